@@ -34,6 +34,7 @@ from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.standards.smart.scopes import Prefix, everything
 from hilum.tokens import service as tokens
 from hilum.tokens.live import TokenTable
 from hilum.tokens.models import Grant
@@ -52,7 +53,7 @@ PLATFORM = "http://127.0.0.1:8000"
 TRACE = Trace("req_setup")
 ORIGIN, SECOND_ORIGIN = "https://app.example", "https://second.example"
 SPECIAL = ("openid", "fhirUser", "launch", "launch/patient", "offline_access", "online_access")
-EVERYTHING = (*SPECIAL, "patient/*.cruds", "user/*.cruds")
+EVERYTHING = (*SPECIAL, *everything(Prefix.PATIENT), *everything(Prefix.USER))
 SYSTEM_SCOPES = ("system/*.cruds",)
 ROLES = frozenset({"physician", "nurse", "patient", "analyst"})
 

@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from hilum.consent import policy as consent_policy
 from hilum.identity.policy import rights_of
-from hilum.standards.smart.scopes import Prefix
+from hilum.standards.smart.scopes import Prefix, types_of
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, answer, error, front
 
@@ -189,7 +188,7 @@ def test_a_page_for_everything_lists_each_type_once(front: Front) -> None:
 
     assert len(values) == len(set(values))
     named = {value.split("/")[1].split(".")[0] for value in values}
-    reached = {type_ for type_ in consent_policy.types_of(Prefix.PATIENT) if rights_of("patient").get(type_)}
+    reached = {type_ for type_ in types_of(Prefix.PATIENT) if rights_of("patient").get(type_)}
     assert named == reached - {"Binary"}
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from hilum.clients.models import PLATFORM_PEERS, Client, ClientFacts, ClientType
 from hilum.clients.policy import admission
 from hilum.consent.models import Authorization
-from hilum.consent.policy import types_of
 from hilum.controls.models import Subject, SwitchIndex
 from hilum.controls.policy import stopped_by
 from hilum.frontchannel.policy import disclosed_context, grantable, is_useful
@@ -176,7 +175,7 @@ def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tupl
             raise Invalid(TokenError.INVALID_SCOPE, "A backend service may request only system scopes.")
         # What the gateway refuses at every request is not granted either, so that the answer's
         # scope is true (RFC 6749 section 3.3).
-        types = {smart.ANY_TYPE, *types_of(Prefix.SYSTEM)}
+        types = {smart.ANY_TYPE, *smart.types_of(Prefix.SYSTEM)}
         reachable = (scope for scope in scopes if isinstance(scope, ClinicalScope) and scope.type in types)
         granted = tuple(
             scope
@@ -386,4 +385,4 @@ def unstopped(
 
 
 def _types_of(scope: ClinicalScope) -> tuple[str, ...]:
-    return types_of(scope.prefix) if scope.type == smart.ANY_TYPE else (scope.type,)
+    return smart.types_of(scope.prefix) if scope.type == smart.ANY_TYPE else (scope.type,)

@@ -44,7 +44,15 @@ from hilum.standards import redirects
 from hilum.standards.keysets import jwks_fault
 from hilum.standards.redirects import origin_of, validate_web_uri
 from hilum.standards.registration import read_registration
-from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, ScopeError, narrow, parse_scope
+from hilum.standards.smart.scopes import (
+    ClinicalScope,
+    Prefix,
+    Scope,
+    ScopeError,
+    everything,
+    narrow,
+    parse_scope,
+)
 
 KEYED = frozenset({ClientType.ASYMMETRIC, ClientType.BACKEND})
 # Types and not flags decide how a client authenticates, so that no combination of flags is left unjudged.
@@ -57,9 +65,24 @@ METHODS = {
     "private_key_jwt": ClientType.ASYMMETRIC,
 }
 LAUNCH_SCOPE = "hilum/launch"
-CACHE_SIZE = 20_000
+ADMISSIONS_BOUND = 5_000
+"""Clients whose admission is kept. One has some 400 scopes at most (40 KB), and usually a dozen (1 KB)."""
 # A developer who registers without scopes may try everything that synthetic data allows.
-DEFAULT_DELEGATED = "launch launch/patient launch/encounter openid fhirUser online_access offline_access patient/*.cruds user/*.cruds"
+DEFAULT_DELEGATED = " ".join(
+    (
+        *(
+            "launch",
+            "launch/patient",
+            "launch/encounter",
+            "openid",
+            "fhirUser",
+            "online_access",
+            "offline_access",
+        ),
+        *everything(Prefix.PATIENT),
+        *everything(Prefix.USER),
+    )
+)
 DEFAULT_BACKEND = "system/*.cruds"
 TRIAL_USE = BackendUse("Trial in a sandbox", "Synthetic patients", "On demand", "The sandbox")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,63}")
@@ -368,7 +391,7 @@ def join(
     )
 
 
-@lru_cache(maxsize=CACHE_SIZE)
+@lru_cache(maxsize=ADMISSIONS_BOUND)
 def admission(book: Book, facts: ClientFacts) -> Admission:
     """Return what a rule book admits of a client, of the scopes for which it is registered and certified; cached for the same facts."""
     # Cached, because the gateway asks for it at every request; another book or other facts are another key.

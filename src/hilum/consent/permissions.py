@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from hilum.consent.words import CATEGORIES
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.values import split
-from hilum.standards.fhir.visibility import VISIBILITY, Belonging
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
     LETTERS,
@@ -21,6 +20,7 @@ from hilum.standards.smart.scopes import (
     mask_of,
     parse_scope,
     render,
+    types_of,
 )
 
 # A cell is a category token as it stands in a scope, or, after "?", any other set of constraints. Neither
@@ -85,13 +85,6 @@ def parts_of(asked: Iterable[str], rights: Rights | None = None) -> dict[str, li
                 part = Part(n, text, replace(scope, type=type_, letters=letters), wild=True)
                 found.setdefault(type_, []).append(part)
     return found
-
-
-def types_of(prefix: Prefix) -> tuple[str, ...]:
-    """Return the types that a wildcard covers; under ``patient/`` neither shared ones (directories, catalogues) nor groups."""
-    # As at the gateway: patient/* reaches neither (`gateway.access_scope`).
-    beyond = {Belonging.SHARED, Belonging.POPULATION} if prefix is Prefix.PATIENT else set()
-    return tuple(name for name, rule in VISIBILITY.items() if rule.belonging not in beyond)
 
 
 def _allowed(rights: Rights | None, type_: str) -> int:

@@ -14,7 +14,6 @@ from hilum.consent.permissions import (
     may_overlap,
     parts_of,
     permissions_of,
-    types_of,
 )
 from hilum.consent.words import CATEGORIES, SPECIAL, TYPES
 from hilum.standards.fhir.attachments import referrer_types
@@ -34,8 +33,6 @@ from hilum.standards.smart.scopes import (
     parse_scope,
     render,
 )
-
-__all__ = ["types_of"]
 
 OWN_ENTRY = "fhirUser"
 # openid and launch cannot be declined: without them the app has neither a user nor a chart, and the person

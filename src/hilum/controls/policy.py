@@ -5,6 +5,7 @@ Source: docs/adr on kill switches; security decision 8.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import TypeVar
@@ -29,7 +30,7 @@ from hilum.controls.models import (
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.persistent import PersistentMap
 from hilum.standards.fhir.definitions import resource_types
-from hilum.standards.smart.scopes import ClinicalScope, ScopeError, covers, intersect, parse_scope
+from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, ScopeError, covers, intersect, parse_scope
 
 V = TypeVar("V")
 MAY_STOP_ANYTHING = frozenset({"platform_admin", "security"})
@@ -359,6 +360,13 @@ def _touches_scope(switched: str, subject: Subject) -> bool:
         scope = _parsed(text)
         if isinstance(scope, ScopeError):
             continue
+        # A stop on a wildcard stops every type, also those that a granted wildcard does not reach.
+        if (
+            isinstance(stopped, ClinicalScope)
+            and isinstance(scope, ClinicalScope)
+            and stopped.type == ANY_TYPE
+        ):
+            scope = replace(scope, type=ANY_TYPE)
         # A stop of patient/*.rs stops a token with patient/Observation.r, and the other way round only for
         # the type that the request uses it for.
         if covers(stopped, scope):
@@ -368,7 +376,7 @@ def _touches_scope(switched: str, subject: Subject) -> bool:
         used_for_it = (
             isinstance(stopped, ClinicalScope)
             and subject.resource_type != ""
-            and stopped.type in {"*", subject.resource_type}
+            and stopped.type in {ANY_TYPE, subject.resource_type}
         )
         if used_for_it and intersect((scope,), (stopped,)):
             return True

@@ -4,7 +4,7 @@ Every scope has a tier of its own, and is judged in the cell of that tier. So an
 withheld is exactly what the book, the certificate or the way the client authenticates does not allow (C18, C21).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -23,7 +23,6 @@ from hilum.policies.models import (
     Withheld,
     Withholding,
 )
-from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
     ClinicalScope,
@@ -33,9 +32,11 @@ from hilum.standards.smart.scopes import (
     letters_of,
     parse_stored,
     render,
+    types_of,
 )
 
-CACHE_SIZE = 20_000
+CELLS_BOUND = 500
+"""Cells whose lists are kept parsed: those of a few books; one has at most 150."""
 _BITS = (1, 2, 4, 8, 16)
 
 
@@ -147,49 +148,63 @@ def highest(tiers: Iterable[Tier]) -> Tier:
 # --- admission -----------------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=CACHE_SIZE)
 def admit(book: Book, applicant: Applicant) -> Admission:
     """Return what a book admits of an app, and why it withholds the rest.
 
     The app acts at the highest tier of what is admitted, and that cell has its limits. Nothing is admitted of a client whose way to
-    authenticate is not known.
+    authenticate is not known. A scope of which a part is withheld is divided; the parts of all divided scopes are joined by type.
     INVARIANT: what is admitted is within the app's scopes; each scope is judged as if it were the only one.
     Source: C20, C21, C179
     """
+    # Nothing is cached here: whoever asks about an app that does not exist must not displace what the gateway
+    # uses. It caches by client (`clients.policy.admission`).
     assessment = assess(book, applicant)
-    alone = replace(applicant, scopes=())
-    admitted: dict[Scope, None] = {}
+    category = book.categories.get(applicant.category)
+    tier_of = tier_judge(book, applicant)
+    admitted: dict[object, Scope] = {}
     withheld: list[Withheld] = []
     acting = [Tier.LOW]
     for scope in parse_stored(applicant.scopes):
-        parts, why, tier = _judged(book, alone, scope)
-        admitted |= dict.fromkeys(parts)
+        parts, why, tier = _judged(category, applicant, _by_tier(book, tier_of, scope), scope)
+        for part in parts:
+            _join(admitted, part, whole=part is scope)
         withheld += [Withheld(render(scope), each) for each in why]
         acting += [tier] if parts else []
-    category = book.categories.get(applicant.category)
     if category is None or not admitted:
         return Admission(assessment, None, None, (), tuple(withheld))
     tier = highest(acting)
-    return Admission(assessment, tier, category.cells[tier], tuple(map(render, admitted)), tuple(withheld))
+    scopes = tuple(dict.fromkeys(map(render, admitted.values())))
+    return Admission(assessment, tier, category.cells[tier], scopes, tuple(withheld))
 
 
-@lru_cache(maxsize=CACHE_SIZE)
+def _join(admitted: dict[object, Scope], part: Scope, *, whole: bool) -> None:
+    """Add a scope as it was written, or a part of one to the other parts of the same type and constraints.
+
+    So an admission has at most the app's own scopes and, for each prefix and type, one more, however many wildcards are divided.
+    """
+    if whole or isinstance(part, SpecialScope):
+        admitted.setdefault(part, part)
+        return
+    key = part.prefix, part.type, frozenset(part.constraints)
+    joined = admitted.setdefault(key, part)
+    assert isinstance(joined, ClinicalScope), "only parts have such a key"
+    admitted[key] = replace(joined, letters=joined.letters | part.letters)
+
+
 def _judged(
-    book: Book, alone: Applicant, scope: Scope
+    category: Category | None, applicant: Applicant, by_tier: Mapping[Tier, list[Scope]], scope: Scope
 ) -> tuple[tuple[Scope, ...], tuple[Withholding, ...], Tier]:
     """Return what is admitted of one scope, why any of it is withheld, and the highest tier of what is admitted."""
-    category = book.categories.get(alone.category)
     if category is None:
         return (), (Withholding.CATEGORY,), Tier.LOW
     admitted: list[Scope] = []
     withheld: dict[Withholding, None] = {}
     acting = [Tier.LOW]
-    for tier, pieces in _by_tier(book, alone, scope).items():
-        if (why := _cell_fault(category, tier, alone)) is not None:
+    for tier, pieces in by_tier.items():
+        if (why := _cell_fault(category, tier, applicant)) is not None:
             withheld[why] = None
             continue
-        cell = category.cells[tier]
-        within = parse_stored((*cell.scopes, *cell.session_scopes))
+        within = listed(category.cells[tier])
         for piece in pieces:
             left = intersect((piece,), within)
             admitted += left
@@ -198,31 +213,46 @@ def _judged(
     return tuple(admitted) if withheld else (scope,), tuple(withheld), highest(acting)
 
 
-def _cell_fault(category: Category, tier: Tier, alone: Applicant) -> Withholding | None:
+@lru_cache(maxsize=CELLS_BOUND)
+def _listed(texts: tuple[str, ...]) -> tuple[Scope, ...]:
+    return parse_stored(texts)
+
+
+def listed(cell: Cell) -> tuple[Scope, ...]:
+    """Return the scopes that a cell lists, parsed."""
+    return _listed((*cell.scopes, *cell.session_scopes))
+
+
+def _cell_fault(category: Category, tier: Tier, applicant: Applicant) -> Withholding | None:
     """Return why nothing of a tier is admitted; None if its cell decides scope by scope."""
-    if alone.certified_tier is None or tier.rank > alone.certified_tier.rank:
+    if applicant.certified_tier is None or tier.rank > applicant.certified_tier.rank:
         return Withholding.CERTIFICATE
     cell = category.cells.get(tier)
     if cell is None:
         return Withholding.TIER
-    return None if alone.authentication in cell.client_authentication else Withholding.CLIENT
+    return None if applicant.authentication in cell.client_authentication else Withholding.CLIENT
 
 
-def _by_tier(book: Book, alone: Applicant, scope: Scope) -> dict[Tier, list[Scope]]:
-    """Divide a scope into parts, each of one tier; a scope that is of one tier throughout stays whole."""
-    tier_of = tier_judge(book, alone)
+def _by_tier(book: Book, tier_of: Callable[[Scope], Tier], scope: Scope) -> dict[Tier, list[Scope]]:
+    """Divide a scope into parts, each of one tier; a scope that is of one tier throughout stays whole.
+
+    INVARIANT: the parts reach no more than the scope: a wildcard is divided over the types that it reaches (`standards.smart`).
+    """
     if isinstance(scope, SpecialScope):
         return {tier_of(scope): [scope]}
-    types = sorted(resource_types()) if scope.type == ANY_TYPE else [scope.type]
+    named = {type_ for rule in book.tier_rules for type_ in rule.types}
+    tiers: dict[tuple[str, int], Tier] = {}
     masks: dict[tuple[Tier, str], int] = {}
-    for type_ in types:
-        for bit in _BITS:
-            if scope.letters & bit:
-                tier = tier_of(replace(scope, type=type_, letters=bit))
-                masks[tier, type_] = masks.get((tier, type_), 0) | bit
-    tiers = {tier for tier, _ in masks}
-    if len(tiers) == 1:
-        return {tiers.pop(): [scope]}
+    for type_ in types_of(scope.prefix) if scope.type == ANY_TYPE else (scope.type,):
+        for bit in (each for each in _BITS if scope.letters & each):
+            # Types that no rule names are of one tier.
+            alike = type_ if type_ in named else ""
+            if (alike, bit) not in tiers:
+                tiers[alike, bit] = tier_of(replace(scope, type=type_, letters=bit))
+            tier = tiers[alike, bit]
+            masks[tier, type_] = masks.get((tier, type_), 0) | bit
+    if len(set(tiers.values())) == 1:
+        return {next(iter(tiers.values())): [scope]}
     divided: dict[Tier, list[Scope]] = {}
     for (tier, type_), mask in masks.items():
         divided.setdefault(tier, []).append(replace(scope, type=type_, letters=mask))

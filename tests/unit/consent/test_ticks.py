@@ -8,7 +8,7 @@ from hilum.consent import policy
 from hilum.consent.words import CATEGORIES, SPECIAL, TYPES
 from hilum.standards.fhir.visibility import VISIBILITY
 from hilum.standards.smart.scopes import SPECIAL as SPECIAL_SCOPES
-from hilum.standards.smart.scopes import Prefix, all_covered, parse_scope, parse_stored
+from hilum.standards.smart.scopes import Prefix, all_covered, parse_scope, parse_stored, types_of
 
 INFERNO = (
     "launch/patient",
@@ -101,7 +101,7 @@ def test_a_wildcard_with_a_type_unticked_becomes_the_remaining_types() -> None:
     granted = policy.apply_ticks(asked, ticked)
 
     assert granted[0] == "launch/patient"
-    assert set(granted[1:]) == {f"patient/{name}.rs" for name in policy.types_of(Prefix.PATIENT)} - {
+    assert set(granted[1:]) == {f"patient/{name}.rs" for name in types_of(Prefix.PATIENT)} - {
         "patient/Encounter.rs",
         "patient/Binary.rs",
     }
@@ -207,11 +207,11 @@ def test_writes_and_reads_of_a_type_are_ticked_apart() -> None:
 
 def test_under_patient_a_wildcard_reaches_neither_directories_nor_groups() -> None:
     """Security decision 10: shared types need an explicit scope; Group never under ``patient/``."""
-    reached = set(policy.types_of(Prefix.PATIENT))
+    reached = set(types_of(Prefix.PATIENT))
 
     assert not reached & {"Organization", "Practitioner", "Location", "Medication", "Group"}
     assert {"Patient", "Provenance", "Binary"} <= reached
-    assert {"Practitioner", "Group"} <= set(policy.types_of(Prefix.USER))
+    assert {"Practitioner", "Group"} <= set(types_of(Prefix.USER))
 
 
 def test_every_type_that_can_pass_has_plain_words() -> None:

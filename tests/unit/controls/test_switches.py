@@ -99,6 +99,9 @@ def test_a_subject_whose_part_is_unknown_is_not_stopped_by_an_empty_name(kind: T
     [
         ("patient/*.cruds", "patient/Observation.rs", "", True),
         ("patient/Observation.cruds", "patient/Observation.r", "", True),
+        ("patient/*.cruds", "patient/Practitioner.rs", "", True),
+        ("patient/*.r", "patient/Practitioner.rs", "Practitioner", True),
+        ("patient/*.c", "patient/Practitioner.rs", "Practitioner", False),
         ("patient/Observation.read", "patient/Observation.rs", "", True),
         ("patient/Observation.rs", "patient/Observation.rs?category=laboratory", "", True),
         ("patient/Observation.rs", "patient/*.rs", "Observation", True),

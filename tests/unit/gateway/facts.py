@@ -29,6 +29,7 @@ from hilum.policies.models import PolicyFacts
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.fhir.requests import FhirRequest, Unsupported, parse
+from hilum.standards.smart.scopes import Prefix, everything
 from hilum.tokens.models import AccessToken, TokenFacts
 from tests.sim.world import START
 
@@ -37,7 +38,7 @@ TENANT, OTHER = TenantId("general"), TenantId("clinic")
 BASE = "http://127.0.0.1:8000/t/general/fhir"
 BASES = (BASE + "/",)
 SPECIAL = ("openid", "fhirUser", "launch", "launch/patient", "offline_access", "online_access")
-EVERYTHING = (*SPECIAL, "patient/*.cruds", "user/*.cruds", "system/*.cruds")
+EVERYTHING = (*SPECIAL, *(each for prefix in Prefix for each in everything(prefix)))
 
 TOKEN = AccessToken(
     hash=b"h" * 32,

@@ -1,10 +1,12 @@
 """What a book admits of an app: each scope in the cell of its own tier (C20, C21, C179)."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
 
+from hilum.policies import policy
 from hilum.policies.models import (
     UNCLASSIFIED,
     Admission,
@@ -16,6 +18,7 @@ from hilum.policies.models import (
 )
 from hilum.policies.policy import admit, assess
 from hilum.policies.shipped import shipped_book
+from hilum.standards.fhir.visibility import VISIBILITY
 from hilum.standards.smart.scopes import SPECIAL, all_covered
 from tests.effort import effort
 from tests.unit.policies.books import GONE, book
@@ -79,8 +82,7 @@ def test_a_rise_above_the_certificate_withholds_only_the_new_part() -> None:
 def test_of_a_wildcard_only_the_part_that_is_not_allowed_is_withheld() -> None:
     found = admit(BOOK, Applicant("scheduling", ("user/*.cruds",), NONE, (), ()))
 
-    assert "user/Appointment.rs" in found.scopes
-    assert all_covered(("user/Appointment.cu", "user/Slot.u"), found.scopes)
+    assert "user/Appointment.crus" in found.scopes, "the parts of one type are one scope"
     assert not any(
         all_covered((text,), found.scopes)
         for text in ("user/Appointment.d", "user/Condition.r", "user/Patient.u")
@@ -162,3 +164,20 @@ def test_a_higher_certificate_never_admits_less(applicant: Applicant) -> None:
         if applicant.certified_tier is None or tier.rank >= applicant.certified_tier.rank:
             higher = admit(BOOK, replace(applicant, certified_tier=tier))
             assert all_covered(admit(BOOK, applicant).scopes, higher.scopes)
+
+
+def test_a_question_about_an_app_that_does_not_exist_displaces_nothing_that_the_gateway_uses() -> None:
+    """Only the admission of a client is kept (`clients.policy.admission`), and an answer is of bounded size."""
+    letters = ["".join(some) for n in range(1, 6) for some in combinations("cruds", n)]
+    wildcards = tuple(f"{prefix}/*.{each}" for prefix in ("patient", "user") for each in letters)
+    asked = Applicant("care_recommendations", wildcards, KEY)
+    kept = policy._listed.cache_info().currsize
+
+    found = admit(BOOK, asked)
+
+    assert found is not admit(BOOK, asked)
+    assert len(found.scopes) <= len(wildcards) + 2 * len(VISIBILITY), "parts are joined by type"
+    assert policy._listed.cache_info().currsize <= kept + 2
+    for n in range(20):
+        admit(BOOK, replace(asked, scopes=(), workflows=(f"w{n}",)))
+    assert policy._listed.cache_info().currsize <= kept + 2

@@ -22,7 +22,7 @@ CELL = "categories.care_recommendations.cells.moderate"
 HIGH = "categories.care_recommendations.cells.high"
 
 WIDER: list[tuple[dict[str, Any], str]] = [
-    ({f"{CELL}.scopes": ["patient/*.rs", "user/*.rs", "user/Task.cud", "user/Communication.c"]}, f"{CELL}.scopes"),
+    ({f"{CELL}.scopes": [*document()["categories"]["care_recommendations"]["cells"]["moderate"]["scopes"], "user/Task.cud"]}, f"{CELL}.scopes"),
     ({f"{CELL}.session_scopes": ["hilum/launch", *BOOK.categories["care_recommendations"].cells[next(iter(BOOK.categories["care_recommendations"].cells))].session_scopes]}, f"{CELL}.session_scopes"),
     ({f"{HIGH}.client_authentication": ["none", "client_secret_basic", "private_key_jwt"]}, f"{HIGH}.client_authentication"),
     ({f"{CELL}.workflows": ["chart_review", "outreach", "intake"]}, f"{CELL}.workflows"),

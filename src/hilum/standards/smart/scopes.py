@@ -7,8 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
+from types import MappingProxyType
 from urllib.parse import unquote
+
+from hilum.standards.fhir.visibility import VISIBILITY, Belonging
 
 # Scopes are parsed at authorize before the person is signed in, so number and length are bounded first.
 SCOPES_BOUND = 200
@@ -54,6 +57,19 @@ class Prefix(StrEnum):
     PATIENT = "patient"
     USER = "user"
     SYSTEM = "system"
+
+
+_NAMED_ONLY = MappingProxyType(
+    {
+        Prefix.PATIENT: frozenset(
+            name
+            for name, rule in VISIBILITY.items()
+            if rule.belonging in {Belonging.SHARED, Belonging.POPULATION}
+        )
+    }
+)
+"""The types that a wildcard of a prefix does not reach: ``patient/*`` is about the patient, so directories, catalogues and groups
+need a scope that names them (ADR 12)."""
 
 
 class ScopeError(StrEnum):
@@ -103,6 +119,23 @@ class ClinicalScope:
 
 
 Scope = ClinicalScope | SpecialScope
+
+
+@cache
+def types_of(prefix: Prefix) -> tuple[str, ...]:
+    """Return the resource types that a wildcard of a prefix reaches."""
+    return tuple(name for name in VISIBILITY if wildcard_reaches(prefix, name))
+
+
+def wildcard_reaches(prefix: Prefix, type_: str) -> bool:
+    """Check whether a wildcard of a prefix stands for a type, too."""
+    return type_ not in _NAMED_ONLY.get(prefix, ())
+
+
+def everything(prefix: Prefix, letters: str = LETTERS) -> tuple[str, ...]:
+    """Return the scopes that reach all that a prefix can reach: the wildcard, and each type that needs a scope of its own."""
+    types = (ANY_TYPE, *sorted(_NAMED_ONLY.get(prefix, ())))
+    return tuple(f"{prefix}/{type_}.{letters}" for type_ in types)
 
 
 def letters_of(mask: int) -> str:
@@ -244,7 +277,10 @@ def covers(wider: Scope, narrower: Scope) -> bool:
         return wider == narrower
     return (
         wider.prefix == narrower.prefix
-        and wider.type in {ANY_TYPE, narrower.type}
+        and (
+            wider.type == narrower.type
+            or (wider.type == ANY_TYPE and wildcard_reaches(wider.prefix, narrower.type))
+        )
         and narrower.letters & ~wider.letters == 0
         # All constraints of a scope must hold, so more of them permit less.
         and set(wider.constraints) <= set(narrower.constraints)
@@ -255,10 +291,12 @@ def _meet(asked: ClinicalScope, allowed: ClinicalScope) -> ClinicalScope | None:
     letters = asked.letters & allowed.letters
     if asked.prefix != allowed.prefix or not letters:
         return None
-    if asked.type != allowed.type and ANY_TYPE not in {asked.type, allowed.type}:
-        return None
     # The narrower of the two types. Constraints of both sides apply, since each side must permit the result.
     resource_type = allowed.type if asked.type == ANY_TYPE else asked.type
+    if asked.type != allowed.type and (
+        ANY_TYPE not in {asked.type, allowed.type} or not wildcard_reaches(asked.prefix, resource_type)
+    ):
+        return None
     more = tuple(pair for pair in allowed.constraints if pair not in asked.constraints)
     constraints = asked.constraints + more
     # The written form is kept where one side alone supplied the constraints; the response repeats a granular
