@@ -12,6 +12,7 @@ JUDGES = {
     "controls": {"judge", "stops_on", "switch_index", "switch_facts", "quota_facts"},
     "clients": {"facts_of_apps"},
     "registry": {"read_apps", "read_certifications"},
+    "policies": {"applied", "book_in_force"},
 }
 """What else decides whether something is forbidden, by room."""
 
@@ -61,7 +62,7 @@ def readers() -> dict[str, set[str]]:
     for path in sorted(SOURCE.glob("*/*.py")):
         known, room = functions(path), path.parent.name
         start = {name for name, node in known.items() if is_facts(node)}
-        if path.stem == "service":
+        if path.stem in {"service", "loading"}:
             start |= JUDGES.get(room, set()) & known.keys()
         if start and (path.parent / "store.py").exists():
             used = {name for each in reached(start, known) for name in of_store(known[each])}
@@ -81,7 +82,9 @@ def test_every_room_with_facts_is_looked_at() -> None:
         "launches",
         "registry",
         "installations",
+        "policies",
     }
+    assert {"list_applications_in_force", "get_version", "has_versions"} <= found["policies"]
     assert {"list_stops", "list_stops_on", "_stops", "read_quotas"} <= found["controls"]
     assert all(found.values())
 

@@ -274,6 +274,7 @@ class EventQuery:
     authorization: str = ""
     request_id: str = ""
     action: str = ""
+    outcome: str = ""
     after: str = ""
     limit: int = PAGE_BOUND
 

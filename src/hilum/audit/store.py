@@ -344,7 +344,7 @@ def list_events(tx: Connection, query: EventQuery) -> EventPage:
     table = audit_event
     wanted = [
         table.c[name] == getattr(query, name)
-        for name in ("tenant", "app", "client", "person", "launch", "authorization", "request_id")
+        for name in ("tenant", "app", "client", "person", "launch", "authorization", "request_id", "outcome")
         if getattr(query, name)
     ]
     if query.action:

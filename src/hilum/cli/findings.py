@@ -17,6 +17,7 @@ from hilum.infra.nodes import Node
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock
 from hilum.kernel.errors import HilumError
+from hilum.policies import service as policies
 
 SKEW_BOUND = timedelta(seconds=2)
 # Checkpoints follow within about a second; a minute means that nobody makes them.
@@ -47,6 +48,7 @@ def platform_findings(ctx: Context, found: Settings) -> list[Finding]:
         _leases(ctx, live),
         _embedded(ctx, live),
         *_record(ctx, reader, live),
+        _rule_book(ctx),
     ]
 
 
@@ -116,6 +118,16 @@ def _embedded(ctx: Context, live: list[Node]) -> Finding:
         "serve from one node, or connect these tenants to a FHIR server over HTTP"
     )
     return Finding("embedded FHIR servers", ok=False, next=advice)
+
+
+def _rule_book(ctx: Context) -> Finding:
+    """Check the rule book: versions and applications against signatures and the audit trail. What is only unsound today is no fault."""
+    verified = policies.verify(ctx)
+    if verified.faults:
+        return Finding("rule book", ok=False, next=" ".join(verified.faults))
+    # Before the first start there is none.
+    seen = f"version {verified.everywhere}, application {verified.last}" if verified.last else "none yet"
+    return Finding("rule book", ok=True, next="; ".join((seen, *verified.warnings)))
 
 
 def _record(ctx: Context, reader: AccessReader, live: list[Node]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from hilum.cli import host
 from hilum.cli.output import refuse
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, UpstreamKind
-from hilum.infra import nodes, schema_gate
+from hilum.infra import logs, nodes, schema_gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.nodes import LIVE_FOR, Node
@@ -28,6 +28,7 @@ LISTED_BOUND = 5
 """How many of the items that a key does not open are listed."""
 LOOK_EVERY_S = 0.5
 KEY_ADVICE = "set the key that this data was sealed with; a restored backup needs the key of its time"
+_log = logs.get("policies")
 _GATE_CODES = {SchemaState.CLOSED: "database_newer"}
 
 
@@ -65,6 +66,9 @@ def _adopt_rule_book(uow: UnitOfWork, actor: Actor, trace: Trace) -> None:
         uow.write_now(policies.adopt_shipped, actor=actor, trace=trace)
     except Conflict:
         uow.write_now(policies.adopt_shipped, actor=actor, trace=trace)
+    # The node starts all the same: it refuses what the book decides, and only over its API can the book be mended.
+    for fault in uow.read_now(policies.verify, actor=actor, trace=trace).faults:
+        _log.error("policies.book.faulty", fault=fault)
 
 
 def require_unpublished(uow: UnitOfWork, found: Settings) -> None:

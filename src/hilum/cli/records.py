@@ -46,12 +46,15 @@ def audit() -> None:
 def audit_verify(copy: Path | None, *, json_: bool) -> None:
     r"""Read every chain, checkpoint and anchor; report edits, removals, reorderings, and the tail that no checkpoint covers yet.
 
+    Versions and applications of the rule book are verified too, and compared with their records.
+
     \b
     Examples:
       hilum audit verify --json
       hilum audit verify --anchor /mnt/elsewhere/audit-anchor.log
     """
     from hilum.audit import live, service
+    from hilum.policies import service as policies
 
     found = host.read_settings()
     anchors = _anchors(found, copy)
@@ -60,6 +63,8 @@ def audit_verify(copy: Path | None, *, json_: bool) -> None:
 
     def verb(ctx: Context) -> tuple[Verdict, Event]:
         verdict = service.verify(ctx, reader, anchors)
+        # Each application of a rule book is in the record with its digest, so what is missing there is found here.
+        verdict = replace(verdict, faults=(*verdict.faults, *policies.verify(ctx).faults))
         facts = {"records": verdict.records, "checkpoints": verdict.checkpoints, "intact": verdict.intact}
         return verdict, replace(read_event, facts=facts)
 

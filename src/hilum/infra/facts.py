@@ -34,14 +34,17 @@ EVERYTHING = Since()
 
 @dataclass(frozen=True, slots=True)
 class Delta(Generic[V]):
-    """The whole value, or a function from the previous value to the new one, which share unchanged parts."""
+    """The whole value, or a function from the previous value to the new one, which share unchanged parts.
+
+    With both, ``change`` is used where there is a previous value: it may refuse the new one.
+    """
 
     whole: V | None = None
     change: Callable[[V], V] | None = None
 
     def applied(self, before: V | None) -> V:
         """Return the new value, given the previous one."""
-        if self.change is None:
+        if self.change is None or (before is None and self.whole is not None):
             assert self.whole is not None, "a delta has a whole value or a change"
             return self.whole
         assert before is not None, "a change needs a previous value"

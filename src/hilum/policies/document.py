@@ -16,9 +16,11 @@ from hilum.policies.models import (
     ACCESS_TOKEN_BOUND,
     ANY,
     BACKEND_TOKEN_BOUND,
+    DOCUMENT_BOUND,
     FORMAT,
     LANE_STEPS,
     LIFE_BOUND,
+    LIST_BOUND,
     NEVER_A_CONDITION,
     TIERS,
     AlertThresholds,
@@ -48,17 +50,62 @@ LATENCY_BOUND_MS = 60_000
 PERCENT_BOUND = 100
 SOAK_BOUND = timedelta(days=90)
 _NO_DAY = date.min
+_WARNINGS = frozenset({"out_of_range", "resource_type_unknown", "scope_malformed"})
+"""Faults that a stored document may have: the value that is used instead allows less, or nothing."""
 _NESTED = ("review", "quota", "alerts", "lifetimes")
 
 
 def read_book(document: object) -> tuple[Book | None, tuple[Fault, ...]]:
-    """Parse and validate a document: the book, or None and everything that is wrong with it."""
+    """Parse and validate a document to be added: the book, or None and everything that is wrong with it."""
     faults: list[Fault] = []
     top = Table(faults, "", document)
     if top.has("format") and top.raw["format"] != FORMAT:
         top.fault("format", "format_unknown", f"This release reads format {FORMAT}.")
         return None, tuple(faults)
     top.integer("format", FORMAT, FORMAT)
+    book = _book(top)
+    if not faults:
+        faults += soundness_faults(book)
+    if faults:
+        return None, tuple(faults)
+    written = canonical(render(book))
+    if len(written) > DOCUMENT_BOUND:
+        sentence = (
+            f"Written out in full it has {len(written)} bytes, and at most {DOCUMENT_BOUND} are allowed."
+        )
+        return None, (Fault("", "too_large", sentence),)
+    return replace(book, digest=hashlib.sha256(written).hexdigest()), ()
+
+
+def read_stored(document: object, digest: str) -> tuple[Book | None, tuple[Fault, ...]]:
+    """Parse a document that was valid for the release that stored it: the book, or None if this release cannot read it; and the faults.
+
+    With a book the faults are warnings: it is in force whatever this release would refuse today. A limit above today's counts as
+    today's, and a scope that is not known any more permits nothing. Soundness is not judged. A field that a later release adds must be
+    optional here, with the value that means what its absence meant. A newer format is read where it states a ``compatible_from`` that this
+    release reads; its other fields are ignored.
+    """
+    faults: list[Fault] = []
+    top = Table(faults, "", document, stored=True)
+    written, compatible_from = (top.raw.get(name, FORMAT) for name in ("format", "compatible_from"))
+    if written != FORMAT and not (isinstance(compatible_from, int) and top.has("compatible_from")):
+        compatible_from = written
+    if not isinstance(written, int) or compatible_from > FORMAT:
+        return None, (
+            Fault("format", "format_newer", f"It is of format {written}, and this release reads {FORMAT}."),
+        )
+    for name in ("format", "compatible_from"):
+        top.skip(name)
+    book = _book(top)
+    newer = written > FORMAT
+    hard = [
+        fault for fault in faults if fault.code not in _WARNINGS and not (newer and fault.code == "unknown")
+    ]
+    return (None, tuple(hard)) if hard else (replace(book, digest=digest), tuple(faults))
+
+
+def _book(top: Table) -> Book:
+    """Parse everything but the format. Faults are added to those of the table."""
     book = Book(
         title=top.text("title"),
         owner=top.text("owner"),
@@ -78,13 +125,8 @@ def read_book(document: object) -> tuple[Book | None, tuple[Fault, ...]]:
     categories = {name: _category(table, name, book, bases) for name, table in top.named("categories")}
     book = replace(book, categories=categories)
     rules = tuple(_tier_rule(table, book) for table in top.tables("tier_rules"))
-    book = replace(book, tier_rules=rules)
     top.close()
-    if not faults:
-        faults += soundness_faults(book)
-    if faults:
-        return None, tuple(faults)
-    return replace(book, digest=hashlib.sha256(canonical(render(book))).hexdigest()), ()
+    return replace(book, tier_rules=rules)
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
@@ -110,8 +152,14 @@ def _category(table: Table, name: str, book: Book, bases: Mapping[Tier, Mapping[
         if not written.has(tier):
             continue
         own = written.table(tier)
-        cell = _cell(Table(own.faults, own.path, _merged(bases[tier], own.raw)), book)
+        cell = _cell(own.like(own.path, _merged(bases[tier], own.raw)), book)
         lower = tuple(sorted({*lower, *cell.scopes}))
+        # The cell is written out with them, and must be readable again.
+        if len(lower) > LIST_BOUND and not own.stored:
+            sentence = (
+                f"With those of the lower tiers it lists {len(lower)}; at most {LIST_BOUND} are allowed."
+            )
+            own.fault("scopes", "too_many", sentence)
         cells[tier] = replace(cell, scopes=lower)
     written.close()
     table.close()

@@ -18,6 +18,8 @@ LIST_BOUND = 200
 NAMES_BOUND = 50
 """The most categories, tier rules, workflows or other named entries."""
 TEXT_BOUND = 300
+DOCUMENT_BOUND = 512 * 1024
+"""The most bytes of a document that is written out in full, as it is stored."""
 ACCESS_TOKEN_BOUND = timedelta(hours=1)
 """No book may let a person's access token live longer: revocations are kept in memory for that long (C47)."""
 BACKEND_TOKEN_BOUND = timedelta(minutes=5)
@@ -358,10 +360,14 @@ NO_BOOK = Book("", "", {}, {}, {}, {}, {}, (), (), (), Rollout(timedelta(0)))
 
 SHIPPED = 0
 """The number that stands for the book of this release. It is in force only until the platform adopts it at its first start."""
+APPLY_ACTION = "policies.book.apply"
+"""The action of the event of each application."""
 NUMBER_BOUND = 2**31 - 1
 """The highest number of a version or an application."""
 TENANTS_BOUND = 200
 """The most tenants that one application names."""
+IN_FORCE_BOUND = 16
+"""The most versions that are in force at one time: each of them is kept in memory by every process."""
 WIDENINGS_SHOWN = 20
 """How many widenings the request for a second person lists."""
 
@@ -370,7 +376,7 @@ WIDENINGS_SHOWN = 20
 class Version:
     """A rule book as it was added: its canonical document, signed. It is in force nowhere until it is applied.
 
-    ``base`` is the version it was made from.
+    ``base`` is the version it was made from, ``digest`` the SHA-256 of the document's bytes.
     """
 
     number: int
@@ -399,7 +405,10 @@ class ApplyOrder:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """That a version was put in force: at some tenants, or everywhere. Signed, and never changed."""
+    """That a version was put in force: at some tenants, or everywhere. Signed, and never changed.
+
+    ``digest`` is the version's. ``previous`` is the digest of the application before this one; empty if this one begins a chain.
+    """
 
     number: int
     version: int
@@ -408,6 +417,7 @@ class Application:
     reason: str
     applied_by: str
     applied_at: datetime
+    previous: str
     agreed_by: str = ""
     kid: str = ""
     signature: str = ""
@@ -421,17 +431,32 @@ class CurrentVersions:
     at: Mapping[TenantId, int] = field(default_factory=dict)
     last: int = 0
     """The number of the last application; 0 if there was none."""
+    fault: str = ""
+    """Why nothing is decided by it; empty if it is in order."""
 
     def version_at(self, tenant: TenantId) -> int:
         return self.at.get(tenant, self.everywhere)
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """An application as the audit trail has it: its number and its digest."""
+
+    number: int
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyFacts:
-    """The rule books in force, by tenant. Before they are read, one that allows nothing."""
+    """The rule books in force, by tenant. Before they are read, one that allows nothing.
+
+    ``last`` and ``head`` are the number and digest of the last application.
+    """
 
     everywhere: Book = NO_BOOK
     at: Mapping[TenantId, Book] = field(default_factory=dict)
+    last: int = 0
+    head: str = ""
 
     def book_at(self, tenant: TenantId) -> Book:
         return self.at.get(tenant, self.everywhere)

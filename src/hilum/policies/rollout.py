@@ -8,8 +8,7 @@ from hilum.identity.models import StaffRole
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.policies.comparison import widenings
-from hilum.policies.document import canonical
-from hilum.policies.models import Application, ApplyOrder, Book, CurrentVersions, Version, Widening
+from hilum.policies.models import Application, ApplyOrder, Book, CurrentVersions, Widening
 
 
 def may_change(actor: Actor) -> bool:
@@ -43,6 +42,14 @@ def replaced_by(order: ApplyOrder, now_in_force: CurrentVersions) -> frozenset[i
     return frozenset(before - {order.version})
 
 
+def in_force_after(order: ApplyOrder, now_in_force: CurrentVersions) -> frozenset[int]:
+    """Return the versions that are in force anywhere once an order is carried out."""
+    if not order.tenants:
+        return frozenset({order.version})
+    at = {**now_in_force.at, **dict.fromkeys(order.tenants, order.version)}
+    return frozenset({now_in_force.everywhere, *at.values()})
+
+
 def new_access(
     books: Mapping[int, Book], order: ApplyOrder, now_in_force: CurrentVersions
 ) -> tuple[Widening, ...]:
@@ -66,34 +73,6 @@ def soaked(
     since = [each.applied_at for each in applications if each.version == order.version and each.tenants]
     still_somewhere = order.version in now_in_force.at.values()
     return still_somewhere and bool(since) and min(since) + book.rollout.soak <= now
-
-
-def version_bytes(version: Version) -> bytes:
-    """Return what is signed of a version."""
-    return canonical(
-        {"what": "version", "number": version.number, "base": version.base, "digest": version.digest}
-    )
-
-
-def application_bytes(application: Application) -> bytes:
-    """Return what is signed of an application."""
-    return canonical(
-        {
-            "what": "application",
-            "number": application.number,
-            "version": application.version,
-            "digest": application.digest,
-            "tenants": list(application.tenants),
-            "at": application.applied_at.isoformat(),
-        }
-    )
-
-
-def gap_fault(applications: Iterable[Application]) -> str:
-    """Return why a list of applications cannot be complete: their numbers follow each other; empty if they do."""
-    numbers = [each.number for each in applications]
-    expected = list(range(numbers[0], numbers[0] + len(numbers))) if numbers else []
-    return "" if numbers == expected else "application_missing"
 
 
 def tenants_fault(tenants: tuple[TenantId, ...], bound: int) -> str:

@@ -125,11 +125,15 @@ class CompareQuery(Strict):
 
 
 class InForceShown(BaseModel):
-    """``last`` is the number of the last application, which an order to apply a version must name as ``after``."""
+    """``last`` is the number of the last application, which an order to apply a version must name as ``after``.
+
+    ``fault`` says why nothing is decided by the rule book; empty if it is in order.
+    """
 
     everywhere: int
     at: dict[str, int]
     last: int
+    fault: str
 
 
 class ApplyAsked(Strict):
@@ -149,6 +153,7 @@ class ApplicationShown(Shown):
     reason: str
     applied_by: str
     applied_at: datetime
+    previous: str
     agreed_by: str
     kid: str
     signature: str
@@ -213,7 +218,7 @@ def _versions(router: APIRouter, kit: Kit) -> None:
     @router.get("/policies/versions/{number}", openapi_extra=READERS)
     async def get_version(request: Request, number: Number) -> BookShown:
         """Show a version with its document; 0 is the rule book that this release ships with."""
-        version, _ = await run_read(kit, request, partial(service.get_version, number=number))
+        version = await run_read(kit, request, partial(service.get_signed, number=number))
         shown = VersionShown.model_validate(version).model_dump()
         return BookShown(**shown, document=orjson.loads(version.document))
 
@@ -248,6 +253,7 @@ def _in_force(router: APIRouter, kit: Kit) -> None:
             everywhere=found.everywhere,
             at={str(tenant): number for tenant, number in found.at.items()},
             last=found.last,
+            fault=found.fault,
         )
 
     @router.get("/policies/applications", response_model=Page[ApplicationShown], openapi_extra=STAFF)

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import partial
 from typing import Any
-
-import orjson
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
@@ -19,10 +17,12 @@ from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.policies import rollout, store
+from hilum.policies import chain, loading, rollout, store, verification
 from hilum.policies.comparison import changes, widenings
 from hilum.policies.document import canonical, read_book, render
 from hilum.policies.models import (
+    APPLY_ACTION,
+    IN_FORCE_BOUND,
     POLICIES,
     SHIPPED,
     TENANTS_BOUND,
@@ -42,8 +42,8 @@ from hilum.policies.models import (
 from hilum.policies.policy import admit
 from hilum.policies.shipped import shipped_book
 from hilum.policies.soundness import pack_faults
+from hilum.policies.verification import Verified
 
-_PARSED_BOUND = 64
 _FAULTS_SHOWN = 3
 
 
@@ -76,7 +76,7 @@ def add_version(ctx: Context, document: Mapping[str, Any], *, base: int, note: s
     text = canonical(render(book)).decode()
     number = store.next_version(ctx.tx)
     version = Version(number, text, book.digest, base, note, str(ctx.actor), ctx.now)
-    kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, rollout.version_bytes(version))
+    kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, chain.version_bytes(version))
     version = replace(version, kid=kid, signature=signature)
     if not store.add_version(ctx.tx, version):
         raise Conflict("concurrent_change", "A colleague added a version at the same moment. Try again.")
@@ -88,10 +88,12 @@ def add_version(ctx: Context, document: Mapping[str, Any], *, base: int, note: s
 def adopt_shipped(ctx: Context) -> None:
     """Make the shipped book the first version, and put it in force, unless a version already is. For the platform itself, at start.
 
-    From then on another release's book changes nothing before somebody publishes it.
+    From then on another release's book changes nothing before somebody publishes it. Where a rule book was in force and is gone, nothing
+    is adopted: the shipped one may allow what the lost one did not.
     """
     assert ctx.actor.acts_alone, "people add versions and apply them"
-    if store.list_applications_in_force(ctx.tx):
+    found = loading.applied(ctx)
+    if found.applications or found.fault:
         return
     version = add_version(ctx, render(shipped_book()), base=SHIPPED, note="The rule book that was shipped.")
     _applied(ctx, ApplyOrder(version.number, (), 0, "The first start of this platform."), agreed_by="")
@@ -105,12 +107,18 @@ def _in_words(faults: tuple[Fault, ...]) -> str:
 
 
 def get_version(ctx: Context, number: int) -> tuple[Version, Book]:
-    """Get a version with its book; 0 is the one that this release ships with. Raises NotFound, NotPermitted, Unavailable (it is not as it was signed)."""
+    """Get a version with its book; 0 is the one that this release ships with. Raises NotFound, NotPermitted, Unavailable."""
+    found = get_signed(ctx, number)
+    return found, shipped_book() if number == SHIPPED else loading.book_of(found)
+
+
+def get_signed(ctx: Context, number: int) -> Version:
+    """Get a version as it was signed, also one that this release cannot read. Raises NotFound, NotPermitted, Unavailable."""
     _require_reader(ctx)
-    if number == SHIPPED:
-        book = shipped_book()
-        return Version(SHIPPED, canonical(render(book)).decode(), book.digest, SHIPPED, "", "", ctx.now), book
-    return _verified_version(ctx, number)
+    if number != SHIPPED:
+        return loading.version(ctx, number)
+    book = shipped_book()
+    return Version(SHIPPED, canonical(render(book)).decode(), book.digest, SHIPPED, "", "", ctx.now)
 
 
 def list_versions(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Version]:
@@ -142,45 +150,34 @@ def _require_reader(ctx: Context) -> None:
         raise _refusal(ctx, "policies.version.read", "not_permitted", "You may not read rule books.")
 
 
-def _verified_version(ctx: Context, number: int) -> tuple[Version, Book]:
-    version = store.get_version(ctx.tx, number)
-    book = _parsed(version.document)
-    signed = rollout.version_bytes(version)
-    intact = book is not None and book.digest == version.digest
-    if not intact or not keys.verify_bytes(ctx, Purpose.POLICY, version.kid, signed, version.signature):
-        raise _not_as_signed(f"Version {number} of the rule book")
-    assert book is not None, "only an intact one is verified"
-    return version, book
-
-
-@lru_cache(maxsize=_PARSED_BOUND)
-def _parsed(document: str) -> Book | None:
-    """Parse a stored document, once for each text, so that everything derived from a book is cached with it."""
-    try:
-        return read_book(orjson.loads(document))[0]
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _not_as_signed(what: str) -> Unavailable:
-    detail = (
-        f"{what} is not as it was signed, so nothing is decided by it. Restore the database from a backup."
-    )
-    return Unavailable("policy_not_as_signed", detail)
-
-
 # --- what is in force ----------------------------------------------------------------------------------------------------------
 
 
 @keyed(r"application/\d+")
 def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
-    """Read the rule books in force, all of them each time: there are few. Raises Unavailable if one is not as it was signed."""
+    """Read the rule books in force, all of them each time: there are few.
+
+    Raises Unavailable if one is not as it was signed or cannot be read, and, when the facts are applied, if fewer applications are left
+    than the process has already seen.
+    """
     del since
-    applications = _verified_applications(ctx)
-    found = rollout.in_force(applications)
-    books = {number: _book(ctx, number) for number in {found.everywhere, *found.at.values()}}
-    at = {tenant: books[number] for tenant, number in found.at.items()}
-    return Delta(PolicyFacts(books[found.everywhere], at))
+    found = loading.trusted(ctx)
+    numbers = {found.current.everywhere, *found.current.at.values()}
+    books = {number: loading.book_in_force(ctx, number, found) for number in numbers}
+    at = {tenant: books[number] for tenant, number in found.current.at.items()}
+    read = PolicyFacts(books[found.current.everywhere], at, found.current.last, found.head)
+    return Delta(read, partial(_not_before, read))
+
+
+def _not_before(read: PolicyFacts, held: PolicyFacts) -> PolicyFacts:
+    """Return the facts that were read, unless the process held later ones. Raises Unavailable."""
+    if read.last < held.last or (read.last == held.last and read.head != held.head):
+        detail = (
+            f"The rule book's last application is {read.last}, and this process has seen number {held.last}. After a failover that lost"
+            " it, start this node again and apply that version again; otherwise applications were deleted from the database."
+        )
+        raise Unavailable("policy_went_back", detail)
+    return read
 
 
 def current(ctx: Context) -> PolicyFacts:
@@ -189,9 +186,12 @@ def current(ctx: Context) -> PolicyFacts:
 
 
 def in_force(ctx: Context) -> CurrentVersions:
-    """Return which version is in force where; to a tenant's administrator, everywhere and at their own tenant. Raises NotPermitted."""
+    """Return which version is in force where; to a tenant's administrator, everywhere and at their own tenant. Raises NotPermitted.
+
+    Also where nothing is decided by it, since whoever mends that must know what there is: then ``fault`` says why.
+    """
     _require_reader(ctx)
-    found = rollout.in_force(_verified_applications(ctx))
+    found = _with_fault(ctx, loading.applied(ctx))
     if ctx.actor.is_platform:
         return found
     return replace(found, at={tenant: n for tenant, n in found.at.items() if tenant == ctx.actor.tenant})
@@ -206,19 +206,22 @@ def list_applications(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Applic
     return store.list_applications(ctx.tx, page)
 
 
-def _book(ctx: Context, number: int) -> Book:
-    return shipped_book() if number == SHIPPED else _verified_version(ctx, number)[1]
+def verify(ctx: Context) -> Verified:
+    """Verify every version and application, and compare them with the audit trail. For the host's commands."""
+    assert ctx.actor.acts_alone, "everybody else sees what is in force"
+    return verification.verify(ctx)
 
 
-def _verified_applications(ctx: Context) -> list[Application]:
-    found = store.list_applications_in_force(ctx.tx)
-    for each in found:
-        signed = rollout.application_bytes(each)
-        if not keys.verify_bytes(ctx, Purpose.POLICY, each.kid, signed, each.signature):
-            raise _not_as_signed(f"Application {each.number} of the rule book")
-    if rollout.gap_fault(found):
-        raise _not_as_signed("The list of applications of the rule book")
-    return found
+def _with_fault(ctx: Context, found: loading.Applied) -> CurrentVersions:
+    """Return what is in force, with the reason why nothing is decided by it, if there is one."""
+    if found.fault:
+        return found.current
+    for number in sorted({found.current.everywhere, *found.current.at.values()}):
+        try:
+            loading.book_in_force(ctx, number, found)
+        except Unavailable as error:
+            return replace(found.current, fault=error.detail)
+    return found.current
 
 
 # --- putting a version in force ------------------------------------------------------------------------------------------------
@@ -235,7 +238,7 @@ def apply(ctx: Context, order: ApplyOrder) -> Application | Asked:
         return _applied(ctx, order, agreed_by="")
     if ctx.actor.acts_alone:
         detail = "This allows something new, which takes two people of the staff. Use the API."
-        raise _refusal(ctx, "policies.book.apply", "takes_two_people", detail)
+        raise _refusal(ctx, APPLY_ACTION, "takes_two_people", detail)
     shown = {
         "version": order.version,
         "tenants": list(order.tenants),
@@ -262,15 +265,42 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
 
 
 def _before(ctx: Context) -> dict[str, Any]:
-    found = rollout.in_force(_verified_applications(ctx))
+    found = loading.applied(ctx).current
     return {"application": found.last, "everywhere": found.everywhere}
 
 
 def _judged(ctx: Context, order: ApplyOrder) -> tuple[Widening, ...]:
     """Check an order, and return what it allows anew."""
+    _require_valid(ctx, order)
+    found = loading.applied(ctx)
+    now_in_force = found.current
+    if order.after != now_in_force.last:
+        detail = "The rule book in force was changed meanwhile. Look at it again, and repeat this if it is still right."
+        raise Conflict("concurrent_change", detail)
+    book = loading.book(ctx, order.version)
+    if faults := pack_faults(book, ctx.now.date()):
+        raise Invalid("book_invalid", _in_words(faults), fields={fault.path: fault.code for fault in faults})
+    if found.fault and order.tenants:
+        detail = f"{found.fault} Put a version that is intact in force everywhere first."
+        raise Conflict("policy_not_as_signed", detail)
+    try:
+        books = {order.version: book} | _replaced(ctx, order, found)
+    except Unavailable as error:
+        return (_unread(order, error),)
+    if len(rollout.in_force_after(order, now_in_force)) > IN_FORCE_BOUND:
+        detail = f"At most {IN_FORCE_BOUND} versions are in force at one time. Put one of them in force at more hospitals first."
+        raise Conflict("too_many_versions", detail)
+    new = rollout.new_access(books, order, now_in_force)
+    if not new or order.tenants or store.was_everywhere(ctx.tx, order.version):
+        return new
+    _require_trial(ctx, order, found, books[now_in_force.everywhere])
+    return new
+
+
+def _require_valid(ctx: Context, order: ApplyOrder) -> None:
     if not rollout.may_change(ctx.actor):
         detail = "Only a platform administrator puts a rule book in force."
-        raise _refusal(ctx, "policies.book.apply", "not_permitted", detail)
+        raise _refusal(ctx, APPLY_ACTION, "not_permitted", detail)
     if order.version == SHIPPED:
         detail = "The shipped rule book is put in force as a version of its own. Add it as one first."
         raise Invalid("apply_invalid", detail, fields={"version": "out_of_range"})
@@ -278,47 +308,68 @@ def _judged(ctx: Context, order: ApplyOrder) -> tuple[Widening, ...]:
         raise Invalid("apply_invalid", "The list of hospitals is not valid.", fields={"tenants": fault})
     for tenant in order.tenants:
         identity.get_tenant(ctx, tenant)
-    applications = _verified_applications(ctx)
-    now_in_force = rollout.in_force(applications)
-    if order.after != now_in_force.last:
-        detail = "The rule book in force was changed meanwhile. Look at it again, and repeat this if it is still right."
-        raise Conflict("concurrent_change", detail)
-    numbers = {order.version, *rollout.replaced_by(order, now_in_force), now_in_force.everywhere}
-    books = {number: _book(ctx, number) for number in numbers}
-    if faults := pack_faults(books[order.version], ctx.now.date()):
-        raise Invalid("book_invalid", _in_words(faults), fields={fault.path: fault.code for fault in faults})
-    new = rollout.new_access(books, order, now_in_force)
-    if not new or order.tenants or store.was_everywhere(ctx.tx, order.version):
-        return new
-    if not rollout.soaked(order, applications, now_in_force, books[now_in_force.everywhere], ctx.now):
-        soak = books[now_in_force.everywhere].rollout.soak
+
+
+def _replaced(ctx: Context, order: ApplyOrder, found: loading.Applied) -> dict[int, Book]:
+    """Return the books with which an order is compared. Raises Unavailable if what it replaces cannot be trusted, or cannot be read."""
+    if found.fault:
+        raise loading.not_as_signed(found.fault)
+    numbers = {*rollout.replaced_by(order, found.current), found.current.everywhere}
+    return {number: loading.book_in_force(ctx, number, found) for number in numbers}
+
+
+def _unread(order: ApplyOrder, error: Unavailable) -> Widening:
+    """Return what counts as new where nobody can tell what was allowed: everything. It takes two people, and no trial: nothing works."""
+    sentence = f"What it replaces cannot be read ({error.code}), so everything in version {order.version} counts as new."
+    return Widening("the whole book", sentence)
+
+
+def _require_trial(ctx: Context, order: ApplyOrder, found: loading.Applied, everywhere: Book) -> None:
+    """Check that what allows something new was in force at some tenants for long enough. Raises Conflict."""
+    if not rollout.soaked(order, found.applications, found.current, everywhere, ctx.now):
+        soak = everywhere.rollout.soak
         detail = (
             f"What allows something new is first in force at some hospitals, for {soak.total_seconds() / 3600:g} hours."
             f" Apply version {order.version} at some of them."
         )
         raise Conflict("too_soon_everywhere", detail)
-    return new
 
 
 def _applied(ctx: Context, order: ApplyOrder, *, agreed_by: str) -> Application:
+    found = loading.applied(ctx)
+    if order.after != found.current.last:
+        raise _at_the_same_moment()
     made = Application(
-        number=order.after + 1,
+        number=found.next_number,
         version=order.version,
-        digest=_book(ctx, order.version).digest,
+        digest=loading.version(ctx, order.version).digest,
         tenants=order.tenants,
         reason=order.reason,
         applied_by=str(ctx.actor),
         applied_at=ctx.now,
+        # What cannot be trusted is not vouched for: a new chain begins.
+        previous=chain.BEGINS if found.fault else found.head,
         agreed_by=agreed_by,
     )
-    kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, rollout.application_bytes(made))
+    kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, chain.application_bytes(made))
     made = replace(made, kid=kid, signature=signature)
     if not store.add_application(ctx.tx, made):
-        raise Conflict("concurrent_change", "A colleague changed the rule book in force at the same moment.")
+        raise _at_the_same_moment()
     ctx.advance_epoch(POLICIES, f"application/{made.number}")
-    recorded = {"version": made.version, "tenants": list(made.tenants), "digest": made.digest}
-    audit.record(ctx, Event("policies.book.apply", facts=recorded | {"agreed_by": agreed_by}))
+    recorded = {
+        "application": made.number,
+        "head": chain.application_digest(made),
+        "version": made.version,
+        "tenants": list(made.tenants),
+        "digest": made.digest,
+        "agreed_by": agreed_by,
+    }
+    audit.record(ctx, Event(APPLY_ACTION, facts=recorded))
     return made
+
+
+def _at_the_same_moment() -> Conflict:
+    return Conflict("concurrent_change", "A colleague changed the rule book in force at the same moment.")
 
 
 def _refusal(ctx: Context, action: str, reason: str, detail: str) -> NotPermitted:

@@ -1,8 +1,9 @@
 """Tables of versions of the rule book and of their applications. Rows are only ever added."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, Text, func, select
+from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, Text, exists, func, select
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
@@ -34,6 +35,7 @@ applications = Table(
     Column("reason", Text, nullable=False),
     Column("applied_by", String(120), nullable=False),
     Column("applied_at", Instant, nullable=False),
+    Column("previous", String(64), nullable=False),
     Column("agreed_by", String(120), nullable=False),
     Column("kid", String(64), nullable=False),
     Column("signature", String(120), nullable=False),
@@ -43,7 +45,9 @@ applications = Table(
 
 
 def next_version(tx: Connection) -> int:
-    return int(tx.execute(select(func.coalesce(func.max(versions.c.number), 0))).scalar_one()) + 1
+    """Return the number of the next version: also that of a version that was applied and is gone is never used again."""
+    taken = select(func.max(versions.c.number)), select(func.max(applications.c.version))
+    return max(tx.execute(query).scalar_one() or 0 for query in taken) + 1
 
 
 def add_version(tx: Connection, version: Version) -> bool:
@@ -84,6 +88,21 @@ def list_applications_in_force(tx: Connection) -> list[Application]:
     last = select(func.max(applications.c.number)).where(applications.c.tenants == "").scalar_subquery()
     query = select(applications).where(applications.c.number >= func.coalesce(last, 0))
     return [_application(row) for row in tx.execute(query.order_by(applications.c.number))]
+
+
+def read_applications(tx: Connection) -> Iterator[Application]:
+    """Read all applications, oldest first."""
+    return map(_application, tx.execute(select(applications).order_by(applications.c.number)))
+
+
+def read_versions(tx: Connection) -> Iterator[Version]:
+    """Read all versions, oldest first."""
+    return map(_version, tx.execute(select(versions).order_by(versions.c.number)))
+
+
+def has_versions(tx: Connection) -> bool:
+    """Check whether there is any version."""
+    return bool(tx.execute(select(exists(select(versions.c.number)))).scalar_one())
 
 
 def list_applications(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Application]:

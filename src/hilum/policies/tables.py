@@ -1,7 +1,7 @@
 """Reads the tables of a document field by field, and collects what is wrong with each. Pure."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from datetime import date, timedelta
 from typing import Any
 
@@ -20,17 +20,21 @@ def duration_text(life: timedelta) -> str:
 
 
 class Table:
-    """One table of a document. Each reading method returns a usable value even after a fault, so that all faults are found at once."""
+    """One table of a document. Each reading method returns a usable value even after a fault, so that all faults are found at once.
 
-    def __init__(self, faults: list[Fault], path: str, raw: object) -> None:
-        self.path, self.faults, self._read = path, faults, set[str]()
+    ``stored``: of a document that was valid when it was stored. Bounds on lengths, which a later release may lower, are not checked.
+    """
+
+    def __init__(self, faults: list[Fault], path: str, raw: object, *, stored: bool = False) -> None:
+        self.path, self.faults, self._read, self.stored = path, faults, set[str](), stored
         self.raw: Mapping[str, Any] = raw if isinstance(raw, Mapping) else {}
         if not isinstance(raw, Mapping):
             self.fault("", "not_a_table", "It must be a table of names and values.")
 
     def fault(self, name: str, code: str, sentence: str) -> None:
         """Record what is wrong with a field; with the table itself, if ``name`` is empty."""
-        if len(self.faults) < FAULTS_BOUND:
+        # Of a stored document all are kept: the one that makes it unreadable may be the last.
+        if self.stored or len(self.faults) < FAULTS_BOUND:
             self.faults.append(Fault(self._at(name), code, sentence))
 
     def _at(self, name: str) -> str:
@@ -46,6 +50,17 @@ class Table:
     def has(self, name: str) -> bool:
         return name in self.raw
 
+    def skip(self, name: str) -> None:
+        """Count a field as read."""
+        self._read.add(name)
+
+    def _too_many(self, value: Sized, bound: int) -> bool:
+        return not self.stored and len(value) > bound
+
+    def like(self, path: str, raw: object) -> "Table":
+        """Return another table of the same document."""
+        return Table(self.faults, path, raw, stored=self.stored)
+
     def text(self, name: str) -> str:
         """Read one line of text."""
         value = self._take(name)
@@ -54,7 +69,7 @@ class Table:
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
             self.fault(name, "not_text", "It must be one line of text.")
             return ""
-        if len(value) > TEXT_BOUND:
+        if self._too_many(value, TEXT_BOUND):
             self.fault(name, "too_long", f"It must have at most {TEXT_BOUND} characters.")
         return value
 
@@ -72,7 +87,7 @@ class Table:
         value = self._take(name, optional=optional)
         if value is None:
             return ()
-        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > LIST_BOUND:
+        if not isinstance(value, Sequence) or isinstance(value, str) or self._too_many(value, LIST_BOUND):
             self.fault(name, "not_a_list", f"It must be a list of at most {LIST_BOUND} words.")
             return ()
         found: dict[str, None] = {}
@@ -138,7 +153,7 @@ class Table:
 
     def table(self, name: str, *, optional: bool = False) -> "Table":
         value = self._take(name, optional=optional)
-        return Table(self.faults, self._at(name), {} if value is None else value)
+        return self.like(self._at(name), {} if value is None else value)
 
     def named(self, name: str, *, optional: bool = False) -> Iterator[tuple[str, "Table"]]:
         """Yield the tables of a table by their names."""
@@ -148,7 +163,7 @@ class Table:
 
     def names(self) -> list[str]:
         """Return the names in this table that are well formed."""
-        if len(self.raw) > NAMES_BOUND:
+        if self._too_many(self.raw, NAMES_BOUND):
             self.fault("", "too_many", f"It must have at most {NAMES_BOUND} names.")
             return []
         for key in self.raw:
@@ -168,10 +183,10 @@ class Table:
         value = self._take(name, optional=optional)
         if value is None:
             return []
-        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > NAMES_BOUND:
+        if not isinstance(value, Sequence) or isinstance(value, str) or self._too_many(value, NAMES_BOUND):
             self.fault(name, "not_a_list", f"It must be a list of at most {NAMES_BOUND} tables.")
             return []
-        return [Table(self.faults, f"{self._at(name)}[{n}]", each) for n, each in enumerate(value)]
+        return [self.like(f"{self._at(name)}[{n}]", each) for n, each in enumerate(value)]
 
     def close(self) -> None:
         """Record each field that was not read: unknown fields are refused."""

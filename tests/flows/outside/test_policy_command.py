@@ -69,7 +69,12 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
     """C179, C218."""
     root = by(running, "admin.ferro", tmp_path)
     first = root.json("policy", "show")
-    assert first["in_force"] == {"everywhere": first["number"], "at": {}, "last": first["number"]}
+    assert first["in_force"] == {
+        "everywhere": first["number"],
+        "at": {},
+        "last": first["number"],
+        "fault": "",
+    }
     assert first["document"] == render(shipped_book())
     assert "order_entry" in root.hilum("policy", "show").stdout
     narrower, wider = (

@@ -1,0 +1,189 @@
+"""Stored versions and applications, verified, and the books of stored versions.
+
+Everything in force is verified each time it is read. Soundness is not: what was valid when it was added stays in force under a release
+that would refuse it today.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
+
+import orjson
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery, Outcome, RecordedEvent
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotFound, Unavailable
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.policies import chain, rollout, store
+from hilum.policies.document import read_stored
+from hilum.policies.models import (
+    APPLY_ACTION,
+    SHIPPED,
+    Application,
+    Book,
+    CurrentVersions,
+    Fault,
+    Recorded,
+    Version,
+)
+from hilum.policies.shipped import shipped_book
+
+_TRAIL_READ = 20
+"""How many of the newest records of applications are compared. Several, since two nodes' clocks may order two of them otherwise."""
+NOT_AS_SIGNED, NEWER, UNREADABLE = "policy_not_as_signed", "policy_newer", "policy_unreadable"
+NOTHING_DECIDED = (
+    "Nothing is decided by the rule book until a platform administrator puts a version that is intact in force everywhere, which takes "
+    "two people (`hilum policy apply`), or the database is restored from a backup of before. `hilum doctor` lists what is wrong."
+)
+_books: WeakValueDictionary[str, Book] = WeakValueDictionary()
+"""Books by the digest of their document, for as long as anything uses them, such as the snapshot those in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The applications that say what is in force, as the database has them. ``fault``: why they cannot be trusted; empty if they can."""
+
+    applications: tuple[Application, ...]
+    current: CurrentVersions
+    head: str
+    """The digest of the last one."""
+    recorded: int
+    """The highest number in the audit trail."""
+    fault: str
+
+    @property
+    def next_number(self) -> int:
+        return max(self.current.last, self.recorded) + 1
+
+
+def applied(ctx: Context) -> Applied:
+    """Read the applications that say what is in force, and judge whether they can be trusted."""
+    found = store.list_applications_in_force(ctx.tx)
+    recorded = recorded_applications(ctx, limit=_TRAIL_READ)
+    last = found[-1] if found else None
+    fault = _applications_fault(ctx, found) or chain.trail_fault(last, recorded)
+    current = replace(rollout.in_force(found), fault=fault)
+    head = "" if last is None else chain.application_digest(last)
+    return Applied(tuple(found), current, head, max((each.number for each in recorded), default=0), fault)
+
+
+def trusted(ctx: Context) -> Applied:
+    """Read the applications that say what is in force. Raises Unavailable if they cannot be trusted."""
+    found = applied(ctx)
+    if found.fault:
+        raise not_as_signed(found.fault)
+    return found
+
+
+def _applications_fault(ctx: Context, found: list[Application]) -> str:
+    if not found:
+        return _deleted_fault(ctx)
+    last = found[-1]
+    signed = chain.application_bytes(last)
+    # One signature: each application contains the digest of the one before it.
+    if not keys.verify_bytes(ctx, Purpose.POLICY, last.kid, signed, last.signature):
+        return f"Application {last.number} of the rule book is not as it was signed."
+    return chain.links_fault(found) or chain.start_fault(found)
+
+
+def _deleted_fault(ctx: Context) -> str:
+    """Return that applications were deleted, if anything shows that there was one: a version, or the key that signs them."""
+    if store.has_versions(ctx.tx) or keys.public_jwks(ctx, Purpose.POLICY, "")["keys"]:
+        return "No application of the rule book is left, although one was in force."
+    return ""
+
+
+def recorded_applications(ctx: Context, *, limit: int) -> list[Recorded]:
+    """Return the newest applications in the audit trail, newest first. Records whose content was purged are left out."""
+    query = EventQuery(action=APPLY_ACTION, outcome=Outcome.DONE, limit=limit)
+    return list(_recorded(audit.list_events(ctx, query).events))
+
+
+def all_recorded_applications(ctx: Context) -> Iterator[Recorded]:
+    """Return every application in the audit trail, newest first."""
+    query = EventQuery(action=APPLY_ACTION, outcome=Outcome.DONE)
+    while True:
+        page = audit.list_events(ctx, query)
+        yield from _recorded(page.events)
+        if not page.next:
+            return
+        query = replace(query, after=page.next)
+
+
+def _recorded(events: tuple[RecordedEvent, ...]) -> Iterator[Recorded]:
+    for each in events:
+        number, head = each.event.facts.get("application"), each.event.facts.get("head")
+        if isinstance(number, int) and isinstance(head, str):
+            yield Recorded(number, head)
+
+
+# --- versions ------------------------------------------------------------------------------------------------------------------
+
+
+def version(ctx: Context, number: int) -> Version:
+    """Get a version as it was signed. Raises NotFound, Unavailable."""
+    found = store.get_version(ctx.tx, number)
+    if fault := version_fault(ctx, found):
+        raise not_as_signed(fault)
+    return found
+
+
+def version_fault(ctx: Context, found: Version) -> str:
+    """Return why a version is not as it was signed; empty if it is."""
+    signed = chain.version_bytes(found)
+    intact = chain.document_digest(found.document) == found.digest
+    if intact and keys.verify_bytes(ctx, Purpose.POLICY, found.kid, signed, found.signature):
+        return ""
+    return f"Version {found.number} of the rule book is not as it was signed."
+
+
+def book(ctx: Context, number: int) -> Book:
+    """Return the book of a version; that of this release for SHIPPED. Raises NotFound, Unavailable."""
+    return shipped_book() if number == SHIPPED else book_of(version(ctx, number))
+
+
+def book_in_force(ctx: Context, number: int, found: Applied) -> Book:
+    """Return the book of a version that is in force. Raises Unavailable if it is not the one that was applied, or cannot be read."""
+    if number == SHIPPED:
+        return shipped_book()
+    try:
+        of = version(ctx, number)
+    except NotFound as error:
+        raise not_as_signed(f"Version {number} of the rule book, which is in force, is missing.") from error
+    if any(each.digest != of.digest for each in found.applications if each.version == number):
+        raise not_as_signed(f"Version {number} of the rule book is not the one that was put in force.")
+    return book_of(of)
+
+
+def book_of(of: Version) -> Book:
+    """Return the book of an intact version. Raises Unavailable if this release cannot read it."""
+    cached = _books.get(of.digest)
+    if cached is not None:
+        return cached
+    found, faults = parse(of)
+    if found is None:
+        first = f"{faults[0].path}: {faults[0].sentence}"
+        if any(fault.code in {"format_newer", "unknown"} for fault in faults):
+            detail = f"Version {of.number} of the rule book was written by a newer release. {first} Install that release here."
+            raise Unavailable(NEWER, detail)
+        detail = (
+            f"Version {of.number} of the rule book cannot be read by this release. {first} {NOTHING_DECIDED}"
+        )
+        raise Unavailable(UNREADABLE, detail)
+    # If two threads parse it at once, the first book stays: what is cached by book is then cached once.
+    return _books.setdefault(of.digest, found)
+
+
+def parse(of: Version) -> tuple[Book | None, tuple[Fault, ...]]:
+    """Parse the document of a version: the book, or None if this release cannot read it; and its faults, which are warnings with a book."""
+    try:
+        return read_stored(orjson.loads(of.document), of.digest)
+    except orjson.JSONDecodeError:
+        return None, (Fault("the document", "not_json", "It is not JSON."),)
+
+
+def not_as_signed(sentence: str) -> Unavailable:
+    """Return the error of what is not as it was signed, or missing."""
+    return Unavailable(NOT_AS_SIGNED, f"{sentence} {NOTHING_DECIDED}")
