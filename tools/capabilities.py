@@ -104,7 +104,7 @@ PROMISES = {
     181: "Jurisdiction rules are dated data packs that a rule book must keep (in part: no pages yet)",
     182: "Each role has its routes and no others (in part: the roles that there are)",
     183: "Every action exists in API and command line; the OpenAPI is checked against the routes (in part: no consoles)",
-    191: "A version declares launch placements of the rule book (in part: the one that a launch names is not compared yet)",
+    191: "Launch placements are a registry in the rule book; a launch names one that the app's cell and its version list",
     184: "The same tests pass on SQLite and on PostgreSQL with several workers",
     196: "Every write has a durable intent before it leaves and an outcome after; no stored write is unknown to the record",
     197: "The platform's own reads are judged and recorded like an app's (in part: picker and names on pages; there are no reviews yet)",

@@ -17,6 +17,8 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import LaunchId
 from hilum.launches import routes, service
 from hilum.launches.models import BODY_BOUND, OPEN_URL_LIFE
+from hilum.policies.models import Tier
+from hilum.registry.models import NewVersion
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
 from hilum.web import errors
@@ -24,7 +26,9 @@ from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
 from tests.flows.back_channel import BASE, MERCY, OTHER, Platform, standing
+from tests.flows.test_rule_book_in_force import put_in_force
 from tests.sim.world import FakeClock
+from tests.unit.policies.books import GONE
 
 SCOPE = "hilum/launch"
 DOOR = f"/t/{MERCY}/ehr/launches"
@@ -320,6 +324,78 @@ def test_odd_addresses_are_not_found(ehr: Ehr) -> None:
         assert ehr.send("DELETE", f"{DOOR}/{launch}").status_code == 404
     for tenant in ("nowhere", "%00", "A" * 80):
         assert ehr.send("POST", f"/t/{tenant}/ehr/launches", ehr.order()).status_code in {401, 404}
+
+
+def placed(ehr: Ehr, *placements: str) -> str:
+    """Add an app whose version declares where it may be opened."""
+    client = ehr.platform.add_app("placed", ClientType.PUBLIC, version=NewVersion("1", (), placements))
+    return str(client.id)
+
+
+@pytest.mark.parametrize("placement", ["banner", "note", ""])
+def test_an_app_is_opened_from_where_its_version_declares(ehr: Ehr, placement: str) -> None:
+    """C191."""
+    opened = ehr.open(client_id=placed(ehr, "note", "banner"), placement=placement)
+
+    assert ehr.launch(opened).placement == placement
+
+
+def test_an_app_that_declares_no_placements_is_opened_wherever_its_cell_lists(ehr: Ehr) -> None:
+    """C191: it was certified as if it had every one."""
+    assert ehr.launch(ehr.open(placement="orders")).placement == "orders"
+
+
+def test_a_placement_that_the_rule_book_does_not_name_is_refused_by_its_field(ehr: Ehr) -> None:
+    """C191."""
+    told = problem(ehr.send("POST", DOOR, ehr.order(placement="ceiling")), 422, "launch_invalid")
+
+    assert {name: fault["code"] for name, fault in told["fields"].items()} == {
+        "placement": "placement_unknown"
+    }
+
+
+@pytest.mark.parametrize(
+    ("declared", "sentence"),
+    [
+        (("note",), "This app may not be opened where orders are written. Open it where notes are written, or ask your hospital's administrator."),
+        (("note", "banner"), "This app may not be opened where orders are written. Open it above the chart or where notes are written, or ask your hospital's administrator."),
+        ((), "This app may not be opened where orders are written. Ask your hospital's administrator."),
+    ],
+)  # fmt: skip
+def test_a_launch_from_elsewhere_is_refused_with_a_sentence_for_the_clinician(
+    ehr: Ehr, declared: tuple[str, ...], sentence: str
+) -> None:
+    """C191."""
+    order = ehr.order(client_id=placed(ehr, *declared), placement="orders")
+
+    told = problem(ehr.send("POST", DOOR, order), 403, "placement_not_allowed")
+
+    assert told["detail"] == sentence
+    refused = ehr.platform.events("launches.launch.open")[-1]
+    assert (refused.outcome, refused.reason) == ("refused", "placement_not_allowed")
+
+
+CELLS = {f"categories.unclassified.cells.{tier}.placements": ["banner"] for tier in Tier}
+
+
+def test_a_cell_that_does_not_list_a_placement_closes_it_to_its_category_also_for_launches_under_way(
+    ehr: Ehr,
+) -> None:
+    """C191: whatever the version declares; judged again when the browser opens the launch."""
+    opened = ehr.open(placement="orders")
+    put_in_force(ehr.platform.run, CELLS, MERCY)
+
+    refused = problem(ehr.send("POST", DOOR, ehr.order(placement="orders")), 403, "placement_not_allowed")
+    assert "Open it above the chart, or ask" in refused["detail"]
+    assert ehr.http.get(urlsplit(opened["open_url"]).path).status_code == 403
+    assert ehr.launch(ehr.open(placement="banner")).placement == "banner"
+
+
+def test_an_app_that_no_cell_admits_is_opened_from_nowhere(ehr: Ehr) -> None:
+    """C191."""
+    put_in_force(ehr.platform.run, {"categories.unclassified": GONE}, MERCY)
+
+    problem(ehr.send("POST", DOOR, ehr.order(placement="banner")), 403, "placement_not_allowed")
 
 
 def test_refusals_name_what_failed_and_whom_to_ask(ehr: Ehr) -> None:

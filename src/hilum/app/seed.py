@@ -212,10 +212,17 @@ def _add_apps(ctx: Context, registered: Plan, wallet: Wallet) -> None:
     for planned in registered.apps:
         vendor = vendors[planned.vendor]
         app = registry.add_app(ctx, NewApp(vendor.id, planned.name, planned.description, planned.purpose))
-        version = registry.add_version(ctx, app.id, NewVersion(planned.version))
+        version = registry.add_version(ctx, app.id, _version(planned))
         for client in planned.clients:
             _add_client(ctx, app, version, client, wallet)
         _certify_and_install(ctx, app, version, planned)
+
+
+def _version(planned: AppPlan) -> NewVersion:
+    declared = {"workflows": planned.workflows, "placements": planned.placements}
+    return NewVersion(
+        planned.version, **{name: words for name, words in declared.items() if words is not None}
+    )
 
 
 def _add_client(ctx: Context, app: App, version: AppVersion, client: ClientPlan, wallet: Wallet) -> None:

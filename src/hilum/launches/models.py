@@ -32,6 +32,8 @@ BODY_BOUND = 64 * 1024
 EHR_ROLE = "ehr"
 """The role of an EHR client's actor: its token has ``hilum/launch`` at its tenant."""
 LAUNCH_SCOPE = "hilum/launch"
+PLACEMENT_REFUSED = "placement_not_allowed"
+"""The code of a launch from a place of the EHR where the app may not be opened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 from urllib.parse import urlencode, urlsplit
 
-from hilum.clients.models import Client
+from hilum.clients.models import Client, ClientFacts
+from hilum.clients.policy import admission
 from hilum.identity.models import Person
 from hilum.identity.policy import patients_openable
 from hilum.kernel.actor import Actor, ActorKind
@@ -23,6 +24,7 @@ from hilum.launches.models import (
     Activity,
     LaunchOrder,
 )
+from hilum.policies.models import ANY, Book
 from hilum.standards.smart.launch import fhir_context_fault
 
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
@@ -138,6 +140,37 @@ def launch_uri_fault(asked: str, client: Client) -> str:
     if not origin or "#" in asked or "@" in asked or origin not in registered:
         return "launch_url_foreign"
     return ""
+
+
+def placements_allowed(book: Book, facts: ClientFacts) -> tuple[str, ...]:
+    """Return where in an EHR an app may be opened: at what its version declares, within the cell in which it acts.
+
+    A version that declares no placements was certified as if it had every one, so only its cell limits it. An app that no cell admits may
+    be opened nowhere. Source: C191
+    """
+    cell = admission(book, facts).cell
+    if cell is None:
+        return ()
+    limits = [set(names) for names in (cell.placements, facts.placements) if ANY not in names]
+    return tuple(name for name in book.placements if all(name in names for names in limits))
+
+
+def placement_refusal(placement: str, book: Book, facts: ClientFacts) -> str:
+    """Return the sentence for a person whose launch names a placement where the app may not be opened; empty if it may.
+
+    A launch that names none is not limited: the rule book says which places of a chart an app may be in, not that it must be in one.
+    """
+    allowed = placements_allowed(book, facts) if placement else ()
+    if not placement or placement in allowed:
+        return ""
+    places = " or ".join(_in_sentence(book.placements[name]) for name in allowed)
+    here = _in_sentence(book.placements.get(placement, "At this place of the chart"))
+    there = f"Open it {places}, or ask" if places else "Ask"
+    return f"This app may not be opened {here}. {there} your hospital's administrator."
+
+
+def _in_sentence(title: str) -> str:
+    return title[:1].lower() + title[1:]
 
 
 def _origin(uri: str) -> str:

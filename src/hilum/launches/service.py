@@ -39,6 +39,7 @@ from hilum.launches.models import (
     LAUNCHES_KEPT,
     NEGATIVE_WINDOW,
     OPEN_URL_LIFE,
+    PLACEMENT_REFUSED,
     Activity,
     BegunLaunch,
     Launch,
@@ -46,6 +47,7 @@ from hilum.launches.models import (
     LaunchOrder,
     OpenedLaunch,
 )
+from hilum.policies import service as policies
 from hilum.signin import service as signin
 from hilum.signin.models import Method
 from hilum.standards.refusals import ENDED, ehr_text, meaning_of
@@ -73,11 +75,19 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     if faults or client is None or person is None:
         _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
+    book = policies.current(ctx).book_at(tenant)
+    if order.placement and order.placement not in book.placements:
+        faults = {"placement": "placement_unknown"}
+        _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
+        raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
     # As of now: what is issued within the margin after a full stop's end stays stopped, so the launch would be refused at its next step.
     judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now)
     if reason := standing_fault(judged, ctx.now):
         _record_refusal(ctx, order, tenant, person, reason=reason, faults={})
         raise NotPermitted(reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
+    if judged.client and (refusal := policy.placement_refusal(order.placement, book, judged.client)):
+        _record_refusal(ctx, order, tenant, person, reason=PLACEMENT_REFUSED, faults={})
+        raise NotPermitted(PLACEMENT_REFUSED, refusal)
     open_token = ctx.ids.secret()
     handle = _handle_of(open_token)
     opened = Launch(
@@ -209,10 +219,20 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
         opener = standing.read(ctx, found.tenant, ClientId(by), None, issued_at=found.created_at)
         reason = standing_fault(opener, ctx.now)
     if reason is None:
+        _require_placement(ctx, found, judged, action)
         return
     audit.record(ctx, replace(_event(found, action, by_ehr=by), outcome=Outcome.REFUSED, reason=reason))
     text = _EHR_STOPPED if by else ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED)
     raise NotPermitted(reason, text)
+
+
+def _require_placement(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
+    """Refuse and record a launch from a placement that the rule book has closed to the app since it was opened. Raises NotPermitted."""
+    book = policies.current(ctx).book_at(found.tenant)
+    if judged.client and (refusal := policy.placement_refusal(found.placement, book, judged.client)):
+        event = _event(found, action, placement=found.placement)
+        audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason=PLACEMENT_REFUSED))
+        raise NotPermitted(PLACEMENT_REFUSED, refusal)
 
 
 def _take_fault(ctx: Context, launch: Launch, by: Acting) -> str:

@@ -82,6 +82,9 @@ class AppPlan:
     purpose: str
     version: str
     clients: tuple[ClientPlan, ...]
+    workflows: tuple[str, ...] | None = None
+    placements: tuple[str, ...] | None = None
+    """What its version declares; None: nothing, as for the clients of test suites."""
     tenants: tuple[str, ...] = TENANTS
     roles: tuple[Role, ...] = CLINICAL_ROLES
     in_chart: bool = False
@@ -169,6 +172,8 @@ def _lumen(sandbox_url: str) -> AppPlan:
         description="A patient's vital signs, problems, medications and allergies on one page, beside the chart.",
         purpose="Lets a clinician see at a glance how a patient has been doing over the last visits.",
         version="1.0",
+        workflows=("chart_review",),
+        placements=("banner", "sidebar"),
         clients=(
             ClientPlan(
                 "lumen-chart",
@@ -198,6 +203,8 @@ def _wellspring(sandbox_url: str) -> AppPlan:
         description="Your lab results, vaccines and medicines in plain words, wherever you were treated.",
         purpose="Gives people their own record in words they understand.",
         version="1.0",
+        workflows=("outreach",),
+        placements=("sidebar",),
         clients=(
             ClientPlan(
                 "wellspring",
@@ -281,6 +288,8 @@ def _northgate() -> AppPlan:
         description="Collects vaccinations every night for the county's registry.",
         purpose="Keeps the county's immunization registry complete.",
         version="2.1",
+        workflows=("quality_reporting",),
+        placements=(),
         clients=(
             ClientPlan(
                 "northgate-registry",

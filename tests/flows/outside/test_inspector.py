@@ -141,6 +141,27 @@ def test_the_calls_of_an_app_appear_with_their_decisions_and_looking_puts_nothin
     tell(quiet, story)
 
 
+def test_the_simulator_names_a_placement_and_shows_the_clinician_where_an_app_may_be_opened(
+    quiet: Running,
+) -> None:
+    """C191."""
+
+    async def story(outside: Outside) -> None:
+        chart = await open_chart(outside)
+        asked = {"session": chart.address.rpartition("/")[2], "client": "lumen-chart"}
+        launch = f"{outside.started.sandbox}/sandbox/launch"
+
+        beside = await chart.http.get(launch, params=asked)
+        among_orders = await chart.http.get(launch, params=asked | {"placement": "orders"})
+
+        assert beside.status_code == 303, beside.text
+        assert among_orders.status_code == 403
+        assert "This app may not be opened where orders are written." in among_orders.text
+        assert "Open it above the chart or beside the chart" in among_orders.text
+
+    tell(quiet, story)
+
+
 def test_one_charts_inspector_tells_nothing_of_anothers_app(quiet: Running) -> None:
     async def story(outside: Outside) -> None:
         one, two = await open_chart(outside), await open_chart(outside)

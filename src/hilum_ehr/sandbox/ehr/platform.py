@@ -51,6 +51,8 @@ class Order:
     encounter: str = ""
     launch_uri: str = ""
     banner: bool = True
+    placement: str = ""
+    """From where in the chart, as the platform's rule book names it; empty: from no place of it."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class Platform:
             "patient": order.patient,
             "encounter": order.encounter,
             "launch_uri": order.launch_uri,
+            "placement": order.placement,
         }
         body: dict[str, Any] = {name: value for name, value in asked.items() if value}
         body["need_patient_banner"] = order.banner

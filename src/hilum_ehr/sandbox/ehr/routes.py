@@ -26,8 +26,15 @@ Handler = Callable[[Request], Awaitable[Response]]
 SEARCH_BOUND = 100
 # A misspelled parameter would be a launch without patient, which looks like the app's fault.
 QUERY_FIELDS = frozenset(
-    {"tenant", "client", "person", "patient", "encounter", "launch_uri", "session", "banner"}
+    {"tenant", "client", "person", "patient", "encounter", "launch_uri", "session", "banner", "placement"}
 )
+PLACEMENTS = {
+    "sidebar": "Beside the chart",
+    "banner": "Above the chart",
+    "orders": "Where orders are written",
+    "note": "Where notes are written",
+}
+"""The places of this EHR from which apps are opened, by the names of the shipped rule book. The list of a chart's apps is the first."""
 BESIDE_CHART = "no"
 """Of the parameter ``banner``: the chart's own banner stays in view."""
 
@@ -114,6 +121,7 @@ class Pages:
             policy=launching(site),
             urls=site.urls,
             public=site.public,
+            placements=PLACEMENTS,
             made=None,
             refused="",
             faults={},
@@ -225,6 +233,7 @@ class Posts:
                     session.patient,
                     session.encounter,
                     banner=query.one("banner") != BESIDE_CHART,
+                    placement=query.one("placement") or next(iter(PLACEMENTS)),
                 ),
             )
             # Before the launch is opened, so that its first call is already listened for.
@@ -240,7 +249,12 @@ class Posts:
             person = query.one("person") or site.hospital(tenant).cast[0].username
             encounter = query.one("encounter") or site.newest_encounter(tenant, query.one("patient"))
             order = Order(
-                query.one("client"), person, query.one("patient"), encounter, query.one("launch_uri")
+                query.one("client"),
+                person,
+                query.one("patient"),
+                encounter,
+                query.one("launch_uri"),
+                placement=query.one("placement"),
             )
             opened = await site.platform.open_launch(tenant, order)
         return opened.open_url
@@ -347,6 +361,7 @@ class Posts:
             policy=launching(site),
             urls=site.urls,
             public=site.public,
+            placements=PLACEMENTS,
             made=made,
             refused=(trouble.detail or trouble.code) if trouble else "",
             faults=faults,
