@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
 from hilum.infra.lanes import BOUNDS, Bounds, Lane
 
@@ -75,11 +76,22 @@ def send(link: Link, statements: Sequence[Statement], *, commit: bool) -> None:
         if commit:
             link.commit()
         return
-    with link.pipeline():
-        for sql, values in statements:
-            link.execute(sql, values)
-        if commit:
-            link.execute("COMMIT")  # ``link.commit`` would wait for its own answer: one more round trip
+    # Nothing was sent in this transaction yet, so these statements are all of it. The server commits a pipeline as one transaction;
+    # BEGIN and COMMIT would each cost as much as a statement.
+    is_whole = commit and link.info.transaction_status is TransactionStatus.IDLE
+    if is_whole:
+        link.autocommit = True
+    try:
+        with link.pipeline():
+            for sql, values in statements:
+                link.execute(sql, values)
+            if commit and not is_whole:
+                link.execute("COMMIT")  # ``link.commit`` would wait for its own answer: one more round trip
+    finally:
+        if is_whole and link.info.transaction_status is TransactionStatus.IDLE:
+            link.autocommit = False
+        elif is_whole:  # libpq cannot leave the pipeline once the commit at its end has failed
+            link.close()
 
 
 def connect(url: str, lane: Lane, *, autocommit: bool = False) -> Link:
