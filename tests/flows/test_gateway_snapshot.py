@@ -32,6 +32,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import Part, TenantId
 from hilum.kernel.ports import Clock
+from hilum.policies.models import POLICIES
 from hilum.registry.models import REGISTRY
 from hilum.tokens.models import TOKENS
 from tests.sim.world import FakeClock
@@ -308,7 +309,7 @@ def slow_part(
 
         def wait(ctx: Context, since: Since) -> Any:
             made.begun.set()
-            made.free.wait(20)
+            assert made.free.wait(20), "nothing else was done meanwhile"
             return facts(ctx, since)
 
         monkeypatch.setattr(snapshots, "_FACTS", {**snapshots._FACTS, part: replace(facts, read=wait)})
@@ -333,7 +334,7 @@ def anything(uow: UnitOfWork, part: Part) -> None:
     run(uow, lambda ctx: ctx.advance_epoch(part))
 
 
-@pytest.mark.parametrize("part", [QUOTAS, REGISTRY, TOKENS])
+@pytest.mark.parametrize("part", [QUOTAS, REGISTRY, TOKENS, POLICIES])
 def test_a_switch_is_obeyed_while_another_part_takes_long_to_read(
     uow: UnitOfWork, part: Part, slow_part: Callable[[Part], Slow]
 ) -> None:
@@ -350,6 +351,23 @@ def test_a_switch_is_obeyed_while_another_part_takes_long_to_read(
         slow.free.set()
         assert wait_for(lambda: keeper._parts[part].stamp.n == 1)
         assert stops_of(keeper) == {switch.id}
+
+
+def test_a_switch_is_obeyed_while_a_rule_book_is_parsed(
+    uow: UnitOfWork, slow_part: Callable[[Part], Slow]
+) -> None:
+    """One application is one change, but what it puts in force may be long: it is read apart from the thread that watches."""
+    with started(uow) as keeper:
+        slow = slow_part(POLICIES)
+        run(uow, lambda ctx: ctx.advance_epoch(POLICIES, "application/1"))
+        assert slow.begun.wait(5)
+
+        switch = run(uow, lambda ctx: controls.engage(ctx, ORDER))
+
+        assert wait_for(lambda: stops_of(keeper) == {switch.id})
+        assert not slow.free.is_set()
+        slow.free.set()
+        assert wait_for(lambda: keeper._parts[POLICIES].stamp.n == 1)
 
 
 def stops_of(keeper: SnapshotKeeper) -> set[str]:
@@ -499,7 +517,7 @@ def as_served(uow: UnitOfWork) -> Iterator[SnapshotKeeper]:
         keeper.stop()
 
 
-@pytest.mark.parametrize("part", [QUOTAS, REGISTRY, TOKENS])
+@pytest.mark.parametrize("part", [QUOTAS, REGISTRY, TOKENS, POLICIES])
 def test_a_worker_obeys_a_switch_while_a_whole_part_is_read(
     uow: UnitOfWork, part: Part, slow_part: Callable[[Part], Slow]
 ) -> None:

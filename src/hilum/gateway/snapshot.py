@@ -72,6 +72,8 @@ _FACTS: dict[Part, Facts[Any]] = {
 """Every part, the most urgent first."""
 _URGENT = frozenset({SWITCHES})
 """Published before anything else is read."""
+_READ_WHOLE = frozenset({POLICIES})
+"""Read whole at each change, however few there are: a rule book may take long to parse."""
 _MAY_LAG = {QUOTAS: QUOTA_LAG}
 LOAD_PAUSE_S, LOAD_PAUSE_BOUND_S = 0.1, 5.0
 """The pause after a load that failed: the first, and the longest."""
@@ -265,7 +267,9 @@ class SnapshotKeeper:
                 since = self._since(ctx, part)
                 # A whole part can take seconds. Read here, it would keep the next switch unseen for
                 # as long.
-                long = since is EVERYTHING or len(since.changes or ()) > FOLLOWED_AT_ONCE
+                long = (
+                    since is EVERYTHING or len(since.changes or ()) > FOLLOWED_AT_ONCE or part in _READ_WHOLE
+                )
                 if long and part not in _URGENT and self._thread is not None:
                     self._loading.add(part)
                     self._loader.submit(self._load_whole, part)

@@ -28,9 +28,9 @@ from hilum.standards.smart.scopes import (
     UPDATE,
     ClinicalScope,
     Prefix,
-    all_covered,
     parse_stored,
     render,
+    wildcard_reaches,
 )
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -100,13 +100,15 @@ def _never_used(book: Book, category: Category) -> Iterator[Fault]:
     judges = [
         tier_judge(book, Applicant(category.name, (), client, (), ())) for client in ClientAuthentication
     ]
-    lower: tuple[str, ...] = ()
+    covered = _Covered()
     for tier in (tier for tier in TIERS if tier in category.cells):
         cell = category.cells[tier]
-        for scope in (each for each in parse_stored(cell.scopes) if isinstance(each, ClinicalScope)):
+        listed = [each for each in parse_stored(cell.scopes) if isinstance(each, ClinicalScope)]
+        # Those of the lower cells are listed in this one too, and are decided on there.
+        for scope in (each for each in listed if each not in covered):
             for atom in _letters_of(book, scope):
                 own = highest(judge(atom) for judge in judges)
-                if own.rank < tier.rank and not all_covered((render(atom),), lower):
+                if own.rank < tier.rank and not covered.covers(atom):
                     path = f"categories.{category.name}.cells.{tier}.scopes"
                     sentence = (
                         f"{render(atom)} (in {render(scope)}) is of the {own} tier in this category, so this cell"
@@ -114,14 +116,48 @@ def _never_used(book: Book, category: Category) -> Iterator[Fault]:
                     )
                     yield Fault(path, "never_used", sentence)
                     break
-        lower = cell.scopes
+        covered.add(listed)
+
+
+class _Covered:
+    """The scopes of the lower cells by what they are on, so that each scope above is compared with few of them."""
+
+    def __init__(self) -> None:
+        self._scopes: set[ClinicalScope] = set()
+        self._constraints: dict[tuple[Prefix, str, int], set[frozenset[tuple[str, str]]]] = {}
+
+    def __contains__(self, scope: ClinicalScope) -> bool:
+        return scope in self._scopes
+
+    def add(self, scopes: Iterable[ClinicalScope]) -> None:
+        for scope in scopes:
+            self._scopes.add(scope)
+            for letter in _letters(scope):
+                place = self._constraints.setdefault((scope.prefix, scope.type, letter), set())
+                place.add(frozenset(scope.constraints))
+
+    def covers(self, atom: ClinicalScope) -> bool:
+        """Check whether a scope of one letter is within the scopes: then one of them covers it alone."""
+        own = frozenset(atom.constraints)
+        types = [atom.type, ANY] if wildcard_reaches(atom.prefix, atom.type) else [atom.type]
+        return any(
+            constraints <= own
+            for type_ in types
+            for constraints in self._constraints.get((atom.prefix, type_, atom.letters), ())
+        )
+
+
+def _letters(scope: ClinicalScope) -> list[int]:
+    return [bit for bit in _LETTERS if scope.letters & bit]
 
 
 def _letters_of(book: Book, scope: ClinicalScope) -> Iterator[ClinicalScope]:
     """Yield the scope letter by letter; for a wildcard of a type that no rule names, which stands for most of what it covers."""
-    named = {type_ for rule in book.tier_rules for type_ in rule.types}
-    type_ = min(resource_types() - named, default=scope.type) if scope.type == ANY else scope.type
-    return (replace(scope, type=type_, letters=bit) for bit in _LETTERS if scope.letters & bit)
+    type_ = scope.type
+    if type_ == ANY:
+        named = {type_ for rule in book.tier_rules for type_ in rule.types}
+        type_ = min(resource_types() - named, default=ANY)
+    return (replace(scope, type=type_, letters=bit) for bit in _letters(scope))
 
 
 def _looser_above(category: Category) -> Iterator[Fault]:
