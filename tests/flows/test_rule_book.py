@@ -110,14 +110,14 @@ def test_what_allows_something_new_takes_two_people_and_begins_at_some_hospitals
 
     refused = apply(site, version)
     assert (refused.status_code, problem(refused)["code"]) == (409, "too_soon_everywhere")
-    asked = apply(site, version, "general")
+    asked = apply(site, version, "mercy")
     assert asked.json()["approval"]["order"]["allows"] == [f"{CELL}.quota.burst: Is looser."]
     assert burst(site) == 100
 
     agreed = agree(site, asked)
 
     assert agreed.status_code == 200, agreed.text
-    assert (burst(site, "general"), burst(site, "children")) == (101, 100)
+    assert (burst(site, "mercy"), burst(site, "children")) == (101, 100)
     clock.advance(SOAK - timedelta(seconds=1))
     assert apply(site, version).status_code == 409
     clock.advance(timedelta(seconds=1))
@@ -126,7 +126,7 @@ def test_what_allows_something_new_takes_two_people_and_begins_at_some_hospitals
     done = site.api("root").get("/policies/applications").json()["items"]
     assert [(each["tenants"], each["applied_by"] != each["agreed_by"]) for each in done[:2]] == [
         ([], True),
-        (["general"], True),
+        (["mercy"], True),
     ]
 
 

@@ -1,7 +1,7 @@
 """Which version is in force where, and what putting another one in force takes. Pure."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hilum.controls.policy import administers
 from hilum.identity.models import StaffRole
@@ -60,19 +60,30 @@ def new_access(
 
 
 def soaked(
-    order: ApplyOrder,
+    version: int,
     applications: Iterable[Application],
-    now_in_force: CurrentVersions,
-    book: Book,
+    works_since: Mapping[TenantId, datetime],
+    soak: timedelta,
     now: datetime,
 ) -> bool:
-    """Check whether a version may be everywhere although it allows something new: it has been at some tenant for long enough (C218).
+    """Check whether a version may be everywhere although it allows something new: one tenant has worked with it for long enough (C218).
 
-    ``applications``: those since the last one that was everywhere. ``book``: the one in force everywhere, which says how long.
+    Without interruption, and from then until now: at the same tenant, since the application that put it there, and since the tenant works.
+    ``applications``: those since the last one that was everywhere. ``works_since``: the tenants that work now, and since when. ``soak``:
+    how long, by the book that is in force everywhere.
     """
-    since = [each.applied_at for each in applications if each.version == order.version and each.tenants]
-    still_somewhere = order.version in now_in_force.at.values()
-    return still_somewhere and bool(since) and min(since) + book.rollout.soak <= now
+    since: dict[TenantId, datetime] = {}
+    for each in applications:
+        for tenant in each.tenants or tuple(since):
+            if each.version == version and each.tenants:
+                since.setdefault(tenant, each.applied_at)
+            else:
+                since.pop(tenant, None)
+    return any(
+        max(begun, works_since[tenant]) + soak <= now
+        for tenant, begun in since.items()
+        if tenant in works_since
+    )
 
 
 def tenants_fault(tenants: tuple[TenantId, ...], bound: int) -> str:
