@@ -11,13 +11,15 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder
-from tests.flows import back_channel
+from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import MERCY, Platform, refused
+from tests.flows.front_channel import Front, answer
 from tests.flows.gateway_ground import GENERAL, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import GONE, document
 
 platform = back_channel.platform
+front = front_channel.front
 CELLS = "categories.unclassified.cells"
 
 
@@ -135,6 +137,68 @@ def test_tokens_and_agreements_live_as_long_as_the_cell_says(platform: Platform,
     assert again.status_code == 200
     clock.advance(timedelta(days=51))
     refused(platform.refresh(again.json()["refresh_token"]), "invalid_grant")
+
+
+def test_a_refresh_token_lives_no_longer_than_the_rule_book_in_force_allows(
+    platform: Platform, clock: FakeClock
+) -> None:
+    """C47, C194: also one that was issued before its life was shortened."""
+    scopes = ("launch", "patient/Observation.rs")
+    held = [platform.earn(scopes=("offline_access", *scopes))["refresh_token"] for _ in range(2)]
+    online = platform.earn(scopes=("online_access", *scopes))["refresh_token"]
+    put_in_force(platform.run, everywhere("lifetimes", LIVES))
+
+    clock.advance(timedelta(minutes=61))
+    refused(platform.refresh(online), "invalid_grant")
+    clock.advance(timedelta(days=99))
+    again = platform.refresh(held[0])
+    clock.advance(timedelta(days=1))
+    refused(platform.refresh(held[1]), "invalid_grant")
+
+    assert again.status_code == 200, again.text
+    assert platform.refresh(again.json()["refresh_token"]).status_code == 200
+
+
+def test_an_agreement_lives_no_longer_than_the_rule_book_in_force_allows(
+    front: Front, clock: FakeClock
+) -> None:
+    """C194: what a person agreed to before is asked again when the shorter life is over."""
+    browser = front.browser("dora")
+    browser.authorize(launch=front.open_launch().handle)
+    code = answer(browser.allow())["code"]
+    token = front.redeem(code, "web").json()["refresh_token"]
+    assert "code" in answer(browser.authorize(launch=front.open_launch().handle))
+    put_in_force(front.run, everywhere("lifetimes", LIVES))
+
+    clock.advance(timedelta(days=90))
+    token = front.refresh(token, "web").json()["refresh_token"]
+    clock.advance(timedelta(days=60))
+
+    told = refused(front.refresh(token, "web"), "invalid_grant")
+    assert "authorization_expired" in told
+    browser = front.browser("dora")
+    assert "has approved this app for your role" in browser.authorize(launch=front.open_launch().handle).text
+
+
+def test_a_certification_lives_no_longer_than_the_rule_book_in_force_allows(
+    play: Play, clock: FakeClock
+) -> None:
+    """C20: at the gateway, by the snapshot alone."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p1"))
+        put_in_force(made.run, everywhere("certificate_life", "30 d"), GENERAL)
+        clock.advance(timedelta(days=30) - timedelta(minutes=30))
+        token = made.token("patient/Patient.rs")
+        assert (await made.get("Patient/p1", token)).status == 200
+
+        clock.advance(timedelta(minutes=30))
+        made.keeper.step(0)
+
+        answered = await made.get("Patient/p1", token)
+        assert (answered.status, b"certified" in answered.body) == (403, True)
+
+    play(story)
 
 
 def test_an_app_has_the_quota_of_its_cell(play: Play) -> None:

@@ -47,7 +47,7 @@ def fault(
     """Judge the standing of a client in a role, with everything else in order."""
     party = Party(GENERAL, client.id, client.app, client.version, client.vendor, PersonId("per_1"), role)
     tenant = Tenant(GENERAL, "General", UpstreamRef(UpstreamKind.EMBEDDED))
-    return standing_fault(Standing(party, tenant, client, installation, SwitchIndex()), now)
+    return standing_fault(Standing(party, tenant, client, installation, SwitchIndex(), shipped_book()), now)
 
 
 def test_an_app_works_only_once_certified_and_installed_and_stops_when_either_ends(ground: Ground) -> None:

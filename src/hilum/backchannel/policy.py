@@ -14,6 +14,7 @@ from typing import Any
 from hilum.clients.models import PLATFORM_PEERS, Client, ClientFacts, ClientType
 from hilum.clients.policy import admission
 from hilum.consent.models import Authorization
+from hilum.consent.policy import ends_at
 from hilum.controls.models import Subject, SwitchIndex
 from hilum.controls.policy import stopped_by
 from hilum.frontchannel.policy import disclosed_context, grantable, is_useful
@@ -23,7 +24,7 @@ from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.policies.models import PEER_LIFETIMES, Book, Lifetimes
+from hilum.policies.models import PEER_LIFETIMES, Book, Cell, Lifetimes
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart
@@ -31,7 +32,7 @@ from hilum.standards.smart.launch import SENT_CONTEXT, readable_context
 from hilum.standards.smart.scopes import SCOPE_FAULTS, ClinicalScope, Prefix, Scope, ScopeError, SpecialScope
 from hilum.standing.models import Standing
 from hilum.standing.policy import standing_fault
-from hilum.tokens.models import AccessToken, Grant
+from hilum.tokens.models import AccessToken, Grant, RefreshToken
 
 ID_TOKEN_LIFE = timedelta(hours=1)
 CACHE_SIZE = 4_096
@@ -202,7 +203,6 @@ class GrantState:
     person: Person | None
     authorization: Authorization | None
     session_over: bool
-    book: Book
 
 
 def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime) -> Reason | None:
@@ -226,9 +226,33 @@ def _authorization_fault(state: GrantState, grant: Grant | AccessToken, now: dat
         authorization = state.authorization
         if authorization is None or authorization.revoked_at is not None:
             return Reason.TOKEN_REVOKED
-        if now >= authorization.expires_at:
+        ends = agreement_ends(state, grant)
+        if ends is not None and now >= ends:
             return Reason.AUTHORIZATION_EXPIRED
     return Reason.LAUNCH_ENDED if state.session_over else None
+
+
+def agreement_ends(state: GrantState, grant: Grant | AccessToken) -> datetime | None:
+    """Return when the agreement behind a grant ends, also by the life that the rule book in force gives it; None without one."""
+    if state.authorization is None:
+        return grant.authorization_expires_at
+    ends = ends_at(state.authorization, _cell(state))
+    return ends if grant.authorization_expires_at is None else min(ends, grant.authorization_expires_at)
+
+
+def has_outlived(token: RefreshToken, state: GrantState, now: datetime) -> bool:
+    """Check whether a refresh token is older than the rule book in force allows. Its own end was fixed when it was issued."""
+    cell = _cell(state)
+    if cell is None:
+        return False  # nothing is admitted, and that is the reason to refuse
+    lifetimes = cell.lifetimes
+    life = lifetimes.refresh_token if token.offline else lifetimes.session_refresh_token
+    return now >= token.issued_at + life
+
+
+def _cell(state: GrantState) -> Cell | None:
+    client = state.standing.client
+    return None if client is None else admission(state.standing.book, client).cell
 
 
 def charts_kept(grant: Grant | AccessToken, person: Person | None) -> tuple[str, ...] | None:
@@ -256,7 +280,7 @@ def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str) -> tuple[s
     assert client is not None, "grant_fault was checked before"
     assert installation is not None, "grant_fault was checked before"
     authorized = None if state.authorization is None else state.authorization.scopes
-    left = _left(scopes, most(client, installation, state.book), role, authorized)
+    left = _left(scopes, most(client, installation, state.standing.book), role, authorized)
     if not left:
         raise Invalid(TokenError.INVALID_SCOPE, "None of the granted scopes may be granted any longer.")
     return left

@@ -212,6 +212,8 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     if state.session_over:
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
     _judge(state, held.grant, ctx.now)
+    if policy.has_outlived(held, state, ctx.now):
+        raise refuse_grant("The refresh token is older than the rule book allows now. Authorize again.")
     kept = unstopped(ctx, held.grant.scopes, held.issued_at)
     offline = offline_of(smart.parse_stored(policy.scopes_now(kept, state, held.grant.role)))
     if offline is None or (held.offline and not offline and _is_session_over(ctx, held.grant)):
@@ -244,7 +246,8 @@ def caller_fault(ctx: Context, site: Site, client: Client) -> Reason | None:
     assert facts is not None, "the client was just authenticated"
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
     installation = cached_facts.installation(ctx, site.tenant, client.app)
-    standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx))
+    book = policies.current(ctx).book_at(site.tenant)
+    standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book)
     return standing_fault(standing, ctx.now)
 
 
@@ -306,12 +309,14 @@ def load_state(
     find = consent.hold_authorization if issuing else consent.find_authorization
     person = cached_facts.find_person(ctx, grant.person) if grant.person else None
     active = person is not None and person.active and person.tenant == grant.tenant
+    book = policies.current(ctx).book_at(grant.tenant)
     standing = Standing(
         grant,
         _tenant(ctx, site),
         cached_facts.client_facts(ctx, grant.client),
         cached_facts.installation(ctx, grant.tenant, grant.app),
         cached_facts.switches(ctx),
+        book,
         person_active=active or not grant.person,
         issued_at=issued_at,
     )
@@ -321,7 +326,6 @@ def load_state(
         person,
         authorization,
         session_over=online and _is_session_over(ctx, grant),
-        book=policies.current(ctx).book_at(grant.tenant),
     )
 
 
@@ -362,13 +366,13 @@ def _charts_now(grant: Grant, state: GrantState) -> tuple[str, ...] | None:
 def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> timedelta:
     charts_end = policy.charts_end(grant.person_patients, state.person)
     return policy.token_life(
-        client, _lifetimes(state), grant.authorization_expires_at, charts_end, now=ctx.now
+        client, _lifetimes(state), policy.agreement_ends(state, grant), charts_end, now=ctx.now
     )
 
 
 def _lifetimes(state: GrantState) -> Lifetimes:
     assert state.standing.client is not None, "grant_fault was checked before"
-    return policy.lifetimes_of(state.standing.client, state.book)
+    return policy.lifetimes_of(state.standing.client, state.standing.book)
 
 
 def _judge(state: GrantState, grant: Grant, now: datetime) -> None:

@@ -155,7 +155,7 @@ class ClientFacts:
     expires_at: datetime | None
     certified_scopes: tuple[str, ...]
     certified_until: datetime | None
-    """None: not certified."""
+    """When the certification ends by itself; None: not certified. ``policy.certified_until`` is when it ends by the rule book in force."""
     origins: tuple[str, ...]
     scopes: tuple[str, ...] = ()
     """The scopes that the client registered."""
@@ -169,5 +169,7 @@ class ClientFacts:
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED
     """What its version declares."""
+    certified_at: datetime | None = None
+    """When review last certified what it is certified for now."""
     since: datetime | None = None
     """Since when the app has been active and certified without interruption; anything issued before is no longer valid."""

@@ -49,6 +49,7 @@ from hilum.standards.smart.scopes import (
     Prefix,
     Scope,
     ScopeError,
+    all_covered,
     everything,
     narrow,
     parse_scope,
@@ -367,6 +368,7 @@ def join(
 ) -> ClientFacts:
     """Return the facts of a client from its app, its version and that app's certifications, including withdrawn ones."""
     # The later of the two: an app that was resumed after it had been certified is unbroken only since then.
+    certifications = tuple(certifications)
     last, certified_since = certification_of(client, certifications) or (None, None)
     way = AUTHENTICATION.get(client.type)
     return ClientFacts(
@@ -380,6 +382,7 @@ def join(
         expires_at=client.expires_at,
         certified_scopes=last.scopes if last else (),
         certified_until=last.expires_at if last else None,
+        certified_at=_reviewed_at(last, client, certifications) if last else None,
         origins=client.origins,
         scopes=client.scopes,
         tenant=app.tenant,
@@ -405,6 +408,36 @@ def admission(book: Book, facts: ClientFacts) -> Admission:
     )
 
 
+def _counting(client: Client, certifications: Iterable[Certification]) -> list[Certification]:
+    """Return the certifications of a client's version that count for its environment, including withdrawn ones."""
+    environments = {client.environment, Environment.PRODUCTION}
+    return [
+        each for each in certifications if each.version == client.version and each.environment in environments
+    ]
+
+
+def _reviewed_at(last: Certification, client: Client, certifications: Iterable[Certification]) -> datetime:
+    """Return when review last certified at least what ``last`` certifies: a later certification may end sooner than ``last``."""
+    again = (
+        each
+        for each in _counting(client, certifications)
+        if each.withdrawn_at is None and all_covered(last.scopes, each.scopes)
+    )
+    return max(each.certified_at for each in (last, *again))
+
+
+@lru_cache(maxsize=ADMISSIONS_BOUND)
+def certified_until(book: Book, facts: ClientFacts) -> datetime | None:
+    """Return when a client's certification ends: as it says, or sooner by the life that the rule book in force gives its cell.
+
+    Judged when it is used, because a life may have been shortened since. A client that no cell admits has nothing that could end.
+    """
+    cell = admission(book, facts).cell
+    if cell is None or facts.certified_until is None or facts.certified_at is None:
+        return facts.certified_until
+    return min(facts.certified_until, facts.certified_at + cell.certificate_life)
+
+
 def certification_of(
     client: Client, certifications: Iterable[Certification]
 ) -> tuple[Certification, datetime] | None:
@@ -412,9 +445,7 @@ def certification_of(
 
     A certification continues another if it was made before the other ended. Adopting a version continues the previous one's.
     """
-    environments = {client.environment, Environment.PRODUCTION}
-    of_version = [each for each in certifications if each.version == client.version]
-    counting = [each for each in of_version if each.environment in environments]
+    counting = _counting(client, certifications)
     # Expired ones stay in: whether it has expired is judged at each decision, and these facts must not depend
     # on when they are read.
     in_force = (each for each in counting if each.withdrawn_at is None)

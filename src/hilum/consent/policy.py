@@ -16,6 +16,7 @@ from hilum.consent.permissions import (
     permissions_of,
 )
 from hilum.consent.words import CATEGORIES, SPECIAL, TYPES
+from hilum.policies.models import Cell
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
@@ -49,6 +50,17 @@ _REACH = {
 def is_in_force(authorization: Authorization, now: datetime) -> bool:
     """Check whether an authorization is in force."""
     return authorization.revoked_at is None and now < authorization.expires_at
+
+
+def ends_at(authorization: Authorization, cell: Cell | None) -> datetime:
+    """Return when an authorization ends: as it says, or sooner by the life that the app's cell in the rule book gives it now.
+
+    Counted from when the person last agreed or it was last renewed. Without a cell the app gets nothing, whenever the agreement ends.
+    """
+    if cell is None:
+        return authorization.expires_at
+    agreed_at = authorization.last_validated_at or authorization.created_at
+    return min(authorization.expires_at, agreed_at + cell.lifetimes.authorization)
 
 
 def plain_words(scope: str | Scope) -> PlainPermission:

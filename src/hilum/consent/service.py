@@ -22,10 +22,11 @@ from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId
+from hilum.kernel.ids import AppId, AuthorizationId, LaunchId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import RecentSet
 from hilum.policies import service as policies
+from hilum.policies.models import Cell
 from hilum.standards.smart.scopes import all_covered
 from hilum.tokens import service as tokens
 
@@ -49,11 +50,11 @@ def record_authorization(
     ones unchanged until the person withdraws, except for what ``withhold`` removes from them.
     """
     texts = tuple(scopes)
-    covering = _covering(ctx, covering_id, holder=(tenant, person, facts.id), scopes=texts)
+    covering = _covering(ctx, covering_id, facts, holder=(tenant, person), scopes=texts)
     # A person who agrees to the same thing again must not collect agreements: each would have to be
     # withdrawn.
     if covering is None:
-        in_force = store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=facts.app)
+        in_force = _in_force(ctx, tenant, person, facts)
         agreed = (facts.id, facts.version, basis, patient, frozenset(texts))
         covering = next(
             (f for f in in_force if (f.client, f.version, f.basis, f.patient, frozenset(f.scopes)) == agreed),
@@ -84,8 +85,19 @@ def record_authorization(
 
 def _life(ctx: Context, tenant: TenantId, facts: ClientFacts) -> timedelta:
     """Return how long an agreement lives: as the app's cell in the rule book says. Access under it may end sooner."""
-    cell = admission(policies.current(ctx).book_at(tenant), facts).cell
+    cell = _cell(ctx, tenant, facts)
     return timedelta(0) if cell is None else cell.lifetimes.authorization
+
+
+def _cell(ctx: Context, tenant: TenantId, facts: ClientFacts) -> Cell | None:
+    return admission(policies.current(ctx).book_at(tenant), facts).cell
+
+
+def _in_force(ctx: Context, tenant: TenantId, person: PersonId, facts: ClientFacts) -> list[Authorization]:
+    """List a person's agreements with an app that are in force, also by the life that the rule book gives them now, newest first."""
+    cell = _cell(ctx, tenant, facts)
+    found = store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=facts.app)
+    return [each for each in found if ctx.now < policy.ends_at(each, cell)]
 
 
 def withhold(
@@ -140,8 +152,9 @@ def _end(ctx: Context, found: Authorization) -> None:
 def _covering(
     ctx: Context,
     covering_id: AuthorizationId | None,
+    facts: ClientFacts,
     *,
-    holder: tuple[TenantId, PersonId, ClientId],
+    holder: tuple[TenantId, PersonId],
     scopes: tuple[str, ...],
 ) -> Authorization | None:
     if covering_id is None:
@@ -149,10 +162,11 @@ def _covering(
     covering = store.get(ctx.tx, covering_id)
     # INVARIANT: a renewal never widens. Whoever holds the agreement, and what it covers, is judged again
     # here.
-    mine = (covering.tenant, covering.person, covering.client) == holder
-    if not mine or not policy.is_in_force(covering, ctx.now) or not all_covered(scopes, covering.scopes):
-        return None
-    return covering
+    mine = (covering.tenant, covering.person) == holder and covering.client == facts.id
+    in_force = covering.revoked_at is None and ctx.now < policy.ends_at(
+        covering, _cell(ctx, holder[0], facts)
+    )
+    return covering if mine and in_force and all_covered(scopes, covering.scopes) else None
 
 
 def _renew(ctx: Context, found: Authorization, facts: ClientFacts, *, offline: bool) -> Authorization:
@@ -177,11 +191,7 @@ def find_in_force(
     patient: str | None = None,
 ) -> Authorization | None:
     """Find the person's newest agreement in force with the client; with ``patient``, only one about that chart."""
-    mine = (
-        each
-        for each in store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=facts.app)
-        if each.client == facts.id
-    )
+    mine = (each for each in _in_force(ctx, tenant, person, facts) if each.client == facts.id)
     return next((each for each in mine if patient is None or each.patient == patient), None)
 
 

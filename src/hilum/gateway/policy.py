@@ -156,6 +156,7 @@ def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot) -> S
         snapshot.registry.clients.get(token.client),
         snapshot.registry.installations.get((token.tenant, token.app)),
         snapshot.controls.switches,
+        snapshot.policies.book_at(token.tenant),
         person_active=not token.person or token.person not in snapshot.identity.inactive_people,
         issued_at=token.issued_at,
         for_records=True,

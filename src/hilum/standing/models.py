@@ -10,6 +10,7 @@ from hilum.identity.models import Tenant, TenantFacts
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
+from hilum.policies.models import Book
 
 # The order is the order of `Reason`: what concerns everybody first, what concerns one person last.
 STANDING_REASONS = (
@@ -63,7 +64,7 @@ class Party:
 # Not frozen, since one is built for each request and a frozen dataclass costs five times as much to build.
 @dataclass(slots=True)
 class Standing:
-    """Everything that decides whether an app may act at a tenant; None means that a fact was not found.
+    """Everything that decides whether an app may act at a tenant; None means that a fact was not found. ``book``: the rule book there.
 
     ``person_active``: the person of ``acting``, if there is one, is active at the tenant. ``issued_at``: when the token, code or launch
     was issued; None if it is being issued now. ``launching``: switches against new launches apply.
@@ -75,6 +76,7 @@ class Standing:
     client: ClientFacts | None
     installation: InstallationFacts | None
     switches: SwitchIndex
+    book: Book
     person_active: bool = True
     # Judged against the end of stops and interruptions: what was issued before one stays invalid (ADR 6,
     # ADR 23).

@@ -6,10 +6,12 @@ Add a new condition here, once, with its reason in ``STANDING_REASONS`` and its 
 from datetime import datetime
 
 from hilum.clients.models import PLATFORM_PEERS, ClientFacts, ClientType
+from hilum.clients.policy import certified_until
 from hilum.controls.models import Mode, Subject
 from hilum.controls.policy import launches_stopped, stopped_by
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
+from hilum.policies.models import Book
 from hilum.registry.models import Environment
 from hilum.standing.models import Standing
 
@@ -82,7 +84,7 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
     # its own.
     if client is None or client.id != acting.client or client.app != acting.app:
         return Reason.APP_NOT_CERTIFIED
-    if not is_certified(client, now, issued_at=standing.issued_at):
+    if not is_certified(client, standing.book, now, issued_at=standing.issued_at):
         return Reason.APP_NOT_CERTIFIED
     if client.tenant is not None and client.tenant != acting.tenant:
         return (
@@ -108,7 +110,9 @@ def _person_fault(standing: Standing) -> Reason | None:
     return None
 
 
-def is_certified(client: ClientFacts, now: datetime, *, issued_at: datetime | None = None) -> bool:
+def is_certified(
+    client: ClientFacts, book: Book, now: datetime, *, issued_at: datetime | None = None
+) -> bool:
     """Check whether a client is active, unexpired and certified, and has been without interruption since ``issued_at``.
 
     A tenant's own EHR or resource server needs no certification and no installation, only its registration. Anything issued before an
@@ -122,7 +126,8 @@ def is_certified(client: ClientFacts, now: datetime, *, issued_at: datetime | No
         return False
     if client.type in PLATFORM_PEERS:
         return True
-    return client.certified_until is not None and now < client.certified_until
+    ends = certified_until(book, client)
+    return ends is not None and now < ends
 
 
 def is_installed(

@@ -14,6 +14,7 @@ from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.policies import service as policies
 from hilum.standing.models import Acting, Party, Standing
 
 
@@ -63,6 +64,7 @@ def of_launch(
         client,
         installation,
         _switches(ctx, acting, client),
+        policies.current(ctx).book_at(acting.tenant),
         # The person's own tenant is compared, so that an account of one hospital never acts at another.
         person_active=person is None or (person.active and tenant is not None and person.tenant == tenant.id),
         issued_at=issued_at,
@@ -81,6 +83,7 @@ def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
         client,
         installations.installation(ctx, token.tenant, token.app),
         _switches(ctx, token, client),
+        policies.current(ctx).book_at(token.tenant),
         issued_at=issued_at,
     )
 

@@ -80,6 +80,7 @@ GOOD = GrantState(
             SCOPES, frozenset({"physician"}), None, NOW - timedelta(days=1), Environment.SANDBOX
         ),
         SwitchIndex(),
+        shipped_book(),
         issued_at=NOW,
     ),
     person=Person(PersonId("p"), MERCY, "dora", "Dora", "physician"),
@@ -96,7 +97,6 @@ GOOD = GrantState(
         NOW + timedelta(days=9),
     ),
     session_over=False,
-    book=shipped_book(),
 )
 
 

@@ -11,10 +11,15 @@ from hilum.clients import policy as clients_policy
 from hilum.clients.models import ClientFacts, ClientType
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import VersionId
+from hilum.policies.models import Book
+from hilum.policies.shipped import shipped_book
 from hilum.registry.models import AppState, Certification, Environment
 from hilum.standing.policy import is_certified, is_installed
 from tests.effort import effort
+from tests.unit.policies.books import book
 from tests.unit.registry.values import APP, CERT, CLIENT, FACTS, FUTURE, INSTALLED, NOW, PAST, VERSION
+
+DAY = timedelta(days=1)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +48,7 @@ def test_what_was_issued_before_a_standing_was_given_does_not_work_under_it(
     """Security decision 8: giving back revives nothing, whether app, certification, version or installation was away."""
 
     def stands(issued_at: datetime | None) -> bool:
-        certified = is_certified(facts, NOW, issued_at=issued_at)
+        certified = is_certified(facts, shipped_book(), NOW, issued_at=issued_at)
         return certified and is_installed(facts, installed, NOW, issued_at=issued_at)
 
     assert not stands(NOW - timedelta(microseconds=1))
@@ -57,8 +62,8 @@ def test_an_ehr_is_judged_by_its_own_suspension() -> None:
         replace(CLIENT, type=ClientType.EHR), replace(APP, active_since=NOW), VERSION, []
     )
 
-    assert not is_certified(peer, NOW, issued_at=PAST)
-    assert is_certified(peer, NOW, issued_at=NOW)
+    assert not is_certified(peer, shipped_book(), NOW, issued_at=PAST)
+    assert is_certified(peer, shipped_book(), NOW, issued_at=NOW)
 
 
 def test_an_unbroken_standing_reaches_back_to_its_first_certification() -> None:
@@ -114,7 +119,7 @@ def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
 
     facts = clients_policy.join(CLIENT, APP, VERSION, found)
     whole = issued <= now and all(certified(moment) for moment in range(issued, now + 1))
-    lives = is_certified(facts, at(now), issued_at=at(issued))
+    lives = is_certified(facts, shipped_book(), at(now), issued_at=at(issued))
 
     assert lives <= whole or issued > now
     handed_over = any(each.withdrawn_at == other.certified_at for each in found for other in found)
@@ -142,3 +147,38 @@ def test_the_longest_standing_certification_counts_and_production_counts_in_a_sa
     sandbox = replace(CLIENT, environment=Environment.SANDBOX)
     assert clients_policy.join(sandbox, APP, VERSION, [CERT]).certified_until == FUTURE
     assert not clients_policy.join(CLIENT, replace(APP, state=AppState.SUSPENDED), VERSION, [CERT]).active
+
+
+LIVES = ("base.low.certificate_life", "base.moderate.certificate_life", "base.high.certificate_life")
+
+
+def with_certificates_of(days: int) -> Book:
+    cells = [f"categories.unclassified.cells.{tier}.certificate_life" for tier in ("low", "moderate", "high")]
+    return book(dict.fromkeys((*LIVES, *cells), f"{days} d"))
+
+
+def test_a_certification_ends_by_the_life_that_the_rule_book_gives_it_now() -> None:
+    """C20: a life that was shortened later counts too; one that was lengthened does not."""
+    certified = clients_policy.join(CLIENT, APP, VERSION, [replace(CERT, expires_at=NOW + 100 * DAY)])
+
+    assert clients_policy.certified_until(with_certificates_of(30), certified) == PAST + 30 * DAY
+    assert clients_policy.certified_until(with_certificates_of(400), certified) == NOW + 100 * DAY
+    assert is_certified(certified, with_certificates_of(30), PAST + 29 * DAY, issued_at=NOW)
+    assert not is_certified(certified, with_certificates_of(30), PAST + 30 * DAY, issued_at=NOW)
+
+
+def test_certifying_again_counts_although_it_ends_before_what_was_certified_first() -> None:
+    """Otherwise a shorter life could only be answered by withdrawing, which ends every token."""
+    first = replace(CERT, certified_at=PAST - 200 * DAY, expires_at=NOW + 100 * DAY)
+    again = replace(CERT, id="cert_2", certified_at=NOW, expires_at=NOW + 30 * DAY)
+    narrower = replace(again, scopes=("openid",))
+    withdrawn = replace(again, withdrawn_at=NOW)
+
+    def until(*found: Certification) -> datetime | None:
+        facts = clients_policy.join(CLIENT, APP, VERSION, found)
+        return clients_policy.certified_until(with_certificates_of(30), facts)
+
+    assert until(first) == PAST - 170 * DAY
+    assert until(first, again) == NOW + 30 * DAY
+    assert until(first, narrower) == PAST - 170 * DAY
+    assert until(first, withdrawn) == PAST - 170 * DAY

@@ -16,6 +16,7 @@ from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, Upstrea
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
+from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.refusals import CATALOGUE, ENDED, STOPPED, ehr_text, page_text
 from hilum.standing.models import STANDING_REASONS, Party, Standing
@@ -46,7 +47,7 @@ CLIENT = ClientFacts(
 PARTY = Party(GENERAL, CLIENT.id, CLIENT.app, CLIENT.version, CLIENT.vendor, PersonId("per_1"), "physician")
 INSTALLED = InstallationFacts(SCOPES, frozenset({"physician"}), None, NOW - DAY, Environment.PRODUCTION)
 TENANT = TenantFacts(GENERAL, UpstreamRef(UpstreamKind.EMBEDDED), MovedReads.REFUSE, active=True)
-GOOD = Standing(PARTY, TENANT, CLIENT, INSTALLED, SwitchIndex(), issued_at=NOW)
+GOOD = Standing(PARTY, TENANT, CLIENT, INSTALLED, SwitchIndex(), shipped_book(), issued_at=NOW)
 
 
 def switch(kind: TargetKind, key: str = "", mode: Mode = Mode.FULL_STOP, **change: Any) -> Switch:
