@@ -5,5 +5,6 @@ Must not know: tokens, tenants, apps, the platform. To the gateway it is one mor
 or over HTTP; whoever reaches it may do everything, so it is never exposed by itself.
 Public: ``routes.FhirServer`` (an ASGI callable with ``load`` and ``close``), ``models.FhirServerSettings``.
 Invariants: what is stored is valid R4 structure and is indexed in the same transaction; an unknown or unsupported
-parameter is refused by name, never ignored; no input makes a 500; several processes may open the same file.
+parameter is refused by name, never ignored; no input makes a 500; several processes may open the same file,
+and an answer that is kept is the one that would be read now.
 """

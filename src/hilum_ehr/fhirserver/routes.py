@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -37,6 +38,9 @@ _WRITTEN = frozenset({"application/fhir+json", "application/json"})
 _FORM = "application/x-www-form-urlencoded"
 _READ_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
 _HISTORY_PARAMETERS = frozenset({"_format", "_pretty", "_count", search.PAGE})
+_KEPT = frozenset({200, 404, 410})
+KEPT_BOUND, KEPT_BYTES_BOUND = 1_000, 16 * 1024
+"""How many answers to reads by id are kept, and the largest of them."""
 _VERSION_ID = re.compile(r"[1-9][0-9]{0,8}")
 _log = logs.get("fhirserver")
 
@@ -74,6 +78,8 @@ class FhirServer:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="fhirserver")
         self._clock = clock
         self._metadata: bytes | None = None
+        self._kept: OrderedDict[str, Response] = OrderedDict()
+        self._kept_as_of: bytes | None = None
 
     def load(self, resources: Iterable[bytes | dict[str, Any]]) -> int:
         """Store many resources under their own ids; see ``FhirService.load``. Blocks: call it off the loop."""
@@ -103,11 +109,28 @@ class FhirServer:
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
 
     def read_inline(self, target: str) -> Response | None:
-        """Answer a plain read by id, ``Type/id`` below the base, without waiting; None for any other target. Never raises."""
+        """Answer a plain read by id, ``Type/id`` below the base, without waiting; None for any other target. Never raises.
+
+        For the event loop's thread only. The answers used last are kept until any process changes anything. That a record is absent is
+        kept like the record, so that both take the same time (security decision 12).
+        """
+        # Before the store is read: what is read after it is at least as new.
+        mark = self.service.change_mark()
+        if mark is None or mark != self._kept_as_of:
+            self._kept.clear()
+            self._kept_as_of = mark
+        elif kept := self._kept.get(target):
+            self._kept.move_to_end(target)
+            return kept
         parts = target.split("/")
         if len(parts) != 2 or "?" in target or parts[1].startswith(("$", "_")):
             return None
-        return self._guarded(self._read, Request("GET", target), parts)
+        response = self._guarded(self._read, Request("GET", target), parts)
+        if mark is not None and response.status in _KEPT and len(response.body) <= KEPT_BYTES_BOUND:
+            self._kept[target] = response
+            if len(self._kept) > KEPT_BOUND:
+                self._kept.popitem(last=False)
+        return response
 
     async def answer(self, request: Request) -> Response:
         """Answer a request without ASGI. Never raises for input."""

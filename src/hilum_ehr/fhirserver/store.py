@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hilum_ehr.fhirserver import search_store
+from hilum_ehr.fhirserver.change_mark import ChangeMark
 from hilum_ehr.fhirserver.indexing import index_keys
 from hilum_ehr.fhirserver.models import IndexRows, Page, Problem, Refused, SearchPlan, Version
 
@@ -157,6 +158,7 @@ class Store:
         # Read once: the numbers of parameters never change in a file.
         rows = self.connection().execute("SELECT key, number FROM parameter")
         self.numbers: MappingProxyType[str, int] = MappingProxyType(dict(rows.fetchall()))
+        self.mark = ChangeMark(path)
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection."""
@@ -243,6 +245,7 @@ class Store:
             for connection in self._connections:
                 connection.close()
             self._connections.clear()
+        self.mark.close()
         self._local = threading.local()
 
     def _open(self) -> sqlite3.Connection:

@@ -1,0 +1,69 @@
+"""Whether a SQLite file has changed, without asking SQLite: any statement costs the interpreter's lock, and so a wait for other threads.
+
+Every commit of every process writes a new header into the index of the write-ahead log, which all processes map into memory. Equal headers
+mean that nothing was committed in between.
+Source: https://www.sqlite.org/walformat.html, section 2.1
+"""
+
+import os
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from sys import byteorder
+from threading import Lock
+
+_HEADER = 96
+"""The header stands there twice; what follows it changes with readers and checkpoints too."""
+_VERSION = (3_007_000).to_bytes(4, byteorder)
+
+
+@dataclass(slots=True)
+class _Mapped:
+    descriptor: int
+    memory: mmap
+    users: int = 0
+
+
+_mapped: dict[tuple[int, int], _Mapped] = {}
+"""By device and inode. Closing any descriptor of a file releases all locks of the process on it, SQLite's too, so each file is opened
+once and closed after the last connection to it."""
+_lock = Lock()
+
+
+class ChangeMark:
+    """The mark of one file. Open it while a connection to the file is open, and close it after all of one's own connections."""
+
+    def __init__(self, path: Path) -> None:
+        self._key: tuple[int, int] | None = None
+        self._memory: mmap | None = None
+        index = path.with_name(path.name + "-shm")
+        with _lock:
+            try:
+                found = index.stat()
+                key = found.st_dev, found.st_ino
+                mapped = _mapped.get(key)
+                if mapped is None:
+                    descriptor = os.open(index, os.O_RDONLY | os.O_CLOEXEC)
+                    mapped = _mapped[key] = _Mapped(descriptor, mmap(descriptor, 0, access=ACCESS_READ))
+            except (OSError, ValueError):  # no index: the file has no write-ahead log, and so no mark
+                return
+            mapped.users += 1
+            self._key, self._memory = key, mapped.memory
+
+    def read(self) -> bytes | None:
+        """Return the mark: while it stays the same, so does what the file holds. None where it cannot be known."""
+        if self._memory is None or self._memory[:4] != _VERSION:
+            return None
+        return self._memory[:_HEADER]
+
+    def close(self) -> None:
+        with _lock:
+            if self._key is None:
+                return
+            mapped = _mapped[self._key]
+            mapped.users -= 1
+            if not mapped.users:
+                del _mapped[self._key]
+                mapped.memory.close()
+                os.close(mapped.descriptor)
+            self._key = self._memory = None
