@@ -62,13 +62,25 @@ OTHER_VALUES = {
     "HILUM_KEEP_USED_TOKENS_DAYS": "30",
     "HILUM_TRUSTED_PROXIES": "192.0.2.1",
     "HILUM_SANDBOX_PUBLIC": "1",
+    "HILUM_SMTP_HOST": "mail.example",
+    "HILUM_SMTP_PORT": "2525",
+    "HILUM_SMTP_TLS": "implicit",
+    "HILUM_SMTP_USERNAME": "hilum",
+    "HILUM_SMTP_PASSWORD": "mail secret",
+    "HILUM_SMTP_FROM": "hilum@hospital.example",
+    "HILUM_SMTP_CA": "/etc/ssl/mail.pem",
 }
+MAIL = {"HILUM_SMTP_HOST": "mail.example", "HILUM_SMTP_FROM": "hilum@hospital.example"}
+NEEDED = {"HILUM_SMTP_HOST": {"HILUM_SMTP_FROM": "hilum@hospital.example"}}
+"""What a setting cannot be without."""
 
 
 @pytest.mark.parametrize("name", [each.name for each in settings.SETTINGS])
 def test_every_documented_setting_has_an_effect(name: str) -> None:
     """C201: the bounds on connections and on requests of a source are those that the operator set."""
-    assert settings.read(KEY | {name: OTHER_VALUES[name]}) != settings.read(KEY)
+    base = KEY | NEEDED.get(name, {})
+
+    assert settings.read(base | {name: OTHER_VALUES[name]}) != settings.read(base)
 
 
 def test_the_bounds_on_strangers_are_those_that_the_operator_set() -> None:
@@ -76,3 +88,41 @@ def test_the_bounds_on_strangers_are_those_that_the_operator_set() -> None:
     read = settings.read(KEY | {"HILUM_CONNECTIONS": "1024", "HILUM_SOURCE_REQUESTS": "64"})
 
     assert (read.connections, read.source_requests) == (1_024, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("HILUM_SMTP_FROM", {"HILUM_SMTP_FROM": ""}),
+        ("HILUM_SMTP_FROM", {"HILUM_SMTP_FROM": "hilum@hospital.example\nBcc: x@y.example"}),
+        ("HILUM_SMTP_FROM", {"HILUM_SMTP_FROM": "Hilum <hilum@hospital.example>"}),
+        ("HILUM_SMTP_HOST", {"HILUM_SMTP_HOST": "mail.example/x"}),
+        ("HILUM_SMTP_PORT", {"HILUM_SMTP_PORT": "0"}),
+        ("HILUM_SMTP_PORT", {"HILUM_SMTP_PORT": "65536"}),
+        ("HILUM_SMTP_TLS", {"HILUM_SMTP_TLS": "ssl"}),
+        ("HILUM_SMTP_TLS", {"HILUM_SMTP_TLS": "none"}),
+        ("HILUM_SMTP_PASSWORD", {"HILUM_SMTP_USERNAME": "hilum"}),
+        ("HILUM_SMTP_PASSWORD", {"HILUM_SMTP_PASSWORD": "secret"}),
+        ("HILUM_SMTP_CA", {"HILUM_SMTP_CA": "/nowhere/ca.pem"}),
+    ],
+)
+def test_a_mail_server_that_cannot_be_used_safely_is_refused_at_start(
+    name: str, change: dict[str, str]
+) -> None:
+    """Without TLS a one-time link or a password would cross the network in clear text."""
+    with pytest.raises(Invalid) as refused:
+        settings.read(KEY | MAIL | change)
+
+    assert list(refused.value.fields) == [name]
+
+
+def test_only_a_mail_server_on_this_machine_may_be_without_tls() -> None:
+    read = settings.read(KEY | MAIL | {"HILUM_SMTP_HOST": "127.0.0.1", "HILUM_SMTP_TLS": "none"})
+
+    assert (read.smtp.tls, read.smtp.port) == ("none", 587)
+
+
+def test_the_mail_password_is_not_in_the_text_of_the_settings() -> None:
+    account = {"HILUM_SMTP_USERNAME": "hilum", "HILUM_SMTP_PASSWORD": "mail secret"}
+
+    assert "mail secret" not in repr(settings.read(KEY | MAIL | account))

@@ -4,6 +4,7 @@ import signal
 import threading
 from datetime import timedelta
 
+from hilum.app import sending
 from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.operations import JOBS
 from hilum.app.reports import Faults, Reporter
@@ -66,6 +67,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
         Job("settle", SETTLE_EVERY, lambda job_lease: settle(job_lease, settings)),
+        *sending.jobs(uow, settings),
     )
 
 

@@ -34,6 +34,7 @@ from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, NotPermitted, Unavailable
 from hilum.keys import live as vaults
 from hilum.keys import service as keys
+from hilum.notices import service as notices
 from hilum.signin import service as signin
 
 CLOSED = "9999"
@@ -50,6 +51,8 @@ CANNOT_BE_KNOWN = (
     "passwords set after the backup are the old ones again; people deactivated after it are active again",
     "secrets, keys and addresses of clients and FHIR servers are those of the backup",
     "apps suspended, certifications withdrawn and installations removed after the backup are in force again",
+    "mail that waited in the backup is recorded as unknown, since it may have been sent after it: see `hilum notices list --state unknown`",
+    "webhooks that waited in the backup are sent again, under their ids",
     "client assertions used in the last minutes before the failure could be replayed until they expire, within five minutes",
     "records written after the backup are gone from the database; the anchor and copies of the journal still show them",
 )
@@ -256,6 +259,8 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         sessions, tokens = signin.end_all(ctx)
         links = enrolment.end_all(ctx)
         approvals.end_all(ctx)
+        # Mail that waited in the backup may have been sent since.
+        mails = notices.end_open_mail(ctx)
         # One row for the whole platform ends every token, refresh token, code and launch issued
         # until now, as the end of a full stop does (ADR 6).
         controls.end_issued(ctx, Target(TargetKind.PLATFORM, ""))
@@ -269,6 +274,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
             "sessions": sessions,
             "api_tokens": tokens,
             "links": links,
+            "mails": mails,
         }
         audit.record(ctx, Event("host.backup.restore", facts=facts))
         # In the same transaction as all of the above: no node sees the open gate and a token of

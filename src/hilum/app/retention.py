@@ -14,6 +14,7 @@ from hilum.infra import epoch
 from hilum.infra.context import Context
 from hilum.infra.settings import Settings
 from hilum.launches import service as launches
+from hilum.notices import service as notices
 from hilum.signin import service as signin
 from hilum.tokens import service as tokens
 
@@ -23,7 +24,7 @@ BREATH_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "approvals", "audit", "authserver", "consent", "controls", "enrolment", "gateway", "host", "identity", "infra", "keys", "launches", "policies", "registry", "signin", "tokens",
+    "approvals", "audit", "authserver", "consent", "contacts", "controls", "enrolment", "gateway", "host", "identity", "infra", "keys", "launches", "notices", "policies", "registry", "signin", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 
@@ -47,11 +48,12 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
 
 
 def retain(job_lease: JobLease, settings: Settings) -> None:
-    """Delete old approvals, and the payloads of accesses and events whose retention period is over.
+    """Delete old approvals and notices, and the payloads of accesses and events whose retention period is over.
 
     Holds prevail over the purge of payloads; the chains keep every digest.
     """
     _until_none(job_lease, approvals.purge)
+    _until_none(job_lease, notices.purge)
     today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     for kind in EVENT_CLASSES:
         _until_none(job_lease, partial(audit.purge_payloads, kind=kind, before=today - settings.keep.events))

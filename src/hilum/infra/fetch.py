@@ -1,4 +1,4 @@
-"""The safe fetcher: the only way to read a URL that a client registered (JWKS, contact and domain proofs).
+"""The safe fetcher: the only way to a URL that a client or vendor registered (JWKS, domain proofs, webhooks).
 
 A registered URL could point into our own network (SSRF): at a metadata service, a database, a neighbour. So each name is resolved
 here, each of its addresses must be public, and the connection goes to a checked address and not to the name, which could resolve
@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -54,6 +54,14 @@ class Fetched:
     status: int
     headers: dict[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
 
 
 def embedded(address: Address) -> Address:
@@ -168,7 +176,7 @@ def _is_loopback(text: str) -> bool:
 
 
 class SafeFetcher:
-    """Fetches with GET, without cookies, credentials or proxies.
+    """Fetches with GET, and delivers with POST, without cookies, credentials or proxies.
 
     ``allow_private`` (a plain sandbox only) allows loopback, there also with http. ``resolve`` and ``tls`` are for tests, and for
     deployments with a resolver or a root certificate of their own.
@@ -191,11 +199,24 @@ class SafeFetcher:
 
         Follows at most REDIRECTS_BOUND redirects, and only within the same scheme, host and port.
         """
+        return await self._in_time(lambda: self._follow(url, accept))
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Fetched:
+        """Send ``body`` to ``url``; return status and headers of the answer, whose body is not read. Redirects are not followed.
+
+        Raises FetchRefused if the URL may not be called: nothing was sent. Raises Unavailable if no complete answer arrived: the body may
+        have been received.
+        """
+        parts = judge_url(url, allow_private=self._allow_private)
+        request = _Request("POST", url, headers, body)
+        return await self._in_time(lambda: self._send(request, plain=parts.scheme == "http"))
+
+    async def _in_time(self, fetch: Callable[[], Awaitable[Fetched]]) -> Fetched:
         try:
             # The deadline includes the wait for a slot: hosts that answer slowly must not hold up
             # fetches for others for longer.
             async with asyncio.timeout(self._deadline.total_seconds()), self._slots:
-                return await self._follow(url, accept)
+                return await fetch()
         except TimeoutError:
             raise Unavailable("fetch_too_slow", "The URL's server did not respond in time.") from None
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError):
@@ -208,15 +229,16 @@ class SafeFetcher:
             parts = judge_url(url, allow_private=self._allow_private)
             if _origin(parts) != _origin(first):
                 raise FetchRefused("redirect_refused", "The URL redirects to another origin.")
-            response = await self._get_one(url, plain=parts.scheme == "http", accept=accept)
+            request = _Request("GET", url, {"Accept": accept, "Accept-Encoding": "identity"})
+            response = await self._send(request, plain=parts.scheme == "http")
             location = response.headers.get("location", "")
             if response.status not in {301, 302, 303, 307, 308} or not location:
                 return response
             url = urljoin(url, location)
         raise FetchRefused("redirect_refused", "The URL redirects too often.")
 
-    async def _get_one(self, url: str, *, plain: bool, accept: str) -> Fetched:
-        host = urlsplit(url).hostname or ""
+    async def _send(self, request: "_Request", *, plain: bool) -> Fetched:
+        host = urlsplit(request.url).hostname or ""
         if plain and _is_literal(host) and not _is_loopback(host):
             raise FetchRefused("address_refused", "Only loopback is fetched without TLS.")
         connector = aiohttp.TCPConnector(
@@ -241,11 +263,14 @@ class SafeFetcher:
                 max_line_size=HEADER_BOUND,
                 max_field_size=HEADER_BOUND,
             ) as session,
-            session.get(
-                url, allow_redirects=False, headers={"Accept": accept, "Accept-Encoding": "identity"}
+            session.request(
+                request.method, request.url, allow_redirects=False, headers=request.headers, data=request.body
             ) as response,
         ):
             headers = {name.lower(): value for name, value in response.headers.items()}
+            # Only the status of a delivery counts, so its receiver cannot make us read anything.
+            if request.body is not None:
+                return Fetched(response.status, headers, b"")
             if headers.get("content-encoding", "identity") != "identity":
                 raise Unavailable(
                     "fetch_failed", "The response has a content encoding that was not requested."

@@ -146,6 +146,24 @@ JOB_AGE = Gauge(
     "hilum_job_age_seconds", "Time since a job last succeeded on this node.", ("job",), merged="max"
 )
 
+NOTICE_ATTEMPTS = Counter(
+    "hilum_notice_attempts",
+    "Attempts at sending mail and webhooks, by channel and result.",
+    ("channel", "result"),
+)
+NOTICES = Gauge(
+    "hilum_notices",
+    "Notices that are open, unknown or dead, by channel; counted up to 10,000 each.",
+    ("channel", "state"),
+    merged="max",
+)
+NOTICE_AGE = Gauge(
+    "hilum_notice_age_seconds",
+    "How long the oldest open notice of a channel has waited.",
+    ("channel",),
+    merged="max",
+)
+
 METRICS: tuple[Metric, ...] = (
     GATEWAY_REQUESTS,
     GATEWAY_SECONDS,
@@ -169,6 +187,9 @@ METRICS: tuple[Metric, ...] = (
     FILES,
     JOBS,
     JOB_AGE,
+    NOTICE_ATTEMPTS,
+    NOTICES,
+    NOTICE_AGE,
 )
 """All metrics of a process, in the order of ``/metrics``."""
 

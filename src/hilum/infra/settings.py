@@ -14,6 +14,7 @@ SECRET_KEY_MIN = 32
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 WORKERS_BOUND = 64
 OFF = "off"
+MAIL_ADDRESS = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,189}")
 NUMBERS = {
     "HILUM_WORKERS": (1, WORKERS_BOUND),
     "HILUM_CONNECTIONS": (128, 65_536),
@@ -23,6 +24,7 @@ NUMBERS = {
     "HILUM_KEEP_LAUNCHES_DAYS": (1, 36_500),
     # At most the life of a refresh token: beyond it no reuse is left to detect.
     "HILUM_KEEP_USED_TOKENS_DAYS": (1, 180),
+    "HILUM_SMTP_PORT": (1, 65_535),
 }
 """Settings that are integers, with their least and greatest values."""
 
@@ -30,6 +32,15 @@ NUMBERS = {
 class Mode(StrEnum):
     SANDBOX = "sandbox"
     PRODUCTION = "production"
+
+
+class SmtpTls(StrEnum):
+    """How the connection to the mail server is encrypted. The server's certificate is always verified."""
+
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+    NONE = "none"
+    """Not at all, which only a mail server on this machine may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,25 @@ SETTINGS = (
         "Comma-separated addresses of proxies whose `X-Forwarded-For` is trusted.",
     ),
     Setting(
+        "HILUM_SMTP_HOST",
+        "",
+        "The mail server that accepts mail for delivery; when empty, mail waits until there is one.",
+    ),
+    Setting("HILUM_SMTP_PORT", "587", "Its port: 587 for `starttls`, usually 465 for `implicit`."),
+    Setting(
+        "HILUM_SMTP_TLS",
+        "starttls",
+        "`starttls`, `implicit`, or `none`, which is accepted for a mail server on this machine only. The certificate is always verified.",
+    ),
+    Setting("HILUM_SMTP_USERNAME", "", "The account at the mail server; when empty, Hilum does not sign in."),
+    Setting("HILUM_SMTP_PASSWORD", "", "Its password."),
+    Setting("HILUM_SMTP_FROM", "", "The sender's address, such as `hilum@hospital.example`."),
+    Setting(
+        "HILUM_SMTP_CA",
+        "",
+        "A file with the root certificates by which the mail server's certificate is verified; when empty, the system's.",
+    ),
+    Setting(
         "HILUM_SANDBOX_PUBLIC",
         "",
         "`1` lets a sandbox bind beyond loopback; it then shows no secrets and refuses dynamic registration and fetches from loopback.",
@@ -144,6 +174,22 @@ class Retention:
     events: timedelta = timedelta(days=2_190)
     launches: timedelta = timedelta(days=60)
     used_tokens: timedelta = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class Smtp:
+    """The mail server, and as whom mail is sent. ``ca`` is a file of root certificates, or None for the system's.
+
+    Mail is not set up while ``host`` is empty.
+    """
+
+    host: str
+    port: int
+    tls: SmtpTls
+    sender: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +214,7 @@ class Settings:
     audit_anchor: Path | None = None
     node: str = ""
     keep: Retention = Retention()
+    smtp: Smtp = Smtp("", 587, SmtpTls.STARTTLS, "")
 
     @property
     def anchor(self) -> Path:
@@ -210,6 +257,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         # Not int() alone, which accepts signs, underscores and the digits of other scripts.
         if not (re.fullmatch("[0-9]{1,6}", values[name]) and least <= int(values[name]) <= most):
             faults[name] = f"is not a number from {least} to {most}"
+    faults.update(_smtp_faults(values))
     if len(values["HILUM_SECRET_KEY"]) < SECRET_KEY_MIN:
         faults["HILUM_SECRET_KEY"] = (
             f"is missing or shorter than {SECRET_KEY_MIN} characters: set the key that encrypted this platform's data; "
@@ -237,6 +285,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         sandbox_public=values["HILUM_SANDBOX_PUBLIC"] == "1",
         node=values["HILUM_NODE"],
         keep=_retention(values),
+        smtp=_smtp(values),
         audit_anchor=Path(values["HILUM_AUDIT_ANCHOR"]) if values["HILUM_AUDIT_ANCHOR"] else None,
     )
     if faults := _mode_faults(settings):
@@ -248,6 +297,39 @@ def _retention(values: Mapping[str, str]) -> Retention:
     classes = ("ACCESSES", "EVENTS", "LAUNCHES", "USED_TOKENS")
     days = {name.lower(): timedelta(days=int(values[f"HILUM_KEEP_{name}_DAYS"])) for name in classes}
     return Retention(**days)
+
+
+def _smtp_faults(values: Mapping[str, str]) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    host, tls = values["HILUM_SMTP_HOST"], values["HILUM_SMTP_TLS"]
+    if host and not re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", host):
+        faults["HILUM_SMTP_HOST"] = "is not a host name or an address"
+    if tls not in {each.value for each in SmtpTls}:
+        faults["HILUM_SMTP_TLS"] = "is none of starttls, implicit, none"
+    # One-time links travel in mail, and a password must not cross a network that others can read.
+    elif tls == SmtpTls.NONE and host and host not in LOOPBACK:
+        faults["HILUM_SMTP_TLS"] = "is none for a mail server on another machine: use starttls or implicit"
+    if not host:
+        return faults
+    if not MAIL_ADDRESS.fullmatch(values["HILUM_SMTP_FROM"]):
+        faults["HILUM_SMTP_FROM"] = "is not an address to send mail from, such as hilum@hospital.example"
+    if bool(values["HILUM_SMTP_USERNAME"]) != bool(values["HILUM_SMTP_PASSWORD"]):
+        faults["HILUM_SMTP_PASSWORD"] = "is set without HILUM_SMTP_USERNAME, or missing beside it"
+    if values["HILUM_SMTP_CA"] and not Path(values["HILUM_SMTP_CA"]).is_file():
+        faults["HILUM_SMTP_CA"] = "is not a file that can be read"
+    return faults
+
+
+def _smtp(values: Mapping[str, str]) -> Smtp:
+    return Smtp(
+        host=values["HILUM_SMTP_HOST"],
+        port=int(values["HILUM_SMTP_PORT"]),
+        tls=SmtpTls(values["HILUM_SMTP_TLS"]),
+        sender=values["HILUM_SMTP_FROM"],
+        username=values["HILUM_SMTP_USERNAME"],
+        password=values["HILUM_SMTP_PASSWORD"],
+        ca=Path(values["HILUM_SMTP_CA"]) if values["HILUM_SMTP_CA"] else None,
+    )
 
 
 def _mode_faults(settings: Settings) -> dict[str, str]:

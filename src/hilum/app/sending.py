@@ -1,0 +1,57 @@
+"""The jobs that send mail and webhooks, and what they report."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from hilum.app.schedule import Job, JobLease
+from hilum.infra import metrics
+from hilum.infra.fetch import SafeFetcher
+from hilum.infra.settings import Settings
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.notices import mail, service, webhooks
+from hilum.notices.delivery import Send, Sender
+from hilum.notices.models import Channel
+
+SEND_EVERY = timedelta(seconds=1)
+COUNT_EVERY = timedelta(seconds=15)
+WEBHOOK_WITHIN = timedelta(seconds=15)
+"""The deadline of one webhook. Source: Standard Webhooks, which recommends 15 to 30 seconds."""
+STOP_WITHIN_S = 4.0
+
+
+def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
+    """List the jobs of notices. Without a mail server mail waits, and only what was abandoned is settled."""
+    private = settings.opens_private_fetches
+    deliver = webhooks.WebhookSender(
+        uow.clock, lambda: SafeFetcher(allow_private=private, deadline=WEBHOOK_WITHIN)
+    )
+    sending = [_job("send_webhooks", uow, Channel.WEBHOOK, deliver, webhooks.LANES)]
+    if settings.smtp.host:
+        sending.append(_job("send_mail", uow, Channel.MAIL, mail.MailSender(settings.smtp), mail.LANES))
+    return (*sending, Job("count_notices", COUNT_EVERY, count))
+
+
+def _job(name: str, uow: UnitOfWork, channel: Channel, send: Send, lanes: int) -> Job:
+    sender = Sender(uow, channel, send, lanes)
+
+    def run(job_lease: JobLease) -> None:
+        sender.run(lambda: not job_lease.stop.is_set() and job_lease.take())
+        if job_lease.stop.is_set():
+            # An attempt that is cut off before its answer would leave its mail unknown.
+            sender.wait_for_attempts(STOP_WITHIN_S)
+
+    return Job(name, SEND_EVERY, run)
+
+
+def count(job_lease: JobLease) -> None:
+    """Count open, unknown and dead notices for the metrics."""
+    for each in job_lease.read(service.summary):
+        channel = each.channel.value
+        for state, number in (("open", each.open), ("unknown", each.unknown), ("dead", each.dead)):
+            metrics.NOTICES.follow(_constant(number), channel, state)
+        age = (job_lease.uow.clock.now() - each.oldest).total_seconds() if each.oldest else 0.0
+        metrics.NOTICE_AGE.follow(_constant(age), channel)
+
+
+def _constant(value: float) -> Callable[[], float]:
+    return lambda: value

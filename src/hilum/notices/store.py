@@ -1,0 +1,280 @@
+"""The outbox, and the table of webhook endpoints."""
+
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, Text, func, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.pages import PageQuery
+from hilum.notices.models import (
+    OPEN,
+    PURGE_BATCH,
+    WAITING_BOUND,
+    Channel,
+    Endpoint,
+    Notice,
+    NoticeQuery,
+    State,
+    Summary,
+)
+
+notices = Table(
+    "notices_notice",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    # SHA-256 of channel, recipient and cause: the constraint decides between two notices of one cause.
+    Column("once", String(64), nullable=False, unique=True),
+    Column("channel", String(20), nullable=False),
+    Column("recipient", String(254), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("vendor", String(64), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("attempt", String(64), nullable=False),
+    Column("leased_until", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("settled_at", Instant),
+    Index("ix_notices_notice_due", "channel", "state", "next_at"),
+    Index("ix_notices_notice_leased", "state", "leased_until"),
+    Index("ix_notices_notice_recipient", "recipient", "state"),
+    Index("ix_notices_notice_state", "state", "id"),
+    Index("ix_notices_notice_vendor", "vendor", "id"),
+    Index("ix_notices_notice_settled", "settled_at"),
+)
+
+endpoints = Table(
+    "notices_endpoint",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("vendor", String(64), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", Text, nullable=False),
+    Column("sealed", Text, nullable=False),
+    Column("old_sealed", Text, nullable=False),
+    Column("old_until", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", String(120), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("paused_until", Instant),
+    Column("disabled", String(64), nullable=False),
+    Column("last_status", Integer, nullable=False),
+    Column("last_reason", String(64), nullable=False),
+    Column("last_at", Instant),
+    Index(None, "vendor", "id"),
+    Index(None, "paused_until"),
+)
+
+
+def _row(notice: Notice) -> dict[str, Any]:
+    return asdict(notice) | {
+        "channel": notice.channel.value,
+        "state": notice.state.value,
+        "facts": dict(notice.facts),
+    }
+
+
+def _notice(row: Row[Any]) -> Notice:
+    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    del found["once"]
+    return Notice(**found | {"channel": Channel(row.channel), "state": State(row.state)})
+
+
+def add_notice(tx: Connection, notice: Notice, once: str) -> bool:
+    """Add a notice; return False if its cause has yielded one for this recipient."""
+    return tx.execute(insert_or_ignore(tx, notices).values(_row(notice) | {"once": once})).rowcount == 1
+
+
+def is_full(tx: Connection, recipient: str) -> bool:
+    """Check whether WAITING_BOUND notices are open for a recipient."""
+    # Counts no further than the bound.
+    query = select(notices.c.id).where(notices.c.recipient == recipient, notices.c.state.in_(OPEN))
+    counted = select(func.count()).select_from(query.limit(WAITING_BOUND).subquery())
+    return int(tx.execute(counted).scalar_one()) >= WAITING_BOUND
+
+
+def claim(
+    tx: Connection, channel: Channel, attempt: str, *, now: datetime, until: datetime, busy: Collection[str]
+) -> Notice | None:
+    """Claim the notice that has been due longest for one attempt, until a time; None if none is due.
+
+    ``busy`` are recipients that this process is sending to; paused endpoints are left out too.
+    """
+    due = [
+        notices.c.channel == channel.value,
+        notices.c.state == State.WAITING.value,
+        notices.c.next_at <= now,
+    ]
+    if channel is Channel.WEBHOOK:
+        paused = select(endpoints.c.id).where(endpoints.c.paused_until > now)
+        due += [notices.c.recipient.not_in(busy), notices.c.recipient.not_in(paused)]
+    first = select(notices.c.id).where(*due).order_by(notices.c.next_at).limit(1)
+    # Two nodes take different rows instead of waiting for each other.
+    chosen = tx.execute(first.with_for_update(skip_locked=True)).scalar_one_or_none()
+    if chosen is None:
+        return None
+    values = {"state": State.SENDING.value, "attempt": attempt, "leased_until": until}
+    # Only from waiting: of two claims at one moment one gets the row, whatever the isolation.
+    claimed = notices.update().where(notices.c.id == chosen, notices.c.state == State.WAITING.value)
+    row = tx.execute(claimed.values(values).returning(notices)).first()
+    return None if row is None else _notice(row)
+
+
+def is_anything_due(tx: Connection, channel: Channel, now: datetime) -> bool:
+    """Check whether a notice of this channel is due, or one of any channel has outlived its lease."""
+    waiting = (notices.c.channel == channel.value, notices.c.state == State.WAITING.value)
+    due = select(notices.c.id).where(*waiting, notices.c.next_at <= now).limit(1)
+    under_way = notices.c.state.in_((State.SENDING, State.HANDING_OVER))
+    abandoned = select(notices.c.id).where(under_way, notices.c.leased_until < now).limit(1)
+    return any(tx.execute(each).first() is not None for each in (due, abandoned))
+
+
+def save_handing_over(tx: Connection, notice: str, attempt: str, until: datetime) -> bool:
+    """Record that a notice may leave now; False if this attempt no longer has it."""
+    mine = (
+        notices.c.id == notice,
+        notices.c.attempt == attempt,
+        notices.c.state == State.SENDING.value,
+    )
+    values = {"state": State.HANDING_OVER.value, "leased_until": until}
+    return tx.execute(notices.update().where(*mine).values(values)).rowcount == 1
+
+
+def save_ended(tx: Connection, notice: Notice, attempt: str) -> bool:
+    """Record how an attempt ended; False if another attempt has the notice."""
+    # Unknown as well: a process that was frozen past its lease may still learn that its mail was accepted.
+    mine = notices.c.state.in_((State.SENDING, State.HANDING_OVER, State.UNKNOWN))
+    query = notices.update().where(notices.c.id == notice.id, notices.c.attempt == attempt, mine)
+    return tx.execute(query.values(_row(notice))).rowcount == 1
+
+
+def list_abandoned(tx: Connection, now: datetime, limit: int) -> list[Notice]:
+    """List and lock notices whose attempt has outlived its lease."""
+    under_way = notices.c.state.in_((State.SENDING, State.HANDING_OVER))
+    query = select(notices).where(under_way, notices.c.leased_until < now).limit(limit)
+    return [_notice(row) for row in tx.execute(query.with_for_update(skip_locked=True))]
+
+
+def save_notice(tx: Connection, notice: Notice, was: State) -> bool:
+    """Save a notice that is still in the state ``was``."""
+    query = notices.update().where(notices.c.id == notice.id, notices.c.state == was.value)
+    return tx.execute(query.values(_row(notice))).rowcount == 1
+
+
+def get_notice(tx: Connection, notice: str) -> Notice:
+    row = tx.execute(select(notices).where(notices.c.id == notice)).first()
+    if row is None:
+        raise NotFound("notice_not_found", "There is no such notice.")
+    return _notice(row)
+
+
+def list_notices(tx: Connection, query: NoticeQuery, page: PageQuery) -> list[Notice]:
+    """List notices, newest first."""
+    wanted: list[ColumnElement[bool]] = []
+    if query.state is not None:
+        wanted.append(notices.c.state == query.state.value)
+    if query.channel is not None:
+        wanted.append(notices.c.channel == query.channel.value)
+    if query.vendor:
+        wanted.append(notices.c.vendor == query.vendor)
+    if query.recipient:
+        wanted.append(notices.c.recipient == query.recipient)
+    if page.after:
+        wanted.append(notices.c.id < page.after)
+    found = select(notices).where(*wanted).order_by(notices.c.id.desc()).limit(page.limit)
+    return [_notice(row) for row in tx.execute(found)]
+
+
+def summary(tx: Connection, channel: Channel, limit: int) -> Summary:
+    """Count a channel's open, unknown and dead notices, each up to a limit."""
+
+    def count(*states: State) -> int:
+        query = select(notices.c.id).where(notices.c.channel == channel.value, notices.c.state.in_(states))
+        return int(tx.execute(select(func.count()).select_from(query.limit(limit).subquery())).scalar_one())
+
+    open_ = (notices.c.channel == channel.value, notices.c.state.in_(OPEN))
+    first = select(notices.c.created_at, notices.c.reason).where(*open_).order_by(notices.c.created_at)
+    oldest = tx.execute(first.limit(1)).first() if (waiting := count(*OPEN)) else None
+    return Summary(
+        channel,
+        waiting,
+        count(State.UNKNOWN),
+        count(State.DEAD),
+        oldest=oldest.created_at if oldest else None,
+        reason=oldest.reason if oldest else "",
+    )
+
+
+def save_mail_unknown(tx: Connection, reason: str, at: datetime) -> int:
+    """Record every open mail as unknown; return how many there were."""
+    open_mail = (notices.c.channel == Channel.MAIL.value, notices.c.state.in_(OPEN))
+    values = {
+        "state": State.UNKNOWN.value,
+        "reason": reason,
+        "settled_at": at,
+        "sealed": "",
+        "attempt": "",
+        "leased_until": None,
+    }
+    return tx.execute(notices.update().where(*open_mail).values(values)).rowcount
+
+
+def purge(tx: Connection, before: datetime) -> int:
+    """Delete a batch of notices that were settled before a time; return how many."""
+    old = select(notices.c.id).where(notices.c.settled_at < before).limit(PURGE_BATCH)
+    return tx.execute(notices.delete().where(notices.c.id.in_(old))).rowcount
+
+
+def _endpoint_row(endpoint: Endpoint) -> dict[str, Any]:
+    return asdict(endpoint) | {"events": " ".join(endpoint.events)}
+
+
+def _endpoint(row: Row[Any]) -> Endpoint:
+    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    return Endpoint(**found | {"events": tuple(row.events.split())})
+
+
+def add_endpoint(tx: Connection, endpoint: Endpoint) -> None:
+    tx.execute(endpoints.insert().values(_endpoint_row(endpoint)))
+
+
+def get_endpoint(tx: Connection, endpoint: str, *, lock: bool = False) -> Endpoint:
+    """Get an endpoint; ``lock``: no other transaction changes it before this one ends. Raises NotFound."""
+    found = find_endpoint(tx, endpoint, lock=lock)
+    if found is None:
+        raise NotFound("webhook_not_found", "There is no such webhook endpoint.")
+    return found
+
+
+def find_endpoint(tx: Connection, endpoint: str, *, lock: bool = False) -> Endpoint | None:
+    query = select(endpoints).where(endpoints.c.id == endpoint)
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else _endpoint(row)
+
+
+def list_endpoints(tx: Connection, vendor: str, page: PageQuery) -> list[Endpoint]:
+    """List endpoints by id, of one vendor or (empty) of all."""
+    query = select(endpoints).where(endpoints.c.id > page.after).order_by(endpoints.c.id).limit(page.limit)
+    query = query.where(endpoints.c.vendor == vendor) if vendor else query
+    return [_endpoint(row) for row in tx.execute(query)]
+
+
+def save_endpoint(tx: Connection, endpoint: Endpoint) -> None:
+    tx.execute(endpoints.update().where(endpoints.c.id == endpoint.id).values(_endpoint_row(endpoint)))
+
+
+def delete_endpoint(tx: Connection, endpoint: str) -> None:
+    tx.execute(endpoints.delete().where(endpoints.c.id == endpoint))
