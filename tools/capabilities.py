@@ -100,6 +100,7 @@ PROMISES = {
     153: "No secret and no clinical content in logs",
     154: "An audit failure refuses the request",
     155: "Reading the audit is itself audited, and only for those whose business it is",
+    163: "Notices come from templates and leave once; what was sent is kept (in part: no blast radius, no due times)",
     179: "The rule book is one validated, signed, versioned document; changing a cell changes what an app may do (in part: what review and monitoring need has no use yet)",
     181: "Jurisdiction rules are dated data packs that a rule book must keep (in part: no pages yet)",
     182: "Each role has its routes and no others (in part: the roles that there are)",
@@ -116,4 +117,5 @@ PROMISES = {
     202: "No app's writes make a record unreadable for others: writes have a bound, and heavy pages come in smaller ones",
     210: "Whatever one rule book allows and another does not is listed, and putting it in force takes two people",
     218: "A rule book that allows something new is in force at some tenants before it is everywhere, with a way back (in part: nothing goes back by itself)",
+    227: "Webhooks are signed, and a wrong signature is detected by the receiver (in part: no disposal)",
 }

@@ -101,7 +101,8 @@ def test_a_mail_of_a_process_killed_after_the_content_is_unknown_and_never_repea
     states, found, _ = killed_at(step, ground)
 
     assert states == [State.HANDING_OVER, State.UNKNOWN]
-    assert found <= 1 and found >= accepted
+    assert found <= 1
+    assert found >= accepted
 
 
 def test_a_process_killed_while_it_connects_loses_nothing(ground: NoticeGround) -> None:

@@ -53,7 +53,7 @@ class MailServer:
         # In a thread: a behaviour may wait, and others are served meanwhile.
         return await asyncio.to_thread(self.behave, step, to) or usual
 
-    async def handle_MAIL(  # noqa: N802
+    async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         reply = await self._reply("MAIL", "", "250 OK")
@@ -61,7 +61,7 @@ class MailServer:
             envelope.mail_from = address
         return reply
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         reply = await self._reply("RCPT", address, "250 OK")
@@ -69,12 +69,13 @@ class MailServer:
             envelope.rcpt_tos.append(address)
         return reply
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         to = envelope.rcpt_tos[0]
         before = await self._reply("CONTENT", to, "")
         if before:
             return before
-        found = message_from_bytes(bytes(envelope.content or b""), policy=policy.default)
+        assert isinstance(envelope.content, bytes)
+        found = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(found, EmailMessage)
         self.mails.append((to, found))
         # Accepted from here on, whatever becomes of the answer.
