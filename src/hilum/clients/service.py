@@ -13,6 +13,7 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import Certification, CertifyOrder, Environment
 from hilum.registry.policy import is_in_force, may_register
@@ -114,7 +115,7 @@ def add_dynamic(
     # Certified for what it registered and for the sandbox only; the end of the client is the end of the
     # certification.
     order = CertifyOrder(version.id, Environment.SANDBOX, client.scopes, ends)
-    registry.add_certification(ctx, app, version, order)
+    registry.add_certification(ctx, app, version, order, policies.current(ctx).book_at(tenant))
     return client, secret
 
 

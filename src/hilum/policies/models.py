@@ -460,3 +460,7 @@ class PolicyFacts:
 
     def book_at(self, tenant: TenantId) -> Book:
         return self.at.get(tenant, self.everywhere)
+
+    def books(self) -> tuple[Book, ...]:
+        """Return every book that is in force anywhere, the one everywhere first."""
+        return tuple(dict.fromkeys((self.everywhere, *self.at.values())))

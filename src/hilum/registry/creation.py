@@ -4,7 +4,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
-from hilum.policies import service as policies
+from hilum.policies.models import Book
 from hilum.policies.policy import tiers_to_certify
 from hilum.registry import store
 from hilum.registry.models import (
@@ -63,9 +63,10 @@ def add_single_tenant_app(ctx: Context, tenant: TenantId, name: str, purpose: st
     return app, version
 
 
-def add_certification(ctx: Context, app: App, version: AppVersion, order: CertifyOrder) -> Certification:
-    """Add a certification whose order was validated, with the tiers of its scopes by the rule book in force."""
-    book = policies.current(ctx).everywhere
+def add_certification(
+    ctx: Context, app: App, version: AppVersion, order: CertifyOrder, book: Book
+) -> Certification:
+    """Add a certification whose order was validated, with the tiers of its scopes by the rule book that allows it."""
     assessments = tiers_to_certify(book, applicant_of(app, version, order.scopes))
     certification = Certification(
         id=ctx.ids.new("cert"),

@@ -1,6 +1,6 @@
 """Permissions on vendors and apps, and validation of orders. Pure."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 from hilum.identity.models import Role, StaffRole
@@ -75,6 +75,15 @@ def vendor_faults(order: NewVendor) -> dict[str, str]:
     if order.website and (not order.website.startswith("https://") or name_fault(order.website)):
         faults["website"] = "website_not_https"
     return faults
+
+
+def judging_book(books: Sequence[Book], faults_of: Callable[[Book], dict[str, str]]) -> Book:
+    """Return the first of the books in force that allows an order; the first of all, the one everywhere, if none does.
+
+    What only a book on trial allows is registered and certified too, or nothing new could be tried. Each tenant judges it by its own
+    book, so nobody gets anything of it where that book is not in force.
+    """
+    return next((book for book in books if not faults_of(book)), books[0])
 
 
 def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:

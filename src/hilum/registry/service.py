@@ -69,7 +69,9 @@ def add_app(ctx: Context, order: NewApp) -> App:
     # The database has no foreign keys, so the verb checks that the vendor exists. A vendor is deleted only
     # together with its single-tenant app.
     store.get_vendor(ctx.tx, order.vendor)
-    if faults := policy.app_faults(order, policies.current(ctx).everywhere, ctx.actor):
+    books = policies.current(ctx).books()
+    book = policy.judging_book(books, lambda each: policy.app_faults(order, each, ctx.actor))
+    if faults := policy.app_faults(order, book, ctx.actor):
         raise Invalid("app_invalid", "The app is invalid; see fields.", fields=faults)
     return creation.add_app(ctx, order, None)
 
@@ -106,11 +108,14 @@ def certify(ctx: Context, order: CertifyOrder) -> Certification:
     version = store.get_version(ctx.tx, order.version)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.add", app=version.app))
-    app, book = store.get_app(ctx.tx, version.app), policies.current(ctx).everywhere
+    app, books = store.get_app(ctx.tx, version.app), policies.current(ctx).books()
+    book = policy.judging_book(
+        books, lambda each: policy.certify_faults(order, app, version, each, now=ctx.now)
+    )
     if faults := policy.certify_faults(order, app, version, book, now=ctx.now):
         raise Invalid("certification_invalid", "The certification is invalid; see fields.", fields=faults)
     announce_change(ctx, app.id)
-    return add_certification(ctx, app, version, order)
+    return add_certification(ctx, app, version, order, book)
 
 
 def withdraw_certification(ctx: Context, certification_id: str) -> Certification:
