@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
+from hilum.approvals import store as approval_rows
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
 from hilum.infra.context import Context
@@ -111,7 +112,9 @@ def test_what_allows_something_new_takes_two_people_and_begins_at_some_hospitals
     refused = apply(site, version)
     assert (refused.status_code, problem(refused)["code"]) == (409, "too_soon_everywhere")
     asked = apply(site, version, "mercy")
-    assert asked.json()["approval"]["order"]["allows"] == [f"{CELL}.quota.burst: Is looser."]
+    assert asked.json()["approval"]["order"]["allows"] == [
+        f"{CELL}.quota.burst: Is looser: 101 instead of 100."
+    ]
     assert burst(site) == 100
 
     agreed = agree(site, asked)
@@ -149,6 +152,47 @@ def test_taking_back_what_only_narrowed_takes_two_people_but_no_trial(site: Cont
     assert answer.status_code == 202
     assert burst(site) == 99
     assert agree(site, answer).status_code == 200
+    assert burst(site) == 100
+
+
+def test_the_second_person_sees_all_that_is_newly_allowed_gravest_first(site: ControlSite) -> None:
+    """C210: nobody agrees to what they were not shown. A rule without one type, and one scope for every record without a person."""
+    record = "categories.record_modification.cells.high.scopes"
+    rules = plain({})["tier_rules"]
+    kept = [each for each in rules[3]["types"] if each != "Procedure"]
+    bursts = {
+        f"categories.{name}.cells.{tier}.quota": {"rate_per_s": 50, "burst": 1_000}
+        for name, category in plain({})["categories"].items()
+        for tier in category["cells"]
+    }
+    version = add(site, bursts | {"tier_rules.3.types": kept, record: ["system/*.cruds"]})
+
+    order = apply(site, version, "general").json()["approval"]["order"]
+
+    assert len(order["allows"]) > 20
+    assert order["allows"][0].startswith("categories.record_modification.cells.high.scopes: Also allows")
+    assert "system/*.cruds" in order["allows"][0]
+    assert len([each for each in order["allows"] if "falls from" in each]) == 1, "folded by rule"
+    assert len(order["allows_digest"]) == 64
+
+
+@pytest.mark.parametrize("change", [{"allows": []}, {"allows_digest": "0" * 64}])
+def test_what_is_allowed_must_be_what_was_shown_to_who_agrees(
+    site: ControlSite, change: dict[str, Any]
+) -> None:
+    """Approving is bound to the list: a release that finds something else in the same books, or a changed row, carries out nothing."""
+    asked = apply(site, add(site, WIDER), "general")
+    column = approval_rows.approvals.c.act
+
+    def tamper(ctx: Context) -> None:
+        order = ctx.tx.execute(select(column)).scalar_one()
+        ctx.tx.execute(update(approval_rows.approvals).values({column: order | change}))
+
+    site.system(tamper)
+
+    answer = agree(site, asked)
+
+    assert (answer.status_code, problem(answer)["code"]) == (409, "target_changed")
     assert burst(site) == 100
 
 
@@ -372,8 +416,24 @@ def test_the_comparison_lists_what_differs_and_what_is_new(site: ControlSite) ->
     back = site.api("root").get("/policies/compare", params={"before": version, "after": 0}).json()
 
     assert {each["path"] for each in there["changes"]} == {"title", f"{CELL}.quota.burst"}
-    assert there["widenings"] == [{"path": f"{CELL}.quota.burst", "sentence": "Is looser."}]
+    assert there["widenings"] == [
+        {"path": f"{CELL}.quota.burst", "sentence": "Is looser: 101 instead of 100."}
+    ]
     assert back["widenings"] == []
+
+
+def test_a_hospitals_administrator_compares_what_is_in_force_and_nothing_else(site: ControlSite) -> None:
+    """What is only being prepared, or tried elsewhere, is not theirs to see, nor theirs to have computed."""
+    apply(site, add(site, NARROWER), "children")
+    apply(site, add(site, NARROWER), "general")
+
+    def compare(by: str, before: int, after: int) -> int:
+        answer = site.api(by).get("/policies/compare", params={"before": before, "after": after})
+        return int(answer.status_code)
+
+    assert compare("gina", 1, 3) == 200
+    assert [compare("gina", *pair) for pair in ((1, 2), (2, 3), (0, 1), (1, 99))] == [403] * 4
+    assert compare("sam", 1, 2) == 200
 
 
 def test_the_tier_of_an_app_is_explained_before_it_exists(site: ControlSite) -> None:

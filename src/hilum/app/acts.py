@@ -9,4 +9,5 @@ from hilum.policies import service as policies
 ACTS = Acts(
     enrolment.one_of_two,
     identity.CARRY_OUT | enrolment.CARRY_OUT | clients.CARRY_OUT | policies.CARRY_OUT,
+    policies.PREPARE,
 )

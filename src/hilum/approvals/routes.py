@@ -60,6 +60,7 @@ def api(kit: Kit, acts: Acts) -> APIRouter:
     @router.post("/approvals/{approval}/approve", response_model=ApprovalAgreed, openapi_extra=SECONDS)
     async def approve(request: Request, approval: Id) -> Response:
         """Approve as the second person: the act is judged again, and carried out now exactly as it was asked."""
+        await run_read(kit, request, partial(service.prepare, approval_id=approval, acts=acts))
         verb = partial(service.approve, approval_id=approval, acts=acts)
         agreed = await run_write(kit, request, verb)
         done = agreed.done

@@ -42,11 +42,13 @@ class Acts:
 
     ``one_of_two(ctx, person, since)`` returns the person as an actor, or None. For the asker ``since`` is when they asked: a full stop
     on them ends what they asked before it. ``carry_out`` runs as the second person and gets the asker; it judges the act again with the
-    asker's rights, and raises Conflict if what it replaces has changed.
+    asker's rights, and raises Conflict if what it replaces has changed. ``prepare`` computes, in a transaction of its own before that one,
+    what would hold it up; it decides nothing.
     """
 
     one_of_two: Callable[[Context, PersonId, datetime], Actor | None]
     carry_out: Mapping[ApprovalKind, Callable[[Context, Approval, Actor], CarriedOut]]
+    prepare: Mapping[ApprovalKind, Callable[[Context, Approval], None]]
 
 
 def ask(ctx: Context, act: Act, *, counts: bool, approval_id: str = "") -> Approval:
@@ -73,6 +75,13 @@ def ask(ctx: Context, act: Act, *, counts: bool, approval_id: str = "") -> Appro
     store.add_approval(ctx.tx, approval)
     audit.record(ctx, _event("approvals.approval.ask", approval))
     return approval
+
+
+def prepare(ctx: Context, approval_id: str, *, acts: Acts) -> None:
+    """Compute what carrying out an approval needs, before the transaction that does. Raises NotFound."""
+    approval = _visible(ctx, approval_id)
+    if approval.act.kind in acts.prepare:
+        acts.prepare[approval.act.kind](ctx, approval)
 
 
 def approve(ctx: Context, approval_id: str, *, acts: Acts) -> Agreed:

@@ -1,31 +1,33 @@
 """What differs between two rule books, and what the second allows that the first does not. Pure."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import product
+from dataclasses import dataclass
 from typing import Any
 
-from hilum.policies.document import render
+from hilum.policies.document import canonical, render
 from hilum.policies.models import (
     ANY,
     TIERS,
-    Applicant,
     Book,
     Category,
     Cell,
     Change,
-    ClientAuthentication,
+    Gravity,
+    LaneStep,
     Tier,
     TrafficClass,
     Widening,
 )
-from hilum.policies.policy import tier_judge
-from hilum.standards.fhir.definitions import resource_types
+from hilum.policies.policy import listed
+from hilum.policies.tables import duration_text
+from hilum.policies.tier_changes import Fall, Rise, TierChanges, index_of
 from hilum.standards.smart import scopes as smart
-from hilum.standards.smart.scopes import SPECIAL, ClinicalScope, Prefix, Scope, SpecialScope, all_covered
+from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, intersect, parse_stored
 
-_LETTERS = (smart.CREATE, smart.READ, smart.UPDATE, smart.DELETE, smart.SEARCH)
+PAIRS_BOUND = 64
+"""Comparisons that are kept."""
 _CLASSES = tuple(TrafficClass)
-LongerIsWider = Callable[[Cell], Any]
 
 
 def changes(before: Book, after: Book) -> tuple[Change, ...]:
@@ -52,68 +54,110 @@ def _by_name(value: Any) -> dict[str, Any]:
 
 
 def widenings(before: Book, after: Book) -> tuple[Widening, ...]:
-    """List everything that ``after`` allows and ``before`` does not. Empty: no app can do or keep anything under it that it could not before.
+    """List everything that ``after`` allows and ``before`` does not, gravest first; kept for the two digests.
 
-    It errs on the side of listing: a tier that falls is listed even where no cell makes use of it, since its limits are looser.
-    An app that loses its riskiest scopes may come under the looser limits of a lower tier; that is not listed.
+    Empty: no app can do or keep anything under it that it could not before. It errs on the side of listing: a tier that falls is listed
+    even where no cell makes use of it, since its limits are looser. An app that loses its riskiest scopes may come under the looser
+    limits of a lower tier; that is not listed.
     Source: C210
     """
-    found: list[Widening] = [*_tiers_fallen(before, after), *_process_loosened(before, after)]
+    # By digest and without the books, which would stay in memory for as long as the comparison.
+    key = before.digest, after.digest
+    found = _kept.get(key)
+    if found is None:
+        found = _widenings(before, after)
+        if all(key):
+            while len(_kept) >= PAIRS_BOUND:
+                _kept.pop(next(iter(_kept)), None)
+            _kept[key] = found
+    return found
+
+
+_kept: dict[tuple[str, str], tuple[Widening, ...]] = {}
+
+
+def _widenings(before: Book, after: Book) -> tuple[Widening, ...]:
+    comparison = TierChanges(before, after)
+    falls, rises = comparison.found()
+    found = [*(_fallen(fall, comparison) for fall in falls), *_process_loosened(before, after)]
+    for rise in rises:
+        found += _risen(rise, before, after, comparison)
     for name, category in after.categories.items():
         found += _category_widened(before.categories.get(name), category)
-    return tuple(dict.fromkeys(found))
+    return gravest_first(found)
+
+
+def gravest_first(found: Iterable[Widening]) -> tuple[Widening, ...]:
+    """Return widenings once each, the gravest first."""
+    return tuple(
+        sorted(dict.fromkeys(found), key=lambda each: (each.gravity, -each.weight, each.path, each.sentence))
+    )
+
+
+def digest_of(found: Iterable[Widening]) -> str:
+    """Return the digest of a list of widenings: who agrees to one agrees to exactly these."""
+    return hashlib.sha256(canonical({"allows": [[each.path, each.sentence] for each in found]})).hexdigest()
 
 
 # --- tiers ---------------------------------------------------------------------------------------------------------------------
 
 
-def _tiers_fallen(before: Book, after: Book) -> Iterator[Widening]:
-    """Compare the tier of each scope in each situation that a rule of either book distinguishes."""
-    rules = (*before.tier_rules, *after.tier_rules)
-    atoms = _atoms(before, after)
-    clients = (
-        tuple(ClientAuthentication) if any(rule.clients for rule in rules) else (ClientAuthentication.NONE,)
+def _fallen(fall: Fall, comparison: TierChanges) -> Widening:
+    names = ", ".join(fall.categories)
+    path = ", ".join(f"tier_rules.{rule}" for rule in fall.rules)
+    sentence = (
+        f"The tier of {_texts(fall.scopes, comparison)} falls from {fall.was} to {fall.now}, whose limits are"
+        f" looser, in {names}."
     )
-    workflows = {(), *((name,) for rule in rules for name in rule.workflows)}
-    placements = {(), *((name,) for rule in rules for name in rule.placements)}
-    for name, category in after.categories.items():
-        old = before.categories.get(name)
-        if old is None or (old.floor is category.floor and before.tier_rules == after.tier_rules):
-            continue
-        for client, workflow, placement in product(clients, sorted(workflows), sorted(placements)):
-            applicant = Applicant(name, (), client, workflow, placement)
-            was, is_ = tier_judge(before, applicant), tier_judge(after, applicant)
-            yield from _compared(old, category, [(a, was(a), is_(a)) for a in atoms])
+    where = path or ", ".join(f"categories.{name}.floor" for name in fall.categories)
+    return Widening(where, sentence, Gravity.TIER, _weight(fall.scopes, fall.was))
 
 
-def _compared(old: Category, new: Category, tiers: Iterable[tuple[Scope, Tier, Tier]]) -> Iterator[Widening]:
-    for atom, was, is_ in tiers:
-        if was is is_:
-            continue
-        text, path = smart.render(atom), f"categories.{new.name}"
-        if is_.rank < was.rank:
-            yield Widening(path, f"The tier of {text} falls from {was} to {is_}, whose limits are looser.")
-        elif _lists(new.cells.get(is_), text) and not _lists(old.cells.get(was), text):
-            yield Widening(
-                path, f"{text} is of the {is_} tier now, whose cell allows it; the {was} one did not."
-            )
+def _risen(rise: Rise, before: Book, after: Book, comparison: TierChanges) -> Iterator[Widening]:
+    """Yield what a cell opens to scopes that rise into it: scopes that theirs did not list, and limits that are looser than below."""
+    path = f"categories.{rise.category}"
+    old, above = before.categories[rise.category], after.categories[rise.category].cells[rise.now]
+    if rise.anew:
+        sentence = f"{_texts(rise.anew, comparison)}: of the {rise.now} tier now, whose cell allows it; the {rise.was} one did not."
+        yield Widening(path, sentence, Gravity.ACCESS, _weight(rise.anew, rise.now))
+    # An app that acts at any tier between comes along if one of its scopes rises.
+    for tier in TIERS[rise.was.rank : rise.now.rank]:
+        below = old.cells.get(tier)
+        for each in () if below is None else _loosened(below, above):
+            sentence = f"{each.sentence} For apps that rise from {tier} to {rise.now}."
+            yield Widening(f"{path}.cells.{rise.now}.{each.path}", sentence, each.gravity, each.weight)
 
 
-def _lists(cell: Cell | None, text: str) -> bool:
-    return cell is not None and all_covered((text,), (*cell.scopes, *cell.session_scopes))
+def _texts(scopes: Iterable[Scope], comparison: TierChanges) -> str:
+    """Return the shortest list of scopes that says all of these; ``(others)`` stands for the types that neither book names."""
+    joined: dict[tuple[Prefix, str, tuple[tuple[str, str], ...]], int] = {}
+    words: dict[str, None] = {}
+    for scope in scopes:
+        if isinstance(scope, ClinicalScope):
+            key = scope.prefix, scope.type, scope.constraints
+            joined[key] = joined.get(key, 0) | scope.letters
+        else:
+            words[scope.name] = None
+    types: dict[tuple[Prefix, int], list[str]] = {}
+    for (prefix, type_, constraints), mask in joined.items():
+        if constraints:
+            words[smart.render(ClinicalScope(prefix, type_, mask, constraints))] = None
+        else:
+            types.setdefault((prefix, mask), []).append(type_)
+    for (prefix, mask), named in types.items():
+        every = set(named) >= set(comparison.types)
+        for type_ in ("*",) if every else named:
+            shown = "(others)" if type_ == comparison.stand_in else type_
+            words[f"{prefix}/{shown}.{smart.letters_of(mask)}"] = None
+    return ", ".join(words)
 
 
-def _atoms(*books: Book) -> list[Scope]:
-    """List every scope of one letter, of each type that a book names and of one that none does, and every special scope."""
-    named = {type_ for book in books for rule in book.tier_rules for type_ in rule.types} - {ANY}
-    for book in books:
-        for category in book.categories.values():
-            for cell in category.cells.values():
-                clinical = (s for s in smart.parse_stored(cell.scopes) if isinstance(s, ClinicalScope))
-                named |= {scope.type for scope in clinical} - {ANY}
-    types = sorted(named) + sorted(resource_types() - named)[:1]
-    clinical_atoms = (ClinicalScope(*each) for each in product(Prefix, types, _LETTERS))
-    return [*clinical_atoms, *map(SpecialScope, sorted(SPECIAL))]
+def _weight(scopes: Iterable[Scope], tier: Tier) -> int:
+    """Return how grave it is to allow scopes: by tier, then without a person, then writing."""
+    clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
+    alone = any(scope.prefix is Prefix.SYSTEM for scope in clinical)
+    writes = any(scope.letters & smart.WRITES for scope in clinical)
+    return tier.rank * 4 + alone * 2 + writes
 
 
 # --- cells ---------------------------------------------------------------------------------------------------------------------
@@ -122,64 +166,120 @@ def _atoms(*books: Book) -> list[Scope]:
 def _category_widened(old: Category | None, new: Category) -> Iterator[Widening]:
     path = f"categories.{new.name}"
     if old is None:
-        yield Widening(path, f"The category {new.name} is new.")
-        return
-    if new.open and not old.open:
-        yield Widening(f"{path}.open", "New apps may be registered in it.")
+        yield Widening(path, f"The category {new.name} is new.", Gravity.ACCESS)
+    elif new.open and not old.open:
+        yield Widening(f"{path}.open", "New apps may be registered in it.", Gravity.ACCESS)
     for tier in TIERS:
-        above, below = new.cells.get(tier), old.cells.get(tier)
+        above, below = new.cells.get(tier), None if old is None else old.cells.get(tier)
         where = f"{path}.cells.{tier}"
-        if above is not None and below is None:
-            yield Widening(where, f"The category allows the {tier} tier.")
-        elif above is not None and below is not None:
-            yield from (
-                Widening(f"{where}.{field}", sentence) for field, sentence in _cell_widened(below, above)
-            )
+        if above is None:
+            continue
+        if below is None:
+            yield Widening(where, _new_cell(tier, above), Gravity.ACCESS, _weight(listed(above), tier))
+            continue
+        for each in (*_scopes_added(below, above, tier), *_loosened(below, above)):
+            yield Widening(f"{where}.{each.path}", each.sentence, each.gravity, each.weight)
 
 
-def _cell_widened(old: Cell, new: Cell) -> Iterator[tuple[str, str]]:
+def _new_cell(tier: Tier, cell: Cell) -> str:
+    limits = ", ".join(f"{name} {limit.text(cell)}" for name, limit in _LIMITS.items())
+    return (
+        f"The category allows the {tier} tier: {', '.join((*cell.scopes, *cell.session_scopes)) or 'no scopes'};"
+        f" to clients with {', '.join(sorted(cell.client_authentication))}; within {limits}."
+    )
+
+
+def _scopes_added(old: Cell, new: Cell, tier: Tier) -> Iterator[Widening]:
     for name in ("scopes", "session_scopes"):
-        before, after = getattr(old, name), getattr(new, name)
-        more = [text for text in after if not all_covered((text,), before)]
+        before = index_of(parse_stored(getattr(old, name)))
+        more = [
+            scope
+            for scope in parse_stored(getattr(new, name))
+            if intersect((scope,), before(scope)) != (scope,)
+        ]
         if more:
-            yield name, f"Also allows {', '.join(more)}."
+            sentence = f"Also allows {', '.join(map(smart.render, more))}."
+            yield Widening(name, sentence, Gravity.ACCESS, _weight(more, tier))
+
+
+def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
+    """Yield what a cell asks less of, or limits less, than another one, scopes apart."""
     for name in ("client_authentication", "workflows", "placements"):
         more = [] if ANY in getattr(old, name) else sorted(getattr(new, name) - getattr(old, name))
         if more:
-            yield name, f"Also allows {', '.join(more)}."
+            yield Widening(name, f"Also allows {', '.join(more)}.", Gravity.PROOF)
     for name in ("lenses", "evidence", "scenarios"):
         less = sorted(getattr(old, name) - getattr(new, name))
         if less:
-            yield name, f"No longer requires {', '.join(less)}."
-    for name, measure in _MEASURES.items():
-        if measure(new) > measure(old):
-            yield name, "Is looser."
+            yield Widening(name, f"No longer requires {', '.join(less)}.", Gravity.PROOF)
+    for name, limit in _LIMITS.items():
+        if limit.measure(new) > limit.measure(old):
+            yield Widening(name, f"Is looser: {limit.text(new)} instead of {limit.text(old)}.", Gravity.LIMIT)
 
 
-_MEASURES: dict[str, LongerIsWider] = {
-    "certificate_life": lambda cell: cell.certificate_life,
-    "lifetimes.access_token": lambda cell: cell.lifetimes.access_token,
-    "lifetimes.backend_token": lambda cell: cell.lifetimes.backend_token,
-    "lifetimes.refresh_token": lambda cell: cell.lifetimes.refresh_token,
-    "lifetimes.session_refresh_token": lambda cell: cell.lifetimes.session_refresh_token,
-    "lifetimes.authorization": lambda cell: cell.lifetimes.authorization,
-    "quota.rate_per_s": lambda cell: cell.quota.rate_per_s,
-    "quota.burst": lambda cell: cell.quota.burst,
-    "alerts.refused_percent": lambda cell: cell.alerts.refused_percent,
-    "alerts.failed_percent": lambda cell: cell.alerts.failed_percent,
-    "alerts.latency_ms_p95": lambda cell: cell.alerts.latency_ms_p95,
-    "traffic_class": lambda cell: -_CLASSES.index(cell.traffic_class),
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """A limit of a cell. The greater its measure, the more it allows; ``show`` renders the value."""
+
+    value: Callable[[Cell], Any]
+    show: Callable[[Any], str] = str
+    order: Callable[[Any], Any] = lambda value: value
+
+    def measure(self, cell: Cell) -> Any:
+        return self.order(self.value(cell))
+
+    def text(self, cell: Cell) -> str:
+        return self.show(self.value(cell))
+
+
+_LIMITS: dict[str, _Limit] = {
+    "certificate_life": _Limit(lambda cell: cell.certificate_life, duration_text),
+    "lifetimes.access_token": _Limit(lambda cell: cell.lifetimes.access_token, duration_text),
+    "lifetimes.backend_token": _Limit(lambda cell: cell.lifetimes.backend_token, duration_text),
+    "lifetimes.refresh_token": _Limit(lambda cell: cell.lifetimes.refresh_token, duration_text),
+    "lifetimes.session_refresh_token": _Limit(
+        lambda cell: cell.lifetimes.session_refresh_token, duration_text
+    ),
+    "lifetimes.authorization": _Limit(lambda cell: cell.lifetimes.authorization, duration_text),
+    "quota.rate_per_s": _Limit(lambda cell: cell.quota.rate_per_s, "{:g}".format),
+    "quota.burst": _Limit(lambda cell: cell.quota.burst),
+    "alerts.refused_percent": _Limit(lambda cell: cell.alerts.refused_percent),
+    "alerts.failed_percent": _Limit(lambda cell: cell.alerts.failed_percent),
+    "alerts.latency_ms_p95": _Limit(lambda cell: cell.alerts.latency_ms_p95),
+    "traffic_class": _Limit(lambda cell: cell.traffic_class, order=lambda each: -_CLASSES.index(each)),
 }
-"""Every limit of a cell; the greater it is, the more it allows."""
+"""Every limit of a cell."""
 
 
-# --- the way to change books ---------------------------------------------------------------------------------------------------
+# --- the way to change books, and what regulation protects -------------------------------------------------------------------------
 
 
 def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
     if after.rollout.soak < before.rollout.soak:
-        yield Widening("rollout.soak", "Changes reach everybody sooner.")
+        sentence = (
+            f"Changes reach everybody after {duration_text(after.rollout.soak)}"
+            f" instead of {duration_text(before.rollout.soak)}."
+        )
+        yield Widening("rollout.soak", sentence, Gravity.PROOF)
     kept = {pack.name: pack for pack in after.packs}
     for pack in before.packs:
         if kept.get(pack.name) != pack:
-            yield Widening(f"packs.{pack.name}", f"The rules of {pack.jurisdiction} are removed or changed.")
+            sentence = f"The rules of {pack.jurisdiction} are removed or changed."
+            yield Widening(f"packs.{pack.name}", sentence, Gravity.PROOF)
+    steps = {step.name: step for step in after.regulated_lane}
+    for step in before.regulated_lane:
+        for sentence in _lane_loosened(step, steps.get(step.name)):
+            yield Widening(f"regulated_lane.{step.name}", sentence, Gravity.PROOF)
+
+
+def _lane_loosened(old: LaneStep, new: LaneStep | None) -> Iterator[str]:
+    """Yield how a step of the regulated lane is slower, waits for more, or passes with less than before."""
+    if new is None:
+        yield "The step is removed."
+        return
+    if new.within_business_days > old.within_business_days:
+        yield f"May take {new.within_business_days} business days instead of {old.within_business_days}."
+    if more := sorted(new.requires - old.requires):
+        yield f"Also waits for {', '.join(more)}."
+    if less := sorted(old.requires - new.requires):
+        yield f"No longer requires {', '.join(less)}."

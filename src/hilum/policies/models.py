@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from hilum.controls.models import RATE_LEAST_PER_S, Quota
 from hilum.kernel.ids import Part, TenantId
@@ -334,12 +334,27 @@ class Admission:
     withheld: tuple[Withheld, ...] = field(default=())
 
 
+class Gravity(IntEnum):
+    """In which order what a book newly allows is shown to who agrees to it, gravest first."""
+
+    ACCESS = 0
+    """Scopes, cells and categories."""
+    PROOF = 1
+    """What an app must show, how its client authenticates, and what regulation protects."""
+    TIER = 2
+    """Tiers that fall."""
+    LIMIT = 3
+    """Lifetimes, quotas and the like."""
+
+
 @dataclass(frozen=True, slots=True)
 class Widening:
-    """Something that one book allows and another does not: where, and in a sentence."""
+    """Something that one book allows and another does not: where, and in a sentence. The greater the weight, the graver of its gravity."""
 
     path: str
     sentence: str
+    gravity: Gravity = field(default=Gravity.ACCESS, compare=False)
+    weight: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,8 +383,6 @@ TENANTS_BOUND = 200
 """The most tenants that one application names."""
 IN_FORCE_BOUND = 16
 """The most versions that are in force at one time: each of them is kept in memory by every process."""
-WIDENINGS_SHOWN = 20
-"""How many widenings the request for a second person lists."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def assess(book: Book, applicant: Applicant) -> Assessment:
         if not rule.names_scopes:
             reasons.append(_reason(rule, applicant, None))
             continue
-        found = next((scope for scope in scopes if _matches(rule, scope)), None)
+        found = next((scope for scope in scopes if meets(rule, scope)), None)
         if found is not None:
             reasons.append(_reason(rule, applicant, found))
     return Assessment(
@@ -85,7 +85,7 @@ def _declares(declared: tuple[str, ...], named: frozenset[str]) -> bool:
     return ANY in declared or not named.isdisjoint(declared)
 
 
-def _matches(rule: TierRule, scope: Scope) -> bool:
+def meets(rule: TierRule, scope: Scope) -> bool:
     """Check whether a scope, or any part of it, meets the conditions on scopes of a rule that has some."""
     if isinstance(scope, SpecialScope):
         return scope.name in rule.special
@@ -137,7 +137,7 @@ def tier_judge(book: Book, applicant: Applicant) -> Callable[[Scope], Tier]:
     fixed = [rule.tier for rule in rules if not rule.names_scopes]
     base = highest((Tier.LOW if category is None else category.floor, *fixed))
     varying = [rule for rule in rules if rule.names_scopes]
-    return lambda scope: highest((base, *(rule.tier for rule in varying if _matches(rule, scope))))
+    return lambda scope: highest((base, *(rule.tier for rule in varying if meets(rule, scope))))
 
 
 def highest(tiers: Iterable[Tier]) -> Tier:

@@ -7,7 +7,7 @@ from hilum.controls.policy import administers
 from hilum.identity.models import StaffRole
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
-from hilum.policies.comparison import widenings
+from hilum.policies.comparison import gravest_first, widenings
 from hilum.policies.models import Application, ApplyOrder, Book, CurrentVersions, Widening
 
 
@@ -56,7 +56,7 @@ def new_access(
     """Return what an order allows anywhere that is not allowed there now. Empty: one person may do it (C210)."""
     after = books[order.version]
     replaced = sorted(replaced_by(order, now_in_force))
-    return tuple(dict.fromkeys(w for number in replaced for w in widenings(books[number], after)))
+    return gravest_first(each for number in replaced for each in widenings(books[number], after))
 
 
 def soaked(

@@ -272,6 +272,8 @@ def _in_force(router: APIRouter, kit: Kit) -> None:
     async def apply(request: Request, body: ApplyAsked) -> object:
         """Put a version in force, also an earlier one. What allows something new waits for a second person (202)."""
         order = ApplyOrder(body.version, tuple(map(TenantId, body.tenants)), body.after, body.reason)
+        # Two large books take a while to compare, which must not hold up other writers.
+        await run_read(kit, request, partial(service.prepare, order=order))
         done = await run_write(kit, request, partial(service.apply, order=order))
         return waits(done) if isinstance(done, Asked) else done
 

@@ -1,6 +1,7 @@
 """Adding versions of the rule book, putting them in force and taking them back; the books in force."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,13 +17,13 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, current_facts, keyed
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import chain, loading, rollout, store, verification
-from hilum.policies.comparison import changes, widenings
+from hilum.policies.comparison import changes, digest_of, widenings
 from hilum.policies.document import canonical, read_book, render
 from hilum.policies.models import (
     APPLY_ACTION,
@@ -30,7 +31,6 @@ from hilum.policies.models import (
     POLICIES,
     SHIPPED,
     TENANTS_BOUND,
-    WIDENINGS_SHOWN,
     Admission,
     Applicant,
     Application,
@@ -134,7 +134,16 @@ def list_versions(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Version]:
 
 
 def compare(ctx: Context, before: int, after: int) -> tuple[tuple[Change, ...], tuple[Widening, ...]]:
-    """Return what differs between two versions, and what the second allows that the first does not (C210)."""
+    """Return what differs between two versions, and what the second allows that the first does not (C210).
+
+    A tenant's administrator compares what is in force everywhere and at their own tenant. Raises NotPermitted, NotFound, Unavailable.
+    """
+    _require_reader(ctx)
+    if not ctx.actor.is_platform:
+        found = in_force(ctx)
+        if not {before, after} <= {found.everywhere, *found.at.values()}:
+            detail = "You may compare the versions that are in force everywhere and at your hospital."
+            raise _refusal(ctx, "policies.version.compare", "not_permitted", detail)
     old, new = get_version(ctx, before)[1], get_version(ctx, after)[1]
     return changes(old, new), widenings(old, new)
 
@@ -249,23 +258,55 @@ def apply(ctx: Context, order: ApplyOrder) -> Application | Asked:
         "version": order.version,
         "tenants": list(order.tenants),
         "reason": order.reason,
-        "allows": [f"{each.path}: {each.sentence}" for each in new[:WIDENINGS_SHOWN]],
-        "allows_more": max(0, len(new) - WIDENINGS_SHOWN),
+        **_shown(new),
     }
     act = Act(ApprovalKind.POLICY, None, str(order.version), shown, _before(ctx))
     return Asked(identity.ask(ctx, act))
 
 
-def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
-    act, as_asker = approval.act, ctx.as_actor(asker)
-    identity.require_unchanged(act, _before(as_asker))
-    order = ApplyOrder(
+def _shown(new: tuple[Widening, ...]) -> dict[str, Any]:
+    """Return what the second person sees of what is newly allowed: all of it, and its digest."""
+    return {"allows": [f"{each.path}: {each.sentence}" for each in new], "allows_digest": digest_of(new)}
+
+
+def prepare(ctx: Context, order: ApplyOrder) -> None:
+    """Compare the books of an order before the transaction that applies it, so that this one finds the comparison made.
+
+    It refuses nothing: what is wrong with the order is found by ``apply``.
+    """
+    if rollout.may_change(ctx.actor):
+        _compare(ctx, order)
+
+
+def _compare(ctx: Context, order: ApplyOrder) -> None:
+    found = loading.applied(ctx)
+    with suppress(NotFound, Unavailable):
+        books = {order.version: loading.book(ctx, order.version)} | _replaced(ctx, order, found)
+        rollout.new_access(books, order, found.current)
+
+
+def _prepare(ctx: Context, approval: Approval) -> None:
+    _compare(ctx, _order(approval.act))
+
+
+def _order(act: Act) -> ApplyOrder:
+    return ApplyOrder(
         act.order["version"],
         tuple(map(TenantId, act.order["tenants"])),
         act.before["application"],
         act.order["reason"],
     )
-    _judged(as_asker, order)
+
+
+def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    act, as_asker = approval.act, ctx.as_actor(asker)
+    identity.require_unchanged(act, _before(as_asker))
+    order = _order(act)
+    # Another release may find something else in the same two books than was shown.
+    shown = _shown(_judged(as_asker, order))
+    if any(act.order.get(name) != value for name, value in shown.items()):
+        detail = "What this allows is not what was shown when it was asked for. Refuse it, and ask again."
+        raise Conflict("target_changed", detail)
     _applied(as_asker, order, agreed_by=str(ctx.actor))
     return CarriedOut(str(order.version))
 
@@ -403,3 +444,4 @@ def _refusal(ctx: Context, action: str, reason: str, detail: str) -> NotPermitte
 
 
 CARRY_OUT = {ApprovalKind.POLICY: _carry_out}
+PREPARE = {ApprovalKind.POLICY: _prepare}

@@ -59,7 +59,7 @@ def test_the_new_access_check_fails_a_build_that_allows_anything_new(tmp_path: P
 
     assert failed.returncode == REFUSED
     assert f"{CELL}.quota.burst: 100 -> 101" in failed.stdout
-    assert f"  {CELL}.quota.burst: Is looser." in failed.stdout
+    assert f"  {CELL}.quota.burst: Is looser: 101 instead of 100." in failed.stdout
     assert shell.hilum("policy", "diff", "shipped", wider).returncode == DONE
     assert shell.hilum("policy", "diff", "newest", wider).returncode == MISUSED
     assert shell.json("policy", "diff", "shipped", "shipped") == {"changes": [], "widenings": []}
@@ -86,7 +86,7 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
     asked = root.json("policy", "publish", wider, "--tenant", "general", "--reason", "a trial")
 
     assert (done["tenants"], done["version"]) == (["general"], 2)
-    assert asked["approval"]["order"]["allows"] == [f"{CELL}.quota.burst: Is looser."]
+    assert asked["approval"]["order"]["allows"] == [f"{CELL}.quota.burst: Is looser: 101 instead of 100."]
     assert root.json("policy", "show")["in_force"]["at"] == {"general": 2}
     root.refuses("policy", "apply", "3", "--reason", "x", saying="too_soon_everywhere")
     root.refuses("policy", "rollback", "--reason", "x", saying="no other version")

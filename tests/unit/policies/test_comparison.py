@@ -1,17 +1,20 @@
 """The new-access check between two rule books: whatever one allows and the other does not is listed (C210)."""
 
 import copy
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hilum.policies.comparison import changes, widenings
+from hilum.policies.comparison import changes, digest_of, widenings
 from hilum.policies.document import read_book
-from hilum.policies.models import Applicant, Book, Change
+from hilum.policies.models import Applicant, Book, Cell, Change, ClientAuthentication, Tier, TrafficClass
 from hilum.policies.policy import admit
 from hilum.policies.shipped import shipped_book
+from hilum.policies.tier_changes import TierChanges
 from hilum.standards.smart.scopes import all_covered
 from tests.effort import effort
 from tests.unit.policies.books import GONE, book, document
@@ -40,9 +43,10 @@ WIDER: list[tuple[dict[str, Any], str]] = [
     ({"categories.scheduling.cells.high": {"scopes": []}}, "categories.scheduling.cells.high"),
     ({"categories.games": {"title": "Games", "floor": "low", "open": True, "cells": {}}}, "categories.games"),
     ({"categories.unclassified.open": True}, "categories.unclassified.open"),
-    ({"tier_rules.3.tier": "moderate", f"{HIGH}.scopes": ["user/ServiceRequest.c"]}, "categories.clinical_decision_support"),
+    ({"tier_rules.3.tier": "moderate", f"{HIGH}.scopes": ["user/ServiceRequest.c"]}, "tier_rules.writes-record"),
     ({"rollout.soak": "1 h"}, "rollout.soak"),
     ({"packs": []}, "packs.us-federal"),
+    ({"packs": [], "regulated_lane.0.within_business_days": 11}, "regulated_lane.verify"),
 ]  # fmt: skip
 
 
@@ -59,7 +63,7 @@ def test_what_a_book_allows_anew_is_listed_and_the_way_back_is_not(change: dict[
 def test_a_floor_that_falls_is_listed() -> None:
     raised = book({"categories.documentation_assistance.floor": "moderate"})
 
-    assert {each.path for each in widenings(raised, BOOK)} == {"categories.documentation_assistance"}
+    assert {each.path for each in widenings(raised, BOOK)} == {"categories.documentation_assistance.floor"}
     assert "falls from moderate to low" in widenings(raised, BOOK)[0].sentence
     assert widenings(BOOK, raised) == ()
 
@@ -68,6 +72,20 @@ def test_any_change_of_the_rules_of_a_jurisdiction_is_listed() -> None:
     for days in (1, 30):
         changed = book({"packs.0.step_days": {"verify": days, "enable": 5}})
         assert [each.path for each in widenings(BOOK, changed)] == ["packs.us-federal"]
+
+
+@pytest.mark.parametrize(
+    "requires",
+    [
+        ["identity_verified"],
+        ["identity_verified", "keys_registered", "metadata_complete", "security_terms_accepted"],
+    ],
+)
+def test_any_change_of_what_a_step_of_the_regulated_lane_waits_for_is_listed(requires: list[str]) -> None:
+    """Less: apps pass that did not. More: what regulation protects depends on more."""
+    changed = book({"regulated_lane.1.requires": requires})
+
+    assert [each.path for each in widenings(BOOK, changed)] == ["regulated_lane.enable"]
 
 
 def _pair(change: dict[str, Any]) -> tuple[Book, Book]:
@@ -99,6 +117,7 @@ NARROWER: list[dict[str, Any]] = [
     {"categories.scheduling.floor": "moderate"},
     {"title": "Another", "owner": "Somebody"},
     {"rollout.soak": "7 d"},
+    {"regulated_lane.0.within_business_days": 9},
 ]
 
 
@@ -140,6 +159,164 @@ def test_every_change_is_listed_with_both_values() -> None:
     )
 
 
+CATEGORY = "categories.scheduling"
+OBSERVATIONS = {"name": "obs", "tier": "moderate", "because": "it reads {type}", "types": ["Observation"]}
+
+
+def _rising(cells: dict[str, Any], tier: str = "moderate", **conditions: Any) -> tuple[Book, Book]:
+    """Return a book whose rule on Observations holds under conditions only, and one in which it always does."""
+    rules, rule = document()["tier_rules"], OBSERVATIONS | {"tier": tier}
+    made = {f"{CATEGORY}.cells": cells}
+    return (
+        book(made | {"tier_rules": [*rules, rule | conditions]}),
+        book(made | {"tier_rules": [*rules, rule]}),
+    )
+
+
+LABORATORY = "patient/Observation.rs?category=laboratory"
+GRANULAR = {"low": {"scopes": ["patient/Patient.rs"]}, "moderate": {"scopes": [LABORATORY]}}
+
+
+def test_a_granular_scope_that_rises_from_nothing_is_listed() -> None:
+    """C210: compared by what a cell and a scope share, not by whether it lists the whole type."""
+    before, after = _rising(GRANULAR, clients=["none"])
+    app = Applicant("scheduling", (LABORATORY,), ClientAuthentication.KEY, (), ())
+    assert (admit(before, app).scopes, admit(after, app).scopes) == ((), (LABORATORY,))
+
+    (found,) = widenings(before, after)
+
+    assert found.path == CATEGORY
+    assert found.sentence.startswith(f"{LABORATORY}: of the moderate tier now")
+
+
+LOOSER: list[tuple[dict[str, Any], str]] = [
+    ({"quota": {"burst": 101}}, "quota.burst"),
+    ({"quota": {"rate_per_s": 21}}, "quota.rate_per_s"),
+    ({"alerts": {"refused_percent": 21}}, "alerts.refused_percent"),
+    ({"traffic_class": "clinical_interactive"}, "traffic_class"),
+    ({"workflows": ["appointments", "intake", "outreach"]}, "workflows"),
+    ({"placements": ["banner", "sidebar", "note"]}, "placements"),
+]
+
+
+@pytest.mark.parametrize(("above", "field"), LOOSER)
+def test_a_tier_that_rises_into_a_cell_with_looser_limits_is_listed(
+    above: dict[str, Any], field: str
+) -> None:
+    lists = {"scopes": ["patient/Observation.rs"], "workflows": ["appointments", "intake"]}
+    before, after = _rising({"low": lists, "moderate": lists | above}, clients=["none"])
+
+    assert [each.path for each in widenings(before, after)] == [f"{CATEGORY}.cells.moderate.{field}"]
+    assert widenings(*_rising({"low": lists, "moderate": lists}, clients=["none"])) == ()
+
+
+def test_a_cell_that_is_passed_on_the_way_up_counts_too() -> None:
+    """An app that already acts at the moderate tier comes along when one of its scopes rises from low to high."""
+    scopes = ["patient/Observation.rs", "user/Slot.rs"]
+    cells = {
+        "low": {"scopes": scopes, "quota": {"burst": 50}},
+        "moderate": {"scopes": [], "quota": {"burst": 10}},
+        "high": {"scopes": [], "quota": {"burst": 20}, "traffic_class": "user_apps"},
+    }
+    before, after = _rising(cells, "high", clients=["none"])
+
+    (found,) = (each for each in widenings(before, after) if CATEGORY in each.path)
+
+    assert (found.path, found.sentence) == (
+        f"{CATEGORY}.cells.high.quota.burst",
+        "Is looser: 20 instead of 10. For apps that rise from moderate to high.",
+    )
+
+
+@pytest.mark.parametrize("names", [["appointments"], ["appointments", "intake"]])
+def test_an_app_that_declares_several_workflows_is_compared_at_the_highest_tier_of_them(
+    names: list[str],
+) -> None:
+    """Alone, neither workflow rises from moderate to high; declared together they do."""
+    intake = OBSERVATIONS | {"name": "in", "tier": "moderate", "workflows": ["intake"]}
+    appointments = OBSERVATIONS | {"name": "ap", "tier": "high", "workflows": ["appointments"]}
+    cells = {
+        "low": {"scopes": ["patient/Observation.rs"]},
+        "moderate": {"scopes": []},
+        "high": {"scopes": []},
+    }
+    rules = document()["tier_rules"]
+    before = _without(book({f"{CATEGORY}.cells": cells, "tier_rules": [*rules, intake]}))
+    after = _without(book({f"{CATEGORY}.cells": cells, "tier_rules": [*rules, intake, appointments]}))
+    app = Applicant("scheduling", ("patient/Observation.rs",), ClientAuthentication.KEY, tuple(names), ())
+
+    gains = admit(before, app).scopes == () and admit(after, app).scopes == ("patient/Observation.rs",)
+    assert gains == (len(names) == 2)
+    sentences = [each.sentence for each in widenings(before, after) if each.path == CATEGORY]
+    assert any(
+        "of the high tier now, whose cell allows it; the moderate one did not" in each for each in sentences
+    )
+
+
+def _without(made: Book) -> Book:
+    """Return a book whose moderate cell does not list what the low and the high one do."""
+    category = made.categories["scheduling"]
+    moderate = replace(category.cells[Tier.MODERATE], scopes=())
+    changed = replace(category, cells={**category.cells, Tier.MODERATE: moderate})
+    return replace(made, categories={**made.categories, "scheduling": changed}, digest="")
+
+
+def test_all_that_is_new_is_listed_gravest_first_and_falls_are_folded_by_rule() -> None:
+    """What 56 lines said, and the gravest one last, are two."""
+    types = [each for each in document()["tier_rules"][3]["types"] if each != "Goal"]
+    recommending = [
+        each
+        for each in document()["categories"]["care_recommendations"]["cells"]["high"]["scopes"]
+        if "Goal" not in each
+    ]
+    both = {
+        f"{HIGH}.scopes": recommending,
+        "categories.record_modification.cells.high.scopes": ["user/Condition.cud"],
+    }
+    widened = {
+        "tier_rules.3.types": types,
+        "categories.record_modification.cells.high.scopes": ["system/*.cruds"],
+    }
+    before, after = book(both), book(both | widened)
+
+    found = widenings(before, after)
+
+    assert "system/*.cruds" in found[0].sentence
+    (fall,) = (each for each in found if each.path == "tier_rules.writes-record")
+    assert "user/Goal.cud falls from high to moderate" in fall.sentence
+    assert all(name in fall.sentence for name in ("scheduling", "care_recommendations", "unclassified"))
+    assert [each.gravity for each in found] == sorted(each.gravity for each in found)
+    assert digest_of(found) != digest_of(found[1:])
+
+
+def test_what_a_new_category_and_a_new_cell_allow_is_written_out() -> None:
+    """Who agrees to a cell agrees to its scopes, clients and limits."""
+    cell = {"scopes": ["system/*.cruds", LABORATORY], "client_authentication": ["private_key_jwt"]}
+    after = book(
+        {"categories.games": {"title": "Games", "floor": "high", "open": True, "cells": {"high": cell}}}
+    )
+
+    found = {each.path: each.sentence for each in widenings(BOOK, after)}
+
+    new = found["categories.games.cells.high"]
+    assert all(each in new for each in ("system/*.cruds", LABORATORY, "private_key_jwt", "quota.burst 100"))
+    assert "categories.games" in found
+
+
+def test_books_whose_rules_differ_in_words_only_are_not_compared_scope_by_scope() -> None:
+    renamed = book({"tier_rules.0.name": "orders", "tier_rules.0.because": "it orders {type}"})
+
+    assert widenings(BOOK, renamed) == ()
+    assert TierChanges(BOOK, renamed).found() == ((), ())
+
+
+def test_a_comparison_is_made_once_for_two_digests() -> None:
+    before, after = book({"owner": "A"}), book({"owner": "B", f"{CELL}.quota": {"burst": 101}})
+    again = book({"owner": "A"}), book({"owner": "B", f"{CELL}.quota": {"burst": 101}})
+
+    assert widenings(before, after) is widenings(*again)
+
+
 EDITS: list[tuple[str, Any]] = [
     *((path, value) for change, _ in WIDER for path, value in change.items()),
     *((path, value) for change in NARROWER for path, value in change.items()),
@@ -149,22 +326,79 @@ EDITS: list[tuple[str, Any]] = [
 ]
 
 
-@settings(max_examples=effort(40, 4_000), deadline=None)
+GRANULAR_SCOPES = [
+    f"{prefix}/{type_}.{letters}?category={value}"
+    for prefix in ("patient", "user")
+    for type_ in ("Observation", "Condition")
+    for letters in ("rs", "c")
+    for value in ("laboratory", "vital-signs")
+]
+CELL_PATHS = [
+    f"categories.{name}.cells.{tier}"
+    for name in ("scheduling", "care_recommendations")
+    for tier in ("moderate", "high")
+]
+EDITS += [
+    *(
+        (f"{path}.scopes", scopes)
+        for path in CELL_PATHS
+        for scopes in ([], GRANULAR_SCOPES[:3], GRANULAR_SCOPES[5:9])
+    ),
+    *((f"{path}.quota", {"burst": burst}) for path in CELL_PATHS for burst in (1, 99, 101)),
+    *((f"{path}.traffic_class", name) for path in CELL_PATHS for name in ("bulk", "clinical_interactive")),
+    *(
+        ("tier_rules", [*document()["tier_rules"], OBSERVATIONS | more])
+        for more in (
+            {},
+            {"clients": ["none"]},
+            {"tier": "high"},
+            {"tier": "high", "workflows": ["outreach"]},
+        )
+    ),
+]
+own = st.lists(
+    st.sampled_from([*GRANULAR_SCOPES, "patient/Observation.rs", "user/Observation.c", "launch"]), max_size=4
+)
+
+
+@settings(max_examples=effort(50, 4_000), deadline=None)
 @given(
     st.lists(st.sampled_from(EDITS), max_size=3),
     st.lists(st.sampled_from(EDITS), max_size=3),
-    st.lists(applicants, max_size=12),
+    st.lists(
+        st.tuples(applicants, own, st.sampled_from(["scheduling", "care_recommendations", ""])),
+        min_size=1,
+        max_size=12,
+    ),
 )
-def test_where_nothing_new_is_listed_no_app_is_admitted_to_anything_new(
-    first: list[tuple[str, Any]], second: list[tuple[str, Any]], apps: list[Applicant]
+def test_whatever_any_app_gains_is_listed(
+    first: list[tuple[str, Any]], second: list[tuple[str, Any]], apps: list[tuple[Applicant, list[str], str]]
 ) -> None:
-    """C210."""
+    """C210: scopes, and the limits of the cell that it acts in, unless it lost its riskiest scopes."""
     before, after = _valid(first), _valid(second)
-    if before is None or after is None or widenings(before, after):
-        return
+    assume(before is not None and after is not None)
+    assert before is not None
+    assert after is not None
+    listed = " ".join(f"{each.path} {each.sentence}" for each in widenings(before, after))
 
-    for app in apps:
-        assert all_covered(admit(after, app).scopes, admit(before, app).scopes), app
+    for drawn, more, category in apps:
+        app = replace(drawn, scopes=(*drawn.scopes, *more), category=category or drawn.category)
+        was, now = admit(before, app), admit(after, app)
+        gained = not all_covered(now.scopes, was.scopes)
+        if was.cell and now.cell and was.tier and now.tier and now.tier.rank >= was.tier.rank:
+            gained = gained or any(limit(now.cell) > limit(was.cell) for limit in LIMITS)
+        assert not gained or app.category in listed, app
+
+
+LIMITS: list[Callable[[Cell], Any]] = [
+    lambda cell: cell.quota.burst,
+    lambda cell: cell.quota.rate_per_s,
+    lambda cell: cell.lifetimes.refresh_token,
+    lambda cell: cell.lifetimes.authorization,
+    lambda cell: cell.certificate_life,
+    lambda cell: cell.alerts.failed_percent,
+    lambda cell: -list(TrafficClass).index(cell.traffic_class),
+]
 
 
 def _valid(edits: list[tuple[str, Any]]) -> Book | None:
