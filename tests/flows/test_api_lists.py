@@ -13,6 +13,8 @@ from starlette.testclient import TestClient
 from hilum.clients import service as clients
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
+from hilum.dryruns import store as dryruns
+from hilum.dryruns.models import Kind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.unit_of_work import UnitOfWork
@@ -25,8 +27,9 @@ from hilum.policies.models import ApplyOrder
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.switchboard import service as switchboard
-from tests.flows.control_site import ORIGIN, ControlSite, build, problem
+from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, problem
 from tests.flows.test_audit_journal import Place, access
+from tests.sim.dry_runs import dry_run, rows_of
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import document
 
@@ -56,6 +59,8 @@ LISTS = {
     "/api/v1/holds": "root",
     "/api/v1/policies/versions": "root",
     "/api/v1/policies/applications": "root",
+    "/api/v1/policies/dry-runs": "root",
+    **{f"/api/v1/policies/dry-runs/{{run}}/{kind.value}": "root" for kind in Kind},
     "/api/v1/accesses": "otto",
     "/api/v1/audit/events": "otto",
 }
@@ -67,6 +72,7 @@ class Full:
 
     def __init__(self, site: ControlSite) -> None:
         self.site = site
+        self.clients: dict[str, TestClient] = {}
         folder = Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
         Place(site.uow, site.uow.db.url, folder).write(*(access(n) for n in range(1, MORE + 1)))
         self.apps = [self._app(n) for n in range(MORE)]
@@ -76,6 +82,8 @@ class Full:
             self._more_people(n)
             self._more_controls(n)
             self._more_rule_books(n)
+        found = [row for kind in Kind for row in rows_of(kind, MORE)]
+        self.site.uow.write_now(lambda ctx: dryruns.add_rows(ctx.tx, self.run, found), trace=TRACE)
 
     def _app(self, n: int) -> str:
         do = self.site.system
@@ -126,10 +134,17 @@ class Full:
         do = self.site.system
         do(policies.adopt_shipped)
         made = do(policies.add_version, document=document({"title": f"Book {n}"}), base=1, note="")
+        self.run = dry_run(self.site.uow, made.number).id
         do(policies.apply, order=ApplyOrder(made.number, (), n + 1, "the next one"))
 
+    def api(self, who: str) -> TestClient:
+        """Return one client for each person, who may have only so many API tokens."""
+        if who not in self.clients:
+            self.clients[who] = self.site.api(who)
+        return self.clients[who]
+
     def where(self, path: str) -> str:
-        return path.removeprefix("/api/v1").replace("{app}", self.app)
+        return path.removeprefix("/api/v1").replace("{app}", self.app).replace("{run}", self.run)
 
     def walk(self, client: TestClient, path: str, **query: Any) -> list[Any]:
         """Follow the pages of a list, two rows at a time."""
@@ -174,7 +189,7 @@ def unlike_a_reading(rows: list[Any]) -> list[Any]:
 def test_the_pages_of_a_list_hold_every_row_once_and_in_order(full: Full) -> None:
     """No bound drops a row."""
     for path, who in LISTS.items():
-        client, where = full.site.api(who), full.where(path)
+        client, where = full.api(who), full.where(path)
 
         whole = unlike_a_reading(client.get(where).json()["items"])
         found = unlike_a_reading(full.walk(client, where))
@@ -199,7 +214,7 @@ def test_a_tenants_administrator_walks_the_same_pages(full: Full) -> None:
 def test_a_limit_outside_its_bounds_is_refused(full: Full, limit: str) -> None:
     for path, who in LISTS.items():
         where = full.where(path)
-        problem(full.site.api(who).get(where, params={"limit": limit}), 422, "fields_invalid")
+        problem(full.api(who).get(where, params={"limit": limit}), 422, "fields_invalid")
 
 
 @pytest.mark.parametrize("after", ["~", "~~~~", "a~b", "zzz", "..", "-", "a" * 250])
@@ -207,7 +222,7 @@ def test_a_cursor_that_no_page_gave_is_refused_or_a_place_in_the_order(full: Ful
     """Contract, Errors: never a 500 for bad input."""
     for path, who in LISTS.items():
         where = full.where(path)
-        assert full.site.api(who).get(where, params={"after": after}).status_code in {200, 400, 422}, path
+        assert full.api(who).get(where, params={"after": after}).status_code in {200, 400, 422}, path
 
 
 def test_a_list_longer_than_a_page_goes_on(full: Full) -> None:
@@ -255,7 +270,7 @@ def listing() -> Iterator[list[tuple[str, Any]]]:
 @pytest.mark.parametrize("who", ["root", "gina"])
 def test_a_page_is_read_by_an_index_in_its_order_however_far_along_the_list(full: Full, who: str) -> None:
     """Neither sorted nor skipped to: a page costs what it holds."""
-    client = full.site.api(who)
+    client = full.api(who)
     with listing() as asked:
         for path in set(LISTS) - {"/api/v1/accesses", "/api/v1/audit/events"}:
             where = full.where(path)

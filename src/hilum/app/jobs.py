@@ -14,7 +14,10 @@ from hilum.app.settling import settle
 from hilum.audit import anchor
 from hilum.audit import live as journals
 from hilum.audit import service as audit
+from hilum.audit.decision_counts import DecisionCounts
 from hilum.audit.models import CHECKPOINT_EVERY, COUNT_EVERY, INDEX_EVERY
+from hilum.dryruns import jobs as dryruns
+from hilum.dryruns.models import DRY_RUN_EVERY
 from hilum.gateway.settling import SETTLE_EVERY
 from hilum.infra.context import Trace
 from hilum.infra.database_clock import steady
@@ -64,6 +67,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         ),
         Job("audit_index", INDEX_EVERY, lambda job_lease: index_accesses(job_lease, settings)),
         Job("decision_counts", COUNT_EVERY, lambda job_lease: count_decisions(job_lease, settings)),
+        Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
         Job("settle", SETTLE_EVERY, lambda job_lease: settle(job_lease, settings)),
@@ -95,18 +99,34 @@ def index_accesses(job_lease: JobLease, settings: Settings) -> None:
     journals.index_accesses(
         settings.data_dir / "journal",
         settings.database_url,
-        may_continue=lambda: not job_lease.stop.is_set() and job_lease.take(),
+        may_continue=lambda: _may_continue(job_lease),
     )
 
 
 def count_decisions(job_lease: JobLease, settings: Settings) -> None:
     """Count the decisions recorded since the last run, while this node holds the lease."""
-    journals.count_decisions(
+    _decisions(job_lease, settings)
+
+
+def _decisions(job_lease: JobLease, settings: Settings) -> DecisionCounts:
+    return journals.count_decisions(
         settings.data_dir / "journal",
         settings.database_url,
         job_lease.uow.clock.now(),
-        may_continue=lambda: not job_lease.stop.is_set() and job_lease.take(),
+        may_continue=lambda: _may_continue(job_lease),
     )
+
+
+def _may_continue(job_lease: JobLease) -> bool:
+    return not job_lease.stop.is_set() and job_lease.take()
+
+
+def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
+    """Carry out the dry runs of the rule book that wait. Each counts the newest decisions first."""
+    while dryruns.run_next(
+        job_lease, lambda: _decisions(job_lease, settings), lambda: _may_continue(job_lease)
+    ):
+        pass
 
 
 def keep_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:

@@ -15,6 +15,7 @@ from hilum.audit import routes as audit
 from hilum.audit.journal_records import AccessReader
 from hilum.backchannel import routes as backchannel
 from hilum.clients import routes as clients
+from hilum.dryruns import routes as dryruns
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.frontchannel import pages as frontchannel_pages
@@ -118,6 +119,7 @@ def control_plane(
     for router in (
         identity.api(kit, seal),
         policies.api(kit),
+        dryruns.api(kit),
         registry.api(kit),
         clients.api(kit),
         installations.api(kit),

@@ -40,6 +40,7 @@ from hilum.keys.live import vault
 # Filters become equality of 64-bit numbers: indexes stay small, and no name or id is stored a second time.
 WORDS = ("tenant", "app", "client", "person", "launch", "authorization", "run", "reason")
 PURPOSE = "audit.index.patient"
+FILE = "index.db"
 
 access_index = Table(
     "access_index",
@@ -218,25 +219,21 @@ class AccessIndex:
 
 def open_index(database_url: str, directory: Path, *, make: bool = False) -> AccessIndex | None:
     """Open the index: in the control plane's PostgreSQL, else in a file beside the journals; None if there is no file and not ``make``."""
-    if not (make or database_url.startswith("postgresql") or _file_in(directory).exists()):
+    if not (make or database_url.startswith("postgresql") or (directory / FILE).exists()):
         return None
-    return AccessIndex(open_beside(database_url, directory, TABLES if make else ()))
+    return AccessIndex(open_beside(database_url, directory / FILE, TABLES if make else ()))
 
 
-def open_beside(database_url: str, directory: Path, tables: Sequence[Table]) -> Database:
-    """Open the database of what is derived from the journals, with these tables: the control plane's PostgreSQL, else a file beside the journals."""
+def open_beside(database_url: str, file: Path, tables: Sequence[Table]) -> Database:
+    """Open the database of something derived from the journals, with these tables: the control plane's PostgreSQL, else a file beside the journals."""
     if database_url.startswith("postgresql"):
         return _opened(database_url)
-    opened = _opened(f"sqlite:///{_file_in(directory)}")
+    opened = _opened(f"sqlite:///{file}")
     if tables:
         # A file of its own: the control plane's database would make writers of tokens wait for the indexer.
-        directory.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         opened.write(partial(_create_missing, tables=tables))
     return opened
-
-
-def _file_in(directory: Path) -> Path:
-    return directory / "index.db"
 
 
 def _create_missing(tx: Connection, tables: Sequence[Table]) -> None:

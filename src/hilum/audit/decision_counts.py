@@ -92,6 +92,7 @@ counted = Table(
     Column("number", BigInteger, nullable=False),
 )
 """The last counted record of each journal."""
+FILE = "decisions.db"
 TABLES = (shapes, counts, counted)
 _DAY = timedelta(days=1)
 _OWN_READS = frozenset(each.value for each in ReadPurpose)
@@ -302,5 +303,5 @@ class DecisionCounts:
 
 
 def open_counts(database_url: str, directory: Path) -> DecisionCounts:
-    """Open the counts: in the control plane's PostgreSQL, else in the file of the index, beside the journals."""
-    return DecisionCounts(open_beside(database_url, directory, TABLES))
+    """Open the counts: in the control plane's PostgreSQL, else in a file beside the journals."""
+    return DecisionCounts(open_beside(database_url, directory / FILE, TABLES))

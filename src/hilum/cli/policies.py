@@ -7,7 +7,7 @@ from typing import Any
 import click
 import orjson
 
-from hilum.cli import api
+from hilum.cli import api, dry_runs
 from hilum.cli.output import MISUSED, REFUSED, as_json
 from hilum.cli.resources import json_option, show, show_done, show_one
 from hilum.policies.comparison import changes, widenings
@@ -32,6 +32,10 @@ def policy() -> None:
       hilum policy validate book.toml
       hilum policy publish book.toml --tenant general --reason "shorter tokens"
     """
+
+
+for command in (dry_runs.dry_run, dry_runs.dry_runs):
+    policy.add_command(command)
 
 
 @policy.command("show")

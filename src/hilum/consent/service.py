@@ -1,6 +1,6 @@
 """Authorizations: recorded, found, renewed, narrowed and withdrawn."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -22,7 +22,7 @@ from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.kernel.ids import AppId, AuthorizationId, LaunchId, PersonId, TenantId
+from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import RecentSet
 from hilum.policies import service as policies
@@ -81,6 +81,13 @@ def record_authorization(
     store.add(ctx.tx, recorded)
     audit.record(ctx, _event(recorded, "consent.authorization.record", basis=basis.value, scopes=list(texts)))
     return recorded
+
+
+def count_in_force(
+    ctx: Context, clients: Collection[ClientId]
+) -> Iterator[tuple[str, str, tuple[str, ...], int]]:
+    """Yield tenant, client and scopes of the authorizations of some clients that are in force, with how many are equal."""
+    return store.count_in_force(ctx.tx, clients, ctx.now)
 
 
 def _life(ctx: Context, tenant: TenantId, facts: ClientFacts) -> timedelta:

@@ -1,10 +1,11 @@
 """Table and rows of authorizations."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -14,14 +15,17 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Text,
     bindparam,
+    cast,
     desc,
+    func,
     select,
     update,
 )
 
 from hilum.consent.models import Authorization, Basis
-from hilum.infra.db import Instant, metadata
+from hilum.infra.db import BATCH_SIZE, Instant, metadata
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
@@ -153,6 +157,25 @@ def read_revoked(tx: Connection, since: datetime) -> Iterator[tuple[Authorizatio
     table = authorization
     rows = tx.execute(select(table.c.id, table.c.revoked_at).where(table.c.revoked_at > since))
     return ((AuthorizationId(row.id), row.revoked_at) for row in rows)
+
+
+def count_in_force(
+    tx: Connection, clients: Collection[ClientId], now: datetime
+) -> Iterator[tuple[str, str, tuple[str, ...], int]]:
+    """Yield tenant, client and scopes of the authorizations of some clients that are in force, with how many are equal.
+
+    Reads the table once, however many clients: an index by client would cost every agreement a write.
+    """
+    table = authorization
+    scopes = cast(table.c.scopes, Text)
+    query = select(table.c.tenant, table.c.client, scopes, func.count()).where(
+        table.c.revoked_at.is_(None), table.c.expires_at > now
+    )
+    if len(clients) <= BATCH_SIZE:
+        query = query.where(table.c.client.in_(clients))
+    wanted = frozenset(clients)
+    rows = tx.execute(query.group_by(table.c.tenant, table.c.client, scopes))
+    return ((t, c, tuple(orjson.loads(s)), n) for t, c, s, n in rows if c in wanted)
 
 
 def _authorization(row: Mapping[Any, Any]) -> Authorization:

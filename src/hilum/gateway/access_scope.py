@@ -16,12 +16,8 @@ from hilum.standards.fhir.matching import compile_all
 from hilum.standards.fhir.queries import SearchQuery
 from hilum.standards.fhir.requests import FhirRequest, Interaction
 from hilum.standards.fhir.visibility import Belonging, rule_of
+from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import (
-    CREATE,
-    DELETE,
-    READ,
-    SEARCH,
-    UPDATE,
     CompiledScope,
     CompiledScopes,
     Prefix,
@@ -36,21 +32,6 @@ Stops = Callable[[str, str], bool]
 """(scope, resource type) -> whether a switch took it out of the grant."""
 EFFECTIVE_BOUND = 20_000
 REACHES_BOUND = 20_000
-
-LETTERS: Mapping[Interaction, int] = MappingProxyType(
-    {
-        Interaction.READ: READ,
-        Interaction.VREAD: READ,
-        Interaction.SEARCH_TYPE: SEARCH,
-        Interaction.CREATE: CREATE,
-        Interaction.UPDATE: UPDATE,
-        Interaction.DELETE: DELETE,
-    }
-)
-"""The interactions that can be judged, and the scope letter of each. Whatever is not here is refused whole.
-
-Source: SMART App Launch 2.2, scopes-and-launch-context#scopes-for-requesting-fhir-resources
-"""
 
 
 @lru_cache(maxsize=EFFECTIVE_BOUND)

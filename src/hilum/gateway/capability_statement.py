@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from hilum.gateway.access_scope import LETTERS
 from hilum.kernel.ids import TenantId
 from hilum.standards.fhir.statements import Surface, cut_statement
 from hilum.standards.fhir.visibility import Belonging, rule_of
+from hilum.standards.smart.interactions import LETTERS
 from hilum.web.urls import Urls
 
 

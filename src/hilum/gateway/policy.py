@@ -11,7 +11,6 @@ from hilum.clients.policy import admission
 from hilum.controls import policy as controls
 from hilum.controls.models import Quota, Subject
 from hilum.gateway.access_scope import (
-    LETTERS,
     ScopedRequest,
     Stops,
     access_of,
@@ -42,6 +41,7 @@ from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
 from hilum.standards.fhir.visibility import Belonging, is_judged_by_targets, rule_of
 from hilum.standards.refusals import meaning_of
+from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import CREATE, READ, Prefix, compile_scopes
 from hilum.standing.models import STANDING_REASONS, Standing
 from hilum.standing.policy import fault_without_app, standing_fault

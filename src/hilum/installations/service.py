@@ -1,6 +1,6 @@
 """Install apps at tenants, register sandbox apps dynamically, and read the facts about installations."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -158,6 +158,13 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
     return InstallationFacts(
         found.scopes, found.roles, found.expires_at, found.approved_at, found.environment
     )
+
+
+def installations_of(
+    ctx: Context, apps: Collection[AppId]
+) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
+    """Stream the current installations of some apps, which must be few enough for one statement."""
+    return store.read_installation_facts(ctx.tx, None, apps=apps)
 
 
 def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:

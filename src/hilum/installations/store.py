@@ -142,7 +142,7 @@ def list_installations(
 
 
 def read_installation_facts(
-    tx: Connection, of: Collection[tuple[TenantId, AppId]] | None
+    tx: Connection, of: Collection[tuple[TenantId, AppId]] | None, *, apps: Collection[AppId] | None = None
 ) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
     """Stream the facts of some current installations (None: of all). Repeated texts are parsed once and shared, to save memory."""
     names = ("tenant", "app", "scopes", "roles", "expires_at", "approved_at", "environment")
@@ -155,6 +155,8 @@ def read_installation_facts(
     query = select(*columns).where(installations.c.removed_at.is_(None))
     if of is not None:
         query = query.where(tuple_(installations.c.tenant, installations.c.app).in_(of))
+    if apps is not None:
+        query = query.where(installations.c.app.in_(apps))
     environments = {each.value: each for each in Environment}
     # Streamed, because a million rows at once would double the memory of a worker while it starts.
     rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})

@@ -407,13 +407,14 @@ class Version:
 class ApplyOrder:
     """An order to put a version in force. ``tenants`` empty: everywhere, instead of all that was in force.
 
-    ``after``: the number of the last application that whoever orders it knows of.
+    ``after``: the number of the last application that whoever orders it knows of. ``emergency``: without a dry run (C208, C218).
     """
 
     version: int
     tenants: tuple[TenantId, ...]
     after: int
     reason: str
+    emergency: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,3 +478,42 @@ class PolicyFacts:
     def books(self) -> tuple[Book, ...]:
         """Return every book that is in force anywhere, the one everywhere first."""
         return tuple(dict.fromkeys((self.everywhere, *self.at.values())))
+
+
+# --- dry runs ------------------------------------------------------------------------------------------------------------------
+
+DRY_RUN_VALID = timedelta(days=7)
+"""How old the dry run may be by which a version is put in force: as long as a request for a second person lives."""
+DRY_RUNS_WAITING = 10
+"""The most dry runs that wait at one time."""
+
+
+class DryRunState(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """A replay of the decisions since ``since`` under a version, compared with what was in force after application ``after`` (C208).
+
+    ``decisions``: how many were replayed. ``digest`` is that of the whole result, and ``counts`` its numbers. ``fault``: why it failed.
+    """
+
+    id: str
+    version: int
+    version_digest: str
+    asked_by: str
+    asked_at: datetime
+    state: DryRunState = DryRunState.WAITING
+    after: int = 0
+    since: datetime | None = None
+    finished_at: datetime | None = None
+    progress: int = 0
+    """How much of it is done, in percent."""
+    decisions: int = 0
+    digest: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    fault: str = ""

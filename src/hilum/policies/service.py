@@ -25,6 +25,16 @@ from hilum.keys.models import Purpose
 from hilum.policies import chain, loading, rollout, store, verification
 from hilum.policies.comparison import changes, digest_of, widenings
 from hilum.policies.document import canonical, read_book, render
+from hilum.policies.dry_runs import (
+    ask_dry_run,
+    begin_dry_run,
+    fail_dry_run,
+    finish_dry_run,
+    get_dry_run,
+    list_dry_runs,
+    next_dry_run,
+    save_progress,
+)
 from hilum.policies.models import (
     APPLY_ACTION,
     IN_FORCE_BOUND,
@@ -49,6 +59,16 @@ from hilum.policies.soundness import pack_faults
 from hilum.policies.tables import duration_text
 from hilum.policies.verification import Verified
 
+__all__ = [
+    "ask_dry_run",
+    "begin_dry_run",
+    "fail_dry_run",
+    "finish_dry_run",
+    "get_dry_run",
+    "list_dry_runs",
+    "next_dry_run",
+    "save_progress",
+]
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _FAULTS_SHOWN = 3
 

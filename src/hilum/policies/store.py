@@ -3,13 +3,27 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, Text, exists, func, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    exists,
+    func,
+    select,
+)
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.policies.models import NUMBER_BOUND, Application, Version
+from hilum.policies.models import NUMBER_BOUND, Application, DryRun, DryRunState, Version
 
 versions = Table(
     "policies_version",
@@ -42,6 +56,28 @@ applications = Table(
     Index("ix_policies_application_version", "version", "number"),
 )
 """``tenants``: ids separated by spaces; empty for everywhere."""
+
+dry_runs = Table(
+    "policies_dry_run",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("version_digest", String(64), nullable=False),
+    Column("asked_by", String(120), nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("after", Integer, nullable=False),
+    Column("since", Instant),
+    Column("finished_at", Instant),
+    Column("progress", Integer, nullable=False),
+    Column("decisions", BigInteger, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("counts", JSON, nullable=False),
+    Column("fault", String(64), nullable=False),
+    Index("ix_policies_dry_run_version", "version", "id"),
+    Index("ix_policies_dry_run_state", "state", "id"),
+)
+"""The results are rows of the room ``dryruns``."""
 
 
 def next_version(tx: Connection) -> int:
@@ -132,3 +168,48 @@ def _version(row: Row[Any]) -> Version:
 def _application(row: Row[Any]) -> Application:
     tenants = tuple(TenantId(tenant) for tenant in row.tenants.split())
     return Application(**{**row._mapping, "tenants": tenants})  # noqa: SLF001 - as above
+
+
+_UNFINISHED = (DryRunState.WAITING.value, DryRunState.RUNNING.value)
+
+
+def add_dry_run(tx: Connection, run: DryRun) -> None:
+    tx.execute(dry_runs.insert().values({column.name: getattr(run, column.name) for column in dry_runs.c}))
+
+
+def save_dry_run(tx: Connection, run: DryRun) -> None:
+    values = {column.name: getattr(run, column.name) for column in dry_runs.c}
+    tx.execute(dry_runs.update().where(dry_runs.c.id == run.id).values(values))
+
+
+def get_dry_run(tx: Connection, run_id: str) -> DryRun:
+    """Get a dry run. Raises NotFound."""
+    row = tx.execute(select(dry_runs).where(dry_runs.c.id == run_id)).first()
+    if row is None:
+        raise NotFound("dry_run_not_found", "There is no such dry run.")
+    return _dry_run(row)
+
+
+def list_dry_runs(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[DryRun]:
+    """List dry runs by id, newest first."""
+    query = select(dry_runs).order_by(dry_runs.c.id.desc()).limit(page.limit)
+    if page.after:
+        query = query.where(dry_runs.c.id < page.after)
+    return [_dry_run(row) for row in tx.execute(query)]
+
+
+def list_unfinished_dry_runs(tx: Connection, bound: int) -> list[DryRun]:
+    """List the dry runs that wait or run, oldest first."""
+    query = select(dry_runs).where(dry_runs.c.state.in_(_UNFINISHED)).order_by(dry_runs.c.id).limit(bound)
+    return [_dry_run(row) for row in tx.execute(query)]
+
+
+def find_finished_dry_run(tx: Connection, version: int) -> DryRun | None:
+    """Find the newest dry run of a version that is done."""
+    done = select(dry_runs).where(dry_runs.c.version == version, dry_runs.c.state == DryRunState.DONE.value)
+    row = tx.execute(done.order_by(dry_runs.c.id.desc()).limit(1)).first()
+    return None if row is None else _dry_run(row)
+
+
+def _dry_run(row: Row[Any]) -> DryRun:
+    return DryRun(**{**row._mapping, "state": DryRunState(row.state)})  # noqa: SLF001 - as above

@@ -96,7 +96,7 @@ EXPECTED = {
     "person password", "person sign-out", "person reset", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "app list", "app show", "app add", "app version",
     "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app uninstall",
     "app quota", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "explain", "backup", "restore",
-    "policy show", "policy list", "policy validate", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess",
+    "policy show", "policy list", "policy validate", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs",
     "hold place", "hold list", "hold release", "keys rotate",
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """count the decisions by day
 
-The counts start empty and are filled by a job from the journals. On SQLite they are in the file of the index of accesses, and these tables
-stay empty.
+The counts start empty and are filled by a job from the journals. On SQLite they are in a file beside the journals, and these tables stay
+empty.
 """
 
 import sqlalchemy as sa

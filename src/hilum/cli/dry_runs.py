@@ -1,0 +1,161 @@
+"""``hilum policy dry-run``: what a version of the rule book would change, before it is put in force."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from hilum.cli import api
+from hilum.cli.output import REFUSED, as_json, table
+from hilum.cli.resources import json_option, show
+from hilum.dryruns.models import Kind
+
+LOOK_EVERY_S = 0.3
+WAIT_S = 600
+_OPEN = frozenset({"waiting", "running"})
+COLUMNS: Mapping[Kind, tuple[str, ...]] = {
+    Kind.HOSPITAL: ("tenant", "apps", "lapsing", "agreements", "ended", "refused", "less", "allowed"),
+    Kind.CERTIFICATION: ("app", "version", "environment", "loss", "hospitals", "until"),
+    Kind.INSTALLATION: ("tenant", "app", "loss", "lost", "gained", "agreements", "ended"),
+    Kind.FLIP: (
+        "tenant",
+        "app",
+        "verdict",
+        "interaction",
+        "resource_type",
+        "scope",
+        "number",
+        "last",
+        "example",
+    ),
+    Kind.APP: ("app", "category", "tier_before", "tier_after", "lost", "gained", "hospitals"),
+}
+SHOWN = 20
+"""Rows of each list that the summary prints."""
+
+
+@click.command("dry-run")
+@click.argument("version", type=click.IntRange(1))
+@click.option(
+    "--last", "last", is_flag=True, help="Show the newest dry run that is done, without starting another one."
+)
+@click.option("--tenant", default="", help="Rows of this hospital only.")
+@click.option("--app", "app", default="", help="Rows of this app only.")
+@json_option
+def dry_run(version: int, *, last: bool, tenant: str, app: str, json_: bool) -> None:
+    r"""List what a version of the rule book would change, without putting it in force.
+
+    The decisions of the last 90 days are judged under it: which would turn out differently, at which hospital, for which app; and which
+    apps, certifications and agreements it would alter. A job of the platform does it; this command waits for it.
+    A hospital's administrator sees the hospital's own part, with --last.
+
+    \b
+    Examples:
+      hilum policy dry-run 4
+      hilum policy dry-run 4 --last --tenant general --json
+    """
+    run = newest(version) if last else wait_for(api.call("POST", "/policies/dry-runs", {"version": version}))
+    lists = {kind: _rows(run, kind, tenant, app) for kind in Kind}
+    if json_:
+        as_json(run | {kind.value: found for kind, found in lists.items() if found is not None})
+        return
+    summary(run)
+    for kind, columns in COLUMNS.items():
+        found = lists[kind]
+        if not found:
+            continue
+        click.echo(f"\n{kind.value}: {len(found)}")
+        table([_in_words(row) for row in found[:SHOWN]], columns)
+        if len(found) > SHOWN:
+            click.echo(f"... and {len(found) - SHOWN} more: --json prints all of them")
+
+
+def newest(version: int) -> dict[str, Any]:
+    """Return the newest dry run of a version that is done. Exits 1 if there is none."""
+    for run in api.every("/policies/dry-runs"):
+        if run["version"] == version and run["state"] == "done":
+            return run
+    click.secho(f"refused: no dry run of version {version} is done.", fg="red", err=True)
+    raise SystemExit(REFUSED)
+
+
+def wait_for(run: dict[str, Any]) -> dict[str, Any]:
+    """Wait until a dry run is done, with a progress bar, and return it. Exits 1 if it fails or takes too long."""
+    until = time.monotonic() + WAIT_S
+    with click.progressbar(length=100, label=f"dry run of version {run['version']}", file=sys.stderr) as bar:
+        while run["state"] in _OPEN and time.monotonic() < until:
+            bar.update(max(0, run["progress"] - bar.pos))
+            time.sleep(LOOK_EVERY_S)
+            run = api.call("GET", f"/policies/dry-runs/{api.segment(run['id'])}")
+        bar.update(100 - bar.pos)
+    if run["state"] == "done":
+        return run
+    why = run["fault"] or "the jobs process did not carry it out; `hilum doctor` shows whether it runs"
+    click.secho(f"refused: the dry run {run['id']} is {run['state']}: {why}.", fg="red", err=True)
+    raise SystemExit(REFUSED)
+
+
+def summary(run: Mapping[str, Any]) -> None:
+    """Print a dry run in a few sentences."""
+    counts = run["counts"]
+    click.echo(
+        f"dry run {run['id']} of version {run['version']}, compared with what was in force after application {run['after']}"
+    )
+    if not counts:
+        return
+    click.echo(f"{run['decisions']} decisions since {run['since'][:10]}:")
+    click.echo(f"  allowed before, refused under it:  {counts['refused']}")
+    click.echo(f"  allowed before, less of it:        {counts['less']}")
+    click.echo(f"  refused before, allowed under it:  {counts['allowed']}")
+    click.echo(f"  not judged (no longer installed):  {counts['unjudged']}")
+    click.echo(f"apps altered: {counts['apps']}, at {counts['hospitals']} hospitals")
+    lapsing, narrowed = counts["certifications_lapsing"], counts["certifications_narrowed"]
+    click.echo(f"certifications that lapse when it is applied: {lapsing}; narrowed: {narrowed}")
+    click.echo(
+        f"agreements that lose scopes: {counts['agreements']}; all of them: {counts['agreements_ended']}"
+    )
+    if counts["left_out"]:
+        click.echo(f"{counts['left_out']} rows are counted but not kept: there are too many")
+    click.echo(f"digest {run['digest']}")
+
+
+def _rows(run: Mapping[str, Any], kind: Kind, tenant: str, app: str) -> list[dict[str, Any]] | None:
+    """Return the rows of a kind; None if the caller may not see them."""
+    path = f"/policies/dry-runs/{api.segment(run['id'])}/{kind.value}"
+    if api.readable(f"{path}?limit=1") is None:
+        return None
+    return api.every(path, tenant=tenant, app=app)
+
+
+def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: " ".join(value)
+        if isinstance(value, list) and all(isinstance(each, str) for each in value)
+        else value
+        for name, value in row.items()
+    }
+
+
+@click.command("dry-runs")
+@json_option
+def dry_runs(*, json_: bool) -> None:
+    r"""List dry runs of the rule book, newest first.
+
+    \b
+    Example:
+      hilum policy dry-runs
+    """
+    columns = (
+        "id",
+        "version",
+        "state",
+        "progress",
+        "after",
+        "decisions",
+        "finished_at",
+        "asked_by",
+        "digest",
+    )
+    show(api.every("/policies/dry-runs"), columns, json_=json_)

@@ -1,0 +1,108 @@
+"""The job that carries dry runs out, in the jobs process: one run at a time, in bounded steps that another node can do again.
+
+A run, in order: 1 delete what an attempt left that broke off; 2 read the books and the live clients, and record against which application
+it compares; 3 find the clients that the version alters, each distinct one judged once; 4 read their agreements; 5 for every APPS_AT_ONCE
+of their apps, read installations and counted decisions, judge, and store the rows; 6 store the rows of the hospitals, and the result.
+"""
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from functools import partial
+from typing import Protocol, TypeVar
+
+from hilum.audit.models import DecisionCount, DecisionTotals
+from hilum.dryruns import service
+from hilum.dryruns.models import APPS_AT_ONCE, Row
+from hilum.dryruns.replay import Replay
+from hilum.infra import lanes
+from hilum.infra.context import Context
+from hilum.infra.lanes import Lane
+from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
+from hilum.policies import service as policies
+from hilum.policies.models import DryRun
+
+T = TypeVar("T")
+_UNREADABLE = frozenset({"policy_not_as_signed", "policy_newer", "policy_unreadable"})
+"""Errors of a rule book that no further attempt mends."""
+
+
+class Transactions(Protocol):
+    """Runs verbs as the system; ``write`` only while this process holds the job's lease."""
+
+    def read(self, verb: Callable[[Context], T]) -> T: ...
+
+    def write(self, verb: Callable[[Context], T]) -> T: ...
+
+
+class Decisions(Protocol):
+    """The counted decisions of the installation (``audit.live.count_decisions``)."""
+
+    def about(self, clients: Collection[str], since: datetime) -> list[DecisionCount]: ...
+
+    def totals(self, since: datetime) -> DecisionTotals: ...
+
+
+def run_next(
+    tx: Transactions,
+    count_decisions: Callable[[], Decisions],
+    may_continue: Callable[[], bool] = lambda: True,
+) -> DryRun | None:
+    """Carry out the oldest dry run that waits, and return it; None if none does, or it was stopped and begins again later."""
+    run = tx.read(policies.next_dry_run)
+    if run is None:
+        return None
+    try:
+        return _run(tx, run, count_decisions(), may_continue)
+    except HilumError as error:
+        # Whatever may pass by itself (a database that is away, a lease that was lost) is tried again.
+        if not isinstance(error, NotFound | Invalid | NotPermitted) and error.code not in _UNREADABLE:
+            raise
+        tx.write(partial(policies.fail_dry_run, run=run, fault=error.code))
+        return None
+
+
+def _run(
+    tx: Transactions, run: DryRun, decisions: Decisions, may_continue: Callable[[], bool]
+) -> DryRun | None:
+    _until_none(tx, partial(service.delete_rows_of, run=run))
+    start = _read(tx, partial(service.read_start, run=run))
+    run = tx.write(partial(policies.begin_dry_run, run=run, since=start.since, after=start.versions.last))
+    replay = Replay(start)
+    replay.agreements = _read(tx, partial(service.read_agreements, of=replay.clients_with_other_scopes()))
+    apps = replay.apps()
+    for at in range(0, len(apps), APPS_AT_ONCE):
+        if not may_continue():
+            return None
+        some = apps[at : at + APPS_AT_ONCE]
+        places = _read(tx, partial(service.read_installations, apps=some))
+        counted = decisions.about(replay.clients_with_other_scopes(some), start.since)
+        _store(tx, run, replay, replay.judge(some, places, counted), 5 + 90 * at // len(apps))
+    _store(tx, run, replay, replay.hospitals(), 95)
+    finish = partial(
+        policies.finish_dry_run,
+        run=run,
+        digest=replay.digest(),
+        decisions=decisions.totals(start.since).number,
+        counts=replay.counts(),
+    )
+    done = tx.write(finish)
+    _until_none(tx, service.delete_old_rows)
+    return done
+
+
+def _read(tx: Transactions, verb: Callable[[Context], T]) -> T:
+    # Without a time limit: a million installations take seconds, and nobody waits for them here.
+    with lanes.using(Lane.LONG):
+        return tx.read(verb)
+
+
+def _store(tx: Transactions, run: DryRun, replay: Replay, rows: list[Row], percent: int) -> None:
+    stored = replay.numbered(rows)
+    for at in range(0, len(stored) or 1, service.ROWS_AT_ONCE):
+        some = stored[at : at + service.ROWS_AT_ONCE]
+        tx.write(partial(service.add_rows, run=run, rows=some, percent=percent))
+
+
+def _until_none(tx: Transactions, delete: Callable[[Context], int]) -> None:
+    while tx.write(delete):
+        pass

@@ -1,0 +1,222 @@
+"""What a dry run finds: decisions that would turn out differently, and what the version would alter."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from hilum.clients.models import ClientFacts
+from hilum.installations.models import InstallationFacts
+from hilum.kernel.decision import Reason
+from hilum.kernel.ids import AppId, TenantId
+from hilum.policies.models import Admission, Book, CurrentVersions, PolicyFacts
+
+REPLAYED = timedelta(days=90)
+"""How far back decisions are replayed (C208)."""
+APPS_AT_ONCE = 500
+"""Apps whose installations and decisions are read, judged and stored together."""
+ROWS_BOUND = 200_000
+"""Rows that are stored of a run. Those beyond it are counted, and covered by the digest, but not stored; rows of hospitals always are."""
+RUNS_KEPT = 20
+"""Runs whose rows are kept."""
+DELETE_BATCH = 5_000
+DRY_RUN_EVERY = timedelta(seconds=1)
+BY_SCOPES = frozenset({Reason.SCOPE_INSUFFICIENT.value, Reason.OUTSIDE_LAUNCH_CONTEXT.value})
+"""The refusals that more scopes may turn into permits; every other reason holds whatever a rule book admits."""
+
+
+class Kind(StrEnum):
+    """What a row of a result is about."""
+
+    FLIP = "flips"
+    APP = "apps"
+    CERTIFICATION = "certifications"
+    INSTALLATION = "installations"
+    HOSPITAL = "hospitals"
+
+
+FOR_HOSPITALS = frozenset({Kind.FLIP, Kind.INSTALLATION, Kind.HOSPITAL})
+"""Rows of one hospital, which it may see."""
+
+
+class Verdict(StrEnum):
+    """How a decision would turn out differently."""
+
+    REFUSED = "allow_to_refuse"
+    LESS = "allow_to_less"
+    """Still permitted, by fewer or narrower scopes: some records may be withheld."""
+    ALLOWED = "refuse_to_allow"
+    """Refused for its scopes then; an app that holds what is new, or asks for it, would be permitted."""
+
+
+class Loss(StrEnum):
+    """What a certification or an installation loses when the version is applied."""
+
+    LAPSES = "lapses"
+    """Nothing is admitted any more."""
+    NARROWED = "narrowed"
+    NONE = "none"
+    """It gains scopes, or other limits hold for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChange:
+    """A limit of a client's cell that differs: a quota, a lifetime, a way to authenticate. Empty: there is no cell."""
+
+    path: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a version alters for a client, before its installation is looked at."""
+
+    before: Admission
+    after: Admission
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+    limits: tuple[LimitChange, ...]
+
+    @property
+    def changes_scopes(self) -> bool:
+        return bool(self.lost or self.gained)
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """Equal decisions that would turn out differently. ``scope``: what permitted them, or what newly would."""
+
+    tenant: str
+    app: str
+    client: str
+    verdict: Verdict
+    scope: str
+    resource_type: str
+    interaction: str
+    number: int
+    first: datetime
+    last: datetime
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppChange:
+    """A client for which other scopes, another tier or other limits would hold. ``tenant`` is empty: it is about the app everywhere.
+
+    A tier is empty where nothing is admitted.
+    """
+
+    tenant: str
+    app: str
+    client: str
+    category: str
+    tier_before: str
+    tier_after: str
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+    limits: tuple[LimitChange, ...]
+    hospitals: int
+
+
+@dataclass(frozen=True, slots=True)
+class CertificationChange:
+    """A certification in force of which less would be admitted, from the moment the version is applied; it ends at ``until`` as before."""
+
+    tenant: str
+    app: str
+    client: str
+    version: str
+    environment: str
+    loss: Loss
+    lost: tuple[str, ...]
+    until: datetime
+    hospitals: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstallationChange:
+    """An app at a hospital for which other scopes or limits would hold. ``agreements`` in force lose scopes, ``ended`` of them all."""
+
+    tenant: str
+    app: str
+    client: str
+    loss: Loss
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+    limits: tuple[LimitChange, ...]
+    agreements: int
+    ended: int
+
+
+@dataclass(slots=True)
+class HospitalChange:
+    """What would change at a hospital, in numbers. ``refused``, ``less`` and ``allowed`` count decisions, not rows."""
+
+    tenant: str
+    version_before: int
+    apps: int = 0
+    lapsing: int = 0
+    agreements: int = 0
+    ended: int = 0
+    refused: int = 0
+    less: int = 0
+    allowed: int = 0
+
+
+Row = Flip | AppChange | CertificationChange | InstallationChange | HospitalChange
+KINDS: Mapping[type[Row], Kind] = {
+    Flip: Kind.FLIP,
+    AppChange: Kind.APP,
+    CertificationChange: Kind.CERTIFICATION,
+    InstallationChange: Kind.INSTALLATION,
+    HospitalChange: Kind.HOSPITAL,
+}
+
+
+@dataclass(slots=True)
+class Tally:
+    """The numbers of a whole run. ``unjudged``: decisions of apps that are installed there no longer, or without a scope on record."""
+
+    flips: int = 0
+    refused: int = 0
+    less: int = 0
+    allowed: int = 0
+    apps: int = 0
+    certifications_lapsing: int = 0
+    certifications_narrowed: int = 0
+    agreements: int = 0
+    agreements_ended: int = 0
+    hospitals: int = 0
+    unjudged: int = 0
+    left_out: int = 0
+    """Rows that are not stored, because there are too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row as it is stored: its place in the run, and its fields as JSON."""
+
+    number: int
+    kind: Kind
+    tenant: str
+    app: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a dry run begins with: the candidate, what is in force, and every client that is live now, in the order of the apps."""
+
+    candidate: Book
+    version_digest: str
+    now_in_force: PolicyFacts
+    versions: CurrentVersions
+    clients: tuple[ClientFacts, ...]
+    since: datetime
+
+
+Agreements = Mapping[tuple[str, str], Mapping[tuple[str, ...], int]]
+"""(tenant, client) -> scopes -> how many agreements in force have them."""
+Places = Mapping[AppId, Mapping[TenantId, InstallationFacts]]
+"""The installations of apps, each in the order of the hospitals."""

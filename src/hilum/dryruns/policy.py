@@ -1,0 +1,203 @@
+"""How a client, an installation and a decision would fare under another rule book. Pure.
+
+What a book allows is asked of the functions that enforce it; here is only what differs between two answers.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+
+from hilum.audit.models import DecisionCount
+from hilum.clients.models import ClientFacts
+from hilum.clients.policy import AUTHENTICATION, admission
+from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, Verdict
+from hilum.policies.models import Book, Cell
+from hilum.standards.smart.interactions import LETTERS
+from hilum.standards.smart.scopes import (
+    ANY_TYPE,
+    ClinicalScope,
+    Scope,
+    SpecialScope,
+    all_covered,
+    intersect,
+    narrow,
+    parse_stored,
+    render,
+)
+
+CACHE_SIZE = 50_000
+OWN_RECORD = "fhirUser"
+"""The rule of a permit to read the person's own ``fhirUser``, which these two scopes permit together."""
+_OF_OWN_RECORD = ("openid", "fhirUser")
+_LETTERS = {kind.value: letter for kind, letter in LETTERS.items()}
+Scopes = tuple[str, ...]
+
+
+# --- clients and installations -------------------------------------------------------------------------------------------------
+
+
+def is_live(facts: ClientFacts, now: datetime) -> bool:
+    """Check whether a client is an app's, not suspended, and certified now: only such a client has anything to lose."""
+    ended = facts.expires_at is not None and facts.expires_at <= now
+    certified = facts.certified_until is not None and now < facts.certified_until
+    return facts.active and certified and not ended and facts.type in AUTHENTICATION
+
+
+def effect_of(facts: ClientFacts, before: Book, after: Book) -> Effect | None:
+    """Return what another book alters for a client; None if nothing."""
+    old, new = admission(before, facts), admission(after, facts)
+    if old.scopes == new.scopes and old.tier == new.tier and old.cell == new.cell:
+        return None
+    lost, gained = difference(old.scopes, new.scopes)
+    limits = _limit_changes(old.cell, new.cell)
+    return Effect(old, new, lost, gained, limits)
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def difference(before: Scopes, after: Scopes) -> tuple[Scopes, Scopes]:
+    """Return the scopes of which something is lost, and those of which something is new."""
+    lost = tuple(each for each in before if not all_covered((each,), after))
+    return lost, tuple(each for each in after if not all_covered((each,), before))
+
+
+def loss_of(after: Iterable[str], lost: Scopes) -> Loss:
+    """Return what is lost of a certification or an installation. One that keeps scopes without a type only has lost everything."""
+    if not lost:
+        return Loss.NONE
+    clinical = any(isinstance(scope, ClinicalScope) for scope in parse_stored(after))
+    return Loss.NARROWED if clinical else Loss.LAPSES
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def agreement_loss(scopes: Scopes, before: Scopes, after: Scopes) -> Loss:
+    """Return what an agreement to ``scopes`` loses where ``after`` is allowed instead of ``before``."""
+    held, kept = narrow(scopes, before), narrow(scopes, after)
+    return loss_of(kept, difference(held, kept)[0])
+
+
+_NOT_LIMITS = frozenset({"scopes", "session_scopes"})
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _limit_changes(before: Cell | None, after: Cell | None) -> tuple[LimitChange, ...]:
+    """Return the limits that differ between two cells, computed once for each two."""
+    old, new = _limits(before), _limits(after)
+    differ = (path for path in {**old, **new} if old.get(path, "") != new.get(path, ""))
+    return tuple(LimitChange(path, old.get(path, ""), new.get(path, "")) for path in differ)
+
+
+def _limits(cell: Cell | None) -> Mapping[str, str]:
+    return {} if cell is None else dict(_flat("", cell))
+
+
+def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:
+    if is_dataclass(value):
+        for each in fields(value):
+            if path or each.name not in _NOT_LIMITS:
+                yield from _flat(f"{path}.{each.name}" if path else each.name, getattr(value, each.name))
+    elif isinstance(value, frozenset):
+        yield path, " ".join(sorted(map(str, value)))
+    else:
+        yield path, value.value if isinstance(value, StrEnum) else str(value)
+
+
+# --- decisions -----------------------------------------------------------------------------------------------------------------
+
+
+def flip_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Flip | None:
+    """Return how equal decisions would turn out where ``after`` is allowed instead of ``before``; None if as now.
+
+    Both are what the client may be granted at that hospital, as the facts are now; what was lost otherwise since then is no flip.
+    """
+    if not decision.reason:
+        kept, was = _kept(decision, after), _kept(decision, before)
+        if kept >= was:
+            return None
+        return _flip(decision, Verdict.LESS if kept else Verdict.REFUSED, decision.rule)
+    if decision.reason not in BY_SCOPES:
+        return None
+    new = _new_grants(decision.resource_type, decision.interaction, before, after)
+    return _flip(decision, Verdict.ALLOWED, ", ".join(new)) if new else None
+
+
+def is_judged(decision: DecisionCount) -> bool:
+    """Check whether a decision can be judged again: a permit needs the scopes that gave it on record."""
+    return bool(decision.reason) or bool(_pieces_of(decision))
+
+
+def _flip(decision: DecisionCount, verdict: Verdict, scope: str) -> Flip:
+    d = decision
+    return Flip(
+        d.tenant,
+        d.app,
+        d.client,
+        verdict,
+        scope,
+        d.resource_type,
+        d.interaction,
+        d.number,
+        d.first,
+        d.last,
+        d.example,
+    )
+
+
+_NOTHING, _PART, _WHOLE = range(3)
+
+
+def _kept(decision: DecisionCount, allowed: Scopes) -> int:
+    """Return how much is left of what permitted a decision: nothing, part of it, or the whole."""
+    return _left(_pieces_of(decision), allowed, together=decision.rule == OWN_RECORD)
+
+
+def _pieces_of(decision: DecisionCount) -> tuple[Scope, ...]:
+    return _pieces(decision.rule, decision.resource_type, decision.interaction)
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _pieces(rule: str, type_: str, interaction: str) -> tuple[Scope, ...]:
+    """Return the scopes that permitted a decision, each cut to its type and letter."""
+    if rule == OWN_RECORD:
+        return parse_stored(_OF_OWN_RECORD)
+    letter = _letter(interaction)
+    return tuple(
+        replace(scope, type=type_, letters=letter)
+        for scope in parse_stored(rule.split(", "))
+        if isinstance(scope, ClinicalScope) and _reaches(scope, type_, letter)
+    )
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _left(pieces: tuple[Scope, ...], allowed: Scopes, *, together: bool) -> int:
+    within = parse_stored(allowed)
+    left = [intersect((piece,), within) for piece in pieces]
+    whole = sum(found == (piece,) for found, piece in zip(left, pieces, strict=True))
+    if whole == len(pieces):
+        return _WHOLE
+    # Both scopes of one's own record are needed; of several clinical scopes each permits by itself.
+    return _PART if any(left) and not together else _NOTHING
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _new_grants(type_: str, interaction: str, before: Scopes, after: Scopes) -> Scopes:
+    """Return the scopes that allow an interaction with a type, or more records of it, and were not allowed before."""
+    letter, held = _letter(interaction), parse_stored(before)
+    new: list[str] = []
+    for scope in parse_stored(after):
+        if isinstance(scope, SpecialScope) or not _reaches(scope, type_, letter):
+            continue
+        piece = replace(scope, type=type_, letters=letter)
+        if intersect((piece,), held) != (piece,):
+            new.append(render(scope))
+    return tuple(new)
+
+
+def _reaches(scope: ClinicalScope, type_: str, letter: int) -> bool:
+    return bool(type_) and scope.type in {type_, ANY_TYPE} and bool(scope.letters & letter)
+
+
+def _letter(interaction: str) -> int:
+    """Return the letter of an interaction as it is on record; 0 for what no scope permits."""
+    return _LETTERS.get(interaction, 0)

@@ -1,0 +1,212 @@
+"""API routes of dry runs of the rule book."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+
+from hilum.dryruns import service
+from hilum.dryruns.models import Kind, StoredRow
+from hilum.policies import service as policies
+from hilum.policies.models import NUMBER_BOUND, DryRun
+from hilum.web.api import (
+    Id,
+    Page,
+    Paging,
+    Shown,
+    Strict,
+    api_router,
+    audience,
+    page_of,
+    run_read,
+    run_write,
+)
+from hilum.web.kit import Kit
+
+OWNERS = audience("platform_admin")
+STAFF = audience("staff")
+READERS = audience("staff", "administrator")
+
+
+class DryRunAsked(Strict):
+    version: Annotated[int, Field(ge=1, le=NUMBER_BOUND)]
+
+
+class DryRunShown(Shown):
+    """A dry run. ``after`` is the last application when it began; ``counts`` are its numbers, which only the platform's staff see.
+
+    It serves to put ``version`` in force while nothing else is applied, for seven days.
+    """
+
+    id: str
+    version: int
+    version_digest: str
+    state: str
+    after: int
+    since: datetime | None
+    asked_by: str
+    asked_at: datetime
+    finished_at: datetime | None
+    progress: int
+    decisions: int
+    digest: str
+    counts: dict[str, int]
+    fault: str
+
+
+class LimitShown(BaseModel):
+    path: str
+    before: str
+    after: str
+
+
+class FlipShown(BaseModel):
+    """Equal decisions that would turn out differently: ``allow_to_refuse``, ``allow_to_less`` or ``refuse_to_allow``."""
+
+    tenant: str
+    app: str
+    client: str
+    verdict: str
+    scope: str
+    resource_type: str
+    interaction: str
+    number: int
+    first: datetime
+    last: datetime
+    example: str
+
+
+class AppShown(BaseModel):
+    """A client for which other scopes, another tier or other limits would hold; a tier is empty where nothing is admitted."""
+
+    app: str
+    client: str
+    category: str
+    tier_before: str
+    tier_after: str
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+    limits: tuple[LimitShown, ...]
+    hospitals: int
+
+
+class CertificationShown(BaseModel):
+    """A certification of which less would be admitted, from the moment the version is applied. ``lapses``: nothing."""
+
+    app: str
+    client: str
+    version: str
+    environment: str
+    loss: str
+    lost: tuple[str, ...]
+    until: datetime
+    hospitals: int
+
+
+class InstallationShown(BaseModel):
+    """An app at a hospital for which other scopes or limits would hold. ``agreements`` lose scopes, ``ended`` of them all."""
+
+    tenant: str
+    app: str
+    client: str
+    loss: str
+    lost: tuple[str, ...]
+    gained: tuple[str, ...]
+    limits: tuple[LimitShown, ...]
+    agreements: int
+    ended: int
+
+
+class HospitalShown(BaseModel):
+    """What would change at a hospital: apps, agreements and decisions, in numbers."""
+
+    tenant: str
+    version_before: int
+    apps: int
+    lapsing: int
+    agreements: int
+    ended: int
+    refused: int
+    less: int
+    allowed: int
+
+
+SHOWN: Mapping[Kind, tuple[type[BaseModel], str]] = {
+    Kind.FLIP: (FlipShown, "List the decisions that would turn out differently."),
+    Kind.APP: (AppShown, "List the apps that the version would alter."),
+    Kind.CERTIFICATION: (CertificationShown, "List the certifications of which less would be admitted."),
+    Kind.INSTALLATION: (
+        InstallationShown,
+        "List, hospital by hospital, the apps that the version would alter.",
+    ),
+    Kind.HOSPITAL: (HospitalShown, "List the hospitals where anything would change."),
+}
+
+
+class RowPaging(Paging):
+    """``tenant`` and ``app`` select rows."""
+
+    after: Annotated[str, Field(pattern=r"^[0-9]{0,9}$")] = ""
+    tenant: Id | None = None
+    app: Id | None = None
+
+
+def api(kit: Kit) -> APIRouter:
+    """Build the API routes of dry runs."""
+    router = api_router(kit, "policies")
+
+    @router.post("/policies/dry-runs", status_code=202, response_model=DryRunShown, openapi_extra=OWNERS)
+    async def ask_dry_run(request: Request, body: DryRunAsked) -> object:
+        """Start a dry run of a version: the decisions of the last 90 days are judged under it. A job carries it out."""
+        return await run_write(kit, request, partial(policies.ask_dry_run, version=body.version))
+
+    @router.get("/policies/dry-runs", response_model=Page[DryRunShown], openapi_extra=READERS)
+    async def list_dry_runs(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List dry runs, newest first."""
+        found = await run_read(kit, request, partial(service.list_runs, page=query.page))
+        return page_of(found, DryRunShown.model_validate, query)
+
+    @router.get("/policies/dry-runs/{run}", response_model=DryRunShown, openapi_extra=READERS)
+    async def get_dry_run(request: Request, run: Id) -> DryRun:
+        """Show a dry run."""
+        return await run_read(kit, request, partial(service.view, run_id=run))
+
+    for kind in Kind:
+        _rows(router, kit, kind)
+    return router
+
+
+def _rows(router: APIRouter, kit: Kit, kind: Kind) -> None:
+    model, summary = SHOWN[kind]
+    who = READERS if kind in service.FOR_HOSPITALS else STAFF
+
+    @router.get(
+        f"/policies/dry-runs/{{run}}/{kind.value}",
+        response_model=Page[model],  # type: ignore[valid-type]
+        name=f"list_dry_run_{kind.value}",
+        description=summary,
+        openapi_extra=who,
+    )
+    async def list_rows(request: Request, run: Id, query: Annotated[RowPaging, Query()]) -> object:
+        verb = partial(
+            service.list_rows,
+            run_id=run,
+            kind=kind,
+            page=query.page,
+            tenant=query.tenant or "",
+            app=query.app or "",
+        )
+        return page_of(await run_read(kit, request, verb), _fields, query, key=_number)
+
+
+def _fields(row: StoredRow) -> Any:
+    return orjson.loads(row.body)
+
+
+def _number(row: StoredRow) -> str:
+    return str(row.number)

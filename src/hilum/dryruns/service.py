@@ -1,0 +1,109 @@
+"""Reading what a dry run needs, storing what it finds, and showing it."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from hilum.clients import service as clients
+from hilum.consent import service as consent
+from hilum.dryruns import store
+from hilum.dryruns.models import (
+    FOR_HOSPITALS,
+    REPLAYED,
+    RUNS_KEPT,
+    Agreements,
+    Kind,
+    Places,
+    Start,
+    StoredRow,
+)
+from hilum.dryruns.policy import is_live
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.installations.models import InstallationFacts
+from hilum.kernel.errors import NO_RIGHT, NotPermitted
+from hilum.kernel.ids import AppId, ClientId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policies import service as policies
+from hilum.policies.models import DryRun
+
+__all__ = ["FOR_HOSPITALS"]
+ROWS_AT_ONCE = 20_000
+"""Rows that are stored in one transaction."""
+
+
+def read_start(ctx: Context, run: DryRun) -> Start:
+    """Read what a run begins with. Raises NotFound, Unavailable (a book is not as it was signed)."""
+    version, candidate = policies.get_version(ctx, run.version)
+    found = clients.facts_of_apps(ctx, None)
+    live = tuple(each for app in sorted(found) for each in found[app] if is_live(each, ctx.now))
+    return Start(
+        candidate, version.digest, policies.current(ctx), policies.in_force(ctx), live, ctx.now - REPLAYED
+    )
+
+
+def read_agreements(ctx: Context, of: Collection[ClientId]) -> Agreements:
+    """Read the agreements in force of some clients, by what they agree to."""
+    found: dict[tuple[str, str], dict[tuple[str, ...], int]] = {}
+    for tenant, client, scopes, number in consent.count_in_force(ctx, of):
+        found.setdefault((tenant, client), {})[scopes] = number
+    return found
+
+
+def read_installations(ctx: Context, apps: Collection[AppId]) -> Places:
+    """Read the installations of some apps that have not ended."""
+    found: dict[AppId, dict[TenantId, InstallationFacts]] = {}
+    for tenant, app, facts in installations.installations_of(ctx, apps):
+        if facts.expires_at is None or ctx.now < facts.expires_at:
+            found.setdefault(app, {})[tenant] = facts
+    return {app: dict(sorted(places.items())) for app, places in found.items()}
+
+
+def add_rows(ctx: Context, run: DryRun, rows: Iterable[StoredRow], percent: int) -> None:
+    """Store rows of a run, and how much of it is done."""
+    store.add_rows(ctx.tx, run.id, rows)
+    policies.save_progress(ctx, run, percent)
+
+
+def delete_rows_of(ctx: Context, run: DryRun) -> int:
+    """Delete a batch of the rows that an attempt left which broke off; return how many. Call again while it is not 0."""
+    return store.delete_rows(ctx.tx, of=run.id)
+
+
+def delete_old_rows(ctx: Context) -> int:
+    """Delete a batch of rows of all but the newest runs; return how many. Call again while it is not 0."""
+    kept = policies.list_dry_runs(ctx, PageQuery(limit=RUNS_KEPT))
+    return store.delete_rows(ctx.tx, beside=[each.id for each in kept]) if kept else 0
+
+
+def view(ctx: Context, run_id: str) -> DryRun:
+    """Get a dry run; without its numbers unless the actor is of the platform's staff. Raises NotFound, NotPermitted."""
+    return _shown(ctx, policies.get_dry_run(ctx, run_id))
+
+
+def list_runs(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[DryRun]:
+    """List dry runs, newest first. Raises NotPermitted."""
+    return [_shown(ctx, run) for run in policies.list_dry_runs(ctx, page)]
+
+
+def _shown(ctx: Context, run: DryRun) -> DryRun:
+    # The numbers are of all hospitals together; a hospital's own are a row of the result.
+    return run if ctx.actor.is_platform else replace(run, counts={}, decisions=0)
+
+
+def list_rows(
+    ctx: Context,
+    run_id: str,
+    kind: Kind,
+    page: PageQuery = FIRST_PAGE,
+    *,
+    tenant: str = "",
+    app: str = "",
+) -> list[StoredRow]:
+    """List rows of one kind; to a hospital's administrator only those about the hospital. Raises NotFound, NotPermitted."""
+    run = policies.get_dry_run(ctx, run_id)
+    if not ctx.actor.is_platform:
+        own = str(ctx.actor.tenant)
+        if kind not in FOR_HOSPITALS or tenant not in {"", own}:
+            raise NotPermitted("not_permitted", NO_RIGHT)
+        tenant = own
+    return store.list_rows(ctx.tx, run.id, kind, page, tenant=tenant, app=app)

@@ -1,0 +1,64 @@
+"""The rows of dry runs. What a run is about, and its numbers, is a row of the room ``policies``."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    delete,
+    select,
+    tuple_,
+)
+
+from hilum.dryruns.models import DELETE_BATCH, Kind, StoredRow
+from hilum.infra.db import metadata
+from hilum.kernel.pages import PageQuery
+
+rows = Table(
+    "dryruns_row",
+    metadata,
+    Column("run", String(64), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("run", "kind", "number"),
+    Index("ix_dryruns_row_tenant", "run", "kind", "tenant", "number"),
+)
+
+
+def add_rows(tx: Connection, run: str, added: Iterable[StoredRow]) -> None:
+    values = [asdict(each) | {"run": run, "kind": each.kind.value} for each in added]
+    if values:
+        tx.execute(rows.insert(), values)
+
+
+def list_rows(
+    tx: Connection, run: str, kind: Kind, page: PageQuery, *, tenant: str = "", app: str = ""
+) -> list[StoredRow]:
+    """List rows of one kind in their order; ``page.after`` is a number."""
+    query = select(rows).where(
+        rows.c.run == run, rows.c.kind == kind.value, rows.c.number > int(page.after or 0)
+    )
+    if tenant:
+        query = query.where(rows.c.tenant == tenant)
+    if app:
+        query = query.where(rows.c.app == app)
+    found = tx.execute(query.order_by(rows.c.number).limit(page.limit))
+    return [StoredRow(row.number, Kind(row.kind), row.tenant, row.app, row.body) for row in found]
+
+
+def delete_rows(tx: Connection, *, of: str = "", beside: Collection[str] = ()) -> int:
+    """Delete up to DELETE_BATCH rows of a run, or of all runs but some; return how many."""
+    key = tuple_(rows.c.run, rows.c.kind, rows.c.number)
+    chosen = rows.c.run == of if of else rows.c.run.not_in(beside)
+    some = select(rows.c.run, rows.c.kind, rows.c.number).where(chosen).limit(DELETE_BATCH)
+    return tx.execute(delete(rows).where(key.in_(some))).rowcount

@@ -1,0 +1,412 @@
+"""A dry run lists what a version would change, out of the decisions that the gateway recorded, before it is put in force (C180, C208)."""
+
+import threading
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import update
+
+from hilum.app.jobs import jobs_of
+from hilum.app.schedule import JobLease
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.dryruns import service
+from hilum.dryruns.models import Kind
+from hilum.infra.context import Context
+from hilum.infra.settings import read
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import service as installations
+from hilum.installations.models import NarrowOrder
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import NotFound, Unavailable
+from hilum.policies import service as policies
+from hilum.policies import store
+from hilum.policies.models import DRY_RUNS_WAITING, ApplyOrder, DryRun, DryRunState
+from tests.conftest import SECRET_KEY
+from tests.flows.gateway_ground import GENERAL, Ground, Play, player
+from tests.sim.dry_runs import TRACE, Jobs
+from tests.sim.world import FakeClock, SeededIds
+from tests.unit.policies.books import document
+
+CELLS = "categories.unclassified.cells"
+READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}
+NO_OBSERVATIONS = {
+    f"{CELLS}.{tier}.scopes": ["patient/Patient.rs", "user/Patient.rs"] if tier == "low" else []
+    for tier in ("low", "moderate", "high")
+}
+WEIGHT = {
+    "resourceType": "Observation",
+    "status": "final",
+    "code": {"text": "w"},
+    "subject": {"reference": "Patient/p1"},
+}
+
+
+@pytest.fixture
+def play(uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(uow, clock, ids, tmp_path)
+
+
+def add(made: Ground, changes: dict[str, Any]) -> int:
+    made.run(policies.adopt_shipped)
+    return made.run(lambda ctx: policies.add_version(ctx, document(changes), base=1, note="")).number
+
+
+def jobs_at(made: Ground) -> Jobs:
+    return Jobs(made.uow, Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal")
+
+
+def dry_run(made: Ground, changes: dict[str, Any]) -> DryRun:
+    version = add(made, changes)
+    made.run(lambda ctx: policies.ask_dry_run(ctx, version))
+    done = jobs_at(made).run_next()
+    assert done is not None
+    return done
+
+
+def order(version: int) -> ApplyOrder:
+    return ApplyOrder(version, (), 1, "a drill")
+
+
+def rows(made: Ground, run: DryRun, kind: Kind) -> list[dict[str, Any]]:
+    found = made.run(lambda ctx: service.list_rows(ctx, run.id, kind))
+    return [orjson.loads(each.body) for each in found]
+
+
+async def use(made: Ground) -> list[int]:
+    """Read a patient twice, search Observations, write one, and try a Condition without a scope for it."""
+    reading, writing = (
+        made.token("patient/Patient.rs", "patient/Observation.rs"),
+        made.token("user/Observation.c"),
+    )
+    return [
+        (await made.get("Patient/p1", reading)).status,
+        (await made.get("Patient/p1", reading)).status,
+        (await made.get("Observation?patient=p1", reading)).status,
+        (await made.send("POST", "Observation", writing, body=WEIGHT)).status,
+        (await made.get("Condition?patient=p1", reading)).status,
+    ]
+
+
+def test_a_dry_run_lists_each_decision_that_would_flip_with_its_count_times_and_an_example(
+    play: Play,
+) -> None:
+    async def story(made: Ground) -> None:
+        assert await use(made) == [200, 200, 200, 201, 403]
+        first = made.clock.now()
+        made.clock.advance(timedelta(days=2))
+        await use(made)
+
+        run = dry_run(made, NO_OBSERVATIONS)
+
+        assert run.state is DryRunState.DONE
+        flips = rows(made, run, Kind.FLIP)
+        assert [
+            (f["interaction"], f["resource_type"], f["verdict"], f["scope"], f["number"]) for f in flips
+        ] == [
+            ("create", "Observation", "allow_to_refuse", "user/Observation.c", 2),
+            ("search-type", "Observation", "allow_to_refuse", "patient/Observation.rs", 2),
+        ]
+        assert {(f["tenant"], f["client"]) for f in flips} == {(GENERAL, made.clients["app"].id)}
+        assert {f["first"][:10] for f in flips} == {first.date().isoformat()}
+        assert {f["last"][:10] for f in flips} == {made.clock.now().date().isoformat()}
+        assert all(f["example"].startswith("req_") for f in flips)
+        assert (run.counts["flips"], run.counts["refused"], run.counts["allowed"]) == (2, 4, 0)
+        assert run.decisions == 10
+
+    play(story)
+
+
+def test_what_is_listed_is_what_happens_once_the_version_is_in_force(play: Play) -> None:
+    """C208. The same function judges: every request that was listed is refused, and every other one is answered as before."""
+
+    async def story(made: Ground) -> None:
+        tokens = [
+            made.token("patient/*.cruds"),
+            made.token("user/*.rs"),
+            made.token("patient/Observation.rs"),
+        ]
+        targets = ["Patient/p1", "Observation?patient=p1", "MedicationRequest?patient=p1"]
+        before = {(t, n): (await made.get(t, tokens[n])).status for t in targets for n in range(3)}
+        run = dry_run(made, NO_OBSERVATIONS)
+        flips = {(f["resource_type"], f["scope"]) for f in rows(made, run, Kind.FLIP)}
+
+        made.run(lambda ctx: policies._applied(ctx, order(run.version), agreed_by=""))
+
+        scopes = ["patient/*.cruds", "user/*.rs", "patient/Observation.rs"]
+        for (target, n), status in before.items():
+            listed = (target.partition("?")[0].partition("/")[0], scopes[n]) in flips
+            assert (await made.get(target, tokens[n])).status == (403 if listed else status), (
+                target,
+                scopes[n],
+            )
+        assert flips
+
+    play(story)
+
+
+def test_a_dry_run_lists_the_apps_certifications_installations_agreements_and_hospitals(play: Play) -> None:
+    """C180, C208: which lapse, when, where."""
+
+    async def story(made: Ground) -> None:
+        made.authorized("patient/Observation.rs", "patient/Patient.rs")
+        made.authorized("patient/Observation.rs", person="patient")
+        made.authorized("patient/Patient.rs", person="nurse")
+
+        run = dry_run(made, NO_OBSERVATIONS)
+
+        app = made.clients["app"]
+        apps = {each["client"]: each for each in rows(made, run, Kind.APP)}
+        assert set(apps) == {made.clients[name].id for name in ("app", "second", "backend")}
+        assert (apps[app.id]["tier_before"], apps[app.id]["tier_after"]) == ("high", "moderate")
+        assert apps[app.id]["hospitals"] == 1
+        assert {"patient/*.cruds", "user/*.cruds"} <= set(apps[app.id]["lost"])
+        lapse = {each["client"]: each["loss"] for each in rows(made, run, Kind.CERTIFICATION)}
+        assert lapse == {
+            app.id: "narrowed",
+            made.clients["second"].id: "narrowed",
+            made.clients["backend"].id: "lapses",
+        }
+        here = {each["client"]: each for each in rows(made, run, Kind.INSTALLATION)}
+        assert (here[app.id]["agreements"], here[app.id]["ended"], here[app.id]["loss"]) == (2, 1, "narrowed")
+        assert here[made.clients["backend"].id]["loss"] == "lapses"
+        assert rows(made, run, Kind.HOSPITAL) == [
+            {
+                "tenant": GENERAL,
+                "version_before": 1,
+                "apps": 3,
+                "lapsing": 1,
+                "agreements": 2,
+                "ended": 1,
+                "refused": 0,
+                "less": 0,
+                "allowed": 0,
+            }
+        ]
+        assert run.counts["certifications_lapsing"] == 1
+
+    play(story)
+
+
+def test_what_would_newly_be_allowed_is_listed_from_the_refusals_of_the_last_days(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        version = add(made, NO_OBSERVATIONS)
+        made.run(lambda ctx: policies._applied(ctx, order(version), agreed_by=""))
+        token = made.token("patient/Observation.rs")
+        assert (await made.get("Observation?patient=p1", token)).status == 403
+        made.run(lambda ctx: policies.ask_dry_run(ctx, 1))
+
+        run = jobs_at(made).run_next()
+
+        assert run is not None
+        [flip] = rows(made, run, Kind.FLIP)
+        assert (flip["verdict"], flip["resource_type"]) == ("refuse_to_allow", "Observation")
+        assert "patient/*.cruds" in flip["scope"]
+
+    play(story)
+
+
+def test_a_version_that_changes_nothing_for_an_app_lists_nothing(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        await use(made)
+
+        run = dry_run(made, {"categories.scheduling.cells.low.quota": {"burst": 99}})
+
+        assert {kind: rows(made, run, kind) for kind in Kind} == {kind: [] for kind in Kind}
+        assert run.decisions == 5
+
+    play(story)
+
+
+def test_what_the_hospital_took_itself_is_no_flip_of_the_version(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        await use(made)
+        held = made.run(lambda ctx: installations.list_installations(ctx, GENERAL))
+        mine = next(each for each in held if each.app == made.clients["app"].app)
+        made.run(
+            lambda ctx: installations.narrow_installation(ctx, mine.id, NarrowOrder(("patient/Patient.rs",)))
+        )
+
+        run = dry_run(made, NO_OBSERVATIONS)
+
+        assert rows(made, run, Kind.FLIP) == []
+
+    play(story)
+
+
+def test_decisions_at_a_hospital_that_removed_the_app_are_counted_as_not_judged(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        await use(made)
+        held = made.run(lambda ctx: installations.list_installations(ctx, GENERAL))
+        mine = next(each for each in held if each.app == made.clients["app"].app)
+        made.run(lambda ctx: installations.uninstall(ctx, mine.id))
+
+        run = dry_run(made, NO_OBSERVATIONS)
+
+        assert rows(made, run, Kind.FLIP) == []
+        assert run.counts["unjudged"] == 5
+
+    play(story)
+
+
+def test_decisions_of_more_than_ninety_days_ago_are_not_replayed(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        await use(made)
+        made.clock.advance(timedelta(days=92))
+
+        run = dry_run(made, NO_OBSERVATIONS)
+
+        assert (run.decisions, rows(made, run, Kind.FLIP)) == (0, [])
+
+    play(story)
+
+
+def test_a_run_that_broke_off_begins_again_and_finds_the_same(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash between two steps, on another node: nothing is listed twice, and the digest is the same."""
+    monkeypatch.setattr("hilum.dryruns.jobs.APPS_AT_ONCE", 1)
+
+    async def story(made: Ground) -> None:
+        await use(made)
+        whole = dry_run(made, NO_OBSERVATIONS)
+        made.run(lambda ctx: policies.ask_dry_run(ctx, whole.version))
+
+        assert jobs_at(made).run_next(lambda: is_at_its_beginning(made)) is None
+        broken = made.run(policies.next_dry_run)
+        assert broken is not None
+        assert broken.state is DryRunState.RUNNING
+        again = jobs_at(made).run_next()
+
+        assert again is not None
+        assert again.digest == whole.digest
+        assert rows(made, again, Kind.FLIP) == rows(made, whole, Kind.FLIP)
+        assert rows(made, again, Kind.APP) == rows(made, whole, Kind.APP)
+
+    play(story)
+
+
+def is_at_its_beginning(made: Ground) -> bool:
+    """Check that no more than a part of the result is stored."""
+    run = made.run(policies.next_dry_run)
+    return run is None or run.progress < 20
+
+
+def test_the_digest_of_a_result_is_in_the_audit_and_differs_where_the_result_does(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        first = dry_run(made, NO_OBSERVATIONS)
+        await use(made)
+        made.run(lambda ctx: policies.ask_dry_run(ctx, first.version))
+        second = jobs_at(made).run_next()
+
+        assert second is not None
+        assert first.digest != second.digest
+        events = made.run(
+            lambda ctx: audit.list_events(ctx, EventQuery(action="policies.dry_run.finish"))
+        ).events
+        assert [each.event.facts["digest"] for each in events] == [second.digest, first.digest]
+
+    play(story)
+
+
+def test_rows_beyond_the_bound_are_counted_and_covered_by_the_digest(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(made: Ground) -> None:
+        await use(made)
+        whole = dry_run(made, NO_OBSERVATIONS)
+        monkeypatch.setattr("hilum.dryruns.replay.ROWS_BOUND", 3)
+        made.run(lambda ctx: policies.ask_dry_run(ctx, whole.version))
+
+        cut = jobs_at(made).run_next()
+
+        assert cut is not None
+        kept = sum(len(rows(made, cut, kind)) for kind in Kind)
+        every = sum(len(rows(made, whole, kind)) for kind in Kind)
+        assert (kept, cut.counts["left_out"]) == (4, every - 4)
+        assert len(rows(made, cut, Kind.HOSPITAL)) == 1
+        assert cut.digest == whole.digest
+
+    play(story)
+
+
+def test_the_rows_of_old_runs_are_deleted(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hilum.dryruns.service.RUNS_KEPT", 1)
+    monkeypatch.setattr("hilum.dryruns.store.DELETE_BATCH", 2)
+
+    async def story(made: Ground) -> None:
+        first = dry_run(made, NO_OBSERVATIONS)
+        assert rows(made, first, Kind.APP)
+        made.run(lambda ctx: policies.ask_dry_run(ctx, first.version))
+
+        second = jobs_at(made).run_next()
+
+        assert second is not None
+        assert rows(made, first, Kind.APP) == []
+        assert rows(made, second, Kind.APP)
+
+    play(story)
+
+
+def test_a_version_that_cannot_be_read_fails_its_run_and_the_next_one_is_done(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        version = add(made, NO_OBSERVATIONS)
+        other = add(made, READ_ONLY)
+        broken = made.run(lambda ctx: policies.ask_dry_run(ctx, version))
+        made.run(lambda ctx: policies.ask_dry_run(ctx, other))
+        broke = update(store.versions).where(store.versions.c.number == version).values(document="{}")
+        made.run(lambda ctx: ctx.tx.execute(broke))
+
+        assert jobs_at(made).run_next() is None
+        done = jobs_at(made).run_next()
+
+        failed = made.run(lambda ctx: policies.get_dry_run(ctx, broken.id))
+        assert (failed.state, failed.fault) == (DryRunState.FAILED, "policy_not_as_signed")
+        assert done is not None
+        assert done.version == other
+
+    play(story)
+
+
+def test_asking_twice_waits_once_and_only_so_many_wait(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        version = add(made, READ_ONLY)
+        first = made.run(lambda ctx: policies.ask_dry_run(ctx, version))
+        assert made.run(lambda ctx: policies.ask_dry_run(ctx, version)) == first
+        for _ in range(DRY_RUNS_WAITING - 1):
+            other = add(made, READ_ONLY)
+            made.run(partial(policies.ask_dry_run, version=other))
+        last = add(made, READ_ONLY)
+
+        with pytest.raises(Unavailable, match="too_many_dry_runs"):
+            made.run(lambda ctx: policies.ask_dry_run(ctx, last))
+        with pytest.raises(NotFound):
+            made.run(lambda ctx: policies.ask_dry_run(ctx, 99))
+
+    play(story)
+
+
+def test_the_jobs_process_carries_dry_runs_out(sqlite_uow: UnitOfWork, tmp_path: Path) -> None:
+    settings = read(
+        {
+            "HILUM_DATA_DIR": str(tmp_path),
+            "HILUM_DATABASE_URL": sqlite_uow.db.url,
+            "HILUM_SECRET_KEY": SECRET_KEY,
+        }
+    )
+    jobs = {job.name: job for job in jobs_of(sqlite_uow, settings)}
+
+    def verb(ctx: Context) -> DryRun:
+        policies.adopt_shipped(ctx)
+        return policies.ask_dry_run(ctx, 1)
+
+    asked = sqlite_uow.write_now(verb, actor=SYSTEM, trace=TRACE)
+    lease = JobLease(sqlite_uow, "dry_runs", "node/1", threading.Event())
+    jobs["dry_runs"].run(lease)
+
+    done = sqlite_uow.read_now(lambda ctx: policies.get_dry_run(ctx, asked.id), actor=SYSTEM, trace=TRACE)
+    assert (done.state, done.progress) == (DryRunState.DONE, 100)

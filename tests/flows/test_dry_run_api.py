@@ -1,0 +1,136 @@
+"""The API of dry runs: a platform administrator starts them, a hospital sees its own rows only (C180, C208)."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.dryruns import store
+from hilum.dryruns.models import Kind
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.policies import service as policies
+from hilum.policies.models import DryRun
+from tests.flows.control_site import TRACE, ControlSite, build
+from tests.flows.test_rule_book import NARROWER, add
+from tests.sim.dry_runs import Jobs, dry_run, rows_of
+from tests.sim.world import FakeClock
+
+RUNS = "/policies/dry-runs"
+
+
+@pytest.fixture
+def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    made = build(uow, clock)
+    made.system(policies.adopt_shipped)
+    return made
+
+
+def done(site: ControlSite) -> DryRun:
+    """A run that is done, with a flip and a summary of each of two hospitals."""
+    run = dry_run(site.uow, add(site, NARROWER))
+    rows = [*rows_of(Kind.FLIP, 1, "children"), *rows_of(Kind.HOSPITAL, 1, "children")]
+    more = [
+        replace(each, number=each.number + 1)
+        for kind in (Kind.FLIP, Kind.HOSPITAL)
+        for each in rows_of(kind, 1)
+    ]
+    site.uow.write_now(lambda ctx: store.add_rows(ctx.tx, run.id, [*rows, *more]), trace=TRACE)
+    return run
+
+
+def folder_of(site: ControlSite) -> Path:
+    return Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+
+
+def items(site: ControlSite, by: str, path: str, **query: Any) -> list[dict[str, Any]]:
+    answer = site.api(by).get(f"{RUNS}/{path}", params=query)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["items"]
+    return found
+
+
+def test_a_platform_administrator_starts_a_dry_run_and_reads_its_result(site: ControlSite) -> None:
+    version = add(site, NARROWER)
+    asked = site.api("root").post(RUNS, json={"version": version})
+    assert (asked.status_code, asked.json()["state"], asked.json()["digest"]) == (202, "waiting", "")
+
+    run = Jobs(site.uow, folder_of(site)).run_next()
+
+    assert run is not None
+    found = site.api("root").get(f"{RUNS}/{asked.json()['id']}").json()
+    assert (found["state"], found["progress"], found["digest"]) == ("done", 100, run.digest)
+    assert (found["after"], found["version"], found["counts"]["flips"]) == (1, version, 0)
+    assert [each["id"] for each in site.api("sam").get(RUNS).json()["items"]] == [run.id]
+    for kind in Kind:
+        assert items(site, "root", f"{run.id}/{kind.value}") == []
+
+
+@pytest.mark.parametrize("by", ["sam", "rita", "otto", "gina", "ann"])
+def test_nobody_else_starts_one(site: ControlSite, by: str) -> None:
+    answer = site.api(by).post(RUNS, json={"version": 1})
+
+    assert answer.status_code == 403
+    assert site.api("root").get(RUNS).json()["items"] == []
+
+
+def test_a_hospital_sees_its_own_rows_and_nothing_of_all_hospitals_together(site: ControlSite) -> None:
+    run = done(site)
+
+    assert [each["tenant"] for each in items(site, "gina", f"{run.id}/flips")] == ["general"]
+    assert [each["tenant"] for each in items(site, "gina", f"{run.id}/flips", tenant="general")] == [
+        "general"
+    ]
+    assert [each["tenant"] for each in items(site, "gina", f"{run.id}/hospitals")] == ["general"]
+    shown = site.api("gina").get(f"{RUNS}/{run.id}").json()
+    assert (shown["counts"], shown["decisions"]) == ({}, 0)
+    assert [each["counts"] for each in site.api("gina").get(RUNS).json()["items"]] == [{}]
+    for path, query in (("flips", {"tenant": "children"}), ("apps", {}), ("certifications", {})):
+        answer = site.api("gina").get(f"{RUNS}/{run.id}/{path}", params=query)
+        assert answer.status_code == 403, path
+
+
+def test_the_staff_select_rows_by_hospital_and_app(site: ControlSite) -> None:
+    run = done(site)
+
+    assert len(items(site, "otto", f"{run.id}/flips")) == 2
+    [found] = items(site, "otto", f"{run.id}/flips", tenant="children", app="app_0")
+    assert found == {
+        "tenant": "children",
+        "app": "app_0",
+        "client": "cli_1",
+        "verdict": "allow_to_refuse",
+        "scope": "patient/*.rs",
+        "resource_type": "Patient",
+        "interaction": "read",
+        "number": 3,
+        "first": found["first"],
+        "last": found["last"],
+        "example": "req_1",
+    }
+    assert items(site, "otto", f"{run.id}/flips", app="app_2") == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("POST", RUNS, {"version": 77}, 404, "policy_not_found"),
+        ("POST", RUNS, {"version": 0}, 422, "fields_invalid"),
+        ("POST", RUNS, {"version": 1, "tenants": ["general"]}, 422, "fields_invalid"),
+        ("GET", f"{RUNS}/dry_nothing", None, 404, "dry_run_not_found"),
+        ("GET", f"{RUNS}/dry_nothing/flips", None, 404, "dry_run_not_found"),
+        ("GET", f"{RUNS}/dry_nothing/flips?after=x", None, 422, "fields_invalid"),
+        ("GET", f"{RUNS}/dry_nothing/secrets", None, 404, "not_found"),
+    ],
+)
+def test_what_does_not_exist_or_is_malformed_is_a_clear_problem(
+    site: ControlSite, method: str, path: str, body: Any, status: int, code: str
+) -> None:
+    answer = site.api("root").request(method, path, json=body)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+
+
+def test_without_a_token_nothing_is_disclosed(site: ControlSite) -> None:
+    for path in (RUNS, f"{RUNS}/dry_1", f"{RUNS}/dry_1/flips"):
+        assert site.api().get(path).status_code == 401

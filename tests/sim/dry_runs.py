@@ -1,0 +1,91 @@
+"""Dry runs of the rule book, carried out as the jobs process does it, at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import orjson
+
+from hilum.audit import live as journals
+from hilum.dryruns import jobs
+from hilum.dryruns.models import (
+    AppChange,
+    CertificationChange,
+    Flip,
+    HospitalChange,
+    InstallationChange,
+    Kind,
+    LimitChange,
+    Loss,
+    Row,
+    StoredRow,
+    Verdict,
+)
+from hilum.infra.context import Context, Trace
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
+from hilum.policies import service as policies
+from hilum.policies.models import DryRun
+from tests.sim.world import START
+
+T = TypeVar("T")
+TRACE = Trace("req_dry_run", "jobs")
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs process of a world: one node, which holds every lease."""
+
+    uow: UnitOfWork
+    journal: Path
+
+    def read(self, verb: Callable[[Context], T]) -> T:
+        return self.uow.read_now(verb, actor=SYSTEM, trace=TRACE)
+
+    def write(self, verb: Callable[[Context], T]) -> T:
+        return self.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
+
+    def run_next(self, may_continue: Callable[[], bool] = lambda: True) -> DryRun | None:
+        count = partial(journals.count_decisions, self.journal, self.uow.db.url, self.uow.clock.now())
+        return jobs.run_next(self, count, may_continue)
+
+
+def dry_run(uow: UnitOfWork, version: int, journal: Path | None = None) -> DryRun:
+    """Ask for a dry run of a version as the platform, and carry it out."""
+    folder = journal or Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    at_work = Jobs(uow, folder)
+    asked = at_work.write(partial(policies.ask_dry_run, version=version))
+    done = at_work.run_next()
+    assert done is not None, "the run was stopped"
+    assert done.id == asked.id, "another run waited"
+    return done
+
+
+def row_of(kind: Kind, tenant: str = "general", app: str = "app_1") -> Row:
+    """Return a row of a kind about a hospital or an app."""
+    lost, limits = ("patient/*.rs",), (LimitChange("quota.burst", "100", "99"),)
+    match kind:
+        case Kind.FLIP:
+            seen = START, START + timedelta(hours=1)
+            return Flip(tenant, app, "cli_1", Verdict.REFUSED, lost[0], "Patient", "read", 3, *seen, "req_1")
+        case Kind.APP:
+            return AppChange("", app, "cli_1", "scheduling", "low", "", lost, (), limits, 1)
+        case Kind.CERTIFICATION:
+            return CertificationChange("", app, "cli_1", "ver_1", "production", Loss.LAPSES, lost, START, 1)
+        case Kind.INSTALLATION:
+            return InstallationChange(tenant, app, "cli_1", Loss.LAPSES, lost, (), limits, 2, 1)
+        case Kind.HOSPITAL:
+            return HospitalChange(tenant, 1, apps=1)
+
+
+def rows_of(kind: Kind, count: int, tenant: str = "general") -> list[StoredRow]:
+    """Return rows as they are stored, with numbers that no other kind has."""
+    begin = 1_000 * (list(Kind).index(kind) + 1)
+    made = [(n, row_of(kind, tenant, f"app_{n}")) for n in range(count)]
+    return [
+        StoredRow(begin + n, kind, row.tenant, getattr(row, "app", ""), orjson.dumps(row).decode())
+        for n, row in made
+    ]
