@@ -9,13 +9,15 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, Select, column, func, inspect, select, table
 
 from hilum.app import backup
 from hilum.app.backup import CONTROL, DUMP, JOURNALS, STORES, Manifest, Progress
 from hilum.app.bootstrap import open_uow
 from hilum.approvals import service as approvals
+from hilum.audit import anchor
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.controls import service as controls
@@ -31,16 +33,19 @@ from hilum.infra.schema_gate import SchemaState
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, HilumError, NotPermitted, Unavailable
 from hilum.keys import live as vaults
 from hilum.keys import service as keys
 from hilum.notices import service as notices
+from hilum.policies import service as policies
+from hilum.policies.models import Verified
 from hilum.signin import service as signin
 
 CLOSED = "9999"
 """A schema gate that no release passes. A restored database has it until everything issued before has been ended."""
 # A dump ends with an empty search_path, under which the table would not be found.
 CLOSING = "RESET search_path; UPDATE schema_gate SET compatible_from = '9999';"
+APPLICATIONS = "policies_application"
 ASIDE = "replaced-{}"
 KEPT_SHARE = 0.5
 """Share of the progress that is spent on checking the backup."""
@@ -53,6 +58,7 @@ CANNOT_BE_KNOWN = (
     "apps suspended, certifications withdrawn and installations removed after the backup are in force again",
     "mail that waited in the backup is recorded as unknown, since it may have been sent after it: see `hilum notices list --state unknown`",
     "webhooks that waited in the backup are sent again, under their ids",
+    "rule books put in force after the backup are not in force: compare the last application with your records, and apply again what is missing",
     "client assertions used in the last minutes before the failure could be replayed until they expire, within five minutes",
     "records written after the backup are gone from the database; the anchor and copies of the journal still show them",
 )
@@ -68,8 +74,14 @@ class Restored:
     sessions: int
     api_tokens: int
     links: int
-    replaced: str
+    rule_book: Verified
+    """The rule book that is in force again."""
+    replaced: str = ""
     """The folder with the SQLite files and stores that were replaced; empty if there were none."""
+    replaced_application: int = 0
+    """The last application of a rule book in the database that was replaced; 0 if it had none, or could not be read."""
+    anchored: int = 0
+    """The newest checkpoint in the audit's anchor; 0 without one."""
     cannot_be_known: tuple[str, ...] = CANNOT_BE_KNOWN
 
 
@@ -94,12 +106,21 @@ def run(
         _require_fit(settings, manifest)
         # The last check before anything is written: until here a refusal leaves everything as it
         # was.
-        _require_free(settings, replaces=replaces)
+        application = _require_free(settings, replaces=replaces)
+        anchored = _anchored(settings)
         restored = _place(settings, folder, manifest, work, actor)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     progress(1.0)
-    return restored
+    return replace(restored, replaced_application=application, anchored=anchored)
+
+
+def _anchored(settings: Settings) -> int:
+    """Return the newest checkpoint in the audit's anchor; 0 if there is no anchor that can be read. A restore does not fail for it."""
+    try:
+        return max((each.number for each in anchor.read(settings.anchor)), default=0)
+    except HilumError:
+        return 0
 
 
 def _require_fit(settings: Settings, manifest: Manifest) -> None:
@@ -118,17 +139,21 @@ def _require_fit(settings: Settings, manifest: Manifest) -> None:
         )
 
 
-def _require_free(settings: Settings, *, replaces: bool) -> None:
-    """Refuse to overwrite an installation that serves, or one that is not to be replaced. Raises Conflict."""
+def _require_free(settings: Settings, *, replaces: bool) -> int:
+    """Refuse to overwrite an installation that serves, or one that is not to be replaced. Raises Conflict.
+
+    Return the number of the last application of a rule book in it, 0 if there is none.
+    """
     if settings.database_url.startswith("sqlite"):
         exists = Path(settings.database_url.removeprefix("sqlite:///")).exists()
     else:
         exists = True
     serving: list[str] = []
+    application = 0
     if exists:
         database = Database(settings.database_url)
         try:
-            exists, serving = database.read(_look)
+            exists, serving, application = database.read(_look)
         finally:
             database.dispose()
     if serving:
@@ -139,15 +164,20 @@ def _require_free(settings: Settings, *, replaces: bool) -> None:
     if exists and not replaces:
         raise Conflict(
             "target_not_empty",
-            f"There is an installation at HILUM_DATABASE_URL or in {settings.data_dir} already. "
-            "Restore into an empty one, or say --replace.",
+            f"There is an installation at HILUM_DATABASE_URL or in {settings.data_dir} already. The last application of its rule book "
+            f"is number {application}. Restore into an empty one, or say --replace.",
         )
+    return application
 
 
-def _look(tx: Connection) -> tuple[bool, list[str]]:
+def _look(tx: Connection) -> tuple[bool, list[str], int]:
+    """Return whether there are any tables, which nodes serve, and the number of the last application of a rule book."""
     seen = inspect(tx)
     live = nodes.list_nodes(tx) if seen.has_table(nodes.node.name) else []
-    return bool(seen.get_table_names()), [each.name for each in live if each.live]
+    # Of whatever release, so by name. Unverified: it is only compared with what the backup has.
+    last: Select[Any] = select(func.max(column("number"))).select_from(table(APPLICATIONS))
+    application = tx.execute(last).scalar() if seen.has_table(APPLICATIONS) else None
+    return bool(seen.get_table_names()), [each.name for each in live if each.live], int(application or 0)
 
 
 def _place(settings: Settings, folder: Path, manifest: Manifest, work: Path, actor: Actor) -> Restored:
@@ -280,7 +310,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         # In the same transaction as all of the above: no node sees the open gate and a token of
         # before.
         migrations.reopen(ctx.tx)
-        return Restored(manifest, migrated, sessions, tokens, links, "")
+        return Restored(manifest, migrated, sessions, tokens, links, policies.verify(ctx))
 
     try:
         with lanes.using(Lane.LONG):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from hilum.cli.output import as_json, refuse
 from hilum.cli.resources import json_option
 from hilum.infra.context import Context, Trace
 from hilum.kernel.errors import HilumError
+
+if TYPE_CHECKING:
+    from hilum.app.restore import Restored
 
 SHOWN_AFTER_S = 2.0
 KEY_KEPT_APART = "The backup does not contain HILUM_SECRET_KEY. Store the key separately for as long as you keep the backup."
@@ -109,10 +112,34 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
         f"Ended: every token, launch and code issued before now, {done.sessions} sessions, {done.api_tokens} API tokens, "
         f"{done.links} links. Everybody signs in again."
     )
+    for line in rule_book_lines(done):
+        click.echo(line)
     click.echo("The backup cannot show these. Check each before serving:")
     for each in done.cannot_be_known:
         click.echo(f"  - {each}")
     click.echo("Next: hilum doctor, hilum audit verify, then hilum serve.")
+
+
+def rule_book_lines(done: "Restored") -> list[str]:
+    """Format for a person which rule book is in force again, and what shows that a later one was lost."""
+    book, checkpoint = done.rule_book, done.manifest.checkpoint
+    lines = [
+        f"The rule book in force is version {book.everywhere} (digest {book.digest or 'none'}); the last application is number {book.last} "
+        f"(digest {book.head or 'none'})."
+        if book.last
+        else "The backup has no rule book: the first start adopts the shipped one.",
+        f"The backup's newest checkpoint is {checkpoint}, the audit anchor's {done.anchored or 'unknown'}.",
+    ]
+    if done.replaced_application > book.last:
+        lines.append(
+            f"WARNING: the database that was replaced had application {done.replaced_application} of a rule book. What is in force now may allow more: "
+            "apply that version again before apps are used."
+        )
+    elif done.anchored > checkpoint:
+        lines.append(
+            f"WARNING: {done.anchored - checkpoint} checkpoints were made after the backup. A rule book that was put in force then is not in force now."
+        )
+    return [*lines, *(f"WARNING: {fault}" for fault in book.faults)]
 
 
 @contextmanager

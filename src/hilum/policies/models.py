@@ -461,6 +461,21 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Verified:
+    """The rule book in force everywhere, and the last application, as a verification of everything stored found them.
+
+    ``faults``: what is not as it was signed, is missing, or cannot be read. ``warnings``: what is in force and would be refused today.
+    """
+
+    everywhere: int
+    digest: str
+    last: int
+    head: str
+    faults: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyFacts:
     """The rule books in force, by tenant. Before they are read, one that allows nothing.
 

@@ -50,6 +50,7 @@ from hilum.policies.models import (
     CurrentVersions,
     Fault,
     PolicyFacts,
+    Verified,
     Version,
     Widening,
 )
@@ -57,7 +58,6 @@ from hilum.policies.policy import admit
 from hilum.policies.shipped import shipped_book
 from hilum.policies.soundness import pack_faults
 from hilum.policies.tables import duration_text
-from hilum.policies.verification import Verified
 
 __all__ = [
     "ask_dry_run",

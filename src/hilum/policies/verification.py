@@ -1,30 +1,17 @@
 """Verification of every stored version and application, and of the audit trail's records of them; for the host's commands."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import chain, loading, store
-from hilum.policies.models import Application, Book, Version
+from hilum.policies.models import Application, Book, Verified, Version
 from hilum.policies.soundness import pack_faults, soundness_faults
 
 SHOWN_BOUND = 20
 """How many faults are listed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """``faults``: what is not as it was signed, is missing, or cannot be read. ``warnings``: what is in force and would be refused today."""
-
-    everywhere: int
-    digest: str
-    last: int
-    head: str
-    faults: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 def verify(ctx: Context) -> Verified:

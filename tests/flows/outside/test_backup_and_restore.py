@@ -8,21 +8,28 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 import psycopg
 import pytest
+from sqlalchemy import delete
 
 from hilum.app import backup as backups
 from hilum.audit import live as journals
 from hilum.audit import service as audit
+from hilum.audit import store as records
+from hilum.audit.models import PURGE_ACTION, Event
 from hilum.infra import postgres_tools, schema_gate
+from hilum.infra.context import Context
 from hilum.infra.db import Database
 from hilum.infra.migrations.run import configuration, declared, downgrade, release
 from hilum.infra.settings import read as read_settings
+from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
 from hilum.keys.live import Vault
 from tests.effort import FULL
 from tests.flows.outside.conftest import Starter, widen
@@ -32,6 +39,7 @@ from tests.flows.test_audit_journal import TRACE, Place, access
 from tests.sim.nodes import Node, Nodes, Through
 from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import Running, start
+from tests.unit.policies.books import document
 
 READERS = 4
 FIRST_BACKED_UP = "0008"
@@ -77,6 +85,14 @@ async def under_load(outside: Outside, grant: Grant, work: Callable[[], Any]) ->
         assert set(statuses) <= {200, 503}, statuses
 
 
+async def narrow_the_rule_book(outside: Outside) -> None:
+    narrower = document({"categories.scheduling.cells.low.quota": {"burst": 99}})
+    body = {"document": orjson.loads(orjson.dumps(narrower)), "base": 1, "note": "narrower"}
+    added = (await outside.api("POST", "/policies/versions", body)).json()
+    order = {"version": added["number"], "after": 1, "reason": "an emergency"}
+    assert (await outside.api("POST", "/policies/applications", order)).status_code == 201
+
+
 def restarted(running: Running) -> Running:
     url = running.environment["HILUM_DATABASE_URL"]
     again = start(running.home, database_url=url)
@@ -103,6 +119,7 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
         answer = await outside.http.post(client.discovery["revocation_endpoint"], data=given, auth=secret)
         assert answer.status_code == 200, answer.text
         opened = (await outside.open_launch("bench-symmetric")).json()["open_url"]
+        await narrow_the_rule_book(outside)
         return held, revoked, opened, made
 
     held, revoked, opened, made = tell(serving, before)
@@ -119,7 +136,11 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
     restored = done(serving, "restore", str(copy), "--replace")
     assert restored["sessions"] >= 1
     assert restored["api_tokens"] >= len(tokens)
-    assert any("consents" in each for each in restored["cannot_be_known"])
+    for word in ("consents", "rule books"):
+        assert any(word in each for each in restored["cannot_be_known"])
+    book = restored["rule_book"]
+    assert (book["everywhere"], book["last"], book["faults"]) == (1, 1, [])
+    assert restored["replaced_application"] == 2
     verified = serving.hilum("audit", "verify", "--json")
     assert orjson.loads(verified.stdout)["intact"], verified.stdout
     assert serving.hilum("doctor").returncode == 0
@@ -371,11 +392,24 @@ def test_a_restore_that_the_disk_refuses_leaves_what_was_there(
     )
 
 
+def forget_rule_books(database: Database) -> None:
+    """Purge the records of rule books, of which an older release knew nothing: beside them, tables without a book are a deleted one."""
+    soon = SystemClock().now() + timedelta(minutes=1)
+    uow = UnitOfWork.create(database, SystemClock(), SystemIds(), "older")
+
+    def verb(ctx: Context) -> None:
+        ctx.tx.execute(delete(records.audit_payload).where(records.audit_payload.c.kind == "policies"))
+        audit.record(ctx, Event(PURGE_ACTION, reason=f"policies before {soon.isoformat()}"))
+
+    uow.write_now(verb, actor=SYSTEM, trace=TRACE)
+
+
 def of_older_release(copy: Path, control: str, revision: str, key: str) -> None:
     """Turn a backup into what an older release would have written: its control plane at ``revision``, and a manifest that says so."""
     database = Database(control)
     manifest = orjson.loads((copy / backups.MANIFEST).read_bytes())
     try:
+        forget_rule_books(database)
         downgrade(control, revision)
         gate = database.read(lambda tx: schema_gate.read(tx, revision))
     finally:
