@@ -1,5 +1,7 @@
 """Versions of the rule book: signed, put in force by two people where they allow something new, in rings, with a way back (C179, C210, C218)."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -252,28 +254,29 @@ def test_the_host_alone_cannot_put_in_force_what_allows_something_new(site: Cont
 
 
 @pytest.mark.parametrize(
-    ("body", "code"),
+    ("body", "code", "field"),
     [
-        ({"version": 0}, "apply_invalid"),
-        ({"version": 9}, "policy_not_found"),
-        ({"tenants": ["nowhere"]}, "tenant_not_found"),
-        ({"tenants": ["general", "general"]}, "apply_invalid"),
-        ({"tenants": [""]}, "invalid"),
-        ({"version": -1}, "invalid"),
-        ({"after": 2**31}, "invalid"),
-        ({"reason": "a\x00"}, "invalid"),
-        ({"everywhere": True}, "invalid"),
+        ({"version": 0}, "apply_invalid", "version"),
+        ({"version": 9}, "policy_not_found", ""),
+        ({"tenants": ["nowhere"]}, "tenant_not_found", ""),
+        ({"tenants": ["general", "general"]}, "apply_invalid", "tenants"),
+        ({"tenants": [""]}, "fields_invalid", "tenants"),
+        ({"version": -1}, "fields_invalid", "version"),
+        ({"after": 2**31}, "fields_invalid", "after"),
+        ({"reason": "a\x00"}, "fields_invalid", "reason"),
+        ({"everywhere": True}, "fields_invalid", "everywhere"),
     ],
 )
 def test_a_bad_order_is_refused_and_nothing_changes(
-    site: ControlSite, body: dict[str, Any], code: str
+    site: ControlSite, body: dict[str, Any], code: str, field: str
 ) -> None:
     answer = site.api("root").post(
         "/policies/applications", json={"version": 1, "tenants": [], "after": 1, "reason": "x"} | body
     )
 
     assert 400 <= answer.status_code < 500
-    assert code in {problem(answer)["code"], "invalid"}
+    assert problem(answer)["code"] == code
+    assert [name.split(".")[0] for name in problem(answer).get("fields") or {}] == [field] * bool(field)
     assert in_force(site)["last"] == 1
 
 
@@ -383,20 +386,31 @@ def test_every_process_learns_of_another_book_by_the_part_of_the_facts(site: Con
 
 
 def test_two_who_apply_at_once_do_not_both_succeed(site: ControlSite) -> None:
-    version = add(site, NARROWER)
-    order = ApplyOrder(version, (), 1, "x")
+    """Two transactions: the second begins before the first commits, where the database lets it."""
+    order = ApplyOrder(add(site, NARROWER), (), 1, "x")
+    other = ApplyOrder(add(site, {"title": "Another"}), (), 1, "x")
     root = Actor(ActorKind.STAFF, site.people["root"].id, roles=frozenset({"platform_admin"}))
+    applied, begun = threading.Event(), threading.Event()
 
-    def late(ctx: Context) -> None:
-        """A colleague's application commits between the look and the insert."""
-        service._judged(ctx, order)
-        service._applied(ctx, order, agreed_by="")
+    def first(ctx: Context) -> object:
+        done = service.apply(ctx, order)
+        applied.set()
+        begun.wait(0.5)  # SQLite lets no second writer begin
+        return done
+
+    def second(ctx: Context) -> object:
+        begun.set()
+        return service.apply(ctx, other)
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(site.uow.write_now, first, actor=root, trace=TRACE)
+        assert applied.wait(10)
+        two = pool.submit(site.uow.write_now, second, actor=root, trace=TRACE)
+        assert one.result(10)
         with pytest.raises(Conflict, match="concurrent_change"):
-            service._applied(ctx, order, agreed_by="")
+            two.result(10)
 
-    site.uow.write_now(late, actor=root, trace=TRACE)
-
-    assert in_force(site)["last"] == 2
+    assert in_force(site) | {"fault": ""} == {"everywhere": order.version, "at": {}, "last": 2, "fault": ""}
 
 
 def test_a_hospitals_administrator_reads_the_rule_book_and_no_other_hospitals_part(site: ControlSite) -> None:

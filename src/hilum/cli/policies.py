@@ -16,6 +16,8 @@ from hilum.policies.models import Book, ClientAuthentication, Fault
 from hilum.policies.shipped import shipped_book
 
 SHIPPED = "shipped"
+MADE_FROM = "made_from"
+"""The table of a file that says which version its document was made from, and after which application. It is no part of the document."""
 REASON_HELP = "Why; it is recorded."
 TENANTS_HELP = "Only at this hospital; may be repeated. Without it everywhere."
 reason_option = click.option("--reason", required=True, help=REASON_HELP)
@@ -40,7 +42,11 @@ for command in (dry_runs.dry_run, dry_runs.dry_runs):
 
 @policy.command("show")
 @click.argument("version", default="")
-@click.option("--document", is_flag=True, help="Print the whole document as JSON, to edit and publish it.")
+@click.option(
+    "--document",
+    is_flag=True,
+    help="Print the whole document as JSON, to edit and publish it; made_from in it says what it was made from.",
+)
 @json_option
 def show_policy(version: str, *, document: bool, json_: bool) -> None:
     r"""Show what is in force, or one version; "shipped" is the one of this release.
@@ -53,7 +59,7 @@ def show_policy(version: str, *, document: bool, json_: bool) -> None:
     current = api.call("GET", "/policies")
     found = api.call("GET", f"/policies/versions/{_number(version or str(current['everywhere']))}")
     if document:
-        as_json(found["document"])
+        as_json({MADE_FROM: {"version": found["number"], "after": current["last"]}} | found["document"])
         return
     if json_:
         as_json(found | {"in_force": current})
@@ -64,6 +70,7 @@ def show_policy(version: str, *, document: bool, json_: bool) -> None:
             "digest": found["digest"],
             "note": found["note"],
             "in force everywhere": current["everywhere"],
+            "last application": current["last"],
             "elsewhere": [f"{tenant}: {number}" for tenant, number in current["at"].items()],
         },
         json_=False,
@@ -163,30 +170,42 @@ def diff(before: str, after: str, *, check: bool, json_: bool) -> None:
 
 @policy.command("publish")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--base", default="", help="The version it was made from, if the file does not say so.")
 @click.option(
-    "--base", default="", help="The version it was made from; the one in force everywhere without it."
+    "--after",
+    type=click.IntRange(min=0),
+    help="The last application that you know of, if the file does not say so or you have looked at later ones.",
 )
 @tenants_option
 @reason_option
 @json_option
-def publish(file: Path, *, base: str, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
+def publish(
+    file: Path, *, base: str, after: int | None, tenants: tuple[str, ...], reason: str, json_: bool
+) -> None:
     r"""Add a rule book as a version, and put it in force.
 
-    What allows something new waits for a second person, and is in force at some hospitals before it is everywhere.
+    What allows something new waits for a second person, and is in force at some hospitals before it is everywhere. It is refused if
+    anything was applied since the document was made (made_from in the file, as `hilum policy show --document` prints it).
 
     \b
     Examples:
       hilum policy publish book.toml --reason "shorter tokens"
       hilum policy publish book.toml --tenant general --reason "a trial of order entry"
     """
-    current = api.call("GET", "/policies")
-    body = {
-        "document": _document(file),
-        "base": _number(base) if base else current["everywhere"],
-        "note": reason,
-    }
-    added = api.call("POST", "/policies/versions", body)
-    _apply(added["number"], tenants, reason, current["last"], json_=json_)
+    document = _document(file)
+    version, known = _made_from(file, base, after)
+    last = api.call("GET", "/policies")["last"]
+    # Before anything is added. The order names it too, for what a colleague applies from now on.
+    if known != last:
+        detail = (
+            f"refused: since this document was made, after application {known}, a colleague applied others: the last one is"
+            f" application {last}. Look at them (`hilum policy list --applied`, `hilum policy diff`), take over what you keep, and"
+            f" publish with --after {last}."
+        )
+        click.secho(detail, fg="red", err=True)
+        raise SystemExit(REFUSED)
+    added = api.call("POST", "/policies/versions", {"document": document, "base": version, "note": reason})
+    _apply(added["number"], tenants, reason, known, json_=json_)
 
 
 @policy.command("apply")
@@ -211,6 +230,8 @@ def apply_version(version: int, *, tenants: tuple[str, ...], reason: str, json_:
 def rollback(*, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
     r"""Go back: at some hospitals to the version that is in force everywhere, or everywhere to the one before it.
 
+    Before it means: before it was first put in force everywhere. So going back twice goes further back.
+
     \b
     Examples:
       hilum policy rollback --tenant general --reason "refusals went up"
@@ -219,12 +240,13 @@ def rollback(*, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
     current = api.call("GET", "/policies")
     target = current["everywhere"]
     if not tenants:
-        applied = api.every("/policies/applications")
-        earlier = [each["version"] for each in applied if not each["tenants"] and each["version"] != target]
-        if not earlier:
+        applied = reversed(list(api.every("/policies/applications")))
+        everywhere = [each["version"] for each in applied if not each["tenants"]]
+        first = everywhere.index(target) if target in everywhere else 0
+        if first == 0:
             click.secho("refused: no other version was in force everywhere before.", fg="red", err=True)
             raise SystemExit(REFUSED)
-        target = earlier[0]
+        target = everywhere[first - 1]
     _apply(target, tenants, reason, current["last"], json_=json_)
 
 
@@ -291,7 +313,14 @@ def _number(text: str) -> int:
 
 
 def _document(file: Path) -> Any:
-    """Read a document from TOML or JSON, as JSON can hold it. Exits 1 if it is neither."""
+    """Read a document from TOML or JSON, as JSON can hold it and without what it was made from. Exits 1 if it is neither."""
+    found = _contents(file)
+    return (
+        {key: value for key, value in found.items() if key != MADE_FROM} if isinstance(found, dict) else found
+    )
+
+
+def _contents(file: Path) -> Any:
     raw = file.read_bytes()
     try:
         found = tomllib.loads(raw.decode()) if file.suffix == ".toml" else orjson.loads(raw)
@@ -299,6 +328,23 @@ def _document(file: Path) -> Any:
         click.secho(f"refused: {file} cannot be read: {error}", fg="red", err=True)
         raise SystemExit(REFUSED) from error
     return orjson.loads(orjson.dumps(found))
+
+
+def _made_from(file: Path, base: str, after: int | None) -> tuple[int, int]:
+    """Return the version that a document was made from and the last application that its author knew of. Exits 2 if nothing says so."""
+    contents = _contents(file)
+    written = contents.get(MADE_FROM) if isinstance(contents, dict) else None
+    said = written if isinstance(written, dict) else {}
+    version = _number(base) if base else said.get("version")
+    known = said.get("after") if after is None else after
+    if type(version) is int and type(known) is int and min(version, known) >= 0:
+        return version, known
+    detail = (
+        f"{file} does not say what it was made from. Make it with `hilum policy show --document`, or name the version with --base and"
+        " the last application that you know of with --after (`hilum policy show` prints both)."
+    )
+    click.secho(detail, fg="red", err=True)
+    raise SystemExit(MISUSED)
 
 
 def _book(named: str) -> Book:

@@ -220,7 +220,7 @@ class LaneStep:
 
 @dataclass(frozen=True, slots=True)
 class JurisdictionPack:
-    """Dated rules of one jurisdiction, which a book must keep while they are in force.
+    """Dated rules of one jurisdiction, which a book keeps from when it has them until they end, so that they bind it on their first day.
 
     ``step_days``: the most business days that each step of the regulated lane may take. ``patient_refresh_at_least``: how long a refresh
     token of a cell with ``patient/`` scopes and ``offline_access`` lives at least.
@@ -234,8 +234,8 @@ class JurisdictionPack:
     step_days: Mapping[str, int]
     patient_refresh_at_least: timedelta
 
-    def in_force(self, on: date) -> bool:
-        return self.valid_from <= on and (self.valid_until is None or on < self.valid_until)
+    def is_over(self, on: date) -> bool:
+        return self.valid_until is not None and self.valid_until <= on
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,9 +184,14 @@ def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
 
 
 def pack_faults(book: Book, on: date) -> tuple[Fault, ...]:
-    """Return where a book breaks the rules of a jurisdiction that are in force on a day."""
+    """Return where a book breaks the rules of a jurisdiction that bind on a day or later: nobody publishes a book on their first day."""
     return tuple(
-        fault for n, pack in enumerate(book.packs) if pack.in_force(on) for fault in _breaks(book, n)
+        replace(fault, sentence=f"{fault.sentence} This binds from {pack.valid_from}.")
+        if pack.valid_from > on
+        else fault
+        for n, pack in enumerate(book.packs)
+        if not pack.is_over(on)
+        for fault in _breaks(book, n)
     )
 
 

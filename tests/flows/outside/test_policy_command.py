@@ -77,16 +77,17 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
     }
     assert first["document"] == render(shipped_book())
     assert "order_entry" in root.hilum("policy", "show").stdout
-    narrower, wider = (
-        written(tmp_path, {f"{CELL}.quota": {"burst": 99}}),
-        written(tmp_path, {f"{CELL}.quota": {"burst": 101}}, "w.json"),
-    )
+    narrower = written(tmp_path, {f"{CELL}.quota": {"burst": 99}, **made_from(root)})
+    colleagues = written(tmp_path, {"title": "A colleague's", **made_from(root)}, "c.json")
 
     done = root.json("policy", "publish", narrower, "--tenant", "general", "--reason", "a trial")
+    root.refuses("policy", "publish", colleagues, "--reason", "x", saying="application 2")
+    assert [each["number"] for each in root.json("policy", "list")] == [2, 1], "nothing was added"
+    wider = written(tmp_path, {f"{CELL}.quota": {"burst": 101}, **made_from(root)}, "w.json")
     asked = root.json("policy", "publish", wider, "--tenant", "general", "--reason", "a trial")
 
     assert (done["tenants"], done["version"]) == (["general"], 2)
-    assert asked["approval"]["order"]["allows"] == [f"{CELL}.quota.burst: Is looser: 101 instead of 100."]
+    assert asked["approval"]["order"]["allows"] == [f"{CELL}.quota.burst: Is looser: 101 instead of 99."]
     assert root.json("policy", "show")["in_force"]["at"] == {"general": 2}
     root.refuses("policy", "apply", "3", "--reason", "x", saying="too_soon_everywhere")
     root.refuses("policy", "rollback", "--reason", "x", saying="no other version")
@@ -103,3 +104,47 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
     slots = ("policy", "assess", "--category", "scheduling", "--scope", "user/Appointment.rs")
     assert "(its placements are not declared)" in root.hilum(*slots).stdout
     assert "low, because nothing raises it" in root.hilum(*slots, "--workflow", "intake").stdout
+
+
+def made_from(shell: Shell) -> dict[str, Any]:
+    """Return what a document that is shown now says about what it was made from."""
+    return {"made_from": shell.json("policy", "show", "--document")["made_from"]}
+
+
+def test_a_document_says_what_it_was_made_from_and_who_publishes_it_learns_what_changed_since(
+    running: Running, tmp_path: Path
+) -> None:
+    """The optimistic lock counts from when the document was made, not from when it is published."""
+    root = by(running, "admin.ferro", tmp_path)
+    shown = root.json("policy", "show", "--document")
+    current = root.json("policy", "show")["in_force"]
+    assert shown["made_from"] == {"version": current["everywhere"], "after": current["last"]}
+    file = tmp_path / "shown.json"
+    file.write_bytes(orjson.dumps(shown))
+
+    assert root.hilum("policy", "validate", str(file)).returncode == DONE
+    assert root.json("policy", "diff", "shipped", str(file))["widenings"] == []
+    bare = written(tmp_path, {"title": "Bare"}, "bare.json")
+    done = root.hilum("policy", "publish", bare, "--reason", "x")
+    assert (done.returncode, "--base" in done.stderr, "--after" in done.stderr) == (MISUSED, True, True)
+    for wrong in ({"version": 1}, {"version": "1", "after": 1}, {"version": -1, "after": 1}, [1, 1]):
+        bad = written(tmp_path, {"title": "Bad", "made_from": wrong}, "bad.json")
+        assert root.hilum("policy", "publish", bad, "--reason", "x").returncode == MISUSED
+
+
+def test_going_back_twice_goes_further_back(running: Running, tmp_path: Path) -> None:
+    """To before the version in force was first put in force, so it never goes forward again to what it left."""
+    root = by(running, "admin.ferro", tmp_path)
+    first = root.json("policy", "show")["in_force"]["everywhere"]
+
+    def publish(title: str) -> int:
+        changes = {"title": title, f"{CELL}.quota": {"burst": 99}, **made_from(root)}
+        done = root.json("policy", "publish", written(tmp_path, changes), "--reason", "words")
+        return int(done["version"])
+
+    second, _third = publish("B"), publish("C")
+
+    assert root.json("policy", "rollback", "--reason", "enough")["version"] == second
+    asked = root.json("policy", "rollback", "--reason", "enough")
+    assert asked["approval"]["order"]["version"] == first, "which restores more than is allowed now"
+    root.json("approval", "refuse", asked["approval"]["id"])

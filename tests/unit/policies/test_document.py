@@ -263,15 +263,17 @@ def test_a_scope_that_no_cell_would_ever_decide_on_is_refused() -> None:
         ({f"{'categories.unclassified.cells.high'}.lifetimes.refresh_token": "91 d"}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
     ],
 )  # fmt: skip
-def test_the_dated_rules_of_a_jurisdiction_bind_a_book_while_they_are_in_force(
+def test_a_book_keeps_the_dated_rules_of_a_jurisdiction_from_when_it_has_them_until_their_end(
     changes: dict[str, Any], path: str, code: str
 ) -> None:
-    """C181."""
+    """C181: so they bind it on their first day, although nobody publishes anything on that day."""
     changed = book(changes)
     begins = changed.packs[0].valid_from
 
     assert [(fault.path, fault.code) for fault in pack_faults(changed, begins)] == [(path, code)]
-    assert pack_faults(changed, begins - timedelta(days=1)) == ()
+    (early,) = pack_faults(changed, begins - timedelta(days=1))
+    assert (early.path, early.code) == (path, code)
+    assert f"from {begins}" in early.sentence
     ended = book(changes | {"packs.0.valid_until": date(2027, 1, 1)})
     assert pack_faults(ended, date(2026, 12, 31)) != ()
     assert pack_faults(ended, date(2027, 1, 1)) == ()

@@ -112,10 +112,9 @@ def test_more_scopes_workflows_or_placements_never_lower_a_tier(
 
 @settings(max_examples=effort(200, 3_000), deadline=None)
 @given(applicants)
-def test_a_tier_is_the_highest_of_its_reasons_and_depends_on_nothing_else(applicant: Applicant) -> None:
+def test_a_tier_is_the_highest_of_its_reasons(applicant: Applicant) -> None:
     found = assess(BOOK, applicant)
 
-    assert found == assess(BOOK, applicant)
     assert found.tier is max([Tier.LOW, *(each.tier for each in found.reasons)], key=lambda tier: tier.rank)
     assert [each.tier.rank for each in found.reasons] == sorted(
         (each.tier.rank for each in found.reasons), reverse=True
