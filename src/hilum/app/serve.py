@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
-from granian.constants import HTTPModes, Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
@@ -92,6 +92,8 @@ def run_web(settings: Settings, target: str, listen: str, *, workers: int | None
         interface=Interfaces.ASGI,
         workers=settings.workers if workers is None else workers,
         loop=Loops.uvloop,
+        # One thread of the server for each worker: a second one only hands requests from thread to thread.
+        runtime_mode=RuntimeModes.st,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN_MS, max_buffer_size=HEADERS_BOUND),
         # No room speaks WebSocket; a second protocol would be one more to bound.
