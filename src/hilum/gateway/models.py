@@ -173,7 +173,8 @@ class SearchPlan:
     included: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, for the same reason as DecisionInput.
+@dataclass(slots=True)
 class Obligations:
     """What a permit asks of the gateway. ``grants`` are the rules of its letter on the asked type, ``rule`` names their scopes.
 

@@ -206,6 +206,8 @@ def _read_head(head: _Head, raw: list[tuple[bytes, bytes]]) -> _Head:
 
 def _recorded(*parts: bytes) -> str:
     """Return a path or query as the audit record keeps it: without secrets, which would still be valid there."""
+    if not any(parts):  # as most queries are
+        return ""
     return redact(b"&".join([part for part in parts if part])[:RECORDED_BOUND]).decode("latin-1")
 
 
