@@ -20,7 +20,7 @@ from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder
@@ -48,6 +48,7 @@ LISTS = {
     "/api/v1/people": "root",
     "/api/v1/approvals": "root",
     "/api/v1/vendors": "root",
+    "/api/v1/vendors/{vendor}/members": "root",
     "/api/v1/apps": "root",
     "/api/v1/apps/{app}/versions": "root",
     "/api/v1/apps/{app}/clients": "root",
@@ -77,6 +78,7 @@ class Full:
         Place(site.uow, site.uow.db.url, folder).write(*(access(n) for n in range(1, MORE + 1)))
         self.apps = [self._app(n) for n in range(MORE)]
         self.app = self.apps[0]
+        self.vendor = self.site.system(registry.get_app, app_id=AppId(self.app)).vendor
         for n in range(MORE):
             self._more_of_one_app(n)
             self._more_people(n)
@@ -118,6 +120,8 @@ class Full:
         do(identity.add_tenant, tenant=Tenant(TenantId(f"more-{n}"), f"More {n}", upstream, sandbox=True))
         do(identity.add_person, order=NewPerson(None, f"staff{n}", "Staff", "auditor"))
         do(identity.add_person, order=NewPerson(GENERAL, f"nurse{n}", "Nurse", "nurse"))
+        member = NewPerson(TenantId(self.vendor), f"dev{n}", "Developer", "vendor_developer")
+        do(identity.add_person, order=member)
         asked = {"tenant": "general", "username": f"boss{n}", "name": "Boss", "role": "administrator"}
         assert self.site.api("gina").post("/people", json=asked).status_code == 202
         self.site.api("root")
@@ -144,7 +148,8 @@ class Full:
         return self.clients[who]
 
     def where(self, path: str) -> str:
-        return path.removeprefix("/api/v1").replace("{app}", self.app).replace("{run}", self.run)
+        path = path.removeprefix("/api/v1").replace("{app}", self.app).replace("{run}", self.run)
+        return path.replace("{vendor}", self.vendor)
 
     def walk(self, client: TestClient, path: str, **query: Any) -> list[Any]:
         """Follow the pages of a list, two rows at a time."""

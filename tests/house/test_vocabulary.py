@@ -5,16 +5,16 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from hilum.identity.models import Role, StaffRole
+from hilum.identity.models import Role, StaffRole, VendorRole
 from hilum.identity.policy import RIGHTS
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.web.api import ANYONE, ONESELF, STAFF
+from hilum.web.api import ANYONE, MEMBER, ONESELF, STAFF
 from tests.flows.control_site import ORIGIN, build
 from tests.sim.world import FakeClock
 
 GLOSSARY = Path(__file__).parents[2] / "docs" / "glossary.md"
-ROLES = {each.value for kind in (Role, StaffRole) for each in kind}
-GROUPS = {ANYONE, ONESELF, STAFF}
+ROLES = {each.value for kind in (Role, StaffRole, VendorRole) for each in kind}
+GROUPS = {ANYONE, MEMBER, ONESELF, STAFF}
 
 
 def words_of(entry: str) -> set[str]:

@@ -29,6 +29,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import routes as installations
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
+from hilum.membership import routes as membership
 from hilum.policies import routes as policies
 from hilum.registry import routes as registry
 from hilum.signin import routes as signin
@@ -126,6 +127,7 @@ def control_plane(
         switchboard.api(kit),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit),
+        membership.api(kit),
         approvals.api(kit, ACTS),
         audit.api(kit, reader, at_stop=at_stop),
         hold_routes.api(kit, lambda ctx, tenant: find_tenant(ctx, tenant) is not None),

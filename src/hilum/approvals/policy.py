@@ -8,16 +8,16 @@ import json
 from datetime import datetime
 
 from hilum.approvals.models import Act, Approval, ApprovalState
-from hilum.controls.policy import administers, rules_the_platform
+from hilum.controls.policy import administers, owns_vendor, rules_the_platform
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 
 
 def may_decide(actor: Actor, tenant: TenantId | None) -> bool:
-    """Check whether an actor may be the second person at a tenant (None: for the staff), and so see what waits there."""
+    """Check whether an actor may be the second person at a tenant or a vendor (None: for the staff), and so see what waits there."""
     if actor.kind is ActorKind.STAFF:
         return rules_the_platform(actor)
-    return administers(actor, tenant or "")
+    return administers(actor, tenant or "") or owns_vendor(actor, tenant or "")
 
 
 def decision_fault(

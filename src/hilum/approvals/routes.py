@@ -15,7 +15,7 @@ from hilum.web.api import Id, Page, Paging, api_router, audience, page_of, run_r
 from hilum.web.approvals import ApprovalShown, with_secret
 from hilum.web.kit import Kit
 
-SECONDS = audience("platform_admin", "security", "administrator")
+SECONDS = audience("platform_admin", "security", "administrator", "vendor_owner")
 
 
 class ApprovalsQuery(Paging):

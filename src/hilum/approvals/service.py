@@ -130,8 +130,9 @@ def view(ctx: Context, approval_id: str) -> Approval:
 def list_pending(
     ctx: Context, *, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
 ) -> list[Approval]:
-    """List what waits at a tenant; without one at the actor's own, and for staff everywhere. Raises NotPermitted."""
-    tenant = tenant or ctx.actor.tenant
+    """List what waits at a tenant or a vendor; without one at the actor's own, and for staff everywhere. Raises NotPermitted."""
+    own = ctx.actor.vendor
+    tenant = tenant or ctx.actor.tenant or (TenantId(own) if own else None)
     if not policy.may_decide(ctx.actor, tenant):
         raise NotPermitted("not_permitted", "You may not see the requests of this hospital or of the staff.")
     return store.list_pending(ctx.tx, ctx.now, tenant=tenant, page=page)

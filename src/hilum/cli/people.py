@@ -75,7 +75,7 @@ def person_add(
     """
     body = {"tenant": tenant or api.own_tenant() or None, "username": username, "name": name, "role": role}
     body |= {"fhir_user": fhir_user or None, "patients": list(patient) or None}  # type: ignore[dict-item]
-    _show_way_in(api.call("POST", "/people", body), json_=json_)
+    show_way_in(api.call("POST", "/people", body), json_=json_)
 
 
 @person.command("deactivate")
@@ -152,9 +152,9 @@ def person_reset(person_id: str, *, local: bool, json_: bool) -> None:
       hilum person reset per_01h... --local
     """
     if local:
-        _show_way_in(_reset_here(PersonId(person_id)), json_=json_)
+        show_way_in(_reset_here(PersonId(person_id)), json_=json_)
         return
-    _show_way_in(api.call("POST", f"/people/{api.segment(person_id)}/reset"), json_=json_)
+    show_way_in(api.call("POST", f"/people/{api.segment(person_id)}/reset"), json_=json_)
 
 
 def _reset_here(person: PersonId) -> dict[str, Any]:
@@ -206,7 +206,7 @@ def _chart(text: str) -> dict[str, str]:
     return {"patient": patient, "until": until.isoformat()}
 
 
-def _show_way_in(found: dict[str, Any], *, json_: bool) -> None:
+def show_way_in(found: dict[str, Any], *, json_: bool) -> None:
     """Print a person, and on standard error what to do with the link."""
     show_done(found, json_=json_)
     if found.get("enrolment"):
@@ -270,7 +270,7 @@ def approval_approve(approval_id: str, *, json_: bool) -> None:
     Example:
       hilum approval approve apr_01h...
     """
-    _show_way_in(api.call("POST", f"/approvals/{api.segment(approval_id)}/approve"), json_=json_)
+    show_way_in(api.call("POST", f"/approvals/{api.segment(approval_id)}/approve"), json_=json_)
 
 
 @approval.command("refuse")

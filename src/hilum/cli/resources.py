@@ -153,22 +153,21 @@ def _plain(value: Any) -> str:
 @click.command()
 @click.option("--username", prompt=True, help="Your user name.")
 @click.option("--tenant", default="", help="Your hospital; leave out for the platform's staff.")
+@click.option("--vendor", default="", help="Your vendor's id, if you are a member of one.")
 @click.password_option(confirmation_prompt=False, help="Asked for when not given.")
-def login(username: str, tenant: str, password: str) -> None:
+def login(username: str, tenant: str, vendor: str, password: str) -> None:
     r"""Get an API token, and save it for the next commands.
 
     \b
     Examples:
       hilum login --username admin.ferro
       hilum login --username admin.hall --tenant general
+      hilum login --username d.marin --vendor ven_01h...
       HILUM_API_URL=https://apps.hospital.example hilum login --username admin
     """
-    created = api.call(
-        "POST",
-        "/tokens",
-        {"username": username, "password": password, "tenant": tenant or None, "name": "hilum login"},
-        open_=True,
-    )
+    body = {"username": username, "password": password, "name": "hilum login"}
+    body |= {"tenant": tenant or None, "vendor": vendor or None}  # type: ignore[dict-item]
+    created = api.call("POST", "/tokens", body, open_=True)
     kept = api.keep_token(created["token"])
     click.echo(f"signed in until {created['expires_at']}; the token is kept in {kept}")
 

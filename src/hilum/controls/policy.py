@@ -35,6 +35,7 @@ from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, ScopeError, co
 V = TypeVar("V")
 MAY_STOP_ANYTHING = frozenset({"platform_admin", "security"})
 TENANT_ADMINISTRATOR = "administrator"
+VENDOR_OWNER = "vendor_owner"
 # What a hospital's administrator may stop alone. An app as a whole belongs to other hospitals too.
 WITHIN_A_TENANT = frozenset({TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
 ALL_KINDS = frozenset(TargetKind)
@@ -122,6 +123,12 @@ def administers(actor: Actor, tenant: str) -> bool:
     )
 
 
+def owns_vendor(actor: Actor, vendor: str) -> bool:
+    """Check whether an actor is an owner of this vendor."""
+    of_it = actor.kind is ActorKind.MEMBER and actor.vendor == vendor
+    return of_it and bool(vendor) and VENDOR_OWNER in actor.roles
+
+
 def may_engage(actor: Actor, target: Target, *, person_tenant: str | None = None) -> bool:
     """Check whether an actor may engage a switch, without a second person.
 
@@ -150,7 +157,9 @@ def may_release(actor: Actor, switch: Switch) -> bool:
     itself counts. A tenant's administrator releases only switches engaged from within the tenant, never one on the tenant.
     """
     # First of all rules, so that no role lifts a switch on oneself (security decision 24).
-    if actor.kind in {ActorKind.PERSON, ActorKind.STAFF} and is_about(switch.target, actor.id):
+    if actor.kind in {ActorKind.PERSON, ActorKind.MEMBER, ActorKind.STAFF} and is_about(
+        switch.target, actor.id
+    ):
         return False
     if switch.target.kind in WIDE:
         # Neither the host nor the system: whoever has the shell would otherwise be both people.

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from hilum.enrolment import policy, service
 from hilum.enrolment.models import Purpose, Visitor, WrongCode
+from hilum.identity.policy import is_vendor
 from hilum.kernel.ids import TenantId
 from hilum.signin import live
 from hilum.signin.models import PASSWORD_MAX, PASSWORD_MIN
@@ -67,10 +68,26 @@ class _LinkPage:
         # The link is unchanged but for the counted try, so the person can correct the code.
         except WrongCode as wrong:
             return await self._page(request, visitor, faults={"code": wrong.detail})
+        if tenant is not None and is_vendor(tenant):
+            return self._done(request, visitor, tenant)
         signin = with_query(path_of(self._kit.urls.signin(tenant or "")), enrolled="1")
         # 303: a reload of the next page does not send the password again.
         response = RedirectResponse(signin, 303, headers={"cache-control": "no-store"})
         cookies.clear(response, cookies.FORM, secure=secure)
+        return response
+
+    def _done(self, request: Request, visitor: Visitor, vendor: TenantId) -> Response:
+        """Show how a vendor's member goes on: they use the API, and have no sign-in page yet."""
+        person = visitor.person
+        response = self._kit.pages.render(
+            request,
+            "enrolment/done.html",
+            title="Your password is set",
+            lead="Create an API token with it.",
+            place=visitor.place,
+            command=f"hilum login --vendor {vendor} --username {person.username}",
+        )
+        cookies.clear(response, cookies.FORM, secure=self._kit.urls.is_secure(vendor))
         return response
 
     def _place(self, request: Request) -> tuple[TenantId | None, str]:

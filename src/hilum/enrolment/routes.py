@@ -13,6 +13,8 @@ from hilum.enrolment import service
 from hilum.enrolment.models import Opened
 from hilum.identity import service as identity
 from hilum.identity.models import NAMES_BOUND, PROXIES_BOUND, Chart, NewPerson, Person
+from hilum.identity.policy import is_vendor
+from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.web.api import (
     ONESELF,
@@ -135,7 +137,7 @@ def _people(router: APIRouter, kit: Kit) -> None:
         found = await run_read(kit, request, verb)
         return page_of(found, PersonShown.of, query, key=lambda each: each.username)
 
-    @router.get("/names", tags=["identity"], openapi_extra=audience("staff", "administrator"))
+    @router.get("/names", tags=["identity"], openapi_extra=audience("staff", "administrator", "member"))
     async def list_names(request: Request, query: Annotated[NamesQuery, Query()]) -> dict[str, str]:
         """Show people's names by their ids, for records that hold ids. Names that the caller may not see are left out."""
         ids = [PersonId(each) for each in query.id]
@@ -218,6 +220,9 @@ def _ways_in(router: APIRouter, kit: Kit) -> None:
 
 
 def _tenant(text: str | None) -> TenantId | None:
+    # Members have routes of their own, which check that the vendor exists.
+    if text is not None and is_vendor(text):
+        raise NotFound("tenant_not_found", "There is no such tenant.")
     return None if text is None else TenantId(text)
 
 

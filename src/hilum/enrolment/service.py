@@ -31,7 +31,7 @@ from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 
 LINKS_KEPT = timedelta(days=30)
-STAFF_PLACE = "Platform staff"
+STAFF_PLACE, VENDOR_PLACE = "Platform staff", "Vendor account"
 
 
 def add_person(ctx: Context, order: NewPerson) -> Opened | Asked:
@@ -172,7 +172,9 @@ def find_link(ctx: Context, secret: str, tenant: TenantId | None) -> Visitor:
     person = identity.get_person(ctx, found.person)
     if identity.bar_on(ctx, person, issued_at=found.issued_at) is not None:
         raise _unusable()
-    place = STAFF_PLACE if tenant is None else identity.get_tenant(ctx, tenant).name
+    place = VENDOR_PLACE if person.vendor else STAFF_PLACE
+    if tenant is not None and not person.vendor:
+        place = identity.get_tenant(ctx, tenant).name
     return Visitor(person, found.purpose, place, found.expires_at, bool(found.code_digest))
 
 

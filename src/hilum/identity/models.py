@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from hilum.kernel.ids import Part, PersonId, TenantId
+from hilum.kernel.ids import Part, PersonId, TenantId, VendorId
 
 IDENTITY = Part("identity")
 """The part of the facts with tenants and inactive people; its keys are ``tenant/<id>`` and ``person/<id>``."""
@@ -51,6 +51,30 @@ class StaffRole(StrEnum):
     SECURITY = "security"
     REVIEWER = "reviewer"
     AUDITOR = "auditor"
+
+
+class VendorRole(StrEnum):
+    """What a person is at a vendor. Each role has its rights in ``policy.VENDOR_RIGHTS``."""
+
+    OWNER = "vendor_owner"
+    DEVELOPER = "vendor_developer"
+    BILLING = "vendor_billing"
+    SECURITY = "vendor_security"
+
+
+class VendorRight(StrEnum):
+    """What a member may do with the records of their own vendor, besides reading them."""
+
+    MEMBERS = "members"
+    """Invite and remove members."""
+    PROFILE = "profile"
+    """Change contacts, addresses and statements of the vendor and its apps, and sign agreements."""
+    APPS = "apps"
+    """Register and change apps, versions and clients."""
+    SECRETS = "secrets"
+    """Replace a client's secret."""
+    TRANSFER = "transfer"
+    """Give an app to another vendor, or take one over."""
 
 
 class Bar(StrEnum):
@@ -121,9 +145,16 @@ class TenantChange:
     upstream: UpstreamRef | None = None
 
 
+VENDOR_ROLES = frozenset(role.value for role in VendorRole)
+
+
+def _vendor_of(place: TenantId | None, role: str) -> VendorId | None:
+    return VendorId(place) if place and role in VENDOR_ROLES else None
+
+
 @dataclass(frozen=True, slots=True)
 class NewPerson:
-    """A person to add. ``tenant`` is None for staff, whose ``role`` is a StaffRole."""
+    """A person to add. ``tenant`` is None for staff, whose ``role`` is a StaffRole; for a VendorRole it is the vendor's id."""
 
     tenant: TenantId | None
     username: str
@@ -132,12 +163,18 @@ class NewPerson:
     fhir_user: str = ""
     patients: tuple[str, ...] = ()
 
+    @property
+    def vendor(self) -> VendorId | None:
+        """The vendor of which the person is a member, if they are."""
+        return _vendor_of(self.tenant, self.role)
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
     """A person who can sign in. ``patients`` are the charts that they may open: their own and those they act for as a proxy.
 
-    ``tenant`` is None for the platform's staff. ``fhir_user`` is a relative reference such as ``Practitioner/12``.
+    ``tenant`` is None for the platform's staff, and a vendor's id for its members: no tenant has one like it, so whoever takes it for a
+    tenant's finds none (ADR 48). ``fhir_user`` is a relative reference such as ``Practitioner/12``.
     """
 
     id: PersonId
@@ -154,6 +191,11 @@ class Person:
     """When a colleague last issued a link into the account, by adding or resetting it. None counts as just now."""
     chart_ends: tuple[tuple[str, datetime], ...] = ()
     """Charts of ``patients`` that end at a moment, such as when a child comes of age."""
+
+    @property
+    def vendor(self) -> VendorId | None:
+        """The vendor of which the person is a member, if they are."""
+        return _vendor_of(self.tenant, self.role)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from hilum.identity.models import (
     SECOND_PERSON_AGE,
     URL_BOUND,
     USERNAME_BOUND,
+    VENDOR_ROLES,
     Bar,
     Chart,
     IdentityFacts,
@@ -31,14 +32,20 @@ from hilum.identity.models import (
     TenantFacts,
     UpstreamKind,
     UpstreamRef,
+    VendorRight,
+    VendorRole,
 )
+from hilum.identity.rights import RIGHTS, VENDOR_RIGHTS
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId, TenantId
+
+__all__ = ["RIGHTS", "VENDOR_RIGHTS"]
 
 ROLES = frozenset(role.value for role in Role)
 STAFF_ROLES = frozenset(role.value for role in StaffRole)
 # It becomes a part of URLs and the name of a file, so nothing in it may mean anything there.
 _TENANT_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])")
+_VENDOR_ID = re.compile(r"ven_[0-9a-z]{1,28}")
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 # FHIR R4 datatypes.html#id.
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
@@ -57,174 +64,6 @@ FHIR_USERS: Mapping[Role, frozenset[str]] = MappingProxyType(
 """The resource types that a person of a role can be. A clinician's ``fhirUser`` is never a Patient."""
 _HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*")
 """A host name. Source: RFC 1035 section 2.3.4 (the bounds), RFC 1123 section 2.1"""
-
-# Directories and definitions, which are about no patient.
-_SHARED = [
-    "Organization",
-    "Practitioner",
-    "PractitionerRole",
-    "Location",
-    "HealthcareService",
-    "Endpoint",
-    "Medication",
-    "Substance",
-    "Questionnaire",
-    "PlanDefinition",
-    "ActivityDefinition",
-    "ValueSet",
-    "CodeSystem",
-]
-# What belongs to a patient's record.
-_RECORD = [
-    "AllergyIntolerance",
-    "CarePlan",
-    "CareTeam",
-    "ClinicalImpression",
-    "Communication",
-    "CommunicationRequest",
-    "Composition",
-    "Condition",
-    "Consent",
-    "DetectedIssue",
-    "Device",
-    "DeviceRequest",
-    "DeviceUseStatement",
-    "DiagnosticReport",
-    "DocumentReference",
-    "Encounter",
-    "EpisodeOfCare",
-    "FamilyMemberHistory",
-    "Flag",
-    "Goal",
-    "ImagingStudy",
-    "Immunization",
-    "ImmunizationRecommendation",
-    "List",
-    "Media",
-    "MedicationAdministration",
-    "MedicationDispense",
-    "MedicationRequest",
-    "MedicationStatement",
-    "NutritionOrder",
-    "Observation",
-    "Procedure",
-    "QuestionnaireResponse",
-    "RelatedPerson",
-    "RiskAssessment",
-    "ServiceRequest",
-    "Specimen",
-    "Task",
-]
-_ADMINISTRATIVE = ["Account", "Appointment", "AppointmentResponse", "Coverage", "Schedule", "Slot"]
-_PAYMENT = ["Claim", "ClaimResponse", "ExplanationOfBenefit"]
-
-
-def _table(*parts: tuple[str, list[str]], **single: str) -> Mapping[str, str]:
-    table = {resource_type: letters for letters, types in parts for resource_type in types}
-    return MappingProxyType(table | single)
-
-
-RIGHTS: Mapping[Role, Mapping[str, str]] = MappingProxyType(
-    {
-        Role.PHYSICIAN: _table(
-            ("rs", _SHARED),
-            ("crus", _RECORD),
-            ("crus", _ADMINISTRATIVE),
-            ("rs", _PAYMENT),
-            Patient="crus",
-            Provenance="crs",
-            Binary="cr",
-            Group="rs",
-            Basic="crus",
-            MedicationRequest="cruds",
-            ServiceRequest="cruds",
-            Task="cruds",
-            Appointment="cruds",
-            QuestionnaireResponse="cruds",
-            Observation="cruds",
-        ),
-        Role.NURSE: _table(
-            ("rs", _SHARED),
-            ("rs", _RECORD),
-            ("rs", _ADMINISTRATIVE),
-            Patient="rus",
-            Provenance="crs",
-            Binary="r",
-            Group="rs",
-            Observation="crus",
-            MedicationAdministration="crus",
-            Immunization="crus",
-            CarePlan="crus",
-            Goal="crus",
-            Task="crus",
-            Communication="crus",
-            QuestionnaireResponse="crus",
-            Specimen="crus",
-            Flag="crus",
-            AllergyIntolerance="crus",
-            Appointment="crus",
-        ),
-        Role.ANALYST: _table(
-            ("rs", _SHARED),
-            Patient="rs",
-            Group="rs",
-            Encounter="rs",
-            Condition="rs",
-            Observation="rs",
-            Procedure="rs",
-            Immunization="rs",
-            MedicationRequest="rs",
-            DiagnosticReport="rs",
-            Coverage="rs",
-            ExplanationOfBenefit="rs",
-        ),
-        Role.ADMINISTRATOR: _table(
-            (
-                "rs",
-                [
-                    "Organization",
-                    "Practitioner",
-                    "PractitionerRole",
-                    "Location",
-                    "HealthcareService",
-                    "Endpoint",
-                ],
-            ),
-        ),
-        Role.FRONT_DESK: _table(
-            (
-                "rs",
-                [
-                    "Organization",
-                    "Practitioner",
-                    "PractitionerRole",
-                    "Location",
-                    "HealthcareService",
-                    "Encounter",
-                ],
-            ),
-            ("crus", ["Patient", "RelatedPerson", "Coverage", "Account"]),
-            ("cruds", ["Appointment", "AppointmentResponse"]),
-            ("rs", ["Schedule", "Slot", "Questionnaire"]),
-            QuestionnaireResponse="cr",
-        ),
-        Role.PATIENT: _table(
-            ("rs", _SHARED),
-            ("rs", _RECORD),
-            ("rs", _ADMINISTRATIVE),
-            ("rs", _PAYMENT),
-            Patient="rs",
-            Provenance="rs",
-            Binary="r",
-            Observation="crs",
-            QuestionnaireResponse="crs",
-            Communication="crs",
-            Appointment="crus",
-            AppointmentResponse="crs",
-        ),
-    }
-)
-"""Role -> resource type -> letters c r u d s. Anything not listed is not permitted."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 # Not the administrator, whose rights end at the directory.
@@ -246,6 +85,23 @@ def patients_openable(person: Person) -> tuple[str, ...] | None:
     return None if reaches_all_patients(person.role) else person.patients
 
 
+def may_as_member(actor: Actor, vendor: str, right: VendorRight) -> bool:
+    """Check whether an actor is a member of this vendor with a right."""
+    if not is_member(actor, vendor):
+        return False
+    return any(right in VENDOR_RIGHTS[VendorRole(role)] for role in actor.roles & VENDOR_ROLES)
+
+
+def is_member(actor: Actor, vendor: str) -> bool:
+    """Check whether an actor is a member of this vendor, with any role."""
+    return actor.kind is ActorKind.MEMBER and bool(vendor) and actor.vendor == vendor and bool(actor.roles)
+
+
+def is_vendor(place: str) -> bool:
+    """Check whether the place of an account is a vendor's id, which no tenant's id can be."""
+    return _VENDOR_ID.fullmatch(place) is not None
+
+
 ACT_UNDER_A_PLATFORM_STOP = MAY_STOP_ANYTHING | {StaffRole.AUDITOR.value}
 """Staff who may act during a stop of the platform: those who may end it, and those who only read."""
 
@@ -254,9 +110,11 @@ _PLATFORM = Target(TargetKind.PLATFORM)
 
 
 def stops_over(person: Person) -> tuple[Target, ...]:
-    """List the targets whose full stop stops a person: themselves, their tenant, the platform."""
+    """List the targets whose full stop stops a person: themselves, their tenant or vendor, the platform."""
     found = [Target(TargetKind.PERSON, person.id)]
-    if person.tenant is not None:
+    if person.vendor is not None:
+        found.append(Target(TargetKind.VENDOR, person.vendor))
+    elif person.tenant is not None:
         found.append(Target(TargetKind.TENANT, person.tenant))
     # Staff who may release a stop of the platform must be able to act under it, or it could never
     # be released.
@@ -282,7 +140,8 @@ def bar_on(
     INVARIANT: adding a switch never turns a bar into None.
     """
     # Before the switches: an account that is gone says nothing about stops.
-    if not person.active or (person.tenant is not None and (tenant is None or not tenant.active)):
+    at_tenant = person.tenant is not None and person.vendor is None
+    if not person.active or (at_tenant and (tenant is None or not tenant.active)):
         return Bar.INACTIVE
     stop: Stop | None = None
     for target in stops_over(person):
@@ -315,8 +174,10 @@ def may_rule_tenants(actor: Actor) -> bool:
 
 
 def may_administer(actor: Actor, tenant: TenantId | None) -> bool:
-    """Check whether an actor may add and remove people of a tenant (None: staff) and change its everyday settings."""
-    return may_rule_tenants(actor) or administers(actor, tenant or "")
+    """Check whether an actor may add and remove people of a tenant or vendor (None: staff) and change a tenant's everyday settings."""
+    if may_rule_tenants(actor) or administers(actor, tenant or ""):
+        return True
+    return may_as_member(actor, tenant or "", VendorRight.MEMBERS)
 
 
 def may_see_name(actor: Actor, person: Person) -> bool:
@@ -332,8 +193,8 @@ def may_see_name(actor: Actor, person: Person) -> bool:
 
 
 def has_power(tenant: TenantId | None, role: str) -> bool:
-    """Check whether an account has power over other people: the platform's staff, and administrators of a tenant."""
-    return tenant is None or role == Role.ADMINISTRATOR
+    """Check whether an account has power over other people: the platform's staff, administrators of a tenant, owners of a vendor."""
+    return tenant is None or role in {Role.ADMINISTRATOR, VendorRole.OWNER}
 
 
 def moves(before: Tenant, after: Tenant) -> bool:
@@ -388,7 +249,7 @@ def person_faults(person: NewPerson) -> dict[str, str]:
         faults["username"] = "username_malformed"
     if fault := name_fault(person.name):
         faults["name"] = fault
-    if person.role not in (STAFF_ROLES if person.tenant is None else ROLES):
+    if person.role not in roles_at(person.tenant):
         faults["role"] = "role_unknown"
     if fault := fhir_user_fault(person.fhir_user, person.role):
         faults["fhir_user"] = fault
@@ -396,9 +257,17 @@ def person_faults(person: NewPerson) -> dict[str, str]:
         faults["patients"] = "too_many"
     elif not all(_FHIR_ID.fullmatch(patient) for patient in person.patients):
         faults["patients"] = "patient_id_malformed"
-    if person.tenant is None and (person.fhir_user or person.patients):
+    without_charts = person.tenant is None or person.vendor is not None
+    if without_charts and (person.fhir_user or person.patients):
         faults["fhir_user" if person.fhir_user else "patients"] = "staff_have_no_chart"
     return faults
+
+
+def roles_at(place: TenantId | None) -> frozenset[str]:
+    """Return the roles that an account at a place may have: of the staff (None), of a vendor, of a tenant."""
+    if place is None:
+        return STAFF_ROLES
+    return VENDOR_ROLES if is_vendor(place) else ROLES
 
 
 def fhir_user_fault(fhir_user: str, role: str) -> str:

@@ -29,6 +29,7 @@ from hilum.identity.models import (
     TenantChange,
     UpstreamKind,
     UpstreamRef,
+    VendorRole,
 )
 from hilum.infra import nodes
 from hilum.infra.context import Context
@@ -185,7 +186,8 @@ def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
     """
     if not policy.may_administer(ctx.actor, order.tenant):
         raise audit.refusal(ctx, Event("identity.person.add", tenant=order.tenant or ""))
-    if order.tenant is not None:
+    # That a vendor exists is checked by ``membership``, which lies above the registry.
+    if order.tenant is not None and not policy.is_vendor(order.tenant):
         get_tenant(ctx, order.tenant)
     order = replace(order, username=order.username.strip().lower(), name=order.name.strip())
     if faults := policy.person_faults(order):
@@ -362,8 +364,8 @@ def list_shared_fhir_users(ctx: Context, *, limit: int = PAGE_BOUND) -> list[tup
 def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
     """Deactivate a person for good: sign-in, launches, tokens and refreshes end.
 
-    Raises NotFound, NotPermitted (also if fewer than two who may be the second person would remain), Conflict (inactive already, or
-    the last platform administrator). The host may leave fewer, so that a platform can be recovered.
+    Raises NotFound, NotPermitted (also if fewer than two who may be the second person would remain), Conflict (inactive already, the
+    last owner of a vendor, or the last platform administrator). The host may leave fewer, so that a platform can be recovered.
     """
     person = store.get_person(ctx.tx, person_id)
     if not policy.may_administer(ctx.actor, person.tenant):
@@ -372,6 +374,10 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
         raise audit.refusal(ctx, Event("identity.person.deactivate", tenant=person.tenant or ""))
     if person.tenant is None and person.role in MAY_STOP_ANYTHING and not ctx.actor.acts_alone:
         _require_enough_left(ctx, person_id)
+    if person.role == VendorRole.OWNER and lock_owners(ctx, person.tenant) == [person_id]:
+        raise Conflict(
+            "last_owner", "This is the last owner of the vendor. Add another before removing this one."
+        )
     # No token is hunted down: the fact that the person is inactive ends them all, at every door.
     if not store.save_deactivated(ctx.tx, person_id, ctx.now):
         raise Conflict("person_inactive", "This person is inactive already.")
@@ -380,10 +386,20 @@ def deactivate_person(ctx: Context, person_id: PersonId) -> Person:
     return replace(person, active=False, deactivated_at=ctx.now)
 
 
+def lock_owners(ctx: Context, place: TenantId | None) -> list[PersonId]:
+    """List the active owners of a vendor, and lock them: two who remove each other at one moment must not leave none (C8)."""
+    return [person for person, _ in store.lock_active(ctx.tx, place, {VendorRole.OWNER})]
+
+
+def count_people(ctx: Context, place: TenantId) -> int:
+    """Count the active people of a place, without a check of rights."""
+    return store.count_active(ctx.tx, place)
+
+
 def _require_enough_left(ctx: Context, leaving: PersonId) -> None:
     """Check that a platform administrator and two possible second people remain. The lock makes concurrent deactivations wait."""
     # Locked: two who deactivate each other at one moment would both find that enough are left.
-    left = [each for each in store.lock_active_staff(ctx.tx, MAY_STOP_ANYTHING) if each[0] != leaving]
+    left = [each for each in store.lock_active(ctx.tx, None, MAY_STOP_ANYTHING) if each[0] != leaving]
     if all(role != StaffRole.PLATFORM_ADMIN for _, role in left):
         raise Conflict(
             "last_administrator",

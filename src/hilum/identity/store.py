@@ -245,6 +245,11 @@ def list_people(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST
     return [_person(row) for row in tx.execute(query)]
 
 
+def count_active(tx: Connection, place: TenantId | None) -> int:
+    here = (people.c.tenant == (place or ""), people.c.active.is_(True))
+    return int(tx.execute(select(func.count()).select_from(people).where(*here)).scalar_one())
+
+
 def save_deactivated(tx: Connection, person: PersonId, at: datetime) -> bool:
     """Deactivate a person in one statement; False if they were inactive already."""
     # Of two concurrent deactivations one changes the row, so that the event is recorded once.
@@ -341,10 +346,10 @@ def read_chart_losses(
     return found
 
 
-def lock_active_staff(tx: Connection, roles: Collection[str]) -> list[tuple[PersonId, str]]:
-    """List the active staff of some roles, each with the role, and lock their rows until the transaction ends."""
+def lock_active(tx: Connection, place: TenantId | None, roles: Collection[str]) -> list[tuple[PersonId, str]]:
+    """List the active people of some roles at a place, each with the role, and lock their rows until the transaction ends."""
     query = select(people.c.id, people.c.role).where(
-        people.c.tenant == "", people.c.role.in_(roles), people.c.active.is_(True)
+        people.c.tenant == (place or ""), people.c.role.in_(roles), people.c.active.is_(True)
     )
     # In one order: two deactivations at once lock the same rows, and the second waits instead of
     # both being undone as a deadlock.

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import TenantId, VendorId
 
 
 class ActorKind(StrEnum):
     PERSON = "person"
     """A signed-in person of a tenant."""
+    MEMBER = "member"
+    """A member of a vendor. Never staff, and of no tenant."""
     STAFF = "staff"
     """A member of the platform's staff."""
     CLIENT = "client"
@@ -22,12 +24,13 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """On whose behalf a verb runs. ``tenant`` is None for actors of the platform."""
+    """On whose behalf a verb runs. ``tenant`` is None for actors of the platform and for members of a vendor, who have ``vendor``."""
 
     kind: ActorKind
     id: str
     tenant: TenantId | None = None
     roles: frozenset[str] = field(default_factory=frozenset)
+    vendor: VendorId | None = None
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"

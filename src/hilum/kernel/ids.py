@@ -6,6 +6,7 @@ TenantId = NewType("TenantId", str)
 """2 to 32 of ``[a-z0-9-]``; part of every URL of the tenant, so it never changes."""
 PersonId = NewType("PersonId", str)
 VendorId = NewType("VendorId", str)
+"""Has an underscore, which no tenant's id has: the place of an account is one or the other (ADR 48)."""
 AppId = NewType("AppId", str)
 VersionId = NewType("VersionId", str)
 ClientId = NewType("ClientId", str)

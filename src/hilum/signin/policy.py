@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from hilum.identity.models import Bar, Person
+from hilum.identity.models import VENDOR_ROLES, Bar, Person
 from hilum.identity.policy import may_administer
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
+from hilum.kernel.ids import PersonId, TenantId, VendorId
 from hilum.signin.models import (
     API_TOKEN_LIFE_MAX,
     API_TOKEN_NAME_BOUND,
@@ -138,14 +139,19 @@ def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[
 def actor_of(person: Person, roles: Iterable[str] | None = None) -> Actor:
     """Return a person as an actor. ``roles`` are those of a token; they can only narrow the person's own role."""
     held = {person.role} if roles is None else {person.role} & set(roles)
-    kind = ActorKind.STAFF if person.tenant is None else ActorKind.PERSON
-    return Actor(kind, person.id, person.tenant, frozenset(held))
+    return _actor(person.id, person.tenant, person.role, frozenset(held))
 
 
 def actor_of_session(session: Session) -> Actor:
     """Return the person of a session as an actor."""
-    kind = ActorKind.STAFF if session.tenant is None else ActorKind.PERSON
-    return Actor(kind, session.person, session.tenant, frozenset({session.role}))
+    return _actor(session.person, session.tenant, session.role, frozenset({session.role}))
+
+
+def _actor(id_: PersonId, place: TenantId | None, role: str, held: frozenset[str]) -> Actor:
+    # By role and not by place, so that an account of a vendor's role is nobody's staff, wherever it is.
+    if role in VENDOR_ROLES:
+        return Actor(ActorKind.MEMBER, id_, None, held, VendorId(place) if place else None)
+    return Actor(ActorKind.STAFF if place is None else ActorKind.PERSON, id_, place, held)
 
 
 def token_counts(token: ApiToken, now: datetime) -> bool:

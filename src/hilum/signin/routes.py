@@ -20,7 +20,7 @@ from hilum.infra import lanes
 from hilum.infra.lanes import Lane
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import NotFound, NotPermitted
+from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.signin import live, policy, service
 from hilum.signin.models import (
@@ -271,11 +271,12 @@ class _Strict(BaseModel):
 
 
 class NewToken(_Strict):
-    """Credentials and terms of a new token. Staff leave out ``tenant``."""
+    """Credentials and terms of a new token. Members of a vendor send ``vendor``, people of a hospital ``tenant``, staff neither."""
 
     username: Annotated[str, Field(min_length=1, max_length=128)]
     password: Annotated[str, Field(min_length=1, max_length=PASSWORD_MAX)]
     tenant: Annotated[str | None, Field(max_length=32)] = None
+    vendor: Annotated[str | None, Field(max_length=32, pattern=r"^ven_[0-9a-z]+$")] = None
     name: Annotated[str, Field(max_length=API_TOKEN_NAME_BOUND)] = ""
     expires_in_s: Annotated[int, Field(gt=0, le=int(API_TOKEN_LIFE_MAX.total_seconds()))] = int(
         API_TOKEN_LIFE.total_seconds()
@@ -330,7 +331,11 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
     async def create_token(request: Request, body: NewToken) -> TokenCreated:
         """Create an API token with your password."""
         trace = trace_of(request)
-        tenant = None if body.tenant is None else TenantId(body.tenant)
+        if body.tenant is not None and body.vendor is not None:
+            fields = {"vendor": "tenant_and_vendor"}
+            raise Invalid("fields_invalid", "An account belongs to a hospital or to a vendor.", fields=fields)
+        place = body.vendor or body.tenant
+        tenant = None if place is None else TenantId(place)
         begin = partial(service.begin_attempt, tenant=tenant, username=body.username)
         recorded = refusals.is_recorded(trace.source)
         # The same counters as at the sign-in page, so that guessing here slows down there.

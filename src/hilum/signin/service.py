@@ -10,6 +10,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.identity import service as identity
 from hilum.identity.models import Bar, Person
+from hilum.identity.policy import is_vendor
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
@@ -124,10 +125,13 @@ def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attem
     # First: an unknown name is slowed down as a known one is, so that the wait does not disclose
     # which names exist.
     key = reserve_attempt(ctx, f"signin:{tenant or ''}", username)
-    if tenant is not None and identity.find_tenant(ctx, tenant) is None:
+    at_vendor = tenant is not None and is_vendor(tenant)
+    if tenant is not None and not at_vendor and identity.find_tenant(ctx, tenant) is None:
         # Not recorded as a tenant: the text was chosen by the caller.
         return Attempt(key, None, None, None)
     person = identity.find_person_by_username(ctx, tenant, username)
+    if person is None and at_vendor:
+        return Attempt(key, None, None, None)
     if person is None or identity.bar_on(ctx, person) is Bar.INACTIVE:
         return Attempt(key, tenant, None, None)
     return Attempt(key, tenant, person.id, store.find_password(ctx.tx, person.id))

@@ -17,13 +17,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hilum.infra.context import Context
-from hilum.kernel.actor import Actor
+from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.web.kit import Kit, trace_of
 
 T = TypeVar("T")
-ANYONE, ONESELF, STAFF = "anyone", "oneself", "staff"
-"""Audiences beside the roles: no token needed; every holder of a token, about themselves; every role of the platform's staff."""
+ANYONE, ONESELF, STAFF, MEMBER = "anyone", "oneself", "staff", "member"
+"""Audiences beside the roles: no token needed; every holder of a token, about themselves; every role of the platform's staff, and of a
+vendor's members."""
 _AUDIENCE, _CALLER = "x-audience", "hilum.caller"
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
@@ -104,6 +105,8 @@ def admits(audience: Iterable[str], actor: Actor) -> bool:
     """Check whether an actor belongs to an audience. An unknown role admits nobody."""
     who = set(audience)
     if who & {ANYONE, ONESELF}:
+        return True
+    if MEMBER in who and actor.kind is ActorKind.MEMBER and actor.roles:
         return True
     return bool(who & actor.roles) or (STAFF in who and actor.is_platform)
 

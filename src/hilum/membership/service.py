@@ -1,0 +1,80 @@
+"""Inviting, listing and removing the members of a vendor."""
+
+from hilum.approvals.models import Asked
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.enrolment import service as enrolment
+from hilum.enrolment.models import Opened
+from hilum.identity import policy as identity_policy
+from hilum.identity import service as identity
+from hilum.identity.models import VENDOR_ROLES, NewPerson, Person, VendorRole
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
+from hilum.kernel.ids import PersonId, TenantId, VendorId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.membership.models import MEMBERS_BOUND, NewMember
+from hilum.registry import service as registry
+from hilum.signin import service as signin
+
+
+def list_members(ctx: Context, vendor: VendorId, page: PageQuery = FIRST_PAGE) -> list[Person]:
+    """List a vendor's members by username, former ones too. Raises NotFound, NotPermitted."""
+    place = _place(ctx, vendor, "identity.person.list")
+    return identity.list_people(ctx, place, page)
+
+
+def invite(ctx: Context, vendor: VendorId, order: NewMember) -> Opened | Asked:
+    """Add a member and return the link through which they set their password, once and within its life (C8).
+
+    An owner has power over others, so a second person must approve: another owner, or the platform's staff.
+    Raises NotFound, NotPermitted, Invalid, Conflict (the username is taken), Unavailable (too many members).
+    """
+    place = _place(ctx, vendor, "identity.person.add")
+    if order.role not in VENDOR_ROLES:
+        fields = {"role": "role_unknown"}
+        raise Invalid("person_invalid", "The member cannot be added as described.", fields=fields)
+    if identity.count_people(ctx, place) >= MEMBERS_BOUND:
+        detail = f"The vendor has {MEMBERS_BOUND} members already. Remove those who have left."
+        raise Unavailable("too_many_members", detail)
+    return enrolment.add_person(ctx, NewPerson(place, order.username, order.name, order.role))
+
+
+def invite_again(ctx: Context, vendor: VendorId, person: PersonId) -> Opened | Asked:
+    """Issue a new link for a member; the earlier one stops working. For an account in use it waits for a second person.
+
+    Raises NotFound, NotPermitted, Conflict (removed already), Unavailable (too many wait).
+    """
+    return enrolment.reset(ctx, _member(ctx, vendor, person, "enrolment.person.reset").id)
+
+
+def remove(ctx: Context, vendor: VendorId, person: PersonId) -> Person:
+    """Remove a member for good: their tokens, sessions and unused links end (C8).
+
+    Raises NotFound, NotPermitted, Conflict (removed already, or the last owner who can sign in).
+    """
+    member = _member(ctx, vendor, person, "identity.person.deactivate")
+    # An owner who never used the invitation cannot act, so they do not count as the one who is left.
+    if member.role == VendorRole.OWNER:
+        left = [each for each in identity.lock_owners(ctx, member.tenant) if each != person]
+        if not any(signin.has_password(ctx, each) for each in left):
+            detail = "No owner who can sign in would be left. Invite another owner, and wait until they have set their password."
+            raise Conflict("last_owner", detail)
+    return identity.deactivate_person(ctx, person)
+
+
+def _place(ctx: Context, vendor: VendorId, action: str) -> TenantId:
+    """Return a vendor as the place of its members' accounts, if the actor may administer them."""
+    if ctx.actor.vendor is not None and ctx.actor.vendor != vendor:
+        raise NotFound("vendor_not_found", "There is no such vendor.")
+    place = TenantId(registry.get_vendor(ctx, vendor).id)
+    if not identity_policy.may_administer(ctx.actor, place):
+        raise audit.refusal(ctx, Event(action, tenant=place))
+    return place
+
+
+def _member(ctx: Context, vendor: VendorId, person: PersonId, action: str) -> Person:
+    place = _place(ctx, vendor, action)
+    found = identity.find_person(ctx, person)
+    if found is None or found.tenant != place:
+        raise NotFound("person_not_found", "There is no such person.")
+    return found
