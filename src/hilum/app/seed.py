@@ -211,7 +211,8 @@ def _add_apps(ctx: Context, registered: Plan, wallet: Wallet) -> None:
     }
     for planned in registered.apps:
         vendor = vendors[planned.vendor]
-        app = registry.add_app(ctx, NewApp(vendor.id, planned.name, planned.description, planned.purpose))
+        order = NewApp(vendor.id, planned.name, planned.description, planned.purpose, planned.category)
+        app = registry.add_app(ctx, order)
         version = registry.add_version(ctx, app.id, _version(planned))
         for client in planned.clients:
             _add_client(ctx, app, version, client, wallet)

@@ -30,6 +30,7 @@ from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys.live import vault
+from hilum.policies.models import PEER
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment
 
@@ -90,7 +91,7 @@ def _validated_peer(ctx: Context, order: NewPeer) -> ClientMetadata:
 
 def _add_peer(ctx: Context, order: NewPeer, meta: ClientMetadata, secret: str) -> tuple[Client, str]:
     app, version = registry.add_single_tenant_app(
-        ctx, order.tenant, order.name, f"{order.type.value} of the tenant"
+        ctx, order.tenant, order.name, f"{order.type.value} of the tenant", category=PEER
     )
     # Announced before the client is added; the unit of work counts changes last, so the order here has no effect on
     # readers.

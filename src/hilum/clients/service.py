@@ -14,6 +14,7 @@ from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
+from hilum.policies.models import SANDBOX_TRIAL, UNCLASSIFIED, Book
 from hilum.registry import service as registry
 from hilum.registry.models import Certification, CertifyOrder, Environment
 from hilum.registry.policy import is_in_force, may_register
@@ -107,16 +108,29 @@ def add_dynamic(
     ctx: Context, tenant: TenantId, requested: ClientMetadata, *, ends: datetime
 ) -> tuple[Client, str]:
     """Add vendor, app, version, client and certification of a sandbox app that its developer registers. The caller has checked permission."""
+    book = policies.current(ctx).book_at(tenant)
     app, version = registry.add_single_tenant_app(
-        ctx, tenant, requested.name, "Registered dynamically in a sandbox"
+        ctx, tenant, requested.name, "Registered dynamically in a sandbox", category=_trial_category(book)
     )
     registry.announce_change(ctx, app.id)
     client, secret = creation.add_client(ctx, app, version.id, requested, dynamic=True)
     # Certified for what it registered and for the sandbox only; the end of the client is the end of the
     # certification.
     order = CertifyOrder(version.id, Environment.SANDBOX, client.scopes, ends)
-    registry.add_certification(ctx, app, version, order, policies.current(ctx).book_at(tenant))
+    registry.add_certification(ctx, app, version, order, book)
     return client, secret
+
+
+def _trial_category(book: Book) -> str:
+    """Return the category of apps that developers register themselves. Raises Invalid if the rule book has none for them."""
+    # A book of an earlier release has no category for trials; there they were registered as unclassified.
+    found = next((name for name in (SANDBOX_TRIAL, UNCLASSIFIED) if name in book.categories), None)
+    if found is None:
+        detail = (
+            f"The rule book in force has no category {SANDBOX_TRIAL}, so nobody may register apps themselves."
+        )
+        raise Invalid("registration_closed", detail, fields={"scope": "category_unknown"})
+    return found
 
 
 def count_dynamic(ctx: Context, tenant: TenantId) -> int:

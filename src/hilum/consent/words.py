@@ -96,6 +96,7 @@ TYPES: dict[str, tuple[str, str, bool]] = {
     "HealthcareService": ("services", "Services that are offered.", False),
     "Endpoint": ("technical addresses", "Where other systems can be reached.", False),
     "Questionnaire": ("questionnaires", "Empty forms.", False),
+    "Slot": ("free times", "When appointments can be made.", False),
 }
 
 _CONDITION = "http://terminology.hl7.org/CodeSystem/condition-category"

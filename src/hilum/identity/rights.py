@@ -63,7 +63,9 @@ _RECORD = [
     "Task",
 ]
 _ADMINISTRATIVE = ["Account", "Appointment", "AppointmentResponse", "Coverage", "Schedule", "Slot"]
-_PAYMENT = ["Claim", "ClaimResponse", "ExplanationOfBenefit"]
+_PAYMENT = ["ClaimResponse", "CoverageEligibilityResponse", "ExplanationOfBenefit"]
+# Whether an insurer covers care beforehand is asked by a Claim (use: preauthorization).
+_ASKING_A_PAYER = ["Claim", "CoverageEligibilityRequest"]
 
 
 def _table(*parts: tuple[str, list[str]], **single: str) -> Mapping[str, str]:
@@ -78,9 +80,12 @@ RIGHTS: Mapping[Role, Mapping[str, str]] = MappingProxyType(
             ("crus", _RECORD),
             ("crus", _ADMINISTRATIVE),
             ("rs", _PAYMENT),
+            ("crus", _ASKING_A_PAYER),
             Patient="crus",
             Provenance="crs",
             Binary="cr",
+            RequestGroup="crus",
+            VisionPrescription="crus",
             Group="rs",
             Basic="crus",
             MedicationRequest="cruds",
@@ -153,13 +158,14 @@ RIGHTS: Mapping[Role, Mapping[str, str]] = MappingProxyType(
             ("crus", ["Patient", "RelatedPerson", "Coverage", "Account"]),
             ("cruds", ["Appointment", "AppointmentResponse"]),
             ("rs", ["Schedule", "Slot", "Questionnaire"]),
+            ("crus", _ASKING_A_PAYER),
             QuestionnaireResponse="cr",
         ),
         Role.PATIENT: _table(
             ("rs", _SHARED),
             ("rs", _RECORD),
             ("rs", _ADMINISTRATIVE),
-            ("rs", _PAYMENT),
+            ("rs", [*_PAYMENT, *_ASKING_A_PAYER]),
             Patient="rs",
             Provenance="rs",
             Binary="r",

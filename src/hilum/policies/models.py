@@ -26,6 +26,10 @@ BACKEND_TOKEN_BOUND = timedelta(minutes=5)
 LIFE_BOUND = timedelta(days=3 * 366)
 UNCLASSIFIED = "unclassified"
 """The category of apps that were registered before there were categories."""
+SANDBOX_TRIAL = "sandbox_trial"
+"""The category of apps that developers register themselves at a sandbox, and of test suites. Never certified for production."""
+PEER = "peer"
+"""Stands where an app has its category for a hospital's own EHR or resource server, which is no app and of no category of any book."""
 ANY = "*"
 """In a list of a cell: whatever is named. In a rule: every resource type. In what an app declares: every one."""
 NOT_DECLARED = (ANY,)

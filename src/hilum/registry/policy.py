@@ -6,7 +6,7 @@ from datetime import datetime
 from hilum.identity.models import Role, StaffRole
 from hilum.identity.policy import name_fault
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.policies.models import NAMES_BOUND, NOT_DECLARED, Applicant, Book
+from hilum.policies.models import NAMES_BOUND, NOT_DECLARED, SANDBOX_TRIAL, Applicant, Book
 from hilum.policies.policy import tiers_to_certify
 from hilum.registry.models import (
     LABEL_BOUND,
@@ -158,6 +158,8 @@ def certify_faults(
 ) -> dict[str, str]:
     """Return the error code of each invalid field of a certification: the rule book must allow a tier, and says for how long."""
     faults = scope_faults(order.scopes)
+    if app.category == SANDBOX_TRIAL and order.environment is not Environment.SANDBOX:
+        faults["environment"] = "sandbox_only"
     if order.expires_at <= now:
         faults["expires_at"] = "not_in_the_future"
     tiers = tiers_to_certify(book, applicant_of(app, version, order.scopes))

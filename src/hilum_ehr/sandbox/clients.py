@@ -81,6 +81,7 @@ class AppPlan:
     description: str
     purpose: str
     version: str
+    category: str
     clients: tuple[ClientPlan, ...]
     workflows: tuple[str, ...] | None = None
     placements: tuple[str, ...] | None = None
@@ -172,6 +173,7 @@ def _lumen(sandbox_url: str) -> AppPlan:
         description="A patient's vital signs, problems, medications and allergies on one page, beside the chart.",
         purpose="Lets a clinician see at a glance how a patient has been doing over the last visits.",
         version="1.0",
+        category="clinical_decision_support",
         workflows=("chart_review",),
         placements=("banner", "sidebar"),
         clients=(
@@ -203,6 +205,7 @@ def _wellspring(sandbox_url: str) -> AppPlan:
         description="Your lab results, vaccines and medicines in plain words, wherever you were treated.",
         purpose="Gives people their own record in words they understand.",
         version="1.0",
+        category="care_recommendations",
         workflows=("outreach",),
         placements=("sidebar",),
         clients=(
@@ -250,6 +253,7 @@ def _testbench() -> tuple[AppPlan, AppPlan]:
         description="A client for test suites and scripts: every scope, every role, redirects to this machine only.",
         purpose="Lets anyone drive the whole platform from outside.",
         version="1.0",
+        category="sandbox_trial",
         clients=(
             client("public", Kind.PUBLIC),
             client("symmetric", Kind.SYMMETRIC),
@@ -264,6 +268,7 @@ def _testbench() -> tuple[AppPlan, AppPlan]:
         description="The same without a person: a backend service with every system scope.",
         purpose="Lets anyone drive backend services from outside.",
         version="1.0",
+        category="sandbox_trial",
         clients=(
             ClientPlan(
                 "bench-backend",
@@ -288,6 +293,7 @@ def _northgate() -> AppPlan:
         description="Collects vaccinations every night for the county's registry.",
         purpose="Keeps the county's immunization registry complete.",
         version="2.1",
+        category="population_health",
         workflows=("quality_reporting",),
         placements=(),
         clients=(

@@ -31,7 +31,7 @@ WIDER: list[tuple[dict[str, Any], str]] = [
     ({f"{CELL}.workflows": ["chart_review", "outreach", "intake"]}, f"{CELL}.workflows"),
     ({f"{CELL}.workflows": ["*"]}, f"{CELL}.workflows"),
     ({f"{CELL}.placements": ["banner", "sidebar", "note", "orders"]}, f"{CELL}.placements"),
-    ({f"{HIGH}.evidence": ["automated_checks", "sandbox_run", "data_flow"]}, f"{HIGH}.evidence"),
+    ({f"{HIGH}.evidence": ["automated_checks", "sandbox_run", "data_flow", "agreement"]}, f"{HIGH}.evidence"),
     ({f"{HIGH}.lenses": ["technical", "legal"]}, f"{HIGH}.lenses"),
     ({f"{CELL}.quota": {"rate_per_s": 21}}, f"{CELL}.quota.rate_per_s"),
     ({f"{CELL}.quota": {"burst": 101}}, f"{CELL}.quota.burst"),
@@ -61,9 +61,9 @@ def test_what_a_book_allows_anew_is_listed_and_the_way_back_is_not(change: dict[
 
 
 def test_a_floor_that_falls_is_listed() -> None:
-    raised = book({"categories.documentation_assistance.floor": "moderate"})
+    raised = book({"categories.scheduling.floor": "moderate"})
 
-    assert {each.path for each in widenings(raised, BOOK)} == {"categories.documentation_assistance.floor"}
+    assert {each.path for each in widenings(raised, BOOK)} == {"categories.scheduling.floor"}
     assert "falls from moderate to low" in widenings(raised, BOOK)[0].sentence
     assert widenings(BOOK, raised) == ()
 

@@ -17,6 +17,7 @@ from hilum.policies.models import (
     FAULTS_BOUND,
     NAMES_BOUND,
     NEVER_A_CONDITION,
+    SANDBOX_TRIAL,
     UNCLASSIFIED,
     Tier,
 )
@@ -43,7 +44,7 @@ def test_the_shipped_book_has_the_categories_of_the_mission() -> None:
         "population_health",
         "prior_authorization",
     }
-    assert set(shipped_book().categories) == open_ | {UNCLASSIFIED}
+    assert set(shipped_book().categories) == open_ | {UNCLASSIFIED, SANDBOX_TRIAL}
 
 
 def test_the_shipped_book_keeps_the_rules_of_its_jurisdictions() -> None:
@@ -78,9 +79,11 @@ def test_a_cell_has_what_its_base_has_unless_it_says_otherwise() -> None:
 
 
 def test_the_scopes_of_a_cell_include_those_of_the_lower_tiers() -> None:
-    cells = shipped_book().categories["documentation_assistance"].cells
+    lower = shipped_book().categories["scheduling"].cells
+    upper = shipped_book().categories["documentation_assistance"].cells
 
-    assert set(cells[Tier.LOW].scopes) < set(cells[Tier.MODERATE].scopes) < set(cells[Tier.HIGH].scopes)
+    assert set(lower[Tier.LOW].scopes) < set(lower[Tier.MODERATE].scopes)
+    assert set(upper[Tier.MODERATE].scopes) < set(upper[Tier.HIGH].scopes)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def of(category: str, *asked: str, **more: object) -> Assessment:
     ("category", "asked", "said"),
     [
         ("scheduling", ("openid", "user/Slot.rs"), "low, because nothing raises it"),
-        ("documentation_assistance", ("user/AllergyIntolerance.rs",), "low, because nothing raises it"),
+        ("documentation_assistance", ("user/AllergyIntolerance.rs",), "moderate, because its category is documentation assistance"),
         ("scheduling", ("user/Appointment.cu",), "moderate, because it writes Appointment"),
         ("scheduling", ("user/Slot.rs", "offline_access"), "moderate, because it keeps access when the session is over"),
         ("clinical_decision_support", ("user/MedicationRequest.cu",), "high, because it writes MedicationRequest"),
@@ -155,7 +155,7 @@ def test_a_version_is_certified_at_a_tier_for_each_way_to_authenticate() -> None
     assert tiers(SLOTS) == low
     assert tiers(replace(SLOTS, scopes=("user/MedicationRequest.c",))) == {}
     assert tiers(replace(SLOTS, category="games")) == {}
-    with_high_cell = replace(SLOTS, category="documentation_assistance")
+    with_high_cell = replace(SLOTS, category=UNCLASSIFIED)
     assert tiers(with_high_cell) == low | {ClientAuthentication.NONE: Tier.HIGH}
 
 

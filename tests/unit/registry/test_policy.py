@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.policies.models import UNCLASSIFIED, Book
+from hilum.policies.models import SANDBOX_TRIAL, UNCLASSIFIED, Book
 from hilum.policies.shipped import shipped_book
 from hilum.registry import policy
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVersion
@@ -75,6 +75,18 @@ def test_the_rule_book_says_which_tiers_are_certified_and_for_how_long() -> None
 def test_a_version_declares_what_the_rule_book_names(order: NewVersion, faults: dict[str, str]) -> None:
     """C18, C191."""
     assert policy.version_faults(order, shipped_book()) == faults
+
+
+def test_a_trial_in_a_sandbox_is_never_certified_for_production() -> None:
+    """C4."""
+    trial = replace(APP, category=SANDBOX_TRIAL)
+
+    def faults(environment: Environment) -> dict[str, str]:
+        order = CertifyOrder(CLIENT.version, environment, SCOPES, FUTURE)
+        return policy.certify_faults(order, trial, VERSION, shipped_book(), now=NOW)
+
+    assert faults(Environment.PRODUCTION) == {"environment": "sandbox_only"}
+    assert faults(Environment.SANDBOX) == {}
 
 
 def test_a_certification_counts_for_the_ways_to_authenticate_that_have_a_cell() -> None:
