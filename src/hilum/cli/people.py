@@ -6,7 +6,16 @@ from typing import Any
 import click
 
 from hilum.cli import api, host
-from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_done, show_one
+from hilum.cli.resources import (
+    all_option,
+    json_option,
+    limit_option,
+    read_list,
+    show,
+    show_approval,
+    show_done,
+    show_one,
+)
 from hilum.kernel.ids import PersonId
 
 APPROVAL_COLUMNS = ("id", "kind", "tenant", "about", "asked_by", "asked_at", "expires_at")
@@ -254,7 +263,7 @@ def approval_show(approval_id: str, *, json_: bool) -> None:
     Example:
       hilum approval show apr_01h...
     """
-    show_one(api.call("GET", f"/approvals/{api.segment(approval_id)}"), json_=json_)
+    show_approval(api.call("GET", f"/approvals/{api.segment(approval_id)}"), json_=json_)
 
 
 @approval.command("approve")

@@ -114,6 +114,15 @@ def show_one(found: dict[str, Any], *, json_: bool, names_of: Names = api.names_
         click.echo(f"{name:18} {f'{known} ({value})' if known else _plain(value)}".rstrip())
 
 
+def show_approval(found: dict[str, Any], *, json_: bool) -> None:
+    """Print an approval; what a rule book newly allows, each on a line of its own and whole, since that is what is agreed to."""
+    allows = [] if json_ else found["order"].get("allows", [])
+    order = {name: value for name, value in found["order"].items() if json_ or name != "allows"}
+    show_one(found | {"order": order}, json_=json_)
+    for n, each in enumerate(allows, 1):
+        click.echo(f"newly allows {n:<5} {each}")
+
+
 def show_done(found: dict[str, Any], *, json_: bool) -> None:
     """Print what was done, or waits for a second person, and on standard error what to do next."""
     if json_ or "approval" not in found:
@@ -126,7 +135,7 @@ def show_done(found: dict[str, Any], *, json_: bool) -> None:
     }
     shown = {name: found[name] for name in hints if found.get(name)}
     if not json_:
-        show_one(found["approval"] | shown, json_=False)
+        show_approval(found["approval"] | shown, json_=False)
     hint = "; ".join(hints[name] for name in shown)
     waiting = f"waits for a second person: `hilum approval approve {found['approval']['id']}`"
     # On standard error: standard output is the record or its JSON, for scripts.

@@ -88,6 +88,8 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
 
     assert (done["tenants"], done["version"]) == (["general"], 2)
     assert asked["approval"]["order"]["allows"] == [f"{CELL}.quota.burst: Is looser: 101 instead of 99."]
+    seen = root.hilum("approval", "show", asked["approval"]["id"]).stdout.splitlines()
+    assert seen[-1] == f"newly allows 1     {CELL}.quota.burst: Is looser: 101 instead of 99."
     assert root.json("policy", "show")["in_force"]["at"] == {"general": 2}
     root.refuses("policy", "apply", "3", "--reason", "x", saying="too_soon_everywhere")
     root.refuses("policy", "rollback", "--reason", "x", saying="no other version")

@@ -310,6 +310,30 @@ def test_books_whose_rules_differ_in_words_only_are_not_compared_scope_by_scope(
     assert TierChanges(BOOK, renamed).found() == ((), ())
 
 
+def test_what_rules_name_of_clients_workflows_and_placements_costs_no_comparison_of_its_own() -> None:
+    """Situations are bits: a rule that names 50 workflows and 50 placements is judged as often as one that names none."""
+    names = {f"n{n}": "A name" for n in range(50)}
+    rules, narrow = document()["tier_rules"][:10], {"types": ["Slot", "Schedule"], "tier": "moderate"}
+    more = [
+        OBSERVATIONS
+        | narrow
+        | {"name": f"n{n}", "workflows": [f"n{n}"], "placements": [f"n{n}", "n49"], "clients": ["none"]}
+        for n in range(39)
+    ]
+    made = {
+        "categories": {"games": {"title": "Games", "floor": "low", "open": True, "cells": {}}},
+        "base": {},
+    }
+    before = book(made | {"tier_rules": rules, "workflows": names, "placements": names})
+    after = book(made | {"tier_rules": [*rules, *more], "workflows": names, "placements": names})
+
+    comparison = TierChanges(before, after)
+
+    assert comparison.found() == ((), ())
+    assert comparison._situations.all.bit_length() == 3 * 40 * 41
+    assert len(comparison._pairs_found) <= 60
+
+
 def test_a_comparison_is_made_once_for_two_digests() -> None:
     before, after = book({"owner": "A"}), book({"owner": "B", f"{CELL}.quota": {"burst": 101}})
     again = book({"owner": "A"}), book({"owner": "B", f"{CELL}.quota": {"burst": 101}})
