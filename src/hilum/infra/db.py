@@ -238,18 +238,20 @@ class Database:
         return results
 
     def _run_in_savepoint(self, tx: Connection, task: Callable[[Connection], Any]) -> TaskResult:
-        tx.exec_driver_sql("SAVEPOINT verb")
+        # On the driver: through SQLAlchemy each of these costs ten times as much, and there are two for every verb.
+        driver: Any = tx.connection.driver_connection
+        driver.execute("SAVEPOINT verb")
         try:
             with _translated_errors():
                 result = TaskResult(task(tx))
         except DECIDED as refusal:
             result = TaskResult(error=refusal)
         except Exception as error:  # noqa: BLE001 - a task's edge: the other tasks continue
-            tx.exec_driver_sql("ROLLBACK TO verb")
+            driver.execute("ROLLBACK TO verb")
             tx.info.pop(TIPS, None)  # the ends of the audit chains that were just rolled back
             result = TaskResult(error=error)
         # ROLLBACK TO leaves the savepoint open; without this the savepoints of a group would nest.
-        tx.exec_driver_sql("RELEASE verb")
+        driver.execute("RELEASE verb")
         return result
 
     @contextmanager

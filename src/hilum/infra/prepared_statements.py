@@ -110,10 +110,11 @@ def _run(tx: Connection, compiled: _Compiled, values: Mapping[str, Any]) -> Any:
 def _bound(compiled: _Compiled, values: Mapping[str, Any]) -> Any:
     if compiled.literals:
         values = compiled.literals | dict(values)
-    bound = (
-        (name, values[name] if bind is None else bind(values[name])) for name, bind in compiled.parameters
-    )
-    return dict(bound) if compiled.named else [value for _, value in bound]
+    if compiled.named:
+        return {
+            name: values[name] if bind is None else bind(values[name]) for name, bind in compiled.parameters
+        }
+    return [values[name] if bind is None else bind(values[name]) for name, bind in compiled.parameters]
 
 
 def _binder(kind: Any, dialect: Dialect) -> Convert | None:

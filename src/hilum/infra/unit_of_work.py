@@ -9,7 +9,7 @@ database).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
@@ -52,12 +52,14 @@ class UnitOfWork:
         """Create a unit of work. The threads and connections of a lane are opened at its first use."""
         return UnitOfWork(db, clock, ids, writer, shares_chain)
 
-    def context(self, tx: Connection, actor: Actor, trace: Trace) -> Context:
-        """Build the context of one verb."""
+    def context(self, tx: Connection, actor: Actor, trace: Trace, pending: Pending | None = None) -> Context:
+        """Build the context of one verb; ``pending`` collects the facts that it changes."""
         database_clock.ensure_measured(tx, self.clock)
         view, margin = View(self.cache), database_clock.margin_of(self.clock)
         writer = self._writer_at(tx)
-        return Context(tx, self.clock.now(), self.ids, actor, trace, writer, view, margin=margin)
+        return Context(
+            tx, self.clock.now(), self.ids, actor, trace, writer, view, margin=margin, pending=pending
+        )
 
     def _writer_at(self, tx: Connection) -> str:
         """Return the audit chain of this connection.
@@ -90,7 +92,7 @@ class UnitOfWork:
             self.clock.not_before(epoch.read(tx).newest or EPOCH)
             self.clock.is_placed = True
         pending = Pending()
-        ctx = replace(self.context(tx, actor, trace), pending=pending)
+        ctx = self.context(tx, actor, trace, pending)
         try:
             result = verb(ctx)
         except DECIDED:  # a decided refusal commits what it recorded

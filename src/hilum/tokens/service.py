@@ -71,15 +71,17 @@ def mint(
     # NEGATIVE_WINDOW relies on these bounds: the snapshot forgets a revocation after it.
     life = min(life, lifetimes.access_token if grant.person else lifetimes.backend_token)
     presented = make(ctx.ids, ACCESS_PREFIX)
-    scopes = grant.scopes if access_scopes is None else access_scopes
-    store.add_access(ctx.tx, _access(ctx, replace(grant, scopes=scopes), presented, family, life))
+    granted = grant if access_scopes is None else replace(grant, scopes=access_scopes)
+    store.add_access(ctx.tx, _access(ctx, granted, presented, family, life))
     refresh = ""
     if offline is not None:
         refresh = make(ctx.ids, REFRESH_PREFIX)
         store.add_refresh(ctx.tx, _refresh(ctx, grant, refresh, family, lifetimes=lifetimes, offline=offline))
     kinds = "access+refresh" if refresh else "access"
-    audit.record(ctx, _event(grant, "tokens.access.mint", family=family, kinds=kinds, scopes=list(scopes)))
-    return IssuedTokens(presented, int(life.total_seconds()), scopes, refresh)
+    audit.record(
+        ctx, _event(grant, "tokens.access.mint", family=family, kinds=kinds, scopes=list(granted.scopes))
+    )
+    return IssuedTokens(presented, int(life.total_seconds()), granted.scopes, refresh)
 
 
 def redeem_refresh(
