@@ -50,6 +50,7 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.launches import service as launches
 from hilum.launches.models import Launch, LaunchOrder
+from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.signin import service as signin
@@ -156,7 +157,9 @@ class Platform:
             if beside:
                 known = self.clients[beside]
                 return client_registry.add_client(ctx, NewClient(known.app, known.version, metadata))
-            app = registry.add_app(ctx, NewApp(self.vendor, name, "An app of the tests", "To be tested"))
+            app = registry.add_app(
+                ctx, NewApp(self.vendor, name, "An app of the tests", "To be tested", UNCLASSIFIED)
+            )
             made = registry.add_version(ctx, app.id, version)
             client, secret = client_registry.add_client(ctx, NewClient(app.id, made.id, metadata))
             end = self.clock.now() + timedelta(days=365)

@@ -32,6 +32,7 @@ from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
+from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.standards.smart.scopes import Prefix, everything
@@ -328,7 +329,9 @@ def add_app(
     """Register, certify and install one app."""
     backend = kind is ClientType.BACKEND
     app = made.run(
-        lambda ctx: registry.add_app(ctx, NewApp(made.vendor, name, f"{name} does things", "care"))
+        lambda ctx: registry.add_app(
+            ctx, NewApp(made.vendor, name, f"{name} does things", "care", UNCLASSIFIED)
+        )
     )
     version = made.run(lambda ctx: registry.add_version(ctx, app.id, declared))
     metadata = ClientMetadata(

@@ -23,7 +23,7 @@ from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder
+from hilum.policies.models import UNCLASSIFIED, ApplyOrder
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.switchboard import service as switchboard
@@ -91,7 +91,7 @@ class Full:
         do = self.site.system
         contacts = ("help@v.example", "sec@v.example")
         vendor = do(registry.add_vendor, order=NewVendor(f"Vendor {n}", *contacts))
-        app = do(registry.add_app, order=NewApp(vendor.id, f"App {n}", "Shows", "Review"))
+        app = do(registry.add_app, order=NewApp(vendor.id, f"App {n}", "Shows", "Review", UNCLASSIFIED))
         version = do(registry.add_version, app_id=app.id, order=NewVersion("first"))
         order = CertifyOrder(version.id, Environment.SANDBOX, SCOPES, self.site.clock.now() + MONTH)
         do(registry.certify, order=order)

@@ -43,6 +43,7 @@ from hilum.kernel.ports import Clock
 from hilum.keys import live as keyring
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
+from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.signin import live as passwords
@@ -342,7 +343,9 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
         (DELEGATED, delegated, frozenset({"physician", "patient"})),
         (SERVICE, service, frozenset[str]()),
     ):
-        app = registry.add_app(ctx, NewApp(vendor.id, metadata.name, "An app of the tests.", "To be tested."))
+        app = registry.add_app(
+            ctx, NewApp(vendor.id, metadata.name, "An app of the tests.", "To be tested.", UNCLASSIFIED)
+        )
         version = registry.add_version(ctx, app.id, NewVersion("1.0"))
         _, secret = clients.add_client(ctx, NewClient(app.id, version.id, metadata, client_id))
         secret_of[client_id] = secret or ""

@@ -13,27 +13,34 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
+from sqlalchemy import event, update
+from structlog.testing import capture_logs
 
 from hilum.clients import service as clients
+from hilum.clients import store as clients_store
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient, NewPeer
+from hilum.clients.policy import admission
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
-from hilum.infra import epoch
+from hilum.infra import epoch, words
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.epoch import Stamp
 from hilum.infra.facts import Since
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
+from hilum.installations import store as installations_store
 from hilum.installations.models import InstallOrder, NarrowOrder, RegistryFacts
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import TenantId
+from hilum.policies.models import UNCLASSIFIED
+from hilum.policies.shipped import shipped_book
 from hilum.registry import service
+from hilum.registry import store as registry_store
 from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.effort import effort
-from tests.sim.world import FakeClock, SeededIds
+from tests.sim.world import START, FakeClock, SeededIds
 
 TRACE = Trace("req_test")
 TENANTS = (TenantId("general"), TenantId("mercy"), TenantId("clinic"))
@@ -93,7 +100,7 @@ class Life:
     # --- what may happen ------------------------------------------------------------------------------------------------------
 
     def add_app(self, pick: Pick) -> None:
-        app = self.do(service.add_app, NewApp(self.vendor, "App", "Does things", "Care"))
+        app = self.do(service.add_app, NewApp(self.vendor, "App", "Does things", "Care", UNCLASSIFIED))
         self.apps.append(app.id)
         version = self.do(service.add_version, app.id, NewVersion("1"))
         self._add_client(app.id, version.id, pick)
@@ -349,3 +356,85 @@ def test_a_refused_verb_changes_no_fact(life: Life) -> None:
             life.do(verb, *args)
 
     assert life.facts(before).value == before.value
+
+
+# --- words that this release does not know -----------------------------------------------------------------------------------------
+
+APPS, CERTIFICATIONS = registry_store.apps, registry_store.certifications
+CLIENTS, INSTALLATIONS = clients_store.clients, installations_store.installations
+
+
+def admitted(facts: RegistryFacts, app: Any) -> set[str]:
+    """Return what the clients of an app may have: nothing while it is stopped or not certified."""
+    now = START
+    return {
+        scope
+        for each in facts.apps.get(app, ())
+        if each.active and each.certified_until is not None and now < each.certified_until
+        for scope in admission(shipped_book(), each).scopes
+    }
+
+
+def with_word(life: Life, column: Any, app: Any) -> list[Any]:
+    """Write a word of a newer release into the rows of one app; return what was logged while everything was read."""
+    of = column.table.c.id if column.table is APPS else column.table.c.app
+    values = {column.name: "private_key_jwt=newer" if column is CERTIFICATIONS.c.tiers else "newer"}
+    life.do(lambda ctx: ctx.tx.execute(update(column.table).where(of == app).values(values)))
+    words._report.cache_clear()
+    registry_store._tiers.cache_clear()
+    with capture_logs() as logged:
+        life.facts()
+        life.facts()
+    return [each["column"] for each in logged if each["event"] == "infra.word.unknown"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        APPS.c.state,
+        CERTIFICATIONS.c.tiers,
+        CERTIFICATIONS.c.environment,
+        CLIENTS.c.environment,
+        CLIENTS.c.type,
+        CLIENTS.c.deployment,
+    ],
+    ids=str,
+)
+def test_a_word_of_a_newer_release_stops_its_app_and_no_other(
+    uow: UnitOfWork, clock: FakeClock, column: Any
+) -> None:
+    """An exception would make the facts of all apps unreadable: 503 for every hospital."""
+    life = Life(uow, clock)
+    first, second, *_ = life.apps
+    assert admitted(life.facts().value, first)
+
+    logged = with_word(life, column, first)
+
+    facts = life.facts().value
+    assert (admitted(facts, first), bool(admitted(facts, second))) == (set(), True)
+    assert logged == [str(column)], "once, and not at each reading"
+
+
+def test_a_category_that_the_book_does_not_have_allows_its_app_nothing(
+    uow: UnitOfWork, clock: FakeClock
+) -> None:
+    life = Life(uow, clock)
+    first, second, *_ = life.apps
+
+    with_word(life, APPS.c.category, first)
+
+    facts = life.facts().value
+    assert (admitted(facts, first), bool(admitted(facts, second))) == (set(), True)
+
+
+def test_an_installation_with_a_word_of_a_newer_release_is_none(uow: UnitOfWork, clock: FakeClock) -> None:
+    life = Life(uow, clock)
+    first, second, *_ = life.apps
+    for app in (first, second):
+        life.do(installations.install, InstallOrder(TENANTS[0], app, frozenset({"physician"})))
+
+    logged = with_word(life, INSTALLATIONS.c.environment, first)
+
+    found = life.facts().value.installations
+    assert [found.get((TENANTS[0], app)) is None for app in (first, second)] == [True, False]
+    assert logged == ["registry_installation.environment"]

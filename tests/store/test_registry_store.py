@@ -113,7 +113,7 @@ def test_what_only_a_book_on_trial_allows_is_registered_and_certified_to_be_trie
     made = ground.do(RITA, service.certify, CertifyOrder(version.id, Environment.SANDBOX, READ, end))
     assert set(made.tiers.values()) == {Tier.LOW}
     books = ground.do(SYSTEM, policies.current)
-    applicant = Applicant("triage", READ, ClientAuthentication.KEY, (), (), Tier.LOW)
+    applicant = Applicant("triage", READ, ClientAuthentication.KEY, (), (), certified_tier=Tier.LOW)
     assert admit(books.book_at(TenantId("general")), applicant).scopes == READ
     assert admit(books.everywhere, applicant).scopes == ()
 

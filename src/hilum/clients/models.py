@@ -1,12 +1,12 @@
 """Clients, the metadata to register one, and the facts that enforcement needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.policies.models import NOT_DECLARED, UNCLASSIFIED, Tier
+from hilum.policies.models import NOT_DECLARED, Tier
 from hilum.registry.models import Environment
 
 # Registration is open to strangers in a plain sandbox: a number and an age bound what they leave behind.
@@ -163,8 +163,8 @@ class ClientFacts:
     """The one tenant of a peer or a dynamic client."""
     # Computed from the rows at each read: nothing has to remember to write it when a certification lapses by
     # itself.
-    category: str = UNCLASSIFIED
-    certified_tier: Tier | None = Tier.HIGH
+    category: str = field(kw_only=True)
+    certified_tier: Tier | None = field(kw_only=True)
     """The tier at which its scopes were certified for clients that authenticate as it does. None: not certified for them."""
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED

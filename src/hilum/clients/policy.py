@@ -403,7 +403,12 @@ def admission(book: Book, facts: ClientFacts) -> Admission:
     return admit(
         book,
         Applicant(
-            facts.category, scopes, authentication, facts.workflows, facts.placements, facts.certified_tier
+            facts.category,
+            scopes,
+            authentication,
+            facts.workflows,
+            facts.placements,
+            certified_tier=facts.certified_tier,
         ),
     )
 

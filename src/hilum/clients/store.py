@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from hilum.clients.models import ENDED_BATCH, BackendUse, Client, ClientSecret, ClientType, Deployment
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.words import known
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -178,10 +179,17 @@ def save_adoption(tx: Connection, client: Client) -> None:
 
 
 def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[Client]:
-    """Read the clients of some apps (None: of all) by id, without secrets."""
+    """Read the clients of some apps (None: of all) by id, without secrets; and without those of a kind that this release does not know."""
     query = select(clients).order_by(clients.c.id)
     query = query if of is None else query.where(clients.c.app.in_(of))
-    return (_client(row) for row in tx.execute(query))
+    return (_client(row) for row in tx.execute(query) if _is_known(row))
+
+
+def _is_known(row: Row[Any]) -> bool:
+    words = {"environment": Environment, "type": ClientType, "deployment": Deployment}
+    return all(
+        known(kind, getattr(row, name), f"registry_client.{name}") is not None for name, kind in words.items()
+    )
 
 
 def read_origins(tx: Connection, of: Collection[AppId]) -> Iterator[tuple[str, ...]]:

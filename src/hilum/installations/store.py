@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.infra.words import known
 from hilum.installations.models import Installation, InstallationFacts
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId
@@ -160,7 +161,11 @@ def read_installation_facts(
     environments = {each.value: each for each in Environment}
     # Streamed, because a million rows at once would double the memory of a worker while it starts.
     rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-    for tenant, app, scopes, roles, end, since, environment in chain.from_iterable(rows.partitions()):
+    for tenant, app, scopes, roles, end, since, word in chain.from_iterable(rows.partitions()):
+        environment = environments.get(word) or known(Environment, word, "registry_installation.environment")
+        # One of a newer release, or edited: this app is not installed there, and the others are.
+        if environment is None:
+            continue
         yield (
             tenant,
             app,
@@ -169,7 +174,7 @@ def read_installation_facts(
                 _word_set(roles),
                 None if end is None else EPOCH + timedelta(microseconds=end),
                 EPOCH + timedelta(microseconds=since),
-                environments[environment],
+                environment,
             ),
         )
 

@@ -280,7 +280,7 @@ class Applicant:
     authentication: ClientAuthentication | None = None
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED
-    certified_tier: Tier | None = Tier.HIGH
+    certified_tier: Tier | None = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

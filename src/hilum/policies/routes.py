@@ -283,7 +283,13 @@ def _questions(router: APIRouter, kit: Kit) -> None:
     async def assess(request: Request, body: AssessAsked) -> AssessmentShown:
         """Return the tier that an app would have and why, what it would be admitted to and what would be withheld."""
         applicant = Applicant(
-            body.category, body.scopes, body.client_authentication, body.workflows, body.placements
+            body.category,
+            body.scopes,
+            body.client_authentication,
+            body.workflows,
+            body.placements,
+            # As if review certified all that it asks for.
+            certified_tier=Tier.HIGH,
         )
         verb = partial(service.admission_of, applicant=applicant, tenant=body.tenant, version=body.version)
         return _shown(await run_read(kit, request, verb))

@@ -84,7 +84,7 @@ def _floor_lowered(book: Book) -> Iterator[Fault]:
         for letter in _WRITES
     ]
     for category, client in product(book.categories, ClientAuthentication):
-        tier_of = tier_judge(book, Applicant(category, (), client, (), ()))
+        tier_of = tier_judge(book, Applicant(category, (), client, (), (), certified_tier=None))
         below = [render(write) for write in writes if tier_of(write) is not Tier.HIGH]
         if below:
             sentence = (
@@ -98,7 +98,8 @@ def _floor_lowered(book: Book) -> Iterator[Fault]:
 def _never_used(book: Book, category: Category) -> Iterator[Fault]:
     """Find scopes that a cell lists in vain: each scope is judged in the cell of its own tier, and that one does not list it."""
     judges = [
-        tier_judge(book, Applicant(category.name, (), client, (), ())) for client in ClientAuthentication
+        tier_judge(book, Applicant(category.name, (), client, (), (), certified_tier=None))
+        for client in ClientAuthentication
     ]
     covered = _Covered()
     for tier in (tier for tier in TIERS if tier in category.cells):

@@ -1,12 +1,12 @@
 """Vendors, apps and versions; certifications."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
-from hilum.policies.models import NOT_DECLARED, UNCLASSIFIED, ClientAuthentication, Tier
+from hilum.policies.models import NOT_DECLARED, ClientAuthentication, Tier
 
 SCOPES_BOUND = 200
 TEXT_BOUND = 2_000
@@ -55,7 +55,7 @@ class App:
     # What was issued before a suspension stays invalid after it (ADR 23), so the end of the last one is kept.
     active_since: datetime | None = None
     """When it was added, or last resumed."""
-    category: str = UNCLASSIFIED
+    category: str = field(kw_only=True)
     """Its category in the rule book."""
 
 
@@ -84,13 +84,13 @@ class NewVendor:
 
 @dataclass(frozen=True, slots=True)
 class NewApp:
-    """An order to add an app. Only the platform itself leaves the category out, or uses one that is closed to new apps."""
+    """An order to add an app. Only the platform itself uses a category that is closed to new apps."""
 
     vendor: VendorId
     name: str
     description: str
     purpose: str
-    category: str = UNCLASSIFIED
+    category: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ def _declared_fault(declared: tuple[str, ...], named: Collection[str], unknown: 
 
 def applicant_of(app: App, version: AppVersion, scopes: tuple[str, ...]) -> Applicant:
     """Return what the rule book must know of a version that asks for some scopes, whatever its clients are."""
-    return Applicant(app.category, scopes, None, version.workflows, version.placements)
+    return Applicant(app.category, scopes, None, version.workflows, version.placements, certified_tier=None)
 
 
 def reason_fault(reason: str) -> str:

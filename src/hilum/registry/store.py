@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.words import known
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -34,6 +35,7 @@ from hilum.registry.models import (
     Vendor,
 )
 
+TIERS = "registry_certification.tiers"
 # A million installations share few texts of scopes; parsed once, each is one tuple in memory.
 PARSED_BOUND = 50_000
 
@@ -104,11 +106,11 @@ def _words(joined: str) -> tuple[str, ...]:
 def _tiers(joined: str) -> Mapping[ClientAuthentication, Tier]:
     """Parse tiers by how clients authenticate. One that this release does not know counts for no client."""
     pairs = (pair.partition("=") for pair in joined.split())
-    return {
-        ClientAuthentication(way): Tier(tier)
+    found = (
+        (known(ClientAuthentication, way, f"{TIERS} (way)"), known(Tier, tier, TIERS))
         for way, _, tier in pairs
-        if way in set(ClientAuthentication) and tier in set(Tier)
-    }
+    )
+    return {way: tier for way, tier in found if way is not None and tier is not None}
 
 
 def _get(tx: Connection, table: Table, id_: str, kind: str, *, lock: bool = False) -> Row[Any]:
@@ -168,7 +170,8 @@ def _app(row: Row[Any]) -> App:
         name=row.name,
         description=row.description,
         purpose=row.purpose,
-        state=AppState(row.state),
+        # A state that this release does not know stops this app, and no other.
+        state=known(AppState, row.state, "registry_app.state") or AppState.SUSPENDED,
         tenant=TenantId(row.tenant) if row.tenant else None,
         created_at=row.created_at,
         active_since=row.active_since,
@@ -261,6 +264,9 @@ def add_certification(tx: Connection, certification: Certification) -> None:
 
 
 def _certification(row: Row[Any]) -> Certification:
+    environment = known(Environment, row.environment, "registry_certification.environment")
+    # For an environment that this release does not know it allows nothing, as if it had never been in force.
+    withdrawn_at = row.withdrawn_at if environment is not None else row.certified_at
     return Certification(
         id=row.id,
         app=AppId(row.app),
@@ -269,8 +275,8 @@ def _certification(row: Row[Any]) -> Certification:
         certified_by=row.certified_by,
         certified_at=row.certified_at,
         expires_at=row.expires_at,
-        environment=Environment(row.environment),
-        withdrawn_at=row.withdrawn_at,
+        environment=environment or Environment.SANDBOX,
+        withdrawn_at=withdrawn_at,
         tiers=_tiers(row.tiers),
     )
 

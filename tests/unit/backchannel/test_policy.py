@@ -25,6 +25,7 @@ from hilum.kernel.ids import (
     VendorId,
     VersionId,
 )
+from hilum.policies.models import UNCLASSIFIED, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.oauth import read_parameters
@@ -75,6 +76,8 @@ GOOD = GrantState(
             certified_until=NOW + timedelta(days=1),
             origins=(),
             scopes=SCOPES,
+            category=UNCLASSIFIED,
+            certified_tier=Tier.HIGH,
         ),
         InstallationFacts(
             SCOPES, frozenset({"physician"}), None, NOW - timedelta(days=1), Environment.SANDBOX

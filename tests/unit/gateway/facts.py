@@ -25,7 +25,7 @@ from hilum.kernel.ids import (
     VersionId,
 )
 from hilum.launches.models import LaunchFacts
-from hilum.policies.models import PolicyFacts
+from hilum.policies.models import UNCLASSIFIED, PolicyFacts, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.fhir.requests import FhirRequest, Unsupported, parse
@@ -73,6 +73,8 @@ CLIENT = ClientFacts(
     certified_until=START + timedelta(days=100),
     origins=("https://app.example",),
     scopes=EVERYTHING,
+    category=UNCLASSIFIED,
+    certified_tier=Tier.HIGH,
 )
 
 INSTALLATION = InstallationFacts(

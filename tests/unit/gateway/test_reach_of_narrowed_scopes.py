@@ -123,10 +123,12 @@ def test_consent_the_gateway_and_the_rule_book_divide_a_wildcard_alike(prefix: P
 
     assert set(parts_of([wild])) == set(types_of(prefix)) <= set(VISIBILITY)
     assert reach([wild], role) == reach(named, role)
-    divided = admit(BOOKS[0], Applicant("unclassified", (wild,), None)).scopes
+    divided = admit(BOOKS[0], Applicant("unclassified", (wild,), None, certified_tier=Tier.HIGH)).scopes
     assert divided == ()
     limited = book({"categories.unclassified.cells.high": GONE})
-    parts = admit(limited, Applicant("unclassified", (wild,), ClientAuthentication.KEY)).scopes
+    parts = admit(
+        limited, Applicant("unclassified", (wild,), ClientAuthentication.KEY, certified_tier=Tier.HIGH)
+    ).scopes
     clinical = [each for each in parse_stored(parts) if isinstance(each, ClinicalScope)]
     assert {each.type for each in clinical} <= set(types_of(prefix))
     assert all(each.letters & ALL_LETTERS for each in clinical)

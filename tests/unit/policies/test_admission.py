@@ -27,7 +27,9 @@ from tests.unit.policies.test_tier import applicants, scopes
 BOOK = shipped_book()
 NONE, KEY = ClientAuthentication.NONE, ClientAuthentication.KEY
 NOTES = ("launch", "user/Condition.rs", "user/DocumentReference.rs", "user/DocumentReference.c")
-ASSISTANT = Applicant("documentation_assistance", NOTES, KEY, workflows=(), placements=())
+ASSISTANT = Applicant(
+    "documentation_assistance", NOTES, KEY, workflows=(), placements=(), certified_tier=Tier.HIGH
+)
 
 
 def withheld(found: Admission) -> dict[str, Withholding]:
@@ -80,7 +82,7 @@ def test_a_rise_above_the_certificate_withholds_only_the_new_part() -> None:
 
 
 def test_of_a_wildcard_only_the_part_that_is_not_allowed_is_withheld() -> None:
-    found = admit(BOOK, Applicant("scheduling", ("user/*.cruds",), NONE, (), ()))
+    found = admit(BOOK, Applicant("scheduling", ("user/*.cruds",), NONE, (), (), certified_tier=Tier.HIGH))
 
     assert "user/Appointment.crus" in found.scopes, "the parts of one type are one scope"
     assert not any(
@@ -103,7 +105,7 @@ def test_the_category_of_older_apps_withholds_nothing_and_keeps_scopes_as_they_a
     )
 
     for client in ClientAuthentication:
-        found = admit(BOOK, Applicant(UNCLASSIFIED, asked, client))
+        found = admit(BOOK, Applicant(UNCLASSIFIED, asked, client, certified_tier=Tier.HIGH))
         assert found.scopes == asked
         assert found.withheld == ()
 
@@ -170,7 +172,7 @@ def test_a_question_about_an_app_that_does_not_exist_displaces_nothing_that_the_
     """Only the admission of a client is kept (`clients.policy.admission`), and an answer is of bounded size."""
     letters = ["".join(some) for n in range(1, 6) for some in combinations("cruds", n)]
     wildcards = tuple(f"{prefix}/*.{each}" for prefix in ("patient", "user") for each in letters)
-    asked = Applicant("care_recommendations", wildcards, KEY)
+    asked = Applicant("care_recommendations", wildcards, KEY, certified_tier=Tier.HIGH)
     kept = policy._listed.cache_info().currsize
 
     found = admit(BOOK, asked)

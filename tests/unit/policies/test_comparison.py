@@ -180,7 +180,7 @@ GRANULAR = {"low": {"scopes": ["patient/Patient.rs"]}, "moderate": {"scopes": [L
 def test_a_granular_scope_that_rises_from_nothing_is_listed() -> None:
     """C210: compared by what a cell and a scope share, not by whether it lists the whole type."""
     before, after = _rising(GRANULAR, clients=["none"])
-    app = Applicant("scheduling", (LABORATORY,), ClientAuthentication.KEY, (), ())
+    app = Applicant("scheduling", (LABORATORY,), ClientAuthentication.KEY, (), (), certified_tier=Tier.HIGH)
     assert (admit(before, app).scopes, admit(after, app).scopes) == ((), (LABORATORY,))
 
     (found,) = widenings(before, after)
@@ -243,7 +243,14 @@ def test_an_app_that_declares_several_workflows_is_compared_at_the_highest_tier_
     rules = document()["tier_rules"]
     before = _without(book({f"{CATEGORY}.cells": cells, "tier_rules": [*rules, intake]}))
     after = _without(book({f"{CATEGORY}.cells": cells, "tier_rules": [*rules, intake, appointments]}))
-    app = Applicant("scheduling", ("patient/Observation.rs",), ClientAuthentication.KEY, tuple(names), ())
+    app = Applicant(
+        "scheduling",
+        ("patient/Observation.rs",),
+        ClientAuthentication.KEY,
+        tuple(names),
+        (),
+        certified_tier=Tier.HIGH,
+    )
 
     gains = admit(before, app).scopes == () and admit(after, app).scopes == ("patient/Observation.rs",)
     assert gains == (len(names) == 2)

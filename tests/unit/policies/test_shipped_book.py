@@ -70,7 +70,9 @@ def atoms() -> list[ClinicalScope]:
 
 def asked_of(category: Category) -> dict[str, tuple[frozenset[str], frozenset[str]]]:
     """Return evidence and lenses for each scope of one letter that a category admits."""
-    judge = tier_judge(BOOK, Applicant(category.name, (), ClientAuthentication.KEY, (), ()))
+    judge = tier_judge(
+        BOOK, Applicant(category.name, (), ClientAuthentication.KEY, (), (), certified_tier=None)
+    )
     found = {}
     for atom in atoms():
         cell = category.cells.get(judge(atom))

@@ -47,12 +47,12 @@ applicants = st.builds(
     st.none() | st.sampled_from(ClientAuthentication),
     names,
     names,
-    st.none() | st.sampled_from(Tier),
+    certified_tier=st.none() | st.sampled_from(Tier),
 )
 
 
 def of(category: str, *asked: str, **more: object) -> Assessment:
-    declared = {"workflows": (), "placements": ()}
+    declared = {"workflows": (), "placements": (), "certified_tier": Tier.HIGH}
     return assess(BOOK, Applicant(category, asked, **declared | more))  # type: ignore[arg-type]
 
 
@@ -105,6 +105,7 @@ def test_more_scopes_workflows_or_placements_never_lower_a_tier(
         applicant.authentication,
         (*also, *applicant.workflows),
         (*applicant.placements, *also),
+        certified_tier=Tier.HIGH,
     )
 
     assert assess(BOOK, wider).tier.rank >= before.rank
@@ -130,7 +131,7 @@ RULE = {
 }
 
 
-SLOTS = Applicant("scheduling", ("user/Slot.rs",), workflows=(), placements=())
+SLOTS = Applicant("scheduling", ("user/Slot.rs",), workflows=(), placements=(), certified_tier=Tier.HIGH)
 
 
 def test_a_rule_about_clients_counts_while_the_client_is_not_known() -> None:
@@ -185,7 +186,11 @@ def test_rules_about_placements_and_workflows_count_where_the_app_has_one_of_the
     changed = book({"tier_rules": [*_rules(), rule]})
 
     asked = Applicant(
-        "scheduling", ("user/Slot.rs",), workflows=("intake", "quality_reporting"), placements=("orders",)
+        "scheduling",
+        ("user/Slot.rs",),
+        workflows=("intake", "quality_reporting"),
+        placements=("orders",),
+        certified_tier=Tier.HIGH,
     )
 
     assert (

@@ -6,7 +6,7 @@ from hilum.clients import policy as clients_policy
 from hilum.clients.models import Client, ClientType, Deployment
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
-from hilum.policies.models import ClientAuthentication, Tier
+from hilum.policies.models import UNCLASSIFIED, ClientAuthentication, Tier
 from hilum.registry.models import App, AppVersion, Certification, Environment
 from tests.sim.world import START
 
@@ -17,7 +17,7 @@ CLIENT = Client(
     ClientId("cli_1"), AppId("app_1"), VersionId("ver_1"), Environment.PRODUCTION, ClientType.PUBLIC, Deployment.BROWSER, "X",
     scopes=("launch", "openid", "patient/Observation.rs", "patient/Patient.cruds"),
 )  # fmt: skip
-APP = App(AppId("app_1"), VendorId("ven_1"), "X", "d", "p")
+APP = App(AppId("app_1"), VendorId("ven_1"), "X", "d", "p", category=UNCLASSIFIED)
 VERSION = AppVersion(CLIENT.version, APP.id, "1.0", PAST)
 TIERS = dict.fromkeys(ClientAuthentication, Tier.HIGH)
 CERT = Certification(

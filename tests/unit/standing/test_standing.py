@@ -16,6 +16,7 @@ from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, Upstrea
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
+from hilum.policies.models import UNCLASSIFIED, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.refusals import CATALOGUE, ENDED, STOPPED, ehr_text, page_text
@@ -42,6 +43,8 @@ CLIENT = ClientFacts(
     certified_until=NOW + DAY,
     origins=(),
     scopes=SCOPES,
+    category=UNCLASSIFIED,
+    certified_tier=Tier.HIGH,
     since=NOW - DAY,
 )
 PARTY = Party(GENERAL, CLIENT.id, CLIENT.app, CLIENT.version, CLIENT.vendor, PersonId("per_1"), "physician")
