@@ -192,6 +192,34 @@ def test_a_dry_run_lists_the_apps_certifications_installations_agreements_and_ho
     play(story)
 
 
+@pytest.mark.parametrize(("life", "loss", "flips"), [("30 d", "lapses", 2), ("100 d", "ends_sooner", 0)])
+def test_a_shorter_life_of_certificates_is_a_lapse_when_it_is_over_and_an_earlier_end_before(
+    play: Play, life: str, loss: str, flips: int
+) -> None:
+    """C208: which lapse, when. Under the version a lapsed app is refused, and its decisions flip."""
+
+    async def story(made: Ground) -> None:
+        made.clock.advance(timedelta(days=60))
+        assert (await made.get("Patient/p1", made.token("patient/Patient.rs"))).status == 200
+        assert (await made.get("Patient/p1", made.token("user/Patient.rs"))).status == 200
+
+        run = dry_run(
+            made, {f"{CELLS}.{tier}.certificate_life": life for tier in ("low", "moderate", "high")}
+        )
+
+        app = made.clients["app"].id
+        [found] = [each for each in rows(made, run, Kind.CERTIFICATION) if each["client"] == app]
+        certified = made.clock.now() - timedelta(days=60)
+        assert found["loss"] == loss
+        assert (
+            found["until"][:10]
+            == (certified + timedelta(days=int(life.split(maxsplit=1)[0]))).date().isoformat()
+        )
+        assert len(rows(made, run, Kind.FLIP)) == flips
+
+    play(story)
+
+
 def test_what_would_newly_be_allowed_is_listed_from_the_refusals_of_the_last_days(play: Play) -> None:
     async def story(made: Ground) -> None:
         version = add(made, NO_OBSERVATIONS)

@@ -25,6 +25,7 @@ from hilum.policies.document import canonical, render
 from hilum.policies.models import POLICIES, ApplyOrder, Book, Tier
 from hilum.policies.shipped import shipped_book
 from tests.flows.control_site import TRACE, ControlSite, build
+from tests.sim.dry_runs import rehearse
 from tests.sim.facts import counted, whole
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import book, document
@@ -64,6 +65,8 @@ def add(site: ControlSite, changes: dict[str, Any], by: str = "root", **more: An
 def apply(site: ControlSite, version: int, *tenants: str, by: str = "root", after: int | None = None) -> Any:
     last = in_force(site)["last"] if after is None else after
     body = {"version": version, "tenants": tenants, "after": last, "reason": "Because."}
+    if after is None:
+        rehearse(site.uow, version)
     return site.api(by).post("/policies/applications", json=body)
 
 

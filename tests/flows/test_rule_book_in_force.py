@@ -37,7 +37,7 @@ def put_in_force(run: Callable[[Any], Any], changes: dict[str, Any], *tenants: T
     run(policies.adopt_shipped)
     version = run(lambda ctx: policies.add_version(ctx, document(changes), base=1, note=""))
     last = run(policies.in_force).last
-    run(lambda ctx: policies.apply(ctx, ApplyOrder(version.number, tenants, last, "a drill")))
+    run(lambda ctx: policies.apply(ctx, ApplyOrder(version.number, tenants, last, "a drill", emergency=True)))
 
 
 READ_ONLY = {f"{CELLS}.low.scopes": ["patient/*.rs", "user/*.rs", "system/*.rs"]}

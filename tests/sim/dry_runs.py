@@ -1,6 +1,7 @@
 """Dry runs of the rule book, carried out as the jobs process does it, at once."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -27,6 +28,7 @@ from hilum.dryruns.models import (
 from hilum.infra.context import Context, Trace
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import HilumError
 from hilum.policies import service as policies
 from hilum.policies.models import DryRun
 from tests.sim.world import START
@@ -62,6 +64,14 @@ def dry_run(uow: UnitOfWork, version: int, journal: Path | None = None) -> DryRu
     assert done is not None, "the run was stopped"
     assert done.id == asked.id, "another run waited"
     return done
+
+
+def rehearse(uow: UnitOfWork, version: int) -> None:
+    """Do what anybody does before they put a version in force, where it can be done: a dry run of it."""
+    at_work = Jobs(uow, Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal")
+    with suppress(HilumError):
+        at_work.write(partial(policies.ask_dry_run, version=version))
+        at_work.run_next()
 
 
 def row_of(kind: Kind, tenant: str = "general", app: str = "app_1") -> Row:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -11,6 +12,8 @@ from hilum.cli import api
 from hilum.cli.output import REFUSED, as_json, table
 from hilum.cli.resources import json_option, show
 from hilum.dryruns.models import Kind
+from hilum.kernel.pages import PAGE_BOUND
+from hilum.policies.models import DRY_RUN_VALID
 
 LOOK_EVERY_S = 0.3
 WAIT_S = 600
@@ -70,6 +73,23 @@ def dry_run(version: int, *, last: bool, tenant: str, app: str, json_: bool) -> 
         table([_in_words(row) for row in found[:SHOWN]], columns)
         if len(found) > SHOWN:
             click.echo(f"... and {len(found) - SHOWN} more: --json prints all of them")
+
+
+def ensure(version: int, after: int, *, shown: bool) -> None:
+    """Carry a dry run out unless one is done that compared with application ``after``; ``shown``: print what it found."""
+    found = api.call("GET", "/policies/dry-runs", query={"limit": str(PAGE_BOUND)})["items"]
+    serves = (version, after, "done")
+    run = next((each for each in found if (each["version"], each["after"], each["state"]) == serves), None)
+    if run is None or _is_old(run):
+        run = wait_for(api.call("POST", "/policies/dry-runs", {"version": version}))
+    if shown:
+        summary(run)
+
+
+def _is_old(run: Mapping[str, Any]) -> bool:
+    """Check whether a dry run serves no longer, or only for an hour more: not for a request that waits for a second person."""
+    finished = datetime.fromisoformat(run["finished_at"])
+    return datetime.now(UTC) > finished + DRY_RUN_VALID - timedelta(hours=1)
 
 
 def newest(version: int) -> dict[str, Any]:

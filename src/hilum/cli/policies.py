@@ -20,6 +20,8 @@ MADE_FROM = "made_from"
 """The table of a file that says which version its document was made from, and after which application. It is no part of the document."""
 REASON_HELP = "Why; it is recorded."
 TENANTS_HELP = "Only at this hospital; may be repeated. Without it everywhere."
+EMERGENCY_HELP = "Without a dry run; only a version that allows nothing new may skip it."
+emergency_option = click.option("--emergency", is_flag=True, help=EMERGENCY_HELP)
 reason_option = click.option("--reason", required=True, help=REASON_HELP)
 tenants_option = click.option("--tenant", "tenants", multiple=True, help=TENANTS_HELP)
 
@@ -178,9 +180,17 @@ def diff(before: str, after: str, *, check: bool, json_: bool) -> None:
 )
 @tenants_option
 @reason_option
+@emergency_option
 @json_option
 def publish(
-    file: Path, *, base: str, after: int | None, tenants: tuple[str, ...], reason: str, json_: bool
+    file: Path,
+    *,
+    base: str,
+    after: int | None,
+    tenants: tuple[str, ...],
+    reason: str,
+    emergency: bool,
+    json_: bool,
 ) -> None:
     r"""Add a rule book as a version, and put it in force.
 
@@ -194,7 +204,8 @@ def publish(
     """
     document = _document(file)
     version, known = _made_from(file, base, after)
-    last = api.call("GET", "/policies")["last"]
+    current = api.call("GET", "/policies")
+    last = current["last"]
     # Before anything is added. The order names it too, for what a colleague applies from now on.
     if known != last:
         detail = (
@@ -205,29 +216,34 @@ def publish(
         click.secho(detail, fg="red", err=True)
         raise SystemExit(REFUSED)
     added = api.call("POST", "/policies/versions", {"document": document, "base": version, "note": reason})
-    _apply(added["number"], tenants, reason, known, json_=json_)
+    _apply(added["number"], tenants, reason, current, emergency=emergency, json_=json_)
 
 
 @policy.command("apply")
 @click.argument("version", type=int)
 @tenants_option
 @reason_option
+@emergency_option
 @json_option
-def apply_version(version: int, *, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
+def apply_version(
+    version: int, *, tenants: tuple[str, ...], reason: str, emergency: bool, json_: bool
+) -> None:
     r"""Put a version in force that was added before.
 
     \b
     Example:
       hilum policy apply 4 --reason "the trial went well"
     """
-    _apply(version, tenants, reason, api.call("GET", "/policies")["last"], json_=json_)
+    current = api.call("GET", "/policies")
+    _apply(version, tenants, reason, current, emergency=emergency, json_=json_)
 
 
 @policy.command("rollback")
 @click.option("--tenant", "tenants", multiple=True, help="Only at this hospital; may be repeated.")
 @reason_option
+@emergency_option
 @json_option
-def rollback(*, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
+def rollback(*, tenants: tuple[str, ...], reason: str, emergency: bool, json_: bool) -> None:
     r"""Go back: at some hospitals to the version that is in force everywhere, or everywhere to the one before it.
 
     Before it means: before it was first put in force everywhere. So going back twice goes further back.
@@ -247,7 +263,7 @@ def rollback(*, tenants: tuple[str, ...], reason: str, json_: bool) -> None:
             click.secho("refused: no other version was in force everywhere before.", fg="red", err=True)
             raise SystemExit(REFUSED)
         target = everywhere[first - 1]
-    _apply(target, tenants, reason, current["last"], json_=json_)
+    _apply(target, tenants, reason, current, emergency=emergency, json_=json_)
 
 
 @policy.command("assess")
@@ -298,8 +314,22 @@ def assess(
     show_one(shown | {"withheld": withheld}, json_=False)
 
 
-def _apply(version: int, tenants: tuple[str, ...], reason: str, after: int, *, json_: bool) -> None:
-    body = {"version": version, "tenants": list(tenants), "after": after, "reason": reason}
+def _apply(
+    version: int,
+    tenants: tuple[str, ...],
+    reason: str,
+    current: dict[str, Any],
+    *,
+    emergency: bool,
+    json_: bool,
+) -> None:
+    """Put a version in force, after a dry run unless a recent one is there or an emergency skips it."""
+    body = {"version": version, "tenants": list(tenants), "after": current["last"], "reason": reason}
+    if emergency:
+        body["emergency"] = True
+    # Where what is in force cannot be read there is nothing to compare with.
+    elif not current["fault"]:
+        dry_runs.ensure(version, current["last"], shown=not json_)
     show_done(api.call("POST", "/policies/applications", body), json_=json_)
 
 

@@ -55,6 +55,8 @@ class Loss(StrEnum):
     LAPSES = "lapses"
     """Nothing is admitted any more."""
     NARROWED = "narrowed"
+    SOONER = "ends_sooner"
+    """It keeps its scopes, and ends before its date: the version gives its cell a shorter life."""
     NONE = "none"
     """It gains scopes, or other limits hold for it."""
 
@@ -77,6 +79,9 @@ class Effect:
     lost: tuple[str, ...]
     gained: tuple[str, ...]
     limits: tuple[LimitChange, ...]
+    ends_before: datetime
+    """When the client's certification ends now, and under the version."""
+    ends: datetime
 
     @property
     def changes_scopes(self) -> bool:
@@ -121,7 +126,10 @@ class AppChange:
 
 @dataclass(frozen=True, slots=True)
 class CertificationChange:
-    """A certification in force of which less would be admitted, from the moment the version is applied; it ends at ``until`` as before."""
+    """A certification in force of which less would be admitted, from the moment the version is applied, or which would end sooner.
+
+    ``until``: when it would end.
+    """
 
     tenant: str
     app: str
@@ -213,6 +221,7 @@ class Start:
     now_in_force: PolicyFacts
     versions: CurrentVersions
     clients: tuple[ClientFacts, ...]
+    now: datetime
     since: datetime
 
 

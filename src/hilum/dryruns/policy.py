@@ -11,9 +11,9 @@ from functools import lru_cache
 
 from hilum.audit.models import DecisionCount
 from hilum.clients.models import ClientFacts
-from hilum.clients.policy import AUTHENTICATION, admission
+from hilum.clients.policy import AUTHENTICATION, admission, certified_until
 from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, Verdict
-from hilum.policies.models import Book, Cell
+from hilum.policies.models import Book, Cell, PolicyFacts
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
@@ -38,21 +38,27 @@ Scopes = tuple[str, ...]
 # --- clients and installations -------------------------------------------------------------------------------------------------
 
 
-def is_live(facts: ClientFacts, now: datetime) -> bool:
-    """Check whether a client is an app's, not suspended, and certified now: only such a client has anything to lose."""
+def is_live(facts: ClientFacts, in_force: PolicyFacts, now: datetime) -> bool:
+    """Check whether a client is an app's, not suspended, and certified now at any hospital: only such a client has anything to lose."""
     ended = facts.expires_at is not None and facts.expires_at <= now
-    certified = facts.certified_until is not None and now < facts.certified_until
-    return facts.active and certified and not ended and facts.type in AUTHENTICATION
+    if not facts.active or ended or facts.type not in AUTHENTICATION:
+        return False
+    ends = (certified_until(book, facts) for book in in_force.books())
+    return any(each is not None and now < each for each in ends)
 
 
 def effect_of(facts: ClientFacts, before: Book, after: Book) -> Effect | None:
     """Return what another book alters for a client; None if nothing."""
     old, new = admission(before, facts), admission(after, facts)
+    # A certificate's life is of the cell, so equal cells end alike.
     if old.scopes == new.scopes and old.tier == new.tier and old.cell == new.cell:
         return None
+    ends_before, ends = certified_until(before, facts), certified_until(after, facts)
+    assert ends_before is not None, "only certified clients are judged"
+    assert ends is not None, "a book takes no certification away"
     lost, gained = difference(old.scopes, new.scopes)
     limits = _limit_changes(old.cell, new.cell)
-    return Effect(old, new, lost, gained, limits)
+    return Effect(old, new, lost, gained, limits, ends_before, ends)
 
 
 @lru_cache(maxsize=CACHE_SIZE)

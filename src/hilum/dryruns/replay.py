@@ -65,13 +65,8 @@ class Replay:
 
     def __post_init__(self) -> None:
         """Find the clients that the version alters at any hospital."""
-        books = {
-            id(book): book
-            for book in (self.start.now_in_force.everywhere, *self.start.now_in_force.at.values())
-        }
         for facts in self.start.clients:
-            found = [self._effect(facts, book) for book in books.values()]
-            if any(found):
+            if any(self._effects_of(facts)):
                 self._altered.setdefault(facts.app, []).append(facts)
         begun = orjson.dumps([self.start.version_digest, self.start.versions.last])
         self._sum = sha256(begun).digest()
@@ -86,13 +81,15 @@ class Replay:
         return [facts.id for app in chosen for facts in self._altered[app] if self._changes_scopes(facts)]
 
     def _changes_scopes(self, facts: ClientFacts) -> bool:
-        return any(effect is not None and effect.changes_scopes for effect in self._effects_of(facts))
+        effects = [effect for effect in self._effects_of(facts) if effect is not None]
+        return any(effect.changes_scopes or self._lapses(effect) for effect in effects)
+
+    def _lapses(self, effect: Effect | None) -> bool:
+        """Check whether the version's shorter life ends a certification at once."""
+        return effect is not None and effect.ends <= self.start.now < effect.ends_before
 
     def _effects_of(self, facts: ClientFacts) -> Iterator[Effect | None]:
-        current = self.start.now_in_force
-        yield self._effect(facts, current.everywhere)
-        for book in current.at.values():
-            yield self._effect(facts, book)
+        return (self._effect(facts, book) for book in self.start.now_in_force.books())
 
     def _effect(self, facts: ClientFacts, before: Book) -> Effect | None:
         key = facts.id, id(before)
@@ -131,7 +128,9 @@ class Replay:
             effect.limits,
             len(places),
         )
-        loss = loss_of(effect.after.scopes, effect.lost)
+        loss = Loss.LAPSES if self._lapses(effect) else loss_of(effect.after.scopes, effect.lost)
+        if loss is Loss.NONE and effect.ends < effect.ends_before:
+            loss = Loss.SOONER
         if loss is not Loss.NONE:
             yield self._certification(facts, effect, loss, len(places))
         for tenant, installation in places.items():
@@ -140,7 +139,6 @@ class Replay:
                 yield from self._installation(facts, tenant, installation, own)
 
     def _certification(self, facts: ClientFacts, effect: Effect, loss: Loss, hospitals: int) -> Row:
-        assert facts.certified_until is not None, "only certified clients are read"
         self.tally.certifications_lapsing += loss is Loss.LAPSES
         self.tally.certifications_narrowed += loss is Loss.NARROWED
         return CertificationChange(
@@ -151,7 +149,7 @@ class Replay:
             facts.environment.value,
             loss,
             effect.lost,
-            facts.certified_until,
+            effect.ends,
             hospitals,
         )
 
@@ -182,15 +180,16 @@ class Replay:
         """Return what a client may be granted at a hospital, computed once for each distinct answer of the books and installation."""
         now = self.start.now_in_force.book_at(tenant)
         effect = self._effect(facts, now)
+        lapses = self._lapses(effect)
         # The scopes and not the client: clients that are admitted to the same share one answer.
-        key = (
-            facts.id if effect is None else (effect.before.scopes, effect.after.scopes),
-            installation.scopes,
-        )
+        answers = facts.id if effect is None else (effect.before.scopes, effect.after.scopes)
+        key = answers, lapses, installation.scopes
         found = self._here.get(key)
         if found is None:
             before = allowed_scopes(facts, installation, now)
-            found = _Here(before, allowed_scopes(facts, installation, self.start.candidate))
+            # Standing refuses an app without a certification before its scopes are looked at.
+            after = () if lapses else allowed_scopes(facts, installation, self.start.candidate)
+            found = _Here(before, after)
             self._here[key] = found
         return found
 

@@ -34,10 +34,10 @@ ROWS_AT_ONCE = 20_000
 def read_start(ctx: Context, run: DryRun) -> Start:
     """Read what a run begins with. Raises NotFound, Unavailable (a book is not as it was signed)."""
     version, candidate = policies.get_version(ctx, run.version)
-    found = clients.facts_of_apps(ctx, None)
-    live = tuple(each for app in sorted(found) for each in found[app] if is_live(each, ctx.now))
+    found, current = clients.facts_of_apps(ctx, None), policies.current(ctx)
+    live = tuple(each for app in sorted(found) for each in found[app] if is_live(each, current, ctx.now))
     return Start(
-        candidate, version.digest, policies.current(ctx), policies.in_force(ctx), live, ctx.now - REPLAYED
+        candidate, version.digest, current, policies.in_force(ctx), live, ctx.now, ctx.now - REPLAYED
     )
 
 

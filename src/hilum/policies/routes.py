@@ -137,12 +137,16 @@ class InForceShown(BaseModel):
 
 
 class ApplyAsked(Strict):
-    """``tenants`` empty: everywhere. ``after``: ``last`` of what is in force, as whoever asks this has read it."""
+    """``tenants`` empty: everywhere. ``after``: ``last`` of what is in force, as whoever asks this has read it.
+
+    ``emergency``: without a dry run, which only a version that allows nothing new may skip.
+    """
 
     version: Number
     tenants: Annotated[tuple[Id, ...], Field(max_length=TENANTS_BOUND)] = ()
     after: Number
     reason: Prose
+    emergency: bool = False
 
 
 class ApplicationShown(Shown):
@@ -271,7 +275,8 @@ def _in_force(router: APIRouter, kit: Kit) -> None:
     )
     async def apply(request: Request, body: ApplyAsked) -> object:
         """Put a version in force, also an earlier one. What allows something new waits for a second person (202)."""
-        order = ApplyOrder(body.version, tuple(map(TenantId, body.tenants)), body.after, body.reason)
+        tenants = tuple(map(TenantId, body.tenants))
+        order = ApplyOrder(body.version, tenants, body.after, body.reason, body.emergency)
         # Two large books take a while to compare, which must not hold up other writers.
         await run_read(kit, request, partial(service.prepare, order=order))
         done = await run_write(kit, request, partial(service.apply, order=order))

@@ -33,6 +33,7 @@ from hilum.policies.dry_runs import (
     get_dry_run,
     list_dry_runs,
     next_dry_run,
+    require_dry_run,
     save_progress,
 )
 from hilum.policies.models import (
@@ -48,6 +49,7 @@ from hilum.policies.models import (
     Book,
     Change,
     CurrentVersions,
+    DryRun,
     Fault,
     PolicyFacts,
     Verified,
@@ -71,6 +73,8 @@ __all__ = [
 ]
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _FAULTS_SHOWN = 3
+UNREAD = "the whole book"
+"""The path of what counts as new where nobody can tell what was allowed."""
 
 
 # --- versions ------------------------------------------------------------------------------------------------------------------
@@ -266,27 +270,48 @@ def apply(ctx: Context, order: ApplyOrder) -> Application | Asked:
     """Put a version in force, or ask for a second person if it allows anything that is not allowed there now.
 
     Going back to an earlier version is the same. Raises NotPermitted, NotFound, Invalid, Conflict (something was applied meanwhile, or
-    the version would reach everybody too soon), Unavailable (too many requests wait).
+    the version would reach everybody too soon, it had no dry run), Unavailable (too many requests wait).
     """
     new = _judged(ctx, order)
-    if not new:
-        return _applied(ctx, order, agreed_by="")
-    if ctx.actor.acts_alone:
+    if new and ctx.actor.acts_alone:
         detail = "This allows something new, which takes two people of the staff. Use the API."
         raise _refusal(ctx, APPLY_ACTION, "takes_two_people", detail)
+    run = _dry_run_for(ctx, order, new)
+    if not new:
+        return _applied(ctx, order, agreed_by="", run=run)
     shown = {
         "version": order.version,
         "tenants": list(order.tenants),
         "reason": order.reason,
-        **_shown(new),
+        **_shown(new, run),
     }
     act = Act(ApprovalKind.POLICY, None, str(order.version), shown, _before(ctx))
     return Asked(identity.ask(ctx, act))
 
 
-def _shown(new: tuple[Widening, ...]) -> dict[str, Any]:
-    """Return what the second person sees of what is newly allowed: all of it, and its digest."""
-    return {"allows": [f"{each.path}: {each.sentence}" for each in new], "allows_digest": digest_of(new)}
+def _shown(new: tuple[Widening, ...], run: DryRun | None) -> dict[str, Any]:
+    """Return what the second person sees: all that is newly allowed with its digest, and the dry run with that of its result."""
+    return {
+        "allows": [f"{each.path}: {each.sentence}" for each in new],
+        "allows_digest": digest_of(new),
+        "dry_run": _named(run),
+    }
+
+
+def _named(run: DryRun | None) -> dict[str, str]:
+    """Return a dry run as it is recorded where a version is put in force by it; empty if there is none."""
+    return {} if run is None else {"id": run.id, "digest": run.digest}
+
+
+def _dry_run_for(ctx: Context, order: ApplyOrder, new: tuple[Widening, ...]) -> DryRun | None:
+    """Return the dry run by which an order is carried out; None for an emergency that narrows, and where there can be none.
+
+    Raises Conflict.
+    """
+    # What cannot be read cannot be compared with. It takes two people, and nothing works meanwhile.
+    if any(each.path == UNREAD for each in new):
+        return None
+    return require_dry_run(ctx, order, narrows=not new)
 
 
 def prepare(ctx: Context, order: ApplyOrder) -> None:
@@ -323,11 +348,12 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     identity.require_unchanged(act, _before(as_asker))
     order = _order(act)
     # Another release may find something else in the same two books than was shown.
-    shown = _shown(_judged(as_asker, order))
-    if any(act.order.get(name) != value for name, value in shown.items()):
-        detail = "What this allows is not what was shown when it was asked for. Refuse it, and ask again."
+    new = _judged(as_asker, order)
+    run = _dry_run_for(as_asker, order, new)
+    if any(act.order.get(name) != value for name, value in _shown(new, run).items()):
+        detail = "What this allows, or its dry run, is not what was shown when it was asked for. Refuse it, and ask again."
         raise Conflict("target_changed", detail)
-    _applied(as_asker, order, agreed_by=str(ctx.actor))
+    _applied(as_asker, order, agreed_by=str(ctx.actor), run=run)
     return CarriedOut(str(order.version))
 
 
@@ -388,7 +414,7 @@ def _replaced(ctx: Context, order: ApplyOrder, found: loading.Applied) -> dict[i
 def _unread(order: ApplyOrder, error: Unavailable) -> Widening:
     """Return what counts as new where nobody can tell what was allowed: everything. It takes two people, and no trial: nothing works."""
     sentence = f"What it replaces cannot be read ({error.code}), so everything in version {order.version} counts as new."
-    return Widening("the whole book", sentence)
+    return Widening(UNREAD, sentence)
 
 
 def _require_trial(ctx: Context, order: ApplyOrder, found: loading.Applied, everywhere: Book) -> None:
@@ -421,7 +447,7 @@ def _works_since(ctx: Context) -> dict[TenantId, datetime]:
     return found
 
 
-def _applied(ctx: Context, order: ApplyOrder, *, agreed_by: str) -> Application:
+def _applied(ctx: Context, order: ApplyOrder, *, agreed_by: str, run: DryRun | None = None) -> Application:
     found = loading.applied(ctx)
     if order.after != found.current.last:
         raise _at_the_same_moment()
@@ -449,6 +475,8 @@ def _applied(ctx: Context, order: ApplyOrder, *, agreed_by: str) -> Application:
         "tenants": list(made.tenants),
         "digest": made.digest,
         "agreed_by": agreed_by,
+        "dry_run": _named(run),
+        "emergency": order.emergency,
     }
     audit.record(ctx, Event(APPLY_ACTION, facts=recorded))
     return made

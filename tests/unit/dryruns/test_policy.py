@@ -268,5 +268,6 @@ def test_an_agreement_loses_only_what_it_had() -> None:
     ],
 )
 def test_a_client_that_nobody_can_use_is_not_judged(more: dict[str, Any]) -> None:
-    assert is_live(facts.CLIENT, facts.NOW)
-    assert not is_live(replace(facts.CLIENT, **more), facts.NOW)
+    current = PolicyFacts(SHIPPED)
+    assert is_live(facts.CLIENT, current, facts.NOW)
+    assert not is_live(replace(facts.CLIENT, **more), current, facts.NOW)
