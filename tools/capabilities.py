@@ -8,6 +8,7 @@ PROMISES = {
     3: "Redirects compared as exact strings; only a loopback port may vary",
     4: "A new app is of the sandbox only and works at no production tenant",
     5: "Versions belong to one app; a new one keeps ids and people (in part: no review yet)",
+    7: "Contact addresses are proved by mail, and a proof ends (in part: no domain proof, nothing is blocked yet)",
     8: "A vendor has members with roles, and always an owner (in part: no second factor)",
     9: "Secrets are shown once, overlap when rotated, and are stored as digests only",
     10: "Keys come inline or by URL through the safe fetcher; a failure opens nothing",

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from hilum.app import mounts
 from hilum.audit import live as journals
+from hilum.contacts import pages as contacts_pages
 from hilum.enrolment import pages as enrolment_pages
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
@@ -81,7 +82,7 @@ def everybodys_digest() -> str:
 @cache
 def shared_pages() -> Pages:
     """Return the pages of every site: templates are compiled once."""
-    folders = [signin_routes.TEMPLATES, enrolment_pages.TEMPLATES]
+    folders = [signin_routes.TEMPLATES, enrolment_pages.TEMPLATES, contacts_pages.TEMPLATES]
     return Pages(Assets(), Shell(sandbox=True), folders=folders)
 
 
@@ -101,8 +102,11 @@ def build(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
         kit,
         lambda text, url: f"sealed-{len(text)}-{len(url)}",
         lambda: journals.open_reader(folder, uow.db.url),
+        private_urls=True,
     )
-    pages = Starlette(routes=[*signin_routes.pages(kit), *enrolment_pages.pages(kit)])
+    pages = Starlette(
+        routes=[*signin_routes.pages(kit), *enrolment_pages.pages(kit), *contacts_pages.pages(kit)]
+    )
     errors.install(pages, kit.pages)
 
     async def site(scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,6 +11,8 @@ from hilum.web.faults import INVALID, SENTENCES, explained, of_validation
 SOURCE = Path(__file__).parents[2] / "src" / "hilum"
 ROOMS = (
     "clients",
+    "contacts",
+    "notices",
     "registry",
     "controls",
     "switchboard",

@@ -15,7 +15,7 @@ from hilum.kernel.pages import FIRST_PAGE
 from hilum.notices import service
 from hilum.notices.delivery import Sender
 from hilum.notices.mail import Deadlines, MailSender
-from hilum.notices.models import Channel, EndpointSecret, Mail, NewEndpoint, Notice, NoticeQuery
+from hilum.notices.models import Channel, EndpointSecret, Mail, MailKind, NewEndpoint, Notice, NoticeQuery
 from hilum.notices.webhooks import WebhookSender
 
 TRACE = Trace("req_test")
@@ -31,7 +31,7 @@ FACTS = {
 
 
 def mail(to: str = "sec@acme.example", cause: str = "cause/1", **change: Any) -> Mail:
-    return replace(Mail("contact_proof", to, cause, FACTS, vendor="ven_1"), **change)
+    return replace(Mail(MailKind.CONTACT_PROOF, to, cause, FACTS, vendor="ven_1"), **change)
 
 
 class NoticeGround:

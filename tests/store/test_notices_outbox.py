@@ -28,6 +28,7 @@ from hilum.notices.models import (
     MAIL_ENDS,
     WAITING_BOUND,
     Channel,
+    EventKind,
     NewEndpoint,
     NoticeQuery,
     Outcome,
@@ -43,7 +44,7 @@ from tests.sim.world import FakeClock, SeededIds
 
 SHORT = timedelta(seconds=0.4)
 EVENT = VendorEvent(
-    "contact.proved",
+    EventKind.CONTACT_PROVED,
     "ven_1",
     "proved/1",
     {

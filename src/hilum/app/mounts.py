@@ -16,6 +16,8 @@ from hilum.audit.journal_records import AccessReader
 from hilum.backchannel import routes as backchannel
 from hilum.clients import routes as clients
 from hilum.dryruns import routes as dryruns
+from hilum.contacts import pages as contacts_pages
+from hilum.contacts import routes as contacts
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.frontchannel import pages as frontchannel_pages
@@ -23,15 +25,20 @@ from hilum.frontchannel import routes as frontchannel
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.identity import routes as identity
 from hilum.identity.service import find_tenant
+from hilum.infra.context import Context
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import routes as installations
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, VendorId
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
 from hilum.membership import routes as membership
+from hilum.notices import routes as notices
 from hilum.policies import routes as policies
 from hilum.registry import routes as registry
+from hilum.registry import service as registered
 from hilum.signin import routes as signin
 from hilum.switchboard import routes as switchboard
 from hilum.upstream import live as upstream
@@ -56,7 +63,12 @@ class Site:
 
 def template_folders() -> list[Path]:
     """Return the template folders of rooms with pages."""
-    return [signin.TEMPLATES, enrolment_pages.TEMPLATES, frontchannel_pages.TEMPLATES]
+    return [
+        signin.TEMPLATES,
+        enrolment_pages.TEMPLATES,
+        frontchannel_pages.TEMPLATES,
+        contacts_pages.TEMPLATES,
+    ]
 
 
 def static_folders() -> list[Path]:
@@ -83,6 +95,7 @@ def pages(site: Site) -> list[BaseRoute]:
         *channel.routes(),
         *signin.pages(site.kit, channel.origins_of, at_stop=site.at_stop.append),
         *enrolment_pages.pages(site.kit),
+        *contacts_pages.pages(site.kit),
         *launches.routes(site.kit),
     ]
 
@@ -97,7 +110,15 @@ def api(site: Site) -> App:
     def reader() -> AccessReader:
         return journals.open_reader(site.settings.data_dir / "journal", site.settings.database_url)
 
-    return control_plane(site.kit, seal, reader, site.at_stop.append)
+    private = site.settings.opens_private_fetches
+    return control_plane(site.kit, seal, reader, site.at_stop.append, private_urls=private)
+
+
+def require_owner(ctx: Context, vendor: str, app: str) -> None:
+    """Check that there is such a vendor, and (unless empty) such an app of it. Raises NotFound."""
+    found = registered.get_vendor(ctx, VendorId(vendor))
+    if app and registered.get_app(ctx, AppId(app)).vendor != found.id:
+        raise NotFound("app_not_found", "There is no such app.")
 
 
 def control_plane(
@@ -105,6 +126,8 @@ def control_plane(
     seal: identity.Seal,
     reader: Callable[[], AccessReader],
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
+    *,
+    private_urls: bool = False,
 ) -> FastAPI:
     """Join every room's API routes into one application. The parameters are the rooms' own."""
     app = FastAPI(
@@ -122,6 +145,8 @@ def control_plane(
         policies.api(kit),
         dryruns.api(kit),
         registry.api(kit),
+        contacts.api(kit),
+        notices.api(kit, require_owner, private=private_urls),
         clients.api(kit),
         installations.api(kit),
         switchboard.api(kit),

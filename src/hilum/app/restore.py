@@ -20,6 +20,7 @@ from hilum.approvals import service as approvals
 from hilum.audit import anchor
 from hilum.audit import service as audit
 from hilum.audit.models import Event
+from hilum.contacts import service as contacts
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.enrolment import service as enrolment
@@ -291,6 +292,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         approvals.end_all(ctx)
         # Mail that waited in the backup may have been sent since.
         mails = notices.end_open_mail(ctx)
+        links += contacts.end_links(ctx)
         # One row for the whole platform ends every token, refresh token, code and launch issued
         # until now, as the end of a full stop does (ADR 6).
         controls.end_issued(ctx, Target(TargetKind.PLATFORM, ""))

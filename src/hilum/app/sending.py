@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from hilum.app.schedule import Job, JobLease
+from hilum.contacts import service as contacts
 from hilum.infra import metrics
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
@@ -11,9 +13,11 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.notices import mail, service, webhooks
 from hilum.notices.delivery import Send, Sender
 from hilum.notices.models import Channel
+from hilum.web.urls import Urls
 
 SEND_EVERY = timedelta(seconds=1)
 COUNT_EVERY = timedelta(seconds=15)
+CONTACTS_EVERY = timedelta(minutes=10)
 WEBHOOK_WITHIN = timedelta(seconds=15)
 """The deadline of one webhook. Source: Standard Webhooks, which recommends 15 to 30 seconds."""
 STOP_WITHIN_S = 4.0
@@ -28,7 +32,12 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     sending = [_job("send_webhooks", uow, Channel.WEBHOOK, deliver, webhooks.LANES)]
     if settings.smtp.host:
         sending.append(_job("send_mail", uow, Channel.MAIL, mail.MailSender(settings.smtp), mail.LANES))
-    return (*sending, Job("count_notices", COUNT_EVERY, count))
+    urls = Urls(settings.base_url)
+    return (
+        *sending,
+        Job("count_notices", COUNT_EVERY, count),
+        Job("contacts", CONTACTS_EVERY, lambda job_lease: follow_contacts(job_lease, urls)),
+    )
 
 
 def _job(name: str, uow: UnitOfWork, channel: Channel, send: Send, lanes: int) -> Job:
@@ -41,6 +50,14 @@ def _job(name: str, uow: UnitOfWork, channel: Channel, send: Send, lanes: int) -
             sender.wait_for_attempts(STOP_WITHIN_S)
 
     return Job(name, SEND_EVERY, run)
+
+
+def follow_contacts(job_lease: JobLease, urls: Urls) -> None:
+    """Record proofs of contacts that have ended, and ask for new ones before they end."""
+    remind = partial(contacts.remind_due, link_url=urls.contact)
+    for verb in (contacts.lapse_due, remind):
+        while job_lease.write(verb) and not job_lease.stop.is_set():
+            pass
 
 
 def count(job_lease: JobLease) -> None:

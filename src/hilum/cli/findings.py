@@ -17,6 +17,8 @@ from hilum.infra.nodes import Node
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock
 from hilum.kernel.errors import HilumError
+from hilum.notices import service as notices
+from hilum.notices.models import Channel
 from hilum.policies import service as policies
 
 SKEW_BOUND = timedelta(seconds=2)
@@ -24,6 +26,8 @@ SKEW_BOUND = timedelta(seconds=2)
 CHECKPOINT_BOUND = timedelta(seconds=60)
 """How much younger the newest record may be than the newest checkpoint."""
 LEASE_BOUND = timedelta(minutes=2)
+NOTICE_BOUND = timedelta(minutes=15)
+"""How long mail may wait before that is a fault."""
 FREE_BOUND = 1024**3
 LISTED_BOUND = 5
 
@@ -47,6 +51,7 @@ def platform_findings(ctx: Context, found: Settings) -> list[Finding]:
         *_nodes(live),
         _leases(ctx, live),
         _embedded(ctx, live),
+        *_notices(ctx, found),
         *_record(ctx, reader, live),
         _rule_book(ctx),
     ]
@@ -128,6 +133,25 @@ def _rule_book(ctx: Context) -> Finding:
     # Before the first start there is none.
     seen = f"version {verified.everywhere}, application {verified.last}" if verified.last else "none yet"
     return Finding("rule book", ok=True, next="; ".join((seen, *verified.warnings)))
+
+
+def _notices(ctx: Context, found: Settings) -> Iterator[Finding]:
+    """Check that mail and webhooks leave, and list what a person must look at."""
+    for each in notices.summary(ctx):
+        seen = f"{each.open} waiting, {each.unknown} unknown, {each.dead} dead"
+        late = each.oldest is not None and ctx.now - each.oldest > NOTICE_BOUND
+        is_mail, fault, hint = each.channel is Channel.MAIL, "", ""
+        if is_mail and each.open and not found.smtp.host:
+            fault = "no mail server is set: set HILUM_SMTP_HOST and HILUM_SMTP_FROM"
+        elif is_mail and late:
+            why = f" ({each.reason})" if each.reason else ""
+            fault = f"the oldest waits since {each.oldest:%Y-%m-%d %H:%M} UTC{why}: look at the mail server"
+        # Neither is a fault of this node: a person looks at what became of them.
+        if each.unknown or each.dead:
+            state = "unknown" if each.unknown else "dead"
+            hint = f"look at `hilum notices list --channel {each.channel} --state {state}`"
+        texts = (seen, fault, hint)
+        yield Finding(f"{each.channel} leaves", ok=not fault, next="; ".join(filter(None, texts)))
 
 
 def _record(ctx: Context, reader: AccessReader, live: list[Node]) -> Iterator[Finding]:

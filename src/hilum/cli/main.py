@@ -13,6 +13,7 @@ MODULES = {
     "approval": "people",
     "audit": "records",
     "backup": "backups",
+    "contact": "contacts",
     "doctor": "doctor",
     "explain": "switches",
     "hold": "holds",
@@ -20,6 +21,7 @@ MODULES = {
     "keys": "keys",
     "login": "resources",
     "migrate": "server",
+    "notices": "notices",
     "person": "people",
     "policy": "policies",
     "restore": "backups",
@@ -28,6 +30,7 @@ MODULES = {
     "switch": "switches",
     "tenant": "resources",
     "vendor": "apps",
+    "webhook": "notices",
 }
 """The module of each command. Only that of the command in use is imported: loading all of them takes longer than most commands run."""
 

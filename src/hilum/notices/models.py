@@ -52,6 +52,21 @@ class Channel(StrEnum):
     WEBHOOK = "webhook"
 
 
+class MailKind(StrEnum):
+    """Every mail; each has a template."""
+
+    CONTACT_PROOF = "contact_proof"
+    CONTACT_RENEWAL = "contact_renewal"
+
+
+class EventKind(StrEnum):
+    """Every event that is sent to webhooks."""
+
+    PING = "webhook.ping"
+    CONTACT_PROVED = "contact.proved"
+    CONTACT_LAPSED = "contact.lapsed"
+
+
 class State(StrEnum):
     """Where a notice is on its way. Waiting, sending and handing over are open; the others are settled."""
 
@@ -116,7 +131,7 @@ class Kind(StrEnum):
 class Template:
     """A mail. ``lines`` are its paragraphs; one that is ``{name}`` of a link alone becomes a button. No parameter is in the subject."""
 
-    id: str
+    id: MailKind
     subject: str
     lines: tuple[str, ...]
     fields: Mapping[str, Kind]
@@ -128,7 +143,7 @@ class Template:
 class EventType:
     """A kind of webhook, and the members of its ``data``."""
 
-    id: str
+    id: EventKind
     fields: Mapping[str, Kind]
 
 
@@ -139,7 +154,7 @@ class Mail:
     ``until``: when the mail is of no more use, such as the end of its link.
     """
 
-    template: str
+    template: MailKind
     to: str
     cause: str
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -152,7 +167,7 @@ class Mail:
 class VendorEvent:
     """An order to send an event to every endpoint of a vendor that subscribes to it."""
 
-    type: str
+    type: EventKind
     vendor: str
     cause: str
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -34,6 +34,7 @@ from hilum.notices.models import (
     Channel,
     Endpoint,
     EndpointSecret,
+    EventKind,
     Kind,
     Mail,
     NewEndpoint,
@@ -43,7 +44,7 @@ from hilum.notices.models import (
     Summary,
     VendorEvent,
 )
-from hilum.notices.templates import EVENTS, TEMPLATES, WEBHOOK_PING
+from hilum.notices.templates import EVENTS, TEMPLATES
 
 ABANDONED_BATCH = 100
 COUNTED_BOUND = 10_000
@@ -69,7 +70,7 @@ def put_mail(ctx: Context, order: Mail) -> Notice | None:
         id=ctx.ids.new("ntc"),
         channel=Channel.MAIL,
         recipient=address,
-        kind=template.id,
+        kind=template.id.value,
         vendor=order.vendor,
         app=order.app,
         cause=order.cause,
@@ -99,7 +100,7 @@ def _put_webhook(ctx: Context, endpoint: Endpoint, order: VendorEvent) -> Notice
         id=ctx.ids.new("ntc"),
         channel=Channel.WEBHOOK,
         recipient=endpoint.id,
-        kind=order.type,
+        kind=order.type.value,
         vendor=order.vendor,
         app=order.app,
         cause=order.cause,
@@ -380,7 +381,7 @@ def ping(ctx: Context, endpoint_id: str) -> Notice:
     if endpoint.disabled:
         raise Conflict("webhook_disabled", "This endpoint is disabled. Resume it first.")
     facts, cause = {"webhook_id": endpoint.id}, f"ping/{ctx.ids.new('png')}"
-    order = VendorEvent(WEBHOOK_PING.id, endpoint.vendor, cause, facts, endpoint.app)
+    order = VendorEvent(EventKind.PING, endpoint.vendor, cause, facts, endpoint.app)
     put = _put_webhook(ctx, endpoint, order)
     assert put is not None, "its cause is new"
     return put

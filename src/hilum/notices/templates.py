@@ -1,6 +1,6 @@
 """Every mail and every kind of webhook. The texts are constants; what others wrote appears only as a parameter of a declared kind."""
 
-from hilum.notices.models import EventType, Kind, Template
+from hilum.notices.models import EventKind, EventType, Kind, MailKind, Template
 
 _CONTACT = {
     "vendor": Kind.NAME,
@@ -12,7 +12,7 @@ _CONTACT = {
 _ROWS = (("Vendor", "vendor"), ("Contact", "contact"), ("Address", "address"))
 
 CONTACT_PROOF = Template(
-    "contact_proof",
+    MailKind.CONTACT_PROOF,
     "Confirm your contact address",
     (
         "A vendor was registered with this address as one of its contacts. Please confirm that it is yours.",
@@ -23,7 +23,7 @@ CONTACT_PROOF = Template(
     _ROWS,
 )
 CONTACT_RENEWAL = Template(
-    "contact_renewal",
+    MailKind.CONTACT_RENEWAL,
     "Confirm your contact address again",
     (
         "The proof of this contact address ends on {ends}. Please confirm it again.",
@@ -33,10 +33,10 @@ CONTACT_RENEWAL = Template(
     _CONTACT | {"ends": Kind.MOMENT},
     _ROWS,
 )
-TEMPLATES = {each.id: each for each in (CONTACT_PROOF, CONTACT_RENEWAL)}
+TEMPLATES = {each.id.value: each for each in (CONTACT_PROOF, CONTACT_RENEWAL)}
 
 _OF_CONTACT = {"contact_id": Kind.ID, "contact": Kind.WORD, "vendor_id": Kind.ID}
-WEBHOOK_PING = EventType("webhook.ping", {"webhook_id": Kind.ID})
-CONTACT_PROVED = EventType("contact.proved", _OF_CONTACT | {"until": Kind.MOMENT})
-CONTACT_LAPSED = EventType("contact.lapsed", _OF_CONTACT | {"since": Kind.MOMENT})
-EVENTS = {each.id: each for each in (WEBHOOK_PING, CONTACT_PROVED, CONTACT_LAPSED)}
+WEBHOOK_PING = EventType(EventKind.PING, {"webhook_id": Kind.ID})
+CONTACT_PROVED = EventType(EventKind.CONTACT_PROVED, _OF_CONTACT | {"until": Kind.MOMENT})
+CONTACT_LAPSED = EventType(EventKind.CONTACT_LAPSED, _OF_CONTACT | {"since": Kind.MOMENT})
+EVENTS = {each.id.value: each for each in (WEBHOOK_PING, CONTACT_PROVED, CONTACT_LAPSED)}

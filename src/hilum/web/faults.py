@@ -69,6 +69,11 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "origin_malformed": "Write an origin as scheme, host and port, such as https://ehr.example.",
         "origin_too_long": "This origin is too long.",
         "origin_not_https": "Use https; plain http is for this machine only.",
+        # notices, webhooks and contacts
+        "address_malformed": "This is not a mail address of ASCII letters and digits, such as security@vendor.example.",
+        "link_malformed": "This is not a link of this platform.",
+        "event_unknown": "There is no such event. Leave the list out for all of them.",
+        "webhook_url_refused": "The URL must be https, at a public address, without credentials and fragment.",
         # switches and quotas
         "key_too_long": "This key is too long.",
         "key_malformed": "This key does not fit its kind of target.",

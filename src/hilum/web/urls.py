@@ -124,6 +124,10 @@ class Urls:
         """Return the page of a one-time link, of a tenant or (empty) of the staff."""
         return f"{self.issuer(tenant) if tenant else self.console()}/enrol/{segment(link)}"
 
+    def contact(self, link: str) -> str:
+        """Return the page of a one-time link by which a vendor's contact proves its address."""
+        return f"{self.base_url}/contacts/{segment(link)}"
+
     def console(self, path: str = "") -> str:
         """Return a page of the staff's consoles."""
         return f"{self.console_url or self.base_url}{path}"

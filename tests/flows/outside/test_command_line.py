@@ -97,6 +97,8 @@ EXPECTED = {
     "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app uninstall",
     "app quota", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "explain", "backup", "restore",
     "policy show", "policy list", "policy validate", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs",
+    "notices list", "notices show", "notices resend", "contact add", "contact list", "contact link", "contact remove",
+    "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
     "hold place", "hold list", "hold release", "keys rotate",
 }  # fmt: skip
 

@@ -1,0 +1,241 @@
+"""Add contacts, send them links, and record what their owners answer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.contacts import policy, store
+from hilum.contacts.models import (
+    CONTACTS_BOUND,
+    LINK_LIFE,
+    LINK_PREFIX,
+    MAILS_OF_ONE,
+    MAILS_TO_ONE,
+    REMIND_BEFORE,
+    WINDOW,
+    Contact,
+    ContactKind,
+    NewContact,
+    Visitor,
+)
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import VendorId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.notices import policy as notices_policy
+from hilum.notices import service as notices
+from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.registry import policy as registry_policy
+from hilum.registry import service as registry
+
+LinkUrl = Callable[[str], str]
+"""Returns the URL of a link's page."""
+
+
+def add_contact(ctx: Context, order: NewContact, *, link_url: LinkUrl) -> Contact:
+    """Add a contact of a vendor and send it a link. Raises NotFound (vendor), NotPermitted (right, too many mails), Invalid, Conflict."""
+    event = Event("contacts.contact.add", facts={"vendor": order.vendor, "kind": order.kind.value})
+    if not registry_policy.may_register(ctx.actor):
+        raise audit.refusal(ctx, event)
+    registry.get_vendor(ctx, order.vendor)
+    address = notices_policy.parse_address(order.address)
+    if not address:
+        raise Invalid(
+            "contact_invalid", "The contact is invalid; see fields.", fields={"address": "address_malformed"}
+        )
+    mailbox = notices_policy.mailbox_key(address)
+    _require_wanted(ctx, order.vendor, mailbox, event)
+    found = store.find_same(ctx.tx, order.vendor, order.kind, address)
+    if found is not None and found.removed_at is None:
+        raise Conflict("contact_exists", "The vendor has this contact already.")
+    if found is None and len(store.all_of(ctx.tx, order.vendor)) >= CONTACTS_BOUND:
+        raise Conflict("contacts_full", f"A vendor has at most {CONTACTS_BOUND} contacts.")
+    id_ = found.id if found else ctx.ids.new("con")
+    added = Contact(id_, order.vendor, order.kind, address, mailbox, str(ctx.actor), ctx.now)
+    # A refusal commits, so it comes before the contact is written.
+    _require_budget(ctx, added)
+    if found is None and not store.add_contact(ctx.tx, added):
+        raise Conflict("contact_exists", "The vendor has this contact already.")
+    audit.record(ctx, replace(event, facts=event.facts | {"contact": added.id}))
+    return _send(ctx, added, MailKind.CONTACT_PROOF, link_url)
+
+
+def send_link(ctx: Context, contact_id: str, *, link_url: LinkUrl) -> Contact:
+    """Send a contact a new link; the one before stops working. Raises NotFound, NotPermitted (right, declined, too many mails), Conflict."""
+    event = Event("contacts.link.send", facts={"contact": contact_id})
+    contact = store.get_contact(ctx.tx, contact_id)
+    if not registry_policy.may_register(ctx.actor):
+        raise audit.refusal(ctx, event)
+    if contact.removed_at is not None:
+        raise Conflict("contact_removed", "This contact was removed. Add it again.")
+    _require_wanted(ctx, contact.vendor, contact.mailbox, event)
+    _require_budget(ctx, contact)
+    return _send(ctx, contact, MailKind.CONTACT_PROOF, link_url)
+
+
+def _require_wanted(ctx: Context, vendor: VendorId, mailbox: str, event: Event) -> None:
+    if store.has_declined(ctx.tx, vendor, mailbox):
+        detail = (
+            "Who receives mail at this address declined to be a contact of this vendor. Use another address."
+        )
+        raise audit.refusal(ctx, replace(event, reason="contact_declined"), detail)
+
+
+def _require_budget(ctx: Context, contact: Contact) -> None:
+    """Count one mail to a contact. Raises NotPermitted if its mailbox or vendor got as many as a day allows."""
+    start = ctx.now - WINDOW
+    if store.spend(ctx.tx, f"to/{contact.mailbox}", MAILS_TO_ONE, ctx.now, start) and store.spend(
+        ctx.tx, f"of/{contact.vendor}", MAILS_OF_ONE, ctx.now, start
+    ):
+        return
+    facts = {"vendor": contact.vendor, "kind": contact.kind.value}
+    event = Event("contacts.link.send", reason="contact_mail_bound", facts=facts)
+    detail = "This address, or this vendor's contacts together, got as many mails as a day allows. Try again tomorrow."
+    raise audit.refusal(ctx, event, detail)
+
+
+def _send(ctx: Context, contact: Contact, template: MailKind, link_url: LinkUrl) -> Contact:
+    """Issue a link and put its mail into the outbox; the caller has counted it."""
+    secret, until = LINK_PREFIX + ctx.ids.secret(), ctx.now + LINK_LIFE
+    # A new link replaces the one before: one way in at a time.
+    issued = replace(
+        contact, link_digest=policy.digest(secret), link_issued_at=ctx.now, link_expires_at=until
+    )
+    store.save_contact(ctx.tx, issued)
+    facts = {
+        "vendor": registry.get_vendor(ctx, contact.vendor).name,
+        "contact": policy.WORDS[contact.kind],
+        "address": contact.address,
+        "link": link_url(secret),
+        "until": until.isoformat(),
+    }
+    if template == MailKind.CONTACT_RENEWAL and contact.proof_ends_at is not None:
+        facts["ends"] = contact.proof_ends_at.isoformat()
+    cause = f"contacts/{contact.id}/{issued.link_digest}"
+    notices.put_mail(ctx, Mail(template, contact.address, cause, facts, vendor=contact.vendor, until=until))
+    audit.record(ctx, Event("contacts.link.send", facts={"contact": contact.id, "vendor": contact.vendor}))
+    return issued
+
+
+def remove_contact(ctx: Context, contact_id: str) -> Contact:
+    """Remove a contact; its link and proof end. Raises NotFound, NotPermitted, Conflict (removed already)."""
+    contact = store.get_contact(ctx.tx, contact_id)
+    event = Event("contacts.contact.remove", facts={"contact": contact.id, "vendor": contact.vendor})
+    if not registry_policy.may_register(ctx.actor):
+        raise audit.refusal(ctx, event)
+    if contact.removed_at is not None:
+        raise Conflict("contact_removed", "This contact was removed already.")
+    # The row stays: that an address declined must outlive the contact.
+    removed = replace(
+        contact, removed_at=ctx.now, proved_at=None, proof_ends_at=None, lapsed_at=None, link_digest=""
+    )
+    store.save_contact(ctx.tx, removed)
+    audit.record(ctx, event)
+    return removed
+
+
+def list_contacts(ctx: Context, vendor: str, page: PageQuery = FIRST_PAGE) -> list[Contact]:
+    """List contacts by id, of one vendor or (empty) of all. Raises NotPermitted."""
+    if not policy.may_read(ctx.actor):
+        raise NotPermitted("not_permitted", "Contacts are shown to the platform's staff.")
+    return store.list_contacts(ctx.tx, vendor, page)
+
+
+def missing_proofs(ctx: Context, vendor: VendorId) -> list[ContactKind]:
+    """Return the kinds of contact of which a vendor has none that is proved now (C7)."""
+    return policy.missing_proofs(store.all_of(ctx.tx, vendor), ctx.now)
+
+
+# The page of a link.
+
+
+def find_link(ctx: Context, secret: str) -> Visitor:
+    """Find the contact that a link is for, without using it up. Raises NotFound if it cannot be used."""
+    found = store.find_by_link(ctx.tx, policy.digest(secret)) if policy.looks_like_link(secret) else None
+    if found is None or not policy.link_works(found, ctx.now) or found.link_expires_at is None:
+        raise _unusable()
+    return Visitor(found, registry.get_vendor(ctx, found.vendor).name, found.link_expires_at)
+
+
+def confirm(ctx: Context, secret: str) -> Contact:
+    """Prove an address by its link, once. Raises NotFound if the link cannot be used."""
+    contact = _use(ctx, secret)
+    ends = policy.proof_end(ctx.now)
+    proved = replace(contact, proved_at=ctx.now, proof_ends_at=ends, lapsed_at=None)
+    store.save_contact(ctx.tx, proved)
+    _record(ctx, "contacts.address.prove", proved)
+    facts = _event_facts(proved) | {"until": ends.isoformat()}
+    cause = f"proved/{proved.id}/{ends.isoformat()}"
+    notices.put_event(ctx, VendorEvent(EventKind.CONTACT_PROVED, proved.vendor, cause, facts))
+    return proved
+
+
+def decline(ctx: Context, secret: str) -> Contact:
+    """Record that who receives mail at an address is no contact of the vendor: it gets no more mail about it. Raises NotFound."""
+    contact = _use(ctx, secret)
+    declined = replace(contact, declined_at=ctx.now, proved_at=None, proof_ends_at=None, lapsed_at=None)
+    store.save_contact(ctx.tx, declined)
+    _record(ctx, "contacts.address.decline", declined)
+    return declined
+
+
+def _use(ctx: Context, secret: str) -> Contact:
+    found = store.use_link(ctx.tx, policy.digest(secret), ctx.now) if policy.looks_like_link(secret) else None
+    if found is None:
+        raise _unusable()
+    return found
+
+
+def _unusable() -> NotFound:
+    return NotFound(
+        "link_unusable",
+        "This link has been used, has expired or was replaced by a newer one. Ask whoever runs this platform for a new one.",
+    )
+
+
+def _record(ctx: Context, action: str, contact: Contact) -> None:
+    facts = {"contact": contact.id, "vendor": contact.vendor, "kind": contact.kind.value}
+    audit.record(ctx, Event(action, facts=facts))
+
+
+def _event_facts(contact: Contact) -> dict[str, str]:
+    return {"contact_id": contact.id, "contact": policy.WORDS[contact.kind], "vendor_id": contact.vendor}
+
+
+# What is due.
+
+
+def lapse_due(ctx: Context) -> int:
+    """Record proofs that have ended, at most a batch; return how many. Call again while it is not 0."""
+    store.delete_budgets(ctx.tx, ctx.now - WINDOW)
+    ended = store.list_ended(ctx.tx, ctx.now)
+    for contact in ended:
+        assert contact.proof_ends_at is not None, "listed by it"
+        store.save_contact(ctx.tx, replace(contact, lapsed_at=ctx.now))
+        _record(ctx, "contacts.address.lapse", contact)
+        since = contact.proof_ends_at.isoformat()
+        facts = _event_facts(contact) | {"since": since}
+        order = VendorEvent(EventKind.CONTACT_LAPSED, contact.vendor, f"lapsed/{contact.id}/{since}", facts)
+        notices.put_event(ctx, order)
+    return len(ended)
+
+
+def remind_due(ctx: Context, *, link_url: LinkUrl) -> int:
+    """Send a new link to contacts whose proof ends soon, once for each proof and at most a batch; return how many."""
+    ending = store.list_ending(ctx.tx, ctx.now, ctx.now + REMIND_BEFORE)
+    for contact in ending:
+        reminded = replace(contact, reminded_for=contact.proof_ends_at)
+        store.save_contact(ctx.tx, reminded)
+        try:
+            _require_budget(ctx, reminded)
+            _send(ctx, reminded, MailKind.CONTACT_RENEWAL, link_url)
+        except NotPermitted:
+            # Its budget is used up, which is on record; the contact has other mails with links.
+            continue
+    return len(ending)
+
+
+def end_links(ctx: Context) -> int:
+    """End every link, after a restore; return how many there were."""
+    return store.end_links(ctx.tx)

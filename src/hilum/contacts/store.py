@@ -1,0 +1,178 @@
+"""Tables of contacts, and of how many mails a mailbox or vendor caused."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    UniqueConstraint,
+    case,
+    literal,
+    or_,
+    select,
+)
+
+from hilum.contacts.models import CONTACTS_BOUND, DUE_BATCH, Contact, ContactKind
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import VendorId
+from hilum.kernel.pages import PageQuery
+
+contacts = Table(
+    "contacts_contact",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("vendor", String(64), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("address", String(254), nullable=False),
+    Column("mailbox", String(64), nullable=False),
+    Column("added_by", String(120), nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("proved_at", Instant),
+    Column("proof_ends_at", Instant),
+    Column("lapsed_at", Instant),
+    Column("declined_at", Instant),
+    Column("removed_at", Instant),
+    Column("link_digest", String(64), nullable=False),
+    Column("link_issued_at", Instant),
+    Column("link_expires_at", Instant),
+    Column("reminded_for", Instant),
+    UniqueConstraint("vendor", "kind", "address"),
+    Index("ix_contacts_contact_vendor", "vendor", "id"),
+    Index("ix_contacts_contact_link", "link_digest"),
+    Index("ix_contacts_contact_ends", "lapsed_at", "proof_ends_at"),
+)
+
+budgets = Table(
+    "contacts_budget",
+    metadata,
+    Column("key", String(80), primary_key=True),
+    Column("window_at", Instant, nullable=False),
+    Column("used", Integer, nullable=False),
+    Index(None, "window_at"),
+)
+
+
+def _contact(row: Row[Any]) -> Contact:
+    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    return Contact(**found | {"vendor": VendorId(row.vendor), "kind": ContactKind(row.kind)})
+
+
+def _row(contact: Contact) -> dict[str, Any]:
+    return asdict(contact) | {"kind": contact.kind.value}
+
+
+def add_contact(tx: Connection, contact: Contact) -> bool:
+    """Add a contact; return False if the vendor has one of this kind and address."""
+    return tx.execute(insert_or_ignore(tx, contacts).values(_row(contact))).rowcount == 1
+
+
+def get_contact(tx: Connection, contact: str) -> Contact:
+    """Get a contact, locked until the transaction ends. Raises NotFound."""
+    row = tx.execute(select(contacts).where(contacts.c.id == contact).with_for_update()).first()
+    if row is None:
+        raise NotFound("contact_not_found", "There is no such contact.")
+    return _contact(row)
+
+
+def find_same(tx: Connection, vendor: VendorId, kind: ContactKind, address: str) -> Contact | None:
+    same = (contacts.c.vendor == vendor, contacts.c.kind == kind.value, contacts.c.address == address)
+    row = tx.execute(select(contacts).where(*same).with_for_update()).first()
+    return None if row is None else _contact(row)
+
+
+def has_declined(tx: Connection, vendor: VendorId, mailbox: str) -> bool:
+    """Check whether a mailbox has declined a vendor, as whatever kind of contact."""
+    declined = (
+        contacts.c.vendor == vendor,
+        contacts.c.mailbox == mailbox,
+        contacts.c.declined_at.is_not(None),
+    )
+    return tx.execute(select(contacts.c.id).where(*declined).limit(1)).first() is not None
+
+
+def find_by_link(tx: Connection, digest: str) -> Contact | None:
+    row = tx.execute(select(contacts).where(contacts.c.link_digest == digest)).first()
+    return None if row is None else _contact(row)
+
+
+def list_contacts(tx: Connection, vendor: str, page: PageQuery) -> list[Contact]:
+    """List contacts by id, of one vendor or (empty) of all, without those that were removed."""
+    query = select(contacts).where(contacts.c.id > page.after, contacts.c.removed_at.is_(None))
+    query = query.where(contacts.c.vendor == vendor) if vendor else query
+    return [_contact(row) for row in tx.execute(query.order_by(contacts.c.id).limit(page.limit))]
+
+
+def all_of(tx: Connection, vendor: VendorId) -> list[Contact]:
+    """List a vendor's contacts, those that were removed too; there are at most CONTACTS_BOUND."""
+    query = select(contacts).where(contacts.c.vendor == vendor).order_by(contacts.c.id)
+    return [_contact(row) for row in tx.execute(query.limit(CONTACTS_BOUND + 1))]
+
+
+def save_contact(tx: Connection, contact: Contact) -> None:
+    tx.execute(contacts.update().where(contacts.c.id == contact.id).values(_row(contact)))
+
+
+def use_link(tx: Connection, digest: str, now: datetime) -> Contact | None:
+    """Use a link up in one statement; None if it has been used, replaced or ended. Of two uses at one moment one succeeds."""
+    usable = (
+        contacts.c.link_digest == digest,
+        contacts.c.link_expires_at > now,
+        contacts.c.removed_at.is_(None),
+        contacts.c.declined_at.is_(None),
+    )
+    row = tx.execute(contacts.update().where(*usable).values(link_digest="").returning(contacts)).first()
+    return None if row is None else _contact(row)
+
+
+def list_ended(tx: Connection, now: datetime) -> list[Contact]:
+    """List and lock contacts whose proof has ended and whose lapse is not recorded yet."""
+    ended = (contacts.c.lapsed_at.is_(None), contacts.c.proof_ends_at <= now, contacts.c.removed_at.is_(None))
+    return _due(tx, ended)
+
+
+def list_ending(tx: Connection, now: datetime, before: datetime) -> list[Contact]:
+    """List and lock contacts whose proof ends before a time and who were not reminded of that."""
+    ending = (
+        contacts.c.lapsed_at.is_(None),
+        contacts.c.proof_ends_at > now,
+        contacts.c.proof_ends_at <= before,
+        contacts.c.removed_at.is_(None),
+        contacts.c.declined_at.is_(None),
+        or_(contacts.c.reminded_for.is_(None), contacts.c.reminded_for != contacts.c.proof_ends_at),
+    )
+    return _due(tx, ending)
+
+
+def _due(tx: Connection, due: Iterable[Any]) -> list[Contact]:
+    query = select(contacts).where(*due).order_by(contacts.c.proof_ends_at).limit(DUE_BATCH)
+    return [_contact(row) for row in tx.execute(query.with_for_update(skip_locked=True))]
+
+
+def spend(tx: Connection, key: str, bound: int, now: datetime, window_start: datetime) -> bool:
+    """Count one mail against a budget; False if ``bound`` mails were counted in its window. One statement judges and counts."""
+    tx.execute(insert_or_ignore(tx, budgets).values(key=key, window_at=now, used=0))
+    is_over = budgets.c.window_at <= window_start
+    counted = budgets.update().where(budgets.c.key == key, or_(is_over, budgets.c.used < bound))
+    values = {
+        "used": case((is_over, 1), else_=budgets.c.used + 1),
+        "window_at": case((is_over, literal(now, Instant)), else_=budgets.c.window_at),
+    }
+    return tx.execute(counted.values(values)).rowcount == 1
+
+
+def delete_budgets(tx: Connection, before: datetime) -> None:
+    tx.execute(budgets.delete().where(budgets.c.window_at < before))
+
+
+def end_links(tx: Connection) -> int:
+    """End every link; return how many there were."""
+    return tx.execute(contacts.update().where(contacts.c.link_digest != "").values(link_digest="")).rowcount
