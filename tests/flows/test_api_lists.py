@@ -12,6 +12,8 @@ from starlette.testclient import TestClient
 
 from hilum.clients import service as clients
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.contacts import service as contacts
+from hilum.contacts.models import ContactKind, NewContact
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
 from hilum.dryruns import store as dryruns
 from hilum.dryruns.models import Kind
@@ -20,8 +22,10 @@ from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PAGE_BOUND
+from hilum.notices import service as notices
+from hilum.notices.models import NewEndpoint
 from hilum.policies import service as policies
 from hilum.policies.models import UNCLASSIFIED, ApplyOrder
 from hilum.registry import service as registry
@@ -64,6 +68,9 @@ LISTS = {
     **{f"/api/v1/policies/dry-runs/{{run}}/{kind.value}": "root" for kind in Kind},
     "/api/v1/accesses": "otto",
     "/api/v1/audit/events": "otto",
+    "/api/v1/contacts": "rita",
+    "/api/v1/notices": "otto",
+    "/api/v1/webhooks": "sam",
 }
 AT_A_TENANT = ("people", "approvals", "vendors", "apps", "installations", "switches", "quotas")
 
@@ -84,6 +91,7 @@ class Full:
             self._more_people(n)
             self._more_controls(n)
             self._more_rule_books(n)
+            self._more_contacts(n)
         found = [row for kind in Kind for row in rows_of(kind, MORE)]
         self.site.uow.write_now(lambda ctx: dryruns.add_rows(ctx.tx, self.run, found), trace=TRACE)
 
@@ -147,6 +155,13 @@ class Full:
             self.clients[who] = self.site.api(who)
         return self.clients[who]
 
+    def _more_contacts(self, n: int) -> None:
+        do, vendor = self.site.system, first_vendor(self.site)
+        order = NewContact(vendor, ContactKind.SUPPORT, f"help{n}@v.example")
+        do(contacts.add_contact, order=order, link_url=self.site.kit.urls.contact)
+        endpoint = NewEndpoint(vendor, f"https://hooks{n}.example/")
+        do(notices.add_endpoint, order=endpoint, private=False)
+
     def where(self, path: str) -> str:
         path = path.removeprefix("/api/v1").replace("{app}", self.app).replace("{run}", self.run)
         return path.replace("{vendor}", self.vendor)
@@ -165,6 +180,11 @@ class Full:
             if not after:
                 return found
         raise AssertionError(f"{path} has no end")
+
+
+def first_vendor(site: ControlSite) -> VendorId:
+    """Return the first vendor's id."""
+    return VendorId(str(site.system(registry.list_vendors)[0].id))
 
 
 @pytest.fixture

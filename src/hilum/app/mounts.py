@@ -15,9 +15,9 @@ from hilum.audit import routes as audit
 from hilum.audit.journal_records import AccessReader
 from hilum.backchannel import routes as backchannel
 from hilum.clients import routes as clients
-from hilum.dryruns import routes as dryruns
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts import routes as contacts
+from hilum.dryruns import routes as dryruns
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.frontchannel import pages as frontchannel_pages
