@@ -67,8 +67,9 @@ def widenings(before: Book, after: Book) -> tuple[Widening, ...]:
     if found is None:
         found = _widenings(before, after)
         if all(key):
-            while len(_kept) >= PAIRS_BOUND:
-                _kept.pop(next(iter(_kept)), None)
+            # A copy of the keys: other threads compare meanwhile.
+            for oldest in list(_kept)[: max(0, len(_kept) - PAIRS_BOUND + 1)]:
+                _kept.pop(oldest, None)
             _kept[key] = found
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hilum.standards.smart.scopes import Prefix, everything
 from hilum_ehr.synthesis.models import Role
 
 SUITE_HOSTS = ("http://localhost:4567", "http://127.0.0.1:4567", "http://localhost")
@@ -18,10 +19,11 @@ CALLBACKS = ("http://127.0.0.1:9009/callback", "http://localhost:9009/callback")
 CLINICAL_ROLES = (Role.PHYSICIAN, Role.NURSE)
 EVERY_ROLE = tuple(Role)
 TENANTS = ("general", "children", "clinic")
-# A client of the test bench asks for all that a person can grant; the suites narrow it in their requests.
+# A client of the test bench asks for all that a person can grant, directories and catalogues by name; the suites
+# narrow it in their requests.
 EVERYTHING = (
     "launch", "launch/patient", "launch/encounter", "openid", "fhirUser", "online_access", "offline_access",
-    "patient/*.cruds", "user/*.cruds",
+    *everything(Prefix.PATIENT), *everything(Prefix.USER),
 )  # fmt: skip
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "key_ops"})
 """What only the private half of a key holds; its ``key_ops`` are to sign, which the public half cannot."""

@@ -21,6 +21,7 @@ from hilum.standards.smart.scopes import (
     ClinicalScope,
     Prefix,
     all_covered,
+    everything,
     narrow,
     parse_stored,
     types_of,
@@ -132,3 +133,12 @@ def test_consent_the_gateway_and_the_rule_book_divide_a_wildcard_alike(prefix: P
     clinical = [each for each in parse_stored(parts) if isinstance(each, ClinicalScope)]
     assert {each.type for each in clinical} <= set(types_of(prefix))
     assert all(each.letters & ALL_LETTERS for each in clinical)
+
+
+@pytest.mark.parametrize("prefix", Prefix)
+def test_what_is_called_everything_reaches_all_that_a_prefix_can_and_nothing_in_vain(prefix: Prefix) -> None:
+    role = "" if prefix is Prefix.SYSTEM else "physician"
+    named = [f"{prefix}/{type_}.cruds" for type_ in VISIBILITY]
+
+    assert reach(everything(prefix), role) == reach(named, role)
+    assert all(reach([scope], role) for scope in everything(prefix))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from hilum.policies import comparison
 from hilum.policies.comparison import changes, digest_of, widenings
 from hilum.policies.document import read_book
 from hilum.policies.models import Applicant, Book, Cell, Change, ClientAuthentication, Tier, TrafficClass
@@ -334,11 +335,11 @@ def test_what_rules_name_of_clients_workflows_and_placements_costs_no_comparison
     before = book(made | {"tier_rules": rules, "workflows": names, "placements": names})
     after = book(made | {"tier_rules": [*rules, *more], "workflows": names, "placements": names})
 
-    comparison = TierChanges(before, after)
+    tiers = TierChanges(before, after)
 
-    assert comparison.found() == ((), ())
-    assert comparison._situations.all.bit_length() == 3 * 40 * 41
-    assert len(comparison._pairs_found) <= 60
+    assert tiers.found() == ((), ())
+    assert tiers._situations.all.bit_length() == 3 * 40 * 41
+    assert len(tiers._pairs_found) <= 60
 
 
 def test_a_comparison_is_made_once_for_two_digests() -> None:
@@ -437,3 +438,12 @@ def _valid(edits: list[tuple[str, Any]]) -> Book | None:
         return read_book(copy.deepcopy(document(dict(edits))))[0]
     except (KeyError, IndexError):  # one edit removed what another one changes
         return None
+
+
+def test_comparisons_that_are_kept_are_bounded() -> None:
+    for n in range(comparison.PAIRS_BOUND + 3):
+        widenings(BOOK, replace(BOOK, digest=f"kept-{n}"))
+
+    assert len(comparison._kept) == comparison.PAIRS_BOUND
+    assert (BOOK.digest, "kept-0") not in comparison._kept
+    assert (BOOK.digest, f"kept-{comparison.PAIRS_BOUND + 2}") in comparison._kept

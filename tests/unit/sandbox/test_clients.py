@@ -127,6 +127,7 @@ def test_a_test_suite_finds_a_client_that_may_ask_for_all_it_needs(kind: Kind) -
         "patient/Observation.read",
         "patient/Condition.rs?category=http://example.org|x",
         "patient/*.cruds",
+        *(f"patient/{each}.rs" for each in ("Medication", "Practitioner", "Organization", "Location")),
     ]
 
     held = [parse_scope(scope) for scope in client.scopes]

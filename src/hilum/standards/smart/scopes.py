@@ -134,7 +134,9 @@ def wildcard_reaches(prefix: Prefix, type_: str) -> bool:
 
 def everything(prefix: Prefix, letters: str = LETTERS) -> tuple[str, ...]:
     """Return the scopes that reach all that a prefix can reach: the wildcard, and each type that needs a scope of its own."""
-    types = (ANY_TYPE, *sorted(_NAMED_ONLY.get(prefix, ())))
+    # Groups are reached by no patient/ scope, named or not.
+    named = {name for name in _NAMED_ONLY.get(prefix, ()) if VISIBILITY[name].belonging is Belonging.SHARED}
+    types = (ANY_TYPE, *sorted(named))
     return tuple(f"{prefix}/{type_}.{letters}" for type_ in types)
 
 
