@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from hilum.audit import live
 from hilum.audit.models import Access, Outcome
@@ -33,11 +33,15 @@ from hilum.keys import service as keys
 from hilum.keys.live import vault
 from hilum.keys.models import Purpose
 from hilum.keys.store import signing_key
+from hilum.policies import service as policies
+from hilum.policies.models import ApplyOrder
+from hilum.policies.store import applications
 from hilum.upstream.live import seal_credentials
 from tests.conftest import SECRET_KEY
 from tests.flows.test_audit_journal import Place, access
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.postgres import free_port
+from tests.unit.policies.books import document
 
 OTHER_KEY = "another-key-encryption-key-0123456789abcdef"
 URL = "https://fhir.lakeside.example/r4"
@@ -409,3 +413,28 @@ def test_a_fhir_server_at_a_dead_port_is_found_and_only_when_asked_for(
     assert code == 1
     assert "cannot be reached" in found["FHIR server of lakeside"]["next"]
     assert doctor(SECRET_KEY)[0] == 0, "a hospital's server that is down is no fault of this node"
+
+
+def test_a_deleted_application_of_the_rule_book_is_named(
+    doctor: Callable[..., Answer], sqlite_uow: UnitOfWork
+) -> None:
+    """Without its last application an earlier book would decide; the audit trail still has its record."""
+
+    def narrow(ctx: Context) -> None:
+        policies.adopt_shipped(ctx)
+        narrower = document({"categories.scheduling.cells.low.quota": {"burst": 99}})
+        version = policies.add_version(ctx, narrower, base=1, note="")
+        policies.apply(ctx, ApplyOrder(version.number, (), 1, "a drill"))
+
+    spoil(sqlite_uow, narrow)
+    code, found = doctor(SECRET_KEY)
+    assert (code, found["rule book"]["next"]) == (0, "version 2, application 2")
+
+    spoil(sqlite_uow, lambda ctx: ctx.tx.execute(delete(applications).where(applications.c.number == 2)))
+
+    code, found = doctor(SECRET_KEY)
+    assert (code, found["rule book"]["ok"]) == (1, False)
+    assert (
+        "Applications 2 to 2 of the rule book are missing: the audit trail has their records."
+        in found["rule book"]["next"]
+    )

@@ -59,6 +59,8 @@ def show_policy(version: str, *, document: bool, json_: bool) -> None:
       hilum policy show 3 --document > book.json
     """
     current = api.call("GET", "/policies")
+    if current["fault"]:
+        click.secho(f"Nothing is decided by the rule book: {current['fault']}", fg="red", err=True)
     found = api.call("GET", f"/policies/versions/{_number(version or str(current['everywhere']))}")
     if document:
         as_json({MADE_FROM: {"version": found["number"], "after": current["last"]}} | found["document"])

@@ -3,10 +3,12 @@
 Owns: the format of the rule book and the one that is shipped; the risk tier of an app; what a book admits; the comparison of two books;
 the signed versions, which of them is in force at which tenant, and how that changes.
 Must not know: apps, clients, certifications and installations (the rooms above describe an app as an ``Applicant``); how review works.
-Public verbs: validate, add_version, adopt_shipped, apply, compare, get_version, list_versions, in_force, list_applications, current, facts;
+Public verbs: validate, add_version, adopt_shipped, apply, compare, get_version, list_versions, in_force, list_applications, verify, current,
+facts;
 ``policy``: assess, admit, tiers_to_certify, cell_of.
-Invariants: a book that does not validate, or is not as it was signed, is never in force; what a book does not name it does not allow; more
+Invariants: a book that does not validate is never added, and one that is not as it was signed, or not the one that was applied, decides nothing; what a book does not name it does not allow; more
 scopes never lower a tier, and never cost an app what it had; writing orders, medications and notes is always of the high tier; no step of
 the regulated lane depends on a fee, a certificate or exclusivity; what allows anything new takes two people and begins at some tenants;
-versions and applications are only ever added.
+versions and applications are only ever added, each application names the one before it, and no process goes back to an earlier one; a
+stored document is read as it was signed and not judged again.
 """
