@@ -1,5 +1,6 @@
 """The registry's working minimum by the API: vendors, apps, clients, certification, installation (S3; C1, C2, C9, C15, C111, C144, C146)."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -77,6 +78,58 @@ def test_a_version_declares_workflows_and_placements_of_the_rule_book(site: Cont
     }
     listed = root.get(path).json()["items"]
     assert [each["label"] for each in listed] == ["3", "2", "1.0"]
+
+
+def test_an_app_moves_to_another_category_and_is_certified_for_what_is_new_there(site: ControlSite) -> None:
+    """C21."""
+    root, rita = site.api("root"), site.api("rita")
+    app, version = register(root)
+    path = f"/apps/{app['id']}/category"
+    scopes = ["launch", "patient/Observation.rs", "user/Goal.cu", "user/MedicationRequest.cu"]
+    ends = (site.clock.now() + timedelta(days=100)).isoformat()
+    certificate = {"version": version["id"], "environment": "sandbox", "scopes": scopes, "expires_at": ends}
+    made(rita.post("/certifications", json=certificate))
+
+    moved = rita.post(path, json={"category": "order_entry", "reason": "it writes orders"})
+
+    assert moved.status_code == 200, moved.text
+    (what,) = moved.json()["certifications"]
+    assert moved.json()["app"]["category"] == "order_entry"
+    assert what["tiers"]["private_key_jwt"].startswith("high, because its category is order entry")
+    assert (what["certify_again"], what["not_allowed"]) == (["user/MedicationRequest.cu"], ["user/Goal.cu"])
+    assert root.get(f"/apps/{app['id']}").json()["category"] == "order_entry"
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({"category": "games", "reason": "x"}, {"category": "category_unknown"}),
+        ({"category": "unclassified", "reason": "x"}, {"category": "category_closed"}),
+        ({"category": "sandbox_trial", "reason": "x"}, {"category": "category_closed"}),
+        ({"category": "care_recommendations", "reason": "x"}, {"category": "category_unchanged"}),
+        ({"category": "order_entry", "reason": " "}, {"reason": "reason_missing"}),
+    ],
+)
+def test_a_move_that_cannot_be_is_refused_and_moves_nothing(
+    site: ControlSite, body: dict[str, str], fields: dict[str, str]
+) -> None:
+    root = site.api("root")
+    app, _ = register(root)
+
+    found = problem(root.post(f"/apps/{app['id']}/category", json=body), 422, "category_invalid")
+
+    assert codes(found) == fields
+    assert root.get(f"/apps/{app['id']}").json()["category"] == "care_recommendations"
+
+
+def test_a_hospitals_ehr_gets_no_category_and_nobody_else_moves_an_app(site: ControlSite) -> None:
+    root = site.api("root")
+    app, _ = register(root)
+    body = {"category": "order_entry", "reason": "x"}
+
+    for name in ("sam", "gina"):
+        assert site.api(name).post(f"/apps/{app['id']}/category", json=body).status_code == 403
+    assert root.post("/apps/app_nowhere/category", json=body).status_code == 404
 
 
 def test_an_app_goes_from_registration_to_installation_by_three_peoples_words(site: ControlSite) -> None:

@@ -188,6 +188,12 @@ def test_what_was_certified_counts_for_every_client_as_before_and_versions_decla
     database.write(
         lambda tx: (
             tx.execute(
+                text(
+                    "INSERT INTO registry_app (id, vendor, name, description, purpose, state, category, created_at, active_since)"
+                    " VALUES ('a', 'ven', 'x', 'y', 'z', 'active', 'scheduling', 1, 1)"
+                )
+            ),
+            tx.execute(
                 text("INSERT INTO registry_version (id, app, label, created_at) VALUES ('v', 'a', '1', 1)")
             ),
             tx.execute(
@@ -204,5 +210,6 @@ def test_what_was_certified_counts_for_every_client_as_before_and_versions_decla
     certification = database.read(lambda tx: registry.get_certification(tx, "c"))
     version = database.read(lambda tx: registry.get_version(tx, VersionId("v")))
     database.dispose()
+    assert certification.category == "scheduling"
     assert certification.tiers == dict.fromkeys(ClientAuthentication, Tier.MODERATE)
     assert (version.workflows, version.placements) == (NOT_DECLARED, NOT_DECLARED)

@@ -438,6 +438,35 @@ def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
     show_one(api.call("DELETE", f"/installations/{api.segment(found[0]['id'])}"), json_=json_)
 
 
+@app.command("category")
+@click.argument("app_id")
+@click.argument("category")
+@click.option("--reason", required=True, help="Why; it is recorded.")
+@json_option
+def app_category(app_id: str, category: str, reason: str, *, json_: bool) -> None:
+    r"""Move an app to another category of the rule book.
+
+    What the new category does not allow stops at once. What only the new one allows is withheld until a reviewer certifies it; this
+    command lists it.
+
+    \b
+    Example:
+      hilum app category app_01h... order_entry --reason "it writes orders since 2.0"
+    """
+    body = {"category": category, "reason": reason}
+    found = api.call("POST", f"/apps/{api.segment(app_id)}/category", body)
+    if json_:
+        as_json(found)
+        return
+    show_one(found["app"], json_=False)
+    for each in found["certifications"]:
+        click.echo(f"\ncertification {each['certification']} of version {each['version']}:")
+        for way, tier in each["tiers"].items():
+            click.echo(f"  {way}: {tier}")
+        for title, name in (("certify again", "certify_again"), ("not allowed there", "not_allowed")):
+            click.echo(f"  {title}: {' '.join(each[name]) or 'nothing'}")
+
+
 def _state(verb: str, app_id: str, reason: str, *, json_: bool) -> None:
     show_one(api.call("POST", f"/apps/{api.segment(app_id)}/{verb}", {"reason": reason}), json_=json_)
 

@@ -166,6 +166,8 @@ class ClientFacts:
     category: str = field(kw_only=True)
     certified_tier: Tier | None = field(kw_only=True)
     """The tier at which its scopes were certified for clients that authenticate as it does. None: not certified for them."""
+    certified_category: str = ""
+    """The category that the app had then."""
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED
     """What its version declares."""

@@ -388,6 +388,7 @@ def join(
         tenant=app.tenant,
         category=app.category,
         certified_tier=last.tiers.get(way) if last and way else None,
+        certified_category=last.category if last else "",
         workflows=version.workflows,
         placements=version.placements,
         since=max(filter(None, (app.active_since, certified_since)), default=None),
@@ -409,6 +410,7 @@ def admission(book: Book, facts: ClientFacts) -> Admission:
             facts.workflows,
             facts.placements,
             certified_tier=facts.certified_tier,
+            certified_category=facts.certified_category,
         ),
     )
 

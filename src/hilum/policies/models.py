@@ -281,6 +281,8 @@ class Applicant:
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED
     certified_tier: Tier | None = field(kw_only=True)
+    certified_category: str = ""
+    """The category in which review certified it, if the app has moved to another one since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +315,8 @@ class Withholding(StrEnum):
     """The book does not have the app's category."""
     CERTIFICATE = "above_certificate"
     """It is of a higher tier than review certified."""
+    MOVED = "certified_elsewhere"
+    """Review certified it in another category, which does not allow it. Certify it in this one."""
     TIER = "tier_not_allowed"
     """The category has no cell for its tier."""
     CLIENT = "client_authentication"

@@ -28,6 +28,7 @@ from hilum.standards.smart.scopes import (
     ClinicalScope,
     Scope,
     SpecialScope,
+    all_covered,
     intersect,
     letters_of,
     parse_stored,
@@ -158,6 +159,8 @@ def admit(book: Book, applicant: Applicant) -> Admission:
     """
     # Nothing is cached here: whoever asks about an app that does not exist must not displace what the gateway
     # uses. It caches by client (`clients.policy.admission`).
+    if applicant.certified_category not in {"", applicant.category}:
+        return _admit_moved(book, applicant)
     assessment = assess(book, applicant)
     category = book.categories.get(applicant.category)
     tier_of = tier_judge(book, applicant)
@@ -175,6 +178,20 @@ def admit(book: Book, applicant: Applicant) -> Admission:
     tier = highest(acting)
     scopes = tuple(dict.fromkeys(map(render, admitted.values())))
     return Admission(assessment, tier, category.cells[tier], scopes, tuple(withheld))
+
+
+def _admit_moved(book: Book, applicant: Applicant) -> Admission:
+    """Admit an app that has moved to another category since it was certified: only what both categories allow (C21).
+
+    So a move takes away at once what the new category does not allow, and adds nothing before review certified it there.
+    """
+    certified = replace(applicant, category=applicant.certified_category, certified_category="")
+    before = admit(book, certified).scopes
+    found = admit(book, replace(applicant, scopes=before, certified_category=""))
+    moved = [
+        Withheld(text, Withholding.MOVED) for text in applicant.scopes if not all_covered((text,), before)
+    ]
+    return replace(found, assessment=assess(book, applicant), withheld=(*moved, *found.withheld))
 
 
 def _join(admitted: dict[object, Scope], part: Scope, *, whole: bool) -> None:

@@ -79,6 +79,7 @@ def add_certification(
         certified_at=ctx.now,
         expires_at=order.expires_at,
         environment=order.environment,
+        category=app.category,
         tiers={way: assessment.tier for way, assessment in assessments.items()},
     )
     store.add_certification(ctx.tx, certification)

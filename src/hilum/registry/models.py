@@ -125,9 +125,22 @@ class Certification:
     tiers: Mapping[ClientAuthentication, Tier]
     """The tier of its scopes when they were certified, for each way in which a client may authenticate. Of what rises above it later,
     nothing is granted; clients that authenticate in another way get nothing."""
+    category: str
+    """The category that the app had. After a move to another one, only what both allow is granted."""
     withdrawn_at: datetime | None = None
 
     @property
     def tier(self) -> Tier | None:
         """Return the highest of its tiers, which says what had to be shown; None if it counts for no client."""
         return max(self.tiers.values(), key=lambda tier: tier.rank, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class MovedCertification:
+    """What a move to another category means for a certification in force: its tiers there, what to certify again, what is lost for good."""
+
+    certification: str
+    version: str
+    tiers: Mapping[ClientAuthentication, str]
+    certify_again: tuple[str, ...]
+    not_allowed: tuple[str, ...]

@@ -1,13 +1,23 @@
 """Permissions on vendors and apps, and validation of orders. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from hilum.identity.models import Role, StaffRole
 from hilum.identity.policy import name_fault
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.policies.models import NAMES_BOUND, NOT_DECLARED, SANDBOX_TRIAL, Applicant, Book
-from hilum.policies.policy import tiers_to_certify
+from hilum.policies.models import (
+    NAMES_BOUND,
+    NOT_DECLARED,
+    PEER,
+    SANDBOX_TRIAL,
+    Applicant,
+    Book,
+    ClientAuthentication,
+    Tier,
+)
+from hilum.policies.policy import admit, assess, tiers_to_certify
 from hilum.registry.models import (
     LABEL_BOUND,
     LISTED_BOUND,
@@ -18,6 +28,7 @@ from hilum.registry.models import (
     Certification,
     CertifyOrder,
     Environment,
+    MovedCertification,
     NewApp,
     NewVendor,
     NewVersion,
@@ -102,6 +113,42 @@ def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:
         elif len(text) > TEXT_BOUND:
             faults[field] = "too_long"
     return faults
+
+
+def category_faults(app: App, category: str, reason: str, book: Book) -> dict[str, str]:
+    """Return the error code of each invalid field of a move to another category."""
+    faults = {"reason": fault} if (fault := reason_fault(reason)) else {}
+    found = book.categories.get(category)
+    if found is None:
+        faults["category"] = "category_unknown"
+    elif not found.open:
+        faults["category"] = "category_closed"
+    elif app.category == category:
+        faults["category"] = "category_unchanged"
+    # A hospital's EHR is no app: with a category it would become one.
+    elif app.category == PEER:
+        faults["category"] = "category_of_a_peer"
+    return faults
+
+
+def moved_certification(
+    book: Book, app: App, version: AppVersion, certification: Certification, category: str
+) -> MovedCertification:
+    """Return what a move of an app to a category means for one of its certifications (C21)."""
+    tiers: dict[ClientAuthentication, str] = {}
+    kept: set[str] = set()
+    possible: set[str] = set()
+    for way, certified in certification.tiers.items():
+        there = replace(
+            applicant_of(replace(app, category=category), version, certification.scopes), authentication=way
+        )
+        tiers[way] = str(assess(book, there))
+        held = replace(there, certified_tier=certified, certified_category=certification.category)
+        kept |= set(admit(book, held).scopes)
+        possible |= set(admit(book, replace(there, certified_tier=Tier.HIGH)).scopes)
+    again = [text for text in sorted(possible) if not all_covered((text,), kept)]
+    lost = [text for text in certification.scopes if not all_covered((text,), possible)]
+    return MovedCertification(certification.id, version.label, tiers, tuple(again), tuple(lost))
 
 
 def version_faults(order: NewVersion, book: Book) -> dict[str, str]:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from hilum.kernel.ids import AppId, VendorId, VersionId
@@ -79,6 +79,26 @@ class AppShown(Shown):
     created_at: datetime | None
 
 
+class CategoryAsked(Strict):
+    category: Line
+    reason: Prose
+
+
+class MovedShown(Shown):
+    """What the move means for a certification in force: scopes to certify again in the new category, and those that it does not allow."""
+
+    certification: str
+    version: str
+    tiers: dict[ClientAuthentication, str]
+    certify_again: tuple[str, ...]
+    not_allowed: tuple[str, ...]
+
+
+class CategoryChanged(BaseModel):
+    app: AppShown
+    certifications: tuple[MovedShown, ...]
+
+
 class ReasonAsked(Strict):
     reason: Prose
 
@@ -116,6 +136,7 @@ class CertificationShown(Shown):
     certified_by: str
     certified_at: datetime
     expires_at: datetime
+    category: str
     withdrawn_at: datetime | None
     tier: Tier | None
     tiers: dict[ClientAuthentication, Tier]
@@ -163,6 +184,16 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
     async def get_app(request: Request, app: Id) -> object:
         """Show an app."""
         return await run_read(kit, request, partial(service.view_app, app_id=AppId(app)))
+
+    @router.post("/apps/{app}/category", openapi_extra=audience("platform_admin", "reviewer"))
+    async def change_category(request: Request, app: Id, body: CategoryAsked) -> CategoryChanged:
+        """Move an app to another category. What only the new one allows is withheld until it is certified there."""
+        verb = partial(service.change_category, app_id=AppId(app), category=body.category, reason=body.reason)
+        moved, certifications = await run_write(kit, request, verb)
+        return CategoryChanged(
+            app=AppShown.model_validate(moved),
+            certifications=tuple(map(MovedShown.model_validate, certifications)),
+        )
 
     stoppers = audience("platform_admin", "security")
 

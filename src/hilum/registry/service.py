@@ -17,6 +17,7 @@ from hilum.registry.models import (
     AppVersion,
     Certification,
     CertifyOrder,
+    MovedCertification,
     NewApp,
     NewVendor,
     NewVersion,
@@ -131,6 +132,39 @@ def withdraw_certification(ctx: Context, certification_id: str) -> Certification
     announce_change(ctx, certification.app)
     audit.record(ctx, Event("registry.certification.withdraw", app=certification.app, facts=facts))
     return replace(certification, withdrawn_at=ctx.now)
+
+
+def change_category(
+    ctx: Context, app_id: AppId, category: str, reason: str
+) -> tuple[App, tuple[MovedCertification, ...]]:
+    """Move an app to another category, and return what that means for each of its certifications in force (C21).
+
+    What the new category does not allow stops at the next snapshot; what only it allows is granted once it is certified there. Raises
+    NotFound, NotPermitted, Invalid, Conflict.
+    """
+    app = store.get_app(ctx.tx, app_id)
+    if not (policy.may_register(ctx.actor) or policy.may_certify(ctx.actor)):
+        raise audit.refusal(ctx, Event("registry.app.category", app=app_id))
+    book = policies.current(ctx).everywhere
+    if faults := policy.category_faults(app, category, reason, book):
+        raise Invalid("category_invalid", "The app cannot move there; see fields.", fields=faults)
+    if not store.save_category(ctx.tx, app, category):
+        raise Conflict("concurrent_change", "A colleague moved the app at the same moment. Look at it again.")
+    versions = store.read_versions(ctx.tx, [app.id])
+    moved = tuple(
+        policy.moved_certification(book, app, versions[each.version], each, category)
+        for each in certifications_of(ctx, app.id)
+        if each.withdrawn_at is None and ctx.now < each.expires_at
+    )
+    announce_change(ctx, app.id)
+    facts = {
+        "from": app.category,
+        "to": category,
+        "reason": reason,
+        "certify_again": {each.certification: list(each.certify_again) for each in moved},
+    }
+    audit.record(ctx, Event("registry.app.category", app=app.id, facts=facts))
+    return replace(app, category=category), moved
 
 
 def suspend_app(ctx: Context, app_id: AppId, reason: str) -> App:

@@ -93,6 +93,7 @@ certifications = Table(
     Column("expires_at", Instant, nullable=False),
     Column("withdrawn_at", Instant),
     Column("tiers", String(200), nullable=False),
+    Column("category", String(64), nullable=False),
     Index(None, "app", "id"),
 )
 
@@ -205,6 +206,12 @@ def save_app_state(tx: Connection, app: App) -> bool:
     return tx.execute(query.values(state=app.state.value, active_since=app.active_since)).rowcount == 1
 
 
+def save_category(tx: Connection, app: App, category: str) -> bool:
+    """Set an app's category; return False if it is not the one that ``app`` has any more."""
+    query = apps.update().where(apps.c.id == app.id, apps.c.category == app.category)
+    return tx.execute(query.values(category=category)).rowcount == 1
+
+
 def add_version(tx: Connection, version: AppVersion) -> bool:
     """Add a version; return False if the app has one with this label."""
     row = asdict(version) | {
@@ -258,6 +265,7 @@ def add_certification(tx: Connection, certification: Certification) -> None:
             certified_at=certification.certified_at,
             expires_at=certification.expires_at,
             withdrawn_at=None,
+            category=certification.category,
             tiers=" ".join(f"{way.value}={tier.value}" for way, tier in certification.tiers.items()),
         )
     )
@@ -278,6 +286,7 @@ def _certification(row: Row[Any]) -> Certification:
         environment=environment or Environment.SANDBOX,
         withdrawn_at=withdrawn_at,
         tiers=_tiers(row.tiers),
+        category=row.category,
     )
 
 

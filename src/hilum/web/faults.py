@@ -18,6 +18,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "category_unknown": "The rule book has no such category. `hilum policy show` lists them.",
         "workflow_unknown": "The rule book names no such workflow. `hilum policy show` lists them.",
         "placement_unknown": "The rule book names no such placement. `hilum policy show` lists them.",
+        "category_unchanged": "The app is of this category already.",
+        "category_of_a_peer": "A hospital's EHR or resource server is no app and has no category.",
         "sandbox_only": "Apps of this category are certified for the sandbox only. Give the app another category first.",
         "category_closed": "The rule book admits no new apps in this category.",
         "tier_not_allowed": "The rule book does not allow the risk tier of these scopes in the app's category.",

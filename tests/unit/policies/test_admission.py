@@ -5,6 +5,7 @@ from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hilum.policies import policy
 from hilum.policies.models import (
@@ -183,3 +184,42 @@ def test_a_question_about_an_app_that_does_not_exist_displaces_nothing_that_the_
     for n in range(20):
         admit(BOOK, replace(asked, scopes=(), workflows=(f"w{n}",)))
     assert policy._listed.cache_info().currsize <= kept + 2
+
+
+MOVED = replace(
+    ASSISTANT,
+    category="clinical_decision_support",
+    certified_category="documentation_assistance",
+    scopes=(*NOTES, "user/Flag.cu", "user/Composition.cu"),
+)
+
+
+def test_an_app_that_moved_to_another_category_has_what_both_allow_until_it_is_certified_there() -> None:
+    """C21: a rise withholds only the new part."""
+    found = admit(BOOK, MOVED)
+
+    assert found.scopes == (
+        "launch",
+        "user/Condition.rs",
+        "user/DocumentReference.rs",
+        "user/DocumentReference.c",
+    )
+    assert withheld(found) == {"user/Flag.cu": Withholding.MOVED, "user/Composition.cu": Withholding.SCOPE}
+    assert found.cell is BOOK.categories["clinical_decision_support"].cells[Tier.HIGH]
+    certified = admit(BOOK, replace(MOVED, certified_category="clinical_decision_support"))
+    assert all_covered(("user/Flag.cu",), certified.scopes)
+
+
+def test_a_move_out_of_a_category_that_the_rule_book_does_not_have_admits_nothing() -> None:
+    assert admit(BOOK, replace(MOVED, certified_category="games")).cell is None
+
+
+@settings(max_examples=effort(300, 5_000), deadline=None)
+@given(applicants, st.sampled_from(sorted(BOOK.categories)))
+def test_a_move_to_another_category_adds_nothing(applicant: Applicant, category: str) -> None:
+    """C21."""
+    before = admit(BOOK, applicant)
+    moved = admit(BOOK, replace(applicant, category=category, certified_category=applicant.category))
+
+    assert all_covered(moved.scopes, before.scopes)
+    assert all_covered(moved.scopes, admit(BOOK, replace(applicant, category=category)).scopes)

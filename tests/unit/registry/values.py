@@ -21,7 +21,16 @@ APP = App(AppId("app_1"), VendorId("ven_1"), "X", "d", "p", category=UNCLASSIFIE
 VERSION = AppVersion(CLIENT.version, APP.id, "1.0", PAST)
 TIERS = dict.fromkeys(ClientAuthentication, Tier.HIGH)
 CERT = Certification(
-    "cert_1", APP.id, CLIENT.version, SCOPES, "staff:r", PAST, FUTURE, Environment.PRODUCTION, TIERS
+    "cert_1",
+    APP.id,
+    CLIENT.version,
+    SCOPES,
+    "staff:r",
+    PAST,
+    FUTURE,
+    Environment.PRODUCTION,
+    TIERS,
+    APP.category,
 )
 FACTS = clients_policy.join(CLIENT, APP, VERSION, [CERT])
 INSTALLED = InstallationFacts(SCOPES, frozenset({"physician"}), None, PAST, Environment.PRODUCTION)
