@@ -27,7 +27,7 @@ from hilum.policies.shipped import shipped_book
 from tests.flows.control_site import TRACE, ControlSite, build
 from tests.sim.dry_runs import rehearse
 from tests.sim.facts import counted, whole
-from tests.sim.world import FakeClock
+from tests.sim.world import START, FakeClock
 from tests.unit.policies.books import book, document
 
 CELL = "categories.scheduling.cells.low"
@@ -83,7 +83,7 @@ def in_force(site: ControlSite, by: str = "root") -> dict[str, Any]:
 
 def burst(site: ControlSite, tenant: str = "general") -> int:
     facts = site.system(service.current)
-    return int(facts.book_at(TenantId(tenant)).categories["scheduling"].cells[Tier.LOW].quota.burst)
+    return int(facts.book_at(TenantId(tenant), START).categories["scheduling"].cells[Tier.LOW].quota.burst)
 
 
 def test_the_shipped_book_is_adopted_once_and_a_later_release_changes_nothing_by_itself(

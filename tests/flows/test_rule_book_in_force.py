@@ -15,7 +15,7 @@ from tests.flows import back_channel, front_channel
 from tests.flows.back_channel import MERCY, Platform, refused
 from tests.flows.front_channel import Front, answer
 from tests.flows.gateway_ground import GENERAL, Ground, Play, patient, player
-from tests.sim.world import FakeClock, SeededIds
+from tests.sim.world import START, FakeClock, SeededIds
 from tests.unit.policies.books import GONE, document
 
 platform = back_channel.platform
@@ -108,8 +108,8 @@ def test_another_hospital_goes_on_under_its_own_rule_book(platform: Platform) ->
         platform.earn(scopes=("launch", "patient/Observation.cruds"))["scope"].split()[-1]
         == "patient/Observation.rs"
     )
-    other = platform.run(policies.current).book_at(back_channel.OTHER)
-    assert other.digest != platform.run(policies.current).book_at(MERCY).digest
+    other = platform.run(policies.current).book_at(back_channel.OTHER, START)
+    assert other.digest != platform.run(policies.current).book_at(MERCY, START).digest
 
 
 LIVES = {

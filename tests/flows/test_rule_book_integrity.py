@@ -19,7 +19,7 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import chain, service, store
 from hilum.policies.document import canonical
-from hilum.policies.models import ApplyOrder, Book, PolicyFacts, Version
+from hilum.policies.models import FORMAT, ApplyOrder, Book, PolicyFacts, Version
 from tests.flows.control_site import ControlSite, build
 from tests.flows.test_rule_book import (
     CELL,
@@ -333,7 +333,7 @@ def applied_by_other_release(site: ControlSite, number: int) -> None:
 
 
 def _newer_format(document: dict[str, Any]) -> None:
-    document["format"] = 2
+    document["format"] = FORMAT + 1
 
 
 def _new_field(document: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from hilum.policies.models import Applicant, ApplyOrder, ClientAuthentication, T
 from hilum.policies.policy import admit
 from hilum.registry import service
 from hilum.registry.models import AppState, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from tests.sim.world import START
 from tests.store import registry_ground
 from tests.store.registry_ground import GINA, RITA, ROOT, SAM, SCOPES, Ground, staff
 from tests.unit.policies.books import document
@@ -114,7 +115,7 @@ def test_what_only_a_book_on_trial_allows_is_registered_and_certified_to_be_trie
     assert set(made.tiers.values()) == {Tier.LOW}
     books = ground.do(SYSTEM, policies.current)
     applicant = Applicant("triage", READ, ClientAuthentication.KEY, (), (), certified_tier=Tier.LOW)
-    assert admit(books.book_at(TenantId("general")), applicant).scopes == READ
+    assert admit(books.book_at(TenantId("general"), START), applicant).scopes == READ
     assert admit(books.everywhere, applicant).scopes == ()
 
 

@@ -25,6 +25,7 @@ from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.policies.models import PEER_LIFETIMES, Book, Cell, Lifetimes
+from hilum.policies.policy import first_ended
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart
@@ -156,6 +157,12 @@ def fewer_scopes(asked: str, held: tuple[str, ...]) -> tuple[str, ...]:
             TokenError.INVALID_SCOPE, "A refresh may request fewer scopes than were granted, but not more."
         )
     return texts
+
+
+def require_not_ended(book: Book, scopes: tuple[Scope, ...]) -> None:
+    """Refuse requested scopes that the rule book has retired, naming their successor (C62). Raises Invalid(invalid_scope)."""
+    if sentence := first_ended(book, scopes):
+        raise Invalid(TokenError.INVALID_SCOPE, sentence)
 
 
 def backend_scopes(asked: str, client: Client, allowed: tuple[str, ...]) -> tuple[str, ...]:

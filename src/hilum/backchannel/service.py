@@ -246,7 +246,7 @@ def caller_fault(ctx: Context, site: Site, client: Client) -> Reason | None:
     assert facts is not None, "the client was just authenticated"
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
     installation = cached_facts.installation(ctx, site.tenant, client.app)
-    book = policies.current(ctx).book_at(site.tenant)
+    book = policies.current(ctx).book_at(site.tenant, ctx.now)
     standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book)
     return standing_fault(standing, ctx.now)
 
@@ -258,7 +258,8 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     if reason := caller_fault(ctx, site, client):
         detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
-    book = policies.current(ctx).book_at(site.tenant)
+    book = policies.current(ctx).book_at(site.tenant, ctx.now)
+    policy.require_not_ended(book, policy.asked_scopes(request.scope))
     allowed = policy.most(facts, installation, book) if installation else ()
     scopes = unstopped(ctx, policy.backend_scopes(request.scope, client, allowed), None)
     if not scopes:
@@ -309,7 +310,7 @@ def load_state(
     find = consent.hold_authorization if issuing else consent.find_authorization
     person = cached_facts.find_person(ctx, grant.person) if grant.person else None
     active = person is not None and person.active and person.tenant == grant.tenant
-    book = policies.current(ctx).book_at(grant.tenant)
+    book = policies.current(ctx).book_at(grant.tenant, ctx.now)
     standing = Standing(
         grant,
         _tenant(ctx, site),

@@ -108,7 +108,7 @@ def add_dynamic(
     ctx: Context, tenant: TenantId, requested: ClientMetadata, *, ends: datetime
 ) -> tuple[Client, str]:
     """Add vendor, app, version, client and certification of a sandbox app that its developer registers. The caller has checked permission."""
-    book = policies.current(ctx).book_at(tenant)
+    book = policies.current(ctx).book_at(tenant, ctx.now)
     app, version = registry.add_single_tenant_app(
         ctx, tenant, requested.name, "Registered dynamically in a sandbox", category=_trial_category(book)
     )

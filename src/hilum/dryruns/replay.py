@@ -134,7 +134,7 @@ class Replay:
         if loss is not Loss.NONE:
             yield self._certification(facts, effect, loss, len(places))
         for tenant, installation in places.items():
-            own = self._effect(facts, self.start.now_in_force.book_at(tenant))
+            own = self._effect(facts, self.start.now_in_force.book_at(tenant, self.start.now))
             if own is not None:
                 yield from self._installation(facts, tenant, installation, own)
 
@@ -178,7 +178,7 @@ class Replay:
 
     def _allowed(self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts) -> _Here:
         """Return what a client may be granted at a hospital, computed once for each distinct answer of the books and installation."""
-        now = self.start.now_in_force.book_at(tenant)
+        now = self.start.now_in_force.book_at(tenant, self.start.now)
         effect = self._effect(facts, now)
         lapses = self._lapses(effect)
         # The scopes and not the client: clients that are admitted to the same share one answer.

@@ -289,7 +289,7 @@ def _with_launch(
 def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     request, client_context, person = flow_state.request, flow_state.client_context, flow_state.person
     assert client_context.installation is not None, "standing refuses what is not installed"
-    book = policies.current(ctx).book_at(client_context.tenant.id)
+    book = policies.current(ctx).book_at(client_context.tenant.id, ctx.now)
     allowed = installations_policy.allowed_scopes(client_context.facts, client_context.installation, book)
     rights = identity_policy.rights_of(person.role)
     # Worked out again on every page: scopes may have been taken from the installation while the

@@ -28,9 +28,12 @@ from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Role, Tenant
 from hilum.infra.context import Context
+from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, TenantId, VendorId, VersionId
 from hilum.keys.live import vault
+from hilum.policies import service as policies
+from hilum.policies.policy import first_ended
 from hilum.registry import service as registry
 from hilum.registry.models import App
 from hilum.signin import policy as signin_policy
@@ -119,6 +122,12 @@ def begin(
         detail = page_text(reason, client_context.tenant.name, stop=stop_of(standing, ctx.now) or ENDED)
         return flow.error_redirect(
             site, judged.redirect_uri, judged.state, AuthorizeError.ACCESS_DENIED, detail
+        )
+    book = policies.current(ctx).book_at(site.tenant, ctx.now)
+    if detail := first_ended(book, judged.scopes):
+        _record_refusal(ctx, site, client_context.client.id, Reason.SCOPE_RETIRED, recorded=recorded)
+        return flow.error_redirect(
+            site, judged.redirect_uri, judged.state, AuthorizeError.INVALID_SCOPE, detail
         )
     return _keep(ctx, site, client_context, judged)
 

@@ -11,7 +11,6 @@ from hilum.controls import policy as controls
 from hilum.controls.models import Subject, SwitchIndex, TargetKind
 from hilum.gateway.models import DecisionInput, EffectiveAccess, GrantRule
 from hilum.identity.policy import rights_of
-from hilum.policies.models import Book
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.fhir.queries import SearchQuery
 from hilum.standards.fhir.requests import FhirRequest, Interaction
@@ -82,7 +81,7 @@ def scope_request(
 
 
 def access_of(
-    asked: DecisionInput, token: AccessToken, standing: Standing, book: Book, stopped: Stops | None
+    asked: DecisionInput, token: AccessToken, standing: Standing, stopped: Stops | None
 ) -> EffectiveAccess:
     """Return what a token of an app in good standing reaches."""
     allowed: tuple[tuple[str, ...], ...] = ()
@@ -92,7 +91,7 @@ def access_of(
         client, installation = standing.client, standing.installation
         assert client is not None, "standing refuses a client that is not there"
         assert installation is not None, "standing refuses what is not installed"
-        allowed = (admission(book, client).scopes, installation.scopes)
+        allowed = (admission(standing.book, client).scopes, installation.scopes)
     return effective_access(token, effective_scopes(token.scopes, *allowed), stopped)
 
 

@@ -35,14 +35,15 @@ from hilum.identity.models import MovedReads, TenantFacts
 from hilum.identity.policy import holds_lost_chart
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import TenantId
-from hilum.policies.models import NO_QUOTA
+from hilum.policies.models import NO_QUOTA, Book
+from hilum.policies.policy import ended_sentence
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
 from hilum.standards.fhir.visibility import Belonging, is_judged_by_targets, rule_of
 from hilum.standards.refusals import meaning_of
 from hilum.standards.smart.interactions import LETTERS
-from hilum.standards.smart.scopes import CREATE, READ, Prefix, compile_scopes
+from hilum.standards.smart.scopes import CREATE, READ, ClinicalScope, Prefix, compile_scopes
 from hilum.standing.models import STANDING_REASONS, Standing
 from hilum.standing.policy import fault_without_app, standing_fault
 from hilum.tokens import policy as tokens
@@ -91,16 +92,16 @@ def decide(
         return token
     if fault := _token_fault(token, asked, snapshot, now):
         return fault
-    standing, tenant = _standing(asked, token, snapshot), snapshot.identity.tenants.get(asked.tenant)
+    standing, tenant = _standing(asked, token, snapshot, now), snapshot.identity.tenants.get(asked.tenant)
     stopped = stops_of(token, standing.switches, now, writes=request.is_write)
     if fault := _switch_fault(request, token, standing, stopped, now):
         return fault
     if fault := _standing_fault(asked, standing, now):
         return fault
     assert tenant is not None, "standing refuses what is at no tenant"
-    access = access_of(asked, token, standing, snapshot.policies.book_at(asked.tenant), stopped)
+    access = access_of(asked, token, standing, stopped)
     scoped = scope_request(asked, token, query, access)
-    if fault := _grant_fault(scoped):
+    if fault := _grant_fault(scoped, standing.book):
         return fault
     if fault := _context_fault(scoped, tenant, snapshot, now):
         return fault
@@ -125,7 +126,7 @@ def unread_fault(
     if isinstance(token, Deny):
         return token
     fault = _token_fault(token, asked, snapshot, now)
-    return fault or _standing_fault(asked, _standing(asked, token, snapshot), now)
+    return fault or _standing_fault(asked, _standing(asked, token, snapshot, now), now)
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -135,13 +136,13 @@ def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny
     return None if stop is None else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")
 
 
-def quota_of(token: AccessToken, snapshot: Snapshot) -> Quota:
+def quota_of(token: AccessToken, snapshot: Snapshot, now: datetime) -> Quota:
     """Return the quota of an app at a tenant: that of its cell in the rule book, unless the platform or the tenant set another one.
 
     Source: C129, C147, C179
     """
     client = snapshot.registry.clients.get(token.client)
-    book = snapshot.policies.book_at(token.tenant)
+    book = snapshot.policies.book_at(token.tenant, now)
     cell = None if client is None else admission(book, client).cell
     default = NO_QUOTA if cell is None else cell.quota
     return controls.effective_quota(
@@ -149,14 +150,14 @@ def quota_of(token: AccessToken, snapshot: Snapshot) -> Quota:
     )
 
 
-def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot) -> Standing:
+def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now: datetime) -> Standing:
     return Standing(
         token,
         snapshot.identity.tenants.get(asked.tenant),
         snapshot.registry.clients.get(token.client),
         snapshot.registry.installations.get((token.tenant, token.app)),
         snapshot.controls.switches,
-        snapshot.policies.book_at(token.tenant),
+        snapshot.policies.book_at(token.tenant, now),
         person_active=not token.person or token.person not in snapshot.identity.inactive_people,
         issued_at=token.issued_at,
         for_records=True,
@@ -285,7 +286,7 @@ def _switch_fault(
     return None
 
 
-def _grant_fault(scoped: ScopedRequest) -> Deny | None:
+def _grant_fault(scoped: ScopedRequest, book: Book) -> Deny | None:
     """Role, then scope. A grant that only lacks its context is not refused here."""
     request, access = scoped.request, scoped.access
     if scoped.exempt:
@@ -300,9 +301,20 @@ def _grant_fault(scoped: ScopedRequest) -> Deny | None:
     # 403 only where no patient would help. A grant that lacks its context is out of reach, which is
     # 404 for everybody (ADR 13).
     if not scoped.grants and not grant_rules(_in_some_context(access), request.type, scoped.letter):
-        return Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {request.type}.")
+        insufficient = Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {request.type}.")
+        return _retired(scoped, book) or insufficient
     if scoped.query is not None:
         return includes_fault(scoped.query, access)
+    return None
+
+
+def _retired(scoped: ScopedRequest, book: Book) -> Deny | None:
+    """Return the refusal if a granted scope would cover the request, had the rule book not retired it."""
+    for grant in compile_scopes(scoped.token.scopes).grants(scoped.request.type):
+        if grant.mask & scoped.letter:
+            scope = ClinicalScope(grant.prefix, scoped.request.type, scoped.letter, grant.constraints)
+            if sentence := ended_sentence(book, scope):
+                return Deny(Reason.SCOPE_RETIRED, sentence)
     return None
 
 

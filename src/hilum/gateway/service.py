@@ -298,7 +298,7 @@ class Enforcer:
             if not spent.allowed or not token.app:
                 return spent
         key = token.app, token.tenant
-        return buckets.spend(key, policy.quota_of(token, snapshot))
+        return buckets.spend(key, policy.quota_of(token, snapshot, incoming.at))
 
     def _bases(self, tenant: TenantId, snapshot: Snapshot | None) -> tuple[str, ...]:
         """Return the addresses, each ending in a slash, that mean a tenant's base; cached until the tenants change."""

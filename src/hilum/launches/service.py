@@ -75,7 +75,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     if faults or client is None or person is None:
         _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
-    book = policies.current(ctx).book_at(tenant)
+    book = policies.current(ctx).book_at(tenant, ctx.now)
     if order.placement and order.placement not in book.placements:
         faults = {"placement": "placement_unknown"}
         _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
@@ -228,7 +228,7 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
 
 def _require_placement(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
     """Refuse and record a launch from a placement that the rule book has closed to the app since it was opened. Raises NotPermitted."""
-    book = policies.current(ctx).book_at(found.tenant)
+    book = policies.current(ctx).book_at(found.tenant, ctx.now)
     if judged.client and (refusal := policy.placement_refusal(found.placement, book, judged.client)):
         event = _event(found, action, placement=found.placement)
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason=PLACEMENT_REFUSED))

@@ -20,6 +20,7 @@ from hilum.policies.models import (
     Widening,
 )
 from hilum.policies.policy import listed
+from hilum.policies.products import products_widened
 from hilum.policies.tables import duration_text
 from hilum.policies.tier_changes import Fall, Rise, TierChanges, index_of
 from hilum.standards.smart import scopes as smart
@@ -80,7 +81,11 @@ _kept: dict[tuple[str, str], tuple[Widening, ...]] = {}
 def _widenings(before: Book, after: Book) -> tuple[Widening, ...]:
     comparison = TierChanges(before, after)
     falls, rises = comparison.found()
-    found = [*(_fallen(fall, comparison) for fall in falls), *_process_loosened(before, after)]
+    found = [
+        *(_fallen(fall, comparison) for fall in falls),
+        *_process_loosened(before, after),
+        *products_widened(before, after),
+    ]
     for rise in rises:
         found += _risen(rise, before, after, comparison)
     for name, category in after.categories.items():

@@ -21,6 +21,7 @@ from hilum.policies.models import (
     LANE_STEPS,
     LIFE_BOUND,
     LIST_BOUND,
+    NAMES_BOUND,
     NEVER_A_CONDITION,
     TIERS,
     AlertThresholds,
@@ -40,6 +41,8 @@ from hilum.policies.models import (
     TierRule,
     TrafficClass,
 )
+from hilum.policies.product_models import DataClass, ScopeProduct, ScopeStatus, Workflow
+from hilum.policies.products import product_faults
 from hilum.policies.soundness import soundness_faults
 from hilum.policies.tables import Table, duration_text
 from hilum.standards.fhir.definitions import resource_types
@@ -49,6 +52,9 @@ DAYS_BOUND = 365
 LATENCY_BOUND_MS = 60_000
 PERCENT_BOUND = 100
 SOAK_BOUND = timedelta(days=90)
+VERSION_BOUND = 10_000
+_WITH_PRODUCTS = 2
+"""The first format with scope products."""
 _NO_DAY = date.min
 _WARNINGS = frozenset({"out_of_range", "resource_type_unknown", "scope_malformed"})
 """Faults that a stored document may have: the value that is used instead allows less, or nothing."""
@@ -60,12 +66,13 @@ def read_book(document: object) -> tuple[Book | None, tuple[Fault, ...]]:
     faults: list[Fault] = []
     top = Table(faults, "", document)
     if top.has("format") and top.raw["format"] != FORMAT:
-        top.fault("format", "format_unknown", f"This release reads format {FORMAT}.")
+        sentence = f"This release reads format {FORMAT}. Start from `hilum policy show shipped --document`, or see the changelog."
+        top.fault("format", "format_unknown", sentence)
         return None, tuple(faults)
     top.integer("format", FORMAT, FORMAT)
-    book = _book(top)
+    book = _book(top, FORMAT)
     if not faults:
-        faults += soundness_faults(book)
+        faults += [*soundness_faults(book), *product_faults(book)]
     if faults:
         return None, tuple(faults)
     written = canonical(render(book))
@@ -96,7 +103,7 @@ def read_stored(document: object, digest: str) -> tuple[Book | None, tuple[Fault
         )
     for name in ("format", "compatible_from"):
         top.skip(name)
-    book = _book(top)
+    book = _book(top, written)
     newer = written > FORMAT
     hard = [
         fault for fault in faults if fault.code not in _WARNINGS and not (newer and fault.code == "unknown")
@@ -104,12 +111,13 @@ def read_stored(document: object, digest: str) -> tuple[Book | None, tuple[Fault
     return (None, tuple(hard)) if hard else (replace(book, digest=digest), tuple(faults))
 
 
-def _book(top: Table) -> Book:
-    """Parse everything but the format. Faults are added to those of the table."""
+def _book(top: Table, written: int) -> Book:
+    """Parse everything but the format, which is ``written``. Faults are added to those of the table."""
+    with_products = written >= _WITH_PRODUCTS
     book = Book(
         title=top.text("title"),
         owner=top.text("owner"),
-        workflows=top.titles("workflows"),
+        workflows=_workflows(top) if with_products else _titled(top),
         placements=top.titles("placements"),
         scenarios=top.titles("scenarios"),
         evidence=top.titles("evidence"),
@@ -118,6 +126,10 @@ def _book(top: Table) -> Book:
         regulated_lane=tuple(_step(table) for table in top.tables("regulated_lane")),
         packs=tuple(_pack(table) for table in top.tables("packs", optional=True)),
         rollout=_rollout(top.table("rollout")),
+        products={name: _product(table, name) for name, table in top.named("scopes")}
+        if with_products
+        else None,
+        custom_scopes_at_most=top.integer("custom_scopes_at_most", 0, NAMES_BOUND) if with_products else 0,
     )
     base = top.table("base", optional=True)
     bases = {tier: base.table(tier, optional=True).raw for tier in TIERS}
@@ -199,9 +211,57 @@ def _cell(table: Table, book: Book) -> Cell:
     return cell
 
 
-def _scopes(table: Table, name: str) -> tuple[str, ...]:
+def _titled(top: Table) -> dict[str, Workflow]:
+    return {name: Workflow(name, title) for name, title in top.titles("workflows").items()}
+
+
+def _workflows(top: Table) -> dict[str, Workflow]:
+    placements = top.raw.get("placements")
+    known = placements if isinstance(placements, Mapping) else {}
+    return {name: _workflow(table, name, known) for name, table in top.named("workflows")}
+
+
+def _workflow(table: Table, name: str, placements: Collection[str]) -> Workflow:
+    found = Workflow(
+        name,
+        table.text("title"),
+        owner=table.text("owner"),
+        purpose=table.text("purpose"),
+        version=table.integer("version", 1, VERSION_BOUND),
+        scopes=_scopes(table, "scopes"),
+        intents=frozenset(table.words("intents", None, optional=True)),
+        placements=frozenset(table.words("placements", placements, optional=True)),
+    )
+    table.close()
+    return found
+
+
+def _product(table: Table, name: str) -> ScopeProduct:
+    found = ScopeProduct(
+        name,
+        owner=table.text("owner", optional=True),
+        purpose=table.text("purpose"),
+        data_class=DataClass(table.word("data_class", tuple(DataClass))),
+        version=table.integer("version", 1, VERSION_BOUND),
+        status=ScopeStatus(table.word("status", tuple(ScopeStatus))),
+        covers=_scopes(table, "covers", special=True),
+        successor=table.text("successor", optional=True),
+        no_successor=table.text("no_successor", optional=True),
+        deprecated_from=table.day("deprecated_from", optional=True),
+        sunset=table.day("sunset", optional=True),
+        custom=table.flag("custom", optional=True),
+        demand=table.text("demand", optional=True),
+        tests=table.words("tests", None, optional=True),
+    )
+    table.close()
+    return found
+
+
+def _scopes(table: Table, name: str, *, special: bool = False) -> tuple[str, ...]:
     found = table.words(name, None)
     for text in found:
+        if special and text in SPECIAL:
+            continue
         parsed = parse_scope(text)
         if isinstance(parsed, ScopeError) or text in SPECIAL:
             table.fault(name, "scope_malformed", f"{text[:64]!r} is not a scope on a resource type.")
@@ -321,11 +381,13 @@ def render(book: Book) -> dict[str, Any]:
         "format": FORMAT,
         "title": book.title,
         "owner": book.owner,
-        "workflows": dict(book.workflows),
+        "workflows": {each.name: _rendered_workflow(each) for each in book.workflows.values()},
         "placements": dict(book.placements),
         "scenarios": dict(book.scenarios),
         "evidence": dict(book.evidence),
         "rollout": {"soak": duration_text(book.rollout.soak)},
+        "custom_scopes_at_most": book.custom_scopes_at_most,
+        "scopes": {each.name: _rendered_product(each) for each in (book.products or {}).values()},
         "regulated_lane": [
             {
                 "name": step.name,
@@ -346,6 +408,37 @@ def render(book: Book) -> dict[str, Any]:
             for category in book.categories.values()
         },
     }
+
+
+def _rendered_workflow(workflow: Workflow) -> dict[str, Any]:
+    optional = {"intents": sorted(workflow.intents), "placements": sorted(workflow.placements)}
+    return {
+        "title": workflow.title,
+        "owner": workflow.owner,
+        "purpose": workflow.purpose,
+        "version": workflow.version,
+        "scopes": list(workflow.scopes or ()),
+    } | {name: words for name, words in optional.items() if words}
+
+
+def _rendered_product(product: ScopeProduct) -> dict[str, Any]:
+    days = {"deprecated_from": product.deprecated_from, "sunset": product.sunset}
+    optional = {
+        "owner": product.owner,
+        "successor": product.successor,
+        "no_successor": product.no_successor,
+        **{name: day.isoformat() for name, day in days.items() if day is not None},
+        "custom": product.custom,
+        "demand": product.demand,
+        "tests": list(product.tests),
+    }
+    return {
+        "purpose": product.purpose,
+        "data_class": product.data_class.value,
+        "version": product.version,
+        "status": product.status.value,
+        "covers": list(product.covers),
+    } | {name: value for name, value in optional.items() if value}
 
 
 def _rendered_pack(pack: JurisdictionPack) -> dict[str, Any]:

@@ -1,22 +1,26 @@
 """The rule book: categories, tiers, cells and the rules of the risk tier; what an app asks for, and what a book admits of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum, StrEnum
+from functools import cached_property, lru_cache
 
 from hilum.controls.models import RATE_LEAST_PER_S, Quota
 from hilum.kernel.ids import Part, TenantId
+from hilum.policies.product_models import ScopeProduct, ScopeStatus, Workflow
 
 POLICIES = Part("policies")
 """The part of the facts that holds the rule books in force; its keys are ``application/<number>``."""
-FORMAT = 1
-"""The version of the document's format."""
+FORMAT = 2
+"""The version of the document's format. A book of format 1 has no scope products, and its workflows expand into nothing."""
 FAULTS_BOUND = 100
 """The most faults that one validation reports."""
 LIST_BOUND = 200
+STAGES_BOUND = 200
+"""Books with products past their sunset that are kept: those of the versions in force."""
 NAMES_BOUND = 50
-"""The most categories, tier rules, workflows or other named entries."""
+"""The most categories, tier rules, workflows, scope products or other named entries."""
 TEXT_BOUND = 300
 DOCUMENT_BOUND = 512 * 1024
 """The most bytes of a document that is written out in full, as it is stored."""
@@ -251,11 +255,14 @@ class Rollout:
 
 @dataclass(frozen=True, eq=False)
 class Book:
-    """A valid rule book. Compared by identity, so that what is derived from it can be cached; equal books have one ``digest``."""
+    """A valid rule book. Compared by identity, so that what is derived from it can be cached; equal books have one ``digest``.
+
+    ``products`` None: a book of format 1, in which every scope counts as covered.
+    """
 
     title: str
     owner: str
-    workflows: Mapping[str, str]
+    workflows: Mapping[str, Workflow]
     placements: Mapping[str, str]
     scenarios: Mapping[str, str]
     evidence: Mapping[str, str]
@@ -265,6 +272,21 @@ class Book:
     packs: tuple[JurisdictionPack, ...]
     rollout: Rollout
     digest: str = ""
+    products: Mapping[str, ScopeProduct] | None = None
+    custom_scopes_at_most: int = 0
+    """Above how many custom scope products there is a finding (C65)."""
+
+    @cached_property
+    def sunsets(self) -> tuple[date, ...]:
+        """The days on which scope products end, in order."""
+        products = () if self.products is None else self.products.values()
+        return tuple(sorted({each.sunset for each in products if each.in_force and each.sunset is not None}))
+
+    @cached_property
+    def notices(self) -> tuple[ScopeProduct, ...]:
+        """The scope products that are deprecated."""
+        products = () if self.products is None else self.products.values()
+        return tuple(each for each in products if each.status is ScopeStatus.DEPRECATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +345,8 @@ class Withholding(StrEnum):
     """The cell of its tier does not allow how this client authenticates."""
     SCOPE = "scope_not_allowed"
     """The cell does not list it."""
+    PRODUCT = "scope_retired"
+    """No scope product in force covers it: it was retired, or its sunset is past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -495,12 +519,33 @@ class PolicyFacts:
     last: int = 0
     head: str = ""
 
-    def book_at(self, tenant: TenantId) -> Book:
-        return self.at.get(tenant, self.everywhere)
+    def book_at(self, tenant: TenantId, now: datetime) -> Book:
+        """Return the book in force at a tenant, in which the scope products whose sunset is past are retired."""
+        book = self.at.get(tenant, self.everywhere)
+        return as_of(book, now) if book.sunsets else book
 
     def books(self) -> tuple[Book, ...]:
         """Return every book that is in force anywhere, the one everywhere first."""
         return tuple(dict.fromkeys((self.everywhere, *self.at.values())))
+
+
+def as_of(book: Book, now: datetime) -> Book:
+    """Return a book in which the scope products whose sunset is past are retired."""
+    today = now.astimezone(UTC).date()
+    past = [day for day in book.sunsets if day <= today]
+    return _with_retired(book, past[-1]) if past else book
+
+
+@lru_cache(maxsize=STAGES_BOUND)
+def _with_retired(book: Book, day: date) -> Book:
+    # Cached, so that a book between two sunsets is one object: what it admits is cached by it.
+    assert book.products is not None, "only products have a sunset"
+    ended = {
+        each.name: replace(each, status=ScopeStatus.RETIRED)
+        for each in book.products.values()
+        if each.in_force and each.sunset is not None and each.sunset <= day
+    }
+    return replace(book, products={**book.products, **ended})
 
 
 # --- dry runs ------------------------------------------------------------------------------------------------------------------

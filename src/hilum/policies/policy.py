@@ -6,6 +6,7 @@ withheld is exactly what the book, the certificate or the way the client authent
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 
 from hilum.policies.models import (
@@ -23,6 +24,8 @@ from hilum.policies.models import (
     Withheld,
     Withholding,
 )
+from hilum.policies.product_models import ScopeProduct
+from hilum.policies.products import Coverage, ended_by, part_in_force
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
     ClinicalScope,
@@ -38,6 +41,10 @@ from hilum.standards.smart.scopes import (
 
 CELLS_BOUND = 500
 """Cells whose lists are kept parsed: those of a few books; one has at most 150."""
+NOTICES_BOUND = 10_000
+"""Sets of scopes whose notice is kept: those of the tokens in use."""
+SHOWN = 3
+"""How many scopes of a successor a sentence names."""
 _BITS = (1, 2, 4, 8, 16)
 
 
@@ -168,11 +175,17 @@ def admit(book: Book, applicant: Applicant) -> Admission:
     withheld: list[Withheld] = []
     acting = [Tier.LOW]
     for scope in parse_stored(applicant.scopes):
-        parts, why, tier = _judged(category, applicant, _by_tier(book, tier_of, scope), scope)
-        for part in parts:
-            _join(admitted, part, whole=part is scope)
-        withheld += [Withheld(render(scope), each) for each in why]
-        acting += [tier] if parts else []
+        covered = part_in_force(book, scope)
+        reasons: dict[Withholding, None] = {}
+        if covered != (scope,):
+            reasons[Withholding.SCOPE if ended_by(book, scope) is None else Withholding.PRODUCT] = None
+        for piece in covered:
+            parts, why, tier = _judged(category, applicant, _by_tier(book, tier_of, piece), piece)
+            for part in parts:
+                _join(admitted, part, whole=part is scope)
+            reasons |= dict.fromkeys(why)
+            acting += [tier] if parts else []
+        withheld += [Withheld(render(scope), each) for each in reasons]
     if category is None or not admitted:
         return Admission(assessment, None, None, (), tuple(withheld))
     tier = highest(acting)
@@ -297,3 +310,45 @@ def cell_of(book: Book, category: str, tier: Tier) -> Cell | None:
     """Return a cell; None if the book does not allow the category or the tier in it."""
     found = book.categories.get(category)
     return None if found is None else found.cells.get(tier)
+
+
+# --- the end of a scope --------------------------------------------------------------------------------------------------------
+
+
+def ended_sentence(book: Book, scope: Scope) -> str:
+    """Return the sentence that a scope is not granted any more, and what to ask for instead; empty if any of it still is."""
+    if part_in_force(book, scope) or (product := ended_by(book, scope)) is None:
+        return ""
+    return f"{render(scope)} ended on {product.sunset}. {_instead(book, product)}"
+
+
+def first_ended(book: Book, scopes: Iterable[Scope]) -> str:
+    """Return the sentence of the first of some scopes that is not granted any more; empty if there is none."""
+    return next(filter(None, (ended_sentence(book, scope) for scope in scopes)), "")
+
+
+def _instead(book: Book, product: ScopeProduct) -> str:
+    successor = (book.products or {}).get(product.successor)
+    if successor is None:
+        return product.no_successor
+    more = ", ..." if len(successor.covers) > SHOWN else ""
+    return f"Its successor is {successor.name}: ask for {', '.join(successor.covers[:SHOWN])}{more}"
+
+
+@lru_cache(maxsize=NOTICES_BOUND)
+def notice_of(book: Book, scopes: tuple[str, ...]) -> ScopeProduct | None:
+    """Return the deprecated product with the earliest sunset that covers any of these scopes; None if none does (C62)."""
+    parsed = parse_stored(scopes)
+    found = [each for each in book.notices if any(map(Coverage(each.covers).meets, parsed))]
+    return min(found, key=lambda each: each.sunset or date.max, default=None)
+
+
+def notice_headers(product: ScopeProduct) -> dict[str, str]:
+    """Return the headers that announce a sunset. Source: RFC 9745 section 2; RFC 8594 section 3."""
+    assert product.deprecated_from, "a product without this date is not deprecated"
+    assert product.sunset, "a product without a sunset is not deprecated"
+    since = datetime.combine(product.deprecated_from, time(), UTC)
+    return {
+        "Deprecation": f"@{int(since.timestamp())}",
+        "Sunset": product.sunset.strftime("%a, %d %b %Y 00:00:00 GMT"),
+    }

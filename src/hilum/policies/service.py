@@ -55,8 +55,10 @@ from hilum.policies.models import (
     Verified,
     Version,
     Widening,
+    as_of,
 )
 from hilum.policies.policy import admit
+from hilum.policies.products import notice_faults
 from hilum.policies.shipped import shipped_book
 from hilum.policies.soundness import pack_faults
 from hilum.policies.tables import duration_text
@@ -179,9 +181,10 @@ def admission_of(ctx: Context, applicant: Applicant, *, tenant: str | None, vers
     """
     _require_reader(ctx)
     if version is not None:
-        return admit(get_version(ctx, version)[1], applicant)
+        return admit(as_of(get_version(ctx, version)[1], ctx.now), applicant)
     found = current(ctx)
-    return admit(found.everywhere if tenant is None else found.book_at(TenantId(tenant)), applicant)
+    book = found.everywhere if tenant is None else found.book_at(TenantId(tenant), ctx.now)
+    return admit(as_of(book, ctx.now), applicant)
 
 
 def _require_reader(ctx: Context) -> None:
@@ -371,8 +374,7 @@ def _judged(ctx: Context, order: ApplyOrder) -> tuple[Widening, ...]:
         detail = "The rule book in force was changed meanwhile. Look at it again, and repeat this if it is still right."
         raise Conflict("concurrent_change", detail)
     book = loading.book(ctx, order.version)
-    if faults := pack_faults(book, ctx.now.date()):
-        raise Invalid("book_invalid", _in_words(faults), fields={fault.path: fault.code for fault in faults})
+    _require_sound(pack_faults(book, ctx.now.date()))
     if found.fault and order.tenants:
         detail = f"{found.fault} Put a version that is intact in force everywhere first."
         raise Conflict("policy_not_as_signed", detail)
@@ -380,6 +382,10 @@ def _judged(ctx: Context, order: ApplyOrder) -> tuple[Widening, ...]:
         books = {order.version: book} | _replaced(ctx, order, found)
     except Unavailable as error:
         return (_unread(order, error),)
+    # Going back is always possible.
+    if not store.was_everywhere(ctx.tx, order.version):
+        for number in sorted(rollout.replaced_by(order, now_in_force)):
+            _require_sound(notice_faults(as_of(books[number], ctx.now), book, ctx.now.date()))
     if len(rollout.in_force_after(order, now_in_force)) > IN_FORCE_BOUND:
         detail = f"At most {IN_FORCE_BOUND} versions are in force at one time. Put one of them in force at more hospitals first."
         raise Conflict("too_many_versions", detail)
@@ -388,6 +394,11 @@ def _judged(ctx: Context, order: ApplyOrder) -> tuple[Widening, ...]:
         return new
     _require_trial(ctx, order, found, books[now_in_force.everywhere])
     return new
+
+
+def _require_sound(faults: tuple[Fault, ...]) -> None:
+    if faults:
+        raise Invalid("book_invalid", _in_words(faults), fields={fault.path: fault.code for fault in faults})
 
 
 def _require_valid(ctx: Context, order: ApplyOrder) -> None:

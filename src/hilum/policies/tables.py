@@ -61,9 +61,9 @@ class Table:
         """Return another table of the same document."""
         return Table(self.faults, path, raw, stored=self.stored)
 
-    def text(self, name: str) -> str:
-        """Read one line of text."""
-        value = self._take(name)
+    def text(self, name: str, *, optional: bool = False) -> str:
+        """Read one line of text; empty for an optional one that is not there."""
+        value = self._take(name, optional=optional)
         if value is None:
             return ""
         if not isinstance(value, str) or not value.strip() or not value.isprintable():
@@ -101,8 +101,8 @@ class Table:
                 found[each] = None
         return tuple(found)
 
-    def flag(self, name: str) -> bool:
-        value = self._take(name)
+    def flag(self, name: str, *, optional: bool = False) -> bool:
+        value = self._take(name, optional=optional)
         if value is not None and not isinstance(value, bool):
             self.fault(name, "not_a_flag", "It must be true or false.")
         return value is True

@@ -88,8 +88,8 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "Reserved for the policy matrix; not used yet.",
         ),
         Reason.SCOPE_RETIRED: Refusal(
-            "A scope has passed its sunset.",
-            "Reserved for the scope registry; not used yet.",
+            "The scope that would permit this was retired, or its sunset has passed.",
+            "Request its successor, which the response names; `hilum scope show` says more.",
         ),
         Reason.SCOPE_INSUFFICIENT: Refusal(
             "No granted scope covers this interaction on this type.",

@@ -17,6 +17,8 @@ from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import LaunchId, TenantId
 from hilum.launches.models import LaunchFacts
+from hilum.policies.models import PolicyFacts
+from hilum.policies.product_models import NOTICE
 from hilum.registry.models import Environment
 from hilum.standards.smart.scopes import READ
 from hilum.tokens.models import AccessToken, TokenFacts
@@ -41,6 +43,7 @@ from tests.unit.gateway.facts import (
     with_switch,
     with_tenant,
 )
+from tests.unit.policies.books import book
 
 
 def moved(snapshot: Snapshot) -> Snapshot:
@@ -51,6 +54,15 @@ def ended(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, launches=LaunchFacts(ended=frozenset({TOKEN.launch})))
 
 
+RETIRED = book(
+    {
+        "scopes.patient_demographics.status": "deprecated",
+        "scopes.patient_demographics.deprecated_from": NOW.date() - NOTICE,
+        "scopes.patient_demographics.sunset": NOW.date(),
+        "scopes.patient_demographics.successor": "encounters",
+    }
+)
+"""Since this day nobody is granted Patient any more."""
 PATIENT_ELSEWHERE = "Patient/p2"
 
 # Each row breaks one thing more than the row below it; so the reasons must come in the order of the enum.
@@ -68,6 +80,10 @@ STAIRS: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.APP_NOT_INSTALLED, {"installation": {"expires_at": NOW}}),
     (Reason.PERSON_INACTIVE, {"left": True}),
     (Reason.ROLE_NOT_ALLOWED, {"installation": {"roles": frozenset({"nurse"})}}),
+    (
+        Reason.SCOPE_RETIRED,
+        {"change": {"scopes": ("patient/Patient.rs",)}, "facts": {"policies": PolicyFacts(RETIRED)}},
+    ),
     (Reason.SCOPE_INSUFFICIENT, {"change": {"scopes": ("patient/Observation.rs",)}}),
     (Reason.LAUNCH_ENDED, {"ended": True}),
     (Reason.CONTEXT_MOVED, {"moved": True}),
@@ -761,7 +777,7 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
         Reason.RESPONSE_UNJUDGEABLE,
         Reason.AUDIT_UNAVAILABLE,
     }
-    not_yet = {Reason.WORKFLOW_NOT_APPROVED, Reason.SCOPE_RETIRED}
+    not_yet = {Reason.WORKFLOW_NOT_APPROVED}
 
     assert decided | on_the_way | not_yet == set(Reason)
 

@@ -23,11 +23,12 @@ from tests.unit.policies.test_tier import applicants
 
 BOOK = shipped_book()
 CELL = "categories.care_recommendations.cells.moderate"
+LOW = "categories.scheduling.cells.low"
 HIGH = "categories.care_recommendations.cells.high"
 
 WIDER: list[tuple[dict[str, Any], str]] = [
     ({f"{CELL}.scopes": [*document()["categories"]["care_recommendations"]["cells"]["moderate"]["scopes"], "user/Task.cud"]}, f"{CELL}.scopes"),
-    ({f"{CELL}.session_scopes": ["hilum/launch", *BOOK.categories["care_recommendations"].cells[next(iter(BOOK.categories["care_recommendations"].cells))].session_scopes]}, f"{CELL}.session_scopes"),
+    ({f"{LOW}.session_scopes": ["openid", "fhirUser", "launch", "launch/patient", "launch/encounter", "online_access", "offline_access"]}, f"{LOW}.session_scopes"),
     ({f"{HIGH}.client_authentication": ["none", "client_secret_basic", "private_key_jwt"]}, f"{HIGH}.client_authentication"),
     ({f"{CELL}.workflows": ["chart_review", "outreach", "intake"]}, f"{CELL}.workflows"),
     ({f"{CELL}.workflows": ["*"]}, f"{CELL}.workflows"),

@@ -89,7 +89,8 @@ def test_the_scopes_of_a_cell_include_those_of_the_lower_tiers() -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"format": 2}, ("format", "format_unknown")),
+        ({"format": 3}, ("format", "format_unknown")),
+        ({"format": 1}, ("format", "format_unknown")),
         ({"format": GONE}, ("format", "missing")),
         ({"title": ""}, ("title", "not_text")),
         ({"title": None}, ("title", "missing")),

@@ -19,8 +19,8 @@ DIGEST = "d" * 64
 
 
 def stored(changes: dict[str, Any]) -> tuple[Book | None, list[tuple[str, str]]]:
-    """Read the oldest document with the values at some dotted paths replaced."""
-    made = json.loads(DOCUMENTS[0].read_bytes())
+    """Read the newest document with the values at some dotted paths replaced."""
+    made = json.loads(DOCUMENTS[-1].read_bytes())
     for path, value in changes.items():
         *way, last = path.split(".")
         at: Any = made
@@ -43,7 +43,7 @@ def test_every_document_that_a_release_stored_is_still_read_whole(path: Path) ->
     assert (book is not None, warnings) == (True, ())
     assert book is not None
     assert book.digest == document_digest(text)
-    assert len(book.categories) == 11
+    assert set(book.categories) == set(json.loads(text)["categories"])
     written = json.loads(text)["categories"]
     for name, category in book.categories.items():
         for tier, cell in category.cells.items():
@@ -74,7 +74,7 @@ def test_a_limit_above_todays_bound_counts_as_the_bound() -> None:
 def test_lists_and_texts_above_todays_bounds_are_read_whole() -> None:
     scopes = [f"user/Observation.rs?category={n}" for n in range(LIST_BOUND + 1)]
     evidence = {f"evidence-{n}": "x" * 5000 for n in range(200)}
-    made = json.loads(DOCUMENTS[0].read_bytes())
+    made = json.loads(DOCUMENTS[-1].read_bytes())
 
     book, warnings = stored({f"{LOW}.scopes": scopes, "evidence": made["evidence"] | evidence})
 

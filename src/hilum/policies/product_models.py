@@ -1,0 +1,81 @@
+"""Scope products and workflows: what the rule book says of scopes beside which cell allows them."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+
+NOTICE = timedelta(days=90)
+"""How long before its sunset a scope product must have been deprecated at least (C62)."""
+WORKFLOW_SCOPE = "hilum/workflow/"
+"""What a workflow's scope begins with. No SMART scope and no scope of OpenID Connect has a prefix of this form."""
+
+
+class ScopeStatus(StrEnum):
+    """What may still be done with the scopes of a product."""
+
+    DRAFT = "draft"
+    """Written down, and not yet granted to anybody."""
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"
+    """Granted until its sunset, with notice."""
+    RETIRED = "retired"
+    """Granted to nobody."""
+
+
+class DataClass(StrEnum):
+    """What kind of data a scope product opens."""
+
+    NONE = "none"
+    """No record: launch, identity, session."""
+    DIRECTORY = "directory"
+    ADMINISTRATIVE = "administrative"
+    FINANCIAL = "financial"
+    CLINICAL = "clinical"
+    FREE_TEXT = "free_text"
+    """It may contain anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeProduct:
+    """Some SMART scopes, with somebody who answers for them (C61). A scope is granted only within ``covers`` of products in force.
+
+    ``successor`` is another product; ``no_successor`` says why there is none. After the first moment of ``sunset`` (UTC) nothing that it
+    covers is granted. ``custom``: it has its own meaning here; then ``demand`` says who needs it, and ``tests`` prove it (C65).
+    """
+
+    name: str
+    owner: str
+    purpose: str
+    data_class: DataClass
+    version: int
+    status: ScopeStatus
+    covers: tuple[str, ...]
+    successor: str = ""
+    no_successor: str = ""
+    deprecated_from: date | None = None
+    sunset: date | None = None
+    custom: bool = False
+    demand: str = ""
+    tests: tuple[str, ...] = ()
+
+    @property
+    def in_force(self) -> bool:
+        """Whether its scopes are granted."""
+        return self.status in {ScopeStatus.ACTIVE, ScopeStatus.DEPRECATED}
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A named job, with the scopes of resources that it needs (C63). ``intents``: words of launches that mean it, beside its name.
+
+    ``placements``: a launch from there without an intent means it. ``scopes`` None: of a book of format 1, whose workflows limit nothing.
+    """
+
+    name: str
+    title: str
+    owner: str = ""
+    purpose: str = ""
+    version: int = 0
+    scopes: tuple[str, ...] | None = None
+    intents: frozenset[str] = frozenset()
+    placements: frozenset[str] = frozenset()

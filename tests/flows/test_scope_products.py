@@ -1,0 +1,135 @@
+"""The end of a scope: announced, refused at authorize, dropped at refresh, refused at the gateway (C61, C62)."""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.errors import Invalid
+from hilum.policies import service as policies
+from hilum.policies.models import ApplyOrder
+from hilum.policies.product_models import NOTICE
+from tests.flows import back_channel, front_channel
+from tests.flows.back_channel import Platform, refused
+from tests.flows.front_channel import Front, error
+from tests.flows.gateway_ground import Ground, Play, patient, player
+from tests.flows.test_rule_book_in_force import put_in_force
+from tests.sim.world import START, FakeClock, SeededIds
+from tests.unit.gateway.facts import observation
+from tests.unit.policies.books import document
+
+platform = back_channel.platform
+front = front_channel.front
+TODAY = START.date()
+SUNSET = TODAY + NOTICE
+UNTIL_SUNSET = NOTICE - timedelta(hours=START.hour, minutes=START.minute)
+
+
+def ending(name: str = "results", since: date = TODAY, **fields: Any) -> dict[str, Any]:
+    found = {
+        "status": "deprecated",
+        "deprecated_from": since,
+        "sunset": since + NOTICE,
+        "successor": "assessments",
+    }
+    return {f"scopes.{name}.{field}": value for field, value in (found | fields).items()}
+
+
+@pytest.fixture
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
+
+
+def test_a_scope_that_is_deprecated_is_granted_until_its_sunset_and_a_refresh_drops_it_then(
+    platform: Platform, clock: FakeClock
+) -> None:
+    put_in_force(platform.run, ending())
+    scopes = ("launch", "offline_access", "patient/Observation.rs", "patient/Patient.rs")
+    first = platform.earn(scopes=scopes)
+    assert first["scope"].split() == list(scopes)
+
+    clock.advance(UNTIL_SUNSET)
+    again = platform.refresh(first["refresh_token"]).json()
+
+    assert again["scope"].split() == ["launch", "offline_access", "patient/Patient.rs"]
+
+
+def test_a_backend_service_is_told_which_scope_ended_and_what_follows_it(
+    platform: Platform, clock: FakeClock
+) -> None:
+    put_in_force(platform.run, ending())
+    assert platform.backend("system/Observation.rs").json()["scope"] == "system/Observation.rs"
+
+    clock.advance(UNTIL_SUNSET)
+    answer = refused(platform.backend("system/Observation.rs system/Patient.rs"), "invalid_scope")
+
+    assert answer.startswith(f"system/Observation.rs ended on {SUNSET}. Its successor is assessments")
+    assert platform.backend("system/Patient.rs").json()["scope"] == "system/Patient.rs"
+
+
+def test_a_code_of_before_the_sunset_earns_what_is_left(platform: Platform, clock: FakeClock) -> None:
+    put_in_force(platform.run, ending())
+    clock.advance(UNTIL_SUNSET - timedelta(seconds=1))
+    code = platform.code(scopes=("launch", "patient/Observation.rs", "patient/Patient.rs"))
+
+    clock.advance(timedelta(seconds=2))
+
+    assert platform.redeem(code).json()["scope"].split() == ["launch", "patient/Patient.rs"]
+
+
+def test_authorize_refuses_what_has_ended_before_anybody_signs_in(front: Front, clock: FakeClock) -> None:
+    put_in_force(front.run, ending())
+    asked = "launch/patient patient/Patient.rs patient/Observation.rs"
+    assert front.browser().authorize(scope=asked).status_code == 200
+
+    clock.advance(UNTIL_SUNSET)
+    told = error(front.browser().authorize(scope=asked), "invalid_scope")
+
+    assert told.startswith(f"patient/Observation.rs ended on {SUNSET}. Its successor is assessments")
+
+
+def test_the_gateway_names_the_end_for_tokens_that_are_out(play: Play, clock: FakeClock) -> None:
+    async def story(made: Ground) -> None:
+        made.load(patient("p1"), observation("o1", code={"text": "a"}))
+        put_in_force(made.run, ending())
+        clock.advance(UNTIL_SUNSET - timedelta(seconds=1))
+        token = made.token("patient/Observation.rs", "patient/Patient.rs")
+        assert (await made.get("Observation/o1", token)).status == 200
+
+        clock.advance(timedelta(seconds=1))
+        answer = await made.get("Observation/o1", token)
+
+        assert answer.status == 403
+        assert f"ended on {SUNSET}".encode() in answer.body
+        assert (await made.get("Patient/p1", token)).status == 200
+
+    play(story)
+
+
+@pytest.mark.parametrize("fields", [{"since": TODAY - timedelta(days=1)}, {"status": "retired"}])
+def test_a_version_that_ends_a_scope_without_notice_is_not_put_in_force(
+    platform: Platform, fields: dict[str, Any]
+) -> None:
+    changes = ending(**fields)
+    if "status" in fields:
+        for category, found in document()["categories"].items():
+            changes |= {f"categories.{category}.cells.{tier}.scopes": [] for tier in found["cells"]}
+        changes |= {f"workflows.{name}.scopes": ["user/Patient.rs"] for name in document()["workflows"]}
+
+    with pytest.raises(Invalid) as error:
+        put_in_force(platform.run, changes)
+
+    assert set(error.value.fields.values()) == {"notice_too_short"}
+    assert platform.run(policies.in_force).everywhere == 1
+
+
+def test_going_back_needs_no_notice(platform: Platform) -> None:
+    """A mistake is undone in minutes: the added scope goes as it came."""
+    put_in_force(platform.run, ending())
+
+    last = platform.run(policies.in_force).last
+    asked = platform.run(lambda ctx: policies._judged(ctx, ApplyOrder(1, (), last, "a mistake")))
+
+    assert [each.path for each in asked] == ["scopes.results"]
