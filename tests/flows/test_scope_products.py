@@ -45,6 +45,7 @@ def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Pat
 def test_a_scope_that_is_deprecated_is_granted_until_its_sunset_and_a_refresh_drops_it_then(
     platform: Platform, clock: FakeClock
 ) -> None:
+    """C62."""
     put_in_force(platform.run, ending())
     scopes = ("launch", "offline_access", "patient/Observation.rs", "patient/Patient.rs")
     first = platform.earn(scopes=scopes)

@@ -97,6 +97,7 @@ def applicant(*scopes: str) -> Applicant:
 def test_what_a_book_must_not_say_of_scope_products_and_workflows(
     changes: dict[str, Any], fault: tuple[str, str]
 ) -> None:
+    """C61, C65."""
     assert fault in faults_of(changes)
 
 
