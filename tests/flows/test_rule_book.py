@@ -390,8 +390,8 @@ def test_every_process_learns_of_another_book_by_the_part_of_the_facts(site: Con
 
 def test_two_who_apply_at_once_do_not_both_succeed(site: ControlSite) -> None:
     """Two transactions: the second begins before the first commits, where the database lets it."""
-    order = ApplyOrder(add(site, NARROWER), (), 1, "x")
-    other = ApplyOrder(add(site, {"title": "Another"}), (), 1, "x")
+    order = ApplyOrder(add(site, NARROWER), (), 1, "x", emergency=True)
+    other = ApplyOrder(add(site, {"title": "Another"}), (), 1, "x", emergency=True)
     root = Actor(ActorKind.STAFF, site.people["root"].id, roles=frozenset({"platform_admin"}))
     applied, begun = threading.Event(), threading.Event()
 
