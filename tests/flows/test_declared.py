@@ -7,6 +7,7 @@ import pytest
 
 from hilum.clients.models import ClientType
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.policies.models import UNCLASSIFIED
 from hilum.registry.models import NewVersion
 from tests.flows import front_channel
 from tests.flows.back_channel import refused
@@ -39,7 +40,12 @@ CONDITIONS = pytest.mark.parametrize(
 
 def without_high(condition: dict[str, list[str]]) -> dict[str, Any]:
     """Return changes that make whatever meets a condition high, which is not allowed in the tests' category any more."""
-    rule = {"name": "drill", "tier": "high", "because": "it is a drill"} | condition
+    rule = {
+        "name": "drill",
+        "tier": "high",
+        "because": "it is a drill",
+        "categories": [UNCLASSIFIED],
+    } | condition
     return {"tier_rules": [*document()["tier_rules"], rule], f"{CELLS}.high": GONE}
 
 
