@@ -9,6 +9,7 @@ PROMISES = {
     4: "A new app is of the sandbox only and works at no production tenant",
     5: "Versions belong to one app; a new one keeps ids and people (in part: no review yet)",
     7: "Contact addresses are proved by mail, and a proof ends (in part: no domain proof, nothing is blocked yet)",
+    6: "What is missing before an app can be submitted is listed by field; without it there is no production client (in part: no review to submit to)",
     8: "A vendor has members with roles, and always an owner (in part: no second factor)",
     9: "Secrets are shown once, overlap when rotated, and are stored as digests only",
     10: "Keys come inline or by URL through the safe fetcher; a failure opens nothing",
@@ -124,6 +125,7 @@ PROMISES = {
     202: "No app's writes make a record unreadable for others: writes have a bound, and heavy pages come in smaller ones",
     208: "Before a rule book is in force 90 days of decisions are replayed under it, and every flip and lapse is listed (in part: not for a hospital's own settings)",
     210: "Whatever one rule book allows and another does not is listed, and putting it in force takes two people",
+    212: "A name that imitates another vendor, app or hospital is refused (in part: names only, no icons)",
     218: "A rule book that allows something new is in force at some tenants before it is everywhere, with a way back (in part: nothing goes back by itself)",
     227: "Webhooks are signed, and a wrong signature is detected by the receiver (in part: no disposal)",
 }

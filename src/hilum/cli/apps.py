@@ -217,6 +217,33 @@ def app_add(name: str, *, vendor: str, description: str, purpose: str, category:
     show_one(api.call("POST", "/apps", body), json_=json_)
 
 
+@app.command("profile")
+@click.argument("app_id")
+@click.argument(
+    "file",
+    required=False,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+)
+@json_option
+def app_profile(app_id: str, file: Path | None, *, json_: bool) -> None:
+    r"""Show what an app's vendor states about it and what is missing, or replace it by a JSON file (- for standard input).
+
+    The file has the fields that are shown, but for app and missing; `revision` is the one that was read.
+
+    \b
+    Examples:
+      hilum app profile app_01h... --json
+      hilum app profile app_01h... profile.json
+    """
+    path = f"/apps/{api.segment(app_id)}/profile"
+    if file is None:
+        show_one(api.call("GET", path), json_=json_)
+        return
+    body = read_object(file)
+    stated = {name: value for name, value in body.items() if name not in {"app", "missing"}}
+    show_one(api.call("PUT", path, stated), json_=json_)
+
+
 @app.command("version")
 @click.argument("app_id")
 @click.argument("label")
@@ -257,6 +284,11 @@ def app_client(file: Path, *, json_: bool) -> None:
       {"app": "app_01h...", "version": "ver_01h...", "client_name": "Chart", "client_type": "public", "deployment": "browser",
        "redirect_uris": ["https://chart.example/app"], "launch_url": "https://chart.example/launch", "scope": "launch patient/*.rs"}
     """
+    show_one(api.call("POST", "/clients", read_object(file)), json_=json_)
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """Read a JSON object from a file or, for -, from standard input. Exits 2 (misused) if it holds something else."""
     # From standard input too, so that a file with keys need not be left on disk.
     raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     try:
@@ -267,7 +299,7 @@ def app_client(file: Path, *, json_: bool) -> None:
     if not isinstance(body, dict):
         click.secho(f"misused: {file} does not hold a JSON object", fg="red", err=True)
         raise SystemExit(MISUSED)
-    show_one(api.call("POST", "/clients", body), json_=json_)
+    return body
 
 
 @app.command("secret")

@@ -20,6 +20,8 @@ SECRET_PREFIX = "hil_cs_"
 SECRET_OVERLAP = timedelta(hours=24)
 SECRET_OVERLAP_MAX = timedelta(days=30)
 REDIRECT_URIS_BOUND = 20
+CLIENTS_BOUND = 100
+"""Clients of one app that its vendor's members may add."""
 ORIGINS_BOUND = 20
 BACKEND_LIFE_MAX = timedelta(days=3 * 366)
 

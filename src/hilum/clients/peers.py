@@ -27,7 +27,7 @@ from hilum.clients.models import (
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Invalid
+from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys.live import vault
 from hilum.policies.models import PEER
@@ -152,6 +152,8 @@ def _validated_rotation(ctx: Context, client_id: ClientId, overlap: timedelta) -
     client = store.get_client(ctx.tx, client_id, lock=True)
     app = registry.get_app(ctx, client.app)
     if not policy.may_rotate(ctx.actor, app):
+        if ctx.actor.vendor is not None and ctx.actor.vendor != app.vendor:
+            raise NotFound("client_not_found", "There is no such client.")
         raise audit.refusal(ctx, Event("registry.secret.rotate", app=app.id, client=client.id))
     if client.type not in policy.WITH_SECRET:
         raise Invalid("client_has_no_secret", "This client authenticates without a secret.")

@@ -25,6 +25,7 @@ from hilum.clients.models import (
     Deployment,
 )
 from hilum.controls.policy import administers
+from hilum.identity.models import VendorRight
 from hilum.identity.policy import name_fault, origin_fault
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
@@ -39,7 +40,7 @@ from hilum.registry.models import (
     Certification,
     Environment,
 )
-from hilum.registry.policy import may_register
+from hilum.registry.policy import may_change, may_register, may_see_vendor
 from hilum.standards import redirects
 from hilum.standards.keysets import jwks_fault
 from hilum.standards.redirects import origin_of, validate_web_uri
@@ -345,13 +346,20 @@ def may_keep_peers(actor: Actor, tenant: TenantId) -> bool:
 
 def may_rotate(actor: Actor, app: App) -> bool:
     """Check whether an actor may rotate a client's secret."""
-    # An empty tenant administers nothing, so apps of several tenants are the platform's alone.
-    return may_register(actor) or administers(actor, app.tenant or "")
+    # An empty tenant administers nothing, so apps of several tenants are the platform's and their vendor's.
+    return may_change_client(actor, app, VendorRight.SECRETS) or administers(actor, app.tenant or "")
+
+
+def may_change_client(actor: Actor, app: App, right: VendorRight = VendorRight.APPS) -> bool:
+    """Check whether an actor may change a client of an app: the platform, and members of its vendor with that right."""
+    # A peer and a dynamic client have a vendor too, whose members would speak for the hospital.
+    return may_register(actor) or (app.tenant is None and may_change(actor, app.vendor, right))
 
 
 def may_see_clients(actor: Actor, app: App) -> bool:
     """Check whether an actor may read an app's client metadata."""
-    return actor.is_platform or administers(actor, app.tenant or "")
+    own = app.tenant is None and may_see_vendor(actor, app.vendor)
+    return own or actor.is_platform or administers(actor, app.tenant or "")
 
 
 AUTHENTICATION = {

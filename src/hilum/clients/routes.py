@@ -122,8 +122,9 @@ class ClientMade(ClientShown):
 
 
 PEER_KEEPERS = audience("platform_admin", "administrator")
-REGISTRARS = audience("platform_admin")
-READERS = audience("staff", "administrator")
+DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
+ROTATORS = audience("platform_admin", "administrator", "vendor_owner", "vendor_developer", "vendor_security")
+READERS = audience("staff", "administrator", "member")
 
 
 def api(kit: Kit) -> APIRouter:
@@ -134,7 +135,7 @@ def api(kit: Kit) -> APIRouter:
 
 
 def _clients(router: APIRouter, kit: Kit) -> None:
-    @router.post("/clients", status_code=201, openapi_extra=REGISTRARS)
+    @router.post("/clients", status_code=201, openapi_extra=DEVELOPERS)
     async def add_client(request: Request, body: ClientAsked) -> ClientMade:
         """Register a client. Its secret is shown only in this response."""
         order = NewClient(AppId(body.app), VersionId(body.version), _metadata(body))
@@ -167,7 +168,7 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         return await run_read(kit, request, partial(service.view_client, client_id=ClientId(client)))
 
     @router.post(
-        "/clients/{client}/secret", response_model=ClientMade, responses=WAITS, openapi_extra=PEER_KEEPERS
+        "/clients/{client}/secret", response_model=ClientMade, responses=WAITS, openapi_extra=ROTATORS
     )
     async def rotate_secret(request: Request, client: Id, body: SecretAsked) -> object:
         """Create a new secret of a client. The previous one works until the overlap ends.
@@ -179,7 +180,7 @@ def _clients(router: APIRouter, kit: Kit) -> None:
         result = await run_write(kit, request, verb)
         return _created(*result) if isinstance(result, tuple) else waits(result)
 
-    @router.put("/clients/{client}/version", response_model=ClientShown, openapi_extra=REGISTRARS)
+    @router.put("/clients/{client}/version", response_model=ClientShown, openapi_extra=DEVELOPERS)
     async def adopt_version(request: Request, client: Id, body: AdoptAsked) -> object:
         """Move a client to another certified version of its app."""
         verb = partial(service.adopt_version, client_id=ClientId(client), version_id=VersionId(body.version))

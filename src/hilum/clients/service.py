@@ -7,17 +7,25 @@ from datetime import datetime
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import creation, policy, store
-from hilum.clients.models import Client, ClientFacts, ClientMetadata, ClientType, NewClient
+from hilum.clients.models import (
+    CLIENTS_BOUND,
+    Client,
+    ClientFacts,
+    ClientMetadata,
+    ClientType,
+    NewClient,
+)
 from hilum.clients.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
+from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import AppId, ClientId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import SANDBOX_TRIAL, UNCLASSIFIED, Book
 from hilum.registry import service as registry
-from hilum.registry.models import Certification, CertifyOrder, Environment
-from hilum.registry.policy import is_in_force, may_register
+from hilum.registry.models import App, Certification, CertifyOrder, Environment
+from hilum.registry.policy import is_in_force, text_fault
 
 __all__ = ["CARRY_OUT", "add_peer", "ask_peer", "ask_secret", "rotate_secret"]
 
@@ -27,9 +35,7 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
 
     Raises NotPermitted, NotFound, Conflict, Invalid with RFC 7591's field names.
     """
-    if not may_register(ctx.actor):
-        raise audit.refusal(ctx, Event("registry.client.add", app=order.app))
-    app = registry.get_app(ctx, order.app)
+    app = registry.get_changeable(ctx, order.app, "registry.client.add")
     version = registry.get_version(ctx, order.version)
     if version.app != app.id:
         raise NotFound("version_not_found", "The app has no such version.")
@@ -39,8 +45,24 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
         raise Invalid(
             "client_invalid", "Add an EHR or a resource server as a peer of its tenant.", fields=fields
         )
+    if ctx.actor.vendor is not None:
+        _require_presentable(ctx, app, order.metadata)
     registry.announce_change(ctx, app.id)
     return creation.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
+
+
+def _require_presentable(ctx: Context, app: App, metadata: ClientMetadata) -> None:
+    """Check what a vendor's own registration must show: a name of its own, and for production everything that C6 lists."""
+    if store.count_clients(ctx.tx, app.id) >= CLIENTS_BOUND:
+        raise Unavailable(
+            "too_many_clients", f"The app has {CLIENTS_BOUND} clients already. Ask the platform's staff."
+        )
+    if fault := text_fault(metadata.name) or registry.imitation_fault(ctx, app.vendor, metadata.name):
+        fields = {"client_name": fault}
+        raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=fields)
+    if metadata.environment is Environment.PRODUCTION and (missing := registry.missing_of(ctx, app)):
+        detail = "An app needs a complete profile before it has a client for production. State what is missing first; see fields."
+        raise Invalid("profile_incomplete", detail, fields=dict.fromkeys(missing, "missing"))
 
 
 def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> Client:
@@ -49,9 +71,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     If the client is certified now, its tokens survive the update (C5); otherwise its certification starts now.
     """
     # Locked, since the unbroken time is computed from the row and written back to it.
-    client = store.get_client(ctx.tx, client_id, lock=True)
-    if not may_register(ctx.actor):
-        raise audit.refusal(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id))
+    client = get_changeable(ctx, client_id, "registry.client.adopt_version")
     version = registry.get_version(ctx, version_id)
     if version.app != client.app:
         raise NotFound("version_not_found", "The app has no such version.")
@@ -75,6 +95,19 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     registry.announce_change(ctx, client.app)
     audit.record(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id, facts=facts))
     return after
+
+
+def get_changeable(
+    ctx: Context, client_id: ClientId, action: str, right: VendorRight = VendorRight.APPS
+) -> Client:
+    """Get a client that the actor may change, and lock it. Raises NotFound, NotPermitted."""
+    client = store.get_client(ctx.tx, client_id, lock=True)
+    app = registry.get_app(ctx, client.app)
+    if not policy.may_change_client(ctx.actor, app, right):
+        if ctx.actor.vendor is not None and ctx.actor.vendor != app.vendor:
+            raise NotFound("client_not_found", "There is no such client.")
+        raise audit.refusal(ctx, Event(action, app=client.app, client=client.id))
+    return client
 
 
 def serves_backends_only(ctx: Context, app: AppId) -> bool:

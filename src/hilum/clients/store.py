@@ -167,6 +167,10 @@ def list_clients(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> li
     return [_client(row) for row in tx.execute(query.order_by(clients.c.id).limit(page.limit))]
 
 
+def count_clients(tx: Connection, app: AppId) -> int:
+    return int(tx.execute(select(func.count()).select_from(clients).where(clients.c.app == app)).scalar_one())
+
+
 def serves_backends_only(tx: Connection, app: AppId) -> bool:
     """Check whether an app has clients, and all of them are backend services."""
     kinds = select(clients.c.type).where(clients.c.app == app).distinct()

@@ -19,6 +19,12 @@ LISTED_BOUND = 40
 """The most scopes that an error text lists."""
 
 
+APPS_BOUND = 200
+"""Apps of one vendor that its members may add."""
+PARTS_BOUND = 50
+"""Subcontractors and hosting regions that one app lists."""
+
+
 class Environment(StrEnum):
     SANDBOX = "sandbox"
     PRODUCTION = "production"
@@ -57,6 +63,37 @@ class App:
     """When it was added, or last resumed."""
     category: str = field(kw_only=True)
     """Its category in the rule book."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subcontractor:
+    """Somebody who works on an app's data for its vendor: who, for what, and in which hosting region."""
+
+    name: str
+    purpose: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a vendor states about an app (C6). Empty and None mean not stated yet; ``subcontractors`` may be stated to be none.
+
+    ``security_escalation`` is whom to reach when the security contact does not answer. ``retention_days`` is 0 for an app that stores
+    nothing. ``revision`` counts the changes.
+    """
+
+    owner: str = ""
+    support_contact: str = ""
+    security_contact: str = ""
+    security_escalation: str = ""
+    privacy_policy: str = ""
+    terms: str = ""
+    stores_data: bool | None = None
+    retention: str = ""
+    retention_days: int | None = None
+    subcontractors: tuple[Subcontractor, ...] | None = None
+    hosting_regions: tuple[str, ...] = ()
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from hilum.identity.models import Role, StaffRole
-from hilum.identity.policy import name_fault
+from hilum.identity.models import Role, StaffRole, VendorRight
+from hilum.identity.policy import is_member, may_as_member, name_fault
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.ids import VendorId
 from hilum.policies.models import (
     NAMES_BOUND,
     NOT_DECLARED,
@@ -33,6 +34,7 @@ from hilum.registry.models import (
     NewVendor,
     NewVersion,
 )
+from hilum.registry.profiles import html_fault
 from hilum.standards.smart.scopes import ScopeError, all_covered, parse_scope
 
 
@@ -47,6 +49,16 @@ def _is_staff(actor: Actor, *roles: StaffRole) -> bool:
 def may_register(actor: Actor) -> bool:
     """Check whether an actor may add vendors, apps, versions and clients."""
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.PLATFORM_ADMIN)
+
+
+def may_change(actor: Actor, vendor: VendorId, right: VendorRight = VendorRight.APPS) -> bool:
+    """Check whether an actor may change the records of a vendor that a right is about: the platform, and its members with that right."""
+    return may_register(actor) or may_as_member(actor, vendor, right)
+
+
+def may_see_vendor(actor: Actor, vendor: VendorId) -> bool:
+    """Check whether an actor may read what belongs to a vendor alone, such as its clients."""
+    return actor.is_platform or is_member(actor, vendor)
 
 
 def may_certify(actor: Actor) -> bool:
@@ -69,7 +81,7 @@ def may_read_catalogue(actor: Actor) -> bool:
 
 def may_see_app(actor: Actor, app: App) -> bool:
     """Check whether an actor may read an app; one that exists at a single tenant is visible only there."""
-    if actor.is_platform:
+    if actor.is_platform or is_member(actor, app.vendor):
         return True
     # An app of one tenant only (its EHR, a developer's trial) is nobody else's business.
     return may_read_catalogue(actor) and app.tenant in {None, actor.tenant}
@@ -82,7 +94,9 @@ def vendor_faults(order: NewVendor) -> dict[str, str]:
         "support_contact": order.support_contact,
         "security_contact": order.security_contact,
     }
-    faults = {field: fault for field, text in fields.items() if (fault := name_fault(text))}
+    faults = {
+        field: fault for field, text in fields.items() if (fault := name_fault(text) or html_fault(text))
+    }
     if order.website and (not order.website.startswith("https://") or name_fault(order.website)):
         faults["website"] = "website_not_https"
     return faults
@@ -99,7 +113,7 @@ def judging_book(books: Sequence[Book], faults_of: Callable[[Book], dict[str, st
 
 def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:
     """Return the error code of each invalid field of an app. Its category must be open, but for the platform itself."""
-    faults = {"name": fault} if (fault := name_fault(order.name)) else {}
+    faults = {"name": fault} if (fault := name_fault(order.name) or html_fault(order.name)) else {}
     category = book.categories.get(order.category)
     if category is None:
         faults["category"] = "category_unknown"
@@ -110,8 +124,8 @@ def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:
     for field, text in (("description", order.description), ("purpose", order.purpose)):
         if not text.strip():
             faults[field] = f"{field}_missing"
-        elif len(text) > TEXT_BOUND:
-            faults[field] = "too_long"
+        elif fault := text_fault(text):
+            faults[field] = fault
     return faults
 
 
@@ -151,9 +165,18 @@ def moved_certification(
     return MovedCertification(certification.id, version.label, tiers, tuple(again), tuple(lost))
 
 
+def text_fault(text: str) -> str:
+    """Return the error code of a vendor's text; empty if it is valid."""
+    return "too_long" if len(text) > TEXT_BOUND else html_fault(text)
+
+
 def version_faults(order: NewVersion, book: Book) -> dict[str, str]:
     """Return the error code of each invalid field of a version: it declares only workflows and placements that the rule book names."""
-    label_fault = name_fault(order.label) or ("name_too_long" if len(order.label) > LABEL_BOUND else "")
+    label_fault = (
+        name_fault(order.label)
+        or html_fault(order.label)
+        or ("name_too_long" if len(order.label) > LABEL_BOUND else "")
+    )
     faults = {
         "label": label_fault,
         "workflows": _declared_fault(order.workflows, book.workflows, "workflow_unknown"),

@@ -1,5 +1,6 @@
 """API routes of vendors, apps and certifications."""
 
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import Annotated
@@ -12,14 +13,19 @@ from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.policies.models import NAMES_BOUND, NOT_DECLARED, ClientAuthentication, Tier
 from hilum.registry import service
 from hilum.registry.models import (
+    PARTS_BOUND,
     SCOPES_BOUND,
+    App,
     AppState,
     CertifyOrder,
     Environment,
     NewApp,
     NewVendor,
     NewVersion,
+    Profile,
+    Subcontractor,
 )
+from hilum.registry.profiles import missing_metadata
 from hilum.web.api import (
     Id,
     Line,
@@ -99,6 +105,48 @@ class CategoryChanged(BaseModel):
     certifications: tuple[MovedShown, ...]
 
 
+class SubcontractorAsked(Strict):
+    name: Line
+    purpose: Line
+    region: Word
+
+
+class ProfileAsked(Strict):
+    """What is left out is not stated. ``subcontractors`` is an empty list if there are none."""
+
+    revision: Annotated[int, Field(ge=0, le=1_000_000)]
+    owner: Line = ""
+    support_contact: Line = ""
+    security_contact: Line = ""
+    security_escalation: Line = ""
+    privacy_policy: Word = ""
+    terms: Word = ""
+    stores_data: bool | None = None
+    retention: Prose = ""
+    retention_days: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    subcontractors: Annotated[tuple[SubcontractorAsked, ...], Field(max_length=PARTS_BOUND)] | None = None
+    hosting_regions: Annotated[tuple[Word, ...], Field(max_length=PARTS_BOUND)] = ()
+
+
+class ProfileShown(BaseModel):
+    """``missing`` lists the fields without which the app cannot be submitted."""
+
+    app: str
+    revision: int
+    owner: str
+    support_contact: str
+    security_contact: str
+    security_escalation: str
+    privacy_policy: str
+    terms: str
+    stores_data: bool | None
+    retention: str
+    retention_days: int | None
+    subcontractors: tuple[dict[str, str], ...] | None
+    hosting_regions: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
 class ReasonAsked(Strict):
     reason: Prose
 
@@ -143,13 +191,15 @@ class CertificationShown(Shown):
 
 
 REGISTRARS = audience("platform_admin")
-READERS = audience("staff", "administrator")
+READERS = audience("staff", "administrator", "member")
+DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
+OWNERS = audience("platform_admin", "vendor_owner")
 
 
 def api(kit: Kit) -> APIRouter:
     """Build the API routes of the registry."""
     router = api_router(kit, "registry")
-    for part in (_vendors_and_apps, _certifications):
+    for part in (_vendors_and_apps, _profiles, _certifications):
         part(router, kit)
     return router
 
@@ -168,7 +218,7 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         found = await run_read(kit, request, partial(service.list_vendors, page=query.page))
         return page_of(found, VendorShown.model_validate, query)
 
-    @router.post("/apps", status_code=201, response_model=AppShown, openapi_extra=REGISTRARS)
+    @router.post("/apps", status_code=201, response_model=AppShown, openapi_extra=DEVELOPERS)
     async def add_app(request: Request, body: AppAsked) -> object:
         """Add an app of a vendor, in a category of the rule book that is open."""
         order = NewApp(VendorId(body.vendor), body.name, body.description, body.purpose, body.category)
@@ -212,7 +262,7 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         )
 
     @router.post(
-        "/apps/{app}/versions", status_code=201, response_model=VersionShown, openapi_extra=REGISTRARS
+        "/apps/{app}/versions", status_code=201, response_model=VersionShown, openapi_extra=DEVELOPERS
     )
     async def add_version(request: Request, app: Id, body: VersionAsked) -> object:
         """Add a version of an app, with the workflows and placements that it is made for."""
@@ -224,6 +274,27 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         """List an app's versions, newest first."""
         verb = partial(service.list_versions, app_id=AppId(app), page=query.page)
         return page_of(await run_read(kit, request, verb), VersionShown.model_validate, query)
+
+
+def _profiles(router: APIRouter, kit: Kit) -> None:
+    @router.get("/apps/{app}/profile", openapi_extra=audience("staff", "member"))
+    async def get_profile(request: Request, app: Id) -> ProfileShown:
+        """Show what a vendor states about an app, and which statements are missing before it can be submitted."""
+        return _profile(*await run_read(kit, request, partial(service.view_profile, app_id=AppId(app))))
+
+    @router.put("/apps/{app}/profile", openapi_extra=OWNERS)
+    async def save_profile(request: Request, app: Id, body: ProfileAsked) -> ProfileShown:
+        """Replace what a vendor states about an app. ``revision`` is the one that was read; after another change it is refused (409)."""
+        stated = body.model_dump()
+        others = stated.pop("subcontractors")
+        parts = None if others is None else tuple(Subcontractor(**each) for each in others)
+        profile = Profile(**stated, subcontractors=parts)
+        verb = partial(service.save_profile, app_id=AppId(app), profile=profile)
+        return _profile(*await run_write(kit, request, verb))
+
+
+def _profile(app: App, profile: Profile) -> ProfileShown:
+    return ProfileShown(app=app.id, missing=missing_metadata(app, profile), **asdict(profile))
 
 
 def _certifications(router: APIRouter, kit: Kit) -> None:

@@ -5,13 +5,16 @@ from dataclasses import replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
+from hilum.identity import service as identity
+from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.policies import service as policies
 from hilum.registry import creation, policy, store
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
 from hilum.registry.models import (
+    APPS_BOUND,
     App,
     AppState,
     AppVersion,
@@ -21,15 +24,19 @@ from hilum.registry.models import (
     NewApp,
     NewVendor,
     NewVersion,
+    Profile,
     Vendor,
 )
+from hilum.registry.profiles import missing_metadata, profile_faults
 from hilum.registry.queries import (
     list_apps,
     list_certifications,
     list_vendors,
     list_versions,
     view_app,
+    view_profile,
 )
+from hilum.standards import names
 
 __all__ = [
     "add_certification",
@@ -40,6 +47,7 @@ __all__ = [
     "list_vendors",
     "list_versions",
     "view_app",
+    "view_profile",
 ]
 
 
@@ -49,7 +57,10 @@ def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
     # what exists.
     if not policy.may_register(ctx.actor):
         raise audit.refusal(ctx, Event("registry.vendor.add"))
-    if faults := policy.vendor_faults(order):
+    faults = policy.vendor_faults(order)
+    if not faults.get("name") and (fault := imitation_fault(ctx, None, order.name)):
+        faults["name"] = fault
+    if faults:
         raise Invalid("vendor_invalid", "The vendor is invalid; see fields.", fields=faults)
     vendor = Vendor(
         VendorId(ctx.ids.new("ven")),
@@ -59,29 +70,106 @@ def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
         order.website,
     )
     store.add_vendor(ctx.tx, vendor)
+    store.add_name(ctx.tx, vendor.id, vendor.name, names.forms(vendor.name))
     audit.record(ctx, Event("registry.vendor.add", facts={"vendor": vendor.id}))
     return vendor
 
 
 def add_app(ctx: Context, order: NewApp) -> App:
     """Add an app of a vendor. Raises NotPermitted, Invalid, NotFound (the vendor)."""
-    if not policy.may_register(ctx.actor):
-        raise audit.refusal(ctx, Event("registry.app.add"))
+    require_change(ctx, order.vendor, Event("registry.app.add"))
     # The database has no foreign keys, so the verb checks that the vendor exists. A vendor is deleted only
     # together with its single-tenant app.
     store.get_vendor(ctx.tx, order.vendor)
     books = policies.current(ctx).books()
     book = policy.judging_book(books, lambda each: policy.app_faults(order, each, ctx.actor))
-    if faults := policy.app_faults(order, book, ctx.actor):
+    faults = policy.app_faults(order, book, ctx.actor)
+    if not faults.get("name") and (fault := imitation_fault(ctx, order.vendor, order.name)):
+        faults["name"] = fault
+    if faults:
         raise Invalid("app_invalid", "The app is invalid; see fields.", fields=faults)
-    return creation.add_app(ctx, order, None)
+    if ctx.actor.vendor is not None and store.count_apps(ctx.tx, order.vendor) >= APPS_BOUND:
+        raise Unavailable(
+            "too_many_apps", f"The vendor has {APPS_BOUND} apps already. Ask the platform's staff."
+        )
+    app = creation.add_app(ctx, order, None)
+    store.add_name(ctx.tx, app.vendor, app.name, names.forms(app.name))
+    return app
+
+
+def imitation_fault(ctx: Context, vendor: VendorId | None, name: str) -> str:
+    """Return the error code of a name that people would take for another vendor's, its app's, or a hospital's (C212); empty otherwise.
+
+    The platform itself names as it must: its start-up plan furnishes hospitals and their apps together.
+    """
+    if ctx.actor.acts_alone:
+        return ""
+    others = store.list_names(ctx.tx, names.forms(name), but=vendor)
+    if any(names.resembles(name, other) for other in others):
+        return "name_imitates_another"
+    hospitals = (tenant.name for tenant in identity.list_tenants(ctx))
+    return "name_imitates_a_hospital" if any(names.uses(name, each) for each in hospitals) else ""
+
+
+def require_change(
+    ctx: Context, vendor: VendorId, event: Event, right: VendorRight = VendorRight.APPS
+) -> None:
+    """Check that the actor may change a vendor's records. Raises NotPermitted, and NotFound for a member of another vendor."""
+    if policy.may_change(ctx.actor, vendor, right):
+        return
+    if ctx.actor.vendor is not None and ctx.actor.vendor != vendor:
+        raise NotFound(*_ABSENT["app" if event.app else "vendor"])
+    raise audit.refusal(ctx, event)
+
+
+_ABSENT = {
+    "app": ("app_not_found", "There is no such app."),
+    "vendor": ("vendor_not_found", "There is no such vendor."),
+}
+
+
+def save_profile(ctx: Context, app_id: AppId, profile: Profile) -> tuple[App, Profile]:
+    """Replace what a vendor states about an app (C6); ``profile.revision`` is the one that was read.
+
+    It may be incomplete (``profiles.missing_metadata``), not invalid or contradictory. Raises NotFound, NotPermitted, Invalid, Conflict
+    (changed since it was read).
+    """
+    app = get_changeable(ctx, app_id, "registry.profile.save", VendorRight.PROFILE)
+    if faults := profile_faults(profile):
+        raise Invalid(
+            "profile_invalid", "What is stated is invalid or contradictory; see fields.", fields=faults
+        )
+    after = replace(profile, revision=profile.revision + 1)
+    if not store.save_profile(ctx.tx, app.id, after):
+        raise Conflict(
+            "changed_since_read", "This was changed since you read it. Read it again, and repeat your change."
+        )
+    audit.record(ctx, Event("registry.profile.save", app=app.id, facts={"revision": after.revision}))
+    return app, after
+
+
+def missing_of(ctx: Context, app: App) -> tuple[str, ...]:
+    """List what an app has not stated yet, without a permission check."""
+    return missing_metadata(app, store.find_profile(ctx.tx, app.id))
+
+
+def get_changeable(ctx: Context, app_id: AppId, action: str, right: VendorRight = VendorRight.APPS) -> App:
+    """Get an app of which the actor may change what a right is about. Raises NotFound, NotPermitted."""
+    event = Event(action, app=app_id)
+    # Who may change no vendor's apps learns nothing about what exists.
+    if not policy.may_register(ctx.actor) and ctx.actor.vendor is None:
+        raise audit.refusal(ctx, event)
+    app = store.get_app(ctx.tx, app_id)
+    require_change(ctx, app.vendor, event, right)
+    # A peer and a dynamic client are apps of a vendor too; whoever joined that would speak for the hospital.
+    if ctx.actor.vendor is not None and app.tenant is not None:
+        raise NotFound(*_ABSENT["app"])
+    return app
 
 
 def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
     """Add a version of an app, which keeps its client ids, installations and history (C5). Raises NotPermitted, Invalid, NotFound, Conflict."""
-    if not policy.may_register(ctx.actor):
-        raise audit.refusal(ctx, Event("registry.version.add", app=app_id))
-    app = store.get_app(ctx.tx, app_id)
+    app = get_changeable(ctx, app_id, "registry.version.add")
     if faults := policy.version_faults(order, policies.current(ctx).everywhere):
         raise Invalid("version_invalid", "The version is invalid; see fields.", fields=faults)
     version = AppVersion(

@@ -7,16 +7,19 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     Column,
     CompoundSelect,
     Connection,
     Index,
+    Integer,
     Row,
     Select,
     String,
     Table,
     Text,
     UniqueConstraint,
+    func,
     select,
 )
 
@@ -32,12 +35,16 @@ from hilum.registry.models import (
     AppVersion,
     Certification,
     Environment,
+    Profile,
+    Subcontractor,
     Vendor,
 )
 
 TIERS = "registry_certification.tiers"
 # A million installations share few texts of scopes; parsed once, each is one tuple in memory.
 PARSED_BOUND = 50_000
+NAMES_READ = 50
+"""Candidates that are compared with a new name: whether there is one is enough, and a form is shared by few."""
 
 vendors = Table(
     "registry_vendor",
@@ -98,6 +105,24 @@ certifications = Table(
 )
 
 
+profiles = Table(
+    "registry_profile",
+    metadata,
+    Column("app", String(64), primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("stated", JSON, nullable=False),
+)
+
+names = Table(
+    "registry_name",
+    metadata,
+    # One row for each text under which a name is found by names like it (`standards.names.forms`).
+    Column("form", String(64), primary_key=True),
+    Column("vendor", String(64), primary_key=True),
+    Column("name", String(200), primary_key=True),
+)
+
+
 @lru_cache(maxsize=PARSED_BOUND)
 def _words(joined: str) -> tuple[str, ...]:
     return tuple(joined.split())
@@ -147,6 +172,46 @@ def list_vendors(
     return [_vendor(row) for row in tx.execute(query)]
 
 
+def add_name(tx: Connection, vendor: VendorId, name: str, forms: Collection[str]) -> None:
+    """Record a name in use by a vendor, by its forms."""
+    rows = [{"form": form, "vendor": vendor, "name": name} for form in sorted(forms)]
+    tx.execute(insert_or_ignore(tx, names), rows)
+
+
+def list_names(tx: Connection, forms: Collection[str], *, but: VendorId | None) -> list[str]:
+    """List the names of other vendors that share one of these forms, at most ``NAMES_READ``."""
+    query = select(names.c.name).where(names.c.form.in_(forms)).distinct().limit(NAMES_READ)
+    return list(tx.execute(query if but is None else query.where(names.c.vendor != but)).scalars())
+
+
+def find_profile(tx: Connection, app: AppId) -> Profile:
+    """Return what is stated about an app; nothing of it, with revision 0, if nothing was."""
+    row = tx.execute(select(profiles).where(profiles.c.app == app)).first()
+    if row is None:
+        return Profile()
+    stated = dict(row.stated)
+    others = stated["subcontractors"]
+    stated["subcontractors"] = None if others is None else tuple(Subcontractor(**each) for each in others)
+    stated["hosting_regions"] = tuple(stated["hosting_regions"])
+    return Profile(**stated | {"revision": row.revision})
+
+
+def save_profile(tx: Connection, app: AppId, profile: Profile) -> bool:
+    """Save what is stated, if its revision follows the stored one; return False if another change came first."""
+    stated = asdict(profile)
+    revision = stated.pop("revision")
+    row = {"app": app, "revision": revision, "stated": stated}
+    # The statement decides between two editors of one revision, not a look beforehand.
+    if revision == 1:
+        return tx.execute(insert_or_ignore(tx, profiles).values(row)).rowcount == 1
+    same = (profiles.c.app == app, profiles.c.revision == revision - 1)
+    return tx.execute(profiles.update().where(*same).values(row)).rowcount == 1
+
+
+def count_apps(tx: Connection, vendor: VendorId) -> int:
+    return int(tx.execute(select(func.count()).select_from(apps).where(apps.c.vendor == vendor)).scalar_one())
+
+
 def add_app(tx: Connection, app: App, at: datetime) -> None:
     tx.execute(
         apps.insert().values(
@@ -185,10 +250,15 @@ def get_app(tx: Connection, app: AppId) -> App:
 
 
 def list_apps(
-    tx: Connection, *, seen_from: TenantId | None = None, page: PageQuery = FIRST_PAGE
+    tx: Connection,
+    *,
+    seen_from: TenantId | None = None,
+    of: VendorId | None = None,
+    page: PageQuery = FIRST_PAGE,
 ) -> list[App]:
-    """List apps by id; ``seen_from`` a tenant leaves out apps that exist only at another."""
+    """List apps by id; ``seen_from`` a tenant leaves out apps that exist only at another, ``of`` a vendor all but its own."""
     query = select(apps).where(apps.c.id > page.after)
+    query = query if of is None else query.where(apps.c.vendor == of)
     if seen_from is None:
         visible: Select[Any] | CompoundSelect[Any] = query.order_by(apps.c.id)
     # Merges two ranges of the index on (tenant, id): "tenant IS NULL OR tenant = ?" could not be read in the
