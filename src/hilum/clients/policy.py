@@ -29,7 +29,7 @@ from hilum.identity.models import VendorRight
 from hilum.identity.policy import name_fault, origin_fault
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
-from hilum.policies.models import Admission, Applicant, Book, ClientAuthentication
+from hilum.policies.models import Admission, Applicant, Book, Cell, ClientAuthentication
 from hilum.policies.policy import admit
 from hilum.registry.models import (
     SCOPES_BOUND,
@@ -447,7 +447,11 @@ def certified_until(book: Book, facts: ClientFacts) -> datetime | None:
 
     Judged when it is used, because a life may have been shortened since. A client that no cell admits has nothing that could end.
     """
-    cell = admission(book, facts).cell
+    return certified_until_in(admission(book, facts).cell, facts)
+
+
+def certified_until_in(cell: Cell | None, facts: ClientFacts) -> datetime | None:
+    """Return when a client's certification ends in the cell that it acts in."""
     if cell is None or facts.certified_until is None or facts.certified_at is None:
         return facts.certified_until
     return min(facts.certified_until, facts.certified_at + cell.certificate_life)

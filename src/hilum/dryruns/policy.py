@@ -11,8 +11,9 @@ from functools import lru_cache
 
 from hilum.audit.models import DecisionCount
 from hilum.clients.models import ClientFacts
-from hilum.clients.policy import AUTHENTICATION, admission, certified_until
+from hilum.clients.policy import AUTHENTICATION, admission, certified_until_in
 from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, Verdict
+from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.policies.models import Book, Cell, PolicyFacts
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import (
@@ -43,17 +44,41 @@ def is_live(facts: ClientFacts, in_force: PolicyFacts, now: datetime) -> bool:
     ended = facts.expires_at is not None and facts.expires_at <= now
     if not facts.active or ended or facts.type not in AUTHENTICATION:
         return False
-    ends = (certified_until(book, facts) for book in in_force.books())
+    alike = as_judged(facts)
+    ends = (certified_until_in(admission(book, alike).cell, facts) for book in in_force.books())
     return any(each is not None and now < each for each in ends)
+
+
+def as_judged(facts: ClientFacts) -> ClientFacts:
+    """Return a client with what a book looks at only, so that each distinct one is admitted once, however many clients are alike."""
+    return ClientFacts(
+        id=ClientId(""),
+        app=AppId(""),
+        version=VersionId(""),
+        vendor=VendorId(""),
+        type=facts.type,
+        environment=facts.environment,
+        active=True,
+        expires_at=None,
+        certified_scopes=facts.certified_scopes,
+        certified_until=None,
+        origins=(),
+        scopes=facts.scopes,
+        category=facts.category,
+        certified_tier=facts.certified_tier,
+        workflows=facts.workflows,
+        placements=facts.placements,
+    )
 
 
 def effect_of(facts: ClientFacts, before: Book, after: Book) -> Effect | None:
     """Return what another book alters for a client; None if nothing."""
-    old, new = admission(before, facts), admission(after, facts)
+    alike = as_judged(facts)
+    old, new = admission(before, alike), admission(after, alike)
     # A certificate's life is of the cell, so equal cells end alike.
     if old.scopes == new.scopes and old.tier == new.tier and old.cell == new.cell:
         return None
-    ends_before, ends = certified_until(before, facts), certified_until(after, facts)
+    ends_before, ends = certified_until_in(old.cell, facts), certified_until_in(new.cell, facts)
     assert ends_before is not None, "only certified clients are judged"
     assert ends is not None, "a book takes no certification away"
     lost, gained = difference(old.scopes, new.scopes)

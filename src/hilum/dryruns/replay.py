@@ -31,7 +31,7 @@ from hilum.dryruns.models import (
     Tally,
     Verdict,
 )
-from hilum.dryruns.policy import agreement_loss, difference, effect_of, flip_of, is_judged, loss_of
+from hilum.dryruns.policy import agreement_loss, as_judged, difference, effect_of, flip_of, is_judged, loss_of
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.ids import AppId, ClientId, TenantId
@@ -186,9 +186,10 @@ class Replay:
         key = answers, lapses, installation.scopes
         found = self._here.get(key)
         if found is None:
-            before = allowed_scopes(facts, installation, now)
+            alike = as_judged(facts)
+            before = allowed_scopes(alike, installation, now)
             # Standing refuses an app without a certification before its scopes are looked at.
-            after = () if lapses else allowed_scopes(facts, installation, self.start.candidate)
+            after = () if lapses else allowed_scopes(alike, installation, self.start.candidate)
             found = _Here(before, after)
             self._here[key] = found
         return found
