@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from hilum.audit.models import DecisionCount
 from hilum.clients.models import ClientFacts, ClientType
+from hilum.clients.policy import admission
 from hilum.dryruns.models import Flip, Loss, Verdict
 from hilum.dryruns.policy import (
     agreement_loss,
+    as_judged,
     effect_of,
     flip_of,
     is_judged,
@@ -202,6 +204,26 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
     elif isinstance(now, Permit):
         assert found is not None
         assert found.verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"category": "scheduling"},
+        {"certified_category": "scheduling"},
+        {"certified_tier": Tier.LOW},
+        {"type": ClientType.BACKEND},
+        {"workflows": ()},
+        {"placements": ()},
+        {"certified_scopes": ("patient/Patient.rs",)},
+    ],
+)
+def test_a_client_without_its_names_and_dates_is_admitted_as_itself(more: dict[str, Any]) -> None:
+    client = replace(facts.CLIENT, **more)
+
+    for each in BOOKS:
+        assert admission(each, as_judged(client)) == admission(each, client)
 
 
 def test_a_client_that_is_judged_alike_by_both_books_is_not_altered() -> None:
