@@ -114,6 +114,7 @@ PROMISES = {
     182: "Each role has its routes and no others (in part: the roles that there are)",
     183: "Every action exists in API and command line; the OpenAPI is checked against the routes (in part: no consoles)",
     184: "The same tests pass on SQLite and on PostgreSQL with several workers",
+    190: "An agreement stores the workflow of its launch, and grants nothing beyond what that expands into",
     191: "Launch placements are a registry in the rule book; a launch names one that the app's cell and its version list",
     194: "Grants end by limits of their tier (in part: refresh tokens and agreements, by the lives in force; idleness and dormancy are not judged)",
     196: "Every write has a durable intent before it leaves and an outcome after; no stored write is unknown to the record",

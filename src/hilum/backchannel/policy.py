@@ -25,7 +25,7 @@ from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.policies.models import PEER_LIFETIMES, Book, Cell, Lifetimes
-from hilum.policies.policy import first_ended
+from hilum.policies.policy import expand, first_ended, workflow_limit
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import Parameters, TokenError
 from hilum.standards.smart import scopes as smart
@@ -132,6 +132,14 @@ def refuse_grant(detail: str) -> NotPermitted:
 
 
 # --- scopes --------------------------------------------------------------------------------------------------------------------
+
+
+def expanded(book: Book, text: str) -> str:
+    """Replace the workflows in a backend service's scope parameter by their ``system/`` scopes. Raises Invalid(invalid_scope)."""
+    found = expand(book, text, {Prefix.SYSTEM})
+    if found.unknown:
+        raise Invalid(TokenError.INVALID_SCOPE, f"The rule book has no workflow {found.unknown[:64]!r}.")
+    return found.text
 
 
 def asked_scopes(text: str) -> tuple[Scope, ...]:
@@ -287,6 +295,8 @@ def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str) -> tuple[s
     assert client is not None, "grant_fault was checked before"
     assert installation is not None, "grant_fault was checked before"
     authorized = None if state.authorization is None else state.authorization.scopes
+    if (limit := workflow_limit(state.standing.book, state.standing.acting.workflow)) is not None:
+        scopes = smart.narrow(scopes, limit)
     left = _left(scopes, most(client, installation, state.standing.book), role, authorized)
     if not left:
         raise Invalid(TokenError.INVALID_SCOPE, "None of the granted scopes may be granted any longer.")

@@ -259,9 +259,10 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
         detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
     book = policies.current(ctx).book_at(site.tenant, ctx.now)
-    policy.require_not_ended(book, policy.asked_scopes(request.scope))
+    asked = policy.expanded(book, request.scope)
+    policy.require_not_ended(book, policy.asked_scopes(asked))
     allowed = policy.most(facts, installation, book) if installation else ()
-    scopes = unstopped(ctx, policy.backend_scopes(request.scope, client, allowed), None)
+    scopes = unstopped(ctx, policy.backend_scopes(asked, client, allowed), None)
     if not scopes:
         raise Invalid(
             TokenError.INVALID_SCOPE, "A switch stops every requested scope; try again when it is released."

@@ -29,7 +29,7 @@ from hilum.identity.models import VendorRight
 from hilum.identity.policy import name_fault, origin_fault
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
-from hilum.policies.models import Admission, Applicant, Book, Cell, ClientAuthentication
+from hilum.policies.models import ANY, Admission, Applicant, Book, Cell, ClientAuthentication
 from hilum.policies.policy import admit
 from hilum.registry.models import (
     SCOPES_BOUND,
@@ -455,6 +455,15 @@ def certified_until_in(cell: Cell | None, facts: ClientFacts) -> datetime | None
     if cell is None or facts.certified_until is None or facts.certified_at is None:
         return facts.certified_until
     return min(facts.certified_until, facts.certified_at + cell.certificate_life)
+
+
+def workflows_allowed(book: Book, facts: ClientFacts) -> frozenset[str]:
+    """Return the workflows that an app may do: those that its version declares, within the cell in which it acts (C190)."""
+    cell = admission(book, facts).cell
+    if cell is None:
+        return frozenset()
+    limits = [set(names) for names in (cell.workflows, facts.workflows) if ANY not in names]
+    return frozenset(name for name in book.workflows if all(name in names for names in limits))
 
 
 def certification_of(

@@ -40,6 +40,8 @@ class Authorization:
     last_validated_at: datetime | None = None
     revoked_at: datetime | None = None
     revoked_by: str = ""
+    workflow: str = ""
+    """What it is for, as its launch stated; empty for what was agreed before there were workflows, or without one (C190)."""
     last_used_at: datetime | None = None
     """When a token was last issued under it; filled by ``list_for_person`` only."""
 

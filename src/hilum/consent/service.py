@@ -43,6 +43,7 @@ def record_authorization(
     launch: LaunchId = LaunchId(""),
     offline: bool = False,
     covering_id: AuthorizationId | None = None,
+    workflow: str = "",
 ) -> Authorization:
     """Record an agreement. ``covering_id``: an agreement that already covers it, which is renewed instead.
 
@@ -51,13 +52,20 @@ def record_authorization(
     """
     texts = tuple(scopes)
     covering = _covering(ctx, covering_id, facts, holder=(tenant, person), scopes=texts)
+    # Agreed to for something else: this is another agreement.
+    if covering is not None and covering.workflow != workflow:
+        covering = None
     # A person who agrees to the same thing again must not collect agreements: each would have to be
     # withdrawn.
     if covering is None:
         in_force = _in_force(ctx, tenant, person, facts)
-        agreed = (facts.id, facts.version, basis, patient, frozenset(texts))
+        agreed = (facts.id, facts.version, basis, patient, workflow, frozenset(texts))
         covering = next(
-            (f for f in in_force if (f.client, f.version, f.basis, f.patient, frozenset(f.scopes)) == agreed),
+            (
+                f
+                for f in in_force
+                if (f.client, f.version, f.basis, f.patient, f.workflow, frozenset(f.scopes)) == agreed
+            ),
             None,
         )
     if covering is not None:
@@ -77,9 +85,15 @@ def record_authorization(
         launch=launch,
         offline=offline,
         last_validated_at=ctx.now,
+        workflow=workflow,
     )
     store.add(ctx.tx, recorded)
-    audit.record(ctx, _event(recorded, "consent.authorization.record", basis=basis.value, scopes=list(texts)))
+    audit.record(
+        ctx,
+        _event(
+            recorded, "consent.authorization.record", basis=basis.value, scopes=list(texts), workflow=workflow
+        ),
+    )
     return recorded
 
 

@@ -50,6 +50,7 @@ authorization = Table(
     Column("last_validated_at", Instant),
     Column("revoked_at", Instant, index=True),
     Column("revoked_by", String(128), nullable=False),
+    Column("workflow", String(64), nullable=False, server_default=""),
     # One index for all reads on pages: a person's agreements are few.
     Index("ix_authorization_person", "tenant", "person", "client"),
 )
@@ -196,4 +197,5 @@ def _authorization(row: Mapping[Any, Any]) -> Authorization:
         last_validated_at=row["last_validated_at"],
         revoked_at=row["revoked_at"],
         revoked_by=row["revoked_by"],
+        workflow=row["workflow"],
     )

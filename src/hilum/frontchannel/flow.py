@@ -20,7 +20,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients import service as clients
 from hilum.clients.models import Client, ClientFacts
-from hilum.clients.policy import admission
+from hilum.clients.policy import admission, workflows_allowed
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization
 from hilum.controls import policy as controls_policy
@@ -43,7 +43,8 @@ from hilum.keys.live import vault
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
 from hilum.policies import service as policies
-from hilum.policies.models import Lifetimes
+from hilum.policies.models import Book, Lifetimes
+from hilum.policies.policy import launch_workflow, workflow_limit
 from hilum.registry import service as registry
 from hilum.registry.models import App
 from hilum.signin import policy as signin_policy
@@ -93,6 +94,8 @@ class FlowState:
     agreed: Authorization | None = None
     lifetimes: Lifetimes | None = None
     """How long what the app gets will live; None before the step is known."""
+    workflow: str = ""
+    """What the launch is for; empty if it states nothing (C190)."""
 
     @property
     def actor(self) -> Actor:
@@ -291,6 +294,12 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     assert client_context.installation is not None, "standing refuses what is not installed"
     book = policies.current(ctx).book_at(client_context.tenant.id, ctx.now)
     allowed = installations_policy.allowed_scopes(client_context.facts, client_context.installation, book)
+    workflow = _workflow_of(flow_state, book)
+    if workflow and workflow not in workflows_allowed(book, client_context.facts):
+        reason = Reason.WORKFLOW_NOT_APPROVED
+        return _refuse_launch(ctx, site, request, client_context, reason, stop=ENDED)
+    if (limit := workflow_limit(book, workflow)) is not None:
+        allowed = smart.narrow(allowed, limit)
     rights = identity_policy.rights_of(person.role)
     # Worked out again on every page: scopes may have been taken from the installation while the
     # person read.
@@ -338,11 +347,20 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
         standing=standing,
         step=step,
         lifetimes=cell.lifetimes,
+        workflow=workflow,
     )
     if step in {Step.CONSENT, Step.NOTICE}:
         app = flow_state.client_context.app.id
         current = replace(current, agreed=consent.find_agreed(ctx, request.tenant, person.id, app))
     return _page_or_error(ctx, site, request, step) or current
+
+
+def _workflow_of(flow_state: FlowState, book: Book) -> str:
+    launch = flow_state.launch
+    if launch is None:
+        return ""
+    may = workflows_allowed(book, flow_state.client_context.facts)
+    return launch_workflow(book, may, intent=launch.intent, placement=launch.placement)
 
 
 def _own_chart(

@@ -12,6 +12,8 @@ from hilum.clients import policy as clients_policy
 from hilum.clients.models import Client, ClientType
 from hilum.frontchannel.models import LAUNCH_BOUND, NONCE_BOUND, REDIRECT_URI_BOUND, STATE_BOUND, Code, Step
 from hilum.identity.models import Role
+from hilum.policies.models import NO_BOOK, Book
+from hilum.policies.policy import expand
 from hilum.standards import oauth
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.fhir.visibility import rule_of
@@ -73,9 +75,12 @@ class ValidRequest:
 
 
 def validate_request(
-    parameters: Parameters, client: Client | None, *, fhir_base: str, now: datetime
+    parameters: Parameters, client: Client | None, *, fhir_base: str, now: datetime, book: Book = NO_BOOK
 ) -> DisplayedError | RedirectedError | ValidRequest:
-    """Validate an authorization request: client and redirect URI first, since other errors may be redirected only if those are valid."""
+    """Validate an authorization request: client and redirect URI first, since other errors may be redirected only if those are valid.
+
+    ``book``: the rule book at the tenant, whose workflows may be requested by name.
+    """
     if shown := _client_fault(parameters, client, now):
         return shown
     assert client is not None, "a missing client is a displayed error"
@@ -92,7 +97,7 @@ def validate_request(
     fault = _request_fault(parameters, client, fhir_base)
     if fault is not None:
         return RedirectedError(redirect_uri, state, *fault)
-    scopes = _asked_scopes(parameters)
+    scopes = _asked_scopes(parameters, book)
     if isinstance(scopes, str):
         return RedirectedError(redirect_uri, state, AuthorizeError.INVALID_SCOPE, scopes)
     max_age = parameters.get("max_age")
@@ -192,8 +197,12 @@ def _proof_fault(parameters: Parameters) -> tuple[AuthorizeError, str] | None:
     return None
 
 
-def _asked_scopes(parameters: Parameters) -> tuple[Scope, ...] | str:
-    parsed = smart.parse_scopes(parameters.get("scope"))
+def _asked_scopes(parameters: Parameters, book: Book) -> tuple[Scope, ...] | str:
+    expanded = expand(book, parameters.get("scope"), {Prefix.PATIENT, Prefix.USER})
+    # Not ignored like other unknown words: the app would be left without anything that it came for.
+    if expanded.unknown:
+        return f"the rule book has no workflow {expanded.unknown[:64]!r}"
+    parsed = smart.parse_scopes(expanded.text)
     if isinstance(parsed, ScopeError):
         return SCOPE_FAULTS[parsed]
     # RFC 6749 section 3.3: scopes that are not known here are left out, and the answer says what

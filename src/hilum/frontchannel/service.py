@@ -100,12 +100,14 @@ def begin(
     client_id = parameters.get("client_id")
     client = clients.find_client(ctx, ClientId(client_id)) if client_id else None
     client_context = flow.load_client_context(ctx, site, client) if client is not None else None
+    book = policies.current(ctx).book_at(site.tenant, ctx.now)
     judged = policy.validate_request(
         # At a hospital that is closed or does not exist every client is unknown.
         parameters,
         client if client_context is not None else None,
         fhir_base=site.fhir_base,
         now=ctx.now,
+        book=book,
     )
     match judged:
         case DisplayedError():
@@ -123,7 +125,6 @@ def begin(
         return flow.error_redirect(
             site, judged.redirect_uri, judged.state, AuthorizeError.ACCESS_DENIED, detail
         )
-    book = policies.current(ctx).book_at(site.tenant, ctx.now)
     if detail := first_ended(book, judged.scopes):
         _record_refusal(ctx, site, client_context.client.id, Reason.SCOPE_RETIRED, recorded=recorded)
         return flow.error_redirect(
@@ -372,6 +373,7 @@ def _issue(
         launch=request.launch,
         offline=bool(offline),
         covering_id=standing,
+        workflow=flow_state.workflow,
     )
     secret = CODE_PREFIX + ctx.ids.secret()
     facts = flow_state.client_context.facts
@@ -396,6 +398,7 @@ def _issue(
         nonce=request.nonce,
         extras=_extras(site, flow_state, granted),
         run=flow_state.launch.run if flow_state.launch else "",
+        workflow=flow_state.workflow,
     )
     code = Code(
         hash=flow.digest(secret),

@@ -11,6 +11,7 @@ from hilum.controls import policy as controls
 from hilum.controls.models import Subject, SwitchIndex, TargetKind
 from hilum.gateway.models import DecisionInput, EffectiveAccess, GrantRule
 from hilum.identity.policy import rights_of
+from hilum.policies.policy import workflow_limit
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.fhir.queries import SearchQuery
 from hilum.standards.fhir.requests import FhirRequest, Interaction
@@ -92,6 +93,8 @@ def access_of(
         assert client is not None, "standing refuses a client that is not there"
         assert installation is not None, "standing refuses what is not installed"
         allowed = (admission(standing.book, client).scopes, installation.scopes)
+        if (limit := workflow_limit(standing.book, token.workflow)) is not None:
+            allowed = (*allowed, limit)
     return effective_access(token, effective_scopes(token.scopes, *allowed), stopped)
 
 

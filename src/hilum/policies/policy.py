@@ -4,7 +4,7 @@ Every scope has a tier of its own, and is judged in the cell of that tier. So an
 withheld is exactly what the book, the certificate or the way the client authenticates does not allow (C18, C21).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
@@ -24,11 +24,14 @@ from hilum.policies.models import (
     Withheld,
     Withholding,
 )
-from hilum.policies.product_models import ScopeProduct
+from hilum.policies.product_models import WORKFLOW_SCOPE, Expansion, ScopeProduct
 from hilum.policies.products import Coverage, ended_by, part_in_force
+from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
+    SPECIAL,
     ClinicalScope,
+    Prefix,
     Scope,
     SpecialScope,
     all_covered,
@@ -352,3 +355,59 @@ def notice_headers(product: ScopeProduct) -> dict[str, str]:
         "Deprecation": f"@{int(since.timestamp())}",
         "Sunset": product.sunset.strftime("%a, %d %b %Y 00:00:00 GMT"),
     }
+
+
+# --- workflows -----------------------------------------------------------------------------------------------------------------
+
+
+def expand(book: Book, text: str, prefixes: Collection[Prefix]) -> Expansion:
+    """Replace each workflow's scope in a scope parameter by the scopes of these prefixes that it expands into (C63)."""
+    if WORKFLOW_SCOPE not in text:
+        return Expansion(text)
+    found: dict[str, None] = {}
+    for word in smart.words_of(text):
+        if not word.startswith(WORKFLOW_SCOPE):
+            found[word] = None
+            continue
+        name = word.removeprefix(WORKFLOW_SCOPE)
+        workflow = book.workflows.get(name)
+        if workflow is None or workflow.scopes is None:
+            return Expansion("", name)
+        scopes = (each for each in parse_stored(workflow.scopes) if isinstance(each, ClinicalScope))
+        found |= dict.fromkeys(render(each) for each in scopes if each.prefix in prefixes)
+    return Expansion(" ".join(found))
+
+
+def launch_workflow(book: Book, applicant_may: Collection[str], *, intent: str, placement: str) -> str:
+    """Return the workflow that a launch is for; empty if it states none (C190).
+
+    Its intent decides: the name of a workflow, or one of its intents. Without one that is known, the place from which it was opened does,
+    if it belongs to one workflow only of those that the app may do.
+    """
+    for each in book.workflows.values():
+        if intent and each.scopes is not None and intent in {each.name, *each.intents}:
+            return each.name
+    here = [
+        each.name
+        for each in book.workflows.values()
+        if placement and placement in each.placements and each.name in applicant_may
+    ]
+    return here[0] if len(here) == 1 else ""
+
+
+def workflow_limit(book: Book, name: str) -> tuple[str, ...] | None:
+    """Return the most that may be granted for a workflow: its scopes, and those of identity, launch and session; None if it limits nothing.
+
+    A workflow that the rule book does not have permits nothing.
+    """
+    if not name:
+        return None
+    workflow = book.workflows.get(name)
+    if workflow is None:
+        return ()
+    return None if workflow.scopes is None else _limit(workflow.scopes)
+
+
+@lru_cache(maxsize=CELLS_BOUND)
+def _limit(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    return (*scopes, *sorted(SPECIAL))

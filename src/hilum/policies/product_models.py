@@ -7,7 +7,7 @@ from enum import StrEnum
 NOTICE = timedelta(days=90)
 """How long before its sunset a scope product must have been deprecated at least (C62)."""
 WORKFLOW_SCOPE = "hilum/workflow/"
-"""What a workflow's scope begins with. No SMART scope and no scope of OpenID Connect has a prefix of this form."""
+"""What a workflow's scope begins with, before its name. No SMART scope and no scope of OpenID Connect has a prefix of this form."""
 
 
 class ScopeStatus(StrEnum):
@@ -79,3 +79,11 @@ class Workflow:
     scopes: tuple[str, ...] | None = None
     intents: frozenset[str] = frozenset()
     placements: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Requested scopes in which each workflow stands for its scopes. ``unknown``: the first workflow that the rule book does not have."""
+
+    text: str
+    unknown: str = ""

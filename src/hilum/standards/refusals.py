@@ -84,8 +84,10 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             ehr="The app is not installed for this person's role; ask the hospital's administrator.",
         ),
         Reason.WORKFLOW_NOT_APPROVED: Refusal(
-            "The workflow of the launch is not approved for the app here.",
-            "Reserved for the policy matrix; not used yet.",
+            "The app may not be used here for the workflow of its launch: its version does not declare it, or the rule book does not allow it.",
+            "Open it for another workflow; the vendor certifies a version that declares this one.",
+            person="This app may not be used for this task at {tenant}. " + _ASK_TENANT,
+            ehr="The app may not be used for the workflow of this launch; ask the hospital's administrator.",
         ),
         Reason.SCOPE_RETIRED: Refusal(
             "The scope that would permit this was retired, or its sunset has passed.",

@@ -20,6 +20,7 @@ STANDING_REASONS = (
     Reason.APP_NOT_INSTALLED,
     Reason.PERSON_INACTIVE,
     Reason.ROLE_NOT_ALLOWED,
+    Reason.WORKFLOW_NOT_APPROVED,
 )
 """All reasons that the decision may return, in its order."""
 
@@ -43,13 +44,15 @@ class Acting(Protocol):
     def person(self) -> PersonId: ...
     @property
     def role(self) -> str | None: ...
+    @property
+    def workflow(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Party:
     """The client and person that want to act before a token exists. ``person`` is empty for a client without one.
 
-    ``role`` is None until a person has signed in, and then the role is not checked.
+    ``role`` is None until a person has signed in, and then the role is not checked. ``workflow``: what it is for, if that is known.
     """
 
     tenant: TenantId
@@ -59,6 +62,7 @@ class Party:
     vendor: VendorId
     person: PersonId = PersonId("")
     role: str | None = ""
+    workflow: str = ""
 
 
 # Not frozen, since one is built for each request and a frozen dataclass costs five times as much to build.

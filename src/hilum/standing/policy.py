@@ -6,7 +6,7 @@ Add a new condition here, once, with its reason in ``STANDING_REASONS`` and its 
 from datetime import datetime
 
 from hilum.clients.models import PLATFORM_PEERS, ClientFacts, ClientType
-from hilum.clients.policy import certified_until
+from hilum.clients.policy import certified_until, workflows_allowed
 from hilum.controls.models import Mode, Subject
 from hilum.controls.policy import launches_stopped, stopped_by
 from hilum.installations.models import InstallationFacts
@@ -26,7 +26,12 @@ def standing_fault(standing: Standing, now: datetime) -> Reason | None:
     Source: C4, C38, C140, C146
     """
     # Place, app, person: an administrator who repairs the first reason is shown the next one.
-    return _place_fault(standing, now) or _app_fault(standing, now) or _person_fault(standing)
+    return (
+        _place_fault(standing, now)
+        or _app_fault(standing, now)
+        or _person_fault(standing)
+        or _workflow_fault(standing)
+    )
 
 
 def fault_without_app(standing: Standing, now: datetime) -> Reason | None:
@@ -108,6 +113,14 @@ def _person_fault(standing: Standing) -> Reason | None:
     if installation is None or role not in installation.roles:
         return Reason.ROLE_NOT_ALLOWED
     return None
+
+
+def _workflow_fault(standing: Standing) -> Reason | None:
+    """Judge the workflow of an agreement. Those from before there were workflows, and launches that state none, have none (C190)."""
+    workflow, client = standing.acting.workflow, standing.client
+    if not workflow or client is None or workflow in workflows_allowed(standing.book, client):
+        return None
+    return Reason.WORKFLOW_NOT_APPROVED
 
 
 def is_certified(

@@ -66,6 +66,7 @@ class AccessToken:
     family: FamilyId = FamilyId("")
     launch: LaunchId = LaunchId("")
     launch_moved: bool = False
+    workflow: str = ""
     run: str = ""
     session: str = ""
     proof_key: str = ""
@@ -92,6 +93,7 @@ class Grant:
     authorization_expires_at: datetime | None = None
     launch: LaunchId = LaunchId("")
     launch_moved: bool = False
+    workflow: str = ""
     session: str = ""
     """The EHR or browser session that ``online_access`` ends with."""
     nonce: str = ""

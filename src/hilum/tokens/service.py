@@ -327,6 +327,7 @@ def _access(ctx: Context, grant: Grant, presented: str, family: FamilyId, life: 
         family=family,
         launch=grant.launch,
         launch_moved=grant.launch_moved,
+        workflow=grant.workflow,
         run=grant.run,
         session=grant.session,
     )

@@ -128,6 +128,7 @@ FAULTS: dict[Reason, list[Change]] = {
         {"installation.roles": frozenset()},
         {"installation.roles": frozenset({"nurse"})},
     ],
+    Reason.WORKFLOW_NOT_APPROVED: [{"acting.workflow": "surgery"}],
 }
 HARMLESS: list[Change] = [
     {"switches": stopped(switch(TargetKind.TENANT, "other"))},
@@ -165,6 +166,20 @@ def test_what_is_no_fault_refuses_nothing(change: Change) -> None:
 def test_each_fault_alone_refuses_by_its_own_reason(reason: Reason, change: Change) -> None:
     """C4, C38, C140, C146; security decision 8: what is restored revives nothing that was issued before."""
     assert standing_fault(changed(GOOD, change), NOW) is reason
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [(("*",), None), (("intake",), None), (("outreach", "intake"), None), (("outreach",), Reason.WORKFLOW_NOT_APPROVED), ((), Reason.WORKFLOW_NOT_APPROVED)],
+)  # fmt: skip
+def test_a_workflow_must_be_one_that_the_version_declares(
+    declared: tuple[str, ...], expected: Reason | None
+) -> None:
+    """C190."""
+    change = {"acting.workflow": "intake", "client.workflows": declared}
+
+    assert standing_fault(changed(GOOD, change), NOW) is expected
+    assert standing_fault(changed(GOOD, change | {"acting.workflow": ""}), NOW) is None
 
 
 def test_of_every_combination_of_faults_the_first_in_order_is_the_reason() -> None:

@@ -242,14 +242,19 @@ def _escape(value: str) -> str:
     )
 
 
+def words_of(text: str) -> list[str]:
+    """Split a scope parameter. Tabs and line ends count as spaces, because people paste scopes over several lines."""
+    return _BETWEEN.split(text)
+
+
 def parse_scopes(text: str) -> tuple[tuple[Scope, ...], tuple[str, ...]] | ScopeError:
     """Parse a space-separated list: return the scopes in order without duplicates, and the unknown words.
 
     A clinical scope that does not parse refuses the whole; a foreign word (``profile``) only stays out of the answer,
-    as RFC 6749 section 3.3 allows. Tabs and line ends count as spaces, because people paste scopes over several lines.
+    as RFC 6749 section 3.3 allows.
     """
     # Duplicates are dropped before they are counted, and the order stays: the first occurrence decides.
-    words = list(dict.fromkeys(_BETWEEN.split(text)))
+    words = list(dict.fromkeys(words_of(text)))
     if len(words) > SCOPES_BOUND:
         return ScopeError.TOO_MANY
     scopes: dict[Scope, None] = {}

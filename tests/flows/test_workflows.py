@@ -1,0 +1,151 @@
+"""Workflows: asked for by name, stated by a launch, kept with the agreement, and a limit wherever it acts (C63, C68, C190)."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.clients import service as client_registry
+from hilum.consent import service as consent
+from hilum.consent.models import Authorization
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.policies.shipped import shipped_book
+from hilum.standards.smart.scopes import all_covered
+from tests.flows import back_channel, front_channel
+from tests.flows.back_channel import Platform, refused
+from tests.flows.front_channel import Front, answer, error
+from tests.flows.gateway_ground import Ground, Play, patient, player
+from tests.flows.test_rule_book_in_force import put_in_force
+from tests.sim.world import FakeClock, SeededIds
+
+platform = back_channel.platform
+front = front_channel.front
+INTAKE = shipped_book().workflows["intake"].scopes or ()
+
+
+@pytest.fixture
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
+
+
+def launched(front: Front, *, scope: str, **order: Any) -> Any:
+    """Open a launch and authorize with it, up to the app's redirect."""
+    opened = front.open_launch(**order)
+    browser = front.browser("dora")
+    response = browser.authorize(scope=scope, launch=opened.handle)
+    return response if response.status_code == 303 else browser.allow()
+
+
+def authorization(front: Front, client: str = "web") -> Authorization:
+    facts = front.run(lambda ctx: client_registry.client_facts(ctx, front.clients[client].id))
+    found = front.run(
+        lambda ctx: consent.find_in_force(ctx, front_channel.MERCY, front.people["dora"].id, facts)
+    )
+    assert found is not None
+    return found
+
+
+def test_a_workflow_is_asked_for_by_name_and_plain_scopes_are_answered(front: Front) -> None:
+    browser = front.browser("dora")
+    browser.authorize(scope="launch/patient hilum/workflow/intake")
+    browser.pick("p1")
+
+    assert "code" in answer(browser.allow())
+    granted = authorization(front).scopes
+    assert "patient/QuestionnaireResponse.crus" in granted
+    assert all_covered(granted, (*INTAKE, "launch/patient"))
+    assert not [each for each in granted if each.startswith(("hilum/", "system/"))]
+
+
+def test_a_workflow_that_the_book_does_not_have_is_refused_and_not_ignored(front: Front) -> None:
+    told = error(
+        front.browser("dora").authorize(scope="launch/patient patient/Patient.rs hilum/workflow/surgery"),
+        "invalid_scope",
+    )
+
+    assert told == "the rule book has no workflow 'surgery'"
+
+
+def test_a_backend_service_gets_the_system_scopes_of_a_workflow(platform: Platform) -> None:
+    granted = platform.backend("hilum/workflow/outreach").json()["scope"].split()
+
+    assert "system/Patient.rs" in granted
+    assert all(each.startswith("system/") for each in granted)
+    refused(platform.backend("hilum/workflow/surgery"), "invalid_scope")
+    refused(platform.backend("hilum/workflow/intake"), "invalid_scope")
+
+
+def test_what_is_granted_in_a_launch_lies_within_the_workflow_of_its_intent(front: Front) -> None:
+    """C190."""
+    scope = "launch openid fhirUser patient/Patient.rs patient/Observation.rs patient/Coverage.cruds"
+
+    response = launched(front, scope=scope, intent="pre-visit-intake")
+
+    assert "code" in answer(response)
+    found = authorization(front)
+    assert found.workflow == "intake"
+    assert found.scopes == ("launch", "openid", "fhirUser", "patient/Patient.rs", "patient/Coverage.rs")
+
+
+def test_a_launch_with_another_intent_or_none_states_no_workflow(front: Front) -> None:
+    response = launched(front, scope="launch patient/Observation.rs", intent="reconcile")
+
+    assert "code" in answer(response)
+    assert authorization(front).workflow == ""
+
+
+def test_a_launch_for_a_workflow_that_the_cell_does_not_have_is_refused(front: Front) -> None:
+    changes = {
+        f"categories.unclassified.cells.{tier}.workflows": ["outreach"]
+        for tier in ("low", "moderate", "high")
+    }
+    put_in_force(front.run, changes)
+
+    response = launched(front, scope="launch patient/Patient.rs", intent="pre-visit-intake")
+
+    assert "may not be used for this task" in error(response, "access_denied")
+
+
+def test_a_refresh_ends_when_the_workflow_is_no_longer_approved(platform: Platform) -> None:
+    scopes = ("launch", "offline_access", "patient/Patient.rs", "patient/Observation.rs")
+    first = platform.earn(scopes=scopes, workflow="intake")
+    assert first["scope"].split() == ["launch", "offline_access", "patient/Patient.rs"]
+    other = platform.earn(scopes=scopes)
+    changes = {
+        f"categories.unclassified.cells.{tier}.workflows": ["outreach"]
+        for tier in ("low", "moderate", "high")
+    }
+    put_in_force(platform.run, changes)
+
+    told = refused(platform.refresh(first["refresh_token"]), "invalid_grant")
+
+    assert "workflow_not_approved" in told
+    assert platform.refresh(other["refresh_token"]).status_code == 200, "of before there were workflows"
+
+
+def test_a_wider_workflow_does_not_widen_what_was_granted_and_a_narrower_one_narrows_it(
+    platform: Platform,
+) -> None:
+    """C63."""
+    first = platform.earn(
+        scopes=("offline_access", "patient/Patient.rs", "patient/Coverage.rs"), workflow="intake"
+    )
+    put_in_force(platform.run, {"workflows.intake.scopes": ["patient/Patient.rs", "user/Patient.rs"]})
+
+    again = platform.refresh(first["refresh_token"]).json()
+
+    assert again["scope"].split() == ["offline_access", "patient/Patient.rs"]
+
+
+def test_the_gateway_holds_a_token_within_its_workflow(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        made.load(patient("p1"))
+        inside = made.token("patient/*.rs", workflow="intake")
+        assert (await made.get("Patient/p1", inside)).status == 200
+        assert (await made.get("Observation?patient=p1", inside)).status == 403
+        assert (await made.get("Observation?patient=p1", made.token("patient/*.rs"))).status == 200
+        unknown = await made.get("Patient/p1", made.token("patient/*.rs", workflow="surgery"))
+        assert unknown.status == 403
+        assert b"workflow" in unknown.body
+
+    play(story)
