@@ -12,7 +12,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies.shipped import shipped_book
 from hilum.standards.smart.scopes import all_covered
 from tests.flows import back_channel, front_channel
-from tests.flows.back_channel import Platform, refused
+from tests.flows.back_channel import MERCY, Platform, refused
 from tests.flows.front_channel import Front, answer, error
 from tests.flows.gateway_ground import Ground, Play, patient, player
 from tests.flows.test_rule_book_in_force import put_in_force
@@ -38,9 +38,8 @@ def launched(front: Front, *, scope: str, **order: Any) -> Any:
 
 def authorization(front: Front, client: str = "web") -> Authorization:
     facts = front.run(lambda ctx: client_registry.client_facts(ctx, front.clients[client].id))
-    found = front.run(
-        lambda ctx: consent.find_in_force(ctx, front_channel.MERCY, front.people["dora"].id, facts)
-    )
+    assert facts is not None
+    found = front.run(lambda ctx: consent.find_in_force(ctx, MERCY, front.people["dora"].id, facts))
     assert found is not None
     return found
 
