@@ -24,6 +24,8 @@ platform = back_channel.platform
 front = front_channel.front
 TODAY = START.date()
 SUNSET = TODAY + NOTICE
+NOTICED = ("@1772409600", "Sun, 31 May 2026 00:00:00 GMT")
+"""Since 2026-03-02, until 90 days later. Source: RFC 9745 section 2, RFC 8594 section 3."""
 UNTIL_SUNSET = NOTICE - timedelta(hours=START.hour, minutes=START.minute)
 
 
@@ -48,8 +50,11 @@ def test_a_scope_that_is_deprecated_is_granted_until_its_sunset_and_a_refresh_dr
     """C62."""
     put_in_force(platform.run, ending())
     scopes = ("launch", "offline_access", "patient/Observation.rs", "patient/Patient.rs")
-    first = platform.earn(scopes=scopes)
+    answer = platform.redeem(platform.code(scopes=scopes))
+    first = answer.json()
     assert first["scope"].split() == list(scopes)
+    assert (answer.headers["deprecation"], answer.headers["sunset"]) == NOTICED
+    assert "sunset" not in platform.redeem(platform.code(scopes=("launch", "patient/Patient.rs"))).headers
 
     clock.advance(UNTIL_SUNSET)
     again = platform.refresh(first["refresh_token"]).json()
@@ -97,7 +102,12 @@ def test_the_gateway_names_the_end_for_tokens_that_are_out(play: Play, clock: Fa
         put_in_force(made.run, ending())
         clock.advance(UNTIL_SUNSET - timedelta(seconds=1))
         token = made.token("patient/Observation.rs", "patient/Patient.rs")
-        assert (await made.get("Observation/o1", token)).status == 200
+        before = await made.get("Observation/o1", token)
+        assert before.status == 200
+        assert (before.headers["deprecation"], before.headers["sunset"]) == NOTICED
+        assert "sunset" not in (await made.get("Patient/p1", token)).headers
+        assert "sunset" in (await made.get("Observation/o1", made.token("patient/*.rs"))).headers
+        assert "sunset" not in (await made.get("Patient/p1", made.token("patient/*.rs"))).headers
 
         clock.advance(timedelta(seconds=1))
         answer = await made.get("Observation/o1", token)

@@ -35,6 +35,7 @@ from hilum.launches import service as launches
 from hilum.launches.models import Launch
 from hilum.policies import service as policies
 from hilum.policies.models import Lifetimes
+from hilum.policies.policy import notice_headers, notice_of
 from hilum.signin import service as signin
 from hilum.standards.oauth import TokenError
 from hilum.standards.refusals import meaning_of
@@ -156,6 +157,13 @@ def exchange(ctx: Context, site: Site, caller: Caller, request: TokenRequest) ->
         )
         audit.record(ctx, event)
     return body
+
+
+def sunset_notice(ctx: Context, site: Site, body: dict[str, Any]) -> dict[str, str]:
+    """Return the headers of a token response whose scopes include one that will end (C62). Source: RFC 9745; RFC 8594."""
+    book = policies.current(ctx).book_at(site.tenant, ctx.now)
+    ending = notice_of(book, tuple(body["scope"].split())) if book.notices else None
+    return {} if ending is None else notice_headers(ending)
 
 
 # --- grants --------------------------------------------------------------------------------------------------------------------

@@ -64,6 +64,10 @@ _KNOWN = frozenset(each.value for each in TokenError) | {
 }
 
 
+Reply = tuple[int, dict[str, Any], dict[str, str]]
+"""Status, body and headers of an answer."""
+
+
 class TooManyFailures(HilumError):
     """A client failed too often at one address; its requests are refused for ``wait_s`` seconds."""
 
@@ -100,14 +104,17 @@ class BackChannel:
         """POST /t/{tenant}/oauth/register; 404 unless registration is open."""
         return await self._answer(request, self._register)
 
-    async def _token(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
+    async def _token(self, request: Request, site: Site, form: Parameters) -> Reply:
         token_request = policy.parse(form)
         urls = self._kit.urls
         form = await self._with_client(request, site, form, token_request)
         caller = await self._caller(request, site, form, {urls.token(site.tenant)})
-        return 200, await self._run(
-            request, caller, lambda ctx: service.exchange(ctx, site, caller, token_request)
-        )
+
+        def exchange(ctx: Context) -> Reply:
+            body = service.exchange(ctx, site, caller, token_request)
+            return 200, body, service.sunset_notice(ctx, site, body)
+
+        return await self._run(request, caller, exchange)
 
     async def _with_client(
         self, request: Request, site: Site, form: Parameters, asked: TokenRequest
@@ -123,23 +130,23 @@ class BackChannel:
         client = await self._kit.uow.read(find, trace=trace_of(request))
         return replace(form, values=form.values | {"client_id": client}) if client else form
 
-    async def _introspect(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
+    async def _introspect(self, request: Request, site: Site, form: Parameters) -> Reply:
         token = _token_of(form)
         urls = self._kit.urls
         own = {urls.token(site.tenant), urls.introspect(site.tenant)}
         caller = await self._caller(request, site, form, own)
         verb = partial(introspection.introspect, site=site, caller=caller, token=token)
-        return 200, await self._run(request, caller, verb)
+        return 200, await self._run(request, caller, verb), {}
 
-    async def _revoke(self, request: Request, site: Site, form: Parameters) -> tuple[int, dict[str, Any]]:
+    async def _revoke(self, request: Request, site: Site, form: Parameters) -> Reply:
         token = _token_of(form)
         urls = self._kit.urls
         own = {urls.token(site.tenant), urls.revoke(site.tenant)}
         caller = await self._caller(request, site, form, own)
         await self._run(request, caller, lambda ctx: revocation.revoke(ctx, site, caller, token))
-        return 200, {}
+        return 200, {}, {}
 
-    async def _register(self, request: Request, site: Site, _: Parameters) -> tuple[int, dict[str, Any]]:
+    async def _register(self, request: Request, site: Site, _: Parameters) -> Reply:
         if not self._registers:
             raise NotFound("not_found", "Dynamic registration is not open on this server.")
         # A page of another site cannot send JSON without a preflight, and only registered origins pass that.
@@ -147,7 +154,7 @@ class BackChannel:
             raise Invalid(registration.INVALID_METADATA, "The body must be application/json.")
         body = registration.read_metadata(await forms.read_body(request, oauth.BODY_BOUND))
         verb = partial(registration.register, site=site, body=body)
-        return 201, await self._write(verb, trace_of(request))
+        return 201, await self._write(verb, trace_of(request)), {}
 
     # --- authentication --------------------------------------------------------------------------------------------------------
 
@@ -254,7 +261,7 @@ class BackChannel:
     async def _answer(
         self,
         request: Request,
-        handle: Callable[[Request, Site, Parameters], Awaitable[tuple[int, dict[str, Any]]]],
+        handle: Callable[[Request, Site, Parameters], Awaitable[Reply]],
     ) -> Response:
         tenant = TenantId(request.path_params["tenant"])
         form = Parameters({}, frozenset())
@@ -263,11 +270,10 @@ class BackChannel:
                 raise NotFound("tenant_not_found", "There is no such tenant.")
             if handle != self._register:
                 form = await _read_form(request)
-            status, body = await handle(request, self._kit.urls.site(tenant), form)
-            headers: dict[str, str] = {}
+            status, body, headers = await handle(request, self._kit.urls.site(tenant), form)
         except HilumError as error:
             status, body, headers = _render(error, basic="authorization" in request.headers)
-        headers |= NO_STORE | await self._cors(request, tenant, form)
+        headers = headers | NO_STORE | await self._cors(request, tenant, form)
         return Response(orjson.dumps(body), status, headers, "application/json")
 
     # --- CORS (C26) ------------------------------------------------------------------------------------------------------------
@@ -335,7 +341,7 @@ def _token_of(form: Parameters) -> str:
     return token
 
 
-def _render(error: HilumError, *, basic: bool) -> tuple[int, dict[str, Any], dict[str, str]]:
+def _render(error: HilumError, *, basic: bool) -> Reply:
     """Return status, body and headers for an error; the only place where the back channel maps errors to HTTP."""
     code, headers = error.code, {}
     if isinstance(error, TooManyFailures):

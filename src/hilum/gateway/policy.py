@@ -4,6 +4,7 @@ One straight line of early returns, in the order of ``Reason``: the first fault 
 Source: house rule 11; SMART App Launch 2.2; FHIR R4 http.html.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -36,7 +37,7 @@ from hilum.identity.policy import holds_lost_chart
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import TenantId
 from hilum.policies.models import NO_QUOTA, Book
-from hilum.policies.policy import ended_sentence
+from hilum.policies.policy import ended_sentence, notice_headers, notice_of
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
@@ -148,6 +149,19 @@ def quota_of(token: AccessToken, snapshot: Snapshot, now: datetime) -> Quota:
     return controls.effective_quota(
         snapshot.controls.quotas.overrides.get((token.app, token.tenant)), default
     )
+
+
+def sunset_notice(
+    permitted: Obligations, token: AccessToken, snapshot: Snapshot, now: datetime
+) -> Mapping[str, str]:
+    """Return the headers that announce the end of a scope that a permit rests on; none if no end is announced (C62)."""
+    book = snapshot.policies.book_at(token.tenant, now)
+    if not book.notices:
+        return {}
+    type_ = permitted.request.type
+    # Of a wildcard only what permits this type.
+    ending = notice_of(book, tuple(g.text.replace("/*.", f"/{type_}.", 1) for g in permitted.grants))
+    return {} if ending is None else notice_headers(ending)
 
 
 def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now: datetime) -> Standing:

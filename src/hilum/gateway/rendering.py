@@ -28,7 +28,7 @@ class Answer:
 
     For the audit: ``removed`` counts what was filtered out, ``patient`` is whose record it holds, ``resource`` is where a write stored
     what it was sent, relative to the base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's
-    quota, and the web origins whose scripts may read the answer. ``settles``: the request id of a write whose outcome this answer says;
+    quota, with the end of a scope that is announced, and the web origins whose scripts may read the answer. ``settles``: the request id of a write whose outcome this answer says;
     ``Enforcer.answered`` is called with it once the answer was sent.
     """
 
@@ -146,3 +146,8 @@ def rate_headers(spend: QuotaResult) -> Headers:
         (b"ratelimit-remaining", b"%d" % spend.remaining),
         (b"ratelimit-reset", b"%d" % math.ceil(spend.retry_after_s)),
     )
+
+
+def as_headers(named: Mapping[str, str]) -> Headers:
+    """Return headers as they are sent."""
+    return tuple((name.lower().encode(), value.encode()) for name, value in named.items())

@@ -26,7 +26,7 @@ from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.executor import Executor
 from hilum.gateway.models import PERSON_QUOTA, DecisionInput, GatewayRequest, Snapshot
 from hilum.gateway.records import record_of
-from hilum.gateway.rendering import Answer, Headers, not_found, rate_headers, refusal
+from hilum.gateway.rendering import Answer, Headers, as_headers, not_found, rate_headers, refusal
 from hilum.gateway.transport import refused_by
 from hilum.gateway.upstream_task import UNRECORDED, Effect, Refusal, UpstreamTask
 from hilum.identity.models import TenantFacts
@@ -118,7 +118,8 @@ class Enforcer:
             answer = await self._executor.execute(task)
         except Refusal as refused:
             answer = self._refusal_of(task, refused)
-        answer.rates = rate_headers(spent)
+        notice = policy.sunset_notice(task.obligations, task.token, task.snapshot, task.incoming.at)
+        answer.rates = rate_headers(spent) + as_headers(notice)
         answer = await self._recorded(task, answer)
         answer.origins = _origins_of(task.token, task.snapshot)
         if task.intended and answer.is_definite:

@@ -4,7 +4,9 @@ Source: contract, CORS; Fetch standard, CORS protocol
 """
 
 Headers = tuple[tuple[bytes, bytes], ...]
-EXPOSED = b"Location, ETag, Content-Location, Retry-After, WWW-Authenticate, X-Request-Id"
+EXPOSED = (
+    b"Location, ETag, Content-Location, Retry-After, WWW-Authenticate, X-Request-Id, Deprecation, Sunset"
+)
 PREFLIGHT_AGE_S = 600
 
 
