@@ -302,6 +302,64 @@ def read_object(file: Path) -> dict[str, Any]:
     return body
 
 
+@app.command("change")
+@click.argument("client_id")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@json_option
+def app_change(client_id: str, file: Path, *, json_: bool) -> None:
+    r"""Edit a client by a JSON file (- for standard input); for a certified production client it waits for a reviewer.
+
+    The file has `revision` as `hilum app show` prints it for the client, and any of redirect_uris, launch_url, origins, scope, jwks,
+    jwks_uri, grant_types.
+
+    \b
+    Example:
+      hilum app change cli_01h... change.json
+    """
+    show_one(api.call("PATCH", f"/clients/{api.segment(client_id)}", read_object(file)), json_=json_)
+
+
+@app.command("changes")
+@json_option
+def app_changes(*, json_: bool) -> None:
+    r"""List edits of clients that wait for a reviewer; as a vendor's member, all of your vendor.
+
+    \b
+    Example:
+      hilum app changes
+    """
+    columns = ("id", "client", "state", "order", "asked_by", "asked_at")
+    show(api.every("/client-changes"), columns, json_=json_)
+
+
+@app.command("approve-change")
+@click.argument("change_id")
+@json_option
+def app_approve_change(change_id: str, *, json_: bool) -> None:
+    r"""Agree to an edit of a client (reviewers); it takes effect now, exactly as it was asked for.
+
+    \b
+    Example:
+      hilum app approve-change chg_01h...
+    """
+    show_one(api.call("POST", f"/client-changes/{api.segment(change_id)}/approve"), json_=json_)
+
+
+@app.command("refuse-change")
+@click.argument("change_id")
+@click.option("--reason", required=True, help="Why; it is recorded, and shown to the vendor.")
+@json_option
+def app_refuse_change(change_id: str, reason: str, *, json_: bool) -> None:
+    r"""Refuse an edit of a client (reviewers), or withdraw one of your vendor.
+
+    \b
+    Example:
+      hilum app refuse-change chg_01h... --reason "the new address is not the vendor's"
+    """
+    path = f"/client-changes/{api.segment(change_id)}/refuse"
+    show_one(api.call("POST", path, {"reason": reason}), json_=json_)
+
+
 @app.command("secret")
 @click.argument("client_id")
 @click.option(

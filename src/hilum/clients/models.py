@@ -1,5 +1,8 @@
 """Clients, the metadata to register one, and the facts that enforcement needs."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -48,6 +51,10 @@ class Deployment(StrEnum):
 # They are part of the hospital and no third-party apps: no certification, no installation, but two people
 # (ADR 38).
 PLATFORM_PEERS = frozenset({ClientType.EHR, ClientType.RESOURCE_SERVER})
+
+
+EDITABLE = ("redirect_uris", "launch_uri", "origins", "scopes", "jwks", "jwks_uri", "grant_types")
+"""What decides where codes are sent, who can authenticate as the client, and what it may ask for. None of it is a matter of wording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,54 @@ class Client:
     adopted_at: datetime | None = None
     # Kept with the client, because only certifications of its present version are read for its standing.
     certified_before: datetime | None = None
+
+    @property
+    def revision(self) -> str:
+        """A digest of what an edit can change: an edit of another revision is stale."""
+        held = [getattr(self, name) for name in EDITABLE]
+        return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientEdit:
+    """An edit of the security-relevant metadata of a client; None leaves a field. ``revision`` is the one that was read.
+
+    ``jwks`` replaces ``jwks_uri``, and the other way round.
+    """
+
+    revision: str
+    redirect_uris: tuple[str, ...] | None = None
+    launch_uri: str | None = None
+    origins: tuple[str, ...] | None = None
+    scopes: tuple[str, ...] | None = None
+    jwks: dict[str, Any] | None = None
+    jwks_uri: str | None = None
+    grant_types: tuple[str, ...] | None = None
+
+
+class ChangeState(StrEnum):
+    PENDING = "pending"
+    APPLIED = "applied"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientChange:
+    """An edit of a certified production client, held until a reviewer decides (C12). ``order`` replaces ``before``, field by field."""
+
+    id: str
+    client: ClientId
+    app: AppId
+    vendor: VendorId
+    revision: str
+    order: Mapping[str, Any]
+    before: Mapping[str, Any]
+    asked_by: str
+    asked_at: datetime
+    state: ChangeState = ChangeState.PENDING
+    decided_by: str = ""
+    decided_at: datetime | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from typing import Any
 
 from hilum.clients.models import (
     BACKEND_LIFE_MAX,
+    EDITABLE,
     ORIGINS_BOUND,
     PLATFORM_PEERS,
     REDIRECT_URIS_BOUND,
     BackendUse,
     Client,
+    ClientEdit,
     ClientFacts,
     ClientMetadata,
     ClientType,
@@ -40,7 +42,7 @@ from hilum.registry.models import (
     Certification,
     Environment,
 )
-from hilum.registry.policy import may_change, may_register, may_see_vendor
+from hilum.registry.policy import is_in_force, may_change, may_register, may_see_vendor
 from hilum.standards import redirects
 from hilum.standards.keysets import jwks_fault
 from hilum.standards.redirects import origin_of, validate_web_uri
@@ -492,6 +494,47 @@ def certification_of(
     if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
         since = client.certified_before
     return last, since
+
+
+def is_certified_for_production(
+    client: Client, certifications: Iterable[Certification], now: datetime
+) -> bool:
+    """Check whether a client works at production tenants now, so that an edit of it must be reviewed first (C12)."""
+    if client.environment is not Environment.PRODUCTION:
+        return False
+    of_version = (each for each in certifications if each.version == client.version)
+    return any(is_in_force(each, Environment.PRODUCTION, now) for each in of_version)
+
+
+def edited(client: Client, edit: ClientEdit) -> ClientMetadata:
+    """Return a client's metadata after an edit, normalized as at registration."""
+    changes = {name: value for name in EDITABLE if (value := getattr(edit, name)) is not None}
+    # One of the two: the other would stay as a second way to authenticate.
+    if edit.jwks is not None:
+        changes |= {"jwks_uri": edit.jwks_uri or ""}
+    elif edit.jwks_uri:
+        changes |= {"jwks": None}
+    metadata = ClientMetadata(
+        name=client.name,
+        type=client.type,
+        deployment=client.deployment,
+        environment=client.environment,
+        redirect_uris=client.redirect_uris,
+        launch_uri=client.launch_uri,
+        origins=client.origins,
+        scopes=client.scopes,
+        jwks=client.jwks,
+        jwks_uri=client.jwks_uri,
+        grant_types=client.grant_types,
+        expires_at=client.expires_at,
+        backend_use=client.backend_use,
+    )
+    return normalized(replace(metadata, **changes))
+
+
+def changed_fields(client: Client, metadata: ClientMetadata) -> tuple[str, ...]:
+    """List the editable fields in which metadata differs from a client."""
+    return tuple(name for name in EDITABLE if getattr(client, name) != getattr(metadata, name))
 
 
 def secret_matches(client: Client, presented_digest: str, now: datetime) -> bool:

@@ -15,7 +15,9 @@ from hilum.clients.models import (
     SECRET_OVERLAP,
     SECRET_OVERLAP_MAX,
     BackendUse,
+    ChangeState,
     Client,
+    ClientEdit,
     ClientMetadata,
     ClientType,
     Deployment,
@@ -33,6 +35,7 @@ from hilum.web.api import (
     Prose,
     Shown,
     Strict,
+    Word,
     api_router,
     audience,
     page_of,
@@ -83,6 +86,40 @@ class SecretAsked(Strict):
     )
 
 
+class EditAsked(Strict):
+    """What is left out stays. ``revision`` is the one that was read. ``jwks`` replaces ``jwks_uri``, and the other way round."""
+
+    revision: Word
+    redirect_uris: Annotated[tuple[str, ...], Field(max_length=REDIRECT_URIS_BOUND * 2)] | None = None
+    launch_url: Annotated[str, Field(max_length=2_000)] | None = None
+    origins: Annotated[tuple[str, ...], Field(max_length=ORIGINS_BOUND * 2)] | None = None
+    scope: Annotated[str, Field(max_length=20_000)] | None = None
+    jwks: dict[str, Any] | None = None
+    jwks_uri: Annotated[str, Field(max_length=2_000)] | None = None
+    grant_types: Annotated[tuple[str, ...], Field(max_length=10)] | None = None
+
+
+class RefusalAsked(Strict):
+    reason: Prose
+
+
+class ChangeShown(Shown):
+    """An edit of a certified production client. ``order`` replaces ``before`` once a reviewer agrees."""
+
+    id: str
+    client: str
+    app: str
+    vendor: str
+    order: dict[str, Any]
+    before: dict[str, Any]
+    asked_by: str
+    asked_at: datetime
+    state: ChangeState
+    decided_by: str
+    decided_at: datetime | None
+    reason: str
+
+
 class AdoptAsked(Strict):
     version: Id
 
@@ -113,6 +150,7 @@ class ClientShown(Shown):
     expires_at: datetime | None
     dynamic: bool
     created_at: datetime | None
+    revision: str
 
 
 class ClientMade(ClientShown):
@@ -131,7 +169,58 @@ def api(kit: Kit) -> APIRouter:
     """Build the API routes of clients."""
     router = api_router(kit, "registry")
     _clients(router, kit)
+    _changes(router, kit)
     return router
+
+
+def _changes(router: APIRouter, kit: Kit) -> None:
+    held: dict[int | str, dict[str, Any]] = {
+        202: {"model": ChangeShown, "description": "Waits for a reviewer."}
+    }
+    seen = audience("staff", "member")
+
+    @router.patch("/clients/{client}", response_model=ClientShown, responses=held, openapi_extra=DEVELOPERS)
+    async def edit_client(request: Request, client: Id, body: EditAsked) -> object:
+        """Edit redirect URIs, launch URL, origins, scopes, keys or grant types of a client.
+
+        For a client that is certified for production, nothing changes before a reviewer agrees (202).
+        """
+        asked = body.model_dump(exclude={"launch_url", "scope"})
+        scopes = None if body.scope is None else tuple(body.scope.split())
+        order = ClientEdit(**asked, launch_uri=body.launch_url, scopes=scopes)
+        found = await run_write(kit, request, partial(service.edit, client_id=ClientId(client), order=order))
+        if isinstance(found, Client):
+            return found
+        shown = ChangeShown.model_validate(found).model_dump_json()
+        return Response(shown, 202, media_type="application/json")
+
+    @router.get("/client-changes", response_model=Page[ChangeShown], openapi_extra=seen)
+    async def list_changes(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List edits that wait for a reviewer; a vendor's member sees all of their own vendor."""
+        found = await run_read(kit, request, partial(service.list_changes, page=query.page))
+        return page_of(found, ChangeShown.model_validate, query)
+
+    @router.get("/client-changes/{change}", response_model=ChangeShown, openapi_extra=seen)
+    async def get_change(request: Request, change: Id) -> object:
+        """Show an edit: what it would replace, and how it was decided."""
+        return await run_read(kit, request, partial(service.view_change, change_id=change))
+
+    @router.post(
+        "/client-changes/{change}/approve", response_model=ChangeShown, openapi_extra=audience("reviewer")
+    )
+    async def approve_change(request: Request, change: Id) -> object:
+        """Agree to an edit as a reviewer; it takes effect now, exactly as it was asked for."""
+        return await run_write(kit, request, partial(service.approve, change_id=change))
+
+    @router.post(
+        "/client-changes/{change}/refuse",
+        response_model=ChangeShown,
+        openapi_extra=audience("reviewer", "platform_admin", "vendor_owner", "vendor_developer"),
+    )
+    async def refuse_change(request: Request, change: Id, body: RefusalAsked) -> object:
+        """Refuse an edit as a reviewer, or withdraw it, with a reason."""
+        verb = partial(service.refuse, change_id=change, reason=body.reason)
+        return await run_write(kit, request, verb)
 
 
 def _clients(router: APIRouter, kit: Kit) -> None:

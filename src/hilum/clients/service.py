@@ -6,10 +6,13 @@ from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import creation, policy, store
+from hilum.clients import changes, creation, policy, store
+from hilum.clients.changes import approve, list_changes, refuse, view_change
 from hilum.clients.models import (
     CLIENTS_BOUND,
     Client,
+    ClientChange,
+    ClientEdit,
     ClientFacts,
     ClientMetadata,
     ClientType,
@@ -27,7 +30,17 @@ from hilum.registry import service as registry
 from hilum.registry.models import App, Certification, CertifyOrder, Environment
 from hilum.registry.policy import is_in_force, text_fault
 
-__all__ = ["CARRY_OUT", "add_peer", "ask_peer", "ask_secret", "rotate_secret"]
+__all__ = [
+    "CARRY_OUT",
+    "add_peer",
+    "approve",
+    "ask_peer",
+    "ask_secret",
+    "list_changes",
+    "refuse",
+    "rotate_secret",
+    "view_change",
+]
 
 
 def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
@@ -47,8 +60,19 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
         )
     if ctx.actor.vendor is not None:
         _require_presentable(ctx, app, order.metadata)
+        _require_unreviewed(ctx, version.id, order.metadata.environment)
     registry.announce_change(ctx, app.id)
     return creation.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
+
+
+def _require_unreviewed(ctx: Context, version: VersionId, environment: Environment) -> None:
+    """Check that a member's client does not join a version that is certified for production: nobody has reviewed the client (C12)."""
+    if environment is not Environment.PRODUCTION:
+        return
+    of_app = registry.certifications_of(ctx, registry.get_version(ctx, version).app)
+    if any(each.version == version and is_in_force(each, environment, ctx.now) for each in of_app):
+        detail = "This version is certified for production as it is. Register the client for a new version, which review certifies with it."
+        raise Invalid("version_certified", detail, fields={"version": "version_certified"})
 
 
 def _require_presentable(ctx: Context, app: App, metadata: ClientMetadata) -> None:
@@ -63,6 +87,14 @@ def _require_presentable(ctx: Context, app: App, metadata: ClientMetadata) -> No
     if metadata.environment is Environment.PRODUCTION and (missing := registry.missing_of(ctx, app)):
         detail = "An app needs a complete profile before it has a client for production. State what is missing first; see fields."
         raise Invalid("profile_incomplete", detail, fields=dict.fromkeys(missing, "missing"))
+
+
+def edit(ctx: Context, client_id: ClientId, order: ClientEdit) -> Client | ClientChange:
+    """Edit the security-relevant metadata of a client; return it, or the change that waits for a reviewer (C12).
+
+    Raises NotFound, NotPermitted, Invalid, Conflict (changed since it was read, or another change of it waits).
+    """
+    return changes.edit(ctx, get_changeable(ctx, client_id, "registry.client.change"), order)
 
 
 def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> Client:
@@ -85,6 +117,10 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
             "This version is not certified now; adopt one that is.",
             fields={"version": "not_certified"},
         )
+    if ctx.actor.vendor is not None and not policy.is_certified_for_production(
+        client, certifications, ctx.now
+    ):
+        _require_unreviewed(ctx, version.id, client.environment)
     held = policy.certification_of(client, certifications)
     # A client that had lost its certification must not revive old tokens by adopting a certified version
     # (ADR 23).
