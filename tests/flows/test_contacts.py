@@ -354,6 +354,70 @@ def test_a_contact_is_asked_again_before_its_proof_ends_and_only_once(
     assert listed(site, vendor)[0]["state"] == "proved"
 
 
+def test_every_proof_is_asked_for_again_before_it_ends_however_many_end_in_one_day(
+    site: ControlSite, vendor: str, clock: FakeClock
+) -> None:
+    """One mailbox serves several vendors, which the bound on links that people ask for must not leave to lapse unasked."""
+    vendors = [vendor, *(add_vendor(site, f"Vendor {name}") for name in ("Bell", "Cedar", "Dune"))]
+    assert len(vendors) > MAILS_TO_ONE
+    for each in vendors[:MAILS_TO_ONE]:
+        add(site, each)
+        press(site, mailed_link(site))
+    clock.advance(WINDOW)
+    for each in vendors[MAILS_TO_ONE:]:
+        add(site, each)
+        press(site, mailed_link(site))
+    clock.advance(PROOF_LIFE - REMIND_BEFORE)
+
+    site.system(service.remind_due, link_url=site.kit.urls.contact)
+    with mail_server() as server:
+        send(site, server)
+
+    again = [mail for _, mail in server.mails if mail["Subject"] == "Confirm your contact address again"]
+    assert len(again) == len(vendors)
+
+
+def test_who_declines_as_one_kind_of_contact_is_not_reminded_as_another(
+    site: ControlSite, vendor: str, clock: FakeClock
+) -> None:
+    """The page promises no more mail about the vendor, whatever kind of contact the link was for."""
+    add(site, vendor, kind="owner")
+    press(site, mailed_link(site))
+    add(site, vendor)
+    declined = press(site, mailed_link(site), "decline")
+    clock.advance(PROOF_LIFE - REMIND_BEFORE)
+
+    reminded = site.system(service.remind_due, link_url=site.kit.urls.contact)
+
+    assert "no more mail" in declined.text
+    assert reminded == 0
+    assert [each["state"] for each in listed(site, vendor)] == ["declined", "declined"]
+
+
+def test_who_declines_ends_the_links_to_the_same_mailbox(site: ControlSite, vendor: str) -> None:
+    add(site, vendor, kind="owner")
+    owner = mailed_link(site)
+    add(site, vendor, address="security+x@acme.example")
+    press(site, mailed_link(site), "decline")
+
+    assert site.browser().get(owner).status_code == 404
+
+
+def test_contacts_that_were_removed_leave_their_places(
+    site: ControlSite, vendor: str, clock: FakeClock
+) -> None:
+    answers = []
+    for number in range(CONTACTS_BOUND + 2):
+        if number % MAILS_OF_ONE == 0:
+            clock.advance(WINDOW)
+            root = site.api("root")
+        made = root.post("/contacts", json=ADDED | {"vendor": vendor, "address": f"a{number}@acme.example"})
+        answers.append(made.status_code)
+        root.delete(f"/contacts/{made.json().get('id', 'con_none')}")
+
+    assert set(answers) == {201}
+
+
 def test_a_removed_contact_is_proved_no_more_and_its_link_is_dead(site: ControlSite, vendor: str) -> None:
     made = add(site, vendor)
     link = mailed_link(site)

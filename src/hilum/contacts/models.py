@@ -14,11 +14,11 @@ LINK_PREFIX = "hil_cl_"
 LINK_LIFE = timedelta(hours=72)
 WINDOW = timedelta(hours=24)
 MAILS_TO_ONE = 3
-"""Links that one mailbox gets within WINDOW, over all vendors and kinds of contact."""
+"""Links that people ask for to one mailbox within WINDOW, over all vendors and kinds of contact."""
 MAILS_OF_ONE = 20
-"""Links that one vendor's contacts get within WINDOW."""
+"""Links that people ask for to one vendor's contacts within WINDOW."""
 CONTACTS_BOUND = 30
-"""Contacts of one vendor."""
+"""Contacts of one vendor, without those that were removed."""
 DUE_BATCH = 100
 
 

@@ -96,7 +96,7 @@ def _require_budget(ctx: Context, contact: Contact) -> None:
 
 
 def _send(ctx: Context, contact: Contact, template: MailKind, link_url: LinkUrl) -> Contact:
-    """Issue a link and put its mail into the outbox; the caller has counted it."""
+    """Issue a link and put its mail into the outbox; the caller has counted it, if it counts."""
     secret, until = LINK_PREFIX + ctx.ids.secret(), ctx.now + LINK_LIFE
     # A new link replaces the one before: one way in at a time.
     issued = replace(
@@ -172,12 +172,20 @@ def confirm(ctx: Context, secret: str) -> Contact:
 
 
 def decline(ctx: Context, secret: str) -> Contact:
-    """Record that who receives mail at an address is no contact of the vendor: it gets no more mail about it. Raises NotFound."""
+    """Record that who receives mail at an address is no contact of the vendor, of any kind: it gets no more mail about it. Raises NotFound."""
     contact = _use(ctx, secret)
-    declined = replace(contact, declined_at=ctx.now, proved_at=None, proof_ends_at=None, lapsed_at=None)
+    # What the page promises is about the vendor, so the mailbox's other contacts there end too.
+    for each in store.list_of_mailbox(ctx.tx, contact.vendor, contact.mailbox):
+        _decline(ctx, each)
+    return store.get_contact(ctx.tx, contact.id)
+
+
+def _decline(ctx: Context, contact: Contact) -> None:
+    declined = replace(
+        contact, declined_at=ctx.now, proved_at=None, proof_ends_at=None, lapsed_at=None, link_digest=""
+    )
     store.save_contact(ctx.tx, declined)
     _record(ctx, "contacts.address.decline", declined)
-    return declined
 
 
 def _use(ctx: Context, secret: str) -> Contact:
@@ -225,14 +233,8 @@ def remind_due(ctx: Context, *, link_url: LinkUrl) -> int:
     """Send a new link to contacts whose proof ends soon, once for each proof and at most a batch; return how many."""
     ending = store.list_ending(ctx.tx, ctx.now, ctx.now + REMIND_BEFORE)
     for contact in ending:
-        reminded = replace(contact, reminded_for=contact.proof_ends_at)
-        store.save_contact(ctx.tx, reminded)
-        try:
-            _require_budget(ctx, reminded)
-            _send(ctx, reminded, MailKind.CONTACT_RENEWAL, link_url)
-        except NotPermitted:
-            # Its budget is used up, which is on record; the contact has other mails with links.
-            continue
+        # Not counted: each is the only one about a proof that its mailbox made, and without it the proof would lapse unasked.
+        _send(ctx, replace(contact, reminded_for=contact.proof_ends_at), MailKind.CONTACT_RENEWAL, link_url)
     return len(ending)
 
 

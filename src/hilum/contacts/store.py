@@ -99,6 +99,13 @@ def has_declined(tx: Connection, vendor: VendorId, mailbox: str) -> bool:
     return tx.execute(select(contacts.c.id).where(*declined).limit(1)).first() is not None
 
 
+def list_of_mailbox(tx: Connection, vendor: VendorId, mailbox: str) -> list[Contact]:
+    """List and lock a vendor's contacts at one mailbox, of every kind, without those that were removed."""
+    same = (contacts.c.vendor == vendor, contacts.c.mailbox == mailbox, contacts.c.removed_at.is_(None))
+    query = select(contacts).where(*same).order_by(contacts.c.id)
+    return [_contact(row) for row in tx.execute(query.with_for_update())]
+
+
 def find_by_link(tx: Connection, digest: str) -> Contact | None:
     row = tx.execute(select(contacts).where(contacts.c.link_digest == digest)).first()
     return None if row is None else _contact(row)
@@ -112,8 +119,8 @@ def list_contacts(tx: Connection, vendor: str, page: PageQuery) -> list[Contact]
 
 
 def all_of(tx: Connection, vendor: VendorId) -> list[Contact]:
-    """List a vendor's contacts, those that were removed too; there are at most CONTACTS_BOUND."""
-    query = select(contacts).where(contacts.c.vendor == vendor).order_by(contacts.c.id)
+    """List a vendor's contacts that were not removed; there are at most CONTACTS_BOUND."""
+    query = select(contacts).where(contacts.c.vendor == vendor, contacts.c.removed_at.is_(None))
     return [_contact(row) for row in tx.execute(query.limit(CONTACTS_BOUND + 1))]
 
 
