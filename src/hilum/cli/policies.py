@@ -313,7 +313,8 @@ def assess(
         return
     withheld = [f"{each['scope']} ({each['why']})" for each in found["withheld"]]
     shown = {"tier": found["sentence"], "acts at": found["acts_at"], "scopes": found["scopes"]}
-    show_one(shown | {"withheld": withheld}, json_=False)
+    advice = [each["sentence"] for each in found["advice"]]
+    show_one(shown | {"withheld": withheld} | ({"advice": advice} if advice else {}), json_=False)
 
 
 def _apply(

@@ -19,6 +19,7 @@ from hilum.policies.models import (
     TrafficClass,
     Widening,
 )
+from hilum.policies.override_models import Level
 from hilum.policies.policy import listed
 from hilum.policies.products import products_widened
 from hilum.policies.tables import duration_text
@@ -84,6 +85,7 @@ def _widenings(before: Book, after: Book) -> tuple[Widening, ...]:
     found = [
         *(_fallen(fall, comparison) for fall in falls),
         *_process_loosened(before, after),
+        *_levels_loosened(before, after),
         *products_widened(before, after),
     ]
     for rise in rises:
@@ -258,6 +260,19 @@ _LIMITS: dict[str, _Limit] = {
 
 
 # --- the way to change books, and what regulation protects -------------------------------------------------------------------------
+
+
+def _levels_loosened(before: Book, after: Book) -> Iterator[Widening]:
+    """Yield the rules that may be overridden and could not be, and more time for overrides. An advisory rule counts as removed (C207)."""
+    if after.longest_override > before.longest_override:
+        sentence = f"Overrides may last {duration_text(after.longest_override)}."
+        yield Widening("overrides.longest", sentence, Gravity.TIER)
+    overridable = {rule for rule in before.tier_rules if rule.level is Level.OVERRIDABLE}
+    for rule in after.tier_rules:
+        # Also a new one: what held for the same apps before may have been absolute.
+        if rule.level is Level.OVERRIDABLE and rule not in overridable:
+            sentence = "Two people may override it for one app."
+            yield Widening(f"tier_rules.{rule.name}.level", sentence, Gravity.TIER)
 
 
 def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:

@@ -41,6 +41,7 @@ from hilum.policies.models import (
     TierRule,
     TrafficClass,
 )
+from hilum.policies.override_models import Level
 from hilum.policies.product_models import DataClass, ScopeProduct, ScopeStatus, Workflow
 from hilum.policies.products import product_faults
 from hilum.policies.soundness import soundness_faults
@@ -51,6 +52,7 @@ from hilum.standards.smart.scopes import LETTERS, SPECIAL, Prefix, ScopeError, p
 DAYS_BOUND = 365
 LATENCY_BOUND_MS = 60_000
 PERCENT_BOUND = 100
+OVERRIDE_BOUND = timedelta(days=366)
 SOAK_BOUND = timedelta(days=90)
 VERSION_BOUND = 10_000
 _WITH_PRODUCTS = 2
@@ -130,6 +132,7 @@ def _book(top: Table, written: int) -> Book:
         if with_products
         else None,
         custom_scopes_at_most=top.integer("custom_scopes_at_most", 0, NAMES_BOUND) if with_products else 0,
+        longest_override=_longest_override(top),
     )
     base = top.table("base", optional=True)
     bases = {tier: base.table(tier, optional=True).raw for tier in TIERS}
@@ -151,6 +154,16 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 def _rollout(table: Table) -> Rollout:
     found = Rollout(table.duration("soak", SOAK_BOUND))
+    table.close()
+    return found
+
+
+def _longest_override(top: Table) -> timedelta:
+    """Read how long an override may last. Where nothing says so, there are none."""
+    if not top.has("overrides"):
+        return timedelta(0)
+    table = top.table("overrides")
+    found = table.duration("longest", OVERRIDE_BOUND)
     table.close()
     return found
 
@@ -324,6 +337,7 @@ def _tier_rule(table: Table, book: Book) -> TierRule:
         types=_condition(table, "types", resource_types() | {ANY}),
         letters="".join(_condition(table, "letters", LETTERS)),
         special=_condition(table, "special", SPECIAL),
+        level=Level(table.word("level", tuple(Level))) if table.has("level") else Level.ABSOLUTE,
     )
     if rule.special and (rule.prefixes or rule.types or rule.letters):
         table.fault("special", "contradictory", "No scope is both one on resources and a special one.")
@@ -377,7 +391,10 @@ def _pack(table: Table) -> JurisdictionPack:
 
 def render(book: Book) -> dict[str, Any]:
     """Return the whole document of a book: every cell in full, every list in one order."""
-    return {
+    overrides = (
+        {"overrides": {"longest": duration_text(book.longest_override)}} if book.longest_override else {}
+    )
+    return overrides | {
         "format": FORMAT,
         "title": book.title,
         "owner": book.owner,
@@ -464,7 +481,9 @@ def _rendered_rule(rule: TierRule) -> dict[str, Any]:
         "letters": list(rule.letters),
         "special": sorted(rule.special),
     }
-    named = {name: words for name, words in conditions.items() if words}
+    named: dict[str, Any] = {name: words for name, words in conditions.items() if words}
+    if rule.level is not Level.ABSOLUTE:
+        named["level"] = rule.level.value
     return {"name": rule.name, "tier": rule.tier.value, "because": rule.because} | named
 
 

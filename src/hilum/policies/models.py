@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 
 from hilum.controls.models import RATE_LEAST_PER_S, Quota
 from hilum.kernel.ids import Part, TenantId
+from hilum.policies.override_models import Level
 from hilum.policies.product_models import ScopeProduct, ScopeStatus, Workflow
 
 POLICIES = Part("policies")
@@ -210,6 +211,7 @@ class TierRule:
     types: frozenset[str] = frozenset()
     letters: str = ""
     special: frozenset[str] = frozenset()
+    level: Level = Level.ABSOLUTE
 
     @property
     def names_scopes(self) -> bool:
@@ -275,6 +277,13 @@ class Book:
     products: Mapping[str, ScopeProduct] | None = None
     custom_scopes_at_most: int = 0
     """Above how many custom scope products there is a finding (C65)."""
+    longest_override: timedelta = timedelta(0)
+    """How long an override may last (C207)."""
+
+    @cached_property
+    def binding_rules(self) -> tuple[TierRule, ...]:
+        """The tier rules that count: all but the advisory ones."""
+        return tuple(rule for rule in self.tier_rules if rule.level is not Level.ADVISORY)
 
     @cached_property
     def sunsets(self) -> tuple[date, ...]:
@@ -319,10 +328,11 @@ class TierReason:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The tier of an app with every reason, the highest first."""
+    """The tier of an app with every reason, the highest first. ``advice``: what advisory rules say; it counts for nothing."""
 
     tier: Tier
     reasons: tuple[TierReason, ...]
+    advice: tuple[TierReason, ...] = ()
 
     def __str__(self) -> str:
         """Return the sentence: ``high, because it writes MedicationRequest``."""

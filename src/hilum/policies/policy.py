@@ -24,6 +24,7 @@ from hilum.policies.models import (
     Withheld,
     Withholding,
 )
+from hilum.policies.override_models import Level
 from hilum.policies.product_models import WORKFLOW_SCOPE, Expansion, ScopeProduct
 from hilum.policies.products import Coverage, ended_by, part_in_force
 from hilum.standards.smart import scopes as smart
@@ -61,6 +62,7 @@ def assess(book: Book, applicant: Applicant) -> Assessment:
     Source: C18, C20, C22
     """
     reasons: list[TierReason] = []
+    advice: list[TierReason] = []
     category = book.categories.get(applicant.category)
     if category is not None and category.floor is not Tier.LOW:
         sentence = f"its category is {category.title.lower()}"
@@ -69,15 +71,15 @@ def assess(book: Book, applicant: Applicant) -> Assessment:
     for rule in book.tier_rules:
         if not _concerns(rule, applicant):
             continue
-        if not rule.names_scopes:
-            reasons.append(_reason(rule, applicant, None))
+        found = next((scope for scope in scopes if meets(rule, scope)), None) if rule.names_scopes else None
+        if found is None and rule.names_scopes:
             continue
-        found = next((scope for scope in scopes if meets(rule, scope)), None)
-        if found is not None:
-            reasons.append(_reason(rule, applicant, found))
+        into = advice if rule.level is Level.ADVISORY else reasons
+        into.append(_reason(rule, applicant, found))
     return Assessment(
         highest((Tier.LOW, *(each.tier for each in reasons))),
         tuple(sorted(reasons, key=lambda each: -each.tier.rank)),
+        tuple(advice),
     )
 
 
@@ -143,7 +145,7 @@ def _assumed(rule: TierRule, applicant: Applicant) -> str:
 
 def tier_judge(book: Book, applicant: Applicant) -> Callable[[Scope], Tier]:
     """Return a function from one scope of an app to its tier. A scope over several types or letters has the highest of their tiers."""
-    rules = [rule for rule in book.tier_rules if _concerns(rule, applicant)]
+    rules = [rule for rule in book.binding_rules if _concerns(rule, applicant)]
     category = book.categories.get(applicant.category)
     fixed = [rule.tier for rule in rules if not rule.names_scopes]
     base = highest((Tier.LOW if category is None else category.floor, *fixed))
@@ -273,7 +275,7 @@ def _by_tier(book: Book, tier_of: Callable[[Scope], Tier], scope: Scope) -> dict
     """
     if isinstance(scope, SpecialScope):
         return {tier_of(scope): [scope]}
-    named = {type_ for rule in book.tier_rules for type_ in rule.types}
+    named = {type_ for rule in book.binding_rules for type_ in rule.types}
     tiers: dict[tuple[str, int], Tier] = {}
     masks: dict[tuple[Tier, str], int] = {}
     for type_ in types_of(scope.prefix) if scope.type == ANY_TYPE else (scope.type,):

@@ -188,11 +188,12 @@ class WithheldShown(Shown):
 
 
 class AssessmentShown(BaseModel):
-    """``tier`` is that of all it asks for, ``acts_at`` that of what is admitted; empty if nothing is."""
+    """``tier`` is that of all it asks for, ``acts_at`` that of what is admitted; empty if nothing is. ``advice``: what advisory rules say."""
 
     tier: Tier
     sentence: str
     reasons: tuple[ReasonShown, ...]
+    advice: tuple[ReasonShown, ...]
     acts_at: str
     scopes: tuple[str, ...]
     withheld: tuple[WithheldShown, ...]
@@ -305,6 +306,7 @@ def _shown(found: Admission) -> AssessmentShown:
         tier=found.assessment.tier,
         sentence=str(found.assessment),
         reasons=tuple(map(ReasonShown.model_validate, found.assessment.reasons)),
+        advice=tuple(map(ReasonShown.model_validate, found.assessment.advice)),
         acts_at="" if found.tier is None else found.tier.value,
         scopes=found.scopes,
         withheld=tuple(map(WithheldShown.model_validate, found.withheld)),

@@ -18,6 +18,7 @@ from hilum.policies.models import (
     Fault,
     Tier,
 )
+from hilum.policies.override_models import Level
 from hilum.policies.policy import highest, tier_judge
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart.scopes import (
@@ -44,6 +45,7 @@ def soundness_faults(book: Book) -> list[Fault]:
         *_names_repeated(book),
         *_sentences_unclear(book),
         *_floor_lowered(book),
+        *_override_unbounded(book),
         *(fault for category in book.categories.values() for fault in _never_used(book, category)),
         *(fault for category in book.categories.values() for fault in _looser_above(category)),
     ]
@@ -75,8 +77,16 @@ def _sentences_unclear(book: Book) -> Iterator[Fault]:
                 yield Fault(f"tier_rules[{n}].because", "placeholder_unknown", sentence)
 
 
+def _override_unbounded(book: Book) -> Iterator[Fault]:
+    for n, rule in enumerate(book.tier_rules):
+        if rule.level is Level.OVERRIDABLE and not book.longest_override:
+            sentence = "State in overrides.longest how long an override may last, or make the rule absolute."
+            yield Fault(f"tier_rules[{n}].level", "override_unbounded", sentence)
+
+
 def _floor_lowered(book: Book) -> Iterator[Fault]:
-    """Find writes to orders, medications and notes that are not of the high tier (C22)."""
+    """Find writes to orders, medications and notes that are not of the high tier by absolute rules (C22, C207)."""
+    book = replace(book, tier_rules=tuple(each for each in book.tier_rules if each.level is Level.ABSOLUTE))
     writes = [
         ClinicalScope(prefix, type_, letter)
         for type_ in sorted(NEVER_BELOW_HIGH)
@@ -88,8 +98,8 @@ def _floor_lowered(book: Book) -> Iterator[Fault]:
         below = [render(write) for write in writes if tier_of(write) is not Tier.HIGH]
         if below:
             sentence = (
-                f"Writing orders, medications and notes is always of the high tier. With these rules {below[0]} is"
-                f" lower in the category {category}. Add a rule of the high tier."
+                f"Writing orders, medications and notes is always of the high tier. With these absolute rules {below[0]} is"
+                f" lower in the category {category}. Add an absolute rule of the high tier."
             )
             yield Fault("tier_rules", "floor_lowered", sentence)
             return
@@ -156,7 +166,7 @@ def _letters_of(book: Book, scope: ClinicalScope) -> Iterator[ClinicalScope]:
     """Yield the scope letter by letter; for a wildcard of a type that no rule names, which stands for most of what it covers."""
     type_ = scope.type
     if type_ == ANY:
-        named = {type_ for rule in book.tier_rules for type_ in rule.types}
+        named = {type_ for rule in book.binding_rules for type_ in rule.types}
         type_ = min(resource_types() - named, default=ANY)
     return (replace(scope, type=type_, letters=bit) for bit in _letters(scope))
 

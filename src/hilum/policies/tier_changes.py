@@ -19,6 +19,7 @@ from hilum.policies.models import (
     Tier,
     TierRule,
 )
+from hilum.policies.override_models import Level
 from hilum.policies.policy import highest, listed, meets
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart import scopes as smart
@@ -89,7 +90,7 @@ class TierChanges:
     @cached_property
     def rules(self) -> tuple[TierRule, ...]:
         """The rules of both books without names and sentences, which decide nothing; equal ones once."""
-        return tuple(dict.fromkeys(map(_bare, (*self.before.tier_rules, *self.after.tier_rules))))
+        return tuple(dict.fromkeys(map(_bare, (*self.before.binding_rules, *self.after.binding_rules))))
 
     @cached_property
     def _numbers(self) -> dict[TierRule, int]:
@@ -101,11 +102,11 @@ class TierChanges:
 
     @cached_property
     def _before(self) -> int:
-        return self._of(self.before.tier_rules)
+        return self._of(self.before.binding_rules)
 
     @cached_property
     def _after(self) -> int:
-        return self._of(self.after.tier_rules)
+        return self._of(self.after.binding_rules)
 
     def _numbered(self, rules: int) -> list[int]:
         return [n for n in range(len(self.rules)) if rules >> n & 1]
@@ -213,7 +214,7 @@ class TierChanges:
 
     @cached_property
     def _named_before(self) -> tuple[tuple[int, TierRule], ...]:
-        return tuple((self._of((rule,)), rule) for rule in self.before.tier_rules)
+        return tuple((self._of((rule,)), rule) for rule in self.before.binding_rules)
 
     def _opened(
         self,
@@ -320,7 +321,7 @@ def _folded(by_category: Mapping[str, Mapping[Scope, None]]) -> dict[tuple[Scope
 
 
 def _bare(rule: TierRule) -> TierRule:
-    return replace(rule, name="", because="")
+    return replace(rule, name="", because="", level=Level.ABSOLUTE)
 
 
 def _union(masks: Iterable[int]) -> int:
