@@ -23,6 +23,7 @@ from hilum.keys.models import Purpose
 from hilum.policies import chain, service, store
 from hilum.policies.document import canonical, render
 from hilum.policies.models import POLICIES, ApplyOrder, Book, Tier
+from hilum.policies.product_models import NOTICE
 from hilum.policies.shipped import shipped_book
 from tests.flows.control_site import TRACE, ControlSite, build
 from tests.sim.dry_runs import rehearse
@@ -472,3 +473,38 @@ def test_the_platform_itself_adopts_a_book_only_where_none_is_in_force(uow: Unit
     assert uow.read_now(service.in_force, actor=SYSTEM, trace=TRACE).everywhere == 0
     with pytest.raises(Invalid):
         uow.write_now(lambda ctx: service.apply(ctx, ApplyOrder(0, (), 0, "x")), actor=SYSTEM, trace=TRACE)
+
+
+def test_the_scope_products_in_force_are_listed_as_they_are_today(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    """C61, C65."""
+    day = clock.now().date()
+    ending = {
+        "scopes.messages.status": "deprecated",
+        "scopes.messages.deprecated_from": day.isoformat(),
+        "scopes.messages.sunset": (day + NOTICE).isoformat(),
+        "scopes.messages.successor": "notes",
+        "custom_scopes_at_most": 0,
+        "scopes.notes.custom": True,
+        "scopes.notes.demand": "Mercy's scribes",
+        "scopes.notes.tests": ["tests/flows/test_notes.py"],
+    }
+    assert apply(site, add(site, ending), "general").status_code == 201
+
+    at_general = listed(site, "?tenant=general")
+    assert at_general["items"]["messages"] == ("deprecated", (day + NOTICE).isoformat())
+    assert at_general["finding"].startswith("1 custom scope products are in force")
+    everywhere = listed(site)
+    assert (everywhere["items"]["messages"], everywhere["finding"]) == (("active", None), "")
+    clock.advance(NOTICE)
+    assert listed(site, "?tenant=general")["items"]["messages"][0] == "retired"
+    assert site.api("gina").get("/policies/scopes").status_code == 200, "a hospital reads it too"
+
+
+def listed(site: ControlSite, query: str = "") -> dict[str, Any]:
+    found = site.api("root").get(f"/policies/scopes{query}").json()
+    return {
+        "items": {each["name"]: (each["status"], each["sunset"]) for each in found["items"]},
+        "finding": found["finding"],
+    }

@@ -8,8 +8,9 @@ import click
 import orjson
 
 from hilum.cli import api, dry_runs
-from hilum.cli.output import MISUSED, REFUSED, as_json
+from hilum.cli.output import MISUSED, REFUSED, as_json, refuse
 from hilum.cli.resources import json_option, show, show_done, show_one
+from hilum.kernel.errors import NotFound
 from hilum.policies.comparison import changes, widenings
 from hilum.policies.document import read_book
 from hilum.policies.models import Book, ClientAuthentication, Fault
@@ -116,6 +117,39 @@ def list_versions(*, applied: bool, json_: bool) -> None:
     else:
         columns = ("number", "base", "note", "added_by", "added_at", "digest")
         show(api.every("/policies/versions"), columns, json_=json_)
+
+
+@policy.command("scopes")
+@click.argument("name", default="")
+@click.option(
+    "--tenant", help="At this hospital; without it, where the rule book is that is in force everywhere."
+)
+@json_option
+def list_scopes(name: str, tenant: str | None, *, json_: bool) -> None:
+    r"""List the scope products: who answers for which scopes, and until when. With a name, show one with all that it covers.
+
+    \b
+    Examples:
+      hilum policy scopes
+      hilum policy scopes messages --tenant general
+    """
+    found = api.call("GET", "/policies/scopes", query={"tenant": tenant} if tenant else None)
+    products = found["items"]
+    if name:
+        product = next((each for each in products if each["name"] == name), None)
+        if product is None:
+            refuse(
+                NotFound(
+                    "scope_product_not_found",
+                    f"There is no scope product {name!r}. `hilum policy scopes` lists them.",
+                )
+            )
+        show_one(product, json_=json_)
+        return
+    columns = ("name", "status", "data_class", "version", "owner", "deprecated_from", "sunset", "successor")
+    show(products, columns, json_=json_)
+    if found["finding"] and not json_:
+        click.echo(f"\n{found['finding']}")
 
 
 @policy.command("validate")

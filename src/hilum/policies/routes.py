@@ -1,6 +1,6 @@
 """API routes of the rule book."""
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -110,6 +110,36 @@ class ChangeShown(Shown):
 class WideningShown(Shown):
     path: str
     sentence: str
+
+
+class ScopeProductShown(Shown):
+    """A scope product as it is today: one whose sunset is past is retired."""
+
+    name: str
+    owner: str
+    purpose: str
+    data_class: str
+    version: int
+    status: str
+    covers: tuple[str, ...]
+    successor: str
+    no_successor: str
+    deprecated_from: date | None
+    sunset: date | None
+    custom: bool
+    demand: str
+    tests: tuple[str, ...]
+
+
+class ScopeProductsShown(BaseModel):
+    """``finding``: that more custom ones are in force than the rule book wants; empty if not."""
+
+    items: tuple[ScopeProductShown, ...]
+    finding: str
+
+
+class ScopeProductsQuery(Strict):
+    tenant: Id | None = None
 
 
 class ComparisonShown(BaseModel):
@@ -285,6 +315,17 @@ def _in_force(router: APIRouter, kit: Kit) -> None:
 
 
 def _questions(router: APIRouter, kit: Kit) -> None:
+    @router.get("/policies/scopes", openapi_extra=READERS)
+    async def scope_products(
+        request: Request, query: Annotated[ScopeProductsQuery, Query()]
+    ) -> ScopeProductsShown:
+        """List the scope products that are in force at a hospital, or everywhere: who answers for which scopes, and until when."""
+        verb = partial(service.scope_products, tenant=query.tenant)
+        products, finding = await run_read(kit, request, verb)
+        return ScopeProductsShown(
+            items=tuple(map(ScopeProductShown.model_validate, products)), finding=finding
+        )
+
     @router.post("/policies/assess", openapi_extra=READERS)
     async def assess(request: Request, body: AssessAsked) -> AssessmentShown:
         """Return the tier that an app would have and why, what it would be admitted to and what would be withheld."""

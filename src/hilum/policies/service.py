@@ -58,7 +58,8 @@ from hilum.policies.models import (
     as_of,
 )
 from hilum.policies.policy import admit
-from hilum.policies.products import notice_faults
+from hilum.policies.product_models import ScopeProduct
+from hilum.policies.products import custom_finding, notice_faults
 from hilum.policies.shipped import shipped_book
 from hilum.policies.soundness import pack_faults
 from hilum.policies.tables import duration_text
@@ -185,6 +186,17 @@ def admission_of(ctx: Context, applicant: Applicant, *, tenant: str | None, vers
     found = current(ctx)
     book = found.everywhere if tenant is None else found.book_at(TenantId(tenant), ctx.now)
     return admit(as_of(book, ctx.now), applicant)
+
+
+def scope_products(ctx: Context, tenant: str | None) -> tuple[tuple[ScopeProduct, ...], str]:
+    """Return the scope products in force at a tenant, or everywhere, as they are today, and the finding on custom ones. Raises NotPermitted.
+
+    A product whose sunset is past is retired.
+    """
+    _require_reader(ctx)
+    found = current(ctx)
+    book = as_of(found.everywhere, ctx.now) if tenant is None else found.book_at(TenantId(tenant), ctx.now)
+    return tuple((book.products or {}).values()), custom_finding(book)
 
 
 def _require_reader(ctx: Context) -> None:

@@ -8,6 +8,7 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import chain, loading, store
 from hilum.policies.models import Application, Book, Verified, Version
+from hilum.policies.products import custom_finding, product_faults
 from hilum.policies.soundness import pack_faults, soundness_faults
 
 SHOWN_BOUND = 20
@@ -94,5 +95,8 @@ def _applied_faults(applications: list[Application], versions: dict[int, Version
 
 def _warnings(ctx: Context, version: Version, book: Book) -> Iterator[str]:
     _, faults = loading.parse(version)
-    for fault in (*faults, *soundness_faults(book), *pack_faults(book, ctx.now.date())):
+    products = () if book.products is None else product_faults(book)
+    for fault in (*faults, *soundness_faults(book), *products, *pack_faults(book, ctx.now.date())):
         yield f"version {version.number} would be refused today: {fault.path}: {fault.sentence}"
+    if finding := custom_finding(book):
+        yield f"version {version.number}: {finding}"

@@ -91,7 +91,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         ),
         Reason.SCOPE_RETIRED: Refusal(
             "The scope that would permit this was retired, or its sunset has passed.",
-            "Request its successor, which the response names; `hilum scope show` says more.",
+            "Request its successor, which the response names; `hilum policy scopes` says more.",
         ),
         Reason.SCOPE_INSUFFICIENT: Refusal(
             "No granted scope covers this interaction on this type.",

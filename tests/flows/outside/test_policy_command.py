@@ -77,6 +77,9 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
     }
     assert first["document"] == render(shipped_book())
     assert "order_entry" in root.hilum("policy", "show").stdout
+    assert "messages" in root.hilum("policy", "scopes").stdout
+    assert root.json("policy", "scopes", "messages", "--tenant", "general")["status"] == "active"
+    root.refuses("policy", "scopes", "pigeons", saying="no scope product 'pigeons'")
     narrower = written(tmp_path, {f"{CELL}.quota": {"burst": 99}, **made_from(root)})
     colleagues = written(tmp_path, {"title": "A colleague's", **made_from(root)}, "c.json")
 
