@@ -424,7 +424,7 @@ def test_a_deleted_application_of_the_rule_book_is_named(
         policies.adopt_shipped(ctx)
         narrower = document({"categories.scheduling.cells.low.quota": {"burst": 99}})
         version = policies.add_version(ctx, narrower, base=1, note="")
-        policies.apply(ctx, ApplyOrder(version.number, (), 1, "a drill"))
+        policies.apply(ctx, ApplyOrder(version.number, (), 1, "a drill", emergency=True))
 
     spoil(sqlite_uow, narrow)
     code, found = doctor(SECRET_KEY)

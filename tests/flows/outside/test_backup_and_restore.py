@@ -89,7 +89,7 @@ async def narrow_the_rule_book(outside: Outside) -> None:
     narrower = document({"categories.scheduling.cells.low.quota": {"burst": 99}})
     body = {"document": orjson.loads(orjson.dumps(narrower)), "base": 1, "note": "narrower"}
     added = (await outside.api("POST", "/policies/versions", body)).json()
-    order = {"version": added["number"], "after": 1, "reason": "an emergency"}
+    order = {"version": added["number"], "after": 1, "reason": "an emergency", "emergency": True}
     assert (await outside.api("POST", "/policies/applications", order)).status_code == 201
 
 
