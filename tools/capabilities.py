@@ -15,6 +15,7 @@ PROMISES = {
     10: "Keys come inline or by URL through the safe fetcher; a failure opens nothing",
     11: "A new kid works at once, a removed key not past its cache; the same kid with other material is an event",
     12: "A security-relevant edit of a certified production client changes nothing before a reviewer agrees",
+    14: "An app passes to another vendor when both owners agree; tokens, certifications and agreements end",
     15: "A browser or native deployment is never confidential",
     16: "Backend and delegated access never mix",
     17: "A backend client states its purpose and an end date, on which its tokens stop (in part)",

@@ -46,6 +46,7 @@ NO_LISTS = {
     "/api/v1/names": "as many as were asked for",
     "/api/v1/policies": "what is in force now",
     "/api/v1/apps/{app}/profile": "one record",
+    "/api/v1/apps/{app}/transfer": "one record",
     "/api/v1/client-changes": "walked in test_client_changes",
     "/api/v1/policies/compare": "one comparison",
 }

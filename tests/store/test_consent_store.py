@@ -213,6 +213,31 @@ def test_an_agreement_stands_until_it_expires(ground: Platform, clock: FakeClock
     assert not policy.is_in_force(found, clock.now())
 
 
+def test_people_are_asked_again_when_the_app_changes_hands(ground: Platform, clock: FakeClock) -> None:
+    """C14, C90: what was agreed to before was about another vendor."""
+    made = agree(ground)
+    clock.advance(timedelta(minutes=1))
+    moved = clock.now()
+
+    def facts(ctx: Context) -> ClientFacts:
+        return replace(client_facts(ctx, ground, "public"), owner_since=moved)
+
+    def found(ctx: Context) -> Authorization | None:
+        return service.find_in_force(ctx, MERCY, made.person, facts(ctx))
+
+    def again(ctx: Context) -> Authorization:
+        covering: dict[str, Any] = {"basis": Basis.PERSON, "scopes": FEWER, "covering_id": made.id}
+        return service.record_authorization(
+            ctx, tenant=MERCY, person=made.person, facts=facts(ctx), patient="p1", offline=True, **covering
+        )
+
+    assert standing_of(ground) == made
+    assert ground.run(found) is None
+    anew = ground.run(again)
+    assert anew.id != made.id
+    assert ground.run(found) == anew
+
+
 def test_nobody_finds_anothers_agreement(ground: Platform) -> None:
     agree(ground)
 

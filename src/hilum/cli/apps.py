@@ -1,4 +1,4 @@
-"""``hilum vendor`` and ``hilum app``: vendors, apps, clients, certifications and installations, over the API."""
+"""``hilum app``: apps, clients, certifications and installations, over the API."""
 
 import sys
 from datetime import datetime
@@ -10,120 +10,9 @@ import orjson
 
 from hilum.cli import api
 from hilum.cli.output import MISUSED, REFUSED, as_json
-from hilum.cli.people import show_way_in
 from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, tenant_option
 
 ENVIRONMENTS = click.Choice(["sandbox", "production"])
-
-
-@click.group()
-def vendor() -> None:
-    r"""Manage vendors, which make apps.
-
-    \b
-    Example:
-      hilum vendor list
-    """
-
-
-@vendor.command("list")
-@json_option
-def vendor_list(*, json_: bool) -> None:
-    r"""List vendors.
-
-    \b
-    Example:
-      hilum vendor list --json
-    """
-    show(api.every("/vendors"), ("id", "name", "support_contact", "security_contact"), json_=json_)
-
-
-@vendor.command("add")
-@click.argument("name")
-@click.option("--support", required=True, help="Support contact.")
-@click.option("--security", required=True, help="Security contact.")
-@click.option("--website", default="", help="Address of the vendor's pages.")
-@json_option
-def vendor_add(name: str, support: str, security: str, website: str, *, json_: bool) -> None:
-    r"""Add a vendor.
-
-    \b
-    Example:
-      hilum vendor add "Acme Health" --support help@acme.example --security security@acme.example
-    """
-    body = {
-        "name": name,
-        "support_contact": support,
-        "security_contact": security,
-        "website": website or None,
-    }
-    show_one(api.call("POST", "/vendors", body), json_=json_)
-
-
-@vendor.command("members")
-@click.argument("vendor_id")
-@json_option
-def vendor_members(vendor_id: str, *, json_: bool) -> None:
-    r"""List a vendor's members, former ones too.
-
-    \b
-    Example:
-      hilum vendor members ven_01h...
-    """
-    found = api.every(f"/vendors/{api.segment(vendor_id)}/members")
-    show(found, ("id", "username", "name", "role", "active"), json_=json_)
-
-
-@vendor.command("invite")
-@click.argument("vendor_id")
-@click.argument("username")
-@click.option("--name", required=True, help="Full name.")
-@click.option(
-    "--role",
-    required=True,
-    type=click.Choice(["vendor_owner", "vendor_developer", "vendor_billing", "vendor_security"]),
-    help="What they may do.",
-)
-@json_option
-def vendor_invite(vendor_id: str, username: str, *, name: str, role: str, json_: bool) -> None:
-    r"""Invite a member, and print the link through which they set their password. An owner waits for a second person.
-
-    \b
-    Example:
-      hilum vendor invite ven_01h... d.marin --name "Dana Marin" --role vendor_developer
-    """
-    body = {"username": username, "name": name, "role": role}
-    show_way_in(api.call("POST", f"/vendors/{api.segment(vendor_id)}/members", body), json_=json_)
-
-
-@vendor.command("invite-again")
-@click.argument("vendor_id")
-@click.argument("person_id")
-@json_option
-def vendor_invite_again(vendor_id: str, person_id: str, *, json_: bool) -> None:
-    r"""Create a new link for a member; earlier ones stop working. For an account in use it waits for a second person.
-
-    \b
-    Example:
-      hilum vendor invite-again ven_01h... per_01h...
-    """
-    path = f"/vendors/{api.segment(vendor_id)}/members/{api.segment(person_id)}/invitation"
-    show_way_in(api.call("POST", path), json_=json_)
-
-
-@vendor.command("remove")
-@click.argument("vendor_id")
-@click.argument("person_id")
-@json_option
-def vendor_remove(vendor_id: str, person_id: str, *, json_: bool) -> None:
-    r"""Remove a member for good: tokens, sessions and links end. The last owner cannot be removed.
-
-    \b
-    Example:
-      hilum vendor remove ven_01h... per_01h...
-    """
-    path = f"/vendors/{api.segment(vendor_id)}/members/{api.segment(person_id)}"
-    show_one(api.call("DELETE", path), json_=json_)
 
 
 @click.group()
@@ -358,6 +247,46 @@ def app_refuse_change(change_id: str, reason: str, *, json_: bool) -> None:
     """
     path = f"/client-changes/{api.segment(change_id)}/refuse"
     show_one(api.call("POST", path, {"reason": reason}), json_=json_)
+
+
+@app.command("offer")
+@click.argument("app_id")
+@click.option("--to", required=True, help="The vendor that shall have it.")
+@json_option
+def app_offer(app_id: str, to: str, *, json_: bool) -> None:
+    r"""Offer an app to another vendor (owners); nothing changes before an owner of that one accepts.
+
+    \b
+    Example:
+      hilum app offer app_01h... --to ven_01h...
+    """
+    show_one(api.call("POST", f"/apps/{api.segment(app_id)}/transfer", {"to": to}), json_=json_)
+
+
+@app.command("accept")
+@click.argument("app_id")
+@json_option
+def app_accept(app_id: str, *, json_: bool) -> None:
+    r"""Take over an app that is offered to your vendor (owners): its tokens, secrets, keys and certifications end.
+
+    \b
+    Example:
+      hilum app accept app_01h...
+    """
+    show_one(api.call("POST", f"/apps/{api.segment(app_id)}/transfer/accept"), json_=json_)
+
+
+@app.command("decline")
+@click.argument("app_id")
+@json_option
+def app_decline(app_id: str, *, json_: bool) -> None:
+    r"""Withdraw the offer of an app, or decline one that was made to your vendor (owners).
+
+    \b
+    Example:
+      hilum app decline app_01h...
+    """
+    show_one(api.call("DELETE", f"/apps/{api.segment(app_id)}/transfer"), json_=json_)
 
 
 @app.command("secret")

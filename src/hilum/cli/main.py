@@ -29,7 +29,7 @@ MODULES = {
     "serve": "server",
     "switch": "switches",
     "tenant": "resources",
-    "vendor": "apps",
+    "vendor": "vendors",
     "webhook": "notices",
 }
 """The module of each command. Only that of the command in use is imported: loading all of them takes longer than most commands run."""

@@ -152,6 +152,22 @@ class ClientEdit:
     grant_types: tuple[str, ...] | None = None
 
 
+TRANSFER_LIFE = timedelta(days=14)
+"""How long an offered app can be taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """An app that an owner of its vendor offers to another, until an owner of that one agrees, or either of them does not."""
+
+    app: AppId
+    vendor: VendorId
+    to: VendorId
+    asked_by: str
+    asked_at: datetime
+    expires_at: datetime
+
+
 class ChangeState(StrEnum):
     PENDING = "pending"
     APPLIED = "applied"
@@ -230,5 +246,7 @@ class ClientFacts:
     """What its version declares."""
     certified_at: datetime | None = None
     """When review last certified what it is certified for now."""
+    owner_since: datetime | None = None
+    """When its vendor took the app over. What a person or a hospital agreed to before does not count for it."""
     since: datetime | None = None
     """Since when the app has been active and certified without interruption; anything issued before is no longer valid."""

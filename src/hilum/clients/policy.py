@@ -401,6 +401,7 @@ def join(
         certified_category=last.category if last else "",
         workflows=version.workflows,
         placements=version.placements,
+        owner_since=app.owner_since,
         since=max(filter(None, (app.active_since, certified_since)), default=None),
     )
 

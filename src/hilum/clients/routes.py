@@ -24,7 +24,7 @@ from hilum.clients.models import (
     NewClient,
     NewPeer,
 )
-from hilum.kernel.ids import AppId, ClientId, TenantId, VersionId
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry.models import Environment
 from hilum.web.api import (
     Id,
@@ -120,6 +120,19 @@ class ChangeShown(Shown):
     reason: str
 
 
+class TransferAsked(Strict):
+    to: Id
+
+
+class TransferShown(Shown):
+    app: str
+    vendor: str
+    to: str
+    asked_by: str
+    asked_at: datetime
+    expires_at: datetime
+
+
 class AdoptAsked(Strict):
     version: Id
 
@@ -170,7 +183,36 @@ def api(kit: Kit) -> APIRouter:
     router = api_router(kit, "registry")
     _clients(router, kit)
     _changes(router, kit)
+    _transfers(router, kit)
     return router
+
+
+def _transfers(router: APIRouter, kit: Kit) -> None:
+    owners, path = audience("vendor_owner"), "/apps/{app}/transfer"
+
+    @router.post(path, status_code=201, response_model=TransferShown, openapi_extra=owners)
+    async def offer_app(request: Request, app: Id, body: TransferAsked) -> object:
+        """Offer an app to another vendor, whose owner must agree within two weeks."""
+        verb = partial(service.offer_app, app_id=AppId(app), to=VendorId(body.to))
+        return await run_write(kit, request, verb)
+
+    @router.get(path, response_model=TransferShown, openapi_extra=audience("staff", "member"))
+    async def get_transfer(request: Request, app: Id) -> object:
+        """Show to whom an app is offered."""
+        return await run_read(kit, request, partial(service.view_transfer, app_id=AppId(app)))
+
+    @router.post(f"{path}/accept", status_code=204, openapi_extra=owners)
+    async def accept_app(request: Request, app: Id) -> None:
+        """Take over an app that is offered to your vendor.
+
+        Its tokens, secrets, keys and certifications end; hospitals and people are asked again.
+        """
+        await run_write(kit, request, partial(service.accept_app, app_id=AppId(app)))
+
+    @router.delete(path, response_model=TransferShown, openapi_extra=owners)
+    async def decline_app(request: Request, app: Id) -> object:
+        """Withdraw an offer, or decline one that was made to your vendor."""
+        return await run_write(kit, request, partial(service.decline_app, app_id=AppId(app)))
 
 
 def _changes(router: APIRouter, kit: Kit) -> None:

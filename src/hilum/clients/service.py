@@ -19,6 +19,7 @@ from hilum.clients.models import (
     NewClient,
 )
 from hilum.clients.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
+from hilum.clients.transfers import accept_app, decline_app, offer_app, view_transfer
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted, Unavailable
@@ -32,14 +33,18 @@ from hilum.registry.policy import is_in_force, text_fault
 
 __all__ = [
     "CARRY_OUT",
+    "accept_app",
     "add_peer",
     "approve",
     "ask_peer",
     "ask_secret",
+    "decline_app",
     "list_changes",
+    "offer_app",
     "refuse",
     "rotate_secret",
     "view_change",
+    "view_transfer",
 ]
 
 

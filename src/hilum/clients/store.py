@@ -30,6 +30,7 @@ from hilum.clients.models import (
     ClientSecret,
     ClientType,
     Deployment,
+    Transfer,
 )
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.words import known
@@ -77,6 +78,18 @@ secrets = Table(
     Column("expires_at", Instant),
 )
 
+
+transfers = Table(
+    "registry_transfer",
+    metadata,
+    # One offer of an app at a time; the row is deleted when it is decided, and its events stay.
+    Column("app", String(64), primary_key=True),
+    Column("vendor", String(64), nullable=False),
+    Column("to", String(64), nullable=False),
+    Column("asked_by", String(120), nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+)
 
 changes = Table(
     "registry_client_change",
@@ -233,6 +246,31 @@ def _change(row: Row[Any]) -> ClientChange:
     found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
     del found["waiting_for"]
     return ClientChange(**found | {"state": ChangeState(row.state)})
+
+
+def add_transfer(tx: Connection, transfer: Transfer) -> bool:
+    """Add an offer, in place of one that has expired; return False if another waits."""
+    old = (transfers.c.app == transfer.app, transfers.c.expires_at <= transfer.asked_at)
+    tx.execute(transfers.delete().where(*old))
+    return tx.execute(insert_or_ignore(tx, transfers).values(asdict(transfer))).rowcount == 1
+
+
+def find_transfer(tx: Connection, app: AppId, now: datetime) -> Transfer | None:
+    row = tx.execute(select(transfers).where(transfers.c.app == app, transfers.c.expires_at > now)).first()
+    return None if row is None else Transfer(**row._mapping)  # noqa: SLF001 - as SQLAlchemy documents it
+
+
+def delete_transfer(tx: Connection, transfer: Transfer) -> bool:
+    """Delete an offer in one statement; return False if it was decided meanwhile."""
+    same = (transfers.c.app == transfer.app, transfers.c.asked_at == transfer.asked_at)
+    return tx.execute(transfers.delete().where(*same)).rowcount == 1
+
+
+def delete_credentials(tx: Connection, app: AppId) -> None:
+    """Delete the secrets and keys of all clients of an app."""
+    of_app = select(clients.c.id).where(clients.c.app == app)
+    tx.execute(secrets.delete().where(secrets.c.client.in_(of_app)))
+    tx.execute(clients.update().where(clients.c.app == app).values(jwks=None, jwks_uri=""))
 
 
 def get_change(tx: Connection, change: str, *, lock: bool = False) -> ClientChange:

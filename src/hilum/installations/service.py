@@ -62,6 +62,9 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     before = store.find_current(ctx.tx, order.tenant, app.id)
     if before is not None and before.expires_at is not None and before.expires_at <= ctx.now:
         store.save_removed(ctx.tx, before.id, by="system:expiry", at=before.expires_at)
+    # Of before the app changed hands: it counts no more, and must not keep the hospital from approving the new vendor.
+    elif before is not None and app.owner_since is not None and before.approved_at < app.owner_since:
+        store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
     # What is certified today, written out: a later certification never widens an installation.
     scopes = tuple(dict.fromkeys(certified)) if order.scopes is None else order.scopes
     registry.announce_change(ctx, app.id, at=order.tenant)

@@ -61,6 +61,9 @@ class App:
     # What was issued before a suspension stays invalid after it (ADR 23), so the end of the last one is kept.
     active_since: datetime | None = None
     """When it was added, or last resumed."""
+    owner_since: datetime | None = None
+    """When its vendor took it over from another (C14); None if it has had one. What people, hospitals and review agreed to before was
+    about the other vendor."""
     category: str = field(kw_only=True)
     """Its category in the rule book."""
 

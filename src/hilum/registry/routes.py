@@ -83,6 +83,7 @@ class AppShown(Shown):
     state: AppState
     tenant: str | None
     created_at: datetime | None
+    owner_since: datetime | None
 
 
 class CategoryAsked(Strict):

@@ -267,6 +267,23 @@ def resume_app(ctx: Context, app_id: AppId, reason: str) -> App:
     return _set_state(ctx, app_id, AppState.ACTIVE, event)
 
 
+def change_owner(ctx: Context, app: App, to: VendorId) -> App:
+    """Make an app another vendor's; the caller has checked that both agree (C14).
+
+    Everything issued to it before ends, and its certifications are withdrawn: legal review is about the vendor, and starts again.
+    Raises Conflict (transferred meanwhile).
+    """
+    after = replace(app, vendor=to, owner_since=ctx.now, active_since=ctx.now)
+    if not store.save_owner(ctx.tx, after, app.vendor):
+        raise Conflict("changed_since_read", "This app was transferred meanwhile. Read it again.")
+    store.move_name(ctx.tx, after, app.vendor, names.forms(app.name))
+    withdrawn = store.save_all_withdrawn(ctx.tx, app.id, ctx.now)
+    announce_change(ctx, app.id)
+    facts = {"from": app.vendor, "to": to, "certifications_withdrawn": withdrawn}
+    audit.record(ctx, Event("registry.app.change_owner", app=app.id, facts=facts))
+    return after
+
+
 def certifications_of(ctx: Context, app: AppId) -> list[Certification]:
     """List all certifications of an app, newest first, without a permission check, for enforcement. Not paged."""
     return sorted(store.read_certifications(ctx.tx, [app]), key=lambda each: each.id, reverse=True)

@@ -69,6 +69,7 @@ apps = Table(
     Column("category", String(64), nullable=False, server_default=UNCLASSIFIED),
     Column("created_at", Instant, nullable=False),
     Column("active_since", Instant, nullable=False),
+    Column("owner_since", Instant),
     Index(None, "vendor"),
     Index(None, "tenant", "id"),
 )
@@ -241,6 +242,7 @@ def _app(row: Row[Any]) -> App:
         tenant=TenantId(row.tenant) if row.tenant else None,
         created_at=row.created_at,
         active_since=row.active_since,
+        owner_since=row.owner_since,
         category=row.category,
     )
 
@@ -374,6 +376,25 @@ def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterato
     query = select(certifications)
     query = query if of is None else query.where(certifications.c.app.in_(of))
     return (_certification(row) for row in tx.execute(query))
+
+
+def save_owner(tx: Connection, app: App, before: VendorId) -> bool:
+    """Save an app's new vendor; return False if another transfer came first."""
+    query = apps.update().where(apps.c.id == app.id, apps.c.vendor == before)
+    values = {"vendor": app.vendor, "owner_since": app.owner_since, "active_since": app.active_since}
+    return tx.execute(query.values(values)).rowcount == 1
+
+
+def move_name(tx: Connection, app: App, before: VendorId, forms: Collection[str]) -> None:
+    """Record that an app's name is now another vendor's."""
+    tx.execute(names.delete().where(names.c.vendor == before, names.c.name == app.name))
+    add_name(tx, app.vendor, app.name, forms)
+
+
+def save_all_withdrawn(tx: Connection, app: AppId, at: datetime) -> int:
+    """Withdraw every certification of an app; return how many were not withdrawn before."""
+    left = (certifications.c.app == app, certifications.c.withdrawn_at.is_(None))
+    return tx.execute(certifications.update().where(*left).values(withdrawn_at=at)).rowcount
 
 
 def save_withdrawn(tx: Connection, certification: str, at: datetime) -> bool:

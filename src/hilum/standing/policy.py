@@ -157,5 +157,10 @@ def is_installed(
     # (C4).
     if client.environment is Environment.SANDBOX and installation.environment is not Environment.SANDBOX:
         return False
+    # The hospital let in another vendor's app: this one it has not approved (C14).
+    if client.owner_since is not None and (
+        installation.since is None or installation.since < client.owner_since
+    ):
+        return False
     # Equal counts as after, as in `is_certified`.
     return issued_at is None or installation.since is None or issued_at >= installation.since

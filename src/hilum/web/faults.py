@@ -53,6 +53,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "beyond_your_own": "A token cannot have roles that its person does not have.",
         "staff_have_no_chart": "The platform's staff and vendors' members have no `fhirUser` and no charts.",
         "version_certified": "This version is certified for production as it is. Use a new version.",
+        "vendor_unchanged": "The app belongs to this vendor already.",
         "html_in_text": "This text holds markup. Write plain text, without tags and character references.",
         "region_malformed": "A hosting region is a country such as DE, or a part of one such as US-OH.",
         "region_not_listed": "A subcontractor works in a region that is not among the hosting regions.",

@@ -93,7 +93,7 @@ def leaves(shell: Shell, *path: str) -> list[tuple[str, ...]]:
 EXPECTED = {
     "init", "serve", "migrate", "doctor", "audit verify", "audit events", "audit accesses", "sandbox run", "sandbox seed", "login",
     "tenant list", "tenant show", "tenant add", "tenant change", "tenant upstream", "tenant peer", "person list", "person add", "person deactivate",
-    "person password", "person sign-out", "person reset", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "vendor members", "vendor invite", "vendor invite-again", "vendor remove", "app list", "app show", "app add", "app profile", "app change", "app changes", "app approve-change", "app refuse-change", "app version",
+    "person password", "person sign-out", "person reset", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "vendor members", "vendor invite", "vendor invite-again", "vendor remove", "app list", "app show", "app add", "app profile", "app offer", "app accept", "app decline", "app change", "app changes", "app approve-change", "app refuse-change", "app version",
     "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app uninstall",
     "app quota", "app category", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "explain", "backup", "restore",
     "policy show", "policy list", "policy validate", "policy scopes", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs",

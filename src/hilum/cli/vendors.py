@@ -1,0 +1,117 @@
+"""``hilum vendor``: vendors, their members and contacts, over the API."""
+
+import click
+
+from hilum.cli import api
+from hilum.cli.people import show_way_in
+from hilum.cli.resources import json_option, show, show_one
+
+
+@click.group()
+def vendor() -> None:
+    r"""Manage vendors, which make apps.
+
+    \b
+    Example:
+      hilum vendor list
+    """
+
+
+@vendor.command("list")
+@json_option
+def vendor_list(*, json_: bool) -> None:
+    r"""List vendors.
+
+    \b
+    Example:
+      hilum vendor list --json
+    """
+    show(api.every("/vendors"), ("id", "name", "support_contact", "security_contact"), json_=json_)
+
+
+@vendor.command("add")
+@click.argument("name")
+@click.option("--support", required=True, help="Support contact.")
+@click.option("--security", required=True, help="Security contact.")
+@click.option("--website", default="", help="Address of the vendor's pages.")
+@json_option
+def vendor_add(name: str, support: str, security: str, website: str, *, json_: bool) -> None:
+    r"""Add a vendor.
+
+    \b
+    Example:
+      hilum vendor add "Acme Health" --support help@acme.example --security security@acme.example
+    """
+    body = {
+        "name": name,
+        "support_contact": support,
+        "security_contact": security,
+        "website": website or None,
+    }
+    show_one(api.call("POST", "/vendors", body), json_=json_)
+
+
+@vendor.command("members")
+@click.argument("vendor_id")
+@json_option
+def vendor_members(vendor_id: str, *, json_: bool) -> None:
+    r"""List a vendor's members, former ones too.
+
+    \b
+    Example:
+      hilum vendor members ven_01h...
+    """
+    found = api.every(f"/vendors/{api.segment(vendor_id)}/members")
+    show(found, ("id", "username", "name", "role", "active"), json_=json_)
+
+
+@vendor.command("invite")
+@click.argument("vendor_id")
+@click.argument("username")
+@click.option("--name", required=True, help="Full name.")
+@click.option(
+    "--role",
+    required=True,
+    type=click.Choice(["vendor_owner", "vendor_developer", "vendor_billing", "vendor_security"]),
+    help="What they may do.",
+)
+@json_option
+def vendor_invite(vendor_id: str, username: str, *, name: str, role: str, json_: bool) -> None:
+    r"""Invite a member, and print the link through which they set their password. An owner waits for a second person.
+
+    \b
+    Example:
+      hilum vendor invite ven_01h... d.marin --name "Dana Marin" --role vendor_developer
+    """
+    body = {"username": username, "name": name, "role": role}
+    show_way_in(api.call("POST", f"/vendors/{api.segment(vendor_id)}/members", body), json_=json_)
+
+
+@vendor.command("invite-again")
+@click.argument("vendor_id")
+@click.argument("person_id")
+@json_option
+def vendor_invite_again(vendor_id: str, person_id: str, *, json_: bool) -> None:
+    r"""Create a new link for a member; earlier ones stop working. For an account in use it waits for a second person.
+
+    \b
+    Example:
+      hilum vendor invite-again ven_01h... per_01h...
+    """
+    path = f"/vendors/{api.segment(vendor_id)}/members/{api.segment(person_id)}/invitation"
+    show_way_in(api.call("POST", path), json_=json_)
+
+
+@vendor.command("remove")
+@click.argument("vendor_id")
+@click.argument("person_id")
+@json_option
+def vendor_remove(vendor_id: str, person_id: str, *, json_: bool) -> None:
+    r"""Remove a member for good: tokens, sessions and links end. The last owner cannot be removed.
+
+    \b
+    Example:
+      hilum vendor remove ven_01h... per_01h...
+    """
+    path = f"/vendors/{api.segment(vendor_id)}/members/{api.segment(person_id)}"
+    show_one(api.call("DELETE", path), json_=json_)
