@@ -1,5 +1,6 @@
 """The stored rule book: what was edited, deleted or swapped decides nothing and is named; and the way back to one that decides (C179, C218)."""
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, func, select, update
 
 from hilum.audit import service as audit
@@ -16,7 +18,8 @@ from hilum.infra.facts import EVERYTHING
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Unavailable
 from hilum.keys import service as keys
-from hilum.keys.models import Purpose
+from hilum.keys.models import KeyState, Purpose
+from hilum.keys.store import signing_key
 from hilum.policies import chain, service, store
 from hilum.policies.document import canonical
 from hilum.policies.models import FORMAT, ApplyOrder, Book, PolicyFacts, Version
@@ -67,6 +70,58 @@ def faults(site: ControlSite) -> str:
     return " ".join(site.system(service.verify).faults)
 
 
+# --- keys of somebody else -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", list(KeyState))
+def test_an_application_signed_by_a_key_that_somebody_added_to_the_database_decides_nothing(
+    site: ControlSite, state: KeyState
+) -> None:
+    """It follows the chain, and whoever can only write to the database cannot seal a key as this platform does (ADR 43)."""
+    wider = add(site, WIDER)
+    seed = Ed25519PrivateKey.generate()
+    public = base64.urlsafe_b64encode(seed.public_key().public_bytes_raw()).rstrip(b"=").decode()
+
+    def forge(ctx: Context) -> None:
+        kept = ctx.tx.execute(select(signing_key).where(signing_key.c.purpose == "policy")).one()
+        active = state is KeyState.ACTIVE
+        if active:
+            ctx.tx.execute(update(signing_key).where(signing_key.c.kid == kept.kid).values(state="retired"))
+        # The best that they have: what another row holds.
+        forged = dict(kept._mapping) | {"kid": "key_forged", "state": state.value}
+        ctx.tx.execute(
+            signing_key.insert().values(forged | {"public": {"kty": "OKP", "crv": "Ed25519", "x": public}})
+        )
+        last = store.list_applications_in_force(ctx.tx)[-1]
+        digest = store.get_version(ctx.tx, wider).digest
+        made = replace(
+            last,
+            number=2,
+            version=wider,
+            digest=digest,
+            previous=chain.application_digest(last),
+            kid="key_forged",
+        )
+        signature = base64.urlsafe_b64encode(seed.sign(chain.application_bytes(made))).rstrip(b"=").decode()
+        store.add_application(ctx.tx, replace(made, signature=signature))
+
+    site.system(forge)
+
+    assert "Application 2 of the rule book is not as it was signed." in refused(site)
+    assert "Application 2 of the rule book is not as it was signed." in faults(site)
+
+
+def test_a_retired_key_whose_public_half_was_replaced_verifies_nothing(site: ControlSite) -> None:
+    site.system(keys.rotate, purpose=Purpose.POLICY, ring="")
+    other = {"kty": "OKP", "crv": "Ed25519", "x": "A" * 43}
+    intact = faults(site)
+
+    run(site, update(signing_key).where(signing_key.c.state == "retired").values(public=other))
+
+    assert intact == ""
+    assert "not as it was signed" in refused(site)
+
+
 # --- deleted rows ----------------------------------------------------------------------------------------------------------------
 
 
@@ -110,7 +165,6 @@ def test_a_rule_book_that_is_gone_is_noticed_by_the_key_or_by_the_audit_trail(
     site: ControlSite, *, with_key: bool
 ) -> None:
     from hilum.audit import store as records
-    from hilum.keys.store import signing_key
 
     traces = [delete(records.audit_event)] if with_key else [delete(signing_key)]
 

@@ -5,5 +5,5 @@ Must not know: the meaning of what is signed or sealed, tenants beyond the name 
 Public verbs: ``live.install``, ``live.vault`` (``seal``, ``open``, ``mac``); ``service.ensure``, ``rotate``, ``sign_jwt``, ``public_jwks``,
 ``sign_bytes``, ``verify_bytes``, ``opens``, ``is_same_key``, ``store_key_check``.
 Invariants: a private key is stored sealed and bound to its ring and kid; a ring has one active key; a retired key stays published for
-KEY_OVERLAP, so that rotation breaks no verification; what was sealed for one purpose or context opens for no other.
+KEY_OVERLAP, so that rotation breaks no verification; what is signed for the rule book is verified by this platform's own keys alone; what was sealed for one purpose or context opens for no other.
 """

@@ -31,6 +31,10 @@ SIGNS_FOR_EVER = frozenset({Purpose.CHECKPOINT, Purpose.POLICY})
 """What these sign is verified for as long as it is kept, so their public halves are never deleted."""
 
 
+OWN_KEYS_ONLY = frozenset({Purpose.POLICY})
+"""What only keys of this platform verify. Public halves are in the database, where others may be added; sealed halves cannot be forged."""
+
+
 class KeyState(StrEnum):
     ACTIVE = "active"
     RETIRED = "retired"
@@ -41,7 +45,8 @@ class KeyState(StrEnum):
 class SigningKey:
     """One key of a ring. ``public`` is its public JWK.
 
-    ``private_sealed`` is the private JWK sealed under the key-encryption key; empty once the key is retired.
+    ``private_sealed`` is the private JWK sealed under the key-encryption key. Once the key is retired it is the public half, sealed, of a
+    purpose in OWN_KEYS_ONLY, else empty.
     """
 
     kid: str

@@ -16,10 +16,10 @@ from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.ports import Ids
 from hilum.keys import policy, store
 from hilum.keys.live import vault
-from hilum.keys.models import KeyState, Purpose, SigningKey
+from hilum.keys.models import OWN_KEYS_ONLY, KeyState, Purpose, SigningKey
 
 _RSA_BITS = 2048
-_SEALING = "signing-key"
+_SEALING, _RETIRED = "signing-key", "retired-signing-key"
 _CHECKING, _CHECKED = "key-check", b"the key-encryption key of this platform"
 _PUBLIC_MEMBERS = frozenset({"kty", "n", "e", "crv", "x"})
 
@@ -50,7 +50,7 @@ def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
         if key.state is KeyState.ACTIVE:
             # Its private half is deleted at once: a retired key cannot sign, not even with a copy
             # of the database.
-            store.retire(ctx.tx, key.kid, ctx.now)
+            store.retire(ctx.tx, key.kid, ctx.now, proof=_proof(ctx, key))
     key = _generate(ctx, purpose, ring)
     if not store.add(ctx.tx, key):
         raise Conflict("key_ring_busy", "Another request is rotating this ring. Retry.")
@@ -115,10 +115,12 @@ def sign_bytes(ctx: Context, purpose: Purpose, data: bytes) -> tuple[str, str]:
 
 
 def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signature: str) -> bool:
-    """Check whether the purpose's key ``kid`` signed ``data``; False for an unknown key."""
+    """Check whether the purpose's key ``kid`` signed ``data``; False for an unknown key, or one that must be this platform's own and is not."""
     key = store.find(ctx.tx, purpose, kid)
     # The algorithm comes from the stored key and never from what is verified.
     if key is None or key.public.get("crv") != "Ed25519":
+        return False
+    if purpose in OWN_KEYS_ONLY and not _is_own(key):
         return False
     try:
         Ed25519PublicKey.from_public_bytes(_decode(key.public["x"])).verify(_decode(signature), data)
@@ -162,6 +164,27 @@ def _open(key: SigningKey) -> dict[str, str]:
     bound_to = _bound_to(key.purpose, key.ring, key.kid)
     opened: dict[str, str] = orjson.loads(vault().open(_SEALING, key.private_sealed, bound_to))
     return opened
+
+
+def _is_own(key: SigningKey) -> bool:
+    """Check whether this platform made a key: whoever can only write to the database has nothing that opens as its sealed half."""
+    try:
+        if key.state is KeyState.ACTIVE:
+            half = _open(key)["x"]
+        else:
+            bound_to = _bound_to(key.purpose, key.ring, key.kid)
+            half = vault().open(_RETIRED, key.private_sealed, bound_to).decode()
+    except Invalid:
+        return False
+    return half == key.public.get("x")
+
+
+def _proof(ctx: Context, key: SigningKey) -> str:
+    """Return what is sealed of a key that retires; empty if nothing asks for it, or if the platform did not make the key."""
+    if key.purpose not in OWN_KEYS_ONLY or not _is_own(key):
+        return ""
+    bound_to = _bound_to(key.purpose, key.ring, key.kid)
+    return vault().seal(_RETIRED, key.public["x"].encode(), nonce=ctx.ids, bound_to=bound_to)
 
 
 def _bound_to(purpose: Purpose, ring: str, kid: str) -> str:

@@ -95,14 +95,14 @@ def find(tx: Connection, purpose: Purpose, kid: str) -> SigningKey | None:
     return None if row is None else _key(row)
 
 
-def retire(tx: Connection, kid: str, now: datetime) -> None:
-    """Retire the key and delete its private half."""
+def retire(tx: Connection, kid: str, now: datetime, *, proof: str) -> None:
+    """Retire the key and put ``proof`` in the place of its private half."""
     tx.execute(
         update(signing_key)
         .where(signing_key.c.kid == kid)
         # State and private half in one statement: no moment in which a retired key could still
         # sign.
-        .values(state=KeyState.RETIRED.value, retired_at=now, private_sealed="")
+        .values(state=KeyState.RETIRED.value, retired_at=now, private_sealed=proof)
     )
 
 
