@@ -47,7 +47,7 @@ NO_LISTS = {
     "/api/v1/policies": "what is in force now",
     "/api/v1/apps/{app}/profile": "one record",
     "/api/v1/apps/{app}/transfer": "one record",
-    "/api/v1/client-changes": "walked in test_client_changes",
+    "/api/v1/client-changes": "listed in test_client_changes",
     "/api/v1/policies/compare": "one comparison",
 }
 LISTS = {
