@@ -505,6 +505,6 @@ def test_the_scope_products_in_force_are_listed_as_they_are_today(
 def listed(site: ControlSite, query: str = "") -> dict[str, Any]:
     found = site.api("root").get(f"/policies/scopes{query}").json()
     return {
-        "items": {each["name"]: (each["status"], each["sunset"]) for each in found["items"]},
+        "items": {each["name"]: (each["status"], each["sunset"]) for each in found["products"]},
         "finding": found["finding"],
     }

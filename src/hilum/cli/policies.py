@@ -134,7 +134,7 @@ def list_scopes(name: str, tenant: str | None, *, json_: bool) -> None:
       hilum policy scopes messages --tenant general
     """
     found = api.call("GET", "/policies/scopes", query={"tenant": tenant} if tenant else None)
-    products = found["items"]
+    products = found["products"]
     if name:
         product = next((each for each in products if each["name"] == name), None)
         if product is None:

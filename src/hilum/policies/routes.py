@@ -134,7 +134,7 @@ class ScopeProductShown(Shown):
 class ScopeProductsShown(BaseModel):
     """``finding``: that more custom ones are in force than the rule book wants; empty if not."""
 
-    items: tuple[ScopeProductShown, ...]
+    products: tuple[ScopeProductShown, ...]
     finding: str
 
 
@@ -323,7 +323,7 @@ def _questions(router: APIRouter, kit: Kit) -> None:
         verb = partial(service.scope_products, tenant=query.tenant)
         products, finding = await run_read(kit, request, verb)
         return ScopeProductsShown(
-            items=tuple(map(ScopeProductShown.model_validate, products)), finding=finding
+            products=tuple(map(ScopeProductShown.model_validate, products)), finding=finding
         )
 
     @router.post("/policies/assess", openapi_extra=READERS)
