@@ -439,7 +439,7 @@ def _reviewed_at(last: Certification, client: Client, certifications: Iterable[C
     again = (
         each
         for each in _counting(client, certifications)
-        if each.withdrawn_at is None and all_covered(last.scopes, each.scopes)
+        if each.withdrawn_at is None and (each.scopes == last.scopes or all_covered(last.scopes, each.scopes))
     )
     return max(each.certified_at for each in (last, *again))
 

@@ -3,7 +3,7 @@
 What a book allows is asked of the functions that enforce it; here is only what differs between two answers.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -89,7 +89,8 @@ def difference(before: Scopes, after: Scopes) -> tuple[Scopes, Scopes]:
     return lost, tuple(each for each in after if not all_covered((each,), before))
 
 
-def loss_of(after: Iterable[str], lost: Scopes) -> Loss:
+@lru_cache(maxsize=CACHE_SIZE)
+def loss_of(after: Scopes, lost: Scopes) -> Loss:
     """Return what is lost of a certification or an installation. One that keeps scopes without a type only has lost everything."""
     if not lost:
         return Loss.NONE

@@ -1,7 +1,6 @@
 """The rows of dry runs. What a run is about, and its numbers, is a row of the room ``policies``."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import asdict
 
 from sqlalchemy import (
     Column,
@@ -36,7 +35,17 @@ rows = Table(
 
 
 def add_rows(tx: Connection, run: str, added: Iterable[StoredRow]) -> None:
-    values = [asdict(each) | {"run": run, "kind": each.kind.value} for each in added]
+    values = [
+        {
+            "run": run,
+            "kind": each.kind.value,
+            "number": each.number,
+            "tenant": each.tenant,
+            "app": each.app,
+            "body": each.body,
+        }
+        for each in added
+    ]
     if values:
         tx.execute(rows.insert(), values)
 
