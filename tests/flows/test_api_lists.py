@@ -42,7 +42,7 @@ MONTH = timedelta(days=30)
 GENERAL = TenantId("general")
 SCOPES = ("openid", "patient/*.rs")
 NO_LISTS = {
-    "/api/v1/policies/scopes",
+    "/api/v1/policies/scopes": "as many as one book has",
     "/api/v1/events": "a stream",
     "/api/v1/names": "as many as were asked for",
     "/api/v1/policies": "what is in force now",
