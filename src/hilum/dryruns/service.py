@@ -20,7 +20,7 @@ from hilum.dryruns.policy import is_live
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
-from hilum.kernel.errors import NO_RIGHT, NotPermitted
+from hilum.kernel.errors import NO_RIGHT, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
@@ -71,8 +71,12 @@ def delete_rows_of(ctx: Context, run: DryRun) -> int:
 
 def delete_old_rows(ctx: Context) -> int:
     """Delete a batch of rows of all but the newest runs; return how many. Call again while it is not 0."""
-    kept = policies.list_dry_runs(ctx, PageQuery(limit=RUNS_KEPT))
+    kept = _with_rows(ctx)
     return store.delete_rows(ctx.tx, beside=[each.id for each in kept]) if kept else 0
+
+
+def _with_rows(ctx: Context) -> list[DryRun]:
+    return policies.list_dry_runs(ctx, PageQuery(limit=RUNS_KEPT))
 
 
 def view(ctx: Context, run_id: str) -> DryRun:
@@ -106,4 +110,8 @@ def list_rows(
         if kind not in FOR_HOSPITALS or tenant not in {"", own}:
             raise NotPermitted("not_permitted", NO_RIGHT)
         tenant = own
+    # An empty list would say that nothing changes, to whoever has to agree to the version.
+    if run.id not in {each.id for each in _with_rows(ctx)}:
+        detail = "The results of this dry run were deleted, since later ones have taken their place. Start another one of its version."
+        raise NotFound("dry_run_rows_deleted", detail)
     return store.list_rows(ctx.tx, run.id, kind, page, tenant=tenant, app=app)

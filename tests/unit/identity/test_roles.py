@@ -7,9 +7,18 @@ from typing import Any
 import pytest
 
 from hilum.identity import policy
-from hilum.identity.models import NewPerson, Person, Role, StaffRole, Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.models import (
+    NewPerson,
+    Person,
+    Role,
+    StaffRole,
+    Tenant,
+    UpstreamKind,
+    UpstreamRef,
+    VendorRole,
+)
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
-from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.ids import PersonId, TenantId, VendorId
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart.scopes import mask_of
 
@@ -272,6 +281,12 @@ CLIENT_CALLED_ADMINISTRATOR = Actor(ActorKind.CLIENT, "cli_1", GENERAL, frozense
         (CHILDREN_ADMIN, True, False, False),
         (PHYSICIAN, False, False, False),
         (CLIENT_CALLED_ADMINISTRATOR, False, False, False),
+        (
+            Actor(ActorKind.MEMBER, "per_v", None, frozenset({VendorRole.OWNER}), VendorId("ven_1")),
+            False,
+            False,
+            False,
+        ),
         (ANONYMOUS, False, False, False),
     ],
 )
