@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -101,6 +102,25 @@ def test_a_write_of_another_process_is_read_at_once(fhir: Fhir, path: Path) -> N
     writer.start()
     writer.join(60)
     assert writer.exitcode == 0
+    assert b'"male"' in read(fhir).body
+
+
+def test_a_write_between_a_read_and_its_end_is_read_next(
+    fhir: Fhir, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark is taken before the store is read. Taken after it, the older answer would count as that of the newer file for good."""
+    answer = fhir.server._guarded
+
+    def overtaken(*asked: Any) -> Response:
+        response = answer(*asked)
+        _store_male(path)
+        return response
+
+    monkeypatch.setattr(fhir.server, "_guarded", overtaken)
+    first = read(fhir)
+    monkeypatch.undo()
+
+    assert b'"female"' in first.body
     assert b'"male"' in read(fhir).body
 
 
