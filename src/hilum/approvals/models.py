@@ -35,6 +35,8 @@ class ApprovalKind(StrEnum):
     """A new secret of such a client."""
     POLICY = "policy"
     """A rule book that allows something new."""
+    OVERRIDE = "override"
+    """A rule of the rule book that is set aside for one app."""
 
 
 ABOUT_A_PERSON = frozenset({ApprovalKind.CREATE, ApprovalKind.RESET, ApprovalKind.CHARTS})

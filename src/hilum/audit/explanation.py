@@ -37,6 +37,7 @@ def queries(accesses: Sequence[Access]) -> list[EventQuery]:
     if first.app:
         found += [EventQuery(app=first.app, action="registry.certification", limit=most)]
         found += [EventQuery(app=first.app, tenant=first.tenant, action="registry.installation", limit=most)]
+        found += [EventQuery(app=first.app, action="policies.override", limit=most)]
     if first.authorization:
         found += [EventQuery(authorization=first.authorization, action="consent", limit=most)]
         found += [
@@ -261,6 +262,9 @@ _HAPPENED = {
     "launches.launch.move": "the chart moved to another patient",
     "launches.launch.open": "a launch of the app was requested",
     "launches.launch.take": "the app used the launch",
+    "policies.override.add": "a rule of the rule book was overridden for the app",
+    "policies.override.ask": "an override of a rule was requested",
+    "policies.override.end": "an override of a rule was ended",
     "registry.app.resume": "the app was resumed",
     "registry.app.suspend": "the app was suspended",
     "registry.certification.add": "the app was certified",

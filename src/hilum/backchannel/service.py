@@ -254,7 +254,7 @@ def caller_fault(ctx: Context, site: Site, client: Client) -> Reason | None:
     assert facts is not None, "the client was just authenticated"
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
     installation = cached_facts.installation(ctx, site.tenant, client.app)
-    book = policies.current(ctx).book_at(site.tenant, ctx.now)
+    book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
     standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book)
     return standing_fault(standing, ctx.now)
 
@@ -266,7 +266,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     if reason := caller_fault(ctx, site, client):
         detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
-    book = policies.current(ctx).book_at(site.tenant, ctx.now)
+    book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
     asked = policy.expanded(book, request.scope)
     policy.require_not_ended(book, policy.asked_scopes(asked))
     allowed = policy.most(facts, installation, book) if installation else ()
@@ -319,7 +319,7 @@ def load_state(
     find = consent.hold_authorization if issuing else consent.find_authorization
     person = cached_facts.find_person(ctx, grant.person) if grant.person else None
     active = person is not None and person.active and person.tenant == grant.tenant
-    book = policies.current(ctx).book_at(grant.tenant, ctx.now)
+    book = policies.current(ctx).book_at(grant.tenant, ctx.now, grant.app)
     standing = Standing(
         grant,
         _tenant(ctx, site),

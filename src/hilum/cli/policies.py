@@ -7,7 +7,7 @@ from typing import Any
 import click
 import orjson
 
-from hilum.cli import api, dry_runs
+from hilum.cli import api, dry_runs, overrides
 from hilum.cli.output import MISUSED, REFUSED, as_json, refuse
 from hilum.cli.resources import json_option, show, show_done, show_one
 from hilum.kernel.errors import NotFound
@@ -39,7 +39,13 @@ def policy() -> None:
     """
 
 
-for command in (dry_runs.dry_run, dry_runs.dry_runs):
+for command in (
+    dry_runs.dry_run,
+    dry_runs.dry_runs,
+    overrides.override,
+    overrides.overrides,
+    overrides.end_override,
+):
     policy.add_command(command)
 
 

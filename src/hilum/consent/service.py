@@ -111,7 +111,7 @@ def _life(ctx: Context, tenant: TenantId, facts: ClientFacts) -> timedelta:
 
 
 def _cell(ctx: Context, tenant: TenantId, facts: ClientFacts) -> Cell | None:
-    return admission(policies.current(ctx).book_at(tenant, ctx.now), facts).cell
+    return admission(policies.current(ctx).book_at(tenant, ctx.now, facts.app), facts).cell
 
 
 def _in_force(ctx: Context, tenant: TenantId, person: PersonId, facts: ClientFacts) -> list[Authorization]:

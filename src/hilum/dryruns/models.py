@@ -9,7 +9,8 @@ from hilum.clients.models import ClientFacts
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, TenantId
-from hilum.policies.models import Admission, Book, CurrentVersions, PolicyFacts
+from hilum.policies.models import Admission, Book, CurrentVersions
+from hilum.policies.policy import PolicyFacts
 
 REPLAYED = timedelta(days=90)
 """How far back decisions are replayed (C208)."""

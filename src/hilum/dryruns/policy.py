@@ -14,7 +14,8 @@ from hilum.clients.models import ClientFacts
 from hilum.clients.policy import AUTHENTICATION, admission, certified_until_in
 from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, Verdict
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
-from hilum.policies.models import Book, Cell, PolicyFacts
+from hilum.policies.models import Book, Cell
+from hilum.policies.policy import PolicyFacts
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import (
     ANY_TYPE,

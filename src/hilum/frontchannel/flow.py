@@ -292,7 +292,7 @@ def _with_launch(
 def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     request, client_context, person = flow_state.request, flow_state.client_context, flow_state.person
     assert client_context.installation is not None, "standing refuses what is not installed"
-    book = policies.current(ctx).book_at(client_context.tenant.id, ctx.now)
+    book = policies.current(ctx).book_at(client_context.tenant.id, ctx.now, client_context.facts.app)
     allowed = installations_policy.allowed_scopes(client_context.facts, client_context.installation, book)
     workflow = _workflow_of(flow_state, book)
     if workflow and workflow not in workflows_allowed(book, client_context.facts):

@@ -11,7 +11,7 @@ from hilum.installations.models import RegistryFacts
 from hilum.kernel.decision import ReadPurpose
 from hilum.kernel.ids import TenantId
 from hilum.launches.models import LaunchFacts
-from hilum.policies.models import PolicyFacts
+from hilum.policies.policy import PolicyFacts
 from hilum.standards.fhir.matching import Matcher
 from hilum.standards.fhir.requests import BODY_BOUND, FhirRequest, Unsupported
 from hilum.standards.smart.scopes import CompiledScopes, Prefix

@@ -143,7 +143,7 @@ def quota_of(token: AccessToken, snapshot: Snapshot, now: datetime) -> Quota:
     Source: C129, C147, C179
     """
     client = snapshot.registry.clients.get(token.client)
-    book = snapshot.policies.book_at(token.tenant, now)
+    book = snapshot.policies.book_at(token.tenant, now, token.app)
     cell = None if client is None else admission(book, client).cell
     default = NO_QUOTA if cell is None else cell.quota
     return controls.effective_quota(
@@ -155,7 +155,7 @@ def sunset_notice(
     permitted: Obligations, token: AccessToken, snapshot: Snapshot, now: datetime
 ) -> Mapping[str, str]:
     """Return the headers that announce the end of a scope that a permit rests on; none if no end is announced (C62)."""
-    book = snapshot.policies.book_at(token.tenant, now)
+    book = snapshot.policies.book_at(token.tenant, now, token.app)
     if not book.notices:
         return {}
     type_ = permitted.request.type
@@ -171,7 +171,7 @@ def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now:
         snapshot.registry.clients.get(token.client),
         snapshot.registry.installations.get((token.tenant, token.app)),
         snapshot.controls.switches,
-        snapshot.policies.book_at(token.tenant, now),
+        snapshot.policies.book_at(token.tenant, now, token.app),
         person_active=not token.person or token.person not in snapshot.identity.inactive_people,
         issued_at=token.issued_at,
         for_records=True,

@@ -228,7 +228,7 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
 
 def _require_placement(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
     """Refuse and record a launch from a placement that the rule book has closed to the app since it was opened. Raises NotPermitted."""
-    book = policies.current(ctx).book_at(found.tenant, ctx.now)
+    book = policies.current(ctx).book_at(found.tenant, ctx.now, judged.acting.app)
     if judged.client and (refusal := policy.placement_refusal(found.placement, book, judged.client)):
         event = _event(found, action, placement=found.placement)
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason=PLACEMENT_REFUSED))

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from hilum.policies.document import canonical
 from hilum.policies.models import Application, Recorded, Version
+from hilum.policies.override_models import Override
 
 BEGINS = ""
 """``previous`` of an application that begins a chain: the first one, or one by which two people replaced what could not be trusted."""
@@ -49,6 +50,26 @@ def application_bytes(application: Application) -> bytes:
             "applied_at": application.applied_at.isoformat(),
             "agreed_by": application.agreed_by,
             "previous": application.previous,
+        }
+    )
+
+
+def override_bytes(override: Override) -> bytes:
+    """Return what is signed of an override: every field but its early end, which only takes away."""
+    return canonical(
+        {
+            "what": "override",
+            "id": override.id,
+            "rule": override.rule,
+            "rule_digest": override.rule_digest,
+            "app": override.app,
+            "tenant": override.tenant,
+            "reason": override.reason,
+            "control": override.control,
+            "ends_at": override.ends_at.isoformat(),
+            "asked_by": override.asked_by,
+            "agreed_by": override.agreed_by,
+            "agreed_at": override.agreed_at.isoformat(),
         }
     )
 

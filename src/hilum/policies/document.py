@@ -414,7 +414,7 @@ def render(book: Book) -> dict[str, Any]:
             for step in book.regulated_lane
         ],
         "packs": [_rendered_pack(pack) for pack in book.packs],
-        "tier_rules": [_rendered_rule(rule) for rule in book.tier_rules],
+        "tier_rules": [render_rule(rule) for rule in book.tier_rules],
         "categories": {
             category.name: {
                 "title": category.title,
@@ -470,7 +470,8 @@ def _rendered_pack(pack: JurisdictionPack) -> dict[str, Any]:
     } | until
 
 
-def _rendered_rule(rule: TierRule) -> dict[str, Any]:
+def render_rule(rule: TierRule) -> dict[str, Any]:
+    """Return a tier rule as it is written in a document."""
     conditions = {
         "categories": sorted(rule.categories),
         "clients": sorted(rule.clients),

@@ -1,13 +1,13 @@
 """The rule book: categories, tiers, cells and the rules of the risk tier; what an app asks for, and what a book admits of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from hilum.controls.models import RATE_LEAST_PER_S, Quota
-from hilum.kernel.ids import Part, TenantId
+from hilum.kernel.ids import AppId, Part, TenantId
 from hilum.policies.override_models import Level
 from hilum.policies.product_models import ScopeProduct, ScopeStatus, Workflow
 
@@ -279,6 +279,8 @@ class Book:
     """Above how many custom scope products there is a finding (C65)."""
     longest_override: timedelta = timedelta(0)
     """How long an override may last (C207)."""
+    without_overrides: "Book | None" = None
+    """Of a book from which the rules are taken out that are overridden for one app: the book as it is for the others."""
 
     @cached_property
     def binding_rules(self) -> tuple[TierRule, ...]:
@@ -460,6 +462,18 @@ class ApplyOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class OverrideOrder:
+    """An order to set a rule aside for an app: at one tenant, or everywhere. ``control``: what is done instead of the rule."""
+
+    rule: str
+    app: AppId
+    tenant: TenantId | None
+    reason: str
+    control: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Application:
     """That a version was put in force: at some tenants, or everywhere. Signed, and never changed.
 
@@ -515,47 +529,6 @@ class Verified:
     head: str
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyFacts:
-    """The rule books in force, by tenant. Before they are read, one that allows nothing.
-
-    ``last`` and ``head`` are the number and digest of the last application.
-    """
-
-    everywhere: Book = NO_BOOK
-    at: Mapping[TenantId, Book] = field(default_factory=dict)
-    last: int = 0
-    head: str = ""
-
-    def book_at(self, tenant: TenantId, now: datetime) -> Book:
-        """Return the book in force at a tenant, in which the scope products whose sunset is past are retired."""
-        book = self.at.get(tenant, self.everywhere)
-        return as_of(book, now) if book.sunsets else book
-
-    def books(self) -> tuple[Book, ...]:
-        """Return every book that is in force anywhere, the one everywhere first."""
-        return tuple(dict.fromkeys((self.everywhere, *self.at.values())))
-
-
-def as_of(book: Book, now: datetime) -> Book:
-    """Return a book in which the scope products whose sunset is past are retired."""
-    today = now.astimezone(UTC).date()
-    past = [day for day in book.sunsets if day <= today]
-    return _with_retired(book, past[-1]) if past else book
-
-
-@lru_cache(maxsize=STAGES_BOUND)
-def _with_retired(book: Book, day: date) -> Book:
-    # Cached, so that a book between two sunsets is one object: what it admits is cached by it.
-    assert book.products is not None, "only products have a sunset"
-    ended = {
-        each.name: replace(each, status=ScopeStatus.RETIRED)
-        for each in book.products.values()
-        if each.in_force and each.sunset is not None and each.sunset <= day
-    }
-    return replace(book, products={**book.products, **ended})
 
 
 # --- dry runs ------------------------------------------------------------------------------------------------------------------

@@ -1,16 +1,22 @@
-"""The risk tier of an app, and what a book admits of it. Pure.
+"""The risk tier of an app, what a book admits of it, and which book decides about it where. Pure.
 
 Every scope has a tier of its own, and is judged in the cell of that tier. So an app that asks for more keeps what it had, and what is
 withheld is exactly what the book, the certificate or the way the client authenticates does not allow (C18, C21).
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
 
+from hilum.kernel.ids import AppId, TenantId
 from hilum.policies.models import (
     ANY,
+    NAMES_BOUND,
+    NO_BOOK,
+    STAGES_BOUND,
     Admission,
     Applicant,
     Assessment,
@@ -24,8 +30,8 @@ from hilum.policies.models import (
     Withheld,
     Withholding,
 )
-from hilum.policies.override_models import Level
-from hilum.policies.product_models import WORKFLOW_SCOPE, Expansion, ScopeProduct
+from hilum.policies.override_models import Level, Override
+from hilum.policies.product_models import WORKFLOW_SCOPE, Expansion, ScopeProduct, ScopeStatus
 from hilum.policies.products import Coverage, ended_by, part_in_force
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import (
@@ -43,6 +49,8 @@ from hilum.standards.smart.scopes import (
     types_of,
 )
 
+OVERRIDDEN_BOUND = 1_000
+"""Books without the rules that are overridden for an app that are kept: one for each set of rules and book."""
 CELLS_BOUND = 500
 """Cells whose lists are kept parsed: those of a few books; one has at most 150."""
 NOTICES_BOUND = 10_000
@@ -173,6 +181,8 @@ def admit(book: Book, applicant: Applicant) -> Admission:
     # uses. It caches by client (`clients.policy.admission`).
     if applicant.certified_category not in {"", applicant.category}:
         return _admit_moved(book, applicant)
+    if book.without_overrides is not None:
+        return _admit_overridden(book, book.without_overrides, applicant)
     assessment = assess(book, applicant)
     category = book.categories.get(applicant.category)
     tier_of = tier_judge(book, applicant)
@@ -210,6 +220,24 @@ def _admit_moved(book: Book, applicant: Applicant) -> Admission:
         Withheld(text, Withholding.MOVED) for text in applicant.scopes if not all_covered((text,), before)
     ]
     return replace(found, assessment=assess(book, applicant), withheld=(*moved, *found.withheld))
+
+
+def _admit_overridden(book: Book, strict: Book, applicant: Applicant) -> Admission:
+    """Admit an app for which rules are overridden: what is admitted with the rules, and what is admitted without them (C207).
+
+    Both, because a scope whose tier falls is judged in the cell of the lower tier, which may not list it: an override takes nothing away.
+    """
+    before = admit(strict, applicant)
+    found = admit(replace(book, without_overrides=None), applicant)
+    still = {each.scope for each in before.withheld}
+    acting = max((before, found), key=lambda each: -1 if each.tier is None else each.tier.rank)
+    return Admission(
+        found.assessment,
+        acting.tier,
+        acting.cell,
+        tuple(dict.fromkeys((*before.scopes, *found.scopes))),
+        tuple(each for each in found.withheld if each.scope in still),
+    )
 
 
 def _join(admitted: dict[object, Scope], part: Scope, *, whole: bool) -> None:
@@ -413,3 +441,104 @@ def workflow_limit(book: Book, name: str) -> tuple[str, ...] | None:
 @lru_cache(maxsize=CELLS_BOUND)
 def _limit(scopes: tuple[str, ...]) -> tuple[str, ...]:
     return (*scopes, *sorted(SPECIAL))
+
+
+# --- what is in force where ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFacts:
+    """The rule books in force, by tenant. Before they are read, one that allows nothing.
+
+    ``last`` and ``head`` are the number and digest of the last application. ``overrides``: by app, those that had not ended when they
+    were read.
+    """
+
+    everywhere: Book = NO_BOOK
+    at: Mapping[TenantId, Book] = field(default_factory=dict)
+    last: int = 0
+    head: str = ""
+    overrides: Mapping[AppId, tuple[Override, ...]] = field(default_factory=dict)
+
+    def book_at(self, tenant: TenantId, now: datetime, app: AppId | None = None) -> Book:
+        """Return the book in force at a tenant, in which the scope products whose sunset is past are retired.
+
+        For an app also without the rules that are overridden for it there now.
+        """
+        book = self.at.get(tenant, self.everywhere)
+        book = as_of(book, now) if book.sunsets else book
+        overrides = self.overrides.get(app, ()) if app else ()
+        return overridden(book, rules_overridden(book, overrides, tenant, now)) if overrides else book
+
+    def books(self) -> tuple[Book, ...]:
+        """Return every book that is in force anywhere, the one everywhere first."""
+        return tuple(dict.fromkeys((self.everywhere, *self.at.values())))
+
+
+def as_of(book: Book, now: datetime) -> Book:
+    """Return a book in which the scope products whose sunset is past are retired."""
+    today = now.astimezone(UTC).date()
+    past = [day for day in book.sunsets if day <= today]
+    return _with_retired(book, past[-1]) if past else book
+
+
+@lru_cache(maxsize=STAGES_BOUND)
+def _with_retired(book: Book, day: date) -> Book:
+    # Cached, so that a book between two sunsets is one object: what it admits is cached by it.
+    assert book.products is not None, "only products have a sunset"
+    ended = {
+        each.name: replace(each, status=ScopeStatus.RETIRED)
+        for each in book.products.values()
+        if each.in_force and each.sunset is not None and each.sunset <= day
+    }
+    return replace(book, products={**book.products, **ended})
+
+
+# --- overrides (C207) ----------------------------------------------------------------------------------------------------------
+
+
+def rules_overridden(
+    book: Book, overrides: Collection[Override], tenant: TenantId | None, now: datetime
+) -> frozenset[str]:
+    """Return the rules of a book that some overrides of an app set aside now at a tenant; None: everywhere."""
+    return frozenset(each.rule for each in overrides if override_fault(each, book, tenant, now) == "")
+
+
+def override_fault(override: Override, book: Book, tenant: TenantId | None, now: datetime) -> str:
+    """Return why an override sets nothing aside under a book at a tenant; empty if it does.
+
+    INVARIANT: whatever is over, changed or not known closes to deny, and needs no job to do so.
+    """
+    if override.tenant not in {None, tenant}:
+        return "elsewhere"
+    if override.ended_at is not None:
+        return "ended"
+    # The book in force may allow overrides less time than the one by which it was agreed to.
+    if now >= min(override.ends_at, override.agreed_at + book.longest_override):
+        return "expired"
+    rule = next((each for each in book.tier_rules if each.name == override.rule), None)
+    if rule is None or rule.level is not Level.OVERRIDABLE:
+        return "not_overridable"
+    return "" if rule_digest(rule) == override.rule_digest else "rule_changed"
+
+
+@lru_cache(maxsize=NAMES_BOUND)
+def rule_digest(rule: TierRule) -> str:
+    """Return the digest of a tier rule: of its name, sentence, conditions and level."""
+    # Without what is left out, so that a condition which a later release adds changes no digest.
+    stated = {
+        each.name: getattr(rule, each.name)
+        for each in fields(rule)
+        if getattr(rule, each.name) != each.default
+    }
+    plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in stated.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+@lru_cache(maxsize=OVERRIDDEN_BOUND)
+def overridden(book: Book, rules: frozenset[str]) -> Book:
+    """Return a book without some rules; the same object each time, since what it admits is cached by it."""
+    if not rules:
+        return book
+    kept = tuple(rule for rule in book.tier_rules if rule.name not in rules)
+    return replace(book, tier_rules=kept, without_overrides=book)

@@ -1,5 +1,6 @@
 """API routes of the rule book."""
 
+from dataclasses import asdict
 from datetime import date, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ from hilum.policies.models import (
     Tier,
     Version,
 )
+from hilum.policies.override_models import Override
 from hilum.web.api import (
     Id,
     Line,
@@ -229,10 +231,34 @@ class AssessmentShown(BaseModel):
     withheld: tuple[WithheldShown, ...]
 
 
+class OverrideShown(Shown):
+    """``state``: ``in_force``, or why it sets nothing aside: ended, expired, not_overridable, rule_changed. ``tenant`` None: everywhere."""
+
+    id: str
+    rule: str
+    app: str
+    tenant: str | None
+    state: str
+    reason: str
+    control: str
+    ends_at: datetime
+    asked_by: str
+    agreed_by: str
+    agreed_at: datetime
+    ended_at: datetime | None
+    ended_by: str
+    kid: str
+    signature: str
+
+
+class EndAsked(Strict):
+    reason: Prose
+
+
 def api(kit: Kit) -> APIRouter:
     """Build the API routes of the rule book."""
     router = api_router(kit, "policies")
-    for part in (_versions, _in_force, _questions):
+    for part in (_versions, _in_force, _overrides, _questions):
         part(router, kit)
     return router
 
@@ -312,6 +338,29 @@ def _in_force(router: APIRouter, kit: Kit) -> None:
         await run_read(kit, request, partial(service.prepare, order=order))
         done = await run_write(kit, request, partial(service.apply, order=order))
         return waits(done) if isinstance(done, Asked) else done
+
+
+def _overrides(router: APIRouter, kit: Kit) -> None:
+    @router.get("/policies/overrides", response_model=Page[OverrideShown], openapi_extra=READERS)
+    async def list_overrides(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List overrides of rules, newest first, each with whether it sets its rule aside now."""
+        found = await run_read(kit, request, partial(service.shown_overrides, page=query.page))
+        return page_of(found, _override_shown, query, key=lambda each: each[0].id)
+
+    @router.post(
+        "/policies/overrides/{override}/end",
+        response_model=OverrideShown,
+        openapi_extra=audience("platform_admin", "administrator"),
+    )
+    async def end_override(request: Request, override: Id, body: EndAsked) -> object:
+        """End an override at once. One person does it."""
+        verb = partial(service.end_override, override_id=override, reason=body.reason)
+        return _override_shown((await run_write(kit, request, verb), "ended"))
+
+
+def _override_shown(found: tuple[Override, str]) -> OverrideShown:
+    override, fault = found
+    return OverrideShown.model_validate(asdict(override) | {"state": fault or "in_force"})
 
 
 def _questions(router: APIRouter, kit: Kit) -> None:

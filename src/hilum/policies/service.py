@@ -22,7 +22,7 @@ from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.policies import chain, loading, rollout, store, verification
+from hilum.policies import chain, loading, overrides, rollout, store, verification
 from hilum.policies.comparison import changes, digest_of, widenings
 from hilum.policies.document import canonical, read_book, render
 from hilum.policies.dry_runs import (
@@ -51,13 +51,14 @@ from hilum.policies.models import (
     CurrentVersions,
     DryRun,
     Fault,
-    PolicyFacts,
+    OverrideOrder,
     Verified,
     Version,
     Widening,
-    as_of,
 )
-from hilum.policies.policy import admit
+from hilum.policies.override_models import Override
+from hilum.policies.overrides import end_override, live_overrides
+from hilum.policies.policy import PolicyFacts, admit, as_of, override_fault
 from hilum.policies.product_models import ScopeProduct
 from hilum.policies.products import custom_finding, notice_faults
 from hilum.policies.shipped import shipped_book
@@ -67,6 +68,7 @@ from hilum.policies.tables import duration_text
 __all__ = [
     "ask_dry_run",
     "begin_dry_run",
+    "end_override",
     "fail_dry_run",
     "finish_dry_run",
     "get_dry_run",
@@ -207,9 +209,9 @@ def _require_reader(ctx: Context) -> None:
 # --- what is in force ----------------------------------------------------------------------------------------------------------
 
 
-@keyed(r"application/\d+")
+@keyed(r"application/\d+|override/\w+")
 def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
-    """Read the rule books in force, all of them each time: there are few.
+    """Read the rule books in force and the overrides, all of them each time: there are few.
 
     Raises Unavailable if one is not as it was signed or cannot be read, and, when the facts are applied, if fewer applications are left
     than the process has already seen.
@@ -219,7 +221,8 @@ def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
     numbers = {found.current.everywhere, *found.current.at.values()}
     books = {number: loading.book_in_force(ctx, number, found) for number in numbers}
     at = {tenant: books[number] for tenant, number in found.current.at.items()}
-    read = PolicyFacts(books[found.current.everywhere], at, found.current.last, found.head)
+    everywhere = books[found.current.everywhere]
+    read = PolicyFacts(everywhere, at, found.current.last, found.head, live_overrides(ctx))
     return Delta(read, partial(_not_before, read))
 
 
@@ -514,5 +517,35 @@ def _refusal(ctx: Context, action: str, reason: str, detail: str) -> NotPermitte
     return NotPermitted(reason, detail)
 
 
-CARRY_OUT = {ApprovalKind.POLICY: _carry_out}
+def ask_override(ctx: Context, order: OverrideOrder) -> Asked:
+    """Ask a second person to set a rule aside for an app, which the caller has found.
+
+    Raises NotPermitted, NotFound (the tenant), Invalid, Unavailable.
+    """
+    return overrides.ask_override(ctx, order, _book_for(ctx, order))
+
+
+def _carry_out_override(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    order = overrides.order_of(approval.act)
+    return overrides.carry_out_override(ctx, approval, asker, _book_for(ctx, order))
+
+
+def _book_for(ctx: Context, order: OverrideOrder) -> Book:
+    return _book_of(current(ctx), order.tenant, ctx.now)
+
+
+def shown_overrides(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[Override, str]]:
+    """List overrides, newest first, each with why it sets nothing aside now; empty if it does. Raises NotPermitted."""
+    found = current(ctx)
+    return [
+        (each, override_fault(each, _book_of(found, each.tenant, ctx.now), each.tenant, ctx.now))
+        for each in overrides.list_overrides(ctx, page)
+    ]
+
+
+def _book_of(found: PolicyFacts, tenant: TenantId | None, now: datetime) -> Book:
+    return found.everywhere if tenant is None else found.book_at(tenant, now)
+
+
+CARRY_OUT = {ApprovalKind.POLICY: _carry_out, ApprovalKind.OVERRIDE: _carry_out_override}
 PREPARE = {ApprovalKind.POLICY: _prepare}

@@ -1,12 +1,14 @@
-"""Tables of versions of the rule book and of their applications. Rows are only ever added."""
+"""Tables of versions of the rule book, of their applications and of overrides. Rows are only ever added; an override is also ended."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Index,
     Integer,
@@ -24,6 +26,7 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import NUMBER_BOUND, Application, DryRun, DryRunState, Version
+from hilum.policies.override_models import Override
 
 versions = Table(
     "policies_version",
@@ -56,6 +59,28 @@ applications = Table(
     Index("ix_policies_application_version", "version", "number"),
 )
 """``tenants``: ids separated by spaces; empty for everywhere."""
+
+overrides = Table(
+    "policies_override",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("rule_digest", String(64), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("control", Text, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("asked_by", String(120), nullable=False),
+    Column("agreed_by", String(120), nullable=False),
+    Column("agreed_at", Instant, nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("signature", String(120), nullable=False),
+    Column("ended_at", Instant),
+    Column("ended_by", String(120), nullable=False),
+    Index("ix_policies_override_ends_at", "ends_at"),
+)
+"""``tenant``: empty for everywhere."""
 
 dry_runs = Table(
     "policies_dry_run",
@@ -213,3 +238,55 @@ def find_finished_dry_run(tx: Connection, version: int) -> DryRun | None:
 
 def _dry_run(row: Row[Any]) -> DryRun:
     return DryRun(**{**row._mapping, "state": DryRunState(row.state)})  # noqa: SLF001 - as above
+
+
+# --- overrides -----------------------------------------------------------------------------------------------------------------
+
+
+def add_override(tx: Connection, override: Override) -> None:
+    row = {column.name: getattr(override, column.name) for column in overrides.c}
+    tx.execute(overrides.insert().values(row | {"tenant": override.tenant or ""}))
+
+
+def find_override(tx: Connection, override: str) -> Override | None:
+    """Find an override."""
+    row = tx.execute(select(overrides).where(overrides.c.id == override)).first()
+    return None if row is None else _override(row)
+
+
+def save_ended_override(tx: Connection, ended: Override) -> bool:
+    """Save that an override was ended early; False if it was already."""
+    mine = (overrides.c.id == ended.id, overrides.c.ended_at.is_(None))
+    values = {"ended_at": ended.ended_at, "ended_by": ended.ended_by}
+    return tx.execute(overrides.update().where(*mine).values(values)).rowcount == 1
+
+
+def list_overrides(
+    tx: Connection, page: PageQuery = FIRST_PAGE, *, tenant: TenantId | None = None
+) -> list[Override]:
+    """List overrides, newest first; with a tenant those that reach it."""
+    query = select(overrides).order_by(overrides.c.id.desc()).limit(page.limit)
+    if page.after:
+        query = query.where(overrides.c.id < page.after)
+    if tenant is not None:
+        query = query.where(overrides.c.tenant.in_(("", tenant)))
+    return [_override(row) for row in tx.execute(query)]
+
+
+def list_live_overrides(tx: Connection, now: datetime, bound: int) -> list[Override]:
+    """List the overrides that have not ended, oldest first."""
+    query = select(overrides).where(*_live(now)).order_by(overrides.c.id).limit(bound)
+    return [_override(row) for row in tx.execute(query)]
+
+
+def count_live_overrides(tx: Connection, now: datetime) -> int:
+    """Count the overrides that have not ended."""
+    return int(tx.execute(select(func.count()).select_from(overrides).where(*_live(now))).scalar_one())
+
+
+def _live(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return overrides.c.ends_at > now, overrides.c.ended_at.is_(None)
+
+
+def _override(row: Row[Any]) -> Override:
+    return Override(**{**row._mapping, "tenant": row.tenant or None})  # noqa: SLF001 - as above

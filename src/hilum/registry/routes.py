@@ -8,9 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
+from starlette.responses import Response
 
-from hilum.kernel.ids import AppId, VendorId, VersionId
-from hilum.policies.models import NAMES_BOUND, NOT_DECLARED, ClientAuthentication, Tier
+from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
+from hilum.policies.models import NAMES_BOUND, NOT_DECLARED, ClientAuthentication, OverrideOrder, Tier
 from hilum.registry import service
 from hilum.registry.models import (
     PARTS_BOUND,
@@ -42,12 +43,26 @@ from hilum.web.api import (
     run_read,
     run_write,
 )
+from hilum.web.approvals import WAITS, waits
 from hilum.web.kit import Kit
 
 Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
 
 
 Names = Annotated[tuple[Word, ...], Field(max_length=NAMES_BOUND)]
+
+
+OWNERS_OF_RULES = audience("platform_admin")
+
+
+class OverrideAsked(Strict):
+    """``control``: what is done instead of the rule. ``tenant``: at this hospital only. ``ends_at`` is bounded by ``overrides.longest``."""
+
+    rule: Line
+    tenant: Id | None = None
+    reason: Prose
+    control: Prose
+    ends_at: Moment
 
 
 class VendorAsked(Strict):
@@ -200,7 +215,7 @@ OWNERS = audience("platform_admin", "vendor_owner")
 def api(kit: Kit) -> APIRouter:
     """Build the API routes of the registry."""
     router = api_router(kit, "registry")
-    for part in (_vendors_and_apps, _profiles, _certifications):
+    for part in (_vendors_and_apps, _overrides, _profiles, _certifications):
         part(router, kit)
     return router
 
@@ -275,6 +290,15 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         """List an app's versions, newest first."""
         verb = partial(service.list_versions, app_id=AppId(app), page=query.page)
         return page_of(await run_read(kit, request, verb), VersionShown.model_validate, query)
+
+
+def _overrides(router: APIRouter, kit: Kit) -> None:
+    @router.post("/apps/{app}/overrides", status_code=202, responses=WAITS, openapi_extra=OWNERS_OF_RULES)
+    async def override_rule(request: Request, app: Id, body: OverrideAsked) -> Response:
+        """Ask a second person to set an overridable rule of the rule book aside for an app, until a date."""
+        tenant = None if body.tenant is None else TenantId(body.tenant)
+        order = OverrideOrder(body.rule, AppId(app), tenant, body.reason, body.control, body.ends_at)
+        return waits(await run_write(kit, request, partial(service.override_rule, order=order)))
 
 
 def _profiles(router: APIRouter, kit: Kit) -> None:

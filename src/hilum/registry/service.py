@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+from hilum.approvals.models import Asked
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.identity import service as identity
@@ -11,6 +12,7 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.policies import service as policies
+from hilum.policies.models import OverrideOrder
 from hilum.registry import creation, policy, store
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
 from hilum.registry.models import (
@@ -253,6 +255,14 @@ def change_category(
     }
     audit.record(ctx, Event("registry.app.category", app=app.id, facts=facts))
     return replace(app, category=category), moved
+
+
+def override_rule(ctx: Context, order: OverrideOrder) -> Asked:
+    """Ask a second person to set a rule of the rule book aside for an app (C207). Raises NotPermitted, NotFound, Invalid, Unavailable."""
+    if not policy.may_register(ctx.actor):
+        raise audit.refusal(ctx, Event("policies.override.ask", app=order.app))
+    store.get_app(ctx.tx, order.app)
+    return policies.ask_override(ctx, order)
 
 
 def suspend_app(ctx: Context, app_id: AppId, reason: str) -> App:

@@ -64,7 +64,7 @@ def of_launch(
         client,
         installation,
         _switches(ctx, acting, client),
-        policies.current(ctx).book_at(acting.tenant, ctx.now),
+        policies.current(ctx).book_at(acting.tenant, ctx.now, acting.app),
         # The person's own tenant is compared, so that an account of one hospital never acts at another.
         person_active=person is None or (person.active and tenant is not None and person.tenant == tenant.id),
         issued_at=issued_at,
@@ -83,7 +83,7 @@ def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
         client,
         installations.installation(ctx, token.tenant, token.app),
         _switches(ctx, token, client),
-        policies.current(ctx).book_at(token.tenant, ctx.now),
+        policies.current(ctx).book_at(token.tenant, ctx.now, token.app),
         issued_at=issued_at,
     )
 

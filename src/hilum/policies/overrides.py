@@ -1,0 +1,184 @@
+"""Overrides: an overridable rule that two people set aside for one app, with a reason, a compensating control and an end (C207).
+
+An override is judged when it is used (``policy.override_fault``), so it closes to deny by itself; one person ends it early.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.controls.policy import administers
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.policies import chain, rollout, store
+from hilum.policies.document import render_rule
+from hilum.policies.models import POLICIES, Book, OverrideOrder, TierRule
+from hilum.policies.override_models import CONTROL_LEAST, OVERRIDES_BOUND, TEXT_MOST, Level, Override
+from hilum.policies.policy import rule_digest
+from hilum.policies.tables import duration_text
+
+ADD, END = "policies.override.add", "policies.override.end"
+
+
+def override_faults(order: OverrideOrder, book: Book, now: datetime) -> dict[str, str]:
+    """Return the error code of each invalid field of an order under the book in force. Pure."""
+    faults: dict[str, str] = {}
+    rule = _rule(book, order.rule)
+    if rule is None:
+        faults["rule"] = "rule_unknown"
+    elif rule.level is not Level.OVERRIDABLE:
+        faults["rule"] = "rule_not_overridable"
+    for name, text in (("reason", order.reason), ("control", order.control)):
+        if len(text.strip()) < CONTROL_LEAST:
+            faults[name] = "too_short"
+        elif len(text) > TEXT_MOST:
+            faults[name] = "too_long"
+    if order.ends_at <= now:
+        faults["ends_at"] = "not_in_the_future"
+    elif order.ends_at > now + book.longest_override:
+        faults["ends_at"] = "too_late"
+    return faults
+
+
+def _rule(book: Book, name: str) -> TierRule | None:
+    return next((each for each in book.tier_rules if each.name == name), None)
+
+
+def ask_override(ctx: Context, order: OverrideOrder, book: Book) -> Asked:
+    """Ask a second person to set a rule of the book in force aside for an app. The caller has found the app.
+
+    Raises NotPermitted, NotFound (the tenant), Invalid, Unavailable (too many are in force, or wait).
+    """
+    event = Event("policies.override.ask", app=order.app, tenant=order.tenant or "")
+    if not rollout.may_change(ctx.actor):
+        raise audit.refusal(ctx, event, "Only a platform administrator asks for an override.")
+    if ctx.actor.acts_alone:
+        detail = "An override takes two people of the staff. Use the API."
+        raise audit.refusal(ctx, replace(event, reason="takes_two_people"), detail)
+    before = _judged(ctx, order, book)
+    asked = {
+        "rule": order.rule,
+        "app": order.app,
+        "tenant": order.tenant,
+        "reason": order.reason,
+        "control": order.control,
+        "ends_at": order.ends_at.isoformat(),
+    }
+    return Asked(identity.ask(ctx, Act(ApprovalKind.OVERRIDE, None, order.app, asked, before)))
+
+
+def _judged(ctx: Context, order: OverrideOrder, book: Book) -> dict[str, Any]:
+    """Check an order, and return the rule that it sets aside, as the second person sees it."""
+    if order.tenant is not None:
+        identity.get_tenant(ctx, order.tenant)
+    if faults := override_faults(order, book, ctx.now):
+        detail = f"The override is invalid; see fields. By the rule book it may last {duration_text(book.longest_override)} at most."
+        raise Invalid("override_invalid", detail, fields=faults)
+    if store.count_live_overrides(ctx.tx, ctx.now) >= OVERRIDES_BOUND:
+        raise Unavailable("too_many_overrides", "Too many overrides are in force. End some of them first.")
+    rule = _rule(book, order.rule)
+    assert rule is not None, "an order on a rule that is not there is invalid"
+    return {"rule": render_rule(rule)}
+
+
+def carry_out_override(ctx: Context, approval: Approval, asker: Actor, book: Book) -> CarriedOut:
+    """Set the rule aside, as the second person who agreed. Raises Conflict if the rule is not the one that was shown."""
+    order = order_of(approval.act)
+    if not rollout.may_change(asker):
+        raise NotPermitted("not_permitted", "Whoever asked for this override may not do so any more.")
+    identity.require_unchanged(approval.act, _judged(ctx, order, book))
+    rule = _rule(book, order.rule)
+    assert rule is not None, "it was judged"
+    made = Override(
+        id=ctx.ids.new("ovr"),
+        rule=order.rule,
+        rule_digest=rule_digest(rule),
+        app=order.app,
+        tenant=order.tenant,
+        reason=order.reason,
+        control=order.control,
+        ends_at=order.ends_at,
+        asked_by=str(asker),
+        agreed_by=str(ctx.actor),
+        agreed_at=ctx.now,
+    )
+    kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, chain.override_bytes(made))
+    store.add_override(ctx.tx, replace(made, kid=kid, signature=signature))
+    ctx.advance_epoch(POLICIES, f"override/{made.id}")
+    audit.record(ctx, _event(ADD, made, reason=made.reason))
+    return CarriedOut(made.id)
+
+
+def order_of(act: Act) -> OverrideOrder:
+    """Return the order of an act that waits."""
+    asked = act.order
+    return OverrideOrder(
+        asked["rule"],
+        AppId(asked["app"]),
+        TenantId(asked["tenant"]) if asked["tenant"] else None,
+        asked["reason"],
+        asked["control"],
+        datetime.fromisoformat(asked["ends_at"]),
+    )
+
+
+def end_override(ctx: Context, override_id: str, reason: str) -> Override:
+    """End an override at once: the platform's staff any, a hospital's administrator one of the hospital alone.
+
+    Raises NotFound, NotPermitted, Conflict (it is over).
+    """
+    found = store.find_override(ctx.tx, override_id)
+    if found is None or not _may_see(ctx.actor, found):
+        raise NotFound("override_not_found", "There is no such override.")
+    if not (rollout.may_change(ctx.actor) or (found.tenant and administers(ctx.actor, found.tenant))):
+        event = Event(END, app=found.app, tenant=found.tenant or "")
+        raise audit.refusal(ctx, event)
+    ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor))
+    # Two people who end it at the same moment: the second gets a conflict and no second event.
+    if ctx.now >= found.ends_at or not store.save_ended_override(ctx.tx, ended):
+        raise Conflict("override_over", "This override is over already.")
+    ctx.advance_epoch(POLICIES, f"override/{found.id}")
+    audit.record(ctx, _event(END, ended, reason=reason))
+    return ended
+
+
+def list_overrides(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Override]:
+    """List overrides, newest first; to a hospital's administrator those that reach the hospital. Raises NotPermitted."""
+    if not rollout.may_read(ctx.actor):
+        raise NotPermitted("not_permitted", "You may not read overrides.")
+    return store.list_overrides(ctx.tx, page, tenant=None if ctx.actor.is_platform else ctx.actor.tenant)
+
+
+def live_overrides(ctx: Context) -> Mapping[AppId, tuple[Override, ...]]:
+    """Return the overrides that have not ended, by app. One that is not as it was signed sets nothing aside."""
+    found: defaultdict[AppId, tuple[Override, ...]] = defaultdict(tuple)
+    for each in store.list_live_overrides(ctx.tx, ctx.now, OVERRIDES_BOUND):
+        if keys.verify_bytes(ctx, Purpose.POLICY, each.kid, chain.override_bytes(each), each.signature):
+            found[each.app] += (each,)
+    return dict(found)
+
+
+def _may_see(actor: Actor, override: Override) -> bool:
+    return actor.is_platform or (rollout.may_read(actor) and override.tenant in {None, actor.tenant})
+
+
+def _event(action: str, override: Override, *, reason: str) -> Event:
+    facts = {
+        "override": override.id,
+        "target": override.rule,
+        "reason": reason,
+        "detail": f"until {override.ends_at:%Y-%m-%d %H:%M} UTC; instead of the rule: {override.control}",
+        "asked_by": override.asked_by,
+    }
+    return Event(action, app=override.app, tenant=override.tenant or "", facts=facts)

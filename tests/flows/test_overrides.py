@@ -1,0 +1,292 @@
+"""Overrides of rules by API: two people, a reason, a control, an end; one person ends it early (C207)."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from hilum.approvals.models import Act, Approval, ApprovalKind
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.clients import service as clients
+from hilum.infra.context import Context
+from hilum.infra.facts import EVERYTHING
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import AppId, PersonId, TenantId
+from hilum.policies import service, store
+from hilum.policies.document import render_rule
+from hilum.policies.models import ApplyOrder
+from tests.flows import back_channel
+from tests.flows.back_channel import Platform
+from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.gateway_ground import Ground, patient, player
+from tests.flows.test_registry_api import made, register
+from tests.flows.test_rule_book import add, agree, apply
+from tests.sim.world import START, FakeClock, SeededIds
+from tests.unit.policies.books import GONE, document
+from tests.unit.policies.test_levels import with_rule
+
+REASON, CONTROL = "Certified again by then.", "A nurse checks each booking."
+UNTIL = START + timedelta(days=10)
+GENERAL, MERCY = TenantId("general"), TenantId("mercy")
+
+
+@pytest.fixture
+def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    found = build(uow, clock)
+    found.system(service.adopt_shipped)
+    rules = with_rule("overridable") | {"overrides": {"longest": "30 d"}}
+    # An overridable rule takes two people, and a day at a hospital before it is everywhere.
+    version = add(found, rules)
+    assert agree(found, apply(found, version, "general", "mercy")).status_code == 200
+    return found
+
+
+@pytest.fixture
+def app(site: ControlSite) -> str:
+    return str(register(site.api("root"))[0]["id"])
+
+
+def body(**change: Any) -> dict[str, Any]:
+    return {
+        "rule": "reads-slots",
+        "tenant": "general",
+        "reason": REASON,
+        "control": CONTROL,
+        "ends_at": UNTIL.isoformat(),
+    } | change
+
+
+def ask(site: ControlSite, app: str, by: str = "root", **change: Any) -> Any:
+    return site.api(by).post(f"/apps/{app}/overrides", json=body(**change))
+
+
+def judged_by(site: ControlSite, app: str, tenant: TenantId = GENERAL) -> set[str]:
+    """Return the rules by which an app is judged at a hospital now, as every endpoint reads them."""
+    book = site.system(service.current).book_at(tenant, site.clock.now(), AppId(app))
+    return {rule.name for rule in book.tier_rules}
+
+
+def listed(site: ControlSite, by: str = "root") -> list[dict[str, Any]]:
+    return list(made(site.api(by).get("/policies/overrides"), 200)["items"])
+
+
+def test_nothing_is_overridden_before_a_second_person_agrees(site: ControlSite, app: str) -> None:
+    waits = ask(site, app)
+
+    assert "reads-slots" in judged_by(site, app)
+    shown = waits.json()["approval"]
+    assert shown["before"]["rule"]["name"] == "reads-slots"
+    assert (shown["order"]["reason"], shown["order"]["control"]) == (REASON, CONTROL)
+    problem(site.api("root").post(f"/approvals/{shown['id']}/approve"), 403, "asked_by_you")
+    assert "reads-slots" in judged_by(site, app)
+
+    assert agree(site, waits).status_code == 200
+
+    assert "reads-slots" not in judged_by(site, app)
+    assert "reads-slots" in judged_by(site, app, MERCY)
+    assert [(each["state"], each["app"], each["tenant"], each["control"]) for each in listed(site)] == [
+        ("in_force", app, "general", CONTROL)
+    ]
+
+
+def test_an_override_ends_by_itself_without_a_job(site: ControlSite, app: str) -> None:
+    agree(site, ask(site, app))
+
+    site.clock.advance(timedelta(days=10))
+
+    assert "reads-slots" in judged_by(site, app)
+    assert [each["state"] for each in listed(site)] == ["expired"]
+
+
+def test_one_person_ends_an_override_early_and_once(site: ControlSite, app: str) -> None:
+    agree(site, ask(site, app))
+    override = listed(site)[0]["id"]
+
+    assert (
+        made(site.api("root").post(f"/policies/overrides/{override}/end", json={"reason": "Done."}), 200)[
+            "state"
+        ]
+        == "ended"
+    )
+
+    assert "reads-slots" in judged_by(site, app)
+    problem(
+        site.api("root").post(f"/policies/overrides/{override}/end", json={"reason": "Done."}),
+        409,
+        "override_over",
+    )
+
+
+def test_a_hospital_ends_its_own_override_and_sees_no_other_hospitals(site: ControlSite, app: str) -> None:
+    agree(site, ask(site, app))
+    path = f"/policies/overrides/{listed(site)[0]['id']}/end"
+
+    assert listed(site, "mary") == []
+    problem(site.api("mary").post(path, json={"reason": "Curious."}), 404, "override_not_found")
+    assert made(site.api("gina").post(path, json={"reason": "We do not want it."}), 200)["ended_by"]
+    assert "reads-slots" in judged_by(site, app)
+
+
+def test_an_override_and_its_end_are_in_the_audit_with_rule_reason_and_control(
+    site: ControlSite, app: str
+) -> None:
+    agree(site, ask(site, app))
+    site.api("root").post(f"/policies/overrides/{listed(site)[0]['id']}/end", json={"reason": "Done."})
+
+    events = site.system(audit.list_events, query=EventQuery(action="policies.override", app=app)).events
+
+    assert [(each.event.action, each.event.tenant, each.event.facts["target"]) for each in events] == [
+        ("policies.override.end", "general", "reads-slots"),
+        ("policies.override.add", "general", "reads-slots"),
+    ]
+    assert events[1].event.facts["reason"] == REASON
+    assert CONTROL in events[1].event.facts["detail"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "code"),
+    [
+        ({"rule": "nothing-of-the-kind"}, "rule", "rule_unknown"),
+        ({"rule": document()["tier_rules"][0]["name"]}, "rule", "rule_not_overridable"),
+        ({"reason": "because"}, "reason", "too_short"),
+        ({"control": "          "}, "control", "too_short"),
+        ({"ends_at": START.isoformat()}, "ends_at", "not_in_the_future"),
+        ({"ends_at": (START + timedelta(days=31)).isoformat()}, "ends_at", "too_late"),
+        ({"tenant": None}, "rule", "rule_unknown"),
+    ],
+)
+def test_what_may_not_be_overridden_is_refused_with_its_field(
+    site: ControlSite, app: str, change: dict[str, Any], field: str, code: str
+) -> None:
+    assert codes(problem(ask(site, app, **change), 422, "override_invalid"))[field] == code
+    assert listed(site) == []
+
+
+@pytest.mark.parametrize("by", ["sam", "rita", "otto", "gina", "ann"])
+def test_only_a_platform_administrator_asks_for_an_override(site: ControlSite, app: str, by: str) -> None:
+    assert ask(site, app, by).status_code == 403
+    assert ask(site, "app_nothing", by).status_code == 403
+
+
+def test_an_override_of_an_app_or_at_a_hospital_that_is_not_there_is_refused(
+    site: ControlSite, app: str
+) -> None:
+    problem(ask(site, "app_nothing"), 404, "app_not_found")
+    assert ask(site, app, tenant="nowhere").status_code == 404
+
+
+def test_an_override_whose_rule_changed_while_it_waited_is_not_agreed_to(site: ControlSite, app: str) -> None:
+    waits = ask(site, app)
+    absolute = add(site, with_rule("absolute") | {"overrides": {"longest": "30 d"}})
+    assert apply(site, absolute, "general").status_code == 201
+
+    assert agree(site, waits).status_code == 409
+
+    assert listed(site) == []
+
+
+def test_making_the_rule_absolute_ends_what_was_overridden(site: ControlSite, app: str) -> None:
+    agree(site, ask(site, app))
+    absolute = add(site, with_rule("absolute") | {"overrides": {"longest": "30 d"}})
+    assert apply(site, absolute, "general").status_code == 201
+
+    assert "reads-slots" in judged_by(site, app)
+    assert [each["state"] for each in listed(site)] == ["not_overridable"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"app": "app_other"}, {"tenant": ""}, {"ends_at": UNTIL + timedelta(days=9)}, {"control": "Nothing."}],
+)
+def test_an_override_that_was_altered_in_the_database_sets_nothing_aside(
+    site: ControlSite, app: str, change: dict[str, Any]
+) -> None:
+    agree(site, ask(site, app))
+
+    def alter(ctx: Any) -> None:
+        ctx.tx.execute(update(store.overrides).values(change))
+
+    site.system(alter)
+
+    read = site.system(lambda ctx: service.facts(ctx, EVERYTHING))
+    assert read.applied(None).overrides == {}
+
+
+# --- enforcement ---------------------------------------------------------------------------------------------------------------
+
+platform = back_channel.platform
+PATIENTS = {
+    "name": "reads-patients",
+    "tier": "high",
+    "because": "it reads {type}",
+    "types": ["Patient"],
+    "level": "overridable",
+}
+STRICT = {
+    "tier_rules": [*document()["tier_rules"], PATIENTS],
+    "overrides": {"longest": "30 d"},
+    "categories.unclassified.cells.high": GONE,
+}
+SCOPES = ("launch", "patient/Observation.rs", "patient/Patient.rs")
+
+
+def withhold(ctx: Context) -> None:
+    """Put a book in force everywhere whose overridable rule withholds Patient from apps without a category."""
+    service.adopt_shipped(ctx)
+    version = service.add_version(ctx, document(STRICT), base=1, note="")
+    order = ApplyOrder(version.number, (), service.in_force(ctx).last, "a drill")
+    service._applied(ctx, order, agreed_by="staff:sam")
+
+
+def override(ctx: Context, app: AppId, tenant: TenantId, ends_at: datetime) -> None:
+    """Override the rule as two people who agreed."""
+    found = service.current(ctx).everywhere
+    rule = next(each for each in found.tier_rules if each.name == "reads-patients")
+    order = {"rule": rule.name, "app": app, "tenant": tenant, "reason": REASON, "control": CONTROL}
+    act = Act(
+        ApprovalKind.OVERRIDE,
+        None,
+        app,
+        order | {"ends_at": ends_at.isoformat()},
+        {"rule": render_rule(rule)},
+    )
+    approval = Approval("apr_1", act, PersonId("root"), ctx.now, ends_at)
+    service.CARRY_OUT[ApprovalKind.OVERRIDE](ctx, approval, SYSTEM)
+
+
+def test_a_token_has_what_an_override_allows_at_this_hospital_only(platform: Platform) -> None:
+    platform.run(withhold)
+    assert platform.earn(scopes=SCOPES)["scope"].split() == ["launch", "patient/Observation.rs"]
+    app = platform.run(lambda ctx: clients.get_client(ctx, platform.clients["public"].id)).app
+
+    platform.run(lambda ctx: override(ctx, app, back_channel.OTHER, START + timedelta(days=1)))
+    assert platform.earn(scopes=SCOPES)["scope"].split() == ["launch", "patient/Observation.rs"]
+
+    platform.run(lambda ctx: override(ctx, app, back_channel.MERCY, START + timedelta(days=1)))
+    assert platform.earn(scopes=SCOPES)["scope"].split() == list(SCOPES)
+
+
+def test_the_gateway_refuses_again_from_the_moment_an_override_ends(
+    sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path
+) -> None:
+    """By the snapshot alone: nothing has to run at that moment, and the token is still live."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p1"))
+        token = made.token("patient/Patient.rs")
+        made.run(withhold)
+        assert (await made.get("Patient/p1", token)).status == 403
+
+        app = made.clients["app"].app
+        made.run(lambda ctx: override(ctx, app, GENERAL, clock.now() + timedelta(minutes=5)))
+        assert (await made.get("Patient/p1", token)).status == 200
+
+        clock.advance(timedelta(minutes=5))
+        made.keeper.step(0)
+        assert (await made.get("Patient/p1", token)).status == 403
+
+    player(sqlite_uow, clock, ids, tmp_path)(story)
