@@ -509,7 +509,7 @@ def test_the_number_of_a_snapshot_never_comes_twice(
 @contextmanager
 def as_served(uow: UnitOfWork) -> Iterator[SnapshotKeeper]:
     """The keeper as a web worker has it: the watch has one connection."""
-    keeper = platform._keeper(uow)
+    keeper = platform._keeper(uow, "node")
     keeper.start()
     try:
         yield keeper

@@ -13,6 +13,7 @@ from hilum.audit import hold_routes
 from hilum.audit import live as journals
 from hilum.audit import routes as audit
 from hilum.audit.journal_records import AccessReader
+from hilum.audit.reader_slots import REPORTS, ReaderSlots
 from hilum.backchannel import routes as backchannel
 from hilum.clients import routes as clients
 from hilum.contacts import pages as contacts_pages
@@ -149,7 +150,7 @@ def control_plane(
         notices.api(kit, require_owner, private=private_urls),
         clients.api(kit),
         installations.api(kit),
-        switchboard.api(kit),
+        switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit),
         membership.api(kit),

@@ -52,6 +52,7 @@ from hilum.infra.context import Context, Trace
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.lanes import Lane
+from hilum.infra.nodes import name_of
 from hilum.infra.settings import Settings
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
@@ -91,7 +92,7 @@ class Platform:
 def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     """Wire the rooms. No network connection is opened and no thread started before the lifespan begins."""
     uow = open_uow(settings, clock, ids, "web")
-    keeper = _keeper(uow)
+    keeper = _keeper(uow, name_of(settings.data_dir, settings.node))
     urls = Urls(
         settings.base_url, settings.sandbox_url, own_origin=lambda tenant: _own_origin(keeper, tenant)
     )
@@ -166,9 +167,10 @@ def _shell(settings: Settings, urls: Urls, assets: Assets) -> Pages:
     return Pages(assets, shell, folders=[*mounts.template_folders(), HERE / "templates"])
 
 
-def _keeper(uow: UnitOfWork) -> SnapshotKeeper:
+def _keeper(uow: UnitOfWork, node: str) -> SnapshotKeeper:
     def record(switch: Switch, took: timedelta) -> None:
-        facts = {"switch": switch.id, "worker": uow.writer, "ms": round(took.total_seconds() * 1000, 3)}
+        ms = round(took.total_seconds() * 1000, 3)
+        facts = {"switch": switch.id, "node": node, "worker": uow.writer, "ms": ms}
         metrics.SWITCH_SECONDS.observe(took.total_seconds())
         event = Event("gateway.switch.enforced", tenant=switch.tenant, facts=facts)
         uow.write_now(

@@ -6,12 +6,13 @@ collide, so each match is read and compared again. Patients are stored as keyed 
 key, and are purged with the payloads.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -21,8 +22,11 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Select,
     String,
+    Subquery,
     Table,
+    case,
     desc,
+    distinct,
     func,
     literal,
     select,
@@ -33,10 +37,19 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from hilum.audit.journal_records import NewRecords, Place, Positions
-from hilum.audit.models import PURGE_BATCH, Access, AccessQuery, Outcome
+from hilum.audit.models import (
+    PURGE_BATCH,
+    UNDER_WAY_BEFORE,
+    WINDOW_BEFORE,
+    Access,
+    AccessQuery,
+    Outcome,
+    WindowQuery,
+)
 from hilum.infra.db import Database, Instant, metadata
 from hilum.keys.live import vault
 
+T = TypeVar("T")
 # Filters become equality of 64-bit numbers: indexes stay small, and no name or id is stored a second time.
 WORDS = ("tenant", "app", "client", "person", "launch", "authorization", "run", "reason")
 PURPOSE = "audit.index.patient"
@@ -167,6 +180,90 @@ def _search(query: AccessQuery, most: int) -> Select[Any]:
     return columns.where(*wanted).order_by(*newest_first).limit(most)
 
 
+@dataclass(frozen=True, slots=True)
+class WindowCounts:
+    """Counts of a window's records: refused by digest of the tenant, and the different values of other fields among the refused."""
+
+    refused: dict[int, int]
+    launches: int
+    authorizations: int
+    people: int
+
+
+def _of_target(query: WindowQuery) -> list[ColumnElement[bool]]:
+    named = {"tenant": query.tenant, "app": query.app, "person": query.person}
+    return [access_index.c[word] == digest(word, value) for word, value in named.items() if value]
+
+
+def window_counts(tx: Connection, query: WindowQuery, most: int) -> WindowCounts | None:
+    """Count the records of a window from its moment on; return None if there are more than ``most``."""
+    table = access_index
+    here = (*_of_target(query), table.c.at >= query.moment, table.c.at < query.until)
+    # Bounded inside: a count over everything would read ten million records of a window that is too wide.
+    if tx.execute(select(func.count()).select_from(_bounded(here, most))).scalar_one() > most:
+        return None
+    refused = _bounded((*here, table.c.outcome == Outcome.REFUSED.value), most)
+    by_tenant = select(refused.c.tenant, func.count()).group_by(refused.c.tenant)
+    found = {int(tenant): int(number) for tenant, number in tx.execute(by_tenant)}
+    # 0 stands for empty, which is no launch and no person.
+    different = [
+        func.count(distinct(case((refused.c[word] != 0, refused.c[word]))))
+        for word in ("launch", "authorization", "person")
+    ]
+    counted = tx.execute(select(*different)).one()
+    return WindowCounts(found, *(int(number) for number in counted))
+
+
+def _bounded(here: Sequence[ColumnElement[bool]], most: int) -> Subquery:
+    table = access_index
+    columns = (table.c.tenant, table.c.launch, table.c.authorization, table.c.person)
+    return select(*columns).where(*here).limit(most + 1).subquery()
+
+
+def permitted_places(tx: Connection, query: WindowQuery, most: int) -> list[Place]:
+    """Return the positions of the records that are no refusals, of requests that arrived within UNDER_WAY_BEFORE of the moment or later."""
+    table = access_index
+    here = (
+        *_of_target(query),
+        table.c.outcome != Outcome.REFUSED.value,
+        table.c.at >= query.moment - UNDER_WAY_BEFORE,
+        table.c.at < query.until,
+    )
+    return _places_of(tx, here, table.c.at, most)
+
+
+def last_permitted(tx: Connection, query: WindowQuery) -> list[Place]:
+    """Return the position of the last record before the moment that is no refusal, within WINDOW_BEFORE; at most one."""
+    table = access_index
+    here = (
+        *_of_target(query),
+        table.c.outcome != Outcome.REFUSED.value,
+        table.c.at >= query.moment - WINDOW_BEFORE,
+        table.c.at < query.moment,
+    )
+    return _places_of(tx, here, desc(table.c.at), 1)
+
+
+def example_of(tx: Connection, query: WindowQuery, tenant: int) -> list[Place]:
+    """Return the position of one of the window's records at the tenant with this digest; its record has the tenant's name."""
+    table = access_index
+    here = (
+        *_of_target(query),
+        table.c.tenant == tenant,
+        table.c.at >= query.moment,
+        table.c.at < query.until,
+    )
+    return _places_of(tx, here, table.c.at, 1)
+
+
+def _places_of(
+    tx: Connection, here: Sequence[ColumnElement[bool]], order: ColumnElement[Any], most: int
+) -> list[Place]:
+    table = access_index
+    found = select(table.c.at, table.c.journal, table.c.number).where(*here).order_by(order).limit(most)
+    return [Place(row.at, row.journal, int(row.number)) for row in tx.execute(found)]
+
+
 def _bound(place: Place) -> Iterator[Any]:
     yield literal(place.at, Instant())
     yield literal(place.journal)
@@ -206,6 +303,10 @@ class AccessIndex:
     def places(self, query: AccessQuery, most: int) -> list[Place]:
         """Return the positions of records that may match, newest first."""
         return self._database.read(partial(places, query=query, most=most))
+
+    def read(self, verb: Callable[[Connection], T]) -> T:
+        """Run one of this module's functions in a reading transaction."""
+        return self._database.read(verb)
 
     def add(self, found: NewRecords) -> int:
         """Index new records of each journal; return how many."""

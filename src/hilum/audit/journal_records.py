@@ -8,7 +8,16 @@ from hashlib import sha256
 from typing import Protocol
 
 from hilum.audit import encoding, policy
-from hilum.audit.models import Access, AccessPage, AccessQuery, Head, OpenIntent, Outcome
+from hilum.audit.models import (
+    Access,
+    AccessPage,
+    AccessQuery,
+    Head,
+    OpenIntent,
+    Outcome,
+    Window,
+    WindowQuery,
+)
 from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.kernel.ports import Ids
@@ -219,6 +228,10 @@ class AccessReader(JournalReader, Protocol):
 
     def page(self, query: AccessQuery) -> AccessPage:
         """Find a page of records as ``newest`` does, with the cursor of the next page."""
+        ...
+
+    def window(self, query: WindowQuery) -> Window:
+        """Read what was decided about a target around a stop. Waits up to INDEX_WAITS tenths of a second for the index."""
         ...
 
 

@@ -58,6 +58,17 @@ RULE_BOUND = 2_000
 """Characters of what permitted a decision that are kept in a count."""
 TAIL_BOUND = 20_000
 """Records not indexed yet that a search reads as well; if more are missing, the journals are searched without the index."""
+WINDOW_BEFORE = timedelta(hours=1)
+"""How far before its moment a window looks for the last request that was permitted."""
+UNDER_WAY_BEFORE = timedelta(seconds=60)
+"""How long before a moment a request may have arrived that was still under way then."""
+WINDOW_COUNT_BOUND = 1_000_000
+"""Records of a window that are counted."""
+WINDOW_READ_BOUND = 50_000
+"""Permitted requests of a window that are read one by one."""
+WINDOW_FOLLOWED_BOUND = 2_000
+"""Permitted requests of a window whose other records are looked up."""
+WINDOW_TENANTS_BOUND = 200
 EXPLAIN_EVENTS_BOUND = 50
 PURGE_BATCH = 1_000
 PURGE_ACTION = "audit.payload.purge"
@@ -263,7 +274,7 @@ class RecordedEvent:
 class EventQuery:
     """Filters of events, all of which must match. ``action`` is a whole action or a prefix that ends at a dot.
 
-    ``after`` is ``next`` of the previous page.
+    ``before`` is exclusive; ``after`` is ``next`` of the previous page.
     """
 
     tenant: str = ""
@@ -275,6 +286,7 @@ class EventQuery:
     request_id: str = ""
     action: str = ""
     outcome: str = ""
+    before: datetime | None = None
     after: str = ""
     limit: int = PAGE_BOUND
 
@@ -312,6 +324,74 @@ class AccessPage:
 
     accesses: tuple[Access, ...]
     next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowQuery:
+    """What was decided about a target around a stop: on requests that arrived from ``moment`` until ``until``, or were under way at ``moment``.
+
+    The filters are equalities, all of which must match; empty ones match everything.
+    """
+
+    since: datetime
+    """When the stop began: requests whose answers were prepared later are looked at one by one."""
+    moment: datetime
+    until: datetime
+    tenant: str = ""
+    app: str = ""
+    person: str = ""
+    writes_only: bool = False
+    """Of the permitted requests, only writes."""
+
+
+class WindowFault(StrEnum):
+    """Why a window was not read whole."""
+
+    JOURNAL_MISSING = "journal_missing"
+    """A journal ends before a record that was indexed, or is not there."""
+    INDEX_BEHIND = "index_behind"
+    """The index has not reached the ends of the journals."""
+    TOO_MANY_RECORDS = "too_many_records"
+    """There are more records than one report reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class PermittedRequest:
+    """A request that was permitted. ``ended``: when its answer was prepared. ``kept_back``: why its answer was not delivered; empty if it was."""
+
+    request_id: str
+    tenant: str
+    app: str
+    interaction: str
+    at: datetime
+    ended: datetime
+    kept_back: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantWindow:
+    """One tenant's share of a window. ``last``: the last request that arrived before its ``moment`` and was permitted, within WINDOW_BEFORE."""
+
+    tenant: str
+    refused: int
+    last: PermittedRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the journals hold about a window. ``journals``: the last record of each when it was read.
+
+    ``launches``, ``authorizations`` and ``people``: how many different ones were refused.
+    """
+
+    permitted: tuple[PermittedRequest, ...] = ()
+    """Those whose answers were prepared after ``since``, oldest first."""
+    tenants: tuple[TenantWindow, ...] = ()
+    journals: dict[str, int] = field(default_factory=dict)
+    launches: int = 0
+    authorizations: int = 0
+    people: int = 0
+    faults: tuple[WindowFault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

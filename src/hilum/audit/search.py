@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 
+from hilum.audit import windows
 from hilum.audit.access_index import AccessIndex
 from hilum.audit.journal_records import (
     ChainRows,
@@ -17,7 +18,17 @@ from hilum.audit.journal_records import (
     limit_of,
     newest_of,
 )
-from hilum.audit.models import INDEX_BATCH, TAIL_BOUND, Access, AccessPage, AccessQuery, Head, OpenIntent
+from hilum.audit.models import (
+    INDEX_BATCH,
+    TAIL_BOUND,
+    Access,
+    AccessPage,
+    AccessQuery,
+    Head,
+    OpenIntent,
+    Window,
+    WindowQuery,
+)
 from hilum.infra import lanes
 from hilum.infra.lanes import Lane
 from hilum.kernel.errors import Unavailable
@@ -81,6 +92,10 @@ class Indexed:
                     placed = Place(access.at, journal, number), access
                     if fits(placed, query):
                         yield placed
+
+    def window(self, query: WindowQuery) -> Window:
+        with closing(self._journals):
+            return windows.read(self._journals, self._index(), query)
 
     def purge(self, before: datetime, may_continue: Callable[[], bool] = lambda: True) -> int:
         # Journals first: a crash in between leaves digests without payloads, which the next purge removes.

@@ -1,12 +1,14 @@
 """``hilum switch`` and ``hilum explain``: stop something now, and find out why a request was answered as it was."""
 
+import sys
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
+import orjson
 
-from hilum.cli import api, host
-from hilum.cli.output import as_json
+from hilum.cli import api, containment, host
+from hilum.cli.output import REFUSED, as_json
 from hilum.cli.resources import MOMENT, json_option, names_in, show, show_one
 from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.infra.context import Context
@@ -141,6 +143,48 @@ def release(switch_id: str, *, local: bool, json_: bool) -> None:
             fg="yellow",
             err=True,
         )
+
+
+@switch.command("report")
+@click.argument("switch_id")
+@json_option
+def report(switch_id: str, *, json_: bool) -> None:
+    r"""Report whether a switch stopped its target: whether any answer left after the last worker had confirmed it.
+
+    Exits 1 unless the verdict is "contained". Keep the output of --json: it is signed.
+
+    \b
+    Examples:
+      hilum switch report sw_01h...
+      hilum switch report sw_01h... --json > containment.json
+    """
+    found = api.call("GET", f"/switches/{api.segment(switch_id)}/containment")
+    if json_:
+        as_json(found)
+    else:
+        for line in containment.lines(found["report"]):
+            click.echo(line)
+    sys.exit(0 if found["report"]["verdict"] == "contained" else REFUSED)
+
+
+@switch.command("verify-report")
+@click.argument("file", type=click.File("rb"))
+def verify_report(file: BinaryIO) -> None:
+    r"""Verify on this host that a report was signed by this installation, and that nothing in it was changed.
+
+    \b
+    Example:
+      hilum switch verify-report containment.json
+    """
+    from hilum.switchboard import service as switchboard
+
+    try:
+        found = orjson.loads(file.read())
+    except orjson.JSONDecodeError:
+        found = None
+    genuine = isinstance(found, dict) and host.read(lambda ctx: switchboard.is_signed(ctx, found))
+    click.secho("genuine" if genuine else "NOT GENUINE", fg="green" if genuine else "red", bold=True)
+    sys.exit(0 if genuine else REFUSED)
 
 
 @click.command()

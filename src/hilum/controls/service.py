@@ -25,6 +25,7 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
+from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
@@ -76,7 +77,10 @@ def engage(ctx: Context, order: EngageOrder, *, person_tenant: str | None = None
     # Urgent: on PostgreSQL this change is notified, while others are found by the next poll. Its release is
     # not, since a late release forbids too much and never too little.
     ctx.advance_epoch(SWITCHES, str(switch.target), urgent=True)
-    audit.record(ctx, Event("controls.switch.engage", tenant=tenant, facts=_facts(switch.target, switch)))
+    # Which nodes must confirm the switch, for the containment report: later the list of nodes is another one.
+    live = {node.name: node.workers for node in nodes.list_nodes(ctx.tx) if node.live and not node.closed}
+    facts = _facts(switch.target, switch) | {"nodes": live}
+    audit.record(ctx, Event("controls.switch.engage", tenant=tenant, facts=facts))
     return switch
 
 

@@ -1,13 +1,17 @@
 """API routes of kill switches and quotas."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
 from hilum.controls import service as controls
 from hilum.controls.models import (
     BURST_BOUND,
@@ -23,6 +27,11 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
+from hilum.infra import lanes
+from hilum.infra.context import Context
+from hilum.infra.lanes import Lane
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.errors import NotFound, NotPermitted
 from hilum.switchboard import service
 from hilum.web.api import (
     Id,
@@ -34,11 +43,14 @@ from hilum.web.api import (
     Strict,
     api_router,
     audience,
+    caller,
     page_of,
     run_read,
     run_write,
 )
-from hilum.web.kit import Kit
+from hilum.web.kit import Kit, trace_of
+
+T = TypeVar("T")
 
 
 class SwitchShown(BaseModel):
@@ -115,10 +127,21 @@ class ListQuery(Paging):
     tenant: Id | None = None
 
 
-def api(kit: Kit) -> APIRouter:
-    """Build the API routes of switches and quotas."""
+class SignedReport(BaseModel):
+    """``report`` as it was signed by the key ``kid``, the audit's; see docs/how-to/operations.md for what its fields mean."""
+
+    report: dict[str, Any]
+    kid: str
+    signature: str
+
+
+def api(
+    kit: Kit, read_window: service.ReadWindow, held: Callable[[Actor], AbstractContextManager[None]]
+) -> APIRouter:
+    """Build the API routes of switches and quotas. ``held`` limits how many reports are read at a time."""
     router = api_router(kit, "controls")
     _switches(router, kit)
+    _reports(router, kit, read_window, held)
     _quotas(router, kit)
     return router
 
@@ -159,6 +182,35 @@ def _switches(router: APIRouter, kit: Kit) -> None:
     async def release_switch(request: Request, switch_id: Id) -> SwitchShown:
         """Release a switch, but not one on oneself. A wide one is released only when a second member of the staff asks too."""
         return switch(await run_write(kit, request, partial(service.release, switch_id=switch_id)))
+
+
+def _reports(
+    router: APIRouter,
+    kit: Kit,
+    read_window: service.ReadWindow,
+    held: Callable[[Actor], AbstractContextManager[None]],
+) -> None:
+    @router.get(
+        "/switches/{switch_id}/containment",
+        openapi_extra=audience("platform_admin", "security", "auditor", "administrator"),
+    )
+    async def report_containment(request: Request, switch_id: Id) -> SignedReport:
+        """Report whether any answer left to the switch's target after the last worker confirmed it, signed. The read is recorded."""
+        actor, trace = await caller(kit, request), trace_of(request)
+
+        async def write(verb: Callable[[Context], T]) -> T:
+            return await kit.uow.write(verb, actor=actor, trace=trace)
+
+        lane = Lane.AUDIT if actor.kind is ActorKind.PERSON else Lane.STAFF_AUDIT
+        with held(actor), lanes.using(lane):
+            try:
+                verb = partial(service.report, switch_id=switch_id, read_window=read_window)
+                found = await kit.uow.read(verb, actor=actor, trace=trace)
+            except (NotFound, NotPermitted) as refusal:
+                event = Event(service.REPORT, Outcome.REFUSED, reason=refusal.code)
+                await write(partial(audit.record, event=event))
+                raise
+        return SignedReport.model_validate(await write(partial(service.sign_report, found=found)))
 
 
 def _quotas(router: APIRouter, kit: Kit) -> None:

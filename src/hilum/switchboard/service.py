@@ -1,16 +1,36 @@
-"""Engage and release switches and set quotas, after checking that their targets exist."""
+"""Engage and release switches and set quotas, after checking that their targets exist; report what a switch stopped."""
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
 
+from hilum.audit import policy as audit_policy
+from hilum.audit import service as audit
+from hilum.audit.models import Event, EventQuery, Outcome, RecordedEvent, Window, WindowQuery
 from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Quota, Switch, TargetKind
+from hilum.controls.models import EngageOrder, Mode, Quota, Switch, TargetKind
 from hilum.controls.policy import quota_level, target_fault
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import ActorKind
-from hilum.kernel.errors import NotFound
+from hilum.kernel.errors import NotFound, NotPermitted
 from hilum.kernel.ids import AppId, PersonId, TenantId, VendorId, VersionId
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
 from hilum.registry import service as registry
+from hilum.switchboard import policy
+from hilum.switchboard.models import (
+    CONFIRMATIONS_BOUND,
+    CONFIRMED_WITHIN,
+    Confirmation,
+    Confirmations,
+    Report,
+)
+
+ReadWindow = Callable[[WindowQuery], Window]
+_ENGAGE, _CONFIRM = "controls.switch.engage", "gateway.switch.enforced"
+REPORT = "controls.switch.report"
 
 
 def engage(ctx: Context, order: EngageOrder) -> Switch:
@@ -60,3 +80,83 @@ def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
         if registry.get_app(ctx, AppId(app)).tenant not in {None, tenant}:
             raise NotFound("app_not_found", "There is no such app.")
     controls.set_quota(ctx, app, tenant, quota)
+
+
+def report(ctx: Context, switch_id: str, read_window: ReadWindow) -> Report:
+    """Return what a switch stopped, and whether the journals prove it. Raises NotFound, NotPermitted, Unavailable."""
+    switch = controls.get_switch(ctx, switch_id)
+    if not audit_policy.may_read(ctx.actor, switch.tenant):
+        raise NotPermitted("audit_not_yours", "You may not read the audit of what this switch stops.")
+    until = policy.end_of(switch, ctx.now)
+    confirmations = _confirmations(ctx, switch)
+    window, filters, last = None, policy.filters_of(switch.target), confirmations.last
+    if filters is not None and last is not None:
+        # Permitted reads are no offence under this mode, and there may be very many.
+        writes_only = switch.mode is Mode.READ_ONLY
+        window = read_window(WindowQuery(switch.engaged_at, last, until, **filters, writes_only=writes_only))
+    return Report(switch, until, confirmations, window, policy.judge(switch, confirmations, window, until))
+
+
+def _confirmations(ctx: Context, switch: Switch) -> Confirmations:
+    """Read who had to confirm a switch and who did, from the audit's events."""
+    # Both are found by time, since events are not indexed by switch.
+    just_after = switch.engaged_at + timedelta(microseconds=1)
+    engaged = audit.list_events(
+        ctx, EventQuery(action=_ENGAGE, outcome=Outcome.DONE, before=just_after)
+    ).events
+    expected = next((each.event.facts.get("nodes") for each in engaged if _is_of(each, switch)), None)
+    found: list[Confirmation] = []
+    query, read, all_read = _confirming(switch), 0, True
+    while True:
+        page = audit.list_events(ctx, query)
+        found += [_confirmation(each, switch) for each in page.events if _is_of(each, switch)]
+        read += len(page.events)
+        if not page.next or page.events[-1].at < switch.engaged_at:
+            break
+        if read >= CONFIRMATIONS_BOUND:
+            all_read = False
+            break
+        query = _confirming(switch, page.next)
+    return Confirmations(expected, tuple(found), all_read)
+
+
+def _confirming(switch: Switch, after: str = "") -> EventQuery:
+    return EventQuery(action=_CONFIRM, before=switch.engaged_at + CONFIRMED_WITHIN, after=after)
+
+
+def _is_of(recorded: RecordedEvent, switch: Switch) -> bool:
+    return recorded.event.facts.get("switch") == switch.id
+
+
+def _confirmation(recorded: RecordedEvent, switch: Switch) -> Confirmation:
+    facts = recorded.event.facts
+    ms = float(facts["ms"])
+    return Confirmation(
+        # Empty in records of releases before the report.
+        facts.get("node", ""),
+        facts["worker"],
+        switch.engaged_at + timedelta(milliseconds=ms),
+        ms,
+    )
+
+
+def sign_report(ctx: Context, found: Report) -> dict[str, Any]:
+    """Record that a report was made, with its verdict and digest, and return it with the signature of the audit's key."""
+    document = policy.document(found)
+    signed = policy.signed_bytes(document)
+    kid, signature = keys.sign_bytes(ctx, Purpose.CHECKPOINT, signed)
+    facts = {
+        "switch": found.switch.id,
+        "verdict": found.judgement.verdict.value,
+        "digest": sha256(signed).hexdigest(),
+    }
+    audit.record(ctx, Event(REPORT, tenant=found.switch.tenant, facts=facts))
+    return {"report": document, "kid": kid, "signature": signature}
+
+
+def is_signed(ctx: Context, signed: dict[str, Any]) -> bool:
+    """Check whether this installation signed a report, and nothing in it was changed."""
+    document, kid, signature = (signed.get(name) for name in ("report", "kid", "signature"))
+    if not isinstance(document, dict) or not isinstance(kid, str) or not isinstance(signature, str):
+        return False
+    return keys.verify_bytes(ctx, Purpose.CHECKPOINT, kid, policy.signed_bytes(document), signature)

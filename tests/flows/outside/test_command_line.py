@@ -95,7 +95,7 @@ EXPECTED = {
     "tenant list", "tenant show", "tenant add", "tenant change", "tenant upstream", "tenant peer", "person list", "person add", "person deactivate",
     "person password", "person sign-out", "person reset", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "vendor members", "vendor invite", "vendor invite-again", "vendor remove", "app list", "app show", "app add", "app profile", "app offer", "app accept", "app decline", "app change", "app changes", "app approve-change", "app refuse-change", "app version",
     "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app uninstall",
-    "app quota", "app category", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "explain", "backup", "restore",
+    "app quota", "app category", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "switch report", "switch verify-report", "explain", "backup", "restore",
     "policy show", "policy list", "policy validate", "policy scopes", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs", "policy override", "policy overrides", "policy end-override",
     "notices list", "notices show", "notices resend", "contact add", "contact list", "contact link", "contact remove",
     "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
@@ -717,7 +717,7 @@ def test_a_switch_is_engaged_listed_shown_and_released_by_commands(hospital: Run
 
 
 def test_a_switch_thrown_on_the_host_is_heard_by_every_worker(hospital: Running, tmp_path: Path) -> None:
-    """C138, C139: without the network, as ``host:<user>``; the same refusals as over the API."""
+    """C138, C139, C148: without the network, as ``host:<user>``; the same refusals as over the API, and a report that can be kept."""
     on_host, staff = host(hospital), by(hospital, "security.ito", tmp_path)
 
     async def story(outside: Outside) -> None:
@@ -726,6 +726,17 @@ def test_a_switch_thrown_on_the_host_is_heard_by_every_worker(hospital: Running,
         order = ("switch", "engage", "--target", "app_tenant", "--key", key, "--reason", "a drill", "--local")
         made = await asyncio.to_thread(on_host.json, *order)
         await until_all(lambda: outside.read(held), lambda answer: answer.status_code == 403)
+        signed = await asyncio.to_thread(staff.json, "switch", "report", made["id"])
+        assert signed["report"]["verdict"] == "contained"
+        kept, changed = tmp_path / "report.json", tmp_path / "changed.json"
+        kept.write_text(orjson.dumps(signed).decode())
+        changed.write_text(orjson.dumps(signed).decode().replace("a drill", "nothing"))
+        verified = await asyncio.to_thread(on_host.hilum, "switch", "verify-report", str(kept))
+        assert (verified.returncode, verified.stdout.strip()) == (0, "genuine")
+        verified = await asyncio.to_thread(on_host.hilum, "switch", "verify-report", str(changed))
+        assert (verified.returncode, verified.stdout.strip()) == (1, "NOT GENUINE")
+        page = await asyncio.to_thread(staff.hilum, "switch", "report", made["id"])
+        assert page.stdout.startswith("CONTAINED: no answer left")
         released = await asyncio.to_thread(staff.json, "switch", "release", made["id"])
         assert not released["in_force"]
 

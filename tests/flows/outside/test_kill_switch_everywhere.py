@@ -199,6 +199,7 @@ def test_a_full_stop_closes_every_endpoint_on_every_worker_and_its_release_reviv
 
         assert max(told.values()) < CEILING_S
         assert passed <= max(told.values())
+        await contained(outside, switch, told)
         for endpoint in sorted(EVERY_ENDPOINT - {"code", "refresh"} | (stopped & {"code", "refresh"})):
             assert await endpoints.refused(endpoint) == (endpoint in stopped), (
                 endpoint,
@@ -227,6 +228,19 @@ def test_a_full_stop_closes_every_endpoint_on_every_worker_and_its_release_reviv
         assert (await outside.read(anew)).status_code == 200
 
     tell(hospital, story)
+
+
+async def contained(outside: Outside, switch: dict[str, Any], told: dict[str, float]) -> None:
+    """The journals of all workers prove what was seen from outside, for targets that records are indexed by (C148)."""
+    answer = await outside.api("GET", f"/switches/{switch['id']}/containment", by="security.ito")
+    assert answer.status_code == 200, answer.text
+    report = answer.json()["report"]
+    unnamed = switch["kind"] in {"vendor", "version"}
+    assert report["verdict"] == ("not_proven" if unnamed else "contained"), report
+    assert report["gaps"] == (["target_not_recorded"] if unnamed else [])
+    assert {each["worker"] for each in report["confirmations"]} == set(told)
+    assert unnamed or sum(each["refused"] for each in report["tenants"]) >= EVERY_WORKER
+    assert unnamed or all(each["last_permitted"] for each in report["tenants"]), report["tenants"]
 
 
 async def released(outside: Outside, switch: dict[str, Any]) -> None:

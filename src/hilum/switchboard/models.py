@@ -1,0 +1,87 @@
+"""The containment report of a kill switch: its evidence, its verdict and its signed form."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from hilum.audit.models import PermittedRequest, Window
+from hilum.controls.models import Switch
+
+CONFIRMED_WITHIN = timedelta(minutes=2)
+"""How long after a switch its confirmations are looked for."""
+CONFIRMATIONS_BOUND = 2_000
+"""Confirmations, of all switches of that time, that are read."""
+OFFENDERS_BOUND = 100
+"""Requests that a report names of a kind; further ones are counted."""
+
+
+class Containment(StrEnum):
+    """Whether a switch stopped its target."""
+
+    CONTAINED = "contained"
+    """No answer left to the target after the last worker had confirmed the switch."""
+    NOT_CONTAINED = "not_contained"
+    """At least one did."""
+    NOT_PROVEN = "not_proven"
+    """None is known, but something is missing that would show one."""
+
+
+class Gap(StrEnum):
+    """What is missing for a proof."""
+
+    MODE_STOPS_NO_REQUESTS = "mode_stops_no_requests"
+    TARGET_NOT_RECORDED = "target_not_recorded"
+    NODES_NOT_RECORDED = "nodes_not_recorded"
+    NODE_NOT_CONFIRMED = "node_not_confirmed"
+    CONFIRMATIONS_UNREAD = "confirmations_unread"
+    ENDED_BEFORE_CONFIRMED = "ended_before_confirmed"
+    UNDER_WAY_AT_END = "under_way_at_end"
+    JOURNAL_MISSING = "journal_missing"
+    INDEX_BEHIND = "index_behind"
+    TOO_MANY_RECORDS = "too_many_records"
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """When a worker had the switch in its snapshot and refused from then on, by its own clock; ``ms`` after the switch was engaged."""
+
+    node: str
+    worker: str
+    at: datetime
+    ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmations:
+    """Who had to confirm a switch, and who did. ``expected``: workers by node that was live when it was engaged; None if not recorded."""
+
+    expected: Mapping[str, int] | None
+    found: tuple[Confirmation, ...]
+    all_read: bool = True
+
+    @property
+    def last(self) -> datetime | None:
+        """When the last worker confirmed; None if none did."""
+        return max((each.at for each in self.found), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict. ``passed``: requests answered after the last confirmation; ``kept_back``: under way then, and not answered."""
+
+    verdict: Containment
+    gaps: tuple[Gap, ...] = ()
+    passed: tuple[PermittedRequest, ...] = ()
+    kept_back: tuple[PermittedRequest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known about what a switch stopped, until ``until``. ``window`` is None if there was nothing to look for."""
+
+    switch: Switch
+    until: datetime
+    confirmations: Confirmations
+    window: Window | None
+    judgement: Judgement
