@@ -16,6 +16,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.dryruns import service
 from hilum.dryruns.models import Kind
+from hilum.dryruns.replay import Replay
 from hilum.infra.context import Context
 from hilum.infra.settings import read
 from hilum.infra.unit_of_work import UnitOfWork
@@ -396,6 +397,28 @@ def test_a_version_that_cannot_be_read_fails_its_run_and_the_next_one_is_done(pl
 
         failed = made.run(lambda ctx: policies.get_dry_run(ctx, broken.id))
         assert (failed.state, failed.fault) == (DryRunState.FAILED, "policy_not_as_signed")
+        assert done is not None
+        assert done.version == other
+
+    play(story)
+
+
+def test_a_run_that_breaks_unexpectedly_fails_and_holds_up_no_other(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(made: Ground) -> None:
+        version, other = add(made, NO_OBSERVATIONS), add(made, READ_ONLY)
+        broken = made.run(lambda ctx: policies.ask_dry_run(ctx, version))
+        made.run(lambda ctx: policies.ask_dry_run(ctx, other))
+        with monkeypatch.context() as patch:
+            patch.setattr(Replay, "hospitals", lambda _: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                jobs_at(made).run_next()
+
+        done = jobs_at(made).run_next()
+
+        failed = made.run(lambda ctx: policies.get_dry_run(ctx, broken.id))
+        assert (failed.state, failed.fault) == (DryRunState.FAILED, "internal_error")
         assert done is not None
         assert done.version == other
 

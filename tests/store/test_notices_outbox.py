@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import orjson
 import pytest
+from sqlalchemy import update
 
 from hilum.infra.db import Database, metadata
 from hilum.infra.settings import SmtpTls
@@ -36,6 +37,7 @@ from hilum.notices.models import (
     State,
     VendorEvent,
 )
+from hilum.notices.store import notices
 from tests.sim.mail_server import PASSWORD, USER, mail_server, silent_server
 from tests.sim.notice_ground import FACTS, LINK, SERVER, TRACE, NoticeGround, in_background, mail
 from tests.sim.tcp_proxy import TcpProxy
@@ -399,6 +401,25 @@ def test_a_mail_whose_link_has_expired_meanwhile_is_not_sent(ground: NoticeGroun
         (State.SENT, "", ""),
         (State.DEAD, "expired", ""),
     ]
+
+
+def test_a_mail_whose_link_does_not_open_is_given_up_and_holds_up_no_other(ground: NoticeGround) -> None:
+    """A restored database under another key: whatever was sealed under the old one never opens again."""
+    ground.put()
+    ground.put(cause="cause/2")
+    first = ground.all()[0]
+    ground.do(
+        lambda ctx: ctx.tx.execute(update(notices).where(notices.c.id == first.id).values(sealed="AAAA"))
+    )
+
+    with mail_server() as server:
+        ground.sender(server.port).run()
+
+    assert len(server.mails) == 1
+    assert {each.id: (each.state, each.reason) for each in ground.all()}[first.id] == (
+        State.DEAD,
+        "seal_broken",
+    )
 
 
 # --- crashes and takeovers ------------------------------------------------------------------------------------------------------

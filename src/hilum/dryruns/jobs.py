@@ -59,6 +59,10 @@ def run_next(
             raise
         tx.write(partial(policies.fail_dry_run, run=run, fault=error.code))
         return None
+    except Exception:
+        # A fault of this program: it would come back each time, and keep every later run waiting.
+        tx.write(partial(policies.fail_dry_run, run=run, fault="internal_error"))
+        raise
 
 
 def _run(

@@ -305,11 +305,9 @@ def _spread(notice: str, wait: timedelta) -> timedelta:
     return wait * (1 + share / 5)
 
 
-def expired(notice: Notice, now: datetime) -> Notice:
-    """Return a notice that is given up since its end has passed: its link works no more, or nobody could send it."""
-    return _settled(
-        replace(notice, reason=notice.reason or "expired", attempt="", leased_until=None), State.DEAD, now
-    )
+def given_up(notice: Notice, reason: str, now: datetime) -> Notice:
+    """Return a notice that is given up: its end has passed, or what is sealed for it does not open."""
+    return _settled(replace(notice, reason=reason, attempt="", leased_until=None), State.DEAD, now)
 
 
 def abandoned(notice: Notice, now: datetime) -> Notice:

@@ -158,14 +158,31 @@ def settle_abandoned(ctx: Context) -> int:
 
 
 def claim(ctx: Context, channel: Channel, *, busy: Collection[str]) -> Attempt | None:
-    """Claim the next due notice of a channel for one attempt; None if none is due.
+    """Claim the next due notice of a channel for one attempt; None if none is due. Those past their end, or that do not open, are given up.
 
     ``busy``: endpoints that this process is calling now; each is called for one notice at a time.
     """
-    notice = _claim_useful(ctx, channel, busy)
-    if notice is None:
-        return None
-    if channel is Channel.MAIL:
+    for _ in range(ABANDONED_BATCH):
+        attempt, until = ctx.ids.new("att"), ctx.now + BEFORE_HANDOVER
+        notice = store.claim(ctx.tx, channel, attempt, now=ctx.now, until=until, busy=busy)
+        if notice is None:
+            return None
+        reason = notice.reason or "expired"
+        if ctx.now < notice.ends_at:
+            try:
+                return _opened(ctx, notice)
+            except Invalid as error:
+                # Sealed under another key, or changed: it will never open, and must not hold up what waits behind it.
+                reason = error.code
+        ended = policy.given_up(notice, reason, ctx.now)
+        store.save_ended(ctx.tx, ended, attempt)
+        _record(ctx, "notices.notice.settle", ended)
+    return None
+
+
+def _opened(ctx: Context, notice: Notice) -> Attempt:
+    """Return an attempt with what it needs of what is sealed. Raises Invalid (seal_broken)."""
+    if notice.channel is Channel.MAIL:
         link = vault().open(_LINK_SEALING, notice.sealed, notice.id).decode() if notice.sealed else ""
         return Attempt(notice, link=link)
     endpoint = store.find_endpoint(ctx.tx, notice.recipient)
@@ -174,19 +191,6 @@ def claim(ctx: Context, channel: Channel, *, busy: Collection[str]) -> Attempt |
     sealed = policy.secrets_in_force(endpoint, ctx.now)
     secrets = tuple(vault().open(_SECRET_SEALING, each, endpoint.id).decode() for each in sealed)
     return Attempt(notice, url=endpoint.url, secrets=secrets)
-
-
-def _claim_useful(ctx: Context, channel: Channel, busy: Collection[str]) -> Notice | None:
-    """Claim the next due notice; those past their end are given up, at most a batch."""
-    for _ in range(ABANDONED_BATCH):
-        attempt, until = ctx.ids.new("att"), ctx.now + BEFORE_HANDOVER
-        notice = store.claim(ctx.tx, channel, attempt, now=ctx.now, until=until, busy=busy)
-        if notice is None or ctx.now < notice.ends_at:
-            return notice
-        ended = policy.expired(notice, ctx.now)
-        store.save_ended(ctx.tx, ended, attempt)
-        _record(ctx, "notices.notice.settle", ended)
-    return None
 
 
 def hand_over(ctx: Context, notice: Notice) -> bool:
