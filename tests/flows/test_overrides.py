@@ -75,6 +75,7 @@ def listed(site: ControlSite, by: str = "root") -> list[dict[str, Any]]:
 
 
 def test_nothing_is_overridden_before_a_second_person_agrees(site: ControlSite, app: str) -> None:
+    """C207."""
     waits = ask(site, app)
 
     assert "reads-slots" in judged_by(site, app)
@@ -94,6 +95,7 @@ def test_nothing_is_overridden_before_a_second_person_agrees(site: ControlSite, 
 
 
 def test_an_override_ends_by_itself_without_a_job(site: ControlSite, app: str) -> None:
+    """C207."""
     agree(site, ask(site, app))
 
     site.clock.advance(timedelta(days=10))
@@ -273,7 +275,7 @@ def test_a_token_has_what_an_override_allows_at_this_hospital_only(platform: Pla
 def test_the_gateway_refuses_again_from_the_moment_an_override_ends(
     sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path
 ) -> None:
-    """By the snapshot alone: nothing has to run at that moment, and the token is still live."""
+    """C207: by the snapshot alone. Nothing has to run at that moment, and the token is still live."""
 
     async def story(made: Ground) -> None:
         made.load(patient("p1"))
