@@ -178,7 +178,9 @@ def test_narrowing_counts_at_once(ground: Ground) -> None:
     )
 
     facts = ground.facts().installations[GENERAL, ground.app.id]
-    assert (facts.scopes, facts.roles) == (("openid",), {"nurse"}) == (narrowed.scopes, narrowed.roles)
+    assert (
+        (facts.scopes, facts.roles) == (("launch", "openid"), {"nurse"}) == (narrowed.scopes, narrowed.roles)
+    )
 
 
 BODY = {
@@ -356,4 +358,4 @@ def test_narrowings_at_once_give_nothing_back(ground: Ground) -> None:
             list(pool.map(narrow, orders))
 
         found = ground.do(SYSTEM, installations.uninstall, installed)
-        assert (found.scopes, found.roles) == (("openid",), frozenset({"nurse"}))
+        assert (found.scopes, found.roles) == (("launch", "openid"), frozenset({"nurse"}))

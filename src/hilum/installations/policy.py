@@ -13,7 +13,7 @@ from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.policies.models import Book
 from hilum.registry.policy import may_suspend, scope_faults
-from hilum.standards.smart.scopes import all_covered, narrow
+from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, all_covered, narrow
 
 
 def may_install(actor: Actor, tenant: TenantId) -> bool:
@@ -72,13 +72,19 @@ def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) ->
 
 
 def narrowed(order: NarrowOrder, before: Installation) -> Installation:
-    """Return the installation after a narrowing."""
+    """Return the installation after a narrowing; launch and identity scopes stay, also where the order does not name them."""
     return replace(
         before,
-        scopes=before.scopes if order.scopes is None else order.scopes,
+        scopes=before.scopes if order.scopes is None else _with_launch(order.scopes, before.scopes),
         roles=before.roles if order.roles is None else order.roles,
         expires_at=before.expires_at if order.expires_at is None else order.expires_at,
     )
+
+
+def _with_launch(scopes: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
+    """Return scopes with the launch and identity scopes of before."""
+    # They reach no records. Without them the app would no longer be launched, and nobody would see why.
+    return tuple(dict.fromkeys((*(each for each in before if each in LAUNCH_AND_IDENTITY), *scopes)))
 
 
 def allowed_scopes(facts: ClientFacts, installation: InstallationFacts, book: Book) -> tuple[str, ...]:

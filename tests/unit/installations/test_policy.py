@@ -79,3 +79,34 @@ INSTALLATION = Installation(
 def test_narrowing_never_widens(order: NarrowOrder, faults: dict[str, str]) -> None:
     """C147."""
     assert installations_policy.narrow_faults(order, INSTALLATION, now=NOW) == faults
+
+
+@pytest.mark.parametrize(
+    ("before", "asked", "after"),
+    [
+        (
+            ("launch", "openid", "patient/*.rs"),
+            ("patient/Patient.r",),
+            ("launch", "openid", "patient/Patient.r"),
+        ),
+        (
+            ("fhirUser", "launch/patient", "launch/encounter", "user/*.rs"),
+            (),
+            ("fhirUser", "launch/patient", "launch/encounter"),
+        ),
+        (("openid", "patient/*.rs"), ("patient/Patient.r", "openid"), ("openid", "patient/Patient.r")),
+        # A hospital may take these away: the app goes on, for a shorter time.
+        (("launch", "offline_access", "patient/*.rs"), ("patient/*.rs",), ("launch", "patient/*.rs")),
+        (("hilum/launch", "system/*.rs"), ("system/*.rs",), ("system/*.rs",)),
+        # Nothing is added that was not installed.
+        (("patient/*.rs",), ("patient/Patient.r",), ("patient/Patient.r",)),
+        (("openid", "patient/*.rs"), None, ("openid", "patient/*.rs")),
+    ],
+)
+def test_narrowing_keeps_what_a_launch_needs(
+    before: tuple[str, ...], asked: tuple[str, ...] | None, after: tuple[str, ...]
+) -> None:
+    """C66: an app narrowed to what it used can still be launched."""
+    found = installations_policy.narrowed(NarrowOrder(scopes=asked), replace(INSTALLATION, scopes=before))
+
+    assert found.scopes == after

@@ -38,6 +38,8 @@ SPECIAL = frozenset(
     }
 )
 """Scopes that are not about resources. ``hilum/launch`` lets an EHR client open launches."""
+LAUNCH_AND_IDENTITY = frozenset({"openid", "fhirUser", "launch", "launch/patient", "launch/encounter"})
+"""What an app needs to be launched and to know for whom; none of it reaches records beside the person's own."""
 
 # RFC 6749 section 3.3: printable ASCII without space, quote and backslash.
 _TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
