@@ -61,6 +61,7 @@ PROMISES = {
     62: "A scope ends after 90 days of notice; then authorize refuses it and refresh drops it",
     63: "Workflows are versioned and expand into listed SMART scopes; a wider one widens no live grant",
     65: "A custom scope has an owner, a demand and tests, and their number is bounded",
+    66: "Asked, approved, granted and used scopes are compared over 30 and 90 days, and narrowing to what was used is proposed",
     67: "An unmapped operation is refused",
     68: "Granted = asked and certified and approved and the person's rights and consent",
     69: "Every decision can be explained afterwards by its id",

@@ -102,6 +102,7 @@ def build(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
         kit,
         lambda text, url: f"sealed-{len(text)}-{len(url)}",
         lambda: journals.open_reader(folder, uow.db.url),
+        partial(journals.read_permits, folder, uow.db.url),
         private_urls=True,
     )
     pages = Starlette(

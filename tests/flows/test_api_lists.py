@@ -43,6 +43,7 @@ GENERAL = TenantId("general")
 SCOPES = ("openid", "patient/*.rs")
 NO_LISTS = {
     "/api/v1/policies/scopes": "as many as one book has",
+    "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/events": "a stream",
     "/api/v1/names": "as many as were asked for",
     "/api/v1/policies": "what is in force now",

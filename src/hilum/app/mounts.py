@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -31,6 +32,7 @@ from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import routes as installations
+from hilum.installations.service import Permits
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId
 from hilum.keys.live import vault
@@ -111,8 +113,9 @@ def api(site: Site) -> App:
     def reader() -> AccessReader:
         return journals.open_reader(site.settings.data_dir / "journal", site.settings.database_url)
 
+    permits = partial(journals.read_permits, site.settings.data_dir / "journal", site.settings.database_url)
     private = site.settings.opens_private_fetches
-    return control_plane(site.kit, seal, reader, site.at_stop.append, private_urls=private)
+    return control_plane(site.kit, seal, reader, permits, site.at_stop.append, private_urls=private)
 
 
 def require_owner(ctx: Context, vendor: str, app: str) -> None:
@@ -126,6 +129,7 @@ def control_plane(
     kit: Kit,
     seal: identity.Seal,
     reader: Callable[[], AccessReader],
+    permits: Permits,
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
     *,
     private_urls: bool = False,
@@ -149,7 +153,7 @@ def control_plane(
         contacts.api(kit),
         notices.api(kit, require_owner, private=private_urls),
         clients.api(kit),
-        installations.api(kit),
+        installations.api(kit, permits),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit),

@@ -50,6 +50,7 @@ from hilum.audit.models import (
     DecisionCount,
     DecisionTotals,
     Outcome,
+    PermitCount,
 )
 from hilum.infra import lanes
 from hilum.infra.db import BATCH_SIZE, EPOCH, Database, Instant, in_batches, insert_or_ignore, metadata
@@ -253,6 +254,23 @@ def _found(row: Any) -> DecisionCount:
     )
 
 
+def read_permits(
+    tx: Connection, clients: Collection[str], since: datetime, tenant: str
+) -> Iterator[PermitCount]:
+    """Stream what was permitted to some clients since the day of a moment, at one tenant or (empty) at all together."""
+    kinds = (shapes.c.rule, shapes.c.resource_type, shapes.c.interaction)
+    for batch in in_batches(clients):
+        query = (
+            select(*kinds, func.sum(counts.c.number), func.max(counts.c.last, type_=Instant))
+            .select_from(shapes.join(counts, counts.c.shape == shapes.c.id))
+            .where(shapes.c.client.in_(batch), shapes.c.reason == "", counts.c.day >= _day_of(since))
+            .group_by(*kinds)
+        )
+        for row in tx.execute(query.where(counts.c.tenant == tenant) if tenant else query):
+            rule, type_, interaction, number, last = row
+            yield PermitCount(rule, type_, interaction, int(number), last)
+
+
 def totals(tx: Connection, since: datetime) -> DecisionTotals:
     """Return how many decisions were counted since the day of a moment, and the time of the first."""
     asked = select(func.sum(counts.c.number), func.min(counts.c.first, type_=Instant))
@@ -296,10 +314,22 @@ class DecisionCounts:
         with lanes.using(Lane.OWN):
             return self._database.read(lambda tx: list(read(tx, clients, since)))
 
+    def permits(self, clients: Collection[str], since: datetime, tenant: str) -> list[PermitCount]:
+        """Return what was permitted to some clients since the day of a moment, in the caller's lane."""
+        return self._database.read(lambda tx: list(read_permits(tx, clients, since, tenant)))
+
     def totals(self, since: datetime) -> DecisionTotals:
         """Return how many decisions were counted since the day of a moment."""
         with lanes.using(Lane.OWN):
             return self._database.read(partial(totals, since=since))
+
+
+def find_counts(database_url: str, directory: Path) -> DecisionCounts | None:
+    """Open the counts to read them; None if nothing was counted yet."""
+    # A reader creates no file: that is the counting job's.
+    if not database_url.startswith("postgresql") and not (directory / FILE).exists():
+        return None
+    return DecisionCounts(open_beside(database_url, directory / FILE, ()))
 
 
 def open_counts(database_url: str, directory: Path) -> DecisionCounts:

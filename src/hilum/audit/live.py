@@ -11,7 +11,7 @@ record per reason.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,7 +22,7 @@ from threading import Thread
 
 from hilum.audit import policy
 from hilum.audit.access_index import open_index
-from hilum.audit.decision_counts import DecisionCounts, open_counts
+from hilum.audit.decision_counts import DecisionCounts, find_counts, open_counts
 from hilum.audit.files import FileReader, JournalFile
 from hilum.audit.journal_health import JournalHealth
 from hilum.audit.journal_records import AccessReader, ChainMoved, Writer, link_batch
@@ -38,6 +38,7 @@ from hilum.audit.models import (
     Head,
     OpenIntent,
     Outcome,
+    PermitCount,
     Recorded,
 )
 from hilum.audit.postgres import PostgresReader, PostgresWriter
@@ -468,6 +469,14 @@ def count_decisions(
     counts = open_counts(database_url, directory)
     counts.update(open_reader(directory, database_url), now, may_continue)
     return counts
+
+
+def read_permits(
+    directory: Path, database_url: str, clients: Collection[str], since: datetime, tenant: str
+) -> list[PermitCount]:
+    """Return what was permitted to some clients since the day of a moment, at one tenant or (empty) at all, as far as it is counted."""
+    counts = find_counts(database_url, directory)
+    return [] if counts is None else counts.permits(clients, since, tenant)
 
 
 @dataclass(frozen=True, slots=True)

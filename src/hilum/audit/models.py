@@ -415,6 +415,17 @@ class DecisionCount:
 
 
 @dataclass(frozen=True, slots=True)
+class PermitCount:
+    """How often the same was permitted by the same scopes, of all the clients and tenants that were asked for, and when last."""
+
+    rule: str
+    resource_type: str
+    interaction: str
+    number: int
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionTotals:
     """How many decisions were counted, and the time of the first; None if there is none."""
 

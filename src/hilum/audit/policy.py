@@ -7,6 +7,7 @@ identifies its writer. All parts but the last have a fixed length, so two differ
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 
 import orjson
@@ -23,11 +24,19 @@ from hilum.audit.models import (
     Outcome,
 )
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.standards.smart.interactions import LETTERS
+from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, Scope, parse_stored
 
 # Not a hash of anything that could be found: an empty payload has another digest, because of its salt.
 NO_PAYLOAD = bytes(32)
 """Digest of a record that has no payload."""
 NO_CHECKPOINT = ""
+RULES_BOUND = 50_000
+"""Distinct permits whose scopes are kept in memory."""
+OWN_RECORD = "fhirUser"
+"""The rule of a permit to read the person's own ``fhirUser``, which these two scopes permit together."""
+_OF_OWN_RECORD = ("openid", "fhirUser")
+_LETTERS = {kind.value: letter for kind, letter in LETTERS.items()}
 
 
 def genesis(stream: str, writer: str, after: bytes = b"") -> bytes:
@@ -315,3 +324,29 @@ def tenants_of(found: Explanation) -> set[str]:
 def refused(event: Event, code: str) -> Event:
     """Build the event of what was refused, from the event of what was asked for."""
     return replace(event, outcome=Outcome.REFUSED, reason=code)
+
+
+# --- permits as scopes ---------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=RULES_BOUND)
+def permitting_scopes(rule: str, type_: str, interaction: str) -> tuple[Scope, ...]:
+    """Return the scopes that permitted a decision by its ``rule``, each cut to the decision's type and letter."""
+    if rule == OWN_RECORD:
+        return parse_stored(_OF_OWN_RECORD)
+    letter = letter_of(interaction)
+    return tuple(
+        replace(scope, type=type_, letters=letter)
+        for scope in parse_stored(rule.split(", "))
+        if isinstance(scope, ClinicalScope) and reaches(scope, type_, letter)
+    )
+
+
+def reaches(scope: ClinicalScope, type_: str, letter: int) -> bool:
+    """Check whether a scope permits a letter on a type, which may be empty."""
+    return bool(type_) and scope.type in {type_, ANY_TYPE} and bool(scope.letters & letter)
+
+
+def letter_of(interaction: str) -> int:
+    """Return the letter of an interaction as it is on record; 0 for what no scope permits."""
+    return _LETTERS.get(interaction, 0)

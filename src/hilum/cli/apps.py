@@ -3,13 +3,14 @@
 import sys
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 import orjson
 
 from hilum.cli import api
-from hilum.cli.output import MISUSED, REFUSED, as_json
+from hilum.cli.output import MISUSED, REFUSED, as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, tenant_option
 
 ENVIRONMENTS = click.Choice(["sandbox", "production"])
@@ -383,6 +384,54 @@ def app_narrow(
     ends = expires_at.isoformat() if expires_at else None
     body = {"roles": list(role) or None, "scopes": list(scope) or None, "expires_at": ends}
     show_one(api.call("PATCH", f"/installations/{api.segment(installation_id)}", body), json_=json_)
+
+
+@app.command("scopes")
+@click.argument("app_id")
+@click.option(
+    "--days", type=click.Choice(["30", "90"]), default="90", show_default=True, help="How far back."
+)
+@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
+@json_option
+def app_scopes(app_id: str, *, days: str, tenant: str, json_: bool) -> None:
+    r"""Compare the scopes of an app that are asked for, approved, granted and used, and print how to narrow it to what it used.
+
+    \b
+    Example:
+      hilum app scopes app_01h... --days 90 --tenant general
+    """
+    path = f"/apps/{api.segment(app_id)}/scopes"
+    found = api.call("GET", path, query={"days": days, "tenant": tenant})
+    if json_:
+        as_json(found)
+        return
+    columns = ("scope", "asked", "approved", "granted", "used", "last", "unused")
+    table(
+        [
+            each | {name: "yes" if each[name] else "no" for name in ("asked", "approved")}
+            for each in found["rows"]
+        ],
+        columns,
+    )
+    if not found["whole"]:
+        click.echo(
+            "There are more scopes or installations than one comparison lists; the numbers are of those above."
+        )
+    click.echo(proposal_of(found))
+
+
+def proposal_of(found: dict[str, Any]) -> str:
+    """Return what is proposed for an installation, with the command line that does it."""
+    at, days, id_ = found["tenant"], found["days"], found["installation"]
+    # Quoted for a shell: a scope may hold & and *.
+    scopes = " ".join(f"--scope {quote(each)}" for each in found["narrow_to"])
+    return {
+        "none": f"Not installed at {at}." if at else "Name a hospital with --tenant for a proposal.",
+        "too_early": f"Installed within the last {days} days, at {found['installed_at']}: too early for a proposal.",
+        "keep": f"Nothing to narrow at {at}.",
+        "narrow": f"Narrow it at {at} to what it used in {days} days:\n  hilum app narrow {id_} {scopes}",
+        "uninstall": f"It used no record in {days} days. Remove it from {at}:\n  hilum app uninstall {found['app']} --tenant {at}",
+    }[found["proposal"]]
 
 
 @app.command("quota")

@@ -10,15 +10,14 @@ from enum import StrEnum
 from functools import lru_cache
 
 from hilum.audit.models import DecisionCount
+from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes, reaches
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import AUTHENTICATION, admission, certified_until_in
 from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, Verdict
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.policies.models import Book, Cell
 from hilum.policies.policy import PolicyFacts
-from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import (
-    ANY_TYPE,
     ClinicalScope,
     Scope,
     SpecialScope,
@@ -30,10 +29,6 @@ from hilum.standards.smart.scopes import (
 )
 
 CACHE_SIZE = 50_000
-OWN_RECORD = "fhirUser"
-"""The rule of a permit to read the person's own ``fhirUser``, which these two scopes permit together."""
-_OF_OWN_RECORD = ("openid", "fhirUser")
-_LETTERS = {kind.value: letter for kind, letter in LETTERS.items()}
 Scopes = tuple[str, ...]
 
 
@@ -182,20 +177,7 @@ def _kept(decision: DecisionCount, allowed: Scopes) -> int:
 
 
 def _pieces_of(decision: DecisionCount) -> tuple[Scope, ...]:
-    return _pieces(decision.rule, decision.resource_type, decision.interaction)
-
-
-@lru_cache(maxsize=CACHE_SIZE)
-def _pieces(rule: str, type_: str, interaction: str) -> tuple[Scope, ...]:
-    """Return the scopes that permitted a decision, each cut to its type and letter."""
-    if rule == OWN_RECORD:
-        return parse_stored(_OF_OWN_RECORD)
-    letter = _letter(interaction)
-    return tuple(
-        replace(scope, type=type_, letters=letter)
-        for scope in parse_stored(rule.split(", "))
-        if isinstance(scope, ClinicalScope) and _reaches(scope, type_, letter)
-    )
+    return permitting_scopes(decision.rule, decision.resource_type, decision.interaction)
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -212,21 +194,12 @@ def _left(pieces: tuple[Scope, ...], allowed: Scopes, *, together: bool) -> int:
 @lru_cache(maxsize=CACHE_SIZE)
 def _new_grants(type_: str, interaction: str, before: Scopes, after: Scopes) -> Scopes:
     """Return the scopes that allow an interaction with a type, or more records of it, and were not allowed before."""
-    letter, held = _letter(interaction), parse_stored(before)
+    letter, held = letter_of(interaction), parse_stored(before)
     new: list[str] = []
     for scope in parse_stored(after):
-        if isinstance(scope, SpecialScope) or not _reaches(scope, type_, letter):
+        if isinstance(scope, SpecialScope) or not reaches(scope, type_, letter):
             continue
         piece = replace(scope, type=type_, letters=letter)
         if intersect((piece,), held) != (piece,):
             new.append(render(scope))
     return tuple(new)
-
-
-def _reaches(scope: ClinicalScope, type_: str, letter: int) -> bool:
-    return bool(type_) and scope.type in {type_, ANY_TYPE} and bool(scope.letters & letter)
-
-
-def _letter(interaction: str) -> int:
-    """Return the letter of an interaction as it is on record; 0 for what no scope permits."""
-    return _LETTERS.get(interaction, 0)

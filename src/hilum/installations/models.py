@@ -3,11 +3,17 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from hilum.clients.models import ClientFacts
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.registry.models import Environment
+
+COMPARED_BOUND = 500
+"""Scopes that one comparison lists."""
+DISTINCT_BOUND = 2_000
+"""Distinct sets of installed scopes that one comparison reads, those of most hospitals first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +121,52 @@ class RegistryFacts:
         """Return the installations at each tenant."""
         assert isinstance(self.installations, Installations), "__post_init__ converts them"
         return self.installations.pages
+
+
+class Proposal(StrEnum):
+    """What a comparison of scopes proposes for an installation."""
+
+    NONE = "none"
+    """The app is not installed there, or all hospitals are compared together."""
+    TOO_EARLY = "too_early"
+    """It was installed within the time compared."""
+    KEEP = "keep"
+    NARROW = "narrow"
+    UNINSTALL = "uninstall"
+    """None of its scopes of records was used."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeUse:
+    """A scope of an app: registered by a client, certified, installed at ``granted`` hospitals, and how often it permitted a request.
+
+    ``kept`` is the part that was used, ``unused`` the rest; in a wildcard's rest, the wildcard stands for all that ``kept`` does not name.
+    """
+
+    scope: str
+    asked: bool
+    approved: bool
+    granted: int
+    used: int = 0
+    last: datetime | None = None
+    kept: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeComparison:
+    """The scopes of an app compared over some days. ``installation`` and ``narrow_to`` are of the one hospital compared.
+
+    ``whole``: nothing was left out at a bound.
+    """
+
+    app: AppId
+    tenant: str
+    days: int
+    since: datetime
+    rows: tuple[ScopeUse, ...]
+    whole: bool
+    installation: str = ""
+    installed_at: datetime | None = None
+    proposal: Proposal = Proposal.NONE
+    narrow_to: tuple[str, ...] = ()

@@ -2,14 +2,14 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
 
 from hilum.installations import service
-from hilum.installations.models import InstallOrder, NarrowOrder
+from hilum.installations.models import InstallOrder, NarrowOrder, Proposal
 from hilum.kernel.ids import AppId, TenantId
 from hilum.registry.models import SCOPES_BOUND, Environment
 from hilum.web.api import (
@@ -66,14 +66,62 @@ class InstallationsQuery(Paging):
     tenant: Id | None = None
 
 
+class ScopesQuery(Strict):
+    """``tenant``: one hospital; without it all of them for the staff, and their own for an administrator."""
+
+    days: Literal["30", "90"] = "90"
+    tenant: Id | None = None
+
+
+class ScopeUseShown(Shown):
+    """A scope: ``granted`` at so many hospitals, ``used`` by so many permitted requests.
+
+    ``kept``: the part that was used. ``unused``: the rest; a wildcard in it stands for all that ``kept`` does not name.
+    """
+
+    scope: str
+    asked: bool
+    approved: bool
+    granted: int
+    used: int
+    last: datetime | None
+    kept: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+class ScopeComparisonShown(Shown):
+    """``narrow_to``: the scopes to narrow ``installation`` to, if that is proposed; ``whole``: nothing was left out at a bound."""
+
+    app: str
+    tenant: str
+    days: int
+    since: datetime
+    rows: tuple[ScopeUseShown, ...]
+    whole: bool
+    installation: str
+    installed_at: datetime | None
+    proposal: Proposal
+    narrow_to: tuple[str, ...]
+
+
 READERS = audience("staff", "administrator")
 NARROWERS = audience("administrator", "platform_admin", "security")
 
 
-def api(kit: Kit) -> APIRouter:
-    """Build the API routes of installations."""
+def api(kit: Kit, permits: service.Permits) -> APIRouter:
+    """Build the API routes of installations. ``permits`` reads what was permitted to clients."""
     router = api_router(kit, "registry")
     _installations(router, kit)
+
+    @router.get("/apps/{app}/scopes", response_model=ScopeComparisonShown, openapi_extra=READERS)
+    async def compare_scopes(request: Request, app: Id, query: Annotated[ScopesQuery, Query()]) -> object:
+        """Compare the scopes of an app that are asked for, approved, granted and used, over 30 or 90 days."""
+        tenant = None if query.tenant is None else TenantId(query.tenant)
+        verb = partial(
+            service.compare_scopes, app_id=AppId(app), days=int(query.days), tenant=tenant, permits=permits
+        )
+        return await run_read(kit, request, verb)
+
     return router
 
 

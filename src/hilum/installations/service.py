@@ -1,11 +1,12 @@
 """Install apps at tenants, register sandbox apps dynamically, and read the facts about installations."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome
+from hilum.audit.models import Event, Outcome, PermitCount
 from hilum.clients import policy as rules
 from hilum.clients import service as clients
 from hilum.clients.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, Client, ClientType
@@ -16,16 +17,28 @@ from hilum.identity.policy import ROLES
 from hilum.infra.context import Context
 from hilum.installations import policy, store
 from hilum.installations.enforcement_facts import facts
-from hilum.installations.models import Installation, InstallationFacts, InstallOrder, NarrowOrder
+from hilum.installations.models import (
+    COMPARED_BOUND,
+    DISTINCT_BOUND,
+    Installation,
+    InstallationFacts,
+    InstallOrder,
+    NarrowOrder,
+    Proposal,
+    ScopeComparison,
+)
+from hilum.installations.scope_use import compare, propose
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import service as registry
-from hilum.registry.models import Environment
-from hilum.registry.policy import beyond, is_in_force
+from hilum.registry.models import App, Environment
+from hilum.registry.policy import beyond, is_in_force, may_see_app
 
 __all__ = ["facts"]
+Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
+"""Reads what was permitted to some clients since a moment, at one tenant or (empty) at all (``audit.live.read_permits``)."""
 
 
 def install(ctx: Context, order: InstallOrder) -> Installation:
@@ -195,6 +208,61 @@ def list_installations(
     if not policy.may_see_installations(ctx.actor, of):
         raise NotPermitted("not_permitted", "You may not see this.")
     return store.list_installations(ctx.tx, of, page)
+
+
+def compare_scopes(
+    ctx: Context, app_id: AppId, days: int, tenant: TenantId | None, permits: Permits
+) -> ScopeComparison:
+    """Compare an app's asked, approved, granted and used scopes over some days, at one hospital or at all; an administrator's is their own.
+
+    Raises NotFound (also for another hospital).
+    """
+    app = registry.get_app(ctx, app_id)
+    if not may_see_app(ctx.actor, app):
+        raise NotFound("app_not_found", "There is no such app.")
+    at = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
+    if not policy.may_see_installations(ctx.actor, at):
+        raise NotFound("tenant_not_found", "There is no such tenant.")
+    installed = None
+    if at is None:
+        sets = store.count_by_scopes(ctx.tx, app.id, ctx.now, app.owner_since, DISTINCT_BOUND)
+    else:
+        installed = _in_force(ctx, identity.get_tenant(ctx, at).id, app)
+        sets = [] if installed is None else [(installed.scopes, 1)]
+    found = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
+    certified = (each for each in found if each.certified_until and ctx.now < each.certified_until)
+    since = ctx.now - timedelta(days=days)
+    rows = compare(
+        _union(each.scopes for each in found),
+        _union(each.certified_scopes for each in certified),
+        dict(sets),
+        permits([each.id for each in found], since, at or ""),
+    )
+    whole = len(rows) < COMPARED_BOUND and len(sets) < DISTINCT_BOUND
+    comparison = ScopeComparison(app.id, at or "", days, since, rows, whole)
+    if installed is None:
+        return comparison
+    early = installed.approved_at > since
+    proposal, narrow_to = (Proposal.TOO_EARLY, ()) if early else propose(installed.scopes, rows)
+    return replace(
+        comparison,
+        installation=installed.id,
+        installed_at=installed.approved_at,
+        proposal=proposal,
+        narrow_to=narrow_to,
+    )
+
+
+def _in_force(ctx: Context, tenant: TenantId, app: App) -> Installation | None:
+    """Find an app's installation that has not ended, and is of after the app last changed hands."""
+    found = store.find_current(ctx.tx, tenant, app.id)
+    if found is None or (found.expires_at is not None and found.expires_at <= ctx.now):
+        return None
+    return None if app.owner_since is not None and found.approved_at < app.owner_since else found
+
+
+def _union(sets: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each for scopes in sets for each in scopes))
 
 
 def _add(

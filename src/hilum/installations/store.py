@@ -15,6 +15,8 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    func,
+    or_,
     select,
     text,
     tuple_,
@@ -177,6 +179,22 @@ def read_installation_facts(
                 environment,
             ),
         )
+
+
+def count_by_scopes(
+    tx: Connection, app: AppId, now: datetime, since: datetime | None, limit: int
+) -> list[tuple[tuple[str, ...], int]]:
+    """Count an app's current installations that were approved ``since`` a moment and have not ended by their scopes, most frequent first."""
+    number = func.count()
+    query = select(installations.c.scopes, number).where(
+        installations.c.app == app,
+        installations.c.removed_at.is_(None),
+        or_(installations.c.expires_at.is_(None), installations.c.expires_at > now),
+    )
+    if since is not None:
+        query = query.where(installations.c.approved_at >= since)
+    query = query.group_by(installations.c.scopes).order_by(number.desc(), installations.c.scopes)
+    return [(_words(scopes), int(found)) for scopes, found in tx.execute(query.limit(limit))]
 
 
 def save_installation(tx: Connection, installation: Installation) -> bool:

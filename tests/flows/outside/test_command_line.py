@@ -94,7 +94,7 @@ EXPECTED = {
     "init", "serve", "migrate", "doctor", "audit verify", "audit events", "audit accesses", "sandbox run", "sandbox seed", "login",
     "tenant list", "tenant show", "tenant add", "tenant change", "tenant upstream", "tenant peer", "person list", "person add", "person deactivate",
     "person password", "person sign-out", "person reset", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "vendor members", "vendor invite", "vendor invite-again", "vendor remove", "app list", "app show", "app add", "app profile", "app offer", "app accept", "app decline", "app change", "app changes", "app approve-change", "app refuse-change", "app version",
-    "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app uninstall",
+    "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app scopes", "app uninstall",
     "app quota", "app category", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "switch report", "switch verify-report", "explain", "backup", "restore",
     "policy show", "policy list", "policy validate", "policy scopes", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs", "policy override", "policy overrides", "policy end-override",
     "notices list", "notices show", "notices resend", "contact add", "contact list", "contact link", "contact remove",
@@ -330,6 +330,17 @@ def test_what_is_kept_on_disk_is_its_owners_alone(hospital: Running) -> None:
     assert [path.name for path in kept if path.stat().st_mode & 0o077] == []
 
 
+def _compares_scopes(installer: Shell, app: str, installation: str) -> None:
+    """C66: an administrator compares the scopes of an app at their own hospital, and at no other."""
+    compared = installer.json("app", "scopes", app, "--days", "30")
+    assert (compared["installation"], compared["days"]) == (installation, 30)
+    shown = installer.hilum("app", "scopes", app, "--tenant", "general").stdout
+    assert "patient/Patient.rs" in shown
+    assert "too early for a proposal" in shown
+    installer.refuses("app", "scopes", app, "--tenant", "elsewhere", saying="no such tenant")
+    assert installer.hilum("app", "scopes", app, "--days", "31").returncode == MISUSED
+
+
 def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Running, tmp_path: Path) -> None:
     """C183, C1: each step by whoever has the right to it; errors name fields."""
     admin, reviewer = by(hospital, "admin.ferro", tmp_path), by(hospital, "reviewer.mensah", tmp_path)
@@ -381,7 +392,8 @@ def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Runn
     listed = installer.json("app", "installations", "--tenant", "general")
     assert any(each["id"] == installed["id"] for each in listed)
     narrowed = installer.json("app", "narrow", installed["id"], "--scope", "patient/Patient.rs")
-    assert narrowed["scopes"] == ["patient/Patient.rs"]
+    assert narrowed["scopes"] == ["launch/patient", "patient/Patient.rs"], "it can still be launched"
+    _compares_scopes(installer, app, installed["id"])
     quota = ("app", "quota", app)
     assert admin.hilum(*quota, "--remove").returncode == MISUSED, "staff say at which hospital"
     assert installer.hilum(*quota, "--rate", "5", "--burst", "10").returncode == DONE

@@ -1,0 +1,183 @@
+"""The scopes of an app compared with what its counted decisions used, over the API (C66)."""
+
+import shlex
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.audit import live as journals
+from hilum.cli.apps import proposal_of
+from hilum.clients import service as clients
+from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
+from hilum.kernel.ids import TenantId
+from hilum.policies.models import UNCLASSIFIED
+from hilum.registry import service as registry
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from tests.flows.control_site import build, problem
+from tests.flows.test_audit_journal import Place, access
+from tests.sim.world import FakeClock
+
+SCOPES = ("launch", "openid", "patient/*.rs")
+USED = ["launch", "openid", "patient/Observation.r"]
+
+
+class Ground:
+    """An app installed at two hospitals, with a journal."""
+
+    def __init__(self, uow: UnitOfWork, clock: FakeClock) -> None:
+        self.clock, self.site = clock, build(uow, clock)
+        do = self.site.system
+        vendor = do(registry.add_vendor, order=NewVendor("Lumen", "help@v.example", "sec@v.example"))
+        self.app = do(registry.add_app, order=NewApp(vendor.id, "Chart", "Shows", "Review", UNCLASSIFIED)).id
+        version = do(registry.add_version, app_id=self.app, order=NewVersion("1"))
+        ends = clock.now() + timedelta(days=400)
+        do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
+        metadata = ClientMetadata(
+            name="Chart",
+            type=ClientType.PUBLIC,
+            deployment=Deployment.BROWSER,
+            environment=Environment.SANDBOX,
+            redirect_uris=("https://app.example/cb",),
+            launch_uri="https://app.example/launch",
+            scopes=SCOPES,
+        )
+        self.client, _ = do(clients.add_client, order=NewClient(self.app, version.id, metadata))
+        self.installed = {
+            tenant: do(
+                installations.install,
+                order=InstallOrder(TenantId(tenant), self.app, frozenset({"physician"})),
+            ).id
+            for tenant in ("general", "children")
+        }
+        self.folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+        self.place = Place(uow, uow.db.url, self.folder)
+
+    def use(self, *tenants: str, days_ago: int = 1, **more: Any) -> None:
+        """Record a read at each tenant, and count what is recorded."""
+        at = self.clock.now() - timedelta(days=days_ago)
+        facts = {"app": self.app, "client": self.client.id, "rule": "patient/*.rs", "at": at}
+        self.place.write(*(access(n, **(facts | {"tenant": each} | more)) for n, each in enumerate(tenants)))
+        journals.count_decisions(self.folder, self.place.url, self.clock.now())
+
+    def compare(self, who: str, **query: Any) -> Any:
+        return self.site.api(who).get(f"/apps/{self.app}/scopes", params=query)
+
+
+@pytest.fixture
+def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
+    made = Ground(sqlite_uow, clock)
+    clock.advance(timedelta(days=91))
+    return made
+
+
+def reads(answer: Any) -> tuple[int, int]:
+    """Return at how many hospitals the wildcard is granted, and how often it was used."""
+    assert answer.status_code == 200, answer.text
+    (row,) = (each for each in answer.json()["rows"] if each["scope"] == "patient/*.rs")
+    return row["granted"], row["used"]
+
+
+def test_what_is_proposed_to_a_hospital_is_what_its_people_used_and_narrows_its_installation(
+    ground: Ground,
+) -> None:
+    """C66."""
+    ground.use("general", "general", "children")
+    ground.use("children", resource_type="Patient")
+
+    found = ground.compare("gina").json()
+
+    assert (found["tenant"], found["days"], found["whole"]) == ("general", 90, True)
+    assert (found["proposal"], found["narrow_to"]) == ("narrow", USED)
+    (row,) = (each for each in found["rows"] if each["scope"] == "patient/*.rs")
+    assert (row["asked"], row["approved"], row["granted"], row["used"]) == (True, True, 1, 2)
+    _, command = proposal_of(found).splitlines()
+    words = ["hilum", "app", "narrow", ground.installed["general"]]
+    assert shlex.split(command) == words + [word for each in USED for word in ("--scope", each)]
+    body = {"scopes": found["narrow_to"]}
+    narrowed = ground.site.api("gina").patch(f"/installations/{found['installation']}", json=body)
+    assert narrowed.json()["scopes"] == USED
+    assert ground.compare("gina").json()["proposal"] == "keep"
+
+
+def test_the_staff_compare_all_hospitals_or_one(ground: Ground) -> None:
+    ground.use("general", "general", "children")
+
+    assert reads(ground.compare("rita")) == (2, 3)
+    assert reads(ground.compare("rita", tenant="children")) == (1, 1)
+    assert ground.compare("rita").json()["proposal"] == "none"
+    problem(ground.compare("rita", tenant="nowhere"), 404, "tenant_not_found")
+
+
+def test_an_administrator_sees_their_own_hospital_only_and_others_are_answered_as_absent(
+    ground: Ground,
+) -> None:
+    """C66."""
+    ground.use("general", "general", "children")
+
+    assert reads(ground.compare("carl")) == reads(ground.compare("carl", tenant="children")) == (1, 1)
+    foreign = problem(ground.compare("carl", tenant="general"), 404, "tenant_not_found")
+    absent = problem(ground.compare("carl", tenant="nowhere"), 404, "tenant_not_found")
+    assert foreign["detail"] == absent["detail"]
+    mary = ground.compare("mary").json()
+    assert (mary["installation"], mary["proposal"], mary["narrow_to"]) == ("", "none", [])
+    assert all((row["granted"], row["used"]) == (0, 0) for row in mary["rows"])
+    problem(ground.compare("ann"), 403, "not_permitted")
+    problem(ground.site.api("carl").get("/apps/app_none/scopes"), 404, "app_not_found")
+    assert ground.compare("").status_code == 401
+
+
+def test_only_permits_of_the_days_compared_count(ground: Ground) -> None:
+    ground.use("general", days_ago=40)
+    ground.use("general", reason="scope_missing", rule="")
+    ground.use("general", client="cli_other")
+
+    assert reads(ground.compare("gina")) == (1, 1)
+    assert reads(ground.compare("gina", days="30")) == (1, 0)
+    assert ground.compare("gina", days="30").json()["proposal"] == "uninstall"
+    for days in ("0", "31", "x", ""):
+        problem(ground.compare("gina", days=days), 422, "fields_invalid")
+
+
+def test_nothing_is_proposed_before_an_installation_is_as_old_as_the_days_compared(
+    sqlite_uow: UnitOfWork, clock: FakeClock
+) -> None:
+    ground = Ground(sqlite_uow, clock)
+    clock.advance(timedelta(days=31))
+
+    early, late = ground.compare("gina").json(), ground.compare("gina", days="30").json()
+
+    assert (early["proposal"], early["narrow_to"]) == ("too_early", [])
+    assert late["proposal"] == "uninstall", "nothing was ever counted, and no file of counts is there"
+
+
+def test_an_installation_that_has_ended_or_was_removed_is_none(ground: Ground) -> None:
+    ground.site.system(installations.uninstall, installation_id=ground.installed["children"])
+
+    assert reads(ground.compare("rita")) == (1, 0)
+    assert ground.compare("carl").json()["proposal"] == "none"
+
+
+def test_the_counts_sum_the_same_over_clients_and_tenants_on_both_databases(
+    uow: UnitOfWork, clock: FakeClock, tmp_path: Path
+) -> None:
+    place = Place(uow, uow.db.url, tmp_path / "journal")
+    now = clock.now()
+    facts = {"rule": "patient/*.rs", "at": now - timedelta(hours=1)}
+    place.write(
+        *(access(n, client=f"c{n % 2}", tenant=f"t{n % 3}", **facts) for n in range(6)),
+        access(7, client="c0", tenant="t0", rule="", reason="scope_missing", at=facts["at"]),
+    )
+    journals.count_decisions(place.directory, place.url, now)
+
+    def numbers(tenant: str, *of: str) -> list[int]:
+        since = now - timedelta(days=30)
+        found = journals.read_permits(place.directory, place.url, of, since, tenant)
+        return [each.number for each in found]
+
+    assert (numbers("", "c0", "c1"), numbers("", "c0"), numbers("t0", "c0", "c1")) == ([6], [3], [2])
+    assert (numbers("t9", "c0"), numbers("", "c9"), numbers("")) == ([], [], [])
