@@ -42,6 +42,7 @@ TABLES: tuple[ModuleType, ...] = (
 
 EQUIVALENT = {
     ("policy", "_switch_fault", "not index.kinds"),
+    ("policy", "sunset_notice", "not book.notices"),
     ("access_scope", "stops_of", "index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})"),
     ("policy", "is_same_grant", "a.stopped is None and b.stopped is None"),
     ("response_filter", "without_orphans", "not plan.included"),

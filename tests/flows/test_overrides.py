@@ -26,7 +26,7 @@ from tests.flows.gateway_ground import Ground, patient, player
 from tests.flows.test_registry_api import made, register
 from tests.flows.test_rule_book import add, agree, apply
 from tests.sim.world import START, FakeClock, SeededIds
-from tests.unit.policies.books import GONE, document
+from tests.unit.policies.books import GONE, Changes, document
 from tests.unit.policies.test_levels import with_rule
 
 REASON, CONTROL = "Certified again by then.", "A nurse checks each booking."
@@ -236,18 +236,20 @@ STRICT = {
 SCOPES = ("launch", "patient/Observation.rs", "patient/Patient.rs")
 
 
-def withhold(ctx: Context) -> None:
-    """Put a book in force everywhere whose overridable rule withholds Patient from apps without a category."""
+def withhold(ctx: Context, changes: Changes = STRICT) -> None:
+    """Put a book in force everywhere; without ``changes`` its overridable rule withholds Patient from apps without a category."""
     service.adopt_shipped(ctx)
-    version = service.add_version(ctx, document(STRICT), base=1, note="")
+    version = service.add_version(ctx, document(changes), base=1, note="")
     order = ApplyOrder(version.number, (), service.in_force(ctx).last, "a drill")
     service._applied(ctx, order, agreed_by="staff:sam")
 
 
-def override(ctx: Context, app: AppId, tenant: TenantId, ends_at: datetime) -> None:
+def override(
+    ctx: Context, app: AppId, tenant: TenantId, ends_at: datetime, name: str = "reads-patients"
+) -> None:
     """Override the rule as two people who agreed."""
     found = service.current(ctx).everywhere
-    rule = next(each for each in found.tier_rules if each.name == "reads-patients")
+    rule = next(each for each in found.tier_rules if each.name == name)
     order = {"rule": rule.name, "app": app, "tenant": tenant, "reason": REASON, "control": CONTROL}
     act = Act(
         ApprovalKind.OVERRIDE,

@@ -322,6 +322,8 @@ def test_books_whose_rules_differ_in_words_only_are_not_compared_scope_by_scope(
 def test_what_rules_name_of_clients_workflows_and_placements_costs_no_comparison_of_its_own() -> None:
     """Situations are bits: a rule that names 50 workflows and 50 placements is judged as often as one that names none."""
     names = {f"n{n}": "A name" for n in range(50)}
+    flow = document()["workflows"]["intake"] | {"intents": []}
+    flows = dict.fromkeys(names, flow)
     rules, narrow = document()["tier_rules"][:10], {"types": ["Slot", "Schedule"], "tier": "moderate"}
     more = [
         OBSERVATIONS
@@ -333,8 +335,8 @@ def test_what_rules_name_of_clients_workflows_and_placements_costs_no_comparison
         "categories": {"games": {"title": "Games", "floor": "low", "open": True, "cells": {}}},
         "base": {},
     }
-    before = book(made | {"tier_rules": rules, "workflows": names, "placements": names})
-    after = book(made | {"tier_rules": [*rules, *more], "workflows": names, "placements": names})
+    before = book(made | {"tier_rules": rules, "workflows": flows, "placements": names})
+    after = book(made | {"tier_rules": [*rules, *more], "workflows": flows, "placements": names})
 
     tiers = TierChanges(before, after)
 
