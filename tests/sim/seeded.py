@@ -84,7 +84,8 @@ def _move_rows(control: Path, url: str) -> None:
             ).fetchall()
             names = [name for name, _ in columns]
             flags = [kind == "boolean" for _, kind in columns]
-            rows = source.execute(f'SELECT {", ".join(names)} FROM "{table}"').fetchall()  # noqa: S608 - names from the schema
+            listed = ", ".join(f'"{name}"' for name in names)
+            rows = source.execute(f'SELECT {listed} FROM "{table}"').fetchall()  # noqa: S608 - names from the schema
             db.execute(SQL("DELETE FROM {}").format(Identifier(table)))
             into = SQL("INSERT INTO {} ({}) VALUES ({})").format(
                 Identifier(table),
