@@ -3,8 +3,10 @@
 import base64
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,15 +18,16 @@ from hilum.audit.models import EventQuery
 from hilum.infra.context import Context
 from hilum.infra.facts import EVERYTHING
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable
 from hilum.keys import service as keys
 from hilum.keys.models import KeyState, Purpose
 from hilum.keys.store import signing_key
-from hilum.policies import chain, service, store
+from hilum.policies import chain, loading, service, store
 from hilum.policies.document import canonical
 from hilum.policies.models import FORMAT, ApplyOrder, Book, Version
 from hilum.policies.policy import PolicyFacts
-from tests.flows.control_site import ControlSite, build
+from tests.flows.control_site import TRACE, ControlSite, build
 from tests.flows.test_rule_book import (
     CELL,
     NARROWER,
@@ -69,6 +72,41 @@ def refused(site: ControlSite, code: str = "policy_not_as_signed") -> str:
 
 def faults(site: ControlSite) -> str:
     return " ".join(site.system(service.verify).faults)
+
+
+# --- while somebody else applies -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("read", [service.in_force, service.verify])
+def test_what_is_applied_between_two_reads_of_one_transaction_does_not_count_as_deleted(
+    site: ControlSite, monkeypatch: pytest.MonkeyPatch, read: Callable[[Context], Any]
+) -> None:
+    """On PostgreSQL each statement sees what is committed by then."""
+    number = add(site, NARROWER)
+    reads = {
+        each: getattr(of, each)
+        for of, each in ((store, "list_applications_in_force"), (loading, "recorded_applications"))
+    }
+    done: list[str] = []
+
+    def then_apply(name: str, *given: Any, **more: Any) -> Any:
+        found = reads[name](*given, **more)
+        done.append(name)
+        if len(done) == 1:
+            order = ApplyOrder(number, (), 1, "meanwhile", emergency=True)
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(site.system, service.apply, order=order).result(10)
+        return found
+
+    monkeypatch.setattr(
+        store, "list_applications_in_force", partial(then_apply, "list_applications_in_force")
+    )
+    monkeypatch.setattr(loading, "recorded_applications", partial(then_apply, "recorded_applications"))
+
+    found = site.uow.read_now(read, actor=SYSTEM, trace=TRACE)
+
+    assert set(done) == set(reads)
+    assert not (found.faults if read is service.verify else found.fault)
 
 
 # --- keys of somebody else -------------------------------------------------------------------------------------------------------

@@ -60,8 +60,10 @@ class Applied:
 
 def applied(ctx: Context) -> Applied:
     """Read the applications that say what is in force, and judge whether they can be trusted."""
-    found = store.list_applications_in_force(ctx.tx)
+    # The trail first: what another transaction commits between the two reads must be missing from the trail, not from the applications,
+    # where it would count as deleted.
     recorded = recorded_applications(ctx, limit=_TRAIL_READ)
+    found = store.list_applications_in_force(ctx.tx)
     last = found[-1] if found else None
     fault = _applications_fault(ctx, found) or chain.trail_fault(last, recorded)
     current = replace(rollout.in_force(found), fault=fault)

@@ -7,7 +7,7 @@ from hilum.kernel.errors import HilumError
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import chain, loading, store
-from hilum.policies.models import Application, Book, Verified, Version
+from hilum.policies.models import Application, Book, Recorded, Verified, Version
 from hilum.policies.products import custom_finding, product_faults
 from hilum.policies.soundness import pack_faults, soundness_faults
 
@@ -21,6 +21,8 @@ def verify(ctx: Context) -> Verified:
     What two people replaced after it was damaged is evidence and no fault any more: applications are verified from the one that begins
     the last chain.
     """
+    # Read before the applications, as ``loading.applied`` does.
+    trail = list(loading.all_recorded_applications(ctx))
     found = loading.applied(ctx)
     versions = {each.number: each for each in store.read_versions(ctx.tx)}
     applications = _last_chain(list(store.read_applications(ctx.tx)))
@@ -28,7 +30,7 @@ def verify(ctx: Context) -> Verified:
     faults = [
         *([found.fault] if found.fault else []),
         *_application_faults(ctx, applications),
-        *_trail_faults(ctx, applications),
+        *_trail_faults(trail, applications),
         *(fault for each in versions.values() if (fault := loading.version_fault(ctx, each))),
         *_applied_faults(applications, versions),
     ]
@@ -73,11 +75,11 @@ def _application_faults(ctx: Context, applications: list[Application]) -> Iterat
         yield fault
 
 
-def _trail_faults(ctx: Context, applications: list[Application]) -> Iterator[str]:
+def _trail_faults(trail: list[Recorded], applications: list[Application]) -> Iterator[str]:
     """Compare each application with its record. Records from before the chain, and those that were purged, are left out."""
     heads = {each.number: chain.application_digest(each) for each in applications}
     first = min(heads, default=1)
-    for record in loading.all_recorded_applications(ctx):
+    for record in trail:
         if record.number < first or heads.get(record.number) == record.head:
             continue
         stored = "missing" if record.number not in heads else "not the one in the audit trail"
