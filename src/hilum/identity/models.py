@@ -74,7 +74,7 @@ class VendorRight(StrEnum):
     SECRETS = "secrets"
     """Replace a client's secret."""
     TRANSFER = "transfer"
-    """Give an app to another vendor, or take one over."""
+    """Offer an app to another vendor, or accept one."""
 
 
 class Bar(StrEnum):

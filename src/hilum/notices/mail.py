@@ -162,7 +162,7 @@ class _Connection:
         return None
 
     def address(self, sender: str, recipient: str) -> Outcome | None:
-        """Name sender and recipient, and announce the content."""
+        """Send the envelope (MAIL, RCPT) and DATA."""
         assert self._smtp is not None
         try:
             code, _ = self._smtp.mail(sender)

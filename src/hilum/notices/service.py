@@ -361,7 +361,7 @@ def _managed(ctx: Context, action: str, endpoint_id: str) -> Endpoint:
 
 
 def rotate_secret(ctx: Context, endpoint_id: str, overlap: timedelta) -> EndpointSecret:
-    """Give an endpoint a new secret; the old one signs as well until ``overlap`` is over. A zero overlap ends it now.
+    """Replace the secret of an endpoint; the old one signs as well until ``overlap`` is over. A zero overlap ends it now.
 
     Raises NotFound, NotPermitted, Invalid.
     """

@@ -125,9 +125,9 @@ def _risen(rise: Rise, before: Book, after: Book, comparison: TierChanges) -> It
     """Yield what a cell opens to scopes that rise into it: scopes that theirs did not list, and limits that are looser than below."""
     path = f"categories.{rise.category}"
     old, above = before.categories[rise.category], after.categories[rise.category].cells[rise.now]
-    if rise.anew:
-        sentence = f"{_texts(rise.anew, comparison)}: of the {rise.now} tier now, whose cell allows it; the {rise.was} one did not."
-        yield Widening(path, sentence, Gravity.ACCESS, _weight(rise.anew, rise.now))
+    if rise.gained:
+        sentence = f"{_texts(rise.gained, comparison)}: of the {rise.now} tier now, whose cell allows it; the {rise.was} one did not."
+        yield Widening(path, sentence, Gravity.ACCESS, _weight(rise.gained, rise.now))
     # An app that acts at any tier between comes along if one of its scopes rises.
     for tier in TIERS[rise.was.rank : rise.now.rank]:
         below = old.cells.get(tier)

@@ -381,7 +381,7 @@ def _before(ctx: Context) -> dict[str, Any]:
 
 
 def _judged(ctx: Context, order: ApplyOrder) -> tuple[Widening, ...]:
-    """Check an order, and return what it allows anew."""
+    """Check an order, and return what it newly allows."""
     _require_valid(ctx, order)
     found = loading.applied(ctx)
     now_in_force = found.current

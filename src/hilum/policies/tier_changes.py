@@ -45,12 +45,12 @@ class Fall:
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """Scopes of a category whose tier rises into a cell that lists them. ``anew``: the part that their cell did not list before."""
+    """Scopes of a category whose tier rises into a cell that lists them. ``gained``: the part that their cell did not list before."""
 
     category: str
     was: Tier
     now: Tier
-    anew: tuple[Scope, ...]
+    gained: tuple[Scope, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class TierChanges:
             for (rules, was, now), by_category in fallen.items()
             for atoms, names in _folded(by_category).items()
         )
-        return tuple(falls), tuple(Rise(*key, tuple(anew)) for key, anew in risen.items())
+        return tuple(falls), tuple(Rise(*key, tuple(gained)) for key, gained in risen.items())
 
     # --- the rules of both books, each once, numbered ---------------------------------------------------------------------------
 
@@ -234,14 +234,14 @@ class TierChanges:
             )
             for client in clients
         }
-        lists, anew = False, dict[Scope, None]()
+        lists, gained = False, dict[Scope, None]()
         for atom in atoms if any(now for now, _ in pairs) else ():
             now = intersect((atom,), after(atom))
             lists = lists or bool(now)
             for _, was_allowed in (pair for pair in pairs if pair[0]):
                 was = intersect((atom,), before(atom)) if was_allowed else ()
-                anew |= dict.fromkeys(piece for piece in now if intersect((piece,), was) != (piece,))
-        return tuple(anew) if lists else None
+                gained |= dict.fromkeys(piece for piece in now if intersect((piece,), was) != (piece,))
+        return tuple(gained) if lists else None
 
     @cached_property
     def _indexes(self) -> dict[int, "Index"]:
