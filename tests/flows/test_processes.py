@@ -48,6 +48,8 @@ def codes(running: Running, kind: str = "reasons") -> set[str]:
 @pytest.fixture(autouse=True)
 def whole_afterwards(running: Running) -> Iterator[None]:
     yield
+    # A worker whose parent was killed answers for a second more. Its successor has workers only after it.
+    until(lambda: workers(running))
     until(lambda: ready(running) and state(running)["status"] == "ready" and not state(running)["notices"])
 
 

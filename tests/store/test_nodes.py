@@ -72,6 +72,30 @@ def test_a_node_that_leaves_is_gone_at_once_but_not_by_the_hand_of_its_former_li
     assert uow.db.read(nodes.list_nodes) == []
 
 
+def test_a_process_that_still_stops_does_not_list_its_node_again(uow: UnitOfWork, clock: FakeClock) -> None:
+    """A restore refuses while a node is listed: the beat of a worker after the node had left held it up for 20 s."""
+    mine = Node("a", 2, release(), "boot-a")
+    jobs = Heartbeat(uow.db, clock, mine, leads=True)
+    worker, restarted = Heartbeat(uow.db, clock, mine), Heartbeat(uow.db, clock, replace(mine, boot="boot-2"))
+    jobs.beat()
+    jobs.stop(leave=True)
+
+    worker.beat()
+    assert uow.db.read(nodes.list_nodes) == []
+
+    restarted.beat()
+    assert [each.boot for each in uow.db.read(nodes.list_nodes)] == ["boot-2"]
+
+
+def test_a_part_that_alone_is_started_again_lists_its_node_again(uow: UnitOfWork, clock: FakeClock) -> None:
+    for _ in range(2):
+        jobs = Heartbeat(uow.db, clock, Node("a", 2, release(), "boot-a"), leads=True)
+        jobs.beat()
+        assert uow.db.read(nodes.count_live) == 1
+        jobs.stop(leave=True)
+        assert uow.db.read(nodes.count_live) == 0
+
+
 def test_nodes_long_gone_are_listed_no_more(uow: UnitOfWork) -> None:
     report(uow, "a")
     forget_for(uow, "a", timedelta(hours=2))

@@ -10,6 +10,9 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ports import Clock, Ids
 from hilum.keys import live as keys
 
+BOOT_VARIABLE = "_HILUM_BOOT"
+"""The environment variable by which the supervisor passes the id of this start of the node to its children."""
+
 
 def open_uow(settings: Settings, clock: Clock, ids: Ids, part: str) -> UnitOfWork:
     """Open the control plane for one process. Its audit chain is named after the host, ``part`` and a random id of this start."""
@@ -19,6 +22,6 @@ def open_uow(settings: Settings, clock: Clock, ids: Ids, part: str) -> UnitOfWor
 
 
 def node_of(settings: Settings, ids: Ids) -> Node:
-    """Describe the node that this process belongs to."""
+    """Describe the node that this process belongs to. The processes of one supervisor share its boot."""
     name = name_of(settings.data_dir, settings.node)
-    return Node(name, settings.workers, release(), ids.new("boot"))
+    return Node(name, settings.workers, release(), os.environ.get(BOOT_VARIABLE) or ids.new("boot"))

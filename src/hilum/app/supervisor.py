@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hilum.app.bootstrap import BOOT_VARIABLE
 from hilum.app.operations import Board, Operations
 from hilum.app.reports import SOCKET_VARIABLE
 from hilum.app.serve import STOP_TIMEOUT_S, address_of, require_free
 from hilum.infra import logs
 from hilum.infra.settings import OFF, Settings
-from hilum.infra.system import SystemClock
+from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.errors import Unavailable
 
 PARTS = ("platform", "sandbox", "jobs")
@@ -104,7 +105,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         clock = SystemClock()
-        self.parts = {name: Part(name, lambda part: _start(part, operations)) for name in names}
+        passed = {SOCKET_VARIABLE: operations.socket_path, BOOT_VARIABLE: SystemIds().new("boot")}
+        self.parts = {name: Part(name, lambda part: _start(part, passed)) for name in names}
         runs = True
         while not self.stopping and runs:
             runs = all(each.look(clock.monotonic()) for each in self.parts.values())
@@ -161,9 +163,9 @@ def start_operations(settings: Settings, board: Board, restarts: Callable[[], di
     )
 
 
-def _start(part: str, operations: Operations) -> subprocess.Popen[bytes]:
+def _start(part: str, passed: dict[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "hilum.cli.main", "serve", "--part", part, "--under", str(os.getpid())]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", SOCKET_VARIABLE: operations.socket_path}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | passed
     return subprocess.Popen(command, env=environment)
 
 

@@ -63,7 +63,7 @@ class Heartbeat:
         with lanes.using(Lane.WATCH):
             state, report_due = self._database.read(self._read)
             if report_due:
-                self._database.write(lambda tx: nodes.report(tx, self._me))
+                self._database.write(lambda tx: nodes.report(tx, self._me, leads=self._leads))
         self._state = state
         return state
 
@@ -90,8 +90,11 @@ class Heartbeat:
         if self._thread is not None:
             self._thread.join(BEAT.total_seconds())
         if leave:
-            with suppress(HilumError):
-                self._database.write(lambda tx: nodes.leave(tx, self._me.name, self._me.boot))
+            try:
+                with lanes.using(Lane.WATCH):
+                    self._database.write(lambda tx: nodes.leave(tx, self._me.name, self._me.boot))
+            except HilumError as error:
+                _log.warning("infra.heartbeat.not_left", code=error.code)
 
     def _read(self, tx: Connection) -> tuple[ClusterState, bool]:
         """Read the gate and the nodes; return the state and whether this node must be reported."""

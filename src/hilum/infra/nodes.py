@@ -19,6 +19,7 @@ from sqlalchemy import (
     delete,
     func,
     literal_column,
+    or_,
     select,
     update,
 )
@@ -36,6 +37,9 @@ LISTED_FOR = timedelta(hours=1)
 NODES_BOUND = 200
 LEASE_LOST = "lease_lost"
 NAME_BOUND = 80
+_SKEW_BOUND_MS = 2**31 - 1
+_LEFT = "left"
+"""What ``closed`` is once a node has stopped in order."""
 
 node = Table(
     "node",
@@ -108,31 +112,40 @@ def _now(tx: Connection) -> ColumnElement[int]:
     return literal_column("CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)")
 
 
-def report(tx: Connection, me: Node) -> None:
-    """Add a node to the list or update its entry, and delete nodes not seen for LISTED_FOR."""
+def report(tx: Connection, me: Node, *, leads: bool = True) -> None:
+    """Add a node to the list or update its entry, and delete nodes not seen for LISTED_FOR.
+
+    Only the process that ``leads`` lists a node again that has left under the same boot: a worker that still stops would make it live.
+    """
     now = database_now(tx)
     values = {
         "workers": me.workers,
         "release": me.release,
         "boot": me.boot,
         "seen_at": now,
-        "skew_ms": round(me.skew.total_seconds() * 1000),
+        # Bounded to the column: a machine whose clock says 1970 must still report.
+        "skew_ms": max(-_SKEW_BOUND_MS, min(_SKEW_BOUND_MS, round(me.skew.total_seconds() * 1000))),
         "closed": me.closed,
     }
-    if tx.execute(update(node).where(node.c.name == me.name).values(values)).rowcount == 0:
+    mine = update(node).where(node.c.name == me.name)
+    if not leads:
+        mine = mine.where(or_(node.c.boot != me.boot, node.c.closed != _LEFT))
+    if tx.execute(mine.values(values)).rowcount == 0:
         tx.execute(insert_or_ignore(tx, node).values(values | {"name": me.name}))
     tx.execute(delete(node).where(node.c.seen_at < now - LISTED_FOR))
 
 
 def leave(tx: Connection, name: str, boot: str) -> None:
     """Remove a node that stops from the list, unless it was restarted meanwhile (``boot`` differs)."""
-    tx.execute(delete(node).where(node.c.name == name, node.c.boot == boot))
+    # Not deleted: a process of the node that beats once more must see that it has left.
+    mine = update(node).where(node.c.name == name, node.c.boot == boot)
+    tx.execute(mine.values(closed=_LEFT, seen_at=database_now(tx) - LIVE_FOR))
 
 
 def list_nodes(tx: Connection) -> list[Node]:
     """List the nodes seen within LISTED_FOR, by name; ``live`` marks those seen within LIVE_FOR."""
     now = database_now(tx)
-    query = select(node).order_by(node.c.name).limit(NODES_BOUND)
+    query = select(node).where(node.c.closed != _LEFT).order_by(node.c.name).limit(NODES_BOUND)
     return [
         Node(
             name=row.name,

@@ -4,7 +4,6 @@ import asyncio
 import shutil
 import sqlite3
 import tarfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -27,7 +26,6 @@ from hilum.infra import postgres_tools, schema_gate
 from hilum.infra.context import Context
 from hilum.infra.db import Database
 from hilum.infra.migrations.run import configuration, declared, downgrade, release
-from hilum.infra.nodes import LIVE_FOR
 from hilum.infra.settings import read as read_settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
@@ -64,16 +62,6 @@ def fresh_database(cluster: Cluster, name: str) -> None:
 
 def done(running: Running | Node, *words: str, **settings: str) -> dict[str, Any]:
     made = running.hilum(*words, "--json", **settings)
-    assert made.returncode == 0, made.stderr
-    return dict(orjson.loads(made.stdout))
-
-
-def restored_when_gone(running: Running, copy: Path) -> dict[str, Any]:
-    """Restore as soon as the stopped node is not listed any more: a heartbeat on its way at the stop lists it until it expires."""
-    begun = time.monotonic()
-    while "nodes_serve" in (made := running.hilum("restore", str(copy), "--replace", "--json")).stderr:
-        assert time.monotonic() - begun < 2 * LIVE_FOR.total_seconds(), made.stderr
-        time.sleep(0.5)
     assert made.returncode == 0, made.stderr
     return dict(orjson.loads(made.stdout))
 
@@ -145,7 +133,7 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
     tokens = {each["username"]: each["api_token"] for each in serving.card["staff"]}
     serving.stop()
     (serving.home / "audit-anchor.log").rename(tmp_path / "anchor-of-before.log")
-    restored = restored_when_gone(serving, copy)
+    restored = done(serving, "restore", str(copy), "--replace")
     assert restored["sessions"] >= 1
     assert restored["api_tokens"] >= len(tokens)
     for word in ("consents", "rule books"):

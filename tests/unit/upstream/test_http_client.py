@@ -189,7 +189,8 @@ def test_a_hospital_whose_name_is_never_found_holds_up_no_other(
     ends, real, asked = threading.Event(), socket.getaddrinfo, []
 
     def getaddrinfo(host: str, *more: Any, **named: Any) -> Any:
-        asked.append(host)
+        if host != "127.0.0.1":  # other threads of the suite connect by address
+            asked.append(host)
         if "lost" in host:
             ends.wait(30)
             raise socket.gaierror
