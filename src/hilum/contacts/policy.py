@@ -6,7 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from hilum.contacts.models import LINK_PREFIX, PROOF_LIFE, Contact, ContactKind, ContactState
+from hilum.identity.models import VendorRight
+from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor
+from hilum.kernel.ids import VendorId
+from hilum.registry.policy import may_change
 
 WORDS = {
     ContactKind.OWNER: "owner",
@@ -17,9 +21,17 @@ WORDS = {
 _LINK = re.compile(re.escape(LINK_PREFIX) + r"[A-Za-z0-9_-]{43}")
 
 
-def may_read(actor: Actor) -> bool:
-    """Check whether an actor may read contacts: addresses are personal, so only the platform's staff."""
-    return actor.is_platform
+def may_read(actor: Actor, vendor: str) -> bool:
+    """Check whether an actor may read a vendor's contacts (empty: everybody's): the platform's staff, and each member of it."""
+    # Addresses are personal: hospitals and other vendors see none.
+    return actor.is_platform or is_member(actor, vendor)
+
+
+def may_manage(actor: Actor, vendor: VendorId, kind: ContactKind) -> bool:
+    """Check whether an actor may add and remove a vendor's contacts of a kind: the platform, its owners; its security members theirs."""
+    if kind is ContactKind.SECURITY and may_as_member(actor, vendor, VendorRight.SECURITY_CONTACTS):
+        return True
+    return may_change(actor, vendor, VendorRight.PROFILE)
 
 
 def looks_like_link(text: str) -> bool:

@@ -14,8 +14,8 @@ from hilum.kernel.ids import VendorId
 from hilum.web.api import Id, Line, Page, Paging, Strict, api_router, audience, page_of, run_read, run_write
 from hilum.web.kit import Kit
 
-REGISTRARS = audience("platform_admin")
-READERS = audience("staff")
+KEEPERS = audience("platform_admin", "vendor_owner", "vendor_security")
+READERS = audience("staff", "member")
 
 
 class ContactAsked(Strict):
@@ -64,7 +64,7 @@ def api(kit: Kit) -> APIRouter:
     def shown(contact: Contact) -> ContactShown:
         return ContactShown.of(contact, kit.clock.now())
 
-    @router.post("/contacts", status_code=201, response_model=ContactShown, openapi_extra=REGISTRARS)
+    @router.post("/contacts", status_code=201, response_model=ContactShown, openapi_extra=KEEPERS)
     async def add_contact(request: Request, body: ContactAsked) -> object:
         """Add a contact of a vendor, and send it a one-time link by which its owner proves the address."""
         order = NewContact(VendorId(body.vendor), body.kind, body.address)
@@ -73,17 +73,17 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/contacts", response_model=Page[ContactShown], openapi_extra=READERS)
     async def list_contacts(request: Request, query: Annotated[ContactsQuery, Query()]) -> object:
-        """List contacts with the state of their proofs, of one vendor or of all."""
+        """List contacts with the state of their proofs, of one vendor or of all; to members those of their vendor."""
         verb = partial(service.list_contacts, vendor=query.vendor or "", page=query.page)
         return page_of(await run_read(kit, request, verb), shown, query)
 
-    @router.post("/contacts/{contact}/link", response_model=ContactShown, openapi_extra=REGISTRARS)
+    @router.post("/contacts/{contact}/link", response_model=ContactShown, openapi_extra=KEEPERS)
     async def send_link(request: Request, contact: Id) -> object:
         """Send a contact a new link; the one before stops working."""
         verb = partial(service.send_link, contact_id=contact, link_url=kit.urls.contact)
         return shown(await run_write(kit, request, verb))
 
-    @router.delete("/contacts/{contact}", response_model=ContactShown, openapi_extra=REGISTRARS)
+    @router.delete("/contacts/{contact}", response_model=ContactShown, openapi_extra=KEEPERS)
     async def remove_contact(request: Request, contact: Id) -> object:
         """Remove a contact; its link and its proof end."""
         return shown(await run_write(kit, request, partial(service.remove_contact, contact_id=contact)))

@@ -26,7 +26,6 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.notices import policy as notices_policy
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
-from hilum.registry import policy as registry_policy
 from hilum.registry import service as registry
 
 LinkUrl = Callable[[str], str]
@@ -36,7 +35,9 @@ LinkUrl = Callable[[str], str]
 def add_contact(ctx: Context, order: NewContact, *, link_url: LinkUrl) -> Contact:
     """Add a contact of a vendor and send it a link. Raises NotFound (vendor), NotPermitted (right, too many mails), Invalid, Conflict."""
     event = Event("contacts.contact.add", facts={"vendor": order.vendor, "kind": order.kind.value})
-    if not registry_policy.may_register(ctx.actor):
+    if ctx.actor.vendor is not None and ctx.actor.vendor != order.vendor:
+        raise NotFound("vendor_not_found", "There is no such vendor.")
+    if not policy.may_manage(ctx.actor, order.vendor, order.kind):
         raise audit.refusal(ctx, event)
     registry.get_vendor(ctx, order.vendor)
     address = notices_policy.parse_address(order.address)
@@ -64,14 +65,22 @@ def add_contact(ctx: Context, order: NewContact, *, link_url: LinkUrl) -> Contac
 def send_link(ctx: Context, contact_id: str, *, link_url: LinkUrl) -> Contact:
     """Send a contact a new link; the one before stops working. Raises NotFound, NotPermitted (right, declined, too many mails), Conflict."""
     event = Event("contacts.link.send", facts={"contact": contact_id})
-    contact = store.get_contact(ctx.tx, contact_id)
-    if not registry_policy.may_register(ctx.actor):
-        raise audit.refusal(ctx, event)
+    contact = _managed(ctx, contact_id, event)
     if contact.removed_at is not None:
         raise Conflict("contact_removed", "This contact was removed. Add it again.")
     _require_wanted(ctx, contact.vendor, contact.mailbox, event)
     _require_budget(ctx, contact)
     return _send(ctx, contact, MailKind.CONTACT_PROOF, link_url)
+
+
+def _managed(ctx: Context, contact_id: str, event: Event) -> Contact:
+    """Get a contact for a change, locked. Raises NotFound, also for another vendor's, and NotPermitted."""
+    contact = store.get_contact(ctx.tx, contact_id)
+    if ctx.actor.vendor is not None and ctx.actor.vendor != contact.vendor:
+        raise store.no_such_contact()
+    if not policy.may_manage(ctx.actor, contact.vendor, contact.kind):
+        raise audit.refusal(ctx, replace(event, facts=event.facts | {"vendor": contact.vendor}))
+    return contact
 
 
 def _require_wanted(ctx: Context, vendor: VendorId, mailbox: str, event: Event) -> None:
@@ -120,10 +129,8 @@ def _send(ctx: Context, contact: Contact, template: MailKind, link_url: LinkUrl)
 
 def remove_contact(ctx: Context, contact_id: str) -> Contact:
     """Remove a contact; its link and proof end. Raises NotFound, NotPermitted, Conflict (removed already)."""
-    contact = store.get_contact(ctx.tx, contact_id)
-    event = Event("contacts.contact.remove", facts={"contact": contact.id, "vendor": contact.vendor})
-    if not registry_policy.may_register(ctx.actor):
-        raise audit.refusal(ctx, event)
+    event = Event("contacts.contact.remove", facts={"contact": contact_id})
+    contact = _managed(ctx, contact_id, event)
     if contact.removed_at is not None:
         raise Conflict("contact_removed", "This contact was removed already.")
     # The row stays: that an address declined must outlive the contact.
@@ -131,14 +138,18 @@ def remove_contact(ctx: Context, contact_id: str) -> Contact:
         contact, removed_at=ctx.now, proved_at=None, proof_ends_at=None, lapsed_at=None, link_digest=""
     )
     store.save_contact(ctx.tx, removed)
-    audit.record(ctx, event)
+    audit.record(ctx, replace(event, facts=event.facts | {"vendor": contact.vendor}))
     return removed
 
 
 def list_contacts(ctx: Context, vendor: str, page: PageQuery = FIRST_PAGE) -> list[Contact]:
-    """List contacts by id, of one vendor or (empty) of all. Raises NotPermitted."""
-    if not policy.may_read(ctx.actor):
-        raise NotPermitted("not_permitted", "Contacts are shown to the platform's staff.")
+    """List contacts by id, of one vendor or (empty) of all; a member's are those of their vendor. Raises NotFound, NotPermitted."""
+    vendor = vendor or ctx.actor.vendor or ""
+    if ctx.actor.vendor is not None and vendor != ctx.actor.vendor:
+        raise NotFound("vendor_not_found", "There is no such vendor.")
+    if not policy.may_read(ctx.actor, vendor):
+        detail = "Contacts are shown to the vendor's members and the platform's staff."
+        raise NotPermitted("not_permitted", detail)
     return store.list_contacts(ctx.tx, vendor, page)
 
 

@@ -9,18 +9,17 @@ from sqlalchemy import (
     Column,
     Connection,
     Index,
-    Integer,
     Row,
     String,
     Table,
     UniqueConstraint,
-    case,
-    literal,
     or_,
     select,
 )
 
 from hilum.contacts.models import CONTACTS_BOUND, DUE_BATCH, Contact, ContactKind
+from hilum.infra import budgets as budgets_of
+from hilum.infra.budgets import budget_table
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import VendorId
@@ -51,14 +50,7 @@ contacts = Table(
     Index("ix_contacts_contact_ends", "lapsed_at", "proof_ends_at"),
 )
 
-budgets = Table(
-    "contacts_budget",
-    metadata,
-    Column("key", String(80), primary_key=True),
-    Column("window_at", Instant, nullable=False),
-    Column("used", Integer, nullable=False),
-    Index(None, "window_at"),
-)
+budgets = budget_table("contacts_budget")
 
 
 def _contact(row: Row[Any]) -> Contact:
@@ -79,8 +71,12 @@ def get_contact(tx: Connection, contact: str) -> Contact:
     """Get a contact, locked until the transaction ends. Raises NotFound."""
     row = tx.execute(select(contacts).where(contacts.c.id == contact).with_for_update()).first()
     if row is None:
-        raise NotFound("contact_not_found", "There is no such contact.")
+        raise no_such_contact()
     return _contact(row)
+
+
+def no_such_contact() -> NotFound:
+    return NotFound("contact_not_found", "There is no such contact.")
 
 
 def find_same(tx: Connection, vendor: VendorId, kind: ContactKind, address: str) -> Contact | None:
@@ -165,19 +161,12 @@ def _due(tx: Connection, due: Iterable[Any]) -> list[Contact]:
 
 
 def spend(tx: Connection, key: str, bound: int, now: datetime, window_start: datetime) -> bool:
-    """Count one mail against a budget; False if ``bound`` mails were counted in its window. One statement judges and counts."""
-    tx.execute(insert_or_ignore(tx, budgets).values(key=key, window_at=now, used=0))
-    is_over = budgets.c.window_at <= window_start
-    counted = budgets.update().where(budgets.c.key == key, or_(is_over, budgets.c.used < bound))
-    values = {
-        "used": case((is_over, 1), else_=budgets.c.used + 1),
-        "window_at": case((is_over, literal(now, Instant)), else_=budgets.c.window_at),
-    }
-    return tx.execute(counted.values(values)).rowcount == 1
+    """Count one mail or check against a budget; False if ``bound`` were counted in its window."""
+    return budgets_of.spend(tx, budgets, key, bound, now=now, window_start=window_start)
 
 
 def delete_budgets(tx: Connection, before: datetime) -> None:
-    tx.execute(budgets.delete().where(budgets.c.window_at < before))
+    budgets_of.delete_old(tx, budgets, before)
 
 
 def end_links(tx: Connection) -> int:

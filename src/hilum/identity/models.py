@@ -73,6 +73,8 @@ class VendorRight(StrEnum):
     """Register and change apps, versions and clients."""
     SECRETS = "secrets"
     """Replace a client's secret."""
+    SECURITY_CONTACTS = "security_contacts"
+    """Add and remove the vendor's security contacts."""
     TRANSFER = "transfer"
     """Offer an app to another vendor, or accept one."""
 

@@ -187,7 +187,7 @@ VENDOR_RIGHTS: Mapping[VendorRole, frozenset[VendorRight]] = MappingProxyType(
         # Reads what the vendor is paid for and has agreed to, and changes nothing.
         VendorRole.BILLING: frozenset(),
         # Who answers a leaked secret can replace it, and cannot widen what the client may do.
-        VendorRole.SECURITY: frozenset({VendorRight.SECRETS}),
+        VendorRole.SECURITY: frozenset({VendorRight.SECRETS, VendorRight.SECURITY_CONTACTS}),
     }
 )
 """What each role of a vendor's members may do with its records. Every member may read them."""

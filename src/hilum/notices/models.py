@@ -19,6 +19,8 @@ ADDRESS_BOUND = 254
 URL_BOUND = 1_000
 ENDPOINTS_BOUND = 20
 """Webhook endpoints of one vendor."""
+PINGS_BOUND, PINGS_WINDOW = 50, timedelta(hours=24)
+"""Test events of one vendor's endpoints within the window."""
 SECRET_BYTES = 32
 SECRET_PREFIX = "whsec_"
 OVERLAP = timedelta(hours=24)

@@ -10,6 +10,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email.headerregistry import Address
@@ -60,6 +61,26 @@ def may_read(actor: Actor) -> bool:
     return may_manage(actor) or (
         actor.kind is ActorKind.STAFF and not actor.roles.isdisjoint({"security", "auditor"})
     )
+
+
+def may_manage_endpoints(actor: Actor, vendor: str) -> bool:
+    """Check whether an actor may register, call and remove a vendor's endpoints: the platform, its owners and developers."""
+    return may_manage(actor) or _is_member(actor, vendor, {"vendor_owner", "vendor_developer"})
+
+
+def may_replace_secrets(actor: Actor, vendor: str) -> bool:
+    """Check whether an actor may replace the secret of a vendor's endpoint: its security members too."""
+    return may_manage_endpoints(actor, vendor) or _is_member(actor, vendor, {"vendor_security"})
+
+
+def may_read_endpoints(actor: Actor, vendor: str) -> bool:
+    """Check whether an actor may read a vendor's endpoints (empty: everybody's): the platform's readers, and each member of it."""
+    return may_read(actor) or _is_member(actor, vendor, actor.roles)
+
+
+def _is_member(actor: Actor, vendor: str, roles: AbstractSet[str]) -> bool:
+    ours = actor.kind is ActorKind.MEMBER and bool(vendor) and actor.vendor == vendor
+    return ours and not actor.roles.isdisjoint(roles)
 
 
 # Addresses and texts of others.

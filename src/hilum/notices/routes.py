@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from hilum.infra.context import Context
+from hilum.kernel.errors import NotFound
 from hilum.notices import policy, service
 from hilum.notices.models import (
     OVERLAP,
@@ -42,6 +43,9 @@ RequireOwner = Callable[[Context, str, str], None]
 """Raises NotFound if there is no such vendor, or no such app of it."""
 MANAGERS = audience("platform_admin")
 READERS = audience("platform_admin", "security", "auditor")
+ENDPOINT_MANAGERS = audience("platform_admin", "vendor_owner", "vendor_developer")
+SECRET_KEEPERS = audience("platform_admin", "vendor_owner", "vendor_developer", "vendor_security")
+ENDPOINT_READERS = audience("platform_admin", "security", "auditor", "member")
 
 
 class NoticesQuery(Paging):
@@ -152,27 +156,31 @@ def _notices(router: APIRouter, kit: Kit) -> None:
 
 
 def _webhooks(router: APIRouter, kit: Kit, require_owner: RequireOwner, *, private: bool) -> None:
-    @router.post("/webhooks", status_code=201, response_model=WebhookWithSecret, openapi_extra=MANAGERS)
+    @router.post(
+        "/webhooks", status_code=201, response_model=WebhookWithSecret, openapi_extra=ENDPOINT_MANAGERS
+    )
     async def add_webhook(request: Request, body: WebhookAsked) -> object:
         """Register where a vendor receives webhooks. The answer holds the secret that signs them, which is shown only once."""
         order = NewEndpoint(body.vendor, body.url, body.app or "", body.events)
 
         def verb(ctx: Context) -> object:
             # Who may not register learns nothing about which vendors there are: the verb judges that first.
-            if policy.may_manage(ctx.actor):
+            if policy.may_manage_endpoints(ctx.actor, order.vendor):
                 require_owner(ctx, order.vendor, order.app)
+            elif ctx.actor.vendor is not None and ctx.actor.vendor != order.vendor:
+                raise NotFound("vendor_not_found", "There is no such vendor.")
             made = service.add_endpoint(ctx, order, private=private)
             return WebhookWithSecret(**_fields(made.endpoint), secret=made.secret)
 
         return await run_write(kit, request, verb)
 
-    @router.get("/webhooks", response_model=Page[WebhookShown], openapi_extra=READERS)
+    @router.get("/webhooks", response_model=Page[WebhookShown], openapi_extra=ENDPOINT_READERS)
     async def list_webhooks(request: Request, query: Annotated[WebhooksQuery, Query()]) -> object:
-        """List webhook endpoints, of one vendor or of all."""
+        """List webhook endpoints, of one vendor or of all; to members those of their vendor."""
         verb = partial(service.list_endpoints, vendor=query.vendor or "", page=query.page)
         return page_of(await run_read(kit, request, verb), _shown, query)
 
-    @router.post("/webhooks/{webhook}/rotate", response_model=WebhookWithSecret, openapi_extra=MANAGERS)
+    @router.post("/webhooks/{webhook}/rotate", response_model=WebhookWithSecret, openapi_extra=SECRET_KEEPERS)
     async def rotate_webhook(request: Request, webhook: Id, body: RotationAsked) -> object:
         """Create a new secret; the old one signs as well until the overlap is over. 0 ends it now, for one that leaked."""
         overlap = timedelta(hours=body.overlap_hours)
@@ -181,17 +189,17 @@ def _webhooks(router: APIRouter, kit: Kit, require_owner: RequireOwner, *, priva
         )
         return WebhookWithSecret(**_fields(made.endpoint), secret=made.secret)
 
-    @router.post("/webhooks/{webhook}/ping", response_model=NoticeShown, openapi_extra=MANAGERS)
+    @router.post("/webhooks/{webhook}/ping", response_model=NoticeShown, openapi_extra=ENDPOINT_MANAGERS)
     async def ping_webhook(request: Request, webhook: Id) -> object:
         """Send a test event; the notice shows how it was answered."""
         return await run_write(kit, request, partial(service.ping, endpoint_id=webhook))
 
-    @router.post("/webhooks/{webhook}/resume", response_model=WebhookShown, openapi_extra=MANAGERS)
+    @router.post("/webhooks/{webhook}/resume", response_model=WebhookShown, openapi_extra=ENDPOINT_MANAGERS)
     async def resume_webhook(request: Request, webhook: Id) -> object:
         """Call an endpoint again that is disabled or paused."""
         return _shown(await run_write(kit, request, partial(service.resume_endpoint, endpoint_id=webhook)))
 
-    @router.delete("/webhooks/{webhook}", status_code=204, openapi_extra=MANAGERS)
+    @router.delete("/webhooks/{webhook}", status_code=204, openapi_extra=ENDPOINT_MANAGERS)
     async def remove_webhook(request: Request, webhook: Id) -> Response:
         """Remove an endpoint; what still waits for it is given up."""
         await run_write(kit, request, partial(service.remove_endpoint, endpoint_id=webhook))

@@ -5,7 +5,7 @@ while a mail server or receiver is waited for.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -14,7 +14,8 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.infra.fetch import FetchRefused, judge_url
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys.live import vault
 from hilum.notices import models, policy, store
@@ -26,6 +27,8 @@ from hilum.notices.models import (
     KEPT,
     MAIL_ENDS,
     OVERLAP_MAX,
+    PINGS_BOUND,
+    PINGS_WINDOW,
     SECRET_BYTES,
     SECRET_PREFIX,
     URL_BOUND,
@@ -46,6 +49,8 @@ from hilum.notices.models import (
 )
 from hilum.notices.templates import EVENTS, TEMPLATES
 
+May = Callable[[Actor, str], bool]
+"""Checks whether an actor may do something to the endpoints of a vendor."""
 ABANDONED_BATCH = 100
 COUNTED_BOUND = 10_000
 """A summary counts no further."""
@@ -286,6 +291,7 @@ def end_open_mail(ctx: Context) -> int:
 
 def purge(ctx: Context) -> int:
     """Delete a batch of notices that were settled long ago; return how many. Call again while it is not 0."""
+    store.delete_budgets(ctx.tx, ctx.now - PINGS_WINDOW)
     return store.purge(ctx.tx, ctx.now - KEPT)
 
 
@@ -297,7 +303,7 @@ def add_endpoint(ctx: Context, order: NewEndpoint, *, private: bool) -> Endpoint
 
     ``private`` allows loopback, in a sandbox that is not public. Raises NotPermitted, Invalid, Conflict (too many).
     """
-    if not policy.may_manage(ctx.actor):
+    if not policy.may_manage_endpoints(ctx.actor, order.vendor):
         raise audit.refusal(ctx, Event("notices.endpoint.add", app=order.app, facts={"vendor": order.vendor}))
     faults = {"events": fault} if (fault := policy.events_fault(order.events)) else {}
     if fault := _url_fault(order.url, private=private):
@@ -347,16 +353,25 @@ def _record_endpoint(ctx: Context, action: str, endpoint: Endpoint) -> None:
 
 
 def list_endpoints(ctx: Context, vendor: str, page: PageQuery = FIRST_PAGE) -> list[Endpoint]:
-    """List endpoints by id, of one vendor or (empty) of all. Raises NotPermitted."""
-    _require_reader(ctx)
+    """List endpoints by id, of one vendor or (empty) of all; a member's are those of their vendor. Raises NotFound, NotPermitted."""
+    vendor = vendor or ctx.actor.vendor or ""
+    if ctx.actor.vendor is not None and vendor != ctx.actor.vendor:
+        raise NotFound("vendor_not_found", "There is no such vendor.")
+    if not policy.may_read_endpoints(ctx.actor, vendor):
+        detail = "Webhooks are shown to the vendor's members, and to administrators, security and auditors of the platform."
+        raise NotPermitted("not_permitted", detail)
     return store.list_endpoints(ctx.tx, vendor, page)
 
 
-def _managed(ctx: Context, action: str, endpoint_id: str) -> Endpoint:
+def _managed(ctx: Context, action: str, endpoint_id: str, may: May = policy.may_manage_endpoints) -> Endpoint:
     """Get an endpoint for a change, locked. Raises NotFound, NotPermitted."""
     endpoint = store.get_endpoint(ctx.tx, endpoint_id, lock=True)
-    if not policy.may_manage(ctx.actor):
-        raise audit.refusal(ctx, Event(action, app=endpoint.app, facts={"endpoint": endpoint.id}))
+    # To members of another vendor it does not exist.
+    if ctx.actor.vendor is not None and ctx.actor.vendor != endpoint.vendor:
+        raise store.no_such_endpoint()
+    if not may(ctx.actor, endpoint.vendor):
+        facts = {"endpoint": endpoint.id, "vendor": endpoint.vendor}
+        raise audit.refusal(ctx, Event(action, app=endpoint.app, facts=facts))
     return endpoint
 
 
@@ -365,7 +380,7 @@ def rotate_secret(ctx: Context, endpoint_id: str, overlap: timedelta) -> Endpoin
 
     Raises NotFound, NotPermitted, Invalid.
     """
-    endpoint = _managed(ctx, "notices.endpoint.rotate", endpoint_id)
+    endpoint = _managed(ctx, "notices.endpoint.rotate", endpoint_id, policy.may_replace_secrets)
     if not timedelta(0) <= overlap <= OVERLAP_MAX:
         raise Invalid(
             "webhook_invalid", "The overlap is invalid; see fields.", fields={"overlap": "out_of_range"}
@@ -380,10 +395,18 @@ def rotate_secret(ctx: Context, endpoint_id: str, overlap: timedelta) -> Endpoin
 
 
 def ping(ctx: Context, endpoint_id: str) -> Notice:
-    """Send a test event to an endpoint. Raises NotFound, NotPermitted, Conflict (disabled)."""
+    """Send a test event to an endpoint. Raises NotFound, NotPermitted (right, too many today), Conflict (disabled)."""
     endpoint = _managed(ctx, "notices.endpoint.ping", endpoint_id)
     if endpoint.disabled:
         raise Conflict("webhook_disabled", "This endpoint is disabled. Resume it first.")
+    # By vendor and not by endpoint: one that is removed and added again would begin anew. The URL may be a stranger's.
+    key, start = f"ping/{endpoint.vendor}", ctx.now - PINGS_WINDOW
+    if not store.spend(ctx.tx, key, PINGS_BOUND, ctx.now, start):
+        facts = {"endpoint": endpoint.id, "vendor": endpoint.vendor}
+        event = Event("notices.endpoint.ping", app=endpoint.app, reason="ping_bound", facts=facts)
+        raise audit.refusal(
+            ctx, event, f"A vendor sends at most {PINGS_BOUND} test events a day. Try again tomorrow."
+        )
     facts, cause = {"webhook_id": endpoint.id}, f"ping/{ctx.ids.new('png')}"
     order = VendorEvent(EventKind.PING, endpoint.vendor, cause, facts, endpoint.app)
     put = _put_webhook(ctx, endpoint, order)

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, Text, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
+from hilum.infra import budgets as budgets_of
+from hilum.infra.budgets import budget_table
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import PageQuery
@@ -77,6 +79,8 @@ endpoints = Table(
     Index(None, "vendor", "id"),
     Index(None, "paused_until"),
 )
+
+budgets = budget_table("notices_budget")
 
 
 def _row(notice: Notice) -> dict[str, Any]:
@@ -255,8 +259,12 @@ def get_endpoint(tx: Connection, endpoint: str, *, lock: bool = False) -> Endpoi
     """Get an endpoint; ``lock``: no other transaction changes it before this one ends. Raises NotFound."""
     found = find_endpoint(tx, endpoint, lock=lock)
     if found is None:
-        raise NotFound("webhook_not_found", "There is no such webhook endpoint.")
+        raise no_such_endpoint()
     return found
+
+
+def no_such_endpoint() -> NotFound:
+    return NotFound("webhook_not_found", "There is no such webhook endpoint.")
 
 
 def find_endpoint(tx: Connection, endpoint: str, *, lock: bool = False) -> Endpoint | None:
@@ -278,3 +286,12 @@ def save_endpoint(tx: Connection, endpoint: Endpoint) -> None:
 
 def delete_endpoint(tx: Connection, endpoint: str) -> None:
     tx.execute(endpoints.delete().where(endpoints.c.id == endpoint))
+
+
+def spend(tx: Connection, key: str, bound: int, now: datetime, window_start: datetime) -> bool:
+    """Count one test event against a budget; False if ``bound`` were counted in its window."""
+    return budgets_of.spend(tx, budgets, key, bound, now=now, window_start=window_start)
+
+
+def delete_budgets(tx: Connection, before: datetime) -> None:
+    budgets_of.delete_old(tx, budgets, before)
