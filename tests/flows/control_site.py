@@ -14,10 +14,12 @@ from starlette.types import Receive, Scope, Send
 from hilum.app import mounts
 from hilum.audit import live as journals
 from hilum.contacts import pages as contacts_pages
+from hilum.contacts.domain_checks import DomainChecker
 from hilum.enrolment import pages as enrolment_pages
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
+from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
@@ -74,6 +76,10 @@ class ControlSite:
         return app
 
 
+async def nowhere(host: str, port: int) -> list[str]:
+    return []
+
+
 @cache
 def everybodys_digest() -> str:
     return live.hash_password_now(PASSWORD, SeededIds())
@@ -86,7 +92,7 @@ def shared_pages() -> Pages:
     return Pages(Assets(), Shell(sandbox=True), folders=folders)
 
 
-def build(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+def build(uow: UnitOfWork, clock: FakeClock, checker: DomainChecker | None = None) -> ControlSite:
     """Two hospitals and their people, the staff, and one site."""
     kit = Kit(
         uow=uow,
@@ -103,6 +109,7 @@ def build(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
         lambda text, url: f"sealed-{len(text)}-{len(url)}",
         lambda: journals.open_reader(folder, uow.db.url),
         partial(journals.read_permits, folder, uow.db.url),
+        domain_checker=checker or DomainChecker(SafeFetcher(allow_private=False, resolve=nowhere)),
         private_urls=True,
     )
     pages = Starlette(

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from hilum.clients import service as clients
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.contacts import domains
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind, NewContact
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
@@ -61,6 +62,7 @@ LISTS = {
     "/api/v1/approvals": "root",
     "/api/v1/vendors": "root",
     "/api/v1/vendors/{vendor}/members": "root",
+    "/api/v1/vendors/{vendor}/domains": "root",
     "/api/v1/apps": "root",
     "/api/v1/apps/{app}/versions": "root",
     "/api/v1/apps/{app}/clients": "root",
@@ -172,6 +174,7 @@ class Full:
         do, vendor = self.site.system, first_vendor(self.site)
         order = NewContact(vendor, ContactKind.SUPPORT, f"help{n}@v.example")
         do(contacts.add_contact, order=order, link_url=self.site.kit.urls.contact)
+        do(domains.add_domain, vendor=VendorId(self.vendor), name=f"vendor{n}.example")
         endpoint = NewEndpoint(vendor, f"https://hooks{n}.example/")
         do(notices.add_endpoint, order=endpoint, private=False)
 

@@ -17,8 +17,10 @@ from hilum.audit.journal_records import AccessReader
 from hilum.audit.reader_slots import REPORTS, ReaderSlots
 from hilum.backchannel import routes as backchannel
 from hilum.clients import routes as clients
+from hilum.contacts import domain_routes
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts import routes as contacts
+from hilum.contacts.domain_checks import DomainChecker
 from hilum.dryruns import routes as dryruns
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
@@ -115,7 +117,15 @@ def api(site: Site) -> App:
 
     permits = partial(journals.read_permits, site.settings.data_dir / "journal", site.settings.database_url)
     private = site.settings.opens_private_fetches
-    return control_plane(site.kit, seal, reader, permits, site.at_stop.append, private_urls=private)
+    return control_plane(
+        site.kit,
+        seal,
+        reader,
+        permits,
+        site.at_stop.append,
+        domain_checker=DomainChecker(site.fetcher),
+        private_urls=private,
+    )
 
 
 def require_owner(ctx: Context, vendor: str, app: str) -> None:
@@ -132,6 +142,7 @@ def control_plane(
     permits: Permits,
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
     *,
+    domain_checker: DomainChecker,
     private_urls: bool = False,
 ) -> FastAPI:
     """Join every room's API routes into one application. The parameters are the rooms' own."""
@@ -151,6 +162,7 @@ def control_plane(
         dryruns.api(kit),
         registry.api(kit),
         contacts.api(kit),
+        domain_routes.api(kit, domain_checker),
         notices.api(kit, require_owner, private=private_urls),
         clients.api(kit),
         installations.api(kit, permits),

@@ -1,15 +1,19 @@
 """The jobs that send mail and webhooks, and what they report."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
 from hilum.app.schedule import Job, JobLease
+from hilum.contacts import domains
 from hilum.contacts import service as contacts
+from hilum.contacts.domain_checks import DomainChecker
 from hilum.infra import metrics
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.errors import NotFound
 from hilum.notices import mail, service, webhooks
 from hilum.notices.delivery import Send, Sender
 from hilum.notices.models import Channel
@@ -18,6 +22,7 @@ from hilum.web.urls import Urls
 SEND_EVERY = timedelta(seconds=1)
 COUNT_EVERY = timedelta(seconds=15)
 CONTACTS_EVERY = timedelta(minutes=10)
+DOMAINS_EVERY = timedelta(minutes=10)
 WEBHOOK_WITHIN = timedelta(seconds=15)
 """The deadline of one webhook. Source: Standard Webhooks, which recommends 15 to 30 seconds."""
 STOP_WITHIN_S = 4.0
@@ -37,6 +42,14 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         *sending,
         Job("count_notices", COUNT_EVERY, count),
         Job("contacts", CONTACTS_EVERY, lambda job_lease: follow_contacts(job_lease, urls)),
+        Job(
+            "domains",
+            DOMAINS_EVERY,
+            # A fetcher for each batch, since each has an event loop of its own.
+            lambda job_lease: follow_domains(
+                job_lease, lambda: DomainChecker(SafeFetcher(allow_private=private))
+            ),
+        ),
     )
 
 
@@ -58,6 +71,17 @@ def follow_contacts(job_lease: JobLease, urls: Urls) -> None:
     for verb in (contacts.lapse_due, remind):
         while job_lease.write(verb) and not job_lease.stop.is_set():
             pass
+
+
+def follow_domains(job_lease: JobLease, checker: Callable[[], DomainChecker]) -> None:
+    """Renew proofs of domains before they end, and record those that have ended."""
+    while not job_lease.stop.is_set() and (due := job_lease.write(domains.claim_renewals)):
+        for domain, fault in zip(due, checker().faults(due), strict=True):
+            # One that was removed meanwhile holds up nothing behind it.
+            with suppress(NotFound):
+                job_lease.write(partial(domains.end_check, checked=domain, fault=fault))
+    while job_lease.write(domains.lapse_due) and not job_lease.stop.is_set():
+        pass
 
 
 def count(job_lease: JobLease) -> None:

@@ -102,6 +102,77 @@ def vendor_invite_again(vendor_id: str, person_id: str, *, json_: bool) -> None:
     show_way_in(api.call("POST", path), json_=json_)
 
 
+@vendor.group("domain")
+def vendor_domain() -> None:
+    r"""Prove that a vendor's domain is its own, by a file that it serves.
+
+    \b
+    Examples:
+      hilum vendor domain add ven_01h... acme.example
+      hilum vendor domain check ven_01h... dom_01h...
+    """
+
+
+DOMAIN_COLUMNS = ("id", "name", "state", "proof_ends_at", "fault")
+
+
+@vendor_domain.command("add")
+@click.argument("vendor_id")
+@click.argument("name")
+@json_option
+def domain_add(vendor_id: str, name: str, *, json_: bool) -> None:
+    r"""Add a domain, and print which line to serve, and where.
+
+    \b
+    Example:
+      hilum vendor domain add ven_01h... acme.example
+    """
+    show_one(api.call("POST", f"/vendors/{api.segment(vendor_id)}/domains", {"name": name}), json_=json_)
+
+
+@vendor_domain.command("list")
+@click.argument("vendor_id")
+@json_option
+def domain_list(vendor_id: str, *, json_: bool) -> None:
+    r"""List a vendor's domains: waiting, proved until when, or lapsed, and why the last check failed.
+
+    \b
+    Example:
+      hilum vendor domain list ven_01h...
+    """
+    show(api.every(f"/vendors/{api.segment(vendor_id)}/domains"), DOMAIN_COLUMNS, json_=json_)
+
+
+@vendor_domain.command("check")
+@click.argument("vendor_id")
+@click.argument("domain_id")
+@json_option
+def domain_check(vendor_id: str, domain_id: str, *, json_: bool) -> None:
+    r"""Fetch the file of a domain now. A proof counts for 180 days, and is renewed while the file stays.
+
+    \b
+    Example:
+      hilum vendor domain check ven_01h... dom_01h...
+    """
+    path = f"/vendors/{api.segment(vendor_id)}/domains/{api.segment(domain_id)}/check"
+    show_one(api.call("POST", path), json_=json_)
+
+
+@vendor_domain.command("remove")
+@click.argument("vendor_id")
+@click.argument("domain_id")
+@json_option
+def domain_remove(vendor_id: str, domain_id: str, *, json_: bool) -> None:
+    r"""Remove a domain; its proof ends.
+
+    \b
+    Example:
+      hilum vendor domain remove ven_01h... dom_01h...
+    """
+    path = f"/vendors/{api.segment(vendor_id)}/domains/{api.segment(domain_id)}"
+    show_one(api.call("DELETE", path), json_=json_)
+
+
 @vendor.command("remove")
 @click.argument("vendor_id")
 @click.argument("person_id")

@@ -1,4 +1,4 @@
-"""Tables of contacts, and of how many mails a mailbox or vendor caused."""
+"""Tables of contacts and domains, and of how many mails and checks a mailbox or vendor caused."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -17,6 +17,7 @@ from sqlalchemy import (
     select,
 )
 
+from hilum.contacts.domain_models import DOMAINS_BOUND, Domain
 from hilum.contacts.models import CONTACTS_BOUND, DUE_BATCH, Contact, ContactKind
 from hilum.infra import budgets as budgets_of
 from hilum.infra.budgets import budget_table
@@ -48,6 +49,28 @@ contacts = Table(
     Index("ix_contacts_contact_vendor", "vendor", "id"),
     Index("ix_contacts_contact_link", "link_digest"),
     Index("ix_contacts_contact_ends", "lapsed_at", "proof_ends_at"),
+)
+
+domains = Table(
+    "contacts_domain",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("vendor", String(64), nullable=False),
+    Column("name", String(253), nullable=False),
+    Column("token", String(64), nullable=False),
+    Column("added_by", String(120), nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("proved_at", Instant),
+    Column("proof_ends_at", Instant),
+    Column("lapsed_at", Instant),
+    Column("checked_at", Instant),
+    Column("fault", String(64), nullable=False),
+    Column("next_check_at", Instant),
+    Column("warned_for", Instant),
+    UniqueConstraint("vendor", "name"),
+    Index("ix_contacts_domain_vendor", "vendor", "id"),
+    Index("ix_contacts_domain_renewal", "next_check_at"),
+    Index("ix_contacts_domain_ends", "lapsed_at", "proof_ends_at"),
 )
 
 budgets = budget_table("contacts_budget")
@@ -167,6 +190,64 @@ def spend(tx: Connection, key: str, bound: int, now: datetime, window_start: dat
 
 def delete_budgets(tx: Connection, before: datetime) -> None:
     budgets_of.delete_old(tx, budgets, before)
+
+
+def _domain(row: Row[Any]) -> Domain:
+    return Domain(**dict(row._mapping) | {"vendor": VendorId(row.vendor)})  # noqa: SLF001 - as above
+
+
+def add_domain(tx: Connection, domain: Domain) -> bool:
+    """Add a domain; return False if the vendor has it."""
+    return tx.execute(insert_or_ignore(tx, domains).values(asdict(domain))).rowcount == 1
+
+
+def get_domain(tx: Connection, domain: str) -> Domain:
+    """Get a domain, locked until the transaction ends. Raises NotFound."""
+    row = tx.execute(select(domains).where(domains.c.id == domain).with_for_update()).first()
+    if row is None:
+        raise no_such_domain()
+    return _domain(row)
+
+
+def no_such_domain() -> NotFound:
+    return NotFound("domain_not_found", "There is no such domain.")
+
+
+def list_domains(tx: Connection, vendor: VendorId, page: PageQuery) -> list[Domain]:
+    """List a vendor's domains by id."""
+    query = select(domains).where(domains.c.vendor == vendor, domains.c.id > page.after)
+    return [_domain(row) for row in tx.execute(query.order_by(domains.c.id).limit(page.limit))]
+
+
+def domains_of(tx: Connection, vendor: VendorId) -> list[Domain]:
+    """List all of a vendor's domains; there are at most DOMAINS_BOUND."""
+    query = select(domains).where(domains.c.vendor == vendor).limit(DOMAINS_BOUND + 1)
+    return [_domain(row) for row in tx.execute(query)]
+
+
+def save_domain(tx: Connection, domain: Domain) -> None:
+    tx.execute(domains.update().where(domains.c.id == domain.id).values(asdict(domain)))
+
+
+def delete_domain(tx: Connection, domain: str) -> None:
+    tx.execute(domains.delete().where(domains.c.id == domain))
+
+
+def list_renewable(tx: Connection, now: datetime, limit: int) -> list[Domain]:
+    """List and lock domains whose proof is in force and due to be renewed."""
+    due = (domains.c.next_check_at <= now, domains.c.proof_ends_at > now, domains.c.lapsed_at.is_(None))
+    return _due_domains(tx, due, domains.c.next_check_at, limit)
+
+
+def list_ended_domains(tx: Connection, now: datetime) -> list[Domain]:
+    """List and lock domains whose proof has ended and whose lapse is not recorded yet."""
+    ended = (domains.c.lapsed_at.is_(None), domains.c.proof_ends_at <= now)
+    return _due_domains(tx, ended, domains.c.proof_ends_at, DUE_BATCH)
+
+
+def _due_domains(tx: Connection, due: Iterable[Any], order: Column[Any], limit: int) -> list[Domain]:
+    query = select(domains).where(*due).order_by(order).limit(limit)
+    return [_domain(row) for row in tx.execute(query.with_for_update(skip_locked=True))]
 
 
 def end_links(tx: Connection) -> int:

@@ -59,6 +59,7 @@ class MailKind(StrEnum):
 
     CONTACT_PROOF = "contact_proof"
     CONTACT_RENEWAL = "contact_renewal"
+    DOMAIN_ENDS = "domain_ends"
 
 
 class EventKind(StrEnum):
@@ -67,6 +68,8 @@ class EventKind(StrEnum):
     PING = "webhook.ping"
     CONTACT_PROVED = "contact.proved"
     CONTACT_LAPSED = "contact.lapsed"
+    DOMAIN_PROVED = "domain.proved"
+    DOMAIN_LAPSED = "domain.lapsed"
 
 
 class State(StrEnum):

@@ -33,10 +33,26 @@ CONTACT_RENEWAL = Template(
     _CONTACT | {"ends": Kind.MOMENT},
     _ROWS,
 )
-TEMPLATES = {each.id.value: each for each in (CONTACT_PROOF, CONTACT_RENEWAL)}
+DOMAIN_ENDS = Template(
+    MailKind.DOMAIN_ENDS,
+    "The proof of your domain ends soon",
+    (
+        "The proof that a domain is yours could not be renewed. It ends on {ends}.",
+        "Serve the file with the line that was given to you again, then have the domain checked: hilum vendor domain check",
+    ),
+    {"vendor": Kind.NAME, "domain": Kind.NAME, "ends": Kind.MOMENT},
+    (("Vendor", "vendor"), ("Domain", "domain")),
+)
+TEMPLATES = {each.id.value: each for each in (CONTACT_PROOF, CONTACT_RENEWAL, DOMAIN_ENDS)}
 
 _OF_CONTACT = {"contact_id": Kind.ID, "contact": Kind.WORD, "vendor_id": Kind.ID}
 WEBHOOK_PING = EventType(EventKind.PING, {"webhook_id": Kind.ID})
 CONTACT_PROVED = EventType(EventKind.CONTACT_PROVED, _OF_CONTACT | {"until": Kind.MOMENT})
 CONTACT_LAPSED = EventType(EventKind.CONTACT_LAPSED, _OF_CONTACT | {"since": Kind.MOMENT})
-EVENTS = {each.id.value: each for each in (WEBHOOK_PING, CONTACT_PROVED, CONTACT_LAPSED)}
+_OF_DOMAIN = {"domain_id": Kind.ID, "vendor_id": Kind.ID}
+DOMAIN_PROVED = EventType(EventKind.DOMAIN_PROVED, _OF_DOMAIN | {"until": Kind.MOMENT})
+DOMAIN_LAPSED = EventType(EventKind.DOMAIN_LAPSED, _OF_DOMAIN | {"since": Kind.MOMENT})
+EVENTS = {
+    each.id.value: each
+    for each in (WEBHOOK_PING, CONTACT_PROVED, CONTACT_LAPSED, DOMAIN_PROVED, DOMAIN_LAPSED)
+}
