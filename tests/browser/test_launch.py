@@ -209,8 +209,8 @@ def test_a_patient_launches_an_app_from_their_own_chart_and_is_asked_in_the_fram
     expect(frame.locator(".result").first).to_be_visible()
 
 
-def test_a_developer_registers_an_app_and_launches_it(stage: Stage) -> None:
-    """contract, Addresses of the platform: launch any app, foreign ones too."""
+def test_a_developer_registers_an_app_and_opens_it_in_a_tab_and_inside_the_chart(stage: Stage) -> None:
+    """C204; contract, Addresses of the platform: launch any app, foreign ones too."""
     page = stage.person()
     page.goto(f"{stage.running.sandbox}/sandbox/h/clinic/own")
     register = page.locator("#register")
@@ -231,6 +231,12 @@ def test_a_developer_registers_an_app_and_launches_it(stage: Stage) -> None:
     assert opened.value
     assert "iss=" in sent.value.url
     assert "launch=" in sent.value.url
+
+    with page.expect_request(lambda request: request.url.startswith("http://127.0.0.1:9/launch?")):
+        page.get_by_role("button", name="Open in the chart").click()
+    expect(page.get_by_role("link", name="Mine")).to_have_attribute("aria-current", "page")
+    page.get_by_role("link", name="Chart", exact=True).click()
+    expect(page.locator("#apps")).to_contain_text("Mine")
     stage.complaints.clear()
 
 

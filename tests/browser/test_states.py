@@ -1,6 +1,7 @@
 """States that people meet seldom: wrong, empty, many, long, stopped, zoomed (C30, C38, C93; WCAG 2.2 AA)."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2
@@ -244,36 +245,46 @@ def test_a_way_into_an_app_works_once(stage: Stage) -> None:
     judge(page)
 
 
-@pytest.fixture
-def stopped(stage: Stage) -> Iterator[str]:
-    """Lumen Chart, stopped at the clinic; released afterwards."""
+@contextmanager
+def stopped(stage: Stage) -> Iterator[None]:
+    """Stop Lumen Chart at the clinic, and release it afterwards."""
     apps = api(stage, "security", "GET", "/apps")["items"]
     app = next(each["id"] for each in apps if each["name"] == "Lumen Chart")
     order = {"kind": "app_tenant", "key": f"{app}/clinic", "mode": "full_stop", "reason": "a drill"}
     made = api(stage, "security", "POST", "/switches", order)
-    yield app
-    api(stage, "security", "POST", f"/switches/{made['id']}/release")
+    try:
+        yield
+    finally:
+        api(stage, "security", "POST", f"/switches/{made['id']}/release")
 
 
-def test_a_stopped_app_says_so_where_it_would_open(stage: Stage, stopped: str) -> None:
-    """C38: which condition failed, and whom to ask."""
-    assert stopped
-    page = stage.person()
-    page.goto(f"{stage.running.sandbox}/sandbox/h/clinic")
-    page.locator("button.patient").first.click()
-
+def test_a_stop_is_seen_in_the_open_chart_over_the_app_and_where_it_would_open(stage: Stage) -> None:
+    """C38, C140: which condition failed, and whom to ask; without a reload, and gone when the stop is."""
+    chart, page = stage.person(), stage.person()
+    for each in (chart, page):
+        each.goto(f"{stage.running.sandbox}/sandbox/h/clinic")
+        each.locator("button.patient").first.click()
     page.get_by_role("link", name="Open in chart").first.click()
+    expect(page.locator(".app-stop")).to_be_empty()
+    why = "A kill switch stops this app here; ask the hospital's administrator."
 
-    frame = page.frame_locator("iframe")
-    expect(frame.get_by_role("heading", level=1)).to_have_text("This app is stopped at the moment")
-    expect(frame.locator("main")).to_contain_text(
-        "A kill switch stops this app here; ask the hospital's administrator."
-    )
-    assert frame.locator("main").inner_text().lower().count("ask ") == 1, "one contact"
-    assert "new launches" not in frame.locator("main").inner_text(), "it is a full stop"
-    inside = page.locator("iframe").element_handle().content_frame()
-    assert inside is not None
-    judge(page, inside)
+    with stopped(stage):
+        expect(page.locator(".app-stop")).to_contain_text(why, timeout=3_000)
+        expect(chart.locator("#apps")).to_contain_text(why, timeout=3_000)
+        expect(chart.get_by_role("link", name="Open in chart")).to_have_count(0)
+        judge(chart)
+
+        page.reload()
+        frame = page.frame_locator("iframe")
+        expect(frame.get_by_role("heading", level=1)).to_have_text("This app is stopped at the moment")
+        expect(frame.locator("main")).to_contain_text(why)
+        assert frame.locator("main").inner_text().lower().count("ask ") == 1, "one contact"
+        assert "new launches" not in frame.locator("main").inner_text(), "it is a full stop"
+        inside = page.locator("iframe").element_handle().content_frame()
+        assert inside is not None
+        judge(page, inside)
+
+    expect(chart.get_by_role("link", name="Open in chart")).to_have_count(1)
 
 
 # --- charts --------------------------------------------------------------------------------------------------------------------

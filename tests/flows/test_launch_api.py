@@ -405,3 +405,64 @@ def test_refusals_name_what_failed_and_whom_to_ask(ehr: Ehr) -> None:
     told = problem(ehr.send("POST", DOOR, ehr.order(person="ana")), 403, "role_not_allowed")
 
     assert "administrator" in told["detail"]
+
+
+APPS = f"/t/{MERCY}/ehr/apps"
+
+
+def available(ehr: Ehr, person: str = "dora", **more: Any) -> dict[str, Any]:
+    client = ehr.platform.clients["public"].id
+    answer = ehr.send("GET", f"{APPS}?person={person}&client_id={client}", **more)
+    assert answer.status_code == 200, answer.text
+    (found,) = answer.json()["items"]
+    assert found.pop("client_id") == client
+    return dict(found)
+
+
+def test_an_ehr_learns_what_it_may_open_and_that_it_was_stopped(ehr: Ehr) -> None:
+    """C140: a stop reaches the launch button, before anybody presses it."""
+    assert available(ehr) == {"open": True, "reason": "", "detail": ""}
+
+    ehr.platform.engage(TargetKind.APP, ehr.platform.clients["public"].app)
+
+    found = available(ehr)
+    assert (found["open"], found["reason"]) == (False, "switch_engaged")
+    refused = problem(ehr.send("POST", DOOR, ehr.order()), 403, "switch_engaged")
+    assert found["detail"] == refused["detail"]
+
+
+def test_what_may_be_opened_depends_on_the_person(ehr: Ehr) -> None:
+    """C38."""
+    ehr.platform.add_person("ana", "analyst", "Practitioner/pr4")
+
+    assert available(ehr, "ana")["reason"] == "role_not_allowed"
+    unknown = ehr.send("GET", f"{APPS}?person=dora&client_id=nobody")
+    assert [(each["open"], each["reason"]) for each in unknown.json()["items"]] == [
+        (False, "app_not_certified")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("person=dora", "client_id"),
+        ("person=dora&client_id=", "client_id"),
+        ("person=dora&client_id=%00", "client_id"),
+        ("person=dora&" + "&".join(f"client_id=c{n}" for n in range(51)), "client_id"),
+        ("client_id=c", "person"),
+        ("person=nobody&client_id=c", "person"),
+    ],
+)
+def test_a_bad_question_about_apps_is_refused_by_its_field(ehr: Ehr, query: str, field: str) -> None:
+    told = problem(ehr.send("GET", f"{APPS}?{query}"), 422, "fields_invalid")
+
+    assert set(told["fields"]) == {field}
+
+
+def test_only_the_hospitals_own_ehr_learns_what_may_be_opened(ehr: Ehr) -> None:
+    query = "person=dora&client_id=c"
+    app = ehr.platform.backend("system/Patient.rs").json()["access_token"]
+
+    problem(ehr.send("GET", f"{APPS}?{query}", token="hil_at_x"), 401, "not_authenticated")
+    problem(ehr.send("GET", f"{APPS}?{query}", token=app), 403, "not_an_ehr")
+    problem(ehr.send("GET", f"/t/{OTHER}/ehr/apps?{query}"), 401, "not_authenticated")

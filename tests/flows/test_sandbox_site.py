@@ -19,6 +19,7 @@ from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox.app import Sandbox, build
 from hilum_ehr.sandbox.clients import plan
 from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
+from hilum_ehr.sandbox.ehr.own_apps import APPS_BOUND, OwnApp, OwnApps
 from hilum_ehr.synthesis.hospital import describe, synthesize
 from hilum_ehr.synthesis.policy import hospitals
 from tests.sim.world import FakeClock, SeededIds
@@ -338,3 +339,62 @@ def test_a_sample_app_speaks_to_the_platform_only(ground: Ground, path: str) -> 
     assert "connect-src 'self' http://127.0.0.1:9;" in policy
     assert "script-src 'self';" in policy
     assert "'unsafe" not in policy
+
+
+OWN = "/sandbox/h/general/own"
+MINE = {
+    "client": "mine-1",
+    "person": "dr.adeyemi",
+    "patient": ROSALIND,
+    "launch_uri": "http://127.0.0.1:3000/launch",
+}
+
+
+def test_a_developers_own_app_opens_inside_the_chart_and_is_listed_there(ground: Ground) -> None:
+    """C204."""
+    _, opened, page, _, chart = visit(
+        ground.site(), OWN, (f"{OWN}/open", MINE | {"where": "chart"}), "{session}", OPEN, "{session}"
+    )
+
+    assert opened.headers["location"].endswith("/apps/mine-1")
+    assert "client=mine-1" in re.findall(r'<iframe src="([^"]+)"', page.text)[0]
+    assert "/apps/mine-1" in chart.text
+
+
+def test_ones_own_app_is_listed_for_ones_own_browser_and_hospital_only() -> None:
+    chosen = OwnApps()
+    for n in range(APPS_BOUND + 5):
+        chosen.keep("one", OwnApp("general", f"c{n}", ""))
+    chosen.keep("one", OwnApp("clinic", "c", ""))
+    chosen.keep("other", OwnApp("general", "theirs", "Theirs"))
+    chosen.keep("other", OwnApp("general", "theirs", "", "http://127.0.0.1/launch"))
+
+    assert len(chosen.at("one", "general")) == APPS_BOUND - 1
+    assert chosen.find("one", "general", "theirs") is None
+    assert chosen.at("other", "general") == (
+        OwnApp("general", "theirs", "Theirs", "http://127.0.0.1/launch"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"client": ""}, 422),
+        ({"client": "../../x"}, 422),
+        ({"person": "nobody"}, 404),
+        ({"patient": "x"}, 404),
+    ],
+)
+def test_an_own_app_that_cannot_be_opened_is_answered_by_a_page(
+    ground: Ground, change: dict[str, str], status: int
+) -> None:
+    *_, refused = visit(ground.site(), OWN, (f"{OWN}/open", MINE | {"where": "chart"} | change))
+
+    assert refused.status_code == status
+
+
+def test_what_was_typed_goes_on_to_the_launch_in_a_new_tab(ground: Ground) -> None:
+    *_, sent = visit(ground.site(), OWN, (f"{OWN}/open", MINE | {"where": "tab", "placement": "sidebar"}))
+
+    assert sent.headers["location"].startswith("/sandbox/launch?tenant=general&client=mine-1&")
+    assert "csrf" not in sent.headers["location"]

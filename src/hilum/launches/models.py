@@ -24,6 +24,8 @@ CLIENT_BOUND = 64
 RUN_BOUND = 64
 LAUNCHES_KEPT = timedelta(days=60)
 """How long a launch that ended or was never taken is kept. Others are kept, because their tokens may still be in use."""
+AVAILABILITY_BOUND = 50
+"""Apps that an EHR may ask about at once."""
 ACTIVITY_ROWS_BOUND = 200
 ACTIVITY_COUNT_BOUND = 10_000_000
 FACILITY_BOUND = 64
@@ -101,6 +103,15 @@ class OpenedLaunch:
     handle: str
     open_token: str
     launch_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether an EHR may open an app for a person now. ``reason`` and ``detail`` are empty if it may, else a code and a sentence for the user."""
+
+    client: ClientId
+    reason: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

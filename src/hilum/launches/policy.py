@@ -1,7 +1,7 @@
 """Validation of what an EHR sends: launches, moves and activity counts. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from urllib.parse import urlencode, urlsplit
 
@@ -13,6 +13,7 @@ from hilum.kernel.actor import Actor, ActorKind
 from hilum.launches.models import (
     ACTIVITY_COUNT_BOUND,
     ACTIVITY_ROWS_BOUND,
+    AVAILABILITY_BOUND,
     CLIENT_BOUND,
     EHR_ROLE,
     FACILITY_BOUND,
@@ -69,6 +70,18 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
     for n, entry in enumerate(order.fhir_context):
         if fault := fhir_context_fault(entry):
             faults[f"fhirContext.{n}"] = fault
+    return faults
+
+
+def availability_faults(clients: Sequence[str], person: Person | None) -> dict[str, str]:
+    """Return what is wrong with an EHR's question about its apps, as a code per field."""
+    faults = {} if person is not None and person.active else {"person": "person_not_active"}
+    if not clients:
+        faults["client_id"] = "missing"
+    elif len(clients) > AVAILABILITY_BOUND:
+        faults["client_id"] = "too_many"
+    elif any(not client or _word_fault(client, CLIENT_BOUND) for client in clients):
+        faults["client_id"] = "word_malformed"
     return faults
 
 

@@ -19,10 +19,10 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, LaunchId, TenantId
 from hilum.launches import policy, service
-from hilum.launches.models import BODY_BOUND, Activity, LaunchOrder
+from hilum.launches.models import BODY_BOUND, Activity, Availability, LaunchOrder
 from hilum.web import cookies
 from hilum.web.faults import field_of, of_validation
-from hilum.web.forms import read_body
+from hilum.web.forms import read_body, read_query
 from hilum.web.json_routes import Handler, JsonRoute
 from hilum.web.kit import Kit, trace_of
 from hilum.web.problems import method_refused, problem_response
@@ -113,6 +113,7 @@ def routes(kit: Kit) -> list[Route]:
     return [
         JsonRoute("/t/{tenant}/ehr/launches", {"POST": _with_problems(handlers.open)}, method_refused),
         JsonRoute("/t/{tenant}/ehr/launches/{launch}", one, method_refused),
+        JsonRoute("/t/{tenant}/ehr/apps", {"GET": _with_problems(handlers.apps)}, method_refused),
         JsonRoute("/t/{tenant}/ehr/activity", {"POST": _with_problems(handlers.report)}, method_refused),
         Route("/t/{tenant}/ehr/open/{token}", handlers.begin, methods=["GET"]),
     ]
@@ -168,6 +169,22 @@ class _Handlers:
         launch = _launch(request)
         await self._as_ehr(request, lambda ctx: service.end(ctx, launch))
         return Response(status_code=204)
+
+    async def apps(self, request: Request) -> Response:
+        query = read_query(request, multi={"client_id"})
+        asked = [ClientId(each) for each in query.many("client_id")]
+
+        # A read: an EHR asks for each open chart every second, which must not wait for, or hold, the writer of SQLite.
+        def run(ctx: Context) -> list[Availability]:
+            ehr = service.authenticate_ehr(ctx, _tenant(request), _bearer(request))
+            return service.availability(ctx.as_actor(ehr), query.one("person"), asked)
+
+        found = await self._kit.uow.read(run, trace=trace_of(request))
+        items = [
+            {"client_id": each.client, "open": not each.reason, "reason": each.reason, "detail": each.detail}
+            for each in found
+        ]
+        return JSONResponse({"items": items}, headers={"cache-control": "no-store"})
 
     async def report(self, request: Request) -> Response:
         body = await self._read(request, ActivityBody)

@@ -41,6 +41,7 @@ from hilum.launches.models import (
     OPEN_URL_LIFE,
     PLACEMENT_REFUSED,
     Activity,
+    Availability,
     BegunLaunch,
     Launch,
     LaunchFacts,
@@ -57,6 +58,7 @@ from hilum.standing.policy import standing_fault, stop_of
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 
+NOT_AN_EHR = "Only an EHR client with the scope hilum/launch may do this."
 _EHR_STOPPED = (
     "The EHR that opened this launch was stopped or suspended since. Ask the hospital's administrator."
 )
@@ -116,6 +118,29 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     )
     audit.record(ctx, _event(opened, "launches.launch.open", intent=order.intent, placement=order.placement))
     return OpenedLaunch(opened, handle, open_token, opened.launch_uri)
+
+
+def availability(ctx: Context, username: str, asked: Iterable[ClientId]) -> list[Availability]:
+    """Return for each app whether the calling EHR may open it for a person now, so that its buttons and open charts show a stop (C140).
+
+    Raises NotPermitted (the caller is not an EHR), Invalid with fields.
+    """
+    tenant = ctx.actor.tenant
+    if tenant is None or not policy.is_ehr(ctx.actor):
+        raise NotPermitted("not_an_ehr", NOT_AN_EHR)
+    clients_asked = tuple(dict.fromkeys(asked))
+    person = identity.find_person_by_username(ctx, tenant, username)
+    if faults := policy.availability_faults(clients_asked, person):
+        raise Invalid("fields_invalid", "Some fields cannot be accepted.", fields=faults)
+    return [_available(ctx, tenant, client, person) for client in clients_asked]
+
+
+def _available(ctx: Context, tenant: TenantId, client: ClientId, person: Person | None) -> Availability:
+    judged = standing.read(ctx, tenant, client, person, issued_at=ctx.now)
+    reason = standing_fault(judged, ctx.now)
+    if reason is None:
+        return Availability(client)
+    return Availability(client, reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
 
 
 def _named_faults(order: LaunchOrder, client: Client | None, person: Person | None) -> dict[str, str]:
@@ -357,7 +382,7 @@ def purge(ctx: Context, *, kept: timedelta = LAUNCHES_KEPT) -> int:
 def _ehr_tenant(ctx: Context, action: str) -> TenantId:
     if not policy.is_ehr(ctx.actor) or ctx.actor.tenant is None:
         audit.record(ctx, Event(action, Outcome.REFUSED, tenant=ctx.actor.tenant or "", reason="not_an_ehr"))
-        raise NotPermitted("not_an_ehr", "Only an EHR client with the scope hilum/launch may do this.")
+        raise NotPermitted("not_an_ehr", NOT_AN_EHR)
     return ctx.actor.tenant
 
 
@@ -433,7 +458,7 @@ def authenticate_ehr(ctx: Context, tenant: TenantId, bearer: str) -> Actor:
     client = judged.client
     # An app's token opens no launch, although it is valid at this hospital.
     if client is not None and (client.type is not ClientType.EHR or LAUNCH_SCOPE not in token.scopes):
-        raise NotPermitted("not_an_ehr", "Only an EHR client with the scope hilum/launch may do this.")
+        raise NotPermitted("not_an_ehr", NOT_AN_EHR)
     if reason := standing_fault(judged, ctx.now):
         raise NotPermitted(reason, f"This EHR client may not act here. {meaning_of(reason)}")
     return Actor(ActorKind.CLIENT, token.client, tenant, frozenset({EHR_ROLE}))

@@ -103,6 +103,10 @@ class Urls:
     def launches(self, tenant: str) -> str:
         return f"{self.issuer(tenant)}/ehr/launches"
 
+    def launchable(self, tenant: str) -> str:
+        """Return the URL at which an EHR learns which apps it may open for a person."""
+        return f"{self.issuer(tenant)}/ehr/apps"
+
     def launch(self, tenant: str, launch_id: str) -> str:
         return f"{self.launches(tenant)}/{segment(launch_id)}"
 

@@ -18,6 +18,7 @@ from hilum_ehr.sandbox.clients import plan
 from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
 from hilum_ehr.sandbox.ehr import routes as ehr
 from hilum_ehr.sandbox.ehr.feed import Feed
+from hilum_ehr.sandbox.ehr.own_apps import OwnApps
 from hilum_ehr.sandbox.ehr.platform import Platform
 from hilum_ehr.sandbox.ehr.records import Records
 from hilum_ehr.sandbox.ehr.sessions import Sessions
@@ -71,6 +72,7 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
         platform=platform,
         feed=feed,
         sessions=Sessions(clock, ids),
+        own_apps=OwnApps(),
         clock=clock,
         ids=ids,
         public=settings.sandbox_public,

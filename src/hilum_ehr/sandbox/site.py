@@ -13,6 +13,7 @@ from hilum.web.urls import Urls, origin_of
 from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan
 from hilum_ehr.sandbox.credentials import Wallet
 from hilum_ehr.sandbox.ehr.feed import Feed
+from hilum_ehr.sandbox.ehr.own_apps import OwnApps
 from hilum_ehr.sandbox.ehr.platform import Platform
 from hilum_ehr.sandbox.ehr.records import Records
 from hilum_ehr.sandbox.ehr.sessions import Sessions
@@ -45,6 +46,7 @@ class Site:
     platform: Platform
     feed: Feed
     sessions: Sessions
+    own_apps: OwnApps
     clock: Clock
     ids: Ids
     public: bool

@@ -27,6 +27,7 @@ URLS = urls.Urls("http://127.0.0.1:8000", "http://localhost:8001")
         (URLS.jwks("general"), "/t/general/oauth/jwks.json"),
         (URLS.manage("general"), "/t/general/oauth/manage"),
         (URLS.launches("general"), "/t/general/ehr/launches"),
+        (URLS.launchable("general"), "/t/general/ehr/apps"),
         (URLS.api("/accesses"), "/api/v1/accesses"),
         (URLS.home(), "/"),
     ],

@@ -1,8 +1,9 @@
 """The EHR's client of the platform: HTTP to published addresses, with an EHR client's token."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
@@ -90,6 +91,12 @@ class Platform:
         body["need_patient_banner"] = order.banner
         answer = await self._ehr("POST", tenant, self.urls.launches(tenant), body)
         return Launched(answer["id"], answer["launch"], answer["launch_url"], answer["open_url"])
+
+    async def stops(self, tenant: str, person: str, clients: Iterable[str]) -> dict[str, str]:
+        """Return, for each of these clients that cannot be opened for a person now, the platform's sentence why. At most 50 clients."""
+        query = urlencode([("person", person), *(("client_id", each) for each in clients)])
+        answer = await self._ehr("GET", tenant, f"{self.urls.launchable(tenant)}?{query}", None)
+        return {each["client_id"]: each["detail"] for each in answer["items"] if not each["open"]}
 
     async def move_launch(self, tenant: str, launch: str, patient: str, encounter: str) -> None:
         """Report that the chart moved. A launch that no longer exists is ignored."""

@@ -1,6 +1,7 @@
 """Pages of the EHR simulator. They work without script; with script, the inspector's list refreshes itself."""
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from hilum.web.urls import origin_of, path_of, with_query
 from hilum_ehr.sandbox.card import card
 from hilum_ehr.sandbox.ehr import chart as charts
 from hilum_ehr.sandbox.ehr.inspector import Calls
+from hilum_ehr.sandbox.ehr.own_apps import OwnApp
 from hilum_ehr.sandbox.ehr.platform import Order
 from hilum_ehr.sandbox.ehr.sessions import EhrSession
 from hilum_ehr.sandbox.site import LOOPBACK_SOURCES, Site
@@ -24,6 +26,7 @@ from hilum_ehr.synthesis.models import HospitalPlan, Role
 
 Handler = Callable[[Request], Awaitable[Response]]
 SEARCH_BOUND = 100
+CLIENT_ID = r"[A-Za-z0-9._-]{1,64}"
 # A misspelled parameter would be a launch without patient, which looks like the app's fault.
 QUERY_FIELDS = frozenset(
     {"tenant", "client", "person", "patient", "encounter", "launch_uri", "session", "banner", "placement"}
@@ -51,9 +54,12 @@ def routes(site: Site) -> list[Route]:
         Route("/sandbox/h/{tenant}", pages.hospital),
         Route("/sandbox/h/{tenant}/own", pages.own_app),
         Route("/sandbox/h/{tenant}/own", posts.register, methods=["POST"]),
+        Route("/sandbox/h/{tenant}/own/open", posts.open_own, methods=["POST"]),
         Route("/sandbox/sessions", posts.begin, methods=["POST"]),
         Route("/sandbox/sessions/{session}", pages.chart),
+        Route("/sandbox/sessions/{session}/apps", pages.apps_list),
         Route("/sandbox/sessions/{session}/apps/{client}", pages.app),
+        Route("/sandbox/sessions/{session}/apps/{client}/stop", pages.stop),
         Route("/sandbox/sessions/{session}/apps/{client}/calls", pages.calls),
         Route("/sandbox/sessions/{session}/apps/{client}/calls/list", pages.calls_list),
         Route("/sandbox/sessions/{session}/move", posts.move, methods=["POST"]),
@@ -131,14 +137,37 @@ class Pages:
     async def chart(self, request: Request) -> Response:
         """Show the chart, as the EHR does."""
         session = self._session(request)
-        facts = await self._frame(session)
+        facts = await self._frame(request, session)
+        facts["stops"] = await self._stops(session, [client for client, _, _ in facts["apps"]])
         return self._with_forms(request, "sandbox/chart.html", tab="chart", **facts)
+
+    async def apps_list(self, request: Request) -> Response:
+        """Return the chart's list of apps alone, which says what cannot be opened now."""
+        session = self._session(request)
+        member = self._site.member(session.tenant, session.person)
+        apps = self._apps(request, session)
+        stops = await self._stops(session, [client for client, _, _ in apps])
+        return self._fragment(
+            request,
+            "sandbox/apps_list.html",
+            apps=apps,
+            stops=stops,
+            session=session,
+            launch=path_of(self._site.urls.sandbox("/launch")),
+            role=ROLE_WORDS[member.role],
+        )
+
+    async def stop(self, request: Request) -> Response:
+        """Return the notice over an open app: why it could not be opened now; empty if it could."""
+        session, client = self._session(request), request.path_params["client"]
+        stops = await self._stops(session, [client])
+        return self._fragment(request, "sandbox/stop.html", stopped=stops.get(client, ""))
 
     async def app(self, request: Request) -> Response:
         """Show an app inside the chart, beside the inspector."""
         session, client = self._session(request), request.path_params["client"]
-        facts = await self._frame(session)
-        name = next((plan.name for _, plan in self._site.plan.clients() if plan.client_id == client), client)
+        facts = await self._frame(request, session)
+        name = next((name for known, name, _ in facts["apps"] if known == client), client)
         launch = path_of(self._site.urls.sandbox("/launch"))
         alone = with_query(launch, session=session.id, client=client)
         # Beside the chart's own banner, the app need not show whose record it is (SMART 2.2,
@@ -152,6 +181,7 @@ class Pages:
         )
         facts |= {"client": client, "name": name, "calls": found, "tab": client}
         facts |= {"source": source, "alone": alone}
+        facts["stopped"] = (await self._stops(session, [client])).get(client, "")
         return self._with_forms(request, "sandbox/app.html", policy=policy, **facts)
 
     async def calls(self, request: Request) -> Response:
@@ -165,8 +195,11 @@ class Pages:
     async def calls_list(self, request: Request) -> Response:
         """Return the inspector's list alone; unchanged, it is not sent again."""
         session, client = self._session(request), request.path_params["client"]
-        text = self._site.pages.fragment("sandbox/calls.html", calls=await self._calls(session, client))
-        # The script asks every few seconds; most answers are 304 without a body.
+        return self._fragment(request, "sandbox/calls.html", calls=await self._calls(session, client))
+
+    def _fragment(self, request: Request, template: str, **facts: Any) -> Response:
+        text = self._site.pages.fragment(template, **facts)
+        # The script asks every second; most answers are 304 without a body.
         etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
         headers = {"etag": etag, "cache-control": "no-cache", "x-content-type-options": "nosniff"}
         if request.headers.get("if-none-match") == etag:
@@ -176,7 +209,29 @@ class Pages:
     def _session(self, request: Request) -> EhrSession:
         return self._site.sessions.get(request.path_params["session"])
 
-    async def _frame(self, session: EhrSession) -> dict[str, Any]:
+    def _apps(self, request: Request, session: EhrSession) -> list[tuple[str, str, str]]:
+        """List the apps of a chart, the browser's own last: client id, name, description."""
+        site = self._site
+        role = site.member(session.tenant, session.person).role
+        own = site.own_apps.at(site.form_secret(request), session.tenant)
+        return [
+            *(
+                (client.client_id, app.name, app.description)
+                for app, client in site.apps(session.tenant, role)
+            ),
+            *((each.client, each.name, "Your own app.") for each in own),
+        ]
+
+    async def _stops(self, session: EhrSession, clients: list[str]) -> dict[str, str]:
+        """Return why apps cannot be opened now. If the platform does not answer, opening one will show it, so the chart stays readable."""
+        if not clients:
+            return {}
+        try:
+            return await self._site.platform.stops(session.tenant, session.person, clients)
+        except HilumError:
+            return {}
+
+    async def _frame(self, request: Request, session: EhrSession) -> dict[str, Any]:
         site = self._site
         hospital = site.hospital(session.tenant)
         member = site.member(session.tenant, session.person)
@@ -186,7 +241,7 @@ class Pages:
             "hospital": hospital,
             "member": member,
             "summary": charts.summary(read, today=site.clock.now().date()),
-            "apps": site.apps(session.tenant, member.role),
+            "apps": self._apps(request, session),
             "others": site.charts(session.tenant, member),
             "urls": site.urls,
             "launch": path_of(site.urls.sandbox("/launch")),
@@ -225,6 +280,7 @@ class Posts:
             )
         if query.one("session"):
             session = site.sessions.get(query.one("session"))
+            own = site.own_apps.find(site.form_secret(request), session.tenant, query.one("client"))
             tenant, order = (
                 session.tenant,
                 Order(
@@ -232,6 +288,7 @@ class Posts:
                     session.person,
                     session.patient,
                     session.encounter,
+                    own.launch_uri if own else "",
                     banner=query.one("banner") != BESIDE_CHART,
                     placement=query.one("placement") or next(iter(PLACEMENTS)),
                 ),
@@ -320,6 +377,28 @@ class Posts:
             self._site.feed.forget(app.launch)
             await self._site.platform.end_launch(session.tenant, app.launch)
 
+    async def open_own(self, request: Request) -> Response:
+        """Open a developer's own app for a patient, inside the chart or in the tab that the form opened."""
+        site, form = self._site, await self._site.posted(request)
+        hospital = site.hospital(request.path_params["tenant"])
+        if form.one("where") == "tab":
+            fields = ("client", "launch_uri", "person", "patient", "encounter", "placement")
+            asked = {name: form.one(name) for name in fields if form.one(name)}
+            return _see(with_query("/sandbox/launch", tenant=hospital.tenant, **asked))
+        client = form.one("client").strip()
+        if re.fullmatch(CLIENT_ID, client) is None:
+            raise Invalid(
+                "launch_client_missing", "Enter your app's client id.", fields={"client": "malformed"}
+            )
+        member = site.member(hospital.tenant, form.one("person"))
+        chosen = site.chart(hospital.tenant, member, form.one("patient"))
+        encounter = form.one("encounter") or site.newest_encounter(hospital.tenant, chosen.id)
+        site.own_apps.keep(
+            site.form_secret(request), OwnApp(hospital.tenant, client, "", form.one("launch_uri"))
+        )
+        session = site.sessions.begin(hospital.tenant, member.username, chosen.id, encounter)
+        return _see(f"/sandbox/sessions/{session.id}/apps/{client}")
+
     async def register(self, request: Request) -> Response:
         """Register a sandbox client for a developer by the platform's dynamic registration."""
         site, form = self._site, await self._site.posted(request)
@@ -338,6 +417,8 @@ class Posts:
         except HilumError as error:
             # With what was typed, and the platform's own sentence for each field.
             return self._own(request, hospital, query=form, trouble=error)
+        own = OwnApp(hospital.tenant, made["client_id"], form.one("name"))
+        site.own_apps.keep(site.form_secret(request), own)
         query = Form({"client": (made["client_id"],), "launch_uri": (form.one("launch_url"),)})
         return self._own(request, hospital, query=query, made=made)
 
