@@ -86,6 +86,7 @@ PROMISES = {
     90: "Consent is asked again for a wider scope, and not otherwise (in part)",
     91: "A person can withdraw; the tokens die at once",
     93: "The connected-apps page shows what was granted and how to remove it",
+    94: "A patient and who acts for them see every access of an app to the record, with who permitted it (in part: not what a search over many patients found)",
     97: "An installation keeps who approved what and when (in part)",
     111: "Certification and a tenant's approval are separate decisions of different roles (in part: no publication)",
     120: "One command, offline, makes three hospitals, their people and 120 reproducible synthetic patients",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -122,12 +122,13 @@ class Front(Platform):
     def read(self, target: str, token: str, tenant: str = MERCY) -> Answer:
         """Read below a tenant's FHIR base, through the gateway and a snapshot that has just been confirmed."""
         self.keeper.step(0)
+        path, _, query = target.partition("?")
         scope = {
             "type": "http",
             "method": "GET",
-            "path": f"/t/{tenant}/fhir/{target}",
-            "raw_path": f"/t/{tenant}/fhir/{target}".encode(),
-            "query_string": b"",
+            "path": f"/t/{tenant}/fhir/{path}",
+            "raw_path": f"/t/{tenant}/fhir/{path}".encode(),
+            "query_string": query.encode(),
             "headers": [(b"authorization", f"Bearer {token}".encode())],
             "state": {"request_id": self.uow.ids.new("req"), "correlation_id": "", "source": "192.0.2.9"},
         }
@@ -326,7 +327,8 @@ def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]
     deps = GatewayDeps(keeper, table, buckets, upstreams, journal, urls, vault(), clock, uow.ids, intents)
     enforcer = Enforcer(deps)
     directory = Watched(PlatformReads(enforcer, journal, clock), keeper)
-    site = mounts.Site(kit, fetcher, directory, SETTINGS, at_stop=[])  # type: ignore[arg-type]
+    here = replace(SETTINGS, data_dir=folder, database_url=uow.db.url)
+    site = mounts.Site(kit, fetcher, directory, here, at_stop=[])  # type: ignore[arg-type]
     app = Starlette(routes=[*mounts.pages(site), *pages.assets.routes()])
     errors.install(app, pages)
     journal.start()

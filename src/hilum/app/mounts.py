@@ -14,7 +14,7 @@ from hilum.audit import hold_routes
 from hilum.audit import live as journals
 from hilum.audit import routes as audit
 from hilum.audit.journal_records import AccessReader
-from hilum.audit.reader_slots import REPORTS, ReaderSlots
+from hilum.audit.reader_slots import HISTORIES, REPORTS, ReaderSlots
 from hilum.backchannel import routes as backchannel
 from hilum.clients import routes as clients
 from hilum.contacts import domain_routes
@@ -27,6 +27,8 @@ from hilum.enrolment import routes as enrolment
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
 from hilum.gateway.platform_reads import PlatformReads
+from hilum.histories import pages as histories_pages
+from hilum.histories import routes as histories
 from hilum.identity import routes as identity
 from hilum.identity.service import find_tenant
 from hilum.infra.context import Context
@@ -73,6 +75,7 @@ def template_folders() -> list[Path]:
         enrolment_pages.TEMPLATES,
         frontchannel_pages.TEMPLATES,
         contacts_pages.TEMPLATES,
+        histories_pages.TEMPLATES,
     ]
 
 
@@ -101,8 +104,15 @@ def pages(site: Site) -> list[BaseRoute]:
         *signin.pages(site.kit, channel.origins_of, at_stop=site.at_stop.append),
         *enrolment_pages.pages(site.kit),
         *contacts_pages.pages(site.kit),
+        *histories_pages.pages(
+            site.kit, lambda query: _reader(site.settings).page(query), ReaderSlots(HISTORIES).held
+        ),
         *launches.routes(site.kit),
     ]
+
+
+def _reader(settings: Settings) -> AccessReader:
+    return journals.open_reader(settings.data_dir / "journal", settings.database_url)
 
 
 def api(site: Site) -> App:
@@ -112,9 +122,7 @@ def api(site: Site) -> App:
     def seal(authorization: str, url: str) -> str:
         return upstream.seal_credentials(vault(), authorization, url=url, ids=site.kit.ids)
 
-    def reader() -> AccessReader:
-        return journals.open_reader(site.settings.data_dir / "journal", site.settings.database_url)
-
+    reader = partial(_reader, site.settings)
     permits = partial(journals.read_permits, site.settings.data_dir / "journal", site.settings.database_url)
     private = site.settings.opens_private_fetches
     return control_plane(
@@ -172,6 +180,7 @@ def control_plane(
         membership.api(kit),
         approvals.api(kit, ACTS),
         audit.api(kit, reader, at_stop=at_stop),
+        histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),
         hold_routes.api(kit, lambda ctx, tenant: find_tenant(ctx, tenant) is not None),
     ):
         app.include_router(router)

@@ -164,6 +164,8 @@ def _search(query: AccessQuery, most: int) -> Select[Any]:
     ]
     if query.outcome:
         wanted.append(table.c.outcome == query.outcome)
+    if query.since is not None:
+        wanted.append(table.c.at >= query.since)
     if query.before is not None:
         wanted.append(table.c.at < query.before)
     if query.after:

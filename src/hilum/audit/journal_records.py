@@ -256,6 +256,8 @@ def fits(placed: LocatedAccess, query: AccessQuery) -> bool:
     place, access = placed
     if access.outcome is Outcome.INTENDED or (query.before is not None and access.at >= query.before):
         return False
+    if query.since is not None and access.at < query.since:
+        return False
     if query.after and place >= Place.read(query.after):
         return False
     return all(getattr(query, name) in {"", getattr(access, name)} for name in (*_HEADER_WORDS, "patient"))

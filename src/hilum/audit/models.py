@@ -301,7 +301,7 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class AccessQuery:
-    """Filters of accesses, all of which must match. ``before`` is exclusive; ``after`` is ``next`` of the previous page."""
+    """Filters of accesses, all of which must match. ``since`` is inclusive, ``before`` exclusive; ``after`` is ``next`` of the previous page."""
 
     tenant: str = ""
     app: str = ""
@@ -313,6 +313,7 @@ class AccessQuery:
     patient: str = ""
     outcome: str = ""
     reason: str = ""
+    since: datetime | None = None
     before: datetime | None = None
     after: str = ""
     limit: int = PAGE_BOUND

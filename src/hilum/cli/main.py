@@ -16,6 +16,7 @@ MODULES = {
     "contact": "contacts",
     "doctor": "doctor",
     "explain": "switches",
+    "history": "histories",
     "hold": "holds",
     "init": "server",
     "keys": "keys",

@@ -90,6 +90,11 @@ def plain_words(scope: str | Scope) -> PlainPermission:
     )
 
 
+def type_name(resource_type: str) -> str:
+    """Return what a resource type holds, in plain words: ``vaccinations``."""
+    return _type_words(resource_type)[0]
+
+
 def _type_words(resource_type: str) -> tuple[str, str, bool]:
     if resource_type == ANY_TYPE:
         return "everything in the record", "All kinds of entries, present and future.", True

@@ -27,7 +27,7 @@ from hilum.standards.smart.scopes import ClinicalScope, Prefix
 from hilum.web.errors import Trouble, trouble_page
 from hilum.web.kit import Kit
 from hilum.web.pages import day
-from hilum.web.urls import with_query
+from hilum.web.urls import path_of, with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -337,6 +337,7 @@ def manage(
         # From the query, so only these two words of it may change the page.
         done=done if done in {"remove", "narrow"} else "",
         person_is_patient=listed.person.role == Role.PATIENT,
+        history=path_of(kit.urls.history(listed.tenant.id)) if listed.person.patients else "",
         signout=kit.urls.signout(listed.tenant.id),
     )
 

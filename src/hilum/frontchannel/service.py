@@ -507,7 +507,7 @@ class ConnectedApps:
 
 def connected_apps(ctx: Context, site: Site, cookie: str) -> ConnectedApps | None:
     """List a person's connected apps (C93); None if nobody is signed in at this tenant."""
-    found = _signed_in(ctx, site, cookie)
+    found = signed_in(ctx, site, cookie)
     if found is None:
         return None
     tenant, person = found
@@ -523,7 +523,7 @@ def _connected(ctx: Context, entry: Authorization) -> ConnectedApp:
 
 def disconnect(ctx: Context, site: Site, cookie: str, authorization: str) -> bool:
     """Withdraw all of a person's agreements with an app, and revoke its tokens (C91). Return False if nobody is signed in."""
-    found = _signed_in(ctx, site, cookie)
+    found = signed_in(ctx, site, cookie)
     if found is None:
         return False
     own = _own_authorization(ctx, site, found[1], authorization)
@@ -536,7 +536,7 @@ def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked
 
     Raises Invalid if nothing would be left.
     """
-    found = _signed_in(ctx, site, cookie)
+    found = signed_in(ctx, site, cookie)
     if found is None:
         return False
     own = _own_authorization(ctx, site, found[1], authorization)
@@ -549,7 +549,8 @@ def narrow_app(ctx: Context, site: Site, cookie: str, authorization: str, ticked
     return True
 
 
-def _signed_in(ctx: Context, site: Site, cookie: str) -> tuple[Tenant, Person] | None:
+def signed_in(ctx: Context, site: Site, cookie: str) -> tuple[Tenant, Person] | None:
+    """Return the hospital and the person who is signed in there at a browser; None if nobody is."""
     session = signin.session(ctx, cookie) if cookie else None
     tenant = identity.find_tenant(ctx, site.tenant)
     if session is None or tenant is None or session.tenant != site.tenant:

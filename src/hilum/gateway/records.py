@@ -1,11 +1,17 @@
 """The audit record of one request at the gateway. Pure."""
 
+import re
+
 from hilum.audit.models import Access, Outcome
 from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
 from hilum.gateway.rendering import Answer
 from hilum.kernel.decision import Deny
 from hilum.standards.fhir.requests import FhirRequest
 from hilum.tokens.models import AccessToken
+
+_PATIENT_PARAMETERS = frozenset({"patient", "subject"})
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+"""FHIR R4 datatypes.html#id."""
 
 
 def record_of(
@@ -46,10 +52,25 @@ def record_of(
         record.reason, record.detail = deny.reason.value, deny.detail
     if isinstance(token, AccessToken):
         _name_holder(record, token)
-        if not record.patient and request is not None and request.type == "Patient":
-            # A refused try is found among what was tried on the patient whose record was asked for by id.
-            record.patient = request.id
+        if not record.patient and request is not None and (deny is not None or request.type == "Patient"):
+            # A refused try is found among what was tried on the patient whose record was asked for.
+            record.patient = _asked_for(request, token)
     return record
+
+
+def _asked_for(request: FhirRequest, token: AccessToken) -> str:
+    """Return the patient whose record a request without an answer was about: by id, by its search, else the one of the token."""
+    if request.type == "Patient" and (request.id or not request.params):
+        return request.id
+    named = {
+        value.removeprefix("Patient/")
+        for name, value in request.params
+        if name.partition(":")[0] in _PATIENT_PARAMETERS
+    }
+    if len(named) > 1:
+        return ""
+    found = named.pop() if named else token.patient
+    return found if _ID.fullmatch(found) else ""
 
 
 def _name_holder(record: Access, token: AccessToken) -> None:

@@ -90,6 +90,10 @@ class Urls:
         """Return the page of a person's connected apps (``management_endpoint``)."""
         return f"{self.issuer(tenant)}/oauth/manage"
 
+    def history(self, tenant: str) -> str:
+        """Return the page of what apps did with a person's record."""
+        return f"{self.manage(tenant)}/history"
+
     def style(self, tenant: str) -> str:
         """Return the style document (``smart_style_url``); its URL changes with its content."""
         return f"{self.issuer(tenant)}/oauth/style/{STYLE_DIGEST}.json"

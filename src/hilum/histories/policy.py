@@ -1,0 +1,136 @@
+"""Who may read which history, and what an access is called in it. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from hilum.audit.models import SETTLEMENT, UNDELIVERED, Access, Outcome
+from hilum.consent.models import Basis
+from hilum.histories.models import EXPORT_FIELDS, AppNames, Entry, Ground, Kind, Names
+from hilum.identity.models import Person, Role
+from hilum.kernel.ids import PersonId, TenantId
+from hilum.standards.fhir.requests import WRITES
+
+_READS = frozenset({"read", "vread"})
+_WRITES = frozenset(each.value for each in WRITES)
+_ROLES: Mapping[str, str] = {
+    Role.PHYSICIAN: "a physician of the hospital",
+    Role.NURSE: "a nurse of the hospital",
+    Role.ANALYST: "an analyst of the hospital",
+    Role.ADMINISTRATOR: "an administrator of the hospital",
+    Role.FRONT_DESK: "the hospital's front desk",
+    Role.PATIENT: "the patient or a person who acts for them",
+}
+_WHY = {
+    Ground.OWN: "You agreed to it{on}.",
+    Ground.FAMILY: "The patient, or a person who acts for them, agreed to it{on}.",
+    Ground.HOSPITAL: "The hospital approved the app for its staff.",
+    Ground.SERVICE: "The hospital approved the app, which works without a person.",
+    Ground.UNKNOWN: "Who permitted it is not on record any more.",
+}
+_REFUSED = {
+    "switch_engaged": "Refused: the app or a part of it was stopped.",
+    "app_not_certified": "Refused: the app was not certified.",
+    "app_not_installed": "Refused: the hospital does not use this app.",
+    "token_revoked": "Refused: its access had ended.",
+    "token_invalid": "Refused: its access had ended.",
+    "authorization_expired": "Refused: the agreement had ended.",
+    "role_not_allowed": "Refused: who used the app may not do this.",
+    "scope_insufficient": "Refused: nobody agreed to this.",
+    "scope_retired": "Refused: this kind of access is not given any more.",
+    "workflow_not_approved": "Refused: the hospital does not use the app for this.",
+    "outside_launch_context": "Refused: it was outside what the app was opened for.",
+    "launch_ended": "Refused: the app had been closed.",
+    "context_moved": "Refused: another record had been opened meanwhile.",
+    "label_withheld": "Refused: the record is restricted.",
+    "quota_exceeded": "Refused: the app asked too often.",
+}
+_UNDELIVERED = "It was permitted, and then stopped before the answer left."
+_OUTCOMES = {
+    Outcome.NOT_DONE: " It was not carried out.",
+    Outcome.UNKNOWN: " Whether it was carried out is not known.",
+}
+# A spreadsheet runs a cell that begins with one of these as a formula, and vendors choose the names of apps.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def may_read(person: Person | None, tenant: TenantId | None, patient: str) -> bool:
+    """Check whether a person may read the history of a record: the patient, or who acts for them now. ``person`` has the charts of now."""
+    if person is None or not patient or tenant is None:
+        return False
+    here = person.active and person.tenant == tenant and person.role == Role.PATIENT
+    return here and patient in person.patients
+
+
+def is_shown(access: Access) -> bool:
+    """Check whether a record is an app's access. What the platform itself reads, to show names on its pages, is none."""
+    return bool(access.app) and access.outcome is not Outcome.INTENDED
+
+
+def kind_of(interaction: str) -> Kind:
+    """Return what kind of access an interaction is."""
+    if interaction in _READS or interaction.startswith("history"):
+        return Kind.READ
+    if interaction.startswith("search"):
+        return Kind.SEARCH
+    return Kind.WRITE if interaction in _WRITES else Kind.OTHER
+
+
+def ground_of(access: Access, names: Names, reader: PersonId) -> Ground:
+    """Return who permitted an access, as the reader of the history sees it."""
+    if access.outcome is Outcome.REFUSED:
+        return Ground.NONE
+    if not access.person:
+        return Ground.SERVICE if not access.authorization else Ground.UNKNOWN
+    agreed = names.agreements.get(access.authorization)
+    if agreed is None:
+        return Ground.UNKNOWN
+    if agreed.basis is Basis.TENANT:
+        return Ground.HOSPITAL
+    return Ground.OWN if agreed.person == reader else Ground.FAMILY
+
+
+def entry_of(access: Access, names: Names, reader: PersonId) -> Entry:
+    """Return an access as the history shows it to its reader."""
+    ground = ground_of(access, names, reader)
+    agreed = names.agreements.get(access.authorization)
+    named = names.apps.get(access.app) or AppNames(access.app, "")
+    own = bool(access.person) and access.person == reader
+    return Entry(
+        at=access.at,
+        request_id=access.request_id,
+        app_id=access.app,
+        app=named.app,
+        vendor=named.vendor,
+        kind=kind_of(access.interaction),
+        resource_type=access.resource_type,
+        count=access.count,
+        outcome=access.outcome.value,
+        reason=access.reason,
+        ground=ground,
+        why=_why(access, ground, "" if agreed is None else f" on {agreed.created_at:%Y-%m-%d}"),
+        used_by="you" if own else _ROLES.get(access.role, "nobody" if not access.person else "a person"),
+        workflow="" if agreed is None else agreed.workflow,
+        # A settlement's rule is no scope.
+        scope=access.rule if ground is not Ground.NONE and access.rule != SETTLEMENT else "",
+        removed=access.removed,
+        authorization=access.authorization,
+    )
+
+
+def _why(access: Access, ground: Ground, on: str) -> str:
+    if access.rule == UNDELIVERED:
+        return _UNDELIVERED
+    if ground is Ground.NONE:
+        return _REFUSED.get(access.reason, f"Refused by the platform ({access.reason.replace('_', ' ')}).")
+    return _WHY[ground].format(on=on) + _OUTCOMES.get(access.outcome, "")
+
+
+def export_row(entry: Entry) -> dict[str, str]:
+    """Return an entry as a row of a download, by column."""
+    values = asdict(entry) | {"at": entry.at.isoformat(), "kind": entry.kind.value}
+    return {name: str(values[name]) for name in EXPORT_FIELDS}
+
+
+def csv_cell(text: str) -> str:
+    """Return a text as the content of a cell that no spreadsheet runs as a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
