@@ -119,6 +119,7 @@ PROMISES = {
     182: "Each role has its routes and no others (in part: the roles that there are)",
     183: "Every action exists in API and command line; the OpenAPI is checked against the routes (in part: no consoles)",
     184: "The same tests pass on SQLite and on PostgreSQL with several workers",
+    189: "No app is installed at a hospital without the agreements that the rule book names for it, signed by people of both; a lapse is a finding and stops what begins (in part: a hospital gets no mail)",
     190: "An agreement stores the workflow of its launch, and grants nothing beyond what that expands into",
     191: "Launch placements are a registry in the rule book; a launch names one that the app's cell and its version list",
     194: "Grants end by limits of their tier (in part: refresh tokens and agreements, by the lives in force; idleness and dormancy are not judged)",

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from sqlalchemy import Engine, event
 from starlette.testclient import TestClient
 
+from hilum.agreements import store as agreements
+from hilum.agreements.models import Agreement, Side
 from hilum.clients import service as clients
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
 from hilum.contacts import domains
@@ -80,6 +83,7 @@ LISTS = {
     **{f"/api/v1/policies/dry-runs/{{run}}/{kind.value}": "root" for kind in Kind},
     "/api/v1/accesses": "otto",
     "/api/v1/audit/events": "otto",
+    "/api/v1/agreements": "rita",
     "/api/v1/contacts": "rita",
     "/api/v1/notices": "otto",
     "/api/v1/webhooks": "sam",
@@ -178,6 +182,7 @@ class Full:
         do(domains.add_domain, vendor=VendorId(self.vendor), name=f"vendor{n}.example")
         endpoint = NewEndpoint(vendor, f"https://hooks{n}.example/")
         do(notices.add_endpoint, order=endpoint, private=False)
+        self.site.system(lambda ctx: agreements.add_agreement(ctx.tx, agreement(n, vendor, ctx.now)))
 
     def where(self, path: str) -> str:
         path = path.removeprefix("/api/v1").replace("{app}", self.app).replace("{run}", self.run)
@@ -197,6 +202,14 @@ class Full:
             if not after:
                 return found
         raise AssertionError(f"{path} has no end")
+
+
+def agreement(n: int, vendor: VendorId, now: datetime) -> Agreement:
+    parties = ("Acme, Inc.", "General Hospital")
+    made = Agreement(
+        f"agr_{n}", vendor, GENERAL, "", "data_sharing", parties, "a" * 64, now, None, "x", Side.VENDOR, now
+    )
+    return replace(made, finding_since=now)
 
 
 def first_vendor(site: ControlSite) -> VendorId:

@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
+from hilum.agreements import routes as agreements
 from hilum.app.acts import ACTS
 from hilum.approvals import routes as approvals
 from hilum.audit import hold_routes
@@ -173,6 +174,7 @@ def control_plane(
         domain_routes.api(kit, domain_checker),
         notices.api(kit, require_owner, private=private_urls),
         clients.api(kit),
+        agreements.api(kit),
         installations.api(kit, permits),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held),
         signin.api(kit, at_stop=at_stop),

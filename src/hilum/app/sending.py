@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
+from hilum.agreements import service as agreements
 from hilum.app.schedule import Job, JobLease
 from hilum.contacts import domains
 from hilum.contacts import service as contacts
@@ -23,6 +24,7 @@ SEND_EVERY = timedelta(seconds=1)
 COUNT_EVERY = timedelta(seconds=15)
 CONTACTS_EVERY = timedelta(minutes=10)
 DOMAINS_EVERY = timedelta(minutes=10)
+AGREEMENTS_EVERY = timedelta(minutes=10)
 WEBHOOK_WITHIN = timedelta(seconds=15)
 """The deadline of one webhook. Source: Standard Webhooks, which recommends 15 to 30 seconds."""
 STOP_WITHIN_S = 4.0
@@ -41,6 +43,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
     return (
         *sending,
         Job("count_notices", COUNT_EVERY, count),
+        Job("agreements", AGREEMENTS_EVERY, follow_agreements),
         Job("contacts", CONTACTS_EVERY, lambda job_lease: follow_contacts(job_lease, urls)),
         Job(
             "domains",
@@ -81,6 +84,12 @@ def follow_domains(job_lease: JobLease, checker: Callable[[], DomainChecker]) ->
             with suppress(NotFound):
                 job_lease.write(partial(domains.end_check, checked=domain, fault=fault))
     while job_lease.write(domains.lapse_due) and not job_lease.stop.is_set():
+        pass
+
+
+def follow_agreements(job_lease: JobLease) -> None:
+    """Record lapses of agreements as findings, and announce their ends."""
+    while job_lease.write(agreements.follow_due) and not job_lease.stop.is_set():
         pass
 
 

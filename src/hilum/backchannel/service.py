@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from hilum.agreements import service as agreements
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.backchannel import cached_facts, client_auth, policy
@@ -256,6 +257,10 @@ def caller_fault(ctx: Context, site: Site, client: Client) -> Reason | None:
     installation = cached_facts.installation(ctx, site.tenant, client.app)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
     standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book)
+    # A backend service has no launches: each of its tokens begins something.
+    if client.type is ClientType.BACKEND:
+        held = agreements.kinds_in_force(ctx, facts.vendor, site.tenant)
+        standing = replace(standing, begins=True, agreements=held)
     return standing_fault(standing, ctx.now)
 
 

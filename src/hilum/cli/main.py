@@ -9,6 +9,7 @@ import click
 from hilum.infra import logs
 
 MODULES = {
+    "agreement": "agreements",
     "app": "apps",
     "approval": "people",
     "audit": "records",

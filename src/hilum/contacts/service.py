@@ -6,6 +6,7 @@ from dataclasses import replace
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.contacts import policy, store
+from hilum.contacts.domains import proved_contacts
 from hilum.contacts.models import (
     CONTACTS_BOUND,
     LINK_LIFE,
@@ -28,6 +29,7 @@ from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.registry import service as registry
 
+__all__ = ["proved_contacts"]
 LinkUrl = Callable[[str], str]
 """Returns the URL of a link's page."""
 

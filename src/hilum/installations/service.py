@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from hilum.agreements import service as agreements
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome, PermitCount
 from hilum.clients import policy as rules
@@ -70,6 +71,10 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     if faults := policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now):
         detail = f"The installation is invalid; see fields. {beyond(order.scopes, certified, allowed_as='certified')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
+    # Each launch judges them again; here who installs the app can still do something about it.
+    if lacking := agreements.missing_for_app(ctx, tenant, app, order.roles):
+        detail = agreements.missing_detail(lacking, app.vendor, tenant.id)
+        raise Invalid("installation_invalid", detail, fields={"app": "agreements_missing"})
     # An expired installation still holds the unique index. It is closed with the date of its end, so that the
     # history is true.
     before = store.find_current(ctx.tx, order.tenant, app.id)

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     TENANT_MISMATCH = "tenant_mismatch"
     APP_NOT_CERTIFIED = "app_not_certified"
     APP_NOT_INSTALLED = "app_not_installed"
+    AGREEMENT_MISSING = "agreement_missing"
     PERSON_INACTIVE = "person_inactive"
     ROLE_NOT_ALLOWED = "role_not_allowed"
     WORKFLOW_NOT_APPROVED = "workflow_not_approved"

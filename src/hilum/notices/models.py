@@ -60,6 +60,8 @@ class MailKind(StrEnum):
     CONTACT_PROOF = "contact_proof"
     CONTACT_RENEWAL = "contact_renewal"
     DOMAIN_ENDS = "domain_ends"
+    AGREEMENT_ENDING = "agreement_ending"
+    AGREEMENT_LAPSED = "agreement_lapsed"
 
 
 class EventKind(StrEnum):
@@ -70,6 +72,8 @@ class EventKind(StrEnum):
     CONTACT_LAPSED = "contact.lapsed"
     DOMAIN_PROVED = "domain.proved"
     DOMAIN_LAPSED = "domain.lapsed"
+    AGREEMENT_ENDING = "agreement.ending"
+    AGREEMENT_LAPSED = "agreement.lapsed"
 
 
 class State(StrEnum):

@@ -43,7 +43,43 @@ DOMAIN_ENDS = Template(
     {"vendor": Kind.NAME, "domain": Kind.NAME, "ends": Kind.MOMENT},
     (("Vendor", "vendor"), ("Domain", "domain")),
 )
-TEMPLATES = {each.id.value: each for each in (CONTACT_PROOF, CONTACT_RENEWAL, DOMAIN_ENDS)}
+_AGREEMENT = {
+    "vendor": Kind.NAME,
+    "hospital": Kind.NAME,
+    "agreement": Kind.WORD,
+    "id": Kind.ID,
+    "ends": Kind.MOMENT,
+}
+_AGREEMENT_ROWS = (
+    ("Vendor", "vendor"),
+    ("Hospital", "hospital"),
+    ("Kind of agreement", "agreement"),
+    ("Its id", "id"),
+)
+AGREEMENT_ENDING = Template(
+    MailKind.AGREEMENT_ENDING,
+    "An agreement with a hospital ends soon",
+    (
+        "This agreement ends on {ends}, and no other is recorded in its place.",
+        "Sign a new one with the hospital and record it before that day. From then on apps that need it cannot be opened there.",
+    ),
+    _AGREEMENT,
+    _AGREEMENT_ROWS,
+)
+AGREEMENT_LAPSED = Template(
+    MailKind.AGREEMENT_LAPSED,
+    "An agreement with a hospital has ended",
+    (
+        "This agreement ended on {ends}, and no other is in force in its place.",
+        "Apps that need it cannot be opened there any more; what is open goes on. Sign a new one with the hospital and record it.",
+    ),
+    _AGREEMENT,
+    _AGREEMENT_ROWS,
+)
+TEMPLATES = {
+    each.id.value: each
+    for each in (CONTACT_PROOF, CONTACT_RENEWAL, DOMAIN_ENDS, AGREEMENT_ENDING, AGREEMENT_LAPSED)
+}
 
 _OF_CONTACT = {"contact_id": Kind.ID, "contact": Kind.WORD, "vendor_id": Kind.ID}
 WEBHOOK_PING = EventType(EventKind.PING, {"webhook_id": Kind.ID})
@@ -52,7 +88,24 @@ CONTACT_LAPSED = EventType(EventKind.CONTACT_LAPSED, _OF_CONTACT | {"since": Kin
 _OF_DOMAIN = {"domain_id": Kind.ID, "vendor_id": Kind.ID}
 DOMAIN_PROVED = EventType(EventKind.DOMAIN_PROVED, _OF_DOMAIN | {"until": Kind.MOMENT})
 DOMAIN_LAPSED = EventType(EventKind.DOMAIN_LAPSED, _OF_DOMAIN | {"since": Kind.MOMENT})
+_OF_AGREEMENT = {
+    "agreement_id": Kind.ID,
+    "vendor_id": Kind.ID,
+    "tenant": Kind.ID,
+    "kind": Kind.WORD,
+    "ends": Kind.MOMENT,
+}
+EVENT_AGREEMENT_ENDING = EventType(EventKind.AGREEMENT_ENDING, _OF_AGREEMENT)
+EVENT_AGREEMENT_LAPSED = EventType(EventKind.AGREEMENT_LAPSED, _OF_AGREEMENT)
 EVENTS = {
     each.id.value: each
-    for each in (WEBHOOK_PING, CONTACT_PROVED, CONTACT_LAPSED, DOMAIN_PROVED, DOMAIN_LAPSED)
+    for each in (
+        WEBHOOK_PING,
+        CONTACT_PROVED,
+        CONTACT_LAPSED,
+        DOMAIN_PROVED,
+        DOMAIN_LAPSED,
+        EVENT_AGREEMENT_ENDING,
+        EVENT_AGREEMENT_LAPSED,
+    )
 }

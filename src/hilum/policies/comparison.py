@@ -216,7 +216,7 @@ def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
         more = [] if ANY in getattr(old, name) else sorted(getattr(new, name) - getattr(old, name))
         if more:
             yield Widening(name, f"Also allows {', '.join(more)}.", Gravity.PROOF)
-    for name in ("lenses", "evidence", "scenarios"):
+    for name in ("lenses", "evidence", "scenarios", "agreements"):
         less = sorted(getattr(old, name) - getattr(new, name))
         if less:
             yield Widening(name, f"No longer requires {', '.join(less)}.", Gravity.PROOF)

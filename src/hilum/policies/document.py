@@ -6,6 +6,7 @@ cell include those of the category's lower tiers. What ``render`` returns has ne
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
@@ -60,6 +61,7 @@ _WITH_PRODUCTS = 2
 _NO_DAY = date.min
 _WARNINGS = frozenset({"out_of_range", "resource_type_unknown", "scope_malformed"})
 """Faults that a stored document may have: the value that is used instead allows less, or nothing."""
+_AGREEMENT = re.compile(r"[a-z][a-z_]{0,39}")
 _NESTED = ("review", "quota", "alerts", "lifetimes")
 
 
@@ -219,9 +221,22 @@ def _cell(table: Table, book: Book) -> Cell:
         alerts=_alerts(table.table("alerts")),
         certificate_life=table.duration("certificate_life", LIFE_BOUND),
         lifetimes=_lifetimes(table.table("lifetimes")),
+        agreements=_agreements(table),
     )
     table.close()
     return cell
+
+
+def _agreements(table: Table) -> frozenset[str]:
+    """Read the kinds of agreements that a cell requires. Where nothing says so, none: so it was before there were any."""
+    found = table.words("agreements", None, optional=True)
+    for word in found:
+        if not _AGREEMENT.fullmatch(word):
+            sentence = (
+                f"{word[:64]!r} is no name of a kind of agreement: at most 40 small letters and underscores."
+            )
+            table.fault("agreements", "word_unknown", sentence)
+    return frozenset(found)
 
 
 def _titled(top: Table) -> dict[str, Workflow]:
@@ -518,4 +533,4 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
             "session_refresh_token": duration_text(lives.session_refresh_token),
             "authorization": duration_text(lives.authorization),
         },
-    }
+    } | ({"agreements": sorted(cell.agreements)} if cell.agreements else {})

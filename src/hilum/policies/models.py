@@ -178,6 +178,8 @@ class Cell:
     alerts: AlertThresholds
     certificate_life: timedelta
     lifetimes: Lifetimes
+    agreements: frozenset[str] = frozenset()
+    """The kinds of agreements between vendor and hospital without which an app is not installed at a production tenant (C189)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
         yield "certificate_life"
     if not above.client_authentication <= below.client_authentication:
         yield "client_authentication"
-    for name in ("lenses", "evidence", "scenarios"):
+    for name in ("lenses", "evidence", "scenarios", "agreements"):
         if not getattr(above, name) >= getattr(below, name):
             yield name
 

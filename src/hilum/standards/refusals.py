@@ -71,6 +71,13 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             person="This app is not installed at {tenant}. " + _ASK_TENANT,
             ehr="The app is not installed here; ask the hospital's administrator.",
         ),
+        Reason.AGREEMENT_MISSING: Refusal(
+            "An agreement between the vendor and the hospital that the app needs has lapsed or was never made, so nothing new begins; what is open goes on.",
+            "Vendor or hospital records a new one with `hilum agreement add`, and the other confirms it; `hilum agreement list --findings` shows which lapsed.",
+            person="This app may not be opened at {tenant} now: an agreement with its vendor is missing or has lapsed. "
+            + _ASK_TENANT,
+            ehr="An agreement between the app's vendor and the hospital is missing or has lapsed; ask the hospital's administrator.",
+        ),
         Reason.PERSON_INACTIVE: Refusal(
             "The account of the person behind the request is not active.",
             "The hospital's administrator creates a new account; a deactivated one cannot be reactivated.",

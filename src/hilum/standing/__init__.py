@@ -1,6 +1,6 @@
 """Standing: whether an app may act at a tenant at all, before what it may do there is decided.
 
-Owns: the one decision (switch, tenant, certification, installation, person, role) and its inputs. Every entry point asks it: the
+Owns: the one decision (switch, tenant, certification, installation, agreements, person, role) and its inputs. Every entry point asks it: the
 gateway, authorize, the token endpoint with introspection, the launch API, and the EHR's own calls.
 Must not know: scopes and records, sessions, authorizations, codes; how an entry point answers a refusal.
 Public verbs: policy.standing_fault, policy.fault_without_app, service.of_launch, service.of_token.

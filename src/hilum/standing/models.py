@@ -18,6 +18,7 @@ STANDING_REASONS = (
     Reason.TENANT_MISMATCH,
     Reason.APP_NOT_CERTIFIED,
     Reason.APP_NOT_INSTALLED,
+    Reason.AGREEMENT_MISSING,
     Reason.PERSON_INACTIVE,
     Reason.ROLE_NOT_ALLOWED,
     Reason.WORKFLOW_NOT_APPROVED,
@@ -86,4 +87,8 @@ class Standing:
     # ADR 23).
     issued_at: datetime | None = None
     launching: bool = False
+    begins: bool = False
+    """Something new begins, a launch or a backend service's token: agreements are needed. What was begun goes on without."""
+    agreements: frozenset[str] = frozenset()
+    """The kinds of agreements in force between the vendor and the hospital; read only if something begins."""
     for_records: bool = False

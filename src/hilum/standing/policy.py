@@ -5,10 +5,12 @@ Add a new condition here, once, with its reason in ``STANDING_REASONS`` and its 
 
 from datetime import datetime
 
+from hilum.agreements.policy import missing
 from hilum.clients.models import PLATFORM_PEERS, ClientFacts, ClientType
 from hilum.clients.policy import certified_until, workflows_allowed
 from hilum.controls.models import Mode, Subject
 from hilum.controls.policy import launches_stopped, stopped_by
+from hilum.identity.models import Role
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
 from hilum.policies.models import Book
@@ -100,7 +102,20 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
         return Reason.APP_NOT_INSTALLED if standing.for_records else None
     if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
         return Reason.APP_NOT_INSTALLED
-    return None
+    return _agreement_fault(standing, client)
+
+
+def _agreement_fault(standing: Standing, client: ClientFacts) -> Reason | None:
+    """Judge whether vendor and hospital have the agreements that the rule book requires, where something new begins (C189)."""
+    installation, role = standing.installation, standing.acting.role
+    if not standing.begins or installation is None:
+        return None
+    # Nobody has signed in yet. A patient needs no agreement, so where one may come the page asks again once somebody has.
+    if role is None and Role.PATIENT in installation.roles:
+        return None
+    roles = frozenset({role}) if role else frozenset()
+    lacking = missing(standing.book, (client,), installation.environment, roles, standing.agreements)
+    return Reason.AGREEMENT_MISSING if lacking else None
 
 
 def _person_fault(standing: Standing) -> Reason | None:

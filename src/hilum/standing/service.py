@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
+from hilum.agreements import service as agreements
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
 from hilum.controls import service as controls
@@ -69,6 +70,8 @@ def of_launch(
         person_active=person is None or (person.active and tenant is not None and person.tenant == tenant.id),
         issued_at=issued_at,
         launching=True,
+        begins=True,
+        agreements=_agreements(ctx, acting),
     )
 
 
@@ -86,6 +89,11 @@ def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:
         policies.current(ctx).book_at(token.tenant, ctx.now, token.app),
         issued_at=issued_at,
     )
+
+
+def _agreements(ctx: Context, acting: Acting) -> frozenset[str]:
+    # Without a client there is no vendor: the decision refuses before it looks at agreements.
+    return agreements.kinds_in_force(ctx, acting.vendor, acting.tenant) if acting.vendor else frozenset()
 
 
 def _switches(ctx: Context, acting: Acting, client: ClientFacts | None) -> SwitchIndex:

@@ -99,6 +99,7 @@ EXPECTED = {
     "policy show", "policy list", "policy validate", "policy scopes", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs", "policy override", "policy overrides", "policy end-override",
     "notices list", "notices show", "notices resend", "contact add", "contact list", "contact link", "contact remove",
     "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
+    "agreement add", "agreement confirm", "agreement end", "agreement list", "agreement show",
     "history", "hold place", "hold list", "hold release", "keys rotate",
 }  # fmt: skip
 

@@ -32,6 +32,7 @@ STATUS = {
         "switch_engaged",
         "app_not_certified",
         "app_not_installed",
+        "agreement_missing",
         "role_not_allowed",
         "workflow_not_approved",
         "scope_retired",

@@ -16,7 +16,7 @@ from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, Upstrea
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId, VersionId
-from hilum.policies.models import UNCLASSIFIED, Tier
+from hilum.policies.models import UNCLASSIFIED, Book, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.refusals import CATALOGUE, ENDED, STOPPED, ehr_text, page_text
@@ -50,6 +50,21 @@ CLIENT = ClientFacts(
 PARTY = Party(GENERAL, CLIENT.id, CLIENT.app, CLIENT.version, CLIENT.vendor, PersonId("per_1"), "physician")
 INSTALLED = InstallationFacts(SCOPES, frozenset({"physician"}), None, NOW - DAY, Environment.PRODUCTION)
 TENANT = TenantFacts(GENERAL, UpstreamRef(UpstreamKind.EMBEDDED), MovedReads.REFUSE, active=True)
+
+
+def with_agreements(book: Book, *kinds: str) -> Book:
+    """Return a book whose cells all require some kinds of agreements."""
+    categories = {
+        name: replace(
+            each,
+            cells={tier: replace(cell, agreements=frozenset(kinds)) for tier, cell in each.cells.items()},
+        )
+        for name, each in book.categories.items()
+    }
+    return replace(book, categories=categories, digest="needy")
+
+
+NEEDY = with_agreements(shipped_book(), "business_associate")
 GOOD = Standing(PARTY, TENANT, CLIENT, INSTALLED, SwitchIndex(), shipped_book(), issued_at=NOW)
 
 
@@ -120,6 +135,10 @@ FAULTS: dict[Reason, list[Change]] = {
         {"installation.since": NOW + MOMENT},
         {"client.environment": Environment.SANDBOX},
         {"client.tenant": OTHER},
+    ],
+    Reason.AGREEMENT_MISSING: [
+        {"begins": True, "book": NEEDY},
+        {"begins": True, "book": NEEDY, "agreements": frozenset({"data_sharing"})},
     ],
     Reason.PERSON_INACTIVE: [{"person_active": False}],
     Reason.ROLE_NOT_ALLOWED: [

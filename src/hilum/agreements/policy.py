@@ -1,0 +1,131 @@
+"""Who may record and confirm an agreement, when it is in force, and which an app needs. Pure."""
+
+import re
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from hilum.agreements.models import (
+    ENTITY_BOUND,
+    KINDS,
+    LIFE_BOUND,
+    PARTIES_BOUND,
+    PARTIES_LEAST,
+    REMIND_BEFORE,
+    Agreement,
+    AgreementState,
+    NewAgreement,
+    Side,
+)
+from hilum.clients.models import PLATFORM_PEERS, ClientFacts
+from hilum.clients.policy import admission
+from hilum.controls.policy import administers
+from hilum.identity.models import Role, VendorRight
+from hilum.identity.policy import is_member, may_as_member
+from hilum.kernel.actor import Actor
+from hilum.policies.models import Book
+from hilum.registry.models import Environment
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def side_of(actor: Actor, vendor: str, tenant: str) -> Side | None:
+    """Return for which of the two organisations an actor may sign agreements; None if for neither."""
+    if administers(actor, tenant):
+        return Side.HOSPITAL
+    return Side.VENDOR if may_as_member(actor, vendor, VendorRight.PROFILE) else None
+
+
+def may_see(actor: Actor, vendor: str, tenant: str) -> bool:
+    """Check whether an actor may read the agreements of a vendor with a hospital: the two organisations, and the platform's staff."""
+    return actor.is_platform or administers(actor, tenant) or is_member(actor, vendor)
+
+
+def order_faults(order: NewAgreement, known: Collection[str], now: datetime) -> dict[str, str]:
+    """Return the error code of each invalid field. ``known``: the kinds that the rule books in force name."""
+    faults: dict[str, str] = {}
+    if order.kind not in KINDS and order.kind not in known:
+        faults["kind"] = "agreement_kind_unknown"
+    if not _SHA256.fullmatch(order.document):
+        faults["document"] = "digest_malformed"
+    parties = [each.strip() for each in order.parties]
+    if not all(parties) or len(set(parties)) < PARTIES_LEAST:
+        faults["parties"] = "parties_missing"
+    elif len(parties) > PARTIES_BOUND:
+        faults["parties"] = "too_many"
+    if len(order.entity) > ENTITY_BOUND:
+        faults["entity"] = "too_long"
+    if order.ends_at is not None:
+        if order.ends_at <= now:
+            faults["ends_at"] = "not_in_the_future"
+        elif order.ends_at <= order.effective_at:
+            faults["ends_at"] = "ends_before_it_begins"
+        elif order.ends_at > order.effective_at + LIFE_BOUND:
+            faults["ends_at"] = "too_far_away"
+    return faults
+
+
+def state_of(agreement: Agreement, now: datetime) -> AgreementState:
+    """Return the state of an agreement now."""
+    over = agreement.ends_at is not None and agreement.ends_at <= now
+    if over and (agreement.ended_by or agreement.confirmed_at is None):
+        return AgreementState.ENDED
+    if over:
+        return AgreementState.LAPSED
+    if agreement.confirmed_at is None:
+        return AgreementState.WAITING
+    return AgreementState.AGREED if now < agreement.effective_at else AgreementState.IN_FORCE
+
+
+def is_in_force(agreement: Agreement, now: datetime) -> bool:
+    """Check whether an agreement is in force at a moment."""
+    return state_of(agreement, now) is AgreementState.IN_FORCE
+
+
+def next_due(agreement: Agreement, now: datetime) -> datetime | None:
+    """Return when something about a confirmed agreement is to be recorded or announced next; None if never again."""
+    moments = [agreement.effective_at]
+    if agreement.ends_at is not None:
+        moments += [agreement.ends_at, *(agreement.ends_at - each for each in REMIND_BEFORE)]
+    return min((each for each in moments if each > now), default=None)
+
+
+def is_covered(agreement: Agreement, others: Iterable[Agreement], at: datetime) -> bool:
+    """Check whether another agreement of the same two, legal entity and kind is in force at a moment."""
+    place = agreement.vendor, agreement.tenant, agreement.entity, agreement.kind
+    return any(
+        (each.vendor, each.tenant, each.entity, each.kind) == place and is_in_force(each, at)
+        for each in others
+        if each.id != agreement.id
+    )
+
+
+def required_by(book: Book, client: ClientFacts) -> frozenset[str]:
+    """Return the kinds of agreements that the rule book requires for a client (C189)."""
+    # A hospital's own EHR is no vendor's. A client that no cell admits may do nothing anyway.
+    if client.type in PLATFORM_PEERS:
+        return frozenset()
+    cell = admission(book, client).cell
+    return frozenset() if cell is None else cell.agreements
+
+
+def missing(
+    book: Book,
+    clients: Iterable[ClientFacts],
+    environment: Environment,
+    roles: Collection[str],
+    in_force: Collection[str],
+) -> frozenset[str]:
+    """Return the kinds of agreements that clients of an app lack for people of these roles at a hospital.
+
+    A sandbox has no records of people, so none is needed there. Patients who use an app with their own record need none either: that
+    is theirs to decide. Without a role the app acts for the hospital.
+    """
+    if environment is Environment.SANDBOX or (roles and set(roles) <= {Role.PATIENT.value}):
+        return frozenset()
+    required = frozenset(kind for client in clients for kind in required_by(book, client))
+    return required - frozenset(in_force)
+
+
+def listed(kinds: Iterable[str]) -> str:
+    """Return kinds of agreements as they are written for people."""
+    return ", ".join(KINDS.get(each, each.replace("_", " ")) for each in sorted(kinds))

@@ -1,0 +1,282 @@
+"""Record, confirm and end agreements, say which an app lacks, and follow their ends."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+
+from hilum.agreements import policy, store
+from hilum.agreements.models import (
+    REMIND_BEFORE,
+    WAITING_BOUND,
+    Agreement,
+    AgreementQuery,
+    AgreementState,
+    NewAgreement,
+)
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.clients import service as clients
+from hilum.contacts import service as contacts
+from hilum.contacts.models import ContactKind
+from hilum.identity import service as identity
+from hilum.identity.models import Tenant
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.ids import PersonId, TenantId, VendorId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.notices import service as notices
+from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.policies import service as policies
+from hilum.registry import service as registry
+from hilum.registry.models import App, Environment
+
+_TOO_NEW = (
+    "An agreement takes two people whose accounts are at least a week old, and yours is not. Ask a colleague."
+)
+
+
+def add(ctx: Context, order: NewAgreement) -> Agreement:
+    """Record an agreement for the actor's organisation; it counts once the other one has confirmed it.
+
+    Raises NotFound (vendor, hospital), NotPermitted, Invalid, Unavailable (too many wait).
+    """
+    event = Event(
+        "agreements.agreement.add", tenant=order.tenant, facts={"vendor": order.vendor, "kind": order.kind}
+    )
+    side = policy.side_of(ctx.actor, order.vendor, order.tenant)
+    if side is None:
+        raise audit.refusal(ctx, event)
+    _require_counting(ctx, event)
+    vendor = registry.get_vendor(ctx, order.vendor)
+    # The row is locked: together, several records must not exceed the bound.
+    tenant = identity.get_tenant(ctx, order.tenant, lock=True)
+    if faults := policy.order_faults(order, _named_kinds(ctx, tenant.id), ctx.now):
+        raise Invalid("agreement_invalid", "The agreement is invalid; see fields.", fields=faults)
+    if store.count_waiting(ctx.tx, vendor.id, tenant.id, ctx.now) >= WAITING_BOUND:
+        detail = f"{WAITING_BOUND} agreements of the two wait to be confirmed. Confirm or end some first."
+        raise Unavailable("too_many_agreements", detail)
+    added = Agreement(
+        id=ctx.ids.new("agr"),
+        vendor=vendor.id,
+        tenant=tenant.id,
+        entity=order.entity.strip(),
+        kind=order.kind,
+        parties=tuple(each.strip() for each in order.parties),
+        document=order.document,
+        effective_at=order.effective_at,
+        ends_at=order.ends_at,
+        recorded_by=str(ctx.actor),
+        recorded_for=side,
+        recorded_at=ctx.now,
+    )
+    store.add_agreement(ctx.tx, added)
+    _record(ctx, "agreements.agreement.add", added)
+    return added
+
+
+def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
+    """Confirm an agreement for the other organisation. ``document``: the digest of the document that this one holds.
+
+    Raises NotFound, NotPermitted (right, or of the organisation that recorded it), Invalid (another document), Conflict (confirmed or ended).
+    """
+    found = _visible(ctx, agreement_id, lock=True)
+    event = _event("agreements.agreement.confirm", found)
+    side = policy.side_of(ctx.actor, found.vendor, found.tenant)
+    if side is None:
+        raise audit.refusal(ctx, event)
+    if side is found.recorded_for:
+        detail = f"Your organisation recorded it, so a person of the other one ({_other(found)}) confirms it."
+        raise audit.refusal(ctx, replace(event, reason="recorded_by_you"), detail)
+    _require_counting(ctx, event)
+    if policy.state_of(found, ctx.now) is not AgreementState.WAITING:
+        detail = "This agreement was confirmed or has ended already. Look at it again."
+        raise Conflict("agreement_decided", detail)
+    if document != found.document:
+        audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="document_differs"))
+        detail = "The two of you hold different documents. Compare them; if this record has the wrong one, end it and record it again."
+        raise Invalid("agreement_invalid", detail, fields={"document": "document_differs"})
+    confirmed = replace(found, confirmed_by=str(ctx.actor), confirmed_at=ctx.now)
+    confirmed = replace(confirmed, due_at=policy.next_due(confirmed, ctx.now))
+    store.save_agreement(ctx.tx, confirmed)
+    _record(ctx, "agreements.agreement.confirm", confirmed)
+    _close_findings(ctx, confirmed)
+    return confirmed
+
+
+def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None) -> Agreement:
+    """End an agreement now or at a later moment, or decline to confirm it. Either organisation does it alone.
+
+    Raises NotFound, NotPermitted, Invalid (later than its own end), Conflict (over already).
+    """
+    found = _visible(ctx, agreement_id, lock=True)
+    if policy.side_of(ctx.actor, found.vendor, found.tenant) is None:
+        raise audit.refusal(ctx, _event("agreements.agreement.end", found))
+    if policy.state_of(found, ctx.now) in {AgreementState.ENDED, AgreementState.LAPSED}:
+        raise Conflict("agreement_over", "This agreement is over already.")
+    faults = {} if reason.strip() else {"reason": "reason_missing"}
+    ends = ctx.now if at is None else at
+    if ends < ctx.now:
+        faults["at"] = "not_in_the_future"
+    elif found.ends_at is not None and ends > found.ends_at:
+        faults["at"] = "too_late"
+    if faults:
+        raise Invalid("agreement_invalid", "The agreement cannot be ended so; see fields.", fields=faults)
+    ended = replace(found, ends_at=ends, ended_by=str(ctx.actor), end_reason=reason.strip())
+    if found.confirmed_at is not None:
+        ended = replace(ended, due_at=policy.next_due(ended, ctx.now))
+    _record(ctx, "agreements.agreement.end", ended, reason=ended.end_reason)
+    if found.confirmed_at is not None and ends == ctx.now:
+        ended = _lapsed(ctx, ended)
+    store.save_agreement(ctx.tx, ended)
+    return ended
+
+
+def get_agreement(ctx: Context, agreement_id: str) -> Agreement:
+    """Get an agreement. Raises NotFound, also for whom it does not concern."""
+    return _visible(ctx, agreement_id)
+
+
+def list_agreements(ctx: Context, query: AgreementQuery, page: PageQuery = FIRST_PAGE) -> list[Agreement]:
+    """List agreements; those of a hospital or a vendor list their own. Raises NotPermitted."""
+    # Without a filter they list what is theirs, never everything.
+    if not ctx.actor.is_platform:
+        own_tenant, own_vendor = ctx.actor.tenant, ctx.actor.vendor
+        query = replace(
+            query,
+            tenant=query.tenant or ("" if own_vendor else own_tenant or ""),
+            vendor=query.vendor or own_vendor or "",
+        )
+    if not policy.may_see(ctx.actor, query.vendor, query.tenant):
+        raise NotPermitted("not_permitted", "You may see the agreements of your own organisation only.")
+    return store.list_agreements(ctx.tx, query, page)
+
+
+# What an app needs.
+
+
+def kinds_in_force(ctx: Context, vendor: VendorId, tenant: TenantId) -> frozenset[str]:
+    """Return the kinds of agreements that are in force between a vendor and a hospital itself."""
+    return frozenset(store.kinds_in_force(ctx.tx, vendor, tenant, "", ctx.now))
+
+
+def missing_for_app(ctx: Context, tenant: Tenant, app: App, roles: Collection[str]) -> frozenset[str]:
+    """Return the kinds of agreements that an app lacks to be installed at a hospital for some roles (C189)."""
+    environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+    book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
+    found = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
+    # A sandbox client does not work at a production hospital (C4).
+    working = [each for each in found if each.environment is environment]
+    held = kinds_in_force(ctx, app.vendor, tenant.id)
+    return policy.missing(book, working, environment, roles, held)
+
+
+def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:
+    """Return the sentence that says which agreements are missing and what to do."""
+    return (
+        f"Vendor and hospital have no agreement in force of these kinds: {policy.listed(kinds)}. Record each with"
+        f" `hilum agreement add --vendor {vendor} --tenant {tenant} --kind ...`; the other organisation confirms it."
+    )
+
+
+# What is due.
+
+
+def follow_due(ctx: Context) -> int:
+    """Record lapses and beginnings of agreements and announce their ends, at most a batch; return how many. Call again while it is not 0."""
+    due = store.list_due(ctx.tx, ctx.now)
+    for found in due:
+        after = replace(found, due_at=policy.next_due(found, ctx.now))
+        if found.ends_at is not None and found.ends_at <= ctx.now:
+            after = _lapsed(ctx, after)
+        else:
+            _close_findings(ctx, found)
+            _announce(ctx, found)
+        store.save_agreement(ctx.tx, after)
+    return len(due)
+
+
+def _lapsed(ctx: Context, over: Agreement) -> Agreement:
+    """Record that an agreement is over: a finding, unless another covers it."""
+    assert over.ends_at is not None
+    after = replace(over, due_at=None)
+    if policy.is_covered(over, store.list_alike(ctx.tx, over, ctx.now), ctx.now):
+        return after
+    _record(ctx, "agreements.agreement.lapse", over)
+    _notify(ctx, over, MailKind.AGREEMENT_LAPSED, EventKind.AGREEMENT_LAPSED, over.ends_at)
+    return replace(after, finding_since=over.ends_at)
+
+
+def _announce(ctx: Context, found: Agreement) -> None:
+    """Announce the end of an agreement that ends soon, unless another covers it then."""
+    if found.ends_at is None or found.ends_at - ctx.now > max(REMIND_BEFORE):
+        return
+    if not policy.is_covered(found, store.list_alike(ctx.tx, found, found.ends_at), found.ends_at):
+        _notify(ctx, found, MailKind.AGREEMENT_ENDING, EventKind.AGREEMENT_ENDING, ctx.now)
+
+
+def _close_findings(ctx: Context, begun: Agreement) -> None:
+    """End the findings that an agreement replaces once it is in force."""
+    if policy.is_in_force(begun, ctx.now):
+        alike = store.list_alike(ctx.tx, begun, ctx.now)
+        closed = [each.id for each in alike if each.finding_since is not None]
+        if closed:
+            store.close_findings(ctx.tx, closed)
+
+
+def _notify(ctx: Context, found: Agreement, mail: MailKind, event: EventKind, at: datetime) -> None:
+    assert found.ends_at is not None
+    ends = found.ends_at.isoformat()
+    kind = found.kind.replace("_", " ")
+    cause = f"agreements/{found.id}/{mail.value}/{at.isoformat()}"
+    own = {"agreement_id": found.id, "vendor_id": found.vendor, "tenant": found.tenant}
+    notices.put_event(ctx, VendorEvent(event, found.vendor, cause, own | {"kind": kind, "ends": ends}))
+    tenant = identity.find_tenant(ctx, found.tenant)
+    facts = {
+        "vendor": registry.get_vendor(ctx, found.vendor).name,
+        "hospital": found.entity or (tenant.name if tenant else found.tenant),
+        "agreement": kind,
+        "id": found.id,
+        "ends": ends,
+    }
+    for each in contacts.proved_contacts(ctx, found.vendor, ContactKind.OWNER):
+        notices.put_mail(ctx, Mail(mail, each.address, cause, facts, vendor=found.vendor))
+
+
+# Common parts.
+
+
+def _named_kinds(ctx: Context, tenant: TenantId) -> frozenset[str]:
+    book = policies.current(ctx).book_at(tenant, ctx.now)
+    cells = [cell for category in book.categories.values() for cell in category.cells.values()]
+    return frozenset(kind for cell in cells for kind in cell.agreements)
+
+
+def _visible(ctx: Context, agreement_id: str, *, lock: bool = False) -> Agreement:
+    found = store.find_agreement(ctx.tx, agreement_id, lock=lock)
+    if not policy.may_see(ctx.actor, found.vendor, found.tenant):
+        raise NotFound("agreement_not_found", "There is no such agreement.")
+    return found
+
+
+def _require_counting(ctx: Context, event: Event) -> None:
+    if not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
+        raise audit.refusal(ctx, replace(event, reason="account_too_new"), _TOO_NEW)
+
+
+def _other(agreement: Agreement) -> str:
+    return "the hospital" if agreement.recorded_for.value == "vendor" else "the vendor"
+
+
+def _event(action: str, agreement: Agreement) -> Event:
+    facts = {"agreement": agreement.id, "vendor": agreement.vendor, "kind": agreement.kind}
+    return Event(action, tenant=agreement.tenant, facts=facts)
+
+
+def _record(ctx: Context, action: str, agreement: Agreement, *, reason: str = "") -> None:
+    event = _event(action, agreement)
+    more = {"document": agreement.document, "entity": agreement.entity}
+    if agreement.ends_at is not None:
+        more["ends_at"] = agreement.ends_at.isoformat()
+    if reason:
+        more["because"] = reason
+    audit.record(ctx, replace(event, facts=event.facts | more))

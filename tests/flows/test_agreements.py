@@ -1,0 +1,380 @@
+"""Agreements of vendors with hospitals: two people of the two organisations, needed to install and to launch, and a lapse as a finding (C189)."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hilum.agreements import service
+from hilum.agreements.models import REMIND_BEFORE, WAITING_BOUND
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.clients import service as clients
+from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.contacts import service as contacts
+from hilum.contacts.models import ContactKind, NewContact
+from hilum.contacts.store import contacts as contact_table
+from hilum.identity.store import people
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId
+from hilum.notices import service as notices
+from hilum.notices.models import Channel, NoticeQuery
+from hilum.registry import service as registry
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVersion
+from hilum.standing import service as standing
+from hilum.standing.policy import standing_fault
+from tests.flows.control_site import TRACE, ControlSite, build, codes, problem
+from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.world import FakeClock
+
+DIGEST, OTHER_DIGEST = "a" * 64, "b" * 64
+SCOPES = ("launch", "openid", "fhirUser", "patient/Observation.rs")
+BAA = "business_associate"
+
+
+class Ground:
+    """A vendor with a certified app of a category whose cell needs a business associate agreement, and the hospital Mercy."""
+
+    def __init__(self, site: ControlSite) -> None:
+        self.site = site
+        self.vendor = furnish_vendor(site, "Acme", "acme")
+        self.other = furnish_vendor(site, "Bolt", "bolt")
+        self.app, self.client = self._app()
+        self.owner, self.mary = site.api("acme.owner"), site.api("mary")
+
+    def _app(self) -> tuple[AppId, ClientId]:
+        do = self.site.system
+        order = NewApp(VendorId(self.vendor), "Helper", "d", "p", "clinical_decision_support")
+        app = do(registry.add_app, order=order)
+        version = do(registry.add_version, app_id=app.id, order=NewVersion("1"))
+        ends = self.site.clock.now() + timedelta(days=360)
+        for environment in (Environment.SANDBOX, Environment.PRODUCTION):
+            do(registry.certify, order=CertifyOrder(version.id, environment, SCOPES, ends))
+        metadata = ClientMetadata(
+            name="Helper",
+            type=ClientType.SYMMETRIC,
+            deployment=Deployment.SERVER,
+            environment=Environment.PRODUCTION,
+            redirect_uris=("https://app.example/cb",),
+            launch_uri="https://app.example/launch",
+            scopes=SCOPES,
+        )
+        client, _ = do(clients.add_client, order=NewClient(app.id, version.id, metadata))
+        return app.id, client.id
+
+    def body(self, **change: Any) -> dict[str, Any]:
+        now = self.site.clock.now()
+        return {
+            "vendor": self.vendor,
+            "tenant": "mercy",
+            "kind": BAA,
+            "parties": ["Acme, Inc.", "Mercy Hospital"],
+            "document": DIGEST,
+            "effective_at": now.isoformat(),
+            "ends_at": (now + timedelta(days=100)).isoformat(),
+        } | change
+
+    def agree(self, **change: Any) -> str:
+        """Record an agreement for the vendor and confirm it for the hospital."""
+        body = self.body(**change)
+        found = made(self.owner.post("/agreements", json=body))
+        path = f"/agreements/{found['id']}/confirm"
+        made(self.mary.post(path, json={"document": body["document"]}), 200)
+        return str(found["id"])
+
+    def install(self, *roles: str) -> Any:
+        body = {"tenant": "mercy", "app": self.app, "roles": list(roles or ("physician",))}
+        return self.mary.post("/installations", json=body)
+
+    def fault(self, role: str = "physician") -> str | None:
+        """Return why a launch by somebody of a role would be refused now."""
+        person = self.site.people["ann"]
+
+        def judge(ctx: Any) -> str | None:
+            who = replace(person, tenant=TenantId("mercy"), role=role)
+            judged = standing.read(ctx, TenantId("mercy"), self.client, who, issued_at=ctx.now)
+            return standing_fault(judged, ctx.now)
+
+        return self.site.uow.read_now(judge, trace=TRACE)
+
+    def follow(self) -> int:
+        return int(self.site.system(service.follow_due))
+
+    def state(self, id_: str) -> str:
+        return str(self.mary.get(f"/agreements/{id_}").json()["state"])
+
+    def findings(self) -> list[str]:
+        found = self.mary.get("/agreements", params={"findings": "true"})
+        return [each["id"] for each in found.json()["items"]]
+
+    def actions(self, action: str) -> list[Any]:
+        read = EventQuery(action=action, limit=200)
+        return list(self.site.uow.read_now(lambda ctx: audit.list_events(ctx, read), trace=TRACE).events)
+
+
+@pytest.fixture
+def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
+    return Ground(build(sqlite_uow, clock))
+
+
+def test_an_app_is_installed_once_both_organisations_have_agreed_to_what_its_cell_needs(
+    ground: Ground,
+) -> None:
+    """C189: the refusal lists what is missing and what to do."""
+    refused = problem(ground.install(), 422, "installation_invalid")
+    assert codes(refused) == {"app": "agreements_missing"}
+    assert "business associate agreement" in refused["detail"]
+    assert f"hilum agreement add --vendor {ground.vendor} --tenant mercy" in refused["detail"]
+
+    found = made(ground.owner.post("/agreements", json=ground.body()))
+    assert (found["state"], found["recorded_for"]) == ("waiting", "vendor")
+    problem(ground.install(), 422, "installation_invalid")
+    made(ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST}), 200)
+
+    made(ground.install())
+    assert ground.fault() is None
+    assert ground.state(found["id"]) == "in_force"
+
+
+def test_the_hospital_may_record_it_and_the_vendor_confirm(ground: Ground) -> None:
+    found = made(ground.mary.post("/agreements", json=ground.body()))
+    problem(
+        ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST}),
+        403,
+        "recorded_by_you",
+    )
+    made(ground.owner.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST}), 200)
+
+    made(ground.install())
+
+
+def test_nobody_else_signs_for_either_organisation(ground: Ground) -> None:
+    """C189: two people of the two organisations; neither the platform's staff, nor others of them, nor other organisations."""
+    found = made(ground.owner.post("/agreements", json=ground.body()))
+
+    for who in ("acme.developer", "acme.billing", "bolt.owner", "gina", "root", "rita", "ann"):
+        client = ground.site.api(who)
+        assert client.post("/agreements", json=ground.body()).status_code == 403, who
+        for verb, body in (("confirm", {"document": DIGEST}), ("end", {"reason": "x"})):
+            answer = client.post(f"/agreements/{found['id']}/{verb}", json=body)
+            assert answer.status_code in {403, 404}, who
+    assert ground.state(found["id"]) == "waiting"
+
+
+def test_only_the_two_organisations_and_the_staff_see_an_agreement(ground: Ground) -> None:
+    id_ = ground.agree()
+
+    for who, status in (("acme.billing", 200), ("rita", 200), ("bolt.owner", 404), ("gina", 404)):
+        assert ground.site.api(who).get(f"/agreements/{id_}").status_code == status, who
+    assert ground.site.api("gina").get("/agreements").json()["items"] == []
+    assert ground.site.api("bolt.owner").get("/agreements").json()["items"] == []
+    problem(ground.site.api("gina").get("/agreements?tenant=mercy"), 403, "not_permitted")
+    problem(ground.site.api("bolt.owner").get(f"/agreements?vendor={ground.vendor}"), 403, "not_permitted")
+    assert len(ground.site.api("otto").get("/agreements").json()["items"]) == 1
+
+
+def test_who_holds_another_document_does_not_confirm(ground: Ground) -> None:
+    found = made(ground.owner.post("/agreements", json=ground.body()))
+
+    answer = ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": OTHER_DIGEST})
+
+    assert codes(problem(answer, 422, "agreement_invalid")) == {"document": "document_differs"}
+    assert ground.state(found["id"]) == "waiting"
+
+
+def test_it_is_confirmed_once(ground: Ground) -> None:
+    id_ = ground.agree()
+
+    answer = ground.mary.post(f"/agreements/{id_}/confirm", json={"document": DIGEST})
+
+    problem(answer, 409, "agreement_decided")
+
+
+def test_an_account_younger_than_a_week_signs_nothing(ground: Ground) -> None:
+    """Security decision 25."""
+    found = made(ground.owner.post("/agreements", json=ground.body()))
+    young = people.update().where(people.c.id == ground.site.people["mary"].id)
+    ground.site.system(lambda ctx: ctx.tx.execute(young.values(age_counts_from=ctx.now)))
+
+    answer = ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST})
+
+    problem(answer, 403, "account_too_new")
+    problem(ground.mary.post("/agreements", json=ground.body()), 403, "account_too_new")
+
+
+FAULTY: tuple[tuple[dict[str, Any], dict[str, str]], ...] = (
+    ({"kind": "handshake"}, {"kind": "agreement_kind_unknown"}),
+    ({"document": "A" * 64}, {"document": "digest_malformed"}),
+    ({"document": "baa.pdf"}, {"document": "digest_malformed"}),
+    ({"parties": ["Acme"]}, {"parties": "parties_missing"}),
+    ({"parties": ["Acme", " Acme "]}, {"parties": "parties_missing"}),
+    ({"parties": ["Acme", " "]}, {"parties": "parties_missing"}),
+    ({"ends_at": "2026-01-01T00:00:00Z"}, {"ends_at": "not_in_the_future"}),
+    (
+        {"effective_at": "2027-01-01T00:00:00Z", "ends_at": "2027-01-01T00:00:00Z"},
+        {"ends_at": "ends_before_it_begins"},
+    ),
+    ({"ends_at": "2099-01-01T00:00:00Z"}, {"ends_at": "too_far_away"}),
+)
+
+
+def test_a_faulty_agreement_is_refused_by_field(ground: Ground) -> None:
+    for change, faults in FAULTY:
+        answer = ground.owner.post("/agreements", json=ground.body(**change))
+        assert codes(problem(answer, 422, "agreement_invalid")) == faults
+
+    assert ground.owner.get("/agreements").json()["items"] == []
+
+
+def test_an_agreement_of_another_kind_entity_time_or_hospital_does_not_count(ground: Ground) -> None:
+    for change, signer in (
+        ({"kind": "data_sharing"}, "mary"),
+        ({"entity": "Mercy Outpatient LLC"}, "mary"),
+        ({"effective_at": "2026-03-02T09:00:01Z"}, "mary"),
+        ({"tenant": "general"}, "gina"),
+    ):
+        found = made(ground.owner.post("/agreements", json=ground.body(**change)))
+        path = f"/agreements/{found['id']}/confirm"
+        made(ground.site.api(signer).post(path, json={"document": DIGEST}), 200)
+
+    problem(ground.install(), 422, "installation_invalid")
+
+
+def test_a_vendor_cannot_use_the_agreement_of_another(ground: Ground) -> None:
+    body = ground.body(vendor=ground.other)
+    found = made(ground.site.api("bolt.owner").post("/agreements", json=body))
+    made(ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST}), 200)
+
+    problem(ground.install(), 422, "installation_invalid")
+
+
+def test_what_patients_use_with_their_own_record_and_sandboxes_need_none(ground: Ground) -> None:
+    made(ground.install("patient"))
+    body = {"tenant": "general", "app": ground.app, "roles": ["physician"]}
+    made(ground.site.api("gina").post("/installations", json=body))
+
+    assert ground.fault("patient") is None
+    assert ground.fault() == "agreement_missing"
+
+
+def test_a_lapse_is_a_finding_and_from_that_moment_nothing_new_is_opened(ground: Ground) -> None:
+    """C189: the end counts at its moment, whether or not the job has run; the finding stays until another agreement is in force."""
+    id_ = ground.agree()
+    made(ground.install())
+    ground.site.clock.advance(timedelta(days=100) - timedelta(microseconds=1))
+    assert ground.fault() is None
+    ground.site.clock.advance(timedelta(microseconds=1))
+    assert ground.fault() == "agreement_missing"
+    owner, mary = ground.site.api("acme.owner"), ground.site.api("mary")
+    ground.owner, ground.mary = owner, mary
+
+    assert ground.follow() == 1
+    assert ground.follow() == 0
+
+    assert ground.findings() == [id_]
+    assert ground.state(id_) == "lapsed"
+    (lapse,) = ground.actions("agreements.agreement.lapse")
+    assert (lapse.event.tenant, lapse.event.facts["agreement"]) == ("mercy", id_)
+
+    ground.agree()
+    assert ground.findings() == []
+    assert ground.fault() is None
+
+
+def test_one_that_is_renewed_before_its_end_lapses_unnoticed(ground: Ground) -> None:
+    ground.agree()
+    now: datetime = ground.site.clock.now()
+    ground.agree(ends_at=(now + timedelta(days=400)).isoformat())
+    made(ground.install())
+    prove(ground)
+
+    ground.site.clock.advance(timedelta(days=101))
+    ground.follow()
+
+    assert ground.fault() is None
+    assert ground.actions("agreements.agreement.lapse") == []
+    assert mails(ground) == []
+
+
+def test_one_that_begins_later_ends_the_finding_when_it_begins(ground: Ground) -> None:
+    id_ = ground.agree()
+    start = ground.site.clock.now()
+    later = {"effective_at": (start + timedelta(days=105)).isoformat(), "ends_at": None}
+    ground.agree(**later)
+    ground.site.clock.advance(timedelta(days=101))
+    ground.owner, ground.mary = ground.site.api("acme.owner"), ground.site.api("mary")
+    ground.follow()
+    assert ground.findings() == [id_]
+
+    ground.site.clock.advance(timedelta(days=4))
+    ground.mary = ground.site.api("mary")
+    ground.follow()
+
+    assert ground.findings() == []
+
+
+def prove(ground: Ground) -> None:
+    order = NewContact(VendorId(ground.vendor), ContactKind.OWNER, "owner@acme.example")
+    ground.site.system(contacts.add_contact, order=order, link_url=lambda link: f"https://p.example/c/{link}")
+    far = ground.site.clock.now() + timedelta(days=2_000)
+    proved = contact_table.update().values(proved_at=ground.site.clock.now(), proof_ends_at=far)
+    ground.site.system(lambda ctx: ctx.tx.execute(proved))
+
+
+def mails(ground: Ground) -> list[str]:
+    query = NoticeQuery(channel=Channel.MAIL)
+    found = ground.site.system(notices.list_notices, query=query)
+    return [each.kind for each in found if each.kind.startswith("agreement")]
+
+
+def test_the_vendor_gets_mail_sixty_thirty_and_seven_days_before_the_end_and_at_it(ground: Ground) -> None:
+    """C189: never silently; however often the job runs, one mail a date."""
+    prove(ground)
+    ground.agree()
+    start = ground.site.clock.now()
+
+    for before in (*REMIND_BEFORE, timedelta(0)):
+        moment = start + timedelta(days=100) - before
+        ground.site.clock.advance(moment - ground.site.clock.now() - timedelta(seconds=1))
+        assert ground.follow() == 0
+        ground.site.clock.advance(timedelta(seconds=1))
+        assert ground.follow() == 1
+        assert ground.follow() == 0
+
+    assert sorted(mails(ground)) == ["agreement_ending"] * 3 + ["agreement_lapsed"]
+
+
+def test_either_organisation_ends_it_at_once_or_with_notice(ground: Ground) -> None:
+    first = ground.agree()
+    made(ground.install())
+    later = (ground.site.clock.now() + timedelta(days=30)).isoformat()
+    ended = made(ground.owner.post(f"/agreements/{first}/end", json={"reason": "merger", "at": later}), 200)
+    assert (ended["state"], ground.fault()) == ("in_force", None)
+
+    ended = made(ground.mary.post(f"/agreements/{first}/end", json={"reason": "breach"}), 200)
+
+    assert (ended["state"], ended["end_reason"], ground.fault()) == ("ended", "breach", "agreement_missing")
+    assert ground.findings() == [first]
+    problem(ground.mary.post(f"/agreements/{first}/end", json={"reason": "again"}), 409, "agreement_over")
+
+
+def test_an_end_needs_a_reason_and_lengthens_nothing(ground: Ground) -> None:
+    id_ = ground.agree()
+
+    for body, faults in (
+        ({"reason": " "}, {"reason": "reason_missing"}),
+        ({"reason": "x", "at": "2026-01-01T00:00:00Z"}, {"at": "not_in_the_future"}),
+        ({"reason": "x", "at": "2028-01-01T00:00:00Z"}, {"at": "too_late"}),
+    ):
+        answer = ground.owner.post(f"/agreements/{id_}/end", json=body)
+        assert codes(problem(answer, 422, "agreement_invalid")) == faults
+
+    assert ground.state(id_) == "in_force"
+
+
+def test_what_waits_between_two_organisations_is_bounded(ground: Ground) -> None:
+    for _ in range(WAITING_BOUND):
+        made(ground.owner.post("/agreements", json=ground.body()))
+
+    problem(ground.owner.post("/agreements", json=ground.body()), 503, "too_many_agreements")
