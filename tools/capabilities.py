@@ -130,6 +130,7 @@ PROMISES = {
     200: "No one account can act as two: enrolment by one-time link, a second person for staff accounts and resets",
     201: "Nobody without a credential costs more than a stated bound of memory, connections and time; tried on the real site",
     202: "No app's writes make a record unreadable for others: writes have a bound, and heavy pages come in smaller ones",
+    203: "Own FHIR data is loaded by one verb, whole or not at all, with progress, and appears in the simulator",
     204: "An app that speaks SMART 2 opens inside the chart beside the inspector, from a button and a list",
     207: "A rule is advisory, overridable or absolute; an override needs two people, a reason, a control and an end, and closes to deny (in part: tier rules only)",
     208: "Before a rule book is in force 90 days of decisions are replayed under it, and every flip and lapse is listed (in part: not for a hospital's own settings)",

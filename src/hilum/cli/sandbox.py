@@ -3,16 +3,20 @@
 import os
 import secrets
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from hilum.cli import host, preflight
-from hilum.cli.output import refuse
+from hilum.cli.output import as_json, refuse
+from hilum.cli.resources import json_option
 from hilum.identity import service as identity
+from hilum.identity.models import UpstreamKind
 from hilum.infra.context import Context
 from hilum.infra.settings import SETTINGS, Settings
-from hilum.kernel.errors import HilumError, NotPermitted
+from hilum.kernel.errors import HilumError, NotFound, NotPermitted
+from hilum.kernel.ids import TenantId
 from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
 
 DATA_DIR = ".hilum"
@@ -38,6 +42,7 @@ def sandbox() -> None:
     Examples:
       hilum sandbox run
       hilum sandbox seed
+      hilum sandbox load patients.ndjson --hospital general
     """
 
 
@@ -76,6 +81,49 @@ def seed(port: int, sandbox_port: int) -> None:
     """
     _defaults(port, sandbox_port)
     prepare(host.read_settings())
+
+
+@sandbox.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--hospital", default="general", show_default=True, help="Into which synthetic hospital.")
+@json_option
+def load(files: tuple[Path, ...], hospital: str, *, json_: bool) -> None:
+    r"""Load your own FHIR R4 data: Bundles, NDJSON files (.ndjson) or single resources as JSON.
+
+    Every resource is checked before any is stored; each is stored under its own id, so that loading again replaces it. The patients
+    appear in the simulator at once, also while it is served. Load synthetic data only: a sandbox protects nobody's record.
+
+    \b
+    Examples:
+      hilum sandbox load patients.ndjson observations.ndjson
+      hilum sandbox load bundles/*.json --hospital clinic --json
+    """
+    from hilum.app import own_data
+
+    _defaults(int(os.environ.get("PORT", "8000")), int(os.environ.get("SANDBOX_PORT", "8001")))
+    found = host.read_settings()
+    require_wallet(found)
+    tenant = host.read(lambda ctx: identity.find_tenant(ctx, TenantId(hospital)))
+    try:
+        if tenant is None or not tenant.sandbox or tenant.upstream.kind is not UpstreamKind.EMBEDDED:
+            raise NotFound("tenant_not_found", f"There is no synthetic hospital {hospital[:64]!r} here.")
+        with click.progressbar(length=1_000, label="loading", show_eta=False, file=sys.stderr) as bar:
+            loaded = own_data.load(
+                found,
+                tenant.id,
+                list(files),
+                progress=lambda share: bar.update(max(0, int(share * 1_000) - bar.pos)),
+            )
+    except HilumError as error:
+        refuse(error)
+    if json_:
+        as_json(asdict(loaded))
+        return
+    for kind, count in loaded.counts.items():
+        click.echo(f"{count:8}  {kind}")
+    click.echo(f"{len(loaded.patients)} patients, at {found.sandbox_url}/sandbox/h/{tenant.id}")
 
 
 def welcome(found: Settings) -> None:

@@ -172,6 +172,10 @@ class FhirService:
             count += len(batch)
         return count
 
+    def check(self, body: bytes) -> None:
+        """Check that ``load`` would store a resource. Raises Refused."""
+        self._check_type(self._judge(None, body).resource["resourceType"])
+
     def _judge_batch(self, batch: list[bytes | dict[str, Any]], count: int) -> Iterator[Judged]:
         for index, item in enumerate(batch, count):
             body = item if isinstance(item, bytes) else orjson.dumps(item)

@@ -15,7 +15,7 @@ from hilum.web.urls import Urls
 from hilum_ehr.fhirserver.routes import FhirServer
 from hilum_ehr.sandbox import samples
 from hilum_ehr.sandbox.clients import plan
-from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
+from hilum_ehr.sandbox.credentials import FILE_NAME, ChartLists, Wallet
 from hilum_ehr.sandbox.ehr import routes as ehr
 from hilum_ehr.sandbox.ehr.feed import Feed
 from hilum_ehr.sandbox.ehr.own_apps import OwnApps
@@ -68,6 +68,7 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
         plan=planned,
         hospitals=hospitals(),
         wallet=wallet,
+        chart_lists=ChartLists(settings.data_dir / FILE_NAME, wallet),
         records=Records(server_of),
         platform=platform,
         feed=feed,

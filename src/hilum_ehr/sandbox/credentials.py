@@ -4,6 +4,7 @@ The card publishes everything in it, unless the sandbox is public; the file is r
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,23 @@ class Wallet:
         except (OSError, ValueError, TypeError) as error:
             detail = "The sandbox has not been seeded; run `hilum sandbox seed`."
             raise Unavailable("sandbox_not_seeded", detail) from error
+
+
+class ChartLists:
+    """Keeps the wallet's charts as its file has them: ``hilum sandbox load`` adds to them while the site is served."""
+
+    def __init__(self, path: Path, wallet: Wallet) -> None:
+        self._path, self._wallet, self._as_of = path, wallet, _written_at(path)
+
+    def refresh(self) -> None:
+        """Read the charts again if the file has changed. While it cannot be read they stay as they are."""
+        if (written := _written_at(self._path)) != self._as_of:
+            with suppress(Unavailable):
+                self._wallet.charts, self._as_of = Wallet.load(self._path).charts, written
+
+
+def _written_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

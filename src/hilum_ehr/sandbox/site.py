@@ -11,7 +11,7 @@ from hilum.web import cookies, forms
 from hilum.web.pages import Pages
 from hilum.web.urls import Urls, origin_of
 from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan
-from hilum_ehr.sandbox.credentials import Wallet
+from hilum_ehr.sandbox.credentials import ChartLists, Wallet
 from hilum_ehr.sandbox.ehr.feed import Feed
 from hilum_ehr.sandbox.ehr.own_apps import OwnApps
 from hilum_ehr.sandbox.ehr.platform import Platform
@@ -42,6 +42,7 @@ class Site:
     plan: Plan
     hospitals: tuple[HospitalPlan, ...]
     wallet: Wallet
+    chart_lists: ChartLists
     records: Records
     platform: Platform
     feed: Feed
@@ -71,6 +72,7 @@ class Site:
 
     def charts(self, tenant: str, member: CastMember | None = None) -> tuple[Chart, ...]:
         """List a hospital's charts; for a patient, their own and those they act for."""
+        self.chart_lists.refresh()
         lines = self.wallet.charts.get(tenant, ())
         found = tuple(
             Chart(line["id"], line["name"], line["notable"], tuple(line["encounters"])) for line in lines

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import orjson
 import pytest
 
@@ -91,7 +92,7 @@ def leaves(shell: Shell, *path: str) -> list[tuple[str, ...]]:
 
 
 EXPECTED = {
-    "init", "serve", "migrate", "doctor", "audit verify", "audit events", "audit accesses", "sandbox run", "sandbox seed", "login",
+    "init", "serve", "migrate", "doctor", "audit verify", "audit events", "audit accesses", "sandbox run", "sandbox seed", "sandbox load", "login",
     "tenant list", "tenant show", "tenant add", "tenant change", "tenant upstream", "tenant peer", "person list", "person add", "person deactivate",
     "person password", "person sign-out", "person reset", "person charts", "approval list", "approval show", "approval approve", "approval refuse", "vendor list", "vendor add", "vendor members", "vendor invite", "vendor invite-again", "vendor remove", "vendor domain add", "vendor domain list", "vendor domain check", "vendor domain remove", "app list", "app show", "app add", "app profile", "app offer", "app accept", "app decline", "app change", "app changes", "app approve-change", "app refuse-change", "app version",
     "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app scopes", "app uninstall",
@@ -320,6 +321,36 @@ def test_production_refuses_synthetic_hospitals_and_a_sandbox_a_shared_site(hosp
     shell.refuses("serve", saying="HILUM_SANDBOX_PUBLIC", HILUM_LISTEN="0.0.0.0:8000")
     found = orjson.loads(shell.hilum("doctor", "--json", HILUM_MODE="production").stdout)
     assert any(not each["ok"] and "general" in each["next"] for each in found), found
+
+
+def test_ones_own_data_is_loaded_whole_or_not_at_all_and_appears_in_the_simulator(
+    hospital: Running, tmp_path: Path
+) -> None:
+    """C203: while the sandbox is served, through the gateway too."""
+    shell, file, broken = host(hospital), tmp_path / "own.ndjson", tmp_path / "broken.ndjson"
+    patient = {"resourceType": "Patient", "id": "own-1", "name": [{"family": "Quillon", "given": ["Bea"]}]}
+    file.write_bytes(orjson.dumps(patient))
+    broken.write_bytes(orjson.dumps(patient) + b'\n{"resourceType":"Patient","id":"own-2","gender":7}')
+
+    async def reads(outside: Outside) -> int:
+        bearer = (await outside.backend("general", "system/Patient.rs")).json()["access_token"]
+        url = f"{hospital.tenant('general')['fhir']}/Patient/own-1"
+        answer = await outside.http.get(url, headers={"authorization": f"Bearer {bearer}"})
+        return int(answer.status_code)
+
+    refused = shell.refuses("sandbox", "load", str(broken), saying="own_data_refused")
+    assert "broken.ndjson, line 2" in refused.stderr
+    assert "Patient.gender" in refused.stderr
+    shell.refuses("sandbox", "load", str(file), "--hospital", "nowhere", saying="tenant_not_found")
+    assert shell.hilum("sandbox", "load", str(tmp_path / "none.json")).returncode == MISUSED
+    assert tell(hospital, reads) == 404
+
+    for _ in range(2):
+        assert shell.json("sandbox", "load", str(file)) == {"counts": {"Patient": 1}, "patients": ["own-1"]}
+
+    assert tell(hospital, reads) == 200
+    page = httpx2.get(f"{hospital.sandbox}/sandbox/h/general").text
+    assert page.count("Bea Quillon") == 1
 
 
 def test_what_is_kept_on_disk_is_its_owners_alone(hospital: Running) -> None:

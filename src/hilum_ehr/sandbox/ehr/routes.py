@@ -26,6 +26,7 @@ from hilum_ehr.synthesis.models import HospitalPlan, Role
 
 Handler = Callable[[Request], Awaitable[Response]]
 SEARCH_BOUND = 100
+CHARTS_SHOWN = 200
 CLIENT_ID = r"[A-Za-z0-9._-]{1,64}"
 # A misspelled parameter would be a launch without patient, which looks like the app's fault.
 QUERY_FIELDS = frozenset(
@@ -90,6 +91,7 @@ class Pages:
         if not await site.platform.is_ready():
             headers["retry-after"] = str(RETRY_AFTER_S)
             return JSONResponse({"error": "The platform is not ready yet."}, 503, headers)
+        site.chart_lists.refresh()
         content = card(site.hospitals, site.plan, site.wallet, site.urls, withhold=site.public)
         return JSONResponse(content, headers=headers)
 
@@ -113,7 +115,9 @@ class Pages:
             for chart in site.charts(hospital.tenant, member)
             if all(word in f"{chart.name} {chart.notable} {chart.id}".casefold() for word in words)
         ]
-        facts: dict[str, Any] = {"hospital": hospital, "member": member, "charts": found, "text": text}
+        facts: dict[str, Any] = {"hospital": hospital, "member": member, "text": text}
+        # Data of one's own may have many patients; the search finds the others.
+        facts |= {"charts": found[:CHARTS_SHOWN], "more": len(found) - CHARTS_SHOWN}
         return self._with_forms(request, "sandbox/hospital.html", **facts)
 
     async def own_app(self, request: Request) -> Response:

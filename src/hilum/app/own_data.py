@@ -1,0 +1,89 @@
+"""Load FHIR data of one's own into a synthetic hospital, so that its patients appear in the simulator."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hilum.app.embedded_servers import EmbeddedServers
+from hilum.infra.settings import Settings
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ids import TenantId
+from hilum.web.urls import Urls
+from hilum_ehr.fhirserver.models import Refused
+from hilum_ehr.sandbox import own_data
+from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
+from hilum_ehr.sandbox.own_data import Charts, Entry, Targets
+
+READ, CHECKED = 0.1, 0.5
+"""Shares of the progress after every file was read, and after every resource was checked."""
+ISSUES_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was stored, by resource type, and the ids of the patients."""
+
+    counts: dict[str, int]
+    patients: list[str]
+
+
+def load(
+    settings: Settings, tenant: TenantId, paths: list[Path], *, progress: Callable[[float], None]
+) -> Loaded:
+    """Check every resource of the files, then store them all under their own ids. ``progress`` is called with shares from 0 to 1.
+
+    Nothing is stored if one cannot be. What was loaded before under the same ids is replaced, so an interrupted load can be repeated.
+    Raises Invalid, Unavailable.
+    """
+    targets, charts, counts = Targets(), Charts(), Counter[str]()
+    own_data.every(paths, lambda entry, _: targets.add(entry))
+    if not targets.count:
+        raise Invalid("own_data_empty", "There is no resource in these files.")
+    progress(READ)
+    urls = Urls(settings.base_url, settings.sandbox_url)
+    server = EmbeddedServers(settings, urls, SystemClock(), SystemIds()).server(tenant)
+    try:
+
+        def check(entry: Entry, path: Path) -> None:
+            resource = own_data.settle(entry, targets)
+            try:
+                server.service.check(own_data.dumped(resource))
+            except Refused as refused:
+                raise _refusal(entry, refused) from refused
+            charts.add(resource, path.name)
+            counts[entry.type] += 1
+            progress(READ + (CHECKED - READ) * counts.total() / targets.count)
+
+        own_data.every(paths, check)
+        server.load(_stored(paths, targets, progress))
+    finally:
+        server.close()
+    _list(settings.data_dir / FILE_NAME, tenant, charts)
+    progress(1.0)
+    return Loaded(dict(sorted(counts.items())), sorted(charts.names))
+
+
+def _stored(paths: list[Path], targets: Targets, progress: Callable[[float], None]) -> Iterator[bytes]:
+    done = 0
+    for path in paths:
+        for entry in own_data.read(path):
+            done += 1
+            progress(CHECKED + (1 - CHECKED) * done / targets.count)
+            yield own_data.dumped(own_data.settle(entry, targets))
+
+
+def _refusal(entry: Entry, refused: Refused) -> Invalid:
+    shown = refused.issues[:ISSUES_SHOWN]
+    said = "; ".join(
+        f"{each.expression}: {each.detail}" if each.expression else each.detail for each in shown
+    )
+    return Invalid("own_data_refused", f"{entry.where}: this {entry.type or 'resource'} is not valid: {said}")
+
+
+def _list(path: Path, tenant: TenantId, charts: Charts) -> None:
+    """Add the patients to the simulator's list, after their records are there."""
+    wallet = Wallet.load(path)
+    wallet.charts[tenant] = own_data.merged(wallet.charts.get(tenant, []), charts.lines())
+    wallet.save(path)
