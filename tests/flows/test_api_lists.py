@@ -22,7 +22,7 @@ from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
 from hilum.dryruns import store as dryruns
 from hilum.dryruns.models import Kind
 from hilum.identity import service as identity
-from hilum.identity.models import NewPerson, Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.models import NewFacility, NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
@@ -72,6 +72,7 @@ LISTS = {
     "/api/v1/apps/{app}/clients": "root",
     "/api/v1/apps/{app}/certifications": "root",
     "/api/v1/installations": "root",
+    "/api/v1/facilities": "root",
     "/api/v1/switches": "root",
     "/api/v1/quotas": "root",
     "/api/v1/tokens": "root",
@@ -88,7 +89,7 @@ LISTS = {
     "/api/v1/notices": "otto",
     "/api/v1/webhooks": "sam",
 }
-AT_A_TENANT = ("people", "approvals", "vendors", "apps", "installations", "switches", "quotas")
+AT_A_TENANT = ("facilities", "people", "approvals", "vendors", "apps", "installations", "switches", "quotas")
 
 
 class Full:
@@ -146,6 +147,8 @@ class Full:
         do = self.site.system
         upstream = UpstreamRef(UpstreamKind.EMBEDDED)
         do(identity.add_tenant, tenant=Tenant(TenantId(f"more-{n}"), f"More {n}", upstream, sandbox=True))
+        facility = NewFacility(GENERAL, f"Clinic {n}", "General Ltd", f"Location/c{n}")
+        do(identity.add_facility, order=facility)
         do(identity.add_person, order=NewPerson(None, f"staff{n}", "Staff", "auditor"))
         do(identity.add_person, order=NewPerson(GENERAL, f"nurse{n}", "Nurse", "nurse"))
         member = NewPerson(TenantId(self.vendor), f"dev{n}", "Developer", "vendor_developer")

@@ -11,7 +11,7 @@ import pytest
 
 from hilum.controls.models import TargetKind
 from hilum.identity import service as identity
-from hilum.identity.models import TenantChange
+from hilum.identity.models import Facility, NewFacility, TenantChange
 from hilum.installations import service as installations
 from hilum.installations.models import NarrowOrder
 from hilum.kernel.decision import Reason
@@ -167,6 +167,18 @@ def narrow_roles(front: Front, name: str) -> None:
     front.run(lambda ctx: installations.narrow_installation(ctx, installation, order))
 
 
+def deny_facility(front: Front, name: str) -> None:
+    """The launches name no facility that is known, so any deny refuses them."""
+    made = facility(front)
+    installation, order = _installation(front, name), NarrowOrder(denied=frozenset({made.id}))
+    front.run(lambda ctx: installations.narrow_installation(ctx, installation, order))
+
+
+def facility(front: Front, name: str = "East") -> Facility:
+    new = NewFacility(MERCY, name, "Mercy Ltd", f"Location/{name.lower()}")
+    return front.run(lambda ctx: identity.add_facility(ctx, new))
+
+
 def deactivate(front: Front, _: str) -> None:
     front.run(lambda ctx: identity.deactivate_person(ctx, front.people["dora"].id))
 
@@ -178,6 +190,7 @@ FACTS = [
     Fact(withdraw, Reason.APP_NOT_CERTIFIED, of_peers=False),
     Fact(uninstall, Reason.APP_NOT_INSTALLED, of_peers=False),
     Fact(narrow_roles, Reason.ROLE_NOT_ALLOWED, of_peers=False),
+    Fact(deny_facility, Reason.FACILITY_NOT_ALLOWED, of_peers=False),
     Fact(deactivate, Reason.PERSON_INACTIVE, of_peers=False),
 ]
 EARLIER: dict[tuple[object, object], str] = {

@@ -20,6 +20,7 @@ _BY_REASON = {
     Reason.SWITCH_ENGAGED: "controls.switch",
     Reason.APP_NOT_CERTIFIED: "registry",
     Reason.APP_NOT_INSTALLED: "registry.installation",
+    Reason.FACILITY_NOT_ALLOWED: "registry.installation",
     Reason.ROLE_NOT_ALLOWED: "registry.installation",
     Reason.TOKEN_REVOKED: "tokens",
     # The events that ended a token or an installation are queried in any case.

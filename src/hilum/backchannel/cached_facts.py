@@ -17,6 +17,7 @@ from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId
 from hilum.registry.models import REGISTRY
+from hilum.standing import service as standing
 
 _PARTS = frozenset({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})
 
@@ -31,6 +32,14 @@ def find_person(ctx: Context, person: PersonId) -> Person | None:
     cached = ctx.cached(IDENTITY, ("person", person), lambda ctx: identity.find_person(ctx, person))
     # The cached person has every chart with its end; which of them count depends on the time, so it is applied here.
     return None if cached is None else charts_at(cached, ctx.now)
+
+
+def is_facility_open(ctx: Context, tenant: TenantId, facility: str) -> bool:
+    """Check whether a facility is in use at a tenant; True where none is named."""
+    if not facility:
+        return True
+    key = ("facility", tenant, facility)
+    return bool(ctx.cached(IDENTITY, key, lambda ctx: standing.is_open(ctx, tenant, facility) or None))
 
 
 def find_client(ctx: Context, client: ClientId) -> Client | None:

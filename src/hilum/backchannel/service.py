@@ -333,6 +333,7 @@ def load_state(
         cached_facts.switches(ctx),
         book,
         person_active=active or not grant.person,
+        facility_open=cached_facts.is_facility_open(ctx, grant.tenant, grant.facility),
         issued_at=issued_at,
     )
     authorization = find(ctx, grant.authorization) if grant.authorization else None

@@ -1,4 +1,4 @@
-"""``hilum app``: apps, clients, certifications and installations, over the API."""
+"""``hilum app``: apps, clients and certifications, over the API; its commands about installations are in ``installations``."""
 
 import sys
 from datetime import datetime
@@ -10,7 +10,8 @@ import click
 import orjson
 
 from hilum.cli import api
-from hilum.cli.output import MISUSED, REFUSED, as_json, table
+from hilum.cli.installations import app_install, app_installations, app_narrow, app_uninstall
+from hilum.cli.output import MISUSED, as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, tenant_option
 
 ENVIRONMENTS = click.Choice(["sandbox", "production"])
@@ -25,6 +26,10 @@ def app() -> None:
       hilum app list
       hilum app install app_01h... --tenant general --role physician
     """
+
+
+for each in (app_install, app_installations, app_narrow, app_uninstall):
+    app.add_command(each)
 
 
 @app.command("list")
@@ -346,46 +351,6 @@ def app_withdraw(certification_id: str, *, json_: bool) -> None:
     show_one(api.call("DELETE", f"/certifications/{api.segment(certification_id)}"), json_=json_)
 
 
-@app.command("installations")
-@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
-@json_option
-def app_installations(tenant: str, *, json_: bool) -> None:
-    r"""List installations in force.
-
-    \b
-    Example:
-      hilum app installations --tenant general
-    """
-    columns = ("id", "tenant", "app", "roles", "scopes", "expires_at")
-    found = api.every("/installations", tenant=tenant)
-    show(found, columns, json_=json_, named={"app": "/apps"})
-
-
-@app.command("narrow")
-@click.argument("installation_id")
-@click.option("--role", multiple=True, help="A role that stays; leave out to keep all.")
-@click.option("--scope", multiple=True, help="A scope that stays; leave out to keep all.")
-@click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
-@json_option
-def app_narrow(
-    installation_id: str,
-    role: tuple[str, ...],
-    scope: tuple[str, ...],
-    expires_at: datetime | None,
-    *,
-    json_: bool,
-) -> None:
-    r"""Narrow an installation to fewer roles or scopes, or an earlier end; tokens in use are narrowed at once.
-
-    \b
-    Example:
-      hilum app narrow ins_01h... --scope user/Observation.rs
-    """
-    ends = expires_at.isoformat() if expires_at else None
-    body = {"roles": list(role) or None, "scopes": list(scope) or None, "expires_at": ends}
-    show_one(api.call("PATCH", f"/installations/{api.segment(installation_id)}", body), json_=json_)
-
-
 @app.command("scopes")
 @click.argument("app_id")
 @click.option(
@@ -457,53 +422,6 @@ def app_quota(
     path = f"/quotas/{api.segment(app_id)}/{api.segment(api.require_tenant(tenant))}"
     body = None if remove else {"rate_per_s": rate, "burst": burst}
     show_one(api.call("DELETE" if remove else "PUT", path, body), json_=json_)
-
-
-@app.command("install")
-@click.argument("app_id")
-@tenant_option
-@click.option("--role", multiple=True, help="A role that may launch it; may be repeated.")
-@click.option("--scope", multiple=True, help="A scope it may have; leave out for all that is certified.")
-@json_option
-def app_install(
-    app_id: str, tenant: str, role: tuple[str, ...], scope: tuple[str, ...], *, json_: bool
-) -> None:
-    r"""Install an app at a hospital (its administrator).
-
-    With --scope it gets these scopes and no others; `hilum app show` lists those that are certified.
-
-    \b
-    Examples:
-      hilum app install app_01h... --role physician --role nurse --scope launch --scope patient/Observation.rs
-      hilum app install app_01h... --tenant general --role patient
-    """
-    tenant = api.require_tenant(tenant)
-    body = {"tenant": tenant, "app": app_id, "roles": list(role), "scopes": list(scope) or None}
-    show_one(api.call("POST", "/installations", body), json_=json_)
-
-
-@app.command("uninstall")
-@click.argument("app_id")
-@tenant_option
-@json_option
-def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
-    r"""Remove an app from a hospital; its tokens there stop at once.
-
-    \b
-    Example:
-      hilum app uninstall app_01h... --tenant general
-    """
-    tenant = api.require_tenant(tenant)
-    # The API removes installations by id; people know the app and the hospital.
-    found = [
-        each
-        for each in api.every("/installations", tenant=tenant)
-        if each["app"] == app_id and not each["removed_at"]
-    ]
-    if not found:
-        click.secho(f"refused: {app_id} is not installed at {tenant}", fg="red", err=True)
-        raise SystemExit(REFUSED)
-    show_one(api.call("DELETE", f"/installations/{api.segment(found[0]['id'])}"), json_=json_)
 
 
 @app.command("category")

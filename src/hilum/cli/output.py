@@ -20,6 +20,7 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "approval_not_found": "hilum approval list",
         "client_not_found": "hilum app show APP",
         "installation_not_found": "hilum app installations",
+        "facility_not_found": "hilum facility list",
         "policy_not_found": "hilum policy list",
         "person_not_found": "hilum person list",
         "switch_not_found": "hilum switch list",

@@ -132,9 +132,14 @@ def load_client_context(ctx: Context, site: Site, client: Client) -> ClientConte
 
 
 def standing_of(
-    ctx: Context, client_context: ClientContext, person: Person | None, *, issued_at: datetime | None = None
+    ctx: Context,
+    client_context: ClientContext,
+    person: Person | None,
+    *,
+    facility: str | None,
+    issued_at: datetime | None = None,
 ) -> Standing:
-    """Read the standing of this app here, for this person; ``person`` is None before sign-in."""
+    """Read the standing of this app here, for this person; ``person`` is None before sign-in, ``facility`` before a launch is taken."""
     return standing.of_launch(
         ctx,
         client_context.tenant,
@@ -142,6 +147,7 @@ def standing_of(
         client_context.installation,
         person,
         issued_at=issued_at,
+        facility=facility,
     )
 
 
@@ -206,7 +212,8 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResul
     request = store.find_request(ctx.tx, site.tenant, request_id) or request
     ctx = ctx.as_actor(signin_policy.actor_of(person))
     signin.touch(ctx, session)
-    judged = standing_of(ctx, client_context, person, issued_at=request.created_at)
+    facility = _facility_of(ctx, request)
+    judged = standing_of(ctx, client_context, person, issued_at=request.created_at, facility=facility)
     if reason := standing_fault(judged, ctx.now):
         return _refuse_launch(
             ctx, site, request, client_context, reason, stop=stop_of(judged, ctx.now) or ENDED
@@ -224,13 +231,21 @@ def _without_session(
 ) -> FlowResult:
     """Refuse if the app may not act here for anyone, or a switch stops the person of the cookie; otherwise require sign-in."""
     # Before anybody types a password for an app that would be refused afterwards.
-    judged = standing_of(ctx, client_context, None, issued_at=request.created_at)
+    facility = _facility_of(ctx, request)
+    judged = standing_of(ctx, client_context, None, issued_at=request.created_at, facility=facility)
     reason, stop = standing_fault(judged, ctx.now), stop_of(judged, ctx.now) or ENDED
     if reason is None and signin.is_stopped(ctx, cookie, request.tenant):
         reason, stop = Reason.SWITCH_ENGAGED, FULL_STOP
     if reason is not None:
         return _refuse_launch(ctx, site, request, client_context, reason, stop=stop)
     return _page_or_error(ctx, site, request, Step.LOGIN) or NeedsLogin(request, client_context.tenant)
+
+
+def _facility_of(ctx: Context, request: AuthorizationRequest) -> str | None:
+    """Return the facility of a request's launch; empty for a request without a launch, None until its launch was taken."""
+    if request.launch:
+        return launches.get_launch(ctx, request.launch).facility
+    return None if request.launch_sealed else ""
 
 
 def _who(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Session, Person] | None:

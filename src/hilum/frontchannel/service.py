@@ -118,7 +118,8 @@ def begin(
             _record_refusal(ctx, site, client.id, judged.error, recorded=recorded)
             return flow.error_redirect(site, judged.redirect_uri, judged.state, judged.error, judged.detail)
     assert client_context is not None, "an unknown client is a displayed error"
-    standing = flow.standing_of(ctx, client_context, None)
+    # A standalone launch is opened at no facility. Where an EHR's was is known once somebody has taken it.
+    standing = flow.standing_of(ctx, client_context, None, facility=None if judged.launch else "")
     if reason := standing_fault(standing, ctx.now):
         _record_refusal(ctx, site, client_context.client.id, reason, recorded=recorded)
         detail = page_text(reason, client_context.tenant.name, stop=stop_of(standing, ctx.now) or ENDED)
@@ -252,7 +253,13 @@ def reader_of(flow_state: FlowState) -> Grant:
         version=facts.version,
         vendor=facts.vendor,
         session=flow_state.session.id,
+        facility=facility_of(flow_state),
     )
+
+
+def facility_of(flow_state: FlowState) -> str:
+    """Return where the launch of a request was opened; empty if that is not known."""
+    return flow_state.launch.facility if flow_state.launch else ""
 
 
 def reader_of_person(person: Person, tenant: Tenant) -> Grant:
@@ -399,6 +406,7 @@ def _issue(
         extras=_extras(site, flow_state, granted),
         run=flow_state.launch.run if flow_state.launch else "",
         workflow=flow_state.workflow,
+        facility=facility_of(flow_state),
     )
     code = Code(
         hash=flow.digest(secret),

@@ -88,6 +88,7 @@ class PlatformReads:
             role=reader.role,
             fhir_user=reader.fhir_user,
             person_patients=reader.person_patients,
+            facility=reader.facility,
             family=FamilyId(binding),
             session=reader.session,
         )

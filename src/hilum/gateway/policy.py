@@ -173,6 +173,7 @@ def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now:
         snapshot.controls.switches,
         snapshot.policies.book_at(token.tenant, now, token.app),
         person_active=not token.person or token.person not in snapshot.identity.inactive_people,
+        facility_open=token.facility not in snapshot.identity.removed_facilities,
         issued_at=token.issued_at,
         for_records=True,
     )

@@ -82,6 +82,7 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
         Reason.TENANT_MISMATCH: _TOKEN,
         Reason.APP_NOT_CERTIFIED: _NO,
         Reason.APP_NOT_INSTALLED: _NO,
+        Reason.FACILITY_NOT_ALLOWED: _NO,
         Reason.PERSON_INACTIVE: _TOKEN,
         Reason.ROLE_NOT_ALLOWED: _NO,
         Reason.AGREEMENT_MISSING: _NO,

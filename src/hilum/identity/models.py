@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from hilum.kernel.ids import Part, PersonId, TenantId, VendorId
+from hilum.kernel.ids import FacilityId, Part, PersonId, TenantId, VendorId
 
 IDENTITY = Part("identity")
-"""The part of the facts with tenants and inactive people; its keys are ``tenant/<id>`` and ``person/<id>``."""
+"""The part of the facts with tenants and inactive people; its keys are ``tenant/<id>``, ``person/<id>`` and ``facility/<id>``."""
 TENANTS_BOUND = 10_000
 PROXIES_BOUND = 50
+FACILITIES_BOUND = 500
+"""Facilities of a tenant at a time: an installation may list all of them."""
 EHR_ORIGINS_BOUND = 20
 ATTACHMENT_HOSTS_BOUND = 20
 NAME_BOUND = 200
@@ -136,6 +138,33 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class NewFacility:
+    """A facility to add. ``reference``: the Location or Organization of the hospital's FHIR server that stands for it."""
+
+    tenant: TenantId
+    name: str
+    legal_entity: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facility:
+    """A place of a hospital at which apps are opened, such as a clinic or a ward. Once removed it never comes back; another may take its name."""
+
+    id: FacilityId
+    tenant: TenantId
+    name: str
+    legal_entity: str
+    reference: str
+    created_at: datetime
+    removed_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self.removed_at is None
+
+
+@dataclass(frozen=True, slots=True)
 class TenantChange:
     """A change of a tenant; None leaves a field as it is. Id and ``sandbox`` never change."""
 
@@ -226,10 +255,11 @@ class IdentityFacts:
 
     ``inactive_people``: those deactivated within the life of an access token; sign-in and refresh read the row itself.
     ``lost_charts``: by person, the charts taken away within that time or soon, and when. ``recent_losses``: the same people by their
-    latest loss, so that removing expired entries costs no more than their number.
+    latest loss, so that removing expired entries costs no more than their number. ``removed_facilities``: those removed within that time.
     """
 
     tenants: Mapping[TenantId, TenantFacts] = field(default_factory=dict)
     inactive_people: AbstractSet[PersonId] = frozenset()
     lost_charts: Mapping[PersonId, Mapping[str, datetime]] = field(default_factory=dict)
     recent_losses: AbstractSet[PersonId] = frozenset()
+    removed_facilities: AbstractSet[FacilityId] = frozenset()

@@ -1,7 +1,8 @@
-"""The API's routes of tenants."""
+"""The API's routes of tenants and facilities."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Annotated
 
@@ -15,18 +16,20 @@ from hilum.identity.models import (
     CREDENTIALS_BOUND,
     EHR_ORIGINS_BOUND,
     MovedReads,
+    NewFacility,
     Tenant,
     TenantChange,
     UpstreamKind,
     UpstreamRef,
 )
 from hilum.kernel.errors import Invalid
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import FacilityId, TenantId
 from hilum.web.api import (
     Id,
     Line,
     Page,
     Paging,
+    Shown,
     Strict,
     Word,
     api_router,
@@ -86,10 +89,34 @@ class TenantShown(BaseModel):
     active: bool
 
 
+class FacilityAsked(Strict):
+    """``reference``: ``Location/<id>`` or ``Organization/<id>`` at the hospital's FHIR server."""
+
+    tenant: Id
+    name: Line
+    legal_entity: Line
+    reference: Word
+
+
+class FacilityShown(Shown):
+    id: str
+    tenant: str
+    name: str
+    legal_entity: str
+    reference: str
+    created_at: datetime
+    removed_at: datetime | None
+
+
+class FacilitiesQuery(Paging):
+    tenant: Id | None = None
+
+
 def api(kit: Kit, seal: Seal) -> APIRouter:
-    """Build the API routes of tenants. People are in enrolment's routes; ``seal`` comes from upstream."""
+    """Build the API routes of tenants and facilities. People are in enrolment's routes; ``seal`` comes from upstream."""
     router = api_router(kit, "identity")
     _tenants(router, kit, seal)
+    _facilities(router, kit)
     return router
 
 
@@ -147,6 +174,31 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
         verb = partial(service.update_tenant, tenant_id=TenantId(tenant), change=asked)
         found = await run_write(kit, request, verb)
         return _tenant(found) if isinstance(found, Tenant) else waits(found)
+
+
+def _facilities(router: APIRouter, kit: Kit) -> None:
+    rulers = audience("platform_admin", "administrator")
+
+    @router.post("/facilities", status_code=201, response_model=FacilityShown, openapi_extra=rulers)
+    async def add_facility(request: Request, body: FacilityAsked) -> object:
+        """Add a facility to a hospital; apps that are installed for all facilities may be opened there."""
+        order = NewFacility(TenantId(body.tenant), body.name, body.legal_entity, body.reference)
+        return await run_write(kit, request, partial(service.add_facility, order=order))
+
+    @router.get(
+        "/facilities", response_model=Page[FacilityShown], openapi_extra=audience("staff", "administrator")
+    )
+    async def list_facilities(request: Request, query: Annotated[FacilitiesQuery, Query()]) -> object:
+        """List the facilities in use."""
+        tenant = None if query.tenant is None else TenantId(query.tenant)
+        found = await run_read(kit, request, partial(service.list_facilities, tenant=tenant, page=query.page))
+        return page_of(found, FacilityShown.model_validate, query)
+
+    @router.delete("/facilities/{facility}", response_model=FacilityShown, openapi_extra=rulers)
+    async def remove_facility(request: Request, facility: Id) -> object:
+        """Remove a facility; what was opened there stops at once."""
+        verb = partial(service.remove_facility, facility_id=FacilityId(facility))
+        return await run_write(kit, request, verb)
 
 
 def _upstream(asked: UpstreamAsked, seal: Seal) -> UpstreamRef:

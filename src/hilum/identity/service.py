@@ -1,4 +1,4 @@
-"""Adding, changing and finding tenants and people."""
+"""Adding, changing and finding tenants and people. Facilities are in ``facilities``, whose verbs this module passes on."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -14,6 +14,14 @@ from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.controls.policy import MAY_STOP_ANYTHING
 from hilum.identity import orders, policy, store
+from hilum.identity.facilities import (
+    add_facility,
+    find_facility,
+    find_facility_named,
+    list_facilities,
+    remove_facility,
+    unknown_facilities,
+)
 from hilum.identity.models import (
     IDENTITY,
     NEGATIVE_WINDOW,
@@ -36,10 +44,18 @@ from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
-from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.ids import FacilityId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.kernel.persistent import PersistentMap, RecentSet
 
+__all__ = [
+    "add_facility",
+    "find_facility",
+    "find_facility_named",
+    "list_facilities",
+    "remove_facility",
+    "unknown_facilities",
+]
 _TWO = "This takes a second person. Request it, and have a colleague approve it."
 
 
@@ -456,7 +472,7 @@ CARRY_OUT = {ApprovalKind.TENANT: _carry_out_change, ApprovalKind.CHARTS: _carry
 """How this room's acts are carried out once a second person has agreed."""
 
 
-@keyed(r"(tenant|person)/[^/]+")
+@keyed(r"(tenant|person|facility)/[^/]+")
 def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
     """Return the facts of tenants, and of people deactivated or deprived of charts recently; or the delta for the keys that changed."""
     forget_before = ctx.now - NEGATIVE_WINDOW
@@ -465,8 +481,9 @@ def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
         inactive = RecentSet(store.read_deactivated(ctx.tx, since=forget_before))
         lost = store.read_chart_losses(ctx.tx, since=forget_before)
         losses = RecentSet(_latest(lost))
-        return Delta(IdentityFacts(PersistentMap(tenants), inactive, PersistentMap(lost), losses))
-    named: dict[str, list[str]] = {"tenant": [], "person": []}
+        removed = RecentSet(store.read_removed_facilities(ctx.tx, since=forget_before))
+        return Delta(IdentityFacts(PersistentMap(tenants), inactive, PersistentMap(lost), losses, removed))
+    named: dict[str, list[str]] = {"tenant": [], "person": [], "facility": []}
     for kind, _, id_ in (key.partition("/") for key in since.named()):
         named[kind].append(id_)
     tenant_ids = [TenantId(each) for each in named["tenant"]]
@@ -474,6 +491,7 @@ def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
     person_ids = [PersonId(each) for each in named["person"]]
     people = store.read_deactivated(ctx.tx, person_ids)
     lost = store.read_chart_losses(ctx.tx, person_ids, since=forget_before)
+    gone = store.read_removed_facilities(ctx.tx, [FacilityId(each) for each in named["facility"]])
 
     def change(before: IdentityFacts) -> IdentityFacts:
         losses = RecentSet.of(before.recent_losses)
@@ -484,6 +502,7 @@ def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
             RecentSet.of(before.inactive_people).changed(people, forget_before=forget_before),
             PersistentMap.of(before.lost_charts).changed(lost, losses.expired(forget_before)),
             losses.changed(_latest(lost), forget_before=forget_before),
+            RecentSet.of(before.removed_facilities).changed(gone, forget_before=forget_before),
         )
 
     return Delta(change=change)

@@ -1,4 +1,4 @@
-"""The tables of tenants, people and lost charts."""
+"""The tables of tenants, facilities, people and lost charts."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -15,12 +15,15 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     func,
+    or_,
     select,
+    text,
 )
 
 from hilum.identity.models import (
     TENANTS_BOUND,
     Chart,
+    Facility,
     MovedReads,
     Person,
     Tenant,
@@ -29,7 +32,7 @@ from hilum.identity.models import (
 )
 from hilum.infra.db import EPOCH, Instant, in_batches, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.ids import FacilityId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 
 OWNERS_BOUND = 5
@@ -51,6 +54,43 @@ tenants = Table(
     Column("moved_reads", String(20), nullable=False),
     Column("sandbox", Boolean, nullable=False),
     Column("active", Boolean, nullable=False),
+)
+
+_IN_USE, _REMOVED = text("removed_at IS NULL"), text("removed_at IS NOT NULL")
+
+facilities = Table(
+    "identity_facility",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("legal_entity", String(200), nullable=False),
+    Column("reference", String(100), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", String(120), nullable=False),
+    Column("removed_at", Instant),
+    Column("removed_by", String(120), nullable=False),
+    # Partial and unique: a name and a reference lead to one facility in use, and any number of removed ones stay
+    # as history.
+    Index(
+        "uq_identity_facility_name",
+        "tenant",
+        "name",
+        unique=True,
+        sqlite_where=_IN_USE,
+        postgresql_where=_IN_USE,
+    ),
+    Index(
+        "uq_identity_facility_reference",
+        "tenant",
+        "reference",
+        unique=True,
+        sqlite_where=_IN_USE,
+        postgresql_where=_IN_USE,
+    ),
+    Index("ix_identity_facility_removed", "removed_at", sqlite_where=_REMOVED, postgresql_where=_REMOVED),
+    Index("ix_identity_facility_reference", "tenant", "reference"),
+    Index("ix_identity_facility_listed", "tenant", "id", sqlite_where=_IN_USE, postgresql_where=_IN_USE),
 )
 
 people = Table(
@@ -371,4 +411,89 @@ def read_deactivated(
         (PersonId(row.id), row.deactivated_at)
         for some in in_batches(of)
         for row in tx.execute(query.where(people.c.id.in_(some)))
+    ]
+
+
+def add_facility(tx: Connection, facility: Facility, by: str) -> bool:
+    """Add a facility; return False if its tenant has one of this name or reference."""
+    row = {
+        "id": facility.id,
+        "tenant": facility.tenant,
+        "name": facility.name,
+        "legal_entity": facility.legal_entity,
+        "reference": facility.reference,
+        "created_at": facility.created_at,
+        "created_by": by,
+        "removed_at": None,
+        "removed_by": "",
+    }
+    return tx.execute(insert_or_ignore(tx, facilities).values(row)).rowcount == 1
+
+
+def _facility(row: Row[Any]) -> Facility:
+    return Facility(
+        FacilityId(row.id),
+        TenantId(row.tenant),
+        row.name,
+        row.legal_entity,
+        row.reference,
+        row.created_at,
+        row.removed_at,
+    )
+
+
+def find_facility(tx: Connection, facility: FacilityId) -> Facility | None:
+    """Find a facility, removed or not."""
+    row = tx.execute(select(facilities).where(facilities.c.id == facility)).first()
+    return None if row is None else _facility(row)
+
+
+def find_facility_named(tx: Connection, tenant: TenantId, named: str) -> Facility | None:
+    """Find a tenant's facility by its id or reference: the one in use, else the one that was removed last."""
+    query = select(facilities).where(
+        facilities.c.tenant == tenant, or_(facilities.c.id == named, facilities.c.reference == named)
+    )
+    order = (facilities.c.removed_at.is_not(None), facilities.c.removed_at.desc())
+    row = tx.execute(query.order_by(*order).limit(1)).first()
+    return None if row is None else _facility(row)
+
+
+def list_facilities(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Facility]:
+    """List the facilities in use of a tenant (None: of all) by id."""
+    query = select(facilities).where(facilities.c.removed_at.is_(None), facilities.c.id > page.after)
+    if tenant is not None:
+        query = query.where(facilities.c.tenant == tenant)
+    return [_facility(row) for row in tx.execute(query.order_by(facilities.c.id).limit(page.limit))]
+
+
+def count_facilities(tx: Connection, tenant: TenantId) -> int:
+    query = select(func.count()).where(facilities.c.tenant == tenant, facilities.c.removed_at.is_(None))
+    return int(tx.execute(query).scalar_one())
+
+
+def open_facilities(tx: Connection, tenant: TenantId, of: Collection[FacilityId]) -> set[FacilityId]:
+    """Return which of some facilities are in use at a tenant."""
+    query = select(facilities.c.id).where(
+        facilities.c.tenant == tenant, facilities.c.removed_at.is_(None), facilities.c.id.in_(of)
+    )
+    return {FacilityId(each) for each in tx.execute(query).scalars()}
+
+
+def remove_facility(tx: Connection, facility: FacilityId, *, by: str, at: datetime) -> bool:
+    """Remove a facility; return False if it was removed before."""
+    query = facilities.update().where(facilities.c.id == facility, facilities.c.removed_at.is_(None))
+    return tx.execute(query.values(removed_at=at, removed_by=by)).rowcount == 1
+
+
+def read_removed_facilities(
+    tx: Connection, of: Collection[FacilityId] | None = None, *, since: datetime = EPOCH
+) -> list[tuple[FacilityId, datetime]]:
+    """Read the facilities removed since a moment, of some or of all, without a bound."""
+    query = select(facilities.c.id, facilities.c.removed_at).where(facilities.c.removed_at > since)
+    if of is None:
+        return [(FacilityId(row.id), row.removed_at) for row in tx.execute(query)]
+    return [
+        (FacilityId(row.id), row.removed_at)
+        for some in in_batches(of)
+        for row in tx.execute(query.where(facilities.c.id.in_(some)))
     ]

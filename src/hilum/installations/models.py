@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from hilum.clients.models import ClientFacts
-from hilum.kernel.ids import AppId, ClientId, TenantId
+from hilum.kernel.ids import AppId, ClientId, FacilityId, TenantId
 from hilum.registry.models import Environment
 
 COMPARED_BOUND = 500
@@ -18,21 +18,43 @@ DISTINCT_BOUND = 2_000
 
 @dataclass(frozen=True, slots=True)
 class InstallOrder:
-    """An order to install an app. ``scopes`` None: all certified ones."""
+    """An order to install an app. ``scopes`` None: all certified ones. ``facilities`` None: all, also those added later.
+
+    ``denied``: facilities where it may not be opened, whatever else lists them.
+    """
 
     tenant: TenantId
     app: AppId
     roles: frozenset[str]
     scopes: tuple[str, ...] | None = None
     expires_at: datetime | None = None
+    facilities: frozenset[FacilityId] | None = None
+    denied: frozenset[FacilityId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class NarrowOrder:
-    """An order to narrow an installation. None leaves a value unchanged."""
+    """An order to narrow an installation. None leaves a value unchanged. ``denied``: facilities to deny beside those denied already."""
 
     scopes: tuple[str, ...] | None = None
     roles: frozenset[str] | None = None
+    expires_at: datetime | None = None
+    facilities: frozenset[FacilityId] | None = None
+    denied: frozenset[FacilityId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRecord:
+    """What was asked and given when an installation was approved; later narrowings do not change it (C97).
+
+    ``asked``: the scopes that were certified then, which is what the app asks of a hospital. ``facilities`` None: all of them.
+    """
+
+    asked: tuple[str, ...]
+    scopes: tuple[str, ...]
+    roles: tuple[str, ...]
+    facilities: tuple[str, ...] | None = None
+    denied: tuple[str, ...] = ()
     expires_at: datetime | None = None
 
 
@@ -52,17 +74,28 @@ class Installation:
     removed_by: str = ""
     environment: Environment = Environment.PRODUCTION
     """The environment of the tenant; a sandbox client works only at sandbox tenants (C4)."""
+    facilities: frozenset[FacilityId] | None = None
+    denied: frozenset[FacilityId] = frozenset()
+    record: ApprovalRecord | None = None
+    """None for an installation of before such records."""
+    validated_at: datetime | None = None
+    validated_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class InstallationFacts:
-    """The facts of an installation. ``since``: anything issued before belongs to an earlier installation and is no longer valid."""
+    """The facts of an installation. ``since``: anything issued before belongs to an earlier installation and is no longer valid.
+
+    ``facilities``: those where it may be opened; None for all. A facility that is ``denied`` is not one of them in any case.
+    """
 
     scopes: tuple[str, ...]
     roles: frozenset[str]
     expires_at: datetime | None
     since: datetime | None = None
     environment: Environment = Environment.PRODUCTION
+    facilities: frozenset[FacilityId] | None = None
+    denied: frozenset[FacilityId] = frozenset()
 
 
 Page = Mapping[AppId, InstallationFacts]

@@ -1,6 +1,6 @@
 """Permissions on installations, and validation of orders. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from hilum.controls.policy import administers
 from hilum.identity.policy import ROLES
 from hilum.installations.models import Installation, InstallationFacts, InstallOrder, NarrowOrder
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import FacilityId, TenantId
 from hilum.policies.models import Book
 from hilum.registry.policy import may_suspend, scope_faults
 from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, all_covered, narrow
@@ -55,6 +55,37 @@ def install_faults(
     return faults
 
 
+def facility_faults(
+    order: InstallOrder | NarrowOrder, unknown: Collection[FacilityId], *, only_backend: bool
+) -> dict[str, str]:
+    """Return what is wrong with the facilities of an order, of which ``unknown`` are not in use at the tenant (C146)."""
+    faults: dict[str, str] = {}
+    if order.facilities is not None and not order.facilities:
+        faults["facilities"] = "facilities_missing"
+    for name, asked in (("facilities", order.facilities or ()), ("denied", order.denied)):
+        if asked and only_backend:
+            # It names no facility when it asks for a token, and would get none from then on.
+            faults[name] = "facilities_not_for_backends"
+        elif any(each in unknown for each in asked):
+            faults[name] = "facility_unknown"
+    return faults
+
+
+def is_limited(installation: InstallationFacts) -> bool:
+    """Check whether an app may not be opened at every facility of a hospital."""
+    return installation.facilities is not None or bool(installation.denied)
+
+
+def is_allowed_at(installation: InstallationFacts, facility: str) -> bool:
+    """Check whether an app may be opened at a facility; empty for a launch that names none, or one that is not known (C38, C146)."""
+    if not is_limited(installation):
+        return True
+    # Deny wins: over the list, and over what is not known.
+    if not facility or facility in installation.denied:
+        return False
+    return installation.facilities is None or facility in installation.facilities
+
+
 def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) -> dict[str, str]:
     """Return the error code of each field that would widen the installation or is invalid."""
     faults: dict[str, str] = {}
@@ -62,6 +93,8 @@ def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) ->
         faults["scopes"] = "widens"
     if order.roles is not None and not order.roles <= before.roles:
         faults["roles"] = "widens"
+    if order.facilities and before.facilities is not None and not order.facilities <= before.facilities:
+        faults["facilities"] = "widens"
     if order.expires_at is not None:
         if order.expires_at <= now:
             faults["expires_at"] = "not_in_the_future"
@@ -78,7 +111,15 @@ def narrowed(order: NarrowOrder, before: Installation) -> Installation:
         scopes=before.scopes if order.scopes is None else _with_launch(order.scopes, before.scopes),
         roles=before.roles if order.roles is None else order.roles,
         expires_at=before.expires_at if order.expires_at is None else order.expires_at,
+        facilities=before.facilities if order.facilities is None else order.facilities,
+        denied=before.denied | order.denied,
     )
+
+
+def install_scopes(order: InstallOrder, certified: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scopes of a new installation: those ordered with the certified launch and identity scopes, or all certified ones."""
+    # Written out: a later certification never widens an installation.
+    return certified if order.scopes is None else _with_launch(order.scopes, certified)
 
 
 def _with_launch(scopes: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:

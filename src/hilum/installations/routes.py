@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.requests import Request
 
+from hilum.identity.models import FACILITIES_BOUND
 from hilum.installations import service
 from hilum.installations.models import InstallOrder, NarrowOrder, Proposal
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.registry.models import SCOPES_BOUND, Environment
 from hilum.web.api import (
     Id,
@@ -30,23 +31,44 @@ from hilum.web.api import (
 from hilum.web.kit import Kit
 
 Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
+Facilities = Annotated[frozenset[Id], Field(max_length=FACILITIES_BOUND)]
 Roles = Annotated[frozenset[Line], Field(max_length=20)]
 
 
 class InstallationAsked(Strict):
-    """If ``scopes`` is omitted, all certified ones."""
+    """If ``scopes`` is omitted, all certified ones; launch and identity scopes always come with them. Without ``facilities``, all of them.
+
+    ``denied``: facilities where it may not be opened, in any case.
+    """
 
     tenant: Id
     app: Id
     roles: Roles = frozenset()
     scopes: Scopes | None = None
     expires_at: Moment | None = None
+    facilities: Facilities | None = None
+    denied: Facilities = frozenset()
 
 
 class NarrowAsked(Strict):
+    """``denied``: facilities to deny beside those that are denied already."""
+
     roles: Roles | None = None
     scopes: Scopes | None = None
     expires_at: Moment | None = None
+    facilities: Facilities | None = None
+    denied: Facilities = frozenset()
+
+
+class RecordShown(Shown):
+    """What was ``asked`` (the scopes certified then) and what was given at the approval; ``facilities`` null: all of them."""
+
+    asked: tuple[str, ...]
+    scopes: tuple[str, ...]
+    roles: tuple[str, ...]
+    facilities: tuple[str, ...] | None
+    denied: tuple[str, ...]
+    expires_at: datetime | None
 
 
 class InstallationShown(Shown):
@@ -60,6 +82,16 @@ class InstallationShown(Shown):
     expires_at: datetime | None
     removed_at: datetime | None
     environment: Environment
+    facilities: frozenset[str] | None
+    denied: frozenset[str]
+    validated_at: datetime | None
+    validated_by: str
+
+
+class InstallationRecordShown(InstallationShown):
+    """With the record of its approval; null for one of before there were records."""
+
+    record: RecordShown | None
 
 
 class InstallationsQuery(Paging):
@@ -134,7 +166,15 @@ def _installations(router: APIRouter, kit: Kit) -> None:
     )
     async def install(request: Request, body: InstallationAsked) -> object:
         """Approve an app at a tenant."""
-        order = InstallOrder(TenantId(body.tenant), AppId(body.app), body.roles, body.scopes, body.expires_at)
+        order = InstallOrder(
+            TenantId(body.tenant),
+            AppId(body.app),
+            body.roles,
+            body.scopes,
+            body.expires_at,
+            _named(body.facilities),
+            _named(body.denied) or frozenset(),
+        )
         return await run_write(kit, request, partial(service.install, order=order))
 
     @router.get("/installations", response_model=Page[InstallationShown], openapi_extra=READERS)
@@ -146,10 +186,32 @@ def _installations(router: APIRouter, kit: Kit) -> None:
         )
         return page_of(found, InstallationShown.model_validate, query)
 
+    @router.get(
+        "/installations/{installation}", response_model=InstallationRecordShown, openapi_extra=READERS
+    )
+    async def get_installation(request: Request, installation: Id) -> object:
+        """Show an installation: who approved it, what was asked and given, and when it was last validated."""
+        return await run_read(kit, request, partial(service.get_installation, installation_id=installation))
+
+    @router.post(
+        "/installations/{installation}/validation",
+        response_model=InstallationRecordShown,
+        openapi_extra=audience("administrator"),
+    )
+    async def revalidate(request: Request, installation: Id) -> object:
+        """Record that the hospital looked at an installation in force again, and leaves it as it is."""
+        return await run_write(kit, request, partial(service.revalidate, installation_id=installation))
+
     @router.patch("/installations/{installation}", response_model=InstallationShown, openapi_extra=NARROWERS)
     async def narrow_installation(request: Request, installation: Id, body: NarrowAsked) -> object:
-        """Reduce the scopes, roles or duration of an installation."""
-        order = NarrowOrder(body.scopes, body.roles, body.expires_at)
+        """Reduce the scopes, roles, facilities or duration of an installation."""
+        order = NarrowOrder(
+            body.scopes,
+            body.roles,
+            body.expires_at,
+            _named(body.facilities),
+            _named(body.denied) or frozenset(),
+        )
         verb = partial(service.narrow_installation, installation_id=installation, order=order)
         return await run_write(kit, request, verb)
 
@@ -157,3 +219,7 @@ def _installations(router: APIRouter, kit: Kit) -> None:
     async def uninstall(request: Request, installation: Id) -> object:
         """Remove an app from a tenant."""
         return await run_write(kit, request, partial(service.uninstall, installation_id=installation))
+
+
+def _named(asked: frozenset[str] | None) -> frozenset[FacilityId] | None:
+    return None if asked is None else frozenset(map(FacilityId, asked))

@@ -21,6 +21,7 @@ from hilum.installations.enforcement_facts import facts
 from hilum.installations.models import (
     COMPARED_BOUND,
     DISTINCT_BOUND,
+    ApprovalRecord,
     Installation,
     InstallationFacts,
     InstallOrder,
@@ -68,7 +69,8 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
         detail = "No version of the app is certified for this hospital now. Ask the platform's reviewers to certify one."
         raise Invalid("installation_invalid", detail, fields=fields)
     only_backend = clients.serves_backends_only(ctx, app.id)
-    if faults := policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now):
+    faults = policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now)
+    if faults := faults | _facility_faults(ctx, order, order.tenant, app.id):
         detail = f"The installation is invalid; see fields. {beyond(order.scopes, certified, allowed_as='certified')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     # Each launch judges them again; here who installs the app can still do something about it.
@@ -83,26 +85,56 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     # Of before the app changed hands: it counts no more, and must not keep the hospital from approving the new vendor.
     elif before is not None and app.owner_since is not None and before.approved_at < app.owner_since:
         store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
-    # What is certified today, written out: a later certification never widens an installation.
-    scopes = tuple(dict.fromkeys(certified)) if order.scopes is None else order.scopes
+    asked = tuple(dict.fromkeys(certified))
     registry.announce_change(ctx, app.id, at=order.tenant)
-    return _add(ctx, order, scopes, environment)
+    return _add(ctx, order, policy.install_scopes(order, asked), environment, asked=asked)
 
 
 def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) -> Installation:
     """Reduce the scopes, roles or duration of an installation. Raises NotFound, NotPermitted, Invalid, Conflict."""
     before = _installation_for(ctx, installation_id, "registry.installation.narrow")
-    if faults := policy.narrow_faults(order, before, now=ctx.now):
+    faults = policy.narrow_faults(order, before, now=ctx.now)
+    if faults := _facility_faults(ctx, order, before.tenant, before.app) | faults:
         detail = f"An installation can only be narrowed. {beyond(order.scopes, before.scopes, allowed_as='installed')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     after = policy.narrowed(order, before)
     # `get_installation` finds removed ones too.
     if not store.save_installation(ctx.tx, after):
         raise Conflict("installation_removed", "This installation is already removed.")
-    facts = {"installation": after.id, "scopes": list(after.scopes), "roles": sorted(after.roles)}
+    facts = _audited(after)
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
     return after
+
+
+def get_installation(ctx: Context, installation_id: str) -> Installation:
+    """Get an installation, removed or not, with its approval record. Raises NotFound, also for one that the actor may not see."""
+    found = store.get_installation(ctx.tx, installation_id)
+    if not policy.may_see_installations(ctx.actor, found.tenant):
+        raise NotFound("installation_not_found", "There is no such installation.")
+    return found
+
+
+def revalidate(ctx: Context, installation_id: str) -> Installation:
+    """Record that the hospital looked at an installation again and leaves it as it is (C97).
+
+    Raises NotFound, NotPermitted, Conflict (removed, ended, or of before the app changed hands: that needs a new approval).
+    """
+    found = store.get_installation(ctx.tx, installation_id, lock=True)
+    if not policy.may_install(ctx.actor, found.tenant):
+        if not policy.may_see_installations(ctx.actor, found.tenant):
+            raise NotFound("installation_not_found", "There is no such installation.")
+        raise audit.refusal(ctx, Event("registry.installation.validate", tenant=found.tenant, app=found.app))
+    current = _in_force(ctx, found.tenant, registry.get_app(ctx, found.app))
+    if current is None or current.id != found.id:
+        raise Conflict(
+            "installation_not_in_force",
+            "This installation is not in force: it was removed or has ended, or the app has another vendor now. Install the app anew.",
+        )
+    store.save_validated(ctx.tx, found.id, by=str(ctx.actor), at=ctx.now)
+    event = Event("registry.installation.validate", tenant=found.tenant, app=found.app)
+    audit.record(ctx, replace(event, facts={"installation": found.id}))
+    return replace(found, validated_at=ctx.now, validated_by=str(ctx.actor))
 
 
 def uninstall(ctx: Context, installation_id: str) -> Installation:
@@ -167,7 +199,7 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     roles = frozenset() if client.type is ClientType.BACKEND else ROLES
     order = InstallOrder(tenant_id, client.app, roles, expires_at=ends)
     registry.announce_change(ctx, client.app, at=tenant_id)
-    _add(ctx, order, client.scopes, Environment.SANDBOX)
+    _add(ctx, order, client.scopes, Environment.SANDBOX, asked=client.scopes)
     return client, secret
 
 
@@ -177,7 +209,13 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
     if found is None:
         return None
     return InstallationFacts(
-        found.scopes, found.roles, found.expires_at, found.approved_at, found.environment
+        found.scopes,
+        found.roles,
+        found.expires_at,
+        found.approved_at,
+        found.environment,
+        found.facilities,
+        found.denied,
     )
 
 
@@ -270,8 +308,34 @@ def _union(sets: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for scopes in sets for each in scopes))
 
 
+def _facility_faults(
+    ctx: Context, order: InstallOrder | NarrowOrder, tenant: TenantId, app: AppId
+) -> dict[str, str]:
+    named = order.denied | (order.facilities or frozenset())
+    if not named and order.facilities is None:
+        return {}
+    unknown = identity.unknown_facilities(ctx, tenant, named)
+    return policy.facility_faults(order, unknown, only_backend=clients.serves_backends_only(ctx, app))
+
+
+def _audited(made: Installation) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "installation": made.id,
+        "scopes": list(made.scopes),
+        "roles": sorted(made.roles),
+    }
+    if made.facilities is not None:
+        facts["facilities"] = sorted(made.facilities)
+    return facts | ({"denied": sorted(made.denied)} if made.denied else {})
+
+
 def _add(
-    ctx: Context, order: InstallOrder, scopes: tuple[str, ...], environment: Environment
+    ctx: Context,
+    order: InstallOrder,
+    scopes: tuple[str, ...],
+    environment: Environment,
+    *,
+    asked: tuple[str, ...],
 ) -> Installation:
     """Add an installation whose order was validated. Raises Conflict if the app is already installed at the tenant."""
     installation = Installation(
@@ -284,9 +348,23 @@ def _add(
         approved_at=ctx.now,
         expires_at=order.expires_at,
         environment=environment,
+        facilities=order.facilities,
+        denied=order.denied,
+        record=ApprovalRecord(
+            asked,
+            scopes,
+            tuple(sorted(order.roles)),
+            None if order.facilities is None else tuple(sorted(order.facilities)),
+            tuple(sorted(order.denied)),
+            order.expires_at,
+        ),
+        validated_at=ctx.now,
+        validated_by=str(ctx.actor),
     )
     if not store.add_installation(ctx.tx, installation):
         raise Conflict("already_installed", "The app is already installed at this tenant.")
-    facts = {"installation": installation.id, "scopes": list(scopes), "roles": sorted(order.roles)}
-    audit.record(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app, facts=facts))
+    event = Event(
+        "registry.installation.add", tenant=order.tenant, app=order.app, facts=_audited(installation)
+    )
+    audit.record(ctx, event)
     return installation

@@ -1,12 +1,14 @@
-"""The table of installations. Scopes and roles are each stored as one space-separated text."""
+"""The table of installations. Scopes, roles and facilities are each stored as one space-separated text."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Column,
     Connection,
@@ -25,9 +27,9 @@ from sqlalchemy import (
 
 from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
 from hilum.infra.words import known
-from hilum.installations.models import Installation, InstallationFacts
+from hilum.installations.models import ApprovalRecord, Installation, InstallationFacts
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry.models import Environment
 
@@ -48,6 +50,12 @@ installations = Table(
     Column("removed_at", Instant),
     Column("removed_by", String(120), nullable=False),
     Column("environment", String(20), nullable=False),
+    # NULL: all, also those added later.
+    Column("facilities", Text),
+    Column("denied", Text, nullable=False, server_default=""),
+    Column("record", JSON),
+    Column("validated_at", Instant),
+    Column("validated_by", String(120), nullable=False, server_default=""),
     Index(
         # Partial and unique: one current installation for each tenant and app, and any number of removed ones
         # as history.
@@ -80,6 +88,29 @@ def _word_set(joined: str) -> frozenset[str]:
     return frozenset(joined.split())
 
 
+@lru_cache(maxsize=1_000)
+def _facilities(joined: str) -> frozenset[FacilityId]:
+    return frozenset(map(FacilityId, joined.split()))
+
+
+def _joined(of: Collection[str]) -> str:
+    return " ".join(sorted(of))
+
+
+def _record(stored: dict[str, Any] | None) -> ApprovalRecord | None:
+    if stored is None:
+        return None
+    facilities, end = stored["facilities"], stored["expires_at"]
+    return ApprovalRecord(
+        tuple(stored["asked"]),
+        tuple(stored["scopes"]),
+        tuple(stored["roles"]),
+        None if facilities is None else tuple(facilities),
+        tuple(stored["denied"]),
+        None if end is None else datetime.fromisoformat(end),
+    )
+
+
 def _get(tx: Connection, installation: str, *, lock: bool) -> Row[Any]:
     """Get a row by id; ``lock``: until the transaction ends, no other may change it. Raises NotFound."""
     query = select(installations).where(installations.c.id == installation)
@@ -103,9 +134,19 @@ def add_installation(tx: Connection, installation: Installation) -> bool:
         "removed_at": None,
         "removed_by": "",
         "environment": installation.environment.value,
+        "facilities": None if installation.facilities is None else _joined(installation.facilities),
+        "denied": _joined(installation.denied),
+        "record": None if installation.record is None else _stored(installation.record),
+        "validated_at": installation.validated_at,
+        "validated_by": installation.validated_by,
     }
     # Of two administrators who install at once the unique index lets one pass.
     return tx.execute(insert_or_ignore(tx, installations).values(row)).rowcount == 1
+
+
+def _stored(record: ApprovalRecord) -> dict[str, Any]:
+    end = record.expires_at
+    return asdict(record) | {"expires_at": None if end is None else end.isoformat()}
 
 
 def _installation(row: Row[Any]) -> Installation:
@@ -121,6 +162,11 @@ def _installation(row: Row[Any]) -> Installation:
         removed_at=row.removed_at,
         removed_by=row.removed_by,
         environment=Environment(row.environment),
+        facilities=None if row.facilities is None else _facilities(row.facilities),
+        denied=_facilities(row.denied),
+        record=_record(row.record),
+        validated_at=row.validated_at,
+        validated_by=row.validated_by,
     )
 
 
@@ -148,7 +194,17 @@ def read_installation_facts(
     tx: Connection, of: Collection[tuple[TenantId, AppId]] | None, *, apps: Collection[AppId] | None = None
 ) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
     """Stream the facts of some current installations (None: of all). Repeated texts are parsed once and shared, to save memory."""
-    names = ("tenant", "app", "scopes", "roles", "expires_at", "approved_at", "environment")
+    names = (
+        "tenant",
+        "app",
+        "scopes",
+        "roles",
+        "expires_at",
+        "approved_at",
+        "environment",
+        "facilities",
+        "denied",
+    )
     # Times are read as integers and converted below, which costs less per row than the conversion of the column type.
     columns = (
         type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
@@ -163,7 +219,9 @@ def read_installation_facts(
     environments = {each.value: each for each in Environment}
     # Streamed, because a million rows at once would double the memory of a worker while it starts.
     rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-    for tenant, app, scopes, roles, end, since, word in chain.from_iterable(rows.partitions()):
+    for tenant, app, scopes, roles, end, since, word, facilities, denied in chain.from_iterable(
+        rows.partitions()
+    ):
         environment = environments.get(word) or known(Environment, word, "registry_installation.environment")
         # One of a newer release, or edited: this app is not installed there, and the others are.
         if environment is None:
@@ -177,6 +235,8 @@ def read_installation_facts(
                 None if end is None else EPOCH + timedelta(microseconds=end),
                 EPOCH + timedelta(microseconds=since),
                 environment,
+                None if facilities is None else _facilities(facilities),
+                _facilities(denied),
             ),
         )
 
@@ -207,9 +267,16 @@ def save_installation(tx: Connection, installation: Installation) -> bool:
             scopes=" ".join(installation.scopes),
             roles=" ".join(sorted(installation.roles)),
             expires_at=installation.expires_at,
+            facilities=None if installation.facilities is None else _joined(installation.facilities),
+            denied=_joined(installation.denied),
         )
     )
     return result.rowcount == 1
+
+
+def save_validated(tx: Connection, installation: str, *, by: str, at: datetime) -> None:
+    query = installations.update().where(installations.c.id == installation)
+    tx.execute(query.values(validated_at=at, validated_by=by))
 
 
 def save_removed(tx: Connection, installation: str, *, by: str, at: datetime) -> bool:

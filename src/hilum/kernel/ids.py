@@ -5,6 +5,7 @@ from typing import NewType
 TenantId = NewType("TenantId", str)
 """2 to 32 of ``[a-z0-9-]``; part of every URL of the tenant, so it never changes."""
 PersonId = NewType("PersonId", str)
+FacilityId = NewType("FacilityId", str)
 VendorId = NewType("VendorId", str)
 """Has an underscore, which no tenant's id has: the place of an account is one or the other (ADR 48)."""
 AppId = NewType("AppId", str)

@@ -29,6 +29,7 @@ AVAILABILITY_BOUND = 50
 ACTIVITY_ROWS_BOUND = 200
 ACTIVITY_COUNT_BOUND = 10_000_000
 FACILITY_BOUND = 64
+FACILITY_NAMED_BOUND = 100
 PURGE_BATCH = 1_000
 BODY_BOUND = 64 * 1024
 EHR_ROLE = "ehr"
@@ -40,7 +41,7 @@ PLACEMENT_REFUSED = "placement_not_allowed"
 
 @dataclass(frozen=True, slots=True)
 class LaunchOrder:
-    """An EHR's request to open a launch. ``person`` is a username at the tenant."""
+    """An EHR's request to open a launch. ``person`` is a username at the tenant, ``facility`` a facility's id or FHIR reference."""
 
     client: ClientId
     person: str
@@ -51,6 +52,7 @@ class LaunchOrder:
     fhir_context: tuple[dict[str, Any], ...] = ()
     need_patient_banner: bool = True
     run: str = ""
+    facility: str = ""
     launch_uri: str = ""
     """The URL at which to open the app; "" for its registered launch URL. Must be on an origin that the client registered."""
 
@@ -72,6 +74,8 @@ class Launch:
     fhir_context: tuple[dict[str, Any], ...] = ()
     need_patient_banner: bool = True
     run: str = ""
+    facility: str = ""
+    """The id of the facility where it was opened; empty if the EHR named none, or one that nobody added."""
     launch_uri: str = ""
     opened_by: str = ""
     """The EHR client that opened it. Only that client may move or end it."""

@@ -17,6 +17,7 @@ from hilum.launches.models import (
     CLIENT_BOUND,
     EHR_ROLE,
     FACILITY_BOUND,
+    FACILITY_NAMED_BOUND,
     FHIR_CONTEXT_BOUND,
     INTENT_BOUND,
     LAUNCH_URI_BOUND,
@@ -29,6 +30,7 @@ from hilum.policies.models import ANY, Book
 from hilum.standards.smart.launch import fhir_context_fault
 
 _FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_FACILITY = re.compile(r"fac_[A-Za-z0-9]+|(Location|Organization)/[A-Za-z0-9.-]{1,64}")
 _WORD = re.compile(r"[A-Za-z0-9._-]+")
 # 32 random bytes in base64url without padding, as Ids makes them: what has another form was not
 # made here.
@@ -57,6 +59,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
             ("intent", _text_fault(order.intent, INTENT_BOUND)),
             ("placement", _word_fault(order.placement, INTENT_BOUND)),
             ("run", _word_fault(order.run, RUN_BOUND)),
+            ("facility", _facility_fault(order.facility)),
             ("launch_uri", _text_fault(order.launch_uri, LAUNCH_URI_BOUND)),
         )
         if fault
@@ -127,6 +130,12 @@ def _text_fault(text: str, bound: int) -> str:
     if len(text) > bound:
         return "too_long"
     return "" if text.isprintable() else "characters"
+
+
+def _facility_fault(text: str) -> str:
+    if len(text) > FACILITY_NAMED_BOUND:
+        return "too_long"
+    return "" if not text or _FACILITY.fullmatch(text) else "facility_malformed"
 
 
 def _word_fault(text: str, bound: int) -> str:

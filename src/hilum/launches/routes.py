@@ -49,6 +49,7 @@ class LaunchBody(BaseModel):
     fhir_context: list[dict[str, Any]] = Field(default_factory=list, alias="fhirContext")
     need_patient_banner: bool = True
     run: str = ""
+    facility: str = ""
     launch_uri: str = ""
 
     def order(self) -> LaunchOrder:
@@ -62,6 +63,7 @@ class LaunchBody(BaseModel):
             fhir_context=tuple(self.fhir_context),
             need_patient_banner=self.need_patient_banner,
             run=self.run,
+            facility=self.facility,
             launch_uri=self.launch_uri,
         )
 

@@ -26,6 +26,7 @@ from hilum.identity.models import Person
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, LaunchId, TenantId
 from hilum.kernel.persistent import RecentSet
@@ -82,8 +83,11 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
         faults = {"placement": "placement_unknown"}
         _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
+    # One that nobody added is as good as none: it counts only where the hospital limits the app to some.
+    at = identity.find_facility_named(ctx, tenant, order.facility)
+    facility = "" if at is None else at.id
     # As of now: what is issued within the margin after a full stop's end stays stopped, so the launch would be refused at its next step.
-    judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now)
+    judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now, facility=facility)
     if reason := standing_fault(judged, ctx.now):
         _record_refusal(ctx, order, tenant, person, reason=reason, faults={})
         raise NotPermitted(reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
@@ -106,6 +110,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
         fhir_context=order.fhir_context,
         need_patient_banner=order.need_patient_banner,
         run=order.run,
+        facility=facility,
         launch_uri=order.launch_uri or client.launch_uri,
         opened_by=ctx.actor.id,
     )
@@ -116,7 +121,8 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
         open_hash=_digest(open_token),
         open_expires_at=ctx.now + OPEN_URL_LIFE,
     )
-    audit.record(ctx, _event(opened, "launches.launch.open", intent=order.intent, placement=order.placement))
+    facts = {"intent": order.intent, "placement": order.placement, "facility": facility or order.facility}
+    audit.record(ctx, _event(opened, "launches.launch.open", **facts))
     return OpenedLaunch(opened, handle, open_token, opened.launch_uri)
 
 
@@ -172,7 +178,9 @@ def use_open_token(ctx: Context, tenant: TenantId, open_token: str) -> BegunLaun
             "launch_unknown", "This launch has been used or has expired. Open the app from the EHR again."
         )
     person = identity.get_person(ctx, found.person)
-    judged = standing.read(ctx, tenant, found.client, person, issued_at=found.created_at)
+    judged = standing.read(
+        ctx, tenant, found.client, person, issued_at=found.created_at, facility=found.facility
+    )
     _require_standing(ctx, found, judged, "launches.launch.begin")
     # After the standing was judged: a refusal commits, and must not leave a session behind.
     session, cookie = signin.begin_session(ctx, person, Method.EHR)
@@ -210,6 +218,7 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
         if found is not None:
             # As of the moment of its opening: a launch from before a full stop stays dead after it.
             # It is used up all the same.
+            judged = standing.at_facility(ctx, judged, found.facility)
             _require_standing(ctx, found, replace(judged, issued_at=found.created_at), "launches.launch.take")
             audit.record(ctx, _event(found, "launches.launch.take"))
             return found
@@ -424,7 +433,8 @@ def _record_refusal(
         person=person.id if person else "",
         reason=reason,
         patient="" if "patient" in faults else order.patient,
-        facts={"fields": sorted(faults)},
+        facts={"fields": sorted(faults)}
+        | ({"facility": order.facility} if reason == Reason.FACILITY_NOT_ALLOWED else {}),
     )
     audit.record(ctx, event)
 

@@ -50,6 +50,7 @@ launch = Table(
     Column("fhir_context", JSON, nullable=False),
     Column("need_patient_banner", Boolean, nullable=False),
     Column("run", String(64), nullable=False),
+    Column("facility", String(64), nullable=False, server_default=""),
     Column("launch_uri", String(2048), nullable=False),
     Column("opened_by", String(64), nullable=False),
     Column("opened_at", Instant),

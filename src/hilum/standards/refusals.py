@@ -78,6 +78,13 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             + _ASK_TENANT,
             ehr="An agreement between the app's vendor and the hospital is missing or has lapsed; ask the hospital's administrator.",
         ),
+        Reason.FACILITY_NOT_ALLOWED: Refusal(
+            "The app is not installed for the facility of the launch, was denied there, or the facility was removed; where an app is limited"
+            " to facilities, a launch that names none is refused, too.",
+            "Open it at a facility for which it is installed; the hospital's administrator decides which those are.",
+            person="This app may not be used at this facility of {tenant}. " + _ASK_TENANT,
+            ehr="The app may not be used at the facility of this launch; ask the hospital's administrator.",
+        ),
         Reason.PERSON_INACTIVE: Refusal(
             "The account of the person behind the request is not active.",
             "The hospital's administrator creates a new account; a deactivated one cannot be reactivated.",

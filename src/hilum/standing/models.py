@@ -19,6 +19,7 @@ STANDING_REASONS = (
     Reason.APP_NOT_CERTIFIED,
     Reason.APP_NOT_INSTALLED,
     Reason.AGREEMENT_MISSING,
+    Reason.FACILITY_NOT_ALLOWED,
     Reason.PERSON_INACTIVE,
     Reason.ROLE_NOT_ALLOWED,
     Reason.WORKFLOW_NOT_APPROVED,
@@ -47,6 +48,8 @@ class Acting(Protocol):
     def role(self) -> str | None: ...
     @property
     def workflow(self) -> str: ...
+    @property
+    def facility(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Party:
     """The client and person that want to act before a token exists. ``person`` is empty for a client without one.
 
     ``role`` is None until a person has signed in, and then the role is not checked. ``workflow``: what it is for, if that is known.
+    ``facility``: where it was opened, by id; empty if the launch names none that is known, None while that is not known yet and not checked.
     """
 
     tenant: TenantId
@@ -64,6 +68,7 @@ class Party:
     person: PersonId = PersonId("")
     role: str | None = ""
     workflow: str = ""
+    facility: str | None = ""
 
 
 # Not frozen, since one is built for each request and a frozen dataclass costs five times as much to build.
@@ -71,7 +76,7 @@ class Party:
 class Standing:
     """Everything that decides whether an app may act at a tenant; None means that a fact was not found. ``book``: the rule book there.
 
-    ``person_active``: the person of ``acting``, if there is one, is active at the tenant. ``issued_at``: when the token, code or launch
+    ``person_active``: the person of ``acting``, if there is one, is active at the tenant. ``facility_open``: its facility is in use there. ``issued_at``: when the token, code or launch
     was issued; None if it is being issued now. ``launching``: switches against new launches apply.
     ``for_records``: the app asks for records, which a tenant's own EHR or resource server has no access to.
     """
@@ -83,6 +88,7 @@ class Standing:
     switches: SwitchIndex
     book: Book
     person_active: bool = True
+    facility_open: bool = True
     # Judged against the end of stops and interruptions: what was issued before one stays invalid (ADR 6,
     # ADR 23).
     issued_at: datetime | None = None

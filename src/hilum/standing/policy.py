@@ -12,6 +12,7 @@ from hilum.controls.models import Mode, Subject
 from hilum.controls.policy import launches_stopped, stopped_by
 from hilum.identity.models import Role
 from hilum.installations.models import InstallationFacts
+from hilum.installations.policy import is_allowed_at
 from hilum.kernel.decision import Reason
 from hilum.policies.models import Book
 from hilum.registry.models import Environment
@@ -31,6 +32,7 @@ def standing_fault(standing: Standing, now: datetime) -> Reason | None:
     return (
         _place_fault(standing, now)
         or _app_fault(standing, now)
+        or _facility_fault(standing)
         or _person_fault(standing)
         or _workflow_fault(standing)
     )
@@ -116,6 +118,18 @@ def _agreement_fault(standing: Standing, client: ClientFacts) -> Reason | None:
     roles = frozenset({role}) if role else frozenset()
     lacking = missing(standing.book, (client,), installation.environment, roles, standing.agreements)
     return Reason.AGREEMENT_MISSING if lacking else None
+
+
+def _facility_fault(standing: Standing) -> Reason | None:
+    """Judge the facility of a launch: it is in use, and the hospital has not limited the app to others or denied it there (C38, C146)."""
+    facility, installation = standing.acting.facility, standing.installation
+    # None: no launch was taken yet. The page asks for standing again once one has been. A hospital's own EHR has no installation.
+    if facility is None or installation is None:
+        return None
+    # A hospital that limits nothing may leave facilities unnamed; one that does must be told where the app is.
+    if (facility and not standing.facility_open) or not is_allowed_at(installation, facility):
+        return Reason.FACILITY_NOT_ALLOWED
+    return None
 
 
 def _person_fault(standing: Standing) -> Reason | None:

@@ -14,7 +14,7 @@ from hilum.identity.models import Person, Tenant
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
-from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
+from hilum.kernel.ids import AppId, ClientId, FacilityId, TenantId, VendorId, VersionId
 from hilum.policies import service as policies
 from hilum.standing.models import Acting, Party, Standing
 
@@ -26,13 +26,14 @@ def read(
     person: Person | None,
     *,
     issued_at: datetime | None = None,
+    facility: str | None = "",
 ) -> Standing:
-    """Read the standing of a launch of a client at a tenant by a person."""
+    """Read the standing of a launch of a client at a tenant by a person, from a facility. See ``Party.facility``."""
     # From rows in the caller's transaction: what is written after this judgement rests on the same state.
     facts = clients.client_facts(ctx, client)
     installation = None if facts is None else installations.installation(ctx, tenant, facts.app)
     at = identity.find_tenant(ctx, tenant)
-    return of_launch(ctx, at, facts, installation, person, issued_at=issued_at)
+    return of_launch(ctx, at, facts, installation, person, issued_at=issued_at, facility=facility)
 
 
 def of_launch(
@@ -43,6 +44,7 @@ def of_launch(
     person: Person | None,
     *,
     issued_at: datetime | None = None,
+    facility: str | None = "",
 ) -> Standing:
     """Build the standing of a launch from facts already read. ``person`` is None before sign-in.
 
@@ -55,6 +57,7 @@ def of_launch(
         app=AppId("") if client is None else client.app,
         version=VersionId("") if client is None else client.version,
         vendor=VendorId("") if client is None else client.vendor,
+        facility=facility,
     )
     acting = (
         replace(acting, role=None) if person is None else replace(acting, person=person.id, role=person.role)
@@ -67,12 +70,29 @@ def of_launch(
         _switches(ctx, acting, client),
         policies.current(ctx).book_at(acting.tenant, ctx.now, acting.app),
         # The person's own tenant is compared, so that an account of one hospital never acts at another.
+        facility_open=is_open(ctx, acting.tenant, facility),
         person_active=person is None or (person.active and tenant is not None and person.tenant == tenant.id),
         issued_at=issued_at,
         launching=True,
         begins=True,
         agreements=_agreements(ctx, acting),
     )
+
+
+def at_facility(ctx: Context, judged: Standing, facility: str) -> Standing:
+    """Return a standing with the facility of its launch, which was not known before the launch was taken."""
+    acting = judged.acting
+    assert isinstance(acting, Party), "a launch has no token yet"
+    is_open_there = is_open(ctx, acting.tenant, facility)
+    return replace(judged, acting=replace(acting, facility=facility), facility_open=is_open_there)
+
+
+def is_open(ctx: Context, tenant: TenantId, facility: str | None) -> bool:
+    """Check whether a facility is in use at a tenant; True where none is named."""
+    if not facility:
+        return True
+    found = identity.find_facility(ctx, FacilityId(facility))
+    return found is not None and found.is_open and found.tenant == tenant
 
 
 def of_token(ctx: Context, token: Acting, *, issued_at: datetime) -> Standing:

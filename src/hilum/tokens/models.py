@@ -67,6 +67,7 @@ class AccessToken:
     launch: LaunchId = LaunchId("")
     launch_moved: bool = False
     workflow: str = ""
+    facility: str = ""
     run: str = ""
     session: str = ""
     proof_key: str = ""
@@ -94,6 +95,7 @@ class Grant:
     launch: LaunchId = LaunchId("")
     launch_moved: bool = False
     workflow: str = ""
+    facility: str = ""
     session: str = ""
     """The EHR or browser session that ``online_access`` ends with."""
     nonce: str = ""

@@ -328,6 +328,7 @@ def _access(ctx: Context, grant: Grant, presented: str, family: FamilyId, life: 
         launch=grant.launch,
         launch_moved=grant.launch_moved,
         workflow=grant.workflow,
+        facility=grant.facility,
         run=grant.run,
         session=grant.session,
     )

@@ -78,6 +78,7 @@ STAIRS: list[tuple[Reason, dict[str, Any]]] = [
     (Reason.TENANT_MISMATCH, {"tenant": OTHER}),
     (Reason.APP_NOT_CERTIFIED, {"client": {"certified_until": NOW}}),
     (Reason.APP_NOT_INSTALLED, {"installation": {"expires_at": NOW}}),
+    (Reason.FACILITY_NOT_ALLOWED, {"installation": {"denied": frozenset({"fac_east"})}}),
     (Reason.PERSON_INACTIVE, {"left": True}),
     (Reason.ROLE_NOT_ALLOWED, {"installation": {"roles": frozenset({"nurse"})}}),
     (Reason.WORKFLOW_NOT_APPROVED, {"change": {"workflow": "surgery"}}),
@@ -751,6 +752,7 @@ def test_only_a_refusal_for_standing_of_a_fresh_token_may_be_outdated(reason: Re
         Reason.APP_NOT_CERTIFIED,
         Reason.APP_NOT_INSTALLED,
         Reason.AGREEMENT_MISSING,
+        Reason.FACILITY_NOT_ALLOWED,
         Reason.ROLE_NOT_ALLOWED,
         Reason.WORKFLOW_NOT_APPROVED,
     }

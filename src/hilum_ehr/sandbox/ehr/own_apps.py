@@ -10,12 +10,16 @@ APPS_BOUND = 20
 
 @dataclass(frozen=True, slots=True)
 class OwnApp:
-    """A developer's own app at a hospital. ``launch_uri``: where it stands now, if elsewhere than it is registered."""
+    """A developer's own app at a hospital. ``launch_uri``: where it stands now, if elsewhere than it is registered.
+
+    ``facility``: where in the hospital it is opened, if that is said.
+    """
 
     tenant: str
     client: str
     name: str
     launch_uri: str = ""
+    facility: str = ""
 
 
 class OwnApps:
@@ -30,7 +34,7 @@ class OwnApps:
         # Its name is known only where it was registered here.
         name = app.name or (known.name if known else "") or app.client
         others = (each for each in self._kept.get(browser, ()) if each is not known)
-        fresh = OwnApp(app.tenant, app.client, name, app.launch_uri)
+        fresh = OwnApp(app.tenant, app.client, name, app.launch_uri, app.facility)
         self._kept[browser] = (fresh, *others)[:APPS_BOUND]
 
     def at(self, browser: str, tenant: str) -> tuple[OwnApp, ...]:

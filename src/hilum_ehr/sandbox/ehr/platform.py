@@ -54,6 +54,8 @@ class Order:
     banner: bool = True
     placement: str = ""
     """From where in the chart, as the platform's rule book names it; empty: from no place of it."""
+    facility: str = ""
+    """Where in the hospital: a Location or Organization of its FHIR server; empty: not said."""
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ class Platform:
             "encounter": order.encounter,
             "launch_uri": order.launch_uri,
             "placement": order.placement,
+            "facility": order.facility,
         }
         body: dict[str, Any] = {name: value for name, value in asked.items() if value}
         body["need_patient_banner"] = order.banner

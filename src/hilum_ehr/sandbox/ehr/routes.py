@@ -30,7 +30,18 @@ CHARTS_SHOWN = 200
 CLIENT_ID = r"[A-Za-z0-9._-]{1,64}"
 # A misspelled parameter would be a launch without patient, which looks like the app's fault.
 QUERY_FIELDS = frozenset(
-    {"tenant", "client", "person", "patient", "encounter", "launch_uri", "session", "banner", "placement"}
+    {
+        "tenant",
+        "client",
+        "person",
+        "patient",
+        "encounter",
+        "launch_uri",
+        "session",
+        "banner",
+        "placement",
+        "facility",
+    }
 )
 PLACEMENTS = {
     "sidebar": "Beside the chart",
@@ -295,6 +306,7 @@ class Posts:
                     own.launch_uri if own else "",
                     banner=query.one("banner") != BESIDE_CHART,
                     placement=query.one("placement") or next(iter(PLACEMENTS)),
+                    facility=own.facility if own else "",
                 ),
             )
             # Before the launch is opened, so that its first call is already listened for.
@@ -316,6 +328,7 @@ class Posts:
                 encounter,
                 query.one("launch_uri"),
                 placement=query.one("placement"),
+                facility=query.one("facility"),
             )
             opened = await site.platform.open_launch(tenant, order)
         return opened.open_url
@@ -386,7 +399,7 @@ class Posts:
         site, form = self._site, await self._site.posted(request)
         hospital = site.hospital(request.path_params["tenant"])
         if form.one("where") == "tab":
-            fields = ("client", "launch_uri", "person", "patient", "encounter", "placement")
+            fields = ("client", "launch_uri", "person", "patient", "encounter", "placement", "facility")
             asked = {name: form.one(name) for name in fields if form.one(name)}
             return _see(with_query("/sandbox/launch", tenant=hospital.tenant, **asked))
         client = form.one("client").strip()
@@ -398,7 +411,8 @@ class Posts:
         chosen = site.chart(hospital.tenant, member, form.one("patient"))
         encounter = form.one("encounter") or site.newest_encounter(hospital.tenant, chosen.id)
         site.own_apps.keep(
-            site.form_secret(request), OwnApp(hospital.tenant, client, "", form.one("launch_uri"))
+            site.form_secret(request),
+            OwnApp(hospital.tenant, client, "", form.one("launch_uri"), form.one("facility")),
         )
         session = site.sessions.begin(hospital.tenant, member.username, chosen.id, encounter)
         return _see(f"/sandbox/sessions/{session.id}/apps/{client}")

@@ -1,0 +1,178 @@
+"""``hilum installation``, and the commands of ``hilum app`` about installations, over the API."""
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from hilum.cli import api
+from hilum.cli.facilities import ids_of
+from hilum.cli.output import REFUSED
+from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
+
+
+@click.command("installations")
+@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
+@json_option
+def app_installations(tenant: str, *, json_: bool) -> None:
+    r"""List installations in force.
+
+    \b
+    Example:
+      hilum app installations --tenant general
+    """
+    columns = ("id", "tenant", "app", "roles", "scopes", "facilities", "denied", "expires_at")
+    found = api.every("/installations", tenant=tenant)
+    show(found, columns, json_=json_, named={"app": "/apps"})
+
+
+@click.command("narrow")
+@click.argument("installation_id")
+@click.option("--role", multiple=True, help="A role that stays; leave out to keep all.")
+@click.option("--scope", multiple=True, help="A scope that stays; leave out to keep all.")
+@click.option("--facility", multiple=True, help="A facility that stays; leave out to keep all.")
+@click.option("--deny-facility", multiple=True, help="A facility where it may no longer be opened.")
+@click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
+@json_option
+def app_narrow(
+    installation_id: str,
+    role: tuple[str, ...],
+    scope: tuple[str, ...],
+    *,
+    facility: tuple[str, ...],
+    deny_facility: tuple[str, ...],
+    expires_at: datetime | None,
+    json_: bool,
+) -> None:
+    r"""Narrow an installation to fewer roles, scopes or facilities, or an earlier end; tokens in use are narrowed at once.
+
+    Launch and identity scopes stay, since the app could not be opened without them.
+
+    \b
+    Example:
+      hilum app narrow ins_01h... --scope user/Observation.rs --deny-facility "East Clinic"
+    """
+    path = f"/installations/{api.segment(installation_id)}"
+    named = (*facility, *deny_facility)
+    tenant = api.call("GET", path)["tenant"] if named else ""
+    body = {
+        "roles": list(role) or None,
+        "scopes": list(scope) or None,
+        "facilities": ids_of(facility, tenant) or None,
+        "denied": ids_of(deny_facility, tenant),
+        "expires_at": expires_at.isoformat() if expires_at else None,
+    }
+    show_one(api.call("PATCH", path, body), json_=json_)
+
+
+@click.command("install")
+@click.argument("app_id")
+@tenant_option
+@click.option("--role", multiple=True, help="A role that may launch it; may be repeated.")
+@click.option("--scope", multiple=True, help="A scope it may have; leave out for all that is certified.")
+@click.option("--facility", multiple=True, help="A facility where it may be opened; leave out for all.")
+@click.option("--deny-facility", multiple=True, help="A facility where it may not be opened.")
+@click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
+@json_option
+def app_install(
+    app_id: str,
+    tenant: str,
+    role: tuple[str, ...],
+    scope: tuple[str, ...],
+    *,
+    facility: tuple[str, ...],
+    deny_facility: tuple[str, ...],
+    expires_at: datetime | None,
+    json_: bool,
+) -> None:
+    r"""Install an app at a hospital (its administrator).
+
+    With --scope it gets these scopes and those to be launched and to know for whom; `hilum app show` lists those that are certified.
+    Facilities are named by name or id; a denied one stays closed to the app, also if --facility lists it.
+
+    \b
+    Examples:
+      hilum app install app_01h... --role physician --role nurse --scope launch --scope patient/Observation.rs
+      hilum app install app_01h... --tenant general --role patient
+      hilum app install app_01h... --role physician --facility "East Clinic"
+    """
+    tenant = api.require_tenant(tenant)
+    body = {
+        "tenant": tenant,
+        "app": app_id,
+        "roles": list(role),
+        "scopes": list(scope) or None,
+        "facilities": ids_of(facility, tenant) or None,
+        "denied": ids_of(deny_facility, tenant),
+        "expires_at": expires_at.isoformat() if expires_at else None,
+    }
+    show_one(api.call("POST", "/installations", body), json_=json_)
+
+
+@click.command("uninstall")
+@click.argument("app_id")
+@tenant_option
+@json_option
+def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
+    r"""Remove an app from a hospital; its tokens there stop at once.
+
+    \b
+    Example:
+      hilum app uninstall app_01h... --tenant general
+    """
+    tenant = api.require_tenant(tenant)
+    # The API removes installations by id; people know the app and the hospital.
+    found = [
+        each
+        for each in api.every("/installations", tenant=tenant)
+        if each["app"] == app_id and not each["removed_at"]
+    ]
+    if not found:
+        click.secho(f"refused: {app_id} is not installed at {tenant}", fg="red", err=True)
+        raise SystemExit(REFUSED)
+    show_one(api.call("DELETE", f"/installations/{api.segment(found[0]['id'])}"), json_=json_)
+
+
+@click.group()
+def installation() -> None:
+    r"""Show what a hospital approved, and record that it looked at it again.
+
+    \b
+    Examples:
+      hilum installation show ins_01h...
+      hilum installation validate ins_01h...
+    """
+
+
+@installation.command("show")
+@click.argument("installation_id")
+@json_option
+def installation_show(installation_id: str, *, json_: bool) -> None:
+    r"""Show an installation: who approved it, what was asked, what was given, and when it was last validated.
+
+    \b
+    Example:
+      hilum installation show ins_01h...
+    """
+    _show(api.call("GET", f"/installations/{api.segment(installation_id)}"), json_=json_)
+
+
+@installation.command("validate")
+@click.argument("installation_id")
+@json_option
+def installation_validate(installation_id: str, *, json_: bool) -> None:
+    r"""Record that you looked at an installation again and leave it as it is (the hospital's administrator).
+
+    \b
+    Example:
+      hilum installation validate ins_01h...
+    """
+    path = f"/installations/{api.segment(installation_id)}/validation"
+    _show(api.call("POST", path), json_=json_)
+
+
+def _show(found: dict[str, Any], *, json_: bool) -> None:
+    if not json_:
+        record = found.pop("record") or {}
+        found |= {f"{name} at approval": record.get(name) for name in ("asked", "scopes", "roles")}
+    show_one(found, json_=json_)

@@ -1,0 +1,102 @@
+"""The facilities of a hospital: adding, listing, removing, and what a launch's facility is."""
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.identity import policy, store
+from hilum.identity.models import (
+    FACILITIES_BOUND,
+    IDENTITY,
+    NAME_BOUND,
+    Facility,
+    NewFacility,
+)
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
+from hilum.kernel.ids import FacilityId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+
+# FHIR R4 datatypes.html#id
+_REFERENCE = re.compile(r"(Location|Organization)/[A-Za-z0-9.-]{1,64}")
+
+
+def facility_faults(order: NewFacility) -> dict[str, str]:
+    """Return what is wrong with a facility, as a code per field."""
+    faults: dict[str, str] = {}
+    for name, text in (("name", order.name), ("legal_entity", order.legal_entity)):
+        if not text or len(text) > NAME_BOUND or not text.isprintable():
+            faults[name] = "name_malformed" if text else "missing"
+    if not _REFERENCE.fullmatch(order.reference):
+        faults["reference"] = "reference_malformed"
+    return faults
+
+
+def add_facility(ctx: Context, order: NewFacility) -> Facility:
+    """Add a facility to a hospital. Raises NotPermitted, NotFound, Invalid, Conflict (name or reference taken), Unavailable (too many)."""
+    if not policy.may_administer(ctx.actor, order.tenant):
+        raise audit.refusal(ctx, Event("identity.facility.add", tenant=order.tenant))
+    order = replace(order, name=order.name.strip(), legal_entity=order.legal_entity.strip())
+    # Locked: two at one moment would both find room for one more.
+    if not policy.fits_tenant_id(order.tenant) or store.find_tenant(ctx.tx, order.tenant, lock=True) is None:
+        raise NotFound("tenant_not_found", "There is no such tenant.")
+    if faults := facility_faults(order):
+        raise Invalid("facility_invalid", "The facility cannot be added as described.", fields=faults)
+    if store.count_facilities(ctx.tx, order.tenant) >= FACILITIES_BOUND:
+        raise Unavailable("too_many_facilities", f"A hospital has at most {FACILITIES_BOUND} facilities.")
+    facility = Facility(
+        FacilityId(ctx.ids.new("fac")),
+        order.tenant,
+        order.name,
+        order.legal_entity,
+        order.reference,
+        ctx.now,
+    )
+    if not store.add_facility(ctx.tx, facility, str(ctx.actor)):
+        raise Conflict("facility_taken", "This hospital has a facility of this name or reference already.")
+    facts = {"facility": facility.id, "legal_entity": facility.legal_entity, "reference": facility.reference}
+    # Whoever cached that nothing is known by this reference reads it again.
+    ctx.advance_epoch(IDENTITY, f"facility/{facility.id}")
+    audit.record(ctx, Event("identity.facility.add", tenant=order.tenant, facts=facts))
+    return facility
+
+
+def remove_facility(ctx: Context, facility_id: FacilityId) -> Facility:
+    """Remove a facility: what was opened there stops, and nothing is opened there again. Raises NotFound, NotPermitted, Conflict."""
+    found = store.find_facility(ctx.tx, facility_id)
+    if found is None or not policy.may_see_tenant(ctx.actor, found.tenant):
+        raise NotFound("facility_not_found", "There is no such facility.")
+    if not policy.may_administer(ctx.actor, found.tenant):
+        raise audit.refusal(ctx, Event("identity.facility.remove", tenant=found.tenant))
+    if not store.remove_facility(ctx.tx, found.id, by=str(ctx.actor), at=ctx.now):
+        raise Conflict("facility_removed", "This facility is already removed.")
+    ctx.advance_epoch(IDENTITY, f"facility/{found.id}")
+    audit.record(ctx, Event("identity.facility.remove", tenant=found.tenant, facts={"facility": found.id}))
+    return replace(found, removed_at=ctx.now)
+
+
+def list_facilities(
+    ctx: Context, tenant: TenantId | None = None, page: PageQuery = FIRST_PAGE
+) -> list[Facility]:
+    """List the facilities in use of a hospital; without one all of them for the staff, and their own for an administrator. Raises NotFound."""
+    of = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
+    if (of is None and not ctx.actor.is_platform) or (of and not policy.may_see_tenant(ctx.actor, of)):
+        raise NotFound("tenant_not_found", "There is no such tenant.")
+    return store.list_facilities(ctx.tx, of, page)
+
+
+def find_facility(ctx: Context, facility: FacilityId) -> Facility | None:
+    """Find a facility by id, removed or not."""
+    return store.find_facility(ctx.tx, facility)
+
+
+def find_facility_named(ctx: Context, tenant: TenantId, named: str) -> Facility | None:
+    """Find the facility that an EHR of a hospital names, by id or reference, also a removed one; None for one that nobody added."""
+    return store.find_facility_named(ctx.tx, tenant, named) if named else None
+
+
+def unknown_facilities(ctx: Context, tenant: TenantId, of: Collection[FacilityId]) -> frozenset[FacilityId]:
+    """Return which of some facilities are not in use at a hospital."""
+    return frozenset(of) - store.open_facilities(ctx.tx, tenant, of) if of else frozenset()

@@ -1,0 +1,170 @@
+"""Facilities: where an app may be opened, at every endpoint, and what stops when a facility is denied or removed (C38, C146)."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from hilum.identity import service as identity
+from hilum.identity.models import Facility, NewFacility
+from hilum.installations import service as installations
+from hilum.installations.models import Installation, NarrowOrder
+from hilum.kernel.errors import HilumError, Invalid, NotPermitted
+from tests.flows.back_channel import MERCY
+from tests.flows.front_channel import Front, answer, front
+
+__all__ = ["front"]
+
+SCOPES = ("launch", "openid", "fhirUser", "offline_access", "patient/*.rs")
+
+
+@pytest.fixture
+def east(front: Front) -> Facility:
+    return added(front, "East")
+
+
+@pytest.fixture
+def west(front: Front) -> Facility:
+    return added(front, "West")
+
+
+def added(front: Front, name: str) -> Facility:
+    new = NewFacility(MERCY, name, "Mercy Ltd", f"Location/{name.lower()}")
+    return front.run(lambda ctx: identity.add_facility(ctx, new))
+
+
+def installed(front: Front) -> Installation:
+    found = front.run(lambda ctx: installations.list_installations(ctx, MERCY))
+    return next(each for each in found if each.app == front.clients["web"].app)
+
+
+def narrow(
+    front: Front, facilities: list[Facility] | None = None, denied: tuple[Facility, ...] = ()
+) -> Installation:
+    listed = None if facilities is None else frozenset(each.id for each in facilities)
+    order = NarrowOrder(facilities=listed, denied=frozenset(each.id for each in denied))
+    narrowing = partial(installations.narrow_installation, installation_id=installed(front).id, order=order)
+    return front.run(narrowing)
+
+
+def opened_at(front: Front, facility: str) -> Any:
+    """Return the tokens of an app that was opened at a facility."""
+    browser = front.browser("dora")
+    browser.authorize(launch=front.open_launch(facility=facility).handle, prompt="consent")
+    redeemed = front.redeem(answer(browser.allow())["code"], "web")
+    assert redeemed.status_code == 200, redeemed.text
+    return redeemed.json()
+
+
+def refused(verb: Callable[[], Any], code: str) -> HilumError:
+    with pytest.raises(NotPermitted) as caught:
+        verb()
+    assert caught.value.code == code
+    return caught.value
+
+
+def test_an_app_limited_to_facilities_is_opened_there_and_nowhere_else(
+    front: Front, east: Facility, west: Facility
+) -> None:
+    """C38, C146: by id and by reference; one that is not known or not named is none of them."""
+    narrow(front, facilities=[east])
+
+    for named in (east.id, east.reference):
+        front.open_launch(facility=named)
+    for named in (west.id, west.reference, "Location/unknown", "", "fac_00000000"):
+        refused(partial(front.open_launch, facility=named), "facility_not_allowed")
+
+
+def test_without_a_limit_every_facility_inherits_the_installation(front: Front, east: Facility) -> None:
+    """C146: also one that is added later, and one that nobody added."""
+    later = added(front, "Later")
+
+    for named in (east.id, later.id, "Organization/unknown", ""):
+        front.open_launch(facility=named)
+
+
+def test_a_deny_for_one_facility_wins_over_the_list(front: Front, east: Facility, west: Facility) -> None:
+    """C146."""
+    narrow(front, facilities=[east, west])
+    narrow(front, denied=(east,))
+
+    refused(partial(front.open_launch, facility=east.id), "facility_not_allowed")
+    front.open_launch(facility=west.id)
+
+
+@pytest.mark.parametrize("how", ["deny", "limit", "remove"])
+def test_a_facility_denied_or_removed_later_stops_what_runs_from_there_and_nothing_else(
+    front: Front, east: Facility, west: Facility, how: str
+) -> None:
+    """C38, C146: at the gateway, refresh, the token endpoint, authorize and a launch that is open."""
+    there, elsewhere = opened_at(front, east.id), opened_at(front, west.reference)
+    begun = front.browser("dora")
+    begun.authorize(launch=front.open_launch(facility=east.id).handle, prompt="consent")
+    form = begun.form("decision")
+    launch = front.open_launch(facility=east.id)
+    assert front.read("Patient/p1", there["access_token"]).status == 200
+
+    match how:
+        case "deny":
+            narrow(front, denied=(east,))
+        case "limit":
+            narrow(front, facilities=[west])
+        case _:
+            front.run(lambda ctx: identity.remove_facility(ctx, east.id))
+
+    denied = front.read("Patient/p1", there["access_token"])
+    assert denied.status == 403
+    assert denied.json["issue"][0]["details"]["coding"][0]["code"] == "facility_not_allowed"
+    assert "facility_not_allowed" in front.refresh(there["refresh_token"], "web").text
+    assert front.post("introspect", "resource", {"token": there["access_token"]}).json() == {"active": False}
+    left = begun.press(form, ("decision", "allow"))
+    assert "code=" not in left.headers.get("location", "")
+    refused(lambda: front.take(launch.handle, "web"), "facility_not_allowed")
+    assert front.read("Patient/p1", elsewhere["access_token"]).status == 200
+    assert front.refresh(elsewhere["refresh_token"], "web").status_code == 200
+    refused(partial(front.open_launch, facility=east.reference), "facility_not_allowed")
+
+
+def test_a_facility_of_another_hospital_is_none_of_this_one(front: Front, east: Facility) -> None:
+    """C145."""
+    narrow(front, facilities=[east])
+    other = next(each.id for each in front.run(identity.list_tenants) if each.id != MERCY)
+    new = NewFacility(other, "East", "Other Ltd", "Location/other")
+    foreign = front.run(lambda ctx: identity.add_facility(ctx, new))
+
+    refused(partial(front.open_launch, facility=foreign.id), "facility_not_allowed")
+    with pytest.raises(Invalid) as caught:
+        narrow(front, denied=(foreign,))
+    assert caught.value.fields == {"denied": "facility_unknown"}
+
+
+def test_facilities_narrow_and_never_widen(front: Front, east: Facility, west: Facility) -> None:
+    """C147."""
+    narrow(front, facilities=[east])
+
+    with pytest.raises(Invalid) as caught:
+        narrow(front, facilities=[east, west])
+    assert caught.value.fields == {"facilities": "widens"}
+    narrow(front, denied=(west,))
+    assert narrow(front, denied=(east,)).denied == {east.id, west.id}
+
+
+def test_where_facilities_are_limited_a_launch_without_an_ehr_is_refused(
+    front: Front, east: Facility
+) -> None:
+    """C38: nobody says where it is opened."""
+    narrow(front, denied=(east,))
+    browser = front.browser("dora")
+
+    told = browser.authorize()
+
+    assert "facility_not_allowed" in told.headers.get("location", "") + told.text
+
+
+@pytest.mark.parametrize("named", ["Patient/p1", "Location/", "x" * 200, "fac_", "Location/a b"])
+def test_what_cannot_be_a_facility_is_refused_by_its_field(front: Front, named: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        front.open_launch(facility=named)
+
+    assert set(caught.value.fields) == {"facility"}
