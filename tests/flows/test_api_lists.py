@@ -31,7 +31,7 @@ from hilum.kernel.pages import PAGE_BOUND
 from hilum.notices import service as notices
 from hilum.notices.models import NewEndpoint
 from hilum.policies import service as policies
-from hilum.policies.models import UNCLASSIFIED, ApplyOrder
+from hilum.policies.models import UNCLASSIFIED, ApplyOrder, Tier
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.switchboard import service as switchboard
@@ -42,6 +42,7 @@ from tests.sim.dry_runs import dry_run, rows_of
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import document
 from tests.unit.policies.test_levels import with_rule
+from tests.unit.policies.test_set_tiers import EXCEPTION
 
 MORE = 5
 MONTH = timedelta(days=30)
@@ -58,6 +59,7 @@ NO_LISTS = {
     "/api/v1/client-changes": "listed in test_client_changes",
     "/api/v1/history": "walked in test_access_history",
     "/api/v1/policies/compare": "one comparison",
+    "/api/v1/app-versions/{version}/tier": "one tier",
     "/api/v1/switches/{switch_id}/containment": "one report",
 }
 LISTS = {
@@ -81,6 +83,8 @@ LISTS = {
     "/api/v1/policies/applications": "root",
     "/api/v1/policies/dry-runs": "root",
     "/api/v1/policies/overrides": "root",
+    "/api/v1/policies/exceptions": "root",
+    "/api/v1/raised-tiers": "otto",
     **{f"/api/v1/policies/dry-runs/{{run}}/{kind.value}": "root" for kind in Kind},
     "/api/v1/accesses": "otto",
     "/api/v1/audit/events": "otto",
@@ -111,8 +115,9 @@ class Full:
             self._more_contacts(n)
         site.system(withhold, changes=with_rule("overridable") | {"overrides": {"longest": "30 d"}})
         order = {"tenant": GENERAL, "ends_at": site.clock.now() + MONTH, "name": "reads-slots"}
-        for app in self.apps:
+        for n, app in enumerate(self.apps):
             site.system(override, app=AppId(app), **order)
+            site.system(policies.add_exception, made=replace(EXCEPTION, id=f"exc_{n}"))
         found = [row for kind in Kind for row in rows_of(kind, MORE)]
         self.site.uow.write_now(lambda ctx: dryruns.add_rows(ctx.tx, self.run, found), trace=TRACE)
 
@@ -130,6 +135,7 @@ class Full:
     def _more_of_one_app(self, n: int) -> None:
         do = self.site.system
         version = do(registry.add_version, app_id=self.app, order=NewVersion(f"{n}"))
+        do(registry.raise_tier, version_id=version.id, tier=Tier.HIGH, reason="It suggests doses.")
         ends = self.site.clock.now() + MONTH
         do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
         metadata = ClientMetadata(

@@ -25,8 +25,8 @@ from hilum.keys.models import KeyState, Purpose
 from hilum.keys.store import signing_key
 from hilum.policies import chain, loading, service, store
 from hilum.policies.document import canonical
+from hilum.policies.in_force import PolicyFacts
 from hilum.policies.models import FORMAT, ApplyOrder, Book, Version
-from hilum.policies.policy import PolicyFacts
 from tests.flows.control_site import TRACE, ControlSite, build
 from tests.flows.test_rule_book import (
     CELL,

@@ -5,9 +5,10 @@ from hilum.clients import service as clients
 from hilum.enrolment import service as enrolment
 from hilum.identity import service as identity
 from hilum.policies import service as policies
+from hilum.registry import service as registry
 
 ACTS = Acts(
     enrolment.one_of_two,
-    identity.CARRY_OUT | enrolment.CARRY_OUT | clients.CARRY_OUT | policies.CARRY_OUT,
+    identity.CARRY_OUT | enrolment.CARRY_OUT | clients.CARRY_OUT | policies.CARRY_OUT | registry.CARRY_OUT,
     policies.PREPARE,
 )

@@ -24,6 +24,7 @@ from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.ports import Ids
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
+from hilum.policies.models import NOT_DECLARED
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppVersion, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.signin import live as passwords
@@ -220,9 +221,10 @@ def _add_apps(ctx: Context, registered: Plan, wallet: Wallet) -> None:
 
 
 def _version(planned: AppPlan) -> NewVersion:
-    declared = {"workflows": planned.workflows, "placements": planned.placements}
     return NewVersion(
-        planned.version, **{name: words for name, words in declared.items() if words is not None}
+        planned.version,
+        NOT_DECLARED if planned.workflows is None else planned.workflows,
+        NOT_DECLARED if planned.placements is None else planned.placements,
     )
 
 

@@ -37,6 +37,8 @@ class ApprovalKind(StrEnum):
     """A rule book that allows something new."""
     OVERRIDE = "override"
     """A rule of the rule book that is set aside for one app."""
+    EXCEPTION = "exception"
+    """A version of an app whose tier is lowered, or whose AI writes alone."""
 
 
 ABOUT_A_PERSON = frozenset({ApprovalKind.CREATE, ApprovalKind.RESET, ApprovalKind.CHARTS})

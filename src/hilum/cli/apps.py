@@ -9,7 +9,7 @@ from typing import Any
 import click
 import orjson
 
-from hilum.cli import api
+from hilum.cli import api, tiers
 from hilum.cli.installations import app_install, app_installations, app_narrow, app_uninstall
 from hilum.cli.output import MISUSED, as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, tenant_option
@@ -28,7 +28,7 @@ def app() -> None:
     """
 
 
-for each in (app_install, app_installations, app_narrow, app_uninstall):
+for each in (app_install, app_installations, app_narrow, app_uninstall, *tiers.COMMANDS):
     app.add_command(each)
 
 
@@ -148,23 +148,29 @@ def app_profile(app_id: str, file: Path | None, *, json_: bool) -> None:
 @click.option(
     "--placement", multiple=True, help="A placement of the rule book where it is opened; may be repeated."
 )
+@tiers.ai_options
 @json_option
 def app_version(
-    app_id: str, label: str, *, workflow: tuple[str, ...], placement: tuple[str, ...], json_: bool
+    app_id: str, label: str, *, workflow: tuple[str, ...], placement: tuple[str, ...], json_: bool, **ai: str
 ) -> None:
     r"""Add a version to an app.
 
     Name the workflows and placements that it is made for: without any, it counts as made for every one, and its risk tier is computed so.
+    A version that uses AI says which model, for what, how far it acts by itself and what a person does; without --ai-model it uses none.
 
     \b
     Examples:
       hilum app version app_01h... 2.0 --workflow appointments --placement sidebar
       hilum app version app_01h... 2.1 --workflow quality_reporting
+      hilum app version app_01h... 3.0 --ai-model "Notes 4" --ai-purpose "drafts visit notes" --ai-autonomy drafts \
+        --ai-human-step "the clinician edits and signs"
     """
     body: dict[str, Any] = {"label": label}
     # Whoever names one of them declares both: a backend service has workflows and no placement.
     if workflow or placement:
         body |= {"workflows": list(workflow), "placements": list(placement)}
+    if use := tiers.ai_use(ai):
+        body["ai_use"] = use
     show_one(api.call("POST", f"/apps/{api.segment(app_id)}/versions", body), json_=json_)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import orjson
 
-from hilum.cli import api, dry_runs, overrides
+from hilum.cli import api, dry_runs, overrides, tiers
 from hilum.cli.output import MISUSED, REFUSED, as_json, refuse
 from hilum.cli.resources import json_option, show, show_done, show_one
 from hilum.kernel.errors import NotFound
@@ -45,6 +45,8 @@ for command in (
     overrides.override,
     overrides.overrides,
     overrides.end_override,
+    tiers.exceptions,
+    tiers.end_exception,
 ):
     policy.add_command(command)
 

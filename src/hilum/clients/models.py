@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.policies.models import NOT_DECLARED, Tier
+from hilum.policies.models import NOT_DECLARED, Autonomy, Tier
 from hilum.registry.models import Environment
 
 # Registration is open to strangers in a plain sandbox: a number and an age bound what they leave behind.
@@ -244,6 +244,11 @@ class ClientFacts:
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED
     """What its version declares."""
+    autonomy: Autonomy | None = None
+    """How far the AI of its version acts by itself; None: it declares that it uses none."""
+    raised: Tier | None = None
+    """The tier to which a reviewer raised its version, and why."""
+    raised_because: str = ""
     certified_at: datetime | None = None
     """When review last certified what it is certified for now."""
     owner_since: datetime | None = None

@@ -401,6 +401,9 @@ def join(
         certified_category=last.category if last else "",
         workflows=version.workflows,
         placements=version.placements,
+        autonomy=None if version.ai_use is None else version.ai_use.autonomy,
+        raised=None if version.raised is None else version.raised.tier,
+        raised_because="" if version.raised is None else version.raised.reason,
         owner_since=app.owner_since,
         since=max(filter(None, (app.active_since, certified_since)), default=None),
     )
@@ -422,6 +425,10 @@ def admission(book: Book, facts: ClientFacts) -> Admission:
             facts.placements,
             certified_tier=facts.certified_tier,
             certified_category=facts.certified_category,
+            version=facts.version,
+            autonomy=facts.autonomy,
+            raised=facts.raised,
+            raised_because=facts.raised_because,
         ),
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from hilum.policies.document import canonical
+from hilum.policies.exception_models import PolicyException
 from hilum.policies.models import Application, Recorded, Version
 from hilum.policies.override_models import Override
 
@@ -70,6 +71,30 @@ def override_bytes(override: Override) -> bytes:
             "asked_by": override.asked_by,
             "agreed_by": override.agreed_by,
             "agreed_at": override.agreed_at.isoformat(),
+        }
+    )
+
+
+def exception_bytes(exception: PolicyException) -> bytes:
+    """Return what is signed of an exception: every field but its early end, which only takes away."""
+    return canonical(
+        {
+            "what": "exception",
+            "id": exception.id,
+            "kind": exception.kind.value,
+            "app": exception.app,
+            "version": exception.version,
+            "tenant": exception.tenant,
+            "reason": exception.reason,
+            "tier": exception.tier,
+            "computed": exception.computed,
+            "category": exception.category,
+            "rules": list(exception.rules),
+            "book_digest": exception.book_digest,
+            "ends_at": exception.ends_at.isoformat(),
+            "asked_by": exception.asked_by,
+            "agreed_by": exception.agreed_by,
+            "agreed_at": exception.agreed_at.isoformat(),
         }
     )
 

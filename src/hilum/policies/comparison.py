@@ -267,6 +267,9 @@ def _levels_loosened(before: Book, after: Book) -> Iterator[Widening]:
     if after.longest_override > before.longest_override:
         sentence = f"Overrides may last {duration_text(after.longest_override)}."
         yield Widening("overrides.longest", sentence, Gravity.TIER)
+    if after.longest_exception > before.longest_exception:
+        sentence = f"Exceptions may last {duration_text(after.longest_exception)}."
+        yield Widening("exceptions.longest", sentence, Gravity.TIER)
     overridable = {rule for rule in before.tier_rules if rule.level is Level.OVERRIDABLE}
     for rule in after.tier_rules:
         # Also a new one: what held for the same apps before may have been absolute.

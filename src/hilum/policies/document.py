@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
+from hilum.policies.exception_models import Autonomy
 from hilum.policies.models import (
     ACCESS_TOKEN_BOUND,
     ANY,
@@ -54,6 +55,7 @@ DAYS_BOUND = 365
 LATENCY_BOUND_MS = 60_000
 PERCENT_BOUND = 100
 OVERRIDE_BOUND = timedelta(days=366)
+EXCEPTION_BOUND = timedelta(days=366)
 SOAK_BOUND = timedelta(days=90)
 VERSION_BOUND = 10_000
 _WITH_PRODUCTS = 2
@@ -134,7 +136,8 @@ def _book(top: Table, written: int) -> Book:
         if with_products
         else None,
         custom_scopes_at_most=top.integer("custom_scopes_at_most", 0, NAMES_BOUND) if with_products else 0,
-        longest_override=_longest_override(top),
+        longest_override=_longest(top, "overrides", OVERRIDE_BOUND),
+        longest_exception=_longest(top, "exceptions", EXCEPTION_BOUND),
     )
     base = top.table("base", optional=True)
     bases = {tier: base.table(tier, optional=True).raw for tier in TIERS}
@@ -160,18 +163,19 @@ def _rollout(table: Table) -> Rollout:
     return found
 
 
-def _longest_override(top: Table) -> timedelta:
-    """Read how long an override may last. Where nothing says so, there are none."""
-    if not top.has("overrides"):
+def _longest(top: Table, name: str, bound: timedelta) -> timedelta:
+    """Read how long an override or an exception may last. Where nothing says so, there are none."""
+    if not top.has(name):
         return timedelta(0)
-    table = top.table("overrides")
-    found = table.duration("longest", OVERRIDE_BOUND)
+    table = top.table(name)
+    found = table.duration("longest", bound)
     table.close()
     return found
 
 
 def _category(table: Table, name: str, book: Book, bases: Mapping[Tier, Mapping[str, Any]]) -> Category:
     title, floor, is_open = table.text("title"), Tier(table.word("floor", TIERS)), table.flag("open")
+    model_card = table.flag("model_card", optional=True)
     cells: dict[Tier, Cell] = {}
     written = table.table("cells")
     lower: tuple[str, ...] = ()
@@ -190,7 +194,7 @@ def _category(table: Table, name: str, book: Book, bases: Mapping[Tier, Mapping[
         cells[tier] = replace(cell, scopes=lower)
     written.close()
     table.close()
-    return Category(name, title, floor, is_open, cells)
+    return Category(name, title, floor, is_open, cells, model_card)
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -352,6 +356,7 @@ def _tier_rule(table: Table, book: Book) -> TierRule:
         types=_condition(table, "types", resource_types() | {ANY}),
         letters="".join(_condition(table, "letters", LETTERS)),
         special=_condition(table, "special", SPECIAL),
+        autonomy=_condition(table, "autonomy", tuple(Autonomy)),
         level=Level(table.word("level", tuple(Level))) if table.has("level") else Level.ABSOLUTE,
     )
     if rule.special and (rule.prefixes or rule.types or rule.letters):
@@ -406,10 +411,9 @@ def _pack(table: Table) -> JurisdictionPack:
 
 def render(book: Book) -> dict[str, Any]:
     """Return the whole document of a book: every cell in full, every list in one order."""
-    overrides = (
-        {"overrides": {"longest": duration_text(book.longest_override)}} if book.longest_override else {}
-    )
-    return overrides | {
+    bounds = {"overrides": book.longest_override, "exceptions": book.longest_exception}
+    longest = {name: {"longest": duration_text(bound)} for name, bound in bounds.items() if bound}
+    return longest | {
         "format": FORMAT,
         "title": book.title,
         "owner": book.owner,
@@ -436,6 +440,7 @@ def render(book: Book) -> dict[str, Any]:
                 "floor": category.floor.value,
                 "open": category.open,
                 "cells": {tier.value: _rendered_cell(cell) for tier, cell in category.cells.items()},
+                **({"model_card": True} if category.model_card else {}),
             }
             for category in book.categories.values()
         },
@@ -496,6 +501,7 @@ def render_rule(rule: TierRule) -> dict[str, Any]:
         "types": sorted(rule.types),
         "letters": list(rule.letters),
         "special": sorted(rule.special),
+        "autonomy": sorted(rule.autonomy),
     }
     named: dict[str, Any] = {name: words for name, words in conditions.items() if words}
     if rule.level is not Level.ABSOLUTE:

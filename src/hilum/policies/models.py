@@ -7,9 +7,18 @@ from enum import IntEnum, StrEnum
 from functools import cached_property
 
 from hilum.controls.models import RATE_LEAST_PER_S, Quota
-from hilum.kernel.ids import AppId, Part, TenantId
-from hilum.policies.override_models import Level
+from hilum.kernel.ids import Part, TenantId, VersionId
+from hilum.policies.exception_models import Autonomy, ExceptionKind, ExceptionOrder, PolicyException
+from hilum.policies.override_models import Level, OverrideOrder
 from hilum.policies.product_models import ScopeProduct, ScopeStatus, Workflow
+
+__all__ = [
+    "Autonomy",
+    "ExceptionKind",
+    "ExceptionOrder",
+    "OverrideOrder",
+    "PolicyException",
+]
 
 POLICIES = Part("policies")
 """The part of the facts that holds the rule books in force; its keys are ``application/<number>``."""
@@ -98,23 +107,10 @@ LANE_STEPS = ("verify", "enable")
 NEVER_A_CONDITION = frozenset({"fee", "certificate", "exclusivity"})
 """What access that regulation protects must never depend on. Source: 45 CFR 170.404(a)."""
 
-NEVER_BELOW_HIGH = frozenset(
-    {
-        "MedicationRequest",
-        "MedicationDispense",
-        "MedicationAdministration",
-        "MedicationStatement",
-        "ServiceRequest",
-        "NutritionOrder",
-        "DeviceRequest",
-        "VisionPrescription",
-        "SupplyRequest",
-        "RequestGroup",
-        "DocumentReference",
-        "Composition",
-        "DiagnosticReport",
-    }
-)
+NEVER_BELOW_HIGH = frozenset({
+    "MedicationRequest", "MedicationDispense", "MedicationAdministration", "MedicationStatement", "ServiceRequest", "NutritionOrder",
+    "DeviceRequest", "VisionPrescription", "SupplyRequest", "RequestGroup", "DocumentReference", "Composition", "DiagnosticReport",
+})  # fmt: skip
 """Orders, medications and notes: a book in which writing one of these is not of the high tier is refused (C22)."""
 
 
@@ -191,6 +187,8 @@ class Category:
     floor: Tier
     open: bool
     cells: Mapping[Tier, Cell]
+    model_card: bool = False
+    """A version whose app is in it and that uses AI must have a model card (C23)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +197,7 @@ class TierRule:
 
     The conditions on scopes (``prefixes``, ``types``, ``letters``, ``special``) must hold for one scope together. None of them can hold
     for several scopes only, so more scopes never lower a tier, and each scope has a tier of its own. ``because`` may name ``{type}``,
-    ``{scope}``, ``{workflow}``, ``{placement}``.
+    ``{scope}``, ``{workflow}``, ``{placement}``, ``{autonomy}``.
     """
 
     name: str
@@ -214,6 +212,8 @@ class TierRule:
     letters: str = ""
     special: frozenset[str] = frozenset()
     level: Level = Level.ABSOLUTE
+    autonomy: frozenset[str] = frozenset()
+    """How far the AI of an app acts by itself. A version that declares no AI use meets no such condition."""
 
     @property
     def names_scopes(self) -> bool:
@@ -257,6 +257,15 @@ class Rollout:
     soak: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """That a version of an app in a category counts as of this tier, as long as no other rules than these raise it above (C19)."""
+
+    tier: Tier
+    category: str
+    rules: frozenset[str]
+
+
 @dataclass(frozen=True, eq=False)
 class Book:
     """A valid rule book. Compared by identity, so that what is derived from it can be cached; equal books have one ``digest``.
@@ -281,6 +290,12 @@ class Book:
     """Above how many custom scope products there is a finding (C65)."""
     longest_override: timedelta = timedelta(0)
     """How long an override may last (C207)."""
+    longest_exception: timedelta = timedelta(0)
+    """How long an exception may last: a lowered tier, or autonomous writes (C19, C23)."""
+    lowered: Mapping[VersionId, Lowering] = field(default_factory=dict)
+    """Of the book for one app: its versions whose tier two people lowered."""
+    autonomous: frozenset[VersionId] = frozenset()
+    """Of the book for one app at one hospital: its versions whose AI may write alone."""
     without_overrides: "Book | None" = None
     """Of a book from which the rules are taken out that are overridden for one app: the book as it is for the others."""
 
@@ -318,6 +333,14 @@ class Applicant:
     certified_tier: Tier | None = field(kw_only=True)
     certified_category: str = ""
     """The category in which review certified it, if the app has moved to another one since."""
+    version: VersionId | None = None
+    autonomy: Autonomy | None = None
+    """How far its AI acts by itself; None: it declares that it uses none."""
+    raised: Tier | None = None
+    """The tier to which a reviewer raised it, and why (C19)."""
+    raised_because: str = ""
+    at_most: Tier | None = field(default=None, kw_only=True)
+    """Above which tier nothing of it counts, but what a book never puts below the high tier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,16 +355,25 @@ class TierReason:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The tier of an app with every reason, the highest first. ``advice``: what advisory rules say; it counts for nothing."""
+    """The tier of an app with every reason, the highest first. ``advice``: what advisory rules say; it counts for nothing.
+
+    ``computed``: the tier that the rules make, if people set another one.
+    """
 
     tier: Tier
     reasons: tuple[TierReason, ...]
     advice: tuple[TierReason, ...] = ()
+    computed: Tier | None = None
 
     def __str__(self) -> str:
-        """Return the sentence: ``high, because it writes MedicationRequest``."""
-        why = dict.fromkeys(each.sentence for each in self.reasons if each.tier is self.tier)
-        return f"{self.tier}, because {'; '.join(why)}" if why else f"{self.tier}, because nothing raises it"
+        """Return the sentence: ``high, because it writes MedicationRequest``; of a tier that people set also from which."""
+        of = self.tier if self.computed is None else max(self.tier, self.computed, key=lambda tier: tier.rank)
+        why = "; ".join(dict.fromkeys(each.sentence for each in self.reasons if each.tier is of))
+        if self.computed is None:
+            return f"{self.tier}, because {why or 'nothing raises it'}"
+        if self.computed.rank < self.tier.rank:
+            return f"{self.tier}: raised by a reviewer from {self.computed}, because {why}"
+        return f"{self.tier}: lowered by an exception from {self.computed}, which it is because {why}"
 
 
 class Withholding(StrEnum):
@@ -361,6 +393,8 @@ class Withholding(StrEnum):
     """The cell does not list it."""
     PRODUCT = "scope_retired"
     """No scope product in force covers it: it was retired, or its sunset is past."""
+    AUTONOMY = "autonomous_writes"
+    """Its AI would write alone, and this hospital made no exception for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,18 +495,6 @@ class ApplyOrder:
     after: int
     reason: str
     emergency: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class OverrideOrder:
-    """An order to set a rule aside for an app: at one tenant, or everywhere. ``control``: what is done instead of the rule."""
-
-    rule: str
-    app: AppId
-    tenant: TenantId | None
-    reason: str
-    control: str
-    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

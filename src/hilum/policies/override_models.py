@@ -43,3 +43,15 @@ class Override:
     signature: str = ""
     ended_at: datetime | None = None
     ended_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideOrder:
+    """An order to set a rule aside for an app: at one tenant, or everywhere. ``control``: what is done instead of the rule."""
+
+    rule: str
+    app: AppId
+    tenant: TenantId | None
+    reason: str
+    control: str
+    ends_at: datetime

@@ -1,6 +1,6 @@
 """Overrides: an overridable rule that two people set aside for one app, with a reason, a compensating control and an end (C207).
 
-An override is judged when it is used (``policy.override_fault``), so it closes to deny by itself; one person ends it early.
+An override is judged when it is used (``in_force.override_fault``), so it closes to deny by itself; one person ends it early.
 """
 
 from collections import defaultdict
@@ -23,9 +23,20 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import chain, rollout, store
 from hilum.policies.document import render_rule
-from hilum.policies.models import POLICIES, Book, OverrideOrder, TierRule
-from hilum.policies.override_models import CONTROL_LEAST, OVERRIDES_BOUND, TEXT_MOST, Level, Override
-from hilum.policies.policy import rule_digest
+from hilum.policies.in_force import rule_digest
+from hilum.policies.models import (
+    POLICIES,
+    Book,
+    TierRule,
+)
+from hilum.policies.override_models import (
+    CONTROL_LEAST,
+    OVERRIDES_BOUND,
+    TEXT_MOST,
+    Level,
+    Override,
+    OverrideOrder,
+)
 from hilum.policies.tables import duration_text
 
 ADD, END = "policies.override.add", "policies.override.end"

@@ -4,19 +4,16 @@ Every scope has a tier of its own, and is judged in the cell of that tier. So an
 withheld is exactly what the book, the certificate or the way the client authenticates does not allow (C18, C21).
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
-from functools import lru_cache
+from functools import lru_cache, partial
 
-from hilum.kernel.ids import AppId, TenantId
+from hilum.policies.exception_models import Autonomy
+from hilum.policies.in_force import PolicyFacts, as_of
 from hilum.policies.models import (
     ANY,
-    NAMES_BOUND,
-    NO_BOOK,
-    STAGES_BOUND,
+    NEVER_BELOW_HIGH,
     Admission,
     Applicant,
     Assessment,
@@ -30,9 +27,10 @@ from hilum.policies.models import (
     Withheld,
     Withholding,
 )
-from hilum.policies.override_models import Level, Override
-from hilum.policies.product_models import WORKFLOW_SCOPE, Expansion, ScopeProduct, ScopeStatus
+from hilum.policies.override_models import Level
+from hilum.policies.product_models import WORKFLOW_SCOPE, Expansion, ScopeProduct
 from hilum.policies.products import Coverage, ended_by, part_in_force
+from hilum.policies.strictness import WRITES, under_raised_tier, without_writes, writes
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
@@ -49,12 +47,20 @@ from hilum.standards.smart.scopes import (
     types_of,
 )
 
+__all__ = [
+    "PolicyFacts",
+    "as_of",
+    "writes",
+]
+
 OVERRIDDEN_BOUND = 1_000
 """Books without the rules that are overridden for an app that are kept: one for each set of rules and book."""
 CELLS_BOUND = 500
 """Cells whose lists are kept parsed: those of a few books; one has at most 150."""
 NOTICES_BOUND = 10_000
 """Sets of scopes whose notice is kept: those of the tokens in use."""
+RAISED = "raised-by-a-reviewer"
+"""Stands where a reason for a tier has the name of its rule."""
 SHOWN = 3
 """How many scopes of a successor a sentence names."""
 _BITS = (1, 2, 4, 8, 16)
@@ -84,11 +90,11 @@ def assess(book: Book, applicant: Applicant) -> Assessment:
             continue
         into = advice if rule.level is Level.ADVISORY else reasons
         into.append(_reason(rule, applicant, found))
-    return Assessment(
-        highest((Tier.LOW, *(each.tier for each in reasons))),
-        tuple(sorted(reasons, key=lambda each: -each.tier.rank)),
-        tuple(advice),
-    )
+    tier, computed = highest((Tier.LOW, *(each.tier for each in reasons))), None
+    if applicant.raised is not None and applicant.raised.rank > tier.rank:
+        reasons.append(TierReason(RAISED, applicant.raised, applicant.raised_because))
+        tier, computed = applicant.raised, tier
+    return Assessment(tier, tuple(sorted(reasons, key=lambda each: -each.tier.rank)), tuple(advice), computed)
 
 
 def _concerns(rule: TierRule, applicant: Applicant) -> bool:
@@ -98,6 +104,7 @@ def _concerns(rule: TierRule, applicant: Applicant) -> bool:
         and (not rule.clients or applicant.authentication in {None, *rule.clients})
         and (not rule.workflows or _declares(applicant.workflows, rule.workflows))
         and (not rule.placements or _declares(applicant.placements, rule.placements))
+        and (not rule.autonomy or applicant.autonomy in rule.autonomy)
     )
 
 
@@ -126,6 +133,7 @@ def _reason(rule: TierRule, applicant: Applicant, scope: Scope | None) -> TierRe
         "{scope}": text,
         "{workflow}": _first(applicant.workflows, rule.workflows),
         "{placement}": _first(applicant.placements, rule.placements),
+        "{autonomy}": "" if applicant.autonomy is None else applicant.autonomy.replace("_", " "),
     }
     sentence = rule.because
     for placeholder, word in words.items():
@@ -158,7 +166,23 @@ def tier_judge(book: Book, applicant: Applicant) -> Callable[[Scope], Tier]:
     fixed = [rule.tier for rule in rules if not rule.names_scopes]
     base = highest((Tier.LOW if category is None else category.floor, *fixed))
     varying = [rule for rule in rules if rule.names_scopes]
-    return lambda scope: highest((base, *(rule.tier for rule in varying if meets(rule, scope))))
+    most = applicant.at_most
+
+    def judge(scope: Scope) -> Tier:
+        tier = highest((base, *(rule.tier for rule in varying if meets(rule, scope))))
+        # INVARIANT: nobody puts writing orders, medications and notes below the high tier (C22).
+        lowered = most is not None and tier.rank > most.rank and not _never_below_high(scope)
+        return most if lowered and most is not None else tier
+
+    return judge
+
+
+def _never_below_high(scope: Scope) -> bool:
+    return (
+        isinstance(scope, ClinicalScope)
+        and bool(scope.letters & WRITES)
+        and (scope.type == ANY_TYPE or scope.type in NEVER_BELOW_HIGH)
+    )
 
 
 def highest(tiers: Iterable[Tier]) -> Tier:
@@ -179,10 +203,25 @@ def admit(book: Book, applicant: Applicant) -> Admission:
     """
     # Nothing is cached here: whoever asks about an app that does not exist must not displace what the gateway
     # uses. It caches by client (`clients.policy.admission`).
+    found = _admit(book, applicant)
+    if applicant.autonomy is Autonomy.ACTS_ALONE and applicant.version not in book.autonomous:
+        found = without_writes(found)
+    if applicant.raised is None:
+        return found
+    # Last, so that it takes away from whatever was admitted: a raised tier never widens anything.
+    category, tier_of = book.categories.get(applicant.category), tier_judge(book, applicant)
+    divide = partial(_by_tier, book, tier_of)
+    return under_raised_tier(found, applicant.raised, category, applicant.authentication, divide)
+
+
+def _admit(book: Book, applicant: Applicant) -> Admission:
+    """Admit an app by what was computed, and by the exceptions that lower it."""
     if applicant.certified_category not in {"", applicant.category}:
         return _admit_moved(book, applicant)
     if book.without_overrides is not None:
         return _admit_overridden(book, book.without_overrides, applicant)
+    if (lowest := _lowered_to(book, applicant)) is not None:
+        return _admit_lowered(book, lowest, applicant)
     assessment = assess(book, applicant)
     category = book.categories.get(applicant.category)
     tier_of = tier_judge(book, applicant)
@@ -214,8 +253,8 @@ def _admit_moved(book: Book, applicant: Applicant) -> Admission:
     So a move takes away at once what the new category does not allow, and adds nothing before review certified it there.
     """
     certified = replace(applicant, category=applicant.certified_category, certified_category="")
-    before = admit(book, certified).scopes
-    found = admit(book, replace(applicant, scopes=before, certified_category=""))
+    before = _admit(book, certified).scopes
+    found = _admit(book, replace(applicant, scopes=before, certified_category=""))
     moved = [
         Withheld(text, Withholding.MOVED) for text in applicant.scopes if not all_covered((text,), before)
     ]
@@ -227,8 +266,12 @@ def _admit_overridden(book: Book, strict: Book, applicant: Applicant) -> Admissi
 
     Both, because a scope whose tier falls is judged in the cell of the lower tier, which may not list it: an override takes nothing away.
     """
-    before = admit(strict, applicant)
-    found = admit(replace(book, without_overrides=None), applicant)
+    before = _admit(strict, applicant)
+    return _both(before, _admit(replace(book, without_overrides=None), applicant))
+
+
+def _both(before: Admission, found: Admission) -> Admission:
+    """Return what either of two admissions admits, in the cell of the higher tier."""
     still = {each.scope for each in before.withheld}
     acting = max((before, found), key=lambda each: -1 if each.tier is None else each.tier.rank)
     return Admission(
@@ -238,6 +281,35 @@ def _admit_overridden(book: Book, strict: Book, applicant: Applicant) -> Admissi
         tuple(dict.fromkeys((*before.scopes, *found.scopes))),
         tuple(each for each in found.withheld if each.scope in still),
     )
+
+
+def _lowered_to(book: Book, applicant: Applicant) -> Tier | None:
+    """Return the tier to which an exception lowers an app; None if none does, or if it is not about what makes its tier now (C19)."""
+    found = None if applicant.version is None else book.lowered.get(applicant.version)
+    if found is None or applicant.at_most is not None or applicant.category != found.category:
+        return None
+    raising = raising_rules(assess(book, applicant), found.tier)
+    return found.tier if raising and raising <= found.rules else None
+
+
+def raising_rules(assessment: Assessment, above: Tier) -> frozenset[str]:
+    """Return the rules that make an app's tier higher than another one; those that a reviewer's raise adds are not among them."""
+    return frozenset(
+        each.rule for each in assessment.reasons if each.tier.rank > above.rank and each.rule != RAISED
+    )
+
+
+def _admit_lowered(book: Book, lowest: Tier, applicant: Applicant) -> Admission:
+    """Admit an app whose tier two people lowered: what it had, and what its scopes may in the cell of the lower tier.
+
+    It acts at the lower tier if that alone admits all that it had.
+    """
+    plain = replace(book, lowered={})
+    before, found = _admit(plain, applicant), _admit(plain, replace(applicant, at_most=lowest))
+    if not all_covered(before.scopes, found.scopes):
+        found = _both(before, found)
+    computed = before.assessment
+    return replace(found, assessment=replace(computed, tier=lowest, computed=computed.tier))
 
 
 def _join(admitted: dict[object, Scope], part: Scope, *, whole: bool) -> None:
@@ -303,7 +375,7 @@ def _by_tier(book: Book, tier_of: Callable[[Scope], Tier], scope: Scope) -> dict
     """
     if isinstance(scope, SpecialScope):
         return {tier_of(scope): [scope]}
-    named = {type_ for rule in book.binding_rules for type_ in rule.types}
+    named = {type_ for rule in book.binding_rules for type_ in rule.types} | NEVER_BELOW_HIGH
     tiers: dict[tuple[str, int], Tier] = {}
     masks: dict[tuple[Tier, str], int] = {}
     for type_ in types_of(scope.prefix) if scope.type == ANY_TYPE else (scope.type,):
@@ -441,104 +513,3 @@ def workflow_limit(book: Book, name: str) -> tuple[str, ...] | None:
 @lru_cache(maxsize=CELLS_BOUND)
 def _limit(scopes: tuple[str, ...]) -> tuple[str, ...]:
     return (*scopes, *sorted(SPECIAL))
-
-
-# --- what is in force where ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyFacts:
-    """The rule books in force, by tenant. Before they are read, one that allows nothing.
-
-    ``last`` and ``head`` are the number and digest of the last application. ``overrides``: by app, those that had not ended when they
-    were read.
-    """
-
-    everywhere: Book = NO_BOOK
-    at: Mapping[TenantId, Book] = field(default_factory=dict)
-    last: int = 0
-    head: str = ""
-    overrides: Mapping[AppId, tuple[Override, ...]] = field(default_factory=dict)
-
-    def book_at(self, tenant: TenantId, now: datetime, app: AppId | None = None) -> Book:
-        """Return the book in force at a tenant, in which the scope products whose sunset is past are retired.
-
-        For an app also without the rules that are overridden for it there now.
-        """
-        book = self.at.get(tenant, self.everywhere)
-        book = as_of(book, now) if book.sunsets else book
-        overrides = self.overrides.get(app, ()) if app else ()
-        return overridden(book, rules_overridden(book, overrides, tenant, now)) if overrides else book
-
-    def books(self) -> tuple[Book, ...]:
-        """Return every book that is in force anywhere, the one everywhere first."""
-        return tuple(dict.fromkeys((self.everywhere, *self.at.values())))
-
-
-def as_of(book: Book, now: datetime) -> Book:
-    """Return a book in which the scope products whose sunset is past are retired."""
-    today = now.astimezone(UTC).date()
-    past = [day for day in book.sunsets if day <= today]
-    return _with_retired(book, past[-1]) if past else book
-
-
-@lru_cache(maxsize=STAGES_BOUND)
-def _with_retired(book: Book, day: date) -> Book:
-    # Cached, so that a book between two sunsets is one object: what it admits is cached by it.
-    assert book.products is not None, "only products have a sunset"
-    ended = {
-        each.name: replace(each, status=ScopeStatus.RETIRED)
-        for each in book.products.values()
-        if each.in_force and each.sunset is not None and each.sunset <= day
-    }
-    return replace(book, products={**book.products, **ended})
-
-
-# --- overrides (C207) ----------------------------------------------------------------------------------------------------------
-
-
-def rules_overridden(
-    book: Book, overrides: Collection[Override], tenant: TenantId | None, now: datetime
-) -> frozenset[str]:
-    """Return the rules of a book that some overrides of an app set aside now at a tenant; None: everywhere."""
-    return frozenset(each.rule for each in overrides if override_fault(each, book, tenant, now) == "")
-
-
-def override_fault(override: Override, book: Book, tenant: TenantId | None, now: datetime) -> str:
-    """Return why an override sets nothing aside under a book at a tenant; empty if it does.
-
-    INVARIANT: whatever is over, changed or not known closes to deny, and needs no job to do so.
-    """
-    if override.tenant not in {None, tenant}:
-        return "elsewhere"
-    if override.ended_at is not None:
-        return "ended"
-    # The book in force may allow overrides less time than the one by which it was agreed to.
-    if now >= min(override.ends_at, override.agreed_at + book.longest_override):
-        return "expired"
-    rule = next((each for each in book.tier_rules if each.name == override.rule), None)
-    if rule is None or rule.level is not Level.OVERRIDABLE:
-        return "not_overridable"
-    return "" if rule_digest(rule) == override.rule_digest else "rule_changed"
-
-
-@lru_cache(maxsize=NAMES_BOUND)
-def rule_digest(rule: TierRule) -> str:
-    """Return the digest of a tier rule: of its name, sentence, conditions and level."""
-    # Without what is left out, so that a condition which a later release adds changes no digest.
-    stated = {
-        each.name: getattr(rule, each.name)
-        for each in fields(rule)
-        if getattr(rule, each.name) != each.default
-    }
-    plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in stated.items()}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-@lru_cache(maxsize=OVERRIDDEN_BOUND)
-def overridden(book: Book, rules: frozenset[str]) -> Book:
-    """Return a book without some rules; the same object each time, since what it admits is cached by it."""
-    if not rules:
-        return book
-    kept = tuple(rule for rule in book.tier_rules if rule.name not in rules)
-    return replace(book, tier_rules=kept, without_overrides=book)

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from hilum.approvals.models import Asked
 from hilum.kernel.ids import TenantId
 from hilum.policies import service
+from hilum.policies.exception_models import Autonomy, ExceptionKind, PolicyException
 from hilum.policies.models import (
     LIST_BOUND,
     NAMES_BOUND,
@@ -203,6 +204,7 @@ class AssessAsked(Strict):
     client_authentication: ClientAuthentication
     workflows: Annotated[tuple[Line, ...], Field(max_length=NAMES_BOUND)] = NOT_DECLARED
     placements: Annotated[tuple[Line, ...], Field(max_length=NAMES_BOUND)] = NOT_DECLARED
+    autonomy: Autonomy | None = None
     tenant: Id | None = None
     version: Number | None = None
 
@@ -251,6 +253,34 @@ class OverrideShown(Shown):
     signature: str
 
 
+class ExceptionShown(Shown):
+    """``state``: ``in_force``, or why it allows nothing: ended, expired, book_changed. ``tenant`` None: everywhere.
+
+    A lowered ``tier`` counts as long as nothing but ``rules`` makes the version's tier higher. ``tier`` is empty for autonomous writes.
+    """
+
+    id: str
+    kind: ExceptionKind
+    app: str
+    version: str
+    tenant: str | None
+    state: str
+    reason: str
+    tier: str
+    computed: str
+    category: str
+    rules: tuple[str, ...]
+    book_digest: str
+    ends_at: datetime
+    asked_by: str
+    agreed_by: str
+    agreed_at: datetime
+    ended_at: datetime | None
+    ended_by: str
+    kid: str
+    signature: str
+
+
 class EndAsked(Strict):
     reason: Prose
 
@@ -258,7 +288,7 @@ class EndAsked(Strict):
 def api(kit: Kit) -> APIRouter:
     """Build the API routes of the rule book."""
     router = api_router(kit, "policies")
-    for part in (_versions, _in_force, _overrides, _questions):
+    for part in (_versions, _in_force, _overrides, _exceptions, _questions):
         part(router, kit)
     return router
 
@@ -358,6 +388,29 @@ def _overrides(router: APIRouter, kit: Kit) -> None:
         return _override_shown((await run_write(kit, request, verb), "ended"))
 
 
+def _exceptions(router: APIRouter, kit: Kit) -> None:
+    @router.get("/policies/exceptions", response_model=Page[ExceptionShown], openapi_extra=READERS)
+    async def list_exceptions(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List exceptions, newest first: lowered tiers and autonomous writes, each with whether it counts now."""
+        found = await run_read(kit, request, partial(service.shown_exceptions, page=query.page))
+        return page_of(found, _exception_shown, query, key=lambda each: each[0].id)
+
+    @router.post(
+        "/policies/exceptions/{exception}/end",
+        response_model=ExceptionShown,
+        openapi_extra=audience("platform_admin", "administrator"),
+    )
+    async def end_exception(request: Request, exception: Id, body: EndAsked) -> object:
+        """End an exception at once. One person does it."""
+        verb = partial(service.end_exception, exception_id=exception, reason=body.reason)
+        return _exception_shown((await run_write(kit, request, verb), "ended"))
+
+
+def _exception_shown(found: tuple[PolicyException, str]) -> ExceptionShown:
+    exception, fault = found
+    return ExceptionShown.model_validate(asdict(exception) | {"state": fault or "in_force"})
+
+
 def _override_shown(found: tuple[Override, str]) -> OverrideShown:
     override, fault = found
     return OverrideShown.model_validate(asdict(override) | {"state": fault or "in_force"})
@@ -386,6 +439,7 @@ def _questions(router: APIRouter, kit: Kit) -> None:
             body.placements,
             # As if review certified all that it asks for.
             certified_tier=Tier.HIGH,
+            autonomy=body.autonomy,
         )
         verb = partial(service.admission_of, applicant=applicant, tenant=body.tenant, version=body.version)
         return _shown(await run_read(kit, request, verb))

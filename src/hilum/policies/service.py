@@ -36,6 +36,15 @@ from hilum.policies.dry_runs import (
     require_dry_run,
     save_progress,
 )
+from hilum.policies.exception_models import PolicyException
+from hilum.policies.exceptions import (
+    add_exception,
+    end_exception,
+    list_exceptions,
+    live_exceptions,
+    require_exception,
+)
+from hilum.policies.in_force import PolicyFacts, as_of, exception_fault, override_fault
 from hilum.policies.models import (
     APPLY_ACTION,
     IN_FORCE_BOUND,
@@ -51,14 +60,13 @@ from hilum.policies.models import (
     CurrentVersions,
     DryRun,
     Fault,
-    OverrideOrder,
     Verified,
     Version,
     Widening,
 )
-from hilum.policies.override_models import Override
+from hilum.policies.override_models import Override, OverrideOrder
 from hilum.policies.overrides import end_override, live_overrides
-from hilum.policies.policy import PolicyFacts, admit, as_of, override_fault
+from hilum.policies.policy import admit
 from hilum.policies.product_models import ScopeProduct
 from hilum.policies.products import custom_finding, notice_faults
 from hilum.policies.shipped import shipped_book
@@ -66,14 +74,17 @@ from hilum.policies.soundness import pack_faults
 from hilum.policies.tables import duration_text
 
 __all__ = [
+    "add_exception",
     "ask_dry_run",
     "begin_dry_run",
+    "end_exception",
     "end_override",
     "fail_dry_run",
     "finish_dry_run",
     "get_dry_run",
     "list_dry_runs",
     "next_dry_run",
+    "require_exception",
     "save_progress",
 ]
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -209,9 +220,9 @@ def _require_reader(ctx: Context) -> None:
 # --- what is in force ----------------------------------------------------------------------------------------------------------
 
 
-@keyed(r"application/\d+|override/\w+")
+@keyed(r"application/\d+|override/\w+|exception/\w+")
 def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
-    """Read the rule books in force and the overrides, all of them each time: there are few.
+    """Read the rule books in force, the overrides and the exceptions, all of them each time: there are few.
 
     Raises Unavailable if one is not as it was signed or cannot be read, and, when the facts are applied, if fewer applications are left
     than the process has already seen.
@@ -222,7 +233,9 @@ def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
     books = {number: loading.book_in_force(ctx, number, found) for number in numbers}
     at = {tenant: books[number] for tenant, number in found.current.at.items()}
     everywhere = books[found.current.everywhere]
-    read = PolicyFacts(everywhere, at, found.current.last, found.head, live_overrides(ctx))
+    read = PolicyFacts(
+        everywhere, at, found.current.last, found.head, live_overrides(ctx), live_exceptions(ctx)
+    )
     return Delta(read, partial(_not_before, read))
 
 
@@ -540,6 +553,15 @@ def shown_overrides(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[Ov
     return [
         (each, override_fault(each, _book_of(found, each.tenant, ctx.now), each.tenant, ctx.now))
         for each in overrides.list_overrides(ctx, page)
+    ]
+
+
+def shown_exceptions(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[PolicyException, str]]:
+    """List exceptions, newest first, each with why it allows nothing now; empty if it does. Raises NotPermitted."""
+    found = current(ctx)
+    return [
+        (each, exception_fault(each, _book_of(found, each.tenant, ctx.now), each.tenant, ctx.now))
+        for each in list_exceptions(ctx, page)
     ]
 
 

@@ -1,7 +1,7 @@
 """Which scopes are of another tier in one rule book than in another, and what that opens to them. Pure.
 
-Rules are compared as sets: a situation is one way of authenticating, with at most one workflow and one placement, and a set of situations
-is the bits of one integer. So the time does not depend on how many situations the rules of two books distinguish.
+Rules are compared as sets: a situation is one way of authenticating, with at most one workflow, one placement and one
+autonomy of an AI, and a set of situations is the bits of one integer. So the time does not depend on how many situations the rules of two books distinguish.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -288,8 +288,10 @@ class _Situations:
         workflows = (None, *sorted({name for rule in rules for name in rule.workflows}))
         placements = (None, *sorted({name for rule in rules for name in rule.placements}))
         masks: dict[tuple[str, object], int] = {}
-        for n, (client, workflow, placement) in enumerate(product(_CLIENTS, workflows, placements)):
-            for key in (("client", client), ("workflow", workflow), ("placement", placement)):
+        # A version declares at most one; None: it uses no AI.
+        autonomy = (None, *sorted({name for rule in rules for name in rule.autonomy}))
+        for n, situation in enumerate(product(_CLIENTS, workflows, placements, autonomy)):
+            for key in zip(("client", "workflow", "placement", "autonomy"), situation, strict=True):
                 masks[key] = masks.get(key, 0) | 1 << n
         self.of_client = {client: masks["client", client] for client in _CLIENTS}
         self.all = _union(self.of_client.values())
@@ -301,6 +303,7 @@ class _Situations:
             holds("client", rule.clients)
             & holds("workflow", rule.workflows)
             & holds("placement", rule.placements)
+            & holds("autonomy", rule.autonomy)
             for rule in rules
         ]
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
-from hilum.policies.models import NOT_DECLARED, ClientAuthentication, Tier
+from hilum.policies.models import NOT_DECLARED, Autonomy, ClientAuthentication, Tier
 
 SCOPES_BOUND = 200
 TEXT_BOUND = 2_000
@@ -100,10 +100,36 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class AppVersion:
-    """A version of an app, the unit that review certifies, with the workflows and placements that it declares.
+class AiUse:
+    """What a version declares of the AI that it uses: the model, what it is for, how far it acts by itself (C23).
 
-    They never change, since the tier at which it is certified depends on them.
+    ``human_step``: what a person does before anything comes of it. ``model_card`` is the address of the model's card, and
+    ``model_card_digest`` its SHA-256.
+    """
+
+    model: str
+    purpose: str
+    autonomy: Autonomy
+    human_step: str = ""
+    model_card: str = ""
+    model_card_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TierRaise:
+    """That a reviewer raised the tier of a version, and why (C19). It only takes away."""
+
+    tier: Tier
+    reason: str
+    raised_by: str
+    raised_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AppVersion:
+    """A version of an app, the unit that review certifies, with the workflows, placements and use of AI that it declares.
+
+    They never change, since the tier at which it is certified depends on them. ``ai_use`` None: it declares that it uses none.
     """
 
     id: VersionId
@@ -112,6 +138,8 @@ class AppVersion:
     created_at: datetime
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED
+    ai_use: AiUse | None = None
+    raised: TierRaise | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +168,7 @@ class NewVersion:
     label: str
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED
+    ai_use: AiUse | None = None
 
 
 @dataclass(frozen=True, slots=True)

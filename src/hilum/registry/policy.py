@@ -1,5 +1,6 @@
 """Permissions on vendors and apps, and validation of orders. Pure."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +15,7 @@ from hilum.policies.models import (
     PEER,
     SANDBOX_TRIAL,
     Applicant,
+    Autonomy,
     Book,
     ClientAuthentication,
     Tier,
@@ -24,6 +26,7 @@ from hilum.registry.models import (
     LISTED_BOUND,
     SCOPES_BOUND,
     TEXT_BOUND,
+    AiUse,
     App,
     AppVersion,
     Certification,
@@ -35,7 +38,11 @@ from hilum.registry.models import (
     NewVersion,
 )
 from hilum.registry.profiles import html_fault
+from hilum.standards.redirects import validate_web_uri
 from hilum.standards.smart.scopes import ScopeError, all_covered, parse_scope
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_WITH_A_HUMAN_STEP = frozenset({Autonomy.DRAFTS, Autonomy.ACTS_AFTER_HUMAN_STEP})
 
 
 def _is_platform_itself(actor: Actor) -> bool:
@@ -150,6 +157,8 @@ def moved_certification(
 ) -> MovedCertification:
     """Return what a move of an app to a category means for one of its certifications (C21)."""
     tiers: dict[ClientAuthentication, str] = {}
+    # Whether its AI may write alone is for each hospital to say, whatever its category is.
+    book = replace(book, autonomous=frozenset({version.id}))
     kept: set[str] = set()
     possible: set[str] = set()
     for way, certified in certification.tiers.items():
@@ -170,8 +179,11 @@ def text_fault(text: str) -> str:
     return "too_long" if len(text) > TEXT_BOUND else html_fault(text)
 
 
-def version_faults(order: NewVersion, book: Book) -> dict[str, str]:
-    """Return the error code of each invalid field of a version: it declares only workflows and placements that the rule book names."""
+def version_faults(order: NewVersion, book: Book, category: str) -> dict[str, str]:
+    """Return the error code of each invalid field of a version: it declares only workflows and placements that the rule book names.
+
+    ``category`` is the app's, which may require the card of a model.
+    """
     label_fault = (
         name_fault(order.label)
         or html_fault(order.label)
@@ -182,7 +194,40 @@ def version_faults(order: NewVersion, book: Book) -> dict[str, str]:
         "workflows": _declared_fault(order.workflows, book.workflows, "workflow_unknown"),
         "placements": _declared_fault(order.placements, book.placements, "placement_unknown"),
     }
-    return {field: fault for field, fault in faults.items() if fault}
+    found = {field: fault for field, fault in faults.items() if fault}
+    if order.ai_use is not None:
+        found |= ai_faults(order.ai_use, card_required=_requires_card(book, category))
+    return found
+
+
+def _requires_card(book: Book, category: str) -> bool:
+    found = book.categories.get(category)
+    return found is not None and found.model_card
+
+
+def ai_faults(use: AiUse, *, card_required: bool) -> dict[str, str]:
+    """Return the error code of each invalid field of a declared use of AI (C23)."""
+    faults: dict[str, str] = {}
+    for field in ("model", "purpose", "human_step"):
+        text = getattr(use, field)
+        # Whoever lets a person decide says what that person does.
+        required = field != "human_step" or use.autonomy in _WITH_A_HUMAN_STEP
+        if required and not text.strip():
+            faults[f"ai_use.{field}"] = "ai_purpose_missing" if field == "purpose" else f"{field}_missing"
+        elif fault := text_fault(text):
+            faults[f"ai_use.{field}"] = fault
+    if use.autonomy is Autonomy.ACTS_ALONE and use.human_step.strip():
+        faults["ai_use.human_step"] = "human_step_contradictory"
+    if use.model_card and (card_fault := validate_web_uri(use.model_card, loopback=False)):
+        faults["ai_use.model_card"] = card_fault
+    elif card_required and not use.model_card:
+        faults["ai_use.model_card"] = "model_card_missing"
+    # Without its digest nobody could tell later which card was reviewed.
+    if use.model_card and not _DIGEST.fullmatch(use.model_card_digest):
+        faults["ai_use.model_card_digest"] = "not_a_sha256"
+    elif use.model_card_digest and not use.model_card:
+        faults["ai_use.model_card"] = "model_card_missing"
+    return faults
 
 
 def _declared_fault(declared: tuple[str, ...], named: Collection[str], unknown: str) -> str:
@@ -198,7 +243,18 @@ def _declared_fault(declared: tuple[str, ...], named: Collection[str], unknown: 
 
 def applicant_of(app: App, version: AppVersion, scopes: tuple[str, ...]) -> Applicant:
     """Return what the rule book must know of a version that asks for some scopes, whatever its clients are."""
-    return Applicant(app.category, scopes, None, version.workflows, version.placements, certified_tier=None)
+    return Applicant(
+        app.category,
+        scopes,
+        None,
+        version.workflows,
+        version.placements,
+        certified_tier=None,
+        version=version.id,
+        autonomy=None if version.ai_use is None else version.ai_use.autonomy,
+        raised=None if version.raised is None else version.raised.tier,
+        raised_because="" if version.raised is None else version.raised.reason,
+    )
 
 
 def reason_fault(reason: str) -> str:
@@ -232,6 +288,8 @@ def certify_faults(
         faults["environment"] = "sandbox_only"
     if order.expires_at <= now:
         faults["expires_at"] = "not_in_the_future"
+    if version.ai_use is not None and not version.ai_use.model_card and _requires_card(book, app.category):
+        faults["version"] = "model_card_missing"
     tiers = tiers_to_certify(book, applicant_of(app, version, order.scopes))
     # No cell, no access: a category opens tier by tier, as its cells are written (ADR 42).
     if not tiers:

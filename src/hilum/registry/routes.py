@@ -11,11 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
-from hilum.policies.models import NAMES_BOUND, NOT_DECLARED, ClientAuthentication, OverrideOrder, Tier
+from hilum.policies.models import (
+    NAMES_BOUND,
+    NOT_DECLARED,
+    Autonomy,
+    ClientAuthentication,
+    OverrideOrder,
+    Tier,
+)
 from hilum.registry import service
 from hilum.registry.models import (
     PARTS_BOUND,
     SCOPES_BOUND,
+    AiUse,
     App,
     AppState,
     CertifyOrder,
@@ -27,6 +35,7 @@ from hilum.registry.models import (
     Subcontractor,
 )
 from hilum.registry.profiles import missing_metadata
+from hilum.registry.tier_routes import add_exceptions, add_tiers
 from hilum.web.api import (
     Id,
     Line,
@@ -167,12 +176,36 @@ class ReasonAsked(Strict):
     reason: Prose
 
 
+class AiUseAsked(Strict):
+    """The AI that a version uses. ``human_step``: what a person does before anything comes of it. ``model_card_digest``: SHA-256 in hex."""
+
+    model: Line
+    purpose: Prose
+    autonomy: Autonomy
+    human_step: Prose = ""
+    model_card: Word = ""
+    model_card_digest: Word = ""
+
+
+class AiUseShown(Shown):
+    model: str
+    purpose: str
+    autonomy: Autonomy
+    human_step: str
+    model_card: str
+    model_card_digest: str
+
+
 class VersionAsked(Strict):
-    """Workflows and placements of the rule book. What is left out counts as every one, and so against the app; an empty list is none."""
+    """Workflows and placements of the rule book. What is left out counts as every one, and so against the app; an empty list is none.
+
+    Without ``ai_use`` it declares that it uses no AI.
+    """
 
     label: Line
     workflows: Names = NOT_DECLARED
     placements: Names = NOT_DECLARED
+    ai_use: AiUseAsked | None = None
 
 
 class VersionShown(Shown):
@@ -182,6 +215,7 @@ class VersionShown(Shown):
     created_at: datetime
     workflows: tuple[str, ...]
     placements: tuple[str, ...]
+    ai_use: AiUseShown | None
 
 
 class CertificationAsked(Strict):
@@ -215,7 +249,7 @@ OWNERS = audience("platform_admin", "vendor_owner")
 def api(kit: Kit) -> APIRouter:
     """Build the API routes of the registry."""
     router = api_router(kit, "registry")
-    for part in (_vendors_and_apps, _overrides, _profiles, _certifications):
+    for part in (_vendors_and_apps, add_tiers, add_exceptions, _overrides, _profiles, _certifications):
         part(router, kit)
     return router
 
@@ -282,7 +316,7 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
     )
     async def add_version(request: Request, app: Id, body: VersionAsked) -> object:
         """Add a version of an app, with the workflows and placements that it is made for."""
-        order = NewVersion(body.label, body.workflows, body.placements)
+        order = NewVersion(body.label, body.workflows, body.placements, _ai_use(body.ai_use))
         return await run_write(kit, request, partial(service.add_version, app_id=AppId(app), order=order))
 
     @router.get("/apps/{app}/versions", response_model=Page[VersionShown], openapi_extra=READERS)
@@ -290,6 +324,10 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         """List an app's versions, newest first."""
         verb = partial(service.list_versions, app_id=AppId(app), page=query.page)
         return page_of(await run_read(kit, request, verb), VersionShown.model_validate, query)
+
+
+def _ai_use(asked: AiUseAsked | None) -> AiUse | None:
+    return None if asked is None else AiUse(**asked.model_dump())
 
 
 def _overrides(router: APIRouter, kit: Kit) -> None:

@@ -1,7 +1,7 @@
 """Register vendors, apps and versions; certify versions; suspend and resume apps."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from hilum.approvals.models import Asked
 from hilum.audit import service as audit
@@ -38,16 +38,32 @@ from hilum.registry.queries import (
     view_app,
     view_profile,
 )
+from hilum.registry.tiers import (
+    CARRY_OUT,
+    allow_autonomous_writes,
+    assess_version,
+    end_raise,
+    list_raised,
+    lower_tier,
+    raise_tier,
+)
 from hilum.standards import names
 
 __all__ = [
+    "CARRY_OUT",
     "add_certification",
     "add_single_tenant_app",
+    "allow_autonomous_writes",
     "announce_change",
+    "assess_version",
+    "end_raise",
     "list_apps",
     "list_certifications",
+    "list_raised",
     "list_vendors",
     "list_versions",
+    "lower_tier",
+    "raise_tier",
     "view_app",
     "view_profile",
 ]
@@ -172,7 +188,7 @@ def get_changeable(ctx: Context, app_id: AppId, action: str, right: VendorRight 
 def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
     """Add a version of an app, which keeps its client ids, installations and history (C5). Raises NotPermitted, Invalid, NotFound, Conflict."""
     app = get_changeable(ctx, app_id, "registry.version.add")
-    if faults := policy.version_faults(order, policies.current(ctx).everywhere):
+    if faults := policy.version_faults(order, policies.current(ctx).everywhere, app.category):
         raise Invalid("version_invalid", "The version is invalid; see fields.", fields=faults)
     version = AppVersion(
         id=VersionId(ctx.ids.new("ver")),
@@ -181,6 +197,7 @@ def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
         created_at=ctx.now,
         workflows=order.workflows,
         placements=order.placements,
+        ai_use=order.ai_use,
     )
     if not store.add_version(ctx.tx, version):
         raise Conflict("version_exists", "The app already has a version with this label.")
@@ -188,6 +205,7 @@ def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
         "version": version.id,
         "workflows": list(version.workflows),
         "placements": list(version.placements),
+        **({} if version.ai_use is None else {"ai_use": asdict(version.ai_use)}),
     }
     audit.record(ctx, Event("registry.version.add", app=app.id, facts=facts))
     return version

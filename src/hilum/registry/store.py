@@ -28,8 +28,9 @@ from hilum.infra.words import known
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.policies.models import ANY, UNCLASSIFIED, ClientAuthentication, Tier
+from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Tier
 from hilum.registry.models import (
+    AiUse,
     App,
     AppState,
     AppVersion,
@@ -37,6 +38,7 @@ from hilum.registry.models import (
     Environment,
     Profile,
     Subcontractor,
+    TierRaise,
     Vendor,
 )
 
@@ -83,9 +85,15 @@ versions = Table(
     Column("created_at", Instant, nullable=False),
     Column("workflows", Text, nullable=False, server_default=ANY),
     Column("placements", Text, nullable=False, server_default=ANY),
+    Column("ai_use", JSON),
+    Column("raised_tier", String(20)),
+    Column("raised_because", Text),
+    Column("raised_by", String(120)),
+    Column("raised_at", Instant),
     # The constraint, not a look beforehand, decides between two versions of one label.
     UniqueConstraint("app", "label"),
     Index(None, "app", "id"),
+    Index(None, "raised_at", "id"),
 )
 
 certifications = Table(
@@ -286,10 +294,12 @@ def save_category(tx: Connection, app: App, category: str) -> bool:
 
 def add_version(tx: Connection, version: AppVersion) -> bool:
     """Add a version; return False if the app has one with this label."""
+    assert version.raised is None, "a tier is raised by itself"
     row = asdict(version) | {
         "workflows": " ".join(version.workflows),
         "placements": " ".join(version.placements),
     }
+    del row["raised"]
     return tx.execute(insert_or_ignore(tx, versions).values(row)).rowcount == 1
 
 
@@ -301,7 +311,42 @@ def _version(row: Row[Any]) -> AppVersion:
         row.created_at,
         _words(row.workflows),
         _words(row.placements),
+        None if row.ai_use is None else _ai_use(row.ai_use),
+        None if row.raised_tier is None else _raise(row),
     )
+
+
+def _ai_use(stored: Mapping[str, Any]) -> AiUse:
+    # An autonomy that this release does not know counts as the one that may do least alone.
+    autonomy = known(Autonomy, stored["autonomy"], "registry_version.ai_use") or Autonomy.ACTS_ALONE
+    return AiUse(**{**stored, "autonomy": autonomy})
+
+
+def _raise(row: Row[Any]) -> TierRaise:
+    # A tier that this release does not know counts as the one that allows least.
+    tier = known(Tier, row.raised_tier, "registry_version.raised_tier") or Tier.HIGH
+    return TierRaise(tier, row.raised_because, row.raised_by, row.raised_at)
+
+
+def save_raise(tx: Connection, version: AppVersion, raised: TierRaise | None) -> bool:
+    """Save that a version's tier is raised, or (None) is no more; return False if the raise is not the one that ``version`` has."""
+    before = None if version.raised is None else version.raised.raised_at
+    same = versions.c.raised_at.is_(None) if before is None else versions.c.raised_at == before
+    values = {
+        "raised_tier": None if raised is None else raised.tier.value,
+        "raised_because": None if raised is None else raised.reason,
+        "raised_by": None if raised is None else raised.raised_by,
+        "raised_at": None if raised is None else raised.raised_at,
+    }
+    query = versions.update().where(versions.c.id == version.id, same)
+    return tx.execute(query.values(values)).rowcount == 1
+
+
+def list_raised(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
+    """List the versions whose tier is raised, by id, newest first."""
+    query = select(versions).where(versions.c.raised_at.is_not(None)).order_by(versions.c.id.desc())
+    query = query.where(versions.c.id < page.after) if page.after else query
+    return [_version(row) for row in tx.execute(query.limit(page.limit))]
 
 
 def get_version(tx: Connection, version: VersionId) -> AppVersion:

@@ -25,8 +25,8 @@ from hilum.gateway import policy as gateway
 from hilum.gateway.models import DecisionInput
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.policies.in_force import PolicyFacts
 from hilum.policies.models import Book, Tier
-from hilum.policies.policy import PolicyFacts
 from hilum.policies.shipped import shipped_book
 from hilum.standards.fhir.requests import FhirRequest, parse
 from hilum.standards.smart.scopes import narrow

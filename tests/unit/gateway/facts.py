@@ -25,8 +25,8 @@ from hilum.kernel.ids import (
     VersionId,
 )
 from hilum.launches.models import LaunchFacts
+from hilum.policies.in_force import PolicyFacts
 from hilum.policies.models import UNCLASSIFIED, Tier
-from hilum.policies.policy import PolicyFacts
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.fhir.requests import FhirRequest, Unsupported, parse

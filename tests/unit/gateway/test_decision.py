@@ -17,7 +17,7 @@ from hilum.identity.models import MovedReads
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import LaunchId, TenantId
 from hilum.launches.models import LaunchFacts
-from hilum.policies.policy import PolicyFacts
+from hilum.policies.in_force import PolicyFacts
 from hilum.policies.product_models import NOTICE
 from hilum.registry.models import Environment
 from hilum.standards.smart.scopes import READ

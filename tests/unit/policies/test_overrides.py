@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.kernel.ids import AppId, TenantId
+from hilum.policies.in_force import PolicyFacts, overridden, override_fault, rule_digest
 from hilum.policies.models import Applicant, Book, Tier, Withholding
 from hilum.policies.override_models import Override
-from hilum.policies.policy import PolicyFacts, admit, overridden, override_fault, rule_digest
+from hilum.policies.policy import admit
 from hilum.standards.smart.scopes import all_covered
 from tests.sim.world import START
 from tests.unit.policies.books import book, document

@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 
 from hilum.policies.comparison import widenings
 from hilum.policies.document import read_stored, render
+from hilum.policies.in_force import as_of
 from hilum.policies.models import Applicant, Book, ClientAuthentication, Tier, Withholding
-from hilum.policies.policy import admit, as_of, ended_sentence, notice_headers, notice_of
+from hilum.policies.policy import (
+    admit,
+    ended_sentence,
+    notice_headers,
+    notice_of,
+)
 from hilum.policies.product_models import NOTICE, ScopeStatus
 from hilum.policies.products import Coverage, custom_finding, notice_faults
 from hilum.policies.shipped import shipped_book

@@ -74,7 +74,7 @@ def test_the_rule_book_says_which_tiers_are_certified_and_for_how_long() -> None
 )  # fmt: skip
 def test_a_version_declares_what_the_rule_book_names(order: NewVersion, faults: dict[str, str]) -> None:
     """C18, C191."""
-    assert policy.version_faults(order, shipped_book()) == faults
+    assert policy.version_faults(order, shipped_book(), "scheduling") == faults
 
 
 def test_a_trial_in_a_sandbox_is_never_certified_for_production() -> None:

@@ -1,0 +1,74 @@
+"""What an app's version declares of its use of AI, and exceptions: what two people allow one version for a time."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from hilum.kernel.ids import AppId, TenantId, VersionId
+
+EXCEPTIONS_BOUND = 1_000
+"""The most exceptions that have not ended: every process keeps them in memory."""
+REASON_LEAST, TEXT_MOST = 10, 2_000
+
+
+class Autonomy(StrEnum):
+    """How far an AI acts by itself (C23), the least first."""
+
+    INFORMS = "informs"
+    """It shows something to a person."""
+    DRAFTS = "drafts"
+    """A person edits and saves what it wrote."""
+    ACTS_AFTER_HUMAN_STEP = "acts_after_human_step"
+    """It writes once a person has confirmed that."""
+    ACTS_ALONE = "acts_alone"
+    """It writes with no person in between. Refused without an exception of the hospital."""
+
+
+class ExceptionKind(StrEnum):
+    LOWERED_TIER = "lowered_tier"
+    """A version is of a lower tier than the one that was computed (C19)."""
+    AUTONOMOUS_WRITES = "autonomous_writes"
+    """At one hospital a version whose AI acts alone may write (C23)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyException:
+    """What two people allow a version until a moment. Signed when they agreed; only its early end is added later.
+
+    ``book_digest``, ``category`` and ``rules`` are what the tier was computed from, as they saw it: the rules that raise the version
+    above ``tier``. Under another book, in another category, or for another rule nothing is lowered. Exceptions of autonomous writes are
+    of one ``tenant``, and have no tier and no rules.
+    """
+
+    id: str
+    kind: ExceptionKind
+    app: AppId
+    version: VersionId
+    tenant: TenantId | None
+    reason: str
+    ends_at: datetime
+    asked_by: str
+    agreed_by: str
+    agreed_at: datetime
+    tier: str = ""
+    computed: str = ""
+    category: str = ""
+    rules: tuple[str, ...] = ()
+    book_digest: str = ""
+    kid: str = ""
+    signature: str = ""
+    ended_at: datetime | None = None
+    ended_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionOrder:
+    """An order to allow a version something until ``ends_at``; ``tier`` is empty for autonomous writes."""
+
+    kind: ExceptionKind
+    app: AppId
+    version: VersionId
+    tenant: TenantId | None
+    reason: str
+    ends_at: datetime
+    tier: str = ""

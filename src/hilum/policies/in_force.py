@@ -1,0 +1,165 @@
+"""Which rule book decides about an app where and when: products that ended, rules overridden for it, and its exceptions. Pure."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, date, datetime
+from functools import lru_cache
+
+from hilum.kernel.ids import AppId, TenantId
+from hilum.policies.exception_models import ExceptionKind, PolicyException
+from hilum.policies.models import NAMES_BOUND, NO_BOOK, STAGES_BOUND, Book, Lowering, Tier, TierRule
+from hilum.policies.override_models import Level, Override
+from hilum.policies.product_models import ScopeStatus
+
+OVERRIDDEN_BOUND = 1_000
+"""Books without the rules that are overridden for an app that are kept: one for each set of rules and book."""
+
+# --- what is in force where ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFacts:
+    """The rule books in force, by tenant. Before they are read, one that allows nothing.
+
+    ``last`` and ``head`` are the number and digest of the last application. ``overrides``: by app, those that had not ended when they
+    were read.
+    """
+
+    everywhere: Book = NO_BOOK
+    at: Mapping[TenantId, Book] = field(default_factory=dict)
+    last: int = 0
+    head: str = ""
+    overrides: Mapping[AppId, tuple[Override, ...]] = field(default_factory=dict)
+    exceptions: Mapping[AppId, tuple[PolicyException, ...]] = field(default_factory=dict)
+
+    def book_at(self, tenant: TenantId, now: datetime, app: AppId | None = None) -> Book:
+        """Return the book in force at a tenant, in which the scope products whose sunset is past are retired.
+
+        For an app also without the rules that are overridden for it there now.
+        """
+        book = self.at.get(tenant, self.everywhere)
+        book = as_of(book, now) if book.sunsets else book
+        overrides = self.overrides.get(app, ()) if app else ()
+        exceptions = self.exceptions.get(app, ()) if app else ()
+        if exceptions:
+            book = excepted(book, exceptions_in_force(book, exceptions, tenant, now))
+        return overridden(book, rules_overridden(book, overrides, tenant, now)) if overrides else book
+
+    def books(self) -> tuple[Book, ...]:
+        """Return every book that is in force anywhere, the one everywhere first."""
+        return tuple(dict.fromkeys((self.everywhere, *self.at.values())))
+
+
+def as_of(book: Book, now: datetime) -> Book:
+    """Return a book in which the scope products whose sunset is past are retired."""
+    today = now.astimezone(UTC).date()
+    past = [day for day in book.sunsets if day <= today]
+    return _with_retired(book, past[-1]) if past else book
+
+
+@lru_cache(maxsize=STAGES_BOUND)
+def _with_retired(book: Book, day: date) -> Book:
+    # Cached, so that a book between two sunsets is one object: what it admits is cached by it.
+    assert book.products is not None, "only products have a sunset"
+    ended = {
+        each.name: replace(each, status=ScopeStatus.RETIRED)
+        for each in book.products.values()
+        if each.in_force and each.sunset is not None and each.sunset <= day
+    }
+    return replace(book, products={**book.products, **ended})
+
+
+# --- overrides (C207) ----------------------------------------------------------------------------------------------------------
+
+
+def rules_overridden(
+    book: Book, overrides: Collection[Override], tenant: TenantId | None, now: datetime
+) -> frozenset[str]:
+    """Return the rules of a book that some overrides of an app set aside now at a tenant; None: everywhere."""
+    return frozenset(each.rule for each in overrides if override_fault(each, book, tenant, now) == "")
+
+
+def override_fault(override: Override, book: Book, tenant: TenantId | None, now: datetime) -> str:
+    """Return why an override sets nothing aside under a book at a tenant; empty if it does.
+
+    INVARIANT: whatever is over, changed or not known closes to deny, and needs no job to do so.
+    """
+    if override.tenant not in {None, tenant}:
+        return "elsewhere"
+    if override.ended_at is not None:
+        return "ended"
+    # The book in force may allow overrides less time than the one by which it was agreed to.
+    if now >= min(override.ends_at, override.agreed_at + book.longest_override):
+        return "expired"
+    rule = next((each for each in book.tier_rules if each.name == override.rule), None)
+    if rule is None or rule.level is not Level.OVERRIDABLE:
+        return "not_overridable"
+    return "" if rule_digest(rule) == override.rule_digest else "rule_changed"
+
+
+@lru_cache(maxsize=NAMES_BOUND)
+def rule_digest(rule: TierRule) -> str:
+    """Return the digest of a tier rule: of its name, sentence, conditions and level."""
+    # Without what is left out, so that a condition which a later release adds changes no digest.
+    stated = {
+        each.name: getattr(rule, each.name)
+        for each in fields(rule)
+        if getattr(rule, each.name) != each.default
+    }
+    plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in stated.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+@lru_cache(maxsize=OVERRIDDEN_BOUND)
+def overridden(book: Book, rules: frozenset[str]) -> Book:
+    """Return a book without some rules; the same object each time, since what it admits is cached by it."""
+    if not rules:
+        return book
+    kept = tuple(rule for rule in book.tier_rules if rule.name not in rules)
+    return replace(book, tier_rules=kept, without_overrides=book)
+
+
+# --- exceptions (C19, C23) -----------------------------------------------------------------------------------------------------
+
+
+def exceptions_in_force(
+    book: Book, exceptions: Collection[PolicyException], tenant: TenantId | None, now: datetime
+) -> tuple[PolicyException, ...]:
+    """Return those of some exceptions that count under a book at a tenant now; None: everywhere."""
+    return tuple(each for each in exceptions if exception_fault(each, book, tenant, now) == "")
+
+
+def exception_fault(exception: PolicyException, book: Book, tenant: TenantId | None, now: datetime) -> str:
+    """Return why an exception does not count under a book at a tenant; empty if it does. What it lowers is judged app by app.
+
+    INVARIANT: whatever is over, changed or not known closes to deny, and needs no job to do so.
+    """
+    if exception.tenant not in {None, tenant}:
+        return "elsewhere"
+    if exception.ended_at is not None:
+        return "ended"
+    # The book in force may allow exceptions less time than the one by which it was agreed to.
+    if now >= min(exception.ends_at, exception.agreed_at + book.longest_exception):
+        return "expired"
+    if exception.kind is ExceptionKind.AUTONOMOUS_WRITES:
+        return "" if exception.tenant is not None else "elsewhere"
+    if exception.tier not in set(Tier):
+        return "tier_unknown"
+    # The tier was computed by one book; what another one computes nobody agreed to.
+    return "" if exception.book_digest == book.digest else "book_changed"
+
+
+@lru_cache(maxsize=OVERRIDDEN_BOUND)
+def excepted(book: Book, exceptions: tuple[PolicyException, ...]) -> Book:
+    """Return a book with some exceptions; the same object each time, since what it admits is cached by it."""
+    if not exceptions:
+        return book
+    lowered = {
+        each.version: Lowering(Tier(each.tier), each.category, frozenset(each.rules))
+        for each in exceptions
+        if each.kind is ExceptionKind.LOWERED_TIER
+    }
+    alone = frozenset(each.version for each in exceptions if each.kind is ExceptionKind.AUTONOMOUS_WRITES)
+    return replace(book, lowered=lowered, autonomous=alone)

@@ -1,0 +1,442 @@
+"""Tiers that reviewers raise and that two people lower, and AI that acts alone, by API and at the gateway (C19, C23)."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson
+from hilum.infra.facts import EVERYTHING
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import AppId, TenantId, VersionId
+from hilum.policies import service, store
+from hilum.policies.models import Tier
+from hilum.registry import service as registry
+from hilum.registry import store as registry_store
+from tests.flows import back_channel
+from tests.flows.back_channel import Platform
+from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.gateway_ground import Ground, patient, player
+from tests.flows.test_overrides import withhold
+from tests.flows.test_registry_api import made, register
+from tests.flows.test_rule_book import add, agree, apply
+from tests.sim.world import START, FakeClock, SeededIds
+from tests.unit.policies.books import GONE
+
+REASON = "It suggests doses in its pages."
+UNTIL = START + timedelta(days=10)
+CARD = {"model_card": "https://v.example/card", "model_card_digest": "a" * 64}
+ALONE = {"model": "Notes 4", "purpose": "Files notes", "autonomy": "acts_alone"}
+# Apps of this category are moderate by its floor, which a lowered tier sets aside.
+SCOPES = ["patient/Observation.rs"]
+
+
+@pytest.fixture
+def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    found = build(uow, clock)
+    found.system(service.adopt_shipped)
+    return found
+
+
+def versions_of(site: ControlSite) -> tuple[str, str]:
+    """Return an app and its version, certified for Observations in a category whose floor is moderate."""
+    app, _ = register(site.api("root"))
+    path = f"/apps/{app['id']}/versions"
+    version = made(site.api("root").post(path, json={"label": "2", "workflows": [], "placements": []}))
+    body = {
+        "version": version["id"],
+        "environment": "production",
+        "scopes": SCOPES,
+        "expires_at": (START + timedelta(days=30)).isoformat(),
+    }
+    made(site.api("rita").post("/certifications", json=body))
+    return app["id"], version["id"]
+
+
+def post(site: ControlSite, version: str, verb: str, by: str = "rita", **body: Any) -> Any:
+    return site.api(by).post(f"/app-versions/{version}/{verb}", json={"reason": REASON} | body)
+
+
+def tier_of(site: ControlSite, version: str) -> dict[str, Any]:
+    return dict(made(site.api("rita").get(f"/app-versions/{version}/tier"), 200))
+
+
+# --- raising -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reviewer_raises_a_tier_at_once_and_another_one_ends_that(site: ControlSite) -> None:
+    """C19."""
+    app, version = versions_of(site)
+    assert tier_of(site, version)["tier"] == "moderate"
+
+    raised = made(post(site, version, "raise-tier", tier="high"), 200)
+
+    assert raised["sentence"] == f"high: raised by a reviewer from moderate, because {REASON}"
+    assert (raised["tier"], raised["computed"]) == ("high", "moderate")
+    listed = made(site.api("otto").get("/raised-tiers"), 200)["items"]
+    assert [(each["app"], each["version"], each["tier"], each["reason"]) for each in listed] == [
+        (app, version, "high", REASON)
+    ]
+    problem(post(site, version, "end-raise"), 403, "raised_by_you")
+    assert tier_of(site, version)["tier"] == "high"
+    again = site.system(registry.end_raise, version_id=VersionId(version), reason="The pages are gone.")
+    assert again[1].tier is Tier.MODERATE
+    assert made(site.api("otto").get("/raised-tiers"), 200)["items"] == []
+    events = site.system(audit.list_events, query=EventQuery(action="registry.tier", app=app)).events
+    assert [(each.event.action, each.event.reason or each.event.facts.get("reason")) for each in events] == [
+        ("registry.tier.end_raise", "The pages are gone."),
+        ("registry.tier.end_raise", "raised_by_you"),
+        ("registry.tier.raise", REASON),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "code"),
+    [
+        ({"tier": "moderate"}, "tier", "tier_not_raised"),
+        ({"tier": "low"}, "tier", "tier_not_raised"),
+        ({"tier": "high", "reason": " "}, "reason", "reason_missing"),
+    ],
+)
+def test_a_raise_that_raises_nothing_or_has_no_reason_is_refused(
+    site: ControlSite, body: dict[str, Any], field: str, code: str
+) -> None:
+    _, version = versions_of(site)
+
+    assert codes(problem(post(site, version, "raise-tier", **body), 422, "tier_invalid"))[field] == code
+    assert tier_of(site, version)["tier"] == "moderate"
+
+
+@pytest.mark.parametrize("by", ["root", "sam", "otto", "gina", "ann"])
+def test_only_a_reviewer_raises_a_tier_and_ends_a_raise(site: ControlSite, by: str) -> None:
+    _, version = versions_of(site)
+
+    assert post(site, version, "raise-tier", by, tier="high").status_code == 403
+    assert post(site, version, "end-raise", by).status_code == 403
+
+
+def test_a_raise_ends_once_and_a_version_that_is_not_raised_has_none_to_end(site: ControlSite) -> None:
+    _, version = versions_of(site)
+
+    problem(post(site, version, "end-raise"), 409, "tier_not_raised")
+    problem(post(site, "ver_nothing", "raise-tier", tier="high"), 404, "version_not_found")
+
+
+# --- lowering ------------------------------------------------------------------------------------------------------------------
+
+
+def lower(site: ControlSite, version: str, by: str = "root", **change: Any) -> Any:
+    return post(site, version, "lower-tier", by, **{"tier": "low", "ends_at": UNTIL.isoformat()} | change)
+
+
+def exceptions(site: ControlSite, by: str = "root") -> list[dict[str, Any]]:
+    return list(made(site.api(by).get("/policies/exceptions"), 200)["items"])
+
+
+def lowered(site: ControlSite, app: str) -> bool:
+    """Return whether an app is judged with a lowered tier now, as every endpoint reads it."""
+    book = site.system(service.current).book_at(TenantId("general"), site.clock.now(), AppId(app))
+    return bool(book.lowered)
+
+
+def test_a_tier_is_lowered_by_two_people_who_saw_what_was_computed_and_ends_by_itself(
+    site: ControlSite,
+) -> None:
+    """C19."""
+    app, version = versions_of(site)
+
+    waits = lower(site, version)
+
+    shown = waits.json()["approval"]
+    assert (shown["before"]["computed"], shown["before"]["rules"]) == ("moderate", ["category"])
+    assert shown["order"]["reason"] == REASON
+    problem(site.api("root").post(f"/approvals/{shown['id']}/approve"), 403, "asked_by_you")
+    assert not lowered(site, app)
+    assert agree(site, waits).status_code == 200
+    assert lowered(site, app)
+    found = exceptions(site)
+    assert [(each["state"], each["computed"], each["tier"]) for each in found] == [
+        ("in_force", "moderate", "low")
+    ]
+
+    site.clock.advance(timedelta(days=10))
+
+    assert not lowered(site, app)
+    assert [each["state"] for each in exceptions(site)] == ["expired"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "code"),
+    [
+        ({"tier": "moderate"}, "tier", "tier_not_lowered"),
+        ({"tier": "high"}, "tier", "tier_not_lowered"),
+        ({"reason": "because"}, "reason", "too_short"),
+        ({"ends_at": START.isoformat()}, "ends_at", "not_in_the_future"),
+        ({"ends_at": (START + timedelta(days=91)).isoformat()}, "ends_at", "too_late"),
+    ],
+)
+def test_what_may_not_be_lowered_is_refused_with_its_field(
+    site: ControlSite, change: dict[str, Any], field: str, code: str
+) -> None:
+    _, version = versions_of(site)
+
+    assert codes(problem(lower(site, version, **change), 422, "exception_invalid"))[field] == code
+    assert exceptions(site) == []
+
+
+@pytest.mark.parametrize("by", ["sam", "rita", "otto", "gina", "ann"])
+def test_only_a_platform_administrator_asks_to_lower_a_tier(site: ControlSite, by: str) -> None:
+    _, version = versions_of(site)
+
+    assert lower(site, version, by).status_code == 403
+
+
+def test_a_raised_tier_is_not_lowered_and_a_tier_is_lowered_once(site: ControlSite) -> None:
+    _, version = versions_of(site)
+    assert agree(site, lower(site, version)).status_code == 200
+    problem(lower(site, version), 409, "exception_exists")
+    made(post(site, version, "raise-tier", tier="high"), 200)
+
+    assert codes(problem(lower(site, version), 422, "exception_invalid"))["version"] == "tier_raised"
+
+
+def test_what_changed_while_the_request_waited_is_not_agreed_to(site: ControlSite) -> None:
+    """C19: what was computed is another thing now."""
+    _, version = versions_of(site)
+    waits = lower(site, version)
+    moved = {"category": "clinical_decision_support", "reason": "It is one."}
+    app = tier_of(site, version)["app"]
+    made(site.api("root").post(f"/apps/{app}/category", json=moved), 200)
+
+    assert agree(site, waits).status_code == 409
+
+    assert exceptions(site) == []
+
+
+def test_another_rule_book_ends_a_lowered_tier(site: ControlSite) -> None:
+    """C19."""
+    app, version = versions_of(site)
+    agree(site, lower(site, version))
+    another = add(site, {"title": "Another book"})
+    assert apply(site, another).status_code == 201
+
+    assert not lowered(site, app)
+    assert [each["state"] for each in exceptions(site)] == ["book_changed"]
+
+
+def test_one_person_ends_an_exception_early_and_once(site: ControlSite) -> None:
+    app, version = versions_of(site)
+    agree(site, lower(site, version))
+    path = f"/policies/exceptions/{exceptions(site)[0]['id']}/end"
+    for by in ("gina", "rita", "otto"):
+        assert site.api(by).post(path, json={"reason": "No."}).status_code == 403
+
+    assert made(site.api("root").post(path, json={"reason": "Certified."}), 200)["state"] == "ended"
+
+    assert not lowered(site, app)
+    problem(site.api("root").post(path, json={"reason": "Certified."}), 409, "exception_over")
+    problem(
+        site.api("root").post("/policies/exceptions/exc_0/end", json={"reason": "x"}),
+        404,
+        "exception_not_found",
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"app": "app_other"}, {"version": "ver_other"}, {"tier": "moderate"}, {"rules": ["category", "writes"]}, {"book_digest": "0" * 64}, {"ends_at": UNTIL + timedelta(days=9)}, {"kind": "autonomous_writes"}, {"kind": "newer"}],
+)  # fmt: skip
+def test_an_exception_that_was_altered_in_the_database_allows_nothing(
+    site: ControlSite, change: dict[str, Any]
+) -> None:
+    _, version = versions_of(site)
+    agree(site, lower(site, version))
+
+    def alter(ctx: Any) -> None:
+        ctx.tx.execute(update(store.exceptions).values(change))
+
+    site.system(alter)
+
+    read = site.system(lambda ctx: service.facts(ctx, EVERYTHING))
+    assert read.applied(None).exceptions == {}
+
+
+def test_a_raised_tier_that_this_release_does_not_know_counts_as_high(site: ControlSite) -> None:
+    _, version = versions_of(site)
+    made(post(site, version, "raise-tier", tier="high"), 200)
+    site.system(lambda ctx: ctx.tx.execute(update(registry_store.versions).values(raised_tier="extreme")))
+
+    assert tier_of(site, version)["tier"] == "high"
+
+
+# --- declared AI ---------------------------------------------------------------------------------------------------------------
+
+
+def declare(site: ControlSite, app: str, label: str = "3", **use: Any) -> Any:
+    body = {"label": label, "workflows": [], "placements": [], "ai_use": use}
+    return site.api("root").post(f"/apps/{app}/versions", json=body)
+
+
+def test_a_version_declares_its_ai_and_its_tier_follows(site: ControlSite) -> None:
+    """C23."""
+    app, _ = versions_of(site)
+    drafts = {
+        "model": "Notes 4",
+        "purpose": "Drafts notes",
+        "autonomy": "drafts",
+        "human_step": "Signs each.",
+    }
+
+    version = made(declare(site, app, **drafts))
+    alone = made(declare(site, app, "4", **ALONE))
+
+    assert version["ai_use"] == drafts | {"model_card": "", "model_card_digest": ""}
+    assert tier_of(site, alone["id"])["tier"] == "high"
+    assert "its AI acts alone" in tier_of(site, alone["id"])["sentence"]
+    assert made(site.api("root").get(f"/apps/{app}/versions"), 200)["items"][2]["ai_use"] is None
+
+
+@pytest.mark.parametrize(
+    ("use", "field", "code"),
+    [
+        ({"model": ""}, "ai_use.model", "model_missing"),
+        ({"purpose": " "}, "ai_use.purpose", "ai_purpose_missing"),
+        ({"purpose": "<script>"}, "ai_use.purpose", "html_in_text"),
+        ({"autonomy": "drafts"}, "ai_use.human_step", "human_step_missing"),
+        ({"autonomy": "acts_after_human_step"}, "ai_use.human_step", "human_step_missing"),
+        ({"human_step": "Somebody looks."}, "ai_use.human_step", "human_step_contradictory"),
+        ({"model_card": "http://v.example/card", "model_card_digest": "a" * 64}, "ai_use.model_card", ""),
+        ({"model_card": "https://v.example/card"}, "ai_use.model_card_digest", "not_a_sha256"),
+        ({"model_card": "https://v.example/card", "model_card_digest": "A" * 64}, "ai_use.model_card_digest", "not_a_sha256"),
+        ({"model_card_digest": "a" * 64}, "ai_use.model_card", "model_card_missing"),
+    ],
+)  # fmt: skip
+def test_an_incomplete_declaration_of_ai_is_refused_with_its_field(
+    site: ControlSite, use: dict[str, Any], field: str, code: str
+) -> None:
+    """C23."""
+    app, _ = versions_of(site)
+
+    found = codes(problem(declare(site, app, **ALONE | use), 422, "version_invalid"))
+
+    assert field in found
+    assert not code or found[field] == code
+
+
+def test_decision_support_with_ai_has_a_model_card(site: ControlSite) -> None:
+    """C23: when the version is added, and when it is certified after a move."""
+    app, _ = versions_of(site)
+    informs = {"model": "Doses 1", "purpose": "Shows doses", "autonomy": "informs"}
+    without = made(declare(site, app, **informs))
+    moved = {"category": "clinical_decision_support", "reason": "It is one."}
+    made(site.api("root").post(f"/apps/{app}/category", json=moved), 200)
+
+    refused = problem(declare(site, app, "4", **informs), 422, "version_invalid")
+    body = {
+        "version": without["id"],
+        "environment": "production",
+        "scopes": SCOPES,
+        "expires_at": (START + timedelta(days=30)).isoformat(),
+    }
+    uncertified = problem(site.api("rita").post("/certifications", json=body), 422, "certification_invalid")
+
+    assert codes(refused) == {"ai_use.model_card": "model_card_missing"}
+    assert codes(uncertified) == {"version": "model_card_missing"}
+    with_card = made(declare(site, app, "5", **informs, **CARD))
+    made(site.api("rita").post("/certifications", json=body | {"version": with_card["id"]}))
+
+
+def autonomy(site: ControlSite, version: str, by: str = "gina", **change: Any) -> Any:
+    return post(
+        site, version, "autonomous-writes", by, **{"tenant": "general", "ends_at": UNTIL.isoformat()} | change
+    )
+
+
+def test_autonomous_writes_take_two_people_of_the_hospital(site: ControlSite) -> None:
+    """C23."""
+    gary = NewPerson(TenantId("general"), "gary", "Gary", "administrator")
+    site.people["gary"] = site.system(identity.add_person, order=gary)
+    site.clock.advance(timedelta(days=8))
+    app, _ = versions_of(site)
+    version = made(declare(site, app, **ALONE))["id"]
+    waits = autonomy(site, version)
+    approval = waits.json()["approval"]
+    assert approval["before"]["ai_use"]["model"] == "Notes 4"
+    path = f"/approvals/{approval['id']}/approve"
+    problem(site.api("gina").post(path), 403, "asked_by_you")
+    assert site.api("mary").post(path).status_code == 404
+
+    def alone(tenant: str) -> bool:
+        book = site.system(service.current).book_at(TenantId(tenant), site.clock.now(), AppId(app))
+        return version in book.autonomous
+
+    assert not alone("general")
+    made(site.api("gary").post(path), 200)
+    assert (alone("general"), alone("mercy")) == (True, False)
+    assert [each["kind"] for each in exceptions(site, "gina")] == ["autonomous_writes"]
+    assert exceptions(site, "mary") == []
+    ended = site.api("gina").post(
+        f"/policies/exceptions/{exceptions(site)[0]['id']}/end", json={"reason": "Enough."}
+    )
+    assert made(ended, 200)["state"] == "ended"
+    assert not alone("general")
+
+
+@pytest.mark.parametrize("by", ["root", "sam", "rita", "mary", "ann"])
+def test_only_the_hospitals_administrator_asks_for_autonomous_writes(site: ControlSite, by: str) -> None:
+    app, _ = versions_of(site)
+    version = made(declare(site, app, **ALONE))["id"]
+
+    assert autonomy(site, version, by).status_code == 403
+
+
+def test_there_is_no_exception_for_a_version_that_does_not_act_alone(site: ControlSite) -> None:
+    app, version = versions_of(site)
+    informs = made(declare(site, app, **ALONE | {"autonomy": "informs"}))["id"]
+
+    for each in (version, informs):
+        assert codes(problem(autonomy(site, each), 422, "exception_invalid"))["version"] == "not_autonomous"
+    problem(autonomy(site, "ver_nothing"), 404, "version_not_found")
+
+
+# --- enforcement ---------------------------------------------------------------------------------------------------------------
+
+platform = back_channel.platform
+NO_HIGH = {"categories.unclassified.cells.high": GONE}
+
+
+def test_a_token_has_nothing_that_a_raised_tier_withholds(platform: Platform) -> None:
+    """C19: at the token endpoint."""
+    scopes = ("launch", "patient/Observation.rs")
+    platform.run(lambda ctx: withhold(ctx, NO_HIGH))
+    assert platform.earn(scopes=scopes)["scope"].split() == list(scopes)
+    version = platform.clients["public"].version
+
+    platform.run(lambda ctx: registry.raise_tier(ctx, version, Tier.HIGH, REASON))
+
+    with pytest.raises(AssertionError):
+        platform.earn(scopes=scopes)
+
+
+def test_the_gateway_refuses_a_live_token_from_the_raise_on(
+    sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path
+) -> None:
+    """C19: by the snapshot alone."""
+
+    async def story(made: Ground) -> None:
+        made.load(patient("p1"))
+        token = made.token("patient/Patient.rs")
+        made.run(lambda ctx: withhold(ctx, NO_HIGH))
+        assert (await made.get("Patient/p1", token)).status == 200
+        version = made.clients["app"].version
+
+        made.run(lambda ctx: registry.raise_tier(ctx, version, Tier.HIGH, REASON))
+        made.keeper.step(0)
+        assert (await made.get("Patient/p1", token)).status == 403
+
+    player(sqlite_uow, clock, ids, tmp_path)(story)
