@@ -14,6 +14,7 @@ import orjson
 from hilum.controls.models import QuotaResult
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.outcomes import IssueCode, outcome
+from hilum.standards.fhir.requests import Unsupported
 
 FHIR_JSON = b"application/fhir+json"
 REASONS = "urn:hilum:refusal-reason"
@@ -107,6 +108,31 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
         Reason.WRITE_DONE_ANSWER_WITHHELD: _Row(403, IssueCode.SUPPRESSED),
     }
 )
+
+
+UNSUPPORTED_STATUS: Mapping[str, int] = MappingProxyType(
+    {
+        "path_unknown": 404,
+        "type_unknown": 404,
+        "method_unknown": 405,
+        "method_not_allowed": 405,
+        "format_unsupported": 406,
+        "body_too_large": 413,
+        "path_too_long": 414,
+        "query_too_long": 414,
+        "content_type_unsupported": 415,
+    }
+)
+"""Statuses of unsupported requests by their code, where HTTP has a better one than 400. Source: FHIR R4 http.html#Status-Codes."""
+
+
+def unsupported(answer: Answer, request: Unsupported) -> None:
+    """Give the refusal of an unsupported request the status that says what is wrong with it, and the methods that would be right."""
+    answer.status = UNSUPPORTED_STATUS.get(request.code, answer.status)
+    if request.allowed:
+        # Every URL that can be read answers HEAD too (RFC 9110 sections 9.3.2, 10.2.1).
+        allowed = [("GET, HEAD" if each == "GET" else each) for each in request.allowed if each != "HEAD"]
+        answer.headers = (*answer.headers, (b"allow", ", ".join(allowed).encode()))
 
 
 def refusal(deny: Deny, decision: str, *, retry_after_s: float = 1.0) -> Answer:

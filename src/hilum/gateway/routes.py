@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from hilum.gateway.models import BEARER_BOUND, GatewayRequest
-from hilum.gateway.rendering import Answer, not_found, refusal
+from hilum.gateway.rendering import Answer, not_found, refusal, unsupported
 from hilum.gateway.service import Enforcer
 from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
@@ -179,6 +179,7 @@ class Gateway:
     async def _public(self, tenant: TenantId, request: FhirRequest | Unsupported, request_id: str) -> Answer:
         if isinstance(request, Unsupported):
             answer = refusal(Deny(Reason.REQUEST_UNSUPPORTED, request.detail), request_id)
+            unsupported(answer, request)
         elif request.interaction is not Interaction.CAPABILITIES:
             answer = not_found(request_id)
         else:

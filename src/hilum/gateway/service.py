@@ -26,7 +26,15 @@ from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.executor import Executor
 from hilum.gateway.models import PERSON_QUOTA, DecisionInput, GatewayRequest, Snapshot
 from hilum.gateway.records import record_of
-from hilum.gateway.rendering import Answer, Headers, as_headers, not_found, rate_headers, refusal
+from hilum.gateway.rendering import (
+    Answer,
+    Headers,
+    as_headers,
+    not_found,
+    rate_headers,
+    refusal,
+    unsupported,
+)
 from hilum.gateway.transport import refused_by
 from hilum.gateway.upstream_task import UNRECORDED, Effect, Refusal, UpstreamTask
 from hilum.identity.models import TenantFacts
@@ -228,6 +236,8 @@ class Enforcer:
         if isinstance(token, AccessToken) and snapshot is not None:
             is_known, rates = True, rate_headers(self._spend(incoming, token, snapshot))
         answer = refusal(deny, incoming.request_id)
+        if deny.reason is Reason.REQUEST_UNSUPPORTED and isinstance(incoming.request, Unsupported):
+            unsupported(answer, incoming.request)
         answer.status, answer.rates = status or answer.status, rates
         journal = self._deps.journal
         record = record_of(incoming, token, snapshot, answer, monotonic=self._deps.clock.monotonic())

@@ -5,7 +5,6 @@ a parameter in two places, a key twice in a body) is refused with a code of its 
 Source: FHIR R4 http.html, search.html.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from hilum.standards.fhir import strict_json
 from hilum.standards.fhir.definitions import resource_types
 
 # Bounds are judged before anything is parsed, so that a request costs the same small time whatever it holds.
@@ -121,10 +121,14 @@ class FhirRequest:
 
 @dataclass(frozen=True, slots=True)
 class Unsupported:
-    """An unsupported or malformed request. ``code`` is stable; ``detail`` is a sentence without values from the request."""
+    """An unsupported or malformed request. ``code`` is stable; ``detail`` is a sentence without values from the request.
+
+    ``allowed``: the methods that this URL has, where the method is what is wrong.
+    """
 
     code: str
     detail: str
+    allowed: tuple[str, ...] = ()
 
 
 # Conditional headers are on the list although they are not supported: one that was dropped silently would
@@ -153,6 +157,9 @@ SHAPE_PARAMETERS = frozenset({"_format", "_pretty", "_summary", "_elements"})
 RESULT_PARAMETERS = frozenset({"_count", "_sort", "_total"})
 ALWAYS_ACCEPTED = SHAPE_PARAMETERS | RESULT_PARAMETERS
 
+_MALFORMED = "The body must be well-formed JSON, without a name twice in an object."
+_BASE64 = "The body is base64, not JSON. Send the resource itself as JSON; base64 belongs into its element for data."
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JSON_TYPES = frozenset({"application/fhir+json", "application/json"})
 _FORMATS = JSON_TYPES | {"json", "application/fhir json"}
 _ANY_ACCEPT = frozenset({"", "*/*", "application/fhir+json", "application/json", "application/*"})
@@ -161,7 +168,6 @@ _ANY_ACCEPT = frozenset({"", "*/*", "application/fhir+json", "application/json",
 _PATH = re.compile(rb"[A-Za-z0-9._$/-]*")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
-_ELEMENT_KEY = re.compile(r"_?[a-z][A-Za-z0-9]*")
 _ELEMENTS = re.compile(r"(?:[A-Z][A-Za-z]*\.)?[a-z][A-Za-z0-9]*")
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # CR and LF would end a header line further on; U+FEFF and non-characters vanish in some decoders, so that two
@@ -241,15 +247,16 @@ def _segments(path: bytes) -> list[str] | Unsupported:
 
 def _locate(method: str, segments: list[str], headers: Mapping[str, str]) -> FhirRequest | Unsupported:
     """Return the interaction. Source: FHIR R4 http.html#summary."""
-    if method not in {"GET", "POST", "PUT", "PATCH", "DELETE"}:
-        return Unsupported("method_unknown", "The method must be GET, HEAD, POST, PUT, PATCH or DELETE.")
+    if method not in _METHODS:
+        detail = "The method must be GET, HEAD, POST, PUT, PATCH or DELETE."
+        return Unsupported("method_unknown", detail, _METHODS)
     if not segments:
         return _locate_system(method)
     first = segments[0]
     if len(segments) == 1 and not first[0].isalpha():
         return _locate_system_word(method, first)
     if segments == ["metadata"]:
-        return FhirRequest(Interaction.CAPABILITIES) if method == "GET" else _wrong_method()
+        return FhirRequest(Interaction.CAPABILITIES) if method == "GET" else _wrong_method("GET")
     if first not in RESOURCE_TYPES:
         return Unsupported(
             "type_unknown", "The path does not begin with a FHIR R4 resource type; types are case-sensitive."
@@ -261,23 +268,25 @@ def _locate(method: str, segments: list[str], headers: Mapping[str, str]) -> Fhi
     return _locate_deep(method, segments)
 
 
-def _wrong_method() -> Unsupported:
-    return Unsupported("method_not_allowed", "This URL does not support this method.")
+def _wrong_method(*allowed: str) -> Unsupported:
+    return Unsupported("method_not_allowed", "This URL does not support this method.", allowed)
 
 
 def _locate_system(method: str) -> FhirRequest | Unsupported:
     if method == "GET":
         return FhirRequest(Interaction.SEARCH_SYSTEM)
-    return FhirRequest(Interaction.BATCH) if method == "POST" else _wrong_method()
+    return FhirRequest(Interaction.BATCH) if method == "POST" else _wrong_method("GET", "POST")
 
 
 def _locate_system_word(method: str, word: str) -> FhirRequest | Unsupported:
     if word == "_history":
-        return FhirRequest(Interaction.HISTORY_SYSTEM) if method == "GET" else _wrong_method()
+        return FhirRequest(Interaction.HISTORY_SYSTEM) if method == "GET" else _wrong_method("GET")
     if word == "_search":
-        return FhirRequest(Interaction.SEARCH_SYSTEM) if method == "POST" else _wrong_method()
+        return FhirRequest(Interaction.SEARCH_SYSTEM) if method == "POST" else _wrong_method("POST")
     if _OPERATION.fullmatch(word):
-        return FhirRequest(Interaction.OPERATION) if method in {"GET", "POST"} else _wrong_method()
+        return (
+            FhirRequest(Interaction.OPERATION) if method in {"GET", "POST"} else _wrong_method("GET", "POST")
+        )
     return Unsupported("path_unknown", "The path does not match any FHIR interaction.")
 
 
@@ -299,11 +308,15 @@ def _locate_type(method: str, type_: str, headers: Mapping[str, str]) -> FhirReq
 
 def _locate_second(method: str, type_: str, word: str) -> FhirRequest | Unsupported:
     if word == "_search":
-        return FhirRequest(Interaction.SEARCH_TYPE, type_) if method == "POST" else _wrong_method()
+        return FhirRequest(Interaction.SEARCH_TYPE, type_) if method == "POST" else _wrong_method("POST")
     if word == "_history":
-        return FhirRequest(Interaction.HISTORY_TYPE, type_) if method == "GET" else _wrong_method()
+        return FhirRequest(Interaction.HISTORY_TYPE, type_) if method == "GET" else _wrong_method("GET")
     if _OPERATION.fullmatch(word):
-        return FhirRequest(Interaction.OPERATION, type_) if method in {"GET", "POST"} else _wrong_method()
+        return (
+            FhirRequest(Interaction.OPERATION, type_)
+            if method in {"GET", "POST"}
+            else _wrong_method("GET", "POST")
+        )
     if not _ID.fullmatch(word):
         return Unsupported("id_malformed", "An id is 1 to 64 letters, digits, dots and hyphens.")
     of_method = {
@@ -312,7 +325,7 @@ def _locate_second(method: str, type_: str, word: str) -> FhirRequest | Unsuppor
         "PATCH": Interaction.PATCH,
         "DELETE": Interaction.DELETE,
     }
-    return FhirRequest(of_method[method], type_, word) if method in of_method else _wrong_method()
+    return FhirRequest(of_method[method], type_, word) if method in of_method else _wrong_method(*of_method)
 
 
 def _locate_deep(method: str, segments: list[str]) -> FhirRequest | Unsupported:
@@ -321,7 +334,9 @@ def _locate_deep(method: str, segments: list[str]) -> FhirRequest | Unsupported:
         return Unsupported("id_malformed", "An id is 1 to 64 letters, digits, dots and hyphens.")
     if len(segments) == 3 and _OPERATION.fullmatch(word):
         return (
-            FhirRequest(Interaction.OPERATION, type_, id_) if method in {"GET", "POST"} else _wrong_method()
+            FhirRequest(Interaction.OPERATION, type_, id_)
+            if method in {"GET", "POST"}
+            else _wrong_method("GET", "POST")
         )
     # Located for every method: it is refused whole, since the compartment is no access rule (ADR 12).
     if len(segments) == 3 and word in RESOURCE_TYPES:
@@ -329,7 +344,7 @@ def _locate_deep(method: str, segments: list[str]) -> FhirRequest | Unsupported:
     if word != "_history" or len(segments) > 4:
         return Unsupported("path_unknown", "The path does not match any FHIR interaction.")
     if method != "GET":
-        return _wrong_method()
+        return _wrong_method("GET")
     if len(segments) == 3:
         return FhirRequest(Interaction.HISTORY_INSTANCE, type_, id_)
     if not _ID.fullmatch(segments[3]):
@@ -538,50 +553,14 @@ def parse_body(headers: Mapping[str, str], body: bytes) -> dict[str, Any] | Unsu
     if "content-encoding" in headers or media not in JSON_TYPES:
         return Unsupported("content_type_unsupported", "A resource must be sent as application/fhir+json.")
     try:
-        # Of a name that occurs twice one parser keeps the first value and another the last (C74): a subject
-        # could be judged in one and stored from the other. NaN and Infinity are accepted by Python but are no
-        # JSON.
-        parsed = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
-    except (ValueError, RecursionError):
-        return Unsupported(
-            "body_malformed", "The body must be well-formed JSON, without a name twice in an object."
-        )
+        parsed = strict_json.parse(body)
+    except ValueError:
+        return Unsupported("body_malformed", _BASE64 if strict_json.is_base64(body) else _MALFORMED)
     if not isinstance(parsed, dict) or not isinstance(parsed.get("resourceType"), str):
         return Unsupported("body_malformed", "The body must be a JSON object with a resourceType.")
-    if _too_deep(parsed):
+    if strict_json.is_deeper(parsed, DEPTH_BOUND):
         return Unsupported("body_too_deep", f"A body may be nested at most {DEPTH_BOUND} levels deep.")
     return parsed
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name twice")
-    for name in members:
-        # Case-insensitive servers would accept Subject beside subject, which the visibility table does not
-        # look at.
-        if not _ELEMENT_KEY.fullmatch(name):
-            raise ValueError("not an element name")
-    return members
-
-
-def _constant(_: str) -> Any:
-    raise ValueError("not JSON")
-
-
-# Level by level and without recursion, because the input decides the depth.
-def _too_deep(value: object) -> bool:
-    level: list[Any] = [value]
-    for _ in range(DEPTH_BOUND):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return False
-    return True
 
 
 def _bundle_kind(body: dict[str, Any]) -> Interaction:
