@@ -26,8 +26,10 @@ from hilum.identity.models import NewFacility, NewPerson, Tenant, UpstreamKind, 
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
 from hilum.kernel.pages import PAGE_BOUND
+from hilum.mandates import store as mandates
+from hilum.mandates.models import Mandate
 from hilum.notices import service as notices
 from hilum.notices.models import NewEndpoint
 from hilum.policies import service as policies
@@ -90,6 +92,7 @@ LISTS = {
     "/api/v1/audit/events": "otto",
     "/api/v1/agreements": "rita",
     "/api/v1/contacts": "rita",
+    "/api/v1/mandates": "rita",
     "/api/v1/notices": "otto",
     "/api/v1/webhooks": "sam",
 }
@@ -192,6 +195,7 @@ class Full:
         endpoint = NewEndpoint(vendor, f"https://hooks{n}.example/")
         do(notices.add_endpoint, order=endpoint, private=False)
         self.site.system(lambda ctx: agreements.add_agreement(ctx.tx, agreement(n, vendor, ctx.now)))
+        self.site.system(lambda ctx: mandates.add_mandate(ctx.tx, mandate(n, vendor, ctx.now)))
 
     def where(self, path: str) -> str:
         path = path.removeprefix("/api/v1").replace("{app}", self.app).replace("{run}", self.run)
@@ -219,6 +223,12 @@ def agreement(n: int, vendor: VendorId, now: datetime) -> Agreement:
         f"agr_{n}", vendor, GENERAL, "", "data_sharing", parties, "a" * 64, now, None, "x", Side.VENDOR, now
     )
     return replace(made, finding_since=now)
+
+
+def mandate(n: int, vendor: VendorId, now: datetime) -> Mandate:
+    who = PersonId("per_1"), PersonId("per_2")
+    service = ClientId("cli_1"), AppId("app_1"), vendor, "Quality", "Adults", "Nightly"
+    return Mandate(f"mnd_{n}", GENERAL, *service, *who, now, now + MONTH, agreed_at=now, lost_at=now)
 
 
 def first_vendor(site: ControlSite) -> VendorId:

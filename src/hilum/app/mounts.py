@@ -42,6 +42,7 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
+from hilum.mandates import routes as mandates
 from hilum.membership import routes as membership
 from hilum.notices import routes as notices
 from hilum.policies import routes as policies
@@ -175,6 +176,7 @@ def control_plane(
         notices.api(kit, require_owner, private=private_urls),
         clients.api(kit),
         agreements.api(kit),
+        mandates.api(kit),
         installations.api(kit, permits),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held),
         signin.api(kit, at_stop=at_stop),

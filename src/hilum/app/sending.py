@@ -15,6 +15,7 @@ from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import NotFound
+from hilum.mandates import service as mandates
 from hilum.notices import mail, service, webhooks
 from hilum.notices.delivery import Send, Sender
 from hilum.notices.models import Channel
@@ -25,6 +26,7 @@ COUNT_EVERY = timedelta(seconds=15)
 CONTACTS_EVERY = timedelta(minutes=10)
 DOMAINS_EVERY = timedelta(minutes=10)
 AGREEMENTS_EVERY = timedelta(minutes=10)
+MANDATES_EVERY = timedelta(hours=1)
 WEBHOOK_WITHIN = timedelta(seconds=15)
 """The deadline of one webhook. Source: Standard Webhooks, which recommends 15 to 30 seconds."""
 STOP_WITHIN_S = 4.0
@@ -44,6 +46,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         *sending,
         Job("count_notices", COUNT_EVERY, count),
         Job("agreements", AGREEMENTS_EVERY, follow_agreements),
+        Job("mandates", MANDATES_EVERY, follow_mandates),
         Job("contacts", CONTACTS_EVERY, lambda job_lease: follow_contacts(job_lease, urls)),
         Job(
             "domains",
@@ -91,6 +94,13 @@ def follow_agreements(job_lease: JobLease) -> None:
     """Record lapses of agreements as findings, and announce their ends."""
     while job_lease.write(agreements.follow_due) and not job_lease.stop.is_set():
         pass
+
+
+def follow_mandates(job_lease: JobLease) -> None:
+    """Record which backend services have lost their approver."""
+    after = job_lease.write(partial(mandates.follow_approvers, after=""))
+    while after and not job_lease.stop.is_set():
+        after = job_lease.write(partial(mandates.follow_approvers, after=after))
 
 
 def count(job_lease: JobLease) -> None:

@@ -34,6 +34,7 @@ from hilum.kernel.ids import ClientId, TenantId
 from hilum.keys import service as keys
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
+from hilum.mandates import service as mandates
 from hilum.policies import service as policies
 from hilum.policies.models import Lifetimes
 from hilum.policies.policy import notice_headers, notice_of
@@ -249,8 +250,10 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     return _body(issued) | policy.context_members(grant, scopes)
 
 
-def caller_fault(ctx: Context, site: Site, client: Client) -> Reason | None:
-    """Return why an authenticated client may not act for itself at a tenant now; None if it may."""
+def caller_fault(
+    ctx: Context, site: Site, client: Client, *, begins: bool = False, mandated_until: datetime | None = None
+) -> Reason | None:
+    """Return why an authenticated client may not act for itself at a tenant now; None if it may. ``begins``: it is to get a token."""
     facts = cached_facts.client_facts(ctx, client.id)
     assert facts is not None, "the client was just authenticated"
     acting = Party(site.tenant, client.id, facts.app, facts.version, facts.vendor)
@@ -258,9 +261,9 @@ def caller_fault(ctx: Context, site: Site, client: Client) -> Reason | None:
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
     standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book)
     # A backend service has no launches: each of its tokens begins something.
-    if client.type is ClientType.BACKEND:
+    if begins:
         held = agreements.kinds_in_force(ctx, facts.vendor, site.tenant)
-        standing = replace(standing, begins=True, agreements=held)
+        standing = replace(standing, begins=True, agreements=held, mandated_until=mandated_until)
     return standing_fault(standing, ctx.now)
 
 
@@ -268,7 +271,13 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     facts = cached_facts.client_facts(ctx, client.id)
     assert facts is not None, "the client was just authenticated"
     installation = cached_facts.installation(ctx, site.tenant, client.app)
-    if reason := caller_fault(ctx, site, client):
+    backend = client.type is ClientType.BACKEND
+    mandated_until = (
+        mandates.mandated_until(ctx, site.tenant, client, facts, installation.environment)
+        if backend and installation
+        else None
+    )
+    if reason := caller_fault(ctx, site, client, begins=backend, mandated_until=mandated_until):
         detail = f"The client may not get a token here now: {reason}. {meaning_of(reason)}"
         raise NotPermitted(TokenError.UNAUTHORIZED_CLIENT, detail)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
@@ -290,7 +299,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     )
     ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
     lifetimes = policy.lifetimes_of(facts, book)
-    life = policy.token_life(client, lifetimes, ends, now=ctx.now)
+    life = policy.token_life(client, lifetimes, ends, mandated_until, now=ctx.now)
     issued = tokens.mint(ctx, grant, offline=None, code_family=None, lifetimes=lifetimes, life=life)
     return _body(issued)
 

@@ -24,6 +24,7 @@ MODULES = {
     "installation": "installations",
     "keys": "keys",
     "login": "resources",
+    "mandate": "mandates",
     "migrate": "server",
     "notices": "notices",
     "person": "people",

@@ -59,12 +59,15 @@ EDITABLE = ("redirect_uris", "launch_uri", "origins", "scopes", "jwks", "jwks_ur
 
 @dataclass(frozen=True, slots=True)
 class BackendUse:
-    """Why a backend service may run: its purpose, population and schedule, and the person of the tenant who approved it (C17)."""
+    """Why a backend service may run: its purpose, population and schedule (C17).
+
+    ``approver``: a text, of a sandbox's client or of one of before there were mandates, for which it counts until the client's end.
+    """
 
     purpose: str
     population: str
     schedule: str
-    approver: str
+    approver: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,7 +266,7 @@ def _key_faults(metadata: ClientMetadata) -> Faults:
 
 
 def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
-    """Check the purpose, population, schedule, approver and end that a backend client must state (C17)."""
+    """Check the purpose, population, schedule and end that a backend client must state (C17)."""
     faults: Faults = {}
     end = metadata.expires_at
     if end is not None and not now < end <= now + BACKEND_LIFE_MAX:
@@ -279,12 +279,20 @@ def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
     if end is None:
         faults["expires_at"] = "end_date_missing"
     use = metadata.backend_use
-    parts = (use.purpose, use.population, use.schedule, use.approver) if use else ()
+    parts = (use.purpose, use.population, use.schedule) if use else ()
     if not parts or not all(part.strip() for part in parts):
         faults["backend_use"] = "backend_use_missing"
-    elif any(len(part) > TEXT_BOUND for part in parts):
+    elif any(len(part) > TEXT_BOUND for part in (*parts, use.approver if use else "")):
         faults["backend_use"] = "too_long"
     return faults
+
+
+def new_client_faults(metadata: ClientMetadata) -> Faults:
+    """Check what only clients of before may state: an approver as a text, whom no hospital of a production client has named (C17)."""
+    use = metadata.backend_use
+    named = use is not None and bool(use.approver.strip())
+    in_production = metadata.environment is Environment.PRODUCTION
+    return {"backend_use": "approver_is_a_text"} if named and in_production else {}
 
 
 def from_registration(body: Mapping[str, Any], *, expires_at: datetime) -> ClientMetadata | Faults:

@@ -50,7 +50,7 @@ class BackendUseAsked(Strict):
     purpose: Prose
     population: Prose
     schedule: Prose
-    approver: Prose
+    approver: Prose = ""
 
 
 class ClientAsked(Strict):

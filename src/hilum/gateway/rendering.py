@@ -87,6 +87,7 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
         Reason.PERSON_INACTIVE: _TOKEN,
         Reason.ROLE_NOT_ALLOWED: _NO,
         Reason.AGREEMENT_MISSING: _NO,
+        Reason.APPROVER_MISSING: _NO,
         Reason.WORKFLOW_NOT_APPROVED: _NO,
         Reason.SCOPE_RETIRED: _NO,
         Reason.SCOPE_INSUFFICIENT: _Row(403, IssueCode.FORBIDDEN, 'Bearer error="insufficient_scope"'),

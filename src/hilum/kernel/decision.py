@@ -21,6 +21,7 @@ class Reason(StrEnum):
     APP_NOT_CERTIFIED = "app_not_certified"
     APP_NOT_INSTALLED = "app_not_installed"
     AGREEMENT_MISSING = "agreement_missing"
+    APPROVER_MISSING = "approver_missing"
     FACILITY_NOT_ALLOWED = "facility_not_allowed"
     PERSON_INACTIVE = "person_inactive"
     ROLE_NOT_ALLOWED = "role_not_allowed"

@@ -78,6 +78,12 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             + _ASK_TENANT,
             ehr="An agreement between the app's vendor and the hospital is missing or has lapsed; ask the hospital's administrator.",
         ),
+        Reason.APPROVER_MISSING: Refusal(
+            "No person of the hospital answers for this backend service now: nobody agreed to its purpose, population and schedule, that has ended, or who did has left.",
+            "An administrator of the hospital asks a colleague with `hilum mandate ask`, who agrees with `hilum mandate agree`.",
+            person="Nobody at {tenant} answers for this service now. " + _ASK_TENANT,
+            ehr="Nobody at the hospital answers for this service now; ask the hospital's administrator.",
+        ),
         Reason.FACILITY_NOT_ALLOWED: Refusal(
             "The app is not installed for the facility of the launch, was denied there, or the facility was removed; where an app is limited"
             " to facilities, a launch that names none is refused, too.",

@@ -19,6 +19,7 @@ STANDING_REASONS = (
     Reason.APP_NOT_CERTIFIED,
     Reason.APP_NOT_INSTALLED,
     Reason.AGREEMENT_MISSING,
+    Reason.APPROVER_MISSING,
     Reason.FACILITY_NOT_ALLOWED,
     Reason.PERSON_INACTIVE,
     Reason.ROLE_NOT_ALLOWED,
@@ -97,4 +98,6 @@ class Standing:
     """Something new begins, a launch or a backend service's token: agreements are needed. What was begun goes on without."""
     agreements: frozenset[str] = frozenset()
     """The kinds of agreements in force between the vendor and the hospital; read only if something begins."""
+    mandated_until: datetime | None = None
+    """Until when a person of the hospital answers for a backend service; read only if something begins."""
     for_records: bool = False

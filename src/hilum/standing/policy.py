@@ -104,11 +104,11 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
         return Reason.APP_NOT_INSTALLED if standing.for_records else None
     if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
         return Reason.APP_NOT_INSTALLED
-    return _agreement_fault(standing, client)
+    return _beginning_fault(standing, client, now)
 
 
-def _agreement_fault(standing: Standing, client: ClientFacts) -> Reason | None:
-    """Judge whether vendor and hospital have the agreements that the rule book requires, where something new begins (C189)."""
+def _beginning_fault(standing: Standing, client: ClientFacts, now: datetime) -> Reason | None:
+    """Judge what is needed where something new begins: agreements of vendor and hospital (C189), and a mandate for a backend service."""
     installation, role = standing.installation, standing.acting.role
     if not standing.begins or installation is None:
         return None
@@ -117,7 +117,12 @@ def _agreement_fault(standing: Standing, client: ClientFacts) -> Reason | None:
         return None
     roles = frozenset({role}) if role else frozenset()
     lacking = missing(standing.book, (client,), installation.environment, roles, standing.agreements)
-    return Reason.AGREEMENT_MISSING if lacking else None
+    if lacking:
+        return Reason.AGREEMENT_MISSING
+    # Somebody of the hospital must answer for what acts without a person (C17).
+    until = standing.mandated_until
+    mandated = client.type is not ClientType.BACKEND or (until is not None and now < until)
+    return None if mandated else Reason.APPROVER_MISSING
 
 
 def _facility_fault(standing: Standing) -> Reason | None:

@@ -102,6 +102,7 @@ EXPECTED = {
     "notices list", "notices show", "notices resend", "contact add", "contact list", "contact link", "contact remove",
     "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
     "agreement add", "agreement confirm", "agreement end", "agreement list", "agreement show",
+    "mandate ask", "mandate agree", "mandate end", "mandate list", "mandate show",
     "history", "hold place", "hold list", "hold release", "keys rotate",
 }  # fmt: skip
 

@@ -109,7 +109,7 @@ def test_a_well_described_client_of_each_type_is_taken(good: ClientMetadata) -> 
         (BACKEND, {"backend_use": replace(USE, purpose=" ")}, "backend_use", "backend_use_missing"),
         (BACKEND, {"backend_use": replace(USE, population="")}, "backend_use", "backend_use_missing"),
         (BACKEND, {"backend_use": replace(USE, schedule="")}, "backend_use", "backend_use_missing"),
-        (BACKEND, {"backend_use": replace(USE, approver="")}, "backend_use", "backend_use_missing"),
+        (BACKEND, {"backend_use": replace(USE, approver="x" * 2_001)}, "backend_use", "too_long"),
         (BACKEND, {"backend_use": replace(USE, purpose="x" * 2_001)}, "backend_use", "too_long"),
         (BROWSER, {"backend_use": USE}, "backend_use", "backend_use_unexpected"),
         # grants

@@ -752,6 +752,7 @@ def test_only_a_refusal_for_standing_of_a_fresh_token_may_be_outdated(reason: Re
         Reason.APP_NOT_CERTIFIED,
         Reason.APP_NOT_INSTALLED,
         Reason.AGREEMENT_MISSING,
+        Reason.APPROVER_MISSING,
         Reason.FACILITY_NOT_ALLOWED,
         Reason.ROLE_NOT_ALLOWED,
         Reason.WORKFLOW_NOT_APPROVED,
@@ -774,6 +775,7 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
     decided = {row[0] for row in STAIRS} | {row[1] for row in REFUSED}
     on_the_way = {
         Reason.AGREEMENT_MISSING,  # judged where something begins, and a token has begun
+        Reason.APPROVER_MISSING,
         Reason.WRITE_REPEATED,
         Reason.OUTCOME_UNKNOWN,
         Reason.WRITE_DONE_ANSWER_WITHHELD,

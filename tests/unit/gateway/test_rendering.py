@@ -33,6 +33,7 @@ STATUS = {
         "app_not_certified",
         "app_not_installed",
         "agreement_missing",
+        "approver_missing",
         "facility_not_allowed",
         "role_not_allowed",
         "workflow_not_approved",

@@ -136,10 +136,8 @@ FAULTS: dict[Reason, list[Change]] = {
         {"client.environment": Environment.SANDBOX},
         {"client.tenant": OTHER},
     ],
-    Reason.AGREEMENT_MISSING: [
-        {"begins": True, "book": NEEDY},
-        {"begins": True, "book": NEEDY, "agreements": frozenset({"data_sharing"})},
-    ],
+    Reason.AGREEMENT_MISSING: [{"begins": True, "book": NEEDY, "agreements": frozenset({"data_sharing"})}],
+    Reason.APPROVER_MISSING: [{"begins": True, "client.type": ClientType.BACKEND, "mandated_until": NOW}],
     Reason.FACILITY_NOT_ALLOWED: [{"installation.denied": frozenset({""})}],
     Reason.PERSON_INACTIVE: [{"person_active": False}],
     Reason.ROLE_NOT_ALLOWED: [
@@ -512,3 +510,47 @@ def test_every_reason_has_its_sentences() -> None:
     assert list(CATALOGUE) == list(Reason)
     assert all(each.meaning.endswith(".") and each.next_step.endswith(".") for each in CATALOGUE.values())
     assert len({each.meaning for each in CATALOGUE.values()}) == len(Reason)
+
+
+BEGINS: Change = {"begins": True, "book": NEEDY, "agreements": frozenset({"business_associate"})}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (BEGINS, None),
+        (BEGINS | {"agreements": frozenset()}, Reason.AGREEMENT_MISSING),
+        (BEGINS | {"agreements": frozenset(), "begins": False}, None),
+        (BEGINS | {"agreements": frozenset(), "acting.role": None}, Reason.AGREEMENT_MISSING),
+        (BEGINS | {"agreements": frozenset(), "acting.role": None, "installation.roles": frozenset({"patient"})}, None),
+        (BEGINS | {"agreements": frozenset(), "acting.role": "patient", "installation.roles": frozenset({"patient"})}, None),
+        (
+            BEGINS | {"agreements": frozenset(), "client.environment": Environment.SANDBOX, "installation.environment": Environment.SANDBOX},
+            None,
+        ),
+        (BEGINS | {"client.type": ClientType.EHR, "agreements": frozenset()}, None),
+    ],
+)  # fmt: skip
+def test_what_begins_needs_agreements_where_the_book_says_so_and_no_patient_or_sandbox_does(
+    change: Change, reason: Reason | None
+) -> None:
+    """C189: what was begun goes on."""
+    assert standing_fault(changed(GOOD, change), NOW) is reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"mandated_until": NOW + MOMENT}, None),
+        ({"mandated_until": NOW}, Reason.APPROVER_MISSING),
+        ({}, Reason.APPROVER_MISSING),
+        ({"begins": False}, None),
+    ],
+)
+def test_a_backend_services_token_needs_somebody_who_answers_for_it(
+    change: Change, reason: Reason | None
+) -> None:
+    """C17: unknown means nobody."""
+    backend = {"begins": True, "client.type": ClientType.BACKEND, "acting.person": PersonId("")}
+
+    assert standing_fault(changed(GOOD, backend | change), NOW) is reason

@@ -1,0 +1,74 @@
+"""Mandates of backend services, their states and bounds."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from hilum.identity.models import Role
+from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
+
+APPROVER_ROLES = frozenset(
+    {Role.PHYSICIAN.value, Role.NURSE.value, Role.ANALYST.value, Role.ADMINISTRATOR.value}
+)
+"""Who may answer for a backend service: whoever knows what the hospital needs it for, so neither its patients nor its front desk."""
+WAITING_LIFE = timedelta(days=30)
+"""How long an approver may take to agree."""
+GRACE = timedelta(days=30)
+"""How long a backend service goes on after its approver was lost, so that another can take over."""
+WAITING_BOUND = 100
+"""Mandates of one hospital that wait for their approvers."""
+FOLLOW_BATCH = 200
+
+
+class MandateState(StrEnum):
+    WAITING = "waiting"
+    """Its approver has not agreed yet."""
+    IN_FORCE = "in_force"
+    APPROVER_LOST = "approver_lost"
+    """Its approver is not active any more: within the grace it still counts, after it not."""
+    OVER = "over"
+    """It ended, was ended or replaced, or nobody agreed to it in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewMandate:
+    """A mandate to ask for. ``ends_at`` None: until the client's end date."""
+
+    tenant: TenantId
+    client: ClientId
+    approver: PersonId
+    ends_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    """A mandate. ``purpose``, ``population`` and ``schedule`` are those that the approver was shown."""
+
+    id: str
+    tenant: TenantId
+    client: ClientId
+    app: AppId
+    vendor: VendorId
+    purpose: str
+    population: str
+    schedule: str
+    approver: PersonId
+    asked_by: PersonId
+    asked_at: datetime
+    ends_at: datetime
+    agreed_at: datetime | None = None
+    ended_at: datetime | None = None
+    ended_by: str = ""
+    end_reason: str = ""
+    lost_at: datetime | None = None
+    """Since when its approver has not been active, once that is recorded: a finding, until the mandate is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class MandateQuery:
+    """Which mandates to list; empty fields do not filter. ``findings``: only those without their approver that are not over."""
+
+    tenant: str = ""
+    vendor: str = ""
+    approver: str = ""
+    findings: bool = False

@@ -1,0 +1,196 @@
+"""Ask for mandates, agree to them, end them, and follow their approvers."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.clients import service as clients
+from hilum.clients.models import Client, ClientFacts
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.mandates import policy, store
+from hilum.mandates.models import WAITING_BOUND, WAITING_LIFE, Mandate, MandateQuery, MandateState, NewMandate
+from hilum.registry import service as registry
+from hilum.registry.models import Environment
+
+_TOO_NEW = "This takes two people whose accounts are at least a week old, and yours is not. Ask a colleague."
+
+
+def ask(ctx: Context, order: NewMandate) -> Mandate:
+    """Ask a person of the hospital to answer for a backend service there. Nothing is permitted before they agree themselves.
+
+    Raises NotFound (client), NotPermitted, Invalid, Unavailable (too many wait).
+    """
+    event = Event("mandates.mandate.ask", tenant=order.tenant, client=order.client, person=order.approver)
+    if not policy.may_ask(ctx.actor, order.tenant):
+        raise audit.refusal(ctx, event)
+    _require_counting(ctx, event)
+    # The row is locked: together, several requests must not exceed the bound.
+    tenant = identity.get_tenant(ctx, order.tenant, lock=True)
+    client = clients.get_client(ctx, order.client)
+    app = registry.get_app(ctx, client.app)
+    if app.tenant not in {None, tenant.id}:
+        raise NotFound("client_not_found", "There is no such client.")
+    approver = identity.find_person(ctx, order.approver)
+    if faults := policy.ask_faults(order, client, approver, ctx.actor, ctx.now):
+        raise Invalid("mandate_invalid", "The mandate cannot be asked for so; see fields.", fields=faults)
+    if store.count_waiting(ctx.tx, tenant.id, ctx.now - WAITING_LIFE) >= WAITING_BOUND:
+        raise Unavailable("too_many_mandates", "Too many mandates wait for their approvers. End some first.")
+    assert client.backend_use is not None, "judged above"
+    assert client.expires_at is not None, "judged above"
+    use = client.backend_use
+    asked = Mandate(
+        id=ctx.ids.new("mnd"),
+        tenant=tenant.id,
+        client=client.id,
+        app=app.id,
+        vendor=app.vendor,
+        purpose=use.purpose,
+        population=use.population,
+        schedule=use.schedule,
+        approver=order.approver,
+        asked_by=PersonId(ctx.actor.id),
+        asked_at=ctx.now,
+        ends_at=order.ends_at or client.expires_at,
+    )
+    store.add_mandate(ctx.tx, asked)
+    audit.record(ctx, _event("mandates.mandate.ask", asked))
+    return asked
+
+
+def agree(ctx: Context, mandate_id: str) -> Mandate:
+    """Agree to answer for a backend service, as its approver. It replaces the mandate that the service had there before.
+
+    Raises NotFound, NotPermitted (not the approver, too new, who asked no longer counts), Conflict (over, agreed to, or changed since).
+    """
+    found = _visible(ctx, mandate_id, lock=True)
+    event = _event("mandates.mandate.agree", found)
+    if not policy.is_approver(ctx.actor, found):
+        detail = "Only the person whom the mandate names agrees to it, with their own account."
+        raise audit.refusal(ctx, replace(event, reason="not_the_approver"), detail)
+    if not policy.may_approve(identity.find_person(ctx, found.approver), found.tenant):
+        raise audit.refusal(ctx, event)
+    _require_counting(ctx, event)
+    # Who asked is the other of the two people: a stop on them since then ends what they asked.
+    if not identity.counts_as_one_of_two(ctx, found.asked_by, since=found.asked_at):
+        detail = (
+            "Who asked for it is not active any more, or was stopped since. Another administrator asks again."
+        )
+        raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
+    if policy.state_of(found, ctx.now) is not MandateState.WAITING:
+        raise Conflict("mandate_decided", "This mandate was agreed to or is over already. Look at it again.")
+    client = clients.find_client(ctx, found.client)
+    use = None if client is None else client.backend_use
+    shown = (found.purpose, found.population, found.schedule)
+    same = client is not None and registry.get_app(ctx, client.app).vendor == found.vendor
+    if use is None or not same or (use.purpose, use.population, use.schedule) != shown:
+        detail = (
+            "The service changed since this was asked for. An administrator asks again for what it does now."
+        )
+        raise Conflict("mandate_stale", detail)
+    # The tenant's row is locked, so that two approvers who agree at once do not both hold a mandate.
+    identity.get_tenant(ctx, found.tenant, lock=True)
+    before = store.find_agreed(ctx.tx, found.tenant, found.client, lock=True)
+    if before is not None:
+        store.save_mandate(
+            ctx.tx,
+            replace(before, ended_at=ctx.now, ended_by=str(ctx.actor), end_reason=f"replaced by {found.id}"),
+        )
+    agreed = replace(found, agreed_at=ctx.now)
+    store.save_mandate(ctx.tx, agreed)
+    audit.record(ctx, _event("mandates.mandate.agree", agreed))
+    return agreed
+
+
+def end(ctx: Context, mandate_id: str, reason: str) -> Mandate:
+    """End a mandate, or decline it: its approver or an administrator does it alone. There are no new tokens from then on.
+
+    Raises NotFound, NotPermitted, Invalid, Conflict (over already).
+    """
+    found = _visible(ctx, mandate_id, lock=True)
+    if not (policy.is_approver(ctx.actor, found) or policy.may_ask(ctx.actor, found.tenant)):
+        raise audit.refusal(ctx, _event("mandates.mandate.end", found))
+    if not reason.strip():
+        fields = {"reason": "reason_missing"}
+        raise Invalid("mandate_invalid", "Say why the mandate ends.", fields=fields)
+    if policy.state_of(found, ctx.now) is MandateState.OVER:
+        raise Conflict("mandate_over", "This mandate is over already.")
+    ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor), end_reason=reason.strip())
+    store.save_mandate(ctx.tx, ended)
+    audit.record(ctx, _event("mandates.mandate.end", ended))
+    return ended
+
+
+def get_mandate(ctx: Context, mandate_id: str) -> Mandate:
+    """Get a mandate. Raises NotFound, also for whom it does not concern."""
+    return _visible(ctx, mandate_id)
+
+
+def list_mandates(ctx: Context, query: MandateQuery, page: PageQuery = FIRST_PAGE) -> list[Mandate]:
+    """List mandates: administrators those of their hospital, vendors those of their apps, other people those that name them.
+
+    Raises NotPermitted.
+    """
+    actor = ctx.actor
+    if actor.vendor:
+        query = replace(query, vendor=query.vendor or actor.vendor)
+    elif not actor.is_platform and policy.may_ask(actor, actor.tenant or ""):
+        query = replace(query, tenant=query.tenant or actor.tenant or "")
+    elif not actor.is_platform:
+        query = replace(query, approver=actor.id)
+    if not policy.may_list(actor, query):
+        raise NotPermitted("not_permitted", "You may see the mandates of your own organisation only.")
+    return store.list_mandates(ctx.tx, query, page)
+
+
+def mandated_until(
+    ctx: Context, tenant: TenantId, client: Client, facts: ClientFacts, environment: Environment
+) -> datetime | None:
+    """Return until when a backend service may get tokens at a hospital, by its mandate or, where none is needed, by its own end; None: not now."""
+    if not policy.is_needed(client, environment):
+        return client.expires_at
+    found = store.find_agreed(ctx.tx, tenant, client.id)
+    # The hospital's person agreed to the service of the vendor that it was then.
+    if found is None or not policy.is_of_vendor(found, facts):
+        return None
+    return policy.until(found, identity.find_person(ctx, found.approver), ctx.now)
+
+
+def follow_approvers(ctx: Context, after: str) -> str:
+    """Record the loss of approvers, at most for a batch of mandates; return the id to go on ``after``, empty at the end."""
+    found = store.list_agreed(ctx.tx, after, ctx.now)
+    for each in found:
+        since = policy.lost_since(identity.find_person(ctx, each.approver), each, ctx.now)
+        if since is not None and store.save_lost(ctx.tx, each.id, since):
+            audit.record(ctx, _event("mandates.mandate.lose_approver", replace(each, lost_at=since)))
+    return found[-1].id if found else ""
+
+
+def _visible(ctx: Context, mandate_id: str, *, lock: bool = False) -> Mandate:
+    found = store.get_mandate(ctx.tx, mandate_id, lock=lock)
+    if not policy.may_see(ctx.actor, found):
+        raise NotFound("mandate_not_found", "There is no such mandate.")
+    return found
+
+
+def _require_counting(ctx: Context, event: Event) -> None:
+    if not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
+        raise audit.refusal(ctx, replace(event, reason="account_too_new"), _TOO_NEW)
+
+
+def _event(action: str, mandate: Mandate) -> Event:
+    facts = {"mandate": mandate.id, "asked_by": mandate.asked_by, "ends_at": mandate.ends_at.isoformat()}
+    if mandate.lost_at is not None:
+        facts["since"] = mandate.lost_at.isoformat()
+    return Event(
+        action,
+        tenant=mandate.tenant,
+        app=mandate.app,
+        client=mandate.client,
+        person=mandate.approver,
+        facts=facts,
+    )

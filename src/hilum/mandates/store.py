@@ -1,0 +1,123 @@
+"""The table of mandates."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Index, Row, String, Table, Text, func, select, text
+
+from hilum.infra.db import Instant, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
+from hilum.kernel.pages import PageQuery
+from hilum.mandates.models import FOLLOW_BATCH, Mandate, MandateQuery
+
+_IS_FINDING = text("lost_at IS NOT NULL AND ended_at IS NULL")
+
+mandates = Table(
+    "mandates_mandate",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("client", String(100), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("vendor", String(64), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("population", Text, nullable=False),
+    Column("schedule", Text, nullable=False),
+    Column("approver", String(64), nullable=False),
+    Column("asked_by", String(64), nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("agreed_at", Instant),
+    Column("ended_at", Instant),
+    Column("ended_by", String(120), nullable=False),
+    Column("end_reason", Text, nullable=False),
+    Column("lost_at", Instant),
+    Index(None, "tenant", "id"),
+    Index(None, "vendor", "id"),
+    Index(None, "approver", "id"),
+    Index(None, "client", "tenant"),
+    Index("ix_mandates_mandate_finding", "id", sqlite_where=_IS_FINDING, postgresql_where=_IS_FINDING),
+)
+
+
+def _mandate(row: Row[Any]) -> Mandate:
+    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    ids = {
+        "tenant": TenantId(row.tenant),
+        "client": ClientId(row.client),
+        "app": AppId(row.app),
+        "vendor": VendorId(row.vendor),
+        "approver": PersonId(row.approver),
+        "asked_by": PersonId(row.asked_by),
+    }
+    return Mandate(**found | ids)
+
+
+def add_mandate(tx: Connection, mandate: Mandate) -> None:
+    tx.execute(mandates.insert().values(asdict(mandate)))
+
+
+def save_mandate(tx: Connection, mandate: Mandate) -> None:
+    tx.execute(mandates.update().where(mandates.c.id == mandate.id).values(asdict(mandate)))
+
+
+def get_mandate(tx: Connection, mandate: str, *, lock: bool = False) -> Mandate:
+    """Get a mandate; ``lock``: until the transaction ends. Raises NotFound."""
+    query = select(mandates).where(mandates.c.id == mandate)
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise NotFound("mandate_not_found", "There is no such mandate.")
+    return _mandate(row)
+
+
+def list_mandates(tx: Connection, query: MandateQuery, page: PageQuery) -> list[Mandate]:
+    """List mandates by id."""
+    found = select(mandates).where(mandates.c.id > page.after)
+    for name in ("tenant", "vendor", "approver"):
+        if wanted := getattr(query, name):
+            found = found.where(mandates.c[name] == wanted)
+    if query.findings:
+        found = found.where(_IS_FINDING)
+    return [_mandate(row) for row in tx.execute(found.order_by(mandates.c.id).limit(page.limit))]
+
+
+def find_agreed(tx: Connection, tenant: TenantId, client: ClientId, *, lock: bool = False) -> Mandate | None:
+    """Find the mandate of a client at a hospital that was agreed to and not ended; there is at most one."""
+    query = select(mandates).where(
+        mandates.c.tenant == tenant,
+        mandates.c.client == client,
+        mandates.c.agreed_at.is_not(None),
+        mandates.c.ended_at.is_(None),
+    )
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else _mandate(row)
+
+
+def count_waiting(tx: Connection, tenant: TenantId, asked_after: datetime) -> int:
+    waiting = (
+        mandates.c.tenant == tenant,
+        mandates.c.agreed_at.is_(None),
+        mandates.c.ended_at.is_(None),
+        mandates.c.asked_at > asked_after,
+    )
+    return int(tx.execute(select(func.count()).select_from(mandates).where(*waiting)).scalar_one())
+
+
+def list_agreed(tx: Connection, after: str, now: datetime) -> list[Mandate]:
+    """List mandates that were agreed to and are not over, whose approver is not recorded as lost: at most a batch, by id."""
+    query = select(mandates).where(
+        mandates.c.id > after,
+        mandates.c.agreed_at.is_not(None),
+        mandates.c.ended_at.is_(None),
+        mandates.c.lost_at.is_(None),
+        mandates.c.ends_at > now,
+    )
+    return [_mandate(row) for row in tx.execute(query.order_by(mandates.c.id).limit(FOLLOW_BATCH))]
+
+
+def save_lost(tx: Connection, mandate: str, at: datetime) -> bool:
+    """Record since when the approver of a mandate has been lost; False if it is over or recorded already."""
+    open_ = (mandates.c.id == mandate, mandates.c.ended_at.is_(None), mandates.c.lost_at.is_(None))
+    return tx.execute(mandates.update().where(*open_).values(lost_at=at)).rowcount == 1

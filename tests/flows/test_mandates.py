@@ -1,0 +1,343 @@
+"""Who of a hospital answers for a backend service: asked by one person, agreed to by another, and no token without (C17)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import pytest
+
+from hilum.clients.models import BackendUse, ClientType
+from hilum.clients.store import clients as client_table
+from hilum.identity import service as identity
+from hilum.identity.models import Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.context import Context
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.kernel.errors import HilumError, Invalid
+from hilum.kernel.ids import ClientId, PersonId, TenantId
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.mandates import service
+from hilum.mandates.models import GRACE, WAITING_LIFE, Mandate, MandateQuery, MandateState, NewMandate
+from hilum.mandates.policy import state_of
+from hilum.registry import service as registry
+from hilum.registry.models import CertifyOrder, Environment
+from hilum.signin.policy import actor_of
+from tests.flows import back_channel
+from tests.flows.back_channel import TRACE, Platform, refused
+from tests.flows.control_site import build, codes, problem
+from tests.flows.vendor_ground import made
+from tests.sim.world import FakeClock
+
+T = TypeVar("T")
+platform = back_channel.platform
+NORTH = TenantId("north")
+USE = BackendUse("Quality reports", "All patients", "Nightly")
+DAY = timedelta(days=1)
+
+
+class North:
+    """A production hospital with two administrators, an analyst, a nurse and others, where a backend service is installed."""
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        upstream = UpstreamRef(UpstreamKind.EMBEDDED)
+        platform.run(lambda ctx: identity.add_tenant(ctx, Tenant(NORTH, "North", upstream)))
+        platform.run(lambda ctx: keys.ensure(ctx, Purpose.ID_TOKEN, NORTH))
+        platform.add_peer("north-resource", ClientType.RESOURCE_SERVER, NORTH)
+        self.client = platform.add_app(
+            "nightly", ClientType.BACKEND, tenants=(), environment=Environment.PRODUCTION, backend_use=USE
+        )
+        ends = platform.clock.now() + timedelta(days=360)
+        order = CertifyOrder(self.client.version, Environment.PRODUCTION, self.client.scopes, ends)
+        platform.run(lambda ctx: registry.certify(ctx, order))
+        install = InstallOrder(NORTH, self.client.app, frozenset())
+        platform.run(lambda ctx: installations.install(ctx, install))
+        for name, role, user in (
+            ("ada", "administrator", ""),
+            ("amy", "administrator", ""),
+            ("ana", "analyst", ""),
+            ("nora", "nurse", "Practitioner/n1"),
+            ("fred", "front_desk", ""),
+            ("pia", "patient", "Patient/p9"),
+        ):
+            platform.add_person(name, role, user, *(("p9",) if role == "patient" else ()), at=NORTH)
+
+    def who(self, name: str) -> Person:
+        return self.platform.people[name]
+
+    def do(self, name: str, verb: Callable[[Context], T]) -> T:
+        """Run a verb as a person."""
+        return self.platform.uow.write_now(verb, actor=actor_of(self.who(name)), trace=TRACE)
+
+    def ask(self, who: str = "ana", by: str = "ada", **change: Any) -> Mandate:
+        order = replace(NewMandate(NORTH, self.client.id, self.who(who).id), **change)
+        return self.do(by, lambda ctx: service.ask(ctx, order))
+
+    def agree(self, mandate: Mandate, by: str = "ana") -> Mandate:
+        return self.do(by, lambda ctx: service.agree(ctx, mandate.id))
+
+    def mandate(self, **change: Any) -> Mandate:
+        return self.agree(self.ask(**change))
+
+    def token(self) -> Any:
+        form = {"grant_type": "client_credentials", "scope": "system/*.rs"}
+        form["client_assertion"] = self.platform.assertion("nightly", tenant=NORTH)
+        return self.platform.post("token", "nightly", form, NORTH)
+
+    def has_token(self) -> bool:
+        answer = self.token()
+        if answer.status_code != 200:
+            assert "approver_missing" in refused(answer, "unauthorized_client")
+        return bool(answer.status_code == 200)
+
+    def is_alive(self, token: str) -> bool:
+        return bool(self.platform.introspect(token, "north-resource", NORTH)["active"])
+
+    def follow(self) -> None:
+        after = self.platform.run(partial(service.follow_approvers, after=""))
+        while after:
+            after = self.platform.run(partial(service.follow_approvers, after=after))
+
+    def findings(self) -> list[str]:
+        query = MandateQuery(findings=True)
+        return [each.id for each in self.do("ada", lambda ctx: service.list_mandates(ctx, query))]
+
+    def leave(self, name: str) -> None:
+        self.platform.run(lambda ctx: identity.deactivate_person(ctx, self.who(name).id))
+
+
+@pytest.fixture
+def north(platform: Platform) -> North:
+    return North(platform)
+
+
+def code_of(act: Callable[[], object]) -> str:
+    with pytest.raises(HilumError) as caught:
+        act()
+    return caught.value.code
+
+
+def faults_of(act: Callable[[], object]) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        act()
+    return caught.value.fields
+
+
+def test_a_backend_service_gets_tokens_once_the_named_person_has_agreed(north: North) -> None:
+    """C17: neither the installation nor the request alone is enough; what was agreed to is on record."""
+    assert not north.has_token()
+    asked = north.ask()
+    assert (asked.purpose, asked.population, asked.schedule) == ("Quality reports", "All patients", "Nightly")
+    assert not north.has_token()
+
+    north.agree(asked)
+
+    assert north.has_token()
+    (event,) = north.platform.events("mandates.mandate.agree")
+    assert (event.tenant, event.client, event.person) == (NORTH, north.client.id, north.who("ana").id)
+
+
+@pytest.mark.parametrize("who", ["ada", "amy", "nora", "dora", "pia"])
+def test_nobody_agrees_in_the_approvers_place(north: North, who: str) -> None:
+    """C17: not who asked, not another administrator, no colleague, nobody of another hospital."""
+    asked = north.ask()
+
+    assert code_of(lambda: north.agree(asked, by=who)) in {"not_the_approver", "mandate_not_found"}
+    assert code_of(lambda: north.platform.run(lambda ctx: service.agree(ctx, asked.id))) == "not_the_approver"
+    assert not north.has_token()
+
+
+def test_only_an_administrator_of_the_hospital_asks(north: North) -> None:
+    order = NewMandate(NORTH, north.client.id, north.who("ana").id)
+
+    for who in ("ana", "nora", "dora", "pia"):
+        assert code_of(partial(north.do, who, partial(service.ask, order=order))) == "not_permitted"
+    assert code_of(lambda: north.platform.run(lambda ctx: service.ask(ctx, order))) == "not_permitted"
+
+
+def test_the_approver_is_a_suitable_colleague_of_the_same_hospital(north: North) -> None:
+    """C17: neither who asks, nor patients and front desk, nor people of elsewhere or who have left."""
+    north.leave("nora")
+
+    for who in ("fred", "pia", "dora", "nora"):
+        assert faults_of(partial(north.ask, who)) == {"approver": "approver_unsuitable"}
+    assert faults_of(lambda: north.ask("ada")) == {"approver": "approver_is_you"}
+    assert faults_of(lambda: north.ask("ana", approver=PersonId("per_none"))) == {
+        "approver": "approver_unsuitable"
+    }
+
+
+def test_a_mandate_is_for_a_backend_service_and_ends_no_later_than_it(north: North) -> None:
+    now = north.platform.clock.now()
+
+    assert faults_of(lambda: north.ask(ends_at=now)) == {"ends_at": "not_in_the_future"}
+    assert faults_of(lambda: north.ask(ends_at=now + 301 * DAY)) == {"ends_at": "after_the_client_ends"}
+    public = north.platform.clients["public"].id
+    assert faults_of(lambda: north.ask(client=public)) == {"client": "not_a_backend_service"}
+    assert code_of(lambda: north.ask(client=ClientId("cli_none"))) == "client_not_found"
+
+
+def test_on_the_end_date_tokens_stop_those_that_are_out_too(north: North) -> None:
+    """C17: no new one, and no token outlives the mandate, at introspection as at the gateway."""
+    soon = north.platform.clock.now() + timedelta(minutes=2)
+    north.mandate(ends_at=soon)
+    answer = north.token().json()
+    assert answer["expires_in"] == 120
+    assert north.is_alive(answer["access_token"])
+
+    north.platform.clock.advance(timedelta(minutes=2))
+
+    assert not north.has_token()
+    assert not north.is_alive(answer["access_token"])
+
+
+def test_without_an_end_of_its_own_it_ends_with_the_client(north: North) -> None:
+    assert north.mandate().ends_at == north.client.expires_at
+
+
+def test_an_approver_who_leaves_is_a_finding_and_another_takes_over_within_the_grace(north: North) -> None:
+    """C17."""
+    first = north.mandate()
+    north.platform.clock.advance(DAY)
+    left_at = north.platform.clock.now()
+    north.leave("ana")
+    assert north.has_token()
+    north.platform.clock.advance(DAY)
+
+    north.follow()
+    north.follow()
+
+    assert north.findings() == [first.id]
+    (event,) = north.platform.events("mandates.mandate.lose_approver")
+    assert event.facts["since"] == left_at.isoformat()
+    north.agree(north.ask("nora"), by="nora")
+    assert north.findings() == []
+    north.platform.clock.advance(GRACE)
+    assert north.has_token()
+
+
+@pytest.mark.parametrize("followed", [True, False])
+def test_after_the_grace_there_are_no_tokens_whether_or_not_the_job_ran(north: North, followed: bool) -> None:
+    """C17: the end of the grace counts at its moment, also for tokens that are out."""
+    north.mandate()
+    north.leave("ana")
+    if followed:
+        north.follow()
+    north.platform.clock.advance(GRACE - timedelta(minutes=1))
+    answer = north.token().json()
+    assert answer["expires_in"] == 60
+
+    north.platform.clock.advance(timedelta(minutes=1))
+
+    assert not north.has_token()
+    assert not north.is_alive(answer["access_token"])
+
+
+@pytest.mark.parametrize("who", ["ana", "amy"])
+def test_approver_and_administrators_end_it_alone_and_nobody_else(north: North, who: str) -> None:
+    given = north.mandate()
+    end = partial(service.end, mandate_id=given.id, reason="the programme is over")
+    assert north.has_token()
+    assert code_of(lambda: north.do("nora", end)) == "mandate_not_found"
+    assert code_of(lambda: north.do("dora", end)) == "mandate_not_found"
+    assert faults_of(lambda: north.do(who, partial(end, reason=" "))) == {"reason": "reason_missing"}
+
+    north.do(who, end)
+
+    assert not north.has_token()
+    assert code_of(lambda: north.do("ana", end)) == "mandate_over"
+
+
+def test_a_new_agreement_replaces_the_one_before(north: North) -> None:
+    first = north.mandate()
+    soon = north.platform.clock.now() + timedelta(minutes=1)
+
+    north.agree(north.ask("nora", ends_at=soon), by="nora")
+
+    found = north.do("ada", lambda ctx: service.get_mandate(ctx, first.id))
+    assert state_of(found, north.platform.clock.now()) is MandateState.OVER
+    assert north.token().json()["expires_in"] == 60
+
+
+def test_what_waited_too_long_or_changed_or_was_asked_by_who_left_is_not_agreed_to(north: North) -> None:
+    changed, left = north.ask(), north.ask(by="amy")
+    late = north.ask()
+    north.leave("amy")
+    assert code_of(lambda: north.agree(left)) == "asker_no_longer_counts"
+    table = client_table.update().where(client_table.c.id == north.client.id)
+    document = ["Sell the data", "All patients", "Nightly", ""]
+    before = ["Quality reports", "All patients", "Nightly", ""]
+    north.platform.run(lambda ctx: ctx.tx.execute(table.values(backend_use=document)))
+    assert code_of(lambda: north.agree(changed)) == "mandate_stale"
+    north.platform.run(lambda ctx: ctx.tx.execute(table.values(backend_use=before)))
+    north.platform.clock.advance(WAITING_LIFE)
+    assert code_of(lambda: north.agree(late)) == "mandate_decided"
+    assert not north.has_token()
+
+
+def test_a_production_client_is_registered_without_an_approver_as_a_text_and_old_ones_go_on(
+    north: North,
+) -> None:
+    """C17: no hospital named whom a vendor writes down; what was registered before keeps working until its end date."""
+    platform = north.platform
+    text = replace(USE, approver="Ada Admin")
+    more: dict[str, Any] = {"tenants": (), "environment": Environment.PRODUCTION, "backend_use": text}
+    assert faults_of(lambda: platform.add_app("other", ClientType.BACKEND, **more)) == {
+        "backend_use": "approver_is_a_text"
+    }
+    assert not north.has_token()
+    old = ["Quality reports", "All patients", "Nightly", "Ada Admin"]
+    table = client_table.update().where(client_table.c.id == north.client.id).values(backend_use=old)
+
+    platform.run(lambda ctx: ctx.tx.execute(table))
+    platform.run(lambda ctx: registry.announce_change(ctx, north.client.app))
+
+    assert north.has_token()
+    platform.clock.advance(timedelta(days=300))
+    assert north.token().status_code == 401
+
+
+def test_people_list_what_concerns_them(north: North) -> None:
+    asked = north.ask()
+
+    def seen(name: str) -> list[str]:
+        return [each.id for each in north.do(name, lambda ctx: service.list_mandates(ctx, MandateQuery()))]
+
+    assert [seen(name) for name in ("ada", "ana", "nora", "dora")] == [[asked.id], [asked.id], [], []]
+    everywhere = north.platform.uow.write_now(
+        lambda ctx: service.list_mandates(ctx, MandateQuery()), actor=SYSTEM, trace=TRACE
+    )
+    assert [each.id for each in everywhere] == [asked.id]
+    of_vendor = Actor(
+        ActorKind.MEMBER,
+        "per_v",
+        roles=frozenset({"vendor_billing"}),
+        vendor=asked.vendor,
+    )
+    listed = north.platform.uow.write_now(
+        lambda ctx: service.list_mandates(ctx, MandateQuery()), actor=of_vendor, trace=TRACE
+    )
+    assert [each.id for each in listed] == [asked.id]
+
+
+def test_the_api_asks_shows_agrees_and_ends(sqlite_uow: UnitOfWork, clock: FakeClock) -> None:
+    site = build(sqlite_uow, clock)
+    mary = site.api("mary")
+    body = {"tenant": "mercy", "client": "cli_none", "approver": site.people["mary"].id}
+
+    problem(mary.post("/mandates", json=body), 404, "client_not_found")
+    problem(site.api("gina").post("/mandates", json=body), 403, "not_permitted")
+    problem(site.api("root").post("/mandates", json=body), 403, "not_permitted")
+    for verb in ("agree", "end"):
+        answer = mary.post(f"/mandates/mnd_none/{verb}", json={"reason": "x"} if verb == "end" else None)
+        problem(answer, 404, "mandate_not_found")
+    problem(mary.get("/mandates/mnd_none"), 404, "mandate_not_found")
+    assert made(mary.get("/mandates?findings=true"), 200)["items"] == []
+    problem(mary.get("/mandates?tenant=general"), 403, "not_permitted")
+    found = problem(mary.post("/mandates", json={"tenant": "mercy"}), 422, "fields_invalid")
+    assert set(codes(found)) == {"client", "approver"}
