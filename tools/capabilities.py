@@ -138,6 +138,8 @@ PROMISES = {
     208: "Before a rule book is in force 90 days of decisions are replayed under it, and every flip and lapse is listed (in part: not for a hospital's own settings)",
     210: "Whatever one rule book allows and another does not is listed, and putting it in force takes two people",
     212: "A name that imitates another vendor, app or hospital is refused (in part: names only, no icons)",
+    214: "A hospital's ordered rules approve, restrict, dismiss or escalate requests, tried on past ones first; requests group by app and are handed over",
+    215: "One act accepts what a newer version has more, shown by workflow; the old grant goes on until then, and live grants never widen",
     218: "A rule book that allows something new is in force at some tenants before it is everywhere, with a way back (in part: nothing goes back by itself)",
     227: "Webhooks are signed, and a wrong signature is detected by the receiver (in part: no disposal)",
 }

@@ -63,6 +63,8 @@ NO_LISTS = {
     "/api/v1/policies/compare": "one comparison",
     "/api/v1/app-versions/{version}/tier": "one tier",
     "/api/v1/switches/{switch_id}/containment": "one report",
+    "/api/v1/request-rules": "what is in force now",
+    "/api/v1/installations/{installation}/newer-version": "one comparison",
 }
 LISTS = {
     "/api/v1/tenants": "root",
@@ -95,6 +97,9 @@ LISTS = {
     "/api/v1/mandates": "rita",
     "/api/v1/notices": "otto",
     "/api/v1/webhooks": "sam",
+    "/api/v1/requests": "gina",
+    "/api/v1/request-groups": "gina",
+    "/api/v1/request-rules/versions": "gina",
 }
 AT_A_TENANT = ("facilities", "people", "approvals", "vendors", "apps", "installations", "switches", "quotas")
 
@@ -116,6 +121,7 @@ class Full:
             self._more_controls(n)
             self._more_rule_books(n)
             self._more_contacts(n)
+            self._more_requests(n)
         site.system(withhold, changes=with_rule("overridable") | {"overrides": {"longest": "30 d"}})
         order = {"tenant": GENERAL, "ends_at": site.clock.now() + MONTH, "name": "reads-slots"}
         for n, app in enumerate(self.apps):
@@ -196,6 +202,12 @@ class Full:
         do(notices.add_endpoint, order=endpoint, private=False)
         self.site.system(lambda ctx: agreements.add_agreement(ctx.tx, agreement(n, vendor, ctx.now)))
         self.site.system(lambda ctx: mandates.add_mandate(ctx.tx, mandate(n, vendor, ctx.now)))
+
+    def _more_requests(self, n: int) -> None:
+        gina = self.api("gina")
+        asked = {"app": self.apps[n], "roles": ["nurse"], "reason": "for the ward"}
+        assert gina.post("/requests", json=asked).status_code == 201
+        assert gina.put("/request-rules", json={"rules": [], "base": n}).status_code == 200
 
     def where(self, path: str) -> str:
         path = path.removeprefix("/api/v1").replace("{app}", self.app).replace("{run}", self.run)

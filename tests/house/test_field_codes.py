@@ -14,6 +14,7 @@ ROOMS = (
     "contacts",
     "notices",
     "registry",
+    "requests",
     "controls",
     "switchboard",
     "identity",
@@ -24,7 +25,7 @@ ROOMS = (
     "web",
 )
 STANDARDS = ("registration.py", "keysets.py", "redirects.py", "smart/launch.py")
-NOT_OF_FIELDS = {"_take_fault", "_launch_fault"}
+NOT_OF_FIELDS = {"_take_fault", "_launch_fault", "decision_fault"}
 """Functions that say why something else cannot be done."""
 NO_CODES = {"authorization_code", "client_credentials", "refresh_token", "device"}
 """Words in the same functions that name grants."""

@@ -48,6 +48,7 @@ from hilum.notices import routes as notices
 from hilum.policies import routes as policies
 from hilum.registry import routes as registry
 from hilum.registry import service as registered
+from hilum.requests import routes as requests
 from hilum.signin import routes as signin
 from hilum.switchboard import routes as switchboard
 from hilum.upstream import live as upstream
@@ -178,6 +179,7 @@ def control_plane(
         agreements.api(kit),
         mandates.api(kit),
         installations.api(kit, permits),
+        requests.api(kit),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit),

@@ -7,7 +7,7 @@ import click
 
 from hilum.cli import api
 from hilum.cli.facilities import ids_of
-from hilum.cli.output import REFUSED
+from hilum.cli.output import REFUSED, as_json
 from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
 
 
@@ -135,12 +135,14 @@ def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
 
 @click.group()
 def installation() -> None:
-    r"""Show what a hospital approved, and record that it looked at it again.
+    r"""Show what a hospital approved, record that it looked at it again, and accept what a newer version has more.
 
     \b
     Examples:
       hilum installation show ins_01h...
       hilum installation validate ins_01h...
+      hilum installation newer ins_01h...
+      hilum installation accept ins_01h...
     """
 
 
@@ -169,6 +171,60 @@ def installation_validate(installation_id: str, *, json_: bool) -> None:
     """
     path = f"/installations/{api.segment(installation_id)}/validation"
     _show(api.call("POST", path), json_=json_)
+
+
+@installation.command("newer")
+@click.argument("installation_id")
+@json_option
+def newer(installation_id: str, *, json_: bool) -> None:
+    r"""Show what the newest certified version has more than the installation, by workflow.
+
+    \b
+    Example:
+      hilum installation newer ins_01h...
+    """
+    found = api.call("GET", f"/installations/{api.segment(installation_id)}/newer-version")
+    if json_:
+        as_json(found)
+        return
+    if not found["version"]:
+        click.echo("Nothing is new.")
+        return
+    click.echo(f"Version {found['label']} ({found['version']}) has more than this installation:")
+    for work in found["work"]:
+        title = work["title"] or "No workflow of the version needs this"
+        click.secho(f"\n{title}{' (new)' if work['is_new'] else ''}", bold=True)
+        for each in work["scopes"]:
+            click.echo(f"  {'writes  ' if each['writes'] else ''}{each['words']}  [{each['scope']}]")
+    if found["withheld"]:
+        click.echo(f"\nCertified, but not allowed by the rule book here: {' '.join(found['withheld'])}")
+    if found["revives"]:
+        click.echo("\nPart of it was narrowed away here before: accepting it ends what was issued until now.")
+    click.echo(f"\nhilum installation accept {installation_id} --digest {found['digest']}")
+
+
+@installation.command("accept")
+@click.argument("installation_id")
+@click.option(
+    "--scope", multiple=True, help="Only this scope; may be repeated. Leave out for all that is new."
+)
+@click.option("--role", multiple=True, help="A role that gets it too; may be repeated.")
+@click.option("--digest", default="", help="Of the difference that you saw; refused if it has changed.")
+@json_option
+def accept(
+    installation_id: str, *, scope: tuple[str, ...], role: tuple[str, ...], digest: str, json_: bool
+) -> None:
+    r"""Accept what a newer version has more; until then, and for live grants also after it, nothing changes.
+
+    \b
+    Examples:
+      hilum installation accept ins_01h...
+      hilum installation accept ins_01h... --scope patient/Immunization.rs --role nurse
+    """
+    where = f"/installations/{api.segment(installation_id)}"
+    digest = digest or api.call("GET", f"{where}/newer-version")["digest"]
+    body = {"digest": digest, "scopes": list(scope) or None, "roles": list(role)}
+    show_one(api.call("POST", f"{where}/accept-version", body), json_=json_)
 
 
 def _show(found: dict[str, Any], *, json_: bool) -> None:

@@ -29,6 +29,8 @@ MODULES = {
     "notices": "notices",
     "person": "people",
     "policy": "policies",
+    "request": "requests",
+    "request-rule": "requests",
     "restore": "backups",
     "sandbox": "sandbox",
     "serve": "server",
@@ -52,7 +54,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the base class passes it
         if cmd_name not in MODULES:
             return None
-        command: click.Command = getattr(import_module(f"hilum.cli.{MODULES[cmd_name]}"), cmd_name)
+        command: click.Command = getattr(
+            import_module(f"hilum.cli.{MODULES[cmd_name]}"), cmd_name.replace("-", "_")
+        )
         _keep_examples(command)
         return command
 

@@ -23,6 +23,8 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "facility_not_found": "hilum facility list",
         "policy_not_found": "hilum policy list",
         "person_not_found": "hilum person list",
+        "group_not_found": "hilum request list",
+        "request_not_found": "hilum request list --own",
         "switch_not_found": "hilum switch list",
         "tenant_not_found": "hilum tenant list",
         "vendor_not_found": "hilum vendor list",

@@ -265,7 +265,8 @@ def get_person(tx: Connection, person: PersonId) -> Person:
 
 def find_people(tx: Connection, ids: Collection[PersonId]) -> list[Person]:
     """Find people by their ids, active or not; ids of nobody are left out."""
-    return [_person(row) for row in tx.execute(select(people).where(people.c.id.in_(ids)))]
+    queries = (select(people).where(people.c.id.in_(batch)) for batch in in_batches(ids))
+    return [_person(row) for query in queries for row in tx.execute(query)]
 
 
 def find_person_by_username(tx: Connection, tenant: TenantId | None, username: str) -> Person | None:

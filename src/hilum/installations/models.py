@@ -45,7 +45,7 @@ class NarrowOrder:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRecord:
-    """What was asked and given when an installation was approved; later narrowings do not change it (C97).
+    """What was asked and given when an installation was approved, and widened since; later narrowings do not change it (C97).
 
     ``asked``: the scopes that were certified then, which is what the app asks of a hospital. ``facilities`` None: all of them.
     """
@@ -56,6 +56,14 @@ class ApprovalRecord:
     facilities: tuple[str, ...] | None = None
     denied: tuple[str, ...] = ()
     expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WidenOrder:
+    """An order to add scopes and roles to an installation."""
+
+    scopes: tuple[str, ...] = ()
+    roles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

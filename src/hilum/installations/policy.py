@@ -8,7 +8,14 @@ from hilum.clients.models import ClientFacts
 from hilum.clients.policy import admission
 from hilum.controls.policy import administers
 from hilum.identity.policy import ROLES
-from hilum.installations.models import Installation, InstallationFacts, InstallOrder, NarrowOrder
+from hilum.installations.models import (
+    ApprovalRecord,
+    Installation,
+    InstallationFacts,
+    InstallOrder,
+    NarrowOrder,
+    WidenOrder,
+)
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import FacilityId, TenantId
 from hilum.policies.models import Book
@@ -114,6 +121,68 @@ def narrowed(order: NarrowOrder, before: Installation) -> Installation:
         facilities=before.facilities if order.facilities is None else order.facilities,
         denied=before.denied | order.denied,
     )
+
+
+def widen_faults(order: WidenOrder, certified: Iterable[str]) -> dict[str, str]:
+    """Return the error code of each invalid field of an order to widen: scopes must be certified, and roles must exist."""
+    faults: dict[str, str] = {}
+    if order.scopes:
+        faults |= scope_faults(order.scopes)
+        if not faults and not all_covered(order.scopes, certified):
+            faults["scopes"] = "scopes_not_certified"
+    if not order.roles <= ROLES:
+        faults["roles"] = "role_unknown"
+    return faults
+
+
+def revives(order: WidenOrder, before: Installation) -> bool:
+    """Check whether a widening gives back something that the installation had before it was narrowed.
+
+    Grants of that time may still hold it, and would have it again without anybody being asked.
+    """
+    # What an installation of before such records had is not known.
+    if before.record is None:
+        return True
+    returning = narrow(order.scopes, before.record.scopes)
+    return not all_covered(returning, before.scopes) or bool(
+        order.roles & set(before.record.roles) - before.roles
+    )
+
+
+def widened(
+    order: WidenOrder, before: Installation, certified: tuple[str, ...], *, by: str, now: datetime
+) -> Installation:
+    """Return the installation after a widening. It counts as approved anew if that would revive anything: then what was issued ends.
+
+    Its record has all that was ever given since it was approved. INVARIANT: no grant from before has more than it had.
+    """
+    scopes, roles = _union(before.scopes, order.scopes), before.roles | order.roles
+    record, anew = before.record, revives(order, before)
+    if record is None or anew:
+        given = ApprovalRecord(certified, scopes, tuple(sorted(roles)), expires_at=before.expires_at)
+        places = None if before.facilities is None else tuple(sorted(before.facilities))
+        record = replace(given, facilities=places, denied=tuple(sorted(before.denied)))
+    else:
+        record = replace(
+            record,
+            asked=certified,
+            scopes=_union(record.scopes, order.scopes),
+            roles=tuple(sorted({*record.roles, *order.roles})),
+        )
+    return replace(
+        before,
+        scopes=scopes,
+        roles=roles,
+        record=record,
+        approved_at=now if anew else before.approved_at,
+        approved_by=by if anew else before.approved_by,
+        validated_at=now,
+        validated_by=by,
+    )
+
+
+def _union(*sets: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each for scopes in sets for each in scopes))
 
 
 def install_scopes(order: InstallOrder, certified: tuple[str, ...]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from hilum.installations.models import (
     NarrowOrder,
     Proposal,
     ScopeComparison,
+    WidenOrder,
 )
 from hilum.installations.scope_use import compare, propose
 from hilum.kernel.decision import Reason
@@ -56,14 +57,7 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     if app.tenant not in {None, order.tenant}:
         raise NotFound("app_not_found", "There is no such app.")
     environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
-    # Scopes of all certified versions together: the installation limits the hospital, each client is limited
-    # by its own version.
-    certified = [
-        scope
-        for each in registry.certifications_of(ctx, app.id)
-        if is_in_force(each, environment, ctx.now)
-        for scope in each.scopes
-    ]
+    certified = certified_scopes(ctx, app.id, environment)
     if not certified:
         fields = {"app": "app_not_certified"}
         detail = "No version of the app is certified for this hospital now. Ask the platform's reviewers to certify one."
@@ -85,9 +79,8 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     # Of before the app changed hands: it counts no more, and must not keep the hospital from approving the new vendor.
     elif before is not None and app.owner_since is not None and before.approved_at < app.owner_since:
         store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
-    asked = tuple(dict.fromkeys(certified))
     registry.announce_change(ctx, app.id, at=order.tenant)
-    return _add(ctx, order, policy.install_scopes(order, asked), environment, asked=asked)
+    return _add(ctx, order, policy.install_scopes(order, certified), environment, asked=certified)
 
 
 def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) -> Installation:
@@ -105,6 +98,58 @@ def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) 
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
     return after
+
+
+def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation:
+    """Add certified scopes and roles to an installation; grants from before get nothing of it.
+
+    If it gives back what a narrowing took away, what was issued before ends. Raises NotFound, NotPermitted, Invalid, Conflict.
+    """
+    action = "registry.installation.widen"
+    before = _installation_for(ctx, installation_id, action)
+    # Security staff may take away, which is less than to give.
+    if not policy.may_install(ctx.actor, before.tenant):
+        raise audit.refusal(ctx, Event(action, tenant=before.tenant, app=before.app))
+    app = registry.get_app(ctx, before.app)
+    if before.removed_at is not None or _has_ended(ctx, before, app):
+        raise Conflict("installation_removed", "This installation is already removed, or has ended.")
+    certified = certified_scopes(ctx, before.app, before.environment)
+    if faults := policy.widen_faults(order, certified):
+        detail = f"The installation is invalid; see fields. {beyond(order.scopes, certified, allowed_as='certified')}"
+        raise Invalid("installation_invalid", detail.strip(), fields=faults)
+    tenant, roles = identity.get_tenant(ctx, before.tenant), before.roles | order.roles
+    if lacking := agreements.missing_for_app(ctx, tenant, app, roles):
+        detail = agreements.missing_detail(lacking, app.vendor, tenant.id)
+        raise Invalid("installation_invalid", detail, fields={"app": "agreements_missing"})
+    after = policy.widened(order, before, certified, by=str(ctx.actor), now=ctx.now)
+    if not store.save_installation(ctx.tx, after):
+        raise Conflict("installation_removed", "This installation is already removed.")
+    facts = {
+        "installation": after.id,
+        "scopes": list(order.scopes),
+        "roles": sorted(order.roles),
+        "approved_anew": after.approved_at == ctx.now,
+    }
+    registry.announce_change(ctx, after.app, at=after.tenant)
+    audit.record(ctx, Event(action, tenant=after.tenant, app=after.app, facts=facts))
+    return after
+
+
+def certified_scopes(ctx: Context, app: AppId, environment: Environment) -> tuple[str, ...]:
+    """Return the scopes of all versions of an app that are certified for an environment now."""
+    # Together: the installation limits the hospital, each client is limited by its own version.
+    found = registry.certifications_of(ctx, app)
+    return _union(each.scopes for each in found if is_in_force(each, environment, ctx.now))
+
+
+def current(ctx: Context, tenant: TenantId, app: App) -> Installation | None:
+    """Find an app's installation at a tenant that is in force, without a check of rights."""
+    return _in_force(ctx, tenant, app)
+
+
+def was_removed(ctx: Context, tenant: TenantId, app: AppId) -> bool:
+    """Check whether somebody ever removed an app from a tenant."""
+    return store.was_removed(ctx.tx, tenant, app)
 
 
 def get_installation(ctx: Context, installation_id: str) -> Installation:
@@ -299,9 +344,14 @@ def compare_scopes(
 def _in_force(ctx: Context, tenant: TenantId, app: App) -> Installation | None:
     """Find an app's installation that has not ended, and is of after the app last changed hands."""
     found = store.find_current(ctx.tx, tenant, app.id)
-    if found is None or (found.expires_at is not None and found.expires_at <= ctx.now):
-        return None
-    return None if app.owner_since is not None and found.approved_at < app.owner_since else found
+    return None if found is None or _has_ended(ctx, found, app) else found
+
+
+def _has_ended(ctx: Context, found: Installation, app: App) -> bool:
+    """Check whether an installation has ended by itself: by its date, or because the app changed hands."""
+    if found.expires_at is not None and found.expires_at <= ctx.now:
+        return True
+    return app.owner_since is not None and found.approved_at < app.owner_since
 
 
 def _union(sets: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -258,7 +258,7 @@ def count_by_scopes(
 
 
 def save_installation(tx: Connection, installation: Installation) -> bool:
-    """Save a narrowed installation; return False if it has been removed."""
+    """Save a narrowed or widened installation; return False if it has been removed."""
     query = installations.update().where(
         installations.c.id == installation.id, installations.c.removed_at.is_(None)
     )
@@ -267,6 +267,11 @@ def save_installation(tx: Connection, installation: Installation) -> bool:
             scopes=" ".join(installation.scopes),
             roles=" ".join(sorted(installation.roles)),
             expires_at=installation.expires_at,
+            approved_at=installation.approved_at,
+            approved_by=installation.approved_by,
+            record=None if installation.record is None else _stored(installation.record),
+            validated_at=installation.validated_at,
+            validated_by=installation.validated_by,
             facilities=None if installation.facilities is None else _joined(installation.facilities),
             denied=_joined(installation.denied),
         )
@@ -277,6 +282,17 @@ def save_installation(tx: Connection, installation: Installation) -> bool:
 def save_validated(tx: Connection, installation: str, *, by: str, at: datetime) -> None:
     query = installations.update().where(installations.c.id == installation)
     tx.execute(query.values(validated_at=at, validated_by=by))
+
+
+def was_removed(tx: Connection, tenant: TenantId, app: AppId) -> bool:
+    """Check whether somebody ever removed an app from a tenant; one that expired or changed hands was not removed by anybody."""
+    query = select(installations.c.id).where(
+        installations.c.app == app,
+        installations.c.tenant == tenant,
+        installations.c.removed_at.is_not(None),
+        installations.c.removed_by.not_like("system:%"),
+    )
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def save_removed(tx: Connection, installation: str, *, by: str, at: datetime) -> bool:

@@ -103,6 +103,8 @@ EXPECTED = {
     "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
     "agreement add", "agreement confirm", "agreement end", "agreement list", "agreement show",
     "mandate ask", "mandate agree", "mandate end", "mandate list", "mandate show",
+    "request add", "request list", "request show", "request withdraw", "request approve", "request dismiss", "request hand-over",
+    "request-rule list", "request-rule versions", "request-rule set", "request-rule try", "installation newer", "installation accept",
     "history", "hold place", "hold list", "hold release", "keys rotate",
 }  # fmt: skip
 
