@@ -98,7 +98,7 @@ PROMISES = {
     130: "429 with Retry-After and rate headers",
     132: "Page, body, answer and time have ceilings (in part: concurrency is capped by upstream)",
     138: "Switches for each target, with reason, actor and end",
-    139: "The time of a switch is measured",
+    139: "The time of a switch is measured, in tests and by drills on a canary in production",
     140: "A switch stops authorize, token, refresh, introspection and gateway",
     141: "A process that cannot hear the switch refuses",
     142: "A switch only observes, stops launches, stops writes or stops all",
@@ -140,6 +140,7 @@ PROMISES = {
     212: "A name that imitates another vendor, app or hospital is refused (in part: names only, no icons)",
     214: "A hospital's ordered rules approve, restrict, dismiss or escalate requests, tried on past ones first; requests group by app and are handed over",
     215: "One act accepts what a newer version has more, shown by workflow; the old grant goes on until then, and live grants never widen",
-    218: "A rule book that allows something new is in force at some tenants before it is everywhere, with a way back (in part: nothing goes back by itself)",
+    217: "Before a stop: what is open, and which certified, installed app could stand in",
+    218: "A rule book that allows something new is in force at some tenants before it is everywhere; in rings it pauses on a regression and goes back by itself",
     227: "Webhooks are signed, and a wrong signature is detected by the receiver (in part: no disposal)",
 }

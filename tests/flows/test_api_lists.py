@@ -19,6 +19,8 @@ from hilum.contacts import domains
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind, NewContact
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
+from hilum.drills import store as drills
+from hilum.drills.models import Drill, DrillState
 from hilum.dryruns import store as dryruns
 from hilum.dryruns.models import Kind
 from hilum.identity import service as identity
@@ -36,11 +38,13 @@ from hilum.policies import service as policies
 from hilum.policies.models import UNCLASSIFIED, ApplyOrder, Tier
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.rollouts import store as rollouts
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, problem
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_overrides import override, withhold
 from tests.sim.dry_runs import dry_run, rows_of
+from tests.sim.rollouts import plan
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import document
 from tests.unit.policies.test_levels import with_rule
@@ -65,6 +69,7 @@ NO_LISTS = {
     "/api/v1/switches/{switch_id}/containment": "one report",
     "/api/v1/request-rules": "what is in force now",
     "/api/v1/installations/{installation}/newer-version": "one comparison",
+    "/api/v1/switches/preview": "one preview, whose hospitals are as many as there are",
 }
 LISTS = {
     "/api/v1/tenants": "root",
@@ -87,6 +92,8 @@ LISTS = {
     "/api/v1/policies/applications": "root",
     "/api/v1/policies/dry-runs": "root",
     "/api/v1/policies/overrides": "root",
+    "/api/v1/policies/rollouts": "root",
+    "/api/v1/drills": "root",
     "/api/v1/policies/exceptions": "root",
     "/api/v1/raised-tiers": "otto",
     **{f"/api/v1/policies/dry-runs/{{run}}/{kind.value}": "root" for kind in Kind},
@@ -186,6 +193,9 @@ class Full:
         made = do(policies.add_version, document=document({"title": f"Book {n}"}), base=1, note="")
         self.run = dry_run(self.site.uow, made.number).id
         do(policies.apply, order=ApplyOrder(made.number, (), n + 1, "the next one"))
+        do(lambda ctx: rollouts.add(ctx.tx, plan(n)))
+        past = Drill(f"drl_{n}", ClientId("c"), AppId("a"), GENERAL, "staff:x", self.site.clock.now())
+        do(lambda ctx: drills.add(ctx.tx, replace(past, state=DrillState.PASSED)))
 
     def api(self, who: str) -> TestClient:
         """Return one client for each person, who may have only so many API tokens."""

@@ -11,7 +11,16 @@ import pytest
 from sqlalchemy import Connection, select
 
 from hilum.audit import decision_counts, live
-from hilum.audit.models import COUNTED_FOR, RULE_BOUND, SETTLEMENT, Access, DecisionCount, Outcome
+from hilum.audit.models import (
+    COUNTED_FOR,
+    RULE_BOUND,
+    SETTLEMENT,
+    SLOT,
+    SLOTS_KEPT,
+    Access,
+    DecisionCount,
+    Outcome,
+)
 from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.test_audit_journal import AT, Place, access
 
@@ -166,3 +175,38 @@ def test_the_counts_disclose_no_patient_no_person_and_no_address(place: Place) -
     rows = counts._database.read(rows_of)
     assert len(rows) == 2
     assert not [row for row in rows if "secret" in row or "192.0.2" in row]
+
+
+def test_traffic_is_counted_by_ten_minutes_with_refusals_and_latency_and_once(place: Place) -> None:
+    """C218: by it a rollout is judged, so a batch that two nodes read counts once here too."""
+    refused = {"outcome": Outcome.REFUSED, "reason": "scope_missing"}
+    place.write(
+        made(1, latency_us=10_000),
+        made(2, latency_us=10_001),
+        made(3, latency_us=99_000_000, count=4),
+        made(4, **refused),
+        made(5, at=AT - 2 * SLOT),
+        made(6, tenant="mercy", app="a2"),
+    )
+    with closing(place.reader) as reader:
+        late = reader.after({}, 100)
+    counts = counted(place)
+    counts._database.write(lambda tx: decision_counts.add(tx, late))
+
+    found = counts.traffic(AT - SLOT, AT, tenants=["general"])["a1"]
+    assert (found.refused, found.answered, found.decided) == (1, 6, 7)
+    assert (found.permitted[0], found.permitted[1], found.permitted[-1]) == (1, 1, 4)
+    assert found.slower_than(0) == 5
+    assert counts.traffic(AT - 2 * SLOT, AT - SLOT, tenants=["general"])["a1"].decided == 1
+    assert set(counts.traffic(AT - SLOT, AT, tenants=["general"], beside=True)) == {"a2"}
+    assert counts.traffic(AT, AT + SLOT, tenants=["general"]) == {}
+
+
+def test_traffic_is_kept_for_days_and_the_counts_by_day_for_longer(place: Place) -> None:
+    place.write(made(1))
+    counted(place)
+
+    later = counted(place, AT + SLOTS_KEPT + SLOT)
+
+    assert later.traffic(AT - SLOT, AT, tenants=["general"]) == {}
+    assert later.totals(SINCE).number == 1

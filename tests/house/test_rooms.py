@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 PACKAGES = ("hilum", "hilum_ehr")
 FOUNDATION = {"kernel", "standards", "infra", "web"}
 FRONT_DOORS = {"models", "policy", "service", "live"}
-STORES = {"store", "access_index", "decision_counts"}
+STORES = {"store", "access_index", "decision_counts", "decision_slots"}
 """What holds SQL in a room; the audit's index of accesses and counts of decisions are stores in a file of their own."""
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
 DRIVERS = {"sqlite3", "psycopg"}

@@ -6,9 +6,15 @@ from hilum.enrolment import service as enrolment
 from hilum.identity import service as identity
 from hilum.policies import service as policies
 from hilum.registry import service as registry
+from hilum.rollouts import service as rollouts
 
 ACTS = Acts(
     enrolment.one_of_two,
-    identity.CARRY_OUT | enrolment.CARRY_OUT | clients.CARRY_OUT | policies.CARRY_OUT | registry.CARRY_OUT,
-    policies.PREPARE,
+    identity.CARRY_OUT
+    | enrolment.CARRY_OUT
+    | clients.CARRY_OUT
+    | policies.CARRY_OUT
+    | registry.CARRY_OUT
+    | rollouts.CARRY_OUT,
+    policies.PREPARE | rollouts.PREPARE,
 )

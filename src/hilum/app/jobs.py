@@ -26,6 +26,8 @@ from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
+from hilum.rollouts import jobs as rollouts
+from hilum.rollouts.models import ROLLOUT_EVERY
 
 STOP_WITHIN_S = 5.0
 CHECKPOINT = "checkpoint"
@@ -70,6 +72,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("audit_index", INDEX_EVERY, lambda job_lease: index_accesses(job_lease, settings)),
         Job("decision_counts", COUNT_EVERY, lambda job_lease: count_decisions(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
+        Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
         Job("settle", SETTLE_EVERY, lambda job_lease: settle(job_lease, settings)),
@@ -129,6 +132,11 @@ def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
         job_lease, lambda: _decisions(job_lease, settings), lambda: _may_continue(job_lease)
     ):
         pass
+
+
+def carry_rollouts_on(job_lease: JobLease, settings: Settings) -> None:
+    """Carry the rollout of the rule book on that is not over: it advances, or goes back."""
+    rollouts.run(job_lease, lambda: _decisions(job_lease, settings), job_lease.uow.clock.now())
 
 
 def keep_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:

@@ -22,6 +22,7 @@ from hilum.contacts import domain_routes
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts import routes as contacts
 from hilum.contacts.domain_checks import DomainChecker
+from hilum.drills import routes as drills
 from hilum.dryruns import routes as dryruns
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
@@ -42,6 +43,7 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
+from hilum.launches.service import count_open
 from hilum.mandates import routes as mandates
 from hilum.membership import routes as membership
 from hilum.notices import routes as notices
@@ -49,6 +51,7 @@ from hilum.policies import routes as policies
 from hilum.registry import routes as registry
 from hilum.registry import service as registered
 from hilum.requests import routes as requests
+from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
 from hilum.switchboard import routes as switchboard
 from hilum.upstream import live as upstream
@@ -171,6 +174,8 @@ def control_plane(
         identity.api(kit, seal),
         policies.api(kit),
         dryruns.api(kit),
+        drills.api(kit, lambda query: reader().window(query)),
+        rollouts.api(kit),
         registry.api(kit),
         contacts.api(kit),
         domain_routes.api(kit, domain_checker),
@@ -180,7 +185,7 @@ def control_plane(
         mandates.api(kit),
         installations.api(kit, permits),
         requests.api(kit),
-        switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held),
+        switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit),
         membership.api(kit),

@@ -5,6 +5,7 @@ journal was counted in the same transaction, so that a record is counted exactly
 patient, person or address is in them. What repeats on every day, the shape of a decision, is stored once.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, fields
@@ -37,6 +38,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from hilum.audit import decision_slots
 from hilum.audit.access_index import open_beside
 from hilum.audit.journal_records import JournalReader, NewRecords, Positions
 from hilum.audit.models import (
@@ -51,6 +53,7 @@ from hilum.audit.models import (
     DecisionTotals,
     Outcome,
     PermitCount,
+    Traffic,
 )
 from hilum.infra import lanes
 from hilum.infra.db import BATCH_SIZE, EPOCH, Database, Instant, in_batches, insert_or_ignore, metadata
@@ -94,7 +97,7 @@ counted = Table(
 )
 """The last counted record of each journal."""
 FILE = "decisions.db"
-TABLES = (shapes, counts, counted)
+TABLES = (shapes, counts, counted, decision_slots.slots)
 _DAY = timedelta(days=1)
 _OWN_READS = frozenset(each.value for each in ReadPurpose)
 _REPEATS = frozenset({SETTLEMENT, UNDELIVERED})
@@ -154,6 +157,7 @@ def begin(tx: Connection, starts: Positions) -> None:
 def add(tx: Connection, found: NewRecords) -> None:
     """Count new records of each journal. Records that were counted already are skipped."""
     new: dict[tuple[_Shape, str, int], _Count] = {}
+    traffic: Counter[decision_slots.Key] = Counter()
     for journal, records in sorted(found.items()):
         tx.execute(insert_or_ignore(tx, counted).values(journal=journal, number=0))
         # Locked: of two nodes that count the same records, the second sees the position that the first has moved.
@@ -161,16 +165,18 @@ def add(tx: Connection, found: NewRecords) -> None:
         reached = int(tx.execute(at).scalar_one())
         for number, access in records:
             if number > reached and (shape := _shape_of(access)) is not None:
-                _count(new, shape, access)
+                # The tenant is from the address, where an app may write anything; PostgreSQL stores no NUL in a text.
+                tenant = access.tenant.replace("\0", "")
+                _count(new, (shape, tenant, _day_of(access.at)), access)
+                traffic[decision_slots.key_of(access, tenant)] += access.count
         moved = update(counted).where(counted.c.journal == journal)
         tx.execute(moved.values(number=max(records[-1][0], reached)))
     if new:
         _save(tx, new)
+        decision_slots.save(tx, traffic)
 
 
-def _count(new: dict[tuple[_Shape, str, int], _Count], shape: _Shape, access: Access) -> None:
-    # The tenant is from the address, where an app may write anything; PostgreSQL stores no NUL in a text.
-    key = shape, access.tenant.replace("\0", ""), _day_of(access.at)
+def _count(new: dict[tuple[_Shape, str, int], _Count], key: tuple[_Shape, str, int], access: Access) -> None:
     held = new.get(key)
     if held is None:
         new[key] = _Count(access.count, access.at, access.at, access.request_id)
@@ -289,6 +295,10 @@ def purge(tx: Connection, before: datetime) -> int:
     return tx.execute(delete(shapes).where(shapes.c.id.in_(unused))).rowcount
 
 
+def _purge(tx: Connection, now: datetime) -> int:
+    return purge(tx, now - COUNTED_FOR) or decision_slots.purge(tx, now)
+
+
 class DecisionCounts:
     """The counts in their database."""
 
@@ -303,7 +313,7 @@ class DecisionCounts:
                 self._database.write(partial(begin, starts=journals.starts(since)))
             while may_continue() and (found := journals.after(self._positions(), COUNT_BATCH)):
                 self._database.write(partial(add, found=found))
-            while may_continue() and self._database.write(partial(purge, before=since)):
+            while may_continue() and self._database.write(partial(_purge, now=now)):
                 pass
 
     def _positions(self) -> Positions:
@@ -317,6 +327,14 @@ class DecisionCounts:
     def permits(self, clients: Collection[str], since: datetime, tenant: str) -> list[PermitCount]:
         """Return what was permitted to some clients since the day of a moment, in the caller's lane."""
         return self._database.read(lambda tx: list(read_permits(tx, clients, since, tenant)))
+
+    def traffic(
+        self, since: datetime, until: datetime, *, tenants: Collection[str], beside: bool = False
+    ) -> dict[str, Traffic]:
+        """Return the traffic of each app at some tenants, or with ``beside`` at all others, by slots of ten minutes."""
+        verb = partial(decision_slots.read, since=since, until=until, tenants=tenants, beside=beside)
+        with lanes.using(Lane.OWN):
+            return self._database.read(verb)
 
     def totals(self, since: datetime) -> DecisionTotals:
         """Return how many decisions were counted since the day of a moment."""

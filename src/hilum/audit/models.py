@@ -54,6 +54,11 @@ COUNT_BATCH = 5_000
 """Records of each journal that are counted in one transaction."""
 COUNTED_FOR = timedelta(days=91)
 """How long decisions are counted by day: the 90 days that a dry run of the rule book replays (C208), and the day that it begins in."""
+SLOT = timedelta(minutes=10)
+SLOTS_KEPT = timedelta(days=30)
+"""How long traffic is kept by ten minutes: longer than a ring of a rollout dwells, and a week before it (C218)."""
+LATENCY_EDGES_MS = (10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+"""Up to which latency an answer is counted in each bucket; the last bucket, without an edge, holds the slower ones."""
 RULE_BOUND = 2_000
 """Characters of what permitted a decision that are kept in a count."""
 TAIL_BOUND = 20_000
@@ -424,6 +429,33 @@ class PermitCount:
     interaction: str
     number: int
     last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Decisions of a time: how many were refused, and how many permitted in each bucket of latency (``LATENCY_EDGES_MS``)."""
+
+    refused: int = 0
+    permitted: tuple[int, ...] = (0,) * (len(LATENCY_EDGES_MS) + 1)
+
+    @property
+    def answered(self) -> int:
+        """How many were permitted."""
+        return sum(self.permitted)
+
+    @property
+    def decided(self) -> int:
+        """How many there were."""
+        return self.refused + self.answered
+
+    def slower_than(self, bucket: int) -> int:
+        """Return how many were permitted and took longer than a bucket's edge."""
+        return sum(self.permitted[bucket + 1 :])
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        """Return both together."""
+        permitted = tuple(map(sum, zip(self.permitted, other.permitted, strict=True)))
+        return Traffic(self.refused + other.refused, permitted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ MODULES = {
     "backup": "backups",
     "contact": "contacts",
     "doctor": "doctor",
+    "drill": "drills",
     "explain": "switches",
     "facility": "facilities",
     "history": "histories",

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import orjson
 
-from hilum.cli import api, dry_runs, overrides, tiers
+from hilum.cli import api, dry_runs, overrides, rollouts, tiers
 from hilum.cli.output import MISUSED, REFUSED, as_json, refuse
 from hilum.cli.resources import json_option, show, show_done, show_one
 from hilum.kernel.errors import NotFound
@@ -47,6 +47,9 @@ for command in (
     overrides.end_override,
     tiers.exceptions,
     tiers.end_exception,
+    rollouts.rollout,
+    rollouts.rollouts,
+    rollouts.stop_rollout,
 ):
     policy.add_command(command)
 

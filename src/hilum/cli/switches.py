@@ -13,6 +13,7 @@ from hilum.cli.resources import MOMENT, json_option, names_in, show, show_one
 from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.infra.context import Context
 
+PREVIEW = ("tenant", "launches", "encounters", "tokens", "people", "stand_ins")
 COLUMNS = ("id", "kind", "key", "mode", "in_force", "reason", "engaged_by", "engaged_at")
 
 
@@ -45,7 +46,12 @@ def switch() -> None:
     show_default=True,
     help="How hard.",
 )
-@click.option("--reason", required=True, help="Why; it is recorded.")
+@click.option("--reason", default="", help="Why; it is recorded. Required but with --preview.")
+@click.option(
+    "--preview",
+    is_flag=True,
+    help="Stop nothing: show what is open and would end, and which apps could stand in.",
+)
 @click.option(
     "--expires-at",
     type=MOMENT,
@@ -55,15 +61,29 @@ def switch() -> None:
 @click.option("--local", is_flag=True, help="On this host, without the network, as host:<user>.")
 @json_option
 def engage(
-    *, kind: str, key: str, mode: str, reason: str, expires_at: datetime | None, local: bool, json_: bool
+    *,
+    kind: str,
+    key: str,
+    mode: str,
+    reason: str,
+    expires_at: datetime | None,
+    preview: bool,
+    local: bool,
+    json_: bool,
 ) -> None:
     r"""Engage a kill switch. A full stop ends what was issued before it, for good.
 
     \b
     Examples:
+      hilum switch engage --target app_tenant --key APP/general --preview
       hilum switch engage --target app_tenant --key APP/general --reason "asks for every patient"
       hilum switch engage --target platform --reason "keys leaked" --local
     """
+    if preview:
+        _preview(kind, key, json_=json_)
+        return
+    if not reason:
+        raise click.UsageError("Missing option '--reason': why this is stopped.")
     if local:
         from hilum.switchboard import service as switchboard
 
@@ -75,6 +95,23 @@ def engage(
     body: dict[str, Any] = {"kind": kind, "key": key, "mode": mode, "reason": reason}
     body["expires_at"] = expires_at.isoformat() if expires_at else None
     show_one(api.call("POST", "/switches", body), json_=json_)
+
+
+def _preview(kind: str, key: str, *, json_: bool) -> None:
+    found = api.call("GET", "/switches/preview", query={"kind": kind, "key": key})
+    if json_:
+        as_json(found)
+        return
+    if not found["counted"]:
+        click.echo("What uses a scope or a resource type is not known beforehand: its tokens do not say it.")
+        return
+    rows = [
+        each | {"stand_ins": [f"{other['name']} ({other['app']})" for other in each["stand_ins"]]}
+        for each in found["hospitals"]
+    ]
+    show(rows, PREVIEW, json_=False)
+    for tenant in found["without_stand_in"]:
+        click.secho(f"{tenant}: no installed app could stand in", fg="yellow")
 
 
 @switch.command("list")

@@ -271,6 +271,11 @@ def installations_of(
     return store.read_installation_facts(ctx.tx, None, apps=apps)
 
 
+def apps_at(ctx: Context, tenant: TenantId) -> list[AppId]:
+    """List the apps that are installed at a tenant."""
+    return store.list_apps_at(ctx.tx, tenant)
+
+
 def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
     """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
     return clients.origins_of(ctx, store.list_apps_at(ctx.tx, tenant))

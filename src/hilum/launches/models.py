@@ -90,6 +90,15 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenLaunches:
+    """How many launches of the last day have not ended at a tenant, and how many encounters they are in."""
+
+    tenant: TenantId
+    launches: int
+    encounters: int
+
+
+@dataclass(frozen=True, slots=True)
 class BegunLaunch:
     """The result of ``open_url``: a session that the EHR vouches for, and the app's URL. ``cookie`` and ``handle`` are secrets."""
 

@@ -12,7 +12,7 @@ A launch, in order:
 Each step is judged by the standing of the app and the person at that moment. A stop between two steps refuses the next one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -48,6 +48,7 @@ from hilum.launches.models import (
     LaunchFacts,
     LaunchOrder,
     OpenedLaunch,
+    OpenLaunches,
 )
 from hilum.policies import service as policies
 from hilum.signin import service as signin
@@ -59,6 +60,7 @@ from hilum.standing.policy import standing_fault, stop_of
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 
+_OPEN_FOR = timedelta(days=1)
 NOT_AN_EHR = "Only an EHR client with the scope hilum/launch may do this."
 _EHR_STOPPED = (
     "The EHR that opened this launch was stopped or suspended since. Ask the hospital's administrator."
@@ -437,6 +439,15 @@ def _record_refusal(
         | ({"facility": order.facility} if reason == Reason.FACILITY_NOT_ALLOWED else {}),
     )
     audit.record(ctx, event)
+
+
+def count_open(
+    ctx: Context, *, tenant: str = "", clients: Collection[str] | None = None, person: str = ""
+) -> list[OpenLaunches]:
+    """Count the launches of the last day that have not ended, by tenant, of some clients, of one person or of all."""
+    # Those that no EHR ends stay open for ever; nobody works in yesterday's.
+    since = ctx.now - _OPEN_FOR
+    return store.count_open(ctx.tx, ctx.now, since, tenant=tenant, clients=clients, person=person)
 
 
 def _event(launch: Launch, action: str, **facts: object) -> Event:

@@ -1,6 +1,6 @@
 """Tables and rows of launches and activity counts. Each one-shot step is one statement, so that concurrent attempts cannot both pass."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    func,
     or_,
     select,
     update,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.ids import ClientId, LaunchId, PersonId, SessionId, TenantId
-from hilum.launches.models import PURGE_BATCH, Activity, Launch
+from hilum.launches.models import PURGE_BATCH, Activity, Launch, OpenLaunches
 
 launch = Table(
     "launch",
@@ -181,6 +182,36 @@ def purge(tx: Connection, before: datetime) -> int:
     # By the partial index, so that launches in use are not scanned.
     old = select(launch.c.id).where(launch.c.created_at < before, _OVER).limit(PURGE_BATCH)
     return tx.execute(delete(launch).where(launch.c.id.in_(old))).rowcount
+
+
+def count_open(
+    tx: Connection,
+    now: datetime,
+    since: datetime,
+    *,
+    tenant: str,
+    clients: Collection[str] | None,
+    person: str,
+) -> list[OpenLaunches]:
+    """Count launches since a moment that were taken, or still can be, and have not ended, by tenant; empty or None: not limited by it."""
+    at = launch.c
+    query = (
+        select(at.tenant, func.count(), func.count(func.nullif(at.encounter, "").distinct()))
+        .where(
+            at.created_at > since, at.ended_at.is_(None), or_(at.used_at.is_not(None), at.expires_at > now)
+        )
+        .group_by(at.tenant)
+        .order_by(at.tenant)
+    )
+    if tenant:
+        query = query.where(at.tenant == tenant)
+    if clients is not None:
+        query = query.where(at.client.in_(clients))
+    if person:
+        query = query.where(at.person == person)
+    return [
+        OpenLaunches(TenantId(each), number, encounters) for each, number, encounters in tx.execute(query)
+    ]
 
 
 def report_activity(tx: Connection, tenant: TenantId, row: Activity, now: datetime) -> None:

@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
-from hilum.controls import service as controls
-from hilum.controls.models import Target, TargetKind
-from hilum.controls.policy import ends_of_stops, stop_among
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, current_facts, keyed
@@ -69,25 +66,28 @@ from hilum.policies.overrides import end_override, live_overrides
 from hilum.policies.policy import admit
 from hilum.policies.product_models import ScopeProduct
 from hilum.policies.products import custom_finding, notice_faults
+from hilum.policies.rollout import may_change, may_read
 from hilum.policies.shipped import shipped_book
 from hilum.policies.soundness import pack_faults
-from hilum.policies.tables import duration_text
+from hilum.policies.trials import require_trial
 
 __all__ = [
     "add_exception",
     "ask_dry_run",
     "begin_dry_run",
+    "canonical",
     "end_exception",
     "end_override",
     "fail_dry_run",
     "finish_dry_run",
     "get_dry_run",
     "list_dry_runs",
+    "may_change",
+    "may_read",
     "next_dry_run",
     "require_exception",
     "save_progress",
 ]
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
 _FAULTS_SHOWN = 3
 UNREAD = "the whole book"
 """The path of what counts as new where nobody can tell what was allowed."""
@@ -110,7 +110,7 @@ def add_version(ctx: Context, document: Mapping[str, Any], *, base: int, note: s
 
     Raises NotPermitted, NotFound (no such base), Invalid with the code of each fault by its path, Conflict.
     """
-    if not rollout.may_change(ctx.actor):
+    if not may_change(ctx.actor):
         raise _refusal(
             ctx, "policies.version.add", "not_permitted", "Only a platform administrator adds versions."
         )
@@ -213,7 +213,7 @@ def scope_products(ctx: Context, tenant: str | None) -> tuple[tuple[ScopeProduct
 
 
 def _require_reader(ctx: Context) -> None:
-    if not rollout.may_read(ctx.actor):
+    if not may_read(ctx.actor):
         raise _refusal(ctx, "policies.version.read", "not_permitted", "You may not read rule books.")
 
 
@@ -310,17 +310,17 @@ def apply(ctx: Context, order: ApplyOrder) -> Application | Asked:
     run = _dry_run_for(ctx, order, new)
     if not new:
         return _applied(ctx, order, agreed_by="", run=run)
-    shown = {
+    asked = {
         "version": order.version,
         "tenants": list(order.tenants),
         "reason": order.reason,
-        **_shown(new, run),
+        **shown(new, run),
     }
-    act = Act(ApprovalKind.POLICY, None, str(order.version), shown, _before(ctx))
+    act = Act(ApprovalKind.POLICY, None, str(order.version), asked, _before(ctx))
     return Asked(identity.ask(ctx, act))
 
 
-def _shown(new: tuple[Widening, ...], run: DryRun | None) -> dict[str, Any]:
+def shown(new: tuple[Widening, ...], run: DryRun | None) -> dict[str, Any]:
     """Return what the second person sees: all that is newly allowed with its digest, and the dry run with that of its result."""
     return {
         "allows": [f"{each.path}: {each.sentence}" for each in new],
@@ -350,7 +350,7 @@ def prepare(ctx: Context, order: ApplyOrder) -> None:
 
     It refuses nothing: what is wrong with the order is found by ``apply``.
     """
-    if rollout.may_change(ctx.actor):
+    if may_change(ctx.actor):
         _compare(ctx, order)
 
 
@@ -381,7 +381,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     # Another release may find something else in the same two books than was shown.
     new = _judged(as_asker, order)
     run = _dry_run_for(as_asker, order, new)
-    if any(act.order.get(name) != value for name, value in _shown(new, run).items()):
+    if any(act.order.get(name) != value for name, value in shown(new, run).items()):
         detail = "What this allows, or its dry run, is not what was shown when it was asked for. Refuse it, and ask again."
         raise Conflict("target_changed", detail)
     _applied(as_asker, order, agreed_by=str(ctx.actor), run=run)
@@ -393,8 +393,42 @@ def _before(ctx: Context) -> dict[str, Any]:
     return {"application": found.last, "everywhere": found.everywhere}
 
 
-def _judged(ctx: Context, order: ApplyOrder) -> tuple[Widening, ...]:
-    """Check an order, and return what it newly allows."""
+def judge_in_rings(ctx: Context, order: ApplyOrder) -> tuple[tuple[Widening, ...], DryRun | None]:
+    """Check an order that rings of hospitals shall carry out, which are its trial; return what it newly allows, and its dry run.
+
+    Raises as ``apply``; Unavailable also where what is in force cannot be read.
+    """
+    new = _judged(ctx, order, tries=True)
+    _require_compared(new)
+    return new, _dry_run_for(ctx, order, new)
+
+
+def apply_step(ctx: Context, order: ApplyOrder, *, agreed_by: str, run: DryRun | None) -> Application:
+    """Put a version in force as a step of a rollout, which was agreed to before its first step. Raises as ``apply``."""
+    _require_compared(_judged(ctx, order))
+    return _applied(ctx, order, agreed_by=agreed_by, run=run)
+
+
+def go_back(ctx: Context, order: ApplyOrder) -> Application:
+    """Put in force what was in force before a rollout; for its job, which takes it from the signed plan. Raises Unavailable, Conflict."""
+    assert ctx.actor.acts_alone, "people apply"
+    loading.trusted(ctx)
+    return _applied(ctx, order, agreed_by="")
+
+
+def applications_after(ctx: Context, number: int, bound: int) -> list[Application]:
+    """List the applications since one, oldest first. Raises Unavailable if those in force cannot be trusted."""
+    loading.trusted(ctx)
+    return store.list_applications_after(ctx.tx, number, bound)
+
+
+def _require_compared(new: tuple[Widening, ...]) -> None:
+    if any(each.path == UNREAD for each in new):
+        raise Unavailable(loading.UNREADABLE, new[0].sentence)
+
+
+def _judged(ctx: Context, order: ApplyOrder, *, tries: bool = False) -> tuple[Widening, ...]:
+    """Check an order, and return what it newly allows. ``tries``: its trial is still to come."""
     _require_valid(ctx, order)
     found = loading.applied(ctx)
     now_in_force = found.current
@@ -418,9 +452,9 @@ def _judged(ctx: Context, order: ApplyOrder) -> tuple[Widening, ...]:
         detail = f"At most {IN_FORCE_BOUND} versions are in force at one time. Put one of them in force at more hospitals first."
         raise Conflict("too_many_versions", detail)
     new = rollout.new_access(books, order, now_in_force)
-    if not new or order.tenants or store.was_everywhere(ctx.tx, order.version):
+    if not new or tries or order.tenants or store.was_everywhere(ctx.tx, order.version):
         return new
-    _require_trial(ctx, order, found, books[now_in_force.everywhere])
+    require_trial(ctx, order, found, books[now_in_force.everywhere])
     return new
 
 
@@ -430,7 +464,7 @@ def _require_sound(faults: tuple[Fault, ...]) -> None:
 
 
 def _require_valid(ctx: Context, order: ApplyOrder) -> None:
-    if not rollout.may_change(ctx.actor):
+    if not may_change(ctx.actor):
         detail = "Only a platform administrator puts a rule book in force."
         raise _refusal(ctx, APPLY_ACTION, "not_permitted", detail)
     if order.version == SHIPPED:
@@ -454,36 +488,6 @@ def _unread(order: ApplyOrder, error: Unavailable) -> Widening:
     """Return what counts as new where nobody can tell what was allowed: everything. It takes two people, and no trial: nothing works."""
     sentence = f"What it replaces cannot be read ({error.code}), so everything in version {order.version} counts as new."
     return Widening(UNREAD, sentence)
-
-
-def _require_trial(ctx: Context, order: ApplyOrder, found: loading.Applied, everywhere: Book) -> None:
-    """Check that what allows something new was tried at a hospital for long enough. Raises Conflict."""
-    soak = everywhere.rollout.soak
-    if not rollout.soaked(order.version, found.applications, _works_since(ctx), soak, ctx.now):
-        detail = (
-            f"What allows something new is first in force at some hospitals, at one of them for {duration_text(soak)} without"
-            f" interruption. Apply version {order.version} at an active one that is no sandbox."
-        )
-        raise Conflict("too_soon_everywhere", detail)
-
-
-def _works_since(ctx: Context) -> dict[TenantId, datetime]:
-    """Return since when each tenant has worked without interruption, of those that work now.
-
-    Where nobody works, nothing is tried: at one that is closed or stopped, or at a synthetic one, unless the platform has no others.
-    """
-    tenants = identity.list_tenants(ctx)
-    only_sandboxes = all(each.sandbox for each in tenants)
-    candidates = [each for each in tenants if each.active and (only_sandboxes or not each.sandbox)]
-    targets = {each.id: Target(TargetKind.TENANT, each.id) for each in candidates}
-    platform = Target(TargetKind.PLATFORM, "")
-    stops = controls.stops_on(ctx, (platform, *targets.values()))
-    found = {}
-    for tenant, target in targets.items():
-        on = (platform, target)
-        if stop_among(stops, on, now=ctx.now, issued_at=None) is None:
-            found[tenant] = max((_BEGINNING, *ends_of_stops(stops, on)))
-    return found
 
 
 def _applied(ctx: Context, order: ApplyOrder, *, agreed_by: str, run: DryRun | None = None) -> Application:

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.audit.models import PermittedRequest, Window
-from hilum.controls.models import Switch
+from hilum.controls.models import Switch, Target
+from hilum.kernel.ids import AppId, TenantId
 
 CONFIRMED_WITHIN = timedelta(minutes=2)
 """How long after a switch its confirmations are looked for."""
@@ -14,6 +15,44 @@ CONFIRMATIONS_BOUND = 2_000
 """Confirmations, of all switches of that time, that are read."""
 OFFENDERS_BOUND = 100
 """Requests that a report names of a kind; further ones are counted."""
+
+
+PREVIEWED_BOUND = 50
+"""Hospitals of which a preview names the apps that could stand in; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """An app that is installed at the same hospital, certified and not stopped, of the category of a stopped one or for one of its workflows."""
+
+    app: AppId
+    name: str
+    category: str
+    workflows: tuple[str, ...]
+    """Those that both declare."""
+
+
+@dataclass(frozen=True, slots=True)
+class HospitalPreview:
+    """What is open at one hospital that a stop would end, and which apps could stand in."""
+
+    tenant: TenantId
+    launches: int = 0
+    encounters: int = 0
+    tokens: int = 0
+    people: int = 0
+    stand_ins: tuple[StandIn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a stop would hit, as of now. ``counted``: whether this kind of target can be counted at all."""
+
+    target: Target
+    counted: bool
+    hospitals: tuple[HospitalPreview, ...] = ()
+    without_stand_in: tuple[TenantId, ...] = ()
+    """The hospitals of those looked at where a stopped app is installed and none could stand in."""
 
 
 class Containment(StrEnum):

@@ -32,7 +32,7 @@ from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import NotFound, NotPermitted
-from hilum.switchboard import service
+from hilum.switchboard import previews, service
 from hilum.web.api import (
     Id,
     Moment,
@@ -127,6 +127,44 @@ class ListQuery(Paging):
     tenant: Id | None = None
 
 
+class PreviewQuery(Strict):
+    kind: TargetKind
+    key: Annotated[str, Field(max_length=KEY_BOUND, pattern=r"^[\x20-\x7e]*$")] = ""
+
+
+class StandInShown(Shown):
+    """``workflows``: those that both declare; empty if it is of the same category only."""
+
+    app: str
+    name: str
+    category: str
+    workflows: tuple[str, ...]
+
+
+class HospitalPreviewShown(Shown):
+    """``launches`` of the last day that have not ended, ``encounters`` they are in, ``tokens`` in force, ``people`` of the last hour."""
+
+    tenant: str
+    launches: int
+    encounters: int
+    tokens: int
+    people: int
+    stand_ins: tuple[StandInShown, ...]
+
+
+class PreviewShown(BaseModel):
+    """What a full stop would hit now. ``counted`` is false for scopes and resource types: what uses them is not known by its tokens.
+
+    ``without_stand_in``: hospitals where a stopped app is installed and no other one could stand in.
+    """
+
+    kind: TargetKind
+    key: str
+    counted: bool
+    hospitals: tuple[HospitalPreviewShown, ...]
+    without_stand_in: tuple[str, ...]
+
+
 class SignedReport(BaseModel):
     """``report`` as it was signed by the key ``kid``, the audit's; see docs/how-to/operations.md for what its fields mean."""
 
@@ -136,14 +174,35 @@ class SignedReport(BaseModel):
 
 
 def api(
-    kit: Kit, read_window: service.ReadWindow, held: Callable[[Actor], AbstractContextManager[None]]
+    kit: Kit,
+    read_window: service.ReadWindow,
+    held: Callable[[Actor], AbstractContextManager[None]],
+    open_launches: previews.OpenLaunches,
 ) -> APIRouter:
     """Build the API routes of switches and quotas. ``held`` limits how many reports are read at a time."""
     router = api_router(kit, "controls")
+    _preview(router, kit, open_launches)
     _switches(router, kit)
     _reports(router, kit, read_window, held)
     _quotas(router, kit)
     return router
+
+
+def _preview(router: APIRouter, kit: Kit, open_launches: previews.OpenLaunches) -> None:
+    # Before /switches/{switch_id}, which would take the word for an id.
+    @router.get("/switches/preview", openapi_extra=audience("platform_admin", "security", "administrator"))
+    async def preview_switch(request: Request, query: Annotated[PreviewQuery, Query()]) -> PreviewShown:
+        """Show what a full stop of a target would hit now, and which apps could stand in. For who may engage it; nothing is stopped."""
+        target = Target(query.kind, query.key)
+        verb = partial(previews.preview, target=target, open_launches=open_launches)
+        found = await run_read(kit, request, verb)
+        return PreviewShown(
+            kind=target.kind,
+            key=target.key,
+            counted=found.counted,
+            hospitals=tuple(map(HospitalPreviewShown.model_validate, found.hospitals)),
+            without_stand_in=tuple(map(str, found.without_stand_in)),
+        )
 
 
 def _switches(router: APIRouter, kit: Kit) -> None:

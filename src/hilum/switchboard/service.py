@@ -9,7 +9,7 @@ from hilum.audit import policy as audit_policy
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery, Outcome, RecordedEvent, Window, WindowQuery
 from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Quota, Switch, TargetKind
+from hilum.controls.models import EngageOrder, Mode, Quota, Switch, Target, TargetKind
 from hilum.controls.policy import quota_level, target_fault
 from hilum.identity import service as identity
 from hilum.infra.context import Context
@@ -35,10 +35,15 @@ REPORT = "controls.switch.report"
 
 def engage(ctx: Context, order: EngageOrder) -> Switch:
     """Engage a kill switch on a target that exists. Raises NotFound, NotPermitted, Invalid."""
-    kind, (first, _, second) = order.target.kind, order.target.key.partition("/")
+    return controls.engage(ctx, order, person_tenant=require_target(ctx, order.target))
+
+
+def require_target(ctx: Context, target: Target) -> str | None:
+    """Check that a target exists, and return the tenant of the person it is about; None if it is about none. Raises NotFound."""
+    kind, (first, _, second) = target.kind, target.key.partition("/")
     person_tenant: str | None = None
     # A malformed key is reported by `controls.engage` with its field, so nothing is looked up for it.
-    if not target_fault(order.target):
+    if not target_fault(target):
         match kind:
             case TargetKind.TENANT:
                 identity.get_tenant(ctx, TenantId(first))
@@ -56,7 +61,7 @@ def engage(ctx: Context, order: EngageOrder) -> Switch:
             # Whether an administrator may stop this person depends on the person's tenant, which only the
             # identity room knows.
             person_tenant = identity.get_person(ctx, PersonId(second or first)).tenant
-    return controls.engage(ctx, order, person_tenant=person_tenant)
+    return person_tenant
 
 
 def release(ctx: Context, switch_id: str) -> Switch:

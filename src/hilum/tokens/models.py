@@ -136,3 +136,12 @@ class TokenFacts:
     revoked_families: AbstractSet[FamilyId] = frozenset()
     ended_sessions: AbstractSet[str] = frozenset()
     """From another part (``signin.facts``), added by the snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTokens:
+    """How many access tokens are in force at a tenant, and how many people an app acted for in the last hour."""
+
+    tenant: TenantId
+    tokens: int
+    people: int

@@ -1,6 +1,6 @@
 """Issue, redeem and revoke tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -28,10 +28,13 @@ from hilum.tokens.models import (
     AccessToken,
     Grant,
     IssuedTokens,
+    OpenTokens,
     RefreshToken,
     TokenFacts,
 )
 
+_ACTIVE_FOR = timedelta(hours=1)
+"""How long after its last token a person counts as at work with an app."""
 _REFRESH_KEPT = timedelta(days=1)
 """How long an expired refresh token is kept, so that its replay is recognized."""
 
@@ -247,6 +250,14 @@ def revoke_client(ctx: Context, client: ClientId, *, because: str = "revoked") -
 def last_minted(ctx: Context, authorizations: Iterable[AuthorizationId]) -> dict[AuthorizationId, datetime]:
     """Return when a token was last issued under each authorization."""
     return store.last_minted(ctx.tx, authorizations)
+
+
+def count_open(
+    ctx: Context, *, tenant: str = "", clients: Collection[str] | None = None, person: str = ""
+) -> list[OpenTokens]:
+    """Count what is in force by tenant, of some clients, of one person or of all."""
+    since = ctx.now - _ACTIVE_FOR
+    return store.count_open(ctx.tx, ctx.now, since, tenant=tenant, clients=clients, person=person)
 
 
 def record_jti(ctx: Context, issuer: str, jti: str, until: datetime) -> bool:

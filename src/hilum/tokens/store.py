@@ -1,6 +1,6 @@
 """Tables of tokens, token families and used ``jti`` values. Each step that may happen only once is one statement."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    func,
     or_,
     select,
     update,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 from hilum.infra.db import EPOCH, Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
 from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
-from hilum.tokens.models import PURGE_BATCH, AccessToken, Grant, RefreshToken
+from hilum.tokens.models import PURGE_BATCH, AccessToken, Grant, OpenTokens, RefreshToken
 
 token_family = Table(
     "token_family",
@@ -459,3 +460,43 @@ def _refresh(row: Mapping[str, Any], family_revoked_at: datetime | None) -> Refr
         used_at=row["used_at"],
         family_revoked_at=family_revoked_at,
     )
+
+
+# --- what is open --------------------------------------------------------------------------------------------------------------
+
+
+def count_open(
+    tx: Connection,
+    now: datetime,
+    since: datetime,
+    *,
+    tenant: str,
+    clients: Collection[str] | None,
+    person: str,
+) -> list[OpenTokens]:
+    """Count the access tokens in force, and the people with one issued since a moment, by tenant; empty or None: not limited by it."""
+    token, family = access_token.c, token_family.c
+    lives = (token.expires_at > now, token.revoked_at.is_(None), family.revoked_at.is_(None))
+    tokens = (
+        select(token.tenant, func.count())
+        .select_from(access_token.outerjoin(token_family, family.id == token.family))
+        .where(*lives)
+        .group_by(token.tenant)
+    )
+    people = (
+        select(family.tenant, func.count(family.person.distinct()))
+        .where(family.minted_at > since, family.person != "")
+        .group_by(family.tenant)
+    )
+    if tenant:
+        tokens, people = tokens.where(token.tenant == tenant), people.where(family.tenant == tenant)
+    if clients is not None:
+        tokens, people = tokens.where(token.client.in_(clients)), people.where(family.client.in_(clients))
+    if person:
+        tokens, people = tokens.where(family.person == person), people.where(family.person == person)
+    numbers: dict[str, int] = {row[0]: row[1] for row in tx.execute(tokens)}
+    active: dict[str, int] = {row[0]: row[1] for row in tx.execute(people)}
+    return [
+        OpenTokens(TenantId(each), numbers.get(each, 0), active.get(each, 0))
+        for each in sorted({*numbers, *active})
+    ]

@@ -99,6 +99,7 @@ EXPECTED = {
     "app client", "app secret", "app certify", "app withdraw", "app install", "app installations", "app narrow", "app scopes", "app uninstall",
     "app quota", "app category", "app tier", "app raise-tier", "app end-raise", "app raised", "app lower-tier", "app allow-autonomous", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "switch report", "switch verify-report", "explain", "backup", "restore",
     "policy show", "policy list", "policy validate", "policy scopes", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs", "policy override", "policy overrides", "policy end-override", "policy exceptions", "policy end-exception",
+    "policy rollout", "policy rollouts", "policy stop-rollout", "drill run", "drill list", "drill show",
     "notices list", "notices show", "notices resend", "contact add", "contact list", "contact link", "contact remove",
     "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
     "agreement add", "agreement confirm", "agreement end", "agreement list", "agreement show",

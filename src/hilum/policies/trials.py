@@ -1,0 +1,46 @@
+"""The trial of what allows something new: where it counts, and whether it was long enough (C218)."""
+
+from datetime import UTC, datetime
+
+from hilum.controls import service as controls
+from hilum.controls.models import Target, TargetKind
+from hilum.controls.policy import ends_of_stops, stop_among
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict
+from hilum.kernel.ids import TenantId
+from hilum.policies import loading, rollout
+from hilum.policies.models import ApplyOrder, Book
+from hilum.policies.tables import duration_text
+
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
+
+
+def require_trial(ctx: Context, order: ApplyOrder, found: loading.Applied, everywhere: Book) -> None:
+    """Check that what allows something new was tried at a hospital for long enough. Raises Conflict."""
+    soak = everywhere.rollout.soak
+    if not rollout.soaked(order.version, found.applications, _works_since(ctx), soak, ctx.now):
+        detail = (
+            f"What allows something new is first in force at some hospitals, at one of them for {duration_text(soak)} without"
+            f" interruption. Apply version {order.version} at an active one that is no sandbox."
+        )
+        raise Conflict("too_soon_everywhere", detail)
+
+
+def _works_since(ctx: Context) -> dict[TenantId, datetime]:
+    """Return since when each tenant has worked without interruption, of those that work now.
+
+    Where nobody works, nothing is tried: at one that is closed or stopped, or at a synthetic one, unless the platform has no others.
+    """
+    tenants = identity.list_tenants(ctx)
+    only_sandboxes = all(each.sandbox for each in tenants)
+    candidates = [each for each in tenants if each.active and (only_sandboxes or not each.sandbox)]
+    targets = {each.id: Target(TargetKind.TENANT, each.id) for each in candidates}
+    platform = Target(TargetKind.PLATFORM, "")
+    stops = controls.stops_on(ctx, (platform, *targets.values()))
+    found = {}
+    for tenant, target in targets.items():
+        on = (platform, target)
+        if stop_among(stops, on, now=ctx.now, issued_at=None) is None:
+            found[tenant] = max((_BEGINNING, *ends_of_stops(stops, on)))
+    return found

@@ -1,0 +1,85 @@
+"""The job that carries rollouts on, in the jobs process of whichever node holds its lease: it measures, and advances or goes back.
+
+A run, in order: 1 read the rollout that is not over and where it stands; 2 count the newest decisions; 3 judge the traffic of every ring
+that was reached; 4 record what follows, in one transaction; 5 if it is to go back, do so in another. A run that breaks off between 4 and 5
+leaves it paused, and the next one goes on there.
+"""
+
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import Protocol, TypeVar
+
+from hilum.audit.models import SLOT, Traffic
+from hilum.infra.context import Context
+from hilum.kernel.errors import HilumError, NotFound
+from hilum.rollouts import policy, service
+from hilum.rollouts.models import BASELINE, RECENT, Position, RingTraffic, Rollout, RolloutState
+
+T = TypeVar("T")
+
+
+class Transactions(Protocol):
+    """Runs verbs as the system; ``write`` only while this process holds the job's lease."""
+
+    def read(self, verb: Callable[[Context], T]) -> T: ...
+
+    def write(self, verb: Callable[[Context], T]) -> T: ...
+
+
+class Decisions(Protocol):
+    """The counted traffic (``audit.live.count_decisions``)."""
+
+    def traffic(
+        self, since: datetime, until: datetime, *, tenants: Collection[str], beside: bool = False
+    ) -> dict[str, Traffic]: ...
+
+
+def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetime) -> Rollout | None:
+    """Carry the rollout on that is not over, and return it; None if there is none."""
+    found = tx.read(service.unfinished)
+    if found is None:
+        return None
+    plan, stands = found
+    try:
+        if plan.state is not RolloutState.PAUSED:
+            rings = measure(plan, stands, count_decisions(), now)
+            judged = [policy.judge(each, plan.limits) for each in rings]
+            verdict = policy.next_step(plan, stands, judged, now)
+            plan = tx.write(partial(service.carry_on, plan_id=plan.id, seen=stands, verdict=verdict))
+        if plan.state is RolloutState.PAUSED:
+            plan = tx.write(partial(service.go_back, plan_id=plan.id))
+    except HilumError as error:
+        with suppress(NotFound):
+            tx.write(partial(service.note, plan_id=plan.id, why=f"It could not go on: {error.detail}"))
+        raise
+    return plan
+
+
+def measure(plan: Rollout, stands: Position, decisions: Decisions, now: datetime) -> list[RingTraffic]:
+    """Return the traffic of each ring that was reached, from the ten minutes in which it was."""
+    named = [tenant for ring in plan.rings for tenant in ring.tenants]
+    reached = [tenant for ring in plan.rings[: len(stands.reached)] for tenant in ring.tenants]
+    everywhere = len(stands.reached) == len(plan.rings)
+    found = []
+    # The ten minutes that are under way count too: a regression is not waited for.
+    until = now + SLOT
+    for ring, began in zip(plan.rings, stands.reached, strict=False):
+        own, beside = ring.tenants or tuple(named), not ring.tenants
+        at = partial(decisions.traffic, tenants=own, beside=beside)
+        if everywhere:
+            others_now, others_before = {}, {}
+        else:
+            others_now = decisions.traffic(began, until, tenants=reached, beside=True)
+            others_before = decisions.traffic(began - BASELINE, began, tenants=reached, beside=True)
+        found.append(
+            RingTraffic(
+                at(began, until),
+                at(max(began, now - RECENT), until),
+                at(began - BASELINE, began),
+                others_now,
+                others_before,
+            )
+        )
+    return found

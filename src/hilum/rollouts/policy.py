@@ -1,0 +1,229 @@
+"""What a ring's traffic says, and what a rollout does next. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from math import sqrt
+from typing import Any
+
+from hilum.audit.models import LATENCY_EDGES_MS, Traffic
+from hilum.kernel.ids import TenantId
+from hilum.policies.models import TENANTS_BOUND, Application, ApplyOrder
+from hilum.rollouts.models import (
+    DWELL_BOUND,
+    DWELL_LEAST,
+    RINGS_BOUND,
+    RINGS_LEAST,
+    STANDARD_ERRORS,
+    ByApp,
+    Finding,
+    Judged,
+    Limits,
+    Position,
+    Ring,
+    RingTraffic,
+    Rollout,
+    Step,
+    Verdict,
+)
+
+_SLOW_PERCENTILE = 0.95
+
+
+def rings_fault(rings: Sequence[Ring]) -> str:
+    """Return the error code of a plan's rings; empty if they are valid."""
+    if not RINGS_LEAST <= len(rings) <= RINGS_BOUND:
+        return "out_of_range"
+    named = [tenant for ring in rings for tenant in ring.tenants]
+    if len(set(named)) != len(named):
+        return "hospital_repeated"
+    if any(len(ring.tenants) > TENANTS_BOUND for ring in rings):
+        return "too_many"
+    if rings[-1].tenants or not all(ring.tenants for ring in rings[:-1]):
+        return "last_is_everywhere"
+    return "" if all(DWELL_LEAST <= ring.dwell <= DWELL_BOUND for ring in rings) else "dwell_out_of_range"
+
+
+def dwell_before_everywhere(rings: Sequence[Ring]) -> timedelta:
+    """Return how long the first ring has had a version when it reaches everybody."""
+    return sum((ring.dwell for ring in rings[:-1]), timedelta(0))
+
+
+def position(plan: Rollout, since: Iterable[Application]) -> Position:
+    """Return where a rollout stands, by the applications since it was agreed to, oldest first."""
+    reached: list[datetime] = []
+    last = plan.before.last
+    for each in since:
+        last = each.number
+        fits = len(reached) < len(plan.rings) and each.tenants == plan.rings[len(reached)].tenants
+        if not fits or each.version != plan.version:
+            return Position(tuple(reached), last, overtaken=True)
+        reached.append(each.applied_at)
+    return Position(tuple(reached), last)
+
+
+def way_back(plan: Rollout, stands: Position, reason: str) -> list[ApplyOrder]:
+    """Return the orders, each after the one before it, that put in force what was in force where the rollout began."""
+    orders: list[tuple[int, tuple[TenantId, ...]]] = []
+    if len(stands.reached) == len(plan.rings):
+        orders.append((plan.before.everywhere, ()))
+        places = dict(plan.before.at)
+    else:
+        names = [tenant for ring in plan.rings[: len(stands.reached)] for tenant in ring.tenants]
+        places = {tenant: plan.before.version_at(tenant) for tenant in names}
+    for version in sorted(set(places.values())):
+        at = sorted(tenant for tenant, number in places.items() if number == version)
+        orders += [(version, tuple(at[n : n + TENANTS_BOUND])) for n in range(0, len(at), TENANTS_BOUND)]
+    return [
+        ApplyOrder(version, tenants, stands.last + n, reason) for n, (version, tenants) in enumerate(orders)
+    ]
+
+
+def next_step(plan: Rollout, stands: Position, found: Sequence[Judged], now: datetime) -> Verdict:
+    """Return what a rollout does next. ``found``: what the traffic of each ring says that it has reached."""
+    rings = tuple(found)
+    if stands.overtaken or not rings:
+        return Verdict(Step.STAY, "Something else was applied meanwhile.")
+    for number, each in enumerate(found, 1):
+        if each.finding is Finding.REGRESSED:
+            return Verdict(Step.GO_BACK, f"Ring {number} regressed: {each.why}", rings)
+    current = len(stands.reached)
+    over = stands.reached[-1] + plan.rings[current - 1].dwell
+    if found[-1].finding is not Finding.STEADY:
+        return Verdict(Step.STAY, f"Not known yet at ring {current}: {found[-1].why}", rings)
+    if now < over:
+        return Verdict(Step.STAY, f"Ring {current} dwells until {over.isoformat()}.", rings)
+    if current == len(plan.rings):
+        return Verdict(Step.FINISH, "Every ring was reached, and nothing regressed.", rings)
+    return Verdict(Step.ADVANCE, f"Ring {current} dwelt for its time, and nothing regressed.", rings)
+
+
+def judge(traffic: RingTraffic, limits: Limits) -> Judged:
+    """Return what the traffic of a ring says: of all its apps together, and of each one of them alone.
+
+    Each alone, since a busy app would hide that another one is refused everything. One whose traffic is little is judged with the others.
+    """
+    whole = RingTraffic(*({"": _sum(each)} for each in _parts(traffic)))
+    known = _judge_one(whole, "", limits)
+    if known.finding is not Finding.STEADY:
+        return known
+    for app in sorted(traffic.now):
+        alone = _judge_one(traffic, app, limits)
+        if alone.finding is Finding.REGRESSED:
+            return Judged(
+                alone.finding, f"{app}: {alone.why}", {**known.figures, "app": app, **alone.figures}
+            )
+    return known
+
+
+def _parts(traffic: RingTraffic) -> tuple[ByApp, ...]:
+    return traffic.now, traffic.recent, traffic.before, traffic.others_now, traffic.others_before
+
+
+def _sum(by_app: ByApp) -> Traffic:
+    return sum(by_app.values(), Traffic())
+
+
+def _judge_one(traffic: RingTraffic, app: str, limits: Limits) -> Judged:
+    now, recent, before, others_now, others_before = (each.get(app, Traffic()) for each in _parts(traffic))
+    least = limits.least_decisions
+    if now.decided < least:
+        return Judged(Finding.UNKNOWN, f"{now.decided} decisions, and {least} are needed.", _shown(now))
+    # What was not known of the hospitals before is taken from the others now; without either there is nothing to compare with.
+    base = before if before.decided >= least else others_now
+    if base.decided < least:
+        why = f"Nothing to compare with: {before.decided} decisions before, {others_now.decided} elsewhere, and {least} are needed."
+        return Judged(Finding.UNKNOWN, why, _shown(now))
+    compares = base is before and min(others_now.decided, others_before.decided) >= least
+    drift = _share(others_now) - _share(others_before) if compares else 0.0
+    figures = _shown(now) | {"base_refused_percent": _percent(_share(base))}
+    for each in (now, recent):
+        if each.decided < least:
+            continue
+        if _risen((each.refused, each.decided), (base.refused, base.decided), drift, limits.refused_points):
+            why = (
+                f"{_percent(_share(each))} % of its decisions are refused, {_percent(_share(base))} % before."
+            )
+            return Judged(Finding.REGRESSED, why, figures)
+        if fault := _slower(each, base, limits):
+            return Judged(Finding.REGRESSED, fault, figures)
+    return Judged(Finding.STEADY, "", figures)
+
+
+def _slower(now: Traffic, base: Traffic, limits: Limits) -> str:
+    """Return that answers became slower; empty if they did not, or too few were given to say."""
+    if min(now.answered, base.answered) < limits.least_decisions:
+        return ""
+    bucket = _percentile(base)
+    counts = (now.slower_than(bucket), now.answered), (base.slower_than(bucket), base.answered)
+    if bucket == len(LATENCY_EDGES_MS) or not _risen(*counts, 0.0, limits.slow_points):
+        return ""
+    share = _percent(now.slower_than(bucket) / now.answered)
+    return (
+        f"{share} % of its answers take longer than {LATENCY_EDGES_MS[bucket]} ms, which 95 % did not before."
+    )
+
+
+def _percentile(traffic: Traffic) -> int:
+    """Return the first bucket up to which at least 95 of 100 answers were given."""
+    most = (1 - _SLOW_PERCENTILE) * traffic.answered
+    return next(each for each in range(len(traffic.permitted)) if traffic.slower_than(each) <= most)
+
+
+def _risen(now: tuple[int, int], base: tuple[int, int], drift: float, points: int) -> bool:
+    """Check whether a share rose by more than so many points, and by more than chance would make it.
+
+    ``drift``: by how much it rose elsewhere meanwhile, which is nothing of the version's; bounded, or what goes wrong elsewhere would hide
+    what goes wrong here.
+    """
+    allowed = points / 100
+    rise = now[0] / now[1] - base[0] / base[1] - min(max(drift, 0.0), allowed)
+    both = (now[0] + base[0]) / (now[1] + base[1])
+    error = sqrt(both * (1 - both) * (1 / now[1] + 1 / base[1]))
+    return rise > max(allowed, STANDARD_ERRORS * error)
+
+
+def _share(traffic: Traffic) -> float:
+    return traffic.refused / traffic.decided if traffic.decided else 0.0
+
+
+def _percent(share: float) -> float:
+    return round(100 * share, 1)
+
+
+def _shown(now: Traffic) -> dict[str, Any]:
+    return {"decisions": now.decided, "refused_percent": _percent(_share(now))}
+
+
+def document(plan: Rollout) -> dict[str, Any]:
+    """Return all of a plan that is signed, as JSON-serializable values."""
+    return {
+        "what": "rollout",
+        "id": plan.id,
+        "version": plan.version,
+        "digest": plan.digest,
+        "rings": rings_document(plan.rings),
+        "limits": asdict(plan.limits),
+        "reason": plan.reason,
+        "before": {
+            "everywhere": plan.before.everywhere,
+            "at": {str(tenant): number for tenant, number in sorted(plan.before.at.items())},
+            "last": plan.before.last,
+        },
+        "dry_run": plan.dry_run,
+        "asked_by": plan.asked_by,
+        "agreed_by": plan.agreed_by,
+        "began_at": plan.began_at.isoformat(),
+    }
+
+
+def rings_document(rings: Iterable[Ring]) -> list[dict[str, Any]]:
+    """Return rings as JSON-serializable values."""
+    return [{"tenants": list(ring.tenants), "dwell_s": int(ring.dwell.total_seconds())} for ring in rings]
+
+
+def read_rings(values: Iterable[dict[str, Any]]) -> tuple[Ring, ...]:
+    """Return rings from what ``rings_document`` made of them."""
+    return tuple(
+        Ring(tuple(map(TenantId, each["tenants"])), timedelta(seconds=each["dwell_s"])) for each in values
+    )

@@ -1,0 +1,265 @@
+"""Rollouts: asked for, begun by two people, carried on by a job, stopped by one person."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.policies import service as policies
+from hilum.policies.models import ApplyOrder, CurrentVersions, DryRun, Widening
+from hilum.rollouts import policy, store
+from hilum.rollouts.models import (
+    UNFINISHED,
+    Limits,
+    Position,
+    Rollout,
+    RolloutOrder,
+    RolloutState,
+    Step,
+    Verdict,
+)
+
+_RINGS = "The rings of this rollout are not valid."
+
+
+def prepare(ctx: Context, order: RolloutOrder) -> None:
+    """Compare the books of an order before the transaction that needs the comparison."""
+    policies.prepare(ctx, _everywhere(order))
+
+
+def start(ctx: Context, order: RolloutOrder) -> Rollout | Asked:
+    """Begin a rollout at its first ring, or ask for a second person if the version allows anything new.
+
+    Raises NotPermitted, NotFound, Invalid, Conflict (another rollout runs, or as for ``policies.apply``), Unavailable.
+    """
+    new, run = _judged(ctx, order)
+    if not new:
+        return _begin(ctx, order, run, agreed_by="")
+    if ctx.actor.acts_alone:
+        raise _refusal(
+            ctx, "takes_two_people", "This allows something new, which takes two people of the staff."
+        )
+    act = Act(ApprovalKind.ROLLOUT, None, str(order.version), _shown(order, new, run), _before(ctx))
+    return Asked(identity.ask(ctx, act))
+
+
+def _judged(ctx: Context, order: RolloutOrder) -> tuple[tuple[Widening, ...], DryRun | None]:
+    if not policies.may_change(ctx.actor):
+        raise _refusal(ctx, "not_permitted", "Only a platform administrator rolls a rule book out.")
+    if fault := policy.rings_fault(order.rings):
+        raise Invalid("rollout_invalid", _RINGS, fields={"rings": fault})
+    for ring in order.rings:
+        for tenant in ring.tenants:
+            identity.get_tenant(ctx, tenant)
+    new, run = policies.judge_in_rings(ctx, _everywhere(order))
+    if new and policy.dwell_before_everywhere(order.rings) < policies.current(ctx).everywhere.rollout.soak:
+        fault = "shorter_than_soak"
+        raise Invalid("rollout_invalid", _RINGS, fields={"rings": fault})
+    if store.find_unfinished(ctx.tx) is not None:
+        detail = "Another rollout runs. Let it end, or stop it first (`hilum policy stop-rollout`)."
+        raise Conflict("rollout_running", detail)
+    return new, run
+
+
+def _everywhere(order: RolloutOrder) -> ApplyOrder:
+    return ApplyOrder(order.version, (), order.after, order.reason)
+
+
+def _shown(order: RolloutOrder, new: tuple[Widening, ...], run: DryRun | None) -> dict[str, Any]:
+    """Return what the second person sees and agrees to: the whole plan, all that is newly allowed, and the dry run."""
+    return {
+        "version": order.version,
+        "rings": policy.rings_document(order.rings),
+        "limits": asdict(order.limits),
+        "goes_back_by_itself": True,
+        "reason": order.reason,
+        **policies.shown(new, run),
+    }
+
+
+def _before(ctx: Context) -> dict[str, Any]:
+    found = policies.in_force(ctx)
+    at = {str(tenant): number for tenant, number in sorted(found.at.items())}
+    return {"application": found.last, "everywhere": found.everywhere, "at": at}
+
+
+def _order(act: Act) -> RolloutOrder:
+    return RolloutOrder(
+        act.order["version"],
+        policy.read_rings(act.order["rings"]),
+        act.before["application"],
+        act.order["reason"],
+        Limits(**act.order["limits"]),
+    )
+
+
+def _prepare(ctx: Context, approval: Approval) -> None:
+    prepare(ctx, _order(approval.act))
+
+
+def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    act, as_asker = approval.act, ctx.as_actor(asker)
+    identity.require_unchanged(act, _before(as_asker))
+    order = _order(act)
+    new, run = _judged(as_asker, order)
+    if dict(act.order) != _shown(order, new, run):
+        detail = "What this allows, or its dry run, is not what was shown when it was asked for. Refuse it, and ask again."
+        raise Conflict("target_changed", detail)
+    return CarriedOut(_begin(as_asker, order, run, agreed_by=str(ctx.actor)).id)
+
+
+def _begin(ctx: Context, order: RolloutOrder, run: DryRun | None, *, agreed_by: str) -> Rollout:
+    before = policies.in_force(ctx)
+    plan = Rollout(
+        id=ctx.ids.new("rol"),
+        version=order.version,
+        digest=policies.get_signed(ctx, order.version).digest,
+        rings=order.rings,
+        limits=order.limits,
+        reason=order.reason,
+        before=CurrentVersions(before.everywhere, dict(before.at), before.last),
+        dry_run="" if run is None else run.id,
+        asked_by=str(ctx.actor),
+        agreed_by=agreed_by,
+        began_at=ctx.now,
+    )
+    kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, policies.canonical(policy.document(plan)))
+    plan = replace(plan, kid=kid, signature=signature)
+    store.add(ctx.tx, plan)
+    _record(ctx, "policies.rollout.start", plan, agreed_by=agreed_by)
+    _reach(ctx, plan, Position((), before.last), run)
+    return plan
+
+
+def _reach(ctx: Context, plan: Rollout, stands: Position, run: DryRun | None = None) -> None:
+    """Put the version in force at the next ring."""
+    number = len(stands.reached) + 1
+    reason = f"Ring {number} of {len(plan.rings)} of rollout {plan.id}: {plan.reason}"
+    order = ApplyOrder(plan.version, plan.rings[number - 1].tenants, stands.last, reason)
+    policies.apply_step(ctx, order, agreed_by=plan.agreed_by, run=run)
+
+
+# --- carried on by the job -----------------------------------------------------------------------------------------------------
+
+
+def unfinished(ctx: Context) -> tuple[Rollout, Position] | None:
+    """Return the rollout that is not over, and where it stands; None if there is none. Raises Unavailable."""
+    plan = store.find_unfinished(ctx.tx)
+    return None if plan is None else (plan, _stands(ctx, plan))
+
+
+def _stands(ctx: Context, plan: Rollout) -> Position:
+    """Return where a rollout stands. Raises Unavailable if its plan, or the rule book, is not as it was signed."""
+    signed = policies.canonical(policy.document(plan))
+    if not keys.verify_bytes(ctx, Purpose.POLICY, plan.kid, signed, plan.signature):
+        raise Unavailable("rollout_not_as_signed", f"Rollout {plan.id} is not as it was signed. Stop it.")
+    return policy.position(plan, policies.applications_after(ctx, plan.before.last, 2 * len(plan.rings)))
+
+
+def carry_on(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Rollout:
+    """Do what the traffic says, unless anything changed since it was read; for the job.
+
+    A regression is recorded first, and gone back from in the next transaction (``go_back``). Raises Conflict, Unavailable.
+    """
+    plan = store.get(ctx.tx, plan_id, lock=True)
+    stands = _stands(ctx, plan)
+    if plan.state is not RolloutState.RUNNING:
+        return plan
+    if stands.overtaken or not stands.reached:
+        return _end(ctx, plan, RolloutState.OVERTAKEN, "Something else was applied meanwhile.")
+    if stands != seen:
+        return plan
+    measured = {"rings": [asdict(each) for each in verdict.rings], "at": ctx.now.isoformat()}
+    plan = replace(plan, why=verdict.why, measured=measured)
+    match verdict.step:
+        case Step.GO_BACK:
+            paused = replace(plan, state=RolloutState.PAUSED)
+            store.save_state(ctx.tx, paused)
+            _record(ctx, "policies.rollout.pause", paused, why=verdict.why)
+            return paused
+        case Step.FINISH:
+            return _end(ctx, plan, RolloutState.DONE, verdict.why)
+        case Step.ADVANCE:
+            _reach(ctx, plan, stands)
+            _record(ctx, "policies.rollout.advance", plan, ring=len(stands.reached) + 1)
+    store.save_state(ctx.tx, plan)
+    return plan
+
+
+def go_back(ctx: Context, plan_id: str) -> Rollout:
+    """Put in force again what was in force where the rollout began, and only that; for the job. Raises Unavailable."""
+    plan = store.get(ctx.tx, plan_id, lock=True)
+    if plan.state is not RolloutState.PAUSED:
+        return plan
+    stands = _stands(ctx, plan)
+    if stands.overtaken or not stands.reached:
+        return _end(ctx, plan, RolloutState.OVERTAKEN, "Something else was applied before it went back.")
+    for order in policy.way_back(plan, stands, f"Rollout {plan.id} goes back by itself. {plan.why}"):
+        policies.go_back(ctx, order)
+    return _end(ctx, plan, RolloutState.WENT_BACK, plan.why)
+
+
+def note(ctx: Context, plan_id: str, why: str) -> None:
+    """Record why a rollout could not be carried on, for who looks at it."""
+    plan = store.get(ctx.tx, plan_id, lock=True)
+    if plan.state in UNFINISHED:
+        store.save_state(ctx.tx, replace(plan, why=why))
+
+
+def _end(ctx: Context, plan: Rollout, state: RolloutState, why: str) -> Rollout:
+    ended = replace(plan, state=state, why=why, ended_at=ctx.now)
+    store.save_state(ctx.tx, ended)
+    _record(ctx, "policies.rollout.end", ended, state=state.value, why=why)
+    return ended
+
+
+# --- for people ----------------------------------------------------------------------------------------------------------------
+
+
+def stop(ctx: Context, plan_id: str, reason: str) -> Rollout:
+    """Stop a rollout where it is, so that it neither advances nor goes back. One person does it. Raises NotPermitted, NotFound, Conflict."""
+    if not policies.may_change(ctx.actor):
+        raise _refusal(ctx, "not_permitted", "Only a platform administrator stops a rollout.")
+    plan = store.get(ctx.tx, plan_id, lock=True)
+    if plan.state not in UNFINISHED:
+        raise Conflict("rollout_over", "This rollout is over.")
+    return _end(ctx, plan, RolloutState.STOPPED, reason)
+
+
+def view(ctx: Context, plan_id: str) -> Rollout:
+    """Get a rollout. Raises NotPermitted, NotFound."""
+    _require_reader(ctx)
+    return store.get(ctx.tx, plan_id)
+
+
+def list_rollouts(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Rollout]:
+    """List rollouts, newest first. Raises NotPermitted."""
+    _require_reader(ctx)
+    return store.list_plans(ctx.tx, page)
+
+
+def _require_reader(ctx: Context) -> None:
+    # Other hospitals' names and figures are in it.
+    if not (policies.may_read(ctx.actor) and ctx.actor.is_platform):
+        raise NotPermitted("not_permitted", "You may not read rollouts.")
+
+
+def _refusal(ctx: Context, reason: str, detail: str) -> NotPermitted:
+    return audit.refusal(ctx, Event("policies.rollout.start", reason=reason), detail)
+
+
+def _record(ctx: Context, action: str, plan: Rollout, **more: Any) -> None:
+    facts = {"rollout": plan.id, "version": plan.version} | more
+    audit.record(ctx, Event(action, facts=facts))
+
+
+CARRY_OUT = {ApprovalKind.ROLLOUT: _carry_out}
+PREPARE = {ApprovalKind.ROLLOUT: _prepare}

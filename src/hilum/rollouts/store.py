@@ -1,0 +1,99 @@
+"""The table of rollouts. What is signed of one is its document, and never changes."""
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, Text, select
+
+from hilum.infra.db import Instant, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policies.models import CurrentVersions
+from hilum.rollouts.models import UNFINISHED, Limits, Rollout, RolloutState
+from hilum.rollouts.policy import document, read_rings
+
+plans = Table(
+    "rollouts_plan",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("signature", String(120), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("measured", JSON, nullable=False),
+    Column("ended_at", Instant),
+    Index("ix_rollouts_plan_state", "state", "id"),
+)
+
+
+def add(tx: Connection, plan: Rollout) -> None:
+    text = orjson.dumps(document(plan), option=orjson.OPT_SORT_KEYS).decode()
+    values = {"id": plan.id, "version": plan.version, "document": text}
+    tx.execute(plans.insert().values(values | {"kid": plan.kid, "signature": plan.signature} | _state(plan)))
+
+
+def save_state(tx: Connection, plan: Rollout) -> None:
+    """Save what is not signed of a rollout."""
+    tx.execute(plans.update().where(plans.c.id == plan.id).values(_state(plan)))
+
+
+def get(tx: Connection, plan: str, *, lock: bool = False) -> Rollout:
+    """Get a rollout; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
+    query = select(plans).where(plans.c.id == plan)
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise NotFound("rollout_not_found", "There is no such rollout.")
+    return _plan(row)
+
+
+def find_unfinished(tx: Connection) -> Rollout | None:
+    """Find the rollout that is not over."""
+    states = [each.value for each in UNFINISHED]
+    row = tx.execute(select(plans).where(plans.c.state.in_(states)).order_by(plans.c.id).limit(1)).first()
+    return None if row is None else _plan(row)
+
+
+def list_plans(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Rollout]:
+    """List rollouts, newest first."""
+    query = select(plans).order_by(plans.c.id.desc()).limit(page.limit)
+    if page.after:
+        query = query.where(plans.c.id < page.after)
+    return [_plan(row) for row in tx.execute(query)]
+
+
+def _state(plan: Rollout) -> dict[str, Any]:
+    return {
+        "state": plan.state.value,
+        "why": plan.why,
+        "measured": dict(plan.measured),
+        "ended_at": plan.ended_at,
+    }
+
+
+def _plan(row: Row[Any]) -> Rollout:
+    found = orjson.loads(row.document)
+    before = found["before"]
+    at = {TenantId(tenant): number for tenant, number in before["at"].items()}
+    return Rollout(
+        id=found["id"],
+        version=found["version"],
+        digest=found["digest"],
+        rings=read_rings(found["rings"]),
+        limits=Limits(**found["limits"]),
+        reason=found["reason"],
+        before=CurrentVersions(before["everywhere"], at, before["last"]),
+        dry_run=found["dry_run"],
+        asked_by=found["asked_by"],
+        agreed_by=found["agreed_by"],
+        began_at=datetime.fromisoformat(found["began_at"]),
+        kid=row.kid,
+        signature=row.signature,
+        state=RolloutState(row.state),
+        why=row.why,
+        measured=row.measured,
+        ended_at=row.ended_at,
+    )

@@ -1,0 +1,182 @@
+"""Drills of kill switches by the API: what they stop, what a dead one leaves, and what is recorded (C139)."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey
+
+from hilum.clients import service as clients
+from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
+from hilum.controls import service as controls
+from hilum.drills.models import DOORS, DRILL_LIFE, TRIES_LEAST
+from hilum.drills.policy import signed_bytes
+from hilum.infra import nodes
+from hilum.infra.nodes import Node
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
+from hilum.kernel.ids import TenantId
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.policies import service as policies
+from hilum.policies.models import UNCLASSIFIED
+from hilum.registry import service as registry
+from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from tests.flows.control_site import ControlSite, build, problem
+from tests.flows.test_containment import Drill as Records
+from tests.sim.world import FakeClock
+
+KEY = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384", "kid": "canary"})
+GENERAL = TenantId("general")
+SEEN = {
+    "doors": [{"name": name, "closed": TRIES_LEAST, "last_open_ms": 40.0} for name in DOORS],
+    "revived": False,
+    "works_again": True,
+}
+
+
+@pytest.fixture
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return site_on(sqlite_uow, clock)
+
+
+def site_on(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    made = build(uow, clock)
+    made.system(policies.adopt_shipped)
+    uow.db.write(lambda tx: nodes.report(tx, Node("a", 1, "0001", "boot")))
+    return made
+
+
+def canary(site: ControlSite, *scopes: str) -> str:
+    do = site.system
+    wanted = scopes or ("system/Organization.rs",)
+    vendor = do(registry.add_vendor, order=NewVendor("Own", "help@v.example", "sec@v.example"))
+    app = do(registry.add_app, order=NewApp(vendor.id, "Canary", "Is stopped", "Drills", UNCLASSIFIED))
+    version = do(registry.add_version, app_id=app.id, order=NewVersion("first"))
+    metadata = ClientMetadata(
+        name="Canary",
+        type=ClientType.BACKEND,
+        deployment=Deployment.SERVER,
+        environment=Environment.SANDBOX,
+        scopes=wanted,
+        jwks={"keys": [KEY.as_dict(private=False)]},
+        expires_at=site.clock.now() + timedelta(days=30),
+        backend_use=BackendUse("Drills", "Nobody", "Weekly", "Security"),
+    )
+    client, _ = do(clients.add_client, order=NewClient(app.id, version.id, metadata))
+    ends = site.clock.now() + timedelta(days=30)
+    do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, wanted, ends))
+    do(installations.install, order=InstallOrder(GENERAL, app.id, frozenset()))
+    return str(client.id)
+
+
+def post(site: ControlSite, path: str, body: Any = None, by: str = "root") -> Any:
+    return site.api(by).post(path, json=body)
+
+
+def begun(site: ControlSite, client: str, by: str = "root") -> dict[str, Any]:
+    answer = post(site, "/drills", {"client": client, "tenant": "general"}, by)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def in_force(site: ControlSite) -> list[str]:
+    found = site.api("root").get("/switches").json()["items"]
+    return [each["id"] for each in found if each["in_force"]]
+
+
+def test_a_drill_that_everybody_confirmed_passes_and_its_record_is_signed(
+    uow: UnitOfWork, clock: FakeClock
+) -> None:
+    site = site_on(uow, clock)
+    drill = begun(site, canary(site))
+    path = f"/drills/{drill['id']}"
+    stopped = post(site, f"{path}/engage").json()
+    assert in_force(site) == [stopped["switch"]]
+    clock.advance(timedelta(milliseconds=40))
+    folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    records = Records(uow, clock, folder)
+    records.write(records.made(clock.now(), -1_000, tenant="mercy"))
+    records.confirm(site.system(controls.get_switch, switch_id=stopped["switch"]), "1")
+    clock.advance(timedelta(seconds=2))
+
+    released = post(site, f"{path}/release")
+    assert released.status_code == 200, released.text
+    assert in_force(site) == []
+    done = post(site, f"{path}/finish", SEEN).json()
+
+    assert (done["state"], done["record"]["faults"], done["containment"]["verdict"]) == (
+        "passed",
+        [],
+        "contained",
+    )
+    signed = signed_bytes(done["record"])
+    verify = {"purpose": Purpose.CHECKPOINT, "kid": done["kid"], "signature": done["signature"]}
+    assert site.system(keys.verify_bytes, data=signed, **verify)
+    assert site.api("otto").get("/drills").json()["items"][0]["id"] == drill["id"]
+    assert problem(post(site, f"{path}/finish", SEEN), 409, "drill_over")
+
+
+def test_a_drill_without_proof_fails_whatever_the_command_says(site: ControlSite) -> None:
+    drill = begun(site, canary(site))
+    post(site, f"/drills/{drill['id']}/engage")
+
+    done = post(site, f"/drills/{drill['id']}/finish", SEEN).json()
+
+    assert (done["state"], done["record"]["passed"]) == ("failed", False)
+    assert {"not_contained", "worker_too_slow"} <= set(done["record"]["faults"])
+    assert in_force(site) == []
+
+
+def test_a_drill_that_died_leaves_nothing_stopped_and_the_next_one_cleans_up(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    client = canary(site)
+    dead = begun(site, client)
+    post(site, f"/drills/{dead['id']}/engage")
+    assert len(in_force(site)) == 1
+    problem(post(site, "/drills", {"client": client, "tenant": "general"}), 409, "drill_running")
+
+    clock.advance(DRILL_LIFE)
+
+    assert in_force(site) == [], "it ended by itself"
+    begun(site, client, by="sam")
+    assert site.api("root").get(f"/drills/{dead['id']}").json()["state"] == "abandoned"
+
+
+@pytest.mark.parametrize("scope", ["system/Patient.rs", "system/Organization.cruds"])
+def test_what_reaches_patients_is_never_stopped_by_a_drill(site: ControlSite, scope: str) -> None:
+    client = canary(site, scope)
+
+    refused = post(site, "/drills", {"client": client, "tenant": "general"})
+
+    assert problem(refused, 422, "canary_invalid")["fields"]["client"]["code"] == "canary_reaches_patients"
+    problem(post(site, "/drills", {"client": client, "tenant": "nowhere"}), 404, "tenant_not_found")
+
+
+@pytest.mark.parametrize("by", ["gina", "rita", "otto", "ann"])
+def test_only_who_may_stop_everything_carries_out_drills(site: ControlSite, by: str) -> None:
+    client = canary(site)
+
+    assert post(site, "/drills", {"client": client, "tenant": "general"}, by).status_code == 403
+    drill = begun(site, client)
+    assert post(site, f"/drills/{drill['id']}/engage", by=by).status_code == 403
+    assert in_force(site) == []
+
+
+def test_a_colleague_does_not_carry_on_a_drill_and_it_stops_once(site: ControlSite) -> None:
+    drill = begun(site, canary(site))
+    path = f"/drills/{drill['id']}"
+    problem(post(site, f"{path}/engage", by="sam"), 403, "not_permitted")
+    assert post(site, f"{path}/engage").status_code == 200
+
+    problem(post(site, f"{path}/engage"), 409, "drill_engaged")
+
+
+def test_hospitals_do_not_see_drills(site: ControlSite) -> None:
+    begun(site, canary(site))
+
+    assert site.api("gina").get("/drills").status_code == 403

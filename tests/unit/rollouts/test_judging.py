@@ -1,0 +1,160 @@
+"""What the traffic of a ring says, and where a rollout goes from there (C218)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hilum.audit.models import LATENCY_EDGES_MS, Traffic
+from hilum.kernel.ids import TenantId
+from hilum.policies.models import Application, CurrentVersions
+from hilum.rollouts.models import Finding, Judged, Limits, Position, RingTraffic, Step
+from hilum.rollouts.policy import judge, next_step, position, way_back
+from tests.sim.rollouts import DAY, plan
+from tests.sim.world import START
+
+BUCKETS = len(LATENCY_EDGES_MS) + 1
+STEADY, REGRESSED, UNKNOWN = (
+    Judged(each, "") for each in (Finding.STEADY, Finding.REGRESSED, Finding.UNKNOWN)
+)
+
+
+def traffic(permitted: int, refused: int = 0, bucket: int = 1) -> Traffic:
+    return Traffic(refused, tuple(permitted if n == bucket else 0 for n in range(BUCKETS)))
+
+
+NONE = traffic(0)
+USUAL = traffic(980, 20)
+
+
+def found(now: Traffic, before: Traffic = USUAL, **more: Traffic) -> Finding:
+    parts = {"recent": now, "others_now": NONE, "others_before": NONE} | more
+    by_app = {name: {"app_1": each} for name, each in parts.items()}
+    return judge(RingTraffic(now={"app_1": now}, before={"app_1": before}, **by_app), Limits()).finding
+
+
+@pytest.mark.parametrize(
+    ("now", "more", "finding"),
+    [
+        (traffic(980, 20), {}, Finding.STEADY),
+        (traffic(930, 70), {}, Finding.STEADY),
+        (traffic(900, 100), {}, Finding.REGRESSED),
+        (traffic(0, 1_000), {}, Finding.REGRESSED),
+        (traffic(99), {}, Finding.UNKNOWN),
+        (traffic(0, 99), {}, Finding.UNKNOWN),
+        (NONE, {}, Finding.UNKNOWN),
+        # Seven points more of a hundred decisions may be chance; of ten thousand they are none.
+        (traffic(83, 17), {"before": traffic(900, 100)}, Finding.STEADY),
+        (traffic(8_300, 1_700), {"before": traffic(900, 100)}, Finding.REGRESSED),
+        # What was not known before is compared with elsewhere; without that nothing is known.
+        (traffic(980, 20), {"before": NONE}, Finding.UNKNOWN),
+        (traffic(980, 20), {"before": NONE, "others_now": USUAL}, Finding.STEADY),
+        (traffic(800, 200), {"before": NONE, "others_now": USUAL}, Finding.REGRESSED),
+        # What rose everywhere is not the version's, but hides no more than the limit.
+        (traffic(910, 90), {"others_now": traffic(900, 100), "others_before": USUAL}, Finding.STEADY),
+        (traffic(800, 200), {"others_now": traffic(0, 900), "others_before": USUAL}, Finding.REGRESSED),
+        # The last hours alone.
+        (traffic(98_000, 2_000), {"recent": traffic(0, 200)}, Finding.REGRESSED),
+        (traffic(98_000, 2_000), {"recent": traffic(0, 99)}, Finding.STEADY),
+        (traffic(1_000, bucket=2), {}, Finding.REGRESSED),
+        (traffic(1_000, bucket=0), {}, Finding.STEADY),
+        (traffic(1_000), {"before": traffic(1_000, bucket=BUCKETS - 1)}, Finding.STEADY),
+        (traffic(1_000, bucket=BUCKETS - 1), {"before": traffic(1_000, bucket=BUCKETS - 1)}, Finding.STEADY),
+    ],
+)
+def test_a_ring_regressed_if_more_is_refused_or_slow_than_before_and_than_chance(
+    now: Traffic, more: dict[str, Any], finding: Finding
+) -> None:
+    assert found(now, **more) is finding
+
+
+@given(st.integers(0, 3_000), st.integers(0, 3_000), st.integers(0, 500), st.integers(0, 2_000))
+def test_more_refusals_never_turn_a_regression_into_a_steady_ring(
+    permitted: int, refused: int, base_refused: int, more: int
+) -> None:
+    before = traffic(1_000, base_refused)
+
+    if found(traffic(permitted, refused), before) is Finding.REGRESSED:
+        assert found(traffic(permitted, refused + more), before) is Finding.REGRESSED
+
+
+def test_an_app_with_little_traffic_is_judged_with_the_others_only() -> None:
+    now = {"app_1": traffic(980, 20), "app_2": traffic(0, 30)}
+    before = {"app_1": USUAL, "app_2": USUAL}
+    ring = RingTraffic(now, now, before, {}, {})
+
+    assert judge(ring, Limits()).finding is Finding.STEADY
+    assert judge(ring, Limits(least_decisions=30)).finding is Finding.REGRESSED
+
+
+@pytest.mark.parametrize(
+    ("rings", "after", "step"),
+    [
+        ([STEADY], DAY, Step.ADVANCE),
+        ([STEADY], DAY - timedelta(seconds=1), Step.STAY),
+        ([UNKNOWN], 9 * DAY, Step.STAY),
+        ([REGRESSED], timedelta(0), Step.GO_BACK),
+        ([REGRESSED], 9 * DAY, Step.GO_BACK),
+        ([STEADY, STEADY], DAY, Step.FINISH),
+        ([STEADY, UNKNOWN], DAY, Step.STAY),
+        # An earlier ring is watched to the end.
+        ([REGRESSED, STEADY], DAY, Step.GO_BACK),
+        ([UNKNOWN, STEADY], DAY, Step.FINISH),
+        ([], DAY, Step.STAY),
+    ],
+)
+def test_it_advances_when_the_time_is_over_and_the_ring_is_known_to_be_steady(
+    rings: list[Judged], after: timedelta, step: Step
+) -> None:
+    stands = Position((START,) * len(rings), 1 + len(rings))
+
+    assert next_step(plan(), stands, rings, START + after).step is step
+
+
+def applied(number: int, version: int = 2, *tenants: str) -> Application:
+    at = START + number * timedelta(hours=1)
+    return Application(number, version, "", tuple(map(TenantId, tenants)), "", "", at, "")
+
+
+@pytest.mark.parametrize(
+    ("since", "reached", "overtaken"),
+    [
+        ([], 0, False),
+        ([applied(2, 2, "mercy")], 1, False),
+        ([applied(2, 2, "mercy"), applied(3)], 2, False),
+        ([applied(2, 3, "mercy")], 0, True),
+        ([applied(2, 2, "general")], 0, True),
+        ([applied(2)], 0, True),
+        ([applied(2, 2, "mercy"), applied(3, 1, "mercy")], 1, True),
+        ([applied(2, 2, "mercy"), applied(3), applied(4)], 2, True),
+    ],
+)
+def test_where_it_stands_follows_from_the_applications_alone(
+    since: list[Application], reached: int, overtaken: bool
+) -> None:
+    stands = position(plan(), since)
+
+    assert (len(stands.reached), stands.overtaken) == (reached, overtaken)
+    assert stands.last == (since[-1].number if since else 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "reached", "orders"),
+    [
+        (CurrentVersions(1, {}, 1), 1, [(1, ("mercy",), 2)]),
+        (CurrentVersions(1, {TenantId("mercy"): 5}, 1), 1, [(5, ("mercy",), 2)]),
+        (CurrentVersions(1, {TenantId("general"): 5}, 1), 1, [(1, ("mercy",), 2)]),
+        (CurrentVersions(1, {TenantId("general"): 5}, 1), 2, [(1, (), 3), (5, ("general",), 4)]),
+        (CurrentVersions(1, {}, 1), 0, []),
+    ],
+)
+def test_the_way_back_is_to_what_was_in_force_before_and_nothing_else(
+    before: CurrentVersions, reached: int, orders: list[Any]
+) -> None:
+    stands = Position((START,) * reached, 1 + reached)
+
+    found = way_back(plan(before=before), stands, "why")
+
+    assert [(each.version, each.tenants, each.after) for each in found] == orders
