@@ -345,7 +345,7 @@ def add_app(
         scopes=scopes,
         jwks_uri="https://backend.example/jwks" if backend else "",
         expires_at=made.clock.now() + timedelta(days=90) if backend else None,
-        backend_use=BackendUse("quality", "all patients", "nightly", "cio") if backend else None,
+        backend_use=BackendUse("quality", "all patients", "nightly") if backend else None,
     )
     made.clients[name], _ = made.run(
         lambda ctx: client_registry.add_client(ctx, NewClient(app.id, version.id, metadata))

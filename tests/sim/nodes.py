@@ -38,14 +38,16 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import ClientId, TenantId
 from hilum.kernel.ports import Clock
 from hilum.keys import live as keyring
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
+from hilum.mandates import store as mandates
+from hilum.mandates.models import Mandate
 from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.registry.models import App, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.signin import live as passwords
 from hilum.signin import service as signin
 from tests.flows.outside.ground import Outside, outside_of, straight
@@ -337,7 +339,7 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
         scopes=("system/Patient.rs", "system/Observation.cruds"),
         jwks=wallet.make_keys(SERVICE),
         expires_at=ctx.now + timedelta(days=90),
-        backend_use=BackendUse("Tests", "Synthetic patients", "On demand", "The tests"),
+        backend_use=BackendUse("Tests", "Synthetic patients", "On demand"),
     )
     for client_id, metadata, roles in (
         (DELEGATED, delegated, frozenset({"physician", "patient"})),
@@ -353,9 +355,24 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
         registry.certify(ctx, CertifyOrder(version.id, Environment.PRODUCTION, metadata.scopes, until))
         for tenant in TENANTS:
             installations.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
+            if client_id == SERVICE:
+                _mandate(ctx, TenantId(tenant), app)
             # Beyond what any story sends: quotas have tests of their own.
             controls.set_quota(ctx, app.id, tenant, Quota(rate_per_s=10_000.0, burst=10_000))
     return wallet.private_jwks
+
+
+def _mandate(ctx: Context, tenant: TenantId, app: App) -> None:
+    """Let a physician of a hospital answer for the service there."""
+    who = next(username for username, _, role, *_ in PEOPLE if role == "physician")
+    approver = identity.find_person_by_username(ctx, tenant, who)
+    assert approver is not None
+    use = "Tests", "Synthetic patients", "On demand"
+    service = ClientId(SERVICE), app.id, app.vendor, *use, approver.id, approver.id
+    ends = ctx.now + timedelta(days=90)
+    mandates.add_mandate(
+        ctx.tx, Mandate(ctx.ids.new("mnd"), tenant, *service, ctx.now, ends, agreed_at=ctx.now)
+    )
 
 
 def _described(client_id: str, secret_of: dict[str, str], private: dict[str, Any]) -> dict[str, Any]:
