@@ -96,6 +96,7 @@ LISTS = {
     "/api/v1/drills": "root",
     "/api/v1/policies/exceptions": "root",
     "/api/v1/raised-tiers": "otto",
+    "/api/v1/delta-reviews": "otto",
     **{f"/api/v1/policies/dry-runs/{{run}}/{kind.value}": "root" for kind in Kind},
     "/api/v1/accesses": "otto",
     "/api/v1/audit/events": "otto",
@@ -151,9 +152,9 @@ class Full:
     def _more_of_one_app(self, n: int) -> None:
         do = self.site.system
         version = do(registry.add_version, app_id=self.app, order=NewVersion(f"{n}"))
-        do(registry.raise_tier, version_id=version.id, tier=Tier.HIGH, reason="It suggests doses.")
         ends = self.site.clock.now() + MONTH
         do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
+        do(registry.raise_tier, version_id=version.id, tier=Tier.HIGH, reason="It suggests doses.")
         metadata = ClientMetadata(
             name=f"Client {n}",
             type=ClientType.PUBLIC,

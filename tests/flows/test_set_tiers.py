@@ -15,7 +15,7 @@ from hilum.infra.facts import EVERYTHING
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import AppId, TenantId, VersionId
 from hilum.policies import service, store
-from hilum.policies.models import Tier
+from hilum.policies.models import ApplyOrder, Tier
 from hilum.registry import service as registry
 from hilum.registry import store as registry_store
 from tests.flows import back_channel
@@ -26,7 +26,7 @@ from tests.flows.test_overrides import withhold
 from tests.flows.test_registry_api import made, register
 from tests.flows.test_rule_book import add, agree, apply
 from tests.sim.world import START, FakeClock, SeededIds
-from tests.unit.policies.books import GONE
+from tests.unit.policies.books import GONE, document
 
 REASON = "It suggests doses in its pages."
 UNTIL = START + timedelta(days=10)
@@ -440,3 +440,68 @@ def test_the_gateway_refuses_a_live_token_from_the_raise_on(
         assert (await made.get("Patient/p1", token)).status == 403
 
     player(sqlite_uow, clock, ids, tmp_path)(story)
+
+
+# --- delta reviews -------------------------------------------------------------------------------------------------------------
+
+
+def reviews(site: ControlSite, by: str = "rita") -> list[tuple[str, str, str]]:
+    items = made(site.api(by).get("/delta-reviews"), 200)["items"]
+    return [(each["version"], each["certified"], each["computed"]) for each in items]
+
+
+def test_a_rise_of_a_certified_tier_is_listed_for_review_until_it_is_over(site: ControlSite) -> None:
+    """C21."""
+    app, version = versions_of(site)
+    assert reviews(site) == []
+
+    made(post(site, version, "raise-tier", tier="high"), 200)
+
+    assert reviews(site) == [(version, "moderate", "high")]
+    site.system(registry.end_raise, version_id=VersionId(version), reason="The pages are gone.")
+    assert reviews(site) == []
+    events = site.system(audit.list_events, query=EventQuery(action="registry.delta_review", app=app)).events
+    assert [each.event.action for each in events] == [
+        "registry.delta_review.close",
+        "registry.delta_review.open",
+    ]
+
+
+def test_another_rule_book_that_raises_an_app_opens_a_delta_review_once(site: ControlSite) -> None:
+    """C21: found by the job, which runs again and again."""
+    _, version = versions_of(site)
+    rule = {"name": "reads-results", "tier": "high", "because": "it reads {type}", "types": ["Observation"]}
+    another = add(site, {"tier_rules": [*document()["tier_rules"], rule]})
+    answer = apply(site, another, "general")
+    assert answer.status_code in {201, 202}, answer.text
+    assert site.system(registry.note_next_reviews, after="") == ""
+    assert reviews(site) == [], "at one hospital only"
+    everywhere = ApplyOrder(another, (), site.system(service.in_force).last, "A drill.")
+    site.system(service._applied, order=everywhere, agreed_by="staff:sam")
+
+    for _ in range(2):
+        site.system(registry.note_next_reviews, after="")
+
+    assert reviews(site) == [(version, "moderate", "high")]
+
+
+def test_a_new_certification_at_the_higher_tier_closes_the_delta_review(site: ControlSite) -> None:
+    """C21."""
+    _, version = versions_of(site)
+    made(post(site, version, "raise-tier", tier="high"), 200)
+    body = {
+        "version": version,
+        "environment": "production",
+        "scopes": SCOPES,
+        "expires_at": (START + timedelta(days=30)).isoformat(),
+    }
+
+    made(site.api("rita").post("/certifications", json=body))
+
+    assert reviews(site) == []
+
+
+@pytest.mark.parametrize("by", ["gina", "ann"])
+def test_only_the_staff_lists_delta_reviews_and_raised_tiers(site: ControlSite, by: str) -> None:
+    assert site.api(by).get("/delta-reviews").status_code == 403
+    assert site.api(by).get("/raised-tiers").status_code == 403

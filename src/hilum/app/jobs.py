@@ -3,6 +3,7 @@
 import signal
 import threading
 from datetime import timedelta
+from functools import partial
 
 from hilum.app import sending
 from hilum.app.bootstrap import node_of, open_uow
@@ -26,9 +27,12 @@ from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
+from hilum.registry import service as registry
 from hilum.rollouts import jobs as rollouts
 from hilum.rollouts.models import ROLLOUT_EVERY
 
+DELTA_REVIEWS_EVERY = timedelta(minutes=10)
+"""How long after a new rule book the last certification that it raises is listed for review."""
 STOP_WITHIN_S = 5.0
 CHECKPOINT = "checkpoint"
 STANDS_AFTER = timedelta(seconds=10)
@@ -71,6 +75,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         ),
         Job("audit_index", INDEX_EVERY, lambda job_lease: index_accesses(job_lease, settings)),
         Job("decision_counts", COUNT_EVERY, lambda job_lease: count_decisions(job_lease, settings)),
+        Job("delta_reviews", DELTA_REVIEWS_EVERY, note_delta_reviews),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
@@ -137,6 +142,15 @@ def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
 def carry_rollouts_on(job_lease: JobLease, settings: Settings) -> None:
     """Carry the rollout of the rule book on that is not over: it advances, or goes back."""
     rollouts.run(job_lease, lambda: _decisions(job_lease, settings), job_lease.uow.clock.now())
+
+
+def note_delta_reviews(job_lease: JobLease) -> None:
+    """Record which certifications are of a higher tier now than when they were made, some apps in each transaction."""
+    after = ""
+    while _may_continue(job_lease):
+        after = job_lease.write(partial(registry.note_next_reviews, after=after))
+        if not after:
+            return
 
 
 def keep_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:

@@ -11,6 +11,7 @@ from hilum.cli.resources import json_option, show, show_done, show_one, tenant_o
 TIERS = click.Choice(["low", "moderate", "high"])
 AUTONOMY = click.Choice(["informs", "drafts", "acts_after_human_step", "acts_alone"])
 RAISED = ("version", "label", "app", "tier", "reason", "raised_by", "raised_at")
+REVIEWS = ("id", "app", "version", "certification", "certified", "computed", "opened_at", "sentence")
 EXCEPTIONS = (
     "id",
     "kind",
@@ -107,6 +108,18 @@ def raised(*, json_: bool) -> None:
     show(api.every("/raised-tiers"), RAISED, json_=json_)
 
 
+@click.command("delta-reviews")
+@json_option
+def delta_reviews(*, json_: bool) -> None:
+    r"""List the certifications whose tier has risen since, newest first: each needs a delta review.
+
+    \b
+    Example:
+      hilum app delta-reviews --json
+    """
+    show(api.every("/delta-reviews"), REVIEWS, json_=json_)
+
+
 @click.command("lower-tier")
 @click.argument("version_id", metavar="VERSION")
 @click.argument("tier", type=TIERS)
@@ -171,4 +184,4 @@ def end_exception(exception_id: str, *, reason: str, json_: bool) -> None:
     show_done(api.call("POST", path, {"reason": reason}), json_=json_)
 
 
-COMMANDS = (tier, raise_tier, end_raise, raised, lower_tier, allow_autonomous)
+COMMANDS = (tier, raise_tier, end_raise, raised, delta_reviews, lower_tier, allow_autonomous)

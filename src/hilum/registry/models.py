@@ -205,6 +205,21 @@ class Certification:
 
 
 @dataclass(frozen=True, slots=True)
+class DeltaReview:
+    """That what was certified is of a higher tier now, which a reviewer must look at (C21). Closed once it is not, or is certified anew."""
+
+    id: str
+    app: AppId
+    version: VersionId
+    certification: str
+    certified: Tier
+    computed: Tier
+    sentence: str
+    opened_at: datetime
+    closed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MovedCertification:
     """What a move to another category means for a certification in force: its tiers there, what to certify again, what is lost for good."""
 

@@ -15,6 +15,7 @@ from hilum.policies import service as policies
 from hilum.policies.models import OverrideOrder
 from hilum.registry import creation, policy, store
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
+from hilum.registry.delta_reviews import list_delta_reviews, note_delta_reviews, note_next_reviews
 from hilum.registry.models import (
     APPS_BOUND,
     App,
@@ -59,10 +60,12 @@ __all__ = [
     "end_raise",
     "list_apps",
     "list_certifications",
+    "list_delta_reviews",
     "list_raised",
     "list_vendors",
     "list_versions",
     "lower_tier",
+    "note_next_reviews",
     "raise_tier",
     "view_app",
     "view_profile",
@@ -224,7 +227,9 @@ def certify(ctx: Context, order: CertifyOrder) -> Certification:
     if faults := policy.certify_faults(order, app, version, book, now=ctx.now):
         raise Invalid("certification_invalid", "The certification is invalid; see fields.", fields=faults)
     announce_change(ctx, app.id)
-    return add_certification(ctx, app, version, order, book)
+    certification = add_certification(ctx, app, version, order, book)
+    note_delta_reviews(ctx, [app.id])
+    return certification
 
 
 def withdraw_certification(ctx: Context, certification_id: str) -> Certification:
@@ -265,6 +270,7 @@ def change_category(
         if each.withdrawn_at is None and ctx.now < each.expires_at
     )
     announce_change(ctx, app.id)
+    note_delta_reviews(ctx, [app.id])
     facts = {
         "from": app.category,
         "to": category,

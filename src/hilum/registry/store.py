@@ -35,6 +35,7 @@ from hilum.registry.models import (
     AppState,
     AppVersion,
     Certification,
+    DeltaReview,
     Environment,
     Profile,
     Subcontractor,
@@ -113,6 +114,22 @@ certifications = Table(
     Index(None, "app", "id"),
 )
 
+
+delta_reviews = Table(
+    "registry_delta_review",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("app", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("certification", String(64), nullable=False),
+    Column("certified", String(20), nullable=False),
+    Column("computed", String(20), nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("closed_at", Instant),
+    Index(None, "app", "closed_at"),
+    Index(None, "closed_at", "id"),
+)
 
 profiles = Table(
     "registry_profile",
@@ -461,10 +478,58 @@ def list_apps_of(tx: Connection, tenant: TenantId) -> list[AppId]:
 
 
 def delete_apps(tx: Connection, of: Collection[AppId]) -> None:
-    """Delete apps that exist at only one tenant, with vendor, versions and certifications."""
+    """Delete apps that exist at only one tenant, with vendor, versions, certifications and delta reviews."""
     # Apps last: the subquery that finds their vendors reads them.
     of_vendors = select(apps.c.vendor).where(apps.c.id.in_(of))
-    for table in (versions, certifications):
+    for table in (versions, certifications, delta_reviews):
         tx.execute(table.delete().where(table.c.app.in_(of)))
     tx.execute(vendors.delete().where(vendors.c.id.in_(of_vendors)))
     tx.execute(apps.delete().where(apps.c.id.in_(of)))
+
+
+# --- delta reviews -------------------------------------------------------------------------------------------------------------
+
+
+def add_review(tx: Connection, review: DeltaReview) -> bool:
+    """Add a delta review; return False if the same one is open."""
+    same = (
+        delta_reviews.c.certification == review.certification,
+        delta_reviews.c.computed == review.computed.value,
+        delta_reviews.c.closed_at.is_(None),
+    )
+    # The app's row is locked, so that two nodes that find the same add it once.
+    _get(tx, apps, review.app, "app", lock=True)
+    if tx.execute(select(delta_reviews.c.id).where(*same)).first() is not None:
+        return False
+    row = asdict(review) | {"certified": review.certified.value, "computed": review.computed.value}
+    tx.execute(delta_reviews.insert().values(row))
+    return True
+
+
+def save_closed_review(tx: Connection, closed: DeltaReview) -> bool:
+    """Save that a delta review is not needed any more; False if it was saved already."""
+    mine = (delta_reviews.c.id == closed.id, delta_reviews.c.closed_at.is_(None))
+    return tx.execute(delta_reviews.update().where(*mine).values(closed_at=closed.closed_at)).rowcount == 1
+
+
+def read_open_reviews(tx: Connection, of: Collection[AppId]) -> list[DeltaReview]:
+    """Read the delta reviews of some apps that are needed."""
+    mine = (delta_reviews.c.app.in_(of), delta_reviews.c.closed_at.is_(None))
+    return [_review(row) for row in tx.execute(select(delta_reviews).where(*mine))]
+
+
+def list_open_reviews(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[DeltaReview]:
+    """List the delta reviews that are needed, newest first."""
+    query = (
+        select(delta_reviews).where(delta_reviews.c.closed_at.is_(None)).order_by(delta_reviews.c.id.desc())
+    )
+    query = query.where(delta_reviews.c.id < page.after) if page.after else query
+    return [_review(row) for row in tx.execute(query.limit(page.limit))]
+
+
+def _review(row: Row[Any]) -> DeltaReview:
+    tiers = {
+        name: known(Tier, getattr(row, name), f"registry_delta_review.{name}") or Tier.HIGH
+        for name in ("certified", "computed")
+    }
+    return DeltaReview(**{**row._mapping, **tiers})  # noqa: SLF001 - the public name of this attribute is a row's own namespace

@@ -84,6 +84,19 @@ class RaisedShown(BaseModel):
     raised_at: datetime
 
 
+class DeltaReviewShown(Shown):
+    """``certified``: the tier of the certification; ``computed``: the higher one now, which ``sentence`` explains."""
+
+    id: str
+    app: str
+    version: str
+    certification: str
+    certified: Tier
+    computed: Tier
+    sentence: str
+    opened_at: datetime
+
+
 REVIEWERS = audience("reviewer")
 
 
@@ -95,6 +108,12 @@ def add_tiers(router: APIRouter, kit: Kit) -> None:
         """List the versions whose tier a reviewer raised, newest first."""
         found = await run_read(kit, request, partial(service.list_raised, page=query.page))
         return page_of(found, _raised, query)
+
+    @router.get("/delta-reviews", response_model=Page[DeltaReviewShown], openapi_extra=audience("staff"))
+    async def list_delta_reviews(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List the certifications whose tier has risen since, newest first: each needs a delta review."""
+        found = await run_read(kit, request, partial(service.list_delta_reviews, page=query.page))
+        return page_of(found, DeltaReviewShown.model_validate, query)
 
     @router.get("/app-versions/{version}/tier", openapi_extra=audience("staff", "administrator", "member"))
     async def assess_version(request: Request, version: Id) -> TierShown:

@@ -28,6 +28,7 @@ from hilum.policies.policy import as_of, assess, raising_rules, writes
 from hilum.policies.service import add_exception, require_exception
 from hilum.registry import policy, store
 from hilum.registry.creation import announce_change
+from hilum.registry.delta_reviews import note_delta_reviews
 from hilum.registry.models import App, AppVersion, TierRaise
 
 RAISE, END_RAISE, ASK = "registry.tier.raise", "registry.tier.end_raise", "policies.exception.ask"
@@ -118,6 +119,7 @@ def _save(ctx: Context, before: AppVersion, after: AppVersion) -> None:
             "concurrent_change", "A colleague changed the tier at the same moment. Look at it again."
         )
     announce_change(ctx, after.app)
+    note_delta_reviews(ctx, [after.app])
 
 
 def list_raised(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:

@@ -1,0 +1,92 @@
+"""Delta reviews: what of a certified version is of a higher tier now than when it was certified, for reviewers to look at (C21).
+
+The rise withholds the new part by itself, at the next decision. What is recorded here is only that a person must judge it.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotPermitted
+from hilum.kernel.ids import AppId
+from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
+from hilum.policies import service as policies
+from hilum.policies.models import Assessment, Book, Tier
+from hilum.policies.policy import as_of, assess
+from hilum.registry import policy, store
+from hilum.registry.models import App, AppVersion, Certification, DeltaReview
+from hilum.standards.smart.scopes import all_covered
+
+
+def risen(
+    book: Book, app: App, version: AppVersion, certification: Certification
+) -> tuple[Tier, Assessment] | None:
+    """Return the certified tier and the present one of a certification, if that is higher for any way to authenticate. Pure."""
+    applicant = policy.applicant_of(app, version, certification.scopes)
+    found: tuple[Tier, Assessment] | None = None
+    for way, certified in certification.tiers.items():
+        now = assess(book, replace(applicant, authentication=way))
+        if now.tier.rank > certified.rank and (found is None or now.tier.rank > found[1].tier.rank):
+            found = certified, now
+    return found
+
+
+def note_delta_reviews(ctx: Context, of: Collection[AppId]) -> None:
+    """Record which certifications in force of some apps need a delta review by the rule book everywhere, and which no longer do."""
+    book = as_of(policies.current(ctx).everywhere, ctx.now)
+    apps, versions = store.read_apps(ctx.tx, of), store.read_versions(ctx.tx, of)
+    needed: dict[tuple[str, Tier], DeltaReview] = {}
+    for each in _in_force(ctx, store.read_certifications(ctx.tx, of)):
+        app, version = apps.get(each.app), versions.get(each.version)
+        found = None if app is None or version is None else risen(book, app, version, each)
+        if found is not None:
+            certified, now = found
+            key = each.id, now.tier
+            needed[key] = DeltaReview(
+                ctx.ids.new("dlt"), each.app, each.version, each.id, certified, now.tier, str(now), ctx.now
+            )
+    opened = {(each.certification, each.computed): each for each in store.read_open_reviews(ctx.tx, of)}
+    for key, review in needed.items():
+        # The statement decides between two nodes that find the same.
+        if key not in opened and store.add_review(ctx.tx, review):
+            facts = {
+                "version": review.version,
+                "certification": review.certification,
+                "detail": review.sentence,
+            }
+            audit.record(ctx, Event("registry.delta_review.open", app=review.app, facts=facts))
+    for key, review in opened.items():
+        if key not in needed and store.save_closed_review(ctx.tx, replace(review, closed_at=ctx.now)):
+            facts = {"version": review.version, "certification": review.certification}
+            audit.record(ctx, Event("registry.delta_review.close", app=review.app, facts=facts))
+
+
+def _in_force(ctx: Context, certifications: Iterable[Certification]) -> list[Certification]:
+    """Return the certifications in force, without those that a newer one of the same version replaces."""
+    live = [each for each in certifications if each.withdrawn_at is None and ctx.now < each.expires_at]
+    return [each for each in live if not any(_replaces(other, each) for other in live)]
+
+
+def _replaces(newer: Certification, older: Certification) -> bool:
+    return (
+        (newer.version, newer.environment) == (older.version, older.environment)
+        and newer.id > older.id
+        and all_covered(older.scopes, newer.scopes)
+    )
+
+
+def note_next_reviews(ctx: Context, after: str) -> str:
+    """Record the delta reviews of the next apps by id; return the last one, empty if there are no more. For the job."""
+    found = [each.id for each in store.list_apps(ctx.tx, page=PageQuery(after))]
+    if found:
+        note_delta_reviews(ctx, found)
+    return found[-1] if len(found) == PAGE_BOUND else ""
+
+
+def list_delta_reviews(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[DeltaReview]:
+    """List the delta reviews that are needed, newest first; for the platform's staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not list delta reviews.")
+    return store.list_open_reviews(ctx.tx, page)
