@@ -124,7 +124,7 @@ def test_a_role_for_which_no_app_is_installed_is_told_so(stage: Stage) -> None:
 
     frame = page.frame_locator("iframe")
     expect(frame.get_by_role("heading", level=1)).to_have_text("This app is not for your role")
-    expect(frame.locator("main")).to_contain_text("not installed for this person's role")
+    expect(frame.locator("main")).to_contain_text("Your role may not use this app at")
 
 
 def test_a_patient_reads_their_own_results_in_plain_words(stage: Stage) -> None:

@@ -1,5 +1,7 @@
 """A platform with its front channel too: browsers with cookies, sign-in pages, an EHR, and records to pick from."""
 
+import html
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -271,9 +273,14 @@ class Browser:
 
 
 def answer(response: Any) -> dict[str, str]:
-    """Read what a redirect to the app tells it; fails when it is none."""
+    """Read what a redirect to the app tells it, or the page of a refused launch by its way back; fails when it is neither."""
+    if response.status_code == 403 and (back := re.search(r'id="back" href="([^"]+)"', response.text)):
+        return _told(html.unescape(back[1]))
     assert response.status_code == 303, (response.status_code, response.text)
-    location = response.headers["location"]
+    return _told(response.headers["location"])
+
+
+def _told(location: str) -> dict[str, str]:
     assert location.startswith(REDIRECT + "?"), location
     return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
 

@@ -58,7 +58,9 @@ def authorize(front: Front) -> Try:
     def go() -> str:
         answer = browser.press(form, ("decision", "allow"))
         location = answer.headers.get("location", "")
-        return "" if "code=" in location else unquote_plus(location) or f"page: {answer.status_code}"
+        if "code=" in location:
+            return ""
+        return unquote_plus(location) or f"page: {answer.status_code} {unquote_plus(answer.text)}"
 
     return go
 

@@ -11,8 +11,10 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from hilum.clients.models import ClientType
-from hilum.controls.models import TargetKind
-from hilum.infra.settings import Mode
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.identity import service as identity
+from hilum.identity.models import NewFacility
+from hilum.infra.settings import Mode as SiteMode
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import LaunchId
 from hilum.launches import routes, service
@@ -21,6 +23,7 @@ from hilum.policies.models import Tier
 from hilum.registry.models import NewVersion
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
+from hilum.switchboard import service as switchboard
 from hilum.web import errors
 from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
@@ -75,7 +78,7 @@ def ehr(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ehr]:
             raise AssertionError("the launch API takes access tokens, not API tokens")
 
         pages = Pages(Assets(), Shell(sandbox=True), folders=[signin_routes.TEMPLATES])
-        kit = Kit(sqlite_uow, clock, sqlite_uow.ids, platform.urls, Mode.SANDBOX, pages, nobody)
+        kit = Kit(sqlite_uow, clock, sqlite_uow.ids, platform.urls, SiteMode.SANDBOX, pages, nobody)
         app = Starlette(routes=routes.routes(kit))
         errors.install(app, pages)
         token = platform.backend(SCOPE, "ehr").json()["access_token"]
@@ -391,20 +394,58 @@ def test_a_cell_that_does_not_list_a_placement_closes_it_to_its_category_also_fo
     assert ehr.launch(ehr.open(placement="banner")).placement == "banner"
 
 
-def test_an_app_that_no_cell_admits_is_opened_from_nowhere(ehr: Ehr) -> None:
-    """C191."""
+@pytest.mark.parametrize("placement", ["banner", ""])
+def test_an_app_of_a_category_that_no_cell_admits_is_opened_from_nowhere(ehr: Ehr, placement: str) -> None:
+    """C38, C191: whoever opens it is told that it is the kind of app."""
     put_in_force(ehr.platform.run, {"categories.unclassified": GONE}, MERCY)
 
-    problem(ehr.send("POST", DOOR, ehr.order(placement="banner")), 403, "placement_not_allowed")
+    refused = problem(ehr.send("POST", DOOR, ehr.order(placement=placement)), 403, "app_not_certified")
+
+    assert refused["rule"].startswith("Apps of this kind may not be used at ")
+    assert refused["owner"] == "The platform's operator"
 
 
 def test_refusals_name_what_failed_and_whom_to_ask(ehr: Ehr) -> None:
-    """C38."""
+    """C38, C216: the rule, whose it is, what to do, in words for the clinician."""
     ehr.platform.add_person("ana", "analyst", "Practitioner/pr4")
 
     told = problem(ehr.send("POST", DOOR, ehr.order(person="ana")), 403, "role_not_allowed")
 
     assert "administrator" in told["detail"]
+    assert told["rule"] == "Your role may not use this app at Mercy."
+    assert told["owner"] == "The administrator of Mercy"
+    assert told["next_step"] == "Ask the administrator of Mercy."
+    assert "expected_at" not in told
+
+
+def test_a_stop_with_an_end_says_when_to_expect_the_app_back(ehr: Ehr, clock: FakeClock) -> None:
+    """C216: to the EHR, and on the page of a launch that was opened before."""
+    opened = ehr.open()
+    ends = clock.now() + timedelta(hours=2)
+    target = Target(TargetKind.APP_TENANT, f"{ehr.platform.clients['public'].app}/{MERCY}")
+    order = EngageOrder(target, Mode.FULL_STOP, "A test", ends)
+    ehr.platform.run(lambda ctx: switchboard.engage(ctx, order))
+
+    told = problem(ehr.send("POST", DOOR, ehr.order()), 403, "switch_engaged")
+    page = ehr.http.get(urlsplit(opened["open_url"]).path)
+
+    assert told["expected_at"] == ends.isoformat()
+    assert page.status_code == 403
+    assert "It ends by itself on 2 March 2026" in told["detail"]
+    assert "It ends by itself on 2 March 2026" in page.text
+    assert "Who decides: The administrator of Mercy." in page.text
+    assert "switch_engaged" not in page.text
+
+
+def test_a_launch_names_its_facility_by_the_ehrs_own_reference(ehr: Ehr) -> None:
+    """C38: what was never added is kept as none, and what cannot be one is refused by its field."""
+    order = NewFacility(MERCY, "East", "Mercy Ltd", "Location/east")
+    east = ehr.platform.run(lambda ctx: identity.add_facility(ctx, order))
+
+    assert ehr.launch(ehr.open(facility="Location/east")).facility == east.id
+    assert ehr.launch(ehr.open(facility="Location/unknown")).facility == ""
+    found = problem(ehr.send("POST", DOOR, ehr.order(facility="the east wing")), 422, "launch_invalid")
+    assert found["fields"]["facility"]["code"] == "facility_malformed"
 
 
 APPS = f"/t/{MERCY}/ehr/apps"

@@ -162,7 +162,7 @@ def test_an_app_goes_from_registration_to_installation_by_three_peoples_words(si
     problem(site.api("carl").get("/installations?tenant=general"), 403, "not_permitted")
     problem(gina.post("/installations", json=wish), 409, "already_installed")
     narrowed = made(gina.patch(f"/installations/{installed['id']}", json={"scopes": ["openid"]}), 200)
-    assert narrowed["scopes"] == ["openid"]
+    assert narrowed["scopes"] == ["launch", "openid", "fhirUser"], "it can still be launched"
     problem(
         gina.patch(f"/installations/{installed['id']}", json={"scopes": ["patient/*.rs"]}),
         422,

@@ -33,7 +33,7 @@ def launched(front: Front, *, scope: str, **order: Any) -> Any:
     opened = front.open_launch(**order)
     browser = front.browser("dora")
     response = browser.authorize(scope=scope, launch=opened.handle)
-    return response if response.status_code == 303 else browser.allow()
+    return browser.allow() if response.status_code == 200 else response
 
 
 def authorization(front: Front, client: str = "web") -> Authorization:

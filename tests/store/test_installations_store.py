@@ -114,12 +114,12 @@ def test_a_sandbox_app_is_installed_at_no_production_tenant(ground: Ground) -> N
     production_client, _ = ground.client(environment=Environment.PRODUCTION)
     ground.certify(Environment.PRODUCTION)
 
-    ground.install(MARY, MERCY)
+    ground.install(MARY, MERCY, roles=frozenset({"patient"}))  # which needs no agreement
 
     facts, now = ground.facts(), ground.uow.clock.now()
     at_mercy = facts.installations[MERCY, ground.app.id]
-    assert fault(facts.clients[sandbox_client.id], at_mercy, "physician", now) is Reason.APP_NOT_INSTALLED
-    assert fault(facts.clients[production_client.id], at_mercy, "physician", now) is None
+    assert fault(facts.clients[sandbox_client.id], at_mercy, "patient", now) is Reason.APP_NOT_INSTALLED
+    assert fault(facts.clients[production_client.id], at_mercy, "patient", now) is None
 
 
 def test_an_app_stands_installed_once_at_a_tenant_and_again_after_it_ended(
@@ -156,7 +156,7 @@ def test_a_tenant_installs_for_itself_and_never_more_than_is_certified(ground: G
 
     made = ground.install(scopes=("openid", "patient/Observation.r"))
 
-    assert made.scopes == ("openid", "patient/Observation.r")
+    assert made.scopes == ("launch", "openid", "patient/Observation.r"), "it can be launched"
     with pytest.raises(Invalid):
         ground.do(
             GINA, installations.narrow_installation, made.id, NarrowOrder(scopes=("patient/Observation.rs",))

@@ -39,6 +39,7 @@ VENDOR_OWNER = "vendor_owner"
 # What a hospital's administrator may stop alone. An app as a whole belongs to other hospitals too.
 WITHIN_A_TENANT = frozenset({TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
 ALL_KINDS = frozenset(TargetKind)
+LAUNCHES_STOPPED = frozenset({Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES})
 WRITES_STOPPED = frozenset({Mode.FULL_STOP, Mode.READ_ONLY})
 PARSED_BOUND = 10_000
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -342,9 +343,15 @@ def ends_of_stops(index: SwitchIndex, targets: Iterable[Target]) -> list[datetim
 
 def launches_stopped(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
     """Return the switch that stops new launches of a subject; None if there is none."""
-    return switch_among(
-        index, _touched(index, subject), now, frozenset({Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES})
-    )
+    return switch_among(index, _touched(index, subject), now, LAUNCHES_STOPPED)
+
+
+def launch_stops(index: SwitchIndex, subject: Subject, now: datetime) -> Iterator[Switch]:
+    """Yield every switch in force that stops new launches of a subject."""
+    for target in _touched(index, subject):
+        for switch in index.engaged.get(target, ()):
+            if switch.mode in LAUNCHES_STOPPED and switch.in_force(now):
+                yield switch
 
 
 def read_only(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:

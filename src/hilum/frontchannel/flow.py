@@ -13,6 +13,7 @@ Everything is checked again on every page, so that a switch, an uninstallation o
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -28,7 +29,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import Subject
 from hilum.frontchannel import policy, store
 from hilum.frontchannel.models import AuthorizationRequest, Step
-from hilum.frontchannel.policy import DisplayedError, Redirect
+from hilum.frontchannel.policy import DisplayedError, Redirect, RefusedLaunch
 from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Tenant
@@ -38,7 +39,7 @@ from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.actor import Actor
 from hilum.kernel.decision import Reason
-from hilum.kernel.errors import DECIDED, NotPermitted
+from hilum.kernel.errors import DECIDED, NotPermitted, Refused
 from hilum.keys.live import vault
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
@@ -52,13 +53,12 @@ from hilum.signin import service as signin
 from hilum.signin.models import Session
 from hilum.standards import oauth
 from hilum.standards.oauth import AuthorizeError
-from hilum.standards.refusals import ENDED, FULL_STOP, page_text
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope
 from hilum.standing import service as standing
 from hilum.standing.models import Standing
-from hilum.standing.policy import standing_fault, stop_of
+from hilum.standing.policy import refusal_of, standing_fault
 from hilum.web.urls import Site
 
 LAUNCH_PURPOSE = "authserver.launch"
@@ -111,7 +111,7 @@ class NeedsLogin:
     tenant: Tenant
 
 
-FlowResult = FlowState | NeedsLogin | Redirect | DisplayedError
+FlowResult = FlowState | NeedsLogin | Redirect | RefusedLaunch | DisplayedError
 
 
 def digest(secret: str) -> bytes:
@@ -215,11 +215,9 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResul
     facility = _facility_of(ctx, request)
     judged = standing_of(ctx, client_context, person, issued_at=request.created_at, facility=facility)
     if reason := standing_fault(judged, ctx.now):
-        return _refuse_launch(
-            ctx, site, request, client_context, reason, stop=stop_of(judged, ctx.now) or ENDED
-        )
+        return _refuse_launch(ctx, site, request, client_context, judged, reason=reason)
     launched = _with_launch(ctx, site, request, judged)
-    if isinstance(launched, Redirect):
+    if not isinstance(launched, tuple):
         return launched
     return _with_step(
         ctx, site, FlowState(launched[0], client_context, session, person, launched[1], (), None, Step.ISSUE)
@@ -233,11 +231,13 @@ def _without_session(
     # Before anybody types a password for an app that would be refused afterwards.
     facility = _facility_of(ctx, request)
     judged = standing_of(ctx, client_context, None, issued_at=request.created_at, facility=facility)
-    reason, stop = standing_fault(judged, ctx.now), stop_of(judged, ctx.now) or ENDED
-    if reason is None and signin.is_stopped(ctx, cookie, request.tenant):
-        reason, stop = Reason.SWITCH_ENGAGED, FULL_STOP
+    reason = standing_fault(judged, ctx.now)
+    if reason is None and (stopped := signin.person_stopped(ctx, cookie, request.tenant)) is not None:
+        # Judged with that person, whose switch it is.
+        judged = standing_of(ctx, client_context, stopped, issued_at=request.created_at, facility=facility)
+        reason = Reason.SWITCH_ENGAGED
     if reason is not None:
-        return _refuse_launch(ctx, site, request, client_context, reason, stop=stop)
+        return _refuse_launch(ctx, site, request, client_context, judged, reason=reason)
     return _page_or_error(ctx, site, request, Step.LOGIN) or NeedsLogin(request, client_context.tenant)
 
 
@@ -268,7 +268,7 @@ def _who(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Sess
 
 def _with_launch(
     ctx: Context, site: Site, request: AuthorizationRequest, judged: Standing
-) -> tuple[AuthorizationRequest, Launch | None] | Redirect:
+) -> tuple[AuthorizationRequest, Launch | None] | Redirect | RefusedLaunch:
     if request.launch:
         launch = launches.get_launch(ctx, request.launch)
         # The EHR may end its session while the person reads the consent page.
@@ -289,9 +289,12 @@ def _with_launch(
         # NotPermitted: the launch is another's, or a rule stops it. Otherwise the handle is not one that can be taken.
         is_denied = isinstance(refused, NotPermitted)
         error = AuthorizeError.ACCESS_DENIED if is_denied else AuthorizeError.INVALID_REQUEST
-        return refuse(
-            ctx, site, request, error, code=refused.code, detail=f"{refused.code}: {refused.detail}"
-        )
+        detail = f"{refused.code}: {refused.detail}"
+        back = refuse(ctx, site, request, error, code=refused.code, detail=detail)
+        tenant = judged.tenant
+        if not isinstance(refused, Refused) or not isinstance(tenant, Tenant):
+            return back
+        return shown_first(refused, back, tenant, prompt=request.prompt)
     taken = replace(
         request,
         launch=launch.id,
@@ -311,8 +314,8 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     allowed = installations_policy.allowed_scopes(client_context.facts, client_context.installation, book)
     workflow = _workflow_of(flow_state, book)
     if workflow and workflow not in workflows_allowed(book, client_context.facts):
-        reason = Reason.WORKFLOW_NOT_APPROVED
-        return _refuse_launch(ctx, site, request, client_context, reason, stop=ENDED)
+        judged = standing_of(ctx, client_context, person, facility=_facility_of(ctx, request))
+        return _refuse_launch(ctx, site, request, client_context, judged, reason=Reason.WORKFLOW_NOT_APPROVED)
     if (limit := workflow_limit(book, workflow)) is not None:
         allowed = smart.narrow(allowed, limit)
     rights = identity_policy.rights_of(person.role)
@@ -443,9 +446,24 @@ def _refuse_launch(
     site: Site,
     request: AuthorizationRequest,
     client_context: ClientContext,
-    reason: Reason,
+    judged: Standing,
     *,
-    stop: str,
-) -> Redirect:
-    detail = page_text(reason, client_context.tenant.name, stop=stop)
-    return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=reason.value, detail=detail)
+    reason: Reason,
+) -> Redirect | RefusedLaunch:
+    refusal = refusal_of(judged, reason, ctx.now, tenant=client_context.tenant.name)
+    back = refuse(
+        ctx, site, request, AuthorizeError.ACCESS_DENIED, code=reason.value, detail=in_error(refusal)
+    )
+    return shown_first(refusal, back, client_context.tenant, prompt=request.prompt)
+
+
+def in_error(refusal: Refused) -> str:
+    """Return the description of an OAuth error: the reason for the program, and the sentences for people."""
+    return f"{refusal.code}: {refusal.detail}"
+
+
+def shown_first(
+    refusal: Refused, back: Redirect, tenant: Tenant, *, prompt: Collection[str]
+) -> Redirect | RefusedLaunch:
+    """Return the page that tells the person before the app gets its error; the bare redirect if the app asked for no page."""
+    return back if "none" in prompt else RefusedLaunch(refusal, back, tenant.ehr_origins)

@@ -14,7 +14,7 @@ from hilum.consent.models import Choice, PlainPermission
 from hilum.frontchannel.flow import FlowState
 from hilum.frontchannel.models import LOOK_RETRY_AFTER_S, Step
 from hilum.frontchannel.picker import EncounterChoice, PatientChoice, PatientPage
-from hilum.frontchannel.policy import DisplayedError, offline_of
+from hilum.frontchannel.policy import DisplayedError, RefusedLaunch, offline_of
 from hilum.frontchannel.service import ConnectedApp, ConnectedApps, by_of
 from hilum.identity import policy as identity_policy
 from hilum.identity.models import Person, Role, Tenant
@@ -24,9 +24,9 @@ from hilum.registry.models import Environment
 from hilum.standards import oauth
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import ClinicalScope, Prefix
-from hilum.web.errors import Trouble, trouble_page
+from hilum.web.errors import Trouble, told_of, trouble_page
 from hilum.web.kit import Kit
-from hilum.web.pages import day
+from hilum.web.pages import Policy, day
 from hilum.web.urls import path_of, with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -116,6 +116,12 @@ def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
     return trouble_page(
         kit.pages, request, Trouble(title, _HAPPENED.get(shown.code, shown.detail), then), status=400
     )
+
+
+def refused(kit: Kit, request: Request, ended: RefusedLaunch) -> Response:
+    """Render why a launch is refused, with the way back to the app. It may stand in the EHR's frame, where the app would be."""
+    told = told_of(ended.refusal, back=ended.back.uri)
+    return trouble_page(kit.pages, request, told, status=403, policy=Policy(frame_ancestors=ended.framed_by))
 
 
 def groups(choices: Iterable[Choice]) -> tuple[Group, ...]:

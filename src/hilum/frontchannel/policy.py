@@ -12,6 +12,7 @@ from hilum.clients import policy as clients_policy
 from hilum.clients.models import Client, ClientType
 from hilum.frontchannel.models import LAUNCH_BOUND, NONCE_BOUND, REDIRECT_URI_BOUND, STATE_BOUND, Code, Step
 from hilum.identity.models import Role
+from hilum.kernel.errors import Refused
 from hilum.policies.models import NO_BOOK, Book
 from hilum.policies.policy import expand
 from hilum.standards import oauth
@@ -43,6 +44,18 @@ class Redirect:
     """The validated redirect URI with the response in its query. It ends the request."""
 
     uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedLaunch:
+    """A launch that a rule refuses: the person is told on a page of ours, from which ``back`` leads to the app with the error (C216).
+
+    ``framed_by``: the origins of the hospital's EHR, in which the page may stand.
+    """
+
+    refusal: Refused
+    back: Redirect
+    framed_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from hilum.frontchannel import pages, picker, service
 from hilum.frontchannel.flow import FlowResult, FlowState, NeedsLogin
 from hilum.frontchannel.models import Step
 from hilum.frontchannel.picker import Look, LookRefused, PatientChoice, PatientDirectory
-from hilum.frontchannel.policy import DisplayedError, Redirect
+from hilum.frontchannel.policy import DisplayedError, Redirect, RefusedLaunch
 from hilum.frontchannel.service import Stored
 from hilum.identity import policy as identity_policy
 from hilum.infra.context import Trace
@@ -327,9 +327,11 @@ class FrontChannel:
             return False
         return not encounter or await picker.has_encounter(look, patient, encounter)
 
-    def _ended(self, request: Request, ended: Redirect | DisplayedError) -> Response:
+    def _ended(self, request: Request, ended: Redirect | RefusedLaunch | DisplayedError) -> Response:
         if isinstance(ended, Redirect):
             return _see_other(ended.uri)
+        if isinstance(ended, RefusedLaunch):
+            return pages.refused(self._kit, request, ended)
         return pages.trouble(self._kit, request, ended)
 
     # --- small parts -----------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from hilum.frontchannel.models import (
     Code,
     Step,
 )
-from hilum.frontchannel.policy import DisplayedError, Redirect, RedirectedError, ValidRequest
+from hilum.frontchannel.policy import DisplayedError, Redirect, RedirectedError, RefusedLaunch, ValidRequest
 from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Role, Tenant
@@ -39,11 +39,10 @@ from hilum.registry.models import App
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 from hilum.standards.oauth import AuthorizeError, Parameters, TokenError
-from hilum.standards.refusals import ENDED, page_text
 from hilum.standards.smart import launch as smart_launch
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope, SpecialScope
-from hilum.standing.policy import standing_fault, stop_of
+from hilum.standing.policy import refusal_of, standing_fault
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from hilum.web.urls import Site
@@ -89,7 +88,7 @@ class Issued:
 
 def begin(
     ctx: Context, site: Site, parameters: Parameters, *, recorded: bool = True
-) -> Stored | Redirect | DisplayedError:
+) -> Stored | Redirect | RefusedLaunch | DisplayedError:
     """Validate an authorization request and store it. An error is redirected to the client only if its redirect URI is registered (C28).
 
     ``recorded``: a refusal is recorded by itself; False if its address has had so many lately that they are only counted.
@@ -122,10 +121,10 @@ def begin(
     standing = flow.standing_of(ctx, client_context, None, facility=None if judged.launch else "")
     if reason := standing_fault(standing, ctx.now):
         _record_refusal(ctx, site, client_context.client.id, reason, recorded=recorded)
-        detail = page_text(reason, client_context.tenant.name, stop=stop_of(standing, ctx.now) or ENDED)
-        return flow.error_redirect(
-            site, judged.redirect_uri, judged.state, AuthorizeError.ACCESS_DENIED, detail
-        )
+        refusal = refusal_of(standing, reason, ctx.now, tenant=client_context.tenant.name)
+        denied, detail = AuthorizeError.ACCESS_DENIED, flow.in_error(refusal)
+        back = flow.error_redirect(site, judged.redirect_uri, judged.state, denied, detail)
+        return flow.shown_first(refusal, back, client_context.tenant, prompt=judged.prompt)
     if detail := first_ended(book, judged.scopes):
         _record_refusal(ctx, site, client_context.client.id, Reason.SCOPE_RETIRED, recorded=recorded)
         return flow.error_redirect(

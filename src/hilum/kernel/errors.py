@@ -1,5 +1,7 @@
 """Families of expected errors. They know nothing of HTTP; each edge has one table for them."""
 
+from datetime import datetime
+
 NO_RIGHT = "You do not have the right to do this. Ask an administrator who does."
 """The sentence of a refusal by role, the same in every room."""
 
@@ -19,6 +21,30 @@ class NotFound(HilumError):
 
 class NotPermitted(HilumError):
     """A rule refuses the action. Commits its protective effects and its audit record."""
+
+
+class Refused(NotPermitted):
+    """A rule refuses what a person wants to do, in words for that person: which rule, whose it is, what to do, and until when, if known.
+
+    ``expected`` is a sentence about ``expected_at``; both are empty if nobody knows.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        rule: str,
+        *,
+        owner: str,
+        next_step: str,
+        expected: str = "",
+        expected_at: datetime | None = None,
+    ) -> None:
+        super().__init__(code, " ".join(filter(None, (rule, expected, next_step))))
+        self.rule = rule
+        self.owner = owner
+        self.next_step = next_step
+        self.expected = expected
+        self.expected_at = expected_at
 
 
 class Invalid(HilumError):

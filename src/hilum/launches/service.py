@@ -27,7 +27,7 @@ from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Invalid, NotFound, NotPermitted, Refused
 from hilum.kernel.ids import ClientId, LaunchId, TenantId
 from hilum.kernel.persistent import RecentSet
 from hilum.keys.live import vault
@@ -53,18 +53,15 @@ from hilum.launches.models import (
 from hilum.policies import service as policies
 from hilum.signin import service as signin
 from hilum.signin.models import Method
-from hilum.standards.refusals import ENDED, ehr_text, meaning_of
+from hilum.standards.refusals import meaning_of
 from hilum.standing import service as standing
 from hilum.standing.models import Acting, Standing
-from hilum.standing.policy import standing_fault, stop_of
+from hilum.standing.policy import EHR_STOPPED, refusal_of, standing_fault
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 
 _OPEN_FOR = timedelta(days=1)
 NOT_AN_EHR = "Only an EHR client with the scope hilum/launch may do this."
-_EHR_STOPPED = (
-    "The EHR that opened this launch was stopped or suspended since. Ask the hospital's administrator."
-)
 
 
 def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
@@ -92,10 +89,10 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now, facility=facility)
     if reason := standing_fault(judged, ctx.now):
         _record_refusal(ctx, order, tenant, person, reason=reason, faults={})
-        raise NotPermitted(reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
+        raise _refusal(ctx, judged, reason)
     if judged.client and (refusal := policy.placement_refusal(order.placement, book, judged.client)):
         _record_refusal(ctx, order, tenant, person, reason=PLACEMENT_REFUSED, faults={})
-        raise NotPermitted(PLACEMENT_REFUSED, refusal)
+        raise _placement_refusal(ctx, judged, refusal)
     open_token = ctx.ids.secret()
     handle = _handle_of(open_token)
     opened = Launch(
@@ -148,7 +145,18 @@ def _available(ctx: Context, tenant: TenantId, client: ClientId, person: Person 
     reason = standing_fault(judged, ctx.now)
     if reason is None:
         return Availability(client)
-    return Availability(client, reason, ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED))
+    return Availability(client, reason, _refusal(ctx, judged, reason).detail)
+
+
+def _refusal(ctx: Context, judged: Standing, reason: str) -> Refused:
+    tenant = identity.find_tenant(ctx, judged.acting.tenant)
+    return refusal_of(judged, reason, ctx.now, tenant="" if tenant is None else tenant.name)
+
+
+def _placement_refusal(ctx: Context, judged: Standing, sentence: str) -> Refused:
+    rule, _, next_step = sentence.partition(". ")
+    owner = _refusal(ctx, judged, Reason.WORKFLOW_NOT_APPROVED).owner
+    return Refused(PLACEMENT_REFUSED, f"{rule}.", owner=owner, next_step=next_step)
 
 
 def _named_faults(order: LaunchOrder, client: Client | None, person: Person | None) -> dict[str, str]:
@@ -258,8 +266,15 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
         _require_placement(ctx, found, judged, action)
         return
     audit.record(ctx, replace(_event(found, action, by_ehr=by), outcome=Outcome.REFUSED, reason=reason))
-    text = _EHR_STOPPED if by else ehr_text(reason, stop=stop_of(judged, ctx.now) or ENDED)
-    raise NotPermitted(reason, text)
+    told = _refusal(ctx, judged, EHR_STOPPED if by else reason)
+    raise Refused(
+        str(reason),
+        told.rule,
+        owner=told.owner,
+        next_step=told.next_step,
+        expected=told.expected,
+        expected_at=told.expected_at,
+    )
 
 
 def _require_placement(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
@@ -268,7 +283,7 @@ def _require_placement(ctx: Context, found: Launch, judged: Standing, action: st
     if judged.client and (refusal := policy.placement_refusal(found.placement, book, judged.client)):
         event = _event(found, action, placement=found.placement)
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason=PLACEMENT_REFUSED))
-        raise NotPermitted(PLACEMENT_REFUSED, refusal)
+        raise _placement_refusal(ctx, judged, refusal)
 
 
 def _take_fault(ctx: Context, launch: Launch, by: Acting) -> str:

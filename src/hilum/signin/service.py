@@ -193,10 +193,12 @@ def session(ctx: Context, cookie: str) -> Session | None:
     return None if found is None or bar is not None else replace(found, csrf=policy.csrf_secret(cookie))
 
 
-def is_stopped(ctx: Context, cookie: str, tenant: TenantId) -> bool:
-    """Check whether a kill switch is the only reason why a browser's session at a tenant may not be used."""
+def person_stopped(ctx: Context, cookie: str, tenant: TenantId) -> Person | None:
+    """Find the person whose browser's session at a tenant may not be used for no other reason than a kill switch."""
     found, bar = _session_and_bar(ctx, cookie)
-    return found is not None and found.tenant == tenant and bar is Bar.STOPPED
+    if found is None or found.tenant != tenant or bar is not Bar.STOPPED:
+        return None
+    return identity.find_person(ctx, found.person)
 
 
 def _session_and_bar(ctx: Context, cookie: str) -> tuple[Session | None, Bar | None]:

@@ -1,7 +1,7 @@
 """The catalogue of refusals: what each reason means and what to do next, phrased for each reader.
 
 One entry a reason, and the only source of these sentences: apps get ``meaning`` from the gateway and the token endpoint, operators see
-it in ``hilum explain``, pages show ``person``, the launch API returns ``ehr``, and docs/reference/reasons.md is generated from it.
+it in ``hilum explain``, and docs/reference/reasons.md is generated from it. What a person is told whose launch is refused is in ``standing``.
 Details beyond the reason (which type, which scope) are added where the refusal is decided.
 """
 
@@ -14,17 +14,11 @@ from hilum.kernel.decision import Reason
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The sentences of one reason. ``person`` and ``ehr`` are empty if no page or launch is refused for it. ``{tenant}``: the hospital's name."""
+    """The sentences of one reason."""
 
     meaning: str
     next_step: str
-    person: str = ""
-    ehr: str = ""
 
-
-# A person at a browser cannot repair any of these refusals, so each sentence names who can (C38).
-_ASK_TENANT = "Ask the administrator of {tenant}."
-_ASK_VENDOR = "Ask the vendor of the app."
 
 CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
     {
@@ -50,64 +44,43 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         Reason.SWITCH_ENGAGED: Refusal(
             "A kill switch stops this request, or was engaged after the token was issued.",
             "Ask the platform's operator (`hilum switch list`). After the release, launch again.",
-            person="This app, or what it needs, is stopped at the moment. " + _ASK_TENANT,
-            ehr="A kill switch stops this app here; ask the hospital's administrator.",
         ),
         Reason.TENANT_MISMATCH: Refusal(
             "The access token is not for this FHIR base, or the hospital is not active here.",
             "Use it at the FHIR base it was issued for.",
-            person="{tenant} is not active on this platform. " + _ASK_TENANT,
-            ehr="This hospital is not active here; ask the hospital's administrator.",
         ),
         Reason.APP_NOT_CERTIFIED: Refusal(
             "The app's version has no certification in force, or the app is suspended.",
             "The vendor asks the platform's reviewers.",
-            person="This app is not certified for use here. " + _ASK_VENDOR,
-            ehr="The app is not certified now; ask the vendor of the app.",
         ),
         Reason.APP_NOT_INSTALLED: Refusal(
             "The app is not installed at this hospital, or was removed after the token was issued.",
             "The hospital's administrator installs it.",
-            person="This app is not installed at {tenant}. " + _ASK_TENANT,
-            ehr="The app is not installed here; ask the hospital's administrator.",
         ),
         Reason.AGREEMENT_MISSING: Refusal(
             "An agreement between the vendor and the hospital that the app needs has lapsed or was never made, so nothing new begins; what is open goes on.",
             "Vendor or hospital records a new one with `hilum agreement add`, and the other confirms it; `hilum agreement list --findings` shows which lapsed.",
-            person="This app may not be opened at {tenant} now: an agreement with its vendor is missing or has lapsed. "
-            + _ASK_TENANT,
-            ehr="An agreement between the app's vendor and the hospital is missing or has lapsed; ask the hospital's administrator.",
         ),
         Reason.APPROVER_MISSING: Refusal(
             "No person of the hospital answers for this backend service now: nobody agreed to its purpose, population and schedule, that has ended, or who did has left.",
             "An administrator of the hospital asks a colleague with `hilum mandate ask`, who agrees with `hilum mandate agree`.",
-            person="Nobody at {tenant} answers for this service now. " + _ASK_TENANT,
-            ehr="Nobody at the hospital answers for this service now; ask the hospital's administrator.",
         ),
         Reason.FACILITY_NOT_ALLOWED: Refusal(
             "The app is not installed for the facility of the launch, was denied there, or the facility was removed; where an app is limited"
             " to facilities, a launch that names none is refused, too.",
             "Open it at a facility for which it is installed; the hospital's administrator decides which those are.",
-            person="This app may not be used at this facility of {tenant}. " + _ASK_TENANT,
-            ehr="The app may not be used at the facility of this launch; ask the hospital's administrator.",
         ),
         Reason.PERSON_INACTIVE: Refusal(
             "The account of the person behind the request is not active.",
             "The hospital's administrator creates a new account; a deactivated one cannot be reactivated.",
-            person="Your account at {tenant} is not active. " + _ASK_TENANT,
-            ehr="The person's account is not active here; ask the hospital's administrator.",
         ),
         Reason.ROLE_NOT_ALLOWED: Refusal(
             "The app is not installed for the person's role, or the role does not permit this interaction on this type.",
             "The hospital's administrator adds the role to the installation; what a role permits cannot be changed.",
-            person="Your role may not use this app at {tenant}. " + _ASK_TENANT,
-            ehr="The app is not installed for this person's role; ask the hospital's administrator.",
         ),
         Reason.WORKFLOW_NOT_APPROVED: Refusal(
             "The app may not be used here for the workflow of its launch: its version does not declare it, or the rule book does not allow it.",
             "Open it for another workflow; the vendor certifies a version that declares this one.",
-            person="This app may not be used for this task at {tenant}. " + _ASK_TENANT,
-            ehr="The app may not be used for the workflow of this launch; ask the hospital's administrator.",
         ),
         Reason.SCOPE_RETIRED: Refusal(
             "The scope that would permit this was retired, or its sunset has passed.",
@@ -179,42 +152,3 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
 def meaning_of(reason: Reason) -> str:
     """Return what a reason means, for apps and operators."""
     return CATALOGUE[reason].meaning
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """What a kill switch stops, for the person and the EHR whose launch is refused."""
-
-    person: str
-    ehr: str
-
-
-FULL_STOP, NO_NEW_LAUNCHES, ENDED = "full_stop", "no_new_launches", ""
-STOPPED: Mapping[str, Stopped] = MappingProxyType(
-    {
-        FULL_STOP: Stopped(CATALOGUE[Reason.SWITCH_ENGAGED].person, CATALOGUE[Reason.SWITCH_ENGAGED].ehr),
-        NO_NEW_LAUNCHES: Stopped(
-            "This app cannot be opened at the moment; where it is open already, it goes on working. "
-            + _ASK_TENANT,
-            "A kill switch stops new launches of this app here, and what is open goes on; ask the hospital's administrator.",
-        ),
-        ENDED: Stopped(
-            "This app was stopped after you began. Go back to it and start again.",
-            "The kill switch on this app was released only after this launch began; open the app again from the chart.",
-        ),
-    }
-)
-"""By the mode of the switch in force; ``ENDED`` when it was released and what began before its release stays stopped."""
-
-
-def page_text(reason: Reason, tenant_name: str, *, stop: str = FULL_STOP) -> str:
-    """Return the reason and the sentence for the person at the browser, which says whom to ask (C38). ``stop``: see ``STOPPED``."""
-    # A launch may be refused under a switch that leaves open apps working; the sentence for a full stop would
-    # be wrong there.
-    sentence = STOPPED[stop].person if reason is Reason.SWITCH_ENGAGED else CATALOGUE[reason].person
-    return f"{reason}: {sentence.format(tenant=tenant_name)}"
-
-
-def ehr_text(reason: Reason, *, stop: str = FULL_STOP) -> str:
-    """Return the sentence for the EHR whose launch is refused, and its user. ``stop``: see ``STOPPED``."""
-    return STOPPED[stop].ehr if reason is Reason.SWITCH_ENGAGED else CATALOGUE[reason].ehr

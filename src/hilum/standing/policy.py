@@ -1,23 +1,37 @@
 """The one decision whether an app may act at a tenant. Pure.
 
-Add a new condition here, once, with its reason in ``STANDING_REASONS`` and its explanation in ``standards.refusals``.
+Add a new condition here, once, with its reason in ``STANDING_REASONS`` and its explanation in ``standards.refusals``, and its sentences in ``standing.refusals``.
 """
 
 from datetime import datetime
 
 from hilum.agreements.policy import missing
 from hilum.clients.models import PLATFORM_PEERS, ClientFacts, ClientType
-from hilum.clients.policy import certified_until, workflows_allowed
-from hilum.controls.models import Mode, Subject
-from hilum.controls.policy import launches_stopped, stopped_by
+from hilum.clients.policy import admission, certified_until, workflows_allowed
+from hilum.controls.models import Subject, Switch
+from hilum.controls.policy import launch_stops, launches_stopped, stopped_by
 from hilum.identity.models import Role
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import is_allowed_at
 from hilum.kernel.decision import Reason
+from hilum.kernel.errors import Refused
 from hilum.policies.models import Book
 from hilum.registry.models import Environment
 from hilum.standing.models import Standing
+from hilum.standing.refusals import (
+    CATEGORY,
+    CERTIFIED_UNTIL,
+    EHR_STOPPED,
+    INSTALLED_UNTIL,
+    UNNAMED,
+    expected_from,
+    mode_of,
+    owner_of,
+    said,
+    told,
+)
 
+__all__ = ["EHR_STOPPED"]
 ACTS_ALONE = PLATFORM_PEERS | {ClientType.BACKEND}
 """Clients without a person, and so without a role."""
 
@@ -73,18 +87,48 @@ def _is_stopped(standing: Standing, now: datetime) -> bool:
     return False
 
 
-def stop_of(standing: Standing, now: datetime) -> Mode | None:
-    """Return the mode of the switch that stops a launch now, a full stop first; None if no switch is in force now."""
-    acting, client = standing.acting, standing.client
+def stops_of(standing: Standing, now: datetime) -> tuple[Switch, ...]:
+    """Return the switches that stop a launch now; none if what stops it has ended since."""
+    acting, client, index = standing.acting, standing.client, standing.switches
     # issued_at is left out: the page words a stop that is in force now differently from one that has ended.
-    modes: set[Mode] = set()
+    found: dict[str, Switch] = {}
     for version in {acting.version, acting.version if client is None else client.version}:
         subject = Subject(acting.tenant, acting.vendor, acting.app, version, acting.person)
-        if stopped_by(standing.switches, subject, now=now, issued_at=None) is not None:
-            modes.add(Mode.FULL_STOP)
-        elif switch := launches_stopped(standing.switches, subject, now):
-            modes.add(switch.mode)
-    return max(modes, key=lambda mode: mode is Mode.FULL_STOP, default=None)
+        for switch in launch_stops(index, subject, now):
+            found[switch.id] = switch
+    return tuple(found.values())
+
+
+def refusal_of(standing: Standing, reason: Reason | str, now: datetime, *, tenant: str = "") -> Refused:
+    """Return what the person is told whose launch is refused for a reason; ``tenant``: the hospital's name (C216)."""
+    stops, expected_at, until = stops_of(standing, now), None, None
+    variant = ""
+    client, installation = standing.client, standing.installation
+    match reason:
+        case Reason.SWITCH_ENGAGED:
+            variant, expected_at = mode_of(stops), expected_from(stops)
+        case Reason.APP_NOT_CERTIFIED if client is not None:
+            until = certified_until(standing.book, client)
+            variant = CERTIFIED_UNTIL if until is not None and until <= now else ""
+            if not variant and until is not None and admission(standing.book, client).cell is None:
+                variant = CATEGORY
+        case Reason.APP_NOT_INSTALLED if installation is not None:
+            until = installation.expires_at
+            variant = INSTALLED_UNTIL if until is not None and until <= now else ""
+        case Reason.FACILITY_NOT_ALLOWED if not standing.acting.facility:
+            variant = UNNAMED
+    row, name = told(reason, variant), tenant or "your hospital"
+    words = {"tenant": name, "until": "" if until is None else said(until)}
+    owner = owner_of(stops, row.owner) if reason is Reason.SWITCH_ENGAGED else row.owner
+    rule = row.rule.format(**words)
+    return Refused(
+        str(reason),
+        rule[:1].upper() + rule[1:],
+        owner=owner.format(**words),
+        next_step=row.next_step.format(**words),
+        expected="" if expected_at is None else f"It ends by itself on {said(expected_at)}.",
+        expected_at=expected_at,
+    )
 
 
 def _app_fault(standing: Standing, now: datetime) -> Reason | None:
@@ -102,6 +146,9 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
     # A hospital's EHR and resource servers are registered by two of its people and are no apps.
     if client.type in PLATFORM_PEERS:
         return Reason.APP_NOT_INSTALLED if standing.for_records else None
+    # What a cell no longer admits is granted nothing; whoever opens it is told so, instead of finding that nothing is left to grant.
+    if standing.launching and admission(standing.book, client).cell is None:
+        return Reason.APP_NOT_CERTIFIED
     if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
         return Reason.APP_NOT_INSTALLED
     return _beginning_fault(standing, client, now)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hilum.infra import logs
-from hilum.kernel.errors import HilumError
+from hilum.kernel.errors import HilumError, Refused
 from hilum.web.pages import Pages, Policy
 from hilum.web.problems import retry_after_of, status_of
 
@@ -17,11 +17,16 @@ _log = logs.get("web")
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """The text of an error page: a title, what happened, what to do next."""
+    """The text of an error page: a title, what happened, what to do next.
+
+    ``owner``: whose rule it is. ``back``: the address by which the person returns to the app.
+    """
 
     title: str
     happened: str
     next: str
+    owner: str = ""
+    back: str = ""
 
 
 _BY_CODE = {
@@ -69,6 +74,16 @@ _TITLE_AND_NEXT = {
         "This app is not installed here",
         "Once it is installed, open it again from the chart.",
     ),
+    "agreement_missing": ("An agreement is missing", "Once it is made, open the app again from the chart."),
+    "approver_missing": ("Nobody answers for this service", "Ask your hospital's administrator."),
+    "facility_not_allowed": (
+        "This app is not for this facility",
+        "Open it where it may be used.",
+    ),
+    "person_inactive": ("Your account is not active", "Once you have an account, open the app again."),
+    "tenant_mismatch": ("This hospital is not active here", "Once it is, open the app again."),
+    "workflow_not_approved": ("This app is not for this task", "Open it for another task."),
+    "placement_not_allowed": ("This app is not opened from here", "Open it from another place of the chart."),
     "role_not_allowed": (
         "This app is not for your role",
         "Once your role may use it, open it again from the chart.",
@@ -164,6 +179,13 @@ def trouble_page(
     return response
 
 
+def told_of(error: Refused, *, back: str = "") -> Trouble:
+    """Return the text of a page about a launch that is refused. ``back``: where the app takes the answer, if it waits for one."""
+    title, _ = _TITLE_AND_NEXT.get(error.code, (_BY_STATUS[403].title, ""))
+    happened = f"{error.rule} {error.expected}".strip()
+    return Trouble(title, happened, error.next_step, error.owner, back)
+
+
 def error_page(
     pages: Pages, request: Request, error: HilumError, *, policy: Policy | None = None
 ) -> Response:
@@ -174,6 +196,8 @@ def error_page(
     if error.code not in _BY_CODE:
         title, then = _TITLE_AND_NEXT.get(error.code, (trouble.title, trouble.next))
         trouble = Trouble(title, error.detail or trouble.happened, then)
+    if isinstance(error, Refused):
+        trouble = told_of(error)
     retry_after_s = retry_after_of(error)
     return trouble_page(pages, request, trouble, status=status, retry_after_s=retry_after_s, policy=policy)
 

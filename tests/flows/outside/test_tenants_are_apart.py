@@ -318,8 +318,10 @@ def test_an_app_installed_at_one_hospital_works_at_no_other(hospital: Running) -
         told = await outside.browser(tenant=THERE).go(
             elsewhere.authorize_url("launch/patient patient/Patient.rs"), (elsewhere.redirect_uri,)
         )
-        assert isinstance(told, httpx2.URL)
-        assert told.params["error"] == "access_denied", told
+        assert isinstance(told, httpx2.Response)
+        assert told.status_code == 403
+        assert "This app is not installed at" in told.text
+        assert "error=access_denied" in told.text, "the way back to the app"
         answer = await outside.http.get(f"{elsewhere.fhir}/Patient", headers=held.bearer)
         assert answer.status_code == 401
 

@@ -1,5 +1,6 @@
 """The one judgement of whether an app may act at a tenant (C4, C38, C140, C146)."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
@@ -15,13 +16,15 @@ from hilum.controls.models import Mode, Switch, SwitchIndex, Target, TargetKind
 from hilum.identity.models import MovedReads, TenantFacts, UpstreamKind, UpstreamRef
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
+from hilum.kernel.errors import Refused
 from hilum.kernel.ids import AppId, ClientId, FacilityId, PersonId, TenantId, VendorId, VersionId
 from hilum.policies.models import UNCLASSIFIED, Book, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
-from hilum.standards.refusals import CATALOGUE, ENDED, STOPPED, ehr_text, page_text
+from hilum.standards.refusals import CATALOGUE
 from hilum.standing.models import STANDING_REASONS, Party, Standing
-from hilum.standing.policy import fault_without_app, standing_fault, stop_of
+from hilum.standing.policy import EHR_STOPPED, fault_without_app, refusal_of, standing_fault
+from hilum.standing.refusals import ENDED, FULL_STOP, NO_NEW_LAUNCHES, TABLE
 from tests.effort import effort
 from tests.sim.world import START
 
@@ -450,60 +453,120 @@ def test_taking_anything_away_never_turns_a_refusal_into_a_permit(
         assert standing_fault(less, NOW) is not None
 
 
-@pytest.mark.parametrize("reason", STANDING_REASONS)
-def test_a_refusal_names_what_failed_and_whom_to_ask(reason: Reason) -> None:
-    """C38: for the person at the page and for the EHR."""
-    text = page_text(reason, "General")
+def refused(standing: Standing, reason: Reason) -> Refused:
+    return refusal_of(standing, reason, NOW, tenant="General")
 
-    assert text.startswith(f"{reason}: ")
-    assert "Ask " in text
+
+@pytest.mark.parametrize(
+    ("reason", "change"), [(reason, change) for reason, changes in FAULTS.items() for change in changes]
+)
+def test_a_refusal_names_the_rule_its_owner_and_one_thing_to_do(reason: Reason, change: Change) -> None:
+    """C38, C216: in the words of the person, whatever is missing."""
+    judged = changed(GOOD, change)
+
+    said = refused(judged, reason)
+
+    assert said.code == reason
+    assert said.rule.endswith(".")
+    assert said.owner
+    assert said.next_step.endswith(".")
+    text = f"{said.detail} {said.owner}"
     assert "{" not in text
-    assert "; ask " in CATALOGUE[reason].ehr
+    assert len(re.findall(r"\bask\b", text, re.IGNORECASE)) <= 1
+    assert not re.search(r"OAuth|access_denied|kill switch|scope|token|client|tenant|None", text)
 
 
 FULL, LAUNCHES = Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES
 
 
 @pytest.mark.parametrize(
-    ("modes", "stop"),
+    ("modes", "expected"),
     [
-        ((), None),
-        ((FULL,), FULL),
-        ((LAUNCHES,), LAUNCHES),
-        ((FULL, LAUNCHES), FULL),
-        ((LAUNCHES, FULL), FULL),
-        ((Mode.OBSERVE,), None),
-        ((Mode.READ_ONLY,), None),
+        ((FULL,), FULL_STOP),
+        ((LAUNCHES,), NO_NEW_LAUNCHES),
+        ((FULL, LAUNCHES), FULL_STOP),
+        ((LAUNCHES, FULL), FULL_STOP),
+        ((), ENDED),
+        ((Mode.OBSERVE,), ENDED),
+        ((Mode.READ_ONLY,), ENDED),
     ],
 )
-def test_of_several_stops_the_hardest_is_named(modes: tuple[Mode, ...], stop: Mode | None) -> None:
+def test_of_several_stops_the_hardest_is_told(modes: tuple[Mode, ...], expected: str) -> None:
     """C38: a launch refused by a full stop is not said to be refused by a stop of new launches."""
     kinds = ((TargetKind.PLATFORM, ""), (TargetKind.APP, "app_1"))
-    index = stopped(*(switch(*kind, mode=mode) for kind, mode in zip(kinds, modes, strict=False)))
-    launch = replace(changed(GOOD, {"switches": index}), launching=True)
+    made = (switch(*kind, mode=mode, id=kind[0]) for kind, mode in zip(kinds, modes, strict=False))
+    launch = replace(changed(GOOD, {"switches": stopped(*made)}), launching=True)
 
-    assert stop_of(launch, NOW) == stop
-    assert (standing_fault(launch, NOW) is Reason.SWITCH_ENGAGED) is (stop is not None)
+    assert refused(launch, Reason.SWITCH_ENGAGED).rule == TABLE[Reason.SWITCH_ENGAGED, expected].rule
+    assert (standing_fault(launch, NOW) is Reason.SWITCH_ENGAGED) is (expected is not ENDED)
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [((DAY,), DAY), ((DAY, 2 * DAY), 2 * DAY), ((DAY, None), None), ((None,), None)],
+)
+def test_when_to_expect_it_back_is_said_only_if_every_stop_ends(
+    ends: tuple[timedelta | None, ...], expected: timedelta | None
+) -> None:
+    """C216."""
+    kinds = ((TargetKind.APP, "app_1"), (TargetKind.APP_TENANT, "app_1/general"))
+    made = (
+        switch(*kind, id=kind[0], expires_at=None if end is None else NOW + end)
+        for kind, end in zip(kinds, ends, strict=False)
+    )
+
+    said = refused(changed(GOOD, {"switches": stopped(*made)}), Reason.SWITCH_ENGAGED)
+
+    assert said.expected_at == (None if expected is None else NOW + expected)
+    assert ("It ends by itself on " in said.detail) is (expected is not None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "owner"),
+    [
+        (TargetKind.APP_TENANT, "app_1/general", "The administrator of General"),
+        (TargetKind.PERSON, "per_1", "The administrator of General"),
+        (TargetKind.APP, "app_1", "The platform's security team"),
+        (TargetKind.PLATFORM, "", "The platform's security team"),
+    ],
+)
+def test_the_owner_of_a_stop_is_who_can_release_it(kind: TargetKind, key: str, owner: str) -> None:
+    """C216."""
+    assert (
+        refused(changed(GOOD, {"switches": stopped(switch(kind, key))}), Reason.SWITCH_ENGAGED).owner == owner
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"installation.expires_at": NOW}, "was installed at General until 2 March 2026"),
+        ({"installation": None}, "is not installed at General"),
+        ({"client.certified_until": NOW}, "was certified for use here until"),
+        ({"client.certified_until": None}, "is not certified"),
+        ({"installation.denied": BOTH, "acting.facility": EAST}, "at this facility of General"),
+        ({"installation.denied": BOTH}, "not known at which one you are"),
+    ],
+)
+def test_what_is_known_of_a_rule_is_said(change: Change, words: str) -> None:
+    """C216: what ended says when, and an unnamed facility is not called a wrong one."""
+    judged = changed(GOOD, change)
+    reason = standing_fault(judged, NOW)
+    assert reason is not None
+
+    assert words in refused(judged, reason).rule
 
 
 def test_a_stop_that_ended_since_is_none_that_stands() -> None:
     since = replace(changed(GOOD, {"switches": ended(TargetKind.APP, "app_1")}), launching=True)
+    before = replace(since, issued_at=NOW - DAY)
 
-    assert standing_fault(replace(since, issued_at=NOW - DAY), NOW) is Reason.SWITCH_ENGAGED
-    assert stop_of(replace(since, issued_at=NOW - DAY), NOW) is None
+    assert standing_fault(before, NOW) is Reason.SWITCH_ENGAGED
+    assert "ask " not in refused(before, Reason.SWITCH_ENGAGED).detail.lower()
 
 
-def test_each_way_of_being_stopped_has_one_sentence_with_one_thing_to_do() -> None:
-    assert set(STOPPED) == {str(FULL), str(LAUNCHES), ENDED}
-    for stop in STOPPED:
-        said = (
-            page_text(Reason.SWITCH_ENGAGED, "General", stop=stop),
-            ehr_text(Reason.SWITCH_ENGAGED, stop=stop),
-        )
-        for text in said:
-            assert text.lower().count("ask ") == (stop != ENDED), text
-            assert "{" not in text
-        assert ("new launches" in said[1]) is (stop == LAUNCHES)
+def test_every_reason_of_standing_has_its_row_and_none_is_for_another() -> None:
+    assert {reason for reason, _ in TABLE} == {*STANDING_REASONS, EHR_STOPPED}
 
 
 def test_every_reason_has_its_sentences() -> None:

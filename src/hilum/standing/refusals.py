@@ -1,0 +1,134 @@
+"""What a person is told whose launch is refused: which rule, whose it is, and what to do. Pure.
+
+The only source of these sentences, for the page at authorize, the page at ``open_url`` and the answer to the EHR, which shows it to its
+user. They name nothing of the protocol. ``{tenant}``: the hospital's name.
+Source: C38, C216
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from hilum.controls.models import Mode, Switch, TargetKind
+from hilum.kernel.decision import Reason
+
+FULL_STOP, NO_NEW_LAUNCHES, ENDED = "full_stop", "no_new_launches", "ended"
+INSTALLED_UNTIL, CERTIFIED_UNTIL, UNNAMED = "installed_until", "certified_until", "unnamed"
+CATEGORY = "category"
+EHR_STOPPED = "ehr_stopped"
+"""Of a launch whose EHR was stopped after it had opened it."""
+
+_ADMINISTRATOR = "The administrator of {tenant}"
+_SECURITY = "The platform's security team"
+_VENDOR = "The vendor of the app"
+_ASK = "Ask the administrator of {tenant}."
+_OF_HOSPITAL = frozenset({TargetKind.TENANT, TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
+"""What the administrator of a hospital may stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One row of the table. In ``rule`` ``{until}`` is a day, where the variant has one."""
+
+    rule: str
+    owner: str
+    next_step: str
+
+
+TABLE: Mapping[tuple[Reason | str, str], Told] = MappingProxyType(
+    {
+        (Reason.SWITCH_ENGAGED, FULL_STOP): Told(
+            "This app, or what it needs, is stopped at the moment. It was stopped on purpose; nothing is wrong with your account.",
+            _ADMINISTRATOR,
+            "Go on without it. " + _ASK,
+        ),
+        (Reason.SWITCH_ENGAGED, NO_NEW_LAUNCHES): Told(
+            "This app cannot be opened at the moment; where it is open already, it goes on working.",
+            _ADMINISTRATOR,
+            _ASK,
+        ),
+        (Reason.SWITCH_ENGAGED, ENDED): Told(
+            "This app was stopped after you began, and may be used again since.",
+            _ADMINISTRATOR,
+            "Open it again from the chart, or go back to it and start again.",
+        ),
+        (Reason.TENANT_MISMATCH, ""): Told(
+            "{tenant} is not active on this platform.", "The platform's operator", _ASK
+        ),
+        (Reason.APP_NOT_CERTIFIED, ""): Told(
+            "This app is not certified for use here.", _VENDOR, "Ask the vendor of the app."
+        ),
+        (Reason.APP_NOT_CERTIFIED, CERTIFIED_UNTIL): Told(
+            "This app was certified for use here until {until}, and is not any more.",
+            _VENDOR,
+            "Ask the vendor of the app.",
+        ),
+        (Reason.APP_NOT_CERTIFIED, CATEGORY): Told(
+            "Apps of this kind may not be used at {tenant} now.", "The platform's operator", _ASK
+        ),
+        (Reason.APP_NOT_INSTALLED, ""): Told("This app is not installed at {tenant}.", _ADMINISTRATOR, _ASK),
+        (Reason.APP_NOT_INSTALLED, INSTALLED_UNTIL): Told(
+            "This app was installed at {tenant} until {until}, and is not any more.", _ADMINISTRATOR, _ASK
+        ),
+        (Reason.AGREEMENT_MISSING, ""): Told(
+            "This app may not be opened at {tenant} now: an agreement with its vendor is missing or has lapsed.",
+            "The vendor of the app and the administrator of {tenant}",
+            "Where it is open already, it goes on working. " + _ASK,
+        ),
+        (Reason.APPROVER_MISSING, ""): Told(
+            "Nobody at {tenant} answers for this service now.", _ADMINISTRATOR, _ASK
+        ),
+        (Reason.FACILITY_NOT_ALLOWED, ""): Told(
+            "This app may not be used at this facility of {tenant}.",
+            _ADMINISTRATOR,
+            "Use it at another facility, or ask the administrator of {tenant}.",
+        ),
+        (Reason.FACILITY_NOT_ALLOWED, UNNAMED): Told(
+            "This app may be used at some facilities of {tenant} only, and it is not known at which one you are.",
+            _ADMINISTRATOR,
+            "Open it from the chart at one of them, or ask the administrator of {tenant}.",
+        ),
+        (Reason.PERSON_INACTIVE, ""): Told("Your account at {tenant} is not active.", _ADMINISTRATOR, _ASK),
+        (Reason.ROLE_NOT_ALLOWED, ""): Told(
+            "Your role may not use this app at {tenant}.", _ADMINISTRATOR, _ASK
+        ),
+        (Reason.WORKFLOW_NOT_APPROVED, ""): Told(
+            "This app may not be used for this task at {tenant}.",
+            _ADMINISTRATOR,
+            "Open it for another task, or ask the administrator of {tenant}.",
+        ),
+        (EHR_STOPPED, ""): Told(
+            "The record system that opened this app was stopped or suspended since.", _ADMINISTRATOR, _ASK
+        ),
+    }
+)
+"""By the reason, and by what is known beside it."""
+
+
+def told(reason: Reason | str, variant: str = "") -> Told:
+    """Return the row of a reason; its general one if it has none for ``variant``."""
+    return TABLE.get((reason, variant)) or TABLE[reason, ""]
+
+
+def owner_of(switches: Iterable[Switch], otherwise: str) -> str:
+    """Return who can release the switches that stop a launch."""
+    return otherwise if all(each.target.kind in _OF_HOSPITAL for each in switches) else _SECURITY
+
+
+def expected_from(switches: tuple[Switch, ...]) -> datetime | None:
+    """Return when the last of these switches ends by itself; None if one of them does not."""
+    ends = [each.expires_at for each in switches if each.expires_at is not None]
+    return max(ends) if ends and len(ends) == len(switches) else None
+
+
+def mode_of(switches: tuple[Switch, ...]) -> str:
+    """Return what is said of some switches: a full stop before a stop of new launches; ``ENDED`` if none is in force."""
+    if not switches:
+        return ENDED
+    return FULL_STOP if any(each.mode is Mode.FULL_STOP for each in switches) else NO_NEW_LAUNCHES
+
+
+def said(moment: datetime) -> str:
+    """Return a moment as people read it."""
+    return f"{moment:%-d %B %Y, %H:%M} UTC"
