@@ -15,6 +15,7 @@ from hilum.requests.models import State
 GROUP = "rqg_"
 GROUP_COLUMNS = ("id", "tenant", "app", "requests", "roles", "attention", "assigned_to", "opened_at")
 REQUEST_COLUMNS = ("id", "group", "app", "person", "role", "roles", "wanted", "state", "reason")
+OWN_COLUMNS = tuple(each for each in REQUEST_COLUMNS if each not in {"person", "role"})
 FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 revision_option = click.option(
     "--revision",
@@ -86,7 +87,8 @@ def request_list(*, tenant: str, state: str, own: bool, json_: bool) -> None:
       hilum request list --own
     """
     if own:
-        show(api.every("/requests", tenant=tenant), REQUEST_COLUMNS, json_=json_)
+        # Their own name is the only one, and who asks may not read names.
+        show(api.every("/requests", tenant=tenant), OWN_COLUMNS, json_=json_)
         return
     found = api.every("/request-groups", tenant=tenant, state=state)
     show(found, GROUP_COLUMNS, json_=json_, named={"app": "/apps"})
@@ -231,7 +233,8 @@ def _show_request(found: dict[str, Any], *, json_: bool) -> None:
         as_json(found)
         return
     steps = verdict.pop("steps")
-    show_one(found, json_=False)
+    # Clinicians may not read names; their request was made all the same.
+    show_one(found, json_=False, names_of=lambda ids: api.readable(f"/names?id={min(ids)}") or {})
     if steps:
         table(steps, ("rule", "holds", "sentence"))
 
