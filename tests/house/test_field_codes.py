@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "hilum"
 ROOMS = (
     "clients",
     "contacts",
+    "disposals",
     "notices",
     "registry",
     "requests",

@@ -1,7 +1,9 @@
 """The table of services that carry out what two people agreed to, by kind of approval."""
 
+from hilum.approvals.models import ApprovalKind
 from hilum.approvals.service import Acts
 from hilum.clients import service as clients
+from hilum.consent import service as consent
 from hilum.enrolment import service as enrolment
 from hilum.identity import service as identity
 from hilum.policies import service as policies
@@ -11,6 +13,7 @@ from hilum.rollouts import service as rollouts
 ACTS = Acts(
     enrolment.one_of_two,
     identity.CARRY_OUT
+    | {ApprovalKind.CHARTS: consent.carry_out_charts}
     | enrolment.CARRY_OUT
     | clients.CARRY_OUT
     | policies.CARRY_OUT

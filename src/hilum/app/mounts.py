@@ -18,10 +18,14 @@ from hilum.audit.journal_records import AccessReader
 from hilum.audit.reader_slots import HISTORIES, REPORTS, ReaderSlots
 from hilum.backchannel import routes as backchannel
 from hilum.clients import routes as clients
+from hilum.consent import routes as consent_routes
+from hilum.consent import service as consent
 from hilum.contacts import domain_routes
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts import routes as contacts
 from hilum.contacts.domain_checks import DomainChecker
+from hilum.disposals import routes as disposals
+from hilum.disposals.service import ask_of_app
 from hilum.drills import routes as drills
 from hilum.dryruns import routes as dryruns
 from hilum.enrolment import pages as enrolment_pages
@@ -176,18 +180,20 @@ def control_plane(
         dryruns.api(kit),
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),
-        registry.api(kit),
+        registry.api(kit, ended=ask_of_app),
         contacts.api(kit),
         domain_routes.api(kit, domain_checker),
         notices.api(kit, require_owner, private=private_urls),
         clients.api(kit),
         agreements.api(kit),
         mandates.api(kit),
+        disposals.api(kit),
+        consent_routes.api(kit),
         installations.api(kit, permits),
         requests.api(kit),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
-        enrolment.api(kit),
+        enrolment.api(kit, consent.set_charts),
         membership.api(kit),
         approvals.api(kit, ACTS),
         audit.api(kit, reader, at_stop=at_stop),

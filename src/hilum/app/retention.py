@@ -9,6 +9,7 @@ from hilum.approvals import service as approvals
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.controls import service as controls
+from hilum.disposals import service as disposals
 from hilum.frontchannel import service as frontchannel
 from hilum.infra import epoch
 from hilum.infra.context import Context
@@ -25,7 +26,7 @@ BREATH_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "agreements", "approvals", "audit", "authserver", "consent", "contacts", "controls", "drills", "enrolment", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "mandates", "notices", "policies", "registry", "requests", "signin", "tokens",
+    "agreements", "approvals", "audit", "authserver", "consent", "contacts", "controls", "disposals", "drills", "enrolment", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "mandates", "notices", "policies", "registry", "requests", "signin", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 
@@ -49,13 +50,14 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
 
 
 def retain(job_lease: JobLease, settings: Settings) -> None:
-    """Delete old approvals, notices and decided requests, and the payloads of accesses and events whose retention period is over.
+    """Delete old approvals, notices, decided requests and answered disposal requests, and the payloads of accesses and events whose retention period is over.
 
     Holds prevail over the purge of payloads; the chains keep every digest.
     """
     _until_none(job_lease, approvals.purge)
     _until_none(job_lease, notices.purge)
     _until_none(job_lease, requests.purge)
+    _until_none(job_lease, disposals.purge)
     today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     for kind in EVENT_CLASSES:
         _until_none(job_lease, partial(audit.purge_payloads, kind=kind, before=today - settings.keep.events))

@@ -10,6 +10,7 @@ from hilum.app.schedule import Job, JobLease
 from hilum.contacts import domains
 from hilum.contacts import service as contacts
 from hilum.contacts.domain_checks import DomainChecker
+from hilum.disposals import service as disposals
 from hilum.infra import metrics
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
@@ -23,6 +24,7 @@ from hilum.web.urls import Urls
 
 SEND_EVERY = timedelta(seconds=1)
 COUNT_EVERY = timedelta(seconds=15)
+DISPOSALS_EVERY = timedelta(seconds=15)
 CONTACTS_EVERY = timedelta(minutes=10)
 DOMAINS_EVERY = timedelta(minutes=10)
 AGREEMENTS_EVERY = timedelta(minutes=10)
@@ -56,6 +58,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
                 job_lease, lambda: DomainChecker(SafeFetcher(allow_private=private))
             ),
         ),
+        Job("disposals", DISPOSALS_EVERY, lambda job_lease: follow_disposals(job_lease, urls)),
     )
 
 
@@ -101,6 +104,13 @@ def follow_mandates(job_lease: JobLease) -> None:
     after = job_lease.write(partial(mandates.follow_approvers, after=""))
     while after and not job_lease.stop.is_set():
         after = job_lease.write(partial(mandates.follow_approvers, after=after))
+
+
+def follow_disposals(job_lease: JobLease, urls: Urls) -> None:
+    """Send new disposal requests, and record those that were not answered in time."""
+    for verb in (partial(disposals.announce, issuer=urls.base_url), disposals.mark_overdue):
+        while job_lease.write(verb) and not job_lease.stop.is_set():
+            pass
 
 
 def count(job_lease: JobLease) -> None:

@@ -48,6 +48,7 @@ def routes(
         "token": back.token,
         "introspect": back.introspect,
         "revoke": back.revoke,
+        "disposals": back.disposals,
         "register": back.register,
     }
     gets: dict[str, Handler] = {

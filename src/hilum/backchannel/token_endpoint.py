@@ -23,6 +23,7 @@ from starlette.responses import Response
 from hilum.backchannel import (
     cached_facts,
     client_auth,
+    disposals,
     introspection,
     policy,
     registration,
@@ -100,6 +101,10 @@ class BackChannel:
         """POST /t/{tenant}/oauth/revoke."""
         return await self._answer(request, self._revoke)
 
+    async def disposals(self, request: Request) -> Response:
+        """POST /t/{tenant}/oauth/disposals."""
+        return await self._answer(request, self._disposals)
+
     async def register(self, request: Request) -> Response:
         """POST /t/{tenant}/oauth/register; 404 unless registration is open."""
         return await self._answer(request, self._register)
@@ -145,6 +150,13 @@ class BackChannel:
         caller = await self._caller(request, site, form, own)
         await self._run(request, caller, lambda ctx: revocation.revoke(ctx, site, caller, token))
         return 200, {}, {}
+
+    async def _disposals(self, request: Request, site: Site, form: Parameters) -> Reply:
+        urls = self._kit.urls
+        own = {urls.token(site.tenant), urls.disposals(site.tenant)}
+        caller = await self._caller(request, site, form, own)
+        verb = partial(disposals.exchange, site=site, caller=caller, form=form, issuer=urls.base_url)
+        return 200, await self._run(request, caller, verb), {}
 
     async def _register(self, request: Request, site: Site, _: Parameters) -> Reply:
         if not self._registers:

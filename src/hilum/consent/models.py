@@ -13,6 +13,10 @@ CONSENT = Part("consent")
 NEGATIVE_WINDOW = timedelta(minutes=65)
 
 
+VERSIONS_BOUND = 1_000
+"""Versions of one agreement that are read."""
+
+
 class Basis(StrEnum):
     """Who agreed."""
 
@@ -44,6 +48,27 @@ class Authorization:
     """What it is for, as its launch stated; empty for what was agreed before there were workflows, or without one (C190)."""
     last_used_at: datetime | None = None
     """When a token was last issued under it; filled by ``list_for_person`` only."""
+
+
+class Change(StrEnum):
+    """Why there is a version of a person's agreement."""
+
+    RECORDED = "recorded"
+    NARROWED = "narrowed"
+    WITHDRAWN = "withdrawn"
+    """Also where nothing was left of it, or the person may not act for the patient any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementVersion:
+    """One version of a person's agreement: its scopes from ``at`` on, until the next version. A renewal only moves the end of the last one."""
+
+    authorization: AuthorizationId
+    number: int
+    at: datetime
+    change: Change
+    scopes: tuple[str, ...]
+    by: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hilum.consent.models import Authorization, Choice, PlainPermission
 from hilum.consent.permissions import (
@@ -16,6 +16,10 @@ from hilum.consent.permissions import (
     permissions_of,
 )
 from hilum.consent.words import CATEGORIES, SPECIAL, TYPES
+from hilum.controls.policy import administers
+from hilum.identity.models import Person
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.ids import PersonId, TenantId, VersionId
 from hilum.policies.models import Cell
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.smart.scopes import (
@@ -50,6 +54,32 @@ _REACH = {
 def is_in_force(authorization: Authorization, now: datetime) -> bool:
     """Check whether an authorization is in force."""
     return authorization.revoked_at is None and now < authorization.expires_at
+
+
+def may_export(actor: Actor, tenant: TenantId, person: PersonId | None) -> bool:
+    """Check whether an actor may export what people agreed to: the hospital's administrator all of it, everybody their own."""
+    if actor.kind is not ActorKind.PERSON or not tenant or actor.tenant != tenant:
+        return False
+    return administers(actor, tenant) or (person is not None and actor.id == person)
+
+
+def chart_end(person: Person | None, patient: str) -> datetime | None:
+    """Return when a person may not act for a patient any more, such as the age of majority; None if nothing says so."""
+    return None if person is None else dict(person.chart_ends).get(patient)
+
+
+def may_go_on(
+    agreement: Authorization, *, version: VersionId, workflow: str, cell: Cell | None, now: datetime
+) -> bool:
+    """Check whether a person need not be asked again, of an agreement in force with the app's present owner (C90).
+
+    They are asked for another version, for another purpose, and after a long time without use. An agreement without a workflow is for
+    every one. ``last_used_at`` of the agreement must be filled. Wider scopes are for the caller to compare.
+    """
+    if cell is None or agreement.version != version or agreement.workflow not in {"", workflow}:
+        return False
+    used = (agreement.last_used_at, agreement.last_validated_at, agreement.created_at)
+    return now < max(filter(None, used)) + timedelta(days=cell.dormant_days)
 
 
 def ends_at(authorization: Authorization, cell: Cell | None) -> datetime:

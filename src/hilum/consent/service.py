@@ -2,25 +2,33 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from hilum.approvals.models import Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import admission
 from hilum.consent import policy, store
+from hilum.consent.exports import export, export_one, keep_version
+from hilum.consent.fhir import bundle_of
 from hilum.consent.models import (
     CONSENT,
     NEGATIVE_WINDOW,
     Authorization,
     Basis,
+    Change,
     ConsentFacts,
 )
 from hilum.consent.policy import By
+from hilum.disposals import service as disposals
+from hilum.disposals.models import Agreed
+from hilum.identity import service as identity
+from hilum.identity.models import Chart, Person
 from hilum.identity.policy import may_administer
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
-from hilum.kernel.actor import ActorKind
+from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -29,6 +37,8 @@ from hilum.policies import service as policies
 from hilum.policies.models import Cell
 from hilum.standards.smart.scopes import all_covered
 from hilum.tokens import service as tokens
+
+__all__ = ["bundle_of", "export", "export_one"]
 
 
 def record_authorization(
@@ -80,7 +90,7 @@ def record_authorization(
         basis=basis,
         scopes=texts,
         created_at=ctx.now,
-        expires_at=ctx.now + _life(ctx, tenant, facts),
+        expires_at=_until(ctx, tenant, facts, (person, patient)),
         patient=patient,
         launch=launch,
         offline=offline,
@@ -88,6 +98,7 @@ def record_authorization(
         workflow=workflow,
     )
     store.add(ctx.tx, recorded)
+    keep_version(ctx, recorded, Change.RECORDED)
     audit.record(
         ctx,
         _event(
@@ -104,10 +115,16 @@ def count_in_force(
     return store.count_in_force(ctx.tx, clients, ctx.now)
 
 
-def _life(ctx: Context, tenant: TenantId, facts: ClientFacts) -> timedelta:
-    """Return how long an agreement lives: as the app's cell in the rule book says. Access under it may end sooner."""
+def _until(ctx: Context, tenant: TenantId, facts: ClientFacts, about: tuple[PersonId, str]) -> datetime:
+    """Return when an agreement of now ends: as the app's cell in the rule book says, and no later than its person may act for the patient.
+
+    Access under it may end sooner.
+    """
     cell = _cell(ctx, tenant, facts)
-    return timedelta(0) if cell is None else cell.lifetimes.authorization
+    end = ctx.now + (timedelta(0) if cell is None else cell.lifetimes.authorization)
+    person, patient = about
+    last = policy.chart_end(identity.find_person(ctx, person), patient) if patient else None
+    return end if last is None else min(end, last)
 
 
 def _cell(ctx: Context, tenant: TenantId, facts: ClientFacts) -> Cell | None:
@@ -169,7 +186,45 @@ def _end(ctx: Context, found: Authorization) -> None:
     if store.revoke(ctx.tx, found.id, str(ctx.actor), ctx.now):
         tokens.revoke_authorization(ctx, found.id)
         ctx.advance_epoch(CONSENT, f"withdrawn/{found.id}")
+        keep_version(ctx, found, Change.WITHDRAWN)
+        _ask_disposal(ctx, found)
         audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[]))
+
+
+def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> Person | Asked:
+    """Set the charts that a person may open (``identity.service.set_charts``); what they agreed to about a lost chart ends with it (C96)."""
+    found = identity.set_charts(ctx, person_id, charts)
+    if isinstance(found, Person):
+        _follow_charts(ctx, found)
+    return found
+
+
+def carry_out_charts(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    """Carry out a change of charts that two people agreed to, as ``set_charts`` does."""
+    done = identity.CARRY_OUT[ApprovalKind.CHARTS](ctx, approval, asker)
+    _follow_charts(ctx, identity.get_person(ctx, PersonId(approval.act.target)))
+    return done
+
+
+def _follow_charts(ctx: Context, person: Person) -> None:
+    """End a person's agreements about charts that they may not open any more, and shorten those about charts that end."""
+    if person.tenant is None:
+        return
+    page = FIRST_PAGE
+    while found := store.list_in_force(ctx.tx, person.tenant, person.id, ctx.now, page):
+        for each in found:
+            if each.basis is not Basis.PERSON or not each.patient:
+                continue
+            if each.patient not in person.patients:
+                _end(ctx, each)
+            elif (last := policy.chart_end(person, each.patient)) is not None:
+                store.save_end(ctx.tx, each.id, last)
+        page = PageQuery(found[-1].id)
+
+
+def _ask_disposal(ctx: Context, found: Authorization) -> None:
+    """Ask the app's vendor to delete what it has under an agreement that ended (C95). In the same transaction, so that none is lost."""
+    disposals.ask_of_person(ctx, Agreed(found.id, found.tenant, found.app, found.client, found.patient))
 
 
 def _covering(
@@ -198,7 +253,7 @@ def _renew(ctx: Context, found: Authorization, facts: ClientFacts, *, offline: b
     renewed = replace(
         found,
         # Never earlier: a renewal must not shorten what was agreed.
-        expires_at=max(found.expires_at, ctx.now + _life(ctx, found.tenant, facts)),
+        expires_at=max(found.expires_at, _until(ctx, found.tenant, facts, (found.person, found.patient))),
         offline=found.offline or offline,
         last_validated_at=ctx.now,
     )
@@ -218,6 +273,29 @@ def find_in_force(
     """Find the person's newest agreement in force with the client; with ``patient``, only one about that chart."""
     mine = (each for each in _in_force(ctx, tenant, person, facts) if each.client == facts.id)
     return next((each for each in mine if patient is None or each.patient == patient), None)
+
+
+def find_covering(
+    ctx: Context, tenant: TenantId, person: PersonId, facts: ClientFacts, *, workflow: str
+) -> Authorization | None:
+    """Find the newest agreement with the client under which a person need not be asked again, unless the scopes are wider (C90)."""
+    mine = [each for each in _in_force(ctx, tenant, person, facts) if each.client == facts.id]
+    used = tokens.last_minted(ctx, [each.id for each in mine])
+    cell = _cell(ctx, tenant, facts)
+    return next(
+        (
+            each
+            for each in mine
+            if policy.may_go_on(
+                replace(each, last_used_at=used.get(each.id)),
+                version=facts.version,
+                workflow=workflow,
+                cell=cell,
+                now=ctx.now,
+            )
+        ),
+        None,
+    )
 
 
 def find_agreed(ctx: Context, tenant: TenantId, person: PersonId, app: AppId) -> Authorization | None:
@@ -271,10 +349,12 @@ def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:
     _judge_actor(ctx, found, "consent.authorization.withdraw")
     in_force = store.list_in_force_of_app(ctx.tx, found.tenant, found.person, ctx.now, app=found.app)
     # `found` too, although it may have ended: withdrawing what was withdrawn is answered alike.
-    for each in {found.id: found} | {each.id: each for each in in_force}:
-        if store.revoke(ctx.tx, each, str(ctx.actor), ctx.now):
-            tokens.revoke_authorization(ctx, each)
-            ctx.advance_epoch(CONSENT, f"withdrawn/{each}")
+    for each in ({found.id: found} | {each.id: each for each in in_force}).values():
+        if store.revoke(ctx.tx, each.id, str(ctx.actor), ctx.now):
+            tokens.revoke_authorization(ctx, each.id)
+            ctx.advance_epoch(CONSENT, f"withdrawn/{each.id}")
+            keep_version(ctx, each, Change.WITHDRAWN)
+            _ask_disposal(ctx, each)
     audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[each.id for each in in_force]))
     return replace(
         found, revoked_at=found.revoked_at or ctx.now, revoked_by=found.revoked_by or str(ctx.actor)
@@ -301,6 +381,7 @@ def narrow(ctx: Context, authorization: AuthorizationId, scopes: Iterable[str]) 
         )
     offline = found.offline and "offline_access" in texts
     store.set_scopes(ctx.tx, found.id, texts, offline=offline)
+    keep_version(ctx, found, Change.NARROWED, texts)
     # In the same transaction: no moment in which the agreement is narrow and its tokens are not.
     tokens.narrow_authorization(ctx, found.id, texts)
     ctx.advance_epoch(CONSENT, f"narrowed/{found.id}")

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Index,
+    Integer,
     Select,
     String,
     Table,
@@ -24,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from hilum.consent.models import Authorization, Basis
+from hilum.consent.models import VERSIONS_BOUND, AgreementVersion, Authorization, Basis, Change
 from hilum.infra.db import BATCH_SIZE, Instant, metadata
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.errors import NotFound
@@ -53,6 +54,16 @@ authorization = Table(
     Column("workflow", String(64), nullable=False, server_default=""),
     # One index for all reads on pages: a person's agreements are few.
     Index("ix_authorization_person", "tenant", "person", "client"),
+)
+agreement_version = Table(
+    "authorization_version",
+    metadata,
+    Column("authorization", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("change", String(16), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("by", String(128), nullable=False),
 )
 _ROW = frozenset(authorization.c.keys())
 _FIND = PreparedStatement(
@@ -151,6 +162,62 @@ def set_scopes(
         .where(authorization.c.id == authorization_id)
         .values(scopes=list(scopes), offline=offline)
     )
+
+
+def add_version(tx: Connection, version: AgreementVersion) -> None:
+    """Add a version of an agreement, whose row is locked or new."""
+    row = asdict(version) | {"change": version.change.value, "scopes": list(version.scopes)}
+    tx.execute(agreement_version.insert().values(row))
+
+
+def last_version(tx: Connection, authorization_id: AuthorizationId) -> int:
+    """Return the number of an agreement's last version; 0 if it has none."""
+    table = agreement_version
+    query = select(func.max(table.c.number)).where(table.c.authorization == authorization_id)
+    return int(tx.execute(query).scalar_one() or 0)
+
+
+def list_agreed(
+    tx: Connection, tenant: TenantId, person: PersonId | None, page: PageQuery
+) -> list[Authorization]:
+    """List what people agreed to at a tenant themselves, ended agreements too, by person and id; ``after`` is both, joined by ``~``."""
+    table = authorization
+    query = select(table).where(table.c.tenant == tenant, table.c.basis == Basis.PERSON.value)
+    if person is not None:
+        query = query.where(table.c.person == person)
+    after_person, _, after_id = page.after.partition("~")
+    if after_person:
+        # Redundant, but the index of people serves it.
+        query = query.where(table.c.person >= after_person)
+        beyond = (table.c.person > after_person) | (
+            (table.c.person == after_person) & (table.c.id > after_id)
+        )
+        query = query.where(beyond)
+    rows = tx.execute(query.order_by(table.c.person, table.c.id).limit(page.limit))
+    return [_authorization(row) for row in rows.mappings()]
+
+
+def save_end(tx: Connection, authorization_id: AuthorizationId, expires_at: datetime) -> None:
+    """Let an agreement end sooner."""
+    sooner = (authorization.c.id == authorization_id, authorization.c.expires_at > expires_at)
+    tx.execute(update(authorization).where(*sooner).values(expires_at=expires_at))
+
+
+def list_versions(tx: Connection, authorization_id: AuthorizationId) -> list[AgreementVersion]:
+    """List the versions of an agreement, the first one first. Each has less than the one before, so they are few."""
+    table = agreement_version
+    query = select(table).where(table.c.authorization == authorization_id).order_by(table.c.number)
+    return [
+        AgreementVersion(
+            AuthorizationId(row.authorization),
+            row.number,
+            row.at,
+            Change(row.change),
+            tuple(row.scopes),
+            row.by,
+        )
+        for row in tx.execute(query.limit(VERSIONS_BOUND))
+    ]
 
 
 def read_revoked(tx: Connection, since: datetime) -> Iterator[tuple[AuthorizationId, datetime]]:

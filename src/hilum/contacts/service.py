@@ -17,6 +17,7 @@ from hilum.contacts.models import (
     WINDOW,
     Contact,
     ContactKind,
+    ContactState,
     NewContact,
     Visitor,
 )
@@ -153,6 +154,16 @@ def list_contacts(ctx: Context, vendor: str, page: PageQuery = FIRST_PAGE) -> li
         detail = "Contacts are shown to the vendor's members and the platform's staff."
         raise NotPermitted("not_permitted", detail)
     return store.list_contacts(ctx.tx, vendor, page)
+
+
+def proved_address(ctx: Context, vendor: VendorId) -> str:
+    """Return a vendor's proved address: its owner's, else that for support or security; empty if none is proved now."""
+    proved = [
+        each for each in store.all_of(ctx.tx, vendor) if policy.state_of(each, ctx.now) is ContactState.PROVED
+    ]
+    order = list(ContactKind)
+    first = min(proved, key=lambda each: (order.index(each.kind), each.id), default=None)
+    return "" if first is None else first.address
 
 
 def missing_proofs(ctx: Context, vendor: VendorId) -> list[ContactKind]:

@@ -1,5 +1,6 @@
 """The API's routes of people, their charts and resets."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Annotated
@@ -14,6 +15,7 @@ from hilum.enrolment.models import Opened
 from hilum.identity import service as identity
 from hilum.identity.models import NAMES_BOUND, PROXIES_BOUND, Chart, NewPerson, Person
 from hilum.identity.policy import is_vendor
+from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.web.api import (
@@ -116,15 +118,18 @@ class NamesQuery(Strict):
     id: Annotated[tuple[Id, ...], Field(min_length=1, max_length=NAMES_BOUND)]
 
 
-def api(kit: Kit) -> APIRouter:
+SetCharts = Callable[[Context, PersonId, tuple[Chart, ...]], Person | Asked]
+
+
+def api(kit: Kit, set_charts: SetCharts = identity.set_charts) -> APIRouter:
     """Build the API routes of people."""
     router = api_router(kit)
-    _people(router, kit)
+    _people(router, kit, set_charts)
     _ways_in(router, kit)
     return router
 
 
-def _people(router: APIRouter, kit: Kit) -> None:
+def _people(router: APIRouter, kit: Kit, change_charts: SetCharts) -> None:
     @router.get(
         "/people",
         tags=["identity"],
@@ -169,8 +174,7 @@ def _people(router: APIRouter, kit: Kit) -> None:
         A chart that is or was another account's own waits for a second person (202).
         """
         charts = tuple(Chart(each.patient, each.until) for each in body.charts)
-        verb = partial(identity.set_charts, person_id=PersonId(person), charts=charts)
-        found = await run_write(kit, request, verb)
+        found = await run_write(kit, request, lambda ctx: change_charts(ctx, PersonId(person), charts))
         return PersonShown.of(found) if isinstance(found, Person) else waits(found)
 
 

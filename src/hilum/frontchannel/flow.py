@@ -336,10 +336,10 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
         code = Reason.OUTSIDE_LAUNCH_CONTEXT.value
         detail = f"{code}: the person may no longer open the chart of this request"
         return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=code, detail=detail)
-    standing = consent.find_in_force(ctx, client_context.tenant.id, person.id, client_context.facts)
     # Another version is another product to agree to: the notice is shown once per version (ADR 17).
-    if standing is not None and standing.version != client_context.facts.version:
-        standing = None
+    standing = consent.find_covering(
+        ctx, client_context.tenant.id, person.id, client_context.facts, workflow=workflow
+    )
     facts = policy.StepFacts(
         prompt=request.prompt,
         ehr_launch=bool(request.launch),

@@ -344,6 +344,7 @@ def manage(
         done=done if done in {"remove", "narrow"} else "",
         person_is_patient=listed.person.role == Role.PATIENT,
         history=path_of(kit.urls.history(listed.tenant.id)) if listed.person.patients else "",
+        consents=path_of(kit.urls.consents(listed.tenant.id)),
         signout=kit.urls.signout(listed.tenant.id),
     )
 

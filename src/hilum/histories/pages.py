@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hilum.consent import policy as consent_policy
+from hilum.consent import service as consent
 from hilum.frontchannel import service as frontchannel
 from hilum.histories import policy, service
 from hilum.histories.models import EXPORT_BOUND, EXPORT_FIELDS, Entry, HistoryPage, HistoryQuery, Kind
@@ -21,8 +22,10 @@ from hilum.histories.reading import Held, Histories
 from hilum.histories.service import Reader
 from hilum.identity.models import Person, Tenant
 from hilum.identity.policy import own_chart
+from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import TenantId
+from hilum.kernel.pages import PageQuery
 from hilum.signin.policy import actor_of
 from hilum.web import cookies, forms
 from hilum.web.forms import Form
@@ -39,7 +42,11 @@ _KINDS = {Kind.READ: "Read", Kind.SEARCH: "Search", Kind.WRITE: "Write", Kind.OT
 
 def pages(kit: Kit, reader: Reader, held: Held) -> list[Route]:
     """Build the routes of the page."""
-    return [Route("/t/{tenant}/oauth/manage/history", _HistoryPage(kit, reader, held).show, methods=["GET"])]
+    page = _HistoryPage(kit, reader, held)
+    return [
+        Route("/t/{tenant}/oauth/manage/history", page.show, methods=["GET"]),
+        Route("/t/{tenant}/oauth/manage/consents", page.consents, methods=["GET"]),
+    ]
 
 
 class _HistoryPage:
@@ -47,18 +54,40 @@ class _HistoryPage:
         self._kit = kit
         self._histories = Histories(kit, reader, held)
 
-    async def show(self, request: Request) -> Response:
-        """Show a page of a history, or send it as a file (``format``: csv or json)."""
+    async def consents(self, request: Request) -> Response:
+        """Send what the person agreed to, as FHIR Consent resources in all their versions (C96)."""
+        found = await self._signed_in(request)
+        if isinstance(found, Response):
+            return found
+        hospital, person = found
+
+        def verb(ctx: Context) -> bytes:
+            page = PageQuery()
+            base = self._kit.urls.base_url
+            exported = consent.export(ctx, hospital.id, page, base=base, person=person.id)
+            return orjson.dumps(consent.bundle_of(exported, ctx.now))
+
+        body = await self._kit.uow.write(verb, actor=actor_of(person), trace=trace_of(request))
+        return _file(body, "consents.json", "application/fhir+json")
+
+    async def _signed_in(self, request: Request) -> tuple[Tenant, Person] | Response:
+        """Return the hospital and who is signed in there, or the way to its sign-in page."""
         tenant = str(request.path_params["tenant"])
         if not _TENANT.fullmatch(tenant):
             raise NotFound("tenant_not_found", "There is no such hospital here.")
-        trace, site = trace_of(request), self._kit.urls.site(TenantId(tenant))
+        site = self._kit.urls.site(TenantId(tenant))
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(tenant))
         verb = partial(frontchannel.signed_in, site=site, cookie=cookie)
-        found = await self._kit.uow.write(verb, trace=trace)
-        here = self._kit.urls.history(tenant)
-        if found is None:
-            return RedirectResponse(self._kit.urls.signin(tenant, then=path_of(here)), 303)
+        found = await self._kit.uow.write(verb, trace=trace_of(request))
+        back = path_of(self._kit.urls.manage(tenant))
+        return found or RedirectResponse(self._kit.urls.signin(tenant, then=back), 303)
+
+    async def show(self, request: Request) -> Response:
+        """Show a page of a history, or send it as a file (``format``: csv or json)."""
+        found = await self._signed_in(request)
+        if isinstance(found, Response):
+            return found
+        trace = trace_of(request)
         hospital, person = found
         form = forms.read_query(request)
         query = query_of(form, person)
@@ -178,8 +207,12 @@ def download(page: HistoryPage, wanted: str) -> Response:
         if page.next:
             writer.writerow([f"Only the newest {EXPORT_BOUND} accesses. Choose a shorter time for the rest."])
         body, media = text.getvalue().encode(), "text/csv; charset=utf-8"
+    return _file(body, f"access-history.{wanted}", media)
+
+
+def _file(body: bytes, name: str, media: str) -> Response:
     headers = {
-        "content-disposition": f'attachment; filename="access-history.{wanted}"',
+        "content-disposition": f'attachment; filename="{name}"',
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
         "content-security-policy": "sandbox",

@@ -13,6 +13,7 @@ from hilum.clients import service as clients
 from hilum.clients.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, Client, ClientType
 from hilum.controls import service as controls
 from hilum.controls.models import Subject
+from hilum.disposals import service as disposals
 from hilum.identity import service as identity
 from hilum.identity.policy import ROLES
 from hilum.infra.context import Context
@@ -192,6 +193,7 @@ def uninstall(ctx: Context, installation_id: str) -> Installation:
     audit.record(
         ctx, Event("registry.installation.remove", tenant=before.tenant, app=before.app, facts=facts)
     )
+    disposals.ask_of_hospital(ctx, before.tenant, before.app, before.id)
     return replace(before, removed_at=ctx.now, removed_by=str(ctx.actor))
 
 

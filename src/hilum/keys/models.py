@@ -25,9 +25,11 @@ class Purpose(StrEnum):
     """Ed25519, signs the heads of the audit chains."""
     POLICY = "policy"
     """Ed25519, signs versions of the rule book and that they were put in force."""
+    DISPOSAL = "disposal"
+    """RS256, which every OAuth library verifies; signs requests to dispose of data."""
 
 
-SIGNS_FOR_EVER = frozenset({Purpose.CHECKPOINT, Purpose.POLICY})
+SIGNS_FOR_EVER = frozenset({Purpose.CHECKPOINT, Purpose.POLICY, Purpose.DISPOSAL})
 """What these sign is verified for as long as it is kept, so their public halves are never deleted."""
 
 

@@ -13,7 +13,12 @@ from hilum.keys.models import (
     SigningKey,
 )
 
-ALGORITHMS = {Purpose.ID_TOKEN: "RS256", Purpose.CHECKPOINT: "EdDSA", Purpose.POLICY: "EdDSA"}
+ALGORITHMS = {
+    Purpose.ID_TOKEN: "RS256",
+    Purpose.CHECKPOINT: "EdDSA",
+    Purpose.POLICY: "EdDSA",
+    Purpose.DISPOSAL: "RS256",
+}
 
 
 def published(keys: Iterable[SigningKey], now: datetime) -> tuple[SigningKey, ...]:
@@ -23,7 +28,7 @@ def published(keys: Iterable[SigningKey], now: datetime) -> tuple[SigningKey, ..
 
 
 def outlived(key: SigningKey, now: datetime) -> bool:
-    """Check whether every signature of the key has expired. Those of checkpoints and rule books never do."""
+    """Check whether every signature of the key has expired. Those of checkpoints, rule books and disposal requests never do."""
     # id_tokens expire; a checkpoint or a rule book must be verifiable for as long as it is kept.
     if key.state is KeyState.ACTIVE or key.purpose in SIGNS_FOR_EVER:
         return False

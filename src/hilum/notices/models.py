@@ -12,6 +12,7 @@ WAITING_BOUND = 1_000
 """Notices that wait for one recipient; a further one is recorded as dead at once, with the reason ``queue_full``."""
 FACTS_BOUND = 20
 VALUE_BOUND = 500
+SIGNED_BOUND = 8_000
 NAME_BOUND = 80
 """Letters of a name that a mail shows."""
 CAUSE_BOUND = 300
@@ -62,6 +63,7 @@ class MailKind(StrEnum):
     DOMAIN_ENDS = "domain_ends"
     AGREEMENT_ENDING = "agreement_ending"
     AGREEMENT_LAPSED = "agreement_lapsed"
+    DISPOSAL_REQUESTED = "disposal_requested"
 
 
 class EventKind(StrEnum):
@@ -74,6 +76,7 @@ class EventKind(StrEnum):
     DOMAIN_LAPSED = "domain.lapsed"
     AGREEMENT_ENDING = "agreement.ending"
     AGREEMENT_LAPSED = "agreement.lapsed"
+    DISPOSAL_REQUESTED = "disposal.requested"
 
 
 class State(StrEnum):
@@ -134,6 +137,12 @@ class Kind(StrEnum):
     ID = "id"
     LINK = "link"
     """A one-time link of this platform: stored sealed, and only until the mail is settled."""
+    SIGNED = "signed"
+    """A signed text for the receiver of a webhook alone: stored sealed, and only until the webhook is settled."""
+
+
+SEALED = frozenset({Kind.LINK, Kind.SIGNED})
+"""Parameters that are stored sealed, and deleted once the notice is settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +264,7 @@ class EndpointSecret:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A notice that this process sends now. ``secrets`` sign a webhook, ``url`` is where it goes; ``link`` is that of a mail."""
+    """A notice that this process sends now. ``secrets`` sign a webhook, ``url`` is where it goes; ``link`` is what was sealed: a mail's link, a webhook's signed text."""
 
     notice: Notice
     url: str = ""

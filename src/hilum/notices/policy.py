@@ -25,7 +25,9 @@ from hilum.notices.models import (
     MAIL_BACKOFF,
     NAME_BOUND,
     RETRY_AFTER_MAX,
+    SEALED,
     SECRET_PREFIX,
+    SIGNED_BOUND,
     VALUE_BOUND,
     WEBHOOK_BACKOFF,
     Channel,
@@ -48,6 +50,7 @@ _ADDRESS = re.compile(rf"(?=.{{3,254}}\Z)(?=.{{1,64}}@){_LOCAL}@{_DOMAIN}")
 _WORD = re.compile(r"[a-z][a-z_ ]{0,39}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _LINK = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/[A-Za-z0-9/_.-]+")
+_SIGNED = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _SOURCE_TAG = re.compile(r"\+[^@]*(?=@)")
 
 
@@ -119,7 +122,7 @@ def plain_name(text: str) -> str:
 
 def value_fault(kind: Kind, value: str) -> str:
     """Return what is wrong with the value of a parameter; empty if nothing."""
-    if len(value) > VALUE_BOUND:
+    if len(value) > (SIGNED_BOUND if kind is Kind.SIGNED else VALUE_BOUND):
         return "too_long"
     match kind:
         case Kind.NAME:
@@ -134,6 +137,8 @@ def value_fault(kind: Kind, value: str) -> str:
             return "" if _ID.fullmatch(value) else "word_malformed"
         case Kind.LINK:
             return "" if _LINK.fullmatch(value) else "link_malformed"
+        case Kind.SIGNED:
+            return "" if _SIGNED.fullmatch(value) else "word_malformed"
 
 
 def facts_faults(fields: Mapping[str, Kind], facts: Mapping[str, str]) -> dict[str, str]:
@@ -248,10 +253,17 @@ def headers_of(notice: str, timestamp: int, body: bytes, secrets: Sequence[str])
     }
 
 
-def event_of(notice: Notice) -> dict[str, Any]:
-    """Return the body of a webhook, the same in each attempt."""
-    data = dict(sorted(notice.facts.items()))
+def event_of(notice: Notice, signed: str = "") -> dict[str, Any]:
+    """Return the body of a webhook, the same in each attempt. ``signed``: its signed text, which is not among its facts."""
+    kind = EVENTS.get(notice.kind)
+    named = sealed_fields(kind.fields) if kind is not None and signed else ()
+    data = dict(sorted({**notice.facts, **dict.fromkeys(named, signed)}.items()))
     return {"id": notice.id, "type": notice.kind, "timestamp": notice.created_at.isoformat(), "data": data}
+
+
+def sealed_fields(fields: Mapping[str, Kind]) -> tuple[str, ...]:
+    """Return the parameters that are stored sealed: at most one, a link or a signed text."""
+    return tuple(name for name, kind in fields.items() if kind in SEALED)
 
 
 def subscribes(endpoint: Endpoint, event: str, app: str) -> bool:

@@ -54,7 +54,7 @@ May = Callable[[Actor, str], bool]
 ABANDONED_BATCH = 100
 COUNTED_BOUND = 10_000
 """A summary counts no further."""
-_LINK_SEALING, _SECRET_SEALING = "notice-link", "webhook-secret"
+_LINK_SEALING, _SECRET_SEALING, _SIGNED_SEALING = "notice-link", "webhook-secret", "webhook-signed-text"
 
 
 def put_mail(ctx: Context, order: Mail) -> Notice | None:
@@ -101,6 +101,7 @@ def put_event(ctx: Context, order: VendorEvent) -> list[Notice]:
 
 
 def _put_webhook(ctx: Context, endpoint: Endpoint, order: VendorEvent) -> Notice | None:
+    sealed = policy.sealed_fields(EVENTS[order.type].fields)
     notice = Notice(
         id=ctx.ids.new("ntc"),
         channel=Channel.WEBHOOK,
@@ -109,11 +110,14 @@ def _put_webhook(ctx: Context, endpoint: Endpoint, order: VendorEvent) -> Notice
         vendor=order.vendor,
         app=order.app,
         cause=order.cause,
-        facts=dict(order.facts),
+        facts={name: value for name, value in order.facts.items() if name not in sealed},
         created_at=ctx.now,
         next_at=ctx.now,
         ends_at=ctx.now + WEBHOOK_ENDS,
     )
+    for name in sealed:
+        text = vault().seal(_SIGNED_SEALING, order.facts[name].encode(), nonce=ctx.ids, bound_to=notice.id)
+        notice = replace(notice, sealed=text)
     return _put(ctx, notice)
 
 
@@ -195,7 +199,8 @@ def _opened(ctx: Context, notice: Notice) -> Attempt:
         return Attempt(notice)
     sealed = policy.secrets_in_force(endpoint, ctx.now)
     secrets = tuple(vault().open(_SECRET_SEALING, each, endpoint.id).decode() for each in sealed)
-    return Attempt(notice, url=endpoint.url, secrets=secrets)
+    text = vault().open(_SIGNED_SEALING, notice.sealed, notice.id).decode() if notice.sealed else ""
+    return Attempt(notice, url=endpoint.url, secrets=secrets, link=text)
 
 
 def hand_over(ctx: Context, notice: Notice) -> bool:
@@ -268,6 +273,12 @@ def resend(ctx: Context, notice_id: str) -> Notice:
     template = TEMPLATES.get(notice.kind)
     if template is not None and Kind.LINK in template.fields.values():
         raise Conflict("notice_had_link", "Its one-time link has been deleted. Ask for a new link instead.")
+    event = EVENTS.get(notice.kind)
+    if event is not None and policy.sealed_fields(event.fields):
+        raise Conflict(
+            "notice_had_signed_text",
+            "Its signed text has been deleted. The app reads it with its own authentication.",
+        )
     lives = MAIL_ENDS if notice.channel is Channel.MAIL else WEBHOOK_ENDS
     again = replace(
         notice,

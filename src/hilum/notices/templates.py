@@ -76,9 +76,27 @@ AGREEMENT_LAPSED = Template(
     _AGREEMENT,
     _AGREEMENT_ROWS,
 )
+DISPOSAL_REQUESTED_MAIL = Template(
+    MailKind.DISPOSAL_REQUESTED,
+    "Requests to delete data wait for your answer",
+    (
+        "A hospital, or a person, ended what your app was allowed to do. Please delete what the app has, and answer each request before its deadline.",
+        "Your app reads them with its own credentials, or receives webhooks. Members of your vendor list them: hilum disposal list.",
+        "This mail is sent at most once a day about an app, however many requests there are.",
+    ),
+    {"app": Kind.NAME, "disposal": Kind.ID, "due": Kind.MOMENT},
+    (("App", "app"), ("First request", "disposal"), ("Answer before", "due")),
+)
 TEMPLATES = {
     each.id.value: each
-    for each in (CONTACT_PROOF, CONTACT_RENEWAL, DOMAIN_ENDS, AGREEMENT_ENDING, AGREEMENT_LAPSED)
+    for each in (
+        CONTACT_PROOF,
+        CONTACT_RENEWAL,
+        DOMAIN_ENDS,
+        AGREEMENT_ENDING,
+        AGREEMENT_LAPSED,
+        DISPOSAL_REQUESTED_MAIL,
+    )
 }
 
 _OF_CONTACT = {"contact_id": Kind.ID, "contact": Kind.WORD, "vendor_id": Kind.ID}
@@ -97,6 +115,10 @@ _OF_AGREEMENT = {
 }
 EVENT_AGREEMENT_ENDING = EventType(EventKind.AGREEMENT_ENDING, _OF_AGREEMENT)
 EVENT_AGREEMENT_LAPSED = EventType(EventKind.AGREEMENT_LAPSED, _OF_AGREEMENT)
+DISPOSAL_REQUESTED = EventType(
+    EventKind.DISPOSAL_REQUESTED,
+    {"disposal_id": Kind.ID, "app_id": Kind.ID, "due_at": Kind.MOMENT, "request": Kind.SIGNED},
+)
 EVENTS = {
     each.id.value: each
     for each in (
@@ -107,5 +129,6 @@ EVENTS = {
         DOMAIN_LAPSED,
         EVENT_AGREEMENT_ENDING,
         EVENT_AGREEMENT_LAPSED,
+        DISPOSAL_REQUESTED,
     )
 }

@@ -249,6 +249,8 @@ _LIMITS: dict[str, _Limit] = {
         lambda cell: cell.lifetimes.session_refresh_token, duration_text
     ),
     "lifetimes.authorization": _Limit(lambda cell: cell.lifetimes.authorization, duration_text),
+    "dormant_days": _Limit(lambda cell: cell.dormant_days),
+    "disposal_days": _Limit(lambda cell: cell.disposal_days),
     "quota.rate_per_s": _Limit(lambda cell: cell.quota.rate_per_s, "{:g}".format),
     "quota.burst": _Limit(lambda cell: cell.quota.burst),
     "alerts.refused_percent": _Limit(lambda cell: cell.alerts.refused_percent),

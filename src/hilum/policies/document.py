@@ -18,7 +18,9 @@ from hilum.policies.models import (
     ACCESS_TOKEN_BOUND,
     ANY,
     BACKEND_TOKEN_BOUND,
+    DISPOSAL_DAYS,
     DOCUMENT_BOUND,
+    DORMANT_DAYS,
     FORMAT,
     LANE_STEPS,
     LIFE_BOUND,
@@ -226,6 +228,8 @@ def _cell(table: Table, book: Book) -> Cell:
         certificate_life=table.duration("certificate_life", LIFE_BOUND),
         lifetimes=_lifetimes(table.table("lifetimes")),
         agreements=_agreements(table),
+        dormant_days=_days(table, "dormant_days", DORMANT_DAYS),
+        disposal_days=_days(table, "disposal_days", DISPOSAL_DAYS),
     )
     table.close()
     return cell
@@ -241,6 +245,10 @@ def _agreements(table: Table) -> frozenset[str]:
             )
             table.fault("agreements", "word_unknown", sentence)
     return frozenset(found)
+
+
+def _days(table: Table, name: str, default: int) -> int:
+    return table.integer(name, 1, DAYS_BOUND) if table.has(name) else default
 
 
 def _titled(top: Table) -> dict[str, Workflow]:
@@ -511,32 +519,42 @@ def render_rule(rule: TierRule) -> dict[str, Any]:
 
 def _rendered_cell(cell: Cell) -> dict[str, Any]:
     lives = cell.lifetimes
-    return {
-        "scopes": list(cell.scopes),
-        "session_scopes": list(cell.session_scopes),
-        "client_authentication": sorted(cell.client_authentication),
-        "workflows": sorted(cell.workflows),
-        "placements": sorted(cell.placements),
-        "scenarios": sorted(cell.scenarios),
-        "evidence": sorted(cell.evidence),
-        "lenses": sorted(cell.lenses),
-        "review": {
-            "first_answer_business_days": cell.review.first_answer_business_days,
-            "decision_business_days": cell.review.decision_business_days,
-        },
-        "quota": {"rate_per_s": cell.quota.rate_per_s, "burst": cell.quota.burst},
-        "traffic_class": cell.traffic_class.value,
-        "alerts": {
-            "refused_percent": cell.alerts.refused_percent,
-            "failed_percent": cell.alerts.failed_percent,
-            "latency_ms_p95": cell.alerts.latency_ms_p95,
-        },
-        "certificate_life": duration_text(cell.certificate_life),
-        "lifetimes": {
-            "access_token": duration_text(lives.access_token),
-            "backend_token": duration_text(lives.backend_token),
-            "refresh_token": duration_text(lives.refresh_token),
-            "session_refresh_token": duration_text(lives.session_refresh_token),
-            "authorization": duration_text(lives.authorization),
-        },
-    } | ({"agreements": sorted(cell.agreements)} if cell.agreements else {})
+    # Left out where it is the default, so that books of before keep their digests.
+    days = (
+        ("dormant_days", cell.dormant_days, DORMANT_DAYS),
+        ("disposal_days", cell.disposal_days, DISPOSAL_DAYS),
+    )
+    optional = {name: value for name, value, default in days if value != default}
+    return (
+        {
+            "scopes": list(cell.scopes),
+            "session_scopes": list(cell.session_scopes),
+            "client_authentication": sorted(cell.client_authentication),
+            "workflows": sorted(cell.workflows),
+            "placements": sorted(cell.placements),
+            "scenarios": sorted(cell.scenarios),
+            "evidence": sorted(cell.evidence),
+            "lenses": sorted(cell.lenses),
+            "review": {
+                "first_answer_business_days": cell.review.first_answer_business_days,
+                "decision_business_days": cell.review.decision_business_days,
+            },
+            "quota": {"rate_per_s": cell.quota.rate_per_s, "burst": cell.quota.burst},
+            "traffic_class": cell.traffic_class.value,
+            "alerts": {
+                "refused_percent": cell.alerts.refused_percent,
+                "failed_percent": cell.alerts.failed_percent,
+                "latency_ms_p95": cell.alerts.latency_ms_p95,
+            },
+            "certificate_life": duration_text(cell.certificate_life),
+            "lifetimes": {
+                "access_token": duration_text(lives.access_token),
+                "backend_token": duration_text(lives.backend_token),
+                "refresh_token": duration_text(lives.refresh_token),
+                "session_refresh_token": duration_text(lives.session_refresh_token),
+                "authorization": duration_text(lives.authorization),
+            },
+        }
+        | optional
+        | ({"agreements": sorted(cell.agreements)} if cell.agreements else {})
+    )

@@ -149,6 +149,7 @@ class Lifetimes:
     authorization: timedelta
 
 
+DISPOSAL_DAYS, DORMANT_DAYS = 30, 180  # of a cell that states none
 PEER_LIFETIMES = Lifetimes(*[BACKEND_TOKEN_BOUND] * 5)
 """Those of a hospital's EHR or resource server, which is no app and of no category: its tokens live five minutes."""
 
@@ -176,6 +177,9 @@ class Cell:
     lifetimes: Lifetimes
     agreements: frozenset[str] = frozenset()
     """The kinds of agreements between vendor and hospital without which an app is not installed at a production tenant (C189)."""
+    dormant_days: int = DORMANT_DAYS
+    disposal_days: int = DISPOSAL_DAYS
+    """Days without use after which people are asked again (C90); days within which the vendor answers a disposal request (C95)."""
 
 
 @dataclass(frozen=True, slots=True)

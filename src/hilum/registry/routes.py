@@ -246,10 +246,17 @@ DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
 OWNERS = audience("platform_admin", "vendor_owner")
 
 
-def api(kit: Kit) -> APIRouter:
+def api(kit: Kit, *, ended: service.Ended = service.ignored) -> APIRouter:
     """Build the API routes of the registry."""
     router = api_router(kit, "registry")
-    for part in (_vendors_and_apps, add_tiers, add_exceptions, _overrides, _profiles, _certifications):
+    for part in (
+        _vendors_and_apps,
+        add_tiers,
+        add_exceptions,
+        _overrides,
+        _profiles,
+        partial(_certifications, ended=ended),
+    ):
         part(router, kit)
     return router
 
@@ -360,7 +367,7 @@ def _profile(app: App, profile: Profile) -> ProfileShown:
     return ProfileShown(app=app.id, missing=missing_metadata(app, profile), **asdict(profile))
 
 
-def _certifications(router: APIRouter, kit: Kit) -> None:
+def _certifications(router: APIRouter, kit: Kit, *, ended: service.Ended) -> None:
     @router.post(
         "/certifications",
         status_code=201,
@@ -385,5 +392,5 @@ def _certifications(router: APIRouter, kit: Kit) -> None:
     )
     async def withdraw_certification(request: Request, certification: Id) -> object:
         """Withdraw a certification."""
-        verb = partial(service.withdraw_certification, certification_id=certification)
+        verb = partial(service.withdraw_certification, certification_id=certification, ended=ended)
         return await run_write(kit, request, verb)

@@ -1,6 +1,6 @@
 """Register vendors, apps and versions; certify versions; suspend and resume apps."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, replace
 
 from hilum.approvals.models import Asked
@@ -70,6 +70,12 @@ __all__ = [
     "view_app",
     "view_profile",
 ]
+Ended = Callable[[Context, AppId, str], None]
+"""Is told that an app has no certification any more, and which was withdrawn last."""
+
+
+def ignored(_: Context, __: AppId, ___: str) -> None:
+    """Do nothing."""
 
 
 def add_vendor(ctx: Context, order: NewVendor) -> Vendor:
@@ -232,8 +238,11 @@ def certify(ctx: Context, order: CertifyOrder) -> Certification:
     return certification
 
 
-def withdraw_certification(ctx: Context, certification_id: str) -> Certification:
-    """Withdraw a certification; tokens that depend on it are refused from the next snapshot on. Raises NotFound, NotPermitted, Conflict."""
+def withdraw_certification(ctx: Context, certification_id: str, *, ended: Ended = ignored) -> Certification:
+    """Withdraw a certification; tokens that depend on it are refused from the next snapshot on. Raises NotFound, NotPermitted, Conflict.
+
+    ``ended`` is called within the transaction if none of the app's certifications is left.
+    """
     # The same order as in `certify`.
     certification = store.get_certification(ctx.tx, certification_id)
     if not policy.may_certify(ctx.actor):
@@ -244,6 +253,9 @@ def withdraw_certification(ctx: Context, certification_id: str) -> Certification
     facts = {"certification": certification.id, "version": certification.version}
     announce_change(ctx, certification.app)
     audit.record(ctx, Event("registry.certification.withdraw", app=certification.app, facts=facts))
+    left = store.read_certifications(ctx.tx, [certification.app])
+    if all(each.withdrawn_at is not None or each.expires_at <= ctx.now for each in left):
+        ended(ctx, certification.app, certification.id)
     return replace(certification, withdrawn_at=ctx.now)
 
 

@@ -80,6 +80,10 @@ class Urls:
     def revoke(self, tenant: str) -> str:
         return f"{self.issuer(tenant)}/oauth/revoke"
 
+    def disposals(self, tenant: str) -> str:
+        """Return where an app reads and answers the disposal requests about it."""
+        return f"{self.issuer(tenant)}/oauth/disposals"
+
     def register(self, tenant: str) -> str:
         return f"{self.issuer(tenant)}/oauth/register"
 
@@ -93,6 +97,10 @@ class Urls:
     def history(self, tenant: str) -> str:
         """Return the page of what apps did with a person's record."""
         return f"{self.manage(tenant)}/history"
+
+    def consents(self, tenant: str) -> str:
+        """Return the download of what a person agreed to."""
+        return f"{self.manage(tenant)}/consents"
 
     def style(self, tenant: str) -> str:
         """Return the style document (``smart_style_url``); its URL changes with its content."""

@@ -1,0 +1,35 @@
+"""``hilum consent``: what people agreed to, as FHIR Consent resources."""
+
+import click
+
+from hilum.cli import api
+from hilum.cli.output import as_json
+
+
+@click.group()
+def consent() -> None:
+    r"""Export what patients and proxies agreed to.
+
+    \b
+    Example:
+      hilum consent export --person per_01h...
+    """
+
+
+@consent.command("export")
+@click.option("--person", default="", help="Only what one person agreed to, by id.")
+@click.option("--authorization", default="", help="Only one agreement, by id, with its history.")
+def export(*, person: str, authorization: str) -> None:
+    r"""Export agreements as a FHIR R4 Bundle of Consent resources, each in all its versions. It is JSON, and ends with the first hundred agreements.
+
+    A hospital's administrator exports everybody's at the hospital, others their own.
+
+    \b
+    Examples:
+      hilum consent export > consents.json
+      hilum consent export --authorization aut_01h...
+    """
+    where = f"/consents/{api.segment(authorization)}" if authorization else "/consents"
+    as_json(
+        api.call("GET", f"{where}?person={api.segment(person)}" if person and not authorization else where)
+    )

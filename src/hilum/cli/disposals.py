@@ -1,0 +1,72 @@
+"""``hilum disposal``: what apps are asked to delete after a withdrawal, and what their vendors answered."""
+
+import click
+
+from hilum.cli import api
+from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_one
+from hilum.disposals.models import Answer, State
+
+COLUMNS = ("id", "state", "cause", "app", "tenant", "vendor", "due_at", "answered_by")
+
+
+@click.group()
+def disposal() -> None:
+    r"""List and answer requests to delete what an app has. Members of a vendor see their own, a hospital's administrator those about it.
+
+    \b
+    Examples:
+      hilum disposal list --state overdue
+      hilum disposal answer dsp_01h... disposed
+    """
+
+
+@disposal.command("list")
+@click.option("--state", type=click.Choice([str(each) for each in State]), help="Only those in this state.")
+@click.option("--vendor", default="", help="Only those of one vendor.")
+@click.option("--tenant", default="", help="Only those about one hospital.")
+@click.option("--app", default="", help="Only those about one app.")
+@limit_option
+@all_option
+@json_option
+def list_(
+    *, state: str | None, vendor: str, tenant: str, app: str, limit: int, all_: bool, json_: bool
+) -> None:
+    r"""List disposal requests, oldest first. Those in state overdue are findings: no answer came in time.
+
+    \b
+    Examples:
+      hilum disposal list --state overdue
+      hilum disposal list --app app_01h... --all --json
+    """
+    query = {"state": state or "", "vendor": vendor, "tenant": tenant, "app": app}
+    show(read_list("/disposals", limit, all_=all_, **query), COLUMNS, json_=json_)
+
+
+@disposal.command("show")
+@click.argument("disposal_id")
+@json_option
+def show_(disposal_id: str, *, json_: bool) -> None:
+    r"""Show a disposal request with its answer.
+
+    \b
+    Example:
+      hilum disposal show dsp_01h...
+    """
+    show_one(api.call("GET", f"/disposals/{api.segment(disposal_id)}"), json_=json_)
+
+
+@disposal.command("answer")
+@click.argument("disposal_id")
+@click.argument("given", metavar="ANSWER", type=click.Choice([str(each) for each in Answer]))
+@click.option("--legal-reason", default="", help="By which law something is kept; for retained and partly.")
+@json_option
+def answer(disposal_id: str, given: str, *, legal_reason: str, json_: bool) -> None:
+    r"""Answer a disposal request, as an owner of the vendor.
+
+    \b
+    Examples:
+      hilum disposal answer dsp_01h... disposed
+      hilum disposal answer dsp_01h... retained --legal-reason "Medical device file, 10 years"
+    """
+    body = {"answer": given, "legal_reason": legal_reason}
+    show_one(api.call("POST", f"/disposals/{api.segment(disposal_id)}/answer", body), json_=json_)

@@ -1,0 +1,75 @@
+"""API routes of people's agreements, exported as FHIR R4 Consent resources."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hilum.consent import service
+from hilum.infra.context import Context
+from hilum.kernel.ids import AuthorizationId, PersonId, TenantId
+from hilum.web.api import Id, Paging, api_router, audience, caller, run_write
+from hilum.web.kit import Kit, trace_of
+from hilum.web.urls import with_query
+
+READERS = audience("administrator", "patient")
+PEOPLE_BOUND = 100
+
+
+class ConsentsQuery(Paging):
+    """``person``: of one person, by id; people without a right to administer ask for their own, which is the default."""
+
+    person: Id | None = None
+    limit: Annotated[int, Field(ge=1, le=PEOPLE_BOUND)] = PEOPLE_BOUND
+
+
+def api(kit: Kit) -> APIRouter:
+    """Build the API routes of agreements."""
+    router = api_router(kit, "consent")
+    base = kit.urls.base_url
+
+    @router.get("/consents", openapi_extra=READERS)
+    async def list_consents(request: Request, query: Annotated[ConsentsQuery, Query()]) -> Response:
+        """Export what patients and proxies agreed to, as a Bundle of Consent resources in all their versions; its link ``next`` is the next page.
+
+        A hospital's administrator gets everybody's at the hospital, others their own. The read is recorded.
+        """
+        actor = await caller(kit, request)
+        person = query.person or ("" if "administrator" in actor.roles else actor.id)
+        tenant, of = actor.tenant or TenantId(""), PersonId(person) if person else None
+
+        def work(ctx: Context) -> dict[str, Any]:
+            found = service.export(ctx, tenant, query.page, base=base, person=of)
+            last = found[-1].agreement if len(found) >= query.limit else None
+            after = f"{last.person}~{last.id}" if last else ""
+            here = with_query(
+                kit.urls.api("/consents"), person=query.person or "", limit=str(query.limit), after=after
+            )
+            following = {"link": [{"relation": "next", "url": here}]} if after else {}
+            return service.bundle_of(found, ctx.now) | following
+
+        return fhir_answer(await kit.uow.write(work, actor=actor, trace=trace_of(request)))
+
+    @router.get("/consents/{authorization}", openapi_extra=READERS)
+    async def get_consent(request: Request, authorization: Id) -> Response:
+        """Export one agreement, as a Bundle of its versions, the first one first. The read is recorded."""
+
+        def work(ctx: Context) -> dict[str, Any]:
+            found = service.export_one(ctx, AuthorizationId(authorization), base=base)
+            return service.bundle_of([found], ctx.now)
+
+        return fhir_answer(await run_write(kit, request, work))
+
+    return router
+
+
+def fhir_answer(bundle: dict[str, Any]) -> Response:
+    """Return a Bundle as an answer that no browser shows as a page."""
+    return Response(
+        orjson.dumps(bundle),
+        media_type="application/fhir+json",
+        headers={"cache-control": "no-store", "x-content-type-options": "nosniff"},
+    )

@@ -1,0 +1,254 @@
+"""Ask vendors to dispose of what their apps have, send the requests, and record the answers."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.clients import policy as clients_policy
+from hilum.clients import service as clients
+from hilum.clients.models import Client, ClientFacts
+from hilum.contacts import service as contacts
+from hilum.disposals import policy, store
+from hilum.disposals.models import (
+    KEPT,
+    TEXT_TYPE,
+    Agreed,
+    AnswerOrder,
+    Cause,
+    Disposal,
+    DisposalQuery,
+    SignedRequest,
+)
+from hilum.infra.context import Context
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.keys import service as keys
+from hilum.notices import service as notices
+from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.policies import service as policies
+from hilum.registry import service as registry
+from hilum.registry.models import App
+
+# What ends something asks here, within its own transaction. It only writes a row: signing and sending are the job's.
+
+
+def ask_of_person(ctx: Context, agreed: Agreed) -> None:
+    """Record a request about an agreement that ended just now."""
+    app = _app(ctx, agreed.app)
+    if app is None:
+        return
+    facts = clients.client_facts(ctx, agreed.client)
+    due = _due(ctx, agreed.tenant, [] if facts is None else [facts])
+    disposal = Disposal(
+        id=ctx.ids.new("dsp"),
+        cause=Cause.AGREEMENT,
+        vendor=app.vendor,
+        app=app.id,
+        requested_at=ctx.now,
+        due_at=due,
+        tenant=agreed.tenant,
+        client=agreed.client,
+        authorization=agreed.id,
+        patient=agreed.patient,
+    )
+    _add(ctx, disposal, f"agreement/{agreed.id}")
+
+
+def ask_of_hospital(ctx: Context, tenant: TenantId, app_id: AppId, installation: str) -> None:
+    """Record a request about everything of a hospital that removed an app just now: one, however many agreements there were."""
+    app = _app(ctx, app_id)
+    if app is None:
+        return
+    due = _due(ctx, tenant, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
+    disposal = Disposal(
+        ctx.ids.new("dsp"), Cause.INSTALLATION, app.vendor, app.id, ctx.now, due, tenant=tenant
+    )
+    _add(ctx, disposal, f"installation/{installation}")
+
+
+def ask_of_app(ctx: Context, app_id: AppId, certification: str) -> None:
+    """Record a request about every hospital, since the last certification of an app was withdrawn just now."""
+    app = _app(ctx, app_id)
+    if app is None:
+        return
+    due = _due(ctx, None, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
+    disposal = Disposal(ctx.ids.new("dsp"), Cause.CERTIFICATION, app.vendor, app.id, ctx.now, due)
+    _add(ctx, disposal, f"certification/{certification}")
+
+
+def _app(ctx: Context, app_id: AppId) -> App | None:
+    """Return an app that has a vendor to ask; None for a hospital's own EHR or server, and for an app that is gone."""
+    try:
+        app = registry.get_app(ctx, app_id)
+    except NotFound:
+        return None
+    return app if app.tenant is None else None
+
+
+def _due(ctx: Context, tenant: TenantId | None, found: Iterable[ClientFacts]) -> datetime:
+    current = policies.current(ctx)
+    cells = (
+        clients_policy.admission(
+            current.everywhere if tenant is None else current.book_at(tenant, ctx.now, each.app), each
+        ).cell
+        for each in found
+    )
+    return policy.due_at(ctx.now, cells)
+
+
+def _add(ctx: Context, disposal: Disposal, once: str) -> None:
+    if store.add(ctx.tx, disposal, once):
+        facts = {"cause": disposal.cause.value, "due_at": disposal.due_at.isoformat()}
+        audit.record(ctx, _event("disposals.request.add", disposal, **facts))
+
+
+def _event(action: str, disposal: Disposal, **facts: object) -> Event:
+    return Event(
+        action,
+        tenant=disposal.tenant,
+        app=disposal.app,
+        client=disposal.client,
+        authorization=disposal.authorization,
+        patient=disposal.patient,
+        facts={"disposal": disposal.id, "vendor": disposal.vendor, **facts},
+    )
+
+
+# The job.
+
+
+def announce(ctx: Context, *, issuer: str) -> int:
+    """Put a batch of new requests into the outbox of notices; return how many. Call again while it is not 0.
+
+    The mark and the notices commit together, so that a request is never lost and never sent twice.
+    """
+    found = store.list_unannounced(ctx.tx)
+    for disposal in found:
+        facts = {
+            "disposal_id": disposal.id,
+            "app_id": disposal.app,
+            "due_at": disposal.due_at.isoformat(),
+            "request": signed_text(ctx, disposal, issuer=issuer),
+        }
+        event = VendorEvent(
+            EventKind.DISPOSAL_REQUESTED, disposal.vendor, f"disposal/{disposal.id}", facts, disposal.app
+        )
+        sent = len(notices.put_event(ctx, event))
+        mailed = _mail(ctx, disposal)
+        store.save_announced(ctx.tx, disposal.id, ctx.now)
+        audit.record(ctx, _event("disposals.request.send", disposal, webhooks=sent, mailed=mailed))
+    return len(found)
+
+
+def _mail(ctx: Context, disposal: Disposal) -> bool:
+    """Put a mail to the vendor's proved contact, at most one a day about an app: it says that requests wait, and names no patient."""
+    address = contacts.proved_address(ctx, disposal.vendor)
+    app = _app(ctx, disposal.app)
+    if not address or app is None:
+        return False
+    facts = {"app": app.name, "disposal": disposal.id, "due": disposal.due_at.isoformat()}
+    cause = f"disposals/{disposal.app}/{ctx.now:%Y-%m-%d}"
+    order = Mail(MailKind.DISPOSAL_REQUESTED, address, cause, facts, disposal.vendor, disposal.app)
+    return notices.put_mail(ctx, order) is not None
+
+
+def signed_text(ctx: Context, disposal: Disposal, *, issuer: str) -> str:
+    """Return a request as a signed security event token, for the app alone: it has the patient's id as the app knew it."""
+    audience = [disposal.client] if disposal.client else _clients_of(ctx, disposal.app)
+    claims = policy.claims_of(disposal, issuer=issuer, audience=audience)
+    return keys.sign_disposal(ctx, claims, typ=TEXT_TYPE)
+
+
+def _clients_of(ctx: Context, app: AppId) -> list[str]:
+    return [each.id for each in clients.facts_of_apps(ctx, (app,)).get(app, ())]
+
+
+def mark_overdue(ctx: Context) -> int:
+    """Record the requests without an answer whose deadline has passed, at most a batch; return how many. Call again while it is not 0."""
+    due = store.list_due(ctx.tx, ctx.now)
+    for disposal in due:
+        if store.save_overdue(ctx.tx, disposal.id, ctx.now):
+            audit.record(ctx, _event("disposals.request.overdue", disposal))
+    return len(due)
+
+
+def purge(ctx: Context) -> int:
+    """Delete a batch of requests that were answered long ago; return how many. One without an answer stays."""
+    return store.purge(ctx.tx, ctx.now - KEPT)
+
+
+# What people see and do.
+
+
+def list_requests(ctx: Context, query: DisposalQuery, page: PageQuery = FIRST_PAGE) -> list[Disposal]:
+    """List requests: a vendor's members their own, a hospital's administrator those about it, the staff all. Raises NotPermitted."""
+    narrowed = policy.query_for(ctx.actor, query)
+    if narrowed is None:
+        raise NotPermitted("not_permitted", "You may not see these disposal requests.")
+    return store.list_requests(ctx.tx, narrowed, page, ctx.now)
+
+
+def get_request(ctx: Context, disposal_id: str) -> Disposal:
+    """Get a request. Raises NotFound, also for one that the actor may not see."""
+    found = store.get(ctx.tx, disposal_id)
+    if not policy.may_read(ctx.actor, found):
+        raise NotFound("disposal_not_found", "There is no such disposal request.")
+    return found
+
+
+def answer(ctx: Context, disposal_id: str, order: AnswerOrder) -> Disposal:
+    """Record the answer of a vendor's member. Raises NotFound, NotPermitted, Invalid, Conflict (answered already)."""
+    found = store.get(ctx.tx, disposal_id, lock=True)
+    if not policy.may_read(ctx.actor, found):
+        raise NotFound("disposal_not_found", "There is no such disposal request.")
+    if not policy.may_answer(ctx.actor, found):
+        raise audit.refusal(ctx, _event("disposals.request.answer", found))
+    return _answered(ctx, found, order)
+
+
+# What the app itself does, with its own authentication.
+
+
+def open_of_client(ctx: Context, client: Client, tenant: TenantId, *, issuer: str) -> list[SignedRequest]:
+    """List what a client's app was asked and has not answered, of a hospital and of all, each with its signed text."""
+    vendor = registry.get_app(ctx, client.app).vendor
+    found = [each for each in store.list_open(ctx.tx, client.app, tenant) if each.vendor == vendor]
+    return [SignedRequest(each, signed_text(ctx, each, issuer=issuer)) for each in found]
+
+
+def answer_as_client(
+    ctx: Context, client: Client, tenant: TenantId, disposal_id: str, order: AnswerOrder
+) -> Disposal:
+    """Record the answer of an authenticated client of the app. Raises NotFound, Invalid, Conflict (answered already)."""
+    found = store.get(ctx.tx, disposal_id, lock=True)
+    # Also after a transfer: the new vendor does not answer for the former one.
+    own = found.app == client.app and found.vendor == registry.get_app(ctx, client.app).vendor
+    if not own or found.tenant not in {"", tenant}:
+        raise NotFound("disposal_not_found", "There is no such disposal request.")
+    return _answered(ctx.as_actor(Actor(ActorKind.CLIENT, client.id, tenant)), found, order)
+
+
+def _answered(ctx: Context, found: Disposal, order: AnswerOrder) -> Disposal:
+    if faults := policy.answer_faults(order):
+        raise Invalid("answer_invalid", "The answer is invalid; see fields.", fields=faults)
+    # A repeated answer is answered alike: the client may not have received ours.
+    if found.answer is order.answer:
+        return found
+    after = replace(
+        found,
+        answer=order.answer,
+        legal_reason=order.legal_reason.strip(),
+        answered_at=ctx.now,
+        answered_by=str(ctx.actor),
+    )
+    if order.answer not in policy.FOLLOWS[found.answer] or not store.save_answer(ctx.tx, after, found.answer):
+        raise Conflict(
+            "disposal_answered", "This request was answered already, by more than this answer says."
+        )
+    late = ctx.now >= found.due_at
+    audit.record(ctx, _event("disposals.request.answer", after, answer=order.answer.value, late=late))
+    return after

@@ -1,0 +1,115 @@
+"""People are asked again for more, for another purpose, after a change of the app and after long disuse, and not otherwise (C90)."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hilum.clients import service as clients
+from hilum.kernel.ids import VendorId
+from hilum.registry import service as registry
+from hilum.registry.models import CertifyOrder, Environment, NewVendor, NewVersion
+from tests.flows.front_channel import Front, answer, front
+
+__all__ = ["front"]
+
+SCOPE = "launch openid offline_access patient/Patient.rs patient/QuestionnaireResponse.rs"
+
+
+def nothing(_: Front) -> None:
+    """Change nothing."""
+
+
+def later(days: int) -> Callable[[Front], object]:
+    return lambda front: front.clock.advance(timedelta(days=days))
+
+
+def new_version(front: Front) -> None:
+    app, client = front.clients["web"].app, front.clients["web"]
+    version = front.run(lambda ctx: registry.add_version(ctx, app, NewVersion("2.0")))
+    end = front.clock.now() + timedelta(days=90)
+    front.run(
+        lambda ctx: registry.certify(ctx, CertifyOrder(version.id, Environment.SANDBOX, client.scopes, end))
+    )
+    front.run(lambda ctx: clients.adopt_version(ctx, client.id, version.id))
+
+
+def certify_again(front: Front) -> None:
+    client = front.clients["web"]
+    end = front.clock.now() + timedelta(days=90)
+    order = CertifyOrder(client.version, Environment.SANDBOX, client.scopes, end)
+    front.run(lambda ctx: registry.certify(ctx, order))
+
+
+@pytest.mark.parametrize(
+    ("change", "request_", "asked"),
+    [
+        (nothing, {}, False),
+        (nothing, {"scope": SCOPE.replace(" patient/QuestionnaireResponse.rs", "")}, False),
+        (nothing, {"patient": "p2"}, False),
+        (certify_again, {}, False),
+        (later(100), {}, False),
+        # Beyond the workflow, so that nothing more would be granted.
+        (nothing, {"scope": f"{SCOPE} patient/Goal.rs"}, False),
+        (nothing, {"scope": f"{SCOPE} patient/Coverage.rs"}, True),
+        (nothing, {"scope": SCOPE.replace("Response.rs", "Response.crus")}, True),
+        (nothing, {"intent": "reconcile"}, True),
+        (new_version, {}, True),
+        (later(180), {}, True),
+        (nothing, {"prompt": "consent"}, True),
+    ],
+)
+def test_staff_are_asked_again_only_when_something_widens_or_was_long_unused(
+    front: Front, change: Callable[[Front], object], request_: dict[str, Any], asked: bool
+) -> None:
+    """C90: the first notice was for the workflow of the intent."""
+
+    def go(**more: Any) -> Any:
+        order: dict[str, Any] = {name: more.pop(name) for name in ("patient", "intent") if name in more}
+        if order.get("patient") == "p2":
+            order["encounter"] = "e2"
+        opened = front.open_launch(**({"intent": "pre-visit-intake"} | order))
+        return browser.authorize(launch=opened.handle, **({"scope": SCOPE} | more))
+
+    browser = front.browser("dora")
+    go()
+    answer(browser.allow())
+    change(front)
+    browser = front.browser("dora")
+
+    page = go(**request_)
+
+    assert (page.status_code == 200) is asked, page.text
+
+
+def test_an_agreement_that_is_used_is_not_dormant(front: Front) -> None:
+    """C90: what counts is the last token, and not the last time that somebody was asked."""
+    browser = front.browser("dora")
+    browser.authorize(launch=front.open_launch().handle, scope=SCOPE)
+    token = front.redeem(answer(browser.allow())["code"], "web").json()["refresh_token"]
+    for _ in range(2):
+        front.clock.advance(timedelta(days=90))
+        token = front.refresh(token, "web").json()["refresh_token"]
+    front.clock.advance(timedelta(days=90))
+
+    page = front.browser("dora").authorize(launch=front.open_launch().handle, scope=SCOPE)
+
+    assert "code" in answer(page)
+
+
+def test_a_new_owner_is_another_vendor_to_agree_with(front: Front) -> None:
+    """C14, C90."""
+    browser = front.browser("dora")
+    browser.authorize(launch=front.open_launch().handle, scope=SCOPE)
+    answer(browser.allow())
+    app = front.clients["web"].app
+    front.clock.advance(timedelta(minutes=1))
+
+    def move(ctx: Any) -> None:
+        to = registry.add_vendor(ctx, NewVendor("Other Vendor", "help@o.example", "sec@o.example"))
+        registry.change_owner(ctx, registry.get_app(ctx, app), VendorId(to.id))
+
+    front.run(move)
+
+    assert "code" not in str(front.browser("dora").authorize(scope=SCOPE).headers.get("location", ""))

@@ -1,0 +1,230 @@
+"""Agreements are kept in versions, leave as FHIR Consent resources, and those of a proxy end with the relationship (C96)."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from hilum.app.acts import ACTS
+from hilum.approvals.models import ApprovalKind
+from hilum.consent import service as consent
+from hilum.consent import store
+from hilum.consent.models import Authorization, Basis
+from hilum.identity.models import Chart
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import AuthorizationId, ClientId, PersonId
+from hilum_ehr.fhirserver.validation import parse_resource
+from tests.flows.back_channel import MERCY, Platform, refused
+from tests.flows.control_site import build, problem
+from tests.flows.front_channel import Front, answer, front
+from tests.flows.test_connected_apps import connect, manage
+from tests.sim.world import FakeClock
+
+__all__ = ["front"]
+
+CONSENTS = f"/t/{MERCY}/oauth/manage/consents"
+GRANTED = "/fhir/StructureDefinition/granted-scope"
+
+
+def exported(front: Front, person: str = "pat") -> list[dict[str, Any]]:
+    """Return the Consents of a download, each of which the embedded FHIR server accepts."""
+    browser = front.browser(person)
+    page = browser.follow(browser.http.get(CONSENTS))
+    assert page.headers["content-type"] == "application/fhir+json"
+    parse_resource(page.content)
+    found = [each["resource"] for each in json.loads(page.content).get("entry", ())]
+    for each in found:
+        parse_resource(json.dumps(each).encode())
+    return found
+
+
+def granted(resource: dict[str, Any]) -> list[str]:
+    return [
+        each["valueString"]
+        for each in resource["provision"].get("extension", ())
+        if each["url"].endswith(GRANTED)
+    ]
+
+
+def connect_proxy(
+    front: Front, patient: str, scope: str = "launch/patient offline_access patient/Goal.rs"
+) -> Any:
+    browser = front.browser("gus")
+    browser.authorize(scope=scope)
+    browser.pick(patient)
+    return front.redeem(answer(browser.allow())["code"], "web").json()
+
+
+def charts(front: Platform, *found: Chart) -> None:
+    front.run(lambda ctx: consent.set_charts(ctx, PersonId(front.people["gus"].id), found))
+
+
+def test_each_change_is_a_version_and_the_history_can_be_read(front: Front) -> None:
+    """C96: agreed, narrowed, withdrawn: three versions that the FHIR server's own validation accepts."""
+    connect(
+        front,
+        scope="launch/patient patient/Goal.rs patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory",
+    )
+    (entry,) = front.run(lambda ctx: consent.list_for_person(ctx, MERCY, front.people["pat"].id))
+    front.clock.advance(timedelta(hours=1))
+    front.run(lambda ctx: consent.narrow(ctx, entry.id, ("launch/patient", "patient/Goal.rs")))
+    front.clock.advance(timedelta(hours=1))
+    front.run(lambda ctx: consent.withdraw(ctx, entry.id))
+
+    first, second, third = exported(front)
+
+    assert [each["meta"]["versionId"] for each in (first, second, third)] == ["1", "2", "3"]
+    assert len({each["id"] for each in (first, second, third)}) == 1
+    assert [each["status"] for each in (first, second, third)] == ["active", "active", "inactive"]
+    assert [len(granted(each)) for each in (first, second, third)] == [3, 2, 0]
+    provision = first["provision"]
+    assert provision["type"] == "permit"
+    assert third["provision"]["type"] == "deny"
+    assert [each["code"] for each in provision["class"]] == ["Goal", "Observation"]
+    assert provision["code"][0]["coding"][0]["code"] == "laboratory"
+    assert provision["actor"][0]["reference"]["identifier"]["value"] == front.clients["web"].app
+    assert provision["period"]["end"] == second["provision"]["period"]["start"]
+    assert first["patient"] == {"reference": "Patient/p1"}
+    assert len(front.events("consent.authorization.export")) == 1
+
+
+def test_an_agreement_of_before_versions_were_kept_has_what_it_was_as_its_first(front: Front) -> None:
+    connect(front, scope="launch/patient patient/Goal.rs patient/Immunization.rs")
+    front.run(lambda ctx: ctx.tx.execute(store.agreement_version.delete()))
+    assert [each["meta"]["versionId"] for each in exported(front)] == ["1"]
+    (entry,) = front.run(lambda ctx: consent.list_for_person(ctx, MERCY, front.people["pat"].id))
+    front.run(lambda ctx: consent.narrow(ctx, entry.id, ("launch/patient", "patient/Goal.rs")))
+
+    first, second = exported(front)
+
+    assert len(granted(first)) == 3
+    assert len(granted(second)) == 2
+
+
+def test_an_agreement_that_ran_out_is_inactive(front: Front) -> None:
+    connect(front)
+    front.clock.advance(timedelta(days=400))
+
+    (only,) = exported(front)
+
+    assert only["status"] == "inactive"
+
+
+def test_a_proxys_agreement_names_the_relationship_and_whose_record_it_is(front: Front) -> None:
+    """C96."""
+    connect_proxy(front, "p2")
+
+    (only,) = exported(front, "gus")
+
+    assert only["patient"] == {"reference": "Patient/p2"}
+    assert only["performer"] == [{"reference": "RelatedPerson/r1", "display": "acts for the patient"}]
+    assert only["provision"]["actor"][1]["role"]["coding"][0]["code"] == "DELEGATEE"
+
+
+def test_a_proxys_agreement_ends_with_the_access_and_does_not_come_back_with_it(front: Front) -> None:
+    """C96: refresh and gateway too; whoever may act again is asked again."""
+    token = connect_proxy(front, "p2")
+    other = connect_proxy(front, "p1")
+
+    charts(front, Chart("p1"))
+    charts(front, Chart("p1"), Chart("p2"))
+
+    assert not front.is_alive(token["access_token"])
+    assert front.read("Goal", token["access_token"]).status == 401
+    refused(front.refresh(token["refresh_token"], "web"), "invalid_grant")
+    assert front.is_alive(other["access_token"])
+    assert [
+        each["status"] for each in exported(front, "gus") if each["patient"]["reference"] == "Patient/p2"
+    ] == [
+        "active",
+        "inactive",
+    ]
+
+
+def test_at_the_age_of_majority_the_agreement_ends_whether_it_was_known_before_or_after(front: Front) -> None:
+    """C96: nothing is written at the moment itself, so the end stands in the agreement."""
+    ends = front.clock.now() + timedelta(days=3)
+    charts(front, Chart("p1"), Chart("p2", ends))
+    known_before = connect_proxy(front, "p2")
+    known_after = connect_proxy(front, "p1")
+    charts(front, Chart("p1", ends), Chart("p2", ends))
+
+    found = exported(front, "gus")
+
+    assert {each["provision"]["period"]["end"] for each in found} == {
+        ends.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    }
+    front.clock.advance(timedelta(days=3))
+    for token in (known_before, known_after):
+        refused(front.refresh(token["refresh_token"], "web"), "invalid_grant")
+    assert {each["status"] for each in exported(front, "gus")} == {"inactive"}
+
+
+def test_a_change_of_charts_by_two_people_ends_agreements_as_well() -> None:
+    """C96: both ways in which charts change go through the same verb."""
+    assert ACTS.carry_out[ApprovalKind.CHARTS] is consent.carry_out_charts
+
+
+def test_the_page_links_to_the_download_and_strangers_sign_in_first(front: Front) -> None:
+    connect(front)
+    assert CONSENTS in manage(front.browser("pat"))
+
+    assert front.browser().http.get(CONSENTS).status_code == 303
+
+
+def test_what_staff_of_a_hospital_confirmed_is_no_patients_consent(front: Front) -> None:
+    front.earn("public", person="dora")
+
+    agreed = front.run(lambda ctx: consent.list_for_person(ctx, MERCY, front.people["dora"].id))
+    assert {each.basis for each in agreed} == {Basis.TENANT}
+    assert exported(front, "dora") == []
+
+
+def add_agreements(uow: UnitOfWork) -> list[str]:
+    """Put agreements of several people into the database; return their ids in the order of an export."""
+    now = datetime(2026, 3, 2, 9, tzinfo=UTC)
+    rows = []
+    for n in range(12):
+        person, tenant = f"per_{n % 4}", "general" if n % 4 else "children"
+        rows.append((person, f"aut_{n:02d}", tenant))
+        named: dict[str, Any] = {"tenant": tenant, "person": person, "app": "app_1", "version": "ver_1"}
+        made = Authorization(
+            id=AuthorizationId(f"aut_{n:02d}"),
+            client=ClientId("cli_1"),
+            basis=Basis.PERSON,
+            scopes=("patient/Goal.rs",),
+            created_at=now,
+            expires_at=now + timedelta(days=9),
+            patient=f"p{n}",
+            **named,
+        )
+        uow.db.write(partial(store.add, added=made))
+    return [id_ for person, id_, tenant in sorted(rows) if tenant == "general"]
+
+
+def test_a_hospital_exports_all_of_its_own_by_page_and_nothing_of_another(
+    uow: UnitOfWork, clock: FakeClock
+) -> None:
+    """C96, on both databases."""
+    site = build(uow, clock)
+    agreed = add_agreements(uow)
+    gina = site.api("gina")
+
+    found, url = [], "/consents?limit=2"
+    while url:
+        bundle = gina.get(url).json()
+        parse_resource(json.dumps(bundle).encode())
+        found += [each["resource"]["identifier"][0]["value"] for each in bundle.get("entry", ())]
+        links = bundle.get("link", ())
+        url = links[0]["url"].partition("/api/v1")[2] if links else ""
+
+    assert found == agreed
+    one = gina.get(f"/consents/{agreed[0]}").json()
+    assert len(one["entry"]) == 1
+    assert (
+        gina.get("/consents?person=per_1").json()["entry"][0]["resource"]["identifier"][0]["value"]
+        == agreed[0]
+    )
+    problem(site.api("carl").get(f"/consents/{agreed[0]}"), 404, "authorization_unknown")
+    problem(site.api("ann").get("/consents"), 403, "not_permitted")
+    problem(site.api("sam").get("/consents"), 403, "not_permitted")
