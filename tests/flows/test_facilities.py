@@ -11,6 +11,7 @@ from hilum.identity.models import Facility, NewFacility
 from hilum.installations import service as installations
 from hilum.installations.models import Installation, NarrowOrder
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted
+from hilum.launches import service as launches
 from tests.flows.back_channel import MERCY
 from tests.flows.front_channel import Front, answer, front
 
@@ -168,3 +169,24 @@ def test_what_cannot_be_a_facility_is_refused_by_its_field(front: Front, named: 
         front.open_launch(facility=named)
 
     assert set(caught.value.fields) == {"facility"}
+
+
+def test_an_ehr_learns_what_may_be_opened_from_a_facility_and_without_one_it_is_not_judged(
+    front: Front, east: Facility, west: Facility
+) -> None:
+    """C38, C140: its buttons say what a launch from there would be answered."""
+    narrow(front, denied=(east,))
+    client = front.clients["web"].id
+
+    def reason(facility: str) -> str:
+        (found,) = front.as_ehr(lambda ctx: launches.availability(ctx, "dora", [client], facility))
+        return found.reason
+
+    found = {each: reason(each) for each in ("", west.reference, east.reference, "Location/nowhere")}
+
+    assert found == {
+        "": "",
+        west.reference: "",
+        east.reference: "facility_not_allowed",
+        "Location/nowhere": "facility_not_allowed",
+    }

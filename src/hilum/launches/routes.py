@@ -179,7 +179,8 @@ class _Handlers:
         # A read: an EHR asks for each open chart every second, which must not wait for, or hold, the writer of SQLite.
         def run(ctx: Context) -> list[Availability]:
             ehr = service.authenticate_ehr(ctx, _tenant(request), _bearer(request))
-            return service.availability(ctx.as_actor(ehr), query.one("person"), asked)
+            person, facility = query.one("person"), query.one("facility")
+            return service.availability(ctx.as_actor(ehr), person, asked, facility)
 
         found = await self._kit.uow.read(run, trace=trace_of(request))
         items = [

@@ -125,10 +125,12 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     return OpenedLaunch(opened, handle, open_token, opened.launch_uri)
 
 
-def availability(ctx: Context, username: str, asked: Iterable[ClientId]) -> list[Availability]:
+def availability(
+    ctx: Context, username: str, asked: Iterable[ClientId], facility: str = ""
+) -> list[Availability]:
     """Return for each app whether the calling EHR may open it for a person now, so that its buttons and open charts show a stop (C140).
 
-    Raises NotPermitted (the caller is not an EHR), Invalid with fields.
+    ``facility``: where, as a launch names it; not judged if it is not named, for an EHR that shows one chart at several. Raises NotPermitted (the caller is not an EHR), Invalid with fields.
     """
     tenant = ctx.actor.tenant
     if tenant is None or not policy.is_ehr(ctx.actor):
@@ -137,11 +139,15 @@ def availability(ctx: Context, username: str, asked: Iterable[ClientId]) -> list
     person = identity.find_person_by_username(ctx, tenant, username)
     if faults := policy.availability_faults(clients_asked, person):
         raise Invalid("fields_invalid", "Some fields cannot be accepted.", fields=faults)
-    return [_available(ctx, tenant, client, person) for client in clients_asked]
+    at = identity.find_facility_named(ctx, tenant, facility) if facility else None
+    where = None if not facility else "" if at is None else at.id
+    return [
+        _available(ctx, client, standing.read(ctx, tenant, client, person, issued_at=ctx.now, facility=where))
+        for client in clients_asked
+    ]
 
 
-def _available(ctx: Context, tenant: TenantId, client: ClientId, person: Person | None) -> Availability:
-    judged = standing.read(ctx, tenant, client, person, issued_at=ctx.now)
+def _available(ctx: Context, client: ClientId, judged: Standing) -> Availability:
     reason = standing_fault(judged, ctx.now)
     if reason is None:
         return Availability(client)

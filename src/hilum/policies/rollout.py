@@ -90,4 +90,4 @@ def tenants_fault(tenants: tuple[TenantId, ...], bound: int) -> str:
     """Return the error code of a list of tenants; empty if it is valid."""
     if len(tenants) > bound:
         return "too_many"
-    return "repeated" if len(set(tenants)) != len(tenants) else ""
+    return "tenant_repeated" if len(set(tenants)) != len(tenants) else ""

@@ -29,6 +29,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "human_step_contradictory": "An AI that acts alone has no human step.",
         "model_card_missing": "The rule book requires the card of a model in this category, and a card has an address and a digest.",
         "not_a_sha256": "This is no SHA-256: 64 hexadecimal digits in small letters.",
+        "tenant_repeated": "A hospital is named twice.",
         "hospital_repeated": "A hospital is in one ring only.",
         "last_is_everywhere": "The last ring is everywhere and names no hospital; each of the others names some.",
         "dwell_out_of_range": "Each ring dwells for an hour to 21 days.",
