@@ -145,5 +145,6 @@ PROMISES = {
     216: "A refused launch tells the clinician which rule, who owns it, what to do, and when to expect it back; never an OAuth error (in part: scopes and charts)",
     217: "Before a stop: what is open, and which certified, installed app could stand in",
     218: "A rule book that allows something new is in force at some tenants before it is everywhere; in rings it pauses on a regression and goes back by itself",
+    219: "Secrets and keys show last use and end; what was not used for 90 days is proposed for removal (in part: not token families, agreements and API tokens)",
     227: "Webhooks are signed, and a wrong signature is detected by the receiver (in part: no disposal)",
 }

@@ -110,6 +110,7 @@ def build(uow: UnitOfWork, clock: FakeClock, checker: DomainChecker | None = Non
         lambda: journals.open_reader(folder, uow.db.url),
         partial(journals.read_permits, folder, uow.db.url),
         domain_checker=checker or DomainChecker(SafeFetcher(allow_private=False, resolve=nowhere)),
+        mails_links=True,
         private_urls=True,
     )
     pages = Starlette(

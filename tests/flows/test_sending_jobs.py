@@ -37,7 +37,17 @@ def test_mail_and_webhooks_leave_by_the_jobs(uow: UnitOfWork) -> None:
         sender = {"HILUM_SMTP_HOST": "127.0.0.1", "HILUM_SMTP_FROM": "hilum@hospital.example"}
         names = run_all(uow, **sender, HILUM_SMTP_PORT=port, HILUM_SMTP_TLS="none")
 
-    assert names == ["send_webhooks", "send_mail", "count_notices", "contacts", "domains"]
+    assert names == [
+        "send_webhooks",
+        "send_mail",
+        "count_notices",
+        "agreements",
+        "mandates",
+        "contacts",
+        "sunsets",
+        "domains",
+        "disposals",
+    ]
     assert (len(server.mails), len(receiver.received)) == (1, 1)
     assert {each.state for each in ground.all()} == {State.SENT}
 

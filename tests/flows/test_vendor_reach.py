@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.notices.models import PINGS_BOUND, PINGS_WINDOW
+from hilum.notices.models import BUDGET_WINDOW, PINGS_BOUND
 from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.vendor_ground import ROLES, furnish_vendor, made
 from tests.sim.world import FakeClock
@@ -161,5 +161,5 @@ def test_test_events_are_bounded_by_vendor_and_not_by_endpoint(
 
     assert answers == [200] * PINGS_BOUND + [403]
     problem(api.post(f"/webhooks/{hook}/ping"), 403, "ping_bound")
-    clock.advance(PINGS_WINDOW)
+    clock.advance(BUDGET_WINDOW)
     assert site.api("acme.developer").post(f"/webhooks/{hook}/ping").status_code == 200

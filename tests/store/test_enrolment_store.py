@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from hilum.app.acts import ACTS
+from hilum.app.acts import acts
 from hilum.approvals import service as approvals
 from hilum.approvals.models import Agreed, ApprovalKind, Asked, CarriedOut
 from hilum.approvals.service import Acts
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType, NewPeer
 from hilum.enrolment import service
-from hilum.enrolment.models import CODE_TRIES, Opened, WrongCode
+from hilum.enrolment.models import CODE_TRIES, LinkMail, Opened, WrongCode
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
@@ -33,6 +33,8 @@ GENERAL = TenantId("general")
 NURSE = NewPerson(GENERAL, "nia", "Nia", "nurse", "Practitioner/n1")
 REVIEWER = NewPerson(None, "rob", "Rob", "reviewer")
 AT_ONCE = 4
+BY_MAIL = LinkMail(lambda tenant, secret: f"http://127.0.0.1:8000/{tenant}/enrol/{secret}", works=False)
+ACTS = acts(BY_MAIL)
 
 
 class Ground:
@@ -70,7 +72,7 @@ def ground(uow: UnitOfWork) -> Ground:
 
 
 def test_a_link_that_is_pressed_several_times_at_once_sets_one_password(ground: Ground) -> None:
-    opened: Opened = ground.do(ground.ada, service.add_person, NURSE)
+    opened: Opened = ground.do(ground.ada, service.add_person, NURSE, BY_MAIL)
     press = partial(ground.do, SYSTEM, service.use_link, opened.link.secret, GENERAL, code="")
 
     ended = ground.at_once(*(partial(press, digest=f"digest-{number}") for number in range(AT_ONCE)))
@@ -85,7 +87,7 @@ def test_a_link_that_is_pressed_several_times_at_once_sets_one_password(ground: 
 
 
 def test_guesses_at_once_do_not_slip_through_together(ground: Ground) -> None:
-    asked: Asked = ground.do(ground.ada, service.add_person, REVIEWER)
+    asked: Asked = ground.do(ground.ada, service.add_person, REVIEWER, BY_MAIL)
     agreed: Agreed = ground.do(ground.bea, approvals.approve, asked.approval.id, acts=ACTS)
     guess = partial(
         ground.do, SYSTEM, service.use_link, agreed.done.link, None, code="0000-0000-0000", digest="x"
@@ -99,7 +101,7 @@ def test_guesses_at_once_do_not_slip_through_together(ground: Ground) -> None:
 
 
 def test_of_two_who_agree_at_once_one_opens_the_account(ground: Ground) -> None:
-    asked: Asked = ground.do(ground.ada, service.add_person, REVIEWER)
+    asked: Asked = ground.do(ground.ada, service.add_person, REVIEWER, BY_MAIL)
 
     ended = ground.at_once(
         *(
@@ -117,7 +119,9 @@ def test_of_two_who_agree_at_once_one_opens_the_account(ground: Ground) -> None:
 def test_of_two_who_are_made_one_fhir_user_at_once_one_is(ground: Ground) -> None:
     orders = [NewPerson(GENERAL, f"n{number}", "N", "nurse", "Practitioner/n1") for number in range(AT_ONCE)]
 
-    ended = ground.at_once(*(partial(ground.do, ground.ada, service.add_person, order) for order in orders))
+    ended = ground.at_once(
+        *(partial(ground.do, ground.ada, service.add_person, order, BY_MAIL) for order in orders)
+    )
 
     late = [each for each in ended if not isinstance(each, Opened)]
     assert len(late) == AT_ONCE - 1
@@ -139,8 +143,8 @@ def test_administrators_who_deactivate_each_other_at_once_leave_two(ground: Grou
 
 
 def test_of_links_issued_one_after_the_other_only_the_last_opens(ground: Ground, clock: FakeClock) -> None:
-    first: Opened = ground.do(ground.ada, service.add_person, NURSE)
-    second: Opened = ground.do(ground.bea, service.reset, first.person.id)
+    first: Opened = ground.do(ground.ada, service.add_person, NURSE, BY_MAIL)
+    second: Opened = ground.do(ground.bea, service.reset, first.person.id, BY_MAIL)
 
     with pytest.raises(NotFound):
         ground.do(SYSTEM, service.use_link, first.link.secret, GENERAL, code="", digest="x")
@@ -150,7 +154,7 @@ def test_of_links_issued_one_after_the_other_only_the_last_opens(ground: Ground,
 def test_a_link_that_the_host_issues_makes_the_account_no_younger(ground: Ground, clock: FakeClock) -> None:
     """The host is who set the two up; what it does is on record."""
     host = Actor(SYSTEM.kind.HOST, "root")
-    opened: Opened = ground.do(host, service.reset, ground.people[0].id)
+    opened: Opened = ground.do(host, service.reset, ground.people[0].id, BY_MAIL)
     ground.do(SYSTEM, service.use_link, opened.link.secret, None, code="", digest="x")
 
     assert ground.do(SYSTEM, identity.counts_as_one_of_two, ground.people[0].id)
@@ -163,17 +167,17 @@ BACK = TenantChange(upstream=UpstreamRef(UpstreamKind.HTTP, "https://other.examp
 
 
 def leave_behind(ground: Ground) -> None:
-    opened: Opened = ground.do(ground.ada, service.add_person, NURSE)
+    opened: Opened = ground.do(ground.ada, service.add_person, NURSE, BY_MAIL)
     ground.do(ground.ada, identity.deactivate_person, opened.person.id)
 
 
 def test_a_fhir_user_is_never_free_between_one_who_leaves_and_one_who_comes(ground: Ground) -> None:
     """Beside each other the one who comes is refused or waits, whoever is first."""
-    opened: Opened = ground.do(ground.ada, service.add_person, NURSE)
+    opened: Opened = ground.do(ground.ada, service.add_person, NURSE, BY_MAIL)
 
     gone, *came = ground.at_once(
         partial(ground.do, ground.ada, identity.deactivate_person, opened.person.id),
-        *(partial(ground.do, ground.bea, service.add_person, TWIN) for _ in range(AT_ONCE)),
+        *(partial(ground.do, ground.bea, service.add_person, TWIN, BY_MAIL) for _ in range(AT_ONCE)),
     )
 
     assert not gone.active
@@ -185,7 +189,8 @@ def test_a_fhir_user_is_never_free_between_one_who_leaves_and_one_who_comes(grou
 def test_of_two_who_are_to_become_one_who_left_one_does(ground: Ground) -> None:
     leave_behind(ground)
     asked: list[Asked] = [
-        ground.do(ground.ada, service.add_person, replace(TWIN, username=f"n{number}")) for number in range(2)
+        ground.do(ground.ada, service.add_person, replace(TWIN, username=f"n{number}"), BY_MAIL)
+        for number in range(2)
     ]
 
     ended = ground.at_once(

@@ -5,19 +5,22 @@ from hilum.approvals.service import Acts
 from hilum.clients import service as clients
 from hilum.consent import service as consent
 from hilum.enrolment import service as enrolment
+from hilum.enrolment.models import LinkMail
 from hilum.identity import service as identity
 from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.rollouts import service as rollouts
 
-ACTS = Acts(
-    enrolment.one_of_two,
-    identity.CARRY_OUT
-    | {ApprovalKind.CHARTS: consent.carry_out_charts}
-    | enrolment.CARRY_OUT
-    | clients.CARRY_OUT
-    | policies.CARRY_OUT
-    | registry.CARRY_OUT
-    | rollouts.CARRY_OUT,
-    policies.PREPARE | rollouts.PREPARE,
-)
+
+def acts(by_mail: LinkMail) -> Acts:
+    """Build the table. ``by_mail``: how links into accounts are mailed."""
+    carry_out = (
+        identity.CARRY_OUT
+        | {ApprovalKind.CHARTS: consent.carry_out_charts}
+        | enrolment.carry_out(by_mail)
+        | clients.CARRY_OUT
+        | policies.CARRY_OUT
+        | registry.CARRY_OUT
+        | rollouts.CARRY_OUT
+    )
+    return Acts(enrolment.one_of_two, carry_out, policies.PREPARE | rollouts.PREPARE)

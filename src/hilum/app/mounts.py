@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
 from hilum.agreements import routes as agreements
-from hilum.app.acts import ACTS
+from hilum.app.acts import acts
 from hilum.approvals import routes as approvals
 from hilum.audit import hold_routes
 from hilum.audit import live as journals
@@ -17,6 +17,7 @@ from hilum.audit import routes as audit
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.reader_slots import HISTORIES, REPORTS, ReaderSlots
 from hilum.backchannel import routes as backchannel
+from hilum.clients import credential_routes
 from hilum.clients import routes as clients
 from hilum.consent import routes as consent_routes
 from hilum.consent import service as consent
@@ -30,6 +31,7 @@ from hilum.drills import routes as drills
 from hilum.dryruns import routes as dryruns
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
+from hilum.enrolment.models import LinkMail
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
 from hilum.gateway.platform_reads import PlatformReads
@@ -52,6 +54,7 @@ from hilum.mandates import routes as mandates
 from hilum.membership import routes as membership
 from hilum.notices import routes as notices
 from hilum.policies import routes as policies
+from hilum.registry import app_edit_routes
 from hilum.registry import routes as registry
 from hilum.registry import service as registered
 from hilum.requests import routes as requests
@@ -142,6 +145,7 @@ def api(site: Site) -> App:
         permits,
         site.at_stop.append,
         domain_checker=DomainChecker(site.fetcher),
+        mails_links=bool(site.settings.smtp.host),
         private_urls=private,
     )
 
@@ -161,6 +165,7 @@ def control_plane(
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
     *,
     domain_checker: DomainChecker,
+    mails_links: bool,
     private_urls: bool = False,
 ) -> FastAPI:
     """Join every room's API routes into one application. The parameters are the rooms' own."""
@@ -174,6 +179,7 @@ def control_plane(
         responses=problems.DESCRIBED,
     )
     problems.install(app)
+    by_mail = LinkMail(kit.urls.enrol, mails_links)
     for router in (
         identity.api(kit, seal),
         policies.api(kit),
@@ -181,10 +187,12 @@ def control_plane(
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),
         registry.api(kit, ended=ask_of_app),
+        app_edit_routes.api(kit),
         contacts.api(kit),
         domain_routes.api(kit, domain_checker),
         notices.api(kit, require_owner, private=private_urls),
         clients.api(kit),
+        credential_routes.api(kit),
         agreements.api(kit),
         mandates.api(kit),
         disposals.api(kit),
@@ -193,9 +201,9 @@ def control_plane(
         requests.api(kit),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
-        enrolment.api(kit, consent.set_charts),
-        membership.api(kit),
-        approvals.api(kit, ACTS),
+        enrolment.api(kit, by_mail, consent.set_charts),
+        membership.api(kit, by_mail),
+        approvals.api(kit, acts(by_mail)),
         audit.api(kit, reader, at_stop=at_stop),
         histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),
         hold_routes.api(kit, lambda ctx, tenant: find_tenant(ctx, tenant) is not None),

@@ -20,6 +20,8 @@ from hilum.mandates import service as mandates
 from hilum.notices import mail, service, webhooks
 from hilum.notices.delivery import Send, Sender
 from hilum.notices.models import Channel
+from hilum.sunsets import service as sunsets
+from hilum.sunsets.models import STEPS_BOUND
 from hilum.web.urls import Urls
 
 SEND_EVERY = timedelta(seconds=1)
@@ -29,6 +31,7 @@ CONTACTS_EVERY = timedelta(minutes=10)
 DOMAINS_EVERY = timedelta(minutes=10)
 AGREEMENTS_EVERY = timedelta(minutes=10)
 MANDATES_EVERY = timedelta(hours=1)
+SUNSETS_EVERY = timedelta(minutes=30)
 WEBHOOK_WITHIN = timedelta(seconds=15)
 """The deadline of one webhook. Source: Standard Webhooks, which recommends 15 to 30 seconds."""
 STOP_WITHIN_S = 4.0
@@ -50,6 +53,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("agreements", AGREEMENTS_EVERY, follow_agreements),
         Job("mandates", MANDATES_EVERY, follow_mandates),
         Job("contacts", CONTACTS_EVERY, lambda job_lease: follow_contacts(job_lease, urls)),
+        Job("sunsets", SUNSETS_EVERY, follow_sunsets),
         Job(
             "domains",
             DOMAINS_EVERY,
@@ -111,6 +115,13 @@ def follow_disposals(job_lease: JobLease, urls: Urls) -> None:
     for verb in (partial(disposals.announce, issuer=urls.base_url), disposals.mark_overdue):
         while job_lease.write(verb) and not job_lease.stop.is_set():
             pass
+
+
+def follow_sunsets(job_lease: JobLease) -> None:
+    """Give notice of scopes that end, a few hospitals or vendors in each transaction."""
+    for _ in range(STEPS_BOUND):
+        if job_lease.stop.is_set() or not job_lease.write(sunsets.step):
+            return
 
 
 def count(job_lease: JobLease) -> None:

@@ -96,13 +96,15 @@ class Asked:
 class CarriedOut:
     """The result of an act: the id that it created or changed, with what is shown once, to the second person only.
 
-    ``link`` is the secret of a one-time link, ``secret_end`` the second half of a client's secret.
+    ``link`` is the secret of a one-time link, and empty with an end if it was mailed to its owner; then ``setup_code`` is what it needs
+    beside it. ``secret_end`` is the second half of a client's secret.
     """
 
     target: str
     link: str = ""
     link_expires_at: datetime | None = None
     secret_end: str = ""
+    setup_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

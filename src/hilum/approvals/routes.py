@@ -23,20 +23,22 @@ class ApprovalsQuery(Paging):
 
 
 class LinkShown(BaseModel):
-    """A one-time link, shown only here. Its owner opens ``url`` and sets the password."""
+    """A one-time link, shown only here. Its owner opens ``url`` and sets the password. ``url`` is null if the link was mailed to them."""
 
-    url: str
+    url: str | None
     expires_at: datetime
+    mailed: bool
 
 
 class ApprovalAgreed(ApprovalShown):
-    """What was approved; ``target`` is the id that it created or changed. ``enrolment`` and ``secret_end`` are shown in this answer only.
+    """What was approved; ``target`` is the id that it created or changed. The last three are shown in this answer only.
 
-    ``enrolment`` works with the setup code that the asker was shown; ``secret_end`` is the second half of a client's secret, of which the
-    asker has the first.
+    ``enrolment`` works with the setup code that the asker was shown; a link that was mailed works with ``setup_code``, which is for its
+    owner, by another way than mail. ``secret_end`` is the second half of a client's secret, of which the asker has the first.
     """
 
     enrolment: LinkShown | None
+    setup_code: str | None
     secret_end: str | None
 
 
@@ -66,9 +68,13 @@ def api(kit: Kit, acts: Acts) -> APIRouter:
         done = agreed.done
         link = None
         if done.link_expires_at is not None:
-            url = kit.urls.enrol(agreed.approval.act.tenant or "", done.link)
-            link = LinkShown(url=url, expires_at=done.link_expires_at)
-        more = {"enrolment": link, "secret_end": done.secret_end or None}
+            url = kit.urls.enrol(agreed.approval.act.tenant or "", done.link) if done.link else None
+            link = LinkShown(url=url, expires_at=done.link_expires_at, mailed=url is None)
+        more = {
+            "enrolment": link,
+            "setup_code": done.setup_code or None,
+            "secret_end": done.secret_end or None,
+        }
         return with_secret(ApprovalAgreed.of(agreed.approval, **more), 200)
 
     @router.post("/approvals/{approval}/refuse", openapi_extra=SECONDS)

@@ -11,6 +11,7 @@ Source: RFC 6749 sections 3.2, 5.1 and 5.2; RFC 7009 section 2; RFC 7662 section
 import math
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -35,7 +36,8 @@ from hilum.backchannel.failure_limiter import Failures
 from hilum.backchannel.keysets import KeySets
 from hilum.backchannel.policy import TokenRequest
 from hilum.backchannel.service import Caller
-from hilum.clients.models import Client
+from hilum.clients import service as clients
+from hilum.clients.models import KEYS, USE_NOTED_EVERY, Client
 from hilum.infra.context import Context, Trace
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
@@ -84,6 +86,9 @@ class BackChannel:
 
     def __init__(self, kit: Kit, keysets: KeySets, *, registers: bool) -> None:
         self._kit, self._keysets, self._registers = kit, keysets, registers
+        self._noted: TTLCache[tuple[ClientId, str], bool] = TTLCache(
+            CLIENTS_BOUND, USE_NOTED_EVERY.total_seconds(), kit.clock.monotonic
+        )
         self._failures, self._refusals = Failures(kit.clock), Refusals(kit.uow, service.record_counts)
         self._clients: TTLCache[tuple[TenantId, ClientId], Client] = TTLCache(
             CLIENTS_BOUND, CLIENTS_KEPT_S, kit.clock.monotonic
@@ -119,7 +124,20 @@ class BackChannel:
             body = service.exchange(ctx, site, caller, token_request)
             return 200, body, service.sunset_notice(ctx, site, body)
 
-        return await self._run(request, caller, exchange)
+        reply = await self._run(request, caller, exchange)
+        await self._note_use(caller.presented, trace_of(request))
+        return reply
+
+    async def _note_use(self, presented: Presented, trace: Trace) -> None:
+        """Record when a secret or key set was last used, after a success and seldom: no exchange waits for it twice in six hours."""
+        credential = {Method.BASIC: presented.digest, Method.ASSERTION: KEYS}.get(presented.method)
+        if credential is None or (presented.client, credential) in self._noted:
+            return
+        self._noted[presented.client, credential] = True
+        # The tokens are issued: what cannot be noted now is noted at a later exchange.
+        with suppress(HilumError):
+            note = partial(clients.note_use, client=presented.client, credential=credential)
+            await self._kit.uow.write(note, trace=trace)
 
     async def _with_client(
         self, request: Request, site: Site, form: Parameters, asked: TokenRequest

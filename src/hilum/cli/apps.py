@@ -9,7 +9,7 @@ from typing import Any
 import click
 import orjson
 
-from hilum.cli import api, tiers
+from hilum.cli import api, app_edits, tiers
 from hilum.cli.installations import app_install, app_installations, app_narrow, app_uninstall
 from hilum.cli.output import MISUSED, as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, tenant_option
@@ -28,7 +28,17 @@ def app() -> None:
     """
 
 
-for each in (app_install, app_installations, app_narrow, app_uninstall, *tiers.COMMANDS):
+for each in (
+    app_install,
+    app_installations,
+    app_narrow,
+    app_uninstall,
+    *tiers.COMMANDS,
+    app_edits.app_edit,
+    app_edits.app_edits,
+    app_edits.app_approve_edit,
+    app_edits.app_refuse_edit,
+):
     app.add_command(each)
 
 

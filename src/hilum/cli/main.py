@@ -14,6 +14,7 @@ MODULES = {
     "approval": "people",
     "audit": "records",
     "backup": "backups",
+    "client": "clients",
     "consent": "consents",
     "contact": "contacts",
     "disposal": "disposals",

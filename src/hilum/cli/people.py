@@ -68,14 +68,24 @@ def person_list(tenant: str, *, json_: bool) -> None:
 @click.option(
     "--patient", multiple=True, help="A chart that is theirs, or that they act for; may be repeated."
 )
+@click.option("--mail", default="", help="Their mail address: the link goes there and is not shown.")
 @json_option
 def person_add(
-    username: str, *, tenant: str, name: str, role: str, fhir_user: str, patient: tuple[str, ...], json_: bool
+    username: str,
+    *,
+    tenant: str,
+    name: str,
+    role: str,
+    fhir_user: str,
+    patient: tuple[str, ...],
+    mail: str,
+    json_: bool,
 ) -> None:
-    r"""Add a person, and print the link through which they set their password.
+    r"""Add a person, and mail or print the link through which they set their password.
 
     Staff of the platform, administrators of a hospital, and people who could open a chart that is or was another account's own wait for
     a second person. Pass the setup code on to the new person yourself; the link is shown to the colleague who approves.
+    With --mail the link is mailed to the new person, and the colleague who approves gets the code.
 
     \b
     Examples:
@@ -84,6 +94,7 @@ def person_add(
     """
     body = {"tenant": tenant or api.own_tenant() or None, "username": username, "name": name, "role": role}
     body |= {"fhir_user": fhir_user or None, "patients": list(patient) or None}  # type: ignore[dict-item]
+    body |= {"mail": mail or None}
     show_way_in(api.call("POST", "/people", body), json_=json_)
 
 
@@ -168,14 +179,16 @@ def person_reset(person_id: str, *, local: bool, json_: bool) -> None:
 
 def _reset_here(person: PersonId) -> dict[str, Any]:
     from hilum.enrolment import service as enrolment
-    from hilum.enrolment.models import Opened
+    from hilum.enrolment.models import LinkMail, Opened
     from hilum.web.urls import Urls
 
     found = host.read_settings()
-    opened = host.write(lambda ctx: enrolment.reset(ctx, person))
+    urls = Urls(found.base_url, found.sandbox_url)
+    # Shown, not mailed: this is the way in when nothing else works.
+    opened = host.write(lambda ctx: enrolment.reset(ctx, person, LinkMail(urls.enrol, works=False)))
     assert isinstance(opened, Opened), "the host acts alone"
     # The same link that the API would return: it leads to the platform's page and works once.
-    url = Urls(found.base_url, found.sandbox_url).enrol(opened.link.tenant or "", opened.link.secret)
+    url = urls.enrol(opened.link.tenant or "", opened.link.secret)
     link = {"url": url, "expires_at": opened.link.expires_at.isoformat()}
     return {"id": opened.person.id, "username": opened.person.username, "enrolment": link}
 
@@ -218,7 +231,12 @@ def _chart(text: str) -> dict[str, str]:
 def show_way_in(found: dict[str, Any], *, json_: bool) -> None:
     """Print a person, and on standard error what to do with the link."""
     show_done(found, json_=json_)
-    if found.get("enrolment"):
+    if found.get("enrolment") and found["enrolment"].get("mailed"):
+        click.secho("the link was mailed to its owner", fg="yellow", err=True)
+        if found.get("setup_code"):
+            hint = "pass the setup code to its owner by another way than mail; it is shown only here"
+            click.secho(hint, fg="yellow", err=True)
+    elif found.get("enrolment"):
         click.secho("send the link to its owner; it works once and is shown only here", fg="yellow", err=True)
     if found.get("secret_end"):
         hint = "pass the second half of the secret, and the client's id (target), to whoever installs the client; it is shown only here"

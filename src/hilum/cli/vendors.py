@@ -75,15 +75,16 @@ def vendor_members(vendor_id: str, *, json_: bool) -> None:
     type=click.Choice(["vendor_owner", "vendor_developer", "vendor_billing", "vendor_security"]),
     help="What they may do.",
 )
+@click.option("--mail", default="", help="Their mail address: the link goes there and is not shown.")
 @json_option
-def vendor_invite(vendor_id: str, username: str, *, name: str, role: str, json_: bool) -> None:
-    r"""Invite a member, and print the link through which they set their password. An owner waits for a second person.
+def vendor_invite(vendor_id: str, username: str, *, name: str, role: str, mail: str, json_: bool) -> None:
+    r"""Invite a member, and mail or print the link through which they set their password. An owner waits for a second person.
 
     \b
     Example:
       hilum vendor invite ven_01h... d.marin --name "Dana Marin" --role vendor_developer
     """
-    body = {"username": username, "name": name, "role": role}
+    body = {"username": username, "name": name, "role": role, "mail": mail or None}
     show_way_in(api.call("POST", f"/vendors/{api.segment(vendor_id)}/members", body), json_=json_)
 
 

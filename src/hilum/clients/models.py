@@ -27,6 +27,12 @@ CLIENTS_BOUND = 100
 """Clients of one app that its vendor's members may add."""
 ORIGINS_BOUND = 20
 BACKEND_LIFE_MAX = timedelta(days=3 * 366)
+UNUSED_AFTER = timedelta(days=90)
+"""A secret or key set that was not used for so long is proposed for removal (C219)."""
+USE_NOTED_EVERY = timedelta(hours=6)
+"""A use within this time of the last one that was recorded is not recorded again."""
+KEYS = "keys"
+"""What stands for a client's keys where a secret is identified by its digest."""
 
 
 class ClientType(StrEnum):
@@ -94,8 +100,39 @@ class ClientMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
+    """``created_at`` is None for one of before it was kept."""
+
     digest: str
     expires_at: datetime | None = None
+    created_at: datetime | None = None
+
+
+class CredentialKind(StrEnum):
+    SECRET = "secret"
+    KEYS = "keys"
+    """The keys of a client together, inline or behind its ``jwks_uri``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """When a client's secret or keys were last used, and when they end. ``unused``: proposed for removal."""
+
+    kind: CredentialKind
+    created_at: datetime | None
+    last_used_at: datetime | None
+    ends_at: datetime | None
+    unused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedClient:
+    """A client with the credentials of it that nobody used for UNUSED_AFTER."""
+
+    client: ClientId
+    app: AppId
+    vendor: VendorId
+    name: str
+    credentials: tuple[Credential, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,5 +293,12 @@ class ClientFacts:
     """When review last certified what it is certified for now."""
     owner_since: datetime | None = None
     """When its vendor took the app over. What a person or a hospital agreed to before does not count for it."""
+    purpose_since: datetime | None = None
+    """When the app's purpose was last changed. What a person agreed to before was another purpose."""
     since: datetime | None = None
     """Since when the app has been active and certified without interruption; anything issued before is no longer valid."""
+
+    @property
+    def consented_since(self) -> datetime | None:
+        """Since when people's agreements count: those of before were about another vendor or purpose."""
+        return max(filter(None, (self.owner_since, self.purpose_since)), default=None)

@@ -175,7 +175,7 @@ def _rotate(ctx: Context, client: Client, overlap: timedelta, secret: str) -> Cl
     )
     # Never extended: an old secret that ends earlier keeps its end.
     store.save_secrets_ending(ctx.tx, client.id, keep=newest.digest if newest else "", at=ends)
-    store.add_secret(ctx.tx, client.id, ClientSecret(creation.digest(secret), client.expires_at))
+    store.add_secret(ctx.tx, client.id, ClientSecret(creation.digest(secret), client.expires_at), ctx.now)
     facts = {"overlap_ends_at": ends.isoformat()}
     # The facts contain no secrets, but processes cache the client with its secrets under the same count.
     registry.announce_change(ctx, client.app)

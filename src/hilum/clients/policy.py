@@ -413,6 +413,7 @@ def join(
         raised=None if version.raised is None else version.raised.tier,
         raised_because="" if version.raised is None else version.raised.reason,
         owner_since=app.owner_since,
+        purpose_since=app.purpose_since,
         since=max(filter(None, (app.active_since, certified_since)), default=None),
     )
 

@@ -241,6 +241,11 @@ def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
     return policy.join(client, app, version, registry.certifications_of(ctx, app.id))
 
 
+def note_use(ctx: Context, client: ClientId, credential: str) -> None:
+    """Record that a client authenticated with a secret (its digest) or with its keys (``KEYS``), for ``credentials`` (C219)."""
+    store.save_use(ctx.tx, client, credential, ctx.now)
+
+
 def list_clients(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:
     """List an app's clients, without secrets. Raises NotFound, NotPermitted."""
     app = registry.view_app(ctx, app_id)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    exists,
     func,
     or_,
     select,
@@ -23,6 +24,9 @@ from sqlalchemy import (
 
 from hilum.clients.models import (
     ENDED_BATCH,
+    KEYS,
+    UNUSED_AFTER,
+    USE_NOTED_EVERY,
     BackendUse,
     ChangeState,
     Client,
@@ -76,6 +80,17 @@ secrets = Table(
     Column("client", String(100), primary_key=True),
     Column("digest", String(64), primary_key=True),
     Column("expires_at", Instant),
+    Column("created_at", Instant),
+)
+
+uses = Table(
+    "registry_credential_use",
+    metadata,
+    Column("client", String(100), primary_key=True),
+    # The digest of a secret, or KEYS.
+    Column("credential", String(64), primary_key=True),
+    Column("first_used_at", Instant, nullable=False, index=True),
+    Column("last_used_at", Instant, nullable=False),
 )
 
 
@@ -146,12 +161,66 @@ def add_client(tx: Connection, client: Client, at: datetime) -> bool:
     if tx.execute(insert_or_ignore(tx, clients).values(row)).rowcount == 0:
         return False
     for secret in client.secrets:
-        add_secret(tx, client.id, secret)
+        add_secret(tx, client.id, secret, at)
     return True
 
 
-def add_secret(tx: Connection, client: ClientId, secret: ClientSecret) -> None:
-    tx.execute(secrets.insert().values(client=client, digest=secret.digest, expires_at=secret.expires_at))
+def add_secret(tx: Connection, client: ClientId, secret: ClientSecret, at: datetime) -> None:
+    values = {"digest": secret.digest, "expires_at": secret.expires_at, "created_at": at}
+    tx.execute(secrets.insert().values(client=client, **values))
+
+
+def save_use(tx: Connection, client: ClientId, credential: str, at: datetime) -> None:
+    """Record a use of a credential, unless one was recorded within USE_NOTED_EVERY."""
+    row = {"client": client, "credential": credential, "first_used_at": at, "last_used_at": at}
+    if tx.execute(insert_or_ignore(tx, uses).values(row)).rowcount == 1:
+        return
+    same = (uses.c.client == client, uses.c.credential == credential)
+    old = uses.c.last_used_at <= at - USE_NOTED_EVERY
+    tx.execute(uses.update().where(*same, old).values(last_used_at=at))
+
+
+def find_uses(tx: Connection, client: ClientId) -> dict[str, datetime]:
+    """Return when each credential of a client was last used."""
+    query = select(uses.c.credential, uses.c.last_used_at).where(uses.c.client == client)
+    return {row.credential: row.last_used_at for row in tx.execute(query)}
+
+
+def recorded_since(tx: Connection) -> datetime | None:
+    """Return since when uses have been recorded at all; None if none was."""
+    row = tx.execute(select(uses.c.first_used_at).order_by(uses.c.first_used_at).limit(1)).first()
+    return None if row is None else row.first_used_at
+
+
+def list_unused(
+    tx: Connection, *, of: Collection[AppId] | None, now: datetime, kinds: Collection[str], page: PageQuery
+) -> list[tuple[ClientId, AppId, str]]:
+    """List clients by id, of some apps or (None) of all, with a secret, or of some kinds with keys, that was not used for UNUSED_AFTER."""
+    before = now - UNUSED_AFTER
+
+    def used(credential: Any) -> Any:
+        recent = (
+            uses.c.client == clients.c.id,
+            uses.c.credential == credential,
+            uses.c.last_used_at > before,
+        )
+        return exists().where(*recent)
+
+    secret = exists().where(
+        secrets.c.client == clients.c.id,
+        or_(secrets.c.expires_at.is_(None), secrets.c.expires_at > now),
+        or_(secrets.c.created_at.is_(None), secrets.c.created_at <= before),
+        ~used(secrets.c.digest),
+    )
+    query = select(clients.c.id, clients.c.app, clients.c.name).where(
+        clients.c.id > page.after,
+        clients.c.created_at <= before,
+        or_(clients.c.expires_at.is_(None), clients.c.expires_at > now),
+        or_(secret, clients.c.type.in_(kinds) & ~used(KEYS)),
+    )
+    query = query if of is None else query.where(clients.c.app.in_(of))
+    found = tx.execute(query.order_by(clients.c.id).limit(page.limit))
+    return [(ClientId(row.id), AppId(row.app), row.name) for row in found]
 
 
 def save_secrets_ending(tx: Connection, client: ClientId, *, keep: str, at: datetime) -> None:
@@ -197,7 +266,7 @@ def find_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Clie
         return None
     # After the client's row was locked, so that no rotation changes them in between.
     held = tx.execute(select(secrets).where(secrets.c.client == client))
-    return _client(row, [ClientSecret(each.digest, each.expires_at) for each in held])
+    return _client(row, [ClientSecret(each.digest, each.expires_at, each.created_at) for each in held])
 
 
 def get_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client:
@@ -335,5 +404,6 @@ def delete_ended_dynamic(tx: Connection, now: datetime, *, limit: int = ENDED_BA
         return []
     expired = [row.id for row in rows]
     tx.execute(secrets.delete().where(secrets.c.client.in_(expired)))
+    tx.execute(uses.delete().where(uses.c.client.in_(expired)))
     tx.execute(clients.delete().where(clients.c.id.in_(expired)))
     return [AppId(row.app) for row in rows]

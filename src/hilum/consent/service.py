@@ -135,8 +135,9 @@ def _in_force(ctx: Context, tenant: TenantId, person: PersonId, facts: ClientFac
     """List a person's agreements with an app that are in force, also by the life that the rule book gives them now, newest first."""
     cell = _cell(ctx, tenant, facts)
     found = store.list_in_force_of_app(ctx.tx, tenant, person, ctx.now, app=facts.app)
-    # What a person agreed to before the app changed hands was about another vendor: they are asked again (C14).
-    owned = [each for each in found if facts.owner_since is None or each.created_at >= facts.owner_since]
+    # What a person agreed to before the app changed hands, or its purpose, was about another: they are asked again (C14).
+    since = facts.consented_since
+    owned = [each for each in found if since is None or each.created_at >= since]
     return [each for each in owned if ctx.now < policy.ends_at(each, cell)]
 
 
@@ -241,7 +242,7 @@ def _covering(
     # INVARIANT: a renewal never widens. Whoever holds the agreement, and what it covers, is judged again
     # here.
     mine = (covering.tenant, covering.person) == holder and covering.client == facts.id
-    if facts.owner_since is not None and covering.created_at < facts.owner_since:
+    if facts.consented_since is not None and covering.created_at < facts.consented_since:
         return None
     in_force = covering.revoked_at is None and ctx.now < policy.ends_at(
         covering, _cell(ctx, holder[0], facts)

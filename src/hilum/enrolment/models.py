@@ -1,5 +1,6 @@
 """One-time links, setup codes, and their limits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,6 +11,8 @@ from hilum.kernel.ids import PersonId, TenantId
 
 LINK_PREFIX = "hil_ln_"
 LINK_LIFE = timedelta(hours=72)
+MAILS_TO_ONE = 10
+"""Links into accounts that are mailed to one mailbox a day, over all accounts."""
 CODE_TRIES = 5
 """Attempts at a setup code before its link stops working."""
 CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -45,11 +48,19 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class IssuedLink:
-    """A link with its secret, which is shown only once."""
+    """A link with its secret, which is shown only once. ``secret`` is empty if the link was mailed to its owner, and shown to nobody."""
 
     secret: str
     tenant: TenantId | None
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMail:
+    """Whether links are mailed to people with an address. ``url`` returns the page of a link, from the tenant's id and the secret."""
+
+    url: Callable[[str, str], str]
+    works: bool
 
 
 @dataclass(frozen=True, slots=True)

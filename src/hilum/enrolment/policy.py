@@ -33,6 +33,7 @@ def write_person(person: NewPerson | Person) -> dict[str, Any]:
         "role": person.role,
         "fhir_user": person.fhir_user,
         "patients": list(person.patients),
+        "mail": person.mail,
     }
 
 
@@ -45,6 +46,7 @@ def read_person(tenant: TenantId | None, order: Mapping[str, Any]) -> NewPerson:
         role=order["role"],
         fhir_user=order["fhir_user"],
         patients=tuple(order["patients"]),
+        mail=order.get("mail", ""),
     )
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from hilum.approvals.models import Asked
 from hilum.enrolment import service
-from hilum.enrolment.models import Opened
+from hilum.enrolment.models import LinkMail, Opened
 from hilum.identity import service as identity
 from hilum.identity.models import NAMES_BOUND, PROXIES_BOUND, Chart, NewPerson, Person
 from hilum.identity.policy import is_vendor
@@ -40,7 +40,10 @@ ADMINISTRATORS = ("platform_admin", "administrator")
 
 
 class NewPersonAsked(Strict):
-    """``tenant`` is left out for the platform's staff. There is no password: the person sets it through the link."""
+    """``tenant`` is left out for the platform's staff. There is no password: the person sets it through the link.
+
+    With ``mail`` the link is mailed there, if this platform sends mail, and shown to nobody else. An account's address never changes.
+    """
 
     tenant: Id | None = None
     username: Line
@@ -48,6 +51,7 @@ class NewPersonAsked(Strict):
     role: Line
     fhir_user: Word = ""
     patients: Annotated[tuple[Word, ...], Field(max_length=PROXIES_BOUND)] = ()
+    mail: Annotated[Word, Field(max_length=254)] = ""
 
 
 class ChartShown(BaseModel):
@@ -66,6 +70,7 @@ class PersonShown(BaseModel):
     fhir_user: str
     patients: tuple[str, ...]
     charts: list[ChartShown]
+    mail: str
     active: bool
     created_at: datetime | None
 
@@ -81,16 +86,18 @@ class PersonShown(BaseModel):
             fhir_user=person.fhir_user,
             patients=person.patients,
             charts=[ChartShown(patient=each, until=ends.get(each)) for each in person.patients],
+            mail=person.mail,
             active=person.active,
             created_at=person.created_at,
         )
 
 
 class LinkShown(BaseModel):
-    """A one-time link, shown only here. Its owner opens ``url`` and sets the password."""
+    """A one-time link, shown only here. Its owner opens ``url`` and sets the password. ``url`` is null if the link was mailed to them."""
 
-    url: str
+    url: str | None
     expires_at: datetime
+    mailed: bool
 
 
 class PersonOpened(PersonShown):
@@ -121,11 +128,11 @@ class NamesQuery(Strict):
 SetCharts = Callable[[Context, PersonId, tuple[Chart, ...]], Person | Asked]
 
 
-def api(kit: Kit, set_charts: SetCharts = identity.set_charts) -> APIRouter:
+def api(kit: Kit, by_mail: LinkMail, set_charts: SetCharts = identity.set_charts) -> APIRouter:
     """Build the API routes of people."""
     router = api_router(kit)
     _people(router, kit, set_charts)
-    _ways_in(router, kit)
+    _ways_in(router, kit, by_mail)
     return router
 
 
@@ -178,7 +185,7 @@ def _people(router: APIRouter, kit: Kit, change_charts: SetCharts) -> None:
         return PersonShown.of(found) if isinstance(found, Person) else waits(found)
 
 
-def _ways_in(router: APIRouter, kit: Kit) -> None:
+def _ways_in(router: APIRouter, kit: Kit, by_mail: LinkMail) -> None:
     def sent(found: Opened | Asked) -> Response:
         return with_secret(_opened(kit, found), 201) if isinstance(found, Opened) else waits(found)
 
@@ -203,8 +210,9 @@ def _ways_in(router: APIRouter, kit: Kit) -> None:
             role=body.role,
             fhir_user=body.fhir_user,
             patients=body.patients,
+            mail=body.mail,
         )
-        return sent(await run_write(kit, request, partial(service.add_person, order=order)))
+        return sent(await run_write(kit, request, partial(service.add_person, order=order, by_mail=by_mail)))
 
     @router.post(
         "/people/{person}/reset",
@@ -219,7 +227,7 @@ def _ways_in(router: APIRouter, kit: Kit) -> None:
 
         For an account in use, and one that took two people to add, it waits for a second person (202).
         """
-        verb = partial(service.reset, person_id=PersonId(person))
+        verb = partial(service.reset, person_id=PersonId(person), by_mail=by_mail)
         return sent(await run_write(kit, request, verb))
 
 
@@ -232,8 +240,9 @@ def _tenant(text: str | None) -> TenantId | None:
 
 def _opened(kit: Kit, found: Opened) -> PersonOpened:
     # The table has only a digest of the secret: a lost link is replaced, never shown again.
-    url = kit.urls.enrol(found.link.tenant or "", found.link.secret)
+    link = found.link
+    url = kit.urls.enrol(link.tenant or "", link.secret) if link.secret else None
     return PersonOpened(
         **PersonShown.of(found.person).model_dump(),
-        enrolment=LinkShown(url=url, expires_at=found.link.expires_at),
+        enrolment=LinkShown(url=url, expires_at=link.expires_at, mailed=url is None),
     )

@@ -1,8 +1,9 @@
 """Adding people, resetting accounts, and using links."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
@@ -13,8 +14,10 @@ from hilum.enrolment.models import (
     CODE_TRIES,
     LINK_LIFE,
     LINK_PREFIX,
+    MAILS_TO_ONE,
     IssuedLink,
     Link,
+    LinkMail,
     Opened,
     Purpose,
     Visitor,
@@ -27,30 +30,36 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.notices import service as notices
+from hilum.notices.models import Mail, MailKind
+from hilum.notices.policy import mailbox_key
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 
 LINKS_KEPT = timedelta(days=30)
+CarryOut = Callable[[Context, Approval, Actor], CarriedOut]
 STAFF_PLACE, VENDOR_PLACE = "Platform staff", "Vendor account"
 
 
-def add_person(ctx: Context, order: NewPerson) -> Opened | Asked:
+def add_person(ctx: Context, order: NewPerson, by_mail: LinkMail) -> Opened | Asked:
     """Add a person without a password; return their enrolment link, or what waits for a second person.
 
     Two people are needed for an account with power, and for one that can open a chart that is or was another account's own. Raises
-    NotPermitted, Invalid, NotFound (tenant), Conflict (username or ``fhirUser`` taken), Unavailable (too many wait).
+    NotPermitted (right, too many mails), Invalid, NotFound (tenant), Conflict (username or ``fhirUser`` taken), Unavailable (too many wait).
     """
     order = identity.require_addable(ctx, order)
     if not identity.adding_takes_two(ctx, order):
+        mailed = _will_mail(ctx, order, by_mail)
         person = identity.add_person(ctx, order)
-        return Opened(person, _issue(ctx, person))
-    return _ask(ctx, ApprovalKind.CREATE, order, _owners(ctx, order))
+        return Opened(person, _issue(ctx, person, by_mail if mailed else None))
+    return _ask(ctx, ApprovalKind.CREATE, order, _owners(ctx, order), by_mail)
 
 
-def reset(ctx: Context, person_id: PersonId) -> Opened | Asked:
+def reset(ctx: Context, person_id: PersonId, by_mail: LinkMail) -> Opened | Asked:
     """Issue a new link into a person's account; return it, or what waits for a second person.
 
-    The old password works until a new one is set. Raises NotFound, NotPermitted, Conflict (inactive), Unavailable (too many wait).
+    The old password works until a new one is set. Raises NotFound, NotPermitted (right, too many mails), Conflict (inactive),
+    Unavailable (too many wait).
     """
     person = identity.view_person(ctx, person_id)
     _require_resettable(ctx, person)
@@ -59,8 +68,25 @@ def reset(ctx: Context, person_id: PersonId) -> Opened | Asked:
     # Into an account that nobody has entered yet it opens no more than adding the account did.
     guarded = identity_policy.has_power(person.tenant, person.role) or owners["own_of"]
     if ctx.actor.acts_alone or not (guarded or signin.has_password(ctx, person.id)):
-        return Opened(person, _issue(ctx, person))
-    return _ask(ctx, ApprovalKind.RESET, person, owners, person.id)
+        mailed = _will_mail(ctx, person, by_mail)
+        return Opened(person, _issue(ctx, person, by_mail if mailed else None))
+    return _ask(ctx, ApprovalKind.RESET, person, owners, by_mail)
+
+
+def _will_mail(ctx: Context, who: NewPerson | Person, by_mail: LinkMail) -> bool:
+    """Check whether a link goes by mail, and count it. Raises NotPermitted if the mailbox got as many as a day allows."""
+    if not (who.mail and by_mail.works):
+        return False
+    _count_mail(ctx, who)
+    return True
+
+
+def _count_mail(ctx: Context, who: NewPerson | Person) -> None:
+    # Before anything is written: a refusal commits.
+    if not notices.spend(ctx, f"enrol/{mailbox_key(who.mail)}", MAILS_TO_ONE):
+        event = Event("enrolment.link.issue", tenant=who.tenant or "", reason="enrolment_mail_bound")
+        detail = "This address got as many links as a day allows. Try again tomorrow."
+        raise audit.refusal(ctx, event, detail)
 
 
 def _owners(ctx: Context, who: NewPerson | Person, *, but: str = "") -> dict[str, Any]:
@@ -87,12 +113,15 @@ def _require_resettable(ctx: Context, person: Person) -> None:
 
 
 def _ask(
-    ctx: Context, kind: ApprovalKind, who: NewPerson | Person, before: Mapping[str, Any], target: str = ""
+    ctx: Context, kind: ApprovalKind, who: NewPerson | Person, before: Mapping[str, Any], by_mail: LinkMail
 ) -> Asked:
-    # The asker gets the code and the second person the link: neither alone holds what opens the
-    # account.
-    approval_id, code = ctx.ids.new("apr"), policy.code_from(ctx.ids.secret())
-    sealed = policy.code_digest(approval_id, code)
+    approval_id, target = ctx.ids.new("apr"), who.id if isinstance(who, Person) else ""
+    code = sealed = ""
+    # The asker gets the code and the second person the link: neither alone holds what opens the account. A link that
+    # is mailed goes to an address that the asker stated, so then the second person gets the code.
+    if not (who.mail and by_mail.works):
+        code = policy.code_from(ctx.ids.secret())
+        sealed = policy.code_digest(approval_id, code)
     act = Act(kind, who.tenant, target, policy.write_person(who), before, sealed)
     return Asked(identity.ask(ctx, act, approval_id), setup_code=code)
 
@@ -104,32 +133,46 @@ def one_of_two(ctx: Context, person_id: PersonId, since: datetime) -> Actor | No
     return signin_policy.actor_of(identity.get_person(ctx, person_id))
 
 
-def _carry_out_create(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+def _carry_out_create(ctx: Context, approval: Approval, asker: Actor, *, by_mail: LinkMail) -> CarriedOut:
     order = policy.read_person(approval.act.tenant, approval.act.order)
     # Judged again with the rights that the asker has now, not those of the day on which they asked.
     identity.require_addable(ctx.as_actor(asker), order)
     identity.require_unchanged(approval.act, _owners(ctx, order))
-    return _opened(ctx, identity.add_person(ctx.as_actor(asker), order, agreed=True), approval)
+    return _opened(ctx, identity.add_person(ctx.as_actor(asker), order, agreed=True), approval, by_mail)
 
 
-def _carry_out_reset(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+def _carry_out_reset(ctx: Context, approval: Approval, asker: Actor, *, by_mail: LinkMail) -> CarriedOut:
     person = identity.view_person(ctx.as_actor(asker), PersonId(approval.act.target))
     identity.require_unchanged(approval.act, _owners(ctx, person, but=person.id))
     _require_resettable(ctx.as_actor(asker), person)
-    return _opened(ctx, person, approval)
+    return _opened(ctx, person, approval, by_mail)
 
 
-def _opened(ctx: Context, person: Person, approval: Approval) -> CarriedOut:
-    link = _issue(ctx, person, approval)
-    return CarriedOut(person.id, link.secret, link.expires_at)
+def _opened(ctx: Context, person: Person, approval: Approval, by_mail: LinkMail) -> CarriedOut:
+    sealed = approval.act.sealed
+    # Decided when it was asked for: whoever then got the code must never get the link, whatever is configured now.
+    if sealed:
+        link = _issue(ctx, person, None, approval=approval.id, code_digest=sealed)
+        return CarriedOut(person.id, link.secret, link.expires_at)
+    _count_mail(ctx, person)
+    code = policy.code_from(ctx.ids.secret())
+    digest = policy.code_digest(approval.id, code)
+    link = _issue(ctx, person, by_mail, approval=approval.id, code_digest=digest)
+    return CarriedOut(person.id, "", link.expires_at, setup_code=code)
 
 
-CARRY_OUT = {ApprovalKind.CREATE: _carry_out_create, ApprovalKind.RESET: _carry_out_reset}
-"""How this room's acts are carried out once a second person has agreed."""
+def carry_out(by_mail: LinkMail) -> dict[ApprovalKind, CarryOut]:
+    """Return how this room's acts are carried out once a second person has agreed."""
+    return {
+        ApprovalKind.CREATE: partial(_carry_out_create, by_mail=by_mail),
+        ApprovalKind.RESET: partial(_carry_out_reset, by_mail=by_mail),
+    }
 
 
-def _issue(ctx: Context, person: Person, approval: Approval | None = None) -> IssuedLink:
-    """Issue a link; the person's earlier unused links stop working."""
+def _issue(
+    ctx: Context, person: Person, by_mail: LinkMail | None, *, approval: str = "", code_digest: str = ""
+) -> IssuedLink:
+    """Issue a link, mailed to its owner or returned; the person's earlier unused links stop working."""
     enrolled = signin.has_password(ctx, person.id)
     secret = LINK_PREFIX + ctx.ids.secret()
     link = Link(
@@ -140,8 +183,8 @@ def _issue(ctx: Context, person: Person, approval: Approval | None = None) -> Is
         issued_by=str(ctx.actor),
         issued_at=ctx.now,
         expires_at=ctx.now + LINK_LIFE,
-        approval=approval.id if approval else "",
-        code_digest=approval.act.sealed if approval else "",
+        approval=approval,
+        code_digest=code_digest,
     )
     # One way in at a time: an earlier link may have gone to the wrong address.
     store.save_links_replaced(ctx.tx, person.id, ctx.now)
@@ -151,10 +194,34 @@ def _issue(ctx: Context, person: Person, approval: Approval | None = None) -> Is
         "purpose": link.purpose.value,
         "expires_at": link.expires_at.isoformat(),
         "approval": link.approval,
+        "mailed": "yes" if by_mail else "no",
     }
     event = Event("enrolment.link.issue", tenant=person.tenant or "", person=person.id, facts=facts)
     audit.record(ctx, event)
-    return IssuedLink(secret, person.tenant, link.expires_at)
+    if by_mail is None:
+        return IssuedLink(secret, person.tenant, link.expires_at)
+    _mail_link(ctx, person, link, by_mail.url(person.tenant or "", secret))
+    return IssuedLink("", person.tenant, link.expires_at)
+
+
+def _mail_link(ctx: Context, person: Person, link: Link, url: str) -> None:
+    facts = {
+        "place": _place_of(ctx, person),
+        "username": person.username,
+        "link": url,
+        "until": link.expires_at.isoformat(),
+    }
+    cause = f"enrolment/{link.digest}"
+    vendor = person.vendor or ""
+    order = Mail(MailKind.ENROLMENT, person.mail, cause, facts, vendor=vendor, until=link.expires_at)
+    notices.put_mail(ctx, order)
+
+
+def _place_of(ctx: Context, person: Person) -> str:
+    """Return the name of the place of an account: of a hospital its own, which the account's owner knows."""
+    if person.vendor is not None:
+        return VENDOR_PLACE
+    return STAFF_PLACE if person.tenant is None else identity.get_tenant(ctx, person.tenant).name
 
 
 def end_all(ctx: Context) -> int:
@@ -172,10 +239,7 @@ def find_link(ctx: Context, secret: str, tenant: TenantId | None) -> Visitor:
     person = identity.get_person(ctx, found.person)
     if identity.bar_on(ctx, person, issued_at=found.issued_at) is not None:
         raise _unusable()
-    place = VENDOR_PLACE if person.vendor else STAFF_PLACE
-    if tenant is not None and not person.vendor:
-        place = identity.get_tenant(ctx, tenant).name
-    return Visitor(person, found.purpose, place, found.expires_at, bool(found.code_digest))
+    return Visitor(person, found.purpose, _place_of(ctx, person), found.expires_at, bool(found.code_digest))
 
 
 def use_link(ctx: Context, secret: str, tenant: TenantId | None, *, code: str, digest: str) -> Person:

@@ -17,6 +17,10 @@ FACILITIES_BOUND = 500
 EHR_ORIGINS_BOUND = 20
 ATTACHMENT_HOSTS_BOUND = 20
 NAME_BOUND = 200
+REACHED_BOUND = 50
+"""People of one place who are mailed about one thing."""
+APPROVAL_MAILS = 20
+"""Mails about approvals that one person gets a day."""
 NAMES_BOUND = 100
 """Names that one request may ask for: their ids stand in its address."""
 USERNAME_BOUND = 64
@@ -193,6 +197,8 @@ class NewPerson:
     role: str
     fhir_user: str = ""
     patients: tuple[str, ...] = ()
+    mail: str = ""
+    """Where links into the account and notices are mailed; empty for nowhere."""
 
     @property
     def vendor(self) -> VendorId | None:
@@ -222,6 +228,8 @@ class Person:
     """When a colleague last issued a link into the account, by adding or resetting it. None counts as just now."""
     chart_ends: tuple[tuple[str, datetime], ...] = ()
     """Charts of ``patients`` that end at a moment, such as when a child comes of age."""
+    mail: str = ""
+    """As in NewPerson. It never changes: whoever could change it would get the next link into the account."""
 
     @property
     def vendor(self) -> VendorId | None:

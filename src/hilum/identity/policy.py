@@ -197,6 +197,13 @@ def has_power(tenant: TenantId | None, role: str) -> bool:
     return tenant is None or role in {Role.ADMINISTRATOR, VendorRole.OWNER}
 
 
+def roles_with_power(place: TenantId | None) -> frozenset[str]:
+    """Return the roles whose people may be the second person at a place."""
+    if place is None:
+        return frozenset({StaffRole.PLATFORM_ADMIN, StaffRole.SECURITY})
+    return frozenset({VendorRole.OWNER if is_vendor(place) else Role.ADMINISTRATOR})
+
+
 def moves(before: Tenant, after: Tenant) -> bool:
     """Check whether a change moves a tenant's data, or where its people's browsers are sent or framed. Source: security decision 15."""
     # Taking an origin away closes something and needs one person; adding one lets its site frame

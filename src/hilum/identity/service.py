@@ -23,8 +23,10 @@ from hilum.identity.facilities import (
     unknown_facilities,
 )
 from hilum.identity.models import (
+    APPROVAL_MAILS,
     IDENTITY,
     NEGATIVE_WINDOW,
+    REACHED_BOUND,
     SECOND_PEOPLE_MIN,
     TENANTS_BOUND,
     Bar,
@@ -47,6 +49,9 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unava
 from hilum.kernel.ids import FacilityId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.kernel.persistent import PersistentMap, RecentSet
+from hilum.notices import service as notices
+from hilum.notices.models import Mail, MailKind
+from hilum.notices.policy import parse_address
 
 __all__ = [
     "add_facility",
@@ -205,7 +210,14 @@ def require_addable(ctx: Context, order: NewPerson) -> NewPerson:
     # That a vendor exists is checked by ``membership``, which lies above the registry.
     if order.tenant is not None and not policy.is_vendor(order.tenant):
         get_tenant(ctx, order.tenant)
-    order = replace(order, username=order.username.strip().lower(), name=order.name.strip())
+    mail = parse_address(order.mail) if order.mail.strip() else ""
+    if order.mail.strip() and not mail:
+        raise Invalid(
+            "person_invalid",
+            "The person cannot be added as described.",
+            fields={"mail": "address_malformed"},
+        )
+    order = replace(order, username=order.username.strip().lower(), name=order.name.strip(), mail=mail)
     if faults := policy.person_faults(order):
         raise Invalid("person_invalid", "The person cannot be added as described.", fields=faults)
     if store.find_person_by_username(ctx.tx, order.tenant, order.username) is not None:
@@ -245,6 +257,7 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
         role=order.role,
         fhir_user=order.fhir_user,
         patients=order.patients,
+        mail=order.mail,
         created_at=ctx.now,
         age_counts_from=policy.age_from(ctx.actor, ctx.now),
     )
@@ -461,7 +474,34 @@ def counts_as_one_of_two(ctx: Context, person_id: PersonId, *, since: datetime |
 def ask(ctx: Context, act: Act, approval_id: str = "") -> Approval:
     """Record an act as waiting for a second person, if the actor counts as one of two. Raises NotPermitted, Unavailable."""
     counts = counts_as_one_of_two(ctx, PersonId(ctx.actor.id))
-    return approvals.ask(ctx, act, counts=counts, approval_id=approval_id)
+    approval = approvals.ask(ctx, act, counts=counts, approval_id=approval_id)
+    _mail_seconds(ctx, approval)
+    return approval
+
+
+def _mail_seconds(ctx: Context, approval: Approval) -> None:
+    """Mail those who could approve something, as far as they have an address, and within a bound a day."""
+    act = approval.act
+    facts = {
+        "kind": act.kind.value,
+        "approval": approval.id,
+        "asker": get_person(ctx, approval.asked_by).name,
+        "until": approval.expires_at.isoformat(),
+    }
+    for person, address in list_reached(ctx, act.tenant, policy.roles_with_power(act.tenant)):
+        if person in {approval.asked_by, act.target}:
+            continue
+        # Whoever asks and withdraws again and again must not fill a colleague's mailbox.
+        if notices.spend(ctx, f"approval/{person}", APPROVAL_MAILS):
+            cause = f"approval/{approval.id}"
+            notices.put_mail(
+                ctx, Mail(MailKind.APPROVAL_WAITS, address, cause, facts, until=approval.expires_at)
+            )
+
+
+def list_reached(ctx: Context, place: TenantId | None, roles: Collection[str]) -> list[tuple[PersonId, str]]:
+    """List active people of a place with one of some roles who have a mail address, with it; at most REACHED_BOUND."""
+    return store.list_reached(ctx.tx, place, roles, REACHED_BOUND)
 
 
 def require_unchanged(act: Act, now: Mapping[str, Any]) -> None:

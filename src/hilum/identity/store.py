@@ -110,6 +110,7 @@ people = Table(
     Column("age_counts_from", Instant, nullable=False),
     Column("fhir_user_claim", String(100)),  # fhir_user of the one account that claims it, else NULL
     Column("chart_ends", JSON, nullable=False),
+    Column("mail", String(254), nullable=False, server_default=""),
     UniqueConstraint("tenant", "username"),
     UniqueConstraint("tenant", "fhir_user_claim"),
     Index(None, "deactivated_at"),
@@ -227,6 +228,7 @@ def _person(row: Row[Any]) -> Person:
         deactivated_at=row.deactivated_at,
         age_counts_from=row.age_counts_from,
         chart_ends=tuple((patient, EPOCH + timedelta(microseconds=at)) for patient, at in row.chart_ends),
+        mail=row.mail,
     )
 
 
@@ -247,6 +249,7 @@ def add_person(tx: Connection, person: Person, at: datetime) -> bool:
         # NULL for none: the unique constraint lets many accounts be nobody's chart.
         "fhir_user_claim": person.fhir_user or None,
         "chart_ends": [],
+        "mail": person.mail,
     }
     return tx.execute(insert_or_ignore(tx, people).values(row)).rowcount == 1
 
@@ -284,6 +287,20 @@ def list_people(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST
         .limit(page.limit)
     )
     return [_person(row) for row in tx.execute(query)]
+
+
+def list_reached(
+    tx: Connection, place: TenantId | None, roles: Collection[str], limit: int
+) -> list[tuple[PersonId, str]]:
+    """List active people of a place with one of some roles who have a mail address, with it, by username."""
+    reached = (
+        people.c.tenant == (place or ""),
+        people.c.role.in_(roles),
+        people.c.active.is_(True),
+        people.c.mail != "",
+    )
+    query = select(people.c.id, people.c.mail).where(*reached).order_by(people.c.username).limit(limit)
+    return [(PersonId(row.id), row.mail) for row in tx.execute(query)]
 
 
 def count_active(tx: Connection, place: TenantId | None) -> int:

@@ -278,6 +278,13 @@ def apps_at(ctx: Context, tenant: TenantId) -> list[AppId]:
     return store.list_apps_at(ctx.tx, tenant)
 
 
+def scopes_at(ctx: Context, tenant: TenantId) -> Iterator[tuple[AppId, tuple[str, ...]]]:
+    """Stream the apps installed at one tenant with their scopes, without those that have ended."""
+    for _, app, found in store.read_installation_facts(ctx.tx, None, tenant=tenant):
+        if found.expires_at is None or ctx.now < found.expires_at:
+            yield app, found.scopes
+
+
 def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
     """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
     return clients.origins_of(ctx, store.list_apps_at(ctx.tx, tenant))

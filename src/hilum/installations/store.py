@@ -191,7 +191,11 @@ def list_installations(
 
 
 def read_installation_facts(
-    tx: Connection, of: Collection[tuple[TenantId, AppId]] | None, *, apps: Collection[AppId] | None = None
+    tx: Connection,
+    of: Collection[tuple[TenantId, AppId]] | None,
+    *,
+    apps: Collection[AppId] | None = None,
+    tenant: TenantId | None = None,
 ) -> Iterator[tuple[TenantId, AppId, InstallationFacts]]:
     """Stream the facts of some current installations (None: of all). Repeated texts are parsed once and shared, to save memory."""
     names = (
@@ -216,10 +220,12 @@ def read_installation_facts(
         query = query.where(tuple_(installations.c.tenant, installations.c.app).in_(of))
     if apps is not None:
         query = query.where(installations.c.app.in_(apps))
+    if tenant is not None:
+        query = query.where(installations.c.tenant == tenant)
     environments = {each.value: each for each in Environment}
     # Streamed, because a million rows at once would double the memory of a worker while it starts.
     rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-    for tenant, app, scopes, roles, end, since, word, facilities, denied in chain.from_iterable(
+    for at, app, scopes, roles, end, since, word, facilities, denied in chain.from_iterable(
         rows.partitions()
     ):
         environment = environments.get(word) or known(Environment, word, "registry_installation.environment")
@@ -227,7 +233,7 @@ def read_installation_facts(
         if environment is None:
             continue
         yield (
-            tenant,
+            at,
             app,
             InstallationFacts(
                 _words(scopes),

@@ -8,8 +8,9 @@ MEMBERS_BOUND = 200
 
 @dataclass(frozen=True, slots=True)
 class NewMember:
-    """A member to invite. ``role`` is a VendorRole."""
+    """A member to invite. ``role`` is a VendorRole. ``mail``: where the invitation goes; empty to show it."""
 
     username: str
     name: str
     role: str
+    mail: str = ""

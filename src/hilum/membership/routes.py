@@ -5,10 +5,11 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 from starlette.requests import Request
 
 from hilum.approvals.models import Asked
-from hilum.enrolment.models import Opened
+from hilum.enrolment.models import LinkMail, Opened
 from hilum.kernel.ids import PersonId, VendorId
 from hilum.membership import service
 from hilum.membership.models import NewMember
@@ -19,6 +20,7 @@ from hilum.web.api import (
     Paging,
     Shown,
     Strict,
+    Word,
     api_router,
     audience,
     page_of,
@@ -32,11 +34,15 @@ KEEPERS = audience("platform_admin", "vendor_owner")
 
 
 class MemberAsked(Strict):
-    """``role`` is one of a vendor's roles. There is no password: the member sets it through the link."""
+    """``role`` is one of a vendor's roles. There is no password: the member sets it through the link.
+
+    With ``mail`` the link is mailed there, if this platform sends mail, and shown to nobody else. An account's address never changes.
+    """
 
     username: Line
     name: Line
     role: Line
+    mail: Annotated[Word, Field(max_length=254)] = ""
 
 
 class MemberShown(Shown):
@@ -45,15 +51,17 @@ class MemberShown(Shown):
     username: str
     name: str
     role: str
+    mail: str
     active: bool
     created_at: datetime | None
 
 
 class InvitationShown(Shown):
-    """A one-time link, shown only here. Its owner opens ``url`` and sets the password."""
+    """A one-time link, shown only here. Its owner opens ``url`` and sets the password. ``url`` is null if the link was mailed to them."""
 
-    url: str
+    url: str | None
     expires_at: datetime
+    mailed: bool
 
 
 class MemberInvited(MemberShown):
@@ -62,7 +70,7 @@ class MemberInvited(MemberShown):
     enrolment: InvitationShown
 
 
-def api(kit: Kit) -> APIRouter:
+def api(kit: Kit, by_mail: LinkMail) -> APIRouter:
     """Build the API routes of a vendor's members."""
     router = api_router(kit, "membership")
 
@@ -70,9 +78,8 @@ def api(kit: Kit) -> APIRouter:
         if isinstance(found, Asked):
             return waits(found)
         link = found.link
-        invitation = InvitationShown(
-            url=kit.urls.enrol(link.tenant or "", link.secret), expires_at=link.expires_at
-        )
+        url = kit.urls.enrol(link.tenant or "", link.secret) if link.secret else None
+        invitation = InvitationShown(url=url, expires_at=link.expires_at, mailed=url is None)
         shown = MemberShown.model_validate(found.person).model_dump()
         return with_secret(MemberInvited(**shown, enrolment=invitation), 201)
 
@@ -91,9 +98,9 @@ def api(kit: Kit) -> APIRouter:
         openapi_extra=KEEPERS,
     )
     async def invite(request: Request, vendor: Id, body: MemberAsked) -> Response:
-        """Invite a member; the answer holds the link through which they set their password. An owner waits for a second person (202)."""
+        """Invite a member; their link is mailed, or in the answer if there is no address. An owner waits for a second person (202)."""
         order = NewMember(**body.model_dump())
-        verb = partial(service.invite, vendor=VendorId(vendor), order=order)
+        verb = partial(service.invite, vendor=VendorId(vendor), order=order, by_mail=by_mail)
         return sent(await run_write(kit, request, verb))
 
     @router.post(
@@ -105,7 +112,9 @@ def api(kit: Kit) -> APIRouter:
     )
     async def invite_again(request: Request, vendor: Id, person: Id) -> Response:
         """Create a new link for a member; earlier ones stop working. For an account in use it waits for a second person (202)."""
-        verb = partial(service.invite_again, vendor=VendorId(vendor), person=PersonId(person))
+        verb = partial(
+            service.invite_again, vendor=VendorId(vendor), person=PersonId(person), by_mail=by_mail
+        )
         return sent(await run_write(kit, request, verb))
 
     @router.delete("/vendors/{vendor}/members/{person}", response_model=MemberShown, openapi_extra=KEEPERS)

@@ -4,7 +4,7 @@ from hilum.approvals.models import Asked
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.enrolment import service as enrolment
-from hilum.enrolment.models import Opened
+from hilum.enrolment.models import LinkMail, Opened
 from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import VENDOR_ROLES, NewPerson, Person, VendorRole
@@ -23,8 +23,8 @@ def list_members(ctx: Context, vendor: VendorId, page: PageQuery = FIRST_PAGE) -
     return identity.list_people(ctx, place, page)
 
 
-def invite(ctx: Context, vendor: VendorId, order: NewMember) -> Opened | Asked:
-    """Add a member and return the link through which they set their password, once and within its life (C8).
+def invite(ctx: Context, vendor: VendorId, order: NewMember, by_mail: LinkMail) -> Opened | Asked:
+    """Add a member and mail or return the link through which they set their password, once and within its life (C8).
 
     An owner has power over others, so a second person must approve: another owner, or the platform's staff.
     Raises NotFound, NotPermitted, Invalid, Conflict (the username is taken), Unavailable (too many members).
@@ -36,15 +36,16 @@ def invite(ctx: Context, vendor: VendorId, order: NewMember) -> Opened | Asked:
     if identity.count_people(ctx, place) >= MEMBERS_BOUND:
         detail = f"The vendor has {MEMBERS_BOUND} members already. Remove those who have left."
         raise Unavailable("too_many_members", detail)
-    return enrolment.add_person(ctx, NewPerson(place, order.username, order.name, order.role))
+    person = NewPerson(place, order.username, order.name, order.role, mail=order.mail)
+    return enrolment.add_person(ctx, person, by_mail)
 
 
-def invite_again(ctx: Context, vendor: VendorId, person: PersonId) -> Opened | Asked:
+def invite_again(ctx: Context, vendor: VendorId, person: PersonId, by_mail: LinkMail) -> Opened | Asked:
     """Issue a new link for a member; the earlier one stops working. For an account in use it waits for a second person.
 
     Raises NotFound, NotPermitted, Conflict (removed already), Unavailable (too many wait).
     """
-    return enrolment.reset(ctx, _member(ctx, vendor, person, "enrolment.person.reset").id)
+    return enrolment.reset(ctx, _member(ctx, vendor, person, "enrolment.person.reset").id, by_mail)
 
 
 def remove(ctx: Context, vendor: VendorId, person: PersonId) -> Person:

@@ -20,8 +20,9 @@ ADDRESS_BOUND = 254
 URL_BOUND = 1_000
 ENDPOINTS_BOUND = 20
 """Webhook endpoints of one vendor."""
-PINGS_BOUND, PINGS_WINDOW = 50, timedelta(hours=24)
-"""Test events of one vendor's endpoints within the window."""
+BUDGET_WINDOW = timedelta(hours=24)
+PINGS_BOUND = 50
+"""Test events of one vendor's endpoints within BUDGET_WINDOW."""
 SECRET_BYTES = 32
 SECRET_PREFIX = "whsec_"
 OVERLAP = timedelta(hours=24)
@@ -64,6 +65,10 @@ class MailKind(StrEnum):
     AGREEMENT_ENDING = "agreement_ending"
     AGREEMENT_LAPSED = "agreement_lapsed"
     DISPOSAL_REQUESTED = "disposal_requested"
+    ENROLMENT = "enrolment"
+    APPROVAL_WAITS = "approval_waits"
+    SCOPE_ENDS = "scope_ends"
+    SCOPE_ENDED = "scope_ended"
 
 
 class EventKind(StrEnum):
@@ -77,6 +82,7 @@ class EventKind(StrEnum):
     AGREEMENT_ENDING = "agreement.ending"
     AGREEMENT_LAPSED = "agreement.lapsed"
     DISPOSAL_REQUESTED = "disposal.requested"
+    SCOPE_ENDING = "scope.ending"
 
 
 class State(StrEnum):

@@ -22,13 +22,13 @@ from hilum.notices import models, policy, store
 from hilum.notices.models import (
     AFTER_HANDOVER,
     BEFORE_HANDOVER,
+    BUDGET_WINDOW,
     CAUSE_BOUND,
     ENDPOINTS_BOUND,
     KEPT,
     MAIL_ENDS,
     OVERLAP_MAX,
     PINGS_BOUND,
-    PINGS_WINDOW,
     SECRET_BYTES,
     SECRET_PREFIX,
     URL_BOUND,
@@ -88,6 +88,11 @@ def put_mail(ctx: Context, order: Mail) -> Notice | None:
         sealed = vault().seal(_LINK_SEALING, links[0].encode(), nonce=ctx.ids, bound_to=notice.id)
         notice = replace(notice, sealed=sealed)
     return _put(ctx, notice)
+
+
+def spend(ctx: Context, key: str, bound: int) -> bool:
+    """Count one notice of a room against its budget of a day; False if ``bound`` were counted."""
+    return store.spend(ctx.tx, key, bound, ctx.now, ctx.now - BUDGET_WINDOW)
 
 
 def put_event(ctx: Context, order: VendorEvent) -> list[Notice]:
@@ -302,7 +307,7 @@ def end_open_mail(ctx: Context) -> int:
 
 def purge(ctx: Context) -> int:
     """Delete a batch of notices that were settled long ago; return how many. Call again while it is not 0."""
-    store.delete_budgets(ctx.tx, ctx.now - PINGS_WINDOW)
+    store.delete_budgets(ctx.tx, ctx.now - BUDGET_WINDOW)
     return store.purge(ctx.tx, ctx.now - KEPT)
 
 
@@ -411,8 +416,7 @@ def ping(ctx: Context, endpoint_id: str) -> Notice:
     if endpoint.disabled:
         raise Conflict("webhook_disabled", "This endpoint is disabled. Resume it first.")
     # By vendor and not by endpoint: one that is removed and added again would begin anew. The URL may be a stranger's.
-    key, start = f"ping/{endpoint.vendor}", ctx.now - PINGS_WINDOW
-    if not store.spend(ctx.tx, key, PINGS_BOUND, ctx.now, start):
+    if not spend(ctx, f"ping/{endpoint.vendor}", PINGS_BOUND):
         facts = {"endpoint": endpoint.id, "vendor": endpoint.vendor}
         event = Event("notices.endpoint.ping", app=endpoint.app, reason="ping_bound", facts=facts)
         raise audit.refusal(

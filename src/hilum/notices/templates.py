@@ -87,6 +87,55 @@ DISPOSAL_REQUESTED_MAIL = Template(
     {"app": Kind.NAME, "disposal": Kind.ID, "due": Kind.MOMENT},
     (("App", "app"), ("First request", "disposal"), ("Answer before", "due")),
 )
+ENROLMENT = Template(
+    MailKind.ENROLMENT,
+    "Set the password of your account",
+    (
+        "An account was opened for you, or a new link into yours was asked for. Set its password here.",
+        "{link}",
+        "The link works once, until {until}. Some accounts also need a setup code, which a colleague gives you by another way. If you did not expect this mail, do nothing.",
+    ),
+    {"place": Kind.NAME, "username": Kind.NAME, "link": Kind.LINK, "until": Kind.MOMENT},
+    (("Account at", "place"), ("Username", "username")),
+)
+APPROVAL_WAITS = Template(
+    MailKind.APPROVAL_WAITS,
+    "A request waits for your approval",
+    (
+        "A colleague asked for something that takes two people. It waits until {until}.",
+        "To look at it: hilum approval show {approval}",
+    ),
+    {"kind": Kind.WORD, "approval": Kind.ID, "asker": Kind.NAME, "until": Kind.MOMENT},
+    (("Kind", "kind"), ("Asked by", "asker")),
+)
+_SCOPE_FIELDS = {
+    "scope": Kind.NAME,
+    "ends": Kind.MOMENT,
+    "successor": Kind.NAME,
+    "apps": Kind.NAME,
+    "place": Kind.NAME,
+}
+_SCOPE_ROWS = (("Scope", "scope"), ("Successor", "successor"), ("Who has it", "apps"), ("At", "place"))
+SCOPE_ENDS = Template(
+    MailKind.SCOPE_ENDS,
+    "A scope that apps of yours have will end",
+    (
+        "A scope is deprecated. From {ends} on it is granted to no app, and access under it stops.",
+        "To see what ends and what follows it: hilum policy scopes",
+    ),
+    _SCOPE_FIELDS,
+    _SCOPE_ROWS,
+)
+SCOPE_ENDED = Template(
+    MailKind.SCOPE_ENDED,
+    "A scope that apps of yours had has ended",
+    (
+        "A scope ended on {ends}. It is granted to no app any more, and access under it has stopped.",
+        "To see what follows it: hilum policy scopes",
+    ),
+    _SCOPE_FIELDS,
+    _SCOPE_ROWS,
+)
 TEMPLATES = {
     each.id.value: each
     for each in (
@@ -96,6 +145,10 @@ TEMPLATES = {
         AGREEMENT_ENDING,
         AGREEMENT_LAPSED,
         DISPOSAL_REQUESTED_MAIL,
+        ENROLMENT,
+        APPROVAL_WAITS,
+        SCOPE_ENDS,
+        SCOPE_ENDED,
     )
 }
 
@@ -119,6 +172,10 @@ DISPOSAL_REQUESTED = EventType(
     EventKind.DISPOSAL_REQUESTED,
     {"disposal_id": Kind.ID, "app_id": Kind.ID, "due_at": Kind.MOMENT, "request": Kind.SIGNED},
 )
+SCOPE_ENDING = EventType(
+    EventKind.SCOPE_ENDING,
+    {"scope": Kind.ID, "stage": Kind.ID, "ends": Kind.MOMENT, "vendor_id": Kind.ID},
+)
 EVENTS = {
     each.id.value: each
     for each in (
@@ -130,5 +187,6 @@ EVENTS = {
         EVENT_AGREEMENT_ENDING,
         EVENT_AGREEMENT_LAPSED,
         DISPOSAL_REQUESTED,
+        SCOPE_ENDING,
     )
 }

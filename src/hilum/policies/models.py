@@ -18,6 +18,8 @@ __all__ = [
     "ExceptionOrder",
     "OverrideOrder",
     "PolicyException",
+    "ScopeProduct",
+    "ScopeStatus",
 ]
 
 POLICIES = Part("policies")

@@ -48,6 +48,7 @@ from hilum.standards.smart.scopes import (
 )
 
 __all__ = [
+    "Coverage",
     "PolicyFacts",
     "as_of",
     "writes",

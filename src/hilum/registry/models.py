@@ -1,5 +1,7 @@
 """Vendors, apps and versions; certifications."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -7,6 +9,7 @@ from enum import StrEnum
 
 from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
 from hilum.policies.models import NOT_DECLARED, Autonomy, ClientAuthentication, Tier
+from hilum.registry.app_edit_models import TEXTS
 
 SCOPES_BOUND = 200
 TEXT_BOUND = 2_000
@@ -64,8 +67,16 @@ class App:
     owner_since: datetime | None = None
     """When its vendor took it over from another (C14); None if it has had one. What people, hospitals and review agreed to before was
     about the other vendor."""
+    purpose_since: datetime | None = None
+    """When its purpose was last changed; None if it has had one. What people agreed to before was another purpose."""
     category: str = field(kw_only=True)
     """Its category in the rule book."""
+
+    @property
+    def revision(self) -> str:
+        """A digest of what an edit can change: an edit of another revision is stale."""
+        held = [getattr(self, name) for name in TEXTS]
+        return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Permissions on vendors and apps, and validation of orders. Pure."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,6 +21,7 @@ from hilum.policies.models import (
     Tier,
 )
 from hilum.policies.policy import admit, assess, tiers_to_certify
+from hilum.registry.app_edit_models import SIDE_BOUND, TEXTS, AppEditOrder
 from hilum.registry.models import (
     LABEL_BOUND,
     LISTED_BOUND,
@@ -43,6 +44,8 @@ from hilum.standards.smart.scopes import ScopeError, all_covered, parse_scope
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WITH_A_HUMAN_STEP = frozenset({Autonomy.DRAFTS, Autonomy.ACTS_AFTER_HUMAN_STEP})
+Texts = Mapping[str, str]
+"""Texts of an app, by field."""
 
 
 def _is_platform_itself(actor: Actor) -> bool:
@@ -120,7 +123,7 @@ def judging_book(books: Sequence[Book], faults_of: Callable[[Book], dict[str, st
 
 def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:
     """Return the error code of each invalid field of an app. Its category must be open, but for the platform itself."""
-    faults = {"name": fault} if (fault := name_fault(order.name) or html_fault(order.name)) else {}
+    faults = text_faults({name: getattr(order, name) for name in TEXTS})
     category = book.categories.get(order.category)
     if category is None:
         faults["category"] = "category_unknown"
@@ -128,11 +131,6 @@ def app_faults(order: NewApp, book: Book, actor: Actor) -> dict[str, str]:
     # those that the host or the start-up plan adds.
     elif not category.open and not actor.acts_alone:
         faults["category"] = "category_closed"
-    for field, text in (("description", order.description), ("purpose", order.purpose)):
-        if not text.strip():
-            faults[field] = f"{field}_missing"
-        elif fault := text_fault(text):
-            faults[field] = fault
     return faults
 
 
@@ -172,6 +170,39 @@ def moved_certification(
     again = [text for text in sorted(possible) if not all_covered((text,), kept)]
     lost = [text for text in certification.scopes if not all_covered((text,), possible)]
     return MovedCertification(certification.id, version.label, tiers, tuple(again), tuple(lost))
+
+
+def text_faults(texts: Texts) -> dict[str, str]:
+    """Return the error code of each invalid text of an app, by field."""
+    faults: dict[str, str] = {}
+    for field, text in texts.items():
+        if field == "name":
+            fault = name_fault(text) or html_fault(text)
+        else:
+            fault = text_fault(text) if text.strip() else f"{field}_missing"
+        if fault:
+            faults[field] = fault
+    return faults
+
+
+def edited_texts(app: App, order: AppEditOrder) -> dict[str, str]:
+    """Return the texts that an edit changes, as they will be stored."""
+    asked = {name: getattr(order, name) for name in TEXTS}
+    wanted = {name: text.strip() for name, text in asked.items() if text is not None}
+    return {name: text for name, text in wanted.items() if text != getattr(app, name)}
+
+
+def both_sides(app: App, order: AppEditOrder) -> str:
+    """Return the sentences of a stale edit: what is stored now beside what was asked for, as far as they differ."""
+    sides = (
+        f"The {name} is {_side(getattr(app, name))}, and your edit says {_side(text)}."
+        for name, text in edited_texts(app, order).items()
+    )
+    return " ".join(("This was changed since you read it. Read it again, and repeat your change.", *sides))
+
+
+def _side(text: str) -> str:
+    return repr(text if len(text) <= SIDE_BOUND else text[: SIDE_BOUND - 1] + "…")
 
 
 def text_fault(text: str) -> str:

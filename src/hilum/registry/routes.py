@@ -108,6 +108,8 @@ class AppShown(Shown):
     tenant: str | None
     created_at: datetime | None
     owner_since: datetime | None
+    purpose_since: datetime | None
+    revision: str
 
 
 class CategoryAsked(Strict):

@@ -11,6 +11,7 @@ from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
+from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import OverrideOrder
 from hilum.registry import creation, policy, store
@@ -348,6 +349,11 @@ def read_versions(ctx: Context, of: Collection[AppId] | None) -> dict[VersionId,
 def read_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, App]:
     """Read some apps (None: all) by id."""
     return store.read_apps(ctx.tx, of)
+
+
+def list_of_vendor(ctx: Context, vendor: VendorId, limit: int) -> list[App]:
+    """List a vendor's first apps by id, for the platform itself, without a permission check."""
+    return store.list_apps(ctx.tx, of=vendor, page=PageQuery("", limit))
 
 
 def list_apps_of(ctx: Context, tenant: TenantId) -> list[AppId]:

@@ -29,6 +29,7 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Tier
+from hilum.registry.app_edit_models import TEXTS, AppEdit, AppEditState
 from hilum.registry.models import (
     AiUse,
     App,
@@ -73,6 +74,7 @@ apps = Table(
     Column("created_at", Instant, nullable=False),
     Column("active_since", Instant, nullable=False),
     Column("owner_since", Instant),
+    Column("purpose_since", Instant),
     Index(None, "vendor"),
     Index(None, "tenant", "id"),
 )
@@ -129,6 +131,26 @@ delta_reviews = Table(
     Column("closed_at", Instant),
     Index(None, "app", "closed_at"),
     Index(None, "closed_at", "id"),
+)
+
+edits = Table(
+    "registry_app_edit",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("app", String(64), nullable=False),
+    Column("vendor", String(64), nullable=False),
+    Column("order", JSON, nullable=False),
+    Column("before", JSON, nullable=False),
+    Column("asked_by", String(120), nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("decided_by", String(120), nullable=False),
+    Column("decided_at", Instant),
+    Column("reason", Text, nullable=False),
+    # The app while the edit waits, else NULL: one edit of an app waits at a time.
+    Column("waiting_for", String(64), unique=True),
+    Index(None, "state", "id"),
+    Index(None, "vendor", "id"),
 )
 
 profiles = Table(
@@ -268,12 +290,49 @@ def _app(row: Row[Any]) -> App:
         created_at=row.created_at,
         active_since=row.active_since,
         owner_since=row.owner_since,
+        purpose_since=row.purpose_since,
         category=row.category,
     )
 
 
-def get_app(tx: Connection, app: AppId) -> App:
-    return _app(_get(tx, apps, app, "app"))
+def get_app(tx: Connection, app: AppId, *, lock: bool = False) -> App:
+    return _app(_get(tx, apps, app, "app", lock=lock))
+
+
+def save_texts(tx: Connection, app: App) -> None:
+    values = {name: getattr(app, name) for name in (*TEXTS, "purpose_since")}
+    tx.execute(apps.update().where(apps.c.id == app.id).values(values))
+
+
+def add_edit(tx: Connection, edit: AppEdit) -> bool:
+    """Add an edit that waits; return False if another of this app waits."""
+    row = asdict(edit) | {"state": edit.state.value, "waiting_for": edit.app}
+    return tx.execute(insert_or_ignore(tx, edits).values(row)).rowcount == 1
+
+
+def _edit(row: Row[Any]) -> AppEdit:
+    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    del found["waiting_for"]
+    return AppEdit(**found | {"state": AppEditState(row.state)})
+
+
+def get_edit(tx: Connection, edit: str, *, lock: bool = False) -> AppEdit:
+    return _edit(_get(tx, edits, edit, "edit", lock=lock))
+
+
+def list_edits(tx: Connection, *, of: VendorId | None, page: PageQuery = FIRST_PAGE) -> list[AppEdit]:
+    """List edits by id: those of a vendor, decided or not, or (None) those that wait."""
+    query = select(edits).where(edits.c.id > page.after)
+    of_whom = edits.c.state == AppEditState.PENDING.value if of is None else edits.c.vendor == of
+    return [_edit(row) for row in tx.execute(query.where(of_whom).order_by(edits.c.id).limit(page.limit))]
+
+
+def save_edit_decided(tx: Connection, edit: AppEdit) -> bool:
+    """Save a decision in one statement; return False if it was decided meanwhile."""
+    pending = (edits.c.id == edit.id, edits.c.state == AppEditState.PENDING.value)
+    values = {name: getattr(edit, name) for name in ("decided_by", "decided_at", "reason")}
+    values |= {"state": edit.state.value, "waiting_for": None}
+    return tx.execute(edits.update().where(*pending).values(values)).rowcount == 1
 
 
 def list_apps(

@@ -55,7 +55,8 @@ class ApprovalShown(BaseModel):
 class ApprovalAsked(BaseModel):
     """Nothing happens before a second person approves. What only the asker is shown is in this answer and nowhere else.
 
-    ``setup_code`` is for the account's owner, by another way than the link; ``secret_start`` is the first half of a client's secret.
+    ``setup_code`` is for the account's owner, by another way than the link; of a link that will be mailed the second person gets it instead.
+    ``secret_start`` is the first half of a client's secret.
     """
 
     approval: ApprovalShown

@@ -1,0 +1,49 @@
+"""``hilum client``: when a client's secrets and keys were last used, and which of them nobody uses."""
+
+import click
+
+from hilum.cli import api
+from hilum.cli.resources import json_option, show
+
+
+@click.group()
+def client() -> None:
+    r"""Look at the use of clients' secrets and keys.
+
+    \b
+    Example:
+      hilum client unused
+    """
+
+
+@client.command("unused")
+@json_option
+def unused(*, json_: bool) -> None:
+    r"""List clients with secrets or keys that nobody used for 90 days; as a vendor's member those of your vendor.
+
+    Nothing is removed by itself: `hilum app secret` replaces a secret, with --overlap-s 0 at once.
+
+    \b
+    Example:
+      hilum client unused --json
+    """
+    rows = [
+        {name: each[name] for name in ("client", "app", "name")} | credential
+        for each in api.every("/unused-credentials")
+        for credential in each["credentials"]
+    ]
+    show(rows, ("client", "app", "name", "kind", "created_at", "last_used_at", "ends_at"), json_=json_)
+
+
+@client.command("credentials")
+@click.argument("client_id")
+@json_option
+def credentials(client_id: str, *, json_: bool) -> None:
+    r"""List the secrets and keys of a client, with their last use and end.
+
+    \b
+    Example:
+      hilum client credentials cli_01h...
+    """
+    found = api.call("GET", f"/clients/{api.segment(client_id)}/credentials")["items"]
+    show(found, ("kind", "created_at", "last_used_at", "ends_at", "unused"), json_=json_)

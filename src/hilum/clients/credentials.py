@@ -1,0 +1,62 @@
+"""The last use of clients' secrets and keys, and which of them nobody uses (C219). Nothing is removed here: people decide."""
+
+from datetime import datetime
+
+from hilum.clients import credential_policy, policy, service, store
+from hilum.clients.models import KEYS, Credential, CredentialKind, UnusedClient
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotPermitted
+from hilum.kernel.ids import ClientId
+from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
+from hilum.registry import service as registry
+
+
+def list_credentials(ctx: Context, client_id: ClientId) -> list[Credential]:
+    """List the secrets and keys of a client that the actor may see, with their last use and end. Raises NotFound."""
+    service.view_client(ctx, client_id)
+    return _credentials(ctx, client_id, store.recorded_since(ctx.tx))
+
+
+def list_unused(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[UnusedClient]:
+    """List clients by id with secrets or keys that nobody used for UNUSED_AFTER; to a vendor's member those of their vendor.
+
+    Raises NotPermitted. Empty until uses have been recorded for that long: what nobody recorded was not unused.
+    """
+    own = ctx.actor.vendor
+    if own is None and not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see this.")
+    since = store.recorded_since(ctx.tx)
+    if not credential_policy.knows_unused(since, ctx.now):
+        return []
+    kinds = [each.value for each in policy.KEYED]
+    apps = None if own is None else [each.id for each in registry.list_of_vendor(ctx, own, PAGE_BOUND)]
+    found = store.list_unused(ctx.tx, of=apps, now=ctx.now, kinds=kinds, page=page)
+    owners = registry.read_apps(ctx, {app for _, app, _ in found}) if found else {}
+    return [
+        UnusedClient(
+            client=client,
+            app=app,
+            vendor=owners[app].vendor,
+            name=name,
+            credentials=tuple(each for each in _credentials(ctx, client, since) if each.unused),
+        )
+        for client, app, name in found
+    ]
+
+
+def _credentials(ctx: Context, client_id: ClientId, recorded_since: datetime | None) -> list[Credential]:
+    client, uses = store.get_client(ctx.tx, client_id), store.find_uses(ctx.tx, client_id)
+    knows = credential_policy.knows_unused(recorded_since, ctx.now)
+
+    def credential(kind: CredentialKind, of: str, made: datetime | None, ends: datetime | None) -> Credential:
+        used, made = uses.get(of), made or client.created_at
+        unused = knows and credential_policy.is_unused(made, used, ends, ctx.now)
+        return Credential(kind, made, used, ends, unused)
+
+    found = [
+        credential(CredentialKind.SECRET, each.digest, each.created_at, each.expires_at or client.expires_at)
+        for each in client.secrets
+    ]
+    if client.type in policy.KEYED:
+        found.append(credential(CredentialKind.KEYS, KEYS, client.created_at, client.expires_at))
+    return found

@@ -1,0 +1,105 @@
+"""API routes of edits of apps."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from starlette.requests import Request
+
+from hilum.kernel.ids import AppId
+from hilum.registry import app_edits
+from hilum.registry.app_edit_models import AppEditOrder, AppEditState
+from hilum.registry.routes import DEVELOPERS, AppShown, ReasonAsked
+from hilum.web.api import (
+    Id,
+    Line,
+    Page,
+    Paging,
+    Prose,
+    Shown,
+    Strict,
+    api_router,
+    audience,
+    page_of,
+    run_read,
+    run_write,
+)
+from hilum.web.kit import Kit
+
+
+class AppEditAsked(Strict):
+    """``revision`` is that of the app as it was read. What is left out stays."""
+
+    revision: Id
+    name: Line | None = None
+    description: Prose | None = None
+    purpose: Prose | None = None
+
+
+class AppEditShown(Shown):
+    """An edit of an app's name or purpose. ``order`` replaces ``before`` once a reviewer agrees."""
+
+    id: str
+    app: str
+    vendor: str
+    order: dict[str, str]
+    before: dict[str, str]
+    asked_by: str
+    asked_at: datetime
+    state: AppEditState
+    decided_by: str
+    decided_at: datetime | None
+    reason: str
+
+
+def api(kit: Kit) -> APIRouter:
+    """Build the API routes."""
+    router = api_router(kit, "registry")
+    held: dict[int | str, dict[str, Any]] = {
+        202: {"model": AppEditShown, "description": "Waits for a reviewer."}
+    }
+    seen = audience("staff", "member")
+
+    @router.patch("/apps/{app}", response_model=AppShown, responses=held, openapi_extra=DEVELOPERS)
+    async def edit_app(request: Request, app: Id, body: AppEditAsked) -> object:
+        """Edit the name, description or purpose of an app. A description changes at once.
+
+        Of an app that is certified for production, name and purpose change only when a reviewer agrees (202).
+        """
+        order = AppEditOrder(**body.model_dump())
+        found, waiting = await run_write(
+            kit, request, partial(app_edits.edit, app_id=AppId(app), order=order)
+        )
+        if waiting is None:
+            return found
+        shown = AppEditShown.model_validate(waiting).model_dump_json()
+        return Response(shown, 202, media_type="application/json")
+
+    @router.get("/app-edits", response_model=Page[AppEditShown], openapi_extra=seen)
+    async def list_edits(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List edits that wait for a reviewer; a vendor's member sees all of their own vendor."""
+        found = await run_read(kit, request, partial(app_edits.list_edits, page=query.page))
+        return page_of(found, AppEditShown.model_validate, query)
+
+    @router.get("/app-edits/{edit}", response_model=AppEditShown, openapi_extra=seen)
+    async def get_edit(request: Request, edit: Id) -> object:
+        """Show an edit: what it would replace, and how it was decided."""
+        return await run_read(kit, request, partial(app_edits.view_edit, edit_id=edit))
+
+    @router.post("/app-edits/{edit}/approve", response_model=AppEditShown, openapi_extra=audience("reviewer"))
+    async def approve_edit(request: Request, edit: Id) -> object:
+        """Agree to an edit as a reviewer; it takes effect now. People are asked again if the purpose changed."""
+        return await run_write(kit, request, partial(app_edits.approve, edit_id=edit))
+
+    @router.post(
+        "/app-edits/{edit}/refuse",
+        response_model=AppEditShown,
+        openapi_extra=audience("reviewer", "platform_admin", "vendor_owner", "vendor_developer"),
+    )
+    async def refuse_edit(request: Request, edit: Id, body: ReasonAsked) -> object:
+        """Refuse an edit as a reviewer, or withdraw it, with a reason."""
+        verb = partial(app_edits.refuse, edit_id=edit, reason=body.reason)
+        return await run_write(kit, request, verb)
+
+    return router

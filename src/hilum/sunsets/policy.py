@@ -1,0 +1,61 @@
+"""Which notices of an end are due, and what they say. Pure."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+
+from hilum.notices.models import NAME_BOUND
+from hilum.policies.models import Book, ScopeProduct, ScopeStatus
+from hilum.policies.policy import Coverage
+from hilum.standards.smart.scopes import parse_stored
+from hilum.sunsets.models import APPS_NAMED, BEFORE, ENDED_FOR, Ending, Stage
+
+
+def stage_of(product: ScopeProduct, today: date) -> Stage | None:
+    """Return the stage of a product's end that is due today: the latest one, so nothing old is made up for. None without an end."""
+    if product.sunset is None or product.status not in {ScopeStatus.DEPRECATED, ScopeStatus.RETIRED}:
+        return None
+    left = product.sunset - today
+    if left <= timedelta(0):
+        return Stage.ENDED if -left < ENDED_FOR else None
+    # Retired before its sunset: it ends with the rule book, not on a day, and was given notice by the one before.
+    if product.status is ScopeStatus.RETIRED:
+        return None
+    if product.deprecated_from is not None and today < product.deprecated_from:
+        return None
+    return next((stage for stage, days in BEFORE if left <= timedelta(days=days)), Stage.ANNOUNCED)
+
+
+def endings(book: Book, today: date) -> tuple[Ending, ...]:
+    """Return the products of a book of whose end notice is due, by name."""
+    found = ((each, stage_of(each, today)) for each in (book.products or {}).values())
+    due = (Ending(product, stage) for product, stage in found if stage is not None)
+    return tuple(sorted(due, key=lambda each: each.product.name))
+
+
+def walk_key(applied: int, due: Iterable[Ending]) -> str:
+    """Return the key of a walk: the number of the last application, and what is due."""
+    words = sorted({f"{each.product.name} {each.product.sunset} {each.stage}" for each in due})
+    return hashlib.sha256("\n".join((str(applied), *words)).encode()).hexdigest()
+
+
+def has(product: ScopeProduct, scopes: Iterable[str]) -> bool:
+    """Check whether some scopes have any part of what a product covers."""
+    covered = Coverage(product.covers)
+    return any(covered.meets(each) for each in parse_stored(scopes))
+
+
+def cause_of(ending: Ending, place: str) -> str:
+    """Return the cause of the notices of an ending at a place: each stage of each end once."""
+    return f"sunset/{ending.product.name}/{ending.product.sunset}/{ending.stage}/{place}"
+
+
+def apps_in_words(names: Sequence[str]) -> str:
+    """Return how many apps have a scope, and the first of their names, as one short line."""
+    count = "1 app" if len(names) == 1 else f"{len(names)} apps"
+    return f"{count} ({', '.join(sorted(names)[:APPS_NAMED])})"
+
+
+def successor_in_words(product: ScopeProduct) -> str:
+    """Return what follows a product, or why nothing does."""
+    return (product.successor or product.no_successor or "none")[:NAME_BOUND]

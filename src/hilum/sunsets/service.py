@@ -1,0 +1,118 @@
+"""Walk over hospitals and vendors, and give notice of scopes that end to those who have them."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, time
+
+from hilum.contacts import service as contacts
+from hilum.identity import service as identity
+from hilum.identity.models import Role
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.kernel.pages import PageQuery
+from hilum.notices import service as notices
+from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.policies import service as policies
+from hilum.policies.policy import PolicyFacts
+from hilum.registry import service as registry
+from hilum.registry.models import Vendor
+from hilum.sunsets import policy, store
+from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ending, Phase, Stage, Walk
+
+
+def step(ctx: Context) -> bool:
+    """Give notice to the next few hospitals or vendors; return whether there is more to do. What was done is recorded with it."""
+    facts = policies.current(ctx)
+    due = [each for book in facts.books() for each in policy.endings(book, ctx.now.astimezone(UTC).date())]
+    key = policy.walk_key(facts.last, due)
+    walk = store.get_walk(ctx.tx)
+    if walk.key != key:
+        # Those who had their notice do not get it again: a cause yields one mail.
+        walk = Walk(key, Phase.HOSPITALS if due else Phase.DONE)
+    match walk.phase:
+        case Phase.HOSPITALS:
+            walk = _hospitals(ctx, walk, facts)
+        case Phase.VENDORS:
+            walk = _vendors(ctx, walk, due)
+        case Phase.DONE:
+            pass
+    store.save_walk(ctx.tx, walk)
+    return walk.phase is not Phase.DONE
+
+
+def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
+    found = identity.view_tenants(ctx, PageQuery(walk.after, PLACES_AT_ONCE))
+    for tenant in found:
+        # By the book in force there: one on trial elsewhere ends nothing here.
+        book = facts.at.get(tenant.id, facts.everywhere)
+        due = policy.endings(book, ctx.now.astimezone(UTC).date())
+        reached = identity.list_reached(ctx, tenant.id, {Role.ADMINISTRATOR}) if due else []
+        if reached and tenant.active:
+            _notify_hospital(ctx, tenant.id, tenant.name, due, [address for _, address in reached])
+    if len(found) < PLACES_AT_ONCE:
+        return Walk(walk.key, Phase.VENDORS)
+    return replace(walk, after=str(found[-1].id))
+
+
+def _notify_hospital(
+    ctx: Context, tenant: TenantId, name: str, due: Iterable[Ending], addresses: list[str]
+) -> None:
+    installed = list(installations.scopes_at(ctx, tenant))
+    for ending in due:
+        holders = [app for app, scopes in installed if policy.has(ending.product, scopes)]
+        if holders:
+            names = [each.name for each in registry.read_apps(ctx, holders[:APPS_READ]).values()]
+            for address in addresses:
+                _mail(ctx, ending, place=(tenant, name), apps=names, address=address)
+
+
+def _vendors(ctx: Context, walk: Walk, due: list[Ending]) -> Walk:
+    found = registry.list_vendors(ctx, PageQuery(walk.after, PLACES_AT_ONCE))
+    for vendor in found:
+        _notify_vendor(ctx, vendor, due)
+    if len(found) < PLACES_AT_ONCE:
+        return Walk(walk.key, Phase.DONE)
+    return replace(walk, after=str(found[-1].id))
+
+
+def _notify_vendor(ctx: Context, vendor: Vendor, due: list[Ending]) -> None:
+    apps = registry.list_of_vendor(ctx, vendor.id, APPS_READ)
+    certified: dict[AppId, set[str]] = {}
+    for each in registry.read_certifications(ctx, [app.id for app in apps]) if apps else ():
+        if each.withdrawn_at is None and ctx.now < each.expires_at:
+            certified.setdefault(each.app, set()).update(each.scopes)
+    proved = contacts.proved_contacts(ctx, vendor.id) if certified else []
+    for ending in {(each.product.name, each.product.sunset): each for each in due}.values():
+        names = [app.name for app in apps if policy.has(ending.product, certified.get(app.id, ()))]
+        if not names:
+            continue
+        # One mailbox may be several kinds of contact: the cause yields one mail to an address.
+        for contact in proved:
+            _mail(ctx, ending, place=(vendor.id, vendor.name), apps=names, address=contact.address)
+        _call(ctx, ending, vendor.id)
+
+
+def _mail(ctx: Context, ending: Ending, *, place: tuple[str, str], apps: list[str], address: str) -> None:
+    product, ended = ending.product, ending.stage is Stage.ENDED
+    facts = {
+        "scope": product.name,
+        "ends": _moment(ending),
+        "successor": policy.successor_in_words(product),
+        "apps": policy.apps_in_words(apps),
+        "place": place[1],
+    }
+    kind = MailKind.SCOPE_ENDED if ended else MailKind.SCOPE_ENDS
+    vendor = place[0] if isinstance(place[0], str) and place[0].startswith("ven_") else ""
+    notices.put_mail(ctx, Mail(kind, address, policy.cause_of(ending, place[0]), facts, vendor=vendor))
+
+
+def _call(ctx: Context, ending: Ending, vendor: VendorId) -> None:
+    facts = {"scope": ending.product.name, "stage": ending.stage.value, "ends": _moment(ending)}
+    cause = policy.cause_of(ending, vendor)
+    notices.put_event(ctx, VendorEvent(EventKind.SCOPE_ENDING, vendor, cause, facts | {"vendor_id": vendor}))
+
+
+def _moment(ending: Ending) -> str:
+    assert ending.product.sunset is not None, "it has a stage"
+    return datetime.combine(ending.product.sunset, time(), UTC).isoformat()

@@ -1,0 +1,29 @@
+"""The table of the walk: one row."""
+
+from sqlalchemy import Column, Connection, String, Table, select
+
+from hilum.infra.db import insert_or_ignore, metadata
+from hilum.sunsets.models import Phase, Walk
+
+ONLY = "walk"
+
+walks = Table(
+    "sunsets_walk",
+    metadata,
+    Column("id", String(8), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("phase", String(20), nullable=False),
+    Column("after", String(64), nullable=False),
+)
+
+
+def get_walk(tx: Connection) -> Walk:
+    """Get the walk, locked until the transaction ends."""
+    tx.execute(insert_or_ignore(tx, walks).values(id=ONLY, key="", phase=Phase.DONE.value, after=""))
+    row = tx.execute(select(walks).where(walks.c.id == ONLY).with_for_update()).one()
+    return Walk(row.key, Phase(row.phase), row.after)
+
+
+def save_walk(tx: Connection, walk: Walk) -> None:
+    values = {"key": walk.key, "phase": walk.phase.value, "after": walk.after}
+    tx.execute(walks.update().where(walks.c.id == ONLY).values(values))

@@ -1,0 +1,227 @@
+"""A vendor edits what it says of an app: a description at once, name and purpose of a certified app when a reviewer agrees (C12)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hilum.clients import service as clients
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import AppId, ClientId
+from hilum.registry import service as registry
+from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.test_vendor_apps import client_body
+from tests.flows.vendor_ground import ROLES, furnish_vendor, made
+from tests.sim.world import FakeClock
+
+WRITTEN = {
+    "name": "Ward Notes",
+    "description": "Writes nots.",
+    "purpose": "Documentation",
+    "category": "scheduling",
+}
+SCOPES = ["user/Appointment.rs", "launch", "openid", "fhirUser"]
+
+
+@pytest.fixture
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(sqlite_uow, clock)
+
+
+@pytest.fixture
+def app(site: ControlSite) -> str:
+    vendor = furnish_vendor(site, "Acme Health", "acme")
+    return str(made(site.api("acme.owner").post("/apps", json=WRITTEN | {"vendor": vendor}))["id"])
+
+
+def shown(site: ControlSite, app: str) -> Any:
+    return made(site.api("otto").get(f"/apps/{app}"), 200)
+
+
+def edit(site: ControlSite, app: str, username: str = "acme.developer", **texts: Any) -> Any:
+    body = {"revision": shown(site, app)["revision"]} | texts
+    return site.api(username).patch(f"/apps/{app}", json=body)
+
+
+def certify(site: ControlSite, app: str, environment: str = "production") -> None:
+    version = made(site.api("acme.owner").post(f"/apps/{app}/versions", json={"label": "1.0"}))["id"]
+    until = (site.clock.now() + timedelta(days=30)).isoformat()
+    body = {"version": version, "environment": environment, "scopes": SCOPES, "expires_at": until}
+    made(site.api("rita").post("/certifications", json=body))
+
+
+@pytest.mark.parametrize("environment", ["", "sandbox"])
+def test_before_it_is_certified_for_production_every_text_changes_at_once(
+    site: ControlSite, app: str, environment: str
+) -> None:
+    if environment:
+        certify(site, app, environment)
+
+    after = made(edit(site, app, name="Bed Notes", description="Writes notes.", purpose="Planning"), 200)
+
+    assert (after["name"], after["description"], after["purpose"]) == (
+        "Bed Notes",
+        "Writes notes.",
+        "Planning",
+    )
+    assert made(site.api("rita").get("/app-edits"), 200)["items"] == []
+
+
+def test_a_typo_in_a_description_changes_at_once_and_a_purpose_waits(site: ControlSite, app: str) -> None:
+    """C12: one edit with both is parted."""
+    certify(site, app)
+    before = shown(site, app)
+
+    asked = made(edit(site, app, description="Writes notes.", name="Bed Notes", purpose="Research"), 202)
+
+    now = shown(site, app)
+    assert now | {"description": "", "revision": ""} == before | {"description": "", "revision": ""}
+    assert now["description"] == "Writes notes."
+    assert asked["order"] == {"name": "Bed Notes", "purpose": "Research"}
+    assert asked["before"] == {"name": "Ward Notes", "purpose": "Documentation"}
+
+    agreed = made(site.api("rita").post(f"/app-edits/{asked['id']}/approve"), 200)
+
+    now = shown(site, app)
+    assert (agreed["state"], now["name"], now["purpose"]) == ("applied", "Bed Notes", "Research")
+    assert now["purpose_since"] is not None
+    again = site.api("rita").post(f"/app-edits/{asked['id']}/approve")
+    problem(again, 409, "edit_decided")
+
+
+def test_a_description_that_changed_meanwhile_is_no_obstacle_and_another_name_is(
+    site: ControlSite, app: str
+) -> None:
+    certify(site, app)
+    asked = made(edit(site, app, name="Bed Notes"), 202)
+    made(edit(site, app, description="Writes notes, well."), 200)
+    stale = site.api("acme.owner").patch(f"/apps/{app}", json={"revision": "0" * 32, "purpose": "Research"})
+    problem(edit(site, app, purpose="Research"), 409, "edit_waits")
+
+    sides = problem(stale, 409, "changed_since_read")["detail"]
+
+    assert "The purpose is 'Documentation', and your edit says 'Research'." in sides
+    made(site.api("rita").post(f"/app-edits/{asked['id']}/approve"), 200)
+    assert shown(site, app)["name"] == "Bed Notes"
+
+
+def test_of_two_edits_of_one_revision_the_second_is_refused_with_both_sides(
+    site: ControlSite, app: str
+) -> None:
+    revision = shown(site, app)["revision"]
+    path, developer = f"/apps/{app}", site.api("acme.developer")
+    made(developer.patch(path, json={"revision": revision, "description": "First."}), 200)
+
+    second = developer.patch(path, json={"revision": revision, "description": "Second " + "x" * 500})
+
+    sides = problem(second, 409, "changed_since_read")["detail"]
+    assert "The description is 'First.', and your edit says 'Second xxx" in sides
+    assert len(sides) < 400
+    assert shown(site, app)["description"] == "First."
+
+
+@pytest.mark.parametrize("by", ["rita", "acme.owner", "root"])
+def test_a_refused_or_withdrawn_edit_changes_nothing(site: ControlSite, app: str, by: str) -> None:
+    certify(site, app)
+    asked = made(edit(site, app, purpose="Research"), 202)
+    path = f"/app-edits/{asked['id']}/refuse"
+    assert codes(problem(site.api(by).post(path, json={"reason": " "}), 422, "reason_invalid"))
+
+    refused = made(site.api(by).post(path, json={"reason": "broader than its workflows"}), 200)
+
+    assert refused["state"] == "refused"
+    assert shown(site, app)["purpose"] == "Documentation"
+    problem(site.api("rita").post(f"/app-edits/{asked['id']}/approve"), 409, "edit_decided")
+    assert edit(site, app, purpose="Planning").status_code == 202
+
+
+def test_an_edit_of_the_vendor_before_is_not_approved_for_the_new_one(site: ControlSite, app: str) -> None:
+    """C14"""
+    certify(site, app)
+    asked = made(edit(site, app, purpose="Research"), 202)
+    to = furnish_vendor(site, "Zenith Care", "zen")
+    made(site.api("acme.owner").post(f"/apps/{app}/transfer", json={"to": to}), 201)
+    assert site.api("zen.owner").post(f"/apps/{app}/transfer/accept").status_code < 300
+
+    answer = site.api("rita").post(f"/app-edits/{asked['id']}/approve")
+
+    problem(answer, 409, "target_changed")
+    problem(site.api("zen.owner").get(f"/app-edits/{asked['id']}"), 404, "edit_not_found")
+    assert shown(site, app)["purpose"] == "Documentation"
+
+
+@pytest.mark.parametrize(
+    ("texts", "fault"),
+    [
+        ({"description": "<script>alert(1)</script>"}, {"description": "html_in_text"}),
+        ({"purpose": "<img src=x onerror=alert(1)>"}, {"purpose": "html_in_text"}),
+        ({"name": "Notes</title>"}, {"name": "html_in_text"}),
+        ({"name": "Notes &lt;b&gt;"}, {"name": "html_in_text"}),
+        ({"description": "see javascript:alert(1)"}, {"description": "html_in_text"}),
+        ({"name": " "}, {"name": "name_missing"}),
+        ({"purpose": ""}, {"purpose": "purpose_missing"}),
+        ({"description": " \n "}, {"description": "description_missing"}),
+        ({"name": "Zen\u200bith"}, {"name": "name_characters"}),
+        ({"name": "Zenith Care"}, {"name": "name_imitates_another"}),
+    ],
+)
+def test_markup_and_imitations_are_refused_and_nothing_changes(
+    site: ControlSite, app: str, texts: dict[str, str], fault: dict[str, str]
+) -> None:
+    furnish_vendor(site, "Zenith Care", "zen")
+    before = shown(site, app)
+
+    answer = edit(site, app, **texts)
+
+    assert codes(problem(answer, 422, "app_invalid")) == fault
+    assert shown(site, app) == before
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_owners_and_developers_edit_and_another_vendors_app_is_absent(
+    site: ControlSite, app: str, role: str
+) -> None:
+    """C8"""
+    furnish_vendor(site, "Zenith Care", "zen")
+    certify(site, app)
+    asked = made(edit(site, app, purpose="Research"), 202)
+    ours = edit(site, app, f"acme.{role}", description=f"By {role}.")
+    theirs = edit(site, app, f"zen.{role}", description=f"By {role}.")
+
+    if role in {"owner", "developer"}:
+        assert ours.status_code == 200
+        problem(theirs, 404, "app_not_found")
+    else:
+        problem(ours, 403, "not_permitted")
+        problem(theirs, 403, "not_permitted")
+    assert [each["id"] for each in made(site.api(f"acme.{role}").get("/app-edits"), 200)["items"]] == [
+        asked["id"]
+    ]
+    assert made(site.api(f"zen.{role}").get("/app-edits"), 200)["items"] == []
+    problem(site.api(f"zen.{role}").get(f"/app-edits/{asked['id']}"), 404, "edit_not_found")
+    problem(site.api(f"acme.{role}").post(f"/app-edits/{asked['id']}/approve"), 403, "not_permitted")
+    for username in ("gina", "ann"):
+        problem(site.api(username).get("/app-edits"), 403, "not_permitted")
+    problem(site.api("root").post(f"/app-edits/{asked['id']}/approve"), 403, "not_permitted")
+
+
+def test_people_are_asked_again_when_the_purpose_changes_and_not_for_a_typo(
+    site: ControlSite, app: str, clock: FakeClock
+) -> None:
+    """Purpose is an input of consent: agreements of before it was changed count no more."""
+    version = made(site.api("acme.owner").post(f"/apps/{app}/versions", json={"label": "1.0"}))["id"]
+    client = made(
+        site.api("acme.owner").post("/clients", json=client_body(app, version, scope="user/Appointment.rs"))
+    )["id"]
+
+    def since() -> Any:
+        return site.system(clients.client_facts, client_id=ClientId(client)).consented_since
+
+    made(edit(site, app, description="Writes notes.", name="Bed Notes"), 200)
+    typo = since()
+    clock.advance(timedelta(hours=1))
+    made(edit(site, app, purpose="Planning"), 200)
+
+    assert typo is None
+    assert since() == clock.now()
+    assert site.system(registry.get_app, app_id=AppId(app)).purpose_since == clock.now()

@@ -1,0 +1,143 @@
+"""Secrets and keys show their last use and end; what nobody used for 90 days is proposed for removal, and never removed (C219)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hilum.clients import service as clients
+from hilum.clients.models import KEYS, UNUSED_AFTER, USE_NOTED_EVERY
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import ClientId
+from tests.flows import back_channel
+from tests.flows.back_channel import Platform
+from tests.flows.control_site import ControlSite, build, problem
+from tests.flows.test_vendor_apps import furnish_app
+from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.world import FakeClock
+
+platform = back_channel.platform
+UNUSED = "/unused-credentials"
+
+
+@pytest.fixture
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(sqlite_uow, clock)
+
+
+def furnish(site: ControlSite) -> str:
+    """Let a vendor have a client with a secret; return the client's id."""
+    return furnish_app(site, furnish_vendor(site, "Acme Health", "acme"), "acme")[2]
+
+
+def use(site: ControlSite, client: str, credential: str = KEYS) -> None:
+    site.system(clients.note_use, client=ClientId(client), credential=credential)
+
+
+def secret_of(site: ControlSite, client: str) -> str:
+    found: Any = site.system(clients.get_client, client_id=ClientId(client))
+    return str(found.secrets[-1].digest)
+
+
+def unused(site: ControlSite, username: str = "acme.developer") -> list[Any]:
+    return list(made(site.api(username).get(UNUSED), 200)["items"])
+
+
+def test_the_use_of_a_secret_and_of_keys_is_recorded_at_the_token_endpoint(
+    platform: Platform, clock: FakeClock
+) -> None:
+    """C219: after a success alone."""
+    platform.backend("system/Observation.rs")
+    platform.redeem(platform.code())
+
+    with platform.uow.db.engine.connect() as tx:
+        rows = tx.exec_driver_sql("SELECT client, credential FROM registry_credential_use").all()
+
+    kinds = {"keys" if row[1] == KEYS else "secret" for row in rows}
+    assert "keys" in kinds
+    assert len(rows) == len(set(rows)) >= 1
+
+
+def test_a_use_shortly_after_the_last_one_is_not_written_again(site: ControlSite, clock: FakeClock) -> None:
+    client = furnish(site)
+    digest = secret_of(site, client)
+    path = f"/clients/{client}/credentials"
+    use(site, client, digest)
+    first = clock.now()
+    clock.advance(USE_NOTED_EVERY - timedelta(seconds=1))
+    use(site, client, digest)
+    (soon,) = made(site.api("acme.developer").get(path), 200)["items"]
+    clock.advance(timedelta(seconds=1))
+    use(site, client, digest)
+    (later,) = made(site.api("acme.developer").get(path), 200)["items"]
+
+    assert soon["last_used_at"] == first.isoformat().replace("+00:00", "Z")
+    assert later["last_used_at"] == clock.now().isoformat().replace("+00:00", "Z")
+    assert (later["kind"], later["unused"]) == ("secret", False)
+    assert digest not in str(later)
+
+
+def test_what_nobody_used_for_90_days_is_proposed_and_still_works(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    client = furnish(site)
+    digest = secret_of(site, client)
+    use(site, client, digest)
+    clock.advance(UNUSED_AFTER - timedelta(seconds=1))
+    early = unused(site)
+    clock.advance(timedelta(seconds=1))
+
+    (found,) = unused(site)
+
+    assert early == []
+    assert (found["client"], [each["kind"] for each in found["credentials"]]) == (client, ["secret"])
+    assert secret_of(site, client) == digest
+    assert [each["client"] for each in unused(site, "otto")] == [client]
+    use(site, client, digest)
+    assert unused(site) == []
+
+
+def test_a_secret_that_replaced_another_counts_from_its_own_beginning(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    client = furnish(site)
+    use(site, client, secret_of(site, client))
+    clock.advance(UNUSED_AFTER)
+    made(site.api("acme.developer").post(f"/clients/{client}/secret", json={"overlap_s": 86400}), 200)
+
+    listed = made(site.api("acme.developer").get(f"/clients/{client}/credentials"), 200)["items"]
+
+    assert sorted(each["unused"] for each in listed) == [False, True]
+    assert all(each["ends_at"] is not None for each in listed if each["unused"])
+    clock.advance(timedelta(days=2))
+    assert unused(site) == []
+
+
+def test_before_uses_were_recorded_for_90_days_nothing_is_called_unused(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    """Unknown means no: after an upgrade a secret in use would otherwise be proposed for removal."""
+    client = furnish(site)
+    clock.advance(UNUSED_AFTER * 2)
+    assert unused(site) == []
+
+    use(site, "another", KEYS)
+    clock.advance(UNUSED_AFTER - timedelta(seconds=1))
+    early = unused(site)
+    clock.advance(timedelta(seconds=1))
+
+    assert early == []
+    assert [each["client"] for each in unused(site)] == [client]
+
+
+def test_members_see_their_own_vendors_and_hospitals_none(site: ControlSite, clock: FakeClock) -> None:
+    client = furnish(site)
+    furnish_vendor(site, "Zenith Care", "zen")
+    use(site, "another", KEYS)
+    clock.advance(UNUSED_AFTER)
+
+    assert [each["client"] for each in unused(site, "acme.billing")] == [client]
+    assert unused(site, "zen.owner") == []
+    problem(site.api("zen.owner").get(f"/clients/{client}/credentials"), 404, "client_not_found")
+    for username in ("gina", "ann"):
+        problem(site.api(username).get(UNUSED), 403, "not_permitted")
