@@ -69,6 +69,9 @@ def test_the_pages_of_a_patient_are_accessible_and_fit(stage: Stage) -> None:
 
     expect(page.get_by_role("heading", name="Wellspring")).to_be_visible()
     judge(page)
+    page.get_by_role("link", name="See what apps did with your record").click()
+    expect(page.get_by_text("You agreed to it").first).to_be_visible()
+    judge(page)
 
 
 def test_a_chart_is_opened_and_its_app_launched_without_script(stage: Stage) -> None:

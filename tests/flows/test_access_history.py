@@ -41,7 +41,9 @@ def seen(front: Front, person: str = "pat", query: str = "") -> Any:
 def cards(page: Any) -> list[str]:
     """Return each access of a page as one line of text."""
     assert page.status_code == 200, page.text
-    found = re.findall(r'<section class="card" id="access-\d+".*?</section>', page.text, re.DOTALL)
+    found = re.findall(
+        r'<section class="card">(?:(?!</section>).)*<dt>When</dt>.*?</section>', page.text, re.DOTALL
+    )
     return [" ".join(re.sub(r"<[^>]+>", " ", each).split()) for each in found]
 
 
