@@ -7,11 +7,12 @@ import pytest
 
 from hilum.clients.models import ClientType
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.errors import NotPermitted
 from hilum.policies.models import UNCLASSIFIED
 from hilum.registry.models import NewVersion
 from tests.flows import front_channel
 from tests.flows.back_channel import refused
-from tests.flows.front_channel import Front, answer, error
+from tests.flows.front_channel import Front, answer
 from tests.flows.gateway_ground import GENERAL, Ground, Play, add_app, patient, player
 from tests.flows.test_rule_book_in_force import CELLS, put_in_force
 from tests.sim.world import FakeClock, SeededIds
@@ -61,10 +62,8 @@ def test_a_rule_about_what_is_declared_holds_when_a_person_authorizes_and_for_ev
     put_in_force(front.run, without_high(condition))
 
     browser, scope = front.browser("dora"), " ".join(SCOPES)
-    error(
-        browser.authorize(client="named", launch=front.open_launch(client="named").handle, scope=scope),
-        "invalid_scope",
-    )
+    with pytest.raises(NotPermitted, match="app_not_certified"):
+        front.open_launch(client="named")
     refused(front.redeem(codes["named"], "named"), "invalid_scope")
     refused(front.refresh(held["named"], "named"), "invalid_scope")
     through = browser.authorize(client="other", launch=front.open_launch(client="other").handle, scope=scope)
