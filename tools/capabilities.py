@@ -136,6 +136,7 @@ PROMISES = {
     202: "No app's writes make a record unreadable for others: writes have a bound, and heavy pages come in smaller ones",
     203: "Own FHIR data is loaded by one verb, whole or not at all, with progress, and appears in the simulator",
     204: "An app that speaks SMART 2 opens inside the chart beside the inspector, from a button and a list",
+    205: "A decision is explained by the rule book of its time and hospital: version, what it withheld, the override that permitted, scope product and workflow",
     207: "A rule is advisory, overridable or absolute; an override needs two people, a reason, a control and an end, and closes to deny (in part: tier rules only)",
     208: "Before a rule book is in force 90 days of decisions are replayed under it, and every flip and lapse is listed (in part: not for a hospital's own settings)",
     210: "Whatever one rule book allows and another does not is listed, and putting it in force takes two people",

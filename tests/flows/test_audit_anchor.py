@@ -12,16 +12,22 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import Table, delete
 
-from hilum.app import jobs
+from hilum.app import anchoring, jobs
 from hilum.app.schedule import JobLease
 from hilum.audit import anchor, service, store
-from hilum.audit.models import Anchored, Event, Verdict
+from hilum.audit.models import Anchored, AnchoredHead, Event, Verdict
 from hilum.infra.context import Context
 from hilum.infra.settings import Settings, read
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import NotFound, Unavailable
+from hilum.kernel.ids import AppId
+from hilum.policies import store as policies_store
+from hilum.policies.models import Application
+from hilum.registry import attestation_store
+from hilum.registry.models import Attestation
 from tests.flows.test_audit_journal import AT, TRACE, Place, access
 from tests.sim.world import FakeClock
 
@@ -319,3 +325,95 @@ def test_an_edited_digest_in_the_anchor_is_a_fault(files: Installation) -> None:
 
     assert not files.verify([replace(held, digest=DIGEST)]).intact
     assert not files.verify([held, replace(held, number=2)]).intact
+
+
+# --- the ends of the other chains ----------------------------------------------------------------------------------------------
+
+
+def chains(grown: Installation) -> list[str]:
+    """What is not as it was anchored."""
+    heads = anchoring.read(grown.settings)
+    return grown.uow.read_now(partial(anchoring.faults, anchored=heads), trace=TRACE)
+
+
+def do(grown: Installation, verb: Callable[[Context], object]) -> None:
+    grown.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
+
+
+def go_on(grown: Installation, n: int) -> None:
+    """Add an application of the rule book and an attestation, then the job's turn."""
+    do(grown, lambda ctx: _add(ctx, n))
+    grown.grow()
+
+
+def _add(ctx: Context, n: int) -> None:
+    applied = Application(n, 1, DIGEST, (), "why", "per_1", ctx.now, "", "", "key_1", "sig")
+    policies_store.add_application(ctx.tx, applied)
+    made = Attestation(n, AppId("app_1"), "scheduling", "", DIGEST, ctx.now, "", "key_1", "sig")
+    attestation_store.add_attestations(ctx.tx, [made])
+
+
+def test_the_ends_of_the_rule_book_and_of_certifications_are_anchored(grown: Installation) -> None:
+    """C179: each once, and verified beside the checkpoints."""
+    for n in (1, 2):
+        go_on(grown, n)
+    grown.checkpoint()
+
+    found = anchor.read_heads(grown.settings.anchor)
+
+    assert sorted((each.chain, each.number) for each in found) == [
+        ("policy", 1),
+        ("policy", 2),
+        ("registry", 1),
+        ("registry", 2),
+    ]
+    assert chains(grown) == []
+    assert grown.verify().intact
+
+
+@pytest.mark.parametrize("table", [policies_store.applications, attestation_store.attestations], ids=str)
+@pytest.mark.parametrize("went_on", [False, True], ids=["cut", "cut and continued"])
+def test_a_tail_cut_off_with_its_records_shows_by_the_anchor(
+    grown: Installation, table: Table, *, went_on: bool
+) -> None:
+    """C179: a rule book or a withdrawal that is gone together with all that the database had of it."""
+    go_on(grown, 1)
+    back = grown.picture()
+    go_on(grown, 2)
+
+    back()
+    do(grown, lambda ctx: ctx.tx.execute(delete(table).where(table.c.number == 2)))
+    if went_on:
+        grown.clock.advance(timedelta(hours=1))
+        do(grown, lambda ctx: _add(ctx, 2))
+
+    (fault,) = chains(grown)
+    assert ("is not the one that is stored" if went_on else "is gone") in fault
+
+
+def test_the_ends_of_chains_outlive_the_trimming_of_the_anchor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anchor, "ANCHOR_BYTES_BOUND", 2_000)
+    monkeypatch.setattr(anchor, "ANCHOR_LINES_KEPT", 3)
+    path = tmp_path / "anchor.log"
+    head = AnchoredHead("registry", 7, AT, DIGEST)
+    anchor.keep_head(path, head, fresh=True)
+
+    for n in range(1, 60):
+        anchor.keep(path, Anchored(n, AT + timedelta(seconds=n), DIGEST), fresh=True)
+
+    assert anchor.read_heads(path) == [head]
+    assert len(anchor.read(path)) < 40
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"registry 7", b"registry 7 never " + b"ab" * 32, b"a b 7 2026-01-01T00:00:00+00:00 " + b"ab" * 32],
+)
+def test_a_line_that_is_no_end_of_a_chain_is_passed_over(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "anchor.log"
+    path.write_bytes(line + b"\n")
+
+    assert anchor.read_heads(path) == []
+    assert anchor.read(path) == []

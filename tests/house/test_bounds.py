@@ -10,8 +10,8 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[2] / "src" / "hilum"
 JUDGES = {
     "controls": {"judge", "stops_on", "switch_index", "switch_facts", "quota_facts"},
-    "clients": {"facts_of_apps"},
-    "registry": {"read_apps", "read_certifications"},
+    "clients": {"certified_facts"},
+    "registry": {"attested", "certified"},
     "policies": {"applied", "book_in_force"},
 }
 """What else decides whether something is forbidden, by room."""
@@ -62,7 +62,7 @@ def readers() -> dict[str, set[str]]:
     for path in sorted(SOURCE.glob("*/*.py")):
         known, room = functions(path), path.parent.name
         start = {name for name, node in known.items() if is_facts(node)}
-        if path.stem in {"service", "loading"}:
+        if path.stem in {"service", "loading", "attestations"}:
             start |= JUDGES.get(room, set()) & known.keys()
         if start and (path.parent / "store.py").exists():
             used = {name for each in reached(start, known) for name in of_store(known[each])}

@@ -1,11 +1,14 @@
 """Key rings: sealed at rest, one signer at a time, turned without failing anybody."""
 
+import base64
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -15,10 +18,10 @@ from hilum.infra.context import Context, Trace
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.keys import live, service, store
-from hilum.keys.models import KEY_OVERLAP, MAX_KEYS_PER_RING, KeyState, Purpose
+from hilum.keys.models import KEY_OVERLAP, MAX_KEYS_PER_RING, KeyState, Purpose, SigningKey
 from tests.conftest import SECRET_KEY
 from tests.effort import effort
-from tests.sim.world import FakeClock
+from tests.sim.world import START, FakeClock
 
 TRACE = Trace("req_keys")
 
@@ -100,7 +103,12 @@ def test_a_retired_key_signs_no_more_and_goes_after_the_overlap(uow: UnitOfWork,
 
     clock.advance(KEY_OVERLAP)
 
-    assert [key.private_sealed for key in rows if key.state is KeyState.RETIRED] == [""]
+    (retired,) = (key for key in rows if key.state is KeyState.RETIRED)
+    bound_to = f"id_token/general/{retired.kid}"
+    kept = live.vault().open("retired-signing-key", retired.private_sealed, bound_to).decode()
+    assert kept == f"{retired.public['n']}.{retired.public['e']}", (
+        "its public half, by which it is known as this platform's own"
+    )
     with pytest.raises((ValueError, JoseError)):
         verifies(before, jwks(uow))
     rotate(uow)
@@ -171,6 +179,64 @@ def test_a_key_of_one_purpose_verifies_nothing_of_another(uow: UnitOfWork) -> No
     assert not uow.read_now(
         lambda ctx: service.verify_bytes(ctx, Purpose.ID_TOKEN, kid, b"x", "AAAA"), trace=TRACE
     )
+
+
+FOREIGN = Ed25519PrivateKey.generate()
+
+
+def foreign_key(kid: str, purpose: Purpose, state: KeyState, sealed: str) -> SigningKey:
+    """A key that somebody else made, as who can only write to the database would add it."""
+    point = base64.urlsafe_b64encode(FOREIGN.public_key().public_bytes_raw()).rstrip(b"=").decode()
+    public = {"kty": "OKP", "crv": "Ed25519", "x": point}
+    return SigningKey(kid, purpose, "", "EdDSA", public, sealed, state, START)
+
+
+@pytest.mark.parametrize("sealed", ["", "of another key", "garbage"])
+def test_a_key_that_this_platform_did_not_make_verifies_nothing(uow: UnitOfWork, sealed: str) -> None:
+    """C179: public halves are in the database, where whoever can write to it may add one."""
+    signature = base64.urlsafe_b64encode(FOREIGN.sign(b"heads")).rstrip(b"=").decode()
+
+    def plant(ctx: Context, purpose: Purpose, state: KeyState) -> bool:
+        kid = f"key_{purpose}_{state}"
+        service.sign_bytes(ctx, purpose, b"own")
+        own = store.active(ctx.tx, purpose, "")
+        assert own is not None
+        store.retire(ctx.tx, own.kid, ctx.now, proof=own.private_sealed)
+        half = own.private_sealed if sealed == "of another key" else sealed
+        assert store.add(ctx.tx, foreign_key(kid, purpose, state, half))
+        return service.verify_bytes(ctx, purpose, kid, b"heads", signature)
+
+    # Retired first: an active key would make it sign by the planted one.
+    for purpose in (Purpose.CHECKPOINT, Purpose.POLICY, Purpose.REGISTRY):
+        for state in (KeyState.RETIRED, KeyState.ACTIVE):
+            assert not uow.write_now(partial(plant, purpose=purpose, state=state), trace=TRACE)
+
+
+@pytest.mark.parametrize("member", ["n", "e"])
+def test_a_key_whose_public_half_was_changed_is_not_published(uow: UnitOfWork, member: str) -> None:
+    """C55: with an exponent of 1 anybody could sign; with another modulus its owner could."""
+    sign(uow)
+    rotate(uow)
+
+    def change(ctx: Context) -> None:
+        for key in store.ring_keys(ctx.tx, Purpose.ID_TOKEN, "general"):
+            changed = key.public | {member: "AQ"}
+            mine = store.signing_key.c.kid == key.kid
+            ctx.tx.execute(store.signing_key.update().where(mine).values(public=changed))
+
+    assert len(jwks(uow)["keys"]) == 2
+    uow.write_now(change, trace=TRACE)
+
+    assert jwks(uow)["keys"] == []
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_a_ring_without_a_key_is_not_rotated(uow: UnitOfWork, purpose: Purpose) -> None:
+    """C179: a key without a rule book would count as a rule book that was deleted."""
+    with pytest.raises(NotPermitted, match="key_ring_empty"):
+        uow.write_now(lambda ctx: service.rotate(ctx, purpose, ""), trace=TRACE)
+
+    assert not uow.read_now(lambda ctx: service.has_keys(ctx, purpose), trace=TRACE)
 
 
 def test_another_key_encryption_key_opens_nothing(uow: UnitOfWork) -> None:

@@ -5,7 +5,7 @@ import threading
 from datetime import timedelta
 from functools import partial
 
-from hilum.app import sending
+from hilum.app import anchoring, sending
 from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.operations import JOBS
 from hilum.app.reports import Faults, Reporter
@@ -16,11 +16,11 @@ from hilum.audit import anchor
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.decision_counts import DecisionCounts
-from hilum.audit.models import CHECKPOINT_EVERY, COUNT_EVERY, INDEX_EVERY
+from hilum.audit.models import CHECKPOINT_EVERY, COUNT_EVERY, INDEX_EVERY, Anchored, AnchoredHead
 from hilum.dryruns import jobs as dryruns
 from hilum.dryruns.models import DRY_RUN_EVERY
 from hilum.gateway.settling import SETTLE_EVERY
-from hilum.infra.context import Trace
+from hilum.infra.context import Context, Trace
 from hilum.infra.database_clock import steady
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.settings import Settings
@@ -154,7 +154,12 @@ def note_delta_reviews(job_lease: JobLease) -> None:
 
 
 def keep_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:
-    """Write the newest checkpoint to this node's anchor, outside the database; every node has one."""
-    newest = uow.read_now(audit.newest_checkpoint, actor=SYSTEM, trace=Trace(uow.ids.new("req"), "jobs"))
+    """Write the newest checkpoint and the ends of the other signed chains to this node's anchor, outside the database; every node has one."""
+
+    def read(ctx: Context) -> tuple[Anchored | None, list[AnchoredHead]]:
+        return audit.newest_checkpoint(ctx), anchoring.newest_heads(ctx)
+
+    newest, heads = uow.read_now(read, actor=SYSTEM, trace=Trace(uow.ids.new("req"), "jobs"))
     if newest is not None:
         anchor.keep(settings.anchor, newest, fresh=fresh)
+    anchoring.keep(settings, heads, fresh=fresh)

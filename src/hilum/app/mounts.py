@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
 from hilum.agreements import routes as agreements
+from hilum.app import explaining
 from hilum.app.acts import acts
 from hilum.approvals import routes as approvals
 from hilum.audit import hold_routes
@@ -204,8 +205,8 @@ def control_plane(
         enrolment.api(kit, by_mail, consent.set_charts),
         membership.api(kit, by_mail),
         approvals.api(kit, acts(by_mail)),
-        audit.api(kit, reader, at_stop=at_stop),
         histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),
+        audit.api(kit, reader, at_stop=at_stop, rule_book=explaining.explain),
         hold_routes.api(kit, lambda ctx, tenant: find_tenant(ctx, tenant) is not None),
     ):
         app.include_router(router)

@@ -25,6 +25,7 @@ from hilum.app.lanes import in_lanes
 from hilum.app.operations import WORKERS
 from hilum.app.readiness import (
     AUDIT_UNAVAILABLE,
+    NOT_AS_SIGNED,
     RELEASE_CLOSED,
     SNAPSHOT_STALE,
     STOPPED,
@@ -237,12 +238,18 @@ def _readiness(
 
 
 def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
-    """Return a notice while a kill switch stops the whole platform: the worker is ready, and refuses on purpose."""
+    """Return a notice while a kill switch stops the whole platform, and one while apps are not as they were signed: the worker is ready."""
     snapshot = keeper.current()
     if snapshot is None:
         return {}
+    unsigned = snapshot.registry.faults
     stop = controls.stopped_by(snapshot.controls.switches, Subject(), now=clock.now(), issued_at=None)
-    return dict([STOPPED]) if stop is not None else {}
+    notices = dict([STOPPED]) if stop is not None else {}
+    if unsigned:
+        notices[NOT_AS_SIGNED] = (
+            f"{len(unsigned)} apps are not as they were signed, and get nothing: run hilum doctor."
+        )
+    return notices
 
 
 def _measure(keeper: SnapshotKeeper, journal: journals.Journal, admission: Admission) -> None:

@@ -40,6 +40,7 @@ from hilum.keys import service as keys
 from hilum.notices import service as notices
 from hilum.policies import service as policies
 from hilum.policies.models import Verified
+from hilum.registry import attestations
 from hilum.requests import service as requests
 from hilum.signin import service as signin
 
@@ -303,6 +304,8 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         epoch.renew(ctx.tx)
         if keys.is_same_key(ctx) is None:
             keys.store_key_check(ctx)
+        # A backup of before certifications were signed; the first start would ask the anchor, which may have those of after it.
+        attestations.attest_existing(ctx)
         facts = {
             "made_at": manifest.made_at,
             "checkpoint": manifest.checkpoint,

@@ -1,6 +1,6 @@
 """The anchor: number and digest of each checkpoint in a file outside the database, so that truncation of the database is detected.
 
-One line per checkpoint, each fsynced. An attacker who can write both the database and this file can truncate both; only a copy
+One line per checkpoint, each fsynced, and one for each new end of the other signed chains, which begins with the chain's name. An attacker who can write both the database and this file can truncate both; only a copy
 elsewhere detects that.
 """
 
@@ -12,10 +12,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from hilum.audit.models import ANCHOR_BYTES_BOUND, ANCHOR_LINES_KEPT, Anchored
+from hilum.audit.models import (
+    ANCHOR_BYTES_BOUND,
+    ANCHOR_HEADS_KEPT,
+    ANCHOR_LINES_KEPT,
+    Anchored,
+    AnchoredHead,
+)
 from hilum.kernel.errors import NotFound, Unavailable
 
 _LINE_BOUND = 256
+_END_READ = 1024
+"""Bytes at the end of the file in which a line is looked for that was written last."""
 _DIGEST = 64
 
 
@@ -24,7 +32,26 @@ def keep(path: Path, anchored: Anchored, *, fresh: bool) -> None:
 
     A pipe cannot be read back to see what it ends with, so only ``fresh`` checkpoints are written to it.
     """
-    line = f"{anchored.number} {anchored.at.isoformat()} {anchored.digest}\n".encode()
+    _keep(path, _line(anchored).encode(), fresh=fresh)
+
+
+def keep_head(path: Path, head: AnchoredHead, *, fresh: bool) -> None:
+    """Append the end of a chain, unless it is the last one of its chain. Raises Unavailable."""
+    try:
+        mine = [each for each in read_heads(path) if each.chain == head.chain] if path.is_file() else []
+        if mine and (mine[-1].number, mine[-1].digest) == (head.number, head.digest):
+            return
+    except NotFound:
+        pass
+    _keep(path, _line(head).encode(), fresh=fresh)
+
+
+def _line(anchored: Anchored | AnchoredHead) -> str:
+    chain = f"{anchored.chain} " if isinstance(anchored, AnchoredHead) else ""
+    return f"{chain}{anchored.number} {anchored.at.isoformat()} {anchored.digest}\n"
+
+
+def _keep(path: Path, line: bytes, *, fresh: bool) -> None:
     try:
         # Non-blocking: without a reader at the other end, the jobs process would hang here and no checkpoint
         # would be made.
@@ -36,8 +63,8 @@ def keep(path: Path, anchored: Anchored, *, fresh: bool) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         size = os.fstat(descriptor).st_size
         # The newest checkpoint is offered at every run of the job, whether or not it is new.
-        end = os.pread(descriptor, _LINE_BOUND, max(0, size - _LINE_BOUND))
-        if end.endswith(line):
+        end = os.pread(descriptor, _END_READ, max(0, size - _END_READ))
+        if end.endswith(line) or b"\n" + line in end:
             os.close(descriptor)
             return
         # A power cut may have left half a line. It is kept, and ``read`` skips it.
@@ -63,7 +90,16 @@ def _append(descriptor: int, line: bytes, *, durable: bool = False) -> None:
 
 
 def read(path: Path) -> list[Anchored]:
-    """Read what is anchored in a file, in its order. Raises NotFound, Unavailable."""
+    """Read the checkpoints that are anchored in a file, in its order. Raises NotFound, Unavailable."""
+    return [each for each in _read(path) if isinstance(each, Anchored)]
+
+
+def read_heads(path: Path) -> list[AnchoredHead]:
+    """Read the ends of other chains that are anchored in a file, in its order. Raises NotFound, Unavailable."""
+    return [each for each in _read(path) if isinstance(each, AnchoredHead)]
+
+
+def _read(path: Path) -> list[Anchored | AnchoredHead]:
     if path.exists() and not path.is_file():
         raise Unavailable(
             "anchor_unavailable",
@@ -87,11 +123,14 @@ def _bounded(lines: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-def _read_line(line: bytes) -> Anchored | None:
+def _read_line(line: bytes) -> Anchored | AnchoredHead | None:
     try:
-        number, at, digest = line.decode("ascii").split()
+        *chain, number, at, digest = line.decode("ascii").split()
         if not line.endswith(b"\n") or len(bytes.fromhex(digest)) * 2 != _DIGEST:
             return None
+        if chain:
+            (name,) = chain
+            return AnchoredHead(name, int(number), datetime.fromisoformat(at), digest)
         return Anchored(int(number), datetime.fromisoformat(at), digest)
     except ValueError:
         return None
@@ -100,13 +139,13 @@ def _read_line(line: bytes) -> Anchored | None:
 def _trim(path: Path) -> None:
     """Keep the newest lines, the last of each day, and both lines wherever numbers decreased: those are evidence of truncation."""
     lines = read(path)
-    kept = []
+    kept = [_line(each) for each in read_heads(path)[-ANCHOR_HEADS_KEPT:]]
     neighbours = zip([None, *lines], lines, [*lines[1:], None], strict=False)
     for at, (before, this, after) in enumerate(neighbours):
         recent = at >= len(lines) - ANCHOR_LINES_KEPT
         back = (before and before.number >= this.number) or (after and after.number <= this.number)
         if recent or back or after is None or after.at.date() != this.at.date():
-            kept.append(f"{this.number} {this.at.isoformat()} {this.digest}\n")
+            kept.append(_line(this))
     # Written beside and renamed: a crash leaves either the old or the new file, never half an anchor.
     beside = path.with_name(path.name + ".new")
     with beside.open("w", encoding="ascii") as file:

@@ -64,8 +64,13 @@ def queries(accesses: Sequence[Access]) -> list[EventQuery]:
 _REASONS = frozenset(Reason)
 
 
-def explain(request_id: str, accesses: Sequence[Access], events: Iterable[RecordedEvent]) -> Explanation:
-    """Build an explanation from accesses and events, in order of time.
+def explain(
+    request_id: str,
+    accesses: Sequence[Access],
+    events: Iterable[RecordedEvent],
+    rule_book: Sequence[str] = (),
+) -> Explanation:
+    """Build an explanation from accesses and events, in order of time; ``rule_book``: what the rule book had to do with it, in sentences.
 
     Events of other tenants, and of switches on unrelated targets, are left out: this reader may not see them.
     """
@@ -83,6 +88,7 @@ def explain(request_id: str, accesses: Sequence[Access], events: Iterable[Record
         for access in accesses
         for sentence in _of_access(access, delivered=access.decision not in undelivered)
     ]
+    sentences += rule_book
     decided_at = accesses[0].at if accesses else None
     for event in kept:
         later = decided_at is not None and event.at > decided_at

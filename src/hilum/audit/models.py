@@ -45,6 +45,8 @@ RESUME_WITHIN = timedelta(minutes=5)
 """How far back a stream can resume."""
 ANCHOR_BYTES_BOUND = 2_000_000
 ANCHOR_LINES_KEPT = 10_000
+ANCHOR_HEADS_KEPT = 1_000
+"""The most ends of other chains that are kept in an anchor that is trimmed, and that are compared."""
 SLOTS_BOUND = 256
 INDEX_EVERY = timedelta(seconds=1)
 INDEX_BATCH = 1_000
@@ -236,6 +238,16 @@ class Checkpoint:
 class Anchored:
     """A checkpoint as written to the anchor outside the database. Its digest covers it and every checkpoint before it."""
 
+    number: int
+    at: datetime
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnchoredHead:
+    """The end of another signed chain as written to the anchor: of the rule book's applications, or of the attestations of certifications."""
+
+    chain: str
     number: int
     at: datetime
     digest: str

@@ -17,6 +17,7 @@ from hilum.audit.models import (
     SETTLEMENT,
     Access,
     Anchored,
+    AnchoredHead,
     Checkpoint,
     Event,
     Explanation,
@@ -176,6 +177,18 @@ def judge_anchors(anchors: Iterable[Anchored], met: Mapping[int, str], faults: F
         else:
             newest = max(newest, each.number)
     return newest
+
+
+def head_faults(heads: Iterable[AnchoredHead], stored: Mapping[int, str], names: str) -> list[str]:
+    """Compare the anchored ends of a chain with what is stored under their numbers; ``names`` says what its records are, in the plural."""
+    faults = []
+    for each in heads:
+        anchored = f"Number {each.number} of {names} was anchored at {each.at:%Y-%m-%d %H:%M:%S} UTC"
+        if each.number not in stored:
+            faults.append(f"{anchored} and is gone.")
+        elif stored[each.number] != each.digest:
+            faults.append(f"{anchored}, and is not the one that is stored.")
+    return faults
 
 
 Row = tuple[int, bytes, bytes, bytes, bytes | None, bytes | None]

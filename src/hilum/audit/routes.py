@@ -75,6 +75,7 @@ def api(
     reader: Callable[[], AccessReader],
     pace: Pace = Pace(),  # noqa: B008 - a frozen value
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
+    rule_book: service.RuleBook = service.no_rule_book,
 ) -> APIRouter:
     """Build the API routes of the audit. ``reader`` opens a reader of all journals of the installation.
 
@@ -118,7 +119,7 @@ def api(
         read_event = policy.reading(Event("audit.request.explain"), {"request_id": request_id})
 
         def verb(ctx: Context) -> tuple[Explanation, Event]:
-            found = service.explain(ctx, request_id, reader())
+            found = service.explain(ctx, request_id, reader(), rule_book)
             if not all(may_read(ctx.actor, tenant) for tenant in policy.tenants_of(found)):
                 # The same answer as for an unknown id: nobody learns which ids other tenants have.
                 raise NotFound("request_unknown", "Nothing was recorded under this request id.")

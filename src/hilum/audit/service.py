@@ -1,6 +1,6 @@
 """Recording and reading events, checkpoints, verification, purges and holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,6 +11,7 @@ from hilum.audit.models import (
     HOLDS_BOUND,
     PURGE_ACTION,
     PURGE_AFTER_MIN,
+    Access,
     Anchored,
     Checkpoint,
     Event,
@@ -121,7 +122,21 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
     return verification.verify(ctx, reader, anchors)
 
 
-def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:
+RuleBook = Callable[[Context, Sequence[Access]], Sequence[str]]
+"""Returns what the rule book had to do with the decisions of a request, in sentences; this room does not know rule books."""
+
+
+def no_rule_book(_ctx: Context, _accesses: Sequence[Access]) -> Sequence[str]:
+    """Return that the rule book had nothing to do with it."""
+    return ()
+
+
+def explain(
+    ctx: Context,
+    request_id: str,
+    reader: AccessReader,
+    rule_book: RuleBook = no_rule_book,
+) -> Explanation:
     """Return why a request was answered as it was: its records, the events that led to it, and sentences.
 
     Raises NotFound when nothing was recorded under the id. The route checks which tenants' requests the caller may read.
@@ -134,7 +149,7 @@ def explain(ctx: Context, request_id: str, reader: AccessReader) -> Explanation:
     events = list(own)
     for query in explanation.queries(accesses):
         events += store.list_events(ctx.tx, query).events
-    return explanation.explain(request_id, accesses, events)
+    return explanation.explain(request_id, accesses, events, rule_book(ctx, accesses))
 
 
 def purgeable_before(ctx: Context, before: datetime) -> datetime:

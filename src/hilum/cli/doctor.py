@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from hilum.app import anchoring
 from hilum.cli import host, preflight
 from hilum.cli.fhir_servers import fhir_server_findings
 from hilum.cli.findings import Finding, machine_findings, platform_findings
@@ -81,8 +82,10 @@ def _database_findings(found: Settings) -> Iterator[Finding]:
             yield uow.read_now(_secret_key_finding, actor=host.actor(), trace=trace)
             yield uow.read_now(_fhir_user_finding, actor=host.actor(), trace=trace)
             yield _writes_finding(found)
+            # Before the database: what is anchored meanwhile would not be in the transaction.
+            anchored = anchoring.read(found)
             yield from uow.read_now(
-                lambda ctx: platform_findings(ctx, found), actor=host.actor(), trace=trace
+                lambda ctx: platform_findings(ctx, found, anchored), actor=host.actor(), trace=trace
             )
         # Production refuses to serve synthetic hospitals, whose passwords are published.
         if current and not found.is_sandbox:

@@ -1,14 +1,15 @@
 """The checks of ``hilum doctor`` on a platform that is set up: nodes, leases, clocks, the audit record, the disk."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from hilum.app import anchoring
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.journal_records import AccessReader
-from hilum.audit.models import AccessQuery
+from hilum.audit.models import AccessQuery, AnchoredHead
 from hilum.cli import preflight
 from hilum.infra import nodes
 from hilum.infra.context import Context
@@ -20,6 +21,7 @@ from hilum.kernel.errors import HilumError
 from hilum.notices import service as notices
 from hilum.notices.models import Channel
 from hilum.policies import service as policies
+from hilum.registry import attestations
 
 SKEW_BOUND = timedelta(seconds=2)
 # Checkpoints follow within about a second; a minute means that nobody makes them.
@@ -30,6 +32,8 @@ NOTICE_BOUND = timedelta(minutes=15)
 """How long mail may wait before that is a fault."""
 FREE_BOUND = 1024**3
 LISTED_BOUND = 5
+CERTIFY_AGAIN = "Apps that are not as they were signed get nothing: find out who wrote to the database, and certify them again."
+ANCHOR_ADVICE = "After a restore this is what was made after the backup: make it again, and put the anchor aside. Otherwise the database was cut at its end."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Finding:
     next: str = ""
 
 
-def platform_findings(ctx: Context, found: Settings) -> list[Finding]:
+def platform_findings(ctx: Context, found: Settings, anchored: Sequence[AnchoredHead]) -> list[Finding]:
     """Check nodes, leases, embedded tenants and the audit record, in one transaction."""
     # One transaction, so that nodes, leases and records are of one moment.
     there = nodes.list_nodes(ctx.tx)
@@ -54,6 +58,8 @@ def platform_findings(ctx: Context, found: Settings) -> list[Finding]:
         *_notices(ctx, found),
         *_record(ctx, reader, live),
         _rule_book(ctx),
+        _certifications(ctx),
+        _anchor(ctx, anchored),
     ]
 
 
@@ -133,6 +139,21 @@ def _rule_book(ctx: Context) -> Finding:
     # Before the first start there is none.
     seen = f"version {verified.everywhere}, application {verified.last}" if verified.last else "none yet"
     return Finding("rule book", ok=True, next="; ".join((seen, *verified.warnings)))
+
+
+def _certifications(ctx: Context) -> Finding:
+    """Check the category and the certifications of every app against what was signed. An app that is not as it was signed has none."""
+    faults = attestations.faults(ctx)
+    if not faults:
+        return Finding("certifications", ok=True, next=f"attestation {attestations.attested(ctx).last}")
+    return Finding("certifications", ok=False, next=" ".join((*faults, CERTIFY_AGAIN)))
+
+
+def _anchor(ctx: Context, anchored: Sequence[AnchoredHead]) -> Finding:
+    """Compare the rule book and the certifications with the ends that were anchored outside the database."""
+    faults = anchoring.faults(ctx, anchored)
+    advice = " ".join((*faults[:LISTED_BOUND], ANCHOR_ADVICE)) if faults else ""
+    return Finding("anchor", ok=not faults, next=advice)
 
 
 def _notices(ctx: Context, found: Settings) -> Iterator[Finding]:

@@ -1,10 +1,12 @@
 """Checks before a node serves: the schema, the key, the tenants and the other nodes. Each refusal is one sentence."""
 
 import time
+from contextlib import suppress
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from hilum.app import anchoring
 from hilum.app.bootstrap import node_of
 from hilum.cli import host
 from hilum.cli.output import refuse
@@ -23,12 +25,14 @@ from hilum.keys import service as keys
 from hilum.keys.live import vault
 from hilum.keys.models import Purpose
 from hilum.policies import service as policies
+from hilum.registry import attestations
 
 LISTED_BOUND = 5
 """How many of the items that a key does not open are listed."""
 LOOK_EVERY_S = 0.5
 KEY_ADVICE = "set the key that this data was sealed with; a restored backup needs the key of its time"
 _log = logs.get("policies")
+_log_registry = logs.get("registry")
 _GATE_CODES = {SchemaState.CLOSED: "database_newer"}
 
 
@@ -54,6 +58,7 @@ def _require_fit(uow: UnitOfWork, found: Settings) -> None:
     # other's value.
     uow.read_now(_require_key, actor=actor, trace=trace)
     _adopt_rule_book(uow, actor, trace)
+    _attest_existing(uow, found, actor, trace)
     me = node_of(found, uow.ids)
     uow.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
     if embedded := uow.read_now(embedded_tenants, actor=actor, trace=trace):
@@ -69,6 +74,28 @@ def _adopt_rule_book(uow: UnitOfWork, actor: Actor, trace: Trace) -> None:
     # The node starts all the same: it refuses what the book decides, and only over its API can the book be mended.
     for fault in uow.read_now(policies.verify, actor=actor, trace=trace).faults:
         _log.error("policies.book.faulty", fault=fault)
+
+
+def _attest_existing(uow: UnitOfWork, found: Settings, actor: Actor, trace: Trace) -> None:
+    """Sign what is certified, once, at the first start of a release that signs it; then report what is not as it was signed.
+
+    Where the anchor has an attestation, what the database lost of them is not made good by signing what it has now.
+    """
+    heads = anchoring.read(found)
+    if not any(each.chain == anchoring.REGISTRY for each in heads):
+        with suppress(Conflict):  # another node did so at this moment
+            uow.write_now(attestations.attest_existing, actor=actor, trace=trace)
+
+    def check(ctx: Context) -> tuple[tuple[str, ...], list[str]]:
+        return attestations.faults(ctx), anchoring.faults(ctx, heads)
+
+    unsigned, missing = uow.read_now(check, actor=actor, trace=trace)
+    if unsigned:
+        uow.write_now(lambda ctx: attestations.record_faults(ctx, unsigned), actor=actor, trace=trace)
+    for fault in unsigned:
+        _log_registry.error("registry.certification.faulty", fault=fault)
+    for fault in missing[:LISTED_BOUND]:
+        _log_registry.error("registry.anchor.faulty", fault=fault)
 
 
 def require_unpublished(uow: UnitOfWork, found: Settings) -> None:
@@ -124,6 +151,7 @@ def key_fault(ctx: Context) -> str:
     rings = [
         (Purpose.CHECKPOINT, "", "the audit"),
         (Purpose.POLICY, "", "the rule book"),
+        (Purpose.REGISTRY, "", "certifications"),
         *((Purpose.ID_TOKEN, each.id, each.id) for each in tenants),
     ]
     shut = [

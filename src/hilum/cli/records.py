@@ -46,25 +46,28 @@ def audit() -> None:
 def audit_verify(copy: Path | None, *, json_: bool) -> None:
     r"""Read every chain, checkpoint and anchor; report edits, removals, reorderings, and the tail that no checkpoint covers yet.
 
-    Versions and applications of the rule book are verified too, and compared with their records.
+    Versions and applications of the rule book and the certifications of all apps are verified too, and compared with their records and the anchor.
 
     \b
     Examples:
       hilum audit verify --json
       hilum audit verify --anchor /mnt/elsewhere/audit-anchor.log
     """
+    from hilum.app import anchoring
     from hilum.audit import live, service
     from hilum.policies import service as policies
+    from hilum.registry import attestations
 
     found = host.read_settings()
-    anchors = _anchors(found, copy)
+    anchors, heads = _anchors(found, copy), anchoring.read(found, copy)
     reader = live.open_reader(found.data_dir / "journal", found.database_url)
     read_event = Event("audit.chain.verify")
 
     def verb(ctx: Context) -> tuple[Verdict, Event]:
         verdict = service.verify(ctx, reader, anchors)
         # Each application of a rule book is in the record with its digest, so what is missing there is found here.
-        verdict = replace(verdict, faults=(*verdict.faults, *policies.verify(ctx).faults))
+        signed = (*policies.verify(ctx).faults, *attestations.faults(ctx), *anchoring.faults(ctx, heads))
+        verdict = replace(verdict, faults=(*verdict.faults, *signed))
         facts = {"records": verdict.records, "checkpoints": verdict.checkpoints, "intact": verdict.intact}
         return verdict, replace(read_event, facts=facts)
 

@@ -244,6 +244,7 @@ def explain(request_id: str, *, local: bool, json_: bool) -> None:
 
 
 def _explain_here(request_id: str) -> dict[str, Any]:
+    from hilum.app import explaining
     from hilum.audit import live, policy, service
     from hilum.audit.models import Event, Explanation
     from hilum.audit.routes import explanation_json
@@ -254,7 +255,7 @@ def _explain_here(request_id: str) -> dict[str, Any]:
     read_event = policy.reading(Event("audit.request.explain"), {"request_id": request_id})
 
     def verb(ctx: Context) -> tuple[Explanation, Event]:
-        found = service.explain(ctx, request_id, reader)
+        found = service.explain(ctx, request_id, reader, explaining.explain)
         return found, policy.explaining(read_event, request_id, found)
 
     return explanation_json(host.read_audited(verb, read_event))

@@ -28,7 +28,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import SANDBOX_TRIAL, UNCLASSIFIED, Book
 from hilum.registry import service as registry
-from hilum.registry.models import App, Certification, CertifyOrder, Environment
+from hilum.registry.models import App, Certified, CertifyOrder, Environment
 from hilum.registry.policy import is_in_force, text_fault
 
 __all__ = [
@@ -163,19 +163,24 @@ def origins_of(ctx: Context, apps: Collection[AppId]) -> frozenset[str]:
 
 def facts_of_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, tuple[ClientFacts, ...]]:
     """Read the facts of the clients of some apps (None: of all), by app."""
-    certifications: dict[AppId, list[Certification]] = {}
-    # Four reads and a join in memory, since no room reads another's table (ADR 39).
-    for certification in registry.read_certifications(ctx, of):
-        certifications.setdefault(certification.app, []).append(certification)
-    apps, versions = registry.read_apps(ctx, of), registry.read_versions(ctx, of)
+    return certified_facts(ctx, of)[0]
+
+
+def certified_facts(
+    ctx: Context, of: Collection[AppId] | None
+) -> tuple[dict[AppId, tuple[ClientFacts, ...]], Certified]:
+    """Read the facts of the clients of some apps (None: of all) by app, and the certifications that they depend on."""
+    # Several reads and a join in memory, since no room reads another's table (ADR 39).
+    certified = registry.read_certified(ctx, of)
+    apps, versions = certified.apps, certified.versions
     by_app: dict[AppId, list[ClientFacts]] = {}
     for client in store.read_clients(ctx.tx, of):
         # An app that is deleted between the reads takes its clients with it.
         if client.app in apps and client.version in versions:
             app, version = apps[client.app], versions[client.version]
-            facts = policy.join(client, app, version, certifications.get(client.app, ()))
+            facts = policy.join(client, app, version, certified.certifications.get(client.app, ()))
             by_app.setdefault(client.app, []).append(facts)
-    return {app: tuple(facts) for app, facts in by_app.items()}
+    return {app: tuple(facts) for app, facts in by_app.items()}, certified
 
 
 def add_dynamic(

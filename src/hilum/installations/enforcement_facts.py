@@ -7,6 +7,8 @@ exist; all others are shared with the previous facts. The facts do not depend on
 import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -16,6 +18,7 @@ from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.installations import store
 from hilum.installations.models import InstallationFacts, Installations, RegistryFacts
+from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.persistent import PersistentMap
 
@@ -46,7 +49,8 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
     # First read, a gap in the changes, or a key that this release does not know (`keyed`): everything is
     # read.
     if since.changes is None:
-        return Delta(_whole(ctx))
+        whole = _whole(ctx)
+        return Delta(whole, partial(_not_before, whole))
     changed: list[AppId] = []
     places: dict[Place, InstallationFacts | None] = {}
     for kind, *name in (key.split("/") for key in since.named()):
@@ -55,19 +59,24 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
         else:
             places[TenantId(name[0]), AppId(name[1])] = None
     apps: dict[AppId, tuple[ClientFacts, ...]] = {}
+    faults: dict[AppId, str] = {}
+    attested = None
     for batch in _parts(changed):
+        read, certified = client_registry.certified_facts(ctx, batch)
         # Empty first: an app that is not found any more must be removed from the facts, not kept.
-        apps |= dict.fromkeys(batch, ()) | client_registry.facts_of_apps(ctx, batch)
+        apps |= dict.fromkeys(batch, ()) | read
+        faults |= certified.faults
+        attested = certified.last, certified.head
     for keys in _parts(places):
         places |= {(tenant, app): found for tenant, app, found in store.read_installation_facts(ctx.tx, keys)}
     # Applied by the snapshot's thread to the facts that it holds then, which share everything that did not
     # change.
-    return Delta(change=lambda before: _merged(before, apps, places))
+    return Delta(change=lambda before: _signed(_merged(before, apps, places), before, faults, apps, attested))
 
 
 @_uncollected()
 def _whole(ctx: Context) -> RegistryFacts:
-    apps = client_registry.facts_of_apps(ctx, None)
+    apps, certified = client_registry.certified_facts(ctx, None)
     interned = {app: app for app in apps}  # one string per id, shared by all pages, saves memory
     pages: dict[TenantId, dict[AppId, InstallationFacts]] = {}
     for tenant, app, facts in store.read_installation_facts(ctx.tx, None):
@@ -86,7 +95,35 @@ def _whole(ctx: Context) -> RegistryFacts:
         Installations(PersistentMap(pages)),
         PersistentMap(origins),
         PersistentMap(apps),
+        (certified.last, certified.head),
+        dict(certified.faults),
     )
+
+
+def _not_before(read: RegistryFacts, held: RegistryFacts) -> RegistryFacts:
+    """Return the facts that were read, unless the process held those of later attestations. Raises Unavailable."""
+    last, head = read.attested
+    if last < held.attested[0] or (last == held.attested[0] and head != held.attested[1]):
+        detail = (
+            f"The newest attestation of certifications is number {last}, and this process has seen number {held.attested[0]}. After a failover"
+            " that lost it, start this node again and repeat that change; otherwise attestations were deleted from the database."
+        )
+        raise Unavailable("registry_went_back", detail)
+    return read
+
+
+def _signed(
+    merged: RegistryFacts,
+    before: RegistryFacts,
+    faults: Mapping[AppId, str],
+    read: Apps,
+    attested: tuple[int, str] | None,
+) -> RegistryFacts:
+    """Add which apps are not as they were signed, of those that were read again. Raises Unavailable."""
+    if attested is None:
+        return replace(merged, attested=before.attested, faults=before.faults)
+    kept = {app: fault for app, fault in before.faults.items() if app not in read}
+    return _not_before(replace(merged, attested=attested, faults=kept | dict(faults)), before)
 
 
 def _merged(

@@ -147,6 +147,10 @@ class RegistryFacts:
     """Per tenant, the union of origins of clients installed there (CORS preflight)."""
     apps: Mapping[AppId, tuple[ClientFacts, ...]] = field(default_factory=dict)
     """The clients of each app, by id."""
+    attested: tuple[int, str] = (0, "")
+    """Number and digest of the newest attestation of certifications that was read."""
+    faults: Mapping[AppId, str] = field(default_factory=dict)
+    """Why the certifications of an app are not as they were signed; such an app has none."""
 
     def __post_init__(self) -> None:
         # Tests and small callers pass a plain dict.

@@ -27,14 +27,12 @@ class Purpose(StrEnum):
     """Ed25519, signs versions of the rule book and that they were put in force."""
     DISPOSAL = "disposal"
     """RS256, which every OAuth library verifies; signs requests to dispose of data."""
+    REGISTRY = "registry"
+    """Ed25519, signs the category and the certifications of each app."""
 
 
-SIGNS_FOR_EVER = frozenset({Purpose.CHECKPOINT, Purpose.POLICY, Purpose.DISPOSAL})
+SIGNS_FOR_EVER = frozenset({Purpose.CHECKPOINT, Purpose.POLICY, Purpose.DISPOSAL, Purpose.REGISTRY})
 """What these sign is verified for as long as it is kept, so their public halves are never deleted."""
-
-
-OWN_KEYS_ONLY = frozenset({Purpose.POLICY})
-"""What only keys of this platform verify. Public halves are in the database, where others may be added; sealed halves cannot be forged."""
 
 
 class KeyState(StrEnum):
@@ -47,8 +45,8 @@ class KeyState(StrEnum):
 class SigningKey:
     """One key of a ring. ``public`` is its public JWK.
 
-    ``private_sealed`` is the private JWK sealed under the key-encryption key. Once the key is retired it is the public half, sealed, of a
-    purpose in OWN_KEYS_ONLY, else empty.
+    ``private_sealed`` is the private JWK sealed under the key-encryption key; of a retired key, its public half, sealed. By it the
+    platform knows its own keys: public halves are in the database, where others may be added, and sealed halves cannot be forged.
     """
 
     kid: str

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.ports import Ids
 from hilum.keys import policy, store
 from hilum.keys.live import vault
-from hilum.keys.models import OWN_KEYS_ONLY, KeyState, Purpose, SigningKey
+from hilum.keys.models import KeyState, Purpose, SigningKey
 
 _RSA_BITS = 2048
 _SEALING, _RETIRED = "signing-key", "retired-signing-key"
@@ -35,8 +35,15 @@ def ensure(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
 
 
 def rotate(ctx: Context, purpose: Purpose, ring: str) -> SigningKey:
-    """Create a new active key; the old one verifies for another KEY_OVERLAP, that of a checkpoint or rule book for ever."""
+    """Create a new active key; the old one verifies for another KEY_OVERLAP, of all but id_tokens for ever.
+
+    Raises NotPermitted: there is no key yet, or too many are needed.
+    """
     keys = store.ring_keys(ctx.tx, purpose, ring)
+    # A ring without a signature would show that what it signed was deleted.
+    if not keys:
+        detail = "This ring has no key yet: the first one is made when something is signed. There is nothing to rotate."
+        raise NotPermitted("key_ring_empty", detail)
     outlived = [key.kid for key in keys if policy.outlived(key, ctx.now)]
     if len(keys) - len(outlived) >= policy.ring_bound(purpose):
         raise NotPermitted(
@@ -99,19 +106,30 @@ def sign_jwt(
 
 def public_jwks(ctx: Context, purpose: Purpose, ring: str) -> dict[str, list[dict[str, str]]]:
     """Return the JWK set that verifies every unexpired signature of the ring. Empty before its first key."""
-    keys = policy.published(store.ring_keys(ctx.tx, purpose, ring), ctx.now)
+    own = (key for key in store.ring_keys(ctx.tx, purpose, ring) if _is_own(key))
+    keys = policy.published(own, ctx.now)
     # Only public members are stored in ``public``, so no private one can get in here.
     return {"keys": [key.public | {"kid": key.kid, "use": "sig", "alg": key.algorithm} for key in keys]}
 
 
+def has_keys(ctx: Context, purpose: Purpose) -> bool:
+    """Check whether a purpose with one ring has any key, which shows that something was signed."""
+    return bool(store.ring_keys(ctx.tx, purpose, ""))
+
+
 def sign_bytes(ctx: Context, purpose: Purpose, data: bytes) -> tuple[str, str]:
     """Sign with the purpose's Ed25519 key; return its kid and the signature in base64url."""
+    return signer(ctx, purpose)(data)
+
+
+def signer(ctx: Context, purpose: Purpose) -> Callable[[bytes], tuple[str, str]]:
+    """Return a function that signs as ``sign_bytes`` does, for many values in one transaction."""
     key = ensure(ctx, purpose, "")
     private = vault().opened(key.kid)
     if private is None:
         private = Ed25519PrivateKey.from_private_bytes(_decode(_open(key)["d"]))
         vault().keep_opened(key.kid, private)
-    return key.kid, _encode(private.sign(data))
+    return lambda data: (key.kid, _encode(private.sign(data)))
 
 
 def sign_disposal(ctx: Context, claims: Mapping[str, Any], *, typ: str) -> str:
@@ -125,12 +143,12 @@ def sign_disposal(ctx: Context, claims: Mapping[str, Any], *, typ: str) -> str:
 
 
 def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signature: str) -> bool:
-    """Check whether the purpose's key ``kid`` signed ``data``; False for an unknown key, or one that must be this platform's own and is not."""
+    """Check whether the purpose's key ``kid`` signed ``data``; False for a key that this platform did not make."""
     key = store.find(ctx.tx, purpose, kid)
     # The algorithm comes from the stored key and never from what is verified.
     if key is None or key.public.get("crv") != "Ed25519":
         return False
-    if purpose in OWN_KEYS_ONLY and not _is_own(key):
+    if not _is_own(key):
         return False
     try:
         Ed25519PublicKey.from_public_bytes(_decode(key.public["x"])).verify(_decode(signature), data)
@@ -180,21 +198,27 @@ def _is_own(key: SigningKey) -> bool:
     """Check whether this platform made a key: whoever can only write to the database has nothing that opens as its sealed half."""
     try:
         if key.state is KeyState.ACTIVE:
-            half = _open(key)["x"]
+            half = _half(_open(key))
         else:
             bound_to = _bound_to(key.purpose, key.ring, key.kid)
             half = vault().open(_RETIRED, key.private_sealed, bound_to).decode()
     except Invalid:
         return False
-    return half == key.public.get("x")
+    return half == _half(key.public)
 
 
 def _proof(ctx: Context, key: SigningKey) -> str:
-    """Return what is sealed of a key that retires; empty if nothing asks for it, or if the platform did not make the key."""
-    if key.purpose not in OWN_KEYS_ONLY or not _is_own(key):
+    """Return what is sealed of a key that retires; empty if the platform did not make the key."""
+    if not _is_own(key):
         return ""
     bound_to = _bound_to(key.purpose, key.ring, key.kid)
-    return vault().seal(_RETIRED, key.public["x"].encode(), nonce=ctx.ids, bound_to=bound_to)
+    return vault().seal(_RETIRED, _half(key.public).encode(), nonce=ctx.ids, bound_to=bound_to)
+
+
+def _half(jwk: Mapping[str, str]) -> str:
+    """Return the public half of a key in one text: modulus and exponent of RSA, the point of Ed25519."""
+    # With the modulus alone, an exponent of 1 would make every signature easy to forge.
+    return f"{jwk['n']}.{jwk.get('e')}" if "n" in jwk else jwk.get("x", "")
 
 
 def _bound_to(purpose: Purpose, ring: str, kid: str) -> str:

@@ -111,6 +111,16 @@ def live_exceptions(ctx: Context) -> Mapping[AppId, tuple[PolicyException, ...]]
     return dict(found)
 
 
+def exceptions_at(ctx: Context, app: AppId, at: datetime) -> list[PolicyException]:
+    """Return the exceptions of an app that had not been ended early at a time, as they were then. Only what is as it was signed."""
+    return [
+        replace(each, ended_at=None, ended_by="")
+        for each in store.exceptions_of(ctx.tx, app, at)
+        if (each.ended_at is None or each.ended_at > at)
+        and keys.verify_bytes(ctx, Purpose.POLICY, each.kid, chain.exception_bytes(each), each.signature)
+    ]
+
+
 def _may_see(actor: Actor, exception: PolicyException) -> bool:
     return actor.is_platform or (rollout.may_read(actor) and exception.tenant in {None, actor.tenant})
 

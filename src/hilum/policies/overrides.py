@@ -180,6 +180,16 @@ def live_overrides(ctx: Context) -> Mapping[AppId, tuple[Override, ...]]:
     return dict(found)
 
 
+def overrides_at(ctx: Context, app: AppId, at: datetime) -> list[Override]:
+    """Return the overrides of an app that had not been ended early at a time, as they were then. Only what is as it was signed."""
+    return [
+        replace(each, ended_at=None, ended_by="")
+        for each in store.overrides_of(ctx.tx, app, at)
+        if (each.ended_at is None or each.ended_at > at)
+        and keys.verify_bytes(ctx, Purpose.POLICY, each.kid, chain.override_bytes(each), each.signature)
+    ]
+
+
 def _may_see(actor: Actor, override: Override) -> bool:
     return actor.is_platform or (rollout.may_read(actor) and override.tenant in {None, actor.tenant})
 

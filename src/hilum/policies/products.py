@@ -96,6 +96,13 @@ def ended_by(book: Book, scope: Scope) -> ScopeProduct | None:
     return next((product for product, coverage in _ended(book) if coverage.meets(scope)), None)
 
 
+def product_of(book: Book, scope: str) -> ScopeProduct | None:
+    """Return the first product in force that covers a scope, or a part of it; None if none does, or if the book has no products."""
+    parsed = parse_stored((scope,))
+    in_force_now = (each for each in (book.products or {}).values() if each.in_force)
+    return next((each for each in in_force_now if any(map(Coverage(each.covers).meets, parsed))), None)
+
+
 # --- notice --------------------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """Adding versions of the rule book, putting them in force and taking them back; the books in force."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -274,6 +274,18 @@ def list_applications(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Applic
             ctx, "policies.version.read", "not_permitted", "You may not read where rule books are in force."
         )
     return store.list_applications(ctx.tx, page)
+
+
+def newest_head(ctx: Context) -> tuple[int, str] | None:
+    """Return number and digest of the newest application of the rule book, for the anchor; None without any."""
+    newest = store.list_applications(ctx.tx, PageQuery(limit=1))
+    return (newest[0].number, chain.application_digest(newest[0])) if newest else None
+
+
+def heads(ctx: Context, numbers: Collection[int]) -> dict[int, str]:
+    """Return the digests of the applications with these numbers, of those that there are."""
+    found = store.numbered_applications(ctx.tx, numbers)
+    return {each.number: chain.application_digest(each) for each in found}
 
 
 def verify(ctx: Context) -> Verified:

@@ -1,6 +1,6 @@
 """Tables of the rule book's versions and their applications, of overrides and exceptions. Rows are only ever added; the last two are also ended."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.words import known
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.exception_models import ExceptionKind, PolicyException
 from hilum.policies.models import NUMBER_BOUND, Application, DryRun, DryRunState, Version
@@ -194,6 +194,20 @@ def has_versions(tx: Connection) -> bool:
     return bool(tx.execute(select(exists(select(versions.c.number)))).scalar_one())
 
 
+def numbered_applications(tx: Connection, numbers: Collection[int]) -> list[Application]:
+    """Read the applications with these numbers, of those that there are."""
+    return [
+        _application(row)
+        for row in tx.execute(select(applications).where(applications.c.number.in_(numbers)))
+    ]
+
+
+def applications_until(tx: Connection, at: datetime) -> Iterator[Application]:
+    """Read the applications that were made until a time, newest first."""
+    query = select(applications).where(applications.c.applied_at <= at).order_by(applications.c.number.desc())
+    return (_application(row) for row in tx.execute(query))
+
+
 def list_applications(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Application]:
     """List applications, newest first; ``page.after`` is a number."""
     before = int(page.after) if page.after else NUMBER_BOUND
@@ -313,6 +327,12 @@ def list_live_overrides(tx: Connection, now: datetime, bound: int) -> list[Overr
     return [_override(row) for row in tx.execute(query)]
 
 
+def overrides_of(tx: Connection, app: AppId, at: datetime) -> list[Override]:
+    """List the overrides of an app that were agreed to by a time, oldest first."""
+    mine = (overrides.c.app == app, overrides.c.agreed_at <= at)
+    return [_override(row) for row in tx.execute(select(overrides).where(*mine).order_by(overrides.c.id))]
+
+
 def count_live_overrides(tx: Connection, now: datetime) -> int:
     """Count the overrides that have not ended."""
     return int(tx.execute(select(func.count()).select_from(overrides).where(*_live(now))).scalar_one())
@@ -364,6 +384,13 @@ def list_live_exceptions(tx: Connection, now: datetime, bound: int) -> list[Poli
     """List the exceptions that have not ended, oldest first."""
     live = (exceptions.c.ends_at > now, exceptions.c.ended_at.is_(None))
     query = select(exceptions).where(*live).order_by(exceptions.c.id).limit(bound)
+    return [found for row in tx.execute(query) if (found := _exception(row)) is not None]
+
+
+def exceptions_of(tx: Connection, app: AppId, at: datetime) -> list[PolicyException]:
+    """List the exceptions of an app that were agreed to by a time, oldest first."""
+    mine = (exceptions.c.app == app, exceptions.c.agreed_at <= at)
+    query = select(exceptions).where(*mine).order_by(exceptions.c.id)
     return [found for row in tx.execute(query) if (found := _exception(row)) is not None]
 
 

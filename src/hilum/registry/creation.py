@@ -6,7 +6,7 @@ from hilum.infra.context import Context
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.policies.models import Book
 from hilum.policies.policy import tiers_to_certify
-from hilum.registry import store
+from hilum.registry import attestations, store
 from hilum.registry.models import (
     REGISTRY,
     App,
@@ -68,7 +68,12 @@ def add_single_tenant_app(
 def add_certification(
     ctx: Context, app: App, version: AppVersion, order: CertifyOrder, book: Book
 ) -> Certification:
-    """Add a certification whose order was validated, with the tiers of its scopes by the rule book that allows it."""
+    """Add a certification whose order was validated, with the tiers of its scopes by the rule book that allows it.
+
+    Raises Conflict: the app's category is not the one that was signed, or nothing that was signed can be trusted.
+    """
+    after = attestations.begin(ctx, app.id)
+    attestations.require_category(ctx, app)
     assessments = tiers_to_certify(book, applicant_of(app, version, order.scopes))
     certification = Certification(
         id=ctx.ids.new("cert"),
@@ -91,5 +96,6 @@ def add_certification(
         "expires_at": order.expires_at.isoformat(),
         "tiers": {way.value: str(assessment) for way, assessment in assessments.items()},
     }
+    attestations.attest(ctx, app.id, after)
     audit.record(ctx, Event("registry.certification.add", app=app.id, facts=facts))
     return certification

@@ -231,6 +231,50 @@ class DeltaReview:
 
 
 @dataclass(frozen=True, slots=True)
+class Attestation:
+    """What the platform signed about an app: its category, and its certifications by digest. Each contains the digest of the one before it.
+
+    ``after``: certifications up to this id are left out and count no more, since they were not as they were signed; usually empty.
+    ``digest``: of the app and its certifications; empty for an app that was deleted.
+    """
+
+    number: int
+    app: AppId
+    category: str
+    after: str
+    digest: str
+    made_at: datetime
+    previous: str
+    kid: str = ""
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """The newest trusted attestation of each app. ``head``: the digest of the newest of all, number ``last``.
+
+    ``fault``: why attestations are missing or not as they were signed; empty if all of them are intact.
+    """
+
+    last: int
+    head: str
+    apps: Mapping[AppId, Attestation]
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """Apps with their versions and certifications as they were signed. What is not is left out, and in ``faults`` by app, in words."""
+
+    apps: Mapping[AppId, App]
+    versions: Mapping[VersionId, AppVersion]
+    certifications: Mapping[AppId, tuple[Certification, ...]]
+    faults: Mapping[AppId, str]
+    last: int
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
 class MovedCertification:
     """What a move to another category means for a certification in force: its tiers there, what to certify again, what is lost for good."""
 

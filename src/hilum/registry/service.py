@@ -1,6 +1,6 @@
 """Register vendors, apps and versions; certify versions; suspend and resume apps."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 
 from hilum.approvals.models import Asked
@@ -14,7 +14,7 @@ from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import OverrideOrder
-from hilum.registry import creation, policy, store
+from hilum.registry import attestations, creation, policy, store
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
 from hilum.registry.delta_reviews import list_delta_reviews, note_delta_reviews, note_next_reviews
 from hilum.registry.models import (
@@ -23,6 +23,7 @@ from hilum.registry.models import (
     AppState,
     AppVersion,
     Certification,
+    Certified,
     CertifyOrder,
     MovedCertification,
     NewApp,
@@ -248,11 +249,13 @@ def withdraw_certification(ctx: Context, certification_id: str, *, ended: Ended 
     certification = store.get_certification(ctx.tx, certification_id)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.withdraw", app=certification.app))
+    after = attestations.begin(ctx, certification.app)
     # One statement decides between two withdrawals.
     if not store.save_withdrawn(ctx.tx, certification.id, ctx.now):
         raise Conflict("certification_withdrawn", "This certification is already withdrawn.")
     facts = {"certification": certification.id, "version": certification.version}
     announce_change(ctx, certification.app)
+    attestations.attest(ctx, certification.app, after)
     audit.record(ctx, Event("registry.certification.withdraw", app=certification.app, facts=facts))
     left = store.read_certifications(ctx.tx, [certification.app])
     if all(each.withdrawn_at is not None or each.expires_at <= ctx.now for each in left):
@@ -274,12 +277,15 @@ def change_category(
     book = policies.current(ctx).everywhere
     if faults := policy.category_faults(app, category, reason, book):
         raise Invalid("category_invalid", "The app cannot move there; see fields.", fields=faults)
+    after = attestations.begin(ctx, app.id)
+    # Before the app is moved: until it is signed again, none of them counts.
+    certifications = certifications_of(ctx, app.id)
     if not store.save_category(ctx.tx, app, category):
         raise Conflict("concurrent_change", "A colleague moved the app at the same moment. Look at it again.")
     versions = store.read_versions(ctx.tx, [app.id])
     moved = tuple(
         policy.moved_certification(book, app, versions[each.version], each, category)
-        for each in certifications_of(ctx, app.id)
+        for each in certifications
         if each.withdrawn_at is None and ctx.now < each.expires_at
     )
     announce_change(ctx, app.id)
@@ -290,6 +296,7 @@ def change_category(
         "reason": reason,
         "certify_again": {each.certification: list(each.certify_again) for each in moved},
     }
+    attestations.attest(ctx, app.id, after)
     audit.record(ctx, Event("registry.app.category", app=app.id, facts=facts))
     return replace(app, category=category), moved
 
@@ -320,6 +327,7 @@ def change_owner(ctx: Context, app: App, to: VendorId) -> App:
     Everything issued to it before ends, and its certifications are withdrawn: legal review is about the vendor, and starts again.
     Raises Conflict (transferred meanwhile).
     """
+    counting = attestations.begin(ctx, app.id)
     after = replace(app, vendor=to, owner_since=ctx.now, active_since=ctx.now)
     if not store.save_owner(ctx.tx, after, app.vendor):
         raise Conflict("changed_since_read", "This app was transferred meanwhile. Read it again.")
@@ -327,18 +335,23 @@ def change_owner(ctx: Context, app: App, to: VendorId) -> App:
     withdrawn = store.save_all_withdrawn(ctx.tx, app.id, ctx.now)
     announce_change(ctx, app.id)
     facts = {"from": app.vendor, "to": to, "certifications_withdrawn": withdrawn}
+    attestations.attest(ctx, app.id, counting)
     audit.record(ctx, Event("registry.app.change_owner", app=app.id, facts=facts))
     return after
 
 
 def certifications_of(ctx: Context, app: AppId) -> list[Certification]:
-    """List all certifications of an app, newest first, without a permission check, for enforcement. Not paged."""
-    return sorted(store.read_certifications(ctx.tx, [app]), key=lambda each: each.id, reverse=True)
+    """List all certifications of an app, newest first, without a permission check, for enforcement. Not paged.
+
+    None, if they are not as they were signed.
+    """
+    found = attestations.certified(ctx, [app]).certifications.get(app, ())
+    return sorted(found, key=lambda each: each.id, reverse=True)
 
 
-def read_certifications(ctx: Context, of: Collection[AppId] | None) -> Iterator[Certification]:
-    """Read the certifications of some apps (None: of all), including withdrawn ones."""
-    return store.read_certifications(ctx.tx, of)
+def read_certified(ctx: Context, of: Collection[AppId] | None) -> Certified:
+    """Read some apps (None: all) with their versions and certifications, including withdrawn ones, as they were signed."""
+    return attestations.certified(ctx, of)
 
 
 def read_versions(ctx: Context, of: Collection[AppId] | None) -> dict[VersionId, AppVersion]:
@@ -367,6 +380,7 @@ def delete_apps(ctx: Context, of: Collection[AppId]) -> list[App]:
     store.delete_apps(ctx.tx, of)
     for app in deleted:
         announce_change(ctx, app.id)
+    attestations.attest_gone(ctx, [app.id for app in deleted])
     return deleted
 
 

@@ -116,6 +116,21 @@ certifications = Table(
     Index(None, "app", "id"),
 )
 
+attestations = Table(
+    "registry_attestation",
+    metadata,
+    # The database lets only one of two processes add the attestation that follows another.
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("app", String(64), nullable=False),
+    Column("category", String(64), nullable=False),
+    Column("after", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("signature", String(120), nullable=False),
+    Index(None, "app", "number"),
+)
 
 delta_reviews = Table(
     "registry_delta_review",
@@ -497,6 +512,12 @@ def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterato
     query = select(certifications)
     query = query if of is None else query.where(certifications.c.app.in_(of))
     return (_certification(row) for row in tx.execute(query))
+
+
+def certified_apps(tx: Connection) -> list[AppId]:
+    """List the apps that have a certification, including withdrawn ones. Not paged."""
+    query = select(certifications.c.app).distinct().order_by(certifications.c.app)
+    return [AppId(app) for app in tx.execute(query).scalars()]
 
 
 def save_owner(tx: Connection, app: App, before: VendorId) -> bool:

@@ -26,7 +26,7 @@ from hilum.policies.models import (
 )
 from hilum.policies.policy import as_of, assess, raising_rules, writes
 from hilum.policies.service import add_exception, require_exception
-from hilum.registry import policy, store
+from hilum.registry import attestations, policy, store
 from hilum.registry.creation import announce_change
 from hilum.registry.delta_reviews import note_delta_reviews
 from hilum.registry.models import App, AppVersion, TierRaise
@@ -114,11 +114,14 @@ def end_raise(ctx: Context, version_id: VersionId, reason: str) -> tuple[AppVers
 
 
 def _save(ctx: Context, before: AppVersion, after: AppVersion) -> None:
+    counting = attestations.begin(ctx, after.app)
     if not store.save_raise(ctx.tx, before, after.raised):
         raise Conflict(
             "concurrent_change", "A colleague changed the tier at the same moment. Look at it again."
         )
     announce_change(ctx, after.app)
+    # A raise that is deleted from the database must not lower the tier.
+    attestations.attest(ctx, after.app, counting)
     note_delta_reviews(ctx, [after.app])
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, time
+from itertools import chain
 
 from hilum.contacts import service as contacts
 from hilum.identity import service as identity
@@ -79,7 +80,8 @@ def _vendors(ctx: Context, walk: Walk, due: list[Ending]) -> Walk:
 def _notify_vendor(ctx: Context, vendor: Vendor, due: list[Ending]) -> None:
     apps = registry.list_of_vendor(ctx, vendor.id, APPS_READ)
     certified: dict[AppId, set[str]] = {}
-    for each in registry.read_certifications(ctx, [app.id for app in apps]) if apps else ():
+    found = registry.read_certified(ctx, [app.id for app in apps]).certifications if apps else {}
+    for each in chain.from_iterable(found.values()):
         if each.withdrawn_at is None and ctx.now < each.expires_at:
             certified.setdefault(each.app, set()).update(each.scopes)
     proved = contacts.proved_contacts(ctx, vendor.id) if certified else []

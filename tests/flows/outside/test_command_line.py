@@ -107,7 +107,7 @@ EXPECTED = {
     "request add", "request list", "request show", "request withdraw", "request approve", "request dismiss", "request hand-over",
     "request-rule list", "request-rule versions", "request-rule set", "request-rule try", "installation newer", "installation accept",
     "consent export", "disposal list", "disposal show", "disposal answer",
-    "history", "hold place", "hold list", "hold release", "keys rotate",
+    "history", "hold place", "hold list", "hold release", "keys rotate", "keys attest",
 }  # fmt: skip
 
 

@@ -1,0 +1,166 @@
+"""What the rule book had to do with an answer: the version in force then and there, the override that permitted, product and workflow (C205).
+
+Computed when somebody asks, from the recorded time and the history of applications: no request pays for it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from hilum.audit import service as audit
+from hilum.audit.models import Access, EventQuery, Outcome
+from hilum.clients import policy as clients_policy
+from hilum.clients import service as clients
+from hilum.clients.models import ClientFacts
+from hilum.consent import service as consent
+from hilum.infra.context import Context
+from hilum.kernel.decision import Reason
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, AuthorizationId, ClientId, TenantId, VersionId
+from hilum.policies import history
+from hilum.policies.exception_models import PolicyException
+from hilum.policies.history import Then
+from hilum.policies.models import Book, Withholding
+from hilum.policies.override_models import Override
+from hilum.policies.products import product_of
+from hilum.registry import service as registry
+from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, all_covered, parse_stored
+
+BY_THE_BOOK = frozenset({Reason.SCOPE_INSUFFICIENT, Reason.SCOPE_RETIRED, Reason.WORKFLOW_NOT_APPROVED})
+"""Refusals that may come of the rule book."""
+SHOWN = 5
+"""How many withheld scopes are named."""
+CATEGORY_ACTION = "registry.app.category"
+_WHY = {
+    Withholding.CATEGORY: "it does not have the app's category",
+    Withholding.CERTIFICATE: "its tier is above the one that was certified",
+    Withholding.MOVED: "it was certified in another category, which does not allow it",
+    Withholding.TIER: "the category does not allow its tier",
+    Withholding.CLIENT: "its tier does not allow how this client authenticates",
+    Withholding.SCOPE: "the app's category and tier do not list it",
+    Withholding.PRODUCT: "its scope product is retired",
+}
+
+
+def explain(ctx: Context, accesses: Sequence[Access]) -> list[str]:
+    """Return sentences about the rule book for the decision of a request. Empty if no app was known."""
+    # The first record that decided: an intent is only its announcement.
+    decided = next((each for each in accesses if each.app and each.outcome is not Outcome.INTENDED), None)
+    if decided is None:
+        return []
+    at, app, tenant = decided.at, AppId(decided.app), TenantId(decided.tenant)
+    found = history.then(ctx, tenant, app, at)
+    if found is None:
+        return []
+    return [_in_force(found, decided), *_of_book(ctx, found, decided)]
+
+
+def _in_force(found: Then, decided: Access) -> str:
+    applied = found.application
+    where = "at some hospitals" if applied.tenants else "everywhere"
+    unread = "" if found.book else " It cannot be read or trusted any more (`hilum doctor`)."
+    return (
+        f"The rule book in force at {decided.tenant} then was version {applied.version}, by application {applied.number} {where} "
+        f"on {applied.applied_at:%Y-%m-%d at %H:%M:%S} UTC.{unread}"
+    )
+
+
+def _of_book(ctx: Context, found: Then, decided: Access) -> Iterator[str]:
+    book = found.book
+    if book is None:
+        return
+    yield from _workflow(ctx, book, decided)
+    facts = _client_then(ctx, decided)
+    if not decided.reason and decided.rule:
+        if (product := product_of(book, decided.rule)) is not None:
+            yield f"{decided.rule} is of scope product {product.name}, version {product.version}."
+        if facts is not None:
+            yield from _overrides(found, facts, decided)
+    elif decided.reason in BY_THE_BOOK and facts is not None:
+        yield from _withheld(book, facts, found.application.version, decided.resource_type)
+
+
+def _workflow(ctx: Context, book: Book, decided: Access) -> Iterator[str]:
+    agreed = (
+        consent.find_authorization(ctx, AuthorizationId(decided.authorization))
+        if decided.authorization
+        else None
+    )
+    if agreed is None or not agreed.workflow:
+        return
+    workflow = book.workflows.get(agreed.workflow)
+    version = "which this rule book does not have" if workflow is None else f"version {workflow.version}"
+    yield f"The launch was for workflow {agreed.workflow}, {version}."
+
+
+def _overrides(found: Then, facts: ClientFacts, decided: Access) -> Iterator[str]:
+    """Return which overrides and exceptions permitted: those without which the scope would have been withheld."""
+    version = found.application.version
+    allowed: tuple[Override | PolicyException, ...] = (*found.overrides, *found.exceptions)
+    for each in allowed:
+        if _admits(found.without(each), facts, decided.rule):
+            continue
+        rule = (
+            f"Override {each.id} of rule {each.rule}"
+            if isinstance(each, Override)
+            else f"Exception {each.id}"
+        )
+        yield (
+            f"{rule} permitted it, agreed to by {each.agreed_by} until {each.ends_at:%Y-%m-%d %H:%M} UTC: "
+            f"without it version {version} would have withheld {decided.rule}."
+        )
+
+
+def _admits(book: Book, facts: ClientFacts, scope: str) -> bool:
+    return all_covered((scope,), clients_policy.admission(book, facts).scopes)
+
+
+def _withheld(book: Book, facts: ClientFacts, version: int, type_: str) -> Iterator[str]:
+    withheld = [
+        each for each in clients_policy.admission(book, facts).withheld if _reaches(each.scope, type_)
+    ]
+    for each in withheld[:SHOWN]:
+        yield f"Version {version} of the rule book withheld {each.scope}, or a part of it, from this client: {_WHY[each.why]}."
+    if len(withheld) > SHOWN:
+        yield f"It withheld {len(withheld) - SHOWN} more scopes from it."
+    if not withheld:
+        yield f"Version {version} of the rule book withheld nothing of this type that is certified from this client."
+
+
+def _reaches(text: str, type_: str) -> bool:
+    scopes = (each for each in parse_stored((text,)) if isinstance(each, ClinicalScope))
+    return any(each.type in {ANY_TYPE, type_} for each in scopes)
+
+
+def _client_then(ctx: Context, decided: Access) -> ClientFacts | None:
+    """Return the facts of a client as they were: its version, the app's category and certifications of that time.
+
+    What it is registered for is the present state. None if it is gone.
+    """
+    client = clients.find_client(ctx, ClientId(decided.client)) if decided.client else None
+    if client is None:
+        return None
+    try:
+        app = registry.get_app(ctx, client.app)
+        version = registry.get_version(ctx, VersionId(decided.version) if decided.version else client.version)
+    except NotFound:
+        return None
+    app = replace(app, category=_category_then(ctx, app.id, decided.at) or app.category)
+    certified = [
+        replace(
+            each,
+            withdrawn_at=None
+            if each.withdrawn_at is not None and each.withdrawn_at > decided.at
+            else each.withdrawn_at,
+        )
+        for each in registry.certifications_of(ctx, app.id)
+        if each.certified_at <= decided.at
+    ]
+    return clients_policy.join(replace(client, version=version.id), app, version, certified)
+
+
+def _category_then(ctx: Context, app: AppId, at: datetime) -> str:
+    """Return the category that an app had, from the records of its moves since; empty if it was not moved."""
+    query = EventQuery(app=app, action=CATEGORY_ACTION, outcome=Outcome.DONE)
+    later = [each for each in audit.list_events(ctx, query).events if each.at > at]
+    return str(later[-1].event.facts.get("from", "")) if later else ""

@@ -1,0 +1,60 @@
+"""What the rule book was at a tenant at an earlier time, for explanations: computed from when each version was put in force."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from hilum.infra.context import Context
+from hilum.kernel.errors import HilumError
+from hilum.kernel.ids import AppId, TenantId
+from hilum.policies import exceptions, loading, overrides, store
+from hilum.policies.exception_models import PolicyException
+from hilum.policies.in_force import as_of, excepted, exceptions_in_force, overridden, override_fault
+from hilum.policies.models import Application, Book
+from hilum.policies.override_models import Override
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """The rule book that was in force at a tenant at a time, and the overrides and exceptions of an app there.
+
+    ``book`` is with them, as decisions were made, and ``plain`` without; None if the version cannot be read any more.
+    """
+
+    application: Application
+    book: Book | None
+    plain: Book | None
+    overrides: tuple[Override, ...] = ()
+    exceptions: tuple[PolicyException, ...] = ()
+
+    def without(self, one: Override | PolicyException) -> Book:
+        """Return the book that would have been in force without an override or an exception."""
+        assert self.plain is not None, "of a book that cannot be read nothing is known"
+        return _with(
+            self.plain,
+            [each for each in self.overrides if each is not one],
+            [each for each in self.exceptions if each is not one],
+        )
+
+
+def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> Then | None:
+    """Return what was in force at a tenant for an app at a time; None before the first rule book."""
+    # Newest first: the last one that was everywhere takes the place of every one before it.
+    until = store.applications_until(ctx.tx, at)
+    application = next((each for each in until if not each.tenants or tenant in each.tenants), None)
+    if application is None:
+        return None
+    try:
+        book = as_of(loading.book(ctx, application.version), at)
+    except HilumError:
+        return Then(application, None, None)
+    live = tuple(
+        each for each in overrides.overrides_at(ctx, app, at) if override_fault(each, book, tenant, at) == ""
+    )
+    allowed = exceptions_in_force(book, exceptions.exceptions_at(ctx, app, at), tenant, at)
+    return Then(application, _with(book, live, allowed), book, live, allowed)
+
+
+def _with(book: Book, live: Iterable[Override], allowed: Iterable[PolicyException]) -> Book:
+    # In the order in which decisions do it (``PolicyFacts.book_at``).
+    return overridden(excepted(book, tuple(allowed)), frozenset(each.rule for each in live))

@@ -1,0 +1,49 @@
+"""Adds and reads attestations. Rows are only ever added."""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from hilum.infra.db import insert_or_ignore
+from hilum.kernel.ids import AppId
+from hilum.registry.models import Attestation
+from hilum.registry.store import attestations
+
+
+def add_attestations(tx: Connection, made: Sequence[Attestation]) -> bool:
+    """Add attestations that follow each other; False, and none of them, if another one has the number of the first."""
+    rows = [{column.name: getattr(each, column.name) for column in attestations.c} for each in made]
+    # The first decides: whoever has its number adds the rest in the same transaction.
+    if rows and tx.execute(insert_or_ignore(tx, attestations).values(rows[0])).rowcount != 1:
+        return False
+    if rows[1:]:
+        tx.execute(attestations.insert(), rows[1:])
+    return True
+
+
+def newest_attestation(tx: Connection, app: AppId | None = None) -> Attestation | None:
+    """Return the newest attestation, of all or of one app; None without any."""
+    last = select(func.max(attestations.c.number))
+    last = last if app is None else last.where(attestations.c.app == app)
+    row = tx.execute(select(attestations).where(attestations.c.number == last.scalar_subquery())).first()
+    return None if row is None else _attestation(row)
+
+
+def read_attestations(tx: Connection, *, after: int = 0, until: int | None = None) -> Iterator[Attestation]:
+    """Read attestations in the order of their numbers, from the one after ``after`` to ``until``."""
+    query = select(attestations).where(attestations.c.number > after).order_by(attestations.c.number)
+    query = query if until is None else query.where(attestations.c.number <= until)
+    return (_attestation(row) for row in tx.execute(query))
+
+
+def numbered_attestations(tx: Connection, numbers: Collection[int]) -> list[Attestation]:
+    """Read the attestations with these numbers, of those that there are."""
+    query = select(attestations).where(attestations.c.number.in_(numbers))
+    return [_attestation(row) for row in tx.execute(query)]
+
+
+def _attestation(row: Row[Any]) -> Attestation:
+    # By position, since a process reads all of them when it starts.
+    values: tuple[Any, ...] = tuple(row)
+    return Attestation(*values)

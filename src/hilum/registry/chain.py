@@ -1,0 +1,149 @@
+"""What is signed of an app's category and certifications, and how attestations form a chain. Pure.
+
+Each attestation contains the digest of the one before it, so the newest signature covers all of them. A tail that is cut off is shown by
+the audit trail and the anchor, which have number and digest.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple
+
+import orjson
+
+from hilum.kernel.ids import AppId, VersionId
+from hilum.registry.models import App, AppVersion, Attestation, Attested, Certification
+
+BEGINS = ""
+"""``previous`` of an attestation that begins a chain: the first one, or one that follows what could not be trusted."""
+GONE = ""
+"""The digest of an app that was deleted."""
+NOT_ATTESTED = "Its certifications were never signed."
+
+
+def state_digest(
+    app: App, certifications: Iterable[Certification], versions: Mapping[VersionId, AppVersion], after: str
+) -> str:
+    """Return the digest of an app's category and certifications, with what their versions declare, as they are stored."""
+    parts = [
+        _certification(each, versions.get(each.version))
+        for each in sorted(certifications, key=lambda each: each.id)
+        if each.id > after
+    ]
+    return hashlib.sha256(orjson.dumps([app.id, app.category, after, parts])).hexdigest()
+
+
+def _certification(each: Certification, version: AppVersion | None) -> list[object]:
+    withdrawn = each.withdrawn_at
+    return [
+        each.id,
+        each.version,
+        each.environment.value,
+        each.scopes,
+        each.category,
+        sorted(f"{way}={tier}" for way, tier in each.tiers.items()),
+        each.certified_by,
+        each.certified_at.isoformat(),
+        each.expires_at.isoformat(),
+        "" if withdrawn is None else withdrawn.isoformat(),
+        # What a version declares decides its tier.
+        None if version is None else _version(version),
+    ]
+
+
+def _version(version: AppVersion) -> list[object]:
+    ai, raised = version.ai_use, version.raised
+    return [
+        version.app,
+        version.workflows,
+        version.placements,
+        None if ai is None else list(astuple(ai)),
+        None
+        if raised is None
+        else [raised.tier, raised.reason, raised.raised_by, raised.raised_at.isoformat()],
+    ]
+
+
+def attestation_bytes(made: Attestation) -> bytes:
+    """Return what is signed of an attestation: every field, the digest of the one before it among them."""
+    fields = [
+        made.number,
+        made.app,
+        made.category,
+        made.after,
+        made.digest,
+        made.made_at.isoformat(),
+        made.previous,
+    ]
+    return orjson.dumps(["attestation", *fields])
+
+
+def attestation_digest(made: Attestation) -> str:
+    """Return the digest that the next attestation contains, the audit trail, and the anchor."""
+    signed = attestation_bytes(made)
+    return hashlib.sha256(signed + f"\n{made.kid}\n{made.signature}".encode()).hexdigest()
+
+
+def fold(before: Attested, rows: Iterable[Attestation]) -> Attested:
+    """Add attestations, in the order of their numbers, to what was attested before.
+
+    Where one is missing or does not follow the one before it, the missing one may have been about any app whose newest attestation is older:
+    none of those counts.
+    """
+    apps: dict[AppId, Attestation] = dict(before.apps)
+    last, head, fault = before.last, before.head, before.fault
+    for each in rows:
+        if each.previous == BEGINS:
+            # What two chains have in common is evidence, and no fault any more.
+            apps, fault = {}, _begins_fault(each, last)
+        elif each.number != last + 1:
+            apps, fault = {}, f"Attestations {last + 1} to {each.number - 1} of certifications are missing."
+        elif each.previous != head:
+            apps, fault = (
+                {},
+                f"Attestation {each.number} of certifications does not follow number {last} as it is.",
+            )
+        apps[each.app] = each
+        last, head = each.number, attestation_digest(each)
+    return Attested(last, head, apps, fault)
+
+
+def _begins_fault(each: Attestation, last: int) -> str:
+    return (
+        ""
+        if each.number == last + 1
+        else f"Attestations {last + 1} to {each.number - 1} of certifications are missing."
+    )
+
+
+def trail_fault(last: int, head: str, trail: Iterable[tuple[int, str]]) -> str:
+    """Return why the newest attestation is not the newest one in the audit trail; empty if it is, or if the trail has none."""
+    number, recorded = max(trail, default=(0, head))
+    if number > last:
+        return f"Attestations {last + 1} to {number} of certifications are missing: the audit trail has their records."
+    if number == last and recorded != head:
+        return f"Attestation {last} of certifications is not the one in the audit trail."
+    return ""
+
+
+NOTHING = Attested(0, BEGINS, {})
+
+
+def app_mismatch(
+    app: App | None,
+    certifications: Iterable[Certification],
+    versions: Mapping[VersionId, AppVersion],
+    newest: Attestation | None,
+) -> str:
+    """Return why an app's category and certifications are not as they were signed; empty if they are, or if it has none."""
+    certifications = tuple(certifications)
+    if newest is None:
+        return NOT_ATTESTED if certifications else ""
+    if app is None:
+        return "" if newest.digest == GONE else "It is missing, although it was certified."
+    if newest.digest == GONE:
+        return "It was deleted, and is there again."
+    if newest.category != app.category:
+        return f"Its category is {app.category}, and {newest.category} was signed."
+    if state_digest(app, certifications, versions, newest.after) != newest.digest:
+        return "Its certifications are not as they were signed."
+    return ""
