@@ -4,6 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
+from starlette.testclient import TestClient
 
 from hilum.clients import service as clients
 from hilum.infra.unit_of_work import UnitOfWork
@@ -29,9 +30,26 @@ class Offered(Certified):
         super().__init__(site)
         self.zen = furnish_vendor(site, "Zenith Care", "zen")
         self.path = f"/apps/{self.app}/transfer"
-        self.installed = self.install()
         self.owner, self.other = site.api("acme.owner"), site.api("zen.owner")
+        self.sign(self.owner, self.vendor)
+        self.installed = self.install()
         made(self.owner.post(self.path, json={"to": self.zen}))
+
+    def sign(self, owner: TestClient, vendor: str) -> None:
+        """Let a vendor and the hospital agree, as the app's cell needs it (C189)."""
+        now = self.site.clock.now()
+        body = {
+            "vendor": vendor,
+            "tenant": "mercy",
+            "kind": "business_associate",
+            "parties": ["The vendor", "Mercy Hospital"],
+            "document": "a" * 64,
+            "effective_at": now.isoformat(),
+            "ends_at": (now + timedelta(days=100)).isoformat(),
+        }
+        recorded = made(owner.post("/agreements", json=body))
+        path = f"/agreements/{recorded['id']}/confirm"
+        made(self.site.api("mary").post(path, json={"document": body["document"]}), 200)
 
     def install(self) -> str:
         wish = {"tenant": "mercy", "app": self.app, "roles": ["physician"]}
@@ -71,6 +89,12 @@ def test_an_app_passes_to_the_other_vendor_when_both_owners_agree(site: ControlS
     assert [each["withdrawn_at"] is None for each in certified] == [False]
     it.certify(it.version)
     assert it.stands() == (True, False), "the hospital let in another vendor's app"
+    wish = {"tenant": "mercy", "app": it.app, "roles": ["physician"]}
+    unsigned = site.api("mary").post("/installations", json=wish)
+    assert unsigned.json()["fields"]["app"]["code"] == "agreements_missing", (
+        "the first vendor's does not count"
+    )
+    it.sign(it.other, it.zen)
     it.install()
     site.clock.advance(timedelta(minutes=1))
     assert it.stands() == (True, True)
