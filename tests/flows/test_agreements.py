@@ -8,6 +8,7 @@ import pytest
 
 from hilum.agreements import service
 from hilum.agreements.models import REMIND_BEFORE, WAITING_BOUND
+from hilum.agreements.store import agreements as agreement_table
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.clients import service as clients
@@ -15,6 +16,7 @@ from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClie
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind, NewContact
 from hilum.contacts.store import contacts as contact_table
+from hilum.identity import service as identity
 from hilum.identity.store import people
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId
@@ -25,7 +27,7 @@ from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVersion
 from hilum.standing import service as standing
 from hilum.standing.policy import standing_fault
 from tests.flows.control_site import TRACE, ControlSite, build, codes, problem
-from tests.flows.vendor_ground import furnish_vendor, made
+from tests.flows.vendor_ground import furnish_vendor, join, made
 from tests.sim.world import FakeClock
 
 DIGEST, OTHER_DIGEST = "a" * 64, "b" * 64
@@ -378,3 +380,61 @@ def test_what_waits_between_two_organisations_is_bounded(ground: Ground) -> None
         made(ground.owner.post("/agreements", json=ground.body()))
 
     problem(ground.owner.post("/agreements", json=ground.body()), 503, "too_many_agreements")
+
+
+def test_moments_at_the_end_of_the_calendar_are_judged_and_break_nothing(ground: Ground) -> None:
+    far = {"effective_at": "9999-01-01T00:00:00Z", "ends_at": "9999-06-01T00:00:00Z"}
+
+    made(ground.owner.post("/agreements", json=ground.body(**far)))
+
+    long = far | {"effective_at": "9000-01-01T00:00:00Z"}
+    answer = ground.owner.post("/agreements", json=ground.body(**long))
+    assert codes(problem(answer, 422, "agreement_invalid")) == {"ends_at": "too_far_away"}
+
+
+@pytest.mark.parametrize("entity", ["\u200b", "//", "\u202e:"])
+def test_a_legal_entity_of_which_no_mail_can_show_anything_is_refused(ground: Ground, entity: str) -> None:
+    answer = ground.owner.post("/agreements", json=ground.body(entity=entity))
+
+    assert codes(problem(answer, 422, "agreement_invalid")) == {"entity": "name_malformed"}
+
+
+def test_an_agreement_with_an_unshowable_name_holds_up_no_other(ground: Ground) -> None:
+    """C189: two organisations cannot keep the lapses of all others from being recorded."""
+    prove(ground)
+    ours = ground.agree(entity="Mercy Clinics")
+    odd = ground.agree(kind="data_sharing")
+    named = agreement_table.update().where(agreement_table.c.id == odd)
+    ground.site.system(lambda ctx: ctx.tx.execute(named.values(entity="\u200b")))
+
+    ground.site.clock.advance(timedelta(days=100))
+    while ground.follow():
+        pass
+
+    # The API token of before is over.
+    assert made(ground.site.api("mary").get(f"/agreements/{ours}"), 200)["finding_since"]
+    assert mails(ground) == ["agreement_lapsed"] * 2
+
+
+def test_what_somebody_recorded_who_was_removed_since_is_not_confirmed(ground: Ground) -> None:
+    """Both of the two people count when the second one signs."""
+    found = made(ground.owner.post("/agreements", json=ground.body()))
+    join(ground.site, ground.vendor, "acme.second", "owner")
+    gone = ground.site.people["acme.owner"].id
+    ground.site.system(identity.deactivate_person, person_id=gone)
+
+    answer = ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST})
+
+    problem(answer, 403, "asker_no_longer_counts")
+    assert ground.state(found["id"]) == "waiting"
+
+
+def test_what_somebody_recorded_whose_account_became_new_again_is_not_confirmed(ground: Ground) -> None:
+    found = made(ground.owner.post("/agreements", json=ground.body()))
+    who = ground.site.people["acme.owner"].id
+    young = people.update().where(people.c.id == who).values(age_counts_from=ground.site.clock.now())
+    ground.site.system(lambda ctx: ctx.tx.execute(young))
+
+    answer = ground.mary.post(f"/agreements/{found['id']}/confirm", json={"document": DIGEST})
+
+    problem(answer, 403, "asker_no_longer_counts")

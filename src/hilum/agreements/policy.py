@@ -22,6 +22,7 @@ from hilum.controls.policy import administers
 from hilum.identity.models import Role, VendorRight
 from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor
+from hilum.notices.policy import plain_name
 from hilum.policies.models import Book
 from hilum.registry.models import Environment
 
@@ -54,12 +55,16 @@ def order_faults(order: NewAgreement, known: Collection[str], now: datetime) -> 
         faults["parties"] = "too_many"
     if len(order.entity) > ENTITY_BOUND:
         faults["entity"] = "too_long"
+    # The mails about it name the legal entity.
+    elif order.entity.strip() and not plain_name(order.entity):
+        faults["entity"] = "name_malformed"
     if order.ends_at is not None:
         if order.ends_at <= now:
             faults["ends_at"] = "not_in_the_future"
         elif order.ends_at <= order.effective_at:
             faults["ends_at"] = "ends_before_it_begins"
-        elif order.ends_at > order.effective_at + LIFE_BOUND:
+        # Subtracted: added to a moment near the end of the calendar, it would be beyond it.
+        elif order.ends_at - order.effective_at > LIFE_BOUND:
             faults["ends_at"] = "too_far_away"
     return faults
 

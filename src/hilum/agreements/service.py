@@ -26,6 +26,7 @@ from hilum.kernel.ids import PersonId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.notices.policy import plain_name
 from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment
@@ -77,7 +78,7 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
 def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
     """Confirm an agreement for the other organisation. ``document``: the digest of the document that this one holds.
 
-    Raises NotFound, NotPermitted (right, or of the organisation that recorded it), Invalid (another document), Conflict (confirmed or ended).
+    Raises NotFound, NotPermitted (right, of the organisation that recorded it, who recorded it no longer counts), Invalid (another document), Conflict (confirmed or ended).
     """
     found = _visible(ctx, agreement_id, lock=True)
     event = _event("agreements.agreement.confirm", found)
@@ -88,6 +89,11 @@ def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
         detail = f"Your organisation recorded it, so a person of the other one ({_other(found)}) confirms it."
         raise audit.refusal(ctx, replace(event, reason="recorded_by_you"), detail)
     _require_counting(ctx, event)
+    # Who recorded it is the other of the two people: a stop on them since then ends what they recorded.
+    recorder = PersonId(found.recorded_by.partition(":")[2])
+    if not identity.counts_as_one_of_two(ctx, recorder, since=found.recorded_at):
+        detail = "Who recorded it is not active any more, or was stopped since. End it, and have a colleague of theirs record it again."
+        raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
     if policy.state_of(found, ctx.now) is not AgreementState.WAITING:
         detail = "This agreement was confirmed or has ended already. Look at it again."
         raise Conflict("agreement_decided", detail)
@@ -232,14 +238,19 @@ def _notify(ctx: Context, found: Agreement, mail: MailKind, event: EventKind, at
     notices.put_event(ctx, VendorEvent(event, found.vendor, cause, own | {"kind": kind, "ends": ends}))
     tenant = identity.find_tenant(ctx, found.tenant)
     facts = {
-        "vendor": registry.get_vendor(ctx, found.vendor).name,
-        "hospital": found.entity or (tenant.name if tenant else found.tenant),
+        "vendor": _shown(registry.get_vendor(ctx, found.vendor).name, found.vendor),
+        "hospital": _shown(found.entity or (tenant.name if tenant else ""), found.tenant),
         "agreement": kind,
         "id": found.id,
         "ends": ends,
     }
     for each in contacts.proved_contacts(ctx, found.vendor, ContactKind.OWNER):
         notices.put_mail(ctx, Mail(mail, each.address, cause, facts, vendor=found.vendor))
+
+
+def _shown(name: str, otherwise: str) -> str:
+    """Return a name as a mail may show it, and the id where nothing of it would be left: one mail must not hold up all others."""
+    return name if plain_name(name) else otherwise
 
 
 # Common parts.
