@@ -11,6 +11,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
+from hilum.identity.store import people
 from hilum.infra.facts import EVERYTHING
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import AppId, TenantId, VersionId
@@ -125,6 +126,20 @@ def test_a_raise_ends_once_and_a_version_that_is_not_raised_has_none_to_end(site
 
     problem(post(site, version, "end-raise"), 409, "tier_not_raised")
     problem(post(site, "ver_nothing", "raise-tier", tier="high"), 404, "version_not_found")
+
+
+def test_a_reviewer_does_not_end_their_own_raise_by_an_account_made_for_it(site: ControlSite) -> None:
+    """Security decision 25: two people are two."""
+    _, version = versions_of(site)
+    made(post(site, version, "raise-tier", tier="high"), 200)
+    second = site.system(identity.add_person, order=NewPerson(None, "rex", "Rex", "reviewer"))
+    site.people["rex"] = second
+    young = people.update().where(people.c.id == second.id)
+    site.system(lambda ctx: ctx.tx.execute(young.values(age_counts_from=ctx.now)))
+
+    problem(post(site, version, "end-raise", "rex"), 403, "account_too_new")
+
+    assert tier_of(site, version)["tier"] == "high"
 
 
 # --- lowering ------------------------------------------------------------------------------------------------------------------

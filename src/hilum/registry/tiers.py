@@ -12,7 +12,7 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import AppId, TenantId, VersionId
+from hilum.kernel.ids import AppId, PersonId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import (
@@ -106,6 +106,12 @@ def end_raise(ctx: Context, version_id: VersionId, reason: str) -> tuple[AppVers
     if version.raised.raised_by == str(ctx.actor) and not ctx.actor.acts_alone:
         event = Event(END_RAISE, app=version.app, reason="raised_by_you")
         raise audit.refusal(ctx, event, "You raised this tier, so a colleague must end it.")
+    # Nor with an account that they had made for it.
+    if not ctx.actor.acts_alone and not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
+        event = Event(END_RAISE, app=version.app, reason="account_too_new")
+        raise audit.refusal(
+            ctx, event, "This takes a second person whose account is at least a week old, and yours is not."
+        )
     app, after = store.get_app(ctx.tx, version.app), replace(version, raised=None)
     _save(ctx, version, after)
     facts = {"version": version.id, "from": version.raised.tier.value, "reason": reason}
