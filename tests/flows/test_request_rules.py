@@ -11,6 +11,7 @@ from hilum.audit.models import EventQuery
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.registry import service as registry
+from hilum.requests import rule_sets
 from hilum.requests import service as requests
 from hilum.switchboard import service as switchboard
 from tests.flows.control_site import TRACE, codes, problem
@@ -262,6 +263,21 @@ def test_other_rules_are_tried_on_past_requests_before_they_are_put_in_force(gro
     ground.clock.advance(timedelta(days=91))
     ground.clients.clear()
     assert made(ground.api("gina").post("/request-rules/try", json=body), 200)["judged"] == 0
+
+
+def test_a_dry_run_ends_its_part_once_it_has_done_so_much_work(
+    ground: RequestGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One hospital's rules and requests, however large, do not keep the database from all others."""
+    monkeypatch.setattr(rule_sets, "TRY_BOUND", 1)
+    made(ground.rules("gina", DISMISS), 200)
+    asked = [made(ground.ask("ann")), made(ground.ask("nora", roles=["nurse"]))]
+    body: dict[str, Any] = {"rules": [APPROVE | {"scopes_within": ["patient/*.rs"]}, DISMISS]}
+
+    first = made(ground.api("gina").post("/request-rules/try", json=body), 200)
+    assert (first["judged"], first["next"]) == (1, asked[0]["id"])
+    second = made(ground.api("gina").post("/request-rules/try", json=body | {"after": first["next"]}), 200)
+    assert (second["judged"], second["next"]) == (1, "")
 
 
 def test_a_restored_backup_brings_no_rule_back(ground: RequestGround) -> None:

@@ -12,6 +12,7 @@ from hilum.requests.models import (
     NAMED_BOUND,
     REASON_BOUND,
     RULE_NAME_BOUND,
+    RULE_SCOPES_BOUND,
     RULES_BOUND,
     Action,
     Holds,
@@ -19,7 +20,7 @@ from hilum.requests.models import (
     Rule,
     Step,
 )
-from hilum.standards.smart.scopes import all_covered
+from hilum.standards.smart.scopes import first_beyond
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 ASKERS = (ROLES | VENDOR_ROLES) - {"patient"}
@@ -80,7 +81,7 @@ def _tier(tier: Tier | None, bound: Tier, *, above: bool) -> tuple[Holds, str]:
 def _scopes(asked: Sequence[str], within: Sequence[str]) -> tuple[Holds, str]:
     if not asked:
         return Holds.UNKNOWN, "It is not known which scopes are asked for."
-    outside = next((each for each in asked if not all_covered((each,), within)), None)
+    outside = first_beyond(asked, within)
     return (Holds.YES, "") if outside is None else (Holds.NO, f"The rule's scopes do not cover {outside}.")
 
 
@@ -120,7 +121,11 @@ def _rule_faults(rule: Rule, categories: Collection[str]) -> dict[str, str]:
     if not rule.requesters <= ASKERS:
         faults["requesters"] = "role_unknown"
     for name in ("scopes_within", "only_scopes"):
-        if found := scope_faults(getattr(rule, name) or ("openid",)):
+        named = getattr(rule, name)
+        # Every request is compared with them, in a transaction.
+        if len(named) > RULE_SCOPES_BOUND:
+            faults[name] = "too_many"
+        elif found := scope_faults(named or ("openid",)):
             faults[name] = found["scopes"]
     least, most = rule.tier_at_least, rule.tier_at_most
     if least is not None and most is not None and least.rank > most.rank:

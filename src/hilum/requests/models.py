@@ -13,6 +13,8 @@ RULES_BOUND = 100
 """Rules of one hospital."""
 NAMED_BOUND = 200
 """What one condition of a rule names."""
+RULE_SCOPES_BOUND = 50
+"""Scopes that one list of a rule names; a wildcard names more."""
 RULE_NAME_BOUND = 40
 DAYS_BOUND = 3 * 366
 GROUP_BOUND = 500
@@ -22,6 +24,8 @@ ASKED_BOUND = 50
 """Requests of one person within ASKED_WITHIN."""
 TRIED_WITHIN = timedelta(days=90)
 """How far back a dry run of rules goes."""
+TRY_BOUND = 1_000_000
+"""Comparisons of a scope with a scope of a rule in one part of a dry run; more take the call again."""
 KEPT = timedelta(days=400)
 """How long a group is kept after it was decided."""
 PURGE_BATCH = 500

@@ -21,6 +21,7 @@ from hilum.requests.documents import write_rule
 from hilum.requests.models import (
     REASON_BOUND,
     TRIED_WITHIN,
+    TRY_BOUND,
     Difference,
     Obstacle,
     Rule,
@@ -91,14 +92,24 @@ def try_rules(
     past = store.list_past(ctx.tx, tenant, after=after, limit=limit)
     since = ctx.now - TRIED_WITHIN
     differences: list[Difference] = []
-    recent = [each for each in past if each.asked_at >= since]
-    for each in recent:
+    # Everybody waits for this transaction: it is bounded by its work, and not only by the number of requests.
+    named = sum(len(each.scopes_within) + len(each.only_scopes) for each in rules)
+    judged, work, end = 0, 0, ""
+    for each in past:
+        if work > TRY_BOUND:
+            break
+        end = each.id
+        if each.asked_at < since:
+            continue
+        judged += 1
+        work += named * len(each.facts.scopes)
         # As it was then: what the app may have and whether it was installed are not looked up anew.
         left = tuple(obstacle for obstacle in each.facts.obstacles if obstacle not in OF_RULES)
         verdict = policy.decide_request(replace(each.facts, obstacles=left), tried)
         if _effect(verdict) != _effect(each.verdict):
             differences.append(Difference(each, verdict, each.state))
-    return Tried(len(recent), tuple(differences), past[-1].id if len(past) == limit else "")
+    more = len(past) == limit or (bool(past) and end != past[-1].id)
+    return Tried(judged, tuple(differences), end if more else "")
 
 
 def _effect(verdict: Verdict) -> tuple[object, ...]:

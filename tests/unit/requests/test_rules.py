@@ -272,6 +272,7 @@ FAULTS: list[tuple[Rule, dict[str, str]]] = [
     ),
     (Rule("r", Action.RESTRICT, for_days=0, only_scopes=("openid",)), {"rules.0.for_days": "out_of_range"}),
     (replace(APPROVE, apps=frozenset(map(str, range(201)))), {"rules.0.apps": "too_many"}),
+    (replace(APPROVE, scopes_within=("openid",) * 51), {"rules.0.scopes_within": "too_many"}),
 ]
 
 

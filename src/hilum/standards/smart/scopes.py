@@ -360,14 +360,44 @@ def narrow(asked: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
 
 def all_covered(asked: Iterable[str], allowed: Iterable[str]) -> bool:
     """Check whether every asked scope is within the allowed ones, letter by letter (RFC 6749 section 6: a refresh never widens)."""
+    return first_beyond(asked, allowed) is None
+
+
+def first_beyond(asked: Iterable[str], allowed: Iterable[str]) -> str | None:
+    """Return the first asked scope that the allowed ones do not cover; None if they cover all."""
     within = parse_stored(allowed)
+    special = {scope for scope in within if isinstance(scope, SpecialScope)}
+    clinical = tuple(scope for scope in within if isinstance(scope, ClinicalScope))
     for text in asked:
         scope = parse_scope(text)
-        # Compared with the intersection and not by `covers`: several allowed scopes may cover one asked scope
-        # together.
-        if isinstance(scope, ScopeError) or intersect((scope,), within) != (scope,):
-            return False
-    return True
+        if isinstance(scope, ScopeError):
+            return text
+        if not (scope in special if isinstance(scope, SpecialScope) else _is_covered(scope, clinical)):
+            return text
+    return None
+
+
+def _is_covered(asked: ClinicalScope, allowed: Iterable[ClinicalScope]) -> bool:
+    """Check whether some scopes together permit one in full: the same as that ``intersect`` gives it back, in one pass over them.
+
+    Hospitals and vendors choose both lists, so their cost must not grow with the square of their lengths.
+    """
+    # Not by `covers`: several allowed scopes may cover one asked scope together.
+    letters = asked.letters
+    constraints = set(asked.constraints)
+    for each in allowed:
+        if (
+            each.prefix == asked.prefix
+            and (
+                each.type == asked.type
+                or (each.type == ANY_TYPE and wildcard_reaches(each.prefix, asked.type))
+            )
+            and constraints.issuperset(each.constraints)
+        ):
+            letters &= ~each.letters
+            if not letters:
+                return True
+    return False
 
 
 def of_rights(rights: Mapping[str, str], prefix: Prefix) -> tuple[ClinicalScope, ...]:
