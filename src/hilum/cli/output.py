@@ -62,8 +62,13 @@ def _cell(value: Any) -> str:
     if isinstance(value, list | tuple | set | frozenset):
         value = " ".join(str(each) for each in value)
     # A table stays readable in a terminal; --json prints values in full.
-    text = str(value)
+    text = plain(str(value))
     return text if len(text) <= COLUMN_BOUND else text[: COLUMN_BOUND - 1] + "…"
+
+
+def plain(text: str) -> str:
+    """Return a text on one line, in which nothing commands the terminal: others wrote it, such as a vendor who asks a hospital."""
+    return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text)
 
 
 def refuse(error: HilumError) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hilum.cli import api
-from hilum.cli.output import as_json, table
+from hilum.cli.output import as_json, plain, table
 from hilum.kernel.pages import PAGE_BOUND
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
@@ -156,7 +156,8 @@ def _plain(value: Any) -> str:
     if isinstance(value, list | tuple | set | frozenset):
         several = any(isinstance(each, dict) for each in value)
         return ("\n" + " " * 19 if several else " ").join(_plain(each) for each in value) or "-"
-    return "-" if value in (None, "") else str(value)
+    # Each further line is set in, so that a text by somebody else looks like no other field.
+    return "-" if value in (None, "") else ("\n" + " " * 19).join(map(plain, str(value).split("\n")))
 
 
 @click.command()
