@@ -3,12 +3,27 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, func, select
 
-from hilum.infra.db import insert_or_ignore
+from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.ids import AppId
 from hilum.registry.models import Attestation
-from hilum.registry.store import attestations
+
+attestations = Table(
+    "registry_attestation",
+    metadata,
+    # The database lets only one of two processes add the attestation that follows another.
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("app", String(64), nullable=False),
+    Column("category", String(64), nullable=False),
+    Column("after", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("signature", String(120), nullable=False),
+    Index(None, "app", "number"),
+)
 
 
 def add_attestations(tx: Connection, made: Sequence[Attestation]) -> bool:

@@ -116,22 +116,6 @@ certifications = Table(
     Index(None, "app", "id"),
 )
 
-attestations = Table(
-    "registry_attestation",
-    metadata,
-    # The database lets only one of two processes add the attestation that follows another.
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("app", String(64), nullable=False),
-    Column("category", String(64), nullable=False),
-    Column("after", String(64), nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("made_at", Instant, nullable=False),
-    Column("previous", String(64), nullable=False),
-    Column("kid", String(64), nullable=False),
-    Column("signature", String(120), nullable=False),
-    Index(None, "app", "number"),
-)
-
 delta_reviews = Table(
     "registry_delta_review",
     metadata,
