@@ -199,6 +199,23 @@ def test_one_app_that_is_refused_everything_is_not_hidden_by_a_busy_one(
     assert "app_2" in shown(site)["why"]
 
 
+@pytest.mark.parametrize("reason", ["tenant_mismatch", "switch_engaged", "request_unsupported", "token_revoked"])
+def test_an_app_that_gets_itself_refused_beside_the_rule_book_sends_nothing_back(
+    site: ControlSite, traffic: Traffic, reason: str
+) -> None:
+    """C218: not an app of another hospital by its address, not nonsense, and not a kill switch that people engaged meanwhile."""
+    begun(site)
+    traffic.record("mercy", 196, 4)
+    traffic.record("mercy", 0, 5_000, app="app_2", reason=reason)
+    traffic.record("mercy", 0, 5_000, reason=reason)
+
+    traffic.carry_on()
+
+    assert at(site) == (1, {"mercy": 2})
+    found = shown(site)
+    assert (found["state"], found["measured"]["rings"][0]["figures"]["decisions"]) == ("running", 200)
+
+
 def test_whoever_applies_something_else_ends_it_and_it_touches_nothing_more(
     site: ControlSite, clock: FakeClock, traffic: Traffic
 ) -> None:

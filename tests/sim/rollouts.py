@@ -59,6 +59,7 @@ class Traffic:
         app: str = "app_1",
         ms: int = 20,
         at: datetime | None = None,
+        reason: str = "scope_missing",
     ) -> None:
         """Record decisions about an app at a hospital, now or at some time."""
         when = at or self.site.clock.now()
@@ -67,7 +68,7 @@ class Traffic:
         if permitted:
             found.append(self._access(count=permitted, **facts))
         if refused:
-            no = {"outcome": Outcome.REFUSED, "reason": "scope_missing", "status": 403}
+            no = {"outcome": Outcome.REFUSED, "reason": reason, "status": 403}
             found.append(self._access(count=refused, **no, **facts))
         self.place.write(*found)
 

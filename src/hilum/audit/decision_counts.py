@@ -168,11 +168,13 @@ def add(tx: Connection, found: NewRecords) -> None:
                 # The tenant is from the address, where an app may write anything; PostgreSQL stores no NUL in a text.
                 tenant = access.tenant.replace("\0", "")
                 _count(new, (shape, tenant, _day_of(access.at)), access)
-                traffic[decision_slots.key_of(access, tenant)] += access.count
+                if decision_slots.is_counted(access):
+                    traffic[decision_slots.key_of(access, tenant)] += access.count
         moved = update(counted).where(counted.c.journal == journal)
         tx.execute(moved.values(number=max(records[-1][0], reached)))
     if new:
         _save(tx, new)
+    if traffic:
         decision_slots.save(tx, traffic)
 
 

@@ -27,6 +27,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hilum.audit.models import LATENCY_EDGES_MS, PURGE_BATCH, SLOT, SLOTS_KEPT, Access, Traffic
 from hilum.infra.db import EPOCH, metadata
+from hilum.kernel.decision import Reason
 
 slots = Table(
     "decision_slot",
@@ -42,6 +43,33 @@ slots = Table(
 """``slot``: tens of minutes since 1970-01-01. ``bucket``: the place of the latency among the edges; REFUSED for what was refused."""
 REFUSED = -1
 Key = tuple[str, str, int, int]
+_NO_RULE_BOOKS = frozenset(
+    {
+        Reason.TOKEN_MISSING,
+        Reason.REQUEST_UNSUPPORTED,
+        Reason.TOKEN_INVALID,
+        Reason.PROOF_INVALID,
+        Reason.TOKEN_REVOKED,
+        Reason.SWITCH_ENGAGED,
+        # Its tenant is the one of the address: an app of any hospital could otherwise spoil the figures of every other.
+        Reason.TENANT_MISMATCH,
+        Reason.APP_NOT_INSTALLED,
+        Reason.APPROVER_MISSING,
+        Reason.FACILITY_NOT_ALLOWED,
+        Reason.PERSON_INACTIVE,
+        Reason.LAUNCH_ENDED,
+        Reason.CONTEXT_MOVED,
+        Reason.OUTSIDE_LAUNCH_CONTEXT,
+        Reason.WRITE_REPEATED,
+    }
+)
+"""Reasons that no rule book brings about: what people decide beside it, and what an app can be refused for whenever it wants to be."""
+
+
+def is_counted(access: Access) -> bool:
+    """Check whether a decision says anything of a rule book. A reason that is not known here does."""
+    # Otherwise a kill switch, or an app that sends nonsense, would send a rollout back that takes something away from it.
+    return access.reason not in _NO_RULE_BOOKS
 
 
 def key_of(access: Access, tenant: str) -> Key:
