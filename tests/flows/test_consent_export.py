@@ -1,19 +1,24 @@
 """Agreements are kept in versions, leave as FHIR Consent resources, and those of a proxy end with the relationship (C96)."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import pytest
+
 from hilum.app.acts import acts
 from hilum.approvals.models import ApprovalKind
+from hilum.consent import exports, store
 from hilum.consent import service as consent
-from hilum.consent import store
 from hilum.consent.models import Authorization, Basis
 from hilum.enrolment.models import LinkMail
 from hilum.identity.models import Chart
+from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import AuthorizationId, ClientId, PersonId
+from hilum.kernel.pages import PAGE_BOUND
 from hilum_ehr.fhirserver.validation import parse_resource
 from tests.flows.back_channel import MERCY, Platform, refused
 from tests.flows.control_site import build, problem
@@ -204,6 +209,24 @@ def add_agreements(uow: UnitOfWork) -> list[str]:
         )
         uow.db.write(partial(store.add, added=made))
     return [id_ for person, id_, tenant in sorted(rows) if tenant == "general"]
+
+
+def test_a_persons_own_download_has_all_of_it_or_is_refused(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C96: what is cut off without a word would be taken for all of it."""
+    connect(front)
+    (entry,) = front.run(lambda ctx: consent.list_for_person(ctx, MERCY, front.people["pat"].id))
+
+    def add(ctx: Context) -> None:
+        for n in range(PAGE_BOUND):
+            store.add(ctx.tx, replace(entry, id=AuthorizationId(f"aut_{n:04}")))
+
+    front.run(add)
+    assert len({each["id"] for each in exported(front)}) == PAGE_BOUND + 1
+    monkeypatch.setattr(exports, "OWN_BOUND", PAGE_BOUND)
+    browser = front.browser("pat")
+    assert browser.follow(browser.http.get(CONSENTS)).status_code == 409
 
 
 def test_a_hospital_exports_all_of_its_own_by_page_and_nothing_of_another(

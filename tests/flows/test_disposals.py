@@ -251,6 +251,8 @@ def test_the_app_reads_and_answers_with_its_own_credentials(front: Front) -> Non
         {"answer": "disposed"},
         {"disposal": "dsp_unknown"},
         {"disposal": "dsp_unknown", "answer": "burnt"},
+        {"disposal": "dsp_\x00", "answer": "disposed"},
+        {"disposal": "dsp_unknown", "answer": "retained", "legal_reason": "\x00"},
     ],
 )
 def test_an_answer_to_nothing_is_refused(front: Front, fields: dict[str, str]) -> None:
@@ -281,6 +283,22 @@ def test_nobody_answers_for_another_app_nor_without_proof(front: Front) -> None:
         assert front.post("disposals", other, answer).status_code == 400, other
         assert listed(front, other).json() == {"disposals": []}
     assert requests(front)[0].answer is None
+
+
+def test_what_a_former_vendor_left_open_hides_no_request_of_the_new_one(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C95: only so many are listed at once, and the new vendor cannot answer the others away."""
+    client = confidential(front)
+    asked = connected(front, client)
+    monkeypatch.setattr(store, "OPEN_BOUND", 2)
+    older = replace(asked, vendor=VendorId("vnd_former"))
+    for n in range(3):
+        front.run(lambda ctx, n=n: store.add(ctx.tx, replace(older, id=f"dsp_0{n}"), f"former/{n}"))
+
+    found = listed(front, client).json()["disposals"]
+
+    assert [each["disposal"] for each in found] == [asked.id]
 
 
 def test_no_answer_in_time_becomes_a_finding_and_stays_one(front: Front) -> None:

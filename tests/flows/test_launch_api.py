@@ -492,6 +492,9 @@ def test_what_may_be_opened_depends_on_the_person(ehr: Ehr) -> None:
         ("person=dora&" + "&".join(f"client_id=c{n}" for n in range(51)), "client_id"),
         ("client_id=c", "person"),
         ("person=nobody&client_id=c", "person"),
+        ("person=dora%00&client_id=c", "person"),
+        ("person=dora&client_id=c&facility=%00", "facility"),
+        ("person=dora&client_id=c&facility=" + "x" * 5_000, "facility"),
     ],
 )
 def test_a_bad_question_about_apps_is_refused_by_its_field(ehr: Ehr, query: str, field: str) -> None:

@@ -199,7 +199,9 @@ def test_one_app_that_is_refused_everything_is_not_hidden_by_a_busy_one(
     assert "app_2" in shown(site)["why"]
 
 
-@pytest.mark.parametrize("reason", ["tenant_mismatch", "switch_engaged", "request_unsupported", "token_revoked"])
+@pytest.mark.parametrize(
+    "reason", ["tenant_mismatch", "switch_engaged", "request_unsupported", "token_revoked"]
+)
 def test_an_app_that_gets_itself_refused_beside_the_rule_book_sends_nothing_back(
     site: ControlSite, traffic: Traffic, reason: str
 ) -> None:

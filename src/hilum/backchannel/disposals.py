@@ -40,6 +40,11 @@ def exchange(ctx: Context, site: Site, caller: Caller, form: Parameters, *, issu
     if given not in set(Answer) or not disposal:
         raise Invalid(TokenError.INVALID_REQUEST, "Set disposal, and answer to disposed, retained or partly.")
     order = AnswerOrder(Answer(given), form.get("legal_reason"))
+    # PostgreSQL refuses a NUL in text; it must not reach a query.
+    if "\x00" in disposal + order.legal_reason:
+        raise Invalid(
+            TokenError.INVALID_REQUEST, "disposal or legal_reason has a character that no text has."
+        )
     try:
         after = disposals.answer_as_client(ctx, client, site.tenant, disposal, order)
     except Invalid as error:

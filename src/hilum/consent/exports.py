@@ -10,10 +10,13 @@ from hilum.consent.fhir import Exported
 from hilum.consent.models import AgreementVersion, Authorization, Basis, Change
 from hilum.identity import service as identity
 from hilum.infra.context import Context
-from hilum.kernel.errors import NotFound
+from hilum.kernel.errors import Conflict, NotFound
 from hilum.kernel.ids import AuthorizationId, PersonId, TenantId
 from hilum.kernel.pages import PageQuery
 from hilum.registry import service as registry
+
+OWN_BOUND = 5_000
+"""Agreements in a person's own download."""
 
 
 def keep_version(ctx: Context, found: Authorization, change: Change, scopes: tuple[str, ...] = ()) -> None:
@@ -58,6 +61,25 @@ def export(
     exported = list(_exported(ctx, found, base))
     audit.record(ctx, replace(event, facts={"given": len(exported)}))
     return exported
+
+
+def export_own(ctx: Context, tenant: TenantId, person: PersonId, *, base: str) -> list[Exported]:
+    """Export all that a person agreed to, for themselves. Raises NotPermitted, Conflict (more than one file holds)."""
+    found: list[Exported] = []
+    page = PageQuery()
+    while more := export(ctx, tenant, page, base=base, person=person):
+        found += more
+        last = more[-1].agreement
+        page = PageQuery(f"{last.person}~{last.id}")
+        if len(more) < page.limit:
+            break
+        # What does not fit is refused and not cut off: nobody would see that something is missing.
+        if len(found) >= OWN_BOUND:
+            raise Conflict(
+                "export_too_large",
+                "These are too many agreements for one file. Read them in pages by the API.",
+            )
+    return found
 
 
 def export_one(ctx: Context, authorization: AuthorizationId, *, base: str) -> Exported:

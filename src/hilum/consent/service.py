@@ -10,7 +10,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import admission
 from hilum.consent import policy, store
-from hilum.consent.exports import export, export_one, keep_version
+from hilum.consent.exports import export, export_one, export_own, keep_version
 from hilum.consent.fhir import bundle_of
 from hilum.consent.models import (
     CONSENT,
@@ -38,7 +38,7 @@ from hilum.policies.models import Cell
 from hilum.standards.smart.scopes import all_covered
 from hilum.tokens import service as tokens
 
-__all__ = ["bundle_of", "export", "export_one"]
+__all__ = ["bundle_of", "export", "export_one", "export_own"]
 
 
 def record_authorization(

@@ -216,7 +216,7 @@ def answer(ctx: Context, disposal_id: str, order: AnswerOrder) -> Disposal:
 def open_of_client(ctx: Context, client: Client, tenant: TenantId, *, issuer: str) -> list[SignedRequest]:
     """List what a client's app was asked and has not answered, of a hospital and of all, each with its signed text."""
     vendor = registry.get_app(ctx, client.app).vendor
-    found = [each for each in store.list_open(ctx.tx, client.app, tenant) if each.vendor == vendor]
+    found = store.list_open(ctx.tx, client.app, vendor, tenant)
     return [SignedRequest(each, signed_text(ctx, each, issuer=issuer)) for each in found]
 
 

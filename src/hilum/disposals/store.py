@@ -91,10 +91,12 @@ def list_requests(tx: Connection, query: DisposalQuery, page: PageQuery, now: da
     return [_disposal(row) for row in tx.execute(wanted.order_by(table.c.id).limit(page.limit))]
 
 
-def list_open(tx: Connection, app: AppId, tenant: TenantId) -> list[Disposal]:
-    """List the oldest requests about an app that wait for an answer, of one hospital and of all."""
+def list_open(tx: Connection, app: AppId, vendor: VendorId, tenant: TenantId) -> list[Disposal]:
+    """List the oldest requests to a vendor about an app that wait for an answer, of one hospital and of all."""
     table = disposals
-    wanted = select(table).where(table.c.app == app, table.c.tenant.in_((tenant, "")), table.c.answer == "")
+    # What a former vendor never answered is not among the bounded number: it would hide the requests of this one for ever.
+    its = (table.c.app == app, table.c.vendor == vendor, table.c.tenant.in_((tenant, "")))
+    wanted = select(table).where(*its, table.c.answer == "")
     return [_disposal(row) for row in tx.execute(wanted.order_by(table.c.id).limit(OPEN_BOUND))]
 
 

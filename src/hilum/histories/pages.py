@@ -25,7 +25,6 @@ from hilum.identity.policy import own_chart
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import TenantId
-from hilum.kernel.pages import PageQuery
 from hilum.signin.policy import actor_of
 from hilum.web import cookies, forms
 from hilum.web.forms import Form
@@ -62,9 +61,8 @@ class _HistoryPage:
         hospital, person = found
 
         def verb(ctx: Context) -> bytes:
-            page = PageQuery()
             base = self._kit.urls.base_url
-            exported = consent.export(ctx, hospital.id, page, base=base, person=person.id)
+            exported = consent.export_own(ctx, hospital.id, person.id, base=base)
             return orjson.dumps(consent.bundle_of(exported, ctx.now))
 
         body = await self._kit.uow.write(verb, actor=actor_of(person), trace=trace_of(request))

@@ -76,7 +76,7 @@ def order_faults(order: LaunchOrder) -> dict[str, str]:
     return faults
 
 
-def availability_faults(clients: Sequence[str], person: Person | None) -> dict[str, str]:
+def availability_faults(clients: Sequence[str], person: Person | None, facility: str) -> dict[str, str]:
     """Return what is wrong with an EHR's question about its apps, as a code per field."""
     faults = {} if person is not None and person.active else {"person": "person_not_active"}
     if not clients:
@@ -85,6 +85,8 @@ def availability_faults(clients: Sequence[str], person: Person | None) -> dict[s
         faults["client_id"] = "too_many"
     elif any(not client or _word_fault(client, CLIENT_BOUND) for client in clients):
         faults["client_id"] = "word_malformed"
+    if fault := _facility_fault(facility):
+        faults["facility"] = fault
     return faults
 
 

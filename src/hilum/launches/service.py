@@ -137,7 +137,7 @@ def availability(
         raise NotPermitted("not_an_ehr", NOT_AN_EHR)
     clients_asked = tuple(dict.fromkeys(asked))
     person = identity.find_person_by_username(ctx, tenant, username)
-    if faults := policy.availability_faults(clients_asked, person):
+    if faults := policy.availability_faults(clients_asked, person, facility):
         raise Invalid("fields_invalid", "Some fields cannot be accepted.", fields=faults)
     at = identity.find_facility_named(ctx, tenant, facility) if facility else None
     where = None if not facility else "" if at is None else at.id
