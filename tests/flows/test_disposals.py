@@ -293,8 +293,12 @@ def test_what_a_former_vendor_left_open_hides_no_request_of_the_new_one(
     asked = connected(front, client)
     monkeypatch.setattr(store, "OPEN_BOUND", 2)
     older = replace(asked, vendor=VendorId("vnd_former"))
-    for n in range(3):
-        front.run(lambda ctx, n=n: store.add(ctx.tx, replace(older, id=f"dsp_0{n}"), f"former/{n}"))
+
+    def add(ctx: Context) -> None:
+        for n in range(3):
+            store.add(ctx.tx, replace(older, id=f"dsp_0{n}"), f"former/{n}")
+
+    front.run(add)
 
     found = listed(front, client).json()["disposals"]
 

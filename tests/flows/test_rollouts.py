@@ -248,6 +248,34 @@ def test_a_person_stops_it_and_what_it_has_reached_stays(
     assert problem(site.api("root").post(where, json={"reason": "x"}))["code"] == "rollout_over"
 
 
+def test_a_rollout_that_a_person_stopped_and_a_row_set_to_running_again_moves_nothing(
+    site: ControlSite, clock: FakeClock, traffic: Traffic
+) -> None:
+    """C218: the stop is an application of its own, signed and chained as the others are."""
+    found = begun(site)
+    traffic.record("mercy", 200)
+    site.api("root").post(f"/policies/rollouts/{found['id']}/stop", json={"reason": "We look."})
+    newest = site.api("root").get("/policies/applications").json()["items"][0]
+    assert (newest["version"], newest["tenants"]) == (2, ["mercy"])
+    assert newest["reason"] == f"Rollout {found['id']} was stopped: We look."
+    in_transaction(site, update(plans.plans).values(state="running", ended_at=None))
+    clock.advance(DAY)
+
+    traffic.carry_on()
+
+    assert at(site) == (1, {"mercy": 2})
+    assert shown(site)["state"] == "overtaken"
+
+
+def test_a_rollout_is_stopped_also_where_its_plan_is_not_as_it_was_signed(site: ControlSite) -> None:
+    found = begun(site)
+    in_transaction(site, update(plans.plans).values(signature="A" * 86))
+
+    answer = site.api("root").post(f"/policies/rollouts/{found['id']}/stop", json={"reason": "We look."})
+
+    assert answer.json()["state"] == "stopped"
+
+
 def test_a_run_that_broke_off_between_the_pause_and_the_way_back_is_gone_on_with(
     site: ControlSite, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
 ) -> None:

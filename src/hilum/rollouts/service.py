@@ -1,5 +1,6 @@
 """Rollouts: asked for, begun by two people, carried on by a job, stopped by one person."""
 
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from hilum.audit.models import Event
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, HilumError, Invalid, NotPermitted, Unavailable
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
@@ -231,7 +232,23 @@ def stop(ctx: Context, plan_id: str, reason: str) -> Rollout:
     plan = store.get(ctx.tx, plan_id, lock=True)
     if plan.state not in UNFINISHED:
         raise Conflict("rollout_over", "This rollout is over.")
+    # Whatever the rule book is in, a rollout can be stopped: then its row alone says so.
+    with suppress(HilumError):
+        _apply_the_stop(ctx, plan, reason)
     return _end(ctx, plan, RolloutState.STOPPED, reason)
+
+
+def _apply_the_stop(ctx: Context, plan: Rollout, reason: str) -> None:
+    """Put the version in force once more where it is, which changes nothing there: a signed application that overtakes the rollout.
+
+    Without it the row alone would say that a person stopped it, and whoever set that row to running again would carry it on.
+    """
+    stands = _stands(ctx, plan)
+    if stands.overtaken or not stands.reached:
+        return
+    tenants = plan.rings[len(stands.reached) - 1].tenants
+    order = ApplyOrder(plan.version, tenants, stands.last, f"Rollout {plan.id} was stopped: {reason}")
+    policies.apply_step(ctx, order, agreed_by="", run=None)
 
 
 def view(ctx: Context, plan_id: str) -> Rollout:
