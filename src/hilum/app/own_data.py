@@ -57,10 +57,13 @@ def load(
             progress(READ + (CHECKED - READ) * counts.total() / targets.count)
 
         own_data.every(paths, check)
+        # Before anything is stored: what the simulator cannot list would be there, and the next start could not read the list.
+        _listed(settings.data_dir / FILE_NAME, tenant, charts).content()
         server.load(_stored(paths, targets, progress))
     finally:
         server.close()
-    _list(settings.data_dir / FILE_NAME, tenant, charts)
+    path = settings.data_dir / FILE_NAME
+    _listed(path, tenant, charts).save(path)
     progress(1.0)
     return Loaded(dict(sorted(counts.items())), sorted(charts.names))
 
@@ -82,8 +85,8 @@ def _refusal(entry: Entry, refused: Refused) -> Invalid:
     return Invalid("own_data_refused", f"{entry.where}: this {entry.type or 'resource'} is not valid: {said}")
 
 
-def _list(path: Path, tenant: TenantId, charts: Charts) -> None:
-    """Add the patients to the simulator's list, after their records are there."""
+def _listed(path: Path, tenant: TenantId, charts: Charts) -> Wallet:
+    """Return the simulator's list with the patients added. It is saved after their records are there."""
     wallet = Wallet.load(path)
     wallet.charts[tenant] = own_data.merged(wallet.charts.get(tenant, []), charts.lines())
-    wallet.save(path)
+    return wallet

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from joserfc.jwk import ECKey, RSAKey
 
-from hilum.kernel.errors import Unavailable
+from hilum.kernel.errors import Invalid, Unavailable
 from hilum_ehr.sandbox.clients import public_jwks
 
 FILE_NAME = "sandbox-wallet.json"
@@ -56,22 +56,33 @@ class Wallet:
             self.private_jwks[client_id] = {"keys": private}
         return public_jwks(self.private_jwks[client_id])
 
+    def content(self) -> bytes:
+        """Return the content of the file. Raises Invalid if it is more than is read again."""
+        content = orjson.dumps(
+            {name: getattr(self, name) for name in self.__slots__}, option=orjson.OPT_INDENT_2
+        )
+        if len(content) > FILE_BOUND:
+            detail = f"The sandbox's list of patients would be larger than {FILE_BOUND} bytes. Load fewer patients."
+            raise Invalid("too_many_patients", detail)
+        return content
+
     def save(self, path: Path) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, whole or not at all. Raises Invalid, and leaves the file, if it would be too large to be read."""
+        content = self.content()
         # Written beside and renamed: a reader finds the old file or the new one.
         fresh = path.with_suffix(".new")
-        content = {name: getattr(self, name) for name in self.__slots__}
         # Created with its mode, since a chmod afterwards would leave a moment in which others could read it.
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+            file.write(content)
         fresh.replace(path)
 
     @staticmethod
     def load(path: Path) -> "Wallet":
         """Read the file. Raises Unavailable if it is missing or not a wallet."""
         try:
-            assert path.stat().st_size <= FILE_BOUND
+            if path.stat().st_size > FILE_BOUND:
+                raise ValueError("the file is too large")
             content = orjson.loads(path.read_bytes())
             return Wallet(**content)
         except (OSError, ValueError, TypeError) as error:

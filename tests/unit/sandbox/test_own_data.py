@@ -6,8 +6,9 @@ from typing import Any
 import orjson
 import pytest
 
-from hilum.kernel.errors import Invalid
-from hilum_ehr.sandbox import own_data
+from hilum.kernel.errors import Invalid, Unavailable
+from hilum_ehr.sandbox import credentials, own_data
+from hilum_ehr.sandbox.credentials import Wallet
 from hilum_ehr.sandbox.own_data import Charts, Entry, Targets, merged, settle
 from tests.effort import FULL
 
@@ -155,3 +156,20 @@ def test_a_line_has_a_name_and_the_newest_visit_first() -> None:
     }
     assert (second["name"], second["encounters"]) == ("Patient p2", [])
     assert [each["id"] for each in merged([second, first], [first])] == ["p1", "p2"]
+
+
+def test_a_list_that_could_not_be_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loads add up: otherwise the sandbox would answer no request, and start no more."""
+    path = tmp_path / "wallet.json"
+    Wallet(charts={"general": [{"id": "p1"}]}).save(path)
+    monkeypatch.setattr(credentials, "FILE_BOUND", path.stat().st_size)
+
+    with pytest.raises(Invalid, match="Load fewer patients"):
+        Wallet(charts={"general": [{"id": "p1"}, {"id": "p2"}]}).save(path)
+
+    assert Wallet.load(path).charts == {"general": [{"id": "p1"}]}
+    monkeypatch.setattr(credentials, "FILE_BOUND", 1)
+    with pytest.raises(Unavailable):
+        Wallet.load(path)
