@@ -363,3 +363,13 @@ def test_a_process_reads_only_what_is_new(life: Life) -> None:
     finally:
         attestation_store.read_attestations = whole
     assert sum(read) <= 2
+
+
+def test_an_upgrade_with_nothing_to_sign_makes_no_key(life: Life) -> None:
+    """C179: a key without an attestation would count as attestations that were deleted."""
+    record = delete(EVENTS).where(EVENTS.c.action == attestations.ATTEST_ACTION)
+    run(life, delete(T), delete(keys_store.signing_key), record, delete(A))
+
+    assert life.do(attestations.attest_existing) == 0
+
+    assert not life.do(keys.has_keys, Purpose.REGISTRY)

@@ -220,27 +220,26 @@ def attest_existing(ctx: Context, *, anew: bool = False) -> int:
     found = attested(ctx)
     if not anew and (found.last or found.fault):
         return 0
-    apps = store.certified_apps(ctx.tx)
-    # Nothing to sign needs no key: a key without an attestation would show that some were deleted.
-    if not apps:
-        return 0
     trail = max((number for number, _ in recorded(ctx)), default=0)
     last, head = max(found.last, trail), chain.BEGINS
     stored, versions = store.read_apps(ctx.tx, None), store.read_versions(ctx.tx, None)
     by_app: dict[AppId, list[Certification]] = {}
     for each in store.read_certifications(ctx.tx, None):
         by_app.setdefault(each.app, []).append(each)
+    apps = sorted(app for app in by_app if app in stored)
+    # Nothing to sign needs no key: a key without an attestation would show that some were deleted.
+    if not apps:
+        return 0
     made, sign = [], keys.signer(ctx, Purpose.REGISTRY)
-    for app in (each for each in apps if each in stored):
+    for app in apps:
         last += 1
         digest = chain.state_digest(stored[app], by_app[app], versions, "")
         made.append(_signed(Attestation(last, app, stored[app].category, "", digest, ctx.now, head), sign))
         head = chain.attestation_digest(made[-1])
     if not attestation_store.add_attestations(ctx.tx, made):
         raise Conflict("concurrent_change", "Another process certified an app at this moment. Try again.")
-    if made:
-        facts = {"attestation": last, "head": head, "apps": len(made), "anew": anew}
-        audit.record(ctx, Event(ATTEST_ACTION, facts=facts))
+    facts = {"attestation": last, "head": head, "apps": len(made), "anew": anew}
+    audit.record(ctx, Event(ATTEST_ACTION, facts=facts))
     return len(made)
 
 

@@ -498,12 +498,6 @@ def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterato
     return (_certification(row) for row in tx.execute(query))
 
 
-def certified_apps(tx: Connection) -> list[AppId]:
-    """List the apps that have a certification, including withdrawn ones. Not paged."""
-    query = select(certifications.c.app).distinct().order_by(certifications.c.app)
-    return [AppId(app) for app in tx.execute(query).scalars()]
-
-
 def save_owner(tx: Connection, app: App, before: VendorId) -> bool:
     """Save an app's new vendor; return False if another transfer came first."""
     query = apps.update().where(apps.c.id == app.id, apps.c.vendor == before)
