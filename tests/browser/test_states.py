@@ -269,8 +269,8 @@ def test_a_stop_is_seen_in_the_open_chart_over_the_app_and_where_it_would_open(s
     why = "It was stopped on purpose; nothing is wrong with your account."
 
     with stopped(stage):
-        expect(page.locator(".app-stop")).to_contain_text(why, timeout=3_000)
-        expect(chart.locator("#apps")).to_contain_text(why, timeout=3_000)
+        expect(page.locator(".app-stop")).to_contain_text(why, timeout=10_000)
+        expect(chart.locator("#apps")).to_contain_text(why, timeout=10_000)
         expect(chart.get_by_role("link", name="Open in chart")).to_have_count(0)
         judge(chart)
 
