@@ -140,7 +140,7 @@ def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
 
 
 def carry_rollouts_on(job_lease: JobLease, settings: Settings) -> None:
-    """Carry the rollout of the rule book on that is not over: it advances, or goes back."""
+    """Advance the rollout of the rule book that is not over, or take it back."""
     rollouts.run(job_lease, lambda: _decisions(job_lease, settings), job_lease.uow.clock.now())
 
 

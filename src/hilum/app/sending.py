@@ -118,7 +118,7 @@ def follow_disposals(job_lease: JobLease, urls: Urls) -> None:
 
 
 def follow_sunsets(job_lease: JobLease) -> None:
-    """Give notice of scopes that end, a few hospitals or vendors in each transaction."""
+    """Send notices of scopes that end, to a few hospitals or vendors in each transaction."""
     for _ in range(STEPS_BOUND):
         if job_lease.stop.is_set() or not job_lease.write(sunsets.step):
             return

@@ -61,7 +61,7 @@ def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
 @click.option("--yes", is_flag=True, help="I have looked at the certifications of every app.")
 @json_option
 def attest(*, yes: bool, json_: bool) -> None:
-    r"""Sign anew what is certified, as the database has it, where what was signed is lost or damaged.
+    r"""Sign again what is certified, as the database has it, where what was signed is lost or damaged.
 
     Every certification and the category of every app are signed from the database. When `hilum doctor` says that attestations are missing or not as
     they were signed, restore the rows from a backup first; this is what remains if that cannot be done. Whoever wrote to the database may have

@@ -198,7 +198,7 @@ def list_agreed(
 
 
 def save_end(tx: Connection, authorization_id: AuthorizationId, expires_at: datetime) -> None:
-    """Let an agreement end sooner."""
+    """Shorten an agreement."""
     sooner = (authorization.c.id == authorization_id, authorization.c.expires_at > expires_at)
     tx.execute(update(authorization).where(*sooner).values(expires_at=expires_at))
 

@@ -1,4 +1,4 @@
-"""Names of domains, what proves one, and until when. Pure."""
+"""Domain names, what proves one, and until when. Pure."""
 
 import re
 from collections.abc import Iterable

@@ -41,7 +41,7 @@ def add_domain(ctx: Context, vendor: VendorId, name: str) -> Domain:
         )
     if len(store.domains_of(ctx.tx, vendor)) >= DOMAINS_BOUND:
         raise Conflict("domains_full", f"A vendor has at most {DOMAINS_BOUND} domains. Remove one first.")
-    # The token is drawn anew with each addition, so a file that was left behind proves nothing later.
+    # Each addition draws a new token, so a file that was left behind proves nothing later.
     added = Domain(ctx.ids.new("dom"), vendor, parsed, ctx.ids.secret(), str(ctx.actor), ctx.now)
     if not store.add_domain(ctx.tx, added):
         raise Conflict("domain_exists", "The vendor has this domain already.")

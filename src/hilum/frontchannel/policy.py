@@ -48,7 +48,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class RefusedLaunch:
-    """A launch that a rule refuses: the person is told on a page of ours, from which ``back`` leads to the app with the error (C216).
+    """A launch that a rule refuses. The person sees a page of the platform, from which ``back`` leads to the app with the error (C216).
 
     ``framed_by``: the origins of the hospital's EHR, in which the page may stand.
     """

@@ -128,7 +128,7 @@ UNSUPPORTED_STATUS: Mapping[str, int] = MappingProxyType(
 
 
 def unsupported(answer: Answer, request: Unsupported) -> None:
-    """Give the refusal of an unsupported request the status that says what is wrong with it, and the methods that would be right."""
+    """Set the status of the refusal of an unsupported request, and list the methods that its URL has."""
     answer.status = UNSUPPORTED_STATUS.get(request.code, answer.status)
     if request.allowed:
         # Every URL that can be read answers HEAD too (RFC 9110 sections 9.3.2, 10.2.1).

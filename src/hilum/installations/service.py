@@ -175,7 +175,7 @@ def revalidate(ctx: Context, installation_id: str) -> Installation:
     if current is None or current.id != found.id:
         raise Conflict(
             "installation_not_in_force",
-            "This installation is not in force: it was removed or has ended, or the app has another vendor now. Install the app anew.",
+            "This installation is not in force: it was removed or has ended, or the app has another vendor now. Install the app again.",
         )
     store.save_validated(ctx.tx, found.id, by=str(ctx.actor), at=ctx.now)
     event = Event("registry.installation.validate", tenant=found.tenant, app=found.app)

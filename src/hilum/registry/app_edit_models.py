@@ -12,7 +12,7 @@ TEXTS = ("name", "description", "purpose")
 HELD = frozenset({"name", "purpose"})
 """What people, hospitals and review agreed to: of an app that is certified for production it waits for a reviewer."""
 SIDE_BOUND = 120
-"""Letters of each side that the refusal of a stale edit shows."""
+"""How many letters of each side the refusal of a stale edit shows."""
 
 
 class AppEditState(StrEnum):

@@ -19,7 +19,7 @@ from hilum.registry.models import App, Attestation, Attested, Certification, Cer
 ATTEST_ACTION = "registry.app.attest"
 NOTHING_SIGNED = (
     "No app counts as certified, and none can be certified, until the rows are restored from a backup, or the operator has looked at every "
-    "certification and signs them anew on the host (`hilum keys attest`). `hilum doctor` lists what is wrong."
+    "certification and signs them again on the host (`hilum keys attest`). `hilum doctor` lists what is wrong."
 )
 SHOWN_BOUND = 20
 """How many faults of apps are listed."""

@@ -103,7 +103,7 @@ def try_rules(
             continue
         judged += 1
         work += named * len(each.facts.scopes)
-        # As it was then: what the app may have and whether it was installed are not looked up anew.
+        # As it was then: what the app may have and whether it was installed are not looked up again.
         left = tuple(obstacle for obstacle in each.facts.obstacles if obstacle not in OF_RULES)
         verdict = policy.decide_request(replace(each.facts, obstacles=left), tried)
         if _effect(verdict) != _effect(each.verdict):

@@ -37,7 +37,7 @@ class Decisions(Protocol):
 
 
 def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetime) -> Rollout | None:
-    """Carry the rollout on that is not over, and return it; None if there is none."""
+    """Advance the rollout that is not over, or take it back, and return it; None if there is none."""
     found = tx.read(service.unfinished)
     if found is None:
         return None

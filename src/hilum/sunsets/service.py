@@ -23,7 +23,7 @@ from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ending, Phase, Stage
 
 
 def step(ctx: Context) -> bool:
-    """Give notice to the next few hospitals or vendors; return whether there is more to do. What was done is recorded with it."""
+    """Notify the next few hospitals or vendors; return whether there is more to do. What was done is recorded with it."""
     facts = policies.current(ctx)
     due = [each for book in facts.books() for each in policy.endings(book, ctx.now.astimezone(UTC).date())]
     key = policy.walk_key(facts.last, due)
