@@ -291,7 +291,7 @@ class RecordedEvent:
 class EventQuery:
     """Filters of events, all of which must match. ``action`` is a whole action or a prefix that ends at a dot.
 
-    ``before`` is exclusive; ``after`` is ``next`` of the previous page.
+    ``since`` is inclusive, ``before`` exclusive; ``after`` is ``next`` of the previous page.
     """
 
     tenant: str = ""
@@ -303,6 +303,7 @@ class EventQuery:
     request_id: str = ""
     action: str = ""
     outcome: str = ""
+    since: datetime | None = None
     before: datetime | None = None
     after: str = ""
     limit: int = PAGE_BOUND

@@ -53,21 +53,24 @@ class RecordQuery(Strict):
     limit: Annotated[int, Field(ge=1, le=PAGE_BOUND)] = PAGE_BOUND
 
 
-class AccessesQuery(RecordQuery):
-    """``outcome``: done, refused, not_done or unknown; ``reason``: why it was refused; ``after``: ``next`` of the previous page."""
+class PastQuery(RecordQuery):
+    """``since`` is inclusive, ``before`` exclusive; ``after``: ``next`` of the previous page."""
 
-    patient: Word = ""
-    outcome: Literal["", "done", "refused", "not_done", "unknown"] = ""
-    reason: Word = ""
+    since: Moment | None = None
     before: Moment | None = None
     after: Word = ""
 
 
-class EventsQuery(RecordQuery):
-    """``after``: ``next`` of the previous page."""
+class AccessesQuery(PastQuery):
+    """``outcome``: done, refused, not_done or unknown; ``reason``: why it was refused."""
 
+    patient: Word = ""
+    outcome: Literal["", "done", "refused", "not_done", "unknown"] = ""
+    reason: Word = ""
+
+
+class EventsQuery(PastQuery):
     action: Word = ""
-    after: Word = ""
 
 
 def api(

@@ -350,6 +350,8 @@ def list_events(tx: Connection, query: EventQuery) -> EventPage:
     if query.action:
         # IN over the existing actions instead of LIKE 'prefix%', which uses an index only under some collations.
         wanted.append(table.c.action.in_(_actions(tx, query.action)))
+    if query.since is not None:
+        wanted.append(table.c.at >= query.since)
     if query.before is not None:
         wanted.append(table.c.at < query.before)
     if query.after:

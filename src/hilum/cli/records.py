@@ -12,7 +12,15 @@ from hilum.audit import anchor
 from hilum.audit.models import SETTLE_AFTER, Anchored, Event, Unsettled, Verdict
 from hilum.cli import api, host
 from hilum.cli.output import REFUSED, as_json, refuse
-from hilum.cli.resources import all_option, json_option, limit_option, read_list, show
+from hilum.cli.resources import (
+    all_option,
+    before_option,
+    json_option,
+    limit_option,
+    read_list,
+    show,
+    since_option,
+)
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
@@ -137,19 +145,30 @@ def _anchor_line(verdict: Verdict, found: Settings) -> str:
 @audit.command("events")
 @click.option("--tenant", default="", help="Of one hospital; leave out for your own, or as staff for all.")
 @click.option("--action", default="", help="Of one kind, such as controls.switch.engage.")
+@since_option
+@before_option
 @limit_option
 @all_option
 @json_option
-def audit_events(tenant: str, action: str, limit: int, *, all_: bool, json_: bool) -> None:
+def audit_events(
+    tenant: str,
+    action: str,
+    since: datetime | None,
+    before: datetime | None,
+    limit: int,
+    *,
+    all_: bool,
+    json_: bool,
+) -> None:
     r"""List the newest events of the control plane.
 
     \b
     Examples:
       hilum audit events --action controls.switch.engage
-      hilum audit events --tenant general --limit 1000 --json
+      hilum audit events --tenant general --since 2h --all --json
     """
-    tenant = tenant or api.own_tenant()
-    found = read_list("/audit/events", limit, all_=all_, tenant=tenant, action=action)
+    query = {"tenant": tenant or api.own_tenant(), "action": action} | _span(since, before)
+    found = read_list("/audit/events", limit, all_=all_, **query)
     show(found, ("at", "action", "outcome", "actor", "tenant", "reason", "request_id"), json_=json_)
 
 
@@ -164,23 +183,41 @@ def audit_events(tenant: str, action: str, limit: int, *, all_: bool, json_: boo
     help="How they ended; leave out for all.",
 )
 @click.option("--reason", default="", help="Refused for one reason, such as switch_engaged.")
+@since_option
+@before_option
 @limit_option
 @all_option
 @json_option
-def audit_accesses(limit: int, outcome: str | None, *, all_: bool, json_: bool, **query: str) -> None:
-    r"""List the newest FHIR requests with their decisions.
+def audit_accesses(
+    limit: int,
+    outcome: str | None,
+    since: datetime | None,
+    before: datetime | None,
+    *,
+    all_: bool,
+    json_: bool,
+    **query: str,
+) -> None:
+    r"""List the newest FHIR requests with their decisions. Patients and paths are clinical content: keep the output accordingly.
 
     \b
     Examples:
       hilum audit accesses --tenant general --app app_01h...
-      hilum audit accesses --tenant general --reason switch_engaged --all
+      hilum audit accesses --tenant general --since 2h --reason switch_engaged --all
     """
     # An administrator without --tenant would be refused; staff without it read all.
-    query |= {"tenant": query["tenant"] or api.own_tenant(), "outcome": outcome or ""}
+    query |= {"tenant": query["tenant"] or api.own_tenant(), "outcome": outcome or ""} | _span(since, before)
     found = read_list("/accesses", limit, all_=all_, **query)
     show(
         found,
-        ("at", "tenant", "app", "person", "interaction", "resource_type", "status", "reason", "request_id"),
+        ("at", "tenant", "app", "person", "patient", "interaction", "path", "status", "reason", "request_id"),
         json_=json_,
         named={"app": "/apps"},
     )
+
+
+def _span(since: datetime | None, before: datetime | None) -> dict[str, str]:
+    """Return the API's filters for a span of time; an empty one is not sent."""
+    return {
+        name: moment.isoformat() if moment else "" for name, moment in (("since", since), ("before", before))
+    }

@@ -1,8 +1,9 @@
 """``hilum login`` and ``hilum tenant``, and how commands print what the API returns."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -19,6 +20,8 @@ limit_option = click.option(
 all_option = click.option("--all", "all_", is_flag=True, help="All of them, however many pages they fill.")
 _NO_NAMES: Mapping[str, str] = {}
 PERSON_ID = "per_"
+_AGO = re.compile(r"(\d{1,5})([mhd])")
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 Names = Callable[[Collection[str]], dict[str, str]]
 
 
@@ -26,6 +29,7 @@ class Moment(click.ParamType[datetime]):
     """A moment with its zone, or a day, which stands for its beginning in UTC."""
 
     name = "moment"
+    fault = "is neither a day such as 2027-06-30 nor a moment such as 2027-06-30T08:00:00Z"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Parse what was typed."""
@@ -34,11 +38,28 @@ class Moment(click.ParamType[datetime]):
             with suppress(ValueError):
                 found = datetime.strptime(value, form)  # noqa: DTZ007 - a day has no zone and begins in UTC
                 return found if found.tzinfo else found.replace(tzinfo=UTC)
-        fault = "is neither a day such as 2027-06-30 nor a moment such as 2027-06-30T08:00:00Z"
-        raise click.BadParameter(f"{value!r} {fault}", ctx, param)
+        raise click.BadParameter(f"{value!r} {self.fault}", ctx, param)
+
+
+class PastMoment(Moment):
+    """A moment, or how long ago it was: minutes, hours or days, such as 30m, 2h or 7d."""
+
+    fault = "is neither a time ago such as 30m, 2h or 7d, nor a day such as 2027-06-30, nor a moment such as 2027-06-30T08:00:00Z"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse what was typed."""
+        if ago := _AGO.fullmatch(value):
+            return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
+        return super().convert(value, param, ctx)
 
 
 MOMENT = Moment()
+since_option = click.option(
+    "--since", type=PastMoment(), default=None, help="From then on: 30m, 2h or 7d ago, a day, or a moment."
+)
+before_option = click.option(
+    "--before", type=PastMoment(), default=None, help="Only what was before then, given in the same forms."
+)
 
 
 def show(

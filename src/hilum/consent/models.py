@@ -99,6 +99,15 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Topic:
+    """Checkboxes under one heading, which has a checkbox of its own: unticked, it withholds all of them."""
+
+    key: str
+    title: str
+    choices: tuple[Choice, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ConsentFacts:
     """Authorizations revoked within the life of an access token."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hilum.consent.models import Authorization, Choice, PlainPermission
+from hilum.consent.models import Authorization, Choice, PlainPermission, Topic
 from hilum.consent.permissions import (
     FILES,
     Part,
@@ -15,7 +15,7 @@ from hilum.consent.permissions import (
     parts_of,
     permissions_of,
 )
-from hilum.consent.words import CATEGORIES, SPECIAL, TYPES
+from hilum.consent.words import CATEGORIES, OTHER_TOPIC, SPECIAL, TOPICS, TYPES
 from hilum.controls.policy import administers
 from hilum.identity.models import Person
 from hilum.kernel.actor import Actor, ActorKind
@@ -44,6 +44,8 @@ OWN_ENTRY = "fhirUser"
 # would press Deny.
 DECLINABLE = frozenset({"offline_access", "online_access"})
 """Special scopes that can be unticked. The others only identify the person and the context, and are granted with the rest."""
+UNGROUPED_TYPES = 8
+"""Up to how many types a consent page lists without headings."""
 _REACH = {
     Prefix.PATIENT: "of this patient",
     Prefix.USER: "of every patient you may open",
@@ -191,6 +193,45 @@ def choices(asked: Iterable[str], *, by: By = NOBODY) -> tuple[Choice, ...]:
         (n, Choice(text, (text,), plain_words(text))) for n, text in enumerate(texts) if text in DECLINABLE
     ]
     return tuple(choice for _, choice in sorted(ticks, key=lambda tick: tick[0]))
+
+
+def topics(offered: Iterable[Choice]) -> tuple[Topic, ...]:
+    """Return the checkboxes by topic, in the order of the topics; () if there are so few types that headings would not help.
+
+    Special scopes have no topic: their checkboxes stand above the headings.
+    """
+    by_topic: dict[tuple[str, str], list[Choice]] = {}
+    of_types = [each for each in offered if each.type]
+    if len({each.type for each in of_types}) <= UNGROUPED_TYPES:
+        return ()
+    for each in of_types:
+        by_topic.setdefault(_topic_of(each.type), []).append(each)
+    order = [(key, title) for key, (title, _) in TOPICS.items()] + [OTHER_TOPIC]
+    return tuple(
+        Topic(key, title, tuple(by_topic[key, title])) for key, title in order if (key, title) in by_topic
+    )
+
+
+def _topic_of(type_: str) -> tuple[str, str]:
+    return next(((key, title) for key, (title, types) in TOPICS.items() if type_ in types), OTHER_TOPIC)
+
+
+def within_topics(
+    offered: Iterable[Choice], ticked: Iterable[str], headings: Iterable[str]
+) -> tuple[str, ...]:
+    """Return the ticks without those under a heading that is not ticked; all of them for a page without headings.
+
+    A tick that covers several checkboxes, such as that of a whole type, is dropped with any one of them.
+    """
+    offered, ticked_headings = tuple(offered), frozenset(headings)
+    withheld = {
+        value
+        for topic in topics(offered)
+        if topic.key not in ticked_headings
+        for each in topic.choices
+        for value in (each.value, each.group, *each.scopes)
+    }
+    return tuple(value for value in ticked if value not in withheld)
 
 
 def _words_of(permission: Permission) -> PlainPermission:

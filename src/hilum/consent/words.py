@@ -121,6 +121,69 @@ CATEGORIES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """By type: ``system|code`` and description. Source: US Core 6.1.0, scopes; the granular scopes that ONC (g)(10) requires."""
 
+TOPICS: dict[str, tuple[str, frozenset[str]]] = {
+    "person": ("About the person", frozenset({"Patient", "RelatedPerson", "FamilyMemberHistory", "Consent"})),
+    "health": (
+        "Health problems",
+        frozenset(
+            {"AllergyIntolerance", "ClinicalImpression", "Condition", "DetectedIssue", "Flag", "AdverseEvent"}
+            | {"RiskAssessment", "BodyStructure"}
+        ),
+    ),
+    "medicines": (
+        "Medicines and vaccinations",
+        frozenset(
+            {"Medication", "MedicationAdministration", "MedicationDispense", "MedicationRequest"}
+            | {"MedicationStatement", "Immunization", "ImmunizationEvaluation", "ImmunizationRecommendation"}
+            | {"NutritionOrder"}
+        ),
+    ),
+    "results": (
+        "Tests and measurements",
+        frozenset(
+            {"Observation", "DiagnosticReport", "ImagingStudy", "Media", "MolecularSequence", "Specimen"}
+            | {"Procedure"}
+        ),
+    ),
+    "care": (
+        "Visits, plans and orders",
+        frozenset(
+            {"Appointment", "AppointmentResponse", "CarePlan", "CareTeam", "Encounter", "EpisodeOfCare"}
+            | {
+                "Goal",
+                "RequestGroup",
+                "ServiceRequest",
+                "Slot",
+                "Task",
+                "DeviceRequest",
+                "VisionPrescription",
+            }
+        ),
+    ),
+    "documents": (
+        "Documents, messages and forms",
+        frozenset(
+            {"Communication", "CommunicationRequest", "Composition", "DocumentManifest", "DocumentReference"}
+            | {"List", "Questionnaire", "QuestionnaireResponse", "Provenance"}
+        ),
+    ),
+    "money": (
+        "Insurance and bills",
+        frozenset(
+            {"Account", "ChargeItem", "Claim", "ClaimResponse", "Coverage", "CoverageEligibilityRequest"}
+            | {"CoverageEligibilityResponse", "ExplanationOfBenefit", "Invoice"}
+        ),
+    ),
+    "hospital": (
+        "The hospital and its people",
+        frozenset(
+            {"Endpoint", "HealthcareService", "Location", "Organization", "Practitioner", "PractitionerRole"}
+        ),
+    ),
+}
+"""Under which heading a type stands on a page with many permissions: title and types. A type in none of them stands under the last heading."""
+OTHER_TOPIC = ("other", "Everything else")
+
 SPECIAL: dict[str, tuple[str, str]] = {
     "openid": ("Know who you are", "The app learns a stable identifier for you."),
     "fhirUser": ("Read your own entry", "The app may read your own name and role here."),

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hilum.consent import policy as consent_policy
-from hilum.consent.models import Choice, PlainPermission
+from hilum.consent.models import Choice, PlainPermission, Topic
 from hilum.frontchannel.flow import FlowState
 from hilum.frontchannel.models import LOOK_RETRY_AFTER_S, Step
 from hilum.frontchannel.picker import EncounterChoice, PatientChoice, PatientPage
@@ -139,6 +139,31 @@ def _group(name: str, members: list[Choice]) -> Group:
     return Group(words.title, words.meaning, tuple(members))
 
 
+@dataclass(frozen=True, slots=True)
+class TopicView:
+    """A heading of a long consent page with its groups; ``contents`` are the titles of what it covers, so that nothing is hidden."""
+
+    key: str
+    title: str
+    contents: tuple[str, ...]
+    groups: tuple[Group, ...]
+    sensitive: bool
+    writes: bool
+
+
+def _topic(topic: Topic) -> TopicView:
+    found = groups(topic.choices)
+    titles = [(each.title or each.choices[0].words.title).removeprefix("See ") for each in found]
+    return TopicView(
+        topic.key,
+        topic.title,
+        tuple(dict.fromkeys(title[:1].lower() + title[1:] for title in titles)),
+        found,
+        sensitive=any(each.words.sensitive for each in topic.choices),
+        writes=_any_writes(each.words for each in topic.choices),
+    )
+
+
 def consent(
     kit: Kit, request: Request, flow_state: FlowState, fields: Fields, *, whose: str = ""
 ) -> Response:
@@ -149,6 +174,7 @@ def consent(
     asking = flow_state.step is Step.CONSENT
     by = by_of(flow_state.person)
     choices = consent_policy.choices(texts, by=by) if asking else ()
+    topics = [_topic(each) for each in consent_policy.topics(choices)]
     # What no box stands for (identity, offline access) is listed below the boxes and comes with
     # them.
     offered = {text for choice in choices for text in choice.scopes}
@@ -159,7 +185,8 @@ def consent(
         "frontchannel/consent.html" if asking else "frontchannel/notice.html",
         flow_state,
         fields=fields,
-        groups=groups(choices),
+        groups=groups(each for each in choices if not (topics and each.type)),
+        topics=topics,
         descriptions=rest,
         client=_client_facts(flow_state),
         duration=duration(lifetimes, offline=offline_of(flow_state.offered)),
@@ -200,6 +227,8 @@ def _client_facts(flow_state: FlowState) -> dict[str, Any]:
         "purpose": client_context.app.purpose,
         "description": client_context.app.description,
         "certified_until": client_context.facts.certified_until,
+        # An app of one hospital that came by dynamic registration: nobody has reviewed or approved it.
+        "self_registered": bool(client_context.app.tenant),
         "sandbox": client_context.facts.environment is Environment.SANDBOX,
         # Where the browser goes next: of the registered redirect URI, not of what the app says
         # about itself.

@@ -142,7 +142,7 @@ class FrontChannel:
     async def consent(self, request: Request) -> Response:
         """Process the consent form: allow what is ticked, deny, or deny and remove the app."""
         visit = self._visit(request)
-        form = await forms.read_form(request, multi=("scope",))
+        form = await forms.read_form(request, multi=("scope", "topic"))
         request_id = self._opened(visit, form.one("request"))
         if not visit.cookie:
             return _see_other(self._step_url(visit, request_id))
@@ -151,7 +151,7 @@ class FrontChannel:
         if decision not in {"allow", "deny", "remove"}:
             raise Invalid("decision_missing", "Press allow or deny.")
         allow, remove = decision == "allow", decision == "remove"
-        answer = service.Answer(allow, form.many("scope"), remove)
+        answer = service.Answer(allow, form.many("scope"), form.many("topic"), remove)
         decided = await self._kit.uow.write(
             partial(
                 service.decide,

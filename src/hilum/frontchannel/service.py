@@ -71,10 +71,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A person's answer on the consent page or the notice. ``remove``: it also ends what the person agreed to with the app before."""
+    """A person's answer on the consent page or the notice. ``remove``: it also ends what the person agreed to with the app before.
+
+    ``topics``: the headings that are ticked, on a page that has them.
+    """
 
     allow: bool
     ticked: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
     remove: bool = False
 
 
@@ -302,16 +306,17 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
             code="person_declined",
             detail="the person declined",
         )
-    granted = result.offered
+    granted, ticked = result.offered, answer.ticked
     if result.step is Step.CONSENT:
-        granted = consented(result.offered, answer.ticked, result.person)
+        ticked = _ticked_within(result, answer)
+        granted = consented(result.offered, ticked, result.person)
     patient, _ = policy.disclosed_context(granted, result.request.patient, result.request.encounter)
     fault = "" if policy.is_useful(granted) else "nothing was granted"
     if fault := fault or policy.context_refusal(granted, patient=patient):
         if result.step is Step.CONSENT:
             # Before the refusal, which commits it: a person who unticks everything and presses
             # Allow has declined, and earlier tokens must not read on (ADR 30).
-            _withhold(ctx, site, result, answer.ticked)
+            _withhold(ctx, site, result, ticked)
         return flow.refuse(
             ctx, site, result.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
         )
@@ -319,8 +324,15 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
     if not isinstance(issued, Issued):
         return issued
     if result.step is Step.CONSENT:
-        _withhold(ctx, site, result, answer.ticked, made=issued.authorization)
+        _withhold(ctx, site, result, ticked, made=issued.authorization)
     return issued.redirect
+
+
+def _ticked_within(flow_state: FlowState, answer: Answer) -> tuple[str, ...]:
+    """Return what is ticked under headings that are ticked too."""
+    texts = tuple(smart.render(scope) for scope in flow_state.offered)
+    offered = consent_policy.choices(texts, by=by_of(flow_state.person))
+    return consent_policy.within_topics(offered, answer.ticked, answer.topics)
 
 
 def _withhold(
