@@ -119,6 +119,20 @@ def test_reading_events_is_recorded_and_does_not_loop(anywhere: Room) -> None:
     assert [each.event.action for each in anywhere.readings()] == ["audit.event.list"] * 3
 
 
+@pytest.mark.parametrize("path", ["/accesses", "/audit/events"])
+def test_a_list_of_the_past_is_cut_at_moments_with_their_zone(room: Room, path: str) -> None:
+    auditor, now = room.by("otto"), room.site.clock.now()
+    auditor.get("/audit/events")
+
+    everything = auditor.get(path, params={"since": (now - timedelta(days=1)).isoformat()}).json()["items"]
+    nothing = auditor.get(path, params={"since": (now + timedelta(days=1)).isoformat()}).json()["items"]
+    zoneless = auditor.get(path, params={"since": "2026-11-01T00:00:00"})
+
+    assert everything
+    assert nothing == []
+    assert zoneless.status_code == 422
+
+
 def test_every_page_of_a_walk_is_recorded_with_its_cursor(room: Room) -> None:
     auditor = room.by("otto")
     first = auditor.get("/audit/events?limit=2").json()

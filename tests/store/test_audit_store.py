@@ -541,6 +541,21 @@ def test_pages_go_on_where_they_ended_whatever_comes_in_between(uow: UnitOfWork,
     assert third.next == ""
 
 
+def test_events_of_a_span_begin_with_its_first_moment_and_end_before_its_last(
+    uow: UnitOfWork, clock: FakeClock
+) -> None:
+    moments = []
+    for n in range(4):
+        moments.append(clock.now())
+        record(uow, Event("room.thing.do", app=f"app_{n}"))
+        clock.advance(timedelta(seconds=1))
+
+    found = page(uow, since=moments[1], before=moments[3]).events
+
+    assert [each.event.app for each in found] == ["app_2", "app_1"]
+    assert page(uow, since=moments[3] + timedelta(microseconds=1)).events == ()
+
+
 def test_a_page_is_bounded_and_a_foreign_cursor_is_refused(uow: UnitOfWork) -> None:
     record(uow, *(Event("room.thing.do") for _ in range(PAGE_BOUND + 5)))
 

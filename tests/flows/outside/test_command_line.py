@@ -697,7 +697,17 @@ def test_a_colleague_comes_in_by_two_people_and_the_host_lets_somebody_back_in(
     assert on_host.json("person", "deactivate", opened["target"], "--local")["active"] is False
     on_host.refuses("person", "deactivate", opened["target"], "--local", saying="person_inactive")
     order = ("switch", "engage", "--target", "person", "--key", opened["target"], "--reason", "a drill")
-    narrow = first.json(*order)["id"]
+    told = first.hilum(*order).stdout
+    assert re.search(r"in force at every worker \(\d+\), at the last one after \d+ ms", told)
+    assert "open" in told.rpartition("ms")[2], "what was open to it is counted"
+    assert [
+        each["action"]
+        for each in first.json("audit", "events", "--since", "10m", "--action", "controls.switch.engage")
+    ]
+    misread = first.hilum("audit", "events", "--since", "yesterday")
+    assert misread.returncode == 2
+    assert "such as 30m, 2h or 7d" in misread.stderr
+    narrow = first.json("switch", "list")[0]["id"]
     assert on_host.json("switch", "release", narrow, "--local")["released_by"].startswith("host:")
     wide = first.json(
         "switch",
