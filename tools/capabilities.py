@@ -10,7 +10,7 @@ PROMISES = {
     5: "Versions belong to one app; a new one keeps ids and people (in part: no review yet)",
     7: "Contact addresses are proved by mail, and a proof ends (in part: no domain proof, nothing is blocked yet)",
     6: "What is missing before an app can be submitted is listed by field; without it there is no production client (in part: no review to submit to)",
-    8: "A vendor has members with roles, and always an owner (in part: no second factor)",
+    8: "A vendor has members with roles, and always an owner; owners, developers, security people, staff and administrators need a second factor in production",
     9: "Secrets are shown once, overlap when rotated, and are stored as digests only",
     10: "Keys come inline or by URL through the safe fetcher; a failure opens nothing",
     11: "A new kid works at once, a removed key not past its cache; the same kid with other material is an event",

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
+from hilum.account import pages as account_pages
 from hilum.app import mounts
 from hilum.audit import live as journals
 from hilum.contacts import pages as contacts_pages
@@ -88,18 +89,25 @@ def everybodys_digest() -> str:
 @cache
 def shared_pages() -> Pages:
     """Return the pages of every site: templates are compiled once."""
-    folders = [signin_routes.TEMPLATES, enrolment_pages.TEMPLATES, contacts_pages.TEMPLATES]
+    folders = [
+        signin_routes.TEMPLATES,
+        account_pages.TEMPLATES,
+        enrolment_pages.TEMPLATES,
+        contacts_pages.TEMPLATES,
+    ]
     return Pages(Assets(), Shell(sandbox=True), folders=folders)
 
 
-def build(uow: UnitOfWork, clock: FakeClock, checker: DomainChecker | None = None) -> ControlSite:
+def build(
+    uow: UnitOfWork, clock: FakeClock, checker: DomainChecker | None = None, *, mode: Mode = Mode.SANDBOX
+) -> ControlSite:
     """Two hospitals and their people, the staff, and one site."""
     kit = Kit(
         uow=uow,
         clock=clock,
         ids=uow.ids,
         urls=Urls(ORIGIN),
-        mode=Mode.SANDBOX,
+        mode=mode,
         pages=shared_pages(),
         authenticate=signin_routes.authenticator(uow),
     )
@@ -114,7 +122,12 @@ def build(uow: UnitOfWork, clock: FakeClock, checker: DomainChecker | None = Non
         private_urls=True,
     )
     pages = Starlette(
-        routes=[*signin_routes.pages(kit), *enrolment_pages.pages(kit), *contacts_pages.pages(kit)]
+        routes=[
+            *signin_routes.pages(kit),
+            *account_pages.pages(kit),
+            *enrolment_pages.pages(kit),
+            *contacts_pages.pages(kit),
+        ]
     )
     errors.install(pages, kit.pages)
 

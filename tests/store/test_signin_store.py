@@ -59,7 +59,9 @@ class Ground:
     ) -> Any:
         attempt = self.do(service.begin_attempt, tenant, username, source=source)
         matched = live.verify_password_now(attempt.digest, password)
-        return self.do(service.complete_attempt, attempt, matched=matched, source=source, **more)
+        return self.do(
+            service.complete_attempt, attempt, matched=matched, production=False, source=source, **more
+        )
 
     def session(self, cookie: str) -> Any:
         return self.do(service.session, cookie)

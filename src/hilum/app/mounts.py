@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
+from hilum.account import pages as account_pages
 from hilum.agreements import routes as agreements
 from hilum.app import explaining
 from hilum.app.acts import acts
@@ -86,6 +87,7 @@ def template_folders() -> list[Path]:
     """Return the template folders of rooms with pages."""
     return [
         signin.TEMPLATES,
+        account_pages.TEMPLATES,
         enrolment_pages.TEMPLATES,
         frontchannel_pages.TEMPLATES,
         contacts_pages.TEMPLATES,
@@ -116,6 +118,7 @@ def pages(site: Site) -> list[BaseRoute]:
         ),
         *channel.routes(),
         *signin.pages(site.kit, channel.origins_of, at_stop=site.at_stop.append),
+        *account_pages.pages(site.kit, channel.origins_of),
         *enrolment_pages.pages(site.kit),
         *contacts_pages.pages(site.kit),
         *histories_pages.pages(

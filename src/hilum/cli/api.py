@@ -3,7 +3,7 @@
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException
@@ -77,6 +77,18 @@ def call(
         return _ask(method, target, body, bearer="" if open_ else token())
     except urllib.error.HTTPError as error:
         _refused(error)
+
+
+def sign_in(body: dict[str, Any], ask_code: Callable[[], str]) -> dict[str, Any]:
+    """Create an API token; ``ask_code`` is called if the account has a second factor. Prints why and exits 1 if it is refused."""
+    try:
+        created: dict[str, Any] = _ask("POST", "/tokens", body, bearer="")
+    except urllib.error.HTTPError as error:
+        problem = _problem_of(error)
+        if not isinstance(problem, dict) or problem.get("code") != "factor_required":
+            _refused(error, problem)
+        created = call("POST", "/tokens", body | {"code": ask_code()}, open_=True)
+    return created
 
 
 def readable(path: str) -> Any:
@@ -178,11 +190,15 @@ def _unreachable(why: str) -> NoReturn:
     raise SystemExit(REFUSED)
 
 
-def _refused(error: urllib.error.HTTPError) -> NoReturn:
+def _problem_of(error: urllib.error.HTTPError) -> Any:
     try:
-        problem = orjson.loads(error.read())
+        return orjson.loads(error.read())
     except (orjson.JSONDecodeError, OSError):
-        problem = {}
+        return {}
+
+
+def _refused(error: urllib.error.HTTPError, problem: Any = None) -> NoReturn:
+    problem = _problem_of(error) if problem is None else problem
     # A proxy's page or another service at this address is no refusal of the platform.
     if not isinstance(problem, dict) or "status" not in problem:
         _unreachable(f"status {error.code}")

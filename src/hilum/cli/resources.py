@@ -186,8 +186,12 @@ def _plain(value: Any) -> str:
 @click.option("--tenant", default="", help="Your hospital; leave out for the platform's staff.")
 @click.option("--vendor", default="", help="Your vendor's id, if you are a member of one.")
 @click.password_option(confirmation_prompt=False, help="Asked for when not given.")
-def login(username: str, tenant: str, vendor: str, password: str) -> None:
+@click.option("--code", default="", help="Of your second factor; asked for when it is needed.")
+def login(username: str, tenant: str, vendor: str, password: str, code: str) -> None:
     r"""Get an API token, and save it for the next commands.
+
+    If your account has a second factor, the code of your authenticator app or a recovery code is asked for. Where your role must have
+    one and you have none yet, sign in at the platform's page first, which sets it up.
 
     \b
     Examples:
@@ -198,7 +202,7 @@ def login(username: str, tenant: str, vendor: str, password: str) -> None:
     """
     body = {"username": username, "password": password, "name": "hilum login"}
     body |= {"tenant": tenant or None, "vendor": vendor or None}  # type: ignore[dict-item]
-    created = api.call("POST", "/tokens", body, open_=True)
+    created = api.sign_in(body | {"code": code or None}, lambda: click.prompt("Code of your second factor"))
     kept = api.keep_token(created["token"])
     click.echo(f"signed in until {created['expires_at']}; the token is kept in {kept}")
 

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from hilum.factors.models import Step
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import Part, PersonId, SessionId, TenantId
 
 COOKIE_PREFIX = "hil_ss_"
+STEP_PREFIX = "hil_st_"
 API_TOKEN_PREFIX = "hil_pat_"
 
 SESSIONS = Part("sessions")
@@ -22,6 +24,10 @@ TOUCH_EVERY = timedelta(minutes=1)
 # The oldest end first, so that a person can always sign in.
 SESSIONS_PER_PERSON = 50
 SESSIONS_KEPT = timedelta(days=2)
+STEP_LIFE = timedelta(minutes=10)
+"""How long after the password the second factor may be entered, or set up."""
+STEPS_PER_PERSON = 5
+"""Sign-ins that wait for a second factor, of one person. The oldest end first, and never a session."""
 PURGE_BATCH = 1_000
 
 # A bound above too, since strangers choose what is hashed.
@@ -66,6 +72,24 @@ class Session:
     expires_at: datetime
     ended_at: datetime | None = None
     csrf: str = ""
+    factor_at: datetime | None = None
+    """When a second factor was last entered in this session; None for never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A sign-in whose password matched, and that waits for ``step``. It opens nothing but the pages of that step.
+
+    ``csrf`` is derived from its cookie.
+    """
+
+    digest: str
+    person: PersonId
+    tenant: TenantId | None
+    step: Step
+    created_at: datetime
+    expires_at: datetime
+    csrf: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +117,8 @@ class ApiToken:
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+    factor_at: datetime | None = None
+    """When its person last entered a second factor for it: at its creation at first. None for never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +150,25 @@ class Stopped(NotPermitted):
 
 class NotAuthenticated(NotPermitted):
     """The request has no valid credential."""
+
+
+class StepOver(NotAuthenticated):
+    """The sign-in that waited for a second factor is over, or was finished."""
+
+    def __init__(self) -> None:
+        super().__init__("step_over", "This sign-in was finished, or took too long. Sign in again.")
+
+
+class FactorRequired(NotPermitted):
+    """The password matched, and a second factor is missing. ``factor_missing``: the person has none yet, and must."""
+
+    def __init__(self, step: Step) -> None:
+        if step is Step.ENROL:
+            detail = "Your role needs a second factor. Sign in at the platform's page to set one up, then try again with its code."
+            super().__init__("factor_missing", detail)
+        else:
+            detail = "Send the code that your authenticator app shows, or a recovery code, as `code`. With a passkey only, create the token on the page of your account."
+            super().__init__("factor_required", detail)
 
 
 class TokenInvalid(NotAuthenticated):

@@ -22,9 +22,11 @@ from hilum.signin.models import (
     PASSWORD_MAX,
     PASSWORD_MIN,
     SESSION_IDLE,
+    STEP_PREFIX,
     TOUCH_EVERY,
     ApiToken,
     Barred,
+    Pending,
     Session,
     Stopped,
     TokenInvalid,
@@ -32,6 +34,7 @@ from hilum.signin.models import (
 from hilum.standards.networks import network_of
 
 _COOKIE = re.compile(re.escape(COOKIE_PREFIX) + r"[A-Za-z0-9_-]{43}")
+_STEP = re.compile(re.escape(STEP_PREFIX) + r"[A-Za-z0-9_-]{43}")
 _API_TOKEN = re.compile(rf"({re.escape(API_TOKEN_PREFIX)}[A-Za-z0-9_-]{{43}})(?:_([A-Za-z0-9_-]{{8}}))?")
 API_TOKEN_MAC = "api-token"
 """The purpose of the key under which the last eight characters are the MAC of those before the underscore."""
@@ -55,6 +58,16 @@ def api_token_parts(text: str) -> tuple[str, str] | None:
     """
     found = _API_TOKEN.fullmatch(text)
     return None if found is None else (found[1], found[2] or "")
+
+
+def looks_like_step(text: str) -> bool:
+    """Check whether a text has the form of the cookie of a sign-in that waits for a second factor."""
+    return _STEP.fullmatch(text) is not None
+
+
+def waits(pending: Pending, now: datetime) -> bool:
+    """Check whether a sign-in still waits for its second factor."""
+    return now < pending.expires_at
 
 
 def csrf_secret(cookie: str) -> str:

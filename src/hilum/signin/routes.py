@@ -15,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from hilum.factors.models import CODE_BOUND
 from hilum.identity import service as identity
+from hilum.identity.policy import is_vendor
 from hilum.infra import lanes
 from hilum.infra.lanes import Lane
 from hilum.infra.unit_of_work import UnitOfWork
@@ -31,6 +33,7 @@ from hilum.signin.models import (
     ApiToken,
     Barred,
     NotAuthenticated,
+    Pending,
     Session,
     SlowDown,
     Stopped,
@@ -46,6 +49,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 LOGIN = "login"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MINUTE_S = 60
+STAFF, VENDOR = "Platform staff", "Vendor account"
+_LEADS = {STAFF: "With your staff account.", VENDOR: "With your account at your company."}
 
 OriginsOf = Callable[[Request, str, str], Awaitable[tuple[str, ...]]]
 """(request, tenant, path to continue at) -> foreign origins that the form's redirects may end at; for ``form-action`` of the CSP."""
@@ -73,6 +78,10 @@ class _Place:
     @property
     def key(self) -> str:
         return self.tenant or ""
+
+    @property
+    def at_hospital(self) -> bool:
+        return self.tenant is not None and not is_vendor(self.tenant)
 
     @property
     def purpose(self) -> str:
@@ -107,7 +116,8 @@ class _Handlers:
         place = await self._place(request)
         query = forms.read_query(request)
         enrolled = query.one("enrolled") == "1"
-        return await self._signin_page(request, place, then=query.one("then"), enrolled=enrolled)
+        over = query.one("over") == "1"
+        return await self._signin_page(request, place, then=query.one("then"), enrolled=enrolled, over=over)
 
     async def sign_in(self, request: Request) -> Response:
         place = await self._place(request)
@@ -128,14 +138,25 @@ class _Handlers:
             attempt = replace(await self._kit.uow.write(begin, trace=trace), recorded=recorded)
             matched = await live.verify_password(attempt.digest, form.one("password"))
             before = cookies.read(request, cookies.SESSION, secure=secure)
-            complete = partial(service.complete_attempt, attempt=attempt, matched=matched, replaces=before)
-            _, cookie = await self._kit.uow.write(complete, trace=trace)
+            complete = partial(
+                service.complete_attempt,
+                attempt=attempt,
+                matched=matched,
+                production=not self._kit.is_sandbox,
+                replaces=before,
+            )
+            begun, cookie = await self._kit.uow.write(complete, trace=trace)
         except (NotAuthenticated, SlowDown, Stopped) as refusal:
             if isinstance(refusal, NotAuthenticated):
                 self.refusals.refused(place.tenant or "", trace.source, recorded=recorded)
             return await self._signin_page(request, place, then=then, username=username, refusal=refusal)
-        response = RedirectResponse(policy.safe_return(then, self._home(place)), 303)
-        cookies.put(response, cookies.SESSION, cookie, secure=secure)
+        if isinstance(begun, Pending):
+            onward = self._kit.urls.signin_step(place.key, begun.step, then=policy.safe_return(then, ""))
+            response = RedirectResponse(path_of(onward), 303)
+            cookies.put(response, cookies.STEP, cookie, secure=secure)
+        else:
+            response = RedirectResponse(policy.safe_return(then, self._home(place)), 303)
+            cookies.put(response, cookies.SESSION, cookie, secure=secure)
         cookies.clear(response, cookies.FORM, secure=secure)
         return response
 
@@ -170,7 +191,10 @@ class _Handlers:
     async def _place(self, request: Request) -> _Place:
         tenant = request.path_params.get("tenant")
         if tenant is None:
-            return _Place(None, "Platform staff")
+            return _Place(None, STAFF)
+        if is_vendor(tenant):
+            # Whether there is such a vendor, only a member who signs in learns.
+            return _Place(TenantId(tenant), VENDOR)
         find = partial(identity.find_tenant, tenant=TenantId(tenant))
         found = await self._kit.uow.read(find, trace=trace_of(request))
         # A closed hospital has no sign-in page, as one that does not exist.
@@ -183,7 +207,9 @@ class _Handlers:
         return await self._kit.uow.read(partial(service.session, cookie=cookie), trace=trace_of(request))
 
     def _home(self, place: _Place) -> str:
-        return path_of(self._kit.urls.manage(place.key)) if place.tenant else path_of(self._kit.urls.home())
+        if place.at_hospital:
+            return path_of(self._kit.urls.manage(place.key))
+        return path_of(self._kit.urls.account(place.key) if place.tenant else self._kit.urls.home())
 
     async def _signin_page(
         self,
@@ -194,6 +220,7 @@ class _Handlers:
         username: str = "",
         refusal: NotAuthenticated | SlowDown | Stopped | None = None,
         enrolled: bool = False,
+        over: bool = False,
     ) -> Response:
         secure = self._kit.urls.is_secure(place.key)
         secret = cookies.read(request, cookies.FORM, secure=secure) or self._kit.ids.secret()
@@ -205,13 +232,15 @@ class _Handlers:
             status=429 if slow else 403 if refusal else 200,
             form_action=await self._origins_of(request, place.key, then) if then else (),
             place=place.name,
-            lead="With the account you use at this hospital." if place.tenant else "With your staff account.",
-            manage=path_of(self._kit.urls.manage(place.key)) if place.tenant else "",
+            lead=_LEADS.get(place.name, "With the account you use at this hospital."),
+            manage=path_of(self._kit.urls.manage(place.key)) if place.at_hospital else "",
+            helper=place.name if place.at_hospital else "this platform",
             action=path_of(self._kit.urls.signin(place.key)),
             csrf=forms.csrf_token(secret, place.purpose),
             then=then,
             username=username[:64],
             enrolled=enrolled,
+            over=over,
             fault=_sentence(refusal) if refusal else "",
         )
         if slow:
@@ -271,24 +300,31 @@ class _Strict(BaseModel):
 
 
 class NewToken(_Strict):
-    """Credentials and terms of a new token. Members of a vendor send ``vendor``, people of a hospital ``tenant``, staff neither."""
+    """Credentials and terms of a new token. Members of a vendor send ``vendor``, people of a hospital ``tenant``, staff neither.
+
+    ``code`` is of the authenticator app, or a recovery code, if the account has a second factor.
+    """
 
     username: Annotated[str, Field(min_length=1, max_length=128)]
     password: Annotated[str, Field(min_length=1, max_length=PASSWORD_MAX)]
     tenant: Annotated[str | None, Field(max_length=32)] = None
     vendor: Annotated[str | None, Field(max_length=32, pattern=r"^ven_[0-9a-z]+$")] = None
     name: Annotated[str, Field(max_length=API_TOKEN_NAME_BOUND)] = ""
+    code: Annotated[str, Field(max_length=CODE_BOUND)] = ""
     expires_in_s: Annotated[int, Field(gt=0, le=int(API_TOKEN_LIFE_MAX.total_seconds()))] = int(
         API_TOKEN_LIFE.total_seconds()
     )
 
 
 class TokenShown(BaseModel):
+    """``second_factor``: whether its person entered one for it."""
+
     id: str
     name: str
     roles: tuple[str, ...]
     created_at: datetime
     expires_at: datetime
+    second_factor: bool
 
     @classmethod
     def of(cls, token: ApiToken) -> "TokenShown":
@@ -298,6 +334,7 @@ class TokenShown(BaseModel):
             roles=token.roles,
             created_at=token.created_at,
             expires_at=token.expires_at,
+            second_factor=token.factor_at is not None,
         )
 
 
@@ -329,7 +366,7 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
 def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
     @router.post("/tokens", status_code=status.HTTP_201_CREATED, openapi_extra=audience(ANYONE))
     async def create_token(request: Request, body: NewToken) -> TokenCreated:
-        """Create an API token with your password."""
+        """Create an API token with your password, and a code of your second factor if you have or must have one."""
         trace = trace_of(request)
         if body.tenant is not None and body.vendor is not None:
             fields = {"vendor": "tenant_and_vendor"}
@@ -345,6 +382,8 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
             service.complete_attempt_with_token,
             attempt=attempt,
             matched=matched,
+            production=not kit.is_sandbox,
+            code=body.code,
             life=timedelta(seconds=body.expires_in_s),
             name=body.name,
         )

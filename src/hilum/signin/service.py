@@ -3,11 +3,14 @@
 import hmac
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.factors import policy as factor_policy
+from hilum.factors import service as factors
+from hilum.factors.models import Step
 from hilum.identity import service as identity
 from hilum.identity.models import Bar, Person
 from hilum.identity.policy import is_vendor
@@ -31,11 +34,15 @@ from hilum.signin.models import (
     SESSIONS,
     SESSIONS_KEPT,
     SESSIONS_PER_PERSON,
+    STEP_LIFE,
+    STEP_PREFIX,
     ApiToken,
     Attempt,
     Barred,
+    FactorRequired,
     Method,
     NotAuthenticated,
+    Pending,
     Session,
     SlowDown,
     Stopped,
@@ -43,6 +50,8 @@ from hilum.signin.models import (
 )
 
 USE_OF_TOKEN = "signin.token.use"
+CODES, RECOVERY_CODES = "factor", "recovery"
+"""The realms in which guesses of codes are counted, apart from passwords."""
 
 
 def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
@@ -91,6 +100,7 @@ def _save_password(ctx: Context, person: Person, digest: str) -> None:
     _end_sessions(ctx, person.id)
     # Whoever had the earlier password may hold sessions and tokens that it opened.
     store.save_api_tokens_revoked(ctx.tx, person.id, ctx.now)
+    store.delete_pending_of(ctx.tx, person.id)
     audit.record(ctx, Event("signin.password.set", tenant=person.tenant or "", person=person.id))
 
 
@@ -138,30 +148,126 @@ def begin_attempt(ctx: Context, tenant: TenantId | None, username: str) -> Attem
 
 
 def complete_attempt(
-    ctx: Context, attempt: Attempt, *, matched: bool, replaces: str = ""
-) -> tuple[Session, str]:
-    """Create the session of a person whose password matched; return it with its cookie.
+    ctx: Context, attempt: Attempt, *, matched: bool, production: bool, replaces: str = ""
+) -> tuple[Session | Pending, str]:
+    """Create the session of a person whose password matched, or what waits for their second factor; return it with its cookie.
 
     ``replaces`` is the browser's previous cookie. Its session ends, which prevents session fixation. Raises NotAuthenticated.
     """
     person = _settle(ctx, attempt, matched=matched)
+    step = step_of(ctx, person, production=production)
+    if step is not Step.NONE:
+        return _begin_step(ctx, person, step)
     if replaces:
         end_session_of_cookie(ctx, replaces)
     return begin_session(ctx, person, Method.PASSWORD)
 
 
+def step_of(ctx: Context, person: Person, *, production: bool) -> Step:
+    """Return what is missing before a person whose password matched is signed in."""
+    return factor_policy.step_after_password(person.role, factors.held(ctx, person.id), production=production)
+
+
+def _begin_step(ctx: Context, person: Person, step: Step) -> tuple[Pending, str]:
+    cookie = STEP_PREFIX + ctx.ids.secret()
+    waiting = Pending(
+        policy.digest(cookie),
+        person.id,
+        person.tenant,
+        step,
+        ctx.now,
+        ctx.now + STEP_LIFE,
+        policy.csrf_secret(cookie),
+    )
+    store.add_pending(ctx.tx, waiting)
+    facts = {"step": step.value}
+    audit.record(ctx, Event("signin.step.begin", tenant=person.tenant or "", person=person.id, facts=facts))
+    return waiting, cookie
+
+
+def pending(ctx: Context, cookie: str) -> tuple[Pending, Person] | None:
+    """Find the sign-in of a cookie that waits for a second factor, and its person; None if there is none or it is over."""
+    found = store.find_pending(ctx.tx, policy.digest(cookie)) if policy.looks_like_step(cookie) else None
+    if found is None or not policy.waits(found, ctx.now):
+        return None
+    person = identity.find_person(ctx, found.person)
+    if person is None or identity.bar_on(ctx, person, issued_at=found.created_at) is not None:
+        return None
+    return replace(found, csrf=policy.csrf_secret(cookie)), person
+
+
+def finish_pending(
+    ctx: Context, found: Pending, person: Person, *, replaces: str = ""
+) -> tuple[Session, str]:
+    """Create the session of a person whose second factor the caller has just accepted; return it with its cookie.
+
+    Raises Conflict if the sign-in was finished at this moment, NotPermitted if the person may not sign in now.
+    """
+    if not store.take_pending(ctx.tx, found.digest):
+        raise Conflict("concurrent_change", "This sign-in was finished in another window. Sign in again.")
+    if replaces:
+        end_session_of_cookie(ctx, replaces)
+    return begin_session(ctx, person, Method.PASSWORD, factor_at=ctx.now)
+
+
 def complete_attempt_with_token(
-    ctx: Context, attempt: Attempt, *, matched: bool, life: timedelta = API_TOKEN_LIFE, name: str = ""
+    ctx: Context,
+    attempt: Attempt,
+    *,
+    matched: bool,
+    production: bool,
+    code: str = "",
+    life: timedelta = API_TOKEN_LIFE,
+    name: str = "",
 ) -> tuple[ApiToken, str]:
     """Create an API token for a person whose password matched; return it with its secret.
 
-    Raises NotAuthenticated, Invalid, NotPermitted.
+    ``code`` is of their second factor, if they have or must have one. Raises NotAuthenticated, Invalid, NotPermitted (FactorRequired,
+    CodeWrong, SlowDown).
     """
     person = _settle(ctx, attempt, matched=matched)
-    return create_api_token(ctx.as_actor(policy.actor_of(person)), person.id, life=life, name=name)
+    step = step_of(ctx, person, production=production)
+    if step is Step.ENROL or (step is Step.FACTOR and not code):
+        raise FactorRequired(step)
+    entered = None
+    if step is Step.FACTOR:
+        enter_code(ctx, person, code)
+        entered = ctx.now
+    as_person = ctx.as_actor(policy.actor_of(person))
+    return create_api_token(as_person, person.id, life=life, name=name, factor_at=entered)
 
 
-def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[Session, str]:
+def enter_code(ctx: Context, person: Person, code: str) -> None:
+    """Accept a code of a person's second factor, once. Raises SlowDown, CodeWrong, AppLocked.
+
+    Guesses are slowed down for the account as well as for the address, unlike those of a password: whoever guesses here knows the
+    password already, so nobody else can keep the account's owner waiting.
+    """
+    # A recovery code cannot be guessed, so it is counted apart and by address: it lets the owner in while somebody guesses the app's.
+    if factor_policy.read_recovery(code):
+        keys = [reserve_attempt(ctx, RECOVERY_CODES, person.id)]
+    else:
+        keys = [reserve_attempt(each, CODES, person.id) for each in (ctx, _from_anywhere(ctx))]
+    factors.use_code(ctx.as_actor(policy.actor_of(person)), person, code)
+    for key in keys:
+        clear_attempts(ctx, key)
+
+
+def record_factor(ctx: Context, used: Session) -> None:
+    """Record in a session that its person just entered a second factor."""
+    store.save_factor_entered(ctx.tx, used.id, ctx.now)
+    facts = {"session": used.id}
+    event = Event("signin.session.confirm", tenant=used.tenant or "", person=used.person, facts=facts)
+    audit.record(ctx.as_actor(policy.actor_of_session(used)), event)
+
+
+def _from_anywhere(ctx: Context) -> Context:
+    return replace(ctx, trace=replace(ctx.trace, source=""))
+
+
+def begin_session(
+    ctx: Context, person: Person, method: Method | str, *, factor_at: datetime | None = None
+) -> tuple[Session, str]:
     """Create a session for an authenticated person; return it with its cookie, which is stored only as a digest. Raises NotPermitted."""
     _require_unbarred(ctx, person, "signin.session.begin")
     cookie = COOKIE_PREFIX + ctx.ids.secret()
@@ -175,12 +281,14 @@ def begin_session(ctx: Context, person: Person, method: Method | str) -> tuple[S
         last_seen_at=ctx.now,
         expires_at=ctx.now + SESSION_LIFE,
         csrf=policy.csrf_secret(cookie),
+        factor_at=factor_at,
     )
     # The oldest ends. Refusing the newest would let an attacker who fills the list lock its owner
     # out.
     _end_sessions(ctx, person.id, keep=SESSIONS_PER_PERSON - 1)
     store.add_session(ctx.tx, session, policy.digest(cookie))
-    facts = {"method": session.method.value, "session": session.id}
+    factor = "yes" if factor_at else "no"
+    facts = {"method": session.method.value, "session": session.id, "second_factor": factor}
     audit.record(
         ctx, Event("signin.session.begin", tenant=person.tenant or "", person=person.id, facts=facts)
     )
@@ -285,6 +393,7 @@ def create_api_token(
     life: timedelta = API_TOKEN_LIFE,
     roles: tuple[str, ...] | None = None,
     name: str = "",
+    factor_at: datetime | None = None,
 ) -> tuple[ApiToken, str]:
     """Create an API token, never with more than the person's own role; return it with its secret, which is stored only as a digest.
 
@@ -304,10 +413,13 @@ def create_api_token(
         )
     body = API_TOKEN_PREFIX + ctx.ids.secret()
     secret = f"{body}_{vault().mac(policy.API_TOKEN_MAC, body.encode())}"
-    token = ApiToken(ctx.ids.new("pat"), person.id, name, wanted, ctx.now, ctx.now + life)
+    token = ApiToken(
+        ctx.ids.new("pat"), person.id, name, wanted, ctx.now, ctx.now + life, factor_at=factor_at
+    )
     store.add_api_token(ctx.tx, token, policy.digest(secret))
     # The id and never the secret: the record is read by others than the token's owner.
     facts = {"token": token.id, "roles": list(wanted), "expires_at": token.expires_at.isoformat()}
+    facts["second_factor"] = "yes" if factor_at else "no"
     audit.record(ctx, Event("signin.token.create", tenant=person.tenant or "", person=person.id, facts=facts))
     return token, secret
 

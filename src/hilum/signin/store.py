@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, delete, func, select
 
+from hilum.factors.models import Step
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
@@ -13,8 +14,10 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.signin.models import (
     ATTEMPTS_FORGOTTEN,
     PURGE_BATCH,
+    STEPS_PER_PERSON,
     ApiToken,
     Method,
+    Pending,
     Session,
 )
 
@@ -40,7 +43,22 @@ sessions = Table(
     Column("last_seen_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("ended_at", Instant),
+    Column("factor_at", Instant),
     Index(None, "person", "expires_at"),
+    Index(None, "expires_at"),
+)
+
+pending = Table(
+    "signin_pending",
+    metadata,
+    # Of the cookie's secret. Apart from sessions, so that nothing that reads a session finds one that is half begun.
+    Column("digest", String(64), primary_key=True),
+    Column("person", String(64), nullable=False),
+    Column("tenant", String(32), nullable=False),
+    Column("step", String(10), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Index(None, "person", "created_at"),
     Index(None, "expires_at"),
 )
 
@@ -66,6 +84,7 @@ api_tokens = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("revoked_at", Instant),
+    Column("factor_at", Instant),
     Index(None, "person", "id"),
 )
 
@@ -93,6 +112,7 @@ def add_session(tx: Connection, session: Session, digest: str) -> None:
             last_seen_at=session.last_seen_at,
             expires_at=session.expires_at,
             ended_at=None,
+            factor_at=session.factor_at,
         )
     )
 
@@ -108,6 +128,7 @@ def _session(row: Row[Any]) -> Session:
         last_seen_at=row.last_seen_at,
         expires_at=row.expires_at,
         ended_at=row.ended_at,
+        factor_at=row.factor_at,
     )
 
 
@@ -119,6 +140,47 @@ def find_session(tx: Connection, session: SessionId) -> Session | None:
 def find_session_by_digest(tx: Connection, digest: str) -> Session | None:
     row = tx.execute(select(sessions).where(sessions.c.digest == digest)).first()
     return None if row is None else _session(row)
+
+
+def add_pending(tx: Connection, found: Pending) -> None:
+    """Store a sign-in that waits, and delete the person's oldest ones beyond the bound."""
+    mine = select(pending.c.digest).where(pending.c.person == found.person)
+    old = [row.digest for row in tx.execute(mine.order_by(pending.c.created_at.desc()))][
+        STEPS_PER_PERSON - 1 :
+    ]
+    for some in in_batches(old):
+        tx.execute(pending.delete().where(pending.c.digest.in_(some)))
+    tx.execute(
+        pending.insert().values(
+            digest=found.digest,
+            person=found.person,
+            tenant=found.tenant or "",
+            step=found.step.value,
+            created_at=found.created_at,
+            expires_at=found.expires_at,
+        )
+    )
+
+
+def find_pending(tx: Connection, digest: str) -> Pending | None:
+    row = tx.execute(select(pending).where(pending.c.digest == digest)).first()
+    if row is None:
+        return None
+    tenant = TenantId(row.tenant) if row.tenant else None
+    return Pending(row.digest, PersonId(row.person), tenant, Step(row.step), row.created_at, row.expires_at)
+
+
+def take_pending(tx: Connection, digest: str) -> bool:
+    # Of two forms that were sent at once, one finishes the sign-in.
+    return tx.execute(pending.delete().where(pending.c.digest == digest)).rowcount == 1
+
+
+def delete_pending_of(tx: Connection, person: PersonId) -> None:
+    tx.execute(pending.delete().where(pending.c.person == person))
+
+
+def save_factor_entered(tx: Connection, session: SessionId, at: datetime) -> None:
+    tx.execute(sessions.update().where(sessions.c.id == session).values(factor_at=at))
 
 
 def save_session_seen(tx: Connection, session: SessionId, at: datetime) -> None:
@@ -159,6 +221,7 @@ def purge(tx: Connection, *, sessions_before: datetime, attempts_before: datetim
     for key, wanted in (
         (sessions.c.id, sessions.c.expires_at < sessions_before),
         (attempts.c.key, attempts.c.last_at < attempts_before),
+        (pending.c.digest, pending.c.expires_at < sessions_before),
     ):
         old = select(key).where(wanted).limit(PURGE_BATCH)
         removed += tx.execute(delete(key.table).where(key.in_(old))).rowcount
@@ -206,6 +269,7 @@ def add_api_token(tx: Connection, token: ApiToken, digest: str) -> None:
             created_at=token.created_at,
             expires_at=token.expires_at,
             revoked_at=None,
+            factor_at=token.factor_at,
         )
     )
 
@@ -219,6 +283,7 @@ def _api_token(row: Row[Any]) -> ApiToken:
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        factor_at=row.factor_at,
     )
 
 
@@ -268,5 +333,6 @@ def end_all(tx: Connection, at: datetime) -> tuple[int, int]:
     """End every session and revoke every API token; return how many of each."""
     # After a restore: a session that ended since the backup was made would live again.
     ended = tx.execute(sessions.update().where(sessions.c.ended_at.is_(None)).values(ended_at=at))
+    tx.execute(pending.delete())
     revoked = tx.execute(api_tokens.update().where(api_tokens.c.revoked_at.is_(None)).values(revoked_at=at))
     return ended.rowcount, revoked.rowcount

@@ -31,6 +31,8 @@ class Cookie:
 
 SESSION = Cookie("hilum_session")
 """The session of a person signed in at this browser."""
+STEP = Cookie("hilum_step")
+"""A sign-in that waits for a second factor."""
 FRAME_SESSION = Cookie("hilum_frame", framed=True)
 """The session of a person whom an EHR vouched for, inside a frame of that EHR."""
 FORM = Cookie("hilum_form")

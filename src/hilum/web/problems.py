@@ -26,6 +26,7 @@ _BY_CODE = {
     "session_over": 401,
     "token_invalid": 401,
     "wrong_credentials": 401,
+    "step_over": 401,
     "too_many_attempts": 429,
     "too_many_reads": 429,
     "quota_exceeded": 429,

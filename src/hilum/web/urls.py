@@ -133,6 +133,15 @@ class Urls:
         root = self.issuer(tenant) if tenant else self.console()
         return with_query(f"{root}/signin", then=then)
 
+    def signin_step(self, tenant: str, step: str, *, then: str = "") -> str:
+        """Return the page on which a second factor is entered (``factor``) or set up (``enrol``) before sign-in is finished."""
+        return with_query(f"{self.signin(tenant)}/{segment(step)}", then=then)
+
+    def account(self, tenant: str = "", page: str = "") -> str:
+        """Return the page of one's own account, or a page below it."""
+        root = f"{self.issuer(tenant) if tenant else self.console()}/account"
+        return f"{root}/{page}" if page else root
+
     def signout(self, tenant: str = "") -> str:
         return f"{self.issuer(tenant) if tenant else self.console()}/signout"
 

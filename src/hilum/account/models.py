@@ -1,0 +1,31 @@
+"""What a person sees of their own account."""
+
+from dataclasses import dataclass
+
+from hilum.factors.models import Held
+from hilum.identity.models import Person
+from hilum.kernel.errors import NotPermitted
+from hilum.signin.models import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The session at the browser, its person and their second factors.
+
+    ``confirmed``: whether factors may be changed now. ``required``: whether the role must have a second factor here.
+    """
+
+    session: Session
+    person: Person
+    held: Held
+    confirmed: bool
+    required: bool
+
+
+class NotConfirmed(NotPermitted):
+    """The act needs a fresh second factor, or a fresh password where there is no factor yet."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "factor_stale", "This needs a second factor that was entered within the last 15 minutes."
+        )

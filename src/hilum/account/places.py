@@ -1,0 +1,59 @@
+"""Where an account is: at a hospital, at a vendor, or on the platform's staff."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.requests import Request
+
+from hilum.identity import service as identity
+from hilum.identity.policy import is_vendor
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import TenantId
+from hilum.web.kit import Kit, trace_of
+from hilum.web.urls import path_of
+
+STAFF, VENDOR = "Platform staff", "Vendor account"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """``tenant`` is None for the staff; ``key`` is what URLs are built from."""
+
+    tenant: TenantId | None
+    name: str
+
+    @property
+    def key(self) -> str:
+        return self.tenant or ""
+
+    @property
+    def at_hospital(self) -> bool:
+        return self.tenant is not None and not is_vendor(self.tenant)
+
+
+async def place_of(kit: Kit, request: Request) -> Place:
+    """Return the place of a page by its address. Raises NotFound for a hospital that is closed or does not exist."""
+    tenant = request.path_params.get("tenant")
+    if tenant is None:
+        return Place(None, STAFF)
+    if is_vendor(tenant):
+        return Place(TenantId(tenant), VENDOR)
+    find = partial(identity.find_tenant, tenant=TenantId(tenant))
+    found = await kit.uow.read(find, trace=trace_of(request))
+    if found is None or not found.active:
+        raise NotFound("tenant_not_found", "There is no such hospital here.")
+    return Place(found.id, found.name)
+
+
+def issuer_of(kit: Kit, place: Place) -> str:
+    """Return the name under which an authenticator app lists the account."""
+    name = place.name if place.at_hospital else kit.pages.shell.site
+    # A colon would end it in the key URI.
+    return name.replace(":", " ")
+
+
+def home_of(kit: Kit, place: Place) -> str:
+    """Return the path to go to after sign-in without any other."""
+    if place.at_hospital:
+        return path_of(kit.urls.manage(place.key))
+    return path_of(kit.urls.account(place.key) if place.tenant else kit.urls.home())

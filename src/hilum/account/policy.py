@@ -1,0 +1,18 @@
+"""When a person may change what signs them in. Pure."""
+
+from datetime import datetime
+
+from hilum.factors.models import Held
+from hilum.factors.policy import is_fresh
+from hilum.signin.models import Method, Session
+
+
+def is_confirmed(session: Session, held: Held, now: datetime) -> bool:
+    """Check whether the factors of a session's person may be changed in it now.
+
+    INVARIANT: a session that somebody found open changes nothing: it takes a fresh factor, or where there is none a sign-in just now.
+    """
+    if held.any:
+        return is_fresh(session.factor_at, now)
+    # An EHR vouches for whoever opens its link: that opens charts, and sets up nothing for good.
+    return session.method is not Method.EHR and is_fresh(session.created_at, now)

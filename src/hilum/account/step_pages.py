@@ -1,0 +1,229 @@
+"""The pages between a matching password and a session. They work without script."""
+
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from hilum.account import steps
+from hilum.account.places import Place, home_of, issuer_of, place_of
+from hilum.account.qr import qr_code
+from hilum.factors import service as factors
+from hilum.factors.models import AppLocked, CodeWrong, Held, Offer, Step
+from hilum.identity.models import Person
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid, NotPermitted
+from hilum.signin import service as signin
+from hilum.signin.models import Pending, SlowDown, StepOver
+from hilum.signin.policy import safe_return
+from hilum.web import cookies, forms
+from hilum.web.kit import Kit, trace_of
+from hilum.web.urls import path_of, with_query
+
+MINUTE_S = 60
+OriginsOf = Callable[[Request, str, str], Awaitable[tuple[str, ...]]]
+"""As in ``signin.routes``."""
+CodeRefusal = CodeWrong | AppLocked | SlowDown
+CODE_REFUSALS = (CodeWrong, AppLocked, SlowDown)
+
+
+def sentence(refusal: NotPermitted) -> str:
+    """Return the sentence of a refused code for the page, a long wait in minutes."""
+    if not isinstance(refusal, SlowDown) or refusal.retry_after_s < 2 * MINUTE_S:
+        return refusal.detail
+    wait = math.ceil(refusal.retry_after_s / MINUTE_S)
+    return f"Too many wrong codes for this account. Wait {wait} minutes, or use a recovery code. If they were not yours, somebody knows your password: change it once you are in."
+
+
+def refused(response: Response, refusal: NotPermitted | None) -> Response:
+    """Add to the page of a refused code when to try again."""
+    if isinstance(refusal, SlowDown):
+        response.headers["retry-after"] = str(refusal.retry_after_s)
+    return response
+
+
+def status_of(refusal: NotPermitted | None) -> int:
+    return 200 if refusal is None else 429 if isinstance(refusal, SlowDown) else 403
+
+
+def routes(kit: Kit, origins_of: OriginsOf) -> list[Route]:
+    """Return the routes. ``origins_of`` as for ``signin.routes.pages``."""
+    page = _StepPages(kit, origins_of)
+    return [
+        Route(f"{root}/signin/{step}", endpoint, methods=[method])
+        for root in ("/t/{tenant}", "")
+        for step, endpoint, method in (
+            ("factor", page.show_factor, "GET"),
+            ("factor", page.enter, "POST"),
+            ("enrol", page.show_enrol, "GET"),
+            ("enrol", page.enrol, "POST"),
+        )
+    ]
+
+
+class _StepPages:
+    def __init__(self, kit: Kit, origins_of: OriginsOf) -> None:
+        self._kit, self._origins_of = kit, origins_of
+
+    async def show_factor(self, request: Request) -> Response:
+        place = await place_of(self._kit, request)
+        then = forms.read_query(request).one("then")
+        found = await self._found(request, place, Step.FACTOR)
+        if found is None:
+            return self._again(place, then)
+        return await self._factor_page(request, place, found, then)
+
+    async def enter(self, request: Request) -> Response:
+        place = await place_of(self._kit, request)
+        form = await forms.read_form(request)
+        then = form.one("then")
+        found = await self._found(request, place, Step.FACTOR)
+        if found is None:
+            return self._again(place, then)
+        self._check(request, form, place, found[0])
+        finish = partial(steps.finish, cookie=self._cookie(request, place), code=form.one("code"))
+        finish = partial(finish, replaces=self._before(request, place))
+        try:
+            _, cookie = await self._kit.uow.write(finish, trace=trace_of(request))
+        except StepOver:
+            return self._again(place, then)
+        except CODE_REFUSALS as refusal:
+            found = await self._found(request, place, Step.FACTOR) or found
+            return await self._factor_page(request, place, found, then, refusal)
+        response = RedirectResponse(safe_return(then, home_of(self._kit, place)), 303)
+        return self._signed_in(response, place, cookie)
+
+    async def show_enrol(self, request: Request) -> Response:
+        place = await place_of(self._kit, request)
+        then = forms.read_query(request).one("then")
+        found = await self._found(request, place, Step.ENROL)
+        if found is None:
+            return self._again(place, then)
+        return await self._enrol_page(request, place, found[0], then)
+
+    async def enrol(self, request: Request) -> Response:
+        place = await place_of(self._kit, request)
+        form = await forms.read_form(request)
+        then, sealed = form.one("then"), form.one("offer")
+        found = await self._found(request, place, Step.ENROL)
+        if found is None:
+            return self._again(place, then)
+        self._check(request, form, place, found[0])
+        finish = partial(steps.finish_with_new, cookie=self._cookie(request, place), sealed=sealed)
+        finish = partial(finish, code=form.one("code"), replaces=self._before(request, place))
+        try:
+            _, cookie, codes = await self._kit.uow.write(finish, trace=trace_of(request))
+        except StepOver:
+            return self._again(place, then)
+        except CodeWrong as refusal:
+            return await self._enrol_page(request, place, found[0], then, sealed=sealed, refusal=refusal)
+        except Invalid:  # the page was open too long, or is of somebody else: a new QR code
+            return await self._enrol_page(request, place, found[0], then)
+        response = self._kit.pages.render(
+            request,
+            "account/codes.html",
+            title="Your second factor is set up",
+            lead="You are signed in. Keep these codes first.",
+            place=place.name,
+            codes=codes,
+            onward=safe_return(then, home_of(self._kit, place)),
+            onward_text="Continue",
+        )
+        return self._signed_in(response, place, cookie)
+
+    async def _found(self, request: Request, place: Place, step: Step) -> tuple[Pending, Person, Held] | None:
+        def read(ctx: Context) -> tuple[Pending, Person, Held] | None:
+            found = signin.pending(ctx, self._cookie(request, place))
+            # Under the address of the account's own place only, whose name and forms its owner sees.
+            if found is None or found[0].step is not step or found[0].tenant != place.tenant:
+                return None
+            return *found, factors.held(ctx, found[1].id)
+
+        return await self._kit.uow.read(read, trace=trace_of(request))
+
+    def _cookie(self, request: Request, place: Place) -> str:
+        return cookies.read(request, cookies.STEP, secure=self._kit.urls.is_secure(place.key))
+
+    def _before(self, request: Request, place: Place) -> str:
+        return cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(place.key))
+
+    def _check(self, request: Request, form: forms.Form, place: Place, found: Pending) -> None:
+        origin = self._kit.urls.origin(place.key)
+        forms.check_post(request, form, found.csrf, origin=origin, purpose=found.step.value)
+
+    def _again(self, place: Place, then: str) -> Response:
+        signin = path_of(self._kit.urls.signin(place.key, then=safe_return(then, "")))
+        joined = f"{signin}&over=1" if "?" in signin else with_query(signin, over="1")
+        response = RedirectResponse(joined, 303)
+        cookies.clear(response, cookies.STEP, secure=self._kit.urls.is_secure(place.key))
+        return response
+
+    def _signed_in(self, response: Response, place: Place, cookie: str) -> Response:
+        secure = self._kit.urls.is_secure(place.key)
+        cookies.put(response, cookies.SESSION, cookie, secure=secure)
+        cookies.clear(response, cookies.STEP, secure=secure)
+        return response
+
+    async def _factor_page(
+        self,
+        request: Request,
+        place: Place,
+        found: tuple[Pending, Person, Held],
+        then: str,
+        refusal: CodeRefusal | None = None,
+    ) -> Response:
+        pending, person, held = found
+        then = safe_return(then, "")
+        response = self._kit.pages.render(
+            request,
+            "account/factor.html",
+            status=status_of(refusal),
+            form_action=await self._origins_of(request, place.key, then) if then else (),
+            place=place.name,
+            name=person.name,
+            held=held,
+            action=path_of(self._kit.urls.signin_step(place.key, Step.FACTOR)),
+            signin=path_of(self._kit.urls.signin(place.key, then=then)),
+            csrf=forms.csrf_token(pending.csrf, pending.step.value),
+            then=then,
+            helper=place.name if place.at_hospital else "this platform",
+            fault=sentence(refusal) if refusal else "",
+        )
+        return refused(response, refusal)
+
+    async def _enrol_page(
+        self,
+        request: Request,
+        place: Place,
+        pending: Pending,
+        then: str,
+        *,
+        sealed: str = "",
+        refusal: CodeWrong | None = None,
+    ) -> Response:
+        cookie = self._cookie(request, place)
+        offer = partial(steps.offer, cookie=cookie, site=issuer_of(self._kit, place), sealed=sealed)
+        try:
+            found: Offer = await self._kit.uow.read(offer, trace=trace_of(request))
+        except StepOver:
+            return self._again(place, then)
+        return self._kit.pages.render(
+            request,
+            "account/authenticator.html",
+            status=status_of(refusal),
+            title="Set up a second factor",
+            lead="Your role can change what others may do, so a password alone does not sign you in. This takes a minute, once.",
+            place=place.name,
+            qr=qr_code(found.uri),
+            secret=found.secret,
+            uri=found.uri,
+            offer=found.sealed,
+            action=path_of(self._kit.urls.signin_step(place.key, Step.ENROL)),
+            csrf=forms.csrf_token(pending.csrf, pending.step.value),
+            then=safe_return(then, ""),
+            back="",
+            fault=refusal.detail if refusal else "",
+        )

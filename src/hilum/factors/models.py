@@ -1,0 +1,99 @@
+"""Second factors and their limits."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from hilum.kernel.errors import NotPermitted
+
+STEP_S = 30
+CODE_DIGITS = 6
+SEED_BYTES = 20
+"""160 bits, as RFC 4226 section 4 recommends."""
+SKEW_STEPS = 1
+"""Steps before and after the present one whose code is accepted: telephones' clocks differ, and typing takes time."""
+LOCKED_AFTER = 20
+"""Wrong codes in a row after which an authenticator app is locked. Until then each wrong code makes the next one wait."""
+OFFER_LIFE = timedelta(minutes=15)
+RECOVERY_CODES = 10
+RECOVERY_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's base32: no letters that are mistaken for digits."""
+RECOVERY_GROUPS, RECOVERY_GROUP = 3, 4
+"""Sixty bits, written XXXX-XXXX-XXXX."""
+CODE_BOUND = 64
+"""Characters of a code that are looked at."""
+FRESH_FOR = timedelta(minutes=15)
+"""How long an entered second factor counts as fresh, for acts that widen what others may do."""
+
+
+class FactorKind(StrEnum):
+    TOTP = "totp"
+    PASSKEY = "passkey"
+    RECOVERY = "recovery"
+
+
+class Step(StrEnum):
+    """What is missing before a person whose password matched is signed in."""
+
+    NONE = "none"
+    FACTOR = "factor"
+    """One of the second factors that the person has."""
+    ENROL = "enrol"
+    """The person must set a second factor up first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The second factors of a person. ``locked``: too many wrong codes, so the authenticator app is not asked any more."""
+
+    totp: bool = False
+    totp_since: datetime | None = None
+    locked: bool = False
+    recovery_left: int = 0
+
+    @property
+    def any(self) -> bool:
+        # Recovery codes are no factor of their own: they stand in for one that was lost.
+        return self.totp
+
+
+@dataclass(frozen=True, slots=True)
+class Totp:
+    """An authenticator app of a person. ``last_step``: of the last accepted code; no code of it or before counts again."""
+
+    person: str
+    sealed: str
+    created_at: datetime
+    last_step: int
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A seed to be set up in an authenticator app. ``sealed`` comes back with the first code; nothing is stored before that."""
+
+    secret: str
+    uri: str
+    sealed: str
+
+
+class CodeWrong(NotPermitted):
+    """The code does not count: wrong, used already, or of a locked app."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(
+            "code_wrong",
+            detail
+            or "This code is wrong, or was used already. Wait for the next one in your authenticator app, or use a recovery code.",
+        )
+
+
+class AppLocked(NotPermitted):
+    """The authenticator app was locked by wrong codes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "authenticator_locked",
+            f"This authenticator app was locked after {LOCKED_AFTER} wrong codes. Use a passkey or a recovery code. "
+            "If the wrong codes were not yours, somebody knows your password: change it once you are in.",
+        )

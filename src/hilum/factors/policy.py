@@ -1,0 +1,152 @@
+"""Who must have a second factor, and which codes count. Pure.
+
+Source: RFC 6238 (TOTP), RFC 4226 (HOTP); security decision 25; docs/adr/0065-a-second-factor.md
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from urllib.parse import quote, urlencode
+
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.hotp import HOTP
+
+from hilum.factors.models import (
+    CODE_BOUND,
+    CODE_DIGITS,
+    FRESH_FOR,
+    LOCKED_AFTER,
+    RECOVERY_GROUP,
+    RECOVERY_GROUPS,
+    RECOVERY_LETTERS,
+    SKEW_STEPS,
+    STEP_S,
+    Held,
+    Step,
+    Totp,
+)
+from hilum.identity.models import Role, StaffRole, VendorRole
+
+MUST: Mapping[str, bool] = MappingProxyType(
+    {
+        StaffRole.PLATFORM_ADMIN: True,
+        StaffRole.SECURITY: True,
+        StaffRole.REVIEWER: True,
+        # Reads who did what to whom, at every hospital.
+        StaffRole.AUDITOR: True,
+        Role.ADMINISTRATOR: True,
+        VendorRole.OWNER: True,
+        # Replaces secrets and keys of an app that hospitals trust.
+        VendorRole.DEVELOPER: True,
+        VendorRole.SECURITY: True,
+        VendorRole.BILLING: False,
+        # Clinicians sign in to their EHR, which vouches for them; patients choose.
+        Role.PHYSICIAN: False,
+        Role.NURSE: False,
+        Role.ANALYST: False,
+        Role.FRONT_DESK: False,
+        Role.PATIENT: False,
+    }
+)
+"""Which roles must have a second factor in production (C8). Any person of any role may have one."""
+_DIGITS = re.compile(rf"[0-9]{{{CODE_DIGITS}}}")
+_RECOVERY = re.compile(rf"[{RECOVERY_LETTERS}]{{{RECOVERY_GROUPS * RECOVERY_GROUP}}}")
+_MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
+
+
+def must_have(role: str, *, production: bool) -> bool:
+    """Check whether a role must have a second factor. A role that is not in the table must."""
+    return production and MUST.get(role, True)
+
+
+def step_after_password(role: str, held: Held, *, production: bool) -> Step:
+    """Return what is missing after a person's password matched.
+
+    INVARIANT: in production no role that must have a second factor gets ``NONE``, and nobody who has one gets it anywhere.
+    """
+    if held.any:
+        return Step.FACTOR
+    return Step.ENROL if must_have(role, production=production) else Step.NONE
+
+
+def is_fresh(entered_at: datetime | None, now: datetime) -> bool:
+    """Check whether a second factor was entered so lately that it counts for an act that widens what others may do."""
+    return entered_at is not None and now < entered_at + FRESH_FOR
+
+
+def step_of(moment: datetime) -> int:
+    """Return the time step of a moment. Source: RFC 6238 section 4.2."""
+    return int(moment.timestamp()) // STEP_S
+
+
+def code_at(seed: bytes, step: int) -> str:
+    """Return the code of a seed at a step."""
+    # SHA-1 and six digits, since authenticator apps ignore other parameters; HOTP does not rest on collisions (RFC 6194).
+    return HOTP(seed, CODE_DIGITS, SHA1(), enforce_key_length=False).generate(step).decode()  # noqa: S303
+
+
+def matching_step(seed: bytes, code: str, now: datetime, *, after: int) -> int | None:
+    """Return the step whose code was entered, within the permitted skew and later than ``after``; None if there is none."""
+    present = step_of(now)
+    found = None
+    # Every step is compared, so that the time does not show which one matched.
+    for step in range(present - SKEW_STEPS, present + SKEW_STEPS + 1):
+        same = _same(code_at(seed, step), code)
+        if same and step > after:
+            found = step
+    return found
+
+
+def _same(ours: str, sent: str) -> bool:
+    return hashlib.sha256(ours.encode()).digest() == hashlib.sha256(sent.encode()).digest()
+
+
+def is_locked(app: Totp) -> bool:
+    """Check whether an authenticator app has had too many wrong codes in a row."""
+    return app.failures >= LOCKED_AFTER
+
+
+def read_digits(text: str) -> str:
+    """Return the digits of an authenticator app's code, without the spaces that apps show; empty if it is none."""
+    plain = text[:CODE_BOUND].replace(" ", "")
+    return plain if _DIGITS.fullmatch(plain) else ""
+
+
+def read_recovery(text: str) -> str:
+    """Return a recovery code in its stored spelling; empty if it is none. Case, spaces, dashes and misread letters do not matter."""
+    plain = text[:CODE_BOUND].strip().upper().translate(_MISREAD)
+    return plain if _RECOVERY.fullmatch(plain) else ""
+
+
+def recovery_code(secret: str) -> str:
+    """Build a recovery code from a random secret."""
+    raw = hashlib.sha256(secret.encode()).digest()
+    # 256 is a multiple of 32, so every letter is equally likely.
+    letters = "".join(RECOVERY_LETTERS[byte & 31] for byte in raw[: RECOVERY_GROUPS * RECOVERY_GROUP])
+    return "-".join(letters[at : at + RECOVERY_GROUP] for at in range(0, len(letters), RECOVERY_GROUP))
+
+
+def base32(seed: bytes) -> str:
+    """Return a seed as authenticator apps take it when it is typed."""
+    return base64.b32encode(seed).decode().rstrip("=")
+
+
+def from_base32(text: str) -> bytes:
+    """Return the seed of its base32 text."""
+    return base64.b32decode(text + "=" * (-len(text) % 8))
+
+
+def seed_from(secret: str) -> bytes:
+    """Return the random bytes of a secret in base64url as a seed."""
+    return base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
+
+
+def provisioning_uri(seed: bytes, *, site: str, account: str) -> str:
+    """Return the address that an authenticator app reads from the QR code."""
+    # The key URI format: the label is "issuer:account", and the issuer comes again as a parameter.
+    label = quote(f"{site}:{account}", safe="")
+    query = urlencode({"secret": base32(seed), "issuer": site, "digits": CODE_DIGITS, "period": STEP_S})
+    return f"otpauth://totp/{label}?{query}"
