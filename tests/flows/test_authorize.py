@@ -101,10 +101,10 @@ def test_staff_are_asked_again_for_more_and_when_the_client_wants_it(front: Fron
 @pytest.mark.parametrize(
     "redirect_uri", ["http://127.0.0.1:5000/cb", "http://localhost:5000/cb", "org.example.app:/cb"]
 )
-def test_a_client_that_anybody_can_impersonate_is_never_let_through_silently(
+def test_a_sandbox_shows_the_notice_once_even_to_a_client_that_anybody_can_impersonate(
     front: Front, redirect_uri: str
 ) -> None:
-    """Security decision 14; RFC 8252 section 8.6."""
+    """ADR 69. Everywhere else such a client is never let through silently: security decision 14, ``unit/frontchannel/test_policy.py``."""
     front.add_app(
         "native",
         ClientType.PUBLIC,
@@ -114,12 +114,15 @@ def test_a_client_that_anybody_can_impersonate_is_never_let_through_silently(
         launch_uri="https://app.example/launch",
     )
     browser = front.browser("dora")
-    for _ in range(2):
-        launch = front.open_launch(client="native").handle
-        page = browser.authorize(client="native", launch=launch, redirect_uri=redirect_uri)
+    launch = front.open_launch(client="native").handle
+    first = browser.authorize(client="native", launch=launch, redirect_uri=redirect_uri)
+    assert first.status_code == 200
+    assert browser.allow().headers["location"].startswith(redirect_uri + "?code=")
 
-        assert page.status_code == 200
-        assert browser.allow().headers["location"].startswith(redirect_uri + "?code=")
+    launch = front.open_launch(client="native").handle
+    second = browser.authorize(client="native", launch=launch, redirect_uri=redirect_uri)
+
+    assert second.headers["location"].startswith(redirect_uri + "?code=")
 
 
 def test_a_standalone_launch_lets_a_physician_search_and_choose(front: Front) -> None:

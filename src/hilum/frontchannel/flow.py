@@ -348,6 +348,7 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
         role=person.role,
         standing=None if standing is None else smart.parse_stored(standing.scopes),
         client_proved=oauth.proves_client(request.redirect_uri),
+        synthetic=client_context.tenant.sandbox,
     )
     step = policy.next_step(facts)
     if step is not Step.CHOOSE_CONTEXT:

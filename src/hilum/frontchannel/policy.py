@@ -310,6 +310,7 @@ class StepFacts:
 
     ``chosen_at``: when the launch or the person set the context. ``standing``: the scopes of an authorization in force for this client
     and version, None without one. ``client_proved``: only the client's owner can receive responses at the redirect URI.
+    ``synthetic``: the hospital is a sandbox.
     """
 
     prompt: frozenset[str]
@@ -319,6 +320,7 @@ class StepFacts:
     role: str
     standing: tuple[Scope, ...] | None
     client_proved: bool
+    synthetic: bool = False
 
 
 def next_step(facts: StepFacts) -> Step:
@@ -334,8 +336,10 @@ def next_step(facts: StepFacts) -> Step:
 
 def _must_ask_again(facts: StepFacts) -> bool:
     # Any program on a device can claim a loopback or private-scheme address, so such a client is
-    # never granted anything in silence (RFC 8252 section 8.6).
-    if facts.standing is None or not facts.client_proved or "consent" in facts.prompt:
+    # never granted anything in silence (RFC 8252 section 8.6). In a sandbox it would gain synthetic
+    # records, and developers would learn to click the notice away (ADR 69).
+    proved = facts.client_proved or facts.synthetic
+    if facts.standing is None or not proved or "consent" in facts.prompt:
         return True
     return set(smart.intersect(facts.scopes, facts.standing)) != set(facts.scopes)
 

@@ -361,6 +361,10 @@ STAFF = StepFacts(
         ({"standing": None}, Step.NOTICE),
         ({"standing": parse_stored(["user/Patient.r", "openid"])}, Step.NOTICE),
         ({"client_proved": False}, Step.NOTICE),
+        ({"client_proved": False, "synthetic": True}, Step.ISSUE),
+        ({"client_proved": False, "synthetic": True, "standing": None}, Step.NOTICE),
+        ({"client_proved": False, "synthetic": True, "prompt": frozenset({"consent"})}, Step.NOTICE),
+        ({"client_proved": False, "synthetic": True, "role": Role.PATIENT}, Step.CONSENT),
         ({"prompt": frozenset({"consent"})}, Step.NOTICE),
         ({"role": Role.PATIENT}, Step.CONSENT),
         (
@@ -387,7 +391,7 @@ STAFF = StepFacts(
     ],
 )
 def test_the_next_step_follows_from_the_facts(changes: dict[str, Any], step: Step) -> None:
-    """Security decision 14: patients always, staff once per version, and never silently for an unproved client."""
+    """Security decision 14: patients always, staff once per version, and outside a sandbox never silently for an unproved client."""
     assert policy.next_step(replace(STAFF, **changes)) is step
 
 
