@@ -68,6 +68,7 @@ TESTS = {
     "hdl": Test("2085-9", "Cholesterol in HDL [Mass/volume] in Serum or Plasma", "mg/dL", "mg/dL", 40, None),
     "triglycerides": Test("2571-8", "Triglyceride [Mass/volume] in Serum or Plasma", "mg/dL", "mg/dL", None, 150),
     "ldl": Test("13457-7", "Cholesterol in LDL [Mass/volume] in Serum or Plasma by calculation", "mg/dL", "mg/dL", None, 130),
+    "hscrp": Test("30522-7", "C reactive protein [Mass/volume] in Serum or Plasma by High sensitivity method", "mg/L", "mg/L", None, 3.0),
     "hemoglobin": Test("718-7", "Hemoglobin [Mass/volume] in Blood", "g/dL", "g/dL", 12, 17.5),
     "hematocrit": Test("4544-3", "Hematocrit [Volume Fraction] of Blood by Automated count", "%", "%", 36, 51),
     "leukocytes": Test("6690-2", "Leukocytes [#/volume] in Blood by Automated count", "10*3/uL", "10*3/uL", 4, 11),
@@ -82,6 +83,7 @@ PANELS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "metabolic": (("51990-0", "Basic metabolic panel - Blood"), ("sodium", "potassium", "chloride", "bicarbonate", "urea", "creatinine", "glucose", "egfr")),
     "sugar": (("4548-4", "Hemoglobin A1c/Hemoglobin.total in Blood"), ("a1c", "average")),
     "lipids": (("24331-1", "Lipid 1996 panel - Serum or Plasma"), ("cholesterol", "hdl", "triglycerides", "ldl")),
+    "inflammation": (("30522-7", "C reactive protein [Mass/volume] in Serum or Plasma by High sensitivity method"), ("hscrp",)),
     "blood": (("58410-2", "CBC panel - Blood by Automated count"), ("hemoglobin", "hematocrit", "leukocytes", "platelets")),
     "thyroid": (("3016-3", "Thyrotropin [Units/volume] in Serum or Plasma"), ("tsh",)),
     "clotting": (("6301-6", "INR in Platelet poor plasma by Coagulation assay"), ("inr",)),
@@ -90,8 +92,8 @@ PANELS: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
     "virus": (("20447-9", "HIV 1 RNA [#/volume] (viral load) in Serum or Plasma by NAA with probe detection"), ("viral",)),
 }  # fmt: skip
 WATCHED: dict[Story, tuple[str, ...]] = {
-    Story.DIABETES: ("sugar", "metabolic"), Story.TYPE1_DIABETES: ("sugar", "metabolic"), Story.KIDNEY: ("metabolic",), Story.LIPIDS: ("lipids",),
-    Story.HYPERTENSION: ("metabolic",), Story.HEART_FAILURE: ("metabolic", "heart"), Story.ATRIAL_FIBRILLATION: ("clotting",), Story.CORONARY: ("lipids",),
+    Story.DIABETES: ("sugar", "metabolic"), Story.TYPE1_DIABETES: ("sugar", "metabolic"), Story.KIDNEY: ("metabolic",), Story.LIPIDS: ("lipids", "inflammation"),
+    Story.HYPERTENSION: ("metabolic",), Story.HEART_FAILURE: ("metabolic", "heart"), Story.ATRIAL_FIBRILLATION: ("clotting",), Story.CORONARY: ("lipids", "inflammation"),
     Story.HYPOTHYROID: ("thyroid",), Story.PREGNANCY: ("blood",), Story.BREAST_CANCER: ("blood",), Story.PROSTATE_CANCER: ("prostate",), Story.HIV: ("virus",),
 }  # fmt: skip
 
@@ -215,7 +217,8 @@ def _due(chart: Chart, visit: Visit, drawn: dict[str, date]) -> list[str]:
     if visit.inpatient:
         watched |= {"metabolic": (), "blood": ()}
     elif visit.kind == "checkup" and not life.child(day):
-        watched |= {"metabolic": (), "lipids": (), "blood": ()}
+        # Together what calculators of cardiovascular risk ask for, beside blood pressure and smoking.
+        watched |= {"metabolic": (), "lipids": (), "inflammation": (), "blood": ()}
     due = [
         panel
         for panel in watched
@@ -266,6 +269,7 @@ def results(chart: Chart, day: date) -> dict[str, float]:
         "potassium": round(rng.gauss(4.7 if life.course(Story.KIDNEY) else 4.2, 0.2), 1),
         "a1c": a1c, "average": body.average_glucose(a1c), "glucose": round((28.7 * a1c - 46.7) * rng.uniform(0.84, 0.96)),
         "cholesterol": cholesterol, "hdl": hdl, "triglycerides": total_fats, "ldl": body.ldl(cholesterol, hdl, total_fats),
+        "hscrp": round(0.4 + total_fats / 150 + (1.3 if life.course(Story.OBESITY) else 0) + (0.9 if life.course(Story.CORONARY) else 0), 1),
         "hemoglobin": hemoglobin, "hematocrit": round(hemoglobin * 2.95, 1), "leukocytes": round(rng.gauss(7, 1.1), 1), "platelets": round(rng.gauss(255, 30)),
         "tsh": round(max(0.3, 8.4 - 6.2 * life.effect(Story.HYPOTHYROID, day, 2) if life.course(Story.HYPOTHYROID, day) else rng.gauss(2, 0.4)), 2),
         "inr": round(rng.gauss(2.4, 0.25), 1), "psa": round(max(0.1, 9.5 - 8.6 * life.effect(Story.PROSTATE_CANCER, day, 3)), 1),

@@ -53,6 +53,19 @@ def _years(patient: Resource, when: str) -> float:
     return (moment(when).date() - date.fromisoformat(patient["birthDate"])).days / 365.25
 
 
+@pytest.mark.parametrize("tenant", [each for each in TENANTS if each != "children"])
+def test_a_calculator_of_cardiovascular_risk_finds_all_that_it_asks_for(tenant: str) -> None:
+    """Age and sex are those of each patient: total cholesterol, HDL and hs-CRP at one moment, blood pressure, smoking."""
+    together = {patient_of(group[0]) for group in _at_once(tenant, "2093-3", "2085-9", "30522-7")}
+    pressure = {patient_of(each) for each in by_code(of(tenant, "Observation"), "85354-9")}
+    smoking = {patient_of(each) for each in by_code(of(tenant, "Observation"), "72166-2")}
+
+    complete = together & pressure & smoking
+
+    assert len(complete) >= 10
+    assert together - smoking == set(), "who has the blood values was asked about smoking too"
+
+
 @pytest.mark.parametrize("tenant", TENANTS)
 def test_body_mass_index_is_weight_over_height_squared(tenant: str) -> None:
     groups = _at_once(tenant, "8302-2", "29463-7", "39156-5")

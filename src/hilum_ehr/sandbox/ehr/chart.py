@@ -52,6 +52,7 @@ LAB_NAMES = {
     "2085-9": "HDL cholesterol",
     "13457-7": "LDL cholesterol",
     "2571-8": "Triglycerides",
+    "30522-7": "hs-CRP",
     "718-7": "Hemoglobin",
     "4544-3": "Hematocrit",
     "6690-2": "White cells",

@@ -18,6 +18,7 @@ const WORDS = {
   "3094-0": ["Urea", "Waste that your kidneys clear away."],
   "2160-0": ["Creatinine", "Waste from your muscles; shows how well your kidneys work."],
   "98979-8": ["Kidney function", "How much blood your kidneys clean in a minute."],
+  "30522-7": ["hs-CRP", "A sign of inflammation, also used to estimate the risk of heart disease."],
   "2093-3": ["Total cholesterol", "All the fats of this kind in your blood."],
   "13457-7": ["LDL cholesterol", "The kind that can narrow blood vessels."],
   "2085-9": ["HDL cholesterol", "The kind that protects blood vessels."],
