@@ -82,6 +82,22 @@ def test_a_method_that_is_not_offered_is_replaced_in_the_answer(platform: Platfo
     assert body["token_endpoint_auth_method"] == "client_secret_basic"
 
 
+@pytest.mark.parametrize(
+    ("scope", "registered"),
+    [
+        ("openid patient/Patient.rs", "launch openid patient/Patient.rs"),
+        ("user/Observation.rs", "launch user/Observation.rs"),
+        ("openid launch patient/Patient.rs", "openid launch patient/Patient.rs"),
+        ("openid fhirUser", "openid fhirUser"),
+    ],
+)
+def test_an_app_that_reads_records_is_registered_for_launch_and_the_answer_says_so(
+    platform: Platform, scope: str, registered: str
+) -> None:
+    """RFC 7591 section 3.2.1. Libraries add ``launch`` to an EHR launch by themselves, and would fail without it."""
+    assert register(platform, scope=scope).json()["scope"] == registered
+
+
 def test_a_backend_service_registers_with_its_keys(platform: Platform) -> None:
     answer = register(
         platform,

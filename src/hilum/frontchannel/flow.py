@@ -353,7 +353,8 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     step = policy.next_step(facts)
     if step is not Step.CHOOSE_CONTEXT:
         patient, _ = policy.disclosed_context(offered, request.patient, request.encounter)
-        if fault := policy.context_refusal(offered, patient=patient):
+        launched = bool(request.launch and request.patient)
+        if fault := policy.context_refusal(offered, patient=patient, launched=launched):
             return refuse(
                 ctx, site, request, AuthorizeError.INVALID_SCOPE, code="patient_missing", detail=fault
             )

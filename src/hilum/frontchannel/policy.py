@@ -372,10 +372,12 @@ PROMPT_NONE = {
 # --- context ---------------------------------------------------------------------------------------------------------------------
 
 
-def context_refusal(scopes: Iterable[Scope], *, patient: str) -> str:
-    """Return why the context is not sufficient for the scopes; empty if it is (C34)."""
+def context_refusal(scopes: Iterable[Scope], *, patient: str, launched: bool = False) -> str:
+    """Return why the context is not sufficient for the scopes; empty if it is (C34). ``launched``: an EHR opened a chart with a patient."""
     scopes = tuple(scopes)
     if smart_launch.needs_patient(scopes) and not patient:
+        if launched:
+            return "patient scopes need the scope launch in an EHR launch: register the client for it, and request it"
         return "patient scopes need a patient, and no patient was established"
     return ""
 

@@ -39,6 +39,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment
 from hilum.registry.policy import beyond, is_in_force, may_see_app
+from hilum.standards.smart import launch as smart_launch
 
 __all__ = ["facts"]
 Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
@@ -214,6 +215,9 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
         raise audit.refusal(ctx, event, "A switch stops registration at this tenant; try again later.")
     ends = ctx.now + DYNAMIC_CLIENT_LIFE
     requested = rules.from_registration(body, expires_at=ends)
+    if not isinstance(requested, dict) and requested.type in rules.DELEGATED:
+        # The certification below covers what is registered here, so nothing is granted that it does not have.
+        requested = replace(requested, scopes=smart_launch.with_launch(requested.scopes))
     faults = (
         requested
         if isinstance(requested, dict)

@@ -341,6 +341,14 @@ def test_patient_scopes_without_a_patient_are_refused() -> None:
     assert not policy.context_refusal(parse_stored(["user/Patient.r"]), patient="")
 
 
+def test_an_ehr_launch_without_the_launch_scope_is_refused_with_what_to_register() -> None:
+    refused = policy.context_refusal(parse_stored(["patient/Patient.r"]), patient="", launched=True)
+
+    assert "register the client for it" in refused
+    assert "scope launch" in refused
+    assert not policy.context_refusal(parse_stored(["user/Patient.r"]), patient="", launched=True)
+
+
 # --- steps --------------------------------------------------------------------------------------------------------------------
 
 STAFF = StepFacts(

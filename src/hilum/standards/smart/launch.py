@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hilum.standards.smart.scopes import ClinicalScope, Scope, SpecialScope, covers
+from hilum.standards.smart.scopes import ClinicalScope, Scope, SpecialScope, covers, parse_scope
 
 CONTEXT_ENTRIES_BOUND = 20
+LAUNCH = "launch"
+"""The scope of a client that an EHR launches. Source: SMART App Launch 2.2, scopes-and-launch-context#apps-that-launch-from-the-ehr."""
 ROLE_LAUNCH = "launch"
 SENT_CONTEXT = frozenset(
     {"patient", "encounter", "fhirContext", "intent", "need_patient_banner", "smart_style_url"}
@@ -20,6 +22,12 @@ _REFERENCE = re.compile(r"([A-Z][A-Za-z]{1,63})/([A-Za-z0-9.-]{1,64})")
 _CANONICAL = re.compile(r"https?://[^\s#]+")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _MEMBERS = frozenset({"reference", "canonical", "identifier", "type", "role"})
+
+
+def with_launch(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a delegated client's scopes with ``launch`` if it reads records: many SMART libraries request it in every EHR launch."""
+    reads = any(isinstance(parse_scope(text), ClinicalScope) for text in scopes)
+    return scopes if not reads or LAUNCH in scopes else (LAUNCH, *scopes)
 
 
 def fhir_context_fault(entry: Mapping[str, Any]) -> str:
