@@ -1,5 +1,6 @@
 """The control plane alone over real HTTP semantics: sign-in pages and /api/v1, without the rest of the platform."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
@@ -25,6 +26,7 @@ from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
+from hilum.policies import service as policies
 from hilum.signin import live
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
@@ -99,9 +101,14 @@ def shared_pages() -> Pages:
 
 
 def build(
-    uow: UnitOfWork, clock: FakeClock, checker: DomainChecker | None = None, *, mode: Mode = Mode.SANDBOX
+    uow: UnitOfWork,
+    clock: FakeClock,
+    checker: DomainChecker | None = None,
+    *,
+    mode: Mode = Mode.SANDBOX,
+    then: Callable[[ControlSite], object] | None = None,
 ) -> ControlSite:
-    """Two hospitals and their people, the staff, and one site."""
+    """Two hospitals and their people, the staff, and one site. ``then`` fills it further; its rows are kept like the others."""
     kit = Kit(
         uow=uow,
         clock=clock,
@@ -135,11 +142,12 @@ def build(
         await (api if scope["path"].startswith("/api/") else pages)(scope, receive, send)
 
     made = ControlSite(uow, clock, site, kit, {})
-    furnish("control site", uow, made, ("people",), lambda: furnish_site(made))
+    name = f"control site {then.__module__}.{then.__qualname__}" if then else "control site"
+    furnish(name, uow, made, ("people",), lambda: furnish_site(made, then))
     return made
 
 
-def furnish_site(made: ControlSite) -> None:
+def furnish_site(made: ControlSite, then: Callable[[ControlSite], object] | None) -> None:
     for tenant, sandbox in (("general", True), ("children", True), ("mercy", False)):
         upstream = UpstreamRef(UpstreamKind.EMBEDDED)
         made.system(
@@ -150,6 +158,13 @@ def furnish_site(made: ControlSite) -> None:
         person = made.system(identity.add_person, order=NewPerson(where, username, username.title(), role))
         made.people[username] = person
         made.system(signin.set_password, person_id=person.id, digest=everybodys_digest())
+    if then is not None:
+        then(made)
+
+
+def with_rule_book(made: ControlSite) -> None:
+    """Make the shipped rule book the first version."""
+    made.system(policies.adopt_shipped)
 
 
 PEOPLE = (

@@ -1,5 +1,6 @@
 """Every list of the API comes in pages, whole and in order, by an index (contract, Lists)."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,11 +26,14 @@ from hilum.dryruns import store as dryruns
 from hilum.dryruns.models import Kind
 from hilum.identity import service as identity
 from hilum.identity.models import NewFacility, NewPerson, Tenant, UpstreamKind, UpstreamRef
+from hilum.infra.context import Context
+from hilum.infra.db import Database
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
 from hilum.kernel.pages import PAGE_BOUND
+from hilum.keys import live as keys
 from hilum.mandates import store as mandates
 from hilum.mandates.models import Mandate
 from hilum.notices import service as notices
@@ -40,12 +44,13 @@ from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.rollouts import store as rollouts
 from hilum.switchboard import service as switchboard
+from tests.conftest import SECRET_KEY
 from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, problem
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_overrides import override, withhold
 from tests.sim.dry_runs import dry_run, rows_of
 from tests.sim.rollouts import plan
-from tests.sim.world import FakeClock
+from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import document
 from tests.unit.policies.test_levels import with_rule
 from tests.unit.policies.test_set_tiers import EXCEPTION
@@ -265,9 +270,15 @@ def first_vendor(site: ControlSite) -> VendorId:
     return VendorId(str(site.system(registry.list_vendors)[0].id))
 
 
-@pytest.fixture
-def full(sqlite_uow: UnitOfWork, clock: FakeClock) -> Full:
-    return Full(build(sqlite_uow, clock))
+@pytest.fixture(scope="module")
+def full(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Full]:
+    """Filled once: what the tests add to it is at the end of this module."""
+    keys.install(keys.Vault(SECRET_KEY))
+    path = shutil.copy(empty_sqlite, tmp_path_factory.mktemp("full") / "hilum.db")
+    clock = FakeClock()
+    uow = UnitOfWork.create(Database(f"sqlite:///{path}"), clock, SeededIds(), "test-writer")
+    yield Full(build(uow, clock))
+    uow.close()
 
 
 def test_every_list_of_the_document_takes_a_cursor_and_a_limit_and_none_is_bare(full: Full) -> None:
@@ -328,34 +339,6 @@ def test_a_cursor_that_no_page_gave_is_refused_or_a_place_in_the_order(full: Ful
         assert full.api(who).get(where, params={"after": after}).status_code in {200, 400, 422}, path
 
 
-def test_a_list_longer_than_a_page_goes_on(full: Full) -> None:
-    """It was cut at 200 before."""
-    for n in range(PAGE_BOUND):
-        full.site.system(registry.add_version, app_id=full.app, order=NewVersion(f"more {n}"))
-    client = full.site.api("root")
-
-    first = client.get(f"/apps/{full.app}/versions").json()
-    second = client.get(f"/apps/{full.app}/versions", params={"after": first["next"]}).json()
-
-    assert (len(first["items"]), len(second["items"]), second["next"]) == (PAGE_BOUND, MORE + 1, "")
-    ids = [each["id"] for each in first["items"] + second["items"]]
-    assert ids == sorted(set(ids), reverse=True)
-
-
-def test_an_old_certification_counts_however_many_came_after_it(full: Full) -> None:
-    """C5: what enforcement reads of a client is never a page of a list."""
-    version = full.site.system(registry.add_version, app_id=full.app, order=NewVersion("much reviewed"))
-    (client, *_) = full.site.system(clients.list_clients, app_id=full.app)
-    ends = full.site.clock.now() + MONTH
-    for _ in range(PAGE_BOUND + 1):
-        order = CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends)
-        full.site.system(registry.certify, order=order)
-
-    facts = full.site.system(clients.client_facts, client_id=client.id)
-
-    assert facts.certified_until == ends
-
-
 @contextmanager
 def listing() -> Iterator[list[tuple[str, Any]]]:
     """Note the statements that read a page."""
@@ -395,3 +378,39 @@ def test_a_page_is_read_by_an_index_in_its_order_however_far_along_the_list(full
                 statement,
                 plan,
             )
+
+
+def test_an_old_certification_counts_however_many_came_after_it(full: Full) -> None:
+    """C5: what enforcement reads of a client is never a page of a list."""
+    version = full.site.system(registry.add_version, app_id=full.app, order=NewVersion("much reviewed"))
+    (client, *_) = full.site.system(clients.list_clients, app_id=full.app)
+    ends = full.site.clock.now() + MONTH
+    order = CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends)
+
+    def many(ctx: Context) -> None:
+        for _ in range(PAGE_BOUND + 1):
+            registry.certify(ctx, order)
+
+    full.site.system(many)
+
+    facts = full.site.system(clients.client_facts, client_id=client.id)
+
+    assert facts.certified_until == ends
+
+
+def test_a_list_longer_than_a_page_goes_on(full: Full) -> None:
+    """It was cut at 200 before."""
+
+    def many(ctx: Context) -> None:
+        for n in range(PAGE_BOUND):
+            registry.add_version(ctx, AppId(full.app), NewVersion(f"more {n}"))
+
+    full.site.system(many)
+    client = full.site.api("root")
+
+    first = client.get(f"/apps/{full.app}/versions").json()
+    second = client.get(f"/apps/{full.app}/versions", params={"after": first["next"]}).json()
+
+    assert (len(first["items"]), len(second["items"]), second["next"]) == (PAGE_BOUND, MORE + 1, "")
+    ids = [each["id"] for each in first["items"] + second["items"]]
+    assert ids == sorted(set(ids), reverse=True)

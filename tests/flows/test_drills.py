@@ -20,11 +20,10 @@ from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import TenantId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.policies import service as policies
 from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from tests.flows.control_site import ControlSite, build, problem
+from tests.flows.control_site import ControlSite, build, problem, with_rule_book
 from tests.flows.test_containment import Drill as Records
 from tests.sim.world import FakeClock
 
@@ -43,8 +42,7 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
 
 
 def site_on(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(uow, clock)
-    made.system(policies.adopt_shipped)
+    made = build(uow, clock, then=with_rule_book)
     uow.db.write(lambda tx: nodes.report(tx, Node("a", 1, "0001", "boot")))
     return made
 

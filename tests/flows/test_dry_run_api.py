@@ -9,9 +9,8 @@ import pytest
 from hilum.dryruns import store
 from hilum.dryruns.models import Kind
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.policies import service as policies
 from hilum.policies.models import DryRun
-from tests.flows.control_site import TRACE, ControlSite, build
+from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, add
 from tests.sim.dry_runs import Jobs, dry_run, rows_of
 from tests.sim.world import FakeClock
@@ -21,9 +20,7 @@ RUNS = "/policies/dry-runs"
 
 @pytest.fixture
 def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(uow, clock)
-    made.system(policies.adopt_shipped)
-    return made
+    return build(uow, clock, then=with_rule_book)
 
 
 def done(site: ControlSite) -> DryRun:

@@ -12,7 +12,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies import service
 from hilum.policies.dry_runs import dry_run_fault
 from hilum.policies.models import DRY_RUN_VALID, ApplyOrder, DryRun, DryRunState
-from tests.flows.control_site import ControlSite, build
+from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, WIDER, add, agree, in_force, problem
 from tests.sim.dry_runs import Jobs, dry_run
 from tests.sim.world import START, FakeClock
@@ -22,9 +22,7 @@ DIGEST = "d" * 64
 
 @pytest.fixture
 def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(uow, clock)
-    made.system(service.adopt_shipped)
-    return made
+    return build(uow, clock, then=with_rule_book)
 
 
 def apply(site: ControlSite, version: int, *tenants: str, **more: Any) -> Any:

@@ -21,7 +21,7 @@ from hilum.policies.document import render_rule
 from hilum.policies.models import ApplyOrder
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
-from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.control_site import ControlSite, build, codes, problem, with_rule_book
 from tests.flows.gateway_ground import Ground, patient, player
 from tests.flows.test_registry_api import made, register
 from tests.flows.test_rule_book import add, agree, apply
@@ -34,15 +34,17 @@ UNTIL = START + timedelta(days=10)
 GENERAL, MERCY = TenantId("general"), TenantId("mercy")
 
 
-@pytest.fixture
-def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    found = build(uow, clock)
-    found.system(service.adopt_shipped)
+def with_overridable_rule(made: ControlSite) -> None:
+    with_rule_book(made)
     rules = with_rule("overridable") | {"overrides": {"longest": "30 d"}}
     # An overridable rule takes two people, and a day at a hospital before it is everywhere.
-    version = add(found, rules)
-    assert agree(found, apply(found, version, "general", "mercy")).status_code == 200
-    return found
+    version = add(made, rules)
+    assert agree(made, apply(made, version, "general", "mercy")).status_code == 200
+
+
+@pytest.fixture
+def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(uow, clock, then=with_overridable_rule)
 
 
 @pytest.fixture

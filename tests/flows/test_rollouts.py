@@ -11,11 +11,11 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import HilumError, Unavailable
-from hilum.policies import service, store
+from hilum.policies import store
 from hilum.rollouts import service as rollouts
 from hilum.rollouts import store as plans
 from hilum.rollouts.models import Step, Verdict
-from tests.flows.control_site import ControlSite, build
+from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, WIDER, add, agree, apply, in_force, problem
 from tests.sim.dry_runs import rehearse
 from tests.sim.rollouts import DAY, Traffic, in_transaction
@@ -37,9 +37,7 @@ def traffic(site: ControlSite) -> Traffic:
 
 
 def site_on(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(uow, clock)
-    made.system(service.adopt_shipped)
-    return made
+    return build(uow, clock, then=with_rule_book)
 
 
 def busy(site: ControlSite) -> Traffic:

@@ -25,7 +25,7 @@ from hilum.policies.document import canonical, render
 from hilum.policies.models import POLICIES, ApplyOrder, Book, Tier
 from hilum.policies.product_models import NOTICE
 from hilum.policies.shipped import shipped_book
-from tests.flows.control_site import TRACE, ControlSite, build
+from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.sim.dry_runs import rehearse
 from tests.sim.facts import counted, whole
 from tests.sim.world import START, FakeClock
@@ -39,9 +39,7 @@ SOAK = timedelta(days=1)
 
 @pytest.fixture
 def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(uow, clock)
-    made.system(service.adopt_shipped)
-    return made
+    return build(uow, clock, then=with_rule_book)
 
 
 def problem(answer: Any) -> dict[str, Any]:

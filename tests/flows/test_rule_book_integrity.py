@@ -27,7 +27,7 @@ from hilum.policies import chain, loading, service, store
 from hilum.policies.document import canonical
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.models import FORMAT, ApplyOrder, Book, Version
-from tests.flows.control_site import TRACE, ControlSite, build
+from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import (
     CELL,
     NARROWER,
@@ -49,9 +49,7 @@ V, A = store.versions, store.applications
 
 @pytest.fixture
 def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(uow, clock)
-    made.system(service.adopt_shipped)
-    return made
+    return build(uow, clock, then=with_rule_book)
 
 
 def run(site: ControlSite, *statements: Any) -> None:

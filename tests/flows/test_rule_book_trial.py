@@ -14,7 +14,7 @@ from hilum.identity.store import tenants as tenant_table
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
 from hilum.policies import service
-from tests.flows.control_site import ControlSite, build
+from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, SOAK, WIDER, add, agree, apply, in_force, problem
 from tests.sim.world import FakeClock
 
@@ -23,9 +23,7 @@ HALF = SOAK / 2
 
 @pytest.fixture
 def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    made = build(uow, clock)
-    made.system(service.adopt_shipped)
-    return made
+    return build(uow, clock, then=with_rule_book)
 
 
 def tried(site: ControlSite, version: int, *tenants: str) -> None:

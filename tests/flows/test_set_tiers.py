@@ -21,7 +21,7 @@ from hilum.registry import service as registry
 from hilum.registry import store as registry_store
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
-from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.control_site import ControlSite, build, codes, problem, with_rule_book
 from tests.flows.gateway_ground import Ground, patient, player
 from tests.flows.test_overrides import withhold
 from tests.flows.test_registry_api import made, register
@@ -39,9 +39,7 @@ SCOPES = ["patient/Observation.rs"]
 
 @pytest.fixture
 def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    found = build(uow, clock)
-    found.system(service.adopt_shipped)
-    return found
+    return build(uow, clock, then=with_rule_book)
 
 
 def versions_of(site: ControlSite) -> tuple[str, str]:

@@ -17,13 +17,12 @@ from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import LaunchId, PersonId, TenantId
 from hilum.launches import store as launches
 from hilum.launches.models import Launch
-from hilum.policies import service as policies
 from hilum.policies.models import PEER_LIFETIMES, UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
-from tests.flows.control_site import ControlSite, build, problem
+from tests.flows.control_site import ControlSite, build, problem, with_rule_book
 from tests.sim.world import FakeClock
 
 GENERAL = TenantId("general")
@@ -93,9 +92,7 @@ def ward(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ward:
 
 
 def ward_on(uow: UnitOfWork, clock: FakeClock) -> Ward:
-    site = build(uow, clock)
-    site.system(policies.adopt_shipped)
-    return Ward(site)
+    return Ward(build(uow, clock, then=with_rule_book))
 
 
 def row(answer: Any) -> dict[str, Any]:

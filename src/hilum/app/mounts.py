@@ -65,6 +65,7 @@ from hilum.signin import routes as signin
 from hilum.switchboard import routes as switchboard
 from hilum.upstream import live as upstream
 from hilum.web import problems
+from hilum.web.api import join
 from hilum.web.asgi import App
 from hilum.web.kit import Authenticate, Kit
 
@@ -180,11 +181,10 @@ def control_plane(
         # FastAPI's pages of documentation load their script from another origin.
         docs_url=None,
         redoc_url=None,
-        responses=problems.DESCRIBED,
     )
     problems.install(app)
     by_mail = LinkMail(kit.urls.enrol, mails_links)
-    for router in (
+    routers = (
         identity.api(kit, seal),
         policies.api(kit),
         dryruns.api(kit),
@@ -211,6 +211,6 @@ def control_plane(
         histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),
         audit.api(kit, reader, at_stop=at_stop, rule_book=explaining.explain),
         hold_routes.api(kit, lambda ctx, tenant: find_tenant(ctx, tenant) is not None),
-    ):
-        app.include_router(router)
+    )
+    join(app, routers)
     return app

@@ -34,6 +34,7 @@ from hilum.policies.strictness import WRITES, under_raised_tier, without_writes,
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
+    LETTERS,
     SPECIAL,
     ClinicalScope,
     Prefix,
@@ -41,7 +42,6 @@ from hilum.standards.smart.scopes import (
     SpecialScope,
     all_covered,
     intersect,
-    letters_of,
     parse_stored,
     render,
     types_of,
@@ -121,9 +121,15 @@ def meets(rule: TierRule, scope: Scope) -> bool:
     return (
         not rule.special
         and (not rule.prefixes or scope.prefix in rule.prefixes)
-        and (not rule.types or not rule.types.isdisjoint({ANY, scope.type}) or scope.type == ANY_TYPE)
-        and (not rule.letters or not set(rule.letters).isdisjoint(letters_of(scope.letters)))
+        and (not rule.types or scope.type in rule.types or ANY in rule.types or scope.type == ANY_TYPE)
+        and (not rule.letters or bool(_mask(rule.letters) & scope.letters))
     )
+
+
+@lru_cache(256)
+def _mask(letters: str) -> int:
+    """Return the mask of letters in any order. A whole book is judged scope by scope, so it is kept."""
+    return sum(1 << n for n, letter in enumerate(LETTERS) if letter in letters)
 
 
 def _reason(rule: TierRule, applicant: Applicant, scope: Scope | None) -> TierReason:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 from starlette.requests import Request
@@ -19,6 +19,7 @@ from starlette.responses import Response
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
+from hilum.web import problems
 from hilum.web.kit import Kit, trace_of
 
 T = TypeVar("T")
@@ -134,7 +135,16 @@ def api_router(kit: Kit, *tags: str) -> APIRouter:
 
             return authenticated
 
-    return APIRouter(prefix="/api/v1", tags=list(tags), route_class=CallerFirst)
+    return APIRouter(prefix="/api/v1", tags=list(tags), route_class=CallerFirst, responses=problems.DESCRIBED)
+
+
+def join(app: FastAPI, routers: Iterable[APIRouter]) -> None:
+    """Add the routes of routers to an application.
+
+    ``include_router`` would describe every route a second time, while the first request waits.
+    """
+    for router in routers:
+        app.router.routes.extend(router.routes)
 
 
 async def caller(kit: Kit, request: Request) -> Actor:

@@ -1,6 +1,7 @@
 """Rule books for tests: the shipped one with some places changed."""
 
 import copy
+from functools import cache
 from typing import Any
 
 from hilum.policies.document import read_book
@@ -12,9 +13,14 @@ GONE = object()
 """Instead of a value: the field is removed."""
 
 
+@cache
+def _shipped() -> dict[str, Any]:
+    return shipped_document()
+
+
 def document(changes: Changes | None = None) -> dict[str, Any]:
     """Return the shipped document with the values at some dotted paths replaced; a number is a place in a list."""
-    made = copy.deepcopy(shipped_document())
+    made = copy.deepcopy(_shipped())
     for path, value in (changes or {}).items():
         *way, last = path.split(".")
         at: Any = made
