@@ -105,6 +105,16 @@ def uow(request: pytest.FixtureRequest, clock: FakeClock, ids: SeededIds) -> Ite
 
 
 @pytest.fixture
+def one_uow(request: pytest.FixtureRequest, clock: FakeClock, ids: SeededIds) -> Iterator[UnitOfWork]:
+    """The unit of work over SQLite; in a test that is marked ``both_backends``, over each in turn."""
+    on_postgres = getattr(request, "param", "sqlite") == "postgresql"
+    url = request.getfixturevalue("postgres_url" if on_postgres else "sqlite_url")
+    made = UnitOfWork.create(Database(url), clock, ids, "test-writer")
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def sqlite_uow(sqlite_url: str, clock: FakeClock, ids: SeededIds) -> Iterator[UnitOfWork]:
     """The unit of work over SQLite only, for stories where the backend does not matter."""
     made = UnitOfWork.create(Database(sqlite_url), clock, ids, "test-writer")

@@ -12,6 +12,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies.models import DryRun
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, add
+from tests.sim.backends import both_backends
 from tests.sim.dry_runs import Jobs, dry_run, rows_of
 from tests.sim.world import FakeClock
 
@@ -19,8 +20,8 @@ RUNS = "/policies/dry-runs"
 
 
 @pytest.fixture
-def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(uow, clock, then=with_rule_book)
+def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(one_uow, clock, then=with_rule_book)
 
 
 def done(site: ControlSite) -> DryRun:
@@ -47,6 +48,7 @@ def items(site: ControlSite, by: str, path: str, **query: Any) -> list[dict[str,
     return found
 
 
+@both_backends
 def test_a_platform_administrator_starts_a_dry_run_and_reads_its_result(site: ControlSite) -> None:
     version = add(site, NARROWER)
     asked = site.api("root").post(RUNS, json={"version": version})
@@ -71,6 +73,7 @@ def test_nobody_else_starts_one(site: ControlSite, by: str) -> None:
     assert site.api("root").get(RUNS).json()["items"] == []
 
 
+@both_backends
 def test_a_hospital_sees_its_own_rows_and_nothing_of_all_hospitals_together(site: ControlSite) -> None:
     run = done(site)
 
@@ -87,6 +90,7 @@ def test_a_hospital_sees_its_own_rows_and_nothing_of_all_hospitals_together(site
         assert answer.status_code == 403, path
 
 
+@both_backends
 def test_the_staff_select_rows_by_hospital_and_app(site: ControlSite) -> None:
     run = done(site)
 

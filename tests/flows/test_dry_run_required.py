@@ -14,6 +14,7 @@ from hilum.policies.dry_runs import dry_run_fault
 from hilum.policies.models import DRY_RUN_VALID, ApplyOrder, DryRun, DryRunState
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, WIDER, add, agree, in_force, problem
+from tests.sim.backends import both_backends
 from tests.sim.dry_runs import Jobs, dry_run
 from tests.sim.world import START, FakeClock
 
@@ -21,8 +22,8 @@ DIGEST = "d" * 64
 
 
 @pytest.fixture
-def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(uow, clock, then=with_rule_book)
+def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(one_uow, clock, then=with_rule_book)
 
 
 def apply(site: ControlSite, version: int, *tenants: str, **more: Any) -> Any:
@@ -67,6 +68,7 @@ def test_a_dry_run_that_waits_does_not_count(site: ControlSite) -> None:
     refused(apply(site, version), "dry_run_missing")
 
 
+@both_backends
 def test_the_dry_run_and_its_digest_are_in_the_audit_of_the_application(site: ControlSite) -> None:
     version = add(site, NARROWER)
     run = dry_run(site.uow, version)
@@ -77,6 +79,7 @@ def test_the_dry_run_and_its_digest_are_in_the_audit_of_the_application(site: Co
     assert applied(site)["emergency"] is False
 
 
+@both_backends
 def test_a_dry_run_is_too_old_after_its_bound_and_serves_until_then(
     site: ControlSite, clock: FakeClock
 ) -> None:
@@ -90,6 +93,7 @@ def test_a_dry_run_is_too_old_after_its_bound_and_serves_until_then(
     assert apply(site, version).status_code == 201
 
 
+@both_backends
 def test_what_is_applied_meanwhile_outdates_a_dry_run(site: ControlSite) -> None:
     """It compared with something that is in force no longer: the same version at more hospitals takes another run too."""
     version, other = add(site, NARROWER), add(site, NARROWER)
@@ -101,6 +105,7 @@ def test_what_is_applied_meanwhile_outdates_a_dry_run(site: ControlSite) -> None
     refused(apply(site, other), "dry_run_outdated")
 
 
+@both_backends
 def test_the_second_person_agrees_to_the_dry_run_that_was_shown(site: ControlSite) -> None:
     version = add(site, WIDER)
     run = dry_run(site.uow, version)

@@ -25,6 +25,7 @@ from tests.flows.control_site import ControlSite, build, codes, problem, with_ru
 from tests.flows.gateway_ground import Ground, patient, player
 from tests.flows.test_registry_api import made, register
 from tests.flows.test_rule_book import add, agree, apply
+from tests.sim.backends import both_backends
 from tests.sim.world import START, FakeClock, SeededIds
 from tests.unit.policies.books import GONE, Changes, document
 from tests.unit.policies.test_levels import with_rule
@@ -43,8 +44,8 @@ def with_overridable_rule(made: ControlSite) -> None:
 
 
 @pytest.fixture
-def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(uow, clock, then=with_overridable_rule)
+def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(one_uow, clock, then=with_overridable_rule)
 
 
 @pytest.fixture
@@ -76,6 +77,7 @@ def listed(site: ControlSite, by: str = "root") -> list[dict[str, Any]]:
     return list(made(site.api(by).get("/policies/overrides"), 200)["items"])
 
 
+@both_backends
 def test_nothing_is_overridden_before_a_second_person_agrees(site: ControlSite, app: str) -> None:
     """C207."""
     waits = ask(site, app)
@@ -96,6 +98,7 @@ def test_nothing_is_overridden_before_a_second_person_agrees(site: ControlSite, 
     ]
 
 
+@both_backends
 def test_an_override_ends_by_itself_without_a_job(site: ControlSite, app: str) -> None:
     """C207."""
     agree(site, ask(site, app))
@@ -106,6 +109,7 @@ def test_an_override_ends_by_itself_without_a_job(site: ControlSite, app: str) -
     assert [each["state"] for each in listed(site)] == ["expired"]
 
 
+@both_backends
 def test_one_person_ends_an_override_early_and_once(site: ControlSite, app: str) -> None:
     agree(site, ask(site, app))
     override = listed(site)[0]["id"]
@@ -125,6 +129,7 @@ def test_one_person_ends_an_override_early_and_once(site: ControlSite, app: str)
     )
 
 
+@both_backends
 def test_a_hospital_ends_its_own_override_and_sees_no_other_hospitals(site: ControlSite, app: str) -> None:
     agree(site, ask(site, app))
     path = f"/policies/overrides/{listed(site)[0]['id']}/end"
@@ -202,6 +207,7 @@ def test_making_the_rule_absolute_ends_what_was_overridden(site: ControlSite, ap
     assert [each["state"] for each in listed(site)] == ["not_overridable"]
 
 
+@both_backends
 @pytest.mark.parametrize(
     "change",
     [{"app": "app_other"}, {"tenant": ""}, {"ends_at": UNTIL + timedelta(days=9)}, {"control": "Nothing."}],

@@ -26,6 +26,7 @@ from hilum.policies.models import POLICIES, ApplyOrder, Book, Tier
 from hilum.policies.product_models import NOTICE
 from hilum.policies.shipped import shipped_book
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
+from tests.sim.backends import both_backends
 from tests.sim.dry_runs import rehearse
 from tests.sim.facts import counted, whole
 from tests.sim.world import START, FakeClock
@@ -38,8 +39,8 @@ SOAK = timedelta(days=1)
 
 
 @pytest.fixture
-def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(uow, clock, then=with_rule_book)
+def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(one_uow, clock, then=with_rule_book)
 
 
 def problem(answer: Any) -> dict[str, Any]:
@@ -85,6 +86,7 @@ def burst(site: ControlSite, tenant: str = "general") -> int:
     return int(facts.book_at(TenantId(tenant), START).categories["scheduling"].cells[Tier.LOW].quota.burst)
 
 
+@both_backends
 def test_the_shipped_book_is_adopted_once_and_a_later_release_changes_nothing_by_itself(
     site: ControlSite,
 ) -> None:
@@ -107,6 +109,7 @@ def test_one_person_puts_in_force_what_only_narrows(site: ControlSite) -> None:
     assert burst(site) == 99
 
 
+@both_backends
 def test_what_allows_something_new_takes_two_people_and_begins_at_some_hospitals(
     site: ControlSite, clock: FakeClock
 ) -> None:
@@ -180,6 +183,7 @@ def test_the_second_person_sees_all_that_is_newly_allowed_gravest_first(site: Co
     assert len(order["allows_digest"]) == 64
 
 
+@both_backends
 @pytest.mark.parametrize("change", [{"allows": []}, {"allows_digest": "0" * 64}])
 def test_what_is_allowed_must_be_what_was_shown_to_who_agrees(
     site: ControlSite, change: dict[str, Any]
@@ -208,6 +212,7 @@ def test_nobody_agrees_to_what_they_asked_for(site: ControlSite, by: str) -> Non
     assert burst(site) == 100
 
 
+@both_backends
 def test_what_was_asked_for_before_another_change_is_not_carried_out(site: ControlSite) -> None:
     """Optimistic locking: who agrees agrees to what was in force when it was asked."""
     asked = apply(site, add(site, WIDER), "general")
@@ -219,6 +224,7 @@ def test_what_was_asked_for_before_another_change_is_not_carried_out(site: Contr
     assert burst(site) == 99
 
 
+@both_backends
 def test_an_order_that_does_not_know_the_last_application_is_refused(site: ControlSite) -> None:
     version = add(site, NARROWER)
 
@@ -305,6 +311,7 @@ def test_a_book_that_breaks_a_jurisdictions_rules_of_today_is_refused(site: Cont
     assert (answer.status_code, problem(answer)["code"]) == (422, "book_invalid")
 
 
+@both_backends
 @pytest.mark.parametrize("column", ["document", "digest", "signature", "base"])
 def test_a_version_that_is_not_as_it_was_signed_decides_nothing(site: ControlSite, column: str) -> None:
     """Whoever can write to the database cannot widen a book: facts fail, the snapshot ages, everything is refused."""
@@ -356,6 +363,7 @@ def test_an_application_that_is_not_as_it_was_signed_decides_nothing(
         site.system(whole(service.facts))
 
 
+@both_backends
 def test_an_application_that_was_taken_out_of_the_middle_is_noticed(site: ControlSite) -> None:
     apply(site, add(site, NARROWER), "general")
     apply(site, add(site, NARROWER), "children")
@@ -379,6 +387,7 @@ def test_what_was_signed_before_a_rotation_of_the_key_stays_valid(
     assert burst(site) == 99
 
 
+@both_backends
 def test_every_process_learns_of_another_book_by_the_part_of_the_facts(site: ControlSite) -> None:
     before = counted(site.uow, POLICIES)
 
@@ -387,6 +396,7 @@ def test_every_process_learns_of_another_book_by_the_part_of_the_facts(site: Con
     assert counted(site.uow, POLICIES) == before + 1
 
 
+@both_backends
 def test_two_who_apply_at_once_do_not_both_succeed(site: ControlSite) -> None:
     """Two transactions: the second begins before the first commits, where the database lets it."""
     order = ApplyOrder(add(site, NARROWER), (), 1, "x", emergency=True)

@@ -40,6 +40,7 @@ from tests.flows.test_rule_book import (
     plain,
     problem,
 )
+from tests.sim.backends import both_backends
 from tests.sim.facts import whole
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import book
@@ -48,8 +49,8 @@ V, A = store.versions, store.applications
 
 
 @pytest.fixture
-def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(uow, clock, then=with_rule_book)
+def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(one_uow, clock, then=with_rule_book)
 
 
 def run(site: ControlSite, *statements: Any) -> None:
@@ -75,6 +76,7 @@ def faults(site: ControlSite) -> str:
 # --- while somebody else applies -------------------------------------------------------------------------------------------------
 
 
+@both_backends
 @pytest.mark.parametrize("read", [service.in_force, service.verify])
 def test_what_is_applied_between_two_reads_of_one_transaction_does_not_count_as_deleted(
     site: ControlSite, monkeypatch: pytest.MonkeyPatch, read: Callable[[Context], Any]
@@ -110,6 +112,7 @@ def test_what_is_applied_between_two_reads_of_one_transaction_does_not_count_as_
 # --- keys of somebody else -------------------------------------------------------------------------------------------------------
 
 
+@both_backends
 @pytest.mark.parametrize("state", list(KeyState))
 def test_an_application_signed_by_a_key_that_somebody_added_to_the_database_decides_nothing(
     site: ControlSite, state: KeyState
@@ -162,6 +165,7 @@ def test_a_retired_key_whose_public_half_was_replaced_verifies_nothing(site: Con
 # --- deleted rows ----------------------------------------------------------------------------------------------------------------
 
 
+@both_backends
 def test_a_deleted_last_application_does_not_bring_back_the_book_before(site: ControlSite) -> None:
     """Version 2 narrows everywhere; without its application version 1, which allows more, would decide."""
     apply(site, add(site, NARROWER))
@@ -184,6 +188,7 @@ def test_a_deleted_last_application_is_named_though_the_same_number_was_applied_
     assert "not the one in the audit trail" in faults(site)
 
 
+@both_backends
 @pytest.mark.parametrize("tables", [(A,), (A, V)], ids=["applications", "both"])
 def test_where_all_rows_were_deleted_the_shipped_book_does_not_decide_and_is_not_adopted(
     site: ControlSite, tables: tuple[Any, ...]
@@ -262,6 +267,7 @@ def edited(site: ControlSite, table: Any, number: int, change: dict[str, Any]) -
     return found
 
 
+@both_backends
 def test_every_field_of_an_application_is_signed(site: ControlSite) -> None:
     version = add(site, NARROWER)
     apply(site, version, "general")
@@ -286,6 +292,7 @@ def test_every_field_of_an_application_is_signed(site: ControlSite) -> None:
     assert burst(site, "general") == 99
 
 
+@both_backends
 def test_every_field_of_a_version_is_signed(site: ControlSite) -> None:
     text = canonical(json.loads(site.system(store_text)) | {"title": "Another"}).decode()
     changes: dict[str, Any] = {
@@ -333,6 +340,7 @@ def test_an_application_before_the_last_one_everywhere_that_was_edited_is_named(
 # --- processes and the audit trail -----------------------------------------------------------------------------------------------
 
 
+@both_backends
 def test_each_application_is_in_the_audit_trail_with_its_number_and_digest(site: ControlSite) -> None:
     apply(site, add(site, NARROWER))
 

@@ -16,14 +16,15 @@ from hilum.kernel.ids import TenantId
 from hilum.policies import service
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, SOAK, WIDER, add, agree, apply, in_force, problem
+from tests.sim.backends import both_backends
 from tests.sim.world import FakeClock
 
 HALF = SOAK / 2
 
 
 @pytest.fixture
-def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(uow, clock, then=with_rule_book)
+def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(one_uow, clock, then=with_rule_book)
 
 
 def tried(site: ControlSite, version: int, *tenants: str) -> None:
@@ -53,6 +54,7 @@ def test_a_trial_counts_from_the_application_that_began_it(site: ControlSite, cl
     assert not too_soon(site, version)
 
 
+@both_backends
 def test_a_trial_that_was_taken_back_begins_at_its_beginning_again(
     site: ControlSite, clock: FakeClock
 ) -> None:
@@ -151,6 +153,7 @@ def _stopped_for_a_while(site: ControlSite, clock: FakeClock) -> None:
     clock.advance(HALF)
 
 
+@both_backends
 @pytest.mark.parametrize("interrupted", [_closed, _reopened, _stopped, _stopped_for_a_while])
 def test_a_hospital_where_nobody_works_tries_nothing(
     site: ControlSite, clock: FakeClock, interrupted: Any

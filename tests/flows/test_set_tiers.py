@@ -26,6 +26,7 @@ from tests.flows.gateway_ground import Ground, patient, player
 from tests.flows.test_overrides import withhold
 from tests.flows.test_registry_api import made, register
 from tests.flows.test_rule_book import add, agree, apply
+from tests.sim.backends import both_backends
 from tests.sim.world import START, FakeClock, SeededIds
 from tests.unit.policies.books import GONE, document
 
@@ -38,8 +39,8 @@ SCOPES = ["patient/Observation.rs"]
 
 
 @pytest.fixture
-def site(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
-    return build(uow, clock, then=with_rule_book)
+def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return build(one_uow, clock, then=with_rule_book)
 
 
 def versions_of(site: ControlSite) -> tuple[str, str]:
@@ -68,6 +69,7 @@ def tier_of(site: ControlSite, version: str) -> dict[str, Any]:
 # --- raising -------------------------------------------------------------------------------------------------------------------
 
 
+@both_backends
 def test_a_reviewer_raises_a_tier_at_once_and_another_one_ends_that(site: ControlSite) -> None:
     """C19."""
     app, version = versions_of(site)
@@ -119,6 +121,7 @@ def test_only_a_reviewer_raises_a_tier_and_ends_a_raise(site: ControlSite, by: s
     assert post(site, version, "end-raise", by).status_code == 403
 
 
+@both_backends
 def test_a_raise_ends_once_and_a_version_that_is_not_raised_has_none_to_end(site: ControlSite) -> None:
     _, version = versions_of(site)
 
@@ -157,6 +160,7 @@ def lowered(site: ControlSite, app: str) -> bool:
     return bool(book.lowered)
 
 
+@both_backends
 def test_a_tier_is_lowered_by_two_people_who_saw_what_was_computed_and_ends_by_itself(
     site: ControlSite,
 ) -> None:
@@ -218,6 +222,7 @@ def test_a_raised_tier_is_not_lowered_and_a_tier_is_lowered_once(site: ControlSi
     assert codes(problem(lower(site, version), 422, "exception_invalid"))["version"] == "tier_raised"
 
 
+@both_backends
 def test_what_changed_while_the_request_waited_is_not_agreed_to(site: ControlSite) -> None:
     """C19: what was computed is another thing now."""
     _, version = versions_of(site)
@@ -242,6 +247,7 @@ def test_another_rule_book_ends_a_lowered_tier(site: ControlSite) -> None:
     assert [each["state"] for each in exceptions(site)] == ["book_changed"]
 
 
+@both_backends
 def test_one_person_ends_an_exception_early_and_once(site: ControlSite) -> None:
     app, version = versions_of(site)
     agree(site, lower(site, version))
@@ -260,6 +266,7 @@ def test_one_person_ends_an_exception_early_and_once(site: ControlSite) -> None:
     )
 
 
+@both_backends
 @pytest.mark.parametrize(
     "change",
     [{"app": "app_other"}, {"version": "ver_other"}, {"tier": "moderate"}, {"rules": ["category", "writes"]}, {"book_digest": "0" * 64}, {"ends_at": UNTIL + timedelta(days=9)}, {"kind": "autonomous_writes"}, {"kind": "newer"}],
@@ -295,6 +302,7 @@ def declare(site: ControlSite, app: str, label: str = "3", **use: Any) -> Any:
     return site.api("root").post(f"/apps/{app}/versions", json=body)
 
 
+@both_backends
 def test_a_version_declares_its_ai_and_its_tier_follows(site: ControlSite) -> None:
     """C23."""
     app, _ = versions_of(site)
@@ -370,6 +378,7 @@ def autonomy(site: ControlSite, version: str, by: str = "gina", **change: Any) -
     )
 
 
+@both_backends
 def test_autonomous_writes_take_two_people_of_the_hospital(site: ControlSite) -> None:
     """C23."""
     gary = NewPerson(TenantId("general"), "gary", "Gary", "administrator")
@@ -463,6 +472,7 @@ def reviews(site: ControlSite, by: str = "rita") -> list[tuple[str, str, str]]:
     return [(each["version"], each["certified"], each["computed"]) for each in items]
 
 
+@both_backends
 def test_a_rise_of_a_certified_tier_is_listed_for_review_until_it_is_over(site: ControlSite) -> None:
     """C21."""
     app, version = versions_of(site)
@@ -480,6 +490,7 @@ def test_a_rise_of_a_certified_tier_is_listed_for_review_until_it_is_over(site: 
     ]
 
 
+@both_backends
 def test_another_rule_book_that_raises_an_app_opens_a_delta_review_once(site: ControlSite) -> None:
     """C21: found by the job, which runs again and again."""
     _, version = versions_of(site)
