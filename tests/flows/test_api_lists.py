@@ -400,6 +400,7 @@ def test_an_old_certification_counts_however_many_came_after_it(full: Full) -> N
 
 def test_a_list_longer_than_a_page_goes_on(full: Full) -> None:
     """It was cut at 200 before."""
+    had = len(full.site.system(registry.list_versions, app_id=AppId(full.app)))
 
     def many(ctx: Context) -> None:
         for n in range(PAGE_BOUND):
@@ -411,6 +412,6 @@ def test_a_list_longer_than_a_page_goes_on(full: Full) -> None:
     first = client.get(f"/apps/{full.app}/versions").json()
     second = client.get(f"/apps/{full.app}/versions", params={"after": first["next"]}).json()
 
-    assert (len(first["items"]), len(second["items"]), second["next"]) == (PAGE_BOUND, MORE + 1, "")
+    assert (len(first["items"]), len(second["items"]), second["next"]) == (PAGE_BOUND, had, "")
     ids = [each["id"] for each in first["items"] + second["items"]]
     assert ids == sorted(set(ids), reverse=True)
