@@ -18,6 +18,8 @@ from hilum.audit import live as journals
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts.domain_checks import DomainChecker
 from hilum.enrolment import pages as enrolment_pages
+from hilum.federation import pages as federation_pages
+from hilum.federation.live import Providers
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Trace
@@ -26,6 +28,7 @@ from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
+from hilum.keys.live import vault
 from hilum.policies import service as policies
 from hilum.signin import live
 from hilum.signin import routes as signin_routes
@@ -96,6 +99,7 @@ def shared_pages() -> Pages:
         account_pages.TEMPLATES,
         enrolment_pages.TEMPLATES,
         contacts_pages.TEMPLATES,
+        federation_pages.TEMPLATES,
     ]
     return Pages(Assets(), Shell(sandbox=True), folders=folders)
 
@@ -118,28 +122,38 @@ def build(
         pages=shared_pages(),
         authenticate=signin_routes.authenticator(uow),
     )
+    providers = Providers(SafeFetcher(allow_private=True), clock, vault())
+    federated = federation_pages.Federated(kit, providers)
     folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
-    api = mounts.control_plane(
+    make_api = partial(
+        mounts.control_plane,
         kit,
         lambda text, url: f"sealed-{len(text)}-{len(url)}",
         lambda: journals.open_reader(folder, uow.db.url),
         partial(journals.read_permits, folder, uow.db.url),
         domain_checker=checker or DomainChecker(SafeFetcher(allow_private=False, resolve=nowhere)),
+        providers=providers,
         mails_links=True,
         private_urls=True,
     )
     pages = Starlette(
         routes=[
-            *signin_routes.pages(kit),
             *account_pages.pages(kit),
+            *signin_routes.pages(kit, federated=federated),
+            *federated.routes(),
             *enrolment_pages.pages(kit),
             *contacts_pages.pages(kit),
         ]
     )
     errors.install(pages, kit.pages)
 
+    # Only for tests that call it: joining the routes of every room takes longer than most of what is tested here.
+    api: list[Any] = []
+
     async def site(scope: Scope, receive: Receive, send: Send) -> None:
-        await (api if scope["path"].startswith("/api/") else pages)(scope, receive, send)
+        if scope["path"].startswith("/api/") and not api:
+            api.append(make_api())
+        await (api[0] if scope["path"].startswith("/api/") else pages)(scope, receive, send)
 
     made = ControlSite(uow, clock, site, kit, {})
     name = f"control site {then.__module__}.{then.__qualname__}" if then else "control site"

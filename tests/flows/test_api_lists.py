@@ -24,6 +24,9 @@ from hilum.drills import store as drills
 from hilum.drills.models import Drill, DrillState
 from hilum.dryruns import store as dryruns
 from hilum.dryruns.models import Kind
+from hilum.federation import service as federation
+from hilum.federation.models import RoleRow, Settings
+from hilum.federation.service import Change
 from hilum.identity import service as identity
 from hilum.identity.models import NewFacility, NewPerson, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Context
@@ -119,6 +122,9 @@ LISTS = {
     "/api/v1/requests": "gina",
     "/api/v1/request-groups": "gina",
     "/api/v1/request-rules/versions": "gina",
+    "/api/v1/identity-provider-hosts": "root",
+    "/api/v1/identity-providers": "root",
+    "/api/v1/identity-links": "root",
 }
 AT_A_TENANT = ("facilities", "people", "approvals", "vendors", "apps", "installations", "switches", "quotas")
 
@@ -141,6 +147,7 @@ class Full:
             self._more_rule_books(n)
             self._more_contacts(n)
             self._more_requests(n)
+            self._more_providers(n)
         site.system(withhold, changes=with_rule("overridable") | {"overrides": {"longest": "30 d"}})
         order = {"tenant": GENERAL, "ends_at": site.clock.now() + MONTH, "name": "reads-slots"}
         for n, app in enumerate(self.apps):
@@ -230,6 +237,17 @@ class Full:
         asked = {"app": self.apps[n], "roles": ["nurse"], "reason": "for the ward"}
         assert gina.post("/requests", json=asked).status_code == 201
         assert gina.put("/request-rules", json={"rules": [], "base": n}).status_code == 200
+
+    def _more_providers(self, n: int) -> None:
+        do, issuer = self.site.system, f"https://login{n}.example"
+        do(federation.add_host, origin=issuer)
+        settings = Settings(
+            f"Login {n}", issuer, "hilum", role_table=(RoleRow("rn", "nurse"),), roles=("nurse",)
+        )
+        place = TenantId(f"more-{n}")
+        provider = do(federation.add_provider, tenant=place, change=Change(settings, "sealed"))
+        nurse = do(identity.add_person, order=NewPerson(place, "nurse", "Nurse", "nurse"))
+        do(federation.link, provider_id=provider.id, subject="s-1", person_id=nurse.id)
 
     def where(self, path: str) -> str:
         path = path.removeprefix("/api/v1").replace("{app}", self.app).replace("{run}", self.run)

@@ -6,6 +6,7 @@ from hilum.clients import service as clients
 from hilum.consent import service as consent
 from hilum.enrolment import service as enrolment
 from hilum.enrolment.models import LinkMail
+from hilum.federation import service as federation
 from hilum.identity import service as identity
 from hilum.policies import service as policies
 from hilum.registry import service as registry
@@ -18,6 +19,7 @@ def acts(by_mail: LinkMail) -> Acts:
         identity.CARRY_OUT
         | {ApprovalKind.CHARTS: consent.carry_out_charts}
         | enrolment.carry_out(by_mail)
+        | federation.CARRY_OUT
         | clients.CARRY_OUT
         | policies.CARRY_OUT
         | registry.CARRY_OUT

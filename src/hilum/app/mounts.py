@@ -34,6 +34,9 @@ from hilum.dryruns import routes as dryruns
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.enrolment.models import LinkMail
+from hilum.federation import pages as federation_pages
+from hilum.federation import routes as federation
+from hilum.federation.live import Providers
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
 from hilum.gateway.platform_reads import PlatformReads
@@ -90,6 +93,7 @@ def template_folders() -> list[Path]:
         signin.TEMPLATES,
         account_pages.TEMPLATES,
         enrolment_pages.TEMPLATES,
+        federation_pages.TEMPLATES,
         frontchannel_pages.TEMPLATES,
         contacts_pages.TEMPLATES,
         histories_pages.TEMPLATES,
@@ -110,6 +114,8 @@ def pages(site: Site) -> list[BaseRoute]:
     """Return the routes of pages and protocol endpoints."""
     channel = frontchannel.FrontChannel(site.kit, site.directory)
     site.at_stop.append(channel.record_counts_soon)
+    federated = federation_pages.Federated(site.kit, _providers(site))
+    site.at_stop.append(federated.record_counts_soon)
     return [
         *backchannel.routes(
             site.kit,
@@ -118,7 +124,8 @@ def pages(site: Site) -> list[BaseRoute]:
             at_stop=site.at_stop.append,
         ),
         *channel.routes(),
-        *signin.pages(site.kit, channel.origins_of, at_stop=site.at_stop.append),
+        *signin.pages(site.kit, channel.origins_of, federated=federated, at_stop=site.at_stop.append),
+        *federated.routes(),
         *account_pages.pages(site.kit, channel.origins_of),
         *enrolment_pages.pages(site.kit),
         *contacts_pages.pages(site.kit),
@@ -127,6 +134,10 @@ def pages(site: Site) -> list[BaseRoute]:
         ),
         *launches.routes(site.kit),
     ]
+
+
+def _providers(site: Site) -> Providers:
+    return Providers(site.fetcher, site.kit.clock, vault())
 
 
 def _reader(settings: Settings) -> AccessReader:
@@ -150,6 +161,7 @@ def api(site: Site) -> App:
         permits,
         site.at_stop.append,
         domain_checker=DomainChecker(site.fetcher),
+        providers=_providers(site),
         mails_links=bool(site.settings.smtp.host),
         private_urls=private,
     )
@@ -170,6 +182,7 @@ def control_plane(
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
     *,
     domain_checker: DomainChecker,
+    providers: Providers,
     mails_links: bool,
     private_urls: bool = False,
 ) -> FastAPI:
@@ -206,6 +219,7 @@ def control_plane(
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),
+        federation.api(kit, providers, loopback=private_urls),
         membership.api(kit, by_mail),
         approvals.api(kit, acts(by_mail)),
         histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),

@@ -24,6 +24,7 @@ from hilum.contacts import service as contacts
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.enrolment import service as enrolment
+from hilum.federation import service as federation
 from hilum.infra import epoch, lanes, nodes, schema_gate
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
@@ -290,6 +291,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
             nodes.leave(ctx.tx, each.name, each.boot)
         nodes.expire_leases(ctx.tx)
         sessions, tokens = signin.end_all(ctx)
+        federation.end_all(ctx)
         links = enrolment.end_all(ctx)
         approvals.end_all(ctx)
         # Mail that waited in the backup may have been sent since.

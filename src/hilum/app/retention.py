@@ -10,6 +10,7 @@ from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.controls import service as controls
 from hilum.disposals import service as disposals
+from hilum.federation import service as federation
 from hilum.frontchannel import service as frontchannel
 from hilum.infra import epoch
 from hilum.infra.context import Context
@@ -26,7 +27,7 @@ BREATH_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "agreements", "approvals", "audit", "authserver", "consent", "contacts", "controls", "disposals", "drills", "enrolment", "factors", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "mandates", "notices", "policies", "registry", "requests", "signin", "tokens",
+    "agreements", "approvals", "audit", "authserver", "consent", "contacts", "controls", "disposals", "drills", "enrolment", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "mandates", "notices", "policies", "registry", "requests", "signin", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 
@@ -44,6 +45,7 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
         partial(tokens.purge, used_kept=settings.keep.used_tokens),
         frontchannel.purge,
         signin.purge,
+        federation.purge,
         partial(launches.purge, kept=settings.keep.launches),
     ):
         _until_none(job_lease, delete)

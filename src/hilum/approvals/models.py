@@ -41,9 +41,17 @@ class ApprovalKind(StrEnum):
     """A rule of the rule book that is set aside for one app."""
     EXCEPTION = "exception"
     """A version of an app whose tier is lowered, or whose AI writes alone."""
+    PROVIDER = "provider"
+    """A hospital's identity provider, or a change of one that lets in more."""
+    PROVIDER_HOST = "provider_host"
+    """A host that may serve identity providers."""
+    PROVIDER_LINK = "provider_link"
+    """Who of an identity provider enters an account."""
 
 
-ABOUT_A_PERSON = frozenset({ApprovalKind.CREATE, ApprovalKind.RESET, ApprovalKind.CHARTS})
+ABOUT_A_PERSON = frozenset(
+    {ApprovalKind.CREATE, ApprovalKind.RESET, ApprovalKind.CHARTS, ApprovalKind.PROVIDER_LINK}
+)
 ABOUT_A_CLIENT = frozenset({ApprovalKind.PEER, ApprovalKind.SECRET})
 
 

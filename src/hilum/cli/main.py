@@ -24,6 +24,7 @@ MODULES = {
     "facility": "facilities",
     "history": "histories",
     "hold": "holds",
+    "idp": "identity_providers",
     "init": "server",
     "installation": "installations",
     "keys": "keys",

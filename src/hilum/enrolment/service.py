@@ -23,6 +23,7 @@ from hilum.enrolment.models import (
     Visitor,
     WrongCode,
 )
+from hilum.federation import service as federation
 from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person
@@ -67,7 +68,8 @@ def reset(ctx: Context, person_id: PersonId, by_mail: LinkMail) -> Opened | Aske
     # With a link into an account in use, the administrator who issues it could become that person.
     # Into an account that nobody has entered yet it opens no more than adding the account did.
     guarded = identity_policy.has_power(person.tenant, person.role) or owners["own_of"]
-    if ctx.actor.acts_alone or not (guarded or signin.has_password(ctx, person.id)):
+    entered = signin.has_password(ctx, person.id) or federation.is_linked(ctx, person)
+    if ctx.actor.acts_alone or not (guarded or entered):
         mailed = _will_mail(ctx, person, by_mail)
         return Opened(person, _issue(ctx, person, by_mail if mailed else None))
     return _ask(ctx, ApprovalKind.RESET, person, owners, by_mail)

@@ -253,7 +253,7 @@ def _who(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Sess
     if session is None or session.tenant != request.tenant:
         return None
     if policy.login_is_stale(
-        session.created_at,
+        session.signed_in_at,
         requested_at=request.created_at,
         now=ctx.now,
         prompt=request.prompt,

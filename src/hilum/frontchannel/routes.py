@@ -242,7 +242,9 @@ class FrontChannel:
             # own.
             if visit.framed:
                 return pages.window(self._kit, request, result.tenant, step_url)
-            return self._to_signin(visit, step_url)
+            asked = result.request
+            fresh = "login" in asked.prompt or asked.max_age_s is not None
+            return self._to_signin(visit, step_url, fresh=fresh)
         if not isinstance(result, FlowState):
             return self._ended(request, result)
         # Redirected, so that a reload does not send the form again.
@@ -384,8 +386,8 @@ class FrontChannel:
     def _step_url(self, visit: Visit, request_id: str) -> str:
         return self._kit.urls.authorize_step(visit.site.tenant, self._sealed(visit, request_id))
 
-    def _to_signin(self, visit: Visit, back: str) -> Response:
-        return _see_other(self._kit.urls.signin(visit.site.tenant, then=path_of(back)))
+    def _to_signin(self, visit: Visit, back: str, *, fresh: bool = False) -> Response:
+        return _see_other(self._kit.urls.signin(visit.site.tenant, then=path_of(back), fresh=fresh))
 
 
 def _unknown_request() -> NoReturn:

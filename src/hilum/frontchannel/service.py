@@ -427,7 +427,7 @@ def _issue(
         # end it in any case.
         family=FamilyId(ctx.ids.new("fam")),
         grant=grant,
-        auth_time=flow_state.session.created_at,
+        auth_time=flow_state.session.signed_in_at,
         issued_at=ctx.now,
         expires_at=ctx.now + CODE_LIFE,
         offline=offline,

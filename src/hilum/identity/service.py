@@ -288,6 +288,12 @@ def find_person_by_username(ctx: Context, tenant: TenantId | None, username: str
     return _with_charts(ctx, store.find_person_by_username(ctx.tx, tenant, normal)) if normal else None
 
 
+def find_active_by_fhir_user(ctx: Context, tenant: TenantId, fhir_user: str) -> Person | None:
+    """Find the active person of a tenant with a ``fhirUser``."""
+    found = store.find_active_by_fhir_user(ctx.tx, tenant, fhir_user)
+    return None if found is None else find_person(ctx, found)
+
+
 def view_person(ctx: Context, person_id: PersonId) -> Person:
     """Get the actor, or a person whom the actor administers. Raises NotFound, also for any other person."""
     person = get_person(ctx, person_id)

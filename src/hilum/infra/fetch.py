@@ -62,6 +62,8 @@ class _Request:
     url: str
     headers: Mapping[str, str]
     body: bytes | None = None
+    reads: bool = True
+    """Whether the body of the answer is read. Only the status of a delivery counts, so its receiver cannot make us read anything."""
 
 
 def embedded(address: Address) -> Address:
@@ -208,7 +210,19 @@ class SafeFetcher:
         have been received.
         """
         parts = judge_url(url, allow_private=self._allow_private)
-        request = _Request("POST", url, headers, body)
+        request = _Request("POST", url, headers, body, reads=False)
+        return await self._in_time(lambda: self._send(request, plain=parts.scheme == "http"))
+
+    async def exchange(self, url: str, body: bytes, headers: Mapping[str, str]) -> Fetched:
+        """Send ``body`` to ``url`` and return its answer with the body, bounded as that of ``get``. Raises as ``post`` does."""
+        parts = judge_url(url, allow_private=self._allow_private)
+        request = _Request("POST", url, {"Accept-Encoding": "identity", **headers}, body)
+        return await self._in_time(lambda: self._send(request, plain=parts.scheme == "http"))
+
+    async def look(self, url: str, *, accept: str = "text/html") -> Fetched:
+        """Fetch ``url`` and return its first answer, also if it redirects, to wherever. Raises as ``get`` does."""
+        parts = judge_url(url, allow_private=self._allow_private)
+        request = _Request("GET", url, {"Accept": accept, "Accept-Encoding": "identity"})
         return await self._in_time(lambda: self._send(request, plain=parts.scheme == "http"))
 
     async def _in_time(self, fetch: Callable[[], Awaitable[Fetched]]) -> Fetched:
@@ -268,8 +282,7 @@ class SafeFetcher:
             ) as response,
         ):
             headers = {name.lower(): value for name, value in response.headers.items()}
-            # Only the status of a delivery counts, so its receiver cannot make us read anything.
-            if request.body is not None:
+            if not request.reads:
                 return Fetched(response.status, headers, b"")
             if headers.get("content-encoding", "identity") != "identity":
                 raise Unavailable(

@@ -56,6 +56,8 @@ class Method(StrEnum):
     PASSWORD = "password"
     EHR = "ehr"
     """The tenant's EHR vouches for the person for whom it opened the browser."""
+    FEDERATED = "federated"
+    """The tenant's identity provider states who the person is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,13 @@ class Session:
     csrf: str = ""
     factor_at: datetime | None = None
     """When a second factor was last entered in this session; None for never."""
+    authenticated_at: datetime | None = None
+    """When the person was authenticated, if an identity provider did that earlier."""
+
+    @property
+    def signed_in_at(self) -> datetime:
+        """When the person was authenticated: ``auth_time``. Source: OpenID Connect Core 1.0 section 2."""
+        return self.authenticated_at or self.created_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,14 @@ class Barred:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A button of the sign-in page that leads to an identity provider."""
+
+    name: str
+    address: str
+
+
 class SlowDown(NotPermitted):
     """Too many failures of this name from this address; ``retry_after_s`` is how long to wait."""
 
@@ -145,6 +162,16 @@ class Stopped(NotPermitted):
         super().__init__(
             "switch_engaged",
             "This account is stopped by a kill switch. Ask your administrator when it will work again.",
+        )
+
+
+class PasswordsOff(NotPermitted):
+    """The password is right, but the person's hospital has them sign in through its identity provider."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "passwords_off",
+            "Your hospital has you sign in through its own identity provider. Use its button on the sign-in page.",
         )
 
 

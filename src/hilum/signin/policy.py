@@ -114,6 +114,16 @@ def password_fault(password: str) -> str:
     return "password_too_long" if len(password) > PASSWORD_MAX else ""
 
 
+def may_use_password(person: Person, roles: frozenset[str] | None) -> bool:
+    """Check whether a person may sign in with a password; ``roles`` are those that may at their hospital, None for all.
+
+    The platform's staff and members of vendors always may: no hospital's identity provider knows them.
+    """
+    if person.tenant is None or person.vendor is not None:
+        return True
+    return roles is None or person.role in roles
+
+
 def require_password(password: str) -> None:
     """Refuse a password that cannot be set. Raises Invalid."""
     if fault := password_fault(password):

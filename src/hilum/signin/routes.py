@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Query, status
 from fastapi import Path as PathParameter
@@ -23,7 +23,7 @@ from hilum.infra.lanes import Lane
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.signin import live, policy, service
 from hilum.signin.models import (
     API_TOKEN_LIFE,
@@ -32,7 +32,10 @@ from hilum.signin.models import (
     PASSWORD_MAX,
     ApiToken,
     Barred,
+    Method,
     NotAuthenticated,
+    Offer,
+    PasswordsOff,
     Pending,
     Session,
     SlowDown,
@@ -58,6 +61,24 @@ OriginsOf = Callable[[Request, str, str], Awaitable[tuple[str, ...]]]
 
 async def _no_origins(_request: Request, _tenant: str, _then: str) -> tuple[str, ...]:
     return ()
+
+
+class Federated(Protocol):
+    """What the pages ask of the room above that knows hospitals' identity providers."""
+
+    async def offers(
+        self, request: Request, tenant: TenantId, then: str, *, fresh: bool
+    ) -> tuple[tuple[Offer, ...], bool]:
+        """Return the buttons of a hospital's sign-in page, and whether it shows the form for a password."""
+        ...
+
+    async def leaving_origins(self, request: Request, session: SessionId) -> tuple[str, ...]:
+        """Return where signing out of a session may lead, for ``form-action``."""
+        ...
+
+    async def sign_out(self, request: Request, tenant: TenantId, session: SessionId) -> str:
+        """Return where the browser signs out at the provider that began a session; empty if nowhere."""
+        ...
 
 
 AtStop = Callable[[Callable[[], None]], None]
@@ -88,12 +109,18 @@ class _Place:
         return f"signin:{self.key}"
 
 
-def pages(kit: Kit, origins_of: OriginsOf = _no_origins, *, at_stop: AtStop = _ignored) -> list[Route]:
+def pages(
+    kit: Kit,
+    origins_of: OriginsOf = _no_origins,
+    *,
+    federated: Federated | None = None,
+    at_stop: AtStop = _ignored,
+) -> list[Route]:
     """Return the routes of the pages. ``origins_of`` returns where a flow may redirect after sign-in, for ``form-action``.
 
     ``at_stop`` registers what records counts that were not recorded yet.
     """
-    handlers = _Handlers(kit, origins_of)
+    handlers = _Handlers(kit, origins_of, federated)
     at_stop(handlers.refusals.record_soon)
     return [
         Route("/t/{tenant}/signin", handlers.show_signin, methods=["GET"]),
@@ -108,16 +135,18 @@ def pages(kit: Kit, origins_of: OriginsOf = _no_origins, *, at_stop: AtStop = _i
 
 
 class _Handlers:
-    def __init__(self, kit: Kit, origins_of: OriginsOf) -> None:
-        self._kit, self._origins_of = kit, origins_of
+    def __init__(self, kit: Kit, origins_of: OriginsOf, federated: Federated | None) -> None:
+        self._kit, self._origins_of, self._federated = kit, origins_of, federated
         self.refusals = Refusals(kit.uow, service.record_counts)
 
     async def show_signin(self, request: Request) -> Response:
         place = await self._place(request)
         query = forms.read_query(request)
         enrolled = query.one("enrolled") == "1"
-        over = query.one("over") == "1"
-        return await self._signin_page(request, place, then=query.one("then"), enrolled=enrolled, over=over)
+        over, fresh = query.one("over") == "1", query.one("fresh") == "1"
+        return await self._signin_page(
+            request, place, then=query.one("then"), enrolled=enrolled, over=over, fresh=fresh
+        )
 
     async def sign_in(self, request: Request) -> Response:
         place = await self._place(request)
@@ -146,7 +175,7 @@ class _Handlers:
                 replaces=before,
             )
             begun, cookie = await self._kit.uow.write(complete, trace=trace)
-        except (NotAuthenticated, SlowDown, Stopped) as refusal:
+        except (NotAuthenticated, SlowDown, Stopped, PasswordsOff) as refusal:
             if isinstance(refusal, NotAuthenticated):
                 self.refusals.refused(place.tenant or "", trace.source, recorded=recorded)
             return await self._signin_page(request, place, then=then, username=username, refusal=refusal)
@@ -172,19 +201,29 @@ class _Handlers:
             signin=path_of(self._kit.urls.signin(place.key)),
             # Signing out takes a press of this button: any site can make a browser send a GET.
             csrf=forms.csrf_token(secret, "signout") if secret else "",
+            form_action=await self._leaving_origins(request, session),
         )
+
+    async def _leaving_origins(self, request: Request, session: Session | None) -> tuple[str, ...]:
+        if self._federated is None or session is None or session.method is not Method.FEDERATED:
+            return ()
+        return await self._federated.leaving_origins(request, session.id)
 
     async def sign_out(self, request: Request) -> Response:
         place = await self._place(request)
         form = await forms.read_form(request)
         session = await self._session(request, place)
         secure = self._kit.urls.is_secure(place.key)
+        onward = path_of(self._kit.urls.signout(place.key))
         if session is not None:
             origin = self._kit.urls.origin(place.key)
             forms.check_post(request, form, session.csrf, origin=origin, purpose="signout")
             end = partial(service.end_session, session_id=session.id)
             await self._kit.uow.write(end, actor=policy.actor_of_session(session), trace=trace_of(request))
-        response = RedirectResponse(path_of(self._kit.urls.signout(place.key)), 303)
+            # Ended here first: whatever the provider then does, nobody is signed in here.
+            if self._federated is not None and session.tenant and session.method is Method.FEDERATED:
+                onward = await self._federated.sign_out(request, session.tenant, session.id) or onward
+        response = RedirectResponse(onward, 303)
         cookies.clear(response, cookies.SESSION, secure=secure)
         return response
 
@@ -218,14 +257,19 @@ class _Handlers:
         *,
         then: str,
         username: str = "",
-        refusal: NotAuthenticated | SlowDown | Stopped | None = None,
+        refusal: NotAuthenticated | SlowDown | Stopped | PasswordsOff | None = None,
         enrolled: bool = False,
         over: bool = False,
+        fresh: bool = False,
     ) -> Response:
         secure = self._kit.urls.is_secure(place.key)
         secret = cookies.read(request, cookies.FORM, secure=secure) or self._kit.ids.secret()
         then = policy.safe_return(then, "")
         slow = refusal if isinstance(refusal, SlowDown) else None
+        offers: tuple[Offer, ...] = ()
+        passwords = True
+        if self._federated is not None and place.tenant is not None and place.at_hospital:
+            offers, passwords = await self._federated.offers(request, place.tenant, then, fresh=fresh)
         response = self._kit.pages.render(
             request,
             "signin/signin.html",
@@ -241,6 +285,8 @@ class _Handlers:
             username=username[:64],
             enrolled=enrolled,
             over=over,
+            offers=offers,
+            passwords=passwords,
             fault=_sentence(refusal) if refusal else "",
         )
         if slow:
@@ -249,7 +295,7 @@ class _Handlers:
         return response
 
 
-def _sentence(refusal: NotAuthenticated | SlowDown | Stopped) -> str:
+def _sentence(refusal: NotAuthenticated | SlowDown | Stopped | PasswordsOff) -> str:
     """Return the sentence of a refusal for the page, a long wait in minutes."""
     if not isinstance(refusal, SlowDown) or refusal.retry_after_s < 2 * MINUTE_S:
         return refusal.detail

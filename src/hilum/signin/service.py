@@ -1,7 +1,7 @@
 """Sign-in and sign-out, sessions, passwords and API tokens."""
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -42,6 +42,7 @@ from hilum.signin.models import (
     FactorRequired,
     Method,
     NotAuthenticated,
+    PasswordsOff,
     Pending,
     Session,
     SlowDown,
@@ -266,9 +267,18 @@ def _from_anywhere(ctx: Context) -> Context:
 
 
 def begin_session(
-    ctx: Context, person: Person, method: Method | str, *, factor_at: datetime | None = None
+    ctx: Context,
+    person: Person,
+    method: Method | str,
+    *,
+    factor_at: datetime | None = None,
+    until: datetime | None = None,
+    authenticated_at: datetime | None = None,
 ) -> tuple[Session, str]:
-    """Create a session for an authenticated person; return it with its cookie, which is stored only as a digest. Raises NotPermitted."""
+    """Create a session for an authenticated person; return it with its cookie, which is stored only as a digest. Raises NotPermitted.
+
+    ``until``: when it ends at the latest, and ``authenticated_at``: when that was, if an identity provider authenticated the person.
+    """
     _require_unbarred(ctx, person, "signin.session.begin")
     cookie = COOKIE_PREFIX + ctx.ids.secret()
     session = Session(
@@ -279,9 +289,10 @@ def begin_session(
         method=Method(method),
         created_at=ctx.now,
         last_seen_at=ctx.now,
-        expires_at=ctx.now + SESSION_LIFE,
+        expires_at=min(ctx.now + SESSION_LIFE, until or ctx.now + SESSION_LIFE),
         csrf=policy.csrf_secret(cookie),
         factor_at=factor_at,
+        authenticated_at=authenticated_at,
     )
     # The oldest ends. Refusing the newest would let an attacker who fills the list lock its owner
     # out.
@@ -293,6 +304,16 @@ def begin_session(
         ctx, Event("signin.session.begin", tenant=person.tenant or "", person=person.id, facts=facts)
     )
     return session, cookie
+
+
+def set_password_roles(ctx: Context, tenant: TenantId, roles: Collection[str] | None) -> None:
+    """Set which roles of a tenant may sign in with a password; None for all. The caller has judged the right to do so."""
+    store.save_password_roles(ctx.tx, tenant, roles)
+
+
+def password_roles(ctx: Context, tenant: TenantId) -> frozenset[str] | None:
+    """Return which roles of a tenant may sign in with a password; None for all."""
+    return store.find_password_roles(ctx.tx, tenant)
 
 
 def session(ctx: Context, cookie: str) -> Session | None:
@@ -362,6 +383,12 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
         ctx, Event("signin.session.end_all", tenant=person.tenant or "", person=person.id, facts=facts)
     )
     return ended
+
+
+def end_access(ctx: Context, person: PersonId) -> None:
+    """End every session and revoke every API token of a person who lost what they rest on. The caller records why."""
+    _end_sessions(ctx, person)
+    store.save_api_tokens_revoked(ctx.tx, person, ctx.now)
 
 
 @keyed(r"ses_[^/]+")
@@ -502,8 +529,20 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
         if attempt.recorded:
             audit.record(ctx, event)
         raise NotAuthenticated("wrong_credentials", "The username or the password is wrong.")
+    # Only now: to others, whether an account exists is nobody's business.
+    if not policy.may_use_password(person, _password_roles_at(ctx, person.tenant)):
+        raise _passwords_off(ctx, person)
     clear_attempts(ctx, attempt.key)
     return person
+
+
+def _password_roles_at(ctx: Context, place: TenantId | None) -> frozenset[str] | None:
+    return None if place is None else store.find_password_roles(ctx.tx, place)
+
+
+def _passwords_off(ctx: Context, person: Person) -> NotPermitted:
+    audit.refusal(ctx, _of_person("signin.session.begin", person, reason="passwords_off"))
+    return PasswordsOff()
 
 
 def record_counts(

@@ -1,6 +1,6 @@
 """Tables and rows of password hashes, sessions, attempts and API tokens."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,14 @@ passwords = Table(
     Column("set_at", Instant, nullable=False),
 )
 
+password_rules = Table(
+    "signin_password_rule",
+    metadata,
+    # A hospital without a row lets everybody use a password.
+    Column("tenant", String(32), primary_key=True),
+    Column("roles", JSON, nullable=False),
+)
+
 sessions = Table(
     "signin_session",
     metadata,
@@ -44,6 +52,7 @@ sessions = Table(
     Column("expires_at", Instant, nullable=False),
     Column("ended_at", Instant),
     Column("factor_at", Instant),
+    Column("authenticated_at", Instant),
     Index(None, "person", "expires_at"),
     Index(None, "expires_at"),
 )
@@ -99,6 +108,20 @@ def find_password(tx: Connection, person: PersonId) -> str | None:
     return tx.execute(select(passwords.c.digest).where(passwords.c.person == person)).scalar_one_or_none()
 
 
+def save_password_roles(tx: Connection, tenant: TenantId, roles: Collection[str] | None) -> None:
+    """Set the roles that may use a password at a tenant; None for all."""
+    tx.execute(delete(password_rules).where(password_rules.c.tenant == tenant))
+    if roles is not None:
+        tx.execute(password_rules.insert().values(tenant=tenant, roles=sorted(roles)))
+
+
+def find_password_roles(tx: Connection, tenant: TenantId) -> frozenset[str] | None:
+    """Return the roles that may use a password at a tenant; None for all."""
+    query = select(password_rules.c.roles).where(password_rules.c.tenant == tenant)
+    found = tx.execute(query).scalar_one_or_none()
+    return None if found is None else frozenset(found)
+
+
 def add_session(tx: Connection, session: Session, digest: str) -> None:
     tx.execute(
         sessions.insert().values(
@@ -113,6 +136,7 @@ def add_session(tx: Connection, session: Session, digest: str) -> None:
             expires_at=session.expires_at,
             ended_at=None,
             factor_at=session.factor_at,
+            authenticated_at=session.authenticated_at,
         )
     )
 
@@ -129,6 +153,7 @@ def _session(row: Row[Any]) -> Session:
         expires_at=row.expires_at,
         ended_at=row.ended_at,
         factor_at=row.factor_at,
+        authenticated_at=row.authenticated_at,
     )
 
 

@@ -38,6 +38,9 @@ FRAME_SESSION = Cookie("hilum_frame", framed=True)
 FORM = Cookie("hilum_form")
 """Binds forms to a browser before sign-in (login CSRF)."""
 
+DEPARTURE = Cookie("hilum_departure")
+"""Binds a sign-in at a hospital's identity provider to the browser that began it."""
+
 
 def read(request: Request, cookie: Cookie, *, secure: bool) -> str:
     """Return a cookie's value; empty if it is missing or cannot have been set by this platform."""

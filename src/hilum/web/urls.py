@@ -128,10 +128,13 @@ class Urls:
 
     # Pages for people.
 
-    def signin(self, tenant: str = "", *, then: str = "") -> str:
-        """Return the sign-in page of a tenant, or of the staff; ``then`` is the path to continue at."""
+    def signin(self, tenant: str = "", *, then: str = "", fresh: bool = False) -> str:
+        """Return the sign-in page of a tenant, or of the staff; ``then`` is the path to continue at.
+
+        ``fresh``: an identity provider is to ask the person again, also if they are signed in there.
+        """
         root = self.issuer(tenant) if tenant else self.console()
-        return with_query(f"{root}/signin", then=then)
+        return with_query(f"{root}/signin", then=then, fresh="1" if fresh else "")
 
     def signin_step(self, tenant: str, step: str, *, then: str = "") -> str:
         """Return the page on which a second factor is entered (``factor``) or set up (``enrol``) before sign-in is finished."""
@@ -144,6 +147,18 @@ class Urls:
 
     def signout(self, tenant: str = "") -> str:
         return f"{self.issuer(tenant) if tenant else self.console()}/signout"
+
+    def leave(self, tenant: str, provider: str, *, then: str = "", fresh: str = "") -> str:
+        """Return where a browser leaves for a tenant's identity provider."""
+        return with_query(f"{self.signin(tenant)}/through/{segment(provider)}", then=then, fresh=fresh)
+
+    def returns_to(self, tenant: str, provider: str) -> str:
+        """Return where an identity provider sends the browser back to (``redirect_uri``): each provider has its own."""
+        return f"{self.leave(tenant, provider)}/return"
+
+    def provider_logout(self, tenant: str, provider: str) -> str:
+        """Return where an identity provider sends its logout tokens (``backchannel_logout_uri``)."""
+        return f"{self.leave(tenant, provider)}/logout"
 
     def enrol(self, tenant: str, link: str) -> str:
         """Return the page of a one-time link, of a tenant or (empty) of the staff."""

@@ -1,0 +1,235 @@
+"""``hilum idp``: sign-in through hospitals' own identity providers."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hilum.cli import api
+from hilum.cli.apps import read_object
+from hilum.cli.output import REFUSED
+from hilum.cli.resources import json_option, show, show_done, show_one, tenant_option
+
+COLUMNS = ("id", "tenant", "name", "issuer", "active", "passwords", "number")
+LINKS = ("id", "tenant", "subject", "person", "linked_at", "seen_at")
+FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
+
+@click.group()
+def idp() -> None:
+    r"""Manage sign-in through a hospital's own identity provider (OpenID Connect).
+
+    \b
+    Examples:
+      hilum idp add provider.json --tenant general --secret
+      hilum idp try idp_01h...
+      hilum idp off idp_01h...
+    """
+
+
+@idp.command("hosts")
+@json_option
+def hosts(*, json_: bool) -> None:
+    r"""List the hosts that may serve identity providers.
+
+    \b
+    Example:
+      hilum idp hosts
+    """
+    show(api.every("/identity-provider-hosts"), ("id", "origin", "added_at", "added_by"), json_=json_)
+
+
+@idp.command("allow")
+@click.argument("origin")
+@json_option
+def allow(origin: str, *, json_: bool) -> None:
+    r"""Allow a host to serve identity providers; it waits for a second person. For platform administrators.
+
+    \b
+    Example:
+      hilum idp allow https://login.lakeside.example
+    """
+    show_done(api.call("POST", "/identity-provider-hosts", {"origin": origin}), json_=json_)
+
+
+@idp.command("disallow")
+@click.argument("origin")
+@json_option
+def disallow(origin: str, *, json_: bool) -> None:
+    r"""Take a host off the list: nobody is sent there any more, and nothing is fetched from it. For platform administrators.
+
+    \b
+    Example:
+      hilum idp disallow https://login.lakeside.example
+    """
+    for each in api.every("/identity-provider-hosts"):
+        if origin in {each["origin"], each["id"]}:
+            show_one(api.call("DELETE", f"/identity-provider-hosts/{api.segment(each['id'])}"), json_=json_)
+            return
+    click.secho(f"refused: {origin} is not on the list", fg="red", err=True)
+    raise SystemExit(REFUSED)
+
+
+@idp.command("add")
+@click.argument("file", type=FILE)
+@tenant_option
+@click.option("--secret", is_flag=True, help="Ask for the client's secret.")
+@json_option
+def add(file: Path, *, tenant: str, secret: bool, json_: bool) -> None:
+    r"""Set up an identity provider by a JSON file (- for standard input); it waits for a second person.
+
+    The file has name, issuer, client_id, roles and role_table, a list of {"value": ..., "role": ...}, and may have any other field that
+    `hilum idp show` prints.
+
+    \b
+    Example:
+      hilum idp add provider.json --tenant general --secret
+    """
+    body = read_object(file) | {"tenant": api.require_tenant(tenant)} | _secret(asked=secret)
+    show_done(api.call("POST", "/identity-providers", body), json_=json_)
+
+
+@idp.command("change")
+@click.argument("provider")
+@click.argument("file", type=FILE)
+@click.option("--secret", is_flag=True, help="Ask for a new secret of the client.")
+@json_option
+def change(provider: str, file: Path, *, secret: bool, json_: bool) -> None:
+    r"""Change an identity provider by a JSON file (- for standard input): what only takes away applies at once, the rest waits for a second person.
+
+    The file has `number` as `hilum idp show` prints it, and the fields to change.
+
+    \b
+    Example:
+      hilum idp change idp_01h... change.json
+    """
+    body = read_object(file) | _secret(asked=secret)
+    show_done(api.call("PATCH", f"/identity-providers/{api.segment(provider)}", body), json_=json_)
+
+
+@idp.command("off")
+@click.argument("provider")
+@json_option
+def off(provider: str, *, json_: bool) -> None:
+    r"""Switch an identity provider off at once; people sign in with passwords again. Switching it on takes a second person.
+
+    \b
+    Example:
+      hilum idp off idp_01h...
+    """
+    _switch(provider, active=False, json_=json_)
+
+
+@idp.command("on")
+@click.argument("provider")
+@json_option
+def on(provider: str, *, json_: bool) -> None:
+    r"""Switch an identity provider on; it waits for a second person.
+
+    \b
+    Example:
+      hilum idp on idp_01h...
+    """
+    _switch(provider, active=True, json_=json_)
+
+
+@idp.command("list")
+@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
+@json_option
+def list_(*, tenant: str, json_: bool) -> None:
+    r"""List identity providers.
+
+    \b
+    Example:
+      hilum idp list --tenant general
+    """
+    show(api.every("/identity-providers", tenant=tenant), COLUMNS, json_=json_)
+
+
+@idp.command("show")
+@click.argument("provider")
+@json_option
+def show_(provider: str, *, json_: bool) -> None:
+    r"""Show an identity provider, with the addresses to register there.
+
+    \b
+    Example:
+      hilum idp show idp_01h...
+    """
+    show_one(api.call("GET", f"/identity-providers/{api.segment(provider)}"), json_=json_)
+
+
+@idp.command("try")
+@click.argument("provider")
+@json_option
+def try_(provider: str, *, json_: bool) -> None:
+    r"""Look at everything that a sign-in needs but a person, and print what is wrong with it and what to do.
+
+    \b
+    Example:
+      hilum idp try idp_01h...
+    """
+    found = api.call("POST", f"/identity-providers/{api.segment(provider)}/try")
+    if json_:
+        show_one(found, json_=True)
+    else:
+        for each in found["findings"]:
+            click.secho(
+                f"{'ok  ' if each['ok'] else 'FAIL'}  {each['check']}: {each['detail']}",
+                fg=None if each["ok"] else "red",
+            )
+    if not found["ok"]:
+        raise SystemExit(REFUSED)
+
+
+@idp.command("link")
+@click.argument("provider")
+@click.argument("person")
+@click.argument("subject")
+@json_option
+def link(provider: str, person: str, subject: str, *, json_: bool) -> None:
+    r"""Link an account with a subject of an identity provider, who then signs in to it; it waits for a second person.
+
+    \b
+    Example:
+      hilum idp link idp_01h... per_01h... 7f1c2e9a
+    """
+    body = {"provider": provider, "person": person, "subject": subject}
+    show_done(api.call("POST", "/identity-links", body), json_=json_)
+
+
+@idp.command("links")
+@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
+@json_option
+def links(*, tenant: str, json_: bool) -> None:
+    r"""List who is linked with which subject.
+
+    \b
+    Example:
+      hilum idp links --tenant general
+    """
+    show(api.every("/identity-links", tenant=tenant), LINKS, json_=json_)
+
+
+@idp.command("unlink")
+@click.argument("link")
+@json_option
+def unlink(link: str, *, json_: bool) -> None:
+    r"""Remove a link; the person's sessions and API tokens end.
+
+    \b
+    Example:
+      hilum idp unlink lnk_01h...
+    """
+    show_one(api.call("DELETE", f"/identity-links/{api.segment(link)}"), json_=json_)
+
+
+def _switch(provider: str, *, active: bool, json_: bool) -> None:
+    path = f"/identity-providers/{api.segment(provider)}"
+    number = api.call("GET", path)["number"]
+    show_done(api.call("PATCH", path, {"number": number, "active": active}), json_=json_)
+
+
+def _secret(*, asked: bool) -> dict[str, Any]:
+    # Prompted and not an option: arguments are visible in the process list and the shell's history.
+    return {"client_secret": click.prompt("Client secret", hide_input=True)} if asked else {}

@@ -1,0 +1,258 @@
+"""The ways of a browser to an identity provider and back, and the provider's logout tokens."""
+
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from hilum.federation import live, policy, signing_in
+from hilum.federation.live import Providers
+from hilum.federation.models import (
+    SIGN_IN_LIFE,
+    THEN_BOUND,
+    Departure,
+    Fault,
+    Provider,
+    Refusal,
+    Unreached,
+)
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.errors import HilumError
+from hilum.kernel.ids import SessionId, TenantId
+from hilum.keys.live import vault
+from hilum.signin import policy as signin_policy
+from hilum.signin.models import Offer, Stopped
+from hilum.web import cookies, forms
+from hilum.web.errors import Trouble
+from hilum.web.kit import Kit, trace_of
+from hilum.web.refusals import Refusals
+from hilum.web.urls import path_of
+
+TEMPLATES = Path(__file__).parent / "templates"
+NO_STORE = {"cache-control": "no-store"}
+IDENTIFIED = frozenset({Fault.PERSON_UNKNOWN, Fault.USERNAME_TAKEN, Fault.NEEDS_ADMINISTRATOR})
+"""Faults whose page shows the person their identifier at the provider, which an administrator needs."""
+
+
+class Federated:
+    """What the sign-in and sign-out pages ask of this room, and its own routes."""
+
+    def __init__(self, kit: Kit, providers: Providers) -> None:
+        self._kit, self._providers = kit, providers
+        self._refusals = Refusals(kit.uow, signing_in.record_counts)
+
+    def routes(self) -> list[Route]:
+        """Return the routes to mount."""
+        root = "/t/{tenant}/signin/through/{provider}"
+        return [
+            Route(root, self.leave, methods=["GET"]),
+            Route(f"{root}/return", self.come_back, methods=["GET"]),
+            Route(f"{root}/logout", self.logout, methods=["POST"]),
+        ]
+
+    def record_counts_soon(self) -> None:
+        """Record counted refusals; also called when the process stops."""
+        self._refusals.record_soon()
+
+    # --- for the pages of signin ------------------------------------------------------------------------------------------------
+
+    async def offers(
+        self, request: Request, tenant: TenantId, then: str, *, fresh: bool
+    ) -> tuple[tuple[Offer, ...], bool]:
+        """Return the buttons of a hospital's sign-in page, and whether it shows the form for a password."""
+
+        def read(ctx: Context) -> tuple[list[Provider], bool]:
+            return signing_in.offers(ctx, tenant), signing_in.shows_passwords(ctx, tenant)
+
+        found, passwords = await self._kit.uow.read(read, trace=trace_of(request))
+        urls = self._kit.urls
+        buttons = tuple(
+            Offer(
+                each.settings.name,
+                path_of(urls.leave(tenant, each.id, then=then, fresh="1" if fresh else "")),
+            )
+            for each in found
+        )
+        return buttons, passwords or not buttons
+
+    async def leaving_origins(self, request: Request, session: SessionId) -> tuple[str, ...]:
+        """Return where signing out of a session may lead, for ``form-action`` of the sign-out page."""
+        found = await self._kit.uow.read(
+            partial(signing_in.provider_of, session=session), trace=trace_of(request)
+        )
+        if found is None:
+            return ()
+        try:
+            metadata = await self._providers.metadata(found[0].settings, found[1])
+        except Unreached:
+            return ()
+        end = metadata.end_session_endpoint
+        return (policy.origin_of(end),) if end else ()
+
+    async def sign_out(self, request: Request, tenant: TenantId, session: SessionId) -> str:
+        """Return where the browser signs out at the provider that began a session; empty if nowhere.
+
+        Source: OpenID Connect RP-Initiated Logout 1.0 section 2
+        """
+        begin = partial(signing_in.begin_logout, session=session)
+        found = await self._kit.uow.write(begin, trace=trace_of(request))
+        if found is None:
+            return ""
+        provider, hint, allowed = found
+        try:
+            metadata = await self._providers.metadata(provider.settings, allowed)
+        except Unreached:
+            return ""  # signed out here all the same
+        if not metadata.end_session_endpoint:
+            return ""
+        parameters = {
+            "client_id": provider.settings.client_id,
+            "post_logout_redirect_uri": self._kit.urls.signout(tenant),
+        } | ({"id_token_hint": hint} if hint else {})
+        joined = "&" if "?" in metadata.end_session_endpoint else "?"
+        return f"{metadata.end_session_endpoint}{joined}{urlencode(parameters)}"
+
+    # --- routes -----------------------------------------------------------------------------------------------------------------
+
+    async def leave(self, request: Request) -> Response:
+        """Send the browser to the provider. Nothing is stored here: all that returns is sealed into ``state``."""
+        tenant, provider_id = TenantId(request.path_params["tenant"]), request.path_params["provider"]
+        trace = trace_of(request)
+        query = forms.read_query(request)
+        find = partial(signing_in.leave, tenant=tenant, provider_id=provider_id)
+        provider, allowed = await self._kit.uow.read(find, trace=trace)
+        try:
+            metadata = await self._providers.metadata(provider.settings, allowed)
+        except Unreached as error:
+            return await self._refused(request, provider, error)
+        secure = self._kit.urls.is_secure(tenant)
+        secret = cookies.read(request, cookies.DEPARTURE, secure=secure)
+        # Kept for another window in which a sign-in is under way.
+        if not live.is_secret(secret):
+            secret = self._kit.ids.secret()
+        then = signin_policy.safe_return(query.one("then"), "")
+        departure = Departure(
+            provider.id,
+            provider.number,
+            self._kit.ids.secret(),
+            then if len(then) <= THEN_BOUND else "",
+            self._kit.clock.now(),
+            fresh=query.one("fresh") == "1",
+        )
+        address = self._providers.leave_url(
+            provider,
+            metadata,
+            departure,
+            secret=secret,
+            returns_to=self._returns_to(provider),
+            ids=self._kit.ids,
+        )
+        response = RedirectResponse(address, 303, headers=NO_STORE)
+        cookies.put(response, cookies.DEPARTURE, secret, secure=secure, life=SIGN_IN_LIFE)
+        return response
+
+    async def come_back(self, request: Request) -> Response:
+        """Sign in the person whom the provider sends back."""
+        tenant, provider_id = TenantId(request.path_params["tenant"]), request.path_params["provider"]
+        trace, secure = trace_of(request), self._kit.urls.is_secure(tenant)
+        find = partial(signing_in.leave, tenant=tenant, provider_id=provider_id)
+        provider, _ = await self._kit.uow.read(find, trace=trace)
+        try:
+            query = forms.read_query(request)
+            secret = cookies.read(request, cookies.DEPARTURE, secure=secure)
+            state = query.one("state")
+            departure = live.open_departure(vault(), state, secret)
+            begin = partial(
+                signing_in.begin_return,
+                tenant=tenant,
+                provider_id=provider_id,
+                state=state,
+                departure=departure,
+            )
+            provider, allowed = await self._kit.uow.write(begin, trace=trace)
+            metadata = await self._providers.metadata(provider.settings, allowed)
+            code = policy.code_of(query.values, metadata)
+            redeemed = await self._providers.redeem(
+                provider, metadata, departure, code=code, secret=secret, returns_to=self._returns_to(provider)
+            )
+            complete = partial(
+                signing_in.complete_return,
+                provider=provider,
+                found=redeemed.identity,
+                id_token=redeemed.id_token,
+                production=not self._kit.is_sandbox,
+                replaces=cookies.read(request, cookies.SESSION, secure=secure),
+            )
+            _, cookie = await self._kit.uow.write(complete, trace=trace)
+        except (Refusal, Unreached, Stopped) as error:
+            return await self._refused(request, provider, error)
+        home = path_of(self._kit.urls.manage(tenant))
+        response = RedirectResponse(signin_policy.safe_return(departure.then, home), 303, headers=NO_STORE)
+        cookies.put(response, cookies.SESSION, cookie, secure=secure)
+        cookies.clear(response, cookies.FORM, secure=secure)
+        return response
+
+    async def logout(self, request: Request) -> Response:
+        """End the sessions that a logout token is about. Source: OpenID Connect Back-Channel Logout 1.0 sections 2.5 to 2.8."""
+        tenant, provider_id = TenantId(request.path_params["tenant"]), request.path_params["provider"]
+        trace = trace_of(request)
+        form = await forms.read_form(request)
+        find = partial(signing_in.leave, tenant=tenant, provider_id=provider_id, may_be_off=True)
+        provider, allowed = await self._kit.uow.read(find, trace=trace)
+        try:
+            metadata = await self._providers.metadata(provider.settings, allowed)
+            logout = await self._providers.read_logout(provider.settings, metadata, form.one("logout_token"))
+            end = partial(signing_in.end_by_provider, provider=provider, logout=logout)
+            await self._kit.uow.write(end, trace=trace)
+        except (Refusal, Unreached) as error:
+            await self._record(request, provider, error)
+            return Response(
+                f'{{"error":"invalid_request","error_description":"{error.code}"}}',
+                400,
+                media_type="application/json",
+                headers=NO_STORE,
+            )
+        return Response(status_code=200, headers=NO_STORE)
+
+    def _returns_to(self, provider: Provider) -> str:
+        return self._kit.urls.returns_to(provider.tenant, provider.id)
+
+    async def _refused(self, request: Request, provider: Provider, error: HilumError) -> Response:
+        await self._record(request, provider, error)
+        hospital = await self._kit.uow.read(
+            partial(identity.get_tenant, tenant=provider.tenant), trace=trace_of(request)
+        )
+        back = path_of(self._kit.urls.signin(provider.tenant))
+        if isinstance(error, Refusal | Unreached):
+            sentence = policy.SENTENCES[error.fault]
+            shown = error.subject if isinstance(error, Refusal) and error.fault in IDENTIFIED else ""
+            title = "Your hospital's sign-in did not work" if sentence.theirs else "You are not signed in"
+            trouble = Trouble(title, sentence.happened, f"{sentence.next} {shown}".strip(), back=back)
+        else:
+            trouble = Trouble("You are not signed in", error.detail, "", back=back)
+        status = 503 if isinstance(error, Unreached) else 403
+        response = self._kit.pages.render(
+            request,
+            "federation/refused.html",
+            status=status,
+            trouble=trouble,
+            place=hospital.name,
+            request_id=trace_of(request).request_id,
+        )
+        response.headers.update(NO_STORE)
+        return response
+
+    async def _record(self, request: Request, provider: Provider, error: HilumError) -> None:
+        """Record a refusal that no verb has recorded yet; those of one network only so far one by one (security decision 5)."""
+        if getattr(error, "recorded", isinstance(error, Stopped)):
+            return
+        trace = trace_of(request)
+        recorded = self._refusals.is_recorded(trace.source)
+        self._refusals.refused(provider.tenant, trace.source, recorded=recorded)
+        if recorded:
+            verb = partial(signing_in.record_fault, provider=provider, error=error)
+            await self._kit.uow.write(verb, trace=trace)

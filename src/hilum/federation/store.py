@@ -1,0 +1,317 @@
+"""The tables of allowed hosts, identity providers, linked people, sessions that providers began, and what works once."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    UniqueConstraint,
+    delete,
+    select,
+)
+
+from hilum.federation.models import (
+    ENDED_BOUND,
+    HOSTS_BOUND,
+    PROVIDERS_BOUND,
+    PURGE_BATCH,
+    ClientAuth,
+    FederatedSession,
+    Host,
+    LinkBy,
+    LinkedPerson,
+    Passwords,
+    Provider,
+    RoleRow,
+    Settings,
+)
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import PersonId, SessionId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+
+hosts = Table(
+    "federation_host",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("origin", String(300), nullable=False, unique=True),
+    Column("added_at", Instant, nullable=False),
+    Column("added_by", String(120), nullable=False),
+)
+
+providers = Table(
+    "federation_provider",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("settings", JSON, nullable=False),
+    # Bound to the issuer when sealed: with another one in the row it does not open.
+    Column("secret_sealed", String(4_000), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("changed_by", String(120), nullable=False),
+    Index(None, "tenant", "id"),
+)
+
+links = Table(
+    "federation_link",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(32), nullable=False),
+    Column("issuer", String(500), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("person", String(64), nullable=False),
+    Column("linked_at", Instant, nullable=False),
+    Column("linked_by", String(120), nullable=False),
+    Column("seen_at", Instant),
+    # A subject is one account, and an account one subject of an issuer.
+    UniqueConstraint("tenant", "issuer", "subject"),
+    UniqueConstraint("issuer", "person"),
+    Index(None, "tenant", "id"),
+    Index(None, "person"),
+)
+
+sessions = Table(
+    "federation_session",
+    metadata,
+    Column("session", String(64), primary_key=True),
+    Column("provider", String(64), nullable=False),
+    Column("issuer", String(500), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("sid", String(255), nullable=False),
+    Column("hint_sealed", String(50_000), nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Index(None, "provider", "subject"),
+    Index(None, "provider", "sid"),
+    Index(None, "expires_at"),
+)
+
+used = Table(
+    "federation_used",
+    metadata,
+    # A digest of a state, or of a provider and the jti of its logout token.
+    Column("key", String(64), primary_key=True),
+    Column("until", Instant, nullable=False),
+    Index(None, "until"),
+)
+
+
+def write_settings(settings: Settings) -> dict[str, Any]:
+    """Return a provider's settings as a record that ``read_settings`` parses again."""
+    written = asdict(settings)
+    written["role_table"] = [[row.value, row.role] for row in settings.role_table]
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in written.items()}
+
+
+def read_settings(written: Mapping[str, Any]) -> Settings:
+    """Parse a provider's settings."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in written.items()
+    }
+    values["role_table"] = tuple(RoleRow(value, role) for value, role in written["role_table"])
+    values["client_auth"] = ClientAuth(written["client_auth"])
+    values["link_by"] = LinkBy(written["link_by"])
+    values["passwords"] = Passwords(written["passwords"])
+    return Settings(**values)
+
+
+def add_host(tx: Connection, host: Host) -> bool:
+    return tx.execute(insert_or_ignore(tx, hosts).values(asdict(host))).rowcount == 1
+
+
+def take_host(tx: Connection, host: str) -> Host:
+    """Delete a host and return it. Raises NotFound."""
+    row = tx.execute(delete(hosts).where(hosts.c.id == host).returning(hosts)).first()
+    if row is None:
+        raise NotFound("host_not_found", "This host is not on the list.")
+    return Host(row.id, row.origin, row.added_at, row.added_by)
+
+
+def list_hosts(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Host]:
+    query = select(hosts).where(hosts.c.id > page.after).order_by(hosts.c.id).limit(page.limit)
+    return [Host(row.id, row.origin, row.added_at, row.added_by) for row in tx.execute(query)]
+
+
+def allowed_origins(tx: Connection) -> frozenset[str]:
+    """Return every allowed origin. Cutting it off would only refuse more."""
+    return frozenset(tx.execute(select(hosts.c.origin).limit(HOSTS_BOUND)).scalars())
+
+
+def _provider(row: Row[Any]) -> Provider:
+    return Provider(
+        row.id,
+        TenantId(row.tenant),
+        read_settings(row.settings),
+        row.secret_sealed,
+        row.number,
+        row.changed_at,
+        row.changed_by,
+    )
+
+
+def _values(provider: Provider) -> dict[str, Any]:
+    return {
+        "settings": write_settings(provider.settings),
+        "secret_sealed": provider.secret_sealed,
+        "number": provider.number,
+        "changed_at": provider.changed_at,
+        "changed_by": provider.changed_by,
+    }
+
+
+def add_provider(tx: Connection, provider: Provider) -> None:
+    tx.execute(providers.insert().values(id=provider.id, tenant=provider.tenant, **_values(provider)))
+
+
+def save_provider(tx: Connection, provider: Provider) -> bool:
+    """Save a change; False if another one came first."""
+    query = providers.update().where(providers.c.id == provider.id, providers.c.number == provider.number - 1)
+    return tx.execute(query.values(_values(provider))).rowcount == 1
+
+
+def find_provider(tx: Connection, provider: str) -> Provider | None:
+    row = tx.execute(select(providers).where(providers.c.id == provider)).first()
+    return None if row is None else _provider(row)
+
+
+def get_provider(tx: Connection, provider: str) -> Provider:
+    found = find_provider(tx, provider)
+    if found is None:
+        raise NotFound("provider_not_found", "There is no such identity provider.")
+    return found
+
+
+def providers_of(tx: Connection, tenant: TenantId) -> list[Provider]:
+    """List a hospital's providers, active or not."""
+    query = select(providers).where(providers.c.tenant == tenant).order_by(providers.c.id)
+    return [_provider(row) for row in tx.execute(query.limit(PROVIDERS_BOUND))]
+
+
+def list_providers(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Provider]:
+    query = select(providers).where(providers.c.id > page.after)
+    if tenant is not None:
+        query = query.where(providers.c.tenant == tenant)
+    return [_provider(row) for row in tx.execute(query.order_by(providers.c.id).limit(page.limit))]
+
+
+def _link(row: Row[Any]) -> LinkedPerson:
+    return LinkedPerson(
+        row.id,
+        TenantId(row.tenant),
+        row.issuer,
+        row.subject,
+        PersonId(row.person),
+        row.linked_at,
+        row.linked_by,
+        row.seen_at,
+    )
+
+
+def add_link(tx: Connection, link: LinkedPerson) -> bool:
+    """Link a subject with a person; False if either is linked already."""
+    row = {name: value for name, value in asdict(link).items() if name != "seen_at"}
+    return tx.execute(insert_or_ignore(tx, links).values(row)).rowcount == 1
+
+
+def find_link(tx: Connection, tenant: TenantId, issuer: str, subject: str) -> LinkedPerson | None:
+    here = (links.c.tenant == tenant, links.c.issuer == issuer, links.c.subject == subject)
+    row = tx.execute(select(links).where(*here)).first()
+    return None if row is None else _link(row)
+
+
+def find_link_of(tx: Connection, issuer: str, person: PersonId) -> LinkedPerson | None:
+    row = tx.execute(select(links).where(links.c.issuer == issuer, links.c.person == person)).first()
+    return None if row is None else _link(row)
+
+
+def is_linked(tx: Connection, person: PersonId) -> bool:
+    return tx.execute(select(links.c.id).where(links.c.person == person).limit(1)).first() is not None
+
+
+def get_link(tx: Connection, link: str) -> LinkedPerson:
+    row = tx.execute(select(links).where(links.c.id == link)).first()
+    if row is None:
+        raise NotFound("link_not_found", "There is no such link.")
+    return _link(row)
+
+
+def remove_link(tx: Connection, link: str) -> bool:
+    return tx.execute(delete(links).where(links.c.id == link)).rowcount == 1
+
+
+def save_seen(tx: Connection, link: str, at: datetime) -> None:
+    tx.execute(links.update().where(links.c.id == link).values(seen_at=at))
+
+
+def list_links(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[LinkedPerson]:
+    query = select(links).where(links.c.id > page.after)
+    if tenant is not None:
+        query = query.where(links.c.tenant == tenant)
+    return [_link(row) for row in tx.execute(query.order_by(links.c.id).limit(page.limit))]
+
+
+def add_session(tx: Connection, session: FederatedSession) -> None:
+    tx.execute(sessions.insert().values(asdict(session)))
+
+
+def _session(row: Row[Any]) -> FederatedSession:
+    return FederatedSession(
+        SessionId(row.session),
+        row.provider,
+        row.issuer,
+        row.subject,
+        row.sid,
+        row.hint_sealed,
+        row.expires_at,
+    )
+
+
+def find_session(tx: Connection, session: SessionId) -> FederatedSession | None:
+    row = tx.execute(select(sessions).where(sessions.c.session == session)).first()
+    return None if row is None else _session(row)
+
+
+def take_session(tx: Connection, session: SessionId) -> FederatedSession | None:
+    """Return and delete what is known of a session."""
+    row = tx.execute(delete(sessions).where(sessions.c.session == session).returning(sessions)).first()
+    return None if row is None else _session(row)
+
+
+def take_sessions(tx: Connection, provider: str, *, subject: str, sid: str) -> list[SessionId]:
+    """Return and delete sessions of a subject, or of one session at the provider, or of both; ENDED_BOUND at most."""
+    wanted = [sessions.c.provider == provider]
+    if subject:
+        wanted.append(sessions.c.subject == subject)
+    if sid:
+        wanted.append(sessions.c.sid == sid)
+    some = select(sessions.c.session).where(*wanted).limit(ENDED_BOUND)
+    query = delete(sessions).where(sessions.c.session.in_(some)).returning(sessions.c.session)
+    return [SessionId(each) for each in tx.execute(query).scalars()]
+
+
+def use(tx: Connection, key: str, until: datetime) -> bool:
+    """Record that something that works once was used; False if it was already."""
+    return tx.execute(insert_or_ignore(tx, used).values(key=key, until=until)).rowcount == 1
+
+
+def purge(tx: Connection, *, now: datetime) -> int:
+    """Delete what is over, at most PURGE_BATCH of each kind; return how many."""
+    removed = 0
+    for key, end in ((sessions.c.session, sessions.c.expires_at), (used.c.key, used.c.until)):
+        old = select(key).where(end < now).limit(PURGE_BATCH)
+        removed += tx.execute(delete(key.table).where(key.in_(old))).rowcount
+    return removed
+
+
+def end_all(tx: Connection) -> None:
+    """Delete what is known of sessions, after a restore that ended them all."""
+    tx.execute(delete(sessions))

@@ -1,0 +1,617 @@
+"""Signing in through a hospital's identity provider, and every way in which one can lie (OpenID Connect Core 1.0, RFC 9207)."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.federation import live, service, store
+from hilum.federation.models import LinkBy, Passwords, Provider, RoleRow, Settings
+from hilum.federation.service import Change
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.infra.db import metadata
+from hilum.infra.settings import Mode
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import TenantId
+from hilum.keys.live import vault
+from hilum.signin import service as signin
+from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build
+from tests.sim.browser import form_with
+from tests.sim.identity_provider import CLIENT, SECRET, IdentityProvider, public, running, sign
+from tests.sim.world import FakeClock
+
+T = TypeVar("T")
+GENERAL = TenantId("general")
+TABLE = (RoleRow("doctors", "physician"), RoleRow("nurses", "nurse"), RoleRow("it", "administrator"))
+
+
+@dataclass
+class Ground:
+    site: ControlSite
+    idp: IdentityProvider
+    provider: Provider
+
+    def browser(self) -> TestClient:
+        return self.site.browser()
+
+    def leave(self, browser: TestClient, **query: str) -> str:
+        answer = browser.get(f"/t/general/signin/through/{self.provider.id}", params=query)
+        assert answer.status_code == 303, answer.text
+        return answer.headers["location"]
+
+    def sign_in(self, browser: TestClient, **query: str) -> httpx2.Response:
+        return browser.get(self.idp.authorize(self.leave(browser, **query)))
+
+    def read(self, verb: Callable[[Context], T]) -> T:
+        return self.site.uow.read_now(verb, trace=TRACE)
+
+    def set_up(self, **changes: Any) -> None:
+        found = self.read(lambda ctx: store.get_provider(ctx.tx, self.provider.id))
+        changed = Change(replace(found.settings, **changes))
+        self.provider = self.site.system(
+            service.change_provider, provider_id=found.id, change=changed, number=found.number
+        )
+
+    def link(self, username: str, subject: str) -> None:
+        person = self.site.people[username]
+        self.site.system(service.link, provider_id=self.provider.id, subject=subject, person_id=person.id)
+
+    def reasons(self) -> list[str]:
+        query = EventQuery(tenant="general", action=service.SIGN_IN)
+        return [each.event.reason for each in self.read(lambda ctx: audit.list_events(ctx, query)).events]
+
+
+@pytest.fixture
+def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ground]:
+    yield from _ground(build(sqlite_uow, clock), clock)
+
+
+@pytest.fixture
+def production(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ground]:
+    yield from _ground(build(sqlite_uow, clock, mode=Mode.PRODUCTION), clock)
+
+
+def _ground(site: ControlSite, clock: FakeClock) -> Iterator[Ground]:
+    with running(clock) as idp:
+        site.system(service.add_host, origin=idp.issuer, loopback=True)
+        settings = Settings(
+            "General Hospital",
+            idp.issuer,
+            CLIENT,
+            role_table=TABLE,
+            roles=("physician", "nurse", "administrator"),
+        )
+        sealed = live.seal_secret(vault(), SECRET, idp.issuer, site.kit.ids)
+        provider = site.system(service.add_provider, tenant=GENERAL, change=Change(settings, sealed))
+        made = Ground(site, idp, provider)
+        made.link("ann", "s-ann")
+        yield made
+
+
+def session_of(browser: TestClient) -> str:
+    return browser.cookies.get("hilum_session") or ""
+
+
+def signed_in(browser: TestClient) -> bool:
+    return "Nobody is signed in" not in browser.get("/t/general/signout").text
+
+
+def test_a_linked_person_signs_in_at_the_hospital_and_goes_on_to_where_they_came_from(ground: Ground) -> None:
+    """OpenID Connect Core 1.0 section 3.1.2.1; RFC 7636 section 4.3: code, S256, state and nonce; the session is the person's."""
+    browser = ground.browser()
+    page = browser.get("/t/general/signin?then=/t/general/oauth/manage")
+    button = f"/t/general/signin/through/{ground.provider.id}?then=%2Ft%2Fgeneral%2Foauth%2Fmanage"
+    assert f'href="{button}"' in page.text
+    assert "Sign in with General Hospital" in page.text
+
+    away = browser.get(button).headers["location"]
+    asked = {name: values[0] for name, values in parse_qs(urlsplit(away).query).items()}
+    back = browser.get(ground.idp.authorize(away))
+
+    assert away.startswith(f"{ground.idp.issuer}/authorize?")
+    assert (asked["response_type"], asked["code_challenge_method"]) == ("code", "S256")
+    assert len(asked["code_challenge"]) == 43
+    assert asked["nonce"]
+    assert (back.status_code, back.headers["location"]) == (303, "/t/general/oauth/manage")
+    assert signed_in(browser)
+    assert ground.reasons()[0] == ""
+
+
+def lied(ground: Ground, **changes: Any) -> httpx2.Response:
+    ground.idp.changes = changes
+    browser = ground.browser()
+    answer = ground.sign_in(browser)
+    assert session_of(browser) == ""
+    return answer
+
+
+AN_HOUR = 3_600
+
+
+def test_what_is_refused_of_a_token_is_refused_at_the_door(ground: Ground) -> None:
+    """OpenID Connect Core 1.0 section 3.1.3.7: a few of the lies of tests/unit/federation, through the whole site."""
+    lies: list[tuple[dict[str, Any], str]] = [
+        ({"iss": "https://evil.example"}, "issuer_wrong"),
+        ({"aud": [CLIENT, "another"]}, "audience_wrong"),
+        ({"exp": 1_000_000_000}, "expired"),
+        ({"nonce": "another"}, "nonce_wrong"),
+        ({"sub": None}, "subject_missing"),
+    ]
+    for changes, reason in lies:
+        answer = lied(ground, **changes)
+        assert answer.status_code == 403
+        assert "What to do next" in answer.text
+        assert "Back to the sign-in page" in answer.text
+        assert ground.reasons()[0] == f"federation_{reason}"
+    ground.idp.token = lambda claims: sign(claims, signer="mallory")
+    assert lied(ground).status_code == 403
+    assert ground.reasons()[0] == "federation_signature_wrong"
+
+
+FRONT: list[tuple[dict[str, str], str]] = [
+    ({"iss": "https://evil.example"}, "issuer_mixed_up"),
+    ({"iss": ""}, "issuer_not_stated"),
+    ({"code": ""}, "code_missing"),
+    ({"code": "guessed"}, "code_refused"),
+    ({"code": "", "error": "access_denied"}, "declined"),
+    ({"code": "", "error": "server_error"}, "provider_refused"),
+    ({"code": "", "error": "access_denied", "iss": "https://evil.example"}, "issuer_mixed_up"),
+    ({"state": "made-up"}, "state_of_another_browser"),
+]
+
+
+def test_an_answer_to_the_browser_that_is_not_the_providers_is_refused(ground: Ground) -> None:
+    """RFC 9207 section 2.4; RFC 6749 section 4.1.2.1."""
+    for front, reason in FRONT:
+        ground.idp.front = front
+        assert lied(ground).status_code == 403
+        assert ground.reasons()[0] == f"federation_{reason}"
+
+
+def test_an_answer_belongs_to_one_browser_once_and_soon(ground: Ground) -> None:
+    """OpenID Connect Core 1.0 section 3.1.2.1 (state); security decision 13: what another began signs nobody in."""
+    first, other, late = ground.browser(), ground.browser(), ground.browser()
+    back = ground.idp.authorize(ground.leave(first))
+    ground.leave(other)
+
+    stolen = other.get(back)
+    without = ground.browser().get(back)
+    taken = first.get(back)
+    again = first.get(back)
+    slow = ground.idp.authorize(ground.leave(late))
+    ground.site.clock.advance(timedelta(minutes=10))
+    too_late = late.get(slow)
+
+    assert [each.status_code for each in (stolen, without, taken, again, too_late)] == [
+        403,
+        403,
+        303,
+        403,
+        403,
+    ]
+    assert session_of(other) == ""
+    assert {
+        "federation_state_of_another_browser",
+        "federation_state_used",
+        "federation_state_expired",
+    } <= set(ground.reasons())
+
+
+def test_a_provider_that_was_changed_on_the_way_signs_nobody_in(ground: Ground) -> None:
+    browser = ground.browser()
+    back = ground.idp.authorize(ground.leave(browser))
+    ground.set_up(name="Another name")
+
+    assert browser.get(back).status_code == 403
+    assert ground.reasons()[0] == "federation_provider_changed"
+
+
+def forget(ground: Ground) -> None:
+    """Let what was fetched of the provider grow old."""
+    ground.site.clock.advance(live.FRESH)
+
+
+DESCRIPTIONS: list[tuple[int, bytes, str]] = [
+    (500, b"", "metadata_wrong"),
+    (200, b"[]", "metadata_wrong"),
+    (200, b'{"issuer":"https://evil.example"}', "metadata_wrong"),
+    (200, b"x" * 300_000, "provider_unreachable"),
+]
+
+
+def test_a_provider_that_does_not_describe_itself_is_not_left_for(ground: Ground) -> None:
+    """OpenID Connect Discovery 1.0 section 4.3."""
+    for status, body, reason in DESCRIPTIONS:
+        ground.idp.answers["/.well-known/openid-configuration"] = (status, body)
+        found = ground.browser().get(f"/t/general/signin/through/{ground.provider.id}")
+        assert found.status_code == 503
+        assert "What to do next" in found.text
+        assert ground.reasons()[0] == f"federation_{reason}"
+
+
+def test_metadata_leads_to_no_host_that_is_not_allowed(ground: Ground) -> None:
+    """Security decision 15; nor is a host used any more that was taken off the list."""
+    away = f"/t/general/signin/through/{ground.provider.id}"
+    for name in ("token_endpoint", "jwks_uri", "authorization_endpoint", "end_session_endpoint"):
+        ground.idp.described = {name: "https://evil.example/x"}
+        assert ground.browser().get(away).status_code == 503, name
+        assert ground.reasons()[0] == "federation_host_not_allowed"
+        forget(ground)
+    ground.idp.described = {}
+    back = ground.idp.authorize(ground.leave(browser := ground.browser()))
+
+    (host,) = ground.read(lambda ctx: service.list_hosts(ctx.as_actor(SYSTEM)))
+    ground.site.system(service.remove_host, host_id=host.id)
+
+    assert browser.get(back).status_code == 503
+    assert ground.browser().get(away).status_code == 503
+    assert ground.reasons()[0] == "federation_host_not_allowed"
+
+
+FAILURES: list[tuple[str, int, bytes, int, str]] = [
+    ("/token", 500, b"", 503, "provider_unreachable"),
+    ("/token", 401, b'{"error":"invalid_client"}', 503, "client_refused"),
+    ("/token", 200, b"[]", 503, "answer_malformed"),
+    ("/token", 200, b"{}", 403, "token_missing"),
+    ("/token", 400, b'{"error":"invalid_grant"}', 403, "code_refused"),
+    ("/jwks", 500, b"", 503, "keys_unreadable"),
+    ("/jwks", 200, b'{"keys":{}}', 503, "keys_unreadable"),
+    ("/jwks", 200, b'{"keys":[]}', 403, "key_unknown"),
+]
+
+
+def test_a_provider_that_fails_on_the_way_back_signs_nobody_in(ground: Ground) -> None:
+    """RFC 6749 section 5.2: the page says whose fault it is and what to do; nothing here is lost."""
+    for path, status, body, shown, reason in FAILURES:
+        ground.idp.answers = {path: (status, body)}
+        found = lied(ground)
+        assert found.status_code == shown, reason
+        assert "What to do next" in found.text
+        assert ground.reasons()[0] == f"federation_{reason}"
+        forget(ground)
+    ground.idp.answers = {}
+    assert ground.sign_in(ground.browser()).status_code == 303
+
+
+def test_a_new_key_of_the_provider_works_at_once(ground: Ground) -> None:
+    """OpenID Connect Core 1.0 section 10.1.1: keys roll."""
+    assert ground.sign_in(ground.browser()).status_code == 303
+    ground.site.clock.advance(timedelta(seconds=40))
+    ground.idp.keys = [public("next")]
+    ground.idp.token = lambda claims: sign(claims, {"kid": "next"}, "next")
+
+    assert ground.sign_in(ground.browser()).status_code == 303
+
+
+def test_who_is_unknown_gets_in_nowhere_and_learns_what_to_tell_the_administrator(ground: Ground) -> None:
+    """Identity is issuer and subject: a name or an address of somebody else opens nothing."""
+    ground.idp.person |= {"sub": "s-stranger", "email": "gina@general.example", "preferred_username": "gina"}
+
+    answer = lied(ground)
+
+    assert answer.status_code == 403
+    assert "s-stranger" in answer.text
+    assert ground.reasons()[0] == "federation_person_unknown"
+
+
+def test_a_person_added_by_signing_in_has_what_the_provider_states_and_no_power(ground: Ground) -> None:
+    ground.set_up(adds_people=True)
+    ground.idp.person = {
+        "sub": "s-nia",
+        "preferred_username": "Nia",
+        "name": "Nia Nurse",
+        "roles": ["nurses"],
+    }
+
+    assert ground.sign_in(ground.browser()).status_code == 303
+
+    person = ground.read(lambda ctx: identity.find_person_by_username(ctx, GENERAL, "nia"))
+    assert person is not None
+    assert (person.role, person.name) == ("nurse", "Nia Nurse")
+    assert person.age_counts_from == ground.site.clock.now()
+
+
+STRANGERS: list[tuple[dict[str, Any], str]] = [
+    ({"roles": ["it"]}, "needs_administrator"),
+    ({"roles": ["cleaners"]}, "role_missing"),
+    ({"roles": None}, "role_missing"),
+    ({"roles": {"it": 1}}, "role_missing"),
+    ({"preferred_username": "gina"}, "username_taken"),
+    ({"preferred_username": None}, "username_unusable"),
+    ({"preferred_username": "<b>x</b>"}, "username_unusable"),
+    ({"name": "x" * 300}, "username_unusable"),
+]
+
+
+def test_who_is_not_as_a_new_person_must_be_is_not_added(ground: Ground) -> None:
+    """An account with power takes two people; a name that is taken links nobody."""
+    ground.set_up(adds_people=True)
+    own = ground.idp.person | {"sub": "s-new", "preferred_username": "newbie"}
+    for person, reason in STRANGERS:
+        ground.idp.person = own | person
+        assert ground.sign_in(ground.browser()).status_code == 403, reason
+        assert ground.reasons()[0] == f"federation_{reason}"
+    people = ground.read(lambda ctx: identity.list_people(ctx.as_actor(SYSTEM), GENERAL))
+    assert [each.username for each in people] == ["ann", "gina"]
+
+
+def test_a_trusted_claim_recognises_an_account_once(ground: Ground) -> None:
+    """Only where the hospital configured it; then another subject with that name is somebody else."""
+    ground.set_up(link_by=LinkBy.USERNAME)
+    ground.idp.person = {"sub": "s-gina", "preferred_username": "gina", "roles": ["it"]}
+    assert ground.sign_in(ground.browser()).status_code == 303
+
+    ground.idp.person["sub"] = "s-mallory"
+
+    assert ground.sign_in(ground.browser()).status_code == 403
+    assert ground.reasons()[0] == "federation_linked_already"
+
+
+def test_a_role_that_is_lost_at_the_hospital_is_lost_here_with_what_it_gave(ground: Ground) -> None:
+    browser = ground.browser()
+    ground.sign_in(browser)
+    caller = ground.site.api("ann")
+    assert caller.get("/tokens").status_code == 200
+    ground.idp.person["roles"] = ["it"]
+
+    answer = ground.sign_in(ground.browser())
+
+    assert answer.status_code == 403
+    assert ground.reasons()[0] == "federation_role_lost"
+    assert not signed_in(browser)
+    assert caller.get("/tokens").status_code == 401
+
+
+def test_a_role_is_never_more_than_the_account_has(ground: Ground) -> None:
+    ground.idp.person["roles"] = ["doctors", "it"]
+    browser = ground.browser()
+
+    assert ground.sign_in(browser).status_code == 303
+    session = ground.read(lambda ctx: signin.session(ctx, session_of(browser)))
+    assert session is not None
+    assert session.role == "physician"
+
+
+def test_a_role_outside_the_providers_list_does_not_come_in(ground: Ground) -> None:
+    ground.set_up(roles=("nurse",), role_table=(RoleRow("nurses", "nurse"),))
+
+    assert ground.sign_in(ground.browser()).status_code == 403
+    assert ground.reasons()[0] == "federation_role_lost"
+
+
+def test_who_is_deactivated_or_stopped_stays_out(ground: Ground) -> None:
+    """Security decision 24."""
+    root = ground.site.api("sam")
+    ann = ground.site.people["ann"]
+    stopped = root.post(
+        "/switches",
+        json={"kind": "person", "key": ann.id, "mode": "full_stop", "reason": "lost laptop"},
+    )
+    assert stopped.status_code == 201, stopped.text
+    halted = ground.sign_in(ground.browser())
+    assert halted.status_code == 403
+    assert "stopped by a kill switch" in halted.text
+
+    ground.site.system(identity.deactivate_person, person_id=ann.id)
+    assert ground.sign_in(ground.browser()).status_code == 403
+    assert ground.reasons()[0] == "federation_person_inactive"
+
+
+def test_a_provider_of_one_hospital_signs_nobody_in_at_another_nor_as_staff(ground: Ground) -> None:
+    browser = ground.browser()
+    path = f"/signin/through/{ground.provider.id}"
+
+    assert browser.get(f"/t/children{path}").status_code == 404
+    assert browser.get(path).status_code == 404
+    back = ground.idp.authorize(ground.leave(browser)).replace("/t/general/", "/t/children/")
+    assert browser.get(back).status_code == 404
+    assert "through" not in browser.get("/signin").text
+
+
+def test_an_old_sign_in_at_the_provider_is_none_for_an_app_that_wants_a_fresh_one(ground: Ground) -> None:
+    """OpenID Connect Core 1.0 sections 3.1.2.1 and 3.1.3.7, step 13."""
+    ground.idp.changes = {"auth_time": int(ground.site.clock.now().timestamp()) - AN_HOUR}
+    browser = ground.browser()
+    asked = parse_qs(urlsplit(ground.leave(browser, fresh="1")).query)
+
+    assert (asked["prompt"], asked["max_age"]) == (["login"], ["0"])
+    assert ground.sign_in(browser, fresh="1").status_code == 403
+    assert ground.reasons()[0] == "federation_sign_in_too_old"
+    ground.idp.changes = {"auth_time": None}
+    assert ground.sign_in(browser, fresh="1").status_code == 403
+    assert ground.reasons()[0] == "federation_sign_in_time_missing"
+    assert ground.sign_in(browser).status_code == 303
+
+
+def test_a_hospital_can_ask_for_a_recent_and_a_strong_sign_in(ground: Ground) -> None:
+    """OpenID Connect Core 1.0 section 3.1.3.7, steps 12 and 13."""
+    ground.set_up(max_age_s=600, acr_values=("mfa",))
+    ground.idp.changes = {"acr": "mfa"}
+    browser = ground.browser()
+    asked = parse_qs(urlsplit(ground.leave(browser)).query)
+    assert (asked["max_age"], asked["acr_values"]) == (["600"], ["mfa"])
+    assert ground.sign_in(browser).status_code == 303
+
+    ground.idp.changes = {"acr": "password"}
+    assert ground.sign_in(browser).status_code == 403
+    assert ground.reasons()[0] == "federation_assurance_too_low"
+    ground.idp.changes = {"acr": "mfa", "auth_time": int(ground.site.clock.now().timestamp()) - AN_HOUR}
+    assert ground.sign_in(browser).status_code == 403
+    assert ground.reasons()[0] == "federation_sign_in_too_old"
+
+
+def test_a_session_ends_when_the_provider_says_that_its_own_does(ground: Ground) -> None:
+    now = ground.site.clock.now()
+    ground.idp.changes = {"session_expiry": int(now.timestamp()) + 600}
+    browser = ground.browser()
+    ground.sign_in(browser)
+    assert signed_in(browser)
+
+    ground.site.clock.advance(timedelta(minutes=10))
+
+    assert not signed_in(browser)
+
+
+def test_in_production_a_role_that_needs_a_second_factor_shows_one_that_the_hospital_counts(
+    production: Ground,
+) -> None:
+    """C8; RFC 8176: an administrator's provider must state it, a clinician's need not."""
+    ground = production
+    ground.link("gina", "s-gina")
+    assert ground.sign_in(ground.browser()).status_code == 303
+    ground.idp.person = {"sub": "s-gina", "roles": ["it"]}
+    ground.idp.changes = {"amr": ["pwd", "mfa"]}
+
+    refused = ground.sign_in(ground.browser())
+    assert refused.status_code == 403
+    assert "second factor" in refused.text
+    assert ground.reasons()[0] == "federation_factor_missing"
+
+    ground.set_up(factor_amr=("mfa",))
+    browser = ground.browser()
+    assert ground.sign_in(browser).status_code == 303
+    session = ground.read(lambda ctx: signin.session(ctx, session_of(browser)))
+    assert session is not None
+    assert session.factor_at == ground.site.clock.now() - timedelta(seconds=5)
+
+
+def press(ground: Ground, username: str) -> httpx2.Response:
+    browser = ground.browser()
+    form = form_with(browser.get("/t/general/signin").text, "password")
+    data = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
+    return browser.post(form.action, data=data)
+
+
+def test_a_hospital_can_have_its_people_sign_in_only_so(ground: Ground) -> None:
+    """A password stays the way in for whom the hospital leaves it, and always for the platform's staff."""
+    assert press(ground, "ann").status_code == 303
+
+    ground.set_up(passwords=Passwords.ADMINISTRATORS)
+    refused = press(ground, "ann")
+    token = ground.site.api().post(
+        "/tokens", json={"username": "ann", "password": PASSWORD, "tenant": "general"}
+    )
+    assert refused.status_code == 403
+    assert "through its own identity provider" in refused.text
+    assert token.status_code == 403
+    assert press(ground, "gina").status_code == 303
+
+    ground.set_up(passwords=Passwords.NOBODY)
+    page = ground.browser().get("/t/general/signin").text
+    assert 'name="password"' not in page
+    assert "Sign in with General Hospital" in page
+
+    ground.idp.answers["/.well-known/openid-configuration"] = (500, b"")
+    staff = ground.browser()
+    form = form_with(staff.get("/signin").text, "password")
+    data = dict(form.fields) | {"username": "root", "password": PASSWORD, "action": "login"}
+    assert staff.post(form.action, data=data).status_code == 303
+    ground.set_up(active=False)
+    assert press(ground, "ann").status_code == 303
+
+
+def test_signing_out_leads_on_to_the_provider(ground: Ground) -> None:
+    """OpenID Connect RP-Initiated Logout 1.0 section 2."""
+    browser = ground.browser()
+    ground.sign_in(browser)
+    page = browser.get("/t/general/signout")
+    form = form_with(page.text, "action")
+    assert f"form-action 'self' {ground.idp.issuer}" in page.headers["content-security-policy"]
+
+    done = browser.post(form.action, data=dict(form.fields) | {"action": "logout"})
+
+    away = urlsplit(done.headers["location"])
+    asked = parse_qs(away.query)
+    assert done.headers["location"].startswith(f"{ground.idp.issuer}/end?")
+    assert asked["client_id"] == [CLIENT]
+    assert asked["post_logout_redirect_uri"] == ["http://127.0.0.1:8000/t/general/signout"]
+    assert asked["id_token_hint"][0].count(".") == 2
+    assert not signed_in(browser)
+
+
+def log_out(ground: Ground, token: str, provider: str = "") -> httpx2.Response:
+    path = f"/t/general/signin/through/{provider or ground.provider.id}/logout"
+    return ground.browser().post(path, data={"logout_token": token})
+
+
+def test_a_provider_ends_the_sessions_that_it_began(ground: Ground) -> None:
+    """OpenID Connect Back-Channel Logout 1.0 section 2.7."""
+    for whose in ({"sid": None}, {"sub": None}, {}):
+        browser = ground.browser()
+        ground.sign_in(browser)
+        answer = log_out(ground, ground.idp.logout_token(**whose))
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+        assert not signed_in(browser)
+
+
+def test_a_logout_token_that_is_not_as_it_must_be_ends_nothing(ground: Ground) -> None:
+    """OpenID Connect Back-Channel Logout 1.0 section 2.6; the rest of it in tests/unit/federation."""
+    browser = ground.browser()
+    ground.sign_in(browser)
+
+    for changes in ({"nonce": "n"}, {"events": None}, {"aud": "another"}, {"exp": 1_000_000_000}):
+        assert log_out(ground, ground.idp.logout_token(**changes)).status_code == 400
+
+    assert signed_in(browser)
+
+
+def test_a_logout_token_works_once_and_an_id_token_is_none(ground: Ground) -> None:
+    first = ground.idp.logout_token(jti="one")
+    browser = ground.browser()
+    asked = parse_qs(urlsplit(ground.leave(browser)).query)
+    id_token = sign(ground.idp.claims({name: values[0] for name, values in asked.items()}))
+
+    assert log_out(ground, first).status_code == 200
+    ground.sign_in(browser)
+    assert log_out(ground, first).status_code == 400
+    assert log_out(ground, id_token).status_code == 400
+    assert log_out(ground, "").status_code == 400
+    assert signed_in(browser)
+
+
+def test_a_session_of_another_person_or_another_provider_goes_on(ground: Ground) -> None:
+    browser = ground.browser()
+    ground.sign_in(browser)
+
+    assert log_out(ground, ground.idp.logout_token(sub="s-other")).status_code == 200
+    assert log_out(ground, ground.idp.logout_token(sub=None, sid="session-2")).status_code == 200
+
+    assert signed_in(browser)
+
+
+def test_what_is_stored_of_a_sign_in_signs_nobody_in(ground: Ground) -> None:
+    """A copy of the database holds neither the client's secret, nor state, nonce, verifier, cookie or id_token in clear."""
+    browser = ground.browser()
+    away = ground.leave(browser)
+    browser.get(ground.idp.authorize(away))
+    asked = parse_qs(urlsplit(away).query)
+
+    dump = json.dumps(
+        ground.read(
+            lambda ctx: [
+                [str(row) for row in ctx.tx.execute(table.select())]
+                for table in metadata.sorted_tables
+                if table.name.startswith(("federation", "signin"))
+            ]
+        )
+    )
+
+    for secret in (
+        SECRET,
+        asked["state"][0],
+        asked["nonce"][0],
+        session_of(browser),
+        browser.cookies["hilum_departure"],
+    ):
+        assert secret not in dump
+    assert "eyJ" not in dump
