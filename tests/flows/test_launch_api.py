@@ -394,6 +394,27 @@ def test_a_cell_that_does_not_list_a_placement_closes_it_to_its_category_also_fo
     assert ehr.launch(ehr.open(placement="banner")).placement == "banner"
 
 
+WORKFLOWS = {f"categories.unclassified.cells.{tier}.workflows": ["outreach"] for tier in Tier}
+
+
+def test_a_launch_for_a_workflow_that_is_not_approved_is_refused_when_it_is_opened(ehr: Ehr) -> None:
+    """C190, C38: in the clinician's words, before a browser waits for it; and at the browser, if the rule book changes in between."""
+    opened = ehr.open(intent="pre-visit-intake")
+    put_in_force(ehr.platform.run, WORKFLOWS, MERCY)
+
+    told = problem(ehr.send("POST", DOOR, ehr.order(intent="pre-visit-intake")), 403, "workflow_not_approved")
+
+    assert told["detail"] == (
+        "This app may not be used for this task at Mercy."
+        " Open it for another task, or ask the administrator of Mercy."
+    )
+    refused = [each for each in ehr.platform.events("launches.launch.open") if each.reason]
+    assert [(each.outcome, each.reason) for each in refused] == [("refused", "workflow_not_approved")]
+    assert ehr.http.get(urlsplit(opened["open_url"]).path).status_code == 403
+    for intent in ("outreach", "some-intent-of-the-ehr", ""):
+        assert ehr.launch(ehr.open(intent=intent)).intent == intent
+
+
 @pytest.mark.parametrize("placement", ["banner", ""])
 def test_an_app_of_a_category_that_no_cell_admits_is_opened_from_nowhere(ehr: Ehr, placement: str) -> None:
     """C38, C191: whoever opens it is told that it is the kind of app."""
@@ -481,6 +502,17 @@ def test_what_may_be_opened_depends_on_the_person(ehr: Ehr) -> None:
     assert [(each["open"], each["reason"]) for each in unknown.json()["items"]] == [
         (False, "app_not_certified")
     ]
+
+
+def test_what_cannot_be_opened_for_a_person_is_not_offered(ehr: Ehr) -> None:
+    """C140: a backend service and an EHR are no apps; opening one is refused, so no button promises it."""
+    backend = ehr.platform.clients["backend"].id
+
+    (found,) = ehr.send("GET", f"{APPS}?person=dora&client_id={backend}").json()["items"]
+
+    assert (found["open"], found["reason"]) == (False, "client_not_launchable")
+    refused = problem(ehr.send("POST", DOOR, ehr.order(client_id=backend)), 422, "launch_invalid")
+    assert refused["fields"]["client_id"]["code"] == "client_not_launchable"
 
 
 @pytest.mark.parametrize(

@@ -509,6 +509,27 @@ def test_another_rule_book_that_raises_an_app_opens_a_delta_review_once(site: Co
     assert reviews(site) == [(version, "moderate", "high")]
 
 
+def test_a_rule_that_is_observed_opens_its_delta_reviews_before_it_is_enforced(site: ControlSite) -> None:
+    """C209, C21: so that they are done on the day."""
+    app, version = versions_of(site)
+    category = made(site.api("root").get(f"/apps/{app}"), 200)["category"]
+    until = (site.clock.now() + timedelta(days=20)).date().isoformat()
+    rule = {"name": "reads-results", "tier": "high", "because": "it reads {type}", "types": ["Observation"]}
+    rules = [
+        *document()["tier_rules"],
+        rule | {"categories": [category], "observe_until": until},
+    ]
+    # Without a cell of the high tier, whose traffic class would be a better one.
+    another = add(site, {"tier_rules": rules, f"categories.{category}.cells.high": GONE})
+    everywhere = ApplyOrder(another, (), site.system(service.in_force).last, "A drill.")
+    site.system(service._applied, order=everywhere, agreed_by="staff:sam")
+
+    site.system(registry.note_next_reviews, after="")
+
+    assert [each[0] for each in reviews(site)] == [version]
+    assert made(site.api("root").get("/policies"), 200)["observed"][0]["until"] == until
+
+
 def test_a_new_certification_at_the_higher_tier_closes_the_delta_review(site: ControlSite) -> None:
     """C21."""
     _, version = versions_of(site)

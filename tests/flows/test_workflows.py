@@ -93,14 +93,18 @@ def test_a_launch_with_another_intent_or_none_states_no_workflow(front: Front) -
     assert authorization(front).workflow == ""
 
 
-def test_a_launch_for_a_workflow_that_the_cell_does_not_have_is_refused(front: Front) -> None:
+def test_a_launch_for_a_workflow_that_the_cell_does_not_have_any_more_is_refused_at_authorize_too(
+    front: Front,
+) -> None:
+    """It was opened before; opening another one is refused already (test_launch_api)."""
     changes = {
         f"categories.unclassified.cells.{tier}.workflows": ["outreach"]
         for tier in ("low", "moderate", "high")
     }
+    opened = front.open_launch(intent="pre-visit-intake")
     put_in_force(front.run, changes)
 
-    response = launched(front, scope="launch patient/Patient.rs", intent="pre-visit-intake")
+    response = front.browser("dora").authorize(scope="launch patient/Patient.rs", launch=opened.handle)
 
     assert "may not be used for this task" in error(response, "access_denied")
 

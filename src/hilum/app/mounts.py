@@ -55,6 +55,7 @@ from hilum.kernel.ids import AppId, VendorId
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
 from hilum.launches.service import count_open
+from hilum.lookups import routes as lookups
 from hilum.mandates import routes as mandates
 from hilum.membership import routes as membership
 from hilum.notices import routes as notices
@@ -215,6 +216,7 @@ def control_plane(
         disposals.api(kit),
         consent_routes.api(kit),
         installations.api(kit, permits),
+        lookups.api(kit),
         requests.api(kit),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hilum.cli import api
+from hilum.cli.named import TENANT, VENDOR
 from hilum.cli.resources import MOMENT, json_option, show, show_one
 
 COLUMNS = ("id", "vendor", "tenant", "entity", "kind", "state", "ends_at", "finding_since")
@@ -31,8 +32,8 @@ def agreement() -> None:
 
 
 @agreement.command("add")
-@click.option("--vendor", required=True, help="The vendor's id.")
-@click.option("--tenant", required=True, help="The hospital.")
+@click.option("--vendor", type=VENDOR, required=True, help="The vendor.")
+@click.option("--tenant", type=TENANT, required=True, help="The hospital.")
 @click.option(
     "--kind",
     required=True,
@@ -114,8 +115,8 @@ def end(agreement_id: str, *, reason: str, at: datetime | None, json_: bool) -> 
 
 
 @agreement.command("list")
-@click.option("--vendor", default="", help="Only those of one vendor.")
-@click.option("--tenant", default="", help="Only those of one hospital.")
+@click.option("--vendor", type=VENDOR, default="", help="Only those of one vendor.")
+@click.option("--tenant", type=TENANT, default="", help="Only those of one hospital.")
 @click.option("--findings", is_flag=True, help="Only those that are over with nothing in their place.")
 @json_option
 def list_(*, vendor: str, tenant: str, findings: bool, json_: bool) -> None:

@@ -3,11 +3,12 @@
 import click
 
 from hilum.cli import api
+from hilum.cli.named import app_argument
 from hilum.cli.resources import json_option, show, show_one
 
 
 @click.command("edit")
-@click.argument("app_id")
+@app_argument
 @click.option("--revision", required=True, help="The revision that `hilum app show` prints.")
 @click.option("--name", default=None, help="A new name.")
 @click.option("--description", default=None, help="A new description.")

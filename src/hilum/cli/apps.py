@@ -11,6 +11,7 @@ import orjson
 
 from hilum.cli import api, app_edits, tiers
 from hilum.cli.installations import app_install, app_installations, app_narrow, app_uninstall
+from hilum.cli.named import TENANT, VENDOR, app_argument, client_argument, id_of, version_argument
 from hilum.cli.output import MISUSED, as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, tenant_option
 
@@ -24,7 +25,7 @@ def app() -> None:
     \b
     Examples:
       hilum app list
-      hilum app install app_01h... --tenant general --role physician
+      hilum app install "Chart Viewer" --tenant general --role physician
     """
 
 
@@ -55,12 +56,11 @@ def app_list(*, json_: bool) -> None:
         api.every("/apps"),
         ("id", "name", "vendor", "category", "state"),
         json_=json_,
-        named={"vendor": "/vendors"},
     )
 
 
 @app.command("show")
-@click.argument("app_id")
+@app_argument
 @json_option
 def app_show(app_id: str, *, json_: bool) -> None:
     r"""Show an app with its versions and certifications: which scopes it may have, where and until when.
@@ -69,7 +69,7 @@ def app_show(app_id: str, *, json_: bool) -> None:
 
     \b
     Example:
-      hilum app show app_01h...
+      hilum app show "Chart Viewer"
     """
     path = f"/apps/{api.segment(app_id)}"
     found = api.call("GET", path)
@@ -99,7 +99,7 @@ def _certification(found: dict[str, Any], version: str) -> str:
 
 @app.command("add")
 @click.argument("name")
-@click.option("--vendor", required=True, help="The vendor's id.")
+@click.option("--vendor", type=VENDOR, required=True, help="The vendor.")
 @click.option("--description", required=True, help="What it is, in a sentence.")
 @click.option("--purpose", required=True, help="What it is for.")
 @click.option("--category", required=True, help="Its category in the rule book: scheduling, order_entry ...")
@@ -109,7 +109,7 @@ def app_add(name: str, *, vendor: str, description: str, purpose: str, category:
 
     \b
     Example:
-      hilum app add "Chart Viewer" --vendor ven_01h... --category clinical_decision_support \
+      hilum app add "Chart Viewer" --vendor "Acme Health" --category clinical_decision_support \
         --description "Vital signs on one page." --purpose "Treatment"
     """
     body = {
@@ -123,7 +123,7 @@ def app_add(name: str, *, vendor: str, description: str, purpose: str, category:
 
 
 @app.command("profile")
-@click.argument("app_id")
+@app_argument
 @click.argument(
     "file",
     required=False,
@@ -150,7 +150,7 @@ def app_profile(app_id: str, file: Path | None, *, json_: bool) -> None:
 
 
 @app.command("version")
-@click.argument("app_id")
+@app_argument
 @click.argument("label")
 @click.option(
     "--workflow", multiple=True, help="A workflow of the rule book that it is made for; may be repeated."
@@ -195,7 +195,10 @@ def app_client(file: Path, *, json_: bool) -> None:
       {"app": "app_01h...", "version": "ver_01h...", "client_name": "Chart", "client_type": "public", "deployment": "browser",
        "redirect_uris": ["https://chart.example/app"], "launch_url": "https://chart.example/launch", "scope": "launch patient/*.rs"}
     """
-    show_one(api.call("POST", "/clients", read_object(file)), json_=json_)
+    body = read_object(file)
+    if isinstance(body.get("app"), str):
+        body["app"] = id_of("app", body["app"])
+    show_one(api.call("POST", "/clients", body), json_=json_)
 
 
 def read_object(file: Path) -> dict[str, Any]:
@@ -214,7 +217,7 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 @app.command("change")
-@click.argument("client_id")
+@client_argument
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @json_option
 def app_change(client_id: str, file: Path, *, json_: bool) -> None:
@@ -272,8 +275,8 @@ def app_refuse_change(change_id: str, reason: str, *, json_: bool) -> None:
 
 
 @app.command("offer")
-@click.argument("app_id")
-@click.option("--to", required=True, help="The vendor that shall have it.")
+@app_argument
+@click.option("--to", type=VENDOR, required=True, help="The vendor that shall have it.")
 @json_option
 def app_offer(app_id: str, to: str, *, json_: bool) -> None:
     r"""Offer an app to another vendor (owners); nothing changes before an owner of that one accepts.
@@ -286,7 +289,7 @@ def app_offer(app_id: str, to: str, *, json_: bool) -> None:
 
 
 @app.command("accept")
-@click.argument("app_id")
+@app_argument
 @json_option
 def app_accept(app_id: str, *, json_: bool) -> None:
     r"""Take over an app that is offered to your vendor (owners): its tokens, secrets, keys and certifications end.
@@ -299,7 +302,7 @@ def app_accept(app_id: str, *, json_: bool) -> None:
 
 
 @app.command("decline")
-@click.argument("app_id")
+@app_argument
 @json_option
 def app_decline(app_id: str, *, json_: bool) -> None:
     r"""Withdraw the offer of an app, or decline one that was made to your vendor (owners).
@@ -312,7 +315,7 @@ def app_decline(app_id: str, *, json_: bool) -> None:
 
 
 @app.command("secret")
-@click.argument("client_id")
+@client_argument
 @click.option(
     "--overlap-s", type=int, default=None, help="How long the old secret keeps working, in seconds."
 )
@@ -329,7 +332,7 @@ def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
 
 
 @app.command("certify")
-@click.argument("version_id")
+@version_argument
 @click.option("--environment", type=ENVIRONMENTS, required=True, help="Where it may work.")
 @click.option("--scope", multiple=True, required=True, help="A scope it may ask for; may be repeated.")
 @click.option(
@@ -343,7 +346,7 @@ def app_certify(
 
     \b
     Example:
-      hilum app certify ver_01h... --environment production --scope launch --scope patient/Patient.rs --expires-at 2027-06-30
+      hilum app certify "Chart Viewer@2.0" --environment production --scope launch --scope patient/Patient.rs --expires-at 2027-06-30
     """
     body = {
         "version": version_id,
@@ -368,11 +371,13 @@ def app_withdraw(certification_id: str, *, json_: bool) -> None:
 
 
 @app.command("scopes")
-@click.argument("app_id")
+@app_argument
 @click.option(
     "--days", type=click.Choice(["30", "90"]), default="90", show_default=True, help="How far back."
 )
-@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
+@click.option(
+    "--tenant", type=TENANT, default="", help="At which hospital; leave out for all that you may see."
+)
 @json_option
 def app_scopes(app_id: str, *, days: str, tenant: str, json_: bool) -> None:
     r"""Compare the scopes of an app that are asked for, approved, granted and used, and print how to narrow it to what it used.
@@ -416,7 +421,7 @@ def proposal_of(found: dict[str, Any]) -> str:
 
 
 @app.command("quota")
-@click.argument("app_id")
+@app_argument
 @tenant_option
 @click.option("--rate", type=float, default=None, help="Requests a second, sustained.")
 @click.option("--burst", type=int, default=None, help="Requests at once.")
@@ -441,7 +446,7 @@ def app_quota(
 
 
 @app.command("category")
-@click.argument("app_id")
+@app_argument
 @click.argument("category")
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @json_option
@@ -474,7 +479,7 @@ def _state(verb: str, app_id: str, reason: str, *, json_: bool) -> None:
 
 
 @app.command("suspend")
-@click.argument("app_id")
+@app_argument
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @json_option
 def app_suspend(app_id: str, reason: str, *, json_: bool) -> None:
@@ -488,7 +493,7 @@ def app_suspend(app_id: str, reason: str, *, json_: bool) -> None:
 
 
 @app.command("resume")
-@click.argument("app_id")
+@app_argument
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @json_option
 def app_resume(app_id: str, reason: str, *, json_: bool) -> None:

@@ -3,6 +3,7 @@
 import click
 
 from hilum.cli import api
+from hilum.cli.named import client_argument
 from hilum.cli.resources import json_option, show
 
 
@@ -36,7 +37,7 @@ def unused(*, json_: bool) -> None:
 
 
 @client.command("credentials")
-@click.argument("client_id")
+@client_argument
 @json_option
 def credentials(client_id: str, *, json_: bool) -> None:
     r"""List the secrets and keys of a client, with their last use and end.

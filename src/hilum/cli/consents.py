@@ -3,6 +3,7 @@
 import click
 
 from hilum.cli import api
+from hilum.cli.named import id_of
 from hilum.cli.output import as_json
 
 
@@ -17,7 +18,7 @@ def consent() -> None:
 
 
 @consent.command("export")
-@click.option("--person", default="", help="Only what one person agreed to, by id.")
+@click.option("--person", default="", help="Only what one person agreed to: a user name or an id.")
 @click.option("--authorization", default="", help="Only one agreement, by id, with its history.")
 def export(*, person: str, authorization: str) -> None:
     r"""Export agreements as a FHIR R4 Bundle of Consent resources, each in all its versions. It is JSON, and ends with the first hundred agreements.
@@ -29,6 +30,7 @@ def export(*, person: str, authorization: str) -> None:
       hilum consent export > consents.json
       hilum consent export --authorization aut_01h...
     """
+    person = id_of("person", person)
     where = f"/consents/{api.segment(authorization)}" if authorization else "/consents"
     as_json(
         api.call("GET", f"{where}?person={api.segment(person)}" if person and not authorization else where)

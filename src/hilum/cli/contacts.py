@@ -3,6 +3,7 @@
 import click
 
 from hilum.cli import api
+from hilum.cli.named import VENDOR
 from hilum.cli.resources import json_option, show, show_one
 from hilum.contacts.models import ContactKind
 
@@ -22,7 +23,7 @@ def contact() -> None:
 
 @contact.command("add")
 @click.argument("address")
-@click.option("--vendor", required=True, help="The vendor's id.")
+@click.option("--vendor", type=VENDOR, required=True, help="The vendor.")
 @click.option(
     "--kind",
     type=click.Choice([str(each) for each in ContactKind]),
@@ -42,7 +43,7 @@ def add(address: str, *, vendor: str, kind: str, json_: bool) -> None:
 
 
 @contact.command("list")
-@click.option("--vendor", default="", help="Only those of one vendor.")
+@click.option("--vendor", type=VENDOR, default="", help="Only those of one vendor.")
 @json_option
 def list_(*, vendor: str, json_: bool) -> None:
     r"""List contacts: waiting, proved until when, lapsed or declined.
@@ -51,7 +52,7 @@ def list_(*, vendor: str, json_: bool) -> None:
     Example:
       hilum contact list --json
     """
-    show(api.every("/contacts", vendor=vendor), COLUMNS, json_=json_, named={"vendor": "/vendors"})
+    show(api.every("/contacts", vendor=vendor), COLUMNS, json_=json_)
 
 
 @contact.command("link")

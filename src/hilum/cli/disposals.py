@@ -3,6 +3,7 @@
 import click
 
 from hilum.cli import api
+from hilum.cli.named import APP, TENANT, VENDOR
 from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_one
 from hilum.disposals.models import Answer, State
 
@@ -22,9 +23,9 @@ def disposal() -> None:
 
 @disposal.command("list")
 @click.option("--state", type=click.Choice([str(each) for each in State]), help="Only those in this state.")
-@click.option("--vendor", default="", help="Only those of one vendor.")
-@click.option("--tenant", default="", help="Only those about one hospital.")
-@click.option("--app", default="", help="Only those about one app.")
+@click.option("--vendor", type=VENDOR, default="", help="Only those of one vendor.")
+@click.option("--tenant", type=TENANT, default="", help="Only those about one hospital.")
+@click.option("--app", type=APP, default="", help="Only those about one app.")
 @limit_option
 @all_option
 @json_option

@@ -18,6 +18,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet
 
 from hilum.cli import api
+from hilum.cli.named import CLIENT, TENANT
 from hilum.cli.output import REFUSED, as_json
 from hilum.cli.resources import json_option, show, show_one
 from hilum.drills.models import CEILING_S, TRIES_LEAST
@@ -93,9 +94,9 @@ def drill() -> None:
 
 
 @drill.command("run")
-@click.option("--client", "client", required=True, help="The canary's client id.")
+@click.option("--client", "client", type=CLIENT, required=True, help="The canary's client id.")
 @click.option("--key", "key", type=click.File("rb"), required=True, help="Its private key, a JWK or JWKS.")
-@click.option("--tenant", required=True, help="The hospital where it is installed.")
+@click.option("--tenant", type=TENANT, required=True, help="The hospital where it is installed.")
 @click.option("--scope", default="system/Organization.rs", show_default=True, help="What it reads.")
 @json_option
 def run(*, client: str, key: BinaryIO, tenant: str, scope: str, json_: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hilum.cli import api
+from hilum.cli.named import APP, TENANT
 from hilum.cli.output import REFUSED, as_json, table
 from hilum.cli.resources import json_option, show
 from hilum.dryruns.models import Kind
@@ -44,8 +45,8 @@ SHOWN = 20
 @click.option(
     "--last", "last", is_flag=True, help="Show the newest dry run that is done, without starting another one."
 )
-@click.option("--tenant", default="", help="Rows of this hospital only.")
-@click.option("--app", "app", default="", help="Rows of this app only.")
+@click.option("--tenant", type=TENANT, default="", help="Rows of this hospital only.")
+@click.option("--app", "app", type=APP, default="", help="Rows of this app only.")
 @json_option
 def dry_run(version: int, *, last: bool, tenant: str, app: str, json_: bool) -> None:
     r"""List what a version of the rule book would change, without putting it in force.

@@ -1,11 +1,9 @@
 """``hilum facility``: where a hospital's apps may be opened."""
 
-from collections.abc import Iterable
-
 import click
 
 from hilum.cli import api
-from hilum.cli.output import REFUSED
+from hilum.cli.named import TENANT, id_of
 from hilum.cli.resources import json_option, show, show_one, tenant_option
 
 COLUMNS = ("id", "tenant", "name", "legal_entity", "reference")
@@ -47,7 +45,9 @@ def add(name: str, *, tenant: str, legal_entity: str, reference: str, json_: boo
 
 
 @facility.command("list")
-@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
+@click.option(
+    "--tenant", type=TENANT, default="", help="At which hospital; leave out for all that you may see."
+)
 @json_option
 def list_(*, tenant: str, json_: bool) -> None:
     r"""List facilities in use.
@@ -70,21 +70,5 @@ def remove(facility: str, *, tenant: str, json_: bool) -> None:
     Example:
       hilum facility remove "East Clinic" --tenant general
     """
-    (found,) = ids_of([facility], tenant)
+    found = id_of("facility", facility, tenant=api.require_tenant(tenant))
     show_one(api.call("DELETE", f"/facilities/{api.segment(found)}"), json_=json_)
-
-
-def ids_of(named: Iterable[str], tenant: str) -> list[str]:
-    """Return the ids of a hospital's facilities that are named by name, id or reference."""
-    named = list(named)
-    if all(each.startswith("fac_") for each in named):
-        return named
-    known = api.every("/facilities", tenant=api.require_tenant(tenant))
-    by_name = {each[key]: each["id"] for each in known for key in ("name", "reference", "id")}
-    for each in named:
-        if each not in by_name:
-            click.secho(
-                f"refused: there is no facility {each!r}; see: hilum facility list", fg="red", err=True
-            )
-            raise SystemExit(REFUSED)
-    return [by_name[each] for each in named]

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from hilum.cli import api
+from hilum.cli.named import APP, TENANT
 from hilum.cli.resources import MOMENT, json_option, show, show_one
 
 COLUMNS = ("id", "since", "tenant", "app", "reason", "placed_by", "placed_at")
@@ -30,8 +31,8 @@ def hold() -> None:
     default=None,
     help="Hold records from this day (UTC) or moment on; all of them without it.",
 )
-@click.option("--tenant", default="", help="Which hospital it concerns.")
-@click.option("--app", default="", help="Which app it concerns.")
+@click.option("--tenant", type=TENANT, default="", help="Which hospital it concerns.")
+@click.option("--app", type=APP, default="", help="Which app it concerns.")
 @click.option("--patient", default="", help="Whose record it concerns.")
 @json_option
 def place(*, reason: str, since: datetime | None, tenant: str, app: str, patient: str, json_: bool) -> None:
@@ -56,7 +57,7 @@ def list_(*, json_: bool) -> None:
     Example:
       hilum hold list --json
     """
-    show(api.every("/holds"), COLUMNS, json_=json_, named={"app": "/apps"})
+    show(api.every("/holds"), COLUMNS, json_=json_)
 
 
 @hold.command("release")

@@ -6,13 +6,15 @@ from typing import Any
 import click
 
 from hilum.cli import api
-from hilum.cli.facilities import ids_of
-from hilum.cli.output import REFUSED, as_json
+from hilum.cli.named import TENANT, app_argument, ids_of, installation_argument, installation_of
+from hilum.cli.output import as_json
 from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
 
 
 @click.command("installations")
-@click.option("--tenant", default="", help="At which hospital; leave out for all that you may see.")
+@click.option(
+    "--tenant", type=TENANT, default="", help="At which hospital; leave out for all that you may see."
+)
 @json_option
 def app_installations(tenant: str, *, json_: bool) -> None:
     r"""List installations in force.
@@ -23,11 +25,12 @@ def app_installations(tenant: str, *, json_: bool) -> None:
     """
     columns = ("id", "tenant", "app", "roles", "scopes", "facilities", "denied", "expires_at")
     found = api.every("/installations", tenant=tenant)
-    show(found, columns, json_=json_, named={"app": "/apps"})
+    show(found, columns, json_=json_)
 
 
 @click.command("narrow")
-@click.argument("installation_id")
+@installation_argument
+@tenant_option
 @click.option("--role", multiple=True, help="A role that stays; leave out to keep all.")
 @click.option("--scope", multiple=True, help="A scope that stays; leave out to keep all.")
 @click.option("--facility", multiple=True, help="A facility that stays; leave out to keep all.")
@@ -36,6 +39,7 @@ def app_installations(tenant: str, *, json_: bool) -> None:
 @json_option
 def app_narrow(
     installation_id: str,
+    tenant: str,
     role: tuple[str, ...],
     scope: tuple[str, ...],
     *,
@@ -49,24 +53,25 @@ def app_narrow(
     Launch and identity scopes stay, since the app could not be opened without them.
 
     \b
-    Example:
+    Examples:
+      hilum app narrow "Chart Viewer" --tenant general --role physician
       hilum app narrow ins_01h... --scope user/Observation.rs --deny-facility "East Clinic"
     """
-    path = f"/installations/{api.segment(installation_id)}"
+    path = f"/installations/{api.segment(installation_of(installation_id, tenant))}"
     named = (*facility, *deny_facility)
     tenant = api.call("GET", path)["tenant"] if named else ""
     body = {
         "roles": list(role) or None,
         "scopes": list(scope) or None,
-        "facilities": ids_of(facility, tenant) or None,
-        "denied": ids_of(deny_facility, tenant),
+        "facilities": ids_of("facility", facility, tenant=tenant) or None,
+        "denied": ids_of("facility", deny_facility, tenant=tenant),
         "expires_at": expires_at.isoformat() if expires_at else None,
     }
     show_one(api.call("PATCH", path, body), json_=json_)
 
 
 @click.command("install")
-@click.argument("app_id")
+@app_argument
 @tenant_option
 @click.option("--role", multiple=True, help="A role that may launch it; may be repeated.")
 @click.option("--scope", multiple=True, help="A scope it may have; leave out for all that is certified.")
@@ -93,7 +98,7 @@ def app_install(
     \b
     Examples:
       hilum app install app_01h... --role physician --role nurse --scope launch --scope patient/Observation.rs
-      hilum app install app_01h... --tenant general --role patient
+      hilum app install "Chart Viewer" --tenant general --role patient
       hilum app install app_01h... --role physician --facility "East Clinic"
     """
     tenant = api.require_tenant(tenant)
@@ -102,15 +107,15 @@ def app_install(
         "app": app_id,
         "roles": list(role),
         "scopes": list(scope) or None,
-        "facilities": ids_of(facility, tenant) or None,
-        "denied": ids_of(deny_facility, tenant),
+        "facilities": ids_of("facility", facility, tenant=tenant) or None,
+        "denied": ids_of("facility", deny_facility, tenant=tenant),
         "expires_at": expires_at.isoformat() if expires_at else None,
     }
     show_one(api.call("POST", "/installations", body), json_=json_)
 
 
 @click.command("uninstall")
-@click.argument("app_id")
+@app_argument
 @tenant_option
 @json_option
 def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
@@ -118,19 +123,10 @@ def app_uninstall(app_id: str, tenant: str, *, json_: bool) -> None:
 
     \b
     Example:
-      hilum app uninstall app_01h... --tenant general
+      hilum app uninstall "Chart Viewer" --tenant general
     """
-    tenant = api.require_tenant(tenant)
-    # The API removes installations by id; people know the app and the hospital.
-    found = [
-        each
-        for each in api.every("/installations", tenant=tenant)
-        if each["app"] == app_id and not each["removed_at"]
-    ]
-    if not found:
-        click.secho(f"refused: {app_id} is not installed at {tenant}", fg="red", err=True)
-        raise SystemExit(REFUSED)
-    show_one(api.call("DELETE", f"/installations/{api.segment(found[0]['id'])}"), json_=json_)
+    path = f"/installations/{api.segment(installation_of(app_id, tenant))}"
+    show_one(api.call("DELETE", path), json_=json_)
 
 
 @click.group()
@@ -147,43 +143,50 @@ def installation() -> None:
 
 
 @installation.command("show")
-@click.argument("installation_id")
+@installation_argument
+@tenant_option
 @json_option
-def installation_show(installation_id: str, *, json_: bool) -> None:
+def installation_show(installation_id: str, tenant: str, *, json_: bool) -> None:
     r"""Show an installation: who approved it, what was asked, what was given, and when it was last validated.
 
     \b
     Example:
       hilum installation show ins_01h...
     """
-    _show(api.call("GET", f"/installations/{api.segment(installation_id)}"), json_=json_)
+    _show(
+        api.call("GET", f"/installations/{api.segment(installation_of(installation_id, tenant))}"),
+        json_=json_,
+    )
 
 
 @installation.command("validate")
-@click.argument("installation_id")
+@installation_argument
+@tenant_option
 @json_option
-def installation_validate(installation_id: str, *, json_: bool) -> None:
+def installation_validate(installation_id: str, tenant: str, *, json_: bool) -> None:
     r"""Record that you looked at an installation again and leave it as it is (the hospital's administrator).
 
     \b
     Example:
       hilum installation validate ins_01h...
     """
-    path = f"/installations/{api.segment(installation_id)}/validation"
+    path = f"/installations/{api.segment(installation_of(installation_id, tenant))}/validation"
     _show(api.call("POST", path), json_=json_)
 
 
 @installation.command("newer")
-@click.argument("installation_id")
+@installation_argument
+@tenant_option
 @json_option
-def newer(installation_id: str, *, json_: bool) -> None:
+def newer(installation_id: str, tenant: str, *, json_: bool) -> None:
     r"""Show what the newest certified version has more than the installation, by workflow.
 
     \b
     Example:
       hilum installation newer ins_01h...
     """
-    found = api.call("GET", f"/installations/{api.segment(installation_id)}/newer-version")
+    id_ = installation_of(installation_id, tenant)
+    found = api.call("GET", f"/installations/{api.segment(id_)}/newer-version")
     if json_:
         as_json(found)
         return
@@ -200,11 +203,12 @@ def newer(installation_id: str, *, json_: bool) -> None:
         click.echo(f"\nCertified, but not allowed by the rule book here: {' '.join(found['withheld'])}")
     if found["revives"]:
         click.echo("\nPart of it was narrowed away here before: accepting it ends what was issued until now.")
-    click.echo(f"\nhilum installation accept {installation_id} --digest {found['digest']}")
+    click.echo(f"\nhilum installation accept {id_} --digest {found['digest']}")
 
 
 @installation.command("accept")
-@click.argument("installation_id")
+@installation_argument
+@tenant_option
 @click.option(
     "--scope", multiple=True, help="Only this scope; may be repeated. Leave out for all that is new."
 )
@@ -212,16 +216,22 @@ def newer(installation_id: str, *, json_: bool) -> None:
 @click.option("--digest", default="", help="Of the difference that you saw; refused if it has changed.")
 @json_option
 def accept(
-    installation_id: str, *, scope: tuple[str, ...], role: tuple[str, ...], digest: str, json_: bool
+    installation_id: str,
+    tenant: str,
+    *,
+    scope: tuple[str, ...],
+    role: tuple[str, ...],
+    digest: str,
+    json_: bool,
 ) -> None:
     r"""Accept what a newer version has more; until then, and for live grants also after it, nothing changes.
 
     \b
     Examples:
-      hilum installation accept ins_01h...
+      hilum installation accept "Chart Viewer" --tenant general
       hilum installation accept ins_01h... --scope patient/Immunization.rs --role nurse
     """
-    where = f"/installations/{api.segment(installation_id)}"
+    where = f"/installations/{api.segment(installation_of(installation_id, tenant))}"
     digest = digest or api.call("GET", f"{where}/newer-version")["digest"]
     body = {"digest": digest, "scopes": list(scope) or None, "roles": list(role)}
     show_one(api.call("POST", f"{where}/accept-version", body), json_=json_)

@@ -5,6 +5,7 @@ from datetime import datetime
 import click
 
 from hilum.cli import api
+from hilum.cli.named import CLIENT, TENANT, id_of
 from hilum.cli.resources import MOMENT, json_option, show, show_one
 
 COLUMNS = ("id", "tenant", "client", "approver", "state", "ends_at", "lost_at")
@@ -23,9 +24,9 @@ def mandate() -> None:
 
 
 @mandate.command("ask")
-@click.argument("client")
-@click.option("--tenant", required=True, help="The hospital.")
-@click.option("--approver", required=True, help="The person of the hospital who is to answer for it, by id.")
+@click.argument("client", type=CLIENT)
+@click.option("--tenant", type=TENANT, required=True, help="The hospital.")
+@click.option("--approver", required=True, help="The person of the hospital who is to answer for it.")
 @click.option(
     "--until", "ends_at", type=MOMENT, default=None, help="When it ends; without it, when the client does."
 )
@@ -35,12 +36,12 @@ def ask(client: str, *, tenant: str, approver: str, ends_at: datetime | None, js
 
     \b
     Example:
-      hilum mandate ask cli_01h... --tenant mercy --approver per_01h... --until 2027-06-30
+      hilum mandate ask "Risk Reports" --tenant mercy --approver m.berg --until 2027-06-30
     """
     body = {
         "client": client,
         "tenant": tenant,
-        "approver": approver,
+        "approver": id_of("person", approver, tenant=tenant),
         "ends_at": ends_at.isoformat() if ends_at else None,
     }
     show_one(api.call("POST", "/mandates", body), json_=json_)
@@ -81,7 +82,7 @@ def end(mandate_id: str, *, reason: str, json_: bool) -> None:
 
 
 @mandate.command("list")
-@click.option("--tenant", default="", help="Only those of one hospital.")
+@click.option("--tenant", type=TENANT, default="", help="Only those of one hospital.")
 @click.option("--findings", is_flag=True, help="Only those whose approver was lost.")
 @json_option
 def list_(*, tenant: str, findings: bool, json_: bool) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from hilum.cli import api
+from hilum.cli.named import APP, VENDOR
 from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_one
 from hilum.notices.models import OVERLAP, OVERLAP_MAX, Channel, State
 
@@ -33,7 +34,7 @@ def notices() -> None:
     default=None,
     help="Only mail or webhooks.",
 )
-@click.option("--vendor", default="", help="Only those about one vendor.")
+@click.option("--vendor", type=VENDOR, default="", help="Only those about one vendor.")
 @click.option("--recipient", default="", help="Only those to a mail address or an endpoint's id.")
 @limit_option
 @all_option
@@ -98,8 +99,8 @@ def webhook() -> None:
 
 @webhook.command("add")
 @click.argument("url")
-@click.option("--vendor", required=True, help="The vendor's id.")
-@click.option("--app", default="", help="Only events about this app.")
+@click.option("--vendor", type=VENDOR, required=True, help="The vendor.")
+@click.option("--app", type=APP, default="", help="Only events about this app.")
 @click.option("--event", "events", multiple=True, help="Only this kind of event; may be repeated.")
 @json_option
 def add(url: str, *, vendor: str, app: str, events: tuple[str, ...], json_: bool) -> None:
@@ -119,7 +120,7 @@ def _show_secret(found: dict[str, Any], *, json_: bool) -> None:
 
 
 @webhook.command("list")
-@click.option("--vendor", default="", help="Only those of one vendor.")
+@click.option("--vendor", type=VENDOR, default="", help="Only those of one vendor.")
 @json_option
 def list_webhooks(*, vendor: str, json_: bool) -> None:
     r"""List endpoints, with the answer to the last call.
@@ -129,7 +130,7 @@ def list_webhooks(*, vendor: str, json_: bool) -> None:
       hilum webhook list --json
     """
     columns = ("id", "vendor", "url", "disabled", "failures", "last_status", "last_reason", "last_at")
-    show(api.every("/webhooks", vendor=vendor), columns, json_=json_, named={"vendor": "/vendors"})
+    show(api.every("/webhooks", vendor=vendor), columns, json_=json_)
 
 
 @webhook.command("rotate")

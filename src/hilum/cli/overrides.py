@@ -3,6 +3,7 @@
 import click
 
 from hilum.cli import api
+from hilum.cli.named import APP, TENANT
 from hilum.cli.resources import json_option, show, show_done
 
 COLUMNS = ("id", "rule", "app", "tenant", "state", "ends_at", "reason", "control", "agreed_by")
@@ -10,8 +11,8 @@ COLUMNS = ("id", "rule", "app", "tenant", "state", "ends_at", "reason", "control
 
 @click.command("override")
 @click.argument("rule")
-@click.option("--app", "app", required=True, help="The app, by id.")
-@click.option("--tenant", default="", help="Only at this hospital. Without it everywhere.")
+@click.option("--app", "app", type=APP, required=True, help="The app.")
+@click.option("--tenant", type=TENANT, default="", help="Only at this hospital. Without it everywhere.")
 @click.option("--reason", required=True, help="Why the rule cannot be kept; it is recorded.")
 @click.option("--control", required=True, help="What is done instead of the rule, until then.")
 @click.option("--until", required=True, help="When it ends by itself, such as 2026-12-01T00:00:00Z.")

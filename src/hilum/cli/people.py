@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from hilum.cli import api, host
+from hilum.cli.named import TENANT, id_of, person_argument
 from hilum.cli.resources import (
     all_option,
     json_option,
@@ -35,6 +36,7 @@ def person() -> None:
 @person.command("list")
 @click.option(
     "--tenant",
+    type=TENANT,
     default="",
     help="At which hospital; leave out for your own, or as staff for the platform's staff.",
 )
@@ -55,6 +57,7 @@ def person_list(tenant: str, *, json_: bool) -> None:
 @click.argument("username")
 @click.option(
     "--tenant",
+    type=TENANT,
     default="",
     help="At which hospital; leave out for your own, or as staff for the platform's staff.",
 )
@@ -98,8 +101,13 @@ def person_add(
     show_way_in(api.call("POST", "/people", body), json_=json_)
 
 
+def _segment(named: str) -> str:
+    """Return a person's id as a path segment: of a user name at the caller's own place, or NAME@PLACE elsewhere."""
+    return api.segment(id_of("person", named))
+
+
 @person.command("deactivate")
-@click.argument("person_id")
+@person_argument
 @click.option(
     "--local", is_flag=True, help="On this host, without the network, as host:<user>; whoever is left."
 )
@@ -112,7 +120,8 @@ def person_deactivate(person_id: str, *, local: bool, json_: bool) -> None:
 
     \b
     Examples:
-      hilum person deactivate per_01h...
+      hilum person deactivate n.okafor
+      hilum person deactivate n.okafor@general
       hilum person deactivate per_01h... --local
     """
     if local:
@@ -122,11 +131,11 @@ def person_deactivate(person_id: str, *, local: bool, json_: bool) -> None:
         gone = host.write(lambda ctx: identity.deactivate_person(ctx, PersonId(person_id)))
         show_one({"id": gone.id, "username": gone.username, "active": gone.active}, json_=json_)
         return
-    show_one(api.call("DELETE", f"/people/{api.segment(person_id)}"), json_=json_)
+    show_one(api.call("DELETE", f"/people/{_segment(person_id)}"), json_=json_)
 
 
 @person.command("password")
-@click.argument("person_id")
+@person_argument
 @click.password_option(help="Asked for when not given.")
 @click.option("--current", prompt="Present password", hide_input=True, help="Asked for when not given.")
 @json_option
@@ -138,12 +147,12 @@ def person_password(person_id: str, password: str, current: str, *, json_: bool)
       hilum person password per_01h...
     """
     body = {"password": password, "current": current}
-    found = api.call("PUT", f"/people/{api.segment(person_id)}/password", body)
+    found = api.call("PUT", f"/people/{_segment(person_id)}/password", body)
     show_one(found, json_=json_)
 
 
 @person.command("sign-out")
-@click.argument("person_id")
+@person_argument
 @json_option
 def person_sign_out(person_id: str, *, json_: bool) -> None:
     r"""End every session of a person.
@@ -152,11 +161,11 @@ def person_sign_out(person_id: str, *, json_: bool) -> None:
     Example:
       hilum person sign-out per_01h...
     """
-    show_one(api.call("DELETE", f"/people/{api.segment(person_id)}/sessions"), json_=json_)
+    show_one(api.call("DELETE", f"/people/{_segment(person_id)}/sessions"), json_=json_)
 
 
 @person.command("reset")
-@click.argument("person_id")
+@person_argument
 @click.option(
     "--local", is_flag=True, help="On this host, without the network, as host:<user>; takes no second person."
 )
@@ -174,7 +183,7 @@ def person_reset(person_id: str, *, local: bool, json_: bool) -> None:
     if local:
         show_way_in(_reset_here(PersonId(person_id)), json_=json_)
         return
-    show_way_in(api.call("POST", f"/people/{api.segment(person_id)}/reset"), json_=json_)
+    show_way_in(api.call("POST", f"/people/{_segment(person_id)}/reset"), json_=json_)
 
 
 def _reset_here(person: PersonId) -> dict[str, Any]:
@@ -194,7 +203,7 @@ def _reset_here(person: PersonId) -> dict[str, Any]:
 
 
 @person.command("charts")
-@click.argument("person_id")
+@person_argument
 @click.option(
     "--chart",
     multiple=True,
@@ -213,7 +222,7 @@ def person_charts(person_id: str, chart: tuple[str, ...], *, json_: bool) -> Non
       hilum person charts per_01h... --chart pat-12 --chart pat-31=2031-04-17
     """
     charts = [_chart(each) for each in chart]
-    show_done(api.call("PUT", f"/people/{api.segment(person_id)}/charts", {"charts": charts}), json_=json_)
+    show_done(api.call("PUT", f"/people/{_segment(person_id)}/charts", {"charts": charts}), json_=json_)
 
 
 def _chart(text: str) -> dict[str, str]:
@@ -256,7 +265,7 @@ def approval() -> None:
 
 
 @approval.command("list")
-@click.option("--tenant", default="", help="Only those of one hospital.")
+@click.option("--tenant", type=TENANT, default="", help="Only those of one hospital.")
 @limit_option
 @all_option
 @json_option

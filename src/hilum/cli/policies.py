@@ -8,6 +8,7 @@ import click
 import orjson
 
 from hilum.cli import api, dry_runs, overrides, rollouts, tiers
+from hilum.cli.named import TENANT
 from hilum.cli.output import MISUSED, REFUSED, as_json, refuse
 from hilum.cli.resources import json_option, show, show_done, show_one
 from hilum.kernel.errors import NotFound
@@ -24,7 +25,7 @@ TENANTS_HELP = "Only at this hospital; may be repeated. Without it everywhere."
 EMERGENCY_HELP = "Without a dry run; only a version that allows nothing new may skip it."
 emergency_option = click.option("--emergency", is_flag=True, help=EMERGENCY_HELP)
 reason_option = click.option("--reason", required=True, help=REASON_HELP)
-tenants_option = click.option("--tenant", "tenants", multiple=True, help=TENANTS_HELP)
+tenants_option = click.option("--tenant", "tenants", type=TENANT, multiple=True, help=TENANTS_HELP)
 
 
 @click.group()
@@ -91,6 +92,12 @@ def show_policy(version: str, *, document: bool, json_: bool) -> None:
         },
         json_=False,
     )
+    for each in current["observed"]:
+        click.secho(
+            f"version {each['version']} observes {each['rule']} until {each['until']}, and refuses nothing by it; what it would refuse:"
+            f" hilum policy dry-run {each['version']}",
+            fg="yellow",
+        )
     click.echo()
     show(_cells(found["document"]), ("category", "tier", "open", "clients", "access", "quota"), json_=False)
 
@@ -133,7 +140,9 @@ def list_versions(*, applied: bool, json_: bool) -> None:
 @policy.command("scopes")
 @click.argument("name", default="")
 @click.option(
-    "--tenant", help="At this hospital; without it, where the rule book is that is in force everywhere."
+    "--tenant",
+    type=TENANT,
+    help="At this hospital; without it, where the rule book is that is in force everywhere.",
 )
 @json_option
 def list_scopes(name: str, tenant: str | None, *, json_: bool) -> None:
@@ -286,7 +295,9 @@ def apply_version(
 
 
 @policy.command("rollback")
-@click.option("--tenant", "tenants", multiple=True, help="Only at this hospital; may be repeated.")
+@click.option(
+    "--tenant", "tenants", type=TENANT, multiple=True, help="Only at this hospital; may be repeated."
+)
 @reason_option
 @emergency_option
 @json_option
@@ -325,7 +336,7 @@ def rollback(*, tenants: tuple[str, ...], reason: str, emergency: bool, json_: b
 )
 @click.option("--workflow", multiple=True, help="A workflow that it is made for; may be repeated.")
 @click.option("--placement", multiple=True, help="A placement where it is opened; may be repeated.")
-@click.option("--tenant", default="", help="By the rule book in force at this hospital.")
+@click.option("--tenant", type=TENANT, default="", help="By the rule book in force at this hospital.")
 @json_option
 def assess(
     *,

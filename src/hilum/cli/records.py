@@ -11,6 +11,7 @@ import click
 from hilum.audit import anchor
 from hilum.audit.models import SETTLE_AFTER, Anchored, Event, Unsettled, Verdict
 from hilum.cli import api, host
+from hilum.cli.named import APP, TENANT
 from hilum.cli.output import REFUSED, as_json, refuse
 from hilum.cli.resources import (
     all_option,
@@ -143,7 +144,9 @@ def _anchor_line(verdict: Verdict, found: Settings) -> str:
 
 
 @audit.command("events")
-@click.option("--tenant", default="", help="Of one hospital; leave out for your own, or as staff for all.")
+@click.option(
+    "--tenant", type=TENANT, default="", help="Of one hospital; leave out for your own, or as staff for all."
+)
 @click.option("--action", default="", help="Of one kind, such as controls.switch.engage.")
 @since_option
 @before_option
@@ -173,8 +176,10 @@ def audit_events(
 
 
 @audit.command("accesses")
-@click.option("--tenant", default="", help="Of one hospital; leave out for your own, or as staff for all.")
-@click.option("--app", default="", help="Of one app.")
+@click.option(
+    "--tenant", type=TENANT, default="", help="Of one hospital; leave out for your own, or as staff for all."
+)
+@click.option("--app", type=APP, default="", help="Of one app.")
 @click.option("--patient", default="", help="To one patient's data.")
 @click.option(
     "--outcome",
@@ -212,7 +217,6 @@ def audit_accesses(
         found,
         ("at", "tenant", "app", "person", "patient", "interaction", "path", "status", "reason", "request_id"),
         json_=json_,
-        named={"app": "/apps"},
     )
 
 

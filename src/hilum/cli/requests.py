@@ -8,6 +8,7 @@ import click
 
 from hilum.cli import api
 from hilum.cli.apps import read_object
+from hilum.cli.named import app_argument, id_of
 from hilum.cli.output import as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
 from hilum.requests.models import State
@@ -38,7 +39,7 @@ def request() -> None:
 
 
 @request.command("add")
-@click.argument("app_id")
+@app_argument
 @tenant_option
 @click.option("--role", multiple=True, help="A role that should have it; may be repeated.")
 @click.option("--scope", multiple=True, help="A scope; leave out, and --workflow too, for all it may have.")
@@ -60,7 +61,7 @@ def request_add(
     \b
     Examples:
       hilum request add app_01h... --role physician --workflow chart_review --reason "for the ward round"
-      hilum request add app_01h... --tenant general --role nurse --reason "pilot on two wards"
+      hilum request add "Chart Viewer" --tenant "General Hospital" --role nurse --reason "pilot on two wards"
     """
     body = {
         "app": app_id,
@@ -91,7 +92,7 @@ def request_list(*, tenant: str, state: str, own: bool, json_: bool) -> None:
         show(api.every("/requests", tenant=tenant), OWN_COLUMNS, json_=json_)
         return
     found = api.every("/request-groups", tenant=tenant, state=state)
-    show(found, GROUP_COLUMNS, json_=json_, named={"app": "/apps"})
+    show(found, GROUP_COLUMNS, json_=json_)
 
 
 @request.command("show")
@@ -201,10 +202,14 @@ def request_hand_over(group_id: str | None, *, to: str, of: str, tenant: str, js
     if bool(group_id) == bool(of):
         raise click.UsageError("Name a group, or an administrator with --from.")
     if group_id:
-        body = {"revision": _revision(group_id, None), "to": _person(to, tenant)}
+        body = {"revision": _revision(group_id, None), "to": id_of("person", to, tenant=tenant)}
         show_one(api.call("POST", f"/request-groups/{api.segment(group_id)}/hand-over", body), json_=json_)
         return
-    body = {"tenant": tenant or None, "of": _person(of, tenant), "to": _person(to, tenant)}
+    body = {
+        "tenant": tenant or None,
+        "of": id_of("person", of, tenant=tenant),
+        "to": id_of("person", to, tenant=tenant),
+    }
     number, more = 0, True
     while more:
         done = api.call("POST", "/request-groups/hand-over", body)
@@ -216,25 +221,13 @@ def _revision(group: str, seen: int | None) -> int:
     return seen or int(api.call("GET", f"/request-groups/{api.segment(group)}")["revision"])
 
 
-def _person(named: str, tenant: str) -> str:
-    """Return the id of a person who was named by it, or by user name."""
-    if named.startswith("per_"):
-        return named
-    people = api.every("/people", tenant=tenant or api.own_tenant())
-    found = [str(each["id"]) for each in people if each["username"] == named]
-    if not found:
-        raise click.UsageError(f"Nobody here has the user name {named}. `hilum person list` lists people.")
-    return found[0]
-
-
 def _show_request(found: dict[str, Any], *, json_: bool) -> None:
     verdict = found["verdict"]
     if json_:
         as_json(found)
         return
     steps = verdict.pop("steps")
-    # Clinicians may not read names; their request was made all the same.
-    show_one(found, json_=False, names_of=lambda ids: api.readable(f"/names?id={min(ids)}") or {})
+    show_one(found, json_=False)
     if steps:
         table(steps, ("rule", "holds", "sentence"))
 
@@ -366,7 +359,7 @@ def rule_try(file: Path, *, tenant: str, json_: bool) -> None:
         each | {name: f"{each[name]['action']} {each[name]['rule']}".strip() for name in ("before", "now")}
         for each in found
     ]
-    show(shown, ("request", "app", "person", "before", "now", "ended"), json_=False, named={"app": "/apps"})
+    show(shown, ("request", "app", "person", "before", "now", "ended"), json_=False)
     click.echo(f"{judged} requests judged, {len(found)} decided differently")
 
 

@@ -1,7 +1,7 @@
 """``hilum login`` and ``hilum tenant``, and how commands print what the API returns."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,19 +9,21 @@ from typing import Any
 import click
 
 from hilum.cli import api
+from hilum.cli.named import KINDS, TENANT, tenant_argument
 from hilum.cli.output import as_json, plain, table
 from hilum.kernel.pages import PAGE_BOUND
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
-tenant_option = click.option("--tenant", default="", help="At which hospital; leave out for your own.")
+tenant_option = click.option(
+    "--tenant", type=TENANT, default="", help="At which hospital; leave out for your own."
+)
 limit_option = click.option(
     "--limit", type=click.IntRange(1, api.ROWS_BOUND), default=PAGE_BOUND, show_default=True, help="How many."
 )
 all_option = click.option("--all", "all_", is_flag=True, help="All of them, however many pages they fill.")
-_NO_NAMES: Mapping[str, str] = {}
-PERSON_ID = "per_"
 _AGO = re.compile(r"(\d{1,5})([mhd])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+NAMED_IDS = tuple(prefix for prefix, _ in KINDS.values() if prefix)
 Names = Callable[[Collection[str]], dict[str, str]]
 
 
@@ -62,30 +64,14 @@ before_option = click.option(
 )
 
 
-def show(
-    found: list[dict[str, Any]],
-    columns: tuple[str, ...],
-    *,
-    json_: bool,
-    named: Mapping[str, str] = _NO_NAMES,
-) -> None:
-    """Print a list as a table or as JSON. ``named``: for columns of ids, the API's list with their names, which people are shown.
-
-    Who did something is shown by name as well.
-    """
+def show(found: list[dict[str, Any]], columns: tuple[str, ...], *, json_: bool) -> None:
+    """Print a list as JSON, or as a table in which what the ids in it stand for is shown by name."""
     if json_:
         as_json(found)
         return
-    who = [name for name in columns if _is_somebody(name)]
-    people = api.names_of(ids) if (ids := _people_in(found, who)) else {}
-    found = [
-        each | {name: people.get(_person_in(each.get(name)), each.get(name)) for name in who}
-        for each in found
-    ]
-    for column, path in named.items():
-        names = names_in(path) if found else {}
-        found = [each | {column: names.get(each[column], each[column])} for each in found]
-    table(found, columns)
+    shown = [name for name in columns if name != "id"]
+    names = api.names_of({id_ for each in found for name in shown for id_ in _ids_in(each.get(name))})
+    table([each | {name: _by_name(each.get(name), names) for name in shown} for each in found], columns)
 
 
 def read_list(path: str, limit: int, *, all_: bool, **query: str) -> list[dict[str, Any]]:
@@ -98,41 +84,34 @@ def read_list(path: str, limit: int, *, all_: bool, **query: str) -> list[dict[s
     return found
 
 
-def _is_somebody(name: str) -> bool:
-    """Check whether a field of this name says who somebody is."""
-    return name in {"actor", "person"} or name.endswith("_by")
+def _id_in(value: Any) -> str:
+    """Return the id of something that has a name, of a value that is one or an actor such as ``staff:per_1``; empty for anything else."""
+    id_ = value.rpartition(":")[2] if isinstance(value, str) else ""
+    return id_ if id_.startswith(NAMED_IDS) else ""
 
 
-def _person_in(value: Any) -> str:
-    """Return a person's id, of a value that is one or an actor such as ``staff:per_1``; empty for anything else."""
-    id_ = str(value).rpartition(":")[2]
-    return id_ if id_.startswith(PERSON_ID) else ""
+def _ids_in(value: Any) -> set[str]:
+    return {_id_in(each) for each in (value if isinstance(value, list) else [value])} - {""}
 
 
-def _people_in(found: Iterable[Mapping[str, Any]], names: Collection[str]) -> set[str]:
-    return {_person_in(each.get(name)) for each in found for name in names} - {""}
-
-
-def names_in(path: str) -> dict[str, str]:
-    """Return the names in one of the API's lists by id; empty if the caller may not see it."""
-    # Ids are printed as they are if the caller may not read names; a second refusal would hide the first
-    # answer.
-    readable = api.readable(path) is not None
-    return {each["id"]: each["name"] for each in api.every(path)} if readable else {}
+def _by_name(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_by_name(each, names) for each in value]
+    return names.get(_id_in(value), value)
 
 
 def show_one(found: dict[str, Any], *, json_: bool, names_of: Names = api.names_of) -> None:
-    """Print one record as text or as JSON; "done" if the API's answer was empty. Who did something is shown by name and id."""
+    """Print one record as text or as JSON; "done" if the API's answer was empty. What ids stand for is shown by name and id."""
     if json_:
         as_json(found)
         return
     if not found:
         click.echo("done")
-    who = [name for name in found if _is_somebody(name)]
-    people = names_of(ids) if (ids := _people_in([found], who)) else {}
+    ids = {id_ for name, value in found.items() if name != "id" for id_ in _ids_in(value)}
+    names = names_of(ids) if ids else {}
     for name, value in found.items():
-        known = people.get(_person_in(value), "") if name in who else ""
-        click.echo(f"{name:18} {f'{known} ({value})' if known else _plain(value)}".rstrip())
+        known = names.get(_id_in(value), "") if name != "id" else ""
+        click.echo(f"{name:18} {f'{plain(known)} ({value})' if known else _plain(value)}".rstrip())
 
 
 def show_approval(found: dict[str, Any], *, json_: bool) -> None:
@@ -231,7 +210,7 @@ def tenant_list(*, json_: bool) -> None:
 
 
 @tenant.command("show")
-@click.argument("tenant_id")
+@tenant_argument
 @json_option
 def tenant_show(tenant_id: str, *, json_: bool) -> None:
     r"""Show one hospital.
@@ -262,7 +241,7 @@ def tenant_add(tenant_id: str, name: str, upstream_url: str, *, sandbox: bool, j
 
 
 @tenant.command("change")
-@click.argument("tenant_id")
+@tenant_argument
 @click.option("--name", default=None, help="What people call it.")
 @click.option("--base-url", default=None, help="An origin of its own.")
 @click.option(
@@ -290,7 +269,7 @@ def tenant_change(
 
 
 @tenant.command("upstream")
-@click.argument("tenant_id")
+@tenant_argument
 @click.option("--url", default="", help="FHIR base of its server; leave out for the embedded one.")
 @click.option("--authorization", is_flag=True, help="Ask for the Authorization header that the server wants.")
 @click.option("--public-url", default="", help="The base that the server writes in its answers, if another.")
@@ -325,7 +304,7 @@ def tenant_upstream(
 
 
 @tenant.command("peer")
-@click.argument("tenant_id")
+@tenant_argument
 @click.option(
     "--type", "kind", type=click.Choice(["ehr", "resource-server"]), required=True, help="What it is."
 )

@@ -10,8 +10,9 @@ import click
 import orjson
 
 from hilum.cli import api, containment, host
+from hilum.cli.named import KINDS, TENANT, id_of
 from hilum.cli.output import REFUSED, as_json
-from hilum.cli.resources import MOMENT, json_option, names_in, show, show_one
+from hilum.cli.resources import MOMENT, json_option, show, show_one
 from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.infra.context import Context
 
@@ -41,7 +42,7 @@ def switch() -> None:
     help="What kind of thing.",
 )
 @click.option(
-    "--key", default="", help="Its id; APP/TENANT or APP/PERSON for a pair; nothing for the platform."
+    "--key", default="", help="Its id or name; APP/TENANT or APP/PERSON for a pair; nothing for the platform."
 )
 @click.option(
     "--mode",
@@ -80,9 +81,11 @@ def engage(
     \b
     Examples:
       hilum switch engage --target app_tenant --key APP/general --preview
-      hilum switch engage --target app_tenant --key APP/general --reason "asks for every patient"
+      hilum switch engage --target app_tenant --key "Chart Viewer/general" --reason "asks for every patient"
       hilum switch engage --target platform --reason "keys leaked" --local
     """
+    if not local:
+        key = _key(kind, key)
     if preview:
         _preview(kind, key, json_=json_)
         return
@@ -142,6 +145,17 @@ def _confirmed(switch_id: str) -> dict[str, Any] | None:
     return None
 
 
+def _key(kind: str, named: str) -> str:
+    """Return the key of a target whose parts are named by id or name; the second part of a pair follows the last slash."""
+    kinds = [each for each in kind.split("_") if each in KINDS]
+    if len(kinds) == 1 and kind == kinds[0]:
+        return id_of(kind, named)
+    first, slash, second = named.rpartition("/")
+    if len(kinds) != 2 or not slash:
+        return named
+    return f"{id_of(kinds[0], first)}/{id_of(kinds[1], second)}"
+
+
 def _preview(kind: str, key: str, *, json_: bool) -> None:
     found = api.call("GET", "/switches/preview", query={"kind": kind, "key": key})
     if json_:
@@ -160,7 +174,7 @@ def _preview(kind: str, key: str, *, json_: bool) -> None:
 
 
 @switch.command("list")
-@click.option("--tenant", default="", help="Only those of one hospital.")
+@click.option("--tenant", type=TENANT, default="", help="Only those of one hospital.")
 @json_option
 def list_(tenant: str, *, json_: bool) -> None:
     r"""List switches, newest first, including released ones.
@@ -171,11 +185,8 @@ def list_(tenant: str, *, json_: bool) -> None:
     """
     found = api.every("/switches", tenant=tenant)
     if not json_:
-        names = (
-            {name: text for path in ("/apps", "/vendors") for name, text in names_in(path).items()}
-            if found
-            else {}
-        )
+        parts = {part for each in found for part in each["key"].split("/")}
+        names = api.names_of(parts)
         for each in found:
             each["key"] = "/".join(names.get(part, part) for part in each["key"].split("/"))
     show(found, COLUMNS, json_=json_)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from hilum.cli import api
+from hilum.cli.named import version_argument
 from hilum.cli.resources import json_option, show, show_done, show_one, tenant_option
 
 TIERS = click.Choice(["low", "moderate", "high"])
@@ -55,7 +56,7 @@ def _path(version: str, verb: str) -> str:
 
 
 @click.command("tier")
-@click.argument("version_id", metavar="VERSION")
+@version_argument
 @json_option
 def tier(version_id: str, *, json_: bool) -> None:
     r"""Show the risk tier of a version, with all that it is certified for, and why.
@@ -68,7 +69,7 @@ def tier(version_id: str, *, json_: bool) -> None:
 
 
 @click.command("raise-tier")
-@click.argument("version_id", metavar="VERSION")
+@version_argument
 @click.argument("tier", type=TIERS)
 @click.option("--reason", required=True, help="Why; it is part of the tier's sentence, and recorded.")
 @json_option
@@ -83,7 +84,7 @@ def raise_tier(version_id: str, tier: str, *, reason: str, json_: bool) -> None:
 
 
 @click.command("end-raise")
-@click.argument("version_id", metavar="VERSION")
+@version_argument
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @json_option
 def end_raise(version_id: str, *, reason: str, json_: bool) -> None:
@@ -121,7 +122,7 @@ def delta_reviews(*, json_: bool) -> None:
 
 
 @click.command("lower-tier")
-@click.argument("version_id", metavar="VERSION")
+@version_argument
 @click.argument("tier", type=TIERS)
 @click.option(
     "--reason", required=True, help="Why it may count as of a lower tier until then; it is recorded."
@@ -140,7 +141,7 @@ def lower_tier(version_id: str, tier: str, *, reason: str, until: str, json_: bo
 
 
 @click.command("allow-autonomous")
-@click.argument("version_id", metavar="VERSION")
+@version_argument
 @tenant_option
 @click.option("--reason", required=True, help="Why its AI may write alone until then; it is recorded.")
 @click.option("--until", required=True, help="When it ends by itself, such as 2026-12-01T00:00:00Z.")

@@ -3,6 +3,7 @@
 import click
 
 from hilum.cli import api
+from hilum.cli.named import id_of, person_argument, vendor_argument
 from hilum.cli.people import show_way_in
 from hilum.cli.resources import json_option, show, show_one
 
@@ -52,7 +53,7 @@ def vendor_add(name: str, support: str, security: str, website: str, *, json_: b
 
 
 @vendor.command("members")
-@click.argument("vendor_id")
+@vendor_argument
 @json_option
 def vendor_members(vendor_id: str, *, json_: bool) -> None:
     r"""List a vendor's members, former ones too.
@@ -66,7 +67,7 @@ def vendor_members(vendor_id: str, *, json_: bool) -> None:
 
 
 @vendor.command("invite")
-@click.argument("vendor_id")
+@vendor_argument
 @click.argument("username")
 @click.option("--name", required=True, help="Full name.")
 @click.option(
@@ -88,9 +89,14 @@ def vendor_invite(vendor_id: str, username: str, *, name: str, role: str, mail: 
     show_way_in(api.call("POST", f"/vendors/{api.segment(vendor_id)}/members", body), json_=json_)
 
 
+def _member(vendor: str, named: str) -> str:
+    """Return a member's id as a path segment."""
+    return api.segment(id_of("person", named, tenant=vendor))
+
+
 @vendor.command("invite-again")
-@click.argument("vendor_id")
-@click.argument("person_id")
+@vendor_argument
+@person_argument
 @json_option
 def vendor_invite_again(vendor_id: str, person_id: str, *, json_: bool) -> None:
     r"""Create a new link for a member; earlier ones stop working. For an account in use it waits for a second person.
@@ -99,7 +105,7 @@ def vendor_invite_again(vendor_id: str, person_id: str, *, json_: bool) -> None:
     Example:
       hilum vendor invite-again ven_01h... per_01h...
     """
-    path = f"/vendors/{api.segment(vendor_id)}/members/{api.segment(person_id)}/invitation"
+    path = f"/vendors/{api.segment(vendor_id)}/members/{api.segment(id_of('person', person_id, tenant=vendor_id))}/invitation"
     show_way_in(api.call("POST", path), json_=json_)
 
 
@@ -118,7 +124,7 @@ DOMAIN_COLUMNS = ("id", "name", "state", "proof_ends_at", "fault")
 
 
 @vendor_domain.command("add")
-@click.argument("vendor_id")
+@vendor_argument
 @click.argument("name")
 @json_option
 def domain_add(vendor_id: str, name: str, *, json_: bool) -> None:
@@ -132,7 +138,7 @@ def domain_add(vendor_id: str, name: str, *, json_: bool) -> None:
 
 
 @vendor_domain.command("list")
-@click.argument("vendor_id")
+@vendor_argument
 @json_option
 def domain_list(vendor_id: str, *, json_: bool) -> None:
     r"""List a vendor's domains: waiting, proved until when, or lapsed, and why the last check failed.
@@ -145,7 +151,7 @@ def domain_list(vendor_id: str, *, json_: bool) -> None:
 
 
 @vendor_domain.command("check")
-@click.argument("vendor_id")
+@vendor_argument
 @click.argument("domain_id")
 @json_option
 def domain_check(vendor_id: str, domain_id: str, *, json_: bool) -> None:
@@ -160,7 +166,7 @@ def domain_check(vendor_id: str, domain_id: str, *, json_: bool) -> None:
 
 
 @vendor_domain.command("remove")
-@click.argument("vendor_id")
+@vendor_argument
 @click.argument("domain_id")
 @json_option
 def domain_remove(vendor_id: str, domain_id: str, *, json_: bool) -> None:
@@ -175,15 +181,15 @@ def domain_remove(vendor_id: str, domain_id: str, *, json_: bool) -> None:
 
 
 @vendor.command("remove")
-@click.argument("vendor_id")
-@click.argument("person_id")
+@vendor_argument
+@person_argument
 @json_option
 def vendor_remove(vendor_id: str, person_id: str, *, json_: bool) -> None:
     r"""Remove a member for good: tokens, sessions and links end. The last owner cannot be removed.
 
     \b
     Example:
-      hilum vendor remove ven_01h... per_01h...
+      hilum vendor remove "Acme Health" d.marin
     """
-    path = f"/vendors/{api.segment(vendor_id)}/members/{api.segment(person_id)}"
+    path = f"/vendors/{api.segment(vendor_id)}/members/{api.segment(id_of('person', person_id, tenant=vendor_id))}"
     show_one(api.call("DELETE", path), json_=json_)

@@ -28,7 +28,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import SANDBOX_TRIAL, UNCLASSIFIED, Book
 from hilum.registry import service as registry
-from hilum.registry.models import App, Certified, CertifyOrder, Environment
+from hilum.registry.models import NAMED_BOUND, App, Certified, CertifyOrder, Environment
 from hilum.registry.policy import is_in_force, text_fault
 
 __all__ = [
@@ -258,6 +258,16 @@ def list_clients(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> l
     if not policy.may_see_clients(ctx.actor, app):
         raise NotPermitted("not_permitted", "You may not see this.")
     return store.list_clients(ctx.tx, app.id, page)
+
+
+def find_named(ctx: Context, named: str) -> list[Client]:
+    """Find clients by id or exact name, without secrets and without a permission check; ``NAMED_BOUND`` at most."""
+    return store.find_named(ctx.tx, named, NAMED_BOUND)
+
+
+def read_named(ctx: Context, of: Collection[ClientId]) -> list[Client]:
+    """Read some clients by their ids, without secrets and without a permission check."""
+    return store.read_named(ctx.tx, of)
 
 
 def view_client(ctx: Context, client_id: ClientId) -> Client:

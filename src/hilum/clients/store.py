@@ -54,7 +54,7 @@ clients = Table(
     Column("environment", String(20), nullable=False),
     Column("type", String(30), nullable=False),
     Column("deployment", String(20), nullable=False),
-    Column("name", String(200), nullable=False),
+    Column("name", String(200), nullable=False, index=True),
     Column("redirect_uris", JSON, nullable=False),
     Column("launch_uri", String(1_000), nullable=False),
     Column("origins", JSON, nullable=False),
@@ -280,6 +280,17 @@ def list_clients(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> li
     """List an app's clients by id, without secrets."""
     query = select(clients).where(clients.c.app == app, clients.c.id > page.after)
     return [_client(row) for row in tx.execute(query.order_by(clients.c.id).limit(page.limit))]
+
+
+def find_named(tx: Connection, named: str, limit: int) -> list[Client]:
+    """Find clients by id or exact name, without secrets."""
+    query = select(clients).where(or_(clients.c.id == named, clients.c.name == named))
+    return [_client(row) for row in tx.execute(query.order_by(clients.c.id).limit(limit))]
+
+
+def read_named(tx: Connection, of: Collection[ClientId]) -> list[Client]:
+    """Read some clients by their ids, without secrets."""
+    return [_client(row) for row in tx.execute(select(clients).where(clients.c.id.in_(of)))]
 
 
 def count_clients(tx: Connection, app: AppId) -> int:

@@ -34,7 +34,9 @@ ROWS_AT_ONCE = 20_000
 def read_start(ctx: Context, run: DryRun) -> Start:
     """Read what a run begins with. Raises NotFound, Unavailable (a book is not as it was signed)."""
     version, candidate = policies.get_version(ctx, run.version)
-    found, current = clients.facts_of_apps(ctx, None), policies.current(ctx)
+    # What is in force now is read as of now, and the version as it will be enforced: what a rule that it observes would refuse is
+    # counted and listed like any other difference, also while the version is in force (C209).
+    found, current = clients.facts_of_apps(ctx, None), policies.current(ctx).as_of(ctx.now)
     live = tuple(each for app in sorted(found) for each in found[app] if is_live(each, current, ctx.now))
     return Start(
         candidate, version.digest, current, policies.in_force(ctx), live, ctx.now, ctx.now - REPLAYED

@@ -13,7 +13,7 @@ from hilum.approvals.models import Asked
 from hilum.enrolment import service
 from hilum.enrolment.models import LinkMail, Opened
 from hilum.identity import service as identity
-from hilum.identity.models import NAMES_BOUND, PROXIES_BOUND, Chart, NewPerson, Person
+from hilum.identity.models import PROXIES_BOUND, Chart, NewPerson, Person
 from hilum.identity.policy import is_vendor
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
@@ -121,10 +121,6 @@ class TenantQuery(Paging):
     tenant: Id | None = None
 
 
-class NamesQuery(Strict):
-    id: Annotated[tuple[Id, ...], Field(min_length=1, max_length=NAMES_BOUND)]
-
-
 SetCharts = Callable[[Context, PersonId, tuple[Chart, ...]], Person | Asked]
 
 
@@ -148,13 +144,6 @@ def _people(router: APIRouter, kit: Kit, change_charts: SetCharts) -> None:
         verb = partial(identity.list_people, tenant=_tenant(query.tenant), page=query.page)
         found = await run_read(kit, request, verb)
         return page_of(found, PersonShown.of, query, key=lambda each: each.username)
-
-    @router.get("/names", tags=["identity"], openapi_extra=audience("staff", "administrator", "member"))
-    async def list_names(request: Request, query: Annotated[NamesQuery, Query()]) -> dict[str, str]:
-        """Show people's names by their ids, for records that hold ids. Names that the caller may not see are left out."""
-        ids = [PersonId(each) for each in query.id]
-        found = await run_read(kit, request, partial(identity.list_names, ids=ids))
-        return {str(id_): name for id_, name in found.items()}
 
     @router.get("/people/{person}", tags=["identity"], openapi_extra=audience(ONESELF, *ADMINISTRATORS))
     async def get_person(request: Request, person: Id) -> PersonShown:

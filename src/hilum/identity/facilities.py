@@ -97,6 +97,11 @@ def find_facility_named(ctx: Context, tenant: TenantId, named: str) -> Facility 
     return store.find_facility_named(ctx.tx, tenant, named) if named else None
 
 
+def find_facilities_named(ctx: Context, tenant: TenantId, named: str) -> list[Facility]:
+    """Find a hospital's facilities in use by id, name or reference, without a permission check."""
+    return store.find_facilities_named(ctx.tx, tenant, named)
+
+
 def unknown_facilities(ctx: Context, tenant: TenantId, of: Collection[FacilityId]) -> frozenset[FacilityId]:
     """Return which of some facilities are not in use at a hospital."""
     return frozenset(of) - store.open_facilities(ctx.tx, tenant, of) if of else frozenset()

@@ -16,6 +16,7 @@ from hilum.controls.policy import MAY_STOP_ANYTHING
 from hilum.identity import orders, policy, store
 from hilum.identity.facilities import (
     add_facility,
+    find_facilities_named,
     find_facility,
     find_facility_named,
     list_facilities,
@@ -25,6 +26,7 @@ from hilum.identity.facilities import (
 from hilum.identity.models import (
     APPROVAL_MAILS,
     IDENTITY,
+    NAMES_BOUND,
     NEGATIVE_WINDOW,
     REACHED_BOUND,
     SECOND_PEOPLE_MIN,
@@ -55,6 +57,7 @@ from hilum.notices.policy import parse_address
 
 __all__ = [
     "add_facility",
+    "find_facilities_named",
     "find_facility",
     "find_facility_named",
     "list_facilities",
@@ -181,6 +184,11 @@ def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
 def list_tenants(ctx: Context) -> list[Tenant]:
     """List every tenant by id, without a check of rights: for the platform's own use."""
     return store.list_tenants(ctx.tx)
+
+
+def find_tenants_named(ctx: Context, named: str) -> list[Tenant]:
+    """Find tenants by id or exact name, without a check of rights."""
+    return store.find_tenants_named(ctx.tx, named, NAMES_BOUND)
 
 
 def view_tenants(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Tenant]:

@@ -210,6 +210,12 @@ def read_tenants(tx: Connection, of: Collection[TenantId] | None = None) -> list
     ]
 
 
+def find_tenants_named(tx: Connection, named: str, limit: int) -> list[Tenant]:
+    """Find tenants by id or exact name. No index: hospitals are few, and platforms read all of them at start."""
+    query = select(tenants).where(or_(tenants.c.id == named, tenants.c.name == named))
+    return [_tenant(row) for row in tx.execute(query.order_by(tenants.c.id).limit(limit))]
+
+
 def count_tenants(tx: Connection) -> int:
     return int(tx.execute(select(func.count()).select_from(tenants)).scalar_one())
 
@@ -474,6 +480,17 @@ def find_facility_named(tx: Connection, tenant: TenantId, named: str) -> Facilit
     order = (facilities.c.removed_at.is_not(None), facilities.c.removed_at.desc())
     row = tx.execute(query.order_by(*order).limit(1)).first()
     return None if row is None else _facility(row)
+
+
+def find_facilities_named(tx: Connection, tenant: TenantId, named: str) -> list[Facility]:
+    """Find the facilities in use of a tenant by id, name or reference."""
+    columns = (facilities.c.id, facilities.c.name, facilities.c.reference)
+    query = select(facilities).where(
+        facilities.c.tenant == tenant,
+        facilities.c.removed_at.is_(None),
+        or_(*(column == named for column in columns)),
+    )
+    return [_facility(row) for row in tx.execute(query)]
 
 
 def list_facilities(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Facility]:

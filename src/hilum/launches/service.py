@@ -20,7 +20,7 @@ from hashlib import sha256
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients import service as clients
-from hilum.clients.models import PLATFORM_PEERS, Client, ClientType
+from hilum.clients.models import Client, ClientType
 from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
@@ -56,7 +56,7 @@ from hilum.signin.models import Method
 from hilum.standards.refusals import meaning_of
 from hilum.standing import service as standing
 from hilum.standing.models import Acting, Standing
-from hilum.standing.policy import EHR_STOPPED, refusal_of, standing_fault
+from hilum.standing.policy import ACTS_ALONE, EHR_STOPPED, refusal_of, standing_fault
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 
@@ -87,6 +87,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     facility = "" if at is None else at.id
     # As of now: what is issued within the margin after a full stop's end stays stopped, so the launch would be refused at its next step.
     judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now, facility=facility)
+    judged = standing.for_task(judged, order.intent, order.placement)
     if reason := standing_fault(judged, ctx.now):
         _record_refusal(ctx, order, tenant, person, reason=reason, faults={})
         raise _refusal(ctx, judged, reason)
@@ -148,6 +149,9 @@ def availability(
 
 
 def _available(ctx: Context, client: ClientId, judged: Standing) -> Availability:
+    # Opening it is refused as misuse by the EHR, so its button must not promise it.
+    if judged.client is not None and judged.client.type in ACTS_ALONE:
+        return Availability(client, "client_not_launchable", "This is not an app that people open.")
     reason = standing_fault(judged, ctx.now)
     if reason is None:
         return Availability(client)
@@ -168,7 +172,7 @@ def _placement_refusal(ctx: Context, judged: Standing, sentence: str) -> Refused
 def _named_faults(order: LaunchOrder, client: Client | None, person: Person | None) -> dict[str, str]:
     faults: dict[str, str] = {}
     # A backend service, an EHR or a resource server is no app for people.
-    if order.client and (client is None or client.type in PLATFORM_PEERS | {ClientType.BACKEND}):
+    if order.client and (client is None or client.type in ACTS_ALONE):
         faults["client_id"] = "client_not_launchable"
     elif client is not None and (fault := policy.launch_uri_fault(order.launch_uri, client)):
         faults["launch_uri"] = fault
@@ -263,7 +267,7 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
 
     The EHR vouches for the person, so that what was opened with its secret does not outlive a stop on it.
     """
-    reason, by = standing_fault(judged, ctx.now), ""
+    reason, by = standing_fault(standing.for_task(judged, found.intent, found.placement), ctx.now), ""
     if reason is None:
         by = found.opened_by
         opener = standing.read(ctx, found.tenant, ClientId(by), None, issued_at=found.created_at)

@@ -2,17 +2,21 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 from hilum.policies.document import canonical, render
+from hilum.policies.in_force import observing
 from hilum.policies.models import (
     ANY,
+    OBSERVE_BOUND,
     TIERS,
     Book,
     Category,
     Cell,
     Change,
+    Fault,
     Gravity,
     LaneStep,
     Tier,
@@ -80,6 +84,51 @@ _kept: dict[tuple[str, str], tuple[Widening, ...]] = {}
 
 
 def _widenings(before: Book, after: Book) -> tuple[Widening, ...]:
+    """Compare what is enforced in the end, and what is enforced before rules that ``after`` only observes are (C209)."""
+    found = _compared(before, after)
+    return (
+        found
+        if not (begun := begun_to_observe(before, after))
+        else gravest_first((*found, *_compared(before, observing(after, begun))))
+    )
+
+
+def begun_to_observe(before: Book, after: Book) -> frozenset[str]:
+    """Return the rules that ``after`` observes and ``before`` does not, or not for as long: these count as not there meanwhile."""
+    kept = {replace(rule, observe_until=None): rule.observe_until for rule in before.observed}
+    until = {
+        rule.name: (kept.get(replace(rule, observe_until=None)), rule.observe_until)
+        for rule in after.observed
+    }
+    return frozenset(name for name, (old, new) in until.items() if old is None or new is None or new > old)
+
+
+def observe_faults(book: Book, on: date) -> tuple[Fault, ...]:
+    """Return what is wrong with the rules that a book observes: for too long, or such as allow something once they are enforced (C209).
+
+    A rule that raises a tier allows something where a limit of the higher cell is looser. That takes effect when somebody puts it in
+    force, and by itself on no day.
+    """
+    found = [
+        Fault(
+            f"tier_rules.{rule.name}.observe_until",
+            "observed_too_long",
+            f"At most {OBSERVE_BOUND.days} days from now.",
+        )
+        for rule in book.observed
+        if rule.observe_until is not None and rule.observe_until > on + OBSERVE_BOUND
+    ]
+    for rule in book.observed:
+        wider = _compared(observing(book, frozenset({rule.name})), book)
+        if wider:
+            sentence = (
+                f"Enforced, it allows something: {wider[0].sentence} Put it in force without observing it."
+            )
+            found.append(Fault(f"tier_rules.{rule.name}.observe_until", "observed_widens", sentence))
+    return tuple(found)
+
+
+def _compared(before: Book, after: Book) -> tuple[Widening, ...]:
     comparison = TierChanges(before, after)
     falls, rises = comparison.found()
     found = [
@@ -272,10 +321,12 @@ def _levels_loosened(before: Book, after: Book) -> Iterator[Widening]:
     if after.longest_exception > before.longest_exception:
         sentence = f"Exceptions may last {duration_text(after.longest_exception)}."
         yield Widening("exceptions.longest", sentence, Gravity.TIER)
-    overridable = {rule for rule in before.tier_rules if rule.level is Level.OVERRIDABLE}
+    overridable = {
+        replace(rule, observe_until=None) for rule in before.tier_rules if rule.level is Level.OVERRIDABLE
+    }
     for rule in after.tier_rules:
         # Also a new one: what held for the same apps before may have been absolute.
-        if rule.level is Level.OVERRIDABLE and rule not in overridable:
+        if rule.level is Level.OVERRIDABLE and replace(rule, observe_until=None) not in overridable:
             sentence = "Two people may override it for one app."
             yield Widening(f"tier_rules.{rule.name}.level", sentence, Gravity.TIER)
 

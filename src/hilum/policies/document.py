@@ -366,7 +366,12 @@ def _tier_rule(table: Table, book: Book) -> TierRule:
         special=_condition(table, "special", SPECIAL),
         autonomy=_condition(table, "autonomy", tuple(Autonomy)),
         level=Level(table.word("level", tuple(Level))) if table.has("level") else Level.ABSOLUTE,
+        observe_until=table.day("observe_until", optional=True),
     )
+    if rule.observe_until is not None and rule.level is Level.ADVISORY:
+        table.fault(
+            "observe_until", "contradictory", "An advisory rule is never enforced. State another level."
+        )
     if rule.special and (rule.prefixes or rule.types or rule.letters):
         table.fault("special", "contradictory", "No scope is both one on resources and a special one.")
     table.close()
@@ -514,6 +519,8 @@ def render_rule(rule: TierRule) -> dict[str, Any]:
     named: dict[str, Any] = {name: words for name, words in conditions.items() if words}
     if rule.level is not Level.ABSOLUTE:
         named["level"] = rule.level.value
+    if rule.observe_until is not None:
+        named["observe_until"] = rule.observe_until.isoformat()
     return {"name": rule.name, "tier": rule.tier.value, "because": rule.because} | named
 
 

@@ -40,12 +40,17 @@ class PolicyFacts:
         For an app also without the rules that are overridden for it there now.
         """
         book = self.at.get(tenant, self.everywhere)
-        book = as_of(book, now) if book.sunsets else book
+        book = as_of(book, now) if book.sunsets or book.observed else book
         overrides = self.overrides.get(app, ()) if app else ()
         exceptions = self.exceptions.get(app, ()) if app else ()
         if exceptions:
             book = excepted(book, exceptions_in_force(book, exceptions, tenant, now))
         return overridden(book, rules_overridden(book, overrides, tenant, now)) if overrides else book
+
+    def as_of(self, now: datetime) -> "PolicyFacts":
+        """Return the facts with each book as it is at a moment."""
+        at = {tenant: as_of(book, now) for tenant, book in self.at.items()}
+        return replace(self, everywhere=as_of(self.everywhere, now), at=at)
 
     def books(self) -> tuple[Book, ...]:
         """Return every book that is in force anywhere, the one everywhere first."""
@@ -53,10 +58,31 @@ class PolicyFacts:
 
 
 def as_of(book: Book, now: datetime) -> Book:
-    """Return a book in which the scope products whose sunset is past are retired."""
+    """Return a book in which the scope products whose sunset is past are retired, and the rules that are still observed advisory.
+
+    INVARIANT: a rule that is observed is enforced from its day on wherever a book is read for a moment, and needs no job to be (C209).
+    """
+    today = now.astimezone(UTC).date()
+    still = (
+        rule.name for rule in book.observed if rule.observe_until is not None and today < rule.observe_until
+    )
+    return observing(as_enforced(book, now), frozenset(still))
+
+
+def as_enforced(book: Book, now: datetime) -> Book:
+    """Return a book as ``as_of``, but with the rules that are still observed as they will be enforced."""
     today = now.astimezone(UTC).date()
     past = [day for day in book.sunsets if day <= today]
     return _with_retired(book, past[-1]) if past else book
+
+
+@lru_cache(maxsize=STAGES_BOUND)
+def observing(book: Book, rules: frozenset[str]) -> Book:
+    """Return a book in which some rules are advisory; the same object each time, since what it admits is cached by it."""
+    if not rules:
+        return book
+    made = (replace(each, level=Level.ADVISORY) if each.name in rules else each for each in book.tier_rules)
+    return replace(book, tier_rules=tuple(made))
 
 
 @lru_cache(maxsize=STAGES_BOUND)

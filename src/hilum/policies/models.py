@@ -8,12 +8,17 @@ from functools import cached_property
 
 from hilum.controls.models import RATE_LEAST_PER_S, Quota
 from hilum.kernel.ids import Part, TenantId, VersionId
+from hilum.policies.dry_run_models import DRY_RUN_VALID, DRY_RUNS_WAITING, DryRun, DryRunState
 from hilum.policies.exception_models import Autonomy, ExceptionKind, ExceptionOrder, PolicyException
 from hilum.policies.override_models import Level, OverrideOrder
 from hilum.policies.product_models import ScopeProduct, ScopeStatus, Workflow
 
 __all__ = [
+    "DRY_RUNS_WAITING",
+    "DRY_RUN_VALID",
     "Autonomy",
+    "DryRun",
+    "DryRunState",
     "ExceptionKind",
     "ExceptionOrder",
     "OverrideOrder",
@@ -40,6 +45,8 @@ ACCESS_TOKEN_BOUND = timedelta(hours=1)
 """No book may let a person's access token live longer: revocations are kept in memory for that long (C47)."""
 BACKEND_TOKEN_BOUND = timedelta(minutes=5)
 LIFE_BOUND = timedelta(days=3 * 366)
+OBSERVE_BOUND = timedelta(days=90)
+"""How long a tier rule may be observed before it is enforced: as long as a dry run looks back (C209)."""
 UNCLASSIFIED = "unclassified"
 """The category of apps that were registered before there were categories."""
 SANDBOX_TRIAL = "sandbox_trial"
@@ -220,6 +227,8 @@ class TierRule:
     level: Level = Level.ABSOLUTE
     autonomy: frozenset[str] = frozenset()
     """How far the AI of an app acts by itself. A version that declares no AI use meets no such condition."""
+    observe_until: date | None = None
+    """Before this day it counts as an advisory rule, and from then on it is enforced (C209)."""
 
     @property
     def names_scopes(self) -> bool:
@@ -309,6 +318,11 @@ class Book:
     def binding_rules(self) -> tuple[TierRule, ...]:
         """The tier rules that count: all but the advisory ones."""
         return tuple(rule for rule in self.tier_rules if rule.level is not Level.ADVISORY)
+
+    @cached_property
+    def observed(self) -> tuple[TierRule, ...]:
+        """The tier rules that are observed until a day, before or after it."""
+        return tuple(rule for rule in self.binding_rules if rule.observe_until is not None)
 
     @cached_property
     def sunsets(self) -> tuple[date, ...]:
@@ -559,42 +573,3 @@ class Verified:
     head: str
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-# --- dry runs ------------------------------------------------------------------------------------------------------------------
-
-DRY_RUN_VALID = timedelta(days=7)
-"""How old the dry run may be by which a version is put in force: as long as a request for a second person lives."""
-DRY_RUNS_WAITING = 10
-"""The most dry runs that wait at one time."""
-
-
-class DryRunState(StrEnum):
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """A replay of the decisions since ``since`` under a version, compared with what was in force after application ``after`` (C208).
-
-    ``decisions``: how many were replayed. ``digest`` is that of the whole result, and ``counts`` its numbers. ``fault``: why it failed.
-    """
-
-    id: str
-    version: int
-    version_digest: str
-    asked_by: str
-    asked_at: datetime
-    state: DryRunState = DryRunState.WAITING
-    after: int = 0
-    since: datetime | None = None
-    finished_at: datetime | None = None
-    progress: int = 0
-    """How much of it is done, in percent."""
-    decisions: int = 0
-    digest: str = ""
-    counts: Mapping[str, int] = field(default_factory=dict)
-    fault: str = ""

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from hilum.approvals.models import Asked
 from hilum.kernel.ids import TenantId
-from hilum.policies import service
+from hilum.policies import observation, service
 from hilum.policies.exception_models import Autonomy, ExceptionKind, PolicyException
 from hilum.policies.models import (
     LIST_BOUND,
@@ -25,7 +25,6 @@ from hilum.policies.models import (
     Application,
     ApplyOrder,
     ClientAuthentication,
-    CurrentVersions,
     Tier,
     Version,
 )
@@ -157,6 +156,16 @@ class CompareQuery(Strict):
     after: Number
 
 
+class ObservedShown(Shown):
+    """A rule that refuses nothing before ``until``; ``dry_run`` lists what it would refuse."""
+
+    version: int
+    rule: str
+    tier: Tier
+    until: date
+    dry_run: str
+
+
 class InForceShown(BaseModel):
     """``last`` is the number of the last application, which an order to apply a version must name as ``after``.
 
@@ -167,6 +176,7 @@ class InForceShown(BaseModel):
     at: dict[str, int]
     last: int
     fault: str
+    observed: list[ObservedShown]
 
 
 class ApplyAsked(Strict):
@@ -338,13 +348,14 @@ def _number(found: Version | Application) -> str:
 def _in_force(router: APIRouter, kit: Kit) -> None:
     @router.get("/policies", openapi_extra=READERS)
     async def in_force(request: Request) -> InForceShown:
-        """Show which version is in force everywhere, and at which hospitals another one is."""
-        found: CurrentVersions = await run_read(kit, request, service.in_force)
+        """Show which version is in force everywhere, at which hospitals another one is, and which rules are observed until when."""
+        found, observed = await run_read(kit, request, observation.in_force)
         return InForceShown(
             everywhere=found.everywhere,
             at={str(tenant): number for tenant, number in found.at.items()},
             last=found.last,
             fault=found.fault,
+            observed=[ObservedShown.model_validate(each) for each in observed],
         )
 
     @router.get("/policies/applications", response_model=Page[ApplicationShown], openapi_extra=STAFF)

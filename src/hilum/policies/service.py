@@ -20,7 +20,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import chain, loading, overrides, rollout, store, verification
-from hilum.policies.comparison import changes, digest_of, widenings
+from hilum.policies.comparison import changes, digest_of, observe_faults, widenings
 from hilum.policies.document import canonical, read_book, render
 from hilum.policies.dry_runs import (
     ask_dry_run,
@@ -101,7 +101,8 @@ def validate(ctx: Context, document: Mapping[str, Any]) -> tuple[Book | None, tu
     if not ctx.actor.is_platform:
         raise _refusal(ctx, "policies.version.validate", "not_permitted", "You may not validate rule books.")
     book, faults = read_book(document)
-    faults += () if book is None else pack_faults(book, ctx.now.date())
+    today = ctx.now.date()
+    faults += () if book is None else (*pack_faults(book, today), *observe_faults(book, today))
     return (None, faults) if faults else (book, ())
 
 

@@ -86,8 +86,9 @@ def _override_unbounded(book: Book) -> Iterator[Fault]:
 
 
 def _floor_lowered(book: Book) -> Iterator[Fault]:
-    """Find writes to orders, medications and notes that are not of the high tier by absolute rules (C22, C207)."""
-    book = replace(book, tier_rules=tuple(each for each in book.tier_rules if each.level is Level.ABSOLUTE))
+    """Find writes to orders, medications and notes that are not of the high tier by absolute rules that are enforced (C22, C207, C209)."""
+    rules = (each for each in book.tier_rules if each.level is Level.ABSOLUTE and each.observe_until is None)
+    book = replace(book, tier_rules=tuple(rules))
     writes = [
         ClinicalScope(prefix, type_, letter)
         for type_ in sorted(NEVER_BELOW_HIGH)

@@ -8,7 +8,7 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.registry import policy, service, store
+from hilum.registry import app_edit_store, policy, service, store
 from hilum.registry.app_edit_models import HELD, AppEdit, AppEditOrder, AppEditState
 from hilum.registry.models import App, Environment
 from hilum.standards import names
@@ -36,7 +36,7 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, AppEdit
 def _hold(ctx: Context, app: App, texts: dict[str, str]) -> AppEdit:
     before = {name: getattr(app, name) for name in texts}
     waiting = AppEdit(ctx.ids.new("aed"), app.id, app.vendor, texts, before, str(ctx.actor), ctx.now)
-    if not store.add_edit(ctx.tx, waiting):
+    if not app_edit_store.add_edit(ctx.tx, waiting):
         detail = "Another edit of this app waits for a reviewer. Withdraw it, or wait for the decision."
         raise Conflict("edit_waits", detail)
     _record(ctx, "registry.edit.ask", waiting)
@@ -50,7 +50,7 @@ def approve(ctx: Context, edit_id: str) -> AppEdit:
     """
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.edit.approve"))
-    found = store.get_edit(ctx.tx, edit_id, lock=True)
+    found = app_edit_store.get_edit(ctx.tx, edit_id, lock=True)
     app = store.get_app(ctx.tx, found.app, lock=True)
     # The vendor of today did not ask for what the one before did. A description that was changed since is no obstacle.
     same = app.vendor == found.vendor and all(
@@ -89,11 +89,11 @@ def view_edit(ctx: Context, edit_id: str) -> AppEdit:
 
 def list_edits(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[AppEdit]:
     """List the edits that wait for a reviewer; to a vendor's member all of their own vendor's, decided or not."""
-    return store.list_edits(ctx.tx, of=ctx.actor.vendor, page=page)
+    return app_edit_store.list_edits(ctx.tx, of=ctx.actor.vendor, page=page)
 
 
 def _visible(ctx: Context, edit_id: str, *, lock: bool = False) -> AppEdit:
-    found = store.get_edit(ctx.tx, edit_id, lock=lock)
+    found = app_edit_store.get_edit(ctx.tx, edit_id, lock=lock)
     if not policy.may_see_vendor(ctx.actor, found.vendor):
         raise NotFound("edit_not_found", "There is no such edit.")
     return found
@@ -101,7 +101,7 @@ def _visible(ctx: Context, edit_id: str, *, lock: bool = False) -> AppEdit:
 
 def _decide(ctx: Context, found: AppEdit, state: AppEditState, reason: str) -> AppEdit:
     after = replace(found, state=state, decided_by=str(ctx.actor), decided_at=ctx.now, reason=reason)
-    if not store.save_edit_decided(ctx.tx, after):
+    if not app_edit_store.save_edit_decided(ctx.tx, after):
         raise Conflict("edit_decided", f"This edit was decided already: it is {found.state.value}.")
     return after
 

@@ -14,7 +14,7 @@ from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import Assessment, Book, Tier
-from hilum.policies.policy import as_of, assess
+from hilum.policies.policy import as_enforced, assess
 from hilum.registry import policy, store
 from hilum.registry.models import App, AppVersion, Certification, DeltaReview
 from hilum.standards.smart.scopes import all_covered
@@ -35,7 +35,8 @@ def risen(
 
 def note_delta_reviews(ctx: Context, of: Collection[AppId]) -> None:
     """Record which certifications in force of some apps need a delta review by the rule book everywhere, and which no longer do."""
-    book = as_of(policies.current(ctx).everywhere, ctx.now)
+    # A rule that is observed counts already, so that reviewers have judged what it raises on the day when it is enforced (C209).
+    book = as_enforced(policies.current(ctx).everywhere, ctx.now)
     apps, versions = store.read_apps(ctx.tx, of), store.read_versions(ctx.tx, of)
     needed: dict[tuple[str, Tier], DeltaReview] = {}
     for each in _in_force(ctx, store.read_certifications(ctx.tx, of)):

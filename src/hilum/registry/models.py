@@ -22,6 +22,8 @@ LISTED_BOUND = 40
 """The most scopes that an error text lists."""
 
 
+NAMED_BOUND = 100
+"""Records of one name that are read at most. Names of vendors and their apps differ; those of single hospitals' clients may not."""
 APPS_BOUND = 200
 """Apps of one vendor that its members may add."""
 PARTS_BOUND = 50

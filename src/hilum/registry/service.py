@@ -19,6 +19,7 @@ from hilum.registry.creation import add_certification, add_single_tenant_app, an
 from hilum.registry.delta_reviews import list_delta_reviews, note_delta_reviews, note_next_reviews
 from hilum.registry.models import (
     APPS_BOUND,
+    NAMED_BOUND,
     App,
     AppState,
     AppVersion,
@@ -367,6 +368,26 @@ def read_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, App]:
 def list_of_vendor(ctx: Context, vendor: VendorId, limit: int) -> list[App]:
     """List a vendor's first apps by id, for the platform itself, without a permission check."""
     return store.list_apps(ctx.tx, of=vendor, page=PageQuery("", limit))
+
+
+def find_apps_named(ctx: Context, named: str) -> list[App]:
+    """Find apps by id or exact name, without a permission check; ``NAMED_BOUND`` at most."""
+    return store.find_apps_named(ctx.tx, named, NAMED_BOUND)
+
+
+def find_vendors_named(ctx: Context, named: str) -> list[Vendor]:
+    """Find vendors by id or exact name, without a permission check; ``NAMED_BOUND`` at most."""
+    return store.find_vendors_named(ctx.tx, named, NAMED_BOUND)
+
+
+def find_versions(ctx: Context, of: Collection[VersionId]) -> list[AppVersion]:
+    """Find some versions by their ids, without a permission check."""
+    return store.find_versions(ctx.tx, of)
+
+
+def find_versions_named(ctx: Context, of: Collection[AppId], label: str) -> list[AppVersion]:
+    """Find the versions of some apps by their label, without a permission check."""
+    return store.find_versions_named(ctx.tx, of, label) if of else []
 
 
 def list_apps_of(ctx: Context, tenant: TenantId) -> list[AppId]:

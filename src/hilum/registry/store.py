@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    or_,
     select,
 )
 
@@ -29,7 +30,7 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Tier
-from hilum.registry.app_edit_models import TEXTS, AppEdit, AppEditState
+from hilum.registry.app_edit_models import TEXTS
 from hilum.registry.models import (
     AiUse,
     App,
@@ -54,7 +55,7 @@ vendors = Table(
     "registry_vendor",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("name", String(200), nullable=False),
+    Column("name", String(200), nullable=False, index=True),
     Column("support_contact", String(200), nullable=False),
     Column("security_contact", String(200), nullable=False),
     Column("website", String(200), nullable=False),
@@ -76,6 +77,7 @@ apps = Table(
     Column("owner_since", Instant),
     Column("purpose_since", Instant),
     Index(None, "vendor"),
+    Index(None, "name"),
     Index(None, "tenant", "id"),
 )
 
@@ -130,26 +132,6 @@ delta_reviews = Table(
     Column("closed_at", Instant),
     Index(None, "app", "closed_at"),
     Index(None, "closed_at", "id"),
-)
-
-edits = Table(
-    "registry_app_edit",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("app", String(64), nullable=False),
-    Column("vendor", String(64), nullable=False),
-    Column("order", JSON, nullable=False),
-    Column("before", JSON, nullable=False),
-    Column("asked_by", String(120), nullable=False),
-    Column("asked_at", Instant, nullable=False),
-    Column("state", String(20), nullable=False),
-    Column("decided_by", String(120), nullable=False),
-    Column("decided_at", Instant),
-    Column("reason", Text, nullable=False),
-    # The app while the edit waits, else NULL: one edit of an app waits at a time.
-    Column("waiting_for", String(64), unique=True),
-    Index(None, "state", "id"),
-    Index(None, "vendor", "id"),
 )
 
 profiles = Table(
@@ -217,6 +199,12 @@ def list_vendors(
         elsewhere = select(apps.c.vendor).where(apps.c.tenant != seen_from)
         query = query.where(vendors.c.id.not_in(elsewhere))
     return [_vendor(row) for row in tx.execute(query)]
+
+
+def find_vendors_named(tx: Connection, named: str, limit: int) -> list[Vendor]:
+    """Find vendors by id or exact name."""
+    query = select(vendors).where(or_(vendors.c.id == named, vendors.c.name == named))
+    return [_vendor(row) for row in tx.execute(query.order_by(vendors.c.id).limit(limit))]
 
 
 def add_name(tx: Connection, vendor: VendorId, name: str, forms: Collection[str]) -> None:
@@ -301,37 +289,6 @@ def get_app(tx: Connection, app: AppId, *, lock: bool = False) -> App:
 def save_texts(tx: Connection, app: App) -> None:
     values = {name: getattr(app, name) for name in (*TEXTS, "purpose_since")}
     tx.execute(apps.update().where(apps.c.id == app.id).values(values))
-
-
-def add_edit(tx: Connection, edit: AppEdit) -> bool:
-    """Add an edit that waits; return False if another of this app waits."""
-    row = asdict(edit) | {"state": edit.state.value, "waiting_for": edit.app}
-    return tx.execute(insert_or_ignore(tx, edits).values(row)).rowcount == 1
-
-
-def _edit(row: Row[Any]) -> AppEdit:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
-    del found["waiting_for"]
-    return AppEdit(**found | {"state": AppEditState(row.state)})
-
-
-def get_edit(tx: Connection, edit: str, *, lock: bool = False) -> AppEdit:
-    return _edit(_get(tx, edits, edit, "edit", lock=lock))
-
-
-def list_edits(tx: Connection, *, of: VendorId | None, page: PageQuery = FIRST_PAGE) -> list[AppEdit]:
-    """List edits by id: those of a vendor, decided or not, or (None) those that wait."""
-    query = select(edits).where(edits.c.id > page.after)
-    of_whom = edits.c.state == AppEditState.PENDING.value if of is None else edits.c.vendor == of
-    return [_edit(row) for row in tx.execute(query.where(of_whom).order_by(edits.c.id).limit(page.limit))]
-
-
-def save_edit_decided(tx: Connection, edit: AppEdit) -> bool:
-    """Save a decision in one statement; return False if it was decided meanwhile."""
-    pending = (edits.c.id == edit.id, edits.c.state == AppEditState.PENDING.value)
-    values = {name: getattr(edit, name) for name in ("decided_by", "decided_at", "reason")}
-    values |= {"state": edit.state.value, "waiting_for": None}
-    return tx.execute(edits.update().where(*pending).values(values)).rowcount == 1
 
 
 def list_apps(
@@ -439,6 +396,17 @@ def read_versions(tx: Connection, of: Collection[AppId] | None) -> dict[VersionI
     return {VersionId(row.id): _version(row) for row in tx.execute(query)}
 
 
+def find_versions(tx: Connection, of: Collection[VersionId]) -> list[AppVersion]:
+    """Find some versions by their ids."""
+    return [_version(row) for row in tx.execute(select(versions).where(versions.c.id.in_(of)))]
+
+
+def find_versions_named(tx: Connection, of: Collection[AppId], label: str) -> list[AppVersion]:
+    """Find the versions of some apps by their label."""
+    query = select(versions).where(versions.c.app.in_(of), versions.c.label == label)
+    return [_version(row) for row in tx.execute(query)]
+
+
 def _newest_first(table: Table, app: AppId, page: PageQuery) -> Select[Any]:
     query = select(table).where(table.c.app == app).order_by(table.c.id.desc()).limit(page.limit)
     # Ids are ordered by time, so newest first is the index read backwards.
@@ -522,6 +490,12 @@ def save_withdrawn(tx: Connection, certification: str, at: datetime) -> bool:
         certifications.c.id == certification, certifications.c.withdrawn_at.is_(None)
     )
     return tx.execute(query.values(withdrawn_at=at)).rowcount == 1
+
+
+def find_apps_named(tx: Connection, named: str, limit: int) -> list[App]:
+    """Find apps by id or exact name."""
+    query = select(apps).where(or_(apps.c.id == named, apps.c.name == named))
+    return [_app(row) for row in tx.execute(query.order_by(apps.c.id).limit(limit))]
 
 
 def read_apps(tx: Connection, of: Collection[AppId] | None) -> dict[AppId, App]:

@@ -6,6 +6,7 @@ from datetime import datetime
 from hilum.agreements import service as agreements
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
+from hilum.clients.policy import workflows_allowed
 from hilum.controls import service as controls
 from hilum.controls.models import Subject, SwitchIndex
 from hilum.controls.policy import targets_of
@@ -16,6 +17,7 @@ from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, FacilityId, TenantId, VendorId, VersionId
 from hilum.policies import service as policies
+from hilum.policies.policy import launch_workflow
 from hilum.standing.models import Acting, Party, Standing
 
 
@@ -85,6 +87,17 @@ def at_facility(ctx: Context, judged: Standing, facility: str) -> Standing:
     assert isinstance(acting, Party), "a launch has no token yet"
     is_open_there = is_open(ctx, acting.tenant, facility)
     return replace(judged, acting=replace(acting, facility=facility), facility_open=is_open_there)
+
+
+def for_task(judged: Standing, intent: str, placement: str) -> Standing:
+    """Return a standing with the workflow of its launch, so that one that is not approved is refused before anybody waits for it (C190)."""
+    acting = judged.acting
+    assert isinstance(acting, Party), "a launch has no token yet"
+    if judged.client is None:
+        return judged
+    may = workflows_allowed(judged.book, judged.client)
+    workflow = launch_workflow(judged.book, may, intent=intent, placement=placement)
+    return replace(judged, acting=replace(acting, workflow=workflow))
 
 
 def is_open(ctx: Context, tenant: TenantId, facility: str | None) -> bool:

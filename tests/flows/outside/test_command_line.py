@@ -548,7 +548,9 @@ def test_people_read_names_and_scripts_read_ids(hospital: Running, tmp_path: Pat
     assert miriam.json("approval", "list")[-1]["asked_by"] == asked["asked_by"]
     agreed = miriam.json("approval", "approve", asked["id"])
     shown = admin.hilum("approval", "show", asked["id"]).stdout
-    assert f"target             {agreed['target']}" in shown, "the asker finds the client that there is now"
+    assert f"target             Ward system ({agreed['target']})" in shown, (
+        "the asker finds the client that there is now"
+    )
     assert "decided_by         " in shown
     admin.json("switch", "release", switch["id"])
     by(hospital, "security.ito", tmp_path).json("switch", "release", switch["id"])
@@ -556,6 +558,98 @@ def test_people_read_names_and_scripts_read_ids(hospital: Running, tmp_path: Pat
 
 def vendor_of(shell: Shell) -> str:
     return str(shell.json("vendor", "list")[0]["id"])
+
+
+def test_commands_name_apps_vendors_hospitals_clients_and_people_by_name_or_id(
+    hospital: Running, tmp_path: Path
+) -> None:
+    """C183: one resolver for every verb, which says when a name has no match or several."""
+    admin, miriam = by(hospital, "admin.ferro", tmp_path), administrator(hospital, tmp_path)
+    contacts = ("--support", "help@named.example", "--security", "sec@named.example")
+    vendor = admin.json("vendor", "add", "Named By People", *contacts)["id"]
+    about = ("--description", "One.", "--purpose", "To be named.", "--category", "scheduling")
+    app = admin.json("app", "add", "Rota Board", "--vendor", "Named By People", *about)
+    version = admin.json("app", "version", "Rota Board", "1.0")
+    client: dict[str, Any] = {
+        "app": "Rota Board",
+        "version": version["id"],
+        "client_name": "Rota Board, web",
+        "client_type": "public",
+        "deployment": "browser",
+        "redirect_uris": ["http://127.0.0.1:9009/callback"],
+        "scope": "launch/patient patient/Patient.rs",
+    }
+    clients = []
+    for name in ("Rota Board, web", "Twin", "Twin"):
+        admin.typed = orjson.dumps(client | {"client_name": name}).decode()
+        clients.append(admin.json("app", "client", "-")["id"])
+
+    assert app["vendor"] == vendor
+    assert admin.json("app", "show", "Rota Board")["id"] == app["id"] == version["app"]
+    assert admin.json("app", "tier", "Rota Board@1.0") == admin.json("app", "tier", version["id"])
+    assert admin.json("client", "credentials", "Rota Board, web") == []
+    name = admin.json("tenant", "show", "general")["name"]
+    assert admin.json("tenant", "show", name)["id"] == "general"
+    assert admin.json("person", "list", "--tenant", name) == miriam.json("person", "list")
+    ends = ("--environment", "sandbox", "--expires-at", "2027-06-30T00:00:00Z")
+    scopes = ("--scope", "launch/patient", "--scope", "patient/Patient.rs")
+    by(hospital, "reviewer.mensah", tmp_path).json("app", "certify", "Rota Board@1.0", *ends, *scopes)
+    facility = miriam.json(
+        "facility", "add", "Named Clinic", "--legal-entity", "G", "--reference", "Location/n"
+    )
+    limits = ("--role", "patient", "--role", "nurse", "--facility", "Named Clinic")
+    installed = miriam.json("app", "install", "Rota Board", *limits)
+    assert (installed["app"], installed["facilities"]) == (app["id"], [facility["id"]])
+    assert miriam.json("installation", "show", "Rota Board")["id"] == installed["id"]
+    assert miriam.json("app", "narrow", "Rota Board", "--role", "patient")["roles"] == ["patient"]
+    shown = miriam.hilum("app", "installations").stdout
+    assert "Rota Board" in shown
+    assert "Named Clinic" in shown
+    assert app["id"] not in shown
+    assert f"vendor             Named By People ({vendor})" in admin.hilum("app", "show", app["id"]).stdout
+    stopped = (
+        "switch",
+        "engage",
+        "--target",
+        "app_tenant",
+        "--key",
+        f"Rota Board/{name}",
+        "--reason",
+        "a drill",
+    )
+    security = by(hospital, "security.ito", tmp_path)
+    switch = security.json(*stopped)
+    assert switch["key"] == f"{app['id']}/general"
+    security.hilum("switch", "release", switch["id"])
+    person = miriam.json(
+        "person", "add", "z.named", "--name", "Z", "--role", "nurse", "--fhir-user", "Practitioner/z-named"
+    )
+    assert admin.json("person", "deactivate", "z.named@general")["id"] == person["id"]
+    assert miriam.json("app", "uninstall", "Rota Board")["id"] == installed["id"]
+
+    for words, saying in (
+        (("app", "show", "Rota board"), "no app is named 'Rota board' (app_not_found)"),
+        (("app", "list-of", "Rota Board"), ""),
+        (("vendor", "members", "Nobody Inc"), "no vendor is named 'Nobody Inc' (vendor_not_found)"),
+        (("person", "reset", "nobody.here"), "no person is named 'nobody.here' (person_not_found)"),
+        (("app", "tier", "Rota Board@9"), "no version is named 'Rota Board@9' (version_not_found)"),
+        (
+            ("facility", "remove", "Named Clinic", "--tenant", "children"),
+            "no facility is named 'Named Clinic' at children",
+        ),
+        (
+            ("app", "installations", "--tenant", "No Such Hospital"),
+            "no hospital is named 'No Such Hospital' (tenant_not_found)",
+        ),
+        (("app", "uninstall", "Rota Board", "--tenant", "general"), "is not installed at general"),
+    ):
+        if saying:
+            admin.refuses(*words, saying=saying)
+        else:
+            assert admin.hilum(*words).returncode == MISUSED
+    several = admin.refuses("client", "credentials", "Twin", saying="2 clients are named 'Twin'").stderr
+    assert all(each in several for each in clients[1:])
+    assert "Rota Board, sandbox" in several
 
 
 def test_a_long_list_of_what_waits_is_cut_and_says_so(hospital: Running, tmp_path: Path) -> None:

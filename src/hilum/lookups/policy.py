@@ -1,0 +1,34 @@
+"""Who may resolve which names."""
+
+from hilum.identity.models import Role, Tenant
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.registry.models import App
+from hilum.registry.policy import may_read_catalogue, may_see_app
+
+
+def may_look_up_app(actor: Actor, app: App) -> bool:
+    """Check whether an actor may resolve an app's name: who may read it, and who may ask for it at their hospital (C214)."""
+    if may_see_app(actor, app):
+        return True
+    asks = actor.kind is ActorKind.PERSON and bool(actor.roles & (set(Role) - {Role.PATIENT}))
+    return asks and app.tenant is None
+
+
+def may_look_up_vendors(actor: Actor) -> bool:
+    """Check whether an actor may resolve vendors' names: who may list them, and members, who offer apps to other vendors (C14)."""
+    return may_read_catalogue(actor) or (actor.kind is ActorKind.MEMBER and bool(actor.roles))
+
+
+def may_look_up_tenant(actor: Actor, tenant: Tenant) -> bool:
+    """Check whether an actor may resolve a hospital's name: the staff, its own people, and a vendor's members where they may ask."""
+    if actor.is_platform:
+        return True
+    if actor.kind is ActorKind.MEMBER:
+        return bool(actor.roles) and tenant.active
+    return actor.kind is ActorKind.PERSON and bool(actor.roles) and actor.tenant == tenant.id
+
+
+def named_at(named: str) -> tuple[str, str]:
+    """Split ``NAME@PLACE`` at its last @; both are empty for a text without one."""
+    name, at, place = named.rpartition("@")
+    return (name, place) if at and name and place else ("", "")
