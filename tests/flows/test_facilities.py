@@ -32,7 +32,7 @@ def west(front: Front) -> Facility:
 
 def added(front: Front, name: str) -> Facility:
     new = NewFacility(MERCY, name, "Mercy Ltd", f"Location/{name.lower()}")
-    return front.run(lambda ctx: identity.add_facility(ctx, new))
+    return front.run(lambda ctx: installations.add_facility(ctx, new))
 
 
 def installed(front: Front) -> Installation:
@@ -125,6 +125,60 @@ def test_a_facility_denied_or_removed_later_stops_what_runs_from_there_and_nothi
     assert front.read("Patient/p1", elsewhere["access_token"]).status == 200
     assert front.refresh(elsewhere["refresh_token"], "web").status_code == 200
     refused(partial(front.open_launch, facility=east.reference), "facility_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "stays"),
+    [
+        ("East", "Location/east", True),
+        ("East Wing", "Location/east", True),
+        ("East", "Location/east-2", True),
+        ("East Wing", "Location/east-2", False),
+        ("West", "Location/west", False),
+    ],
+)
+def test_a_deny_goes_on_where_a_facility_is_removed_and_added_again(
+    front: Front, east: Facility, name: str, reference: str, stays: bool
+) -> None:
+    """C38, C146: by its name or its reference at the FHIR server, since the id is a new one; also after the second time."""
+    narrow(front, denied=(east,))
+    again = east
+    for _ in range(2):
+        front.run(lambda ctx, of=again.id: identity.remove_facility(ctx, of))
+        again = front.run(
+            lambda ctx: installations.add_facility(ctx, NewFacility(MERCY, name, "Mercy Ltd", reference))
+        )
+
+    assert again.id != east.id
+    assert (again.id in installed(front).denied) is stays
+    if stays:
+        refused(partial(front.open_launch, facility=reference), "facility_not_allowed")
+    else:
+        front.open_launch(facility=reference)
+
+
+def test_a_facility_that_is_added_again_revives_nothing_and_denies_nothing_that_was_not_denied(
+    front: Front, east: Facility
+) -> None:
+    there = opened_at(front, east.id)
+    front.run(lambda ctx: identity.remove_facility(ctx, east.id))
+
+    added(front, "East")
+
+    assert installed(front).denied == frozenset()
+    assert front.read("Patient/p1", there["access_token"]).status == 403
+    front.open_launch(facility="Location/east")
+
+
+def test_the_deny_of_one_hospital_follows_no_facility_of_another(front: Front, east: Facility) -> None:
+    narrow(front, denied=(east,))
+    front.run(lambda ctx: identity.remove_facility(ctx, east.id))
+    other = next(each.id for each in front.run(identity.list_tenants) if each.id != MERCY)
+    elsewhere = NewFacility(other, "East", "Other Ltd", "Location/east")
+
+    front.run(lambda ctx: installations.add_facility(ctx, elsewhere))
+
+    assert installed(front).denied == {east.id}
 
 
 def test_a_facility_of_another_hospital_is_none_of_this_one(front: Front, east: Facility) -> None:

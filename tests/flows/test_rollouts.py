@@ -370,6 +370,38 @@ def test_one_person_alone_begins_what_only_narrows(site: ControlSite) -> None:
     assert at(site) == (1, {"mercy": 2})
 
 
+def test_a_version_that_is_in_force_everywhere_is_not_rolled_out(site: ControlSite) -> None:
+    """There would be nothing to go back to. Where it is not yet at every hospital, it may be."""
+    body = {"version": 1, "rings": PLAN, "after": in_force(site)["last"], "reason": "Because."}
+    refused = site.api("root").post("/policies/rollouts", json=body)
+    assert (refused.status_code, problem(refused)["code"]) == (409, "already_in_force")
+
+    other = add(site, NARROWER)
+    assert apply(site, other, "mercy").status_code == 201
+    assert ask(site, NARROWER).status_code == 201, "an equal book of another number"
+
+
+def test_an_app_that_is_refused_on_purpose_does_not_send_a_narrower_version_back(
+    site: ControlSite, clock: FakeClock, traffic: Traffic
+) -> None:
+    """C218: of what allows nothing new; its figures show that it was alone. A second app that is refused sends it back."""
+    for app in ("app_2", "app_3"):
+        traffic.record("mercy", 200, app=app, at=clock.now() - DAY)
+    assert ask(site, NARROWER).status_code == 201
+    traffic.record("mercy", 196, 4)
+    traffic.record("mercy", 0, 50_000, app="app_2")
+
+    traffic.carry_on()
+
+    found = shown(site)
+    assert found["state"] == "running"
+    assert list(found["measured"]["rings"][0]["figures"]["one_app"]) == ["app_2"]
+
+    traffic.record("mercy", 0, 200, app="app_3")
+    traffic.carry_on()
+    assert shown(site)["state"] == "went_back"
+
+
 def test_the_plan_is_what_was_shown_or_it_is_not_begun(site: ControlSite) -> None:
     asked = ask(site)
     rehearse(site.uow, asked.json()["approval"]["order"]["version"])

@@ -49,7 +49,7 @@ from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import routes as installations
-from hilum.installations.service import Permits
+from hilum.installations.service import Permits, add_facility
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId
 from hilum.keys.live import vault
@@ -199,7 +199,7 @@ def control_plane(
     problems.install(app)
     by_mail = LinkMail(kit.urls.enrol, mails_links)
     routers = (
-        identity.api(kit, seal),
+        identity.api(kit, seal, add_facility),
         policies.api(kit),
         dryruns.api(kit),
         drills.api(kit, lambda query: reader().window(query)),

@@ -87,6 +87,11 @@ def list_facilities(
     return store.list_facilities(ctx.tx, of, page)
 
 
+def find_former_facilities(ctx: Context, facility: Facility) -> frozenset[FacilityId]:
+    """Return what this facility was before: those of its hospital that were removed and had its name or its reference."""
+    return frozenset(store.find_former_facilities(ctx.tx, facility))
+
+
 def find_facility(ctx: Context, facility: FacilityId) -> Facility | None:
     """Find a facility by id, removed or not."""
     return store.find_facility(ctx.tx, facility)

@@ -15,6 +15,7 @@ from hilum.identity.models import (
     ATTACHMENT_HOSTS_BOUND,
     CREDENTIALS_BOUND,
     EHR_ORIGINS_BOUND,
+    Facility,
     MovedReads,
     NewFacility,
     Tenant,
@@ -22,6 +23,7 @@ from hilum.identity.models import (
     UpstreamKind,
     UpstreamRef,
 )
+from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import FacilityId, TenantId
 from hilum.web.api import (
@@ -112,11 +114,15 @@ class FacilitiesQuery(Paging):
     tenant: Id | None = None
 
 
-def api(kit: Kit, seal: Seal) -> APIRouter:
+AddFacility = Callable[[Context, NewFacility], Facility]
+"""Adds a facility, with what the rooms above must do about it (``installations.service.add_facility``)."""
+
+
+def api(kit: Kit, seal: Seal, add_facility: AddFacility = service.add_facility) -> APIRouter:
     """Build the API routes of tenants and facilities. People are in enrolment's routes; ``seal`` comes from upstream."""
     router = api_router(kit, "identity")
     _tenants(router, kit, seal)
-    _facilities(router, kit)
+    _facilities(router, kit, add_facility)
     return router
 
 
@@ -176,14 +182,14 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
         return _tenant(found) if isinstance(found, Tenant) else waits(found)
 
 
-def _facilities(router: APIRouter, kit: Kit) -> None:
+def _facilities(router: APIRouter, kit: Kit, added: AddFacility) -> None:
     rulers = audience("platform_admin", "administrator")
 
     @router.post("/facilities", status_code=201, response_model=FacilityShown, openapi_extra=rulers)
     async def add_facility(request: Request, body: FacilityAsked) -> object:
         """Add a facility to a hospital; apps that are installed for all facilities may be opened there."""
         order = NewFacility(TenantId(body.tenant), body.name, body.legal_entity, body.reference)
-        return await run_write(kit, request, partial(service.add_facility, order=order))
+        return await run_write(kit, request, lambda ctx: added(ctx, order))
 
     @router.get(
         "/facilities", response_model=Page[FacilityShown], openapi_extra=audience("staff", "administrator")

@@ -493,6 +493,16 @@ def find_facilities_named(tx: Connection, tenant: TenantId, named: str) -> list[
     return [_facility(row) for row in tx.execute(query)]
 
 
+def find_former_facilities(tx: Connection, facility: Facility) -> set[FacilityId]:
+    """Find the facilities of a tenant that were removed and had this one's name or reference."""
+    query = select(facilities.c.id).where(
+        facilities.c.tenant == facility.tenant,
+        facilities.c.removed_at.is_not(None),
+        or_(facilities.c.name == facility.name, facilities.c.reference == facility.reference),
+    )
+    return {FacilityId(each) for each in tx.execute(query).scalars()}
+
+
 def list_facilities(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Facility]:
     """List the facilities in use of a tenant (None: of all) by id."""
     query = select(facilities).where(facilities.c.removed_at.is_(None), facilities.c.id > page.after)

@@ -15,6 +15,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import Subject
 from hilum.disposals import service as disposals
 from hilum.identity import service as identity
+from hilum.identity.models import Facility, NewFacility
 from hilum.identity.policy import ROLES
 from hilum.infra.context import Context
 from hilum.installations import policy, store
@@ -100,6 +101,26 @@ def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) 
     registry.announce_change(ctx, after.app, at=after.tenant)
     audit.record(ctx, Event("registry.installation.narrow", tenant=after.tenant, app=after.app, facts=facts))
     return after
+
+
+def add_facility(ctx: Context, order: NewFacility) -> Facility:
+    """Add a facility to a hospital; a deny of one that was removed and had its name or reference goes on. Raises as ``identity.add_facility``.
+
+    A facility that is added again has a new id, since what was issued at the one before stays ended. What was denied there stays denied.
+    """
+    facility = identity.add_facility(ctx, order)
+    former = identity.find_former_facilities(ctx, facility)
+    for before in store.list_denying(ctx.tx, facility.tenant) if former else ():
+        if not before.denied & former:
+            continue
+        after = replace(before, denied=before.denied | {facility.id})
+        store.save_installation(ctx.tx, after)
+        registry.announce_change(ctx, after.app, at=after.tenant)
+        event = Event(
+            "registry.installation.narrow", tenant=after.tenant, app=after.app, facts=_audited(after)
+        )
+        audit.record(ctx, event)
+    return facility
 
 
 def widen(ctx: Context, installation_id: str, order: WidenOrder) -> Installation:

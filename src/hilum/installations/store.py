@@ -190,6 +190,13 @@ def list_installations(
     return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).limit(page.limit))]
 
 
+def list_denying(tx: Connection, tenant: TenantId) -> list[Installation]:
+    """List the current installations of a tenant that deny any facility. As many as it has, which are as many as it administers."""
+    mine = (installations.c.tenant == tenant, installations.c.removed_at.is_(None))
+    query = select(installations).where(*mine, installations.c.denied != "")
+    return [_installation(row) for row in tx.execute(query.order_by(installations.c.id))]
+
+
 def read_installation_facts(
     tx: Connection,
     of: Collection[tuple[TenantId, AppId]] | None,

@@ -13,6 +13,8 @@ from hilum.policies.models import CurrentVersions
 ROLLOUT_EVERY = timedelta(seconds=30)
 RINGS_LEAST, RINGS_BOUND = 2, 10
 DWELL_LEAST, DWELL_BOUND = timedelta(hours=1), timedelta(days=21)
+APPS_LEAST = 2
+"""For how many apps a version that allows nothing new must have regressed, each by its own decisions, before it goes back."""
 REFUSED_POINTS = 5
 """By how many points of a hundred the share of refused decisions may rise, unless a plan says otherwise."""
 SLOW_POINTS = 10
@@ -95,6 +97,11 @@ class Rollout:
     why: str = ""
     measured: Mapping[str, Any] = field(default_factory=dict)
     ended_at: datetime | None = None
+
+    @property
+    def narrows(self) -> bool:
+        """Whether its version allows nothing that was not allowed before: no second person had to agree."""
+        return not self.agreed_by
 
 
 @dataclass(frozen=True, slots=True)

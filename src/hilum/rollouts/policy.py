@@ -10,6 +10,7 @@ from hilum.audit.models import LATENCY_EDGES_MS, Traffic
 from hilum.kernel.ids import TenantId
 from hilum.policies.models import TENANTS_BOUND, Application, ApplyOrder
 from hilum.rollouts.models import (
+    APPS_LEAST,
     DWELL_BOUND,
     DWELL_LEAST,
     RINGS_BOUND,
@@ -98,22 +99,44 @@ def next_step(plan: Rollout, stands: Position, found: Sequence[Judged], now: dat
     return Verdict(Step.ADVANCE, f"Ring {current} dwelt for its time, and nothing regressed.", rings)
 
 
-def judge(traffic: RingTraffic, limits: Limits) -> Judged:
+def judge(traffic: RingTraffic, limits: Limits, *, narrows: bool = False) -> Judged:
     """Return what the traffic of a ring says: of all its apps together, and of each one of them alone.
 
     Each alone, since a busy app would hide that another one is refused everything. One whose traffic is little is judged with the others.
+    ``narrows``: the version allows nothing new. Then whose app it refuses gains if it goes back, and can make itself refused: it counts
+    only what regressed for several apps, whichever one of them is left out.
     """
-    whole = RingTraffic(*({"": _sum(each)} for each in _parts(traffic)))
-    known = _judge_one(whole, "", limits)
-    if known.finding is not Finding.STEADY:
+    known = _judge_one(_together(traffic), "", limits)
+    if known.finding is Finding.UNKNOWN:
         return known
-    for app in sorted(traffic.now):
-        alone = _judge_one(traffic, app, limits)
-        if alone.finding is Finding.REGRESSED:
-            return Judged(
-                alone.finding, f"{app}: {alone.why}", {**known.figures, "app": app, **alone.figures}
-            )
-    return known
+    alone = {
+        app: found for app in sorted(traffic.now) if _regressed(found := _judge_one(traffic, app, limits))
+    }
+    if narrows and len(alone) < APPS_LEAST and not _without_any_one(traffic, limits):
+        figures = {**known.figures, "one_app": {app: each.why for app, each in alone.items()}}
+        return Judged(Finding.STEADY, "", figures if alone else known.figures)
+    if _regressed(known) or not alone:
+        return known
+    app, found = next(iter(alone.items()))
+    return Judged(found.finding, f"{app}: {found.why}", {**known.figures, "app": app, **found.figures})
+
+
+def _regressed(judged: Judged) -> bool:
+    return judged.finding is Finding.REGRESSED
+
+
+def _without_any_one(traffic: RingTraffic, limits: Limits) -> bool:
+    """Check whether a ring regressed also without any single one of its apps."""
+    return bool(traffic.now) and all(
+        _regressed(_judge_one(_together(traffic, app), "", limits)) for app in traffic.now
+    )
+
+
+def _together(traffic: RingTraffic, but: str | None = None) -> RingTraffic:
+    """Return the traffic of all apps as that of one, without one of them."""
+    return RingTraffic(
+        *({"": _sum({app: each for app, each in part.items() if app != but})} for part in _parts(traffic))
+    )
 
 
 def _parts(traffic: RingTraffic) -> tuple[ByApp, ...]:

@@ -60,6 +60,9 @@ def _judged(ctx: Context, order: RolloutOrder) -> tuple[tuple[Widening, ...], Dr
     for ring in order.rings:
         for tenant in ring.tenants:
             identity.get_tenant(ctx, tenant)
+    # There would be nothing to go back to, and whatever its apps do would be compared with itself.
+    if {order.version} == _versions_in_force(ctx):
+        raise Conflict("already_in_force", "This version is in force everywhere already.")
     new, run = policies.judge_in_rings(ctx, _everywhere(order))
     if new and policy.dwell_before_everywhere(order.rings) < policies.current(ctx).everywhere.rollout.soak:
         fault = "shorter_than_soak"
@@ -68,6 +71,11 @@ def _judged(ctx: Context, order: RolloutOrder) -> tuple[tuple[Widening, ...], Dr
         detail = "Another rollout runs. Let it end, or stop it first (`hilum policy stop-rollout`)."
         raise Conflict("rollout_running", detail)
     return new, run
+
+
+def _versions_in_force(ctx: Context) -> set[int]:
+    found = policies.in_force(ctx)
+    return {found.everywhere, *found.at.values()}
 
 
 def _everywhere(order: RolloutOrder) -> ApplyOrder:

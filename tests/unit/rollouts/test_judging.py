@@ -158,3 +158,67 @@ def test_the_way_back_is_to_what_was_in_force_before_and_nothing_else(
     found = way_back(plan(before=before), stands, "why")
 
     assert [(each.version, each.tenants, each.after) for each in found] == orders
+
+
+def ring(now: dict[str, Traffic], before: dict[str, Traffic]) -> RingTraffic:
+    return RingTraffic(now=now, recent=now, before=before, others_now={}, others_before={})
+
+
+APPS = tuple(f"app_{n}" for n in range(5))
+CALM = dict.fromkeys(APPS, USUAL)
+REFUSED_ALL = traffic(0, 100_000)
+
+
+@pytest.mark.parametrize("narrows", [True, False])
+@pytest.mark.parametrize(
+    ("spoiled", "finding"),
+    [
+        ((), Finding.STEADY),
+        (APPS[:1], Finding.STEADY),
+        (APPS[:2], Finding.REGRESSED),
+        (APPS, Finding.REGRESSED),
+    ],
+)
+def test_one_app_alone_does_not_send_a_version_back_that_allows_nothing_new(
+    spoiled: tuple[str, ...], finding: Finding, narrows: bool
+) -> None:
+    """C218: it would gain by it, however busy it is. Of what allows something new, one app that is refused everything is enough."""
+    traffic_now = CALM | dict.fromkeys(spoiled, REFUSED_ALL)
+
+    found = judge(ring(traffic_now, CALM), Limits(), narrows=narrows)
+
+    assert found.finding is (finding if narrows or not spoiled else Finding.REGRESSED)
+    assert ("one_app" in found.figures) is (narrows and len(spoiled) == 1), "a person sees it"
+
+
+def test_many_small_apps_that_are_refused_send_a_version_back() -> None:
+    """None of them has decisions enough to be judged alone."""
+    small = tuple(f"small_{n}" for n in range(50))
+    before = dict.fromkeys(small, traffic(49, 1))
+    now = before | dict.fromkeys(small[:30], traffic(0, 50))
+
+    assert judge(ring(now, before), Limits(), narrows=True).finding is Finding.REGRESSED
+
+
+def test_where_only_one_app_is_used_a_narrower_version_goes_on_and_is_watched_by_people() -> None:
+    found = judge(ring({"app_0": REFUSED_ALL}, {"app_0": USUAL}), Limits(), narrows=True)
+
+    assert found.finding is Finding.STEADY
+    assert list(found.figures["one_app"]) == ["app_0"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(APPS), st.tuples(st.integers(0, 5_000), st.integers(0, 5_000)), min_size=1
+    ),
+    st.tuples(st.integers(0, 50_000), st.integers(0, 50_000)),
+)
+def test_what_one_app_does_never_turns_steady_into_regressed_for_a_narrower_version(
+    others: dict[str, tuple[int, int]], own: tuple[int, int]
+) -> None:
+    """With all other apps calm, whatever one app does."""
+    calm = dict.fromkeys(others, USUAL)
+
+    found = judge(ring(calm | {"own": traffic(*own)}, calm | {"own": USUAL}), Limits(), narrows=True)
+
+    assert found.finding is Finding.STEADY
