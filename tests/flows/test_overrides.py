@@ -1,5 +1,6 @@
 """Overrides of rules by API: two people, a reason, a control, an end; one person ends it early (C207)."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from hilum.app.restore import lifted_in
 from hilum.approvals.models import Act, Approval, ApprovalKind
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
@@ -29,6 +31,7 @@ from tests.sim.backends import both_backends
 from tests.sim.world import START, FakeClock, SeededIds
 from tests.unit.policies.books import GONE, Changes, document
 from tests.unit.policies.test_levels import with_rule
+from tests.unit.policies.test_set_tiers import EXCEPTION
 
 REASON, CONTROL = "Certified again by then.", "A nurse checks each booking."
 UNTIL = START + timedelta(days=10)
@@ -107,6 +110,25 @@ def test_an_override_ends_by_itself_without_a_job(site: ControlSite, app: str) -
 
     assert "reads-slots" in judged_by(site, app)
     assert [each["state"] for each in listed(site)] == ["expired"]
+
+
+def test_a_restore_lists_what_is_lifted_again_with_the_command_that_ends_it(
+    site: ControlSite, app: str
+) -> None:
+    """C207: an end of after the backup is lost with it, and a person looks at each; what is over comes back for nobody."""
+    agree(site, ask(site, app))
+    override = listed(site)[0]["id"]
+    lowered = replace(EXCEPTION, app=AppId(app), tenant=GENERAL)
+    site.system(service.add_exception, made=lowered)
+    site.system(service.add_exception, made=replace(lowered, id="exc_2", ends_at=START - timedelta(days=1)))
+
+    assert site.system(lifted_in) == (
+        f"exception exc_1 for {app} at general, until 2026-03-12 09:00 UTC: hilum policy end-exception exc_1",
+        f"override {override} of reads-slots for {app} at general, until 2026-03-12 09:00 UTC: hilum policy end-override {override}",
+    )
+
+    site.api("root").post(f"/policies/overrides/{override}/end", json={"reason": "Done."})
+    assert len(site.system(lifted_in)) == 1
 
 
 @both_backends

@@ -36,6 +36,7 @@ from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, HilumError, NotPermitted, Unavailable
+from hilum.kernel.ids import TenantId
 from hilum.keys import live as vaults
 from hilum.keys import service as keys
 from hilum.notices import service as notices
@@ -60,6 +61,10 @@ CANNOT_BE_KNOWN = (
     "passwords set after the backup are the old ones again; people deactivated after it are active again",
     "secrets, keys and addresses of clients and FHIR servers are those of the backup",
     "apps suspended, certifications withdrawn and installations removed after the backup are in force again",
+    "agreements and mandates that were ended after the backup count again: compare `hilum agreement list` and `hilum mandate list`, and end them again",
+    "exceptions and overrides that were ended after the backup count again, until their own end: end those again that are listed below",
+    "tiers that reviewers raised after the backup are as they were before: compare `hilum app raised`, and raise them again",
+    "facilities removed after the backup are in use again, and what was denied at one since is not: remove and deny them again",
     "mail that waited in the backup is recorded as unknown, since it may have been sent after it: see `hilum notices list --state unknown`",
     "webhooks that waited in the backup are sent again, under their ids",
     "rule books put in force after the backup are not in force: compare the last application with your records, and apply again what is missing",
@@ -87,6 +92,8 @@ class Restored:
     anchored: int = 0
     """The newest checkpoint in the audit's anchor; 0 without one."""
     cannot_be_known: tuple[str, ...] = CANNOT_BE_KNOWN
+    lifted: tuple[str, ...] = ()
+    """The exceptions and overrides that are in force again: which, for which app, until when."""
 
 
 def run(
@@ -321,10 +328,33 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         # In the same transaction as all of the above: no node sees the open gate and a token of
         # before.
         migrations.reopen(ctx.tx)
-        return Restored(manifest, migrated, sessions, tokens, links, policies.verify(ctx))
+        verified = policies.verify(ctx)
+        return Restored(manifest, migrated, sessions, tokens, links, verified, lifted=lifted_in(ctx))
 
     try:
         with lanes.using(Lane.LONG):
             return uow.write_now(end, actor=actor, trace=trace)
     finally:
         uow.close()
+
+
+def lifted_in(ctx: Context) -> tuple[str, ...]:
+    """List the exceptions and overrides that are in force in the copy; a person ends those again that had been ended."""
+    lines = [
+        f"exception {each.id} for {each.app}{_at(each.tenant)}, until {each.ends_at:%Y-%m-%d %H:%M} UTC: hilum policy end-exception {each.id}"
+        for of_app in policies.live_exceptions(ctx).values()
+        for each in of_app
+        if each.ended_at is None
+    ]
+    lines += [
+        f"override {each.id} of {each.rule} for {each.app}{_at(each.tenant)}, until {each.ends_at:%Y-%m-%d %H:%M} UTC: hilum policy end-override {each.id}"
+        for of_app in policies.live_overrides(ctx).values()
+        for each in of_app
+        if each.ended_at is None
+    ]
+    return tuple(lines)
+
+
+def _at(tenant: TenantId | None) -> str:
+    """Return where something holds, in a sentence; nothing for everywhere."""
+    return "" if tenant is None else f" at {tenant}"

@@ -117,6 +117,10 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
     click.echo("The backup cannot show these. Check each before serving:")
     for each in done.cannot_be_known:
         click.echo(f"  - {each}")
+    if done.lifted:
+        click.echo("In force again, unless somebody had ended it after the backup:")
+    for each in done.lifted:
+        click.echo(f"  - {each}")
     click.echo("Next: hilum doctor, hilum audit verify, then hilum serve.")
 
 

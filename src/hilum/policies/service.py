@@ -82,6 +82,8 @@ __all__ = [
     "finish_dry_run",
     "get_dry_run",
     "list_dry_runs",
+    "live_exceptions",
+    "live_overrides",
     "may_change",
     "may_read",
     "next_dry_run",

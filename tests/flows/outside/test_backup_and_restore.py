@@ -138,7 +138,14 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
     restored = done(serving, "restore", str(copy), "--replace")
     assert restored["sessions"] >= 1
     assert restored["api_tokens"] >= len(tokens)
-    for word in ("consents", "rule books"):
+    for word in (
+        "consents",
+        "rule books",
+        "agreements and mandates",
+        "exceptions and overrides",
+        "tiers",
+        "facilities",
+    ):
         assert any(word in each for each in restored["cannot_be_known"])
     book = restored["rule_book"]
     assert (book["everywhere"], book["last"], book["faults"]) == (1, 1, [])
