@@ -5,11 +5,11 @@ Apps, vendors and clients are found by their exact names, as people type them.
 
 from alembic import op
 
-revision = "0044"
-down_revision = "0043"
+revision = "0045"
+down_revision = "0044"
 branch_labels = None
 depends_on = None
-compatible_from = "0043"
+compatible_from = "0044"
 
 TABLES = ("registry_app", "registry_client", "registry_vendor")
 
