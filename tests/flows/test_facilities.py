@@ -144,7 +144,7 @@ def test_a_deny_goes_on_where_a_facility_is_removed_and_added_again(
     narrow(front, denied=(east,))
     again = east
     for _ in range(2):
-        front.run(lambda ctx, of=again.id: identity.remove_facility(ctx, of))
+        front.run(partial(identity.remove_facility, facility_id=again.id))
         again = front.run(
             lambda ctx: installations.add_facility(ctx, NewFacility(MERCY, name, "Mercy Ltd", reference))
         )
