@@ -55,6 +55,7 @@ def test_a_launch_without_a_session_asks_for_sign_in_and_goes_on_after_it(front:
 
     page = browser.authorize(launch=opened.handle)
     assert "app.example" not in page.text
+    assert ">Sign in to open web<" in page.text, "what the person signs in for is named"
     assert f"form-action 'self' {REDIRECT.rsplit('/', 1)[0]}" in page.headers["content-security-policy"]
     browser.sign_in("dora")
     told = answer(browser.allow())

@@ -11,14 +11,14 @@ from hilum.account import service, step_pages
 from hilum.account.models import NotConfirmed, Own
 from hilum.account.places import Place, issuer_of, place_of
 from hilum.account.qr import qr_code
-from hilum.account.step_pages import CODE_REFUSALS, CodeRefusal, OriginsOf, refused, sentence, status_of
+from hilum.account.step_pages import CODE_REFUSALS, CodeRefusal, refused, sentence, status_of
 from hilum.factors.models import CodeWrong
 from hilum.identity.models import Role
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.signin.policy import safe_return
 from hilum.web import cookies, forms
-from hilum.web.kit import Kit, trace_of
+from hilum.web.kit import FindOnward, Kit, find_nothing, trace_of
 from hilum.web.urls import path_of, with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -26,12 +26,8 @@ PURPOSE = "account"
 CONFIRM, AUTHENTICATOR, RECOVERY = "confirm", "authenticator", "recovery-codes"
 
 
-async def _no_origins(_request: Request, _tenant: str, _then: str) -> tuple[str, ...]:
-    return ()
-
-
-def pages(kit: Kit, origins_of: OriginsOf = _no_origins) -> list[Route]:
-    """Return the routes of the account's pages, and of those between password and session. ``origins_of`` as for ``signin.routes.pages``."""
+def pages(kit: Kit, find_onward: FindOnward = find_nothing) -> list[Route]:
+    """Return the routes of the account's pages, and of those between password and session. ``find_onward`` as for ``signin.routes.pages``."""
     page = _AccountPages(kit)
     own = [
         Route(f"{root}/account{below}", endpoint, methods=[method])
@@ -45,7 +41,7 @@ def pages(kit: Kit, origins_of: OriginsOf = _no_origins) -> list[Route]:
             (f"/{RECOVERY}", page.renew_codes, "POST"),
         )
     ]
-    return [*step_pages.routes(kit, origins_of), *own]
+    return [*step_pages.routes(kit, find_onward), *own]
 
 
 class _AccountPages:

@@ -1,7 +1,6 @@
 """The pages between a matching password and a session. They work without script."""
 
 import math
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 from starlette.requests import Request
@@ -20,12 +19,10 @@ from hilum.signin import service as signin
 from hilum.signin.models import Pending, SlowDown, StepOver
 from hilum.signin.policy import safe_return
 from hilum.web import cookies, forms
-from hilum.web.kit import Kit, trace_of
+from hilum.web.kit import NOWHERE, FindOnward, Kit, trace_of
 from hilum.web.urls import path_of, with_query
 
 MINUTE_S = 60
-OriginsOf = Callable[[Request, str, str], Awaitable[tuple[str, ...]]]
-"""As in ``signin.routes``."""
 CodeRefusal = CodeWrong | AppLocked | SlowDown
 CODE_REFUSALS = (CodeWrong, AppLocked, SlowDown)
 
@@ -49,9 +46,9 @@ def status_of(refusal: NotPermitted | None) -> int:
     return 200 if refusal is None else 429 if isinstance(refusal, SlowDown) else 403
 
 
-def routes(kit: Kit, origins_of: OriginsOf) -> list[Route]:
-    """Return the routes. ``origins_of`` as for ``signin.routes.pages``."""
-    page = _StepPages(kit, origins_of)
+def routes(kit: Kit, find_onward: FindOnward) -> list[Route]:
+    """Return the routes. ``find_onward`` as for ``signin.routes.pages``."""
+    page = _StepPages(kit, find_onward)
     return [
         Route(f"{root}/signin/{step}", endpoint, methods=[method])
         for root in ("/t/{tenant}", "")
@@ -65,8 +62,8 @@ def routes(kit: Kit, origins_of: OriginsOf) -> list[Route]:
 
 
 class _StepPages:
-    def __init__(self, kit: Kit, origins_of: OriginsOf) -> None:
-        self._kit, self._origins_of = kit, origins_of
+    def __init__(self, kit: Kit, find_onward: FindOnward) -> None:
+        self._kit, self._find_onward = kit, find_onward
 
     async def show_factor(self, request: Request) -> Response:
         place = await place_of(self._kit, request)
@@ -181,7 +178,7 @@ class _StepPages:
             request,
             "account/factor.html",
             status=status_of(refusal),
-            form_action=await self._origins_of(request, place.key, then) if then else (),
+            form_action=(await self._find_onward(request, place.key, then) if then else NOWHERE).origins,
             place=place.name,
             name=person.name,
             held=held,

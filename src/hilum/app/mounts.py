@@ -125,9 +125,9 @@ def pages(site: Site) -> list[BaseRoute]:
             at_stop=site.at_stop.append,
         ),
         *channel.routes(),
-        *signin.pages(site.kit, channel.origins_of, federated=federated, at_stop=site.at_stop.append),
+        *signin.pages(site.kit, channel.find_onward, federated=federated, at_stop=site.at_stop.append),
         *federated.routes(),
-        *account_pages.pages(site.kit, channel.origins_of),
+        *account_pages.pages(site.kit, channel.find_onward),
         *enrolment_pages.pages(site.kit),
         *contacts_pages.pages(site.kit),
         *histories_pages.pages(

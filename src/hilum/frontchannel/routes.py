@@ -29,7 +29,7 @@ from hilum.standards import oauth
 from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import launch as smart_launch
 from hilum.web import cookies, forms
-from hilum.web.kit import Kit, trace_of
+from hilum.web.kit import NOWHERE, Kit, Onward, trace_of
 from hilum.web.refusals import Refusals
 from hilum.web.urls import Site, path_of
 
@@ -204,26 +204,23 @@ class FrontChannel:
             return self._to_signin(visit, manage_url)
         return _see_other(f"{path_of(manage_url)}?done={action}")
 
-    async def origins_of(self, request: Request, tenant: str, then: str) -> tuple[str, ...]:
-        """Return the origins that sign-in may redirect to after ``then``: that of the redirect URI of the waiting request.
-
-        For ``signin.routes.pages``: Chromium checks a form's whole chain of redirects against the form-action of its page.
-        """
+    async def find_onward(self, request: Request, tenant: str, then: str) -> Onward:
+        """Return what waits after sign-in: the app of the authorization request, and the origin of its redirect URI."""
         path, _, query = then.partition("?")
         pairs = oauth.decode_form(query)
         # form-action is opened for a waiting request only, not for any address in a link to the
         # sign-in page.
         if path != path_of(self._kit.urls.authorize(tenant)) or pairs is None:
-            return ()
+            return NOWHERE
         site = self._kit.urls.site(TenantId(tenant))
         try:
             sealed = read_parameters(pairs).get("request")
             request_id = vault().open(REQUEST_PURPOSE, sealed, site.tenant).decode()
         except Invalid:
-            return ()
-        verb = partial(service.redirect_uri_of, site=site, request_id=request_id)
+            return NOWHERE
+        verb = partial(service.waiting, site=site, request_id=request_id)
         found = await self._kit.uow.read(verb, trace=trace_of(request))
-        return (oauth.form_action_source(found),) if found else ()
+        return Onward(found.app, (oauth.form_action_source(found.redirect_uri),)) if found else NOWHERE
 
     # --- pages -----------------------------------------------------------------------------------------------------------------
 

@@ -55,10 +55,21 @@ class Stored:
     request: AuthorizationRequest
 
 
-def redirect_uri_of(ctx: Context, site: Site, request_id: str) -> str:
-    """Return the validated redirect URI of an unfinished request; empty if there is none."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An unfinished authorization request: its validated redirect URI, and the name of its app."""
+
+    redirect_uri: str
+    app: str
+
+
+def waiting(ctx: Context, site: Site, request_id: str) -> Waiting | None:
+    """Return what waits for a person who signs in; None if the request is finished or unknown."""
     request = store.find_request(ctx.tx, site.tenant, request_id)
-    return request.redirect_uri if request is not None and request.finished_at is None else ""
+    if request is None or request.finished_at is not None:
+        return None
+    client = clients.find_client(ctx, request.client)
+    return Waiting(request.redirect_uri, registry.get_app(ctx, client.app).name if client is not None else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Pages of sign-in and sign-out, and the API of tokens, passwords and sessions."""
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -44,7 +44,7 @@ from hilum.signin.models import (
 )
 from hilum.web import cookies, forms
 from hilum.web.api import ANYONE, ONESELF, Page, Paging, admits, api_router, audience, caller, page_of
-from hilum.web.kit import Authenticate, Kit, trace_of
+from hilum.web.kit import NOWHERE, Authenticate, FindOnward, Kit, find_nothing, trace_of
 from hilum.web.refusals import Refusals
 from hilum.web.urls import path_of
 
@@ -54,13 +54,6 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MINUTE_S = 60
 STAFF, VENDOR = "Platform staff", "Vendor account"
 _LEADS = {STAFF: "With your staff account.", VENDOR: "With your account at your company."}
-
-OriginsOf = Callable[[Request, str, str], Awaitable[tuple[str, ...]]]
-"""(request, tenant, path to continue at) -> foreign origins that the form's redirects may end at; for ``form-action`` of the CSP."""
-
-
-async def _no_origins(_request: Request, _tenant: str, _then: str) -> tuple[str, ...]:
-    return ()
 
 
 class Federated(Protocol):
@@ -111,16 +104,16 @@ class _Place:
 
 def pages(
     kit: Kit,
-    origins_of: OriginsOf = _no_origins,
+    find_onward: FindOnward = find_nothing,
     *,
     federated: Federated | None = None,
     at_stop: AtStop = _ignored,
 ) -> list[Route]:
-    """Return the routes of the pages. ``origins_of`` returns where a flow may redirect after sign-in, for ``form-action``.
+    """Return the routes of the pages. ``find_onward`` returns what waits for the person after it.
 
     ``at_stop`` registers what records counts that were not recorded yet.
     """
-    handlers = _Handlers(kit, origins_of, federated)
+    handlers = _Handlers(kit, find_onward, federated)
     at_stop(handlers.refusals.record_soon)
     return [
         Route("/t/{tenant}/signin", handlers.show_signin, methods=["GET"]),
@@ -135,8 +128,8 @@ def pages(
 
 
 class _Handlers:
-    def __init__(self, kit: Kit, origins_of: OriginsOf, federated: Federated | None) -> None:
-        self._kit, self._origins_of, self._federated = kit, origins_of, federated
+    def __init__(self, kit: Kit, find_onward: FindOnward, federated: Federated | None) -> None:
+        self._kit, self._find_onward, self._federated = kit, find_onward, federated
         self.refusals = Refusals(kit.uow, service.record_counts)
 
     async def show_signin(self, request: Request) -> Response:
@@ -266,6 +259,7 @@ class _Handlers:
         secret = cookies.read(request, cookies.FORM, secure=secure) or self._kit.ids.secret()
         then = policy.safe_return(then, "")
         slow = refusal if isinstance(refusal, SlowDown) else None
+        onward = await self._find_onward(request, place.key, then) if then else NOWHERE
         offers: tuple[Offer, ...] = ()
         passwords = True
         if self._federated is not None and place.tenant is not None and place.at_hospital:
@@ -274,7 +268,8 @@ class _Handlers:
             request,
             "signin/signin.html",
             status=429 if slow else 403 if refusal else 200,
-            form_action=await self._origins_of(request, place.key, then) if then else (),
+            form_action=onward.origins,
+            app=onward.app,
             place=place.name,
             lead=_LEADS.get(place.name, "With the account you use at this hospital."),
             manage=path_of(self._kit.urls.manage(place.key)) if place.at_hospital else "",

@@ -1,6 +1,6 @@
 """What ``app`` passes to every room that has routes."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +39,28 @@ class Kit:
     @property
     def is_sandbox(self) -> bool:
         return self.mode is Mode.SANDBOX
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """Where a person goes on after signing in.
+
+    ``app``: the name of the app that waits for them, empty if none does. ``origins``: foreign origins that redirects may end at, for
+    ``form-action``: Chromium checks a form's whole chain of redirects against the policy of its page.
+    """
+
+    app: str = ""
+    origins: tuple[str, ...] = ()
+
+
+NOWHERE = Onward()
+FindOnward = Callable[[Request, str, str], Awaitable[Onward]]
+"""(request, tenant, path to continue at) -> ``Onward``."""
+
+
+async def find_nothing(_request: Request, _tenant: str, _then: str) -> Onward:
+    """Return that nothing waits, for sites without a flow."""
+    return NOWHERE
 
 
 def trace_of(request: Request) -> Trace:
