@@ -237,6 +237,21 @@ def test_a_provider_that_does_not_describe_itself_is_not_left_for(ground: Ground
         assert found.status_code == 503
         assert "What to do next" in found.text
         assert ground.reasons()[0] == f"federation_{reason}"
+        forget(ground)
+
+
+def test_a_provider_that_is_down_is_left_in_peace_for_some_seconds(ground: Ground) -> None:
+    """Whoever comes meanwhile is told at once, and then it works again by itself."""
+    away = f"/t/general/signin/through/{ground.provider.id}"
+    ground.idp.answers["/.well-known/openid-configuration"] = (500, b"")
+    found = [ground.browser().get(away).status_code for _ in range(3)]
+    ground.idp.answers = {}
+
+    assert found == [503, 503, 503]
+    assert ground.idp.asked.count("/.well-known/openid-configuration") == 1
+    assert ground.browser().get(away).status_code == 503
+    ground.site.clock.advance(live.REST)
+    assert ground.browser().get(away).status_code == 303
 
 
 def test_metadata_leads_to_no_host_that_is_not_allowed(ground: Ground) -> None:

@@ -138,7 +138,9 @@ def pages(site: Site) -> list[BaseRoute]:
 
 
 def _providers(site: Site) -> Providers:
-    return Providers(site.fetcher, site.kit.clock, vault())
+    # A fetcher of its own: hospitals' servers that answer slowly take no place of what fetches apps' keys.
+    fetcher = SafeFetcher(allow_private=site.settings.opens_private_fetches)
+    return Providers(fetcher, site.kit.clock, vault())
 
 
 def _reader(settings: Settings) -> AccessReader:

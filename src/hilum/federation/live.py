@@ -40,6 +40,12 @@ DISCOVERY = "/.well-known/openid-configuration"
 FRESH = timedelta(minutes=5)
 REFETCHES = timedelta(seconds=30)
 """How often an unknown ``kid`` makes the keys be fetched again. Whoever signs in can cause one."""
+WAIT = timedelta(seconds=8)
+"""How long a person's browser waits for a token request, with its turn."""
+REST = timedelta(seconds=5)
+"""How long a provider is not asked again after it did not describe itself: whoever comes meanwhile is told at once."""
+AT_ONCE = 4
+"""Token requests to one provider at a time: a slow one holds up its own hospital's people only."""
 PROVIDERS_KEPT = 1_000
 KEYS_BOUND = 50
 STATE, SECRET = "federation-state", "federation-secret"
@@ -73,7 +79,10 @@ class _Entry:
     jwks: dict[str, Any] = field(default_factory=dict)
     jwks_until: float = 0.0
     refetch_from: float = 0.0
+    rests_until: float = 0.0
+    fault: Fault = Fault.PROVIDER_UNREACHABLE
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
 
 # --- what a browser takes along -------------------------------------------------------------------------------------------------
@@ -137,8 +146,14 @@ class Providers:
         async with entry.lock:
             now = self._clock.monotonic()
             if afresh or entry.metadata is None or now >= entry.metadata_until:
-                found = await self._discover(settings)
-                entry.metadata, entry.metadata_until = found, now + FRESH.total_seconds()
+                if now < entry.rests_until and not afresh:
+                    raise unreached(entry.fault)
+                try:
+                    entry.metadata = await self._discover(settings)
+                except Unreached as error:
+                    entry.fault, entry.rests_until = error.fault, now + REST.total_seconds()
+                    raise
+                entry.metadata_until = now + FRESH.total_seconds()
             metadata = entry.metadata
         if policy.foreign_origins(metadata, allowed):
             raise unreached(Fault.HOST_NOT_ALLOWED)
@@ -235,8 +250,11 @@ class Providers:
         else:
             fields |= {"client_id": settings.client_id, "client_secret": secret}
         try:
-            return await self._fetcher.exchange(metadata.token_endpoint, urlencode(fields).encode(), headers)
-        except Unavailable:
+            async with asyncio.timeout(WAIT.total_seconds()), self._entry(settings).places:
+                return await self._fetcher.exchange(
+                    metadata.token_endpoint, urlencode(fields).encode(), headers
+                )
+        except (Unavailable, TimeoutError):
             raise unreached(Fault.PROVIDER_UNREACHABLE) from None
 
     async def look(self, address: str) -> Fetched:
