@@ -19,6 +19,10 @@ from hilum.audit import live
 from hilum.audit.models import Access, Outcome
 from hilum.cli import findings
 from hilum.cli.main import main
+from hilum.federation import service as federation
+from hilum.federation.live import seal_secret
+from hilum.federation.models import RoleRow, Settings
+from hilum.federation.service import Change
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.infra import nodes
@@ -191,6 +195,11 @@ def test_credentials_bound_to_another_host_are_told(
     """Security decision 15: credentials go to the host that they were sealed for."""
 
     def move(ctx: Context) -> None:
+        issuer = "https://login.example"
+        federation.add_host(ctx, issuer)
+        settings = Settings("L", issuer, "h", role_table=(RoleRow("n", "nurse"),), roles=("nurse",))
+        sealed = seal_secret(vault(), "s3cret", "https://elsewhere.example", ctx.ids)
+        federation.add_provider(ctx, TenantId("lakeside"), Change(settings, sealed))
         elsewhere = seal_credentials(vault(), "Bearer s3cret", url="https://elsewhere.example", ids=ctx.ids)
         moved = UpstreamRef(UpstreamKind.HTTP, URL, elsewhere)
         identity.update_tenant(ctx, TenantId("lakeside"), TenantChange(upstream=moved))
@@ -201,6 +210,7 @@ def test_credentials_bound_to_another_host_are_told(
 
     assert code == 1
     assert "the FHIR server's credentials of lakeside" in found["secret key"]["next"]
+    assert "the identity provider's secret of lakeside" in found["secret key"]["next"]
     assert "signing key" not in found["secret key"]["next"]
 
 

@@ -10,6 +10,7 @@ from hilum.app import anchoring
 from hilum.app.bootstrap import node_of
 from hilum.cli import host
 from hilum.cli.output import refuse
+from hilum.federation import service as federation
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, UpstreamKind
 from hilum.infra import logs, nodes, schema_gate
@@ -160,6 +161,7 @@ def key_fault(ctx: Context) -> str:
     shut += [
         f"the FHIR server's credentials of {each.id}" for each in tenants if not _opens_credentials(each)
     ]
+    shut += [f"the identity provider's secret of {tenant}" for tenant in federation.unopened(ctx)]
     # None: the database has no check value yet.
     if keys.is_same_key(ctx) is False and not shut:
         shut = ["the value that was sealed when this database was set up"]

@@ -20,6 +20,7 @@ from cachetools import LRUCache
 from hilum.federation import id_token, policy
 from hilum.federation.id_token import Expected
 from hilum.federation.models import (
+    SEALING,
     TOKEN_BOUND,
     ClientAuth,
     Departure,
@@ -48,7 +49,7 @@ AT_ONCE = 4
 """Token requests to one provider at a time: a slow one holds up its own hospital's people only."""
 PROVIDERS_KEPT = 1_000
 KEYS_BOUND = 50
-STATE, SECRET = "federation-state", "federation-secret"
+STATE = "federation-state"
 ID_TOKEN_TYPES = frozenset({"jwt"})
 LOGOUT_TOKEN_TYPES = frozenset({"jwt", "logout+jwt"})
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -125,7 +126,7 @@ def _bound(secret: str) -> str:
 
 def seal_secret(vault: Vault, secret: str, issuer: str, ids: Ids) -> str:
     """Seal a client's secret, bound to the issuer: with another issuer in the row it does not open. Source: security decision 15."""
-    return vault.seal(SECRET, secret.encode(), nonce=ids, bound_to=issuer)
+    return vault.seal(SEALING, secret.encode(), nonce=ids, bound_to=issuer)
 
 
 class Providers:
@@ -283,7 +284,7 @@ class Providers:
 
     def _secret(self, provider: Provider) -> str:
         try:
-            return self._vault.open(SECRET, provider.secret_sealed, provider.settings.issuer).decode()
+            return self._vault.open(SEALING, provider.secret_sealed, provider.settings.issuer).decode()
         except Invalid:
             raise unreached(Fault.CLIENT_REFUSED) from None
 

@@ -36,6 +36,8 @@ LOGOUT_TOKEN_LIFE = timedelta(minutes=10)
 SESSIONS_KEPT = timedelta(days=2)
 PURGE_BATCH = 1_000
 TOKEN_BOUND = 32 * 1024
+SEALING = "federation-secret"
+"""The purpose of the key that seals clients' secrets."""
 ENDED_BOUND = 1_000
 """Sessions that one logout token ends at most in one statement."""
 ALGORITHMS: Mapping[str, tuple[str, str]] = {

@@ -10,6 +10,7 @@ from hilum.federation import policy, store
 from hilum.federation.models import (
     HOSTS_BOUND,
     PROVIDERS_BOUND,
+    SEALING,
     SESSIONS_KEPT,
     Host,
     LinkedPerson,
@@ -24,6 +25,7 @@ from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.keys.live import vault
 from hilum.signin import service as signin
 
 SIGN_IN, SET_UP, HOST, LINK = (
@@ -376,6 +378,18 @@ def is_linked(ctx: Context, person: Person) -> bool:
 
 
 # --- keeping -------------------------------------------------------------------------------------------------------------------
+
+
+def unopened(ctx: Context) -> list[TenantId]:
+    """List the hospitals of whose providers a client's secret does not open with this process's key."""
+    return [each.tenant for each in store.read_providers(ctx.tx) if not _opens(each)]
+
+
+def _opens(provider: Provider) -> bool:
+    try:
+        return bool(vault().open(SEALING, provider.secret_sealed, provider.settings.issuer))
+    except Invalid:
+        return False
 
 
 def end_all(ctx: Context) -> None:

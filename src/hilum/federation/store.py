@@ -1,6 +1,6 @@
 """The tables of allowed hosts, identity providers, linked people, sessions that providers began, and what works once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -194,6 +194,11 @@ def providers_of(tx: Connection, tenant: TenantId) -> list[Provider]:
     """List a hospital's providers, active or not."""
     query = select(providers).where(providers.c.tenant == tenant).order_by(providers.c.id)
     return [_provider(row) for row in tx.execute(query.limit(PROVIDERS_BOUND))]
+
+
+def read_providers(tx: Connection) -> Iterator[Provider]:
+    """Read every provider, without a bound."""
+    return (_provider(row) for row in tx.execute(select(providers).order_by(providers.c.id)))
 
 
 def list_providers(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Provider]:
