@@ -15,4 +15,4 @@ def is_confirmed(session: Session, held: Held, now: datetime) -> bool:
     if held.any:
         return is_fresh(session.factor_at, now)
     # An EHR vouches for whoever opens its link: that opens charts, and sets up nothing for good.
-    return session.method is not Method.EHR and is_fresh(session.created_at, now)
+    return session.method is not Method.EHR and is_fresh(session.signed_in_at, now)
