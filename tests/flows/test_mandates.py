@@ -13,6 +13,7 @@ from hilum.clients.store import clients as client_table
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Tenant, UpstreamKind, UpstreamRef
 from hilum.infra.context import Context
+from hilum.infra.db import Database
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
@@ -251,6 +252,29 @@ def test_approver_and_administrators_end_it_alone_and_nobody_else(north: North, 
 
     assert not north.has_token()
     assert code_of(lambda: north.do("ana", end)) == "mandate_over"
+
+
+def test_what_another_process_ended_ends_the_next_token(north: North) -> None:
+    """C17: the mandate and its approver are kept in the process between two tokens, and no longer than they stand."""
+    other = UnitOfWork.create(
+        Database(north.platform.uow.db.url), north.platform.clock, north.platform.uow.ids, "other"
+    )
+    asked = north.mandate()
+    assert [north.has_token(), north.has_token()] == [True, True]
+
+    other.write_now(
+        lambda ctx: service.end(ctx, asked.id, "Not needed"), actor=actor_of(north.who("ada")), trace=TRACE
+    )
+    assert not north.has_token()
+
+    north.mandate()
+    assert north.has_token()
+    other.write_now(
+        lambda ctx: identity.deactivate_person(ctx, north.who("ana").id), actor=SYSTEM, trace=TRACE
+    )
+    north.platform.clock.advance(GRACE + DAY)
+    assert not north.has_token()
+    other.close()
 
 
 def test_a_new_agreement_replaces_the_one_before(north: North) -> None:

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from hilum.kernel.ids import TenantId, VendorId
+from hilum.kernel.ids import Part, TenantId, VendorId
 
+AGREEMENTS = Part("agreements")
+"""The part of the facts with confirmed agreements. Only cached values depend on it; its keys are ``agreement/<id>``."""
 KINDS = {
     "business_associate": "business associate agreement",
     "data_sharing": "data sharing agreement",

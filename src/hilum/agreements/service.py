@@ -6,6 +6,7 @@ from datetime import datetime
 
 from hilum.agreements import policy, store
 from hilum.agreements.models import (
+    AGREEMENTS,
     REMIND_BEFORE,
     WAITING_BOUND,
     Agreement,
@@ -103,7 +104,7 @@ def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
         raise Invalid("agreement_invalid", detail, fields={"document": "document_differs"})
     confirmed = replace(found, confirmed_by=str(ctx.actor), confirmed_at=ctx.now)
     confirmed = replace(confirmed, due_at=policy.next_due(confirmed, ctx.now))
-    store.save_agreement(ctx.tx, confirmed)
+    _save(ctx, confirmed)
     _record(ctx, "agreements.agreement.confirm", confirmed)
     _close_findings(ctx, confirmed)
     return confirmed
@@ -133,7 +134,7 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
     _record(ctx, "agreements.agreement.end", ended, reason=ended.end_reason)
     if found.confirmed_at is not None and ends == ctx.now:
         ended = _lapsed(ctx, ended)
-    store.save_agreement(ctx.tx, ended)
+    _save(ctx, ended)
     return ended
 
 
@@ -162,7 +163,12 @@ def list_agreements(ctx: Context, query: AgreementQuery, page: PageQuery = FIRST
 
 def kinds_in_force(ctx: Context, vendor: VendorId, tenant: TenantId) -> frozenset[str]:
     """Return the kinds of agreements that are in force between a vendor and a hospital itself."""
-    return frozenset(store.kinds_in_force(ctx.tx, vendor, tenant, "", ctx.now))
+    # Asked for each token of a backend service, and so cached; what is in force depends on the time, which is judged here.
+    key = ("spans", vendor, tenant)
+    spans = ctx.cached(AGREEMENTS, key, lambda ctx: store.confirmed_spans(ctx.tx, vendor, tenant, ""))
+    return frozenset(
+        kind for kind, begins, ends in spans or () if begins <= ctx.now and (ends is None or ctx.now < ends)
+    )
 
 
 def missing_for_app(ctx: Context, tenant: Tenant, app: App, roles: Collection[str]) -> frozenset[str]:
@@ -197,8 +203,14 @@ def follow_due(ctx: Context) -> int:
         else:
             _close_findings(ctx, found)
             _announce(ctx, found)
-        store.save_agreement(ctx.tx, after)
+        _save(ctx, after)
     return len(due)
+
+
+def _save(ctx: Context, agreement: Agreement) -> None:
+    """Store a changed agreement, and announce the change. What waits to be confirmed counts for nothing, so recording one announces nothing."""
+    store.save_agreement(ctx.tx, agreement)
+    ctx.advance_epoch(AGREEMENTS, f"agreement/{agreement.id}")
 
 
 def _lapsed(ctx: Context, over: Agreement) -> Agreement:

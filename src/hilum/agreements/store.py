@@ -104,19 +104,18 @@ def count_waiting(tx: Connection, vendor: VendorId, tenant: TenantId, now: datet
     return int(tx.execute(select(func.count()).select_from(agreements).where(*waiting)).scalar_one())
 
 
-def kinds_in_force(
-    tx: Connection, vendor: VendorId, tenant: TenantId, entity: str, now: datetime
-) -> set[str]:
-    """Return the kinds of agreements that are in force between a vendor and a legal entity."""
+def confirmed_spans(
+    tx: Connection, vendor: VendorId, tenant: TenantId, entity: str
+) -> tuple[tuple[str, datetime, datetime | None], ...]:
+    """Return kind, beginning and end of each confirmed agreement between a vendor and a legal entity, also of those that are over."""
     counting = (
         agreements.c.vendor == vendor,
         agreements.c.tenant == tenant,
         agreements.c.entity == entity,
         agreements.c.confirmed_at.is_not(None),
-        agreements.c.effective_at <= now,
-        or_(agreements.c.ends_at.is_(None), agreements.c.ends_at > now),
     )
-    return set(tx.execute(select(agreements.c.kind).where(*counting).distinct()).scalars())
+    columns = select(agreements.c.kind, agreements.c.effective_at, agreements.c.ends_at)
+    return tuple((kind, begins, ends) for kind, begins, ends in tx.execute(columns.where(*counting)))
 
 
 def list_alike(tx: Connection, agreement: Agreement, at: datetime) -> list[Agreement]:

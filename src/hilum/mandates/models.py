@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.identity.models import Role
-from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
+from hilum.kernel.ids import AppId, ClientId, Part, PersonId, TenantId, VendorId
 
+MANDATES = Part("mandates")
+"""The part of the facts with mandates that were agreed to. Only cached values depend on it; its keys are ``mandate/<id>``."""
 APPROVER_ROLES = frozenset(
     {Role.PHYSICIAN.value, Role.NURSE.value, Role.ANALYST.value, Role.ADMINISTRATOR.value}
 )

@@ -8,12 +8,21 @@ from hilum.audit.models import Event
 from hilum.clients import service as clients
 from hilum.clients.models import Client, ClientFacts
 from hilum.identity import service as identity
+from hilum.identity.models import IDENTITY
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.mandates import policy, store
-from hilum.mandates.models import WAITING_BOUND, WAITING_LIFE, Mandate, MandateQuery, MandateState, NewMandate
+from hilum.mandates.models import (
+    MANDATES,
+    WAITING_BOUND,
+    WAITING_LIFE,
+    Mandate,
+    MandateQuery,
+    MandateState,
+    NewMandate,
+)
 from hilum.registry import service as registry
 from hilum.registry.models import Environment
 
@@ -96,12 +105,10 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
     identity.get_tenant(ctx, found.tenant, lock=True)
     before = store.find_agreed(ctx.tx, found.tenant, found.client, lock=True)
     if before is not None:
-        store.save_mandate(
-            ctx.tx,
-            replace(before, ended_at=ctx.now, ended_by=str(ctx.actor), end_reason=f"replaced by {found.id}"),
-        )
+        by, why = str(ctx.actor), f"replaced by {found.id}"
+        _save(ctx, replace(before, ended_at=ctx.now, ended_by=by, end_reason=why))
     agreed = replace(found, agreed_at=ctx.now)
-    store.save_mandate(ctx.tx, agreed)
+    _save(ctx, agreed)
     audit.record(ctx, _event("mandates.mandate.agree", agreed))
     return agreed
 
@@ -120,7 +127,7 @@ def end(ctx: Context, mandate_id: str, reason: str) -> Mandate:
     if policy.state_of(found, ctx.now) is MandateState.OVER:
         raise Conflict("mandate_over", "This mandate is over already.")
     ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor), end_reason=reason.strip())
-    store.save_mandate(ctx.tx, ended)
+    _save(ctx, ended)
     audit.record(ctx, _event("mandates.mandate.end", ended))
     return ended
 
@@ -153,11 +160,17 @@ def mandated_until(
     """Return until when a backend service may get tokens at a hospital, by its mandate or, where none is needed, by its own end; None: not now."""
     if not policy.is_needed(client, environment):
         return client.expires_at
-    found = store.find_agreed(ctx.tx, tenant, client.id)
+    # Asked for each token of a backend service, and so cached: the mandate and its approver until either changes.
+    found = ctx.cached(
+        MANDATES, ("agreed", tenant, client.id), lambda ctx: store.find_agreed(ctx.tx, tenant, client.id)
+    )
     # The hospital's person agreed to the service of the vendor that it was then.
     if found is None or not policy.is_of_vendor(found, facts):
         return None
-    return policy.until(found, identity.find_person(ctx, found.approver), ctx.now)
+    approver = ctx.cached(
+        IDENTITY, ("approver", found.approver), lambda ctx: identity.find_person(ctx, found.approver)
+    )
+    return policy.until(found, approver, ctx.now)
 
 
 def follow_approvers(ctx: Context, after: str) -> str:
@@ -166,8 +179,15 @@ def follow_approvers(ctx: Context, after: str) -> str:
     for each in found:
         since = policy.lost_since(identity.find_person(ctx, each.approver), each, ctx.now)
         if since is not None and store.save_lost(ctx.tx, each.id, since):
+            ctx.advance_epoch(MANDATES, f"mandate/{each.id}")
             audit.record(ctx, _event("mandates.mandate.lose_approver", replace(each, lost_at=since)))
     return found[-1].id if found else ""
+
+
+def _save(ctx: Context, mandate: Mandate) -> None:
+    """Store a changed mandate, and announce the change. Nothing rests on one that waits, so asking for one announces nothing."""
+    store.save_mandate(ctx.tx, mandate)
+    ctx.advance_epoch(MANDATES, f"mandate/{mandate.id}")
 
 
 def _visible(ctx: Context, mandate_id: str, *, lock: bool = False) -> Mandate:
