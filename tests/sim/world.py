@@ -48,5 +48,5 @@ class SeededIds:
         return prefix + "_" + "".join(_CROCKFORD[(value >> shift) & 31] for shift in range(125, -1, -5))
 
     def secret(self, size: int = 32) -> str:
-        raw = self._next() + self._next()
+        raw = b"".join(self._next() for _ in range(max(2, -(-size // 64))))
         return base64.urlsafe_b64encode(raw[:size]).rstrip(b"=").decode()

@@ -22,7 +22,8 @@ from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.kernel.ports import Ids
 
-_SALT_BYTES = 16
+_SALT_BYTES, _SALT_LETTERS = 17, 22
+"""Random bytes drawn for each salt, and its letters of 6 bits each: 132 random bits."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEADER_WORDS = ("tenant", "app", "client", "person", "launch", "authorization", "run", "reason", "outcome")
 
@@ -76,12 +77,17 @@ class Batch:
 def link_batch(accesses: Iterable[Access], previous: bytes, ids: Ids) -> Batch:
     """Encode and chain records in order, the first to ``previous``."""
     batch = Batch()
+    accesses = tuple(accesses)
+    # One system call for the salts of a batch: each call releases the interpreter's lock, and getting it back
+    # may wait for the event loop.
+    salts = ids.secret(_SALT_BYTES * len(accesses)).encode()
     # Written out instead of calling policy.link: this loop is between a request and its answer.
-    for access in accesses:
+    for at, access in enumerate(accesses):
         header, body = encoding.encode(access)
         # A salt for each record: equal payloads have different digests, so that a purged one cannot be found
         # by comparing.
-        salt = ids.secret(_SALT_BYTES).encode()
+        salt = salts[at * _SALT_LETTERS : (at + 1) * _SALT_LETTERS]
+        assert len(salt) == _SALT_LETTERS, "one salt for each record"
         digest = sha256(salt + body).digest()
         previous = sha256(previous + digest + encoding.covered(access.request_id, header)).digest()
         batch.request_ids.append(access.request_id)
