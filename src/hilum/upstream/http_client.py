@@ -77,7 +77,7 @@ def base_of(url: str) -> Base:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection. ``waiter`` is set while an answer is awaited."""
+    """One connection. ``waiter`` is set while an answer is awaited, at most until the loop's time is ``until``."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
@@ -85,7 +85,7 @@ class _Connection(asyncio.Protocol):
         self.waiter: asyncio.Future[None] | None = None
         self.idle_since = 0.0
         self.idle_life_s = IDLE_LIFE.total_seconds()
-        self.begun = False
+        self.begun, self.until = False, 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # those of uvloop do not inherit from it
@@ -125,10 +125,8 @@ class _Connection(asyncio.Protocol):
 
     async def exchange(self, sent: bytes, until: float) -> UpstreamResponse:
         """Send a request and return its answer, until the loop's time is up. Raises Lost, TooLarge; then the connection is closed."""
-        loop = asyncio.get_running_loop()
         reader = self.reader = AnswerReader(TAKEN_HEADERS, RESPONSE_BOUND)
-        self.begun, self.waiter = False, loop.create_future()
-        timer = loop.call_at(until, self.expire)
+        self.begun, self.waiter, self.until = False, asyncio.get_running_loop().create_future(), until
         may_stay = False
         try:
             if self.transport is None:
@@ -144,7 +142,6 @@ class _Connection(asyncio.Protocol):
         except Malformed as error:
             raise Lost(str(error)) from error
         finally:
-            timer.cancel()
             self.reader = self.waiter = None
             # Also when the request was cancelled: the rest of a broken or late answer would be read
             # as the answer to the next request.
@@ -163,6 +160,8 @@ class HttpClient:
         self._resolver = Resolver()
         self._tls: ssl.SSLContext | None = None
         self._sweep: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._expires_at = 0.0
 
     async def send(
         self, url: str, request: UpstreamRequest, fields: tuple[tuple[str, str], ...]
@@ -176,6 +175,7 @@ class HttpClient:
         except ValueError as error:
             raise NotSent("the request cannot be written") from error
         connection = self._idle_one(base.origin, loop.time()) or await self._connect(base.origin)
+        self._expire_by(until)
         try:
             response = await connection.exchange(sent, until)
         finally:
@@ -188,13 +188,34 @@ class HttpClient:
 
     def close(self) -> None:
         """Close every connection."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
+        for timer in (self._sweep, self._expiry):
+            if timer is not None:
+                timer.cancel()
+        self._sweep = self._expiry = None
         for connection in self._all:
             connection.abort()
         self._all.clear()
         self._idle.clear()
+
+    def _expire_by(self, until: float) -> None:
+        """Give up what is unanswered at a moment."""
+        # One timer for all: nearly every answer comes, and a timer for each would cost more than the rest of this client.
+        if self._expiry is not None:
+            if self._expires_at <= until:
+                return
+            self._expiry.cancel()
+        self._expires_at = until
+        self._expiry = asyncio.get_running_loop().call_at(until, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        now = asyncio.get_running_loop().time()
+        asked = [each for each in self._all if each.waiter is not None]
+        for each in asked:
+            if each.until <= now:
+                each.expire()
+        if left := [each.until for each in asked if each.until > now]:
+            self._expire_by(min(left))
 
     def _idle_one(self, origin: Origin, now: float) -> _Connection | None:
         """Return the idle connection that was used last, if it is still open; close those that are not."""

@@ -115,6 +115,29 @@ def test_requests_at_one_time_never_share_a_connection(run: Run) -> None:
     run(main())
 
 
+def test_each_request_is_given_up_at_its_own_deadline(run: Run) -> None:
+    """One timer serves all requests: none is given up before its time, and none stays."""
+    wait_s = 0.2
+
+    async def main() -> None:
+        server, client = Server(lambda _: b""), HttpClient(timedelta(seconds=wait_s))
+        loop = asyncio.get_running_loop()
+
+        async def given_up(after_s: float) -> float:
+            await asyncio.sleep(after_s)
+            begun = loop.time()
+            with pytest.raises(Lost):
+                await client.send(url, READ, ())
+            return loop.time() - begun
+
+        async with server as url:
+            waits = await asyncio.gather(*(given_up(n * wait_s / 3) for n in range(5)))
+            assert all(waited >= wait_s * 0.9 for waited in waits)
+            client.close()
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     "answer",
     [
