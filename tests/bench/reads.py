@@ -1,7 +1,8 @@
 """What one enforced read costs in CPU time: ``python -m tests.bench.reads``.
 
 Drives the gateway's ASGI callable in this process, 64 requests at a time, over the embedded server and over an HTTP server in another
-process, with the real journal. Prints the median of several rounds in microseconds of CPU per request, of all threads.
+process, with the real journal. Prints the best and the median of several rounds in microseconds of CPU per request, of all threads: on a
+machine that is busy with other work the best ones are compared, in turn, several times each.
 """
 
 import asyncio
@@ -62,8 +63,8 @@ async def _send(message: Any) -> None:
         assert message["status"] == 200, message
 
 
-async def measure(made: Ground, target: str, token: str, count: int) -> float:
-    """Return the median CPU time of a request, in microseconds."""
+async def measure(made: Ground, target: str, token: str, count: int) -> tuple[float, float]:
+    """Return the least and the median CPU time of a request among the rounds, in microseconds."""
     ids = SystemIds()
 
     async def reader(left: int) -> None:
@@ -77,7 +78,7 @@ async def measure(made: Ground, target: str, token: str, count: int) -> float:
         began = time.process_time()
         await asyncio.gather(*(reader(count // AT_ONCE) for _ in range(AT_ONCE)))
         rounds.append((time.process_time() - began) * 1e6 / (count // AT_ONCE * AT_ONCE))
-    return statistics.median(rounds[1:])
+    return min(rounds[1:]), statistics.median(rounds[1:])
 
 
 def lift(made: Ground) -> None:
@@ -85,7 +86,7 @@ def lift(made: Ground) -> None:
     made.run(lambda ctx: controls.set_quota(ctx, made.clients["app"].app, GENERAL, quota))
 
 
-async def embedded(made: Ground) -> dict[str, float]:
+async def embedded(made: Ground) -> dict[str, tuple[float, float]]:
     lift(made)
     made.load(
         {**patient("p9"), "text": TEXT},
@@ -102,13 +103,15 @@ async def embedded(made: Ground) -> dict[str, float]:
     }
 
 
-async def over_http(made: Ground) -> dict[str, float]:
+async def over_http(made: Ground) -> dict[str, tuple[float, float]]:
     lift(made)
     token = made.token("patient/*.rs", patient="p9")
     return {"http read": await measure(made, "Patient/p9", token, READS // 2)}
 
 
-def played(story: Callable[[Ground], Awaitable[dict[str, float]]], upstream: str = "") -> dict[str, float]:
+def played(
+    story: Callable[[Ground], Awaitable[dict[str, tuple[float, float]]]], upstream: str = ""
+) -> dict[str, tuple[float, float]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         url = f"sqlite:///{folder / 'hilum.db'}"
@@ -116,7 +119,7 @@ def played(story: Callable[[Ground], Awaitable[dict[str, float]]], upstream: str
         clock, ids = FakeClock(), SystemIds()
         uow = UnitOfWork.create(Database(url), clock, ids, "bench")
 
-        async def run() -> dict[str, float]:
+        async def run() -> dict[str, tuple[float, float]]:
             async with ground(uow, clock, ids, folder, http_upstream=upstream) as made:  # type: ignore[arg-type]
                 return dict(await story(made))
 
@@ -133,8 +136,8 @@ def main() -> None:
     server = f"server {{ listen 127.0.0.1:{port}; keepalive_requests 1000000; location / {{ add_header ETag 'W/\"1\"'; return 200 '{body}'; }} }}"
     with nginx(server, core=LOAD_CORE):
         found |= played(over_http, f"http://127.0.0.1:{port}/fhir")
-    for name, cost in found.items():
-        print(f"{name}: {cost:.1f} us")
+    for name, (best, median) in found.items():
+        print(f"{name}: {best:.1f} us at best, median {median:.1f}")
 
 
 if __name__ == "__main__":

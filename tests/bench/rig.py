@@ -30,40 +30,56 @@ SERVER_CORE, LOAD_CORE = "0", "1"
 
 @dataclass
 class Load:
-    """One figure of wrk, the median of its rounds."""
+    """One figure of wrk, the median of its rounds. ``cpu_us``: what the platform's processes spent on a request, 0 if not asked for."""
 
     rate: float
     p50_ms: float
     p99_ms: float
     errors: int
+    requests: int = 0
+    cpu_us: float = 0.0
 
 
-def wrk(url: str, *, connections: int, headers: dict[str, str] | None = None, seconds: int = SECONDS) -> Load:
-    """Load ``url`` from the other core and tell the median of ROUNDS."""
+def wrk(
+    url: str,
+    *,
+    connections: int,
+    headers: dict[str, str] | None = None,
+    seconds: int = SECONDS,
+    of: "Rig | None" = None,
+) -> Load:
+    """Load ``url`` from the other core and tell the median of ROUNDS. ``of``: measure the CPU of its platform part too."""
     given = [part for name, value in (headers or {}).items() for part in ("-H", f"{name}: {value}")]
     command = ["taskset", "-c", LOAD_CORE, "wrk", "-t1", f"-c{connections}", "--latency", *given]
     subprocess.run([*command, "-d1s", url], capture_output=True, check=True)
-    found = [
-        parse_wrk(
-            subprocess.run(
-                [*command, f"-d{seconds}s", url], capture_output=True, text=True, check=True
-            ).stdout
-        )
-        for _ in range(ROUNDS)
-    ]
+    found = [loaded([*command, f"-d{seconds}s", url], of) for _ in range(ROUNDS)]
     return Load(
         statistics.median(each.rate for each in found),
         statistics.median(each.p50_ms for each in found),
         statistics.median(each.p99_ms for each in found),
         sum(each.errors for each in found),
+        sum(each.requests for each in found),
+        statistics.median(each.cpu_us for each in found),
     )
+
+
+def loaded(command: list[str], of: "Rig | None" = None) -> Load:
+    """Run wrk once."""
+    before = of.cpu_s() if of is not None else 0.0
+    load = parse_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    if of is not None:
+        load.cpu_us = (of.cpu_s() - before) * 1e6 / max(1, load.requests)
+    return load
 
 
 def parse_wrk(text: str) -> Load:
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    done = re.search(r"(\d+) requests in", text)
     assert rate, text
-    return Load(float(rate[1]), _ms(text, "50%"), _ms(text, "99%"), int(failed[1]) if failed else 0)
+    assert done, text
+    errors = int(failed[1]) if failed else 0
+    return Load(float(rate[1]), _ms(text, "50%"), _ms(text, "99%"), errors, int(done[1]))
 
 
 def _ms(text: str, row: str) -> float:
@@ -94,6 +110,15 @@ class Rig:
         self.processes.append(process)
         return process
 
+    def cpu_s(self) -> float:
+        """Return the CPU time that the platform part has spent so far, with its workers and all of their threads."""
+        spent = 0
+        for pid in _family(self.processes[0].pid):
+            for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(OSError):  # a thread that has just ended
+                    spent += int(thread.read_text().split()[0])
+        return spent / 1e9
+
     def stop(self) -> None:
         for process in self.processes:
             process.send_signal(signal.SIGTERM)
@@ -101,6 +126,19 @@ class Rig:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(15)
         self.processes.clear()
+
+
+def _family(pid: int) -> list[int]:
+    """List a process and all that it started."""
+    parents: dict[int, int] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The name, in brackets, may hold anything.
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
+    return found
 
 
 def wait_for(url: str, seconds: float = 40) -> float:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import os
-import subprocess
 import tempfile
 import time
 from datetime import timedelta
@@ -25,7 +24,7 @@ from hilum.kernel.ids import ClientId, FamilyId, TenantId
 from hilum.tokens import service as tokens
 from hilum.tokens.models import Grant
 from tests.bench.figures import Figure
-from tests.bench.rig import LOAD_CORE, Load, Rig, parse_wrk, rig
+from tests.bench.rig import LOAD_CORE, Load, Rig, loaded, rig
 from tests.bench.setup import TRACE, uow_of
 from tests.sim.browser import ASSERTION_TYPE
 from tests.unit.policies.books import LIFETIMES
@@ -52,10 +51,10 @@ def figures() -> list[Figure]:
         url = f"{tenant['issuer']}/oauth/token"
         secret = next(c for c in made.card["clients"] if c["client_id"] == "bench-symmetric")
         basic = base64.b64encode(f"{secret['client_id']}:{secret['secret']}".encode()).decode()
-        assertion = _post(url, _assertions(made, url), {})
-        code = _post(url, _codes(made, secret["redirect_uris"][0]), {"Authorization": f"Basic {basic}"})
-        refresh = _post(url, _refreshes(made), {"Authorization": f"Basic {basic}"})
-    parts = [f"{name} p50 {load.p50_ms:.1f} p99 {load.p99_ms:.1f} ms, refused or spent {load.errors}"
+        assertion = _post(made, url, _assertions(made, url), {})
+        code = _post(made, url, _codes(made, secret["redirect_uris"][0]), {"Authorization": f"Basic {basic}"})
+        refresh = _post(made, url, _refreshes(made), {"Authorization": f"Basic {basic}"})
+    parts = [f"{name} {load.cpu_us:.0f} us of CPU, p50 {load.p50_ms:.1f} p99 {load.p99_ms:.1f} ms, refused or spent {load.errors}"
              for name, load in (("assertion", assertion), ("code", code), ("refresh", refresh))]  # fmt: skip
     rates = [load.rate for load in (assertion, code, refresh)]
     shown = " / ".join(f"{rate:,.0f}" for rate in rates)
@@ -73,7 +72,7 @@ def figures() -> list[Figure]:
     ]
 
 
-def _post(url: str, bodies: list[str], headers: dict[str, str]) -> Load:
+def _post(made: Rig, url: str, bodies: list[str], headers: dict[str, str]) -> Load:
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "bodies"
         lines.write_text("\n".join(bodies) + "\n")
@@ -94,7 +93,7 @@ def _post(url: str, bodies: list[str], headers: dict[str, str]) -> Load:
             str(script),
             url,
         ]
-        return parse_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return loaded(command, made)
 
 
 def _assertions(made: Rig, url: str) -> list[str]:
