@@ -8,9 +8,9 @@ import pytest
 
 from hilum.gateway.models import EVIDENCE_BOUND
 from hilum.infra.unit_of_work import UnitOfWork
-from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Ground, Play, patient, player
+from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Answer, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
-from tests.unit.gateway.facts import RESTRICTED, observation, provenance
+from tests.unit.gateway.facts import RESTRICTED, category, observation, provenance
 
 BASE = f"{PLATFORM}/t/general/fhir"
 
@@ -457,12 +457,45 @@ def test_decimals_pass_with_the_digits_their_author_wrote(play: Play, value: byt
             await made.get(name, token),
             await made.get(f"{name}?_elements=value", token),
             await made.get(f"Observation?_id={id_}", token),
+            await made.get(f"Observation?_id={id_}", token),  # the server has kept its answer
             await made.get(f"Observation?_id={id_}&_summary=data", token),
         ):
             assert b'"value":' + value + b"}" in answer.body
         assert b'"value": ' + value + b"\n" in (await made.get(f"{name}?_pretty=true", token)).body
 
     play(story)
+
+
+@pytest.mark.parametrize("person", ["doctor", "patient", "parent"])
+def test_a_search_whose_answer_is_kept_shows_and_records_the_same(play: Play, person: str) -> None:
+    """C71, C75: what the embedded server keeps is judged again for each request, like what it reads anew (ADR 47)."""
+    targets = (
+        "Observation",
+        "Observation?patient=p1&_count=1",
+        "Observation?patient=p2",
+        "MedicationRequest?patient=p1&_include=MedicationRequest:medication",
+        "Patient?_revinclude=Observation:subject",
+        "Provenance?target=Observation/o1",
+        "Observation?_summary=count",
+        "Observation?_elements=code",
+    )
+
+    async def story(made: Ground) -> None:
+        scopes = ("user/*.rs", "patient/*.rs") if person != "doctor" else ("user/*.rs",)
+        token = made.token(*scopes, person=person)
+        for target in targets:
+            first, again = await made.get(target, token), await made.get(target, token)
+            assert (first.status, shown(first)) == (again.status, shown(again)), target
+        made.load(observation("o4", category=category("laboratory"), code={"text": "e"}))
+        assert "Observation/o4" in (await made.get("Observation?patient=p1", token)).ids
+
+    play(story)
+
+
+def shown(answer: Answer) -> Any:
+    """Return what an answer shows, without its links, which are sealed anew each time, and without its request's id."""
+    body = answer.json
+    return {key: value for key, value in body.items() if key not in {"link", "issue"}}
 
 
 def test_counting_tells_no_number_that_reaches_beyond_the_grant(play: Play) -> None:

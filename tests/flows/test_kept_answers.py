@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from hilum_ehr.fhirserver import change_mark
 from hilum_ehr.fhirserver.change_mark import ChangeMark
-from hilum_ehr.fhirserver.routes import KEPT_BOUND, KEPT_BYTES_BOUND, Response
+from hilum_ehr.fhirserver.routes import (
+    KEPT_BOUND,
+    KEPT_BYTES_BOUND,
+    KEPT_SEARCH_BYTES_BOUND,
+    KEPT_SEARCHES_BOUND,
+    Response,
+)
 from tests.unit.fhirserver.driver import Fhir
 
 PATIENT = {"resourceType": "Patient", "id": "p1", "gender": "female"}
@@ -42,6 +48,12 @@ def read(fhir: Fhir, target: str = "Patient/p1") -> Response:
     return response
 
 
+def search(fhir: Fhir, query: str) -> Response | None:
+    """Search by GET, and return what is kept of it."""
+    assert fhir.get("/Patient", query).status == 200
+    return fhir.server.read_inline(f"Patient?{query}")
+
+
 def statements_of(fhir: Fhir, target: str) -> int:
     """Return how many statements one read takes."""
     seen: list[str] = []
@@ -56,6 +68,63 @@ def test_what_has_not_changed_is_not_read_again(fhir: Fhir) -> None:
     first = read(fhir)
     assert statements_of(fhir, "Patient/p1") == 0
     assert read(fhir) == first
+
+
+def test_a_search_that_was_answered_is_kept_as_it_was(fhir: Fhir) -> None:
+    assert fhir.server.read_inline("Patient?gender=female") is None
+    kept = search(fhir, "gender=female")
+    assert kept is not None
+    assert kept.body == fhir.get("/Patient", "gender=female").body
+    assert kept.found is not None
+    assert [each.body for each in kept.found.page.matches] == [read(fhir).body]
+    assert statements_of(fhir, "Patient?gender=female") == 0
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["_summary=true", "_summary=count", "_elements=gender", "_count=0", "_pretty=true", "birthdate=ap1990"],
+)
+def test_what_is_not_whole_or_depends_on_the_present_is_not_kept(fhir: Fhir, query: str) -> None:
+    """FHIR R4 search.html#prefix: what is near (``ap``) depends on how long ago it was."""
+    assert search(fhir, query) is None
+
+
+def test_a_search_by_post_and_one_that_is_refused_are_not_kept(fhir: Fhir) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    assert fhir.request("POST", "/Patient/_search", body=b"gender=female", headers=form).status == 200
+    assert fhir.get("/Patient", "colour=red").status == 400
+    for target in ("Patient/_search", "Patient?gender=female", "Patient?colour=red"):
+        assert fhir.server.read_inline(target) is None
+
+
+def test_any_write_ends_what_is_kept_of_searches(fhir: Fhir, path: Path) -> None:
+    assert search(fhir, "gender=female") is not None
+    _store_male(path)
+    assert fhir.server.read_inline("Patient?gender=female") is None
+    assert fhir.get("/Patient", "gender=female").ids == []
+
+
+def test_a_search_that_a_write_overtook_is_not_kept(
+    fhir: Fhir, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows whether it was read before the write or after it."""
+    find = fhir.server.service.search
+
+    def overtaken(*asked: Any) -> Any:
+        found = find(*asked)
+        _store_male(path)
+        return found
+
+    monkeypatch.setattr(fhir.server.service, "search", overtaken)
+    assert search(fhir, "gender=female") is None
+
+
+def test_searches_kept_are_bounded_in_number_and_size(fhir: Fhir) -> None:
+    for number in range(KEPT_SEARCHES_BOUND + 5):
+        search(fhir, f"_id=none-{number}")
+    assert len(fhir.server._kept_searches) == KEPT_SEARCHES_BOUND
+    fhir.load({**PATIENT, "id": "big", "name": [{"text": "x" * KEPT_SEARCH_BYTES_BOUND}]})
+    assert search(fhir, "_id=big") is None
 
 
 @pytest.mark.parametrize("target", ["Patient/none", "Patient/gone"])

@@ -9,11 +9,11 @@ from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
 from hilum.upstream.live import Embedded, response_of
-from hilum.upstream.models import UpstreamResponse
+from hilum.upstream.models import SearchPage, UpstreamResponse
 from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.urls import Urls
 from hilum_ehr.fhirserver.models import FhirServerSettings
-from hilum_ehr.fhirserver.routes import FhirServer
+from hilum_ehr.fhirserver.routes import FhirServer, Response
 
 _PROFILES = {
     "AllergyIntolerance": "us-core-allergyintolerance",
@@ -122,7 +122,7 @@ class EmbeddedServers:
 
 
 def inline_reader(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:
-    """Return the function that answers plain reads by id without waiting; it returns None for any other target, or if the store fails."""
+    """Return the function that answers plain reads by id and kept searches without waiting; None for any other target, or if the store fails."""
 
     def read_inline(target: str) -> UpstreamResponse | None:
         try:
@@ -133,9 +133,22 @@ def inline_reader(server: FhirServer) -> Callable[[str], UpstreamResponse | None
             return None
         if response is None:
             return None
-        return response_of(response.status, response.headers, response.body)
+        # Kept with the answer: an answer that is kept is translated once.
+        if response.made is None:
+            response.made = _translated(response)
+        return response.made  # type: ignore[no-any-return]
 
     return read_inline
+
+
+def _translated(response: Response) -> UpstreamResponse:
+    translated = response_of(response.status, response.headers, response.body)
+    if response.found is not None:
+        page = response.found.page
+        entries = [("match", each.body) for each in page.matches]
+        entries += [("include", each.body) for each in page.included]
+        translated.page = SearchPage(tuple(entries), page.total, response.found.next_url)
+    return translated
 
 
 def _guarded(server: FhirServer) -> App:

@@ -10,7 +10,7 @@ from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import Obligations, SearchPlan
 from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.kernel.decision import Deny, Reason
-from hilum.standards.fhir.bundles import references_in, resources_of
+from hilum.standards.fhir.bundles import RAW, references_in, resources_of
 from hilum.standards.fhir.labels import is_restricted
 from hilum.standards.fhir.visibility import is_judged_by_targets, rule_of, subjects_of, targets_of
 
@@ -99,7 +99,8 @@ def filter_response(
         resource = entry["resource"]
         if _is_visible(obligations, plan, resource, mode, evidence):
             # In our own words: what else the server wrote beside the resource was not judged.
-            kept.append({"resource": resource, "search": {"mode": mode}})
+            shown = {"resource": resource, "search": {"mode": mode}}
+            kept.append(shown | {RAW: entry[RAW]} if RAW in entry else shown)
         else:
             removed += 1
             unseen += mode == "match"

@@ -94,7 +94,7 @@ class Searcher:
         bundle["link"] = self._links(task, plan, gathered.after)
         if gathered.entries:
             bundle["entry"] = [rebased(entry, task.base) for entry in gathered.entries]
-        patient = task.patient_of(resources_of(bundle))
+        patient = task.patient_of(entry["resource"] for entry in gathered.entries)
         shape = task.obligations.request.shape
         return Answer(200, dump(bundle, shape), patient=patient, removed=gathered.removed)
 
@@ -153,14 +153,16 @@ class Searcher:
         if len(query) > _QUERY_INLINE and path:
             headers = (*_SEARCH_HEADERS, ("content-type", "application/x-www-form-urlencoded"))
             request = UpstreamRequest("POST", f"{path}/_search", headers, query.encode())
-        response = await self._transport.send(task, request)
+        response = None if request.body else self._transport.read_inline(task, target)
+        if response is None:
+            response = await self._transport.send(task, request)
         if response.status in {400, 422}:
             code, _ = disclosable_issue(response.body)
             sentence = f"The FHIR server refuses this search ({code}); check its parameters and their values."
             raise Refusal(Deny(Reason.REQUEST_UNSUPPORTED, sentence))
         if response.status != 200:
             raise Refusal(UNJUDGEABLE)
-        bundle = await self._transport.opened(task, response.body)
+        bundle = await self._transport.opened(task, response)
         return Fetched(bundle, target, len(response.body))
 
     async def _page_without_the_largest(self, task: UpstreamTask, plan: SearchPlan, target: str) -> Fetched:

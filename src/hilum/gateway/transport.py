@@ -17,15 +17,16 @@ from hilum.gateway.upstream_task import Effect, Refusal, TooLarge, UpstreamTask
 from hilum.gateway.withholding import is_suspect, withhold
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
-from hilum.standards.fhir.bundles import is_bundle, resources_of
+from hilum.standards.fhir.bundles import RAW, is_bundle, resources_of
 from hilum.standards.fhir.etags import etag_of
-from hilum.standards.fhir.shaping import load
+from hilum.standards.fhir.requests import PLAIN
+from hilum.standards.fhir.shaping import STORED_BYTES_BOUND, load, read_stored
 from hilum.standards.fhir.tags import tagged
 from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.standards.smart.scopes import READ, SEARCH
 from hilum.upstream import live as upstream
 from hilum.upstream.live import Upstreams
-from hilum.upstream.models import UpstreamRequest, UpstreamResponse
+from hilum.upstream.models import SearchPage, UpstreamRequest, UpstreamResponse
 from hilum.upstream.policy import relocated
 
 T = TypeVar("T")
@@ -69,9 +70,14 @@ class Transport:
             return verb()
         return await asyncio.get_running_loop().run_in_executor(self._large, verb)
 
-    async def opened(self, task: UpstreamTask, body: bytes) -> Any:
+    async def opened(self, task: UpstreamTask, response: UpstreamResponse) -> Any:
         """Parse an answer that will be shown, as ``opened`` does. Raises Refusal."""
-        return await self.work(len(body), partial(opened, task, body))
+        return await self.work(len(response.body), partial(opened, task, response))
+
+    def read_inline(self, task: UpstreamTask, target: str) -> UpstreamResponse | None:
+        """Read what a server in this process answers at once, if the request is still permitted; None: ``send`` it. Raises Refusal."""
+        task.confirm()
+        return self._upstreams.read_inline(task.tenant, target)
 
     async def send(self, task: UpstreamTask, request: UpstreamRequest) -> UpstreamResponse:
         """Send a read or search, if the request that needs it is still permitted. Raises Refusal."""
@@ -109,9 +115,7 @@ class Transport:
         return _usable(response)
 
     async def fetch(self, task: UpstreamTask, name: str) -> FetchedResource | None:
-        task.confirm()
-        # An embedded server answers a read by id at once, without a task of the event loop.
-        response = self._upstreams.read_inline(task.tenant, name)
+        response = self.read_inline(task, name)
         if response is None:
             response = await self.send(task, UpstreamRequest("GET", name, ACCEPT))
         if response.status != 200:
@@ -237,21 +241,44 @@ def _fetched(task: UpstreamTask, name: str, response: UpstreamResponse) -> Fetch
         tree = loads(body)
         withheld = withhold(tree, task.grounds)
         body = orjson.dumps(tree)
-    resource = loads(body, orjson.loads)
+    resource = read_stored(body) if task.in_process and len(body) <= STORED_BYTES_BOUND else None
+    if resource is None:
+        resource = loads(body, orjson.loads)
     if not isinstance(resource, dict):
         raise Refusal(UNJUDGEABLE)
     etag = etag_of(response.headers.get("etag", ""), resource)
     return FetchedResource(resource, body, etag, response.headers.get("last-modified", ""), withheld)
 
 
-def opened(task: UpstreamTask, body: bytes) -> Any:
+def opened(task: UpstreamTask, response: UpstreamResponse) -> Any:
     """Parse an answer that will be shown: with the gateway's addresses, and without those that are withheld."""
-    body = localised(task, body)
+    body = localised(task, response.body)
+    is_suspicious = is_suspect(body, task.grounds, *task.shown_types)
+    if not is_suspicious and task.in_process and response.page is not None:
+        stored = _stored_bundle(task, response.page)
+        if stored is not None:
+            return stored
     tree = loads(body)
-    if is_suspect(body, task.grounds, *task.shown_types):
+    if is_suspicious:
         for each in resources_of(tree) if is_bundle(tree) else (tree,):
             withhold(each, task.grounds)
     return tree
+
+
+def _stored_bundle(task: UpstreamTask, page: SearchPage) -> dict[str, Any] | None:
+    """Build the searchset of a page of records that are passed on as the bytes they are stored in; None if they must be read otherwise."""
+    # Another shape than the stored one is made of the parsed record.
+    if task.obligations.request.shape is not PLAIN:
+        return None
+    entries = []
+    for mode, raw in page.entries:
+        resource = read_stored(raw) if len(raw) <= STORED_BYTES_BOUND else None
+        if resource is None:
+            return None
+        entries.append({"resource": resource, "search": {"mode": mode}, RAW: raw})
+    link = [{"relation": "next", "url": page.next}] if page.next else []
+    bundle = {"resourceType": "Bundle", "type": "searchset", "link": link, "entry": entries}
+    return bundle if page.total is None else bundle | {"total": page.total}
 
 
 def outward(task: UpstreamTask) -> bytes:

@@ -142,7 +142,7 @@ class Writer:
         if response.status not in {200, 201}:
             return _not_written(task, response)
         asked = task.obligations.request
-        resource = opened(task, response.body) if response.body else None
+        resource = opened(task, response) if response.body else None
         # An OperationOutcome, or nothing usable: the answer is made from the Location instead.
         if not isinstance(resource, dict) or resource.get("resourceType") != asked.type:
             resource = {}

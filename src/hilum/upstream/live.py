@@ -59,7 +59,8 @@ _TAKEN = {name.encode(): name for name in TAKEN_HEADERS}
 class Embedded:
     """A FHIR server in this process. ``base`` is what it writes in absolute addresses, without trailing slash.
 
-    ``read_inline`` answers a plain GET of a target without waiting, or returns None if ``app`` must be called; it never raises.
+    ``read_inline`` answers a plain GET of a target without waiting, or returns None if ``app`` must be called; it never raises. What it
+    returns is shared by all who ask, so nobody changes it.
     """
 
     app: AsgiApp

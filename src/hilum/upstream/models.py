@@ -37,10 +37,20 @@ class UpstreamRequest:
     body: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """A page of a search as a server in this process stores it: mode and bytes of each record, ``next`` empty on the last page."""
+
+    entries: tuple[tuple[str, bytes], ...]
+    total: int | None
+    next: str
+
+
 @dataclass(slots=True)
 class UpstreamResponse:
-    """Header names are lower case, of ``TAKEN_HEADERS`` only."""
+    """Header names are lower case, of ``TAKEN_HEADERS`` only. ``page``: the same as the body, where a server in this process says it."""
 
     status: int
     headers: dict[str, str]
     body: bytes
+    page: SearchPage | None = None

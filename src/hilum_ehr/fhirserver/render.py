@@ -83,11 +83,18 @@ def search_bundle(plan: SearchPlan, page: Page, base_url: str) -> bytes:
     """Build a page of a search. Source: FHIR R4 http.html#search, bundle.html#searchset."""
     address = f"{base_url}/{plan.resource_type}"
     links = [("self", _link(address, plan.echo))]
-    if page.next_after is not None:
-        links.append(("next", _link(address, (*plan.echo, (PAGE, render_page(page.next_after))))))
+    if following := next_link(plan, page, base_url):
+        links.append(("next", following))
     entries = [_entry(v, "match", plan, base_url) for v in page.matches]
     entries += [_entry(v, "include", plan, base_url) for v in page.included]
     return _bundle("searchset", page.total, links, entries, pretty=plan.pretty)
+
+
+def next_link(plan: SearchPlan, page: Page, base_url: str) -> str:
+    """Return the address of the next page; empty on the last one."""
+    if page.next_after is None:
+        return ""
+    return _link(f"{base_url}/{plan.resource_type}", (*plan.echo, (PAGE, render_page(page.next_after))))
 
 
 def history_bundle(
