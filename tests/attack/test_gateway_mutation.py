@@ -43,6 +43,11 @@ TABLES: tuple[ModuleType, ...] = (
 EQUIVALENT = {
     ("policy", "_switch_fault", "not index.kinds"),
     ("policy", "sunset_notice", "not book.notices"),
+    (
+        "access_scope",
+        "_access_at",
+        "kept is not None and kept[0] is token and kept[1] is admitted and kept[2] is installation and kept[3] is limit",
+    ),
     ("access_scope", "stops_of", "index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})"),
     ("policy", "is_same_grant", "a.stopped is None and b.stopped is None"),
     ("response_filter", "without_orphans", "not plan.included"),

@@ -53,7 +53,7 @@ class Buckets:
         else:
             self._buckets.move_to_end(key)
             bucket.refill(now)
-            if quota != bucket.quota:
+            if quota is not bucket.quota and quota != bucket.quota:
                 bucket.quota = quota
                 # A narrowed quota takes effect now; a widened one fills up at its new rate, since tokens not
                 # earned are not given.

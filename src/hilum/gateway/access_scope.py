@@ -11,6 +11,8 @@ from hilum.controls import policy as controls
 from hilum.controls.models import Subject, SwitchIndex, TargetKind
 from hilum.gateway.models import DecisionInput, EffectiveAccess, GrantRule
 from hilum.identity.policy import rights_of
+from hilum.installations.models import InstallationFacts
+from hilum.policies.models import Admission
 from hilum.policies.policy import workflow_limit
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.fhir.queries import SearchQuery
@@ -32,6 +34,18 @@ Stops = Callable[[str, str], bool]
 """(scope, resource type) -> whether a switch took it out of the grant."""
 EFFECTIVE_BOUND = 20_000
 REACHES_BOUND = 20_000
+
+
+class _Reached(
+    dict[bytes, tuple[AccessToken, Admission, InstallationFacts, tuple[str, ...] | None, EffectiveAccess]]
+):
+    """What each token reached when it was used last, with the facts that this follows from, by the token's hash."""
+
+    def cache_clear(self) -> None:
+        self.clear()
+
+
+_reached = _Reached()
 
 
 @lru_cache(maxsize=EFFECTIVE_BOUND)
@@ -85,17 +99,41 @@ def access_of(
     asked: DecisionInput, token: AccessToken, standing: Standing, stopped: Stops | None
 ) -> EffectiveAccess:
     """Return what a token of an app in good standing reaches."""
-    allowed: tuple[tuple[str, ...], ...] = ()
     # A read of the platform's own has the scopes of its purpose. An app with patient/ scopes only has a picker
     # too, and its scopes say nothing about choosing a patient (ADR 30).
-    if not asked.purpose:
-        client, installation = standing.client, standing.installation
-        assert client is not None, "standing refuses a client that is not there"
-        assert installation is not None, "standing refuses what is not installed"
-        allowed = (admission(standing.book, client).scopes, installation.scopes)
-        if (limit := workflow_limit(standing.book, token.workflow)) is not None:
-            allowed = (*allowed, limit)
-    return effective_access(token, effective_scopes(token.scopes, *allowed), stopped)
+    if asked.purpose:
+        return effective_access(token, effective_scopes(token.scopes), stopped)
+    client, installation = standing.client, standing.installation
+    assert client is not None, "standing refuses a client that is not there"
+    assert installation is not None, "standing refuses what is not installed"
+    access = _access_at(
+        token, admission(standing.book, client), installation, workflow_limit(standing.book, token.workflow)
+    )
+    return access if stopped is None else replace(access, stopped=stopped)
+
+
+def _access_at(
+    token: AccessToken, admitted: Admission, installation: InstallationFacts, limit: tuple[str, ...] | None
+) -> EffectiveAccess:
+    """Return what a token reaches by these facts, which was kept at its last use if each of them is the same object still."""
+    kept = _reached.get(token.hash)
+    # By identity, since nothing of them ever changes: a cache by value would hash hundreds of scopes at each request.
+    if (
+        kept is not None
+        and kept[0] is token
+        and kept[1] is admitted
+        and kept[2] is installation
+        and kept[3] is limit
+    ):
+        return kept[4]
+    allowed = [admitted.scopes, installation.scopes]
+    if limit is not None:
+        allowed.append(limit)
+    access = effective_access(token, effective_scopes(token.scopes, *allowed))
+    if len(_reached) >= REACHES_BOUND:
+        _reached.cache_clear()
+    _reached[token.hash] = (token, admitted, installation, limit, access)
+    return access
 
 
 def stops_of(token: AccessToken, index: SwitchIndex, now: datetime, *, writes: bool) -> Stops | None:

@@ -11,6 +11,7 @@ from hilum.installations.models import RegistryFacts
 from hilum.kernel.decision import ReadPurpose
 from hilum.kernel.ids import TenantId
 from hilum.launches.models import LaunchFacts
+from hilum.policies.models import Book
 from hilum.policies.policy import PolicyFacts
 from hilum.standards.fhir.matching import Matcher
 from hilum.standards.fhir.requests import BODY_BOUND, FhirRequest, Unsupported
@@ -178,13 +179,16 @@ class SearchPlan:
 class Obligations:
     """What a permit asks of the gateway. ``grants`` are the rules of its letter on the asked type, ``rule`` names their scopes.
 
-    ``only``: nothing but this one resource, whatever the scopes (``fhirUser``). ``patient`` is for the audit record.
+    ``book``: the rule book by which it was permitted, and ``quota`` what the app may spend. ``only``: nothing but this one resource,
+    whatever the scopes (``fhirUser``). ``patient`` is for the audit record.
     """
 
     request: FhirRequest
     access: EffectiveAccess
     grants: tuple[GrantRule, ...]
     rule: str
+    book: Book
+    quota: Quota
     bases: tuple[str, ...] = ()
     only: str = ""
     plan: SearchPlan | None = None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from hilum.clients.models import ClientFacts
 from hilum.clients.policy import admission
 from hilum.controls import policy as controls
 from hilum.controls.models import Quota, Subject
@@ -110,7 +111,9 @@ def decide(
         return fault
     if fault := size_fault(request):
         return fault
-    return Permit(_obligations(scoped))
+    return Permit(
+        _obligations(scoped, standing.book, _quota(token, standing.client, standing.book, snapshot))
+    )
 
 
 def unread_fault(
@@ -143,7 +146,10 @@ def quota_of(token: AccessToken, snapshot: Snapshot, now: datetime) -> Quota:
     Source: C129, C147, C179
     """
     client = snapshot.registry.clients.get(token.client)
-    book = snapshot.policies.book_at(token.tenant, now, token.app)
+    return _quota(token, client, snapshot.policies.book_at(token.tenant, now, token.app), snapshot)
+
+
+def _quota(token: AccessToken, client: ClientFacts | None, book: Book, snapshot: Snapshot) -> Quota:
     cell = None if client is None else admission(book, client).cell
     default = NO_QUOTA if cell is None else cell.quota
     return controls.effective_quota(
@@ -151,11 +157,9 @@ def quota_of(token: AccessToken, snapshot: Snapshot, now: datetime) -> Quota:
     )
 
 
-def sunset_notice(
-    permitted: Obligations, token: AccessToken, snapshot: Snapshot, now: datetime
-) -> Mapping[str, str]:
+def sunset_notice(permitted: Obligations) -> Mapping[str, str]:
     """Return the headers that announce the end of a scope that a permit rests on; none if no end is announced (C62)."""
-    book = snapshot.policies.book_at(token.tenant, now, token.app)
+    book = permitted.book
     if not book.notices:
         return {}
     type_ = permitted.request.type
@@ -400,7 +404,7 @@ def _patient(scoped: ScopedRequest) -> str:
     return next(iter(named)) if named is not None and len(named) == 1 else ""
 
 
-def _obligations(scoped: ScopedRequest) -> Obligations:
+def _obligations(scoped: ScopedRequest, book: Book, quota: Quota) -> Obligations:
     request, access = scoped.request, scoped.access
     plan = None
     if scoped.query is not None:
@@ -415,7 +419,9 @@ def _obligations(scoped: ScopedRequest) -> Obligations:
         access,
         scoped.grants,
         rule=scoped.purpose
-        or ("fhirUser" if scoped.exempt else ", ".join(grant.text for grant in scoped.grants)),
+        or ("fhirUser" if scoped.exempt else ", ".join([grant.text for grant in scoped.grants])),
+        book=book,
+        quota=quota,
         bases=scoped.bases,
         only=name if scoped.exempt else "",
         plan=plan,

@@ -19,7 +19,7 @@ from dataclasses import replace
 import orjson
 
 from hilum.audit.models import UNDELIVERED, Access, Outcome
-from hilum.controls.models import QuotaResult
+from hilum.controls.models import Quota, QuotaResult
 from hilum.gateway import pagelinks, policy
 from hilum.gateway.capability_statement import public_statement
 from hilum.gateway.deps import GatewayDeps
@@ -115,7 +115,7 @@ class Enforcer:
     async def _carry_out(self, task: UpstreamTask) -> Answer:
         """Execute a permitted request, record how it ended, and check that it is still permitted."""
         # Before the FHIR server is asked for anything, its CapabilityStatement included.
-        spent = self._spend(task.incoming, task.token, task.snapshot)
+        spent = self._spend(task.incoming, task.token, task.obligations.quota)
         try:
             if not spent.allowed:
                 raise Refusal(
@@ -126,8 +126,9 @@ class Enforcer:
             answer = await self._executor.execute(task)
         except Refusal as refused:
             answer = self._refusal_of(task, refused)
-        notice = policy.sunset_notice(task.obligations, task.token, task.snapshot, task.incoming.at)
-        answer.rates = rate_headers(spent) + as_headers(notice)
+        answer.rates = rate_headers(spent)
+        if notice := policy.sunset_notice(task.obligations):
+            answer.rates += as_headers(notice)
         answer = await self._recorded(task, answer)
         answer.origins = _origins_of(task.token, task.snapshot)
         if task.intended and answer.is_definite:
@@ -234,7 +235,8 @@ class Enforcer:
         is_known = False
         rates: Headers = ()
         if isinstance(token, AccessToken) and snapshot is not None:
-            is_known, rates = True, rate_headers(self._spend(incoming, token, snapshot))
+            quota = policy.quota_of(token, snapshot, incoming.at)
+            is_known, rates = True, rate_headers(self._spend(incoming, token, quota))
         answer = refusal(deny, incoming.request_id)
         if deny.reason is Reason.REQUEST_UNSUPPORTED and isinstance(incoming.request, Unsupported):
             unsupported(answer, incoming.request)
@@ -299,7 +301,7 @@ class Enforcer:
         except Unavailable:
             return _NO_STORE
 
-    def _spend(self, incoming: GatewayRequest, token: AccessToken, snapshot: Snapshot) -> QuotaResult:
+    def _spend(self, incoming: GatewayRequest, token: AccessToken, quota: Quota) -> QuotaResult:
         """Spend on the app's quota; for a read of the platform's own on that of the person, too."""
         buckets = self._deps.buckets
         if incoming.own is not None:
@@ -308,8 +310,7 @@ class Enforcer:
             spent = buckets.spend((f"person/{token.person}", token.tenant), PERSON_QUOTA)
             if not spent.allowed or not token.app:
                 return spent
-        key = token.app, token.tenant
-        return buckets.spend(key, policy.quota_of(token, snapshot, incoming.at))
+        return buckets.spend((token.app, token.tenant), quota)
 
     def _bases(self, tenant: TenantId, snapshot: Snapshot | None) -> tuple[str, ...]:
         """Return the addresses, each ending in a slash, that mean a tenant's base; cached until the tenants change."""
