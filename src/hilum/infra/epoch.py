@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cachetools import LRUCache
 from sqlalchemy import (
@@ -75,8 +75,7 @@ fact_change = Table(
 """The keys that each count of a part changed. ``at_n`` numbers the keys of one count."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """The count of a part with its mark. Equal stamps mean equal facts."""
 
     n: int = 0
@@ -140,6 +139,12 @@ def _advance(dialect: str) -> Insert:
 _ADVANCE = PreparedStatement(_advance, fact_epoch.c.n, fact_epoch.c.before)
 _ADD_CHANGE = prepare_insert(fact_change)
 _READ = select(fact_epoch.c.part, fact_epoch.c.n, fact_epoch.c.mark, fact_epoch.c.at)
+_STAMPS = PreparedStatement(
+    select(fact_epoch.c.part, fact_epoch.c.n, fact_epoch.c.mark),
+    fact_epoch.c.part,
+    fact_epoch.c.n,
+    fact_epoch.c.mark,
+)
 
 
 def advance(
@@ -179,6 +184,11 @@ def read(tx: Connection) -> Stamps:
         stamps[Part(part)] = Stamp(n, mark)
         stamps._newest = at if stamps._newest is None else max(at, stamps._newest)  # noqa: SLF001 - made here
     return stamps
+
+
+def read_stamps(tx: Connection) -> Stamps:
+    """Return the stamp of every part that ever changed, without ``newest``: each verb that uses cached facts reads them once."""
+    return Stamps({Part(part): Stamp(n, mark) for part, n, mark in _STAMPS.rows(tx)})
 
 
 def changes(tx: Connection, part: Part, since: Stamp, until: Stamp) -> tuple[Change, ...] | None:
@@ -307,7 +317,7 @@ class View:
     def stamp(self, tx: Connection, part: Part) -> Stamp:
         """Return the stamp of a part as the verb first read it."""
         if self.stamps is None:
-            self.stamps = read(tx)
+            self.stamps = read_stamps(tx)
         return self.stamps[part]
 
     def cached(

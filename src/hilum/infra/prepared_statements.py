@@ -52,6 +52,12 @@ class PreparedStatement:
             for (name, read), value in zip(compiled.results, rows[0], strict=True)
         }
 
+    def rows(self, tx: Connection) -> list[Any]:
+        """Execute it without parameters and return its rows as the driver has them: no column of them may need its type's conversion."""
+        compiled = self._for(tx.dialect)
+        assert not any(read for _, read in compiled.results), "these values are not converted"
+        return list(_run(tx, compiled, {}).fetchall())
+
     def count(self, tx: Connection, values: Mapping[str, Any]) -> int:
         """Execute it and return the number of rows that it changed or added."""
         return int(_run(tx, self._for(tx.dialect), values).rowcount)
