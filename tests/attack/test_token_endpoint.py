@@ -17,6 +17,7 @@ from hilum.backchannel import service
 from hilum.backchannel.client_auth import Assertion, Method, Presented
 from hilum.backchannel.policy import GrantType, TokenRequest
 from hilum.backchannel.service import Caller
+from hilum.clients.models import Client
 from hilum.consent import service as consent
 from hilum.infra.context import Context
 from hilum.infra.db import Database
@@ -178,7 +179,7 @@ def test_one_assertion_at_one_instant_is_taken_once(both: Platform, workers: Wor
     request = TokenRequest(GrantType.CLIENT_CREDENTIALS, scope="system/*.rs")
     for n in range(effort(6, 1_000)):
         proved = Assertion(client.id, f"race-{n}", both.clock.now() + timedelta(minutes=5))
-        who = Caller(Presented(Method.ASSERTION, client.id), proved, service.key_source(client))
+        who = Caller(Presented(Method.ASSERTION, client.id), proved, client)
 
         answers = workers.at_once([partial(service.exchange, site=site, caller=who, request=request)] * 3)
 
@@ -193,14 +194,15 @@ def test_keys_that_changed_between_the_route_and_the_transaction_are_not_believe
     client, site = both.clients["backend"], both.site()
     request = TokenRequest(GrantType.CLIENT_CREDENTIALS, scope="system/*.rs")
     proved = Assertion(client.id, "changed", both.clock.now() + timedelta(minutes=5))
-    now = service.key_source(client)
-    before = service.key_source(replace(client, jwks=None, jwks_uri="https://app.example/jwks.json"))
+    now = replace(client)
+    before = replace(client, jwks=None, jwks_uri="https://app.example/jwks.json")
 
-    def ask(source: str, assertion: Assertion | None = proved) -> Any:
-        who = Caller(Presented(Method.ASSERTION, client.id), assertion, source)
+    def ask(proved_with: Client | None, assertion: Assertion | None = proved) -> Any:
+        who = Caller(Presented(Method.ASSERTION, client.id), assertion, proved_with)
         return workers.at_once([lambda ctx: service.exchange(ctx, site, who, request)])[0]
 
     assert isinstance(ask(before), NotPermitted)
+    assert isinstance(ask(None), NotPermitted)
     assert isinstance(ask(now, None), NotPermitted)
     assert isinstance(ask(now, replace(proved, client=both.clients["asymmetric"].id)), NotPermitted)
     assert isinstance(ask(now), dict)

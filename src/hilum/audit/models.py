@@ -135,7 +135,8 @@ class Claimed(Conflict):
         self.holder = holder
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, since each token has one and a frozen dataclass costs five times as much to build.
+@dataclass(slots=True)
 class Event:
     """A control-plane event. ``action`` is ``room.noun.verb`` and has its page in docs/reference.
 

@@ -8,7 +8,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -71,12 +71,16 @@ METHOD_OF: Mapping[ClientType, Method] = {
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """The credentials in a request, not yet verified. ``secret`` and ``assertion`` never leave the back channel."""
+    """The credentials in a request, not yet verified. ``secret`` and ``assertion`` never leave the back channel.
+
+    ``decoded``: header and claims of the assertion.
+    """
 
     method: Method
     client: ClientId
     secret: str = ""
     assertion: str = ""
+    decoded: tuple[dict[str, Any], dict[str, Any]] = field(default=({}, {}), repr=False)
 
     @property
     def digest(self) -> str:
@@ -145,12 +149,11 @@ def _read_assertion(form: Parameters) -> Presented:
     assertion = form.get("client_assertion")
     if form.get("client_assertion_type") != ASSERTION_TYPE:
         refuse_client(f"client_assertion_type must be {ASSERTION_TYPE}.")
-    _, claims = decode_unverified(assertion)
+    header, claims = decode_unverified(assertion)
     # Not verified yet: it says only whose keys to verify with.
     issuer = claims.get("iss")
-    return Presented(
-        Method.ASSERTION, ClientId(issuer if isinstance(issuer, str) else ""), assertion=assertion
-    )
+    client = ClientId(issuer if isinstance(issuer, str) else "")
+    return Presented(Method.ASSERTION, client, assertion=assertion, decoded=(header, claims))
 
 
 def decode_unverified(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -272,7 +275,7 @@ def prove(
     now: datetime,
 ) -> Assertion:
     """Validate the header, claims and signature of an assertion with the client's key set. Raises NotPermitted(invalid_client)."""
-    header, claims = decode_unverified(presented.assertion)
+    header, claims = presented.decoded
     kid = judge_header(header, client)
     proved = judge_claims(claims, client.id, audiences=audiences, issuer=issuer, now=now)
     verify(presented.assertion, keys_for(jwks, kid, header["alg"]), header["alg"])

@@ -54,13 +54,13 @@ from hilum.web.urls import Site
 class Caller:
     """A client at the back channel, as far as the route can verify it before the transaction.
 
-    ``assertion``: its signature and claims were verified with the keys of ``key_source``. ``replaced``: the ``kid``s of its key set
+    ``assertion``: its signature and claims were verified with the keys of ``proved_with``. ``replaced``: the ``kid``s of its key set
     whose material changed. ``recorded``: this source has few enough recent refusals that the next one gets its own record.
     """
 
     presented: Presented
     assertion: Assertion | None = None
-    key_source: str = ""
+    proved_with: Client | None = None
     replaced: tuple[str, ...] = ()
     recorded: bool = True
 
@@ -124,9 +124,14 @@ def _authenticate(ctx: Context, site: Site, caller: Caller) -> Client:
 
 
 def _use_assertion(ctx: Context, client: Client, caller: Caller) -> None:
-    verified = caller.assertion
+    verified, proved_with = caller.assertion, caller.proved_with
     # The route verified with a cached registration; if its keys changed since, the assertion must be verified again.
-    if verified is None or verified.client != client.id or caller.key_source != key_source(client):
+    if (
+        verified is None
+        or proved_with is None
+        or verified.client != client.id
+        or (proved_with is not client and key_source(proved_with) != key_source(client))
+    ):
         client_auth.refuse_client("The client assertion is not signed by a registered key of the client.")
     # Last: only a verified assertion may use a jti up, or strangers could spend a client's.
     if not tokens.record_jti(ctx, client.id, verified.jti, verified.expires_at):

@@ -213,16 +213,15 @@ class BackChannel:
         if client is None:
             client_auth.refuse_client("There is no such client here, or its registration has expired.")
         client_auth.judge_method(client, presented)
-        header, _ = client_auth.decode_unverified(presented.assertion)
         # Before the fetch: a stranger must not make us fetch a client's keys for an assertion that
         # would be refused anyway.
-        kid = client_auth.judge_header(header, client)
+        kid = client_auth.judge_header(presented.decoded[0], client)
         jwks, replaced = await self._keys(client, kid)
         now = self._kit.clock.now()
         verified = client_auth.prove(
             presented, client, jwks, audiences=audiences, issuer=site.issuer, now=now
         )
-        return {"assertion": verified, "key_source": service.key_source(client), "replaced": replaced}
+        return {"assertion": verified, "proved_with": client, "replaced": replaced}
 
     async def _client(self, site: Site, presented: Presented, trace: Trace) -> Client | None:
         """Find the client whose keys verify the assertion, cached for moments: the verb checks its key source and all else again."""
