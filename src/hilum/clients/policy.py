@@ -30,7 +30,7 @@ from hilum.controls.policy import administers
 from hilum.identity.models import VendorRight
 from hilum.identity.policy import name_fault, origin_fault
 from hilum.kernel.actor import Actor
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import ClientId, TenantId
 from hilum.policies.models import ANY, Admission, Applicant, Book, Cell, ClientAuthentication
 from hilum.policies.policy import admit
 from hilum.registry.models import (
@@ -418,10 +418,35 @@ def join(
     )
 
 
-@lru_cache(maxsize=ADMISSIONS_BOUND)
+class _Admitted(dict[tuple[Book, ClientId], tuple[ClientFacts, Admission, datetime | None]]):
+    """What each book admits of each client that was asked about last, and until when it is certified, with the facts that this follows from."""
+
+    def cache_clear(self) -> None:
+        self.clear()
+
+
+_admitted = _Admitted()
+
+
+def _admitted_of(book: Book, facts: ClientFacts) -> tuple[ClientFacts, Admission, datetime | None]:
+    # Every request asks several times. The same object needs no comparison of its 25 fields; other facts are judged anew.
+    kept = _admitted.get((book, facts.id))
+    if kept is None or kept[0] is not facts:
+        found = _admission(book, facts)
+        if len(_admitted) >= ADMISSIONS_BOUND:
+            _admitted.cache_clear()
+        kept = _admitted[book, facts.id] = (facts, found, certified_until_in(found.cell, facts))
+    return kept
+
+
 def admission(book: Book, facts: ClientFacts) -> Admission:
     """Return what a rule book admits of a client, of the scopes for which it is registered and certified; cached for the same facts."""
-    # Cached, because the gateway asks for it at every request; another book or other facts are another key.
+    return _admitted_of(book, facts)[1]
+
+
+@lru_cache(maxsize=ADMISSIONS_BOUND)
+def _admission(book: Book, facts: ClientFacts) -> Admission:
+    # By value: facts that were read again and are the same need no second judgement.
     scopes = narrow(facts.scopes, facts.certified_scopes)
     authentication = AUTHENTICATION.get(facts.type)
     return admit(
@@ -460,13 +485,12 @@ def _reviewed_at(last: Certification, client: Client, certifications: Iterable[C
     return max(each.certified_at for each in (last, *again))
 
 
-@lru_cache(maxsize=ADMISSIONS_BOUND)
 def certified_until(book: Book, facts: ClientFacts) -> datetime | None:
     """Return when a client's certification ends: as it says, or sooner by the life that the rule book in force gives its cell.
 
     Judged when it is used, because a life may have been shortened since. A client that no cell admits has nothing that could end.
     """
-    return certified_until_in(admission(book, facts).cell, facts)
+    return _admitted_of(book, facts)[2]
 
 
 def certified_until_in(cell: Cell | None, facts: ClientFacts) -> datetime | None:
