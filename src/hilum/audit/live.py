@@ -382,7 +382,9 @@ class Journal:
             if self._failing:
                 self._failing = False
                 _log.warning("audit.journal.recovered", writer=self.writer)
-            self._queue_notes()
+            # Only if there are any: waking the thread for nothing costs a change of threads for each batch.
+            if self._notes or self._aggregated_notes:
+                self._queue_notes()
         # A claim that is held is an answer, not a failure of the journal.
         elif not isinstance(failure, Claimed):
             self._is_failing(failure.code)
