@@ -8,6 +8,7 @@ machine that is busy with other work the best ones are compared, in turn, severa
 import asyncio
 import gc
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -31,7 +32,7 @@ from tests.sim.world import FakeClock
 from tests.unit.gateway.facts import category, observation
 
 AT_ONCE = 64
-ROUNDS = 9
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
 READS, SEARCHES = 4_000, 640
 TEXT = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">' + "x" * 1600 + "</div>"}
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 import orjson
@@ -19,6 +20,8 @@ from hilum.standards.fhir.requests import Unsupported
 FHIR_JSON = b"application/fhir+json"
 REASONS = "urn:hilum:refusal-reason"
 NOT_FOUND_SENTENCE = "There is no such record within reach of this access token."
+VERSIONS_KEPT = 4_000
+"""Versions of records whose headers are kept."""
 _HTTP_DATE = re.compile(r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -158,6 +161,7 @@ def not_found(decision: str) -> Answer:
     return Answer(404, orjson.dumps(outcome(IssueCode.NOT_FOUND, NOT_FOUND_SENTENCE, decision=decision)))
 
 
+@lru_cache(maxsize=VERSIONS_KEPT)
 def version_headers(etag: str, modified: str, location: str = "") -> Headers:
     """Return the headers with the version of an answer, its time and its place; a time that is no HTTP date is left out.
 

@@ -14,7 +14,7 @@ from hilum.gateway.models import EVIDENCE_AT_ONCE, EVIDENCE_BOUND
 from hilum.gateway.resource_access import NO_EVIDENCE, Evidence, judge_resource
 from hilum.gateway.response_filter import UNJUDGEABLE, judge_read, wanted_evidence
 from hilum.gateway.upstream_task import Effect, Refusal, TooLarge, UpstreamTask
-from hilum.gateway.withholding import is_suspect, withhold
+from hilum.gateway.withholding import is_suspect, is_suspect_as_stored, withhold
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.standards.fhir.bundles import RAW, is_bundle, resources_of
@@ -122,6 +122,8 @@ class Transport:
             if _usable(response).status in ABSENT:
                 return None
             raise Refusal(UNJUDGEABLE)
+        if len(response.body) <= INLINE_BOUND:
+            return _fetched(task, name, response)
         return await self.work(len(response.body), partial(_fetched, task, name, response))
 
     async def evidence(
@@ -233,6 +235,11 @@ def localised(task: UpstreamTask, body: bytes) -> bytes:
 
 
 def _fetched(task: UpstreamTask, name: str, response: UpstreamResponse) -> FetchedResource:
+    if task.shows_what_is_stored and len(response.body) <= STORED_BYTES_BOUND:
+        body, type_ = response.body, name.partition("/")[0]
+        if not is_suspect_as_stored(body, (type_,)) and (stored := read_stored(body)) is not None:
+            etag = etag_of(response.headers.get("etag", ""), stored)
+            return FetchedResource(stored, body, etag, response.headers.get("last-modified", ""))
     body = localised(task, response.body)
     withheld = False
     # Only what may hold an address is walked string by string; that costs several times what
@@ -241,9 +248,7 @@ def _fetched(task: UpstreamTask, name: str, response: UpstreamResponse) -> Fetch
         tree = loads(body)
         withheld = withhold(tree, task.grounds)
         body = orjson.dumps(tree)
-    resource = read_stored(body) if task.in_process and len(body) <= STORED_BYTES_BOUND else None
-    if resource is None:
-        resource = loads(body, orjson.loads)
+    resource = loads(body, orjson.loads)
     if not isinstance(resource, dict):
         raise Refusal(UNJUDGEABLE)
     etag = etag_of(response.headers.get("etag", ""), resource)
@@ -252,14 +257,11 @@ def _fetched(task: UpstreamTask, name: str, response: UpstreamResponse) -> Fetch
 
 def opened(task: UpstreamTask, response: UpstreamResponse) -> Any:
     """Parse an answer that will be shown: with the gateway's addresses, and without those that are withheld."""
+    if response.page is not None and (stored := _stored_bundle(task, response.page)) is not None:
+        return stored
     body = localised(task, response.body)
-    is_suspicious = is_suspect(body, task.grounds, *task.shown_types)
-    if not is_suspicious and task.in_process and response.page is not None:
-        stored = _stored_bundle(task, response.page)
-        if stored is not None:
-            return stored
     tree = loads(body)
-    if is_suspicious:
+    if is_suspect(body, task.grounds, *task.shown_types):
         for each in resources_of(tree) if is_bundle(tree) else (tree,):
             withhold(each, task.grounds)
     return tree
@@ -268,12 +270,13 @@ def opened(task: UpstreamTask, response: UpstreamResponse) -> Any:
 def _stored_bundle(task: UpstreamTask, page: SearchPage) -> dict[str, Any] | None:
     """Build the searchset of a page of records that are passed on as the bytes they are stored in; None if they must be read otherwise."""
     # Another shape than the stored one is made of the parsed record.
-    if task.obligations.request.shape is not PLAIN:
+    if not task.shows_what_is_stored or task.obligations.request.shape != PLAIN:
         return None
+    types = task.shown_types
     entries = []
     for mode, raw in page.entries:
         resource = read_stored(raw) if len(raw) <= STORED_BYTES_BOUND else None
-        if resource is None:
+        if resource is None or is_suspect_as_stored(raw, types):
             return None
         entries.append({"resource": resource, "search": {"mode": mode}, RAW: raw})
     link = [{"relation": "next", "url": page.next}] if page.next else []

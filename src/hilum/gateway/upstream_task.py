@@ -92,6 +92,11 @@ class UpstreamTask:
         return self.upstream_base == self.base
 
     @property
+    def shows_what_is_stored(self) -> bool:
+        """Whether the bytes that the FHIR server stores may be passed on as they are: it is embedded, and no host is its own."""
+        return self.in_process and not self.tenant.upstream.public_url
+
+    @property
     def grounds(self) -> Grounds:
         """What addresses mean here."""
         hosts = self.tenant.upstream.attachment_hosts
