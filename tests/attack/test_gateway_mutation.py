@@ -46,7 +46,7 @@ EQUIVALENT = {
     (
         "access_scope",
         "_access_at",
-        "kept is not None and kept[0] is token and kept[1] is admitted and kept[2] is installation and kept[3] is limit",
+        "kept is not None and kept[0] is token and (kept[1] is admitted) and (kept[2] is installation) and (kept[3] is limit)",
     ),
     ("access_scope", "stops_of", "index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})"),
     ("policy", "is_same_grant", "a.stopped is None and b.stopped is None"),
@@ -115,7 +115,7 @@ def forget() -> None:
     """Clear every cache that may hold what the real function said."""
     for module in MUTATED:
         for value in vars(module).values():
-            if hasattr(value, "cache_clear"):
+            if hasattr(value, "cache_clear") and not isinstance(value, type):
                 value.cache_clear()
 
 
