@@ -260,15 +260,9 @@ def may_open(person: Person, patient: str) -> bool:
 def reader_of(flow_state: FlowState) -> Grant:
     """Return the grant with which the picker reads: the person at the browser, in their role, for the requesting app."""
     facts = flow_state.client_context.facts
-    return replace(
-        reader_of_person(flow_state.person, flow_state.client_context.tenant),
-        client=facts.id,
-        app=facts.app,
-        version=facts.version,
-        vendor=facts.vendor,
-        session=flow_state.session.id,
-        facility=facility_of(flow_state),
-    )
+    reader = reader_of_person(flow_state.person, flow_state.client_context.tenant)
+    reader = replace(reader, client=facts.id, app=facts.app, version=facts.version, vendor=facts.vendor)
+    return replace(reader, session=flow_state.session.id, facility=facility_of(flow_state))
 
 
 def facility_of(flow_state: FlowState) -> str:
