@@ -89,3 +89,11 @@ class Code:
     expires_at: datetime
     offline: bool | None = None
     used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An unfinished authorization request: its validated redirect URI, and the name of its app."""
+
+    redirect_uri: str
+    app: str

@@ -22,6 +22,7 @@ from hilum.frontchannel.models import (
     AuthorizationRequest,
     Code,
     Step,
+    Waiting,
 )
 from hilum.frontchannel.policy import DisplayedError, Redirect, RedirectedError, RefusedLaunch, ValidRequest
 from hilum.identity import policy as identity_policy
@@ -53,14 +54,6 @@ class Stored:
     """A valid request that was stored."""
 
     request: AuthorizationRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """An unfinished authorization request: its validated redirect URI, and the name of its app."""
-
-    redirect_uri: str
-    app: str
 
 
 def waiting(ctx: Context, site: Site, request_id: str) -> Waiting | None:
