@@ -27,6 +27,7 @@ from hilum.contacts import domain_routes
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts import routes as contacts
 from hilum.contacts.domain_checks import DomainChecker
+from hilum.contacts.service import unproved
 from hilum.disposals import routes as disposals
 from hilum.disposals.service import ask_of_app
 from hilum.drills import routes as drills
@@ -206,7 +207,7 @@ def control_plane(
         dryruns.api(kit),
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),
-        registry.api(kit, ended=ask_of_app),
+        registry.api(kit, ended=ask_of_app, unproved=unproved),
         app_edit_routes.api(kit),
         contacts.api(kit),
         domain_routes.api(kit, domain_checker),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.contacts import policy, store
-from hilum.contacts.domains import proved_contacts
+from hilum.contacts.domains import proved_contacts, proved_names
 from hilum.contacts.models import (
     CONTACTS_BOUND,
     LINK_LIFE,
@@ -169,6 +169,12 @@ def proved_address(ctx: Context, vendor: VendorId) -> str:
 def missing_proofs(ctx: Context, vendor: VendorId) -> list[ContactKind]:
     """Return the kinds of contact of which a vendor has none that is proved now (C7)."""
     return policy.missing_proofs(store.all_of(ctx.tx, vendor), ctx.now)
+
+
+def unproved(ctx: Context, vendor: VendorId) -> list[str]:
+    """Return what a vendor has not proved, or let lapse: kinds of contact, and ``domain`` if it has none that is proved (C6, C7)."""
+    kinds = [kind.value for kind in missing_proofs(ctx, vendor)]
+    return kinds if proved_names(ctx, vendor) else [*kinds, "domain"]
 
 
 # The page of a link.

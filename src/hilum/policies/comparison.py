@@ -265,7 +265,7 @@ def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
         more = [] if ANY in getattr(old, name) else sorted(getattr(new, name) - getattr(old, name))
         if more:
             yield Widening(name, f"Also allows {', '.join(more)}.", Gravity.PROOF)
-    for name in ("lenses", "evidence", "scenarios", "agreements"):
+    for name in ("lenses", "evidence", "scenarios", "agreements", "proofs"):
         less = sorted(getattr(old, name) - getattr(new, name))
         if less:
             yield Widening(name, f"No longer requires {', '.join(less)}.", Gravity.PROOF)

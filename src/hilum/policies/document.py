@@ -27,6 +27,7 @@ from hilum.policies.models import (
     LIST_BOUND,
     NAMES_BOUND,
     NEVER_A_CONDITION,
+    PROOFS,
     TIERS,
     AlertThresholds,
     Book,
@@ -228,6 +229,7 @@ def _cell(table: Table, book: Book) -> Cell:
         certificate_life=table.duration("certificate_life", LIFE_BOUND),
         lifetimes=_lifetimes(table.table("lifetimes")),
         agreements=_agreements(table),
+        proofs=frozenset(table.words("proofs", PROOFS, optional=True)),
         dormant_days=_days(table, "dormant_days", DORMANT_DAYS),
         disposal_days=_days(table, "disposal_days", DISPOSAL_DAYS),
     )
@@ -564,4 +566,5 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
         }
         | optional
         | ({"agreements": sorted(cell.agreements)} if cell.agreements else {})
+        | ({"proofs": sorted(cell.proofs)} if cell.proofs else {})
     )

@@ -111,6 +111,8 @@ class StepCondition(StrEnum):
     SECURITY_TERMS_ACCEPTED = "security_terms_accepted"
 
 
+PROOFS = ("owner", "support", "security", "domain")
+"""What a vendor can prove: a contact of each kind, and a domain."""
 LANE_STEPS = ("verify", "enable")
 """The steps of the regulated lane: who asks is who they say, and their app may be used. A book adds none, for a fee would be one."""
 NEVER_A_CONDITION = frozenset({"fee", "certificate", "exclusivity"})
@@ -189,6 +191,8 @@ class Cell:
     dormant_days: int = DORMANT_DAYS
     disposal_days: int = DISPOSAL_DAYS
     """Days without use after which people are asked again (C90); days within which the vendor answers a disposal request (C95)."""
+    proofs: frozenset[str] = frozenset()
+    """What a vendor must have proved, and not let lapse, to have a version certified for production: of ``PROOFS`` (C6, C7)."""
 
 
 @dataclass(frozen=True, slots=True)

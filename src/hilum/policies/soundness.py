@@ -191,7 +191,7 @@ def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
         yield "certificate_life"
     if not above.client_authentication <= below.client_authentication:
         yield "client_authentication"
-    for name in ("lenses", "evidence", "scenarios", "agreements"):
+    for name in ("lenses", "evidence", "scenarios", "agreements", "proofs"):
         if not getattr(above, name) >= getattr(below, name):
             yield name
 

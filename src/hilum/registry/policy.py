@@ -13,6 +13,7 @@ from hilum.policies.models import (
     NAMES_BOUND,
     NOT_DECLARED,
     PEER,
+    PROOFS,
     SANDBOX_TRIAL,
     Applicant,
     Autonomy,
@@ -311,9 +312,18 @@ def scope_faults(scopes: Iterable[str]) -> dict[str, str]:
 
 
 def certify_faults(
-    order: CertifyOrder, app: App, version: AppVersion, book: Book, *, now: datetime
+    order: CertifyOrder,
+    app: App,
+    version: AppVersion,
+    book: Book,
+    *,
+    now: datetime,
+    missing: Collection[str] = PROOFS,
 ) -> dict[str, str]:
-    """Return the error code of each invalid field of a certification: the rule book must allow a tier, and says for how long."""
+    """Return the error code of each invalid field of a certification: the rule book must allow a tier, and says for how long.
+
+    ``missing``: what the vendor has not proved, or let lapse.
+    """
     faults = scope_faults(order.scopes)
     if app.category == SANDBOX_TRIAL and order.environment is not Environment.SANDBOX:
         faults["environment"] = "sandbox_only"
@@ -330,6 +340,9 @@ def certify_faults(
     cells = book.categories[app.category].cells
     if order.expires_at > now + min(cells[each.tier].certificate_life for each in tiers.values()):
         faults["expires_at"] = "too_far_away"
+    required = {proof for each in tiers.values() for proof in cells[each.tier].proofs}
+    if order.environment is Environment.PRODUCTION and required & set(missing):
+        faults.setdefault("version", "proofs_missing")
     return faults
 
 

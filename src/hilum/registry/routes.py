@@ -248,7 +248,12 @@ DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
 OWNERS = audience("platform_admin", "vendor_owner")
 
 
-def api(kit: Kit, *, ended: service.Ended = service.ignored) -> APIRouter:
+def api(
+    kit: Kit,
+    *,
+    ended: service.Ended = service.ignored,
+    unproved: service.Unproved = service.all_unproved,
+) -> APIRouter:
     """Build the API routes of the registry."""
     router = api_router(kit, "registry")
     for part in (
@@ -257,7 +262,7 @@ def api(kit: Kit, *, ended: service.Ended = service.ignored) -> APIRouter:
         add_exceptions,
         _overrides,
         _profiles,
-        partial(_certifications, ended=ended),
+        partial(_certifications, ended=ended, unproved=unproved),
     ):
         part(router, kit)
     return router
@@ -369,7 +374,7 @@ def _profile(app: App, profile: Profile) -> ProfileShown:
     return ProfileShown(app=app.id, missing=missing_metadata(app, profile), **asdict(profile))
 
 
-def _certifications(router: APIRouter, kit: Kit, *, ended: service.Ended) -> None:
+def _certifications(router: APIRouter, kit: Kit, *, ended: service.Ended, unproved: service.Unproved) -> None:
     @router.post(
         "/certifications",
         status_code=201,
@@ -379,7 +384,7 @@ def _certifications(router: APIRouter, kit: Kit, *, ended: service.Ended) -> Non
     async def certify(request: Request, body: CertificationAsked) -> object:
         """Record that review certified a version for these scopes until a date."""
         order = CertifyOrder(VersionId(body.version), body.environment, body.scopes, body.expires_at)
-        return await run_write(kit, request, partial(service.certify, order=order))
+        return await run_write(kit, request, partial(service.certify, order=order, unproved=unproved))
 
     @router.get("/apps/{app}/certifications", response_model=Page[CertificationShown], openapi_extra=READERS)
     async def list_certifications(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:

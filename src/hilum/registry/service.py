@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
+from functools import partial
 
 from hilum.approvals.models import Asked
 from hilum.audit import service as audit
@@ -13,7 +14,7 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import OverrideOrder
+from hilum.policies.models import PROOFS, OverrideOrder
 from hilum.registry import attestations, creation, policy, store
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
 from hilum.registry.delta_reviews import list_delta_reviews, note_delta_reviews, note_next_reviews
@@ -75,6 +76,15 @@ __all__ = [
 ]
 Ended = Callable[[Context, AppId, str], None]
 """Is told that an app has no certification any more, and which was withdrawn last."""
+
+
+Unproved = Callable[[Context, VendorId], Collection[str]]
+"""Returns what a vendor has not proved, or let lapse, of ``PROOFS``."""
+
+
+def all_unproved(_: Context, __: VendorId) -> Collection[str]:
+    """Return every proof: who does not look counts as having found none."""
+    return PROOFS
 
 
 def ignored(_: Context, __: AppId, ___: str) -> None:
@@ -223,18 +233,24 @@ def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
     return version
 
 
-def certify(ctx: Context, order: CertifyOrder) -> Certification:
-    """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid."""
+def certify(ctx: Context, order: CertifyOrder, *, unproved: Unproved = all_unproved) -> Certification:
+    """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid.
+
+    ``unproved`` says what the vendor has not proved, which a cell of the rule book may ask for (C6, C7).
+    """
     # Read before the permission is judged, because the refusal is recorded with the app that it was about.
     version = store.get_version(ctx.tx, order.version)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.add", app=version.app))
     app, books = store.get_app(ctx.tx, version.app), policies.current(ctx).books()
-    book = policy.judging_book(
-        books, lambda each: policy.certify_faults(order, app, version, each, now=ctx.now)
-    )
-    if faults := policy.certify_faults(order, app, version, book, now=ctx.now):
-        raise Invalid("certification_invalid", "The certification is invalid; see fields.", fields=faults)
+    missing = unproved(ctx, app.vendor)
+    judge = partial(policy.certify_faults, order, app, version, now=ctx.now, missing=missing)
+    book = policy.judging_book(books, judge)
+    if faults := judge(book):
+        detail = "The certification is invalid; see fields."
+        if faults.get("version") == "proofs_missing":
+            detail += f" Not proved now: {', '.join(sorted(missing))}."
+        raise Invalid("certification_invalid", detail, fields=faults)
     announce_change(ctx, app.id)
     certification = add_certification(ctx, app, version, order, book)
     note_delta_reviews(ctx, [app.id])

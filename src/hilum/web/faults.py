@@ -68,6 +68,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "not_an_option": "This value is not one of those that the field accepts.",
         "out_of_range": "This number or period is too small or too large.",
         "agreement_kind_unknown": "Neither Hilum nor the rule book knows this kind of agreement. `hilum policy show --document` lists those that it needs.",
+        "proofs_missing": "The vendor has not proved, or let lapse, a contact or domain that the rule book asks for.",
         "agreements_missing": "Vendor and hospital have no agreement in force of every kind that this app needs.",
         "digest_malformed": "This is no SHA-256: 64 digits from 0-9 and a-f, as `sha256sum` prints.",
         "approver_is_a_text": "Leave the approver out: each hospital names a person of its own, who agrees themselves (`hilum mandate ask`).",

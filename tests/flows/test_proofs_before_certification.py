@@ -1,0 +1,133 @@
+"""What a vendor must have proved to have a version certified for production, as the rule book's cell says (C6, C7)."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hilum.contacts import service as contacts
+from hilum.contacts.models import PROOF_LIFE, ContactKind, NewContact
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ids import VendorId, VersionId
+from hilum.policies import service as policies
+from hilum.policies.comparison import widenings
+from hilum.policies.document import read_stored, render
+from hilum.policies.models import PROOFS, ApplyOrder, Tier
+from hilum.policies.shipped import shipped_book
+from hilum.registry import service as registry
+from hilum.registry.models import CertifyOrder, Environment
+from tests.flows.control_site import ControlSite, build, codes, problem
+from tests.flows.test_rule_book import add
+from tests.flows.test_vendor_domains import Ground, checker_at, furnish_vendor, made
+from tests.sim.jwks_host import running
+from tests.sim.world import FakeClock
+from tests.unit.policies.books import book, faults_of
+
+ASKED = {f"categories.scheduling.cells.{tier}.proofs": list(PROOFS) for tier in ("low", "moderate")}
+SCOPES = ["launch", "user/Slot.rs"]
+
+
+@pytest.fixture
+def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ground]:
+    with running() as host:
+        checker = checker_at(host)
+        site = build(sqlite_uow, clock, checker)
+        site.system(policies.adopt_shipped)
+        yield Ground(site, host, checker, furnish_vendor(site, "Acme Health", "acme"))
+
+
+def put_in_force(site: ControlSite, changes: dict[str, Any]) -> None:
+    order = ApplyOrder(add(site, changes), (), site.system(policies.in_force).last, "A drill.")
+    site.system(policies._applied, order=order, agreed_by="staff:sam")
+
+
+def version_of(ground: Ground) -> str:
+    api = ground.site.api("root")
+    about = {"name": "Rota", "description": "Shows.", "purpose": "Planning.", "category": "scheduling"}
+    app = made(api.post("/apps", json={"vendor": ground.vendor, **about}))["id"]
+    declared = {"label": "1", "workflows": [], "placements": []}
+    return str(made(api.post(f"/apps/{app}/versions", json=declared))["id"])
+
+
+def certify(ground: Ground, version: str, environment: str = "production") -> Any:
+    ends = ground.site.clock.now() + timedelta(days=30)
+    body = {"version": version, "environment": environment, "scopes": SCOPES, "expires_at": ends.isoformat()}
+    return ground.site.api("rita").post("/certifications", json=body)
+
+
+def prove(site: ControlSite, vendor: str, kind: ContactKind) -> None:
+    secrets: list[str] = []
+
+    def link(secret: str) -> str:
+        secrets.append(secret)
+        return site.kit.urls.contact(secret)
+
+    order = NewContact(VendorId(vendor), kind, f"{kind.value}@acme.example")
+    site.system(contacts.add_contact, order=order, link_url=link)
+    site.system(contacts.confirm, secret=secrets[0])
+
+
+def test_what_is_not_proved_keeps_a_version_from_production_and_is_listed(
+    ground: Ground, clock: FakeClock
+) -> None:
+    """C6, C7: each of them, until all are proved; and again once one has lapsed."""
+    version = version_of(ground)
+    put_in_force(ground.site, ASKED)
+
+    refused = problem(certify(ground, version), 422, "certification_invalid")
+    assert codes(refused) == {"version": "proofs_missing"}
+    assert refused["detail"].endswith("Not proved now: domain, owner, security, support.")
+    for kind in (ContactKind.OWNER, ContactKind.SUPPORT):
+        prove(ground.site, ground.vendor, kind)
+    ground.prove()
+    assert problem(certify(ground, version), 422, "certification_invalid")["detail"].endswith(
+        "now: security."
+    )
+    prove(ground.site, ground.vendor, ContactKind.SECURITY)
+    assert certify(ground, version).status_code == 201
+
+    clock.advance(PROOF_LIFE)
+    assert codes(problem(certify(ground, version), 422, "certification_invalid")) == {
+        "version": "proofs_missing"
+    }
+
+
+def test_a_sandbox_and_a_cell_that_asks_for_none_need_no_proof(ground: Ground) -> None:
+    version = version_of(ground)
+    assert certify(ground, version).status_code == 201
+
+    put_in_force(ground.site, ASKED)
+
+    assert certify(ground, version, "sandbox").status_code == 201
+
+
+def test_who_does_not_look_for_proofs_counts_as_having_found_none(ground: Ground) -> None:
+    """Unknown means no: also for the platform itself."""
+    version = version_of(ground)
+    put_in_force(ground.site, ASKED)
+    ends = ground.site.clock.now() + timedelta(days=30)
+    order = CertifyOrder(VersionId(version), Environment.PRODUCTION, tuple(SCOPES), ends)
+
+    with pytest.raises(Invalid) as caught:
+        ground.site.system(registry.certify, order=order)
+
+    assert caught.value.fields == {"version": "proofs_missing"}
+
+
+def test_proofs_of_a_cell_are_stored_and_asking_for_fewer_takes_two_people() -> None:
+    """C210: and a higher tier asks for no fewer."""
+    asked = book(ASKED)
+    again, faults = read_stored(render(asked), asked.digest)
+
+    assert faults == ()
+    assert again is not None
+    assert again.categories["scheduling"].cells[Tier.LOW].proofs == frozenset(PROOFS)
+    assert "proofs" not in str(render(shipped_book()))
+    assert widenings(shipped_book(), asked) == ()
+    assert widenings(asked, shipped_book())
+    low = {"categories.scheduling.cells.low.proofs": ["domain"]}
+    path = "categories.scheduling.cells"
+    assert faults_of(low) == [(f"{path}.moderate.proofs", "looser_than_lower_tier")]
+    assert faults_of({f"{path}.low.proofs": ["certificate"]})
