@@ -1,5 +1,6 @@
 """Workflows: asked for by name, stated by a launch, kept with the agreement, and a limit wherever it acts (C63, C68, C190)."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from hilum.clients import service as client_registry
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import service as installations
+from hilum.installations.models import NarrowOrder
+from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.policies.shipped import shipped_book
 from hilum.standards.smart.scopes import all_covered
 from tests.flows import back_channel, front_channel
@@ -107,6 +111,63 @@ def test_a_launch_for_a_workflow_that_the_cell_does_not_have_any_more_is_refused
     response = front.browser("dora").authorize(scope="launch patient/Patient.rs", launch=opened.handle)
 
     assert "may not be used for this task" in error(response, "access_denied")
+
+
+def default_workflow(front: Front, name: str) -> None:
+    app = front.clients["web"].app
+    found = front.run(lambda ctx: installations.list_installations(ctx, MERCY))
+    (id_,) = (each.id for each in found if each.app == app)
+    order = NarrowOrder(default_workflow=name)
+    front.run(partial(installations.narrow_installation, installation_id=id_, order=order))
+
+
+def test_a_launch_that_names_no_workflow_gets_the_one_of_the_installation(front: Front) -> None:
+    """C190, C146: what the hospital uses the app for, whatever it is installed with; a launch that names one gets that."""
+    default_workflow(front, "intake")
+
+    assert "code" in answer(launched(front, scope="launch patient/Patient.rs patient/Observation.rs"))
+    assert authorization(front).workflow == "intake"
+    assert "patient/Observation.rs" not in authorization(front).scopes
+
+    assert "code" in answer(launched(front, scope="launch patient/Observation.rs", intent="chart_review"))
+    assert authorization(front).workflow == "chart_review"
+
+
+def test_a_default_workflow_that_is_no_longer_approved_closes_launches_that_name_none(front: Front) -> None:
+    default_workflow(front, "intake")
+    changes = {
+        f"categories.unclassified.cells.{tier}.workflows": ["outreach"]
+        for tier in ("low", "moderate", "high")
+    }
+    put_in_force(front.run, changes)
+
+    with pytest.raises(NotPermitted) as caught:
+        front.open_launch()
+
+    assert caught.value.code == "workflow_not_approved"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        ("intake", "chart_review", "widens"),
+        ("intake", "", "widens"),
+        ("", "no-such-workflow", "workflow_unknown"),
+        ("intake", "intake", None),
+        ("", "intake", None),
+    ],
+)
+def test_a_default_workflow_narrows_once_and_is_one_of_the_apps(
+    front: Front, first: str, second: str, code: str | None
+) -> None:
+    if first:
+        default_workflow(front, first)
+    if code is None:
+        default_workflow(front, second)
+        return
+    with pytest.raises(Invalid) as caught:
+        default_workflow(front, second)
+    assert caught.value.fields == {"default_workflow": code}
 
 
 def test_a_refresh_ends_when_the_workflow_is_no_longer_approved(platform: Platform) -> None:

@@ -35,6 +35,7 @@ def app_installations(tenant: str, *, json_: bool) -> None:
 @click.option("--scope", multiple=True, help="A scope that stays; leave out to keep all.")
 @click.option("--facility", multiple=True, help="A facility that stays; leave out to keep all.")
 @click.option("--deny-facility", multiple=True, help="A facility where it may no longer be opened.")
+@click.option("--workflow", default=None, help="The workflow of each launch that names none.")
 @click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
 @json_option
 def app_narrow(
@@ -45,6 +46,7 @@ def app_narrow(
     *,
     facility: tuple[str, ...],
     deny_facility: tuple[str, ...],
+    workflow: str | None,
     expires_at: datetime | None,
     json_: bool,
 ) -> None:
@@ -65,6 +67,7 @@ def app_narrow(
         "scopes": list(scope) or None,
         "facilities": ids_of("facility", facility, tenant=tenant) or None,
         "denied": ids_of("facility", deny_facility, tenant=tenant),
+        "default_workflow": workflow,
         "expires_at": expires_at.isoformat() if expires_at else None,
     }
     show_one(api.call("PATCH", path, body), json_=json_)
@@ -77,6 +80,7 @@ def app_narrow(
 @click.option("--scope", multiple=True, help="A scope it may have; leave out for all that is certified.")
 @click.option("--facility", multiple=True, help="A facility where it may be opened; leave out for all.")
 @click.option("--deny-facility", multiple=True, help="A facility where it may not be opened.")
+@click.option("--workflow", default=None, help="The workflow of each launch that names none.")
 @click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
 @json_option
 def app_install(
@@ -87,6 +91,7 @@ def app_install(
     *,
     facility: tuple[str, ...],
     deny_facility: tuple[str, ...],
+    workflow: str | None,
     expires_at: datetime | None,
     json_: bool,
 ) -> None:
@@ -109,6 +114,7 @@ def app_install(
         "scopes": list(scope) or None,
         "facilities": ids_of("facility", facility, tenant=tenant) or None,
         "denied": ids_of("facility", deny_facility, tenant=tenant),
+        "default_workflow": workflow,
         "expires_at": expires_at.isoformat() if expires_at else None,
     }
     show_one(api.call("POST", "/installations", body), json_=json_)

@@ -376,11 +376,13 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
 
 
 def _workflow_of(flow_state: FlowState, book: Book) -> str:
-    launch = flow_state.launch
-    if launch is None:
-        return ""
-    may = workflows_allowed(book, flow_state.client_context.facts)
-    return launch_workflow(book, may, intent=launch.intent, placement=launch.placement)
+    """Return the workflow of a launch; where it names none, that of the installation (C190)."""
+    launch, installation = flow_state.launch, flow_state.client_context.installation
+    named = ""
+    if launch is not None:
+        may = workflows_allowed(book, flow_state.client_context.facts)
+        named = launch_workflow(book, may, intent=launch.intent, placement=launch.placement)
+    return named or ("" if installation is None else installation.default_workflow)
 
 
 def _own_chart(

@@ -30,6 +30,8 @@ class InstallOrder:
     expires_at: datetime | None = None
     facilities: frozenset[FacilityId] | None = None
     denied: frozenset[FacilityId] = frozenset()
+    default_workflow: str = ""
+    """The workflow of each launch that names none; empty: such a launch is limited by none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class NarrowOrder:
     expires_at: datetime | None = None
     facilities: frozenset[FacilityId] | None = None
     denied: frozenset[FacilityId] = frozenset()
+    default_workflow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Installation:
     """None for an installation of before such records."""
     validated_at: datetime | None = None
     validated_by: str = ""
+    default_workflow: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ class InstallationFacts:
     environment: Environment = Environment.PRODUCTION
     facilities: frozenset[FacilityId] | None = None
     denied: frozenset[FacilityId] = frozenset()
+    default_workflow: str = ""
 
 
 Page = Mapping[AppId, InstallationFacts]

@@ -78,6 +78,16 @@ def facility_faults(
     return faults
 
 
+def workflow_fault(workflow: str, book: Book, allowed: Collection[str], *, only_backend: bool) -> str:
+    """Return the error code of a default workflow; empty if there is none, or the app may do it at the hospital (C190)."""
+    if not workflow:
+        return ""
+    if workflow not in book.workflows:
+        return "workflow_unknown"
+    # A backend service is not launched.
+    return "" if workflow in allowed and not only_backend else "workflow_not_allowed"
+
+
 def is_limited(installation: InstallationFacts) -> bool:
     """Check whether an app may not be opened at every facility of a hospital."""
     return installation.facilities is not None or bool(installation.denied)
@@ -102,6 +112,9 @@ def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) ->
         faults["roles"] = "widens"
     if order.facilities and before.facilities is not None and not order.facilities <= before.facilities:
         faults["facilities"] = "widens"
+    # One where there was none narrows; another one, or none, may allow what the present one does not.
+    if order.default_workflow is not None and before.default_workflow not in {"", order.default_workflow}:
+        faults["default_workflow"] = "widens"
     if order.expires_at is not None:
         if order.expires_at <= now:
             faults["expires_at"] = "not_in_the_future"
@@ -120,6 +133,9 @@ def narrowed(order: NarrowOrder, before: Installation) -> Installation:
         expires_at=before.expires_at if order.expires_at is None else order.expires_at,
         facilities=before.facilities if order.facilities is None else order.facilities,
         denied=before.denied | order.denied,
+        default_workflow=before.default_workflow
+        if order.default_workflow is None
+        else order.default_workflow,
     )
 
 

@@ -48,6 +48,7 @@ class InstallationAsked(Strict):
     expires_at: Moment | None = None
     facilities: Facilities | None = None
     denied: Facilities = frozenset()
+    default_workflow: Line = ""
 
 
 class NarrowAsked(Strict):
@@ -58,6 +59,7 @@ class NarrowAsked(Strict):
     expires_at: Moment | None = None
     facilities: Facilities | None = None
     denied: Facilities = frozenset()
+    default_workflow: Line | None = None
 
 
 class RecordShown(Shown):
@@ -86,6 +88,7 @@ class InstallationShown(Shown):
     denied: frozenset[str]
     validated_at: datetime | None
     validated_by: str
+    default_workflow: str
 
 
 class InstallationRecordShown(InstallationShown):
@@ -174,6 +177,7 @@ def _installations(router: APIRouter, kit: Kit) -> None:
             body.expires_at,
             _named(body.facilities),
             _named(body.denied) or frozenset(),
+            body.default_workflow,
         )
         return await run_write(kit, request, partial(service.install, order=order))
 
@@ -211,6 +215,7 @@ def _installations(router: APIRouter, kit: Kit) -> None:
             body.expires_at,
             _named(body.facilities),
             _named(body.denied) or frozenset(),
+            body.default_workflow,
         )
         verb = partial(service.narrow_installation, installation_id=installation, order=order)
         return await run_write(kit, request, verb)

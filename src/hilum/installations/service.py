@@ -37,6 +37,7 @@ from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment
 from hilum.registry.policy import beyond, is_in_force, may_see_app
@@ -67,7 +68,7 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
         raise Invalid("installation_invalid", detail, fields=fields)
     only_backend = clients.serves_backends_only(ctx, app.id)
     faults = policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now)
-    if faults := faults | _facility_faults(ctx, order, order.tenant, app.id):
+    if faults := faults | _place_faults(ctx, order, order.tenant, app.id):
         detail = f"The installation is invalid; see fields. {beyond(order.scopes, certified, allowed_as='certified')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     # Each launch judges them again; here who installs the app can still do something about it.
@@ -90,7 +91,7 @@ def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) 
     """Reduce the scopes, roles or duration of an installation. Raises NotFound, NotPermitted, Invalid, Conflict."""
     before = _installation_for(ctx, installation_id, "registry.installation.narrow")
     faults = policy.narrow_faults(order, before, now=ctx.now)
-    if faults := _facility_faults(ctx, order, before.tenant, before.app) | faults:
+    if faults := _place_faults(ctx, order, before.tenant, before.app) | faults:
         detail = f"An installation can only be narrowed. {beyond(order.scopes, before.scopes, allowed_as='installed')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     after = policy.narrowed(order, before)
@@ -288,6 +289,7 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
         found.environment,
         found.facilities,
         found.denied,
+        found.default_workflow,
     )
 
 
@@ -397,14 +399,22 @@ def _union(sets: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for scopes in sets for each in scopes))
 
 
-def _facility_faults(
+def _place_faults(
     ctx: Context, order: InstallOrder | NarrowOrder, tenant: TenantId, app: AppId
 ) -> dict[str, str]:
+    """Return what is wrong with where, and for which task, an app is to be opened."""
     named = order.denied | (order.facilities or frozenset())
-    if not named and order.facilities is None:
+    if not named and order.facilities is None and not order.default_workflow:
         return {}
+    only_backend = clients.serves_backends_only(ctx, app)
     unknown = identity.unknown_facilities(ctx, tenant, named)
-    return policy.facility_faults(order, unknown, only_backend=clients.serves_backends_only(ctx, app))
+    faults = policy.facility_faults(order, unknown, only_backend=only_backend)
+    book = policies.current(ctx).book_at(tenant, ctx.now, app)
+    found = clients.facts_of_apps(ctx, (app,)).get(app, ())
+    allowed = {each for facts in found for each in rules.workflows_allowed(book, facts)}
+    if fault := policy.workflow_fault(order.default_workflow or "", book, allowed, only_backend=only_backend):
+        faults["default_workflow"] = fault
+    return faults
 
 
 def _audited(made: Installation) -> dict[str, Any]:
@@ -413,6 +423,8 @@ def _audited(made: Installation) -> dict[str, Any]:
         "scopes": list(made.scopes),
         "roles": sorted(made.roles),
     }
+    if made.default_workflow:
+        facts["default_workflow"] = made.default_workflow
     if made.facilities is not None:
         facts["facilities"] = sorted(made.facilities)
     return facts | ({"denied": sorted(made.denied)} if made.denied else {})
@@ -439,6 +451,7 @@ def _add(
         environment=environment,
         facilities=order.facilities,
         denied=order.denied,
+        default_workflow=order.default_workflow,
         record=ApprovalRecord(
             asked,
             scopes,

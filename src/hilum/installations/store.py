@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
+from sys import intern
 from typing import Any
 
 from sqlalchemy import (
@@ -56,6 +57,7 @@ installations = Table(
     Column("record", JSON),
     Column("validated_at", Instant),
     Column("validated_by", String(120), nullable=False, server_default=""),
+    Column("default_workflow", String(64), nullable=False, server_default=""),
     Index(
         # Partial and unique: one current installation for each tenant and app, and any number of removed ones
         # as history.
@@ -139,6 +141,7 @@ def add_installation(tx: Connection, installation: Installation) -> bool:
         "record": None if installation.record is None else _stored(installation.record),
         "validated_at": installation.validated_at,
         "validated_by": installation.validated_by,
+        "default_workflow": installation.default_workflow,
     }
     # Of two administrators who install at once the unique index lets one pass.
     return tx.execute(insert_or_ignore(tx, installations).values(row)).rowcount == 1
@@ -167,6 +170,7 @@ def _installation(row: Row[Any]) -> Installation:
         record=_record(row.record),
         validated_at=row.validated_at,
         validated_by=row.validated_by,
+        default_workflow=row.default_workflow,
     )
 
 
@@ -215,6 +219,7 @@ def read_installation_facts(
         "environment",
         "facilities",
         "denied",
+        "default_workflow",
     )
     # Times are read as integers and converted below, which costs less per row than the conversion of the column type.
     columns = (
@@ -232,7 +237,7 @@ def read_installation_facts(
     environments = {each.value: each for each in Environment}
     # Streamed, because a million rows at once would double the memory of a worker while it starts.
     rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-    for at, app, scopes, roles, end, since, word, facilities, denied in chain.from_iterable(
+    for at, app, scopes, roles, end, since, word, facilities, denied, workflow in chain.from_iterable(
         rows.partitions()
     ):
         environment = environments.get(word) or known(Environment, word, "registry_installation.environment")
@@ -250,6 +255,8 @@ def read_installation_facts(
                 environment,
                 None if facilities is None else _facilities(facilities),
                 _facilities(denied),
+                # Shared like the others: a million installations have a handful of them.
+                intern(workflow),
             ),
         )
 
@@ -287,6 +294,7 @@ def save_installation(tx: Connection, installation: Installation) -> bool:
             validated_by=installation.validated_by,
             facilities=None if installation.facilities is None else _joined(installation.facilities),
             denied=_joined(installation.denied),
+            default_workflow=installation.default_workflow,
         )
     )
     return result.rowcount == 1

@@ -97,6 +97,8 @@ def for_task(judged: Standing, intent: str, placement: str) -> Standing:
         return judged
     may = workflows_allowed(judged.book, judged.client)
     workflow = launch_workflow(judged.book, may, intent=intent, placement=placement)
+    if not workflow and judged.installation is not None:
+        workflow = judged.installation.default_workflow
     return replace(judged, acting=replace(acting, workflow=workflow))
 
 
