@@ -20,7 +20,8 @@ from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.test_rule_book import add
-from tests.flows.test_vendor_domains import Ground, checker_at, furnish_vendor, made
+from tests.flows.test_vendor_domains import Ground, checker_at
+from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import running
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import book, faults_of
