@@ -2,21 +2,38 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from hilum.app import seed
 from hilum_ehr.sandbox.credentials import FILE_NAME
+from hilum_ehr.synthesis.policy import hospitals
+from tests.sim.command_line import run_hilum
 from tests.sim.postgres import free_port
 from tests.sim.running import Running, start
+from tests.sim.seeded import KEY, SANDBOX_URL
+
+PUBLIC = {"HILUM_SANDBOX_PUBLIC": "1"}
 
 
 @pytest.fixture(scope="module")
 def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One sandbox for strangers, seeded as such."""
-    started = start(tmp_path_factory.mktemp("public"), HILUM_SANDBOX_PUBLIC="1")
+    """One sandbox for strangers, seeded as such. It has the planned charts only: what is seeded of accounts is all there."""
+    seeded = tmp_path_factory.mktemp("seeded")
+    few = tuple(replace(each, size=len(each.notable)) for each in hospitals())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seed, "hospitals", lambda: few)
+        told = {"HILUM_DATA_DIR": str(seeded), "HILUM_DATABASE_URL": f"sqlite:///{seeded}/hilum.db"}
+        done = run_hilum(
+            ("sandbox", "seed"),
+            KEY | PUBLIC | told | {"HILUM_SANDBOX_URL": SANDBOX_URL, "HILUM_MODE": "sandbox"},
+        )
+    assert done.returncode == 0, done.stderr
+    started = start(tmp_path_factory.mktemp("public"), seeded=seeded, **PUBLIC)
     yield started
     started.stop()
 
@@ -40,7 +57,7 @@ def accounts(sandbox: Running) -> list[tuple[str | None, str]]:
 def refused(sandbox: Running, *words: str, **settings: str) -> str:
     """Run a command that would serve on this sandbox's data to strangers, and return why it did not."""
     listen = {"HILUM_LISTEN": f"127.0.0.1:{free_port()}", "HILUM_SANDBOX_LISTEN": f"127.0.0.1:{free_port()}"}
-    done = sandbox.hilum(*words, **(listen | {"HILUM_SANDBOX_PUBLIC": "1"} | settings))
+    done = sandbox.hilum(*words, **(listen | PUBLIC | settings))
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stderr
 
