@@ -1,5 +1,6 @@
 """``hilum``: the command line's entry."""
 
+import gc
 import os
 from functools import partial
 from importlib import import_module
@@ -46,6 +47,8 @@ MODULES = {
 }
 """The module of each command. Only that of the command in use is imported: loading all of them takes longer than most commands run."""
 
+COLLECT_EVERY = 20_000
+"""Objects allocated and not freed before the collector examines its youngest generation."""
 PRIVATE = 0o077
 """The umask: files hold records and keys, so only their owner may read them, also those that a library creates."""
 SERVING = frozenset({"serve", "sandbox"})
@@ -59,6 +62,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the base class passes it
         if cmd_name not in MODULES:
             return None
+        # What a module makes stays, and the collector would walk it again and again: a fifth of a start.
+        gc.set_threshold(COLLECT_EVERY, 20, 50)
         command: click.Command = getattr(
             import_module(f"hilum.cli.{MODULES[cmd_name]}"), cmd_name.replace("-", "_")
         )

@@ -33,7 +33,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             KEY | PUBLIC | told | {"HILUM_SANDBOX_URL": SANDBOX_URL, "HILUM_MODE": "sandbox"},
         )
     assert done.returncode == 0, done.stderr
-    started = start(tmp_path_factory.mktemp("public"), seeded=seeded, **PUBLIC)
+    started = start(tmp_path_factory.mktemp("public"), seeded=seeded, HILUM_SANDBOX_PUBLIC="1")
     yield started
     started.stop()
 
