@@ -119,8 +119,8 @@ def actions() -> str:
                 found[node.value].add(path.relative_to(source).parts[1])
     lines = ["# Audit actions\n", "| action | recorded by |", "|---|---|"]
     for action, where in sorted(found.items()):
-        # The room of the audit names others' actions to explain them; it records its own.
-        recorders = where if action.startswith("audit.") else where - {"audit"}
+        # The room of the audit names others' actions to explain them; it records its own. The consoles name them in words.
+        recorders = where - {"console"} if action.startswith("audit.") else where - {"audit", "console"}
         lines.append(f"| `{action}` | {', '.join(sorted(recorders))} |")
     return "\n".join(lines) + "\n"
 

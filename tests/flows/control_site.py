@@ -15,9 +15,11 @@ from starlette.types import Receive, Scope, Send
 from hilum.account import pages as account_pages
 from hilum.app import mounts
 from hilum.audit import live as journals
+from hilum.console import routes as console
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts.domain_checks import DomainChecker
 from hilum.enrolment import pages as enrolment_pages
+from hilum.enrolment.models import LinkMail
 from hilum.federation import pages as federation_pages
 from hilum.federation.live import Providers
 from hilum.identity import service as identity
@@ -94,14 +96,8 @@ def everybodys_digest() -> str:
 @cache
 def shared_pages() -> Pages:
     """Return the pages of every site: templates are compiled once."""
-    folders = [
-        signin_routes.TEMPLATES,
-        account_pages.TEMPLATES,
-        enrolment_pages.TEMPLATES,
-        contacts_pages.TEMPLATES,
-        federation_pages.TEMPLATES,
-    ]
-    return Pages(Assets(), Shell(sandbox=True), folders=folders)
+    assets = Assets(*mounts.static_folders())
+    return Pages(assets, Shell(sandbox=True), folders=mounts.template_folders())
 
 
 def build(
@@ -136,6 +132,12 @@ def build(
         mails_links=True,
         private_urls=True,
     )
+    ports = mounts.consoles(
+        kit,
+        lambda: journals.open_reader(folder, uow.db.url),
+        (folder, uow.db.url),
+        LinkMail(kit.urls.enrol, works=False),
+    )
     pages = Starlette(
         routes=[
             *account_pages.pages(kit),
@@ -143,6 +145,7 @@ def build(
             *federated.routes(),
             *enrolment_pages.pages(kit),
             *contacts_pages.pages(kit),
+            *console.pages(kit, ports),
         ]
     )
     errors.install(pages, kit.pages)

@@ -13,7 +13,15 @@ SOURCE = Path(__file__).parents[2] / "src"
 PACKAGES = ("hilum", "hilum_ehr")
 FOUNDATION = {"kernel", "standards", "infra", "web"}
 FRONT_DOORS = {"models", "policy", "service", "live"}
-STORES = {"store", "access_index", "app_edit_store", "attestation_store", "decision_counts", "decision_slots"}
+STORES = {
+    "store",
+    "access_index",
+    "app_edit_store",
+    "attestation_store",
+    "catalogue_store",
+    "decision_counts",
+    "decision_slots",
+}
 """What holds SQL in a room; the audit's index of accesses, its counts of decisions and the attestations are stores in a file of their own."""
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
 DRIVERS = {"sqlite3", "psycopg"}

@@ -59,7 +59,8 @@ class _Forms(HTMLParser):
             form.choices.setdefault(name, []).append(value)
             if "checked" in given:
                 form.fields.append((name, value))
-        elif tag == "input" and name:
+        elif tag in {"input", "textarea"} and name:
+            # Of a text area only that it is there: what it holds stands between its tags.
             form.fields.append((name, value))
 
 

@@ -18,6 +18,7 @@ TABLE: tuple[tuple[Lane, frozenset[str], str], ...] = (
     # Narrowing an installation and closing a hospital.
     (Lane.URGENT, frozenset({"PATCH"}), r"/api/v1/(installations|tenants)/[^/]+"),
     (Lane.URGENT, frozenset({"PUT"}), r"/api/v1/people/[^/]+/charts"),
+    (Lane.URGENT, POST, r"/(operations|tenant)/(switches|stops)(/.*)?"),
     # Strangers may call these, so they are apart from what only staff may call (ADR 32).
     (Lane.REVOKE, POST, r"/t/[^/]+/(oauth/revoke|manage|signout)"),
     (Lane.REVOKE, frozenset({"PATCH", "DELETE"}), r"/t/[^/]+/ehr/launches/[^/]+"),

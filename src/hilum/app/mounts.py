@@ -1,7 +1,7 @@
 """Which routes each room with pages, protocol endpoints or an API contributes, and in which order."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +16,17 @@ from hilum.approvals import routes as approvals
 from hilum.audit import hold_routes
 from hilum.audit import live as journals
 from hilum.audit import routes as audit
+from hilum.audit import service as audited
 from hilum.audit.journal_records import AccessReader
-from hilum.audit.reader_slots import HISTORIES, REPORTS, ReaderSlots
+from hilum.audit.reader_slots import CONSOLES, HISTORIES, REPORTS, ReaderSlots
+from hilum.audit.recorded_reads import RecordedReads
 from hilum.backchannel import routes as backchannel
 from hilum.clients import credential_routes
 from hilum.clients import routes as clients
 from hilum.consent import routes as consent_routes
 from hilum.consent import service as consent
+from hilum.console import ports as console_ports
+from hilum.console import routes as console
 from hilum.contacts import domain_routes
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts import routes as contacts
@@ -45,11 +49,13 @@ from hilum.histories import pages as histories_pages
 from hilum.histories import routes as histories
 from hilum.identity import routes as identity
 from hilum.identity.service import find_tenant
+from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import routes as installations
+from hilum.installations import service as installed
 from hilum.installations.service import Permits, add_facility
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId
@@ -65,8 +71,11 @@ from hilum.registry import app_edit_routes
 from hilum.registry import routes as registry
 from hilum.registry import service as registered
 from hilum.requests import routes as requests
+from hilum.requests import versions
+from hilum.requests.models import AcceptOrder
 from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
+from hilum.switchboard import previews
 from hilum.switchboard import routes as switchboard
 from hilum.upstream import live as upstream
 from hilum.web import problems
@@ -87,6 +96,10 @@ class Site:
     settings: Settings
     at_stop: list[Callable[[], None]]
     """Called at SIGTERM, while requests still run: what waits or streams ends then."""
+    health: Callable[[], console_ports.Health] = console_ports.unknown_health
+    """How this worker is."""
+    generation: Callable[[], object] = object
+    """Another value whenever the facts of enforcement are."""
 
 
 def template_folders() -> list[Path]:
@@ -99,12 +112,13 @@ def template_folders() -> list[Path]:
         frontchannel_pages.TEMPLATES,
         contacts_pages.TEMPLATES,
         histories_pages.TEMPLATES,
+        console.TEMPLATES,
     ]
 
 
 def static_folders() -> list[Path]:
     """Return the folders of rooms' static files on the platform's site."""
-    return []
+    return [console.STATIC]
 
 
 def authenticator(uow: UnitOfWork, at_stop: list[Callable[[], None]]) -> Authenticate:
@@ -135,6 +149,7 @@ def pages(site: Site) -> list[BaseRoute]:
             site.kit, lambda query: _reader(site.settings).page(query), ReaderSlots(HISTORIES).held
         ),
         *launches.routes(site.kit),
+        *console.pages(site.kit, _consoles(site)),
     ]
 
 
@@ -142,6 +157,54 @@ def _providers(site: Site) -> Providers:
     # A fetcher of its own: hospitals' servers that answer slowly take no place of what fetches apps' keys.
     fetcher = SafeFetcher(allow_private=site.settings.opens_private_fetches)
     return Providers(fetcher, site.kit.clock, vault())
+
+
+def consoles(
+    kit: Kit,
+    reader: Callable[[], AccessReader],
+    journal: tuple[Path, str],
+    by_mail: LinkMail,
+    at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
+) -> console_ports.Ports:
+    """Return what the consoles read beside the rooms' services. ``journal``: the folder of the journals and the database."""
+    return console_ports.Ports(
+        recorded=RecordedReads(kit.uow, CONSOLES).run,
+        accesses=lambda query: reader().page(query),
+        explain=lambda ctx, request_id: audited.read_explanation(
+            ctx, request_id, reader(), explaining.explain
+        ),
+        traffic=partial(journals.read_traffic, *journal),
+        nodes=_nodes,
+        preview=partial(previews.preview, open_launches=count_open),
+        compare_scopes=lambda ctx, app, days: installed.compare_scopes(
+            ctx, app, days, None, partial(journals.read_permits, *journal)
+        ),
+        compare_version=versions.compare,
+        accept_version=lambda ctx, installation, digest: versions.accept(
+            ctx, AcceptOrder(installation, digest)
+        ),
+        acts=acts(by_mail),
+        by_mail=by_mail,
+        held=ReaderSlots(REPORTS).held,
+        at_stop=at_stop,
+    )
+
+
+def _nodes(ctx: Context) -> list[console_ports.Node]:
+    return [
+        console_ports.Node(
+            each.name, each.workers, each.live, each.seen_at, each.skew.total_seconds() * 1000, each.closed
+        )
+        for each in nodes.list_nodes(ctx.tx)
+    ]
+
+
+def _consoles(site: Site) -> console_ports.Ports:
+    settings = site.settings
+    by_mail = LinkMail(site.kit.urls.enrol, bool(settings.smtp.host))
+    journal = settings.data_dir / "journal", settings.database_url
+    found = consoles(site.kit, partial(_reader, settings), journal, by_mail, site.at_stop.append)
+    return replace(found, health=site.health, generation=site.generation)
 
 
 def _reader(settings: Settings) -> AccessReader:

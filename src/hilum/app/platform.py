@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +39,7 @@ from hilum.app.serve import address_of, connections_of
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import Event
+from hilum.console.ports import Health
 from hilum.controls import policy as controls
 from hilum.controls.live import Buckets
 from hilum.controls.models import Subject, Switch
@@ -127,10 +129,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
             vault(),
             clock,
             ids,
-            journals.Intents(
-                lambda: journals.open_reader(settings.data_dir / "journal", settings.database_url),
-                lambda look: uow.reads(lambda _: look()),
-            ),
+            _intents(settings, uow),
             registers=settings.opens_private_fetches,
         )
     )
@@ -141,7 +140,8 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     reporter = Reporter(WORKERS, clock, faults=readiness.look, notices=lambda: _notices(keeper, clock))
     connections = Connections(connections_of(settings), address_of(settings.listen)[1])
     _measure(keeper, journal, admission)
-    site = mounts.Site(kit=kit, fetcher=fetcher, directory=directory, settings=settings, at_stop=at_stop)
+    health = partial(_health, keeper, journal, readiness)
+    site = mounts.Site(kit, fetcher, directory, settings, at_stop, health, partial(_generation, keeper))
     dispatcher = Dispatcher(
         in_lanes(_split(_pages(site, keeper, assets, readiness), mounts.api(site))),
         gateway=Gateway(enforcer, patience),
@@ -160,6 +160,23 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         closed=lambda: not heartbeat.latest().gate.opens,
     )
     return Platform(dispatcher, kit, keeper, journal, fetcher, upstreams, servers)
+
+
+def _intents(settings: Settings, uow: UnitOfWork) -> journals.Intents:
+    return journals.Intents(
+        lambda: journals.open_reader(settings.data_dir / "journal", settings.database_url),
+        lambda look: uow.reads(lambda _: look()),
+    )
+
+
+def _health(keeper: SnapshotKeeper, journal: journals.Journal, readiness: Readiness) -> Health:
+    return Health(keeper.age_s(), journal.waiting, journal.failing, readiness.faults)
+
+
+def _generation(keeper: SnapshotKeeper) -> object:
+    """Return what is another value whenever the snapshot is another."""
+    held = keeper.current()
+    return None if held is None else (held.epoch, id(held))
 
 
 def _shell(settings: Settings, urls: Urls, assets: Assets) -> Pages:

@@ -40,6 +40,7 @@ from hilum.audit.models import (
     Outcome,
     PermitCount,
     Recorded,
+    Traffic,
 )
 from hilum.audit.postgres import PostgresReader, PostgresWriter
 from hilum.audit.search import Indexed, index_new_records
@@ -504,6 +505,12 @@ class Intents:
     def forget(self, request_ids: Sequence[str]) -> None:
         """Remove settled writes from the list. Raises Unavailable."""
         self.open_reader().forget_intents(request_ids)
+
+
+def read_traffic(directory: Path, database_url: str, since: datetime, until: datetime) -> dict[str, Traffic]:
+    """Return the traffic of each app at all tenants, in slots of ten minutes, as far as it is counted."""
+    counts = find_counts(database_url, directory)
+    return {} if counts is None else counts.traffic(since, until, tenants=(), beside=True)
 
 
 def access_heads(directory: Path, database_url: str) -> dict[str, Head]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import orjson
 from fastapi import APIRouter, Query
@@ -16,27 +16,32 @@ from hilum.audit import policy, service
 from hilum.audit.follow import ResumePoint, Tail
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import (
-    AccessPage,
     AccessQuery,
     Event,
-    EventPage,
     EventQuery,
     Explanation,
     RecordedEvent,
 )
-from hilum.audit.policy import may_read
 from hilum.audit.reader_slots import READS, STREAMS, ReaderSlots
+from hilum.audit.recorded_reads import RecordedReads
 from hilum.audit.stream import Pace, Stream, Streamed, fits, read_resume_point
-from hilum.infra import lanes
 from hilum.infra.context import Context
-from hilum.infra.lanes import Lane
-from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import HilumError, NotFound, NotPermitted
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import HilumError
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.web.api import Id, Moment, Strict, Word, api_router, audience, caller, run_read
 from hilum.web.kit import Kit, trace_of
 
 T = TypeVar("T")
+
+
+class Read(Protocol):
+    """Reads and records, as RecordedReads does, on behalf of a request's caller."""
+
+    async def __call__(
+        self, request: Request, asked: Event, verb: Callable[[Context], tuple[T, Event]], /
+    ) -> T: ...
+
 
 READERS = ("platform_admin", "security", "auditor", "administrator")
 
@@ -86,55 +91,41 @@ def api(
     """
     router = api_router(kit, "audit")
     tail = Tail(reader, kit.clock, pace.poll_s)
-    reads = ReaderSlots(READS)
+    reads = RecordedReads(kit.uow, READS)
     at_stop(lambda: tail.end("server_stops"))
+
+    async def read(request: Request, asked: Event, verb: Callable[[Context], tuple[T, Event]]) -> T:
+        return await reads.run(asked, verb, actor=await caller(kit, request), trace=trace_of(request))
 
     @router.get("/accesses", openapi_extra=audience(*READERS))
     async def list_accesses(request: Request, query: Annotated[AccessesQuery, Query()]) -> Response:
         """List FHIR requests and their decisions, newest first; ``next`` is the ``after`` of the next page. The read is recorded."""
-        read_event = policy.reading(Event("audit.access.list"), _filters(query))
-
-        def verb(ctx: Context) -> tuple[AccessPage, Event]:
-            # Judged in the transaction that reads: a role that was taken away a moment ago counts.
-            _judge(ctx, query.tenant)
-            page = reader().page(AccessQuery(**query.model_dump()))
-            return page, policy.reading(read_event, _filters(query), given=len(page.accesses))
-
-        page = await _read_and_record(kit, request, reads, read_event, verb)
+        asked = AccessQuery(**query.model_dump())
+        verb = partial(service.read_accesses, query=asked, page=lambda wanted: reader().page(wanted))
+        page = await read(request, service.reading_of(asked), verb)
         return _json({"items": [asdict(access) for access in page.accesses], "next": page.next})
 
     @router.get("/audit/events", openapi_extra=audience(*READERS))
     async def list_audit_events(request: Request, query: Annotated[EventsQuery, Query()]) -> Response:
         """List events of the control plane, newest first; ``next`` is the ``after`` of the next page. The read is recorded."""
-        read_event = policy.reading(Event("audit.event.list"), _filters(query))
-
-        def verb(ctx: Context) -> tuple[EventPage, Event]:
-            _judge(ctx, query.tenant)
-            page = service.list_events(ctx, EventQuery(**query.model_dump()))
-            return page, policy.reading(read_event, _filters(query), given=len(page.events))
-
-        page = await _read_and_record(kit, request, reads, read_event, verb)
+        asked = EventQuery(**query.model_dump())
+        page = await read(request, service.reading_of(asked), partial(service.read_events, query=asked))
         return _json({"items": [_event(each) for each in page.events], "next": page.next})
 
     @router.get("/explain/{request_id}", openapi_extra=audience(*READERS))
     async def explain(request: Request, request_id: Id) -> Response:
         """Explain why a request was answered as it was. The read is recorded."""
-        read_event = policy.reading(Event("audit.request.explain"), {"request_id": request_id})
 
         def verb(ctx: Context) -> tuple[Explanation, Event]:
-            found = service.explain(ctx, request_id, reader(), rule_book)
-            if not all(may_read(ctx.actor, tenant) for tenant in policy.tenants_of(found)):
-                # The same answer as for an unknown id: nobody learns which ids other tenants have.
-                raise NotFound("request_unknown", "Nothing was recorded under this request id.")
-            return found, policy.explaining(read_event, request_id, found)
+            return service.read_explanation(ctx, request_id, reader(), rule_book)
 
-        return _json(explanation_json(await _read_and_record(kit, request, reads, read_event, verb)))
+        return _json(explanation_json(await read(request, service.reading_a_request(request_id), verb)))
 
-    _add_stream(router, kit, tail, pace, reads)
+    _add_stream(router, kit, tail, pace, read)
     return router
 
 
-def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, reads: ReaderSlots) -> None:
+def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, read: Read) -> None:
     streams = ReaderSlots(STREAMS)
 
     @router.get("/events", openapi_extra=audience(*READERS))
@@ -148,11 +139,11 @@ def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, reads: Read
         asked = request.headers.get("last-event-id", "")
 
         def verb(ctx: Context) -> tuple[tuple[Actor, str, ResumePoint | None], Event]:
-            _judge(ctx, query.tenant)
+            service.require_reader(ctx, query.tenant)
             bound_to = f"{ctx.actor} {sorted(filters.items())}"
             return (ctx.actor, bound_to, read_resume_point(asked, bound_to)), read_event
 
-        actor, bound_to, left = await _read_and_record(kit, request, reads, read_event, verb)
+        actor, bound_to, left = await read(request, read_event, verb)
         streams.acquire(actor)
         with ExitStack() as unless_it_starts:
             unless_it_starts.callback(streams.release, actor)
@@ -168,7 +159,7 @@ def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, reads: Read
             bound_to=bound_to,
             # Repeats the whole authentication, so that a revoked token, a stopped person and a changed role
             # all end the stream.
-            check_reader=lambda: run_read(kit, request, partial(_judge, tenant=query.tenant)),
+            check_reader=lambda: run_read(kit, request, partial(service.require_reader, tenant=query.tenant)),
         )
         return Streamed(
             created.parts(left),
@@ -177,47 +168,9 @@ def _add_stream(router: APIRouter, kit: Kit, tail: Tail, pace: Pace, reads: Read
         )
 
 
-def _judge(ctx: Context, tenant: str) -> None:
-    if not may_read(ctx.actor, tenant):
-        raise NotPermitted("audit_not_yours", "Set `tenant` to one whose audit you may read.")
-
-
 def _filters(query: RecordQuery) -> dict[str, str]:
     given = query.model_dump(exclude={"limit"}, exclude_defaults=True)
     return {name: str(value) for name, value in given.items()}
-
-
-async def _read_and_record(
-    kit: Kit,
-    request: Request,
-    reads: ReaderSlots,
-    read_event: Event,
-    verb: Callable[[Context], tuple[T, Event]],
-) -> T:
-    """Read, record who read what, and only then return the data (C155). ``read_event`` is the event recorded for a refusal.
-
-    The event is written in a transaction of its own, because a long search inside a write transaction would block all writers. Raises
-    TooManyReads, before anything is read, when the reader or the tenant has too many reads running.
-    """
-    trace = trace_of(request)
-    actor = await caller(kit, request)
-
-    async def record(event: Event) -> None:
-        await kit.uow.write(partial(service.record, event=event), actor=actor, trace=trace)
-
-    with reads.held(actor), lanes.using(_lane_of(actor)):
-        try:
-            result, event = await kit.uow.read(verb, actor=actor, trace=trace)
-        # A refused read is evidence too. Other errors say nothing about the reader.
-        except (NotFound, NotPermitted) as refusal:
-            await record(policy.refused(read_event, refusal.code))
-            raise
-        await record(event)
-    return result
-
-
-def _lane_of(actor: Actor) -> Lane:
-    return Lane.AUDIT if actor.kind is ActorKind.PERSON else Lane.STAFF_AUDIT
 
 
 def explanation_json(found: Explanation) -> dict[str, Any]:

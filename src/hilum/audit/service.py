@@ -1,7 +1,7 @@
 """Recording and reading events, checkpoints, verification, purges and holds."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from hilum.audit import explanation, policy, store, verification
@@ -12,6 +12,8 @@ from hilum.audit.models import (
     PURGE_ACTION,
     PURGE_AFTER_MIN,
     Access,
+    AccessPage,
+    AccessQuery,
     Anchored,
     Checkpoint,
     Event,
@@ -30,6 +32,8 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
+RuleBook = Callable[[Context, Sequence[Access]], Sequence[str]]
+"""Returns what the rule book had to do with the decisions of a request, in sentences; this room does not know rule books."""
 _SALT_BYTES = 16
 _NOBODY: Mapping[str, str] = {}
 _HOLD_STAFF_ONLY = "Only platform administrators and security staff may place and release holds."
@@ -68,6 +72,52 @@ def refusal(ctx: Context, event: Event, detail: str = NO_RIGHT) -> NotPermitted:
 def list_events(ctx: Context, query: EventQuery) -> EventPage:
     """List a page of events, newest first. The route checks which tenant's events the caller may read."""
     return store.list_events(ctx.tx, query)
+
+
+def reading_of(query: AccessQuery | EventQuery, given: int = 0) -> Event:
+    """Return the event that records a read of accesses or events: its filters, and how many records it returned."""
+    action = "audit.access.list" if isinstance(query, AccessQuery) else "audit.event.list"
+    filters = {name: str(value) for name, value in asdict(query).items() if value and name != "limit"}
+    return policy.reading(Event(action), filters, given=given)
+
+
+def read_accesses(
+    ctx: Context, query: AccessQuery, page: Callable[[AccessQuery], AccessPage]
+) -> tuple[AccessPage, Event]:
+    """Return a page of accesses, newest first, with the event to record before it is shown. Raises NotPermitted."""
+    require_reader(ctx, query.tenant)
+    found = page(query)
+    return found, reading_of(query, len(found.accesses))
+
+
+def read_events(ctx: Context, query: EventQuery) -> tuple[EventPage, Event]:
+    """Return a page of events, newest first, with the event to record before it is shown. Raises NotPermitted."""
+    require_reader(ctx, query.tenant)
+    found = list_events(ctx, query)
+    return found, reading_of(query, len(found.events))
+
+
+def require_reader(ctx: Context, tenant: str) -> None:
+    """Check that the actor may read the audit of a tenant (empty: of all). Raises NotPermitted."""
+    # In the transaction that reads: a role that was taken away a moment ago counts.
+    if not policy.may_read(ctx.actor, tenant):
+        raise NotPermitted("audit_not_yours", "Set `tenant` to one whose audit you may read.")
+
+
+def read_explanation(
+    ctx: Context, request_id: str, reader: AccessReader, rule_book: RuleBook
+) -> tuple[Explanation, Event]:
+    """Return why a request was answered as it was, with the event to record before it is shown. Raises NotFound, also for one of others."""
+    found = explain(ctx, request_id, reader, rule_book)
+    if not all(policy.may_read(ctx.actor, tenant) for tenant in policy.tenants_of(found)):
+        # The same answer as for an unknown id: nobody learns which ids other tenants have.
+        raise NotFound("request_unknown", "Nothing was recorded under this request id.")
+    return found, policy.explaining(reading_a_request(request_id), request_id, found)
+
+
+def reading_a_request(request_id: str) -> Event:
+    """Return the event that records a read of an explanation."""
+    return policy.reading(Event("audit.request.explain"), {"request_id": request_id})
 
 
 def checkpoint(ctx: Context, heads: Mapping[str, Head], *, after: int) -> Checkpoint | None:
@@ -120,10 +170,6 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
     visible in it, and would be reported as missing.
     """
     return verification.verify(ctx, reader, anchors)
-
-
-RuleBook = Callable[[Context, Sequence[Access]], Sequence[str]]
-"""Returns what the rule book had to do with the decisions of a request, in sentences; this room does not know rule books."""
 
 
 def no_rule_book(_ctx: Context, _accesses: Sequence[Access]) -> Sequence[str]:

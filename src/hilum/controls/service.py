@@ -169,6 +169,19 @@ def list_switches(ctx: Context, *, tenant: str | None = None, page: PageQuery = 
     return store.list_switches(ctx.tx, tenant=_visible_tenant(ctx, tenant), page=page)
 
 
+def browse_switches(
+    ctx: Context, *, in_force: bool | None = None, kind: str = "", page: PageQuery = FIRST_PAGE
+) -> list[Switch]:
+    """List switches newest first, in force or over, of one kind, each if given; an administrator's are the hospital's. Raises NotPermitted."""
+    tenant = _visible_tenant(ctx, None)
+    return store.browse_switches(ctx.tx, ctx.now, tenant=tenant, in_force=in_force, kind=kind, page=page)
+
+
+def count_in_force(ctx: Context) -> int:
+    """Count the switches in force that the actor may see. Raises NotPermitted."""
+    return store.count_in_force(ctx.tx, ctx.now, tenant=_visible_tenant(ctx, None))
+
+
 def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
     """Set, or with None remove, the override of the actor's level for an app at a tenant. Raises NotPermitted."""
     level = policy.quota_level(ctx.actor, tenant)

@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     func,
     literal,
+    not_,
     or_,
     select,
     text,
@@ -156,14 +157,31 @@ def list_switches(tx: Connection, *, tenant: str | None = None, page: PageQuery 
     return [_switch(row) for row in tx.execute(query)]
 
 
+def browse_switches(
+    tx: Connection, now: datetime, *, tenant: str | None, in_force: bool | None, kind: str, page: PageQuery
+) -> list[Switch]:
+    """List switches, newest first: of one tenant, in force or over, of one kind, each if given."""
+    query = select(switches).order_by(switches.c.id.desc()).limit(page.limit)
+    if tenant is not None:
+        query = query.where(switches.c.tenant == tenant)
+    if in_force is not None:
+        query = query.where(_in_force(now) if in_force else not_(_in_force(now)))
+    if kind:
+        query = query.where(switches.c.kind == kind)
+    if page.after:
+        query = query.where(switches.c.id < page.after)
+    return [_switch(row) for row in tx.execute(query)]
+
+
 def _in_force(now: datetime) -> Any:
     return and_(
         switches.c.over_at.is_(None), or_(switches.c.expires_at.is_(None), switches.c.expires_at > now)
     )
 
 
-def count_in_force(tx: Connection, now: datetime) -> int:
-    return int(tx.execute(select(func.count()).select_from(switches).where(_in_force(now))).scalar_one())
+def count_in_force(tx: Connection, now: datetime, *, tenant: str | None = None) -> int:
+    query = select(func.count()).select_from(switches).where(_in_force(now))
+    return int(tx.execute(query if tenant is None else query.where(switches.c.tenant == tenant)).scalar_one())
 
 
 # Two sources of ends: recorded ones, and full stops that have expired and wait for the job. Both count, so

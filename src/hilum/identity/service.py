@@ -323,6 +323,30 @@ def list_names(ctx: Context, ids: Collection[PersonId]) -> dict[PersonId, str]:
     return {each.id: each.name for each in found if policy.may_see_name(ctx.actor, each)}
 
 
+def search_people(ctx: Context, text: str, limit: int) -> list[Person]:
+    """List active people by a part of their name, as far as the actor may see names; an administrator's are the hospital's."""
+    own = None if ctx.actor.is_platform else ctx.actor.tenant
+    if own is None and not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see the people here.")
+    return [
+        each
+        for each in store.search_people(ctx.tx, text, limit, tenant=own)
+        if policy.may_see_name(ctx.actor, each)
+    ]
+
+
+def search_tenants(ctx: Context, text: str, limit: int) -> list[Tenant]:
+    """List hospitals by a part of their name or id; for the staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see tenants.")
+    return store.search_tenants(ctx.tx, text, limit)
+
+
+def tenant_names(ctx: Context, of: Collection[TenantId]) -> dict[TenantId, str]:
+    """Return hospitals' names by their ids; they are public."""
+    return {each.id: each.name for each in store.read_tenants(ctx.tx, of)}
+
+
 def list_people(ctx: Context, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Person]:
     """List people of a tenant (None: the staff) by username. Raises NotPermitted."""
     if not policy.may_administer(ctx.actor, tenant):

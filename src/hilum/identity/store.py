@@ -295,6 +295,28 @@ def list_people(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST
     return [_person(row) for row in tx.execute(query)]
 
 
+def search_people(tx: Connection, text: str, limit: int, *, tenant: TenantId | None) -> list[Person]:
+    """List active people whose name or username contains a text, by username; of one tenant if given."""
+    named = or_(
+        people.c.name.icontains(text, autoescape=True), people.c.username.icontains(text, autoescape=True)
+    )
+    query = select(people).where(named, people.c.active).order_by(people.c.username, people.c.id).limit(limit)
+    return [
+        _person(row)
+        for row in tx.execute(query if tenant is None else query.where(people.c.tenant == tenant))
+    ]
+
+
+def search_tenants(tx: Connection, text: str, limit: int) -> list[Tenant]:
+    """List tenants whose name or id contains a text, by id."""
+    named = or_(
+        tenants.c.name.icontains(text, autoescape=True), tenants.c.id.icontains(text, autoescape=True)
+    )
+    return [
+        _tenant(row) for row in tx.execute(select(tenants).where(named).order_by(tenants.c.id).limit(limit))
+    ]
+
+
 def list_reached(
     tx: Connection, place: TenantId | None, roles: Collection[str], limit: int
 ) -> list[tuple[PersonId, str]]:

@@ -184,6 +184,12 @@ def find_current(tx: Connection, tenant: TenantId, app: AppId) -> Installation |
     return None if row is None else _installation(row)
 
 
+def read_current(tx: Connection, tenant: TenantId, apps: Collection[AppId]) -> list[Installation]:
+    """Read the current installations of some apps at a tenant."""
+    query = select(installations).where(installations.c.tenant == tenant, installations.c.app.in_(apps))
+    return [_installation(row) for row in tx.execute(query.where(installations.c.removed_at.is_(None)))]
+
+
 def list_installations(
     tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE
 ) -> list[Installation]:

@@ -81,6 +81,47 @@ class App:
         return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:32]
 
 
+COUNTED_BOUND = 1_000
+"""How far the apps of a list are counted; beyond it there are "more than" so many."""
+
+
+class AppOrder(StrEnum):
+    """The order of a list of apps."""
+
+    NAME = "name"
+    NAME_DOWN = "-name"
+    NEWEST = "-added"
+    OLDEST = "added"
+
+
+@dataclass(frozen=True, slots=True)
+class AppsQuery:
+    """Which apps of the catalogue, in which order. ``text`` is in the app's or its vendor's name. ``only`` and ``without`` are ids.
+
+    ``after`` is ``next`` of the previous page.
+    """
+
+    text: str = ""
+    category: str = ""
+    vendor: str = ""
+    suspended: bool | None = None
+    only: frozenset[AppId] | None = None
+    without: frozenset[AppId] = frozenset()
+    order: AppOrder = AppOrder.NAME
+    after: str = ""
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class AppsPage:
+    """A page of the catalogue, with the names of the apps' vendors. ``total`` is COUNTED_BOUND + 1 if there are more than that."""
+
+    apps: tuple[App, ...]
+    vendors: Mapping[VendorId, str]
+    total: int
+    next: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Subcontractor:
     """Somebody who works on an app's data for its vendor: who, for what, and in which hosting region."""

@@ -1,11 +1,25 @@
 """Queries of the registry on behalf of an actor, each with its permission check."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection, Mapping
+
+import orjson
+
 from hilum.infra.context import Context
-from hilum.kernel.errors import NotFound, NotPermitted
-from hilum.kernel.ids import AppId
+from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.registry import policy, store
-from hilum.registry.models import App, AppVersion, Certification, Profile, Vendor
+from hilum.registry import catalogue_store, policy, store
+from hilum.registry.models import (
+    App,
+    AppOrder,
+    AppsPage,
+    AppsQuery,
+    AppVersion,
+    Certification,
+    Profile,
+    Vendor,
+)
 
 
 def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
@@ -53,3 +67,64 @@ def list_versions(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> 
 def list_certifications(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
     """List an app's certifications, newest first, including withdrawn ones. Raises NotFound."""
     return store.list_certifications(ctx.tx, view_app(ctx, app_id).id, page)
+
+
+def browse_apps(ctx: Context, query: AppsQuery) -> AppsPage:
+    """List a page of the catalogue as far as the actor may see it: filtered, in the query's order. Raises NotPermitted, Invalid (the cursor)."""
+    own, seen_from = ctx.actor.vendor, _seen_from(ctx)
+    if own is not None and query.vendor != own:
+        raise NotPermitted("not_permitted", "You may not see this.")
+    found = catalogue_store.browse(ctx.tx, query, _key_of(query.after), seen_from=seen_from)
+    vendors = catalogue_store.vendor_names(ctx.tx, {each.vendor for each in found})
+    total = catalogue_store.count(ctx.tx, query, seen_from=seen_from)
+    full = len(found) == query.limit
+    return AppsPage(tuple(found), vendors, total, _cursor_of(found[-1], query.order) if full else "")
+
+
+def app_names(ctx: Context, of: Collection[AppId]) -> Mapping[AppId, str]:
+    """Return apps' names by their ids, without those that the actor may not see."""
+    seen_from = _seen_from(ctx)
+    found = catalogue_store.app_names(ctx.tx, of)
+    return {
+        app: name for app, (name, at) in found.items() if seen_from is None or at is None or at == seen_from
+    }
+
+
+def vendor_names(ctx: Context, of: Collection[VendorId]) -> Mapping[VendorId, str]:
+    """Return vendors' names by their ids, to who may see the catalogue. Raises NotPermitted."""
+    _seen_from(ctx)
+    return catalogue_store.vendor_names(ctx.tx, of)
+
+
+def find_vendors(ctx: Context, text: str, limit: int) -> list[tuple[VendorId, str]]:
+    """List vendors whose name contains a text; for the staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see this.")
+    return catalogue_store.find_vendors(ctx.tx, text, limit)
+
+
+def _seen_from(ctx: Context) -> TenantId | None:
+    """Return the tenant from which the actor sees the catalogue; None for one who sees all of it. Raises NotPermitted."""
+    own = ctx.actor.vendor
+    if own is not None and policy.may_see_vendor(ctx.actor, own):
+        return None
+    if not policy.may_read_catalogue(ctx.actor):
+        raise NotPermitted("not_permitted", "You may not see this.")
+    return None if ctx.actor.is_platform else ctx.actor.tenant
+
+
+def _cursor_of(last: App, order: AppOrder) -> str:
+    # The name as the database lowers it: SQLite lowers ASCII letters only, PostgreSQL all.
+    by_name = order in {AppOrder.NAME, AppOrder.NAME_DOWN}
+    return urlsafe_b64encode(orjson.dumps([last.name if by_name else last.id, last.id])).rstrip(b"=").decode()
+
+
+def _key_of(cursor: str) -> tuple[str, str] | None:
+    if not cursor:
+        return None
+    try:
+        key, app = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        return str(key), str(app)
+    except (ValueError, TypeError) as error:
+        fields = {"after": "cursor_unknown"}
+        raise Invalid("cursor_unknown", "The address of this page is not valid.", fields=fields) from error

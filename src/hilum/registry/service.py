@@ -36,10 +36,14 @@ from hilum.registry.models import (
 )
 from hilum.registry.profiles import missing_metadata, profile_faults
 from hilum.registry.queries import (
+    app_names,
+    browse_apps,
+    find_vendors,
     list_apps,
     list_certifications,
     list_vendors,
     list_versions,
+    vendor_names,
     view_app,
     view_profile,
 )
@@ -60,8 +64,11 @@ __all__ = [
     "add_single_tenant_app",
     "allow_autonomous_writes",
     "announce_change",
+    "app_names",
     "assess_version",
+    "browse_apps",
     "end_raise",
+    "find_vendors",
     "list_apps",
     "list_certifications",
     "list_delta_reviews",
@@ -71,6 +78,7 @@ __all__ = [
     "lower_tier",
     "note_next_reviews",
     "raise_tier",
+    "vendor_names",
     "view_app",
     "view_profile",
 ]

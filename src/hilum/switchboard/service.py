@@ -102,6 +102,12 @@ def report(ctx: Context, switch_id: str, read_window: ReadWindow) -> Report:
     return Report(switch, until, confirmations, window, policy.judge(switch, confirmations, window, until))
 
 
+def confirmations(ctx: Context, switch_id: str) -> tuple[Switch, Confirmations]:
+    """Return a switch that the actor may see, with who had to confirm it and who did, and how fast. Raises NotFound."""
+    switch = controls.get_switch(ctx, switch_id)
+    return switch, _confirmations(ctx, switch)
+
+
 def _confirmations(ctx: Context, switch: Switch) -> Confirmations:
     """Read who had to confirm a switch and who did, from the audit's events."""
     # Both are found by time, since events are not indexed by switch.

@@ -1,0 +1,256 @@
+"""Which role opens which page, and what the pages say: the state of a thing, the sentences of a list. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from hilum.audit.policy import READERS
+from hilum.console.models import Asked, Console, Filter, Page, State, Visitor
+from hilum.controls.policy import MAY_STOP_ANYTHING
+from hilum.identity.models import Role, StaffRole, VendorRole
+from hilum.kernel.actor import ActorKind
+from hilum.kernel.errors import Invalid
+from hilum.signin.models import Method
+
+STAFF = frozenset(role.value for role in StaffRole)
+READS_AUDIT = frozenset(READERS) & STAFF
+STOPS = MAY_STOP_ANYTHING
+SECONDS = frozenset({StaffRole.PLATFORM_ADMIN.value, StaffRole.SECURITY.value})
+RULES = frozenset({StaffRole.PLATFORM_ADMIN.value})
+ADMINISTRATOR = frozenset({Role.ADMINISTRATOR.value})
+MEMBERS = frozenset(role.value for role in VendorRole)
+EXPIRING = timedelta(days=30)
+"""How long before its end a thing is called expiring."""
+_CURSOR = re.compile(r"[A-Za-z0-9_.@+~-]{0,400}")
+_WORD = re.compile(r"[a-z0-9_.-]{0,64}")
+_KIND_OF: Mapping[Console, ActorKind] = MappingProxyType(
+    {
+        Console.OPERATIONS: ActorKind.STAFF,
+        Console.TENANT: ActorKind.PERSON,
+        Console.DEVELOPER: ActorKind.MEMBER,
+    }
+)
+
+
+def _page(
+    key: str,
+    path: str,
+    title: str,
+    question: str,
+    roles: frozenset[str],
+    *,
+    parent: str = "",
+    nav: bool = False,
+) -> Page:
+    console = Console(key.partition(".")[0])
+    return Page(key, console, f"/{console}{path}", title, question, roles, parent, nav)
+
+
+def _tenants() -> tuple[Page, ...]:
+    """Return the pages of a hospital's administrators."""
+
+    def page(key: str, path: str, title: str, question: str, parent: str = "", *, nav: bool = False) -> Page:
+        above = f"tenant.{parent}" if parent else ""
+        return _page(f"tenant.{key}", path, title, question, ADMINISTRATOR, parent=above, nav=nav)
+
+    return (
+        page("apps", "", "Apps", "What is used here, by whom and for what?", nav=True),
+        page("app", "/apps/{id}", "App", "What may it do here?", "apps"),
+        page("approve", "/apps/{id}/approve", "Approve", "What would it get?", "app"),
+        page("narrow", "/apps/{id}/narrow", "Narrow", "What does it not need?", "app"),
+        page("newer", "/apps/{id}/newer", "What is new", "What does the newer version need more?", "app"),
+        page("remove", "/apps/{id}/remove", "Remove", "What would end?", "app"),
+        page("requests", "/requests", "Requests", "Who asks for an app?", nav=True),
+        page("ask", "/requests/{id}", "Request", "Shall they have it?", "requests"),
+        page("people", "/people", "People", "Who has an account?", nav=True),
+        page("person_new", "/people/new", "Add a person", "Who is new?", "people"),
+        page("person", "/people/{id}", "Person", "Who is this?", "people"),
+        page("activity", "/activity", "Activity", "What did apps do?", nav=True),
+        page("events", "/activity/changes", "Changes", "Who changed what?", "activity"),
+        page("request", "/activity/{id}", "Why", "Why was it answered so?", "activity"),
+        page("switches", "/switches", "Switches", "What is stopped here?", nav=True),
+        page("stop", "/switches/new", "Stop something", "What would it stop?", "switches"),
+        page("switch", "/switches/{id}", "Switch", "Did it stop?", "switches"),
+        page("release", "/switches/{id}/release", "Release", "What will start again?", "switch"),
+        page("settings", "/settings", "Settings", "How is your hospital set up?", nav=True),
+        page("search", "/search", "Search", "Where is it?"),
+    )
+
+
+PAGES: Mapping[str, Page] = MappingProxyType(
+    {
+        page.key: page
+        for page in (
+            _page("operations.now", "", "Now", "Is everything all right?", STAFF, nav=True),
+            _page("operations.search", "/search", "Search", "Where is it?", STAFF, nav=True),
+            _page(
+                "operations.request",
+                "/requests/{id}",
+                "Request",
+                "Why was it answered so?",
+                READS_AUDIT,
+                parent="operations.search",
+            ),
+            _page("operations.apps", "/apps", "Apps", "Which apps are there?", STAFF, nav=True),
+            _page(
+                "operations.app",
+                "/apps/{id}",
+                "App",
+                "What is this app, and what happened to it?",
+                STAFF,
+                parent="operations.apps",
+            ),
+            _page("operations.switches", "/switches", "Switches", "What is stopped?", STAFF, nav=True),
+            _page(
+                "operations.stop",
+                "/switches/new",
+                "Stop something",
+                "What would it stop?",
+                STOPS,
+                parent="operations.switches",
+            ),
+            _page(
+                "operations.switch",
+                "/switches/{id}",
+                "Switch",
+                "Did it stop?",
+                STAFF,
+                parent="operations.switches",
+            ),
+            _page(
+                "operations.release",
+                "/switches/{id}/release",
+                "Release",
+                "What will start again?",
+                STOPS,
+                parent="operations.switch",
+            ),
+            _page("operations.audit", "/audit", "Audit", "Who did what?", READS_AUDIT, nav=True),
+            _page(
+                "operations.events",
+                "/audit/changes",
+                "Changes",
+                "Who changed what?",
+                READS_AUDIT,
+                parent="operations.audit",
+            ),
+            _page(
+                "operations.policy", "/policy", "Policy", "Which rules are in force where?", STAFF, nav=True
+            ),
+            _page(
+                "operations.version",
+                "/policy/versions/{id}",
+                "Version",
+                "What does it change?",
+                STAFF,
+                parent="operations.policy",
+            ),
+            _page(
+                "operations.rollout",
+                "/policy/rollouts/{id}",
+                "Rollout",
+                "Does it go well?",
+                STAFF,
+                parent="operations.policy",
+            ),
+            _page("operations.staff", "/staff", "Staff", "Who else must agree?", SECONDS, nav=True),
+            _page(
+                "operations.approval",
+                "/staff/{id}",
+                "Second person",
+                "Do I agree?",
+                SECONDS,
+                parent="operations.staff",
+            ),
+            *_tenants(),
+        )
+    }
+)
+"""Every page by its key. What is not here does not exist."""
+
+
+def may_open(visitor: Visitor, page: Page) -> bool:
+    """Check whether a person may open a page: signed in by themselves, of the console, with one of its roles. An unknown role opens nothing."""
+    if not is_of(visitor, page.console):
+        return False
+    return not visitor.actor.roles.isdisjoint(page.roles)
+
+
+def is_of(visitor: Visitor, console: Console) -> bool:
+    """Check whether a person belongs at a console. A session for which an EHR vouched is for launches only (ADR 9)."""
+    return visitor.actor.kind is _KIND_OF[console] and visitor.session.method is not Method.EHR
+
+
+def opened(visitor: Visitor, console: Console) -> tuple[Page, ...]:
+    """List the pages in a person's navigation."""
+    of_it = (page for page in PAGES.values() if page.console is console and page.in_navigation)
+    return tuple(page for page in of_it if may_open(visitor, page))
+
+
+def trail(page: Page) -> tuple[Page, ...]:
+    """List the pages above a page, the highest first."""
+    found: list[Page] = []
+    while page.parent:
+        page = PAGES[page.parent]
+        found.insert(0, page)
+    return tuple(found)
+
+
+def ending(ends_at: datetime | None, now: datetime) -> State:
+    """Return whether something that is approved until a moment is over, about to be, or approved."""
+    if ends_at is None:
+        return State.APPROVED
+    if ends_at <= now:
+        return State.STOPPED
+    return State.EXPIRING if ends_at <= now + EXPIRING else State.APPROVED
+
+
+def counted(number: int | None, bound: int, one: str, many: str) -> str:
+    """Return how many there are, in words that claim no more than was counted."""
+    if number is None:
+        return ""
+    if number > bound:
+        return f"More than {bound:,} {many}"
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def asked(given: Mapping[str, str], filters: Iterable[Filter], orders: Iterable[str]) -> Asked:
+    """Read what the address of a list asks for. Raises Invalid for a value that the list does not have."""
+    kept: dict[str, str] = {}
+    for each in filters:
+        value = given.get(each.name, "")
+        if value and value not in {option.value for option in each.options}:
+            raise _malformed(each.name)
+        kept[each.name] = value
+    order, after, wanted = (given.get(name, "") for name in ("sort", "after", "format"))
+    allowed = tuple(orders)
+    if order and order not in allowed:
+        raise _malformed("sort")
+    if not _CURSOR.fullmatch(after):
+        raise _malformed("after")
+    if wanted not in {"", "csv", "json"}:
+        raise _malformed("format")
+    text = " ".join(given.get("q", "").split())[:200]
+    if "\x00" in text:
+        raise _malformed("q")
+    return Asked(text, kept, order or (allowed[0] if allowed else ""), after, wanted)
+
+
+def word(text: str, name: str) -> str:
+    """Return a word of an address as it is. Raises Invalid if it is none."""
+    if not _WORD.fullmatch(text):
+        raise _malformed(name)
+    return text
+
+
+def _malformed(name: str) -> Invalid:
+    return Invalid(
+        "filter_malformed", "The address of this page is not valid.", fields={name: "word_malformed"}
+    )
+
+
+def csv_cell(text: str) -> str:
+    """Return a text as a cell of a file, so that no spreadsheet takes it for a formula."""
+    # OWASP, CSV injection: names on a page were chosen by others.
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -1,0 +1,76 @@
+"""What ``app`` hands to the consoles: readers of the journals, and what only the whole platform knows."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from hilum.approvals.service import Acts
+from hilum.audit.models import AccessPage, AccessQuery, Event, Explanation, Traffic
+from hilum.controls.models import Target
+from hilum.enrolment.models import LinkMail
+from hilum.infra.context import Context, Trace
+from hilum.installations.models import ScopeComparison
+from hilum.kernel.actor import Actor
+from hilum.kernel.ids import AppId
+from hilum.requests.models import WiderVersion
+from hilum.switchboard.models import Preview
+
+T = TypeVar("T")
+
+
+class Recorded(Protocol):
+    """Reads something of the audit and records who read what before it returns (``audit.recorded_reads``)."""
+
+    async def __call__(
+        self, asked: Event, verb: Callable[[Context], tuple[T, Event]], *, actor: Actor, trace: Trace
+    ) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that serves the platform. ``closed``: why it does not serve."""
+
+    name: str
+    workers: int
+    live: bool
+    seen_at: datetime
+    skew_ms: float
+    closed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the worker that shows the page is: the age of its snapshot, the records that wait for its disk, and what is wrong."""
+
+    snapshot_s: float
+    waiting: int
+    failing: bool
+    faults: Mapping[str, str]
+
+
+def unknown_health() -> Health:
+    """Return that nothing is known of a worker."""
+    return Health(0.0, 0, failing=False, faults={})
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """``generation`` is another value whenever the facts of enforcement are; ``at_stop`` registers what ends streams."""
+
+    recorded: Recorded
+    accesses: Callable[[AccessQuery], AccessPage]
+    explain: Callable[[Context, str], tuple[Explanation, Event]]
+    traffic: Callable[[datetime, datetime], Mapping[str, Traffic]]
+    nodes: Callable[[Context], list[Node]]
+    preview: Callable[[Context, Target], Preview]
+    compare_scopes: Callable[[Context, AppId, int], ScopeComparison]
+    compare_version: Callable[[Context, str], WiderVersion]
+    accept_version: Callable[[Context, str, str], object]
+    acts: Acts
+    by_mail: LinkMail
+    held: Callable[[Actor], AbstractContextManager[None]]
+    at_stop: Callable[[Callable[[], None]], None]
+    health: Callable[[], Health] = unknown_health
+    generation: Callable[[], object] = object

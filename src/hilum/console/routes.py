@@ -1,0 +1,69 @@
+"""The routes of every console."""
+
+from starlette.routing import Route
+
+from hilum.console import activity, search, switches
+from hilum.console.desk import STATIC, TEMPLATES, Desk
+from hilum.console.models import Console
+from hilum.console.operations import apps, now, policies, staff
+from hilum.console.ports import Ports
+from hilum.console.tenant import apps as tenant_apps
+from hilum.console.tenant import people, requests, settings
+from hilum.web.kit import Kit
+
+__all__ = ["STATIC", "TEMPLATES", "pages"]
+CHOICES = ("scope", "role", "work")
+
+
+def pages(kit: Kit, ports: Ports) -> list[Route]:
+    """Build the routes of the consoles."""
+    desk = Desk(kit, ports)
+    consoles = (Console.OPERATIONS, Console.TENANT)
+    return [*_operations(desk), *_tenant(desk), *(desk.live(each) for each in consoles)]
+
+
+def _operations(desk: Desk) -> list[Route]:
+    return [
+        *desk.route("operations.now", now.show),
+        *desk.route("operations.apps", apps.show_list),
+        *desk.route("operations.app", apps.show),
+        *desk.route("operations.audit", activity.show_accesses),
+        *desk.route("operations.events", activity.show_events),
+        *desk.route("operations.policy", policies.show),
+        *desk.route("operations.version", policies.show_version),
+        *desk.route("operations.rollout", policies.show_rollout, policies.stop_rollout),
+        *desk.route("operations.staff", staff.show),
+        *desk.route("operations.approval", staff.show_approval, staff.decide),
+        *_shared(desk, Console.OPERATIONS),
+    ]
+
+
+def _tenant(desk: Desk) -> list[Route]:
+    return [
+        *desk.route("tenant.apps", tenant_apps.show_list),
+        *desk.route("tenant.app", tenant_apps.show),
+        *desk.route("tenant.approve", tenant_apps.show_approve, tenant_apps.approve, multi=CHOICES),
+        *desk.route("tenant.narrow", tenant_apps.show_narrow, tenant_apps.narrow, multi=CHOICES),
+        *desk.route("tenant.newer", tenant_apps.show_newer, tenant_apps.accept),
+        *desk.route("tenant.remove", tenant_apps.show_remove, tenant_apps.remove),
+        *desk.route("tenant.requests", requests.show_list),
+        *desk.route("tenant.ask", requests.show, requests.decide),
+        *desk.route("tenant.people", people.show_list),
+        *desk.route("tenant.person_new", people.show_new, people.add),
+        *desk.route("tenant.person", people.show, people.act),
+        *desk.route("tenant.activity", activity.show_accesses),
+        *desk.route("tenant.events", activity.show_events),
+        *desk.route("tenant.settings", settings.show, settings.act),
+        *_shared(desk, Console.TENANT),
+    ]
+
+
+def _shared(desk: Desk, console: Console) -> list[Route]:
+    return [
+        *desk.route(f"{console}.search", search.show),
+        *desk.route(f"{console}.request", search.show_request),
+        *desk.route(f"{console}.switches", switches.show_list),
+        *desk.route(f"{console}.stop", switches.show_new, switches.engage),
+        *desk.route(f"{console}.switch", switches.show),
+        *desk.route(f"{console}.release", switches.show_release, switches.release),
+    ]

@@ -1,0 +1,169 @@
+"""One search over everything that has a name or a number, and why a request was answered as it was."""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.audit import service as audit
+from hilum.audit.models import Access, Explanation
+from hilum.console import service, words
+from hilum.console.desk import Visit, address, to
+from hilum.console.models import FOUND_BOUND, QUERY_BOUND, Console
+from hilum.console.switches import at
+from hilum.controls import service as controls
+from hilum.controls.models import TargetKind
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotFound
+from hilum.registry import service as registry
+from hilum.registry.models import AppsQuery
+
+_REQUEST = re.compile(r"(req_[0-9a-z]{4,60})(?:\.[0-9]{1,6})?")
+_SWITCH = re.compile(r"sw_[0-9a-z]{4,60}")
+
+
+async def show(visit: Visit) -> Response:
+    """Find something by its name or number; a number leads straight to its page."""
+    text = " ".join(visit.query().one("q").split())[:QUERY_BOUND]
+    if (number := _REQUEST.fullmatch(text)) and visit.may_open(at(visit, "request")):
+        return to(address(at(visit, "request"), number[1]))
+    found = await visit.read(lambda ctx: _found(ctx, visit, text)) if text else []
+    return visit.render(
+        "console/search.html", text=text, groups=found, looked_in=_looked_in(visit), path=visit.path
+    )
+
+
+def _looked_in(visit: Visit) -> str:
+    if visit.page.console is Console.OPERATIONS:
+        return "apps, vendors, hospitals, people, and the numbers of requests, decisions and switches"
+    return "apps, the people of your hospital, and the numbers of requests, decisions and switches"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing that was found: its page, and where it is stopped, each empty where the reader may not go."""
+
+    name: str
+    note: str = ""
+    href: str = ""
+    stop: str = ""
+
+
+def _found(ctx: Context, visit: Visit, text: str) -> list[tuple[str, list[Found]]]:
+    """Find by name, in groups."""
+    stops, staff = visit.may_open(at(visit, "stop")), visit.page.console is Console.OPERATIONS
+    record = "operations.audit" if staff else "tenant.activity"
+    reads = visit.may_open(record)
+
+    def stop(kind: TargetKind, key: str) -> str:
+        return address(at(visit, "stop"), kind=kind.value, key=key) if stops else ""
+
+    def stop_app(id_: str) -> str:
+        return (
+            stop(TargetKind.APP, id_) if staff else stop(TargetKind.APP_TENANT, f"{id_}/{ctx.actor.tenant}")
+        )
+
+    page = registry.browse_apps(ctx, AppsQuery(text=text, limit=FOUND_BOUND))
+    apps = [
+        Found(
+            each.name,
+            page.vendors.get(each.vendor, ""),
+            address(at(visit, "app"), each.id),
+            stop_app(each.id),
+        )
+        for each in page.apps
+    ]
+    people = [
+        Found(
+            each.name,
+            f"{words.role(each.role)}, {each.tenant or 'platform staff'}",
+            address(record, person=each.id) if reads else "",
+            stop(TargetKind.PERSON, each.id),
+        )
+        for each in identity.search_people(ctx, text, FOUND_BOUND)
+    ]
+    groups = [("Apps", apps), ("People", people)]
+    if staff:
+        groups += _wide(ctx, text, stop, reads=reads)
+    if _SWITCH.fullmatch(text):
+        with suppress(NotFound):
+            found = controls.get_switch(ctx, text)
+            groups.append(("Switches", [Found(text, "", address(at(visit, "switch"), found.id))]))
+    return [(title, rows) for title, rows in groups if rows]
+
+
+def _wide(
+    ctx: Context, text: str, stop: Callable[[TargetKind, str], str], *, reads: bool
+) -> list[tuple[str, list[Found]]]:
+    """Find what only the staff look for: vendors and hospitals."""
+    vendors = [
+        Found(name, "", address("operations.apps", q=name), stop(TargetKind.VENDOR, id_))
+        for id_, name in registry.find_vendors(ctx, text, FOUND_BOUND)
+    ]
+    hospitals = [
+        Found(
+            each.name,
+            each.id,
+            address("operations.audit", tenant=each.id) if reads else "",
+            stop(TargetKind.TENANT, each.id),
+        )
+        for each in identity.search_tenants(ctx, text, FOUND_BOUND)
+    ]
+    return [("Vendors", vendors), ("Hospitals", hospitals)]
+
+
+async def show_request(visit: Visit) -> Response:
+    """Explain why a request was answered as it was. The read is recorded."""
+    request_id = visit.param().partition(".")[0]
+    found = await visit.audited(
+        audit.reading_a_request(request_id), lambda ctx: visit.ports.explain(ctx, request_id)
+    )
+    return visit.render("console/request.html", **await visit.read(lambda ctx: _explained(ctx, visit, found)))
+
+
+def _explained(ctx: Context, visit: Visit, found: Explanation) -> dict[str, Any]:
+    ids = {*service.ids_in(found.sentences), *(each.actor for each in found.events)}
+    names = service.names(ctx, ids, tenants=[each.tenant for each in found.accesses])
+    decided = next((each for each in reversed(found.accesses) if each.reason), None)
+    first = next(iter(found.accesses), None)
+    reads_apps = first is not None and bool(first.app)
+    return {
+        "number": found.request_id,
+        "refused": decided is not None,
+        "status": decided.status if decided else first.status if first else 0,
+        "reason": decided.reason.replace("_", " ") if decided else "",
+        "meaning": words.reason(decided.reason) if decided else "",
+        "next_step": words.next_step(decided.reason) if decided else "",
+        "sentences": [names.sentence(each) for each in found.sentences],
+        "happenings": [words.happening(each, names) for each in reversed(found.events)],
+        "app": (names.app(first.app), address(at(visit, "app"), first.app)) if first and reads_apps else None,
+        "facts": _facts(first, names) if first else [],
+        "stop": _stop(visit, first) if first and reads_apps else "",
+    }
+
+
+def _facts(access: Access, names: service.Names) -> list[tuple[str, str]]:
+    pairs = (
+        ("Hospital", names.tenant(access.tenant)),
+        ("App", names.app(access.app) if access.app else "unknown"),
+        ("Person", f"{names.person(access.person)} ({words.role(access.role)})" if access.person else ""),
+        ("Asked for", f"{access.interaction} {access.resource_type}".strip()),
+        ("Path", access.path),
+        ("Patient", access.patient),
+        ("From", access.source),
+        ("Took", f"{access.latency_us / 1000:.1f} ms" if access.latency_us else ""),
+    )
+    return [(name, text) for name, text in pairs if text]
+
+
+def _stop(visit: Visit, access: Access) -> str:
+    """Return where the app of a request is stopped; empty for who may not."""
+    if not visit.may_open(at(visit, "stop")):
+        return ""
+    if visit.page.console is Console.OPERATIONS:
+        return address(at(visit, "stop"), kind=TargetKind.APP.value, key=access.app)
+    return address(at(visit, "stop"), kind=TargetKind.APP_TENANT.value, key=f"{access.app}/{access.tenant}")

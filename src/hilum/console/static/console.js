@@ -1,0 +1,67 @@
+// What script adds to pages that work without it: keys, live values, copying.
+
+const field = (target) => target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+const links = () => [...document.querySelectorAll("[data-row]")].map((row) => row.querySelector("a")).filter(Boolean);
+
+function step(by) {
+  const all = links();
+  if (!all.length) return;
+  const at = all.findIndex((link) => link.closest("[data-row]").contains(document.activeElement));
+  const next = at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, at + by));
+  all[next].focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || field(event.target)) return;
+  if (event.key === "/") {
+    const search = document.getElementById("desk-search") ?? document.getElementById("list-q");
+    if (search) { event.preventDefault(); search.focus(); search.select(); }
+  } else if (event.key === "j" || event.key === "k") {
+    event.preventDefault();
+    step(event.key === "j" ? 1 : -1);
+  } else if (event.key === "?") {
+    document.getElementById("keys")?.showModal();
+  }
+});
+
+// A page that holds live values is read again when the platform says that it changed. What is shown is what the server rendered:
+// nothing is computed here. While somebody types or reads inside, nothing moves.
+const live = document.querySelector("[data-live]");
+if (live) {
+  const console_ = location.pathname.split("/")[1];
+  let busy = false;
+  const refresh = async () => {
+    if (busy || document.hidden || live.querySelector("form :focus")) return;
+    busy = true;
+    try {
+      const answer = await fetch(location.href, {headers: {accept: "text/html"}});
+      if (answer.ok && !answer.redirected) {
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-live]");
+        if (fresh && fresh.innerHTML !== live.innerHTML) {
+          const at = links().findIndex((link) => link === document.activeElement);
+          live.innerHTML = fresh.innerHTML;
+          if (at >= 0) links()[at]?.focus();
+        }
+      }
+    } catch {
+      // The next event tries again; the values that are shown say as of when they are.
+    } finally {
+      busy = false;
+    }
+  };
+  const source = new EventSource(`/${console_}/live`);
+  // A worker's own words about a change, such as that it has begun to refuse, come a moment after it.
+  const again = () => setTimeout(refresh, 1200);
+  source.addEventListener("changed", () => { refresh(); again(); });
+  source.addEventListener("tick", refresh);
+  again();
+  addEventListener("pagehide", () => source.close());
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
+    button.textContent = "Copied";
+  });
+}

@@ -1,0 +1,403 @@
+"""Apps at a hospital: what may be installed, what is, and everything about one."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.console import service, words
+from hilum.console.desk import Visit, address, to
+from hilum.console.lists import List
+from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option, State
+from hilum.console.policy import ending
+from hilum.console.tenant import forms as choices
+from hilum.controls import service as controls
+from hilum.controls.models import Mode, Switch, Target, TargetKind
+from hilum.identity import service as identity
+from hilum.identity.models import Tenant
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.installations.models import Installation, InstallOrder, NarrowOrder
+from hilum.kernel.errors import Invalid, NotFound
+from hilum.kernel.ids import AppId, TenantId
+from hilum.policies.models import PEER
+from hilum.registry import service as registry
+from hilum.registry.models import COUNTED_BOUND, App, AppOrder, AppsQuery, AppState, Environment
+from hilum.web import faults
+from hilum.web.forms import Form
+
+HAPPENINGS = 20
+LIST = List(
+    columns=(Column("App", "name"), Column("State"), Column("For"), Column("Until"), Column("Vendor")),
+    one="app",
+    many="apps",
+    empty=Empty(
+        "No app yet", "Nothing is certified for your hospital. The platform's reviewers certify apps."
+    ),
+    filters=(
+        Filter("show", "Show", (Option("installed", "Installed here"), Option("available", "Not installed"))),
+    ),
+    searched="Name of the app or its vendor",
+)
+
+
+def own(ctx: Context) -> Tenant:
+    """Return the hospital of the administrator."""
+    assert ctx.actor.tenant is not None, "the page is for people of a hospital"
+    return identity.get_tenant(ctx, ctx.actor.tenant)
+
+
+async def show_list(visit: Visit) -> Response:
+    """List the apps that the hospital may use, with what it installed."""
+
+    async def read(asked: Asked) -> Listed:
+        return await visit.read(partial(_listed, asked=asked))
+
+    waiting = await visit.read(choices.count_waiting)
+    return await visit.listing(LIST, read, "console/tenant/apps.html", waiting=waiting)
+
+
+def _listed(ctx: Context, asked: Asked) -> Listed:
+    tenant = own(ctx)
+    query = AppsQuery(text=asked.text, order=AppOrder(asked.order), after=asked.after, limit=ROWS)
+    if asked["show"]:
+        held = frozenset(installations.apps_at(ctx, tenant.id))
+        here = {"only": held} if asked["show"] == "installed" else {"without": held}
+        query = AppsQuery(asked.text, order=query.order, after=asked.after, limit=ROWS, **here)  # type: ignore[arg-type]
+    page = registry.browse_apps(ctx, query)
+    found = installations.installed_at(ctx, tenant.id, [each.id for each in page.apps])
+    certified = (
+        registry.read_certified(ctx, [each.id for each in page.apps]).certifications if page.apps else {}
+    )
+    stops = stops_here(ctx, tenant.id, page.apps)
+    rows = []
+    for each in page.apps:
+        installed = found.get(each.id)
+        valid = any(
+            one.withdrawn_at is None and one.expires_at > ctx.now and fits(one.environment, tenant)
+            for one in certified.get(each.id, ())
+        )
+        state, why = state_of(each, installed, stops.get(each.id, ()), certified=valid, now=ctx.now)
+        rows.append(
+            (
+                Cell(each.name, address("tenant.app", each.id)),
+                Cell(state.value, kind="pill", tone=KINDS[state], note=why),
+                Cell(", ".join(sorted(map(words.role, installed.roles))) if installed else ""),
+                Cell(until(installed)),
+                Cell(page.vendors.get(each.vendor, "")),
+            )
+        )
+    return Listed(rows, page.total, COUNTED_BOUND, page.next)
+
+
+def fits(environment: Environment, tenant: Tenant) -> bool:
+    """Check whether what is certified for an environment counts at a hospital."""
+    return environment is Environment.PRODUCTION or tenant.sandbox
+
+
+def until(installed: Installation | None) -> str:
+    """Return until when an app is installed, in words."""
+    if installed is None:
+        return ""
+    return f"{installed.expires_at:%-d %b %Y}" if installed.expires_at else "no end"
+
+
+def stops_here(ctx: Context, tenant: TenantId, apps: Sequence[App]) -> dict[AppId, tuple[Switch, ...]]:
+    """Return the switches in force that stop each app at a hospital."""
+    targets: dict[Target, list[AppId]] = {}
+    for each in apps:
+        for target in targets_of(tenant, each):
+            targets.setdefault(target, []).append(each.id)
+    index = controls.stops_on(ctx, tuple(targets))
+    found: dict[AppId, tuple[Switch, ...]] = {}
+    for target, of in targets.items():
+        engaged = tuple(
+            each
+            for each in index.engaged.get(target, ())
+            if each.in_force(ctx.now) and each.mode is not Mode.OBSERVE
+        )
+        for app in of:
+            found[app] = found.get(app, ()) + engaged
+    return found
+
+
+def targets_of(tenant: TenantId, app: App) -> tuple[Target, ...]:
+    """Return the targets whose switches stop an app at a hospital."""
+    return (
+        Target(TargetKind.PLATFORM),
+        Target(TargetKind.TENANT, tenant),
+        Target(TargetKind.VENDOR, app.vendor),
+        Target(TargetKind.APP, app.id),
+        Target(TargetKind.APP_TENANT, f"{app.id}/{tenant}"),
+    )
+
+
+def state_of(
+    app: App, installed: Installation | None, stops: Sequence[Switch], *, certified: bool, now: datetime
+) -> tuple[State, str]:
+    """Return the state of an app at a hospital, and why."""
+    if app.category == PEER:
+        return (State.STOPPED, stops[0].reason[:120]) if stops else (State.APPROVED, "your own system")
+    if installed is not None and stops:
+        return State.STOPPED, stops[0].reason[:120]
+    if app.state is AppState.SUSPENDED:
+        return State.STOPPED, "suspended by the platform"
+    if installed is not None:
+        state = ending(installed.expires_at, now)
+        return (State.STOPPED, "its time is over") if state is State.STOPPED else (state, "installed here")
+    return (
+        (State.WAITING, "may be installed")
+        if certified
+        else (State.IN_REVIEW, "not certified for your hospital")
+    )
+
+
+async def show(visit: Visit) -> Response:
+    """Show one app at the hospital: what it may do here, for whom, what it did, and how it is stopped."""
+    facts = await visit.read(lambda ctx: shown(ctx, visit))
+    # Counted decisions of a month, from the journals' counts.
+    if facts["installed"]:
+        app = facts["app"].id
+        facts["use"] = await visit.read_records(lambda ctx: visit.ports.compare_scopes(ctx, app, 30))
+    return visit.render("console/tenant/app.html", **facts)
+
+
+def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
+    """Return everything about one app at the hospital."""
+    tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
+    installed = installations.current(ctx, tenant.id, app)
+    environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+    certified = installations.certified_scopes(ctx, app.id, environment)
+    stops = stops_here(ctx, tenant.id, (app,))[app.id]
+    state, why = state_of(app, installed, stops, certified=bool(certified), now=ctx.now)
+    events = audit.list_events(ctx, EventQuery(app=app.id, tenant=tenant.id, limit=HAPPENINGS)).events
+    ids = [
+        app.vendor,
+        *(each.actor for each in events),
+        *((installed.approved_by, installed.validated_by) if installed else ()),
+    ]
+    names = service.names(ctx, ids)
+    scopes = installed.scopes if installed else certified
+    wider = visit.ports.compare_version(ctx, installed.id) if installed else None
+    return {
+        "app": app,
+        "tenant": tenant,
+        "vendor": names.vendor(app.vendor),
+        "state": state.value,
+        "tone": KINDS[state],
+        "why": why,
+        "installed": installed,
+        "roles": sorted(map(words.role, installed.roles)) if installed else [],
+        "until": until(installed),
+        "approved_by": names.actor(installed.approved_by) if installed else "",
+        "certified": bool(certified),
+        "permissions": choices.in_words(scopes),
+        "wider": wider if wider is not None and wider.version else None,
+        "stops": [
+            (each.reason, address("tenant.switch", each.id), each.target.kind is TargetKind.APP_TENANT)
+            for each in stops
+        ],
+        "happenings": [words.happening(each, names) for each in events],
+        "use": None,
+        "stop": address("tenant.stop", kind="app_tenant", key=f"{app.id}/{tenant.id}"),
+        "activity": address("tenant.activity", app=app.id),
+    }
+
+
+async def show_approve(visit: Visit) -> Response:
+    """Show what a hospital would approve, to be narrowed before it does."""
+    return await _approval(visit, Form())
+
+
+async def _approval(
+    visit: Visit, given: Form, fields: dict[str, str] | None = None, detail: str = ""
+) -> Response:
+    facts = await visit.read(lambda ctx: _approvable(ctx, visit))
+    return visit.render(
+        "console/tenant/approve.html",
+        status=422 if fields else 200,
+        given=given,
+        first=not given.values,
+        detail=detail,
+        faults={name: each["detail"] for name, each in faults.explained(fields or {}).items()},
+        **facts,
+    )
+
+
+def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
+    tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
+    installed = installations.current(ctx, tenant.id, app)
+    environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+    scopes = installations.certified_scopes(ctx, app.id, environment)
+    if not scopes and installed is None:
+        raise NotFound(
+            "app_not_certified",
+            "This app is not certified for your hospital, so there is nothing to approve.",
+        )
+    return {
+        "app": app,
+        "vendor": service.names(ctx, [app.vendor]).vendor(app.vendor),
+        "installed": installed,
+        "groups": choices.groups(scopes),
+        "works": choices.works(ctx, tenant.id, app, scopes),
+        "roles": choices.roles(frozenset(choices.ROLES)),
+        "ends": choices.ENDS,
+        "revision": "",
+    }
+
+
+async def approve(visit: Visit, form: Form) -> Response:
+    """Install an app for the roles, the work and the permissions that were chosen, until a day."""
+
+    def verb(ctx: Context) -> Installation:
+        tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
+        environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
+        certified = installations.certified_scopes(ctx, app.id, environment)
+        scopes = choices.chosen(certified, form, choices.works(ctx, tenant.id, app, certified))
+        order = InstallOrder(
+            tenant.id, app.id, frozenset(form.many("role")), scopes, choices.end(form, visit.kit.clock.now())
+        )
+        return installations.install(ctx, order)
+
+    try:
+        installed = await visit.write(verb)
+    except Invalid as error:
+        return await _approval(visit, form, error.fields or {"form": "invalid"}, error.detail)
+    return to(address("tenant.app", installed.app))
+
+
+def revision_of(installed: Installation) -> str:
+    """Return a digest of what a narrowing can change: one that was made of another revision is stale."""
+    held = [sorted(installed.scopes), sorted(installed.roles), str(installed.expires_at)]
+    return hashlib.sha256(repr(held).encode()).hexdigest()[:24]
+
+
+async def show_narrow(visit: Visit) -> Response:
+    """Show what an app has, to be taken away."""
+    return await _narrowing(visit, Form())
+
+
+async def _narrowing(
+    visit: Visit, given: Form, fields: dict[str, str] | None = None, *, status: int = 0, detail: str = ""
+) -> Response:
+    facts = await visit.read(lambda ctx: _narrowable(ctx, visit, given))
+    status = status or (422 if fields else 200)
+    explained = {name: each["detail"] for name, each in faults.explained(fields or {}).items()}
+    return visit.render(
+        "console/tenant/narrow.html",
+        status=status,
+        given=given,
+        first=not given.values,
+        faults=explained,
+        detail=detail,
+        **facts,
+    )
+
+
+def _narrowable(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
+    tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
+    installed = installations.current(ctx, tenant.id, app)
+    if installed is None:
+        raise NotFound("installation_not_found", "This app is not installed at your hospital.")
+    stale = bool(given.one("revision")) and given.one("revision") != revision_of(installed)
+    wanted = choices.chosen(installed.scopes, given, ()) if stale else ()
+    return {
+        "app": app,
+        "vendor": service.names(ctx, [app.vendor]).vendor(app.vendor),
+        "installed": installed,
+        "groups": choices.groups(installed.scopes),
+        "works": (),
+        "roles": choices.roles(installed.roles),
+        "ends": (("keep", f"As it is: {until(installed)}"), *choices.ENDS[1:]),
+        "revision": revision_of(installed),
+        "stale": stale,
+        "wanted": choices.in_words(wanted) if stale else (),
+        "wanted_roles": sorted(map(words.role, given.many("role"))),
+        "now": choices.in_words(installed.scopes) if stale else (),
+        "now_roles": sorted(map(words.role, installed.roles)),
+    }
+
+
+async def narrow(visit: Visit, form: Form) -> Response:
+    """Take permissions, roles or time away from an app. A form that was made of another state shows both sides."""
+
+    def verb(ctx: Context) -> Installation | None:
+        tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
+        installed = installations.current(ctx, tenant.id, app)
+        if installed is None:
+            raise NotFound("installation_not_found", "This app is not installed at your hospital.")
+        if form.one("revision") != revision_of(installed):
+            return None
+        order = NarrowOrder(
+            scopes=choices.chosen(installed.scopes, form, ()),
+            roles=frozenset(form.many("role")),
+            expires_at=choices.end(form, visit.kit.clock.now()),
+        )
+        return installations.narrow_installation(ctx, installed.id, order)
+
+    try:
+        after = await visit.write(verb)
+    except Invalid as error:
+        return await _narrowing(visit, form, error.fields or {"form": "invalid"}, detail=error.detail)
+    if after is None:
+        return await _narrowing(visit, form, status=409)
+    return to(address("tenant.app", after.app))
+
+
+async def show_remove(visit: Visit) -> Response:
+    """Show what the removal of an app means."""
+    return visit.render("console/tenant/remove.html", **await visit.read(lambda ctx: shown(ctx, visit)))
+
+
+async def remove(visit: Visit, form: Form) -> Response:
+    """Remove an app from the hospital."""
+    if form.one("confirm") != "yes":
+        raise Invalid(
+            "confirmation_missing", "Tick that you want to remove it.", fields={"confirm": "missing"}
+        )
+
+    def verb(ctx: Context) -> Installation:
+        app = registry.view_app(ctx, AppId(visit.param()))
+        installed = installations.current(ctx, own(ctx).id, app)
+        if installed is None:
+            raise NotFound("installation_not_found", "This app is not installed at your hospital.")
+        return installations.uninstall(ctx, installed.id)
+
+    await visit.write(verb)
+    return to(address("tenant.app", visit.param()))
+
+
+async def show_newer(visit: Visit) -> Response:
+    """Show what the newest version of an app has more, by the work that needs it."""
+
+    def verb(ctx: Context) -> dict[str, Any]:
+        found = shown(ctx, visit)
+        if found["wider"] is None:
+            raise NotFound(
+                "version_not_newer", "There is nothing new to accept: the app needs no more than it has here."
+            )
+        return found
+
+    return visit.render("console/tenant/newer.html", **await visit.read(verb))
+
+
+async def accept(visit: Visit, form: Form) -> Response:
+    """Accept what a newer version has more: all that was shown."""
+
+    def verb(ctx: Context) -> None:
+        app = registry.view_app(ctx, AppId(visit.param()))
+        installed = installations.current(ctx, own(ctx).id, app)
+        if installed is None:
+            raise NotFound("installation_not_found", "This app is not installed at your hospital.")
+        visit.ports.accept_version(ctx, installed.id, form.one("digest"))
+
+    await visit.write(verb)
+    return to(address("tenant.app", visit.param()))
+
+
+MONTH = timedelta(days=30)

@@ -1,0 +1,99 @@
+"""What an approval consists of: permissions in words, work, roles and an end; and what a form chose of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hilum.consent.models import Choice, Topic
+from hilum.consent.policy import apply_ticks, choices, describe_all, topics
+from hilum.console import words
+from hilum.identity.models import Role
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ids import TenantId
+from hilum.kernel.pages import PageQuery
+from hilum.policies import service as policies
+from hilum.policies.models import ANY
+from hilum.registry import service as registry
+from hilum.registry.models import App
+from hilum.requests import service as requests
+from hilum.requests.models import State
+from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, narrow
+from hilum.web.forms import Form
+
+ROLES = (Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role.FRONT_DESK, Role.ADMINISTRATOR, Role.PATIENT)
+_ENDS = {"30d": timedelta(days=30), "90d": timedelta(days=90), "1y": timedelta(days=365)}
+ENDS = (("none", "Without an end"), ("90d", "For 90 days"), ("30d", "For 30 days"), ("1y", "For a year"))
+REQUESTS_COUNTED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A workflow of the rule book that an app declares, with the scopes of the app that it needs, in words."""
+
+    name: str
+    title: str
+    purpose: str
+    scopes: tuple[str, ...]
+    titles: tuple[str, ...]
+
+
+def groups(scopes: Iterable[str]) -> tuple[Topic, ...]:
+    """Return the permissions of an app as checkboxes under headings."""
+    offered = choices(scopes)
+    return topics(offered) or ((Topic("all", "Permissions", tuple(offered)),) if offered else ())
+
+
+def in_words(scopes: Iterable[str]) -> list[tuple[str, str, bool]]:
+    """Return what scopes permit, in words: title, whose data, and whether it changes the record."""
+    return [(each.title, each.reach, each.writes) for each in describe_all(scopes)]
+
+
+def works(ctx: Context, tenant: TenantId, app: App, scopes: Sequence[str]) -> tuple[Work, ...]:
+    """Return the workflows that an app declares for itself, each with what it needs of some scopes; () if it declares none."""
+    book = policies.current(ctx).book_at(tenant, ctx.now, app.id)
+    declared = {name for each in registry.read_versions(ctx, [app.id]).values() for name in each.workflows}
+    if ANY in declared:
+        return ()
+    found = []
+    for name, workflow in book.workflows.items():
+        needed = tuple(each for each in scopes if narrow((each,), workflow.scopes or ()))
+        if name in declared and needed:
+            titles = tuple(title for title, _, _ in in_words(needed))
+            found.append(Work(name, workflow.title, workflow.purpose, needed, titles))
+    return tuple(found)
+
+
+def roles(allowed: frozenset[str]) -> list[tuple[str, str]]:
+    """Return roles to choose from, in words."""
+    return [(role.value, words.role(role.value).capitalize()) for role in ROLES if role in allowed]
+
+
+def chosen(scopes: Sequence[str], form: Form, offered: Sequence[Work]) -> tuple[str, ...]:
+    """Return the scopes that a form chose: what is ticked, without what only work needs that is not."""
+    ticked = apply_ticks(scopes, form.many("scope"))
+    kept = frozenset(form.many("work"))
+    wanted = [scope for each in offered if each.name in kept for scope in each.scopes]
+    dropped = [scope for each in offered if each.name not in kept for scope in each.scopes]
+    withheld = {each for each in dropped if each not in wanted}
+    # By the scopes that stand behind a tick: what was unticked in words may be a part of one.
+    left = [each for each in ticked if not narrow((each,), withheld) or narrow((each,), wanted)]
+    return tuple(each for each in left if each not in LAUNCH_AND_IDENTITY)
+
+
+def end(form: Form, now: datetime) -> datetime | None:
+    """Return the end that a form chose; None for none, or for the one that there is."""
+    wanted = form.one("ends", "none")
+    if wanted in {"none", "keep"}:
+        return None
+    if wanted not in _ENDS:
+        raise Invalid("form_invalid", "Choose until when.", fields={"expires_at": "not_an_option"})
+    return now + _ENDS[wanted]
+
+
+def count_waiting(ctx: Context) -> int:
+    """Count the groups of requests that wait at the hospital, up to REQUESTS_COUNTED."""
+    return len(requests.list_groups(ctx, None, State.OPEN, PageQuery(limit=REQUESTS_COUNTED)))
+
+
+__all__ = ["Choice", "Topic"]

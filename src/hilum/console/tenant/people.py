@@ -1,0 +1,178 @@
+"""People of a hospital: who has an account, adding one with a link, and ending one."""
+
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.approvals.models import Asked as AskedTwo
+from hilum.console import words
+from hilum.console.desk import Visit, address, to
+from hilum.console.lists import List
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
+from hilum.console.tenant.apps import own
+from hilum.console.tenant.forms import ROLES
+from hilum.enrolment import service as enrolment
+from hilum.enrolment.models import Opened
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ids import PersonId
+from hilum.kernel.pages import PageQuery
+from hilum.web import faults
+from hilum.web.forms import Form
+
+LIST = List(
+    columns=(
+        Column("Name"),
+        Column("Username"),
+        Column("Role"),
+        Column("State"),
+        Column("In the FHIR server"),
+        Column("Added", number=True),
+    ),
+    one="person",
+    many="people",
+    empty=Empty(
+        "Nobody yet",
+        "Add the first colleague: they set their own password through a link.",
+        "/tenant/people/new",
+        "Add a person",
+    ),
+    searched="Part of a name or username",
+)
+
+
+async def show_list(visit: Visit) -> Response:
+    """List the people of the hospital by username."""
+
+    async def read(asked: Asked) -> Listed:
+        return await visit.read(partial(_listed, asked=asked))
+
+    action = ("Add a person", address("tenant.person_new"))
+    return await visit.listing(
+        LIST,
+        read,
+        lead="You never know another person's password: each sets it through a link.",
+        action=action,
+    )
+
+
+def _listed(ctx: Context, asked: Asked) -> Listed:
+    tenant = own(ctx)
+    if asked.text:
+        found, following = identity.search_people(ctx, asked.text, ROWS), ""
+    else:
+        found = identity.list_people(ctx, tenant.id, PageQuery(asked.after, ROWS))
+        following = found[-1].username if len(found) == ROWS else ""
+    rows = [
+        (
+            Cell(each.name, address("tenant.person", each.id)),
+            Cell(each.username),
+            Cell(words.role(each.role)),
+            Cell("active" if each.active else "ended", kind="pill", tone="good" if each.active else "plain"),
+            Cell(each.fhir_user),
+            Cell("", at=each.created_at),
+        )
+        for each in found
+    ]
+    return Listed(rows, None, next=following)
+
+
+async def show_new(visit: Visit) -> Response:
+    """Show the form that adds a person."""
+    return _form(visit, Form())
+
+
+def _form(visit: Visit, given: Form, fields: dict[str, str] | None = None, detail: str = "") -> Response:
+    explained = {name: each["detail"] for name, each in faults.explained(fields or {}).items()}
+    roles = [(each.value, words.role(each.value).capitalize()) for each in ROLES]
+    return visit.render(
+        "console/tenant/person_new.html",
+        status=422 if fields else 200,
+        given=given,
+        faults=explained,
+        detail=detail,
+        roles=roles,
+    )
+
+
+async def add(visit: Visit, form: Form) -> Response:
+    """Add a person; show the link for them once, or that a second person must agree."""
+
+    def verb(ctx: Context) -> Opened | AskedTwo:
+        order = NewPerson(
+            own(ctx).id,
+            form.one("username").strip(),
+            form.one("name").strip(),
+            form.one("role"),
+            form.one("fhir_user").strip(),
+            tuple(form.one("patients").split()),
+            form.one("mail").strip(),
+        )
+        return enrolment.add_person(ctx, order, visit.ports.by_mail)
+
+    try:
+        found = await visit.write(verb)
+    except Invalid as error:
+        return _form(visit, form, error.fields or {"form": "invalid"}, error.detail)
+    return opened(visit, found)
+
+
+def opened(visit: Visit, found: Opened | AskedTwo) -> Response:
+    """Show what is shown once: a link for its owner, or a setup code while a second person must agree."""
+    facts: dict[str, Any] = {"link": "", "code": "", "mailed": False, "waits": not isinstance(found, Opened)}
+    if isinstance(found, Opened):
+        link = found.link
+        facts |= {
+            "name": found.person.name,
+            "link": visit.kit.urls.enrol(link.tenant or "", link.secret) if link.secret else "",
+            "mailed": not link.secret,
+            "expires_at": link.expires_at,
+        }
+    else:
+        facts |= {
+            "name": str(found.approval.act.order.get("name", "")),
+            "code": found.setup_code,
+            "expires_at": found.approval.expires_at,
+        }
+    return visit.render("console/tenant/person_opened.html", **facts)
+
+
+async def show(visit: Visit) -> Response:
+    """Show one person."""
+    return visit.render("console/tenant/person.html", **await visit.read(lambda ctx: _shown(ctx, visit)))
+
+
+def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
+    person = identity.view_person(ctx, PersonId(visit.param()))
+    return {
+        "person": person,
+        "role": words.role(person.role),
+        "own": person.id == visit.visitor.person.id,
+        "stop": address("tenant.stop", kind="person", key=person.id),
+        "activity": address("tenant.activity", person=person.id),
+    }
+
+
+async def act(visit: Visit, form: Form) -> Response:
+    """End an account for good, or issue a new link into it."""
+    person = PersonId(visit.param())
+    match form.one("act"):
+        case "reset":
+            return opened(
+                visit,
+                await visit.write(partial(enrolment.reset, person_id=person, by_mail=visit.ports.by_mail)),
+            )
+        case "deactivate":
+            if form.one("confirm") != "yes":
+                raise Invalid(
+                    "confirmation_missing",
+                    "Tick that the account shall end for good.",
+                    fields={"confirm": "missing"},
+                )
+            await visit.write(partial(identity.deactivate_person, person_id=person))
+            return to(address("tenant.person", person))
+        case _:
+            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})

@@ -1,0 +1,84 @@
+"""A hospital's settings: its FHIR server, how people sign in, its facilities."""
+
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.approvals.models import Asked
+from hilum.console.desk import Visit, address, to
+from hilum.console.tenant.apps import own
+from hilum.identity import service as identity
+from hilum.identity.models import MovedReads, NewFacility, Tenant, TenantChange, UpstreamKind
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid
+from hilum.kernel.ids import FacilityId
+from hilum.web.forms import Form
+
+
+async def show(visit: Visit) -> Response:
+    """Show the settings of the hospital, and who may change which."""
+    return visit.render("console/tenant/settings.html", **await visit.read(lambda ctx: _shown(ctx, visit)))
+
+
+def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
+    tenant = own(ctx)
+    urls, upstream = visit.kit.urls, tenant.upstream
+    return {
+        "tenant": tenant,
+        "revision": revision_of(tenant),
+        "facts": [
+            ("Name", tenant.name),
+            ("FHIR base of apps (iss)", urls.fhir_base(tenant.id)),
+            (
+                "FHIR server",
+                "embedded in this platform" if upstream.kind is UpstreamKind.EMBEDDED else upstream.url,
+            ),
+            ("Signs in with", "a password, or your EHR's word at a launch"),
+            ("Kind", "sandbox: everybody is synthetic" if tenant.sandbox else "production"),
+        ],
+        "signin": urls.signin(tenant.id),
+        "discovery": urls.smart_configuration(tenant.id),
+        "facilities": identity.list_facilities(ctx, tenant.id),
+        "moved": tenant.moved_reads.value,
+    }
+
+
+def revision_of(tenant: Tenant) -> str:
+    """Return what a change of settings must have seen."""
+    return f"{tenant.moved_reads.value}:{tenant.name}"
+
+
+async def act(visit: Visit, form: Form) -> Response:
+    """Change what a token may read after the chart moved, or add or remove a facility."""
+    match form.one("act"):
+        case "moved":
+            await visit.write(partial(_change, form=form))
+        case "add":
+            await visit.write(partial(_add, form=form))
+        case "remove":
+            await visit.write(partial(identity.remove_facility, facility_id=FacilityId(form.one("facility"))))
+        case _:
+            raise Invalid("act_missing", "Choose what to change.", fields={"act": "missing"})
+    return to(address("tenant.settings"))
+
+
+def _change(ctx: Context, form: Form) -> Tenant | Asked:
+    tenant = own(ctx)
+    if form.one("revision") != revision_of(tenant):
+        raise Conflict(
+            "changed_since_read",
+            f"A colleague changed the settings meanwhile: it says {tenant.moved_reads.value} now.",
+        )
+    try:
+        moved = MovedReads(form.one("moved"))
+    except ValueError as error:
+        raise Invalid("form_invalid", "Choose one of the two.", fields={"moved": "not_an_option"}) from error
+    return identity.update_tenant(ctx, tenant.id, TenantChange(moved_reads=moved))
+
+
+def _add(ctx: Context, form: Form) -> object:
+    order = NewFacility(
+        own(ctx).id, form.one("name").strip(), form.one("legal_entity").strip(), form.one("reference").strip()
+    )
+    return identity.add_facility(ctx, order)

@@ -1,0 +1,231 @@
+"""The words of the consoles, in one place: names of roles, states and acts, and what to do when something does not work. Pure."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from hilum.audit.models import Outcome, RecordedEvent
+from hilum.console.models import Console, Happening, Page
+from hilum.console.service import Names
+from hilum.controls.models import Mode, Switch, TargetKind
+from hilum.kernel.actor import ActorKind
+from hilum.kernel.decision import Reason
+from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted
+from hilum.standards.refusals import CATALOGUE, meaning_of
+from hilum.web.errors import Trouble
+
+CONSOLES: Mapping[Console, str] = MappingProxyType(
+    {
+        Console.OPERATIONS: "Operations",
+        Console.TENANT: "Hospital",
+        Console.DEVELOPER: "Developer",
+    }
+)
+KEYS = (
+    ("/", "Search"),
+    ("j, k", "Next and previous row"),
+    ("Enter", "Open the row"),
+    ("?", "Show these keys"),
+)
+_ROLES = {
+    "platform_admin": "platform administrator",
+    "security": "security",
+    "reviewer": "reviewer",
+    "auditor": "auditor",
+    "administrator": "hospital administrator",
+    "front_desk": "front desk",
+    "vendor_owner": "owner",
+    "vendor_developer": "developer",
+    "vendor_billing": "billing",
+    "vendor_security": "security",
+}
+_OWN = {
+    ActorKind.STAFF: "/operations",
+    ActorKind.PERSON: "/tenant",
+    ActorKind.MEMBER: "/developer",
+}
+KIND_WORDS: Mapping[TargetKind, str] = MappingProxyType(
+    {
+        TargetKind.PLATFORM: "The whole platform",
+        TargetKind.TENANT: "Hospital",
+        TargetKind.VENDOR: "Vendor",
+        TargetKind.APP: "App everywhere",
+        TargetKind.VERSION: "Version of an app",
+        TargetKind.PERSON: "Person",
+        TargetKind.SCOPE: "Scope",
+        TargetKind.RESOURCE_TYPE: "Type of record",
+        TargetKind.APP_TENANT: "App at one hospital",
+        TargetKind.APP_PERSON: "App for one person",
+    }
+)
+MODES: Mapping[Mode, tuple[str, str]] = MappingProxyType(
+    {
+        Mode.FULL_STOP: (
+            "Stop everything",
+            "Every request is refused, and what was issued before stays invalid after it.",
+        ),
+        Mode.READ_ONLY: ("Stop writing", "Reads go on; nothing is changed."),
+        Mode.NO_NEW_LAUNCHES: ("Stop new launches", "What is open goes on; nothing new is opened."),
+        Mode.OBSERVE: ("Only watch", "Nothing is stopped. It is marked, for an investigation."),
+    }
+)
+_FIELDS = {
+    "key": "What to stop",
+    "expires_at": "Ends",
+    "ends_at": "Ends",
+    "q": "Search",
+    "after": "The place in the list",
+    "redirect_uris": "Redirect addresses",
+    "launch_uri": "Launch address",
+    "fhir_user": "Identity in the FHIR server",
+}
+_ACTIONS = {
+    "agreements.agreement.add": "recorded an agreement",
+    "agreements.agreement.confirm": "confirmed an agreement",
+    "agreements.agreement.end": "ended an agreement",
+    "approvals.approval.approve": "agreed as the second person",
+    "approvals.approval.ask": "asked for a second person",
+    "approvals.approval.refuse": "refused what waited for a second person",
+    "clients.change.approve": "approved a change of a client",
+    "controls.quota.set": "set a quota",
+    "controls.switch.ask_release": "asked to release a kill switch",
+    "controls.switch.engage": "engaged a kill switch",
+    "controls.switch.release": "released a kill switch",
+    "controls.switch.report": "reported what a kill switch stopped",
+    "gateway.switch.enforced": "began to refuse",
+    "identity.person.add": "added a person",
+    "identity.person.deactivate": "deactivated a person",
+    "identity.tenant.update": "changed a hospital's settings",
+    "registry.app.add": "registered an app",
+    "registry.app.category": "moved an app to another category",
+    "registry.app.edit": "edited an app",
+    "registry.app.resume": "resumed an app",
+    "registry.app.suspend": "suspended an app",
+    "registry.certification.add": "certified a version",
+    "registry.certification.withdraw": "withdrew a certification",
+    "registry.client.add": "registered a client",
+    "registry.client.secret": "replaced a client's secret",
+    "registry.installation.add": "installed an app",
+    "registry.installation.narrow": "narrowed an app",
+    "registry.installation.remove": "removed an app",
+    "registry.installation.validate": "looked at an app again and left it as it is",
+    "registry.installation.widen": "accepted a wider version",
+    "registry.profile.save": "changed what a vendor states about an app",
+    "registry.vendor.add": "added a vendor",
+    "registry.version.add": "added a version",
+    "requests.group.approve": "approved a request",
+    "requests.group.dismiss": "dismissed a request",
+    "requests.request.add": "asked for an app",
+    "signin.password.set": "set a password",
+    "signin.session.begin": "signed in",
+    "signin.session.end": "signed out",
+}
+_NOUNS = {
+    "app": "an app",
+    "person": "a person",
+    "tenant": "a hospital",
+    "version": "a version",
+    "vendor": "a vendor",
+}
+
+
+def role(name: str) -> str:
+    """Return a role in words."""
+    return _ROLES.get(name, name.replace("_", " "))
+
+
+def field(name: str) -> str:
+    """Return the label of a form's field."""
+    return _FIELDS.get(name, name.replace("_", " ").capitalize())
+
+
+def own_console(kind: ActorKind) -> str:
+    """Return where somebody's own console is; empty if they have none."""
+    return _OWN.get(kind, "")
+
+
+def not_for_you(own: str, page: Page) -> str:
+    """Return why a person may not open a page."""
+    others = sorted(role(each) for each in page.roles)
+    return f"“{page.title}” is for {_listed(others)}. Your role is {role(own)}."
+
+
+def _listed(texts: Iterable[str]) -> str:
+    found = list(texts)
+    return found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}"
+
+
+def trouble(error: HilumError, status: int) -> Trouble:
+    """Return what an error page of a console says: what happened, and the next step."""
+    match error:
+        case NotFound():
+            title, then = (
+                "There is nothing here",
+                "It may be gone, or belong to others. Search for it by its name.",
+            )
+        case Conflict():
+            title, then = (
+                "Somebody was faster",
+                "Nothing was done. Open the page again: it shows how things stand now, beside what you wanted.",
+            )
+        case Invalid():
+            title, then = (
+                "Something is not right yet",
+                "Nothing was done. Go back, correct it, and send it again.",
+            )
+        case NotPermitted():
+            title, then = "You may not do this", "Nothing was done. Ask a colleague who may."
+        case _:
+            title, then = "Not available right now", "Nothing was done. Try again in a moment."
+    if status == 429:
+        title, then = "Too many at once", "Wait a moment, then try again."
+    if error.code in {"form_expired", "cross_site_form"}:
+        title, then = (
+            "This form is out of date",
+            "Nothing was done. Open the page again and send it from there.",
+        )
+    return Trouble(title, error.detail or "It was refused.", then)
+
+
+def action(name: str) -> str:
+    """Return what an event says that somebody did."""
+    if name in _ACTIONS:
+        return _ACTIONS[name]
+    _, noun, verb = [*name.split("."), "", ""][:3]
+    return f"{verb.replace('_', ' ')}: {_NOUNS.get(noun, noun.replace('_', ' '))}"
+
+
+def happening(recorded: RecordedEvent, names: Names, *, explained: str = "") -> Happening:
+    """Return an event as a line of a timeline. ``explained``: where its request is explained."""
+    event = recorded.event
+    what = action(event.action)
+    if event.outcome is Outcome.REFUSED:
+        what = f"was refused: {what}"
+    why = "; ".join(str(each) for each in (event.facts.get("reason"), event.facts.get("detail")) if each)
+    if event.outcome is Outcome.REFUSED and event.reason:
+        why = "; ".join(filter(None, (event.reason.replace("_", " "), why)))
+    tone = "bad" if event.outcome is Outcome.REFUSED else "plain"
+    return Happening(
+        recorded.at, what, names.actor(recorded.actor), names.sentence(why), tone, explained, event.facts
+    )
+
+
+def reason(code: str) -> str:
+    """Return what a reason of a refusal means; empty for one that is not known."""
+    return meaning_of(Reason(code)) if code in _REASONS else ""
+
+
+_REASONS = frozenset(each.value for each in Reason)
+
+
+def switch_state(switch: Switch, *, in_force: bool) -> tuple[str, str]:
+    """Return the state of a switch as a word and its colour."""
+    if not in_force:
+        return ("released" if switch.released_at else "ended", "plain")
+    if switch.release_asked_by:
+        return "release asked for", "warn"
+    return ("watched", "info") if switch.mode is Mode.OBSERVE else ("stopped", "bad")
+
+
+def next_step(code: str) -> str:
+    """Return what to do about a refusal; empty for a reason that is not known."""
+    return CATALOGUE[Reason(code)].next_step if code in _REASONS else ""

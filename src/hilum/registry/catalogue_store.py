@@ -1,0 +1,80 @@
+"""Queries of the catalogue of apps for people who look through it: filtered, in an order of their choice, by pages."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, or_, select, tuple_
+
+from hilum.infra.db import in_batches
+from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.registry.models import COUNTED_BOUND, App, AppOrder, AppsQuery, AppState
+from hilum.registry.store import _app, apps, vendors
+
+
+def browse(
+    tx: Connection, query: AppsQuery, after: tuple[str, str] | None, *, seen_from: TenantId | None
+) -> list[App]:
+    """List apps that fit, after the key of the last one before; ``seen_from`` a tenant leaves out apps that exist only at another."""
+    key = apps.c.id if query.order in {AppOrder.NEWEST, AppOrder.OLDEST} else func.lower(apps.c.name)
+    down = query.order in {AppOrder.NAME_DOWN, AppOrder.NEWEST}
+    # By id beside it: two apps of one name have an order too, or a page would repeat or leave out one.
+    order = tuple_(key, apps.c.id)
+    chosen = _fitting(query, seen_from, apps)
+    if after is not None:
+        # Lowered by the database too, as what it is compared with.
+        last = tuple_(after[0] if key is apps.c.id else func.lower(after[0]), after[1])
+        chosen = chosen.where(order < last if down else order > last)
+    sorted_by = (key.desc(), apps.c.id.desc()) if down else (key, apps.c.id)
+    return [_app(row) for row in tx.execute(chosen.order_by(*sorted_by).limit(query.limit))]
+
+
+def count(tx: Connection, query: AppsQuery, *, seen_from: TenantId | None) -> int:
+    """Count the apps that fit, at most one more than COUNTED_BOUND."""
+    some = _fitting(query, seen_from, apps.c.id).limit(COUNTED_BOUND + 1).subquery()
+    return int(tx.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def _fitting(query: AppsQuery, seen_from: TenantId | None, *columns: Any) -> Select[Any]:
+    chosen = select(*columns)
+    if seen_from is not None:
+        chosen = chosen.where(or_(apps.c.tenant.is_(None), apps.c.tenant == seen_from))
+    if query.vendor:
+        chosen = chosen.where(apps.c.vendor == query.vendor)
+    if query.category:
+        chosen = chosen.where(apps.c.category == query.category)
+    if query.suspended is not None:
+        chosen = chosen.where((apps.c.state == AppState.SUSPENDED.value) == query.suspended)
+    if query.only is not None:
+        chosen = chosen.where(apps.c.id.in_(sorted(query.only)))
+    if query.without:
+        chosen = chosen.where(apps.c.id.not_in(sorted(query.without)))
+    if query.text:
+        by = select(vendors.c.id).where(vendors.c.name.icontains(query.text, autoescape=True))
+        named = apps.c.name.icontains(query.text, autoescape=True)
+        chosen = chosen.where(or_(named, apps.c.vendor.in_(by), apps.c.id == query.text))
+    return chosen
+
+
+def vendor_names(tx: Connection, of: Collection[VendorId]) -> Mapping[VendorId, str]:
+    """Return vendors' names by their ids."""
+    found: dict[VendorId, str] = {}
+    for some in in_batches(sorted(of)):
+        rows = tx.execute(select(vendors.c.id, vendors.c.name).where(vendors.c.id.in_(some)))
+        found |= {VendorId(row.id): row.name for row in rows}
+    return found
+
+
+def app_names(tx: Connection, of: Collection[AppId]) -> Mapping[AppId, tuple[str, TenantId | None]]:
+    """Return apps' names by their ids, each with the tenant at which alone it exists."""
+    found: dict[AppId, tuple[str, TenantId | None]] = {}
+    for some in in_batches(sorted(of)):
+        rows = tx.execute(select(apps.c.id, apps.c.name, apps.c.tenant).where(apps.c.id.in_(some)))
+        found |= {AppId(row.id): (row.name, TenantId(row.tenant) if row.tenant else None) for row in rows}
+    return found
+
+
+def find_vendors(tx: Connection, text: str, limit: int) -> list[tuple[VendorId, str]]:
+    """List vendors whose name contains a text, by name."""
+    named = select(vendors.c.id, vendors.c.name).where(vendors.c.name.icontains(text, autoescape=True))
+    rows = tx.execute(named.order_by(func.lower(vendors.c.name), vendors.c.id).limit(limit))
+    return [(VendorId(row.id), row.name) for row in rows]

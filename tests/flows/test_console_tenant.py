@@ -1,0 +1,324 @@
+"""The console of a hospital's administrators: what is approved, narrowed, asked for and stopped by pages (C183; S3 of the consoles)."""
+
+import re
+from datetime import timedelta
+from functools import partial
+from html import unescape
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from hilum.clients import service as clients
+from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.console import policy
+from hilum.console.models import Console
+from hilum.identity.models import Person
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import service as installations
+from hilum.installations.models import Installation, NarrowOrder
+from hilum.kernel.ids import AppId, TenantId
+from hilum.registry import service as registry
+from hilum.registry.models import App, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.requests import service as requests
+from hilum.requests.models import AskOrder
+from hilum.signin.policy import actor_of
+from tests.flows.control_site import TRACE, build
+from tests.flows.test_consoles import Desk, press
+from tests.sim.browser import form_with
+from tests.sim.world import FakeClock
+
+SCOPES = (
+    "launch",
+    "openid",
+    "fhirUser",
+    "patient/Observation.rs",
+    "patient/Condition.rs",
+    "patient/Immunization.rs",
+)
+GENERAL = TenantId("general")
+
+
+@pytest.fixture
+def ward(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
+    site = build(sqlite_uow, clock)
+    vendor = site.system(registry.add_vendor, order=NewVendor("Lumen", "help@v.example", "sec@v.example"))
+    app = site.system(
+        registry.add_app, order=NewApp(vendor.id, "Lumen Chart", "Shows", "Review", "unclassified")
+    )
+    version = site.system(registry.add_version, app_id=app.id, order=NewVersion("first"))
+    metadata = ClientMetadata(
+        name="Lumen",
+        type=ClientType.PUBLIC,
+        deployment=Deployment.BROWSER,
+        environment=Environment.SANDBOX,
+        redirect_uris=("https://app.example/cb",),
+        launch_uri="https://app.example/launch",
+        scopes=SCOPES,
+    )
+    site.system(clients.add_client, order=NewClient(app.id, version.id, metadata))
+    ends = clock.now() + timedelta(days=200)
+    site.system(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
+    return Desk(site, app)
+
+
+def installed(ward: Desk, app: App | None = None) -> Installation | None:
+    read = partial(installations.current, tenant=GENERAL, app=app or ward.app)
+    found: Installation | None = ward.site.system(read)
+    return found
+
+
+def approve(browser: TestClient, app: AppId, *, untick: tuple[str, ...] = (), **values: Any) -> Any:
+    page = f"/tenant/apps/{app}/approve"
+    form = form_with(browser.get(page).text, "scope")
+    ticked = [value for name, value in form.fields if name == "scope" and not value.startswith(untick or "-")]
+    rest = {name: value for name, value in form.fields if name not in {"scope", "role", "work"}}
+    return browser.post(page, data=rest | {"scope": ticked, "role": ["physician"], "ends": "90d"} | values)
+
+
+def test_an_app_is_approved_and_narrowed_in_one_form(ward: Desk) -> None:
+    """C183: the same verb as the API's; what is unticked is not given, what launches it is."""
+    browser = ward.browser("gina")
+    assert "may be installed" in browser.get("/tenant").text
+
+    answer = approve(browser, ward.app.id, untick=("patient/Condition.rs",), role=["physician", "nurse"])
+
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/tenant/apps/{ward.app.id}")
+    found = installed(ward)
+    assert found is not None
+    assert set(found.scopes) == set(SCOPES) - {"patient/Condition.rs"}
+    assert found.roles == {"physician", "nurse"}
+    assert found.expires_at == ward.site.clock.now() + timedelta(days=90)
+    assert found.approved_by == f"person:{ward.site.people['gina'].id}"
+    text = browser.get(answer.headers["location"]).text
+    assert "Gina" in text
+    assert "See health problems" not in unescape(text)
+
+
+def test_an_approval_without_a_role_keeps_the_ticks_and_says_what_is_missing(ward: Desk) -> None:
+    browser = ward.browser("gina")
+
+    answer = approve(browser, ward.app.id, untick=("patient/Condition.rs",), role=[])
+
+    assert answer.status_code == 422
+    assert "At least one role is required." in answer.text
+    assert installed(ward) is None
+    ticked = dict.fromkeys(value for name, value in form_with(answer.text, "scope").fields if name == "scope")
+    assert not any(each.startswith("patient/Condition.rs") for each in ticked)
+    assert any(each.startswith("patient/Observation.rs") for each in ticked)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"role": ["platform_admin"]}, {"ends": "never-ever"}, {"scope": ["patient/*.cruds"]}],
+    ids=["a role of the staff", "an end that is none", "a scope that is not certified"],
+)
+def test_nothing_is_approved_beyond_what_the_page_offers(ward: Desk, values: dict[str, Any]) -> None:
+    answer = approve(ward.browser("gina"), ward.app.id, **values)
+
+    found = installed(ward)
+    assert answer.status_code == 422 or (found is not None and set(found.scopes) <= set(SCOPES))
+    assert found is None or "patient/*.cruds" not in found.scopes
+
+
+def test_a_narrowing_made_of_an_older_state_changes_nothing_and_shows_both_sides(ward: Desk) -> None:
+    """Optimistic: the later of two colleagues sees what the first did."""
+    browser = ward.browser("gina")
+    approve(browser, ward.app.id, role=["physician", "nurse"])
+    page = f"/tenant/apps/{ward.app.id}/narrow"
+    form = form_with(browser.get(page).text, "scope")
+    before = installed(ward)
+    assert before is not None
+    order = NarrowOrder(roles=frozenset({"nurse"}))
+    ward.site.system(installations.narrow_installation, installation_id=before.id, order=order)
+    rest = {name: value for name, value in form.fields if name not in {"scope", "role"}}
+
+    answer = browser.post(page, data=rest | {"scope": ["patient/Observation.rs"], "role": ["physician"]})
+
+    assert answer.status_code == 409
+    assert "A colleague was faster" in answer.text
+    assert "It has now" in answer.text
+    assert "You wanted" in answer.text
+    after = installed(ward)
+    assert after is not None
+    assert (set(after.roles), after.scopes) == ({"nurse"}, before.scopes)
+
+
+def test_an_app_is_narrowed_and_removed(ward: Desk) -> None:
+    browser = ward.browser("gina")
+    approve(browser, ward.app.id, role=["physician", "nurse"])
+    page = f"/tenant/apps/{ward.app.id}/narrow"
+    form = form_with(browser.get(page).text, "scope")
+    rest = {name: value for name, value in form.fields if name not in {"scope", "role"}}
+
+    answer = browser.post(page, data=rest | {"scope": ["patient/Immunization.rs"], "role": ["nurse"]})
+
+    assert answer.status_code == 303
+    found = installed(ward)
+    assert found is not None
+    assert {each for each in found.scopes if each.startswith("patient/")} == {"patient/Immunization.rs"}
+    assert found.roles == {"nurse"}
+    assert press(browser, f"/tenant/apps/{ward.app.id}/remove", "confirm").status_code == 422
+    assert press(browser, f"/tenant/apps/{ward.app.id}/remove", "confirm", confirm="yes").status_code == 303
+    assert installed(ward) is None
+
+
+def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: Desk) -> None:
+    """C183, by whom: other roles of the hospital, other hospitals and the staff get nothing of it."""
+    approve(ward.browser("gina"), ward.app.id)
+    pages = [page for page in policy.PAGES.values() if page.console is Console.TENANT]
+    ids = {"tenant.person": str(ward.site.people["ann"].id)}
+    missing = {"tenant.switch", "tenant.release", "tenant.ask", "tenant.request", "tenant.newer"}
+    for username, expected in {"gina": 200, "ann": 403, "root": 403, "sam": 403, "carl": 200}.items():
+        browser = ward.browser(username)
+        for page in pages:
+            path = page.path.replace("{id}", ids.get(page.key, str(ward.app.id)))
+            status = browser.get(path).status_code
+            if expected == 403:
+                assert status == 403, (username, page.key)
+            # Carl's hospital has not installed the app, and does not have Ann.
+            elif page.key in missing | ({"tenant.narrow", "tenant.person"} if username == "carl" else set()):
+                assert status == 404, (username, page.key)
+            else:
+                assert status == 200, (username, page.key)
+
+
+def test_a_colleague_of_another_hospital_changes_nothing_here(ward: Desk) -> None:
+    approve(ward.browser("gina"), ward.app.id)
+
+    answer = press(ward.browser("carl"), f"/tenant/apps/{ward.app.id}/remove", "confirm", confirm="yes")
+
+    assert answer.status_code == 404
+    assert installed(ward) is not None
+
+
+def test_who_has_not_signed_in_chooses_a_hospital(ward: Desk) -> None:
+    answer = ward.site.browser().get("/tenant/people")
+
+    assert answer.status_code == 401
+    assert "/t/general/signin?then=%2Ftenant%2Fpeople" in answer.text
+
+
+def ask(ward: Desk, person: Person, reason: str = "for the ward round") -> None:
+    order = AskOrder(None, ward.app.id, frozenset({"physician"}), reason, ("patient/Observation.rs",))
+    ward.site.uow.write_now(partial(requests.ask, order=order), actor=actor_of(person), trace=TRACE)
+
+
+def test_a_request_is_approved_or_dismissed_as_it_was_seen(ward: Desk) -> None:
+    """C213: all who ask for one app are one; a decision names the state that it saw."""
+    browser = ward.browser("gina")
+    ask(ward, ward.site.people["ann"])
+    shown = browser.get("/tenant/requests").text
+    page = re.search(r'href="(/tenant/requests/rqg_[^"]*)"', shown)
+    assert page is not None
+    assert "for the ward round" in browser.get(page[1]).text
+    assert "Ann" in browser.get(page[1]).text
+
+    assert press(browser, page[1], "decision", decision="dismiss").status_code == 422
+    stale = press(browser, page[1], "decision", decision="approve", revision="7")
+    assert stale.status_code == 409
+    assert installed(ward) is None
+    answer = press(browser, page[1], "decision", decision="approve")
+
+    assert answer.status_code == 303
+    found = installed(ward)
+    assert found is not None
+    assert {each for each in found.scopes if each.startswith("patient/")} == {"patient/Observation.rs"}
+
+
+def test_a_person_is_added_with_a_link_that_is_shown_once(ward: Desk) -> None:
+    """C200: nobody knows another's password."""
+    browser = ward.browser("gina")
+    values = {"name": "Nia New", "username": "nia.new", "role": "nurse", "fhir_user": "Practitioner/77"}
+
+    answer = press(browser, "/tenant/people/new", "username", **values)
+
+    assert answer.status_code == 200
+    link = re.search(r"(http://[^<\s]*/t/general/enrol/hil_ln_[^<\s]*)", answer.text)
+    assert link is not None
+    assert answer.headers["cache-control"] == "no-store"
+    assert "nia.new" in browser.get("/tenant/people").text
+    assert link[1] not in browser.get("/tenant/people").text
+
+
+def test_a_person_that_cannot_be_added_keeps_the_form(ward: Desk) -> None:
+    browser = ward.browser("gina")
+    values = {"name": "<b>Nia</b>", "username": "UPPER CASE", "role": "nurse"}
+
+    answer = press(browser, "/tenant/people/new", "username", **values)
+
+    assert answer.status_code == 422
+    assert "A username has up to 64" in answer.text
+    assert 'value="UPPER CASE"' in answer.text
+    assert "<b>Nia" not in answer.text
+
+
+def test_an_account_is_ended_only_when_confirmed_and_never_ones_own(ward: Desk) -> None:
+    browser, ann = ward.browser("gina"), ward.site.people["ann"]
+    page = f"/tenant/people/{ann.id}"
+
+    assert press(browser, page, "confirm", act="deactivate").status_code == 422
+    assert press(browser, page, "confirm", act="deactivate", confirm="yes").status_code == 303
+
+    assert "ended" in browser.get(page).text
+    assert "Danger zone" not in browser.get(f"/tenant/people/{ward.site.people['gina'].id}").text
+
+
+def test_an_app_is_stopped_here_and_released_by_one(ward: Desk) -> None:
+    browser = ward.browser("gina")
+    approve(browser, ward.app.id)
+    page = f"/tenant/switches/new?kind=app_tenant&key={ward.app.id}/general"
+
+    answer = press(browser, page, "reason", reason="wrong patient shown", mode="full_stop", ends="released")
+
+    assert answer.status_code == 303
+    assert "wrong patient shown" in browser.get(f"/tenant/apps/{ward.app.id}").text
+    assert "wrong patient shown" not in ward.browser("carl").get("/tenant/switches").text
+    assert ward.browser("carl").get(answer.headers["location"]).status_code == 404
+    assert (
+        press(browser, answer.headers["location"] + "/release", "confirm", confirm="yes").status_code == 303
+    )
+    assert "released" in browser.get(answer.headers["location"]).text
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["kind=app&key={app}", "kind=platform", "kind=tenant&key=general", "kind=app_tenant&key={app}/children"],
+)
+def test_an_administrator_sees_no_preview_of_what_they_may_not_stop(ward: Desk, target: str) -> None:
+    answer = ward.browser("gina").get("/tenant/switches/new?" + target.format(app=ward.app.id))
+
+    assert answer.status_code == 403
+
+
+def test_an_administrators_record_is_the_hospitals_whatever_the_address_says(ward: Desk) -> None:
+    """C149: reading is recorded; another hospital's is not shown."""
+    browser = ward.browser("gina")
+
+    assert browser.get("/tenant/activity?tenant=children").status_code == 200
+    assert browser.get("/tenant/activity/changes?tenant=children").status_code == 200
+
+    newest = ward.events("audit.event.list")[0]
+    assert (newest.event.tenant, newest.actor) == ("general", f"person:{ward.site.people['gina'].id}")
+
+
+def test_settings_change_what_an_administrator_may_and_say_when_they_are_stale(ward: Desk) -> None:
+    browser = ward.browser("gina")
+
+    assert press(browser, "/tenant/settings", "moved", act="moved", moved="allow").status_code == 303
+    stale = press(
+        browser, "/tenant/settings", "moved", act="moved", moved="refuse", revision="refuse:General"
+    )
+    assert stale.status_code == 409
+    assert "it says allow now" in stale.text
+    added = press(
+        browser,
+        "/tenant/settings",
+        "legal_entity",
+        act="add",
+        name="East",
+        legal_entity="East Ltd",
+        reference="Location/east",
+    )
+    assert added.status_code == 303
+    assert "East Ltd" in browser.get("/tenant/settings").text
