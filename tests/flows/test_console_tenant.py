@@ -205,7 +205,7 @@ def ask(ward: Desk, person: Person, reason: str = "for the ward round") -> None:
 
 
 def test_a_request_is_approved_or_dismissed_as_it_was_seen(ward: Desk) -> None:
-    """C213: all who ask for one app are one; a decision names the state that it saw."""
+    """All who ask for one app are one; a decision names the state that it saw."""
     browser = ward.browser("gina")
     ask(ward, ward.site.people["ann"])
     shown = browser.get("/tenant/requests").text
