@@ -124,7 +124,7 @@ def test_with_it_the_password_and_a_code_sign_in(owner: Owner) -> None:
 
     answer = send(browser, page, owner.code())
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/operations")
     assert browser.get("/account").status_code == 200
 
 
@@ -147,7 +147,7 @@ def test_an_administrator_of_a_hospital_must_and_a_physician_may(site: ControlSi
 
 def test_in_a_sandbox_staff_may_set_one_up_and_then_it_counts_there_too(sandbox: ControlSite) -> None:
     browser, owner = sandbox.browser(), Owner(sandbox)
-    assert password(browser, "root").headers["location"] == "/"
+    assert password(browser, "root").headers["location"] == "/operations"
     page = browser.get("/account/authenticator")
     owner.seed = seed_on(page)
     assert send(browser, page, owner.code()).status_code == 200

@@ -227,7 +227,7 @@ def test_sign_out_needs_a_press_of_our_own_button_and_ends_the_session(
 
 def test_the_staff_have_a_door_of_their_own(browser: TestClient) -> None:
     assert press(browser, "/signin", username="ann").status_code == 403
-    assert press(browser, "/signin", username="root").headers["location"] == "/"
+    assert press(browser, "/signin", username="root").headers["location"] == "/operations"
     form = form_with(browser.get("/signout").text, "action")
 
     assert browser.post(form.action, data=fill(form)).status_code == 303

@@ -9,6 +9,7 @@ from hilum.identity import service as identity
 from hilum.identity.policy import is_vendor
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
+from hilum.signin.policy import console_of
 from hilum.web.kit import Kit, trace_of
 from hilum.web.urls import path_of
 
@@ -52,8 +53,10 @@ def issuer_of(kit: Kit, place: Place) -> str:
     return name.replace(":", " ")
 
 
-def home_of(kit: Kit, place: Place) -> str:
-    """Return the path to go to after sign-in without any other."""
+def home_of(kit: Kit, place: Place, role: str) -> str:
+    """Return the path to go to after sign-in without any other: to the console of a role that has one."""
+    if console := console_of(role):
+        return path_of(kit.urls.console(console))
     if place.at_hospital:
         return path_of(kit.urls.manage(place.key))
     return path_of(kit.urls.account(place.key) if place.tenant else kit.urls.home())

@@ -90,7 +90,7 @@ class _StepPages:
         except CODE_REFUSALS as refusal:
             found = await self._found(request, place, Step.FACTOR) or found
             return await self._factor_page(request, place, found, then, refusal)
-        response = RedirectResponse(safe_return(then, home_of(self._kit, place)), 303)
+        response = RedirectResponse(safe_return(then, home_of(self._kit, place, found[1].role)), 303)
         return self._signed_in(response, place, cookie)
 
     async def show_enrol(self, request: Request) -> Response:
@@ -126,7 +126,7 @@ class _StepPages:
             lead="You are signed in. Keep these codes first.",
             place=place.name,
             codes=codes,
-            onward=safe_return(then, home_of(self._kit, place)),
+            onward=safe_return(then, home_of(self._kit, place, found[1].role)),
             onward_text="Continue",
         )
         return self._signed_in(response, place, cookie)

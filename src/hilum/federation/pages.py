@@ -187,10 +187,11 @@ class Federated:
                 production=not self._kit.is_sandbox,
                 replaces=cookies.read(request, cookies.SESSION, secure=secure),
             )
-            _, cookie = await self._kit.uow.write(complete, trace=trace)
+            session, cookie = await self._kit.uow.write(complete, trace=trace)
         except (Refusal, Unreached, Stopped) as error:
             return await self._refused(request, provider, error)
-        home = path_of(self._kit.urls.manage(tenant))
+        console = signin_policy.console_of(session.role)
+        home = path_of(self._kit.urls.console(console) if console else self._kit.urls.manage(tenant))
         response = RedirectResponse(signin_policy.safe_return(departure.then, home), 303, headers=NO_STORE)
         cookies.put(response, cookies.SESSION, cookie, secure=secure)
         cookies.clear(response, cookies.FORM, secure=secure)

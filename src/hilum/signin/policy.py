@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from hilum.identity.models import VENDOR_ROLES, Bar, Person
-from hilum.identity.policy import may_administer
+from hilum.identity.models import VENDOR_ROLES, Bar, Person, Role
+from hilum.identity.policy import STAFF_ROLES, may_administer
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId, VendorId
@@ -129,6 +129,13 @@ def require_password(password: str) -> None:
     if fault := password_fault(password):
         detail = f"The password must have {PASSWORD_MIN} to {PASSWORD_MAX} characters."
         raise Invalid("password_invalid", detail, fields={"password": fault})
+
+
+def console_of(role: str) -> str:
+    """Return the path of the console where somebody of a role works; empty for a role without one."""
+    if role in STAFF_ROLES:
+        return "/operations"
+    return "/tenant" if role == Role.ADMINISTRATOR else ""
 
 
 def may_set_password(actor: Actor) -> bool:

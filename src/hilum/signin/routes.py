@@ -177,7 +177,7 @@ class _Handlers:
             response = RedirectResponse(path_of(onward), 303)
             cookies.put(response, cookies.STEP, cookie, secure=secure)
         else:
-            response = RedirectResponse(policy.safe_return(then, self._home(place)), 303)
+            response = RedirectResponse(policy.safe_return(then, self._home(place, begun.role)), 303)
             cookies.put(response, cookies.SESSION, cookie, secure=secure)
         cookies.clear(response, cookies.FORM, secure=secure)
         return response
@@ -238,7 +238,9 @@ class _Handlers:
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(place.key))
         return await self._kit.uow.read(partial(service.session, cookie=cookie), trace=trace_of(request))
 
-    def _home(self, place: _Place) -> str:
+    def _home(self, place: _Place, role: str) -> str:
+        if console := policy.console_of(role):
+            return path_of(self._kit.urls.console(console))
         if place.at_hospital:
             return path_of(self._kit.urls.manage(place.key))
         return path_of(self._kit.urls.account(place.key) if place.tenant else self._kit.urls.home())
