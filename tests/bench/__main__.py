@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import dry_runs, gateway, inside, postgresql, strangers, switches, tokens
+from tests.bench import consoles, dry_runs, gateway, inside, postgresql, strangers, switches, tokens
 from tests.bench.figures import Figure
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
@@ -19,6 +19,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "switches": switches.figures,
     "postgresql": postgresql.figures,
     "dry-runs": dry_runs.figures,
+    "consoles": consoles.figures,
 }
 
 

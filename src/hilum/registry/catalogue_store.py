@@ -19,13 +19,16 @@ def browse(
     down = query.order in {AppOrder.NAME_DOWN, AppOrder.NEWEST}
     # By id beside it: two apps of one name have an order too, or a page would repeat or leave out one.
     order = tuple_(key, apps.c.id)
-    chosen = _fitting(query, seen_from, apps)
+    # Ids alone are sorted, and the rows of one page read after it: sorted whole, ten thousand descriptions are moved for each page.
+    chosen = _fitting(query, seen_from, apps.c.id)
     if after is not None:
         # Lowered by the database too, as what it is compared with.
         last = tuple_(after[0] if key is apps.c.id else func.lower(after[0]), after[1])
         chosen = chosen.where(order < last if down else order > last)
     sorted_by = (key.desc(), apps.c.id.desc()) if down else (key, apps.c.id)
-    return [_app(row) for row in tx.execute(chosen.order_by(*sorted_by).limit(query.limit))]
+    ids = list(tx.execute(chosen.order_by(*sorted_by).limit(query.limit)).scalars())
+    found = {row.id: _app(row) for row in tx.execute(select(apps).where(apps.c.id.in_(ids)))}
+    return [found[each] for each in ids if each in found]
 
 
 def count(tx: Connection, query: AppsQuery, *, seen_from: TenantId | None) -> int:
