@@ -328,11 +328,8 @@ def search_people(ctx: Context, text: str, limit: int) -> list[Person]:
     own = None if ctx.actor.is_platform else ctx.actor.tenant
     if own is None and not ctx.actor.is_platform:
         raise NotPermitted("not_permitted", "You may not see the people here.")
-    return [
-        each
-        for each in store.search_people(ctx.tx, text, limit, tenant=own)
-        if policy.may_see_name(ctx.actor, each)
-    ]
+    found = store.search_people(ctx.tx, text, limit, tenant=own)
+    return [each for each in found if policy.may_see_name(ctx.actor, each)]
 
 
 def search_tenants(ctx: Context, text: str, limit: int) -> list[Tenant]:
