@@ -25,8 +25,8 @@ TABLE: tuple[tuple[Lane, frozenset[str], str], ...] = (
     (Lane.REVOKE, POST, r"/signout"),
     # ``audit.routes`` moves readers among the staff to STAFF_AUDIT.
     (Lane.AUDIT, ANY, r"/api/v1/(accesses|audit(/.*)?|explain/.*|events)"),
-    # Sums over the counted decisions of up to 90 days.
-    (Lane.AUDIT, frozenset({"GET"}), r"/api/v1/apps/[^/]+/scopes"),
+    # Sums over the counted decisions of up to 90 days; the journals.
+    (Lane.AUDIT, frozenset({"GET"}), r"/api/v1/apps/[^/]+/(scopes|calls)"),
     (Lane.TOKENS, POST, r"/api/v1/tokens"),
     (Lane.TOKENS, ANY, r"/t/.*|/signin(/.*)?|/signout|/account(/.*)?|/\.well-known/.*"),
 )

@@ -18,7 +18,7 @@ from hilum.audit import live as journals
 from hilum.audit import routes as audit
 from hilum.audit import service as audited
 from hilum.audit.journal_records import AccessReader
-from hilum.audit.reader_slots import CONSOLES, HISTORIES, REPORTS, ReaderSlots
+from hilum.audit.reader_slots import CONSOLES, HISTORIES, REPORTS, VENDORS, ReaderSlots
 from hilum.audit.recorded_reads import RecordedReads
 from hilum.backchannel import routes as backchannel
 from hilum.clients import credential_routes
@@ -67,7 +67,7 @@ from hilum.mandates import routes as mandates
 from hilum.membership import routes as membership
 from hilum.notices import routes as notices
 from hilum.policies import routes as policies
-from hilum.registry import app_edit_routes
+from hilum.registry import app_edit_routes, call_routes
 from hilum.registry import routes as registry
 from hilum.registry import service as registered
 from hilum.requests import routes as requests
@@ -272,6 +272,7 @@ def control_plane(
         rollouts.api(kit),
         registry.api(kit, ended=ask_of_app, unproved=unproved),
         app_edit_routes.api(kit),
+        call_routes.api(kit, RecordedReads(kit.uow, VENDORS).run, lambda query: reader().page(query)),
         contacts.api(kit),
         domain_routes.api(kit, domain_checker),
         notices.api(kit, require_owner, private=private_urls),

@@ -25,7 +25,7 @@ class TooManyReads(HilumError):
 
 @dataclass(frozen=True, slots=True)
 class SlotLimits:
-    """``total`` slots, of which one reader may hold ``actor``, one tenant ``tenant``, and all tenants together ``tenants``."""
+    """``total`` slots, of which one reader may hold ``actor``, one tenant or vendor ``tenant``, and all of them together ``tenants``."""
 
     total: int
     actor: int
@@ -42,6 +42,8 @@ REPORTS = SlotLimits(total=4, actor=1, tenant=1, tenants=2)
 HISTORIES = SlotLimits(total=16, actor=1, tenant=6, tenants=16)
 # Apart from the API's: who looks at pages must not be kept out by programs that read all day.
 CONSOLES = SlotLimits(total=24, actor=2, tenant=4, tenants=16)
+# Apart from all others: vendors must not keep hospitals and staff from reading.
+VENDORS = SlotLimits(total=8, actor=1, tenant=2, tenants=8)
 STREAMS = SlotLimits(total=64, actor=4, tenant=12, tenants=48)
 
 
@@ -50,8 +52,8 @@ def refusal(limits: SlotLimits, in_use: "SlotsInUse", actor: Actor) -> str:
     if in_use.by_actor[str(actor)] >= limits.actor:
         return f"You already have {limits.actor} audit reads running. Wait for one to finish."
     # Staff read for the whole platform and are not limited by tenant.
-    if actor.kind is ActorKind.PERSON:
-        if in_use.by_tenant[actor.tenant or ""] >= limits.tenant:
+    if place := _place(actor):
+        if in_use.by_tenant[place] >= limits.tenant:
             return f"Your organisation already has {limits.tenant} audit reads running. Try again shortly."
         if in_use.by_tenant.total() >= limits.tenants:
             return "Too many organisations are reading the audit right now. Try again shortly."
@@ -70,8 +72,19 @@ class SlotsInUse:
         """Add a slot (``step`` 1) or remove one (-1)."""
         self.total += step
         _count(self.by_actor, str(actor), step)
-        if actor.kind is ActorKind.PERSON:
-            _count(self.by_tenant, actor.tenant or "", step)
+        if place := _place(actor):
+            _count(self.by_tenant, place, step)
+
+
+def _place(actor: Actor) -> str:
+    """Return the hospital or vendor whose slots a reader takes; empty for one who reads for the platform."""
+    match actor.kind:
+        case ActorKind.PERSON:
+            return actor.tenant or "nowhere"
+        case ActorKind.MEMBER:
+            return actor.vendor or "nowhere"
+        case _:
+            return ""
 
 
 def _count(counter: Counter[str], key: str, step: int) -> None:

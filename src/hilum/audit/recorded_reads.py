@@ -48,4 +48,4 @@ class RecordedReads:
 
 def lane_of(actor: Actor) -> Lane:
     """Return the lane in which an actor reads the audit."""
-    return Lane.AUDIT if actor.kind is ActorKind.PERSON else Lane.STAFF_AUDIT
+    return Lane.AUDIT if actor.kind in {ActorKind.PERSON, ActorKind.MEMBER} else Lane.STAFF_AUDIT

@@ -406,6 +406,31 @@ def app_scopes(app_id: str, *, days: str, tenant: str, json_: bool) -> None:
     click.echo(proposal_of(found))
 
 
+@app.command("calls")
+@click.argument("app_id")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many.")
+@click.option("--after", default="", help="`next` of the page before.")
+@json_option
+def app_calls(app_id: str, *, limit: int, after: str, json_: bool) -> None:
+    r"""List the newest calls of an app of your own vendor, with how each was answered and why; `hilum explain` is for the hospital.
+
+    \b
+    Example:
+      hilum app calls app_01h... --limit 20
+    """
+    path = f"/apps/{api.segment(app_id)}/calls"
+    found = api.call("GET", path, query={"limit": str(limit), "after": after})
+    if json_:
+        as_json(found)
+        return
+    table(
+        found["items"],
+        ("at", "tenant", "interaction", "resource_type", "status", "reason", "path", "request_id"),
+    )
+    if found["next"]:
+        click.echo(f"There are more: --after {found['next']}")
+
+
 def proposal_of(found: dict[str, Any]) -> str:
     """Return what is proposed for an installation, with the command line that does it."""
     at, days, id_ = found["tenant"], found["days"], found["installation"]

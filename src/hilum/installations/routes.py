@@ -148,7 +148,9 @@ def api(kit: Kit, permits: service.Permits) -> APIRouter:
     router = api_router(kit, "registry")
     _installations(router, kit)
 
-    @router.get("/apps/{app}/scopes", response_model=ScopeComparisonShown, openapi_extra=READERS)
+    comparers = audience("staff", "administrator", "member")
+
+    @router.get("/apps/{app}/scopes", response_model=ScopeComparisonShown, openapi_extra=comparers)
     async def compare_scopes(request: Request, app: Id, query: Annotated[ScopesQuery, Query()]) -> object:
         """Compare the scopes of an app that are asked for, approved, granted and used, over 30 or 90 days."""
         tenant = None if query.tenant is None else TenantId(query.tenant)

@@ -1,0 +1,77 @@
+"""API of an app's calls, for the members of its vendor."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Protocol, TypeVar
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.requests import Request
+
+from hilum.audit.models import Event
+from hilum.infra.context import Context, Trace
+from hilum.kernel.actor import Actor
+from hilum.kernel.ids import AppId
+from hilum.kernel.pages import PAGE_BOUND
+from hilum.registry import calls
+from hilum.web.api import MEMBER, Id, Page, Shown, Strict, Word, api_router, audience, caller
+from hilum.web.kit import Kit, trace_of
+
+T = TypeVar("T")
+
+
+class Recorded(Protocol):
+    """Reads something of the audit and records who read what before it returns (``audit.recorded_reads``)."""
+
+    async def __call__(
+        self, asked: Event, verb: Callable[[Context], tuple[T, Event]], *, actor: Actor, trace: Trace
+    ) -> T: ...
+
+
+class CallsAsked(Strict):
+    """``after``: ``next`` of the previous page."""
+
+    after: Word = ""
+    limit: Annotated[int, Field(ge=1, le=PAGE_BOUND)] = calls.CALLS
+
+
+class CallShown(Shown):
+    """One call. ``reason`` is what the app was told. ``path``, ``rule`` and ``detail`` are of a sandbox's hospital only."""
+
+    at: datetime
+    request_id: str
+    tenant: str
+    client: str
+    version: str
+    interaction: str
+    resource_type: str
+    status: int
+    reason: str
+    latency_us: int
+    sandbox: bool
+    path: str
+    rule: str
+    detail: str
+
+
+def api(kit: Kit, recorded: Recorded, accesses: calls.Accesses) -> APIRouter:
+    """Build the API of an app's calls."""
+    router = api_router(kit, "registry")
+
+    @router.get("/apps/{app}/calls", response_model=Page[CallShown], openapi_extra=audience(MEMBER))
+    async def list_calls(request: Request, app: Id, query: Annotated[CallsAsked, Query()]) -> object:
+        """List the calls of an app of your own vendor, newest first, without patients, people and paths. The read is recorded."""
+        verb = partial(
+            calls.read_calls,
+            app_id=AppId(app),
+            accesses=accesses,
+            after=query.after,
+            limit=query.limit,
+        )
+        asked = calls.reading_of(app, query.after, query.limit)
+        actor = await caller(kit, request)
+        page = await recorded(asked, verb, actor=actor, trace=trace_of(request))
+        return {"items": page.calls, "next": page.next}
+
+    return router

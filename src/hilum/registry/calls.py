@@ -1,0 +1,119 @@
+"""The calls of an app as its own vendor may see them: what the app was told, and nobody's patients, paths and names."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from hilum.audit import service as audit
+from hilum.audit.models import Access, AccessPage, AccessQuery, Event, Outcome
+from hilum.identity import service as identity
+from hilum.identity.policy import is_member
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, TenantId
+from hilum.registry import store
+
+Accesses = Callable[[AccessQuery], AccessPage]
+"""Reads a page of the record of accesses."""
+ABSENT = 404
+CALLS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an app. ``path``, ``rule`` and ``detail`` are of a sandbox's hospital only, where every record is synthetic.
+
+    ``reason`` is what the app was told, so it is empty for an answer that looks the same for absent and withheld records.
+    """
+
+    at: datetime
+    request_id: str
+    tenant: str
+    client: str
+    version: str
+    interaction: str
+    resource_type: str
+    status: int
+    reason: str
+    latency_us: int
+    sandbox: bool = False
+    path: str = ""
+    rule: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallsPage:
+    """Newest first. ``next`` is empty on the last page."""
+
+    calls: tuple[Call, ...]
+    next: str = ""
+
+
+def seen(access: Access, *, sandbox: bool) -> Call:
+    """Return what the vendor of an app may see of one of its calls."""
+    told = Call(
+        at=access.at,
+        request_id=access.request_id,
+        tenant=access.tenant,
+        client=access.client,
+        version=access.version,
+        interaction=access.interaction,
+        resource_type=access.resource_type,
+        status=access.status,
+        # The gateway answers absent, out of reach and withheld records alike, so nobody is told here which one it was.
+        reason="" if access.status == ABSENT else access.reason,
+        latency_us=access.latency_us,
+    )
+    if not sandbox:
+        return told
+    path = f"{access.path}?{access.query}" if access.query else access.path
+    return Call(
+        **{name: getattr(told, name) for name in _TOLD},
+        reason=access.reason,
+        sandbox=True,
+        path=path,
+        rule=access.rule,
+        detail=access.detail,
+    )
+
+
+_TOLD = (
+    "at",
+    "request_id",
+    "tenant",
+    "client",
+    "version",
+    "interaction",
+    "resource_type",
+    "status",
+    "latency_us",
+)
+
+
+def reading_of(app_id: str, after: str = "", limit: int = CALLS, given: int = 0) -> Event:
+    """Return the event that records a read of an app's calls."""
+    return audit.reading_of(AccessQuery(app=app_id, after=after, limit=limit), given)
+
+
+def read_calls(
+    ctx: Context, app_id: AppId, accesses: Accesses, *, after: str = "", limit: int = CALLS
+) -> tuple[CallsPage, Event]:
+    """Return a page of the calls of an app of the actor's own vendor, with the event to record before it is shown.
+
+    Calls of before the vendor took the app over are the former vendor's. Raises NotFound, also for another vendor's app.
+    """
+    app = store.get_app(ctx.tx, app_id)
+    if not is_member(ctx.actor, app.vendor) or app.tenant is not None:
+        raise NotFound("app_not_found", "There is no such app.")
+    found = accesses(AccessQuery(app=app.id, since=app.owner_since, after=after, limit=limit))
+    at = {each.tenant for each in found.accesses}
+    tenants = {tenant: identity.find_tenant(ctx, TenantId(tenant)) for tenant in at}
+    sandboxes = {tenant for tenant, each in tenants.items() if each is not None and each.sandbox}
+    # The intent of a write is followed by its outcome, which is the call's.
+    calls = tuple(
+        seen(each, sandbox=each.tenant in sandboxes)
+        for each in found.accesses
+        if each.outcome is not Outcome.INTENDED
+    )
+    return CallsPage(calls, found.next), reading_of(app.id, after, limit, len(calls))
