@@ -46,6 +46,7 @@ CHART_SHARE = 0.8
 SUITES = "bench"
 SUITE_QUOTA = Quota(rate_per_s=500.0, burst=5_000)
 PASSWORD_BYTES = 15
+VENDORS_NAMED = 50
 PUBLISHED = (
     "This data was seeded with the passwords published in the source, so it cannot be opened to strangers. Run `make clean`, "
     "or set HILUM_DATA_DIR and HILUM_DATABASE_URL to others, and seed with HILUM_SANDBOX_PUBLIC=1: each account then gets its own password."
@@ -117,25 +118,42 @@ def _load_charts(
 
 
 def published_accounts(settings: Settings) -> list[tuple[str, str, str]]:
-    """List (tenant, username, password) of every account that this source publishes; the tenant of staff is empty."""
+    """List (place, username, password) of every account that this source publishes: a tenant, empty for staff, ``vendor:`` and a slug."""
     people = [
         (hospital.tenant, member.username, member.password)
         for hospital in hospitals()
         for member in hospital.cast
     ]
-    staff = plan(settings.sandbox_url).staff
-    return people + [("", member.username, member.password) for member in staff]
+    planned = plan(settings.sandbox_url)
+    staff = [("", member.username, member.password) for member in planned.staff]
+    return people + staff + [(member.place, member.username, member.password) for member in planned.members]
 
 
 def stored_digests(ctx: Context, settings: Settings) -> list[tuple[str, str]]:
     """List (stored digest, published password) of the accounts that exist; comparing them takes too long for the transaction."""
     found = []
-    for tenant, username, password in published_accounts(settings):
+    vendors = _vendor_places(ctx, plan(settings.sandbox_url))
+    for place, username, password in published_accounts(settings):
+        tenant = vendors.get(place, "") if place.startswith("vendor:") else place
+        if place and not tenant:
+            continue
         person = identity.find_person_by_username(ctx, TenantId(tenant) if tenant else None, username)
         digest = None if person is None else signin.password_digest(ctx, person.id)
         if digest is not None:
             found.append((digest, password))
     return found
+
+
+def _vendor_places(ctx: Context, planned: Plan) -> dict[str, str]:
+    """Return the ids of the vendors with planned members, by the place of those."""
+    # By name and not by the wallet, which may be missing where the accounts are not.
+    names = {each.slug: each.name for each in planned.vendors}
+    return {
+        member.place: id_
+        for member in planned.members
+        for id_, name in registry.find_vendors(ctx.as_actor(SYSTEM), names[member.vendor], VENDORS_NAMED)
+        if name == names[member.vendor]
+    }
 
 
 def require_unpublished(stored: list[tuple[str, str]]) -> None:
@@ -166,6 +184,7 @@ def _register(
             _add_hospital(ctx, hospital, settings.sandbox_url, digests)
         _add_staff(ctx, registered, wallet, digests)
         _add_apps(ctx, registered, wallet)
+        _add_members(ctx, registered, wallet, digests)
         _add_peers(ctx, registered, wallet)
         keys.ensure(ctx, Purpose.CHECKPOINT, "")
         # Before the commit: a crash in between leaves a file that the next run overwrites. The
@@ -210,6 +229,7 @@ def _add_apps(ctx: Context, registered: Plan, wallet: Wallet) -> None:
         )
         for vendor in registered.vendors
     }
+    wallet.vendors = {slug: vendor.id for slug, vendor in vendors.items()}
     for planned in registered.apps:
         vendor = vendors[planned.vendor]
         order = NewApp(vendor.id, planned.name, planned.description, planned.purpose, planned.category)
@@ -218,6 +238,13 @@ def _add_apps(ctx: Context, registered: Plan, wallet: Wallet) -> None:
         for client in planned.clients:
             _add_client(ctx, app, version, client, wallet)
         _certify_and_install(ctx, app, version, planned)
+
+
+def _add_members(ctx: Context, registered: Plan, wallet: Wallet, digests: dict[tuple[str, str], str]) -> None:
+    for member in registered.members:
+        place = TenantId(wallet.vendors[member.vendor])
+        person = identity.add_person(ctx, NewPerson(place, member.username, member.name, member.role))
+        signin.set_password(ctx, person.id, digests[member.place, member.username])
 
 
 def _version(planned: AppPlan) -> NewVersion:

@@ -407,8 +407,8 @@ def app_scopes(app_id: str, *, days: str, tenant: str, json_: bool) -> None:
 
 
 @app.command("calls")
-@click.argument("app_id")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many.")
+@app_argument
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
 @click.option("--after", default="", help="`next` of the page before.")
 @json_option
 def app_calls(app_id: str, *, limit: int, after: str, json_: bool) -> None:

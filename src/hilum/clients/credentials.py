@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
-from hilum.clients import credential_policy, policy, service, store
+from hilum.clients import credential_policy, policy, store
 from hilum.clients.models import KEYS, Credential, CredentialKind, UnusedClient
+from hilum.clients.queries import view_client
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId
@@ -13,7 +14,7 @@ from hilum.registry import service as registry
 
 def list_credentials(ctx: Context, client_id: ClientId) -> list[Credential]:
     """List the secrets and keys of a client that the actor may see, with their last use and end. Raises NotFound."""
-    service.view_client(ctx, client_id)
+    view_client(ctx, client_id)
     return _credentials(ctx, client_id, store.recorded_since(ctx.tx))
 
 

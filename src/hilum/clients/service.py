@@ -8,6 +8,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import changes, creation, policy, store
 from hilum.clients.changes import approve, list_changes, refuse, view_change
+from hilum.clients.credentials import list_credentials
 from hilum.clients.models import (
     CLIENTS_BOUND,
     Client,
@@ -19,6 +20,7 @@ from hilum.clients.models import (
     NewClient,
 )
 from hilum.clients.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
+from hilum.clients.queries import view_client
 from hilum.clients.transfers import accept_app, decline_app, offer_app, view_transfer
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
@@ -40,10 +42,12 @@ __all__ = [
     "ask_secret",
     "decline_app",
     "list_changes",
+    "list_credentials",
     "offer_app",
     "refuse",
     "rotate_secret",
     "view_change",
+    "view_client",
     "view_transfer",
 ]
 
@@ -268,11 +272,3 @@ def find_named(ctx: Context, named: str) -> list[Client]:
 def read_named(ctx: Context, of: Collection[ClientId]) -> list[Client]:
     """Read some clients by their ids, without secrets and without a permission check."""
     return store.read_named(ctx.tx, of)
-
-
-def view_client(ctx: Context, client_id: ClientId) -> Client:
-    """Get a client that the actor may see. Raises NotFound."""
-    client = store.get_client(ctx.tx, client_id)
-    if not policy.may_see_clients(ctx.actor, registry.get_app(ctx, client.app)):
-        raise NotFound("client_not_found", "There is no such client.")
-    return client

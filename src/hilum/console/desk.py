@@ -1,6 +1,7 @@
 """The desk behind every page: who is there, may they open it, the frame around it, its forms and its errors."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -34,10 +35,11 @@ from hilum.console.models import (
 )
 from hilum.console.ports import Ports
 from hilum.identity import service as identity
+from hilum.identity.policy import is_vendor
 from hilum.infra import lanes
 from hilum.infra.context import Context, Trace
 from hilum.infra.lanes import Lane
-from hilum.kernel.errors import HilumError, Invalid
+from hilum.kernel.errors import HilumError, Invalid, NotFound
 from hilum.web import cookies, faults, forms
 from hilum.web.forms import Form
 from hilum.web.kit import Kit, trace_of
@@ -48,6 +50,7 @@ T = TypeVar("T")
 TEMPLATES = Path(__file__).parent / "templates"
 STATIC = Path(__file__).parent / "static"
 HOSPITALS_SHOWN = 100
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,12 @@ class Visit:
         return self.request.url.path
 
     def param(self, name: str = "id") -> str:
-        """Return a part of the page's address."""
-        return str(self.request.path_params[name])
+        """Return an id that is a part of the page's address. Raises NotFound for a text that can be none."""
+        # The pattern also keeps control characters out of the database.
+        found = str(self.request.path_params[name])
+        if not _ID.fullmatch(found):
+            raise NotFound("page_not_found", "There is nothing at this address.")
+        return found
 
     def query(self) -> Form:
         """Return the query of the page's address. Raises Invalid."""
@@ -214,6 +221,8 @@ class Desk:
             async def submitted(visit: Visit) -> Response:
                 form = await forms.read_form(request, multi=multi)
                 self._check(visit, form)
+                if any("\x00" in text for values in form.values.values() for text in values):
+                    raise Invalid("form_malformed", "The form holds characters that no text may hold.")
                 return await act(visit, form)
 
             return await self._answer(request, page, submitted)
@@ -319,6 +328,8 @@ class Desk:
         }
         if visitor is None and request.method == "GET" and page.console is Console.OPERATIONS:
             return RedirectResponse(urls.signin(then=then), 303)
+        if page.console is Console.DEVELOPER:
+            return self._vendors_door(request, page, facts)
         hospitals = []
         if page.console is Console.TENANT:
             found = await self._kit.uow.read(identity.list_tenants, trace=trace_of(request))
@@ -329,6 +340,29 @@ class Desk:
             status=403 if visitor else 401,
             hospitals=hospitals[:HOSPITALS_SHOWN],
             signin="" if page.console is Console.TENANT else urls.signin(then=then),
+            own=words.own_console(visitor.actor.kind) if visitor else "",
+            posted=request.method != "GET",
+            **facts,
+        )
+
+    def _vendors_door(self, request: Request, page: Page, facts: dict[str, Any]) -> Response:
+        """Answer somebody who is not at the developers' console: each vendor signs in at a page of its own."""
+        urls, visitor = self._kit.urls, facts["visitor"]
+        came = request.method == "GET"
+        vendor = forms.read_query(request).one("vendor").strip() if came else ""
+        path = request.url.path if came else page.path.partition("/{")[0]
+        if is_vendor(vendor):
+            # Whether there is such a vendor, only a member who signs in learns.
+            return RedirectResponse(urls.signin(vendor, then=path), 303)
+        return self._kit.pages.render(
+            request,
+            "console/door.html",
+            status=403 if visitor else 401,
+            vendors=path,
+            signin="",
+            hospitals=(),
+            vendor=vendor[:100],
+            accounts=urls.sandbox("/accounts") if self._kit.is_sandbox else "",
             own=words.own_console(visitor.actor.kind) if visitor else "",
             posted=request.method != "GET",
             **facts,

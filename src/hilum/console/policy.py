@@ -8,7 +8,8 @@ from types import MappingProxyType
 from hilum.audit.policy import READERS
 from hilum.console.models import Asked, Console, Filter, Page, State, Visitor
 from hilum.controls.policy import MAY_STOP_ANYTHING
-from hilum.identity.models import Role, StaffRole, VendorRole
+from hilum.identity.models import Role, StaffRole, VendorRight, VendorRole
+from hilum.identity.policy import VENDOR_RIGHTS
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Invalid
 from hilum.signin.models import Method
@@ -20,6 +21,10 @@ SECONDS = frozenset({StaffRole.PLATFORM_ADMIN.value, StaffRole.SECURITY.value})
 RULES = frozenset({StaffRole.PLATFORM_ADMIN.value})
 ADMINISTRATOR = frozenset({Role.ADMINISTRATOR.value})
 MEMBERS = frozenset(role.value for role in VendorRole)
+DEVELOPERS, ROTATORS = (
+    frozenset(role.value for role, rights in VENDOR_RIGHTS.items() if right in rights)
+    for right in (VendorRight.APPS, VendorRight.SECRETS)
+)
 EXPIRING = timedelta(days=30)
 """How long before its end a thing is called expiring."""
 _CURSOR = re.compile(r"[A-Za-z0-9_.@+~-]{0,400}")
@@ -75,6 +80,48 @@ def _tenants() -> tuple[Page, ...]:
         page("release", "/switches/{id}/release", "Release", "What will start again?", "switch"),
         page("settings", "/settings", "Settings", "How is your hospital set up?", nav=True),
         page("search", "/search", "Search", "Where is it?"),
+    )
+
+
+def _developers() -> tuple[Page, ...]:
+    """Return the pages of a vendor's members."""
+    app = "developer.app"
+
+    def of_app(name: str, title: str, question: str) -> Page:
+        return _page(f"developer.{name}", f"/apps/{{id}}/{name}", title, question, MEMBERS, parent=app)
+
+    return (
+        _page("developer.apps", "", "My apps", "How far are my apps?", MEMBERS, nav=True),
+        _page(
+            "developer.register",
+            "/register",
+            "Register an app",
+            "What is it?",
+            DEVELOPERS,
+            parent="developer.apps",
+        ),
+        _page(app, "/apps/{id}", "App", "What does it lack?", MEMBERS, parent="developer.apps"),
+        of_app("versions", "Versions", "What does each version declare?"),
+        of_app("clients", "Clients & keys", "With what does it authenticate?"),
+        of_app("scopes", "Scopes", "What does it ask for, and what does it use?"),
+        of_app("traffic", "Traffic", "How were its calls answered, and why?"),
+        of_app("sandbox", "Sandbox", "Where can I try it?"),
+        _page(
+            "developer.client_new",
+            "/apps/{id}/clients/new",
+            "Register a client",
+            "What may it ask for?",
+            DEVELOPERS,
+            parent="developer.clients",
+        ),
+        _page(
+            "developer.secret",
+            "/clients/{id}/secret",
+            "Replace a secret",
+            "What ends, and when?",
+            ROTATORS,
+            parent="developer.clients",
+        ),
     )
 
 
@@ -164,6 +211,7 @@ PAGES: Mapping[str, Page] = MappingProxyType(
                 parent="operations.staff",
             ),
             *_tenants(),
+            *_developers(),
         )
     }
 )

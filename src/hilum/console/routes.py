@@ -4,6 +4,9 @@ from starlette.routing import Route
 
 from hilum.console import activity, search, switches
 from hilum.console.desk import STATIC, TEMPLATES, Desk
+from hilum.console.developer import apps as developer_apps
+from hilum.console.developer import clients as developer_clients
+from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
 from hilum.console.operations import apps, now, policies, staff
 from hilum.console.ports import Ports
@@ -18,8 +21,12 @@ CHOICES = ("scope", "role", "work")
 def pages(kit: Kit, ports: Ports) -> list[Route]:
     """Build the routes of the consoles."""
     desk = Desk(kit, ports)
-    consoles = (Console.OPERATIONS, Console.TENANT)
-    return [*_operations(desk), *_tenant(desk), *(desk.live(each) for each in consoles)]
+    return [
+        *_operations(desk),
+        *_tenant(desk),
+        *_developer(desk),
+        *(desk.live(each) for each in Console),
+    ]
 
 
 def _operations(desk: Desk) -> list[Route]:
@@ -66,4 +73,24 @@ def _shared(desk: Desk, console: Console) -> list[Route]:
         *desk.route(f"{console}.stop", switches.show_new, switches.engage),
         *desk.route(f"{console}.switch", switches.show),
         *desk.route(f"{console}.release", switches.show_release, switches.release),
+    ]
+
+
+def _developer(desk: Desk) -> list[Route]:
+    return [
+        *desk.route("developer.apps", developer_apps.show_mine),
+        *desk.route("developer.register", developer_apps.show_register, developer_apps.register),
+        *desk.route("developer.app", developer_apps.show_app),
+        *desk.route(
+            "developer.versions",
+            developer_apps.show_versions,
+            developer_apps.add_version,
+            multi=("workflows", "placements"),
+        ),
+        *desk.route("developer.client_new", developer_clients.show_new, developer_clients.add),
+        *desk.route("developer.clients", developer_clients.show_list),
+        *desk.route("developer.scopes", developer_usage.show_scopes),
+        *desk.route("developer.traffic", developer_usage.show_traffic),
+        *desk.route("developer.sandbox", developer_usage.show_sandbox),
+        *desk.route("developer.secret", developer_clients.show_secret, developer_clients.rotate),
     ]

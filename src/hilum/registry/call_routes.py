@@ -15,6 +15,7 @@ from hilum.kernel.actor import Actor
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.registry import calls
+from hilum.registry.models import CALLS
 from hilum.web.api import MEMBER, Id, Page, Shown, Strict, Word, api_router, audience, caller
 from hilum.web.kit import Kit, trace_of
 
@@ -33,7 +34,7 @@ class CallsAsked(Strict):
     """``after``: ``next`` of the previous page."""
 
     after: Word = ""
-    limit: Annotated[int, Field(ge=1, le=PAGE_BOUND)] = calls.CALLS
+    limit: Annotated[int, Field(ge=1, le=PAGE_BOUND)] = CALLS
 
 
 class CallShown(Shown):
@@ -69,7 +70,7 @@ def api(kit: Kit, recorded: Recorded, accesses: calls.Accesses) -> APIRouter:
             after=query.after,
             limit=query.limit,
         )
-        asked = calls.reading_of(app, query.after, query.limit)
+        asked = calls.reading_of_calls(app, query.after, query.limit)
         actor = await caller(kit, request)
         page = await recorded(asked, verb, actor=actor, trace=trace_of(request))
         return {"items": page.calls, "next": page.next}

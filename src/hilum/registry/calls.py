@@ -1,8 +1,6 @@
 """The calls of an app as its own vendor may see them: what the app was told, and nobody's patients, paths and names."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Access, AccessPage, AccessQuery, Event, Outcome
@@ -12,42 +10,10 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId
 from hilum.registry import store
+from hilum.registry.models import ABSENT, CALLS, Call, CallsPage
 
 Accesses = Callable[[AccessQuery], AccessPage]
 """Reads a page of the record of accesses."""
-ABSENT = 404
-CALLS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of an app. ``path``, ``rule`` and ``detail`` are of a sandbox's hospital only, where every record is synthetic.
-
-    ``reason`` is what the app was told, so it is empty for an answer that looks the same for absent and withheld records.
-    """
-
-    at: datetime
-    request_id: str
-    tenant: str
-    client: str
-    version: str
-    interaction: str
-    resource_type: str
-    status: int
-    reason: str
-    latency_us: int
-    sandbox: bool = False
-    path: str = ""
-    rule: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CallsPage:
-    """Newest first. ``next`` is empty on the last page."""
-
-    calls: tuple[Call, ...]
-    next: str = ""
 
 
 def seen(access: Access, *, sandbox: bool) -> Call:
@@ -91,7 +57,7 @@ _TOLD = (
 )
 
 
-def reading_of(app_id: str, after: str = "", limit: int = CALLS, given: int = 0) -> Event:
+def reading_of_calls(app_id: str, after: str = "", limit: int = CALLS, given: int = 0) -> Event:
     """Return the event that records a read of an app's calls."""
     return audit.reading_of(AccessQuery(app=app_id, after=after, limit=limit), given)
 
@@ -116,4 +82,4 @@ def read_calls(
         for each in found.accesses
         if each.outcome is not Outcome.INTENDED
     )
-    return CallsPage(calls, found.next), reading_of(app.id, after, limit, len(calls))
+    return CallsPage(calls, found.next), reading_of_calls(app.id, after, limit, len(calls))

@@ -326,3 +326,40 @@ class MovedCertification:
     tiers: Mapping[ClientAuthentication, str]
     certify_again: tuple[str, ...]
     not_allowed: tuple[str, ...]
+
+
+ABSENT = 404
+"""The status that is the same for absent, out of reach and withheld records."""
+CALLS = 50
+"""Calls of a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an app. ``path``, ``rule`` and ``detail`` are of a sandbox's hospital only, where every record is synthetic.
+
+    ``reason`` is what the app was told, so it is empty for an answer that looks the same for absent and withheld records.
+    """
+
+    at: datetime
+    request_id: str
+    tenant: str
+    client: str
+    version: str
+    interaction: str
+    resource_type: str
+    status: int
+    reason: str
+    latency_us: int
+    sandbox: bool = False
+    path: str = ""
+    rule: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallsPage:
+    """Newest first. ``next`` is empty on the last page."""
+
+    calls: tuple[Call, ...]
+    next: str = ""

@@ -16,6 +16,7 @@ from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import PROOFS, OverrideOrder
 from hilum.registry import attestations, creation, policy, store
+from hilum.registry.calls import read_calls, reading_of_calls
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
 from hilum.registry.delta_reviews import list_delta_reviews, note_delta_reviews, note_next_reviews
 from hilum.registry.models import (
@@ -78,6 +79,8 @@ __all__ = [
     "lower_tier",
     "note_next_reviews",
     "raise_tier",
+    "read_calls",
+    "reading_of_calls",
     "vendor_names",
     "view_app",
     "view_profile",

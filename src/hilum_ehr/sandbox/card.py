@@ -55,6 +55,7 @@ def card(
             }
             for staff in plan.staff
         ],
+        "members": _members(plan, wallet, withhold=withhold),
         "patients": [
             {
                 "tenant": hospital.tenant,
@@ -81,6 +82,21 @@ def card(
 def fhir_user(urls: Urls, hospital: HospitalPlan, member: CastMember) -> str:
     """Return a person's resource as in the id_token: an absolute URL below the tenant's FHIR base."""
     return f"{urls.fhir_base(hospital.tenant)}/{member.fhir_user}"
+
+
+def _members(plan: Plan, wallet: Wallet, *, withhold: bool) -> list[dict[str, str]]:
+    """List members of vendors; none in a sandbox that an older release seeded."""
+    return [
+        {
+            "vendor": wallet.vendors[each.vendor],
+            "username": each.username,
+            "password": "" if withhold else wallet.password(each.place, each.username, each.password),
+            "role": each.role,
+            "name": each.name,
+        }
+        for each in plan.members
+        if each.vendor in wallet.vendors
+    ]
 
 
 def _client(

@@ -127,12 +127,29 @@ class StaffPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberPlan:
+    """A member of a vendor; ``vendor`` is its slug, ``role`` one of a vendor's roles."""
+
+    vendor: str
+    username: str
+    password: str
+    role: str
+    name: str
+
+    @property
+    def place(self) -> str:
+        """Return what stands for the vendor where the place of an account is kept; no hospital can be named so."""
+        return f"vendor:{self.vendor}"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     vendors: tuple[VendorPlan, ...]
     apps: tuple[AppPlan, ...]
     ehr_clients: tuple[PeerPlan, ...]
     resource_servers: tuple[PeerPlan, ...]
     staff: tuple[StaffPlan, ...] = field(default_factory=tuple)
+    members: tuple[MemberPlan, ...] = ()
 
     def clients(self) -> Iterable[tuple[AppPlan, ClientPlan]]:
         """Return every client with its app."""
@@ -149,6 +166,7 @@ def plan(sandbox_url: str) -> Plan:
             PeerPlan(tenant, f"rs-{tenant}", "Sandbox data service") for tenant in TENANTS
         ),
         staff=_STAFF,
+        members=_MEMBERS,
     )
 
 
@@ -341,5 +359,13 @@ _STAFF = tuple(
         ("security.bauer", "security", "Klaus Bauer"),
         ("reviewer.mensah", "reviewer", "Abena Mensah"),
         ("auditor.quispe", "auditor", "Rosa Quispe"),
+    )
+)
+
+_MEMBERS = tuple(
+    MemberPlan("lumen", username, f"sandbox-{username}", role, name)
+    for username, role, name in (
+        ("owner.varga", "vendor_owner", "Ilona Varga"),
+        ("developer.lund", "vendor_developer", "Mads Lund"),
     )
 )

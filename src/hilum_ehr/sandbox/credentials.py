@@ -35,7 +35,9 @@ class Wallet:
     public: bool = False
     """Seeded to be open to strangers: every password is random, and is in ``passwords``."""
     passwords: dict[str, str] = field(default_factory=dict)
-    """By ``tenant/username``, ``/username`` for staff."""
+    """By ``tenant/username``, ``/username`` for staff, ``vendor:slug/username`` for members of a vendor."""
+    vendors: dict[str, str] = field(default_factory=dict)
+    """The ids of vendors, by slug; empty in a sandbox that an older release seeded."""
 
     def password(self, tenant: str, username: str, published: str) -> str:
         """Return an account's password: the published one, unless this sandbox was seeded to be open to strangers."""

@@ -41,6 +41,7 @@ def wallet() -> Wallet:
     made.api_tokens = {staff.username: "pat-secret" for staff in planned.staff}
     made.charts = {"general": [{"id": "p1", "name": "N", "notable": "why", "encounters": ["e1"]}]}
     made.groups = {"general": ["g1"]}
+    made.vendors = {"lumen": "ven_1"}
     return made
 
 
@@ -144,6 +145,7 @@ def test_the_card_has_the_shape_of_the_contract() -> None:
         "tenants": {"id", "name", "fhir", "issuer", "launch_api"},
         "people": {"tenant", "username", "password", "role", "fhirUser", "name"},
         "staff": {"username", "password", "role", "totp_secret", "api_token"},
+        "members": {"vendor", "username", "password", "role", "name"},
         "patients": {"tenant", "id", "name", "notable", "encounters"},
         "clients": {"client_id", "tenants", "type", "secret", "private_jwks", "redirect_uris", "launch_url", "origins", "scope"},
         "ehr_clients": {"tenant", "client_id", "secret"},

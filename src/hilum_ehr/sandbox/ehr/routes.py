@@ -110,6 +110,7 @@ class Pages:
         """List who can sign in, with which password."""
         site = self._site
         facts: dict[str, Any] = {"hospitals": site.hospitals, "plan": site.plan, "public": site.public}
+        facts["vendors"] = site.wallet.vendors
         return site.pages.render(
             request, "sandbox/accounts.html", urls=site.urls, password=site.wallet.password, **facts
         )

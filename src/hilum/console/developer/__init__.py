@@ -1,0 +1,1 @@
+"""The pages of /developer: a vendor's own apps."""

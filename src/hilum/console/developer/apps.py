@@ -1,0 +1,277 @@
+"""A vendor's apps: the cards, registering one, what one lacks and of which tier it is, its versions."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import zip_longest
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.agreements import policy as agreements_policy
+from hilum.agreements import service as agreements
+from hilum.agreements.models import AgreementQuery
+from hilum.clients import service as clients
+from hilum.console import policy
+from hilum.console.desk import Visit, address, to
+from hilum.console.developer import frame
+from hilum.console.developer.steps import Known, Step, changes, checklist, next_step
+from hilum.console.models import KINDS
+from hilum.contacts import service as contacts
+from hilum.identity.models import VendorRight
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.kernel.errors import Invalid
+from hilum.kernel.pages import PAGE_BOUND, PageQuery
+from hilum.policies import service as policies
+from hilum.policies.models import NOT_DECLARED, Autonomy, Book
+from hilum.registry import service as registry
+from hilum.registry.models import AiUse, App, AppsQuery, AppVersion, NewApp, NewVersion
+from hilum.web import faults
+from hilum.web.forms import Form
+
+CARDS = 24
+VERSIONS = 50
+AUTONOMY = (
+    ("", "It uses no AI"),
+    (Autonomy.INFORMS.value, "It shows something to a person"),
+    (Autonomy.DRAFTS.value, "A person edits and saves what it wrote"),
+    (Autonomy.ACTS_AFTER_HUMAN_STEP.value, "It writes once a person has confirmed that"),
+    (Autonomy.ACTS_ALONE.value, "It writes with no person in between"),
+)
+AI_FIELDS = ("model", "purpose", "human_step", "model_card", "model_card_digest")
+NO_FORM = Form()
+
+
+async def show_mine(visit: Visit) -> Response:
+    """Show the vendor's apps as cards, each with its state and next step."""
+    flat = {name: values[0] for name, values in visit.query().values.items()}
+    asked = policy.asked(flat, (), ())
+    facts = await visit.read(partial(_mine, text=asked.text, after=asked.after))
+    register = address("developer.register") if visit.may_open("developer.register") else ""
+    return visit.render(
+        "console/developer/mine.html", text=asked.text, first=asked.after, register=register, **facts
+    )
+
+
+def _mine(ctx: Context, text: str, after: str) -> dict[str, Any]:
+    vendor = frame.own_vendor(ctx)
+    page = registry.browse_apps(ctx, AppsQuery(text=text, vendor=vendor, after=after, limit=CARDS))
+    apps = [each for each in page.apps if each.tenant is None]
+    found, states = known(ctx, apps), frame.standings(ctx, apps)
+    cards = []
+    for app in apps:
+        steps = checklist(found[app.id], ctx.now)
+        state = states[app.id]
+        cards.append(
+            {
+                "app": app,
+                "href": address("developer.app", app.id),
+                "state": state,
+                "tone": KINDS[state.state],
+                "done": sum(each.done for each in steps),
+                "steps": len(steps),
+                "next": next_step(steps),
+            }
+        )
+    return {"cards": cards, "next": page.next, "total": page.total}
+
+
+def known(ctx: Context, apps: list[App]) -> dict[str, Known]:
+    """Return how far each of a vendor's own apps has come."""
+    if not apps:
+        return {}
+    ids = [each.id for each in apps]
+    certified, registered = registry.read_certified(ctx, ids), clients.facts_of_apps(ctx, ids)
+    versions: dict[str, list[AppVersion]] = {}
+    for version in registry.read_versions(ctx, ids).values():
+        versions.setdefault(version.app, []).append(version)
+    hospitals: dict[str, int] = {}
+    for _, app_id, _ in installations.installations_of(ctx, ids):
+        hospitals[app_id] = hospitals.get(app_id, 0) + 1
+    # Both are the vendor's own, so the same for each of its apps.
+    unproved = contacts.missing_proofs(ctx, apps[0].vendor)
+    signed = agreements.list_agreements(ctx, AgreementQuery(), PageQuery("", PAGE_BOUND))
+    in_force = any(agreements_policy.is_in_force(each, ctx.now) for each in signed)
+    return {
+        app.id: Known(
+            versions.get(app.id, ()),
+            registered.get(app.id, ()),
+            certified.certifications.get(app.id, ()),
+            registry.missing_of(ctx, app),
+            unproved,
+            in_force,
+            hospitals.get(app.id, 0),
+        )
+        for app in apps
+    }
+
+
+async def show_register(visit: Visit) -> Response:
+    """Show the form that registers an app."""
+    return await _register_form(visit, NO_FORM, {})
+
+
+async def _register_form(visit: Visit, given: Form, wrong: Mapping[str, str]) -> Response:
+    book = await visit.read(lambda ctx: policies.current(ctx).everywhere)
+    options = sorted((each.title, name) for name, each in book.categories.items() if each.open)
+    return visit.render(
+        "console/developer/register.html",
+        status=422 if wrong else 200,
+        categories=[("", "Choose one"), *((name, title) for title, name in options)],
+        given=given,
+        faults=sentences(wrong),
+        path=visit.path,
+    )
+
+
+def sentences(wrong: Mapping[str, str]) -> dict[str, str]:
+    """Return what to do about each faulty field of a form."""
+    return {name: each["detail"] for name, each in faults.explained(dict(wrong)).items()}
+
+
+async def register(visit: Visit, form: Form) -> Response:
+    """Register an app; a form with faults comes back with what was typed."""
+
+    def verb(ctx: Context) -> App:
+        order = NewApp(
+            frame.own_vendor(ctx),
+            _line(form, "name"),
+            form.one("description").strip(),
+            form.one("purpose").strip(),
+            form.one("category"),
+        )
+        return registry.add_app(ctx, order)
+
+    try:
+        added = await visit.write(verb)
+    except Invalid as error:
+        return await _register_form(visit, form, error.fields)
+    return to(address("developer.app", added.id))
+
+
+def _line(form: Form, name: str) -> str:
+    return " ".join(form.one(name).split())
+
+
+async def show_app(visit: Visit) -> Response:
+    """Show one app: what it lacks, and of which tier it is and why."""
+    app, standing, facts = await visit.read(lambda ctx: _overview(ctx, visit))
+    return frame.show(visit, "console/developer/app.html", app, standing, **facts)
+
+
+def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
+    app = frame.own_app(ctx, visit.param())
+    found = known(ctx, [app])[app.id]
+    newest = max(found.versions, key=lambda each: each.id, default=None)
+    assessed = registry.assess_version(ctx, newest.id)[1] if newest else None
+    book = policies.current(ctx).everywhere
+    category = book.categories.get(app.category)
+    steps = checklist(found, ctx.now)
+    return (
+        app,
+        frame.standings(ctx, [app])[app.id],
+        {
+            "steps": [(_addressed(each, app), _href(visit, each, app)) for each in steps],
+            "done": sum(each.done for each in steps),
+            "next": next_step(steps),
+            "newest": newest,
+            "assessed": assessed,
+            "category": category.title if category else app.category.replace("_", " "),
+            "hospitals": found.hospitals,
+        },
+    )
+
+
+def _addressed(step: Step, app: App) -> Step:
+    """Return a step with the app and its vendor in the command that takes it."""
+    return replace(step, command=step.command.replace("APP", app.id).replace("VENDOR", app.vendor))
+
+
+def _href(visit: Visit, step: Step, app: App) -> str:
+    return address(step.page, app.id) if step.page and visit.may_open(step.page) else ""
+
+
+async def show_versions(visit: Visit) -> Response:
+    """Show the versions of an app with what each declares, its tier and what is certified, and the form that adds one."""
+    return await _versions(visit, NO_FORM, {})
+
+
+async def _versions(visit: Visit, given: Form, wrong: Mapping[str, str]) -> Response:
+    app, standing, facts = await visit.read(lambda ctx: _versions_of(ctx, visit))
+    facts |= {
+        "status": 422 if wrong else 200,
+        "given": given,
+        "faults": sentences(wrong),
+        "path": visit.path,
+        "adds": frame.may(visit, VendorRight.APPS),
+        "autonomy": AUTONOMY,
+    }
+    return frame.show(visit, "console/developer/versions.html", app, standing, **facts)
+
+
+def _versions_of(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
+    app = frame.own_app(ctx, visit.param())
+    book = policies.current(ctx).everywhere
+    found = registry.list_versions(ctx, app.id, PageQuery(limit=VERSIONS))
+    certified = registry.certifications_of(ctx, app.id)
+    rows = []
+    for version, older in zip_longest(found, found[1:]):
+        own = [each for each in certified if each.version == version.id and each.withdrawn_at is None]
+        rows.append(
+            {
+                "version": version,
+                "assessed": registry.assess_version(ctx, version.id)[1],
+                "workflows": _named(
+                    version.workflows, {name: each.title for name, each in book.workflows.items()}
+                ),
+                "placements": _named(version.placements, book.placements),
+                "changes": changes(version, older),
+                "certified": [
+                    (each.environment.value, each.expires_at, each.expires_at <= ctx.now) for each in own
+                ],
+            }
+        )
+    return app, frame.standings(ctx, [app])[app.id], {"rows": rows, **_choices(book)}
+
+
+def _choices(book: Book) -> dict[str, Any]:
+    return {
+        "workflows": [(name, each.title, each.purpose) for name, each in sorted(book.workflows.items())],
+        "placements": sorted(book.placements.items()),
+    }
+
+
+def _named(declared: tuple[str, ...], titles: Mapping[str, str]) -> str:
+    if declared == NOT_DECLARED:
+        return "not declared, so it counts as made for every one"
+    return ", ".join(titles.get(each, each) for each in declared) or "none"
+
+
+async def add_version(visit: Visit, form: Form) -> Response:
+    """Add a version; a form with faults comes back with what was typed."""
+
+    def verb(ctx: Context) -> AppVersion:
+        return registry.add_version(ctx, frame.own_app(ctx, visit.param()).id, _version(form))
+
+    try:
+        await visit.write(verb)
+    except Invalid as error:
+        return await _versions(visit, form, error.fields)
+    return to(visit.path)
+
+
+def _version(form: Form) -> NewVersion:
+    all_of_them = form.one("declares") != "ticked"
+    use = None
+    if autonomy := form.one("autonomy"):
+        if autonomy not in {each.value for each in Autonomy}:
+            raise Invalid("version_invalid", "Choose how the AI acts.", fields={"autonomy": "not_an_option"})
+        texts = {name: form.one(f"ai_{name}").strip() for name in AI_FIELDS}
+        use = AiUse(autonomy=Autonomy(autonomy), **texts)
+    return NewVersion(
+        _line(form, "label"),
+        NOT_DECLARED if all_of_them else form.many("workflows"),
+        NOT_DECLARED if all_of_them else form.many("placements"),
+        use,
+    )

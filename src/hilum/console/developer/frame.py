@@ -1,0 +1,78 @@
+"""What every page of an app shares: its heading, its tabs, and the verb that finds it for its vendor's members."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.console.desk import Visit, address, frame_of
+from hilum.console.models import KINDS, State
+from hilum.console.operations.apps import Standing
+from hilum.console.operations.apps import standings as staff_standings
+from hilum.identity.models import VendorRight
+from hilum.identity.policy import may_as_member
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, VendorId
+from hilum.registry import service as registry
+from hilum.registry.models import App
+
+TABS = (
+    ("Overview", "developer.app"),
+    ("Versions", "developer.versions"),
+    ("Clients & keys", "developer.clients"),
+    ("Scopes", "developer.scopes"),
+    ("Traffic", "developer.traffic"),
+    ("Sandbox", "developer.sandbox"),
+)
+
+
+def own_app(ctx: Context, id_: str) -> App:
+    """Get an app of the actor's vendor. Raises NotFound, also for another vendor's."""
+    app = registry.view_app(ctx, AppId(id_))
+    # A peer or a trial that belongs to one hospital is no app that its vendor's members keep.
+    if app.vendor != ctx.actor.vendor or app.tenant is not None:
+        raise NotFound("app_not_found", "There is no such app.")
+    return app
+
+
+def own_vendor(ctx: Context) -> VendorId:
+    """Return the actor's vendor."""
+    assert ctx.actor.vendor is not None, "the pages are for members only"
+    return VendorId(ctx.actor.vendor)
+
+
+def may(visit: Visit, right: VendorRight) -> bool:
+    """Check whether the visitor has a right at their vendor; the verb judges it again."""
+    actor = visit.visitor.actor
+    return actor.vendor is not None and may_as_member(actor, VendorId(actor.vendor), right)
+
+
+def standings(ctx: Context, apps: list[App]) -> dict[str, Standing]:
+    """Return the state of each app, without the reasons that the staff wrote for each other."""
+    found = staff_standings(ctx, apps)
+    return {id_: _for_the_vendor(each) for id_, each in found.items()}
+
+
+def _for_the_vendor(standing: Standing) -> Standing:
+    if standing.state is not State.STOPPED:
+        return standing
+    return Standing(State.STOPPED, "stopped by the platform; ask its staff why", standing.since)
+
+
+def show(visit: Visit, template: str, app: App, standing: Standing, **facts: Any) -> Response:
+    """Render a page of an app below its name and tabs."""
+    page = visit.page
+    trail = [("My apps", address("developer.apps"))]
+    if page.key != "developer.app":
+        trail.append((app.name, address("developer.app", app.id)))
+    if page.parent == "developer.clients":
+        trail.append(("Clients & keys", address("developer.clients", app.id)))
+    current = page.parent if page.parent == "developer.clients" else page.key
+    more: dict[str, Any] = {
+        "frame": frame_of(visit.visitor, page, visit.kit) | {"trail": trail},
+        "tabs": [(text, address(key, app.id), key == current) for text, key in TABS],
+        "app": app,
+        "standing": standing,
+        "tone": KINDS[standing.state],
+    }
+    return visit.render(template, **(more | facts))

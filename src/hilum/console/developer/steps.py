@@ -1,0 +1,149 @@
+"""What an app still lacks, as a checklist, and what changed between two of its versions. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hilum.clients.models import ClientFacts
+from hilum.contacts.models import ContactKind
+from hilum.policies.models import NOT_DECLARED
+from hilum.registry.models import AppVersion, Certification, Environment
+from hilum.registry.policy import is_in_force
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How far an app has come. ``missing``: what its vendor has not stated yet; ``unproved``: the kinds of contact without a proved address."""
+
+    versions: Sequence[AppVersion] = ()
+    clients: Sequence[ClientFacts] = ()
+    certifications: Sequence[Certification] = ()
+    missing: Sequence[str] = ()
+    unproved: Sequence[ContactKind] = ()
+    agreements: bool = False
+    """The vendor has an agreement in force with some hospital."""
+    hospitals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the checklist. ``page`` is where the step is taken, ``command`` what takes it where there is no page."""
+
+    title: str
+    done: bool
+    how: str = ""
+    page: str = ""
+    command: str = ""
+    waits_for: str = ""
+    """Who has to act, if it is not the vendor."""
+
+
+def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
+    """Return the steps from an app without anything to one that is open at a hospital, in their order."""
+    has = {each.environment for each in known.clients}
+    certified = {
+        wanted: any(is_in_force(each, wanted, now) for each in known.certifications) for wanted in Environment
+    }
+    return (
+        Step(
+            "Add a version",
+            bool(known.versions),
+            "A version says where the app is opened and what for. Review certifies versions.",
+            "developer.versions",
+        ),
+        Step(
+            "Register a client for the sandbox",
+            Environment.SANDBOX in has,
+            "It gives your app the client id with which it asks for access.",
+            "developer.client_new",
+        ),
+        Step(
+            "Have a version certified for the sandbox",
+            certified[Environment.SANDBOX],
+            "Until then the app is granted nothing.",
+            "developer.versions",
+            waits_for="a reviewer",
+        ),
+        Step(
+            "State what hospitals must know",
+            not known.missing,
+            f"Not stated yet: {_words(known.missing)}. A client for production needs all of it."
+            if known.missing
+            else "",
+            command="hilum app profile APP profile.json",
+        ),
+        Step(
+            "Prove your contacts",
+            not known.unproved,
+            f"No proved address for: {_words(each.value for each in known.unproved)}."
+            if known.unproved
+            else "",
+            command="hilum contact add ADDRESS --vendor VENDOR --kind KIND",
+        ),
+        Step(
+            "Register a client for production",
+            Environment.PRODUCTION in has,
+            "One app has a client id for the sandbox and another for production.",
+            "developer.client_new",
+        ),
+        Step(
+            "Have a version certified for production",
+            certified[Environment.PRODUCTION],
+            "Review looks at the version together with its client.",
+            "developer.versions",
+            waits_for="a reviewer",
+        ),
+        Step(
+            "Sign the agreements with a hospital",
+            known.agreements,
+            "Which ones the rule book asks for depends on the category and the risk tier.",
+            command="hilum agreement add --vendor VENDOR --tenant HOSPITAL --kind KIND --document FILE",
+        ),
+        Step(
+            "Be installed at a hospital",
+            known.hospitals > 0,
+            "",
+            waits_for="a hospital's administrator",
+        ),
+    )
+
+
+def next_step(steps: Sequence[Step]) -> Step | None:
+    """Return the first step that is not done; None after the last."""
+    return next((each for each in steps if not each.done), None)
+
+
+def changes(newer: AppVersion, older: AppVersion | None) -> tuple[str, ...]:
+    """Return what a version declares that the one before it did not, and the other way round, in sentences."""
+    if older is None:
+        return ()
+    found = [
+        *_declared("workflow", older.workflows, newer.workflows),
+        *_declared("placement", older.placements, newer.placements),
+    ]
+    if newer.ai_use != older.ai_use:
+        if newer.ai_use is None:
+            found.append("It declares no AI any more.")
+        elif older.ai_use is None:
+            found.append(f"It declares the AI “{newer.ai_use.model}”.")
+        else:
+            found.append(f"The use of the AI “{newer.ai_use.model}” is declared anew.")
+    return tuple(found) or ("It declares the same.",)
+
+
+def _declared(what: str, older: tuple[str, ...], newer: tuple[str, ...]) -> list[str]:
+    if older == newer:
+        return []
+    if newer == NOT_DECLARED:
+        return [f"It counts as made for every {what}."]
+    if older == NOT_DECLARED:
+        return [
+            f"It declares the {what}s {_words(newer) or 'none'} instead of counting as made for every one."
+        ]
+    added, gone = [each for each in newer if each not in older], [each for each in older if each not in newer]
+    found = [f"New {what}s: {_words(added)}."] if added else []
+    return found + ([f"No longer: {_words(gone)}."] if gone else [])
+
+
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(each.replace("_", " ") for each in names)

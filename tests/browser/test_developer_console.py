@@ -1,0 +1,102 @@
+"""The developers' console as one of them: from sign-in to a client with its secret, with and without script (S3 of the consoles)."""
+
+import os
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.stage import Stage, judge
+
+SHOTS = os.environ.get("SHOTS", "")
+
+
+def enter(stage: Stage, username: str, *, script: bool = True) -> Page:
+    """Sign a member of a vendor in, by the door that asks for the vendor."""
+    member = next(each for each in stage.running.card["members"] if each["username"] == username)
+    page = stage.person(script=script)
+    page.goto(f"{stage.running.base}/developer")
+    page.get_by_label("Your vendor's id").fill(member["vendor"])
+    page.get_by_role("button", name="Go on").click()
+    stage.sign_in(page, username)
+    page.wait_for_url("**/developer")
+    return page
+
+
+def look(page: Page, name: str) -> None:
+    """Judge a page, and keep what it looks like if somebody wants to see it."""
+    judge(page)
+    if SHOTS:
+        for width, scheme in ((1366, "light"), (1366, "dark"), (360, "dark")):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.screenshot(path=Path(SHOTS) / f"{name}-{width}-{scheme}.png", full_page=True)
+        page.set_viewport_size({"width": 1366, "height": 900})
+        page.emulate_media(color_scheme="light")
+
+
+def register(page: Page, name: str) -> None:
+    """Register an app with a version, by hand."""
+    page.get_by_role("link", name="Register an app").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("What it does").fill("Writes visit notes.")
+    page.get_by_label("What the data is for").fill("Documentation")
+    page.get_by_label("Category").select_option("documentation_assistance")
+    page.get_by_role("button", name="Register the app").click()
+    expect(page.locator("h1")).to_contain_text(name)
+    page.get_by_role("link", name="Add a version").click()
+    page.get_by_label("Label").fill("1.0")
+    page.get_by_label("Not declared").check()
+    page.get_by_role("button", name="Add the version").click()
+    expect(page.get_by_role("heading", name="Version 1.0")).to_be_visible()
+
+
+def test_a_developer_registers_an_app_and_gets_its_secret_once(stage: Stage) -> None:
+    """S3: register in minutes; every page on the way accessible, wide and narrow, light and dark."""
+    page = enter(stage, "developer.lund")
+    expect(page.get_by_role("link", name="Lumen Chart")).to_be_visible()
+    look(page, "mine")
+    register(page, "Lumen Notes")
+    look(page, "versions")
+    page.get_by_role("link", name="Overview").click()
+    look(page, "app")
+    page.get_by_role("link", name="Register a client for the sandbox").click()
+    page.get_by_label("Runs on a server, with a secret").check()
+    page.get_by_label("Redirect addresses").fill("https://notes.example/cb")
+    page.get_by_role("textbox", name="Scopes").fill("launch openid fhirUser patient/Observation.rs")
+    look(page, "client-new")
+    page.get_by_role("button", name="Register the client").click()
+
+    expect(page.locator("#the-secret")).to_contain_text("hil_cs_")
+    look(page, "made")
+    page.get_by_role("link", name="To the clients of Lumen Notes").click()
+    look(page, "clients")
+    page.get_by_role("link", name="Replace the secret").click()
+    look(page, "secret")
+    page.get_by_role("button", name="Make a new secret").click()
+    expect(page.get_by_text("The previous secret works until")).to_be_visible()
+
+
+def test_what_an_app_does_is_seen_and_tried(stage: Stage) -> None:
+    """Scopes, traffic with the reason of each call, and the app in the sandbox's chart."""
+    page = enter(stage, "developer.lund")
+    page.get_by_role("link", name="Lumen Chart").click()
+    for name in ("Scopes", "Traffic", "Sandbox"):
+        page.get_by_role("link", name=name, exact=True).click()
+        look(page, name.lower())
+    page.get_by_role("link", name="Open Lumen Chart at Meridian General Hospital").click()
+    expect(page.get_by_label("Client id")).to_have_value("lumen-chart")
+
+
+def test_the_same_without_script_and_with_a_fault_on_the_way(stage: Stage) -> None:
+    """House rule 13: complete without JavaScript; a form with faults keeps what was typed."""
+    page = enter(stage, "owner.varga", script=False)
+    page.get_by_role("link", name="Register an app").click()
+    page.get_by_label("Name", exact=True).fill("Wellspring Health")
+    page.get_by_label("What it does").fill("Reminds.")
+    page.get_by_label("What the data is for").fill("Reminders")
+    page.get_by_label("Category").select_option("documentation_assistance")
+    page.get_by_role("button", name="Register the app").click()
+    expect(page.get_by_text("People would take this name for that of another vendor")).to_be_visible()
+    expect(page.get_by_label("What it does")).to_have_value("Reminds.")
+    page.goto(f"{stage.running.base}/developer")
+    register(page, "Lumen Reminders")
