@@ -9,6 +9,7 @@ import time
 import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ import orjson
 import pytest
 
 from hilum.cli.sandbox import welcome
+from hilum.factors import policy
 from hilum.infra import settings
 from tests.effort import FULL
 from tests.flows.outside.ground import Outside, tell, until_all
+from tests.sim.browser import form_with
 from tests.sim.command_line import run_hilum
 from tests.sim.postgres import free_port
 from tests.sim.running import Running
@@ -175,11 +178,15 @@ def test_the_first_two_administrators_are_made_once_and_signs_in_to_what_is_serv
 
     afar = Shell({"HILUM_API_URL": bare.variables["HILUM_BASE_URL"], "HOME": bare.variables["HOME"]})
     with served(bare):
-        login = afar.hilum("login", "--username", "ada", "--password", PASSWORD)
-        assert login.returncode == DONE, login.stderr
+        login = ("login", "--username", "ada", "--password", PASSWORD)
+        afar.refuses(*login, saying="factor_missing")
+        # A recovery code, which is good for any moment.
+        code = set_up_second_factor(bare.variables["HILUM_BASE_URL"], "ada")
+        signed_in = afar.hilum(*login, "--code", code)
+        assert signed_in.returncode == DONE, signed_in.stderr
         kept = Path(bare.variables["HOME"]) / ".config/hilum/token"
         assert kept.stat().st_mode & 0o077 == 0
-        assert kept.read_text() not in login.stdout
+        assert kept.read_text() not in signed_in.stdout
         assert afar.json("tenant", "list") == []
         listed = afar.json("switch", "list")
         assert [(each["id"], each["in_force"]) for each in listed] == [(stopped["id"], True)]
@@ -191,6 +198,20 @@ def test_the_first_two_administrators_are_made_once_and_signs_in_to_what_is_serv
         )
         assert "sandbox_in_production" in synthetic.stderr
     afar.refuses("tenant", "list", saying="no Hilum answers")
+
+
+def set_up_second_factor(base: str, username: str) -> str:
+    """Set a first authenticator app up at the staff's sign-in page; return a recovery code."""
+    with httpx2.Client(base_url=base, follow_redirects=True, headers={"origin": base}) as browser:
+        form = form_with(browser.get("/signin").text, "password")
+        typed = {"username": username, "password": PASSWORD}
+        page = browser.post(form.action, data=dict(form.fields) | typed).text
+        secret = re.search(r'id="secret">([A-Z2-7]+)<', page)
+        assert secret is not None, page
+        code = policy.code_at(policy.from_base32(secret[1]), policy.step_of(datetime.now(UTC)))
+        form = form_with(page, "code")
+        done = browser.post(form.action, data=dict(form.fields) | {"code": code}).text
+    return re.findall(r"<li><code>([0-9A-Z-]{14})</code>", done)[0]
 
 
 def test_host_commands_say_that_there_are_no_tables_yet(bare: Shell) -> None:
