@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from functools import lru_cache
 from typing import TypeVar
 
 from hilum.controls.models import (
@@ -41,7 +40,6 @@ WITHIN_A_TENANT = frozenset({TargetKind.APP_TENANT, TargetKind.PERSON, TargetKin
 ALL_KINDS = frozenset(TargetKind)
 LAUNCHES_STOPPED = frozenset({Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES})
 WRITES_STOPPED = frozenset({Mode.FULL_STOP, Mode.READ_ONLY})
-PARSED_BOUND = 10_000
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 
@@ -383,11 +381,11 @@ def _touches_scope(switched: str, subject: Subject) -> bool:
     # Equal texts first, since parsing is the slow part.
     if switched in subject.scopes:
         return True
-    stopped = _parsed(switched)
+    stopped = parse_scope(switched)
     if isinstance(stopped, ScopeError):
         return False
     for text in subject.scopes:
-        scope = _parsed(text)
+        scope = parse_scope(text)
         if isinstance(scope, ScopeError):
             continue
         # A stop on a wildcard stops every type, also those that a granted wildcard does not reach.
@@ -411,6 +409,3 @@ def _touches_scope(switched: str, subject: Subject) -> bool:
         if used_for_it and intersect((scope,), (stopped,)):
             return True
     return False
-
-
-_parsed = lru_cache(maxsize=PARSED_BOUND)(parse_scope)

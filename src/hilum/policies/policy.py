@@ -173,11 +173,13 @@ def tier_judge(book: Book, applicant: Applicant) -> Callable[[Scope], Tier]:
     category = book.categories.get(applicant.category)
     fixed = [rule.tier for rule in rules if not rule.names_scopes]
     base = highest((Tier.LOW if category is None else category.floor, *fixed))
-    varying = [rule for rule in rules if rule.names_scopes]
+    above = [rule for rule in rules if rule.names_scopes and rule.tier.rank > base.rank]
+    # Highest first: the first one that a scope meets decides.
+    varying = sorted(above, key=lambda rule: -rule.tier.rank)
     most = applicant.at_most
 
     def judge(scope: Scope) -> Tier:
-        tier = highest((base, *(rule.tier for rule in varying if meets(rule, scope))))
+        tier = next((rule.tier for rule in varying if meets(rule, scope)), base)
         # INVARIANT: nobody puts writing orders, medications and notes below the high tier (C22).
         lowered = most is not None and tier.rank > most.rank and not _never_below_high(scope)
         return most if lowered and most is not None else tier

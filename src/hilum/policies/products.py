@@ -246,6 +246,7 @@ def _lasting(book: Book, until: date) -> Coverage:
 def products_widened(before: Book, after: Book) -> Iterator[Widening]:
     """List the scopes that are in force longer than before, and what workflows also expand into (C210)."""
     if before.products is not None:
+        lasting: dict[date, Coverage] = {}
         if after.products is None:
             yield Widening(
                 "scopes", "There are no scope products any more, so every scope is in force without end."
@@ -253,7 +254,9 @@ def products_widened(before: Book, after: Book) -> Iterator[Widening]:
         for product in (after.products or {}).values():
             if not product.in_force:
                 continue
-            held = _lasting(before, product.sunset or date.max)
+            until = product.sunset or date.max
+            if (held := lasting.get(until)) is None:
+                held = lasting[until] = _lasting(before, until)
             longer = [render(scope) for scope in parse_stored(product.covers) if not held.covers(scope)]
             if longer:
                 yield Widening(
@@ -279,11 +282,13 @@ def notice_faults(before: Book, after: Book, today: date) -> tuple[Fault, ...]:
         return tuple(
             Fault(f"scopes.{each.name}.sunset", "notice_too_short", _too_soon(each.name)) for each in soon
         )
-    faults = []
+    faults, lasting = [], dict[date, Coverage]()
     for product in before.products.values():
         if not product.in_force or (product.sunset is not None and product.sunset <= today):
             continue
-        kept = _lasting(after, min(product.sunset or date.max, today + NOTICE))
+        until = min(product.sunset or date.max, today + NOTICE)
+        if (kept := lasting.get(until)) is None:
+            kept = lasting[until] = _lasting(after, until)
         ending = [render(scope) for scope in parse_stored(product.covers) if not kept.covers(scope)]
         if ending and after.products is not None:
             faults.append(

@@ -10,13 +10,13 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import AppId
+from hilum.kernel.ids import AppId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import Assessment, Book, Tier
 from hilum.policies.policy import as_enforced, assess
 from hilum.registry import policy, store
-from hilum.registry.models import App, AppVersion, Certification, DeltaReview
+from hilum.registry.models import App, AppVersion, Certification, DeltaReview, Environment
 from hilum.standards.smart.scopes import all_covered
 
 
@@ -67,15 +67,20 @@ def note_delta_reviews(ctx: Context, of: Collection[AppId]) -> None:
 def _in_force(ctx: Context, certifications: Iterable[Certification]) -> list[Certification]:
     """Return the certifications in force, without those that a newer one of the same version replaces."""
     live = [each for each in certifications if each.withdrawn_at is None and ctx.now < each.expires_at]
-    return [each for each in live if not any(_replaces(other, each) for other in live)]
+    # Only one of the same version replaces another: apps have many versions, and few certifications of each.
+    same: dict[tuple[VersionId, Environment], list[Certification]] = {}
+    for each in live:
+        same.setdefault((each.version, each.environment), []).append(each)
+    return [
+        each
+        for each in live
+        if not any(_replaces(other, each) for other in same[each.version, each.environment])
+    ]
 
 
 def _replaces(newer: Certification, older: Certification) -> bool:
-    return (
-        (newer.version, newer.environment) == (older.version, older.environment)
-        and newer.id > older.id
-        and all_covered(older.scopes, newer.scopes)
-    )
+    """Check whether a certification replaces another one of the same version and environment."""
+    return newer.id > older.id and all_covered(older.scopes, newer.scopes)
 
 
 def note_next_reviews(ctx: Context, after: str) -> str:

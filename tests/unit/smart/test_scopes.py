@@ -110,6 +110,16 @@ def test_what_the_grammar_does_not_know_is_refused_by_name(text: str, error: Sco
     assert parse_scope(text) is error
 
 
+def test_a_scope_that_is_too_long_is_not_kept() -> None:
+    """Anybody can send one to /authorize before they sign in, so what is kept of scopes has a bound in bytes."""
+    before = scopes._parse.cache_info().misses
+
+    assert scopes.parse_scope("patient/Observation.rs?a=" + "b" * 500) is ScopeError.TOO_LONG
+
+    assert scopes._parse.cache_info().misses == before
+    assert scopes._parse.cache_info().maxsize == scopes.PARSED_BOUND
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -18,6 +18,7 @@ SCOPES_BOUND = 200
 SCOPE_TEXT_BOUND = 500
 CONSTRAINTS_BOUND = 8
 COMPILED_BOUND = 10_000
+PARSED_BOUND = 10_000
 
 LETTERS = "cruds"
 CREATE, READ, UPDATE, DELETE, SEARCH = (1 << n for n in range(5))
@@ -165,8 +166,12 @@ def parse_scope(text: str) -> Scope | ScopeError:
 
     Source: SMART App Launch 2.2, scopes-and-launch-context#fhir-resource-scope-syntax, #scopes-for-requesting-fhir-resources (v1).
     """
-    if len(text) > SCOPE_TEXT_BOUND:
-        return ScopeError.TOO_LONG
+    # Before it is looked up, so that what is kept has a bound in bytes too.
+    return ScopeError.TOO_LONG if len(text) > SCOPE_TEXT_BOUND else _parse(text)
+
+
+@lru_cache(maxsize=PARSED_BOUND)
+def _parse(text: str) -> Scope | ScopeError:
     if not _TOKEN.fullmatch(text):
         return ScopeError.CHARACTERS
     if text in SPECIAL:
