@@ -57,16 +57,20 @@ class ControlSite:
     app: Any
     kit: Kit
     people: dict[str, Person]
+    origin: str = ORIGIN
 
     def browser(self, source: str = "198.51.100.7") -> TestClient:
-        return TestClient(self._from(source), base_url=ORIGIN, follow_redirects=False)
+        return TestClient(self._from(source), base_url=self.origin, follow_redirects=False)
 
-    def api(self, username: str = "", **more: Any) -> TestClient:
-        """A caller with a fresh API token of somebody; nobody's without a username."""
+    def api(self, username: str = "", *, confirmed: bool = False, **more: Any) -> TestClient:
+        """A caller with a fresh API token of somebody; nobody's without a username. ``confirmed``: made with a second factor just now."""
         client = TestClient(self._from("198.51.100.8"), base_url=ORIGIN + "/api/v1", **more)
         if username:
             person = self.people[username]
-            make = partial(signin.create_api_token, person_id=person.id, life=timedelta(days=1))
+            entered = self.clock.now() if confirmed else None
+            make = partial(
+                signin.create_api_token, person_id=person.id, life=timedelta(days=1), factor_at=entered
+            )
             _, secret = self.uow.write_now(make, actor=SYSTEM, trace=TRACE)
             client.headers["authorization"] = f"Bearer {secret}"
         return client
@@ -107,16 +111,17 @@ def build(
     *,
     mode: Mode = Mode.SANDBOX,
     then: Callable[[ControlSite], object] | None = None,
+    origin: str = ORIGIN,
 ) -> ControlSite:
     """Two hospitals and their people, the staff, and one site. ``then`` fills it further; its rows are kept like the others."""
     kit = Kit(
         uow=uow,
         clock=clock,
         ids=uow.ids,
-        urls=Urls(ORIGIN),
+        urls=Urls(origin),
         mode=mode,
         pages=shared_pages(),
-        authenticate=signin_routes.authenticator(uow),
+        authenticate=signin_routes.authenticator(uow, production=mode is Mode.PRODUCTION),
     )
     providers = Providers(SafeFetcher(allow_private=True), clock, vault())
     federated = federation_pages.Federated(kit, providers)
@@ -146,6 +151,7 @@ def build(
             *enrolment_pages.pages(kit),
             *contacts_pages.pages(kit),
             *console.pages(kit, ports),
+            *kit.pages.assets.routes(),
         ]
     )
     errors.install(pages, kit.pages)
@@ -158,7 +164,7 @@ def build(
             api.append(make_api())
         await (api[0] if scope["path"].startswith("/api/") else pages)(scope, receive, send)
 
-    made = ControlSite(uow, clock, site, kit, {})
+    made = ControlSite(uow, clock, site, kit, {}, origin)
     name = f"control site {then.__module__}.{then.__qualname__}" if then else "control site"
     furnish(name, uow, made, ("people",), lambda: furnish_site(made, then))
     return made

@@ -26,7 +26,7 @@ from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
 from hilum.signin import service as signin
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build
-from tests.sim.browser import form_with
+from tests.sim.browser import form_with, seen_from
 from tests.sim.identity_provider import CLIENT, SECRET, IdentityProvider, public, running, sign
 from tests.sim.world import FakeClock
 
@@ -392,7 +392,9 @@ def test_a_role_is_never_more_than_the_account_has(ground: Ground) -> None:
     browser = ground.browser()
 
     assert ground.sign_in(browser).status_code == 303
-    session = ground.read(lambda ctx: signin.session(ctx, session_of(browser)))
+    session = ground.read(
+        lambda ctx: signin.session(seen_from(ctx, browser, "198.51.100.7"), session_of(browser))
+    )
     assert session is not None
     assert session.role == "physician"
 
@@ -495,7 +497,9 @@ def test_in_production_a_role_that_needs_a_second_factor_shows_one_that_the_hosp
     ground.set_up(factor_amr=("mfa",))
     browser = ground.browser()
     assert ground.sign_in(browser).status_code == 303
-    session = ground.read(lambda ctx: signin.session(ctx, session_of(browser)))
+    session = ground.read(
+        lambda ctx: signin.session(seen_from(ctx, browser, "198.51.100.7"), session_of(browser))
+    )
     assert session is not None
     assert session.factor_at == ground.site.clock.now() - timedelta(seconds=5)
 

@@ -30,6 +30,7 @@ from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
 from tests.flows.back_channel import BASE, MERCY, OTHER, Platform, standing
 from tests.flows.test_rule_book_in_force import put_in_force
+from tests.sim.browser import seen_from
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import GONE
 
@@ -139,7 +140,7 @@ def test_open_url_signs_the_person_in_and_goes_on_to_the_app(ehr: Ehr) -> None:
     )
     assert any("Partitioned" in line and "Secure" in line for line in lines)
     cookie = ehr.http.cookies["hilum_session"]
-    session = ehr.platform.run(lambda ctx: signin.session(ctx, cookie))
+    session = ehr.platform.run(lambda ctx: signin.session(seen_from(ctx, ehr.http), cookie))
     assert session is not None
     assert session.person == ehr.platform.people["dora"].id
 
@@ -150,7 +151,7 @@ def test_open_url_replaces_anothers_session_in_the_browser(ehr: Ehr) -> None:
         ehr.http.get(ehr.open(person=person)["open_url"])
 
     cookie = ehr.http.cookies["hilum_session"]
-    session = ehr.platform.run(lambda ctx: signin.session(ctx, cookie))
+    session = ehr.platform.run(lambda ctx: signin.session(seen_from(ctx, ehr.http), cookie))
     assert session is not None
     assert session.person == ehr.platform.people["nora"].id
 

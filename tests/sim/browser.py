@@ -6,7 +6,7 @@ Works over a real address or over an ASGI callable in process.
 import base64
 import hashlib
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
@@ -14,6 +14,9 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import httpx2
 from joserfc import jwt
 from joserfc.jwk import KeySet
+
+from hilum.infra.context import Context
+from hilum.standards.browsers import browser_family
 
 REDIRECTS_BOUND = 12
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -246,3 +249,9 @@ class Client:
         }
         sent = {name: value for name, value in (form | changes).items() if value != "-"}
         return await self.token(now=now, **sent)
+
+
+def seen_from(ctx: Context, browser: Any, source: str = "") -> Context:
+    """Return a context as a request of this browser has it: sessions count only in the browser, and some on the network, they began in."""
+    family = browser_family(browser.headers.get("user-agent", ""))
+    return replace(ctx, trace=replace(ctx.trace, browser=family, source=source or ctx.trace.source))

@@ -177,8 +177,9 @@ def test_every_class_that_expires_is_forgotten(
 ) -> None:
     """Sessions, failed attempts, codes and launches, not only tokens."""
     now, old = clock.now(), at(clock.now() - 70 * DAY)
-    session = [("ses", "d", "per", "general", "nurse", "password", old, old, old, None)]
-    fill(uow, sessions, [row[: len(sessions.columns)] for row in session])
+    session = ("ses", "d", "per", "general", "nurse", "password", old, old, old, None)
+    later = [None if column.nullable else "" for column in list(sessions.columns)[len(session) :]]
+    fill(uow, sessions, [(*session, *later)])
     fill(uow, attempts, [("key", 3, old, old)])
 
     def of(table: Table, **given: Any) -> tuple[Any, ...]:

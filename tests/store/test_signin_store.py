@@ -326,7 +326,7 @@ def test_a_new_password_ends_sessions_and_tokens_and_the_old_one_is_dead(ground:
 
     assert ground.session(cookie) is None
     with pytest.raises(NotAuthenticated):
-        ground.do(service.authenticate_api_token, secret)
+        ground.do(service.authenticate_api_token, secret, production=False)
     fail(ground, 1)
     ground.sign_in("another word")
 
@@ -364,17 +364,17 @@ def test_an_api_token_acts_as_its_person_until_it_expires_or_is_revoked(
     """Contract, API authentication: expiring, hashed, role-bound."""
     token, secret = ground.do(service.create_api_token, ground.gina.id, life=timedelta(days=1), name="script")
 
-    assert ground.do(service.authenticate_api_token, secret) == policy.actor_of(ground.gina)
+    assert ground.do(service.authenticate_api_token, secret, production=False) == policy.actor_of(ground.gina)
     assert ground.do(service.list_api_tokens, ground.gina.id) == [token]
     ground.do(service.revoke_api_token, token.id, actor=policy.actor_of(ground.gina))
     with pytest.raises(NotAuthenticated):
-        ground.do(service.authenticate_api_token, secret)
+        ground.do(service.authenticate_api_token, secret, production=False)
     with pytest.raises(Conflict):
         ground.do(service.revoke_api_token, token.id)
     _, second = ground.do(service.create_api_token, ground.gina.id, life=timedelta(days=1))
     clock.advance(timedelta(days=1))
     with pytest.raises(NotAuthenticated):
-        ground.do(service.authenticate_api_token, second)
+        ground.do(service.authenticate_api_token, second, production=False)
     assert ground.do(service.list_api_tokens, ground.gina.id) == []
 
 
@@ -384,7 +384,7 @@ def test_an_api_token_acts_as_its_person_until_it_expires_or_is_revoked(
 )
 def test_a_bearer_that_is_no_token_of_ours_is_nobody(ground: Ground, bearer: str) -> None:
     with pytest.raises(NotAuthenticated) as refused:
-        ground.do(service.authenticate_api_token, bearer)
+        ground.do(service.authenticate_api_token, bearer, production=False)
 
     assert refused.value.code == "token_invalid"
 
@@ -392,10 +392,10 @@ def test_a_bearer_that_is_no_token_of_ours_is_nobody(ground: Ground, bearer: str
 def test_an_api_token_dies_with_its_person_or_tenant(ground: Ground) -> None:
     _, secret = ground.do(service.create_api_token, ground.gina.id)
     ground.do(identity.update_tenant, GENERAL, TenantChange(active=False))
-    shut = ground.do(service.authenticate_api_token, secret)
+    shut = ground.do(service.authenticate_api_token, secret, production=False)
     ground.do(identity.update_tenant, GENERAL, TenantChange(active=True))
     ground.do(identity.deactivate_person, ground.gina.id)
-    gone = ground.do(service.authenticate_api_token, secret)
+    gone = ground.do(service.authenticate_api_token, secret, production=False)
 
     for barred in (shut, gone):
         assert isinstance(barred, Barred)
@@ -451,13 +451,13 @@ def test_an_api_token_carries_a_mac_that_tells_a_guess_without_a_look_up(
 
     for guess in guesses:
         with pytest.raises(NotAuthenticated):
-            ground.do(service.authenticate_api_token, guess)
+            ground.do(service.authenticate_api_token, guess, production=False)
     assert looked == []
-    assert ground.do(service.authenticate_api_token, secret) == policy.actor_of(ground.ann)
+    assert ground.do(service.authenticate_api_token, secret, production=False) == policy.actor_of(ground.ann)
 
     older = "hil_pat_" + "o" * 43
     token = ApiToken(
         "pat_older", ground.ann.id, "older", (ground.ann.role,), START, START + timedelta(days=9)
     )
     ground.do(lambda ctx: store.add_api_token(ctx.tx, token, policy.digest(older)))
-    assert ground.do(service.authenticate_api_token, older) == policy.actor_of(ground.ann)
+    assert ground.do(service.authenticate_api_token, older, production=False) == policy.actor_of(ground.ann)

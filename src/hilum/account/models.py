@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hilum.factors.models import Held
 from hilum.identity.models import Person
 from hilum.kernel.errors import NotPermitted
-from hilum.signin.models import Session
+from hilum.signin.models import ApiToken, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +29,11 @@ class NotConfirmed(NotPermitted):
         super().__init__(
             "factor_stale", "This needs a second factor that was entered within the last 15 minutes."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What is signed in as a person now: their sessions and API tokens, newest first."""
+
+    sessions: tuple[Session, ...]
+    tokens: tuple[ApiToken, ...]

@@ -5,6 +5,8 @@ from functools import partial
 
 from starlette.requests import Request
 
+from hilum.factors.models import Site
+from hilum.factors.policy import passkey_site
 from hilum.identity import service as identity
 from hilum.identity.policy import is_vendor
 from hilum.kernel.errors import NotFound
@@ -46,11 +48,11 @@ async def place_of(kit: Kit, request: Request) -> Place:
     return Place(found.id, found.name)
 
 
-def issuer_of(kit: Kit, place: Place) -> str:
-    """Return the name under which an authenticator app lists the account."""
+def passkeys_of(kit: Kit, place: Place) -> Site:
+    """Return where passkeys of a place count, with the name under which an authenticator app or a device lists the account."""
     name = place.name if place.at_hospital else kit.pages.shell.site
     # A colon would end it in the key URI.
-    return name.replace(":", " ")
+    return passkey_site(kit.urls.origin(place.key), name.replace(":", " "))
 
 
 def home_of(kit: Kit, place: Place, role: str) -> str:

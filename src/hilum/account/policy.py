@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from hilum.account.models import Own
 from hilum.factors.models import Held
 from hilum.factors.policy import is_fresh
 from hilum.signin.models import Method, Session
@@ -16,3 +17,8 @@ def is_confirmed(session: Session, held: Held, now: datetime) -> bool:
         return is_fresh(session.factor_at, now)
     # An EHR vouches for whoever opens its link: that opens charts, and sets up nothing for good.
     return session.method is not Method.EHR and is_fresh(session.signed_in_at, now)
+
+
+def may_remove_one(own: Own) -> bool:
+    """Check whether one of a person's factors may go: not the last one of a role that must have one."""
+    return not own.required or own.held.totp + len(own.held.passkeys) > 1

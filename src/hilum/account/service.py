@@ -1,17 +1,24 @@
 """One's own account: second factors in a session."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 from hilum.account import policy
-from hilum.account.models import NotConfirmed, Own
+from hilum.account.models import Credentials, NotConfirmed, Own
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.factors import policy as factor_policy
 from hilum.factors import service as factors
-from hilum.factors.models import Offer
+from hilum.factors.models import Answer, Offer, Site
 from hilum.identity import service as identity
 from hilum.infra.context import Context
-from hilum.kernel.ids import TenantId
+from hilum.kernel.errors import NotFound, NotPermitted
+from hilum.kernel.ids import SessionId, TenantId
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
+from hilum.signin.models import ApiToken
+
+TOTP = "totp"
 
 
 def view(ctx: Context, cookie: str, tenant: TenantId | None, *, production: bool) -> Own | None:
@@ -25,10 +32,96 @@ def view(ctx: Context, cookie: str, tenant: TenantId | None, *, production: bool
     return Own(session, person, held, confirmed, factor_policy.must_have(person.role, production=production))
 
 
+def touch(ctx: Context, own: Own) -> None:
+    """Record that the session is in use."""
+    signin.touch(ctx, own.session)
+
+
+def credentials(ctx: Context, own: Own) -> Credentials:
+    """List what is signed in as the person now."""
+    as_owner = _as_owner(ctx, own)
+    tokens = signin.list_api_tokens(as_owner, own.person.id)
+    return Credentials(tuple(signin.list_own_sessions(as_owner)), tuple(tokens))
+
+
+def end_session(ctx: Context, own: Own, session: str) -> None:
+    """End one of the person's sessions. Raises NotFound."""
+    signin.end_own_session(_as_owner(ctx, own), SessionId(session))
+
+
+def end_others(ctx: Context, own: Own) -> int:
+    """End every session of the person but this one; return how many."""
+    return signin.end_other_sessions(_as_owner(ctx, own), own.session)
+
+
+def create_token(ctx: Context, own: Own, name: str, life: timedelta) -> tuple[ApiToken, str]:
+    """Create an API token, as strong as the sign-in of this session; return it with its secret. Raises NotConfirmed, Invalid, NotPermitted."""
+    _require_confirmed(ctx, own, "signin.token.create")
+    entered = own.session.factor_at
+    return signin.create_api_token(
+        _as_owner(ctx, own), own.person.id, life=life, name=name, factor_at=entered
+    )
+
+
+def revoke_token(ctx: Context, own: Own, token: str) -> None:
+    """Revoke an API token of the person. Raises NotFound, Conflict."""
+    signin.revoke_api_token(_as_owner(ctx, own), token)
+
+
+def confirm_token(ctx: Context, own: Own, token: str) -> None:
+    """Let an API token do what widens for a while, as this session may: for owners of a passkey only. Raises NotConfirmed, NotFound."""
+    _require_confirmed(ctx, own, "signin.token.confirm")
+    as_owner = _as_owner(ctx, own)
+    found = next((each for each in credentials(ctx, own).tokens if each.id == token), None)
+    if found is None:
+        raise NotFound("token_not_found", "You have no such token.")
+    signin.confirm_token(as_owner, found)
+
+
 def confirm(ctx: Context, own: Own, code: str) -> None:
     """Record in a session that its person just entered a second factor. Raises SlowDown, CodeWrong, AppLocked."""
     signin.enter_code(ctx, own.person, code)
     signin.record_factor(ctx, own.session)
+
+
+def ask_to_get(ctx: Context, own: Own, site: Site) -> str:
+    """Return the options for using a passkey as JSON; empty if there is none."""
+    return factors.ask_to_get(ctx, own.person, site, own.session.id)
+
+
+def confirm_with_passkey(ctx: Context, own: Own, site: Site, answer: str) -> None:
+    """Record in a session that its person just used a passkey. Raises PasskeyRefused."""
+    factors.use_passkey(_as_owner(ctx, own), own.person, site, Answer(own.session.id, answer))
+    signin.record_factor(ctx, own.session)
+
+
+def ask_to_create(ctx: Context, own: Own, site: Site) -> str:
+    """Return the options for making a passkey as JSON; empty where none can be. Raises NotConfirmed."""
+    _require_confirmed(ctx, own, "factors.passkey.add")
+    return factors.ask_to_create(ctx, own.person, site, own.session.id)
+
+
+def add_passkey(ctx: Context, own: Own, site: Site, answer: str, name: str) -> tuple[str, ...]:
+    """Store a new passkey; return recovery codes if it is the first factor. Raises NotConfirmed, PasskeyRefused, Conflict."""
+    _require_confirmed(ctx, own, "factors.passkey.add")
+    found = Answer(own.session.id, answer, name)
+    codes = factors.add_passkey(_as_owner(ctx, own), own.person, site, found, first=not own.held.any)
+    signin.record_factor(ctx, own.session)
+    return codes
+
+
+def remove(ctx: Context, own: Own, factor: str) -> None:
+    """Remove an authenticator app (``totp``) or a passkey by its id. Raises NotConfirmed, NotPermitted (the last one), NotFound."""
+    _require_confirmed(ctx, own, "factors.factor.remove")
+    # Read again here: of two removals at once the second finds one factor.
+    if not policy.may_remove_one(replace(own, held=factors.held(ctx, own.person.id))):
+        raise NotPermitted(
+            "factor_last", "Your role must have a second factor. Add another one, then remove this one."
+        )
+    if factor == TOTP:
+        factors.remove_totp(_as_owner(ctx, own), own.person)
+    else:
+        factors.remove_passkey(_as_owner(ctx, own), own.person, factor)
 
 
 def offer_totp(ctx: Context, own: Own, *, site: str, sealed: str = "") -> Offer:

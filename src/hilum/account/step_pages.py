@@ -8,23 +8,23 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hilum.account import steps
-from hilum.account.places import Place, home_of, issuer_of, place_of
+from hilum.account.places import Place, home_of, passkeys_of, place_of
 from hilum.account.qr import qr_code
 from hilum.factors import service as factors
-from hilum.factors.models import AppLocked, CodeWrong, Held, Offer, Step
+from hilum.factors.models import AppLocked, CodeWrong, Held, Offer, PasskeyRefused, Step
 from hilum.identity.models import Person
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.signin import service as signin
-from hilum.signin.models import Pending, SlowDown, StepOver
+from hilum.signin.models import Pending, Session, SlowDown, StepOver
 from hilum.signin.policy import safe_return
 from hilum.web import cookies, forms
 from hilum.web.kit import NOWHERE, FindOnward, Kit, trace_of
 from hilum.web.urls import path_of, with_query
 
 MINUTE_S = 60
-CodeRefusal = CodeWrong | AppLocked | SlowDown
-CODE_REFUSALS = (CodeWrong, AppLocked, SlowDown)
+CodeRefusal = CodeWrong | AppLocked | SlowDown | PasskeyRefused
+CODE_REFUSALS = (CodeWrong, AppLocked, SlowDown, PasskeyRefused)
 
 
 def sentence(refusal: NotPermitted) -> str:
@@ -81,8 +81,14 @@ class _StepPages:
         if found is None:
             return self._again(place, then)
         self._check(request, form, place, found[0])
-        finish = partial(steps.finish, cookie=self._cookie(request, place), code=form.one("code"))
-        finish = partial(finish, replaces=self._before(request, place))
+        cookie, before = self._cookie(request, place), self._before(request, place)
+        passkey, site = form.one("passkey"), passkeys_of(self._kit, place)
+
+        def finish(ctx: Context) -> tuple[Session, str]:
+            if passkey:
+                return steps.finish_with_passkey(ctx, cookie, site, passkey, replaces=before)
+            return steps.finish(ctx, cookie, form.one("code"), replaces=before)
+
         try:
             _, cookie = await self._kit.uow.write(finish, trace=trace_of(request))
         except StepOver:
@@ -109,13 +115,20 @@ class _StepPages:
         if found is None:
             return self._again(place, then)
         self._check(request, form, place, found[0])
-        finish = partial(steps.finish_with_new, cookie=self._cookie(request, place), sealed=sealed)
-        finish = partial(finish, code=form.one("code"), replaces=self._before(request, place))
+        waiting, before = self._cookie(request, place), self._before(request, place)
+        passkey, site, code = form.one("passkey"), passkeys_of(self._kit, place), form.one("code")
+
+        def finish(ctx: Context) -> tuple[Session, str, tuple[str, ...]]:
+            if passkey:
+                name = form.one("name")
+                return steps.finish_with_new_passkey(ctx, waiting, site, passkey, name=name, replaces=before)
+            return steps.finish_with_new(ctx, waiting, sealed=sealed, code=code, replaces=before)
+
         try:
             _, cookie, codes = await self._kit.uow.write(finish, trace=trace_of(request))
         except StepOver:
             return self._again(place, then)
-        except CodeWrong as refusal:
+        except (CodeWrong, PasskeyRefused) as refusal:
             return await self._enrol_page(request, place, found[0], then, sealed=sealed, refusal=refusal)
         except Invalid:  # the page was open too long, or is of somebody else: a new QR code
             return await self._enrol_page(request, place, found[0], then)
@@ -174,6 +187,14 @@ class _StepPages:
     ) -> Response:
         pending, person, held = found
         then = safe_return(then, "")
+        ask = partial(
+            steps.ask_to_get, cookie=self._cookie(request, place), site=passkeys_of(self._kit, place)
+        )
+        try:
+            # A write: the challenge is stored, so that it counts once.
+            options = await self._kit.uow.write(ask, trace=trace_of(request)) if held.passkeys else ""
+        except StepOver:
+            return self._again(place, then)
         response = self._kit.pages.render(
             request,
             "account/factor.html",
@@ -182,6 +203,7 @@ class _StepPages:
             place=place.name,
             name=person.name,
             held=held,
+            options=options,
             action=path_of(self._kit.urls.signin_step(place.key, Step.FACTOR)),
             signin=path_of(self._kit.urls.signin(place.key, then=then)),
             csrf=forms.csrf_token(pending.csrf, pending.step.value),
@@ -199,12 +221,17 @@ class _StepPages:
         then: str,
         *,
         sealed: str = "",
-        refusal: CodeWrong | None = None,
+        refusal: CodeWrong | PasskeyRefused | None = None,
     ) -> Response:
         cookie = self._cookie(request, place)
-        offer = partial(steps.offer, cookie=cookie, site=issuer_of(self._kit, place), sealed=sealed)
+        site = passkeys_of(self._kit, place)
+
+        def ask(ctx: Context) -> tuple[Offer, str]:
+            offer = steps.offer(ctx, cookie, site=site.name, sealed=sealed)
+            return offer, steps.ask_to_create(ctx, cookie, site)
+
         try:
-            found: Offer = await self._kit.uow.read(offer, trace=trace_of(request))
+            found, options = await self._kit.uow.write(ask, trace=trace_of(request))
         except StepOver:
             return self._again(place, then)
         return self._kit.pages.render(
@@ -218,6 +245,7 @@ class _StepPages:
             secret=found.secret,
             uri=found.uri,
             offer=found.sealed,
+            options=options,
             action=path_of(self._kit.urls.signin_step(place.key, Step.ENROL)),
             csrf=forms.csrf_token(pending.csrf, pending.step.value),
             then=safe_return(then, ""),

@@ -1,7 +1,7 @@
 """What comes between a matching password and a session: entering a second factor, or setting one up."""
 
 from hilum.factors import service as factors
-from hilum.factors.models import Offer, Step
+from hilum.factors.models import Answer, Offer, Site, Step
 from hilum.identity.models import Person
 from hilum.infra.context import Context
 from hilum.signin import policy as signin_policy
@@ -17,6 +17,41 @@ def finish(ctx: Context, cookie: str, code: str, *, replaces: str = "") -> tuple
     found, person = _waiting(ctx, cookie, Step.FACTOR)
     signin.enter_code(ctx, person, code)
     return signin.finish_pending(ctx, found, person, replaces=replaces)
+
+
+def ask_to_get(ctx: Context, cookie: str, site: Site) -> str:
+    """Return the options for using a passkey as JSON; empty if the person has none. Raises StepOver."""
+    found, person = _waiting(ctx, cookie, Step.FACTOR)
+    return factors.ask_to_get(ctx, person, site, found.digest)
+
+
+def ask_to_create(ctx: Context, cookie: str, site: Site) -> str:
+    """Return the options for making a passkey as JSON; empty where none can be. Raises StepOver."""
+    found, person = _waiting(ctx, cookie, Step.ENROL)
+    return factors.ask_to_create(ctx, person, site, found.digest)
+
+
+def finish_with_passkey(
+    ctx: Context, cookie: str, site: Site, answer: str, *, replaces: str = ""
+) -> tuple[Session, str]:
+    """Create the session of a person who used a passkey; return it with its cookie. Raises StepOver, PasskeyRefused, Conflict."""
+    found, person = _waiting(ctx, cookie, Step.FACTOR)
+    as_person = ctx.as_actor(signin_policy.actor_of(person))
+    factors.use_passkey(as_person, person, site, Answer(found.digest, answer))
+    return signin.finish_pending(ctx, found, person, replaces=replaces)
+
+
+def finish_with_new_passkey(
+    ctx: Context, cookie: str, site: Site, answer: str, *, name: str, replaces: str = ""
+) -> tuple[Session, str, tuple[str, ...]]:
+    """Store a person's first factor, a passkey, and create their session; return it with its cookie and the recovery codes.
+
+    Raises StepOver, PasskeyRefused, Conflict (finished at this moment, or a factor was set up meanwhile).
+    """
+    found, person = _waiting(ctx, cookie, Step.ENROL)
+    as_person = ctx.as_actor(signin_policy.actor_of(person))
+    codes = factors.add_passkey(as_person, person, site, Answer(found.digest, answer, name), first=True)
+    return *signin.finish_pending(ctx, found, person, replaces=replaces), codes
 
 
 def offer(ctx: Context, cookie: str, *, site: str, sealed: str = "") -> Offer:

@@ -118,12 +118,12 @@ def template_folders() -> list[Path]:
 
 def static_folders() -> list[Path]:
     """Return the folders of rooms' static files on the platform's site."""
-    return [console.STATIC]
+    return [console.STATIC, account_pages.STATIC]
 
 
-def authenticator(uow: UnitOfWork, at_stop: list[Callable[[], None]]) -> Authenticate:
+def authenticator(uow: UnitOfWork, at_stop: list[Callable[[], None]], *, production: bool) -> Authenticate:
     """Return the function that finds the actor of an API token."""
-    return signin.authenticator(uow, at_stop=at_stop.append)
+    return signin.authenticator(uow, production=production, at_stop=at_stop.append)
 
 
 def pages(site: Site) -> list[BaseRoute]:

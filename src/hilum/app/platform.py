@@ -116,7 +116,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         urls=urls,
         mode=settings.mode,
         pages=pages,
-        authenticate=mounts.authenticator(uow, at_stop),
+        authenticate=mounts.authenticator(uow, at_stop, production=not settings.is_sandbox),
     )
     enforcer = Enforcer(
         GatewayDeps(

@@ -10,6 +10,7 @@ from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.controls import service as controls
 from hilum.disposals import service as disposals
+from hilum.factors import service as factors
 from hilum.federation import service as federation
 from hilum.frontchannel import service as frontchannel
 from hilum.infra import epoch
@@ -46,6 +47,7 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
         frontchannel.purge,
         signin.purge,
         federation.purge,
+        factors.purge,
         partial(launches.purge, kept=settings.keep.launches),
     ):
         _until_none(job_lease, delete)

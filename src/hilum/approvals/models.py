@@ -25,6 +25,8 @@ class ApprovalKind(StrEnum):
     """Adding an account with power, or one that takes over the identity or charts of another account."""
     RESET = "reset"
     """A new link into an account in use."""
+    FACTORS = "factors"
+    """Removing the second factors of a person who lost them."""
     CHARTS = "charts"
     """Opening a chart that is another account's own to a proxy."""
     TENANT = "tenant"
@@ -50,7 +52,13 @@ class ApprovalKind(StrEnum):
 
 
 ABOUT_A_PERSON = frozenset(
-    {ApprovalKind.CREATE, ApprovalKind.RESET, ApprovalKind.CHARTS, ApprovalKind.PROVIDER_LINK}
+    {
+        ApprovalKind.CREATE,
+        ApprovalKind.RESET,
+        ApprovalKind.FACTORS,
+        ApprovalKind.CHARTS,
+        ApprovalKind.PROVIDER_LINK,
+    }
 )
 ABOUT_A_CLIENT = frozenset({ApprovalKind.PEER, ApprovalKind.SECRET})
 

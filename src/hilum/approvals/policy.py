@@ -41,6 +41,8 @@ def decision_fault(
         return "about_you"
     if not of_age:
         return "account_too_new"
+    if actor.unconfirmed:
+        return "factor_stale"
     if asker is None or asker.id != approval.asked_by or not may_decide(asker, approval.act.tenant):
         return "asker_no_longer_counts"
     return ""

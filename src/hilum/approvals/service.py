@@ -23,7 +23,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import DECIDED, NO_RIGHT, Conflict, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import DECIDED, FACTOR_STALE, NO_RIGHT, Conflict, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -32,6 +32,7 @@ _DETAILS = {
     "asked_by_you": "You requested this, so a colleague must approve it.",
     "about_you": "This is about your own account, so a colleague must approve it.",
     "account_too_new": "This takes two people whose accounts are at least a week old, and yours is not. Ask a colleague.",
+    "factor_stale": FACTOR_STALE,
     "asker_no_longer_counts": "The person who requested this is inactive, stopped, or was stopped since, or their account is less than a week old. Refuse it, then request it yourself.",
 }
 
@@ -54,7 +55,7 @@ class Acts:
 def ask(ctx: Context, act: Act, *, counts: bool, approval_id: str = "") -> Approval:
     """Record an act as waiting for a second person. ``counts``: whether the actor counts as one of two people.
 
-    Raises NotPermitted (the actor does not count), Unavailable (too many wait).
+    Raises NotPermitted (the actor does not count, or has not entered a second factor lately), Unavailable (too many wait).
     """
     approval = Approval(
         id=approval_id or ctx.ids.new("apr"),
@@ -66,6 +67,9 @@ def ask(ctx: Context, act: Act, *, counts: bool, approval_id: str = "") -> Appro
     if not counts:
         event = _event("approvals.approval.ask", approval, reason="account_too_new")
         raise audit.refusal(ctx, event, _DETAILS["account_too_new"])
+    if ctx.actor.unconfirmed:
+        event = _event("approvals.approval.ask", approval, reason="factor_stale")
+        raise audit.refusal(ctx, event, FACTOR_STALE)
     # Bounded by tenant, so that no hospital fills the table for the others.
     if store.count_pending(ctx.tx, act.tenant, ctx.now) >= APPROVALS_PENDING_BOUND:
         raise Unavailable(

@@ -30,6 +30,7 @@ MODULES = {
     "installation": "installations",
     "keys": "keys",
     "login": "resources",
+    "confirm": "resources",
     "mandate": "mandates",
     "migrate": "server",
     "notices": "notices",
@@ -81,7 +82,7 @@ def main(context: click.Context) -> None:
 
     Host commands work on this machine's data and need its settings (HILUM_SECRET_KEY, HILUM_DATABASE_URL, HILUM_DATA_DIR): init, serve,
     migrate, doctor, backup, restore, audit verify, keys rotate, keys attest, sandbox; and with --local: switch engage, switch release,
-    person deactivate, person reset, explain.
+    person deactivate, person reset, person reset-factors, explain.
     All others use the API of a running platform: HILUM_API_URL is its address, and `hilum login` saves an API token of yours.
 
     \b

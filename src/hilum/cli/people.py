@@ -186,6 +186,33 @@ def person_reset(person_id: str, *, local: bool, json_: bool) -> None:
     show_way_in(api.call("POST", f"/people/{_segment(person_id)}/reset"), json_=json_)
 
 
+@person.command("reset-factors")
+@click.argument("person_id")
+@click.option("--reason", required=True, help="What was lost, and how you know who asks.")
+@click.option(
+    "--local", is_flag=True, help="On this host, without the network, as host:<user>; takes no second person."
+)
+@json_option
+def person_reset_factors(person_id: str, reason: str, *, local: bool, json_: bool) -> None:
+    r"""Ask to remove the second factors of a person who lost them; a colleague agrees with `hilum approval approve`.
+
+    Their sessions and API tokens end then, they are told by mail, and they set up a new factor when they sign in.
+
+    \b
+    Examples:
+      hilum person reset-factors per_01h... --reason "telephone lost, came to the desk with their badge"
+      hilum person reset-factors per_01h... --reason "both administrators lost theirs" --local
+    """
+    if local:
+        from hilum.enrolment import service as enrolment
+
+        host.write(lambda ctx: enrolment.reset_factors(ctx, PersonId(person_id), reason))
+        show_one({"id": person_id, "reset": True}, json_=json_)
+        return
+    body = {"reason": reason}
+    show_way_in(api.call("POST", f"/people/{api.segment(person_id)}/reset-factors", body), json_=json_)
+
+
 def _reset_here(person: PersonId) -> dict[str, Any]:
     from hilum.enrolment import service as enrolment
     from hilum.enrolment.models import LinkMail, Opened

@@ -186,6 +186,21 @@ def login(username: str, tenant: str, vendor: str, password: str, code: str) -> 
     click.echo(f"signed in until {created['expires_at']}; the token is kept in {kept}")
 
 
+@click.command()
+@click.option("--code", prompt="Code of your second factor", help="Asked for when not given.")
+def confirm(code: str) -> None:
+    r"""Enter your second factor again, for acts that widen what others may do; it counts for 15 minutes.
+
+    Releasing a wide switch, asking for what takes two people and approving it need this (`factor_stale`).
+
+    \b
+    Example:
+      hilum confirm && hilum approval approve apr_01h...
+    """
+    api.call("POST", "/tokens/confirm", {"code": code})
+    click.echo("confirmed for 15 minutes")
+
+
 @click.group()
 def tenant() -> None:
     r"""Manage hospitals.

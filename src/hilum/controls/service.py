@@ -28,7 +28,7 @@ from hilum.controls.models import (
 from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import FACTOR_STALE, Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import PersistentMap
 
@@ -112,6 +112,8 @@ def release(ctx: Context, switch_id: str, *, counts: Callable[[str, datetime], b
             "Your account is too new to be one of the two people who release this switch. Ask a colleague."
         )
         raise _refused_release(ctx, switch, "account_too_new", detail)
+    if switch.target.kind in WIDE and ctx.actor.unconfirmed:
+        raise _refused_release(ctx, switch, "factor_stale", FACTOR_STALE)
     asked_at = switch.release_asked_at
     asker_counts = asked_at is not None and counts(switch.release_asked_by, asked_at)
     if not policy.completes_release(ctx.actor, switch, asker_counts=asker_counts, now=ctx.now):

@@ -33,7 +33,7 @@ from hilum.web.api import (
     run_read,
     run_write,
 )
-from hilum.web.approvals import WAITS, waits, with_secret
+from hilum.web.approvals import WAITS, ApprovalAsked, waits, with_secret
 from hilum.web.kit import Kit
 
 ADMINISTRATORS = ("platform_admin", "administrator")
@@ -52,6 +52,14 @@ class NewPersonAsked(Strict):
     fhir_user: Word = ""
     patients: Annotated[tuple[Word, ...], Field(max_length=PROXIES_BOUND)] = ()
     mail: Annotated[Word, Field(max_length=254)] = ""
+
+
+class FactorsReset(Strict):
+    """``reason``: how you know that it is the person who asks, and what was lost."""
+
+    reason: Annotated[
+        Line, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f]*[^\x00-\x20][^\x00-\x1f]*$")
+    ]
 
 
 class ChartShown(BaseModel):
@@ -218,6 +226,21 @@ def _ways_in(router: APIRouter, kit: Kit, by_mail: LinkMail) -> None:
         """
         verb = partial(service.reset, person_id=PersonId(person), by_mail=by_mail)
         return sent(await run_write(kit, request, verb))
+
+    @router.post(
+        "/people/{person}/reset-factors",
+        tags=["enrolment"],
+        status_code=202,
+        response_model=ApprovalAsked,
+        openapi_extra=audience(*ADMINISTRATORS, "vendor_owner"),
+    )
+    async def reset_factors(request: Request, person: Id, body: FactorsReset) -> Response:
+        """Ask to remove the second factors of a person who lost them; it waits for a second person.
+
+        Then the person's sessions and API tokens end, and they set up a new factor when they sign in. They are told by mail.
+        """
+        verb = partial(service.reset_factors, person_id=PersonId(person), reason=body.reason)
+        return waits(await run_write(kit, request, verb))
 
 
 def _tenant(text: str | None) -> TenantId | None:

@@ -23,6 +23,7 @@ from hilum.enrolment.models import (
     Visitor,
     WrongCode,
 )
+from hilum.factors import service as factors
 from hilum.federation import service as federation
 from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
@@ -75,6 +76,60 @@ def reset(ctx: Context, person_id: PersonId, by_mail: LinkMail) -> Opened | Aske
     return _ask(ctx, ApprovalKind.RESET, person, owners, by_mail)
 
 
+def reset_factors(ctx: Context, person_id: PersonId, reason: str) -> Asked | None:
+    """Ask to remove the second factors of a person who lost them; return what waits for a second person, None if the host did it alone.
+
+    The person is told by mail when it is asked for and when it happens, if they have an address. Raises NotFound, NotPermitted (right,
+    oneself), Conflict (inactive, no factor), Unavailable (too many wait).
+    """
+    person = identity.view_person(ctx, person_id)
+    _require_resettable(ctx, person, "enrolment.factors.reset")
+    before = _factors_of(ctx, person)
+    if ctx.actor.acts_alone:
+        _remove_factors(ctx, person, reason)
+        return None
+    order = {"username": person.username, "name": person.name, "role": person.role, "reason": reason}
+    asked = Asked(identity.ask(ctx, Act(ApprovalKind.FACTORS, person.tenant, person.id, order, before)))
+    colleague = identity.get_person(ctx, PersonId(ctx.actor.id)).name
+    _mail_factors(ctx, person, MailKind.FACTORS_RESET_ASKED, asked.approval.id, colleague)
+    return asked
+
+
+def _factors_of(ctx: Context, person: Person) -> dict[str, Any]:
+    """Return the factors of a person as the second person is shown them. Raises Conflict if there is none."""
+    held = factors.held(ctx, person.id)
+    if not held.any:
+        raise Conflict("factor_none", "This person has no second factor. They set one up when they sign in.")
+    since = held.totp_since.isoformat() if held.totp_since else ""
+    return {"authenticator_since": since, "passkeys": [each.name for each in held.passkeys]}
+
+
+def _carry_out_factors(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    person = identity.view_person(ctx.as_actor(asker), PersonId(approval.act.target))
+    _require_resettable(ctx.as_actor(asker), person, "enrolment.factors.reset")
+    # A factor that was set up or used up since is not the one that was lost.
+    identity.require_unchanged(approval.act, _factors_of(ctx, person))
+    _remove_factors(ctx, person, str(approval.act.order["reason"]))
+    colleague = identity.get_person(ctx, approval.asked_by).name
+    _mail_factors(ctx, person, MailKind.FACTORS_RESET, approval.id, colleague)
+    return CarriedOut(person.id)
+
+
+def _remove_factors(ctx: Context, person: Person, reason: str) -> None:
+    factors.remove_all(ctx, person, why=reason)
+    signin.end_credentials(ctx, person.id)
+    # Whoever has the password now sets up a factor of theirs: the account is nobody's second person before a week has passed.
+    identity.restart_age(ctx, person.id, ctx.now)
+
+
+def _mail_factors(ctx: Context, person: Person, kind: MailKind, approval: str, colleague: str) -> None:
+    if not person.mail:
+        return
+    facts = {"place": _place_of(ctx, person), "username": person.username, "colleague": colleague}
+    cause = f"{kind.value}/{approval}"
+    notices.put_mail(ctx, Mail(kind, person.mail, cause, facts, vendor=person.vendor or ""))
+
+
 def _will_mail(ctx: Context, who: NewPerson | Person, by_mail: LinkMail) -> bool:
     """Check whether a link goes by mail, and count it. Raises NotPermitted if the mailbox got as many as a day allows."""
     if not (who.mail and by_mail.works):
@@ -96,19 +151,19 @@ def _owners(ctx: Context, who: NewPerson | Person, *, but: str = "") -> dict[str
     return {"own_of": identity.list_owners(ctx, who.tenant, who.fhir_user, who.patients, but=but)}
 
 
-def _require_resettable(ctx: Context, person: Person) -> None:
+def _require_resettable(ctx: Context, person: Person, action: str = "enrolment.person.reset") -> None:
     # A reset of one's own account would make a stolen API token the whole account, without the
     # present password.
     if person.id == ctx.actor.id:
         event = Event(
-            "enrolment.person.reset",
+            action,
             Outcome.REFUSED,
             tenant=person.tenant or "",
             person=person.id,
             reason="about_you",
         )
         audit.record(ctx, event)
-        detail = "To change your own password, use `hilum person password`. If you have forgotten it, ask a colleague to reset it."
+        detail = "To change your own password, use `hilum person password`; to change your second factor, your account's page. If you have lost either, ask a colleague to reset it."
         raise NotPermitted("about_you", detail)
     if not person.active:
         raise Conflict("person_inactive", "This person is inactive for good. Add a new account for them.")
@@ -168,6 +223,7 @@ def carry_out(by_mail: LinkMail) -> dict[ApprovalKind, CarryOut]:
     return {
         ApprovalKind.CREATE: partial(_carry_out_create, by_mail=by_mail),
         ApprovalKind.RESET: partial(_carry_out_reset, by_mail=by_mail),
+        ApprovalKind.FACTORS: _carry_out_factors,
     }
 
 

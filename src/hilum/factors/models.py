@@ -26,6 +26,14 @@ FRESH_FOR = timedelta(minutes=15)
 """How long an entered second factor counts as fresh, for acts that widen what others may do."""
 
 
+PASSKEYS_PER_PERSON = 10
+PASSKEY_NAME_BOUND = 60
+CHALLENGE_LIFE = timedelta(minutes=5)
+PURGE_BATCH = 1_000
+ANSWER_BOUND = 16_384
+"""Characters of a browser's answer about a passkey that are looked at."""
+
+
 class FactorKind(StrEnum):
     TOTP = "totp"
     PASSKEY = "passkey"
@@ -42,6 +50,47 @@ class Step(StrEnum):
     """The person must set a second factor up first."""
 
 
+class Ceremony(StrEnum):
+    """What a challenge is for; one for making a passkey uses none, and the other way round."""
+
+    CREATE = "create"
+    GET = "get"
+
+
+@dataclass(frozen=True, slots=True)
+class Passkey:
+    """A passkey of a person. ``credential`` and ``public_key`` are base64url.
+
+    ``sign_count`` counts its uses, as far as its authenticator counts at all.
+    """
+
+    credential: str
+    person: str
+    public_key: str
+    sign_count: int
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where passkeys count: the origin of the page, the host that they are bound to, and its name. ``host`` is empty where none can be."""
+
+    origin: str
+    host: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a browser answered about a passkey, as JSON. ``holder``: the session or sign-in whose page asked; ``name``: of a new passkey."""
+
+    holder: str
+    text: str
+    name: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """The second factors of a person. ``locked``: too many wrong codes, so the authenticator app is not asked any more."""
@@ -50,11 +99,12 @@ class Held:
     totp_since: datetime | None = None
     locked: bool = False
     recovery_left: int = 0
+    passkeys: tuple[Passkey, ...] = ()
 
     @property
     def any(self) -> bool:
         # Recovery codes are no factor of their own: they stand in for one that was lost.
-        return self.totp
+        return self.totp or bool(self.passkeys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +147,15 @@ class AppLocked(NotPermitted):
             f"This authenticator app was locked after {LOCKED_AFTER} wrong codes. Use a passkey or a recovery code. "
             "If the wrong codes were not yours, somebody knows your password: change it once you are in.",
         )
+
+
+class PasskeyRefused(NotPermitted):
+    """A passkey was not accepted; ``reason`` is for the record."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(
+            "passkey_refused",
+            detail
+            or "This passkey was not accepted. Try again, or use another way to confirm that it is you.",
+        )
+        self.reason = reason

@@ -5,11 +5,12 @@ Source: RFC 6238 (TOTP), RFC 4226 (HOTP); security decision 25; docs/adr/0065-a-
 
 import base64
 import hashlib
+import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.hotp import HOTP
@@ -19,12 +20,15 @@ from hilum.factors.models import (
     CODE_DIGITS,
     FRESH_FOR,
     LOCKED_AFTER,
+    PASSKEY_NAME_BOUND,
     RECOVERY_GROUP,
     RECOVERY_GROUPS,
     RECOVERY_LETTERS,
     SKEW_STEPS,
     STEP_S,
     Held,
+    Passkey,
+    Site,
     Step,
     Totp,
 )
@@ -150,3 +154,34 @@ def provisioning_uri(seed: bytes, *, site: str, account: str) -> str:
     label = quote(f"{site}:{account}", safe="")
     query = urlencode({"secret": base32(seed), "issuer": site, "digits": CODE_DIGITS, "period": STEP_S})
     return f"otpauth://totp/{label}?{query}"
+
+
+def passkey_site(origin: str, name: str) -> Site:
+    """Return where passkeys of a page's origin count. Nowhere under an address instead of a name. Source: WebAuthn Level 2 section 5.1.2."""
+    host = urlsplit(origin).hostname or ""
+    secure = origin.startswith("https://") or host == "localhost"
+    return Site(origin, host if secure and not _is_address(host) else "", name)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def count_is_credible(stored: int, sent: int) -> bool:
+    """Check a passkey's counter: it grows, or the authenticator does not count. Source: WebAuthn Level 2 section 7.2 step 21."""
+    return sent > stored or (sent == 0 and stored == 0)
+
+
+def passkey_id(passkey: Passkey) -> str:
+    """Return the short id by which pages and records refer to a passkey."""
+    return hashlib.sha256(passkey.credential.encode()).hexdigest()[:16]
+
+
+def passkey_name(text: str, taken: int) -> str:
+    """Return the name of a new passkey as it is shown; a plain one if none was typed."""
+    plain = " ".join("".join(each for each in text if each.isprintable()).split())[:PASSKEY_NAME_BOUND]
+    return plain or f"Passkey {taken + 1}"

@@ -1,12 +1,13 @@
-"""Tables and rows of authenticator apps and recovery codes."""
+"""Tables and rows of authenticator apps, passkeys, challenges and recovery codes."""
 
+import hashlib
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, func, select
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Table, func, select
 
-from hilum.factors.models import LOCKED_AFTER, Totp
+from hilum.factors.models import LOCKED_AFTER, PASSKEYS_PER_PERSON, PURGE_BATCH, Ceremony, Passkey, Totp
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.ids import PersonId
 
@@ -27,6 +28,32 @@ recovery_codes = Table(
     # A MAC under the platform's key: sixty bits of a copied database could be guessed by a plain hash.
     Column("digest", String(64), primary_key=True),
     Column("used_at", Instant),
+)
+
+passkeys = Table(
+    "factors_passkey",
+    metadata,
+    # Of the credential's id, which may have a kilobyte.
+    Column("digest", String(64), primary_key=True),
+    Column("person", String(64), nullable=False),
+    Column("credential", String(1400), nullable=False),
+    Column("public_key", String(2000), nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("name", String(60), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("last_used_at", Instant),
+    Index(None, "person"),
+)
+
+challenges = Table(
+    "factors_challenge",
+    metadata,
+    # The session, or the sign-in that waits. A newer page's challenge replaces that of an older one.
+    Column("holder", String(64), primary_key=True),
+    Column("ceremony", String(10), primary_key=True),
+    Column("challenge", String(64), nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Index(None, "expires_at"),
 )
 
 
@@ -87,7 +114,85 @@ def count_recovery_codes(tx: Connection, person: PersonId) -> int:
     return int(tx.execute(select(func.count()).select_from(recovery_codes).where(mine)).scalar_one())
 
 
+def list_passkeys(tx: Connection, person: PersonId) -> tuple[Passkey, ...]:
+    """List a person's passkeys, at most PASSKEYS_PER_PERSON, oldest first."""
+    query = select(passkeys).where(passkeys.c.person == person).order_by(passkeys.c.created_at)
+    return tuple(
+        Passkey(
+            row.credential,
+            row.person,
+            row.public_key,
+            row.sign_count,
+            row.name,
+            row.created_at,
+            row.last_used_at,
+        )
+        for row in tx.execute(query.limit(PASSKEYS_PER_PERSON))
+    )
+
+
+def add_passkey(tx: Connection, found: Passkey) -> bool:
+    """Store a passkey; return False if it belongs to an account already."""
+    row = {
+        "person": found.person,
+        "credential": found.credential,
+        "public_key": found.public_key,
+        "sign_count": found.sign_count,
+        "name": found.name,
+        "created_at": found.created_at,
+    }
+    query = insert_or_ignore(tx, passkeys).values(digest=_digest(found.credential), **row)
+    return tx.execute(query).rowcount == 1
+
+
+def use_passkey(tx: Connection, found: Passkey, sign_count: int, at: datetime) -> bool:
+    """Record a use of a passkey; return False if its counter has passed this one, or the passkey is gone."""
+    # One statement: of two answers with one counter, one counts.
+    credible = (passkeys.c.sign_count < sign_count) | ((passkeys.c.sign_count == 0) & (sign_count == 0))
+    query = passkeys.update().where(passkeys.c.digest == _digest(found.credential), credible)
+    return tx.execute(query.values(sign_count=sign_count, last_used_at=at)).rowcount == 1
+
+
+def delete_passkey(tx: Connection, found: Passkey) -> bool:
+    return tx.execute(passkeys.delete().where(passkeys.c.digest == _digest(found.credential))).rowcount == 1
+
+
+def _digest(credential: str) -> str:
+    return hashlib.sha256(credential.encode()).hexdigest()
+
+
+def save_challenge(
+    tx: Connection, holder: str, ceremony: Ceremony, challenge: str, expires_at: datetime
+) -> None:
+    row = {"challenge": challenge, "expires_at": expires_at}
+    key = {"holder": holder, "ceremony": ceremony.value}
+    if tx.execute(insert_or_ignore(tx, challenges).values(**key, **row)).rowcount == 0:
+        mine = (challenges.c.holder == holder) & (challenges.c.ceremony == ceremony.value)
+        tx.execute(challenges.update().where(mine).values(row))
+
+
+def take_challenge(tx: Connection, holder: str, ceremony: Ceremony, now: datetime) -> str:
+    """Return a stored challenge and delete it; empty if there is none in force."""
+    # One statement: a challenge answers one form.
+    mine = (challenges.c.holder == holder) & (challenges.c.ceremony == ceremony.value)
+    query = challenges.delete().where(mine, challenges.c.expires_at > now)
+    return tx.execute(query.returning(challenges.c.challenge)).scalar_one_or_none() or ""
+
+
+def purge_challenges(tx: Connection, before: datetime) -> int:
+    """Delete challenges that ended, at most PURGE_BATCH; return how many."""
+    old = select(challenges.c.holder).where(challenges.c.expires_at < before).limit(PURGE_BATCH)
+    return tx.execute(
+        challenges.delete().where(challenges.c.holder.in_(old), challenges.c.expires_at < before)
+    ).rowcount
+
+
 def delete_all(tx: Connection, person: PersonId) -> int:
     """Delete every factor of a person; return how many there were, recovery codes not counted."""
     tx.execute(recovery_codes.delete().where(recovery_codes.c.person == person))
-    return tx.execute(totps.delete().where(totps.c.person == person)).rowcount
+    keys = tx.execute(passkeys.delete().where(passkeys.c.person == person)).rowcount
+    return keys + tx.execute(totps.delete().where(totps.c.person == person)).rowcount
+
+
+def delete_totp(tx: Connection, person: PersonId) -> bool:
+    return tx.execute(totps.delete().where(totps.c.person == person)).rowcount == 1

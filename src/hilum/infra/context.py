@@ -20,11 +20,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The origin of a request. ``source`` is the client's address as reported by the trusted proxies."""
+    """The origin of a request. ``source`` is the client's address as reported by the trusted proxies, ``browser`` its family."""
 
     request_id: str
     source: str = ""
     correlation_id: str = ""
+    browser: str = ""
 
 
 @dataclass(frozen=True, slots=True)

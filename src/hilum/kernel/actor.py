@@ -31,6 +31,8 @@ class Actor:
     tenant: TenantId | None = None
     roles: frozenset[str] = field(default_factory=frozenset)
     vendor: VendorId | None = None
+    unconfirmed: bool = False
+    """Whether the actor has, or must have, a second factor and has not entered it just now: acts that widen are refused."""
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"

@@ -5,6 +5,9 @@ from datetime import datetime
 NO_RIGHT = "You do not have the right to do this. Ask an administrator who does."
 """The sentence of a refusal by role, the same in every room."""
 
+FACTOR_STALE = "This takes a second factor that was entered within the last 15 minutes. Enter it on your account's page, or with `hilum confirm`, and do this again."
+"""The sentence of a refusal for want of a fresh second factor, the same in every room."""
+
 
 class HilumError(Exception):
     """An expected error. ``code`` is stable snake_case, ``detail`` one sentence that is safe to show."""

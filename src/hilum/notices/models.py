@@ -67,6 +67,8 @@ class MailKind(StrEnum):
     DISPOSAL_REQUESTED = "disposal_requested"
     ENROLMENT = "enrolment"
     APPROVAL_WAITS = "approval_waits"
+    FACTORS_RESET_ASKED = "factors_reset_asked"
+    FACTORS_RESET = "factors_reset"
     SCOPE_ENDS = "scope_ends"
     SCOPE_ENDED = "scope_ended"
 

@@ -108,6 +108,28 @@ APPROVAL_WAITS = Template(
     {"kind": Kind.WORD, "approval": Kind.ID, "asker": Kind.NAME, "until": Kind.MOMENT},
     (("Kind", "kind"), ("Asked by", "asker")),
 )
+_FACTORS = {"place": Kind.NAME, "username": Kind.NAME, "colleague": Kind.NAME}
+_FACTORS_ROWS = (("Account at", "place"), ("Username", "username"), ("Asked for by", "colleague"))
+FACTORS_RESET_ASKED = Template(
+    MailKind.FACTORS_RESET_ASKED,
+    "Somebody asked to remove your second factor",
+    (
+        "A colleague asked to remove the second factor of your account. It happens once another colleague agrees.",
+        "If you did not ask for help with signing in, tell your administrators at once: somebody may be trying to get into your account.",
+    ),
+    _FACTORS,
+    _FACTORS_ROWS,
+)
+FACTORS_RESET = Template(
+    MailKind.FACTORS_RESET,
+    "Your second factor was removed",
+    (
+        "Two colleagues agreed to remove the second factor of your account. You are signed out everywhere, and your API tokens have ended.",
+        "Sign in with your password and set up a new one now. If you did not ask for this, tell your administrators at once.",
+    ),
+    _FACTORS,
+    _FACTORS_ROWS,
+)
 _SCOPE_FIELDS = {
     "scope": Kind.NAME,
     "ends": Kind.MOMENT,
@@ -147,6 +169,8 @@ TEMPLATES = {
         DISPOSAL_REQUESTED_MAIL,
         ENROLMENT,
         APPROVAL_WAITS,
+        FACTORS_RESET_ASKED,
+        FACTORS_RESET,
         SCOPE_ENDS,
         SCOPE_ENDED,
     )

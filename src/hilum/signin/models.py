@@ -19,7 +19,9 @@ NEGATIVE_WINDOW = timedelta(minutes=65)
 """How long the gateway must remember an ended session: longer than any access token lives."""
 SESSION_LIFE = timedelta(hours=12)
 SESSION_IDLE = timedelta(minutes=30)
-"""A browser's session unused for this long requires the password again."""
+"""A browser's session unused for this long requires the password again. Shorter for roles with power."""
+POWER_LIFE, POWER_IDLE = timedelta(hours=8), timedelta(minutes=15)
+DORMANT_POWER, DORMANT = timedelta(days=90), timedelta(days=180)
 TOUCH_EVERY = timedelta(minutes=1)
 # The oldest end first, so that a person can always sign in.
 SESSIONS_PER_PERSON = 50
@@ -61,6 +63,26 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """When sessions of a role end: unused for ``idle``, in any case after ``life``, and on another network if ``bound``.
+
+    ``dormant``: a password that was not used for so long signs nobody in any more; None for never.
+    """
+
+    idle: timedelta
+    life: timedelta
+    bound: bool
+    dormant: timedelta | None
+
+
+class Moved(StrEnum):
+    """Why a session is not accepted where its cookie is seen."""
+
+    NETWORK = "other_network"
+    BROWSER = "other_browser"
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A person's session at a browser. ``csrf`` is derived from the cookie, and empty if the session was not read by its cookie."""
 
@@ -78,6 +100,11 @@ class Session:
     """When a second factor was last entered in this session; None for never."""
     authenticated_at: datetime | None = None
     """When the person was authenticated, if an identity provider did that earlier."""
+    network: str = ""
+    browser: str = ""
+    """The network and the browser's family with which the session began; empty if unknown."""
+    confirmed: bool = True
+    """Whether acts that widen may be done in it now. Judged when the session is read by its cookie."""
 
     @property
     def signed_in_at(self) -> datetime:
@@ -172,6 +199,16 @@ class PasswordsOff(NotPermitted):
         super().__init__(
             "passwords_off",
             "Your hospital has you sign in through its own identity provider. Use its button on the sign-in page.",
+        )
+
+
+class Dormant(NotPermitted):
+    """The person is authenticated, but did not sign in for so long that a colleague must open the account again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "account_dormant",
+            "This account was not used for a long time, so it was closed. Ask an administrator for a new link; with it you set a new password.",
         )
 
 

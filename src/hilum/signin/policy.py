@@ -3,10 +3,13 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
-from hilum.identity.models import VENDOR_ROLES, Bar, Person, Role
+from hilum.factors.policy import MUST, is_fresh
+from hilum.identity.models import VENDOR_ROLES, Bar, Person, Role, StaffRole, VendorRole
 from hilum.identity.policy import STAFF_ROLES, may_administer
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Invalid, NotPermitted
@@ -19,13 +22,21 @@ from hilum.signin.models import (
     COOKIE_PREFIX,
     DELAY_FIRST,
     DELAY_MAX,
+    DORMANT,
+    DORMANT_POWER,
     PASSWORD_MAX,
     PASSWORD_MIN,
+    POWER_IDLE,
+    POWER_LIFE,
     SESSION_IDLE,
+    SESSION_LIFE,
     STEP_PREFIX,
     TOUCH_EVERY,
     ApiToken,
     Barred,
+    Limits,
+    Method,
+    Moved,
     Pending,
     Session,
     Stopped,
@@ -80,9 +91,66 @@ def is_alive(session: Session, now: datetime) -> bool:
     return session.ended_at is None and now < session.expires_at
 
 
+POWER = Limits(POWER_IDLE, POWER_LIFE, bound=True, dormant=DORMANT_POWER)
+CARE = Limits(SESSION_IDLE, SESSION_LIFE, bound=False, dormant=DORMANT)
+"""Clinicians change between wards, wireless networks and the hospital's remote access."""
+OWN = Limits(SESSION_IDLE, SESSION_LIFE, bound=False, dormant=None)
+"""Patients come back after years, with a telephone that changes networks on the way."""
+LIMITS: Mapping[str, Limits] = MappingProxyType(
+    dict.fromkeys([*StaffRole, *VendorRole, Role.ADMINISTRATOR], POWER)
+    | dict.fromkeys([Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role.FRONT_DESK], CARE)
+    | {Role.PATIENT: OWN}
+)
+"""When sessions of each role end."""
+
+
+def limits_of(role: str) -> Limits:
+    """Return the limits of a role's sessions: of an unknown role the strictest."""
+    return LIMITS.get(role, POWER)
+
+
 def is_usable(session: Session, now: datetime) -> bool:
     """Check whether a browser may use a session: alive and not idle for too long."""
-    return is_alive(session, now) and now < session.last_seen_at + SESSION_IDLE
+    limits = limits_of(session.role)
+    # By the row and by the table: a limit that was shortened holds for sessions of before too.
+    over = now >= session.created_at + limits.life or now >= session.last_seen_at + limits.idle
+    return is_alive(session, now) and not over
+
+
+def moved(session: Session, *, network: str, browser: str) -> Moved | None:
+    """Return why a session is not accepted on a network and in a browser; None if it is.
+
+    Source: docs/adr/0066-when-a-session-ends.md
+    INVARIANT: a session that began in a known browser is not accepted in another, nor one of a role with power on another network.
+    """
+    if session.browser and browser != session.browser:
+        return Moved.BROWSER
+    if limits_of(session.role).bound and session.network and network != session.network:
+        return Moved.NETWORK
+    return None
+
+
+def is_dormant(role: str, used_at: datetime | None, now: datetime) -> bool:
+    """Check whether a password was not used for so long that it signs nobody in any more."""
+    dormant = limits_of(role).dormant
+    return dormant is not None and used_at is not None and now >= used_at + dormant
+
+
+def session_confirmed(session: Session, now: datetime) -> bool:
+    """Check whether acts that widen may be done in a session now: a second factor was entered lately, or its person has and needs none.
+
+    A session that an EHR vouched for is no sign-in of its person, so one of a role with power confirms nothing.
+    """
+    if session.factor_at is not None:
+        return is_fresh(session.factor_at, now)
+    return session.method is not Method.EHR or not MUST.get(session.role, True)
+
+
+def token_confirmed(token: ApiToken, *, has_factor: bool, must_have: bool, now: datetime) -> bool:
+    """Check whether acts that widen may be done with an API token now."""
+    if token.factor_at is None and not (has_factor or must_have):
+        return True
+    return is_fresh(token.factor_at, now)
 
 
 def wants_touch(session: Session, now: datetime) -> bool:
@@ -166,15 +234,17 @@ def token_faults(person: Person, *, name: str, life: timedelta, roles: Iterable[
     return faults
 
 
-def actor_of(person: Person, roles: Iterable[str] | None = None) -> Actor:
+def actor_of(person: Person, roles: Iterable[str] | None = None, *, unconfirmed: bool = False) -> Actor:
     """Return a person as an actor. ``roles`` are those of a token; they can only narrow the person's own role."""
     held = {person.role} if roles is None else {person.role} & set(roles)
-    return _actor(person.id, person.tenant, person.role, frozenset(held))
+    found = _actor(person.id, person.tenant, person.role, frozenset(held))
+    return replace(found, unconfirmed=unconfirmed)
 
 
 def actor_of_session(session: Session) -> Actor:
     """Return the person of a session as an actor."""
-    return _actor(session.person, session.tenant, session.role, frozenset({session.role}))
+    found = _actor(session.person, session.tenant, session.role, frozenset({session.role}))
+    return replace(found, unconfirmed=not session.confirmed)
 
 
 def _actor(id_: PersonId, place: TenantId | None, role: str, held: frozenset[str]) -> Actor:

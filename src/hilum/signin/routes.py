@@ -32,7 +32,9 @@ from hilum.signin.models import (
     PASSWORD_MAX,
     ApiToken,
     Barred,
+    Dormant,
     Method,
+    Moved,
     NotAuthenticated,
     Offer,
     PasswordsOff,
@@ -74,6 +76,7 @@ class Federated(Protocol):
         ...
 
 
+_Refusal = NotAuthenticated | SlowDown | Stopped | PasswordsOff | Dormant
 AtStop = Callable[[Callable[[], None]], None]
 """Registers what to do when the process stops."""
 
@@ -136,10 +139,20 @@ class _Handlers:
         place = await self._place(request)
         query = forms.read_query(request)
         enrolled = query.one("enrolled") == "1"
-        over, fresh = query.one("over") == "1", query.one("fresh") == "1"
+        over = "step" if query.one("over") == "1" else await self._ended(request, place)
+        fresh = query.one("fresh") == "1"
         return await self._signin_page(
             request, place, then=query.one("then"), enrolled=enrolled, over=over, fresh=fresh
         )
+
+    async def _ended(self, request: Request, place: _Place) -> str:
+        """End the browser's session if it is seen on another network or in another browser than it began with; return why."""
+        cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(place.key))
+        trace = trace_of(request)
+        if not cookie or not await self._kit.uow.read(partial(service.has_moved, cookie=cookie), trace=trace):
+            return ""
+        why: Moved | None = await self._kit.uow.write(partial(service.end_moved, cookie=cookie), trace=trace)
+        return why.value if why else ""
 
     async def sign_in(self, request: Request) -> Response:
         place = await self._place(request)
@@ -168,7 +181,7 @@ class _Handlers:
                 replaces=before,
             )
             begun, cookie = await self._kit.uow.write(complete, trace=trace)
-        except (NotAuthenticated, SlowDown, Stopped, PasswordsOff) as refusal:
+        except (NotAuthenticated, SlowDown, Stopped, PasswordsOff, Dormant) as refusal:
             if isinstance(refusal, NotAuthenticated):
                 self.refusals.refused(place.tenant or "", trace.source, recorded=recorded)
             return await self._signin_page(request, place, then=then, username=username, refusal=refusal)
@@ -252,9 +265,9 @@ class _Handlers:
         *,
         then: str,
         username: str = "",
-        refusal: NotAuthenticated | SlowDown | Stopped | PasswordsOff | None = None,
+        refusal: _Refusal | None = None,
         enrolled: bool = False,
-        over: bool = False,
+        over: str = "",
         fresh: bool = False,
     ) -> Response:
         secure = self._kit.urls.is_secure(place.key)
@@ -292,15 +305,17 @@ class _Handlers:
         return response
 
 
-def _sentence(refusal: NotAuthenticated | SlowDown | Stopped | PasswordsOff) -> str:
+def _sentence(refusal: _Refusal) -> str:
     """Return the sentence of a refusal for the page, a long wait in minutes."""
     if not isinstance(refusal, SlowDown) or refusal.retry_after_s < 2 * MINUTE_S:
         return refusal.detail
     return f"Too many attempts. Wait {math.ceil(refusal.retry_after_s / MINUTE_S)} minutes, then try again. Nothing else was changed."
 
 
-def authenticator(uow: UnitOfWork, *, at_stop: AtStop = _ignored) -> Authenticate:
+def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop = _ignored) -> Authenticate:
     """Build the kit's authentication of API requests by bearer token. ``at_stop`` as for ``pages``.
+
+    ``production``: whether roles with power must have a second factor.
 
     Refusals of stopped persons, and of roles outside the audience, are recorded: the first ones of a network and minute one by one, the
     rest counted.
@@ -324,7 +339,7 @@ def authenticator(uow: UnitOfWork, *, at_stop: AtStop = _ignored) -> Authenticat
         if not service.is_api_token(token):  # refused before it costs a thread and a query
             raise TokenInvalid
         writing = request.method not in READING
-        verb = partial(service.authenticate_api_token, bearer=token, writing=writing)
+        verb = partial(service.authenticate_api_token, bearer=token, production=production, writing=writing)
         # Anybody can send a well-formed token, so looking it up takes no thread of the route's
         # lane, which may be that of a kill switch (ADR 32).
         with lanes.using(Lane.CALLERS):
@@ -357,6 +372,12 @@ class NewToken(_Strict):
     expires_in_s: Annotated[int, Field(gt=0, le=int(API_TOKEN_LIFE_MAX.total_seconds()))] = int(
         API_TOKEN_LIFE.total_seconds()
     )
+
+
+class Confirmation(_Strict):
+    """A code of the authenticator app, or a recovery code."""
+
+    code: Annotated[str, Field(min_length=1, max_length=CODE_BOUND)]
 
 
 class TokenShown(BaseModel):
@@ -444,6 +465,14 @@ def _tokens(router: APIRouter, kit: Kit, refusals: Refusals) -> None:
         verb = partial(service.list_api_tokens, person_id=PersonId(actor.id), page=query.page)
         found = await kit.uow.read(verb, actor=actor, trace=trace_of(request))
         return page_of(found, TokenShown.of, query)
+
+    @router.post("/tokens/confirm", status_code=204, openapi_extra=audience(ONESELF))
+    async def confirm_token(request: Request, body: Confirmation) -> None:
+        """Enter a code of your second factor for the API token of this call. For 15 minutes it may then do what widens (``factor_stale``)."""
+        actor = await caller(kit, request)
+        bearer = request.headers.get("authorization", "").partition(" ")[2].strip()
+        verb = partial(service.confirm_with_code, bearer=bearer, code=body.code)
+        await kit.uow.write(verb, actor=actor, trace=trace_of(request))
 
     @router.delete(
         "/tokens/{token}", status_code=204, openapi_extra=audience(ONESELF, "administrator", "platform_admin")

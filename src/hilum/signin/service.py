@@ -1,6 +1,5 @@
 """Sign-in and sign-out, sessions, passwords and API tokens."""
 
-import hmac
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,21 +15,26 @@ from hilum.identity.models import Bar, Person
 from hilum.identity.policy import is_vendor
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
-from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import RecentSet
-from hilum.keys.live import vault
 from hilum.signin import policy, store
+from hilum.signin.api_tokens import (
+    USE_OF_TOKEN,
+    authenticate_api_token,
+    confirm_token,
+    create_api_token,
+    is_api_token,
+    list_api_tokens,
+    own_token,
+    record_refused_call,
+    revoke_api_token,
+)
 from hilum.signin.models import (
     API_TOKEN_LIFE,
-    API_TOKEN_PREFIX,
-    API_TOKENS_PER_PERSON,
     ATTEMPTS_FORGOTTEN,
     COOKIE_PREFIX,
     NEGATIVE_WINDOW,
-    SESSION_LIFE,
     SESSIONS,
     SESSIONS_KEPT,
     SESSIONS_PER_PERSON,
@@ -38,19 +42,31 @@ from hilum.signin.models import (
     STEP_PREFIX,
     ApiToken,
     Attempt,
-    Barred,
+    Dormant,
     FactorRequired,
     Method,
+    Moved,
     NotAuthenticated,
     PasswordsOff,
     Pending,
     Session,
     SlowDown,
-    Stopped,
-    TokenInvalid,
 )
+from hilum.signin.refusing import of_person, require_unbarred, stopped
+from hilum.standards.networks import neighbourhood_of
 
-USE_OF_TOKEN = "signin.token.use"
+__all__ = [
+    "USE_OF_TOKEN",
+    "authenticate_api_token",
+    "confirm_token",
+    "create_api_token",
+    "is_api_token",
+    "list_api_tokens",
+    "own_token",
+    "record_refused_call",
+    "revoke_api_token",
+]
+
 CODES, RECOVERY_CODES = "factor", "recovery"
 """The realms in which guesses of codes are counted, apart from passwords."""
 
@@ -63,13 +79,13 @@ def set_password(ctx: Context, person_id: PersonId, digest: str) -> None:
     """
     person = identity.get_person(ctx, person_id)
     if not policy.may_set_password(ctx.actor):
-        raise audit.refusal(ctx, _of_person("signin.password.set", person))
+        raise audit.refusal(ctx, of_person("signin.password.set", person))
     _save_password(ctx, person, digest)
 
 
 def enrol(ctx: Context, person: Person, digest: str) -> None:
     """Set the password of a person who used their one-time link, which the caller has verified. Raises NotPermitted."""
-    _require_unbarred(ctx, person, "signin.password.set")
+    require_unbarred(ctx, person, "signin.password.set")
     _save_password(ctx.as_actor(policy.actor_of(person)), person, digest)
 
 
@@ -87,7 +103,7 @@ def begin_change(ctx: Context, person_id: PersonId) -> Attempt:
     """Reserve an attempt to change the actor's own password. Raises NotFound, NotPermitted (another person's), SlowDown."""
     person = identity.get_person(ctx, person_id)
     if ctx.actor.id != person.id:
-        raise audit.refusal(ctx, _of_person("signin.password.set", person))
+        raise audit.refusal(ctx, of_person("signin.password.set", person))
     return begin_attempt(ctx, person.tenant, person.username)
 
 
@@ -96,12 +112,17 @@ def change_password(ctx: Context, attempt: Attempt, digest: str, *, matched: boo
     _save_password(ctx, _settle(ctx, attempt, matched=matched), digest)
 
 
+def end_credentials(ctx: Context, person: PersonId) -> None:
+    """End a person's sessions, API tokens and what waits for a second factor. The caller has judged the right to, and records why."""
+    _end_sessions(ctx, person)
+    store.save_api_tokens_revoked(ctx.tx, person, ctx.now)
+    store.delete_pending_of(ctx.tx, person)
+
+
 def _save_password(ctx: Context, person: Person, digest: str) -> None:
     store.save_password(ctx.tx, person.id, digest, ctx.now)
-    _end_sessions(ctx, person.id)
     # Whoever had the earlier password may hold sessions and tokens that it opened.
-    store.save_api_tokens_revoked(ctx.tx, person.id, ctx.now)
-    store.delete_pending_of(ctx.tx, person.id)
+    end_credentials(ctx, person.id)
     audit.record(ctx, Event("signin.password.set", tenant=person.tenant or "", person=person.id))
 
 
@@ -234,6 +255,7 @@ def complete_attempt_with_token(
     if step is Step.FACTOR:
         enter_code(ctx, person, code)
         entered = ctx.now
+    store.save_password_used(ctx.tx, person.id, ctx.now)
     as_person = ctx.as_actor(policy.actor_of(person))
     return create_api_token(as_person, person.id, life=life, name=name, factor_at=entered)
 
@@ -252,6 +274,13 @@ def enter_code(ctx: Context, person: Person, code: str) -> None:
     factors.use_code(ctx.as_actor(policy.actor_of(person)), person, code)
     for key in keys:
         clear_attempts(ctx, key)
+
+
+def confirm_with_code(ctx: Context, bearer: str, code: str) -> None:
+    """Accept a code of the actor's second factor for one of their API tokens. Raises TokenInvalid, SlowDown, CodeWrong, AppLocked."""
+    token = own_token(ctx, bearer)
+    enter_code(ctx, identity.get_person(ctx, token.person), code)
+    confirm_token(ctx, token)
 
 
 def record_factor(ctx: Context, used: Session) -> None:
@@ -279,8 +308,9 @@ def begin_session(
 
     ``until``: when it ends at the latest, and ``authenticated_at``: when that was, if an identity provider authenticated the person.
     """
-    _require_unbarred(ctx, person, "signin.session.begin")
+    require_unbarred(ctx, person, "signin.session.begin")
     cookie = COOKIE_PREFIX + ctx.ids.secret()
+    longest = ctx.now + policy.limits_of(person.role).life
     session = Session(
         id=SessionId(ctx.ids.new("ses")),
         person=person.id,
@@ -289,11 +319,15 @@ def begin_session(
         method=Method(method),
         created_at=ctx.now,
         last_seen_at=ctx.now,
-        expires_at=min(ctx.now + SESSION_LIFE, until or ctx.now + SESSION_LIFE),
+        expires_at=min(longest, until or longest),
         csrf=policy.csrf_secret(cookie),
         factor_at=factor_at,
         authenticated_at=authenticated_at,
+        network=neighbourhood_of(ctx.trace.source),
+        browser=ctx.trace.browser,
     )
+    # An EHR that opens charts for somebody shows that the account is in use, too.
+    store.save_password_used(ctx.tx, person.id, ctx.now)
     # The oldest ends. Refusing the newest would let an attacker who fills the list lock its owner
     # out.
     _end_sessions(ctx, person.id, keep=SESSIONS_PER_PERSON - 1)
@@ -319,7 +353,54 @@ def password_roles(ctx: Context, tenant: TenantId) -> frozenset[str] | None:
 def session(ctx: Context, cookie: str) -> Session | None:
     """Find the session of a browser's cookie; None if there is none or it may not be used now."""
     found, bar = _session_and_bar(ctx, cookie)
-    return None if found is None or bar is not None else replace(found, csrf=policy.csrf_secret(cookie))
+    if found is None or bar is not None or _moved(ctx, found) is not None:
+        return None
+    confirmed = policy.session_confirmed(found, ctx.now)
+    return replace(found, csrf=policy.csrf_secret(cookie), confirmed=confirmed)
+
+
+def _moved(ctx: Context, found: Session) -> Moved | None:
+    return policy.moved(found, network=neighbourhood_of(ctx.trace.source), browser=ctx.trace.browser)
+
+
+def end_moved(ctx: Context, cookie: str) -> Moved | None:
+    """End the session of a cookie that is seen on another network or in another browser than it began with; return why, None if it is not.
+
+    Whoever works on there signs in again anyway; and if the cookie was stolen, it is no use any more where it was stolen either.
+    """
+    found, _ = _session_and_bar(ctx, cookie)
+    why = None if found is None else _moved(ctx, found)
+    if found is None or why is None:
+        return None
+    end_session(ctx, found.id)
+    event = Event("signin.session.use", tenant=found.tenant or "", person=found.person, reason=why.value)
+    audit.record(ctx, replace(event, outcome=Outcome.REFUSED, facts={"session": found.id}))
+    return why
+
+
+def has_moved(ctx: Context, cookie: str) -> bool:
+    """Check whether a cookie's session is seen on another network or in another browser than it began with."""
+    found, _ = _session_and_bar(ctx, cookie)
+    return found is not None and _moved(ctx, found) is not None
+
+
+def list_own_sessions(ctx: Context) -> list[Session]:
+    """List the actor's sessions that can be used now, newest first."""
+    found = store.list_sessions(ctx.tx, PersonId(ctx.actor.id), ctx.now)
+    return [each for each in found if policy.is_usable(each, ctx.now)]
+
+
+def end_own_session(ctx: Context, session_id: SessionId) -> None:
+    """End a session of the actor's. Raises NotFound."""
+    found = store.find_session(ctx.tx, session_id)
+    if found is None or found.person != ctx.actor.id or not end_session(ctx, session_id):
+        raise NotFound("session_not_found", "You have no such session. It may have ended already.")
+
+
+def end_other_sessions(ctx: Context, own: Session) -> int:
+    """End the sessions of the actor's but the one at this browser; return how many."""
+    others = [each.id for each in store.list_sessions(ctx.tx, own.person, ctx.now) if each.id != own.id]
+    return sum(end_session(ctx, each) for each in others)
 
 
 def person_stopped(ctx: Context, cookie: str, tenant: TenantId) -> Person | None:
@@ -376,7 +457,7 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
     """End every session of a person; return how many. Raises NotFound, NotPermitted."""
     person = identity.get_person(ctx, person_id)
     if not policy.may_revoke_token(ctx.actor, person):
-        raise audit.refusal(ctx, _of_person("signin.session.end_all", person))
+        raise audit.refusal(ctx, of_person("signin.session.end_all", person))
     ended = _end_sessions(ctx, person.id)
     facts = {"sessions": ended}
     audit.record(
@@ -413,100 +494,6 @@ def session_alive(ctx: Context, session_id: SessionId | str) -> bool:
     return person is not None and identity.bar_on(ctx, person, issued_at=found.created_at) is None
 
 
-def create_api_token(
-    ctx: Context,
-    person_id: PersonId,
-    *,
-    life: timedelta = API_TOKEN_LIFE,
-    roles: tuple[str, ...] | None = None,
-    name: str = "",
-    factor_at: datetime | None = None,
-) -> tuple[ApiToken, str]:
-    """Create an API token, never with more than the person's own role; return it with its secret, which is stored only as a digest.
-
-    Raises NotFound, NotPermitted, Invalid.
-    """
-    person = identity.get_person(ctx, person_id)
-    if not policy.may_hold_token(ctx.actor, person):
-        raise audit.refusal(ctx, _of_person("signin.token.create", person))
-    _require_unbarred(ctx, person, "signin.token.create")
-    wanted = (person.role,) if roles is None else roles
-    if faults := policy.token_faults(person, name=name, life=life, roles=wanted):
-        raise Invalid("token_order_invalid", "The token cannot be created as requested.", fields=faults)
-    if store.count_api_tokens(ctx.tx, person.id, ctx.now) >= API_TOKENS_PER_PERSON:
-        raise NotPermitted(
-            "too_many_tokens",
-            f"You already have {API_TOKENS_PER_PERSON} API tokens. Revoke one that is no longer needed.",
-        )
-    body = API_TOKEN_PREFIX + ctx.ids.secret()
-    secret = f"{body}_{vault().mac(policy.API_TOKEN_MAC, body.encode())}"
-    token = ApiToken(
-        ctx.ids.new("pat"), person.id, name, wanted, ctx.now, ctx.now + life, factor_at=factor_at
-    )
-    store.add_api_token(ctx.tx, token, policy.digest(secret))
-    # The id and never the secret: the record is read by others than the token's owner.
-    facts = {"token": token.id, "roles": list(wanted), "expires_at": token.expires_at.isoformat()}
-    facts["second_factor"] = "yes" if factor_at else "no"
-    audit.record(ctx, Event("signin.token.create", tenant=person.tenant or "", person=person.id, facts=facts))
-    return token, secret
-
-
-def is_api_token(text: str) -> bool:
-    """Check whether a text can be an API token made here, without a look into the database."""
-    parts = policy.api_token_parts(text)
-    if parts is None:
-        return False
-    body, mac = parts
-    return not mac or hmac.compare_digest(vault().mac(policy.API_TOKEN_MAC, body.encode()), mac)
-
-
-def authenticate_api_token(ctx: Context, bearer: str, *, writing: bool = False) -> Actor | Barred:
-    """Return the actor of an API token, or ``Barred`` if its person may not call now. Raises NotAuthenticated.
-
-    ``writing``: the call changes something, so a switch that allows reading only bars it.
-    """
-    if not is_api_token(bearer):
-        raise TokenInvalid
-    token = store.find_api_token_by_digest(ctx.tx, policy.digest(bearer))
-    if token is None or not policy.token_counts(token, ctx.now):
-        raise TokenInvalid
-    person = identity.find_person(ctx, token.person)
-    if person is None:
-        raise TokenInvalid
-    bar = identity.bar_on(ctx, person, issued_at=token.created_at, writing=writing)
-    return policy.actor_of(person, token.roles) if bar is None else policy.barred(person, bar)
-
-
-def record_refused_call(ctx: Context, reason: str, call: str) -> None:
-    """Record a refused API call; ``call`` is the method and the route."""
-    who = PersonId(ctx.actor.id)
-    tenant, facts = ctx.actor.tenant or "", {"call": call}
-    audit.record(
-        ctx, Event(USE_OF_TOKEN, Outcome.REFUSED, tenant=tenant, person=who, reason=reason, facts=facts)
-    )
-
-
-def revoke_api_token(ctx: Context, token_id: str) -> None:
-    """Revoke an API token of the actor, or of a person the actor administers. Raises NotFound, Conflict."""
-    token = store.get_api_token(ctx.tx, token_id)
-    person = identity.get_person(ctx, token.person)
-    if not policy.may_revoke_token(ctx.actor, person):
-        # As if it did not exist: a refusal would confirm the id.
-        raise NotFound("token_not_found", "There is no such token.")
-    if not store.save_api_token_revoked(ctx.tx, token.id, ctx.now):
-        raise Conflict("token_revoked", "This token was revoked already.")
-    facts = {"token": token.id}
-    audit.record(ctx, Event("signin.token.revoke", tenant=person.tenant or "", person=person.id, facts=facts))
-
-
-def list_api_tokens(ctx: Context, person_id: PersonId, page: PageQuery = FIRST_PAGE) -> list[ApiToken]:
-    """List a person's valid API tokens, newest first: the actor's own, or of a person the actor administers. Raises NotFound."""
-    person = identity.get_person(ctx, person_id)
-    if not policy.may_revoke_token(ctx.actor, person):
-        raise NotFound("person_not_found", "There is no such person.")
-    return store.list_api_tokens(ctx.tx, person.id, ctx.now, page)
-
-
 def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
     """Return the person of a successful attempt, or record the failure and raise NotAuthenticated or Stopped.
 
@@ -516,7 +503,7 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
     person = identity.find_person(ctx, attempt.person) if attempt.person and matched else None
     bar = None if person is None else identity.bar_on(ctx, person)
     if person is not None and bar is Bar.STOPPED:
-        raise _stopped(ctx, "signin.session.begin", person)
+        raise stopped(ctx, "signin.session.begin", person)
     if person is None or bar is not None:
         event = Event(
             "signin.session.begin",
@@ -533,6 +520,10 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
     if not policy.may_use_password(person, _password_roles_at(ctx, person.tenant)):
         raise _passwords_off(ctx, person)
     clear_attempts(ctx, attempt.key)
+    # After the password matched: whoever guesses learns nothing of it.
+    if policy.is_dormant(person.role, store.password_used_at(ctx.tx, person.id), ctx.now):
+        audit.refusal(ctx, of_person("signin.session.begin", person, reason="account_dormant"))
+        raise Dormant
     return person
 
 
@@ -540,8 +531,8 @@ def _password_roles_at(ctx: Context, place: TenantId | None) -> frozenset[str] |
     return None if place is None else store.find_password_roles(ctx.tx, place)
 
 
-def _passwords_off(ctx: Context, person: Person) -> NotPermitted:
-    audit.refusal(ctx, _of_person("signin.session.begin", person, reason="passwords_off"))
+def _passwords_off(ctx: Context, person: Person) -> PasswordsOff:
+    audit.refusal(ctx, of_person("signin.session.begin", person, reason="passwords_off"))
     return PasswordsOff()
 
 
@@ -571,23 +562,3 @@ def _end_sessions(ctx: Context, person: PersonId, *, keep: int = 0) -> int:
     if ended:
         ctx.advance_epoch(SESSIONS, *ended)
     return len(ended)
-
-
-def _require_unbarred(ctx: Context, person: Person, action: str) -> None:
-    """Refuse a new credential to a person who is inactive or stopped. Raises NotPermitted."""
-    match identity.bar_on(ctx, person):
-        case None:
-            return
-        case Bar.STOPPED:
-            raise _stopped(ctx, action, person)
-        case _:
-            raise audit.refusal(ctx, _of_person(action, person))
-
-
-def _stopped(ctx: Context, action: str, person: Person) -> NotPermitted:
-    audit.refusal(ctx, _of_person(action, person, reason="switch_engaged"))
-    return Stopped()
-
-
-def _of_person(action: str, person: Person, *, reason: str = "") -> Event:
-    return Event(action, tenant=person.tenant or "", person=person.id, reason=reason)

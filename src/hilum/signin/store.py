@@ -14,6 +14,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.signin.models import (
     ATTEMPTS_FORGOTTEN,
     PURGE_BATCH,
+    SESSIONS_PER_PERSON,
     STEPS_PER_PERSON,
     ApiToken,
     Method,
@@ -27,6 +28,7 @@ passwords = Table(
     Column("person", String(64), primary_key=True),
     Column("digest", String(300), nullable=False),
     Column("set_at", Instant, nullable=False),
+    Column("used_at", Instant),
 )
 
 password_rules = Table(
@@ -53,6 +55,8 @@ sessions = Table(
     Column("ended_at", Instant),
     Column("factor_at", Instant),
     Column("authenticated_at", Instant),
+    Column("network", String(64), nullable=False, server_default=""),
+    Column("browser", String(40), nullable=False, server_default=""),
     Index(None, "person", "expires_at"),
     Index(None, "expires_at"),
 )
@@ -99,7 +103,7 @@ api_tokens = Table(
 
 
 def save_password(tx: Connection, person: PersonId, digest: str, at: datetime) -> None:
-    row = {"digest": digest, "set_at": at}
+    row = {"digest": digest, "set_at": at, "used_at": at}
     if tx.execute(insert_or_ignore(tx, passwords).values(person=person, **row)).rowcount == 0:
         tx.execute(passwords.update().where(passwords.c.person == person).values(row))
 
@@ -122,6 +126,30 @@ def find_password_roles(tx: Connection, tenant: TenantId) -> frozenset[str] | No
     return None if found is None else frozenset(found)
 
 
+def save_password_used(tx: Connection, person: PersonId, at: datetime) -> None:
+    tx.execute(passwords.update().where(passwords.c.person == person).values(used_at=at))
+
+
+def password_used_at(tx: Connection, person: PersonId) -> datetime | None:
+    """Return when a person last signed in, or set the password; None without one."""
+    row = tx.execute(
+        select(passwords.c.set_at, passwords.c.used_at).where(passwords.c.person == person)
+    ).first()
+    return None if row is None else row.used_at or row.set_at
+
+
+def list_sessions(tx: Connection, person: PersonId, now: datetime) -> list[Session]:
+    """List a person's sessions that have neither ended nor expired, newest first; at most SESSIONS_PER_PERSON."""
+    mine = select(sessions).where(sessions.c.person == person, sessions.c.ended_at.is_(None))
+    living = mine.where(sessions.c.expires_at > now).order_by(sessions.c.created_at.desc())
+    return [_session(row) for row in tx.execute(living.limit(SESSIONS_PER_PERSON))]
+
+
+def save_token_confirmed(tx: Connection, token: str, at: datetime) -> bool:
+    query = api_tokens.update().where(api_tokens.c.id == token, api_tokens.c.revoked_at.is_(None))
+    return tx.execute(query.values(factor_at=at)).rowcount == 1
+
+
 def add_session(tx: Connection, session: Session, digest: str) -> None:
     tx.execute(
         sessions.insert().values(
@@ -137,6 +165,8 @@ def add_session(tx: Connection, session: Session, digest: str) -> None:
             ended_at=None,
             factor_at=session.factor_at,
             authenticated_at=session.authenticated_at,
+            network=session.network,
+            browser=session.browser,
         )
     )
 
@@ -154,6 +184,8 @@ def _session(row: Row[Any]) -> Session:
         ended_at=row.ended_at,
         factor_at=row.factor_at,
         authenticated_at=row.authenticated_at,
+        network=row.network,
+        browser=row.browser,
     )
 
 

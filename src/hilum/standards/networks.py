@@ -15,3 +15,17 @@ def network_of(source: str) -> str:
         return str(ipaddress.IPv6Network((address, 64), strict=False))
     # ::ffff:192.0.2.1 and 192.0.2.1 are one host that reached us over different sockets.
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def neighbourhood_of(source: str) -> str:
+    """Return the network within which an address may change while somebody works: an IPv4 /24, an IPv6 /48; empty if it is unknown.
+
+    Carriers and offices give out addresses of one block in turn; a site gets an IPv6 /48. Source: RFC 6177 section 2.
+    """
+    try:
+        address = ipaddress.ip_address(source)
+    except ValueError:
+        return source[:45]
+    mapped = getattr(address, "ipv4_mapped", None)
+    plain = mapped or address
+    return str(ipaddress.ip_network((plain, 24 if plain.version == 4 else 48), strict=False))

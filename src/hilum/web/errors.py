@@ -46,6 +46,14 @@ _BY_CODE = {
 }
 _TITLE_AND_NEXT = {
     "ehr_session_over": ("This session has ended", "Open the chart again from the list of patients."),
+    "factor_stale": (
+        "Confirm that it is you",
+        "Open your account's page, enter your second factor there, and do this again within 15 minutes.",
+    ),
+    "factor_exists": (
+        "A second factor was set up meanwhile",
+        "Sign in with it. If it was not you, tell your administrators.",
+    ),
     "launch_unknown": (
         "This launch was already used",
         "Go back to the chart and open the app again. Each launch works once, for a short time.",

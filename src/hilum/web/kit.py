@@ -11,6 +11,7 @@ from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
 from hilum.kernel.ports import Clock, Ids
+from hilum.standards.browsers import browser_family
 from hilum.web.pages import Pages
 from hilum.web.urls import Urls
 
@@ -64,10 +65,11 @@ async def find_nothing(_request: Request, _tenant: str, _then: str) -> Onward:
 
 
 def trace_of(request: Request) -> Trace:
-    """Return what the outermost layer stored for a request: its id, the caller's address and the caller's correlation id."""
+    """Return what the outermost layer stored for a request: its id, the caller's address and correlation id; and its browser's family."""
     state = request.scope.get("state", {})
     return Trace(
         request_id=str(state.get("request_id", "")),
         source=str(state.get("source", "")),
         correlation_id=str(state.get("correlation_id", "")),
+        browser=browser_family(request.headers.get("user-agent", "")),
     )

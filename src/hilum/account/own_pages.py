@@ -1,0 +1,62 @@
+"""What the pages of one's own account share: who is signed in, forms, and the ways to sign-in and confirmation."""
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from hilum.account import service
+from hilum.account.models import Own
+from hilum.account.places import Place, place_of
+from hilum.infra.context import Context
+from hilum.signin.policy import wants_touch
+from hilum.web import cookies, forms
+from hilum.web.kit import Kit, trace_of
+from hilum.web.urls import path_of, with_query
+
+PURPOSE, CONFIRM = "account", "confirm"
+
+
+class OwnPages:
+    def __init__(self, kit: Kit) -> None:
+        self.kit = kit
+
+    async def own(self, request: Request, place: Place) -> Own | None:
+        """Return the account that is signed in at this browser and place."""
+        cookie = cookies.read(request, cookies.SESSION, secure=self.kit.urls.is_secure(place.key))
+        production = not self.kit.is_sandbox
+
+        def verb(ctx: Context) -> Own | None:
+            return service.view(ctx, cookie, place.tenant, production=production)
+
+        found = await self.kit.uow.read(verb, trace=trace_of(request))
+        # At most once a minute, so that reading a page writes nothing as a rule.
+        if found is not None and wants_touch(found.session, self.kit.clock.now()):
+            await self.kit.uow.write(partial(service.touch, own=found), trace=trace_of(request))
+        return found
+
+    async def posted(self, request: Request) -> tuple[Place, forms.Form, Own] | Response:
+        """Return a form of these pages with the account that sent it, or the way to sign-in. Raises NotPermitted for a foreign form."""
+        place = await place_of(self.kit, request)
+        form = await forms.read_form(request)
+        own = await self.own(request, place)
+        if own is None:
+            return self.to_signin(place, self.url(place))
+        origin = self.kit.urls.origin(place.key)
+        forms.check_post(request, form, own.session.csrf, origin=origin, purpose=PURPOSE)
+        return place, form, own
+
+    def url(self, place: Place, page: str = "") -> str:
+        return path_of(self.kit.urls.account(place.key, page))
+
+    def csrf(self, own: Own) -> str:
+        return forms.csrf_token(own.session.csrf, PURPOSE)
+
+    def to_signin(self, place: Place, then: str) -> Response:
+        return RedirectResponse(path_of(self.kit.urls.signin(place.key, then=then)), 303)
+
+    def to_confirm(self, place: Place, own: Own, then: str) -> Response:
+        # Without a factor there is nothing to enter: signing in again is what confirms.
+        if not own.held.any:
+            return self.to_signin(place, then)
+        return RedirectResponse(with_query(self.url(place, CONFIRM), then=then), 303)

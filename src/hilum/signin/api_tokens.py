@@ -1,0 +1,158 @@
+"""API tokens: making, accepting, confirming and revoking them."""
+
+import hmac
+from datetime import datetime, timedelta
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.factors import policy as factor_policy
+from hilum.factors import service as factors
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import PersonId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.keys.live import vault
+from hilum.signin import policy, store
+from hilum.signin.models import (
+    API_TOKEN_LIFE,
+    API_TOKEN_PREFIX,
+    API_TOKENS_PER_PERSON,
+    ApiToken,
+    Barred,
+    TokenInvalid,
+)
+from hilum.signin.refusing import of_person, require_unbarred
+
+USE_OF_TOKEN = "signin.token.use"
+
+
+def create_api_token(
+    ctx: Context,
+    person_id: PersonId,
+    *,
+    life: timedelta = API_TOKEN_LIFE,
+    roles: tuple[str, ...] | None = None,
+    name: str = "",
+    factor_at: datetime | None = None,
+) -> tuple[ApiToken, str]:
+    """Create an API token, never with more than the person's own role; return it with its secret, which is stored only as a digest.
+
+    Raises NotFound, NotPermitted, Invalid.
+    """
+    person = identity.get_person(ctx, person_id)
+    if not policy.may_hold_token(ctx.actor, person):
+        raise audit.refusal(ctx, of_person("signin.token.create", person))
+    require_unbarred(ctx, person, "signin.token.create")
+    wanted = (person.role,) if roles is None else roles
+    if faults := policy.token_faults(person, name=name, life=life, roles=wanted):
+        raise Invalid("token_order_invalid", "The token cannot be created as requested.", fields=faults)
+    if store.count_api_tokens(ctx.tx, person.id, ctx.now) >= API_TOKENS_PER_PERSON:
+        raise NotPermitted(
+            "too_many_tokens",
+            f"You already have {API_TOKENS_PER_PERSON} API tokens. Revoke one that is no longer needed.",
+        )
+    body = API_TOKEN_PREFIX + ctx.ids.secret()
+    secret = f"{body}_{vault().mac(policy.API_TOKEN_MAC, body.encode())}"
+    token = ApiToken(
+        ctx.ids.new("pat"), person.id, name, wanted, ctx.now, ctx.now + life, factor_at=factor_at
+    )
+    store.add_api_token(ctx.tx, token, policy.digest(secret))
+    # The id and never the secret: the record is read by others than the token's owner.
+    facts = {"token": token.id, "roles": list(wanted), "expires_at": token.expires_at.isoformat()}
+    facts["second_factor"] = "yes" if factor_at else "no"
+    audit.record(ctx, Event("signin.token.create", tenant=person.tenant or "", person=person.id, facts=facts))
+    return token, secret
+
+
+def is_api_token(text: str) -> bool:
+    """Check whether a text can be an API token made here, without a look into the database."""
+    parts = policy.api_token_parts(text)
+    if parts is None:
+        return False
+    body, mac = parts
+    return not mac or hmac.compare_digest(vault().mac(policy.API_TOKEN_MAC, body.encode()), mac)
+
+
+def authenticate_api_token(
+    ctx: Context, bearer: str, *, production: bool, writing: bool = False
+) -> Actor | Barred:
+    """Return the actor of an API token, or ``Barred`` if its person may not call now. Raises NotAuthenticated.
+
+    ``writing``: the call changes something, so a switch that allows reading only bars it, and whether a second factor was entered just
+    now is looked up.
+    """
+    token = _token_of(ctx, bearer)
+    person = identity.find_person(ctx, token.person)
+    if person is None:
+        raise TokenInvalid
+    bar = identity.bar_on(ctx, person, issued_at=token.created_at, writing=writing)
+    if bar is not None:
+        return policy.barred(person, bar)
+    unconfirmed = writing and not policy.token_confirmed(
+        token,
+        has_factor=factors.held(ctx, person.id).any,
+        must_have=factor_policy.must_have(person.role, production=production),
+        now=ctx.now,
+    )
+    return policy.actor_of(person, token.roles, unconfirmed=unconfirmed)
+
+
+def _token_of(ctx: Context, bearer: str) -> ApiToken:
+    """Find the valid token of a bearer secret. Raises TokenInvalid."""
+    if not is_api_token(bearer):
+        raise TokenInvalid
+    token = store.find_api_token_by_digest(ctx.tx, policy.digest(bearer))
+    if token is None or not policy.token_counts(token, ctx.now):
+        raise TokenInvalid
+    return token
+
+
+def own_token(ctx: Context, bearer: str) -> ApiToken:
+    """Return the actor's own token by its secret. Raises TokenInvalid."""
+    token = _token_of(ctx, bearer)
+    if token.person != ctx.actor.id:
+        raise TokenInvalid
+    return token
+
+
+def confirm_token(ctx: Context, token: ApiToken) -> None:
+    """Record that the actor, whose token it is, has just entered a second factor for it. Raises NotFound."""
+    if token.person != ctx.actor.id or not store.save_token_confirmed(ctx.tx, token.id, ctx.now):
+        raise NotFound("token_not_found", "There is no such token.")
+    person = identity.get_person(ctx, token.person)
+    facts = {"token": token.id}
+    audit.record(
+        ctx, Event("signin.token.confirm", tenant=person.tenant or "", person=person.id, facts=facts)
+    )
+
+
+def record_refused_call(ctx: Context, reason: str, call: str) -> None:
+    """Record a refused API call; ``call`` is the method and the route."""
+    who = PersonId(ctx.actor.id)
+    tenant, facts = ctx.actor.tenant or "", {"call": call}
+    audit.record(
+        ctx, Event(USE_OF_TOKEN, Outcome.REFUSED, tenant=tenant, person=who, reason=reason, facts=facts)
+    )
+
+
+def revoke_api_token(ctx: Context, token_id: str) -> None:
+    """Revoke an API token of the actor, or of a person the actor administers. Raises NotFound, Conflict."""
+    token = store.get_api_token(ctx.tx, token_id)
+    person = identity.get_person(ctx, token.person)
+    if not policy.may_revoke_token(ctx.actor, person):
+        # As if it did not exist: a refusal would confirm the id.
+        raise NotFound("token_not_found", "There is no such token.")
+    if not store.save_api_token_revoked(ctx.tx, token.id, ctx.now):
+        raise Conflict("token_revoked", "This token was revoked already.")
+    facts = {"token": token.id}
+    audit.record(ctx, Event("signin.token.revoke", tenant=person.tenant or "", person=person.id, facts=facts))
+
+
+def list_api_tokens(ctx: Context, person_id: PersonId, page: PageQuery = FIRST_PAGE) -> list[ApiToken]:
+    """List a person's valid API tokens, newest first: the actor's own, or of a person the actor administers. Raises NotFound."""
+    person = identity.get_person(ctx, person_id)
+    if not policy.may_revoke_token(ctx.actor, person):
+        raise NotFound("person_not_found", "There is no such person.")
+    return store.list_api_tokens(ctx.tx, person.id, ctx.now, page)

@@ -1,0 +1,29 @@
+"""Refusals of people who may not have a credential now, and their records."""
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.identity import service as identity
+from hilum.identity.models import Bar, Person
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotPermitted
+from hilum.signin.models import Stopped
+
+
+def require_unbarred(ctx: Context, person: Person, action: str) -> None:
+    """Refuse a new credential to a person who is inactive or stopped. Raises NotPermitted."""
+    match identity.bar_on(ctx, person):
+        case None:
+            return
+        case Bar.STOPPED:
+            raise stopped(ctx, action, person)
+        case _:
+            raise audit.refusal(ctx, of_person(action, person))
+
+
+def stopped(ctx: Context, action: str, person: Person) -> NotPermitted:
+    audit.refusal(ctx, of_person(action, person, reason="switch_engaged"))
+    return Stopped()
+
+
+def of_person(action: str, person: Person, *, reason: str = "") -> Event:
+    return Event(action, tenant=person.tenant or "", person=person.id, reason=reason)
