@@ -85,7 +85,7 @@ _ACTIONS = {
     "approvals.approval.approve": "agreed as the second person",
     "approvals.approval.ask": "asked for a second person",
     "approvals.approval.refuse": "refused what waited for a second person",
-    "clients.change.approve": "approved a change of a client",
+    "registry.change.approve": "approved a change of a client",
     "controls.quota.set": "set a quota",
     "controls.switch.ask_release": "asked to release a kill switch",
     "controls.switch.engage": "engaged a kill switch",
