@@ -8,7 +8,8 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
@@ -44,9 +45,11 @@ REFETCHES = timedelta(seconds=30)
 WAIT = timedelta(seconds=8)
 """How long a person's browser waits for a token request, with its turn."""
 REST = timedelta(seconds=5)
-"""How long a provider is not asked again after it did not describe itself: whoever comes meanwhile is told at once."""
+"""How long a provider is not asked again for what it did not give: whoever comes meanwhile is told at once."""
 AT_ONCE = 4
 """Token requests to one provider at a time: a slow one holds up its own hospital's people only."""
+QUEUE = 300
+"""Sign-ins that wait for one provider at a time; more are told at once that it does not answer."""
 PROVIDERS_KEPT = 1_000
 KEYS_BOUND = 50
 STATE = "federation-state"
@@ -80,10 +83,35 @@ class _Entry:
     jwks: dict[str, Any] = field(default_factory=dict)
     jwks_until: float = 0.0
     refetch_from: float = 0.0
-    rests_until: float = 0.0
-    fault: Fault = Fault.PROVIDER_UNREACHABLE
+    rests: dict[str, tuple[float, Fault]] = field(default_factory=dict)
+    """Until when a part of it is not asked for again, and what was wrong with it."""
+    waiting: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    @contextmanager
+    def queued(self) -> Iterator[None]:
+        """Count a sign-in that waits. Raises Unreached if too many do."""
+        if self.waiting >= QUEUE:
+            raise unreached(Fault.PROVIDER_UNREACHABLE)
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+
+    @contextmanager
+    def resting(self, part: str, clock: Clock, *, afresh: bool) -> Iterator[None]:
+        """Ask for a part of a provider, unless it failed just now; a failure gives it a rest. Raises Unreached."""
+        until, fault = self.rests.get(part, (0.0, Fault.PROVIDER_UNREACHABLE))
+        if clock.monotonic() < until and not afresh:
+            raise unreached(fault)
+        try:
+            yield
+        except Unreached as error:
+            # From now and not from when it was asked: the answer may have taken longer than the rest.
+            self.rests[part] = clock.monotonic() + REST.total_seconds(), error.fault
+            raise
 
 
 # --- what a browser takes along -------------------------------------------------------------------------------------------------
@@ -144,36 +172,39 @@ class Providers:
         if policy.origin_of(settings.issuer) not in allowed:
             raise unreached(Fault.HOST_NOT_ALLOWED)
         entry = self._entry(settings)
-        async with entry.lock:
-            now = self._clock.monotonic()
-            if afresh or entry.metadata is None or now >= entry.metadata_until:
-                if now < entry.rests_until and not afresh:
-                    raise unreached(entry.fault)
-                try:
-                    entry.metadata = await self._discover(settings)
-                except Unreached as error:
-                    entry.fault, entry.rests_until = error.fault, now + REST.total_seconds()
-                    raise
-                entry.metadata_until = now + FRESH.total_seconds()
-            metadata = entry.metadata
+        with entry.queued():
+            async with entry.lock:
+                now = self._clock.monotonic()
+                if afresh or entry.metadata is None or now >= entry.metadata_until:
+                    with entry.resting("metadata", self._clock, afresh=afresh):
+                        entry.metadata = await self._discover(settings)
+                    entry.metadata_until = now + FRESH.total_seconds()
+                metadata = entry.metadata
         if policy.foreign_origins(metadata, allowed):
             raise unreached(Fault.HOST_NOT_ALLOWED)
         return metadata
+
+    def known_metadata(self, settings: Settings, allowed: frozenset[str]) -> Metadata | None:
+        """Return a provider's metadata as they were last fetched, without asking it; None if there are none or their hosts are not allowed."""
+        metadata = self._entry(settings).metadata
+        return None if metadata is None or policy.foreign_origins(metadata, allowed) else metadata
 
     async def keys(
         self, settings: Settings, metadata: Metadata, kid: str, *, afresh: bool = False
     ) -> Mapping[str, Any]:
         """Return a provider's key set, fetched again if it lacks the ``kid``. Raises Unreached."""
         entry = self._entry(settings)
-        async with entry.lock:
-            now = self._clock.monotonic()
-            stale = afresh or not entry.jwks or now >= entry.jwks_until
-            lacks = not id_token.keys_for(entry.jwks, kid, settings.algorithm) and now >= entry.refetch_from
-            if stale or lacks:
-                entry.jwks = _key_set(await self._get(metadata.jwks_uri))
-                entry.jwks_until = now + FRESH.total_seconds()
-                entry.refetch_from = now + REFETCHES.total_seconds()
-            return entry.jwks
+        with entry.queued():
+            async with entry.lock:
+                now = self._clock.monotonic()
+                stale = afresh or not entry.jwks or now >= entry.jwks_until
+                found = id_token.keys_for(entry.jwks, kid, settings.algorithm)
+                if stale or (not found and now >= entry.refetch_from):
+                    with entry.resting("keys", self._clock, afresh=afresh):
+                        entry.jwks = _key_set(await self._get(metadata.jwks_uri))
+                    entry.jwks_until = now + FRESH.total_seconds()
+                    entry.refetch_from = now + REFETCHES.total_seconds()
+                return entry.jwks
 
     def leave_url(
         self,
@@ -250,11 +281,13 @@ class Providers:
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         else:
             fields |= {"client_id": settings.client_id, "client_secret": secret}
+        entry = self._entry(settings)
         try:
-            async with asyncio.timeout(WAIT.total_seconds()), self._entry(settings).places:
-                return await self._fetcher.exchange(
-                    metadata.token_endpoint, urlencode(fields).encode(), headers
-                )
+            with entry.queued():
+                async with asyncio.timeout(WAIT.total_seconds()), entry.places:
+                    return await self._fetcher.exchange(
+                        metadata.token_endpoint, urlencode(fields).encode(), headers
+                    )
         except (Unavailable, TimeoutError):
             raise unreached(Fault.PROVIDER_UNREACHABLE) from None
 

@@ -86,11 +86,10 @@ class Federated:
         )
         if found is None:
             return ()
-        try:
-            metadata = await self._providers.metadata(found[0].settings, found[1])
-        except Unreached:
-            return ()
-        end = metadata.end_session_endpoint
+        provider, allowed = found
+        # Not asked for: whoever wants to leave must not wait for a provider that is down.
+        metadata = self._providers.known_metadata(provider.settings, allowed)
+        end = provider.settings.issuer if metadata is None else metadata.end_session_endpoint
         return (policy.origin_of(end),) if end else ()
 
     async def sign_out(self, request: Request, tenant: TenantId, session: SessionId) -> str:

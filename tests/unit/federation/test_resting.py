@@ -1,0 +1,115 @@
+"""What a provider that is down costs: nobody waits in line for one timeout after another."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import orjson
+import pytest
+
+from hilum.federation import live
+from hilum.federation.live import Providers
+from hilum.federation.models import Metadata, Settings, Unreached
+from hilum.infra.fetch import Fetched
+from hilum.kernel.errors import Unavailable
+from hilum.keys.live import Vault
+from tests.conftest import SECRET_KEY
+from tests.sim.world import FakeClock
+
+ISSUER = "https://login.hospital.example"
+SETTINGS = Settings("General", ISSUER, "hilum")
+ALLOWED = frozenset({ISSUER})
+METADATA = Metadata(ISSUER, f"{ISSUER}/a", f"{ISSUER}/t", f"{ISSUER}/k", f"{ISSUER}/end")
+Ask = Callable[[Providers], Awaitable[object]]
+
+
+class Slow:
+    """A provider whose answers take as long as ``takes``; without ``body`` none comes."""
+
+    def __init__(self, clock: FakeClock, takes: timedelta, body: bytes = b"") -> None:
+        self.clock, self.takes, self.body = clock, takes, body
+        self.asked = 0
+
+    async def get(self, url: str, *, accept: str = "application/json") -> Fetched:
+        self.asked += 1
+        await asyncio.sleep(0)
+        self.clock.advance(self.takes)
+        if not self.body:
+            raise Unavailable("unreachable", "It does not answer.")
+        return Fetched(200, {}, self.body)
+
+    async def exchange(self, url: str, body: bytes, headers: object) -> Fetched:
+        raise NotImplementedError
+
+    async def look(self, url: str, *, accept: str = "text/html") -> Fetched:
+        raise NotImplementedError
+
+
+def metadata(providers: Providers) -> Awaitable[object]:
+    return providers.metadata(SETTINGS, ALLOWED)
+
+
+def keys(providers: Providers) -> Awaitable[object]:
+    return providers.keys(SETTINGS, METADATA, "rsa")
+
+
+async def outcomes(providers: Providers, ask: Ask, count: int) -> list[object]:
+    return await asyncio.gather(*(ask(providers) for _ in range(count)), return_exceptions=True)
+
+
+@pytest.mark.parametrize("ask", [metadata, keys])
+def test_of_many_who_come_at_once_one_waits_for_a_provider_that_is_down(ask: Ask) -> None:
+    """Its rest begins when it failed: the timeout is as long as the rest."""
+    clock = FakeClock()
+    slow = Slow(clock, live.REST + timedelta(seconds=1))
+    providers = Providers(slow, clock, Vault(SECRET_KEY))
+
+    found = asyncio.run(outcomes(providers, ask, 40))
+
+    assert all(isinstance(each, Unreached) for each in found)
+    assert slow.asked == 1
+    clock.advance(live.REST)
+    asyncio.run(outcomes(providers, ask, 1))
+    assert slow.asked == 2
+
+
+def test_a_key_that_is_not_found_at_a_provider_that_is_down_rests_too() -> None:
+    """Whoever sends tokens with unknown keys must not make each of them wait for a timeout."""
+    clock = FakeClock()
+    slow = Slow(clock, timedelta(0), b'{"keys":[]}')
+    providers = Providers(slow, clock, Vault(SECRET_KEY))
+    asyncio.run(outcomes(providers, keys, 1))
+    clock.advance(live.REFETCHES)
+    slow.body, slow.takes = b"", timedelta(seconds=6)
+
+    assert all(isinstance(each, Unreached) for each in asyncio.run(outcomes(providers, keys, 20)))
+    assert slow.asked == 2
+
+
+def test_more_than_the_bound_do_not_wait_for_one_provider() -> None:
+    clock = FakeClock()
+    body = orjson.dumps(
+        {
+            "issuer": ISSUER,
+            "authorization_endpoint": METADATA.authorization_endpoint,
+            "token_endpoint": METADATA.token_endpoint,
+            "jwks_uri": METADATA.jwks_uri,
+        }
+    )
+    providers = Providers(Slow(clock, timedelta(seconds=1), body), clock, Vault(SECRET_KEY))
+
+    found = asyncio.run(outcomes(providers, metadata, live.QUEUE + 7))
+
+    assert sum(isinstance(each, Unreached) for each in found) == 7
+    assert sum(isinstance(each, Metadata) for each in found) == live.QUEUE
+    assert all(isinstance(each, Metadata) for each in asyncio.run(outcomes(providers, metadata, 5)))
+
+
+def test_the_sign_out_page_asks_nothing_of_a_provider() -> None:
+    """Whoever wants to leave does not wait for a provider that is down."""
+    clock = FakeClock()
+    slow = Slow(clock, timedelta(0))
+    providers = Providers(slow, clock, Vault(SECRET_KEY))
+
+    assert providers.known_metadata(SETTINGS, ALLOWED) is None
+    assert slow.asked == 0
