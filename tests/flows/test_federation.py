@@ -13,10 +13,11 @@ from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.federation import live, service, store
-from hilum.federation.models import LinkBy, Passwords, Provider, RoleRow, Settings
+from hilum.federation import live, service, signing_in, store
+from hilum.federation.models import LinkBy, Passwords, Provider, Refusal, RoleRow, Settings
 from hilum.federation.service import Change
 from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Person
 from hilum.infra.context import Context
 from hilum.infra.db import metadata
 from hilum.infra.settings import Mode
@@ -24,6 +25,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
+from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build
 from tests.sim.browser import form_with, seen_from
@@ -535,7 +537,7 @@ def test_a_hospital_can_have_its_people_sign_in_only_so(ground: Ground) -> None:
     form = form_with(staff.get("/signin").text, "password")
     data = dict(form.fields) | {"username": "root", "password": PASSWORD, "action": "login"}
     assert staff.post(form.action, data=data).status_code == 303
-    ground.set_up(active=False)
+    ground.set_up(passwords=Passwords.EVERYONE)
     assert press(ground, "ann").status_code == 303
 
 
@@ -634,3 +636,214 @@ def test_what_is_stored_of_a_sign_in_signs_nobody_in(ground: Ground) -> None:
     ):
         assert secret not in dump
     assert "eyJ" not in dump
+
+
+GINA = {"sub": "s-gina", "preferred_username": "gina", "roles": ["it"]}
+
+
+def account(ground: Ground, username: str) -> Person | None:
+    return ground.read(lambda ctx: identity.find_person_by_username(ctx, GENERAL, username))
+
+
+def linked(ground: Ground, subject: str) -> bool:
+    found = ground.read(lambda ctx: store.find_link(ctx.tx, GENERAL, ground.idp.issuer, subject))
+    return found is not None
+
+
+def test_who_is_refused_by_factor_or_stop_is_not_linked_by_the_attempt(production: Ground) -> None:
+    """C8; security decision 24: else whoever once held the claim keeps the account, and its owner is locked out."""
+    ground = production
+    ground.set_up(link_by=LinkBy.USERNAME, factor_amr=("mfa",), adds_people=True)
+    ground.idp.person, ground.idp.changes = GINA | {"sub": "s-mallory"}, {"amr": ["pwd"]}
+    assert ground.sign_in(ground.browser()).status_code == 403
+    assert (ground.reasons()[0], linked(ground, "s-mallory")) == ("federation_factor_missing", False)
+
+    root, ids = ground.site.api("sam"), {"gina": ground.site.people["gina"].id, "general": GENERAL}
+    ground.idp.changes = {"amr": ["mfa"]}
+    stop = {"kind": "person", "key": ids["gina"], "mode": "full_stop", "reason": "lost laptop"}
+    assert root.post("/switches", json=stop).status_code == 201
+    assert ground.sign_in(ground.browser()).status_code == 403
+    assert (ground.reasons()[0], linked(ground, "s-mallory")) == ("switch_engaged", False)
+
+    assert root.post("/switches", json=stop | {"kind": "tenant", "key": GENERAL}).status_code == 201
+    ground.idp.person = {"sub": "s-nia", "preferred_username": "nia", "roles": ["nurses"]}
+    assert ground.sign_in(ground.browser()).status_code == 403
+    assert (ground.reasons()[0], account(ground, "nia")) == ("switch_engaged", None)
+
+
+def test_an_account_that_is_recognised_starts_its_age_anew_and_once_unlinked_waits_for_two(
+    ground: Ground,
+) -> None:
+    """Security decision 25: whoever got in by a claim is no second person at once, and who was put out does not come back so."""
+    ground.site.clock.advance(timedelta(days=3))
+    ground.set_up(link_by=LinkBy.USERNAME)
+    ground.idp.person = dict(GINA)
+    assert ground.sign_in(ground.browser()).status_code == 303
+    gina = account(ground, "gina")
+    assert gina is not None
+    assert gina.age_counts_from == ground.site.clock.now()
+
+    link = ground.read(lambda ctx: store.find_link(ctx.tx, GENERAL, ground.idp.issuer, "s-gina"))
+    assert link is not None
+    ground.site.system(service.unlink, link_id=link.id)
+    for subject in ("s-gina", "s-other"):
+        ground.idp.person = GINA | {"sub": subject}
+        answer = ground.sign_in(ground.browser())
+        assert (answer.status_code, linked(ground, subject)) == (403, False)
+        assert subject in answer.text
+        assert ground.reasons()[0] == "federation_person_unknown"
+    ground.link("gina", "s-gina")
+    ground.idp.person = dict(GINA)
+    assert ground.sign_in(ground.browser()).status_code == 303
+
+
+def test_a_logout_token_names_the_sub_whichever_claim_the_hospital_identifies_people_by(
+    ground: Ground,
+) -> None:
+    """OpenID Connect Back-Channel Logout 1.0 section 2.4."""
+    ground.set_up(subject_claim="oid")
+    ground.link("gina", "o-gina")
+    ground.idp.person = {"sub": "s-pairwise", "oid": "o-gina", "roles": ["it"]}
+    for whose in ({"sid": None}, {"sub": None}, {}):
+        browser = ground.browser()
+        assert ground.sign_in(browser).status_code == 303
+        assert log_out(ground, ground.idp.logout_token(sub="o-gina", sid=None)).status_code == 200
+        assert signed_in(browser)
+        assert log_out(ground, ground.idp.logout_token(**whose)).status_code == 200
+        assert not signed_in(browser), whose
+
+
+def test_one_administrator_switches_a_provider_off_and_opens_no_passwords_by_that(ground: Ground) -> None:
+    """Security decision 25: off is quick, and ends what the provider let in; a way in takes two people."""
+    ground.set_up(passwords=Passwords.NOBODY)
+    browser = ground.browser()
+    ground.sign_in(browser)
+    alone = signin_policy.actor_of(ground.site.people["gina"])
+
+    def change(**changes: Any) -> Any:
+        found = ground.read(lambda ctx: store.get_provider(ctx.tx, ground.provider.id))
+        order = Change(replace(found.settings, **changes))
+        return ground.site.uow.write_now(
+            lambda ctx: service.change_provider(ctx, found.id, order, number=found.number),
+            actor=alone,
+            trace=TRACE,
+        )
+
+    assert isinstance(change(active=False), Provider)
+    assert not signed_in(browser)
+    assert press(ground, "ann").status_code == 403
+    assert isinstance(change(name="Another name"), Provider)
+    assert press(ground, "ann").status_code == 403
+    assert not isinstance(change(passwords=Passwords.EVERYONE), Provider)
+    assert press(ground, "ann").status_code == 403
+
+    ground.set_up(passwords=Passwords.EVERYONE)
+    assert press(ground, "ann").status_code == 303
+
+
+def test_a_clinical_identity_of_another_server_is_nobodys_here(ground: Ground) -> None:
+    """SMART App Launch 2.2 (fhirUser): Patient/1 of another hospital is another patient."""
+    ground.set_up(
+        adds_people=True,
+        fhir_user_claim="fhirUser",
+        roles=("physician", "patient"),
+        role_table=(*TABLE[:1], RoleRow("patients", "patient")),
+    )
+    pat = {"sub": "s-pat", "preferred_username": "pat", "name": "Pat", "roles": ["patients"]}
+    ground.idp.person = pat | {"fhirUser": "https://another.example/fhir/Patient/p1"}
+
+    assert ground.sign_in(ground.browser()).status_code == 403
+    assert (ground.reasons()[0], account(ground, "pat")) == ("federation_fhir_user_unusable", None)
+    ground.idp.person = pat | {"fhirUser": "Patient/p1"}
+    assert ground.sign_in(ground.browser()).status_code == 303
+
+
+def test_groups_that_are_left_out_or_too_many_end_nothing(ground: Ground) -> None:
+    """A provider that states groups in part has not said that the role is gone; whoever has it is not signed in on that word either."""
+    caller = ground.site.api("ann")
+    for groups in ([f"g{n}" for n in range(600)] + ["doctors"], None, {"doctors": True}):
+        ground.idp.person["roles"] = groups
+        assert ground.sign_in(ground.browser()).status_code == 403
+        assert ground.reasons()[0] == "federation_roles_not_stated"
+        assert caller.get("/tokens").status_code == 200
+    ground.idp.person["roles"] = []
+    assert ground.sign_in(ground.browser()).status_code == 403
+    assert ground.reasons()[0] == "federation_role_lost"
+    assert caller.get("/tokens").status_code == 401
+
+
+def test_the_answer_of_one_provider_of_a_hospital_is_not_taken_to_another(ground: Ground) -> None:
+    """RFC 9207 section 1 (mix-up): also between two clients of one issuer."""
+    found = ground.read(lambda ctx: store.get_provider(ctx.tx, ground.provider.id))
+    sealed = live.seal_secret(vault(), SECRET, ground.idp.issuer, ground.site.kit.ids)
+    change = Change(replace(found.settings, client_id="another"), sealed)
+    other = ground.site.system(service.add_provider, tenant=GENERAL, change=change)
+    browser = ground.browser()
+    back = ground.idp.authorize(ground.leave(browser))
+
+    assert browser.get(back.replace(ground.provider.id, other.id)).status_code == 403
+    assert ground.reasons()[0] == "federation_issuer_mixed_up"
+    assert browser.get(back).status_code == 303
+
+
+def test_a_provider_that_changes_while_it_is_asked_for_the_token_signs_nobody_in(ground: Ground) -> None:
+    """Between the two transactions of a sign-in it may be changed or switched off."""
+    for changes in ({"name": "Another name"}, {"active": False}):
+
+        def meanwhile(claims: dict[str, Any], changes: dict[str, Any] = changes) -> str:
+            ground.set_up(**changes)
+            return sign(claims)
+
+        ground.idp.token = meanwhile
+        browser = ground.browser()
+        assert ground.sign_in(browser).status_code == 403
+        assert ground.reasons()[0] == "federation_provider_changed"
+        assert session_of(browser) == ""
+
+
+def test_a_state_from_the_future_is_not_accepted(ground: Ground) -> None:
+    """A node whose clock was set back must not stretch the ten minutes of a sign-in."""
+    browser = ground.browser()
+    back = ground.idp.authorize(ground.leave(browser))
+    now = ground.site.clock.now()
+    state = parse_qs(urlsplit(back).query)["state"][0]
+    departure = live.open_departure(vault(), state, browser.cookies["hilum_departure"])
+
+    def begin(ctx: Context) -> object:
+        return signing_in.begin_return(ctx, GENERAL, ground.provider.id, state, departure)
+
+    departure = replace(departure, left_at=now + timedelta(seconds=61))
+    with pytest.raises(Refusal) as refused:
+        ground.site.uow.write_now(begin, trace=TRACE)
+    assert refused.value.fault == "state_expired"
+
+
+def test_the_former_session_of_the_browser_ends(ground: Ground) -> None:
+    """Session fixation: a cookie of before is worth nothing after a sign-in."""
+    browser, other = ground.browser(), ground.browser()
+    ground.sign_in(browser)
+    other.cookies.set("hilum_session", session_of(browser))
+    assert signed_in(other)
+
+    assert ground.sign_in(browser).status_code == 303
+
+    assert signed_in(browser)
+    assert not signed_in(other)
+
+
+def test_whose_chart_another_person_has_had_is_not_added_by_signing_in(ground: Ground) -> None:
+    """Security decision 25: an account that opens another account's own chart takes two people."""
+    order = NewPerson(GENERAL, "old", "Old Pat", "patient", fhir_user="Patient/p1", patients=("p1",))
+    old = ground.site.system(identity.add_person, order=order)
+    ground.site.system(identity.deactivate_person, person_id=old.id)
+    ground.set_up(
+        adds_people=True,
+        fhir_user_claim="fhirUser",
+        roles=("patient",),
+        role_table=(RoleRow("patients", "patient"),),
+    )
+    ground.idp.person = {"sub": "s-p", "preferred_username": "pat", "name": "Pat", "roles": ["patients"]}
+    ground.idp.person["fhirUser"] = "Patient/p1"
+
+    assert ground.sign_in(ground.browser()).status_code == 403
+    assert (ground.reasons()[0], account(ground, "pat")) == ("federation_needs_administrator", None)

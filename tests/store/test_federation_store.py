@@ -29,7 +29,14 @@ def do(uow: UnitOfWork, verb: Callable[[Context], T]) -> T:
 
 def session(n: int, subject: str, sid: str) -> FederatedSession:
     return FederatedSession(
-        SessionId(f"ses_{n}"), "idp_1", ISSUER, subject, sid, "sealed", START + timedelta(hours=1)
+        SessionId(f"ses_{n}"),
+        "idp_1",
+        ISSUER,
+        f"o-{subject}",
+        sid,
+        "sealed",
+        START + timedelta(hours=1),
+        subject,
     )
 
 
@@ -64,9 +71,9 @@ def test_a_provider_ends_what_it_names_and_nothing_else(uow: UnitOfWork) -> None
     for each in (session(1, "a", "x"), session(2, "a", "y"), session(3, "b", "x")):
         do(uow, lambda ctx, each=each: store.add_session(ctx.tx, each))  # type: ignore[misc]
 
-    both = do(uow, lambda ctx: store.take_sessions(ctx.tx, "idp_1", subject="a", sid="x"))
-    other = do(uow, lambda ctx: store.take_sessions(ctx.tx, "idp_2", subject="a", sid=""))
-    rest = do(uow, lambda ctx: store.take_sessions(ctx.tx, "idp_1", subject="a", sid=""))
+    both = do(uow, lambda ctx: store.take_sessions(ctx.tx, "idp_1", sub="a", sid="x"))
+    other = do(uow, lambda ctx: store.take_sessions(ctx.tx, "idp_2", sub="a", sid=""))
+    rest = do(uow, lambda ctx: store.take_sessions(ctx.tx, "idp_1", sub="a", sid=""))
 
     assert (both, other, rest) == (["ses_1"], [], ["ses_2"])
     assert do(uow, lambda ctx: store.take_session(ctx.tx, SessionId("ses_3"))) == session(3, "b", "x")

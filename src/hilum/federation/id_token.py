@@ -103,8 +103,15 @@ def keys_for(jwks: Mapping[str, Any], kid: str, algorithm: str) -> list[dict[str
         and (not curve or key.get("crv") == curve)
         and key.get("use", "sig") == "sig"
         and key.get("alg", algorithm) == algorithm
+        and _may_verify(key)
     ]
     return matching[:KEYS_TRIED]
+
+
+def _may_verify(key: Mapping[str, Any]) -> bool:
+    """Check the permitted operations of a key, if it states them. Source: RFC 7517 section 4.3."""
+    found = key.get("key_ops", ["verify"])
+    return isinstance(found, list) and "verify" in found
 
 
 def judge_id_token(
@@ -131,6 +138,7 @@ def judge_id_token(
     return Identity(
         issuer=settings.issuer,
         subject=_subject(claims, settings.subject_claim),
+        sub=_text(claims, "sub"),
         claims=claims,
         authenticated_at=authenticated,
         sid=_text(claims, "sid"),

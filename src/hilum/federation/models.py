@@ -192,11 +192,13 @@ class Identity:
     has_factor: bool = False
     ends_at: datetime | None = None
     """When the provider's own session ends, if it states that."""
+    sub: str = ""
+    """The token's ``sub``, which logout tokens name, whichever claim is the subject here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Logout:
-    """Whose sessions a provider ended: of a subject, of one session there, or of both."""
+    """Whose sessions a provider ended: of a ``sub``, of one session there, or of both."""
 
     subject: str
     sid: str
@@ -215,6 +217,8 @@ class FederatedSession:
     sid: str
     hint_sealed: str
     expires_at: datetime
+    sub: str
+    """The ``sub`` of its id_token, by which logout tokens name it."""
 
 
 class Fault(StrEnum):
@@ -259,6 +263,7 @@ class Fault(StrEnum):
     PERSON_UNKNOWN = "person_unknown"
     PERSON_INACTIVE = "person_inactive"
     ROLE_LOST = "role_lost"
+    ROLES_NOT_STATED = "roles_not_stated"
     FACTOR_MISSING = "factor_missing"
     LINKED_ALREADY = "linked_already"
     USERNAME_UNUSABLE = "username_unusable"

@@ -1,7 +1,7 @@
 """Which providers may be set up, what takes two people, and who a provider's person is here. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from hilum.federation.models import (
     Metadata,
     Passwords,
     Refusal,
+    RoleRow,
     Settings,
 )
 from hilum.identity.models import URL_BOUND, NewPerson, Person, Role
@@ -169,6 +170,11 @@ SENTENCES: Mapping[Fault, Sentence] = MappingProxyType(
             "Your hospital's identity provider no longer states the role of your account here. Your sessions here have ended.",
             "If you changed your role, ask an administrator of your hospital for an account with the new one.",
         ),
+        Fault.ROLES_NOT_STATED: Sentence(
+            "Your hospital's identity provider does not state your roles, or states too many groups to read them all.",
+            "Ask the help desk of your hospital to have it state only the groups that give access to this platform.",
+            theirs=True,
+        ),
         Fault.FACTOR_MISSING: Sentence(
             "Your role needs a second factor, and your hospital's identity provider does not state that you used one.",
             "Sign in with your password and second factor of this platform. Your hospital can have its own count: it must state it (amr or acr), and its administrators must name the value here.",
@@ -307,7 +313,7 @@ def _number_faults(settings: Settings) -> dict[str, str]:
 _PASSWORDS = (Passwords.NOBODY, Passwords.ADMINISTRATORS, Passwords.EVERYONE)
 _FREE = ("name", "active", "adds_people", "passwords", "session_life_s", "max_age_s")
 """Settings whose change is judged by its direction; with the sets below, all others always widen."""
-_SETS = ("role_table", "roles", "factor_amr", "factor_acr")
+_SETS = ("roles", "factor_amr", "factor_acr")
 
 
 def widens(before: Settings, after: Settings) -> bool:
@@ -323,6 +329,8 @@ def widens(before: Settings, after: Settings) -> bool:
         return True
     if any(not set(getattr(after, name)) <= set(getattr(before, name)) for name in _SETS):
         return True
+    if not _is_part(after.role_table, before.role_table):
+        return True
     # 0 accepts any age.
     if (after.max_age_s or 10**9) > (before.max_age_s or 10**9):
         return True
@@ -331,8 +339,14 @@ def widens(before: Settings, after: Settings) -> bool:
     if was and not (acr and acr <= was):
         return True
     link = after.link_by if after.link_by is not LinkBy.NOTHING else before.link_by
-    same = {name: getattr(before, name) for name in (*_FREE, *_SETS, "acr_values")}
+    same = {name: getattr(before, name) for name in (*_FREE, *_SETS, "role_table", "acr_values")}
     return replace(after, link_by=link, **same) != before
+
+
+def _is_part(rows: Sequence[RoleRow], of: Sequence[RoleRow]) -> bool:
+    """Check whether rows are some of others in the same order, which decides what role a new person gets."""
+    rest = iter(of)
+    return all(row in rest for row in rows)
 
 
 def code_of(values: Mapping[str, tuple[str, ...]], metadata: Metadata) -> str:
@@ -373,6 +387,12 @@ def roles_stated(settings: Settings, claims: Mapping[str, object]) -> tuple[str,
     )
 
 
+def roles_whole(settings: Settings, claims: Mapping[str, object]) -> bool:
+    """Check whether a provider stated all roles of a person: some leave the claim out where there are too many groups for it."""
+    found = _claim(claims, settings.role_claim)
+    return isinstance(found, str) or (isinstance(found, list) and len(found) <= VALUES_BOUND)
+
+
 def _claim(claims: Mapping[str, object], name: str) -> object:
     """Return a claim by its name, or by a path with dots such as ``realm_access.roles``."""
     if name in claims:
@@ -394,24 +414,32 @@ def username_stated(settings: Settings, identity: Identity) -> str:
     return normal_username(text_claim(identity.claims, settings.username_claim))
 
 
-def fhir_user_stated(settings: Settings, identity: Identity) -> str:
-    """Return the ``fhirUser`` that a provider states: a relative reference, also out of an absolute one."""
+def fhir_user_stated(settings: Settings, identity: Identity, bases: Iterable[str]) -> str:
+    """Return the ``fhirUser`` that a provider states, relative if it is of the hospital's own FHIR server; any other as it is stated.
+
+    INVARIANT: what another server calls ``Patient/1`` is nobody's reference here. ``bases``: the addresses of the hospital's own.
+    """
     found = text_claim(identity.claims, settings.fhir_user_claim)
-    return "/".join(found.split("/")[-2:]) if found.count("/") > 1 else found
+    for base in bases:
+        root = base.rstrip("/") + "/"
+        if base and found.startswith(root):
+            return found.removeprefix(root)
+    return found
 
 
 def person_fault(
-    settings: Settings, person: Person, stated: tuple[str, ...], tenant: TenantId
+    settings: Settings, person: Person, stated: tuple[str, ...], tenant: TenantId, *, whole: bool = True
 ) -> Fault | None:
-    """Return why an account may not be entered through a provider; None if it may.
+    """Return why an account may not be entered through a provider; None if it may. ``whole``: see ``roles_whole``.
 
+    INVARIANT: a role is lost only by a claim that was there and whole.
     INVARIANT: the platform's staff, members of vendors and people of other hospitals never come in so, whatever is linked.
     """
     if person.tenant != tenant or person.vendor is not None or not person.active:
         return Fault.PERSON_INACTIVE
-    if person.role not in settings.roles:
-        return Fault.ROLE_LOST
-    return None if person.role in stated else Fault.ROLE_LOST
+    if person.role in settings.roles and person.role in stated:
+        return None
+    return Fault.ROLE_LOST if whole else Fault.ROLES_NOT_STATED
 
 
 def factor_at(identity: Identity, now: datetime) -> datetime | None:
@@ -419,15 +447,19 @@ def factor_at(identity: Identity, now: datetime) -> datetime | None:
     return signed_in_at(identity, now) if identity.has_factor else None
 
 
-def lacks_factor(person: Person, identity: Identity, *, production: bool) -> bool:
-    """Check whether a person's role needs a second factor that the provider does not state. Source: C8."""
-    return must_have(person.role, production=production) and not identity.has_factor
+def lacks_factor(role: str, identity: Identity, *, production: bool) -> bool:
+    """Check whether a role needs a second factor that the provider does not state. Source: C8."""
+    return must_have(role, production=production) and not identity.has_factor
 
 
 def new_person(
-    settings: Settings, identity: Identity, stated: tuple[str, ...], tenant: TenantId
+    settings: Settings,
+    identity: Identity,
+    stated: tuple[str, ...],
+    tenant: TenantId,
+    bases: Iterable[str] = (),
 ) -> NewPerson | Fault:
-    """Return the account of an unknown person as it is to be added, or why none is added."""
+    """Return the account of an unknown person as it is to be added, or why none is added. ``bases``: see ``fhir_user_stated``."""
     if not settings.adds_people:
         return Fault.PERSON_UNKNOWN
     role = stated[0]
@@ -438,7 +470,7 @@ def new_person(
     name = text_claim(identity.claims, settings.name_claim) or username
     if not username or name_fault(name):
         return Fault.USERNAME_UNUSABLE
-    fhir_user = fhir_user_stated(settings, identity)
+    fhir_user = fhir_user_stated(settings, identity, bases)
     if fhir_user_fault(fhir_user, role) or (role == Role.PATIENT and not fhir_user.startswith("Patient/")):
         return Fault.FHIR_USER_UNUSABLE
     charts = (fhir_user.removeprefix("Patient/"),) if role == Role.PATIENT else ()
@@ -465,8 +497,11 @@ def signed_in_at(identity: Identity, now: datetime) -> datetime:
 
 
 def passwords_of(providers: tuple[Settings, ...]) -> Passwords:
-    """Return who of a hospital may use a password: the strictest of its active providers; everyone without one."""
-    found = [each.passwords for each in providers if each.active]
+    """Return who of a hospital may use a password: the strictest of its providers; everyone without one.
+
+    INVARIANT: switching a provider off opens nothing. One person may do that, so it counts further, until two open passwords again.
+    """
+    found = [each.passwords for each in providers]
     return min(found, key=_PASSWORDS.index) if found else Passwords.EVERYONE
 
 

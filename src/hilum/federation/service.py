@@ -219,10 +219,19 @@ def _save(ctx: Context, before: Provider, change: Change) -> Provider:
     )
     if not store.save_provider(ctx.tx, after):
         raise Conflict("concurrent_change", "A colleague changed this at the same moment. Look at it again.")
-    return _changed(ctx, after, SET_UP)
+    # Whoever switches a provider off does not trust it: whom it let in leaves.
+    went_off = before.settings.active and not after.settings.active
+    return _changed(ctx, after, SET_UP, sessions=_end_sessions(ctx, after) if went_off else 0)
 
 
-def _changed(ctx: Context, provider: Provider, action: str) -> Provider:
+def _end_sessions(ctx: Context, provider: Provider) -> int:
+    ended = 0
+    while found := store.take_sessions(ctx.tx, provider.id):
+        ended += sum(signin.end_session(ctx, each) for each in found)
+    return ended
+
+
+def _changed(ctx: Context, provider: Provider, action: str, *, sessions: int = 0) -> Provider:
     settings = tuple(each.settings for each in store.providers_of(ctx.tx, provider.tenant))
     match policy.passwords_of(settings):
         case Passwords.EVERYONE:
@@ -231,7 +240,12 @@ def _changed(ctx: Context, provider: Provider, action: str) -> Provider:
             signin.set_password_roles(ctx, provider.tenant, {Role.ADMINISTRATOR.value})
         case Passwords.NOBODY:
             signin.set_password_roles(ctx, provider.tenant, set())
-    facts = {"provider": provider.id, "issuer": provider.settings.issuer, "number": provider.number}
+    facts = {
+        "provider": provider.id,
+        "issuer": provider.settings.issuer,
+        "number": provider.number,
+        "sessions_ended": sessions,
+    }
     audit.record(ctx, Event(action, tenant=provider.tenant, facts=facts))
     return provider
 
@@ -357,7 +371,7 @@ def unlink(ctx: Context, link_id: str) -> None:
         if ctx.actor.tenant is not None:
             raise NotFound("link_not_found", "There is no such link.")
         raise audit.refusal(ctx, Event("federation.link.remove", tenant=found.tenant))
-    store.remove_link(ctx.tx, found.id)
+    store.remove_link(ctx.tx, found, ctx.now)
     signin.end_access(ctx, found.person)
     event = Event(
         "federation.link.remove", tenant=found.tenant, person=found.person, facts={"link": found.id}

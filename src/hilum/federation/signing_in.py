@@ -22,14 +22,14 @@ from hilum.federation.models import (
 )
 from hilum.federation.service import SIGN_IN, add_link
 from hilum.identity import service as identity
-from hilum.identity.models import Person
+from hilum.identity.models import Bar, NewPerson, Person
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound
-from hilum.kernel.ids import SessionId, TenantId
+from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.keys.live import vault
 from hilum.signin import service as signin
-from hilum.signin.models import Method, Session
+from hilum.signin.models import Method, Session, Stopped
 
 HINT = "federation-hint"
 
@@ -92,9 +92,7 @@ def complete_return(
     current = store.find_provider(ctx.tx, provider.id)
     if current is None or current.number != provider.number or not current.settings.active:
         refuse(ctx, provider, Fault.PROVIDER_CHANGED)
-    person = _person(ctx, provider, found)
-    if policy.lacks_factor(person, found, production=production):
-        refuse(ctx, provider, Fault.FACTOR_MISSING, person=person.id)
+    person = _person(ctx, provider, found, production=production)
     if replaces:
         signin.end_session_of_cookie(ctx, replaces)
     until = policy.session_end(provider.settings, found, ctx.now)
@@ -108,7 +106,14 @@ def complete_return(
     )
     hint = vault().seal(HINT, id_token.encode(), nonce=ctx.ids, bound_to=session.id)
     kept = FederatedSession(
-        session.id, provider.id, found.issuer, found.subject, found.sid, hint, session.expires_at
+        session.id,
+        provider.id,
+        found.issuer,
+        found.subject,
+        found.sid,
+        hint,
+        session.expires_at,
+        found.sub,
     )
     store.add_session(ctx.tx, kept)
     facts = {
@@ -121,42 +126,60 @@ def complete_return(
     return session, cookie
 
 
-def _person(ctx: Context, provider: Provider, found: Identity) -> Person:
-    """Return the account of a subject: linked, recognised by a trusted claim, or added. Raises Refusal, Stopped."""
-    settings, tenant = provider.settings, provider.tenant
-    stated = policy.roles_stated(settings, found.claims)
-    linked = store.find_link(ctx.tx, tenant, found.issuer, found.subject)
-    person = None if linked is None else identity.find_person(ctx, linked.person)
+def _person(ctx: Context, provider: Provider, found: Identity, *, production: bool) -> Person:
+    """Return the account of a subject: linked, recognised by a trusted claim, or added. Raises Refusal, Stopped.
+
+    INVARIANT: whoever is refused leaves no link and no account behind. A refusal is committed, so all is judged before anything is written.
+    """
+    linked = store.find_link(ctx.tx, provider.tenant, found.issuer, found.subject)
     if linked is None:
-        if not stated:
-            refuse(ctx, provider, Fault.ROLE_MISSING)
-        person = _recognised(ctx, provider, found, stated)
+        return _newcomer(ctx, provider, found, production=production)
+    person = identity.find_person(ctx, linked.person)
     if person is None:
         refuse(ctx, provider, Fault.PERSON_INACTIVE)
-    if fault := policy.person_fault(settings, person, stated, tenant):
-        # Whoever lost the role at the hospital keeps nothing that it gave them here.
-        if fault is Fault.ROLE_LOST:
-            signin.end_access(ctx, person.id)
-        refuse(ctx, provider, fault, person=person.id)
-    if linked is not None:
-        store.save_seen(ctx.tx, linked.id, ctx.now)
+    _require_entry(ctx, provider, person, found, production=production, ends=True)
+    store.save_seen(ctx.tx, linked.id, ctx.now)
     return person
 
 
-def _recognised(ctx: Context, provider: Provider, found: Identity, stated: tuple[str, ...]) -> Person:
+def _newcomer(ctx: Context, provider: Provider, found: Identity, *, production: bool) -> Person:
     settings, tenant = provider.settings, provider.tenant
-    as_system = ctx.as_actor(SYSTEM)
-    known = _by_trusted_claim(ctx, provider, found)
+    stated = policy.roles_stated(settings, found.claims)
+    if not stated:
+        refuse(ctx, provider, Fault.ROLE_MISSING)
+    bases = _fhir_bases(ctx, tenant)
+    known = _by_trusted_claim(ctx, provider, found, bases)
     if known is not None:
-        if fault := policy.person_fault(settings, known, stated, tenant):
-            refuse(ctx, provider, fault, person=known.id)
-        if store.find_link_of(ctx.tx, found.issuer, known.id) is not None:
-            refuse(ctx, provider, Fault.LINKED_ALREADY, person=known.id)
-        add_link(as_system, provider, found.subject, known)
-        return known
-    order = policy.new_person(settings, found, stated, tenant)
+        return _recognised(ctx, provider, known, found, production=production)
+    order = policy.new_person(settings, found, stated, tenant, bases)
     if isinstance(order, Fault):
         refuse(ctx, provider, order, subject=found.subject)
+    return _added(ctx, provider, order, found, production=production)
+
+
+def _recognised(
+    ctx: Context, provider: Provider, known: Person, found: Identity, *, production: bool
+) -> Person:
+    _require_entry(ctx, provider, known, found, production=production)
+    if store.find_link_of(ctx.tx, found.issuer, known.id) is not None:
+        refuse(ctx, provider, Fault.LINKED_ALREADY, person=known.id)
+    # Whoever removed the link meant it: from then on only two people link this account.
+    if store.was_unlinked(ctx.tx, known.id):
+        refuse(ctx, provider, Fault.PERSON_UNKNOWN, person=known.id, subject=found.subject)
+    add_link(ctx.as_actor(SYSTEM), provider, found.subject, known)
+    # As a link by two people: whoever holds the claim may enter from now on.
+    identity.restart_age(ctx, known.id, ctx.now)
+    return known
+
+
+def _added(
+    ctx: Context, provider: Provider, order: NewPerson, found: Identity, *, production: bool
+) -> Person:
+    as_system = ctx.as_actor(SYSTEM)
+    if policy.lacks_factor(order.role, found, production=production):
+        refuse(ctx, provider, Fault.FACTOR_MISSING, subject=found.subject)
+    nobody = Person(PersonId(""), order.tenant, order.username, order.name, order.role)
+    _require_unbarred(ctx, provider, nobody)
     if identity.adding_takes_two(ctx, order):
         refuse(ctx, provider, Fault.NEEDS_ADMINISTRATOR, subject=found.subject)
     try:
@@ -171,14 +194,55 @@ def _recognised(ctx: Context, provider: Provider, found: Identity, stated: tuple
     return added
 
 
-def _by_trusted_claim(ctx: Context, provider: Provider, found: Identity) -> Person | None:
+def _require_entry(
+    ctx: Context,
+    provider: Provider,
+    person: Person,
+    found: Identity,
+    *,
+    production: bool,
+    ends: bool = False,
+) -> None:
+    """Refuse whoever may not enter an account. ``ends``: a role that is lost ends what it gave. Raises Refusal, Stopped."""
+    settings = provider.settings
+    stated = policy.roles_stated(settings, found.claims)
+    whole = policy.roles_whole(settings, found.claims)
+    if fault := policy.person_fault(settings, person, stated, provider.tenant, whole=whole):
+        # Whoever lost the role at the hospital keeps nothing that it gave them here.
+        if fault is Fault.ROLE_LOST and ends:
+            signin.end_access(ctx, person.id)
+        refuse(ctx, provider, fault, person=person.id)
+    _require_unbarred(ctx, provider, person)
+    if policy.lacks_factor(person.role, found, production=production):
+        refuse(ctx, provider, Fault.FACTOR_MISSING, person=person.id)
+
+
+def _require_unbarred(ctx: Context, provider: Provider, person: Person) -> None:
+    bar = identity.bar_on(ctx, person)
+    if bar is Bar.INACTIVE:
+        refuse(ctx, provider, Fault.PERSON_INACTIVE, person=person.id)
+    if bar is not None:
+        facts = {"provider": provider.id}
+        event = Event(SIGN_IN, tenant=provider.tenant, person=person.id, reason="switch_engaged", facts=facts)
+        audit.refusal(ctx, event)
+        raise Stopped
+
+
+def _fhir_bases(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
+    place = identity.find_tenant(ctx, tenant)
+    return () if place is None else tuple(filter(None, (place.upstream.url, place.upstream.public_url)))
+
+
+def _by_trusted_claim(
+    ctx: Context, provider: Provider, found: Identity, bases: tuple[str, ...]
+) -> Person | None:
     settings, tenant = provider.settings, provider.tenant
     match settings.link_by:
         case LinkBy.USERNAME:
             name = policy.username_stated(settings, found)
             return identity.find_person_by_username(ctx, tenant, name) if name else None
         case LinkBy.FHIR_USER:
-            named = policy.fhir_user_stated(settings, found)
+            named = policy.fhir_user_stated(settings, found, bases)
             return identity.find_active_by_fhir_user(ctx, tenant, named) if named else None
         case _:
             return None
@@ -241,7 +305,7 @@ def end_by_provider(ctx: Context, provider: Provider, logout: Logout) -> int:
     if not store.use(ctx.tx, key, logout.issued_at + LOGOUT_TOKEN_LIFE + 2 * SKEW):
         refuse(ctx, provider, Fault.STATE_USED)
     ended = 0
-    while found := store.take_sessions(ctx.tx, provider.id, subject=logout.subject, sid=logout.sid):
+    while found := store.take_sessions(ctx.tx, provider.id, sub=logout.subject, sid=logout.sid):
         ended += sum(signin.end_session(ctx, each) for each in found)
     facts = {"provider": provider.id, "sessions": ended}
     audit.record(ctx, Event("federation.session.end", tenant=provider.tenant, facts=facts))

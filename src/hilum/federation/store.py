@@ -90,9 +90,18 @@ sessions = Table(
     Column("sid", String(255), nullable=False),
     Column("hint_sealed", String(50_000), nullable=False),
     Column("expires_at", Instant, nullable=False),
-    Index(None, "provider", "subject"),
+    Column("sub", String(255), nullable=False),
+    Index(None, "provider", "sub"),
     Index(None, "provider", "sid"),
     Index(None, "expires_at"),
+)
+
+unlinked = Table(
+    "federation_unlinked",
+    metadata,
+    # Kept for good: no claim links this account again.
+    Column("person", String(64), primary_key=True),
+    Column("at", Instant, nullable=False),
 )
 
 used = Table(
@@ -249,8 +258,14 @@ def get_link(tx: Connection, link: str) -> LinkedPerson:
     return _link(row)
 
 
-def remove_link(tx: Connection, link: str) -> bool:
-    return tx.execute(delete(links).where(links.c.id == link)).rowcount == 1
+def remove_link(tx: Connection, link: LinkedPerson, at: datetime) -> bool:
+    """Remove a link, and remember that its person was unlinked."""
+    tx.execute(insert_or_ignore(tx, unlinked).values(person=link.person, at=at))
+    return tx.execute(delete(links).where(links.c.id == link.id)).rowcount == 1
+
+
+def was_unlinked(tx: Connection, person: PersonId) -> bool:
+    return tx.execute(select(unlinked.c.person).where(unlinked.c.person == person)).first() is not None
 
 
 def save_seen(tx: Connection, link: str, at: datetime) -> None:
@@ -277,6 +292,7 @@ def _session(row: Row[Any]) -> FederatedSession:
         row.sid,
         row.hint_sealed,
         row.expires_at,
+        row.sub,
     )
 
 
@@ -291,11 +307,11 @@ def take_session(tx: Connection, session: SessionId) -> FederatedSession | None:
     return None if row is None else _session(row)
 
 
-def take_sessions(tx: Connection, provider: str, *, subject: str, sid: str) -> list[SessionId]:
-    """Return and delete sessions of a subject, or of one session at the provider, or of both; ENDED_BOUND at most."""
+def take_sessions(tx: Connection, provider: str, *, sub: str = "", sid: str = "") -> list[SessionId]:
+    """Return and delete sessions of a ``sub``, or of one session at the provider, or of both, or all; ENDED_BOUND at most."""
     wanted = [sessions.c.provider == provider]
-    if subject:
-        wanted.append(sessions.c.subject == subject)
+    if sub:
+        wanted.append(sessions.c.sub == sub)
     if sid:
         wanted.append(sessions.c.sid == sid)
     some = select(sessions.c.session).where(*wanted).limit(ENDED_BOUND)

@@ -198,7 +198,7 @@ class PasswordsOff(NotPermitted):
     def __init__(self) -> None:
         super().__init__(
             "passwords_off",
-            "Your hospital has you sign in through its own identity provider. Use its button on the sign-in page.",
+            "Your hospital has you sign in through its own identity provider. Use its button on the sign-in page; if there is none, ask an administrator of your hospital.",
         )
 
 

@@ -1,5 +1,6 @@
 """What an id_token and a logout token must be, deviation by deviation (OpenID Connect Core 1.0 section 3.1.3.7, Back-Channel Logout 1.0)."""
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -80,6 +81,11 @@ def test_a_token_as_it_must_be_states_who_signed_in_and_when() -> None:
         ({"sub": 7}, "subject_missing"),
         ({"sub": "s" * 256}, "subject_missing"),
         ({"sub": "s-ann "}, "subject_missing"),
+        ({"sub": "s-\u00e4nn"}, "subject_missing"),
+        ({"sub": "s-\u0430nn"}, "subject_missing"),
+        ({"sub": "s\tann"}, "subject_missing"),
+        ({"iat": S, "exp": S}, "issued_wrong"),
+        ({"iat": S + 30, "exp": S + 20}, "issued_wrong"),
         ({"session_expiry": 1_000_000_000}, "session_over"),
     ],
 )
@@ -154,6 +160,9 @@ def test_a_token_that_cannot_be_verified_is_refused(name: str) -> None:
         [public(), public("next", kid="rsa2")],
         [],
         [public(use="enc")],
+        [public(key_ops=["encrypt"])],
+        [public(key_ops="verify")],
+        [public(key_ops=[])],
         [public(alg="RS512")],
         [{"kty": "oct", "k": "AAAA", "kid": "rsa"}],
         [public("ec", kid="rsa")],
@@ -245,3 +254,45 @@ def test_a_logout_token_that_is_not_as_it_must_be_is_refused(changes: dict[str, 
     """OpenID Connect Back-Channel Logout 1.0 section 2.6."""
     with pytest.raises(Refusal):
         logged_out(**changes)
+
+
+EC = public("ec")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key", "found"),
+    [
+        ("RS256", public(), 1),
+        ("RS256", public(key_ops=["verify", "encrypt"]), 1),
+        ("RS256", public(kid="other"), 0),
+        ("RS256", {name: value for name, value in public().items() if name != "kid"}, 0),
+        ("RS256", public() | {"kty": "EC"}, 0),
+        ("RS256", public(key_ops=["sign"]), 0),
+        ("ES256", EC | {"kid": "rsa"}, 1),
+        ("ES384", EC | {"kid": "rsa"}, 0),
+        ("ES256", EC | {"kid": "rsa", "crv": "P-384"}, 0),
+        ("ES256", EC | {"kid": "rsa", "kty": "OKP"}, 0),
+    ],
+)
+def test_a_key_is_of_the_kid_the_type_and_the_curve_that_were_agreed(
+    algorithm: str, key: dict[str, Any], found: int
+) -> None:
+    """RFC 8725 section 3.1; RFC 7517 sections 4.1, 4.3 and 4.5."""
+    assert len(id_token.keys_for({"keys": [key]}, "rsa", algorithm)) == found
+
+
+@pytest.mark.parametrize(("bits", "usable"), [(1_024, 0), (2_048, 1), (8_192, 1), (8_193, 0)])
+def test_an_rsa_key_is_neither_too_weak_nor_too_dear_to_verify_with(bits: int, usable: int) -> None:
+    """RFC 7518 section 3.3; whoever publishes a key must not choose what a sign-in costs here."""
+    n = base64.urlsafe_b64encode(((1 << bits) - 1).to_bytes((bits + 7) // 8)).rstrip(b"=").decode()
+
+    assert len(id_token.usable_keys({"keys": [public() | {"n": n}]}, "RS256")) == usable
+    huge = public() | {"e": base64.urlsafe_b64encode(b"\x01" + bytes(7) + b"\x01").decode().rstrip("=")}
+    assert id_token.usable_keys({"keys": [huge]}, "RS256") == []
+
+
+def test_the_sub_is_kept_beside_the_claim_that_identifies_people() -> None:
+    """OpenID Connect Back-Channel Logout 1.0 section 2.4: a logout token names the sub."""
+    found = judged(replace(SETTINGS, subject_claim="oid"), oid="o-1")
+
+    assert (found.subject, found.sub) == ("o-1", "s-ann")

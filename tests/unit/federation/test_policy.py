@@ -27,6 +27,7 @@ SETTINGS = Settings(
     roles=("physician", "nurse"),
 )
 ANN = Person(PersonId("per_ann"), GENERAL, "ann", "Ann", "physician")
+BASES = "", "https://fhir.example/r4/"
 VALUES = st.sampled_from(["doctors", "nurses", "it", "cleaners", "platform_admin", 7, None, ["doctors"]])
 
 
@@ -96,6 +97,27 @@ def test_who_enters_is_of_this_hospital_and_has_the_role_still(
             "patient",
             NewPerson(GENERAL, "pat", "pat", "patient", fhir_user="Patient/1", patients=("1",)),
         ),
+        (
+            {"preferred_username": "pat", "fu": "Patient/1"},
+            "patient",
+            NewPerson(GENERAL, "pat", "pat", "patient", fhir_user="Patient/1", patients=("1",)),
+        ),
+        *(
+            (
+                {"preferred_username": "pat", "fu": f"{elsewhere}Patient/1"},
+                "patient",
+                Fault.FHIR_USER_UNUSABLE,
+            )
+            for elsewhere in (
+                "https://other.example/r4/",
+                "https://fhir.example/",
+                "https://fhir.example/r4x/",
+                "https://fhir.example/r4/Patient/2/",
+                "https://fhir.example.evil.example/r4/",
+                "javascript:x/y/",
+                "/",
+            )
+        ),
     ],
 )
 def test_a_new_person_has_no_power_and_their_own_chart_only(
@@ -104,7 +126,48 @@ def test_a_new_person_has_no_power_and_their_own_chart_only(
     settings = replace(SETTINGS, adds_people=True, fhir_user_claim="fu")
     identity = Identity("https://login.example", "s-1", claims)
 
-    assert policy.new_person(settings, identity, (role,), GENERAL) == expected
+    assert policy.new_person(settings, identity, (role,), GENERAL, BASES) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "whole"),
+    [
+        ([], True),
+        ("doctors", True),
+        (["x"] * 500, True),
+        (["x"] * 501, False),
+        (None, False),
+        ({"doctors": True}, False),
+        (7, False),
+    ],
+)
+def test_only_a_claim_that_is_there_and_whole_takes_a_role_away(found: Any, whole: bool) -> None:
+    assert policy.roles_whole(SETTINGS, {"roles": found}) is whole
+    lost = policy.person_fault(SETTINGS, ANN, (), GENERAL, whole=whole)
+    assert lost is (Fault.ROLE_LOST if whole else Fault.ROLES_NOT_STATED)
+    assert not policy.roles_whole(SETTINGS, {})
+
+
+@given(st.lists(st.sampled_from(SETTINGS.role_table), unique=True))
+def test_rows_in_another_order_are_wider(rows: list[RoleRow]) -> None:
+    """The first that matches is the role of a new person."""
+    changed = replace(SETTINGS, role_table=tuple(rows))
+
+    in_order = [row for row in SETTINGS.role_table if row in rows]
+    assert policy.widens(SETTINGS, changed) is (rows != in_order)
+
+
+@pytest.mark.parametrize("first", Passwords)
+@pytest.mark.parametrize("second", Passwords)
+def test_switching_a_provider_off_opens_no_passwords(first: Passwords, second: Passwords) -> None:
+    """Security decision 25: one person may switch it off."""
+    one, two = (replace(SETTINGS, passwords=each) for each in (first, second))
+    off = replace(one, active=False)
+
+    assert policy.passwords_of((off, two)) is policy.passwords_of((one, two))
+    assert policy.passwords_of((off,)) is first
+    assert not policy.widens(one, off)
+    assert policy.passwords_of(()) is Passwords.EVERYONE
 
 
 @given(
