@@ -77,7 +77,10 @@ def test_every_credential_is_its_own_and_in_the_owners_file_only(public: Running
     secrets = [*own["passwords"].values(), *own["client_secrets"].values(), *own["api_tokens"].values()]
 
     assert len(set(secrets)) == len(secrets)
-    assert {f"{tenant or ''}/{username}" for tenant, username in accounts(public)} == set(own["passwords"])
+    listed = {f"{tenant or ''}/{username}" for tenant, username in accounts(public)}
+    # The file names a member's vendor by its name in the plan, the card by its id.
+    listed |= {f"vendor:lumen/{each['username']}" for each in public.card["members"]}
+    assert listed == set(own["passwords"])
     assert set(secrets).isdisjoint([*published["client_secrets"].values(), *published["api_tokens"].values()])
     assert (public.home / FILE_NAME).stat().st_mode & 0o077 == 0
     shown = [
@@ -85,7 +88,8 @@ def test_every_credential_is_its_own_and_in_the_owners_file_only(public: Running
         for path in ("/sandbox/card.json", "/sandbox/accounts", "/sandbox", "/sandbox/h/general")
     ]
     assert [secret for secret in secrets for page in shown if secret in page] == []
-    assert [each for each in public.card["people"] + public.card["staff"] if each["password"]] == []
+    everybody = public.card["people"] + public.card["staff"] + public.card["members"]
+    assert [each for each in everybody if each["password"]] == []
     assert "sandbox-admin" not in public.log
     assert token(public, "admin.ferro", own["passwords"]["/admin.ferro"], None) == 201
 
