@@ -29,6 +29,7 @@ from hilum.policies import service as policies
 from hilum.policies.models import DRY_RUNS_WAITING, ApplyOrder, DryRun, DryRunState
 from tests.conftest import SECRET_KEY
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
+from tests.sim.backends import both_backends
 from tests.sim.dry_runs import TRACE, Jobs
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import document
@@ -48,8 +49,8 @@ WEIGHT = {
 
 
 @pytest.fixture
-def play(uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
-    return player(uow, clock, ids, tmp_path)
+def play(one_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(one_uow, clock, ids, tmp_path)
 
 
 def add(made: Ground, changes: dict[str, Any]) -> int:
@@ -93,6 +94,7 @@ async def use(made: Ground) -> list[int]:
     ]
 
 
+@both_backends
 def test_a_dry_run_lists_each_decision_that_would_flip_with_its_count_times_and_an_example(
     play: Play,
 ) -> None:
@@ -337,6 +339,7 @@ def test_decisions_at_a_hospital_that_removed_the_app_are_counted_as_not_judged(
     play(story)
 
 
+@both_backends
 def test_decisions_of_more_than_ninety_days_ago_are_not_replayed(play: Play) -> None:
     async def story(made: Ground) -> None:
         await use(made)
@@ -349,6 +352,7 @@ def test_decisions_of_more_than_ninety_days_ago_are_not_replayed(play: Play) -> 
     play(story)
 
 
+@both_backends
 def test_a_run_that_broke_off_begins_again_and_finds_the_same(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -397,6 +401,7 @@ def test_the_digest_of_a_result_is_in_the_audit_and_differs_where_the_result_doe
     play(story)
 
 
+@both_backends
 def test_rows_beyond_the_bound_are_counted_and_covered_by_the_digest(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -418,6 +423,7 @@ def test_rows_beyond_the_bound_are_counted_and_covered_by_the_digest(
     play(story)
 
 
+@both_backends
 def test_the_rows_of_old_runs_are_deleted(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hilum.dryruns.service.RUNS_KEPT", 1)
     monkeypatch.setattr("hilum.dryruns.store.DELETE_BATCH", 2)
@@ -480,6 +486,7 @@ def test_a_run_that_breaks_unexpectedly_fails_and_holds_up_no_other(
     play(story)
 
 
+@both_backends
 def test_asking_twice_waits_once_and_only_so_many_wait(play: Play) -> None:
     async def story(made: Ground) -> None:
         version = add(made, READ_ONLY)
