@@ -4,7 +4,7 @@ Owns: reading settings, creating clock, ids, databases, journal and rooms; mount
 one for the sandbox site; carrying out the sandbox's plan; the processes of ``hilum serve``; jobs under leases;
 backups and restores.
 Must not know: any rule. A decision taken here is in the wrong room.
-Public verbs: ``platform.build``, ``sandbox_site.build``, ``factories.platform``, ``factories.sandbox``, ``serve.run_web``, ``jobs.run``,
+Public verbs: ``platform.build``, ``sandbox_site.build``, ``factories.platform``, ``sandbox_factory.sandbox``, ``serve.run_web``, ``jobs.run``,
 ``seed.carry_out``, ``backup.make``, ``restore.run``.
 Invariant: nothing but this room and the command line imports ``infra.system`` or a room's routes.
 """

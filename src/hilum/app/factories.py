@@ -3,7 +3,6 @@
 import os
 
 from hilum.app import platform as composition
-from hilum.app import sandbox_site
 from hilum.app.parent_watch import end_with, started_by
 from hilum.infra import logs, settings
 from hilum.infra.database_clock import steady
@@ -13,19 +12,9 @@ from hilum.web.asgi import App
 
 def platform() -> App:
     """Build the platform of one worker."""
-    _begin()
-    found = settings.read(os.environ)
-    return composition.build(found, steady(found.database_url, SystemClock()), SystemIds()).dispatcher
-
-
-def sandbox() -> App:
-    """Build the sandbox site."""
-    _begin()
-    return sandbox_site.build(settings.read(os.environ), SystemClock(), SystemIds())
-
-
-def _begin() -> None:
     logs.configure()
     # The parent's id is read now: once the parent has ended, getppid() returns that of the process
     # which adopted this one.
     end_with(started_by())
+    found = settings.read(os.environ)
+    return composition.build(found, steady(found.database_url, SystemClock()), SystemIds()).dispatcher

@@ -115,7 +115,7 @@ def serve(part: str, under: int) -> None:
       HILUM_WORKERS=4 hilum serve
       hilum serve --part jobs
     """
-    from hilum.app import jobs, supervisor
+    # Each part loads only what it runs: the jobs alone take longer to load than the sandbox site.
     from hilum.app import serve as serving
     from hilum.app.parent_watch import end_with
 
@@ -130,15 +130,18 @@ def serve(part: str, under: int) -> None:
     if under:
         end_with(under)
     try:
-        if part == "all":
-            raise SystemExit(supervisor.Supervisor(found).run())
-        if part == "platform" and not under:
-            raise SystemExit(supervisor.Supervisor(found, names=("platform",)).run())
+        if part == "all" or (part == "platform" and not under):
+            from hilum.app.supervisor import PARTS, Supervisor
+
+            names = PARTS if part == "all" else (part,)
+            raise SystemExit(Supervisor(found, names=names).run())
         if part == "platform":
             serving.run_web(found, "hilum.app.factories:platform", found.listen)
         elif part == "sandbox":
-            serving.run_web(found, "hilum.app.factories:sandbox", found.sandbox_listen, workers=1)
+            serving.run_web(found, "hilum.app.sandbox_factory:sandbox", found.sandbox_listen, workers=1)
         else:
+            from hilum.app import jobs
+
             jobs.run(found)
     except Unavailable as error:
         refuse(error)
