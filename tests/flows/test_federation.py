@@ -847,3 +847,18 @@ def test_whose_chart_another_person_has_had_is_not_added_by_signing_in(ground: G
 
     assert ground.sign_in(ground.browser()).status_code == 403
     assert (ground.reasons()[0], account(ground, "pat")) == ("federation_needs_administrator", None)
+
+
+def test_confirming_without_a_factor_here_asks_the_provider_for_a_fresh_sign_in(ground: Ground) -> None:
+    """Else the provider answers from its own session, and the page goes round in circles."""
+    browser = ground.browser()
+    ground.sign_in(browser)
+    ground.site.clock.advance(timedelta(minutes=16))
+
+    away = browser.get("/t/general/account/authenticator").headers["location"]
+
+    assert parse_qs(urlsplit(away).query)["fresh"] == ["1"]
+    again = browser.get("/t/general/account/confirm").headers["location"]
+    assert parse_qs(urlsplit(again).query)["fresh"] == ["1"]
+    button = f"/t/general/signin/through/{ground.provider.id}"
+    assert "fresh=1" in browser.get(away).text.partition(button)[2][:200]

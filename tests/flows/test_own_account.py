@@ -241,7 +241,7 @@ def test_what_takes_two_people_takes_a_fresh_second_factor_of_both(production: C
     assert api.post("/tokens/confirm", json={"code": owner.code()}).status_code == 204
     asked = api.post("/people", json=NOBODY | {"username": "ria"})
     assert asked.status_code == 202
-    # The colleague's token was made without a second factor.
+    # The colleague entered theirs too long ago.
     approve = site.api("sam").post(f"/approvals/{asked.json()['approval']['id']}/approve")
     problem(approve, 403, "factor_stale")
     recorded = site.system(audit.list_events, query=EventQuery(action="approvals.approval.")).events

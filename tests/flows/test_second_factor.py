@@ -17,7 +17,7 @@ from hilum.factors.store import totps
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.signin.models import ATTEMPTS_FREE, STEP_LIFE
-from tests.flows.control_site import PASSWORD, ControlSite, build, problem
+from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build, problem
 from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
 
@@ -430,3 +430,28 @@ def test_what_happens_to_a_factor_is_recorded_with_who_and_why(owner: Owner) -> 
     assert ("factors.totp.add", "done", "") in found
     assert ("factors.code.use", "refused", "code_wrong") in found
     assert ("factors.code.use", "done", "") in found
+
+
+def test_a_token_of_before_second_factors_is_refused_in_production(site: ControlSite) -> None:
+    """C8: else whoever holds an old token has what the role may do without a factor."""
+    from hilum.signin import service as signin
+
+    for username, status in (("root", 401), ("gina", 401), ("ann", 200)):
+        person = site.people[username].id
+        _, secret = site.system(signin.create_api_token, person_id=person)
+        api = site.api()
+        api.headers["authorization"] = f"Bearer {secret}"
+        assert api.get("/tokens").status_code == status, username
+        if status == 401:
+            assert "second factor" in problem(api.get("/tokens"), 401, "token_invalid")["detail"]
+
+
+def test_who_loses_access_loses_the_sign_in_under_way_too(owner: Owner) -> None:
+    """Otherwise a code that is entered a minute later opens the account again."""
+    from hilum.signin import service as signin
+
+    browser = owner.site.browser()
+    page = owner.step(browser)
+    owner.site.uow.write_now(lambda ctx: signin.end_access(ctx, owner.site.people["root"].id), trace=TRACE)
+
+    assert send(browser, page, owner.code()).headers["location"] == "/signin?over=1"

@@ -313,7 +313,7 @@ def _tenant(ctx: Context, tenant: TenantId, fhir: str, digest: str, secret_of: d
 def _staff(ctx: Context, username: str, role: str, name: str, digest: str) -> str:
     person = identity.add_person(ctx, NewPerson(None, username, name, role))
     signin.set_password(ctx, person.id, digest)
-    _, token = signin.create_api_token(ctx, person.id, life=timedelta(days=1), name="card")
+    _, token = signin.create_api_token(ctx, person.id, life=timedelta(days=1), name="card", factor_at=ctx.now)
     return token
 
 

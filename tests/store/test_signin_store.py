@@ -64,7 +64,7 @@ class Ground:
         )
 
     def session(self, cookie: str) -> Any:
-        return self.do(service.session, cookie)
+        return self.do(service.session, cookie, production=False)
 
 
 @pytest.fixture

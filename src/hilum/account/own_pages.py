@@ -52,11 +52,12 @@ class OwnPages:
     def csrf(self, own: Own) -> str:
         return forms.csrf_token(own.session.csrf, PURPOSE)
 
-    def to_signin(self, place: Place, then: str) -> Response:
-        return RedirectResponse(path_of(self.kit.urls.signin(place.key, then=then)), 303)
+    def to_signin(self, place: Place, then: str, *, fresh: bool = False) -> Response:
+        """Send the browser to the sign-in page. ``fresh``: an identity provider is to ask again, not to answer from its own session."""
+        return RedirectResponse(path_of(self.kit.urls.signin(place.key, then=then, fresh=fresh)), 303)
 
     def to_confirm(self, place: Place, own: Own, then: str) -> Response:
         # Without a factor there is nothing to enter: signing in again is what confirms.
         if not own.held.any:
-            return self.to_signin(place, then)
+            return self.to_signin(place, then, fresh=True)
         return RedirectResponse(with_query(self.url(place, CONFIRM), then=then), 303)

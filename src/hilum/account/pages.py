@@ -96,7 +96,7 @@ class _AccountPages(OwnPages):
         own = await self.own(request, place)
         # Without a factor there is nothing to enter: signing in again is what confirms.
         if own is None or not own.held.any:
-            return self.to_signin(place, safe_return(then, self.url(place)))
+            return self.to_signin(place, safe_return(then, self.url(place)), fresh=own is not None)
         return await self._confirm_page(request, place, own, then)
 
     async def confirm(self, request: Request) -> Response:

@@ -23,7 +23,7 @@ TOTP = "totp"
 
 def view(ctx: Context, cookie: str, tenant: TenantId | None, *, production: bool) -> Own | None:
     """Return the account of a browser's session; None if nobody is signed in at this place."""
-    session = signin.session(ctx, cookie)
+    session = signin.session(ctx, cookie, production=production)
     if session is None or session.tenant != tenant:
         return None
     person = identity.get_person(ctx, session.person)
@@ -113,8 +113,8 @@ def add_passkey(ctx: Context, own: Own, site: Site, answer: str, name: str) -> t
 def remove(ctx: Context, own: Own, factor: str) -> None:
     """Remove an authenticator app (``totp``) or a passkey by its id. Raises NotConfirmed, NotPermitted (the last one), NotFound."""
     _require_confirmed(ctx, own, "factors.factor.remove")
-    # Read again here: of two removals at once the second finds one factor.
-    if not policy.may_remove_one(replace(own, held=factors.held(ctx, own.person.id))):
+    # Read again here, locked: of two removals at once the second finds one factor.
+    if not policy.may_remove_one(replace(own, held=factors.lock(ctx, own.person))):
         raise NotPermitted(
             "factor_last", "Your role must have a second factor. Add another one, then remove this one."
         )

@@ -295,7 +295,7 @@ class Desk:
         cookie, trace = self._cookie(request), trace_of(request)
 
         def look(ctx: Context) -> tuple[Visitor, bool] | None:
-            found = service.enter(ctx, cookie)
+            found = service.enter(ctx, cookie, production=not self._kit.is_sandbox)
             return None if found is None else (found, service.is_due(found, ctx))
 
         # Anybody can send a well-formed cookie, so looking it up takes no thread of the page's lane (ADR 32).

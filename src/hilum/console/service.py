@@ -22,9 +22,9 @@ _NAMED_BOUND = 300
 """Ids that one page names."""
 
 
-def enter(ctx: Context, cookie: str) -> Visitor | None:
+def enter(ctx: Context, cookie: str, *, production: bool) -> Visitor | None:
     """Return who is signed in at a browser; None if nobody is."""
-    session = signin.session(ctx, cookie) if cookie else None
+    session = signin.session(ctx, cookie, production=production) if cookie else None
     if session is None:
         return None
     person = identity.get_person(ctx, session.person)

@@ -25,6 +25,7 @@ from hilum.factors.models import (
     Site,
     Totp,
 )
+from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound
@@ -81,9 +82,10 @@ def confirm_totp(ctx: Context, person: Person, sealed: str, code: str, *, first:
             "This code is not the one that the app should show now. Check the clock of your telephone, then enter the code that is shown."
         )
     app = Totp(person.id, vault().seal(SEED, seed, nonce=ctx.ids, bound_to=person.id), ctx.now, step)
+    before = lock(ctx, person)
     if not first:
         store.save_totp(ctx.tx, app)
-    elif held(ctx, person.id).any or not store.add_totp(ctx.tx, app):
+    elif before.any or not store.add_totp(ctx.tx, app):
         raise Conflict(
             "factor_exists", "A second factor was set up for this account meanwhile. Sign in with it."
         )
@@ -91,8 +93,16 @@ def confirm_totp(ctx: Context, person: Person, sealed: str, code: str, *, first:
     return renew_recovery_codes(ctx, person)
 
 
+def lock(ctx: Context, person: Person) -> Held:
+    """Return what a person has, locked: whoever changes it at this moment waits until this transaction is over."""
+    identity.get_person(ctx, person.id, lock=True)
+    return held(ctx, person.id)
+
+
 def renew_recovery_codes(ctx: Context, person: Person) -> tuple[str, ...]:
     """Make new recovery codes in place of the earlier ones; they are shown once and stored as MACs."""
+    # Of two at one moment each would delete only what was there before, and both sets would count.
+    lock(ctx, person)
     codes = tuple(policy.recovery_code(ctx.ids.secret()) for _ in range(RECOVERY_CODES))
     store.save_recovery_codes(ctx.tx, person.id, [_digest(person.id, each) for each in codes])
     _record(ctx, "factors.recovery.renew", person)
@@ -153,7 +163,7 @@ def add_passkey(ctx: Context, person: Person, site: Site, answer: Answer, *, fir
 
     ``first``: only if the person has no factor. Raises PasskeyRefused, Conflict (``first``, and there is one).
     """
-    before = held(ctx, person.id)
+    before = lock(ctx, person)
     if first and before.any:
         raise Conflict(
             "factor_exists", "A second factor was set up for this account meanwhile. Sign in with it."
@@ -214,7 +224,7 @@ def _passkey_of(ctx: Context, person: Person, answer: str) -> Passkey:
 
 
 def remove_passkey(ctx: Context, person: Person, passkey: str) -> None:
-    """Delete a passkey by the id that is shown of it. The caller has judged the right to. Raises NotFound."""
+    """Delete a passkey by the id that is shown of it. The caller has judged the right to, after ``lock``. Raises NotFound."""
     found = next((each for each in store.list_passkeys(ctx.tx, person.id) if _id_of(each) == passkey), None)
     if found is None or not store.delete_passkey(ctx.tx, found):
         raise NotFound("passkey_not_found", "This account has no such passkey.")
@@ -222,7 +232,7 @@ def remove_passkey(ctx: Context, person: Person, passkey: str) -> None:
 
 
 def remove_totp(ctx: Context, person: Person) -> None:
-    """Delete a person's authenticator app. The caller has judged the right to. Raises NotFound."""
+    """Delete a person's authenticator app. The caller has judged the right to, after ``lock``. Raises NotFound."""
     if not store.delete_totp(ctx.tx, person.id):
         raise NotFound("authenticator_not_found", "This account has no authenticator app.")
     _record(ctx, "factors.factor.remove", person, factors=1, why="owner")

@@ -282,9 +282,9 @@ def add_person(ctx: Context, order: NewPerson, *, agreed: bool = False) -> Perso
     return person
 
 
-def get_person(ctx: Context, person: PersonId) -> Person:
-    """Get a person, active or not, with the charts that they may open now. Raises NotFound."""
-    return policy.charts_at(store.get_person(ctx.tx, person), ctx.now)
+def get_person(ctx: Context, person: PersonId, *, lock: bool = False) -> Person:
+    """Get a person, active or not, with the charts that they may open now; ``lock`` as for ``get_tenant``. Raises NotFound."""
+    return policy.charts_at((store.lock_person if lock else store.get_person)(ctx.tx, person), ctx.now)
 
 
 def find_person(ctx: Context, person: PersonId) -> Person | None:

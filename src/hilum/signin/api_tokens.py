@@ -22,6 +22,7 @@ from hilum.signin.models import (
     ApiToken,
     Barred,
     TokenInvalid,
+    TokenWithoutFactor,
 )
 from hilum.signin.refusing import of_person, require_unbarred
 
@@ -90,11 +91,11 @@ def authenticate_api_token(
     bar = identity.bar_on(ctx, person, issued_at=token.created_at, writing=writing)
     if bar is not None:
         return policy.barred(person, bar)
+    must_have = factor_policy.must_have(person.role, production=production)
+    if policy.lacks_factor(token, must_have=must_have):
+        raise TokenWithoutFactor
     unconfirmed = writing and not policy.token_confirmed(
-        token,
-        has_factor=factors.held(ctx, person.id).any,
-        must_have=factor_policy.must_have(person.role, production=production),
-        now=ctx.now,
+        token, has_factor=factors.held(ctx, person.id).any, must_have=must_have, now=ctx.now
     )
     return policy.actor_of(person, token.roles, unconfirmed=unconfirmed)
 

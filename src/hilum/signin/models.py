@@ -238,8 +238,17 @@ class FactorRequired(NotPermitted):
 class TokenInvalid(NotAuthenticated):
     """The API token is not valid. One answer whether it is missing, unknown, expired or revoked, so that guesses learn nothing."""
 
+    def __init__(
+        self,
+        detail: str = "The API token is missing, unknown, expired or revoked. Send a valid one as `Authorization: Bearer`.",
+    ) -> None:
+        super().__init__("token_invalid", detail)
+
+
+class TokenWithoutFactor(TokenInvalid):
+    """The API token was made without the second factor that its person's role must have. Only who holds the token learns that."""
+
     def __init__(self) -> None:
         super().__init__(
-            "token_invalid",
-            "The API token is missing, unknown, expired or revoked. Send a valid one as `Authorization: Bearer`.",
+            "This API token was made without a second factor, and your role needs one. Sign in at the platform's page, where you set one up if you have none, then make a new token with its code (`hilum login`)."
         )

@@ -136,14 +136,19 @@ def is_dormant(role: str, used_at: datetime | None, now: datetime) -> bool:
     return dormant is not None and used_at is not None and now >= used_at + dormant
 
 
-def session_confirmed(session: Session, now: datetime) -> bool:
+def session_confirmed(session: Session, *, has_factor: bool, must_have: bool, now: datetime) -> bool:
     """Check whether acts that widen may be done in a session now: a second factor was entered lately, or its person has and needs none.
 
     A session that an EHR vouched for is no sign-in of its person, so one of a role with power confirms nothing.
     """
-    if session.factor_at is not None:
+    if session.factor_at is not None or has_factor or must_have:
         return is_fresh(session.factor_at, now)
     return session.method is not Method.EHR or not MUST.get(session.role, True)
+
+
+def lacks_factor(token: ApiToken, *, must_have: bool) -> bool:
+    """Check whether a token was made without the second factor that its person must have: such a one is of before, or of another role."""
+    return must_have and token.factor_at is None
 
 
 def token_confirmed(token: ApiToken, *, has_factor: bool, must_have: bool, now: datetime) -> bool:

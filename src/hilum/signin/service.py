@@ -350,12 +350,21 @@ def password_roles(ctx: Context, tenant: TenantId) -> frozenset[str] | None:
     return store.find_password_roles(ctx.tx, tenant)
 
 
-def session(ctx: Context, cookie: str) -> Session | None:
-    """Find the session of a browser's cookie; None if there is none or it may not be used now."""
+def session(ctx: Context, cookie: str, *, production: bool | None = None) -> Session | None:
+    """Find the session of a browser's cookie; None if there is none or it may not be used now.
+
+    ``production``: stated by whoever does acts that widen in it; without, none are confirmed but by a fresh factor.
+    """
     found, bar = _session_and_bar(ctx, cookie)
     if found is None or bar is not None or _moved(ctx, found) is not None:
         return None
-    confirmed = policy.session_confirmed(found, ctx.now)
+    looks = production is not None and found.factor_at is None
+    confirmed = policy.session_confirmed(
+        found,
+        has_factor=not looks or factors.held(ctx, found.person).any,
+        must_have=production is None or factor_policy.must_have(found.role, production=production),
+        now=ctx.now,
+    )
     return replace(found, csrf=policy.csrf_secret(cookie), confirmed=confirmed)
 
 
@@ -467,9 +476,10 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
 
 
 def end_access(ctx: Context, person: PersonId) -> None:
-    """End every session and revoke every API token of a person who lost what they rest on. The caller records why."""
+    """End every session, API token and sign-in under way of a person who lost what they rest on. The caller records why."""
     _end_sessions(ctx, person)
     store.save_api_tokens_revoked(ctx.tx, person, ctx.now)
+    store.delete_pending_of(ctx.tx, person)
 
 
 @keyed(r"ses_[^/]+")

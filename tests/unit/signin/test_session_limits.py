@@ -101,12 +101,35 @@ def test_no_api_token_outlives_the_period_after_which_its_account_sleeps() -> No
 def test_a_session_widens_for_a_quarter_of_an_hour_after_its_factor(minutes: int, *, confirmed: bool) -> None:
     used = session(factor_at=START)
 
-    assert policy.session_confirmed(used, START + minutes * MINUTE) is confirmed
+    now = START + minutes * MINUTE
+    for has, must in ((True, True), (True, False), (False, True), (False, False)):
+        found = policy.session_confirmed(used, has_factor=has, must_have=must, now=now)
+        assert found is confirmed
 
 
 def test_a_session_that_an_ehr_vouched_for_widens_nothing() -> None:
-    assert not policy.session_confirmed(session("administrator", method=Method.EHR), START)
-    assert policy.session_confirmed(session("physician", method=Method.EHR), START)
+    for role, confirmed in (("administrator", False), ("physician", True)):
+        used = session(role, method=Method.EHR)
+        found = policy.session_confirmed(used, has_factor=False, must_have=False, now=START)
+        assert found is confirmed
+
+
+@pytest.mark.parametrize("method", [Method.PASSWORD, Method.FEDERATED])
+@pytest.mark.parametrize(
+    ("has", "must", "confirmed"),
+    [(False, False, True), (True, False, False), (False, True, False), (True, True, False)],
+)
+def test_a_session_without_a_factor_widens_only_if_its_person_has_and_needs_none(
+    method: Method, *, has: bool, must: bool, confirmed: bool
+) -> None:
+    """Security decision 25: as for a token."""
+    found = policy.session_confirmed(session(method=method), has_factor=has, must_have=must, now=START)
+
+    assert found is confirmed
+    assert (
+        policy.lacks_factor(ApiToken("pat_1", PersonId("per_1"), "", (), START, START + DAY), must_have=must)
+        is must
+    )
 
 
 @pytest.mark.parametrize(
