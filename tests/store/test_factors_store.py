@@ -1,6 +1,6 @@
 """Second factors when two do something at one moment, on each backend (RFC 6238 section 5.2, security decision 9)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from hilum.account import service as account
+from hilum.account.models import Own
 from hilum.factors import policy, service, store
 from hilum.factors.models import LOCKED_AFTER, RECOVERY_CODES, Passkey, Totp
 from hilum.identity import service as identity
@@ -16,7 +18,9 @@ from hilum.infra.context import Context, Trace
 from hilum.infra.db import Database
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict
+from hilum.kernel.errors import Conflict, NotPermitted
+from hilum.kernel.ids import SessionId
+from hilum.signin.models import Method, Session
 from tests.sim.world import START, FakeClock, SeededIds
 
 TRACE = Trace("req_test")
@@ -71,9 +75,24 @@ def test_a_first_app_is_none_where_there_is_another_factor(uow: UnitOfWork, root
     uow.write_now(second, trace=TRACE)
 
 
-def test_of_two_renewals_at_one_moment_one_set_of_recovery_codes_counts(
-    postgres: UnitOfWork,
-) -> None:
+def at_once(uow: UnitOfWork, first: Callable[[Context], Any], second: Callable[[Context], Any]) -> Any:
+    """Do ``first``, and hold its commit until ``second`` waits for it or is done; return what ``second`` gave, or its refusal."""
+    with ThreadPoolExecutor(1) as pool:
+
+        def hold(ctx: Context) -> Future[Any]:
+            first(ctx)
+            other = pool.submit(uow.write_now, second, trace=TRACE)
+            while not other.done() and not uow.db.read(lambda tx: tx.execute(text(WAITING)).scalar()):
+                pass
+            return other
+
+        try:
+            return uow.write_now(hold, trace=TRACE).result(20)
+        except NotPermitted as refusal:
+            return refusal
+
+
+def test_of_two_renewals_at_one_moment_one_set_of_recovery_codes_counts(postgres: UnitOfWork) -> None:
     """Codes that the owner believes to be replaced must not sign anybody in."""
     uow = postgres
     root = uow.write_now(lambda ctx: identity.add_person(ctx, ROOT), actor=SYSTEM, trace=TRACE)
@@ -82,17 +101,35 @@ def test_of_two_renewals_at_one_moment_one_set_of_recovery_codes_counts(
         return service.renew_recovery_codes(ctx, root)
 
     uow.write_now(renew, trace=TRACE)
-    with ThreadPoolExecutor(1) as pool:
-
-        def first(ctx: Context) -> Future[Any]:
-            renew(ctx)
-            second = pool.submit(uow.write_now, renew, trace=TRACE)
-            while not second.done() and not uow.db.read(lambda tx: tx.execute(text(WAITING)).scalar()):
-                pass
-            return second
-
-        uow.write_now(first, trace=TRACE).result(20)
+    at_once(uow, renew, renew)
 
     assert (
         uow.read_now(lambda ctx: store.count_recovery_codes(ctx.tx, root.id), trace=TRACE) == RECOVERY_CODES
     )
+
+
+def test_of_two_removals_at_one_moment_the_last_factor_of_a_role_that_must_have_one_stays(
+    postgres: UnitOfWork,
+) -> None:
+    """C8: each of the two found the other factor still there."""
+    uow = postgres
+    root = uow.write_now(lambda ctx: identity.add_person(ctx, ROOT), actor=SYSTEM, trace=TRACE)
+    key = Passkey("credential", root.id, "public", 0, "Key", START)
+
+    def both(ctx: Context) -> None:
+        assert store.add_totp(ctx.tx, Totp(root.id, "sealed", START, 1))
+        assert store.add_passkey(ctx.tx, key)
+
+    uow.write_now(both, trace=TRACE)
+    held = uow.read_now(lambda ctx: service.held(ctx, root.id), trace=TRACE)
+    session = Session(SessionId("ses_1"), root.id, None, root.role, Method.PASSWORD, START, START, START)
+    own = Own(session, root, held, confirmed=True, required=True)
+
+    refused = at_once(
+        uow,
+        lambda ctx: account.remove(ctx, own, "totp"),
+        lambda ctx: account.remove(ctx, own, policy.passkey_id(key)),
+    )
+
+    assert getattr(refused, "code", "") == "factor_last"
+    assert uow.read_now(lambda ctx: service.held(ctx, root.id), trace=TRACE).any

@@ -12,7 +12,7 @@ from hilum.federation import id_token
 from hilum.federation.id_token import Expected
 from hilum.federation.live import ID_TOKEN_TYPES, LOGOUT_TOKEN_TYPES
 from hilum.federation.models import Identity, Logout, Refusal, Settings
-from tests.sim.identity_provider import CLIENT, part, public, sign
+from tests.sim.identity_provider import CLIENT, key, part, public, sign
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 S = int(NOW.timestamp())
@@ -296,3 +296,44 @@ def test_the_sub_is_kept_beside_the_claim_that_identifies_people() -> None:
     found = judged(replace(SETTINGS, subject_claim="oid"), oid="o-1")
 
     assert (found.subject, found.sub) == ("o-1", "s-ann")
+
+
+@pytest.mark.parametrize(
+    ("settings", "fresh", "changes", "fault"),
+    [
+        ({"acr_values": ("gold",)}, False, {}, "assurance_too_low"),
+        ({"acr_values": ("gold",)}, False, {"acr": "silver"}, "assurance_too_low"),
+        ({"acr_values": ("gold",)}, False, {"acr": ["gold"]}, "assurance_too_low"),
+        ({"max_age_s": 600}, False, {"auth_time": None}, "sign_in_time_missing"),
+        ({"max_age_s": 600}, False, {"auth_time": S - 661}, "sign_in_too_old"),
+        ({}, True, {"auth_time": None}, "sign_in_time_missing"),
+        ({}, True, {"auth_time": S - 91}, "sign_in_too_old"),
+        ({"subject_claim": "oid"}, False, {"oid": "o-1", "sub": None}, "subject_missing"),
+        ({"subject_claim": "oid"}, False, {}, "subject_missing"),
+    ],
+)
+def test_what_the_hospital_or_the_app_asks_for_is_stated(
+    settings: dict[str, Any], fresh: bool, changes: dict[str, Any], fault: str
+) -> None:
+    """OpenID Connect Core 1.0 section 3.1.3.7, steps 12 and 13; section 2: sub is required."""
+    expected = replace(EXPECTED, fresh=fresh)
+
+    with pytest.raises(Refusal) as refused:
+        judged(replace(SETTINGS, **settings), expected, **changes)
+    assert refused.value.fault == fault
+
+
+def test_a_sign_in_is_never_in_the_future_and_true_is_no_time() -> None:
+    """A provider's clock that is ahead must not make a sign-in fresh for longer."""
+    assert judged(auth_time=S + 30).authenticated_at == NOW
+    assert judged(auth_time=True).authenticated_at is None
+    assert judged(session_expiry=True).ends_at is None
+
+
+def test_of_a_key_only_the_public_members_are_taken() -> None:
+    """RFC 7517 section 9.2: a private key that was published by mistake is not kept here."""
+    published = {**key("rsa").as_dict(private=True), "kid": "rsa"}
+
+    assert [set(each) for each in id_token.keys_for({"keys": [published]}, "rsa", "RS256")] == [
+        {"kty", "n", "e"}
+    ]
