@@ -4,7 +4,6 @@ Usage: python -m tools.make_migration "add something"
 """
 
 import importlib
-import importlib.util
 import pkgutil
 import sys
 import tempfile
@@ -23,9 +22,10 @@ def declare() -> None:
     """Import every module that declares tables."""
     for own in INFRA:
         importlib.import_module(f"hilum.infra.{own}")
-    for room in pkgutil.iter_modules(hilum.__path__):
-        if importlib.util.find_spec(f"hilum.{room.name}.store"):
-            importlib.import_module(f"hilum.{room.name}.store")
+    for module in pkgutil.walk_packages(hilum.__path__, "hilum."):
+        # A room may have more than one.
+        if module.name.endswith("store"):
+            importlib.import_module(module.name)
 
 
 def main() -> None:
