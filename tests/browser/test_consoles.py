@@ -32,7 +32,7 @@ def release(stage: Stage, address: str) -> None:
         page.goto(address)
         page.get_by_role("link", name="Release", exact=True).click()
         page.get_by_label("I looked into the reason").check()
-        page.locator("main form button[type=submit]").click()
+        page.locator("main form[method=post] button[type=submit]").click()
         page.wait_for_url("**/operations/switches/sw_*")
     expect(page.locator("h1")).to_contain_text("released")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -27,7 +27,7 @@ from hilum.gateway.service import Enforcer
 from hilum.gateway.snapshot import SnapshotKeeper
 from hilum.infra import settings
 from hilum.infra.change_feed import open_change_feed
-from hilum.infra.context import Context
+from hilum.infra.context import Context, Trace
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
@@ -218,7 +218,9 @@ class Browser:
     def sit_down(self, person: str) -> None:
         """Be signed in already."""
         who = self.front.people[person]
-        _, cookie = self.front.run(lambda ctx: signin.begin_session(ctx, who, "password"))
+        # Begun where this browser is: a session of a role with power is bound to its network.
+        begin = partial(signin.begin_session, person=who, method="password")
+        _, cookie = self.front.uow.write_now(begin, actor=SYSTEM, trace=Trace("req_test"))
         self.http.cookies.set("hilum_session", cookie)
 
     def follow(self, response: Any) -> Any:

@@ -74,6 +74,7 @@ def test_a_book_is_published_at_one_hospital_and_taken_back(running: Running, tm
         "at": {},
         "last": first["number"],
         "fault": "",
+        "observed": [],
     }
     assert first["document"] == render(shipped_book())
     assert "order_entry" in root.hilum("policy", "show").stdout
