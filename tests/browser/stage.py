@@ -142,7 +142,8 @@ def judge(page: Page, *frames: Frame) -> None:
         assert overflow(page) <= 0, f"{page.url} is wider than its window"
         judged: tuple[Page | Frame, ...] = (page, *frames)
         for each in judged:
-            assert violations(each) == [], f"{page.url} at {size[0]} pixels, {scheme}"
+            found = violations(each)
+            assert found == [], f"{page.url} at {size[0]} pixels, {scheme}: {found}"
     page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
 
 
