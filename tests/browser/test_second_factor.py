@@ -87,7 +87,7 @@ def test_its_pages_are_accessible_and_fit(stage: Stage) -> None:
 
     other = stage.person()
     staff_signs_in(stage, other, username)
-    other.get_by_text("Lost your telephone?").click()
+    other.get_by_text("Lost your telephone or passkey?").click()
     judge(other)
     shoot(other, "factor")
     other.get_by_label("Code", exact=True).fill("000000")
