@@ -36,6 +36,9 @@ GROUNDS = (
 """Which files start the same long-lived processes: one worker runs them, so that those are started once."""
 
 
+PHASES = ("setup", "call", "teardown")
+
+
 @dataclass
 class Spent:
     tests: int = 0
@@ -55,6 +58,9 @@ class Pace:
         self.files: dict[str, Spent] = defaultdict(Spent)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # A worker that died is reported as a test of no phase; without this the report would end the whole run.
+        if report.when not in PHASES:
+            return
         spent = self.files[report.nodeid.partition("::")[0]]
         spent.tests += report.when == "call"
         setattr(spent, report.when, getattr(spent, report.when) + report.duration)
@@ -65,7 +71,7 @@ class Pace:
             folder = max(
                 (each for each in BUDGETS_S if file.startswith(each + "/")), key=len, default="others"
             )
-            for name in ("tests", "setup", "call", "teardown"):
+            for name in ("tests", *PHASES):
                 setattr(found[folder], name, getattr(found[folder], name) + getattr(spent, name))
         return found
 
