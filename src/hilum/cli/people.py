@@ -196,7 +196,7 @@ def person_reset(person_id: str, *, local: bool, json_: bool) -> None:
 def person_reset_factors(person_id: str, reason: str, *, local: bool, json_: bool) -> None:
     r"""Ask to remove the second factors of a person who lost them; a colleague agrees with `hilum approval approve`.
 
-    Their sessions and API tokens end then, they are told by mail, and they set up a new factor when they sign in.
+    Their sessions and API tokens end then, they get a mail, and they set up a new factor when they sign in.
 
     \b
     Examples:

@@ -31,7 +31,7 @@ _admitted = _Admitted()
 
 
 def _admitted_of(book: Book, facts: ClientFacts) -> tuple[ClientFacts, Admission, datetime | None]:
-    # Every request asks several times. The same object needs no comparison of its 25 fields; other facts are judged anew.
+    # Every request asks several times. The same object needs no comparison of its 25 fields; other facts are judged again.
     kept = _admitted.get((book, facts.id))
     if kept is None or kept[0] is not facts:
         found = _admission(book, facts)

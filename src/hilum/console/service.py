@@ -43,7 +43,7 @@ def touch(ctx: Context, visitor: Visitor) -> None:
 
 
 def is_due(visitor: Visitor, ctx: Context) -> bool:
-    """Check whether a session's last use is old enough to be recorded anew."""
+    """Check whether a session's last use is old enough to be recorded again."""
     return wants_touch(visitor.session, ctx.now)
 
 

@@ -237,7 +237,7 @@ def _ways_in(router: APIRouter, kit: Kit, by_mail: LinkMail) -> None:
     async def reset_factors(request: Request, person: Id, body: FactorsReset) -> Response:
         """Ask to remove the second factors of a person who lost them; it waits for a second person.
 
-        Then the person's sessions and API tokens end, and they set up a new factor when they sign in. They are told by mail.
+        Then the person's sessions and API tokens end, and they set up a new factor when they sign in. They get a mail.
         """
         verb = partial(service.reset_factors, person_id=PersonId(person), reason=body.reason)
         return waits(await run_write(kit, request, verb))

@@ -79,7 +79,7 @@ def reset(ctx: Context, person_id: PersonId, by_mail: LinkMail) -> Opened | Aske
 def reset_factors(ctx: Context, person_id: PersonId, reason: str) -> Asked | None:
     """Ask to remove the second factors of a person who lost them; return what waits for a second person, None if the host did it alone.
 
-    The person is told by mail when it is asked for and when it happens, if they have an address. Raises NotFound, NotPermitted (right,
+    The person gets a mail when it is asked for and when it happens, if they have an address. Raises NotFound, NotPermitted (right,
     oneself), Conflict (inactive, no factor), Unavailable (too many wait).
     """
     person = identity.view_person(ctx, person_id)

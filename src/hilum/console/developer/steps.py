@@ -127,7 +127,7 @@ def changes(newer: AppVersion, older: AppVersion | None) -> tuple[str, ...]:
         elif older.ai_use is None:
             found.append(f"It declares the AI “{newer.ai_use.model}”.")
         else:
-            found.append(f"The use of the AI “{newer.ai_use.model}” is declared anew.")
+            found.append(f"The use of the AI “{newer.ai_use.model}” is declared again.")
     return tuple(found) or ("It declares the same.",)
 
 
