@@ -18,7 +18,7 @@ from hilum.infra.facts import EVERYTHING
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId, PersonId, TenantId
-from hilum.policies import service, store
+from hilum.policies import allowance_store, service
 from hilum.policies.document import render_rule
 from hilum.policies.models import ApplyOrder
 from tests.flows import back_channel
@@ -240,7 +240,7 @@ def test_an_override_that_was_altered_in_the_database_sets_nothing_aside(
     agree(site, ask(site, app))
 
     def alter(ctx: Any) -> None:
-        ctx.tx.execute(update(store.overrides).values(change))
+        ctx.tx.execute(update(allowance_store.overrides).values(change))
 
     site.system(alter)
 

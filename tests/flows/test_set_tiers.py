@@ -15,7 +15,7 @@ from hilum.identity.store import people
 from hilum.infra.facts import EVERYTHING
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import AppId, TenantId, VersionId
-from hilum.policies import service, store
+from hilum.policies import allowance_store, service
 from hilum.policies.models import ApplyOrder, Tier
 from hilum.registry import service as registry
 from hilum.registry import store as registry_store
@@ -278,7 +278,7 @@ def test_an_exception_that_was_altered_in_the_database_allows_nothing(
     agree(site, lower(site, version))
 
     def alter(ctx: Any) -> None:
-        ctx.tx.execute(update(store.exceptions).values(change))
+        ctx.tx.execute(update(allowance_store.exceptions).values(change))
 
     site.system(alter)
 

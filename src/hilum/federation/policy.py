@@ -63,8 +63,35 @@ _AGAIN = "Go back to the sign-in page and try again."
 _HELP = "Try again in a few minutes. If it goes on, tell the help desk of your hospital, and quote the number below."
 _ADMIN = "Ask an administrator of your hospital, and quote the number below."
 _WRONG = "Your hospital's identity provider answered, but not as it should, so its answer was not accepted: "
+_ANSWERED_WRONGLY: Mapping[Fault, str] = MappingProxyType(
+    {
+        Fault.CODE_MISSING: "it has no code.",
+        Fault.METADATA_WRONG: "what it publishes is incomplete.",
+        Fault.ANSWER_MALFORMED: "it cannot be read.",
+        Fault.TOKEN_MISSING: "it has no id_token.",
+        Fault.TOKEN_MALFORMED: "its token cannot be read.",
+        Fault.ALGORITHM_NOT_ALLOWED: "its token is not signed with the agreed algorithm.",
+        Fault.HEADER_NOT_ALLOWED: "its token has a header that is not accepted.",
+        Fault.KEYS_UNREADABLE: "its keys cannot be read.",
+        Fault.KEY_UNKNOWN: "its token is signed with a key that it does not publish.",
+        Fault.SIGNATURE_WRONG: "the signature of its token is not valid.",
+        Fault.ISSUER_WRONG: "its token is of another issuer.",
+        Fault.AUDIENCE_WRONG: "its token is for another service.",
+        Fault.PARTY_WRONG: "its token was given to another service.",
+        Fault.EXPIRED: "its token has expired, or the two clocks differ.",
+        Fault.ISSUED_WRONG: "its token was not issued just now, or the two clocks differ.",
+        Fault.NOT_YET_VALID: "its token is not valid yet, or the two clocks differ.",
+        Fault.SIGN_IN_TIME_MISSING: "it does not state when you signed in (auth_time).",
+        Fault.SUBJECT_MISSING: "it does not state who you are.",
+    }
+)
+"""What was wrong with what a provider sent: one sentence each, since a person can do the same about all of them."""
 SENTENCES: Mapping[Fault, Sentence] = MappingProxyType(
     {
+        **{
+            fault: Sentence(f"{_WRONG}{text}", _HELP, theirs=True)
+            for fault, text in _ANSWERED_WRONGLY.items()
+        },
         Fault.STATE_MALFORMED: Sentence("This sign-in was not begun here.", _AGAIN),
         Fault.STATE_OF_ANOTHER_BROWSER: Sentence(
             "This sign-in was begun in another browser, or cookies were deleted meanwhile.", _AGAIN
@@ -97,7 +124,6 @@ SENTENCES: Mapping[Fault, Sentence] = MappingProxyType(
             "Try again. If it goes on, ask the help desk of your hospital.",
             theirs=True,
         ),
-        Fault.CODE_MISSING: Sentence(f"{_WRONG}it has no code.", _HELP, theirs=True),
         Fault.HOST_NOT_ALLOWED: Sentence(
             "This platform may not connect to the host of your hospital's identity provider.",
             "Tell an administrator of your hospital: the platform's staff keep the list of allowed hosts.",
@@ -106,7 +132,6 @@ SENTENCES: Mapping[Fault, Sentence] = MappingProxyType(
         Fault.PROVIDER_UNREACHABLE: Sentence(
             "Your hospital's identity provider does not answer.", _HELP, theirs=True
         ),
-        Fault.METADATA_WRONG: Sentence(f"{_WRONG}what it publishes is incomplete.", _HELP, theirs=True),
         Fault.CLIENT_REFUSED: Sentence(
             "Your hospital's identity provider does not accept the credentials of this platform.",
             "Tell an administrator of your hospital: the client's secret may have run out.",
@@ -115,38 +140,7 @@ SENTENCES: Mapping[Fault, Sentence] = MappingProxyType(
         Fault.CODE_REFUSED: Sentence(
             "Your hospital's identity provider did not accept its own code.", _AGAIN, theirs=True
         ),
-        Fault.ANSWER_MALFORMED: Sentence(f"{_WRONG}it cannot be read.", _HELP, theirs=True),
-        Fault.TOKEN_MISSING: Sentence(f"{_WRONG}it has no id_token.", _HELP, theirs=True),
-        Fault.TOKEN_MALFORMED: Sentence(f"{_WRONG}its token cannot be read.", _HELP, theirs=True),
-        Fault.ALGORITHM_NOT_ALLOWED: Sentence(
-            f"{_WRONG}its token is not signed with the agreed algorithm.", _HELP, theirs=True
-        ),
-        Fault.HEADER_NOT_ALLOWED: Sentence(
-            f"{_WRONG}its token has a header that is not accepted.", _HELP, theirs=True
-        ),
-        Fault.KEYS_UNREADABLE: Sentence(f"{_WRONG}its keys cannot be read.", _HELP, theirs=True),
-        Fault.KEY_UNKNOWN: Sentence(
-            f"{_WRONG}its token is signed with a key that it does not publish.", _HELP, theirs=True
-        ),
-        Fault.SIGNATURE_WRONG: Sentence(
-            f"{_WRONG}the signature of its token is not valid.", _HELP, theirs=True
-        ),
-        Fault.ISSUER_WRONG: Sentence(f"{_WRONG}its token is of another issuer.", _HELP, theirs=True),
-        Fault.AUDIENCE_WRONG: Sentence(f"{_WRONG}its token is for another service.", _HELP, theirs=True),
-        Fault.PARTY_WRONG: Sentence(f"{_WRONG}its token was given to another service.", _HELP, theirs=True),
-        Fault.EXPIRED: Sentence(
-            f"{_WRONG}its token has expired, or the two clocks differ.", _HELP, theirs=True
-        ),
-        Fault.ISSUED_WRONG: Sentence(
-            f"{_WRONG}its token was not issued just now, or the two clocks differ.", _HELP, theirs=True
-        ),
-        Fault.NOT_YET_VALID: Sentence(
-            f"{_WRONG}its token is not valid yet, or the two clocks differ.", _HELP, theirs=True
-        ),
         Fault.NONCE_WRONG: Sentence(f"{_WRONG}its token is not for this sign-in.", _AGAIN, theirs=True),
-        Fault.SIGN_IN_TIME_MISSING: Sentence(
-            f"{_WRONG}it does not state when you signed in (auth_time).", _HELP, theirs=True
-        ),
         Fault.SIGN_IN_TOO_OLD: Sentence(
             "You signed in at your hospital too long ago, and were not asked again.",
             "Sign out at your hospital, then begin again here.",
@@ -155,7 +149,6 @@ SENTENCES: Mapping[Fault, Sentence] = MappingProxyType(
             "Your hospital requires a stronger sign-in for this platform than the one that you used (acr).",
             "Begin again, and use your second factor. If you were not asked for one, ask the help desk of your hospital.",
         ),
-        Fault.SUBJECT_MISSING: Sentence(f"{_WRONG}it does not state who you are.", _HELP, theirs=True),
         Fault.SESSION_OVER: Sentence("Your session at your hospital has ended.", _AGAIN),
         Fault.ROLE_MISSING: Sentence(
             "Your hospital's identity provider states no role for you that may sign in here.",

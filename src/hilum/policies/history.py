@@ -7,11 +7,13 @@ from datetime import datetime
 from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import AppId, TenantId
-from hilum.policies import exceptions, loading, overrides, store
+from hilum.policies import allowances, loading, store
 from hilum.policies.exception_models import PolicyException
+from hilum.policies.exceptions import EXCEPTION
 from hilum.policies.in_force import as_of, excepted, exceptions_in_force, overridden, override_fault
 from hilum.policies.models import Application, Book
 from hilum.policies.override_models import Override
+from hilum.policies.overrides import OVERRIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,11 @@ def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> Then | Non
     except HilumError:
         return Then(application, None, None)
     live = tuple(
-        each for each in overrides.overrides_at(ctx, app, at) if override_fault(each, book, tenant, at) == ""
+        each
+        for each in allowances.at_a_time(ctx, OVERRIDE, app, at)
+        if override_fault(each, book, tenant, at) == ""
     )
-    allowed = exceptions_in_force(book, exceptions.exceptions_at(ctx, app, at), tenant, at)
+    allowed = exceptions_in_force(book, allowances.at_a_time(ctx, EXCEPTION, app, at), tenant, at)
     return Then(application, _with(book, live, allowed), book, live, allowed)
 
 

@@ -1,9 +1,8 @@
 """Overrides: an overridable rule that two people set aside for one app, with a reason, a compensating control and an end (C207).
 
-An override is judged when it is used (``in_force.override_fault``), so it closes to deny by itself; one person ends it early.
+``in_force.override_fault`` judges one when it is used.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -12,20 +11,16 @@ from typing import Any
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.controls.policy import administers
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import Invalid, NotPermitted, Unavailable
 from hilum.kernel.ids import AppId, TenantId
-from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.keys import service as keys
-from hilum.keys.models import Purpose
-from hilum.policies import chain, rollout, store
+from hilum.policies import allowances, chain, rollout
+from hilum.policies.allowance_store import OVERRIDES
 from hilum.policies.document import render_rule
 from hilum.policies.in_force import rule_digest
 from hilum.policies.models import (
-    POLICIES,
     Book,
     TierRule,
 )
@@ -39,7 +34,27 @@ from hilum.policies.override_models import (
 )
 from hilum.policies.tables import duration_text
 
-ADD, END = "policies.override.add", "policies.override.end"
+
+def _event(action: str, override: Override, reason: str) -> Event:
+    facts = {
+        "override": override.id,
+        "target": override.rule,
+        "reason": reason,
+        "detail": f"until {override.ends_at:%Y-%m-%d %H:%M} UTC; instead of the rule: {override.control}",
+        "asked_by": override.asked_by,
+    }
+    return Event(action, app=override.app, tenant=override.tenant or "", facts=facts)
+
+
+OVERRIDE = allowances.Kind(
+    "override",
+    OVERRIDES,
+    chain.override_bytes,
+    OVERRIDES_BOUND,
+    _event,
+    "policies.override.add",
+    "policies.override.end",
+)
 
 
 def override_faults(order: OverrideOrder, book: Book, now: datetime) -> dict[str, str]:
@@ -96,7 +111,7 @@ def _judged(ctx: Context, order: OverrideOrder, book: Book) -> dict[str, Any]:
     if faults := override_faults(order, book, ctx.now):
         detail = f"The override is invalid; see fields. By the rule book it may last {duration_text(book.longest_override)} at most."
         raise Invalid("override_invalid", detail, fields=faults)
-    if store.count_live_overrides(ctx.tx, ctx.now) >= OVERRIDES_BOUND:
+    if OVERRIDES.count_live(ctx.tx, ctx.now) >= OVERRIDES_BOUND:
         raise Unavailable("too_many_overrides", "Too many overrides are in force. End some of them first.")
     rule = _rule(book, order.rule)
     assert rule is not None, "an order on a rule that is not there is invalid"
@@ -124,11 +139,7 @@ def carry_out_override(ctx: Context, approval: Approval, asker: Actor, book: Boo
         agreed_by=str(ctx.actor),
         agreed_at=ctx.now,
     )
-    kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, chain.override_bytes(made))
-    store.add_override(ctx.tx, replace(made, kid=kid, signature=signature))
-    ctx.advance_epoch(POLICIES, f"override/{made.id}")
-    audit.record(ctx, _event(ADD, made, reason=made.reason))
-    return CarriedOut(made.id)
+    return CarriedOut(allowances.add(ctx, OVERRIDE, made).id)
 
 
 def order_of(act: Act) -> OverrideOrder:
@@ -145,61 +156,10 @@ def order_of(act: Act) -> OverrideOrder:
 
 
 def end_override(ctx: Context, override_id: str, reason: str) -> Override:
-    """End an override at once: the platform's staff any, a hospital's administrator one of the hospital alone.
-
-    Raises NotFound, NotPermitted, Conflict (it is over).
-    """
-    found = store.find_override(ctx.tx, override_id)
-    if found is None or not _may_see(ctx.actor, found):
-        raise NotFound("override_not_found", "There is no such override.")
-    if not (rollout.may_change(ctx.actor) or (found.tenant and administers(ctx.actor, found.tenant))):
-        event = Event(END, app=found.app, tenant=found.tenant or "")
-        raise audit.refusal(ctx, event)
-    ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor))
-    # Two people who end it at the same moment: the second gets a conflict and no second event.
-    if ctx.now >= found.ends_at or not store.save_ended_override(ctx.tx, ended):
-        raise Conflict("override_over", "This override is over already.")
-    ctx.advance_epoch(POLICIES, f"override/{found.id}")
-    audit.record(ctx, _event(END, ended, reason=reason))
-    return ended
-
-
-def list_overrides(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Override]:
-    """List overrides, newest first; to a hospital's administrator those that reach the hospital. Raises NotPermitted."""
-    if not rollout.may_read(ctx.actor):
-        raise NotPermitted("not_permitted", "You may not read overrides.")
-    return store.list_overrides(ctx.tx, page, tenant=None if ctx.actor.is_platform else ctx.actor.tenant)
+    """End an override at once (``allowances.end``). Raises NotFound, NotPermitted, Conflict (it is over)."""
+    return allowances.end(ctx, OVERRIDE, override_id, reason)
 
 
 def live_overrides(ctx: Context) -> Mapping[AppId, tuple[Override, ...]]:
-    """Return the overrides that have not ended, by app. One that is not as it was signed sets nothing aside."""
-    found: defaultdict[AppId, tuple[Override, ...]] = defaultdict(tuple)
-    for each in store.list_live_overrides(ctx.tx, ctx.now, OVERRIDES_BOUND):
-        if keys.verify_bytes(ctx, Purpose.POLICY, each.kid, chain.override_bytes(each), each.signature):
-            found[each.app] += (each,)
-    return dict(found)
-
-
-def overrides_at(ctx: Context, app: AppId, at: datetime) -> list[Override]:
-    """Return the overrides of an app that had not been ended early at a time, as they were then. Only what is as it was signed."""
-    return [
-        replace(each, ended_at=None, ended_by="")
-        for each in store.overrides_of(ctx.tx, app, at)
-        if (each.ended_at is None or each.ended_at > at)
-        and keys.verify_bytes(ctx, Purpose.POLICY, each.kid, chain.override_bytes(each), each.signature)
-    ]
-
-
-def _may_see(actor: Actor, override: Override) -> bool:
-    return actor.is_platform or (rollout.may_read(actor) and override.tenant in {None, actor.tenant})
-
-
-def _event(action: str, override: Override, *, reason: str) -> Event:
-    facts = {
-        "override": override.id,
-        "target": override.rule,
-        "reason": reason,
-        "detail": f"until {override.ends_at:%Y-%m-%d %H:%M} UTC; instead of the rule: {override.control}",
-        "asked_by": override.asked_by,
-    }
-    return Event(action, app=override.app, tenant=override.tenant or "", facts=facts)
+    """Return the overrides that have not ended, by app."""
+    return allowances.live(ctx, OVERRIDE)

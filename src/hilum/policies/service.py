@@ -19,7 +19,7 @@ from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.policies import chain, loading, overrides, rollout, store, verification
+from hilum.policies import allowances, chain, loading, overrides, rollout, store, verification
 from hilum.policies.comparison import changes, digest_of, observe_faults, widenings
 from hilum.policies.document import canonical, read_book, render
 from hilum.policies.dry_runs import (
@@ -35,9 +35,9 @@ from hilum.policies.dry_runs import (
 )
 from hilum.policies.exception_models import PolicyException
 from hilum.policies.exceptions import (
+    EXCEPTION,
     add_exception,
     end_exception,
-    list_exceptions,
     live_exceptions,
     require_exception,
 )
@@ -62,7 +62,7 @@ from hilum.policies.models import (
     Widening,
 )
 from hilum.policies.override_models import Override, OverrideOrder
-from hilum.policies.overrides import end_override, live_overrides
+from hilum.policies.overrides import OVERRIDE, end_override, live_overrides
 from hilum.policies.policy import admit
 from hilum.policies.product_models import ScopeProduct
 from hilum.policies.products import custom_finding, notice_faults
@@ -571,7 +571,7 @@ def shown_overrides(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[Ov
     found = current(ctx)
     return [
         (each, override_fault(each, _book_of(found, each.tenant, ctx.now), each.tenant, ctx.now))
-        for each in overrides.list_overrides(ctx, page)
+        for each in allowances.list_page(ctx, OVERRIDE, page)
     ]
 
 
@@ -580,7 +580,7 @@ def shown_exceptions(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[P
     found = current(ctx)
     return [
         (each, exception_fault(each, _book_of(found, each.tenant, ctx.now), each.tenant, ctx.now))
-        for each in list_exceptions(ctx, page)
+        for each in allowances.list_page(ctx, EXCEPTION, page)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Tables of the rule book's versions and their applications, of overrides and exceptions. Rows are only ever added; the last two are also ended."""
+"""Tables of the rule book's versions, their applications and dry runs. Versions and applications are only ever added."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -8,7 +8,6 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    ColumnElement,
     Connection,
     Index,
     Integer,
@@ -22,13 +21,10 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.infra.words import known
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.policies.exception_models import ExceptionKind, PolicyException
 from hilum.policies.models import NUMBER_BOUND, Application, DryRun, DryRunState, Version
-from hilum.policies.override_models import Override
 
 versions = Table(
     "policies_version",
@@ -61,54 +57,6 @@ applications = Table(
     Index("ix_policies_application_version", "version", "number"),
 )
 """``tenants``: ids separated by spaces; empty for everywhere."""
-
-overrides = Table(
-    "policies_override",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("rule", Text, nullable=False),
-    Column("rule_digest", String(64), nullable=False),
-    Column("app", String(64), nullable=False),
-    Column("tenant", String(64), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("control", Text, nullable=False),
-    Column("ends_at", Instant, nullable=False),
-    Column("asked_by", String(120), nullable=False),
-    Column("agreed_by", String(120), nullable=False),
-    Column("agreed_at", Instant, nullable=False),
-    Column("kid", String(64), nullable=False),
-    Column("signature", String(120), nullable=False),
-    Column("ended_at", Instant),
-    Column("ended_by", String(120), nullable=False),
-    Index("ix_policies_override_ends_at", "ends_at"),
-)
-"""``tenant``: empty for everywhere."""
-
-exceptions = Table(
-    "policies_exception",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("kind", String(40), nullable=False),
-    Column("app", String(64), nullable=False),
-    Column("version", String(64), nullable=False),
-    Column("tenant", String(64), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("tier", String(20), nullable=False),
-    Column("computed", String(20), nullable=False),
-    Column("category", String(64), nullable=False),
-    Column("rules", JSON, nullable=False),
-    Column("book_digest", String(64), nullable=False),
-    Column("ends_at", Instant, nullable=False),
-    Column("asked_by", String(120), nullable=False),
-    Column("agreed_by", String(120), nullable=False),
-    Column("agreed_at", Instant, nullable=False),
-    Column("kid", String(64), nullable=False),
-    Column("signature", String(120), nullable=False),
-    Column("ended_at", Instant),
-    Column("ended_by", String(120), nullable=False),
-    Index("ix_policies_exception_ends_at", "ends_at"),
-)
-"""``tenant``: empty for everywhere."""
 
 dry_runs = Table(
     "policies_dry_run",
@@ -286,118 +234,3 @@ def find_finished_dry_run(tx: Connection, version: int) -> DryRun | None:
 
 def _dry_run(row: Row[Any]) -> DryRun:
     return DryRun(**{**row._mapping, "state": DryRunState(row.state)})  # noqa: SLF001 - as above
-
-
-# --- overrides -----------------------------------------------------------------------------------------------------------------
-
-
-def add_override(tx: Connection, override: Override) -> None:
-    row = {column.name: getattr(override, column.name) for column in overrides.c}
-    tx.execute(overrides.insert().values(row | {"tenant": override.tenant or ""}))
-
-
-def find_override(tx: Connection, override: str) -> Override | None:
-    """Find an override."""
-    row = tx.execute(select(overrides).where(overrides.c.id == override)).first()
-    return None if row is None else _override(row)
-
-
-def save_ended_override(tx: Connection, ended: Override) -> bool:
-    """Save that an override was ended early; False if it was already."""
-    mine = (overrides.c.id == ended.id, overrides.c.ended_at.is_(None))
-    values = {"ended_at": ended.ended_at, "ended_by": ended.ended_by}
-    return tx.execute(overrides.update().where(*mine).values(values)).rowcount == 1
-
-
-def list_overrides(
-    tx: Connection, page: PageQuery = FIRST_PAGE, *, tenant: TenantId | None = None
-) -> list[Override]:
-    """List overrides, newest first; with a tenant those that reach it."""
-    query = select(overrides).order_by(overrides.c.id.desc()).limit(page.limit)
-    if page.after:
-        query = query.where(overrides.c.id < page.after)
-    if tenant is not None:
-        query = query.where(overrides.c.tenant.in_(("", tenant)))
-    return [_override(row) for row in tx.execute(query)]
-
-
-def list_live_overrides(tx: Connection, now: datetime, bound: int) -> list[Override]:
-    """List the overrides that have not ended, oldest first."""
-    query = select(overrides).where(*_live(now)).order_by(overrides.c.id).limit(bound)
-    return [_override(row) for row in tx.execute(query)]
-
-
-def overrides_of(tx: Connection, app: AppId, at: datetime) -> list[Override]:
-    """List the overrides of an app that were agreed to by a time, oldest first."""
-    mine = (overrides.c.app == app, overrides.c.agreed_at <= at)
-    return [_override(row) for row in tx.execute(select(overrides).where(*mine).order_by(overrides.c.id))]
-
-
-def count_live_overrides(tx: Connection, now: datetime) -> int:
-    """Count the overrides that have not ended."""
-    return int(tx.execute(select(func.count()).select_from(overrides).where(*_live(now))).scalar_one())
-
-
-def _live(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return overrides.c.ends_at > now, overrides.c.ended_at.is_(None)
-
-
-def _override(row: Row[Any]) -> Override:
-    return Override(**{**row._mapping, "tenant": row.tenant or None})  # noqa: SLF001 - as above
-
-
-# --- exceptions ----------------------------------------------------------------------------------------------------------------
-
-
-def add_exception(tx: Connection, exception: PolicyException) -> None:
-    row = {column.name: getattr(exception, column.name) for column in exceptions.c}
-    more = {"tenant": exception.tenant or "", "kind": exception.kind.value, "rules": list(exception.rules)}
-    tx.execute(exceptions.insert().values(row | more))
-
-
-def find_exception(tx: Connection, exception: str) -> PolicyException | None:
-    """Find an exception."""
-    row = tx.execute(select(exceptions).where(exceptions.c.id == exception)).first()
-    return None if row is None else _exception(row)
-
-
-def save_ended_exception(tx: Connection, ended: PolicyException) -> bool:
-    """Save that an exception was ended early; False if it was already."""
-    mine = (exceptions.c.id == ended.id, exceptions.c.ended_at.is_(None))
-    values = {"ended_at": ended.ended_at, "ended_by": ended.ended_by}
-    return tx.execute(exceptions.update().where(*mine).values(values)).rowcount == 1
-
-
-def list_exceptions(
-    tx: Connection, page: PageQuery = FIRST_PAGE, *, tenant: TenantId | None = None
-) -> list[PolicyException]:
-    """List exceptions, newest first; with a tenant those that reach it."""
-    query = select(exceptions).order_by(exceptions.c.id.desc()).limit(page.limit)
-    if page.after:
-        query = query.where(exceptions.c.id < page.after)
-    if tenant is not None:
-        query = query.where(exceptions.c.tenant.in_(("", tenant)))
-    return [found for row in tx.execute(query) if (found := _exception(row)) is not None]
-
-
-def list_live_exceptions(tx: Connection, now: datetime, bound: int) -> list[PolicyException]:
-    """List the exceptions that have not ended, oldest first."""
-    live = (exceptions.c.ends_at > now, exceptions.c.ended_at.is_(None))
-    query = select(exceptions).where(*live).order_by(exceptions.c.id).limit(bound)
-    return [found for row in tx.execute(query) if (found := _exception(row)) is not None]
-
-
-def exceptions_of(tx: Connection, app: AppId, at: datetime) -> list[PolicyException]:
-    """List the exceptions of an app that were agreed to by a time, oldest first."""
-    mine = (exceptions.c.app == app, exceptions.c.agreed_at <= at)
-    query = select(exceptions).where(*mine).order_by(exceptions.c.id)
-    return [found for row in tx.execute(query) if (found := _exception(row)) is not None]
-
-
-def _exception(row: Row[Any]) -> PolicyException | None:
-    """Return an exception; None if this release does not know its kind: it allows nothing then."""
-    kind = known(ExceptionKind, row.kind, "policies_exception.kind")
-    if kind is None:
-        return None
-    values = dict(row._mapping)  # noqa: SLF001 - as above
-    return PolicyException(**values | {"kind": kind, "tenant": row.tenant or None, "rules": tuple(row.rules)})

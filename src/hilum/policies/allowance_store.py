@@ -1,0 +1,163 @@
+"""Tables of allowances (overrides and exceptions). Rows are only ever added, and ended early."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import JSON, Column, Connection, Index, Row, Select, String, Table, Text, func, select
+
+from hilum.infra.db import Instant, metadata
+from hilum.infra.words import known
+from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.pages import PageQuery
+from hilum.policies.exception_models import ExceptionKind, PolicyException
+from hilum.policies.override_models import Override
+
+
+class Allowance(Protocol):
+    """What two people allow an app until a moment: the fields that every kind has. Signed as a whole but for its early end."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def app(self) -> AppId: ...
+    @property
+    def tenant(self) -> TenantId | None:
+        """None for everywhere."""
+
+    @property
+    def ends_at(self) -> datetime: ...
+    @property
+    def agreed_at(self) -> datetime: ...
+    @property
+    def kid(self) -> str: ...
+    @property
+    def signature(self) -> str: ...
+    @property
+    def ended_at(self) -> datetime | None: ...
+    @property
+    def ended_by(self) -> str: ...
+
+
+W = TypeVar("W", Override, PolicyException)
+
+
+overrides = Table(
+    "policies_override",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("rule_digest", String(64), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("control", Text, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("asked_by", String(120), nullable=False),
+    Column("agreed_by", String(120), nullable=False),
+    Column("agreed_at", Instant, nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("signature", String(120), nullable=False),
+    Column("ended_at", Instant),
+    Column("ended_by", String(120), nullable=False),
+    Index("ix_policies_override_ends_at", "ends_at"),
+)
+"""``tenant``: empty for everywhere."""
+
+exceptions = Table(
+    "policies_exception",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("tenant", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("tier", String(20), nullable=False),
+    Column("computed", String(20), nullable=False),
+    Column("category", String(64), nullable=False),
+    Column("rules", JSON, nullable=False),
+    Column("book_digest", String(64), nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("asked_by", String(120), nullable=False),
+    Column("agreed_by", String(120), nullable=False),
+    Column("agreed_at", Instant, nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("signature", String(120), nullable=False),
+    Column("ended_at", Instant),
+    Column("ended_by", String(120), nullable=False),
+    Index("ix_policies_exception_ends_at", "ends_at"),
+)
+"""``tenant``: empty for everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[W]):
+    """A table of allowances of one kind. ``parse`` returns None for a row that this release does not understand: it allows nothing."""
+
+    table: Table
+    parse: Callable[[Mapping[str, Any]], W | None]
+
+    def add(self, tx: Connection, allowance: W) -> None:
+        row = {column.name: _plain(getattr(allowance, column.name)) for column in self.table.c}
+        tx.execute(self.table.insert().values(row | {"tenant": allowance.tenant or ""}))
+
+    def find(self, tx: Connection, allowance_id: str) -> W | None:
+        """Find an allowance."""
+        return next(iter(self._read(tx, select(self.table).where(self.table.c.id == allowance_id))), None)
+
+    def save_ended(self, tx: Connection, ended: W) -> bool:
+        """Save that an allowance was ended early; False if it was already."""
+        mine = (self.table.c.id == ended.id, self.table.c.ended_at.is_(None))
+        values = {"ended_at": ended.ended_at, "ended_by": ended.ended_by}
+        return tx.execute(self.table.update().where(*mine).values(values)).rowcount == 1
+
+    def list_page(self, tx: Connection, page: PageQuery, *, tenant: TenantId | None) -> list[W]:
+        """List allowances, newest first; with a tenant those that reach it."""
+        query = select(self.table).order_by(self.table.c.id.desc()).limit(page.limit)
+        if page.after:
+            query = query.where(self.table.c.id < page.after)
+        if tenant is not None:
+            query = query.where(self.table.c.tenant.in_(("", tenant)))
+        return self._read(tx, query)
+
+    def list_live(self, tx: Connection, now: datetime, bound: int) -> list[W]:
+        """List the allowances that have not ended, oldest first."""
+        return self._read(tx, self._live(select(self.table), now).order_by(self.table.c.id).limit(bound))
+
+    def count_live(self, tx: Connection, now: datetime) -> int:
+        """Count the allowances that have not ended."""
+        count = self._live(select(func.count()).select_from(self.table), now)
+        return int(tx.execute(count).scalar_one())
+
+    def list_of(self, tx: Connection, app: AppId, at: datetime) -> list[W]:
+        """List the allowances of an app that were agreed to by a time, oldest first."""
+        mine = (self.table.c.app == app, self.table.c.agreed_at <= at)
+        return self._read(tx, select(self.table).where(*mine).order_by(self.table.c.id))
+
+    def _live(self, query: Select[Any], now: datetime) -> Select[Any]:
+        return query.where(self.table.c.ends_at > now, self.table.c.ended_at.is_(None))
+
+    def _read(self, tx: Connection, query: Select[Any]) -> list[W]:
+        rows: list[Row[Any]] = list(tx.execute(query))
+        made = (self.parse({**row._mapping, "tenant": row.tenant or None}) for row in rows)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+        return [each for each in made if each is not None]
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, Enum) else list(value) if isinstance(value, tuple) else value
+
+
+def _override(row: Mapping[str, Any]) -> Override:
+    return Override(**row)
+
+
+def _exception(row: Mapping[str, Any]) -> PolicyException | None:
+    kind = known(ExceptionKind, row["kind"], "policies_exception.kind")
+    return None if kind is None else PolicyException(**{**row, "kind": kind, "rules": tuple(row["rules"])})
+
+
+OVERRIDES = Rows(overrides, _override)
+EXCEPTIONS = Rows(exceptions, _exception)

@@ -1,0 +1,100 @@
+"""Allowances: what two people allow one app until a moment. Overrides set a rule aside (C207), exceptions lower a tier or permit an AI's writes (C19, C23).
+
+Whether one counts is judged when it is used (``in_force``), so it closes to deny by itself; one person ends it early. How each kind is
+asked for and agreed to is in ``overrides`` and in ``exceptions``.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Generic
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.controls.policy import administers
+from hilum.infra.context import Context
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import Conflict, NotFound, NotPermitted
+from hilum.kernel.ids import AppId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.policies import rollout
+from hilum.policies.allowance_store import Rows, W
+from hilum.policies.models import POLICIES
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[W]):
+    """A kind of allowance. ``signed`` returns the bytes that are signed, ``event`` what is recorded, ``bound`` the most that have not ended."""
+
+    noun: str
+    rows: Rows[W]
+    signed: Callable[[W], bytes]
+    bound: int
+    event: Callable[[str, W, str], Event]
+    add_action: str
+    end_action: str
+
+
+def add(ctx: Context, kind: Kind[W], made: W) -> W:
+    """Sign and store an allowance to which two people agreed."""
+    kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, kind.signed(made))
+    signed = replace(made, kid=kid, signature=signature)
+    kind.rows.add(ctx.tx, signed)
+    ctx.advance_epoch(POLICIES, f"{kind.noun}/{made.id}")
+    audit.record(ctx, kind.event(kind.add_action, signed, signed.reason))
+    return signed
+
+
+def end(ctx: Context, kind: Kind[W], allowance_id: str, reason: str) -> W:
+    """End an allowance at once: the platform's staff any, a hospital's administrator one of the hospital.
+
+    Raises NotFound, NotPermitted, Conflict (it is over).
+    """
+    found = kind.rows.find(ctx.tx, allowance_id)
+    if found is None or not _may_see(ctx.actor, found):
+        raise NotFound(f"{kind.noun}_not_found", f"There is no such {kind.noun}.")
+    if not (rollout.may_change(ctx.actor) or (found.tenant and administers(ctx.actor, found.tenant))):
+        raise audit.refusal(ctx, Event(kind.end_action, app=found.app, tenant=found.tenant or ""))
+    ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor))
+    # Two people who end it at the same moment: the second gets a conflict and no second event.
+    if ctx.now >= found.ends_at or not kind.rows.save_ended(ctx.tx, ended):
+        raise Conflict(f"{kind.noun}_over", f"This {kind.noun} is over already.")
+    ctx.advance_epoch(POLICIES, f"{kind.noun}/{found.id}")
+    audit.record(ctx, kind.event(kind.end_action, ended, reason))
+    return ended
+
+
+def list_page(ctx: Context, kind: Kind[W], page: PageQuery = FIRST_PAGE) -> list[W]:
+    """List allowances, newest first; to a hospital's administrator those that reach the hospital. Raises NotPermitted."""
+    if not rollout.may_read(ctx.actor):
+        raise NotPermitted("not_permitted", f"You may not read {kind.noun}s.")
+    return kind.rows.list_page(ctx.tx, page, tenant=None if ctx.actor.is_platform else ctx.actor.tenant)
+
+
+def live(ctx: Context, kind: Kind[W]) -> Mapping[AppId, tuple[W, ...]]:
+    """Return the allowances that have not ended, by app. One that is not as it was signed allows nothing."""
+    found: defaultdict[AppId, tuple[W, ...]] = defaultdict(tuple)
+    for each in kind.rows.list_live(ctx.tx, ctx.now, kind.bound):
+        if _is_as_signed(ctx, kind, each):
+            found[each.app] += (each,)
+    return dict(found)
+
+
+def at_a_time(ctx: Context, kind: Kind[W], app: AppId, at: datetime) -> list[W]:
+    """Return the allowances of an app that had not been ended early at a time, as they were then. Only what is as it was signed."""
+    return [
+        replace(each, ended_at=None, ended_by="")
+        for each in kind.rows.list_of(ctx.tx, app, at)
+        if (each.ended_at is None or each.ended_at > at) and _is_as_signed(ctx, kind, each)
+    ]
+
+
+def _is_as_signed(ctx: Context, kind: Kind[W], allowance: W) -> bool:
+    return keys.verify_bytes(ctx, Purpose.POLICY, allowance.kid, kind.signed(allowance), allowance.signature)
+
+
+def _may_see(actor: Actor, allowance: W) -> bool:
+    return actor.is_platform or (rollout.may_read(actor) and allowance.tenant in {None, actor.tenant})
