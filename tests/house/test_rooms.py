@@ -16,7 +16,7 @@ FRONT_DOORS = {"models", "policy", "service", "live"}
 STORES = {
     "store",
     "access_index",
-    "app_edit_store",
+    "held_store",
     "attestation_store",
     "catalogue_store",
     "decision_counts",

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -206,31 +205,6 @@ class Transfer:
     asked_by: str
     asked_at: datetime
     expires_at: datetime
-
-
-class ChangeState(StrEnum):
-    PENDING = "pending"
-    APPLIED = "applied"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class ClientChange:
-    """An edit of a certified production client, held until a reviewer decides (C12). ``order`` replaces ``before``, field by field."""
-
-    id: str
-    client: ClientId
-    app: AppId
-    vendor: VendorId
-    revision: str
-    order: Mapping[str, Any]
-    before: Mapping[str, Any]
-    asked_by: str
-    asked_at: datetime
-    state: ChangeState = ChangeState.PENDING
-    decided_by: str = ""
-    decided_at: datetime | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

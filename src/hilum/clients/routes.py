@@ -15,7 +15,6 @@ from hilum.clients.models import (
     SECRET_OVERLAP,
     SECRET_OVERLAP_MAX,
     BackendUse,
-    ChangeState,
     Client,
     ClientEdit,
     ClientMetadata,
@@ -25,7 +24,8 @@ from hilum.clients.models import (
     NewPeer,
 )
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.registry.models import Environment
+from hilum.registry import service as registry
+from hilum.registry.models import EditState, Environment
 from hilum.web.api import (
     Id,
     Line,
@@ -114,7 +114,7 @@ class ChangeShown(Shown):
     before: dict[str, Any]
     asked_by: str
     asked_at: datetime
-    state: ChangeState
+    state: EditState
     decided_by: str
     decided_at: datetime | None
     reason: str
@@ -239,13 +239,17 @@ def _changes(router: APIRouter, kit: Kit) -> None:
     @router.get("/client-changes", response_model=Page[ChangeShown], openapi_extra=seen)
     async def list_changes(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List edits that wait for a reviewer; a vendor's member sees all of their own vendor."""
-        found = await run_read(kit, request, partial(service.list_changes, page=query.page))
+        found = await run_read(
+            kit, request, partial(registry.list_held, kind=service.CLIENT_CHANGE, page=query.page)
+        )
         return page_of(found, ChangeShown.model_validate, query)
 
     @router.get("/client-changes/{change}", response_model=ChangeShown, openapi_extra=seen)
     async def get_change(request: Request, change: Id) -> object:
         """Show an edit: what it would replace, and how it was decided."""
-        return await run_read(kit, request, partial(service.view_change, change_id=change))
+        return await run_read(
+            kit, request, partial(registry.view_held, kind=service.CLIENT_CHANGE, edit_id=change)
+        )
 
     @router.post(
         "/client-changes/{change}/approve", response_model=ChangeShown, openapi_extra=audience("reviewer")

@@ -7,12 +7,11 @@ from datetime import datetime
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import changes, creation, policy, store
-from hilum.clients.changes import approve, list_changes, refuse, view_change
+from hilum.clients.changes import CLIENT_CHANGE, approve, refuse
 from hilum.clients.credentials import list_credentials
 from hilum.clients.models import (
     CLIENTS_BOUND,
     Client,
-    ClientChange,
     ClientEdit,
     ClientFacts,
     ClientMetadata,
@@ -30,23 +29,22 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import SANDBOX_TRIAL, UNCLASSIFIED, Book
 from hilum.registry import service as registry
-from hilum.registry.models import NAMED_BOUND, App, Certified, CertifyOrder, Environment
+from hilum.registry.models import NAMED_BOUND, App, Certified, CertifyOrder, Environment, HeldEdit
 from hilum.registry.policy import is_in_force, text_fault
 
 __all__ = [
     "CARRY_OUT",
+    "CLIENT_CHANGE",
     "accept_app",
     "add_peer",
     "approve",
     "ask_peer",
     "ask_secret",
     "decline_app",
-    "list_changes",
     "list_credentials",
     "offer_app",
     "refuse",
     "rotate_secret",
-    "view_change",
     "view_client",
     "view_transfer",
 ]
@@ -98,7 +96,7 @@ def _require_presentable(ctx: Context, app: App, metadata: ClientMetadata) -> No
         raise Invalid("profile_incomplete", detail, fields=dict.fromkeys(missing, "missing"))
 
 
-def edit(ctx: Context, client_id: ClientId, order: ClientEdit) -> Client | ClientChange:
+def edit(ctx: Context, client_id: ClientId, order: ClientEdit) -> Client | HeldEdit:
     """Edit the security-relevant metadata of a client; return it, or the change that waits for a reviewer (C12).
 
     Raises NotFound, NotPermitted, Invalid, Conflict (changed since it was read, or another change of it waits).

@@ -28,9 +28,7 @@ from hilum.clients.models import (
     UNUSED_AFTER,
     USE_NOTED_EVERY,
     BackendUse,
-    ChangeState,
     Client,
-    ClientChange,
     ClientSecret,
     ClientType,
     Deployment,
@@ -39,9 +37,10 @@ from hilum.clients.models import (
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.words import known
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
+from hilum.kernel.ids import AppId, ClientId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry.models import Environment
+from hilum.registry.service import HeldRows, held_table
 
 PARSED_BOUND = 50_000
 
@@ -106,27 +105,13 @@ transfers = Table(
     Column("expires_at", Instant, nullable=False),
 )
 
-changes = Table(
+changes = held_table(
     "registry_client_change",
-    metadata,
-    Column("id", String(64), primary_key=True),
+    100,
     Column("client", String(100), nullable=False),
-    Column("app", String(64), nullable=False),
-    Column("vendor", String(64), nullable=False),
     Column("revision", String(32), nullable=False),
-    Column("order", JSON, nullable=False),
-    Column("before", JSON, nullable=False),
-    Column("asked_by", String(120), nullable=False),
-    Column("asked_at", Instant, nullable=False),
-    Column("state", String(20), nullable=False),
-    Column("decided_by", String(120), nullable=False),
-    Column("decided_at", Instant),
-    Column("reason", Text, nullable=False),
-    # The client while the change waits, else NULL: one change of a client waits at a time.
-    Column("waiting_for", String(100), unique=True),
-    Index(None, "state", "id"),
-    Index(None, "vendor", "id"),
 )
+CHANGES = HeldRows(changes, "change", "client")
 
 
 @lru_cache(maxsize=PARSED_BOUND)
@@ -316,18 +301,6 @@ def save_metadata(tx: Connection, client: ClientId, values: Mapping[str, Any]) -
     tx.execute(clients.update().where(clients.c.id == client).values(row))
 
 
-def add_change(tx: Connection, change: ClientChange) -> bool:
-    """Add a change that waits; return False if another of this client waits."""
-    row = asdict(change) | {"state": change.state.value, "waiting_for": change.client}
-    return tx.execute(insert_or_ignore(tx, changes).values(row)).rowcount == 1
-
-
-def _change(row: Row[Any]) -> ClientChange:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
-    del found["waiting_for"]
-    return ClientChange(**found | {"state": ChangeState(row.state)})
-
-
 def add_transfer(tx: Connection, transfer: Transfer) -> bool:
     """Add an offer, in place of one that has expired; return False if another waits."""
     old = (transfers.c.app == transfer.app, transfers.c.expires_at <= transfer.asked_at)
@@ -351,30 +324,6 @@ def delete_credentials(tx: Connection, app: AppId) -> None:
     of_app = select(clients.c.id).where(clients.c.app == app)
     tx.execute(secrets.delete().where(secrets.c.client.in_(of_app)))
     tx.execute(clients.update().where(clients.c.app == app).values(jwks=None, jwks_uri=""))
-
-
-def get_change(tx: Connection, change: str, *, lock: bool = False) -> ClientChange:
-    query = select(changes).where(changes.c.id == change)
-    row = tx.execute(query.with_for_update() if lock else query).first()
-    if row is None:
-        raise NotFound("change_not_found", "There is no such change.")
-    return _change(row)
-
-
-def list_changes(tx: Connection, *, of: VendorId | None, page: PageQuery = FIRST_PAGE) -> list[ClientChange]:
-    """List changes by id: those of a vendor, decided or not, or (None) those that wait."""
-    query = select(changes).where(changes.c.id > page.after)
-    of_whom = changes.c.state == ChangeState.PENDING.value if of is None else changes.c.vendor == of
-    return [_change(row) for row in tx.execute(query.where(of_whom).order_by(changes.c.id).limit(page.limit))]
-
-
-def save_change_decided(tx: Connection, change: ClientChange) -> bool:
-    """Save a decision in one statement; return False if it was decided meanwhile."""
-    pending = (changes.c.id == change.id, changes.c.state == ChangeState.PENDING.value)
-    names = ("decided_by", "decided_at", "reason")
-    values = {name: getattr(change, name) for name in names}
-    values |= {"state": change.state.value, "waiting_for": None}
-    return tx.execute(changes.update().where(*pending).values(values)).rowcount == 1
 
 
 def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[Client]:

@@ -64,7 +64,7 @@ class AppNames:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One access. ``count``: how many equal requests it stands for; ``removed``: records that were kept back from the answer.
+    """One access, also as the API answers it. ``count``: how many equal requests it stands for; ``removed``: records that were kept back from the answer.
 
     ``why`` says in a sentence who permitted it, or why it was refused; ``used_by`` who used the app, by role.
     """

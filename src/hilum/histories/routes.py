@@ -1,6 +1,5 @@
 """API of the access history, for the patient who is signed in and for those who act for them."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -8,11 +7,11 @@ from pydantic import Field
 from starlette.requests import Request
 
 from hilum.histories import service
-from hilum.histories.models import PAGE_SIZE, Ground, HistoryQuery, Kind
+from hilum.histories.models import PAGE_SIZE, Entry, HistoryQuery
 from hilum.histories.reading import Held, Histories
 from hilum.histories.service import Reader
 from hilum.kernel.pages import PAGE_BOUND
-from hilum.web.api import Id, Moment, Page, Shown, Strict, Word, api_router, audience, caller
+from hilum.web.api import Id, Moment, Page, Strict, Word, api_router, audience, caller
 from hilum.web.kit import Kit, trace_of
 
 PATIENTS = audience("patient")
@@ -32,34 +31,12 @@ class HistoryAsked(Strict):
         return HistoryQuery(self.patient, self.app or "", self.since, self.before, self.after, self.limit)
 
 
-class EntryShown(Shown):
-    """One access. ``ground``: who permitted it; ``why`` says so in a sentence, or why it was refused; ``count``: equal requests."""
-
-    at: datetime
-    request_id: str
-    app_id: str
-    app: str
-    vendor: str
-    kind: Kind
-    resource_type: str
-    count: int
-    outcome: str
-    reason: str
-    ground: Ground
-    why: str
-    used_by: str
-    workflow: str
-    scope: str
-    removed: int
-    authorization: str
-
-
 def api(kit: Kit, reader: Reader, held: Held) -> APIRouter:
     """Build the API of the access history."""
     router = api_router(kit, "histories")
     histories = Histories(kit, reader, held)
 
-    @router.get("/history", response_model=Page[EntryShown], openapi_extra=PATIENTS)
+    @router.get("/history", response_model=Page[Entry], openapi_extra=PATIENTS)
     async def list_history(request: Request, query: Annotated[HistoryAsked, Query()]) -> object:
         """List what apps did with a record, newest first, refused requests too. The read is recorded."""
         actor = await caller(kit, request)

@@ -8,8 +8,10 @@ from fastapi import APIRouter, Query, Response
 from starlette.requests import Request
 
 from hilum.kernel.ids import AppId
-from hilum.registry import app_edits
-from hilum.registry.app_edit_models import AppEditOrder, AppEditState
+from hilum.registry import app_edits, held
+from hilum.registry.app_edit_models import AppEditOrder
+from hilum.registry.app_edits import APP_EDIT
+from hilum.registry.held_models import EditState
 from hilum.registry.routes import DEVELOPERS, AppShown, ReasonAsked
 from hilum.web.api import (
     Id,
@@ -47,7 +49,7 @@ class AppEditShown(Shown):
     before: dict[str, str]
     asked_by: str
     asked_at: datetime
-    state: AppEditState
+    state: EditState
     decided_by: str
     decided_at: datetime | None
     reason: str
@@ -56,12 +58,12 @@ class AppEditShown(Shown):
 def api(kit: Kit) -> APIRouter:
     """Build the API routes."""
     router = api_router(kit, "registry")
-    held: dict[int | str, dict[str, Any]] = {
+    responses: dict[int | str, dict[str, Any]] = {
         202: {"model": AppEditShown, "description": "Waits for a reviewer."}
     }
     seen = audience("staff", "member")
 
-    @router.patch("/apps/{app}", response_model=AppShown, responses=held, openapi_extra=DEVELOPERS)
+    @router.patch("/apps/{app}", response_model=AppShown, responses=responses, openapi_extra=DEVELOPERS)
     async def edit_app(request: Request, app: Id, body: AppEditAsked) -> object:
         """Edit the name, description or purpose of an app. A description changes at once.
 
@@ -79,13 +81,13 @@ def api(kit: Kit) -> APIRouter:
     @router.get("/app-edits", response_model=Page[AppEditShown], openapi_extra=seen)
     async def list_edits(request: Request, query: Annotated[Paging, Query()]) -> object:
         """List edits that wait for a reviewer; a vendor's member sees all of their own vendor."""
-        found = await run_read(kit, request, partial(app_edits.list_edits, page=query.page))
+        found = await run_read(kit, request, partial(held.list_held, kind=APP_EDIT, page=query.page))
         return page_of(found, AppEditShown.model_validate, query)
 
     @router.get("/app-edits/{edit}", response_model=AppEditShown, openapi_extra=seen)
     async def get_edit(request: Request, edit: Id) -> object:
         """Show an edit: what it would replace, and how it was decided."""
-        return await run_read(kit, request, partial(app_edits.view_edit, edit_id=edit))
+        return await run_read(kit, request, partial(held.view_held, kind=APP_EDIT, edit_id=edit))
 
     @router.post("/app-edits/{edit}/approve", response_model=AppEditShown, openapi_extra=audience("reviewer"))
     async def approve_edit(request: Request, edit: Id) -> object:

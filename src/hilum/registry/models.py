@@ -10,6 +10,9 @@ from enum import StrEnum
 from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
 from hilum.policies.models import NOT_DECLARED, Autonomy, ClientAuthentication, Tier
 from hilum.registry.app_edit_models import TEXTS
+from hilum.registry.held_models import EditState, HeldEdit
+
+__all__ = ["EditState", "HeldEdit"]
 
 SCOPES_BOUND = 200
 TEXT_BOUND = 2_000

@@ -19,6 +19,17 @@ from hilum.registry import attestations, creation, policy, store
 from hilum.registry.calls import read_calls, reading_of_calls
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
 from hilum.registry.delta_reviews import list_delta_reviews, note_delta_reviews, note_next_reviews
+from hilum.registry.held import (
+    HeldKind,
+    decide_applied,
+    get_for_approval,
+    hold,
+    list_held,
+    record_applied,
+    refuse_held,
+    view_held,
+)
+from hilum.registry.held_store import HeldRows, held_table
 from hilum.registry.models import (
     APPS_BOUND,
     NAMED_BOUND,
@@ -61,6 +72,8 @@ from hilum.standards import names
 
 __all__ = [
     "CARRY_OUT",
+    "HeldKind",
+    "HeldRows",
     "add_certification",
     "add_single_tenant_app",
     "allow_autonomous_writes",
@@ -68,11 +81,16 @@ __all__ = [
     "app_names",
     "assess_version",
     "browse_apps",
+    "decide_applied",
     "end_raise",
     "find_vendors",
+    "get_for_approval",
+    "held_table",
+    "hold",
     "list_apps",
     "list_certifications",
     "list_delta_reviews",
+    "list_held",
     "list_raised",
     "list_vendors",
     "list_versions",
@@ -81,8 +99,11 @@ __all__ = [
     "raise_tier",
     "read_calls",
     "reading_of_calls",
+    "record_applied",
+    "refuse_held",
     "vendor_names",
     "view_app",
+    "view_held",
     "view_profile",
 ]
 Ended = Callable[[Context, AppId, str], None]
