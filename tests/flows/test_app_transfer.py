@@ -179,3 +179,22 @@ def test_an_owner_of_both_vendors_is_two_accounts_and_a_removed_one_is_none(site
     made(it.other.delete(f"/vendors/{it.zen}/members/{site.people['zed'].id}"), 200)
 
     problem(zed.post(f"{it.path}/accept"), 401, "token_invalid")
+
+
+def test_the_vendor_to_which_an_app_is_offered_finds_it_by_name_until_then_and_others_never(
+    site: ControlSite,
+) -> None:
+    """C14, C183: `hilum app accept NAME` works for the owner who accepts; a name discloses nothing to anybody else."""
+    it = Offered(site)
+    furnish_vendor(site, "Umber Medical", "umber")
+    name = site.api("root").get(f"/apps/{it.app}").json()["name"]
+
+    def found(who: TestClient) -> list[str]:
+        query = {"kind": "app", "named": name}
+        return [each["id"] for each in who.get("/lookups", params=query).json()["items"]]
+
+    assert found(it.other) == [it.app]
+    assert it.other.get("/names", params={"id": it.app}).json() == {it.app: name}
+    assert found(site.api("umber.owner")) == []
+    assert it.other.delete(it.path).status_code < 300
+    assert found(it.other) == []

@@ -11,7 +11,7 @@ import orjson
 
 from hilum.cli import api, app_edits, tiers
 from hilum.cli.installations import app_install, app_installations, app_narrow, app_uninstall
-from hilum.cli.named import TENANT, VENDOR, app_argument, client_argument, id_of, version_argument
+from hilum.cli.named import KINDS, TENANT, VENDOR, app_argument, client_argument, id_of, version_argument
 from hilum.cli.output import MISUSED, as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, tenant_option
 
@@ -83,7 +83,13 @@ def app_show(app_id: str, *, json_: bool) -> None:
         return
     versions = {each["id"]: each["label"] for each in found.pop("versions")}
     certifications = found.pop("certifications")
-    show_one(found | {"versions": [f"{label} ({id_})" for id_, label in versions.items()]}, json_=False)
+    found["versions"] = [f"{label} ({id_})" for id_, label in versions.items()]
+    if "clients" in found:
+        found["clients"] = [f"{each['name']} ({each['id']})" for each in found["clients"]]
+    show_one(
+        found | {part: ", ".join(found[part]) for part in ("versions", "clients") if found.get(part)},
+        json_=False,
+    )
     for each in certifications:
         click.echo(_certification(each, versions.get(each["version"], each["version"])))
 
@@ -192,12 +198,17 @@ def app_client(file: Path, *, json_: bool) -> None:
 
     \b
     Example of a file:
-      {"app": "app_01h...", "version": "ver_01h...", "client_name": "Chart", "client_type": "public", "deployment": "browser",
+      {"app": "Chart Viewer", "version": "2.0", "client_name": "Chart", "client_type": "public", "deployment": "browser",
        "redirect_uris": ["https://chart.example/app"], "launch_url": "https://chart.example/launch", "scope": "launch patient/*.rs"}
     """
     body = read_object(file)
-    if isinstance(body.get("app"), str):
-        body["app"] = id_of("app", body["app"])
+    app, version = body.get("app"), body.get("version")
+    if isinstance(app, str):
+        body["app"] = id_of("app", app)
+    # The file names the app already, so its version goes by the label alone.
+    if isinstance(app, str) and isinstance(version, str):
+        whole = version.startswith(KINDS["version"][0]) or "@" in version
+        body["version"] = id_of("version", version if whole else f"{app}@{version}")
     show_one(api.call("POST", "/clients", body), json_=json_)
 
 

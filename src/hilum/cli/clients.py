@@ -1,20 +1,48 @@
-"""``hilum client``: when a client's secrets and keys were last used, and which of them nobody uses."""
+"""``hilum client``: clients, when their secrets and keys were last used, and which of those nobody uses."""
 
 import click
 
 from hilum.cli import api
-from hilum.cli.named import client_argument
-from hilum.cli.resources import json_option, show
+from hilum.cli.named import app_argument, client_argument
+from hilum.cli.resources import json_option, show, show_one
 
 
 @click.group()
 def client() -> None:
-    r"""Look at the use of clients' secrets and keys.
+    r"""Look at clients, and at the use of their secrets and keys.
+
+    \b
+    Examples:
+      hilum client list "Chart Viewer"
+      hilum client unused
+    """
+
+
+@client.command("list")
+@app_argument
+@json_option
+def client_list(app_id: str, *, json_: bool) -> None:
+    r"""List the clients of an app.
 
     \b
     Example:
-      hilum client unused
+      hilum client list "Chart Viewer"
     """
+    found = api.every(f"/apps/{api.segment(app_id)}/clients")
+    show(found, ("id", "name", "version", "environment", "type", "expires_at"), json_=json_)
+
+
+@client.command("show")
+@client_argument
+@json_option
+def client_show(client_id: str, *, json_: bool) -> None:
+    r"""Show a client; `revision` is what an edit must name.
+
+    \b
+    Example:
+      hilum client show "Chart Viewer, web"
+    """
+    show_one(api.call("GET", f"/clients/{api.segment(client_id)}"), json_=json_)
 
 
 @client.command("unused")

@@ -18,7 +18,7 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
     {
         "app_not_found": "hilum app list",
         "approval_not_found": "hilum approval list",
-        "client_not_found": "hilum app show APP",
+        "client_not_found": "hilum client list APP",
         "installation_not_found": "hilum app installations",
         "facility_not_found": "hilum facility list",
         "policy_not_found": "hilum policy list",

@@ -9,11 +9,11 @@ import click
 from hilum.cli import api
 from hilum.cli.apps import read_object
 from hilum.cli.named import app_argument, id_of
-from hilum.cli.output import as_json, table
+from hilum.cli.output import REFUSED, as_json, plain, table
 from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
 from hilum.requests.models import State
 
-GROUP = "rqg_"
+GROUP, REQUEST = "rqg_", "arq_"
 GROUP_COLUMNS = ("id", "tenant", "app", "requests", "roles", "attention", "assigned_to", "opened_at")
 REQUEST_COLUMNS = ("id", "group", "app", "person", "role", "roles", "wanted", "state", "reason")
 OWN_COLUMNS = tuple(each for each in REQUEST_COLUMNS if each not in {"person", "role"})
@@ -96,19 +96,21 @@ def request_list(*, tenant: str, state: str, own: bool, json_: bool) -> None:
 
 
 @request.command("show")
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="GROUP|REQUEST")
+@tenant_option
 @json_option
-def request_show(id_: str, *, json_: bool) -> None:
-    r"""Show a group with its requests, or one request with how the rules judged it.
+def request_show(id_: str, *, tenant: str, json_: bool) -> None:
+    r"""Show a group with its requests, by its id or its app, or one request with how the rules judged it.
 
     \b
     Examples:
-      hilum request show rqg_01h...
+      hilum request show "Chart Viewer"
       hilum request show arq_01h...
     """
-    if not id_.startswith(GROUP):
+    if id_.startswith(REQUEST):
         _show_request(api.call("GET", f"/requests/{api.segment(id_)}"), json_=json_)
         return
+    id_ = _group_of(id_, tenant)
     found = api.call("GET", f"/request-groups/{api.segment(id_)}")
     asked = api.every("/requests", group=id_)
     if json_:
@@ -116,6 +118,18 @@ def request_show(id_: str, *, json_: bool) -> None:
         return
     show_one(found, json_=False)
     show(asked, REQUEST_COLUMNS, json_=False)
+
+
+def _group_of(named: str, tenant: str = "") -> str:
+    """Return the id of a group that is named by it, or by the app that it asks for. Exits 1 if nobody asks for that app."""
+    if named.startswith(GROUP):
+        return named
+    app = id_of("app", named)
+    found = [each for each in api.every("/request-groups", tenant=tenant, state="open") if each["app"] == app]
+    if not found:
+        click.secho(f"refused: nobody asks for {plain(named)} now", fg="red", err=True)
+        raise SystemExit(REFUSED)
+    return str(found[0]["id"])
 
 
 @request.command("withdraw")
@@ -132,7 +146,7 @@ def request_withdraw(request_id: str, *, json_: bool) -> None:
 
 
 @request.command("approve")
-@click.argument("group_id")
+@click.argument("group_id", metavar="GROUP")
 @click.option(
     "--role", multiple=True, help="Only this role; may be repeated. Leave out for all that are asked for."
 )
@@ -157,8 +171,9 @@ def request_approve(
 
     \b
     Example:
-      hilum request approve rqg_01h... --role nurse --scope patient/Observation.rs
+      hilum request approve "Chart Viewer" --role nurse --scope patient/Observation.rs
     """
+    group_id = _group_of(group_id)
     body = {
         "revision": _revision(group_id, revision),
         "roles": list(role) or None,
@@ -170,7 +185,7 @@ def request_approve(
 
 
 @request.command("dismiss")
-@click.argument("group_id")
+@click.argument("group_id", metavar="GROUP")
 @click.option("--reason", required=True, help="Why; those who asked see it.")
 @revision_option
 @json_option
@@ -179,14 +194,15 @@ def request_dismiss(group_id: str, *, reason: str, revision: int | None, json_: 
 
     \b
     Example:
-      hilum request dismiss rqg_01h... --reason "we have another app for this"
+      hilum request dismiss "Chart Viewer" --reason "we have another app for this"
     """
+    group_id = _group_of(group_id)
     body = {"revision": _revision(group_id, revision), "reason": reason}
     show_one(api.call("POST", f"/request-groups/{api.segment(group_id)}/dismiss", body), json_=json_)
 
 
 @request.command("hand-over")
-@click.argument("group_id", required=False)
+@click.argument("group_id", metavar="GROUP", required=False)
 @click.option("--to", required=True, help="The administrator who shall decide: a user name or an id.")
 @click.option("--from", "of", default="", help="All open groups of this administrator, who may have left.")
 @tenant_option
@@ -196,12 +212,13 @@ def request_hand_over(group_id: str | None, *, to: str, of: str, tenant: str, js
 
     \b
     Examples:
-      hilum request hand-over rqg_01h... --to m.berg
+      hilum request hand-over "Chart Viewer" --to m.berg
       hilum request hand-over --from p.hall --to m.berg
     """
     if bool(group_id) == bool(of):
         raise click.UsageError("Name a group, or an administrator with --from.")
     if group_id:
+        group_id = _group_of(group_id, tenant)
         body = {"revision": _revision(group_id, None), "to": id_of("person", to, tenant=tenant)}
         show_one(api.call("POST", f"/request-groups/{api.segment(group_id)}/hand-over", body), json_=json_)
         return
@@ -323,7 +340,7 @@ def rule_set(file: Path, *, tenant: str, note: str, base: int | None, json_: boo
     Example:
       hilum request-rule set rules.json --note "nurses may have scheduling apps"
     """
-    found = _rules_in(file)
+    found = _rules_in(file, tenant)
     if base is None:
         base = int(api.call("GET", "/request-rules", query={"tenant": tenant})["version"])
     body = {"tenant": tenant or None, "rules": found, "base": base, "note": note}
@@ -344,7 +361,7 @@ def rule_try(file: Path, *, tenant: str, json_: bool) -> None:
     Example:
       hilum request-rule try rules.json
     """
-    body = {"tenant": tenant or None, "rules": _rules_in(file)}
+    body = {"tenant": tenant or None, "rules": _rules_in(file, tenant)}
     judged, found, after = 0, [], ""
     while True:
         done = api.call("POST", "/request-rules/try", body | {"after": after})
@@ -363,8 +380,11 @@ def rule_try(file: Path, *, tenant: str, json_: bool) -> None:
     click.echo(f"{judged} requests judged, {len(found)} decided differently")
 
 
-def _rules_in(file: Path) -> list[Any]:
+def _rules_in(file: Path, tenant: str) -> list[Any]:
     found = read_object(file).get("rules")
     if not isinstance(found, list):
         raise click.UsageError('The file must hold an object with a list "rules".')
+    for each in found:
+        if isinstance(each, dict) and isinstance(each.get("to"), str):
+            each["to"] = id_of("person", each["to"], tenant=tenant)
     return found

@@ -23,7 +23,7 @@ limit_option = click.option(
 all_option = click.option("--all", "all_", is_flag=True, help="All of them, however many pages they fill.")
 _AGO = re.compile(r"(\d{1,5})([mhd])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-NAMED_IDS = tuple(prefix for prefix, _ in KINDS.values() if prefix)
+_NAMED_ID = re.compile(f"({'|'.join(prefix for prefix, _ in KINDS.values() if prefix)})[0-9a-z]+")
 Names = Callable[[Collection[str]], dict[str, str]]
 
 
@@ -84,20 +84,20 @@ def read_list(path: str, limit: int, *, all_: bool, **query: str) -> list[dict[s
     return found
 
 
-def _id_in(value: Any) -> str:
-    """Return the id of something that has a name, of a value that is one or an actor such as ``staff:per_1``; empty for anything else."""
-    id_ = value.rpartition(":")[2] if isinstance(value, str) else ""
-    return id_ if id_.startswith(NAMED_IDS) else ""
-
-
 def _ids_in(value: Any) -> set[str]:
-    return {_id_in(each) for each in (value if isinstance(value, list) else [value])} - {""}
+    """Return the ids of what has a name, in a value or a list: an id, an actor such as ``staff:per_1``, or a pair such as ``app_1/general``."""
+    texts = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
+    parts = {part for each in texts for part in each.rpartition(":")[2].split("/")}
+    return {each for each in parts if _NAMED_ID.fullmatch(each)}
 
 
 def _by_name(value: Any, names: Mapping[str, str]) -> Any:
+    """Return a value with names in place of the ids in it; the value itself where no name is known."""
     if isinstance(value, list):
         return [_by_name(each, names) for each in value]
-    return names.get(_id_in(value), value)
+    if not _ids_in(value).intersection(names):
+        return value
+    return "/".join(names.get(part, part) for part in value.rpartition(":")[2].split("/"))
 
 
 def show_one(found: dict[str, Any], *, json_: bool, names_of: Names = api.names_of) -> None:
@@ -110,8 +110,16 @@ def show_one(found: dict[str, Any], *, json_: bool, names_of: Names = api.names_
     ids = {id_ for name, value in found.items() if name != "id" for id_ in _ids_in(value)}
     names = names_of(ids) if ids else {}
     for name, value in found.items():
-        known = names.get(_id_in(value), "") if name != "id" else ""
-        click.echo(f"{name:18} {f'{plain(known)} ({value})' if known else _plain(value)}".rstrip())
+        shown = _with_name(value, names) if name != "id" else value
+        click.echo(f"{name:18} {_plain(shown)}".rstrip())
+
+
+def _with_name(value: Any, names: Mapping[str, str]) -> Any:
+    """Return a value as its name with the id behind it, so that either can be copied; the value itself where no name is known."""
+    if isinstance(value, list):
+        return [_with_name(each, names) for each in value]
+    known = _by_name(value, names)
+    return f"{plain(known)} ({value})" if known != value else value
 
 
 def show_approval(found: dict[str, Any], *, json_: bool) -> None:

@@ -184,11 +184,6 @@ def list_(tenant: str, *, json_: bool) -> None:
       hilum switch list --tenant general
     """
     found = api.every("/switches", tenant=tenant)
-    if not json_:
-        parts = {part for each in found for part in each["key"].split("/")}
-        names = api.names_of(parts)
-        for each in found:
-            each["key"] = "/".join(names.get(part, part) for part in each["key"].split("/"))
     show(found, COLUMNS, json_=json_)
 
 

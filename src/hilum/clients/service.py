@@ -20,7 +20,7 @@ from hilum.clients.models import (
 )
 from hilum.clients.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
 from hilum.clients.queries import view_client
-from hilum.clients.transfers import accept_app, decline_app, offer_app, view_transfer
+from hilum.clients.transfers import accept_app, decline_app, is_offered_to, offer_app, view_transfer
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted, Unavailable
@@ -41,6 +41,7 @@ __all__ = [
     "ask_peer",
     "ask_secret",
     "decline_app",
+    "is_offered_to",
     "list_credentials",
     "offer_app",
     "refuse",

@@ -73,6 +73,14 @@ def view_transfer(ctx: Context, app_id: AppId) -> Transfer:
     return found
 
 
+def is_offered_to(ctx: Context, app_id: AppId) -> bool:
+    """Check whether an app is offered now to the vendor of whom the actor is a member, so that they may know its name."""
+    if not ctx.actor.vendor:
+        return False
+    found = store.find_transfer(ctx.tx, app_id, ctx.now)
+    return found is not None and found.to == ctx.actor.vendor
+
+
 def _end(ctx: Context, transfer: Transfer) -> None:
     if not store.delete_transfer(ctx.tx, transfer):
         raise Conflict(

@@ -77,13 +77,14 @@ class _LinkPage:
         return response
 
     def _done(self, request: Request, visitor: Visitor, vendor: TenantId) -> Response:
-        """Show how a vendor's member goes on: they use the API, and have no sign-in page yet."""
+        """Show how a vendor's member goes on: by the pages, or by the command line, which needs the vendor's id."""
         person = visitor.person
         response = self._kit.pages.render(
             request,
             "enrolment/done.html",
             title="Your password is set",
-            lead="Create an API token with it.",
+            lead="You can sign in now.",
+            signin=path_of(self._kit.urls.signin(vendor)),
             place=visitor.place,
             command=f"hilum login --vendor {vendor} --username {person.username}",
         )

@@ -92,7 +92,12 @@ def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) 
     before = _installation_for(ctx, installation_id, "registry.installation.narrow")
     faults = policy.narrow_faults(order, before, now=ctx.now)
     if faults := _place_faults(ctx, order, before.tenant, before.app) | faults:
-        detail = f"An installation can only be narrowed. {beyond(order.scopes, before.scopes, allowed_as='installed')}"
+        wider = beyond(order.scopes, before.scopes, allowed_as="installed")
+        detail = (
+            f"An installation can only be narrowed. {wider}"
+            if wider
+            else "Not every change is possible; see fields."
+        )
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     after = policy.narrowed(order, before)
     # `get_installation` finds removed ones too.

@@ -11,6 +11,7 @@ from hilum.kernel.ids import AppId, ClientId, FacilityId, PersonId, TenantId, Ve
 from hilum.lookups.models import MATCHES_BOUND, Kind, Match
 from hilum.lookups.policy import may_look_up_app, may_look_up_tenant, may_look_up_vendors, named_at
 from hilum.registry import service as registry
+from hilum.registry.models import App
 
 
 def find(ctx: Context, kind: Kind, named: str, place: str = "") -> list[Match]:
@@ -36,8 +37,12 @@ def names(ctx: Context, ids: Collection[str]) -> dict[str, str]:
 
 
 def _apps(ctx: Context, named: str, _: str) -> list[Match]:
-    found = [each for each in registry.find_apps_named(ctx, named) if may_look_up_app(ctx.actor, each)]
+    found = [each for each in registry.find_apps_named(ctx, named) if _may_look_up(ctx, each)]
     return [Match(each.id, each.name, registry.get_vendor(ctx, each.vendor).name) for each in found]
+
+
+def _may_look_up(ctx: Context, app: App) -> bool:
+    return may_look_up_app(ctx.actor, app) or clients.is_offered_to(ctx, app.id)
 
 
 def _vendors(ctx: Context, named: str, _: str) -> list[Match]:
@@ -92,7 +97,7 @@ def _versions(ctx: Context, named: str, _: str) -> list[Match]:
 
 def _visible_apps(ctx: Context, of: Iterable[str]) -> dict[str, str]:
     found = registry.read_apps(ctx, [AppId(each) for each in of]).values()
-    return {each.id: each.name for each in found if may_look_up_app(ctx.actor, each)}
+    return {each.id: each.name for each in found if _may_look_up(ctx, each)}
 
 
 def _names_of_vendors(ctx: Context, of: Iterable[str]) -> dict[str, str]:

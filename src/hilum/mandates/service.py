@@ -46,7 +46,8 @@ def ask(ctx: Context, order: NewMandate) -> Mandate:
         raise NotFound("client_not_found", "There is no such client.")
     approver = identity.find_person(ctx, order.approver)
     if faults := policy.ask_faults(order, client, approver, ctx.actor, ctx.now):
-        raise Invalid("mandate_invalid", "The mandate cannot be asked for so; see fields.", fields=faults)
+        ends = f" The client ends on {client.expires_at:%Y-%m-%d}." if client.expires_at else ""
+        raise Invalid("mandate_invalid", f"The mandate is invalid; see fields.{ends}", fields=faults)
     if store.count_waiting(ctx.tx, tenant.id, ctx.now - WAITING_LIFE) >= WAITING_BOUND:
         raise Unavailable("too_many_mandates", "Too many mandates wait for their approvers. End some first.")
     assert client.backend_use is not None, "judged above"

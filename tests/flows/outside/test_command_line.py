@@ -103,7 +103,7 @@ EXPECTED = {
     "app quota", "app category", "app tier", "app raise-tier", "app end-raise", "app raised", "app delta-reviews", "app lower-tier", "app allow-autonomous", "app suspend", "app resume", "switch engage", "switch list", "switch show", "switch release", "switch report", "switch verify-report", "explain", "backup", "restore",
     "policy show", "policy list", "policy validate", "policy scopes", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs", "policy override", "policy overrides", "policy end-override", "policy exceptions", "policy end-exception",
     "policy rollout", "policy rollouts", "policy stop-rollout", "drill run", "drill list", "drill show",
-    "notices list", "notices show", "notices resend", "client unused", "client credentials", "contact add", "contact list", "contact link", "contact remove",
+    "notices list", "notices show", "notices resend", "client list", "client show", "client unused", "client credentials", "contact add", "contact list", "contact link", "contact remove",
     "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
     "agreement add", "agreement confirm", "agreement end", "agreement list", "agreement show",
     "mandate ask", "mandate agree", "mandate end", "mandate list", "mandate show",
@@ -581,6 +581,22 @@ def vendor_of(shell: Shell) -> str:
     return str(shell.json("vendor", "list")[0]["id"])
 
 
+def test_requests_and_rules_name_apps_and_people(hospital: Running, tmp_path: Path) -> None:
+    """C183, C214: a group goes by the app that it asks for, and a rule by the user name of whom it escalates to."""
+    miriam = administrator(hospital, tmp_path)
+    miriam.refuses("request", "show", "Lumen Chart", saying="nobody asks for Lumen Chart")
+    miriam.json("request", "add", "Lumen Chart", "--role", "front_desk", "--reason", "at the desk")
+    assert miriam.json("request", "show", "Lumen Chart")["roles"] == ["front_desk"]
+    asked = miriam.json("request", "list", "--own")
+    miriam.json("request", "withdraw", asked[0]["id"])
+
+    rule = {"name": "all", "action": "escalate", "to": "nobody.here"}
+    miriam.typed = orjson.dumps({"rules": [rule]}).decode()
+    miriam.refuses("request-rule", "try", "-", saying="no person is named 'nobody.here'")
+    miriam.typed = orjson.dumps({"rules": [rule | {"to": "admin.hall"}]}).decode()
+    assert miriam.hilum("request-rule", "try", "-").returncode == DONE
+
+
 def test_commands_name_apps_vendors_hospitals_clients_and_people_by_name_or_id(
     hospital: Running, tmp_path: Path
 ) -> None:
@@ -593,7 +609,7 @@ def test_commands_name_apps_vendors_hospitals_clients_and_people_by_name_or_id(
     version = admin.json("app", "version", "Rota Board", "1.0")
     client: dict[str, Any] = {
         "app": "Rota Board",
-        "version": version["id"],
+        "version": "1.0",
         "client_name": "Rota Board, web",
         "client_type": "public",
         "deployment": "browser",
@@ -609,6 +625,8 @@ def test_commands_name_apps_vendors_hospitals_clients_and_people_by_name_or_id(
     assert admin.json("app", "show", "Rota Board")["id"] == app["id"] == version["app"]
     assert admin.json("app", "tier", "Rota Board@1.0") == admin.json("app", "tier", version["id"])
     assert admin.json("client", "credentials", "Rota Board, web") == []
+    assert admin.json("client", "show", "Rota Board, web")["version"] == version["id"]
+    assert {each["id"] for each in admin.json("client", "list", "Rota Board")} == set(clients)
     name = admin.json("tenant", "show", "general")["name"]
     assert admin.json("tenant", "show", name)["id"] == "general"
     assert admin.json("person", "list", "--tenant", name) == miriam.json("person", "list")
@@ -641,7 +659,8 @@ def test_commands_name_apps_vendors_hospitals_clients_and_people_by_name_or_id(
     security = by(hospital, "security.ito", tmp_path)
     switch = security.json(*stopped)
     assert switch["key"] == f"{app['id']}/general"
-    security.hilum("switch", "release", switch["id"])
+    released = security.hilum("switch", "release", switch["id"]).stdout
+    assert f"key                Rota Board/general ({app['id']}/general)" in released
     person = miriam.json(
         "person", "add", "z.named", "--name", "Z", "--role", "nurse", "--fhir-user", "Practitioner/z-named"
     )

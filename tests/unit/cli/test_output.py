@@ -1,5 +1,7 @@
 """What the command line prints of texts by others."""
 
+from collections.abc import Collection
+
 import pytest
 
 from hilum.cli.output import table
@@ -29,3 +31,34 @@ def test_a_text_by_somebody_else_looks_like_no_other_field(capsys: pytest.Captur
     reason, rest = capsys.readouterr().out.splitlines()
     assert reason.startswith("reason ")
     assert rest == " " * 19 + "state  approved\ufffd[A"
+
+
+NAMES = {"app_1": "Chart Viewer", "per_2": "Olga Smith", "fac_3": "East Clinic"}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("app_1", "Chart Viewer (app_1)"),
+        ("app_1/general", "Chart Viewer/general (app_1/general)"),
+        ("member:per_2", "Olga Smith (member:per_2)"),
+        (["fac_3", "fac_4"], "East Clinic (fac_3) fac_4"),
+        ("per_9", "per_9"),
+        ("app_1 and more", "app_1 and more"),
+        (None, "-"),
+    ],
+)
+def test_an_id_is_shown_by_name_and_stays_there_to_copy(
+    value: object, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C183: what stands behind an id, in a pair and a list too; only ids are looked up, since one malformed id fails the whole look-up."""
+    asked: set[str] = set()
+
+    def names_of(ids: Collection[str]) -> dict[str, str]:
+        asked.update(ids)
+        return NAMES
+
+    show_one({"about": value}, json_=False, names_of=names_of)
+
+    assert capsys.readouterr().out == f"about              {shown}\n"
+    assert all(each.isascii() and "/" not in each and " " not in each for each in asked)
