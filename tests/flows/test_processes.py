@@ -53,6 +53,16 @@ def whole_afterwards(running: Running) -> Iterator[None]:
     until(lambda: ready(running) and state(running)["status"] == "ready" and not state(running)["notices"])
 
 
+def test_parts_are_forked_from_what_the_supervisor_has_loaded(running: Running) -> None:
+    """ADR 76. Loading must start no thread, else nothing would be forked."""
+    supervisor = running.process.pid
+    until(lambda: all(part(running, name) for name in ("platform", "sandbox", "jobs")))
+
+    commands = {Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (supervisor, *children(supervisor))}
+
+    assert len(commands) == 1, commands
+
+
 def test_three_deaths_of_a_worker_in_a_row_do_not_end_the_service(running: Running) -> None:
     """C201: two within seconds used to end it."""
     seen = set()

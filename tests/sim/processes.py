@@ -26,23 +26,24 @@ def children(parent: int) -> list[int]:
     return sorted(found)
 
 
-def command(pid: int) -> str:
-    """Return a process's command line; empty when it has gone."""
+def name_of(pid: int) -> str:
+    """Return a process's name; empty when it has gone, or only waits to be collected."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        lives = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/comm").read_text().strip() if lives else ""
     except OSError:
         return ""
 
 
 def part(running: Running, name: str) -> int:
     """Find the process of a part; 0 when there is none just now."""
-    return next((pid for pid in children(running.process.pid) if f"--part {name}" in command(pid)), 0)
+    return next((pid for pid in children(running.process.pid) if name_of(pid) == f"hilum-{name}"), 0)
 
 
 def workers(running: Running) -> list[int]:
     """List the platform's web workers."""
     main = part(running, "platform")
-    return [pid for pid in children(main) if "--part platform" in command(pid)] if main else []
+    return [pid for pid in children(main) if name_of(pid) == "hilum-platform"] if main else []
 
 
 def kill(pid: int) -> None:

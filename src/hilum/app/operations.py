@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -235,18 +235,22 @@ def _histogram(metric: metrics.Histogram, values: dict[tuple[str, ...], Any]) ->
 
 
 class Operations:
-    """The thread that listens. ``restarts`` returns how often each part was restarted."""
+    """The thread that listens, at the first of the addresses that can be used. ``restarts`` returns how often each part was restarted."""
 
     def __init__(
-        self, board: Board, listen: tuple[str, int] | None, restarts: Callable[[], dict[str, int]] = dict
+        self,
+        board: Board,
+        listen: Sequence[tuple[str, int] | None],
+        restarts: Callable[[], dict[str, int]] = dict,
     ) -> None:
+        """``listen``: addresses to try; None listens for reports only."""
         self.board = board
-        self._listen, self._restarts = listen, restarts
+        self.listen, self._restarts = listen, restarts
         # mkdtemp makes the folder accessible to this user only, so no other user can report.
         self._folder = Path(tempfile.mkdtemp(prefix="hilum-"))
         # A loop and a thread of its own: probes are answered while the supervisor waits for its
-        # children.
-        self._loop = asyncio.new_event_loop()
+        # children. The loop is made in the thread: its files would be the children's too.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="operations", daemon=True)
         self._begun: threading.Event = threading.Event()
         self._failure: OSError | OverflowError | None = None
@@ -268,29 +272,38 @@ class Operations:
             raise self._failure
 
     def stop(self) -> None:
-        """Stop listening."""
-        if self._failure is None:
+        """Stop listening; a no-op before ``start``."""
+        if self._failure is None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(HEAD_WITHIN_S)
+        if self._thread.ident is not None:
+            self._thread.join(HEAD_WITHIN_S)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        loop = self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
         try:
-            self._loop.run_until_complete(self._open())
+            loop.run_until_complete(self._open())
         except (OSError, OverflowError) as error:
             self._failure = error
         self._begun.set()
         if self._failure is None:
-            self._loop.run_forever()
+            loop.run_forever()
 
     async def _open(self) -> None:
         await asyncio.start_unix_server(self._receive, self.socket_path, limit=REPORT_BOUND)
-        if self._listen is not None:
-            host, port = self._listen
-            server = await asyncio.start_server(self._serve, host, port, limit=HEAD_BOUND)
+        for at, each in enumerate(self.listen):
+            if each is None:
+                return
+            try:
+                server = await asyncio.start_server(self._serve, *each, limit=HEAD_BOUND)
+            except (OSError, OverflowError):
+                if at + 1 < len(self.listen):
+                    continue
+                raise
             taken = server.sockets[0].getsockname()
             self.address = f"{taken[0]}:{taken[1]}"
+            return
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Receive the reports of one process until it disconnects."""

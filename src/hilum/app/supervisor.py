@@ -4,17 +4,16 @@ A part that dies is restarted, with growing pauses. The service ends only at a s
 ``GIVE_UP_AFTER_S``: then the system's own supervisor must see that it failed.
 """
 
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hilum.app.bootstrap import BOOT_VARIABLE
 from hilum.app.operations import Board, Operations
+from hilum.app.parts import PARTS, Child, fork, load, spawn
 from hilum.app.reports import SOCKET_VARIABLE
 from hilum.app.serve import STOP_TIMEOUT_S, address_of, require_free
 from hilum.infra import logs
@@ -22,7 +21,6 @@ from hilum.infra.settings import OFF, Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.kernel.errors import Unavailable
 
-PARTS = ("platform", "sandbox", "jobs")
 STANDS_AFTER_S = 10.0
 """A part that has run for so long counts as stable: its next death is its first."""
 PAUSE_S, PAUSE_BOUND_S = 0.25, 8.0
@@ -43,8 +41,8 @@ class Part:
     """One part and its history. All times are monotonic."""
 
     name: str
-    start: Callable[[str], subprocess.Popen[bytes]]
-    child: subprocess.Popen[bytes] | None = None
+    start: Callable[[str], Child]
+    child: Child | None = None
     started_at: float = 0.0
     again_at: float = 0.0
     deaths: int = 0
@@ -100,23 +98,38 @@ class Supervisor:
             # half of the requests.
             require_free(each)
         board = Board(SystemClock(), self.settings.workers, jobs="jobs" in names)
-        # Before the first child, which reports to it from its start.
-        operations = start_operations(self.settings, board, self._restarts)
+        operations = Operations(board, _addresses(self.settings), self._restarts)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        clock = SystemClock()
         passed = {SOCKET_VARIABLE: operations.socket_path, BOOT_VARIABLE: SystemIds().new("boot")}
-        self.parts = {name: Part(name, lambda part: _start(part, passed)) for name in names}
-        runs = True
+        try:
+            self._start(names, passed)
+            # Operations have a thread, and no process with threads is forked. Children report again and again, so they are heard.
+            start_operations(operations)
+            runs = self._watch(waited_for, on_ready)
+        finally:
+            # A child that was left running would be waited for when this process exits.
+            self._stop()
+            operations.stop()
+        return 0 if runs else 1
+
+    def _start(self, names: list[str], passed: dict[str, str]) -> None:
+        load(tuple(names))
+        now = SystemClock().monotonic()
+        self.parts = {name: Part(name, lambda part: spawn(part, passed)) for name in names}
+        for each in self.parts.values():
+            each.child, each.started_at = fork(each.name, self.settings, passed), now
+
+    def _watch(self, waited_for: list[str], on_ready: Callable[[], None]) -> bool:
+        """Restart parts until a signal; return False if one of them was given up."""
+        clock, runs = SystemClock(), True
         while not self.stopping and runs:
             runs = all(each.look(clock.monotonic()) for each in self.parts.values())
             if waited_for and all(_listens(each) for each in waited_for):
                 waited_for.clear()
                 on_ready()
             time.sleep(LOOK_EVERY_S)
-        self._stop()
-        operations.stop()
-        return 0 if runs else 1
+        return runs
 
     def _restarts(self) -> dict[str, int]:
         return {each.name: each.restarts for each in self.parts.values()}
@@ -139,34 +152,25 @@ class Supervisor:
                 child.kill()
 
 
-def start_operations(settings: Settings, board: Board, restarts: Callable[[], dict[str, int]]) -> Operations:
-    """Serve operations from this process. Raises Unavailable if the configured address cannot be used.
-
-    Without a configured address, a free port is used and logged if the default is taken, for example by a second platform.
-    """
-    addresses = [settings.ops_listen]
-    if not settings.ops_listen:
-        _, port = address_of(settings.listen)
-        addresses = [f"127.0.0.1:{port + OPS_PORTS_APART}", "127.0.0.1:0"]
-    for listen in addresses:
-        operations = Operations(board, None if listen == OFF else address_of(listen), restarts)
-        try:
-            operations.start()
-        except (OSError, OverflowError):
-            operations.stop()
-            continue
-        _log.info("app.operations.listening", address=operations.address)
-        return operations
-    raise Unavailable(
-        "address_unavailable",
-        f"Operations cannot listen at {addresses[0]}. Set HILUM_OPS_LISTEN to another address, or to `{OFF}`.",
-    )
+def _addresses(settings: Settings) -> list[tuple[str, int] | None]:
+    """List the addresses to try for operations. Without a configured one, a free port is used if the default is taken."""
+    if settings.ops_listen:
+        return [None if settings.ops_listen == OFF else address_of(settings.ops_listen)]
+    _, port = address_of(settings.listen)
+    return [("127.0.0.1", port + OPS_PORTS_APART), ("127.0.0.1", 0)]
 
 
-def _start(part: str, passed: dict[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "hilum.cli.main", "serve", "--part", part, "--under", str(os.getpid())]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | passed
-    return subprocess.Popen(command, env=environment)
+def start_operations(operations: Operations) -> None:
+    """Serve operations from this process. Raises Unavailable if the configured address cannot be used."""
+    try:
+        operations.start()
+    except (OSError, OverflowError) as error:
+        host, port = operations.listen[0] or ("", 0)
+        raise Unavailable(
+            "address_unavailable",
+            f"Operations cannot listen at {host}:{port}. Set HILUM_OPS_LISTEN to another address, or to `{OFF}`.",
+        ) from error
+    _log.info("app.operations.listening", address=operations.address)
 
 
 def _listens(listen: str) -> bool:

@@ -115,13 +115,11 @@ def serve(part: str, under: int) -> None:
       HILUM_WORKERS=4 hilum serve
       hilum serve --part jobs
     """
-    # Each part loads only what it runs: the jobs alone take longer to load than the sandbox site.
-    from hilum.app import serve as serving
+    from hilum.app import parts
     from hilum.app.parent_watch import end_with
 
     found = host.read_settings()
-    # The supervisor's children check again: each may be started by hand, or restarted after the database has
-    # changed.
+    # A part that the supervisor starts again checks again: the database may have changed since.
     if part != "sandbox":
         preflight.require_fit(found)
     if found.is_sandbox and part in {"all", "sandbox"}:
@@ -131,18 +129,11 @@ def serve(part: str, under: int) -> None:
         end_with(under)
     try:
         if part == "all" or (part == "platform" and not under):
-            from hilum.app.supervisor import PARTS, Supervisor
+            from hilum.app.supervisor import Supervisor
 
-            names = PARTS if part == "all" else (part,)
+            names = parts.PARTS if part == "all" else (part,)
             raise SystemExit(Supervisor(found, names=names).run())
-        if part == "platform":
-            serving.run_web(found, "hilum.app.factories:platform", found.listen)
-        elif part == "sandbox":
-            serving.run_web(found, "hilum.app.sandbox_factory:sandbox", found.sandbox_listen, workers=1)
-        else:
-            from hilum.app import jobs
-
-            jobs.run(found)
+        parts.run(part, found)
     except Unavailable as error:
         refuse(error)
 

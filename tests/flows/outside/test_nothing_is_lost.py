@@ -18,6 +18,7 @@ from tests.effort import effort
 from tests.flows.outside.conftest import Starter, widen
 from tests.flows.outside.ground import Grant, Outside, refused_grant, tell, until_all
 from tests.sim.browser import Client
+from tests.sim.processes import name_of
 from tests.sim.running import Running, family_of, kill_all, start
 
 READERS = 12
@@ -26,17 +27,14 @@ HEALED_WITHIN_S = 90
 """What holds it up is bounded by some 30 seconds; a busy machine takes as long again to start a worker."""
 
 
-def words_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
 def platform_of(running: Running) -> int:
     """The process above the web workers."""
     family = family_of(running.process.pid)
-    return next(pid for pid in family if "serve --part platform" in words_of(pid))
+    return next(pid for pid in family if name_of(pid) == "hilum-platform")
+
+
+def workers_of(parent: int) -> list[int]:
+    return [pid for pid in family_of(parent)[1:] if name_of(pid) == "hilum-platform"]
 
 
 def cut_power(running: Running) -> None:
@@ -123,8 +121,8 @@ def restarted(running: Running) -> Running:
 def test_a_worker_that_is_killed_takes_nothing_with_it_and_is_replaced(fresh: Running) -> None:
     """C154, C184: the other worker goes on answering, a new one comes, and every answer is on record."""
     parent = platform_of(fresh)
-    first = [pid for pid in family_of(parent) if pid != parent and "resource_tracker" not in words_of(pid)]
-    assert len(first) == 2, [words_of(pid) for pid in first]
+    first = workers_of(parent)
+    assert len(first) == 2, [name_of(pid) for pid in family_of(parent)]
 
     async def story(outside: Outside) -> dict[str, int]:
         grant = await outside.grant()
@@ -139,7 +137,7 @@ def test_a_worker_that_is_killed_takes_nothing_with_it_and_is_replaced(fresh: Ru
     assert max(answers.values()) < 500
     begun = time.monotonic()
     while True:
-        now = [pid for pid in family_of(parent) if pid != parent and "resource_tracker" not in words_of(pid)]
+        now = workers_of(parent)
         if len(now) == 2 and first[0] not in now:
             break
         assert time.monotonic() - begun < HEALED_WITHIN_S, (first, now)
@@ -153,14 +151,14 @@ Process = tuple[int, str]
 
 def process(pid: int) -> Process:
     """Return a process that lives now; its beginning is empty where it has gone, or waits to be collected."""
-    if words_of(pid):
+    if name_of(pid):
         with suppress(OSError):
             return pid, (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
     return pid, ""
 
 
 def living(family: list[Process]) -> list[str]:
-    return [words_of(pid) for pid, began in family if process(pid) == (pid, began)]
+    return [name_of(pid) for pid, began in family if process(pid) == (pid, began)]
 
 
 def listeners(base: str, among: list[int]) -> set[int]:
@@ -181,10 +179,10 @@ def listeners(base: str, among: list[int]) -> set[int]:
 def whole_family(running: Running) -> list[Process]:
     """List every process of a sandbox, and see that none is missing before one is ended."""
     family = [process(pid) for pid in family_of(running.process.pid)]
-    words = [words_of(pid) for pid, _ in family]
+    names = [name_of(pid) for pid, _ in family]
     for name, least in (("platform", 3), ("jobs", 1), ("sandbox", 1)):
-        assert sum(f"serve --part {name}" in each for each in words) >= least, (name, words)
-    assert all(began for _, began in family), words
+        assert names.count(f"hilum-{name}") >= least, names
+    assert all(began for _, began in family), names
     return family
 
 
@@ -203,7 +201,7 @@ def test_what_a_killed_parent_of_workers_started_ends_and_the_supervisor_starts_
     """
     whole_family(fresh)
     family = family_of(platform_of(fresh))
-    parent, *workers = [pid for pid in family if "resource_tracker" not in words_of(pid)]
+    parent, workers = family[0], workers_of(family[0])
     begun = time.monotonic()
     while not set(workers) <= listeners(fresh.base, workers):
         assert time.monotonic() - begun < HEALED_WITHIN_S, "not every worker came to serve"
@@ -222,7 +220,7 @@ def test_what_a_killed_parent_of_workers_started_ends_and_the_supervisor_starts_
     begun = time.monotonic()
     while True:
         left = living(before)
-        new = [pid for pid in family_of(fresh.process.pid) if "serve --part platform" in words_of(pid)]
+        new = [pid for pid in family_of(fresh.process.pid) if name_of(pid) == "hilum-platform"]
         new = [pid for pid in new if process(pid) not in before]
         holders = listeners(fresh.base, [*old, *new])
         assert not (holders & old and holders & set(new)), "two generations listen at the same time"
