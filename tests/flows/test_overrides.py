@@ -21,6 +21,7 @@ from hilum.kernel.ids import AppId, PersonId, TenantId
 from hilum.policies import allowance_store, service
 from hilum.policies.document import render_rule
 from hilum.policies.models import ApplyOrder
+from hilum.policies.trials import never_used
 from tests.flows import back_channel
 from tests.flows.back_channel import Platform
 from tests.flows.control_site import ControlSite, build, codes, problem, with_rule_book
@@ -289,7 +290,7 @@ def override(
         {"rule": render_rule(rule)},
     )
     approval = Approval("apr_1", act, PersonId("root"), ctx.now, ends_at)
-    service.CARRY_OUT[ApprovalKind.OVERRIDE](ctx, approval, SYSTEM)
+    service.carry_out(never_used)[ApprovalKind.OVERRIDE](ctx, approval, SYSTEM)
 
 
 def test_a_token_has_what_an_override_allows_at_this_hospital_only(platform: Platform) -> None:

@@ -1,21 +1,26 @@
 """The trial of a rule book that allows something new: where it counts, from when, and what can be tried (C218)."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
+from hilum.audit.models import Outcome
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
 from hilum.identity.store import tenants as tenant_table
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import service as installations
 from hilum.kernel.ids import TenantId
 from hilum.policies import service
+from hilum.policies.models import UNCLASSIFIED
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, SOAK, WIDER, add, agree, apply, in_force, problem
+from tests.flows.test_scope_use import Ground
 from tests.sim.backends import both_backends
 from tests.sim.world import FakeClock
 
@@ -39,9 +44,7 @@ def tried(site: ControlSite, version: int, *tenants: str) -> None:
 def too_soon(site: ControlSite, version: int) -> bool:
     answer = apply(site, version)
     assert answer.status_code in {202, 409}, answer.text
-    if answer.status_code == 409:
-        assert problem(answer)["code"] == "too_soon_everywhere"
-    return bool(answer.status_code == 409)
+    return bool(answer.status_code == 409 and problem(answer)["code"] == "too_soon_everywhere")
 
 
 def test_a_trial_counts_from_the_application_that_began_it(site: ControlSite, clock: FakeClock) -> None:
@@ -179,3 +182,87 @@ def test_no_more_versions_are_in_force_at_once_than_processes_keep(
     assert (refused.status_code, problem(refused)["code"]) == (409, "too_many_versions")
     assert replaced.status_code == 201
     assert in_force(site)["at"] == {"general": version}
+
+
+LATER = timedelta(hours=1)
+UNCLASSIFIED_WIDER = {f"categories.{UNCLASSIFIED}.cells.low.quota": {"burst": 1_000}}
+
+
+def ground_of(site: ControlSite, clock: FakeClock, category: str = UNCLASSIFIED) -> Ground:
+    """An app at a hospital of a platform that has only synthetic ones, where those are tried at."""
+    site.system(lambda ctx: ctx.tx.execute(update(tenant_table).values(sandbox=True)))
+    return Ground(site.uow, clock, site, category)
+
+
+def _not_at_all(_ground: Ground) -> None:
+    pass
+
+
+def _elsewhere(ground: Ground) -> None:
+    ground.use("children", days_ago=0)
+
+
+def _refused(ground: Ground) -> None:
+    ground.use("general", days_ago=0, reason="scope_missing", outcome=Outcome.REFUSED)
+
+
+def _before(ground: Ground) -> None:
+    ground.use("general", days_ago=3)
+
+
+@pytest.mark.parametrize("use", [_not_at_all, _elsewhere, _refused, _before])
+def test_a_trial_counts_only_where_an_app_was_used_in_its_time(
+    site: ControlSite, clock: FakeClock, use: Callable[[Ground], None]
+) -> None:
+    """C218."""
+    ground = ground_of(site, clock)
+    version = add(site, UNCLASSIFIED_WIDER)
+    tried(site, version, "general")
+    clock.advance(SOAK + LATER)
+
+    use(ground)
+
+    refused = problem(apply(site, version))
+    assert refused["code"] == "trial_unused"
+    assert "at general, but no app that it concerns" in refused["detail"]
+    assert f"Use an app of {UNCLASSIFIED}" in refused["detail"]
+
+
+def test_the_use_of_an_app_that_it_does_not_concern_is_no_trial(site: ControlSite, clock: FakeClock) -> None:
+    ground, version = ground_of(site, clock), add(site, WIDER)
+    tried(site, version, "general")
+    clock.advance(SOAK + LATER)
+
+    ground.use("general", days_ago=0)
+
+    assert problem(apply(site, version))["code"] == "trial_unused"
+
+
+@both_backends
+def test_what_an_app_that_it_concerns_used_in_its_trial_is_put_in_force_everywhere(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    """C218."""
+    ground, version = ground_of(site, clock), add(site, UNCLASSIFIED_WIDER)
+    tried(site, version, "general")
+    clock.advance(SOAK + LATER)
+    ground.use("general", days_ago=0)
+
+    agreed = agree(site, apply(site, version))
+
+    assert agreed.status_code == 200, agreed.text
+    assert in_force(site) == {"everywhere": version, "at": {}, "last": 3}
+
+
+def test_the_use_is_judged_again_when_the_second_person_agrees(site: ControlSite, clock: FakeClock) -> None:
+    ground, version = ground_of(site, clock), add(site, UNCLASSIFIED_WIDER)
+    tried(site, version, "general")
+    clock.advance(SOAK + LATER)
+    ground.use("general", days_ago=0)
+
+    asked = apply(site, version)
+
+    assert asked.status_code == 202, asked.text
+    site.system(installations.uninstall, installation_id=ground.installed["general"])
+    refused = agree(site, asked)
+    assert (refused.status_code, problem(refused)["code"]) == (409, "trial_unused")

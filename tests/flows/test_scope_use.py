@@ -18,7 +18,7 @@ from hilum.kernel.ids import TenantId
 from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
-from tests.flows.control_site import build, problem
+from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.test_audit_journal import Place, access
 from tests.sim.world import FakeClock
 
@@ -29,11 +29,18 @@ USED = ["launch", "openid", "patient/Observation.r"]
 class Ground:
     """An app installed at two hospitals, with a journal."""
 
-    def __init__(self, uow: UnitOfWork, clock: FakeClock) -> None:
-        self.clock, self.site = clock, build(uow, clock)
+    def __init__(
+        self,
+        uow: UnitOfWork,
+        clock: FakeClock,
+        site: ControlSite | None = None,
+        category: str = UNCLASSIFIED,
+        scopes: tuple[str, ...] = SCOPES,
+    ) -> None:
+        self.clock, self.site = clock, site or build(uow, clock)
         do = self.site.system
         vendor = do(registry.add_vendor, order=NewVendor("Lumen", "help@v.example", "sec@v.example"))
-        self.app = do(registry.add_app, order=NewApp(vendor.id, "Chart", "Shows", "Review", UNCLASSIFIED)).id
+        self.app = do(registry.add_app, order=NewApp(vendor.id, "Chart", "Shows", "Review", category)).id
         version = do(registry.add_version, app_id=self.app, order=NewVersion("1"))
         ends = clock.now() + timedelta(days=400)
         do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))

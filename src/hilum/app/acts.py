@@ -9,19 +9,20 @@ from hilum.enrolment.models import LinkMail
 from hilum.federation import service as federation
 from hilum.identity import service as identity
 from hilum.policies import service as policies
+from hilum.policies.trials import Used, never_used
 from hilum.registry import service as registry
 from hilum.rollouts import service as rollouts
 
 
-def acts(by_mail: LinkMail) -> Acts:
-    """Build the table. ``by_mail``: how links into accounts are mailed."""
+def acts(by_mail: LinkMail, used: Used = never_used) -> Acts:
+    """Build the table. ``by_mail``: how links into accounts are mailed; ``used``: whether apps were used where a rule book is tried."""
     carry_out = (
         identity.CARRY_OUT
         | {ApprovalKind.CHARTS: consent.carry_out_charts}
         | enrolment.carry_out(by_mail)
         | federation.CARRY_OUT
         | clients.CARRY_OUT
-        | policies.CARRY_OUT
+        | policies.carry_out(used)
         | registry.CARRY_OUT
         | rollouts.CARRY_OUT
     )

@@ -183,7 +183,7 @@ def consoles(
         accept_version=lambda ctx, installation, digest: versions.accept(
             ctx, AcceptOrder(installation, digest)
         ),
-        acts=acts(by_mail),
+        acts=acts(by_mail, partial(installed.were_used, permits=partial(journals.read_permits, *journal))),
         by_mail=by_mail,
         held=ReaderSlots(REPORTS).held,
         at_stop=at_stop,
@@ -264,9 +264,10 @@ def control_plane(
     )
     problems.install(app)
     by_mail = LinkMail(kit.urls.enrol, mails_links)
+    used = partial(installed.were_used, permits=permits)
     routers = (
         identity.api(kit, seal, add_facility),
-        policies.api(kit),
+        policies.api(kit, used),
         dryruns.api(kit),
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),
@@ -290,7 +291,7 @@ def control_plane(
         enrolment.api(kit, by_mail, consent.set_charts),
         federation.api(kit, providers, loopback=private_urls),
         membership.api(kit, by_mail),
-        approvals.api(kit, acts(by_mail)),
+        approvals.api(kit, acts(by_mail, used)),
         histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),
         audit.api(kit, reader, at_stop=at_stop, rule_book=explaining.explain),
         hold_routes.api(kit, lambda ctx, tenant: find_tenant(ctx, tenant) is not None),

@@ -17,7 +17,9 @@ from hilum.disposals import service as disposals
 from hilum.identity import service as identity
 from hilum.identity.models import Facility, NewFacility
 from hilum.identity.policy import ROLES, is_member
+from hilum.infra import lanes
 from hilum.infra.context import Context
+from hilum.infra.lanes import Lane
 from hilum.installations import policy, store
 from hilum.installations.enforcement_facts import facts
 from hilum.installations.models import (
@@ -398,6 +400,19 @@ def compare_scopes(
         proposal=proposal,
         narrow_to=narrow_to,
     )
+
+
+def were_used(
+    ctx: Context, categories: frozenset[str], tenant: TenantId, since: datetime, *, permits: Permits
+) -> bool:
+    """Check whether an app of some categories (empty: of any) was permitted anything at a tenant since a moment, as far as it is counted."""
+    apps = registry.read_apps(ctx, store.list_apps_at(ctx.tx, tenant))
+    concerned = [app.id for app in apps.values() if not categories or app.category in categories]
+    found = clients.facts_of_apps(ctx, concerned)
+    of = [client.id for each in found.values() for client in each]
+    # In connections of its own: whoever asks may hold one of the control plane's for a write.
+    with lanes.using(Lane.OWN):
+        return any(each.last >= since for each in permits(of, since, tenant))
 
 
 def _in_force(ctx: Context, tenant: TenantId, app: App) -> Installation | None:

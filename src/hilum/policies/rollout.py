@@ -59,14 +59,14 @@ def new_access(
     return gravest_first(each for number in replaced for each in widenings(books[number], after))
 
 
-def soaked(
+def tried_since(
     version: int,
     applications: Iterable[Application],
     works_since: Mapping[TenantId, datetime],
     soak: timedelta,
     now: datetime,
-) -> bool:
-    """Check whether a version may be everywhere although it allows something new: one tenant has worked with it for long enough (C218).
+) -> dict[TenantId, datetime]:
+    """Return the tenants that have worked with a version for long enough to be its trial, each with since when (C218).
 
     Without interruption, and from then until now: at the same tenant, since the application that put it there, and since the tenant works.
     ``applications``: those since the last one that was everywhere. ``works_since``: the tenants that work now, and since when. ``soak``:
@@ -79,11 +79,19 @@ def soaked(
                 since.setdefault(tenant, each.applied_at)
             else:
                 since.pop(tenant, None)
-    return any(
-        max(begun, works_since[tenant]) + soak <= now
-        for tenant, begun in since.items()
-        if tenant in works_since
-    )
+    begun = {tenant: max(at, works_since[tenant]) for tenant, at in since.items() if tenant in works_since}
+    return {tenant: at for tenant, at in begun.items() if at + soak <= now}
+
+
+def categories_of(new: Iterable[Widening]) -> frozenset[str]:
+    """Return the categories whose apps alone may do more by some widenings; empty if apps of any category may."""
+    found: set[str] = set()
+    for path in (path for each in new for path in each.path.split(", ")):
+        part, _, rest = path.partition(".")
+        if part != "categories" or not rest:
+            return frozenset()
+        found.add(rest.partition(".")[0])
+    return frozenset(found)
 
 
 def tenants_fault(tenants: tuple[TenantId, ...], bound: int) -> str:

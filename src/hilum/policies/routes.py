@@ -29,6 +29,7 @@ from hilum.policies.models import (
     Version,
 )
 from hilum.policies.override_models import Override
+from hilum.policies.trials import Used
 from hilum.web.api import (
     Id,
     Line,
@@ -295,10 +296,11 @@ class EndAsked(Strict):
     reason: Prose
 
 
-def api(kit: Kit) -> APIRouter:
-    """Build the API routes of the rule book."""
+def api(kit: Kit, used: Used) -> APIRouter:
+    """Build the API routes of the rule book. ``used``: whether apps were used where a version is tried."""
     router = api_router(kit, "policies")
-    for part in (_versions, _in_force, _overrides, _exceptions, _questions):
+    _in_force(router, kit, used)
+    for part in (_versions, _overrides, _exceptions, _questions):
         part(router, kit)
     return router
 
@@ -345,7 +347,7 @@ def _number(found: Version | Application) -> str:
     return str(found.number)
 
 
-def _in_force(router: APIRouter, kit: Kit) -> None:
+def _in_force(router: APIRouter, kit: Kit, used: Used) -> None:
     @router.get("/policies", openapi_extra=READERS)
     async def in_force(request: Request) -> InForceShown:
         """Show which version is in force everywhere, at which hospitals another one is, and which rules are observed until when."""
@@ -372,12 +374,16 @@ def _in_force(router: APIRouter, kit: Kit) -> None:
         openapi_extra=OWNERS,
     )
     async def apply(request: Request, body: ApplyAsked) -> object:
-        """Put a version in force, also an earlier one. What allows something new waits for a second person (202)."""
+        """Put a version in force, also an earlier one. What allows something new waits for a second person (202).
+
+        It is everywhere only after a trial at a hospital, for the time that the book says (409 too_soon_everywhere), while an app that it
+        concerns was used there (409 trial_unused).
+        """
         tenants = tuple(map(TenantId, body.tenants))
         order = ApplyOrder(body.version, tenants, body.after, body.reason, body.emergency)
         # Two large books take a while to compare, which must not hold up other writers.
         await run_read(kit, request, partial(service.prepare, order=order))
-        done = await run_write(kit, request, partial(service.apply, order=order))
+        done = await run_write(kit, request, partial(service.apply, order=order, used=used))
         return waits(done) if isinstance(done, Asked) else done
 
 

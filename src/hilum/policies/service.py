@@ -1,6 +1,6 @@
 """Adding versions of the rule book, putting them in force and taking them back; the books in force."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -69,7 +69,7 @@ from hilum.policies.products import custom_finding, notice_faults
 from hilum.policies.rollout import may_change, may_read
 from hilum.policies.shipped import shipped_book
 from hilum.policies.soundness import pack_faults
-from hilum.policies.trials import require_trial
+from hilum.policies.trials import Used, in_rings, never_used, require_trial
 
 __all__ = [
     "add_exception",
@@ -312,13 +312,13 @@ def _with_fault(ctx: Context, found: loading.Applied) -> CurrentVersions:
 # --- putting a version in force ------------------------------------------------------------------------------------------------
 
 
-def apply(ctx: Context, order: ApplyOrder) -> Application | Asked:
+def apply(ctx: Context, order: ApplyOrder, used: Used = never_used) -> Application | Asked:
     """Put a version in force, or ask for a second person if it allows anything that is not allowed there now.
 
     Going back to an earlier version is the same. Raises NotPermitted, NotFound, Invalid, Conflict (something was applied meanwhile, or
     the version would reach everybody too soon, it had no dry run), Unavailable (too many requests wait).
     """
-    new = _judged(ctx, order)
+    new = _judged(ctx, order, used)
     if new and ctx.actor.acts_alone:
         detail = "This allows something new, which takes two people of the staff. Use the API."
         raise _refusal(ctx, APPLY_ACTION, "takes_two_people", detail)
@@ -389,12 +389,12 @@ def _order(act: Act) -> ApplyOrder:
     )
 
 
-def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+def _carry_out(ctx: Context, approval: Approval, asker: Actor, *, used: Used) -> CarriedOut:
     act, as_asker = approval.act, ctx.as_actor(asker)
     identity.require_unchanged(act, _before(as_asker))
     order = _order(act)
     # Another release may find something else in the same two books than was shown.
-    new = _judged(as_asker, order)
+    new = _judged(as_asker, order, used)
     run = _dry_run_for(as_asker, order, new)
     if any(act.order.get(name) != value for name, value in shown(new, run).items()):
         detail = "What this allows, or its dry run, is not what was shown when it was asked for. Refuse it, and ask again."
@@ -413,14 +413,14 @@ def judge_in_rings(ctx: Context, order: ApplyOrder) -> tuple[tuple[Widening, ...
 
     Raises as ``apply``; Unavailable also where what is in force cannot be read.
     """
-    new = _judged(ctx, order, tries=True)
+    new = _judged(ctx, order, in_rings, tries=True)
     _require_compared(new)
     return new, _dry_run_for(ctx, order, new)
 
 
 def apply_step(ctx: Context, order: ApplyOrder, *, agreed_by: str, run: DryRun | None) -> Application:
     """Put a version in force as a step of a rollout, which was agreed to before its first step. Raises as ``apply``."""
-    _require_compared(_judged(ctx, order))
+    _require_compared(_judged(ctx, order, in_rings))
     return _applied(ctx, order, agreed_by=agreed_by, run=run)
 
 
@@ -442,7 +442,7 @@ def _require_compared(new: tuple[Widening, ...]) -> None:
         raise Unavailable(loading.UNREADABLE, new[0].sentence)
 
 
-def _judged(ctx: Context, order: ApplyOrder, *, tries: bool = False) -> tuple[Widening, ...]:
+def _judged(ctx: Context, order: ApplyOrder, used: Used, *, tries: bool = False) -> tuple[Widening, ...]:
     """Check an order, and return what it newly allows. ``tries``: its trial is still to come."""
     _require_valid(ctx, order)
     found = loading.applied(ctx)
@@ -469,7 +469,7 @@ def _judged(ctx: Context, order: ApplyOrder, *, tries: bool = False) -> tuple[Wi
     new = rollout.new_access(books, order, now_in_force)
     if not new or tries or order.tenants or store.was_everywhere(ctx.tx, order.version):
         return new
-    require_trial(ctx, order, found, books[now_in_force.everywhere])
+    require_trial(ctx, order, found, books[now_in_force.everywhere], new=new, used=used)
     return new
 
 
@@ -588,5 +588,9 @@ def _book_of(found: PolicyFacts, tenant: TenantId | None, now: datetime) -> Book
     return found.everywhere if tenant is None else found.book_at(tenant, now)
 
 
-CARRY_OUT = {ApprovalKind.POLICY: _carry_out, ApprovalKind.OVERRIDE: _carry_out_override}
+def carry_out(used: Used) -> dict[ApprovalKind, Callable[[Context, Approval, Actor], CarriedOut]]:
+    """Return what carries out what two people agreed to here."""
+    return {ApprovalKind.POLICY: partial(_carry_out, used=used), ApprovalKind.OVERRIDE: _carry_out_override}
+
+
 PREPARE = {ApprovalKind.POLICY: _prepare}

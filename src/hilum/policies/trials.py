@@ -1,5 +1,6 @@
 """The trial of what allows something new: where it counts, and whether it was long enough (C218)."""
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from hilum.controls import service as controls
@@ -10,21 +11,55 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import TenantId
 from hilum.policies import loading, rollout
-from hilum.policies.models import ApplyOrder, Book
+from hilum.policies.models import ApplyOrder, Book, Widening
 from hilum.policies.tables import duration_text
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
-def require_trial(ctx: Context, order: ApplyOrder, found: loading.Applied, everywhere: Book) -> None:
-    """Check that what allows something new was tried at a hospital for long enough. Raises Conflict."""
+Used = Callable[[Context, frozenset[str], TenantId, datetime], bool]
+"""Checks whether an app of some categories (empty: of any) was permitted anything at a tenant since a moment. The rooms above know apps."""
+
+
+def never_used(_ctx: Context, _categories: frozenset[str], _tenant: TenantId, _since: datetime) -> bool:
+    """Return False: of what nobody can look up, nothing was used."""
+    return False
+
+
+def in_rings(_ctx: Context, _categories: frozenset[str], _tenant: TenantId, _since: datetime) -> bool:
+    """Return True: a rollout has judged the traffic of each ring before its last one."""
+    return True
+
+
+def require_trial(
+    ctx: Context,
+    order: ApplyOrder,
+    found: loading.Applied,
+    everywhere: Book,
+    *,
+    new: Iterable[Widening],
+    used: Used,
+) -> None:
+    """Check that what allows something new was tried at a hospital for long enough, and that an app which it concerns was used there.
+
+    Raises Conflict.
+    """
     soak = everywhere.rollout.soak
-    if not rollout.soaked(order.version, found.applications, _works_since(ctx), soak, ctx.now):
+    tried = rollout.tried_since(order.version, found.applications, _works_since(ctx), soak, ctx.now)
+    if not tried:
         detail = (
             f"What allows something new is first in force at some hospitals, at one of them for {duration_text(soak)} without"
             f" interruption. Apply version {order.version} at an active one that is no sandbox."
         )
         raise Conflict("too_soon_everywhere", detail)
+    categories = rollout.categories_of(new)
+    if not any(used(ctx, categories, tenant, since) for tenant, since in sorted(tried.items())):
+        apps = f"an app of {' or '.join(sorted(categories))}" if categories else "an app"
+        detail = (
+            f"Version {order.version} was in force for long enough at {' and '.join(sorted(tried))}, but no app that it concerns was used"
+            f" there meanwhile. Use {apps} at one of them, or apply the version where one is used; uses are counted within minutes."
+        )
+        raise Conflict("trial_unused", detail)
 
 
 def _works_since(ctx: Context) -> dict[TenantId, datetime]:

@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 from hilum.policies import comparison
 from hilum.policies.comparison import changes, digest_of, widenings
 from hilum.policies.document import read_book
-from hilum.policies.models import Applicant, Book, Cell, Change, ClientAuthentication, Tier, TrafficClass
+from hilum.policies.models import (
+    Applicant,
+    Book,
+    Cell,
+    Change,
+    ClientAuthentication,
+    Tier,
+    TrafficClass,
+    Widening,
+)
 from hilum.policies.policy import admit
+from hilum.policies.rollout import categories_of
 from hilum.policies.shipped import shipped_book
 from hilum.policies.tier_changes import TierChanges
 from hilum.standards.smart.scopes import all_covered
@@ -450,3 +460,23 @@ def test_comparisons_that_are_kept_are_bounded() -> None:
     assert len(comparison._kept) == comparison.PAIRS_BOUND
     assert (BOOK.digest, "kept-0") not in comparison._kept
     assert (BOOK.digest, f"kept-{comparison.PAIRS_BOUND + 2}") in comparison._kept
+
+
+@pytest.mark.parametrize(
+    ("paths", "categories"),
+    [
+        (["categories.scheduling.cells.low.quota.burst"], {"scheduling"}),
+        (["categories.scheduling.floor, categories.messages.floor"], {"scheduling", "messages"}),
+        (["categories.imaging", "categories.scheduling.open"], {"imaging", "scheduling"}),
+        (["tier_rules.writes"], set()),
+        (["categories.scheduling.open", "scopes.messages"], set()),
+        (["tier_rules.writes, categories.scheduling.floor"], set()),
+        (["categories"], set()),
+        ([], set()),
+    ],
+)
+def test_whose_apps_a_widening_concerns_is_any_ones_unless_it_is_of_categories_alone(
+    paths: list[str], categories: set[str]
+) -> None:
+    """C218: empty means an app of any category."""
+    assert categories_of(Widening(path, "Is new.") for path in paths) == categories
