@@ -20,6 +20,9 @@ from hilum.infra.nodes import Node
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import NotPermitted
+from hilum.kernel.ids import VendorId
+from hilum.registry import service as registry
+from hilum.registry.models import NewApp, NewVendor
 from hilum.switchboard import service
 from hilum.switchboard.models import Containment, Gap, Report
 from tests.flows.control_site import ControlSite, build, problem
@@ -129,6 +132,62 @@ def test_one_answer_that_left_later_is_named(drill: Drill) -> None:
 
     assert judged.verdict is Containment.NOT_CONTAINED
     assert [each.request_id for each in judged.passed] == [began_before.request_id, late.request_id]
+
+
+class Owners:
+    """Two vendors, and an app of the first."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self.uow = uow
+        self.first, self.second = (self.vendor(name) for name in ("Acme Health", "Umber Medical"))
+        order = NewApp(self.first, "Ward Notes", "Writes notes.", "Documentation", "scheduling")
+        self.app = self.done(registry.add_app, order=order)
+
+    def done(self, verb: Callable[..., Any], **given: Any) -> Any:
+        return self.uow.write_now(partial(verb, **given), actor=SYSTEM, trace=TRACE)
+
+    def vendor(self, name: str) -> VendorId:
+        return VendorId(self.done(registry.add_vendor, order=NewVendor(name, "help", "alarm")).id)
+
+
+def test_a_stop_of_a_vendor_is_proven_by_the_records_of_its_apps(drill: Drill) -> None:
+    """C148: an app that the vendor gave away meanwhile counts until then, and what its new owner does with it counts no more."""
+    owners = Owners(drill.uow)
+    of_first = {"app": owners.app.id, "vendor": owners.first}
+    start = drill.clock.now()
+    switch = drill.engage(TargetKind.VENDOR, owners.first)
+    drill.confirm(switch, "a-1", "a-2")
+    drill.clock.advance(timedelta(seconds=5))
+    drill.write(drill.made(start, 100, **of_first, **REFUSED), drill.made(start, 200, vendor=owners.second))
+    assert drill.report(switch).judgement.verdict is Containment.CONTAINED
+
+    owners.done(registry.change_owner, app=owners.app, to=owners.second)
+    drill.clock.advance(timedelta(seconds=5))
+    drill.write(drill.made(start, 6_000, app=owners.app.id, vendor=owners.second))
+    assert drill.report(switch).judgement.verdict is Containment.CONTAINED
+
+    passed = drill.made(start, 4_000, **of_first)
+    drill.write(passed)
+    judged = drill.report(switch).judgement
+    assert (judged.verdict, [each.request_id for each in judged.passed]) == (
+        Containment.NOT_CONTAINED,
+        [passed.request_id],
+    )
+
+
+def test_a_vendor_without_apps_has_no_records_of_others(drill: Drill) -> None:
+    owners = Owners(drill.uow)
+    start = drill.clock.now()
+    switch = drill.engage(TargetKind.VENDOR, owners.second)
+    drill.confirm(switch, "a-1", "a-2")
+    drill.clock.advance(timedelta(seconds=5))
+    drill.write(drill.made(start, 1_000, app=owners.app.id, vendor=owners.first))
+
+    found = drill.report(switch)
+
+    assert found.judgement.verdict is Containment.CONTAINED
+    assert found.window is not None
+    assert found.window.tenants == ()
 
 
 def test_a_settlement_of_an_earlier_write_is_no_request_that_passed(drill: Drill) -> None:

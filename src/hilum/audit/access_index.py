@@ -202,7 +202,11 @@ class WindowCounts:
 
 def _of_target(query: WindowQuery) -> list[ColumnElement[bool]]:
     named = {"tenant": query.tenant, "app": query.app, "person": query.person}
-    return [access_index.c[word] == digest(word, value) for word, value in named.items() if value]
+    found = [access_index.c[word] == digest(word, value) for word, value in named.items() if value]
+    # An empty list matches nothing, as it must for a vendor without apps.
+    if query.vendor:
+        found.append(access_index.c.app.in_([digest("app", each) for each in query.apps]))
+    return found
 
 
 def window_counts(tx: Connection, query: WindowQuery, most: int) -> WindowCounts | None:

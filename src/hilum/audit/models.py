@@ -360,6 +360,9 @@ class WindowQuery:
     tenant: str = ""
     app: str = ""
     person: str = ""
+    vendor: str = ""
+    apps: tuple[str, ...] = ()
+    """With ``vendor``, which no record is indexed by: every app that was the vendor's at some time of the window."""
     writes_only: bool = False
     """Of the permitted requests, only writes."""
 

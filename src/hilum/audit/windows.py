@@ -27,6 +27,7 @@ from hilum.audit.models import (
 INDEX_WAITS = 30
 WAIT_S = 0.1
 READ_AT_ONCE = 5_000
+_COMPARED = ("tenant", "app", "person", "vendor")
 
 
 def read(journals: JournalReader, index: AccessIndex | None, query: WindowQuery) -> Window:
@@ -106,7 +107,7 @@ def _followed(found: Iterable[Access], query: WindowQuery) -> list[Access]:
         access
         for access in found
         if access.rule != SETTLEMENT
-        and all(getattr(query, word) in {"", getattr(access, word)} for word in ("tenant", "app", "person"))
+        and all(getattr(query, word) in {"", getattr(access, word)} for word in _COMPARED)
         and (not query.writes_only or access.interaction in policy.WRITES)
         and _ended(access).ended >= query.since
     ]

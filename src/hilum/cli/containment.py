@@ -10,7 +10,7 @@ _VERDICTS = {
 }
 _GAPS = {
     "mode_stops_no_requests": "the mode of this switch stops no requests",
-    "target_not_recorded": "records are not indexed by this kind of target (vendor, version, scope, resource type)",
+    "target_not_recorded": "records are not indexed by this kind of target (version, scope, resource type)",
     "nodes_not_recorded": "which nodes were live when it was engaged is not recorded, or was purged",
     "node_not_confirmed": "a node that was live when it was engaged has not confirmed it with all its workers",
     "confirmations_unread": "too many switches were engaged at that time to read all confirmations",

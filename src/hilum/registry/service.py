@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
+from datetime import datetime
 from functools import partial
 
 from hilum.approvals.models import Asked
@@ -411,6 +412,11 @@ def read_versions(ctx: Context, of: Collection[AppId] | None) -> dict[VersionId,
 def read_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, App]:
     """Read some apps (None: all) by id."""
     return store.read_apps(ctx.tx, of)
+
+
+def list_owned_since(ctx: Context, vendor: VendorId, since: datetime) -> list[AppId]:
+    """List every app that may have been a vendor's at some time since: its own, and all that changed owners since. No permission check."""
+    return store.list_owned_since(ctx.tx, vendor, since)
 
 
 def list_of_vendor(ctx: Context, vendor: VendorId, limit: int) -> list[App]:

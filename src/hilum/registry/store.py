@@ -291,6 +291,12 @@ def save_texts(tx: Connection, app: App) -> None:
     tx.execute(apps.update().where(apps.c.id == app.id).values(values))
 
 
+def list_owned_since(tx: Connection, vendor: VendorId, since: datetime) -> list[AppId]:
+    """List the ids of a vendor's apps and of all that changed owners since."""
+    here = or_(apps.c.vendor == vendor, apps.c.owner_since >= since)
+    return [AppId(each) for each in tx.execute(select(apps.c.id).where(here).order_by(apps.c.id)).scalars()]
+
+
 def list_apps(
     tx: Connection,
     *,

@@ -7,7 +7,7 @@ difference between the clocks of two nodes.
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 
@@ -26,19 +26,34 @@ from hilum.switchboard.models import (
 _STOPS_REQUESTS = frozenset({Mode.FULL_STOP, Mode.READ_ONLY})
 
 
-def filters_of(target: Target) -> dict[str, str] | None:
-    """Return the fields of a record that equal a target's; None for targets that the index of records does not hold."""
+class Filters(TypedDict, total=False):
+    """The fields of a record that equal a target's."""
+
+    tenant: str
+    app: str
+    person: str
+    vendor: str
+
+
+def filters_of(target: Target) -> Filters | None:
+    """Return the fields of a record that equal a target's; None for targets whose records cannot be found."""
     first, _, second = target.key.partition("/")
     match target.kind:
         case TargetKind.PLATFORM:
             return {}
-        case TargetKind.TENANT | TargetKind.APP | TargetKind.PERSON:
-            return {target.kind.value: target.key}
+        case TargetKind.TENANT:
+            return {"tenant": target.key}
+        case TargetKind.APP:
+            return {"app": target.key}
+        case TargetKind.PERSON:
+            return {"person": target.key}
         case TargetKind.APP_TENANT:
             return {"app": first, "tenant": second}
         case TargetKind.APP_PERSON:
             return {"app": first, "person": second}
-        # A record does not say which scopes a request used, nor which types it included; its vendor and version are not indexed.
+        case TargetKind.VENDOR:
+            return {"vendor": target.key}
+        # A record does not say which scopes a request used, nor which types it included; its version is not indexed.
         case _:
             return None
 

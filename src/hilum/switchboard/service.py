@@ -1,6 +1,7 @@
 """Engage and release switches and set quotas, after checking that their targets exist; report what a switch stopped."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -98,7 +99,11 @@ def report(ctx: Context, switch_id: str, read_window: ReadWindow) -> Report:
     if filters is not None and last is not None:
         # Permitted reads are no offence under this mode, and there may be very many.
         writes_only = switch.mode is Mode.READ_ONLY
-        window = read_window(WindowQuery(switch.engaged_at, last, until, **filters, writes_only=writes_only))
+        query = WindowQuery(switch.engaged_at, last, until, **filters, writes_only=writes_only)
+        if query.vendor:
+            owned = registry.list_owned_since(ctx, VendorId(query.vendor), switch.engaged_at)
+            query = replace(query, apps=tuple(owned))
+        window = read_window(query)
     return Report(switch, until, confirmations, window, policy.judge(switch, confirmations, window, until))
 
 

@@ -130,7 +130,7 @@ def test_a_switch_acts_until_its_release_its_end_or_now() -> None:
 
 @pytest.mark.parametrize("kind", TargetKind)
 def test_only_targets_that_records_name_can_be_proven(kind: TargetKind) -> None:
-    unnamed = {TargetKind.VENDOR, TargetKind.VERSION, TargetKind.SCOPE, TargetKind.RESOURCE_TYPE}
+    unnamed = {TargetKind.VERSION, TargetKind.SCOPE, TargetKind.RESOURCE_TYPE}
     assert (filters_of(Target(kind, "x/y")) is None) == (kind in unnamed)
 
 
