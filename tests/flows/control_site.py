@@ -150,6 +150,7 @@ def build(
         lambda: journals.open_reader(folder, uow.db.url),
         (folder, uow.db.url),
         LinkMail(kit.urls.enrol, works=False),
+        providers=providers,
     )
     pages = Starlette(
         routes=[

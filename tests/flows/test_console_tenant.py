@@ -168,14 +168,32 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
     approve(ward.browser("gina"), ward.app.id)
     pages = [page for page in policy.PAGES.values() if page.console is Console.TENANT]
     ids = {"tenant.person": str(ward.site.people["ann"].id)}
-    missing = {"tenant.switch", "tenant.release", "tenant.ask", "tenant.request", "tenant.newer"}
+    missing = {
+        f"tenant.{name}"
+        for name in (
+            "switch",
+            "release",
+            "ask",
+            "request",
+            "newer",
+            "agreement",
+            "mandate",
+            "disposal",
+            "approval",
+            "provider",
+            "provider_edit",
+        )
+    }
+    everybodys = {"tenant.mandates": 200, "tenant.mandate": 404}
     for username, expected in {"gina": 200, "ann": 403, "root": 403, "sam": 403, "carl": 200}.items():
         browser = ward.browser(username)
         for page in pages:
             path = page.path.replace("{id}", ids.get(page.key, str(ward.app.id)))
             status = browser.get(path).status_code
             if expected == 403:
-                assert status == 403, (username, page.key)
+                # Whoever works here may be named for a backend service, and sees nothing else.
+                own = everybodys.get(page.key, 403) if username == "ann" else 403
+                assert status == own, (username, page.key)
             # Carl's hospital has not installed the app, and does not have Ann.
             elif page.key in missing | ({"tenant.narrow", "tenant.person"} if username == "carl" else set()):
                 assert status == 404, (username, page.key)

@@ -39,8 +39,10 @@ from hilum.dryruns import routes as dryruns
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.enrolment.models import LinkMail
+from hilum.federation import live as federation_live
 from hilum.federation import pages as federation_pages
 from hilum.federation import routes as federation
+from hilum.federation import trying
 from hilum.federation.live import Providers
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
@@ -164,6 +166,8 @@ def consoles(
     reader: Callable[[], AccessReader],
     journal: tuple[Path, str],
     by_mail: LinkMail,
+    *,
+    providers: Providers,
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
 ) -> console_ports.Ports:
     """Return what the consoles read beside the rooms' services. ``journal``: the folder of the journals and the database."""
@@ -185,6 +189,12 @@ def consoles(
         ),
         acts=acts(by_mail, partial(installed.were_used, permits=partial(journals.read_permits, *journal))),
         by_mail=by_mail,
+        providers=console_ports.Providers(
+            try_out=lambda found, allowed, returns_to: trying.try_out(
+                providers, found, allowed, returns_to=returns_to, clock=kit.clock
+            ),
+            seal=lambda secret, issuer: federation_live.seal_secret(vault(), secret, issuer, kit.ids),
+        ),
         held=ReaderSlots(REPORTS).held,
         at_stop=at_stop,
     )
@@ -203,7 +213,8 @@ def _consoles(site: Site) -> console_ports.Ports:
     settings = site.settings
     by_mail = LinkMail(site.kit.urls.enrol, bool(settings.smtp.host))
     journal = settings.data_dir / "journal", settings.database_url
-    found = consoles(site.kit, partial(_reader, settings), journal, by_mail, site.at_stop.append)
+    reader, leave = partial(_reader, settings), site.at_stop.append
+    found = consoles(site.kit, reader, journal, by_mail, providers=_providers(site), at_stop=leave)
     return replace(found, health=site.health, generation=site.generation)
 
 

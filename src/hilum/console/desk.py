@@ -175,16 +175,14 @@ def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str,
     """Return what is around a page: where one can go, where one is, and who one is."""
     tenant = visitor.session.tenant if visitor.actor.vendor is None else None
     top = policy.trail(page)[0] if page.parent else page
+    opened = policy.opened(visitor, page.console)
+    search = policy.PAGES.get(f"{page.console}.search")
     return {
         "console": words.CONSOLES[page.console],
-        "home": f"/{page.console}",
-        "navigation": [
-            (each.title, each.path, each.key == top.key) for each in policy.opened(visitor, page.console)
-        ],
+        "home": opened[0].path if opened else f"/{page.console}",
+        "navigation": [(each.title, each.path, each.key == top.key) for each in opened],
         "trail": [(each.title, each.path.replace("{id}", segment(id_))) for each in policy.trail(page)],
-        "search": policy.PAGES[f"{page.console}.search"].path
-        if f"{page.console}.search" in policy.PAGES
-        else "",
+        "search": search.path if search and policy.may_open(visitor, search) else "",
         "name": visitor.person.name,
         "role": words.role(visitor.role),
         "place": visitor.place,

@@ -12,6 +12,7 @@ from hilum.identity.models import Role, StaffRole, VendorRight, VendorRole
 from hilum.identity.policy import VENDOR_RIGHTS
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import Invalid
+from hilum.mandates.models import APPROVER_ROLES
 from hilum.signin.models import Method
 
 STAFF = frozenset(role.value for role in StaffRole)
@@ -21,9 +22,9 @@ SECONDS = frozenset({StaffRole.PLATFORM_ADMIN.value, StaffRole.SECURITY.value})
 RULES = frozenset({StaffRole.PLATFORM_ADMIN.value})
 ADMINISTRATOR = frozenset({Role.ADMINISTRATOR.value})
 MEMBERS = frozenset(role.value for role in VendorRole)
-DEVELOPERS, ROTATORS = (
+DEVELOPERS, ROTATORS, SIGNERS = (
     frozenset(role.value for role, rights in VENDOR_RIGHTS.items() if right in rights)
-    for right in (VendorRight.APPS, VendorRight.SECRETS)
+    for right in (VendorRight.APPS, VendorRight.SECRETS, VendorRight.PROFILE)
 )
 EXPIRING = timedelta(days=30)
 """How long before its end a thing is called expiring."""
@@ -55,9 +56,18 @@ def _page(
 def _tenants() -> tuple[Page, ...]:
     """Return the pages of a hospital's administrators."""
 
-    def page(key: str, path: str, title: str, question: str, parent: str = "", *, nav: bool = False) -> Page:
+    def page(
+        key: str,
+        path: str,
+        title: str,
+        question: str,
+        parent: str = "",
+        *,
+        nav: bool = False,
+        roles: frozenset[str] = ADMINISTRATOR,
+    ) -> Page:
         above = f"tenant.{parent}" if parent else ""
-        return _page(f"tenant.{key}", path, title, question, ADMINISTRATOR, parent=above, nav=nav)
+        return _page(f"tenant.{key}", path, title, question, roles, parent=above, nav=nav)
 
     return (
         page("apps", "", "Apps", "What is used here, by whom and for what?", nav=True),
@@ -67,10 +77,37 @@ def _tenants() -> tuple[Page, ...]:
         page("newer", "/apps/{id}/newer", "What is new", "What does the newer version need more?", "app"),
         page("remove", "/apps/{id}/remove", "Remove", "What would end?", "app"),
         page("requests", "/requests", "Requests", "Who asks for an app?", nav=True),
+        page("rules", "/requests/rules", "Rules", "What is answered by itself?", "requests"),
+        page("rule_new", "/requests/rules/new", "Add a rule", "What would you answer every time?", "rules"),
         page("ask", "/requests/{id}", "Request", "Shall they have it?", "requests"),
         page("people", "/people", "People", "Who has an account?", nav=True),
         page("person_new", "/people/new", "Add a person", "Who is new?", "people"),
         page("person", "/people/{id}", "Person", "Who is this?", "people"),
+        page("agreements", "/agreements", "Agreements", "What was signed, and until when?", nav=True),
+        page("agreement_new", "/agreements/new", "Record one", "What was signed?", "agreements"),
+        page("agreement", "/agreements/{id}", "Agreement", "Does it count?", "agreements"),
+        # Whoever is named for a service agrees with their own account, whatever their work is.
+        page(
+            "mandates",
+            "/backend-services",
+            "Backend services",
+            "Who answers for what runs by itself?",
+            nav=True,
+            roles=APPROVER_ROLES,
+        ),
+        page("mandate_new", "/backend-services/new", "Name somebody", "Who answers for it?", "mandates"),
+        page(
+            "mandate",
+            "/backend-services/{id}",
+            "Service",
+            "Who answers for it?",
+            "mandates",
+            roles=APPROVER_ROLES,
+        ),
+        page("disposals", "/deletions", "Deletions", "Did vendors delete what they had?", nav=True),
+        page("disposal", "/deletions/{id}", "Deletion", "What was answered?", "disposals"),
+        page("waiting", "/waiting", "For a second person", "What waits for a colleague?", "people"),
+        page("approval", "/waiting/{id}", "Second person", "Do I agree?", "waiting"),
         page("activity", "/activity", "Activity", "What did apps do?", nav=True),
         page("events", "/activity/changes", "Changes", "Who changed what?", "activity"),
         page("request", "/activity/{id}", "Why", "Why was it answered so?", "activity"),
@@ -79,6 +116,10 @@ def _tenants() -> tuple[Page, ...]:
         page("switch", "/switches/{id}", "Switch", "Did it stop?", "switches"),
         page("release", "/switches/{id}/release", "Release", "What will start again?", "switch"),
         page("settings", "/settings", "Settings", "How is your hospital set up?", nav=True),
+        page("providers", "/sign-in", "Sign-in", "How do your people sign in?", "settings"),
+        page("provider_new", "/sign-in/new", "Add a provider", "Who knows your people?", "providers"),
+        page("provider", "/sign-in/{id}", "Provider", "Does it work?", "providers"),
+        page("provider_edit", "/sign-in/{id}/edit", "Change", "What do its claims mean here?", "provider"),
         page("search", "/search", "Search", "Where is it?"),
     )
 
@@ -106,6 +147,32 @@ def _developers() -> tuple[Page, ...]:
         of_app("scopes", "Scopes", "What does it ask for, and what does it use?"),
         of_app("traffic", "Traffic", "How were its calls answered, and why?"),
         of_app("sandbox", "Sandbox", "Where can I try it?"),
+        _page("developer.agreements", "/agreements", "Agreements", "What was signed?", MEMBERS, nav=True),
+        _page(
+            "developer.agreement_new",
+            "/agreements/new",
+            "Record one",
+            "What was signed?",
+            SIGNERS,
+            parent="developer.agreements",
+        ),
+        _page(
+            "developer.agreement",
+            "/agreements/{id}",
+            "Agreement",
+            "Does it count?",
+            MEMBERS,
+            parent="developer.agreements",
+        ),
+        _page("developer.disposals", "/deletions", "Deletions", "What are we to delete?", MEMBERS, nav=True),
+        _page(
+            "developer.disposal",
+            "/deletions/{id}",
+            "Deletion",
+            "What became of the data?",
+            MEMBERS,
+            parent="developer.disposals",
+        ),
         _page(
             "developer.client_new",
             "/apps/{id}/clients/new",

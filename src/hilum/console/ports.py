@@ -1,6 +1,6 @@
 """What ``app`` hands to the consoles: readers of the journals, and what only the whole platform knows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,7 @@ from hilum.approvals.service import Acts
 from hilum.audit.models import AccessPage, AccessQuery, Event, Explanation, Traffic
 from hilum.controls.models import Target
 from hilum.enrolment.models import LinkMail
+from hilum.federation.models import Provider, Trial
 from hilum.infra.context import Context, Trace
 from hilum.installations.models import ScopeComparison
 from hilum.kernel.actor import Actor
@@ -56,6 +57,14 @@ def unknown_health() -> Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Providers:
+    """``try_out`` looks at an identity provider as a sign-in would: the provider, the allowed origins, its redirect URI. ``seal`` seals a secret for an issuer."""
+
+    try_out: Callable[[Provider, frozenset[str], str], Awaitable[Trial]]
+    seal: Callable[[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """``generation`` is another value whenever the facts of enforcement are; ``at_stop`` registers what ends streams."""
 
@@ -70,6 +79,7 @@ class Ports:
     accept_version: Callable[[Context, str, str], object]
     acts: Acts
     by_mail: LinkMail
+    providers: Providers
     held: Callable[[Actor], AbstractContextManager[None]]
     at_stop: Callable[[Callable[[], None]], None]
     health: Callable[[], Health] = unknown_health

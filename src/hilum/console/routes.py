@@ -2,7 +2,7 @@
 
 from starlette.routing import Route
 
-from hilum.console import activity, search, switches
+from hilum.console import activity, agreements, approvals, disposals, search, switches
 from hilum.console.desk import STATIC, TEMPLATES, Desk
 from hilum.console.developer import apps as developer_apps
 from hilum.console.developer import clients as developer_clients
@@ -11,7 +11,7 @@ from hilum.console.models import Console
 from hilum.console.operations import apps, now, policies, staff
 from hilum.console.ports import Ports
 from hilum.console.tenant import apps as tenant_apps
-from hilum.console.tenant import people, requests, settings
+from hilum.console.tenant import mandates, people, providers, requests, rules, settings
 from hilum.web.kit import Kit
 
 __all__ = ["STATIC", "TEMPLATES", "pages"]
@@ -40,7 +40,7 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.version", policies.show_version),
         *desk.route("operations.rollout", policies.show_rollout, policies.stop_rollout),
         *desk.route("operations.staff", staff.show),
-        *desk.route("operations.approval", staff.show_approval, staff.decide),
+        *desk.route("operations.approval", approvals.show_approval, approvals.decide),
         *_shared(desk, Console.OPERATIONS),
     ]
 
@@ -54,12 +54,24 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.newer", tenant_apps.show_newer, tenant_apps.accept),
         *desk.route("tenant.remove", tenant_apps.show_remove, tenant_apps.remove),
         *desk.route("tenant.requests", requests.show_list),
+        *desk.route("tenant.rule_new", rules.show_new, rules.add, multi=rules.MULTI),
+        *desk.route("tenant.rules", rules.show, rules.change, multi=rules.MULTI),
         *desk.route("tenant.ask", requests.show, requests.decide),
         *desk.route("tenant.people", people.show_list),
         *desk.route("tenant.person_new", people.show_new, people.add),
+        *desk.route("tenant.waiting", approvals.show),
+        *desk.route("tenant.approval", approvals.show_approval, approvals.decide),
         *desk.route("tenant.person", people.show, people.act),
+        *desk.route("tenant.mandate_new", mandates.show_new, mandates.ask),
+        *desk.route("tenant.mandates", mandates.show_list),
+        *desk.route("tenant.mandate", mandates.show, mandates.act),
+        *_with_others(desk, Console.TENANT),
         *desk.route("tenant.activity", activity.show_accesses),
         *desk.route("tenant.events", activity.show_events),
+        *desk.route("tenant.provider_new", providers.show_new, providers.add, multi=providers.MULTI),
+        *desk.route("tenant.providers", providers.show_list),
+        *desk.route("tenant.provider_edit", providers.show_edit, providers.edit, multi=providers.MULTI),
+        *desk.route("tenant.provider", providers.show, providers.act),
         *desk.route("tenant.settings", settings.show, settings.act),
         *_shared(desk, Console.TENANT),
     ]
@@ -76,8 +88,24 @@ def _shared(desk: Desk, console: Console) -> list[Route]:
     ]
 
 
+def _with_others(desk: Desk, console: Console) -> list[Route]:
+    """Build the pages of what a vendor and a hospital do with each other."""
+    return [
+        *desk.route(f"{console}.agreement_new", agreements.show_new, agreements.add),
+        *desk.route(f"{console}.agreements", agreements.show_list),
+        *desk.route(f"{console}.agreement", agreements.show, agreements.act),
+        *desk.route(f"{console}.disposals", disposals.show_list),
+        *desk.route(
+            f"{console}.disposal",
+            disposals.show,
+            disposals.act if console is Console.DEVELOPER else None,
+        ),
+    ]
+
+
 def _developer(desk: Desk) -> list[Route]:
     return [
+        *_with_others(desk, Console.DEVELOPER),
         *desk.route("developer.apps", developer_apps.show_mine),
         *desk.route("developer.register", developer_apps.show_register, developer_apps.register),
         *desk.route("developer.app", developer_apps.show_app),

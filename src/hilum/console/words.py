@@ -133,6 +133,11 @@ def role(name: str) -> str:
     return _ROLES.get(name, name.replace("_", " "))
 
 
+def asker(name: str) -> str:
+    """Return a role that asks for an app, in words: a vendor's is said to be one."""
+    return f"{role(name)} of the vendor" if name.startswith("vendor_") else role(name)
+
+
 def field(name: str) -> str:
     """Return the label of a form's field."""
     return _FIELDS.get(name, name.replace("_", " ").capitalize())

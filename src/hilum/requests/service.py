@@ -38,8 +38,26 @@ from hilum.requests.models import (
     State,
     Verdict,
 )
+from hilum.requests.rule_sets import put_in_force, try_rules, view_rules
 from hilum.standards.smart.scopes import all_covered
 
+__all__ = [
+    "approve",
+    "ask",
+    "dismiss",
+    "end_rules",
+    "hand_over",
+    "hand_over_all",
+    "list_groups",
+    "list_requests",
+    "purge",
+    "put_in_force",
+    "try_rules",
+    "view_group",
+    "view_request",
+    "view_rules",
+    "withdraw",
+]
 _DETAILS = {
     "already_decided": "These requests were decided already. Look at the group again.",
     "changed_since_read": "These requests changed since you read them. Look at the group again, and decide on what you see.",

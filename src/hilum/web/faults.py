@@ -77,6 +77,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "not_a_backend_service": "This is no client of a backend service.",
         "client_over": "The end date of this client has passed. The vendor registers another one.",
         "after_the_client_ends": "This is after the end date of the client.",
+        "name_unknown": "There is nothing of this name that you may see. Check its spelling.",
+        "name_of_several": "Several have this name. Use the id.",
         "document_differs": "This is not the SHA-256 of the document that was recorded.",
         "parties_missing": "Name at least two parties, as the document names them.",
         "ends_before_it_begins": "The end must be after the beginning.",

@@ -1,35 +1,18 @@
-"""The staff: who they are, and what waits for a second person."""
+"""The staff: who they are, what waits for a second person, and adding a colleague."""
 
 from functools import partial
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 
-from hilum.approvals import service as approvals
-from hilum.approvals.models import Agreed, Approval, ApprovalState
-from hilum.console import service, words
-from hilum.console.desk import Visit, address, to
+from hilum.console import approvals, words
+from hilum.console.desk import Visit
 from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
-from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery
-from hilum.web.forms import Form
 
 SHOWN = 100
-_KINDS = {
-    "create": "Add an account",
-    "reset": "A new link into an account",
-    "charts": "Open a chart to a proxy",
-    "tenant": "Move a hospital's data or its browsers",
-    "peer": "A client of a hospital's EHR",
-    "secret": "A new secret of an EHR's client",
-    "policy": "Put a rule book in force",
-    "rollout": "Roll a rule book out",
-    "override": "Set a rule aside for an app",
-    "exception": "Make an exception for a version",
-}
 
 
 async def show(visit: Visit) -> Response:
@@ -38,104 +21,13 @@ async def show(visit: Visit) -> Response:
 
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
-    waiting = approvals.list_pending(ctx, page=PageQuery(limit=SHOWN))
     people: list[Person] = []
     if "platform_admin" in ctx.actor.roles:
         people = identity.list_people(ctx, None, PageQuery(limit=SHOWN))
-    names = service.names(
-        ctx, [each.asked_by for each in waiting], tenants=[each.act.tenant or "" for each in waiting]
-    )
-    me = visit.visitor.person.id
     return {
-        "waiting": [
-            (
-                _KINDS.get(each.act.kind.value, each.act.kind.value),
-                about(each),
-                names.tenant(each.act.tenant) if each.act.tenant else "platform",
-                "you" if each.asked_by == me else names.person(each.asked_by),
-                each.expires_at,
-                address("operations.approval", each.id),
-            )
-            for each in waiting
-        ],
+        "waiting": approvals.waiting(ctx, visit),
         "people": [
             (each.name, each.username, words.role(each.role), each.active, each.created_at) for each in people
         ],
         "rules": "platform_admin" in ctx.actor.roles,
     }
-
-
-def about(found: Approval) -> str:
-    """Return what an approval is about, in a word of its order."""
-    order = found.act.order
-    return next(
-        (str(order[name]) for name in ("name", "username", "client_name", "version") if order.get(name)),
-        found.act.target,
-    )
-
-
-async def show_approval(visit: Visit) -> Response:
-    """Show what would be done, what it replaces, and who asked."""
-    return visit.render(
-        "console/operations/approval.html", **await visit.read(partial(_approval, visit=visit))
-    )
-
-
-def _approval(ctx: Context, visit: Visit) -> dict[str, Any]:
-    found = approvals.view(ctx, visit.param())
-    act = found.act
-    ids = [found.asked_by, found.decided_by or "", *service.ids_in(map(str, act.order.values()))]
-    names = service.names(ctx, ids, tenants=[act.tenant or ""])
-    keys = [*act.order, *(each for each in act.before if each not in act.order)]
-    return {
-        "approval": found,
-        "kind": _KINDS.get(act.kind.value, act.kind.value),
-        "about": about(found),
-        "place": names.tenant(act.tenant) if act.tenant else "the platform",
-        "asked_by": names.person(found.asked_by),
-        "decided_by": names.person(found.decided_by) if found.decided_by else "",
-        "mine": found.asked_by == visit.visitor.person.id,
-        "waits": found.state is ApprovalState.PENDING and found.expires_at > ctx.now,
-        "rows": [
-            (words.field(key), _value(act.before.get(key), names), _value(act.order.get(key), names))
-            for key in keys
-        ],
-        "replaces": bool(act.before),
-    }
-
-
-def _value(value: object, names: service.Names) -> str:
-    if value is None:
-        return ""
-    return names.sentence(value if isinstance(value, str) else orjson.dumps(value, default=str).decode())[
-        :2_000
-    ]
-
-
-async def decide(visit: Visit, form: Form) -> Response:
-    """Agree as the second person, or refuse; what is shown once is shown here."""
-    match form.one("decision"):
-        case "refuse":
-            await visit.write(partial(approvals.refuse, approval_id=visit.param()))
-            return to(address("operations.staff"))
-        case "approve":
-            prepare = partial(approvals.prepare, approval_id=visit.param(), acts=visit.ports.acts)
-            await visit.read(prepare)
-            agreed: Agreed = await visit.write(
-                partial(approvals.approve, approval_id=visit.param(), acts=visit.ports.acts)
-            )
-            done, tenant = agreed.done, agreed.approval.act.tenant
-            link = visit.kit.urls.enrol(tenant or "", done.link) if done.link else ""
-            if not (link or done.secret_end or done.setup_code):
-                return to(address("operations.approval", visit.param()))
-            return visit.render(
-                "console/operations/agreed.html",
-                link=link,
-                code=done.setup_code,
-                secret=done.secret_end,
-                about=about(agreed.approval),
-            )
-        case _:
-            raise Invalid(
-                "decision_missing", "Choose whether to agree or to refuse.", fields={"decision": "missing"}
-            )

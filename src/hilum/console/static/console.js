@@ -65,3 +65,15 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     button.textContent = "Copied";
   });
 }
+
+// The digest of a document that stays where it is: the file is read here and sent nowhere.
+for (const line of document.querySelectorAll("[data-digest]")) {
+  if (!crypto.subtle) continue;
+  line.hidden = false;
+  line.querySelector("input").addEventListener("change", async (event) => {
+    const file = event.target.files[0];
+    if (!file) return;
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
+    document.getElementById(line.dataset.digest).value = [...digest].map((each) => each.toString(16).padStart(2, "0")).join("");
+  });
+}

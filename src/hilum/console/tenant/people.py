@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
-from hilum.console import words
+from hilum.console import approvals, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
@@ -50,12 +50,14 @@ async def show_list(visit: Visit) -> Response:
     async def read(asked: Asked) -> Listed:
         return await visit.read(partial(_listed, asked=asked))
 
-    action = ("Add a person", address("tenant.person_new"))
+    waiting = await visit.read(lambda ctx: len(approvals.waiting(ctx, visit)))
     return await visit.listing(
         LIST,
         read,
+        "console/tenant/people.html",
+        waiting=waiting,
         lead="You never know another person's password: each sets it through a link.",
-        action=action,
+        action=("Add a person", address("tenant.person_new")),
     )
 
 

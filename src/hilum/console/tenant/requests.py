@@ -50,7 +50,10 @@ async def show_list(visit: Visit) -> Response:
         return await visit.read(partial(_listed, asked=asked))
 
     return await visit.listing(
-        LIST, read, lead="All who ask for one app are one request. Without a filter: what waits for you."
+        LIST,
+        read,
+        lead="All who ask for one app are one request. Without a filter: what waits for you.",
+        action=("Rules", address("tenant.rules"), "quiet"),
     )
 
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from hilum.approvals.models import Asked
 from hilum.console.desk import Visit, address, to
 from hilum.console.tenant.apps import own
+from hilum.federation import service as federation
 from hilum.identity import service as identity
 from hilum.identity.models import MovedReads, NewFacility, Tenant, TenantChange, UpstreamKind
 from hilum.infra.context import Context
@@ -34,9 +35,9 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
                 "FHIR server",
                 "embedded in this platform" if upstream.kind is UpstreamKind.EMBEDDED else upstream.url,
             ),
-            ("Signs in with", "a password, or your EHR's word at a launch"),
             ("Kind", "sandbox: everybody is synthetic" if tenant.sandbox else "production"),
         ],
+        "providers": [each.settings.name for each in federation.list_providers(ctx, tenant.id)],
         "signin": urls.signin(tenant.id),
         "discovery": urls.smart_configuration(tenant.id),
         "facilities": identity.list_facilities(ctx, tenant.id),
@@ -57,6 +58,9 @@ async def act(visit: Visit, form: Form) -> Response:
         case "add":
             await visit.write(partial(_add, form=form))
         case "remove":
+            if form.one("confirm") != "yes":
+                detail = "Tick that the facility shall be closed: what runs there stops."
+                raise Invalid("confirmation_missing", detail, fields={"confirm": "missing"})
             await visit.write(partial(identity.remove_facility, facility_id=FacilityId(form.one("facility"))))
         case _:
             raise Invalid("act_missing", "Choose what to change.", fields={"act": "missing"})

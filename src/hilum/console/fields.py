@@ -1,0 +1,66 @@
+"""What forms of the consoles share: dates, texts of several lines, the sentences of faults, and who is on the other side."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ids import TenantId
+from hilum.lookups import service as lookups
+from hilum.lookups.models import Kind
+from hilum.web import faults
+from hilum.web.forms import Form
+
+NO_FORM = Form()
+
+
+def day(form: Form, name: str) -> datetime | None:
+    """Return the beginning of a day (UTC) that a form has; None if the field is empty. Raises Invalid."""
+    text = form.one(name).strip()
+    if not text:
+        return None
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise Invalid("form_invalid", "This is no date.", fields={name: "malformed"}) from error
+
+
+def lines(form: Form, name: str) -> tuple[str, ...]:
+    """Return the lines of a field that are not empty."""
+    return tuple(each.strip() for each in form.one(name).splitlines() if each.strip())
+
+
+def sentences(wrong: Mapping[str, str]) -> dict[str, str]:
+    """Return the sentence of each fault, by field."""
+    return {name: str(each["detail"]) for name, each in faults.explained(wrong).items()}
+
+
+def named(ctx: Context, kind: Kind, text: str, field: str) -> str:
+    """Return the id of what has a name, or this id. Raises Invalid if nothing has it, or several things do."""
+    found = lookups.find(ctx, kind, text.strip()) if text.strip() else []
+    if len(found) == 1:
+        return found[0].id
+    detail = (
+        "Several have this name. Use the id."
+        if found
+        else "There is nothing of this name. Check its spelling."
+    )
+    raise Invalid("name_unknown", detail, fields={field: "name_of_several" if found else "name_unknown"})
+
+
+def names(ctx: Context, ids: Iterable[str], tenants: Iterable[str] = ()) -> dict[str, str]:
+    """Return the names behind ids and written actors that the actor may see, and those of hospitals."""
+    wanted = {each.rpartition(":")[2] for each in ids if each}
+    at = [TenantId(each) for each in sorted({*tenants} - {""})]
+    return lookups.names(ctx, wanted) | {
+        str(id_): name for id_, name in identity.tenant_names(ctx, at).items()
+    }
+
+
+def who(found: Mapping[str, str], written: str, otherwise: str) -> str:
+    """Return the name of an actor as a record has it; ``otherwise`` for one whose name the reader may not see."""
+    kind, _, id_ = written.partition(":")
+    if kind in {"system", "host"}:
+        return "the platform itself" if kind == "system" else f"{id_} at the host's shell"
+    return found.get(id_ or kind, otherwise)

@@ -1,0 +1,279 @@
+"""A hospital's rules for requests: in their order, each in words, and changed only after what it would have decided was seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.console import fields, words
+from hilum.console.desk import Visit, address, to
+from hilum.console.tenant.apps import own
+from hilum.console.tenant.forms import ROLES
+from hilum.identity.models import Role, VendorRole
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid
+from hilum.lookups.models import Kind
+from hilum.policies import service as policies
+from hilum.policies.models import Tier
+from hilum.requests import service as requests
+from hilum.requests.models import Action, Rule, RuleSet, Tried, Verdict
+from hilum.web.forms import Form
+
+TRIED_AT_ONCE = 1_000
+"""Past requests that a change is tried on before it is confirmed."""
+DIFFERENCES_SHOWN = 20
+MULTI = ("categories", "requesters", "only_roles")
+ACTIONS = (
+    (Action.APPROVE, "Approve", "Everything that is asked for, if the rule book allows it here."),
+    (Action.RESTRICT, "Approve less", "Only some roles or permissions, or with an end."),
+    (Action.ESCALATE, "Leave it to a person", "With its reason; to one colleague, or to any."),
+    (Action.DISMISS, "Dismiss", "Who asked sees the reason."),
+)
+_DONE = {
+    Action.APPROVE: "approved",
+    Action.RESTRICT: "approved with limits",
+    Action.ESCALATE: "left to a person",
+    Action.DISMISS: "dismissed",
+    Action.WAIT: "left waiting",
+}
+ASKERS = (*(each for each in ROLES if each is not Role.PATIENT), *VendorRole)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the rules that a form asks for: the rules as they would be, and the change in words."""
+
+    rules: tuple[Rule, ...]
+    sentence: str
+
+
+async def show(visit: Visit) -> Response:
+    """Show the rules in force, in their order."""
+    return visit.render("console/tenant/rules.html", **await visit.read(_shown))
+
+
+def _shown(ctx: Context) -> dict[str, Any]:
+    found = requests.view_rules(ctx, own(ctx).id)
+    known = _names(ctx, found.rules, found.approver)
+    return {
+        "base": found.version,
+        "rules": [(each.name, *in_words(each, known)) for each in found.rules],
+        "found": found,
+        "approver": known.get(found.approver, "nobody who is here"),
+    }
+
+
+def _names(ctx: Context, rules: Sequence[Rule], *more: str) -> dict[str, str]:
+    ids = [id_ for each in rules for id_ in (*each.apps, *each.vendors, each.to)]
+    return fields.names(ctx, [*ids, *more])
+
+
+def in_words(rule: Rule, known: Mapping[str, str]) -> tuple[list[str], str, str]:
+    """Return when a rule decides, what it does then, and the reason it states."""
+
+    def one_of(ids: Sequence[str] | frozenset[str]) -> str:
+        return " or ".join(sorted(known.get(each, each) for each in ids))
+
+    when = []
+    if rule.apps:
+        when.append(f"the app is {one_of(rule.apps)}")
+    if rule.vendors:
+        when.append(f"the vendor is {one_of(rule.vendors)}")
+    if rule.categories:
+        when.append(f"it is for {one_of(frozenset(each.replace('_', ' ') for each in rule.categories))}")
+    if rule.tier_at_most:
+        when.append(f"its risk is {rule.tier_at_most.value} or lower")
+    if rule.tier_at_least:
+        when.append(f"its risk is {rule.tier_at_least.value} or higher")
+    if rule.requesters:
+        when.append(f"who asks is {one_of(frozenset(map(words.asker, rule.requesters)))}")
+    if rule.scopes_within:
+        when.append(f"it asks for no more than {', '.join(rule.scopes_within)}")
+    return when, _effect(rule, known), rule.because
+
+
+def _effect(rule: Rule, known: Mapping[str, str]) -> str:
+    match rule.action:
+        case Action.RESTRICT:
+            limits = []
+            if rule.only_roles:
+                limits.append("only for " + ", ".join(sorted(map(words.role, rule.only_roles))))
+            if rule.only_scopes:
+                limits.append("only " + ", ".join(rule.only_scopes))
+            if rule.for_days:
+                limits.append(f"for {rule.for_days} days")
+            return f"Approve, {'; '.join(limits)}"
+        case Action.ESCALATE:
+            return (
+                f"Leave it to {known.get(rule.to, 'any administrator') if rule.to else 'any administrator'}"
+            )
+        case Action.DISMISS:
+            return "Dismiss"
+        case _:
+            return "Approve"
+
+
+async def change(visit: Visit, form: Form) -> Response:
+    """Move or remove a rule: show first what it would have decided, then put it in force."""
+    return await _changed(visit, form, lambda rules, _: _moved(rules, form))
+
+
+def _moved(rules: tuple[Rule, ...], form: Form) -> Change:
+    names = [each.name for each in rules]
+    if form.one("rule") not in names:
+        raise Conflict("changed_since_read", "There is no such rule any more. Open the page again.")
+    at = names.index(form.one("rule"))
+    rule, rest = rules[at], [*rules[:at], *rules[at + 1 :]]
+    match form.one("act"):
+        case "up":
+            rest.insert(max(0, at - 1), rule)
+            return Change(tuple(rest), f"“{rule.name}” is asked before “{names[max(0, at - 1)]}”.")
+        case "down":
+            rest.insert(at + 1, rule)
+            return Change(
+                tuple(rest), f"“{rule.name}” is asked after “{names[min(len(names) - 1, at + 1)]}”."
+            )
+        case "remove":
+            return Change(tuple(rest), f"“{rule.name}” decides nothing any more.")
+        case _:
+            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+
+
+async def show_new(visit: Visit) -> Response:
+    """Show the form that adds a rule."""
+    return await _form(visit, fields.NO_FORM, {})
+
+
+async def add(visit: Visit, form: Form) -> Response:
+    """Add a rule at the end: show first what it would have decided, then put it in force."""
+
+    def added(rules: tuple[Rule, ...], ctx: Context) -> Change:
+        rule = _rule(ctx, form)
+        return Change((*rules, rule), f"“{rule.name}” is asked after all other rules.")
+
+    try:
+        return await _changed(visit, form, added)
+    except Invalid as error:
+        # Faults of the new rule, which is the last one, are shown beside its fields.
+        wrong = {name.rpartition(".")[2]: code for name, code in error.fields.items()}
+        return await _form(visit, form, wrong or {"form": "invalid"}, error.detail)
+
+
+async def _form(visit: Visit, given: Form, wrong: dict[str, str], detail: str = "") -> Response:
+    def look(ctx: Context) -> dict[str, Any]:
+        tenant = own(ctx)
+        book = policies.current(ctx).book_at(tenant.id, ctx.now)
+        return {
+            "categories": [(name, each.title) for name, each in book.categories.items()],
+            "base": requests.view_rules(ctx, tenant.id).version,
+        }
+
+    return visit.render(
+        "console/tenant/rule_new.html",
+        status=422 if wrong else 200,
+        given=given,
+        faults=fields.sentences(wrong),
+        detail=detail,
+        actions=[(each.value, text, note) for each, text, note in ACTIONS],
+        askers=[(each.value, words.asker(each.value).capitalize()) for each in ASKERS],
+        roles=[(each.value, words.role(each.value).capitalize()) for each in ROLES],
+        tiers=[("", "Any"), *((each.value, each.value.capitalize()) for each in Tier)],
+        **await visit.read(look),
+    )
+
+
+def _rule(ctx: Context, form: Form) -> Rule:
+    """Return the rule that a form describes. Raises Invalid."""
+    try:
+        action = Action(form.one("action"))
+        tiers = [
+            Tier(each) if (each := form.one(name)) else None for name in ("tier_at_most", "tier_at_least")
+        ]
+        days = int(text) if (text := form.one("for_days").strip()) else None
+    except ValueError as error:
+        detail = "Choose what the rule does; days are a number."
+        raise Invalid("rules_invalid", detail, fields={"action": "not_an_option"}) from error
+    to_whom = form.one("to").strip()
+    return Rule(
+        name=form.one("name").strip(),
+        action=action,
+        because=form.one("because").strip(),
+        apps=frozenset(fields.named(ctx, Kind.APP, each, "apps") for each in fields.lines(form, "apps")),
+        vendors=frozenset(
+            fields.named(ctx, Kind.VENDOR, each, "vendors") for each in fields.lines(form, "vendors")
+        ),
+        categories=frozenset(form.many("categories")),
+        tier_at_most=tiers[0],
+        tier_at_least=tiers[1],
+        scopes_within=tuple(form.one("scopes_within").split()),
+        requesters=frozenset(form.many("requesters")),
+        only_scopes=tuple(form.one("only_scopes").split()),
+        only_roles=frozenset(form.many("only_roles")),
+        for_days=days,
+        to=fields.named(ctx, Kind.PERSON, to_whom, "to") if to_whom else "",
+    )
+
+
+async def _changed(visit: Visit, form: Form, made: Any) -> Response:
+    """Try a change of the rules and ask whether it is meant, or put it in force if that was confirmed."""
+    base = form.one("base")
+    if not base.isdecimal() or len(base) > 9:
+        raise Invalid("form_invalid", "Open the page again.", fields={"base": "malformed"})
+    sure = form.one("sure") == "yes"
+
+    def verb(ctx: Context) -> tuple[Change, Tried | None, RuleSet]:
+        tenant = own(ctx).id
+        now = requests.view_rules(ctx, tenant)
+        if now.version != int(base):
+            raise Conflict(
+                "changed_since_read",
+                f"A colleague put other rules in force meanwhile: it is version {now.version} now. Open the page again.",
+            )
+        change: Change = made(now.rules, ctx)
+        if sure:
+            requests.put_in_force(ctx, tenant, change.rules, base=now.version, note=form.one("note"))
+            return change, None, now
+        tried = requests.try_rules(ctx, tenant, change.rules, after="", limit=TRIED_AT_ONCE)
+        return change, tried, now
+
+    change, tried, _ = await visit.write(verb)
+    if tried is None:
+        return to(address("tenant.rules"))
+    facts = await visit.read(partial(_consequences, change=change, tried=tried))
+    again = [(name, value) for name, values in form.values.items() for value in values if name not in _OWN]
+    return visit.render("console/tenant/rules_sure.html", again=again, base=base, **facts)
+
+
+_OWN = {"csrf", "base", "sure", "note"}
+
+
+def _consequences(ctx: Context, change: Change, tried: Tried) -> dict[str, Any]:
+    shown = tried.differences[:DIFFERENCES_SHOWN]
+    ids = [id_ for each in shown for id_ in (each.request.app, each.request.person)]
+    known = _names(ctx, change.rules, *ids, ctx.actor.id)
+    return {
+        "sentence": change.sentence,
+        "rules": [(each.name, *in_words(each, known)) for each in change.rules],
+        "judged": tried.judged,
+        "more": bool(tried.next),
+        "differ": len(tried.differences),
+        "differences": [
+            (
+                known.get(each.request.app, each.request.app),
+                known.get(each.request.person, "somebody who has left"),
+                each.request.asked_at,
+                _said(each.request.verdict),
+                _said(each.now),
+                each.ended.value,
+            )
+            for each in shown
+        ],
+        "approver": known.get(ctx.actor.id, "you"),
+    }
+
+
+def _said(verdict: Verdict) -> str:
+    rule = f" by “{verdict.rule}”" if verdict.rule else ""
+    return f"{_DONE[verdict.action]}{rule}"

@@ -1,0 +1,175 @@
+"""A hospital's identity providers by pages: set up by two, tried, narrowed by one, and switched off at once (C182; ADR 64, ADR 72)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from hilum.federation import service
+from hilum.federation.models import Provider
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import TenantId
+from hilum.signin import service as signin
+from tests.flows.control_site import PASSWORD, ControlSite, build, everybodys_digest
+from tests.sim.browser import form_with
+from tests.sim.identity_provider import CLIENT, SECRET, IdentityProvider, running
+from tests.sim.world import FakeClock
+
+NEW = "/tenant/sign-in/new"
+
+
+@dataclass
+class Ground:
+    site: ControlSite
+    idp: IdentityProvider
+
+    def browser(self, username: str, place: str = "general") -> TestClient:
+        browser = self.site.browser()
+        form = form_with(browser.get(f"/t/{place}/signin" if place else "/signin").text, "password")
+        values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
+        assert browser.post(form.action, data=values).status_code == 303
+        return browser
+
+    def send(self, browser: TestClient, page: str, control: str, **values: Any) -> Any:
+        return browser.post(page, data=dict(form_with(browser.get(page).text, control).fields) | values)
+
+    def ask(self, **changes: str) -> Any:
+        given = {
+            "name": "General accounts",
+            "issuer": self.idp.issuer,
+            "client_id": CLIENT,
+            "client_secret": SECRET,
+            "role_claim": "roles",
+            "value_0": "doctors",
+            "role_0": "physician",
+            "value_1": "nurses",
+            "role_1": "nurse",
+        }
+        return self.send(self.browser("gina"), NEW, "role_claim", **(given | changes))
+
+    def agree(self, answer: Any) -> None:
+        assert answer.status_code == 303, answer.text
+        page = answer.headers["location"]
+        assert page.startswith("/tenant/waiting/")
+        assert self.send(self.browser("greta"), page, "decision", decision="approve").status_code == 303
+
+    def provider(self) -> Provider:
+        found: list[Provider] = self.site.system(service.list_providers, tenant=TenantId("general"))
+        return found[0]
+
+
+@pytest.fixture
+def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ground]:
+    with running(clock) as idp:
+        site = build(sqlite_uow, clock)
+        order = NewPerson(TenantId("general"), "greta", "Greta", "administrator")
+        greta = site.people["greta"] = site.system(identity.add_person, order=order)
+        site.system(signin.set_password, person_id=greta.id, digest=everybodys_digest())
+        site.system(service.add_host, origin=idp.issuer, loopback=True)
+        yield Ground(site, idp)
+
+
+def test_a_provider_is_added_by_two_administrators_and_tried(ground: Ground) -> None:
+    """Security decision 25: one asks, another agrees on the same console; nobody is shown the secret."""
+    answer = ground.ask()
+    gina = ground.browser("gina")
+    waiting = gina.get(answer.headers["location"]).text
+    assert SECRET not in waiting
+    assert "waiting for a colleague" in waiting
+    own = ground.send(gina, answer.headers["location"], "decision", decision="approve")
+    assert own.status_code == 403
+    assert "No provider yet" in gina.get("/tenant/sign-in").text
+
+    ground.agree(answer)
+
+    page = f"/tenant/sign-in/{ground.provider().id}"
+    shown = gina.get(page).text
+    assert SECRET not in shown
+    assert f"{page.rpartition('/')[2]}/return" in shown
+    tried = ground.send(gina, page, "act", act="try")
+    assert "It works" in tried.text
+    assert [row.role for row in ground.provider().settings.role_table] == ["physician", "nurse"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"issuer": "http://elsewhere.example"}, "over https"),
+        ({"issuer": "https://elsewhere.example"}, "not on the platform"),
+        ({"value_0": "", "role_0": "", "value_1": "", "role_1": ""}, "required"),
+        ({"role_0": "platform_admin"}, "no such role"),
+        ({"client_secret": ""}, "The secret is missing"),
+        ({"session_life_m": "long"}, "minutes are a number"),
+        ({"link_by": "guess"}, "Choose one of each"),
+    ],
+)
+def test_a_faulty_provider_keeps_the_form_but_never_the_secret(
+    ground: Ground, changes: dict[str, str], sentence: str
+) -> None:
+    answer = ground.ask(**changes)
+
+    assert answer.status_code == 422
+    assert sentence in answer.text
+    assert 'value="General accounts"' in answer.text
+    assert SECRET not in answer.text
+
+
+def test_what_only_takes_away_applies_at_once_and_the_rest_waits(ground: Ground) -> None:
+    """The difference comes first, with whether it waits; a stale one shows how it is now."""
+    ground.agree(ground.ask())
+    gina, provider = ground.browser("gina"), ground.provider()
+    page = f"/tenant/sign-in/{provider.id}/edit"
+    form = form_with(gina.get(page).text, "role_claim")
+    fewer = dict(form.fields) | {"value_1": "", "role_1": "", "session_life_m": "60"}
+    more = dict(form.fields) | {"value_2": "staff", "role_2": "analyst"}
+
+    shown = gina.post(page, data=fewer)
+    assert "applies at once" in shown.text
+    assert "doctors: physician; nurses: nurse" in shown.text
+    assert ground.provider().number == 1
+    done = gina.post(page, data=dict(form_with(shown.text, "sure").fields))
+    assert done.status_code == 303
+    assert ground.provider().settings.roles == ("physician",)
+
+    stale = gina.post(page, data=more | {"sure": "yes"})
+    assert stale.status_code == 409
+    assert "A colleague was faster" in stale.text
+    assert "must agree" in stale.text
+    waits = gina.post(page, data=dict(form_with(stale.text, "sure").fields))
+    assert ground.provider().number == 2
+    ground.agree(waits)
+    assert set(ground.provider().settings.roles) == {"physician", "nurse", "analyst"}
+
+
+def test_it_is_switched_off_by_one_and_on_by_two(ground: Ground) -> None:
+    ground.agree(ground.ask())
+    gina = ground.browser("gina")
+    page = f"/tenant/sign-in/{ground.provider().id}"
+
+    assert ground.send(gina, page, "confirm", act="off").status_code == 422
+    assert ground.provider().settings.active
+    assert ground.send(gina, page, "confirm", act="off", confirm="yes").status_code == 303
+    assert not ground.provider().settings.active
+    waits = gina.post(page, data=dict(form_with(gina.get(page).text, "number").fields) | {"act": "on"})
+    assert "Waits for a colleague" in waits.text
+    assert not ground.provider().settings.active
+
+
+def test_nobody_else_sees_or_changes_how_people_sign_in(ground: Ground) -> None:
+    answer = ground.ask()
+    page = answer.headers["location"]
+    ground.agree(answer)
+    provider = f"/tenant/sign-in/{ground.provider().id}"
+    for username, place, expected in (("ann", "general", 403), ("carl", "children", 404), ("root", "", 403)):
+        browser = ground.browser(username, place)
+        for path in (page, provider, f"{provider}/edit"):
+            assert browser.get(path).status_code == expected, (username, path)
+    gina = ground.browser("gina")
+    fields = dict(form_with(gina.get(provider).text, "confirm").fields) | {"act": "off", "confirm": "yes"}
+    assert gina.post(provider, data=fields | {"csrf": "guessed"}).status_code == 403
+    assert gina.post(provider, data=fields, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert ground.provider().settings.active

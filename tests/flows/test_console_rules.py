@@ -1,0 +1,140 @@
+"""A hospital's rules for requests by pages: shown in words, tried before they count, and never changed unseen (C214; ADR 72)."""
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from hilum.requests import service as requests
+from hilum.requests.models import Action, Rule
+from tests.flows.test_console_tenant import GENERAL, ask, ward
+from tests.flows.test_consoles import Desk, press
+from tests.sim.browser import form_with
+
+__all__ = ["ward"]
+PAGE, NEW = "/tenant/requests/rules", "/tenant/requests/rules/new"
+
+
+def names(ward: Desk) -> list[str]:
+    return [each.name for each in in_force(ward)]
+
+
+def in_force(ward: Desk) -> tuple[Rule, ...]:
+    found: tuple[Rule, ...] = ward.site.system(requests.view_rules, tenant=GENERAL).rules
+    return found
+
+
+def add(browser: TestClient, *, sure: bool = True, **values: Any) -> Any:
+    """Fill in the form of a rule, and confirm what it shows."""
+    form = form_with(browser.get(NEW).text, "because")
+    given = {name: value for name, value in form.fields if name not in {"categories", "requesters"}}
+    answer = browser.post(NEW, data=given | values)
+    return confirm(browser, answer, NEW) if sure and answer.status_code == 200 else answer
+
+
+def confirm(browser: TestClient, shown: Any, page: str) -> Any:
+    fields: dict[str, Any] = {}
+    for name, value in form_with(shown.text, "note").fields:
+        fields.setdefault(name, []).append(value)
+    return browser.post(page, data=fields)
+
+
+def move(browser: TestClient, act: str, rule: str) -> Any:
+    form = form_with(browser.get(PAGE).text, "rule")
+    return browser.post(PAGE, data=dict(form.fields) | {"act": act, "rule": rule})
+
+
+def test_a_rule_is_tried_on_what_was_asked_for_and_counts_once_it_is_confirmed(ward: Desk) -> None:
+    """C214: what it would have decided comes first; nothing counts before."""
+    browser = ward.browser("gina")
+    ask(ward, ward.site.people["ann"])
+    values = {"name": "reading", "action": "approve", "requesters": ["physician", "nurse"]}
+
+    shown = add(browser, sure=False, **values)
+
+    assert "would have been answered</p>" not in shown.text
+    assert "1</strong> request would have been answered differently" in shown.text
+    assert "left waiting" in shown.text
+    assert "approved by “reading”" in shown.text
+    assert "If who asks is nurse or physician: <strong>approve</strong>" in shown.text
+    assert names(ward) == []
+    assert confirm(browser, shown, NEW).status_code == 303
+    assert names(ward) == ["reading"]
+    assert in_force(ward)[0].requesters == {"physician", "nurse"}
+    assert "Gina put them in force" in browser.get(PAGE).text
+
+
+def test_rules_are_moved_and_removed_in_their_order(ward: Desk) -> None:
+    browser = ward.browser("gina")
+    for name in ("one", "two", "three"):
+        assert add(browser, name=name, action="escalate", to="gina").status_code == 303
+    assert in_force(ward)[0].to == ward.site.people["gina"].id
+    assert "Leave it to Gina" in browser.get(PAGE).text.replace("leave it", "Leave it")
+
+    for act, rule, after in (
+        ("up", "three", ["one", "three", "two"]),
+        ("down", "one", ["three", "one", "two"]),
+        ("remove", "one", ["three", "two"]),
+    ):
+        before = names(ward)
+        shown = move(browser, act, rule)
+        assert names(ward) == before, act
+        assert confirm(browser, shown, PAGE).status_code == 303
+        assert names(ward) == after, act
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"name": "UPPER", "action": "approve"}, "up to 40 small letters"),
+        ({"name": "no", "action": "dismiss"}, "reason"),
+        ({"name": "less", "action": "restrict"}, "needs a limit"),
+        ({"name": "who", "action": "escalate", "to": "ann"}, "no active administrator"),
+        ({"name": "app", "action": "approve", "apps": "Nothing Of This Name"}, "nothing of this name"),
+        ({"name": "days", "action": "restrict", "for_days": "many"}, "days are a number"),
+        ({"name": "none", "action": ""}, "Choose what the rule does"),
+    ],
+)
+def test_a_faulty_rule_keeps_the_form_and_says_what_is_wrong(
+    ward: Desk, values: dict[str, Any], sentence: str
+) -> None:
+    answer = add(ward.browser("gina"), **values)
+
+    assert answer.status_code == 422
+    assert sentence in answer.text
+    assert f'value="{values["name"]}"' in answer.text
+    assert names(ward) == []
+
+
+def test_rules_that_a_colleague_changed_meanwhile_are_not_overwritten(ward: Desk) -> None:
+    """A stale edit, at both steps; a rule that is gone is not moved."""
+    browser = ward.browser("gina")
+    shown = add(browser, sure=False, name="mine", action="approve")
+    assert add(browser, name="theirs", action="escalate").status_code == 303
+
+    stale = confirm(browser, shown, NEW)
+
+    assert stale.status_code == 409
+    assert "it is version 1 now" in stale.text
+    assert names(ward) == ["theirs"]
+    assert move(browser, "remove", "mine").status_code == 409
+    assert move(browser, "rename", "theirs").status_code == 422
+
+
+def test_nobody_else_sees_or_changes_the_rules_of_a_hospital(ward: Desk) -> None:
+    browser, carl = ward.browser("gina"), ward.browser("carl")
+    add(browser, name="ours", action="dismiss", because="<b>Ask</b> procurement first.")
+
+    assert "ours" not in carl.get(PAGE).text
+    assert ward.browser("ann").get(PAGE).status_code == 403
+    text = browser.get(PAGE).text
+    assert "&lt;b&gt;Ask&lt;/b&gt;" in text
+    form = form_with(text, "rule")
+    wanted = dict(form.fields) | {"act": "remove", "sure": "yes", "note": ""}
+    foreign = browser.post(PAGE, data=wanted, headers={"sec-fetch-site": "cross-site"})
+    assert foreign.status_code == 403
+    # The token of the form that adds a rule does not remove one.
+    other = form_with(browser.get(NEW).text, "because")
+    assert browser.post(PAGE, data=wanted | {"csrf": dict(other.fields)["csrf"]}).status_code == 403
+    assert press(carl, NEW, "because", name="ours", action="approve").status_code == 200
+    assert [each.action for each in in_force(ward)] == [Action.DISMISS]
