@@ -45,6 +45,8 @@ from hilum.policies import service as policies
 from hilum.policies.models import UNCLASSIFIED, ApplyOrder, Tier
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.review import service as review
+from hilum.review.models import SubmissionOrder
 from hilum.rollouts import store as rollouts
 from hilum.switchboard import service as switchboard
 from tests.conftest import SECRET_KEY
@@ -121,6 +123,7 @@ LISTS = {
     "/api/v1/mandates": "rita",
     "/api/v1/notices": "otto",
     "/api/v1/webhooks": "sam",
+    "/api/v1/submissions": "rita",
     "/api/v1/requests": "gina",
     "/api/v1/request-groups": "gina",
     "/api/v1/request-rules/versions": "gina",
@@ -174,6 +177,8 @@ class Full:
         version = do(registry.add_version, app_id=self.app, order=NewVersion(f"{n}"))
         ends = self.site.clock.now() + MONTH
         do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
+        kept = {"environment": Environment.SANDBOX, "order": SubmissionOrder(), "draft": True}
+        do(review.create, version_id=version.id, **kept)
         do(registry.raise_tier, version_id=version.id, tier=Tier.HIGH, reason="It suggests doses.")
         metadata = ClientMetadata(
             name=f"Client {n}",

@@ -16,6 +16,7 @@ ROOMS = (
     "notices",
     "registry",
     "requests",
+    "review",
     "controls",
     "switchboard",
     "identity",

@@ -75,6 +75,7 @@ from hilum.registry import service as registered
 from hilum.requests import routes as requests
 from hilum.requests import versions
 from hilum.requests.models import AcceptOrder
+from hilum.review import routes as review
 from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
 from hilum.switchboard import previews
@@ -297,6 +298,7 @@ def control_plane(
         installations.api(kit, permits),
         lookups.api(kit),
         requests.api(kit),
+        review.api(kit),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),

@@ -19,6 +19,7 @@ from hilum.infra.settings import Settings
 from hilum.launches import service as launches
 from hilum.notices import service as notices
 from hilum.requests import service as requests
+from hilum.review import service as review
 from hilum.signin import service as signin
 from hilum.tokens import service as tokens
 
@@ -28,7 +29,7 @@ BREATH_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "agreements", "approvals", "audit", "authserver", "consent", "contacts", "controls", "disposals", "drills", "enrolment", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "mandates", "notices", "policies", "registry", "requests", "signin", "tokens",
+    "agreements", "approvals", "audit", "authserver", "consent", "contacts", "controls", "disposals", "drills", "enrolment", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "mandates", "notices", "policies", "registry", "requests", "review", "signin", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 
@@ -54,13 +55,14 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
 
 
 def retain(job_lease: JobLease, settings: Settings) -> None:
-    """Delete old approvals, notices, decided requests and answered disposal requests, and the payloads of accesses and events whose retention period is over.
+    """Delete old approvals, notices, decided requests, withdrawn submissions and answered disposal requests, and the payloads of accesses and events whose retention period is over.
 
     Holds prevail over the purge of payloads; the chains keep every digest.
     """
     _until_none(job_lease, approvals.purge)
     _until_none(job_lease, notices.purge)
     _until_none(job_lease, requests.purge)
+    _until_none(job_lease, review.purge)
     _until_none(job_lease, disposals.purge)
     today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     for kind in EVENT_CLASSES:

@@ -39,6 +39,7 @@ MODULES = {
     "request": "requests",
     "request-rule": "requests",
     "restore": "backups",
+    "review": "reviews",
     "sandbox": "sandbox",
     "serve": "server",
     "switch": "switches",

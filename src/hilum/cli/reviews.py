@@ -1,0 +1,176 @@
+"""``hilum review``: what vendors submit of their versions."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hilum.cli import api
+from hilum.cli.apps import read_object
+from hilum.cli.named import APP, version_argument
+from hilum.cli.output import as_json, table
+from hilum.cli.resources import json_option, show, show_one
+from hilum.registry.models import Environment
+from hilum.review.models import State
+
+COLUMNS = ("id", "app", "label", "environment", "state", "submitted_at", "vendor")
+FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+submission_argument = click.argument("submission_id", metavar="SUBMISSION")
+revision_option = click.option(
+    "--revision",
+    type=int,
+    default=None,
+    help="The revision that you saw; refused if it has changed. Leave out to act on what there is now.",
+)
+
+
+@click.group()
+def review() -> None:
+    r"""Submit versions of apps to review, and see what becomes of them.
+
+    \b
+    Examples:
+      hilum review submit "Chart Viewer@2.0" --scope user/Slot.rs "shows free slots to the front desk"
+      hilum review list --state submitted
+    """
+
+
+@review.command("submit")
+@version_argument
+@click.option(
+    "--environment",
+    type=click.Choice([str(each) for each in Environment]),
+    default="production",
+    show_default=True,
+)
+@click.option(
+    "--scope", type=(str, str), multiple=True, metavar="SCOPE WHY", help="A scope and what it is for."
+)
+@click.option(
+    "--document",
+    type=(str, str, str, str),
+    multiple=True,
+    metavar="KIND URL SHA256 DAY",
+    help="A document that the rule book requires.",
+)
+@click.option("--file", "file", type=FILE, default=None, help="A JSON object with `scopes` and `documents`.")
+@click.option(
+    "--draft", is_flag=True, help="Keep it without submitting it; the answer lists what is missing."
+)
+@json_option
+def review_submit(
+    version_id: str,
+    *,
+    environment: str,
+    scope: tuple[tuple[str, str], ...],
+    document: tuple[tuple[str, str, str, str], ...],
+    file: Path | None,
+    draft: bool,
+    json_: bool,
+) -> None:
+    r"""Submit a version for an environment: its scopes with a reason each, and the documents that the rule book requires.
+
+    An open draft of the same version is replaced by what is written here. What else was submitted is in the app's records.
+
+    \b
+    Examples:
+      hilum review submit "Rota@2.0" --environment sandbox --scope user/Slot.rs "shows free slots"
+      hilum review submit "Rota@2.0" --file submission.json --draft
+    """
+    written = _written(scope, document, file)
+    found = _open_draft(version_id, environment)
+    if found is None:
+        body = {"version": version_id, "environment": environment, "draft": draft} | written
+        _show(api.call("POST", "/submissions", body), json_=json_)
+        return
+    where = f"/submissions/{api.segment(found['id'])}"
+    if any(written.values()):
+        found = api.call("PUT", where, {"revision": found["revision"]} | written)
+    if not draft:
+        found = api.call("POST", f"{where}/submit", {"revision": found["revision"]})
+    _show(found if "history" in found else api.call("GET", where), json_=json_)
+
+
+def _written(
+    scopes: tuple[tuple[str, str], ...], documents: tuple[tuple[str, str, str, str], ...], file: Path | None
+) -> dict[str, Any]:
+    read = {} if file is None else read_object(file)
+    return {
+        "scopes": [
+            *read.get("scopes", []),
+            *({"scope": scope, "justification": why} for scope, why in scopes),
+        ],
+        "documents": [
+            *read.get("documents", []),
+            *(
+                {"kind": kind, "url": url, "sha256": sha256, "dated": day}
+                for kind, url, sha256, day in documents
+            ),
+        ],
+    }
+
+
+def _open_draft(version: str, environment: str) -> dict[str, Any] | None:
+    drafts = api.every("/submissions", state="draft")
+    mine = [each for each in drafts if (each["version"], each["environment"]) == (version, environment)]
+    return mine[0] if mine else None
+
+
+@review.command("list")
+@click.option("--app", "app", type=APP, default="", help="Only of this app.")
+@click.option(
+    "--state", type=click.Choice([str(each) for each in State]), default=None, help="Only in this state."
+)
+@json_option
+def review_list(*, app: str, state: str | None, json_: bool) -> None:
+    r"""List submissions, oldest first: as a vendor's member your vendor's, as staff all.
+
+    \b
+    Examples:
+      hilum review list
+      hilum review list --state submitted
+    """
+    show(api.every("/submissions", app=app, state=state or ""), COLUMNS, json_=json_)
+
+
+@review.command("show")
+@submission_argument
+@json_option
+def review_show(submission_id: str, *, json_: bool) -> None:
+    r"""Show a submission with its history. With --json also everything that was submitted.
+
+    \b
+    Example:
+      hilum review show sub_01h...
+    """
+    _show(api.call("GET", f"/submissions/{api.segment(submission_id)}"), json_=json_)
+
+
+@review.command("withdraw")
+@submission_argument
+@click.option("--reason", required=True, help="Why; it is kept with the submission.")
+@revision_option
+@json_option
+def review_withdraw(submission_id: str, *, reason: str, revision: int | None, json_: bool) -> None:
+    r"""Withdraw an open submission of yours.
+
+    \b
+    Example:
+      hilum review withdraw sub_01h... --reason "submitted with the wrong scopes"
+    """
+    where = f"/submissions/{api.segment(submission_id)}"
+    body = {"revision": revision or api.call("GET", where)["revision"], "reason": reason}
+    _show(api.call("POST", f"{where}/withdraw", body), json_=json_)
+
+
+def _show(found: dict[str, Any], *, json_: bool) -> None:
+    if json_:
+        as_json(found)
+        return
+    missing, history = found.pop("missing"), found.pop("history")
+    found.pop("content")
+    show_one(found, json_=False)
+    if missing:
+        click.secho("missing before it can be submitted:", bold=True)
+        table([{"field": name} | each for name, each in missing.items()], ("field", "code", "detail"))
+    table(history, ("at", "before", "after", "actor", "reason"))

@@ -1,0 +1,140 @@
+"""The bodies of the API of review."""
+
+from dataclasses import asdict
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field
+
+from hilum.kernel.ids import AppId
+from hilum.registry.models import SCOPES_BOUND, Environment
+from hilum.review.models import (
+    EVIDENCE_BOUND,
+    AskedScope,
+    Document,
+    State,
+    Submission,
+    SubmissionOrder,
+    SubmissionView,
+)
+from hilum.web.api import Id, Line, Paging, Prose, Shown, Strict, Word
+from hilum.web.faults import explained
+
+Revision = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class ScopeAsked(Strict):
+    """A scope, and what the app does with it."""
+
+    scope: Word
+    justification: Prose = ""
+
+
+class DocumentAsked(Strict):
+    """A document of a kind that the rule book names: its address, and the SHA-256 of its content in hex."""
+
+    kind: Line
+    url: Word
+    sha256: Word
+    dated: date
+
+
+class Written(Strict):
+    scopes: Annotated[tuple[ScopeAsked, ...], Field(max_length=SCOPES_BOUND)] = ()
+    documents: Annotated[tuple[DocumentAsked, ...], Field(max_length=EVIDENCE_BOUND)] = ()
+
+    @property
+    def order(self) -> SubmissionOrder:
+        return SubmissionOrder(
+            tuple(AskedScope(each.scope, each.justification.strip()) for each in self.scopes),
+            tuple(Document(each.kind, each.url, each.sha256, each.dated) for each in self.documents),
+        )
+
+
+class SubmissionAsked(Written):
+    """``draft``: it is kept without being submitted, also while something is missing."""
+
+    version: Id
+    environment: Environment
+    draft: bool = False
+
+
+class ChangeAsked(Written):
+    """``revision`` is the one that was read. What is left out is empty afterwards."""
+
+    revision: Revision
+
+
+class RevisionAsked(Strict):
+    """``revision`` is the one that was read."""
+
+    revision: Revision
+
+
+class WithdrawAsked(RevisionAsked):
+    reason: Prose
+
+
+class SubmissionsQuery(Paging):
+    app: Id | None = None
+    state: State | None = None
+
+    @property
+    def app_id(self) -> AppId | None:
+        return None if self.app is None else AppId(self.app)
+
+
+class SubmissionListed(Shown):
+    id: str
+    app: str
+    vendor: str
+    version: str
+    label: str
+    environment: Environment
+    state: State
+    revision: int
+    created_by: str
+    created_at: datetime
+    submitted_at: datetime | None
+    closed_at: datetime | None
+
+
+class StepShown(Shown):
+    before: State | None
+    after: State
+    actor: str
+    at: datetime
+    reason: str
+
+
+class SubmissionShown(SubmissionListed):
+    """``missing``: of a draft, the fields without which it cannot be submitted. ``content``: what was submitted, with its ``digest``."""
+
+    scopes: tuple[dict[str, str], ...]
+    documents: tuple[dict[str, str], ...]
+    missing: dict[str, dict[str, str]]
+    rule_book: int
+    digest: str
+    content: Any
+    history: tuple[StepShown, ...]
+
+
+def listed(found: Submission) -> dict[str, Any]:
+    """Return a submission as a list shows it."""
+    return SubmissionListed.model_validate(found).model_dump()
+
+
+def shown(view: SubmissionView) -> SubmissionShown:
+    """Return a submission with its history and everything that was submitted."""
+    found = view.submission
+    return SubmissionShown(
+        **listed(found),
+        scopes=tuple(asdict(each) for each in found.order.scopes),
+        documents=tuple(asdict(each) | {"dated": each.dated.isoformat()} for each in found.order.documents),
+        missing=explained(view.missing),
+        rule_book=found.rule_book,
+        digest=found.digest,
+        content=orjson.loads(found.content) if found.content else None,
+        history=tuple(map(StepShown.model_validate, view.steps)),
+    )

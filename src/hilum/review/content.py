@@ -1,0 +1,100 @@
+"""What the platform's records say of a version when it is submitted."""
+
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+from hilum.clients import service as clients
+from hilum.clients.models import Client
+from hilum.contacts import service as contacts
+from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.pages import walk
+from hilum.policies.models import Book
+from hilum.registry import service as registry
+from hilum.registry.models import App, AppVersion, Environment
+from hilum.registry.policy import applicant_of
+from hilum.review.models import CLIENTS_BOUND, SubmissionOrder
+from hilum.review.policy import Entry
+
+FORMAT = 1
+"""Of the description. Another form gets another number, and this one stays readable."""
+CLIENT_FIELDS = (
+    "id",
+    "type",
+    "deployment",
+    "name",
+    "redirect_uris",
+    "launch_uri",
+    "origins",
+    "scopes",
+    "jwks",
+    "jwks_uri",
+    "grant_types",
+)
+
+
+def clients_of(ctx: Context, app: App, environment: Environment) -> list[Client]:
+    """List an app's clients of an environment; one more than CLIENTS_BOUND if there are more."""
+    pages = walk(
+        lambda page: clients.list_clients(ctx.as_actor(SYSTEM), app.id, page), key=lambda each: each.id
+    )
+    return list(islice((each for each in pages if each.environment is environment), CLIENTS_BOUND + 1))
+
+
+def read_entry(
+    ctx: Context,
+    app: App,
+    version: AppVersion,
+    environment: Environment,
+    order: SubmissionOrder,
+    *,
+    book: Book,
+) -> Entry:
+    """Read what decides whether a version can be submitted."""
+    category = book.categories.get(app.category)
+    return Entry(
+        environment,
+        applicant_of(app, version, tuple(each.scope for each in order.scopes)),
+        registry.missing_of(ctx, app),
+        contacts.unproved(ctx, app.vendor),
+        len(clients_of(ctx, app, environment)),
+        category is not None
+        and category.model_card
+        and version.ai_use is not None
+        and not version.ai_use.model_card,
+    )
+
+
+def describe(
+    ctx: Context, app: App, version: AppVersion, environment: Environment, order: SubmissionOrder
+) -> dict[str, Any]:
+    """Describe everything that a version is submitted with, by part: no secret, and nothing of any patient or hospital."""
+    _, profile = registry.view_profile(ctx.as_actor(SYSTEM), app.id)
+    vendor = registry.get_vendor(ctx, app.vendor)
+    stated = asdict(profile)
+    stated.pop("revision")
+    return {
+        "format": FORMAT,
+        "environment": environment,
+        "app": {
+            name: getattr(app, name)
+            for name in ("id", "vendor", "name", "description", "purpose", "category")
+        },
+        "vendor": asdict(vendor),
+        "version": {
+            "id": version.id,
+            "label": version.label,
+            "workflows": version.workflows,
+            "placements": version.placements,
+            "ai_use": None if version.ai_use is None else asdict(version.ai_use),
+        },
+        "profile": stated,
+        "clients": [
+            {name: getattr(each, name) for name in CLIENT_FIELDS}
+            | {"backend_use": None if each.backend_use is None else asdict(each.backend_use)}
+            for each in clients_of(ctx, app, environment)
+        ],
+        "scopes": [asdict(each) for each in order.scopes],
+        "documents": [asdict(each) for each in order.documents],
+    }

@@ -1,0 +1,191 @@
+"""Who may submit and see, how states follow each other, and what a submission lacks. Pure."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from hilum.identity.models import VendorRight
+from hilum.identity.policy import is_member, may_as_member
+from hilum.kernel.actor import Actor
+from hilum.kernel.ids import VendorId
+from hilum.policies.models import NOT_DECLARED, SANDBOX_TRIAL, Applicant, Book, Cell
+from hilum.policies.policy import tiers_to_certify
+from hilum.registry.models import Environment
+from hilum.registry.policy import may_register, scope_faults, text_fault
+from hilum.review.models import (
+    CLIENTS_BOUND,
+    DOCUMENT_LIFE,
+    EVIDENCE_BOUND,
+    MADE_HERE,
+    Act,
+    Document,
+    State,
+    SubmissionOrder,
+)
+from hilum.standards.redirects import validate_web_uri
+from hilum.standards.smart.scopes import parse_scope
+
+TRANSITIONS: Mapping[tuple[State, Act], State] = MappingProxyType(
+    {
+        (State.DRAFT, Act.SUBMIT): State.SUBMITTED,
+        (State.DRAFT, Act.WITHDRAW): State.WITHDRAWN,
+        (State.SUBMITTED, Act.WITHDRAW): State.WITHDRAWN,
+    }
+)
+"""Every change of state that there is; any other is refused (C98)."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def next_state(state: State, act: Act) -> State | None:
+    """Return the state to which an act leads; None if it is not possible in this state."""
+    return TRANSITIONS.get((state, act))
+
+
+def is_final(state: State) -> bool:
+    """Check whether nothing can change a state any more."""
+    return not any(before is state for before, _ in TRANSITIONS)
+
+
+OPEN = tuple(state for state in State if not is_final(state))
+"""The states in which a submission is open."""
+
+
+def may_submit(actor: Actor, vendor: VendorId) -> bool:
+    """Check whether an actor may write, submit and withdraw submissions of a vendor: its owners and developers, and the platform for them."""
+    return may_register(actor) or may_as_member(actor, vendor, VendorRight.APPS)
+
+
+def may_see(actor: Actor, vendor: VendorId) -> bool:
+    """Check whether an actor may see the submissions of a vendor: its members and the platform's staff."""
+    return actor.is_platform or is_member(actor, vendor)
+
+
+# --- what is written in a submission -------------------------------------------------------------------------------------------
+
+
+def order_faults(order: SubmissionOrder, book: Book, *, now: datetime) -> dict[str, str]:
+    """Return the error code of each field that is invalid, also of a draft. What is still missing is no fault here."""
+    faults = scope_faults(each.scope for each in order.scopes) if order.scopes else {}
+    if not faults and _repeated(_same(each.scope) for each in order.scopes):
+        faults["scopes"] = "named_twice"
+    for number, asked in enumerate(order.scopes):
+        if fault := text_fault(asked.justification):
+            faults[f"scopes.{number}.justification"] = fault
+    if len(order.documents) > EVIDENCE_BOUND:
+        faults["documents"] = "too_many"
+    elif _repeated(each.kind for each in order.documents):
+        faults["documents"] = "named_twice"
+    for number, each in enumerate(order.documents):
+        faults |= {
+            f"documents.{number}.{name}": code
+            for name, code in document_faults(each, book.evidence, now=now).items()
+        }
+    return faults
+
+
+def _same(scope: str) -> str:
+    return str(parse_scope(scope))
+
+
+def _repeated(found: Iterable[str]) -> bool:
+    return any(times > 1 for times in Counter(found).values())
+
+
+def document_faults(document: Document, kinds: Collection[str], *, now: datetime) -> dict[str, str]:
+    """Return the error code of each invalid field of a document. ``kinds``: of evidence, in the rule book."""
+    faults: dict[str, str] = {}
+    if document.kind in MADE_HERE:
+        faults["kind"] = "evidence_made_here"
+    elif document.kind not in kinds:
+        faults["kind"] = "evidence_unknown"
+    if fault := validate_web_uri(document.url, loopback=False):
+        faults["url"] = fault
+    if not _SHA256.fullmatch(document.sha256):
+        faults["sha256"] = "not_a_sha256"
+    if document.dated > now.date():
+        faults["dated"] = "in_the_future"
+    elif document.dated < (now - DOCUMENT_LIFE).date():
+        faults["dated"] = "evidence_expired"
+    return faults
+
+
+# --- what must be there before it is submitted ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the records of an app say, as far as it decides whether a version can be submitted.
+
+    ``unstated``: what its vendor has not stated about it. ``unproved``: contacts and domain that are not proved now. ``clients``: how
+    many clients it has in the environment. ``card_missing``: the rule book requires the card of a model, and the version has none.
+    """
+
+    environment: Environment
+    applicant: Applicant
+    unstated: Collection[str]
+    unproved: Collection[str]
+    clients: int
+    card_missing: bool = False
+
+
+def cells_of(book: Book, applicant: Applicant) -> list[Cell]:
+    """Return the cells of the rule book in which a version would be certified, one for each way to authenticate."""
+    cells = book.categories[applicant.category].cells if applicant.category in book.categories else {}
+    return [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
+
+
+def entry_faults(order: SubmissionOrder, entry: Entry, book: Book, *, now: datetime) -> dict[str, str]:
+    """Return the error code of each field that is invalid or missing, without which a version is not submitted (C6).
+
+    The cells in which it would be certified say which documents and proofs it takes in production. A sandbox takes none, since evidence
+    comes from there.
+    """
+    faults = {f"profile.{name}": "missing" for name in entry.unstated}
+    faults |= order_faults(order, book, now=now)
+    for number, asked in enumerate(order.scopes):
+        if not asked.justification.strip():
+            faults[f"scopes.{number}.justification"] = "justification_missing"
+    if not order.scopes:
+        faults["scopes"] = "scopes_missing"
+    if entry.applicant.workflows == NOT_DECLARED:
+        # Whether the scopes are more than the workflows need could not be judged.
+        faults["version.workflows"] = "workflows_not_declared"
+    if entry.card_missing:
+        faults["version.ai_use.model_card"] = "model_card_missing"
+    if not entry.clients:
+        faults["clients"] = "clients_missing"
+    elif entry.clients > CLIENTS_BOUND:
+        faults["clients"] = "too_many"
+    production = entry.environment is Environment.PRODUCTION
+    if production and entry.applicant.category == SANDBOX_TRIAL:
+        faults["environment"] = "sandbox_only"
+    cells = cells_of(book, entry.applicant) if "scopes" not in faults else []
+    if "scopes" not in faults and not cells:
+        # No cell, no access: the rule book does not allow the category a tier for these scopes.
+        faults["scopes"] = "tier_not_allowed"
+    if not production:
+        return faults
+    proofs = {proof for cell in cells for proof in cell.proofs}
+    faults |= {f"contacts.{each}": "proofs_missing" for each in sorted(proofs & set(entry.unproved))}
+    attached = {each.kind for each in order.documents}
+    needed = {kind for cell in cells for kind in cell.evidence} - MADE_HERE
+    return faults | {f"documents.{kind}": "evidence_missing" for kind in sorted(needed - attached)}
+
+
+def canonical(described: Mapping[str, Any]) -> str:
+    """Return a description as JSON whose bytes depend on nothing but what it says."""
+    # Through JSON twice: what is stored must be what a reader parses, with nothing that only this process knows.
+    plain = orjson.loads(orjson.dumps(described, default=sorted))
+    return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def digest_of(content: str) -> str:
+    """Return the digest of a canonical text."""
+    return hashlib.sha256(content.encode()).hexdigest()

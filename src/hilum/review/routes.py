@@ -1,0 +1,76 @@
+"""API routes of submissions."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+
+from hilum.kernel.ids import VersionId
+from hilum.review import service
+from hilum.review.bodies import (
+    ChangeAsked,
+    RevisionAsked,
+    SubmissionAsked,
+    SubmissionListed,
+    SubmissionShown,
+    SubmissionsQuery,
+    WithdrawAsked,
+    listed,
+    shown,
+)
+from hilum.web.api import Id, Page, api_router, audience, page_of, run_read, run_write
+from hilum.web.kit import Kit
+
+READERS = audience("staff", "member")
+DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
+
+
+def api(kit: Kit) -> APIRouter:
+    """Build the API routes of review."""
+    router = api_router(kit, "review")
+
+    @router.post("/submissions", status_code=201, response_model=SubmissionShown, openapi_extra=DEVELOPERS)
+    async def create(request: Request, body: SubmissionAsked) -> object:
+        """Submit a version for an environment, or keep a draft. What is missing is listed by field."""
+        verb = partial(
+            service.create,
+            version_id=VersionId(body.version),
+            environment=body.environment,
+            order=body.order,
+            draft=body.draft,
+        )
+        return shown(await run_write(kit, request, verb))
+
+    @router.get("/submissions", response_model=Page[SubmissionListed], openapi_extra=READERS)
+    async def list_submissions(request: Request, query: Annotated[SubmissionsQuery, Query()]) -> object:
+        """List submissions, oldest first: a vendor's member their own, the staff all."""
+        verb = partial(service.list_submissions, page=query.page, app=query.app_id, state=query.state)
+        return page_of(await run_read(kit, request, verb), listed, query)
+
+    @router.get("/submissions/{submission}", response_model=SubmissionShown, openapi_extra=READERS)
+    async def get_submission(request: Request, submission: Id) -> object:
+        """Show a submission with its history and everything that was submitted."""
+        return shown(await run_read(kit, request, partial(service.view, submission_id=submission)))
+
+    @router.put("/submissions/{submission}", response_model=SubmissionShown, openapi_extra=DEVELOPERS)
+    async def change(request: Request, submission: Id, body: ChangeAsked) -> object:
+        """Replace what is written in a draft."""
+        verb = partial(service.change, submission_id=submission, order=body.order, revision=body.revision)
+        return shown(await run_write(kit, request, verb))
+
+    @router.post("/submissions/{submission}/submit", response_model=SubmissionShown, openapi_extra=DEVELOPERS)
+    async def submit(request: Request, submission: Id, body: RevisionAsked) -> object:
+        """Submit a draft. What is missing is listed by field."""
+        verb = partial(service.submit, submission_id=submission, revision=body.revision)
+        return shown(await run_write(kit, request, verb))
+
+    @router.post(
+        "/submissions/{submission}/withdraw", response_model=SubmissionShown, openapi_extra=DEVELOPERS
+    )
+    async def withdraw(request: Request, submission: Id, body: WithdrawAsked) -> object:
+        """Withdraw an open submission, with a reason."""
+        verb = partial(service.withdraw, submission_id=submission, revision=body.revision, reason=body.reason)
+        return shown(await run_write(kit, request, verb))
+
+    return router

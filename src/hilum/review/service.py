@@ -1,0 +1,263 @@
+"""Write, submit and withdraw submissions, and list them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.identity.models import VendorRight
+from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted
+from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policies import service as policies
+from hilum.registry import service as registry
+from hilum.registry.models import App, AppVersion, Environment
+from hilum.registry.policy import reason_fault
+from hilum.review import content, policy, store
+from hilum.review.models import (
+    DRAFT_KEPT,
+    KEPT,
+    Act,
+    State,
+    Step,
+    Submission,
+    SubmissionOrder,
+    SubmissionView,
+)
+
+_CHANGED = "This submission was changed since you read it. Read it again, and repeat what you wanted to do."
+_OTHER_OWNER = "The app belongs to another vendor now."
+
+
+def create(
+    ctx: Context, version_id: VersionId, environment: Environment, order: SubmissionOrder, *, draft: bool
+) -> SubmissionView:
+    """Add a submission of a version for an environment, and submit it at once unless it is a draft.
+
+    Raises NotFound, NotPermitted, Invalid (what is missing, by field), Conflict (one is open).
+    """
+    event = Event("review.submission.create", facts={"version": version_id, "environment": environment.value})
+    app, version = _submittable(ctx, version_id, event)
+    # Judged before anything is written, since a refusal commits.
+    _judge(ctx, app, version, environment, order, whole=not draft)
+    _close_of_other_vendor(ctx, app, version, environment)
+    added = Submission(
+        id=ctx.ids.new("sub"),
+        app=app.id,
+        vendor=app.vendor,
+        version=version.id,
+        label=version.label,
+        environment=environment,
+        order=order,
+        created_by=str(ctx.actor),
+        created_at=ctx.now,
+        changed_at=ctx.now,
+    )
+    if not store.add_submission(ctx.tx, added):
+        detail = "This version has an open submission for the environment. Go on with that, or withdraw it."
+        raise Conflict("submission_open", detail)
+    store.add_step(ctx.tx, Step(added.id, 1, None, added.state, str(ctx.actor), ctx.now))
+    audit.record(ctx, replace(event, app=app.id, facts=event.facts | {"submission": added.id}))
+    return view(ctx, added.id) if draft else _submit(ctx, added, app, version)
+
+
+def _submittable(ctx: Context, version_id: VersionId, event: Event) -> tuple[App, AppVersion]:
+    """Return a version that the actor may submit, with its app. Raises NotFound, NotPermitted, Invalid."""
+    if not ctx.actor.is_platform and ctx.actor.vendor is None:
+        raise audit.refusal(ctx, event)
+    version = registry.get_version(ctx, version_id)
+    # Another vendor's member learns no more than that there is no such app.
+    app = registry.get_changeable(ctx, version.app, event.action, VendorRight.APPS)
+    if app.tenant is not None:
+        raise Invalid(
+            "submission_invalid",
+            "Only apps for every hospital are reviewed.",
+            fields={"version": "app_of_one_tenant"},
+        )
+    return app, version
+
+
+def _close_of_other_vendor(ctx: Context, app: App, version: AppVersion, environment: Environment) -> None:
+    """Close the open submission of the vendor that the app had before, which would keep its new one from submitting."""
+    found = store.find_open(ctx.tx, version.id, environment)
+    if found is not None and found.vendor != app.vendor:
+        _move(ctx.as_actor(SYSTEM), found, Act.WITHDRAW, _OTHER_OWNER)
+
+
+def change(ctx: Context, submission_id: str, order: SubmissionOrder, revision: int) -> SubmissionView:
+    """Replace what is written in a draft that is at a revision. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    event = Event("review.submission.change", facts={"submission": submission_id})
+    found, app, version = _own(ctx, submission_id, event)
+    if found.state is not State.DRAFT:
+        detail = "What was submitted does not change any more. Withdraw it, and submit it anew."
+        raise Conflict("submission_not_draft", detail)
+    _judge(ctx, app, version, found.environment, order, whole=False)
+    after = replace(found, order=order, changed_at=ctx.now, revision=revision + 1)
+    if not store.save_submission(ctx.tx, after, revision=revision):
+        raise Conflict("changed_since_read", _CHANGED)
+    audit.record(ctx, replace(event, app=app.id, facts=event.facts | {"revision": after.revision}))
+    return view(ctx, found.id)
+
+
+def submit(ctx: Context, submission_id: str, revision: int) -> SubmissionView:
+    """Submit a draft that is at a revision. Raises NotFound, NotPermitted, Invalid (what is missing, by field), Conflict."""
+    event = Event("review.submission.submit", facts={"submission": submission_id})
+    found, app, version = _own(ctx, submission_id, event)
+    _require_revision(found, revision)
+    _require_possible(found, Act.SUBMIT)
+    _judge(ctx, app, version, found.environment, found.order, whole=True)
+    return _submit(ctx, found, app, version)
+
+
+def _submit(ctx: Context, found: Submission, app: App, version: AppVersion) -> SubmissionView:
+    described = content.describe(ctx, app, version, found.environment, found.order)
+    text = policy.canonical(described)
+    whole = replace(
+        found,
+        content=text,
+        digest=policy.digest_of(text),
+        rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
+        submitted_at=ctx.now,
+    )
+    _move(ctx, whole, Act.SUBMIT, "")
+    return view(ctx, found.id)
+
+
+def withdraw(ctx: Context, submission_id: str, revision: int, reason: str) -> SubmissionView:
+    """Withdraw an open submission, with a reason. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    event = Event("review.submission.withdraw", facts={"submission": submission_id})
+    found, _, _ = _own(ctx, submission_id, event)
+    if fault := reason_fault(reason):
+        raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
+    _require_revision(found, revision)
+    _move(ctx, found, Act.WITHDRAW, reason.strip())
+    return view(ctx, found.id)
+
+
+def view(ctx: Context, submission_id: str) -> SubmissionView:
+    """Get a submission with its history; of a draft also what is missing. Raises NotFound."""
+    found = _visible(ctx, submission_id)
+    missing: Mapping[str, str] = {}
+    if found.state is State.DRAFT:
+        app, version = registry.get_app(ctx, found.app), registry.get_version(ctx, found.version)
+        missing = _faults(ctx, app, version, found.environment, found.order, whole=True)
+    return SubmissionView(found, tuple(store.list_steps(ctx.tx, found.id)), missing)
+
+
+def list_submissions(
+    ctx: Context, page: PageQuery = FIRST_PAGE, *, app: AppId | None = None, state: State | None = None
+) -> list[Submission]:
+    """List submissions, oldest first: a member those of their vendor, the platform's staff all. Raises NotPermitted."""
+    vendor = "" if ctx.actor.vendor is None else ctx.actor.vendor
+    if not policy.may_see(ctx.actor, VendorId(vendor)):
+        raise NotPermitted(
+            "not_permitted", "Submissions are shown to the vendor's members and the platform's staff."
+        )
+    return store.list_submissions(ctx.tx, page, vendor=vendor, app=app or "", state=state)
+
+
+def purge(ctx: Context) -> int:
+    """Delete old drafts and withdrawn submissions, at most a batch; return how many."""
+    return store.purge(ctx.tx, drafts_before=ctx.now - DRAFT_KEPT, closed_before=ctx.now - KEPT)
+
+
+# --- steps ---------------------------------------------------------------------------------------------------------------------
+
+
+def _visible(ctx: Context, submission_id: str, *, lock: bool = False) -> Submission:
+    found = store.get_submission(ctx.tx, submission_id, lock=lock)
+    if not policy.may_see(ctx.actor, found.vendor):
+        raise store.no_such_submission()
+    return found
+
+
+def _own(ctx: Context, submission_id: str, event: Event) -> tuple[Submission, App, AppVersion]:
+    """Get a submission that the actor may change, locked, with its app and version. Raises NotFound, NotPermitted."""
+    found = _visible(ctx, submission_id, lock=True)
+    if not policy.may_submit(ctx.actor, found.vendor):
+        raise audit.refusal(ctx, replace(event, app=found.app))
+    app = registry.get_app(ctx, found.app)
+    if app.vendor != found.vendor and event.action != "review.submission.withdraw":
+        # It speaks for a vendor that the app does not have any more.
+        raise Conflict("app_changed_hands", f"{_OTHER_OWNER} Its own members submit it.")
+    return found, app, registry.get_version(ctx, found.version)
+
+
+def _judge(
+    ctx: Context,
+    app: App,
+    version: AppVersion,
+    environment: Environment,
+    order: SubmissionOrder,
+    *,
+    whole: bool,
+) -> None:
+    """Check what is written, and if it is to be ``whole`` also what is missing. Raises Invalid."""
+    if faults := _faults(ctx, app, version, environment, order, whole=whole):
+        code, detail = (
+            ("submission_incomplete", "This cannot be submitted yet; fields list what is missing or invalid.")
+            if whole
+            else ("submission_invalid", "The submission is invalid; see fields.")
+        )
+        raise Invalid(code, detail, fields=faults)
+
+
+def _faults(
+    ctx: Context,
+    app: App,
+    version: AppVersion,
+    environment: Environment,
+    order: SubmissionOrder,
+    *,
+    whole: bool,
+) -> dict[str, str]:
+    book = policies.current(ctx).everywhere
+    if not whole:
+        return policy.order_faults(order, book, now=ctx.now)
+    entry = content.read_entry(ctx, app, version, environment, order, book=book)
+    return policy.entry_faults(order, entry, book, now=ctx.now)
+
+
+def _require_revision(found: Submission, revision: int) -> None:
+    if found.revision != revision:
+        raise Conflict("changed_since_read", _CHANGED)
+
+
+def _require_possible(found: Submission, act: Act) -> State:
+    """Return the state to which an act leads. Raises Conflict."""
+    after = policy.next_state(found.state, act)
+    if after is None:
+        detail = f"The submission is {found.state.value}; {act.value} is not possible then."
+        raise Conflict("transition_refused", detail)
+    return after
+
+
+def _move(ctx: Context, found: Submission, act: Act, reason: str) -> Submission:
+    """Change the state of a submission that was read at its revision, and record who did it and why. Raises Conflict."""
+    state = _require_possible(found, act)
+    after = replace(
+        found,
+        state=state,
+        changed_at=ctx.now,
+        revision=found.revision + 1,
+        closed_at=ctx.now if policy.is_final(state) else None,
+    )
+    if not store.save_submission(ctx.tx, after, revision=found.revision):
+        raise Conflict("changed_since_read", _CHANGED)
+    number = len(store.list_steps(ctx.tx, found.id)) + 1
+    store.add_step(ctx.tx, Step(found.id, number, found.state, state, str(ctx.actor), ctx.now, reason))
+    facts = {
+        "submission": found.id,
+        "version": found.version,
+        "environment": found.environment.value,
+        "from": found.state.value,
+        "to": state.value,
+        "digest": after.digest,
+        "rule_book": after.rule_book,
+    }
+    if reason:
+        facts["reason"] = reason
+    audit.record(ctx, Event(f"review.submission.{act.value}", app=found.app, facts=facts))
+    return after

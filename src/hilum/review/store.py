@@ -1,0 +1,237 @@
+"""Tables of submissions and their history."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Row,
+    String,
+    Table,
+    Text,
+    and_,
+    or_,
+    select,
+    text,
+)
+
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.kernel.pages import PageQuery
+from hilum.registry.models import Environment
+from hilum.review.models import (
+    PURGE_BATCH,
+    AskedScope,
+    Document,
+    State,
+    Step,
+    Submission,
+    SubmissionOrder,
+)
+
+_OPEN = text("closed_at IS NULL")
+
+submissions = Table(
+    "review_submission",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("app", String(64), nullable=False),
+    Column("vendor", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("label", String(100), nullable=False),
+    Column("environment", String(20), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("documents", JSON, nullable=False),
+    Column("created_by", String(120), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("rule_book", Integer, nullable=False),
+    Column("submitted_at", Instant),
+    Column("closed_at", Instant),
+    # Any number that are closed, and one that is open, for each version and environment.
+    Index(
+        "uq_review_submission_open",
+        "version",
+        "environment",
+        unique=True,
+        sqlite_where=_OPEN,
+        postgresql_where=_OPEN,
+    ),
+    Index("ix_review_submission_vendor", "vendor", "id"),
+    Index("ix_review_submission_app", "app", "id"),
+    Index("ix_review_submission_state", "state", "id"),
+    Index("ix_review_submission_closed", "closed_at"),
+)
+
+steps = Table(
+    "review_step",
+    metadata,
+    Column("submission", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("before", String(20), nullable=False),
+    Column("after", String(20), nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("submission", "number"),
+)
+"""Rows are only ever added."""
+
+
+def _values(each: Submission) -> dict[str, Any]:
+    simple = (
+        "id",
+        "app",
+        "vendor",
+        "version",
+        "label",
+        "created_by",
+        "created_at",
+        "changed_at",
+        "revision",
+        "content",
+        "digest",
+        "rule_book",
+        "submitted_at",
+        "closed_at",
+    )
+    return {name: getattr(each, name) for name in simple} | {
+        "environment": each.environment.value,
+        "state": each.state.value,
+        "scopes": [[asked.scope, asked.justification] for asked in each.order.scopes],
+        "documents": [
+            [found.kind, found.url, found.sha256, found.dated.isoformat()] for found in each.order.documents
+        ],
+    }
+
+
+def _submission(row: Row[Any]) -> Submission:
+    order = SubmissionOrder(
+        tuple(AskedScope(*each) for each in row.scopes),
+        tuple(
+            Document(kind, url, sha256, date.fromisoformat(dated))
+            for kind, url, sha256, dated in row.documents
+        ),
+    )
+    return Submission(
+        id=row.id,
+        app=AppId(row.app),
+        vendor=VendorId(row.vendor),
+        version=VersionId(row.version),
+        label=row.label,
+        environment=Environment(row.environment),
+        order=order,
+        created_by=row.created_by,
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+        state=State(row.state),
+        revision=row.revision,
+        content=row.content,
+        digest=row.digest,
+        rule_book=row.rule_book,
+        submitted_at=row.submitted_at,
+        closed_at=row.closed_at,
+    )
+
+
+def no_such_submission() -> NotFound:
+    """Build the error of a submission that does not exist, or that the actor may not see."""
+    return NotFound("submission_not_found", "There is no such submission.")
+
+
+def add_submission(tx: Connection, added: Submission) -> bool:
+    """Add a submission; return False if its version has an open one for the environment."""
+    return tx.execute(insert_or_ignore(tx, submissions).values(_values(added))).rowcount == 1
+
+
+def get_submission(tx: Connection, submission: str, *, lock: bool = False) -> Submission:
+    """Get a submission; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
+    query = select(submissions).where(submissions.c.id == submission)
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise no_such_submission()
+    return _submission(row)
+
+
+def find_open(tx: Connection, version: VersionId, environment: Environment) -> Submission | None:
+    """Find and lock the open submission of a version for an environment."""
+    query = select(submissions).where(
+        submissions.c.version == version,
+        submissions.c.environment == environment.value,
+        submissions.c.closed_at.is_(None),
+    )
+    row = tx.execute(query.with_for_update()).first()
+    return None if row is None else _submission(row)
+
+
+def save_submission(tx: Connection, after: Submission, *, revision: int) -> bool:
+    """Save a submission that is at a revision; return False if it was changed meanwhile."""
+    same = (submissions.c.id == after.id, submissions.c.revision == revision)
+    return tx.execute(submissions.update().where(*same).values(_values(after))).rowcount == 1
+
+
+def list_submissions(
+    tx: Connection, page: PageQuery, *, vendor: str = "", app: str = "", state: State | None = None
+) -> list[Submission]:
+    """List submissions, oldest first: of a vendor, an app and a state, where they are given."""
+    query = select(submissions).where(submissions.c.id > page.after)
+    for column, value in (
+        (submissions.c.vendor, vendor),
+        (submissions.c.app, app),
+        (submissions.c.state, "" if state is None else state.value),
+    ):
+        if value:
+            query = query.where(column == value)
+    return [_submission(row) for row in tx.execute(query.order_by(submissions.c.id).limit(page.limit))]
+
+
+def add_step(tx: Connection, added: Step) -> None:
+    row = {
+        "submission": added.submission,
+        "number": added.number,
+        "before": "" if added.before is None else added.before.value,
+        "after": added.after.value,
+        "actor": added.actor,
+        "at": added.at,
+        "reason": added.reason,
+    }
+    tx.execute(steps.insert().values(row))
+
+
+def list_steps(tx: Connection, submission: str) -> list[Step]:
+    """List all changes of a submission's state, oldest first."""
+    query = select(steps).where(steps.c.submission == submission).order_by(steps.c.number)
+    return [
+        Step(
+            row.submission,
+            row.number,
+            State(row.before) if row.before else None,
+            State(row.after),
+            row.actor,
+            row.at,
+            row.reason,
+        )
+        for row in tx.execute(query)
+    ]
+
+
+def purge(tx: Connection, *, drafts_before: datetime, closed_before: datetime) -> int:
+    """Delete old drafts and withdrawn submissions with their history, at most a batch; return how many."""
+    draft = and_(submissions.c.state == State.DRAFT.value, submissions.c.changed_at < drafts_before)
+    closed = and_(submissions.c.state == State.WITHDRAWN.value, submissions.c.closed_at < closed_before)
+    old = select(submissions.c.id).where(or_(draft, closed)).limit(PURGE_BATCH)
+    ids = list(tx.execute(old).scalars())
+    if ids:
+        tx.execute(steps.delete().where(steps.c.submission.in_(ids)))
+        tx.execute(submissions.delete().where(submissions.c.id.in_(ids)))
+    return len(ids)

@@ -1,0 +1,179 @@
+"""How states of a submission follow each other, and what it lacks (C6, C98)."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import pytest
+
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.ids import TenantId, VendorId
+from hilum.policies.models import PROOFS, SANDBOX_TRIAL, Applicant
+from hilum.policies.shipped import shipped_book
+from hilum.registry.models import Environment
+from hilum.review import policy
+from hilum.review.models import EVIDENCE_BOUND, Act, AskedScope, Document, State, SubmissionOrder
+from tests.unit.policies.books import book
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+BOOK = shipped_book()
+ACME, OTHER = VendorId("ven_acme"), VendorId("ven_other")
+SCOPE = AskedScope("user/Slot.rs", "Shows free slots to the front desk.")
+DATA_FLOW = Document("data_flow", "https://acme.example/flow.pdf", "a" * 64, date(2026, 11, 1))
+APPLICANT = Applicant(
+    "scheduling", (SCOPE.scope,), None, ("appointments",), ("sidebar",), certified_tier=None
+)
+ENTRY = policy.Entry(Environment.PRODUCTION, APPLICANT, (), PROOFS, 1)
+ORDER = SubmissionOrder((SCOPE,))
+
+
+def lacks(order: SubmissionOrder = ORDER, entry: policy.Entry = ENTRY) -> dict[str, str]:
+    return policy.entry_faults(order, entry, BOOK, now=NOW)
+
+
+def test_every_pair_of_state_and_act_leads_where_the_table_says_or_nowhere() -> None:
+    """C98: an illegal transition is refused."""
+    possible = {
+        (before, act): policy.next_state(before, act)
+        for before in State
+        for act in Act
+        if policy.next_state(before, act) is not None
+    }
+
+    assert possible == dict(policy.TRANSITIONS)
+    assert all(after is not State.DRAFT for after in possible.values()), (
+        "what was submitted is no draft again"
+    )
+    assert not any(policy.is_final(state) for state in policy.OPEN)
+
+
+@pytest.mark.parametrize("state", [state for state in State if policy.is_final(state)])
+def test_nothing_changes_a_closed_submission(state: State) -> None:
+    assert [policy.next_state(state, act) for act in Act] == [None] * len(Act)
+
+
+@pytest.mark.parametrize(
+    ("actor", "submits", "sees"),
+    [
+        (Actor(ActorKind.MEMBER, "p", roles=frozenset({"vendor_owner"}), vendor=ACME), True, True),
+        (Actor(ActorKind.MEMBER, "p", roles=frozenset({"vendor_developer"}), vendor=ACME), True, True),
+        (Actor(ActorKind.MEMBER, "p", roles=frozenset({"vendor_billing"}), vendor=ACME), False, True),
+        (Actor(ActorKind.MEMBER, "p", roles=frozenset({"vendor_security"}), vendor=ACME), False, True),
+        (Actor(ActorKind.MEMBER, "p", roles=frozenset({"vendor_owner"}), vendor=OTHER), False, False),
+        (Actor(ActorKind.MEMBER, "p", roles=frozenset(), vendor=ACME), False, False),
+        (Actor(ActorKind.STAFF, "p", roles=frozenset({"platform_admin"})), True, True),
+        (Actor(ActorKind.STAFF, "p", roles=frozenset({"reviewer"})), False, True),
+        (Actor(ActorKind.STAFF, "p", roles=frozenset({"auditor"})), False, True),
+        (Actor(ActorKind.PERSON, "p", TenantId("general"), frozenset({"administrator"})), False, False),
+        (Actor(ActorKind.CLIENT, "cli_1"), False, False),
+        (Actor(ActorKind.ANONYMOUS, "anonymous"), False, False),
+    ],
+)
+def test_who_submits_and_who_sees(actor: Actor, *, submits: bool, sees: bool) -> None:
+    assert policy.may_submit(actor, ACME) is submits
+    assert policy.may_see(actor, ACME) is sees
+    assert not policy.may_see(replace(actor, kind=ActorKind.MEMBER), VendorId("")), "nobody is of no vendor"
+
+
+def test_what_is_complete_lacks_nothing() -> None:
+    assert lacks() == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        ({"unstated": ("retention", "terms")}, {"profile.retention": "missing", "profile.terms": "missing"}),
+        ({"clients": 0}, {"clients": "clients_missing"}),
+        ({"clients": 101}, {"clients": "too_many"}),
+        ({"card_missing": True}, {"version.ai_use.model_card": "model_card_missing"}),
+        (
+            {"applicant": replace(APPLICANT, workflows=("*",))},
+            {"version.workflows": "workflows_not_declared"},
+        ),
+        ({"applicant": replace(APPLICANT, category="gone")}, {"scopes": "tier_not_allowed"}),
+    ],
+)
+def test_each_thing_that_is_missing_is_listed_by_field(
+    change: dict[str, object], missing: dict[str, str]
+) -> None:
+    """C6."""
+    assert lacks(entry=replace(ENTRY, **change)) == missing  # type: ignore[arg-type]
+
+
+def test_a_trial_of_the_sandbox_is_not_submitted_for_production() -> None:
+    """C4."""
+    trial = replace(ENTRY, applicant=replace(APPLICANT, category=SANDBOX_TRIAL))
+
+    assert lacks(entry=trial)["environment"] == "sandbox_only"
+    assert "environment" not in lacks(entry=replace(trial, environment=Environment.SANDBOX))
+
+
+def test_each_scope_needs_a_justification_of_its_own() -> None:
+    """C6: how good a sentence is, a person judges."""
+    bare = (SCOPE, AskedScope("user/Appointment.rs", " "), AskedScope("user/Location.rs", ""))
+    asks = replace(ENTRY, applicant=replace(APPLICANT, scopes=tuple(each.scope for each in bare)))
+
+    assert lacks(SubmissionOrder(bare), asks) == {
+        "scopes.1.justification": "justification_missing",
+        "scopes.2.justification": "justification_missing",
+    }
+    assert lacks(SubmissionOrder()) == {"scopes": "scopes_missing"}
+
+
+def test_the_cell_of_the_tier_says_which_documents_and_proofs_it_takes() -> None:
+    """C6, C7, C20: by the highest tier that the version may have, in production only."""
+    moderate = replace(APPLICANT, category="care_recommendations", scopes=("patient/Observation.rs",))
+    cells = policy.cells_of(BOOK, moderate)
+    asked = {kind for cell in cells for kind in cell.evidence}
+    order = SubmissionOrder((AskedScope("patient/Observation.rs", "Shows results."),))
+
+    found = lacks(order, replace(ENTRY, applicant=moderate))
+
+    assert "sandbox_run" in asked, "the platform makes it itself"
+    assert found == {
+        f"documents.{kind}": "evidence_missing" for kind in asked - {"automated_checks", "sandbox_run"}
+    }
+    assert found, "the cell asks for some"
+    attached = replace(order, documents=tuple(replace(DATA_FLOW, kind=key.split(".")[1]) for key in found))
+    assert lacks(attached, replace(ENTRY, applicant=moderate)) == {}
+    assert lacks(order, replace(ENTRY, applicant=moderate, environment=Environment.SANDBOX)) == {}
+    asked_of = {
+        f"categories.scheduling.cells.{tier}.proofs": ["security", "domain"] for tier in ("low", "moderate")
+    }
+    proving = book(asked_of)
+    unproved = policy.entry_faults(ORDER, replace(ENTRY, unproved=("domain", "owner")), proving, now=NOW)
+    assert unproved == {"contacts.domain": "proofs_missing"}
+
+
+@pytest.mark.parametrize(
+    ("order", "fault"),
+    [
+        ({"scopes": (replace(SCOPE, scope="user/Slot.sr"),)}, "scopes"),
+        ({"scopes": (SCOPE, replace(SCOPE, scope="user/Slot.read"))}, "scopes"),
+        ({"scopes": (replace(SCOPE, justification="<b>x"),)}, "scopes.0.justification"),
+        ({"scopes": (replace(SCOPE, justification="x" * 2_001),)}, "scopes.0.justification"),
+        ({"documents": (replace(DATA_FLOW, kind="sandbox_run"),)}, "documents.0.kind"),
+        ({"documents": (replace(DATA_FLOW, kind="screenshot"),)}, "documents.0.kind"),
+        ({"documents": (replace(DATA_FLOW, url="http://acme.example/x"),)}, "documents.0.url"),
+        ({"documents": (replace(DATA_FLOW, url="https://127.0.0.1/x"),)}, "documents.0.url"),
+        ({"documents": (replace(DATA_FLOW, sha256="A" * 64),)}, "documents.0.sha256"),
+        ({"documents": (replace(DATA_FLOW, dated=date(2026, 11, 28)),)}, "documents.0.dated"),
+        ({"documents": (replace(DATA_FLOW, dated=date(2025, 11, 26)),)}, "documents.0.dated"),
+        ({"documents": (DATA_FLOW, DATA_FLOW)}, "documents"),
+        (
+            {"documents": tuple(replace(DATA_FLOW, kind=f"k{n}") for n in range(EVIDENCE_BOUND + 1))},
+            "documents",
+        ),
+    ],
+)
+def test_what_is_invalid_is_refused_in_a_draft_too(order: dict[str, object], fault: str) -> None:
+    """C105: also a screenshot, and what only the platform makes."""
+    assert fault in policy.order_faults(replace(ORDER, **order), BOOK, now=NOW)  # type: ignore[arg-type]
+
+
+def test_equal_descriptions_have_equal_texts_and_digests() -> None:
+    """C104."""
+    one = {"b": (1, 2), "a": {"d": date(2026, 11, 1), "c": frozenset({"y", "x"})}}
+    other = {"a": {"c": frozenset({"x", "y"}), "d": date(2026, 11, 1)}, "b": [1, 2]}
+
+    assert policy.canonical(one) == policy.canonical(other)
+    assert policy.digest_of(policy.canonical(one)) != policy.digest_of(policy.canonical(one | {"b": [2, 1]}))
