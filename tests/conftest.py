@@ -1,5 +1,6 @@
 """Shared fixtures: a clock to move, and the control plane's database on every backend that we support."""
 
+import gc
 import itertools
 import shutil
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ pytest_plugins = ["tests.pace"]
 # How long an example takes tells of the machine and what else it does, not of the code.
 settings.register_profile("hilum", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hilum")
+# What tests import and share stays: the collector walked it again and again, a tenth of a run.
+gc.set_threshold(100_000, 20, 50)
 scratch.use_memory()
 scratch.keep_compiled()
 statements.share_compiled()
@@ -34,6 +37,11 @@ described.share_described()
 COSTLY = passwords._HASHER
 passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 SECRET_KEY = "test-key-encryption-key-0123456789abcdef"
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

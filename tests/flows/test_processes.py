@@ -19,7 +19,7 @@ from tests.sim.running import Running, start
 @pytest.fixture(scope="module")
 def running(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A sandbox of this module's own: its processes are killed, which no other story should meet."""
-    started = start(tmp_path_factory.mktemp("killed"), seeded=seeded)
+    started = start(tmp_path_factory.mktemp("killed"), seeded=seeded, program=True)
     yield started
     started.stop()
 

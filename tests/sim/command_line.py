@@ -2,12 +2,14 @@
 
 import os
 import subprocess
-import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from click.testing import CliRunner
 
 from hilum.cli.main import main
+from tests.sim.launcher import launch
 
 SERVING = (("serve",), ("sandbox", "run"))
 """Commands that start processes, unless they refuse: they are run in a process of their own."""
@@ -20,15 +22,10 @@ def run_hilum(
     """Run one command under this environment alone. It runs in this process, where starting costs nothing, unless it may serve."""
     if any(tuple(words[: len(each)]) == each for each in SERVING) and "--help" not in words:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
-        return subprocess.run(
-            [sys.executable, "-m", "hilum.cli.main", *words],
-            env={**kept, **environment},
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=ANSWERS_WITHIN_S,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            shown, errors = Path(folder) / "out", Path(folder) / "err"
+            code = launch(words, {**kept, **environment}, shown, errors).wait(ANSWERS_WITHIN_S)
+            return subprocess.CompletedProcess(list(words), code, shown.read_text(), errors.read_text())
     before = dict(os.environ)
     none: dict[str, str | None] = {name: None for name in before if name.startswith("HILUM_")}
     try:

@@ -10,7 +10,6 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -53,6 +52,7 @@ from hilum.signin import service as signin
 from tests.flows.outside.ground import Outside, outside_of, straight
 from tests.sim.command_line import run_hilum
 from tests.sim.fhir_upstream import OtherServer, over_http
+from tests.sim.launcher import Process, launch
 from tests.sim.postgres import Cluster, free_port
 from tests.sim.running import READY_WITHIN_S, STOP_WITHIN_S, Described, family_of, kill_all
 from tests.sim.tcp_proxy import TcpProxy
@@ -89,7 +89,7 @@ class Node:
     listen: str
     environment: dict[str, str]
     path: TcpProxy
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
 
     @property
     def log(self) -> str:
@@ -102,9 +102,7 @@ class Node:
     def begin(self, **settings: str) -> None:
         """Start without waiting for it to be ready."""
         self.home.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "hilum.cli.main", "serve"]
-        with (self.home / "run.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=self.environment | settings, stdout=log, stderr=log)
+        self.process = launch(("serve",), self.environment | settings, self.home / "run.log")
 
     def start(self, **settings: str) -> None:
         """Start and wait until it is ready."""

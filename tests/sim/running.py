@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Any
 import httpx2
 
 from tests.sim.command_line import run_hilum
+from tests.sim.launcher import Process, launch
 from tests.sim.postgres import free_port
 from tests.sim.seeded import KEY, copy_seeded
 
@@ -52,7 +52,7 @@ class Running(Described):
     home: Path
     sandbox: str
     environment: dict[str, str]
-    process: subprocess.Popen[bytes]
+    process: Process
 
     @property
     def log(self) -> str:
@@ -96,9 +96,18 @@ def kill_all(pids: list[int]) -> None:
 
 
 def start(
-    home: Path, *, workers: int = 1, database_url: str = "", seeded: Path | None = None, **settings: str
+    home: Path,
+    *,
+    workers: int = 1,
+    database_url: str = "",
+    seeded: Path | None = None,
+    program: bool = False,
+    **settings: str,
 ) -> Running:
-    """Start and return when both sites answer. An empty home is filled from ``seeded``, or seeded by the sandbox itself."""
+    """Start and return when both sites answer. An empty home is filled from ``seeded``, or seeded by the sandbox itself.
+
+    With ``program`` it is started as somebody at the shell would, which takes longer.
+    """
     port, sandbox_port = free_port(), free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
     environment |= {
@@ -113,19 +122,8 @@ def start(
     }
     if seeded is not None:
         copy_seeded(seeded, home, environment["HILUM_SANDBOX_URL"], environment["HILUM_DATABASE_URL"])
-    command = [
-        sys.executable,
-        "-m",
-        "hilum.cli.main",
-        "sandbox",
-        "run",
-        "--port",
-        str(port),
-        "--sandbox-port",
-        str(sandbox_port),
-    ]
-    with (home / "run.log").open("ab") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    words = ("sandbox", "run", "--port", str(port), "--sandbox-port", str(sandbox_port))
+    process = launch(words, environment, home / "run.log", program=program)
     running = Running(
         environment["HILUM_BASE_URL"], home, environment["HILUM_SANDBOX_URL"], environment, process
     )

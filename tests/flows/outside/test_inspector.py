@@ -3,8 +3,6 @@
 import asyncio
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,6 +19,7 @@ from hilum_ehr.sandbox.ehr.platform import Platform
 from tests.flows.outside.conftest import Starter
 from tests.flows.outside.ground import PATIENCE_S, SCOPE, Grant, Outside, tell
 from tests.flows.outside.test_stream_of_decisions import launch_of, listening, token_of
+from tests.sim.launcher import Process, launch
 from tests.sim.running import Running
 
 APP = "bench-symmetric"
@@ -359,11 +358,9 @@ def test_a_platform_that_takes_the_connection_and_says_nothing_is_waited_for_a_m
 
 
 @contextmanager
-def part(running: Running, name: str) -> Iterator[subprocess.Popen[bytes]]:
+def part(running: Running, name: str) -> Iterator[Process]:
     """Serve one part by itself, so that it can be stopped while the others stand."""
-    command = [sys.executable, "-m", "hilum.cli.main", "serve", "--part", name]
-    with (running.home / "run.log").open("ab") as log:
-        process = subprocess.Popen(command, env=running.environment, stdout=log, stderr=log)
+    process = launch(("serve", "--part", name), running.environment, running.home / "run.log")
     try:
         yield process
     finally:
@@ -382,7 +379,7 @@ async def answers(outside: Outside, url: str) -> None:
                 await asyncio.sleep(0.1)
 
 
-async def stopped(process: subprocess.Popen[bytes]) -> None:
+async def stopped(process: Process) -> None:
     process.send_signal(signal.SIGTERM)
     await asyncio.to_thread(process.wait, STOPPED_WITHIN_S)
 

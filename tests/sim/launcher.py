@@ -1,0 +1,161 @@
+"""Starts ``hilum`` by forking a process that has loaded it: tests start many, and loading was most of a start.
+
+What is started is the command itself, under its own environment. That it starts as a program is for tests that ask for one.
+"""
+
+import atexit
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+LOOK_EVERY_S = 0.01
+
+
+class Started:
+    """A process that was forked, in the terms of ``subprocess.Popen``. It is the server's child, which collects its exit code."""
+
+    def __init__(self, server: "Server", pid: int) -> None:
+        self._server, self.pid = server, pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = self._server.ask(pid=self.pid)["code"]
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        end = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if end is not None and time.monotonic() > end:
+                raise subprocess.TimeoutExpired("hilum", timeout or 0)
+            time.sleep(LOOK_EVERY_S)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+Process = Started | subprocess.Popen[bytes]
+
+
+class Server:
+    """The process that has loaded everything. It answers one question at a time, and ends with this one."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.sim.launcher"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+        )
+        atexit.register(self.stop)
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        given, taken = self._process.stdin, self._process.stdout
+        assert given is not None
+        assert taken is not None
+        given.write(json.dumps(question).encode() + b"\n")
+        given.flush()
+        return dict(json.loads(taken.readline()))
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@cache
+def _server() -> Server:
+    return Server()
+
+
+def launch(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    errors: Path | None = None,
+    *,
+    program: bool = False,
+) -> Process:
+    """Start ``hilum`` with these words; its output is added to ``log``. With ``program`` it is a program of its own."""
+    if program:
+        command = [sys.executable, "-m", "hilum.cli.main", *words]
+        with log.open("ab") as written:
+            return subprocess.Popen(command, env=dict(environment), stdout=written, stderr=written)
+    asked = {
+        "words": list(words),
+        "environment": dict(environment),
+        "outputs": [str(log), str(errors or log)],
+        "cwd": str(Path.cwd()),
+    }
+    return Started(_server(), _server().ask(**asked)["pid"])
+
+
+def _serve() -> None:
+    from hilum.app import own_data, parts, seed  # noqa: F401 - loaded for those that are forked
+    from hilum.cli import sandbox, server  # noqa: F401
+    from hilum.infra.migrations import run  # noqa: F401
+
+    parts.load(parts.PARTS)
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    gc.collect()
+    gc.freeze()
+    for line in sys.stdin.buffer:
+        question = json.loads(line)
+        answer = _collect(question["pid"]) if "pid" in question else {"pid": _fork(question, answers)}
+        os.write(answers, json.dumps(answer).encode() + b"\n")
+
+
+def _collect(pid: int) -> dict[str, Any]:
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return {"code": os.waitstatus_to_exitcode(status) if found else None}
+
+
+def _fork(question: dict[str, Any], answers: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        os.close(answers)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, path in enumerate(question["outputs"], start=1):
+            opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            os.dup2(opened, number)
+            os.close(opened)
+        os.chdir(question["cwd"])
+        os.environ.clear()
+        os.environ.update(question["environment"])
+        sys.argv = ["hilum", *question["words"]]
+        from hilum.cli.main import main
+
+        main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    _serve()
