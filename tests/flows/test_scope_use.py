@@ -188,3 +188,48 @@ def test_the_counts_sum_the_same_over_clients_and_tenants_on_both_databases(
 
     assert (numbers("", "c0", "c1"), numbers("", "c0"), numbers("t0", "c0", "c1")) == ([6], [3], [2])
     assert (numbers("t9", "c0"), numbers("", "c9"), numbers("")) == ([], [], [])
+
+
+def test_a_narrowing_is_tried_on_what_was_permitted_before_it_is_done(ground: Ground) -> None:
+    """C208: a hospital learns what its own setting would have refused; nothing changes, and other hospitals' use is not in it."""
+    ground.use("general", "general", "children")
+    ground.use("general", interaction="search-type", resource_type="Condition")
+    path = f"/installations/{ground.installed['general']}/try-narrowing"
+    gina = ground.site.api("gina")
+    before = gina.get(f"/installations/{ground.installed['general']}").json()
+
+    found = gina.post(path, json={"scopes": ["patient/Observation.r"]}).json()
+
+    assert (found["permitted"], found["refused"], found["less"], found["whole"]) == (3, 1, 0, True)
+    assert [(each["resource_type"], each["interaction"], each["verdict"]) for each in found["rows"]] == [
+        ("Condition", "search-type", "allow_to_refuse")
+    ]
+    assert found["scopes"] == ["launch", "openid", "patient/Observation.r"]
+    assert gina.post(path, json={"scopes": ["patient/*.rs"]}).json()["rows"] == []
+    assert gina.get(f"/installations/{ground.installed['general']}").json() == before
+
+
+def test_a_narrowing_that_only_keeps_part_of_what_was_read_says_so(ground: Ground) -> None:
+    ground.use("general")
+    path = f"/installations/{ground.installed['general']}/try-narrowing"
+
+    found = ground.site.api("gina").post(
+        path, json={"scopes": ["patient/Observation.rs?category=vital-signs"]}
+    )
+
+    assert (found.json()["refused"], found.json()["less"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("who", "body", "status", "code"),
+    [
+        ("gina", {"scopes": ["user/*.cruds"]}, 422, "installation_invalid"),
+        ("gina", {"scopes": [], "days": 91}, 422, "fields_invalid"),
+        ("carl", {"scopes": []}, 404, "installation_not_found"),
+    ],
+)
+def test_a_trial_that_widens_or_is_of_another_hospital_is_refused(
+    ground: Ground, who: str, body: dict[str, Any], status: int, code: str
+) -> None:
+    path = f"/installations/{ground.installed['general']}/try-narrowing"
+    problem(ground.site.api(who).post(path, json=body), status, code)

@@ -280,7 +280,7 @@ def control_plane(
     routers = (
         identity.api(kit, seal, add_facility),
         policies.api(kit, used),
-        dryruns.api(kit),
+        dryruns.api(kit, permits),
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),
         registry.api(kit, ended=ask_of_app, unproved=unproved),

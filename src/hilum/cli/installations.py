@@ -7,7 +7,7 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import TENANT, app_argument, ids_of, installation_argument, installation_of
-from hilum.cli.output import as_json
+from hilum.cli.output import as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
 
 
@@ -37,6 +37,7 @@ def app_installations(tenant: str, *, json_: bool) -> None:
 @click.option("--deny-facility", multiple=True, help="A facility where it may no longer be opened.")
 @click.option("--workflow", default=None, help="The workflow of each launch that names none.")
 @click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
+@click.option("--try", "try_", is_flag=True, help="Only list what of the last 90 days would be refused.")
 @json_option
 def app_narrow(
     installation_id: str,
@@ -48,6 +49,7 @@ def app_narrow(
     deny_facility: tuple[str, ...],
     workflow: str | None,
     expires_at: datetime | None,
+    try_: bool,
     json_: bool,
 ) -> None:
     r"""Narrow an installation to fewer roles, scopes or facilities, or an earlier end; tokens in use are narrowed at once.
@@ -56,10 +58,14 @@ def app_narrow(
 
     \b
     Examples:
+      hilum app narrow "Chart Viewer" --scope user/Observation.rs --try
       hilum app narrow "Chart Viewer" --tenant general --role physician
       hilum app narrow ins_01h... --scope user/Observation.rs --deny-facility "East Clinic"
     """
     path = f"/installations/{api.segment(installation_of(installation_id, tenant))}"
+    if try_:
+        _try_narrowing(path, scope, json_=json_)
+        return
     named = (*facility, *deny_facility)
     tenant = api.call("GET", path)["tenant"] if named else ""
     body = {
@@ -71,6 +77,21 @@ def app_narrow(
         "expires_at": expires_at.isoformat() if expires_at else None,
     }
     show_one(api.call("PATCH", path, body), json_=json_)
+
+
+def _try_narrowing(path: str, scopes: tuple[str, ...], *, json_: bool) -> None:
+    if not scopes:
+        raise click.UsageError("--try needs the scopes that would stay, by --scope.")
+    found = api.call("POST", f"{path}/try-narrowing", {"scopes": list(scopes)})
+    if json_:
+        as_json(found)
+        return
+    if found["rows"]:
+        table(found["rows"], ("scope", "resource_type", "interaction", "verdict", "number", "last"))
+    click.echo(
+        f"{found['permitted']} requests since {found['since']}: {found['refused']} would be refused, {found['less']} answered in part, "
+        f"{found['unjudged']} not known"
+    )
 
 
 @click.command("install")

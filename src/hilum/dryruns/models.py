@@ -18,6 +18,8 @@ APPS_AT_ONCE = 500
 """Apps whose installations and decisions are read, judged and stored together."""
 ROWS_BOUND = 200_000
 """Rows that are stored of a run. Those beyond it are counted, and covered by the digest, but not stored; rows of hospitals always are."""
+TRIED_ROWS_BOUND = 200
+"""Rows of a trial of a narrowing."""
 RUNS_KEPT = 20
 """Runs whose rows are kept."""
 DELETE_BATCH = 5_000
@@ -104,6 +106,37 @@ class Flip:
     first: datetime
     last: datetime
     example: str
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowedUse:
+    """What was permitted by one scope, and would be refused, or permitted in part, by the scopes that are left. ``last``: when last."""
+
+    scope: str
+    resource_type: str
+    interaction: str
+    verdict: Verdict
+    number: int
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowingTrial:
+    """What an app did at a hospital since ``since``, tried on the ``scopes`` that a narrowing would leave.
+
+    ``permitted`` counts every decision, ``unjudged`` those of which the scopes are not on record, ``refused`` and ``less`` those that would turn
+    out differently; ``rows`` are the most frequent of these, and ``whole`` is whether they are all.
+    """
+
+    installation: str
+    scopes: tuple[str, ...]
+    since: datetime
+    permitted: int
+    unjudged: int
+    refused: int
+    less: int
+    rows: tuple[NarrowedUse, ...]
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)

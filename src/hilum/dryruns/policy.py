@@ -9,11 +9,11 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 
-from hilum.audit.models import DecisionCount
+from hilum.audit.models import DecisionCount, PermitCount
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes, reaches
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import AUTHENTICATION, admission, certified_until_in
-from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, Verdict
+from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, NarrowedUse, Verdict
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.policies.models import Book, Cell
 from hilum.policies.policy import PolicyFacts
@@ -146,9 +146,22 @@ def flip_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Flip | No
     return _flip(decision, Verdict.ALLOWED, ", ".join(new)) if new else None
 
 
+def narrowed_use(use: PermitCount, after: Scopes) -> NarrowedUse | None:
+    """Return what becomes of equal permits where only ``after`` is allowed; None if nothing."""
+    if (kept := _kept(use, after)) == _WHOLE:
+        return None
+    verdict = Verdict.LESS if kept == _PART else Verdict.REFUSED
+    return NarrowedUse(use.rule, use.resource_type, use.interaction, verdict, use.number, use.last)
+
+
 def is_judged(decision: DecisionCount) -> bool:
     """Check whether a decision can be judged again: a permit needs the scopes that gave it on record."""
-    return bool(decision.reason) or bool(_pieces_of(decision))
+    return bool(decision.reason) or names_its_scopes(decision)
+
+
+def names_its_scopes(permit: DecisionCount | PermitCount) -> bool:
+    """Check whether the scopes that permitted something are on record."""
+    return bool(_pieces_of(permit))
 
 
 def _flip(decision: DecisionCount, verdict: Verdict, scope: str) -> Flip:
@@ -171,12 +184,12 @@ def _flip(decision: DecisionCount, verdict: Verdict, scope: str) -> Flip:
 _NOTHING, _PART, _WHOLE = range(3)
 
 
-def _kept(decision: DecisionCount, allowed: Scopes) -> int:
+def _kept(decision: DecisionCount | PermitCount, allowed: Scopes) -> int:
     """Return how much is left of what permitted a decision: nothing, part of it, or the whole."""
     return _left(_pieces_of(decision), allowed, together=decision.rule == OWN_RECORD)
 
 
-def _pieces_of(decision: DecisionCount) -> tuple[Scope, ...]:
+def _pieces_of(decision: DecisionCount | PermitCount) -> tuple[Scope, ...]:
     return permitting_scopes(decision.rule, decision.resource_type, decision.interaction)
 
 

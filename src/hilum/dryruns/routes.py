@@ -10,16 +10,19 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from hilum.dryruns import service
-from hilum.dryruns.models import Kind, StoredRow
+from hilum.dryruns import narrowing, service
+from hilum.dryruns.models import REPLAYED, Kind, StoredRow
+from hilum.installations.service import Permits
 from hilum.policies import service as policies
 from hilum.policies.models import NUMBER_BOUND, DryRun
+from hilum.registry.models import SCOPES_BOUND
 from hilum.web.api import (
     Id,
     Page,
     Paging,
     Shown,
     Strict,
+    Word,
     api_router,
     audience,
     page_of,
@@ -156,8 +159,41 @@ class RowPaging(Paging):
     app: Id | None = None
 
 
-def api(kit: Kit) -> APIRouter:
-    """Build the API routes of dry runs."""
+class NarrowingAsked(Strict):
+    """``scopes``: those that would stay; launch and identity scopes stay with them. ``days``: how far back what was permitted is tried."""
+
+    scopes: Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
+    days: Annotated[int, Field(ge=1, le=REPLAYED.days)] = REPLAYED.days
+
+
+class NarrowedUseShown(Shown):
+    scope: str
+    resource_type: str
+    interaction: str
+    verdict: str
+    number: int
+    last: datetime
+
+
+class NarrowingShown(Shown):
+    """``refused`` and ``less``: how many of the ``permitted`` requests would be refused, or answered in part; ``rows`` are the most frequent.
+
+    ``unjudged`` are those of which it is not on record by which scopes they were permitted.
+    """
+
+    installation: str
+    scopes: tuple[str, ...]
+    since: datetime
+    permitted: int
+    unjudged: int
+    refused: int
+    less: int
+    rows: list[NarrowedUseShown]
+    whole: bool
+
+
+def api(kit: Kit, permits: Permits) -> APIRouter:
+    """Build the API routes of dry runs. ``permits`` reads what was permitted to clients."""
     router = api_router(kit, "policies")
 
     @router.post("/policies/dry-runs", status_code=202, response_model=DryRunShown, openapi_extra=OWNERS)
@@ -175,6 +211,22 @@ def api(kit: Kit) -> APIRouter:
     async def get_dry_run(request: Request, run: Id) -> DryRun:
         """Show a dry run."""
         return await run_read(kit, request, partial(service.view, run_id=run))
+
+    @router.post(
+        "/installations/{installation}/try-narrowing",
+        response_model=NarrowingShown,
+        openapi_extra=READERS,
+    )
+    async def try_narrowing(request: Request, installation: Id, body: NarrowingAsked) -> object:
+        """List what an installed app was permitted, and would not be by fewer scopes; nothing changes."""
+        verb = partial(
+            narrowing.try_narrowing,
+            installation_id=installation,
+            scopes=body.scopes,
+            days=body.days,
+            permits=permits,
+        )
+        return await run_read(kit, request, verb)
 
     for kind in Kind:
         _rows(router, kit, kind)
