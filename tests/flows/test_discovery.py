@@ -1,24 +1,36 @@
 """What the server says of itself (C24, C25, C26; conformance 1.1, 3.1, 3.3)."""
 
 import ast
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from hilum.backchannel import discovery
 from hilum.backchannel.client_auth import METHOD_OF
 from hilum.backchannel.policy import GRANTS_OF
 from hilum.clients.models import ClientType
 from hilum.identity import service as identity
-from hilum.identity.models import TenantChange
-from hilum.standards.smart.scopes import ScopeError, parse_scope
+from hilum.identity.models import Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.installations import service as installations
+from hilum.kernel.ids import TenantId
+from hilum.policies.models import POLICIES, UNCLASSIFIED, WORKFLOW_SCOPE
+from hilum.policies.shipped import shipped_book
+from hilum.policies.store import versions as policy_versions
+from hilum.registry import service as registry
+from hilum.registry.models import NewVersion
+from hilum.standards.smart.scopes import ClinicalScope, Prefix, ScopeError, parse_scope, parse_stored
 from hilum.web.style import STYLE_DIGEST
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform
 from tests.flows.claims import SHOWN_BY
+from tests.flows.test_rule_book_in_force import put_in_force
 
 platform = back_channel.platform
+LAKESIDE = TenantId("lakeside")
+TIERS_OF_CELLS = ("low", "moderate", "high")
 TESTS = Path(__file__).parents[1]
 SMART = f"/t/{MERCY}/fhir/.well-known/smart-configuration"
 OPENID = f"/t/{MERCY}/.well-known/openid-configuration"
@@ -182,9 +194,10 @@ def test_the_style_document_is_public_and_its_address_changes_with_its_content(p
 
 def test_every_advertised_scope_is_granted_to_a_client_registered_for_it(platform: Platform) -> None:
     """C25."""
-    document = platform.http.get(SMART).json()
-    asked = [scope for scope in document["scopes_supported"] if not scope.startswith("system/")]
-    system = [scope for scope in document["scopes_supported"] if scope.startswith("system/")]
+    advertised = platform.http.get(SMART).json()["scopes_supported"]
+    plain = [scope for scope in advertised if not scope.startswith(WORKFLOW_SCOPE)]
+    asked = [scope for scope in plain if not scope.startswith("system/")]
+    system = [scope for scope in plain if scope.startswith("system/")]
     platform.add_app("all", ClientType.PUBLIC, scopes=tuple(asked))
 
     for scope in asked:
@@ -192,6 +205,93 @@ def test_every_advertised_scope_is_granted_to_a_client_registered_for_it(platfor
         kind = scope.partition("*")[0]
         assert any(granted == scope or granted.startswith(kind) for granted in body["scope"].split()), scope
     assert platform.backend(" ".join(system)).json()["scope"].split() == system
+
+
+# --- workflows by name (C25, C63) ----------------------------------------------------------------------------------------------
+
+
+def workflows(platform: Platform, tenant: str = LAKESIDE) -> list[str]:
+    """Return the workflows that both documents of a hospital list."""
+    paths = (
+        f"/t/{tenant}/fhir/.well-known/smart-configuration",
+        f"/t/{tenant}/.well-known/openid-configuration",
+    )
+    smart, server = (platform.http.get(path).json()["scopes_supported"] for path in paths)
+    assert smart == server
+    return [each.removeprefix(WORKFLOW_SCOPE) for each in smart if each.startswith(WORKFLOW_SCOPE)]
+
+
+@pytest.fixture
+def lakeside(platform: Platform) -> Platform:
+    """A hospital with one app, which declares two workflows, beside another one with many apps."""
+    tenant = Tenant(LAKESIDE, "Lakeside", UpstreamRef(UpstreamKind.EMBEDDED), sandbox=True)
+    platform.run(lambda ctx: identity.add_tenant(ctx, tenant))
+    assert workflows(platform) == []
+    version = NewVersion("1", workflows=("intake", "appointments"), placements=())
+    platform.add_app("desk", ClientType.PUBLIC, tenants=(LAKESIDE,), version=version)
+    return platform
+
+
+def test_the_documents_list_the_workflows_that_an_app_of_the_hospital_may_do(lakeside: Platform) -> None:
+    """C25: only of what the hospital installed; the apps of another hospital declare every workflow."""
+    assert workflows(lakeside) == ["appointments", "intake"]
+    assert len(workflows(lakeside, MERCY)) == len(shipped_book().workflows)
+
+
+def test_a_workflow_that_is_listed_is_granted_by_its_name(platform: Platform) -> None:
+    """C25, C63."""
+    for name in workflows(platform, MERCY):
+        scopes = parse_stored(shipped_book().workflows[name].scopes or ())
+        prefixes = {each.prefix for each in scopes if isinstance(each, ClinicalScope)}
+        if Prefix.SYSTEM in prefixes:
+            granted = platform.backend(f"{WORKFLOW_SCOPE}{name}").json()["scope"].split()
+            assert granted, name
+            assert all(each.startswith("system/") for each in granted), name
+
+
+def _removed(platform: Platform) -> None:
+    app = platform.clients["desk"].app
+    (found,) = platform.run(lambda ctx: installations.installed_at(ctx, LAKESIDE, [app])).values()
+    platform.run(lambda ctx: installations.uninstall(ctx, found.id))
+
+
+def _suspended(platform: Platform) -> None:
+    platform.run(lambda ctx: registry.suspend_app(ctx, platform.clients["desk"].app, "Under review."))
+
+
+def _withdrawn(platform: Platform) -> None:
+    app = platform.clients["desk"].app
+    (found,) = platform.run(lambda ctx: registry.list_certifications(ctx, app))
+    platform.run(lambda ctx: registry.withdraw_certification(ctx, found.id))
+
+
+@pytest.mark.parametrize("end", [_removed, _suspended, _withdrawn])
+def test_the_workflows_of_an_app_that_is_not_in_use_any_more_are_not_listed(
+    lakeside: Platform, end: Callable[[Platform], None]
+) -> None:
+    end(lakeside)
+
+    assert workflows(lakeside) == []
+
+
+def test_the_rule_book_at_the_hospital_decides_which_workflows_there_are(lakeside: Platform) -> None:
+    """C218: another book at another hospital changes nothing here."""
+    narrower = {f"categories.{UNCLASSIFIED}.cells.{tier}.workflows": ["intake"] for tier in TIERS_OF_CELLS}
+
+    put_in_force(lakeside.run, narrower, LAKESIDE)
+
+    assert workflows(lakeside) == ["intake"]
+    assert len(workflows(lakeside, MERCY)) == len(shipped_book().workflows)
+
+
+def test_while_the_rule_book_cannot_be_trusted_the_documents_list_no_workflow_and_are_published(
+    lakeside: Platform,
+) -> None:
+    put_in_force(lakeside.run, {f"categories.{UNCLASSIFIED}.cells.low.workflows": ["intake"]}, LAKESIDE)
+    lakeside.run(lambda ctx: ctx.tx.execute(delete(policy_versions)))
+    lakeside.run(lambda ctx: ctx.advance_epoch(POLICIES, "application/1"))
+
+    assert workflows(lakeside) == []
 
 
 # --- claims and what stands behind them (C25) ----------------------------------------------------------------------------------
@@ -210,6 +310,10 @@ def test_every_advertised_value_has_a_test_that_is_there(platform: Platform) -> 
     for path in (SMART, OPENID):
         document = platform.http.get(path).json()
         lists = {name: value for name, value in document.items() if isinstance(value, list)}
+        # Those of a hospital's apps: test_a_workflow_that_is_listed_is_granted_by_its_name.
+        lists["scopes_supported"] = [
+            each for each in lists["scopes_supported"] if not each.startswith(WORKFLOW_SCOPE)
+        ]
 
         assert lists == {name: list(SHOWN_BY[name]) for name in lists}
     missing = [

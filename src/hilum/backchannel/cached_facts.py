@@ -16,6 +16,7 @@ from hilum.infra.facts import current_facts
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId
+from hilum.policies import service as policies
 from hilum.registry.models import REGISTRY
 from hilum.standing import service as standing
 
@@ -66,6 +67,15 @@ def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
         ctx.cached(REGISTRY, ("origins", tenant), lambda ctx: installations.origins_at(ctx, tenant))
         or frozenset()
     )
+
+
+def workflows(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
+    """Return the workflows that an app installed at a tenant may be granted there, by the book in force there."""
+    facts = policies.current(ctx)
+    # Without what depends on the moment: sunsets end products, and no workflow.
+    book = facts.at.get(tenant, facts.everywhere)
+    key = ("workflows", tenant, book.digest)
+    return ctx.cached(REGISTRY, key, lambda ctx: installations.workflows_at(ctx, tenant, book)) or ()
 
 
 def switches(ctx: Context) -> SwitchIndex:

@@ -6,6 +6,7 @@ methods and algorithms are taken from the code that enforces them, so they canno
 Source: SMART App Launch 2.2, conformance#using-well-known; RFC 8414 section 2; OpenID Connect Discovery 1.0 section 3; RFC 9207 section 3.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from hilum.backchannel import client_auth
@@ -14,6 +15,7 @@ from hilum.backchannel.policy import GrantType
 from hilum.kernel.ids import TenantId
 from hilum.keys import policy as keys_policy
 from hilum.keys.models import Purpose
+from hilum.policies.models import WORKFLOW_SCOPE
 from hilum.standards import oauth
 from hilum.web.urls import Urls
 
@@ -86,8 +88,13 @@ def advertised() -> dict[str, list[str]]:
     return lists
 
 
-def server_metadata(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[str, Any]:
-    """Build the OpenID configuration and RFC 8414 metadata of a tenant's server; ``registers``: dynamic registration is open."""
+def server_metadata(
+    urls: Urls, tenant: TenantId, *, registers: bool, workflows: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Build the OpenID configuration and RFC 8414 metadata of a tenant's server.
+
+    ``registers``: dynamic registration is open. ``workflows``: those that an app at this tenant may ask for by name.
+    """
     document: dict[str, Any] = {
         "issuer": urls.issuer(tenant),
         "authorization_endpoint": urls.authorize(tenant),
@@ -104,13 +111,17 @@ def server_metadata(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[st
     # Named only where it is open: every advertised value has a test that proves it (C25).
     if registers:
         document["registration_endpoint"] = urls.register(tenant)
-    return document | advertised()
+    lists = advertised()
+    lists["scopes_supported"] += [WORKFLOW_SCOPE + name for name in workflows]
+    return document | lists
 
 
-def smart_configuration(urls: Urls, tenant: TenantId, *, registers: bool) -> dict[str, Any]:
+def smart_configuration(
+    urls: Urls, tenant: TenantId, *, registers: bool, workflows: Iterable[str] = ()
+) -> dict[str, Any]:
     """Build ``.well-known/smart-configuration``."""
     # Made from the other document, so that the two cannot contradict each other.
-    whole = server_metadata(urls, tenant, registers=registers)
+    whole = server_metadata(urls, tenant, registers=registers, workflows=workflows)
     return {
         name: value
         for name, value in whole.items()

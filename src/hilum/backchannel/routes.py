@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hilum.backchannel import discovery
+from hilum.backchannel import cached_facts, discovery
 from hilum.backchannel.keysets import KeySets
 from hilum.backchannel.token_endpoint import BackChannel
 from hilum.identity import service as identity
@@ -102,11 +102,15 @@ class Documents:
             return _json(404, {"error": "not_found"}, 0)
         return _json(200, dict(STYLE), STYLE_MAX_AGE_S)
 
-    def _smart(self, _: Context, tenant: TenantId) -> dict[str, Any]:
-        return discovery.smart_configuration(self._kit.urls, tenant, registers=self._registers)
+    def _smart(self, ctx: Context, tenant: TenantId) -> dict[str, Any]:
+        return discovery.smart_configuration(
+            self._kit.urls, tenant, registers=self._registers, workflows=_workflows(ctx, tenant)
+        )
 
-    def _server(self, _: Context, tenant: TenantId) -> dict[str, Any]:
-        return discovery.server_metadata(self._kit.urls, tenant, registers=self._registers)
+    def _server(self, ctx: Context, tenant: TenantId) -> dict[str, Any]:
+        return discovery.server_metadata(
+            self._kit.urls, tenant, registers=self._registers, workflows=_workflows(ctx, tenant)
+        )
 
     async def _of_tenant(
         self, request: Request, build: Callable[[Context, TenantId], dict[str, Any]], max_age_s: int
@@ -135,6 +139,14 @@ class Documents:
         except Unavailable:
             return _json(503, {"error": "temporarily_unavailable"}, 0)
         return _json(200, body, max_age_s)
+
+
+def _workflows(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
+    # While the rule book cannot be trusted no app is granted anything; where to sign in stays published.
+    try:
+        return cached_facts.workflows(ctx, tenant)
+    except Unavailable:
+        return ()
 
 
 def _keys(ctx: Context, tenant: TenantId) -> dict[str, Any]:

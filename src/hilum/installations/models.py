@@ -10,6 +10,8 @@ from hilum.clients.models import ClientFacts
 from hilum.kernel.ids import AppId, ClientId, FacilityId, TenantId
 from hilum.registry.models import Environment
 
+APPS_ASKED = 200
+"""Apps of one hospital whose workflows its discovery documents list; RFC 8414 section 2 lets a server leave scopes out."""
 COMPARED_BOUND = 500
 """Scopes that one comparison lists."""
 DISTINCT_BOUND = 2_000

@@ -23,6 +23,7 @@ from hilum.infra.lanes import Lane
 from hilum.installations import policy, store
 from hilum.installations.enforcement_facts import facts
 from hilum.installations.models import (
+    APPS_ASKED,
     COMPARED_BOUND,
     DISTINCT_BOUND,
     ApprovalRecord,
@@ -40,6 +41,7 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
+from hilum.policies.models import Book
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment
 from hilum.registry.policy import beyond, is_in_force, may_see_app
@@ -327,6 +329,22 @@ def scopes_at(ctx: Context, tenant: TenantId) -> Iterator[tuple[AppId, tuple[str
 def origins_at(ctx: Context, tenant: TenantId) -> frozenset[str]:
     """Return the origins of all clients installed at one tenant, as ``facts`` has them for every tenant."""
     return clients.origins_of(ctx, store.list_apps_at(ctx.tx, tenant))
+
+
+def workflows_at(ctx: Context, tenant: TenantId, book: Book) -> tuple[str, ...]:
+    """Return the workflows of a book that an app installed at a tenant may do and that expand into scopes, of the first APPS_ASKED apps."""
+    apps = store.list_apps_at(ctx.tx, tenant)[:APPS_ASKED]
+    found = clients.facts_of_apps(ctx, apps)
+    allowed = {
+        name
+        for of in found.values()
+        for each in of
+        if each.active
+        for name in rules.workflows_allowed(book, each)
+    }
+    return tuple(
+        sorted(name for name in allowed if name in book.workflows and book.workflows[name].scopes is not None)
+    )
 
 
 def _installation_for(ctx: Context, installation_id: str, action: str) -> Installation:

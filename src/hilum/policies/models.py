@@ -11,11 +11,12 @@ from hilum.kernel.ids import Part, TenantId, VersionId
 from hilum.policies.dry_run_models import DRY_RUN_VALID, DRY_RUNS_WAITING, DryRun, DryRunState
 from hilum.policies.exception_models import Autonomy, ExceptionKind, ExceptionOrder, PolicyException
 from hilum.policies.override_models import Level, OverrideOrder
-from hilum.policies.product_models import ScopeProduct, ScopeStatus, Workflow
+from hilum.policies.product_models import WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
 
 __all__ = [
     "DRY_RUNS_WAITING",
     "DRY_RUN_VALID",
+    "WORKFLOW_SCOPE",
     "Autonomy",
     "DryRun",
     "DryRunState",
