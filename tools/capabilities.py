@@ -129,7 +129,7 @@ PROMISES = {
     189: "No app is installed at a hospital without the agreements that the rule book names for it, signed by people of both; a lapse is a finding and stops what begins (in part: a hospital gets no mail)",
     190: "An agreement stores the workflow of its launch, and grants nothing beyond what that expands into",
     191: "Launch placements are a registry in the rule book; a launch names one that the app's cell and its version list",
-    194: "Grants end by limits of their tier (in part: refresh tokens and agreements, by the lives in force; idleness and dormancy are not judged)",
+    194: "Grants end by the idle limit, the absolute limit and the dormancy of their tier, each with its reason",
     196: "Every write has a durable intent before it leaves and an outcome after; no stored write is unknown to the record",
     197: "The platform's own reads are judged and recorded like an app's (in part: picker and names on pages; there are no reviews yet)",
     198: "A request under way at a full stop, a revocation or a withdrawal gets no data after it",

@@ -76,6 +76,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/transfer": "one record",
     "/api/v1/client-changes": "listed in test_client_changes",
     "/api/v1/consents": "walked in test_consent_export",
+    "/api/v1/authorizations": "walked in test_consent_export",
     "/api/v1/disposals": "walked in test_disposals",
     "/api/v1/disposals/keys": "one key set",
     "/api/v1/history": "walked in test_access_history",

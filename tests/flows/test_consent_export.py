@@ -255,3 +255,13 @@ def test_a_hospital_exports_all_of_its_own_by_page_and_nothing_of_another(
     problem(site.api("carl").get(f"/consents/{agreed[0]}"), 404, "authorization_unknown")
     problem(site.api("ann").get("/consents"), 403, "not_permitted")
     problem(site.api("sam").get("/consents"), 403, "not_permitted")
+
+    listed: list[dict[str, Any]] = []
+    after = ""
+    while after or not listed:
+        page = gina.get(f"/authorizations?limit=2&after={after}").json()
+        listed, after = listed + page["items"], page["next"]
+    assert [each["id"] for each in listed if each["basis"] == "person"] == agreed
+    assert all(each["ends_by"] and each["families"] == [] for each in listed)
+    problem(site.api("ann").get("/authorizations"), 403, "not_permitted")
+    problem(site.api("gina").get("/authorizations?limit=0"), 422, "fields_invalid")

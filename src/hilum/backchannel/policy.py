@@ -13,8 +13,8 @@ from typing import Any
 
 from hilum.clients.models import PLATFORM_PEERS, Client, ClientFacts, ClientType
 from hilum.clients.policy import admission
-from hilum.consent.models import Authorization
-from hilum.consent.policy import ends_at
+from hilum.consent.models import Authorization, End
+from hilum.consent.policy import CLASS_ENDS, end_of, family_ends
 from hilum.controls.models import Subject, SwitchIndex
 from hilum.controls.policy import stopped_by
 from hilum.frontchannel.policy import disclosed_context, grantable, is_useful
@@ -24,7 +24,7 @@ from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
-from hilum.policies.models import PEER_LIFETIMES, Book, Cell, Lifetimes
+from hilum.policies.models import PEER_LIFETIMES, Book, Cell, Expiry, Lifetimes
 from hilum.policies.policy import expand, first_ended, workflow_limit
 from hilum.standards.fhir.matching import is_testable
 from hilum.standards.oauth import Parameters, TokenError
@@ -33,7 +33,7 @@ from hilum.standards.smart.launch import SENT_CONTEXT, readable_context
 from hilum.standards.smart.scopes import SCOPE_FAULTS, ClinicalScope, Prefix, Scope, ScopeError, SpecialScope
 from hilum.standing.models import Standing
 from hilum.standing.policy import standing_fault
-from hilum.tokens.models import AccessToken, Grant, RefreshToken
+from hilum.tokens.models import AccessToken, Grant, RefreshToken, TokenFamily
 
 ID_TOKEN_LIFE = timedelta(hours=1)
 CACHE_SIZE = 4_096
@@ -223,7 +223,7 @@ class GrantState:
 def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime) -> Reason | None:
     """Return the reason why a grant is no longer valid, checking its standing first; None if it is valid."""
     if reason := standing_fault(state.standing, now):
-        return reason
+        return Reason.STUDY_ENDED if _is_study_over(state, reason, now) else reason
     person = state.person
     if person is not None and person.role != grant.role:
         return Reason.ROLE_NOT_ALLOWED
@@ -234,35 +234,46 @@ def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime)
     return _authorization_fault(state, grant, now)
 
 
+def _is_study_over(state: GrantState, reason: Reason, now: datetime) -> bool:
+    """Check whether an app is not installed any more because the study that it was installed for has ended."""
+    cell, installation, agreed = _cell(state), state.standing.installation, state.authorization
+    if reason is not Reason.APP_NOT_INSTALLED or cell is None or cell.lifetimes.expiry is not Expiry.STUDY:
+        return False
+    ends = None if installation is None else installation.expires_at
+    return (ends is not None and now >= ends) or (agreed is not None and now >= end_of(agreed, cell).at)
+
+
 def _authorization_fault(state: GrantState, grant: Grant | AccessToken, now: datetime) -> Reason | None:
-    if grant.authorization_expires_at is not None and now >= grant.authorization_expires_at:
-        return Reason.AUTHORIZATION_EXPIRED
-    if grant.authorization:
-        authorization = state.authorization
-        if authorization is None or authorization.revoked_at is not None:
-            return Reason.TOKEN_REVOKED
-        ends = agreement_ends(state, grant)
-        if ends is not None and now >= ends:
-            return Reason.AUTHORIZATION_EXPIRED
+    if grant.authorization and (state.authorization is None or state.authorization.revoked_at is not None):
+        return Reason.TOKEN_REVOKED
+    ends = agreement_ends(state, grant)
+    if ends is not None and now >= ends.at:
+        return ends.why
     return Reason.LAUNCH_ENDED if state.session_over else None
 
 
-def agreement_ends(state: GrantState, grant: Grant | AccessToken) -> datetime | None:
-    """Return when the agreement behind a grant ends, also by the life that the rule book in force gives it; None without one."""
+def agreement_ends(state: GrantState, grant: Grant | AccessToken) -> End | None:
+    """Return when the agreement behind a grant ends, also by what the rule book in force says of it, and by which limit; None without one."""
+    fixed = grant.authorization_expires_at
     if state.authorization is None:
-        return grant.authorization_expires_at
-    ends = ends_at(state.authorization, _cell(state))
-    return ends if grant.authorization_expires_at is None else min(ends, grant.authorization_expires_at)
+        return None if fixed is None else End(fixed, Reason.AUTHORIZATION_EXPIRED)
+    ends = end_of(state.authorization, _cell(state))
+    if fixed is None or ends.at <= fixed:
+        return ends
+    # The agreement was renewed since; what was issued before ends as it was issued, by the class that it has.
+    return End(fixed, ends.why if ends.why in CLASS_ENDS else Reason.AUTHORIZATION_EXPIRED)
 
 
-def has_outlived(token: RefreshToken, state: GrantState, now: datetime) -> bool:
-    """Check whether a refresh token is older than the rule book in force allows. Its own end was fixed when it was issued."""
-    cell = _cell(state)
-    if cell is None:
-        return False  # nothing is admitted, and that is the reason to refuse
-    lifetimes = cell.lifetimes
-    life = lifetimes.refresh_token if token.offline else lifetimes.session_refresh_token
-    return now >= token.issued_at + life
+def refresh_end(token: RefreshToken, state: GrantState) -> End | None:
+    """Return when a refresh token ends by the rule book in force, and by which limit; None without a cell, which is a reason by itself.
+
+    Its own end was fixed when it was issued.
+    """
+    began = token.family_started_at or token.issued_at
+    family = TokenFamily(
+        token.family, token.grant.authorization, token.offline, began, token.issued_at, token.expires_at
+    )
+    return min(family_ends(family, _cell(state)), key=lambda end: end.at, default=None)
 
 
 def _cell(state: GrantState) -> Cell | None:

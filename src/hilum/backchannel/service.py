@@ -227,8 +227,9 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     if state.session_over:
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
     _judge(state, held.grant, ctx.now)
-    if policy.has_outlived(held, state, ctx.now):
-        raise refuse_grant("The refresh token is older than the rule book allows now. Authorize again.")
+    ends = policy.refresh_end(held, state)
+    if ends is not None and ctx.now >= ends.at:
+        raise refuse_grant(f"The refresh token has ended: {ends.why}. {meaning_of(ends.why)}")
     kept = unstopped(ctx, held.grant.scopes, held.issued_at)
     offline = offline_of(smart.parse_stored(policy.scopes_now(kept, state, held.grant.role)))
     if offline is None or (held.offline and not offline and _is_session_over(ctx, held.grant)):
@@ -351,6 +352,9 @@ def load_state(
         issued_at=issued_at,
     )
     authorization = find(ctx, grant.authorization) if grant.authorization else None
+    # Whoever presents what was issued then used the agreement then; where it was used later, too, the agreement is not idle.
+    if authorization is not None:
+        authorization = replace(authorization, last_used_at=issued_at)
     return GrantState(
         standing,
         person,
@@ -395,9 +399,9 @@ def _charts_now(grant: Grant, state: GrantState) -> tuple[str, ...] | None:
 
 def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> timedelta:
     charts_end = policy.charts_end(grant.person_patients, state.person)
-    return policy.token_life(
-        client, _lifetimes(state), policy.agreement_ends(state, grant), charts_end, now=ctx.now
-    )
+    agreed = policy.agreement_ends(state, grant)
+    rests_until = (None if agreed is None else agreed.at, charts_end)
+    return policy.token_life(client, _lifetimes(state), *rests_until, now=ctx.now)
 
 
 def _lifetimes(state: GrantState) -> Lifetimes:

@@ -5,16 +5,39 @@ import click
 from hilum.cli import api
 from hilum.cli.named import id_of
 from hilum.cli.output import as_json
+from hilum.cli.resources import json_option, show
+
+COLUMNS = ("id", "person", "app", "created_at", "last_used_at", "ends_at", "ends_by", "ended")
 
 
 @click.group()
 def consent() -> None:
-    r"""Export what patients and proxies agreed to.
+    r"""See when agreements with apps end, and export what patients and proxies agreed to.
 
     \b
     Example:
       hilum consent export --person per_01h...
     """
+
+
+@consent.command("list")
+@click.option("--person", default="", help="Only those of one person: a user name or an id.")
+@json_option
+def list_(*, person: str, json_: bool) -> None:
+    r"""List agreements with apps: when each was last used, when it ends or ended, and the reason with which a refresh fails then.
+
+    With --json also the token families under each.
+
+    A hospital's administrator lists everybody's at the hospital, of staff too, others their own.
+
+    \b
+    Examples:
+      hilum consent list
+      hilum consent list --person pat --json
+    """
+    person = id_of("person", person)
+    where = f"/authorizations?person={api.segment(person)}" if person else "/authorizations"
+    show(api.every(where), COLUMNS, json_=json_)
 
 
 @consent.command("export")

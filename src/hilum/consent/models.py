@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, Part, PersonId, TenantId, VersionId
+from hilum.tokens.models import TokenFamily
 
 CONSENT = Part("consent")
 """The part of the facts with withdrawals; its keys are ``withdrawn/<id>`` and ``narrowed/<id>``."""
@@ -24,6 +26,14 @@ class Basis(StrEnum):
     """The patient (or proxy) on a consent page."""
     TENANT = "tenant"
     """The tenant by installing the app; the person saw a first-use notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """When something ends, and by which limit."""
+
+    at: datetime
+    why: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,17 @@ class Authorization:
     workflow: str = ""
     """What it is for, as its launch stated; empty for what was agreed before there were workflows, or without one (C190)."""
     last_used_at: datetime | None = None
-    """When a token was last issued under it; filled by ``list_for_person`` only."""
+    """When a token was last issued under it; filled where it is needed."""
+    ends: End | None = None
+    """When it ends or ended, by everything that ends it; filled by ``list_for_person`` and ``list_lives`` only."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementLife:
+    """An agreement with its last use and end, and the newest families of tokens under it that can still be refreshed, with their ends."""
+
+    agreement: Authorization
+    families: tuple[tuple[TokenFamily, End], ...]
 
 
 class Change(StrEnum):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hilum.consent.models import Authorization, Choice, PlainPermission, Topic
+from hilum.consent.models import Authorization, Choice, End, PlainPermission, Topic
 from hilum.consent.permissions import (
     FILES,
     Part,
@@ -19,8 +19,9 @@ from hilum.consent.words import CATEGORIES, OTHER_TOPIC, SPECIAL, TOPICS, TYPES
 from hilum.controls.policy import administers
 from hilum.identity.models import Person
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.decision import Reason
 from hilum.kernel.ids import PersonId, TenantId, VersionId
-from hilum.policies.models import Cell
+from hilum.policies.models import Cell, Expiry
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
@@ -38,6 +39,7 @@ from hilum.standards.smart.scopes import (
     parse_scope,
     render,
 )
+from hilum.tokens.models import TokenFamily
 
 OWN_ENTRY = "fhirUser"
 # openid and launch cannot be declined: without them the app has neither a user nor a chart, and the person
@@ -80,19 +82,89 @@ def may_go_on(
     """
     if cell is None or agreement.version != version or agreement.workflow not in {"", workflow}:
         return False
+    if cell.lifetimes.expiry is Expiry.ONE_TIME:
+        return False
+    return now < used_at(agreement) + timedelta(days=cell.dormant_days)
+
+
+def used_at(agreement: Authorization) -> datetime:
+    """Return when an agreement was last used: a token was issued under it, if ``last_used_at`` is filled, or its person opened the app."""
     used = (agreement.last_used_at, agreement.last_validated_at, agreement.created_at)
-    return now < max(filter(None, used)) + timedelta(days=cell.dormant_days)
+    return max(filter(None, used))
 
 
-def ends_at(authorization: Authorization, cell: Cell | None) -> datetime:
-    """Return when an authorization ends: as it says, or sooner by the life that the app's cell in the rule book gives it now.
+CLASS_ENDS = frozenset({Reason.ONE_TIME_OVER, Reason.STUDY_ENDED, Reason.FIXED_END_REACHED})
+"""Ends of agreements that opening the app does not move."""
 
-    Counted from when the person last agreed or it was last renewed. Without a cell the app gets nothing, whenever the agreement ends.
+
+def end_of(authorization: Authorization, cell: Cell | None) -> End:
+    """Return when an authorization ends: as it says, or sooner by what the app's cell in the rule book says now, and by which limit.
+
+    What was not used ends by ``last_used_at``, which must be filled where the cell has such a limit (``rests``). Without a cell the app gets
+    nothing, whenever the agreement ends.
+    Source: C89, C194
+    """
+    stored = End(authorization.expires_at, Reason.AUTHORIZATION_EXPIRED)
+    if cell is None:
+        return stored
+    lives, agreed_at = cell.lifetimes, authorization.created_at
+    # The life that an agreement was given when it was made has the class that the app has now; sooner by the class is sooner.
+    match lives.expiry:
+        case Expiry.ONE_TIME:
+            ends = [End(min(stored.at, agreed_at + lives.access_token), Reason.ONE_TIME_OVER)]
+        case Expiry.STUDY:
+            ends = [End(min(stored.at, agreed_at + lives.authorization), Reason.STUDY_ENDED)]
+        case Expiry.FIXED:
+            ends = [End(min(stored.at, agreed_at + lives.authorization), Reason.FIXED_END_REACHED)]
+        case Expiry.ROLLING:
+            renewed_at = authorization.last_validated_at or agreed_at
+            ends = [stored, End(renewed_at + lives.authorization, Reason.AUTHORIZATION_EXPIRED)]
+    if rests(cell):
+        ends += idle_ends(used_at(authorization), cell)
+    return min(ends, key=lambda end: end.at)
+
+
+def rests(cell: Cell | None) -> bool:
+    """Check whether a cell ends what is not used, so that its last use must be known."""
+    return cell is not None and (cell.lifetimes.idle is not None or cell.dormant_ends)
+
+
+def idle_ends(used_at: datetime, cell: Cell) -> list[End]:
+    """Return when what was last used at a moment ends if it is not used again; empty if it does not end by that."""
+    idle = cell.lifetimes.idle
+    ends = [] if idle is None else [End(used_at + idle, Reason.AUTHORIZATION_IDLE)]
+    if cell.dormant_ends:
+        ends.append(End(used_at + timedelta(days=cell.dormant_days), Reason.AUTHORIZATION_DORMANT))
+    return ends
+
+
+def family_ends(family: TokenFamily, cell: Cell | None) -> list[End]:
+    """Return when tokens that are refreshed from one authorization end by a cell; empty without one, which admits nothing anyway.
+
+    They rest and age by themselves, also while their person uses the app with another authorization.
     """
     if cell is None:
-        return authorization.expires_at
-    agreed_at = authorization.last_validated_at or authorization.created_at
-    return min(authorization.expires_at, agreed_at + cell.lifetimes.authorization)
+        return []
+    lives = cell.lifetimes
+    life = lives.refresh_token if family.offline else lives.session_refresh_token
+    ends = [End(family.minted_at + life, Reason.REFRESH_TOKEN_OLD), *idle_ends(family.minted_at, cell)]
+    if lives.absolute is not None:
+        ends.append(End(family.started_at + lives.absolute, Reason.ABSOLUTE_LIMIT_REACHED))
+    return ends
+
+
+def first_end(cell: Cell | None, *, now: datetime, study_ends: datetime | None) -> datetime:
+    """Return when an agreement of now ends by what the rule book says; a study's by its end date too, and at once if it has none."""
+    if cell is None:
+        return now
+    lives = cell.lifetimes
+    match lives.expiry:
+        case Expiry.ONE_TIME:
+            return now + lives.access_token
+        case Expiry.STUDY:
+            return min(now + lives.authorization, study_ends or now)
+        case _:
+            return now + lives.authorization
 
 
 def plain_words(scope: str | Scope) -> PlainPermission:

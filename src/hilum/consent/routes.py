@@ -1,5 +1,7 @@
 """API routes of people's agreements, exported as FHIR R4 Consent resources."""
 
+from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -9,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hilum.consent import service
+from hilum.consent.models import AgreementLife, Basis
 from hilum.infra.context import Context
 from hilum.kernel.ids import AuthorizationId, PersonId, TenantId
-from hilum.web.api import Id, Paging, api_router, audience, caller, run_write
+from hilum.web.api import Id, Page, Paging, Shown, api_router, audience, caller, page_of, run_write
 from hilum.web.kit import Kit, trace_of
 from hilum.web.urls import with_query
 
@@ -24,6 +27,66 @@ class ConsentsQuery(Paging):
 
     person: Id | None = None
     limit: Annotated[int, Field(ge=1, le=PEOPLE_BOUND)] = PEOPLE_BOUND
+
+
+class FamilyShown(Shown):
+    """Tokens that are refreshed from one authorization. ``ends_by`` is the reason with which a refresh fails then."""
+
+    id: str
+    offline: bool
+    started_at: datetime
+    last_used_at: datetime
+    ends_at: datetime
+    ends_by: str
+
+
+class AuthorizationShown(Shown):
+    """``last_used_at``: when a token was last issued under it; null if none is on record. ``ends_by``: the reason with which a refresh fails then."""
+
+    id: str
+    person: str
+    app: str
+    client: str
+    basis: Basis
+    patient: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    last_used_at: datetime | None
+    ends_at: datetime
+    ends_by: str
+    ended: bool
+    families: tuple[FamilyShown, ...]
+
+    @classmethod
+    def of(cls, life: AgreementLife, *, now: datetime) -> "AuthorizationShown":
+        """Build it from an agreement with its end."""
+        agreed = life.agreement
+        assert agreed.ends is not None, "it is listed with its end"
+        return cls(
+            id=agreed.id,
+            person=agreed.person,
+            app=agreed.app,
+            client=agreed.client,
+            basis=agreed.basis,
+            patient=agreed.patient,
+            scopes=agreed.scopes,
+            created_at=agreed.created_at,
+            last_used_at=agreed.last_used_at,
+            ends_at=agreed.ends.at,
+            ends_by=agreed.ends.why,
+            ended=agreed.ends.at <= now,
+            families=tuple(
+                FamilyShown(
+                    id=each.id,
+                    offline=each.offline,
+                    started_at=each.started_at,
+                    last_used_at=each.minted_at,
+                    ends_at=end.at,
+                    ends_by=end.why,
+                )
+                for each, end in life.families
+            ),
+        )
 
 
 def api(kit: Kit) -> APIRouter:
@@ -52,6 +115,25 @@ def api(kit: Kit) -> APIRouter:
             return service.bundle_of(found, ctx.now) | following
 
         return fhir_answer(await kit.uow.write(work, actor=actor, trace=trace_of(request)))
+
+    @router.get("/authorizations", response_model=Page[AuthorizationShown], openapi_extra=READERS)
+    async def list_authorizations(request: Request, query: Annotated[ConsentsQuery, Query()]) -> object:
+        """List agreements with their last use and end, by person, ended ones too, and the newest token families under each.
+
+        A hospital's administrator gets everybody's at the hospital, of staff too, others their own. The read is recorded.
+        """
+        actor = await caller(kit, request)
+        person = query.person or ("" if "administrator" in actor.roles else actor.id)
+        tenant, of = actor.tenant or TenantId(""), PersonId(person) if person else None
+
+        def work(ctx: Context) -> dict[str, Any]:
+            found = service.list_lives(ctx, tenant, query.page, person=of)
+            shown = partial(AuthorizationShown.of, now=ctx.now)
+            return page_of(
+                found, shown, query, key=lambda each: f"{each.agreement.person}~{each.agreement.id}"
+            )
+
+        return await kit.uow.write(work, actor=actor, trace=trace_of(request))
 
     @router.get("/consents/{authorization}", openapi_extra=READERS)
     async def get_consent(request: Request, authorization: Id) -> Response:

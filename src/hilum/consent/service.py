@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from hilum.approvals.models import Approval, ApprovalKind, Asked, CarriedOut
 from hilum.audit import service as audit
@@ -12,6 +12,7 @@ from hilum.clients.policy import admission
 from hilum.consent import policy, store
 from hilum.consent.exports import export, export_one, export_own, keep_version
 from hilum.consent.fhir import bundle_of
+from hilum.consent.lives import list_for_person, list_lives
 from hilum.consent.models import (
     CONSENT,
     NEGATIVE_WINDOW,
@@ -34,11 +35,11 @@ from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonI
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import RecentSet
 from hilum.policies import service as policies
-from hilum.policies.models import Cell
+from hilum.policies.models import Cell, Expiry
 from hilum.standards.smart.scopes import all_covered
 from hilum.tokens import service as tokens
 
-__all__ = ["bundle_of", "export", "export_one", "export_own"]
+__all__ = ["bundle_of", "export", "export_one", "export_own", "list_for_person", "list_lives"]
 
 
 def record_authorization(
@@ -54,20 +55,24 @@ def record_authorization(
     offline: bool = False,
     covering_id: AuthorizationId | None = None,
     workflow: str = "",
+    study_ends: datetime | None = None,
 ) -> Authorization:
     """Record an agreement. ``covering_id``: an agreement that already covers it, which is renewed instead.
 
-    An agreement with the same scopes, version, basis and patient is renewed too. Any other agreement is a new one, and leaves earlier
+    ``study_ends``: when the hospital's installation of the app ends. An agreement with the same scopes, version, basis and patient is renewed too. Any other agreement is a new one, and leaves earlier
     ones unchanged until the person withdraws, except for what ``withhold`` removes from them.
     """
     texts = tuple(scopes)
+    cell = _cell(ctx, tenant, facts)
     covering = _covering(ctx, covering_id, facts, holder=(tenant, person), scopes=texts)
     # Agreed to for something else: this is another agreement.
     if covering is not None and covering.workflow != workflow:
         covering = None
     # A person who agrees to the same thing again must not collect agreements: each would have to be
     # withdrawn.
-    if covering is None:
+    # Where opening the app prolongs nothing, somebody who was asked and agreed begins anew.
+    rolls = cell is not None and cell.lifetimes.expiry is Expiry.ROLLING
+    if covering is None and rolls:
         in_force = _in_force(ctx, tenant, person, facts)
         agreed = (facts.id, facts.version, basis, patient, workflow, frozenset(texts))
         covering = next(
@@ -78,8 +83,9 @@ def record_authorization(
             ),
             None,
         )
+    about = (person, patient)
     if covering is not None:
-        return _renew(ctx, covering, facts, offline=offline)
+        return _renew(ctx, covering, cell, offline=offline)
     recorded = Authorization(
         id=AuthorizationId(ctx.ids.new("aut")),
         tenant=tenant,
@@ -90,7 +96,7 @@ def record_authorization(
         basis=basis,
         scopes=texts,
         created_at=ctx.now,
-        expires_at=_until(ctx, tenant, facts, (person, patient)),
+        expires_at=_until(ctx, cell, about, study_ends),
         patient=patient,
         launch=launch,
         offline=offline,
@@ -115,13 +121,14 @@ def count_in_force(
     return store.count_in_force(ctx.tx, clients, ctx.now)
 
 
-def _until(ctx: Context, tenant: TenantId, facts: ClientFacts, about: tuple[PersonId, str]) -> datetime:
+def _until(
+    ctx: Context, cell: Cell | None, about: tuple[PersonId, str], study_ends: datetime | None = None
+) -> datetime:
     """Return when an agreement of now ends: as the app's cell in the rule book says, and no later than its person may act for the patient.
 
     Access under it may end sooner.
     """
-    cell = _cell(ctx, tenant, facts)
-    end = ctx.now + (timedelta(0) if cell is None else cell.lifetimes.authorization)
+    end = policy.first_end(cell, now=ctx.now, study_ends=study_ends)
     person, patient = about
     last = policy.chart_end(identity.find_person(ctx, person), patient) if patient else None
     return end if last is None else min(end, last)
@@ -138,7 +145,15 @@ def _in_force(ctx: Context, tenant: TenantId, person: PersonId, facts: ClientFac
     # What a person agreed to before the app changed hands, or its purpose, was about another: they are asked again (C14).
     since = facts.consented_since
     owned = [each for each in found if since is None or each.created_at >= since]
-    return [each for each in owned if ctx.now < policy.ends_at(each, cell)]
+    return [each for each in _with_use(ctx, owned, cell) if ctx.now < policy.end_of(each, cell).at]
+
+
+def _with_use(ctx: Context, found: list[Authorization], cell: Cell | None) -> list[Authorization]:
+    """Fill in when agreements were last used, if that ends them."""
+    if not found or not policy.rests(cell):
+        return found
+    used = tokens.last_minted(ctx, [each.id for each in found])
+    return [replace(each, last_used_at=used.get(each.id)) for each in found]
 
 
 def withhold(
@@ -244,17 +259,20 @@ def _covering(
     mine = (covering.tenant, covering.person) == holder and covering.client == facts.id
     if facts.consented_since is not None and covering.created_at < facts.consented_since:
         return None
-    in_force = covering.revoked_at is None and ctx.now < policy.ends_at(
-        covering, _cell(ctx, holder[0], facts)
-    )
+    cell = _cell(ctx, holder[0], facts)
+    (covering,) = _with_use(ctx, [covering], cell)
+    in_force = covering.revoked_at is None and ctx.now < policy.end_of(covering, cell).at
     return covering if mine and in_force and all_covered(scopes, covering.scopes) else None
 
 
-def _renew(ctx: Context, found: Authorization, facts: ClientFacts, *, offline: bool) -> Authorization:
+def _renew(ctx: Context, found: Authorization, cell: Cell | None, *, offline: bool) -> Authorization:
+    # Only what is rolling is prolonged by opening the app.
+    rolls = cell is not None and cell.lifetimes.expiry is Expiry.ROLLING
+    until = _until(ctx, cell, (found.person, found.patient)) if rolls else found.expires_at
     renewed = replace(
         found,
         # Never earlier: a renewal must not shorten what was agreed.
-        expires_at=max(found.expires_at, _until(ctx, found.tenant, facts, (found.person, found.patient))),
+        expires_at=max(found.expires_at, until),
         offline=found.offline or offline,
         last_validated_at=ctx.now,
     )
@@ -316,29 +334,6 @@ def hold_authorization(ctx: Context, authorization: AuthorizationId) -> Authoriz
     A concurrent narrowing or withdrawal either waits and then finds those tokens, or commits first, and then less is issued.
     """
     return store.hold(ctx.tx, authorization)
-
-
-def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[Authorization, ...]:
-    """List a person's connected apps, one entry per app: its newest agreement, with the scopes of all of them and the last use.
-
-    Withdrawing an entry withdraws every agreement behind it.
-    """
-    entries: dict[AppId, Authorization] = {}
-    page = FIRST_PAGE
-    while in_force := store.list_in_force(ctx.tx, tenant, person, ctx.now, page):
-        used = tokens.last_minted(ctx, [each.id for each in in_force])
-        for each in in_force:
-            older = entries.pop(each.app, each)  # the newest agreement of an app represents it on the page
-            uses = [moment for moment in (older.last_used_at, used.get(each.id)) if moment is not None]
-            entries[each.app] = replace(
-                each,
-                scopes=tuple(dict.fromkeys((*each.scopes, *older.scopes))),
-                offline=each.offline or older.offline,
-                last_used_at=max(uses) if uses else None,
-                created_at=min(each.created_at, older.created_at),
-            )
-        page = PageQuery(in_force[-1].id)
-    return tuple(reversed(entries.values()))
 
 
 def withdraw(ctx: Context, authorization: AuthorizationId) -> Authorization:

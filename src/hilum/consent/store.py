@@ -183,6 +183,13 @@ def list_agreed(
     """List what people agreed to at a tenant themselves, ended agreements too, by person and id; ``after`` is both, joined by ``~``."""
     table = authorization
     query = select(table).where(table.c.tenant == tenant, table.c.basis == Basis.PERSON.value)
+    return _listed(tx, query, person, page)
+
+
+def _listed(
+    tx: Connection, query: Select[Any], person: PersonId | None, page: PageQuery
+) -> list[Authorization]:
+    table = authorization
     if person is not None:
         query = query.where(table.c.person == person)
     after_person, _, after_id = page.after.partition("~")
@@ -195,6 +202,13 @@ def list_agreed(
         query = query.where(beyond)
     rows = tx.execute(query.order_by(table.c.person, table.c.id).limit(page.limit))
     return [_authorization(row) for row in rows.mappings()]
+
+
+def list_of_tenant(
+    tx: Connection, tenant: TenantId, person: PersonId | None, page: PageQuery
+) -> list[Authorization]:
+    """List the agreements at a tenant, of any basis and also ended ones, by person and id; ``after`` is both, joined by ``~``."""
+    return _listed(tx, select(authorization).where(authorization.c.tenant == tenant), person, page)
 
 
 def save_end(tx: Connection, authorization_id: AuthorizationId, expires_at: datetime) -> None:

@@ -75,6 +75,11 @@ class ClientContext:
     vendor_name: str
     installation: InstallationFacts | None
 
+    @property
+    def installed_until(self) -> datetime | None:
+        """The end date of the hospital's installation, if it has one."""
+        return None if self.installation is None else self.installation.expires_at
+
 
 @dataclass(frozen=True, slots=True)
 class FlowState:

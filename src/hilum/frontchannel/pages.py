@@ -19,7 +19,7 @@ from hilum.frontchannel.service import ConnectedApp, ConnectedApps, by_of
 from hilum.identity import policy as identity_policy
 from hilum.identity.models import Person, Role, Tenant
 from hilum.kernel.decision import Deny, Reason
-from hilum.policies.models import Lifetimes
+from hilum.policies.models import Expiry, Lifetimes
 from hilum.registry.models import Environment
 from hilum.standards import oauth
 from hilum.standards.smart import scopes as smart
@@ -94,10 +94,21 @@ def duration(lifetimes: Lifetimes, *, offline: bool | None) -> str:
     """Return how long the app will have access: with ``offline_access`` (True), with ``online_access`` (False), or with neither (None)."""
     if offline is None:
         return f"For {_life_in_words(lifetimes.access_token)}. After that the app has to ask again."
+    if lifetimes.expiry is not Expiry.ROLLING:
+        return _CLASSES[lifetimes.expiry].format(
+            access=_life_in_words(lifetimes.access_token), most=_life_in_words(lifetimes.authorization)
+        )
     if offline:
         ends = _life_in_words(lifetimes.authorization)
         return f"Until you remove it, even when you are not using it. It ends after {ends} unless you agree again."
     return f"Until you sign out, at most {_life_in_words(lifetimes.session_refresh_token)}."
+
+
+_CLASSES = {
+    Expiry.ONE_TIME: "This once, for at most {access}. The next time you are asked again.",
+    Expiry.STUDY: "As long as the study goes on at this hospital, at most {most}, or until you remove it.",
+    Expiry.FIXED: "At most {most} from today, or until you remove it. Using it does not make that longer.",
+}
 
 
 def _life_in_words(life: timedelta) -> str:
@@ -367,7 +378,7 @@ def manage(
         "frontchannel/manage.html",
         person=listed.person.name,
         tenant=listed.tenant.name,
-        entries=[_entry(each, listed.person, names) for each in listed.apps],
+        entries=[_entry(each, listed.person, names, kit.clock.now()) for each in listed.apps],
         csrf=csrf,
         # From the query, so only these two words of it may change the page.
         done=done if done in {"remove", "narrow"} else "",
@@ -378,8 +389,19 @@ def manage(
     )
 
 
-def _entry(connected: ConnectedApp, person: Person, names: dict[str, str]) -> dict[str, Any]:
+_WHY_ENDS = {
+    Reason.ONE_TIME_OVER: "it is for one opening of the app",
+    Reason.STUDY_ENDED: "with the study",
+    Reason.FIXED_END_REACHED: "on a fixed day; you are asked again then",
+    Reason.AUTHORIZATION_IDLE: "unless the app is used before",
+    Reason.AUTHORIZATION_DORMANT: "unless the app is used before",
+}
+
+
+def _entry(connected: ConnectedApp, person: Person, names: dict[str, str], now: datetime) -> dict[str, Any]:
     agreed = connected.authorization
+    assert agreed.ends is not None, "it is listed with its end"
+    ends = agreed.ends
     choices = consent_policy.choices(agreed.scopes, by=by_of(person))
     return {
         "id": agreed.id,
@@ -388,7 +410,9 @@ def _entry(connected: ConnectedApp, person: Person, names: dict[str, str]) -> di
         "purpose": connected.app.purpose,
         "whose": _whose(person, agreed.patient, names),
         "since": agreed.created_at,
-        "until": agreed.expires_at,
+        "until": ends.at,
+        "ended": ends.at <= now,
+        "why": _WHY_ENDS.get(ends.why, ""),
         "last_used": agreed.last_used_at,
         "offline": agreed.offline,
         "words": consent_policy.describe_all(agreed.scopes),

@@ -390,6 +390,7 @@ def _issue(
         offline=bool(offline),
         covering_id=standing,
         workflow=flow_state.workflow,
+        study_ends=flow_state.client_context.installed_until,
     )
     secret = CODE_PREFIX + ctx.ids.secret()
     facts = flow_state.client_context.facts

@@ -18,7 +18,7 @@ from hilum.installations.models import (
 )
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import FacilityId, TenantId
-from hilum.policies.models import Book
+from hilum.policies.models import Book, Expiry
 from hilum.registry.policy import may_suspend, scope_faults
 from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, all_covered, narrow
 
@@ -38,6 +38,12 @@ def may_uninstall(actor: Actor, tenant: TenantId) -> bool:
 def may_see_installations(actor: Actor, tenant: TenantId | None) -> bool:
     """Check whether an actor may list the installations of a tenant (None: of all)."""
     return actor.is_platform or administers(actor, tenant or "")
+
+
+def is_study(book: Book, clients: Iterable[ClientFacts]) -> bool:
+    """Check whether people's agreements with an app by any of its clients end with a study (C89)."""
+    cells = (admission(book, client).cell for client in clients)
+    return any(cell is not None and cell.lifetimes.expiry is Expiry.STUDY for cell in cells)
 
 
 def install_faults(

@@ -15,7 +15,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import Subject
 from hilum.disposals import service as disposals
 from hilum.identity import service as identity
-from hilum.identity.models import Facility, NewFacility
+from hilum.identity.models import Facility, NewFacility, Tenant
 from hilum.identity.policy import ROLES, is_member
 from hilum.infra import lanes
 from hilum.infra.context import Context
@@ -79,6 +79,10 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     if lacking := agreements.missing_for_app(ctx, tenant, app, order.roles):
         detail = agreements.missing_detail(lacking, app.vendor, tenant.id)
         raise Invalid("installation_invalid", detail, fields={"app": "agreements_missing"})
+    # What people agree to for a study ends with it, so its end must be known.
+    if order.expires_at is None and _is_study(ctx, app.id, tenant, environment):
+        detail = "The rule book makes agreements with this app end with a study. Say when it ends at this hospital."
+        raise Invalid("installation_invalid", detail, fields={"expires_at": "study_end_missing"})
     # An expired installation still holds the unique index. It is closed with the date of its end, so that the
     # history is true.
     before = store.find_current(ctx.tx, order.tenant, app.id)
@@ -89,6 +93,12 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
         store.save_removed(ctx.tx, before.id, by="system:transfer", at=app.owner_since)
     registry.announce_change(ctx, app.id, at=order.tenant)
     return _add(ctx, order, policy.install_scopes(order, certified), environment, asked=certified)
+
+
+def _is_study(ctx: Context, app: AppId, tenant: Tenant, environment: Environment) -> bool:
+    found = clients.facts_of_apps(ctx, (app,)).get(app, ())
+    working = [each for each in found if each.environment is environment]
+    return policy.is_study(policies.current(ctx).book_at(tenant.id, ctx.now, app), working)
 
 
 def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) -> Installation:

@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from hilum.policies.document import canonical, render
 from hilum.policies.in_force import observing
+from hilum.policies.lifetimes import LONGEST
 from hilum.policies.models import (
     ANY,
     OBSERVE_BOUND,
@@ -289,6 +290,14 @@ class _Limit:
         return self.show(self.value(cell))
 
 
+def _limit_text(limit: timedelta | None) -> str:
+    return "none" if limit is None else duration_text(limit)
+
+
+def _limit_order(limit: timedelta | None) -> timedelta:
+    return LONGEST if limit is None else limit
+
+
 _LIMITS: dict[str, _Limit] = {
     "certificate_life": _Limit(lambda cell: cell.certificate_life, duration_text),
     "lifetimes.access_token": _Limit(lambda cell: cell.lifetimes.access_token, duration_text),
@@ -298,7 +307,13 @@ _LIMITS: dict[str, _Limit] = {
         lambda cell: cell.lifetimes.session_refresh_token, duration_text
     ),
     "lifetimes.authorization": _Limit(lambda cell: cell.lifetimes.authorization, duration_text),
+    "lifetimes.idle": _Limit(lambda cell: cell.lifetimes.idle, _limit_text, _limit_order),
+    "lifetimes.absolute": _Limit(lambda cell: cell.lifetimes.absolute, _limit_text, _limit_order),
+    "lifetimes.expiry": _Limit(lambda cell: cell.lifetimes.expiry, order=lambda each: each.rank),
     "dormant_days": _Limit(lambda cell: cell.dormant_days),
+    "dormant_ends": _Limit(
+        lambda cell: cell.dormant_ends, lambda ends: "true" if ends else "false", lambda ends: not ends
+    ),
     "disposal_days": _Limit(lambda cell: cell.disposal_days),
     "quota.rate_per_s": _Limit(lambda cell: cell.quota.rate_per_s, "{:g}".format),
     "quota.burst": _Limit(lambda cell: cell.quota.burst),

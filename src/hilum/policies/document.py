@@ -14,10 +14,9 @@ from typing import Any
 
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
 from hilum.policies.exception_models import Autonomy
+from hilum.policies.lifetimes import lifetime_faults, read_lifetimes, rendered_lifetimes
 from hilum.policies.models import (
-    ACCESS_TOKEN_BOUND,
     ANY,
-    BACKEND_TOKEN_BOUND,
     DISPOSAL_DAYS,
     DOCUMENT_BOUND,
     DORMANT_DAYS,
@@ -38,7 +37,6 @@ from hilum.policies.models import (
     JurisdictionPack,
     LaneStep,
     Lens,
-    Lifetimes,
     ReviewClocks,
     Rollout,
     StepCondition,
@@ -81,7 +79,7 @@ def read_book(document: object) -> tuple[Book | None, tuple[Fault, ...]]:
     top.integer("format", FORMAT, FORMAT)
     book = _book(top, FORMAT)
     if not faults:
-        faults += [*soundness_faults(book), *product_faults(book)]
+        faults += [*soundness_faults(book), *product_faults(book), *lifetime_faults(book)]
     if faults:
         return None, tuple(faults)
     written = canonical(render(book))
@@ -227,11 +225,12 @@ def _cell(table: Table, book: Book) -> Cell:
         traffic_class=TrafficClass(table.word("traffic_class", tuple(TrafficClass))),
         alerts=_alerts(table.table("alerts")),
         certificate_life=table.duration("certificate_life", LIFE_BOUND),
-        lifetimes=_lifetimes(table.table("lifetimes")),
+        lifetimes=read_lifetimes(table.table("lifetimes")),
         agreements=_agreements(table),
         proofs=frozenset(table.words("proofs", PROOFS, optional=True)),
         dormant_days=_days(table, "dormant_days", DORMANT_DAYS),
         disposal_days=_days(table, "disposal_days", DISPOSAL_DAYS),
+        dormant_ends=table.flag("dormant_ends", optional=True),
     )
     table.close()
     return cell
@@ -334,18 +333,6 @@ def _alerts(table: Table) -> AlertThresholds:
         table.integer("refused_percent", 1, PERCENT_BOUND),
         table.integer("failed_percent", 1, PERCENT_BOUND),
         table.integer("latency_ms_p95", 1, LATENCY_BOUND_MS),
-    )
-    table.close()
-    return found
-
-
-def _lifetimes(table: Table) -> Lifetimes:
-    found = Lifetimes(
-        access_token=table.duration("access_token", ACCESS_TOKEN_BOUND),
-        backend_token=table.duration("backend_token", BACKEND_TOKEN_BOUND),
-        refresh_token=table.duration("refresh_token", LIFE_BOUND),
-        session_refresh_token=table.duration("session_refresh_token", LIFE_BOUND),
-        authorization=table.duration("authorization", LIFE_BOUND),
     )
     table.close()
     return found
@@ -527,7 +514,6 @@ def render_rule(rule: TierRule) -> dict[str, Any]:
 
 
 def _rendered_cell(cell: Cell) -> dict[str, Any]:
-    lives = cell.lifetimes
     # Left out where it is the default, so that books of before keep their digests.
     days = (
         ("dormant_days", cell.dormant_days, DORMANT_DAYS),
@@ -556,15 +542,10 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
                 "latency_ms_p95": cell.alerts.latency_ms_p95,
             },
             "certificate_life": duration_text(cell.certificate_life),
-            "lifetimes": {
-                "access_token": duration_text(lives.access_token),
-                "backend_token": duration_text(lives.backend_token),
-                "refresh_token": duration_text(lives.refresh_token),
-                "session_refresh_token": duration_text(lives.session_refresh_token),
-                "authorization": duration_text(lives.authorization),
-            },
+            "lifetimes": rendered_lifetimes(cell.lifetimes),
         }
         | optional
+        | ({"dormant_ends": True} if cell.dormant_ends else {})
         | ({"agreements": sorted(cell.agreements)} if cell.agreements else {})
         | ({"proofs": sorted(cell.proofs)} if cell.proofs else {})
     )

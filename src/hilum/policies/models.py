@@ -10,10 +10,13 @@ from hilum.controls.models import RATE_LEAST_PER_S, Quota
 from hilum.kernel.ids import Part, TenantId, VersionId
 from hilum.policies.dry_run_models import DRY_RUN_VALID, DRY_RUNS_WAITING, DryRun, DryRunState
 from hilum.policies.exception_models import Autonomy, ExceptionKind, ExceptionOrder, PolicyException
+from hilum.policies.lifetime_models import DISPOSAL_DAYS, DORMANT_DAYS, Expiry, Lifetimes
 from hilum.policies.override_models import Level, OverrideOrder
 from hilum.policies.product_models import WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
 
 __all__ = [
+    "DISPOSAL_DAYS",
+    "DORMANT_DAYS",
     "DRY_RUNS_WAITING",
     "DRY_RUN_VALID",
     "WORKFLOW_SCOPE",
@@ -22,6 +25,8 @@ __all__ = [
     "DryRunState",
     "ExceptionKind",
     "ExceptionOrder",
+    "Expiry",
+    "Lifetimes",
     "OverrideOrder",
     "PolicyException",
     "ScopeProduct",
@@ -150,19 +155,9 @@ class AlertThresholds:
     latency_ms_p95: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lifetimes:
-    """How long what is issued lives. ``refresh_token`` restarts with each refresh; ``session_refresh_token`` is that of ``online_access``."""
-
-    access_token: timedelta
-    backend_token: timedelta
-    refresh_token: timedelta
-    session_refresh_token: timedelta
-    authorization: timedelta
-
-
-DISPOSAL_DAYS, DORMANT_DAYS = 30, 180  # of a cell that states none
-PEER_LIFETIMES = Lifetimes(*[BACKEND_TOKEN_BOUND] * 5)
+PEER_LIFETIMES = Lifetimes(
+    BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND
+)
 """Those of a hospital's EHR or resource server, which is no app and of no category: its tokens live five minutes."""
 
 
@@ -192,6 +187,8 @@ class Cell:
     dormant_days: int = DORMANT_DAYS
     disposal_days: int = DISPOSAL_DAYS
     """Days without use after which people are asked again (C90); days within which the vendor answers a disposal request (C95)."""
+    dormant_ends: bool = False
+    """Whether what was not used for ``dormant_days`` has ended, and cannot be refreshed any more (C194)."""
     proofs: frozenset[str] = frozenset()
     """What a vendor must have proved, and not let lapse, to have a version certified for production: of ``PROOFS`` (C6, C7)."""
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date
 from itertools import pairwise, product
 
+from hilum.policies.lifetimes import longer_fields, refreshed_for
 from hilum.policies.models import (
     ANY,
     NEVER_BELOW_HIGH,
@@ -183,10 +184,11 @@ def _looser_above(category: Category) -> Iterator[Fault]:
 
 
 def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
-    longer = ("access_token", "backend_token", "refresh_token", "session_refresh_token", "authorization")
-    for name in longer:
-        if getattr(above.lifetimes, name) > getattr(below.lifetimes, name):
-            yield f"lifetimes.{name}"
+    yield from longer_fields(below.lifetimes, above.lifetimes)
+    if below.dormant_ends and not above.dormant_ends:
+        yield "dormant_ends"
+    elif below.dormant_ends and above.dormant_days > below.dormant_days:
+        yield "dormant_days"
     if above.certificate_life > below.certificate_life:
         yield "certificate_life"
     if not above.client_authentication <= below.client_authentication:
@@ -222,7 +224,7 @@ def _breaks(book: Book, n: int) -> Iterator[Fault]:
             patients = any(scope.startswith("patient/") for scope in cell.scopes)
             if not patients or "offline_access" not in cell.session_scopes:
                 continue
-            if cell.lifetimes.refresh_token < pack.patient_refresh_at_least:
+            if refreshed_for(cell) < pack.patient_refresh_at_least:
                 path = f"categories.{category.name}.cells.{tier}.lifetimes.refresh_token"
                 least = f"{pack.patient_refresh_at_least.days} d"
                 yield Fault(path, "too_short", f"{pack.source} needs at least {least} for apps of patients.")

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from hilum.controls.models import Quota
+from hilum.policies.lifetime_models import stricter_lifetimes
 from hilum.policies.models import (
     ANY,
     Admission,
@@ -15,7 +16,6 @@ from hilum.policies.models import (
     Category,
     Cell,
     ClientAuthentication,
-    Lifetimes,
     Tier,
     TrafficClass,
     Withheld,
@@ -57,7 +57,9 @@ def stricter(one: Cell, other: Cell) -> Cell:
         traffic_class=max(one.traffic_class, other.traffic_class, key=_CLASSES.index),
         alerts=AlertThresholds(*_least(one.alerts, other.alerts)),
         certificate_life=min(one.certificate_life, other.certificate_life),
-        lifetimes=Lifetimes(*_least(one.lifetimes, other.lifetimes)),
+        lifetimes=stricter_lifetimes(one.lifetimes, other.lifetimes),
+        dormant_days=min(one.dormant_days, other.dormant_days),
+        dormant_ends=one.dormant_ends or other.dormant_ends,
     )
 
 
@@ -67,7 +69,7 @@ def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
     return one if ANY in other else one & other
 
 
-def _least(one: AlertThresholds | Lifetimes, other: AlertThresholds | Lifetimes) -> tuple[Any, ...]:
+def _least(one: AlertThresholds, other: AlertThresholds) -> tuple[Any, ...]:
     return tuple(min(getattr(one, each.name), getattr(other, each.name)) for each in fields(one))
 
 

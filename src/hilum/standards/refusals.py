@@ -103,6 +103,33 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "The response is the same as for a record that does not exist.",
         ),
         Reason.AUTHORIZATION_EXPIRED: Refusal("The token's authorization has expired.", "Authorize again."),
+        Reason.ONE_TIME_OVER: Refusal(
+            "The agreement was for one opening of the app, and that is over.",
+            "Open the app again; its person is asked again.",
+        ),
+        Reason.STUDY_ENDED: Refusal(
+            "The study that the agreement was for has ended at this hospital.",
+            "There is nothing to refresh any more. A hospital that goes on with the study installs the app until a later day, and people are asked again.",
+        ),
+        Reason.FIXED_END_REACHED: Refusal(
+            "The agreement had a fixed end, which opening the app does not move.",
+            "Authorize again; its person is asked again.",
+        ),
+        Reason.AUTHORIZATION_IDLE: Refusal(
+            "No token was issued for longer than the rule book lets an agreement or a refresh token rest.",
+            "Authorize again, and refresh more often than the limit.",
+        ),
+        Reason.AUTHORIZATION_DORMANT: Refusal(
+            "The app was not used for so long that its person's agreement has ended.",
+            "Authorize again; its person is asked again.",
+        ),
+        Reason.REFRESH_TOKEN_OLD: Refusal(
+            "The refresh token is older than the rule book allows now.", "Authorize again."
+        ),
+        Reason.ABSOLUTE_LIMIT_REACHED: Refusal(
+            "Tokens were refreshed for as long after one authorization as the rule book allows.",
+            "Authorize again.",
+        ),
         Reason.LABEL_WITHHELD: Refusal(
             "A label on the record withholds it (for example 42 CFR Part 2).",
             "The response is the same as for a record that does not exist.",

@@ -33,6 +33,8 @@ MAC_LENGTH = 8
 USED_REFRESH_KEPT = timedelta(days=7)
 """How long used refresh tokens and revoked families are kept, unless configured otherwise."""
 PURGE_BATCH = 1_000
+FAMILIES_BOUND = 20
+"""The most families that are listed of one authorization, the newest."""
 JTI_BOUND = 512
 """The longest ``jti`` that is accepted; a client needs no longer one."""
 
@@ -116,6 +118,21 @@ class RefreshToken:
     offline: bool
     used_at: datetime | None = None
     family_revoked_at: datetime | None = None
+    family_started_at: datetime | None = None
+    """When the first token was issued from the same authorization; filled where a token is found, not where it is used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFamily:
+    """What was issued from one authorization and can still be refreshed. ``minted_at``: when its last token was issued."""
+
+    id: FamilyId
+    authorization: AuthorizationId
+    offline: bool
+    started_at: datetime
+    minted_at: datetime
+    expires_at: datetime
+    """The end of its refresh token, as it was issued."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from hilum.tokens.models import (
     OpenTokens,
     RefreshToken,
     TokenFacts,
+    TokenFamily,
 )
 
 _ACTIVE_FOR = timedelta(hours=1)
@@ -250,6 +251,11 @@ def revoke_client(ctx: Context, client: ClientId, *, because: str = "revoked") -
 def last_minted(ctx: Context, authorizations: Iterable[AuthorizationId]) -> dict[AuthorizationId, datetime]:
     """Return when a token was last issued under each authorization."""
     return store.last_minted(ctx.tx, authorizations)
+
+
+def list_families(ctx: Context, authorizations: Iterable[AuthorizationId]) -> list[TokenFamily]:
+    """List what can still be refreshed under authorizations, the last used first, at most FAMILIES_BOUND of each."""
+    return store.list_families(ctx.tx, authorizations, ctx.now)
 
 
 def count_open(

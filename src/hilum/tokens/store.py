@@ -28,7 +28,15 @@ from sqlalchemy import (
 from hilum.infra.db import EPOCH, Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
 from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
-from hilum.tokens.models import PURGE_BATCH, AccessToken, Grant, OpenTokens, RefreshToken
+from hilum.tokens.models import (
+    FAMILIES_BOUND,
+    PURGE_BATCH,
+    AccessToken,
+    Grant,
+    OpenTokens,
+    RefreshToken,
+    TokenFamily,
+)
 
 token_family = Table(
     "token_family",
@@ -102,6 +110,7 @@ _ADD_ACCESS = prepare_insert(access_token)
 _ADD_REFRESH = prepare_insert(refresh_token)
 _ADD_JTI = prepare_insert_or_ignore(used_jti)
 _FAMILY_REVOKED_AT = token_family.c.revoked_at.label("family_revoked_at")
+_FAMILY_STARTED_AT = token_family.c.started_at.label("family_started_at")
 _FIND_ACCESS = PreparedStatement(
     # An outer join: tokens by client credentials belong to no family.
     select(*access_token.c, _FAMILY_REVOKED_AT)
@@ -111,11 +120,12 @@ _FIND_ACCESS = PreparedStatement(
     _FAMILY_REVOKED_AT,
 )
 _FIND_REFRESH = PreparedStatement(
-    select(*refresh_token.c, _FAMILY_REVOKED_AT)
+    select(*refresh_token.c, _FAMILY_REVOKED_AT, _FAMILY_STARTED_AT)
     .select_from(refresh_token.outerjoin(token_family, token_family.c.id == refresh_token.c.family))
     .where(refresh_token.c.hash == bindparam("fingerprint")),
     *refresh_token.c,
     _FAMILY_REVOKED_AT,
+    _FAMILY_STARTED_AT,
 )
 _USE_REFRESH = PreparedStatement(
     update(refresh_token)
@@ -246,7 +256,10 @@ def use_refresh(
 def find_refresh(tx: Connection, fingerprint: bytes) -> RefreshToken | None:
     """Find a refresh token in any state."""
     row = _FIND_REFRESH.first(tx, {"fingerprint": fingerprint})
-    return None if row is None else _refresh(row, row["family_revoked_at"])
+    if row is None:
+        return None
+    found = _refresh(row, row["family_revoked_at"])
+    return replace(found, family_started_at=row["family_started_at"])
 
 
 def active_refreshes(tx: Connection, authorization: AuthorizationId) -> list[RefreshToken]:
@@ -337,6 +350,45 @@ def read_revoked_families(tx: Connection, since: datetime) -> Iterator[tuple[Fam
     table = token_family
     rows = tx.execute(select(table.c.id, table.c.revoked_at).where(table.c.revoked_at > since))
     return ((FamilyId(row.id), row.revoked_at) for row in rows)
+
+
+def list_families(
+    tx: Connection, authorizations: Iterable[AuthorizationId], now: datetime
+) -> list[TokenFamily]:
+    """List the families of authorizations that can still be refreshed, the last used one first, at most FAMILIES_BOUND of each."""
+    family, refresh = token_family.c, refresh_token.c
+    place = func.row_number().over(partition_by=family.authorization, order_by=family.minted_at.desc())
+    open_ = (
+        select(
+            family.id,
+            family.authorization,
+            refresh.offline,
+            family.started_at,
+            family.minted_at,
+            refresh.expires_at,
+            place.label("place"),
+        )
+        .select_from(token_family.join(refresh_token, refresh.family == family.id))
+        .where(
+            family.authorization.in_(list(authorizations)),
+            family.revoked_at.is_(None),
+            refresh.used_at.is_(None),
+            refresh.expires_at > now,
+        )
+        .subquery()
+    )
+    query = select(open_).where(open_.c.place <= FAMILIES_BOUND)
+    return [
+        TokenFamily(
+            FamilyId(row.id),
+            AuthorizationId(row.authorization),
+            bool(row.offline),
+            row.started_at,
+            row.minted_at,
+            row.expires_at,
+        )
+        for row in tx.execute(query.order_by(open_.c.authorization, open_.c.place))
+    ]
 
 
 def record_jti(tx: Connection, fingerprint: bytes, until: datetime) -> bool:

@@ -77,6 +77,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "out_of_range": "This number or period is too small or too large.",
         "agreement_kind_unknown": "Neither Hilum nor the rule book knows this kind of agreement. `hilum policy show --document` lists those that it needs.",
         "proofs_missing": "The vendor has not proved, or let lapse, a contact or domain that the rule book asks for.",
+        "study_end_missing": "Agreements with this app end with a study. Say on which day it ends here.",
         "agreements_missing": "Vendor and hospital have no agreement in force of every kind that this app needs.",
         "digest_malformed": "This is no SHA-256: 64 digits from 0-9 and a-f, as `sha256sum` prints.",
         "approver_is_a_text": "Leave the approver out: each hospital names a person of its own, who agrees themselves (`hilum mandate ask`).",

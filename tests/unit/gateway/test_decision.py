@@ -776,6 +776,14 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
     on_the_way = {
         Reason.AGREEMENT_MISSING,  # judged where something begins, and a token has begun
         Reason.APPROVER_MISSING,
+        # Ends of agreements and refresh tokens, which are judged where tokens are issued.
+        Reason.ONE_TIME_OVER,
+        Reason.STUDY_ENDED,
+        Reason.FIXED_END_REACHED,
+        Reason.AUTHORIZATION_IDLE,
+        Reason.AUTHORIZATION_DORMANT,
+        Reason.REFRESH_TOKEN_OLD,
+        Reason.ABSOLUTE_LIMIT_REACHED,
         Reason.WRITE_REPEATED,
         Reason.OUTCOME_UNKNOWN,
         Reason.WRITE_DONE_ANSWER_WITHHELD,

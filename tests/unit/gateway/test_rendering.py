@@ -27,6 +27,13 @@ STATUS = {
         "tenant_mismatch",
         "launch_ended",
         "authorization_expired",
+        "one_time_over",
+        "study_ended",
+        "fixed_end_reached",
+        "authorization_idle",
+        "authorization_dormant",
+        "refresh_token_old",
+        "absolute_limit_reached",
     },
     403: {
         "switch_engaged",

@@ -52,6 +52,7 @@ WIDER: list[tuple[dict[str, Any], str]] = [
     ({f"{CELL}.certificate_life": "366 d"}, f"{CELL}.certificate_life"),
     ({f"{CELL}.lifetimes": {"refresh_token": "101 d"}}, f"{CELL}.lifetimes.refresh_token"),
     ({f"{CELL}.lifetimes": {"authorization": "366 d"}}, f"{CELL}.lifetimes.authorization"),
+    ({f"{CELL}.dormant_days": 181}, f"{CELL}.dormant_days"),
     ({"categories.scheduling.cells.high": {"scopes": []}}, "categories.scheduling.cells.high"),
     ({"categories.games": {"title": "Games", "floor": "low", "open": True, "cells": {}}}, "categories.games"),
     ({"categories.unclassified.open": True}, "categories.unclassified.open"),
@@ -60,6 +61,40 @@ WIDER: list[tuple[dict[str, Any], str]] = [
     ({"packs": []}, "packs.us-federal"),
     ({"packs": [], "regulated_lane.0.within_business_days": 11}, "regulated_lane.verify"),
 ]  # fmt: skip
+
+
+LIMITED = {"idle": "100 d", "absolute": "200 d", "expiry": "study"}
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"idle": "101 d"}, "lifetimes.idle"),
+        ({"absolute": "201 d"}, "lifetimes.absolute"),
+        ({"expiry": "fixed"}, "lifetimes.expiry"),
+        ({"expiry": "rolling"}, "lifetimes.expiry"),
+        ({"idle": GONE}, "lifetimes.idle"),
+        ({"absolute": GONE}, "lifetimes.absolute"),
+        ({"expiry": GONE}, "lifetimes.expiry"),
+    ],
+)
+def test_a_limit_of_grants_that_is_looser_or_gone_is_listed(change: dict[str, Any], path: str) -> None:
+    """C194, C210: what says nothing has no limit."""
+    limited = {f"{HIGH}.lifetimes.{name}": value for name, value in LIMITED.items()}
+    before = book(limited)
+    made = {name: value for name, value in (LIMITED | change).items() if value is not GONE}
+    after = book({f"{HIGH}.lifetimes.{name}": value for name, value in made.items()})
+
+    assert [each.path for each in widenings(before, after)] == [f"{HIGH}.{path}"]
+    assert widenings(after, before) == ()
+
+
+def test_dormancy_that_only_asks_again_is_looser_than_dormancy_that_ends() -> None:
+    """C194, C210."""
+    before, after = book({f"{HIGH}.dormant_ends": True}), book()
+
+    assert [each.path for each in widenings(before, after)] == [f"{HIGH}.dormant_ends"]
+    assert widenings(after, before) == ()
 
 
 @pytest.mark.parametrize(("change", "path"), WIDER)
@@ -440,6 +475,8 @@ LIMITS: list[Callable[[Cell], Any]] = [
     lambda cell: cell.quota.rate_per_s,
     lambda cell: cell.lifetimes.refresh_token,
     lambda cell: cell.lifetimes.authorization,
+    lambda cell: cell.lifetimes.expiry.rank,
+    lambda cell: not cell.dormant_ends,
     lambda cell: cell.certificate_life,
     lambda cell: cell.alerts.failed_percent,
     lambda cell: -list(TrafficClass).index(cell.traffic_class),

@@ -86,6 +86,9 @@ def test_the_scopes_of_a_cell_include_those_of_the_lower_tiers() -> None:
     assert set(upper[Tier.MODERATE].scopes) < set(upper[Tier.HIGH].scopes)
 
 
+CELL = "categories.scheduling.cells.low"
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
@@ -244,6 +247,10 @@ def test_a_book_in_which_writing_orders_medications_or_notes_is_not_high_is_refu
         ({"base.high.lenses": ["technical"]}, "lenses"),
         ({"base.high.evidence": []}, "evidence"),
         ({"base.moderate.scenarios": []}, "scenarios"),
+        ({"base.low.lifetimes.idle": "100 d"}, "lifetimes.idle"),
+        ({"base.low.lifetimes.absolute": "100 d", "base.moderate.lifetimes.absolute": "101 d"}, "lifetimes.absolute"),
+        ({"base.low.lifetimes.expiry": "fixed", "base.moderate.lifetimes.expiry": "rolling"}, "lifetimes.expiry"),
+        ({"base.low.dormant_ends": True}, "dormant_ends"),
     ],
 )  # fmt: skip
 def test_no_tier_is_limited_less_than_a_lower_one(changes: dict[str, Any], field: str) -> None:
@@ -262,9 +269,30 @@ def test_a_scope_that_no_cell_would_ever_decide_on_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "path", "code"),
     [
+        ({f"{CELL}.lifetimes.idle": "1 min"}, f"{CELL}.lifetimes.idle", "too_short"),
+        ({f"{CELL}.lifetimes.absolute": "1 min"}, f"{CELL}.lifetimes.absolute", "too_short"),
+        ({f"{CELL}.lifetimes.expiry": "never"}, f"{CELL}.lifetimes.expiry", "word_unknown"),
+        ({f"{CELL}.lifetimes.idle": None}, f"{CELL}.lifetimes.idle", "missing"),
+        ({f"{CELL}.dormant_ends": "yes"}, f"{CELL}.dormant_ends", "not_a_flag"),
+    ],
+)
+def test_a_limit_of_grants_that_cannot_be_meant_is_refused(
+    changes: dict[str, Any], path: str, code: str
+) -> None:
+    """C194: a null is not "no limit", and what ends before its access token does could not be refreshed."""
+    assert (path, code) in faults_of(changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "code"),
+    [
         ({"regulated_lane.0.within_business_days": 11}, "regulated_lane", "too_slow"),
         ({"regulated_lane.1": GONE}, "regulated_lane", "step_missing"),
         ({f"{'categories.unclassified.cells.high'}.lifetimes.refresh_token": "91 d"}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
+        ({"categories.unclassified.cells.high.lifetimes.idle": "91 d"}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
+        ({"categories.unclassified.cells.high.lifetimes.absolute": "91 d"}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
+        ({"categories.unclassified.cells.high.lifetimes.expiry": "one_time"}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
+        ({"categories.unclassified.cells.high.dormant_ends": True, "categories.unclassified.cells.high.dormant_days": 91}, "categories.unclassified.cells.high.lifetimes.refresh_token", "too_short"),
     ],
 )  # fmt: skip
 def test_a_book_keeps_the_dated_rules_of_a_jurisdiction_from_when_it_has_them_until_their_end(

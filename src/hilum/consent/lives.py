@@ -1,0 +1,106 @@
+"""When agreements were last used and when they end, for the people they are of and their hospital."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.clients import service as clients
+from hilum.clients.models import ClientFacts
+from hilum.clients.policy import admission
+from hilum.consent import policy, store
+from hilum.consent.models import AgreementLife, Authorization, End
+from hilum.infra.context import Context
+from hilum.kernel.decision import Reason
+from hilum.kernel.ids import AppId, AuthorizationId, ClientId, PersonId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policies import service as policies
+from hilum.policies.models import Cell
+from hilum.tokens import service as tokens
+from hilum.tokens.models import TokenFamily
+
+
+def list_for_person(ctx: Context, tenant: TenantId, person: PersonId) -> tuple[Authorization, ...]:
+    """List a person's connected apps, one entry per app: its newest agreement, with the scopes of all of them, the last use and the end.
+
+    Withdrawing an entry withdraws every agreement behind it. One that the rule book has ended is listed until its own end: another rule book
+    may give it back.
+    """
+    entries: dict[AppId, Authorization] = {}
+    page = FIRST_PAGE
+    while in_force := store.list_in_force(ctx.tx, tenant, person, ctx.now, page):
+        cells = _cells(ctx, in_force)
+        for each in _used(ctx, in_force):
+            older = entries.pop(each.app, each)  # the newest agreement of an app represents it on the page
+            ends = [policy.end_of(each, cells[each.client])] + ([older.ends] if older.ends else [])
+            entries[each.app] = replace(
+                each,
+                scopes=tuple(dict.fromkeys((*each.scopes, *older.scopes))),
+                offline=each.offline or older.offline,
+                last_used_at=_latest(older.last_used_at, each.last_used_at),
+                created_at=min(each.created_at, older.created_at),
+                ends=max(ends, key=lambda end: end.at),
+            )
+        page = PageQuery(in_force[-1].id)
+    return tuple(reversed(entries.values()))
+
+
+def list_lives(
+    ctx: Context, tenant: TenantId, page: PageQuery, *, person: PersonId | None = None
+) -> list[AgreementLife]:
+    """List the agreements at a hospital, or of one of its people, by person and id, ended ones too; ``after`` is both, joined by ``~``.
+
+    For the hospital's administrator, and for people about themselves. The read is recorded. Raises NotPermitted.
+    """
+    event = Event("consent.authorization.list", tenant=tenant, person=person or "")
+    if not policy.may_export(ctx.actor, tenant, person):
+        raise audit.refusal(ctx, event)
+    found = store.list_of_tenant(ctx.tx, tenant, person, page)
+    cells = _cells(ctx, found)
+    families: dict[AuthorizationId, list[TokenFamily]] = {}
+    for family in tokens.list_families(ctx, [each.id for each in found]) if found else ():
+        families.setdefault(family.authorization, []).append(family)
+    audit.record(ctx, replace(event, facts={"given": len(found)}))
+    return [_life(each, cells[each.client], families.get(each.id, ())) for each in _used(ctx, found)]
+
+
+def _life(agreement: Authorization, cell: Cell | None, families: Iterable[TokenFamily]) -> AgreementLife:
+    ends = policy.end_of(agreement, cell)
+    if agreement.revoked_at is not None and agreement.revoked_at < ends.at:
+        ends = End(agreement.revoked_at, Reason.TOKEN_REVOKED)
+    return AgreementLife(
+        replace(agreement, ends=ends),
+        tuple(
+            (each, min([ends, *policy.family_ends(each, cell), _own(each)], key=lambda end: end.at))
+            for each in families
+        ),
+    )
+
+
+def _own(family: TokenFamily) -> End:
+    return End(family.expires_at, Reason.REFRESH_TOKEN_OLD)
+
+
+def _cells(ctx: Context, found: Iterable[Authorization]) -> dict[ClientId, Cell | None]:
+    """Return the cell of each agreement's client in the rule book in force at its hospital; None for one without."""
+    agreed = {each.client: each for each in found}
+    if not agreed:
+        return {}
+    current = policies.current(ctx)
+    by_app = clients.facts_of_apps(ctx, {each.app for each in agreed.values()})
+    facts: dict[ClientId, ClientFacts] = {each.id: each for of in by_app.values() for each in of}
+    cells: dict[ClientId, Cell | None] = dict.fromkeys(agreed)
+    for client, each in agreed.items():
+        if client in facts:
+            cells[client] = admission(current.book_at(each.tenant, ctx.now, each.app), facts[client]).cell
+    return cells
+
+
+def _used(ctx: Context, found: list[Authorization]) -> list[Authorization]:
+    used = tokens.last_minted(ctx, [each.id for each in found])
+    return [replace(each, last_used_at=used.get(each.id)) for each in found]
+
+
+def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(filter(None, (one, other)), default=None)

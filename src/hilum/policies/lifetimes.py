@@ -1,0 +1,82 @@
+"""Lifetimes in a document: read, written, and what must be true of them. Pure."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from hilum.policies.lifetime_models import within
+from hilum.policies.models import (
+    ACCESS_TOKEN_BOUND,
+    BACKEND_TOKEN_BOUND,
+    LIFE_BOUND,
+    Book,
+    Cell,
+    Expiry,
+    Fault,
+    Lifetimes,
+)
+from hilum.policies.tables import Table, duration_text
+
+_REQUIRED = {
+    "access_token": ACCESS_TOKEN_BOUND,
+    "backend_token": BACKEND_TOKEN_BOUND,
+    "refresh_token": LIFE_BOUND,
+    "session_refresh_token": LIFE_BOUND,
+    "authorization": LIFE_BOUND,
+}
+LONGEST = timedelta.max
+"""Stands for a limit that is not set, where limits are compared."""
+
+
+def read_lifetimes(table: Table) -> Lifetimes:
+    """Read lifetimes. Where a limit of a later release is not stated, there is none, and agreements are rolling: so it was before it."""
+    lives = {name: table.duration(name, bound) for name, bound in _REQUIRED.items()}
+    idle, absolute = (
+        table.duration(name, LIFE_BOUND) if table.has(name) else None for name in ("idle", "absolute")
+    )
+    expiry = Expiry(table.word("expiry", tuple(Expiry))) if table.has("expiry") else Expiry.ROLLING
+    table.close()
+    return Lifetimes(**lives, idle=idle, absolute=absolute, expiry=expiry)
+
+
+def rendered_lifetimes(lives: Lifetimes) -> dict[str, str]:
+    """Return lifetimes as a document has them. What is not limited is left out, so that books of before keep their digests."""
+    written = {name: duration_text(getattr(lives, name)) for name in _REQUIRED}
+    for name, limit in (("idle", lives.idle), ("absolute", lives.absolute)):
+        if limit is not None:
+            written[name] = duration_text(limit)
+    return written if lives.expiry is Expiry.ROLLING else written | {"expiry": lives.expiry.value}
+
+
+def longer_fields(below: Lifetimes, above: Lifetimes) -> Iterator[str]:
+    """Yield the fields by which something lives longer than by other lifetimes."""
+    for name in (*_REQUIRED, "idle", "absolute"):
+        lower, higher = getattr(below, name), getattr(above, name)
+        if (LONGEST if higher is None else higher) > (LONGEST if lower is None else lower):
+            yield f"lifetimes.{name}"
+    if above.expiry.rank > below.expiry.rank:
+        yield "lifetimes.expiry"
+
+
+def lifetime_faults(book: Book) -> Iterator[Fault]:
+    """Find limits that would end what an access token still has, so that its app could not refresh in time."""
+    for category in book.categories.values():
+        for tier, cell in category.cells.items():
+            for name, limit in (("idle", cell.lifetimes.idle), ("absolute", cell.lifetimes.absolute)):
+                if limit is not None and limit < cell.lifetimes.access_token:
+                    path = f"categories.{category.name}.cells.{tier}.lifetimes.{name}"
+                    least = duration_text(cell.lifetimes.access_token)
+                    yield Fault(path, "too_short", f"It is shorter than an access token lives: {least}.")
+
+
+def refreshed_for(cell: Cell) -> timedelta:
+    """Return for how long an app that is away may at least refresh: the life of a refresh token, and the sooner limits beside it."""
+    lives = cell.lifetimes
+    shortest = within(within(lives.refresh_token, lives.idle), lives.absolute)
+    if cell.dormant_ends:
+        shortest = within(shortest, timedelta(days=cell.dormant_days))
+    if lives.expiry is not Expiry.ROLLING:
+        shortest = within(shortest, lives.authorization)
+    if lives.expiry is Expiry.ONE_TIME:
+        shortest = within(shortest, lives.access_token)
+    assert shortest is not None, "a refresh token has a life"
+    return shortest
