@@ -156,6 +156,7 @@ def test_one_session_or_all_others_are_ended_from_the_page(site: ControlSite) ->
     mine, second, third = signed_in(site), signed_in(site), signed_in(site)
     shown = mine.get("/account").text
     assert "This browser" in shown
+    assert "hilum login --username root" in shown
     ids = re.findall(r'name="session" value="(ses_[0-9a-z]+)"', shown)
     assert len(ids) == 2
 

@@ -17,6 +17,7 @@ from hilum.account.step_pages import CODE_REFUSALS, CodeRefusal, refused, senten
 from hilum.factors.models import CodeWrong, PasskeyRefused
 from hilum.factors.policy import passkey_id
 from hilum.identity.models import Role
+from hilum.identity.policy import login_command
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.signin.policy import safe_return
@@ -65,6 +66,7 @@ class _AccountPages(OwnPages):
             "account/account.html",
             place=place.name,
             own=own,
+            login=login_command(own.person),
             listed=listed,
             lives=tuple(LIVES.items()),
             url=self.url(place),

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from hilum.enrolment import policy, service
 from hilum.enrolment.models import Purpose, Visitor, WrongCode
-from hilum.identity.policy import is_vendor
+from hilum.identity.policy import is_vendor, login_command
 from hilum.kernel.ids import TenantId
 from hilum.signin import live
 from hilum.signin.models import PASSWORD_MAX, PASSWORD_MIN
@@ -86,7 +86,7 @@ class _LinkPage:
             lead="You can sign in now.",
             signin=path_of(self._kit.urls.signin(vendor)),
             place=visitor.place,
-            command=f"hilum login --vendor {vendor} --username {person.username}",
+            command=login_command(person),
         )
         cookies.clear(response, cookies.FORM, secure=self._kit.urls.is_secure(vendor))
         return response

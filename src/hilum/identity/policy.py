@@ -456,3 +456,15 @@ def _base_fault(url: str) -> str:
     if parts.query or parts.fragment or "@" in parts.netloc or url.endswith("?"):
         return "upstream_url_malformed"
     return ""
+
+
+def login_command(person: Person) -> str:
+    """Return the command by which a person signs in on the command line: a hospital and a vendor go by their ids there."""
+    place = (
+        f" --vendor {person.vendor}"
+        if person.vendor
+        else f" --tenant {person.tenant}"
+        if person.tenant
+        else ""
+    )
+    return f"hilum login{place} --username {person.username}"

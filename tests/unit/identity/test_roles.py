@@ -303,3 +303,19 @@ def test_a_username_is_compared_without_case_and_space_and_never_malformed() -> 
     assert policy.normal_username("  Ann.Example@X ") == "ann.example@x"
     assert [policy.normal_username(bad) for bad in ("", "a b", "x" * 500, "\x00", "ann\n;")] == [""] * 5
     assert re.fullmatch(r"[a-z0-9._@+-]+", policy.normal_username("ANN"))
+
+
+@pytest.mark.parametrize(
+    ("place", "role", "command"),
+    [
+        (None, "auditor", "hilum login --username d.marin"),
+        ("general", "nurse", "hilum login --tenant general --username d.marin"),
+        ("ven_01", "vendor_owner", "hilum login --vendor ven_01 --username d.marin"),
+    ],
+)
+def test_the_command_of_a_sign_in_names_the_place_by_the_id_that_it_needs(
+    place: str | None, role: str, command: str
+) -> None:
+    tenant = None if place is None else TenantId(place)
+
+    assert policy.login_command(Person(PersonId("per_1"), tenant, "d.marin", "D Marin", role)) == command
