@@ -25,6 +25,8 @@ from tests.sim.world import FakeClock
 SCOPES = ("launch", "openid", "patient/*.rs")
 USED = ["launch", "openid", "patient/Observation.r"]
 
+PLAIN = NewVersion("1")
+
 
 class Ground:
     """An app installed at two hospitals, with a journal."""
@@ -35,15 +37,15 @@ class Ground:
         clock: FakeClock,
         site: ControlSite | None = None,
         category: str = UNCLASSIFIED,
-        scopes: tuple[str, ...] = SCOPES,
+        version: NewVersion = PLAIN,
     ) -> None:
         self.clock, self.site = clock, site or build(uow, clock)
         do = self.site.system
         vendor = do(registry.add_vendor, order=NewVendor("Lumen", "help@v.example", "sec@v.example"))
         self.app = do(registry.add_app, order=NewApp(vendor.id, "Chart", "Shows", "Review", category)).id
-        version = do(registry.add_version, app_id=self.app, order=NewVersion("1"))
+        made = do(registry.add_version, app_id=self.app, order=version)
         ends = clock.now() + timedelta(days=400)
-        do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
+        do(registry.certify, order=CertifyOrder(made.id, Environment.SANDBOX, SCOPES, ends))
         metadata = ClientMetadata(
             name="Chart",
             type=ClientType.PUBLIC,
@@ -53,7 +55,7 @@ class Ground:
             launch_uri="https://app.example/launch",
             scopes=SCOPES,
         )
-        self.client, _ = do(clients.add_client, order=NewClient(self.app, version.id, metadata))
+        self.client, _ = do(clients.add_client, order=NewClient(self.app, made.id, metadata))
         self.installed = {
             tenant: do(
                 installations.install,

@@ -27,12 +27,15 @@ from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
+from hilum.overuse import jobs as overuse
 from hilum.registry import service as registry
 from hilum.rollouts import jobs as rollouts
 from hilum.rollouts.models import ROLLOUT_EVERY
 
 DELTA_REVIEWS_EVERY = timedelta(minutes=10)
 """How long after a new rule book the last certification that it raises is listed for review."""
+OVERUSE_EVERY = timedelta(hours=1)
+"""How long after an app's use exceeds its declaration reviewers find it listed."""
 STOP_WITHIN_S = 5.0
 CHECKPOINT = "checkpoint"
 STANDS_AFTER = timedelta(seconds=10)
@@ -76,6 +79,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("audit_index", INDEX_EVERY, lambda job_lease: index_accesses(job_lease, settings)),
         Job("decision_counts", COUNT_EVERY, lambda job_lease: count_decisions(job_lease, settings)),
         Job("delta_reviews", DELTA_REVIEWS_EVERY, note_delta_reviews),
+        Job("overuse", OVERUSE_EVERY, lambda job_lease: judge_use(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
@@ -151,6 +155,11 @@ def note_delta_reviews(job_lease: JobLease) -> None:
         after = job_lease.write(partial(registry.note_next_reviews, after=after))
         if not after:
             return
+
+
+def judge_use(job_lease: JobLease, settings: Settings) -> None:
+    """Find out which certified versions do more than they declare (C21)."""
+    overuse.run(job_lease, _decisions(job_lease, settings).permits, lambda: _may_continue(job_lease))
 
 
 def keep_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:

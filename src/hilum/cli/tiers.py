@@ -12,7 +12,17 @@ from hilum.cli.resources import json_option, show, show_done, show_one, tenant_o
 TIERS = click.Choice(["low", "moderate", "high"])
 AUTONOMY = click.Choice(["informs", "drafts", "acts_after_human_step", "acts_alone"])
 RAISED = ("version", "label", "app", "tier", "reason", "raised_by", "raised_at")
-REVIEWS = ("id", "app", "version", "certification", "certified", "computed", "opened_at", "sentence")
+REVIEWS = (
+    "id",
+    "app",
+    "version",
+    "certification",
+    "certified",
+    "computed",
+    "source",
+    "opened_at",
+    "sentence",
+)
 EXCEPTIONS = (
     "id",
     "kind",
@@ -112,7 +122,7 @@ def raised(*, json_: bool) -> None:
 @click.command("delta-reviews")
 @json_option
 def delta_reviews(*, json_: bool) -> None:
-    r"""List the certifications whose tier has risen since, newest first: each needs a delta review.
+    r"""List the certifications whose tier has risen since, or whose use exceeds the declaration (source "use"): each needs a delta review.
 
     \b
     Example:

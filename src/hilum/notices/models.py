@@ -71,6 +71,7 @@ class MailKind(StrEnum):
     FACTORS_RESET = "factors_reset"
     SCOPE_ENDS = "scope_ends"
     SCOPE_ENDED = "scope_ended"
+    USE_EXCEEDS = "use_exceeds"
 
 
 class EventKind(StrEnum):
@@ -85,6 +86,7 @@ class EventKind(StrEnum):
     AGREEMENT_LAPSED = "agreement.lapsed"
     DISPOSAL_REQUESTED = "disposal.requested"
     SCOPE_ENDING = "scope.ending"
+    USE_EXCEEDS = "app.use_exceeds"
 
 
 class State(StrEnum):

@@ -158,6 +158,22 @@ SCOPE_ENDED = Template(
     _SCOPE_FIELDS,
     _SCOPE_ROWS,
 )
+USE_EXCEEDS = Template(
+    MailKind.USE_EXCEEDS,
+    "An app of yours does more than it declares",
+    (
+        "What an app of yours was seen to do is not what its certified version declares. Nothing was withheld; a reviewer looks at it.",
+        "Declare it in a new version and have that certified, or end this use. What is used of its scopes: hilum app scopes",
+    ),
+    {"app": Kind.NAME, "version": Kind.NAME, "what": Kind.NAME, "tier": Kind.WORD, "review": Kind.ID},
+    (
+        ("App", "app"),
+        ("Version", "version"),
+        ("What", "what"),
+        ("Tier by its use", "tier"),
+        ("Review", "review"),
+    ),
+)
 TEMPLATES = {
     each.id.value: each
     for each in (
@@ -173,6 +189,7 @@ TEMPLATES = {
         FACTORS_RESET,
         SCOPE_ENDS,
         SCOPE_ENDED,
+        USE_EXCEEDS,
     )
 }
 
@@ -200,6 +217,10 @@ SCOPE_ENDING = EventType(
     EventKind.SCOPE_ENDING,
     {"scope": Kind.ID, "stage": Kind.ID, "ends": Kind.MOMENT, "vendor_id": Kind.ID},
 )
+APP_USE_EXCEEDS = EventType(
+    EventKind.USE_EXCEEDS,
+    {"app_id": Kind.ID, "vendor_id": Kind.ID, "review_id": Kind.ID, "tier": Kind.WORD},
+)
 EVENTS = {
     each.id.value: each
     for each in (
@@ -212,5 +233,6 @@ EVENTS = {
         EVENT_AGREEMENT_LAPSED,
         DISPOSAL_REQUESTED,
         SCOPE_ENDING,
+        APP_USE_EXCEEDS,
     )
 }

@@ -1,9 +1,9 @@
-"""Delta reviews: what of a certified version is of a higher tier now than when it was certified, for reviewers to look at (C21).
+"""Delta reviews: what of a certified version is of a higher tier than when it was certified, or used beyond its declaration (C21).
 
 The rise withholds the new part by itself, at the next decision. What is recorded here is only that a person must judge it.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from hilum.audit import service as audit
@@ -16,7 +16,15 @@ from hilum.policies import service as policies
 from hilum.policies.models import Assessment, Book, Tier
 from hilum.policies.policy import as_enforced, assess
 from hilum.registry import policy, store
-from hilum.registry.models import App, AppVersion, Certification, DeltaReview, Environment
+from hilum.registry.models import (
+    App,
+    AppVersion,
+    Certification,
+    DeltaReview,
+    Environment,
+    ReviewSource,
+    UseExcess,
+)
 from hilum.standards.smart.scopes import all_covered
 
 
@@ -39,7 +47,7 @@ def note_delta_reviews(ctx: Context, of: Collection[AppId]) -> None:
     book = as_enforced(policies.current(ctx).everywhere, ctx.now)
     apps, versions = store.read_apps(ctx.tx, of), store.read_versions(ctx.tx, of)
     needed: dict[tuple[str, Tier], DeltaReview] = {}
-    for each in _in_force(ctx, store.read_certifications(ctx.tx, of)):
+    for each in in_force(ctx, store.read_certifications(ctx.tx, of)):
         app, version = apps.get(each.app), versions.get(each.version)
         found = None if app is None or version is None else risen(book, app, version, each)
         if found is not None:
@@ -48,23 +56,58 @@ def note_delta_reviews(ctx: Context, of: Collection[AppId]) -> None:
             needed[key] = DeltaReview(
                 ctx.ids.new("dlt"), each.app, each.version, each.id, certified, now.tier, str(now), ctx.now
             )
-    opened = {(each.certification, each.computed): each for each in store.read_open_reviews(ctx.tx, of)}
+    _note(ctx, of, needed, ReviewSource.BOOK)
+
+
+def note_use_reviews(ctx: Context, of: Collection[AppId], needed: Iterable[UseExcess]) -> list[DeltaReview]:
+    """Record which certifications in force of some apps need a delta review by their use, and which no longer do; return the new ones."""
+    # What was found may have been withdrawn or certified anew since it was read.
+    live = {each.id for each in in_force(ctx, store.read_certifications(ctx.tx, of))}
+    reviews = {
+        (each.certification, each.computed): DeltaReview(
+            ctx.ids.new("dlt"),
+            each.app,
+            each.version,
+            each.certification,
+            each.certified,
+            each.computed,
+            each.sentence,
+            ctx.now,
+            source=ReviewSource.USE,
+        )
+        for each in needed
+        if each.certification in live
+    }
+    return _note(ctx, of, reviews, ReviewSource.USE)
+
+
+def _note(
+    ctx: Context,
+    of: Collection[AppId],
+    needed: Mapping[tuple[str, Tier], DeltaReview],
+    source: ReviewSource,
+) -> list[DeltaReview]:
+    """Open the reviews that are needed and close those that are not, of one source; return those that were opened."""
+    found = (each for each in store.read_open_reviews(ctx.tx, of) if each.source is source)
+    opened = {(each.certification, each.computed): each for each in found}
+    new = []
     for key, review in needed.items():
         # The statement decides between two nodes that find the same.
         if key not in opened and store.add_review(ctx.tx, review):
-            facts = {
-                "version": review.version,
-                "certification": review.certification,
-                "detail": review.sentence,
-            }
-            audit.record(ctx, Event("registry.delta_review.open", app=review.app, facts=facts))
+            new.append(review)
+            _record(ctx, "registry.delta_review.open", review, detail=review.sentence)
     for key, review in opened.items():
         if key not in needed and store.save_closed_review(ctx.tx, replace(review, closed_at=ctx.now)):
-            facts = {"version": review.version, "certification": review.certification}
-            audit.record(ctx, Event("registry.delta_review.close", app=review.app, facts=facts))
+            _record(ctx, "registry.delta_review.close", review)
+    return new
 
 
-def _in_force(ctx: Context, certifications: Iterable[Certification]) -> list[Certification]:
+def _record(ctx: Context, action: str, review: DeltaReview, **more: str) -> None:
+    facts = {"version": review.version, "certification": review.certification, "source": review.source.value}
+    audit.record(ctx, Event(action, app=review.app, facts=facts | more))
+
+
+def in_force(ctx: Context, certifications: Iterable[Certification]) -> list[Certification]:
     """Return the certifications in force, without those that a newer one of the same version replaces."""
     live = [each for each in certifications if each.withdrawn_at is None and ctx.now < each.expires_at]
     # Only one of the same version replaces another: apps have many versions, and few certifications of each.

@@ -261,9 +261,33 @@ class Certification:
         return max(self.tiers.values(), key=lambda tier: tier.rank, default=None)
 
 
+class ReviewSource(StrEnum):
+    """What asks for a delta review."""
+
+    BOOK = "book"
+    """The rule book puts what was certified in a higher tier now."""
+    USE = "use"
+    """The app does what its version does not declare."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseExcess:
+    """That the use of a certified version exceeds what it declares. ``computed``: its tier if it declared that too, or the certified one."""
+
+    app: AppId
+    version: VersionId
+    certification: str
+    certified: Tier
+    computed: Tier
+    sentence: str
+
+
 @dataclass(frozen=True, slots=True)
 class DeltaReview:
-    """That what was certified is of a higher tier now, which a reviewer must look at (C21). Closed once it is not, or is certified anew."""
+    """That what was certified is of a higher tier now, or used beyond its declaration, which a reviewer must look at (C21).
+
+    Closed once it is not, or is certified anew.
+    """
 
     id: str
     app: AppId
@@ -274,6 +298,7 @@ class DeltaReview:
     sentence: str
     opened_at: datetime
     closed_at: datetime | None = None
+    source: ReviewSource = ReviewSource.BOOK
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,13 @@ from hilum.policies.models import PROOFS, OverrideOrder
 from hilum.registry import attestations, creation, policy, store
 from hilum.registry.calls import read_calls, reading_of_calls
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
-from hilum.registry.delta_reviews import list_delta_reviews, note_delta_reviews, note_next_reviews
+from hilum.registry.delta_reviews import (
+    in_force,
+    list_delta_reviews,
+    note_delta_reviews,
+    note_next_reviews,
+    note_use_reviews,
+)
 from hilum.registry.held import (
     HeldKind,
     decide_applied,
@@ -88,6 +94,7 @@ __all__ = [
     "get_for_approval",
     "held_table",
     "hold",
+    "in_force",
     "list_apps",
     "list_certifications",
     "list_delta_reviews",
@@ -97,6 +104,7 @@ __all__ = [
     "list_versions",
     "lower_tier",
     "note_next_reviews",
+    "note_use_reviews",
     "raise_tier",
     "read_calls",
     "reading_of_calls",

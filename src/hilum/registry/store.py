@@ -40,6 +40,7 @@ from hilum.registry.models import (
     DeltaReview,
     Environment,
     Profile,
+    ReviewSource,
     Subcontractor,
     TierRaise,
     Vendor,
@@ -130,6 +131,7 @@ delta_reviews = Table(
     Column("sentence", Text, nullable=False),
     Column("opened_at", Instant, nullable=False),
     Column("closed_at", Instant),
+    Column("source", String(20), nullable=False),
     Index(None, "app", "closed_at"),
     Index(None, "closed_at", "id"),
 )
@@ -533,13 +535,15 @@ def add_review(tx: Connection, review: DeltaReview) -> bool:
     same = (
         delta_reviews.c.certification == review.certification,
         delta_reviews.c.computed == review.computed.value,
+        delta_reviews.c.source == review.source.value,
         delta_reviews.c.closed_at.is_(None),
     )
     # The app's row is locked, so that two nodes that find the same add it once.
     _get(tx, apps, review.app, "app", lock=True)
     if tx.execute(select(delta_reviews.c.id).where(*same)).first() is not None:
         return False
-    row = asdict(review) | {"certified": review.certified.value, "computed": review.computed.value}
+    words = {name: getattr(review, name).value for name in ("certified", "computed", "source")}
+    row = asdict(review) | words
     tx.execute(delta_reviews.insert().values(row))
     return True
 
@@ -570,4 +574,5 @@ def _review(row: Row[Any]) -> DeltaReview:
         name: known(Tier, getattr(row, name), f"registry_delta_review.{name}") or Tier.HIGH
         for name in ("certified", "computed")
     }
-    return DeltaReview(**{**row._mapping, **tiers})  # noqa: SLF001 - the public name of this attribute is a row's own namespace
+    source = known(ReviewSource, row.source, "registry_delta_review.source") or ReviewSource.BOOK
+    return DeltaReview(**{**row._mapping, **tiers, "source": source})  # noqa: SLF001 - the public name of this attribute is a row's own namespace

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from hilum.kernel.ids import TenantId, VersionId
 from hilum.policies.models import Assessment, Tier
 from hilum.registry import service
-from hilum.registry.models import AppVersion
+from hilum.registry.models import AppVersion, ReviewSource
 from hilum.web.api import (
     Id,
     Moment,
@@ -85,7 +85,10 @@ class RaisedShown(BaseModel):
 
 
 class DeltaReviewShown(Shown):
-    """``certified``: the tier of the certification; ``computed``: the higher one now, which ``sentence`` explains."""
+    """``certified``: the tier of the certification; ``computed``: the one now, which ``sentence`` explains.
+
+    ``source``: whether the rule book or the observed use asks for the review.
+    """
 
     id: str
     app: str
@@ -93,6 +96,7 @@ class DeltaReviewShown(Shown):
     certification: str
     certified: Tier
     computed: Tier
+    source: ReviewSource
     sentence: str
     opened_at: datetime
 
@@ -111,7 +115,7 @@ def add_tiers(router: APIRouter, kit: Kit) -> None:
 
     @router.get("/delta-reviews", response_model=Page[DeltaReviewShown], openapi_extra=audience("staff"))
     async def list_delta_reviews(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List the certifications whose tier has risen since, newest first: each needs a delta review."""
+        """List the certifications whose tier has risen since, or whose use exceeds what was declared, newest first: each needs a delta review."""
         found = await run_read(kit, request, partial(service.list_delta_reviews, page=query.page))
         return page_of(found, DeltaReviewShown.model_validate, query)
 

@@ -1,0 +1,143 @@
+"""Which counted use exceeds what a version declares. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from hilum.audit.models import PermitCount
+from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes
+from hilum.overuse.models import SENTENCES_SHOWN, Excess, ExcessKind, Use
+from hilum.policies.models import ANY, Applicant, Assessment, Autonomy, Book, Tier
+from hilum.policies.policy import assess
+from hilum.standards.smart.scopes import (
+    CREATE,
+    DELETE,
+    UPDATE,
+    ClinicalScope,
+    Prefix,
+    Scope,
+    covers,
+    parse_stored,
+    render,
+)
+
+_WRITES = CREATE | UPDATE | DELETE
+_WITH_A_PERSON = frozenset({Autonomy.INFORMS, Autonomy.DRAFTS, Autonomy.ACTS_AFTER_HUMAN_STEP})
+
+
+def can_exceed(applicant: Applicant) -> bool:
+    """Check whether a version declares anything that use can exceed. One that declares no workflow is bound to none."""
+    return _names_workflows(applicant) or applicant.autonomy in _WITH_A_PERSON
+
+
+def _names_workflows(applicant: Applicant) -> bool:
+    return bool(applicant.workflows) and ANY not in applicant.workflows
+
+
+def excesses(book: Book, applicant: Applicant, uses: Iterable[Use]) -> tuple[Excess, ...]:
+    """Return what of the use of a version it does not declare, the highest tier first; the same whatever the order of ``uses``.
+
+    ``applicant``: what the version declares. Each excess is assessed as if the version had declared it, in the mildest reading: of several
+    workflows that need a scope, the one that makes the lowest tier.
+    Source: C18, C21, C23
+    """
+    found: dict[tuple[ExcessKind, str], Excess] = {}
+    for each in (each for use in uses for each in _of(book, applicant, use)):
+        key = each.kind, each.what
+        held = found.get(key)
+        found[key] = (
+            each
+            if held is None
+            else replace(held, number=held.number + each.number, last=max(held.last, each.last))
+        )
+    return tuple(sorted(found.values(), key=lambda each: (-each.assessment.tier.rank, each.kind, each.what)))
+
+
+def _of(book: Book, applicant: Applicant, use: Use) -> Iterator[Excess]:
+    permit = use.permit
+    writes = bool(letter_of(permit.interaction) & _WRITES)
+    if writes and use.backend and applicant.autonomy in _WITH_A_PERSON:
+        what = f"its AI {_words(applicant.autonomy)} by its declaration, but a backend service wrote {permit.resource_type}, with no person there"
+        yield _excess(ExcessKind.AI_ACTS_ALONE, what, permit, _with(book, applicant, Autonomy.ACTS_ALONE))
+    elif writes and applicant.autonomy is Autonomy.INFORMS:
+        what = f"its AI only informs by its declaration, but the app wrote {permit.resource_type}"
+        yield _excess(ExcessKind.AI_WRITES, what, permit, _with(book, applicant, Autonomy.DRAFTS))
+    if not _names_workflows(applicant) or permit.rule == OWN_RECORD:
+        return
+    pieces = permitting_scopes(permit.rule, permit.resource_type, permit.interaction)
+    declared = _scopes_of(book, applicant.workflows)
+    # Whatever one of the scopes that permitted it is declared for, is declared.
+    if declared is None or not pieces or any(_is_needed(piece, declared) for piece in pieces):
+        return
+    needed = sorted(
+        name
+        for name in book.workflows
+        if (scopes := _scopes_of(book, (name,))) is not None and any(_is_needed(p, scopes) for p in pieces)
+    )
+    words = f"for {' or '.join(needed)}, which it does not declare" if needed else "which no workflow needs"
+    what = f"it used {render(pieces[0])}, {words}"
+    yield _excess(ExcessKind.WORKFLOW, what, permit, _mildest(book, applicant, needed))
+
+
+def _excess(kind: ExcessKind, what: str, permit: PermitCount, assessment: Assessment) -> Excess:
+    return Excess(kind, what, permit.number, permit.last, assessment)
+
+
+def _words(autonomy: Autonomy | None) -> str:
+    assert autonomy is not None, "only a declared autonomy is exceeded"
+    return autonomy.value.replace("_", " ")
+
+
+def _with(book: Book, applicant: Applicant, autonomy: Autonomy) -> Assessment:
+    return assess(book, replace(applicant, autonomy=autonomy))
+
+
+def _mildest(book: Book, applicant: Applicant, names: Sequence[str]) -> Assessment:
+    readings = (replace(applicant, workflows=(*applicant.workflows, name)) for name in names)
+    found = [assess(book, each) for each in readings] or [assess(book, applicant)]
+    return min(found, key=lambda each: each.tier.rank)
+
+
+def _scopes_of(book: Book, workflows: Iterable[str]) -> tuple[Scope, ...] | None:
+    """Return the scopes of some workflows together; None if one of them limits nothing. One that the book does not have has none."""
+    found: list[Scope] = []
+    for name in workflows:
+        workflow = book.workflows.get(name)
+        if workflow is not None:
+            if workflow.scopes is None:
+                return None
+            found += parse_stored(workflow.scopes)
+    return tuple(found)
+
+
+def _is_needed(piece: Scope, scopes: Iterable[Scope]) -> bool:
+    """Check whether a workflow needs what a scope permitted. For a person it is the same in one chart and over many; without one it is not."""
+    return isinstance(piece, ClinicalScope) and any(
+        isinstance(each, ClinicalScope)
+        and (each.prefix is Prefix.SYSTEM) is (piece.prefix is Prefix.SYSTEM)
+        and covers(replace(each, prefix=piece.prefix), piece)
+        for each in scopes
+    )
+
+
+def risen_to(certified: Tier, found: Sequence[Excess]) -> Tier:
+    """Return the tier of a version by its use: that of its certification, or the highest of what it did beyond its declaration."""
+    return max((certified, *(each.assessment.tier for each in found)), key=lambda each: each.rank)
+
+
+def sentence(found: Sequence[Excess]) -> str:
+    """Return what exceeds a declaration in a sentence."""
+    shown = "; ".join(map(str, found[:SENTENCES_SHOWN]))
+    more = f"; and {len(found) - SENTENCES_SHOWN} more" if len(found) > SENTENCES_SHOWN else ""
+    return f"observed use: {shown}{more}"
+
+
+_IN_WORDS = {
+    ExcessKind.WORKFLOW: "it uses scopes that none of its declared workflows needs",
+    ExcessKind.AI_WRITES: "it writes, though its AI is declared to inform only",
+    ExcessKind.AI_ACTS_ALONE: "a backend service of it writes, though its AI is declared to need a person",
+}
+
+
+def in_words(found: Sequence[Excess]) -> str:
+    """Return what exceeds a declaration by its kinds, each once."""
+    return "; ".join(_IN_WORDS[kind] for kind in dict.fromkeys(each.kind for each in found))

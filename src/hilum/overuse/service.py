@@ -1,0 +1,96 @@
+"""Judge the use of certified versions, and record what exceeds their declarations for reviewers and vendors."""
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+
+from hilum.audit.models import PermitCount
+from hilum.clients import service as clients
+from hilum.clients.models import ClientType
+from hilum.contacts import service as contacts
+from hilum.infra.context import Context
+from hilum.kernel.ids import AppId
+from hilum.kernel.pages import PageQuery
+from hilum.notices import service as notices
+from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.overuse import policy
+from hilum.overuse.models import LOOKED_BACK, Finding, Judged, Use
+from hilum.policies import service as policies
+from hilum.policies.models import Book
+from hilum.policies.policy import as_enforced
+from hilum.registry import service as registry
+from hilum.registry.models import DeltaReview, UseExcess
+from hilum.registry.policy import applicant_of
+
+Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
+"""Reads what was permitted to some clients since a moment, at one tenant or (empty) at all (``audit.live.read_permits``)."""
+
+
+def book_for(ctx: Context) -> Book:
+    """Return the book by which use is judged: the one everywhere, with the rules that are still observed."""
+    return as_enforced(policies.current(ctx).everywhere, ctx.now)
+
+
+def next_to_judge(ctx: Context, after: str) -> tuple[list[AppId], list[Judged]]:
+    """Read the next apps by id, and those of their certified versions whose declarations use can exceed."""
+    apps = [each.id for each in registry.list_apps(ctx, PageQuery(after))]
+    if not apps:
+        return [], []
+    return apps, _to_judge(ctx, apps)
+
+
+def _to_judge(ctx: Context, apps: Sequence[AppId]) -> list[Judged]:
+    found, certified = clients.certified_facts(ctx, apps)
+    judged = []
+    for each in registry.in_force(ctx, [c for of in certified.certifications.values() for c in of]):
+        app, version = certified.apps[each.app], certified.versions.get(each.version)
+        if version is None or not policy.can_exceed(applicant_of(app, version, each.scopes)):
+            continue
+        of_version = tuple(
+            (client.id, client.type is ClientType.BACKEND)
+            for client in found.get(app.id, ())
+            if client.version == version.id and client.environment is each.environment
+        )
+        if of_version:
+            since = max(ctx.now - LOOKED_BACK, each.certified_at)
+            judged.append(Judged(app, version, each, of_version, since))
+    return judged
+
+
+def uses_of(judged: Judged, permits: Permits) -> list[Use]:
+    """Read what was permitted to the clients of a version since its use counts."""
+    found = []
+    for backend in (False, True):
+        of = [client for client, is_backend in judged.clients if is_backend is backend]
+        counted = permits(of, judged.since, "") if of else ()
+        found += [Use(each, backend) for each in counted if each.last >= judged.since]
+    return found
+
+
+def judge(book: Book, judged: Judged, uses: Sequence[Use]) -> Finding | None:
+    """Return the finding that the use of a version asks for; None if it does nothing beyond its declaration. Pure."""
+    version, certification = judged.version, judged.certification
+    found = policy.excesses(book, applicant_of(judged.app, version, certification.scopes), uses)
+    certified = certification.tier
+    if not found or certified is None:
+        return None
+    computed, sentence = policy.risen_to(certified, found), policy.sentence(found)
+    needed = UseExcess(judged.app.id, version.id, certification.id, certified, computed, sentence)
+    return Finding(needed, policy.in_words(found))
+
+
+def note(ctx: Context, of: Collection[AppId], found: Sequence[Finding]) -> None:
+    """Record the delta reviews that the use of some apps asks for, close those that it does not any more, and notify the vendors of new ones."""
+    words = {each.needed.certification: each.words for each in found}
+    for review in registry.note_use_reviews(ctx, of, [each.needed for each in found]):
+        _notify(ctx, review, words[review.certification])
+
+
+def _notify(ctx: Context, review: DeltaReview, words: str) -> None:
+    app = registry.get_app(ctx, review.app)
+    label = registry.read_versions(ctx, (app.id,))[review.version].label
+    cause, tier = f"use/{review.id}", review.computed.value
+    facts = {"app": app.name, "version": label, "what": words, "tier": tier, "review": review.id}
+    for address in dict.fromkeys(each.address for each in contacts.proved_contacts(ctx, app.vendor)):
+        notices.put_mail(ctx, Mail(MailKind.USE_EXCEEDS, address, cause, facts, vendor=app.vendor))
+    told = {"app_id": app.id, "vendor_id": app.vendor, "review_id": review.id, "tier": tier}
+    notices.put_event(ctx, VendorEvent(EventKind.USE_EXCEEDS, app.vendor, cause, told))

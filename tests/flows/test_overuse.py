@@ -1,0 +1,172 @@
+"""Use beyond what a version declares: found by the job, listed for reviewers, mailed to the vendor (C21)."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery, Outcome
+from hilum.contacts import store as contact_store
+from hilum.contacts.models import Contact, ContactKind
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.notices.store import notices
+from hilum.overuse import jobs, service
+from hilum.overuse.models import LOOKED_BACK
+from hilum.registry import service as registry
+from hilum.registry.models import NewVersion
+from tests.flows.control_site import ControlSite, build, with_rule_book
+from tests.flows.test_scope_use import Ground
+from tests.sim.backends import both_backends
+from tests.sim.world import FakeClock
+
+DECLARES = NewVersion("2", workflows=("appointments",), placements=())
+MAILBOX = "owner@v.example"
+BEYOND: dict[str, Any] = {"resource_type": "Immunization", "rule": "patient/*.rs"}
+
+
+class Lease:
+    """The lease of the job, held all the time."""
+
+    def __init__(self, site: ControlSite) -> None:
+        self.site = site
+
+    def read(self, verb: Callable[[Any], Any]) -> Any:
+        return self.site.system(verb)
+
+    write = read
+
+
+class Seen(Ground):
+    """An app that declares one workflow, and its vendor with a proved contact."""
+
+    def __init__(self, uow: UnitOfWork, clock: FakeClock, version: NewVersion = DECLARES) -> None:
+        super().__init__(uow, clock, build(uow, clock, then=with_rule_book), version=version)
+        self.uow = uow
+        vendor = self.site.system(registry.get_app, app_id=self.app).vendor
+        contact = Contact(
+            "con_1",
+            vendor,
+            ContactKind.OWNER,
+            MAILBOX,
+            MAILBOX,
+            "staff:root",
+            clock.now(),
+            proved_at=clock.now(),
+            proof_ends_at=clock.now() + timedelta(days=400),
+        )
+        self.site.system(lambda ctx: contact_store.add_contact(ctx.tx, contact))
+
+    def judge(self) -> None:
+        counts = journals.count_decisions(self.folder, self.place.url, self.clock.now())
+        jobs.run(Lease(self.site), counts.permits, lambda: True)
+
+    def reviews(self, by: str = "rita") -> list[tuple[str, str]]:
+        items = self.site.api(by).get("/delta-reviews").json()["items"]
+        return [(each["source"], each["sentence"]) for each in items]
+
+    def mails(self) -> list[Any]:
+        return list(self.uow.db.read(lambda tx: tx.execute(select(notices)).all()))
+
+
+@pytest.fixture
+def seen(one_uow: UnitOfWork, clock: FakeClock) -> Seen:
+    made = Seen(one_uow, clock)
+    clock.advance(timedelta(days=91))
+    return made
+
+
+@both_backends
+def test_use_beyond_a_declaration_is_listed_once_mailed_once_and_closed_when_it_is_long_ago(
+    seen: Seen, clock: FakeClock
+) -> None:
+    """C21."""
+    seen.use("general", "general", "children", **BEYOND)
+    seen.use("general", resource_type="Appointment")
+
+    for _ in range(2):
+        seen.judge()
+
+    ((source, sentence),) = seen.reviews()
+    assert source == "use"
+    assert sentence.startswith("observed use: it used patient/Immunization.r, for ")
+    assert "(3 times, last on " in sentence
+    (mail,) = seen.mails()
+    assert (mail.kind, mail.recipient) == ("use_exceeds", MAILBOX)
+    assert mail.facts["what"] == "it uses scopes that none of its declared workflows needs"
+    # The other job, which judges by the rule book alone, leaves it open.
+    seen.site.system(registry.note_next_reviews, after="")
+    assert len(seen.reviews()) == 1
+
+    clock.advance(LOOKED_BACK + timedelta(days=1))
+    seen.judge()
+
+    assert seen.reviews() == []
+    query = EventQuery(action="registry.delta_review", app=seen.app)
+    events = [each.event for each in seen.site.system(audit.list_events, query=query).events]
+    assert [(each.action.rpartition(".")[2], each.facts["source"]) for each in events] == [
+        ("close", "use"),
+        ("open", "use"),
+    ]
+
+
+def test_nothing_is_withheld_by_it(seen: Seen) -> None:
+    """What was used is certified: a reviewer decides."""
+    before = seen.site.api("rita").get(f"/apps/{seen.app}/certifications").json()
+    seen.use("general", **BEYOND)
+
+    seen.judge()
+
+    assert seen.reviews()
+    assert seen.site.api("rita").get(f"/apps/{seen.app}/certifications").json() == before
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"resource_type": "Appointment"},
+        BEYOND | {"days_ago": 31},
+        BEYOND | {"outcome": Outcome.REFUSED, "reason": "scope_missing"},
+        BEYOND | {"client": "cli_other"},
+        BEYOND | {"rule": "fhirUser"},
+    ],
+)
+def test_use_that_is_declared_old_refused_or_of_another_client_opens_nothing(
+    seen: Seen, more: dict[str, Any]
+) -> None:
+    seen.use("general", **more)
+
+    seen.judge()
+
+    assert (seen.reviews(), seen.mails()) == ([], [])
+
+
+@pytest.mark.parametrize("version", [NewVersion("2"), NewVersion("2", workflows=(), placements=())])
+def test_a_version_that_declares_no_workflow_in_particular_is_exceeded_by_nothing(
+    one_uow: UnitOfWork, clock: FakeClock, version: NewVersion
+) -> None:
+    made = Seen(one_uow, clock, version)
+    clock.advance(timedelta(days=91))
+    made.use("general", **BEYOND)
+
+    made.judge()
+
+    assert made.reviews() == []
+
+
+def test_a_certification_that_was_withdrawn_after_it_was_judged_opens_nothing(seen: Seen) -> None:
+    seen.use("general", **BEYOND)
+    counts = journals.count_decisions(seen.folder, seen.place.url, seen.clock.now())
+    apps, (judged,) = seen.site.system(service.next_to_judge, after="")
+    book = seen.site.system(service.book_for)
+    found = service.judge(book, judged, service.uses_of(judged, counts.permits))
+    assert found is not None
+    certification = judged.certification.id
+    seen.site.system(registry.withdraw_certification, certification_id=certification)
+
+    seen.site.system(service.note, of=apps, found=[found])
+
+    assert (seen.reviews(), seen.mails()) == ([], [])
