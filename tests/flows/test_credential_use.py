@@ -1,12 +1,14 @@
 """Secrets and keys show their last use and end; what nobody used for 90 days is proposed for removal, and never removed (C219)."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
+from hilum.clients import credential_policy, credentials, store
 from hilum.clients import service as clients
-from hilum.clients.models import KEYS, UNUSED_AFTER, USE_NOTED_EVERY
+from hilum.clients.models import KEYS, KIDS_BOUND, UNUSED_AFTER, USE_NOTED_EVERY, CredentialKind
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import ClientId
 from tests.flows import back_channel
@@ -53,8 +55,8 @@ def test_the_use_of_a_secret_and_of_keys_is_recorded_at_the_token_endpoint(
     with platform.uow.db.engine.connect() as tx:
         rows = tx.exec_driver_sql("SELECT client, credential FROM registry_credential_use").all()
 
-    kinds = {"keys" if row[1] == KEYS else "secret" for row in rows}
-    assert "keys" in kinds
+    kinds = {"keys" if row[1] == KEYS else row[1].partition(":")[0] for row in rows}
+    assert {"keys", "kid"} <= kinds
     assert len(rows) == len(set(rows)) >= 1
 
 
@@ -141,3 +143,39 @@ def test_members_see_their_own_vendors_and_hospitals_none(site: ControlSite, clo
     problem(site.api("zen.owner").get(f"/clients/{client}/credentials"), 404, "client_not_found")
     for username in ("gina", "ann"):
         problem(site.api(username).get(UNUSED), 403, "not_permitted")
+
+
+def test_each_key_shows_its_last_use_and_an_old_one_is_proposed_once_another_is_used(
+    platform: Platform, clock: FakeClock
+) -> None:
+    """C219: by kid; a key that is registered and never used is listed too, and nothing is called unused before uses could be known."""
+    client = platform.clients["backend"].id
+    listed = partial(credentials.list_with_keys, client_id=client)
+    platform.backend("system/Observation.rs")
+    (used,) = [each for each in platform.run(listed) if each.kind is CredentialKind.KEY and each.last_used_at]
+    clock.advance(UNUSED_AFTER - timedelta(days=1))
+    platform.run(lambda ctx: clients.note_key_use(ctx, client, "next"))
+    early = platform.run(listed)
+    clock.advance(timedelta(days=1))
+    late = {each.kid: each for each in platform.run(listed) if each.kind is CredentialKind.KEY}
+
+    assert used.last_used_at == clock.now() - UNUSED_AFTER
+    assert [each.kid for each in early if each.unused] == []
+    assert late[used.kid].unused
+    assert not late["next"].unused
+
+
+def test_the_uses_of_keys_that_are_kept_are_bounded(platform: Platform, clock: FakeClock) -> None:
+    """A client names its keys as it likes: the last used ones are kept, and a long name as a digest."""
+    client = platform.clients["backend"].id
+    for n in range(KIDS_BOUND + 5):
+        clock.advance(timedelta(seconds=1))
+        platform.run(partial(clients.note_key_use, client=client, kid=f"{n:03}" * 30))
+
+    rows = platform.run(lambda ctx: store.find_uses(ctx.tx, client))
+
+    kids = [credential_policy.kid_of(name) for name in rows if credential_policy.kid_of(name)]
+    assert len(kids) == KIDS_BOUND
+    assert all(kid is not None and kid.startswith("#") and len(kid) == 60 for kid in kids)
+    newest = credential_policy.kid_of(credential_policy.kid_credential(f"{KIDS_BOUND + 4:03}" * 30))
+    assert newest in kids

@@ -55,6 +55,7 @@ _NO_RULE_BOOKS = frozenset(
         Reason.TENANT_MISMATCH,
         Reason.APP_NOT_INSTALLED,
         Reason.APPROVER_MISSING,
+        Reason.NETWORK_NOT_ALLOWED,
         Reason.FACILITY_NOT_ALLOWED,
         Reason.PERSON_INACTIVE,
         Reason.LAUNCH_ENDED,

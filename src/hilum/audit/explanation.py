@@ -282,6 +282,7 @@ _HAPPENED = {
     "registry.certification.withdraw": "the app's certification was withdrawn",
     "registry.installation.add": "the app was installed",
     "registry.installation.narrow": "the app's installation was narrowed",
+    "registry.installation.pin": "the networks of the app's backend services were set",
     "registry.installation.remove": "the app was removed from the hospital",
     "registry.tier.end_raise": "the raise of a version's tier was ended",
     "registry.tier.raise": "the tier of a version was raised",

@@ -266,6 +266,7 @@ def caller_fault(
     installation = cached_facts.installation(ctx, site.tenant, client.app)
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
     standing = Standing(acting, _tenant(ctx, site), facts, installation, cached_facts.switches(ctx), book)
+    standing.source = ctx.trace.source
     # A backend service has no launches: each of its tokens begins something.
     if begins:
         held = agreements.kinds_in_force(ctx, facts.vendor, site.tenant)

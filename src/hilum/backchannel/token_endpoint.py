@@ -130,14 +130,29 @@ class BackChannel:
 
     async def _note_use(self, presented: Presented, trace: Trace) -> None:
         """Record when a secret or key set was last used, after a success and seldom: no exchange waits for it twice in six hours."""
+        kid = presented.decoded[0].get("kid")
+        if (
+            presented.method is Method.ASSERTION
+            and isinstance(kid, str)
+            and self._is_due(presented.client, f"kid {kid}")
+        ):
+            with suppress(HilumError):
+                note_key = partial(clients.note_key_use, client=presented.client, kid=kid)
+                await self._kit.uow.write(note_key, trace=trace)
         credential = {Method.BASIC: presented.digest, Method.ASSERTION: KEYS}.get(presented.method)
-        if credential is None or (presented.client, credential) in self._noted:
+        if credential is None or not self._is_due(presented.client, credential):
             return
-        self._noted[presented.client, credential] = True
         # The tokens are issued: what cannot be noted now is noted at a later exchange.
         with suppress(HilumError):
             note = partial(clients.note_use, client=presented.client, credential=credential)
             await self._kit.uow.write(note, trace=trace)
+
+    def _is_due(self, client: ClientId, credential: str) -> bool:
+        """Check whether a use is to be recorded, and count it as recorded from now on."""
+        if (client, credential) in self._noted:
+            return False
+        self._noted[client, credential] = True
+        return True
 
     async def _with_client(
         self, request: Request, site: Site, form: Parameters, asked: TokenRequest

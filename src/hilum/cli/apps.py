@@ -164,14 +164,25 @@ def app_profile(app_id: str, file: Path | None, *, json_: bool) -> None:
 @click.option(
     "--placement", multiple=True, help="A placement of the rule book where it is opened; may be repeated."
 )
+@click.option("--optional-scope", multiple=True, help="A scope that it can do without; may be repeated.")
+@click.option("--no-optional-scope", is_flag=True, help="It can do without none of its scopes.")
 @tiers.ai_options
 @json_option
 def app_version(
-    app_id: str, label: str, *, workflow: tuple[str, ...], placement: tuple[str, ...], json_: bool, **ai: str
+    app_id: str,
+    label: str,
+    *,
+    workflow: tuple[str, ...],
+    placement: tuple[str, ...],
+    optional_scope: tuple[str, ...],
+    no_optional_scope: bool,
+    json_: bool,
+    **ai: str,
 ) -> None:
     r"""Add a version to an app.
 
     Name the workflows and placements that it is made for: without any, it counts as made for every one, and its risk tier is computed so.
+    Say which scopes it can do without: people are shown it where they agree, and hospitals before they take away what it needs.
     A version that uses AI says which model, for what, how far it acts by itself and what a person does; without --ai-model it uses none.
 
     \b
@@ -182,6 +193,9 @@ def app_version(
         --ai-human-step "the clinician edits and signs"
     """
     body: dict[str, Any] = {"label": label}
+    # Without either it does not say, and nobody is told what it needs.
+    if optional_scope or no_optional_scope:
+        body["optional_scopes"] = list(optional_scope)
     # Whoever names one of them declares both: a backend service has workflows and no placement.
     if workflow or placement:
         body |= {"workflows": list(workflow), "placements": list(placement)}

@@ -75,4 +75,4 @@ def credentials(client_id: str, *, json_: bool) -> None:
       hilum client credentials cli_01h...
     """
     found = api.call("GET", f"/clients/{api.segment(client_id)}/credentials")["items"]
-    show(found, ("kind", "created_at", "last_used_at", "ends_at", "unused"), json_=json_)
+    show(found, ("kind", "kid", "created_at", "last_used_at", "ends_at", "unused"), json_=json_)

@@ -38,6 +38,7 @@ def app_installations(tenant: str, *, json_: bool) -> None:
 @click.option("--workflow", default=None, help="The workflow of each launch that names none.")
 @click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
 @click.option("--try", "try_", is_flag=True, help="Only list what of the last 90 days would be refused.")
+@click.option("--anyway", is_flag=True, help="Also if the app says that it does not work then.")
 @json_option
 def app_narrow(
     installation_id: str,
@@ -50,11 +51,13 @@ def app_narrow(
     workflow: str | None,
     expires_at: datetime | None,
     try_: bool,
+    anyway: bool,
     json_: bool,
 ) -> None:
     r"""Narrow an installation to fewer roles, scopes or facilities, or an earlier end; tokens in use are narrowed at once.
 
-    Launch and identity scopes stay, since the app could not be opened without them.
+    Launch and identity scopes stay, since the app could not be opened without them. If the app says that it does not work
+    without what you take away, nothing is done before you repeat it with --anyway.
 
     \b
     Examples:
@@ -75,6 +78,7 @@ def app_narrow(
         "denied": ids_of("facility", deny_facility, tenant=tenant),
         "default_workflow": workflow,
         "expires_at": expires_at.isoformat() if expires_at else None,
+        "anyway": anyway,
     }
     show_one(api.call("PATCH", path, body), json_=json_)
 
@@ -103,6 +107,9 @@ def _try_narrowing(path: str, scopes: tuple[str, ...], *, json_: bool) -> None:
 @click.option("--deny-facility", multiple=True, help="A facility where it may not be opened.")
 @click.option("--workflow", default=None, help="The workflow of each launch that names none.")
 @click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
+@click.option(
+    "--network", multiple=True, help="A network that its backend clients come from; may be repeated."
+)
 @json_option
 def app_install(
     app_id: str,
@@ -114,6 +121,7 @@ def app_install(
     deny_facility: tuple[str, ...],
     workflow: str | None,
     expires_at: datetime | None,
+    network: tuple[str, ...],
     json_: bool,
 ) -> None:
     r"""Install an app at a hospital (its administrator).
@@ -137,6 +145,7 @@ def app_install(
         "denied": ids_of("facility", deny_facility, tenant=tenant),
         "default_workflow": workflow,
         "expires_at": expires_at.isoformat() if expires_at else None,
+        "networks": list(network),
     }
     show_one(api.call("POST", "/installations", body), json_=json_)
 
@@ -184,6 +193,30 @@ def installation_show(installation_id: str, tenant: str, *, json_: bool) -> None
         api.call("GET", f"/installations/{api.segment(installation_of(installation_id, tenant))}"),
         json_=json_,
     )
+
+
+@installation.command("networks")
+@installation_argument
+@tenant_option
+@click.option("--network", multiple=True, help="A network, such as 192.0.2.0/24; may be repeated.")
+@click.option("--any", "anywhere", is_flag=True, help="From anywhere, as before any were set.")
+@json_option
+def networks(
+    installation_id: str, tenant: str, network: tuple[str, ...], *, anywhere: bool, json_: bool
+) -> None:
+    r"""Set the networks that an app's backend clients come from at your hospital; what comes from elsewhere is refused at once.
+
+    It counts for the token endpoint and for FHIR requests, by the address that the platform sees or its trusted proxies report.
+
+    \b
+    Examples:
+      hilum installation networks "Population Export" --network 192.0.2.0/24 --network 2001:db8::/48
+      hilum installation networks ins_01h... --any
+    """
+    if bool(network) is anywhere:
+        raise click.UsageError("Name networks with --network, or --any.")
+    path = f"/installations/{api.segment(installation_of(installation_id, tenant))}/networks"
+    show_one(api.call("PUT", path, {"networks": list(network)}), json_=json_)
 
 
 @installation.command("validate")

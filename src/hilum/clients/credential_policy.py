@@ -1,8 +1,24 @@
 """When a credential counts as unused. Pure."""
 
 from datetime import datetime
+from hashlib import sha256
 
 from hilum.clients.models import UNUSED_AFTER
+
+_KID, _KID_KEPT = "kid:", 60
+
+
+def kid_credential(kid: str) -> str:
+    """Return the name under which the use of a key is kept; a ``kid`` that is long or not plain text is kept as a digest."""
+    plain = len(kid) <= _KID_KEPT and kid.isascii() and kid.isprintable() and not kid.startswith("#")
+    return _KID + (
+        kid if plain else "#" + sha256(kid.encode("utf-8", "replace")).hexdigest()[: _KID_KEPT - 1]
+    )
+
+
+def kid_of(credential: str) -> str | None:
+    """Return the ``kid`` of the credential of a key, or ``#`` with its digest; None for another credential."""
+    return credential.removeprefix(_KID) if credential.startswith(_KID) else None
 
 
 def knows_unused(recorded_since: datetime | None, now: datetime) -> bool:

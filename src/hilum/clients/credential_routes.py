@@ -22,6 +22,7 @@ class CredentialShown(Shown):
     last_used_at: datetime | None
     ends_at: datetime | None
     unused: bool
+    kid: str = ""
 
 
 class UnusedClientShown(Shown):
@@ -42,8 +43,11 @@ def api(kit: Kit) -> APIRouter:
         openapi_extra=audience("staff", "administrator", "member"),
     )
     async def list_credentials(request: Request, client: Id) -> object:
-        """List the secrets and keys of a client, with their last use and end. There are at most three."""
-        verb = partial(credentials.list_credentials, client_id=ClientId(client))
+        """List the secrets and keys of a client, with their last use and end. There are at most three, and the keys.
+
+        A key is listed if it is registered inline or was used lately, at most twenty of the latter; a long ``kid`` as ``#`` with its digest.
+        """
+        verb = partial(credentials.list_with_keys, client_id=ClientId(client))
         found = await run_read(kit, request, verb)
         return {"items": [CredentialShown.model_validate(each) for each in found]}
 

@@ -18,6 +18,28 @@ def list_credentials(ctx: Context, client_id: ClientId) -> list[Credential]:
     return _credentials(ctx, client_id, store.recorded_since(ctx.tx))
 
 
+def list_with_keys(ctx: Context, client_id: ClientId) -> list[Credential]:
+    """List the credentials of a client as ``list_credentials`` does, and then its keys: those registered inline, and those used last.
+
+    A key is proposed for removal once the client has used another one for UNUSED_AFTER, so that its own use would have been recorded.
+    """
+    found = list_credentials(ctx, client_id)
+    client = store.get_client(ctx.tx, client_id)
+    if client.type not in policy.KEYED:
+        return found
+    uses, first = store.find_uses(ctx.tx, client_id), store.find_first_uses(ctx.tx, client_id)
+    began = min((at for name, at in first.items() if credential_policy.kid_of(name)), default=None)
+    knows = credential_policy.knows_unused(began, ctx.now)
+    inline = [str(key.get("kid", "")) for key in (client.jwks or {}).get("keys", ())]
+    names = dict.fromkeys([*map(credential_policy.kid_credential, filter(None, inline)), *sorted(uses)])
+    for name in names:
+        if kid := credential_policy.kid_of(name):
+            made, used = first.get(name) or client.created_at, uses.get(name)
+            unused = knows and credential_policy.is_unused(made, used, client.expires_at, ctx.now)
+            found.append(Credential(CredentialKind.KEY, None, used, client.expires_at, unused, kid))
+    return found
+
+
 def list_unused(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[UnusedClient]:
     """List clients by id with secrets or keys that nobody used for UNUSED_AFTER; to a vendor's member those of their vendor.
 

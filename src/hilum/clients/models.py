@@ -31,6 +31,8 @@ UNUSED_AFTER = timedelta(days=90)
 USE_NOTED_EVERY = timedelta(hours=6)
 """A use within this time of the last one that was recorded is not recorded again."""
 KEYS = "keys"
+KIDS_BOUND = 20
+"""The most keys of a client whose use is kept: those used last."""
 """What stands for a client's keys where a secret is identified by its digest."""
 
 
@@ -110,6 +112,8 @@ class CredentialKind(StrEnum):
     SECRET = "secret"
     KEYS = "keys"
     """The keys of a client together, inline or behind its ``jwks_uri``."""
+    KEY = "key"
+    """One key of them, by its ``kid``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ class Credential:
     last_used_at: datetime | None
     ends_at: datetime | None
     unused: bool
+    kid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +262,8 @@ class ClientFacts:
     """The category that the app had then."""
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED
+    optional_scopes: tuple[str, ...] | None = None
+    """Those that its version can do without; None: it does not say (C211)."""
     """What its version declares."""
     autonomy: Autonomy | None = None
     """How far the AI of its version acts by itself; None: it declares that it uses none."""

@@ -402,6 +402,7 @@ def join(
         certified_category=last.category if last else "",
         workflows=version.workflows,
         placements=version.placements,
+        optional_scopes=version.optional_scopes,
         autonomy=None if version.ai_use is None else version.ai_use.autonomy,
         raised=None if version.raised is None else version.raised.tier,
         raised_because="" if version.raised is None else version.raised.reason,

@@ -6,11 +6,12 @@ from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import changes, creation, policy, store
+from hilum.clients import changes, creation, credential_policy, policy, store
 from hilum.clients.changes import CLIENT_CHANGE, approve, refuse
 from hilum.clients.credentials import list_credentials
 from hilum.clients.models import (
     CLIENTS_BOUND,
+    KIDS_BOUND,
     Client,
     ClientEdit,
     ClientFacts,
@@ -252,6 +253,12 @@ def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
 def note_use(ctx: Context, client: ClientId, credential: str) -> None:
     """Record that a client authenticated with a secret (its digest) or with its keys (``KEYS``), for ``credentials`` (C219)."""
     store.save_use(ctx.tx, client, credential, ctx.now)
+
+
+def note_key_use(ctx: Context, client: ClientId, kid: str) -> None:
+    """Record that a client authenticated with one of its keys (C219)."""
+    store.save_use(ctx.tx, client, credential_policy.kid_credential(kid), ctx.now)
+    store.forget_kids(ctx.tx, client, KIDS_BOUND)
 
 
 def list_clients(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[Client]:

@@ -165,6 +165,20 @@ def save_use(tx: Connection, client: ClientId, credential: str, at: datetime) ->
     tx.execute(uses.update().where(*same, old).values(last_used_at=at))
 
 
+def forget_kids(tx: Connection, client: ClientId, keep: int) -> None:
+    """Delete the uses of all but the ``keep`` last used keys of a client: a client names its keys as it likes, and as many as it likes."""
+    own = (uses.c.client == client, uses.c.credential.startswith("kid:", autoescape=True))
+    query = select(uses.c.credential).where(*own).order_by(uses.c.last_used_at.desc(), uses.c.credential)
+    if old := list(tx.execute(query.offset(keep)).scalars()):
+        tx.execute(uses.delete().where(uses.c.client == client, uses.c.credential.in_(old)))
+
+
+def find_first_uses(tx: Connection, client: ClientId) -> dict[str, datetime]:
+    """Return when each credential of a client was used first."""
+    query = select(uses.c.credential, uses.c.first_used_at).where(uses.c.client == client)
+    return {row.credential: row.first_used_at for row in tx.execute(query)}
+
+
 def find_uses(tx: Connection, client: ClientId) -> dict[str, datetime]:
     """Return when each credential of a client was last used."""
     query = select(uses.c.credential, uses.c.last_used_at).where(uses.c.client == client)

@@ -116,6 +116,8 @@ class Choice:
     words: PlainPermission
     group: str = ""
     type: str = ""
+    optional: bool | None = None
+    """Whether the app says that it works without it; None: it does not say (C211)."""
 
 
 @dataclass(frozen=True, slots=True)

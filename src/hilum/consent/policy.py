@@ -36,6 +36,7 @@ from hilum.standards.smart.scopes import (
     Scope,
     ScopeError,
     SpecialScope,
+    all_covered,
     parse_scope,
     render,
 )
@@ -265,6 +266,16 @@ def choices(asked: Iterable[str], *, by: By = NOBODY) -> tuple[Choice, ...]:
         (n, Choice(text, (text,), plain_words(text))) for n, text in enumerate(texts) if text in DECLINABLE
     ]
     return tuple(choice for _, choice in sorted(ticks, key=lambda tick: tick[0]))
+
+
+def with_needs(offered: Iterable[Choice], optional: tuple[str, ...] | None) -> tuple[Choice, ...]:
+    """Return checkboxes with what the app says of each: that it works without it, or that it does not; unchanged if it says nothing.
+
+    Each can be unticked all the same: it is for the person to decide (C68, C211).
+    """
+    if optional is None:
+        return tuple(offered)
+    return tuple(replace(each, optional=all_covered((each.value,), optional)) for each in offered)
 
 
 def topics(offered: Iterable[Choice]) -> tuple[Topic, ...]:

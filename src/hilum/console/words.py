@@ -106,6 +106,7 @@ _ACTIONS = {
     "registry.client.secret": "replaced a client's secret",
     "registry.installation.add": "installed an app",
     "registry.installation.narrow": "narrowed an app",
+    "registry.installation.pin": "set networks of an app's backend services",
     "registry.installation.remove": "removed an app",
     "registry.installation.validate": "looked at an app again and left it as it is",
     "registry.installation.widen": "accepted a wider version",

@@ -185,6 +185,7 @@ def consent(
     asking = flow_state.step is Step.CONSENT
     by = by_of(flow_state.person)
     choices = consent_policy.choices(texts, by=by) if asking else ()
+    choices = consent_policy.with_needs(choices, flow_state.client_context.facts.optional_scopes)
     topics = [_topic(each) for each in consent_policy.topics(choices)]
     # What no box stands for (identity, offline access) is listed below the boxes and comes with
     # them.

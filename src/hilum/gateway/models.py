@@ -123,6 +123,8 @@ class DecisionInput:
     """The DPoP header, if one was sent."""
     purpose: str = ""
     """Set for a read that the platform makes itself: its scopes are its own, not those that the app was granted."""
+    source: str | None = None
+    """The address that it came from; None for a request of before that is judged anew."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,7 @@ def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now:
         person_active=not token.person or token.person not in snapshot.identity.inactive_people,
         facility_open=token.facility not in snapshot.identity.removed_facilities,
         issued_at=token.issued_at,
+        source=asked.source,
         for_records=True,
     )
 

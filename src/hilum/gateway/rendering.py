@@ -91,6 +91,7 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
         Reason.ROLE_NOT_ALLOWED: _NO,
         Reason.AGREEMENT_MISSING: _NO,
         Reason.APPROVER_MISSING: _NO,
+        Reason.NETWORK_NOT_ALLOWED: _NO,
         Reason.WORKFLOW_NOT_APPROVED: _NO,
         Reason.SCOPE_RETIRED: _NO,
         Reason.SCOPE_INSUFFICIENT: _Row(403, IssueCode.FORBIDDEN, 'Bearer error="insufficient_scope"'),

@@ -79,7 +79,7 @@ class Enforcer:
         purpose = "" if incoming.own is None else incoming.own.purpose
         page = pagelinks.page_of(deps.vault, incoming.request, token, incoming.at)
         request = pagelinks.search_behind(incoming.request, page)
-        asked = DecisionInput(incoming.tenant, request, bases, incoming.proof, purpose)
+        asked = DecisionInput(incoming.tenant, request, bases, incoming.proof, purpose, incoming.source)
         decision = policy.decide(asked, token, snapshot, incoming.at)
         # The token's row is newer than the snapshot for some milliseconds after an app was
         # registered or installed.
@@ -212,7 +212,7 @@ class Enforcer:
         """Return why the token of a request is refused, before its body is read; None if it is accepted."""
         deps = self._deps
         token = await self._looked_up(incoming.bearer) if incoming.bearer is not None else None
-        asked = DecisionInput(incoming.tenant, incoming.request, (), incoming.proof)
+        asked = DecisionInput(incoming.tenant, incoming.request, (), incoming.proof, source=incoming.source)
         return policy.unread_fault(asked, token, deps.snapshots.current(), deps.clock.now())
 
     async def refuse(self, incoming: GatewayRequest, deny: Deny, status: int = 0) -> Answer:

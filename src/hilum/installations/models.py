@@ -14,6 +14,8 @@ APPS_ASKED = 200
 """Apps of one hospital whose workflows its discovery documents list; RFC 8414 section 2 lets a server leave scopes out."""
 COMPARED_BOUND = 500
 """Scopes that one comparison lists."""
+NETWORKS_BOUND = 20
+"""The most networks that an installation is pinned to."""
 DISTINCT_BOUND = 2_000
 """Distinct sets of installed scopes that one comparison reads, those of most hospitals first."""
 
@@ -34,6 +36,8 @@ class InstallOrder:
     denied: frozenset[FacilityId] = frozenset()
     default_workflow: str = ""
     """The workflow of each launch that names none; empty: such a launch is limited by none."""
+    networks: tuple[str, ...] = ()
+    """The networks that its backend clients come from; empty: any (C213)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class NarrowOrder:
     facilities: frozenset[FacilityId] | None = None
     denied: frozenset[FacilityId] = frozenset()
     default_workflow: str | None = None
+    anyway: bool = False
+    """Also if the app says that it does not work without what is taken away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +100,14 @@ class Installation:
     validated_at: datetime | None = None
     validated_by: str = ""
     default_workflow: str = ""
+    networks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class InstallationFacts:
     """The facts of an installation. ``since``: anything issued before belongs to an earlier installation and is no longer valid.
 
-    ``facilities``: those where it may be opened; None for all. A facility that is ``denied`` is not one of them in any case.
+    ``networks``: where its backend clients come from; empty for anywhere. ``facilities``: those where it may be opened; None for all. A facility that is ``denied`` is not one of them in any case.
     """
 
     scopes: tuple[str, ...]
@@ -111,6 +118,7 @@ class InstallationFacts:
     facilities: frozenset[FacilityId] | None = None
     denied: frozenset[FacilityId] = frozenset()
     default_workflow: str = ""
+    networks: tuple[str, ...] = ()
 
 
 Page = Mapping[AppId, InstallationFacts]

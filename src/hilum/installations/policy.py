@@ -1,14 +1,17 @@
 """Permissions on installations, and validation of orders. Pure."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import admission
 from hilum.controls.policy import administers
 from hilum.identity.policy import ROLES
 from hilum.installations.models import (
+    NETWORKS_BOUND,
     ApprovalRecord,
     Installation,
     InstallationFacts,
@@ -20,7 +23,25 @@ from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import FacilityId, TenantId
 from hilum.policies.models import Book, Expiry
 from hilum.registry.policy import may_suspend, scope_faults
-from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, all_covered, narrow
+from hilum.standards.smart.scopes import (
+    ANY_TYPE,
+    CREATE,
+    DELETE,
+    LAUNCH_AND_IDENTITY,
+    READ,
+    SEARCH,
+    UPDATE,
+    ClinicalScope,
+    Scope,
+    all_covered,
+    intersect,
+    narrow,
+    parse_stored,
+    render,
+    types_of,
+)
+
+Network = IPv4Network | IPv6Network
 
 
 def may_install(actor: Actor, tenant: TenantId) -> bool:
@@ -84,6 +105,57 @@ def facility_faults(
     return faults
 
 
+def networks_of(texts: Iterable[str]) -> tuple[str, ...] | str:
+    """Return networks in CIDR notation, each once and in order, or the error code of the list (C213). A single address is a network of one.
+
+    What covers every address is refused: it would look like a pin and be none. Source: RFC 4632 section 3.1, RFC 4291 section 2.3.
+    """
+    found: set[Network] = set()
+    for text in texts:
+        try:
+            network = ip_network(text.strip())
+        except ValueError:
+            return "network_malformed"
+        if network.prefixlen == 0:
+            return "network_of_everything"
+        found.add(network)
+    if len(found) > NETWORKS_BOUND:
+        return "too_many"
+    return tuple(
+        map(str, sorted(found, key=lambda each: (each.version, int(each.network_address), each.prefixlen)))
+    )
+
+
+def is_from(networks: tuple[str, ...], source: str) -> bool:
+    """Check whether an address is in one of the networks that an installation is pinned to; an unreadable one is in none (C213)."""
+    if not networks:
+        return True
+    try:
+        address = ip_address(source)
+    except ValueError:
+        return False
+    # A socket that serves both families shows an IPv4 client so (RFC 4291 section 2.5.5.2).
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    seen = mapped or address
+    return any(each.version == seen.version and seen in each for each in _parsed(networks))
+
+
+def pins_further(after: tuple[str, ...], before: tuple[str, ...]) -> bool:
+    """Check whether every address that networks admit was admitted by others before; no networks admit all."""
+    if not before:
+        return True
+    wider = _parsed(before)
+    return bool(after) and all(
+        any(each.version == other.version and each.subnet_of(other) for other in wider)  # type: ignore[arg-type]
+        for each in _parsed(after)
+    )
+
+
+@lru_cache(maxsize=1_000)
+def _parsed(networks: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(map(ip_network, networks))
+
+
 def workflow_fault(workflow: str, book: Book, allowed: Collection[str], *, only_backend: bool) -> str:
     """Return the error code of a default workflow; empty if there is none, or the app may do it at the hospital (C190)."""
     if not workflow:
@@ -128,6 +200,42 @@ def narrow_faults(order: NarrowOrder, before: Installation, *, now: datetime) ->
         elif before.expires_at is not None and order.expires_at > before.expires_at:
             faults["expires_at"] = "widens"
     return faults
+
+
+def needed_lost(
+    before: Iterable[str], after: Iterable[str], clients: Iterable[ClientFacts]
+) -> tuple[str, ...]:
+    """Return what a narrowing takes away that a client of the app had and says that it cannot do without (C211).
+
+    Compared by type and letter, so that an optional part of a wildcard may go. Nothing for a client whose version does not say what is optional.
+    """
+    had, kept = parse_stored(tuple(before)), parse_stored(tuple(after))
+    lost: dict[ClinicalScope, int] = {}
+    for client in clients:
+        if client.optional_scopes is None:
+            continue
+        optional = parse_stored(client.optional_scopes)
+        for atom in _atoms(client.scopes):
+            if _covers(had, atom) and not _covers(kept, atom) and not _covers(optional, atom):
+                whole = replace(atom, letters=0)
+                lost[whole] = lost.get(whole, 0) | atom.letters
+    return tuple(render(replace(scope, letters=letters)) for scope, letters in lost.items())
+
+
+def _atoms(scopes: tuple[str, ...]) -> Iterator[ClinicalScope]:
+    for scope in parse_stored(scopes):
+        if isinstance(scope, ClinicalScope):
+            types = types_of(scope.prefix) if scope.type == ANY_TYPE else (scope.type,)
+            yield from (
+                replace(scope, type=type_, letters=bit)
+                for type_ in types
+                for bit in (CREATE, READ, UPDATE, DELETE, SEARCH)
+                if scope.letters & bit
+            )
+
+
+def _covers(scopes: tuple[Scope, ...], atom: ClinicalScope) -> bool:
+    return intersect((atom,), scopes) == (atom,)
 
 
 def narrowed(order: NarrowOrder, before: Installation) -> Installation:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from hilum.identity.models import FACILITIES_BOUND
 from hilum.installations import service
-from hilum.installations.models import InstallOrder, NarrowOrder, Proposal
+from hilum.installations.models import NETWORKS_BOUND, InstallOrder, NarrowOrder, Proposal
 from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.registry.models import SCOPES_BOUND, Environment
 from hilum.web.api import (
@@ -32,13 +32,14 @@ from hilum.web.kit import Kit
 
 Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
 Facilities = Annotated[frozenset[Id], Field(max_length=FACILITIES_BOUND)]
+Networks = Annotated[tuple[Line, ...], Field(max_length=NETWORKS_BOUND)]
 Roles = Annotated[frozenset[Line], Field(max_length=20)]
 
 
 class InstallationAsked(Strict):
     """If ``scopes`` is omitted, all certified ones; launch and identity scopes always come with them. Without ``facilities``, all of them.
 
-    ``denied``: facilities where it may not be opened, in any case.
+    ``denied``: facilities where it may not be opened, in any case. ``networks``: where its backend clients come from; empty: anywhere.
     """
 
     tenant: Id
@@ -49,10 +50,17 @@ class InstallationAsked(Strict):
     facilities: Facilities | None = None
     denied: Facilities = frozenset()
     default_workflow: Line = ""
+    networks: Networks = ()
+
+
+class NetworksAsked(Strict):
+    """In CIDR notation, such as ``192.0.2.0/24`` or ``2001:db8::/48``; empty: from anywhere."""
+
+    networks: Networks
 
 
 class NarrowAsked(Strict):
-    """``denied``: facilities to deny beside those that are denied already."""
+    """``denied``: facilities to deny beside those that are denied already. ``anyway``: also if the app says that it does not work then."""
 
     roles: Roles | None = None
     scopes: Scopes | None = None
@@ -60,6 +68,7 @@ class NarrowAsked(Strict):
     facilities: Facilities | None = None
     denied: Facilities = frozenset()
     default_workflow: Line | None = None
+    anyway: bool = False
 
 
 class RecordShown(Shown):
@@ -89,6 +98,7 @@ class InstallationShown(Shown):
     validated_at: datetime | None
     validated_by: str
     default_workflow: str
+    networks: tuple[str, ...]
 
 
 class InstallationRecordShown(InstallationShown):
@@ -147,6 +157,7 @@ def api(kit: Kit, permits: service.Permits) -> APIRouter:
     """Build the API routes of installations. ``permits`` reads what was permitted to clients."""
     router = api_router(kit, "registry")
     _installations(router, kit)
+    _networks(router, kit)
 
     comparers = audience("staff", "administrator", "member")
 
@@ -180,6 +191,7 @@ def _installations(router: APIRouter, kit: Kit) -> None:
             _named(body.facilities),
             _named(body.denied) or frozenset(),
             body.default_workflow,
+            body.networks,
         )
         return await run_write(kit, request, partial(service.install, order=order))
 
@@ -218,6 +230,7 @@ def _installations(router: APIRouter, kit: Kit) -> None:
             _named(body.facilities),
             _named(body.denied) or frozenset(),
             body.default_workflow,
+            body.anyway,
         )
         verb = partial(service.narrow_installation, installation_id=installation, order=order)
         return await run_write(kit, request, verb)
@@ -226,6 +239,16 @@ def _installations(router: APIRouter, kit: Kit) -> None:
     async def uninstall(request: Request, installation: Id) -> object:
         """Remove an app from a tenant."""
         return await run_write(kit, request, partial(service.uninstall, installation_id=installation))
+
+
+def _networks(router: APIRouter, kit: Kit) -> None:
+    @router.put(
+        "/installations/{installation}/networks", response_model=InstallationShown, openapi_extra=NARROWERS
+    )
+    async def pin_networks(request: Request, installation: Id, body: NetworksAsked) -> object:
+        """Set the networks that the app's backend clients come from at this hospital. Security staff may only pin further."""
+        verb = partial(service.pin_networks, installation_id=installation, asked=body.networks)
+        return await run_write(kit, request, verb)
 
 
 def _named(asked: frozenset[str] | None) -> frozenset[FacilityId] | None:

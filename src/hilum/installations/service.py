@@ -10,7 +10,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome, PermitCount
 from hilum.clients import policy as rules
 from hilum.clients import service as clients
-from hilum.clients.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, Client, ClientType
+from hilum.clients.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, Client, ClientFacts, ClientType
 from hilum.controls import service as controls
 from hilum.controls.models import Subject
 from hilum.disposals import service as disposals
@@ -48,6 +48,8 @@ from hilum.registry.policy import beyond, is_in_force, may_see_app
 from hilum.standards.smart import launch as smart_launch
 
 __all__ = ["facts"]
+NEEDED_SHOWN = 5
+"""Scopes that a refusal names."""
 Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
 """Reads what was permitted to some clients since a moment, at one tenant or (empty) at all (``audit.live.read_permits``)."""
 
@@ -72,6 +74,11 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
         raise Invalid("installation_invalid", detail, fields=fields)
     only_backend = clients.serves_backends_only(ctx, app.id)
     faults = policy.install_faults(order, certified, only_backend=only_backend, now=ctx.now)
+    networks = _networks(ctx, app.id, order.networks)
+    if isinstance(networks, str):
+        faults["networks"] = networks
+    else:
+        order = replace(order, networks=networks)
     if faults := faults | _place_faults(ctx, order, order.tenant, app.id):
         detail = f"The installation is invalid; see fields. {beyond(order.scopes, certified, allowed_as='certified')}"
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
@@ -95,6 +102,53 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     return _add(ctx, order, policy.install_scopes(order, certified), environment, asked=certified)
 
 
+def _working(ctx: Context, found: Installation) -> list[ClientFacts]:
+    """Return the facts of an app's clients that work at the hospital of an installation (C4)."""
+    facts = clients.facts_of_apps(ctx, (found.app,)).get(found.app, ())
+    return [each for each in facts if each.environment is found.environment]
+
+
+def _networks(ctx: Context, app: AppId, asked: Sequence[str]) -> tuple[str, ...] | str:
+    networks = policy.networks_of(asked)
+    found = clients.facts_of_apps(ctx, (app,)).get(app, ()) if networks else ()
+    # On an app that only people use it would look like a limit and be none.
+    if (
+        networks
+        and not isinstance(networks, str)
+        and all(each.type is not ClientType.BACKEND for each in found)
+    ):
+        return "networks_not_for_people"
+    return networks
+
+
+def pin_networks(ctx: Context, installation_id: str, asked: Sequence[str]) -> Installation:
+    """Set the networks that an app's backend clients come from at a hospital; none: from anywhere (C213).
+
+    Whoever may narrow the installation may pin it further; to admit an address that was not admitted is for those who may install.
+    Raises NotFound, NotPermitted, Invalid, Conflict.
+    """
+    action = "registry.installation.pin"
+    before = _installation_for(ctx, installation_id, action)
+    networks = _networks(ctx, before.app, asked)
+    if isinstance(networks, str):
+        raise Invalid("installation_invalid", "The networks are invalid.", fields={"networks": networks})
+    event = Event(action, tenant=before.tenant, app=before.app)
+    event = replace(
+        event, facts={"installation": before.id, "before": list(before.networks), "networks": list(networks)}
+    )
+    further = policy.pins_further(networks, before.networks)
+    if not further and not policy.may_install(ctx.actor, before.tenant):
+        raise audit.refusal(ctx, event)
+    if before.removed_at is not None or _has_ended(ctx, before, registry.get_app(ctx, before.app)):
+        raise Conflict("installation_removed", "This installation is already removed, or has ended.")
+    after = replace(before, networks=networks)
+    if not store.save_installation(ctx.tx, after):
+        raise Conflict("installation_removed", "This installation is already removed.")
+    registry.announce_change(ctx, after.app, at=after.tenant)
+    audit.record(ctx, event)
+    return after
+
+
 def _is_study(ctx: Context, app: AppId, tenant: Tenant, environment: Environment) -> bool:
     found = clients.facts_of_apps(ctx, (app,)).get(app, ())
     working = [each for each in found if each.environment is environment]
@@ -114,6 +168,13 @@ def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) 
         )
         raise Invalid("installation_invalid", detail.strip(), fields=faults)
     after = policy.narrowed(order, before)
+    lost = () if order.anyway else policy.needed_lost(before.scopes, after.scopes, _working(ctx, before))
+    if lost:
+        detail = (
+            f"The app says that it does not work without {', '.join(lost[:NEEDED_SHOWN])}{' and more' if len(lost) > NEEDED_SHOWN else ''}."
+            " To narrow it all the same, say so (`anyway`, `hilum app narrow --anyway`); to stop it, remove it."
+        )
+        raise Invalid("installation_invalid", detail, fields={"scopes": "needed_by_app"})
     # `get_installation` finds removed ones too.
     if not store.save_installation(ctx.tx, after):
         raise Conflict("installation_removed", "This installation is already removed.")
@@ -309,6 +370,7 @@ def installation(ctx: Context, tenant: TenantId, app: AppId) -> InstallationFact
         found.facilities,
         found.denied,
         found.default_workflow,
+        found.networks,
     )
 
 
@@ -486,6 +548,8 @@ def _audited(made: Installation) -> dict[str, Any]:
     }
     if made.default_workflow:
         facts["default_workflow"] = made.default_workflow
+    if made.networks:
+        facts["networks"] = list(made.networks)
     if made.facilities is not None:
         facts["facilities"] = sorted(made.facilities)
     return facts | ({"denied": sorted(made.denied)} if made.denied else {})
@@ -513,6 +577,7 @@ def _add(
         facilities=order.facilities,
         denied=order.denied,
         default_workflow=order.default_workflow,
+        networks=order.networks,
         record=ApprovalRecord(
             asked,
             scopes,

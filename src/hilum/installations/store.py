@@ -58,6 +58,7 @@ installations = Table(
     Column("validated_at", Instant),
     Column("validated_by", String(120), nullable=False, server_default=""),
     Column("default_workflow", String(64), nullable=False, server_default=""),
+    Column("networks", Text, nullable=False, server_default=""),
     Index(
         # Partial and unique: one current installation for each tenant and app, and any number of removed ones
         # as history.
@@ -142,6 +143,7 @@ def add_installation(tx: Connection, installation: Installation) -> bool:
         "validated_at": installation.validated_at,
         "validated_by": installation.validated_by,
         "default_workflow": installation.default_workflow,
+        "networks": " ".join(installation.networks),
     }
     # Of two administrators who install at once the unique index lets one pass.
     return tx.execute(insert_or_ignore(tx, installations).values(row)).rowcount == 1
@@ -171,6 +173,7 @@ def _installation(row: Row[Any]) -> Installation:
         validated_at=row.validated_at,
         validated_by=row.validated_by,
         default_workflow=row.default_workflow,
+        networks=_words(row.networks),
     )
 
 
@@ -226,6 +229,7 @@ def read_installation_facts(
         "facilities",
         "denied",
         "default_workflow",
+        "networks",
     )
     # Times are read as integers and converted below, which costs less per row than the conversion of the column type.
     columns = (
@@ -243,9 +247,19 @@ def read_installation_facts(
     environments = {each.value: each for each in Environment}
     # Streamed, because a million rows at once would double the memory of a worker while it starts.
     rows = tx.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-    for at, app, scopes, roles, end, since, word, facilities, denied, workflow in chain.from_iterable(
-        rows.partitions()
-    ):
+    for (
+        at,
+        app,
+        scopes,
+        roles,
+        end,
+        since,
+        word,
+        facilities,
+        denied,
+        workflow,
+        networks,
+    ) in chain.from_iterable(rows.partitions()):
         environment = environments.get(word) or known(Environment, word, "registry_installation.environment")
         # One of a newer release, or edited: this app is not installed there, and the others are.
         if environment is None:
@@ -263,6 +277,7 @@ def read_installation_facts(
                 _facilities(denied),
                 # Shared like the others: a million installations have a handful of them.
                 intern(workflow),
+                _words(networks),
             ),
         )
 
@@ -301,6 +316,7 @@ def save_installation(tx: Connection, installation: Installation) -> bool:
             facilities=None if installation.facilities is None else _joined(installation.facilities),
             denied=_joined(installation.denied),
             default_workflow=installation.default_workflow,
+            networks=" ".join(installation.networks),
         )
     )
     return result.rowcount == 1

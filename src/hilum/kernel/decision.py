@@ -22,6 +22,7 @@ class Reason(StrEnum):
     APP_NOT_INSTALLED = "app_not_installed"
     AGREEMENT_MISSING = "agreement_missing"
     APPROVER_MISSING = "approver_missing"
+    NETWORK_NOT_ALLOWED = "network_not_allowed"
     FACILITY_NOT_ALLOWED = "facility_not_allowed"
     PERSON_INACTIVE = "person_inactive"
     ROLE_NOT_ALLOWED = "role_not_allowed"

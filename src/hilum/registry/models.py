@@ -197,6 +197,8 @@ class AppVersion:
     placements: tuple[str, ...] = NOT_DECLARED
     ai_use: AiUse | None = None
     raised: TierRaise | None = None
+    optional_scopes: tuple[str, ...] | None = None
+    """The scopes that it can do without; None: it does not say (C211)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,7 @@ class NewVersion:
     workflows: tuple[str, ...] = NOT_DECLARED
     placements: tuple[str, ...] = NOT_DECLARED
     ai_use: AiUse | None = None
+    optional_scopes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from hilum.registry.models import (
 )
 from hilum.registry.profiles import html_fault
 from hilum.standards.redirects import validate_web_uri
-from hilum.standards.smart.scopes import ScopeError, all_covered, parse_scope
+from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, ScopeError, all_covered, parse_scope
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WITH_A_HUMAN_STEP = frozenset({Autonomy.DRAFTS, Autonomy.ACTS_AFTER_HUMAN_STEP})
@@ -225,11 +225,20 @@ def version_faults(order: NewVersion, book: Book, category: str) -> dict[str, st
         "label": label_fault,
         "workflows": _declared_fault(order.workflows, book.workflows, "workflow_unknown"),
         "placements": _declared_fault(order.placements, book.placements, "placement_unknown"),
+        "optional_scopes": _optional_fault(order.optional_scopes or ()),
     }
     found = {field: fault for field, fault in faults.items() if fault}
     if order.ai_use is not None:
         found |= ai_faults(order.ai_use, card_required=_requires_card(book, category))
     return found
+
+
+def _optional_fault(scopes: tuple[str, ...]) -> str:
+    """Return the error code of the scopes that a version can do without: those on records, and access while its person is away (C211)."""
+    if scopes and (fault := scope_faults(scopes)):
+        return fault["scopes"]
+    # Nobody can decline to say who they are or what is open, so these are never asked as a choice.
+    return "scope_never_optional" if any(text in LAUNCH_AND_IDENTITY for text in scopes) else ""
 
 
 def _requires_card(book: Book, category: str) -> bool:

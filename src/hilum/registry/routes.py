@@ -201,13 +201,14 @@ class AiUseShown(Shown):
 class VersionAsked(Strict):
     """Workflows and placements of the rule book. What is left out counts as every one, and so against the app; an empty list is none.
 
-    Without ``ai_use`` it declares that it uses no AI.
+    Without ``ai_use`` it declares that it uses no AI. ``optional_scopes``: those that it can do without; left out, it does not say.
     """
 
     label: Line
     workflows: Names = NOT_DECLARED
     placements: Names = NOT_DECLARED
     ai_use: AiUseAsked | None = None
+    optional_scopes: Scopes | None = None
 
 
 class VersionShown(Shown):
@@ -218,6 +219,7 @@ class VersionShown(Shown):
     workflows: tuple[str, ...]
     placements: tuple[str, ...]
     ai_use: AiUseShown | None
+    optional_scopes: tuple[str, ...] | None
 
 
 class CertificationAsked(Strict):
@@ -266,6 +268,10 @@ def api(
     ):
         part(router, kit)
     return router
+
+
+def _new_version(body: VersionAsked) -> NewVersion:
+    return NewVersion(body.label, body.workflows, body.placements, _ai_use(body.ai_use), body.optional_scopes)
 
 
 def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
@@ -330,7 +336,7 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
     )
     async def add_version(request: Request, app: Id, body: VersionAsked) -> object:
         """Add a version of an app, with the workflows and placements that it is made for."""
-        order = NewVersion(body.label, body.workflows, body.placements, _ai_use(body.ai_use))
+        order = _new_version(body)
         return await run_write(kit, request, partial(service.add_version, app_id=AppId(app), order=order))
 
     @router.get("/apps/{app}/versions", response_model=Page[VersionShown], openapi_extra=READERS)

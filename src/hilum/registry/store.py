@@ -92,6 +92,8 @@ versions = Table(
     Column("workflows", Text, nullable=False, server_default=ANY),
     Column("placements", Text, nullable=False, server_default=ANY),
     Column("ai_use", JSON),
+    # NULL: it does not say which.
+    Column("optional_scopes", Text),
     Column("raised_tier", String(20)),
     Column("raised_because", Text),
     Column("raised_by", String(120)),
@@ -338,6 +340,7 @@ def add_version(tx: Connection, version: AppVersion) -> bool:
     row = asdict(version) | {
         "workflows": " ".join(version.workflows),
         "placements": " ".join(version.placements),
+        "optional_scopes": None if version.optional_scopes is None else " ".join(version.optional_scopes),
     }
     del row["raised"]
     return tx.execute(insert_or_ignore(tx, versions).values(row)).rowcount == 1
@@ -353,6 +356,7 @@ def _version(row: Row[Any]) -> AppVersion:
         _words(row.placements),
         None if row.ai_use is None else _ai_use(row.ai_use),
         None if row.raised_tier is None else _raise(row),
+        None if row.optional_scopes is None else _words(row.optional_scopes),
     )
 
 

@@ -65,6 +65,10 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
             "No person of the hospital answers for this backend service now: nobody agreed to its purpose, population and schedule, that has ended, or who did has left.",
             "An administrator of the hospital asks a colleague with `hilum mandate ask`, who agrees with `hilum mandate agree`.",
         ),
+        Reason.NETWORK_NOT_ALLOWED: Refusal(
+            "The hospital admits this backend service from some networks only, and the request came from elsewhere.",
+            "Send it from one of them; the hospital's administrator sets them with `hilum installation networks`.",
+        ),
         Reason.FACILITY_NOT_ALLOWED: Refusal(
             "The app is not installed for the facility of the launch, was denied there, or the facility was removed; where an app is limited"
             " to facilities, a launch that names none is refused, too.",

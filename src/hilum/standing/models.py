@@ -20,6 +20,7 @@ STANDING_REASONS = (
     Reason.APP_NOT_INSTALLED,
     Reason.AGREEMENT_MISSING,
     Reason.APPROVER_MISSING,
+    Reason.NETWORK_NOT_ALLOWED,
     Reason.FACILITY_NOT_ALLOWED,
     Reason.PERSON_INACTIVE,
     Reason.ROLE_NOT_ALLOWED,
@@ -101,3 +102,5 @@ class Standing:
     mandated_until: datetime | None = None
     """Until when a person of the hospital answers for a backend service; read only if something begins."""
     for_records: bool = False
+    source: str | None = None
+    """The address that a request came from; None where nobody comes with it, as when a resource server asks about a token."""

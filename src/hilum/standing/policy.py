@@ -12,7 +12,7 @@ from hilum.controls.models import Subject, Switch
 from hilum.controls.policy import launch_stops, launches_stopped, stopped_by
 from hilum.identity.models import Role
 from hilum.installations.models import InstallationFacts
-from hilum.installations.policy import is_allowed_at
+from hilum.installations.policy import is_allowed_at, is_from
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Refused
 from hilum.policies.models import Book
@@ -46,6 +46,7 @@ def standing_fault(standing: Standing, now: datetime) -> Reason | None:
     return (
         _place_fault(standing, now)
         or _app_fault(standing, now)
+        or _network_fault(standing)
         or _facility_fault(standing)
         or _person_fault(standing)
         or _workflow_fault(standing)
@@ -170,6 +171,17 @@ def _beginning_fault(standing: Standing, client: ClientFacts, now: datetime) -> 
     until = standing.mandated_until
     mandated = client.type is not ClientType.BACKEND or (until is not None and now < until)
     return None if mandated else Reason.APPROVER_MISSING
+
+
+def _network_fault(standing: Standing) -> Reason | None:
+    """Judge the address that a backend service comes from, where the hospital has pinned it to networks (C213)."""
+    client, installation, source = standing.client, standing.installation, standing.source
+    if source is None or installation is None or not installation.networks:
+        return None
+    # People come from anywhere; who they are is proved otherwise.
+    if client is None or client.type is not ClientType.BACKEND or is_from(installation.networks, source):
+        return None
+    return Reason.NETWORK_NOT_ALLOWED
 
 
 def _facility_fault(standing: Standing) -> Reason | None:

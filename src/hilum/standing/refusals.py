@@ -79,6 +79,9 @@ TABLE: Mapping[tuple[Reason | str, str], Told] = MappingProxyType(
         (Reason.APPROVER_MISSING, ""): Told(
             "Nobody at {tenant} answers for this service now.", _ADMINISTRATOR, _ASK
         ),
+        (Reason.NETWORK_NOT_ALLOWED, ""): Told(
+            "This service may be used at {tenant} from some networks only.", _ADMINISTRATOR, _ASK
+        ),
         (Reason.FACILITY_NOT_ALLOWED, ""): Told(
             "This app may not be used at this facility of {tenant}.",
             _ADMINISTRATOR,

@@ -83,6 +83,7 @@ _TITLE_AND_NEXT = {
         "Once it is installed, open it again from the chart.",
     ),
     "agreement_missing": ("An agreement is missing", "Once it is made, open the app again from the chart."),
+    "network_not_allowed": ("Not from this network", "Ask your hospital's administrator."),
     "approver_missing": ("Nobody answers for this service", "Ask your hospital's administrator."),
     "facility_not_allowed": (
         "This app is not for this facility",

@@ -753,6 +753,7 @@ def test_only_a_refusal_for_standing_of_a_fresh_token_may_be_outdated(reason: Re
         Reason.APP_NOT_INSTALLED,
         Reason.AGREEMENT_MISSING,
         Reason.APPROVER_MISSING,
+        Reason.NETWORK_NOT_ALLOWED,
         Reason.FACILITY_NOT_ALLOWED,
         Reason.ROLE_NOT_ALLOWED,
         Reason.WORKFLOW_NOT_APPROVED,
@@ -776,6 +777,7 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
     on_the_way = {
         Reason.AGREEMENT_MISSING,  # judged where something begins, and a token has begun
         Reason.APPROVER_MISSING,
+        Reason.NETWORK_NOT_ALLOWED,
         # Ends of agreements and refresh tokens, which are judged where tokens are issued.
         Reason.ONE_TIME_OVER,
         Reason.STUDY_ENDED,

@@ -41,6 +41,7 @@ STATUS = {
         "app_not_installed",
         "agreement_missing",
         "approver_missing",
+        "network_not_allowed",
         "facility_not_allowed",
         "role_not_allowed",
         "workflow_not_approved",

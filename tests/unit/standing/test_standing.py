@@ -141,6 +141,14 @@ FAULTS: dict[Reason, list[Change]] = {
     ],
     Reason.AGREEMENT_MISSING: [{"begins": True, "book": NEEDY, "agreements": frozenset({"data_sharing"})}],
     Reason.APPROVER_MISSING: [{"begins": True, "client.type": ClientType.BACKEND, "mandated_until": NOW}],
+    Reason.NETWORK_NOT_ALLOWED: [
+        {
+            "client.type": ClientType.BACKEND,
+            "installation.networks": ("192.0.2.0/24",),
+            "source": "198.51.100.1",
+        },
+        {"client.type": ClientType.BACKEND, "installation.networks": ("192.0.2.0/24",), "source": ""},
+    ],
     Reason.FACILITY_NOT_ALLOWED: [{"installation.denied": frozenset({""})}],
     Reason.PERSON_INACTIVE: [{"person_active": False}],
     Reason.ROLE_NOT_ALLOWED: [
@@ -615,5 +623,23 @@ def test_a_backend_services_token_needs_somebody_who_answers_for_it(
 ) -> None:
     """C17: unknown means nobody."""
     backend = {"begins": True, "client.type": ClientType.BACKEND, "acting.person": PersonId("")}
+
+    assert standing_fault(changed(GOOD, backend | change), NOW) is reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"source": "192.0.2.1"}, None),
+        ({"source": "192.0.3.1"}, Reason.NETWORK_NOT_ALLOWED),
+        ({"source": ""}, Reason.NETWORK_NOT_ALLOWED),
+        ({"source": None}, None),
+        ({"source": "192.0.3.1", "installation.networks": ()}, None),
+        ({"source": "192.0.3.1", "client.type": ClientType.PUBLIC}, None),
+    ],
+)
+def test_a_backend_service_comes_from_where_the_hospital_said(change: Change, reason: Reason | None) -> None:
+    """C213: people come from anywhere, and where nobody comes with the question there is no address to judge."""
+    backend = {"client.type": ClientType.BACKEND, "installation.networks": ("192.0.2.0/24",)}
 
     assert standing_fault(changed(GOOD, backend | change), NOW) is reason
