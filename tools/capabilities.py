@@ -85,7 +85,7 @@ PROMISES = {
     87: "Consent names app, purpose, duration and each permission in plain words, and axe finds no fault (in part: in English)",
     88: "Each permission can be declined, and nothing is ticked in silence",
     89: "An agreement that ran out ends its refresh with a reason of its own (in part)",
-    90: "Consent is asked again for a wider scope, a new purpose, owner or version, at dormancy, and not otherwise (in part: not for changed terms or an incident)",
+    90: "Consent is asked again for a wider scope, a new purpose, owner or version, at dormancy, for other terms and after an incident, and not otherwise",
     91: "A person can withdraw; the tokens die at once",
     93: "The connected-apps page shows what was granted and how to remove it",
     94: "A patient and who acts for them see every access of an app to the record, with who permitted it (in part: not what a search over many patients found)",

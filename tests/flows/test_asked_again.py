@@ -1,6 +1,7 @@
-"""People are asked again for more, for another purpose, after a change of the app and after long disuse, and not otherwise (C90)."""
+"""People are asked again for more, for another purpose, other terms, after an incident, a change of the app and after long disuse, and not otherwise (C90)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hilum.clients import service as clients
 from hilum.kernel.ids import VendorId
 from hilum.registry import service as registry
-from hilum.registry.models import CertifyOrder, Environment, NewVendor, NewVersion
+from hilum.registry.models import CertifyOrder, Environment, NewVendor, NewVersion, Profile
 from tests.flows.front_channel import Front, answer, front
 
 __all__ = ["front"]
@@ -42,6 +43,24 @@ def certify_again(front: Front) -> None:
     front.run(lambda ctx: registry.certify(ctx, order))
 
 
+def incident(front: Front) -> None:
+    front.clock.advance(timedelta(seconds=1))
+    front.run(lambda ctx: registry.ask_again(ctx, front.clients["web"].app, "records of others were shown"))
+
+
+def states(**stated: Any) -> Callable[[Front], None]:
+    """Let the vendor state something about the app, after it had stated terms and a privacy policy."""
+
+    def change(front: Front) -> None:
+        app = front.clients["web"].app
+        first = Profile(terms="https://web.example/terms", privacy_policy="https://web.example/privacy")
+        front.clock.advance(timedelta(seconds=1))
+        _, second = front.run(lambda ctx: registry.save_profile(ctx, app, first))
+        front.run(lambda ctx: registry.save_profile(ctx, app, replace(second, **stated)))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "request_", "asked"),
     [
@@ -56,6 +75,10 @@ def certify_again(front: Front) -> None:
         (nothing, {"scope": SCOPE.replace("Response.rs", "Response.crus")}, True),
         (nothing, {"intent": "reconcile"}, True),
         (new_version, {}, True),
+        (incident, {}, True),
+        (states(terms="https://web.example/terms-2"), {}, True),
+        (states(privacy_policy="https://web.example/privacy-2"), {}, True),
+        (states(owner="Olga Smith"), {}, False),
         (later(180), {}, True),
         (nothing, {"prompt": "consent"}, True),
     ],

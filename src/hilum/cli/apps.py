@@ -542,6 +542,22 @@ def app_suspend(app_id: str, reason: str, *, json_: bool) -> None:
     _state("suspend", app_id, reason, json_=json_)
 
 
+@app.command("ask-again")
+@app_argument
+@click.option("--reason", required=True, help="Why, such as an incident; it is recorded.")
+@json_option
+def app_ask_again(app_id: str, reason: str, *, json_: bool) -> None:
+    r"""Have everybody who agreed to an app asked again at their next launch, such as after an incident.
+
+    What is open goes on; `hilum switch engage` stops it.
+
+    \b
+    Example:
+      hilum app ask-again "Chart Viewer" --reason "records of others were shown on 2026-11-20"
+    """
+    _state("ask-again", app_id, reason, json_=json_)
+
+
 @app.command("resume")
 @app_argument
 @click.option("--reason", required=True, help="Why; it is recorded.")

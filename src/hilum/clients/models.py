@@ -276,6 +276,8 @@ class ClientFacts:
     """When its vendor took the app over. What a person or a hospital agreed to before does not count for it."""
     purpose_since: datetime | None = None
     """When the app's purpose was last changed. What a person agreed to before was another purpose."""
+    ask_again_since: datetime | None = None
+    """When its terms last changed, or people were last to be asked again for another reason."""
     since: datetime | None = None
     """Since when the app has been active and certified without interruption; anything issued before is no longer valid."""
 
@@ -286,5 +288,6 @@ class ClientFacts:
 
     @property
     def consented_since(self) -> datetime | None:
-        """Since when people's agreements count: those of before were about another vendor or purpose."""
-        return max(filter(None, (self.owner_since, self.purpose_since)), default=None)
+        """Since when people's agreements count: those of before were about another vendor, another purpose or other terms."""
+        moments = (self.owner_since, self.purpose_since, self.ask_again_since)
+        return max(filter(None, moments), default=None)

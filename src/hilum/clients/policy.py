@@ -408,6 +408,7 @@ def join(
         raised_because="" if version.raised is None else version.raised.reason,
         owner_since=app.owner_since,
         purpose_since=app.purpose_since,
+        ask_again_since=app.ask_again_since,
         since=max(filter(None, (app.active_since, certified_since)), default=None),
     )
 

@@ -74,6 +74,8 @@ class App:
     about the other vendor."""
     purpose_since: datetime | None = None
     """When its purpose was last changed; None if it has had one. What people agreed to before was another purpose."""
+    ask_again_since: datetime | None = None
+    """When its terms or privacy policy last changed, or somebody of the staff last had people asked again, such as after an incident (C90)."""
     category: str = field(kw_only=True)
     """Its category in the rule book."""
 

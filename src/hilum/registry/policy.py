@@ -38,6 +38,7 @@ from hilum.registry.models import (
     NewApp,
     NewVendor,
     NewVersion,
+    Profile,
 )
 from hilum.registry.profiles import html_fault
 from hilum.standards.redirects import validate_web_uri
@@ -77,6 +78,14 @@ def may_certify(actor: Actor) -> bool:
     # Whoever registers an app must not be able to certify it: each takes an account of its own, and no
     # account has two roles.
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.REVIEWER)
+
+
+def changes_terms(before: Profile, after: Profile) -> bool:
+    """Check whether what people agreed to has changed with what a vendor states: other terms, or another privacy policy, than before (C90)."""
+    return any(
+        was and was != now
+        for was, now in ((before.terms, after.terms), (before.privacy_policy, after.privacy_policy))
+    )
 
 
 def may_suspend(actor: Actor) -> bool:

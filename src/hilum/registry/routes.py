@@ -109,6 +109,7 @@ class AppShown(Shown):
     created_at: datetime | None
     owner_since: datetime | None
     purpose_since: datetime | None
+    ask_again_since: datetime | None
     revision: str
 
 
@@ -260,6 +261,7 @@ def api(
     router = api_router(kit, "registry")
     for part in (
         _vendors_and_apps,
+        _states,
         add_tiers,
         add_exceptions,
         _overrides,
@@ -315,22 +317,6 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
             certifications=tuple(map(MovedShown.model_validate, certifications)),
         )
 
-    stoppers = audience("platform_admin", "security")
-
-    @router.post("/apps/{app}/suspend", response_model=AppShown, openapi_extra=stoppers)
-    async def suspend_app(request: Request, app: Id, body: ReasonAsked) -> object:
-        """Suspend an app everywhere, with a reason."""
-        return await run_write(
-            kit, request, partial(service.suspend_app, app_id=AppId(app), reason=body.reason)
-        )
-
-    @router.post("/apps/{app}/resume", response_model=AppShown, openapi_extra=stoppers)
-    async def resume_app(request: Request, app: Id, body: ReasonAsked) -> object:
-        """End an app's suspension, with a reason."""
-        return await run_write(
-            kit, request, partial(service.resume_app, app_id=AppId(app), reason=body.reason)
-        )
-
     @router.post(
         "/apps/{app}/versions", status_code=201, response_model=VersionShown, openapi_extra=DEVELOPERS
     )
@@ -344,6 +330,31 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         """List an app's versions, newest first."""
         verb = partial(service.list_versions, app_id=AppId(app), page=query.page)
         return page_of(await run_read(kit, request, verb), VersionShown.model_validate, query)
+
+
+def _states(router: APIRouter, kit: Kit) -> None:
+    stoppers = audience("platform_admin", "security")
+
+    @router.post("/apps/{app}/suspend", response_model=AppShown, openapi_extra=stoppers)
+    async def suspend_app(request: Request, app: Id, body: ReasonAsked) -> object:
+        """Suspend an app everywhere, with a reason."""
+        return await run_write(
+            kit, request, partial(service.suspend_app, app_id=AppId(app), reason=body.reason)
+        )
+
+    @router.post("/apps/{app}/ask-again", response_model=AppShown, openapi_extra=stoppers)
+    async def ask_again(request: Request, app: Id, body: ReasonAsked) -> object:
+        """Have everybody who agreed to an app asked again at the next launch, such as after an incident."""
+        return await run_write(
+            kit, request, partial(service.ask_again, app_id=AppId(app), reason=body.reason)
+        )
+
+    @router.post("/apps/{app}/resume", response_model=AppShown, openapi_extra=stoppers)
+    async def resume_app(request: Request, app: Id, body: ReasonAsked) -> object:
+        """End an app's suspension, with a reason."""
+        return await run_write(
+            kit, request, partial(service.resume_app, app_id=AppId(app), reason=body.reason)
+        )
 
 
 def _ai_use(asked: AiUseAsked | None) -> AiUse | None:

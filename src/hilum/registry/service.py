@@ -220,11 +220,13 @@ def save_profile(ctx: Context, app_id: AppId, profile: Profile) -> tuple[App, Pr
         raise Invalid(
             "profile_invalid", "What is stated is invalid or contradictory; see fields.", fields=faults
         )
-    after = replace(profile, revision=profile.revision + 1)
+    before, after = store.find_profile(ctx.tx, app.id), replace(profile, revision=profile.revision + 1)
     if not store.save_profile(ctx.tx, app.id, after):
         raise Conflict(
             "changed_since_read", "This was changed since you read it. Read it again, and repeat your change."
         )
+    if policy.changes_terms(before, after):
+        app = _ask_again(ctx, app)
     audit.record(ctx, Event("registry.profile.save", app=app.id, facts={"revision": after.revision}))
     return app, after
 
@@ -381,6 +383,24 @@ def resume_app(ctx: Context, app_id: AppId, reason: str) -> App:
     return _set_state(ctx, app_id, AppState.ACTIVE, event)
 
 
+def ask_again(ctx: Context, app_id: AppId, reason: str) -> App:
+    """Have everybody who agreed to an app asked again at the next launch, such as after an incident (C90). What is open goes on: a switch stops it.
+
+    Raises NotFound, NotPermitted, Invalid.
+    """
+    event = Event("registry.app.ask_again", app=app_id, facts={"reason": reason})
+    app = _require_stoppable(ctx, app_id, event)
+    after = _ask_again(ctx, app)
+    audit.record(ctx, event)
+    return after
+
+
+def _ask_again(ctx: Context, app: App) -> App:
+    store.save_ask_again(ctx.tx, app.id, ctx.now)
+    announce_change(ctx, app.id)
+    return replace(app, ask_again_since=ctx.now)
+
+
 def change_owner(ctx: Context, app: App, to: VendorId) -> App:
     """Make an app another vendor's; the caller has checked that both agree (C14).
 
@@ -484,12 +504,18 @@ def get_vendor(ctx: Context, vendor_id: VendorId) -> Vendor:
     return store.get_vendor(ctx.tx, vendor_id)
 
 
-def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> App:
+def _require_stoppable(ctx: Context, app_id: AppId, event: Event) -> App:
+    """Get an app that the actor may suspend, for a reason. Raises NotFound, NotPermitted, Invalid."""
     app = store.get_app(ctx.tx, app_id)
     if not policy.may_suspend(ctx.actor):
         raise audit.refusal(ctx, Event(event.action, app=app_id))
     if fault := policy.reason_fault(event.facts["reason"]):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
+    return app
+
+
+def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> App:
+    app = _require_stoppable(ctx, app_id, event)
     # What was issued before a suspension stays invalid after it: the app counts as active only since now.
     since = ctx.now if state is AppState.ACTIVE else app.active_since
     after = replace(app, state=state, active_since=since)

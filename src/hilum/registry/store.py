@@ -77,6 +77,7 @@ apps = Table(
     Column("active_since", Instant, nullable=False),
     Column("owner_since", Instant),
     Column("purpose_since", Instant),
+    Column("ask_again_since", Instant),
     Index(None, "vendor"),
     Index(None, "name"),
     Index(None, "tenant", "id"),
@@ -282,6 +283,7 @@ def _app(row: Row[Any]) -> App:
         active_since=row.active_since,
         owner_since=row.owner_since,
         purpose_since=row.purpose_since,
+        ask_again_since=row.ask_again_since,
         category=row.category,
     )
 
@@ -319,6 +321,10 @@ def list_apps(
         everywhere, here = query.where(apps.c.tenant.is_(None)), query.where(apps.c.tenant == seen_from)
         visible = everywhere.union_all(here).order_by("id")
     return [_app(row) for row in tx.execute(visible.limit(page.limit))]
+
+
+def save_ask_again(tx: Connection, app: AppId, since: datetime) -> None:
+    tx.execute(apps.update().where(apps.c.id == app).values(ask_again_since=since))
 
 
 def save_app_state(tx: Connection, app: App) -> bool:
