@@ -50,7 +50,8 @@ def as_judged(facts: ClientFacts) -> ClientFacts:
     # What is left out is named, and not what is kept: a fact that books learn to look at must not be forgotten here.
     return replace(
         facts,
-        id=ClientId(""),
+        # Facts are hashed by their id: with one for all, each look-up would compare them with every distinct client.
+        id=ClientId(" ".join((facts.category, *facts.scopes))),
         app=AppId(""),
         version=VersionId(""),
         vendor=VendorId(""),

@@ -25,6 +25,7 @@ from hilum.gateway import policy as gateway
 from hilum.gateway.models import DecisionInput
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Deny, Permit, Reason
+from hilum.kernel.ids import AppId, ClientId
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.models import Book, Tier
 from hilum.policies.shipped import shipped_book
@@ -225,6 +226,15 @@ def test_a_client_without_its_names_and_dates_is_admitted_as_itself(more: dict[s
 
     for each in BOOKS:
         assert admission(each, as_judged(client)) == admission(each, client)
+
+
+def test_distinct_clients_are_looked_up_apart_and_alike_ones_together() -> None:
+    """P19: facts are hashed by their id, so that one id for all would compare each client with every other one."""
+    other = replace(facts.CLIENT, id=ClientId("another"), app=AppId("another"))
+    wider = replace(facts.CLIENT, scopes=(*facts.CLIENT.scopes, "patient/Flag.rs"))
+
+    assert as_judged(other) == as_judged(facts.CLIENT)
+    assert len({hash(as_judged(each)) for each in (facts.CLIENT, other, wider)}) == 2
 
 
 def test_a_client_that_is_judged_alike_by_both_books_is_not_altered() -> None:
