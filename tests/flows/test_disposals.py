@@ -61,7 +61,9 @@ def remove(front: Front, client: str = "web") -> None:
 
 def add_endpoint(front: Front, url: str) -> None:
     order = NewEndpoint(front.vendor, url)
-    front.run(partial(notices.add_endpoint, order=order, private=True))
+    made = front.run(partial(notices.add_endpoint, order=order, private=True))
+    # Two people agreed that it receives requests for disposal.
+    front.run(partial(notices.agree_endpoint, endpoint=made.endpoint, by="member:per_second"))
 
 
 def prove_contact(front: Front) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import delete, insert, select, update
 
 from hilum.clients.models import BackendUse, ClientType
 from hilum.clients.store import clients as client_table
@@ -23,8 +24,17 @@ from hilum.kernel.ids import ClientId, PersonId, TenantId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.mandates import service
-from hilum.mandates.models import GRACE, WAITING_LIFE, Mandate, MandateQuery, MandateState, NewMandate
+from hilum.mandates.models import (
+    GRACE,
+    MANDATES,
+    WAITING_LIFE,
+    Mandate,
+    MandateQuery,
+    MandateState,
+    NewMandate,
+)
 from hilum.mandates.policy import state_of
+from hilum.mandates.store import mandates as mandate_table
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment
 from hilum.signin.policy import actor_of
@@ -32,7 +42,7 @@ from tests.flows import back_channel
 from tests.flows.back_channel import TRACE, Platform, refused
 from tests.flows.control_site import build, codes, problem
 from tests.flows.vendor_ground import made
-from tests.sim.world import FakeClock
+from tests.sim.world import START, FakeClock
 
 T = TypeVar("T")
 platform = back_channel.platform
@@ -365,3 +375,75 @@ def test_the_api_asks_shows_agrees_and_ends(sqlite_uow: UnitOfWork, clock: FakeC
     problem(mary.get("/mandates?tenant=general"), 403, "not_permitted")
     found = problem(mary.post("/mandates", json={"tenant": "mercy"}), 422, "fields_invalid")
     assert set(codes(found)) == {"client", "approver"}
+
+
+MT = mandate_table.c
+LATER = START + timedelta(days=900)
+WRITTEN = {
+    "its end is taken out": (True, {"ended_at": None, "ended_by": "", "end_reason": ""}),
+    "its end is moved": (False, {"ends_at": LATER}),
+    "another answers for it": (False, {"approver": "per_other"}),
+    "its purpose": (False, {"purpose": "Anything"}),
+}
+
+
+@pytest.mark.parametrize(("over", "change"), WRITTEN.values(), ids=list(WRITTEN))
+def test_a_mandate_that_somebody_changed_in_the_database_gives_no_token(
+    north: North, over: bool, change: dict[str, Any]
+) -> None:
+    """C17, C179: least of all one whose end they took out."""
+    agreed = north.mandate()
+    assert north.has_token()
+    if over:
+        north.do("ana", lambda ctx: service.end(ctx, agreed.id, "Done."))
+
+    written(north, update(mandate_table).values(**change))
+
+    assert not north.has_token()
+
+
+def test_a_mandate_that_somebody_inserts_gives_no_token_and_takes_none_away(north: North) -> None:
+    """C179."""
+    agreed = north.mandate()
+    read = select(mandate_table)
+    row = north.platform.run(lambda ctx: dict(ctx.tx.execute(read).mappings().one()))
+
+    for other in ("mnd_000", "mnd_zzz"):
+        written(north, insert(mandate_table).values(row | {"id": other}))
+
+    assert north.has_token()
+    written(north, delete(mandate_table).where(MT.id == agreed.id))
+    assert not north.has_token()
+    # Another one that is agreed to ends the forged ones with it, and vouches for none.
+    north.mandate()
+    assert north.has_token()
+
+
+def test_nobody_agrees_to_a_mandate_that_was_changed_since_it_was_asked_for(north: North) -> None:
+    asked = north.ask()
+
+    written(north, update(mandate_table).values(ends_at=LATER))
+
+    assert code_of(lambda: north.agree(asked)) == "not_as_signed"
+    assert not north.has_token()
+
+
+def test_the_loss_of_an_approver_that_is_taken_out_gives_no_more_time(north: North) -> None:
+    north.mandate()
+    north.leave("ana")
+    north.follow()
+    assert north.has_token()
+
+    written(north, update(mandate_table).values(lost_at=None))
+
+    assert not north.has_token()
+
+
+def written(north: North, statement: Any) -> None:
+    """Run a statement as somebody who can write to the database does, and let every process read mandates again."""
+
+    def verb(ctx: Context) -> None:
+        ctx.tx.execute(statement)
+        ctx.advance_epoch(MANDATES)
+
+    north.platform.run(verb)

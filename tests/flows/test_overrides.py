@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
+from hilum.app import signed_rows
 from hilum.app.restore import lifted_in
 from hilum.approvals.models import Act, Approval, ApprovalKind
+from hilum.attestations import store as attestation_store
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.clients import service as clients
@@ -325,3 +327,40 @@ def test_the_gateway_refuses_again_from_the_moment_an_override_ends(
         assert (await made.get("Patient/p1", token)).status == 403
 
     player(sqlite_uow, clock, ids, tmp_path)(story)
+
+
+@pytest.mark.parametrize("what", ["override", "exception"])
+def test_what_was_ended_early_does_not_count_again_once_its_end_is_deleted(
+    site: ControlSite, app: str, what: str
+) -> None:
+    """C207, C179: the end is signed, and so is that there is one."""
+    agree(site, ask(site, app))
+    site.system(service.add_exception, made=replace(EXCEPTION, app=AppId(app), tenant=GENERAL))
+    live = service.live_overrides if what == "override" else service.live_exceptions
+    table = allowance_store.overrides if what == "override" else allowance_store.exceptions
+    (found,) = site.system(live)[AppId(app)]
+    made(site.api("root").post(f"/policies/{what}s/{found.id}/end", json={"reason": "Done."}), 200)
+    assert site.system(live) == {}
+
+    site.system(lambda ctx: ctx.tx.execute(update(table).values(ended_at=None, ended_by="")) and None)
+
+    assert site.system(live) == {}
+    assert f"{what}/{found.id}: It is not as it was signed." in site.system(signed_rows.faults)
+
+
+@pytest.mark.parametrize("what", ["override", "exception"])
+def test_one_whose_signature_is_right_and_that_was_never_attested_does_not_count(
+    site: ControlSite, app: str, what: str
+) -> None:
+    """C179: an exception that was deleted with all that is known of it, and put back."""
+    agree(site, ask(site, app))
+    site.system(service.add_exception, made=replace(EXCEPTION, app=AppId(app), tenant=GENERAL))
+    live = service.live_overrides if what == "override" else service.live_exceptions
+    (found,) = site.system(live)[AppId(app)]
+    leaves = attestation_store.leaves
+
+    site.system(
+        lambda ctx: ctx.tx.execute(delete(leaves).where(leaves.c.subject == f"{what}/{found.id}")) and None
+    )
+
+    assert site.system(live) == {}

@@ -259,10 +259,10 @@ def test_a_rollout_that_a_person_stopped_and_a_row_set_to_running_again_moves_no
     in_transaction(site, update(plans.plans).values(state="running", ended_at=None))
     clock.advance(DAY)
 
-    traffic.carry_on()
+    with pytest.raises(Unavailable, match="not as it was signed"):
+        traffic.carry_on()
 
     assert at(site) == (1, {"mercy": 2})
-    assert shown(site)["state"] == "overtaken"
 
 
 def test_a_rollout_is_stopped_also_where_its_plan_is_not_as_it_was_signed(site: ControlSite) -> None:
@@ -323,19 +323,37 @@ def test_an_application_that_was_deleted_stops_it(
         traffic.carry_on()
 
 
-def test_an_over_rollout_that_was_set_to_running_again_is_overtaken_by_its_own_way_back(
-    site: ControlSite, clock: FakeClock, traffic: Traffic
+@pytest.mark.parametrize("forged", ["running", "paused"])
+def test_an_over_rollout_that_somebody_set_to_another_state_moves_nothing(
+    site: ControlSite, clock: FakeClock, traffic: Traffic, forged: str
 ) -> None:
     begun(site)
     traffic.record("mercy", 0, 500)
     traffic.carry_on()
-    in_transaction(site, update(plans.plans).values(state="running"))
+    in_transaction(site, update(plans.plans).values(state=forged))
     clock.advance(DAY)
 
-    traffic.carry_on()
+    with pytest.raises(Unavailable, match="not as it was signed"):
+        traffic.carry_on()
 
-    assert shown(site)["state"] == "overtaken"
     assert at(site) == (1, {"mercy": 1})
+
+
+def test_a_rollout_that_somebody_set_to_paused_does_not_go_back_and_is_stopped(
+    site: ControlSite, traffic: Traffic
+) -> None:
+    """C218: nothing regressed, so nothing goes back, whoever writes into its row that it did."""
+    found = begun(site)
+    traffic.record("mercy", 500)
+    in_transaction(site, update(plans.plans).values(state="paused"))
+
+    with pytest.raises(Unavailable, match="not as it was signed"):
+        traffic.carry_on()
+
+    assert at(site) == (1, {"mercy": 2})
+    answer = site.api("root").post(f"/policies/rollouts/{found['id']}/stop", json={"reason": "We look."})
+    assert answer.json()["state"] == "stopped"
+    assert traffic.carry_on() is None
 
 
 @pytest.mark.parametrize(

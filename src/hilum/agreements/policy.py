@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from hilum.agreements.models import (
@@ -16,6 +17,7 @@ from hilum.agreements.models import (
     NewAgreement,
     Side,
 )
+from hilum.attestations.policy import digest_of
 from hilum.clients.models import PLATFORM_PEERS, ClientFacts
 from hilum.clients.policy import admission
 from hilum.controls.policy import administers
@@ -79,6 +81,12 @@ def state_of(agreement: Agreement, now: datetime) -> AgreementState:
     if agreement.confirmed_at is None:
         return AgreementState.WAITING
     return AgreementState.AGREED if now < agreement.effective_at else AgreementState.IN_FORCE
+
+
+def signed_state(agreement: Agreement) -> tuple[str, str]:
+    """Return the subject of an agreement and the digest of all that decides whether it counts; what a job notes about it does not."""
+    counts = replace(agreement, finding_since=None, due_at=None)
+    return f"agreement/{agreement.id}", digest_of(counts)
 
 
 def is_in_force(agreement: Agreement, now: datetime) -> bool:

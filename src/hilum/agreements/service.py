@@ -1,6 +1,6 @@
 """Record, confirm and end agreements, say which an app lacks, and follow their ends."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from hilum.agreements.models import (
     AgreementState,
     NewAgreement,
 )
+from hilum.attestations import service as attestations
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients import service as clients
@@ -73,6 +74,7 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
     )
     store.add_agreement(ctx.tx, added)
     _record(ctx, "agreements.agreement.add", added)
+    attestations.attest(ctx, policy.signed_state(added))
     return added
 
 
@@ -98,6 +100,7 @@ def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
     if policy.state_of(found, ctx.now) is not AgreementState.WAITING:
         detail = "This agreement was confirmed or has ended already. Look at it again."
         raise Conflict("agreement_decided", detail)
+    attestations.require(ctx, policy.signed_state(found))
     if document != found.document:
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason="document_differs"))
         detail = "The two of you hold different documents. Compare them; if this record has the wrong one, end it and record it again."
@@ -107,6 +110,7 @@ def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
     _save(ctx, confirmed)
     _record(ctx, "agreements.agreement.confirm", confirmed)
     _close_findings(ctx, confirmed)
+    attestations.attest(ctx, policy.signed_state(confirmed))
     return confirmed
 
 
@@ -120,6 +124,7 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
         raise audit.refusal(ctx, _event("agreements.agreement.end", found))
     if policy.state_of(found, ctx.now) in {AgreementState.ENDED, AgreementState.LAPSED}:
         raise Conflict("agreement_over", "This agreement is over already.")
+    attestations.require(ctx, policy.signed_state(found))
     faults = {} if reason.strip() else {"reason": "reason_missing"}
     ends = ctx.now if at is None else at
     if ends < ctx.now:
@@ -135,6 +140,7 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
     if found.confirmed_at is not None and ends == ctx.now:
         ended = _lapsed(ctx, ended)
     _save(ctx, ended)
+    attestations.attest(ctx, policy.signed_state(ended))
     return ended
 
 
@@ -165,10 +171,28 @@ def kinds_in_force(ctx: Context, vendor: VendorId, tenant: TenantId) -> frozense
     """Return the kinds of agreements that are in force between a vendor and a hospital itself."""
     # Asked for each token of a backend service, and so cached; what is in force depends on the time, which is judged here.
     key = ("spans", vendor, tenant)
-    spans = ctx.cached(AGREEMENTS, key, lambda ctx: store.confirmed_spans(ctx.tx, vendor, tenant, ""))
+    spans = ctx.cached(AGREEMENTS, key, lambda ctx: _spans(ctx, vendor, tenant))
     return frozenset(
         kind for kind, begins, ends in spans or () if begins <= ctx.now and (ends is None or ctx.now < ends)
     )
+
+
+def _spans(
+    ctx: Context, vendor: VendorId, tenant: TenantId
+) -> tuple[tuple[str, datetime, datetime | None], ...]:
+    """Return kind, beginning and end of each confirmed agreement that is as it was signed, also of those that are over."""
+    found = _intact(ctx, lambda ctx: store.list_confirmed(ctx.tx, vendor, tenant, ""))
+    return tuple((each.kind, each.effective_at, each.ends_at) for each in found)
+
+
+def _intact(ctx: Context, read: Callable[[Context], list[Agreement]]) -> list[Agreement]:
+    """Read agreements, and leave out those that are not as they were signed."""
+    return attestations.intact(ctx, read, policy.signed_state)
+
+
+def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
+    """Return subject and digest of every agreement."""
+    return map(policy.signed_state, store.read_all(ctx.tx))
 
 
 def missing_for_app(ctx: Context, tenant: Tenant, app: App, roles: Collection[str]) -> frozenset[str]:
@@ -188,6 +212,14 @@ def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:
         f"Vendor and hospital have no agreement in force of these kinds: {policy.listed(kinds)}. Record each with"
         f" `hilum agreement add --vendor {vendor} --tenant {tenant} --kind ...`; the other organisation confirms it."
     )
+
+
+def list_lapsed(ctx: Context, since: datetime, until: datetime, after: str) -> list[Agreement]:
+    """List agreements that were over between two moments and that nothing replaced, by id, at most a batch, for the platform itself."""
+    found = store.list_lapsed(ctx.tx, since, until, after)
+    kept = {each.id for each in _intact(ctx, lambda _: found)}
+    # What is not as it was signed is passed over, and does not end the walk.
+    return [each for each in found if each.id in kept or each is found[-1]]
 
 
 # What is due.
@@ -217,7 +249,7 @@ def _lapsed(ctx: Context, over: Agreement) -> Agreement:
     """Record that an agreement is over: a finding, unless another covers it."""
     assert over.ends_at is not None
     after = replace(over, due_at=None)
-    if policy.is_covered(over, store.list_alike(ctx.tx, over, ctx.now), ctx.now):
+    if policy.is_covered(over, _alike(ctx, over, ctx.now), ctx.now):
         return after
     _record(ctx, "agreements.agreement.lapse", over)
     _notify(ctx, over, MailKind.AGREEMENT_LAPSED, EventKind.AGREEMENT_LAPSED, over.ends_at)
@@ -228,8 +260,12 @@ def _announce(ctx: Context, found: Agreement) -> None:
     """Announce the end of an agreement that ends soon, unless another covers it then."""
     if found.ends_at is None or found.ends_at - ctx.now > max(REMIND_BEFORE):
         return
-    if not policy.is_covered(found, store.list_alike(ctx.tx, found, found.ends_at), found.ends_at):
+    if not policy.is_covered(found, _alike(ctx, found, found.ends_at), found.ends_at):
         _notify(ctx, found, MailKind.AGREEMENT_ENDING, EventKind.AGREEMENT_ENDING, ctx.now)
+
+
+def _alike(ctx: Context, found: Agreement, at: datetime) -> list[Agreement]:
+    return _intact(ctx, lambda ctx: store.list_alike(ctx.tx, found, at))
 
 
 def _close_findings(ctx: Context, begun: Agreement) -> None:

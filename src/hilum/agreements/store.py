@@ -1,6 +1,6 @@
 """The table of agreements."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -104,18 +104,20 @@ def count_waiting(tx: Connection, vendor: VendorId, tenant: TenantId, now: datet
     return int(tx.execute(select(func.count()).select_from(agreements).where(*waiting)).scalar_one())
 
 
-def confirmed_spans(
-    tx: Connection, vendor: VendorId, tenant: TenantId, entity: str
-) -> tuple[tuple[str, datetime, datetime | None], ...]:
-    """Return kind, beginning and end of each confirmed agreement between a vendor and a legal entity, also of those that are over."""
+def list_confirmed(tx: Connection, vendor: VendorId, tenant: TenantId, entity: str) -> list[Agreement]:
+    """List the confirmed agreements between a vendor and a legal entity, also those that are over."""
     counting = (
         agreements.c.vendor == vendor,
         agreements.c.tenant == tenant,
         agreements.c.entity == entity,
         agreements.c.confirmed_at.is_not(None),
     )
-    columns = select(agreements.c.kind, agreements.c.effective_at, agreements.c.ends_at)
-    return tuple((kind, begins, ends) for kind, begins, ends in tx.execute(columns.where(*counting)))
+    return [_agreement(row) for row in tx.execute(select(agreements).where(*counting))]
+
+
+def read_all(tx: Connection) -> Iterator[Agreement]:
+    """Read every agreement."""
+    return (_agreement(row) for row in tx.execute(select(agreements)))
 
 
 def list_alike(tx: Connection, agreement: Agreement, at: datetime) -> list[Agreement]:
@@ -133,6 +135,13 @@ def list_alike(tx: Connection, agreement: Agreement, at: datetime) -> list[Agree
         ),
     )
     return [_agreement(row) for row in tx.execute(select(agreements).where(*alike))]
+
+
+def list_lapsed(tx: Connection, since: datetime, until: datetime, after: str) -> list[Agreement]:
+    """List findings that began between two moments, by id, at most a batch."""
+    found = (agreements.c.finding_since > since, agreements.c.finding_since <= until, agreements.c.id > after)
+    query = select(agreements).where(*found).order_by(agreements.c.id).limit(DUE_BATCH)
+    return [_agreement(row) for row in tx.execute(query)]
 
 
 def close_findings(tx: Connection, closed: Iterable[str]) -> None:

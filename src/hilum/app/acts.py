@@ -4,6 +4,7 @@ from hilum.approvals.models import ApprovalKind
 from hilum.approvals.service import Acts
 from hilum.clients import service as clients
 from hilum.consent import service as consent
+from hilum.disposals import receivers
 from hilum.enrolment import service as enrolment
 from hilum.enrolment.models import LinkMail
 from hilum.federation import service as federation
@@ -25,5 +26,6 @@ def acts(by_mail: LinkMail, used: Used = never_used) -> Acts:
         | policies.carry_out(used)
         | registry.CARRY_OUT
         | rollouts.CARRY_OUT
+        | receivers.CARRY_OUT
     )
     return Acts(enrolment.one_of_two, carry_out, policies.PREPARE | rollouts.PREPARE)

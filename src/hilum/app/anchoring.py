@@ -1,4 +1,4 @@
-"""The ends of the signed chains of the rule book and of certifications in the anchor, outside the database.
+"""The ends of the signed chains of the rule book, of certifications and of rows in the anchor, outside the database.
 
 A tail that is cut off together with its records in the audit, while no process runs, is found only by what was written elsewhere.
 """
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 
+from hilum.attestations import service as rows
 from hilum.audit import anchor
 from hilum.audit.models import ANCHOR_HEADS_KEPT, AnchoredHead
 from hilum.audit.policy import head_faults
@@ -18,12 +19,13 @@ from hilum.policies import service as policies
 from hilum.registry import attestations
 
 _kept: LRUCache[tuple[str, str], tuple[int, str]] = LRUCache(16)
-POLICY, REGISTRY = "policy", "registry"
+POLICY, REGISTRY, ROWS = "policy", "registry", "rows"
 Newest = Callable[[Context], tuple[int, str] | None]
 Heads = Callable[[Context, Collection[int]], dict[int, str]]
 CHAINS: dict[str, tuple[str, Newest, Heads]] = {
     POLICY: ("the rule book's applications", policies.newest_head, policies.heads),
     REGISTRY: ("the attestations of certifications", attestations.newest_head, attestations.heads),
+    ROWS: ("the signed heads of rows", rows.newest_head, rows.heads),
 }
 
 

@@ -33,7 +33,7 @@ from hilum.contacts import routes as contacts
 from hilum.contacts.domain_checks import DomainChecker
 from hilum.contacts.service import unproved
 from hilum.disposals import routes as disposals
-from hilum.disposals.service import ask_of_app
+from hilum.disposals.service import ask_of_app, ask_of_former
 from hilum.drills import routes as drills
 from hilum.dryruns import routes as dryruns
 from hilum.enrolment import pages as enrolment_pages
@@ -289,7 +289,7 @@ def control_plane(
         contacts.api(kit),
         domain_routes.api(kit, domain_checker),
         notices.api(kit, require_owner, private=private_urls),
-        clients.api(kit),
+        clients.api(kit, transferred=ask_of_former),
         credential_routes.api(kit),
         agreements.api(kit),
         mandates.api(kit),

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, column, func, inspect, select, table
 
-from hilum.app import backup
+from hilum.app import backup, signed_rows
 from hilum.app.backup import CONTROL, DUMP, JOURNALS, STORES, Manifest, Progress
 from hilum.app.bootstrap import open_uow
 from hilum.approvals import service as approvals
@@ -315,6 +315,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
             keys.store_key_check(ctx)
         # A backup of before certifications were signed; the first start would ask the anchor, which may have those of after it.
         attestations.attest_existing(ctx)
+        signed_rows.begin(ctx)
         facts = {
             "made_at": manifest.made_at,
             "checkpoint": manifest.checkpoint,

@@ -15,6 +15,7 @@ from hilum.infra import metrics
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import lapses
 from hilum.kernel.errors import NotFound
 from hilum.mandates import service as mandates
 from hilum.notices import mail, service, webhooks
@@ -31,6 +32,7 @@ CONTACTS_EVERY = timedelta(minutes=10)
 DOMAINS_EVERY = timedelta(minutes=10)
 AGREEMENTS_EVERY = timedelta(minutes=10)
 MANDATES_EVERY = timedelta(hours=1)
+ENDS_EVERY = timedelta(minutes=10)
 SUNSETS_EVERY = timedelta(minutes=30)
 WEBHOOK_WITHIN = timedelta(seconds=15)
 """The deadline of one webhook. Source: Standard Webhooks, which recommends 15 to 30 seconds."""
@@ -62,6 +64,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
                 job_lease, lambda: DomainChecker(SafeFetcher(allow_private=private))
             ),
         ),
+        Job("ends", ENDS_EVERY, follow_ends),
         Job("disposals", DISPOSALS_EVERY, lambda job_lease: follow_disposals(job_lease, urls)),
     )
 
@@ -112,9 +115,21 @@ def follow_mandates(job_lease: JobLease) -> None:
 
 def follow_disposals(job_lease: JobLease, urls: Urls) -> None:
     """Send new disposal requests, and record those that were not answered in time."""
-    for verb in (partial(disposals.announce, issuer=urls.base_url), disposals.mark_overdue):
+    for verb in (
+        partial(disposals.announce, issuer=urls.base_url),
+        disposals.mark_overdue,
+        disposals.escalate,
+    ):
         while job_lease.write(verb) and not job_lease.stop.is_set():
             pass
+
+
+def follow_ends(job_lease: JobLease) -> None:
+    """Ask for disposal where a certification expired, or an agreement lapsed and nothing took its place."""
+    for verb in (disposals.ask_of_expired, lapses.ask_after_lapses):
+        after = job_lease.write(partial(verb, after=""))
+        while after and not job_lease.stop.is_set():
+            after = job_lease.write(partial(verb, after=after))
 
 
 def follow_sunsets(job_lease: JobLease) -> None:

@@ -49,6 +49,8 @@ class ApprovalKind(StrEnum):
     """A host that may serve identity providers."""
     PROVIDER_LINK = "provider_link"
     """Who of an identity provider enters an account."""
+    WEBHOOK = "webhook"
+    """A webhook that receives requests for disposal, which name patients."""
 
 
 ABOUT_A_PERSON = frozenset(

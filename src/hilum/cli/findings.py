@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from hilum.app import anchoring
+from hilum.app import anchoring, signed_rows
+from hilum.attestations import service as attested_rows
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.journal_records import AccessReader
@@ -33,6 +34,7 @@ NOTICE_BOUND = timedelta(minutes=15)
 FREE_BOUND = 1024**3
 LISTED_BOUND = 5
 CERTIFY_AGAIN = "Apps that are not as they were signed get nothing: find out who wrote to the database, and certify them again."
+ROWS_ADVICE = "What is not as it was signed does not count: find out who wrote to the database, and make it anew by those who may."
 ANCHOR_ADVICE = "After a restore this is what was made after the backup: make it again, and put the anchor aside. Otherwise the database was cut at its end."
 
 
@@ -59,6 +61,7 @@ def platform_findings(ctx: Context, found: Settings, anchored: Sequence[Anchored
         *_record(ctx, reader, live),
         _rule_book(ctx),
         _certifications(ctx),
+        _signed_rows(ctx),
         _anchor(ctx, anchored),
     ]
 
@@ -147,6 +150,15 @@ def _certifications(ctx: Context) -> Finding:
     if not faults:
         return Finding("certifications", ok=True, next=f"attestation {attestations.attested(ctx).last}")
     return Finding("certifications", ok=False, next=" ".join((*faults, CERTIFY_AGAIN)))
+
+
+def _signed_rows(ctx: Context) -> Finding:
+    """Check agreements, mandates, rules, exceptions, overrides and rollouts against what was signed. One that is not as it was signed does not count."""
+    faults = signed_rows.faults(ctx)
+    newest = attested_rows.newest_head(ctx)
+    if not faults:
+        return Finding("signed rows", ok=True, next=f"head {newest[0]}" if newest else "none yet")
+    return Finding("signed rows", ok=False, next=" ".join((*faults, ROWS_ADVICE)))
 
 
 def _anchor(ctx: Context, anchored: Sequence[AnchoredHead]) -> Finding:

@@ -20,6 +20,7 @@ KEPT = {
     Purpose.POLICY: "The public half of the previous key is kept, to verify the rule books that it signed.",
     Purpose.DISPOSAL: "The public half of the previous key is kept, to verify the disposal requests that it signed.",
     Purpose.REGISTRY: "The public half of the previous key is kept, to verify the certifications that it signed.",
+    Purpose.ATTESTATION: "The public half of the previous key is kept, to verify the rows that it signed.",
 }
 
 
@@ -42,7 +43,7 @@ def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
     r"""Sign with a new key from now on. The previous key signs no more; what it signed stays verifiable.
 
     id_token is the key of one tenant, checkpoint that of the audit record, policy that of the rule book, disposal that of disposal requests,
-    registry that of certifications. The platform may serve meanwhile: every node signs with
+    registry that of certifications, attestation that of agreements, mandates and what else is signed row by row. The platform may serve meanwhile: every node signs with
     the new key at once. HILUM_SECRET_KEY is a different key and does not change.
 
     \b
@@ -58,26 +59,37 @@ def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
 
 
 @keys.command("attest")
-@click.option("--yes", is_flag=True, help="I have looked at the certifications of every app.")
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="I have looked at every certification, agreement, mandate, rule, exception, override and rollout.",
+)
 @json_option
 def attest(*, yes: bool, json_: bool) -> None:
-    r"""Sign again what is certified, as the database has it, where what was signed is lost or damaged.
+    r"""Sign again what is certified, and what is signed row by row, as the database has it, where what was signed is lost or damaged.
 
-    Every certification and the category of every app are signed from the database. When `hilum doctor` says that attestations are missing or not as
+    Every certification and the category of every app are signed from the database, and so are agreements, mandates, rules of requests, exceptions,
+    overrides and rollouts. When `hilum doctor` says that attestations are missing or not as
     they were signed, restore the rows from a backup first; this is what remains if that cannot be done. Whoever wrote to the database may have
-    changed what is certified: look at each app (`hilum app show`) before you say --yes.
+    changed what is certified: look at each app (`hilum app show`), and at what `hilum doctor` lists, before you say --yes.
 
     \b
     Examples:
       hilum keys attest --yes
     """
     if not yes:
-        refuse(Invalid("not_confirmed", "Look at the certifications of every app first, then say --yes."))
+        refuse(
+            Invalid(
+                "not_confirmed",
+                "Look at what is certified and at every row that is signed first, then say --yes.",
+            )
+        )
+    from hilum.app import signed_rows
     from hilum.registry import attestations
 
     host.read(preflight.require_readable)
     count = host.write(lambda ctx: attestations.attest_existing(ctx, anew=True))
-    show_one({"apps": count}, json_=json_)
+    show_one({"apps": count, "rows": host.write(signed_rows.begin_anew)}, json_=json_)
 
 
 def _rotate(ctx: Context, purpose: Purpose, tenant: str) -> dict[str, Any]:

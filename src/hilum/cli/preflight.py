@@ -6,8 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from hilum.app import anchoring
+from hilum.app import anchoring, signed_rows
 from hilum.app.bootstrap import node_of
+from hilum.attestations import service as attestations_of_rows
 from hilum.cli import host
 from hilum.cli.output import refuse
 from hilum.federation import service as federation
@@ -34,6 +35,7 @@ LOOK_EVERY_S = 0.5
 KEY_ADVICE = "set the key that this data was sealed with; a restored backup needs the key of its time"
 _log = logs.get("policies")
 _log_registry = logs.get("registry")
+_log_rows = logs.get("attestations")
 _GATE_CODES = {SchemaState.CLOSED: "database_newer"}
 
 
@@ -60,6 +62,7 @@ def _require_fit(uow: UnitOfWork, found: Settings) -> None:
     uow.read_now(_require_key, actor=actor, trace=trace)
     _adopt_rule_book(uow, actor, trace)
     _attest_existing(uow, found, actor, trace)
+    _sign_existing_rows(uow, found, actor, trace)
     me = node_of(found, uow.ids)
     uow.write_now(lambda ctx: nodes.report(ctx.tx, me), actor=actor, trace=trace)
     if embedded := uow.read_now(embedded_tenants, actor=actor, trace=trace):
@@ -97,6 +100,21 @@ def _attest_existing(uow: UnitOfWork, found: Settings, actor: Actor, trace: Trac
         _log_registry.error("registry.certification.faulty", fault=fault)
     for fault in missing[:LISTED_BOUND]:
         _log_registry.error("registry.anchor.faulty", fault=fault)
+
+
+def _sign_existing_rows(uow: UnitOfWork, found: Settings, actor: Actor, trace: Trace) -> None:
+    """Sign the rows of each kind, once, at the first start of a release that signs it; then report what the tree does not fit.
+
+    Rows are compared when they are used, so a start reads none of them: `hilum doctor` and `hilum audit verify` do.
+    """
+    if not any(each.chain == anchoring.ROWS for each in anchoring.read(found)) or uow.read_now(
+        attestations_of_rows.newest_head, actor=actor, trace=trace
+    ):
+        with suppress(Conflict):  # another node did so at this moment
+            uow.write_now(signed_rows.begin, actor=actor, trace=trace)
+    if fault := uow.read_now(attestations_of_rows.trusted, actor=actor, trace=trace).fault:
+        uow.write_now(lambda ctx: attestations_of_rows.record_faults(ctx, (fault,)), actor=actor, trace=trace)
+        _log_rows.error("attestations.head.faulty", fault=fault)
 
 
 def require_unpublished(uow: UnitOfWork, found: Settings) -> None:
@@ -153,6 +171,7 @@ def key_fault(ctx: Context) -> str:
         (Purpose.CHECKPOINT, "", "the audit"),
         (Purpose.POLICY, "", "the rule book"),
         (Purpose.REGISTRY, "", "certifications"),
+        (Purpose.ATTESTATION, "", "what is signed row by row"),
         *((Purpose.ID_TOKEN, each.id, each.id) for each in tenants),
     ]
     shut = [

@@ -23,6 +23,7 @@ from hilum.clients.models import (
     NewClient,
     NewPeer,
 )
+from hilum.clients.transfers import Transferred, ignored
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
 from hilum.registry import service as registry
 from hilum.registry.models import EditState, Environment
@@ -178,16 +179,16 @@ ROTATORS = audience("platform_admin", "administrator", "vendor_owner", "vendor_d
 READERS = audience("staff", "administrator", "member")
 
 
-def api(kit: Kit) -> APIRouter:
-    """Build the API routes of clients."""
+def api(kit: Kit, *, transferred: Transferred = ignored) -> APIRouter:
+    """Build the API routes of clients. ``transferred`` is told of each app that has another vendor."""
     router = api_router(kit, "registry")
     _clients(router, kit)
     _changes(router, kit)
-    _transfers(router, kit)
+    _transfers(router, kit, transferred)
     return router
 
 
-def _transfers(router: APIRouter, kit: Kit) -> None:
+def _transfers(router: APIRouter, kit: Kit, transferred: Transferred) -> None:
     owners, path = audience("vendor_owner"), "/apps/{app}/transfer"
 
     @router.post(path, status_code=201, response_model=TransferShown, openapi_extra=owners)
@@ -207,7 +208,8 @@ def _transfers(router: APIRouter, kit: Kit) -> None:
 
         Its tokens, secrets, keys and certifications end; hospitals and people are asked again.
         """
-        await run_write(kit, request, partial(service.accept_app, app_id=AppId(app)))
+        verb = partial(service.accept_app, app_id=AppId(app), transferred=transferred)
+        await run_write(kit, request, verb)
 
     @router.delete(path, response_model=TransferShown, openapi_extra=owners)
     async def decline_app(request: Request, app: Id) -> object:

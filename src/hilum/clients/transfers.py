@@ -1,5 +1,7 @@
 """Transfer of an app to another vendor: both owners agree, and what was agreed with the first one ends (C14)."""
 
+from collections.abc import Callable
+
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import store
@@ -35,8 +37,16 @@ def offer_app(ctx: Context, app_id: AppId, to: VendorId) -> Transfer:
     return transfer
 
 
-def accept_app(ctx: Context, app_id: AppId) -> App:
-    """Take an app over, as an owner of the vendor to which it is offered.
+Transferred = Callable[[Context, AppId, VendorId], None]
+"""Is told that an app has another vendor, and which it had before."""
+
+
+def ignored(_: Context, __: AppId, ___: VendorId) -> None:
+    """Do nothing."""
+
+
+def accept_app(ctx: Context, app_id: AppId, *, transferred: Transferred = ignored) -> App:
+    """Take an app over, as an owner of the vendor to which it is offered. ``transferred`` is called within the transaction.
 
     Its tokens and what it could be authenticated with end, its certifications are withdrawn, and installations and people's agreements from
     before do not count any more. Raises NotFound, NotPermitted, Conflict (decided meanwhile).
@@ -49,6 +59,7 @@ def accept_app(ctx: Context, app_id: AppId) -> App:
     store.delete_credentials(ctx.tx, app_id)
     after = registry.change_owner(ctx, registry.get_app(ctx, app_id), transfer.to)
     _record(ctx, "registry.transfer.accept", transfer)
+    transferred(ctx, app_id, transfer.vendor)
     return after
 
 

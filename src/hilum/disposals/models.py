@@ -11,7 +11,13 @@ OPEN_BOUND = 100
 """Open requests that a client reads at once, the oldest first; it answers them to see more."""
 DUE_BATCH = 100
 KEPT = timedelta(days=400)
-"""How long a request stays on record after its answer."""
+"""How long a request stays on record after its answer, and one without an answer after its deadline."""
+ESCALATE_AFTER = timedelta(days=14)
+"""How long after its deadline a request without an answer is taken to the hospital."""
+LOOKED_BACK = timedelta(days=30)
+"""How far back the job looks for certifications that expired: longer than it is ever down."""
+LAPSE_GRACE = timedelta(days=30)
+"""How long an agreement of a vendor with a hospital may be without another in its place before the vendor is asked to delete."""
 EVENT_URI = "urn:hilum:event:disposal-request"
 TEXT_TYPE = "secevent+jwt"
 """The type of the signed text: a security event token (RFC 8417), which no verifier of id_tokens accepts."""
@@ -25,7 +31,11 @@ class Cause(StrEnum):
     INSTALLATION = "installation"
     """A hospital removed the app."""
     CERTIFICATION = "certification"
-    """No version of the app is certified any more."""
+    """No version of the app is certified any more: the last certification was withdrawn, or expired."""
+    LAPSE = "lapse"
+    """An agreement with the hospital that the app needs has been over for long, and none took its place."""
+    TRANSFER = "transfer"
+    """The app is another vendor's now; the former one is asked."""
 
 
 class State(StrEnum):
@@ -67,6 +77,8 @@ class Disposal:
     announced_at: datetime | None = None
     """When the vendor's webhooks and mail were put into the outbox."""
     overdue_at: datetime | None = None
+    escalated_at: datetime | None = None
+    """When the hospital was told that no answer came, nor after the deadline."""
     answer: Answer | None = None
     legal_reason: str = ""
     answered_at: datetime | None = None

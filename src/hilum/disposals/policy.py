@@ -19,6 +19,7 @@ from hilum.identity.policy import is_member, may_administer, may_as_member
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.policies.models import DISPOSAL_DAYS, Cell
+from hilum.registry.models import Certification, Environment
 
 _READERS = frozenset({"platform_admin", "security", "auditor", "reviewer"})
 FOLLOWS: Mapping[Answer | None, frozenset[Answer]] = MappingProxyType(
@@ -44,6 +45,22 @@ def due_at(now: datetime, cells: Iterable[Cell | None]) -> datetime:
     """Return the deadline of a request made now: the shortest of the cells in which the app's clients act, or the default if none admits it."""
     days = [each.disposal_days for each in cells if each is not None]
     return now + timedelta(days=min(days, default=DISPOSAL_DAYS))
+
+
+def ended_last(certifications: Collection[Certification], now: datetime) -> Certification | None:
+    """Return which of an app's certifications ended last; None while one is in force, or if none was ever for production.
+
+    An app that was certified for sandboxes alone has no data of people.
+    """
+    ends = {
+        each.id: each.expires_at if each.withdrawn_at is None else min(each.expires_at, each.withdrawn_at)
+        for each in certifications
+    }
+    if any(now < end for end in ends.values()):
+        return None
+    if not any(each.environment is Environment.PRODUCTION for each in certifications):
+        return None
+    return max(certifications, key=lambda each: (ends[each.id], each.id))
 
 
 def answer_faults(order: AnswerOrder) -> dict[str, str]:

@@ -4,20 +4,22 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from hilum.disposals import policy, service
+from hilum.disposals import policy, receivers, service
 from hilum.disposals.models import Answer, AnswerOrder, Cause, Disposal, DisposalQuery, State
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.web.api import Id, Page, Paging, Prose, Strict, api_router, audience, page_of, run_read, run_write
+from hilum.web.approvals import WAITS, waits
 from hilum.web.kit import Kit, trace_of
 
 READERS = audience("staff", "administrator", "member")
 VENDORS = audience("member")
+OWNERS = audience("platform_admin", "vendor_owner")
 
 
 class DisposalsQuery(Paging):
@@ -43,7 +45,7 @@ class AnswerAsked(Strict):
 
 
 class DisposalShown(BaseModel):
-    """``tenant`` is empty for every hospital. ``overdue_at`` is set once no answer came in time, and stays after a late one.
+    """``tenant`` is empty for every hospital. ``overdue_at`` is set once no answer came in time, ``escalated_at`` once the hospital was told so; both stay after a late one.
 
     The patient is in the signed text alone, which only the app receives.
     """
@@ -60,6 +62,7 @@ class DisposalShown(BaseModel):
     due_at: datetime
     announced_at: datetime | None
     overdue_at: datetime | None
+    escalated_at: datetime | None
     legal_reason: str
     answered_at: datetime | None
     answered_by: str
@@ -79,6 +82,7 @@ class DisposalShown(BaseModel):
             due_at=disposal.due_at,
             announced_at=disposal.announced_at,
             overdue_at=disposal.overdue_at,
+            escalated_at=disposal.escalated_at,
             legal_reason=disposal.legal_reason,
             answered_at=disposal.answered_at,
             answered_by=disposal.answered_by,
@@ -116,5 +120,10 @@ def api(kit: Kit) -> APIRouter:
         return shown(
             await run_write(kit, request, partial(service.answer, disposal_id=disposal, order=order))
         )
+
+    @router.post("/webhooks/{webhook}/disposals", status_code=202, responses=WAITS, openapi_extra=OWNERS)
+    async def ask_receiver(request: Request, webhook: Id) -> Response:
+        """Ask a second person to let a webhook receive requests for disposal, which name patients (202)."""
+        return waits(await run_write(kit, request, partial(receivers.ask, webhook_id=webhook)))
 
     return router

@@ -12,7 +12,9 @@ from hilum.clients.models import Client, ClientFacts
 from hilum.contacts import service as contacts
 from hilum.disposals import policy, store
 from hilum.disposals.models import (
+    ESCALATE_AFTER,
     KEPT,
+    LOOKED_BACK,
     TEXT_TYPE,
     Agreed,
     AnswerOrder,
@@ -21,17 +23,20 @@ from hilum.disposals.models import (
     DisposalQuery,
     SignedRequest,
 )
+from hilum.identity import service as identity
+from hilum.identity.models import Role
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.notices.policy import plain_name
 from hilum.policies import service as policies
 from hilum.registry import service as registry
-from hilum.registry.models import App
+from hilum.registry.models import App, Environment
 
 # What ends something asks here, within its own transaction. It only writes a row: signing and sending are the job's.
 
@@ -78,6 +83,41 @@ def ask_of_app(ctx: Context, app_id: AppId, certification: str) -> None:
     due = _due(ctx, None, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
     disposal = Disposal(ctx.ids.new("dsp"), Cause.CERTIFICATION, app.vendor, app.id, ctx.now, due)
     _add(ctx, disposal, f"certification/{certification}")
+
+
+def ask_of_expired(ctx: Context, after: str) -> str:
+    """Record a request for each app whose last certification expired lately, of a batch of certifications; return the id to go on ``after``.
+
+    What is not as it was signed asks for nothing: whoever writes to the database must not make vendors delete anything.
+    """
+    found = registry.list_expired(ctx, ctx.now - LOOKED_BACK, after)
+    for each in found:
+        last = policy.ended_last(registry.certifications_of(ctx, each.app), ctx.now)
+        # Of several the one that ended last asks, whether it expired or was withdrawn.
+        if last is not None and last.id == each.id:
+            ask_of_app(ctx, each.app, each.id)
+    return found[-1].id if found else ""
+
+
+def ask_of_lapse(ctx: Context, tenant: TenantId, app_id: AppId, agreement: str) -> None:
+    """Record a request about everything of a hospital, since an agreement with it that the app needs has been over for long."""
+    app = _app(ctx, app_id)
+    if app is None:
+        return
+    due = _due(ctx, tenant, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
+    disposal = Disposal(ctx.ids.new("dsp"), Cause.LAPSE, app.vendor, app.id, ctx.now, due, tenant=tenant)
+    _add(ctx, disposal, f"lapse/{agreement}/{app.id}")
+
+
+def ask_of_former(ctx: Context, app_id: AppId, former: VendorId) -> None:
+    """Record a request to the vendor that an app had until just now, about every hospital: what it has it has no use for any more."""
+    app = _app(ctx, app_id)
+    certifications = registry.certifications_of(ctx, app_id)
+    if app is None or not any(each.environment is Environment.PRODUCTION for each in certifications):
+        return
+    due = _due(ctx, None, clients.facts_of_apps(ctx, (app.id,)).get(app.id, ()))
+    disposal = Disposal(ctx.ids.new("dsp"), Cause.TRANSFER, former, app.id, ctx.now, due)
+    _add(ctx, disposal, f"transfer/{app.id}/{ctx.now.isoformat()}")
 
 
 def _app(ctx: Context, app_id: AppId) -> App | None:
@@ -176,9 +216,47 @@ def mark_overdue(ctx: Context) -> int:
     return len(due)
 
 
+def escalate(ctx: Context) -> int:
+    """Take requests that are long overdue to the hospital's administrators, and remind the vendor; at most a batch. Return how many."""
+    late = store.list_late(ctx.tx, ctx.now - ESCALATE_AFTER)
+    for disposal in late:
+        store.save_escalated(ctx.tx, disposal.id, ctx.now)
+        _mail(ctx, disposal)
+        mailed = _mail_hospital(ctx, disposal)
+        audit.record(ctx, _event("disposals.request.escalate", disposal, mailed=mailed))
+    return len(late)
+
+
+def _mail_hospital(ctx: Context, disposal: Disposal) -> int:
+    """Mail the administrators of the hospital that a request is about, at most once a day about an app; return how many."""
+    app = _app(ctx, disposal.app)
+    if not disposal.tenant or app is None:
+        return 0
+    vendor = registry.get_vendor(ctx, disposal.vendor).name
+    facts = {
+        # One name that no mail can show must not hold up all others.
+        "app": app.name if plain_name(app.name) else app.id,
+        "vendor": vendor if plain_name(vendor) else disposal.vendor,
+        "disposal": disposal.id,
+        "due": disposal.due_at.isoformat(),
+    }
+    cause = f"disposals/late/{disposal.tenant}/{disposal.app}/{ctx.now:%Y-%m-%d}"
+    reached = identity.list_reached(ctx, disposal.tenant, {Role.ADMINISTRATOR})
+    orders = [
+        Mail(MailKind.DISPOSAL_LATE, address, cause, facts, disposal.vendor, app.id) for _, address in reached
+    ]
+    return sum(notices.put_mail(ctx, order) is not None for order in orders)
+
+
 def purge(ctx: Context) -> int:
-    """Delete a batch of requests that were answered long ago; return how many. One without an answer stays."""
-    return store.purge(ctx.tx, ctx.now - KEPT)
+    """Delete a batch of requests that were answered long ago, or never and whose deadline is long past; return how many.
+
+    That one was never answered stays on record, as an event.
+    """
+    given_up = store.take_unanswered(ctx.tx, ctx.now - KEPT)
+    for disposal in given_up:
+        audit.record(ctx, _event("disposals.request.give_up", disposal, due_at=disposal.due_at.isoformat()))
+    return len(given_up) + store.purge(ctx.tx, ctx.now - KEPT)
 
 
 # What people see and do.

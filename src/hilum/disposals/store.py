@@ -28,6 +28,7 @@ disposals = Table(
     Column("due_at", Instant, nullable=False),
     Column("announced_at", Instant),
     Column("overdue_at", Instant),
+    Column("escalated_at", Instant),
     Column("answer", String(20), nullable=False),
     Column("legal_reason", String(500), nullable=False),
     Column("answered_at", Instant),
@@ -43,6 +44,18 @@ disposals = Table(
         "due_at",
         sqlite_where=text("answer = '' AND overdue_at IS NULL"),
         postgresql_where=text("answer = '' AND overdue_at IS NULL"),
+    ),
+    Index(
+        "ix_disposals_request_late",
+        "due_at",
+        sqlite_where=text("answer = '' AND escalated_at IS NULL"),
+        postgresql_where=text("answer = '' AND escalated_at IS NULL"),
+    ),
+    Index(
+        "ix_disposals_request_unanswered",
+        "due_at",
+        sqlite_where=text("answer = ''"),
+        postgresql_where=text("answer = ''"),
     ),
     Index(
         "ix_disposals_request_new",
@@ -140,6 +153,28 @@ def save_overdue(tx: Connection, disposal: str, now: datetime) -> bool:
     return tx.execute(table.update().where(*here).values(overdue_at=now)).rowcount == 1
 
 
+def list_late(tx: Connection, due_before: datetime) -> list[Disposal]:
+    """List and lock requests without an answer whose deadline passed before a moment, and which were not escalated."""
+    table = disposals
+    late = (table.c.answer == "", table.c.escalated_at.is_(None), table.c.due_at <= due_before)
+    query = select(table).where(*late).order_by(table.c.due_at).limit(DUE_BATCH)
+    return [_disposal(row) for row in tx.execute(query.with_for_update(skip_locked=True))]
+
+
+def save_escalated(tx: Connection, disposal: str, now: datetime) -> None:
+    """Record that the hospital was told that no answer came."""
+    tx.execute(disposals.update().where(disposals.c.id == disposal).values(escalated_at=now))
+
+
+def take_unanswered(tx: Connection, due_before: datetime) -> list[Disposal]:
+    """Delete a batch of requests without an answer whose deadline passed before a moment, and return them."""
+    table = disposals
+    old = select(table).where(table.c.answer == "", table.c.due_at < due_before).order_by(table.c.due_at)
+    found = [_disposal(row) for row in tx.execute(old.limit(DUE_BATCH).with_for_update(skip_locked=True))]
+    tx.execute(delete(table).where(table.c.id.in_([each.id for each in found])))
+    return found
+
+
 def purge(tx: Connection, before: datetime) -> int:
     """Delete a batch of requests that were answered before a moment; return how many."""
     table = disposals
@@ -163,6 +198,7 @@ def _disposal(row: Row[Any]) -> Disposal:
         patient=row.patient,
         announced_at=row.announced_at,
         overdue_at=row.overdue_at,
+        escalated_at=row.escalated_at,
         answer=Answer(row.answer) if row.answer else None,
         legal_reason=row.legal_reason,
         answered_at=row.answered_at,

@@ -29,9 +29,13 @@ class Purpose(StrEnum):
     """RS256, which every OAuth library verifies; signs requests to dispose of data."""
     REGISTRY = "registry"
     """Ed25519, signs the category and the certifications of each app."""
+    ATTESTATION = "attestation"
+    """Ed25519, signs what counts row by row: agreements, mandates, rules of requests, exceptions, overrides, rollouts."""
 
 
-SIGNS_FOR_EVER = frozenset({Purpose.CHECKPOINT, Purpose.POLICY, Purpose.DISPOSAL, Purpose.REGISTRY})
+SIGNS_FOR_EVER = frozenset(
+    {Purpose.CHECKPOINT, Purpose.POLICY, Purpose.DISPOSAL, Purpose.REGISTRY, Purpose.ATTESTATION}
+)
 """What these sign is verified for as long as it is kept, so their public halves are never deleted."""
 
 

@@ -19,6 +19,7 @@ ALGORITHMS = {
     Purpose.POLICY: "EdDSA",
     Purpose.DISPOSAL: "RS256",
     Purpose.REGISTRY: "EdDSA",
+    Purpose.ATTESTATION: "EdDSA",
 }
 
 

@@ -1,8 +1,10 @@
 """Ask for mandates, agree to them, end them, and follow their approvers."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from hilum.attestations import service as attestations
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import service as clients
@@ -69,6 +71,7 @@ def ask(ctx: Context, order: NewMandate) -> Mandate:
     )
     store.add_mandate(ctx.tx, asked)
     audit.record(ctx, _event("mandates.mandate.ask", asked))
+    attestations.attest(ctx, policy.signed_state(asked))
     return asked
 
 
@@ -93,6 +96,7 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
         raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
     if policy.state_of(found, ctx.now) is not MandateState.WAITING:
         raise Conflict("mandate_decided", "This mandate was agreed to or is over already. Look at it again.")
+    attestations.require(ctx, policy.signed_state(found))
     client = clients.find_client(ctx, found.client)
     use = None if client is None else client.backend_use
     shown = (found.purpose, found.population, found.schedule)
@@ -104,13 +108,16 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
         raise Conflict("mandate_stale", detail)
     # The tenant's row is locked, so that two approvers who agree at once do not both hold a mandate.
     identity.get_tenant(ctx, found.tenant, lock=True)
-    before = store.find_agreed(ctx.tx, found.tenant, found.client, lock=True)
-    if before is not None:
-        by, why = str(ctx.actor), f"replaced by {found.id}"
-        _save(ctx, replace(before, ended_at=ctx.now, ended_by=by, end_reason=why))
+    by, why = str(ctx.actor), f"replaced by {found.id}"
     agreed = replace(found, agreed_at=ctx.now)
-    _save(ctx, agreed)
+    before = store.list_agreed_at(ctx.tx, found.tenant, found.client, lock=True)
+    # One that was not signed is ended with them, so that signing it gives nothing.
+    ended = [replace(each, ended_at=ctx.now, ended_by=by, end_reason=why) for each in before]
+    changed = [*ended, agreed]
+    for each in changed:
+        _save(ctx, each)
     audit.record(ctx, _event("mandates.mandate.agree", agreed))
+    attestations.attest(ctx, *map(policy.signed_state, changed))
     return agreed
 
 
@@ -130,6 +137,7 @@ def end(ctx: Context, mandate_id: str, reason: str) -> Mandate:
     ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor), end_reason=reason.strip())
     _save(ctx, ended)
     audit.record(ctx, _event("mandates.mandate.end", ended))
+    attestations.attest(ctx, policy.signed_state(ended))
     return ended
 
 
@@ -162,9 +170,7 @@ def mandated_until(
     if not policy.is_needed(client, environment):
         return client.expires_at
     # Asked for each token of a backend service, and so cached: the mandate and its approver until either changes.
-    found = ctx.cached(
-        MANDATES, ("agreed", tenant, client.id), lambda ctx: store.find_agreed(ctx.tx, tenant, client.id)
-    )
+    found = ctx.cached(MANDATES, ("agreed", tenant, client.id), lambda ctx: _agreed_at(ctx, tenant, client))
     # The hospital's person agreed to the service of the vendor that it was then.
     if found is None or not policy.is_of_vendor(found, facts):
         return None
@@ -174,14 +180,34 @@ def mandated_until(
     return policy.until(found, approver, ctx.now)
 
 
+def _agreed_at(ctx: Context, tenant: TenantId, client: Client) -> Mandate | None:
+    """Find the mandate of a client at a hospital that was agreed to, is not ended, and is as it was signed."""
+    found = attestations.intact(
+        ctx, lambda ctx: store.list_agreed_at(ctx.tx, tenant, client.id), policy.signed_state
+    )
+    return found[-1] if found else None
+
+
+def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
+    """Return subject and digest of every mandate."""
+    return map(policy.signed_state, store.read_all(ctx.tx))
+
+
 def follow_approvers(ctx: Context, after: str) -> str:
     """Record the loss of approvers, at most for a batch of mandates; return the id to go on ``after``, empty at the end."""
     found = store.list_agreed(ctx.tx, after, ctx.now)
+    lost: list[Mandate] = []
     for each in found:
         since = policy.lost_since(identity.find_person(ctx, each.approver), each, ctx.now)
-        if since is not None and store.save_lost(ctx.tx, each.id, since):
+        # One that is not as it was signed counts for nothing, and no job vouches for it.
+        if since is None or not attestations.matches(ctx, policy.signed_state(each)):
+            continue
+        if store.save_lost(ctx.tx, each.id, since):
             ctx.advance_epoch(MANDATES, f"mandate/{each.id}")
-            audit.record(ctx, _event("mandates.mandate.lose_approver", replace(each, lost_at=since)))
+            lost.append(replace(each, lost_at=since))
+            audit.record(ctx, _event("mandates.mandate.lose_approver", lost[-1]))
+    if lost:
+        attestations.attest(ctx, *map(policy.signed_state, lost))
     return found[-1].id if found else ""
 
 

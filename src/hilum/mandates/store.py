@@ -1,5 +1,6 @@
 """The table of mandates."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -83,16 +84,23 @@ def list_mandates(tx: Connection, query: MandateQuery, page: PageQuery) -> list[
     return [_mandate(row) for row in tx.execute(found.order_by(mandates.c.id).limit(page.limit))]
 
 
-def find_agreed(tx: Connection, tenant: TenantId, client: ClientId, *, lock: bool = False) -> Mandate | None:
-    """Find the mandate of a client at a hospital that was agreed to and not ended; there is at most one."""
+def list_agreed_at(
+    tx: Connection, tenant: TenantId, client: ClientId, *, lock: bool = False
+) -> list[Mandate]:
+    """List the mandates of a client at a hospital that were agreed to and not ended; more than one only if somebody wrote to the database."""
     query = select(mandates).where(
         mandates.c.tenant == tenant,
         mandates.c.client == client,
         mandates.c.agreed_at.is_not(None),
         mandates.c.ended_at.is_(None),
     )
-    row = tx.execute(query.with_for_update() if lock else query).first()
-    return None if row is None else _mandate(row)
+    query = query.order_by(mandates.c.id)
+    return [_mandate(row) for row in tx.execute(query.with_for_update() if lock else query)]
+
+
+def read_all(tx: Connection) -> Iterator[Mandate]:
+    """Read every mandate."""
+    return (_mandate(row) for row in tx.execute(select(mandates)))
 
 
 def count_waiting(tx: Connection, tenant: TenantId, asked_after: datetime) -> int:

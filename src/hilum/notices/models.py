@@ -65,6 +65,7 @@ class MailKind(StrEnum):
     AGREEMENT_ENDING = "agreement_ending"
     AGREEMENT_LAPSED = "agreement_lapsed"
     DISPOSAL_REQUESTED = "disposal_requested"
+    DISPOSAL_LATE = "disposal_late"
     ENROLMENT = "enrolment"
     APPROVAL_WAITS = "approval_waits"
     FACTORS_RESET_ASKED = "factors_reset_asked"
@@ -87,6 +88,10 @@ class EventKind(StrEnum):
     DISPOSAL_REQUESTED = "disposal.requested"
     SCOPE_ENDING = "scope.ending"
     USE_EXCEEDS = "app.use_exceeds"
+
+
+TWO_PEOPLE = frozenset({EventKind.DISPOSAL_REQUESTED})
+"""Events that name patients: an endpoint receives them once two people have agreed to it."""
 
 
 class State(StrEnum):
@@ -254,6 +259,8 @@ class Endpoint:
     last_status: int = 0
     last_reason: str = ""
     last_at: datetime | None = None
+    agreed_by: str = ""
+    """The second person who agreed that it receives what names patients (``TWO_PEOPLE``); empty while nobody has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any
 
+from hilum.attestations.policy import digest_of
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.notices.models import (
     ADDRESS_BOUND,
@@ -28,6 +29,7 @@ from hilum.notices.models import (
     SEALED,
     SECRET_PREFIX,
     SIGNED_BOUND,
+    TWO_PEOPLE,
     VALUE_BOUND,
     WEBHOOK_BACKOFF,
     Channel,
@@ -270,7 +272,15 @@ def subscribes(endpoint: Endpoint, event: str, app: str) -> bool:
     """Check whether an endpoint is sent an event, which concerns an app or (empty) the vendor."""
     if endpoint.disabled or (endpoint.app and endpoint.app != app):
         return False
+    if event in TWO_PEOPLE and not endpoint.agreed_by:
+        return False
     return not endpoint.events or event in endpoint.events
+
+
+def signed_state(endpoint: Endpoint) -> tuple[str, str]:
+    """Return the subject of an endpoint and the digest of what two people agreed to: what goes where."""
+    where = (endpoint.vendor, endpoint.app, endpoint.url, endpoint.events)
+    return f"webhook/{endpoint.id}", digest_of(endpoint.id, *where, endpoint.agreed_by)
 
 
 def events_fault(events: Sequence[str]) -> str:

@@ -97,6 +97,8 @@ class RotationAsked(Strict):
 
 
 class WebhookShown(BaseModel):
+    """``agreed_by``: who agreed, as the second person, that it receives requests for disposal; empty: it receives none."""
+
     id: str
     vendor: str
     app: str
@@ -104,6 +106,7 @@ class WebhookShown(BaseModel):
     events: tuple[str, ...]
     created_at: datetime
     created_by: str
+    agreed_by: str
     disabled: str
     paused_until: datetime | None
     failures: int

@@ -5,11 +5,13 @@ while a mail server or receiver is waited for.
 """
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from hilum.attestations import service as attestations
+from hilum.attestations.policy import GONE
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
@@ -100,8 +102,15 @@ def put_event(ctx: Context, order: VendorEvent) -> list[Notice]:
     kind = EVENTS[order.type]
     if faults := policy.facts_faults(kind.fields, order.facts):
         raise Invalid("notice_invalid", "The event is invalid; see fields.", fields=faults)
-    found = store.list_endpoints(ctx.tx, order.vendor, PageQuery("", ENDPOINTS_BOUND))
-    put = [_put_webhook(ctx, each, order) for each in found if policy.subscribes(each, kind.id, order.app)]
+
+    def read(ctx: Context) -> list[Endpoint]:
+        every = store.list_endpoints(ctx.tx, order.vendor, PageQuery("", ENDPOINTS_BOUND))
+        return [each for each in every if policy.subscribes(each, kind.id, order.app)]
+
+    # What names patients goes only where two people agreed that it goes, whatever the row says now.
+    two = order.type in models.TWO_PEOPLE
+    found = attestations.intact(ctx, read, policy.signed_state) if two else read(ctx)
+    put = [_put_webhook(ctx, each, order) for each in found]
     return [each for each in put if each is not None]
 
 
@@ -202,10 +211,17 @@ def _opened(ctx: Context, notice: Notice) -> Attempt:
     endpoint = store.find_endpoint(ctx.tx, notice.recipient)
     if endpoint is None or endpoint.disabled:
         return Attempt(notice)
+    if notice.kind in models.TWO_PEOPLE and not is_agreed(ctx, endpoint):
+        return Attempt(notice)
     sealed = policy.secrets_in_force(endpoint, ctx.now)
     secrets = tuple(vault().open(_SECRET_SEALING, each, endpoint.id).decode() for each in sealed)
     text = vault().open(_SIGNED_SEALING, notice.sealed, notice.id).decode() if notice.sealed else ""
     return Attempt(notice, url=endpoint.url, secrets=secrets, link=text)
+
+
+def is_agreed(ctx: Context, endpoint: Endpoint) -> bool:
+    """Check whether two people have agreed that an endpoint receives what names patients, and that it is as they saw it."""
+    return bool(endpoint.agreed_by) and attestations.matches(ctx, policy.signed_state(endpoint))
 
 
 def hand_over(ctx: Context, notice: Notice) -> bool:
@@ -438,8 +454,34 @@ def resume_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
     return resumed
 
 
+def managed_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
+    """Get an endpoint for an act of two people, locked. Raises NotFound, NotPermitted."""
+    return _managed(ctx, "notices.endpoint.agree", endpoint_id)
+
+
+def locked_endpoint(ctx: Context, endpoint_id: str) -> Endpoint:
+    """Get an endpoint, locked, for whoever has judged the actor. Raises NotFound."""
+    return store.get_endpoint(ctx.tx, endpoint_id, lock=True)
+
+
+def agree_endpoint(ctx: Context, endpoint: Endpoint, by: str) -> Endpoint:
+    """Record that two people have agreed that an endpoint receives what names patients. The caller has judged both."""
+    agreed = replace(endpoint, agreed_by=by)
+    store.save_endpoint(ctx.tx, agreed)
+    _record_endpoint(ctx, "notices.endpoint.agree", agreed)
+    attestations.attest(ctx, policy.signed_state(agreed))
+    return agreed
+
+
+def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
+    """Return subject and digest of every endpoint to which two people have agreed."""
+    return map(policy.signed_state, store.read_agreed(ctx.tx))
+
+
 def remove_endpoint(ctx: Context, endpoint_id: str) -> None:
     """Remove an endpoint; what still waits for it is given up. Raises NotFound, NotPermitted."""
     endpoint = _managed(ctx, "notices.endpoint.remove", endpoint_id)
     store.delete_endpoint(ctx.tx, endpoint.id)
     _record_endpoint(ctx, "notices.endpoint.remove", endpoint)
+    if endpoint.agreed_by:
+        attestations.attest(ctx, (policy.signed_state(endpoint)[0], GONE))

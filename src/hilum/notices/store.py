@@ -1,6 +1,6 @@
 """The outbox, and the table of webhook endpoints."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -76,6 +76,7 @@ endpoints = Table(
     Column("last_status", Integer, nullable=False),
     Column("last_reason", String(64), nullable=False),
     Column("last_at", Instant),
+    Column("agreed_by", String(120), nullable=False),
     Index(None, "vendor", "id"),
     Index(None, "paused_until"),
 )
@@ -278,6 +279,11 @@ def list_endpoints(tx: Connection, vendor: str, page: PageQuery) -> list[Endpoin
     query = select(endpoints).where(endpoints.c.id > page.after).order_by(endpoints.c.id).limit(page.limit)
     query = query.where(endpoints.c.vendor == vendor) if vendor else query
     return [_endpoint(row) for row in tx.execute(query)]
+
+
+def read_agreed(tx: Connection) -> Iterator[Endpoint]:
+    """Read every endpoint to which two people have agreed."""
+    return (_endpoint(row) for row in tx.execute(select(endpoints).where(endpoints.c.agreed_by != "")))
 
 
 def save_endpoint(tx: Connection, endpoint: Endpoint) -> None:

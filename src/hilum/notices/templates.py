@@ -87,6 +87,17 @@ DISPOSAL_REQUESTED_MAIL = Template(
     {"app": Kind.NAME, "disposal": Kind.ID, "due": Kind.MOMENT},
     (("App", "app"), ("First request", "disposal"), ("Answer before", "due")),
 )
+DISPOSAL_LATE = Template(
+    MailKind.DISPOSAL_LATE,
+    "A vendor did not answer a request to delete data",
+    (
+        "A request to delete what an app has of your hospital was not answered, two weeks after its deadline of {due}.",
+        "Ask the vendor, and decide what the agreement with it provides for. List all of them: hilum disposal list --state overdue.",
+        "This mail is sent at most once a day about an app, however many requests there are.",
+    ),
+    {"app": Kind.NAME, "vendor": Kind.NAME, "disposal": Kind.ID, "due": Kind.MOMENT},
+    (("App", "app"), ("Vendor", "vendor"), ("First request", "disposal")),
+)
 ENROLMENT = Template(
     MailKind.ENROLMENT,
     "Set the password of your account",
@@ -183,6 +194,7 @@ TEMPLATES = {
         AGREEMENT_ENDING,
         AGREEMENT_LAPSED,
         DISPOSAL_REQUESTED_MAIL,
+        DISPOSAL_LATE,
         ENROLMENT,
         APPROVAL_WAITS,
         FACTORS_RESET_ASKED,

@@ -137,6 +137,10 @@ class Rows(Generic[W]):
         mine = (self.table.c.app == app, self.table.c.agreed_at <= at)
         return self._read(tx, select(self.table).where(*mine).order_by(self.table.c.id))
 
+    def read_all(self, tx: Connection) -> list[W]:
+        """Read every allowance."""
+        return self._read(tx, select(self.table))
+
     def _live(self, query: Select[Any], now: datetime) -> Select[Any]:
         return query.where(self.table.c.ends_at > now, self.table.c.ended_at.is_(None))
 

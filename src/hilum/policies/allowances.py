@@ -5,11 +5,14 @@ asked for and agreed to is in ``overrides`` and in ``exceptions``.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Generic
 
+from hilum.attestations import service as attestations
+from hilum.attestations.policy import digest_of
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.controls.policy import administers
@@ -45,6 +48,7 @@ def add(ctx: Context, kind: Kind[W], made: W) -> W:
     kind.rows.add(ctx.tx, signed)
     ctx.advance_epoch(POLICIES, f"{kind.noun}/{made.id}")
     audit.record(ctx, kind.event(kind.add_action, signed, signed.reason))
+    attestations.attest(ctx, _state(kind, signed))
     return signed
 
 
@@ -64,6 +68,7 @@ def end(ctx: Context, kind: Kind[W], allowance_id: str, reason: str) -> W:
         raise Conflict(f"{kind.noun}_over", f"This {kind.noun} is over already.")
     ctx.advance_epoch(POLICIES, f"{kind.noun}/{found.id}")
     audit.record(ctx, kind.event(kind.end_action, ended, reason))
+    attestations.attest(ctx, _state(kind, ended))
     return ended
 
 
@@ -77,7 +82,7 @@ def list_page(ctx: Context, kind: Kind[W], page: PageQuery = FIRST_PAGE) -> list
 def live(ctx: Context, kind: Kind[W]) -> Mapping[AppId, tuple[W, ...]]:
     """Return the allowances that have not ended, by app. One that is not as it was signed allows nothing."""
     found: defaultdict[AppId, tuple[W, ...]] = defaultdict(tuple)
-    for each in kind.rows.list_live(ctx.tx, ctx.now, kind.bound):
+    for each in _intact(ctx, kind, lambda ctx: kind.rows.list_live(ctx.tx, ctx.now, kind.bound)):
         if _is_as_signed(ctx, kind, each):
             found[each.app] += (each,)
     return dict(found)
@@ -87,9 +92,23 @@ def at_a_time(ctx: Context, kind: Kind[W], app: AppId, at: datetime) -> list[W]:
     """Return the allowances of an app that had not been ended early at a time, as they were then. Only what is as it was signed."""
     return [
         replace(each, ended_at=None, ended_by="")
-        for each in kind.rows.list_of(ctx.tx, app, at)
+        for each in _intact(ctx, kind, lambda ctx: kind.rows.list_of(ctx.tx, app, at))
         if (each.ended_at is None or each.ended_at > at) and _is_as_signed(ctx, kind, each)
     ]
+
+
+def signed_states(ctx: Context, kind: Kind[W]) -> Iterator[tuple[str, str]]:
+    """Return subject and digest of every allowance."""
+    return (_state(kind, each) for each in kind.rows.read_all(ctx.tx))
+
+
+def _intact(ctx: Context, kind: Kind[W], read: Callable[[Context], list[W]]) -> list[W]:
+    return attestations.intact(ctx, read, partial(_state, kind))
+
+
+def _state(kind: Kind[W], allowance: W) -> tuple[str, str]:
+    """Return the subject of an allowance and the digest of all of it, its early end too: a deleted end does not bring it back."""
+    return f"{kind.noun}/{allowance.id}", digest_of(allowance)
 
 
 def _is_as_signed(ctx: Context, kind: Kind[W], allowance: W) -> bool:

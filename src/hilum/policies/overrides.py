@@ -3,7 +3,7 @@
 ``in_force.override_fault`` judges one when it is used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.policies import allowances, chain, rollout
 from hilum.policies.allowance_store import OVERRIDES
 from hilum.policies.document import render_rule
+from hilum.policies.exceptions import EXCEPTION
 from hilum.policies.in_force import rule_digest
 from hilum.policies.models import (
     Book,
@@ -158,6 +159,12 @@ def order_of(act: Act) -> OverrideOrder:
 def end_override(ctx: Context, override_id: str, reason: str) -> Override:
     """End an override at once (``allowances.end``). Raises NotFound, NotPermitted, Conflict (it is over)."""
     return allowances.end(ctx, OVERRIDE, override_id, reason)
+
+
+def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
+    """Return subject and digest of every override and exception."""
+    yield from allowances.signed_states(ctx, OVERRIDE)
+    yield from allowances.signed_states(ctx, EXCEPTION)
 
 
 def live_overrides(ctx: Context) -> Mapping[AppId, tuple[Override, ...]]:

@@ -62,7 +62,7 @@ from hilum.policies.models import (
     Widening,
 )
 from hilum.policies.override_models import Override, OverrideOrder
-from hilum.policies.overrides import OVERRIDE, end_override, live_overrides
+from hilum.policies.overrides import OVERRIDE, end_override, live_overrides, signed_states
 from hilum.policies.policy import admit
 from hilum.policies.product_models import ScopeProduct
 from hilum.policies.products import custom_finding, notice_faults
@@ -89,6 +89,7 @@ __all__ = [
     "next_dry_run",
     "require_exception",
     "save_progress",
+    "signed_states",
 ]
 _FAULTS_SHOWN = 3
 UNREAD = "the whole book"

@@ -25,6 +25,7 @@ LISTED_BOUND = 40
 """The most scopes that an error text lists."""
 
 
+EXPIRED_BATCH = 200
 NAMED_BOUND = 100
 """Records of one name that are read at most. Names of vendors and their apps differ; those of single hospitals' clients may not."""
 APPS_BOUND = 200

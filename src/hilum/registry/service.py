@@ -39,6 +39,7 @@ from hilum.registry.held import (
 from hilum.registry.held_store import HeldRows, held_table
 from hilum.registry.models import (
     APPS_BOUND,
+    EXPIRED_BATCH,
     NAMED_BOUND,
     App,
     AppState,
@@ -447,6 +448,11 @@ def read_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, App]:
 def list_owned_since(ctx: Context, vendor: VendorId, since: datetime) -> list[AppId]:
     """List every app that may have been a vendor's at some time since: its own, and all that changed owners since. No permission check."""
     return store.list_owned_since(ctx.tx, vendor, since)
+
+
+def list_expired(ctx: Context, since: datetime, after: str) -> list[Certification]:
+    """List certifications that expired since a moment, by id, at most a batch, for the platform itself; they may not be as they were signed."""
+    return store.list_expired(ctx.tx, since, ctx.now, after, EXPIRED_BATCH)
 
 
 def list_of_vendor(ctx: Context, vendor: VendorId, limit: int) -> list[App]:

@@ -120,6 +120,7 @@ certifications = Table(
     Column("tiers", String(200), nullable=False),
     Column("category", String(64), nullable=False),
     Index(None, "app", "id"),
+    Index(None, "expires_at"),
 )
 
 delta_reviews = Table(
@@ -482,6 +483,16 @@ def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterato
     query = select(certifications)
     query = query if of is None else query.where(certifications.c.app.in_(of))
     return (_certification(row) for row in tx.execute(query))
+
+
+def list_expired(
+    tx: Connection, since: datetime, until: datetime, after: str, limit: int
+) -> list[Certification]:
+    """List certifications that expired between two moments and were not withdrawn before, by id."""
+    ended = (certifications.c.expires_at > since, certifications.c.expires_at <= until)
+    mine = (certifications.c.withdrawn_at.is_(None), certifications.c.id > after)
+    query = select(certifications).where(*ended, *mine).order_by(certifications.c.id).limit(limit)
+    return [_certification(row) for row in tx.execute(query)]
 
 
 def save_owner(tx: Connection, app: App, before: VendorId) -> bool:

@@ -1,6 +1,6 @@
 """Ask a hospital for an app, decide what is asked for, and hand it over."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hilum.audit import service as audit
@@ -88,7 +88,7 @@ def ask(ctx: Context, order: AskOrder) -> AppRequest:
     if faults := policy.ask_faults(order, place.workflows, only_backend=place.only_backend):
         raise Invalid("request_invalid", "The request is invalid; see fields.", fields=faults)
     (role,) = sorted(ctx.actor.roles)[:1]
-    rules = store.rules_in_force(ctx.tx, tenant.id)
+    rules = rule_sets.trusted(ctx, tenant.id)
     facts = facts_of(ctx, place, order, role, rules)
     before = place.installed
     if (
@@ -461,7 +461,12 @@ def purge(ctx: Context) -> int:
 
 def end_rules(ctx: Context) -> int:
     """Put empty rules in force wherever there are any, after a restore; return at how many hospitals."""
-    return rule_sets.end_all(ctx)
+    return len(rule_sets.end_all(ctx))
+
+
+def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
+    """Return subject and digest of the rules in force of every hospital."""
+    return rule_sets.signed_states(ctx)
 
 
 def _sees_all(actor: Actor, tenant: TenantId) -> bool:

@@ -75,7 +75,7 @@ UNFINISHED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A rollout as it was agreed to, signed; and, not signed, its state, why, and what was measured last.
+    """A rollout as it was agreed to, signed; its state, signed with each change; and, not signed, why, and what was measured last.
 
     ``before``: what was in force when it began, which alone it goes back to.
     """

@@ -1,10 +1,13 @@
 """Rollouts: asked for, begun by two people, carried on by a job, stopped by one person."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
 from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
+from hilum.attestations import service as attestations
+from hilum.attestations.policy import digest_of
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.identity import service as identity
@@ -145,6 +148,7 @@ def _begin(ctx: Context, order: RolloutOrder, run: DryRun | None, *, agreed_by: 
     store.add(ctx.tx, plan)
     _record(ctx, "policies.rollout.start", plan, agreed_by=agreed_by)
     _reach(ctx, plan, Position((), before.last), run)
+    attestations.attest(ctx, signed_state(plan))
     return plan
 
 
@@ -162,7 +166,32 @@ def _reach(ctx: Context, plan: Rollout, stands: Position, run: DryRun | None = N
 def unfinished(ctx: Context) -> tuple[Rollout, Position] | None:
     """Return the rollout that is not over, and where it stands; None if there is none. Raises Unavailable."""
     plan = store.find_unfinished(ctx.tx)
-    return None if plan is None else (plan, _stands(ctx, plan))
+    if plan is None:
+        return None
+    _require_state(ctx, plan)
+    return plan, _stands(ctx, plan)
+
+
+def _require_state(ctx: Context, plan: Rollout) -> None:
+    """Check that somebody who may has put a rollout in its state. Raises Unavailable."""
+    if not attestations.matches(ctx, signed_state(plan)):
+        # Read again: it may have been a change of this moment.
+        plan = store.get(ctx.tx, plan.id)
+        if not attestations.matches(ctx, signed_state(plan)):
+            detail = f"The state of rollout {plan.id} is not as it was signed: it neither advances nor goes back. Stop it."
+            raise Unavailable("rollout_not_as_signed", detail)
+
+
+def signed_state(plan: Rollout) -> tuple[str, str]:
+    """Return the subject of a rollout and the digest of its plan and state. Why, and what was measured, moves nothing."""
+    return f"rollout/{plan.id}", digest_of(
+        policies.canonical(policy.document(plan)).hex(), plan.state, plan.ended_at
+    )
+
+
+def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
+    """Return subject and digest of every rollout."""
+    return map(signed_state, store.read_all(ctx.tx))
 
 
 def _stands(ctx: Context, plan: Rollout) -> Position:
@@ -179,6 +208,7 @@ def carry_on(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Ro
     A regression is recorded first, and gone back from in the next transaction (``go_back``). Raises Conflict, Unavailable.
     """
     plan = store.get(ctx.tx, plan_id, lock=True)
+    _require_state(ctx, plan)
     stands = _stands(ctx, plan)
     if plan.state is not RolloutState.RUNNING:
         return plan
@@ -193,6 +223,7 @@ def carry_on(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Ro
             paused = replace(plan, state=RolloutState.PAUSED)
             store.save_state(ctx.tx, paused)
             _record(ctx, "policies.rollout.pause", paused, why=verdict.why)
+            attestations.attest(ctx, signed_state(paused))
             return paused
         case Step.FINISH:
             return _end(ctx, plan, RolloutState.DONE, verdict.why)
@@ -206,6 +237,7 @@ def carry_on(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Ro
 def go_back(ctx: Context, plan_id: str) -> Rollout:
     """Put in force again what was in force where the rollout began, and only that; for the job. Raises Unavailable."""
     plan = store.get(ctx.tx, plan_id, lock=True)
+    _require_state(ctx, plan)
     if plan.state is not RolloutState.PAUSED:
         return plan
     stands = _stands(ctx, plan)
@@ -227,6 +259,7 @@ def _end(ctx: Context, plan: Rollout, state: RolloutState, why: str) -> Rollout:
     ended = replace(plan, state=state, why=why, ended_at=ctx.now)
     store.save_state(ctx.tx, ended)
     _record(ctx, "policies.rollout.end", ended, state=state.value, why=why)
+    attestations.attest(ctx, signed_state(ended))
     return ended
 
 

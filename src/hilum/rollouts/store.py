@@ -1,5 +1,6 @@
 """The table of rollouts. What is signed of one is its document, and never changes."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -37,7 +38,7 @@ def add(tx: Connection, plan: Rollout) -> None:
 
 
 def save_state(tx: Connection, plan: Rollout) -> None:
-    """Save what is not signed of a rollout."""
+    """Save what changes of a rollout."""
     tx.execute(plans.update().where(plans.c.id == plan.id).values(_state(plan)))
 
 
@@ -63,6 +64,11 @@ def list_plans(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Rollout]:
     if page.after:
         query = query.where(plans.c.id < page.after)
     return [_plan(row) for row in tx.execute(query)]
+
+
+def read_all(tx: Connection) -> Iterator[Rollout]:
+    """Read every rollout."""
+    return (_plan(row) for row in tx.execute(select(plans)))
 
 
 def _state(plan: Rollout) -> dict[str, Any]:

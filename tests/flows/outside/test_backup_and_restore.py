@@ -410,10 +410,11 @@ def forget_what_is_signed(database: Database) -> None:
     uow = UnitOfWork.create(database, SystemClock(), SystemIds(), "older")
 
     def verb(ctx: Context) -> None:
-        for kind in ("policies", "registry"):
+        for kind in ("policies", "registry", "attestations"):
             ctx.tx.execute(delete(records.audit_payload).where(records.audit_payload.c.kind == kind))
             audit.record(ctx, Event(PURGE_ACTION, reason=f"{kind} before {soon.isoformat()}"))
-        ctx.tx.execute(delete(signing_key).where(signing_key.c.purpose == Purpose.REGISTRY.value))
+        ours = (Purpose.REGISTRY.value, Purpose.ATTESTATION.value)
+        ctx.tx.execute(delete(signing_key).where(signing_key.c.purpose.in_(ours)))
 
     uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 

@@ -104,7 +104,7 @@ EXPECTED = {
     "policy show", "policy list", "policy validate", "policy scopes", "policy diff", "policy publish", "policy apply", "policy rollback", "policy assess", "policy dry-run", "policy dry-runs", "policy override", "policy overrides", "policy end-override", "policy exceptions", "policy end-exception",
     "policy rollout", "policy rollouts", "policy stop-rollout", "drill run", "drill list", "drill show",
     "notices list", "notices show", "notices resend", "client list", "client show", "client unused", "client credentials", "contact add", "contact list", "contact link", "contact remove",
-    "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove",
+    "webhook add", "webhook list", "webhook rotate", "webhook ping", "webhook resume", "webhook remove", "webhook receive-disposals",
     "agreement add", "agreement confirm", "agreement end", "agreement list", "agreement show",
     "mandate ask", "mandate agree", "mandate end", "mandate list", "mandate show",
     "request add", "request list", "request show", "request withdraw", "request approve", "request dismiss", "request hand-over",

@@ -1,0 +1,38 @@
+"""What is signed row by row, by kind: the one list of rooms whose rows are signed."""
+
+from collections.abc import Mapping
+
+from hilum.agreements import service as agreements
+from hilum.attestations import service as attestations
+from hilum.attestations.service import Source
+from hilum.infra.context import Context
+from hilum.mandates import service as mandates
+from hilum.notices import service as notices
+from hilum.policies import service as policies
+from hilum.requests import service as requests
+from hilum.rollouts import service as rollouts
+
+SOURCES: Mapping[str, Source] = {
+    "agreement": agreements.signed_states,
+    "mandate": mandates.signed_states,
+    "rules": requests.signed_states,
+    "exception": policies.signed_states,
+    "rollout": rollouts.signed_states,
+    "webhook": notices.signed_states,
+}
+"""A kind that is added here later is signed at the first start of the release that adds it."""
+
+
+def begin(ctx: Context) -> int:
+    """Sign the rows of kinds that were not signed before; return how many. Raises Conflict."""
+    return attestations.begin_kinds(ctx, SOURCES)
+
+
+def begin_anew(ctx: Context) -> int:
+    """Sign every row as the database has it, after somebody has looked at all of them; return how many. Raises Conflict."""
+    return attestations.begin_kinds(ctx, SOURCES, anew=True)
+
+
+def faults(ctx: Context) -> tuple[str, ...]:
+    """Return what is not as it was signed, of every row."""
+    return attestations.faults(ctx, SOURCES)

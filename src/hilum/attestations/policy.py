@@ -1,0 +1,115 @@
+"""The hash tree over what is signed, and whether a row fits it. Pure.
+
+The digest of a node contains those of its children, down to the leaves. So the root covers every leaf, and one way from a leaf to the root,
+with what is beside it, shows that the leaf is part of it; a bucket without a leaf shows that there is none.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, is_dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from hilum.attestations.models import DEPTH, DIGITS, Head, Part
+
+NOT_SIGNED = "It was never signed."
+NOT_AS_SIGNED = "It is not as it was signed."
+MISSING = "It was signed, and is missing."
+GONE = ""
+"""The leaf of a row that was removed as it should be."""
+EMPTY = ""
+"""The digest of a bucket or node with nothing below it."""
+
+
+def digest_of(*state: object) -> str:
+    """Return the digest of the state of a row: of all fields that decide anything."""
+    return hashlib.sha256(orjson.dumps([_plain(each) for each in state])).hexdigest()
+
+
+def _plain(value: object) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return [_plain(each) for each in astuple(value)]
+    if isinstance(value, datetime):
+        # By its moment: a request may state it in another zone than the database returns.
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, Mapping):
+        return sorted([str(key), _plain(each)] for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(str(each) for each in value)
+    return value
+
+
+def place_of(subject: str) -> str:
+    """Return the bucket of a subject."""
+    return hashlib.sha256(subject.encode()).hexdigest()[:DEPTH]
+
+
+def parents_of(places: Iterable[str]) -> set[str]:
+    """Return every node on the ways from some buckets to the root."""
+    return {place[:depth] for place in places for depth in range(DEPTH)}
+
+
+def bucket_digest(leaves: Mapping[str, str]) -> str:
+    """Return the digest of a bucket."""
+    return _digest("bucket", sorted(leaves.items())) if leaves else EMPTY
+
+
+def node_digest(children: Mapping[str, str]) -> str:
+    """Return the digest of a node from those of its children, by their places."""
+    return _digest("node", sorted(children.items())) if children else EMPTY
+
+
+def _digest(what: str, found: list[tuple[str, str]]) -> str:
+    return hashlib.sha256(orjson.dumps([what, found])).hexdigest()
+
+
+def ways(part: Part) -> dict[str, str]:
+    """Return the digests of the buckets of a part and of every node on their ways to the root, which is the place of no digits."""
+    found = {place: bucket_digest(leaves) for place, leaves in part.buckets.items()}
+    level = set(part.buckets)
+    for depth in range(DEPTH - 1, -1, -1):
+        level = {place[:depth] for place in level}
+        for parent in level:
+            below = ((parent + digit) for digit in DIGITS)
+            children = {place: found.get(place, part.nodes.get(place, EMPTY)) for place in below}
+            found[parent] = node_digest({place: digest for place, digest in children.items() if digest})
+    return found
+
+
+def changed(part: Part, states: Mapping[str, str]) -> Part:
+    """Return a part of the tree with other leaves."""
+    buckets = {place: dict(leaves) for place, leaves in part.buckets.items()}
+    for subject, digest in states.items():
+        buckets[place_of(subject)][subject] = digest
+    return Part(buckets, part.nodes)
+
+
+def mismatch(digest: str, leaf: str | None) -> str:
+    """Return why a row is not as it was signed; empty if it is."""
+    if leaf is None:
+        return NOT_SIGNED
+    return "" if digest == leaf else NOT_AS_SIGNED
+
+
+def head_bytes(head: Head) -> bytes:
+    """Return what is signed of a head: every field, the digest of the one before it among them."""
+    return orjson.dumps(["head", head.number, head.root, head.made_at.isoformat(), head.previous])
+
+
+def head_digest(head: Head) -> str:
+    """Return the digest that the next head contains, the audit trail, and the anchor."""
+    return hashlib.sha256(head_bytes(head) + f"\n{head.kid}\n{head.signature}".encode()).hexdigest()
+
+
+def trail_fault(number: int, digest: str, trail: Iterable[tuple[int, str]]) -> str:
+    """Return why the newest head is not the newest one in the audit trail; empty if it is, or if the trail has none."""
+    last, recorded = max(trail, default=(0, digest))
+    if last > number:
+        return f"The newest signed head of rows is number {number}, and the audit trail has number {last}."
+    if last == number and recorded != digest:
+        return f"Head {number} of the signed rows is not the one in the audit trail."
+    return ""

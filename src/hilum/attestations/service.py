@@ -1,0 +1,233 @@
+"""Sign the state of rows, and leave out those that are not as they were signed."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from threading import Lock
+from typing import TypeVar
+
+from cachetools import LRUCache
+
+from hilum.attestations import policy, store
+from hilum.attestations.models import ATTEST_ACTION, KIND, SHOWN_BOUND, Head, Part, Trusted
+from hilum.audit import service as audit
+from hilum.audit.models import Event, EventQuery, Outcome
+from hilum.infra import logs
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+
+Row = TypeVar("Row")
+State = tuple[str, str]
+"""The subject of a row and the digest of its state."""
+Source = Callable[[Context], Iterable[State]]
+ANEW = (
+    "Nothing that is signed row by row counts (agreements, mandates, rules of requests, exceptions, overrides, rollouts) until the tables are "
+    "restored from a backup, or the operator has looked at all of it and signs it again on the host (`hilum keys attest`)."
+)
+_TRIES = 5
+_TRAIL_READ = 20
+_log = logs.get("attestations")
+_verified: LRUCache[str, None] = LRUCache(64)
+"""Digests of heads whose signature this process has verified."""
+_lock = Lock()
+
+
+# --- what counts ---------------------------------------------------------------------------------------------------------------
+
+
+def intact(
+    ctx: Context, read: Callable[[Context], Collection[Row]], state: Callable[[Row], State]
+) -> list[Row]:
+    """Read rows, and return those that are as they were signed. ``read`` may run again, since others change rows meanwhile."""
+    for _ in range(_TRIES):
+        before = store.newest_number(ctx.tx)
+        rows = read(ctx)
+        if not rows:
+            return []
+        states = {state(row) for row in rows}
+        found = _faults(ctx, states)
+        # A change that was committed between two of the reads has made a new head.
+        if not found or store.newest_number(ctx.tx) == before:
+            break
+    for subject, fault in sorted(found.items()):
+        _log.error("attestations.row.faulty", subject=subject, fault=fault)
+    return [row for row in rows if state(row)[0] not in found]
+
+
+def matches(ctx: Context, state: State) -> bool:
+    """Check whether a row that this transaction has locked is as it was signed."""
+    return not _faults(ctx, {state})
+
+
+def require(ctx: Context, state: State) -> None:
+    """Check that a row is as it was signed, before a change would vouch for it. Raises Conflict."""
+    if found := _faults(ctx, {state}):
+        detail = f"{state[0]}: {found[state[0]]} Somebody wrote to the database; it counts for nothing. Make a new one."
+        raise Conflict("not_as_signed", detail)
+
+
+def _faults(ctx: Context, states: Collection[State]) -> dict[str, str]:
+    """Return why rows are not as they were signed, by subject."""
+    head = trusted(ctx)
+    if head.fault:
+        return dict.fromkeys((subject for subject, _ in states), head.fault)
+    part = store.read_part(ctx.tx, {policy.place_of(subject) for subject, _ in states})
+    if policy.ways(part)[""] != head.root:
+        fault = f"The tree of signed rows is not that of head {head.number}."
+        return dict.fromkeys((subject for subject, _ in states), fault)
+    found = {}
+    for subject, digest in states:
+        leaf = part.buckets[policy.place_of(subject)].get(subject)
+        if fault := policy.mismatch(digest, leaf):
+            found[subject] = fault
+    return found
+
+
+def trusted(ctx: Context) -> Trusted:
+    """Return the newest head, with why it cannot be trusted."""
+    # The trail before the head: what another transaction commits between the two reads must be missing from the trail.
+    trail = _recorded(ctx)
+    head = store.newest_head(ctx.tx)
+    if head is None:
+        gone = "No signed head of rows is left, although there were some."
+        lost = bool(trail) or keys.has_keys(ctx, Purpose.ATTESTATION)
+        return Trusted(fault=gone if lost else "")
+    digest = policy.head_digest(head)
+    fault = policy.trail_fault(head.number, digest, trail)
+    if not fault and not _is_signed(ctx, head, digest):
+        fault = f"Head {head.number} of the signed rows is not as it was signed."
+    return Trusted(head.number, head.root, digest, fault)
+
+
+def _is_signed(ctx: Context, head: Head, digest: str) -> bool:
+    with _lock:
+        if digest in _verified:
+            return True
+    if not keys.verify_bytes(ctx, Purpose.ATTESTATION, head.kid, policy.head_bytes(head), head.signature):
+        return False
+    with _lock:
+        _verified[digest] = None
+    return True
+
+
+def _recorded(ctx: Context) -> list[tuple[int, str]]:
+    """Return number and digest of the newest heads in the audit trail."""
+    query = EventQuery(action=ATTEST_ACTION, outcome=Outcome.DONE, limit=_TRAIL_READ)
+    facts = [each.event.facts for each in audit.list_events(ctx, query).events]
+    pairs = [(each.get("number"), each.get("head")) for each in facts]
+    return [(number, head) for number, head in pairs if isinstance(number, int) and isinstance(head, str)]
+
+
+# --- signing -------------------------------------------------------------------------------------------------------------------
+
+
+def attest(ctx: Context, *states: State) -> None:
+    """Sign the state of rows as this transaction leaves them; the last of a verb, since others wait for it. Raises Conflict."""
+    store.lock(ctx.tx)
+    head = trusted(ctx)
+    if head.fault:
+        raise Conflict("attestations_not_as_signed", f"{head.fault} {ANEW}")
+    wanted = dict(states)
+    if not wanted:
+        return
+    part = store.read_part(ctx.tx, {policy.place_of(subject) for subject in wanted})
+    # What cannot be trusted is not continued.
+    if policy.ways(part)[""] != head.root:
+        raise Conflict(
+            "attestations_not_as_signed", f"The tree of signed rows is not that of head {head.number}. {ANEW}"
+        )
+    _sign(ctx, head.number + 1, head.digest, wanted, part)
+
+
+def _sign(ctx: Context, number: int, previous: str, states: Mapping[str, str], part: Part) -> None:
+    ways = policy.ways(policy.changed(part, states))
+    store.save(ctx.tx, states, ways)
+    made = Head(number, ways[""], ctx.now, previous)
+    kid, signature = keys.sign_bytes(ctx, Purpose.ATTESTATION, policy.head_bytes(made))
+    made = replace(made, kid=kid, signature=signature)
+    if not store.add_head(ctx.tx, made):
+        raise Conflict(
+            "concurrent_change", "Somebody else changed something signed at this moment. Try again."
+        )
+    some = sorted(states)[:SHOWN_BOUND]
+    facts = {"number": number, "head": policy.head_digest(made), "subjects": some, "rows": len(states)}
+    audit.record(ctx, Event(ATTEST_ACTION, facts=facts))
+
+
+def begin_kinds(ctx: Context, sources: Mapping[str, Source], *, anew: bool = False) -> int:
+    """Sign the rows of kinds that were not signed before, as the database has them; return how many. For the platform itself.
+
+    Done at the first start of a release that signs a kind, and never again for it. With ``anew`` all of them begin again, after somebody who
+    runs the host has looked at everything, since what was signed before cannot be trusted or is lost. Raises Conflict.
+    """
+    assert ctx.actor.acts_alone, "people make these rows, and each is signed then"
+    store.lock(ctx.tx)
+    head = trusted(ctx)
+    if anew:
+        trail = max((number for number, _ in _recorded(ctx)), default=0)
+        store.clear(ctx.tx)
+        head, kinds = Trusted(max(head.number, trail)), set(sources)
+    elif head.fault:
+        return 0
+    else:
+        marks = {kind: f"{KIND}/{kind}" for kind in sources}
+        part = store.read_part(ctx.tx, {policy.place_of(mark) for mark in marks.values()})
+        if policy.ways(part)[""] != head.root:
+            return 0
+        kinds = {kind for kind, mark in marks.items() if mark not in part.buckets[policy.place_of(mark)]}
+    if not kinds:
+        return 0
+    states = {subject: digest for kind in kinds for subject, digest in sources[kind](ctx)}
+    rows = len(states)
+    states |= {f"{KIND}/{kind}": policy.digest_of("signed") for kind in kinds}
+    part = store.read_part(ctx.tx, {policy.place_of(subject) for subject in states})
+    _sign(ctx, head.number + 1, head.digest, states, part)
+    return rows
+
+
+# --- verification --------------------------------------------------------------------------------------------------------------
+
+
+def newest_head(ctx: Context) -> tuple[int, str] | None:
+    """Return number and digest of the newest head, for the anchor; None without any."""
+    head = store.newest_head(ctx.tx)
+    return None if head is None else (head.number, policy.head_digest(head))
+
+
+def heads(ctx: Context, numbers: Collection[int]) -> dict[int, str]:
+    """Return the digests of the heads with these numbers, of those that there are."""
+    return {each.number: policy.head_digest(each) for each in store.numbered_heads(ctx.tx, numbers)}
+
+
+def faults(ctx: Context, sources: Mapping[str, Source]) -> tuple[str, ...]:
+    """Compare every row, every leaf and the whole tree with what was signed; at most ``SHOWN_BOUND`` faults of rows."""
+    head = trusted(ctx)
+    buckets: dict[str, dict[str, str]] = {}
+    for place, subject, digest in store.read_leaves(ctx.tx):
+        buckets.setdefault(place, {})[subject] = digest
+    misplaced = any(policy.place_of(each) != place for place, found in buckets.items() for each in found)
+    ways = policy.ways(Part(buckets, {}))
+    tree = {place: digest for place, digest in ways.items() if place and digest}
+    found = [head.fault] if head.fault else []
+    if misplaced or ways.get("", policy.EMPTY) != head.root or tree != store.read_nodes(ctx.tx):
+        found.append(f"The tree of signed rows is not that of head {head.number}.")
+    leaves = {subject: digest for each in buckets.values() for subject, digest in each.items()}
+    of_rows = sorted(f"{subject}: {fault}" for subject, fault in _row_faults(ctx, sources, leaves))
+    more = len(of_rows) - SHOWN_BOUND
+    return (*found, *of_rows[:SHOWN_BOUND], *([f"And {more} more rows."] if more > 0 else []))
+
+
+def _row_faults(ctx: Context, sources: Mapping[str, Source], leaves: dict[str, str]) -> Iterable[State]:
+    for source in sources.values():
+        for subject, digest in source(ctx):
+            if fault := policy.mismatch(digest, leaves.pop(subject, None)):
+                yield subject, fault
+    for subject, leaf in leaves.items():
+        if leaf != policy.GONE and not subject.startswith(f"{KIND}/"):
+            yield subject, policy.MISSING
+
+
+def record_faults(ctx: Context, found: tuple[str, ...]) -> None:
+    """Record what is not as it was signed, when a node starts."""
+    audit.record(ctx, Event("attestations.row.not_as_signed", facts={"faults": list(found)}))

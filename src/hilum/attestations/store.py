@@ -1,0 +1,115 @@
+"""The tables of the tree: leaves, nodes and heads. Heads are only ever added."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, func, select, text
+
+from hilum.attestations.models import DEPTH, SUBJECT_BOUND, Head, Part
+from hilum.attestations.policy import parents_of, place_of
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+
+_LOCK = 0x415454455354
+"""The advisory lock under which the tree changes on PostgreSQL: the letters of ATTEST. On SQLite there is one writer anyway."""
+
+leaves = Table(
+    "attestations_leaf",
+    metadata,
+    Column("subject", String(SUBJECT_BOUND), primary_key=True),
+    Column("place", String(DEPTH), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Index(None, "place"),
+)
+nodes = Table(
+    "attestations_node",
+    metadata,
+    Column("place", String(DEPTH), primary_key=True),
+    Column("parent", String(DEPTH), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Index(None, "parent"),
+)
+tree_heads = Table(
+    "attestations_head",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("root", String(64), nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("kid", String(64), nullable=False),
+    Column("signature", String(120), nullable=False),
+)
+
+
+def lock(tx: Connection) -> None:
+    """Let no other transaction change the tree until this one ends."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
+def newest_number(tx: Connection) -> int:
+    return int(tx.execute(select(func.max(tree_heads.c.number))).scalar() or 0)
+
+
+def newest_head(tx: Connection) -> Head | None:
+    row = tx.execute(select(tree_heads).order_by(tree_heads.c.number.desc()).limit(1)).first()
+    return None if row is None else _head(row)
+
+
+def numbered_heads(tx: Connection, numbers: Collection[int]) -> list[Head]:
+    """Read the heads with these numbers, of those that there are."""
+    return [_head(row) for row in tx.execute(select(tree_heads).where(tree_heads.c.number.in_(numbers)))]
+
+
+def add_head(tx: Connection, head: Head) -> bool:
+    """Add a head; False if there is one of this number."""
+    row = {column.name: getattr(head, column.name) for column in tree_heads.c}
+    return tx.execute(insert_or_ignore(tx, tree_heads).values(row)).rowcount == 1
+
+
+def read_part(tx: Connection, places: Collection[str]) -> Part:
+    """Read the leaves of some buckets, and the nodes beside their ways to the root."""
+    buckets: dict[str, dict[str, str]] = {place: {} for place in places}
+    for batch in in_batches(places):
+        columns = select(leaves.c.place, leaves.c.subject, leaves.c.digest)
+        for place, subject, digest in tx.execute(columns.where(leaves.c.place.in_(batch))):
+            buckets[place][subject] = digest
+    beside: dict[str, str] = {}
+    for batch in in_batches(parents_of(places)):
+        columns = select(nodes.c.place, nodes.c.digest)
+        beside |= {row.place: row.digest for row in tx.execute(columns.where(nodes.c.parent.in_(batch)))}
+    return Part(buckets, beside)
+
+
+def save(tx: Connection, states: Mapping[str, str], ways: Mapping[str, str]) -> None:
+    """Save leaves, and the nodes on their ways to the root, which is in the head."""
+    rows = [{"subject": each, "place": place_of(each), "digest": digest} for each, digest in states.items()]
+    for batch in in_batches(states):
+        tx.execute(leaves.delete().where(leaves.c.subject.in_(batch)))
+    for some in in_batches(rows):
+        tx.execute(leaves.insert(), some)
+    at = [{"place": place, "parent": place[:-1], "digest": digest} for place, digest in ways.items() if place]
+    for batch in in_batches([each["place"] for each in at]):
+        tx.execute(nodes.delete().where(nodes.c.place.in_(batch)))
+    for some in in_batches(each for each in at if each["digest"]):
+        tx.execute(nodes.insert(), some)
+
+
+def read_leaves(tx: Connection) -> Iterator[tuple[str, str, str]]:
+    """Read every leaf: place, subject and digest."""
+    columns = select(leaves.c.place, leaves.c.subject, leaves.c.digest)
+    return ((place, subject, digest) for place, subject, digest in tx.execute(columns))
+
+
+def read_nodes(tx: Connection) -> dict[str, str]:
+    """Read every node."""
+    return {row.place: row.digest for row in tx.execute(select(nodes.c.place, nodes.c.digest))}
+
+
+def clear(tx: Connection) -> None:
+    """Delete every leaf and node, before all of them are signed anew."""
+    tx.execute(leaves.delete())
+    tx.execute(nodes.delete())
+
+
+def _head(row: Row[Any]) -> Head:
+    return Head(row.number, row.root, row.made_at, row.previous, row.kid, row.signature)

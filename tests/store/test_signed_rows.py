@@ -1,0 +1,223 @@
+"""What counts row by row is signed: who can write to the database, and has no key, can make nothing count (C179)."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, func, insert, select, update
+
+from hilum.attestations import policy, service, store
+from hilum.attestations.models import ATTEST_ACTION
+from hilum.audit import store as audit_store
+from hilum.infra.context import Context, Trace
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Conflict
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+
+L, N, H = store.leaves, store.nodes, store.tree_heads
+TRACE = Trace("req_test")
+ONE, TWO = ("thing/1", policy.digest_of("one")), ("thing/2", policy.digest_of("two"))
+FORGED = ("thing/1", policy.digest_of("one", "and more"))
+EVENTS = audit_store.audit_event
+
+
+class Rows:
+    """Two signed rows; each step is a transaction."""
+
+    def __init__(self, uow: UnitOfWork) -> None:
+        self.uow = uow
+        service._verified.clear()
+        self.sign(ONE, TWO)
+
+    def do(self, verb: Callable[..., Any], *args: Any) -> Any:
+        return self.uow.write_now(lambda ctx: verb(ctx, *args), actor=SYSTEM, trace=TRACE)
+
+    def sign(self, *states: service.State) -> None:
+        self.do(service.attest, *states)
+
+    def run(self, *statements: Any) -> None:
+        self.do(lambda ctx: [ctx.tx.execute(each) for each in statements])
+
+    def counting(self, *states: service.State) -> list[service.State]:
+        """Return which rows count in a process that starts now."""
+        service._verified.clear()
+        return list(self.do(lambda ctx: service.intact(ctx, lambda _: states, lambda each: each)))
+
+    def all_of(self, table: Any) -> list[dict[str, Any]]:
+        return self.do(lambda ctx: [dict(each) for each in ctx.tx.execute(select(table)).mappings()])
+
+    def begin(self, *, anew: bool = False, **kinds: list[service.State]) -> int:
+        sources = {kind: lambda _, found=found: found for kind, found in kinds.items()}
+        return int(self.do(lambda ctx: service.begin_kinds(ctx, sources, anew=anew)))
+
+    def faults(self, *states: service.State) -> str:
+        return " ".join(self.do(service.faults, {"thing": lambda _: states}))
+
+
+@pytest.fixture
+def rows(uow: UnitOfWork) -> Rows:
+    return Rows(uow)
+
+
+def test_what_was_signed_counts_and_nothing_else_does(rows: Rows) -> None:
+    assert rows.counting(ONE, TWO) == [ONE, TWO]
+    assert rows.counting(FORGED, TWO) == [TWO]
+    assert rows.counting(("thing/3", ONE[1])) == []
+    assert rows.faults(ONE, TWO) == ""
+
+
+def test_each_state_replaces_the_one_before_and_the_one_before_counts_no_more(rows: Rows) -> None:
+    """An end that somebody takes out of a row does not bring it back, although what it is then was signed once."""
+    rows.sign(FORGED)
+
+    assert rows.counting(ONE, TWO) == [TWO]
+    assert rows.counting(FORGED, TWO) == [FORGED, TWO]
+
+
+PLACE = policy.place_of(ONE[0])
+CHANGES: dict[str, list[Any]] = {
+    "its leaf": [update(L).where(L.c.subject == ONE[0]).values(digest=FORGED[1])],
+    "its leaf and its bucket": [
+        update(L).where(L.c.subject == ONE[0]).values(digest=FORGED[1]),
+        update(N).where(N.c.place == PLACE).values(digest=policy.bucket_digest(dict([FORGED]))),
+    ],
+    "its leaf in another bucket": [
+        update(L).where(L.c.subject == ONE[0]).values(digest=FORGED[1], place="ffff")
+    ],
+    "the root": [update(H).values(root="0" * 64)],
+    "the signature": [update(H).values(signature="A" * 86)],
+    "the number": [update(H).values(number=H.c.number + 1)],
+    "whose key signed": [update(H).values(kid="key_other")],
+    "no head": [delete(H)],
+    "no head and no record": [delete(H), delete(EVENTS).where(EVENTS.c.action == ATTEST_ACTION)],
+    "nothing left": [delete(H), delete(L), delete(N)],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_a_row_that_somebody_forged_does_not_count_whatever_they_write_beside_it(
+    rows: Rows, change: list[Any]
+) -> None:
+    """C179."""
+    rows.run(*change)
+
+    assert rows.counting(FORGED) == []
+    assert rows.faults(FORGED, TWO)
+
+
+@pytest.mark.parametrize("change", list(CHANGES.values())[3:], ids=list(CHANGES)[3:])
+def test_nothing_is_signed_on_what_cannot_be_trusted(rows: Rows, change: list[Any]) -> None:
+    rows.run(*change)
+    service._verified.clear()
+
+    with pytest.raises(Conflict) as caught:
+        rows.sign(("thing/3", "x" * 64))
+
+    assert caught.value.code == "attestations_not_as_signed"
+    assert rows.begin(thing=[FORGED]) == 0
+    assert rows.counting(FORGED) == []
+
+
+def test_the_whole_tree_of_before_that_is_put_back_counts_for_nothing(rows: Rows) -> None:
+    """C179: every row of it was signed by this platform, and the audit trail has a newer head."""
+    before = {table: rows.all_of(table) for table in (L, N, H)}
+    rows.sign(FORGED)
+
+    for table, found in before.items():
+        rows.run(delete(table), insert(table).values(found))
+
+    assert rows.counting(ONE, TWO) == []
+    assert "audit trail has number 2" in rows.faults(ONE, TWO)
+
+
+def test_a_row_that_was_deleted_is_listed(rows: Rows) -> None:
+    assert rows.faults(TWO) == "thing/1: It was signed, and is missing."
+    assert rows.faults(FORGED, TWO) == "thing/1: It is not as it was signed."
+    assert "thing/9: It was never signed." in rows.faults(ONE, TWO, ("thing/9", "x"))
+
+
+def test_a_node_beside_the_way_that_was_changed_is_found(rows: Rows) -> None:
+    other = policy.place_of(TWO[0])
+    rows.run(update(N).where(N.c.place == other[:1]).values(digest="0" * 64))
+
+    assert rows.counting(ONE) == []
+    assert "not that of head 1" in rows.faults(ONE, TWO)
+
+
+def test_what_a_retired_key_signed_counts_on(rows: Rows) -> None:
+    rows.do(keys.rotate, Purpose.ATTESTATION, "")
+
+    assert rows.counting(ONE, TWO) == [ONE, TWO]
+    rows.sign(FORGED)
+    assert rows.counting(FORGED, TWO) == [FORGED, TWO]
+
+
+def test_people_at_two_nodes_sign_one_after_the_other(rows: Rows) -> None:
+    states = [(f"thing/{n}", policy.digest_of(n)) for n in range(10, 18)]
+
+    with ThreadPoolExecutor(len(states)) as pool:
+        list(pool.map(rows.sign, states))
+
+    assert rows.counting(*states, ONE, TWO) == [*states, ONE, TWO]
+    assert rows.faults(*states, ONE, TWO) == ""
+    found = rows.do(lambda ctx: store.numbered_heads(ctx.tx, range(100)))
+    found.sort(key=lambda each: each.number)
+    assert [each.number for each in found] == list(range(1, 10))
+    assert [each.previous for each in found] == ["", *map(policy.head_digest, found[:-1])]
+
+
+def test_a_kind_is_signed_once_and_one_that_a_later_release_adds_when_it_comes(rows: Rows) -> None:
+    """The upgrade: what there was counts on; what somebody writes afterwards does not."""
+    old, later = ("old/1", policy.digest_of("a")), ("old/2", policy.digest_of("b"))
+    assert rows.begin(old=[old]) == 1
+    assert rows.begin(old=[old, later]) == 0
+    assert rows.counting(old, later, ONE) == [old, ONE]
+
+    assert rows.begin(old=[old, later], new=[("new/1", "c")]) == 1
+    assert rows.counting(old, later, ("new/1", "c")) == [old, ("new/1", "c")]
+
+
+def test_a_platform_that_never_signed_anything_signs_what_there_is(uow: UnitOfWork) -> None:
+    fresh = Rows.__new__(Rows)
+    fresh.uow = uow
+
+    assert fresh.faults() == ""
+    assert fresh.counting(ONE) == []
+    assert fresh.begin(thing=[ONE]) == 1
+    assert fresh.counting(ONE, TWO) == [ONE]
+
+
+def test_whoever_runs_the_host_signs_everything_anew_where_what_was_signed_is_lost(rows: Rows) -> None:
+    rows.run(delete(H), delete(L), update(N).values(digest="0" * 64))
+    assert rows.begin(thing=[FORGED]) == 0
+
+    assert rows.begin(anew=True, thing=[ONE, TWO]) == 2
+
+    assert rows.counting(FORGED, TWO) == [TWO]
+    assert rows.counting(ONE, TWO) == [ONE, TWO]
+    assert rows.faults(ONE, TWO) == ""
+    # Its number follows those of the audit trail, so that the old tree cannot come back.
+    assert rows.do(service.newest_head)[0] == 2
+
+
+def test_a_row_costs_as_much_to_check_among_thousands_as_among_few(sqlite_uow: UnitOfWork) -> None:
+    rows = Rows(sqlite_uow)
+    few = _read(rows)
+
+    rows.sign(*((f"more/{n}", policy.digest_of(n)) for n in range(5_000)))
+
+    assert _read(rows) <= few + 70
+    assert rows.do(lambda ctx: ctx.tx.execute(select(func.count()).select_from(L)).scalar()) == 5_002
+
+
+def _read(rows: Rows) -> int:
+    """Return how many leaves and nodes are read to check one row."""
+
+    def verb(ctx: Context) -> int:
+        part = store.read_part(ctx.tx, {policy.place_of(ONE[0])})
+        return len(part.nodes) + sum(map(len, part.buckets.values()))
+
+    return int(rows.do(verb))
