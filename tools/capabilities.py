@@ -62,6 +62,7 @@ PROMISES = {
     61: "Each scope has an owner, a purpose, a data class, a version, a status, and when it ends its successor",
     62: "A scope ends after 90 days of notice; then authorize refuses it and refresh drops it",
     63: "Workflows are versioned and expand into listed SMART scopes; a wider one widens no live grant",
+    64: "Scopes beyond the declared workflows are listed, and above the low tier each needs a justification of its own before it is certified for production",
     65: "A custom scope has an owner, a demand and tests, and their number is bounded",
     66: "Asked, approved, granted and used scopes are compared over 30 and 90 days, and narrowing to what was used is proposed",
     67: "An unmapped operation is refused",

@@ -47,6 +47,6 @@ def furnish(
         )
     )["id"]
     made(owner.put(f"/apps/{app}/profile", json=profile), 200)
-    body = client_body(app, version, environment="production", scope="launch user/Slot.rs", **client)
+    body = client_body(app, version, environment="production", **{"scope": "launch user/Slot.rs"} | client)
     made_client = made(owner.post("/clients", json=body))
     return Ground(site, vendor, app, version, made_client["id"])

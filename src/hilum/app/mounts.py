@@ -76,6 +76,7 @@ from hilum.requests import routes as requests
 from hilum.requests import versions
 from hilum.requests.models import AcceptOrder
 from hilum.review import routes as review
+from hilum.review.service import justified
 from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
 from hilum.switchboard import previews
@@ -283,7 +284,7 @@ def control_plane(
         dryruns.api(kit, permits),
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),
-        registry.api(kit, ended=ask_of_app, unproved=unproved),
+        registry.api(kit, ended=ask_of_app, unproved=unproved, justified=justified),
         app_edit_routes.api(kit),
         call_routes.api(kit, RecordedReads(kit.uow, VENDORS).run, lambda query: reader().page(query)),
         contacts.api(kit),

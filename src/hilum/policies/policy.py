@@ -520,6 +520,19 @@ def workflow_limit(book: Book, name: str) -> tuple[str, ...] | None:
     return None if workflow.scopes is None else _limit(workflow.scopes)
 
 
+def excess_scopes(book: Book, workflows: tuple[str, ...], scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scopes on records that none of the declared workflows needs, as far as they are not needed whole (C64).
+
+    What names no workflow has none to exceed; its tier counts it as for every one, or it is launched for none. A book of format 1 does not say what workflows need.
+    """
+    declared = [book.workflows[name] for name in workflows if name in book.workflows]
+    if ANY in workflows or not declared or any(each.scopes is None for each in declared):
+        return ()
+    needed = tuple(scope for each in declared for scope in each.scopes or ())
+    clinical = (text for text in scopes if text not in SPECIAL)
+    return tuple(text for text in dict.fromkeys(clinical) if not all_covered((text,), needed))
+
+
 @lru_cache(maxsize=CELLS_BOUND)
 def _limit(scopes: tuple[str, ...]) -> tuple[str, ...]:
     return (*scopes, *sorted(SPECIAL))

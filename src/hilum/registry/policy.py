@@ -21,7 +21,7 @@ from hilum.policies.models import (
     ClientAuthentication,
     Tier,
 )
-from hilum.policies.policy import admit, assess, tiers_to_certify
+from hilum.policies.policy import admit, assess, excess_scopes, tier_judge, tiers_to_certify
 from hilum.registry.app_edit_models import SIDE_BOUND, TEXTS, AppEditOrder
 from hilum.registry.models import (
     LABEL_BOUND,
@@ -42,7 +42,13 @@ from hilum.registry.models import (
 )
 from hilum.registry.profiles import html_fault
 from hilum.standards.redirects import validate_web_uri
-from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, ScopeError, all_covered, parse_scope
+from hilum.standards.smart.scopes import (
+    LAUNCH_AND_IDENTITY,
+    ScopeError,
+    all_covered,
+    parse_scope,
+    parse_stored,
+)
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _WITH_A_HUMAN_STEP = frozenset({Autonomy.DRAFTS, Autonomy.ACTS_AFTER_HUMAN_STEP})
@@ -337,10 +343,11 @@ def certify_faults(
     *,
     now: datetime,
     missing: Collection[str] = PROOFS,
+    justified: Collection[str] | None = None,
 ) -> dict[str, str]:
     """Return the error code of each invalid field of a certification: the rule book must allow a tier, and says for how long.
 
-    ``missing``: what the vendor has not proved, or let lapse.
+    ``missing``: what the vendor has not proved, or let lapse. ``justified``: the scopes with a written justification; None: not asked.
     """
     faults = scope_faults(order.scopes)
     if app.category == SANDBOX_TRIAL and order.environment is not Environment.SANDBOX:
@@ -361,7 +368,25 @@ def certify_faults(
     required = {proof for each in tiers.values() for proof in cells[each.tier].proofs}
     if order.environment is Environment.PRODUCTION and required & set(missing):
         faults.setdefault("version", "proofs_missing")
+    if justified is not None and unjustified(order, app, version, book, justified):
+        faults.setdefault("scopes", "excess_unjustified")
     return faults
+
+
+def unjustified(
+    order: CertifyOrder, app: App, version: AppVersion, book: Book, justified: Collection[str]
+) -> tuple[str, ...]:
+    """Return the scopes to certify for production that no declared workflow needs, are above the low tier, and have no justification of their own (C64)."""
+    if order.environment is not Environment.PRODUCTION:
+        return ()
+    judge = tier_judge(book, applicant_of(app, version, order.scopes))
+    stated = frozenset(parse_stored(tuple(justified)))
+    return tuple(
+        text
+        for text in excess_scopes(book, version.workflows, order.scopes)
+        for scope in parse_stored((text,))
+        if scope not in stated and judge(scope) is not Tier.LOW
+    )
 
 
 def is_in_force(certification: Certification, environment: Environment, now: datetime) -> bool:

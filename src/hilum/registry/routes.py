@@ -256,6 +256,7 @@ def api(
     *,
     ended: service.Ended = service.ignored,
     unproved: service.Unproved = service.all_unproved,
+    justified: service.Justified | None = None,
 ) -> APIRouter:
     """Build the API routes of the registry."""
     router = api_router(kit, "registry")
@@ -266,7 +267,7 @@ def api(
         add_exceptions,
         _overrides,
         _profiles,
-        partial(_certifications, ended=ended, unproved=unproved),
+        partial(_certifications, ended=ended, unproved=unproved, justified=justified),
     ):
         part(router, kit)
     return router
@@ -391,7 +392,14 @@ def _profile(app: App, profile: Profile) -> ProfileShown:
     return ProfileShown(app=app.id, missing=missing_metadata(app, profile), **asdict(profile))
 
 
-def _certifications(router: APIRouter, kit: Kit, *, ended: service.Ended, unproved: service.Unproved) -> None:
+def _certifications(
+    router: APIRouter,
+    kit: Kit,
+    *,
+    ended: service.Ended,
+    unproved: service.Unproved,
+    justified: service.Justified | None,
+) -> None:
     @router.post(
         "/certifications",
         status_code=201,
@@ -401,7 +409,9 @@ def _certifications(router: APIRouter, kit: Kit, *, ended: service.Ended, unprov
     async def certify(request: Request, body: CertificationAsked) -> object:
         """Record that review certified a version for these scopes until a date."""
         order = CertifyOrder(VersionId(body.version), body.environment, body.scopes, body.expires_at)
-        return await run_write(kit, request, partial(service.certify, order=order, unproved=unproved))
+        return await run_write(
+            kit, request, partial(service.certify, order=order, unproved=unproved, justified=justified)
+        )
 
     @router.get("/apps/{app}/certifications", response_model=Page[CertificationShown], openapi_extra=READERS)
     async def list_certifications(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:

@@ -47,6 +47,7 @@ from hilum.registry.models import (
     Certification,
     Certified,
     CertifyOrder,
+    Environment,
     MovedCertification,
     NewApp,
     NewVendor,
@@ -72,6 +73,7 @@ from hilum.registry.tiers import (
     allow_autonomous_writes,
     assess_version,
     end_raise,
+    excess_certified,
     list_raised,
     lower_tier,
     raise_tier,
@@ -91,6 +93,7 @@ __all__ = [
     "browse_apps",
     "decide_applied",
     "end_raise",
+    "excess_certified",
     "find_vendors",
     "get_for_approval",
     "held_table",
@@ -127,6 +130,10 @@ Unproved = Callable[[Context, VendorId], Collection[str]]
 def all_unproved(_: Context, __: VendorId) -> Collection[str]:
     """Return every proof: who does not look counts as having found none."""
     return PROOFS
+
+
+Justified = Callable[[Context, AppVersion, Environment], Collection[str]]
+"""Returns the scopes of a version for which its vendor wrote a justification."""
 
 
 def ignored(_: Context, __: AppId, ___: str) -> None:
@@ -279,10 +286,17 @@ def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
     return version
 
 
-def certify(ctx: Context, order: CertifyOrder, *, unproved: Unproved = all_unproved) -> Certification:
+def certify(
+    ctx: Context,
+    order: CertifyOrder,
+    *,
+    unproved: Unproved = all_unproved,
+    justified: Justified | None = None,
+) -> Certification:
     """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid.
 
-    ``unproved`` says what the vendor has not proved, which a cell of the rule book may ask for (C6, C7).
+    ``unproved`` says what the vendor has not proved, which a cell of the rule book may ask for (C6, C7). ``justified`` says which scopes it
+    justified in writing; None: nobody asks, as where the platform itself certifies (C64).
     """
     # Read before the permission is judged, because the refusal is recorded with the app that it was about.
     version = store.get_version(ctx.tx, order.version)
@@ -290,12 +304,18 @@ def certify(ctx: Context, order: CertifyOrder, *, unproved: Unproved = all_unpro
         raise audit.refusal(ctx, Event("registry.certification.add", app=version.app))
     app, books = store.get_app(ctx.tx, version.app), policies.current(ctx).books()
     missing = unproved(ctx, app.vendor)
-    judge = partial(policy.certify_faults, order, app, version, now=ctx.now, missing=missing)
+    stated = None if justified is None else justified(ctx, version, order.environment)
+    judge = partial(
+        policy.certify_faults, order, app, version, now=ctx.now, missing=missing, justified=stated
+    )
     book = policy.judging_book(books, judge)
     if faults := judge(book):
         detail = "The certification is invalid; see fields."
         if faults.get("version") == "proofs_missing":
             detail += f" Not proved now: {', '.join(sorted(missing))}."
+        if faults.get("scopes") == "excess_unjustified":
+            lacking = policy.unjustified(order, app, version, book, stated or ())
+            detail += f" Beyond the declared workflows, and not justified: {', '.join(lacking)}."
         raise Invalid("certification_invalid", detail, fields=faults)
     announce_change(ctx, app.id)
     certification = add_certification(ctx, app, version, order, book)

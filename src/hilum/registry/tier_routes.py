@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId, VersionId
 from hilum.policies.models import Assessment, Tier
 from hilum.registry import service
@@ -64,7 +65,10 @@ class TierReasonShown(Shown):
 
 
 class TierShown(BaseModel):
-    """The tier of a version with all that it is certified for, by the rule book everywhere. ``computed``: that of the rules alone."""
+    """The tier of a version with all that it is certified for, by the rule book everywhere. ``computed``: that of the rules alone.
+
+    ``excess``: the scopes that none of the workflows that it declares needs; shown where the version itself is asked for.
+    """
 
     app: str
     version: str
@@ -72,6 +76,7 @@ class TierShown(BaseModel):
     computed: Tier
     sentence: str
     reasons: tuple[TierReasonShown, ...]
+    excess: tuple[str, ...] = ()
 
 
 class RaisedShown(BaseModel):
@@ -122,8 +127,13 @@ def add_tiers(router: APIRouter, kit: Kit) -> None:
     @router.get("/app-versions/{version}/tier", openapi_extra=audience("staff", "administrator", "member"))
     async def assess_version(request: Request, version: Id) -> TierShown:
         """Show the tier of a version, and why."""
-        verb = partial(service.assess_version, version_id=VersionId(version))
-        return _tier(*await run_read(kit, request, verb))
+
+        def work(ctx: Context) -> TierShown:
+            found, assessed = service.assess_version(ctx, VersionId(version))
+            shown = _tier(found, assessed)
+            return shown.model_copy(update={"excess": service.excess_certified(ctx, found)})
+
+        return await run_read(kit, request, work)
 
     @router.post("/app-versions/{version}/raise-tier", openapi_extra=REVIEWERS)
     async def raise_tier(request: Request, version: Id, body: RaiseAsked) -> TierShown:

@@ -24,7 +24,7 @@ from hilum.policies.models import (
     PolicyException,
     Tier,
 )
-from hilum.policies.policy import as_of, assess, raising_rules, writes
+from hilum.policies.policy import as_of, assess, excess_scopes, raising_rules, writes
 from hilum.policies.service import add_exception, require_exception
 from hilum.registry import attestations, policy, store
 from hilum.registry.creation import announce_change
@@ -44,6 +44,11 @@ def assess_version(ctx: Context, version_id: VersionId) -> tuple[AppVersion, Ass
     if not policy.may_see_app(ctx.actor, app):
         raise NotFound("version_not_found", "There is no such version.")
     return version, _assessed(ctx, app, version, _book(ctx))
+
+
+def excess_certified(ctx: Context, version: AppVersion) -> tuple[str, ...]:
+    """Return the scopes for which a version is certified now and that none of its declared workflows needs (C64)."""
+    return excess_scopes(_book(ctx), version.workflows, _certified(ctx, version))
 
 
 def _book(ctx: Context) -> Book:

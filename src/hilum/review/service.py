@@ -158,6 +158,12 @@ def list_submissions(
     return store.list_submissions(ctx.tx, page, vendor=vendor, app=app or "", state=state)
 
 
+def justified(ctx: Context, version: AppVersion, environment: Environment) -> frozenset[str]:
+    """Return the scopes of a version for which its vendor wrote a justification in what it submitted for an environment (C64)."""
+    found = store.list_submitted(ctx.tx, version, environment)
+    return frozenset(asked.scope for each in found for asked in each.order.scopes if asked.justification)
+
+
 def purge(ctx: Context) -> int:
     """Delete old drafts and withdrawn submissions, at most a batch; return how many."""
     return store.purge(ctx.tx, drafts_before=ctx.now - DRAFT_KEPT, closed_before=ctx.now - KEPT)

@@ -24,7 +24,7 @@ from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
-from hilum.registry.models import Environment
+from hilum.registry.models import AppVersion, Environment
 from hilum.review.models import (
     PURGE_BATCH,
     AskedScope,
@@ -35,6 +35,8 @@ from hilum.review.models import (
     SubmissionOrder,
 )
 
+SUBMITTED_BOUND = 20
+"""Submissions of one version that are read for their justifications."""
 _OPEN = text("closed_at IS NULL")
 
 submissions = Table(
@@ -172,6 +174,18 @@ def find_open(tx: Connection, version: VersionId, environment: Environment) -> S
     )
     row = tx.execute(query.with_for_update()).first()
     return None if row is None else _submission(row)
+
+
+def list_submitted(tx: Connection, version: AppVersion, environment: Environment) -> list[Submission]:
+    """List what was submitted of a version for an environment and not withdrawn, the last one first; at most SUBMITTED_BOUND."""
+    query = select(submissions).where(
+        submissions.c.app == version.app,
+        submissions.c.version == version.id,
+        submissions.c.environment == environment.value,
+        submissions.c.state.not_in([State.DRAFT.value, State.WITHDRAWN.value]),
+    )
+    rows = tx.execute(query.order_by(submissions.c.id.desc()).limit(SUBMITTED_BOUND))
+    return [_submission(row) for row in rows]
 
 
 def save_submission(tx: Connection, after: Submission, *, revision: int) -> bool:

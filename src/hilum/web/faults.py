@@ -83,6 +83,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "network_of_everything": "This covers every address. Leave networks out to admit all.",
         "needed_by_app": "The app says that it does not work without one of these. Narrow it all the same with `anyway`, or keep it.",
         "scope_never_optional": "Launch and identity come with every launch, so an app cannot do without them.",
+        "excess_unjustified": "Some of these are needed by none of the workflows that the version declares, and have no written justification. The vendor submits the version with one for each.",
         "agreements_missing": "Vendor and hospital have no agreement in force of every kind that this app needs.",
         "digest_malformed": "This is no SHA-256: 64 digits from 0-9 and a-f, as `sha256sum` prints.",
         "approver_is_a_text": "Leave the approver out: each hospital names a person of its own, who agrees themselves (`hilum mandate ask`).",

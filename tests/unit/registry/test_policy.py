@@ -120,3 +120,26 @@ def test_a_new_app_is_of_an_open_category_of_the_rule_book(category: str, actor:
     order = NewApp(APP.vendor, "Viewer", "Shows charts", "Care", category)
 
     assert policy.app_faults(order, shipped_book(), actor).get("category", "") == fault
+
+
+@pytest.mark.parametrize(
+    ("workflows", "environment", "justified", "lacking"),
+    [
+        (("appointments",), Environment.PRODUCTION, (), ("user/MedicationRequest.c",)),
+        (("appointments",), Environment.PRODUCTION, ("user/MedicationRequest.cruds",), ("user/MedicationRequest.c",)),
+        (("appointments",), Environment.PRODUCTION, ("user/MedicationRequest.c",), ()),
+        (("appointments",), Environment.SANDBOX, (), ()),
+        (("medication_reconciliation", "appointments"), Environment.PRODUCTION, (), ()),
+        ((), Environment.PRODUCTION, (), ()),
+        (("*",), Environment.PRODUCTION, (), ()),
+    ],
+)  # fmt: skip
+def test_a_scope_of_risk_beyond_the_declared_workflows_needs_a_justification_of_its_own(
+    workflows: tuple[str, ...], environment: Environment, justified: tuple[str, ...], lacking: tuple[str, ...]
+) -> None:
+    """C64: a justification of another scope is none, and one for a sandbox is not asked for."""
+    book = shipped_book()
+    order = CertifyOrder(VERSION.id, environment, ("launch", "user/Slot.rs", "user/MedicationRequest.c"), NOW)
+    found = policy.unjustified(order, APP, replace(VERSION, workflows=workflows), book, justified)
+
+    assert found == lacking
