@@ -26,7 +26,7 @@ BEGIN
     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
         IF pg_relation_size(name::regclass) > 500000 THEN
             EXECUTE format('TRUNCATE %I CASCADE', name);
-        ELSE
+        ELSIF pg_relation_size(name::regclass) > 0 THEN
             EXECUTE format('DELETE FROM %I', name);
         END IF;
     END LOOP;
@@ -56,6 +56,8 @@ def free_port() -> int:
 
 class Cluster:
     """``url`` reaches a database named ``hilum`` as its owner."""
+
+    _clearing: psycopg.Connection | None = None
 
     def __init__(self) -> None:
         self.bin = find_binaries()
@@ -127,10 +129,18 @@ class Cluster:
 
     def clear(self) -> None:
         """Delete every row but the number of the newest migration."""
-        with psycopg.connect(self.url, autocommit=True) as db:
-            db.execute("SET session_replication_role = replica")  # no foreign key holds anything back
-            db.execute(CLEAR)
+        # Over a connection that stays: a new one reads the catalogue of a hundred tables first, which took nine tenths of the time.
+        if self._clearing is not None:
+            with suppress(psycopg.OperationalError):  # a test ended the server, or this connection
+                self._clearing.execute(CLEAR)
+                return
+            self._clearing.close()
+        self._clearing = psycopg.connect(self.url, autocommit=True)
+        self._clearing.execute("SET session_replication_role = replica")  # no foreign key holds anything back
+        self._clearing.execute(CLEAR)
 
     def stop(self) -> None:
+        if self._clearing is not None:
+            self._clearing.close()
         self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "stop")
         shutil.rmtree(self.home, ignore_errors=True)
