@@ -80,7 +80,7 @@ PROMISES = {
     79: "A write is judged before and after",
     80: "A refused entry refuses the whole (in part: batch and transaction are refused whole)",
     81: "Encoded, doubled and split requests are refused",
-    82: "user/ access is limited by the person's rights",
+    82: "user/ access is limited by the person's rights; restricted records open in an emergency with a reason, a limit and a review (in part: no panels, no consent to labels)",
     84: "The gateway enforces the same before a second, different FHIR server (in part: R4 only)",
     85: "A store that cannot be reached means 503 and no data",
     87: "Consent names app, purpose, duration and each permission in plain words, and axe finds no fault (in part: in English)",

@@ -18,7 +18,7 @@ import pytest
 
 from hilum.gateway import access_scope, policy, query_rewrite, resource_access, response_filter
 from hilum.standards.fhir import labels, matching, queries, visibility
-from tests.unit.gateway import test_decision, test_query_rewrite, test_response_filter
+from tests.unit.gateway import test_break_glass, test_decision, test_query_rewrite, test_response_filter
 from tests.unit.standards_fhir_requests import test_matching, test_visibility
 
 MUTATED: tuple[ModuleType, ...] = (
@@ -33,6 +33,7 @@ MUTATED: tuple[ModuleType, ...] = (
     visibility,
 )
 TABLES: tuple[ModuleType, ...] = (
+    test_break_glass,
     test_decision,
     test_response_filter,
     test_query_rewrite,

@@ -14,6 +14,8 @@ from starlette.testclient import TestClient
 
 from hilum.agreements import store as agreements
 from hilum.agreements.models import Agreement, Side
+from hilum.breakglass import store as break_glass
+from hilum.breakglass.models import Use
 from hilum.clients import service as clients
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
 from hilum.contacts import domains
@@ -34,7 +36,7 @@ from hilum.infra.db import Database
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
+from hilum.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId, VendorId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.keys import live as keys
 from hilum.mandates import store as mandates
@@ -70,6 +72,8 @@ NO_LISTS = {
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
     "/api/v1/events": "a stream",
     "/api/v1/lookups": "ten at most",
+    "/api/v1/break-glass/launches": "twenty at most",
+    "/api/v1/tenants/{tenant}/break-glass": "one record",
     "/api/v1/names": "as many as were asked for",
     "/api/v1/policies": "what is in force now",
     "/api/v1/apps/{app}/profile": "one record",
@@ -122,6 +126,7 @@ LISTS = {
     "/api/v1/agreements": "rita",
     "/api/v1/contacts": "rita",
     "/api/v1/mandates": "rita",
+    "/api/v1/break-glass": "gina",
     "/api/v1/notices": "otto",
     "/api/v1/webhooks": "sam",
     "/api/v1/submissions": "rita",
@@ -239,6 +244,7 @@ class Full:
         do(notices.add_endpoint, order=endpoint, private=False)
         self.site.system(lambda ctx: agreements.add_agreement(ctx.tx, agreement(n, vendor, ctx.now)))
         self.site.system(lambda ctx: mandates.add_mandate(ctx.tx, mandate(n, vendor, ctx.now)))
+        self.site.system(lambda ctx: break_glass.add_use(ctx.tx, emergency(n, ctx.now)))
 
     def _more_requests(self, n: int) -> None:
         gina = self.api("gina")
@@ -289,6 +295,11 @@ def mandate(n: int, vendor: VendorId, now: datetime) -> Mandate:
     who = PersonId("per_1"), PersonId("per_2")
     service = ClientId("cli_1"), AppId("app_1"), vendor, "Quality", "Adults", "Nightly"
     return Mandate(f"mnd_{n}", GENERAL, *service, *who, now, now + MONTH, agreed_at=now, lost_at=now)
+
+
+def emergency(n: int, now: datetime) -> Use:
+    who = PersonId("per_1"), "physician", ClientId("cli_1"), AppId("app_1"), LaunchId(f"lch_{n}"), "p1"
+    return Use(f"btg_{n}", GENERAL, *who, "an emergency", ("hiv",), now, now, now + MONTH)
 
 
 def first_vendor(site: ControlSite) -> VendorId:

@@ -178,6 +178,7 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
             "newer",
             "agreement",
             "mandate",
+            "emergency",
             "disposal",
             "approval",
             "provider",

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from hilum.breakglass import service as break_glass
+from hilum.breakglass import store as break_glass_store
+from hilum.breakglass.models import BREAK_GLASS, SettingsChange, Use
 from hilum.consent import service as consent
 from hilum.consent import store as consent_store
 from hilum.consent.models import CONSENT, Authorization, Basis
@@ -67,6 +70,7 @@ from tests.unit.policies.books import LIFETIMES
 TRACE = Trace("req_test")
 SAM = Actor(ActorKind.STAFF, "per_sam", roles=frozenset({"security"}))
 SUE = Actor(ActorKind.STAFF, "per_sue", roles=frozenset({"security"}))
+GINA = Actor(ActorKind.PERSON, "per_gina", TenantId("general"), frozenset({"administrator"}))
 EHR = Actor(ActorKind.CLIENT, "cli_ehr", TenantId("general"), frozenset({EHR_ROLE}))
 TENANTS = (TenantId("general"), TenantId("mercy"))
 TARGETS = (
@@ -78,7 +82,7 @@ TARGETS = (
     Target(TargetKind.RESOURCE_TYPE, "Slot"),
 )
 WINDOW = timedelta(minutes=65)
-PARTS = (SWITCHES, QUOTAS, IDENTITY, TOKENS, SESSIONS, LAUNCHES, CONSENT)
+PARTS = (SWITCHES, QUOTAS, IDENTITY, TOKENS, SESSIONS, LAUNCHES, CONSENT, BREAK_GLASS)
 GRANT = Grant(
     TENANTS[0], ClientId("cli_1"), AppId("app_1"), VersionId("ver_1"), VendorId("ven_1"), ("patient/*.rs",),
     person=PersonId("per_1"), authorization=AuthorizationId("aut_1"), launch=LaunchId("lch_1"),
@@ -91,7 +95,7 @@ class Life:
     def __init__(self, uow: UnitOfWork, clock: FakeClock, chance: random.Random) -> None:
         self.uow, self.clock, self.chance, self.count = uow, clock, chance, 0
         self.alive: dict[str, list[Any]] = {
-            kind: [] for kind in ("sw", "tok", "fam", "ses", "lch", "aut", "per")
+            kind: [] for kind in ("sw", "tok", "fam", "ses", "lch", "aut", "per", "btg")
         }
         self.ended_at: dict[Any, datetime] = {}
         for tenant in TENANTS:
@@ -198,6 +202,32 @@ class Life:
     def end_launch(self) -> None:
         self.do(launches.end, self.taken("lch").id, actor=EHR)
 
+    def break_glass(self) -> None:
+        now, n = self.clock.now(), self.name()
+        made = Use(
+            f"btg_{n}", TENANTS[0], PersonId("per_1"), "physician", ClientId("cli_1"), AppId("app_1"),
+            LaunchId(f"lch_g{self.chance.choice([1, 2, 3])}"), "p1", "an emergency", ("hiv",), now,
+            now + timedelta(minutes=15), now + timedelta(days=3),
+        )  # fmt: skip
+
+        def verb(ctx: Context) -> None:
+            running = break_glass_store.read_running(ctx.tx, now, launch=made.launch)
+            if not running:
+                break_glass_store.add_use(ctx.tx, made)
+                ctx.advance_epoch(BREAK_GLASS, f"use/{made.id}")
+
+        self.do(verb)
+        self.alive["btg"].append(made)
+
+    def end_break_glass(self) -> None:
+        self.do(break_glass.end_use, self.taken("btg").id, actor=GINA)
+
+    def set_break_glass(self) -> None:
+        change = SettingsChange(
+            enabled=self.chance.choice([True, False]), minutes=self.chance.choice([5, 15])
+        )
+        self.do(break_glass.change_settings, TENANTS[0], change)
+
     def agree(self) -> None:
         now = self.clock.now()
         made = Authorization(
@@ -299,6 +329,9 @@ def test_whatever_happens_what_followed_forbids_what_a_fresh_reading_forbids(
                 assert forbidden(mine, now) == forbidden(true, now), name
             elif part == QUOTAS:
                 assert mine.overrides == true.overrides, name
+            elif part == BREAK_GLASS:
+                running = {launch: each for launch, each in mine.open.items() if now < each.ends_at}
+                assert (running, dict(mine.allowed)) == (true.open, dict(true.allowed)), name
             elif part == IDENTITY:
                 assert mine.tenants == true.tenants, name
             for n, (held, needed) in enumerate(zip(sets_of(part, mine), sets_of(part, true), strict=True)):
@@ -394,6 +427,7 @@ NAMED = {
     CONSENT: ("withdrawn/aut_1", "narrowed/aut_1"),
     REGISTRY: ("app/app_1", "at/general/app_1"),
     POLICIES: ("application/1",),
+    BREAK_GLASS: ("use/btg_1", "settings/general"),
 }
 UNKNOWN = (
     "newer/thing",

@@ -2,6 +2,7 @@
 
 from hilum.approvals.models import ApprovalKind
 from hilum.approvals.service import Acts
+from hilum.breakglass import service as breakglass
 from hilum.clients import service as clients
 from hilum.consent import service as consent
 from hilum.disposals import receivers
@@ -22,6 +23,7 @@ def acts(by_mail: LinkMail, used: Used = never_used) -> Acts:
         | {ApprovalKind.CHARTS: consent.carry_out_charts}
         | enrolment.carry_out(by_mail)
         | federation.CARRY_OUT
+        | breakglass.CARRY_OUT
         | clients.CARRY_OUT
         | policies.carry_out(used)
         | registry.CARRY_OUT

@@ -21,6 +21,8 @@ from hilum.audit.journal_records import AccessReader
 from hilum.audit.reader_slots import CONSOLES, HISTORIES, REPORTS, VENDORS, ReaderSlots
 from hilum.audit.recorded_reads import RecordedReads
 from hilum.backchannel import routes as backchannel
+from hilum.breakglass import pages as breakglass_pages
+from hilum.breakglass import routes as breakglass
 from hilum.clients import credential_routes
 from hilum.clients import routes as clients
 from hilum.consent import routes as consent_routes
@@ -116,6 +118,7 @@ def template_folders() -> list[Path]:
         frontchannel_pages.TEMPLATES,
         contacts_pages.TEMPLATES,
         histories_pages.TEMPLATES,
+        breakglass_pages.TEMPLATES,
         console.TEMPLATES,
     ]
 
@@ -152,6 +155,7 @@ def pages(site: Site) -> list[BaseRoute]:
         *histories_pages.pages(
             site.kit, lambda query: _reader(site.settings).page(query), ReaderSlots(HISTORIES).held
         ),
+        *breakglass_pages.pages(site.kit),
         *launches.routes(site.kit),
         *console.pages(site.kit, _consoles(site)),
     ]
@@ -294,6 +298,7 @@ def control_plane(
         credential_routes.api(kit),
         agreements.api(kit),
         mandates.api(kit),
+        breakglass.api(kit),
         disposals.api(kit),
         consent_routes.api(kit),
         installations.api(kit, permits),

@@ -20,6 +20,7 @@ from hilum.approvals import service as approvals
 from hilum.audit import anchor
 from hilum.audit import service as audit
 from hilum.audit.models import Event
+from hilum.breakglass import service as breakglass
 from hilum.contacts import service as contacts
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
@@ -301,6 +302,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         federation.end_all(ctx)
         links = enrolment.end_all(ctx)
         approvals.end_all(ctx)
+        breakglass.end_all(ctx)
         # Mail that waited in the backup may have been sent since.
         mails = notices.end_open_mail(ctx)
         links += contacts.end_links(ctx)

@@ -51,6 +51,8 @@ class ApprovalKind(StrEnum):
     """Who of an identity provider enters an account."""
     WEBHOOK = "webhook"
     """A webhook that receives requests for disposal, which name patients."""
+    BREAK_GLASS = "break_glass"
+    """What clinicians of a hospital may open in an emergency."""
 
 
 ABOUT_A_PERSON = frozenset(

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from hilum.audit.models import (
+    BREAK_GLASS,
     EXPLAIN_EVENTS_BOUND,
     SETTLEMENT,
     UNDELIVERED,
@@ -183,6 +184,11 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
     # Withheld and out of reach are answered like absent (ADR 13); the detail was never sent.
     if access.reason and access.status == _NOT_FOUND:
         sentences.append("The app was answered as if it did not exist.")
+    elif access.detail.startswith(BREAK_GLASS):
+        use = access.detail.removeprefix(BREAK_GLASS)
+        sentences.append(
+            f"The person had broken the glass for this patient ({use}), so restricted records were readable."
+        )
     elif access.detail:
         sentences.append(f"Detail sent to the app: {access.detail}")
     # A counted record stands for many requests, so none of them has a rule of its own.

@@ -33,6 +33,9 @@ SETTLEMENT = "settlement"
 """The rule of a later record that states the outcome of a write."""
 UNDELIVERED = "undelivered"
 """The rule of a record that corrects the one before it: the prepared response was not delivered."""
+BREAK_GLASS = "purpose of use BTG: "
+"""How the detail of an access begins that was permitted while its person had broken the glass; the id of that use follows.
+Source: HL7 v3 ActReason, BTG (break the glass)"""
 FAULTS_BOUND = 100
 FOLLOWERS_BOUND = 64
 # A slow reader loses records instead of memory growing or a writer waiting for it.

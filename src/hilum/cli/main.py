@@ -15,6 +15,7 @@ MODULES = {
     "approval": "people",
     "audit": "records",
     "backup": "backups",
+    "break-glass": "break_glass",
     "client": "clients",
     "consent": "consents",
     "contact": "contacts",

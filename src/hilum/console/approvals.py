@@ -32,6 +32,7 @@ _KINDS = {
     "provider": "An identity provider of a hospital",
     "provider_host": "Allow a host of identity providers",
     "provider_link": "Link an account with an identity",
+    "break_glass": "Emergency access to restricted records",
 }
 
 

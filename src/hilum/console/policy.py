@@ -115,12 +115,30 @@ def _tenants() -> tuple[Page, ...]:
         page("stop", "/switches/new", "Stop something", "What would it stop?", "switches"),
         page("switch", "/switches/{id}", "Switch", "Did it stop?", "switches"),
         page("release", "/switches/{id}/release", "Release", "What will start again?", "switch"),
+        *_emergencies(),
         page("settings", "/settings", "Settings", "How is your hospital set up?", nav=True),
         page("providers", "/sign-in", "Sign-in", "How do your people sign in?", "settings"),
         page("provider_new", "/sign-in/new", "Add a provider", "Who knows your people?", "providers"),
         page("provider", "/sign-in/{id}", "Provider", "Does it work?", "providers"),
         page("provider_edit", "/sign-in/{id}/edit", "Change", "What do its claims mean here?", "provider"),
         page("search", "/search", "Search", "Where is it?"),
+    )
+
+
+def _emergencies() -> tuple[Page, ...]:
+    """Return the pages of a hospital's emergency accesses."""
+    many, one = "tenant.emergencies", "Emergency access"
+    return (
+        _page(many, "/emergencies", "Emergencies", "Who opened what is restricted?", ADMINISTRATOR, nav=True),
+        _page(
+            "tenant.emergency_settings",
+            "/emergencies/settings",
+            "Allowed",
+            "What may be opened?",
+            ADMINISTRATOR,
+            parent=many,
+        ),
+        _page("tenant.emergency", "/emergencies/{id}", one, "Was there one?", ADMINISTRATOR, parent=many),
     )
 
 

@@ -11,7 +11,7 @@ from hilum.console.models import Console
 from hilum.console.operations import apps, now, policies, staff
 from hilum.console.ports import Ports
 from hilum.console.tenant import apps as tenant_apps
-from hilum.console.tenant import mandates, people, providers, requests, rules, settings
+from hilum.console.tenant import emergencies, mandates, people, providers, requests, rules, settings
 from hilum.web.kit import Kit
 
 __all__ = ["STATIC", "TEMPLATES", "pages"]
@@ -73,6 +73,14 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.provider_edit", providers.show_edit, providers.edit, multi=providers.MULTI),
         *desk.route("tenant.provider", providers.show, providers.act),
         *desk.route("tenant.settings", settings.show, settings.act),
+        *desk.route("tenant.emergencies", emergencies.show_list),
+        *desk.route(
+            "tenant.emergency_settings",
+            emergencies.show_settings,
+            emergencies.change_settings,
+            multi=("category",),
+        ),
+        *desk.route("tenant.emergency", emergencies.show, emergencies.act),
         *_shared(desk, Console.TENANT),
     ]
 

@@ -386,6 +386,9 @@ def manage(
         person_is_patient=listed.person.role == Role.PATIENT,
         history=path_of(kit.urls.history(listed.tenant.id)) if listed.person.patients else "",
         consents=path_of(kit.urls.consents(listed.tenant.id)),
+        emergency=path_of(kit.urls.break_glass(listed.tenant.id))
+        if listed.person.role in {Role.PHYSICIAN, Role.NURSE}
+        else "",
         signout=kit.urls.signout(listed.tenant.id),
     )
 

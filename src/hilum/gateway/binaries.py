@@ -16,7 +16,7 @@ from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import REFERRER_PAGE, REFERRERS_A_PAGE, REFERRERS_BOUND, REFERRERS_IN_ALL, GrantRule
 from hilum.gateway.query_rewrite import patients_within
 from hilum.gateway.rendering import Answer, not_found
-from hilum.gateway.resource_access import is_own
+from hilum.gateway.resource_access import may_pass
 from hilum.gateway.response_filter import UNJUDGEABLE
 from hilum.gateway.search import Searcher, following
 from hilum.gateway.transport import FetchedResource, Transport
@@ -97,7 +97,7 @@ class Binaries:
         # would open every attachment (ADR 27).
         if "securityContext" in binary and (named is None or not self._is_within(task, context, referrer)):
             raise Refusal(_OUTSIDE_CONTEXT)
-        if is_restricted(binary) and not is_own(access, referrer, bases):
+        if is_restricted(binary) and not may_pass(access, binary, referrer, bases):
             raise Refusal(_WITHHELD)
         return stored
 
@@ -125,7 +125,7 @@ class Binaries:
         access, bases = task.obligations.access, task.obligations.bases
         if context.get("resourceType") != "Patient":
             return self._transport.reaches(task, context)
-        if is_restricted(context) and not is_own(access, context, bases):
+        if is_restricted(context) and not may_pass(access, context, context, bases):
             return False
         subjects = subjects_of(context, bases) or frozenset()
         grants = grant_rules(access, str(referrer.get("resourceType")), READ)

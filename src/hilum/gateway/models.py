@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from hilum.breakglass.models import BreakGlassFacts, BrokenGlass
 from hilum.consent.models import ConsentFacts
 from hilum.controls.models import ControlFacts, Quota
 from hilum.identity.models import IdentityFacts
@@ -77,6 +78,7 @@ class Snapshot:
     consent: ConsentFacts = field(default_factory=ConsentFacts)
     launches: LaunchFacts = field(default_factory=LaunchFacts)
     policies: PolicyFacts = field(default_factory=PolicyFacts)
+    break_glass: BreakGlassFacts = field(default_factory=BreakGlassFacts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class EffectiveAccess:
 
     ``patient`` is the launch context. ``people`` are the charts a person may open, None for all of the tenant; ``rights`` is the
     role's mask by type, None for a backend service. ``own`` is the person's own chart, where they are a patient.
-    ``stopped`` names scopes and types that a switch took out of the grant.
+    ``stopped`` names scopes and types that a switch took out of the grant. ``glass``: whose restricted records are open in an emergency.
     """
 
     scopes: CompiledScopes
@@ -156,6 +158,7 @@ class EffectiveAccess:
     rights: Mapping[str, int] | None = None
     own: str = ""
     stopped: Callable[[str, str], bool] | None = None
+    glass: BrokenGlass | None = None
     found: dict[tuple[str, int], tuple[GrantRule, ...]] = field(init=False, default_factory=dict, repr=False)
     """Results of ``grant_rules`` by type and letters, computed once, since nothing here ever changes. A copy starts empty."""
 

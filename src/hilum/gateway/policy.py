@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from hilum.breakglass.policy import in_effect
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import admission
 from hilum.controls import policy as controls
@@ -101,7 +102,7 @@ def decide(
     if fault := _standing_fault(asked, standing, now):
         return fault
     assert tenant is not None, "standing refuses what is at no tenant"
-    access = access_of(asked, token, standing, stopped)
+    access = _with_glass(access_of(asked, token, standing, stopped), asked, token, snapshot, now)
     scoped = scope_request(asked, token, query, access)
     if fault := _grant_fault(scoped, standing.book):
         return fault
@@ -191,12 +192,31 @@ def _standing_fault(asked: DecisionInput, standing: Standing, now: datetime) -> 
     return None if reason is None else _STANDING[reason]
 
 
+def _with_glass(
+    access: EffectiveAccess, asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now: datetime
+) -> EffectiveAccess:
+    """Add whose restricted records an app may read because its person broke the glass: it adds to no scope, role, context or write (C82)."""
+    facts = snapshot.break_glass
+    # Nearly always none: this must cost the others nothing.
+    if not facts.open or token.launch not in facts.open or asked.purpose:
+        return access
+    request, launches = asked.request, snapshot.launches
+    over = token.launch_moved or token.launch in launches.moved or token.launch in launches.ended
+    if over or not isinstance(request, FhirRequest) or request.is_write:
+        return access
+    glass = in_effect(facts, tenant=token.tenant, person=token.person, launch=token.launch, now=now)
+    # The launch's patient is that of the token, or what was asked for is not what would be opened.
+    if glass is None or glass.patient != token.patient:
+        return access
+    return replace(access, glass=glass)
+
+
 def is_same_grant(before: Obligations, now: Obligations) -> bool:
     """Check whether a later permit of the same request reaches everything that was used of the earlier one."""
     a, b = before.access, now.access
     if before.may_create != now.may_create or a.scopes != b.scopes:
         return False
-    if (a.patient, a.people, a.rights, a.own) != (b.patient, b.people, b.rights, b.own):
+    if (a.patient, a.people, a.rights, a.own, a.glass) != (b.patient, b.people, b.rights, b.own, b.glass):
         return False
     if a.stopped is None and b.stopped is None:
         return True

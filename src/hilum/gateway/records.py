@@ -2,7 +2,7 @@
 
 import re
 
-from hilum.audit.models import Access, Outcome
+from hilum.audit.models import BREAK_GLASS, Access, Outcome
 from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
 from hilum.gateway.rendering import Answer
 from hilum.kernel.decision import Deny
@@ -48,6 +48,8 @@ def record_of(
         query=incoming.query,
         patient=answer.patient or ("" if obligations is None else obligations.patient),
     )
+    if deny is None and obligations is not None and obligations.access.glass is not None:
+        record.detail = f"{BREAK_GLASS}{obligations.access.glass.use}"
     if deny is not None:
         record.reason, record.detail = deny.reason.value, deny.detail
     if isinstance(token, AccessToken):

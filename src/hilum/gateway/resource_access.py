@@ -6,7 +6,7 @@ from typing import Any
 from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.models import EffectiveAccess, GrantRule
 from hilum.kernel.decision import Reason
-from hilum.standards.fhir.labels import is_restricted
+from hilum.standards.fhir.labels import categories_of, is_restricted
 from hilum.standards.fhir.visibility import Belonging, rule_of, subjects_of, targets_of
 from hilum.standards.smart.scopes import READ, SEARCH
 
@@ -26,7 +26,8 @@ def judge_resource(
     """Return why the grant does not reach a resource by any of ``grants``; None if it does.
 
     Out of reach and withheld differ in the audit record only: outside they look the same. A restricted label withholds under
-    every scope: neither tier nor consent can permit it yet. The person whose own record it is may read it.
+    every scope: neither tier nor consent can permit it yet. The person whose own record it is may read it, and who broke the glass
+    for its patient, as far as that reaches (ADR 77).
     """
     type_ = resource.get("resourceType")
     rule = rule_of(type_) if isinstance(type_, str) else None
@@ -39,10 +40,10 @@ def judge_resource(
     if not _is_reached(resource, grants, bases):
         return Reason.OUTSIDE_LAUNCH_CONTEXT
     # After reach: a label on a record out of reach is nothing that the audit should call withheld.
-    if is_restricted(resource) and not is_own(access, resource, bases):
+    if is_restricted(resource) and not may_pass(access, resource, resource, bases):
         return Reason.LABEL_WITHHELD
     if "contained" in resource:
-        return _judge_contained(access, resource["contained"], bases)
+        return _judge_contained(access, resource["contained"], bases, about=resource)
     return None
 
 
@@ -66,6 +67,28 @@ def _is_reached(resource: dict[str, Any], grants: tuple[GrantRule, ...], bases: 
 def is_own(access: EffectiveAccess, resource: dict[str, Any], bases: tuple[str, ...]) -> bool:
     """Return whether a record is that of the person behind the grant, and of nobody else."""
     return bool(access.own) and subjects_of(resource, bases) == frozenset((access.own,))
+
+
+def may_pass(
+    access: EffectiveAccess, labelled: dict[str, Any], about: dict[str, Any], bases: tuple[str, ...]
+) -> bool:
+    """Check whether a restricted resource may be seen all the same: it is the person's own record, or the glass was broken for its patient.
+
+    ``about``: the resource that says whose it is, where the labelled one is contained in it or attached to it.
+    """
+    return is_own(access, about, bases) or is_opened(access, labelled, about, bases)
+
+
+def is_opened(
+    access: EffectiveAccess, labelled: dict[str, Any], about: dict[str, Any], bases: tuple[str, ...]
+) -> bool:
+    """Check whether the glass was broken for the patient of a resource, and nobody else's, and opens every category of its labels."""
+    glass = access.glass
+    if glass is None or subjects_of(about, bases) != frozenset((glass.patient,)):
+        return False
+    categories = categories_of(labelled)
+    # A label that cannot be read could be any label.
+    return categories is not None and categories <= glass.categories
 
 
 def _judge_targets(
@@ -96,11 +119,13 @@ def _judge_targets(
         if reason is not None:
             return reason
     if "contained" in resource:
-        return _judge_contained(access, resource["contained"], bases)
+        return _judge_contained(access, resource["contained"], bases, about=resource)
     return None
 
 
-def _judge_contained(access: EffectiveAccess, contained: object, bases: tuple[str, ...]) -> Reason | None:
+def _judge_contained(
+    access: EffectiveAccess, contained: object, bases: tuple[str, ...], *, about: dict[str, Any]
+) -> Reason | None:
     """Judge contained resources. One that may not be seen withholds the whole record: removing it would change what the record says.
 
     A contained resource of a directory goes with its container; one of a person's record needs a scope for its own type, and
@@ -113,7 +138,7 @@ def _judge_contained(access: EffectiveAccess, contained: object, bases: tuple[st
         rule = rule_of(type_) if isinstance(type_, str) else None
         if rule is None or "contained" in part:
             return Reason.OUTSIDE_LAUNCH_CONTEXT
-        if is_restricted(part):
+        if is_restricted(part) and not is_opened(access, part, about, bases):
             return Reason.LABEL_WITHHELD
         if rule.belonging is Belonging.SHARED:
             continue

@@ -19,6 +19,8 @@ from datetime import timedelta
 from threading import Event, Lock, Thread
 from typing import Any, Protocol, TypeVar
 
+from hilum.breakglass import service as breakglass
+from hilum.breakglass.models import BREAK_GLASS
 from hilum.consent import service as consent
 from hilum.consent.models import CONSENT
 from hilum.controls import service as controls
@@ -64,6 +66,7 @@ _FACTS: dict[Part, Facts[Any]] = {
     SESSIONS: signin.facts,
     LAUNCHES: launches.facts,
     CONSENT: consent.facts,
+    BREAK_GLASS: breakglass.facts,
     IDENTITY: identity.facts,
     REGISTRY: installations.facts,
     POLICIES: policies.facts,
@@ -364,6 +367,7 @@ class SnapshotKeeper:
                 consent=value[CONSENT],
                 launches=value[LAUNCHES],
                 policies=value[POLICIES],
+                break_glass=value[BREAK_GLASS],
             )
             self._snapshot = snapshot if last is None else replace(snapshot, epoch=max(total, last.epoch + 1))
             self._judge_age()

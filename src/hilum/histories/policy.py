@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from hilum.audit.models import SETTLEMENT, UNDELIVERED, Access, Outcome
+from hilum.audit.models import BREAK_GLASS, SETTLEMENT, UNDELIVERED, Access, Outcome
 from hilum.consent.models import Basis
 from hilum.histories.models import EXPORT_FIELDS, AppNames, Entry, Ground, Kind, Names
 from hilum.identity.models import Person, Role
@@ -59,6 +59,9 @@ def may_read(person: Person | None, tenant: TenantId | None, patient: str) -> bo
         return False
     here = person.active and person.tenant == tenant and person.role == Role.PATIENT
     return here and patient in person.patients
+
+
+_EMERGENCY = " They stated an emergency, so restricted records were readable too; somebody else at the hospital reviews it."
 
 
 def is_shown(access: Access) -> bool:
@@ -122,7 +125,8 @@ def _why(access: Access, ground: Ground, on: str) -> str:
         return _UNDELIVERED
     if ground is Ground.NONE:
         return _REFUSED.get(access.reason, f"Refused by the platform ({access.reason.replace('_', ' ')}).")
-    return _WHY[ground].format(on=on) + _OUTCOMES.get(access.outcome, "")
+    emergency = _EMERGENCY if access.detail.startswith(BREAK_GLASS) else ""
+    return _WHY[ground].format(on=on) + emergency + _OUTCOMES.get(access.outcome, "")
 
 
 def export_row(entry: Entry) -> dict[str, str]:

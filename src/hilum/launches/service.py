@@ -28,7 +28,7 @@ from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted, Refused
-from hilum.kernel.ids import ClientId, LaunchId, TenantId
+from hilum.kernel.ids import ClientId, LaunchId, PersonId, TenantId
 from hilum.kernel.persistent import RecentSet
 from hilum.keys.live import vault
 from hilum.launches import policy, store
@@ -367,6 +367,11 @@ def get_launch(ctx: Context, launch_id: LaunchId) -> Launch:
 def find_launch(ctx: Context, launch_id: LaunchId) -> Launch | None:
     """Return a launch in any state; None if there is none."""
     return store.find(ctx.tx, launch_id)
+
+
+def list_of_person(ctx: Context, person: PersonId, since: datetime, limit: int) -> list[Launch]:
+    """List the launches of a person since a moment that are still open at their first patient, newest first, without a check of rights."""
+    return store.list_of_person(ctx.tx, person, since, limit)
 
 
 def record_activity(ctx: Context, rows: Iterable[Activity]) -> int:

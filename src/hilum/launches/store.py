@@ -61,6 +61,7 @@ launch = Table(
     Column("session", String(64), nullable=False),
 )
 
+Index(None, launch.c.person, launch.c.created_at)
 # Partial: what the purge looks for. A taken launch that never ended is kept, since tokens may hang on it.
 _OVER = or_(launch.c.ended_at.is_not(None), launch.c.used_at.is_(None))
 Index("ix_launch_over", launch.c.created_at, sqlite_where=_OVER, postgresql_where=_OVER)
@@ -175,6 +176,24 @@ def read_ended(tx: Connection, since: datetime) -> Iterator[tuple[LaunchId, date
     """Yield the launches that ended since a moment, each with the time. Unbounded."""
     rows = tx.execute(select(launch.c.id, launch.c.ended_at).where(launch.c.ended_at > since))
     return ((LaunchId(row.id), row.ended_at) for row in rows)
+
+
+def list_of_person(tx: Connection, person: PersonId, since: datetime, limit: int) -> list[Launch]:
+    """List the launches for a person that an app has taken and that neither ended nor moved, newest first."""
+    at = launch.c
+    found = (
+        select(launch)
+        .where(
+            at.person == person,
+            at.created_at > since,
+            at.used_at.is_not(None),
+            at.ended_at.is_(None),
+            at.moved_at.is_(None),
+        )
+        .order_by(at.created_at.desc())
+        .limit(limit)
+    )
+    return [_launch(row) for row in tx.execute(found).mappings()]
 
 
 def purge(tx: Connection, before: datetime) -> int:

@@ -73,6 +73,7 @@ class MailKind(StrEnum):
     SCOPE_ENDS = "scope_ends"
     SCOPE_ENDED = "scope_ended"
     USE_EXCEEDS = "use_exceeds"
+    BREAK_GLASS = "break_glass"
 
 
 class EventKind(StrEnum):

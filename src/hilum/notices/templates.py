@@ -159,6 +159,24 @@ SCOPE_ENDS = Template(
     _SCOPE_FIELDS,
     _SCOPE_ROWS,
 )
+BREAK_GLASS = Template(
+    MailKind.BREAK_GLASS,
+    "Somebody used emergency access",
+    (
+        "A clinician of your hospital opened restricted records in an emergency. It ends by {ends}.",
+        "Somebody other than this person reviews it before {review}, on the hospital's console or with: hilum break-glass show {use}",
+        "If it must end now: hilum break-glass end {use}",
+    ),
+    {
+        "place": Kind.NAME,
+        "person": Kind.NAME,
+        "app": Kind.NAME,
+        "use": Kind.ID,
+        "ends": Kind.MOMENT,
+        "review": Kind.MOMENT,
+    },
+    (("Hospital", "place"), ("Person", "person"), ("App", "app"), ("Its id", "use")),
+)
 SCOPE_ENDED = Template(
     MailKind.SCOPE_ENDED,
     "A scope that apps of yours had has ended",
@@ -202,6 +220,7 @@ TEMPLATES = {
         SCOPE_ENDS,
         SCOPE_ENDED,
         USE_EXCEEDS,
+        BREAK_GLASS,
     )
 }
 

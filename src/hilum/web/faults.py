@@ -173,7 +173,9 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "key_unexpected": "This kind of target has no key.",
         "resource_type_unknown": "FHIR R4 has no such resource type.",
         "reason_missing": "A reason is required.",
-        "reason_too_long": "This reason is too long.",
+        "reason_too_long": "This text is too long.",
+        "reason_too_short": "Write a sentence that somebody else can check.",
+        "category_not_openable": "One of these categories does not exist, or is never opened.",
         "reason_malformed": "The reason must have 1 to 500 characters.",
         # apps, clients, certifications and installations
         "website_not_https": "The URL must begin with https://.",

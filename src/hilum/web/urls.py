@@ -102,6 +102,10 @@ class Urls:
         """Return the download of what a person agreed to."""
         return f"{self.manage(tenant)}/consents"
 
+    def break_glass(self, tenant: str) -> str:
+        """Return the page on which a clinician opens restricted records in an emergency."""
+        return f"{self.manage(tenant)}/break-glass"
+
     def style(self, tenant: str) -> str:
         """Return the style document (``smart_style_url``); its URL changes with its content."""
         return f"{self.issuer(tenant)}/oauth/style/{STYLE_DIGEST}.json"

@@ -47,6 +47,24 @@ WITHHELD: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """System -> codes that withhold a resource. Codes are compared without regard to case."""
 
+CATEGORIES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "confidential": frozenset({"R", "V"}),
+        "vip": frozenset({"VIP", "CEL"}),
+        "taboo": frozenset({"TABOO"}),
+        "disability": frozenset({"DVD"}),
+        "substance_use": frozenset({"42CFRPart2", "ETH", "ETHUD", "ALC", "ALCUD", "SUD", "OPIOIDUD"}),
+        "mental_health": frozenset({"MH", "PSY", "BH"}),
+        "psychotherapy_notes": frozenset({"PSYTHPN", "PSYCHPN"}),
+        "hiv": frozenset({"HIV"}),
+        "sexual_health": frozenset({"STD", "SEX", "SXO", "PREGNANT"}),
+        "genetics": frozenset({"GDIS"}),
+        "violence": frozenset({"SDV"}),
+        "specially_protected": frozenset({"SPI"}),
+    }
+)
+"""Category -> its codes among WITHHELD; each of these is in one category."""
+
 _SPELLINGS = {
     _CONFIDENTIALITY: ("urn:oid:2.16.840.1.113883.5.25", "http://hl7.org/fhir/v3/Confidentiality"),
     _ACT_CODE: ("urn:oid:2.16.840.1.113883.5.4", "http://hl7.org/fhir/v3/ActCode"),
@@ -80,6 +98,41 @@ def is_restricted(resource: dict[str, Any]) -> bool:
     if not isinstance(concepts, list):
         return True
     return any(not isinstance(each, dict) or _any_restricts(each.get("coding")) for each in concepts)
+
+
+_CATEGORY_OF = {code.casefold(): name for name, codes in CATEGORIES.items() for code in codes}
+
+
+def categories_of(resource: dict[str, Any]) -> frozenset[str] | None:
+    """Return the categories of the labels that withhold a resource: none if no label does, None if one of them cannot be read.
+
+    INVARIANT: empty exactly if the resource is not restricted.
+    """
+    if not is_restricted(resource):
+        return frozenset()
+    meta = resource.get("meta") or {}
+    concepts = resource.get("securityLabel", [])
+    if not isinstance(meta, dict) or not isinstance(concepts, list):
+        return None
+    lists: list[Any] = [meta.get("security")]
+    if "confidentiality" in resource:
+        lists.append([{"system": _CONFIDENTIALITY, "code": resource["confidentiality"]}])
+    for concept in concepts:
+        if not isinstance(concept, dict):
+            return None
+        lists.append(concept.get("coding"))
+    found: set[str] = set()
+    for labels in lists:
+        if not isinstance(labels, list | None):
+            return None
+        for label in labels or ():
+            if not _restricts(label):
+                continue
+            code = label.get("code") if isinstance(label, dict) else None
+            if not isinstance(code, str):
+                return None
+            found.add(_CATEGORY_OF[code.casefold()])
+    return frozenset(found) or None
 
 
 def _any_restricts(labels: object) -> bool:

@@ -1,0 +1,196 @@
+"""Who may break the glass, what that opens, who reviews it, and what of the settings takes two people. Pure."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hilum.breakglass.models import (
+    CLINICIANS,
+    LAUNCH_AGE,
+    MINUTES_MAX,
+    MISUSE_BAR,
+    NOTE_MIN,
+    OPENABLE,
+    PER_DAY_MAX,
+    REASON_MAX,
+    REASON_MIN,
+    REVIEW_HOURS_MAX,
+    BreakGlassFacts,
+    BrokenGlass,
+    NewUse,
+    Recent,
+    Settings,
+    SettingsChange,
+    Use,
+    UseQuery,
+    UseState,
+    Verdict,
+)
+from hilum.controls.policy import administers
+from hilum.identity.models import Person
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.ids import LaunchId, PersonId, TenantId
+from hilum.launches.models import Launch
+
+DETAILS = {
+    "break_glass_role": "Only physicians and nurses may break the glass, at their own hospital and with their own account.",
+    "break_glass_off": "Your hospital has not switched emergency access on. Ask one of its administrators, or read the record in your EHR.",
+    "launch_not_open": "Emergency access is bound to an app that your EHR opened for you on a patient within the last 24 hours. Open the app from the EHR again.",
+    "break_glass_open": "The glass is already broken for this patient in this app.",
+    "break_glass_barred": "A review found your last emergency access without justification, so you may not use it for 30 days from then. Ask an administrator of your hospital.",
+    "break_glass_limit": "You have used emergency access as often as your hospital allows within 24 hours. Ask a colleague who treats this patient, or an administrator.",
+}
+"""The sentence of each refusal."""
+
+
+def reason_fault(order: NewUse) -> str:
+    """Return the error code of a stated reason that cannot be accepted; empty if it can."""
+    stated = " ".join(order.reason.split())
+    if len(stated) < REASON_MIN:
+        return "reason_too_short"
+    return "reason_too_long" if len(stated) > REASON_MAX else ""
+
+
+def may_ask(actor: Actor) -> bool:
+    """Check whether an actor is a clinician of a hospital, who may see in which launches the glass could be broken."""
+    return actor.kind is ActorKind.PERSON and bool(actor.tenant) and not actor.roles.isdisjoint(CLINICIANS)
+
+
+def opening_fault(
+    actor: Actor, settings: Settings, launch: Launch | None, recent: Recent, *, is_open: bool, now: datetime
+) -> str:
+    """Return why an actor may not break the glass in a launch; empty if they may. Switches and the app's standing are judged beside it.
+
+    ``is_open``: whether the glass is broken in this launch already. INVARIANT: an unknown launch and one of somebody else are the same.
+    """
+    if not may_ask(actor) or actor.tenant != settings.tenant:
+        return "break_glass_role"
+    if not settings.enabled:
+        return "break_glass_off"
+    if launch is None or not is_openable(launch, actor, now):
+        return "launch_not_open"
+    if recent.unjustified_at is not None and now < recent.unjustified_at + MISUSE_BAR:
+        return "break_glass_barred"
+    if is_open:
+        return "break_glass_open"
+    return "break_glass_limit" if recent.uses >= settings.per_day else ""
+
+
+def is_openable(launch: Launch, actor: Actor, now: datetime) -> bool:
+    """Check whether a launch is the actor's own, was taken by its app, is of a patient, and is neither moved, ended nor old."""
+    own = (launch.person, launch.tenant) == (actor.id, actor.tenant)
+    over = launch.moved_at is not None or launch.ended_at is not None or launch.used_at is None
+    return own and not over and bool(launch.patient) and now < launch.created_at + LAUNCH_AGE
+
+
+def in_effect(
+    facts: BreakGlassFacts, *, tenant: TenantId, person: PersonId, launch: LaunchId, now: datetime
+) -> BrokenGlass | None:
+    """Return what is open to a person in a launch now; None if nothing is.
+
+    INVARIANT: it ends by the clock whether or not anything was recorded, and with the hospital's setting.
+    """
+    use = facts.open.get(launch) if launch else None
+    if use is None or now >= use.ends_at or (use.tenant, use.person) != (tenant, person):
+        return None
+    categories = use.categories & facts.allowed.get(tenant, frozenset()) & OPENABLE
+    return BrokenGlass(use.id, use.patient, categories) if categories and use.patient else None
+
+
+def state_of(use: Use, now: datetime) -> UseState:
+    """Return the state of a use now."""
+    if use.reviewed_at is not None:
+        return UseState.REVIEWED
+    if is_running(use, now):
+        return UseState.OPEN
+    return UseState.OVERDUE if now >= use.review_by else UseState.WAITING
+
+
+def is_running(use: Use, now: datetime) -> bool:
+    """Check whether a use neither ended nor was ended."""
+    return use.ended_at is None and now < use.ends_at
+
+
+def may_list(actor: Actor, query: UseQuery) -> bool:
+    """Check whether an actor may read every use that a query finds: an administrator the hospital's, a clinician their own."""
+    own = may_ask(actor) and (query.tenant, query.person) == (actor.tenant, actor.id)
+    return own or administers(actor, query.tenant)
+
+
+def may_see(actor: Actor, use: Use) -> bool:
+    """Check whether an actor may read a use: the hospital's administrators, and whose it is."""
+    return administers(actor, use.tenant) or is_own(actor, use)
+
+
+def is_own(actor: Actor, use: Use) -> bool:
+    """Check whether a use is the actor's."""
+    return actor.kind is ActorKind.PERSON and actor.tenant == use.tenant and actor.id == use.person
+
+
+def review_fault(actor: Actor, use: Use, reviewer: Person | None, user: Person | None, now: datetime) -> str:
+    """Return why an actor may not review a use; empty if they may. INVARIANT: nobody reviews their own, also not by a second account."""
+    if not administers(actor, use.tenant) or reviewer is None or not reviewer.active:
+        return "not_permitted"
+    if is_own(actor, use):
+        return "review_of_own_use"
+    # One person may have two accounts: the FHIR resource that both stand for tells.
+    if user is not None and reviewer.fhir_user and reviewer.fhir_user == user.fhir_user:
+        return "review_of_own_use"
+    return "break_glass_running" if is_running(use, now) else ""
+
+
+def verdict_faults(verdict: str, note: str) -> dict[str, str]:
+    """Return the error code of each invalid field of a review."""
+    faults = {} if verdict in set(Verdict) else {"verdict": "not_an_option"}
+    stated = len(" ".join(note.split()))
+    if stated < NOTE_MIN:
+        faults["note"] = "reason_too_short"
+    elif stated > REASON_MAX:
+        faults["note"] = "reason_too_long"
+    return faults
+
+
+def changed(before: Settings, change: SettingsChange) -> Settings:
+    """Return the settings after a change."""
+    values = {name: getattr(change, name) for name in SettingsChange.__dataclass_fields__}
+    if change.categories is not None:
+        values["categories"] = tuple(sorted(set(change.categories)))
+    return replace(before, **{name: value for name, value in values.items() if value is not None})
+
+
+def settings_faults(settings: Settings) -> dict[str, str]:
+    """Return the error code of each invalid field."""
+    faults: dict[str, str] = {}
+    if not set(settings.categories) <= OPENABLE:
+        faults["categories"] = "category_not_openable"
+    elif settings.enabled and not settings.categories:
+        faults["categories"] = "missing"
+    for name, most in (
+        ("minutes", MINUTES_MAX),
+        ("per_day", PER_DAY_MAX),
+        ("review_hours", REVIEW_HOURS_MAX),
+    ):
+        if not 1 <= getattr(settings, name) <= most:
+            faults[name] = "out_of_range"
+    return faults
+
+
+def widens(before: Settings, after: Settings) -> bool:
+    """Check whether a change gives more power, or less review: then it takes two people. INVARIANT: while it is off, nothing does."""
+    if not after.enabled:
+        return False
+    if not before.enabled or not set(after.categories) <= set(before.categories):
+        return True
+    return any(
+        getattr(after, name) > getattr(before, name) for name in ("minutes", "per_day", "review_hours")
+    )
+
+
+def narrows(before: Settings, after: Settings) -> bool:
+    """Check whether a change takes something away, so that what is open ends: a later widening must not open it again."""
+    off = before.enabled and not after.enabled
+    return off or not set(before.categories) <= set(after.categories) or after.minutes < before.minutes
+
+
+def ends_at(settings: Settings, now: datetime) -> datetime:
+    """Return when a use that begins now ends by itself."""
+    return now + timedelta(minutes=min(settings.minutes, MINUTES_MAX))

@@ -1,0 +1,313 @@
+"""Break the glass, end and review that, and what a hospital allows of it.
+
+Everything that follows from a use is in one transaction: its row, the facts, the mails to the hospital's administrators, the audit event. After a
+crash either all of it is there or nothing.
+"""
+
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.breakglass import policy, store
+from hilum.breakglass.models import (
+    BREAK_GLASS,
+    LAUNCH_AGE,
+    LAUNCHES_SHOWN,
+    BreakGlassFacts,
+    NewUse,
+    OpenUse,
+    Settings,
+    SettingsChange,
+    Use,
+    UseQuery,
+)
+from hilum.clients import service as clients
+from hilum.controls.policy import administers
+from hilum.identity import service as identity
+from hilum.identity.models import Role
+from hilum.infra.context import Context
+from hilum.infra.facts import Delta, Since, keyed
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import LaunchId, PersonId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.kernel.persistent import PersistentMap
+from hilum.launches import service as launches
+from hilum.launches.models import Launch
+from hilum.notices import service as notices
+from hilum.notices.models import Mail, MailKind
+from hilum.registry import service as registry
+from hilum.standards.refusals import meaning_of
+from hilum.standing import service as standing
+from hilum.standing.policy import standing_fault
+
+_REVIEWS = {
+    "review_of_own_use": "Somebody else of the hospital must review your emergency access.",
+    "break_glass_running": "This emergency access is still open. End it, or review it when it is over.",
+    "account_too_new": "Your account is less than a week old, so it reviews nothing yet. Ask a colleague.",
+}
+
+
+def list_openable(ctx: Context) -> list[Launch]:
+    """List the actor's own launches in which they could break the glass, newest first. Raises NotPermitted."""
+    if not policy.may_ask(ctx.actor):
+        raise NotPermitted("break_glass_role", policy.DETAILS["break_glass_role"])
+    found = launches.list_of_person(ctx, PersonId(ctx.actor.id), ctx.now - LAUNCH_AGE, LAUNCHES_SHOWN)
+    return [each for each in found if policy.is_openable(each, ctx.actor, ctx.now)]
+
+
+def open_use(ctx: Context, order: NewUse) -> Use:
+    """Break the glass for the patient of a launch, for a reason and a short time, and tell the hospital's administrators at once.
+
+    Raises Invalid (the reason), NotPermitted (see ``policy.DETAILS``; or the app, the person or the hospital is stopped).
+    """
+    event = Event("breakglass.use.open", tenant=ctx.actor.tenant or "", person=ctx.actor.id)
+    if not policy.may_ask(ctx.actor) or ctx.actor.tenant is None:
+        refused = replace(event, reason="break_glass_role")
+        raise audit.refusal(ctx, refused, policy.DETAILS["break_glass_role"])
+    if fault := policy.reason_fault(order):
+        detail = "State in a sentence what the emergency is."
+        raise Invalid("reason_invalid", detail, fields={"reason": fault})
+    # The row is locked: two requests at once, at two nodes, must not exceed the limit or open twice.
+    tenant = identity.get_tenant(ctx, ctx.actor.tenant, lock=True)
+    settings = _settings(ctx, tenant.id)
+    launch = launches.find_launch(ctx, order.launch)
+    person = PersonId(ctx.actor.id)
+    running = bool(store.read_running(ctx.tx, ctx.now, launch=order.launch))
+    recent = store.read_recent(ctx.tx, person, ctx.now)
+    fault = policy.opening_fault(ctx.actor, settings, launch, recent, is_open=running, now=ctx.now)
+    if fault or launch is None:
+        raise audit.refusal(ctx, replace(event, reason=fault), policy.DETAILS[fault])
+    event = replace(event, client=launch.client, launch=launch.id, patient=launch.patient)
+    who = identity.get_person(ctx, person)
+    judged = standing.read(
+        ctx, tenant.id, launch.client, who, issued_at=launch.created_at, facility=launch.facility
+    )
+    if reason := standing_fault(judged, ctx.now):
+        raise audit.refusal(ctx, replace(event, reason=reason), meaning_of(reason))
+    client = clients.get_client(ctx, launch.client)
+    use = Use(
+        id=ctx.ids.new("btg"),
+        tenant=tenant.id,
+        person=person,
+        role=who.role,
+        client=client.id,
+        app=client.app,
+        launch=launch.id,
+        patient=launch.patient,
+        reason=" ".join(order.reason.split()),
+        categories=settings.categories,
+        opened_at=ctx.now,
+        ends_at=policy.ends_at(settings, ctx.now),
+        review_by=ctx.now + timedelta(hours=settings.review_hours),
+    )
+    store.add_use(ctx.tx, use)
+    _notify(ctx, use, tenant.name, who.name)
+    ctx.advance_epoch(BREAK_GLASS, f"use/{use.id}", urgent=True)
+    audit.record(ctx, _event("breakglass.use.open", use, reason=use.reason, ends_at=use.ends_at.isoformat()))
+    return use
+
+
+def _notify(ctx: Context, use: Use, hospital: str, person: str) -> None:
+    """Mail the hospital's administrators. No patient and no reason is in a mail."""
+    facts = {
+        "place": hospital,
+        "person": person,
+        "app": registry.get_app(ctx, use.app).name,
+        "use": use.id,
+        "ends": use.ends_at.isoformat(),
+        "review": use.review_by.isoformat(),
+    }
+    for _, address in identity.list_reached(ctx, use.tenant, {Role.ADMINISTRATOR}):
+        cause = f"break-glass/{use.id}"
+        notices.put_mail(ctx, Mail(MailKind.BREAK_GLASS, address, cause, facts))
+
+
+def end_use(ctx: Context, use_id: str) -> Use:
+    """End an emergency access before its time: whose it is, or an administrator, alone. Raises NotFound, Conflict (over already)."""
+    found = _visible(ctx, use_id, lock=True)
+    if not policy.is_running(found, ctx.now):
+        raise Conflict("break_glass_over", "This emergency access is over already.")
+    ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor))
+    _save(ctx, ended)
+    audit.record(ctx, _event("breakglass.use.end", ended))
+    return ended
+
+
+def review(ctx: Context, use_id: str, verdict: str, note: str) -> Use:
+    """Close an emergency access with a verdict, as an administrator of the hospital who is not its user.
+
+    Raises NotFound, NotPermitted, Invalid, Conflict (still open, or reviewed already).
+    """
+    found = _visible(ctx, use_id, lock=True)
+    event = _event("breakglass.use.review", found)
+    people = (identity.find_person(ctx, PersonId(ctx.actor.id)), identity.find_person(ctx, found.person))
+    fault = policy.review_fault(ctx.actor, found, *people, ctx.now)
+    if not fault and not identity.counts_as_one_of_two(ctx, PersonId(ctx.actor.id)):
+        fault = "account_too_new"
+    if fault == "break_glass_running":
+        raise Conflict(fault, _REVIEWS[fault])
+    if fault:
+        raise audit.refusal(ctx, replace(event, reason=fault), _REVIEWS.get(fault, NO_RIGHT))
+    if found.reviewed_at is not None:
+        raise Conflict("break_glass_reviewed", "A colleague has reviewed this emergency access.")
+    if faults := policy.verdict_faults(verdict, note):
+        raise Invalid("review_invalid", "The review cannot be accepted; see fields.", fields=faults)
+    reviewed = replace(
+        found, reviewed_at=ctx.now, reviewed_by=str(ctx.actor), verdict=verdict, note=" ".join(note.split())
+    )
+    store.save_use(ctx.tx, reviewed)
+    audit.record(ctx, _event("breakglass.use.review", reviewed, verdict=verdict, note=reviewed.note))
+    return reviewed
+
+
+def view_use(ctx: Context, use_id: str) -> Use:
+    """Get an emergency access. Raises NotFound, also for whom it does not concern."""
+    return _visible(ctx, use_id)
+
+
+def list_uses(ctx: Context, query: UseQuery, page: PageQuery = FIRST_PAGE) -> list[Use]:
+    """List emergency accesses: an administrator those of the hospital, a clinician their own. Raises NotPermitted."""
+    query = replace(query, tenant=query.tenant or ctx.actor.tenant or "")
+    if not administers(ctx.actor, query.tenant):
+        query = replace(query, person=query.person or ctx.actor.id)
+    if not policy.may_list(ctx.actor, query):
+        raise NotPermitted("not_permitted", "You may see the emergency accesses of your own hospital only.")
+    return store.list_uses(ctx.tx, query, ctx.now, page)
+
+
+def view_settings(ctx: Context, tenant: TenantId) -> Settings:
+    """Return what a hospital allows. Raises NotFound, NotPermitted."""
+    if ctx.actor.tenant != tenant and not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", NO_RIGHT)
+    return _settings(ctx, identity.get_tenant(ctx, tenant).id)
+
+
+def change_settings(ctx: Context, tenant_id: TenantId, change: SettingsChange) -> Settings | Asked:
+    """Change what a hospital allows, as its administrator. What widens it waits for a second one; what narrows it ends what is open.
+
+    Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
+    """
+    tenant = identity.get_tenant(ctx, tenant_id, lock=True)
+    before = _settings(ctx, tenant.id)
+    after = _judged(ctx, before, change)
+    if ctx.actor.acts_alone or not policy.widens(before, after):
+        return _apply(ctx, before, after)
+    act = Act(ApprovalKind.BREAK_GLASS, tenant.id, tenant.id, order=_shown(after), before=_shown(before))
+    return Asked(identity.ask(ctx, act))
+
+
+def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    tenant = identity.get_tenant(ctx, TenantId(approval.act.target), lock=True)
+    before = _settings(ctx, tenant.id)
+    identity.require_unchanged(approval.act, _shown(before))
+    order = dict(approval.act.order)
+    change = SettingsChange(**order | {"categories": tuple(order["categories"])})
+    after = _judged(ctx.as_actor(asker), before, change)
+    _apply(ctx, before, after)
+    return CarriedOut(tenant.id)
+
+
+CARRY_OUT = {ApprovalKind.BREAK_GLASS: _carry_out}
+"""How this room's acts are carried out once a second person has agreed."""
+
+
+def _judged(ctx: Context, before: Settings, change: SettingsChange) -> Settings:
+    if not (administers(ctx.actor, before.tenant) or ctx.actor.acts_alone):
+        raise audit.refusal(ctx, Event("breakglass.settings.change", tenant=before.tenant))
+    after = policy.changed(before, change)
+    if faults := policy.settings_faults(after):
+        raise Invalid("settings_invalid", "The settings cannot be accepted; see fields.", fields=faults)
+    return after
+
+
+def _apply(ctx: Context, before: Settings, after: Settings) -> Settings:
+    store.save_settings(ctx.tx, after)
+    if policy.narrows(before, after):
+        for use in store.read_running(ctx.tx, ctx.now, tenant=after.tenant):
+            _save(ctx, replace(use, ended_at=ctx.now, ended_by=str(ctx.actor)))
+    ctx.advance_epoch(BREAK_GLASS, f"settings/{after.tenant}", urgent=True)
+    facts = {"before": _shown(before), "after": _shown(after)}
+    audit.record(ctx, Event("breakglass.settings.change", tenant=after.tenant, facts=facts))
+    return after
+
+
+def _shown(settings: Settings) -> dict[str, Any]:
+    shown = asdict(settings) | {"categories": list(settings.categories)}
+    del shown["tenant"]
+    return shown
+
+
+def _settings(ctx: Context, tenant: TenantId) -> Settings:
+    return store.find_settings(ctx.tx, tenant) or Settings(tenant)
+
+
+def _save(ctx: Context, use: Use) -> None:
+    store.save_use(ctx.tx, use)
+    ctx.advance_epoch(BREAK_GLASS, f"use/{use.id}", urgent=True)
+
+
+def _visible(ctx: Context, use_id: str, *, lock: bool = False) -> Use:
+    found = store.get_use(ctx.tx, use_id, lock=lock)
+    if not policy.may_see(ctx.actor, found):
+        raise NotFound("break_glass_not_found", "There is no such emergency access.")
+    return found
+
+
+def _event(action: str, use: Use, **facts: str) -> Event:
+    return Event(
+        action,
+        tenant=use.tenant,
+        app=use.app,
+        client=use.client,
+        person=use.person,
+        launch=use.launch,
+        patient=use.patient,
+        facts={"use": use.id, "categories": list(use.categories)} | facts,
+    )
+
+
+def end_all(ctx: Context) -> None:
+    """End every use that is open, after a restore: what was ended since the backup must not be open again."""
+    for use in store.read_running(ctx.tx, ctx.now):
+        _save(ctx, replace(use, ended_at=ctx.now, ended_by=str(ctx.actor)))
+
+
+@keyed(r"(use|settings)/[^/]+")
+def facts(ctx: Context, since: Since) -> Delta[BreakGlassFacts]:
+    """Return the uses that are open and the hospitals that allow them: all, or what changed."""
+    if since.changes is None:
+        running = {each.launch: _open(each) for each in store.read_running(ctx.tx, ctx.now)}
+        allowed = {each.tenant: frozenset(each.categories) for each in store.read_enabled(ctx.tx)}
+        return Delta(BreakGlassFacts(running, PersistentMap(allowed)))
+    named = [key.partition("/") for key in since.named()]
+    changed = store.read_uses(ctx.tx, [id_ for kind, _, id_ in named if kind == "use"])
+    settings = {TenantId(id_): _settings(ctx, TenantId(id_)) for kind, _, id_ in named if kind == "settings"}
+    now = ctx.now
+
+    def change(before: BreakGlassFacts) -> BreakGlassFacts:
+        # What ended by the clock goes at the next change: only a few are open at any time.
+        kept = {launch: each for launch, each in before.open.items() if now < each.ends_at}
+        for use in sorted(changed, key=lambda each: each.opened_at):
+            _put(kept, use, now)
+        on = {id_: frozenset(each.categories) for id_, each in settings.items() if each.enabled}
+        off = [id_ for id_ in settings if id_ not in on]
+        return BreakGlassFacts(kept, PersistentMap.of(before.allowed).changed(on, off))
+
+    return Delta(change=change)
+
+
+def _put(kept: dict[LaunchId, OpenUse], use: Use, now: datetime) -> None:
+    if policy.is_running(use, now):
+        kept[use.launch] = _open(use)
+    elif use.launch in kept and kept[use.launch].id == use.id:
+        del kept[use.launch]
+
+
+def _open(use: Use) -> OpenUse:
+    return OpenUse(
+        use.id, use.tenant, use.person, use.launch, use.patient, frozenset(use.categories), use.ends_at
+    )

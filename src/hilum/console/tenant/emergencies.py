@@ -1,0 +1,158 @@
+"""Emergency accesses of a hospital: the list that somebody reviews, one of them with its verdict, and what is allowed."""
+
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.approvals.models import Asked as AskedTwo
+from hilum.breakglass import policy, service
+from hilum.breakglass.models import (
+    BY_LAW,
+    MINUTES_MAX,
+    OPENABLE,
+    PER_DAY_MAX,
+    REVIEW_HOURS_MAX,
+    SettingsChange,
+    Use,
+    UseQuery,
+    UseState,
+)
+from hilum.console import service as names_of
+from hilum.console import words
+from hilum.console.desk import Visit, address, to
+from hilum.console.lists import List
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.console.tenant.apps import own
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
+from hilum.kernel.pages import PageQuery
+from hilum.web.forms import Form
+
+LIST = List(
+    columns=(
+        Column("Person"),
+        Column("App"),
+        Column("State"),
+        Column("Began", number=True),
+        Column("Review before", number=True),
+        Column("Verdict"),
+    ),
+    one="emergency access",
+    many="emergency accesses",
+    empty=Empty("None", "No clinician opened restricted records in an emergency that waits for a review."),
+    filters=(Filter("which", "Which", (Option("findings", "Overdue"), Option("all", "All"))),),
+)
+_TONES = {
+    UseState.OPEN: "warn",
+    UseState.OVERDUE: "bad",
+    UseState.WAITING: "accent",
+    UseState.REVIEWED: "good",
+}
+
+
+async def show_list(visit: Visit) -> Response:
+    """List emergency accesses, those that wait for a review first."""
+
+    async def read(asked: Asked) -> Listed:
+        return await visit.read(partial(_listed, asked=asked))
+
+    action = ("What is allowed", address("tenant.emergency_settings"))
+    lead = "Without a filter: what nobody has reviewed yet. Nobody reviews their own."
+    return await visit.listing(LIST, read, lead=lead, action=action)
+
+
+def _listed(ctx: Context, asked: Asked) -> Listed:
+    query = UseQuery(
+        tenant=own(ctx).id, waiting=asked["which"] != "all", findings=asked["which"] == "findings"
+    )
+    found = service.list_uses(ctx, query, PageQuery(asked.after, ROWS))
+    names = names_of.names(ctx, [each for use in found for each in (use.person, use.app)])
+    rows = [_row(use, policy.state_of(use, ctx.now), names) for use in found]
+    return Listed(rows, None, next=found[-1].id if len(found) == ROWS else "")
+
+
+def _row(use: Use, state: UseState, names: names_of.Names) -> tuple[Cell, ...]:
+    return (
+        Cell(names.person(use.person), address("tenant.emergency", use.id)),
+        Cell(names.app(use.app)),
+        Cell(state.value, kind="pill", tone=_TONES[state]),
+        Cell("", at=use.opened_at),
+        Cell("", at=use.review_by),
+        Cell(use.verdict),
+    )
+
+
+async def show(visit: Visit) -> Response:
+    """Show one emergency access, with the form that ends or reviews it."""
+    return visit.render("console/tenant/emergency.html", **await visit.read(lambda ctx: _shown(ctx, visit)))
+
+
+def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
+    use = service.view_use(ctx, visit.param())
+    names = names_of.names(ctx, [use.person, use.app, use.reviewed_by, use.ended_by])
+    state = policy.state_of(use, ctx.now)
+    return {
+        "use": use,
+        "state": state.value,
+        "tone": _TONES[state],
+        "person": names.person(use.person),
+        "role": words.role(use.role),
+        "app": names.app(use.app),
+        "reviewer": names.actor(use.reviewed_by) if use.reviewed_by else "",
+        "ender": names.actor(use.ended_by) if use.ended_by else "",
+        "categories": [each.replace("_", " ") for each in use.categories],
+        "reviewable": state in {UseState.WAITING, UseState.OVERDUE} and not policy.is_own(ctx.actor, use),
+        "running": state is UseState.OPEN,
+        "activity": address("tenant.activity", person=use.person),
+    }
+
+
+async def act(visit: Visit, form: Form) -> Response:
+    """End an emergency access, or close it with a verdict."""
+    match form.one("act"):
+        case "end":
+            await visit.write(partial(service.end_use, use_id=visit.param()))
+        case "review":
+            verdict, note = form.one("verdict"), form.one("note")
+            await visit.write(partial(service.review, use_id=visit.param(), verdict=verdict, note=note))
+        case _:
+            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+    return to(address("tenant.emergency", visit.param()))
+
+
+async def show_settings(visit: Visit) -> Response:
+    """Show what the hospital allows its clinicians in an emergency."""
+    return visit.render("console/tenant/emergency_settings.html", **await visit.read(_settings))
+
+
+def _settings(ctx: Context) -> dict[str, Any]:
+    found = service.view_settings(ctx, own(ctx).id)
+    return {
+        "settings": found,
+        "categories": [
+            (each, each.replace("_", " "), each in found.categories, each in BY_LAW)
+            for each in sorted(OPENABLE)
+        ],
+        "bounds": (MINUTES_MAX, PER_DAY_MAX, REVIEW_HOURS_MAX),
+    }
+
+
+async def change_settings(visit: Visit, form: Form) -> Response:
+    """Change what is allowed, or ask a second administrator for what gives more."""
+    numbers = {name: form.one(name) for name in ("minutes", "per_day", "review_hours")}
+    if bad := {name: "wrong_type" for name, text in numbers.items() if not _is_number(text)}:
+        raise Invalid("form_invalid", "Write numbers.", fields=bad)
+    change = SettingsChange(
+        enabled=form.one("enabled") == "yes",
+        categories=form.many("category"),
+        **{name: int(text) for name, text in numbers.items()},
+    )
+    done = await visit.write(lambda ctx: service.change_settings(ctx, own(ctx).id, change))
+    if isinstance(done, AskedTwo):
+        return to(address("tenant.approval", done.approval.id))
+    return to(address("tenant.emergency_settings"))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 5

@@ -1,0 +1,304 @@
+"""The glass is broken, seen by everybody concerned, ended and reviewed by somebody else (C82, ADR 77)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from hilum.app.acts import acts
+from hilum.approvals import service as approvals
+from hilum.approvals.models import Asked
+from hilum.audit import live as journals
+from hilum.audit.models import AccessQuery
+from hilum.breakglass import service
+from hilum.breakglass.models import NewUse, Settings, SettingsChange, Use, UseQuery
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.enrolment.models import LinkMail
+from hilum.histories import service as histories
+from hilum.histories.models import HistoryQuery
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson
+from hilum.infra.context import Context
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.errors import HilumError
+from hilum.kernel.ids import LaunchId
+from hilum.launches import store as launches_store
+from hilum.launches.models import Launch
+from hilum.notices import service as notices
+from hilum.notices.models import NoticeQuery
+from hilum.signin.policy import actor_of
+from tests.flows.gateway_ground import GENERAL, TRACE, Ground, Play, player
+from tests.sim.world import FakeClock, SeededIds
+
+T = TypeVar("T")
+LAUNCH = LaunchId("lch_emergency")
+REASON = "unconscious after a fall, medication unknown"
+SCOPES = ("launch", "patient/Observation.rs")
+ON = SettingsChange(enabled=True)
+
+
+@pytest.fixture
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
+
+
+class Ward:
+    """A hospital with two administrators, of whom one has a mail address, and a doctor who has an app open on p1."""
+
+    def __init__(self, made: Ground, *, on: bool = True) -> None:
+        self.made = made
+        for name in ("gina", "gus"):
+            order = NewPerson(GENERAL, name, name.title(), "administrator", mail=f"{name}@general.example")
+            made.people[name] = made.run(partial(identity.add_person, order=order))
+        made.run(self._add_launch)
+        if on:
+            made.run(lambda ctx: service.change_settings(ctx, GENERAL, ON))
+        self.token = made.token(*SCOPES, launch=LAUNCH)
+
+    def _add_launch(self, ctx: Context) -> None:
+        launch = Launch(
+            LAUNCH,
+            GENERAL,
+            self.made.clients["app"].id,
+            self.made.people["doctor"].id,
+            ctx.now,
+            ctx.now + timedelta(minutes=5),
+            patient="p1",
+            used_at=ctx.now,
+        )
+        launches_store.add(ctx.tx, launch, handle_hash=b"h", open_hash=b"o", open_expires_at=ctx.now)
+
+    def reopen(self) -> None:
+        """Open the app on the same chart again."""
+        self.made.run(lambda ctx: ctx.tx.execute(launches_store.launch.update().values(created_at=ctx.now)))
+
+    def do(self, who: str, verb: Callable[[Context], T]) -> T:
+        actor = actor_of(self.made.people[who])
+        try:
+            return self.made.uow.write_now(verb, actor=actor, trace=TRACE)
+        finally:
+            self.made.keeper.step(0)
+
+    def open(self, who: str = "doctor", reason: str = REASON) -> Use:
+        return self.do(who, lambda ctx: service.open_use(ctx, NewUse(LAUNCH, reason)))
+
+    def refused(self, who: str, verb: Callable[[Context], object]) -> str:
+        with pytest.raises(HilumError) as caught:
+            self.do(who, verb)
+        return caught.value.code
+
+    async def reads(self, token: str = "") -> int:
+        return (await self.made.get("Observation/o3", token or self.token)).status
+
+    def notices(self) -> list[tuple[str, str]]:
+        found = self.made.run(lambda ctx: notices.list_notices(ctx, NoticeQuery()))
+        return [(each.kind, each.recipient) for each in found]
+
+
+def test_it_opens_at_once_for_its_launch_and_ends_by_the_clock(play: Play, clock: FakeClock) -> None:
+    """C82: nothing of another launch, and nothing after the minutes."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        assert await ward.reads() == 404
+
+        ward.open()
+
+        assert await ward.reads() == 200
+        assert await ward.reads(made.token(*SCOPES)) == 404
+        assert await ward.reads(made.token(*SCOPES, launch=LAUNCH, person="nurse")) == 404
+        found = await made.get("Observation", ward.token)
+        assert sorted(found.ids) == ["Observation/o1", "Observation/o2", "Observation/o3"]
+        assert found.json["total"] == 3
+        clock.advance(timedelta(minutes=15))
+        made.keeper.step(0)
+        assert await ward.reads() == 404
+
+    play(story)
+
+
+def test_it_is_mailed_recorded_and_told_to_the_patient(play: Play) -> None:
+    """C82, C155: without patient and reason in the mail; in the audit with both; in the patient's history in words."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        use = ward.open()
+        await ward.reads()
+
+        assert sorted(ward.notices()) == [
+            ("break_glass", "gina@general.example"),
+            ("break_glass", "gus@general.example"),
+        ]
+        reader = journals.open_reader(
+            Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal", made.uow.db.url
+        )
+        access = reader.page(AccessQuery(tenant=GENERAL)).accesses[0]
+        assert access.detail == f"purpose of use BTG: {use.id}"
+        page = ward.do("patient", lambda ctx: histories.read_page(ctx, HistoryQuery("p1"), reader.page))
+        assert "stated an emergency" in page.entries[0].why
+
+    play(story)
+
+
+def test_a_stop_a_narrowed_setting_and_an_administrator_each_end_it_for_good(
+    play: Play, clock: FakeClock
+) -> None:
+    """C82, security decisions 8 and 24: and what comes back later opens nothing again."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        use = ward.open()
+        target = Target(TargetKind.APP, made.clients["app"].app)
+        until = clock.now() + timedelta(minutes=1)
+        order = EngageOrder(target, Mode.FULL_STOP, "a drill", until)
+        made.run(lambda ctx: controls.engage(ctx, order))
+        assert await ward.reads() == 403
+        assert ward.refused("nurse", lambda ctx: service.open_use(ctx, NewUse(LAUNCH, REASON)))
+        clock.advance(timedelta(minutes=2))
+        made.keeper.step(0)
+        assert await ward.reads() != 200
+
+        fresh = made.token(*SCOPES, launch=LAUNCH)
+        ward.do("gina", lambda ctx: service.end_use(ctx, use.id))
+        assert await ward.reads(fresh) == 404
+        assert ward.refused("gina", lambda ctx: service.end_use(ctx, use.id)) == "break_glass_over"
+
+        again = partial(service.open_use, order=NewUse(LAUNCH, REASON))
+        assert ward.refused("doctor", again) == "switch_engaged"
+        ward.reopen()
+        ward.open()
+        fresh = made.token(*SCOPES, launch=LAUNCH)
+        assert await ward.reads(fresh) == 200
+        off = ward.do(
+            "gina", lambda ctx: service.change_settings(ctx, GENERAL, SettingsChange(enabled=False))
+        )
+        assert isinstance(off, Settings)
+        assert await ward.reads(fresh) == 404
+        made.run(lambda ctx: service.change_settings(ctx, GENERAL, ON))
+        assert await ward.reads(fresh) == 404
+
+    play(story)
+
+
+def test_switching_it_on_takes_two_administrators(play: Play, clock: FakeClock) -> None:
+    """Security decision 25: what gives more waits; what is asked for twice meanwhile is stale."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made, on=False)
+        change = partial(service.change_settings, tenant_id=GENERAL, change=ON)
+        assert ward.refused("doctor", change) == "not_permitted"
+        asked = ward.do("gina", change)
+        assert isinstance(asked, Asked)
+        assert (
+            ward.refused("doctor", lambda ctx: service.open_use(ctx, NewUse(LAUNCH, REASON)))
+            == "break_glass_off"
+        )
+        table = acts(LinkMail(lambda *_: "", works=False))
+        approve = partial(approvals.approve, approval_id=asked.approval.id, acts=table)
+        assert ward.refused("gina", approve) == "asked_by_you"
+
+        ward.do("gus", approve)
+
+        ward.open()
+        assert await ward.reads() == 200
+
+    play(story)
+
+
+def test_somebody_else_reviews_and_misuse_bars(play: Play, clock: FakeClock) -> None:
+    """C82: open ones are not reviewed; overdue ones are findings; one verdict each; a bar of 30 days after misuse."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        use = ward.open()
+        review = partial(
+            service.review, use_id=use.id, verdict="unjustified", note="was not on this ward that day"
+        )
+        assert ward.refused("gina", review) == "break_glass_running"
+        clock.advance(timedelta(hours=72))
+        assert ward.refused("doctor", review) == "not_permitted"
+        findings = partial(service.list_uses, query=UseQuery(findings=True))
+        assert [each.id for each in ward.do("gina", findings)] == [use.id]
+        assert ward.refused("nurse", partial(service.view_use, use_id=use.id)) == "break_glass_not_found"
+        assert ward.do("nurse", partial(service.list_uses, query=UseQuery())) == []
+
+        ward.do("gina", review)
+
+        assert ward.do("gina", findings) == []
+        assert ward.refused("gus", review) == "break_glass_reviewed"
+        ward.reopen()
+        again = partial(service.open_use, order=NewUse(LAUNCH, REASON))
+        assert ward.refused("doctor", again) == "break_glass_barred"
+
+    play(story)
+
+
+def test_each_person_may_so_often_a_day_and_once_at_a_time(play: Play, clock: FakeClock) -> None:
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        again = partial(service.open_use, order=NewUse(LAUNCH, REASON))
+        for _ in range(3):
+            ward.open()
+            assert ward.refused("doctor", again) == "break_glass_open"
+            clock.advance(timedelta(minutes=16))
+
+        assert ward.refused("doctor", again) == "break_glass_limit"
+        for bad in ("", "now", "x" * 1_001):
+            order = NewUse(LAUNCH, bad)
+            assert ward.refused("doctor", partial(service.open_use, order=order)) == "reason_invalid"
+        other = replace(NewUse(LAUNCH, REASON), launch=LaunchId("lch_other"))
+        assert ward.refused("doctor", partial(service.open_use, order=other)) in {
+            "launch_not_open",
+            "break_glass_limit",
+        }
+
+    play(story)
+
+
+def test_a_crash_before_the_commit_leaves_neither_access_nor_mail(play: Play) -> None:
+    """Security decision 3: use, facts, mails and event are one transaction."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+
+        def crash(ctx: Context) -> None:
+            service.open_use(ctx, NewUse(LAUNCH, REASON))
+            raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            ward.do("doctor", crash)
+
+        assert await ward.reads() == 404
+        assert ward.notices() == []
+        assert ward.do("gina", partial(service.list_uses, query=UseQuery())) == []
+
+    play(story)
+
+
+def test_after_a_restore_nothing_is_open(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        ward.open()
+
+        made.run(service.end_all)
+
+        assert await ward.reads() == 404
+
+    play(story)
+
+
+def test_an_account_that_lost_its_role_sees_no_launches(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+
+        assert [each.id for each in ward.do("doctor", service.list_openable)] == [LAUNCH]
+        assert ward.do("nurse", service.list_openable) == []
+        assert ward.refused("gina", service.list_openable) == "break_glass_role"
+        assert ward.refused("patient", service.list_openable) == "break_glass_role"
+
+    play(story)
