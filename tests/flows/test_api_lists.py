@@ -74,6 +74,7 @@ NO_LISTS = {
     "/api/v1/lookups": "ten at most",
     "/api/v1/break-glass/launches": "twenty at most",
     "/api/v1/tenants/{tenant}/break-glass": "one record",
+    "/api/v1/sessions": "as many as one person may have",
     "/api/v1/names": "as many as were asked for",
     "/api/v1/policies": "what is in force now",
     "/api/v1/apps/{app}/profile": "one record",

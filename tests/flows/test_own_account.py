@@ -282,3 +282,34 @@ def test_a_code_confirms_no_token_of_somebody_else(production: ControlSite) -> N
     production.clock.advance(NEXT_STEP)
     browser = production.browser()
     assert send(browser, owner.step(browser), owner.code()).status_code == 303
+
+
+def test_own_sessions_are_listed_and_ended_by_the_api(site: ControlSite, clock: FakeClock) -> None:
+    """C57, C183: what the page does, one by one and all at once; nobody else's, and no API token is among them."""
+    mine, second, theirs = signed_in(site), signed_in(site), signed_in(site, "sam")
+    root, sam = site.api("root"), site.api("sam")
+    listed = root.get("/sessions").json()["items"]
+    assert len(listed) == 2
+    assert {each["method"] for each in listed} == {"password"}
+    assert all(each["created_at"] < each["ends_at"] for each in listed)
+    for unknown in (sam.get("/sessions").json()["items"][0]["id"], "ses_unknown"):
+        problem(root.delete(f"/sessions/{unknown}"), 404, "session_not_found")
+    newest = listed[0]["id"]
+
+    assert root.delete(f"/sessions/{newest}").status_code == 204
+
+    problem(root.delete(f"/sessions/{newest}"), 404, "session_not_found")
+    assert sorted([is_in(mine), is_in(second), is_in(theirs)]) == [False, True, True]
+    assert root.delete("/sessions").json() == {"ended": 1}
+    assert not is_in(mine)
+    assert not is_in(second)
+    assert root.get("/sessions").json() == {"items": [], "next": ""}
+    assert is_in(theirs)
+    problem(site.api().get("/sessions"), 401, "token_invalid")
+
+
+def test_a_session_that_nobody_uses_any_more_is_not_listed(site: ControlSite, clock: FakeClock) -> None:
+    signed_in(site)
+    clock.advance(timedelta(minutes=16))
+
+    assert site.api("root").get("/sessions").json()["items"] == []

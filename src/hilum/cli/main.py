@@ -43,6 +43,7 @@ MODULES = {
     "review": "reviews",
     "sandbox": "sandbox",
     "serve": "server",
+    "session": "sessions",
     "switch": "switches",
     "tenant": "resources",
     "vendor": "vendors",

@@ -117,6 +117,12 @@ def is_usable(session: Session, now: datetime) -> bool:
     return is_alive(session, now) and not over
 
 
+def ends_at(session: Session) -> datetime:
+    """Return when a session ends if nobody uses it any more, at the latest by its age."""
+    limits = limits_of(session.role)
+    return min(session.expires_at, session.created_at + limits.life, session.last_seen_at + limits.idle)
+
+
 def moved(session: Session, *, network: str, browser: str) -> Moved | None:
     """Return why a session is not accepted on a network and in a browser; None if it is.
 

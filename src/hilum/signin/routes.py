@@ -407,6 +407,24 @@ class TokenCreated(TokenShown):
     """The secret, shown here only."""
 
 
+class SessionShown(BaseModel):
+    """A session of yours at a browser. ``ends_at``: when it ends if it stays unused, or at its longest. ``network`` and ``browser`` are where it began."""
+
+    id: str
+    method: str
+    tenant: str | None
+    created_at: datetime
+    last_seen_at: datetime
+    ends_at: datetime
+    network: str
+    browser: str
+
+    @classmethod
+    def of(cls, session: Session) -> "SessionShown":
+        shown = {name: getattr(session, name) for name in cls.model_fields if name != "ends_at"}
+        return cls(**shown, ends_at=policy.ends_at(session))
+
+
 class NewPassword(_Strict):
     """The new password, and the ``current`` one."""
 
@@ -424,6 +442,7 @@ def api(kit: Kit, *, at_stop: AtStop = _ignored) -> APIRouter:
     router = api_router(kit, "signin")
     _tokens(router, kit, refusals)
     _accounts(router, kit)
+    _sessions(router, kit)
     return router
 
 
@@ -509,4 +528,27 @@ def _accounts(router: APIRouter, kit: Kit) -> None:
         """End every session of a person."""
         actor = await caller(kit, request)
         verb = partial(service.end_sessions_of, person_id=PersonId(person))
+        return {"ended": await kit.uow.write(verb, actor=actor, trace=trace_of(request))}
+
+
+def _sessions(router: APIRouter, kit: Kit) -> None:
+    @router.get("/sessions", response_model=Page[SessionShown], openapi_extra=audience(ONESELF))
+    async def list_sessions(request: Request) -> object:
+        """List your own sessions at browsers that can be used now, newest first."""
+        found = await kit.uow.read(
+            service.list_own_sessions, actor=await caller(kit, request), trace=trace_of(request)
+        )
+        return {"items": [SessionShown.of(each) for each in found], "next": ""}
+
+    @router.delete("/sessions/{session}", status_code=204, openapi_extra=audience(ONESELF))
+    async def end_session(request: Request, session: Id) -> None:
+        """End one of your own sessions, and with it what apps had for as long as it lasted."""
+        verb = partial(service.end_own_session, session_id=SessionId(session))
+        await kit.uow.write(verb, actor=await caller(kit, request), trace=trace_of(request))
+
+    @router.delete("/sessions", openapi_extra=audience(ONESELF))
+    async def end_own_sessions(request: Request) -> dict[str, int]:
+        """End every session of your own; your API tokens stay."""
+        actor = await caller(kit, request)
+        verb = partial(service.end_sessions_of, person_id=PersonId(actor.id))
         return {"ended": await kit.uow.write(verb, actor=actor, trace=trace_of(request))}
