@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from hilum.standards.fhir.definitions import FHIR_VERSION
-from hilum.standards.fhir.searchparams import Kind, parameters_of
+from hilum.standards.fhir.queries import is_by_url
+from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
 from hilum_ehr.fhirserver.models import FhirServerSettings
 
 INTERACTIONS = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
@@ -47,7 +48,7 @@ def _resource(resource_type: str, settings: FhirServerSettings, reverse: list[st
         "conditionalRead": "not-match",
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",
-        "searchInclude": [f"{resource_type}:{p.code}" for p in parameters if p.kind is Kind.REFERENCE],
+        "searchInclude": [f"{resource_type}:{p.code}" for p in parameters if _is_included(p)],
         "searchRevInclude": reverse,
         "searchParam": [{"name": p.code, "type": p.kind.value} for p in parameters],
     }
@@ -61,7 +62,12 @@ def _references_to(types: frozenset[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {t: [] for t in types}
     for source in sorted(types):
         for parameter in parameters_of(source).values():
-            if parameter.kind is Kind.REFERENCE:
+            if _is_included(parameter):
                 for target in types.intersection(parameter.targets):
                     found[target].append(f"{source}:{parameter.code}")
     return found
+
+
+def _is_included(parameter: SearchParameter) -> bool:
+    """Check whether an include can follow a parameter: canonical URLs lead to no resource by id."""
+    return parameter.kind is Kind.REFERENCE and not is_by_url(parameter)

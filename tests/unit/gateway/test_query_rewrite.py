@@ -70,6 +70,12 @@ def plan(query: str, held: AccessToken = TOKEN, snapshot: Any = SNAPSHOT) -> Sea
         ("Observation?_include=Observation", "_include"),
         ("Observation?_include=Observation:*", "_include"),
         ("Observation?_include=Observation:code", "_include"),
+        (
+            "QuestionnaireResponse?_include=QuestionnaireResponse:questionnaire",
+            "Search Questionnaire with url=",
+        ),
+        ("Questionnaire?_revinclude=QuestionnaireResponse:questionnaire", "canonical URL"),
+        ("CarePlan?_include=CarePlan:instantiates-canonical", "Search the other resource with url="),
         ("Observation?_include=Patient:organization", "_include"),
         ("Observation?_include=Observation:subject:Organization", "_include"),
         ("Observation?_include:iterate=Observation:subject", "iterate"),

@@ -60,11 +60,13 @@ class Selector:
     ``keys`` are the only names at the top of the value that it looks at; None if it must be run whatever is there.
     """
 
-    __slots__ = ("_routes", "_truths", "keys")
+    __slots__ = ("_routes", "_truths", "keys", "types")
 
     def __init__(self, routes: list[tuple[str, Leaf, _Steps]], truths: list[list[_Route]]) -> None:
         self._routes = routes
         self._truths = truths
+        self.types = frozenset(leaf.type for _, leaf, _ in routes)
+        """The FHIR types of the elements that it can select."""
         # Lets the index of the embedded server skip a selector whose elements a resource does not have.
         always = truths or any(not first for first, _, _ in routes)
         self.keys = None if always else frozenset(first for first, _, _ in routes)

@@ -10,6 +10,8 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from hilum.standards.fhir.elements import URIS
+from hilum.standards.fhir.paths import UnsupportedExpression, compile_expression
 from hilum.standards.fhir.requests import PAGE_SIZE_BOUND, FhirRequest, Summary, Unsupported
 from hilum.standards.fhir.searchparams import Kind, SearchParameter, parameters_of
 from hilum.standards.fhir.values import is_id, split
@@ -216,6 +218,11 @@ def _read_include(type_: str, code: str, modifier: str, value: str) -> Include |
     parameter = parameters_of(source).get(name) if rule_of(source) is not None else None
     if parameter is None or parameter.kind is not Kind.REFERENCE:
         return _unsupported(f"The parameter {code} must refer to a reference parameter of a supported type.")
+    if is_by_url(parameter):
+        to = parameter.targets[0] if len(parameter.targets) == 1 else "the other resource"
+        return _unsupported(
+            f"{source}.{name} refers by canonical URL, which {code} does not follow. Search {to} with url= and the URL from the record."
+        )
     if target and target not in parameter.targets:
         return _unsupported(f"The parameter {code} has a target type that its reference cannot point to.")
     # An include that joins two other types would be a search of its own, with neither type narrowed.
@@ -223,6 +230,19 @@ def _read_include(type_: str, code: str, modifier: str, value: str) -> Include |
     if not joins:
         return _unsupported(f"The parameter {code} does not join to {type_}, the type that is searched.")
     return Include(reverse, source, name, target, parameter.targets, f"{code}={value}")
+
+
+@cache
+def is_by_url(parameter: SearchParameter) -> bool:
+    """Check whether a reference parameter is about canonical URLs only, which name no resource of this server.
+
+    Source: FHIR R4 references.html#canonical
+    """
+    try:
+        types = compile_expression(parameter.expression, parameter.resource_type).types
+    except UnsupportedExpression:
+        return False
+    return bool(types) and types <= URIS
 
 
 def targets_named(params: tuple[tuple[str, str], ...]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hilum.standards.fhir.definitions import FHIR_VERSION
+from hilum.standards.fhir.queries import is_by_url
 from hilum.standards.fhir.searchparams import parameters_of
 from hilum.standards.fhir.visibility import rule_of
 
@@ -153,4 +154,5 @@ def _listed(holder: Mapping[str, Any], key: str, kind: type) -> list[Any]:
 
 def _passes(include: str) -> bool:
     source, _, name = include.partition(":")
-    return rule_of(source) is not None and name.partition(":")[0] in parameters_of(source)
+    parameter = parameters_of(source).get(name.partition(":")[0])
+    return rule_of(source) is not None and parameter is not None and not is_by_url(parameter)
