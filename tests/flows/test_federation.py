@@ -9,12 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
+from joserfc.jwk import ECKey
 from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.federation import live, service, signing_in, store
-from hilum.federation.models import LinkBy, Passwords, Provider, Refusal, RoleRow, Settings
+from hilum.federation.models import ClientAuth, LinkBy, Passwords, Provider, Refusal, RoleRow, Settings
 from hilum.federation.service import Change
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person
@@ -862,3 +863,34 @@ def test_confirming_without_a_factor_here_asks_the_provider_for_a_fresh_sign_in(
     assert parse_qs(urlsplit(again).query)["fresh"] == ["1"]
     button = f"/t/general/signin/through/{ground.provider.id}"
     assert "fresh=1" in browser.get(away).text.partition(button)[2][:200]
+
+
+def by_key(ground: Ground, key: ECKey, *, registered: ECKey | None = None) -> None:
+    """Let the provider be asked with an assertion by a key, of which it knows the public part."""
+    ground.idp.registered = registered or key
+    private = json.dumps(dict(key.as_dict(private=True)) | {"kid": "hilum"})
+    found = ground.read(lambda ctx: store.get_provider(ctx.tx, ground.provider.id))
+    sealed = live.seal_secret(vault(), private, ground.idp.issuer, ground.site.kit.ids)
+    change = Change(replace(found.settings, client_auth=ClientAuth.KEY), sealed)
+    ground.provider = ground.site.system(
+        service.change_provider, provider_id=found.id, change=change, number=found.number
+    )
+
+
+def test_the_platform_authenticates_by_a_key_of_its_own_with_an_assertion_for_each_sign_in(
+    ground: Ground,
+) -> None:
+    """OpenID Connect Core 1.0 section 9, private_key_jwt; RFC 7523 section 3: named twice, for the token endpoint, short, once."""
+    by_key(ground, ECKey.generate_key("P-256"))
+
+    for _ in range(2):
+        assert ground.sign_in(ground.browser()).status_code == 303
+
+    assert len(set(ground.idp.assertions)) == 2
+
+
+def test_a_key_that_the_provider_does_not_know_signs_nobody_in(ground: Ground) -> None:
+    by_key(ground, ECKey.generate_key("P-256"), registered=ECKey.generate_key("P-256"))
+
+    assert ground.sign_in(ground.browser()).status_code >= 400
+    assert ground.reasons()[0] == "federation_client_refused"

@@ -312,3 +312,17 @@ def test_a_trial_says_what_is_wrong_and_what_to_do(ground: Ground) -> None:
         ground.idp.__dict__.update(fresh.__dict__)
         spoil(ground.idp)
         assert advice in findings(ground, provider)[check], check
+
+
+def test_a_key_in_place_of_a_secret_is_a_private_key_and_neither_serves_as_the_other(ground: Ground) -> None:
+    """RFC 7517: a secret is never taken for a key, and a key never sent as a secret."""
+    ground.allow()
+    gina = ground.api("gina")
+    for bad in (SECRET, "{}", '{"kty":"EC","kid":"a","crv":"P-256","x":"AA","y":"AA"}'):
+        order = ground.asked(client_auth="private_key_jwt", client_secret=bad)
+        found = problem(gina.post("/identity-providers", json=order), 422, "provider_invalid")
+        assert codes(found) == {"client_secret": "private_key_malformed"}
+    id_ = ground.agree(gina.post("/identity-providers", json=ground.asked()))
+    change = {"number": 1, "client_auth": "private_key_jwt"}
+    found = problem(gina.patch(f"/identity-providers/{id_}", json=change), 422, "provider_invalid")
+    assert codes(found) == {"client_secret": "missing"}

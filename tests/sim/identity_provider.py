@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 
 from joserfc import jws
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from tests.sim.world import FakeClock
@@ -72,6 +73,9 @@ class IdentityProvider:
     asked: list[str] = field(default_factory=list)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     redirects: list[str] = field(default_factory=list)
+    registered: Any = None
+    """The client's public key, if it authenticates by one."""
+    assertions: list[str] = field(default_factory=list)
     dated: FakeClock | None = None
     """The clock of its answers, if it goes wrong."""
 
@@ -116,9 +120,30 @@ class IdentityProvider:
         return {name: value for name, value in whole.items() if value is not None}
 
     def redeem(self, form: dict[str, str], authorization: str) -> tuple[int, Claims]:
+        if "client_assertion" in form:
+            if not self.knows(form):
+                return 401, {"error": "invalid_client"}
+            return self.redeemed(form)
         pair = base64.b64decode(authorization.removeprefix("Basic ")).decode().split(":")
         if [unquote_plus(each) for each in pair] != [CLIENT, SECRET]:
             return 401, {"error": "invalid_client"}
+        return self.redeemed(form)
+
+    def knows(self, form: dict[str, str]) -> bool:
+        """Check an assertion with the registered key, as RFC 7523 section 3 says, and that it was not used before."""
+        try:
+            signed = jws.deserialize_compact(form["client_assertion"], self.registered, algorithms=["ES256"])
+        except JoseError:
+            return False
+        claims = json.loads(signed.payload)
+        used, now = claims["jti"] in self.assertions, self.clock.now().timestamp()
+        self.assertions.append(claims["jti"])
+        stated = (claims["iss"], claims["sub"], claims["aud"], form["client_assertion_type"])
+        kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        right = stated == (CLIENT, CLIENT, f"{self.issuer}/token", kind) and "client_secret" not in form
+        return right and not used and claims["iat"] <= now < claims["exp"] <= now + 300
+
+    def redeemed(self, form: dict[str, str]) -> tuple[int, Claims]:
         asked = self.codes.pop(form["code"], None)
         if asked is None or asked["redirect_uri"] != form["redirect_uri"]:
             return 400, {"error": "invalid_grant"}

@@ -1,9 +1,12 @@
 """``hilum idp``: sign-in through hospitals' own identity providers."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import click
+from joserfc.jwk import ECKey
 
 from hilum.cli import api
 from hilum.cli.apps import read_object
@@ -68,6 +71,29 @@ def disallow(origin: str, *, json_: bool) -> None:
             return
     click.secho(f"refused: {origin} is not on the list", fg="red", err=True)
     raise SystemExit(REFUSED)
+
+
+@idp.command("key")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def key(file: Path) -> None:
+    r"""Make a key for client_auth private_key_jwt: the private JWK in a new file, the public key set on standard output.
+
+    Register the key set at the provider. Then give the line of the file where `hilum idp add --secret` asks for the secret, and delete the file.
+
+    \b
+    Example:
+      hilum idp key hilum-at-lakeside.jwk
+    """
+    made = ECKey.generate_key("P-256")
+    kid = {"kid": made.thumbprint()}
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as private:
+            private.write(json.dumps(dict(made.as_dict(private=True)) | kid) + "\n")
+    except FileExistsError:
+        click.secho(f"refused: {file} exists already", fg="red", err=True)
+        raise SystemExit(REFUSED) from None
+    public = dict(made.as_dict(private=False)) | kid | {"use": "sig", "alg": "ES256"}
+    click.echo(json.dumps({"keys": [public]}))
 
 
 @idp.command("add")

@@ -18,7 +18,7 @@ from urllib.parse import quote_plus, urlencode
 import orjson
 from cachetools import LRUCache
 
-from hilum.federation import id_token, policy
+from hilum.federation import assertions, id_token, policy
 from hilum.federation.id_token import Expected
 from hilum.federation.models import (
     SEALING,
@@ -53,6 +53,7 @@ QUEUE = 300
 PROVIDERS_KEPT = 1_000
 KEYS_BOUND = 50
 STATE = "federation-state"
+ASSERTION = "federation-assertion"
 ID_TOKEN_TYPES = frozenset({"jwt"})
 LOGOUT_TOKEN_TYPES = frozenset({"jwt", "logout+jwt"})
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -279,6 +280,8 @@ class Providers:
             # Form-encoded before base64 (RFC 6749 section 2.3.1).
             pair = f"{quote_plus(settings.client_id)}:{quote_plus(secret)}"
             headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        elif settings.client_auth is ClientAuth.KEY:
+            fields |= self._asserted(settings, metadata, secret, fields.get("code_verifier", ""))
         else:
             fields |= {"client_id": settings.client_id, "client_secret": secret}
         entry = self._entry(settings)
@@ -290,6 +293,25 @@ class Providers:
                     )
         except (Unavailable, TimeoutError):
             raise unreached(Fault.PROVIDER_UNREACHABLE) from None
+
+    def _asserted(self, settings: Settings, metadata: Metadata, key: str, verifier: str) -> dict[str, str]:
+        """Return the fields that authenticate by a key. Raises Unreached."""
+        # Used once: another moment or another sign-in gives another one.
+        unique = f"{settings.client_id}/{self._clock.monotonic()}/{verifier}"
+        signed = assertions.assertion(
+            key,
+            client_id=settings.client_id,
+            audience=metadata.token_endpoint,
+            jti=self._vault.mac(ASSERTION, unique.encode(), size=24),
+            now=self._clock.now(),
+        )
+        if not signed:
+            raise unreached(Fault.CLIENT_REFUSED)
+        return {
+            "client_id": settings.client_id,
+            "client_assertion_type": assertions.TYPE,
+            "client_assertion": signed,
+        }
 
     async def look(self, address: str) -> Fetched:
         """Return the first answer to a GET, as a browser without cookies gets it. Raises Unavailable."""

@@ -18,7 +18,7 @@ VALUES_BOUND = 500
 SCOPES_BOUND = 20
 CLAIM_BOUND = 100
 VALUE_BOUND = 200
-SECRET_BOUND = 1_000
+SECRET_BOUND = 8_000
 SUBJECT_BOUND = 255
 """OpenID Connect Core 1.0 section 2: a subject has at most 255 ASCII characters."""
 THEN_BOUND = 600
@@ -59,6 +59,8 @@ class ClientAuth(StrEnum):
 
     BASIC = "client_secret_basic"
     POST = "client_secret_post"
+    KEY = "private_key_jwt"
+    """By a key of its own: what is stored in place of the secret is a private JWK on one line."""
 
 
 class LinkBy(StrEnum):

@@ -20,6 +20,7 @@ from hilum.federation.models import (
     SUBJECT_BOUND,
     VALUE_BOUND,
     VALUES_BOUND,
+    ClientAuth,
     Fault,
     Identity,
     LinkBy,
@@ -307,6 +308,12 @@ _PASSWORDS = (Passwords.NOBODY, Passwords.ADMINISTRATORS, Passwords.EVERYONE)
 _FREE = ("name", "active", "adds_people", "passwords", "session_life_s", "max_age_s")
 """Settings whose change is judged by its direction; with the sets below, all others always widen."""
 _SETS = ("roles", "factor_amr", "factor_acr")
+
+
+def needs_secret(before: Settings, after: Settings) -> bool:
+    """Check whether the secret that is stored cannot serve after a change: it is for another issuer, or a key in place of a secret."""
+    keys = [each.client_auth is ClientAuth.KEY for each in (before, after)]
+    return before.issuer != after.issuer or keys[0] is not keys[1]
 
 
 def widens(before: Settings, after: Settings) -> bool:

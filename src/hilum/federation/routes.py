@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from hilum.federation import live, service
+from hilum.federation.assertions import signing_key
 from hilum.federation.live import Providers
 from hilum.federation.models import (
     ROWS_BOUND,
@@ -317,6 +318,12 @@ def _change(asked: ProviderAsked, kit: Kit, before: Settings) -> Change:
     if not settings.issuer:
         raise Invalid(
             "provider_invalid", "The provider cannot be set up as described.", fields={"issuer": "missing"}
+        )
+    if settings.client_auth is ClientAuth.KEY and signing_key(asked.client_secret) is None:
+        raise Invalid(
+            "provider_invalid",
+            "The provider cannot be set up as described.",
+            fields={"client_secret": "private_key_malformed"},
         )
     return Change(settings, live.seal_secret(vault(), asked.client_secret, settings.issuer, kit.ids))
 

@@ -132,8 +132,8 @@ def change_provider(ctx: Context, provider_id: str, change: Change, *, number: i
 
 
 def _require_secret(before: Provider | None, change: Change) -> None:
-    # Sealed for the issuer: what was given for one is never sent to another.
-    moved = before is None or before.settings.issuer != change.settings.issuer
+    # Sealed for the issuer: what was given for one is never sent to another. Nor is a key ever sent as a secret.
+    moved = before is None or policy.needs_secret(before.settings, change.settings)
     if moved and not change.secret_sealed:
         raise Invalid(
             "provider_invalid",
