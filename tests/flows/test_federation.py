@@ -894,3 +894,53 @@ def test_a_key_that_the_provider_does_not_know_signs_nobody_in(ground: Ground) -
 
     assert ground.sign_in(ground.browser()).status_code >= 400
     assert ground.reasons()[0] == "federation_client_refused"
+
+
+def test_roles_that_the_id_token_lacks_come_from_userinfo_if_the_hospital_says_so(ground: Ground) -> None:
+    """OpenID Connect Core 1.0 section 5.3: asked only then; what the id_token states wins."""
+    ground.idp.changes = {"roles": None}
+    ground.idp.userinfo = {"sub": "s-ann", "roles": ["doctors"], "name": "Ann"}
+    ground.sign_in(ground.browser())
+    assert ground.reasons()[0] == "federation_roles_not_stated"
+    assert "/userinfo" not in ground.idp.asked
+
+    ground.set_up(userinfo=True)
+
+    assert ground.sign_in(ground.browser()).status_code == 303
+    ground.idp.changes = {"roles": ["nobody"]}
+    ground.sign_in(ground.browser())
+    assert ground.reasons()[0] != ""
+
+
+@pytest.mark.parametrize(
+    ("stated", "answers", "reason"),
+    [
+        ({"sub": "s-else", "roles": ["doctors"]}, {}, "federation_userinfo_of_another"),
+        ({"roles": ["doctors"]}, {}, "federation_userinfo_of_another"),
+        ({"sub": ["s-ann"]}, {}, "federation_userinfo_of_another"),
+        ({"sub": "s-ann"}, {}, "federation_roles_not_stated"),
+        ({"sub": "s-ann"}, {"/userinfo": (200, b"[]")}, "federation_userinfo_missing"),
+        ({"sub": "s-ann"}, {"/userinfo": (200, b"ey.ey.ey")}, "federation_userinfo_missing"),
+        ({"sub": "s-ann"}, {"/userinfo": (401, b"{}")}, "federation_userinfo_missing"),
+    ],
+    ids=str,
+)
+def test_a_userinfo_answer_about_somebody_else_or_none_signs_nobody_in(
+    ground: Ground, stated: dict[str, Any], answers: dict[str, Any], reason: str
+) -> None:
+    """OpenID Connect Core 1.0 sections 5.3.2 and 5.3.4: its sub must be exactly that of the id_token."""
+    ground.set_up(userinfo=True)
+    ground.idp.changes, ground.idp.userinfo = {"roles": None}, stated
+    ground.idp.answers |= answers
+
+    assert ground.sign_in(ground.browser()).status_code >= 400
+    assert ground.reasons()[0] == reason
+
+
+def test_userinfo_never_states_how_or_when_somebody_signed_in(ground: Ground) -> None:
+    """Unsigned claims prove no second factor and no fresh sign-in."""
+    ground.set_up(userinfo=True, factor_amr=("mfa",), acr_values=("strong",))
+    ground.idp.userinfo = {"sub": "s-ann", "roles": ["doctors"], "acr": "strong", "amr": ["mfa"]}
+
+    assert ground.sign_in(ground.browser()).status_code >= 400
+    assert ground.reasons()[0] == "federation_assurance_too_low"

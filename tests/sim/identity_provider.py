@@ -76,6 +76,8 @@ class IdentityProvider:
     registered: Any = None
     """The client's public key, if it authenticates by one."""
     assertions: list[str] = field(default_factory=list)
+    userinfo: Claims = field(default_factory=dict)
+    """What it states at its UserInfo endpoint to who has the access token."""
     dated: FakeClock | None = None
     """The clock of its answers, if it goes wrong."""
 
@@ -88,6 +90,7 @@ class IdentityProvider:
             "issuer": self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
+            "userinfo_endpoint": f"{self.issuer}/userinfo",
             "jwks_uri": f"{self.issuer}/jwks",
             "end_session_endpoint": f"{self.issuer}/end",
             "response_types_supported": ["code"],
@@ -205,6 +208,9 @@ def running(clock: FakeClock) -> Iterator[IdentityProvider]:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             if path in provider.answers:
                 return self._send(*provider.answers[path])
+            if path == "/userinfo":
+                known = self.headers.get("Authorization") == "Bearer at"
+                return self._send(200 if known else 401, json.dumps(provider.userinfo).encode())
             form = {name: values[0] for name, values in parse_qs(body).items()}
             status, answer = provider.redeem(form, self.headers.get("Authorization", ""))
             return self._send(status, json.dumps(answer).encode())

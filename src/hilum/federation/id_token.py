@@ -6,7 +6,7 @@ Source: OpenID Connect Core 1.0 section 3.1.3.7; OpenID Connect Back-Channel Log
 import base64
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
@@ -36,6 +36,23 @@ KEYS_TRIED = 4
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 _PUBLIC_MEMBERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y")}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OF_THE_SIGN_IN = frozenset(
+    {
+        "iss",
+        "sub",
+        "aud",
+        "azp",
+        "exp",
+        "iat",
+        "nbf",
+        "nonce",
+        "auth_time",
+        "acr",
+        "amr",
+        "sid",
+        "session_expiry",
+    }
+)
 _HEADER = frozenset({"alg", "kid", "typ", "cty", "x5t", "x5t#S256"})
 """Parameters of a header that change nothing about how it is verified."""
 
@@ -145,6 +162,22 @@ def judge_id_token(
         has_factor=bool(shown.intersection(settings.factor_amr)) or acr in settings.factor_acr,
         ends_at=ends_at,
     )
+
+
+def with_userinfo(identity: Identity, stated: Mapping[str, Any], settings: Settings) -> Identity:
+    """Add what a UserInfo answer states of names, roles and ``fhirUser``, where the id_token is silent. Raises Refusal.
+
+    Nothing that the sign-in itself rests on is taken from it: neither who it is, nor when and how strongly they signed in.
+    Source: OpenID Connect Core 1.0 section 5.3.2: its ``sub`` must be exactly that of the id_token
+    """
+    sub = stated.get("sub")
+    if not isinstance(sub, str) or not hmac.compare_digest(sub.encode(), identity.sub.encode()):
+        refuse(Fault.USERINFO_OF_ANOTHER)
+    named = (settings.username_claim, settings.name_claim, settings.fhir_user_claim, settings.role_claim)
+    # By the first part of a path with dots: below it, what the two state is not mixed.
+    names = {each.split(".")[0] for each in named if each} | {each for each in named if each}
+    taken = {name: value for name, value in stated.items() if name in names - _OF_THE_SIGN_IN}
+    return replace(identity, claims={**taken, **identity.claims})
 
 
 def judge_logout_token(claims: Mapping[str, Any], settings: Settings, now: datetime) -> Logout:

@@ -56,6 +56,8 @@ STATE = "federation-state"
 ASSERTION = "federation-assertion"
 ID_TOKEN_TYPES = frozenset({"jwt"})
 LOGOUT_TOKEN_TYPES = frozenset({"jwt", "logout+jwt"})
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]{1,8000}=*")
+"""RFC 6750 section 2.1."""
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -263,7 +265,28 @@ class Providers:
             id_token.refuse(Fault.TOKEN_MISSING)
         claims = await self._verified(settings, metadata, token, ID_TOKEN_TYPES)
         expected = Expected(nonce_of(departure), departure.left_at, departure.fresh)
-        return Redeemed(id_token.judge_id_token(claims, settings, expected, self._clock.now()), token)
+        identity = id_token.judge_id_token(claims, settings, expected, self._clock.now())
+        if settings.userinfo:
+            more = await self._userinfo(settings, metadata, answer.get("access_token"))
+            identity = id_token.with_userinfo(identity, more, settings)
+        return Redeemed(identity, token)
+
+    async def _userinfo(self, settings: Settings, metadata: Metadata, token: object) -> dict[str, Any]:
+        """Return what the UserInfo endpoint states. Raises Unreached. Source: OpenID Connect Core 1.0 section 5.3."""
+        if not metadata.userinfo_endpoint or not isinstance(token, str) or not _BEARER.fullmatch(token):
+            raise unreached(Fault.USERINFO_MISSING)
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        entry = self._entry(settings)
+        try:
+            with entry.queued():
+                async with asyncio.timeout(WAIT.total_seconds()), entry.places:
+                    answer = await self._fetcher.exchange(metadata.userinfo_endpoint, b"", headers)
+        except (Unavailable, TimeoutError):
+            raise unreached(Fault.PROVIDER_UNREACHABLE) from None
+        found = json_object(answer)
+        if answer.status != 200 or found is None or len(answer.body) > 2 * TOKEN_BOUND:
+            raise unreached(Fault.USERINFO_MISSING)
+        return found
 
     async def read_logout(self, settings: Settings, metadata: Metadata, token: str) -> Logout:
         """Check a logout token in full. Raises Unreached, Refusal. Source: OpenID Connect Back-Channel Logout 1.0 section 2.6."""
@@ -364,7 +387,8 @@ def read_metadata(answer: Fetched, issuer: str) -> Metadata:
     if answer.status != 200 or found is None or found.get("issuer") != issuer:
         raise unreached(Fault.METADATA_WRONG)
     needed = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-    addresses = {name: _address(found.get(name)) for name in (*needed, "end_session_endpoint")}
+    optional = ("end_session_endpoint", "userinfo_endpoint")
+    addresses = {name: _address(found.get(name)) for name in (*needed, *optional)}
     if not all(addresses[name] for name in needed):
         raise unreached(Fault.METADATA_WRONG)
     sends_iss = found.get("authorization_response_iss_parameter_supported") is True

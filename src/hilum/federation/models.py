@@ -107,6 +107,8 @@ class Settings:
     name_claim: str = "name"
     fhir_user_claim: str = ""
     role_claim: str = "roles"
+    userinfo: bool = False
+    """Whether claims of names, roles and ``fhirUser`` that the id_token lacks are read from the UserInfo endpoint."""
     role_table: tuple[RoleRow, ...] = ()
     roles: tuple[str, ...] = ()
     adds_people: bool = False
@@ -166,6 +168,7 @@ class Metadata:
     token_endpoint: str
     jwks_uri: str
     end_session_endpoint: str = ""
+    userinfo_endpoint: str = ""
     sends_iss: bool = False
     """It sends ``iss`` with each answer to the browser (RFC 9207), so an answer without it is refused."""
 
@@ -261,6 +264,8 @@ class Fault(StrEnum):
     ASSURANCE_TOO_LOW = "assurance_too_low"
     SUBJECT_MISSING = "subject_missing"
     SESSION_OVER = "session_over"
+    USERINFO_MISSING = "userinfo_missing"
+    USERINFO_OF_ANOTHER = "userinfo_of_another"
     ROLE_MISSING = "role_missing"
     PERSON_UNKNOWN = "person_unknown"
     PERSON_INACTIVE = "person_inactive"

@@ -84,6 +84,8 @@ _ANSWERED_WRONGLY: Mapping[Fault, str] = MappingProxyType(
         Fault.NOT_YET_VALID: "its token is not valid yet, or the two clocks differ.",
         Fault.SIGN_IN_TIME_MISSING: "it does not state when you signed in (auth_time).",
         Fault.SUBJECT_MISSING: "it does not state who you are.",
+        Fault.USERINFO_MISSING: "what it states about you (UserInfo) cannot be read.",
+        Fault.USERINFO_OF_ANOTHER: "what it states (UserInfo) is about somebody else.",
     }
 )
 """What was wrong with what a provider sent: one sentence each, since a person can do the same about all of them."""
@@ -519,5 +521,6 @@ def foreign_origins(metadata: Metadata, allowed: frozenset[str]) -> list[str]:
         metadata.token_endpoint,
         metadata.jwks_uri,
         metadata.end_session_endpoint,
+        metadata.userinfo_endpoint,
     )
     return sorted({origin_of(each) or each for each in addresses if each} - allowed)

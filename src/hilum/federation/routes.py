@@ -82,6 +82,7 @@ class ProviderAsked(Strict):
     role_claim: Word | None = None
     role_table: Annotated[tuple[Row, ...] | None, Field(max_length=ROWS_BOUND)] = None
     roles: Annotated[tuple[Word, ...] | None, Field(max_length=20)] = None
+    userinfo: bool | None = None
     adds_people: bool | None = None
     link_by: LinkBy | None = None
     passwords: Passwords | None = None
@@ -124,6 +125,7 @@ class ProviderShown(BaseModel):
     role_claim: str
     role_table: list[Row]
     roles: list[str]
+    userinfo: bool
     adds_people: bool
     link_by: LinkBy
     passwords: Passwords
