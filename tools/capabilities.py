@@ -85,7 +85,7 @@ PROMISES = {
     85: "A store that cannot be reached means 503 and no data",
     87: "Consent names app, purpose, duration and each permission in plain words, and axe finds no fault (in part: in English)",
     88: "Each permission can be declined, and nothing is ticked in silence",
-    89: "An agreement that ran out ends its refresh with a reason of its own (in part)",
+    89: "Agreements end by the class of their app: one opening, a fixed time, rolling, or a study with its end; a refresh after that says which",
     90: "Consent is asked again for a wider scope, a new purpose, owner or version, at dormancy, for other terms and after an incident, and not otherwise",
     91: "A person can withdraw; the tokens die at once",
     93: "The connected-apps page shows what was granted and how to remove it",
@@ -153,7 +153,7 @@ PROMISES = {
     216: "A refused launch tells the clinician which rule, who owns it, what to do, and when to expect it back; never an OAuth error (in part: scopes and charts)",
     217: "Before a stop: what is open, and which certified, installed app could stand in",
     218: "A rule book that allows something new is in force at some tenants before it is everywhere; in rings it pauses on a regression and goes back by itself",
-    219: "Secrets, each key by its kid, agreements and token families show last use and end; what was not used for 90 days is proposed for removal (in part: API tokens show their end only)",
+    219: "Secrets, each key by its kid, agreements, token families and API tokens show last use and end; secrets and keys not used for 90 days are proposed for removal",
     227: "Webhooks are signed, and a wrong signature is detected by the receiver (in part: no disposal)",
     231: "No kind of client and no form of token gets in without certification and installation: each kind is tried with each token",
 }

@@ -1,7 +1,7 @@
 """Who calls is judged before anything of the request is read: on every route of the API's own document (C183, security decision 26)."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, RecordedEvent
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.signin.models import TOKEN_USE_NOTED_EVERY
 from hilum.standards.strangers import RECORDED_BOUND
 from hilum.switchboard import service as switchboard
 from tests.effort import FULL
@@ -161,3 +162,28 @@ def test_a_switch_that_ended_leaves_the_old_token_dead_and_that_on_record(
     problem(client.get("/tokens"), 401, "token_invalid")
 
     assert [each.event.reason for each in recorded(site)] == ["issued_before"]
+
+
+def test_the_use_of_a_token_is_recorded_seldom_and_shown_to_its_person(
+    sqlite_uow: UnitOfWork, clock: FakeClock
+) -> None:
+    """C219: after a call that was admitted, exact to six hours, at any worker."""
+    site = build(sqlite_uow, clock)
+    first = clock.now()
+    gina = site.api("gina")
+    (before,) = gina.get("/tokens").json()["items"]
+
+    clock.advance(TOKEN_USE_NOTED_EVERY - timedelta(seconds=1))
+    (soon,) = gina.get("/tokens").json()["items"]
+    clock.advance(timedelta(seconds=1))
+    gina.get("/tenants")
+    (later,) = gina.get("/tokens").json()["items"]
+
+    moments = [
+        None if each["last_used_at"] is None else each["last_used_at"] for each in (before, soon, later)
+    ]
+    assert moments == [stamp(first), stamp(first), stamp(clock.now())]
+
+
+def stamp(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

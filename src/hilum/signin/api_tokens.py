@@ -19,6 +19,7 @@ from hilum.signin.models import (
     API_TOKEN_LIFE,
     API_TOKEN_PREFIX,
     API_TOKENS_PER_PERSON,
+    TOKEN_USE_NOTED_EVERY,
     ApiToken,
     Barred,
     TokenInvalid,
@@ -98,6 +99,11 @@ def authenticate_api_token(
         token, has_factor=factors.held(ctx, person.id).any, must_have=must_have, now=ctx.now
     )
     return policy.actor_of(person, token.roles, unconfirmed=unconfirmed)
+
+
+def note_token_use(ctx: Context, bearer: str) -> None:
+    """Record that a call was admitted with an API token, unless one was recorded lately (C219)."""
+    store.save_api_token_used(ctx.tx, policy.digest(bearer), ctx.now, ctx.now - TOKEN_USE_NOTED_EVERY)
 
 
 def _token_of(ctx: Context, bearer: str) -> ApiToken:

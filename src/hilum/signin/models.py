@@ -21,6 +21,10 @@ SESSION_LIFE = timedelta(hours=12)
 SESSION_IDLE = timedelta(minutes=30)
 """A browser's session unused for this long requires the password again. Shorter for roles with power."""
 POWER_LIFE, POWER_IDLE = timedelta(hours=8), timedelta(minutes=15)
+TOKEN_USE_NOTED_EVERY = timedelta(hours=6)
+"""How often the use of an API token is recorded: no caller waits for a write twice within it at one worker."""
+TOKENS_NOTED = 10_000
+"""API tokens whose use a worker remembers to have recorded."""
 DORMANT_POWER, DORMANT = timedelta(days=90), timedelta(days=180)
 TOUCH_EVERY = timedelta(minutes=1)
 # The oldest end first, so that a person can always sign in.
@@ -155,6 +159,8 @@ class ApiToken:
     revoked_at: datetime | None = None
     factor_at: datetime | None = None
     """When its person last entered a second factor for it: at its creation at first. None for never."""
+    last_used_at: datetime | None = None
+    """When a call was admitted with it, exact to TOKEN_USE_NOTED_EVERY; None if none was recorded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Protocol
 
+from cachetools import TTLCache
 from fastapi import APIRouter, Query, status
 from fastapi import Path as PathParameter
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +24,7 @@ from hilum.infra import lanes
 from hilum.infra.lanes import Lane
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.signin import live, policy, service
 from hilum.signin.models import (
@@ -30,6 +32,8 @@ from hilum.signin.models import (
     API_TOKEN_LIFE_MAX,
     API_TOKEN_NAME_BOUND,
     PASSWORD_MAX,
+    TOKEN_USE_NOTED_EVERY,
+    TOKENS_NOTED,
     ApiToken,
     Barred,
     Dormant,
@@ -322,6 +326,18 @@ def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop =
     """
     refusals = Refusals(uow, partial(service.record_counts, action=service.USE_OF_TOKEN))
     at_stop(refusals.record_soon)
+    noted: TTLCache[str, bool] = TTLCache(
+        TOKENS_NOTED, TOKEN_USE_NOTED_EVERY.total_seconds(), uow.clock.monotonic
+    )
+
+    async def note(token: str, request: Request) -> None:
+        """Record the use of a token seldom; what cannot be recorded now is not worth a refusal."""
+        digest = policy.digest(token)
+        if digest in noted:
+            return
+        noted[digest] = True
+        with suppress(HilumError), lanes.using(Lane.CALLERS):
+            await uow.write(partial(service.note_token_use, bearer=token), trace=trace_of(request))
 
     async def refuse(request: Request, barred: Barred) -> NotPermitted:
         trace = trace_of(request)
@@ -348,6 +364,7 @@ def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop =
             found = policy.not_admitted(found, audience)
         if isinstance(found, Barred):
             raise await refuse(request, found)
+        await note(token, request)
         return found
 
     return authenticate
@@ -381,7 +398,7 @@ class Confirmation(_Strict):
 
 
 class TokenShown(BaseModel):
-    """``second_factor``: whether its person entered one for it."""
+    """``second_factor``: whether its person entered one for it. ``last_used_at`` is exact to six hours; null if no use was recorded."""
 
     id: str
     name: str
@@ -389,6 +406,7 @@ class TokenShown(BaseModel):
     created_at: datetime
     expires_at: datetime
     second_factor: bool
+    last_used_at: datetime | None
 
     @classmethod
     def of(cls, token: ApiToken) -> "TokenShown":
@@ -399,6 +417,7 @@ class TokenShown(BaseModel):
             created_at=token.created_at,
             expires_at=token.expires_at,
             second_factor=token.factor_at is not None,
+            last_used_at=token.last_used_at,
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, delete, func, select
+from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, delete, func, or_, select
 
 from hilum.factors.models import Step
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
@@ -98,6 +98,7 @@ api_tokens = Table(
     Column("expires_at", Instant, nullable=False),
     Column("revoked_at", Instant),
     Column("factor_at", Instant),
+    Column("last_used_at", Instant),
     Index(None, "person", "id"),
 )
 
@@ -341,7 +342,14 @@ def _api_token(row: Row[Any]) -> ApiToken:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         factor_at=row.factor_at,
+        last_used_at=row.last_used_at,
     )
+
+
+def save_api_token_used(tx: Connection, digest: str, at: datetime, before: datetime) -> None:
+    """Record a use of a token, unless one was recorded since ``before``."""
+    due = or_(api_tokens.c.last_used_at.is_(None), api_tokens.c.last_used_at <= before)
+    tx.execute(api_tokens.update().where(api_tokens.c.digest == digest, due).values(last_used_at=at))
 
 
 def find_api_token_by_digest(tx: Connection, digest: str) -> ApiToken | None:
