@@ -46,6 +46,7 @@ def test_mail_and_webhooks_leave_by_the_jobs(uow: UnitOfWork) -> None:
         "contacts",
         "sunsets",
         "domains",
+        "ends",
         "disposals",
     ]
     assert (len(server.mails), len(receiver.received)) == (1, 1)
