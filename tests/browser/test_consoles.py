@@ -101,7 +101,10 @@ PAGES = (
     "/operations/switches/new?kind=resource_type&key=Observation",
     "/operations/audit",
     "/operations/audit/changes",
+    "/operations/audit/evidence",
     "/operations/policy",
+    "/operations/guide",
+    "/operations/scopes",
     "/operations/staff",
 )
 

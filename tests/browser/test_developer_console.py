@@ -76,6 +76,31 @@ def test_a_developer_registers_an_app_and_gets_its_secret_once(stage: Stage) -> 
     expect(page.get_by_text("The previous secret works until")).to_be_visible()
 
 
+def test_the_pages_of_a_vendors_own_affairs_are_accessible_and_fit(stage: Stage) -> None:
+    """House rule 13: wide and narrow, light and dark, axe without violations."""
+    page = enter(stage, "owner.varga")
+    paths = (
+        "contacts",
+        "team",
+        "team/new",
+        "team/waiting",
+        "changes",
+        "agreements",
+        "agreements/new",
+        "deletions",
+    )
+    for path in (*paths, "clients/lumen-chart/edit"):
+        page.goto(f"{stage.running.base}/developer/{path}")
+        look(page, path.replace("/", "-"))
+    page.goto(f"{stage.running.base}/developer")
+    page.get_by_role("link", name="Lumen Chart").click()
+    for tab in ("Statements", "Scopes"):
+        page.get_by_role("link", name=tab, exact=True).click()
+        look(page, tab.lower())
+    page.get_by_role("link", name="Ask for less").click()
+    look(page, "narrow")
+
+
 def test_what_an_app_does_is_seen_and_tried(stage: Stage) -> None:
     """Scopes, traffic with the reason of each call, and the app in the sandbox's chart."""
     page = enter(stage, "developer.lund")

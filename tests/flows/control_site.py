@@ -134,13 +134,14 @@ def build(
     providers = Providers(SafeFetcher(allow_private=True), clock, vault())
     federated = federation_pages.Federated(kit, providers)
     folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    domain_checker = checker or DomainChecker(SafeFetcher(allow_private=False, resolve=nowhere))
     make_api = partial(
         mounts.control_plane,
         kit,
         lambda text, url: f"sealed-{len(text)}-{len(url)}",
         lambda: journals.open_reader(folder, uow.db.url),
         partial(journals.read_permits, folder, uow.db.url),
-        domain_checker=checker or DomainChecker(SafeFetcher(allow_private=False, resolve=nowhere)),
+        domain_checker=domain_checker,
         providers=providers,
         mails_links=True,
         private_urls=True,
@@ -151,6 +152,7 @@ def build(
         (folder, uow.db.url),
         LinkMail(kit.urls.enrol, works=False),
         providers=providers,
+        checker=domain_checker,
     )
     pages = Starlette(
         routes=[

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.console import policy
+from hilum.console import guide, policy
 from hilum.console.models import Console, Page
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
@@ -29,7 +29,7 @@ from tests.sim.world import FakeClock
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
 LONG = "A name of two hundred letters " * 6 + "x" * 20
 PLACE_OF = {"gina": "general", "ann": "general", "carl": "children", "mary": "mercy"}
-MISSING = {"operations.request", "operations.rollout", "operations.approval"}
+MISSING = {f"operations.{name}" for name in ("request", "rollout", "approval", "dry_run", "product")}
 """Pages of things that are not there: who may open them learns so."""
 STAFF = {"root": "platform_admin", "sam": "security", "rita": "reviewer", "otto": "auditor"}
 
@@ -58,6 +58,7 @@ class Desk:
             "operations.switch": self.switch,
             "operations.release": self.switch,
             "operations.request": "req_0000000000000",
+            "operations.apply": str(self.site.system(policies.in_force).everywhere),
             "operations.version": str(self.site.system(policies.in_force).everywhere),
         }
         return page.path.replace("{id}", ids.get(page.key, "none"))
@@ -140,6 +141,15 @@ def test_a_page_does_not_link_where_its_reader_may_not_go(desk: Desk) -> None:
             for href in set(re.findall(r'href="(/operations[^"]*)"', text)):
                 status = browser.get(unescape(href)).status_code
                 assert status in {200, 303}, (username, page.key, href)
+
+
+def test_every_page_in_a_navigation_has_its_entry_in_the_guide_and_links_to_it(desk: Desk) -> None:
+    """S3: each page links to its guide."""
+    assert {each.key for each in policy.PAGES.values() if each.in_navigation} == set(guide.TEXTS)
+    browser = desk.browser("root")
+    text = browser.get("/operations/switches/new").text
+    assert 'href="/operations/guide#switches"' in text
+    assert 'id="switches"' in browser.get("/operations/guide").text
 
 
 def test_names_by_others_are_text_on_every_page(desk: Desk) -> None:

@@ -31,7 +31,13 @@ from tests.sim.browser import form_with
 from tests.sim.world import FakeClock, SeededIds
 
 PAGES = tuple(page for page in policy.PAGES.values() if page.console is Console.DEVELOPER)
-MISSING = {"developer.agreement", "developer.disposal"}
+MISSING = {
+    "developer.agreement",
+    "developer.disposal",
+    "developer.change",
+    "developer.approval",
+    "developer.member",
+}
 """Pages of things that are not there: who may open them learns so."""
 
 
@@ -62,7 +68,7 @@ class Desk:
         return browser
 
     def address(self, key: str) -> str:
-        id_ = self.client if key == "developer.secret" else self.app
+        id_ = self.client if key in {"developer.secret", "developer.client_edit"} else self.app
         return policy.PAGES[key].path.replace("{id}", id_)
 
     def events(self, action: str) -> list[Any]:

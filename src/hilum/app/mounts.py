@@ -13,11 +13,12 @@ from hilum.agreements import routes as agreements
 from hilum.app import explaining
 from hilum.app.acts import acts
 from hilum.approvals import routes as approvals
-from hilum.audit import hold_routes
+from hilum.audit import anchor, hold_routes
 from hilum.audit import live as journals
 from hilum.audit import routes as audit
 from hilum.audit import service as audited
 from hilum.audit.journal_records import AccessReader
+from hilum.audit.models import Anchored
 from hilum.audit.reader_slots import CONSOLES, HISTORIES, REPORTS, VENDORS, ReaderSlots
 from hilum.audit.recorded_reads import RecordedReads
 from hilum.backchannel import routes as backchannel
@@ -61,7 +62,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import routes as installations
 from hilum.installations import service as installed
 from hilum.installations.service import Permits, add_facility
-from hilum.kernel.errors import NotFound
+from hilum.kernel.errors import HilumError, NotFound
 from hilum.kernel.ids import AppId, VendorId
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
@@ -71,9 +72,10 @@ from hilum.mandates import routes as mandates
 from hilum.membership import routes as membership
 from hilum.notices import routes as notices
 from hilum.policies import routes as policies
-from hilum.registry import app_edit_routes, call_routes
+from hilum.registry import app_edit_routes, app_edits, call_routes, held
 from hilum.registry import routes as registry
 from hilum.registry import service as registered
+from hilum.registry.app_edit_models import AppEditOrder
 from hilum.requests import routes as requests
 from hilum.requests import versions
 from hilum.requests.models import AcceptOrder
@@ -174,9 +176,11 @@ def consoles(
     by_mail: LinkMail,
     *,
     providers: Providers,
+    checker: DomainChecker,
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
 ) -> console_ports.Ports:
     """Return what the consoles read beside the rooms' services. ``journal``: the folder of the journals and the database."""
+    used = partial(installed.were_used, permits=partial(journals.read_permits, *journal))
     return console_ports.Ports(
         recorded=RecordedReads(kit.uow, CONSOLES).run,
         accesses=lambda query: reader().page(query),
@@ -193,13 +197,23 @@ def consoles(
         accept_version=lambda ctx, installation, digest: versions.accept(
             ctx, AcceptOrder(installation, digest)
         ),
-        acts=acts(by_mail, partial(installed.were_used, permits=partial(journals.read_permits, *journal))),
+        acts=acts(by_mail, used),
+        used=used,
         by_mail=by_mail,
         providers=console_ports.Providers(
             try_out=lambda found, allowed, returns_to: trying.try_out(
                 providers, found, allowed, returns_to=returns_to, clock=kit.clock
             ),
             seal=lambda secret, issuer: federation_live.seal_secret(vault(), secret, issuer, kit.ids),
+        ),
+        app_edits=console_ports.AppEdits(
+            edit=lambda ctx, app, revision, texts: app_edits.edit(ctx, app, AppEditOrder(revision, **texts)),
+            list=lambda ctx, page: held.list_held(ctx, app_edits.APP_EDIT, page),
+            view=lambda ctx, edit_id: held.view_held(ctx, app_edits.APP_EDIT, edit_id),
+            refuse=app_edits.refuse,
+        ),
+        check_domain=lambda vendor, domain, actor, trace: checker.check(
+            kit.uow, vendor, domain, actor=actor, trace=trace
         ),
         held=ReaderSlots(REPORTS).held,
         at_stop=at_stop,
@@ -220,8 +234,25 @@ def _consoles(site: Site) -> console_ports.Ports:
     by_mail = LinkMail(site.kit.urls.enrol, bool(settings.smtp.host))
     journal = settings.data_dir / "journal", settings.database_url
     reader, leave = partial(_reader, settings), site.at_stop.append
-    found = consoles(site.kit, reader, journal, by_mail, providers=_providers(site), at_stop=leave)
-    return replace(found, health=site.health, generation=site.generation)
+    found = consoles(
+        site.kit,
+        reader,
+        journal,
+        by_mail,
+        providers=_providers(site),
+        checker=DomainChecker(site.fetcher),
+        at_stop=leave,
+    )
+    anchored = partial(_anchored, settings.anchor)
+    return replace(found, health=site.health, generation=site.generation, anchored=anchored)
+
+
+def _anchored(path: Path) -> list[Anchored]:
+    """Read what this node has anchored; nothing from an anchor that cannot be read, such as a pipe."""
+    try:
+        return anchor.read(path)
+    except HilumError:
+        return []
 
 
 def _reader(settings: Settings) -> AccessReader:

@@ -215,10 +215,12 @@ async def _frame(visit: Visit, ids: dict[str, str], shown: str) -> dict[str, Any
     labels = {"app": names.app, "person": names.person, "tenant": names.tenant}
     first = "activity" if console is Console.TENANT else "audit"
     second = "events" if f"{console}.events" else ""
+    more = [("Evidence", address("operations.evidence"), False)] if console is Console.OPERATIONS else []
     return {
         "tabs": [
             ("What apps did", address(f"{console}.{first}", **kept), shown == "accesses"),
             ("What people changed", address(f"{console}.{second}", **kept), shown == "events"),
+            *more,
         ],
         "ids": [(name, labels.get(name, str)(text)) for name, text in kept.items()],
         "kept": kept,

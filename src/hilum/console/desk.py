@@ -187,6 +187,7 @@ def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str,
         "role": words.role(visitor.role),
         "place": visitor.place,
         "signout": path_of(kit.urls.signout(tenant or "")),
+        "guide": f"/{page.console}/guide#{top.key.partition('.')[2]}",
         "live": f"/{page.console}/live",
         "keys": words.KEYS,
     }
@@ -378,7 +379,7 @@ class Desk:
             fields=[(words.field(name), each["detail"]) for name, each in fields.items()],
             request_id=trace_of(request).request_id,
             page=page,
-            frame=frame_of(visitor, page, self._kit),
+            frame=frame_of(visitor, page, self._kit, str(request.path_params.get("id", ""))),
             posted=request.method == "POST",
         )
         if retry:

@@ -22,6 +22,7 @@ SECONDS = frozenset({StaffRole.PLATFORM_ADMIN.value, StaffRole.SECURITY.value})
 RULES = frozenset({StaffRole.PLATFORM_ADMIN.value})
 ADMINISTRATOR = frozenset({Role.ADMINISTRATOR.value})
 MEMBERS = frozenset(role.value for role in VendorRole)
+OWNERS = frozenset({VendorRole.OWNER.value})
 DEVELOPERS, ROTATORS, SIGNERS = (
     frozenset(role.value for role, rights in VENDOR_RIGHTS.items() if right in rights)
     for right in (VendorRight.APPS, VendorRight.SECRETS, VendorRight.PROFILE)
@@ -51,6 +52,53 @@ def _page(
 ) -> Page:
     console = Console(key.partition(".")[0])
     return Page(key, console, f"/{console}{path}", title, question, roles, parent, nav)
+
+
+def _evidence() -> tuple[Page, ...]:
+    """Return the staff's pages of scopes, of putting a rule book in force, of evidence and of a new colleague."""
+
+    def page(
+        key: str,
+        path: str,
+        title: str,
+        question: str,
+        roles: frozenset[str],
+        *,
+        parent: str = "",
+        nav: bool = False,
+    ) -> Page:
+        above = f"operations.{parent}" if parent else ""
+        return _page(f"operations.{key}", path, title, question, roles, parent=above, nav=nav)
+
+    return (
+        page("scopes", "/scopes", "Scopes", "Which scopes are there, and until when?", STAFF, nav=True),
+        page("product", "/scopes/{id}", "Scope product", "Who answers for it?", STAFF, parent="scopes"),
+        page(
+            "apply",
+            "/policy/versions/{id}/apply",
+            "Put in force",
+            "What does it mean?",
+            RULES,
+            parent="version",
+        ),
+        page(
+            "dry_run",
+            "/policy/dry-runs/{id}",
+            "Dry run",
+            "What would be decided differently?",
+            STAFF,
+            parent="policy",
+        ),
+        page(
+            "evidence",
+            "/audit/evidence",
+            "Evidence",
+            "Is the audit whole, and what is kept?",
+            READS_AUDIT,
+            parent="audit",
+        ),
+        page("staff_new", "/staff/new", "Add a colleague", "Who is new?", RULES, parent="staff"),
+    )
 
 
 def _tenants() -> tuple[Page, ...]:
@@ -143,70 +191,84 @@ def _emergencies() -> tuple[Page, ...]:
 
 
 def _developers() -> tuple[Page, ...]:
-    """Return the pages of a vendor's members."""
+    """Return the pages of a vendor's members about its apps."""
     app = "developer.app"
+
+    def page(key: str, path: str, title: str, question: str, parent: str, *, roles: frozenset[str]) -> Page:
+        return _page(f"developer.{key}", path, title, question, roles, parent=f"developer.{parent}")
 
     def of_app(name: str, title: str, question: str) -> Page:
         return _page(f"developer.{name}", f"/apps/{{id}}/{name}", title, question, MEMBERS, parent=app)
 
     return (
         _page("developer.apps", "", "My apps", "How far are my apps?", MEMBERS, nav=True),
-        _page(
-            "developer.register",
-            "/register",
-            "Register an app",
-            "What is it?",
-            DEVELOPERS,
-            parent="developer.apps",
-        ),
-        _page(app, "/apps/{id}", "App", "What does it lack?", MEMBERS, parent="developer.apps"),
+        page("register", "/register", "Register an app", "What is it?", "apps", roles=DEVELOPERS),
+        page("app", "/apps/{id}", "App", "What does it lack?", "apps", roles=MEMBERS),
         of_app("versions", "Versions", "What does each version declare?"),
         of_app("clients", "Clients & keys", "With what does it authenticate?"),
         of_app("scopes", "Scopes", "What does it ask for, and what does it use?"),
         of_app("traffic", "Traffic", "How were its calls answered, and why?"),
         of_app("sandbox", "Sandbox", "Where can I try it?"),
-        _page("developer.agreements", "/agreements", "Agreements", "What was signed?", MEMBERS, nav=True),
-        _page(
-            "developer.agreement_new",
-            "/agreements/new",
-            "Record one",
-            "What was signed?",
-            SIGNERS,
-            parent="developer.agreements",
-        ),
-        _page(
-            "developer.agreement",
-            "/agreements/{id}",
-            "Agreement",
-            "Does it count?",
-            MEMBERS,
-            parent="developer.agreements",
-        ),
-        _page("developer.disposals", "/deletions", "Deletions", "What are we to delete?", MEMBERS, nav=True),
-        _page(
-            "developer.disposal",
-            "/deletions/{id}",
-            "Deletion",
-            "What became of the data?",
-            MEMBERS,
-            parent="developer.disposals",
-        ),
-        _page(
-            "developer.client_new",
+        of_app("statements", "Statements", "What do hospitals know about it?"),
+        page("narrow", "/apps/{id}/narrow", "Ask for less", "Who is affected?", "scopes", roles=DEVELOPERS),
+        page(
+            "client_new",
             "/apps/{id}/clients/new",
             "Register a client",
             "What may it ask for?",
-            DEVELOPERS,
-            parent="developer.clients",
+            "clients",
+            roles=DEVELOPERS,
         ),
-        _page(
-            "developer.secret",
+        page(
+            "client_edit",
+            "/clients/{id}/edit",
+            "Change a client",
+            "What changes?",
+            "clients",
+            roles=DEVELOPERS,
+        ),
+        page(
+            "secret",
             "/clients/{id}/secret",
             "Replace a secret",
             "What ends, and when?",
-            ROTATORS,
-            parent="developer.clients",
+            "clients",
+            roles=ROTATORS,
         ),
+    )
+
+
+def _vendors() -> tuple[Page, ...]:
+    """Return the pages of a vendor's members about the vendor itself."""
+
+    def page(
+        key: str,
+        path: str,
+        title: str,
+        question: str,
+        parent: str = "",
+        *,
+        roles: frozenset[str] = MEMBERS,
+    ) -> Page:
+        above = f"developer.{parent}" if parent else ""
+        return _page(f"developer.{key}", path, title, question, roles, parent=above, nav=not parent)
+
+    return (
+        page("changes", "/changes", "Changes in review", "What waits?"),
+        page("change", "/changes/{id}", "Change", "What changes?", "changes"),
+        page("contacts", "/contacts", "Contacts & domains", "How are we reached?"),
+        page("team", "/team", "Team", "Who acts for us?", roles=OWNERS),
+        page("invite", "/team/new", "Invite", "Who is new?", "team", roles=OWNERS),
+        page("waiting", "/team/waiting", "For a second person", "What waits?", "team", roles=OWNERS),
+        page("approval", "/team/waiting/{id}", "Second person", "Do I agree?", "waiting", roles=OWNERS),
+        page("member", "/team/{id}", "Member", "Who is this?", "team", roles=OWNERS),
+        page("agreements", "/agreements", "Agreements", "What was signed?"),
+        page(
+            "agreement_new", "/agreements/new", "Record one", "What was signed?", "agreements", roles=SIGNERS
+        ),
+        page("agreement", "/agreements/{id}", "Agreement", "Does it count?", "agreements"),
+        page("disposals", "/deletions", "Deletions", "What are we to delete?"),
+        page("disposal", "/deletions/{id}", "Deletion", "What became of the data?", "disposals"),
     )
 
 
@@ -286,6 +348,7 @@ PAGES: Mapping[str, Page] = MappingProxyType(
                 STAFF,
                 parent="operations.policy",
             ),
+            *_evidence(),
             _page("operations.staff", "/staff", "Staff", "Who else must agree?", SECONDS, nav=True),
             _page(
                 "operations.approval",
@@ -297,6 +360,10 @@ PAGES: Mapping[str, Page] = MappingProxyType(
             ),
             *_tenants(),
             *_developers(),
+            *_vendors(),
+            _page("operations.guide", "/guide", "Guide", "What is each page for?", STAFF),
+            _page("tenant.guide", "/guide", "Guide", "What is each page for?", APPROVER_ROLES),
+            _page("developer.guide", "/guide", "Guide", "What is each page for?", MEMBERS),
         )
     }
 )

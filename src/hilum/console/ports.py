@@ -1,20 +1,22 @@
 """What ``app`` hands to the consoles: readers of the journals, and what only the whole platform knows."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from hilum.approvals.service import Acts
-from hilum.audit.models import AccessPage, AccessQuery, Event, Explanation, Traffic
+from hilum.audit.models import AccessPage, AccessQuery, Anchored, Event, Explanation, Traffic
 from hilum.controls.models import Target
 from hilum.enrolment.models import LinkMail
 from hilum.federation.models import Provider, Trial
 from hilum.infra.context import Context, Trace
 from hilum.installations.models import ScopeComparison
 from hilum.kernel.actor import Actor
-from hilum.kernel.ids import AppId
+from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.kernel.pages import PageQuery
+from hilum.registry.models import App, HeldEdit
 from hilum.requests.models import WiderVersion
 from hilum.switchboard.models import Preview
 
@@ -65,6 +67,16 @@ class Providers:
 
 
 @dataclass(frozen=True, slots=True)
+class AppEdits:
+    """Edits of what is said of an app: ``edit`` takes the revision that was read and the texts, and returns what of it waits for a reviewer."""
+
+    edit: Callable[[Context, AppId, str, Mapping[str, str]], tuple[App, HeldEdit | None]]
+    list: Callable[[Context, PageQuery], list[HeldEdit]]
+    view: Callable[[Context, str], HeldEdit]
+    refuse: Callable[[Context, str, str], HeldEdit]
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """``generation`` is another value whenever the facts of enforcement are; ``at_stop`` registers what ends streams."""
 
@@ -80,7 +92,11 @@ class Ports:
     acts: Acts
     by_mail: LinkMail
     providers: Providers
+    app_edits: AppEdits
+    check_domain: Callable[[VendorId, str, Actor, Trace], Awaitable[object]]
     held: Callable[[Actor], AbstractContextManager[None]]
     at_stop: Callable[[Callable[[], None]], None]
+    used: Callable[[Context, frozenset[str], TenantId, datetime], bool]
+    anchored: Callable[[], Sequence[Anchored]] = tuple
     health: Callable[[], Health] = unknown_health
     generation: Callable[[], object] = object

@@ -2,13 +2,16 @@
 
 from starlette.routing import Route
 
-from hilum.console import activity, agreements, approvals, disposals, search, switches
+from hilum.console import activity, agreements, approvals, disposals, guide, search, switches
 from hilum.console.desk import STATIC, TEMPLATES, Desk
 from hilum.console.developer import apps as developer_apps
+from hilum.console.developer import changes as developer_changes
 from hilum.console.developer import clients as developer_clients
+from hilum.console.developer import contacts as developer_contacts
+from hilum.console.developer import statements, team
 from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
-from hilum.console.operations import apps, now, policies, staff
+from hilum.console.operations import apps, books, evidence, now, policies, scopes, staff
 from hilum.console.ports import Ports
 from hilum.console.tenant import apps as tenant_apps
 from hilum.console.tenant import emergencies, mandates, people, providers, requests, rules, settings
@@ -26,6 +29,7 @@ def pages(kit: Kit, ports: Ports) -> list[Route]:
         *_tenant(desk),
         *_developer(desk),
         *(desk.live(each) for each in Console),
+        *(route for each in Console for route in desk.route(f"{each}.guide", guide.show)),
     ]
 
 
@@ -39,6 +43,12 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.policy", policies.show),
         *desk.route("operations.version", policies.show_version),
         *desk.route("operations.rollout", policies.show_rollout, policies.stop_rollout),
+        *desk.route("operations.apply", books.show, books.apply, multi=books.MULTI),
+        *desk.route("operations.dry_run", books.show_run),
+        *desk.route("operations.scopes", scopes.show_list),
+        *desk.route("operations.product", scopes.show, scopes.deprecate),
+        *desk.route("operations.evidence", evidence.show, evidence.act),
+        *desk.route("operations.staff_new", staff.show_new, staff.add),
         *desk.route("operations.staff", staff.show),
         *desk.route("operations.approval", approvals.show_approval, approvals.decide),
         *_shared(desk, Console.OPERATIONS),
@@ -125,6 +135,17 @@ def _developer(desk: Desk) -> list[Route]:
         ),
         *desk.route("developer.client_new", developer_clients.show_new, developer_clients.add),
         *desk.route("developer.clients", developer_clients.show_list),
+        *desk.route("developer.statements", statements.show, statements.act),
+        *desk.route("developer.narrow", developer_changes.show_narrow, developer_changes.narrow),
+        *desk.route("developer.client_edit", developer_changes.show_edit, developer_changes.edit),
+        *desk.route("developer.changes", developer_changes.show_list),
+        *desk.route("developer.change", developer_changes.show, developer_changes.withdraw),
+        *desk.route("developer.contacts", developer_contacts.show, developer_contacts.act),
+        *desk.route("developer.team", team.show_list),
+        *desk.route("developer.invite", team.show_new, team.invite),
+        *desk.route("developer.waiting", approvals.show),
+        *desk.route("developer.approval", approvals.show_approval, approvals.decide),
+        *desk.route("developer.member", team.show, team.act),
         *desk.route("developer.scopes", developer_usage.show_scopes),
         *desk.route("developer.traffic", developer_usage.show_traffic),
         *desk.route("developer.sandbox", developer_usage.show_sandbox),

@@ -6,7 +6,10 @@ from dataclasses import replace
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.contacts import policy, store
-from hilum.contacts.domains import proved_contacts, proved_names
+from hilum.contacts.domain_models import DomainState
+from hilum.contacts.domain_policy import proof_line, proof_url
+from hilum.contacts.domain_policy import state_of as domain_state
+from hilum.contacts.domains import add_domain, list_domains, proved_contacts, proved_names, remove_domain
 from hilum.contacts.models import (
     CONTACTS_BOUND,
     LINK_LIFE,
@@ -30,7 +33,16 @@ from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.registry import service as registry
 
-__all__ = ["proved_contacts"]
+__all__ = [
+    "DomainState",
+    "add_domain",
+    "domain_state",
+    "list_domains",
+    "proof_line",
+    "proof_url",
+    "proved_contacts",
+    "remove_domain",
+]
 LinkUrl = Callable[[str], str]
 """Returns the URL of a link's page."""
 

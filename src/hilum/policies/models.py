@@ -12,13 +12,14 @@ from hilum.policies.dry_run_models import DRY_RUN_VALID, DRY_RUNS_WAITING, DryRu
 from hilum.policies.exception_models import Autonomy, ExceptionKind, ExceptionOrder, PolicyException
 from hilum.policies.lifetime_models import DISPOSAL_DAYS, DORMANT_DAYS, Expiry, Lifetimes
 from hilum.policies.override_models import Level, OverrideOrder
-from hilum.policies.product_models import WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
+from hilum.policies.product_models import NOTICE, WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
 
 __all__ = [
     "DISPOSAL_DAYS",
     "DORMANT_DAYS",
     "DRY_RUNS_WAITING",
     "DRY_RUN_VALID",
+    "NOTICE",
     "WORKFLOW_SCOPE",
     "Autonomy",
     "DryRun",

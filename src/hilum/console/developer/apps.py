@@ -16,7 +16,7 @@ from hilum.console import policy
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.steps import Known, Step, changes, checklist, next_step
-from hilum.console.models import KINDS
+from hilum.console.models import KINDS, Happening
 from hilum.contacts import service as contacts
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
@@ -32,6 +32,7 @@ from hilum.web.forms import Form
 
 CARDS = 24
 VERSIONS = 50
+HAPPENED = 20
 AUTONOMY = (
     ("", "It uses no AI"),
     (Autonomy.INFORMS.value, "It shows something to a person"),
@@ -179,8 +180,28 @@ def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
             "assessed": assessed,
             "category": category.title if category else app.category.replace("_", " "),
             "hospitals": found.hospitals,
+            "happened": _happened(ctx, app, found),
         },
     )
+
+
+def _happened(ctx: Context, app: App, found: Known) -> list[Happening]:
+    """Return what happened to an app, newest first, by its own records: the audit is the platform's and the hospitals'."""
+    labels = {each.id: each.label for each in found.versions}
+    lines = [(app.created_at, "was registered"), (app.owner_since, "was taken over by you")]
+    lines += [(app.purpose_since, "has had this purpose since")]
+    lines += [(each.created_at, f"got the version {each.label}") for each in found.versions]
+    for each in found.certifications:
+        what = f"for {each.environment.value}: version {labels.get(each.version, 'unknown')}"
+        lines += [(each.certified_at, f"was certified {what}")]
+        lines += [(each.withdrawn_at, f"lost its certification {what}")]
+        lines += [
+            (each.expires_at if each.expires_at <= ctx.now else None, f"ran out of its certification {what}")
+        ]
+    for client in clients.list_clients(ctx, app.id, PageQuery(limit=PAGE_BOUND)):
+        lines += [(client.created_at, f"got the client {client.name} for {client.environment.value}")]
+    dated = sorted(((at, text) for at, text in lines if at is not None), reverse=True)
+    return [Happening(at, text, app.name) for at, text in dated[:HAPPENED]]
 
 
 def _addressed(step: Step, app: App) -> Step:

@@ -100,6 +100,9 @@ def _listed(ctx: Context, visit: Visit) -> tuple[App, Any, list[dict[str, Any]]]
                     {"kind": "Keys" if each.kind is CredentialKind.KEYS else "Secret", "credential": each}
                     for each in _credentials(ctx, client.id)
                 ],
+                "edit": address("developer.client_edit", client.id)
+                if visit.may_open("developer.client_edit")
+                else "",
                 "rotate": address("developer.secret", client.id)
                 if rotates and client.type in WITH_SECRET
                 else "",

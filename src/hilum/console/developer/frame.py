@@ -23,6 +23,7 @@ TABS = (
     ("Scopes", "developer.scopes"),
     ("Traffic", "developer.traffic"),
     ("Sandbox", "developer.sandbox"),
+    ("Statements", "developer.statements"),
 )
 
 
@@ -67,7 +68,9 @@ def show(visit: Visit, template: str, app: App, standing: Standing, **facts: Any
         trail.append((app.name, address("developer.app", app.id)))
     if page.parent == "developer.clients":
         trail.append(("Clients & keys", address("developer.clients", app.id)))
-    current = page.parent if page.parent == "developer.clients" else page.key
+    if page.parent == "developer.scopes":
+        trail.append(("Scopes", address("developer.scopes", app.id)))
+    current = page.parent if page.parent in {"developer.clients", "developer.scopes"} else page.key
     more: dict[str, Any] = {
         "frame": frame_of(visit.visitor, page, visit.kit) | {"trail": trail},
         "tabs": [(text, address(key, app.id), key == current) for text, key in TABS],

@@ -70,7 +70,7 @@ def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
             f"Not stated yet: {_words(known.missing)}. A client for production needs all of it."
             if known.missing
             else "",
-            command="hilum app profile APP profile.json",
+            "developer.statements",
         ),
         Step(
             "Prove your contacts",
@@ -78,7 +78,7 @@ def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
             f"No proved address for: {_words(each.value for each in known.unproved)}."
             if known.unproved
             else "",
-            command="hilum contact add ADDRESS --vendor VENDOR --kind KIND",
+            "developer.contacts",
         ),
         Step(
             "Register a client for production",
@@ -97,7 +97,7 @@ def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
             "Sign the agreements with a hospital",
             known.agreements,
             "Which ones the rule book asks for depends on the category and the risk tier.",
-            command="hilum agreement add --vendor VENDOR --tenant HOSPITAL --kind KIND --document FILE",
+            "developer.agreements",
         ),
         Step(
             "Be installed at a hospital",

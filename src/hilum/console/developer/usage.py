@@ -1,6 +1,7 @@
 """What an app does: its scopes against their use, its calls with the reason of each refusal, and where to try it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from starlette.responses import Response
 from hilum.audit.models import Traffic
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType
-from hilum.console import policy, service, words
+from hilum.console import charts, policy, service, words
 from hilum.console.desk import Visit, address
 from hilum.console.developer import frame
 from hilum.console.models import Asked, Filter, Option
@@ -29,6 +30,7 @@ NOT_THERE = (
     "The record does not exist, or the app may not see it. The answer is the same in both cases, here too."
 )
 HOSPITALS = 20
+REFUSED = 400
 LAUNCHED = frozenset({ClientType.PUBLIC, ClientType.SYMMETRIC, ClientType.ASYMMETRIC})
 
 
@@ -53,6 +55,9 @@ async def show_scopes(visit: Visit) -> Response:
         unused=sorted({each for row in compared.rows for each in row.unused}),
         chips=chips,
         days=days,
+        narrow=address("developer.narrow", app.id, days=str(days))
+        if visit.may_open("developer.narrow")
+        else "",
     )
 
 
@@ -79,6 +84,8 @@ async def show_traffic(visit: Visit) -> Response:
         standing,
         traffic=traffic,
         rows=[_row(each, names) for each in page.calls],
+        chart=_latencies(page.calls),
+        took=_took(page.calls),
         refused=[(reason.replace("_", " "), number) for reason, number in refused.most_common()],
         first=visit.path if after else "",
         next=with_query(visit.path, after=page.next) if page.next else "",
@@ -92,6 +99,26 @@ def _traffic(ctx: Context, visit: Visit) -> Any:
         return app, frame.standings(ctx, [app])[app.id], None
     found = visit.ports.traffic(ctx.now - DAY, ctx.now).get(app.id, Traffic())
     return app, frame.standings(ctx, [app])[app.id], found
+
+
+def _took(calls: Sequence[Call]) -> dict[str, float]:
+    """Return how long the calls took that are shown: half of them, and all but one in twenty, at most so many milliseconds."""
+    ordered = sorted(each.latency_us / 1000 for each in calls)
+    return {"half": charts.share(ordered, 0.5), "most": charts.share(ordered, 0.95)}
+
+
+def _latencies(calls: Sequence[Call]) -> charts.Columns | None:
+    """Draw how long each shown call took, the oldest first."""
+    values = [
+        (
+            each.latency_us / 1000,
+            f"{each.at:%H:%M:%S}, {each.interaction} {each.resource_type}, {each.status}: {each.latency_us / 1000:.1f} ms",
+            each.status >= REFUSED,
+        )
+        for each in reversed(calls)
+    ]
+    said = f"How long each of the {len(calls)} calls below took, in milliseconds, the oldest first."
+    return charts.columns(values, unit="ms", summary=said)
 
 
 def _row(call: Call, names: service.Names) -> dict[str, Any]:

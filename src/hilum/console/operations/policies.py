@@ -83,18 +83,19 @@ def _shown(ctx: Context) -> dict[str, Any]:
 
 async def show_version(visit: Visit) -> Response:
     """Show what a version changes, compared with the one in force everywhere or another."""
-    number, before = _number(visit.param()), visit.query().one("before")
+    number, before = number_of(visit.param()), visit.query().one("before")
 
     def verb(ctx: Context) -> dict[str, Any]:
         current = policies.in_force(ctx).everywhere
         version, _ = policies.get_version(ctx, number)
-        other = _number(before) if before else current
+        other = number_of(before) if before else current
         changes, wider = policies.compare(ctx, other, number)
         return {
             "version": version,
             "added_by": service.names(ctx, [version.added_by]).actor(version.added_by),
             "other": other,
             "current": current,
+            "apply": address("operations.apply", str(number)) if visit.may_open("operations.apply") else "",
             "changes": [
                 (each.path, _written(each.before), _written(each.after)) for each in changes[:CHANGES_SHOWN]
             ],
@@ -106,7 +107,8 @@ async def show_version(visit: Visit) -> Response:
     return visit.render("console/operations/version.html", **await visit.read(verb))
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
+    """Return the number of a version. Raises NotFound for a text that is none."""
     if not text.isdecimal() or len(text) > 9:
         raise NotFound("version_not_found", "There is no such version of the rule book.")
     return int(text)

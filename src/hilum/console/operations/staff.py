@@ -5,14 +5,26 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hilum.console import approvals, words
+from hilum.approvals.models import Asked as AskedTwo
+from hilum.console import approvals, fields, words
 from hilum.console.desk import Visit
+from hilum.console.tenant.people import opened
+from hilum.enrolment import service as enrolment
+from hilum.enrolment.models import Opened
 from hilum.identity import service as identity
-from hilum.identity.models import Person
+from hilum.identity.models import NewPerson, Person, StaffRole
 from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery
+from hilum.web.forms import Form
 
 SHOWN = 100
+ROLES = (
+    (StaffRole.PLATFORM_ADMIN, "Everything but certifying. The rule book, hospitals, accounts."),
+    (StaffRole.SECURITY, "Stops anything, agrees as the second person, reads the audit."),
+    (StaffRole.REVIEWER, "Certifies versions of apps."),
+    (StaffRole.AUDITOR, "Reads everything, changes nothing."),
+)
 
 
 async def show(visit: Visit) -> Response:
@@ -31,3 +43,34 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         ],
         "rules": "platform_admin" in ctx.actor.roles,
     }
+
+
+async def show_new(visit: Visit) -> Response:
+    """Show the form that adds a colleague to the staff."""
+    return _form(visit, fields.NO_FORM, {})
+
+
+def _form(visit: Visit, given: Form, wrong: dict[str, str], detail: str = "") -> Response:
+    return visit.render(
+        "console/operations/staff_new.html",
+        status=422 if wrong else 200,
+        given=given,
+        faults=fields.sentences(wrong),
+        detail=detail,
+        roles=[(each.value, words.role(each.value).capitalize(), note) for each, note in ROLES],
+    )
+
+
+async def add(visit: Visit, form: Form) -> Response:
+    """Ask for a colleague's account: a second of the staff agrees, and gets the link."""
+
+    def verb(ctx: Context) -> Opened | AskedTwo:
+        name, mail = " ".join(form.one("name").split()), form.one("mail").strip()
+        order = NewPerson(None, form.one("username").strip(), name, form.one("role"), mail=mail)
+        return enrolment.add_person(ctx, order, visit.ports.by_mail)
+
+    try:
+        found = await visit.write(verb)
+    except Invalid as error:
+        return _form(visit, form, error.fields or {"form": "invalid"}, error.detail)
+    return opened(visit, found)

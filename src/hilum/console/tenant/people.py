@@ -6,10 +6,10 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
-from hilum.console import approvals, words
+from hilum.console import approvals, policy, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
-from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
+from hilum.console.models import ROWS, Asked, Cell, Column, Console, Empty, Listed
 from hilum.console.tenant.apps import own
 from hilum.console.tenant.forms import ROLES
 from hilum.enrolment import service as enrolment
@@ -56,6 +56,7 @@ async def show_list(visit: Visit) -> Response:
         read,
         "console/tenant/people.html",
         waiting=waiting,
+        waits=address("tenant.waiting"),
         lead="You never know another person's password: each sets it through a link.",
         action=("Add a person", address("tenant.person_new")),
     )
@@ -139,7 +140,17 @@ def opened(visit: Visit, found: Opened | AskedTwo) -> Response:
             "code": found.setup_code,
             "expires_at": found.approval.expires_at,
         }
-    return visit.render("console/tenant/person_opened.html", **facts)
+    console = visit.page.console
+    back = {Console.TENANT: "tenant.people", Console.DEVELOPER: "developer.team"}.get(
+        console, "operations.staff"
+    )
+    waits = back if console is Console.OPERATIONS else f"{console}.waiting"
+    return visit.render(
+        "console/opened.html",
+        back=(policy.PAGES[back].title, address(back)),
+        seconds=(policy.PAGES[waits].title, address(waits)),
+        **facts,
+    )
 
 
 async def show(visit: Visit) -> Response:

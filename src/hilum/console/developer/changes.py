@@ -1,0 +1,285 @@
+"""Changes that wait for a reviewer, and changing a client: what differs is shown first, with whether it waits."""
+
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.clients import policy as clients_policy
+from hilum.clients import service as clients
+from hilum.clients.models import Client, ClientEdit
+from hilum.console import fields, words
+from hilum.console.desk import Visit, address, to
+from hilum.console.developer import frame
+from hilum.console.developer.narrowing import Narrowed, narrowed
+from hilum.console.lists import List
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.identity.models import VendorRight
+from hilum.infra.context import Context
+from hilum.installations.models import ScopeComparison
+from hilum.kernel.errors import Conflict, Invalid, NotFound
+from hilum.kernel.ids import ClientId
+from hilum.kernel.pages import PAGE_BOUND, PageQuery
+from hilum.registry import service as registry
+from hilum.registry.models import App, EditState, HeldEdit
+from hilum.web.forms import Form
+
+_STATES = {
+    EditState.PENDING: ("in review", "info"),
+    EditState.APPLIED: ("approved", "good"),
+    EditState.REFUSED: ("refused", "bad"),
+}
+LIST = List(
+    columns=(
+        Column("Of"),
+        Column("What"),
+        Column("State"),
+        Column("Asked", number=True),
+        Column("Decided", number=True),
+    ),
+    one="change",
+    many="changes",
+    empty=Empty(
+        "Nothing waits",
+        "A change of what review looked at, in an app or client that is certified for production, waits for a reviewer.",
+    ),
+    filters=(Filter("kind", "Of", (Option("clients", "Clients"), Option("apps", "Names and purposes"))),),
+)
+EDITED = ("redirect_uris", "launch_uri", "origins", "scopes", "jwks_uri")
+_LISTS = ("redirect_uris", "origins", "scopes")
+
+
+async def show_list(visit: Visit) -> Response:
+    """List the vendor's changes that were held for review, decided or not."""
+
+    async def read(asked: Asked) -> Listed:
+        return await visit.read(lambda ctx: _listed(ctx, visit, asked))
+
+    return await visit.listing(
+        LIST,
+        read,
+        lead="What waits for a reviewer, and how it was decided. Until then everything stays as it is.",
+    )
+
+
+def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
+    page = PageQuery(asked.after, ROWS)
+    if asked["kind"] == "apps":
+        found = visit.ports.app_edits.list(ctx, page)
+    else:
+        found = registry.list_held(ctx, clients.CLIENT_CHANGE, page)
+    known = fields.names(ctx, [id_ for each in found for id_ in (each.app, each.client or "")])
+    rows = [
+        (
+            Cell(_of(each, known), address("developer.change", each.id)),
+            Cell(", ".join(map(words.field, sorted(each.order)))),
+            Cell(_STATES[each.state][0], kind="pill", tone=_STATES[each.state][1], note=each.reason),
+            Cell("", at=each.asked_at),
+            Cell("", at=each.decided_at) if each.decided_at else Cell(""),
+        )
+        for each in found
+    ]
+    return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
+
+
+def _of(held: HeldEdit, known: dict[str, str]) -> str:
+    return known.get(held.client, "a client") if held.client else known.get(held.app, "an app")
+
+
+def _held(ctx: Context, visit: Visit) -> HeldEdit:
+    id_ = visit.param()
+    if id_.startswith("aed_"):
+        return visit.ports.app_edits.view(ctx, id_)
+    return registry.view_held(ctx, clients.CLIENT_CHANGE, id_)
+
+
+async def show(visit: Visit) -> Response:
+    """Show one change: what it replaces, and who decided."""
+
+    def look(ctx: Context) -> dict[str, Any]:
+        found = _held(ctx, visit)
+        known = fields.names(ctx, [found.app, found.client or "", found.asked_by, found.decided_by])
+        waits = found.state is EditState.PENDING
+        return {
+            "found": found,
+            "of": _of(found, known),
+            "app": known.get(found.app, "an app"),
+            "state": _STATES[found.state],
+            "rows": [
+                (words.field(name), _text(found.before.get(name)), _text(value))
+                for name, value in sorted(found.order.items())
+            ],
+            "asked_by": fields.who(known, found.asked_by, "a former colleague"),
+            "decided_by": fields.who(known, found.decided_by, "a reviewer") if found.decided_by else "",
+            "withdraws": waits and frame.may(visit, VendorRight.APPS),
+            "waits": waits,
+        }
+
+    return visit.render("console/developer/change.html", **await visit.read(look))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return str(value)
+
+
+async def withdraw(visit: Visit, form: Form) -> Response:
+    """Withdraw a change that waits."""
+
+    def verb(ctx: Context) -> object:
+        found = _held(ctx, visit)
+        refuse = clients.refuse if found.client else visit.ports.app_edits.refuse
+        return refuse(ctx, found.id, form.one("reason").strip())
+
+    await visit.write(verb)
+    return to(address("developer.change", visit.param()))
+
+
+def _own_client(ctx: Context, id_: str) -> tuple[Client, App, Any]:
+    client = clients.get_client(ctx, ClientId(id_))
+    app = frame.own_app(ctx, client.app)
+    return client, app, frame.standings(ctx, [app])[app.id]
+
+
+async def show_edit(visit: Visit) -> Response:
+    """Show the metadata of a client as a form."""
+    return await _form(visit, fields.NO_FORM, {})
+
+
+async def _form(visit: Visit, given: Form, wrong: dict[str, str]) -> Response:
+    client, app, standing = await visit.read(lambda ctx: _own_client(ctx, visit.param()))
+    sent = "revision" in given
+    shown = {
+        name: given.one(name) if sent else "\n".join(value) if name in _LISTS else value
+        for name in EDITED
+        for value in (getattr(client, name),)
+    }
+    return frame.show(
+        visit,
+        "console/developer/client_edit.html",
+        app,
+        standing,
+        status=422 if wrong else 200,
+        client=client,
+        shown=shown,
+        revision=given.one("revision") if sent else client.revision,
+        faults=fields.sentences(
+            {("scopes" if name == "scope" else name): code for name, code in wrong.items()}
+        ),
+        back=address("developer.clients", app.id),
+    )
+
+
+def _order(form: Form, client: Client) -> ClientEdit:
+    """Return the edit that a form asks for: what differs, and nothing else."""
+    wanted: dict[str, Any] = {
+        name: tuple(form.one(name).split()) if name in _LISTS else form.one(name).strip() for name in EDITED
+    }
+    changed = {name: value for name, value in wanted.items() if value != getattr(client, name)}
+    return ClientEdit(form.one("revision"), **changed)
+
+
+async def edit(visit: Visit, form: Form) -> Response:
+    """Show what a change of a client would change, and whether it waits for a reviewer; then ask for it."""
+    client, app, standing = await visit.read(lambda ctx: _own_client(ctx, visit.param()))
+    order = _order(form, client)
+    try:
+        if form.one("sure") != "yes" or form.one("revision") != client.revision:
+            metadata = clients_policy.edited(client, order)
+            now = visit.kit.clock.now()
+            if faults := clients_policy.validate_client_metadata(metadata, now=now):
+                raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=faults)
+            names = clients_policy.changed_fields(client, metadata)
+            rows = [
+                (words.field(each), _text(getattr(client, each)), _text(getattr(metadata, each)))
+                for each in names
+            ]
+            stale = form.one("revision") != client.revision
+            return await _sure(visit, form, (client, app, standing), rows, stale=stale)
+        done = await visit.write(partial(clients.edit, client_id=client.id, order=order))
+    except Invalid as error:
+        return await _form(visit, form, error.fields or {"form": "invalid"})
+    return to(
+        address("developer.change", done.id)
+        if isinstance(done, HeldEdit)
+        else address("developer.clients", app.id)
+    )
+
+
+async def _sure(
+    visit: Visit, form: Form, own: tuple[Client, App, Any], rows: list[tuple[str, str, str]], *, stale: bool
+) -> Response:
+    client, app, standing = own
+    certified = await visit.read(partial(_is_certified, client=client))
+    return frame.show(
+        visit,
+        "console/developer/client_sure.html",
+        app,
+        standing,
+        status=409 if stale else 200,
+        client=client,
+        rows=rows,
+        stale=stale,
+        waits=certified,
+        kept=[(name, form.one(name)) for name in EDITED],
+        back=address("developer.clients", app.id),
+    )
+
+
+def _is_certified(ctx: Context, client: Client) -> bool:
+    certifications = registry.certifications_of(ctx, client.app)
+    return clients_policy.is_certified_for_production(client, certifications, ctx.now)
+
+
+async def show_narrow(visit: Visit) -> Response:
+    """Show what each client would be left with, who is affected, and the button that asks for it."""
+    asked = visit.query()
+    days = 90 if asked.one("days") == "90" else 30
+    app, standing, compared, found = await visit.read_records(lambda ctx: _narrowing(ctx, visit, days))
+    return frame.show(
+        visit,
+        "console/developer/narrow.html",
+        app,
+        standing,
+        days=days,
+        clients=[each for each in found if each["plan"].gone],
+        hospitals=max((row.granted for row in compared.rows), default=0),
+        since=compared.since,
+        whole=compared.whole,
+        back=address("developer.scopes", app.id, days=str(days)),
+    )
+
+
+def _narrowing(
+    ctx: Context, visit: Visit, days: int
+) -> tuple[App, Any, ScopeComparison, list[dict[str, Any]]]:
+    app = frame.own_app(ctx, visit.param())
+    compared = visit.ports.compare_scopes(ctx, app.id, days)
+    found = []
+    for client in clients.list_clients(ctx, app.id, PageQuery(limit=PAGE_BOUND)):
+        plan: Narrowed = narrowed(client.scopes, compared.rows)
+        young = client.created_at is not None and client.created_at > compared.since
+        found.append({"client": client, "plan": plan, "waits": _is_certified(ctx, client), "young": young})
+    return app, frame.standings(ctx, [app])[app.id], compared, found
+
+
+async def narrow(visit: Visit, form: Form) -> Response:
+    """Ask that a client asks for what was used only, as the page showed it."""
+    days = 90 if form.one("days") == "90" else 30
+    *_, found = await visit.read_records(lambda ctx: _narrowing(ctx, visit, days))
+    chosen = next((each for each in found if each["client"].id == form.one("client")), None)
+    if chosen is None:
+        raise NotFound("client_not_found", "There is no such client.")
+    plan: Narrowed = chosen["plan"]
+    if not plan.gone or " ".join(plan.left) != form.one("left"):
+        raise Conflict(
+            "changed_since_read", "What is used, or what the client asks for, changed since you looked."
+        )
+    order = ClientEdit(form.one("revision"), scopes=plan.left)
+    done = await visit.write(partial(clients.edit, client_id=chosen["client"].id, order=order))
+    if isinstance(done, HeldEdit):
+        return to(address("developer.change", done.id))
+    return to(address("developer.scopes", visit.param(), days=str(days)))

@@ -1,0 +1,143 @@
+"""A vendor's members: who they are, inviting one, a new link, and removing one."""
+
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.approvals.models import Asked as AskedTwo
+from hilum.console import approvals, fields, words
+from hilum.console.desk import Visit, address, to
+from hilum.console.developer import frame
+from hilum.console.lists import List
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
+from hilum.console.tenant.people import opened
+from hilum.enrolment.models import Opened
+from hilum.identity import service as identity
+from hilum.identity.models import VendorRole
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ids import PersonId
+from hilum.kernel.pages import PageQuery
+from hilum.membership import service as membership
+from hilum.membership.models import NewMember
+from hilum.web.forms import Form
+
+LIST = List(
+    columns=(
+        Column("Name"),
+        Column("Username"),
+        Column("Role"),
+        Column("State"),
+        Column("Added", number=True),
+    ),
+    one="member",
+    many="members",
+    empty=Empty("Nobody yet", "Invite the first colleague: they set their own password through a link."),
+)
+ROLES = (
+    (VendorRole.OWNER, "Everything, also members and agreements. Takes a second person."),
+    (VendorRole.DEVELOPER, "Apps, versions, clients and secrets."),
+    (VendorRole.SECURITY, "Secrets, security contacts and stops."),
+    (VendorRole.BILLING, "Reads only."),
+)
+
+
+async def show_list(visit: Visit) -> Response:
+    """List the members of the vendor by username."""
+
+    async def read(asked: Asked) -> Listed:
+        return await visit.read(partial(_listed, asked=asked))
+
+    waiting = await visit.read(lambda ctx: len(approvals.waiting(ctx, visit)))
+    return await visit.listing(
+        LIST,
+        read,
+        "console/tenant/people.html",
+        title="Team",
+        waiting=waiting,
+        waits=address("developer.waiting"),
+        lead="Who acts for you here. Nobody knows another person's password.",
+        action=("Invite somebody", address("developer.invite")),
+    )
+
+
+def _listed(ctx: Context, asked: Asked) -> Listed:
+    found = membership.list_members(ctx, frame.own_vendor(ctx), PageQuery(asked.after, ROWS))
+    rows = [
+        (
+            Cell(each.name, address("developer.member", each.id)),
+            Cell(each.username),
+            Cell(words.role(each.role)),
+            Cell(
+                "active" if each.active else "removed", kind="pill", tone="good" if each.active else "plain"
+            ),
+            Cell("", at=each.created_at),
+        )
+        for each in found
+    ]
+    return Listed(rows, next=found[-1].username if len(found) == ROWS else "")
+
+
+async def show_new(visit: Visit) -> Response:
+    """Show the form that invites a member."""
+    return _form(visit, fields.NO_FORM, {})
+
+
+def _form(visit: Visit, given: Form, wrong: dict[str, str], detail: str = "") -> Response:
+    return visit.render(
+        "console/developer/invite.html",
+        status=422 if wrong else 200,
+        given=given,
+        faults=fields.sentences(wrong),
+        detail=detail,
+        roles=[(each.value, words.role(each.value).capitalize(), note) for each, note in ROLES],
+    )
+
+
+async def invite(visit: Visit, form: Form) -> Response:
+    """Invite a member; show the link once, or that a second person must agree."""
+
+    def verb(ctx: Context) -> Opened | AskedTwo:
+        texts = [form.one(each).strip() for each in ("username", "name")]
+        order = NewMember(texts[0], texts[1], form.one("role"), form.one("mail").strip())
+        return membership.invite(ctx, frame.own_vendor(ctx), order, visit.ports.by_mail)
+
+    try:
+        found = await visit.write(verb)
+    except Invalid as error:
+        return _form(visit, form, error.fields or {"form": "invalid"}, error.detail)
+    return opened(visit, found)
+
+
+async def show(visit: Visit) -> Response:
+    """Show one member."""
+
+    def look(ctx: Context) -> dict[str, Any]:
+        person = identity.view_person(ctx, PersonId(visit.param()))
+        return {
+            "person": person,
+            "role": words.role(person.role),
+            "own": person.id == visit.visitor.person.id,
+        }
+
+    return visit.render("console/developer/member.html", **await visit.read(look))
+
+
+async def act(visit: Visit, form: Form) -> Response:
+    """Issue a new link for a member, or remove them."""
+    person = PersonId(visit.param())
+    match form.one("act"):
+        case "again":
+            found = await visit.write(
+                lambda ctx: membership.invite_again(ctx, frame.own_vendor(ctx), person, visit.ports.by_mail)
+            )
+            return opened(visit, found)
+        case "remove":
+            if form.one("confirm") != "yes":
+                detail = "Tick that they shall be removed for good."
+                raise Invalid("confirmation_missing", detail, fields={"confirm": "missing"})
+            await visit.write(lambda ctx: membership.remove(ctx, frame.own_vendor(ctx), person))
+            return to(address("developer.team"))
+        case _:
+            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})

@@ -1,0 +1,116 @@
+"""The guide of a console: what each page in its navigation is for, what it asks of whom, and the commands that do the same."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from starlette.responses import Response
+
+from hilum.console import policy
+from hilum.console.desk import Visit
+
+TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "operations.now": (
+            "What is stopped, refused and slow in the last hour, and whether the nodes are well. It stays up to date by itself. Open a number to see why.",
+            "hilum doctor",
+        ),
+        "operations.search": (
+            "Apps, vendors, hospitals and people by a part of their name; a request by the number that an error page or an app shows.",
+            "hilum explain REQUEST",
+        ),
+        "operations.apps": (
+            "Every app with its state; its page has what happened to it, and stops it.",
+            "hilum app list",
+        ),
+        "operations.switches": (
+            "Stop something: you see what is open and who is affected first, and on the switch's page when each worker began to refuse. What stops much is released by two of you.",
+            "hilum switch engage",
+        ),
+        "operations.audit": (
+            "What apps did and what people changed. Looking is recorded, too. Evidence has holds and the anchor.",
+            "hilum audit accesses",
+        ),
+        "operations.policy": (
+            "Which rule book is in force where. Open a version to compare it, to try it on the decisions of the last 90 days, and to put it in force; what allows something new takes a second of you.",
+            "hilum policy apply",
+        ),
+        "operations.scopes": (
+            "Who answers for which scopes, and until when. Ending one with notice writes a version of the rule book.",
+            "hilum policy show",
+        ),
+        "operations.staff": (
+            "What waits for a second of you, and the accounts of the staff. Nobody agrees to what they asked for.",
+            "hilum approval list",
+        ),
+        "tenant.apps": (
+            "What is certified for you and what you installed. Approve one for roles, work and permissions; narrow or remove it on its page.",
+            "hilum app install",
+        ),
+        "tenant.requests": (
+            "What your colleagues ask for, one line for each app. Rules answer by themselves what you would answer every time; each change of them shows first what it would have decided.",
+            "hilum request list",
+        ),
+        "tenant.people": (
+            "Who has an account. Each sets their own password through a link. What gives power waits for a second administrator.",
+            "hilum person add",
+        ),
+        "tenant.agreements": (
+            "What was signed with vendors. One side records it, the other confirms it with the digest of its own copy. An app that needs one is not installed without it.",
+            "hilum agreement add",
+        ),
+        "tenant.mandates": (
+            "Programs that read by themselves. Name a colleague for each; they agree with their own account and can end it at any time.",
+            "hilum mandate ask",
+        ),
+        "tenant.disposals": (
+            "What vendors were asked to delete after a withdrawal or a removal, and what they answered. No answer in time is a finding.",
+            "hilum disposal list",
+        ),
+        "tenant.activity": (
+            "What apps did, by app, person or patient, and what people changed. Open a line to see why it was answered so.",
+            "hilum audit accesses",
+        ),
+        "tenant.switches": ("Stop an app or a person here; it acts within a second.", "hilum switch engage"),
+        "tenant.settings": (
+            "Your FHIR server, facilities, what an app may read after the chart moved, and Sign-in: your identity provider, what its values mean here, a trial of it and its switch.",
+            "hilum idp add",
+        ),
+        "developer.apps": (
+            "Each app with its state and next step. Its pages have versions, clients and keys, scopes asked against used, each call with its reason, the sandbox, and what hospitals must know.",
+            "hilum app list",
+        ),
+        "developer.changes": (
+            "What you changed in an app or client that is certified for production waits here for a reviewer, and can be withdrawn.",
+            "hilum app changes",
+        ),
+        "developer.contacts": (
+            "Addresses are proved by a link that is mailed there, domains by a line in a file. A proof ends, and mail comes before.",
+            "hilum contact add",
+        ),
+        "developer.team": (
+            "Your members and what each may do. A new owner takes a second person; what waits is on this page.",
+            "hilum vendor invite",
+        ),
+        "developer.agreements": (
+            "What was signed with hospitals. One side records it, the other confirms it with the digest of its own copy.",
+            "hilum agreement add",
+        ),
+        "developer.disposals": (
+            "What you are to delete, until when, and your answers: deleted, or kept because a law demands it.",
+            "hilum disposal answer",
+        ),
+    }
+)
+"""By page: what it is for, and the command that does the same."""
+
+
+async def show(visit: Visit) -> Response:
+    """Show the guide of the visitor's console: the pages that they may open."""
+    pages = policy.opened(visit.visitor, visit.page.console)
+    return visit.render(
+        "console/guide.html",
+        entries=[
+            (each.key.partition(".")[2], each.title, each.path, each.question, *TEXTS[each.key])
+            for each in pages
+        ],
+    )

@@ -1,0 +1,164 @@
+"""Trying a version of the rule book on past decisions, and putting it in force with what that means."""
+
+from functools import partial
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from hilum.approvals.models import Asked as AskedTwo
+from hilum.console import fields, policy, service
+from hilum.console.desk import Visit, address, to
+from hilum.console.lists import List
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.console.operations.policies import number_of
+from hilum.dryruns import service as dryruns
+from hilum.dryruns.models import Kind
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid
+from hilum.kernel.ids import TenantId
+from hilum.kernel.pages import PAGE_BOUND, PageQuery
+from hilum.policies import service as policies
+from hilum.policies.models import ApplyOrder, DryRun, DryRunState
+from hilum.web.forms import Form
+
+MULTI = ("tenants",)
+SHOWN = 100
+_STATES = {
+    DryRunState.WAITING: ("waits", "info"),
+    DryRunState.RUNNING: ("runs", "info"),
+    DryRunState.DONE: ("done", "good"),
+    DryRunState.FAILED: ("failed", "bad"),
+}
+_VERDICTS = {
+    "allow_to_refuse": ("permitted, would be refused", "bad"),
+    "allow_to_less": ("permitted, would see less", "warn"),
+    "refuse_to_allow": ("refused, would be permitted", "accent"),
+}
+FLIPS = List(
+    columns=(
+        Column("What would change"),
+        Column("App"),
+        Column("Hospital"),
+        Column("Decisions", number=True),
+        Column("Scope"),
+        Column("Last", number=True),
+    ),
+    one="kind of decision",
+    many="kinds of decisions",
+    empty=Empty(
+        "Nothing would be decided differently", "Each decision of the last 90 days would be made again."
+    ),
+    filters=(Filter("verdict", "Show", tuple(Option(name, text) for name, (text, _) in _VERDICTS.items())),),
+)
+
+
+async def show(visit: Visit) -> Response:
+    """Show what putting a version in force means, its dry runs, and the form that asks for it."""
+    return await _page(visit, fields.NO_FORM, None)
+
+
+async def _page(visit: Visit, given: Form, error: Invalid | Conflict | None) -> Response:
+    facts = await visit.read(partial(_shown, number=number_of(visit.param())))
+    return visit.render(
+        "console/operations/apply.html",
+        status=200 if error is None else 422 if isinstance(error, Invalid) else 409,
+        given=given,
+        faults=fields.sentences(error.fields) if isinstance(error, Invalid) else {},
+        detail=error.detail if error else "",
+        **facts,
+    )
+
+
+def _shown(ctx: Context, number: int) -> dict[str, Any]:
+    now = policies.in_force(ctx)
+    version = policies.get_signed(ctx, number)
+    changed, wider = policies.compare(ctx, now.everywhere, number)
+    runs = [each for each in dryruns.list_runs(ctx, PageQuery(limit=SHOWN)) if each.version == number]
+    hospitals = [each for each in identity.view_tenants(ctx, PageQuery(limit=PAGE_BOUND)) if each.active]
+    return {
+        "version": version,
+        "now": now,
+        "changed": len(changed),
+        "wider": [each.sentence for each in wider[:SHOWN]],
+        "wider_count": len(wider),
+        "runs": [_run(each) for each in runs[:5]],
+        "hospitals": [(each.id, each.name, now.at.get(each.id, now.everywhere)) for each in hospitals],
+    }
+
+
+def _run(run: DryRun) -> tuple[DryRun, str, str, str]:
+    return run, *_STATES[run.state], address("operations.dry_run", run.id)
+
+
+async def apply(visit: Visit, form: Form) -> Response:
+    """Start a dry run, or put the version in force; what allows something new waits for a second person."""
+    number = number_of(visit.param())
+    if form.one("act") == "try":
+        run = await visit.write(partial(policies.ask_dry_run, version=number))
+        return to(address("operations.dry_run", run.id))
+    after = form.one("after")
+    if form.one("act") != "apply" or not after.isdecimal() or len(after) > 9:
+        return await _page(
+            visit, form, Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+        )
+    tenants = tuple(map(TenantId, form.many("tenants")))
+    if form.one("where") not in {"everywhere", "some"} or (form.one("where") == "some") != bool(tenants):
+        fault = Invalid("form_invalid", "Choose everywhere, or the hospitals.", fields={"where": "missing"})
+        return await _page(visit, form, fault)
+    order = ApplyOrder(number, tenants, int(after), form.one("reason").strip())
+    try:
+        # Two large books take a while to compare, which must not hold up other writers.
+        await visit.read(partial(policies.prepare, order=order))
+        done = await visit.write(partial(policies.apply, order=order, used=visit.ports.used))
+    # What it still lacks, such as a dry run or a trial, stands beside the form.
+    except (Invalid, Conflict) as error:
+        return await _page(visit, form, error)
+    if isinstance(done, AskedTwo):
+        return to(address("operations.approval", done.approval.id))
+    return to(address("operations.policy"))
+
+
+async def show_run(visit: Visit) -> Response:
+    """Show a dry run: its numbers, and the decisions that would turn out differently."""
+
+    async def read(asked: Asked) -> Listed:
+        return await visit.read(lambda ctx: _flips(ctx, visit.param(), asked))
+
+    def look(ctx: Context) -> dict[str, Any]:
+        run = dryruns.view(ctx, visit.param())
+        names = service.names(ctx, [run.asked_by])
+        return {
+            "run": run,
+            "state": _STATES[run.state],
+            "asked_by": names.actor(run.asked_by),
+            "counts": [(name.replace("_", " "), number) for name, number in sorted(run.counts.items())],
+            "done": run.state is DryRunState.DONE,
+            "apply": address("operations.apply", str(run.version))
+            if visit.may_open("operations.apply")
+            else "",
+        }
+
+    return await visit.listing(FLIPS, read, "console/operations/dry_run.html", **await visit.read(look))
+
+
+def _flips(ctx: Context, run: str, asked: Asked) -> Listed:
+    if dryruns.view(ctx, run).state is not DryRunState.DONE:
+        return Listed(())
+    found = dryruns.list_rows(ctx, run, Kind.FLIP, PageQuery(policy.word(asked.after, "after"), ROWS))
+    bodies = [orjson.loads(each.body) for each in found]
+    known = fields.names(ctx, [each["app"] for each in bodies], [each["tenant"] for each in bodies])
+    rows = [
+        (
+            Cell(_VERDICTS[each["verdict"]][0], kind="pill", tone=_VERDICTS[each["verdict"]][1]),
+            Cell(known.get(each["app"], each["app"]), address("operations.app", each["app"])),
+            Cell(known.get(each["tenant"], each["tenant"])),
+            Cell(f"{each['number']:,}"),
+            Cell(each["scope"], kind="code"),
+            Cell(str(each["last"])[:16].replace("T", " ")),
+        )
+        for each in bodies
+        if asked["verdict"] in {"", each["verdict"]}
+    ]
+    return Listed(rows, next=str(found[-1].number) if len(found) == ROWS else "")

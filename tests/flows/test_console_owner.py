@@ -1,0 +1,165 @@
+"""What the platform's owner does by pages: the staff, scopes, putting a rule book in force, dry runs, evidence (C61, C62, C208, C210; ADR 72)."""
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import orjson
+import pytest
+from starlette.testclient import TestClient
+
+from hilum.audit import service as audit
+from hilum.identity import service as identity
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.policies import service as policies
+from hilum.policies.models import NOTICE, ScopeStatus
+from tests.flows.control_site import PASSWORD, ControlSite, build, with_rule_book
+from tests.sim.browser import form_with
+from tests.sim.dry_runs import dry_run
+from tests.sim.world import FakeClock
+
+
+@pytest.fixture
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    made = build(sqlite_uow, clock, then=with_rule_book)
+    # Two people are two once their accounts are a week old.
+    clock.advance(timedelta(days=8))
+    return made
+
+
+def enter(site: ControlSite, username: str) -> TestClient:
+    browser = site.browser()
+    form = form_with(browser.get("/signin").text, "password")
+    values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
+    assert browser.post(form.action, data=values).status_code == 303
+    return browser
+
+
+def send(browser: TestClient, page: str, control: str, /, **values: Any) -> Any:
+    form = form_with(browser.get(page).text, control)
+    return browser.post(page, data=dict(form.fields) | values)
+
+
+def agree(site: ControlSite, answer: Any, by: str = "sam") -> Any:
+    assert answer.status_code == 303, answer.text
+    page = answer.headers["location"]
+    assert page.startswith("/operations/staff/apr_")
+    return send(enter(site, by), page, "decision", decision="approve")
+
+
+def test_a_colleague_is_added_by_two_and_nobody_sees_both_halves(site: ControlSite) -> None:
+    """C200: who asks gets the setup code, who agrees the link."""
+    root = enter(site, "root")
+
+    asked = send(root, "/operations/staff/new", "username", name="Ada New", username="ada", role="auditor")
+
+    assert asked.status_code == 200
+    assert "The setup code, shown once" in asked.text
+    assert "/enrol/" not in asked.text
+    waits = root.get("/operations/staff").text
+    page = "/operations/staff/" + waits.partition('href="/operations/staff/apr_')[2].partition('"')[0].join(
+        ["apr_", ""]
+    )
+    agreed = send(enter(site, "sam"), page, "decision", decision="approve")
+    assert "/enrol/hil_ln_" in agreed.text
+    found = site.system(partial(identity.find_person_by_username, tenant=None, username="ada"))
+    assert (found.role, found.tenant) == ("auditor", None)
+    faulty = send(root, "/operations/staff/new", "username", name="X", username="UP PER", role="auditor")
+    assert (faulty.status_code, 'value="UP PER"' in faulty.text) == (422, True)
+    nobody = send(root, "/operations/staff/new", "username", name="X", username="x", role="administrator")
+    assert nobody.status_code == 422
+    for username in ("sam", "rita", "otto"):
+        assert enter(site, username).get("/operations/staff/new").status_code == 403
+
+
+def product(site: ControlSite) -> Any:
+    products, _ = site.system(policies.scope_products, tenant=None)
+    return next(each for each in products if each.status is ScopeStatus.ACTIVE)
+
+
+def test_a_scope_product_is_ended_by_a_version_that_two_put_in_force(site: ControlSite) -> None:
+    """C61, C62: the page writes a version with notice; nothing counts before it is in force."""
+    root, found = enter(site, "root"), product(site)
+    page = f"/operations/scopes/{found.name}"
+    assert found.name.replace("_", " ") in root.get("/operations/scopes?state=active").text
+    late = f"{site.clock.now() + NOTICE + timedelta(days=2):%Y-%m-%d}"
+
+    for values in ({"sunset": ""}, {"sunset": "soon"}, {"sunset": late}):
+        assert send(root, page, "sunset", no_successor="", **values).status_code == 422
+    written = send(root, page, "sunset", sunset=late, no_successor="Nobody needs it any more")
+
+    assert written.status_code == 303
+    assert written.headers["location"].endswith("/apply")
+    assert product(site).name == found.name
+    assert site.system(policies.in_force).everywhere == 1
+    shown = root.get(written.headers["location"])
+    assert "It allows nothing new" in shown.text
+    order = {"act": "apply", "where": "everywhere", "reason": "decided"}
+    untried = send(root, written.headers["location"], "where", **order)
+    assert (untried.status_code, "Start one with" in untried.text) == (409, True)
+    dry_run(site.uow, 2)
+    done = send(root, written.headers["location"], "where", **order)
+    assert done.headers.get("location") == "/operations/policy"
+    assert site.system(policies.in_force).everywhere == 2
+    assert "deprecated" in root.get(page).text
+    assert 'name="sunset"' not in enter(site, "sam").get(page).text
+
+
+def test_a_rule_book_that_allows_something_new_is_tried_and_waits(site: ControlSite) -> None:
+    """C208, C210: what it means comes first; without a dry run, a reason or a place nothing happens."""
+    root = enter(site, "root")
+    document = wider(site)
+    number = site.system(policies.add_version, document=document, base=1, note="One more").number
+    page = f"/operations/policy/versions/{number}/apply"
+    shown = root.get(page).text
+    assert "a second person must agree" in shown
+    for username in ("sam", "rita", "otto"):
+        assert enter(site, username).get(page).status_code == 403
+
+    form = dict(form_with(shown, "where").fields) | {"act": "apply", "reason": "asked for by wards"}
+    assert root.post(page, data=form).status_code == 422
+    assert root.post(page, data=form | {"where": "some"}).status_code == 422
+    assert root.post(page, data=form | {"where": "everywhere", "tenants": "general"}).status_code == 422
+    untried = root.post(page, data=form | {"where": "some", "tenants": "general"})
+    assert untried.status_code == 409
+    assert site.system(policies.in_force).at == {}
+
+    run = root.post(page, data={"csrf": form["csrf"], "act": "try"})
+    assert run.status_code == 303
+    assert "It goes on" in root.get(run.headers["location"]).text
+    assert "waits" in root.get(page).text
+    assert enter(site, "otto").get(run.headers["location"]).status_code == 200
+    assert enter(site, "root").get("/operations/policy/dry-runs/none").status_code == 404
+
+
+def wider(site: ControlSite) -> Any:
+    """Return a rule book that allows one app more requests."""
+    document = orjson.loads(site.system(policies.get_signed, number=1).document)
+    document["categories"]["scheduling"]["cells"]["low"]["quota"]["rate_per_s"] *= 2
+    return document
+
+
+def test_a_hold_is_placed_by_one_and_released_by_another(site: ControlSite) -> None:
+    """Nobody lets evidence go alone; the auditor reads."""
+    page, sam = "/operations/audit/evidence", enter(site, "sam")
+
+    for values in ({"reason": " "}, {"tenant": "Nowhere"}, {"since": "long ago"}):
+        wrong = send(sam, page, "patient", **({"act": "place", "reason": "incident"} | values))
+        assert wrong.status_code in {404, 422}
+    placed = send(
+        sam, page, "patient", act="place", reason="incident <b>7</b>", tenant="General", patient="p1"
+    )
+
+    assert placed.status_code == 303
+    held = site.system(audit.list_holds)
+    assert [(each.tenant, each.patient) for each in held] == [("general", "p1")]
+    assert "incident &lt;b&gt;7" in sam.get(page).text
+    csrf = dict(form_with(sam.get(page).text, "patient").fields)["csrf"]
+    assert sam.post(page, data={"csrf": csrf, "act": "release", "hold": held[0].id}).status_code == 403
+    otto = enter(site, "otto").get(page).text
+    assert "incident" in otto
+    assert 'name="hold"' not in otto
+    assert enter(site, "rita").get(page).status_code == 403
+    root = enter(site, "root")
+    assert send(root, page, "hold", act="release").status_code == 303
+    assert site.system(audit.list_holds) == []
