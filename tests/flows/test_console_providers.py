@@ -105,6 +105,7 @@ def test_a_provider_is_added_by_two_administrators_and_tried(ground: Ground) -> 
         ({"value_0": "", "role_0": "", "value_1": "", "role_1": ""}, "required"),
         ({"role_0": "platform_admin"}, "no such role"),
         ({"client_secret": ""}, "The secret is missing"),
+        ({"client_auth": "private_key_jwt"}, "This is no private key"),
         ({"session_life_m": "long"}, "minutes are a number"),
         ({"link_by": "guess"}, "Choose one of each"),
     ],

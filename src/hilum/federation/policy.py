@@ -8,6 +8,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from hilum.factors.policy import must_have
+from hilum.federation.assertions import signing_key
 from hilum.federation.models import (
     ALGORITHMS,
     CLAIM_BOUND,
@@ -310,6 +311,12 @@ _PASSWORDS = (Passwords.NOBODY, Passwords.ADMINISTRATORS, Passwords.EVERYONE)
 _FREE = ("name", "active", "adds_people", "passwords", "session_life_s", "max_age_s")
 """Settings whose change is judged by its direction; with the sets below, all others always widen."""
 _SETS = ("roles", "factor_amr", "factor_acr")
+
+
+def secret_fault(settings: Settings, secret: str) -> str:
+    """Return the error code of what shall be stored as a client's secret; empty if it can serve: any text, or a key to sign with."""
+    by_key = settings.client_auth is ClientAuth.KEY
+    return "private_key_malformed" if by_key and signing_key(secret) is None else ""
 
 
 def needs_secret(before: Settings, after: Settings) -> bool:

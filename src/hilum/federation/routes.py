@@ -9,8 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from hilum.federation import live, service
-from hilum.federation.assertions import signing_key
+from hilum.federation import live, policy, service
 from hilum.federation.live import Providers
 from hilum.federation.models import (
     ROWS_BOUND,
@@ -321,11 +320,11 @@ def _change(asked: ProviderAsked, kit: Kit, before: Settings) -> Change:
         raise Invalid(
             "provider_invalid", "The provider cannot be set up as described.", fields={"issuer": "missing"}
         )
-    if settings.client_auth is ClientAuth.KEY and signing_key(asked.client_secret) is None:
+    if fault := policy.secret_fault(settings, asked.client_secret):
         raise Invalid(
             "provider_invalid",
             "The provider cannot be set up as described.",
-            fields={"client_secret": "private_key_malformed"},
+            fields={"client_secret": fault},
         )
     return Change(settings, live.seal_secret(vault(), asked.client_secret, settings.issuer, kit.ids))
 

@@ -184,7 +184,7 @@ async def act(visit: Visit, form: Form) -> Response:
 def _act(visit: Visit, form: Form, provider: Provider) -> Change:
     match form.one("act"):
         case "secret":
-            return Change(provider.settings, _sealed(visit, form, provider.settings.issuer))
+            return Change(provider.settings, _sealed(visit, form, provider.settings))
         case "on":
             return Change(replace(provider.settings, active=True))
         case "off":
@@ -196,8 +196,8 @@ def _act(visit: Visit, form: Form, provider: Provider) -> Change:
             raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
 
 
-def _sealed(visit: Visit, form: Form, issuer: str) -> str:
-    """Return the client's secret sealed for the issuer. Raises Invalid if there is none."""
+def _sealed(visit: Visit, form: Form, settings: Settings) -> str:
+    """Return the client's secret, or its private key, sealed for the issuer. Raises Invalid if there is none."""
     secret = form.one("client_secret")
     if not secret or len(secret) > SECRET_LENGTH or not (secret.isascii() and secret.isprintable()):
         raise Invalid(
@@ -205,12 +205,18 @@ def _sealed(visit: Visit, form: Form, issuer: str) -> str:
             "The secret is missing, or no printable ASCII text.",
             fields={"client_secret": "malformed" if secret else "missing"},
         )
-    if not issuer:
+    if not settings.issuer:
         raise Invalid("provider_invalid", "The issuer is missing.", fields={"issuer": "missing"})
-    return visit.ports.providers.seal(secret, issuer)
+    if fault := policy.secret_fault(settings, secret):
+        raise Invalid(
+            "provider_invalid",
+            "This is no private key. Make one with hilum idp key.",
+            fields={"client_secret": fault},
+        )
+    return visit.ports.providers.seal(secret, settings.issuer)
 
 
-SECRET_LENGTH = 1_000
+SECRET_LENGTH = 8_000
 
 
 def _number(form: Form) -> int:
@@ -267,6 +273,7 @@ def _form(
         auths=[
             (ClientAuth.BASIC.value, "In the header (client_secret_basic)"),
             (ClientAuth.POST.value, "In the form (client_secret_post)"),
+            (ClientAuth.KEY.value, "By a key (private_key_jwt): the secret is the private JWK"),
         ],
         algorithms=[(each, each) for each in ALGORITHMS],
         longest=int(SESSION_LIFE_MAX.total_seconds() // 60),
@@ -304,7 +311,8 @@ async def add(visit: Visit, form: Form) -> Response:
     """Ask a colleague to agree to a new provider."""
     before = Settings("", form.one("issuer").strip(), "")
     try:
-        change = Change(_settings(form, before), _sealed(visit, form, before.issuer))
+        settings = _settings(form, before)
+        change = Change(settings, _sealed(visit, form, settings))
         done = await visit.write(lambda ctx: federation.add_provider(ctx, own(ctx).id, change))
     except Invalid as error:
         return _form(visit, form, error.fields or {"form": "invalid"}, before, detail=error.detail)
