@@ -94,6 +94,8 @@ PROMISES = {
     96: "Consents are versioned FHIR Consent resources that can be exported; a proxy's agreement names the relationship and ends with it",
     97: "An installation keeps who approved, what was asked, what was given and when it was last validated",
     98: "A submission's states follow one table, each change with actor, time and reason (in part: no lenses, no publication)",
+    99: "Automated checks store what they saw and what they concluded, with evidence, a reproduction and a fix, and run again (in part: no runs in the sandbox)",
+    110: "A run judged again from what was stored, under the rule book of then, gives the same checks, tier and route",
     104: "What was submitted is immutable and hashed (in part: evidence has no visibility of its own, and reopens no check when it expires)",
     105: "What the platform makes itself cannot be attached: a screenshot stands for no run (in part: there are no signed runs yet)",
     111: "Certification and a tenant's approval are separate decisions of different roles (in part: no publication)",

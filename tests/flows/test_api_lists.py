@@ -91,6 +91,8 @@ NO_LISTS = {
     "/api/v1/policies/compare": "one comparison",
     "/api/v1/app-versions/{version}/tier": "one tier",
     "/api/v1/switches/{switch_id}/containment": "one report",
+    "/api/v1/submissions/{submission}/checks": "one run",
+    "/api/v1/submissions/{submission}/checks/replay": "one run",
     "/api/v1/request-rules": "what is in force now",
     "/api/v1/installations/{installation}/newer-version": "one comparison",
     "/api/v1/switches/preview": "one preview, whose hospitals are as many as there are",

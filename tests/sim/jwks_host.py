@@ -1,6 +1,8 @@
 """A host of a client's key set, whose answers a test chooses: slow, huge, or redirected elsewhere."""
 
 import json
+import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ class Page:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     before_body: Callable[[], object] = lambda: None
+    times: int = 1
+    """How often the body is sent, for one that is too large to hold."""
 
 
 @dataclass
@@ -46,10 +50,20 @@ class JwksHost:
 
 
 @contextmanager
-def running() -> Iterator[JwksHost]:
+def running(tls: ssl.SSLContext | None = None) -> Iterator[JwksHost]:
     host: JwksHost
 
     class Handler(BaseHTTPRequestHandler):
+        def setup(self) -> None:
+            if tls is not None:
+                self.request = tls.wrap_socket(self.request, server_side=True)
+            super().setup()
+
+        def finish(self) -> None:
+            super().finish()
+            if tls is not None:
+                self.request.close()
+
         def do_GET(self) -> None:
             path = urlsplit(self.path).path
             host.asked.append((path, {name.lower(): value for name, value in self.headers.items()}))
@@ -58,11 +72,12 @@ def running() -> Iterator[JwksHost]:
                 self.send_response(page.status)
                 for name, value in page.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(page.body)))
+                self.send_header("Content-Length", str(len(page.body) * page.times))
                 self.end_headers()
                 # Between head and body, where a slow host makes its clients wait.
                 page.before_body()
-                self.wfile.write(page.body)
+                for _ in range(page.times):
+                    self.wfile.write(page.body)
             # The fetcher closes the connection when it has seen too much.
             except OSError:
                 pass
@@ -70,7 +85,13 @@ def running() -> Iterator[JwksHost]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            # A client that does not trust the certificate ends the handshake.
+            if not isinstance(sys.exception(), ssl.SSLError | OSError):
+                super().handle_error(request, client_address)
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     host = JwksHost(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

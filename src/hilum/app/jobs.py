@@ -22,6 +22,7 @@ from hilum.dryruns.models import DRY_RUN_EVERY
 from hilum.gateway.settling import SETTLE_EVERY
 from hilum.infra.context import Context, Trace
 from hilum.infra.database_clock import steady
+from hilum.infra.fetch import SafeFetcher
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
@@ -29,6 +30,9 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.overuse import jobs as overuse
 from hilum.registry import service as registry
+from hilum.review import jobs as review
+from hilum.review.looking import look_at
+from hilum.review.models import CHECK_EVERY, LOOK_BYTES, LOOK_WITHIN
 from hilum.rollouts import jobs as rollouts
 from hilum.rollouts.models import ROLLOUT_EVERY
 
@@ -81,6 +85,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("delta_reviews", DELTA_REVIEWS_EVERY, note_delta_reviews),
         Job("overuse", OVERUSE_EVERY, lambda job_lease: judge_use(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
+        Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
         Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
@@ -146,6 +151,19 @@ def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
 def carry_rollouts_on(job_lease: JobLease, settings: Settings) -> None:
     """Advance the rollout of the rule book that is not over, or take it back."""
     rollouts.run(job_lease, lambda: _decisions(job_lease, settings), job_lease.uow.clock.now())
+
+
+def check_submissions(job_lease: JobLease, settings: Settings) -> None:
+    """Check the submissions that wait, oldest first."""
+
+    def fetcher() -> SafeFetcher:
+        private = settings.opens_private_fetches
+        return SafeFetcher(allow_private=private, deadline=LOOK_WITHIN, body_bound=LOOK_BYTES)
+
+    while _may_continue(job_lease) and review.run_next(
+        job_lease, partial(look_at, fetcher), lambda: _may_continue(job_lease)
+    ):
+        pass
 
 
 def note_delta_reviews(job_lease: JobLease) -> None:

@@ -8,12 +8,14 @@ import click
 from hilum.cli import api
 from hilum.cli.apps import read_object
 from hilum.cli.named import APP, version_argument
-from hilum.cli.output import as_json, table
+from hilum.cli.output import REFUSED, as_json, plain, table
 from hilum.cli.resources import json_option, show, show_one
 from hilum.registry.models import Environment
 from hilum.review.models import State
 
 COLUMNS = ("id", "app", "label", "environment", "state", "submitted_at", "vendor")
+FINE = frozenset({"passed", "not_required"})
+"""Results that keep nothing from being certified."""
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 submission_argument = click.argument("submission_id", metavar="SUBMISSION")
 revision_option = click.option(
@@ -144,6 +146,55 @@ def review_show(submission_id: str, *, json_: bool) -> None:
       hilum review show sub_01h...
     """
     _show(api.call("GET", f"/submissions/{api.segment(submission_id)}"), json_=json_)
+
+
+@review.command("checks")
+@submission_argument
+@click.option("--run", "run", type=int, default=None, help="This run; leave out for the last one.")
+@click.option("--all", "all_", is_flag=True, help="What passed too.")
+@click.option(
+    "--replay",
+    is_flag=True,
+    help="Judge the run again from what was stored, and say whether it comes to the same.",
+)
+@json_option
+def review_checks(submission_id: str, *, run: int | None, all_: bool, replay: bool, json_: bool) -> None:
+    r"""Show what the automated checks found, with what to do about it. Exits 1 if something keeps the submission from being certified.
+
+    \b
+    Examples:
+      hilum review checks sub_01h...
+      hilum review checks sub_01h... --run 1 --replay
+    """
+    path = f"/submissions/{api.segment(submission_id)}/checks{'/replay' if replay else ''}"
+    found = api.call("GET", path, query={} if run is None else {"run": str(run)})
+    if json_:
+        as_json(found)
+    else:
+        checks = [each for each in found.pop("checks") if all_ or each["result"] not in FINE]
+        show_one(found, json_=False)
+        for each in checks:
+            click.secho(f"{each['result']:12} {plain(each['rule'])}  {plain(each['about'])}", bold=True)
+            for name in ("evidence", "reproduction", "fix"):
+                click.echo(f"  {name:13} {plain(each[name])}")
+    if not (found["passes"] and found.get("same", True)):
+        raise SystemExit(REFUSED)
+
+
+@review.command("rerun")
+@submission_argument
+@revision_option
+@json_option
+def review_rerun(submission_id: str, *, revision: int | None, json_: bool) -> None:
+    r"""Have a submission checked again, as its vendor or a reviewer.
+
+    \b
+    Example:
+      hilum review rerun sub_01h...
+    """
+    where = f"/submissions/{api.segment(submission_id)}"
+    body = {"revision": revision or api.call("GET", where)["revision"]}
+    _show(api.call("POST", f"{where}/rerun", body), json_=json_)
 
 
 @review.command("withdraw")

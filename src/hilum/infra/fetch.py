@@ -10,9 +10,11 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import SplitResult, urljoin, urlsplit
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -21,6 +23,8 @@ from hilum.kernel.errors import Unavailable
 
 FETCH_DEADLINE = timedelta(seconds=5)
 CONNECT_DEADLINE = timedelta(seconds=2)
+CLOSE_LOOKS = 1_000
+"""How often ``close`` looks whether every connection is closed, a millisecond apart."""
 BODY_BOUND = 256 * 1024
 URL_BOUND = 2_048
 REDIRECTS_BOUND = 3
@@ -45,6 +49,14 @@ _REFUSED = (
 
 class FetchRefused(Unavailable):
     """The URL may not be fetched. A kind of Unavailable: a caller that needed the response refuses its request."""
+
+
+class TlsFault(Unavailable):
+    """The server presented a certificate that is not trusted. ``seen``: why, as OpenSSL says it. To other callers it is a failed fetch."""
+
+    def __init__(self, seen: str) -> None:
+        super().__init__("fetch_failed", "The URL could not be fetched.")
+        self.seen = seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +193,7 @@ class SafeFetcher:
     """Fetches with GET, and delivers with POST, without cookies, credentials or proxies.
 
     ``allow_private`` (a plain sandbox only) allows loopback, there also with http. ``resolve`` and ``tls`` are for tests, and for
-    deployments with a resolver or a root certificate of their own.
+    deployments with a resolver or a root certificate of their own. ``body_bound``: the most bytes of a response.
     """
 
     def __init__(
@@ -191,10 +203,28 @@ class SafeFetcher:
         resolve: Resolve = resolve_by_system,
         tls: ssl.SSLContext | None = None,
         deadline: timedelta = FETCH_DEADLINE,
+        body_bound: int = BODY_BOUND,
     ) -> None:
         self._allow_private, self._resolve, self._tls = allow_private, resolve, tls
-        self._deadline = deadline
+        self._deadline, self._body_bound = deadline, body_bound
         self._slots = asyncio.Semaphore(FETCHES_AT_ONCE)
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+
+    async def close(self) -> None:
+        """Close every connection now, without the goodbye of TLS: for an event loop that ends, which could not wait for peers."""
+        for each in list(self._sockets):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for _ in range(CLOSE_LOOKS):
+            if all(each.fileno() == -1 for each in list(self._sockets)):
+                return
+            await asyncio.sleep(0.001)
+
+    def _make_socket(self, found: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, _ = found
+        made = socket.socket(family, kind, protocol)
+        self._sockets.add(made)
+        return made
 
     async def get(self, url: str, *, accept: str = "application/json") -> Fetched:
         """Fetch ``url``. Raises FetchRefused if it may not be fetched, Unavailable if the response is late, too large or broken.
@@ -233,6 +263,9 @@ class SafeFetcher:
                 return await fetch()
         except TimeoutError:
             raise Unavailable("fetch_too_slow", "The URL's server did not respond in time.") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            cause = error.certificate_error
+            raise TlsFault(str(getattr(cause, "verify_message", "") or "not valid")) from None
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError):
             raise Unavailable("fetch_failed", "The URL could not be fetched.") from None
 
@@ -261,6 +294,7 @@ class SafeFetcher:
             # checked for it.
             use_dns_cache=False,
             force_close=True,
+            socket_factory=self._make_socket,
             ssl=self._tls if self._tls is not None else True,
         )
         async with (
@@ -288,7 +322,7 @@ class SafeFetcher:
                 raise Unavailable(
                     "fetch_failed", "The response has a content encoding that was not requested."
                 )
-            return Fetched(response.status, headers, await _read_bounded(response))
+            return Fetched(response.status, headers, await _read_bounded(response, self._body_bound))
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:
@@ -303,12 +337,12 @@ def _is_literal(host: str) -> bool:
     return True
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse, bound: int) -> bytes:
     body = bytearray()
     async for chunk in response.content.iter_any():
         # Counted while reading: Content-Length is the sender's claim, and absent from a chunked
         # response.
         body += chunk
-        if len(body) > BODY_BOUND:
-            raise Unavailable("fetch_too_large", f"The response is larger than {BODY_BOUND // 1024} KiB.")
+        if len(body) > bound:
+            raise Unavailable("fetch_too_large", f"The response is larger than {bound // 1024} KiB.")
     return bytes(body)

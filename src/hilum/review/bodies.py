@@ -5,14 +5,20 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 import orjson
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from hilum.kernel.ids import AppId
+from hilum.policies.models import Lens, Tier
 from hilum.registry.models import SCOPES_BOUND, Environment
+from hilum.review.checks import blocking
 from hilum.review.models import (
     EVIDENCE_BOUND,
     AskedScope,
     Document,
+    Judgement,
+    Replay,
+    Result,
+    Run,
     State,
     Submission,
     SubmissionOrder,
@@ -118,6 +124,75 @@ class SubmissionShown(SubmissionListed):
     digest: str
     content: Any
     history: tuple[StepShown, ...]
+
+
+class RunQuery(Strict):
+    """Without ``run`` the last one."""
+
+    run: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+
+
+class CheckShown(Shown):
+    """``reproduction``: how to see it oneself. ``fix``: what to do about it."""
+
+    rule: str
+    about: str
+    result: Result
+    evidence: str
+    reproduction: str
+    fix: str
+
+
+class RouteShown(Shown):
+    """``first_answer_days`` and ``decision_days`` are business days."""
+
+    tier: Tier | None
+    track: str
+    lenses: tuple[Lens, ...]
+    first_answer_days: int
+    decision_days: int
+
+
+class RunShown(BaseModel):
+    """``digest``: of what was seen. ``passes``: nothing keeps the submission from being certified."""
+
+    submission: str
+    number: int
+    at: datetime
+    rule_book: int
+    digest: str
+    passes: bool
+    route: RouteShown
+    checks: tuple[CheckShown, ...]
+
+
+class ReplayShown(RunShown):
+    """A run judged again from what was stored. ``same``: it came to the same checks, tier and route."""
+
+    same: bool
+
+
+def run_shown(run: Run) -> RunShown:
+    """Return a run as it was judged."""
+    return RunShown(**_run(run, run.judgement))
+
+
+def replay_shown(found: Replay) -> ReplayShown:
+    """Return a run as it is judged again."""
+    return ReplayShown(**_run(found.run, found.again), same=found.same)
+
+
+def _run(run: Run, judgement: Judgement) -> dict[str, Any]:
+    return {
+        "submission": run.submission,
+        "number": run.number,
+        "at": run.at,
+        "rule_book": run.rule_book,
+        "digest": run.digest,
+        "passes": not blocking(judgement.checks),
+        "route": RouteShown.model_validate(judgement.route),
+        "checks": tuple(map(CheckShown.model_validate, judgement.checks)),
+    }
 
 
 def listed(found: Submission) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Submissions of versions to review, and their states."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
 
 CLIENTS_BOUND = 100
@@ -21,6 +22,17 @@ DRAFT_KEPT = timedelta(days=400)
 KEPT = timedelta(days=3 * 366)
 """How long a submission is kept after it was withdrawn."""
 PURGE_BATCH = 200
+TARGETS_BOUND = 200
+"""Addresses that one run looks at. What is beyond was not looked at, and so does not pass."""
+LOOKS_AT_ONCE = 16
+LOOK_WITHIN = timedelta(seconds=10)
+LOOK_BYTES = 4 * 1024 * 1024
+"""The largest document that is read."""
+RUNS_A_DAY = 20
+"""Runs of checks of one submission within a day: its addresses may be a stranger's, whom Hilum must not be made to flood."""
+RUNS_BOUND = 200
+"""Runs of checks of one submission."""
+CHECK_EVERY = timedelta(seconds=5)
 
 
 class State(StrEnum):
@@ -30,6 +42,10 @@ class State(StrEnum):
     """Being written by the vendor."""
     SUBMITTED = "submitted"
     """Complete; what was submitted does not change any more."""
+    CHECKING = "checking"
+    """The automated checks run."""
+    IN_LENSES = "in_lenses"
+    """Checked; it waits for people."""
     WITHDRAWN = "withdrawn"
     """By its vendor."""
 
@@ -38,6 +54,11 @@ class Act(StrEnum):
     """What changes the state of a submission."""
 
     SUBMIT = "submit"
+    CHECK = "check"
+    """Begin with the automated checks."""
+    PASS_ON = "pass_on"
+    """The checks were made, whatever they found."""
+    RERUN = "rerun"
     WITHDRAW = "withdraw"
 
 
@@ -114,3 +135,111 @@ class SubmissionView:
     submission: Submission
     steps: tuple[Step, ...]
     missing: Mapping[str, str]
+
+
+# --- automated checks ---------------------------------------------------------------------------------------------------------
+
+
+class Kind(StrEnum):
+    """What an address of a submission is."""
+
+    REDIRECT = "redirect"
+    LAUNCH = "launch"
+    KEYS = "keys"
+    PRIVACY = "privacy_policy"
+    TERMS = "terms"
+    DOCUMENT = "document"
+    MODEL_CARD = "model_card"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An address that checks look at."""
+
+    kind: Kind
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen at an address. ``fault``: why nothing was, with a sentence; ``tls_fault``: what is wrong with its certificate.
+
+    ``location``: where it redirects. ``keys``: id and digest of each key of a key set; ``keys_fault``: why it is none.
+    """
+
+    kind: Kind
+    url: str
+    status: int = 0
+    location: str = ""
+    sha256: str = ""
+    size: int = 0
+    fault: str = ""
+    detail: str = ""
+    tls_fault: str = ""
+    keys: tuple[tuple[str, str], ...] = ()
+    keys_fault: str = ""
+
+
+class Result(StrEnum):
+    """Of a check. Only what passed, or what the rule book does not require, lets a submission go on."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """It could not be seen."""
+    NOT_REQUIRED = "not_required"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A conclusion: by which rule, about what, on which evidence, how to see it oneself, and what to do about it."""
+
+    rule: str
+    about: str
+    result: Result
+    evidence: str
+    reproduction: str
+    fix: str
+
+    def but(self, result: Result, evidence: str) -> "Check":
+        """Return the same check with another result."""
+        return replace(self, result=result, evidence=evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which way a submission goes: its tier and track, the lenses that judge it, and within how many business days. No tier: none."""
+
+    tier: Tier | None = None
+    track: str = ""
+    lenses: tuple[Lens, ...] = ()
+    first_answer_days: int = 0
+    decision_days: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    checks: tuple[Check, ...]
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the checks of a submission: what was seen as canonical JSON with its digest, by which rule book it was judged, and how."""
+
+    submission: str
+    number: int
+    at: datetime
+    inputs: str
+    digest: str
+    rule_book: int
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A run that was judged again from what was stored. ``same``: it came to the same checks, tier and route."""
+
+    run: Run
+    again: Judgement
+    same: bool

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from hilum.identity.models import VendorRight
+from hilum.identity.models import StaffRole, VendorRight
 from hilum.identity.policy import is_member, may_as_member
-from hilum.kernel.actor import Actor
+from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import VendorId
 from hilum.policies.models import NOT_DECLARED, SANDBOX_TRIAL, Applicant, Book, Cell
 from hilum.policies.policy import tiers_to_certify
@@ -36,7 +36,12 @@ TRANSITIONS: Mapping[tuple[State, Act], State] = MappingProxyType(
     {
         (State.DRAFT, Act.SUBMIT): State.SUBMITTED,
         (State.DRAFT, Act.WITHDRAW): State.WITHDRAWN,
+        (State.SUBMITTED, Act.CHECK): State.CHECKING,
         (State.SUBMITTED, Act.WITHDRAW): State.WITHDRAWN,
+        (State.CHECKING, Act.PASS_ON): State.IN_LENSES,
+        (State.CHECKING, Act.WITHDRAW): State.WITHDRAWN,
+        (State.IN_LENSES, Act.RERUN): State.CHECKING,
+        (State.IN_LENSES, Act.WITHDRAW): State.WITHDRAWN,
     }
 )
 """Every change of state that there is; any other is refused (C98)."""
@@ -60,6 +65,11 @@ OPEN = tuple(state for state in State if not is_final(state))
 def may_submit(actor: Actor, vendor: VendorId) -> bool:
     """Check whether an actor may write, submit and withdraw submissions of a vendor: its owners and developers, and the platform for them."""
     return may_register(actor) or may_as_member(actor, vendor, VendorRight.APPS)
+
+
+def may_decide(actor: Actor) -> bool:
+    """Check whether an actor may judge submissions: reviewers, who are people of the platform and so of no vendor."""
+    return actor.kind is ActorKind.STAFF and StaffRole.REVIEWER in actor.roles
 
 
 def may_see(actor: Actor, vendor: VendorId) -> bool:

@@ -10,13 +10,18 @@ from hilum.kernel.ids import VersionId
 from hilum.review import service
 from hilum.review.bodies import (
     ChangeAsked,
+    ReplayShown,
     RevisionAsked,
+    RunQuery,
+    RunShown,
     SubmissionAsked,
     SubmissionListed,
     SubmissionShown,
     SubmissionsQuery,
     WithdrawAsked,
     listed,
+    replay_shown,
+    run_shown,
     shown,
 )
 from hilum.web.api import Id, Page, api_router, audience, page_of, run_read, run_write
@@ -73,4 +78,27 @@ def api(kit: Kit) -> APIRouter:
         verb = partial(service.withdraw, submission_id=submission, revision=body.revision, reason=body.reason)
         return shown(await run_write(kit, request, verb))
 
+    _checks(router, kit)
     return router
+
+
+def _checks(router: APIRouter, kit: Kit) -> None:
+    rerunners = audience("platform_admin", "reviewer", "vendor_owner", "vendor_developer")
+
+    @router.post("/submissions/{submission}/rerun", response_model=SubmissionShown, openapi_extra=rerunners)
+    async def rerun(request: Request, submission: Id, body: RevisionAsked) -> object:
+        """Have a submission checked again."""
+        verb = partial(service.rerun, submission_id=submission, revision=body.revision)
+        return shown(await run_write(kit, request, verb))
+
+    @router.get("/submissions/{submission}/checks", openapi_extra=READERS)
+    async def get_checks(request: Request, submission: Id, query: Annotated[RunQuery, Query()]) -> RunShown:
+        """Show a run of a submission's automated checks: what each concludes, by which evidence, and what to do."""
+        verb = partial(service.view_run, submission_id=submission, number=query.run)
+        return run_shown(await run_read(kit, request, verb))
+
+    @router.get("/submissions/{submission}/checks/replay", openapi_extra=READERS)
+    async def replay(request: Request, submission: Id, query: Annotated[RunQuery, Query()]) -> ReplayShown:
+        """Judge a run again from what was stored, under the rule book of then, and compare."""
+        verb = partial(service.replay, submission_id=submission, number=query.run)
+        return replay_shown(await run_read(kit, request, verb))

@@ -15,7 +15,8 @@ from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppVersion, Environment
 from hilum.registry.policy import reason_fault
-from hilum.review import content, policy, store
+from hilum.review import content, moves, policy, store
+from hilum.review.checking import replay, rerun, view_run
 from hilum.review.models import (
     DRAFT_KEPT,
     KEPT,
@@ -27,7 +28,7 @@ from hilum.review.models import (
     SubmissionView,
 )
 
-_CHANGED = "This submission was changed since you read it. Read it again, and repeat what you wanted to do."
+__all__ = ["replay", "rerun", "view_run"]
 _OTHER_OWNER = "The app belongs to another vendor now."
 
 
@@ -83,7 +84,7 @@ def _close_of_other_vendor(ctx: Context, app: App, version: AppVersion, environm
     """Close the open submission of the vendor that the app had before, which would keep its new one from submitting."""
     found = store.find_open(ctx.tx, version.id, environment)
     if found is not None and found.vendor != app.vendor:
-        _move(ctx.as_actor(SYSTEM), found, Act.WITHDRAW, _OTHER_OWNER)
+        moves.move(ctx.as_actor(SYSTEM), found, Act.WITHDRAW, _OTHER_OWNER)
 
 
 def change(ctx: Context, submission_id: str, order: SubmissionOrder, revision: int) -> SubmissionView:
@@ -96,7 +97,7 @@ def change(ctx: Context, submission_id: str, order: SubmissionOrder, revision: i
     _judge(ctx, app, version, found.environment, order, whole=False)
     after = replace(found, order=order, changed_at=ctx.now, revision=revision + 1)
     if not store.save_submission(ctx.tx, after, revision=revision):
-        raise Conflict("changed_since_read", _CHANGED)
+        raise Conflict("changed_since_read", moves.CHANGED)
     audit.record(ctx, replace(event, app=app.id, facts=event.facts | {"revision": after.revision}))
     return view(ctx, found.id)
 
@@ -105,8 +106,8 @@ def submit(ctx: Context, submission_id: str, revision: int) -> SubmissionView:
     """Submit a draft that is at a revision. Raises NotFound, NotPermitted, Invalid (what is missing, by field), Conflict."""
     event = Event("review.submission.submit", facts={"submission": submission_id})
     found, app, version = _own(ctx, submission_id, event)
-    _require_revision(found, revision)
-    _require_possible(found, Act.SUBMIT)
+    moves.require_revision(found, revision)
+    moves.require_possible(found, Act.SUBMIT)
     _judge(ctx, app, version, found.environment, found.order, whole=True)
     return _submit(ctx, found, app, version)
 
@@ -121,7 +122,7 @@ def _submit(ctx: Context, found: Submission, app: App, version: AppVersion) -> S
         rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
         submitted_at=ctx.now,
     )
-    _move(ctx, whole, Act.SUBMIT, "")
+    moves.move(ctx, whole, Act.SUBMIT)
     return view(ctx, found.id)
 
 
@@ -131,14 +132,14 @@ def withdraw(ctx: Context, submission_id: str, revision: int, reason: str) -> Su
     found, _, _ = _own(ctx, submission_id, event)
     if fault := reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
-    _require_revision(found, revision)
-    _move(ctx, found, Act.WITHDRAW, reason.strip())
+    moves.require_revision(found, revision)
+    moves.move(ctx, found, Act.WITHDRAW, reason.strip())
     return view(ctx, found.id)
 
 
 def view(ctx: Context, submission_id: str) -> SubmissionView:
     """Get a submission with its history; of a draft also what is missing. Raises NotFound."""
-    found = _visible(ctx, submission_id)
+    found = moves.visible(ctx, submission_id)
     missing: Mapping[str, str] = {}
     if found.state is State.DRAFT:
         app, version = registry.get_app(ctx, found.app), registry.get_version(ctx, found.version)
@@ -172,16 +173,9 @@ def purge(ctx: Context) -> int:
 # --- steps ---------------------------------------------------------------------------------------------------------------------
 
 
-def _visible(ctx: Context, submission_id: str, *, lock: bool = False) -> Submission:
-    found = store.get_submission(ctx.tx, submission_id, lock=lock)
-    if not policy.may_see(ctx.actor, found.vendor):
-        raise store.no_such_submission()
-    return found
-
-
 def _own(ctx: Context, submission_id: str, event: Event) -> tuple[Submission, App, AppVersion]:
     """Get a submission that the actor may change, locked, with its app and version. Raises NotFound, NotPermitted."""
-    found = _visible(ctx, submission_id, lock=True)
+    found = moves.visible(ctx, submission_id, lock=True)
     if not policy.may_submit(ctx.actor, found.vendor):
         raise audit.refusal(ctx, replace(event, app=found.app))
     app = registry.get_app(ctx, found.app)
@@ -224,46 +218,3 @@ def _faults(
         return policy.order_faults(order, book, now=ctx.now)
     entry = content.read_entry(ctx, app, version, environment, order, book=book)
     return policy.entry_faults(order, entry, book, now=ctx.now)
-
-
-def _require_revision(found: Submission, revision: int) -> None:
-    if found.revision != revision:
-        raise Conflict("changed_since_read", _CHANGED)
-
-
-def _require_possible(found: Submission, act: Act) -> State:
-    """Return the state to which an act leads. Raises Conflict."""
-    after = policy.next_state(found.state, act)
-    if after is None:
-        detail = f"The submission is {found.state.value}; {act.value} is not possible then."
-        raise Conflict("transition_refused", detail)
-    return after
-
-
-def _move(ctx: Context, found: Submission, act: Act, reason: str) -> Submission:
-    """Change the state of a submission that was read at its revision, and record who did it and why. Raises Conflict."""
-    state = _require_possible(found, act)
-    after = replace(
-        found,
-        state=state,
-        changed_at=ctx.now,
-        revision=found.revision + 1,
-        closed_at=ctx.now if policy.is_final(state) else None,
-    )
-    if not store.save_submission(ctx.tx, after, revision=found.revision):
-        raise Conflict("changed_since_read", _CHANGED)
-    number = len(store.list_steps(ctx.tx, found.id)) + 1
-    store.add_step(ctx.tx, Step(found.id, number, found.state, state, str(ctx.actor), ctx.now, reason))
-    facts = {
-        "submission": found.id,
-        "version": found.version,
-        "environment": found.environment.value,
-        "from": found.state.value,
-        "to": state.value,
-        "digest": after.digest,
-        "rule_book": after.rule_book,
-    }
-    if reason:
-        facts["reason"] = reason
-    audit.record(ctx, Event(f"review.submission.{act.value}", app=found.app, facts=facts))
-    return after

@@ -1,5 +1,6 @@
 """Tables of submissions and their history."""
 
+from dataclasses import astuple
 from datetime import date, datetime
 from typing import Any
 
@@ -24,11 +25,17 @@ from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
+from hilum.policies.models import Lens, Tier
 from hilum.registry.models import AppVersion, Environment
 from hilum.review.models import (
     PURGE_BATCH,
     AskedScope,
+    Check,
     Document,
+    Judgement,
+    Result,
+    Route,
+    Run,
     State,
     Step,
     Submission,
@@ -85,6 +92,22 @@ steps = Table(
     Column("actor", String(120), nullable=False),
     Column("at", Instant, nullable=False),
     Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("submission", "number"),
+)
+"""Rows are only ever added."""
+
+
+runs = Table(
+    "review_run",
+    metadata,
+    Column("submission", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("inputs", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("rule_book", Integer, nullable=False),
+    Column("checks", JSON, nullable=False),
+    Column("route", JSON, nullable=False),
     PrimaryKeyConstraint("submission", "number"),
 )
 """Rows are only ever added."""
@@ -246,6 +269,72 @@ def purge(tx: Connection, *, drafts_before: datetime, closed_before: datetime) -
     old = select(submissions.c.id).where(or_(draft, closed)).limit(PURGE_BATCH)
     ids = list(tx.execute(old).scalars())
     if ids:
+        tx.execute(runs.delete().where(runs.c.submission.in_(ids)))
         tx.execute(steps.delete().where(steps.c.submission.in_(ids)))
         tx.execute(submissions.delete().where(submissions.c.id.in_(ids)))
     return len(ids)
+
+
+# --- runs of checks ------------------------------------------------------------------------------------------------------------
+
+
+def next_to_check(tx: Connection) -> str | None:
+    """Return the submission to check next: one whose check broke off, else the oldest that waits."""
+    for state in (State.CHECKING, State.SUBMITTED):
+        oldest = select(submissions.c.id).where(submissions.c.state == state.value)
+        found = tx.execute(oldest.order_by(submissions.c.id).limit(1)).scalar_one_or_none()
+        if found is not None:
+            return str(found)
+    return None
+
+
+def add_run(tx: Connection, run: Run) -> None:
+    route = run.judgement.route
+    row = {
+        "submission": run.submission,
+        "number": run.number,
+        "at": run.at,
+        "inputs": run.inputs,
+        "digest": run.digest,
+        "rule_book": run.rule_book,
+        "checks": [list(astuple(each)) for each in run.judgement.checks],
+        "route": [
+            route.tier and route.tier.value,
+            route.track,
+            [each.value for each in route.lenses],
+            route.first_answer_days,
+            route.decision_days,
+        ],
+    }
+    tx.execute(runs.insert().values(row))
+
+
+def find_run(tx: Connection, submission: str, number: int | None = None) -> Run | None:
+    """Find a run of a submission's checks, the last one without a number."""
+    query = select(runs).where(runs.c.submission == submission)
+    if number is not None:
+        query = query.where(runs.c.number == number)
+    row = tx.execute(query.order_by(runs.c.number.desc()).limit(1)).first()
+    if row is None:
+        return None
+    checks = tuple(
+        Check(rule, about, Result(result), evidence, reproduction, fix)
+        for rule, about, result, evidence, reproduction, fix in row.checks
+    )
+    tier, track, lenses, first_answer, decision = row.route
+    route = Route(tier and Tier(tier), track, tuple(map(Lens, lenses)), first_answer, decision)
+    return Run(
+        row.submission,
+        row.number,
+        row.at,
+        row.inputs,
+        row.digest,
+        row.rule_book,
+        Judgement(checks, route),
+    )
+
+
+def count_runs(tx: Connection, submission: str, *, since: datetime) -> tuple[int, int]:
+    """Count the runs of a submission's checks: all, and those since a moment."""
+    times = list(tx.execute(select(runs.c.at).where(runs.c.submission == submission)).scalars())
+    return len(times), sum(at >= since for at in times)

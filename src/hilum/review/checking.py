@@ -1,0 +1,205 @@
+"""Check submissions: begin, store what was seen and judge it, check again, and judge what was stored once more."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, EventQuery
+from hilum.contacts import service as contacts
+from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import NotFound
+from hilum.policies import service as policies
+from hilum.policies.models import Book, Tier
+from hilum.registry import service as registry
+from hilum.review import checks, content, moves, policy, store
+from hilum.review.models import (
+    RUNS_A_DAY,
+    RUNS_BOUND,
+    TARGETS_BOUND,
+    Act,
+    Check,
+    Judgement,
+    Kind,
+    Look,
+    Replay,
+    Result,
+    Route,
+    Run,
+    State,
+    Submission,
+    SubmissionView,
+    Target,
+)
+
+DAY = timedelta(days=1)
+_BROKEN = Check(
+    "checks.completed",
+    "",
+    Result.UNKNOWN,
+    "The checks broke off by a fault of the platform.",
+    "",
+    "Have them run again; if they break off again, tell the platform's operators.",
+)
+
+
+def next_to_check(ctx: Context) -> str | None:
+    """Return the submission that waits longest to be checked, one whose check broke off first."""
+    return store.next_to_check(ctx.tx)
+
+
+def begin(ctx: Context, submission_id: str) -> list[Target] | None:
+    """Begin to check a submission, or begin again after a process died; return the addresses to look at, None if it is not to be checked."""
+    found = store.get_submission(ctx.tx, submission_id, lock=True)
+    if found.state is State.SUBMITTED:
+        found = moves.move(ctx, found, Act.CHECK)
+    if found.state is not State.CHECKING:
+        return None
+    return checks.targets_of(orjson.loads(found.content))[:TARGETS_BOUND]
+
+
+def finish(ctx: Context, submission_id: str, looks: tuple[Look, ...]) -> Run | None:
+    """Store what was seen, judge it, and pass the submission on; None if it was withdrawn meanwhile."""
+    found = store.get_submission(ctx.tx, submission_id, lock=True)
+    if found.state is not State.CHECKING:
+        return None
+    inputs = _inputs(ctx, found, looks)
+    number = policies.in_force(ctx.as_actor(SYSTEM)).everywhere
+    text = write_inputs(inputs)
+    judgement = checks.judge(found.content, found.digest, inputs, _first(ctx, found), _book(ctx, number))
+    return _store(ctx, found, text, number, judgement)
+
+
+def give_up(ctx: Context, submission_id: str) -> Run | None:
+    """Record that checks broke off by a fault of this program, so that they keep no other submission waiting."""
+    found = store.get_submission(ctx.tx, submission_id, lock=True)
+    if found.state is not State.CHECKING:
+        return None
+    number = policies.in_force(ctx.as_actor(SYSTEM)).everywhere
+    return _store(ctx, found, "", number, Judgement((_BROKEN,), Route()))
+
+
+def _store(ctx: Context, found: Submission, inputs: str, rule_book: int, judgement: Judgement) -> Run:
+    last = store.find_run(ctx.tx, found.id)
+    number = 1 if last is None else last.number + 1
+    run = Run(found.id, number, ctx.now, inputs, policy.digest_of(inputs), rule_book, judgement)
+    store.add_run(ctx.tx, run)
+    facts = {"submission": found.id, "run": run.number, "digest": run.digest, "rule_book": rule_book}
+    audit.record(ctx, Event("review.checks.finish", app=found.app, facts=facts))
+    moves.move(ctx, found, Act.PASS_ON, checks.in_words(judgement.checks))
+    return run
+
+
+def rerun(ctx: Context, submission_id: str, revision: int) -> SubmissionView:
+    """Have a submission checked again, for its vendor and for reviewers. Raises NotFound, NotPermitted (right, too many), Conflict."""
+    found = moves.visible(ctx, submission_id, lock=True)
+    event = Event("review.submission.rerun", app=found.app, facts={"submission": found.id})
+    if not (policy.may_submit(ctx.actor, found.vendor) or policy.may_decide(ctx.actor)):
+        raise audit.refusal(ctx, event)
+    moves.require_revision(found, revision)
+    moves.require_possible(found, Act.RERUN)
+    number, today = store.count_runs(ctx.tx, found.id, since=ctx.now - DAY)
+    if today >= RUNS_A_DAY or number >= RUNS_BOUND:
+        detail = f"A submission is checked {RUNS_A_DAY} times a day and {RUNS_BOUND} times at most."
+        raise audit.refusal(ctx, Event(event.action, app=found.app, reason="rerun_bound"), detail)
+    moves.move(ctx, found, Act.RERUN)
+    return moves.view_of(ctx, found.id)
+
+
+def view_run(ctx: Context, submission_id: str, number: int | None = None) -> Run:
+    """Get a run of a submission's checks, the last one without a number. Raises NotFound."""
+    found = moves.visible(ctx, submission_id)
+    run = store.find_run(ctx.tx, found.id, number)
+    if run is None:
+        raise NotFound(
+            "run_not_found", "There is no such run of checks; the submission may not have been checked yet."
+        )
+    return run
+
+
+def replay(ctx: Context, submission_id: str, number: int | None = None) -> Replay:
+    """Judge a run again from what was stored, under the rule book of then (C110). Nothing is looked at. Raises NotFound."""
+    run = view_run(ctx, submission_id, number)
+    found = store.get_submission(ctx.tx, submission_id)
+    if not run.inputs or policy.digest_of(run.inputs) != run.digest:
+        # Nothing was stored, or it is not what was judged.
+        again = Judgement((_BROKEN.but(Result.UNKNOWN, "What was seen is not as it was stored."),), Route())
+        return Replay(run, again, same=False)
+    earlier = None if run.number == 1 else _first(ctx, found)
+    book = _book(ctx, run.rule_book)
+    again = checks.judge(found.content, found.digest, read_inputs(run.inputs), earlier, book)
+    return Replay(run, again, same=again == run.judgement)
+
+
+# --- inputs --------------------------------------------------------------------------------------------------------------------
+
+
+def _inputs(ctx: Context, found: Submission, looks: tuple[Look, ...]) -> checks.Inputs:
+    version = registry.get_version(ctx, found.version)
+    raised = version.raised
+    return checks.Inputs(
+        ctx.now,
+        looks,
+        records_now(ctx, found),
+        _recorded(ctx, found),
+        tuple(sorted(contacts.unproved(ctx, found.vendor))),
+        None if raised is None else (raised.tier, raised.reason),
+    )
+
+
+def records_now(ctx: Context, found: Submission) -> dict[str, str]:
+    """Return the digest of each part of a submission's description as the records are now."""
+    app, version = registry.get_app(ctx, found.app), registry.get_version(ctx, found.version)
+    described = content.describe(ctx, app, version, found.environment, found.order)
+    now: Mapping[str, Any] = orjson.loads(policy.canonical(described))
+    return {part: checks.part_digest(now[part]) for part in checks.PARTS}
+
+
+def _recorded(ctx: Context, found: Submission) -> str:
+    """Return the digest that the audit has of what was submitted; empty if it has none."""
+    query = EventQuery(
+        action="review.submission.submit", app=found.app, since=found.submitted_at, outcome="done", limit=20
+    )
+    facts = [each.event.facts for each in audit.list_events(ctx, query).events]
+    mine = [str(each.get("digest", "")) for each in facts if each.get("submission") == found.id]
+    return mine[-1] if mine else ""
+
+
+def _first(ctx: Context, found: Submission) -> checks.Inputs | None:
+    """Return what was seen in the first run, with which later ones are compared."""
+    run = store.find_run(ctx.tx, found.id, 1)
+    return None if run is None or not run.inputs else read_inputs(run.inputs)
+
+
+def _book(ctx: Context, number: int) -> Book:
+    return policies.get_version(ctx.as_actor(SYSTEM), number)[1]
+
+
+def write_inputs(inputs: checks.Inputs) -> str:
+    """Return inputs as canonical JSON."""
+    return policy.canonical(asdict(inputs) | {"format": content.FORMAT})
+
+
+def read_inputs(text: str) -> checks.Inputs:
+    """Return inputs from canonical JSON."""
+    read = orjson.loads(text)
+    looks = tuple(
+        Look(
+            **each
+            | {"kind": Kind(each["kind"]), "keys": tuple((kid, digest) for kid, digest in each["keys"])}
+        )
+        for each in read["looks"]
+    )
+    raised = read["raised"]
+    return checks.Inputs(
+        datetime.fromisoformat(read["at"]),
+        looks,
+        read["records"],
+        read["recorded"],
+        tuple(read["unproved"]),
+        None if raised is None else (Tier(raised[0]), raised[1]),
+    )

@@ -1,0 +1,447 @@
+"""What automated checks conclude from what was submitted, what was looked at, and the rule book (C99). Pure.
+
+The same inputs under the same version of the rule book give the same checks, tier and route, whenever and wherever they are judged (C110).
+"""
+
+import hashlib
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from hilum.policies.models import Applicant, Autonomy, Book, Lens, Tier
+from hilum.policies.policy import excess_scopes, tiers_to_certify
+from hilum.registry.models import Environment
+from hilum.review.models import (
+    DOCUMENT_LIFE,
+    MADE_HERE,
+    Check,
+    Judgement,
+    Kind,
+    Look,
+    Result,
+    Route,
+    Target,
+)
+from hilum.review.policy import digest_of
+from hilum.standards.keysets import jwks_fault
+
+Content = Mapping[str, Any]
+TRACKS: Mapping[Tier, str] = MappingProxyType(
+    {Tier.LOW: "fast", Tier.MODERATE: "standard", Tier.HIGH: "enhanced"}
+)
+PARTS = ("app", "vendor", "version", "profile", "clients")
+"""Parts of the description that come from records, which go on changing."""
+_GONE = frozenset({404, 410})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REFUSED = frozenset({"address_refused", "redirect_refused", "fetch_too_large"})
+"""Faults of a fetch that are certain; any other may be ours, or pass."""
+_AFTER_TLS = frozenset({"redirect_refused", "fetch_too_large"})
+_CALLED = frozenset({Kind.REDIRECT, Kind.LAUNCH})
+_READ = frozenset({Kind.PRIVACY, Kind.TERMS, Kind.DOCUMENT, Kind.MODEL_CARD})
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that checks are judged on beside what was submitted, as it was at one moment.
+
+    ``records``: the digest of each part of the description as the records are then. ``recorded``: the digest of what was submitted that the
+    audit has; empty if it has none. ``unproved``: contacts and domain that were not proved. ``raised``: to which tier a reviewer
+    had raised the version, and why.
+    """
+
+    at: datetime
+    looks: tuple[Look, ...]
+    records: Mapping[str, str]
+    recorded: str
+    unproved: tuple[str, ...]
+    raised: tuple[Tier, str] | None = None
+
+
+def targets_of(content: Content) -> list[Target]:
+    """List the addresses of what was submitted that are looked at, each once, in a fixed order.
+
+    Addresses of a native app lead to the device that it runs on, so nobody else can look at them.
+    """
+    found: list[Target] = []
+    for client in content["clients"]:
+        if client["deployment"] != "native":
+            found += [Target(Kind.REDIRECT, url) for url in client["redirect_uris"]]
+            found.append(Target(Kind.LAUNCH, client["launch_uri"]))
+        found.append(Target(Kind.KEYS, client["jwks_uri"]))
+    profile, ai_use = content["profile"], content["version"]["ai_use"]
+    found += [Target(Kind.PRIVACY, profile["privacy_policy"]), Target(Kind.TERMS, profile["terms"])]
+    found += [Target(Kind.DOCUMENT, each["url"]) for each in content["documents"]]
+    if ai_use is not None:
+        found.append(Target(Kind.MODEL_CARD, ai_use["model_card"]))
+    return [each for each in dict.fromkeys(found) if each.url]
+
+
+def fingerprints(jwks: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return id and digest of each key of a valid set."""
+    return tuple(
+        (
+            f"{key['kid']}/{key.get('kty')}",
+            hashlib.sha256(orjson.dumps(key, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+        )
+        for key in jwks["keys"]
+    )
+
+
+# --- judging -------------------------------------------------------------------------------------------------------------------
+
+
+def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: Book) -> Judgement:
+    """Judge what was submitted (canonical ``text`` with its ``digest``) on what was looked at, now and at an ``earlier`` run."""
+    content: Content = orjson.loads(text)
+    looks = {Target(each.kind, each.url): each for each in inputs.looks}
+    before = {Target(each.kind, each.url): each for each in earlier.looks} if earlier else {}
+    applicant = applicant_in(content, inputs)
+    checks = [_as_submitted(text, digest, inputs), *_records(content, inputs)]
+    for target in targets_of(content):
+        look = looks.get(target)
+        checks += _address(content, target, look)
+        if target.kind is Kind.KEYS:
+            checks += _keys(target, look, before.get(target))
+    checks += [each for client in content["clients"] for each in _inline_keys(client)]
+    checks += [_scopes(content, book), _tier(book, applicant)]
+    checks += _evidence(content, inputs, book, applicant)
+    return Judgement(tuple(checks), route_of(book, applicant))
+
+
+def applicant_in(content: Content, inputs: Inputs) -> Applicant:
+    """Return what the rule book must know of what was submitted."""
+    version = content["version"]
+    ai_use, raised = version["ai_use"], inputs.raised
+    return Applicant(
+        content["app"]["category"],
+        tuple(each["scope"] for each in content["scopes"]),
+        None,
+        tuple(version["workflows"]),
+        tuple(version["placements"]),
+        certified_tier=None,
+        autonomy=None if ai_use is None else Autonomy(ai_use["autonomy"]),
+        raised=None if raised is None else raised[0],
+        raised_because="" if raised is None else raised[1],
+    )
+
+
+def route_of(book: Book, applicant: Applicant) -> Route:
+    """Return tier, track, lenses and clocks of what was submitted; the strictest of all ways to authenticate."""
+    found = tiers_to_certify(book, applicant)
+    if not found:
+        return Route()
+    cells = book.categories[applicant.category].cells
+    tier = max((each.tier for each in found.values()), key=lambda each: each.rank)
+    of = [cells[each.tier] for each in found.values()]
+    needed = {lens for cell in of for lens in cell.lenses}
+    return Route(
+        tier,
+        TRACKS[tier],
+        tuple(lens for lens in Lens if lens in needed),
+        min(cell.review.first_answer_business_days for cell in cells.values() if cell in of),
+        min(cell.review.decision_business_days for cell in cells.values() if cell in of),
+    )
+
+
+def _as_submitted(text: str, digest: str, inputs: Inputs) -> Check:
+    found = digest_of(text)
+    check = Check(
+        "content.as_submitted",
+        "",
+        Result.PASSED,
+        f"What is stored has the digest {found}, as it was recorded.",
+        "hilum audit events --action review.submission.submit",
+        "Withdraw the submission, and submit it anew; tell the platform's security people.",
+    )
+    if found != digest or (inputs.recorded and inputs.recorded != found):
+        recorded = inputs.recorded or digest
+        return check.but(Result.FAILED, f"What is stored has the digest {found}; {recorded} was recorded.")
+    if not inputs.recorded:
+        return check.but(Result.UNKNOWN, "The audit has no record of what was submitted.")
+    return check
+
+
+def _records(content: Content, inputs: Inputs) -> Iterable[Check]:
+    for part in PARTS:
+        check = Check(
+            "records.unchanged",
+            part,
+            Result.PASSED,
+            "The record is as it was submitted.",
+            "hilum review show SUBMISSION --json",
+            "Take the edit back, or withdraw the submission and submit it as it is now.",
+        )
+        found = inputs.records.get(part, "")
+        if not found:
+            yield check.but(Result.UNKNOWN, "The record was not read.")
+        elif found != part_digest(content[part]):
+            yield check.but(Result.FAILED, "The record was edited since it was submitted.")
+        else:
+            yield check
+
+
+def part_digest(part: object) -> str:
+    """Return the digest of one part of a description."""
+    return hashlib.sha256(orjson.dumps(part, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+# --- addresses -----------------------------------------------------------------------------------------------------------------
+
+
+def _address(content: Content, target: Target, look: Look | None) -> Iterable[Check]:
+    yield _answers(target, look)
+    yield _tls(content, target, look)
+    if target.kind in _CALLED:
+        yield _stays(content, target, look)
+    if target.kind in {Kind.DOCUMENT, Kind.MODEL_CARD}:
+        yield _as_declared(content, target, look)
+
+
+def _curl(target: Target) -> str:
+    return f"curl -sS -o /dev/null -D - {shlex.quote(target.url)}"
+
+
+def _answers(target: Target, look: Look | None) -> Check:
+    check = Check(
+        "address.answers",
+        f"{target.kind}: {target.url}",
+        Result.PASSED,
+        "",
+        _curl(target),
+        "Make the address answer from the internet, within ten seconds, and without an error.",
+    )
+    if look is None:
+        return check.but(Result.UNKNOWN, "Nobody looked at it: the submission has too many addresses.")
+    if look.fault:
+        result = Result.FAILED if look.fault in _REFUSED else Result.UNKNOWN
+        return check.but(result, f"{look.detail} ({look.fault})")
+    if target.kind in _CALLED:
+        wrong = look.status in _GONE or look.status >= 500
+    else:
+        # What people and programs read must be there without a sign-in.
+        wrong = look.status != 200 or not look.size
+    said = f"It answered {look.status} with {look.size} bytes, SHA-256 {look.sha256}."
+    return check.but(Result.FAILED if wrong else Result.PASSED, said)
+
+
+def _tls(content: Content, target: Target, look: Look | None) -> Check:
+    check = Check(
+        "address.tls",
+        f"{target.kind}: {target.url}",
+        Result.PASSED,
+        "Its certificate is valid.",
+        f"curl -sSv -o /dev/null {shlex.quote(target.url)}",
+        "Serve the address over https with a certificate that is valid and that browsers trust.",
+    )
+    if urlsplit(target.url).scheme != "https":
+        sandbox = content["environment"] == Environment.SANDBOX.value
+        return check.but(Result.NOT_REQUIRED if sandbox else Result.FAILED, "It is served without TLS.")
+    if look is not None and look.tls_fault:
+        return check.but(Result.FAILED, f"Its certificate is not trusted: {look.tls_fault}.")
+    if look is None or (look.fault and look.fault not in _AFTER_TLS):
+        return check.but(Result.UNKNOWN, "No connection was made, so its certificate was not seen.")
+    return check
+
+
+def _stays(content: Content, target: Target, look: Look | None) -> Check:
+    check = Check(
+        "address.stays",
+        f"{target.kind}: {target.url}",
+        Result.PASSED,
+        "It does not send browsers elsewhere.",
+        _curl(target),
+        "Register the address where the app is, or let this one answer itself.",
+    )
+    if look is None or look.fault:
+        return check.but(Result.UNKNOWN, "It did not answer.")
+    if look.status not in _REDIRECTS:
+        return check
+    if _origin(look.location) in _own_origins(content):
+        return check.but(Result.PASSED, f"It sends browsers to {look.location}, which the app registered.")
+    return check.but(
+        Result.FAILED,
+        f"It sends browsers to {look.location or 'nowhere'}, an origin that the app has not registered.",
+    )
+
+
+def _own_origins(content: Content) -> set[str]:
+    return {
+        _origin(url)
+        for client in content["clients"]
+        for url in (*client["redirect_uris"], client["launch_uri"], *client["origins"])
+    } - {""}
+
+
+def _origin(url: str) -> str:
+    """Return the origin of an absolute web address; empty for any other."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.hostname}:{port}" if parts.hostname and port else ""
+
+
+def _as_declared(content: Content, target: Target, look: Look | None) -> Check:
+    check = Check(
+        "document.as_declared",
+        f"{target.kind}: {target.url}",
+        Result.PASSED,
+        "It is the document that was declared.",
+        f"curl -sS {shlex.quote(target.url)} | sha256sum",
+        "Put the document that you declared back, or submit anew with the digest of the one that is there.",
+    )
+    ai_use = content["version"]["ai_use"]
+    declared = {(Kind.DOCUMENT, each["url"]): each["sha256"] for each in content["documents"]}
+    if ai_use is not None:
+        declared[Kind.MODEL_CARD, ai_use["model_card"]] = ai_use["model_card_digest"]
+    if look is None or look.fault or look.status != 200:
+        return check.but(Result.UNKNOWN, "It could not be read.")
+    said = f"It has the SHA-256 {look.sha256}; {declared[target.kind, target.url]} was declared."
+    same = look.sha256 == declared[target.kind, target.url]
+    return check.but(Result.PASSED if same else Result.FAILED, said)
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------------------
+
+
+def _keys(target: Target, look: Look | None, before: Look | None) -> Iterable[Check]:
+    about = f"{target.kind}: {target.url}"
+    read = f"curl -sS {shlex.quote(target.url)}"
+    usable = Check(
+        "keys.usable",
+        about,
+        Result.PASSED,
+        "",
+        read,
+        "Publish a JSON Web Key Set with a public key for RS384 or ES384 that has a kid.",
+    )
+    kept = Check(
+        "keys.kept",
+        about,
+        Result.PASSED,
+        "No key changed under its id.",
+        read,
+        "Give a new key a new kid; one that is replaced under its id looks like an attack.",
+    )
+    if look is None or look.fault or look.status != 200:
+        yield usable.but(Result.UNKNOWN, "The keys could not be read.")
+        yield kept.but(Result.UNKNOWN, "The keys could not be read.")
+        return
+    listed = ", ".join(kid for kid, _ in look.keys)
+    if look.keys_fault:
+        yield usable.but(Result.FAILED, f"This is no usable set of keys: {look.keys_fault}.")
+    else:
+        yield usable.but(Result.PASSED, f"The set has the keys {listed}.")
+    old, new = dict(before.keys) if before else {}, dict(look.keys)
+    changed = [kid for kid in old if kid in new and old[kid] != new[kid]]
+    if changed:
+        yield kept.but(Result.FAILED, f"Another key has the id {', '.join(changed)} than before.")
+    elif old and old.keys() != new.keys():
+        yield kept.but(
+            Result.PASSED, f"The keys were rotated: {', '.join(old)} before, {listed or 'none'} now."
+        )
+    else:
+        yield kept
+
+
+def _inline_keys(client: Mapping[str, Any]) -> Iterable[Check]:
+    if client["jwks"] is None:
+        return
+    fault = jwks_fault(client["jwks"])
+    yield Check(
+        "keys.usable",
+        f"client: {client['id']}",
+        Result.FAILED if fault else Result.PASSED,
+        f"The registered keys are not usable: {fault}." if fault else "The registered keys are usable.",
+        "hilum client show CLIENT --json",
+        "Register a public key for RS384 or ES384 that has a kid.",
+    )
+
+
+# --- scopes, tier and evidence -------------------------------------------------------------------------------------------------
+
+
+def _scopes(content: Content, book: Book) -> Check:
+    asked = tuple(each["scope"] for each in content["scopes"])
+    beyond = excess_scopes(book, tuple(content["version"]["workflows"]), asked)
+    bare = [each["scope"] for each in content["scopes"] if not each["justification"].strip()]
+    check = Check(
+        "scopes.justified",
+        "",
+        Result.PASSED,
+        "No scope is beyond the declared workflows.",
+        "hilum policy show --document",
+        "Ask for less, declare the workflow in a new version, or say what the app does with the scope.",
+    )
+    if bare:
+        return check.but(Result.FAILED, f"These scopes have no justification: {', '.join(bare)}.")
+    if beyond:
+        said = f"Beyond the declared workflows, each with its justification: {', '.join(beyond)}."
+        return check.but(Result.PASSED, said)
+    return check
+
+
+def _tier(book: Book, applicant: Applicant) -> Check:
+    found = tiers_to_certify(book, applicant)
+    check = Check(
+        "tier.allowed",
+        "",
+        Result.PASSED,
+        "",
+        "hilum app tier VERSION",
+        "Ask for scopes of a tier that the category allows, or have the app moved to another category.",
+    )
+    if not found:
+        return check.but(Result.FAILED, "The rule book allows the category no tier for these scopes.")
+    worst = max(found.values(), key=lambda each: each.tier.rank)
+    return check.but(Result.PASSED, str(worst))
+
+
+def _evidence(content: Content, inputs: Inputs, book: Book, applicant: Applicant) -> Iterable[Check]:
+    cells = book.categories[applicant.category].cells if applicant.category in book.categories else {}
+    of = [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
+    needed = sorted({kind for cell in of for kind in cell.evidence} - {"automated_checks"})
+    proofs = sorted({proof for cell in of for proof in cell.proofs})
+    attached = {each["kind"]: date.fromisoformat(each["dated"]) for each in content["documents"]}
+    production = content["environment"] == Environment.PRODUCTION.value
+    show = "hilum policy show --document"
+    for kind in needed:
+        check = Check("evidence.attached", kind, Result.PASSED, "", show, "Submit anew with this document.")
+        if not production:
+            yield check.but(Result.NOT_REQUIRED, "A sandbox takes no evidence.")
+        elif kind in MADE_HERE:
+            yield check.but(Result.UNKNOWN, "The platform makes no signed runs of the sandbox yet.")
+        elif kind not in attached:
+            yield check.but(Result.FAILED, "The document is not attached.")
+        elif attached[kind] < (inputs.at - DOCUMENT_LIFE).date():
+            yield check.but(Result.FAILED, f"The document is of {attached[kind]}, older than a year.")
+        else:
+            yield check.but(Result.PASSED, f"The document is of {attached[kind]}.")
+    for proof in proofs:
+        check = Check(
+            "contacts.proved", proof, Result.PASSED, "It is proved.", "hilum contact list", "Prove it."
+        )
+        if not production:
+            yield check.but(Result.NOT_REQUIRED, "A sandbox takes no proofs.")
+        elif proof in inputs.unproved:
+            yield check.but(Result.FAILED, "It is not proved, or its proof has lapsed.")
+        else:
+            yield check
+
+
+def blocking(checks: Iterable[Check]) -> list[Check]:
+    """Return the checks that keep a submission from being certified: all but those that passed or that the rule book does not require."""
+    return [each for each in checks if each.result not in {Result.PASSED, Result.NOT_REQUIRED}]
+
+
+def in_words(checks: Iterable[Check]) -> str:
+    """Return how many checks had which result."""
+    of: Callable[[Result], int] = [each.result for each in checks].count
+    return ", ".join(f"{of(result)} {result.value.replace('_', ' ')}" for result in Result)

@@ -1,0 +1,77 @@
+"""Steps that several verbs share: who sees a submission, and how its state changes."""
+
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict
+from hilum.review import policy, store
+from hilum.review.models import Act, State, Step, Submission, SubmissionView
+
+ACTIONS = {
+    Act.SUBMIT: "review.submission.submit",
+    Act.CHECK: "review.submission.check",
+    Act.PASS_ON: "review.submission.pass_on",
+    Act.RERUN: "review.submission.rerun",
+    Act.WITHDRAW: "review.submission.withdraw",
+}
+CHANGED = "This submission was changed since you read it. Read it again, and repeat what you wanted to do."
+
+
+def visible(ctx: Context, submission_id: str, *, lock: bool = False) -> Submission:
+    """Get a submission that the actor may see. Raises NotFound."""
+    found = store.get_submission(ctx.tx, submission_id, lock=lock)
+    if not policy.may_see(ctx.actor, found.vendor):
+        raise store.no_such_submission()
+    return found
+
+
+def view_of(ctx: Context, submission_id: str) -> SubmissionView:
+    """Return a submission that is no draft, with its history."""
+    found = store.get_submission(ctx.tx, submission_id)
+    return SubmissionView(found, tuple(store.list_steps(ctx.tx, found.id)), {})
+
+
+def require_revision(found: Submission, revision: int) -> None:
+    """Check that a submission is at the revision that was read. Raises Conflict."""
+    if found.revision != revision:
+        raise Conflict("changed_since_read", CHANGED)
+
+
+def require_possible(found: Submission, act: Act) -> State:
+    """Return the state to which an act leads. Raises Conflict."""
+    after = policy.next_state(found.state, act)
+    if after is None:
+        detail = f"The submission is {found.state.value}; {act.value} is not possible then."
+        raise Conflict("transition_refused", detail)
+    return after
+
+
+def move(ctx: Context, found: Submission, act: Act, reason: str = "") -> Submission:
+    """Change the state of a submission that was read at its revision, and record who did it and why. Raises Conflict."""
+    state = require_possible(found, act)
+    after = replace(
+        found,
+        state=state,
+        changed_at=ctx.now,
+        revision=found.revision + 1,
+        closed_at=ctx.now if policy.is_final(state) else None,
+    )
+    if not store.save_submission(ctx.tx, after, revision=found.revision):
+        raise Conflict("changed_since_read", CHANGED)
+    number = len(store.list_steps(ctx.tx, found.id)) + 1
+    store.add_step(ctx.tx, Step(found.id, number, found.state, state, str(ctx.actor), ctx.now, reason))
+    facts = {
+        "submission": found.id,
+        "version": found.version,
+        "environment": found.environment.value,
+        "from": found.state.value,
+        "to": state.value,
+        "digest": after.digest,
+        "rule_book": after.rule_book,
+    }
+    if reason:
+        facts["reason"] = reason
+    audit.record(ctx, Event(ACTIONS[act], app=found.app, facts=facts))
+    return after
