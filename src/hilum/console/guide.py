@@ -71,6 +71,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum audit accesses",
         ),
         "tenant.switches": ("Stop an app or a person here; it acts within a second.", "hilum switch engage"),
+        "tenant.emergencies": (
+            "When clinicians stated an emergency, and restricted records of the patient whose chart was open were readable for some minutes. Somebody else reviews each use in time. What gives more takes two administrators.",
+            "hilum break-glass list",
+        ),
         "tenant.settings": (
             "Your FHIR server, facilities, what an app may read after the chart moved, and Sign-in: your identity provider, what its values mean here, a trial of it and its switch.",
             "hilum idp add",
