@@ -1,5 +1,6 @@
 """``hilum review``: what vendors submit of their versions."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hilum.cli import api
 from hilum.cli.apps import read_object
 from hilum.cli.named import APP, version_argument
 from hilum.cli.output import REFUSED, as_json, plain, table
-from hilum.cli.resources import json_option, show, show_one
+from hilum.cli.resources import MOMENT, json_option, show, show_one
 from hilum.registry.models import Environment
 from hilum.review.models import State
 
@@ -195,6 +196,41 @@ def review_rerun(submission_id: str, *, revision: int | None, json_: bool) -> No
     where = f"/submissions/{api.segment(submission_id)}"
     body = {"revision": revision or api.call("GET", where)["revision"]}
     _show(api.call("POST", f"{where}/rerun", body), json_=json_)
+
+
+@review.command("decide")
+@submission_argument
+@click.argument("decision", type=click.Choice(["certify", "reject"]))
+@click.option("--reason", required=True, help="Why; the vendor sees it.")
+@click.option(
+    "--expires-at", type=MOMENT, default=None, help="When the certification ends, such as 2027-06-30."
+)
+@revision_option
+@json_option
+def review_decide(
+    submission_id: str,
+    decision: str,
+    *,
+    reason: str,
+    expires_at: datetime | None,
+    revision: int | None,
+    json_: bool,
+) -> None:
+    r"""Certify what was submitted, once its checks have passed, or reject it (reviewers).
+
+    \b
+    Examples:
+      hilum review decide sub_01h... certify --expires-at 2027-06-30 --reason "in order"
+      hilum review decide sub_01h... reject --reason "the terms are of another app"
+    """
+    where = f"/submissions/{api.segment(submission_id)}"
+    body = {
+        "revision": revision or api.call("GET", where)["revision"],
+        "decision": decision,
+        "reason": reason,
+        "expires_at": expires_at.isoformat() if expires_at else None,
+    }
+    _show(api.call("POST", f"{where}/decide", body), json_=json_)
 
 
 @review.command("withdraw")

@@ -47,6 +47,8 @@ def _certification(each: Certification, version: AppVersion | None) -> list[obje
         "" if withdrawn is None else withdrawn.isoformat(),
         # What a version declares decides its tier.
         None if version is None else _version(version),
+        # Only where there is one: what was signed before there were submissions stays as it was signed.
+        *([each.submission] if each.submission else []),
     ]
 
 

@@ -86,9 +86,10 @@ def add_certification(
         environment=order.environment,
         category=app.category,
         tiers={way: assessment.tier for way, assessment in assessments.items()},
+        submission=order.submission,
     )
     store.add_certification(ctx.tx, certification)
-    facts = {
+    facts: dict[str, object] = {
         "certification": certification.id,
         "version": order.version,
         "environment": order.environment.value,
@@ -96,6 +97,8 @@ def add_certification(
         "expires_at": order.expires_at.isoformat(),
         "tiers": {way.value: str(assessment) for way, assessment in assessments.items()},
     }
+    if order.submission:
+        facts["submission"] = order.submission
     attestations.attest(ctx, app.id, after)
     audit.record(ctx, Event("registry.certification.add", app=app.id, facts=facts))
     return certification

@@ -240,6 +240,8 @@ class CertifyOrder:
     environment: Environment
     scopes: tuple[str, ...]
     expires_at: datetime
+    submission: str = ""
+    """The submission that was reviewed; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +262,8 @@ class Certification:
     category: str
     """The category that the app had. After a move to another one, only what both allow is granted."""
     withdrawn_at: datetime | None = None
+    submission: str = ""
+    """The submission that was reviewed for it; empty for one that a reviewer recorded directly."""
 
     @property
     def tier(self) -> Tier | None:

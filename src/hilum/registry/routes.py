@@ -241,6 +241,7 @@ class CertificationShown(Shown):
     expires_at: datetime
     category: str
     withdrawn_at: datetime | None
+    submission: str
     tier: Tier | None
     tiers: dict[ClientAuthentication, Tier]
 

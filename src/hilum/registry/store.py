@@ -119,6 +119,7 @@ certifications = Table(
     Column("withdrawn_at", Instant),
     Column("tiers", String(200), nullable=False),
     Column("category", String(64), nullable=False),
+    Column("submission", String(64), nullable=False),
     Index(None, "app", "id"),
     Index(None, "expires_at"),
 )
@@ -433,21 +434,14 @@ def _newest_first(table: Table, app: AppId, page: PageQuery) -> Select[Any]:
 
 
 def add_certification(tx: Connection, certification: Certification) -> None:
-    tx.execute(
-        certifications.insert().values(
-            id=certification.id,
-            app=certification.app,
-            version=certification.version,
-            environment=certification.environment.value,
-            scopes=" ".join(certification.scopes),
-            certified_by=certification.certified_by,
-            certified_at=certification.certified_at,
-            expires_at=certification.expires_at,
-            withdrawn_at=None,
-            category=certification.category,
-            tiers=" ".join(f"{way.value}={tier.value}" for way, tier in certification.tiers.items()),
-        )
-    )
+    plain = ("id", "app", "version", "certified_by", "certified_at", "expires_at", "category", "submission")
+    values = {name: getattr(certification, name) for name in plain} | {
+        "environment": certification.environment.value,
+        "scopes": " ".join(certification.scopes),
+        "withdrawn_at": None,
+        "tiers": " ".join(f"{way.value}={tier.value}" for way, tier in certification.tiers.items()),
+    }
+    tx.execute(certifications.insert().values(values))
 
 
 def _certification(row: Row[Any]) -> Certification:
@@ -466,6 +460,7 @@ def _certification(row: Row[Any]) -> Certification:
         withdrawn_at=withdrawn_at,
         tiers=_tiers(row.tiers),
         category=row.category,
+        submission=row.submission,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, Field
@@ -24,7 +24,7 @@ from hilum.review.models import (
     SubmissionOrder,
     SubmissionView,
 )
-from hilum.web.api import Id, Line, Paging, Prose, Shown, Strict, Word
+from hilum.web.api import Id, Line, Moment, Paging, Prose, Shown, Strict, Word
 from hilum.web.faults import explained
 
 Revision = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -82,6 +82,14 @@ class WithdrawAsked(RevisionAsked):
     reason: Prose
 
 
+class DecisionAsked(RevisionAsked):
+    """``expires_at``: when the certification ends; not for a rejection."""
+
+    decision: Literal["certify", "reject"]
+    reason: Prose
+    expires_at: Moment | None = None
+
+
 class SubmissionsQuery(Paging):
     app: Id | None = None
     state: State | None = None
@@ -100,6 +108,7 @@ class SubmissionListed(Shown):
     environment: Environment
     state: State
     revision: int
+    certification: str
     created_by: str
     created_at: datetime
     submitted_at: datetime | None

@@ -20,12 +20,14 @@ from hilum.registry.models import Environment
 from hilum.review.models import (
     DOCUMENT_LIFE,
     MADE_HERE,
+    RUN_LIFE,
     Check,
     Judgement,
     Kind,
     Look,
     Result,
     Route,
+    Run,
     Target,
 )
 from hilum.review.policy import digest_of
@@ -445,3 +447,39 @@ def in_words(checks: Iterable[Check]) -> str:
     """Return how many checks had which result."""
     of: Callable[[Result], int] = [each.result for each in checks].count
     return ", ".join(f"{of(result)} {result.value.replace('_', ' ')}" for result in Result)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What decides whether a submission can be certified now.
+
+    ``run``: the last of its checks. ``replays``: it comes to the same result from what was stored. ``records``: the digests of the parts
+    as the records are now. ``rule_book``: the version in force. ``is_owner``: the app is still its vendor's.
+    """
+
+    run: Run | None
+    replays: bool
+    records: Mapping[str, str]
+    rule_book: int
+    is_owner: bool
+
+
+def obstacle(ready: Readiness, text: str, *, now: datetime) -> str:
+    """Return why what was submitted (canonical ``text``) cannot be certified now; empty if it can. Unknown means that it cannot."""
+    run = ready.run
+    if not ready.is_owner:
+        return "app_changed_hands"
+    if run is None:
+        return "checks_missing"
+    if blocking(run.judgement.checks) or not run.judgement.checks or run.judgement.route.tier is None:
+        return "checks_not_passed"
+    if not ready.replays:
+        return "checks_not_as_stored"
+    if now >= run.at + RUN_LIFE:
+        return "checks_old"
+    if ready.rule_book != run.rule_book:
+        return "rule_book_changed"
+    content: Content = orjson.loads(text)
+    if any(ready.records.get(part) != part_digest(content[part]) for part in PARTS):
+        return "records_changed"
+    return ""

@@ -20,7 +20,7 @@ MADE_HERE = frozenset({"automated_checks", "sandbox_run"})
 DRAFT_KEPT = timedelta(days=400)
 """How long a draft is kept that nobody touches."""
 KEPT = timedelta(days=3 * 366)
-"""How long a submission is kept after it was withdrawn."""
+"""How long a submission is kept after it was withdrawn or rejected; as long as its certification, if it was certified."""
 PURGE_BATCH = 200
 TARGETS_BOUND = 200
 """Addresses that one run looks at. What is beyond was not looked at, and so does not pass."""
@@ -30,6 +30,8 @@ LOOK_BYTES = 4 * 1024 * 1024
 """The largest document that is read."""
 RUNS_A_DAY = 20
 """Runs of checks of one submission within a day: its addresses may be a stranger's, whom Hilum must not be made to flood."""
+RUN_LIFE = timedelta(days=7)
+"""How old the checks may be by which a submission is certified."""
 RUNS_BOUND = 200
 """Runs of checks of one submission."""
 CHECK_EVERY = timedelta(seconds=5)
@@ -46,6 +48,8 @@ class State(StrEnum):
     """The automated checks run."""
     IN_LENSES = "in_lenses"
     """Checked; it waits for people."""
+    CERTIFIED = "certified"
+    REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
     """By its vendor."""
 
@@ -59,6 +63,8 @@ class Act(StrEnum):
     PASS_ON = "pass_on"
     """The checks were made, whatever they found."""
     RERUN = "rerun"
+    CERTIFY = "certify"
+    REJECT = "reject"
     WITHDRAW = "withdraw"
 
 
@@ -89,6 +95,17 @@ class SubmissionOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class DecideOrder:
+    """A reviewer's decision on a submission at a revision. ``expires_at``: of the certification, if it is certified."""
+
+    submission: str
+    revision: int
+    certify: bool
+    reason: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A version submitted for an environment. ``revision`` counts its changes.
 
@@ -111,6 +128,7 @@ class Submission:
     content: str = ""
     digest: str = ""
     rule_book: int = 0
+    certification: str = ""
     submitted_at: datetime | None = None
     closed_at: datetime | None = None
 

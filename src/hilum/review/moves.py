@@ -14,6 +14,8 @@ ACTIONS = {
     Act.CHECK: "review.submission.check",
     Act.PASS_ON: "review.submission.pass_on",
     Act.RERUN: "review.submission.rerun",
+    Act.CERTIFY: "review.submission.certify",
+    Act.REJECT: "review.submission.reject",
     Act.WITHDRAW: "review.submission.withdraw",
 }
 CHANGED = "This submission was changed since you read it. Read it again, and repeat what you wanted to do."
@@ -71,6 +73,8 @@ def move(ctx: Context, found: Submission, act: Act, reason: str = "") -> Submiss
         "digest": after.digest,
         "rule_book": after.rule_book,
     }
+    if after.certification:
+        facts["certification"] = after.certification
     if reason:
         facts["reason"] = reason
     audit.record(ctx, Event(ACTIONS[act], app=found.app, facts=facts))

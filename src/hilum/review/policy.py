@@ -41,6 +41,8 @@ TRANSITIONS: Mapping[tuple[State, Act], State] = MappingProxyType(
         (State.CHECKING, Act.PASS_ON): State.IN_LENSES,
         (State.CHECKING, Act.WITHDRAW): State.WITHDRAWN,
         (State.IN_LENSES, Act.RERUN): State.CHECKING,
+        (State.IN_LENSES, Act.CERTIFY): State.CERTIFIED,
+        (State.IN_LENSES, Act.REJECT): State.REJECTED,
         (State.IN_LENSES, Act.WITHDRAW): State.WITHDRAWN,
     }
 )

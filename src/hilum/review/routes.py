@@ -10,6 +10,7 @@ from hilum.kernel.ids import VersionId
 from hilum.review import service
 from hilum.review.bodies import (
     ChangeAsked,
+    DecisionAsked,
     ReplayShown,
     RevisionAsked,
     RunQuery,
@@ -24,6 +25,7 @@ from hilum.review.bodies import (
     run_shown,
     shown,
 )
+from hilum.review.models import DecideOrder
 from hilum.web.api import Id, Page, api_router, audience, page_of, run_read, run_write
 from hilum.web.kit import Kit
 
@@ -90,6 +92,17 @@ def _checks(router: APIRouter, kit: Kit) -> None:
         """Have a submission checked again."""
         verb = partial(service.rerun, submission_id=submission, revision=body.revision)
         return shown(await run_write(kit, request, verb))
+
+    @router.post(
+        "/submissions/{submission}/decide",
+        response_model=SubmissionShown,
+        openapi_extra=audience("reviewer"),
+    )
+    async def decide(request: Request, submission: Id, body: DecisionAsked) -> object:
+        """Certify what was submitted, once its checks have passed, or reject it; with a reason."""
+        certify = body.decision == "certify"
+        order = DecideOrder(submission, body.revision, certify, body.reason, body.expires_at)
+        return shown(await run_write(kit, request, partial(service.decide, order=order)))
 
     @router.get("/submissions/{submission}/checks", openapi_extra=READERS)
     async def get_checks(request: Request, submission: Id, query: Annotated[RunQuery, Query()]) -> RunShown:

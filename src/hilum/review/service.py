@@ -17,6 +17,7 @@ from hilum.registry.models import App, AppVersion, Environment
 from hilum.registry.policy import reason_fault
 from hilum.review import content, moves, policy, store
 from hilum.review.checking import replay, rerun, view_run
+from hilum.review.decisions import decide
 from hilum.review.models import (
     DRAFT_KEPT,
     KEPT,
@@ -28,7 +29,7 @@ from hilum.review.models import (
     SubmissionView,
 )
 
-__all__ = ["replay", "rerun", "view_run"]
+__all__ = ["decide", "replay", "rerun", "view_run"]
 _OTHER_OWNER = "The app belongs to another vendor now."
 
 
@@ -166,7 +167,7 @@ def justified(ctx: Context, version: AppVersion, environment: Environment) -> fr
 
 
 def purge(ctx: Context) -> int:
-    """Delete old drafts and withdrawn submissions, at most a batch; return how many."""
+    """Delete old drafts, withdrawn and rejected submissions, at most a batch; return how many."""
     return store.purge(ctx.tx, drafts_before=ctx.now - DRAFT_KEPT, closed_before=ctx.now - KEPT)
 
 

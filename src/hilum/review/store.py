@@ -65,6 +65,7 @@ submissions = Table(
     Column("content", Text, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("rule_book", Integer, nullable=False),
+    Column("certification", String(64), nullable=False),
     Column("submitted_at", Instant),
     Column("closed_at", Instant),
     # Any number that are closed, and one that is open, for each version and environment.
@@ -127,6 +128,7 @@ def _values(each: Submission) -> dict[str, Any]:
         "content",
         "digest",
         "rule_book",
+        "certification",
         "submitted_at",
         "closed_at",
     )
@@ -164,6 +166,7 @@ def _submission(row: Row[Any]) -> Submission:
         content=row.content,
         digest=row.digest,
         rule_book=row.rule_book,
+        certification=row.certification,
         submitted_at=row.submitted_at,
         closed_at=row.closed_at,
     )
@@ -263,9 +266,10 @@ def list_steps(tx: Connection, submission: str) -> list[Step]:
 
 
 def purge(tx: Connection, *, drafts_before: datetime, closed_before: datetime) -> int:
-    """Delete old drafts and withdrawn submissions with their history, at most a batch; return how many."""
+    """Delete old drafts, withdrawn and rejected submissions with their history, at most a batch; return how many."""
     draft = and_(submissions.c.state == State.DRAFT.value, submissions.c.changed_at < drafts_before)
-    closed = and_(submissions.c.state == State.WITHDRAWN.value, submissions.c.closed_at < closed_before)
+    ended = submissions.c.state.in_([State.WITHDRAWN.value, State.REJECTED.value])
+    closed = and_(ended, submissions.c.closed_at < closed_before)
     old = select(submissions.c.id).where(or_(draft, closed)).limit(PURGE_BATCH)
     ids = list(tx.execute(old).scalars())
     if ids:

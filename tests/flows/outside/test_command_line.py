@@ -109,7 +109,7 @@ EXPECTED = {
     "break-glass launches", "break-glass open", "break-glass list", "break-glass show", "break-glass end", "break-glass review", "break-glass settings", "break-glass set",
     "mandate ask", "mandate agree", "mandate end", "mandate list", "mandate show",
     "request add", "request list", "request show", "request withdraw", "request approve", "request dismiss", "request hand-over",
-    "review submit", "review list", "review show", "review checks", "review rerun", "review withdraw",
+    "review submit", "review list", "review show", "review checks", "review rerun", "review decide", "review withdraw",
     "request-rule list", "request-rule versions", "request-rule set", "request-rule try", "installation newer", "installation accept",
     "consent export", "consent list", "disposal list", "disposal show", "disposal answer",
     "idp hosts", "idp allow", "idp disallow", "idp add", "idp key", "idp change", "idp on", "idp off", "idp list", "idp show", "idp try", "idp link", "idp links", "idp unlink",

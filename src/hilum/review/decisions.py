@@ -1,0 +1,87 @@
+"""Decide on submissions: certify what was submitted, or reject it."""
+
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.contacts import service as contacts
+from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Invalid
+from hilum.policies import service as policies
+from hilum.registry import service as registry
+from hilum.registry.models import CertifyOrder
+from hilum.registry.policy import reason_fault
+from hilum.review import checking, checks, moves, policy, store
+from hilum.review.models import Act, DecideOrder, State, Submission, SubmissionView
+
+_OBSTACLES = {
+    "app_changed_hands": "The app belongs to another vendor now, whose members submit it anew.",
+    "checks_missing": "The submission has not been checked. Have it checked: `hilum review rerun`.",
+    "checks_not_passed": "Some checks did not pass: `hilum review checks` lists them. The vendor mends that, and they run again.",
+    "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
+    "checks_not_as_stored": "What was checked comes to another result than is stored. Have it checked again, and tell the platform's security people.",
+    "rule_book_changed": "Another rule book is in force than when it was checked. Have it checked again: `hilum review rerun`.",
+    "records_changed": "Records of the app were edited since it was submitted. The vendor takes that back, or submits anew.",
+}
+"""Why a submission cannot be certified, in words."""
+
+
+def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
+    """Certify what was submitted, or reject it, with a reason; for a reviewer, once its checks have passed.
+
+    Raises NotFound, NotPermitted (right, own submission, an obstacle), Invalid, Conflict.
+    """
+    found = moves.visible(ctx, order.submission, lock=True)
+    event = Event(
+        "review.submission.decide",
+        app=found.app,
+        facts={"submission": found.id, "certify": order.certify},
+    )
+    if not policy.may_decide(ctx.actor):
+        raise audit.refusal(ctx, event)
+    if str(ctx.actor) in _submitters(ctx, found):
+        detail = "You submitted this yourself, so a colleague must decide."
+        raise audit.refusal(ctx, replace(event, reason="own_submission"), detail)
+    faults = {"reason": fault} if (fault := reason_fault(order.reason)) else {}
+    if order.certify and order.expires_at is None:
+        faults["expires_at"] = "missing"
+    if faults:
+        raise Invalid("decision_invalid", "The decision is invalid; see fields.", fields=faults)
+    moves.require_revision(found, order.revision)
+    moves.require_possible(found, Act.CERTIFY if order.certify else Act.REJECT)
+    if not order.certify:
+        moves.move(ctx, found, Act.REJECT, order.reason.strip())
+        return moves.view_of(ctx, found.id)
+    if obstacle := _obstacle(ctx, found):
+        raise audit.refusal(ctx, replace(event, reason=obstacle), _OBSTACLES[obstacle])
+    assert order.expires_at is not None, "judged above"
+    scopes = tuple(each.scope for each in found.order.scopes)
+    wanted = CertifyOrder(found.version, found.environment, scopes, order.expires_at, found.id)
+    justified = [each.scope for each in found.order.scopes if each.justification.strip()]
+    certification = registry.certify(ctx, wanted, unproved=contacts.unproved, justified=lambda *_: justified)
+    moves.move(ctx, replace(found, certification=certification.id), Act.CERTIFY, order.reason.strip())
+    return moves.view_of(ctx, found.id)
+
+
+def _submitters(ctx: Context, found: Submission) -> set[str]:
+    """Return who wrote or submitted it."""
+    steps = store.list_steps(ctx.tx, found.id)
+    written = {State.DRAFT, State.SUBMITTED}
+    return {found.created_by, *(each.actor for each in steps if each.after in written)}
+
+
+def _obstacle(ctx: Context, found: Submission) -> str:
+    """Return why a submission cannot be certified now; empty if it can."""
+    run = store.find_run(ctx.tx, found.id)
+    return checks.obstacle(
+        checks.Readiness(
+            run,
+            replays=run is not None and checking.replay(ctx, found.id, run.number).same,
+            records=checking.records_now(ctx, found),
+            rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
+            is_owner=registry.get_app(ctx, found.app).vendor == found.vendor,
+        ),
+        found.content,
+        now=ctx.now,
+    )

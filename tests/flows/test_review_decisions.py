@@ -1,0 +1,169 @@
+"""A reviewer certifies what was submitted once its checks have passed, or rejects it; the certification names the submission (C99, C111)."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
+from hilum.review import service
+from hilum.review.models import KEPT, RUN_LIFE, Look
+from tests.flows.control_site import TRACE, codes, problem
+from tests.flows.review_ground import SCOPES, Ground
+from tests.flows.test_proofs_before_certification import put_in_force
+from tests.flows.test_review_checks import World, again, in_order
+from tests.flows.test_vendor_apps import PROFILE
+from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.tls_host import Authority
+from tests.sim.world import FakeClock
+
+
+@pytest.fixture
+def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
+    with ExitStack() as stack:
+        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
+
+
+@pytest.fixture
+def ground(world: World) -> Ground:
+    return in_order(world)
+
+
+def submitted(ground: Ground, world: World, **change: Any) -> str:
+    sent = str(made(ground.submit(**change))["id"])
+    assert world.check()
+    return sent
+
+
+def decide(ground: Ground, submission: str, who: str = "rita", **change: Any) -> Any:
+    ends = ground.site.clock.now() + timedelta(days=30)
+    body = {"decision": "certify", "reason": "In order.", "expires_at": ends.isoformat()}
+    body["revision"] = ground.see(submission)["revision"]
+    return ground.site.api(who).post(f"/submissions/{submission}/decide", json=body | change)
+
+
+def certifications(ground: Ground) -> Any:
+    return made(ground.site.api("rita").get(f"/apps/{ground.app}/certifications"), 200)["items"]
+
+
+def test_what_passed_is_certified_as_it_was_submitted_and_the_certification_names_it(
+    ground: Ground, world: World
+) -> None:
+    """C98, C111: and nothing else of the version is."""
+    sent = submitted(ground, world)
+
+    done = made(decide(ground, sent), 200)
+
+    assert (done["state"], done["history"][-1]["reason"]) == ("certified", "In order.")
+    assert done["history"][-1]["actor"] == f"staff:{ground.site.people['rita'].id}"
+    (certified,) = certifications(ground)
+    assert (certified["id"], certified["submission"]) == (done["certification"], sent)
+    assert certified["scopes"] == [each["scope"] for each in SCOPES]
+    assert (certified["version"], certified["environment"]) == (ground.version, "production")
+    problem(decide(ground, sent), 409, "transition_refused")
+    problem(decide(ground, sent, decision="reject"), 409, "transition_refused")
+    withdraw = {"revision": done["revision"], "reason": "x"}
+    path = f"/submissions/{sent}/withdraw"
+    problem(ground.site.api("acme.owner").post(path, json=withdraw), 409, "transition_refused")
+    world.clock.advance(KEPT * 2)
+    assert ground.site.system(service.purge) == 0, "as long as there is a certification"
+
+
+def test_what_is_certified_directly_names_no_submission(ground: Ground) -> None:
+    ends = ground.site.clock.now() + timedelta(days=30)
+    body = {
+        "version": ground.version,
+        "environment": "production",
+        "scopes": ["launch", "user/Slot.rs"],
+        "expires_at": ends.isoformat(),
+    }
+    made(ground.site.api("rita").post("/certifications", json=body))
+
+    assert [each["submission"] for each in certifications(ground)] == [""]
+
+
+def test_a_rejected_submission_says_why_and_the_version_may_be_submitted_again(
+    ground: Ground, world: World
+) -> None:
+    sent = submitted(ground, world)
+    assert codes(problem(decide(ground, sent, decision="reject", reason=" "), 422, "decision_invalid")) == {
+        "reason": "reason_missing"
+    }
+
+    done = made(decide(ground, sent, decision="reject", reason="The terms are of another app."), 200)
+
+    assert (done["state"], done["certification"]) == ("rejected", "")
+    assert ground.see(sent, "acme.billing")["history"][-1]["reason"] == "The terms are of another app."
+    assert certifications(ground) == []
+    assert made(ground.submit())["id"] != sent
+    world.clock.advance(KEPT + timedelta(days=1))
+    assert ground.site.system(service.purge) == 1
+
+
+def test_nobody_but_a_reviewer_decides(ground: Ground, world: World) -> None:
+    """C111: neither the vendor nor who registers apps, and no other vendor learns of it."""
+    furnish_vendor(ground.site, "Rival", "rival")
+    sent = submitted(ground, world)
+
+    for decision in ("certify", "reject"):
+        for who in ("root", "otto", "sam", "gina", "acme.owner", "acme.developer", "rival.owner"):
+            assert decide(ground, sent, who, decision=decision).status_code == 403, who
+    assert ground.see(sent)["state"] == "in_lenses"
+    assert certifications(ground) == []
+
+
+def test_what_was_not_checked_or_did_not_pass_is_not_certified(ground: Ground, world: World) -> None:
+    """C99: unknown is not passed; a rejection needs no checks that passed."""
+    sent = str(made(ground.submit())["id"])
+    problem(decide(ground, sent), 409, "transition_refused")
+    world.check(lambda targets: [Look(each.kind, each.url, fault="fetch_too_slow") for each in targets])
+
+    problem(decide(ground, sent), 403, "checks_not_passed")
+
+    assert certifications(ground) == []
+    again(ground, sent)
+    problem(decide(ground, sent), 409, "transition_refused")
+    world.check()
+    made(decide(ground, sent), 200)
+
+
+def test_what_changed_since_the_checks_is_not_certified(ground: Ground, world: World) -> None:
+    """C98, C110: time, the rule book, the records, and what is stored of them."""
+    sent = submitted(ground, world)
+    problem(decide(ground, sent, revision=1), 409, "changed_since_read")
+    assert codes(problem(decide(ground, sent, expires_at=None), 422, "decision_invalid")) == {
+        "expires_at": "missing"
+    }
+    far = (world.clock.now() + timedelta(days=4_000)).isoformat()
+    problem(decide(ground, sent, expires_at=far), 422, "certification_invalid")
+    assert ground.see(sent)["state"] == "in_lenses"
+
+    world.clock.advance(RUN_LIFE + timedelta(seconds=1))
+    problem(decide(ground, sent), 403, "checks_old")
+    again(ground, sent)
+    world.check()
+    put_in_force(ground.site, {"categories.scheduling.title": "Rotas"})
+    problem(decide(ground, sent), 403, "rule_book_changed")
+    again(ground, sent)
+    world.check()
+
+    profile = ground.see(sent)["content"]["profile"]
+    other = {"revision": 1, "owner": "Somebody Else"}
+    urls = {name: profile[name] for name in ("privacy_policy", "terms")}
+    path = f"/apps/{ground.app}/profile"
+    made(ground.site.api("acme.owner").put(path, json=PROFILE | urls | other), 200)
+    problem(decide(ground, sent), 403, "records_changed")
+    made(ground.site.api("acme.owner").put(path, json=PROFILE | urls | {"revision": 2}), 200)
+
+    forged = "UPDATE review_run SET checks = replace(checks, 'The record', 'A record')"
+    world.uow.write_now(lambda ctx: ctx.tx.execute(text(forged)), actor=SYSTEM, trace=TRACE)
+    problem(decide(ground, sent), 403, "checks_not_as_stored")
+    assert certifications(ground) == []
+    again(ground, sent)
+    world.check()
+    made(decide(ground, sent), 200)
