@@ -77,7 +77,7 @@ def _column(column: Column, asked: Asked, path: str) -> dict[str, Any]:
 
 def _filter(each: Filter, asked: Asked, path: str) -> dict[str, Any]:
     chosen = asked[each.name]
-    options = [("", "All"), *((option.value, option.text) for option in each.options)]
+    options = [("", each.unset), *((option.value, option.text) for option in each.options)]
     return {
         "title": each.title,
         "chosen": next((option.text for option in each.options if chosen and option.value == chosen), ""),

@@ -133,11 +133,12 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter that stands in the address."""
+    """A filter that stands in the address. ``unset``: what a list without it shows."""
 
     name: str
     title: str
     options: tuple[Option, ...]
+    unset: str = "All"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,9 @@ LIST = List(
     one="emergency access",
     many="emergency accesses",
     empty=Empty("None", "No clinician opened restricted records in an emergency that waits for a review."),
-    filters=(Filter("which", "Which", (Option("findings", "Overdue"), Option("all", "All"))),),
+    filters=(
+        Filter("which", "Show", (Option("findings", "Overdue"), Option("all", "All")), unset="To review"),
+    ),
 )
 _TONES = {
     UseState.OPEN: "warn",
@@ -58,7 +60,7 @@ async def show_list(visit: Visit) -> Response:
         return await visit.read(partial(_listed, asked=asked))
 
     action = ("What is allowed", address("tenant.emergency_settings"))
-    lead = "Without a filter: what nobody has reviewed yet. Nobody reviews their own."
+    lead = "Clinicians who opened restricted records. Nobody reviews their own."
     return await visit.listing(LIST, read, lead=lead, action=action)
 
 

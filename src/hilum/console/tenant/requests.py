@@ -37,6 +37,7 @@ LIST = List(
             "state",
             "State",
             tuple(Option(each.value, each.value.capitalize()) for each in State if each is not State.OPEN),
+            unset="Waiting",
         ),
     ),
 )
@@ -52,7 +53,7 @@ async def show_list(visit: Visit) -> Response:
     return await visit.listing(
         LIST,
         read,
-        lead="All who ask for one app are one request. Without a filter: what waits for you.",
+        lead="All who ask for one app are one request.",
         action=("Rules", address("tenant.rules"), "quiet"),
     )
 
