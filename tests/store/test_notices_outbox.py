@@ -37,6 +37,7 @@ from hilum.notices.models import (
     State,
     VendorEvent,
 )
+from hilum.notices.policy import NAMELESS
 from hilum.notices.store import notices
 from tests.sim.mail_server import PASSWORD, USER, mail_server, silent_server
 from tests.sim.notice_ground import FACTS, LINK, SERVER, TRACE, NoticeGround, in_background, mail
@@ -140,6 +141,13 @@ def _dump(ground: NoticeGround) -> str:
 
     found: str = ground.do(read)
     return found
+
+
+def test_a_mail_that_names_an_app_of_signs_alone_is_put(on_sqlite: NoticeGround) -> None:
+    put = on_sqlite.put(facts=FACTS | {"vendor": "@@@"})
+
+    assert put is not None
+    assert put.facts["vendor"] == NAMELESS
 
 
 def test_a_recipient_with_too_many_waiting_gets_no_more_and_that_is_on_record(

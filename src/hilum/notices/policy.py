@@ -45,6 +45,8 @@ from hilum.notices.templates import EVENTS
 
 LINK_WITHHELD = "(one-time link)"
 SENDER_NAME = "Hilum"
+NAMELESS = "(a name of signs alone)"
+"""Stands in a mail for a name of which nothing can be shown."""
 _LOCAL = r"[A-Za-z0-9_+'&=~-]+(?:\.[A-Za-z0-9_+'&=~-]+)*"
 _DOMAIN = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
 # Neither quoted local parts nor % and !, by which some relays route to another host; no literal addresses.
@@ -120,6 +122,17 @@ def plain_name(text: str) -> str:
     visible = re.sub(r"([.。])(?=\S)", r"\1 ", visible)
     visible = " ".join(visible.split())
     return visible if len(visible) <= NAME_BOUND else visible[: NAME_BOUND - 1].rstrip() + "…"
+
+
+def with_names(fields: Mapping[str, Kind], facts: Mapping[str, str]) -> dict[str, str]:
+    """Return parameters in which each name can be shown in a mail: one of signs alone, of which nothing would be left, is replaced.
+
+    Others choose these names. Otherwise one of them could hold up the change or the batch whose mail names it.
+    """
+    return {
+        name: NAMELESS if fields.get(name) is Kind.NAME and value and not plain_name(value) else value
+        for name, value in facts.items()
+    }
 
 
 def value_fault(kind: Kind, value: str) -> str:

@@ -65,6 +65,7 @@ def put_mail(ctx: Context, order: Mail) -> Notice | None:
     Raises Invalid if the address or a parameter is not of its kind. Nothing is sent here and nothing is waited for.
     """
     template = TEMPLATES[order.template]
+    order = replace(order, facts=policy.with_names(template.fields, order.facts))
     address = policy.parse_address(order.to)
     faults = policy.facts_faults(template.fields, order.facts)
     if not address:
@@ -103,12 +104,15 @@ def put_event(ctx: Context, order: VendorEvent) -> list[Notice]:
     if faults := policy.facts_faults(kind.fields, order.facts):
         raise Invalid("notice_invalid", "The event is invalid; see fields.", fields=faults)
 
-    def read(ctx: Context) -> list[Endpoint]:
-        every = store.list_endpoints(ctx.tx, order.vendor, PageQuery("", ENDPOINTS_BOUND))
-        return [each for each in every if policy.subscribes(each, kind.id, order.app)]
-
     # What names patients goes only where two people agreed that it goes, whatever the row says now.
     two = order.type in models.TWO_PEOPLE
+
+    def read(ctx: Context) -> list[Endpoint]:
+        every = store.list_endpoints(ctx.tx, order.vendor, PageQuery("", ENDPOINTS_BOUND))
+        # One to which nobody agreed yet is no fault, and must not be logged as one.
+        mine = [each for each in every if each.agreed_by or not two]
+        return [each for each in mine if policy.subscribes(each, kind.id, order.app)]
+
     found = attestations.intact(ctx, read, policy.signed_state) if two else read(ctx)
     put = [_put_webhook(ctx, each, order) for each in found]
     return [each for each in put if each is not None]

@@ -277,6 +277,22 @@ def test_a_parameter_that_is_not_of_its_kind_is_named(
     assert policy.facts_faults(CONTACT_PROOF.fields, facts) == fault
 
 
+@pytest.mark.parametrize("name", ["@@@", "::", "//", "@/: \\", "\u200b"])
+def test_a_name_of_signs_alone_is_replaced_and_holds_up_no_mail(name: str) -> None:
+    """A vendor names its apps and versions: one of them must not keep other mail, or an emergency access, from going on."""
+    facts = policy.with_names(CONTACT_PROOF.fields, FACTS | {"link": LINK, "vendor": name})
+
+    assert facts == FACTS | {"link": LINK, "vendor": policy.NAMELESS}
+    assert policy.facts_faults(CONTACT_PROOF.fields, facts) == {}
+
+
+def test_other_parameters_and_other_names_stay_as_they_are() -> None:
+    facts = FACTS | {"link": LINK, "contact": "@@@", "extra": "::"}
+
+    assert policy.with_names(CONTACT_PROOF.fields, facts) == facts
+    assert policy.with_names(CONTACT_PROOF.fields, {"vendor": ""}) == {"vendor": ""}
+
+
 # --- webhooks -------------------------------------------------------------------------------------------------------------------
 
 
