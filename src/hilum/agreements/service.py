@@ -214,12 +214,28 @@ def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:
     )
 
 
-def list_lapsed(ctx: Context, since: datetime, until: datetime, after: str) -> list[Agreement]:
-    """List agreements that were over between two moments and that nothing replaced, by id, at most a batch, for the platform itself."""
+def list_lapsed(
+    ctx: Context, since: datetime, until: datetime, after: str
+) -> tuple[list[Agreement], str]:
+    """List agreements that were over between two moments and that nothing replaced, by id, at most a batch, for the platform itself.
+
+    With the id to go on ``after``, empty at the end. Whoever writes to the database makes none of them lapse: what is not as it was signed is
+    left out, and so is what it could have replaced.
+    """
     found = store.list_lapsed(ctx.tx, since, until, after)
-    kept = {each.id for each in _intact(ctx, lambda _: found)}
-    # What is not as it was signed is passed over, and does not end the walk.
-    return [each for each in found if each.id in kept or each is found[-1]]
+    lapsed = [
+        each
+        for each in _intact(ctx, lambda _: found)
+        # Since when it is a finding is not signed; when it ended is.
+        if each.ends_at is not None and each.ends_at <= until and _all_intact(ctx, each)
+    ]
+    return lapsed, found[-1].id if found else ""
+
+
+def _all_intact(ctx: Context, found: Agreement) -> bool:
+    """Check whether every confirmed agreement between the parties of one is as it was signed."""
+    confirmed = store.list_confirmed(ctx.tx, found.vendor, found.tenant, found.entity)
+    return len(_intact(ctx, lambda _: confirmed)) == len(confirmed)
 
 
 # What is due.

@@ -17,10 +17,10 @@ def ask_after_lapses(ctx: Context, after: str) -> str:
     Only about apps that are installed at the hospital and still need the agreement: whoever removed an app has asked for it already.
     """
     until = ctx.now - LAPSE_GRACE
-    found = agreements.list_lapsed(ctx, until - LOOKED_BACK, until, after)
+    found, last = agreements.list_lapsed(ctx, until - LOOKED_BACK, until, after)
     for agreement in found:
         _ask(ctx, agreement)
-    return found[-1].id if found else ""
+    return last
 
 
 def _ask(ctx: Context, lapsed: Agreement) -> None:
