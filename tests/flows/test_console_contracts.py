@@ -12,6 +12,8 @@ from hilum.agreements.models import KINDS, AgreementQuery
 from hilum.clients import service as clients
 from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
 from hilum.disposals import service as disposals
+from hilum.disposals import store
+from hilum.disposals.models import Cause, Disposal
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.infra.unit_of_work import UnitOfWork
@@ -229,3 +231,23 @@ def test_a_deletion_is_answered_by_the_vendor_and_seen_by_the_hospital(two: Two)
     assert (nothing.status_code, lawless.status_code, answer.status_code) == (422, 422, 303)
     assert "deleted" in mary.get("/tenant/deletions?state=disposed").text
     assert "No requests fit" in mary.get("/tenant/deletions?state=open").text
+
+
+def test_neither_the_vendor_nor_a_list_names_the_patient_of_a_deletion(two: Two) -> None:
+    """C95, ADR 74: the patient is in the signed text alone, which only the app receives, whatever ended."""
+
+    def verb(ctx: Any) -> None:
+        for number, cause in enumerate(Cause):
+            about = VendorId(two.vendor), two.app, ctx.now, ctx.now + timedelta(days=30), MERCY
+            added = Disposal(f"dsp_{number}", cause, *about, patient="pat-of-mercy")
+            assert store.add(ctx.tx, added, f"test/{number}")
+
+    two.site.system(verb)
+
+    for who, console in (("acme.billing", "developer"), ("acme.owner", "developer"), ("mary", "tenant")):
+        browser = two.browser(who)
+        for path in ("", *(f"/dsp_{number}" for number in range(len(Cause)))):
+            page = browser.get(f"/{console}/deletions{path}")
+            assert page.status_code == 200, (who, path)
+            assert "pat-of-mercy" not in page.text, (who, path)
+            assert "one person" in page.text

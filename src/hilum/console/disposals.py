@@ -30,6 +30,8 @@ CAUSES = {
     Cause.AGREEMENT: "a person withdrew their consent",
     Cause.INSTALLATION: "the hospital removed the app",
     Cause.CERTIFICATION: "no version of it is certified any more",
+    Cause.LAPSE: "an agreement with the hospital that it needs has ended",
+    Cause.TRANSFER: "it belongs to another vendor now",
 }
 STATES = {
     State.OPEN: ("not answered yet", "accent"),
@@ -97,12 +99,12 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
 
 
 def _about(found: Disposal, known: dict[str, str], visit: Visit) -> str:
-    """Return whose records a request is about."""
+    """Return whose records a request is about. Which patient is in the signed text alone, which only the app receives."""
+    vendors = visit.page.console is Console.DEVELOPER
+    place = known.get(found.tenant, "every hospital") if vendors else "here"
     if found.patient:
-        return f"patient {found.patient}"
-    if visit.page.console is Console.DEVELOPER:
-        return known.get(found.tenant, "every hospital")
-    return "everybody here"
+        return f"one person at {place}" if vendors else "one person here"
+    return place if vendors else "everybody here"
 
 
 def _state(found: Disposal, ctx: Context) -> Cell:
