@@ -63,6 +63,8 @@ CANNOT_BE_KNOWN = (
     "secrets, keys and addresses of clients and FHIR servers are those of the backup",
     "apps suspended, certifications withdrawn and installations removed after the backup are in force again",
     "agreements and mandates that were ended after the backup count again: compare `hilum agreement list` and `hilum mandate list`, and end them again",
+    "networks to which backend services were pinned after the backup are forgotten, so they are admitted from anywhere, or from more networks: compare `hilum app installations`, and pin them again",
+    "emergency access that a hospital switched off or narrowed after the backup is as it was before, and verdicts of reviews after it are lost, so who was barred may use it again: compare `hilum break-glass settings`",
     "exceptions and overrides that were ended after the backup count again, until their own end: end those again that are listed below",
     "tiers that reviewers raised after the backup are as they were before: compare `hilum app raised`, and raise them again",
     "facilities removed after the backup are in use again, and what was denied at one since is not: remove and deny them again",
