@@ -1,12 +1,14 @@
 """Submissions as the service keeps them, on each backend: two nodes at one moment."""
 
+from datetime import timedelta
 from typing import Any
 
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict
+from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.registry.models import Environment
-from hilum.review import service
-from hilum.review.models import AskedScope, State, SubmissionOrder
+from hilum.review import service, store
+from hilum.review.models import AskedScope, Judgement, Route, Run, State, Submission, SubmissionOrder
 from tests.store import registry_ground
 from tests.store.registry_ground import ROOT, Ground
 from tests.store.test_requests_store import at_once
@@ -44,3 +46,50 @@ def test_of_two_acts_on_one_revision_at_one_moment_one_counts(ground: Ground) ->
     view = ground.do(ROOT, service.view, found.id)
     assert [step.after for step in view.steps] == [State.DRAFT, State.WITHDRAWN]
     assert view.submission.revision == 2
+
+
+def waiting(ground: Ground, vendor: str, number: int, state: State) -> str:
+    """Store a submission as it waits to be checked; return its id."""
+    at = ground.uow.clock.now()
+    added = Submission(
+        f"sub_{vendor}_{number}",
+        AppId(f"app_{vendor}"),
+        VendorId(vendor),
+        VersionId(f"ver_{vendor}_{number}"),
+        "1",
+        Environment.SANDBOX,
+        WRITTEN,
+        "test",
+        at,
+        at,
+        state=state,
+    )
+    assert ground.do(SYSTEM, lambda ctx: store.add_submission(ctx.tx, added))
+    return added.id
+
+
+def checked(ground: Ground, submission: str, after: timedelta) -> None:
+    at = ground.uow.clock.now() + after
+    run = Run(submission, 1, at, "", "", 1, Judgement((), Route()))
+    ground.do(SYSTEM, lambda ctx: store.add_run(ctx.tx, run))
+
+
+def test_a_vendor_that_has_everything_checked_again_keeps_no_other_waiting(ground: Ground) -> None:
+    """C99: vendors take turns, whatever each of them lets wait."""
+
+    def turn() -> str | None:
+        found: str | None = ground.do(SYSTEM, lambda ctx: store.next_to_check(ctx.tx))
+        return found
+
+    assert turn() is None
+    again = [waiting(ground, "busy", number, State.CHECKING) for number in range(3)]
+    assert turn() == again[0]
+    checked(ground, again[0], timedelta(0))
+    first, second = waiting(ground, "quiet", 1, State.SUBMITTED), waiting(ground, "quiet", 2, State.CHECKING)
+
+    assert turn() == second, "one whose check broke off is first of its vendor"
+    checked(ground, second, timedelta(seconds=1))
+    assert turn() == again[0], "the other vendor was checked later"
+    checked(ground, again[1], timedelta(seconds=2))
+    assert turn() == second
+    assert first != second

@@ -48,7 +48,7 @@ _BROKEN = Check(
 
 
 def next_to_check(ctx: Context) -> str | None:
-    """Return the submission that waits longest to be checked, one whose check broke off first."""
+    """Return the submission to check next; vendors take turns."""
     return store.next_to_check(ctx.tx)
 
 

@@ -1,4 +1,4 @@
-"""The job that checks what was submitted, in the jobs process: one submission after the other, oldest first.
+"""The job that checks what was submitted, in the jobs process: one submission after the other, and one vendor after the other.
 
 A run, in order: 1 the submission goes to ``checking``, committed; 2 its addresses are looked at, a few at a time, with no transaction open;
 3 in one transaction everything else is read, all of it is stored and judged, and the submission goes on to ``in_lenses``. A process that dies
@@ -29,7 +29,7 @@ LookAt = Callable[[Sequence[Target]], list[Look]]
 
 
 def run_next(tx: Transactions, look_at: LookAt, may_continue: Callable[[], bool] = lambda: True) -> bool:
-    """Check the submission that waits longest; return False if none does, or it was stopped and begins again later."""
+    """Check the submission whose turn it is; return False if none does, or it was stopped and begins again later."""
     waiting = tx.read(checking.next_to_check)
     if waiting is None:
         return False

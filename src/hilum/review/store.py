@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    func,
     or_,
     select,
     text,
@@ -283,13 +284,28 @@ def purge(tx: Connection, *, drafts_before: datetime, closed_before: datetime) -
 
 
 def next_to_check(tx: Connection) -> str | None:
-    """Return the submission to check next: one whose check broke off, else the oldest that waits."""
-    for state in (State.CHECKING, State.SUBMITTED):
-        oldest = select(submissions.c.id).where(submissions.c.state == state.value)
-        found = tx.execute(oldest.order_by(submissions.c.id).limit(1)).scalar_one_or_none()
-        if found is not None:
-            return str(found)
-    return None
+    """Return the submission to check next: of the vendor whose last check is longest ago, one whose check broke off, else the oldest.
+
+    So a vendor that has many checked again and again, at addresses that answer slowly, keeps no other waiting for longer than one of its own.
+    """
+    waits = submissions.c.state.in_([State.CHECKING.value, State.SUBMITTED.value])
+    asking = select(submissions.c.vendor).where(waits).distinct().subquery()
+    checked = submissions.alias()
+    last = (
+        select(func.max(runs.c.at))
+        .select_from(checked.join(runs, runs.c.submission == checked.c.id))
+        .where(checked.c.vendor == asking.c.vendor)
+        .scalar_subquery()
+    )
+    # What was never checked comes first: the two databases order NULL differently.
+    order = (last.is_not(None), last, asking.c.vendor)
+    vendor = tx.execute(select(asking.c.vendor).order_by(*order).limit(1)).scalar_one_or_none()
+    if vendor is None:
+        return None
+    broke_off = submissions.c.state == State.CHECKING.value
+    oldest = select(submissions.c.id).where(waits, submissions.c.vendor == vendor)
+    found = tx.execute(oldest.order_by(broke_off.desc(), submissions.c.id).limit(1)).scalar_one_or_none()
+    return None if found is None else str(found)
 
 
 def add_run(tx: Connection, run: Run) -> None:
