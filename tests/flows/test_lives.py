@@ -111,6 +111,17 @@ def test_at_the_end_a_refresh_fails_with_the_reason_of_its_limit(
     assert reason in refused(front.refresh(token, "web"), "invalid_grant")
 
 
+def test_a_refresh_at_the_last_moment_is_a_use_and_gives_a_token_of_full_life(front: Front) -> None:
+    """C194: the app need not refresh again a minute later."""
+    limits(front, idle="92 d")
+    first = connect(front)
+    front.clock.advance(92 * DAY - timedelta(minutes=1))
+
+    second = front.refresh(first["refresh_token"], "web").json()
+
+    assert second["expires_in"] == first["expires_in"]
+
+
 def test_what_is_for_one_opening_is_asked_each_time_and_ends_by_itself(front: Front) -> None:
     """C89: two agreements, so that the second is not ended with the first."""
     once(front)

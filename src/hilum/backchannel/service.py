@@ -400,6 +400,9 @@ def _charts_now(grant: Grant, state: GrantState) -> tuple[str, ...] | None:
 
 def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> timedelta:
     charts_end = policy.charts_end(grant.person_patients, state.person)
+    # What is issued now is a use: the token ends with the agreement, and not with the rest that it ends.
+    if state.authorization is not None:
+        state = replace(state, authorization=replace(state.authorization, last_used_at=ctx.now))
     agreed = policy.agreement_ends(state, grant)
     rests_until = (None if agreed is None else agreed.at, charts_end)
     return policy.token_life(client, _lifetimes(state), *rests_until, now=ctx.now)
