@@ -169,6 +169,26 @@ def test_people_at_two_nodes_sign_one_after_the_other(rows: Rows) -> None:
     assert [each.previous for each in found] == ["", *map(policy.head_digest, found[:-1])]
 
 
+@pytest.mark.parametrize("one_uow", ["postgresql"], indirect=True)
+def test_what_somebody_else_signs_between_two_reads_is_no_fault_of_a_row(
+    one_uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C179: on SQLite nobody writes meanwhile. A row must not count for nothing, and no alarm be raised, since others work."""
+    rows, read, others = Rows(one_uow), store.read_part, iter([("thing/3", policy.digest_of("three"))])
+
+    def meanwhile(tx: Any, places: Any) -> Any:
+        if (other := next(others, None)) is not None:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(rows.sign, other).result()
+        return read(tx, places)
+
+    monkeypatch.setattr(store, "read_part", meanwhile)
+
+    assert rows.do(service.matches, ONE)
+    assert next(others, None) is None, "it was signed meanwhile"
+    assert not rows.do(service.matches, FORGED)
+
+
 def test_a_kind_is_signed_once_and_one_that_a_later_release_adds_when_it_comes(rows: Rows) -> None:
     """The upgrade: what there was counts on; what somebody writes afterwards does not."""
     old, later = ("old/1", policy.digest_of("a")), ("old/2", policy.digest_of("b"))

@@ -57,14 +57,25 @@ def intact(
 
 def matches(ctx: Context, state: State) -> bool:
     """Check whether a row that this transaction has locked is as it was signed."""
-    return not _faults(ctx, {state})
+    return not _settled_faults(ctx, state)
 
 
 def require(ctx: Context, state: State) -> None:
     """Check that a row is as it was signed, before a change would vouch for it. Raises Conflict."""
-    if found := _faults(ctx, {state}):
+    if found := _settled_faults(ctx, state):
         detail = f"{state[0]}: {found[state[0]]} Somebody wrote to the database; it counts for nothing. Make a new one."
         raise Conflict("not_as_signed", detail)
+
+
+def _settled_faults(ctx: Context, state: State) -> dict[str, str]:
+    """Return why a locked row is not as it was signed. What others sign between two of the reads is no fault of it."""
+    found: dict[str, str] = {}
+    for _ in range(_TRIES):
+        before = store.newest_number(ctx.tx)
+        found = _faults(ctx, {state})
+        if not found or store.newest_number(ctx.tx) == before:
+            break
+    return found
 
 
 def _faults(ctx: Context, states: Collection[State]) -> dict[str, str]:
