@@ -912,6 +912,18 @@ def test_roles_that_the_id_token_lacks_come_from_userinfo_if_the_hospital_says_s
     assert ground.reasons()[0] != ""
 
 
+def test_a_userinfo_endpoint_on_a_host_of_its_own_counts_only_where_it_is_asked(ground: Ground) -> None:
+    """Large providers have it elsewhere: a hospital that does not ask it signs in as before, and one that does allows that host."""
+    ground.idp.described = {"userinfo_endpoint": "https://graph.provider.example/oidc/userinfo"}
+    assert ground.sign_in(ground.browser()).status_code == 303
+
+    ground.set_up(userinfo=True)
+
+    away = f"/t/general/signin/through/{ground.provider.id}"
+    assert ground.browser().get(away).status_code == 503
+    assert ground.reasons()[0] == "federation_host_not_allowed"
+
+
 @pytest.mark.parametrize(
     ("stated", "answers", "reason"),
     [

@@ -183,14 +183,16 @@ class Providers:
                         entry.metadata = await self._discover(settings)
                     entry.metadata_until = now + FRESH.total_seconds()
                 metadata = entry.metadata
-        if policy.foreign_origins(metadata, allowed):
+        if policy.foreign_origins(metadata, allowed, userinfo=settings.userinfo):
             raise unreached(Fault.HOST_NOT_ALLOWED)
         return metadata
 
     def known_metadata(self, settings: Settings, allowed: frozenset[str]) -> Metadata | None:
         """Return a provider's metadata as they were last fetched, without asking it; None if there are none or their hosts are not allowed."""
         metadata = self._entry(settings).metadata
-        return None if metadata is None or policy.foreign_origins(metadata, allowed) else metadata
+        if metadata is None or policy.foreign_origins(metadata, allowed, userinfo=settings.userinfo):
+            return None
+        return metadata
 
     async def keys(
         self, settings: Settings, metadata: Metadata, kid: str, *, afresh: bool = False

@@ -520,14 +520,17 @@ def subject_fault(subject: str) -> str:
     return "" if subject and plain and len(subject) <= SUBJECT_BOUND else "subject_malformed"
 
 
-def foreign_origins(metadata: Metadata, allowed: frozenset[str]) -> list[str]:
-    """Return the origins that a provider's metadata leads to and that are not allowed."""
+def foreign_origins(metadata: Metadata, allowed: frozenset[str], *, userinfo: bool) -> list[str]:
+    """Return the origins that a provider's metadata leads to and that are not allowed.
+
+    ``userinfo``: whether its UserInfo endpoint is asked. Many providers have it on a host of its own, to which nothing leads otherwise.
+    """
     addresses = (
         metadata.issuer,
         metadata.authorization_endpoint,
         metadata.token_endpoint,
         metadata.jwks_uri,
         metadata.end_session_endpoint,
-        metadata.userinfo_endpoint,
+        metadata.userinfo_endpoint if userinfo else "",
     )
     return sorted({origin_of(each) or each for each in addresses if each} - allowed)
