@@ -97,6 +97,15 @@ def test_a_provider_is_added_by_two_administrators_and_tried(ground: Ground) -> 
     assert [row.role for row in ground.provider().settings.role_table] == ["physician", "nurse"]
 
 
+def test_whoever_agrees_sees_the_last_row_of_a_long_table(ground: Ground) -> None:
+    """Security decision 25: nothing is hidden behind what nobody would read to the end."""
+    rows = {f"value_{n}": f"{n}-{'x' * 180}" for n in range(20)} | {f"role_{n}": "physician" for n in range(20)}
+
+    answer = ground.ask(**rows, value_20="whoever-asks", role_20="administrator")
+
+    assert "whoever-asks" in ground.browser("greta").get(answer.headers["location"]).text
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -102,9 +102,8 @@ def _approval(ctx: Context, visit: Visit) -> dict[str, Any]:
 def _value(value: object, names: service.Names) -> str:
     if value is None:
         return ""
-    return names.sentence(value if isinstance(value, str) else orjson.dumps(value, default=str).decode())[
-        :2_000
-    ]
+    # Whole, however long: what is cut off would be agreed to unseen.
+    return names.sentence(value if isinstance(value, str) else orjson.dumps(value, default=str).decode())
 
 
 async def decide(visit: Visit, form: Form) -> Response:
