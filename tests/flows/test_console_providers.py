@@ -99,7 +99,9 @@ def test_a_provider_is_added_by_two_administrators_and_tried(ground: Ground) -> 
 
 def test_whoever_agrees_sees_the_last_row_of_a_long_table(ground: Ground) -> None:
     """Security decision 25: nothing is hidden behind what nobody would read to the end."""
-    rows = {f"value_{n}": f"{n}-{'x' * 180}" for n in range(20)} | {f"role_{n}": "physician" for n in range(20)}
+    rows = {f"value_{n}": f"{n}-{'x' * 180}" for n in range(20)} | {
+        f"role_{n}": "physician" for n in range(20)
+    }
 
     answer = ground.ask(**rows, value_20="whoever-asks", role_20="administrator")
 

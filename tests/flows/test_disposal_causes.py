@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from hilum.disposals import service, store
 from hilum.agreements.store import agreements as agreement_table
+from hilum.disposals import service, store
 from hilum.disposals.models import ESCALATE_AFTER, KEPT, LAPSE_GRACE, Cause, Disposal, DisposalQuery
 from hilum.identity.store import people
 from hilum.infra.unit_of_work import UnitOfWork

@@ -214,9 +214,7 @@ def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:
     )
 
 
-def list_lapsed(
-    ctx: Context, since: datetime, until: datetime, after: str
-) -> tuple[list[Agreement], str]:
+def list_lapsed(ctx: Context, since: datetime, until: datetime, after: str) -> tuple[list[Agreement], str]:
     """List agreements that were over between two moments and that nothing replaced, by id, at most a batch, for the platform itself.
 
     With the id to go on ``after``, empty at the end. Whoever writes to the database makes none of them lapse: what is not as it was signed is
