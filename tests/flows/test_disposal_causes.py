@@ -21,6 +21,7 @@ from hilum.registry import store as registry_store
 from hilum.registry.models import CertifyOrder, Environment
 from tests.flows.control_site import build
 from tests.flows.test_agreements import SCOPES, Ground
+from tests.flows.test_agreements import written as rewritten
 from tests.flows.vendor_ground import made
 from tests.sim.world import FakeClock
 
@@ -159,7 +160,7 @@ def test_whoever_ends_an_agreement_in_the_database_makes_no_vendor_delete_anythi
     made(ground.install())
     now = ground.site.clock.now()
     row = {"ends_at": now - ended, "finding_since": now - LAPSE_GRACE - DAY}
-    written(ground, update(agreement_table).values(**row))
+    rewritten(ground, update(agreement_table).values(**row))
 
     assert follow(ground) == []
 
@@ -168,7 +169,7 @@ def test_whoever_dates_a_lapse_back_in_the_database_shortens_no_grace(ground: Gr
     """C179."""
     lapsed(ground)
     back = ground.site.clock.now() - LAPSE_GRACE - DAY
-    written(ground, update(agreement_table).values(finding_since=back))
+    rewritten(ground, update(agreement_table).values(finding_since=back))
 
     assert follow(ground) == []
 
@@ -181,8 +182,10 @@ def test_whoever_spoils_the_agreement_that_replaced_another_makes_no_vendor_dele
     after = ground.agree()
     ground.site.clock.advance(LAPSE_GRACE)
     since = ground.site.clock.now() - LAPSE_GRACE - timedelta(hours=1)
-    written(ground, update(agreement_table).where(agreement_table.c.id == after).values(parties=["X", "Y"]))
-    written(ground, update(agreement_table).where(agreement_table.c.id == before).values(finding_since=since))
+    rewritten(ground, update(agreement_table).where(agreement_table.c.id == after).values(parties=["X", "Y"]))
+    rewritten(
+        ground, update(agreement_table).where(agreement_table.c.id == before).values(finding_since=since)
+    )
 
     assert follow(ground) == []
 
