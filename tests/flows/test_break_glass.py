@@ -31,6 +31,7 @@ from hilum.launches import store as launches_store
 from hilum.launches.models import Launch
 from hilum.notices import service as notices
 from hilum.notices.models import NoticeQuery
+from hilum.registry.store import apps
 from hilum.signin.policy import actor_of
 from tests.flows.gateway_ground import GENERAL, TRACE, Ground, Play, player
 from tests.sim.world import FakeClock, SeededIds
@@ -141,6 +142,24 @@ def test_it_is_mailed_recorded_and_told_to_the_patient(play: Play) -> None:
         assert access.detail == f"purpose of use BTG: {use.id}"
         page = ward.do("patient", lambda ctx: histories.read_page(ctx, HistoryQuery("p1"), reader.page))
         assert "stated an emergency" in page.entries[0].why
+
+    play(story)
+
+
+def test_no_name_of_an_app_keeps_it_shut(play: Play) -> None:
+    """C82: a vendor names its app as it likes, and the mail shows nothing of a name of signs alone."""
+
+    async def story(made: Ground) -> None:
+        ward = Ward(made)
+        app = made.clients["app"].app
+        made.run(
+            lambda ctx: ctx.tx.execute(apps.update().where(apps.c.id == app).values(name="@@@")) and None
+        )
+
+        ward.open()
+
+        assert await ward.reads() == 200
+        assert len(ward.notices()) == 2
 
     play(story)
 
