@@ -167,3 +167,23 @@ def test_what_changed_since_the_checks_is_not_certified(ground: Ground, world: W
     again(ground, sent)
     world.check()
     made(decide(ground, sent), 200)
+
+
+WRITTEN = {
+    "its scopes": """UPDATE review_submission SET scopes = '[["launch", "x"], ["user/Slot.cruds", "Books."]]'""",
+    "its documents": "UPDATE review_submission SET documents = '[]', scopes = '[]'",
+    "its text": "UPDATE review_submission SET content = replace(content, 'Shows free slots', 'Reads')",
+}
+
+
+@pytest.mark.parametrize("statement", WRITTEN.values(), ids=list(WRITTEN))
+def test_what_somebody_wrote_into_a_submission_after_its_checks_is_not_certified(
+    ground: Ground, world: World, statement: str
+) -> None:
+    """C111, C179: the checks judged what was submitted; what would be certified is what is stored now."""
+    sent = submitted(ground, world)
+
+    world.uow.write_now(lambda ctx: ctx.tx.execute(text(statement)), actor=SYSTEM, trace=TRACE)
+
+    problem(decide(ground, sent), 403, "not_as_submitted")
+    assert certifications(ground) == []

@@ -159,6 +159,15 @@ def records_now(ctx: Context, found: Submission) -> dict[str, str]:
     return {part: checks.part_digest(now[part]) for part in checks.PARTS}
 
 
+def is_as_submitted(ctx: Context, found: Submission) -> bool:
+    """Check whether what is stored of a submission is what the audit recorded, also the scopes and documents that are kept beside it."""
+    if policy.digest_of(found.content) != _recorded(ctx, found):
+        return False
+    kept: Mapping[str, Any] = orjson.loads(policy.canonical(asdict(found.order)))
+    content_of: Mapping[str, Any] = orjson.loads(found.content)
+    return all(content_of[part] == kept[part] for part in ("scopes", "documents"))
+
+
 def _recorded(ctx: Context, found: Submission) -> str:
     """Return the digest that the audit has of what was submitted; empty if it has none."""
     query = EventQuery(

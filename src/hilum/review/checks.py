@@ -454,7 +454,8 @@ class Readiness:
     """What decides whether a submission can be certified now.
 
     ``run``: the last of its checks. ``replays``: it comes to the same result from what was stored. ``records``: the digests of the parts
-    as the records are now. ``rule_book``: the version in force. ``is_owner``: the app is still its vendor's.
+    as the records are now. ``rule_book``: the version in force. ``is_owner``: the app is still its vendor's. ``as_submitted``: what is stored
+    is what the audit recorded.
     """
 
     run: Run | None
@@ -462,6 +463,7 @@ class Readiness:
     records: Mapping[str, str]
     rule_book: int
     is_owner: bool
+    as_submitted: bool
 
 
 def obstacle(ready: Readiness, text: str, *, now: datetime) -> str:
@@ -469,6 +471,8 @@ def obstacle(ready: Readiness, text: str, *, now: datetime) -> str:
     run = ready.run
     if not ready.is_owner:
         return "app_changed_hands"
+    if not ready.as_submitted:
+        return "not_as_submitted"
     if run is None:
         return "checks_missing"
     if blocking(run.judgement.checks) or not run.judgement.checks or run.judgement.route.tier is None:

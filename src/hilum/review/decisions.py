@@ -17,6 +17,7 @@ from hilum.review.models import Act, DecideOrder, State, Submission, SubmissionV
 
 _OBSTACLES = {
     "app_changed_hands": "The app belongs to another vendor now, whose members submit it anew.",
+    "not_as_submitted": "What is stored is not what was submitted. The vendor submits it anew; tell the platform's security people.",
     "checks_missing": "The submission has not been checked. Have it checked: `hilum review rerun`.",
     "checks_not_passed": "Some checks did not pass: `hilum review checks` lists them. The vendor mends that, and they run again.",
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
@@ -81,6 +82,7 @@ def _obstacle(ctx: Context, found: Submission) -> str:
             records=checking.records_now(ctx, found),
             rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
             is_owner=registry.get_app(ctx, found.app).vendor == found.vendor,
+            as_submitted=checking.is_as_submitted(ctx, found),
         ),
         found.content,
         now=ctx.now,
