@@ -233,9 +233,10 @@ def save_profile(ctx: Context, app_id: AppId, profile: Profile) -> tuple[App, Pr
         raise Conflict(
             "changed_since_read", "This was changed since you read it. Read it again, and repeat your change."
         )
-    if policy.changes_terms(before, after):
+    if asks_again := policy.changes_terms(before, after):
         app = _ask_again(ctx, app)
-    audit.record(ctx, Event("registry.profile.save", app=app.id, facts={"revision": after.revision}))
+    facts = {"revision": after.revision, "asks_again": asks_again}
+    audit.record(ctx, Event("registry.profile.save", app=app.id, facts=facts))
     return app, after
 
 
