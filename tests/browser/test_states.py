@@ -51,11 +51,14 @@ def test_too_many_attempts_say_how_long_to_wait(stage: Stage) -> None:
     page = stage.person()
     page.goto(f"{stage.running.base}/t/clinic/signin")
 
+    # A slow machine waits some of the first delays out between two attempts, so the last of a fixed number may be judged again.
     for _ in range(12):
         page.get_by_label("Username").fill("nobody.here")
         page.get_by_label("Password").fill("not it")
         with page.expect_navigation():
             page.locator("button[value=login]").click()
+        if "Too many attempts" in page.get_by_role("alert").inner_text():
+            break
 
     expect(page.get_by_role("alert")).to_contain_text("Too many attempts")
     expect(page.get_by_role("alert")).to_contain_text("again")
