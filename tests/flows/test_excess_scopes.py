@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.review import store
+from hilum.review.models import State
 from tests.flows.control_site import build, codes, problem
 from tests.flows.review_ground import SCOPES, furnish
 from tests.flows.vendor_ground import made
@@ -38,4 +40,9 @@ def test_a_certification_with_unjustified_excess_is_refused_with_the_list(
     documents = [DOCUMENT | {"kind": each.partition(".")[2]} for each in lacking]
     made(ground.submit(scopes=asked, documents=documents))
     made(certify("user/Slot.rs", EXCESS))
+    # What a reviewer rejected justifies nothing.
+    rejected = store.submissions.update().values(state=State.REJECTED.value)
+    sqlite_uow.db.write(lambda tx: tx.execute(rejected))
+    problem(certify("user/Slot.rs", EXCESS), 422, "certification_invalid")
+    sqlite_uow.db.write(lambda tx: tx.execute(store.submissions.update().values(state=State.CERTIFIED.value)))
     assert made(rita.get(f"/app-versions/{ground.version}/tier"), 200)["excess"] == [EXCESS]

@@ -204,12 +204,12 @@ def find_open(tx: Connection, version: VersionId, environment: Environment) -> S
 
 
 def list_submitted(tx: Connection, version: AppVersion, environment: Environment) -> list[Submission]:
-    """List what was submitted of a version for an environment and not withdrawn, the last one first; at most SUBMITTED_BOUND."""
+    """List what was submitted of a version for an environment, neither withdrawn nor rejected, the last one first; at most SUBMITTED_BOUND."""
     query = select(submissions).where(
         submissions.c.app == version.app,
         submissions.c.version == version.id,
         submissions.c.environment == environment.value,
-        submissions.c.state.not_in([State.DRAFT.value, State.WITHDRAWN.value]),
+        submissions.c.state.not_in([State.DRAFT.value, State.WITHDRAWN.value, State.REJECTED.value]),
     )
     rows = tx.execute(query.order_by(submissions.c.id.desc()).limit(SUBMITTED_BOUND))
     return [_submission(row) for row in rows]
