@@ -51,6 +51,8 @@ def stricter(one: Cell, other: Cell) -> Cell:
         scenarios=one.scenarios | other.scenarios,
         evidence=one.evidence | other.evidence,
         lenses=one.lenses | other.lenses,
+        agreements=one.agreements | other.agreements,
+        proofs=one.proofs | other.proofs,
         quota=Quota(
             min(one.quota.rate_per_s, other.quota.rate_per_s), min(one.quota.burst, other.quota.burst)
         ),
@@ -58,6 +60,7 @@ def stricter(one: Cell, other: Cell) -> Cell:
         alerts=AlertThresholds(*_least(one.alerts, other.alerts)),
         certificate_life=min(one.certificate_life, other.certificate_life),
         lifetimes=stricter_lifetimes(one.lifetimes, other.lifetimes),
+        disposal_days=min(one.disposal_days, other.disposal_days),
         dormant_days=min(one.dormant_days, other.dormant_days),
         dormant_ends=one.dormant_ends or other.dormant_ends,
     )

@@ -105,6 +105,20 @@ def test_of_two_cells_the_stricter_limit_counts_whichever_has_it() -> None:
     assert both.evidence >= cells[Tier.LOW].evidence | above.evidence
 
 
+def test_what_the_lower_cell_asks_for_is_asked_for_after_a_raise_too() -> None:
+    """C19: an agreement or a proof that only the lower cell needs, and its shorter time to dispose of data."""
+    cells = BOOK.categories["patient_communication"].cells
+    asks = replace(
+        cells[Tier.LOW], agreements=frozenset({"data_sharing"}), proofs=frozenset({"owner"}), disposal_days=7
+    )
+
+    both = stricter(asks, cells[Tier.MODERATE])
+
+    assert both.agreements == cells[Tier.MODERATE].agreements | {"data_sharing"}
+    assert both.proofs == cells[Tier.MODERATE].proofs | {"owner"}
+    assert both.disposal_days == 7
+
+
 @given(
     SCOPES,
     st.sampled_from(sorted(BOOK.categories)),
