@@ -89,9 +89,12 @@ class TcpProxy:
             except OSError:
                 return
             self.accepted += 1
+            server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            server.settimeout(5)
             try:
-                server = socket.create_connection(("127.0.0.1", self._target), timeout=5)
+                server.connect(("127.0.0.1", self._target))
             except OSError:
+                server.close()
                 _reset(client)
                 continue
             # The limit was for connecting; afterwards a frozen path is the test's doing.

@@ -244,7 +244,12 @@ def test_a_hospital_whose_name_is_never_found_holds_up_no_other(
 def test_of_several_addresses_the_first_that_answers_is_taken(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def getaddrinfo(_: str, __: Any, **more: Any) -> Any:
+    resolve = socket.getaddrinfo
+
+    # Threads of other tests may resolve names meanwhile.
+    def getaddrinfo(host: Any, *of: Any, **more: Any) -> Any:
+        if host != "ehr.example":
+            return resolve(host, *of, **more)
         addresses = ("127.0.0.99", "127.0.0.1")
         return [(socket.AF_INET, more["type"], 6, "", (address, 0)) for address in addresses]
 
