@@ -235,3 +235,18 @@ def test_a_trial_that_widens_or_is_of_another_hospital_is_refused(
 ) -> None:
     path = f"/installations/{ground.installed['general']}/try-narrowing"
     problem(ground.site.api(who).post(path, json=body), status, code)
+
+
+def test_a_trial_reaches_back_to_the_approval_and_not_beyond_it(ground: Ground) -> None:
+    """C208: what an earlier installation was used for says nothing about this one; a removed one is not tried."""
+    gina, removed = ground.site.api("gina"), ground.installed["general"]
+    ground.use("general", days_ago=5)
+    assert gina.delete(f"/installations/{removed}").status_code == 200
+    again = {"tenant": "general", "app": ground.app, "roles": ["physician"]}
+    installed = gina.post("/installations", json=again).json()["id"]
+
+    found = gina.post(f"/installations/{installed}/try-narrowing", json={"scopes": []}).json()
+
+    assert (found["permitted"], found["rows"]) == (0, [])
+    gone = gina.post(f"/installations/{removed}/try-narrowing", json={"scopes": []})
+    problem(gone, 409, "installation_removed")

@@ -23,10 +23,12 @@ settings = read({"HILUM_SECRET_KEY": "k" * 48, "HILUM_MODE": "sandbox"})
 def run(part, settings):
     print(os.environ["passed"], open("/proc/self/comm").read().strip(), flush=True)
     BODY
-parts.run, named = run, parts.name
+parts.run, named = run, parts.set_process_name
 child = parts.fork("jobs", settings, {"passed": "on"})
 """
-WAITS = "parts.name(part); print(open('/proc/self/comm').read().strip(), flush=True); time.sleep(600)"
+WAITS = (
+    "parts.set_process_name(part); print(open('/proc/self/comm').read().strip(), flush=True); time.sleep(600)"
+)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class Forked:
 
 def run(part: str, settings: Settings) -> None:
     """Run one part in this process until a signal. Raises Unavailable if its address cannot be used."""
-    name(part)
+    set_process_name(part)
     # Imported here, so that a process loads only what it runs.
     if part == "jobs":
         from hilum.app import jobs
@@ -73,8 +73,8 @@ def run(part: str, settings: Settings) -> None:
     run_web(settings, SITES[part], listen, workers=None if part == "platform" else 1)
 
 
-def name(part: str) -> None:
-    """Name this process after its part, where the system has a place for that: forked ones have the supervisor's command line."""
+def set_process_name(part: str) -> None:
+    """Set the name that `ps` and `top` show for this process, where the system has one; a forked part has the supervisor's command line."""
     with suppress(OSError):
         Path("/proc/self/comm").write_text(f"hilum-{part}", encoding="ascii")
 

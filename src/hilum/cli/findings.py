@@ -34,7 +34,7 @@ NOTICE_BOUND = timedelta(minutes=15)
 FREE_BOUND = 1024**3
 LISTED_BOUND = 5
 CERTIFY_AGAIN = "Apps that are not as they were signed get nothing: find out who wrote to the database, and certify them again."
-ROWS_ADVICE = "What is not as it was signed does not count: find out who wrote to the database, and make it anew by those who may."
+ROWS_ADVICE = "A row that is not as it was signed does not count. Find out who wrote to the database, then have it recorded again by people with the right to."
 ANCHOR_ADVICE = "After a restore this is what was made after the backup: make it again, and put the anchor aside. Otherwise the database was cut at its end."
 
 
