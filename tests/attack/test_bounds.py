@@ -1,5 +1,6 @@
 """Strangers cost little: bounds before anybody is authenticated, tried on the real site (C201, security decision 26)."""
 
+import asyncio
 import resource
 import socket
 import statistics
@@ -160,6 +161,33 @@ def test_a_large_body_is_refused_in_the_form_that_the_address_answers_in(running
         "/api/v1/tokens": "application/problem+json",
     }
     assert all("x-request-id" in each.headers for each in said.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kind"),
+    [
+        (FHIR, 401, "application/fhir+json"),
+        (VENDORS, 401, "application/json"),
+        (TOKEN, 413, "application/x-www-form-urlencoded"),
+    ],
+)
+def test_who_sends_a_large_body_reads_the_refusal_and_no_reset(
+    running: Running, path: str, status: int, kind: str
+) -> None:
+    """A client that sends before it reads gets the answer each time, also one that loses what it received to a reset (RFC 9112 section 9.6)."""
+
+    async def sent() -> list[int]:
+        async with httpx2.AsyncClient() as http:
+            return [
+                (
+                    await http.post(
+                        running.base + path, content=bytes(3_000_000), headers={"content-type": kind}
+                    )
+                ).status_code
+                for _ in range(20)
+            ]
+
+    assert asyncio.run(sent()) == [status] * 20
 
 
 def test_a_body_of_unsaid_length_is_counted_while_it_streams(running: Running) -> None:

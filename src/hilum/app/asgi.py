@@ -114,14 +114,17 @@ class Dispatcher:
         if busy := self._admission.enter(network):
             await self._turn_away(scope, send, busy)
             return
+        # Requests without a body, as nearly all reads are, skip the layer that bounds bodies.
+        body = None
+        if heads.length:
+            bound = _body_bound(scope["path"])
+            body = Body(receive, self._admission, network, bound=bound, declared=heads.length)
         try:
-            # Requests without a body, as nearly all reads are, skip the layer that bounds bodies.
-            if heads.length:
-                await self._with_body(scope, receive, send, network=network, declared=heads.length)
-            else:
-                await self._dispatch(scope, receive, send)
+            await (self._with_body(scope, body, send) if body else self._dispatch(scope, receive, send))
         finally:
             self._admission.leave(network)
+            if body is not None:
+                await body.release()
 
     def _fault(self, heads: _Heads, path: str) -> HilumError | None:
         # Two Hosts or two framings are read differently by a proxy and by this server: request smuggling.
@@ -146,14 +149,11 @@ class Dispatcher:
             counted = self._counted(kind_of(scope["path"]), state["network"], send)
             await self._page(scope, receive, _stamped(counted, state["request_id"], state["correlation_id"]))
 
-    async def _with_body(
-        self, scope: Scope, receive: Receive, send: Send, *, network: str, declared: int
-    ) -> None:
+    async def _with_body(self, scope: Scope, body: Body, send: Send) -> None:
         """Serve a request whose body is read within bounds. A connection on which a body was left unread is closed.
 
         Where a bound was exceeded, the framework's error response is replaced by our refusal, unless it has the right status already.
         """
-        body = Body(receive, self._admission, network, bound=_body_bound(scope["path"]), declared=declared)
         answer = _Answer(scope, send, body, self._turn_away)
         scope["state"]["body"] = body
         try:
@@ -165,7 +165,6 @@ class Dispatcher:
                 await self._turn_away(scope, send, body.fault)
         finally:
             answer.close()
-            body.close()
 
     async def _turn_away(self, scope: Scope, send: Send, error: HilumError) -> None:
         """Refuse without reading the body, and close the connection."""

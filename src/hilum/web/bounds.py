@@ -21,6 +21,11 @@ BODY_RATE_BOUND = 8 * 1024
 PARTS_BOUND = 256
 PART_MEAN_BOUND = 256
 """Minimum mean bytes of a part, beyond PARTS_BOUND parts: each part costs an event loop iteration, however small it is."""
+LINGER_S, LINGER_SILENCE_S, LINGER_BYTES = 2.0, 0.3, 16 * 1024 * 1024
+"""How long, through how much silence, and how much of an unread body is taken and dropped after the answer. A connection that is
+closed while its client still sends is reset, and then the answer is lost on its way."""
+LINGERING_BOUND = 64
+"""How many connections of a worker may linger at a time; beyond, they are closed at once."""
 REQUESTS_BOUND = 2_048
 SOURCE_REQUESTS_BOUND = 512
 BODIES_BOUND = 512
@@ -58,7 +63,7 @@ class Admission:
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.requests = 0
-        self.body_bytes = 0
+        self.body_bytes = self.lingering = 0
         self._requests_of: dict[str, int] = {}
         self._bodies_of: dict[str, int] = {}
         self._bodies = 0
@@ -212,13 +217,37 @@ class Body:
         self._admission.body_bytes -= self._seen
         self._seen = 0
 
-    def close(self) -> None:
-        """Release what the body holds; call it when the request has ended.
+    async def release(self) -> None:
+        """Release what the body holds when the request has ended, and let its sender read the answer before the connection closes.
 
         The server closes the connection of an unread body once ``receive`` is garbage-collected, so no reference to it may remain: not in
         the frames of an error's traceback, nor in a reference cycle.
         """
         self._give_back()
-        self._receive = _ended
-        if self.fault is not None:
-            self.fault.__traceback__ = self.fault.__context__ = self.fault.__cause__ = None
+        try:
+            await self._linger()
+        finally:
+            self._receive = _ended
+            if self.fault is not None:
+                self.fault.__traceback__ = self.fault.__context__ = self.fault.__cause__ = None
+
+    async def _linger(self) -> None:
+        is_over = self.whole or (self.fault is not None and self.fault.code in {TOO_SLOW, INCOMPLETE})
+        if is_over or self._admission.lingering >= LINGERING_BOUND:
+            return
+        self._admission.lingering += 1
+        try:
+            async with asyncio.timeout(LINGER_S):
+                await self._drop_rest()
+        except TimeoutError:
+            pass
+        finally:
+            self._admission.lingering -= 1
+
+    async def _drop_rest(self) -> None:
+        dropped = 0
+        while dropped < LINGER_BYTES:
+            message = await asyncio.wait_for(self._receive(), LINGER_SILENCE_S)
+            dropped += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return

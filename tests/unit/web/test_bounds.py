@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from hilum.kernel.errors import HilumError
 from hilum.web import bounds
-from hilum.web.bounds import Admission, Body, Busy, Limits, Patience
+from hilum.web.asgi import Message
+from hilum.web.bounds import LINGERING_BOUND, Admission, Body, Busy, Limits, Patience
 from tests.effort import effort
 
 SOURCES = ("198.51.100.1", "198.51.100.2", "2001:db8::/64")
@@ -76,7 +77,7 @@ def test_a_body_is_read_up_to_its_bound(chunks: list[bytes], declared: int, expe
     body = Body(parts(chunks), admission, "s", bound=100, declared=declared)
 
     assert outcome(body) == expected
-    body.close()
+    asyncio.run(body.release())
     assert admission.body_bytes == 0
 
 
@@ -84,6 +85,30 @@ def test_a_body_that_breaks_off_is_no_body() -> None:
     body = Body(parts([b"x"], whole=False), Admission(), "s", bound=100, declared=10)
 
     assert outcome(body) == "body_incomplete"
+
+
+@pytest.mark.parametrize(
+    ("lingering", "declared", "dropped"),
+    [(0, 1_000, 3), (LINGERING_BOUND, 1_000, 0), (0, 10, 0)],
+    ids=["refused", "too many linger", "read whole"],
+)
+def test_the_rest_of_a_refused_body_is_dropped_while_few_linger(
+    lingering: int, declared: int, dropped: int
+) -> None:
+    """Nothing of it is kept, and the count of those that linger returns to where it was."""
+    admission = Admission()
+    admission.lingering = lingering
+    left = [b"12345", b"67890", b""]
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    body = Body(receive, admission, "s", bound=100, declared=declared)
+    outcome(body)
+    before = len(left)
+    asyncio.run(body.release())
+
+    assert (before - len(left), admission.lingering, admission.body_bytes) == (dropped, lingering, 0)
 
 
 def test_after_a_fault_nothing_more_is_read() -> None:
