@@ -21,6 +21,9 @@ OPEN_PAGES = (
     "{base}/signin",
     "{base}/t/general/oauth/authorize?client_id=nobody",
     "{base}/nowhere",
+    "{base}/guides",
+    "{base}/guides/operations",
+    "{base}/guides/clinician",
 )
 
 

@@ -50,6 +50,7 @@ from hilum.federation.live import Providers
 from hilum.frontchannel import pages as frontchannel_pages
 from hilum.frontchannel import routes as frontchannel
 from hilum.gateway.platform_reads import PlatformReads
+from hilum.guides import pages as guides_pages
 from hilum.histories import pages as histories_pages
 from hilum.histories import routes as histories
 from hilum.identity import routes as identity
@@ -122,6 +123,7 @@ def template_folders() -> list[Path]:
         histories_pages.TEMPLATES,
         breakglass_pages.TEMPLATES,
         console.TEMPLATES,
+        guides_pages.TEMPLATES,
     ]
 
 
@@ -160,6 +162,7 @@ def pages(site: Site) -> list[BaseRoute]:
         *breakglass_pages.pages(site.kit),
         *launches.routes(site.kit),
         *console.pages(site.kit, _consoles(site)),
+        *guides_pages.routes(site.kit.pages),
     ]
 
 

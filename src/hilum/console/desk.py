@@ -188,6 +188,7 @@ def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str,
         "place": visitor.place,
         "signout": path_of(kit.urls.signout(tenant or "")),
         "guide": f"/{page.console}/guide#{top.key.partition('.')[2]}",
+        "how_to": words.HOW_TO.get(top.key, words.HOW_TO[page.console]),
         "live": f"/{page.console}/live",
         "keys": words.KEYS,
     }

@@ -26,6 +26,31 @@ KEYS = (
     ("Enter", "Open the row"),
     ("?", "Show these keys"),
 )
+_HOSPITAL, _VENDOR, _SECURITY, _OWNER = "/tenant-administrator", "/vendor", "/operations", "/platform-owner"
+HOW_TO: Mapping[str, str] = MappingProxyType(
+    {
+        # Of a console, for its pages that are not below.
+        "operations": _SECURITY,
+        "tenant": _HOSPITAL,
+        "developer": _VENDOR,
+        "operations.policy": f"{_OWNER}#change-it",
+        "operations.scopes": f"{_OWNER}#end-a-scope",
+        "operations.staff": "/staff",
+        "operations.audit": f"{_SECURITY}#retention",
+        "tenant.requests": f"{_HOSPITAL}#what-people-ask-you-for",
+        "tenant.agreements": f"{_HOSPITAL}#agreements-with-vendors",
+        "tenant.mandates": f"{_HOSPITAL}#backend-services-who-answers-for-them",
+        "tenant.emergencies": f"{_HOSPITAL}#emergency-access-to-restricted-records",
+        "tenant.settings": f"{_HOSPITAL}#let-your-people-sign-in-with-your-own-accounts",
+        "developer.apps": f"{_VENDOR}#register-an-app",
+        "developer.changes": f"{_VENDOR}#change-a-client",
+        "developer.contacts": f"{_VENDOR}#say-how-you-are-reached",
+        "developer.team": f"{_VENDOR}#invite-colleagues",
+        "developer.agreements": f"{_VENDOR}#agreements-with-hospitals",
+        "developer.disposals": f"{_VENDOR}#delete-what-your-app-has-when-somebody-withdraws",
+    }
+)
+"""The guide of a page of the navigation, below the index of the guides."""
 _ROLES = {
     "platform_admin": "platform administrator",
     "security": "security",

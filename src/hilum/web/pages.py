@@ -27,6 +27,8 @@ class Shell:
     home: str = "/"
     site: str = "Hilum"
     links: tuple[tuple[str, str], ...] = ()
+    guides: str = "/guides"
+    """The address of the index of the guides. A page names its own below it (block ``guide``)."""
 
 
 @dataclass(frozen=True, slots=True)

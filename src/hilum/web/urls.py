@@ -176,6 +176,10 @@ class Urls:
         """Return a page of the staff's consoles."""
         return f"{self.console_url or self.base_url}{path}"
 
+    def guides(self) -> str:
+        """Return the index of the guides."""
+        return f"{self.base_url}/guides"
+
     def home(self) -> str:
         return f"{self.base_url}/"
 

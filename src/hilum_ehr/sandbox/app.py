@@ -51,7 +51,7 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
         ("Platform", urls.home()),
     )
     # `sandbox` makes every page state that everyone is synthetic.
-    shell = Shell(sandbox=True, home="/sandbox", site="Hilum sandbox", links=links)
+    shell = Shell(sandbox=True, home="/sandbox", site="Hilum sandbox", links=links, guides=urls.guides())
     pages = Pages(assets, shell, folders=[HERE / "templates"])
     # Empty for a hospital whose client was not seeded: its launches fail with the platform's own refusal
     # instead of the site failing to start.
