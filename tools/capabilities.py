@@ -99,6 +99,7 @@ PROMISES = {
     104: "What was submitted is immutable and hashed (in part: evidence has no visibility of its own, and reopens no check when it expires)",
     105: "What the platform makes itself cannot be attached: a screenshot stands for no run (in part: there are no signed runs yet)",
     111: "Certification and a tenant's approval are separate decisions of different roles (in part: no publication)",
+    113: "A certificate is a signed document that anybody verifies offline, with a status list and a badge that follow the live state within a minute",
     120: "One command, offline, makes three hospitals, their people and 120 reproducible synthetic patients",
     124: "The simulator opens an app beside the chart or in a new tab, moves patient, person and role",
     125: "The inspector shows decision, scope, cost and record of every call",

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from hilum.account import pages as account_pages
 from hilum.app import mounts
 from hilum.audit import live as journals
+from hilum.certificates import pages as certificate_pages
 from hilum.console import routes as console
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts.domain_checks import DomainChecker
@@ -161,6 +162,7 @@ def build(
             *federated.routes(),
             *enrolment_pages.pages(kit),
             *contacts_pages.pages(kit),
+            *certificate_pages.pages(kit),
             *console.pages(kit, ports),
             *kit.pages.assets.routes(),
         ]

@@ -16,6 +16,8 @@ from hilum.agreements import store as agreements
 from hilum.agreements.models import Agreement, Side
 from hilum.breakglass import store as break_glass
 from hilum.breakglass.models import Use
+from hilum.certificates import service as certificates
+from hilum.certificates.models import Addresses
 from hilum.clients import service as clients
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
 from hilum.contacts import domains
@@ -133,6 +135,7 @@ LISTS = {
     "/api/v1/notices": "otto",
     "/api/v1/webhooks": "sam",
     "/api/v1/submissions": "rita",
+    "/api/v1/certificates": "rita",
     "/api/v1/requests": "gina",
     "/api/v1/request-groups": "gina",
     "/api/v1/request-rules/versions": "gina",
@@ -162,6 +165,9 @@ class Full:
             self._more_contacts(n)
             self._more_requests(n)
             self._more_providers(n)
+        at = Addresses("https://hilum.example/certificates", "https://hilum.example/certificates/status")
+        while site.system(certificates.step, at=at):
+            pass
         site.system(withhold, changes=with_rule("overridable") | {"overrides": {"longest": "30 d"}})
         order = {"tenant": GENERAL, "ends_at": site.clock.now() + MONTH, "name": "reads-slots"}
         for n, app in enumerate(self.apps):

@@ -17,6 +17,8 @@ from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.decision_counts import DecisionCounts
 from hilum.audit.models import CHECKPOINT_EVERY, COUNT_EVERY, INDEX_EVERY, Anchored, AnchoredHead
+from hilum.certificates import jobs as certificates
+from hilum.certificates.models import STEP_EVERY, Addresses
 from hilum.dryruns import jobs as dryruns
 from hilum.dryruns.models import DRY_RUN_EVERY
 from hilum.gateway.settling import SETTLE_EVERY
@@ -35,6 +37,7 @@ from hilum.review.looking import look_at
 from hilum.review.models import CHECK_EVERY, LOOK_BYTES, LOOK_WITHIN
 from hilum.rollouts import jobs as rollouts
 from hilum.rollouts.models import ROLLOUT_EVERY
+from hilum.web.urls import Urls
 
 DELTA_REVIEWS_EVERY = timedelta(minutes=10)
 """How long after a new rule book the last certification that it raises is listed for review."""
@@ -86,6 +89,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("overuse", OVERUSE_EVERY, lambda job_lease: judge_use(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
+        Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
         Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
@@ -164,6 +168,13 @@ def check_submissions(job_lease: JobLease, settings: Settings) -> None:
         job_lease, partial(look_at, fetcher), lambda: _may_continue(job_lease)
     ):
         pass
+
+
+def follow_certificates(job_lease: JobLease, settings: Settings) -> None:
+    """Make the certificates that are missing, and keep the status of all as the registry and the kill switches say."""
+    urls = Urls(settings.base_url)
+    at = Addresses(urls.certificates(), urls.certificates("/status"))
+    certificates.run(job_lease, at, lambda: _may_continue(job_lease))
 
 
 def note_delta_reviews(job_lease: JobLease) -> None:

@@ -24,6 +24,8 @@ from hilum.audit.recorded_reads import RecordedReads
 from hilum.backchannel import routes as backchannel
 from hilum.breakglass import pages as breakglass_pages
 from hilum.breakglass import routes as breakglass
+from hilum.certificates import pages as certificate_pages
+from hilum.certificates import routes as certificates
 from hilum.clients import credential_routes
 from hilum.clients import routes as clients
 from hilum.consent import routes as consent_routes
@@ -160,6 +162,7 @@ def pages(site: Site) -> list[BaseRoute]:
             site.kit, lambda query: _reader(site.settings).page(query), ReaderSlots(HISTORIES).held
         ),
         *breakglass_pages.pages(site.kit),
+        *certificate_pages.pages(site.kit),
         *launches.routes(site.kit),
         *console.pages(site.kit, _consoles(site)),
         *guides_pages.routes(site.kit.pages),
@@ -339,6 +342,7 @@ def control_plane(
         lookups.api(kit),
         requests.api(kit),
         review.api(kit),
+        certificates.api(kit),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),

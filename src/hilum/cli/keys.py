@@ -20,6 +20,7 @@ KEPT = {
     Purpose.POLICY: "The public half of the previous key is kept, to verify the rule books that it signed.",
     Purpose.DISPOSAL: "The public half of the previous key is kept, to verify the disposal requests that it signed.",
     Purpose.REGISTRY: "The public half of the previous key is kept, to verify the certifications that it signed.",
+    Purpose.CERTIFICATE: "The previous key stays in the published set for ever, to verify the certificates that it signed.",
     Purpose.ATTESTATION: "The public half of the previous key is kept, to verify the rows that it signed.",
 }
 
@@ -43,7 +44,8 @@ def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
     r"""Sign with a new key from now on. The previous key signs no more; what it signed stays verifiable.
 
     id_token is the key of one tenant, checkpoint that of the audit record, policy that of the rule book, disposal that of disposal requests,
-    registry that of certifications, attestation that of agreements, mandates and what else is signed row by row. The platform may serve meanwhile: every node signs with
+    registry that of certifications, attestation that of agreements, mandates and what else is signed row by row,
+    certificate that of certificates. The platform may serve meanwhile: every node signs with
     the new key at once. HILUM_SECRET_KEY is a different key and does not change.
 
     \b

@@ -16,6 +16,7 @@ MODULES = {
     "audit": "records",
     "backup": "backups",
     "break-glass": "break_glass",
+    "certificate": "certificates",
     "client": "clients",
     "consent": "consents",
     "contact": "contacts",

@@ -172,6 +172,7 @@ def key_fault(ctx: Context) -> str:
         (Purpose.POLICY, "", "the rule book"),
         (Purpose.REGISTRY, "", "certifications"),
         (Purpose.ATTESTATION, "", "what is signed row by row"),
+        (Purpose.CERTIFICATE, "", "certificates"),
         *((Purpose.ID_TOKEN, each.id, each.id) for each in tenants),
     ]
     shut = [

@@ -31,10 +31,19 @@ class Purpose(StrEnum):
     """Ed25519, signs the category and the certifications of each app."""
     ATTESTATION = "attestation"
     """Ed25519, signs what counts row by row: agreements, mandates, rules of requests, exceptions, overrides, rollouts."""
+    CERTIFICATE = "certificate"
+    """Ed25519, signs certificates and their status lists, which anybody verifies by the published keys."""
 
 
 SIGNS_FOR_EVER = frozenset(
-    {Purpose.CHECKPOINT, Purpose.POLICY, Purpose.DISPOSAL, Purpose.REGISTRY, Purpose.ATTESTATION}
+    {
+        Purpose.CHECKPOINT,
+        Purpose.POLICY,
+        Purpose.DISPOSAL,
+        Purpose.REGISTRY,
+        Purpose.ATTESTATION,
+        Purpose.CERTIFICATE,
+    }
 )
 """What these sign is verified for as long as it is kept, so their public halves are never deleted."""
 

@@ -20,6 +20,7 @@ ALGORITHMS = {
     Purpose.DISPOSAL: "RS256",
     Purpose.REGISTRY: "EdDSA",
     Purpose.ATTESTATION: "EdDSA",
+    Purpose.CERTIFICATE: "EdDSA",
 }
 
 

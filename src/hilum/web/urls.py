@@ -172,6 +172,10 @@ class Urls:
         """Return the page of a one-time link by which a vendor's contact proves its address."""
         return f"{self.base_url}/contacts/{segment(link)}"
 
+    def certificates(self, path: str = "") -> str:
+        """Return the public address of a certificate, of the keys or of a status list; ``path`` starts with a slash."""
+        return f"{self.base_url}/certificates{path}"
+
     def console(self, path: str = "") -> str:
         """Return a page of the staff's consoles."""
         return f"{self.console_url or self.base_url}{path}"

@@ -413,7 +413,7 @@ def forget_what_is_signed(database: Database) -> None:
         for kind in ("policies", "registry", "attestations"):
             ctx.tx.execute(delete(records.audit_payload).where(records.audit_payload.c.kind == kind))
             audit.record(ctx, Event(PURGE_ACTION, reason=f"{kind} before {soon.isoformat()}"))
-        ours = (Purpose.REGISTRY.value, Purpose.ATTESTATION.value)
+        ours = (Purpose.REGISTRY.value, Purpose.ATTESTATION.value, Purpose.CERTIFICATE.value)
         ctx.tx.execute(delete(signing_key).where(signing_key.c.purpose.in_(ours)))
 
     uow.write_now(verb, actor=SYSTEM, trace=TRACE)

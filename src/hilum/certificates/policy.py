@@ -1,0 +1,367 @@
+"""What a certificate says, whether it holds, and how anybody verifies it. Pure."""
+
+import base64
+import binascii
+import zlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from xml.sax.saxutils import escape
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from hilum.certificates.models import (
+    ALGORITHM,
+    BITS,
+    CERTIFICATE_TYPE,
+    LIST_BOUND,
+    LIST_LIFE,
+    LIST_SIZE,
+    LIST_TYPE,
+    MAX_AGE,
+    Addresses,
+    Cause,
+    Certificate,
+    Evidence,
+    Status,
+    Stops,
+    Verdict,
+)
+from hilum.controls.models import SwitchIndex, TargetKind
+from hilum.controls.policy import LAUNCHES_STOPPED
+from hilum.kernel.actor import Actor
+from hilum.kernel.ids import VendorId
+from hilum.registry.models import App, AppState, AppVersion, Certification, Vendor
+from hilum.registry.policy import may_read_catalogue, may_see_vendor
+
+_WORDS = {
+    Cause.WITHDRAWN: "withdrawn",
+    Cause.EXPIRED: "expired",
+    Cause.APP_SUSPENDED: "suspended",
+    Cause.STOPPED: "stopped",
+    Cause.NOT_AS_SIGNED: "not valid",
+}
+UNKNOWN_WORDS = "state not known now"
+_COLOURS = {Status.VALID: "#1b6e3a", Status.SUSPENDED: "#8a4b00", Status.INVALID: "#a3182b"}
+_GREY = "#4d5562"
+_LETTER, _PAD = 7, 10
+NAME_SHOWN = 40
+"""Letters of a name that a badge shows."""
+
+
+# --- who sees them in the API --------------------------------------------------------------------------------------------------
+
+
+def sees_only(actor: Actor) -> VendorId | None:
+    """Return the vendor whose certificates alone an actor lists; None for one who lists all of them."""
+    own = actor.vendor
+    return own if own is not None and may_see_vendor(actor, own) else None
+
+
+def may_list(actor: Actor) -> bool:
+    """Check whether an actor may list certificates: whoever reads the catalogue, and vendors' members."""
+    return sees_only(actor) is not None or may_read_catalogue(actor)
+
+
+# --- status --------------------------------------------------------------------------------------------------------------------
+
+
+def stops_in(index: SwitchIndex, now: datetime) -> Stops:
+    """Return what the kill switches in force stop everywhere: launches or everything, of the platform, vendors, apps and versions."""
+    found: dict[TargetKind, set[str]] = {}
+    for target, switches in index.engaged.items():
+        if any(each.mode in LAUNCHES_STOPPED and each.in_force(now) for each in switches):
+            found.setdefault(target.kind, set()).add(target.key)
+
+    def of(kind: TargetKind) -> frozenset[str]:
+        return frozenset(found.get(kind, ()))
+
+    return Stops(
+        TargetKind.PLATFORM in found, of(TargetKind.VENDOR), of(TargetKind.APP), of(TargetKind.VERSION)
+    )
+
+
+def is_stopped(stops: Stops, certification: Certification, app: App) -> bool:
+    return (
+        stops.everything
+        or app.vendor in stops.vendors
+        or app.id in stops.apps
+        or certification.version in stops.versions
+    )
+
+
+def status_of(
+    certification: Certification | None, app: App | None, stops: Stops, now: datetime
+) -> tuple[Status, Cause]:
+    """Return the status of a certificate. ``certification``: None if it is not there as it was signed."""
+    if certification is None or app is None:
+        return Status.INVALID, Cause.NOT_AS_SIGNED
+    if certification.withdrawn_at is not None:
+        return Status.INVALID, Cause.WITHDRAWN
+    if now >= certification.expires_at:
+        return Status.INVALID, Cause.EXPIRED
+    if app.state is AppState.SUSPENDED:
+        return Status.SUSPENDED, Cause.APP_SUSPENDED
+    if is_stopped(stops, certification, app):
+        return Status.SUSPENDED, Cause.STOPPED
+    return Status.VALID, Cause.NONE
+
+
+def gets_one(app: App, certification: Certification, now: datetime) -> bool:
+    """Check whether a certification is in force and of an app that more than one hospital can have."""
+    # What exists at one hospital only is nobody else's business.
+    return app.tenant is None and certification.withdrawn_at is None and now < certification.expires_at
+
+
+# --- what is signed ------------------------------------------------------------------------------------------------------------
+
+
+def claims_of(
+    certification: Certification,
+    app: App,
+    vendor: Vendor,
+    version: AppVersion,
+    evidence: Evidence,
+    *,
+    number: int,
+    now: datetime,
+    at: Addresses,
+) -> dict[str, Any]:
+    """Return what a certificate says (C113). It names no hospital, and nobody who reviewed.
+
+    Source: draft-ietf-oauth-status-list-12 section 6.2 (``status``).
+    """
+    return {
+        "iss": at.issuer,
+        "sub": certification.id,
+        "iat": seconds(now),
+        "nbf": seconds(certification.certified_at),
+        "exp": seconds(certification.expires_at),
+        "app": {"id": app.id, "name": app.name, "category": certification.category},
+        "vendor": {"id": vendor.id, "name": vendor.name},
+        "version": {"id": version.id, "label": version.label},
+        "environment": certification.environment.value,
+        "scopes": list(certification.scopes),
+        "tier": None if certification.tier is None else certification.tier.value,
+        "rule_book": evidence.rule_book or None,
+        "evidence": {
+            "submission": {"id": evidence.submission, "sha256": evidence.submission_digest},
+            "checks": {"run": evidence.run, "sha256": evidence.run_digest},
+            "documents": [{"kind": kind, "sha256": digest} for kind, digest in evidence.documents],
+        }
+        if evidence.submission
+        else None,
+        "status": {"status_list": {"idx": number % LIST_SIZE, "uri": f"{at.status}/{number // LIST_SIZE}"}},
+    }
+
+
+def list_claims(
+    number: int, statuses: Mapping[int, Status], *, now: datetime, at: Addresses
+) -> dict[str, Any]:
+    """Return a status list. ``statuses``: by place, of those that are not valid.
+
+    Source: draft-ietf-oauth-status-list-12 section 5.1.
+    """
+    return {
+        "iss": at.issuer,
+        "sub": f"{at.status}/{number}",
+        "iat": seconds(now),
+        "exp": seconds(now + LIST_LIFE),
+        "ttl": int(MAX_AGE.total_seconds()),
+        "status_list": {"bits": BITS, "lst": packed(statuses)},
+    }
+
+
+def packed(statuses: Mapping[int, Status]) -> str:
+    """Return statuses by place as a compressed byte array; a place that is not listed is valid.
+
+    Source: draft-ietf-oauth-status-list-12 section 4.1: the first status in the lowest bits of the first byte, DEFLATE in the ZLIB format, base64url.
+    """
+    raw = bytearray(LIST_BOUND)
+    each_byte = 8 // BITS
+    for place, status in statuses.items():
+        raw[place // each_byte] |= status << (place % each_byte * BITS)
+    return encoded(zlib.compress(bytes(raw), 9))
+
+
+def status_at(lst: str, bits: int, place: int) -> int | None:
+    """Return the status at a place of a compressed byte array; None if it has no such place or is no such array."""
+    if bits not in {1, 2, 4, 8} or place < 0:
+        return None
+    try:
+        inflating = zlib.decompressobj()
+        # Bounded: a few bytes may inflate to gigabytes.
+        raw = inflating.decompress(decoded(lst), LIST_BOUND)
+    except (ValueError, zlib.error):
+        return None
+    each_byte = 8 // bits
+    if place // each_byte >= len(raw):
+        return None
+    return raw[place // each_byte] >> (place % each_byte * bits) & ((1 << bits) - 1)
+
+
+def seconds(moment: datetime) -> int:
+    """Return a moment as a NumericDate. Source: RFC 7519 section 2."""
+    return int(moment.timestamp())
+
+
+def encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def decoded(text: str) -> bytes:
+    """Return the bytes of a base64url text. Raises ValueError."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError("not base64url") from error
+
+
+# --- verifying -----------------------------------------------------------------------------------------------------------------
+
+
+def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: str = "") -> Verdict:
+    """Verify a certificate by published keys, and its status by a status list if one is given. Needs no platform (C113).
+
+    Anything unknown makes it not valid. A key that was replaced since stays in the published set, so what it signed verifies.
+    """
+    opened = _opened(text, keys, CERTIFICATE_TYPE, "certificate")
+    if isinstance(opened, Verdict):
+        return opened
+    claims = opened
+    instant = seconds(now)
+    begins, ends = claims.get("nbf"), claims.get("exp")
+    if not isinstance(begins, int) or not isinstance(ends, int):
+        return Verdict("certificate_malformed", "The certificate does not say from when until when it holds.")
+    if instant < begins:
+        return Verdict("not_yet_valid", f"The certificate holds from {_day(begins)} on.", claims)
+    if instant >= ends:
+        return Verdict("expired", f"The certificate expired on {_day(ends)}.", claims)
+    if not status_list:
+        until = (
+            f"The signature is valid, and the certificate holds until {_day(ends)} unless it was withdrawn."
+        )
+        return Verdict("", until, claims)
+    return _by_list(claims, status_list, keys, instant)
+
+
+def _by_list(claims: Mapping[str, Any], text: str, keys: Mapping[str, Any], instant: int) -> Verdict:
+    listed = _opened(text, keys, LIST_TYPE, "status list")
+    if isinstance(listed, Verdict):
+        return Verdict(listed.code, listed.detail, claims)
+    try:
+        at, lst = claims["status"]["status_list"], listed["status_list"]
+        place, uri, bits, array = at["idx"], at["uri"], lst["bits"], lst["lst"]
+        begins, ends = int(listed["iat"]), int(listed["exp"])
+    except (KeyError, TypeError, ValueError):
+        return Verdict(
+            "status_list_malformed", "The certificate or the status list lacks what it needs.", claims
+        )
+    # RFC 8725 section 3.12: one list must not be taken for another.
+    if listed.get("sub") != uri or listed.get("iss") != claims.get("iss"):
+        detail = f"This is another status list than the certificate names: {uri}."
+        return Verdict("status_list_other", detail, claims)
+    if instant >= ends:
+        return Verdict(
+            "status_list_old", f"The status list is of {_day(begins)}. Fetch it anew: {uri}.", claims
+        )
+    found = status_at(array, bits, place) if isinstance(array, str) and isinstance(place, int) else None
+    if found == Status.VALID:
+        return Verdict(
+            "",
+            "The signature is valid, and the certificate was valid when the list was made.",
+            claims,
+            checked=True,
+        )
+    if found == Status.SUSPENDED:
+        return Verdict("suspended", "The certificate is suspended for now.", claims, checked=True)
+    if found == Status.INVALID:
+        return Verdict("revoked", "The certificate was withdrawn, or has expired.", claims, checked=True)
+    return Verdict("status_unknown", "The status list does not have this certificate.", claims, checked=True)
+
+
+def _opened(text: str, keys: Mapping[str, Any], typ: str, what: str) -> Verdict | Mapping[str, Any]:
+    """Return the claims of a signed document, or why they are not to be believed."""
+    malformed = Verdict(f"{what.replace(' ', '_')}_malformed", f"This is no {what}.")
+    try:
+        head, body, signature = text.strip().split(".")
+        header = orjson.loads(decoded(head))
+    except ValueError:
+        return malformed
+    if not isinstance(header, dict):
+        return malformed
+    # Before any key is looked at: what was signed for another use must not pass (RFC 8725 section 3.11).
+    if header.get("typ") != typ or header.get("alg") != ALGORITHM or "crit" in header:
+        return Verdict("type_wrong", f"This is not signed as a {what} of this platform.")
+    key = _key(keys, header.get("kid"))
+    if key is None:
+        detail = "The keys do not have the one that signed this. Fetch them anew from the issuer."
+        return Verdict("key_unknown", detail)
+    try:
+        key.verify(decoded(signature), f"{head}.{body}".encode())
+        claims = orjson.loads(decoded(body))
+    except (InvalidSignature, ValueError):
+        return Verdict("signature_invalid", f"The {what} was changed, or not signed by this issuer.")
+    return claims if isinstance(claims, dict) else malformed
+
+
+def _key(keys: Mapping[str, Any], kid: object) -> Ed25519PublicKey | None:
+    found: Any = keys.get("keys")
+    for each in found if isinstance(found, list) else ():
+        if not isinstance(each, dict) or each.get("kid") != kid or not kid:
+            continue
+        if each.get("kty") == "OKP" and each.get("crv") == "Ed25519" and isinstance(each.get("x"), str):
+            try:
+                return Ed25519PublicKey.from_public_bytes(decoded(each["x"]))
+            except ValueError:
+                return None
+    return None
+
+
+def _day(instant: int) -> str:
+    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%d")
+
+
+# --- the badge -----------------------------------------------------------------------------------------------------------------
+
+
+def current(certificates: Iterable[Certificate]) -> Certificate | None:
+    """Return the certificate that stands for an app: the best status first, then the newest."""
+    order = {Status.VALID: 2, Status.SUSPENDED: 1, Status.INVALID: 0}
+    return max(certificates, key=lambda each: (order[each.status], each.number), default=None)
+
+
+def said(found: Certificate | None, *, known: bool, now: datetime) -> str:
+    """Return the state of a certificate in words, for a badge."""
+    if found is None:
+        return "no certificate"
+    name = found.app_name if len(found.app_name) <= NAME_SHOWN else f"{found.app_name[: NAME_SHOWN - 1]}…"
+    label = found.label if len(found.label) <= NAME_SHOWN else f"{found.label[: NAME_SHOWN - 1]}…"
+    what = f"{name} {label}: "
+    if now >= found.expires_at:
+        return what + _WORDS[Cause.EXPIRED]
+    if not known:
+        return what + UNKNOWN_WORDS
+    if found.status is not Status.VALID:
+        return what + _WORDS.get(found.cause, "not valid")
+    return f"{what}certified until {found.expires_at:%Y-%m-%d}"
+
+
+def badge(found: Certificate | None, *, known: bool, now: datetime) -> str:
+    """Return an SVG that says the state of a certificate in words, not by colour alone; names in it are escaped."""
+    text = "".join(each for each in said(found, known=known, now=now) if each.isprintable())
+    colour = _GREY
+    if found is not None and known:
+        colour = _COLOURS[Status.INVALID if now >= found.expires_at else found.status]
+    width = len(text) * _LETTER + 2 * _PAD
+    words = escape(text, {'"': "&quot;"})
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width + 52}" height="24" role="img" aria-label="Hilum: {words}">'
+        f"<title>Hilum: {words}</title>"
+        f'<rect width="52" height="24" fill="#1d2430"/><rect x="52" width="{width}" height="24" fill="{colour}"/>'
+        '<g fill="#ffffff" font-family="Verdana, Geneva, sans-serif" font-size="12">'
+        f'<text x="9" y="16">Hilum</text><text x="{52 + _PAD}" y="16" textLength="{width - 2 * _PAD}" '
+        f'lengthAdjust="spacingAndGlyphs">{words}</text></g></svg>'
+    )

@@ -1,0 +1,259 @@
+"""Make certificates, keep their status as it is in the registry and the kill switches, and list them."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.certificates import policy, store
+from hilum.certificates.models import (
+    CERTIFICATE_TYPE,
+    LIST_REMADE,
+    LIST_SIZE,
+    LIST_TYPE,
+    LOOKED_AGAIN,
+    STEP_BOUND,
+    Addresses,
+    Cause,
+    Certificate,
+    Evidence,
+    News,
+    Status,
+    StatusList,
+    Stops,
+    Walk,
+)
+from hilum.controls import service as controls
+from hilum.controls.models import SWITCHES
+from hilum.infra.context import Context
+from hilum.infra.epoch import Stamp
+from hilum.infra.facts import current_facts
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import NotFound, NotPermitted
+from hilum.kernel.ids import AppId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.registry import service as registry
+from hilum.registry.models import App, Certification, Certified
+from hilum.review import service as review
+
+_APP = "app/"
+
+
+@dataclass(slots=True)
+class _Step:
+    """One transaction of following: what it has made and changed so far."""
+
+    ctx: Context
+    at: Addresses
+    stops: Stops
+    walk: Walk
+    lists: set[int] = field(default_factory=set)
+    """The status lists in which something changed."""
+
+    @property
+    def change(self) -> int:
+        """The number of this step's changes."""
+        return self.walk.change + 1
+
+
+def step(ctx: Context, at: Addresses) -> bool:
+    """Follow a part of what changed; return whether there is more to follow at once. For the jobs process.
+
+    Costs what changed, and LOOKED_AGAIN apps in turns: their status is judged anew, in case that somebody wrote to the database.
+    """
+    walk = store.get_walk(ctx.tx)
+    index = current_facts(ctx, SWITCHES, controls.switch_facts)
+    doing = _Step(ctx, at, policy.stops_in(index, ctx.now), walk)
+    more = _follow_registry(doing)
+    _settle(doing, _in_turns(doing))
+    stopped = store.newly_stopped(ctx.tx, doing.stops, STEP_BOUND)
+    freed = store.no_longer_stopped(ctx.tx, doing.stops, STEP_BOUND)
+    _settle(doing, dict.fromkeys(each.app for each in (*stopped, *freed)))
+    due = store.due(ctx.tx, ctx.now, STEP_BOUND)
+    for each in due:
+        _save(doing, each, Status.INVALID, Cause.EXPIRED)
+    more = more or STEP_BOUND in {len(stopped), len(freed), len(due)}
+    _publish(doing)
+    walk = doing.walk if not doing.lists else replace(doing.walk, change=doing.change)
+    store.save_walk(ctx.tx, walk if more else replace(walk, at=ctx.now))
+    return more
+
+
+def _follow_registry(doing: _Step) -> bool:
+    """Judge the apps that changed in the registry; return whether there are more."""
+    ctx, walk = doing.ctx, doing.walk
+    stamp = store.registry_stamp(ctx.tx)
+    if walk.after is None:
+        held = Stamp(walk.n, walk.mark)
+        changes = () if stamp == held else store.changes_since(ctx.tx, held, stamp)
+        named = [] if changes is None else [each.key for each in changes if each.key.startswith(_APP)]
+        apps = [AppId(each.removeprefix(_APP)) for each in dict.fromkeys(named)]
+        if changes is not None and len(apps) <= STEP_BOUND:
+            doing.walk = replace(walk, n=stamp.n, mark=stamp.mark)
+            _settle(doing, apps)
+            return False
+        # What changed is not known one by one, or is too much for one transaction: all apps are walked over.
+        walk = replace(walk, after="", n=stamp.n, mark=stamp.mark)
+    elif not walk.after:
+        walk = replace(walk, n=stamp.n, mark=stamp.mark)
+    page = PageQuery(walk.after or "")
+    found = [each.id for each in registry.list_apps(ctx, page)]
+    ended = len(found) < page.limit
+    doing.walk = replace(walk, after=None if ended else found[-1])
+    _settle(doing, found)
+    # What changed during the walk is followed after it.
+    return True
+
+
+def _in_turns(doing: _Step) -> list[AppId]:
+    found = store.apps_after(doing.ctx.tx, doing.walk.looked, LOOKED_AGAIN)
+    doing.walk = replace(doing.walk, looked=found[-1] if len(found) == LOOKED_AGAIN else "")
+    return found
+
+
+def _settle(doing: _Step, apps: Iterable[AppId]) -> None:
+    """Make the missing certificates of some apps, and judge the status of those that there are."""
+    of = list(apps)
+    if not of:
+        return
+    certified = registry.read_certified(doing.ctx, of)
+    held: dict[AppId, dict[str, Certificate]] = {}
+    for each in store.of_apps(doing.ctx.tx, of):
+        held.setdefault(each.app, {})[each.id] = each
+    for app in of:
+        found = {each.id: each for each in certified.certifications.get(app, ())}
+        for row in held.get(app, {}).values():
+            status, cause = policy.status_of(
+                found.get(row.id), certified.apps.get(app), doing.stops, doing.ctx.now
+            )
+            _save(doing, row, status, cause)
+        if app in certified.apps:
+            missing = [each for id_, each in sorted(found.items()) if id_ not in held.get(app, {})]
+            _make(doing, certified, certified.apps[app], missing)
+
+
+def _make(doing: _Step, certified: Certified, app: App, missing: Collection[Certification]) -> None:
+    for each in missing:
+        version = certified.versions.get(each.version)
+        if version is None or not policy.gets_one(app, each, doing.ctx.now):
+            continue
+        number = doing.walk.last + 1
+        doing.walk = replace(doing.walk, last=number)
+        vendor = registry.get_vendor(doing.ctx, app.vendor)
+        evidence = _evidence(doing.ctx, each)
+        claims = policy.claims_of(
+            each, app, vendor, version, evidence, number=number, now=doing.ctx.now, at=doing.at
+        )
+        status, cause = policy.status_of(each, app, doing.stops, doing.ctx.now)
+        made = Certificate(
+            id=each.id,
+            number=number,
+            app=app.id,
+            vendor=vendor.id,
+            version=version.id,
+            environment=each.environment,
+            app_name=app.name,
+            vendor_name=vendor.name,
+            label=version.label,
+            tier=each.tier,
+            issued_at=doing.ctx.now,
+            expires_at=each.expires_at,
+            status=status,
+            cause=cause,
+            changed_at=doing.ctx.now,
+            change=doing.change,
+            text=keys.sign_compact(doing.ctx, Purpose.CERTIFICATE, claims, typ=CERTIFICATE_TYPE),
+        )
+        store.add_certificate(doing.ctx.tx, made)
+        doing.lists.add(number // LIST_SIZE)
+        facts = {"certificate": made.id, "version": made.version, "number": number}
+        audit.record(doing.ctx, Event("certificates.certificate.make", app=app.id, facts=facts))
+
+
+def _evidence(ctx: Context, certification: Certification) -> Evidence:
+    """Return the digests of what was reviewed; none for a certification that a reviewer recorded directly."""
+    if not certification.submission:
+        return Evidence()
+    # As the system: the certificate contains digests only.
+    reading = ctx.as_actor(SYSTEM)
+    try:
+        found = review.view(reading, certification.submission).submission
+        run = review.view_run(reading, certification.submission)
+    except NotFound:
+        return Evidence()
+    documents = tuple((each.kind, each.sha256) for each in found.order.documents)
+    return Evidence(found.id, found.digest, run.number, run.digest, documents, run.rule_book)
+
+
+def _save(doing: _Step, row: Certificate, status: Status, cause: Cause) -> None:
+    if (row.status, row.cause) == (status, cause):
+        return
+    after = replace(row, status=status, cause=cause, changed_at=doing.ctx.now, change=doing.change)
+    store.save_status(doing.ctx.tx, after)
+    doing.lists.add(row.number // LIST_SIZE)
+    facts = {
+        "certificate": row.id,
+        "from": row.status.name.lower(),
+        "to": status.name.lower(),
+        "cause": cause.value,
+    }
+    audit.record(doing.ctx, Event("certificates.certificate.status", app=row.app, facts=facts))
+
+
+def _publish(doing: _Step) -> None:
+    """Sign the status lists in which something changed, and those that have become old."""
+    ctx = doing.ctx
+    old = {each.number for each in store.list_lists(ctx.tx) if is_old(ctx.now - each.made_at)}
+    for number in sorted(doing.lists | old):
+        claims = policy.list_claims(number, store.statuses(ctx.tx, number), now=ctx.now, at=doing.at)
+        text = keys.sign_compact(ctx, Purpose.CERTIFICATE, claims, typ=LIST_TYPE)
+        store.save_list(ctx.tx, StatusList(number, text, ctx.now))
+
+
+def is_old(age: timedelta) -> bool:
+    """Check whether a status list is signed again although nothing in it changed."""
+    return age >= LIST_REMADE
+
+
+# --- queries -------------------------------------------------------------------------------------------------------------------
+
+
+def list_certificates(
+    ctx: Context, page: PageQuery = FIRST_PAGE, *, app: str = "", status: Status | None = None
+) -> list[Certificate]:
+    """List certificates by id: a vendor's member their own, who reads the catalogue all. Raises NotPermitted."""
+    if not policy.may_list(ctx.actor):
+        raise NotPermitted("not_permitted", "You may not see this.")
+    return store.list_certificates(ctx.tx, page, vendor=policy.sees_only(ctx.actor), app=app, status=status)
+
+
+def view(ctx: Context, certificate_id: str) -> Certificate:
+    """Get a certificate with its text; one of an app's is found by the app's id as well. Raises NotFound, NotPermitted."""
+    if not policy.may_list(ctx.actor):
+        raise NotPermitted("not_permitted", "You may not see this.")
+    of_app = policy.current(store.of_apps(ctx.tx, [AppId(certificate_id)]))
+    found = store.get_certificate(ctx.tx, certificate_id if of_app is None else of_app.id)
+    own = policy.sees_only(ctx.actor)
+    if own is not None and found.vendor != own:
+        raise NotFound("certificate_not_found", "There is no such certificate.")
+    return found
+
+
+def text_of(ctx: Context, certificate_id: str) -> str:
+    """Return the signed text of a certificate, for anybody. Raises NotFound."""
+    return store.get_certificate(ctx.tx, certificate_id).text
+
+
+def news(ctx: Context, change: int) -> News:
+    """Return what was published since a change, or everything since -1, for a worker's snapshot."""
+    walk = store.find_walk(ctx.tx)
+    # A database that was put back counts from an earlier change: then everything is read again.
+    whole = change > walk.change
+    since = -1 if whole else change
+    changed = store.changed_since(ctx.tx, since) if walk.change != since else []
+    lists = {each.number: each.text for each in store.list_lists(ctx.tx)}
+    published = keys.public_jwks(ctx, Purpose.CERTIFICATE, "")
+    return News(walk.change, walk.at, tuple(changed), lists, published, whole)

@@ -1,0 +1,266 @@
+"""Tables of certificates and status lists, and how far changes of the registry were followed."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    false,
+    or_,
+    select,
+    true,
+)
+
+from hilum.certificates.models import (
+    LIST_SIZE,
+    Cause,
+    Certificate,
+    Status,
+    StatusList,
+    Stops,
+    Walk,
+)
+from hilum.infra import epoch
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.epoch import Change, Stamp
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.kernel.pages import PageQuery
+from hilum.policies.models import Tier
+from hilum.registry.models import REGISTRY, Environment
+
+ONLY = "walk"
+
+certificates = Table(
+    "certificate",
+    metadata,
+    # The id of the certification.
+    Column("id", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("app", String(64), nullable=False),
+    Column("vendor", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("environment", String(20), nullable=False),
+    Column("app_name", String(200), nullable=False),
+    Column("vendor_name", String(200), nullable=False),
+    Column("label", String(100), nullable=False),
+    Column("tier", String(20), nullable=False),
+    Column("issued_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("cause", String(20), nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("change", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    Index("uq_certificate_number", "number", unique=True),
+    Index("ix_certificate_app", "app", "id"),
+    Index("ix_certificate_vendor", "vendor", "id"),
+    Index("ix_certificate_change", "change"),
+    Index("ix_certificate_status", "status", "expires_at"),
+)
+status_lists = Table(
+    "certificate_list",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("made_at", Instant, nullable=False),
+)
+walks = Table(
+    "certificate_walk",
+    metadata,
+    Column("id", String(8), primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("mark", BigInteger, nullable=False),
+    Column("whole", Boolean, nullable=False),
+    Column("after", String(64), nullable=False),
+    Column("looked", String(64), nullable=False),
+    Column("last", BigInteger, nullable=False),
+    Column("change", BigInteger, nullable=False),
+    Column("at", Instant),
+)
+_SHOWN = [each for each in certificates.c if each.name != "text"]
+
+
+def registry_stamp(tx: Connection) -> Stamp:
+    """Return the stamp of the registry's facts."""
+    return epoch.read_stamps(tx)[REGISTRY]
+
+
+def changes_since(tx: Connection, since: Stamp, until: Stamp) -> tuple[Change, ...] | None:
+    """Return what changed in the registry; None if that is not known one by one."""
+    return epoch.changes(tx, REGISTRY, since, until)
+
+
+def get_walk(tx: Connection) -> Walk:
+    """Get the walk, locked until the transaction ends."""
+    first = {"n": 0, "mark": 0, "whole": True, "after": "", "looked": "", "last": -1, "change": 0, "at": None}
+    tx.execute(insert_or_ignore(tx, walks).values(id=ONLY, **first))
+    return _walk(tx.execute(select(walks).where(walks.c.id == ONLY).with_for_update()).one())
+
+
+def find_walk(tx: Connection) -> Walk:
+    """Return how far changes were followed."""
+    row = tx.execute(select(walks).where(walks.c.id == ONLY)).first()
+    return Walk() if row is None else _walk(row)
+
+
+def _walk(row: Row[Any]) -> Walk:
+    return Walk(row.n, row.mark, row.after if row.whole else None, row.looked, row.last, row.change, row.at)
+
+
+def save_walk(tx: Connection, walk: Walk) -> None:
+    values = {
+        "n": walk.n,
+        "mark": walk.mark,
+        "whole": walk.after is not None,
+        "after": walk.after or "",
+        "looked": walk.looked,
+        "last": walk.last,
+        "change": walk.change,
+        "at": walk.at,
+    }
+    tx.execute(walks.update().where(walks.c.id == ONLY).values(values))
+
+
+def add_certificate(tx: Connection, made: Certificate) -> None:
+    values = {each.name: getattr(made, each.name) for each in certificates.c}
+    values["tier"] = "" if made.tier is None else made.tier.value
+    values |= {"environment": made.environment.value, "status": int(made.status), "cause": made.cause.value}
+    tx.execute(certificates.insert().values(values))
+
+
+def save_status(tx: Connection, after: Certificate) -> None:
+    values = {
+        "status": int(after.status),
+        "cause": after.cause.value,
+        "changed_at": after.changed_at,
+        "change": after.change,
+    }
+    tx.execute(certificates.update().where(certificates.c.id == after.id).values(values))
+
+
+def of_apps(tx: Connection, of: Collection[AppId]) -> list[Certificate]:
+    return _read(tx, certificates.c.app.in_(of))
+
+
+def due(tx: Connection, now: datetime, limit: int) -> list[Certificate]:
+    """List certificates that expired and are not listed so yet."""
+    return _read(
+        tx, certificates.c.status != int(Status.INVALID), certificates.c.expires_at <= now, limit=limit
+    )
+
+
+def newly_stopped(tx: Connection, stops: Stops, limit: int) -> list[Certificate]:
+    """List valid certificates that kill switches stop now."""
+    return _read(tx, certificates.c.status == int(Status.VALID), _touched(stops), limit=limit)
+
+
+def no_longer_stopped(tx: Connection, stops: Stops, limit: int) -> list[Certificate]:
+    """List certificates that were suspended by kill switches which do not stop them any more."""
+    stopped = certificates.c.status == int(Status.SUSPENDED), certificates.c.cause == Cause.STOPPED.value
+    return _read(tx, *stopped, ~_touched(stops), limit=limit)
+
+
+def _touched(stops: Stops) -> ColumnElement[bool]:
+    if stops.everything:
+        return true()
+    named = (
+        (certificates.c.vendor, stops.vendors),
+        (certificates.c.app, stops.apps),
+        (certificates.c.version, stops.versions),
+    )
+    return or_(false(), *(column.in_(of) for column, of in named if of))
+
+
+def apps_after(tx: Connection, after: str, limit: int) -> list[AppId]:
+    """List apps that have certificates, by id."""
+    query = select(certificates.c.app).where(certificates.c.app > after).distinct()
+    return [AppId(row.app) for row in tx.execute(query.order_by(certificates.c.app).limit(limit))]
+
+
+def changed_since(tx: Connection, change: int) -> list[Certificate]:
+    """List certificates whose status changed, or that were made, since a change."""
+    return _read(tx, certificates.c.change > change)
+
+
+def list_certificates(
+    tx: Connection, page: PageQuery, *, vendor: str | None, app: str, status: Status | None
+) -> list[Certificate]:
+    """List certificates by id."""
+    wanted: list[ColumnElement[bool]] = [certificates.c.id > page.after]
+    if vendor is not None:
+        wanted.append(certificates.c.vendor == vendor)
+    if app:
+        wanted.append(certificates.c.app == app)
+    if status is not None:
+        wanted.append(certificates.c.status == int(status))
+    return _read(tx, *wanted, limit=page.limit)
+
+
+def get_certificate(tx: Connection, certificate_id: str) -> Certificate:
+    """Get a certificate with its text. Raises NotFound."""
+    row = tx.execute(select(certificates).where(certificates.c.id == certificate_id)).first()
+    if row is None:
+        raise NotFound("certificate_not_found", "There is no such certificate.")
+    return replace(_certificate(row), text=row.text)
+
+
+def statuses(tx: Connection, number: int) -> dict[int, Status]:
+    """Return the statuses of one list by place, of the certificates that are not valid."""
+    first = number * LIST_SIZE
+    query = select(certificates.c.number, certificates.c.status).where(
+        certificates.c.number >= first,
+        certificates.c.number < first + LIST_SIZE,
+        certificates.c.status != int(Status.VALID),
+    )
+    return {row.number - first: Status(row.status) for row in tx.execute(query)}
+
+
+def list_lists(tx: Connection) -> list[StatusList]:
+    return [StatusList(row.number, row.text, row.made_at) for row in tx.execute(select(status_lists))]
+
+
+def save_list(tx: Connection, made: StatusList) -> None:
+    values = {"text": made.text, "made_at": made.made_at}
+    changed = tx.execute(status_lists.update().where(status_lists.c.number == made.number).values(values))
+    if not changed.rowcount:
+        tx.execute(status_lists.insert().values(number=made.number, **values))
+
+
+def _read(tx: Connection, *wanted: ColumnElement[bool], limit: int | None = None) -> list[Certificate]:
+    query = select(*_SHOWN).where(*wanted).order_by(certificates.c.id)
+    rows: Iterable[Row[Any]] = tx.execute(query if limit is None else query.limit(limit))
+    return [_certificate(row) for row in rows]
+
+
+def _certificate(row: Row[Any]) -> Certificate:
+    return Certificate(
+        id=row.id,
+        number=row.number,
+        app=AppId(row.app),
+        vendor=VendorId(row.vendor),
+        version=VersionId(row.version),
+        environment=Environment(row.environment),
+        app_name=row.app_name,
+        vendor_name=row.vendor_name,
+        label=row.label,
+        tier=Tier(row.tier) if row.tier else None,
+        issued_at=row.issued_at,
+        expires_at=row.expires_at,
+        status=Status(row.status),
+        cause=Cause(row.cause),
+        changed_at=row.changed_at,
+        change=row.change,
+    )

@@ -1,0 +1,233 @@
+"""Certificates that anybody verifies offline, and that follow what they are about within a minute (C113)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from starlette.testclient import TestClient
+
+from hilum.certificates import policy
+from hilum.certificates.models import LIST_REMADE, STEP_EVERY, Addresses
+from hilum.certificates.service import step
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from tests.flows.control_site import ORIGIN, ControlSite, build, problem, with_rule_book
+from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.world import FakeClock
+
+AT = Addresses(f"{ORIGIN}/certificates", f"{ORIGIN}/certificates/status")
+DAY = timedelta(days=1)
+SCOPES = ["launch", "user/Slot.rs"]
+
+
+@pytest.fixture
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    found = build(sqlite_uow, clock, then=with_rule_book)
+    furnish_vendor(found, "Acme Health", "acme")
+    return found
+
+
+class Certified:
+    """An app that is certified for production, and what the jobs process and strangers do."""
+
+    def __init__(self, site: ControlSite, name: str = "Rota") -> None:
+        self.site = site
+        self.root = site.api("root")
+        vendor = made(self.root.get("/vendors"), 200)["items"][-1]["id"]
+        about = {"name": name, "description": "Shows.", "purpose": "Planning.", "category": "scheduling"}
+        self.app = made(self.root.post("/apps", json={"vendor": vendor} | about))["id"]
+        self.version = self.add_version("1")
+        self.certificate = self.certify(self.version)
+        self.follow()
+
+    @property
+    def rita(self) -> TestClient:
+        # A token lasts a day, and certificates are looked at on later ones.
+        return self.site.api("rita")
+
+    def add_version(self, label: str) -> str:
+        body = {"label": label, "workflows": ["appointments"], "placements": ["sidebar"]}
+        return str(made(self.root.post(f"/apps/{self.app}/versions", json=body))["id"])
+
+    def certify(self, version: str, environment: str = "sandbox", days: int = 30) -> str:
+        ends = (self.site.clock.now() + days * DAY).isoformat()
+        body = {"version": version, "environment": environment, "scopes": SCOPES, "expires_at": ends}
+        return str(made(self.rita.post("/certifications", json=body))["id"])
+
+    def follow(self) -> None:
+        """What the jobs process does every STEP_EVERY."""
+        self.site.clock.advance(STEP_EVERY)
+        while self.site.system(step, at=AT):
+            pass
+
+    def fetch(self, path: str, **headers: str) -> Any:
+        return self.site.browser().get(f"/certificates{path}", headers=headers)
+
+    def verdict(self) -> str:
+        """What somebody who has fetched certificate, keys and list comes to."""
+        jwks = self.fetch("/keys.json").json()
+        document = self.fetch(f"/{self.certificate}").text
+        listed = self.fetch("/status/0").text
+        return policy.verify(document, jwks, now=self.site.clock.now(), status_list=listed).code
+
+    def badge(self) -> str:
+        return str(self.fetch(f"/{self.certificate}/badge.svg").text)
+
+
+@pytest.fixture
+def certified(site: ControlSite) -> Certified:
+    return Certified(site)
+
+
+def test_a_certificate_is_published_and_verifies(certified: Certified) -> None:
+    """C113: without a credential, and the API shows the same document to who may list it."""
+    document = certified.fetch(f"/{certified.certificate}")
+
+    assert (document.status_code, document.headers["content-type"]) == (200, "application/jwt")
+    assert certified.verdict() == ""
+    shown = made(certified.site.api("gina").get(f"/certificates/{certified.app}"), 200)
+    assert (shown["certificate"], shown["status"], shown["tier"]) == (document.text, "valid", "low")
+    assert shown["address"] == f"{AT.issuer}/{certified.certificate}"
+    assert "certified until" in certified.badge()
+    assert certified.fetch("/status/0").headers["content-type"] == "application/statuslist+jwt"
+
+
+def test_nothing_that_is_asked_without_reason_is_answered(certified: Certified) -> None:
+    assert certified.fetch("/cert_none").status_code == 404
+    assert certified.fetch("/status/1").status_code == 404
+    assert certified.fetch("/of/Nobody").status_code == 404
+    assert "no certificate" in certified.fetch("/of/Nobody/badge.svg").text
+    # Certified for a sandbox alone: nobody's app is found by name for that.
+    assert certified.fetch("/of/Rota").status_code == 404
+    assert certified.site.browser().post("/certificates/keys.json").status_code == 405
+    problem(certified.site.api("ann").get("/certificates"), 403, "not_permitted")
+    furnish_vendor(certified.site, "Rival", "rival")
+    rival = certified.site.api("rival.developer")
+    assert made(rival.get("/certificates"), 200)["items"] == []
+    problem(rival.get(f"/certificates/{certified.certificate}"), 404, "certificate_not_found")
+
+
+def test_a_kill_switch_suspends_it_and_its_release_restores_it(certified: Certified) -> None:
+    """C113: within a minute, on the version as on the platform; other certificates stay as they are."""
+    other = Certified(certified.site, "Lists")
+    for target in (Target(TargetKind.VERSION, certified.version), Target(TargetKind.APP, certified.app)):
+        order = EngageOrder(
+            target, Mode.NO_NEW_LAUNCHES, "drift", certified.site.clock.now() + timedelta(hours=1)
+        )
+        certified.site.system(controls.engage, order=order)
+        assert certified.verdict() == ""
+        certified.follow()
+        assert (certified.verdict(), other.verdict()) == ("suspended", "")
+        assert "stopped" in certified.badge()
+        certified.site.clock.advance(timedelta(hours=1))
+        certified.follow()
+        assert certified.verdict() == ""
+
+
+def test_suspension_withdrawal_and_expiry_show(certified: Certified) -> None:
+    """C113."""
+    certified.root.post(f"/apps/{certified.app}/suspend", json={"reason": "An incident."})
+    certified.follow()
+    assert certified.verdict() == "suspended"
+    certified.root.post(f"/apps/{certified.app}/resume", json={"reason": "Solved."})
+    certified.follow()
+    assert certified.verdict() == ""
+
+    made(certified.rita.delete(f"/certifications/{certified.certificate}"), 200)
+    certified.follow()
+    assert certified.verdict() == "revoked"
+    assert "withdrawn" in certified.badge()
+
+    first = certified.certificate
+    certified.certificate = certified.certify(certified.version, days=2)
+    certified.follow()
+    assert certified.certificate != first
+    assert certified.verdict() == ""
+    certified.site.clock.advance(2 * DAY)
+    assert "expired" in certified.badge(), "also before the jobs process comes to it"
+    certified.follow()
+    assert certified.verdict() == "expired"
+    (shown,) = made(certified.rita.get("/certificates", params={"status": "invalid", "limit": 1}), 200)[
+        "items"
+    ]
+    assert shown["cause"] == "withdrawn"
+
+
+def test_what_somebody_wrote_into_the_database_is_not_certified(certified: Certified) -> None:
+    """C113: neither a certification that nobody signed nor a status that the registry does not have."""
+
+    def write(statement: str) -> None:
+        certified.site.system(lambda ctx: ctx.tx.execute(text(statement)))
+
+    made(certified.rita.delete(f"/certifications/{certified.certificate}"), 200)
+    certified.follow()
+    write("UPDATE certificate SET status = 0, cause = ''")
+    certified.follow()
+    assert certified.verdict() == "revoked", "it is judged anew in turns"
+    write("UPDATE registry_certification SET withdrawn_at = NULL")
+    certified.follow()
+    assert certified.verdict() == "revoked"
+    (shown,) = made(certified.rita.get("/certificates"), 200)["items"]
+    assert shown["cause"] == "not_as_signed"
+
+
+def test_a_key_that_rotates_between_signing_and_checking_still_verifies(certified: Certified) -> None:
+    """C113: the retired key stays published; who has the old keys is told to fetch them anew."""
+    old = certified.fetch("/keys.json").json()
+    certified.site.system(keys.rotate, purpose=Purpose.CERTIFICATE, ring="")
+    certified.site.clock.advance(LIST_REMADE)
+    certified.follow()
+
+    assert certified.verdict() == ""
+    assert len(certified.fetch("/keys.json").json()["keys"]) == 2
+    listed = certified.fetch("/status/0").text
+    document = certified.fetch(f"/{certified.certificate}").text
+    now = certified.site.clock.now()
+    assert policy.verify(document, old, now=now, status_list=listed).code == "key_unknown"
+    assert policy.verify(document, old, now=now).code == ""
+
+
+def test_strangers_cost_a_snapshot_and_are_told_nothing_that_is_not_known(
+    certified: Certified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C113, C201: a hundred requests read the database once; when the jobs process stands still, nothing is said to be valid."""
+    certified.fetch("/keys.json")
+    reads: list[object] = []
+    read = UnitOfWork.read
+
+    async def counted(self: UnitOfWork, verb: Any, **more: Any) -> Any:
+        reads.append(verb)
+        return await read(self, verb, **more)
+
+    monkeypatch.setattr(UnitOfWork, "read", counted)
+    answer = certified.fetch("/status/0")
+    for _ in range(50):
+        certified.fetch("/status/0")
+        certified.fetch("/cert_unknown")
+    assert not reads
+    held = certified.fetch("/status/0", **{"if-none-match": answer.headers["etag"]})
+    assert (held.status_code, held.content) == (304, b"")
+    assert answer.headers["cache-control"] == "public, max-age=30"
+
+    certified.site.clock.advance(timedelta(seconds=61))
+    problem(certified.fetch("/status/0"), 503, "certificates_not_known")
+    assert "state not known now" in certified.badge()
+
+
+def test_what_changed_is_followed_alone_and_what_was_missed_is_walked_over(certified: Certified) -> None:
+    """A worker of the jobs process that starts late, or after a restore, reads every app; numbers are never used again."""
+    assert not certified.site.system(step, at=AT)
+    certified.site.system(lambda ctx: ctx.tx.execute(text("DELETE FROM fact_change")))
+    certified.site.system(lambda ctx: ctx.tx.execute(text("UPDATE certificate_walk SET n = 0, mark = 0")))
+    second = certified.certify(certified.add_version("2"))
+
+    certified.follow()
+
+    found = {each["id"]: each for each in made(certified.rita.get("/certificates"), 200)["items"]}
+    assert set(found) == {certified.certificate, second}
+    certified.certificate = second
+    assert certified.verdict() == ""

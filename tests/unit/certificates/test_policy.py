@@ -1,0 +1,271 @@
+"""What a certificate's status is, and what anybody who verifies one comes to (C113)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import orjson
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from hilum.certificates import policy
+from hilum.certificates.models import (
+    CERTIFICATE_TYPE,
+    LIST_LIFE,
+    LIST_SIZE,
+    LIST_TYPE,
+    Addresses,
+    Cause,
+    Certificate,
+    Evidence,
+    Status,
+    Stops,
+)
+from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
+from hilum.policies.models import ClientAuthentication, Tier
+from hilum.registry.models import App, AppState, AppVersion, Certification, Environment, Vendor
+
+NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+AT = Addresses("https://hilum.example/certificates", "https://hilum.example/certificates/status")
+VENDOR = Vendor(VendorId("ven_1"), "Acme", "a@acme.example", "s@acme.example")
+APP = App(AppId("app_1"), VENDOR.id, "Rota", "Shows.", "Planning.", category="scheduling")
+VERSION = AppVersion(VersionId("ver_1"), APP.id, "2.0", NOW)
+CERTIFIED = Certification(
+    "cert_1",
+    APP.id,
+    VERSION.id,
+    ("launch", "user/Slot.rs"),
+    "staff:per_1",
+    NOW - DAY,
+    NOW + 30 * DAY,
+    Environment.PRODUCTION,
+    {ClientAuthentication.NONE: Tier.LOW},
+    "scheduling",
+)
+NO_STOPS = Stops()
+KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
+
+
+def jwks(**keys: Ed25519PrivateKey) -> dict[str, Any]:
+    """Public keys by their ids."""
+    return {
+        "keys": [
+            {
+                "kid": kid,
+                "kty": "OKP",
+                "crv": "Ed25519",
+                "x": policy.encoded(key.public_key().public_bytes_raw()),
+            }
+            for kid, key in keys.items()
+        ]
+    }
+
+
+def signed(claims: Mapping[str, Any], key: Ed25519PrivateKey = KEY, **header: Any) -> str:
+    whole = {"alg": "EdDSA", "kid": "k1", "typ": CERTIFICATE_TYPE} | header
+    text = f"{policy.encoded(orjson.dumps(whole))}.{policy.encoded(orjson.dumps(claims))}"
+    return f"{text}.{policy.encoded(key.sign(text.encode()))}"
+
+
+def claims(number: int = 7, **change: Any) -> dict[str, Any]:
+    evidence = Evidence("sub_1", "d" * 64, 2, "e" * 64, (("pentest", "f" * 64),), 3)
+    made = policy.claims_of(CERTIFIED, APP, VENDOR, VERSION, evidence, number=number, now=NOW, at=AT)
+    return made | change
+
+
+def listed(statuses: Mapping[int, Status], number: int = 0, now: datetime = NOW) -> str:
+    return signed(policy.list_claims(number, statuses, now=now, at=AT), typ=LIST_TYPE)
+
+
+KEYS = jwks(k1=KEY)
+
+
+# --- status --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("certification", "app", "stops", "status", "cause"),
+    [
+        (CERTIFIED, APP, NO_STOPS, Status.VALID, Cause.NONE),
+        (CERTIFIED, APP, Stops(apps=frozenset({"app_2"})), Status.VALID, Cause.NONE),
+        (CERTIFIED, APP, Stops(apps=frozenset({"app_1"})), Status.SUSPENDED, Cause.STOPPED),
+        (CERTIFIED, APP, Stops(vendors=frozenset({"ven_1"})), Status.SUSPENDED, Cause.STOPPED),
+        (CERTIFIED, APP, Stops(versions=frozenset({"ver_1"})), Status.SUSPENDED, Cause.STOPPED),
+        (CERTIFIED, APP, Stops(everything=True), Status.SUSPENDED, Cause.STOPPED),
+        (CERTIFIED, replace(APP, state=AppState.SUSPENDED), NO_STOPS, Status.SUSPENDED, Cause.APP_SUSPENDED),
+        (replace(CERTIFIED, expires_at=NOW), APP, Stops(everything=True), Status.INVALID, Cause.EXPIRED),
+        (replace(CERTIFIED, withdrawn_at=NOW), APP, NO_STOPS, Status.INVALID, Cause.WITHDRAWN),
+        (None, APP, NO_STOPS, Status.INVALID, Cause.NOT_AS_SIGNED),
+        (CERTIFIED, None, NO_STOPS, Status.INVALID, Cause.NOT_AS_SIGNED),
+    ],
+)
+def test_the_status_follows_the_registry_and_the_switches(
+    certification: Certification | None, app: App | None, stops: Stops, status: Status, cause: Cause
+) -> None:
+    """C113: what is not there as it was signed is not valid."""
+    assert policy.status_of(certification, app, stops, NOW) == (status, cause)
+
+
+def test_what_exists_at_one_hospital_gets_no_certificate() -> None:
+    """Its existence is nobody else's business."""
+    assert policy.gets_one(APP, CERTIFIED, NOW)
+    assert not policy.gets_one(replace(APP, tenant=TenantId("general")), CERTIFIED, NOW)
+    assert not policy.gets_one(APP, replace(CERTIFIED, withdrawn_at=NOW), NOW)
+    assert not policy.gets_one(APP, CERTIFIED, CERTIFIED.expires_at)
+
+
+def test_each_place_of_a_status_list_holds_its_own_status() -> None:
+    """The order of bits is that of the draft: the first status in the lowest bits of the first byte."""
+    statuses = {0: Status.INVALID, 1: Status.SUSPENDED, 6: Status.SUSPENDED, LIST_SIZE - 1: Status.INVALID}
+
+    packed = policy.packed(statuses)
+
+    assert [policy.status_at(packed, 2, place) for place in range(8)] == [1, 2, 0, 0, 0, 0, 2, 0]
+    assert policy.status_at(packed, 2, LIST_SIZE - 1) == Status.INVALID
+    assert policy.status_at(packed, 2, LIST_SIZE) is None
+    assert policy.status_at(packed, 2, -1) is None
+    assert policy.status_at(packed, 3, 0) is None
+    assert policy.status_at("AAAA", 2, 0) is None
+    assert policy.status_at("ä", 2, 0) is None
+
+
+# --- verifying -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_certificate_says_everything_that_was_certified_and_verifies_with_the_keys_alone() -> None:
+    """C113: version, scopes, tier, evidence by digest, rule book, dates, and where its status is."""
+    found = policy.verify(signed(claims(LIST_SIZE + 5)), KEYS, now=NOW)
+
+    assert (found.code, found.checked) == ("", False)
+    assert found.claims["app"] == {"id": "app_1", "name": "Rota", "category": "scheduling"}
+    assert found.claims["version"] == {"id": "ver_1", "label": "2.0"}
+    assert (found.claims["tier"], found.claims["rule_book"]) == ("low", 3)
+    assert found.claims["scopes"] == ["launch", "user/Slot.rs"]
+    assert found.claims["evidence"] == {
+        "submission": {"id": "sub_1", "sha256": "d" * 64},
+        "checks": {"run": 2, "sha256": "e" * 64},
+        "documents": [{"kind": "pentest", "sha256": "f" * 64}],
+    }
+    assert found.claims["status"] == {"status_list": {"idx": 5, "uri": f"{AT.status}/1"}}
+    assert "per_1" not in orjson.dumps(dict(found.claims)).decode(), "nobody who reviewed is named"
+
+
+def tampered(text: str) -> str:
+    head, body, signature = text.split(".")
+    changed = policy.decoded(body).replace(b'"tier":"low"', b'"tier":"top"')
+    return f"{head}.{policy.encoded(changed)}.{signature}"
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "code"),
+    [
+        ("", KEYS, "certificate_malformed"),
+        ("a.b", KEYS, "certificate_malformed"),
+        ("....", KEYS, "certificate_malformed"),
+        (f"{policy.encoded(b'[]')}.e30.e30", KEYS, "certificate_malformed"),
+        (tampered(signed(claims())), KEYS, "signature_invalid"),
+        (signed(claims(), OTHER), KEYS, "signature_invalid"),
+        (signed(claims())[:-4], KEYS, "signature_invalid"),
+        (signed(claims(), kid="k2"), KEYS, "key_unknown"),
+        (signed(claims(), kid=None), {"keys": [{}]}, "key_unknown"),
+        (signed(claims()), {}, "key_unknown"),
+        (signed(claims()), {"keys": "k1"}, "key_unknown"),
+        (
+            signed(claims()),
+            {"keys": [{"kid": "k1", "kty": "OKP", "crv": "Ed25519", "x": "AA"}]},
+            "key_unknown",
+        ),
+        (signed(claims(), alg="none"), KEYS, "type_wrong"),
+        (signed(claims(), alg="HS256"), KEYS, "type_wrong"),
+        (signed(claims(), typ="JWT"), KEYS, "type_wrong"),
+        (signed(claims(), crit=["b64"]), KEYS, "type_wrong"),
+        (signed(claims(nbf=policy.seconds(NOW + DAY))), KEYS, "not_yet_valid"),
+        (signed(claims(exp=policy.seconds(NOW))), KEYS, "expired"),
+        (signed(claims(exp=None)), KEYS, "certificate_malformed"),
+    ],
+    ids=range(19),
+)
+def test_what_is_not_wholly_in_order_is_not_valid(text: str, keys: Mapping[str, Any], code: str) -> None:
+    found = policy.verify(text, keys, now=NOW)
+
+    assert found.code == code
+    assert found.detail.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("status_list", "code"),
+    [
+        (listed({}), ""),
+        (listed({6: Status.INVALID, 8: Status.SUSPENDED}), ""),
+        (listed({7: Status.INVALID}), "revoked"),
+        (listed({7: Status.SUSPENDED}), "suspended"),
+        (listed({}, number=1), "status_list_other"),
+        (listed({}, now=NOW - LIST_LIFE), "status_list_old"),
+        (signed(policy.list_claims(0, {}, now=NOW, at=AT), OTHER, typ=LIST_TYPE), "signature_invalid"),
+        (signed(policy.list_claims(0, {}, now=NOW, at=AT)), "type_wrong"),
+        (signed({"sub": f"{AT.status}/0"}, typ=LIST_TYPE), "status_list_malformed"),
+        ("nothing", "status_list_malformed"),
+    ],
+    ids=range(10),
+)
+def test_a_status_list_says_whether_it_still_holds(status_list: str, code: str) -> None:
+    """C113: one that is old, of somebody else, or about other certificates says nothing, and nothing is not valid."""
+    assert policy.verify(signed(claims()), KEYS, now=NOW, status_list=status_list).code == code
+
+
+def test_a_key_that_was_replaced_still_verifies_what_it_signed() -> None:
+    made = signed(claims())
+
+    assert policy.verify(made, jwks(k2=OTHER, k1=KEY), now=NOW).code == ""
+    assert policy.verify(made, jwks(k2=OTHER), now=NOW).code == "key_unknown"
+
+
+# --- the badge -----------------------------------------------------------------------------------------------------------------
+
+SHOWN = Certificate(
+    "cert_1", 7, APP.id, VENDOR.id, VERSION.id, Environment.PRODUCTION, "Rota", "Acme", "2.0", Tier.LOW,
+    NOW, NOW + 30 * DAY, Status.VALID, Cause.NONE, NOW, 1,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "known", "words"),
+    [
+        (SHOWN, True, "Rota 2.0: certified until 2026-12-27"),
+        (SHOWN, False, "Rota 2.0: state not known now"),
+        (replace(SHOWN, expires_at=NOW), True, "Rota 2.0: expired"),
+        (replace(SHOWN, status=Status.SUSPENDED, cause=Cause.STOPPED), True, "Rota 2.0: stopped"),
+        (replace(SHOWN, status=Status.SUSPENDED, cause=Cause.APP_SUSPENDED), True, "Rota 2.0: suspended"),
+        (replace(SHOWN, status=Status.INVALID, cause=Cause.WITHDRAWN), True, "Rota 2.0: withdrawn"),
+        (replace(SHOWN, status=Status.INVALID, cause=Cause.NOT_AS_SIGNED), True, "Rota 2.0: not valid"),
+        (replace(SHOWN, app_name='<script>"&'), True, '<script>"& 2.0: certified until 2026-12-27'),
+        (None, True, "no certificate"),
+    ],
+    ids=range(9),
+)
+def test_a_badge_says_its_state_in_words_that_screen_readers_say_too(
+    found: Certificate | None, known: bool, words: str
+) -> None:
+    """C113: never by colour alone, and no name in it becomes markup."""
+    drawn = ET.fromstring(policy.badge(found, known=known, now=NOW))  # noqa: S314 - made here
+
+    shape = "{http://www.w3.org/2000/svg}"
+    assert drawn.get("aria-label") == f"Hilum: {words}"
+    assert [each.text for each in drawn.iter(f"{shape}title")] == [f"Hilum: {words}"]
+    assert [each.text for each in drawn.iter(f"{shape}text")] == ["Hilum", words]
+    assert not [each for each in drawn.iter() if each.tag.endswith("script")]
+
+
+def test_the_best_and_newest_certificate_stands_for_an_app() -> None:
+    old, new = SHOWN, replace(SHOWN, number=8)
+    gone, held = (
+        replace(SHOWN, number=9, status=Status.INVALID),
+        replace(SHOWN, number=10, status=Status.SUSPENDED),
+    )
+
+    assert policy.current([gone, old, new, held]) == new
+    assert policy.current([gone, held]) == held
+    assert policy.current([]) is None
