@@ -37,6 +37,7 @@ MISSING = {
     "developer.change",
     "developer.approval",
     "developer.member",
+    "developer.submission",
 }
 """Pages of things that are not there: who may open them learns so."""
 

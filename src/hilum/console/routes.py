@@ -8,7 +8,8 @@ from hilum.console.developer import apps as developer_apps
 from hilum.console.developer import changes as developer_changes
 from hilum.console.developer import clients as developer_clients
 from hilum.console.developer import contacts as developer_contacts
-from hilum.console.developer import statements, team
+from hilum.console.developer import reviews, statements, team
+from hilum.console.developer import submission as developer_submission
 from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
 from hilum.console.operations import apps, books, evidence, now, policies, scopes, staff
@@ -136,6 +137,8 @@ def _developer(desk: Desk) -> list[Route]:
         *desk.route("developer.client_new", developer_clients.show_new, developer_clients.add),
         *desk.route("developer.clients", developer_clients.show_list),
         *desk.route("developer.statements", statements.show, statements.act),
+        *desk.route("developer.review", reviews.show, reviews.begin),
+        *desk.route("developer.submission", developer_submission.show, developer_submission.act),
         *desk.route("developer.narrow", developer_changes.show_narrow, developer_changes.narrow),
         *desk.route("developer.client_edit", developer_changes.show_edit, developer_changes.edit),
         *desk.route("developer.changes", developer_changes.show_list),

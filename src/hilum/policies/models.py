@@ -32,6 +32,7 @@ __all__ = [
     "PolicyException",
     "ScopeProduct",
     "ScopeStatus",
+    "Workflow",
 ]
 
 POLICIES = Part("policies")

@@ -3,7 +3,7 @@
 Owns: submissions, with the justification of each scope, the evidence and an unchangeable description of everything that was submitted;
 their states and who changed them, when and why; runs of automated checks with all that they saw.
 Must not know: where an app is installed; prices and plans; pages.
-Public verbs: service.create, change, submit, withdraw, decide, rerun, view_run, replay and their listings; policy.next_state, entry_faults;
+Public verbs: service.create, change, submit, withdraw, decide, rerun, view_run, replay, browse and other listings; policy.next_state, entry_faults;
 checks.judge; jobs.run_next.
 Invariants: nothing is submitted while something is missing that the rule book's cell requires; what was submitted never changes, and its
 digest is in the audit; a state changes only by the table of policy.TRANSITIONS, at the revision that was read; a version has at most one

@@ -439,8 +439,8 @@ def _evidence(content: Content, inputs: Inputs, book: Book, applicant: Applicant
 
 
 def blocking(checks: Iterable[Check]) -> list[Check]:
-    """Return the checks that keep a submission from being certified: all but those that passed or that the rule book does not require."""
-    return [each for each in checks if each.result not in {Result.PASSED, Result.NOT_REQUIRED}]
+    """Return the checks that keep a submission from being certified."""
+    return [each for each in checks if each.blocks]
 
 
 def in_words(checks: Iterable[Check]) -> str:

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
 
@@ -35,6 +36,8 @@ RUN_LIFE = timedelta(days=7)
 RUNS_BOUND = 200
 """Runs of checks of one submission."""
 CHECK_EVERY = timedelta(seconds=5)
+COUNTED_BOUND = 1_000
+"""Submissions of a list that are counted; beyond it there are more."""
 
 
 class State(StrEnum):
@@ -155,6 +158,26 @@ class SubmissionView:
     missing: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class BrowseQuery:
+    """A list of submissions: those in some states, oldest first, or every one of an app, newest first. ``after`` is the last id before it."""
+
+    states: tuple[State, ...] = ()
+    app: str = ""
+    environment: Environment | None = None
+    after: str = ""
+    limit: int = PAGE_BOUND
+
+
+@dataclass(frozen=True, slots=True)
+class BrowsedPage:
+    """Submissions without what was submitted. ``next``: where the list goes on; ``total`` counts up to COUNTED_BOUND and one more."""
+
+    submissions: tuple[Submission, ...]
+    next: str
+    total: int
+
+
 # --- automated checks ---------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +241,11 @@ class Check:
     evidence: str
     reproduction: str
     fix: str
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it keeps a submission from being certified: all do but what passed, or what the rule book does not require."""
+        return self.result not in {Result.PASSED, Result.NOT_REQUIRED}
 
     def but(self, result: Result, evidence: str) -> "Check":
         """Return the same check with another result."""

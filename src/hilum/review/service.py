@@ -1,6 +1,6 @@
 """Write, submit and withdraw submissions, and list them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from hilum.audit import service as audit
@@ -22,6 +22,9 @@ from hilum.review.models import (
     DRAFT_KEPT,
     KEPT,
     Act,
+    BrowsedPage,
+    BrowseQuery,
+    Run,
     State,
     Step,
     Submission,
@@ -152,12 +155,29 @@ def list_submissions(
     ctx: Context, page: PageQuery = FIRST_PAGE, *, app: AppId | None = None, state: State | None = None
 ) -> list[Submission]:
     """List submissions, oldest first: a member those of their vendor, the platform's staff all. Raises NotPermitted."""
+    vendor = _scope_of_list(ctx)
+    return store.list_submissions(ctx.tx, page, vendor=vendor, app=app or "", state=state)
+
+
+def _scope_of_list(ctx: Context) -> str:
+    """Return the vendor whose submissions the actor may list; empty for every vendor. Raises NotPermitted."""
     vendor = "" if ctx.actor.vendor is None else ctx.actor.vendor
     if not policy.may_see(ctx.actor, VendorId(vendor)):
         raise NotPermitted(
             "not_permitted", "Submissions are shown to the vendor's members and the platform's staff."
         )
-    return store.list_submissions(ctx.tx, page, vendor=vendor, app=app or "", state=state)
+    return vendor
+
+
+def browse(ctx: Context, asked: BrowseQuery) -> BrowsedPage:
+    """List submissions with how many there are: a member those of their vendor, the platform's staff all. Raises NotPermitted."""
+    return store.browse(ctx.tx, asked, vendor=_scope_of_list(ctx))
+
+
+def last_runs(ctx: Context, found: Iterable[Submission]) -> dict[str, Run]:
+    """Return the last run of checks of each submission that the actor may see, without what was seen."""
+    ids = [each.id for each in found if policy.may_see(ctx.actor, each.vendor)]
+    return {each.submission: each for each in store.last_runs(ctx.tx, ids)} if ids else {}
 
 
 def justified(ctx: Context, version: AppVersion, environment: Environment) -> frozenset[str]:

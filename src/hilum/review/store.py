@@ -1,7 +1,10 @@
 """Tables of submissions and their history."""
 
+from collections.abc import Sequence
 from dataclasses import astuple
 from datetime import date, datetime
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -12,11 +15,13 @@ from sqlalchemy import (
     Integer,
     PrimaryKeyConstraint,
     Row,
+    Select,
     String,
     Table,
     Text,
     and_,
     func,
+    literal,
     or_,
     select,
     text,
@@ -29,8 +34,11 @@ from hilum.kernel.pages import PageQuery
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import AppVersion, Environment
 from hilum.review.models import (
+    COUNTED_BOUND,
     PURGE_BATCH,
     AskedScope,
+    BrowsedPage,
+    BrowseQuery,
     Check,
     Document,
     Judgement,
@@ -236,6 +244,49 @@ def list_submissions(
     return [_submission(row) for row in tx.execute(query.order_by(submissions.c.id).limit(page.limit))]
 
 
+_BRIEF: list[Any] = [each for each in submissions.c if each.name != "content"]
+
+
+def browse(tx: Connection, asked: BrowseQuery, *, vendor: str) -> BrowsedPage:
+    """Read a page of a list of submissions, of a vendor if it is given."""
+    queries = _browsed(asked, vendor)
+    pages = []
+    for each in queries:
+        # Each state by itself: an index has its submissions in their order, and one over several would have to sort them all.
+        query = each.where(submissions.c.id > asked.after).order_by(submissions.c.id)
+        if not asked.states:
+            query = each.order_by(submissions.c.id.desc())
+            query = query.where(submissions.c.id < asked.after) if asked.after else query
+        rows = tx.execute(query.limit(asked.limit + 1))
+        pages.append([_submission(row) for row in rows])
+    found = list(islice(merge(*pages, key=lambda each: each.id, reverse=not asked.states), asked.limit + 1))
+    shown = tuple(found[: asked.limit])
+    more = shown[-1].id if len(found) > asked.limit else ""
+    return BrowsedPage(shown, more, _count(tx, queries))
+
+
+def _browsed(asked: BrowseQuery, vendor: str) -> list[Select[Any]]:
+    query = select(*_BRIEF, literal("").label("content"))
+    for column, value in (
+        (submissions.c.vendor, vendor),
+        (submissions.c.app, asked.app),
+        (submissions.c.environment, "" if asked.environment is None else asked.environment.value),
+    ):
+        if value:
+            query = query.where(column == value)
+    return [query.where(submissions.c.state == each.value) for each in asked.states] or [query]
+
+
+def _count(tx: Connection, queries: list[Select[Any]]) -> int:
+    total = 0
+    for each in queries:
+        some = each.with_only_columns(submissions.c.id).limit(COUNTED_BOUND + 1 - total).subquery()
+        total += tx.execute(select(func.count()).select_from(some)).scalar_one()
+        if total > COUNTED_BOUND:
+            break
+    return total
+
+
 def add_step(tx: Connection, added: Step) -> None:
     row = {
         "submission": added.submission,
@@ -335,8 +386,24 @@ def find_run(tx: Connection, submission: str, number: int | None = None) -> Run 
     if number is not None:
         query = query.where(runs.c.number == number)
     row = tx.execute(query.order_by(runs.c.number.desc()).limit(1)).first()
-    if row is None:
-        return None
+    return None if row is None else _run(row)
+
+
+def last_runs(tx: Connection, ids: Sequence[str]) -> list[Run]:
+    """Read the last run of each of some submissions, without what was seen."""
+    last = (
+        select(runs.c.submission, func.max(runs.c.number).label("number"))
+        .where(runs.c.submission.in_(ids))
+        .group_by(runs.c.submission)
+        .subquery()
+    )
+    brief: list[Any] = [each for each in runs.c if each.name != "inputs"]
+    same = (runs.c.submission == last.c.submission, runs.c.number == last.c.number)
+    query: Select[Any] = select(*brief, literal("").label("inputs")).join(last, and_(*same))
+    return [_run(row) for row in tx.execute(query)]
+
+
+def _run(row: Row[Any]) -> Run:
     checks = tuple(
         Check(rule, about, Result(result), evidence, reproduction, fix)
         for rule, about, result, evidence, reproduction, fix in row.checks

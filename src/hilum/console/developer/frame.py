@@ -24,7 +24,14 @@ TABS = (
     ("Traffic", "developer.traffic"),
     ("Sandbox", "developer.sandbox"),
     ("Statements", "developer.statements"),
+    ("Review", "developer.review"),
 )
+_PARTS = {
+    "developer.clients": "Clients & keys",
+    "developer.scopes": "Scopes",
+    "developer.review": "Review",
+}
+"""Tabs that have pages of their own below them."""
 
 
 def own_app(ctx: Context, id_: str) -> App:
@@ -66,11 +73,9 @@ def show(visit: Visit, template: str, app: App, standing: Standing, **facts: Any
     trail = [("My apps", address("developer.apps"))]
     if page.key != "developer.app":
         trail.append((app.name, address("developer.app", app.id)))
-    if page.parent == "developer.clients":
-        trail.append(("Clients & keys", address("developer.clients", app.id)))
-    if page.parent == "developer.scopes":
-        trail.append(("Scopes", address("developer.scopes", app.id)))
-    current = page.parent if page.parent in {"developer.clients", "developer.scopes"} else page.key
+    if page.parent in _PARTS:
+        trail.append((_PARTS[page.parent], address(page.parent, app.id)))
+    current = page.parent if page.parent in _PARTS else page.key
     more: dict[str, Any] = {
         "frame": frame_of(visit.visitor, page, visit.kit) | {"trail": trail},
         "tabs": [(text, address(key, app.id), key == current) for text, key in TABS],

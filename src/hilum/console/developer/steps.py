@@ -60,9 +60,8 @@ def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
         Step(
             "Have a version certified for the sandbox",
             certified[Environment.SANDBOX],
-            "Until then the app is granted nothing.",
-            "developer.versions",
-            waits_for="a reviewer",
+            "Submit it to review. Until then the app is granted nothing.",
+            "developer.review",
         ),
         Step(
             "State what hospitals must know",
@@ -89,9 +88,8 @@ def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
         Step(
             "Have a version certified for production",
             certified[Environment.PRODUCTION],
-            "Review looks at the version together with its client.",
-            "developer.versions",
-            waits_for="a reviewer",
+            "Submit it to review, which looks at the version together with its client.",
+            "developer.review",
         ),
         Step(
             "Sign the agreements with a hospital",

@@ -1,0 +1,143 @@
+"""What was submitted of an app to review, and beginning with another version."""
+
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.clients import service as clients
+from hilum.console import fields, policy, submissions
+from hilum.console.desk import Visit, address, to
+from hilum.console.developer import frame
+from hilum.console.models import ROWS
+from hilum.identity.models import VendorRight
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid, NotFound
+from hilum.kernel.ids import VersionId
+from hilum.kernel.pages import PAGE_BOUND, PageQuery
+from hilum.registry import service as registry
+from hilum.registry.models import SCOPES_BOUND, App, AppVersion, Environment
+from hilum.review import service as review
+from hilum.review.models import (
+    COUNTED_BOUND,
+    DOCUMENT_LIFE,
+    AskedScope,
+    BrowseQuery,
+    Submission,
+    SubmissionOrder,
+)
+from hilum.standards.smart.scopes import parse_scope
+from hilum.web.forms import Form
+
+VERSIONS = 50
+ENVIRONMENTS = (
+    (Environment.SANDBOX.value, "The sandbox, to try it"),
+    (Environment.PRODUCTION.value, "Production, at hospitals"),
+)
+
+
+async def show(visit: Visit) -> Response:
+    """Show what was submitted of an app, newest first, and the form that begins a submission."""
+    return await _page(visit, fields.NO_FORM, {})
+
+
+async def _page(visit: Visit, given: Form, wrong: dict[str, str]) -> Response:
+    asked = policy.asked({"after": visit.query().one("after")}, (), ())
+    app, standing, facts = await visit.read(partial(_read, visit=visit, after=asked.after))
+    return frame.show(
+        visit,
+        "console/developer/reviews.html",
+        app,
+        standing,
+        status=422 if wrong else 200,
+        given=given,
+        faults=fields.sentences(wrong),
+        submits=frame.may(visit, VendorRight.APPS),
+        environments=ENVIRONMENTS,
+        first=visit.path if asked.after else "",
+        **facts,
+    )
+
+
+def _read(ctx: Context, visit: Visit, after: str) -> tuple[App, Any, dict[str, Any]]:
+    app = frame.own_app(ctx, visit.param())
+    page = review.browse(ctx, BrowseQuery(app=app.id, after=after, limit=ROWS))
+    runs = review.last_runs(ctx, page.submissions)
+    rows = [
+        (
+            each,
+            submissions.stands(each, runs.get(each.id), waits_for_me=False),
+            address("developer.submission", each.id),
+        )
+        for each in page.submissions
+    ]
+    versions = registry.list_versions(ctx, app.id, PageQuery(limit=VERSIONS))
+    return (
+        app,
+        frame.standings(ctx, [app])[app.id],
+        {
+            "rows": rows,
+            "count": policy.counted(page.total, COUNTED_BOUND, "submission", "submissions"),
+            "next": address("developer.review", app.id, after=page.next) if page.next else "",
+            "versions": [(each.id, f"Version {each.label}") for each in versions],
+        },
+    )
+
+
+async def begin(visit: Visit, form: Form) -> Response:
+    """Begin a draft of a version for an environment, with what is known already; go on with the open one if there is one."""
+    try:
+        environment = Environment(form.one("environment"))
+    except ValueError:
+        return await _page(visit, form, {"environment": "not_an_option"})
+
+    def verb(ctx: Context) -> str:
+        app = frame.own_app(ctx, visit.param())
+        version = _version(ctx, app, form.one("version"))
+        if found := _open(ctx, app, version, environment):
+            return found.id
+        order = prefilled(ctx, app, version, environment)
+        return review.create(ctx, version.id, environment, order, draft=True).submission.id
+
+    try:
+        return to(address("developer.submission", await visit.write(verb)))
+    except Invalid as error:
+        return await _page(visit, form, dict(error.fields))
+
+
+def _version(ctx: Context, app: App, id_: str) -> AppVersion:
+    try:
+        version = registry.get_version(ctx, VersionId(id_[:64]))
+    except NotFound:
+        version = None
+    if version is None or version.app != app.id:
+        raise Invalid("form_invalid", "Choose a version.", fields={"version": "not_an_option"})
+    return version
+
+
+def _open(ctx: Context, app: App, version: AppVersion, environment: Environment) -> Submission | None:
+    found = review.browse(ctx, BrowseQuery(app=app.id, environment=environment, limit=PAGE_BOUND)).submissions
+    return next((each for each in found if each.version == version.id and each.closed_at is None), None)
+
+
+def prefilled(ctx: Context, app: App, version: AppVersion, environment: Environment) -> SubmissionOrder:
+    """Return what a new draft begins with: the scopes of the clients, and what was written of them for the environment before."""
+    found = review.browse(ctx, BrowseQuery(app=app.id, environment=environment, limit=1)).submissions
+    last = found[0].order if found else SubmissionOrder()
+    known = {each.scope: each for each in last.scopes}
+    wanted = asked_by_clients(ctx, app, version, environment) or tuple(known)
+    oldest = (ctx.now - DOCUMENT_LIFE).date()
+    return SubmissionOrder(
+        tuple(known.get(each, AskedScope(each, "")) for each in wanted[:SCOPES_BOUND]),
+        tuple(each for each in last.documents if each.dated >= oldest),
+    )
+
+
+def asked_by_clients(
+    ctx: Context, app: App, version: AppVersion, environment: Environment
+) -> tuple[str, ...]:
+    """Return the scopes for which the app's clients ask, each once: of the environment and the version as far as there are such clients."""
+    chosen = clients.list_clients(ctx, app.id, PageQuery(limit=PAGE_BOUND))
+    chosen = [each for each in chosen if each.environment is environment] or chosen
+    chosen = [each for each in chosen if each.version == version.id] or chosen
+    return tuple({str(parse_scope(scope)): scope for each in chosen for scope in each.scopes}.values())

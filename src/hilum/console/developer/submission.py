@@ -1,0 +1,414 @@
+"""One submission of a vendor: its form while it is a draft, what it lacks, what the checks found with what to do, and its history."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from hilum.console import fields, submissions
+from hilum.console.desk import Visit, address, to
+from hilum.console.developer import frame
+from hilum.console.developer.reviews import asked_by_clients
+from hilum.contacts import service as contacts
+from hilum.identity.models import VendorRight
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted
+from hilum.policies import service as policies
+from hilum.policies.models import Book
+from hilum.policies.policy import tiers_to_certify
+from hilum.registry import service as registry
+from hilum.registry.models import SCOPES_BOUND, App, AppVersion, Environment
+from hilum.registry.policy import applicant_of
+from hilum.review import service as review
+from hilum.review.models import (
+    MADE_HERE,
+    Act,
+    AskedScope,
+    Document,
+    State,
+    Submission,
+    SubmissionOrder,
+    SubmissionView,
+)
+from hilum.review.policy import cells_of
+from hilum.web.forms import Form
+
+_PAGES = {
+    "profile": "developer.statements",
+    "version": "developer.versions",
+    "clients": "developer.client_new",
+    "contacts": "developer.contacts",
+    "environment": "developer.app",
+}
+"""Where what is missing is mended, by the first word of its field; everything else is on the form itself."""
+_LABELS = {
+    "profile": "Statements",
+    "version": "Version",
+    "clients": "Clients",
+    "contacts": "Contacts & domains",
+    "environment": "Environment",
+    "scopes": "Scopes",
+    "documents": "Documents",
+}
+_CHECKED_AT = {
+    "redirect": "developer.clients",
+    "launch": "developer.clients",
+    "keys": "developer.clients",
+    "client": "developer.clients",
+    "privacy_policy": "developer.statements",
+    "terms": "developer.statements",
+}
+"""Where an address that did not pass is changed, by what it is."""
+_OF_RULE = {"contacts.proved": "developer.contacts", "tier.allowed": "developer.app"}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a form holds: its rows of scopes (ticked, scope, justification), and the texts of each kind of document."""
+
+    scopes: tuple[tuple[bool, str, str], ...]
+    documents: Mapping[str, tuple[str, str, str]]
+    more: str = ""
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """Return the ticked scopes with their justification."""
+        return {scope: why for ticked, scope, why in self.scopes if ticked}
+
+
+async def show(visit: Visit) -> Response:
+    """Show a submission."""
+    return await _page(visit)
+
+
+async def _page(
+    visit: Visit,
+    form: Form | None = None,
+    wrong: Mapping[str, str] | None = None,
+    *,
+    stale: str = "",
+    refused: str = "",
+    tried: bool = False,
+) -> Response:
+    app, standing, facts = await visit.read(partial(_read, visit=visit, form=form, wrong=wrong or {}))
+    status = 409 if stale else 403 if refused else 422 if wrong or tried else 200
+    return frame.show(
+        visit,
+        "console/developer/submission.html",
+        app,
+        standing,
+        status=status,
+        stale=stale,
+        refused=refused,
+        tried=tried,
+        reason=form.one("reason") if form else "",
+        reason_fault=fields.sentences(wrong or {}).get("reason", ""),
+        submits=frame.may(visit, VendorRight.APPS),
+        **facts,
+    )
+
+
+def _read(
+    ctx: Context, visit: Visit, form: Form | None, wrong: Mapping[str, str]
+) -> tuple[App, Any, dict[str, Any]]:
+    view = review.view(ctx, visit.param())
+    found = view.submission
+    app = frame.own_app(ctx, found.app)
+    version = registry.get_version(ctx, found.version)
+    run = review.last_runs(ctx, [found]).get(found.id)
+    who = _names(ctx, view)
+    facts: dict[str, Any] = {
+        "found": found,
+        "state": submissions.stands(found, run, waits_for_me=False),
+        "history": submissions.history(view.steps, who),
+        "run": run,
+        "withdraws": submissions.possible(found.state, Act.WITHDRAW),
+        "back": address("developer.review", app.id),
+    }
+    if found.state is State.DRAFT:
+        facts |= _draft(ctx, app, version, view, form=form, wrong=wrong)
+    else:
+        facts |= _submitted(ctx, app, view)
+    return app, frame.standings(ctx, [app])[app.id], facts
+
+
+def _names(ctx: Context, view: SubmissionView) -> dict[str, str]:
+    actors = {each.actor for each in view.steps}
+    known = fields.names(ctx, actors)
+    return {
+        each: fields.who(known, each, "a reviewer" if each.startswith("staff:") else "a former colleague")
+        for each in actors
+    }
+
+
+# --- a draft -------------------------------------------------------------------------------------------------------------------
+
+
+def _draft(
+    ctx: Context,
+    app: App,
+    version: AppVersion,
+    view: SubmissionView,
+    *,
+    form: Form | None,
+    wrong: Mapping[str, str],
+) -> dict[str, Any]:
+    found, book = view.submission, policies.current(ctx).everywhere
+    stored = _stored(found.order)
+    sent = form is not None and "revision" in form and form.one("act") != "withdraw"
+    shown = written(form) if sent and form is not None else stored
+    ticked = [(scope, why) for is_asked, scope, why in shown.scopes if is_asked]
+    offered = asked_by_clients(ctx, app, version, found.environment)
+    listed = {scope for _, scope, _ in shown.scopes}
+    rows = [*shown.scopes, *((False, each, "") for each in offered if each not in listed)][:SCOPES_BOUND]
+    worded = submissions.scope_rows(
+        (AskedScope(scope, why) for _, scope, why in rows), version.workflows, book
+    )
+    needs = _needs(ctx, app, version, found.environment, tuple(scope for scope, _ in ticked), book=book)
+    kinds = [each for each in sorted(book.evidence) if each not in MADE_HERE]
+    return {
+        "draft": True,
+        "revision": found.revision,
+        "rows": [
+            (
+                is_asked,
+                each,
+                # Faults number the scopes that are asked for, which not every row is.
+                _fault(wrong, f"scopes.{number}.justification") if is_asked else "",
+                _theirs(stored, each, sent=sent),
+            )
+            for (is_asked, _, _), each, number in zip(rows, worded, _numbers(rows), strict=True)
+        ],
+        "gone": [(scope, why) for scope, why in stored.asked.items() if sent and scope not in shown.asked],
+        "more": shown.more,
+        "scopes_fault": _fault(wrong, "scopes"),
+        "documents": [
+            {
+                "kind": kind,
+                "title": book.evidence[kind],
+                "needed": kind in needs["evidence"],
+                "given": shown.documents.get(kind, ("", "", "")),
+                "theirs": stored.documents.get(kind, ("", "", "")) if sent else None,
+                "faults": _of_document(wrong, form, kind),
+            }
+            for kind in sorted(kinds, key=lambda each: each not in needs["evidence"])
+        ],
+        "workflows": submissions.workflows_of(book, version.workflows),
+        "declared": submissions.declared_in_words(book, version.workflows),
+        "missing": _missing(view, app, book),
+        **needs,
+    }
+
+
+def _numbers(rows: Sequence[tuple[bool, str, str]]) -> list[int]:
+    """Return for each row how many rows before it are asked for."""
+    return [sum(is_asked for is_asked, _, _ in rows[:number]) for number in range(len(rows))]
+
+
+def _stored(order: SubmissionOrder) -> Written:
+    return Written(
+        tuple((True, each.scope, each.justification) for each in order.scopes),
+        {each.kind: (each.url, each.sha256, each.dated.isoformat()) for each in order.documents},
+    )
+
+
+def written(form: Form) -> Written:
+    """Return what a form holds, also what is not valid."""
+    rows = []
+    for number in range(SCOPES_BOUND):
+        if f"scope_{number}" not in form:
+            break
+        ticked = form.one(f"ask_{number}") == "yes"
+        rows.append((ticked, form.one(f"scope_{number}"), form.one(f"why_{number}").strip()))
+    listed = {scope for _, scope, _ in rows}
+    more = [each for each in dict.fromkeys(form.one("more").split()) if each not in listed]
+    kinds = [name.removeprefix("url_") for name in form.values if name.startswith("url_")]
+    documents = {
+        kind: (
+            form.one(f"url_{kind}").strip(),
+            form.one(f"sha256_{kind}").strip(),
+            form.one(f"dated_{kind}").strip(),
+        )
+        for kind in kinds
+    }
+    return Written((*rows, *((True, each, "") for each in more)), documents)
+
+
+def order_of(form: Form) -> SubmissionOrder:
+    """Return what a form asks to be submitted. Raises Invalid for a day that is none."""
+    found, wrong, documents = written(form), {}, []
+    for kind, (url, sha256, dated) in _given(found).items():
+        try:
+            documents.append(Document(kind, url, sha256, date.fromisoformat(dated)))
+        except ValueError:
+            wrong[f"documents.{kind}.dated"] = "date_malformed"
+    if wrong:
+        raise Invalid("submission_invalid", "The submission is invalid; see fields.", fields=wrong)
+    return SubmissionOrder(
+        tuple(AskedScope(scope, why) for scope, why in found.asked.items()), tuple(documents)
+    )
+
+
+def _given(found: Written) -> dict[str, tuple[str, str, str]]:
+    return {kind: texts for kind, texts in found.documents.items() if any(texts)}
+
+
+def _needs(
+    ctx: Context,
+    app: App,
+    version: AppVersion,
+    environment: Environment,
+    scopes: tuple[str, ...],
+    *,
+    book: Book,
+) -> dict[str, Any]:
+    """Return what the rule book asks for with some scopes: the tier, the documents, and the proofs with whether they are there."""
+    applicant = applicant_of(app, version, scopes)
+    cells = cells_of(book, applicant) if scopes else []
+    production = environment is Environment.PRODUCTION
+    unproved = set(contacts.unproved(ctx, app.vendor))
+    tiers = tiers_to_certify(book, applicant).values() if scopes else ()
+    proofs = sorted({proof for cell in cells for proof in cell.proofs}) if production else []
+    return {
+        "tier": max((each.tier for each in tiers), key=lambda each: each.rank, default=None),
+        "evidence": {kind for cell in cells for kind in cell.evidence} - MADE_HERE if production else set(),
+        "proofs": [(each.replace("_", " "), each not in unproved) for each in proofs],
+    }
+
+
+def _fault(wrong: Mapping[str, str], name: str) -> str:
+    return fields.sentences({name: wrong[name]})[name] if name in wrong else ""
+
+
+def _theirs(stored: Written, row: submissions.ScopeRow, *, sent: bool) -> str | None:
+    """Return the justification that is stored now of a scope in a form that was sent, if it differs; None if it does not."""
+    if not sent:
+        return None
+    now = stored.asked.get(row.scope)
+    return now if now is not None and now != row.justification else None
+
+
+def _of_document(wrong: Mapping[str, str], form: Form | None, kind: str) -> dict[str, str]:
+    """Return the sentences of the faults of a document, which are known by its place among those that were sent, or by its kind."""
+    given = list(_given(written(form))) if form is not None else []
+    keys = [kind, *([str(given.index(kind))] if kind in given else [])]
+    found = {
+        name.rpartition(".")[2]: code
+        for name, code in wrong.items()
+        if any(name.startswith(f"documents.{key}.") for key in keys)
+    }
+    return fields.sentences(found)
+
+
+def _missing(view: SubmissionView, app: App, book: Book) -> list[dict[str, Any]]:
+    """Return what keeps a draft from being submitted, together where one sentence says it of several: what, and where it is mended."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for name, sentence in fields.sentences(view.missing).items():
+        part, _, rest = name.partition(".")
+        page = _PAGES.get(part, "")
+        line = found.setdefault(
+            (part, sentence),
+            {
+                "part": _LABELS.get(part, part),
+                "what": [],
+                "sentence": sentence,
+                "href": address(page, app.id) if page else f"#{part}",
+            },
+        )
+        if what := _what(part, rest, view.submission, book):
+            line["what"].append(what)
+    return list(found.values())
+
+
+def _what(part: str, rest: str, found: Submission, book: Book) -> str:
+    number = rest.partition(".")[0]
+    at = int(number) if number.isdecimal() and len(number) < 4 else -1
+    if part == "scopes" and 0 <= at < len(found.order.scopes):
+        return found.order.scopes[at].scope
+    if part == "documents":
+        kind = found.order.documents[at].kind if 0 <= at < len(found.order.documents) else rest
+        return book.evidence.get(kind, kind)
+    return rest.replace("_", " ").replace(".", " ")
+
+
+# --- what was submitted --------------------------------------------------------------------------------------------------------
+
+
+def _submitted(ctx: Context, app: App, view: SubmissionView) -> dict[str, Any]:
+    found = view.submission
+    book = policies.current(ctx).everywhere
+    content = orjson.loads(found.content) if found.content else {}
+    declared = content["version"]["workflows"] if content else ()
+    run = review.last_runs(ctx, [found]).get(found.id)
+    judged = submissions.checks(run.judgement.checks, found.id) if run else {"blocking": [], "fine": []}
+    for each in (*judged["blocking"], *judged["fine"]):
+        page = _OF_RULE.get(each["check"].rule) or _CHECKED_AT.get(each["check"].about.partition(":")[0], "")
+        each["href"] = address(page, app.id) if page else ""
+    return {
+        "draft": False,
+        "scopes": submissions.scope_rows(found.order.scopes, declared, book),
+        "documents": [(book.evidence.get(each.kind, each.kind), each) for each in found.order.documents],
+        "declared": submissions.declared_in_words(book, declared),
+        "reruns": submissions.possible(found.state, Act.RERUN),
+        "again": address("developer.review", app.id),
+        **judged,
+    }
+
+
+# --- acts ----------------------------------------------------------------------------------------------------------------------
+
+
+async def act(visit: Visit, form: Form) -> Response:
+    """Save a draft, submit it, have it checked again, or withdraw it."""
+    verb: Callable[[Context, str, int], SubmissionView]
+    match form.one("act"):
+        case "save" | "submit":
+            return await _save(visit, form)
+        case "withdraw":
+            verb = partial(review.withdraw, reason=form.one("reason"))
+        case "rerun":
+            verb = review.rerun
+        case _:
+            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+    try:
+        revision = _revision(form)
+        await visit.write(lambda ctx: verb(ctx, visit.param(), revision))
+    except Invalid as error:
+        return await _page(visit, form, error.fields)
+    except (Conflict, NotPermitted) as error:
+        return await _page(visit, form, refused=error.detail)
+    return to(visit.path)
+
+
+def _revision(form: Form) -> int:
+    text = form.one("revision")
+    if not (text.isdecimal() and 0 < len(text) < 10):
+        raise Invalid("form_invalid", "Open the page again.", fields={"revision": "malformed"})
+    return int(text)
+
+
+async def _save(visit: Visit, form: Form) -> Response:
+    try:
+        revision = _revision(form)
+        order = order_of(form)
+        change = partial(review.change, submission_id=visit.param(), order=order, revision=revision)
+        saved = await visit.write(change)
+    except Invalid as error:
+        return await _page(visit, form, error.fields or {"form": "invalid"})
+    except Conflict as error:
+        if error.code != "changed_since_read":
+            return await _page(visit, refused=error.detail)
+        return await _page(visit, form, stale=error.detail)
+    if form.one("act") == "save":
+        return to(f"{visit.path}#missing")
+    try:
+        submit = partial(review.submit, submission_id=visit.param(), revision=saved.submission.revision)
+        await visit.write(submit)
+    except Invalid:
+        # What was typed is saved; the page lists what it lacks.
+        return await _page(visit, tried=True)
+    return to(visit.path)
