@@ -147,7 +147,7 @@ def _apps() -> Iterator[dict[str, Any]]:
                     "tenant": None, "category": name, "created_at": then, "active_since": then},
             "version": {"id": ids["version"], "app": ids["app"], "label": "1", "created_at": then, "workflows": "", "placements": ""},
             "certification": {"id": f"cer_{n}", **ids, "environment": "production", "scopes": scopes, "certified_by": "staff:per_1",
-                              "certified_at": then, "expires_at": NOW + timedelta(days=100), "withdrawn_at": None,
+                              "certified_at": then, "expires_at": NOW + timedelta(days=100), "withdrawn_at": None, "submission": "",
                               "tiers": f"private_key_jwt={Tier.HIGH}", "category": name},
             "client": {"id": f"cli_{n}", **ids, "environment": "production", "type": "confidential-asymmetric", "deployment": "server", "name": name,
                        "redirect_uris": [], "launch_uri": "", "origins": [], "scopes": scopes, "jwks": None, "jwks_uri": "",

@@ -119,6 +119,7 @@ LISTS = {
     "/api/v1/policies/versions": "root",
     "/api/v1/policies/applications": "root",
     "/api/v1/policies/dry-runs": "root",
+    "/api/v1/policies/observed": "root",
     "/api/v1/policies/overrides": "root",
     "/api/v1/policies/rollouts": "root",
     "/api/v1/drills": "root",
@@ -168,7 +169,11 @@ class Full:
         at = Addresses("https://hilum.example/certificates", "https://hilum.example/certificates/status")
         while site.system(certificates.step, at=at):
             pass
-        site.system(withhold, changes=with_rule("overridable") | {"overrides": {"longest": "30 d"}})
+        until = (site.clock.now() + MONTH).date().isoformat()
+        observed = {"quota": {"rate_per_s": 1, "burst": 1}, "observe": {"until": until}}
+        changes = {f"categories.scheduling.cells.low.{name}": value for name, value in observed.items()}
+        site.system(withhold, changes=with_rule("overridable") | {"overrides": {"longest": "30 d"}} | changes)
+        self.run = dry_run(site.uow, site.system(policies.in_force).everywhere).id
         order = {"tenant": GENERAL, "ends_at": site.clock.now() + MONTH, "name": "reads-slots"}
         for n, app in enumerate(self.apps):
             site.system(override, app=AppId(app), **order)

@@ -145,7 +145,8 @@ def _may_continue(job_lease: JobLease) -> bool:
 
 
 def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
-    """Carry out the dry runs of the rule book that wait. Each counts the newest decisions first."""
+    """Carry out the dry runs of the rule book that wait, and those that are due. Each counts the newest decisions first."""
+    dryruns.ask_due(job_lease)
     while dryruns.run_next(
         job_lease, lambda: _decisions(job_lease, settings), lambda: _may_continue(job_lease)
     ):

@@ -338,6 +338,13 @@ class DecisionCounts:
         with lanes.using(Lane.OWN):
             return self._database.read(verb)
 
+    def busy(
+        self, since: datetime, apps: Collection[str], above: float
+    ) -> dict[tuple[str, str], tuple[int, ...]]:
+        """Return, by tenant and app, how many decisions permitted something in each slot of ten minutes with more than ``above``."""
+        with lanes.using(Lane.OWN):
+            return self._database.read(partial(decision_slots.busy, since=since, apps=apps, above=above))
+
     def totals(self, since: datetime) -> DecisionTotals:
         """Return how many decisions were counted since the day of a moment."""
         with lanes.using(Lane.OWN):

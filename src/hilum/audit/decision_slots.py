@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hilum.audit.models import LATENCY_EDGES_MS, PURGE_BATCH, SLOT, SLOTS_KEPT, Access, Traffic
-from hilum.infra.db import EPOCH, metadata
+from hilum.infra.db import EPOCH, in_batches, metadata
 from hilum.kernel.decision import Reason
 
 slots = Table(
@@ -112,6 +112,24 @@ def read(
         app: Traffic(counted[REFUSED], tuple(counted[each] for each in places))
         for app, counted in found.items()
     }
+
+
+def busy(
+    tx: Connection, since: datetime, apps: Collection[str], above: float
+) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return, by tenant and app, the numbers of the slots since a moment's in which more than ``above`` was permitted to some apps."""
+    found: dict[tuple[str, str], tuple[int, ...]] = {}
+    number = func.sum(slots.c.number)
+    for batch in in_batches(apps):
+        query = (
+            select(slots.c.tenant, slots.c.app, number)
+            .where(slots.c.app.in_(batch), slots.c.slot >= slot_of(since), slots.c.bucket != REFUSED)
+            .group_by(slots.c.tenant, slots.c.app, slots.c.slot)
+            .having(number > above)
+        )
+        for tenant, app, of in tx.execute(query):
+            found[tenant, app] = (*found.get((tenant, app), ()), int(of))
+    return found
 
 
 def purge(tx: Connection, now: datetime) -> int:

@@ -17,6 +17,7 @@ from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId
 from hilum.policies import service as policies
+from hilum.policies.policy import as_of, still_observed
 from hilum.registry.models import REGISTRY
 from hilum.standing import service as standing
 
@@ -72,9 +73,11 @@ def origins(ctx: Context, tenant: TenantId) -> frozenset[str]:
 def workflows(ctx: Context, tenant: TenantId) -> tuple[str, ...]:
     """Return the workflows that an app installed at a tenant may be granted there, by the book in force there."""
     facts = policies.current(ctx)
-    # Without what depends on the moment: sunsets end products, and no workflow.
     book = facts.at.get(tenant, facts.everywhere)
-    key = ("workflows", tenant, book.digest)
+    # Of what depends on the moment only observed cells count: sunsets end products, and no workflow.
+    _, cells = still_observed(book, ctx.now.date())
+    key = ("workflows", tenant, book.digest, len(cells))
+    book = as_of(book, ctx.now)
     return ctx.cached(REGISTRY, key, lambda ctx: installations.workflows_at(ctx, tenant, book)) or ()
 
 

@@ -22,7 +22,7 @@ _OPEN = frozenset({"waiting", "running"})
 COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     Kind.HOSPITAL: ("tenant", "apps", "lapsing", "agreements", "ended", "refused", "less", "allowed"),
     Kind.CERTIFICATION: ("app", "version", "environment", "loss", "hospitals", "until"),
-    Kind.INSTALLATION: ("tenant", "app", "loss", "lost", "gained", "agreements", "ended"),
+    Kind.INSTALLATION: ("tenant", "app", "loss", "lost", "gained", "agreements", "ended", "refused"),
     Kind.FLIP: (
         "tenant",
         "app",
@@ -151,12 +151,48 @@ def _rows(run: Mapping[str, Any], kind: Kind, tenant: str, app: str) -> list[dic
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: " ".join(value)
-        if isinstance(value, list) and all(isinstance(each, str) for each in value)
-        else value
-        for name, value in row.items()
-    }
+    return {name: _cell(value) for name, value in row.items()}
+
+
+def _cell(value: Any) -> Any:
+    """Return a list as one text: of words, of limits that differ, or of what would be refused by reason."""
+    if not isinstance(value, list):
+        return value
+    return ", ".join(
+        each
+        if isinstance(each, str)
+        else f"{each['path']} {each['after'] or 'none'}"
+        if "path" in each
+        else f"{each['number']} {each['of']}: {each['reason']}"
+        for each in value
+    )
+
+
+@click.command("observed")
+@click.option("--tenant", type=TENANT, default="", help="What is observed at this hospital.")
+@click.option("--app", "app", type=APP, default="", help="Rows of this app only.")
+@json_option
+def observed(*, tenant: str, app: str, json_: bool) -> None:
+    r"""List what the rule book in force only observes, and what it would have refused, by app, hospital and reason.
+
+    Nothing of it is refused before its day. It is counted once a day, over the last 90 days.
+
+    \b
+    Examples:
+      hilum policy observed
+      hilum policy observed --tenant general
+    """
+    found = api.every("/policies/observed", tenant=tenant, app=app)
+    if json_:
+        as_json(found)
+        return
+    show(
+        [_in_words(each) for each in found],
+        ("tenant", "app", "until", "lost", "limits", "refused", "counted_at"),
+        json_=False,
+    )
+    if not found:
+        click.echo("`hilum policy show` says what is observed, and until when. It is counted within a day.")
 
 
 @click.command("dry-runs")

@@ -43,6 +43,7 @@ def policy() -> None:
 for command in (
     dry_runs.dry_run,
     dry_runs.dry_runs,
+    dry_runs.observed,
     overrides.override,
     overrides.overrides,
     overrides.end_override,
@@ -93,11 +94,9 @@ def show_policy(version: str, *, document: bool, json_: bool) -> None:
         json_=False,
     )
     for each in current["observed"]:
-        click.secho(
-            f"version {each['version']} observes {each['rule']} until {each['until']}, and refuses nothing by it; what it would refuse:"
-            f" hilum policy dry-run {each['version']}",
-            fg="yellow",
-        )
+        what = each["rule"] or f"{', '.join(each['limits'])} of {each['category']}, {each['tier']} tier,"
+        text = f"version {each['version']} observes {what} until {each['until']}, and refuses nothing by it; what it would refuse:"
+        click.secho(f"{text} hilum policy observed", fg="yellow")
     click.echo()
     show(_cells(found["document"]), ("category", "tier", "open", "clients", "access", "quota"), json_=False)
 
@@ -370,7 +369,9 @@ def assess(
     withheld = [f"{each['scope']} ({each['why']})" for each in found["withheld"]]
     shown = {"tier": found["sentence"], "acts at": found["acts_at"], "scopes": found["scopes"]}
     advice = [each["sentence"] for each in found["advice"]]
-    show_one(shown | {"withheld": withheld} | ({"advice": advice} if advice else {}), json_=False)
+    coming = [f"from {each['day']}: {' '.join(each['lost']) or 'no scope'}" for each in found["foreseen"]]
+    more = {"advice": advice, "will be withheld": coming}
+    show_one(shown | {"withheld": withheld} | {name: of for name, of in more.items() if of}, json_=False)
 
 
 def _apply(

@@ -121,6 +121,16 @@ def count_in_force(
     return store.count_in_force(ctx.tx, clients, ctx.now)
 
 
+def read_in_force(ctx: Context, clients: Collection[ClientId]) -> Iterator[Authorization]:
+    """Stream the authorizations of some clients that are in force, with their last use. Reads the table once."""
+    wanted, after = frozenset(clients), ""
+    while wanted and (page := store.read_in_force(ctx.tx, wanted, ctx.now, after)):
+        found = [each for each in page if each.client in wanted]
+        used = tokens.last_minted(ctx, [each.id for each in found]) if found else {}
+        yield from (replace(each, last_used_at=used.get(each.id)) for each in found)
+        after = page[-1].id
+
+
 def _until(
     ctx: Context, cell: Cell | None, about: tuple[PersonId, str], study_ends: datetime | None = None
 ) -> datetime:

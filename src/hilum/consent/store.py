@@ -260,6 +260,19 @@ def count_in_force(
     return ((t, c, tuple(orjson.loads(s)), n) for t, c, s, n in rows if c in wanted)
 
 
+def read_in_force(
+    tx: Connection, clients: Collection[ClientId], now: datetime, after: str
+) -> list[Authorization]:
+    """Read the next BATCH_SIZE authorizations in force of some clients, or (of more than as many) of all, by id."""
+    table = authorization
+    query = select(table).where(table.c.revoked_at.is_(None), table.c.expires_at > now, table.c.id > after)
+    if len(clients) <= BATCH_SIZE:
+        query = query.where(table.c.client.in_(clients))
+    return [
+        _authorization(row) for row in tx.execute(query.order_by(table.c.id).limit(BATCH_SIZE)).mappings()
+    ]
+
+
 def _authorization(row: Mapping[Any, Any]) -> Authorization:
     return Authorization(
         id=AuthorizationId(row["id"]),

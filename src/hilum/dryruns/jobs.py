@@ -1,8 +1,8 @@
 """The job that carries dry runs out, in the jobs process: one run at a time, in bounded steps that another node can do again.
 
 A run, in order: 1 delete what an attempt left that broke off; 2 read the books and the live clients, and record against which application
-it compares; 3 find the clients that the version alters, each distinct one judged once; 4 read their agreements; 5 for every APPS_AT_ONCE
-of their apps, read installations and counted decisions, judge, and store the rows; 6 store the rows of the hospitals, and the result.
+it compares; 3 find the clients that the version alters, each distinct one judged once; 4 read their agreements, and count those that would end; 5 for every APPS_AT_ONCE
+of their apps, read installations and counted decisions, judge, and store the rows; 6 store the rows of the hospitals, and the result; 7 of a version that is in force and observes something tell the owners of the apps.
 """
 
 from collections.abc import Callable, Collection
@@ -11,7 +11,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from hilum.audit.models import DecisionCount, DecisionTotals
-from hilum.dryruns import service
+from hilum.dryruns import observing, service
 from hilum.dryruns.models import APPS_AT_ONCE, Row
 from hilum.dryruns.replay import Replay
 from hilum.infra import lanes
@@ -38,6 +38,10 @@ class Decisions(Protocol):
     """The counted decisions of the installation (``audit.live.count_decisions``)."""
 
     def about(self, clients: Collection[str], since: datetime) -> list[DecisionCount]: ...
+
+    def busy(
+        self, since: datetime, apps: Collection[str], above: float
+    ) -> dict[tuple[str, str], tuple[int, ...]]: ...
 
     def totals(self, since: datetime) -> DecisionTotals: ...
 
@@ -73,6 +77,7 @@ def _run(
     run = tx.write(partial(policies.begin_dry_run, run=run, since=start.since, after=start.versions.last))
     replay = Replay(start)
     replay.agreements = _read(tx, partial(service.read_agreements, of=replay.clients_with_other_scopes()))
+    _read(tx, partial(service.count_ends, replay=replay))
     apps = replay.apps()
     for at in range(0, len(apps), APPS_AT_ONCE):
         if not may_continue():
@@ -80,7 +85,9 @@ def _run(
         some = apps[at : at + APPS_AT_ONCE]
         places = _read(tx, partial(service.read_installations, apps=some))
         counted = decisions.about(replay.clients_with_other_scopes(some), start.since)
-        _store(tx, run, replay, replay.judge(some, places, counted), 5 + 90 * at // len(apps))
+        quotas = replay.apps_with_other_quotas(some)
+        busy = decisions.busy(start.since, quotas, min(quotas.values())) if quotas else {}
+        _store(tx, run, replay, replay.judge(some, places, counted, busy), 5 + 90 * at // len(apps))
     _store(tx, run, replay, replay.hospitals(), 95)
     finish = partial(
         policies.finish_dry_run,
@@ -91,7 +98,15 @@ def _run(
     )
     done = tx.write(finish)
     _until_none(tx, service.delete_old_rows)
+    after = "0"
+    while after and may_continue():
+        after = tx.write(partial(observing.notify, run=done, after=after))
     return done
+
+
+def ask_due(tx: Transactions) -> None:
+    """Ask for a dry run of what is in force and observes something, once a day: its result is what the observation counts."""
+    tx.write(observing.ask_due)
 
 
 def _read(tx: Transactions, verb: Callable[[Context], T]) -> T:

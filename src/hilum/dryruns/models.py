@@ -90,6 +90,15 @@ class Effect:
     def changes_scopes(self) -> bool:
         return bool(self.lost or self.gained)
 
+    @property
+    def changes_lives(self) -> bool:
+        """Whether agreements with the client may end at another time."""
+        before, after = self.before.cell, self.after.cell
+        if before is None or after is None:
+            return False
+        rest = (before.dormant_days, before.dormant_ends) != (after.dormant_days, after.dormant_ends)
+        return rest or before.lifetimes != after.lifetimes
+
 
 @dataclass(frozen=True, slots=True)
 class Flip:
@@ -176,9 +185,28 @@ class CertificationChange:
     hospitals: int
 
 
+class Counted(StrEnum):
+    """What is counted of what a version would refuse."""
+
+    REQUESTS = "requests"
+    AGREEMENTS = "agreements"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """How many requests of the last days would have been refused at a hospital, or agreements in force would have ended, for one reason."""
+
+    reason: str
+    number: int
+    of: str
+
+
 @dataclass(frozen=True, slots=True)
 class InstallationChange:
-    """An app at a hospital for which other scopes or limits would hold. ``agreements`` in force lose scopes, ``ended`` of them all."""
+    """An app at a hospital for which other scopes or limits would hold. ``agreements`` in force lose scopes, ``ended`` of them all.
+
+    ``refused``: what would have been refused, by reason.
+    """
 
     tenant: str
     app: str
@@ -189,6 +217,7 @@ class InstallationChange:
     limits: tuple[LimitChange, ...]
     agreements: int
     ended: int
+    refused: tuple[Refused, ...] = ()
 
 
 @dataclass(slots=True)
@@ -263,3 +292,5 @@ Agreements = Mapping[tuple[str, str], Mapping[tuple[str, ...], int]]
 """(tenant, client) -> scopes -> how many agreements in force have them."""
 Places = Mapping[AppId, Mapping[TenantId, InstallationFacts]]
 """The installations of apps, each in the order of the hospitals."""
+Busy = Mapping[tuple[str, str], tuple[int, ...]]
+"""(tenant, app) -> how many requests were permitted in each ten minutes with many."""

@@ -9,10 +9,12 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 
-from hilum.audit.models import DecisionCount, PermitCount
+from hilum.audit.models import SLOT, DecisionCount, PermitCount
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes, reaches
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import AUTHENTICATION, admission, certified_until_in
+from hilum.consent.models import Authorization
+from hilum.consent.policy import end_of
 from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, NarrowedUse, Verdict
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.policies.models import Book, Cell
@@ -102,7 +104,30 @@ def agreement_loss(scopes: Scopes, before: Scopes, after: Scopes) -> Loss:
     return loss_of(kept, difference(held, kept)[0])
 
 
-_NOT_LIMITS = frozenset({"scopes", "session_scopes"})
+def newly_ended(agreement: Authorization, effect: Effect, now: datetime) -> str:
+    """Return by what an agreement that is in force would have ended by now; empty if it would not.
+
+    A client of which nothing is admitted any more loses its scopes, and its agreements do not end.
+    """
+    before, after = effect.before.cell, effect.after.cell
+    if before is None or after is None or end_of(agreement, before).at <= now:
+        return ""
+    end = end_of(agreement, after)
+    return end.why.value if end.at <= now else ""
+
+
+def quota_bound(effect: Effect) -> float | None:
+    """Return how many requests in ten minutes a quota that shrinks lets through at most; None if it does not."""
+    before, after = effect.before.cell, effect.after.cell
+    if before is None or after is None:
+        return None
+    old, new = before.quota, after.quota
+    if new.rate_per_s >= old.rate_per_s and new.burst >= old.burst:
+        return None
+    return new.rate_per_s * SLOT.total_seconds() + new.burst
+
+
+_NOT_LIMITS = frozenset({"scopes", "session_scopes", "observe"})
 
 
 @lru_cache(maxsize=CACHE_SIZE)

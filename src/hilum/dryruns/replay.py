@@ -4,6 +4,7 @@ Its cost grows with distinct clients and distinct decisions, not with records: a
 once about each distinct set of scopes, and clients that the version does not alter are not looked at again.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -12,12 +13,15 @@ import orjson
 
 from hilum.audit.models import DecisionCount
 from hilum.clients.models import ClientFacts
+from hilum.consent.models import Authorization
 from hilum.dryruns.models import (
     KINDS,
     ROWS_BOUND,
     Agreements,
     AppChange,
+    Busy,
     CertificationChange,
+    Counted,
     Effect,
     Flip,
     HospitalChange,
@@ -25,20 +29,33 @@ from hilum.dryruns.models import (
     Kind,
     Loss,
     Places,
+    Refused,
     Row,
     Start,
     StoredRow,
     Tally,
     Verdict,
 )
-from hilum.dryruns.policy import agreement_loss, as_judged, difference, effect_of, flip_of, is_judged, loss_of
+from hilum.dryruns.policy import (
+    agreement_loss,
+    as_judged,
+    difference,
+    effect_of,
+    flip_of,
+    is_judged,
+    loss_of,
+    newly_ended,
+    quota_bound,
+)
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
+from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.policies.models import Book
 from hilum.registry.models import Environment
 
 Scopes = tuple[str, ...]
+NOT_BUSY: Busy = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,7 @@ class Replay:
 
     start: Start
     agreements: Agreements = field(default_factory=dict)
+    ends: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     _effects: dict[tuple[ClientId, int], Effect | None] = field(default_factory=dict)
     _altered: dict[AppId, list[ClientFacts]] = field(default_factory=dict)
@@ -97,7 +115,40 @@ class Replay:
             self._effects[key] = effect_of(facts, before, self.start.candidate)
         return self._effects[key]
 
-    def judge(self, apps: Sequence[AppId], places: Places, decisions: Iterable[DecisionCount]) -> list[Row]:
+    def clients_with_other_lives(self) -> list[ClientId]:
+        """Return the clients whose agreements may end at another time."""
+        return [
+            facts.id
+            for of in self._altered.values()
+            for facts in of
+            if any(effect is not None and effect.changes_lives for effect in self._effects_of(facts))
+        ]
+
+    def count_ends(self, agreements: Iterable[Authorization]) -> None:
+        """Count the agreements in force that would have ended by now, by hospital and client, and by what ends them."""
+        clients = {facts.id: facts for of in self._altered.values() for facts in of}
+        for each in agreements:
+            facts = clients.get(each.client)
+            before = self.start.now_in_force.book_at(each.tenant, self.start.now)
+            effect = None if facts is None else self._effect(facts, before)
+            if effect is not None and (reason := newly_ended(each, effect, self.start.now)):
+                self.ends.setdefault((each.tenant, each.client), Counter())[reason] += 1
+
+    def apps_with_other_quotas(self, apps: Iterable[AppId]) -> dict[AppId, float]:
+        """Return those of some apps whose quota shrinks, with the fewest requests in ten minutes that may be beyond it."""
+        found: dict[AppId, float] = {}
+        for app in apps:
+            effects = (effect for facts in self._altered[app] for effect in self._effects_of(facts))
+            bounds = [
+                bound for each in effects if each is not None and (bound := quota_bound(each)) is not None
+            ]
+            if bounds:
+                found[app] = min(bounds)
+        return found
+
+    def judge(
+        self, apps: Sequence[AppId], places: Places, decisions: Iterable[DecisionCount], busy: Busy = NOT_BUSY
+    ) -> list[Row]:
         """Return what the version alters for some apps, and the decisions about them that would turn out differently."""
         of: dict[str, list[DecisionCount]] = {}
         for each in decisions:
@@ -107,13 +158,20 @@ class Replay:
             at = places.get(app, {})
             for facts in self._altered[app]:
                 here = {tenant: found for tenant, found in at.items() if _works_at(facts, found)}
-                rows += self._about(facts, here)
-                rows += self._flips(facts, here, of.get(facts.id, ()))
+                flips = self._flips(facts, here, of.get(facts.id, ()))
+                rows += self._about(facts, here, _refused_of(flips), busy)
+                rows += flips
         return rows
 
     # --- what is altered -------------------------------------------------------------------------------------------------------
 
-    def _about(self, facts: ClientFacts, places: Mapping[TenantId, InstallationFacts]) -> Iterator[Row]:
+    def _about(
+        self,
+        facts: ClientFacts,
+        places: Mapping[TenantId, InstallationFacts],
+        refused: Mapping[str, int],
+        busy: Busy,
+    ) -> Iterator[Row]:
         effect = next(each for each in self._effects_of(facts) if each is not None)
         self.tally.apps += 1
         yield AppChange(
@@ -136,7 +194,27 @@ class Replay:
         for tenant, installation in places.items():
             own = self._effect(facts, self.start.now_in_force.book_at(tenant, self.start.now))
             if own is not None:
-                yield from self._installation(facts, tenant, installation, own)
+                counted = self._refused(facts, tenant, own, refused.get(tenant, 0), busy)
+                yield from self._installation(facts, tenant, installation, own, tuple(counted))
+
+    def _refused(
+        self, facts: ClientFacts, tenant: TenantId, effect: Effect, by_scopes: int, busy: Busy
+    ) -> Iterator[Refused]:
+        """Yield what would have been refused to a client at a hospital, by reason."""
+        if by_scopes:
+            lapses = self._lapses(effect)
+            reason = Reason.APP_NOT_CERTIFIED if lapses else Reason.SCOPE_INSUFFICIENT
+            yield Refused(reason.value, by_scopes, Counted.REQUESTS)
+        for ended, number in sorted(self.ends.get((tenant, facts.id), {}).items()):
+            yield Refused(ended, number, Counted.AGREEMENTS)
+        bound = quota_bound(effect)
+        over = (
+            0
+            if bound is None
+            else sum(int(each - bound) for each in busy.get((tenant, facts.app), ()) if each > bound)
+        )
+        if over:
+            yield Refused(Reason.QUOTA_EXCEEDED.value, over, Counted.REQUESTS)
 
     def _certification(self, facts: ClientFacts, effect: Effect, loss: Loss, hospitals: int) -> Row:
         self.tally.certifications_lapsing += loss is Loss.LAPSES
@@ -154,7 +232,12 @@ class Replay:
         )
 
     def _installation(
-        self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts, effect: Effect
+        self,
+        facts: ClientFacts,
+        tenant: TenantId,
+        installation: InstallationFacts,
+        effect: Effect,
+        refused: tuple[Refused, ...],
     ) -> Iterator[Row]:
         here = self._allowed(facts, tenant, installation)
         lost, gained = difference(here.before, here.after)
@@ -173,7 +256,7 @@ class Replay:
         self.tally.agreements += agreements
         self.tally.agreements_ended += ended
         yield InstallationChange(
-            tenant, facts.app, facts.id, loss, lost, gained, effect.limits, agreements, ended
+            tenant, facts.app, facts.id, loss, lost, gained, effect.limits, agreements, ended, refused
         )
 
     def _allowed(self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts) -> _Here:
@@ -265,6 +348,15 @@ class Replay:
     def counts(self) -> dict[str, int]:
         """Return the numbers of the run."""
         return asdict(self.tally)
+
+
+def _refused_of(flips: Iterable[Flip]) -> Mapping[str, int]:
+    """Return how many requests some flips refuse, by hospital."""
+    found: Counter[str] = Counter()
+    for flip in flips:
+        if flip.verdict is Verdict.REFUSED:
+            found[flip.tenant] += flip.number
+    return found
 
 
 def _works_at(facts: ClientFacts, installation: InstallationFacts) -> bool:

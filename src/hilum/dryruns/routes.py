@@ -1,7 +1,7 @@
 """API routes of dry runs of the rule book."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from hilum.dryruns import narrowing, service
+from hilum.dryruns import narrowing, observing, service
 from hilum.dryruns.models import REPLAYED, Kind, StoredRow
 from hilum.installations.service import Permits
 from hilum.policies import service as policies
@@ -111,8 +111,19 @@ class CertificationShown(BaseModel):
     hospitals: int
 
 
+class RefusedShown(BaseModel):
+    """How many ``requests`` would have been refused, or ``agreements`` in force would have ended, for one reason."""
+
+    reason: str
+    number: int
+    of: str
+
+
 class InstallationShown(BaseModel):
-    """An app at a hospital for which other scopes or limits would hold. ``agreements`` lose scopes, ``ended`` of them all."""
+    """An app at a hospital for which other scopes or limits would hold. ``agreements`` lose scopes, ``ended`` of them all.
+
+    ``refused``: what would have been refused in the last 90 days, by reason; for its quota in the last 30.
+    """
 
     tenant: str
     app: str
@@ -123,6 +134,16 @@ class InstallationShown(BaseModel):
     limits: tuple[LimitShown, ...]
     agreements: int
     ended: int
+    refused: tuple[RefusedShown, ...] = ()
+
+
+class ObservedShown(InstallationShown):
+    """What is observed of an app at a hospital: from ``until`` on it loses ``lost`` and has other ``limits``."""
+
+    version: int
+    until: date
+    dry_run: str
+    counted_at: datetime
 
 
 class HospitalShown(BaseModel):
@@ -228,9 +249,33 @@ def api(kit: Kit, permits: Permits) -> APIRouter:
         )
         return await run_read(kit, request, verb)
 
+    _observed(router, kit)
     for kind in Kind:
         _rows(router, kit, kind)
     return router
+
+
+def _observed(router: APIRouter, kit: Kit) -> None:
+    @router.get("/policies/observed", response_model=Page[ObservedShown], openapi_extra=READERS)
+    async def list_observed(request: Request, query: Annotated[RowPaging, Query()]) -> object:
+        """List what the rule book in force observes and would have refused, by app, hospital and reason, as it was counted last.
+
+        With ``tenant`` of the version in force there, else of the one everywhere. It is counted once a day.
+        """
+        verb = partial(
+            observing.list_observed, page=query.page, tenant=query.tenant or "", app=query.app or ""
+        )
+        return page_of(await run_read(kit, request, verb), _count, query, key=lambda each: _number(each.row))
+
+
+def _count(found: observing.ObservedCount) -> Any:
+    more = {
+        "version": found.version,
+        "until": found.until,
+        "dry_run": found.dry_run,
+        "counted_at": found.counted_at,
+    }
+    return _fields(found.row) | more
 
 
 def _rows(router: APIRouter, kit: Kit, kind: Kind) -> None:

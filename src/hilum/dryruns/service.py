@@ -17,6 +17,7 @@ from hilum.dryruns.models import (
     StoredRow,
 )
 from hilum.dryruns.policy import is_live
+from hilum.dryruns.replay import Replay
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.installations.models import InstallationFacts
@@ -60,6 +61,11 @@ def read_installations(ctx: Context, apps: Collection[AppId]) -> Places:
     return {app: dict(sorted(places.items())) for app, places in found.items()}
 
 
+def count_ends(ctx: Context, replay: Replay) -> None:
+    """Count the agreements in force that the version would have ended, into a run."""
+    replay.count_ends(consent.read_in_force(ctx, replay.clients_with_other_lives()))
+
+
 def add_rows(ctx: Context, run: DryRun, rows: Iterable[StoredRow], percent: int) -> None:
     """Store rows of a run, and how much of it is done."""
     store.add_rows(ctx.tx, run.id, rows)
@@ -79,6 +85,14 @@ def delete_old_rows(ctx: Context) -> int:
 
 def _with_rows(ctx: Context) -> list[DryRun]:
     return policies.list_dry_runs(ctx, PageQuery(limit=RUNS_KEPT))
+
+
+def newest_run(ctx: Context, version: int) -> DryRun | None:
+    """Return the newest dry run of a version that is done and of which the rows are kept."""
+    done = (
+        each for each in _with_rows(ctx) if each.version == version and each.finished_at and not each.fault
+    )
+    return next(done, None)
 
 
 def view(ctx: Context, run_id: str) -> DryRun:
@@ -116,4 +130,4 @@ def list_rows(
     if run.id not in {each.id for each in _with_rows(ctx)}:
         detail = "The results of this dry run were deleted, since later ones have taken their place. Start another one of its version."
         raise NotFound("dry_run_rows_deleted", detail)
-    return store.list_rows(ctx.tx, run.id, kind, page, tenant=tenant, app=app)
+    return store.list_rows(ctx.tx, run.id, kind, page, app=app, only=[tenant] if tenant else None)

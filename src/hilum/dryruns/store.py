@@ -51,14 +51,23 @@ def add_rows(tx: Connection, run: str, added: Iterable[StoredRow]) -> None:
 
 
 def list_rows(
-    tx: Connection, run: str, kind: Kind, page: PageQuery, *, tenant: str = "", app: str = ""
+    tx: Connection,
+    run: str,
+    kind: Kind,
+    page: PageQuery,
+    *,
+    app: str = "",
+    only: Collection[str] | None = None,
+    beside: Collection[str] = (),
 ) -> list[StoredRow]:
-    """List rows of one kind in their order; ``page.after`` is a number."""
+    """List rows of one kind in their order, of some hospitals (None: all) and not of others; ``page.after`` is a number."""
     query = select(rows).where(
         rows.c.run == run, rows.c.kind == kind.value, rows.c.number > int(page.after or 0)
     )
-    if tenant:
-        query = query.where(rows.c.tenant == tenant)
+    if only is not None:
+        query = query.where(rows.c.tenant.in_(only))
+    if beside:
+        query = query.where(rows.c.tenant.not_in(beside))
     if app:
         query = query.where(rows.c.app == app)
     found = tx.execute(query.order_by(rows.c.number).limit(page.limit))

@@ -73,6 +73,7 @@ class MailKind(StrEnum):
     SCOPE_ENDS = "scope_ends"
     SCOPE_ENDED = "scope_ended"
     USE_EXCEEDS = "use_exceeds"
+    LIMITS_TIGHTEN = "limits_tighten"
     BREAK_GLASS = "break_glass"
 
 
@@ -89,6 +90,7 @@ class EventKind(StrEnum):
     DISPOSAL_REQUESTED = "disposal.requested"
     SCOPE_ENDING = "scope.ending"
     USE_EXCEEDS = "app.use_exceeds"
+    LIMITS_TIGHTEN = "app.limits_tighten"
 
 
 TWO_PEOPLE = frozenset({EventKind.DISPOSAL_REQUESTED})

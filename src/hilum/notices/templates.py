@@ -203,6 +203,17 @@ USE_EXCEEDS = Template(
         ("Review", "review"),
     ),
 )
+LIMITS_TIGHTEN = Template(
+    MailKind.LIMITS_TIGHTEN,
+    "An app of yours will be limited more",
+    (
+        "The rule book of the platform limits an app of yours more from {ends} on. Until then nothing is withheld from it.",
+        "Change the app before that day, or ask the platform's staff: they see what would have been refused to it at each hospital.",
+        "This mail is sent once about an app and a day.",
+    ),
+    {"app": Kind.NAME, "what": Kind.NAME, "ends": Kind.MOMENT},
+    (("App", "app"), ("What changes", "what")),
+)
 TEMPLATES = {
     each.id.value: each
     for each in (
@@ -220,6 +231,7 @@ TEMPLATES = {
         SCOPE_ENDS,
         SCOPE_ENDED,
         USE_EXCEEDS,
+        LIMITS_TIGHTEN,
         BREAK_GLASS,
     )
 }
@@ -252,6 +264,9 @@ APP_USE_EXCEEDS = EventType(
     EventKind.USE_EXCEEDS,
     {"app_id": Kind.ID, "vendor_id": Kind.ID, "review_id": Kind.ID, "tier": Kind.WORD},
 )
+APP_LIMITS_TIGHTEN = EventType(
+    EventKind.LIMITS_TIGHTEN, {"app_id": Kind.ID, "vendor_id": Kind.ID, "ends": Kind.MOMENT}
+)
 EVENTS = {
     each.id.value: each
     for each in (
@@ -265,5 +280,6 @@ EVENTS = {
         DISPOSAL_REQUESTED,
         SCOPE_ENDING,
         APP_USE_EXCEEDS,
+        APP_LIMITS_TIGHTEN,
     )
 }

@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-from hilum.policies.document import canonical, render
+from hilum.policies.document import book_faults, canonical, render
 from hilum.policies.in_force import observing
 from hilum.policies.lifetimes import LONGEST
 from hilum.policies.models import (
     ANY,
-    OBSERVE_BOUND,
     TIERS,
     Book,
     Category,
     Cell,
+    CellName,
     Change,
     Fault,
     Gravity,
@@ -24,6 +24,7 @@ from hilum.policies.models import (
     TrafficClass,
     Widening,
 )
+from hilum.policies.observed_cells import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
 from hilum.policies.override_models import Level
 from hilum.policies.policy import listed
 from hilum.policies.products import products_widened
@@ -85,13 +86,12 @@ _kept: dict[tuple[str, str], tuple[Widening, ...]] = {}
 
 
 def _widenings(before: Book, after: Book) -> tuple[Widening, ...]:
-    """Compare what is enforced in the end, and what is enforced before rules that ``after`` only observes are (C209)."""
+    """Compare what is enforced in the end, and what is enforced before what ``after`` only observes is (C209)."""
     found = _compared(before, after)
-    return (
-        found
-        if not (begun := begun_to_observe(before, after))
-        else gravest_first((*found, *_compared(before, observing(after, begun))))
-    )
+    rules, cells = begun_to_observe(before, after), _cells_begun(before, after)
+    if not rules and not cells:
+        return found
+    return gravest_first((*found, *_compared(before, observing(after, rules, cells))))
 
 
 def begun_to_observe(before: Book, after: Book) -> frozenset[str]:
@@ -102,6 +102,20 @@ def begun_to_observe(before: Book, after: Book) -> frozenset[str]:
         for rule in after.observed
     }
     return frozenset(name for name, (old, new) in until.items() if old is None or new is None or new > old)
+
+
+def _cells_begun(before: Book, after: Book) -> frozenset[CellName]:
+    """Return the cells that ``after`` observes and ``before`` does not, or not for as long or not as loose."""
+    kept = dict(before.observed_cells)
+    return frozenset(
+        name
+        for name, each in after.observed_cells
+        if (old := kept.get(name)) is None
+        or each.until > old.until
+        or old.earlier is None
+        or each.earlier is None
+        or any(_allowed(old.earlier, each.earlier, name[1]))
+    )
 
 
 def observe_faults(book: Book, on: date) -> tuple[Fault, ...]:
@@ -126,7 +140,65 @@ def observe_faults(book: Book, on: date) -> tuple[Fault, ...]:
                 f"Enforced, it allows something: {wider[0].sentence} Put it in force without observing it."
             )
             found.append(Fault(f"tier_rules.{rule.name}.observe_until", "observed_widens", sentence))
-    return tuple(found)
+    return (*found, *_cell_faults(book, on))
+
+
+def _cell_faults(book: Book, on: date) -> Iterator[Fault]:
+    """Find cells that are observed for too long, that loosen anything, or with which the book is not sound before their day."""
+    for (name, tier), each in book.observed_cells:
+        path, cell = f"categories.{name}.cells.{tier}.observe", book.categories[name].cells[tier]
+        if each.until > on + OBSERVE_BOUND:
+            yield Fault(f"{path}.until", "observed_too_long", f"At most {OBSERVE_BOUND.days} days from now.")
+        if each.earlier is not None and (fault := _loosens(each.earlier, cell, tier)) is not None:
+            yield replace(fault, path=path)
+    days = sorted({each.until for _, each in book.observed_cells})
+    if len(days) > OBSERVED_DAYS_BOUND:
+        yield Fault(
+            "categories",
+            "too_many_days",
+            f"Cells are observed until {OBSERVED_DAYS_BOUND} different days at most.",
+        )
+        return
+    for day in days:
+        cells = frozenset(name for name, each in book.observed_cells if each.until >= day)
+        for fault in book_faults(observing(book, frozenset(), cells)):
+            yield replace(
+                fault, sentence=f"{fault.sentence} This is so before {day}, while cells are observed."
+            )
+
+
+def tightened(book: Book, name: CellName) -> tuple[str, ...]:
+    """Return the limits of a cell that are tighter from the day on until which it is observed; empty if it is not."""
+    cell = book.categories[name[0]].cells[name[1]]
+    if cell.observe is None or cell.observe.earlier is None:
+        return ()
+    return tuple(dict.fromkeys(each.path for each in _allowed(cell, cell.observe.earlier, name[1])))
+
+
+def _loosens(earlier: Cell, cell: Cell, tier: Tier) -> Fault | None:
+    """Return why what a cell changes is not observed; None if it tightens, and nothing else."""
+    looser, tighter = list(_allowed(earlier, cell, tier)), list(_allowed(cell, earlier, tier))
+    if not looser:
+        return (
+            None
+            if tighter
+            else Fault("", "observed_nothing", "Nothing in it is tighter than it was. Remove it.")
+        )
+    first = f"{looser[0].path}: {looser[0].sentence}"
+    if not tighter:
+        return Fault(
+            "", "observed_widens", f"It loosens ({first}). Only what tightens is observed: remove it."
+        )
+    names = ", ".join(
+        dict.fromkeys(each.path for each in tighter if each.path not in {one.path for one in looser})
+    )
+    sentence = f"It tightens and loosens ({first}). Name in limits what is tighter ({names or 'not scopes'}), or publish both apart."
+    return Fault("", "observed_mixed", sentence)
+
+
+def _allowed(old: Cell, new: Cell, tier: Tier) -> Iterator[Widening]:
+    yield from _scopes_added(old, new, tier)
+    yield from _loosened(old, new)
 
 
 def _compared(before: Book, after: Book) -> tuple[Widening, ...]:

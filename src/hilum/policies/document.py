@@ -37,6 +37,7 @@ from hilum.policies.models import (
     JurisdictionPack,
     LaneStep,
     Lens,
+    Observation,
     ReviewClocks,
     Rollout,
     StepCondition,
@@ -44,6 +45,7 @@ from hilum.policies.models import (
     TierRule,
     TrafficClass,
 )
+from hilum.policies.observed_cells import CELL_LIMITS, completed
 from hilum.policies.override_models import Level
 from hilum.policies.product_models import DataClass, ScopeProduct, ScopeStatus, Workflow
 from hilum.policies.products import product_faults
@@ -68,8 +70,11 @@ _AGREEMENT = re.compile(r"[a-z][a-z_]{0,39}")
 _NESTED = ("review", "quota", "alerts", "lifetimes")
 
 
-def read_book(document: object) -> tuple[Book | None, tuple[Fault, ...]]:
-    """Parse and validate a document to be added: the book, or None and everything that is wrong with it."""
+def read_book(document: object, against: Book | None = None) -> tuple[Book | None, tuple[Fault, ...]]:
+    """Parse and validate a document to be added: the book, or None and everything that is wrong with it.
+
+    ``against``: what is in force, from which the cells that are observed take what they were.
+    """
     faults: list[Fault] = []
     top = Table(faults, "", document)
     if top.has("format") and top.raw["format"] != FORMAT:
@@ -79,7 +84,9 @@ def read_book(document: object) -> tuple[Book | None, tuple[Fault, ...]]:
     top.integer("format", FORMAT, FORMAT)
     book = _book(top, FORMAT)
     if not faults:
-        faults += [*soundness_faults(book), *product_faults(book), *lifetime_faults(book)]
+        faults += book_faults(book)
+    if not faults and against is not None:
+        book = completed(book, against, faults)
     if faults:
         return None, tuple(faults)
     written = canonical(render(book))
@@ -89,6 +96,11 @@ def read_book(document: object) -> tuple[Book | None, tuple[Fault, ...]]:
         )
         return None, (Fault("", "too_large", sentence),)
     return replace(book, digest=hashlib.sha256(written).hexdigest()), ()
+
+
+def book_faults(book: Book) -> list[Fault]:
+    """Return what is wrong with a book whose every field is valid."""
+    return [*soundness_faults(book), *product_faults(book), *lifetime_faults(book)]
 
 
 def read_stored(document: object, digest: str) -> tuple[Book | None, tuple[Fault, ...]]:
@@ -184,7 +196,10 @@ def _category(table: Table, name: str, book: Book, bases: Mapping[Tier, Mapping[
         if not written.has(tier):
             continue
         own = written.table(tier)
-        cell = _cell(own.like(own.path, _merged(bases[tier], own.raw)), book)
+        whole = own.like(own.path, _merged(bases[tier], own.raw))
+        cell = _cell(whole, book)
+        if whole.has("observe"):
+            cell = replace(cell, observe=_observation(whole.table("observe"), bases[tier], book))
         lower = tuple(sorted({*lower, *cell.scopes}))
         # The cell is written out with them, and must be readable again.
         if len(lower) > LIST_BOUND and not own.stored:
@@ -232,8 +247,24 @@ def _cell(table: Table, book: Book) -> Cell:
         disposal_days=_days(table, "disposal_days", DISPOSAL_DAYS),
         dormant_ends=table.flag("dormant_ends", optional=True),
     )
+    table.skip("observe")
     table.close()
     return cell
+
+
+def _observation(table: Table, base: Mapping[str, Any], book: Book) -> Observation:
+    until = table.day("until") or _NO_DAY
+    limits = table.words("limits", CELL_LIMITS, optional=True)
+    if not table.has("earlier"):
+        table.close()
+        return Observation(until, limits)
+    written = table.table("earlier")
+    if limits:
+        table.fault("limits", "contradictory", "State what to observe, or how the cell was; not both.")
+    if written.has("observe"):
+        written.fault("observe", "contradictory", "What a cell was is not observed.")
+    table.close()
+    return Observation(until, (), _cell(written.like(written.path, _merged(base, written.raw)), book))
 
 
 def _agreements(table: Table) -> frozenset[str]:
@@ -548,4 +579,12 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
         | ({"dormant_ends": True} if cell.dormant_ends else {})
         | ({"agreements": sorted(cell.agreements)} if cell.agreements else {})
         | ({"proofs": sorted(cell.proofs)} if cell.proofs else {})
+        | ({} if cell.observe is None else {"observe": _rendered_observation(cell.observe)})
     )
+
+
+def _rendered_observation(observation: Observation) -> dict[str, Any]:
+    until = {"until": observation.until.isoformat()}
+    if observation.earlier is not None:
+        return until | {"earlier": _rendered_cell(observation.earlier)}
+    return until | ({"limits": list(observation.limits)} if observation.limits else {})

@@ -9,7 +9,19 @@ from functools import lru_cache
 
 from hilum.kernel.ids import AppId, TenantId
 from hilum.policies.exception_models import ExceptionKind, PolicyException
-from hilum.policies.models import NAMES_BOUND, NO_BOOK, STAGES_BOUND, Book, Lowering, Tier, TierRule
+from hilum.policies.models import (
+    NAMES_BOUND,
+    NO_BOOK,
+    STAGES_BOUND,
+    TIERS,
+    Book,
+    Category,
+    Cell,
+    CellName,
+    Lowering,
+    Tier,
+    TierRule,
+)
 from hilum.policies.override_models import Level, Override
 from hilum.policies.product_models import ScopeStatus
 
@@ -40,7 +52,7 @@ class PolicyFacts:
         For an app also without the rules that are overridden for it there now.
         """
         book = self.at.get(tenant, self.everywhere)
-        book = as_of(book, now) if book.sunsets or book.observed else book
+        book = as_of(book, now) if book.sunsets or book.observed or book.observed_cells else book
         overrides = self.overrides.get(app, ()) if app else ()
         exceptions = self.exceptions.get(app, ()) if app else ()
         if exceptions:
@@ -58,15 +70,21 @@ class PolicyFacts:
 
 
 def as_of(book: Book, now: datetime) -> Book:
-    """Return a book in which the scope products whose sunset is past are retired, and the rules that are still observed advisory.
+    """Return a book in which products past their sunset are retired, rules still observed are advisory and cells still observed as they were.
 
-    INVARIANT: a rule that is observed is enforced from its day on wherever a book is read for a moment, and needs no job to be (C209).
+    INVARIANT: what is observed is enforced from its day on wherever a book is read for a moment, and needs no job to be (C209).
     """
-    today = now.astimezone(UTC).date()
-    still = (
+    rules, cells = still_observed(book, now.astimezone(UTC).date())
+    return observing(as_enforced(book, now), rules, cells)
+
+
+@lru_cache(maxsize=STAGES_BOUND)
+def still_observed(book: Book, today: date) -> tuple[frozenset[str], frozenset[CellName]]:
+    """Return the rules and the cells of a book that are observed on a day and not enforced yet."""
+    rules = (
         rule.name for rule in book.observed if rule.observe_until is not None and today < rule.observe_until
     )
-    return observing(as_enforced(book, now), frozenset(still))
+    return frozenset(rules), frozenset(name for name, each in book.observed_cells if today < each.until)
 
 
 def as_enforced(book: Book, now: datetime) -> Book:
@@ -77,12 +95,35 @@ def as_enforced(book: Book, now: datetime) -> Book:
 
 
 @lru_cache(maxsize=STAGES_BOUND)
-def observing(book: Book, rules: frozenset[str]) -> Book:
-    """Return a book in which some rules are advisory; the same object each time, since what it admits is cached by it."""
-    if not rules:
+def observing(book: Book, rules: frozenset[str], cells: frozenset[CellName] = frozenset()) -> Book:
+    """Return a book in which some rules are advisory and some observed cells as they were; the same object each time.
+
+    The same, since what it admits is cached by it.
+    """
+    if not rules and not cells:
         return book
     made = (replace(each, level=Level.ADVISORY) if each.name in rules else each for each in book.tier_rules)
-    return replace(book, tier_rules=tuple(made))
+    categories = {name: _as_it_was(each, cells) for name, each in book.categories.items()}
+    return replace(book, tier_rules=tuple(made), categories=categories)
+
+
+def _as_it_was(category: Category, cells: frozenset[CellName]) -> Category:
+    if not any(name == category.name for name, _ in cells):
+        return category
+    found: dict[Tier, Cell] = {}
+    lower: set[str] = set()
+    for tier in TIERS:
+        cell = category.cells.get(tier)
+        if cell is None:
+            continue
+        if (category.name, tier) in cells and cell.observe is not None and cell.observe.earlier is not None:
+            cell = cell.observe.earlier
+            lower.update(cell.scopes)
+        # A cell lists the scopes of the lower tiers, also those that a lower one is yet to lose.
+        found[tier] = (
+            cell if lower <= {*cell.scopes} else replace(cell, scopes=tuple(sorted({*cell.scopes, *lower})))
+        )
+    return replace(category, cells=found)
 
 
 @lru_cache(maxsize=STAGES_BOUND)

@@ -2,26 +2,47 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from enum import IntEnum, StrEnum
 from functools import cached_property
 
 from hilum.controls.models import RATE_LEAST_PER_S, Quota
-from hilum.kernel.ids import Part, TenantId, VersionId
+from hilum.kernel.ids import Part, VersionId
 from hilum.policies.dry_run_models import DRY_RUN_VALID, DRY_RUNS_WAITING, DryRun, DryRunState
 from hilum.policies.exception_models import Autonomy, ExceptionKind, ExceptionOrder, PolicyException
 from hilum.policies.lifetime_models import DISPOSAL_DAYS, DORMANT_DAYS, Expiry, Lifetimes
 from hilum.policies.override_models import Level, OverrideOrder
 from hilum.policies.product_models import NOTICE, WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
+from hilum.policies.version_models import (
+    APPLY_ACTION,
+    IN_FORCE_BOUND,
+    NUMBER_BOUND,
+    SHIPPED,
+    TENANTS_BOUND,
+    Application,
+    ApplyOrder,
+    CurrentVersions,
+    Recorded,
+    Verified,
+    Version,
+)
 
 __all__ = [
+    "APPLY_ACTION",
     "DISPOSAL_DAYS",
     "DORMANT_DAYS",
     "DRY_RUNS_WAITING",
     "DRY_RUN_VALID",
+    "IN_FORCE_BOUND",
     "NOTICE",
+    "NUMBER_BOUND",
+    "SHIPPED",
+    "TENANTS_BOUND",
     "WORKFLOW_SCOPE",
+    "Application",
+    "ApplyOrder",
     "Autonomy",
+    "CurrentVersions",
     "DryRun",
     "DryRunState",
     "ExceptionKind",
@@ -30,8 +51,11 @@ __all__ = [
     "Lifetimes",
     "OverrideOrder",
     "PolicyException",
+    "Recorded",
     "ScopeProduct",
     "ScopeStatus",
+    "Verified",
+    "Version",
     "Workflow",
 ]
 
@@ -53,8 +77,6 @@ ACCESS_TOKEN_BOUND = timedelta(hours=1)
 """No book may let a person's access token live longer: revocations are kept in memory for that long (C47)."""
 BACKEND_TOKEN_BOUND = timedelta(minutes=5)
 LIFE_BOUND = timedelta(days=3 * 366)
-OBSERVE_BOUND = timedelta(days=90)
-"""How long a tier rule may be observed before it is enforced: as long as a dry run looks back (C209)."""
 UNCLASSIFIED = "unclassified"
 """The category of apps that were registered before there were categories."""
 SANDBOX_TRIAL = "sandbox_trial"
@@ -82,6 +104,8 @@ class Tier(StrEnum):
 
 _RANKS = {"low": 0, "moderate": 1, "high": 2}
 TIERS = tuple(Tier)
+CellName = tuple[str, Tier]
+"""A cell by its category and tier."""
 
 
 class ClientAuthentication(StrEnum):
@@ -193,6 +217,20 @@ class Cell:
     """Whether what was not used for ``dormant_days`` has ended, and cannot be refreshed any more (C194)."""
     proofs: frozenset[str] = frozenset()
     """What a vendor must have proved, and not let lapse, to have a version certified for production: of ``PROOFS`` (C6, C7)."""
+    observe: "Observation | None" = field(default=None, compare=False)
+    """Until when what it tightens is observed (C209)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """That before a day a cell is as it was ``earlier``, and from that day on as it says itself. ``limits`` empty: in all that is tighter.
+
+    ``earlier`` None: of a document that was not added yet. Adding it fills that in from the version in force.
+    """
+
+    until: date
+    limits: tuple[str, ...] = ()
+    earlier: Cell | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +365,14 @@ class Book:
     def observed(self) -> tuple[TierRule, ...]:
         """The tier rules that are observed until a day, before or after it."""
         return tuple(rule for rule in self.binding_rules if rule.observe_until is not None)
+
+    @cached_property
+    def observed_cells(self) -> tuple[tuple[CellName, Observation], ...]:
+        """The cells that are observed until a day, before or after it."""
+        cells = (
+            (name, tier, cell) for name, of in self.categories.items() for tier, cell in of.cells.items()
+        )
+        return tuple(((name, tier), cell.observe) for name, tier, cell in cells if cell.observe is not None)
 
     @cached_property
     def sunsets(self) -> tuple[date, ...]:
@@ -474,106 +520,3 @@ NO_QUOTA = Quota(RATE_LEAST_PER_S, 1)
 """That of an app which no cell admits: it gets nothing, and asking for it is bounded."""
 NO_BOOK = Book("", "", {}, {}, {}, {}, {}, (), (), (), Rollout(timedelta(0)))
 """The book that allows nothing."""
-
-# --- versions ------------------------------------------------------------------------------------------------------------------
-
-SHIPPED = 0
-"""The number that stands for the book of this release. It is in force only until the platform adopts it at its first start."""
-APPLY_ACTION = "policies.book.apply"
-"""The action of the event of each application."""
-NUMBER_BOUND = 2**31 - 1
-"""The highest number of a version or an application."""
-TENANTS_BOUND = 200
-"""The most tenants that one application names."""
-IN_FORCE_BOUND = 16
-"""The most versions that are in force at one time: each of them is kept in memory by every process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A rule book as it was added: its canonical document, signed. It is in force nowhere until it is applied.
-
-    ``base`` is the version it was made from, ``digest`` the SHA-256 of the document's bytes.
-    """
-
-    number: int
-    document: str
-    digest: str
-    base: int
-    note: str
-    added_by: str
-    added_at: datetime
-    kid: str = ""
-    signature: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyOrder:
-    """An order to put a version in force. ``tenants`` empty: everywhere, instead of all that was in force.
-
-    ``after``: the number of the last application that whoever orders it knows of. ``emergency``: without a dry run (C208, C218).
-    """
-
-    version: int
-    tenants: tuple[TenantId, ...]
-    after: int
-    reason: str
-    emergency: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """That a version was put in force: at some tenants, or everywhere. Signed, and never changed.
-
-    ``digest`` is the version's. ``previous`` is the digest of the application before this one; empty if this one begins a chain.
-    """
-
-    number: int
-    version: int
-    digest: str
-    tenants: tuple[TenantId, ...]
-    reason: str
-    applied_by: str
-    applied_at: datetime
-    previous: str
-    agreed_by: str = ""
-    kid: str = ""
-    signature: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentVersions:
-    """Which version is in force where: at most places ``everywhere``, at some tenants another one."""
-
-    everywhere: int = SHIPPED
-    at: Mapping[TenantId, int] = field(default_factory=dict)
-    last: int = 0
-    """The number of the last application; 0 if there was none."""
-    fault: str = ""
-    """Why nothing is decided by it; empty if it is in order."""
-
-    def version_at(self, tenant: TenantId) -> int:
-        return self.at.get(tenant, self.everywhere)
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An application as the audit trail has it: its number and its digest."""
-
-    number: int
-    head: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """The rule book in force everywhere, and the last application, as a verification of everything stored found them.
-
-    ``faults``: what is not as it was signed, is missing, or cannot be read. ``warnings``: what is in force and would be refused today.
-    """
-
-    everywhere: int
-    digest: str
-    last: int
-    head: str
-    faults: tuple[str, ...]
-    warnings: tuple[str, ...]

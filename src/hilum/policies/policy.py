@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from functools import lru_cache, partial
 
 from hilum.policies.exception_models import Autonomy
-from hilum.policies.in_force import PolicyFacts, as_enforced, as_of
+from hilum.policies.in_force import PolicyFacts, as_enforced, as_of, still_observed
 from hilum.policies.models import (
     ANY,
     NEVER_BELOW_HIGH,
@@ -52,6 +52,7 @@ __all__ = [
     "PolicyFacts",
     "as_enforced",
     "as_of",
+    "still_observed",
     "writes",
 ]
 

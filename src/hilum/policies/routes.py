@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from hilum.approvals.models import Asked
+from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId
 from hilum.policies import observation, service
 from hilum.policies.exception_models import Autonomy, ExceptionKind, PolicyException
@@ -158,13 +159,18 @@ class CompareQuery(Strict):
 
 
 class ObservedShown(Shown):
-    """A rule that refuses nothing before ``until``; ``dry_run`` lists what it would refuse."""
+    """A rule that refuses nothing before ``until``, or the ``limits`` of a cell that are as before until then.
+
+    ``dry_run`` lists what would be refused. ``rule`` is empty for a cell, ``category`` for a rule.
+    """
 
     version: int
     rule: str
     tier: Tier
     until: date
     dry_run: str
+    category: str
+    limits: tuple[str, ...]
 
 
 class InForceShown(BaseModel):
@@ -232,8 +238,19 @@ class WithheldShown(Shown):
     why: str
 
 
+class ForeseenShown(Shown):
+    """Scopes that are withheld from a day on, until which the rule book observes what withholds them; the tier that is acted at then."""
+
+    day: date
+    lost: tuple[str, ...]
+    acts_at: Tier | None
+
+
 class AssessmentShown(BaseModel):
-    """``tier`` is that of all it asks for, ``acts_at`` that of what is admitted; empty if nothing is. ``advice``: what advisory rules say."""
+    """``tier`` is that of all it asks for, ``acts_at`` that of what is admitted; empty if nothing is. ``advice``: what advisory rules say.
+
+    ``foreseen``: what it loses once what is observed is enforced.
+    """
 
     tier: Tier
     sentence: str
@@ -242,6 +259,7 @@ class AssessmentShown(BaseModel):
     acts_at: str
     scopes: tuple[str, ...]
     withheld: tuple[WithheldShown, ...]
+    foreseen: tuple[ForeseenShown, ...] = ()
 
 
 class OverrideShown(Shown):
@@ -350,7 +368,7 @@ def _number(found: Version | Application) -> str:
 def _in_force(router: APIRouter, kit: Kit, used: Used) -> None:
     @router.get("/policies", openapi_extra=READERS)
     async def in_force(request: Request) -> InForceShown:
-        """Show which version is in force everywhere, at which hospitals another one is, and which rules are observed until when."""
+        """Show which version is in force everywhere, at which hospitals another one is, and what is observed until when."""
         found, observed = await run_read(kit, request, observation.in_force)
         return InForceShown(
             everywhere=found.everywhere,
@@ -458,11 +476,16 @@ def _questions(router: APIRouter, kit: Kit) -> None:
             certified_tier=Tier.HIGH,
             autonomy=body.autonomy,
         )
-        verb = partial(service.admission_of, applicant=applicant, tenant=body.tenant, version=body.version)
-        return _shown(await run_read(kit, request, verb))
+
+        def verb(ctx: Context) -> AssessmentShown:
+            found = service.admission_of(ctx, applicant, tenant=body.tenant, version=body.version)
+            coming = observation.foreseen(ctx, applicant, tenant=body.tenant, version=body.version)
+            return _shown(found, coming)
+
+        return await run_read(kit, request, verb)
 
 
-def _shown(found: Admission) -> AssessmentShown:
+def _shown(found: Admission, coming: tuple[observation.Foreseen, ...]) -> AssessmentShown:
     return AssessmentShown(
         tier=found.assessment.tier,
         sentence=str(found.assessment),
@@ -471,4 +494,5 @@ def _shown(found: Admission) -> AssessmentShown:
         acts_at="" if found.tier is None else found.tier.value,
         scopes=found.scopes,
         withheld=tuple(map(WithheldShown.model_validate, found.withheld)),
+        foreseen=tuple(map(ForeseenShown.model_validate, coming)),
     )

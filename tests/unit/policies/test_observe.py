@@ -9,7 +9,8 @@ from hilum.kernel.ids import TenantId
 from hilum.policies.comparison import observe_faults, widenings
 from hilum.policies.document import read_stored, render
 from hilum.policies.in_force import PolicyFacts, as_enforced, as_of
-from hilum.policies.models import OBSERVE_BOUND, Applicant, Book, ClientAuthentication, Tier
+from hilum.policies.models import Applicant, Book, ClientAuthentication, Tier
+from hilum.policies.observed_cells import OBSERVE_BOUND
 from hilum.policies.override_models import Level
 from hilum.policies.policy import admit, assess
 from hilum.policies.shipped import shipped_book

@@ -1,0 +1,129 @@
+"""What is observed in the rule book in force: counted once a day by a dry run, listed by app, hospital and reason, and told to owners (C209)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+import orjson
+
+from hilum.contacts import service as contacts
+from hilum.dryruns import service, store
+from hilum.dryruns.models import Kind, StoredRow
+from hilum.infra.context import Context
+from hilum.kernel.errors import NO_RIGHT, NotPermitted
+from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.notices import service as notices
+from hilum.notices.models import NAME_BOUND, EventKind, Mail, MailKind, VendorEvent
+from hilum.policies import service as policies
+from hilum.policies.models import CurrentVersions, DryRun
+from hilum.policies.policy import still_observed
+from hilum.registry import service as registry
+
+COUNTED_EVERY = timedelta(days=1)
+APPS_AT_ONCE = 50
+"""Rows of apps at hospitals whose owners are told in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedCount:
+    """A row of the newest count of a version: what it would have refused to an app at a hospital, in the 90 days before ``counted_at``."""
+
+    version: int
+    until: date
+    dry_run: str
+    counted_at: datetime | None
+    row: StoredRow
+
+
+def ask_due(ctx: Context) -> None:
+    """Ask for a dry run of each version in force that observes something, unless one was done in the last day, or waits."""
+    found = policies.in_force(ctx)
+    if found.fault:
+        return
+    for version in sorted({found.everywhere, *found.at.values()}):
+        if _until(ctx, version) is None:
+            continue
+        run = service.newest_run(ctx, version)
+        if run is None or run.after != found.last or _age(ctx, run) >= COUNTED_EVERY:
+            policies.ask_dry_run(ctx, version)
+
+
+def _age(ctx: Context, run: DryRun) -> timedelta:
+    return timedelta.max if run.finished_at is None else ctx.now - run.finished_at
+
+
+def _until(ctx: Context, version: int) -> date | None:
+    """Return the next day on which something that a version observes is enforced; None if nothing is observed any more."""
+    book, today = policies.get_version(ctx, version)[1], ctx.now.astimezone(UTC).date()
+    rules, cells = still_observed(book, today)
+    days = [each.observe_until for each in book.observed if each.name in rules and each.observe_until]
+    return min([*days, *(each.until for name, each in book.observed_cells if name in cells)], default=None)
+
+
+def list_observed(
+    ctx: Context, page: PageQuery = FIRST_PAGE, *, tenant: str = "", app: str = ""
+) -> list[ObservedCount]:
+    """List what is observed where it is in force, app by app and hospital by hospital; to a hospital's administrator their own.
+
+    With ``tenant`` of the version in force there, else of the one everywhere. Empty if nothing is observed, or nothing was counted yet.
+    Raises NotPermitted.
+    """
+    found = policies.in_force(ctx)
+    if not ctx.actor.is_platform:
+        own = str(ctx.actor.tenant)
+        if tenant not in {"", own}:
+            raise NotPermitted("not_permitted", NO_RIGHT)
+        tenant = own
+    version = found.version_at(TenantId(tenant)) if tenant else found.everywhere
+    run = None if found.fault else service.newest_run(ctx, version)
+    until = None if run is None else _until(ctx, version)
+    if run is None or until is None:
+        return []
+    rows = _rows(ctx, run, found, page, tenant=tenant, app=app)
+    return [ObservedCount(version, until, run.id, run.finished_at, row) for row in rows]
+
+
+def _rows(
+    ctx: Context, run: DryRun, found: CurrentVersions, page: PageQuery, *, tenant: str = "", app: str = ""
+) -> list[StoredRow]:
+    """Return rows of apps at the hospitals where the version of a run is in force."""
+    # A version on trial is compared everywhere, and is observed only where it is in force.
+    at = [each for each, number in found.at.items() if number == run.version]
+    elsewhere = [each for each, number in found.at.items() if number != run.version]
+    only = [tenant] if tenant else None if run.version == found.everywhere else at
+    return store.list_rows(ctx.tx, run.id, Kind.INSTALLATION, page, app=app, only=only, beside=elsewhere)
+
+
+def notify(ctx: Context, run: DryRun, after: str) -> str:
+    """Tell the owners of the next apps that a finished run lists what will limit them, and from when; return where to go on, or nothing.
+
+    Only of a version that is in force and observes something. Of one app and one day its owner is told once, whatever comes after.
+    """
+    found = policies.in_force(ctx)
+    if found.fault or run.version not in {found.everywhere, *found.at.values()}:
+        return ""
+    until = _until(ctx, run.version)
+    if until is None:
+        return ""
+    rows = _rows(ctx, run, found, PageQuery(after, APPS_AT_ONCE))
+    altered = {AppId(row.app): orjson.loads(row.body) for row in rows}
+    for app in registry.read_apps(ctx, list(altered)).values() if altered else ():
+        what = ", ".join(_what(altered[app.id]))[:NAME_BOUND]
+        ends = datetime.combine(until, time(), UTC).isoformat()
+        cause = f"tightening/{until}/{app.id}"
+        facts = {"app": app.name, "what": what, "ends": ends}
+        for contact in contacts.proved_contacts(ctx, app.vendor):
+            notices.put_mail(
+                ctx, Mail(MailKind.LIMITS_TIGHTEN, contact.address, cause, facts, vendor=app.vendor)
+            )
+        event = {"app_id": app.id, "vendor_id": app.vendor, "ends": ends}
+        notices.put_event(ctx, VendorEvent(EventKind.LIMITS_TIGHTEN, app.vendor, cause, event))
+    return str(rows[-1].number) if len(rows) == APPS_AT_ONCE else ""
+
+
+def _what(row: dict[str, list[dict[str, str]]]) -> Iterator[str]:
+    for each in row["limits"]:
+        yield f"{each['path']} {each['after']} instead of {each['before']}"
+    if lost := row["lost"]:
+        yield f"no {' '.join(map(str, lost))}"

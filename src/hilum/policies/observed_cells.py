@@ -1,0 +1,64 @@
+"""Cells whose tightening is observed until a day: what such a cell was before, taken from the version in force (C209). Pure."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hilum.policies.models import ANY, Book, Cell, Fault, Observation
+
+CELL_LIMITS = (
+    "scopes", "session_scopes", "client_authentication", "workflows", "placements", "lenses", "evidence", "scenarios", "agreements", "proofs",
+    "certificate_life", "lifetimes.access_token", "lifetimes.backend_token", "lifetimes.refresh_token", "lifetimes.session_refresh_token",
+    "lifetimes.authorization", "lifetimes.idle", "lifetimes.absolute", "lifetimes.expiry", "dormant_days", "dormant_ends", "disposal_days",
+    "quota.rate_per_s", "quota.burst", "alerts.refused_percent", "alerts.failed_percent", "alerts.latency_ms_p95", "traffic_class",
+)  # fmt: skip
+"""Everything of a cell that can be tighter. Review clocks are what the platform owes, and limit no app."""
+OBSERVE_BOUND = timedelta(days=90)
+"""How long a tier rule or a cell may be observed before it is enforced: as long as a dry run looks back (C209)."""
+OBSERVED_DAYS_BOUND = 3
+"""Different days on which cells of one book are enforced: before each of them the book must be sound."""
+
+
+def completed(book: Book, against: Book, faults: list[Fault]) -> Book:
+    """Return a book in which each observed cell has what it was in the version in force. What is wrong is added to the faults."""
+    categories = dict(book.categories)
+    for (name, tier), each in book.observed_cells:
+        if each.earlier is not None:
+            continue
+        category = categories[name]
+        of = against.categories.get(name)
+        was = None if of is None else of.cells.get(tier)
+        if was is None:
+            sentence = "The version in force has no such cell, so nothing in this one is tighter. Remove it."
+            faults.append(Fault(f"categories.{name}.cells.{tier}.observe", "observed_new", sentence))
+            continue
+        cell = category.cells[tier]
+        earlier = _known(_with(cell, was, each.limits or CELL_LIMITS), book)
+        made = replace(cell, observe=Observation(each.until, (), earlier))
+        categories[name] = replace(category, cells={**category.cells, tier: made})
+    return replace(book, categories=categories)
+
+
+def _with(cell: Cell, was: Cell, limits: Collection[str]) -> Cell:
+    """Return a cell with some of the limits of another one."""
+    values: dict[str, Any] = {}
+    for path in limits:
+        name, _, inner = path.partition(".")
+        if inner:
+            own = values.get(name, getattr(cell, name))
+            values[name] = replace(own, **{inner: getattr(getattr(was, name), inner)})
+        else:
+            values[name] = getattr(was, name)
+    return replace(cell, observe=None, **values)
+
+
+def _known(cell: Cell, book: Book) -> Cell:
+    """Return a cell without names that a book does not have any more: nothing can be allowed or asked for by them."""
+    return replace(
+        cell,
+        workflows=cell.workflows & {*book.workflows, ANY},
+        placements=cell.placements & {*book.placements, ANY},
+        scenarios=cell.scenarios & {*book.scenarios},
+        evidence=cell.evidence & {*book.evidence},
+    )

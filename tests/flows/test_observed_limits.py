@@ -1,0 +1,198 @@
+"""What a stricter cell of the rule book would have refused is counted while it is observed, listed, and told to owners once (C209)."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from hilum.contacts import service as contacts
+from hilum.contacts.models import ContactKind, NewContact
+from hilum.dryruns import jobs, observing
+from hilum.infra.context import Context
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.errors import NotPermitted
+from hilum.kernel.ids import TenantId
+from hilum.policies import observation
+from hilum.policies import service as policies
+from hilum.policies.models import UNCLASSIFIED, Applicant, ApplyOrder, ClientAuthentication, Tier
+from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
+from tests.flows.test_dry_run import jobs_at
+from tests.sim.backends import both_backends
+from tests.sim.notice_ground import NoticeGround
+from tests.sim.world import FakeClock, SeededIds
+from tests.unit.policies.books import document
+
+TIERS = ("low", "moderate", "high")
+MAIL = "sec@v.example"
+
+
+@pytest.fixture
+def play(one_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(one_uow, clock, ids, tmp_path)
+
+
+def stricter(made: Ground, days: int) -> dict[str, Any]:
+    """Fewer scopes, one request in ten minutes, and agreements of two days, all of them observed for some days."""
+    cells = document()["categories"]["unclassified"]["cells"]
+    until = (made.clock.now() + timedelta(days=days)).date()
+    change = {
+        "quota": {"rate_per_s": 0.001, "burst": 1},
+        "observe": {"until": until.isoformat()},
+    }
+    return {
+        f"categories.unclassified.cells.{tier}": cells[tier]
+        | change
+        | {"scopes": ["patient/Patient.rs", "user/Patient.rs"] if tier == "low" else []}
+        | {"lifetimes": cells[tier]["lifetimes"] | {"authorization": "2 d"} if "lifetimes" in cells[tier] else {"authorization": "2 d"}}
+        for tier in TIERS
+    }  # fmt: skip
+
+
+def put_in_force(made: Ground, changes: dict[str, Any]) -> int:
+    made.run(policies.adopt_shipped)
+    number = made.run(lambda ctx: policies.add_version(ctx, document(changes), base=1, note="")).number
+    order = ApplyOrder(number, (), 1, "tighter, and told before")
+    made.run(lambda ctx: policies._applied(ctx, order, agreed_by=""))
+    return number
+
+
+def count(made: Ground) -> None:
+    """Do what the job of dry runs does."""
+    at_work = jobs_at(made)
+    jobs.ask_due(at_work)
+    while at_work.run_next():
+        pass
+
+
+def prove_contact(made: Ground) -> None:
+    links: list[str] = []
+
+    def link(secret: str) -> str:
+        links.append(secret)
+        return f"http://127.0.0.1:8000/contacts/{secret}"
+
+    order = NewContact(made.vendor, ContactKind.SECURITY, MAIL)
+    made.run(lambda ctx: contacts.add_contact(ctx, order, link_url=link))
+    made.run(lambda ctx: contacts.confirm(ctx, links[0]))
+
+
+def listed(made: Ground, *, tenant: str = "", app: str = "") -> list[tuple[str, dict[str, tuple[int, str]]]]:
+    """Return hospital and what would have been refused, by reason."""
+    found = made.run(lambda ctx: observing.list_observed(ctx, tenant=tenant, app=app))
+    return [
+        (each.row.tenant, {one["reason"]: (one["number"], one["of"]) for one in body["refused"]})
+        for each in found
+        if (body := orjson.loads(each.row.body))["client"] == made.clients["app"].id
+    ]
+
+
+def mails(made: Ground) -> list[Any]:
+    return [each for each in NoticeGround(made.uow).all() if each.kind == "limits_tighten"]
+
+
+@both_backends
+def test_the_looser_of_both_is_enforced_and_what_the_stricter_would_refuse_is_counted_by_reason(
+    play: Play,
+) -> None:
+    async def story(made: Ground) -> None:
+        prove_contact(made)
+        made.authorized("patient/Observation.rs", "patient/Patient.rs")
+        number = put_in_force(made, stricter(made, days=30))
+        count(made)
+        assert listed(made) == [("general", {})], "nothing was done yet"
+        made.clock.advance(timedelta(days=3))
+        made.keeper.step(0)
+        token = made.token("patient/Patient.rs", "patient/Observation.rs")
+        seen = [
+            (await made.get(each, token)).status
+            for each in ["Observation?patient=p1"] * 2 + ["Patient/p1"] * 3
+        ]
+        assert seen == [200] * 5, "nothing is refused"
+
+        count(made)
+
+        # Of five requests in ten minutes 1.6 are within its quota.
+        expected = {
+            "scope_insufficient": (2, "requests"),
+            "authorization_expired": (1, "agreements"),
+            "quota_exceeded": (3, "requests"),
+        }
+        assert (
+            listed(made)
+            == listed(made, tenant=GENERAL)
+            == listed(made, app=made.clients["app"].app)
+            == [("general", expected)]
+        )
+        assert listed(made, tenant=CLINIC) == listed(made, app="app_other") == []
+        _, observed = made.run(observation.in_force)
+        assert [(each.version, each.category, each.tier.value) for each in observed] == [
+            (number, "unclassified", tier) for tier in TIERS
+        ]
+        assert {"scopes", "quota.burst", "lifetimes.authorization"} <= set(observed[0].limits)
+        scopes = "patient/Patient.rs", "patient/Observation.rs"
+        applicant = Applicant(UNCLASSIFIED, scopes, ClientAuthentication.KEY, certified_tier=Tier.HIGH)
+        (coming,) = made.run(lambda ctx: observation.foreseen(ctx, applicant, tenant=GENERAL, version=None))
+        assert (coming.day, coming.lost) == (observed[0].until, ("patient/Observation.rs",))
+
+    play(story)
+
+
+def test_owners_are_told_once_and_from_its_day_on_the_stricter_is_enforced_without_a_job(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        prove_contact(made)
+        put_in_force(made, stricter(made, days=10))
+        search, token = "Observation?patient=p1", made.token("patient/Observation.rs", "patient/Patient.rs")
+        assert (await made.get(search, token)).status == 200
+        count(made)
+        made.clock.advance(timedelta(days=2))
+        count(made)
+
+        told = mails(made)
+        assert {each.recipient for each in told} == {MAIL}
+        assert len(told) == len({each.app for each in made.clients.values()}), "one mail about each app"
+
+        made.clock.advance(timedelta(days=8))
+        made.keeper.step(0)
+        fresh = made.token("patient/Observation.rs", "patient/Patient.rs")
+        assert (await made.get(search, fresh)).status == 403
+        assert (listed(made), made.run(observation.in_force)[1]) == ([], ())
+        count(made)
+        assert len(mails(made)) == len(told)
+
+    play(story)
+
+
+def test_it_is_counted_once_a_day_and_a_hospital_sees_its_own_rows_only(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        put_in_force(made, stricter(made, days=30))
+        for _ in range(3):
+            count(made)
+        made.clock.advance(timedelta(days=1))
+        count(made)
+        assert len(made.run(policies.list_dry_runs)) == 2
+
+        def seen(place: str, role: str, tenant: str = "") -> list[str]:
+            actor = Actor(ActorKind.PERSON, "per_9", TenantId(place), frozenset({role}))
+            return made.run(
+                lambda ctx: [
+                    each.row.tenant for each in observing.list_observed(_as(ctx, actor), tenant=tenant)
+                ]
+            )
+
+        assert set(seen("general", "administrator")) == {"general"}
+        assert seen("clinic", "administrator") == []
+        for place, role, tenant in (
+            ("clinic", "administrator", "general"),
+            ("general", "nurse", ""),
+        ):
+            with pytest.raises(NotPermitted):
+                seen(place, role, tenant)
+
+    play(story)
+
+
+def _as(ctx: Context, actor: Actor) -> Context:
+    return ctx.as_actor(actor)
