@@ -1,8 +1,15 @@
 """A vendor with an app that can be submitted to review, on the site of the control plane."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson
+from hilum.policies.models import Lens
+from hilum.review import service as review
+from hilum.review.models import LensReview
+from hilum.review.scorecards import shipped_scorecards
 from tests.flows.control_site import ControlSite
 from tests.flows.test_vendor_apps import PROFILE, client_body
 from tests.flows.vendor_ground import furnish_vendor, made
@@ -34,19 +41,68 @@ class Ground:
         return made(self.site.api(who).get(f"/submissions/{submission}"), 200)
 
 
+def signs(site: ControlSite, username: str, *lenses: str) -> None:
+    """Let a reviewer sign for lenses."""
+    site.system(review.change_rights, person_id=site.people[username].id, lenses=tuple(map(Lens, lenses)))
+
+
+def add_reviewer(site: ControlSite, username: str, *lenses: str, mail: str = "") -> None:
+    """Add a reviewer who signs for lenses."""
+    order = NewPerson(None, username, username.title(), "reviewer", mail=mail)
+    site.people[username] = site.system(identity.add_person, order=order)
+    signs(site, username, *lenses)
+
+
+def lens_of(ground: Ground, submission: str, lens: str = "technical") -> LensReview:
+    """Return a lens as it is now."""
+    view = ground.site.system(review.view_lenses, submission_id=submission)
+    (found,) = [each for each in view.lenses if each.lens == lens]
+    return found
+
+
+def act_on(ground: Ground, submission: str, lens: str, act: str, who: str = "rita", **body: Any) -> Any:
+    """Take, judge, release or answer a lens at its present revision."""
+    revision = body.pop("revision", None) or lens_of(ground, submission, lens).revision
+    path = f"/submissions/{submission}/lenses/{lens}/{act}"
+    return ground.site.api(who).post(path, json={"revision": revision} | body)
+
+
+def in_order_answers(lens: str) -> dict[str, str]:
+    return {each.name: "met" for each in shipped_scorecards().of[Lens(lens)].points}
+
+
+def judge(ground: Ground, submission: str, lens: str = "technical", who: str = "rita", **body: Any) -> Any:
+    whole = {"verdict": "pass", "text": "In order.", "answers": in_order_answers(lens)}
+    return act_on(ground, submission, lens, "judge", who, **whole | body)
+
+
+def pass_lens(ground: Ground, submission: str, lens: str = "technical", who: str = "rita") -> Any:
+    """Take a lens and let it pass."""
+    made(act_on(ground, submission, lens, "take", who), 200)
+    return made(judge(ground, submission, lens, who), 200)
+
+
 def furnish(
-    site: ControlSite, prefix: str = "acme", profile: dict[str, Any] = PROFILE, **client: Any
+    site: ControlSite,
+    prefix: str = "acme",
+    profile: dict[str, Any] = PROFILE,
+    *,
+    category: str = "scheduling",
+    workflows: Sequence[str] = WORKFLOWS,
+    **client: Any,
 ) -> Ground:
     vendor = furnish_vendor(site, f"{prefix.title()} Health", prefix)
     owner, developer = site.api(f"{prefix}.owner"), site.api(f"{prefix}.developer")
     about = {"name": f"{prefix.title()} Rota", "description": "Shows.", "purpose": "Planning."}
-    app = made(developer.post("/apps", json={"vendor": vendor, "category": "scheduling"} | about))["id"]
+    app = made(developer.post("/apps", json={"vendor": vendor, "category": category} | about))["id"]
     version = made(
         developer.post(
-            f"/apps/{app}/versions", json={"label": "1", "workflows": WORKFLOWS, "placements": ["sidebar"]}
+            f"/apps/{app}/versions",
+            json={"label": "1", "workflows": list(workflows), "placements": ["sidebar"]},
         )
     )["id"]
     made(owner.put(f"/apps/{app}/profile", json=profile), 200)
-    body = client_body(app, version, environment="production", **{"scope": "launch user/Slot.rs"} | client)
+    usual = {"environment": "production", "scope": "launch user/Slot.rs"}
+    body = client_body(app, version, **usual | client)
     made_client = made(owner.post("/clients", json=body))
     return Ground(site, vendor, app, version, made_client["id"])

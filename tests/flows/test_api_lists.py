@@ -46,11 +46,12 @@ from hilum.mandates.models import Mandate
 from hilum.notices import service as notices
 from hilum.notices.models import NewEndpoint
 from hilum.policies import service as policies
-from hilum.policies.models import UNCLASSIFIED, ApplyOrder, Tier
+from hilum.policies.models import UNCLASSIFIED, ApplyOrder, Lens, Tier
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.review import lens_store
 from hilum.review import service as review
-from hilum.review.models import SubmissionOrder
+from hilum.review.models import LensReview, SubmissionOrder, Tie
 from hilum.rollouts import store as rollouts
 from hilum.switchboard import service as switchboard
 from tests.conftest import SECRET_KEY
@@ -95,6 +96,8 @@ NO_LISTS = {
     "/api/v1/switches/{switch_id}/containment": "one report",
     "/api/v1/submissions/{submission}/checks": "one run",
     "/api/v1/submissions/{submission}/checks/replay": "one run",
+    "/api/v1/submissions/{submission}/lenses": "at most three",
+    "/api/v1/scorecards": "one document",
     "/api/v1/request-rules": "what is in force now",
     "/api/v1/installations/{installation}/newer-version": "one comparison",
     "/api/v1/switches/preview": "one preview, whose hospitals are as many as there are",
@@ -137,6 +140,9 @@ LISTS = {
     "/api/v1/webhooks": "sam",
     "/api/v1/submissions": "rita",
     "/api/v1/certificates": "rita",
+    "/api/v1/lenses": "rita",
+    "/api/v1/reviewers": "rita",
+    "/api/v1/ties": "rita",
     "/api/v1/requests": "gina",
     "/api/v1/request-groups": "gina",
     "/api/v1/request-rules/versions": "gina",
@@ -198,7 +204,11 @@ class Full:
         ends = self.site.clock.now() + MONTH
         do(registry.certify, order=CertifyOrder(version.id, Environment.SANDBOX, SCOPES, ends))
         kept = {"environment": Environment.SANDBOX, "order": SubmissionOrder(), "draft": True}
-        do(review.create, version_id=version.id, **kept)
+        sent = do(review.create, version_id=version.id, **kept).submission
+        lens = LensReview(
+            f"len_{n}", sent.id, sent.app, sent.environment, Lens.LEGAL, "", "", self.site.clock.now()
+        )
+        self.site.uow.write_now(lambda ctx: lens_store.add_lens(ctx.tx, lens), trace=TRACE)
         do(registry.raise_tier, version_id=version.id, tier=Tier.HIGH, reason="It suggests doses.")
         metadata = ClientMetadata(
             name=f"Client {n}",
@@ -218,6 +228,10 @@ class Full:
         facility = NewFacility(GENERAL, f"Clinic {n}", "General Ltd", f"Location/c{n}")
         do(identity.add_facility, order=facility)
         do(identity.add_person, order=NewPerson(None, f"staff{n}", "Staff", "auditor"))
+        signer = do(identity.add_person, order=NewPerson(None, f"signer{n}", "Signer", "reviewer"))
+        do(review.change_rights, person_id=signer.id, lenses=(Lens.LEGAL,))
+        tie = Tie(f"tie_{n}", signer.id, VendorId(self.vendor), "I worked there.", self.site.clock.now())
+        self.site.uow.write_now(lambda ctx: lens_store.add_tie(ctx.tx, tie), trace=TRACE)
         do(identity.add_person, order=NewPerson(GENERAL, f"nurse{n}", "Nurse", "nurse"))
         member = NewPerson(TenantId(self.vendor), f"dev{n}", "Developer", "vendor_developer")
         do(identity.add_person, order=member)

@@ -14,7 +14,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.review import service
 from hilum.review.models import KEPT, RUN_LIFE, Look
 from tests.flows.control_site import TRACE, codes, problem
-from tests.flows.review_ground import SCOPES, Ground
+from tests.flows.review_ground import SCOPES, Ground, pass_lens, signs
 from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_review_checks import World, again, in_order
 from tests.flows.test_vendor_apps import PROFILE
@@ -31,12 +31,16 @@ def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[
 
 @pytest.fixture
 def ground(world: World) -> Ground:
-    return in_order(world)
+    found = in_order(world)
+    signs(found.site, "rita", "technical")
+    return found
 
 
 def submitted(ground: Ground, world: World, **change: Any) -> str:
+    """Submit, check, and have the one lens of the low tier pass."""
     sent = str(made(ground.submit(**change))["id"])
     assert world.check()
+    pass_lens(ground, sent)
     return sent
 
 
@@ -92,10 +96,14 @@ def test_a_rejected_submission_says_why_and_the_version_may_be_submitted_again(
 ) -> None:
     sent = submitted(ground, world)
     assert codes(problem(decide(ground, sent, decision="reject", reason=" "), 422, "decision_invalid")) == {
-        "reason": "reason_missing"
+        "reason": "reason_missing",
+        "reasons": "reasons_missing",
     }
+    unknown = problem(decide(ground, sent, decision="reject", reasons=["because"]), 422, "decision_invalid")
+    assert codes(unknown) == {"reasons": "reason_unknown"}
 
-    done = made(decide(ground, sent, decision="reject", reason="The terms are of another app."), 200)
+    terms: dict[str, Any] = {"reason": "The terms are of another app.", "reasons": ["not_as_described"]}
+    done = made(decide(ground, sent, decision="reject", **terms), 200)
 
     assert (done["state"], done["certification"]) == ("rejected", "")
     assert ground.see(sent, "acme.billing")["history"][-1]["reason"] == "The terms are of another app."
@@ -129,6 +137,8 @@ def test_what_was_not_checked_or_did_not_pass_is_not_certified(ground: Ground, w
     again(ground, sent)
     problem(decide(ground, sent), 409, "transition_refused")
     world.check()
+    problem(decide(ground, sent), 403, "lenses_not_passed")
+    pass_lens(ground, sent)
     made(decide(ground, sent), 200)
 
 

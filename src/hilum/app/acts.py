@@ -13,6 +13,7 @@ from hilum.identity import service as identity
 from hilum.policies import service as policies
 from hilum.policies.trials import Used, never_used
 from hilum.registry import service as registry
+from hilum.review import service as review
 from hilum.rollouts import service as rollouts
 
 
@@ -29,5 +30,6 @@ def acts(by_mail: LinkMail, used: Used = never_used) -> Acts:
         | registry.CARRY_OUT
         | rollouts.CARRY_OUT
         | receivers.CARRY_OUT
+        | review.CARRY_OUT
     )
     return Acts(enrolment.one_of_two, carry_out, policies.PREPARE | rollouts.PREPARE)

@@ -24,9 +24,10 @@ from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.ports import Ids
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.policies.models import NOT_DECLARED
+from hilum.policies.models import NOT_DECLARED, Lens
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppVersion, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.review import service as review
 from hilum.signin import live as passwords
 from hilum.signin import service as signin
 from hilum.web.urls import Urls
@@ -214,6 +215,8 @@ def _add_staff(ctx: Context, registered: Plan, wallet: Wallet, digests: dict[tup
     for staff in registered.staff:
         person = identity.add_person(ctx, NewPerson(None, staff.username, staff.name, staff.role))
         signin.set_password(ctx, person.id, digests["", staff.username])
+        if staff.lens:
+            review.change_rights(ctx, person.id, (Lens(staff.lens),))
         wallet.api_tokens[staff.username] = _api_token(ctx, person.id)
 
 

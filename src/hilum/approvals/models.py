@@ -53,6 +53,8 @@ class ApprovalKind(StrEnum):
     """A webhook that receives requests for disposal, which name patients."""
     BREAK_GLASS = "break_glass"
     """What clinicians of a hospital may open in an emergency."""
+    LENSES = "lenses"
+    """The lenses for which a reviewer signs."""
 
 
 ABOUT_A_PERSON = frozenset(
@@ -62,6 +64,7 @@ ABOUT_A_PERSON = frozenset(
         ApprovalKind.FACTORS,
         ApprovalKind.CHARTS,
         ApprovalKind.PROVIDER_LINK,
+        ApprovalKind.LENSES,
     }
 )
 ABOUT_A_CLIENT = frozenset({ApprovalKind.PEER, ApprovalKind.SECRET})

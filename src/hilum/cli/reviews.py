@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hilum.cli import api
+from hilum.cli import api, review_lenses
 from hilum.cli.apps import read_object
 from hilum.cli.named import APP, version_argument
 from hilum.cli.output import REFUSED, as_json, plain, table
@@ -36,6 +36,10 @@ def review() -> None:
       hilum review submit "Chart Viewer@2.0" --scope user/Slot.rs "shows free slots to the front desk"
       hilum review list --state submitted
     """
+
+
+for command in review_lenses.COMMANDS:
+    review.add_command(command)
 
 
 @review.command("submit")
@@ -203,6 +207,11 @@ def review_rerun(submission_id: str, *, revision: int | None, json_: bool) -> No
 @click.argument("decision", type=click.Choice(["certify", "reject"]))
 @click.option("--reason", required=True, help="Why; the vendor sees it.")
 @click.option(
+    "--code",
+    multiple=True,
+    help="A reason code of a rejection; without any, those of the lenses that did not pass.",
+)
+@click.option(
     "--expires-at", type=MOMENT, default=None, help="When the certification ends, such as 2027-06-30."
 )
 @revision_option
@@ -212,16 +221,17 @@ def review_decide(
     decision: str,
     *,
     reason: str,
+    code: tuple[str, ...],
     expires_at: datetime | None,
     revision: int | None,
     json_: bool,
 ) -> None:
-    r"""Certify what was submitted, once its checks have passed, or reject it (reviewers).
+    r"""Certify what was submitted, once its checks and lenses have passed, or reject it (reviewers).
 
     \b
     Examples:
       hilum review decide sub_01h... certify --expires-at 2027-06-30 --reason "in order"
-      hilum review decide sub_01h... reject --reason "the terms are of another app"
+      hilum review decide sub_01h... reject --code not_as_described --reason "the terms are of another app"
     """
     where = f"/submissions/{api.segment(submission_id)}"
     body = {
@@ -229,6 +239,7 @@ def review_decide(
         "decision": decision,
         "reason": reason,
         "expires_at": expires_at.isoformat() if expires_at else None,
+        "reasons": list(code),
     }
     _show(api.call("POST", f"{where}/decide", body), json_=json_)
 

@@ -1,12 +1,16 @@
 """Review: what vendors submit of their versions, and what becomes of it.
 
 Owns: submissions, with the justification of each scope, the evidence and an unchangeable description of everything that was submitted;
-their states and who changed them, when and why; runs of automated checks with all that they saw.
+their states and who changed them, when and why; runs of automated checks with all that they saw; the three lenses with their scorecards,
+verdicts and findings; which reviewer signs for which lens, and their ties to vendors.
 Must not know: where an app is installed; prices and plans; pages.
-Public verbs: service.create, change, submit, withdraw, decide, rerun, view_run, replay, browse and other listings; policy.next_state, entry_faults;
+Public verbs: service.create, change, submit, withdraw, decide, rerun, view_run, replay, take, release, judge, answer, resolve, view_lenses,
+change_rights, declare_tie, end_tie, browse and other listings; policy.next_state, entry_faults, signing_bar, verdict_faults, lenses_obstacle;
 checks.judge; jobs.run_next.
 Invariants: nothing is submitted while something is missing that the rule book's cell requires; what was submitted never changes, and its
 digest is in the audit; a state changes only by the table of policy.TRANSITIONS, at the revision that was read; a version has at most one
-open submission for an environment; only the jobs process looks at addresses; what could not be seen does not pass, and what did not pass is not certified; the same inputs
-under the same rule book give the same checks, tier and route; nobody but the vendor's members and the platform's staff sees one.
+open submission for an environment; only the jobs process looks at addresses; what could not be seen does not pass, and what did not pass
+is not certified; no lens is judged by who does not sign for it, is tied to the vendor, or at the high tier has another of the same
+submission; the same inputs under the same rule book give the same checks, tier and route; nobody but the vendor's members and the
+platform's staff sees one.
 """

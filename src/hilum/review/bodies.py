@@ -24,6 +24,7 @@ from hilum.review.models import (
     SubmissionOrder,
     SubmissionView,
 )
+from hilum.review.scorecards import shipped_scorecards
 from hilum.web.api import Id, Line, Moment, Paging, Prose, Shown, Strict, Word
 from hilum.web.faults import explained
 
@@ -83,11 +84,12 @@ class WithdrawAsked(RevisionAsked):
 
 
 class DecisionAsked(RevisionAsked):
-    """``expires_at``: when the certification ends; not for a rejection."""
+    """``expires_at``: when the certification ends; not for a rejection. ``reasons``: the codes of a rejection; without any, those of the lenses."""
 
     decision: Literal["certify", "reject"]
     reason: Prose
     expires_at: Moment | None = None
+    reasons: Annotated[tuple[Line, ...], Field(max_length=50)] = ()
 
 
 class SubmissionsQuery(Paging):
@@ -124,13 +126,17 @@ class StepShown(Shown):
 
 
 class SubmissionShown(SubmissionListed):
-    """``missing``: of a draft, the fields without which it cannot be submitted. ``content``: what was submitted, with its ``digest``."""
+    """``missing``: of a draft, the fields without which it cannot be submitted. ``content``: what was submitted, with its ``digest``.
+
+    ``reasons``: the codes for which it was rejected, each with its sentence.
+    """
 
     scopes: tuple[dict[str, str], ...]
     documents: tuple[dict[str, str], ...]
     missing: dict[str, dict[str, str]]
     rule_book: int
     digest: str
+    reasons: dict[str, str]
     content: Any
     history: tuple[StepShown, ...]
 
@@ -219,6 +225,7 @@ def shown(view: SubmissionView) -> SubmissionShown:
         missing=explained(view.missing),
         rule_book=found.rule_book,
         digest=found.digest,
+        reasons={code: shipped_scorecards().every_reason.get(code, "") for code in found.reasons},
         content=orjson.loads(found.content) if found.content else None,
         history=tuple(map(StepShown.model_validate, view.steps)),
     )

@@ -16,7 +16,7 @@ from hilum.kernel.errors import NotFound
 from hilum.policies import service as policies
 from hilum.policies.models import Book, Tier
 from hilum.registry import service as registry
-from hilum.review import checks, content, moves, policy, store
+from hilum.review import checks, content, lenses, moves, policy, store
 from hilum.review.models import (
     RUNS_A_DAY,
     RUNS_BOUND,
@@ -90,7 +90,8 @@ def _store(ctx: Context, found: Submission, inputs: str, rule_book: int, judgeme
     store.add_run(ctx.tx, run)
     facts = {"submission": found.id, "run": run.number, "digest": run.digest, "rule_book": rule_book}
     audit.record(ctx, Event("review.checks.finish", app=found.app, facts=facts))
-    moves.move(ctx, found, Act.PASS_ON, checks.in_words(judgement.checks))
+    passed_on = moves.move(ctx, found, Act.PASS_ON, checks.in_words(judgement.checks))
+    lenses.open_lenses(ctx, passed_on, judgement.route)
     return run
 
 

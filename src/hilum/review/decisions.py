@@ -11,9 +11,9 @@ from hilum.kernel.errors import Invalid
 from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder
-from hilum.registry.policy import reason_fault
-from hilum.review import checking, checks, moves, policy, store
-from hilum.review.models import Act, DecideOrder, State, Submission, SubmissionView
+from hilum.review import checking, checks, lenses, moves, policy, store
+from hilum.review.models import Act, DecideOrder, Submission, SubmissionView
+from hilum.review.scorecards import shipped_scorecards
 
 _OBSTACLES = {
     "app_changed_hands": "The app belongs to another vendor now, whose members submit it anew.",
@@ -23,13 +23,16 @@ _OBSTACLES = {
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
     "checks_not_as_stored": "What was checked comes to another result than is stored. Have it checked again, and tell the platform's security people.",
     "rule_book_changed": "Another rule book is in force than when it was checked. Have it checked again: `hilum review rerun`.",
+    "lenses_not_passed": "Some lens has not passed: `hilum review lenses` lists them. Its reviewer judges it, or the submission is rejected.",
+    "findings_open": "A critical or high finding is open: `hilum review lenses` lists them. The vendor mends it, and its reviewer resolves it.",
+    "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Have that lens judged again, and tell the platform's security people.",
     "records_changed": "Records of the app were edited since it was submitted. The vendor takes that back, or submits anew.",
 }
 """Why a submission cannot be certified, in words."""
 
 
 def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
-    """Certify what was submitted, or reject it, with a reason; for a reviewer, once its checks have passed.
+    """Certify what was submitted, or reject it, with a reason; for a reviewer, once its checks and lenses have passed.
 
     Raises NotFound, NotPermitted (right, own submission, an obstacle), Invalid, Conflict.
     """
@@ -39,20 +42,16 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
         app=found.app,
         facts={"submission": found.id, "certify": order.certify},
     )
-    if not policy.may_decide(ctx.actor):
-        raise audit.refusal(ctx, event)
-    if str(ctx.actor) in _submitters(ctx, found):
-        detail = "You submitted this yourself, so a colleague must decide."
-        raise audit.refusal(ctx, replace(event, reason="own_submission"), detail)
-    faults = {"reason": fault} if (fault := reason_fault(order.reason)) else {}
-    if order.certify and order.expires_at is None:
-        faults["expires_at"] = "missing"
-    if faults:
-        raise Invalid("decision_invalid", "The decision is invalid; see fields.", fields=faults)
+    if fault := policy.judging_bar(lenses.signer_of(ctx, found)):
+        raise lenses.refused(ctx, event, fault)
     moves.require_revision(found, order.revision)
     moves.require_possible(found, Act.CERTIFY if order.certify else Act.REJECT)
+    reasons = order.reasons or (() if order.certify else lenses.reasons_of(ctx, found))
+    faults = policy.decision_faults(order, reasons, shipped_scorecards().every_reason)
+    if faults:
+        raise Invalid("decision_invalid", "The decision is invalid; see fields.", fields=faults)
     if not order.certify:
-        moves.move(ctx, found, Act.REJECT, order.reason.strip())
+        moves.move(ctx, replace(found, reasons=reasons), Act.REJECT, order.reason.strip())
         return moves.view_of(ctx, found.id)
     if obstacle := _obstacle(ctx, found):
         raise audit.refusal(ctx, replace(event, reason=obstacle), _OBSTACLES[obstacle])
@@ -65,17 +64,10 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     return moves.view_of(ctx, found.id)
 
 
-def _submitters(ctx: Context, found: Submission) -> set[str]:
-    """Return who wrote or submitted it."""
-    steps = store.list_steps(ctx.tx, found.id)
-    written = {State.DRAFT, State.SUBMITTED}
-    return {found.created_by, *(each.actor for each in steps if each.after in written)}
-
-
 def _obstacle(ctx: Context, found: Submission) -> str:
     """Return why a submission cannot be certified now; empty if it can."""
     run = store.find_run(ctx.tx, found.id)
-    return checks.obstacle(
+    obstacle = checks.obstacle(
         checks.Readiness(
             run,
             replays=run is not None and checking.replay(ctx, found.id, run.number).same,
@@ -87,3 +79,6 @@ def _obstacle(ctx: Context, found: Submission) -> str:
         found.content,
         now=ctx.now,
     )
+    if obstacle or run is None:
+        return obstacle
+    return lenses.obstacle(ctx, found, run.judgement.route)

@@ -1,11 +1,12 @@
 """Submissions of versions to review, and their states."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
-from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.kernel.ids import AppId, PersonId, VendorId, VersionId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
@@ -38,6 +39,14 @@ RUNS_BOUND = 200
 CHECK_EVERY = timedelta(seconds=5)
 COUNTED_BOUND = 1_000
 """Submissions of a list that are counted; beyond it there are more."""
+VERDICT_KEPT = timedelta(days=90)
+"""How old a lens's verdict may be that is kept when the same inputs are submitted anew."""
+FINDINGS_BOUND = 50
+"""Findings of one verdict."""
+FINDINGS_OF_ONE = 500
+"""Findings of one submission."""
+APPEAL_WITHIN = timedelta(days=30)
+"""How long after a rejection its vendor may appeal."""
 
 
 class State(StrEnum):
@@ -99,13 +108,17 @@ class SubmissionOrder:
 
 @dataclass(frozen=True, slots=True)
 class DecideOrder:
-    """A reviewer's decision on a submission at a revision. ``expires_at``: of the certification, if it is certified."""
+    """A reviewer's decision on a submission at a revision. ``expires_at``: of the certification, if it is certified.
+
+    ``reasons``: the codes for which it is rejected; without any, those of the lenses that did not pass.
+    """
 
     submission: str
     revision: int
     certify: bool
     reason: str
     expires_at: datetime | None = None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +147,8 @@ class Submission:
     certification: str = ""
     submitted_at: datetime | None = None
     closed_at: datetime | None = None
+    reasons: tuple[str, ...] = ()
+    """The codes for which it was rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,3 +304,222 @@ class Replay:
     run: Run
     again: Judgement
     same: bool
+
+
+# --- lenses --------------------------------------------------------------------------------------------------------------------
+
+
+class LensState(StrEnum):
+    """Of one lens of a submission."""
+
+    OPEN = "open"
+    """Nobody has taken it."""
+    TAKEN = "taken"
+    """A reviewer is at it."""
+    NEEDS_CHANGES = "needs_changes"
+    """It waits for an answer of the vendor."""
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+class Verdict(StrEnum):
+    """Of a reviewer on one lens."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    NEEDS_CHANGES = "needs_changes"
+
+
+AFTER: Mapping[Verdict, LensState] = MappingProxyType(
+    {
+        Verdict.PASS: LensState.PASSED,
+        Verdict.FAIL: LensState.FAILED,
+        Verdict.NEEDS_CHANGES: LensState.NEEDS_CHANGES,
+    }
+)
+
+
+class Answer(StrEnum):
+    """To one point of a scorecard."""
+
+    MET = "met"
+    PARTLY = "partly"
+    NOT_MET = "not_met"
+    NOT_APPLICABLE = "not_applicable"
+
+
+class Severity(StrEnum):
+    """Of a finding, the gravest first."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing is certified while such a finding is open."""
+        return self in {Severity.CRITICAL, Severity.HIGH}
+
+
+FIX_WITHIN: Mapping[Severity, timedelta] = MappingProxyType(
+    {severity: timedelta(days=days) for severity, days in zip(Severity, (7, 14, 30, 90), strict=True)}
+)
+"""Within what time a vendor mends what was found."""
+
+
+class FindingState(StrEnum):
+    OPEN = "open"
+    ANSWERED = "answered"
+    """The vendor answered; the reviewer looks again."""
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class NewFinding:
+    """What a reviewer found: by which rule, how grave, on which evidence, how to see it oneself, and what to do about it."""
+
+    rule: str
+    severity: Severity
+    evidence: str
+    reproduction: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A finding of a lens, until it is resolved. ``note``: why it was."""
+
+    id: str
+    submission: str
+    lens: Lens
+    rule: str
+    severity: Severity
+    evidence: str
+    reproduction: str
+    fix: str
+    found_by: str
+    found_at: datetime
+    state: FindingState = FindingState.OPEN
+    note: str = ""
+    resolved_by: str = ""
+    resolved_at: datetime | None = None
+
+    @property
+    def blocks(self) -> bool:
+        return self.severity.blocks and self.state is not FindingState.RESOLVED
+
+    @property
+    def due_at(self) -> datetime:
+        """Until when it is to be mended."""
+        return self.found_at + FIX_WITHIN[self.severity]
+
+
+@dataclass(frozen=True, slots=True)
+class LensReview:
+    """One lens of a submission. ``revision`` counts its changes; ``inputs`` is the digest of what it judges, ``scorecard`` of by what.
+
+    ``reviewer``: who took it, as ``staff:<id>``, or ``system`` if no person did. ``answers`` by point; ``flags``: red flags that were raised.
+    ``kept_from``: the submission whose verdict was kept. ``drawn``: it was drawn at random to be examined by a person.
+    """
+
+    id: str
+    submission: str
+    app: AppId
+    environment: Environment
+    lens: Lens
+    inputs: str
+    scorecard: str
+    opened_at: datetime
+    state: LensState = LensState.OPEN
+    revision: int = 1
+    reviewer: str = ""
+    taken_at: datetime | None = None
+    judged_at: datetime | None = None
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    text: str = ""
+    kept_from: str = ""
+    drawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LensStep:
+    """A change of a lens: by whom, when and why. The first has no state before it."""
+
+    submission: str
+    lens: Lens
+    number: int
+    before: LensState | None
+    after: LensState
+    actor: str
+    at: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeOrder:
+    """A reviewer's verdict on a lens at a revision. ``answers`` by the name of a point; ``reasons`` are codes of the scorecard."""
+
+    submission: str
+    lens: Lens
+    revision: int
+    verdict: Verdict
+    text: str
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    findings: tuple[NewFinding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LensesView:
+    """The lenses of a submission with their history and what they found."""
+
+    lenses: tuple[LensReview, ...]
+    steps: tuple[LensStep, ...]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LensQuery:
+    """Which lenses to list: of a lens, in a state, taken by an actor; what is empty filters nothing."""
+
+    lens: Lens | None = None
+    state: LensState | None = None
+    reviewer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LensRights:
+    """For which lenses a reviewer may sign; given by two people."""
+
+    person: PersonId
+    lenses: tuple[Lens, ...]
+    changed_at: datetime
+    changed_by: str
+
+
+class TieKind(StrEnum):
+    """How a reviewer's tie to a vendor is known."""
+
+    DECLARED = "declared"
+    MEMBER = "member"
+    """A member of the vendor has the reviewer's mail address."""
+    MAIL_DOMAIN = "mail_domain"
+    """The reviewer's mail address is of a domain of the vendor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """A tie of a reviewer to a vendor, which they declared. It bars them from its submissions until a colleague ends it."""
+
+    id: str
+    person: PersonId
+    vendor: VendorId
+    reason: str
+    declared_at: datetime
+    ended_at: datetime | None = None
+    ended_by: str = ""
+    ended_because: str = ""

@@ -1,6 +1,7 @@
 """Steps that several verbs share: who sees a submission, and how its state changes."""
 
 from dataclasses import replace
+from typing import Any
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -64,7 +65,7 @@ def move(ctx: Context, found: Submission, act: Act, reason: str = "") -> Submiss
         raise Conflict("changed_since_read", CHANGED)
     number = len(store.list_steps(ctx.tx, found.id)) + 1
     store.add_step(ctx.tx, Step(found.id, number, found.state, state, str(ctx.actor), ctx.now, reason))
-    facts = {
+    facts: dict[str, Any] = {
         "submission": found.id,
         "version": found.version,
         "environment": found.environment.value,
@@ -73,6 +74,8 @@ def move(ctx: Context, found: Submission, act: Act, reason: str = "") -> Submiss
         "digest": after.digest,
         "rule_book": after.rule_book,
     }
+    if after.reasons:
+        facts["reasons"] = list(after.reasons)
     if after.certification:
         facts["certification"] = after.certification
     if reason:

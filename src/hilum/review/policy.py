@@ -15,20 +15,31 @@ from hilum.identity.models import StaffRole, VendorRight
 from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import VendorId
-from hilum.policies.models import NOT_DECLARED, SANDBOX_TRIAL, Applicant, Book, Cell
+from hilum.policies.models import NOT_DECLARED, SANDBOX_TRIAL, Applicant, Book, Cell, Lens, Tier
 from hilum.policies.policy import tiers_to_certify
 from hilum.registry.models import Environment
-from hilum.registry.policy import may_register, scope_faults, text_fault
+from hilum.registry.policy import may_register, reason_fault, scope_faults, text_fault
 from hilum.review.models import (
+    AFTER,
     CLIENTS_BOUND,
     DOCUMENT_LIFE,
     EVIDENCE_BOUND,
+    FINDINGS_BOUND,
     MADE_HERE,
     Act,
+    Answer,
+    DecideOrder,
     Document,
+    Finding,
+    JudgeOrder,
+    LensReview,
+    LensState,
     State,
     SubmissionOrder,
+    TieKind,
+    Verdict,
 )
+from hilum.review.scorecards import Scorecards
 from hilum.standards.redirects import validate_web_uri
 from hilum.standards.smart.scopes import parse_scope
 
@@ -201,3 +212,123 @@ def canonical(described: Mapping[str, Any]) -> str:
 def digest_of(content: str) -> str:
     """Return the digest of a canonical text."""
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+# --- lenses: who signs, and what a verdict must say ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A reviewer before a lens of one submission. ``ties``: how they are tied to its vendor; ``wrote``: they wrote or submitted it.
+
+    ``acted``: they gave a verdict on this lens that an appeal overturned, or rejected the submission.
+    """
+
+    reviewer: str
+    decides: bool
+    lenses: Collection[Lens]
+    ties: Collection[TieKind] = ()
+    wrote: bool = False
+    acted: bool = False
+
+
+def judging_bar(signer: Signer) -> str:
+    """Return why a reviewer may do nothing about a submission, whatever the lens; empty if they may."""
+    if not signer.decides:
+        return "not_permitted"
+    if signer.wrote:
+        return "own_submission"
+    return "tied_to_vendor" if signer.ties else ""
+
+
+def signing_bar(signer: Signer, lens: Lens, others: Collection[LensReview], tier: Tier | None) -> str:
+    """Return why a reviewer may not take or judge a lens; empty if they may (C100, C101).
+
+    ``others``: the other lenses of the submission. ``tier`` None, which nobody computed, counts as high.
+    INVARIANT: a further tie, right taken away, or lens signed never turns a refusal into a permission.
+    """
+    if fault := judging_bar(signer):
+        return fault
+    if lens not in signer.lenses:
+        return "lens_not_yours"
+    if signer.acted:
+        return "acted_before"
+    two = any(each.reviewer == signer.reviewer and each.lens is not lens for each in others)
+    return "signs_another_lens" if two and tier in {None, Tier.HIGH} else ""
+
+
+def score_of(answers: Mapping[str, Answer]) -> int | None:
+    """Return the percent of the points that apply and are met, a partly met one counting half; None if none applies."""
+    weights = {Answer.MET: 2, Answer.PARTLY: 1, Answer.NOT_MET: 0}
+    found = [weights[each] for each in answers.values() if each is not Answer.NOT_APPLICABLE]
+    return 100 * sum(found) // (2 * len(found)) if found else None
+
+
+def verdict_faults(order: JudgeOrder, cards: Scorecards) -> dict[str, str]:
+    """Return the error code of each field of a verdict that is invalid or missing. A red flag keeps a lens from passing, whatever its score (C103)."""
+    card, known = cards.of[order.lens], cards.reasons_of(order.lens)
+    points = {each.name for each in card.points}
+    faults = {"text": fault} if (fault := reason_fault(order.text)) else {}
+    faults |= {f"answers.{name}": "point_unknown" for name in order.answers if name not in points}
+    if not set(order.flags) <= {each.name for each in card.flags}:
+        faults["flags"] = "flag_unknown"
+    if not set(order.reasons) <= set(known):
+        faults["reasons"] = "reason_unknown"
+    if len(order.findings) > FINDINGS_BOUND:
+        faults["findings"] = "too_many"
+    for number, each in enumerate(order.findings):
+        texts = {"evidence": each.evidence, "reproduction": each.reproduction, "fix": each.fix}
+        faults |= {f"findings.{number}.{name}": "missing" for name, said in texts.items() if not said.strip()}
+        if each.rule not in known:
+            faults[f"findings.{number}.rule"] = "reason_unknown"
+    if order.verdict is not Verdict.PASS:
+        if not order.reasons:
+            faults.setdefault("reasons", "reasons_missing")
+        if order.verdict is Verdict.NEEDS_CHANGES and not order.findings:
+            # The vendor must know what to do.
+            faults.setdefault("findings", "findings_missing")
+        return faults
+    faults |= {f"answers.{name}": "missing" for name in sorted(points - set(order.answers))}
+    if order.flags:
+        faults["verdict"] = "red_flag"
+    elif any(each.severity.blocks for each in order.findings):
+        faults["verdict"] = "findings_block"
+    elif not faults and (score_of(order.answers) or 0) < cards.pass_at:
+        faults["verdict"] = "score_too_low"
+    return faults
+
+
+def decision_faults(order: DecideOrder, reasons: Collection[str], known: Collection[str]) -> dict[str, str]:
+    """Return the error code of each invalid field of a decision. ``reasons``: the codes for which it is rejected, of those that are ``known``."""
+    faults = {"reason": fault} if (fault := reason_fault(order.reason)) else {}
+    if not set(reasons) <= set(known):
+        faults["reasons"] = "reason_unknown"
+    elif not (order.certify or reasons):
+        faults["reasons"] = "reasons_missing"
+    if order.certify and order.expires_at is None:
+        faults["expires_at"] = "missing"
+    return faults
+
+
+def next_lens_state(state: LensState, verdict: Verdict) -> LensState | None:
+    """Return the state to which a verdict leads; None if it is not possible in this state."""
+    return AFTER[verdict] if state is LensState.TAKEN else None
+
+
+def lenses_obstacle(
+    route: Collection[Lens], lenses: Collection[LensReview], findings: Iterable[Finding]
+) -> str:
+    """Return why lenses keep a submission from being certified; empty if every lens of the route passed and no blocking finding is open.
+
+    INVARIANT: a further lens in the route, or a further finding, never turns an obstacle into none.
+    """
+    of = {each.lens: each for each in lenses}
+    if not route:
+        # A cell that asks for no lens is judged by nobody: then a person's decision is all there is.
+        return "findings_open" if any(each.blocks for each in findings) else ""
+    if any(lens not in of or of[lens].state is not LensState.PASSED for lens in route):
+        return "lenses_not_passed"
+    # One that the route does not ask for any more, and that did not pass, still says what it says.
+    if any(each.state is LensState.FAILED or each.flags for each in lenses):
+        return "lenses_not_passed"
+    return "findings_open" if any(each.blocks for each in findings) else ""

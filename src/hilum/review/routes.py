@@ -25,6 +25,7 @@ from hilum.review.bodies import (
     run_shown,
     shown,
 )
+from hilum.review.lens_routes import add_lens_routes
 from hilum.review.models import DecideOrder
 from hilum.web.api import Id, Page, api_router, audience, page_of, run_read, run_write
 from hilum.web.kit import Kit
@@ -81,6 +82,7 @@ def api(kit: Kit) -> APIRouter:
         return shown(await run_write(kit, request, verb))
 
     _checks(router, kit)
+    add_lens_routes(router, kit)
     return router
 
 
@@ -99,9 +101,9 @@ def _checks(router: APIRouter, kit: Kit) -> None:
         openapi_extra=audience("reviewer"),
     )
     async def decide(request: Request, submission: Id, body: DecisionAsked) -> object:
-        """Certify what was submitted, once its checks have passed, or reject it; with a reason."""
+        """Certify what was submitted, once its checks and lenses have passed, or reject it; with a reason."""
         certify = body.decision == "certify"
-        order = DecideOrder(submission, body.revision, certify, body.reason, body.expires_at)
+        order = DecideOrder(submission, body.revision, certify, body.reason, body.expires_at, body.reasons)
         return shown(await run_write(kit, request, partial(service.decide, order=order)))
 
     @router.get("/submissions/{submission}/checks", openapi_extra=READERS)

@@ -18,6 +18,15 @@ from hilum.registry.policy import reason_fault
 from hilum.review import content, moves, policy, store
 from hilum.review.checking import replay, rerun, view_run
 from hilum.review.decisions import decide
+from hilum.review.lenses import (
+    answer,
+    judge,
+    list_lenses,
+    release,
+    resolve,
+    take,
+    view_lenses,
+)
 from hilum.review.models import (
     DRAFT_KEPT,
     KEPT,
@@ -31,8 +40,29 @@ from hilum.review.models import (
     SubmissionOrder,
     SubmissionView,
 )
+from hilum.review.reviewers import CARRY_OUT, change_rights, declare_tie, end_tie, list_rights, list_ties
+from hilum.review.scorecards import shipped_scorecards
 
-__all__ = ["decide", "replay", "rerun", "view_run"]
+__all__ = [
+    "CARRY_OUT",
+    "answer",
+    "change_rights",
+    "decide",
+    "declare_tie",
+    "end_tie",
+    "judge",
+    "list_lenses",
+    "list_rights",
+    "list_ties",
+    "release",
+    "replay",
+    "rerun",
+    "resolve",
+    "shipped_scorecards",
+    "take",
+    "view_lenses",
+    "view_run",
+]
 _OTHER_OWNER = "The app belongs to another vendor now."
 
 

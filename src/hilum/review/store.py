@@ -33,6 +33,7 @@ from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import AppVersion, Environment
+from hilum.review import lens_store
 from hilum.review.models import (
     COUNTED_BOUND,
     PURGE_BATCH,
@@ -77,6 +78,7 @@ submissions = Table(
     Column("certification", String(64), nullable=False),
     Column("submitted_at", Instant),
     Column("closed_at", Instant),
+    Column("reasons", JSON, nullable=False),
     # Any number that are closed, and one that is open, for each version and environment.
     Index(
         "uq_review_submission_open",
@@ -144,6 +146,7 @@ def _values(each: Submission) -> dict[str, Any]:
     return {name: getattr(each, name) for name in simple} | {
         "environment": each.environment.value,
         "state": each.state.value,
+        "reasons": list(each.reasons),
         "scopes": [[asked.scope, asked.justification] for asked in each.order.scopes],
         "documents": [
             [found.kind, found.url, found.sha256, found.dated.isoformat()] for found in each.order.documents
@@ -178,6 +181,7 @@ def _submission(row: Row[Any]) -> Submission:
         certification=row.certification,
         submitted_at=row.submitted_at,
         closed_at=row.closed_at,
+        reasons=tuple(row.reasons),
     )
 
 
@@ -325,6 +329,7 @@ def purge(tx: Connection, *, drafts_before: datetime, closed_before: datetime) -
     old = select(submissions.c.id).where(or_(draft, closed)).limit(PURGE_BATCH)
     ids = list(tx.execute(old).scalars())
     if ids:
+        lens_store.purge(tx, ids)
         tx.execute(runs.delete().where(runs.c.submission.in_(ids)))
         tx.execute(steps.delete().where(steps.c.submission.in_(ids)))
         tx.execute(submissions.delete().where(submissions.c.id.in_(ids)))

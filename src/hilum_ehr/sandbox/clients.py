@@ -118,12 +118,13 @@ class PeerPlan:
 
 @dataclass(frozen=True, slots=True)
 class StaffPlan:
-    """A member of the platform's staff; ``role`` is one of the platform's staff roles."""
+    """A member of the platform's staff; ``role`` is one of the platform's staff roles, ``lens`` the lens for which a reviewer signs."""
 
     username: str
     password: str
     role: str
     name: str
+    lens: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,14 +351,17 @@ _VENDORS = (
 )  # fmt: skip
 
 _STAFF = tuple(
-    StaffPlan(username, f"sandbox-{username}", role, name)
-    for username, role, name in (
+    StaffPlan(username, f"sandbox-{username}", *more)
+    for username, *more in (
         # Two of each role whose acts take two people.
         ("admin.ferro", "platform_admin", "Livia Ferro"),
         ("admin.stone", "platform_admin", "Graham Stone"),
         ("security.ito", "security", "Naoko Ito"),
         ("security.bauer", "security", "Klaus Bauer"),
-        ("reviewer.mensah", "reviewer", "Abena Mensah"),
+        # One for each lens of a review.
+        ("reviewer.mensah", "reviewer", "Abena Mensah", "technical"),
+        ("reviewer.okafor", "reviewer", "Chidi Okafor", "legal"),
+        ("reviewer.lind", "reviewer", "Astrid Lind", "clinical"),
         ("auditor.quispe", "auditor", "Rosa Quispe"),
     )
 )

@@ -1,0 +1,372 @@
+"""Lenses of a submission: open them when it was checked, take one, judge it, answer what was found, and see what is left (C100 to C107)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import orjson
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, EventQuery
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import PersonId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policies.models import Lens
+from hilum.registry.policy import reason_fault
+from hilum.review import lens_store, moves, policy, reviewers, store
+from hilum.review.models import (
+    FINDINGS_OF_ONE,
+    VERDICT_KEPT,
+    Finding,
+    FindingState,
+    JudgeOrder,
+    LensesView,
+    LensQuery,
+    LensReview,
+    LensState,
+    LensStep,
+    Route,
+    State,
+    Submission,
+    Verdict,
+)
+from hilum.review.scorecards import inputs_digest, shipped_scorecards
+
+JUDGE = "review.lens.judge"
+_DETAILS = {
+    "own_submission": "You wrote or submitted this yourself, so a colleague must judge it.",
+    "tied_to_vendor": "You are tied to this vendor, so a colleague must judge what it submits. `hilum review ties` lists declared ties.",
+    "lens_not_yours": "You do not sign for this lens. Two administrators say who does: `hilum review rights`.",
+    "acted_before": "You judged this before, so a colleague must judge the appeal.",
+    "signs_another_lens": "You have another lens of this submission, and at its tier nobody signs two. A colleague takes this one.",
+    "not_taken_by_you": "Take this lens first: `hilum review take`. If a colleague has it, they give it back.",
+}
+"""Why somebody may not act on a lens, in words."""
+
+
+# --- opening -------------------------------------------------------------------------------------------------------------------
+
+
+def open_lenses(ctx: Context, found: Submission, route: Route) -> None:
+    """Open the lenses of a route that are not open yet, and again those that judged something else. A verdict on the same inputs is kept."""
+    content, cards = orjson.loads(found.content), shipped_scorecards()
+    there = {each.lens: each for each in lens_store.lenses_of(ctx.tx, found.id, lock=True)}
+    for lens in route.lenses:
+        inputs = inputs_digest(content, cards.of[lens], route.tier)
+        if lens not in there:
+            _open(ctx, found, lens, inputs, cards.digest)
+        elif there[lens].inputs != inputs:
+            again = replace(
+                there[lens],
+                inputs=inputs,
+                scorecard=cards.digest,
+                reviewer="",
+                taken_at=None,
+                judged_at=None,
+                answers={},
+                flags=(),
+                reasons=(),
+                text="",
+                kept_from="",
+            )
+            _move(ctx, again, LensState.OPEN, "review.lens.open", "Its tier has changed.")
+
+
+def _open(ctx: Context, found: Submission, lens: Lens, inputs: str, scorecard: str) -> None:
+    opened = LensReview(
+        ctx.ids.new("len"), found.id, found.app, found.environment, lens, inputs, scorecard, ctx.now
+    )
+    kept = lens_store.find_verdict(ctx.tx, opened)
+    if kept is not None and _stands(ctx, kept, found, scorecard):
+        opened = replace(
+            opened,
+            state=LensState.PASSED,
+            reviewer=kept.reviewer,
+            judged_at=kept.judged_at,
+            answers=kept.answers,
+            text=kept.text,
+            kept_from=kept.kept_from or kept.submission,
+        )
+    lens_store.add_lens(ctx.tx, opened)
+    why = "What it judges has not changed." if opened.kept_from else ""
+    lens_store.add_lens_step(
+        ctx.tx, LensStep(found.id, lens, 1, None, opened.state, str(ctx.actor), ctx.now, why)
+    )
+    facts = {"submission": found.id, "lens": lens.value, "state": opened.state.value}
+    if opened.kept_from:
+        facts["kept_from"] = opened.kept_from
+    audit.record(ctx, Event("review.lens.open", app=found.app, facts=facts))
+
+
+def _stands(ctx: Context, kept: LensReview, found: Submission, scorecard: str) -> bool:
+    """Check whether a verdict on the same inputs still says what it said: passed, lately, by the same scorecard, by somebody with no tie since."""
+    if kept.state is not LensState.PASSED or kept.scorecard != scorecard or kept.judged_at is None:
+        return False
+    if ctx.now >= kept.judged_at + VERDICT_KEPT or not is_as_recorded(ctx, kept):
+        return False
+    return not reviewers.is_tied(ctx, kept.reviewer, found.vendor)
+
+
+# --- taking and judging ----------------------------------------------------------------------------------------------------------
+
+
+def take(ctx: Context, submission_id: str, lens: Lens, revision: int) -> LensReview:
+    """Take a lens as the reviewer who judges it. Raises NotFound, NotPermitted, Conflict (taken or changed meanwhile, not in the lenses)."""
+    found, mine = _lens(ctx, submission_id, lens, revision)
+    event = _event("review.lens.take", found, lens)
+    _require_signer(ctx, found, mine, event)
+    if mine.state is not LensState.OPEN:
+        raise Conflict("lens_not_open", f"This lens is {mine.state.value}; only one that is open is taken.")
+    taken = replace(mine, reviewer=str(ctx.actor), taken_at=ctx.now)
+    return _move(ctx, taken, LensState.TAKEN, event.action)
+
+
+def release(ctx: Context, submission_id: str, lens: Lens, revision: int, reason: str) -> LensReview:
+    """Give a lens back, as who took it or as an administrator, with a reason. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    found, mine = _lens(ctx, submission_id, lens, revision)
+    event = _event("review.lens.release", found, lens)
+    if not (str(ctx.actor) == mine.reviewer or reviewers.may_assign(ctx.actor)):
+        raise audit.refusal(ctx, event)
+    if fault := reason_fault(reason):
+        raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
+    if mine.state not in {LensState.TAKEN, LensState.NEEDS_CHANGES}:
+        raise Conflict(
+            "lens_not_taken", f"This lens is {mine.state.value}; only one that is taken is given back."
+        )
+    given = replace(mine, reviewer="", taken_at=None)
+    return _move(ctx, given, LensState.OPEN, event.action, reason.strip())
+
+
+def judge(ctx: Context, order: JudgeOrder) -> LensReview:
+    """Give the verdict on a lens that one has taken, with the answers of its scorecard, reason codes and findings.
+
+    Raises NotFound, NotPermitted (see ``policy.signing_bar``), Invalid, Conflict.
+    """
+    found, mine = _lens(ctx, order.submission, order.lens, order.revision)
+    event = _event(JUDGE, found, order.lens)
+    _require_signer(ctx, found, mine, event)
+    if mine.reviewer != str(ctx.actor):
+        raise audit.refusal(ctx, replace(event, reason="not_taken_by_you"), _DETAILS["not_taken_by_you"])
+    after = policy.next_lens_state(mine.state, order.verdict)
+    if after is None:
+        raise Conflict(
+            "lens_not_taken", f"This lens is {mine.state.value}; only one that is taken is judged."
+        )
+    faults = policy.verdict_faults(order, shipped_scorecards())
+    earlier = lens_store.findings_of(ctx.tx, found.id)
+    if order.verdict is Verdict.PASS and any(each.blocks for each in earlier if each.lens is order.lens):
+        faults["verdict"] = "findings_block"
+    if len(earlier) + len(order.findings) > FINDINGS_OF_ONE:
+        faults["findings"] = "too_many"
+    if faults:
+        raise Invalid("verdict_invalid", "The verdict is invalid; see fields.", fields=faults)
+    for each in order.findings:
+        lens_store.add_finding(
+            ctx.tx,
+            Finding(
+                id=ctx.ids.new("fnd"),
+                submission=found.id,
+                lens=order.lens,
+                found_by=str(ctx.actor),
+                found_at=ctx.now,
+                **asdict(each),
+            ),
+        )
+    judged = replace(
+        mine,
+        judged_at=ctx.now,
+        answers=dict(order.answers),
+        flags=order.flags,
+        reasons=order.reasons,
+        text=order.text.strip(),
+    )
+    return _move(ctx, judged, after, JUDGE, order.text.strip())
+
+
+def answer(ctx: Context, submission_id: str, lens: Lens, revision: int, text: str) -> LensReview:
+    """Answer what a lens found, as the vendor: the reviewer looks again. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    found, mine = _lens(ctx, submission_id, lens, revision)
+    event = _event("review.lens.answer", found, lens)
+    if not policy.may_submit(ctx.actor, found.vendor):
+        raise audit.refusal(ctx, event)
+    if fault := reason_fault(text):
+        raise Invalid("answer_invalid", "An answer is required; see fields.", fields={"text": fault})
+    if mine.state is not LensState.NEEDS_CHANGES:
+        raise Conflict("lens_waits_for_nobody", "This lens does not wait for an answer of the vendor.")
+    for each in lens_store.findings_of(ctx.tx, found.id):
+        if each.lens is lens and each.state is FindingState.OPEN:
+            answered = replace(each, state=FindingState.ANSWERED)
+            lens_store.save_finding(ctx.tx, answered, before=each.state)
+    return _move(ctx, mine, LensState.TAKEN, event.action, text.strip())
+
+
+def resolve(ctx: Context, finding_id: str, note: str) -> Finding:
+    """Record that what was found is mended, as the reviewer who has its lens. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    finding = lens_store.get_finding(ctx.tx, finding_id)
+    try:
+        found = moves.visible(ctx, finding.submission, lock=True)
+    except NotFound:
+        raise lens_store.no_such_finding() from None
+    mine = _of(lens_store.lenses_of(ctx.tx, found.id, lock=True), finding.lens)
+    facts = {"submission": found.id, "finding": finding.id, "lens": finding.lens.value}
+    event = Event("review.finding.resolve", app=found.app, facts=facts)
+    _require_signer(ctx, found, mine, event)
+    if mine.reviewer != str(ctx.actor) or mine.state is not LensState.TAKEN:
+        raise audit.refusal(ctx, replace(event, reason="not_taken_by_you"), _DETAILS["not_taken_by_you"])
+    if fault := reason_fault(note):
+        raise Invalid("reason_invalid", "A note is required; see fields.", fields={"note": fault})
+    after = replace(
+        finding,
+        state=FindingState.RESOLVED,
+        note=note.strip(),
+        resolved_by=str(ctx.actor),
+        resolved_at=ctx.now,
+    )
+    done = finding.state is FindingState.RESOLVED
+    if done or not lens_store.save_finding(ctx.tx, after, before=finding.state):
+        raise Conflict("finding_resolved", "This finding was resolved already.")
+    audit.record(ctx, replace(event, facts=facts | {"note": after.note}))
+    return after
+
+
+def _lens(ctx: Context, submission_id: str, lens: Lens, revision: int) -> tuple[Submission, LensReview]:
+    """Return a submission that is in its lenses, locked, with one of them at a revision. Raises NotFound, Conflict."""
+    found = moves.visible(ctx, submission_id, lock=True)
+    mine = _of(lens_store.lenses_of(ctx.tx, found.id, lock=True), lens)
+    if found.state is not State.IN_LENSES:
+        raise Conflict("transition_refused", f"The submission is {found.state.value}, and not in its lenses.")
+    if mine.revision != revision:
+        raise Conflict("changed_since_read", moves.CHANGED)
+    return found, mine
+
+
+def _of(lenses: list[LensReview], lens: Lens) -> LensReview:
+    for each in lenses:
+        if each.lens is lens:
+            return each
+    raise NotFound(
+        "lens_not_found", "This submission has no such lens; `hilum review lenses` lists those it has."
+    )
+
+
+def _event(action: str, found: Submission, lens: Lens) -> Event:
+    return Event(action, app=found.app, facts={"submission": found.id, "lens": lens.value})
+
+
+def signer_of(ctx: Context, found: Submission) -> policy.Signer:
+    """Return what decides whether the actor may judge a submission."""
+    decides = policy.may_decide(ctx.actor)
+    mine = reviewers.lenses_of(ctx, PersonId(ctx.actor.id)) if decides else ()
+    steps = store.list_steps(ctx.tx, found.id)
+    written = {State.DRAFT, State.SUBMITTED}
+    writers = {found.created_by, *(each.actor for each in steps if each.after in written)}
+    return policy.Signer(
+        str(ctx.actor),
+        decides,
+        mine,
+        reviewers.ties_to(ctx, found.vendor) if decides else (),
+        str(ctx.actor) in writers,
+    )
+
+
+def _require_signer(ctx: Context, found: Submission, mine: LensReview, event: Event) -> None:
+    run = store.find_run(ctx.tx, found.id)
+    tier = None if run is None else run.judgement.route.tier
+    others = [each for each in lens_store.lenses_of(ctx.tx, found.id) if each.lens is not mine.lens]
+    if fault := policy.signing_bar(signer_of(ctx, found), mine.lens, others, tier):
+        raise refused(ctx, event, fault)
+
+
+def refused(ctx: Context, event: Event, fault: str) -> NotPermitted:
+    """Record and return the refusal of somebody who may not judge."""
+    if fault == "not_permitted":
+        return audit.refusal(ctx, event)
+    return audit.refusal(ctx, replace(event, reason=fault), _DETAILS[fault])
+
+
+def _move(ctx: Context, after: LensReview, state: LensState, action: str, reason: str = "") -> LensReview:
+    """Save a lens that was read at its revision in another state, with the step and the event. Raises Conflict."""
+    before = _of(lens_store.lenses_of(ctx.tx, after.submission), after.lens)
+    saved = replace(after, state=state, revision=after.revision + 1)
+    if not lens_store.save_lens(ctx.tx, saved, revision=after.revision):
+        raise Conflict("changed_since_read", moves.CHANGED)
+    number = len(lens_store.lens_steps_of(ctx.tx, saved.submission, saved.lens)) + 1
+    step = LensStep(
+        saved.submission, saved.lens, number, before.state, state, str(ctx.actor), ctx.now, reason
+    )
+    lens_store.add_lens_step(ctx.tx, step)
+    facts: dict[str, Any] = {
+        "submission": saved.submission,
+        "lens": saved.lens.value,
+        "from": before.state.value,
+        "to": state.value,
+    }
+    if action == JUDGE:
+        facts |= {"digest": verdict_digest(saved), "reasons": list(saved.reasons)}
+    if reason:
+        facts["reason"] = reason
+    audit.record(ctx, Event(action, app=saved.app, facts=facts))
+    return saved
+
+
+# --- what is recorded, and what is left ------------------------------------------------------------------------------------------
+
+
+def verdict_digest(given: LensReview) -> str:
+    """Return the digest of a verdict, which the audit has too."""
+    kept: Mapping[str, Any] = {
+        "submission": given.kept_from or given.submission,
+        "lens": given.lens,
+        "state": given.state,
+        "reviewer": given.reviewer,
+        "inputs": given.inputs,
+        "scorecard": given.scorecard,
+        "answers": dict(given.answers),
+        "flags": list(given.flags),
+        "text": given.text,
+    }
+    return policy.digest_of(policy.canonical(kept))
+
+
+def is_as_recorded(ctx: Context, given: LensReview) -> bool:
+    """Check whether the last verdict on this lens that the audit recorded is just this one."""
+    query = EventQuery(action=JUDGE, app=given.app, since=given.judged_at, outcome="done", limit=50)
+    of = (given.kept_from or given.submission, given.lens.value)
+    facts = [each.event.facts for each in audit.list_events(ctx, query).events]
+    mine = [each for each in facts if (each.get("submission"), each.get("lens")) == of]
+    return bool(mine) and mine[0].get("digest") == verdict_digest(given)
+
+
+def obstacle(ctx: Context, found: Submission, route: Route) -> str:
+    """Return why lenses keep a submission from being certified; empty if they do not."""
+    lenses = lens_store.lenses_of(ctx.tx, found.id)
+    if reason := policy.lenses_obstacle(route.lenses, lenses, lens_store.findings_of(ctx.tx, found.id)):
+        return reason
+    passed = [each for each in lenses if each.lens in route.lenses]
+    return "" if all(is_as_recorded(ctx, each) for each in passed) else "verdicts_not_as_recorded"
+
+
+def reasons_of(ctx: Context, found: Submission) -> tuple[str, ...]:
+    """Return the reason codes of the lenses that did not pass."""
+    lenses = lens_store.lenses_of(ctx.tx, found.id)
+    return tuple(dict.fromkeys(code for each in lenses for code in each.reasons))
+
+
+def view_lenses(ctx: Context, submission_id: str) -> LensesView:
+    """Get the lenses of a submission, with their history and findings. Raises NotFound."""
+    found = moves.visible(ctx, submission_id)
+    return LensesView(
+        tuple(lens_store.lenses_of(ctx.tx, found.id)),
+        tuple(lens_store.lens_steps_of(ctx.tx, found.id)),
+        tuple(lens_store.findings_of(ctx.tx, found.id)),
+    )
+
+
+def list_lenses(
+    ctx: Context, page: PageQuery = FIRST_PAGE, query: LensQuery | None = None
+) -> list[LensReview]:
+    """List lenses in the order in which they were opened, for the platform's staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "What waits for reviewers is shown to the platform's staff.")
+    return lens_store.list_lenses(ctx.tx, query or LensQuery(), page)
