@@ -1,5 +1,6 @@
 """States that people meet seldom: wrong, empty, many, long, stopped, zoomed (C30, C38, C93; WCAG 2.2 AA)."""
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.stage import PHONE, Stage, authorize_address, judge, overflow
+from tests.sim.pictures import png
 
 TOUCH_PX = 44
 TYPES = (
@@ -139,6 +141,30 @@ def test_an_app_with_a_long_name_does_not_push_the_page_apart(stage: Stage) -> N
 
     expect(page.get_by_role("heading", level=1)).to_contain_text(LONG)
     judge(page)
+
+
+def test_a_hospital_and_an_app_show_their_colours_and_can_still_be_read(stage: Stage) -> None:
+    """ADR 93: whatever colour is chosen, also at 360 px and at night."""
+    logo = base64.b64encode(png(64)).decode()
+    api(stage, "platform_admin", "PUT", "/tenants/general/branding", {"colour": "#ffd166", "logo": logo})
+    app = next(
+        each for each in api(stage, "platform_admin", "GET", "/apps")["items"] if each["name"] == "Wellspring"
+    )
+    edited = {"revision": app["revision"], "logo": logo}
+    api(stage, "platform_admin", "PATCH", f"/apps/{app['id']}", edited)
+    page = stage.person(size=PHONE)
+    page.goto(f"{stage.running.sandbox}/apps/wellspring")
+    page.get_by_role("button", name="Meridian General Hospital").click()
+    page.get_by_label("Username").wait_for()
+    expect(page.locator(".hospital-band img")).to_be_visible()
+    expect(page.locator("img.app-logo")).to_be_visible()
+    judge(page)
+    stage.sign_in(page, "amara.osei")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Share your record")
+    expect(page.locator("img.app-logo")).to_be_visible()
+    assert page.evaluate("[...document.images].every(each => each.naturalWidth > 0)")
+    judge(page)
+    api(stage, "platform_admin", "PUT", "/tenants/general/branding", {"colour": "", "logo": ""})
 
 
 # --- connected apps ------------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
+from hilum.pictures import routes as pictures
 from hilum.policies import service as policies
 from hilum.signin import live
 from hilum.signin import routes as signin_routes
@@ -164,6 +165,7 @@ def build(
             *contacts_pages.pages(kit),
             *certificate_pages.pages(kit),
             *console.pages(kit, ports),
+            *pictures.pages(kit),
             *kit.pages.assets.routes(),
         ]
     )

@@ -89,6 +89,7 @@ NO_LISTS = {
     "/api/v1/disposals/keys": "one key set",
     "/api/v1/history": "walked in test_access_history",
     "/api/v1/app-edits": "listed in test_app_edits",
+    "/api/v1/app-edits/{edit}/logo": "one picture",
     "/api/v1/unused-credentials": "listed in test_credential_use",
     "/api/v1/clients/{client}/credentials": "at most three",
     "/api/v1/policies/compare": "one comparison",

@@ -484,7 +484,7 @@ def available(ehr: Ehr, person: str = "dora", **more: Any) -> dict[str, Any]:
 
 def test_an_ehr_learns_what_it_may_open_and_that_it_was_stopped(ehr: Ehr) -> None:
     """C140: a stop reaches the launch button, before anybody presses it."""
-    assert available(ehr) == {"open": True, "reason": "", "detail": ""}
+    assert available(ehr) == {"open": True, "reason": "", "detail": "", "logo": ""}
 
     ehr.platform.engage(TargetKind.APP, ehr.platform.clients["public"].app)
 

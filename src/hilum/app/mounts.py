@@ -74,6 +74,7 @@ from hilum.lookups import routes as lookups
 from hilum.mandates import routes as mandates
 from hilum.membership import routes as membership
 from hilum.notices import routes as notices
+from hilum.pictures import routes as pictures
 from hilum.policies import routes as policies
 from hilum.registry import app_edit_routes, app_edits, call_routes, held
 from hilum.registry import routes as registry
@@ -166,6 +167,7 @@ def pages(site: Site) -> list[BaseRoute]:
         *launches.routes(site.kit),
         *console.pages(site.kit, _consoles(site)),
         *guides_pages.routes(site.kit.pages),
+        *pictures.pages(site.kit),
     ]
 
 
@@ -213,7 +215,11 @@ def consoles(
             seal=lambda secret, issuer: federation_live.seal_secret(vault(), secret, issuer, kit.ids),
         ),
         app_edits=console_ports.AppEdits(
-            edit=lambda ctx, app, revision, texts: app_edits.edit(ctx, app, AppEditOrder(revision, **texts)),
+            edit=lambda ctx, app, revision, texts: app_edits.edit(
+                ctx,
+                app,
+                AppEditOrder(revision, texts.get("name"), texts.get("description"), texts.get("purpose")),
+            ),
             list=lambda ctx, page: held.list_held(ctx, app_edits.APP_EDIT, page),
             view=lambda ctx, edit_id: held.view_held(ctx, app_edits.APP_EDIT, edit_id),
             refuse=app_edits.refuse,

@@ -1,10 +1,13 @@
 """``hilum app edit``: what a vendor says of its app, and the edits that wait for a reviewer."""
 
+import base64
+from typing import BinaryIO
+
 import click
 
 from hilum.cli import api
 from hilum.cli.named import app_argument
-from hilum.cli.resources import json_option, show, show_one
+from hilum.cli.resources import json_option, picture_in_base64, show, show_one
 
 
 @click.command("edit")
@@ -13,6 +16,8 @@ from hilum.cli.resources import json_option, show, show_one
 @click.option("--name", default=None, help="A new name.")
 @click.option("--description", default=None, help="A new description.")
 @click.option("--purpose", default=None, help="A new purpose; people are asked again.")
+@click.option("--logo", type=click.File("rb"), default=None, help="A new logo: a PNG file.")
+@click.option("--no-logo", is_flag=True, help="Show no logo any more.")
 @json_option
 def app_edit(
     app_id: str,
@@ -21,15 +26,23 @@ def app_edit(
     name: str | None,
     description: str | None,
     purpose: str | None,
+    logo: BinaryIO | None,
+    no_logo: bool,
     json_: bool,
 ) -> None:
-    r"""Edit the name, description or purpose of an app. If it is certified, name and purpose wait for a reviewer.
+    r"""Edit the name, description, purpose or logo of an app. If it is certified, all but the description waits for a reviewer.
 
     \b
     Example:
       hilum app edit app_01h... --revision 5b0f... --description "Writes notes."
     """
-    body = {"revision": revision, "name": name, "description": description, "purpose": purpose}
+    body: dict[str, str | None] = {
+        "revision": revision,
+        "name": name,
+        "description": description,
+        "purpose": purpose,
+    }
+    body["logo"] = picture_in_base64(logo, none=no_logo)
     show_one(api.call("PATCH", f"/apps/{api.segment(app_id)}", body), json_=json_)
 
 
@@ -44,6 +57,20 @@ def app_edits(*, json_: bool) -> None:
     """
     columns = ("id", "app", "state", "order", "before", "asked_by", "reason")
     show(api.every("/app-edits"), columns, json_=json_)
+
+
+@click.command("edit-logo")
+@click.argument("edit_id")
+@click.argument("file", type=click.File("wb"))
+def app_edit_logo(edit_id: str, file: BinaryIO) -> None:
+    r"""Write the logo that an edit asks for to FILE, to look at before it is decided.
+
+    \b
+    Example:
+      hilum app edit-logo aed_01h... logo.png
+    """
+    found = api.call("GET", f"/app-edits/{api.segment(edit_id)}/logo")
+    file.write(base64.b64decode(found["png"]))
 
 
 @click.command("approve-edit")

@@ -1,10 +1,11 @@
 """``hilum login`` and ``hilum tenant``, and how commands print what the API returns."""
 
+import base64
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -12,6 +13,7 @@ from hilum.cli import api
 from hilum.cli.named import KINDS, TENANT, tenant_argument
 from hilum.cli.output import as_json, plain, table
 from hilum.kernel.pages import PAGE_BOUND
+from hilum.pictures.models import BYTES_BOUND as PICTURE_BOUND
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 tenant_option = click.option(
@@ -261,6 +263,32 @@ def tenant_add(tenant_id: str, name: str, upstream_url: str, *, sandbox: bool, j
     upstream = {"kind": "http", "url": upstream_url} if upstream_url else {"kind": "embedded"}
     body = {"id": tenant_id, "name": name, "upstream": upstream, "sandbox": sandbox}
     show_one(api.call("POST", "/tenants", body), json_=json_)
+
+
+def picture_in_base64(file: BinaryIO | None, *, none: bool) -> str | None:
+    """Return a picture as the API takes it: None if it is to stay, empty if there is to be none."""
+    if file is not None:
+        return base64.b64encode(file.read(PICTURE_BOUND + 1)).decode()
+    return "" if none else None
+
+
+@tenant.command("brand")
+@tenant_argument
+@click.option("--colour", default=None, help="A colour such as #0b6b74; an empty one removes it.")
+@click.option("--logo", type=click.File("rb"), default=None, help="A PNG file, 16 to 512 pixels a side.")
+@click.option("--no-logo", is_flag=True, help="Show no logo any more.")
+@json_option
+def tenant_brand(
+    tenant_id: str, *, colour: str | None, logo: BinaryIO | None, no_logo: bool, json_: bool
+) -> None:
+    r"""Set the colour and the logo that a hospital's sign-in, consent and connected-apps pages show.
+
+    \b
+    Example:
+      hilum tenant brand lakeside --colour "#0b6b74" --logo logo.png
+    """
+    body = {"colour": colour, "logo": picture_in_base64(logo, none=no_logo)}
+    show_one(api.call("PUT", f"/tenants/{api.segment(tenant_id)}/branding", body), json_=json_)
 
 
 @tenant.command("change")

@@ -119,6 +119,7 @@ _ACTIONS = {
     "gateway.switch.enforced": "began to refuse",
     "identity.person.add": "added a person",
     "identity.person.deactivate": "deactivated a person",
+    "identity.tenant.brand": "changed how a hospital shows itself",
     "identity.tenant.update": "changed a hospital's settings",
     "registry.app.add": "registered an app",
     "registry.app.category": "moved an app to another category",

@@ -93,7 +93,9 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An unfinished authorization request: its validated redirect URI, and the name of its app."""
+    """An unfinished authorization request: its validated redirect URI, and the name and logo of its app."""
 
     redirect_uri: str
     app: str
+    app_id: str = ""
+    logo: str = ""

@@ -24,9 +24,10 @@ from hilum.registry.models import Environment
 from hilum.standards import oauth
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import ClinicalScope, Prefix
+from hilum.web.branding import app_logo, brand_of
 from hilum.web.errors import Trouble, told_of, trouble_page
 from hilum.web.kit import Kit
-from hilum.web.pages import Policy, day
+from hilum.web.pages import Brand, Policy, day
 from hilum.web.urls import path_of, with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -200,7 +201,7 @@ def consent(
         groups=groups(each for each in choices if not (topics and each.type)),
         topics=topics,
         descriptions=rest,
-        client=_client_facts(flow_state),
+        client=_client_facts(kit, flow_state),
         duration=duration(lifetimes, offline=offline_of(flow_state.offered)),
         offline=offline_of(flow_state.offered) is True,
         writes=_any_writes((*(choice.words for choice in choices), *rest)),
@@ -231,10 +232,11 @@ def _any_writes(words: Iterable[PlainPermission]) -> bool:
     return any(each.writes for each in words)
 
 
-def _client_facts(flow_state: FlowState) -> dict[str, Any]:
+def _client_facts(kit: Kit, flow_state: FlowState) -> dict[str, Any]:
     client_context = flow_state.client_context
     return {
         "name": client_context.app.name,
+        "logo": app_logo(kit.urls, client_context.app.id, client_context.app.logo),
         "vendor": client_context.vendor_name,
         "purpose": client_context.app.purpose,
         "description": client_context.app.description,
@@ -363,7 +365,12 @@ def _in_words(text: str) -> str:
 def window(kit: Kit, request: Request, tenant: Tenant, url: str) -> Response:
     """Offer to continue in a new window, because sign-in is never framed (clickjacking)."""
     return kit.pages.render(
-        request, "frontchannel/window.html", frame_ancestors=tenant.ehr_origins, tenant=tenant.name, url=url
+        request,
+        "frontchannel/window.html",
+        frame_ancestors=tenant.ehr_origins,
+        tenant=tenant.name,
+        url=url,
+        brand=_brand(kit, tenant),
     )
 
 
@@ -379,7 +386,8 @@ def manage(
         "frontchannel/manage.html",
         person=listed.person.name,
         tenant=listed.tenant.name,
-        entries=[_entry(each, listed.person, names, kit.clock.now()) for each in listed.apps],
+        brand=_brand(kit, listed.tenant),
+        entries=[_entry(kit, each, listed.person, names, kit.clock.now()) for each in listed.apps],
         csrf=csrf,
         # From the query, so only these two words of it may change the page.
         done=done if done in {"remove", "narrow"} else "",
@@ -402,7 +410,9 @@ _WHY_ENDS = {
 }
 
 
-def _entry(connected: ConnectedApp, person: Person, names: dict[str, str], now: datetime) -> dict[str, Any]:
+def _entry(
+    kit: Kit, connected: ConnectedApp, person: Person, names: dict[str, str], now: datetime
+) -> dict[str, Any]:
     agreed = connected.authorization
     assert agreed.ends is not None, "it is listed with its end"
     ends = agreed.ends
@@ -410,6 +420,7 @@ def _entry(connected: ConnectedApp, person: Person, names: dict[str, str], now: 
     return {
         "id": agreed.id,
         "name": connected.app.name,
+        "logo": app_logo(kit.urls, connected.app.id, connected.app.logo),
         "vendor": connected.vendor_name,
         "purpose": connected.app.purpose,
         "whose": _whose(person, agreed.patient, names),
@@ -445,6 +456,11 @@ def _render(kit: Kit, request: Request, template: str, flow_state: FlowState, **
         frame_ancestors=flow_state.client_context.tenant.ehr_origins,
         person=flow_state.person.name,
         tenant=flow_state.client_context.tenant.name,
+        brand=_brand(kit, flow_state.client_context.tenant),
         signout=kit.urls.signout(flow_state.client_context.tenant.id),
         **facts,
     )
+
+
+def _brand(kit: Kit, tenant: Tenant) -> Brand:
+    return brand_of(kit.urls, tenant.id, name=tenant.name, colour=tenant.colour, logo=tenant.logo)

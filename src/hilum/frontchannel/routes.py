@@ -29,6 +29,7 @@ from hilum.standards import oauth
 from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import launch as smart_launch
 from hilum.web import cookies, forms
+from hilum.web.branding import app_logo
 from hilum.web.kit import NOWHERE, Kit, Onward, trace_of
 from hilum.web.refusals import Refusals
 from hilum.web.urls import Site, path_of
@@ -220,7 +221,10 @@ class FrontChannel:
             return NOWHERE
         verb = partial(service.waiting, site=site, request_id=request_id)
         found = await self._kit.uow.read(verb, trace=trace_of(request))
-        return Onward(found.app, (oauth.form_action_source(found.redirect_uri),)) if found else NOWHERE
+        if found is None:
+            return NOWHERE
+        logo = app_logo(self._kit.urls, found.app_id, found.logo)
+        return Onward(found.app, (oauth.form_action_source(found.redirect_uri),), logo)
 
     # --- pages -----------------------------------------------------------------------------------------------------------------
 

@@ -62,7 +62,10 @@ def waiting(ctx: Context, site: Site, request_id: str) -> Waiting | None:
     if request is None or request.finished_at is not None:
         return None
     client = clients.find_client(ctx, request.client)
-    return Waiting(request.redirect_uri, registry.get_app(ctx, client.app).name if client is not None else "")
+    if client is None:
+        return Waiting(request.redirect_uri, "")
+    app = registry.get_app(ctx, client.app)
+    return Waiting(request.redirect_uri, app.name, app.id, app.logo)
 
 
 @dataclass(frozen=True, slots=True)

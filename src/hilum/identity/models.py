@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.ids import FacilityId, Part, PersonId, TenantId, VendorId
+from hilum.pictures.models import Picture
 
 IDENTITY = Part("identity")
 """The part of the facts with tenants and inactive people; its keys are ``tenant/<id>``, ``person/<id>`` and ``facility/<id>``."""
@@ -139,6 +140,18 @@ class Tenant:
     moved_reads: MovedReads = MovedReads.REFUSE
     sandbox: bool = False
     active: bool = True
+    colour: str = ""
+    """Its colour on pages, as ``#0b6b74``; empty if it has none."""
+    logo: str = ""
+    """The digest of its logo (``pictures``); empty if it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branding:
+    """How a hospital shows itself on pages; None leaves a part as it is, an empty one removes it."""
+
+    colour: str | None = None
+    logo: Picture | None = None
 
 
 @dataclass(frozen=True, slots=True)

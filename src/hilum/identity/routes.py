@@ -10,11 +10,12 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from hilum.identity import policy, service
+from hilum.identity import branding, policy, service
 from hilum.identity.models import (
     ATTACHMENT_HOSTS_BOUND,
     CREDENTIALS_BOUND,
     EHR_ORIGINS_BOUND,
+    Branding,
     Facility,
     MovedReads,
     NewFacility,
@@ -26,6 +27,8 @@ from hilum.identity.models import (
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import FacilityId, TenantId
+from hilum.pictures import policy as pictures
+from hilum.pictures.models import ENCODED_BOUND
 from hilum.web.api import (
     Id,
     Line,
@@ -77,6 +80,13 @@ class TenantChangeAsked(Strict):
     active: bool | None = None
 
 
+class BrandingAsked(Strict):
+    """``colour``: such as ``#0b6b74``. ``logo``: a PNG in base64, 16 to 512 pixels a side, at most 64 KiB. An empty text removes either."""
+
+    colour: Word | None = None
+    logo: Annotated[str | None, Field(max_length=ENCODED_BOUND)] = None
+
+
 class TenantShown(BaseModel):
     id: str
     name: str
@@ -89,6 +99,9 @@ class TenantShown(BaseModel):
     moved_reads: MovedReads
     sandbox: bool
     active: bool
+    colour: str
+    logo: str
+    """The digest of its logo, which is at ``/logos/hospital/{id}/{logo}.png``; empty if it has none."""
 
 
 class FacilityAsked(Strict):
@@ -122,6 +135,7 @@ def api(kit: Kit, seal: Seal, add_facility: AddFacility = service.add_facility) 
     """Build the API routes of tenants and facilities. People are in enrolment's routes; ``seal`` comes from upstream."""
     router = api_router(kit, "identity")
     _tenants(router, kit, seal)
+    _branding(router, kit)
     _facilities(router, kit, add_facility)
     return router
 
@@ -182,6 +196,16 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
         return _tenant(found) if isinstance(found, Tenant) else waits(found)
 
 
+def _branding(router: APIRouter, kit: Kit) -> None:
+    @router.put("/tenants/{tenant}/branding", openapi_extra=audience("platform_admin", "administrator"))
+    async def set_branding(request: Request, tenant: Id, body: BrandingAsked) -> TenantShown:
+        """Set the colour and the logo that the hospital's sign-in, consent and connected-apps pages show; what is left out stays."""
+        logo = None if body.logo is None else pictures.decoded(body.logo, "logo")
+        asked = Branding(body.colour, logo)
+        verb = partial(branding.set_branding, tenant_id=TenantId(tenant), asked=asked)
+        return _tenant(await run_write(kit, request, verb))
+
+
 def _facilities(router: APIRouter, kit: Kit, added: AddFacility) -> None:
     rulers = audience("platform_admin", "administrator")
 
@@ -236,4 +260,6 @@ def _tenant(tenant: Tenant) -> TenantShown:
         moved_reads=tenant.moved_reads,
         sandbox=tenant.sandbox,
         active=tenant.active,
+        colour=tenant.colour,
+        logo=tenant.logo,
     )

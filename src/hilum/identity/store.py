@@ -54,6 +54,8 @@ tenants = Table(
     Column("moved_reads", String(20), nullable=False),
     Column("sandbox", Boolean, nullable=False),
     Column("active", Boolean, nullable=False),
+    Column("colour", String(7), nullable=False, server_default=""),
+    Column("logo", String(64), nullable=False, server_default=""),
 )
 
 _IN_USE, _REMOVED = text("removed_at IS NULL"), text("removed_at IS NOT NULL")
@@ -138,6 +140,8 @@ def _tenant(row: Row[Any]) -> Tenant:
         moved_reads=MovedReads(row.moved_reads),
         sandbox=row.sandbox,
         active=row.active,
+        colour=row.colour,
+        logo=row.logo,
     )
 
 
@@ -175,6 +179,11 @@ def add_tenant(tx: Connection, tenant: Tenant) -> bool:
 
 def save_tenant(tx: Connection, tenant: Tenant) -> None:
     tx.execute(tenants.update().where(tenants.c.id == tenant.id).values(_values(tenant)))
+
+
+def save_branding(tx: Connection, tenant: Tenant) -> None:
+    values = {"colour": tenant.colour, "logo": tenant.logo}
+    tx.execute(tenants.update().where(tenants.c.id == tenant.id).values(values))
 
 
 def find_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant | None:

@@ -125,6 +125,9 @@ class Availability:
     client: ClientId
     reason: str = ""
     detail: str = ""
+    app: str = ""
+    logo: str = ""
+    """The digest of the app's logo; empty if it has none or may not be opened."""
 
 
 @dataclass(frozen=True, slots=True)

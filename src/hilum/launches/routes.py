@@ -184,7 +184,13 @@ class _Handlers:
 
         found = await self._kit.uow.read(run, trace=trace_of(request))
         items = [
-            {"client_id": each.client, "open": not each.reason, "reason": each.reason, "detail": each.detail}
+            {
+                "client_id": each.client,
+                "open": not each.reason,
+                "reason": each.reason,
+                "detail": each.detail,
+                "logo": self._kit.urls.logo("app", each.app, each.logo),
+            }
             for each in found
         ]
         return JSONResponse({"items": items}, headers={"cache-control": "no-store"})

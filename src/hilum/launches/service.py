@@ -51,6 +51,7 @@ from hilum.launches.models import (
     OpenLaunches,
 )
 from hilum.policies import service as policies
+from hilum.registry import service as registry
 from hilum.signin import service as signin
 from hilum.signin.models import Method
 from hilum.standards.refusals import meaning_of
@@ -154,7 +155,8 @@ def _available(ctx: Context, client: ClientId, judged: Standing) -> Availability
         return Availability(client, "client_not_launchable", "This is not an app that people open.")
     reason = standing_fault(judged, ctx.now)
     if reason is None:
-        return Availability(client)
+        app = None if judged.client is None else registry.get_app(ctx, judged.client.app)
+        return Availability(client, app=app.id if app else "", logo=app.logo if app else "")
     return Availability(client, reason, _refusal(ctx, judged, reason).detail)
 
 

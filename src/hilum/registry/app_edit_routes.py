@@ -1,13 +1,17 @@
 """API routes of edits of apps."""
 
+import base64
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 from starlette.requests import Request
 
 from hilum.kernel.ids import AppId
+from hilum.pictures import policy as pictures
+from hilum.pictures.models import ENCODED_BOUND
 from hilum.registry import app_edits, held
 from hilum.registry.app_edit_models import AppEditOrder
 from hilum.registry.app_edits import APP_EDIT
@@ -31,16 +35,26 @@ from hilum.web.kit import Kit
 
 
 class AppEditAsked(Strict):
-    """``revision`` is that of the app as it was read. What is left out stays."""
+    """``revision`` is that of the app as it was read. What is left out stays.
+
+    ``logo``: a PNG in base64, 16 to 512 pixels a side and at most 64 KiB; an empty text removes it.
+    """
 
     revision: Id
     name: Line | None = None
     description: Prose | None = None
     purpose: Prose | None = None
+    logo: Annotated[str | None, Field(max_length=ENCODED_BOUND)] = None
+
+
+class LogoShown(Shown):
+    """A PNG in base64."""
+
+    png: str
 
 
 class AppEditShown(Shown):
-    """An edit of an app's name or purpose. ``order`` replaces ``before`` once a reviewer agrees."""
+    """An edit of an app's name, purpose or logo (by digest). ``order`` replaces ``before`` once a reviewer agrees."""
 
     id: str
     app: str
@@ -65,11 +79,12 @@ def api(kit: Kit) -> APIRouter:
 
     @router.patch("/apps/{app}", response_model=AppShown, responses=responses, openapi_extra=DEVELOPERS)
     async def edit_app(request: Request, app: Id, body: AppEditAsked) -> object:
-        """Edit the name, description or purpose of an app. A description changes at once.
+        """Edit the name, description, purpose or logo of an app. A description changes at once.
 
-        Of an app that is certified for production, name and purpose change only when a reviewer agrees (202).
+        Of an app that is certified for production, name, purpose and logo change only when a reviewer agrees (202).
         """
-        order = AppEditOrder(**body.model_dump())
+        logo = None if body.logo is None else pictures.decoded(body.logo, "logo")
+        order = AppEditOrder(body.revision, body.name, body.description, body.purpose, logo)
         found, waiting = await run_write(
             kit, request, partial(app_edits.edit, app_id=AppId(app), order=order)
         )
@@ -88,6 +103,12 @@ def api(kit: Kit) -> APIRouter:
     async def get_edit(request: Request, edit: Id) -> object:
         """Show an edit: what it would replace, and how it was decided."""
         return await run_read(kit, request, partial(held.view_held, kind=APP_EDIT, edit_id=edit))
+
+    @router.get("/app-edits/{edit}/logo", response_model=LogoShown, openapi_extra=seen)
+    async def get_edit_logo(request: Request, edit: Id) -> object:
+        """Show the logo that an edit asks for: it has no public address until a reviewer agrees."""
+        content = await run_read(kit, request, partial(app_edits.read_logo, edit_id=edit))
+        return LogoShown(png=base64.b64encode(content).decode())
 
     @router.post("/app-edits/{edit}/approve", response_model=AppEditShown, openapi_extra=audience("reviewer"))
     async def approve_edit(request: Request, edit: Id) -> object:

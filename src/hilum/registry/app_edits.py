@@ -1,12 +1,14 @@
-"""Edits of an app's texts: a description at once, name and purpose held until a reviewer decides if the app is certified (C12)."""
+"""Edits of an app's texts and logo: a description at once, name, purpose and logo held until a reviewer decides if the app is certified (C12)."""
 
 from dataclasses import replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid
+from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.kernel.ids import AppId
+from hilum.pictures import service as pictures
+from hilum.pictures.models import Owners
 from hilum.registry import held, policy, service, store
 from hilum.registry.app_edit_models import HELD, AppEditOrder
 from hilum.registry.held import HeldKind
@@ -28,6 +30,8 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdi
     if app.revision != order.revision:
         raise Conflict("changed_since_read", policy.both_sides(app, order))
     changed = policy.edited_texts(app, order)
+    if order.logo is not None and "logo" in changed:
+        pictures.keep(ctx, Owners.APP, app.id, order.logo)
     _require_valid(ctx, app, changed)
     certifications = service.certifications_of(ctx, app.id)
     certified = any(policy.is_in_force(each, Environment.PRODUCTION, ctx.now) for each in certifications)
@@ -88,11 +92,24 @@ def _apply(ctx: Context, app: App, texts: dict[str, str]) -> App:
         description=texts.get("description", app.description),
         purpose=texts.get("purpose", app.purpose),
         purpose_since=since,
+        logo=texts.get("logo", app.logo),
     )
     store.save_texts(ctx.tx, after)
     if "name" in texts:
         # The old name stays the vendor's: whoever took it would be taken for this app.
         store.add_name(ctx.tx, app.vendor, after.name, names.forms(after.name))
+    if "logo" in texts:
+        pictures.show(ctx, Owners.APP, app.id, after.logo)
     service.announce_change(ctx, app.id)
     audit.record(ctx, Event("registry.app.edit", app=app.id, facts={"changed": sorted(texts)}))
     return after
+
+
+def read_logo(ctx: Context, edit_id: str) -> bytes:
+    """Return the logo that an edit asks for, to whoever may see the edit. Raises NotFound."""
+    found = held.view_held(ctx, APP_EDIT, edit_id)
+    digest = found.order.get("logo", "")
+    content = pictures.find(ctx, Owners.APP, found.app, digest, shown=False) if digest else None
+    if content is None:
+        raise NotFound("picture_not_found", "This edit asks for no logo, or it was decided.")
+    return content

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
 from hilum.policies.models import NOT_DECLARED, Autonomy, ClientAuthentication, Tier
-from hilum.registry.app_edit_models import TEXTS
+from hilum.registry.app_edit_models import EDITED
 from hilum.registry.held_models import EditState, HeldEdit
 
 __all__ = ["EditState", "HeldEdit"]
@@ -77,13 +77,15 @@ class App:
     """When its purpose was last changed; None if it has had one. What people agreed to before was another purpose."""
     ask_again_since: datetime | None = None
     """When its terms or privacy policy last changed, or somebody of the staff last had people asked again, such as after an incident (C90)."""
+    logo: str = ""
+    """The digest of its logo (``pictures``); empty if it shows none."""
     category: str = field(kw_only=True)
     """Its category in the rule book."""
 
     @property
     def revision(self) -> str:
         """A digest of what an edit can change: an edit of another revision is stale."""
-        held = [getattr(self, name) for name in TEXTS]
+        held = [getattr(self, name) for name in EDITED]
         return hashlib.sha256(json.dumps(held).encode()).hexdigest()[:32]
 
 

@@ -192,6 +192,8 @@ def text_faults(texts: Texts) -> dict[str, str]:
     """Return the error code of each invalid text of an app, by field."""
     faults: dict[str, str] = {}
     for field, text in texts.items():
+        if field == "logo":
+            continue  # it was judged when it was read
         if field == "name":
             fault = name_fault(text) or html_fault(text)
         else:
@@ -205,6 +207,8 @@ def edited_texts(app: App, order: AppEditOrder) -> dict[str, str]:
     """Return the texts that an edit changes, as they will be stored."""
     asked = {name: getattr(order, name) for name in TEXTS}
     wanted = {name: text.strip() for name, text in asked.items() if text is not None}
+    if order.logo is not None:
+        wanted["logo"] = order.logo.digest
     return {name: text for name, text in wanted.items() if text != getattr(app, name)}
 
 

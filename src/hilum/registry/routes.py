@@ -110,6 +110,8 @@ class AppShown(Shown):
     owner_since: datetime | None
     purpose_since: datetime | None
     ask_again_since: datetime | None
+    logo: str
+    """The digest of its logo, which is at ``/logos/app/{id}/{logo}.png``; empty if it has none."""
     revision: str
 
 

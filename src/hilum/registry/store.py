@@ -30,7 +30,7 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Tier
-from hilum.registry.app_edit_models import TEXTS
+from hilum.registry.app_edit_models import EDITED
 from hilum.registry.models import (
     AiUse,
     App,
@@ -78,6 +78,7 @@ apps = Table(
     Column("owner_since", Instant),
     Column("purpose_since", Instant),
     Column("ask_again_since", Instant),
+    Column("logo", String(64), nullable=False, server_default=""),
     Index(None, "vendor"),
     Index(None, "name"),
     Index(None, "tenant", "id"),
@@ -286,6 +287,7 @@ def _app(row: Row[Any]) -> App:
         owner_since=row.owner_since,
         purpose_since=row.purpose_since,
         ask_again_since=row.ask_again_since,
+        logo=row.logo,
         category=row.category,
     )
 
@@ -295,7 +297,7 @@ def get_app(tx: Connection, app: AppId, *, lock: bool = False) -> App:
 
 
 def save_texts(tx: Connection, app: App) -> None:
-    values = {name: getattr(app, name) for name in (*TEXTS, "purpose_since")}
+    values = {name: getattr(app, name) for name in (*EDITED, "purpose_since")}
     tx.execute(apps.update().where(apps.c.id == app.id).values(values))
 
 

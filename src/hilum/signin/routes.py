@@ -50,7 +50,9 @@ from hilum.signin.models import (
 )
 from hilum.web import cookies, forms
 from hilum.web.api import ANYONE, ONESELF, Page, Paging, admits, api_router, audience, caller, page_of
+from hilum.web.branding import brand_of
 from hilum.web.kit import NOWHERE, Authenticate, FindOnward, Kit, find_nothing, trace_of
+from hilum.web.pages import Brand
 from hilum.web.refusals import Refusals
 from hilum.web.urls import path_of
 
@@ -95,6 +97,7 @@ class _Place:
 
     tenant: TenantId | None
     name: str
+    brand: Brand | None = None
 
     @property
     def key(self) -> str:
@@ -207,6 +210,7 @@ class _Handlers:
             request,
             "signin/signout.html",
             place=place.name,
+            brand=place.brand,
             action=path_of(self._kit.urls.signout(place.key)),
             signin=path_of(self._kit.urls.signin(place.key)),
             # Signing out takes a press of this button: any site can make a browser send a GET.
@@ -249,7 +253,8 @@ class _Handlers:
         # A closed hospital has no sign-in page, as one that does not exist.
         if found is None or not found.active:
             raise NotFound("tenant_not_found", "There is no such hospital here.")
-        return _Place(found.id, found.name)
+        urls, shown = self._kit.urls, {"colour": found.colour, "logo": found.logo}
+        return _Place(found.id, found.name, brand_of(urls, found.id, name=found.name, **shown))
 
     async def _session(self, request: Request, place: _Place) -> Session | None:
         cookie = cookies.read(request, cookies.SESSION, secure=self._kit.urls.is_secure(place.key))
@@ -289,6 +294,8 @@ class _Handlers:
             status=429 if slow else 403 if refusal else 200,
             form_action=onward.origins,
             app=onward.app,
+            logo=onward.logo,
+            brand=place.brand,
             place=place.name,
             lead=_LEADS.get(place.name, "With the account you use at this hospital."),
             manage=path_of(self._kit.urls.manage(place.key)) if place.at_hospital else "",

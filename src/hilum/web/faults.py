@@ -125,6 +125,11 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         # people, tenants and their servers
         "name_missing": "A name is required.",
         "name_too_long": "This name is too long.",
+        "picture_not_png": "This is no whole PNG picture. Save it as PNG again.",
+        "picture_too_large": "The picture is larger than 64 KiB. Make it smaller.",
+        "picture_wrong_size": "A logo has 16 to 512 pixels on each side.",
+        "picture_unusual": "The picture is of an unusual kind. Save it as a PNG with 8 bits a colour, not interlaced.",
+        "colour_malformed": "A colour is # and six hexadecimal digits in small letters, such as #0b6b74.",
         "name_characters": "This name contains non-printable characters.",
         "reference_malformed": "Write it as Location/<id> or Organization/<id>, as the hospital's FHIR server has it.",
         "facility_malformed": "Name the facility by its id here, or as Location/<id> or Organization/<id>.",

@@ -52,6 +52,8 @@ class Onward:
 
     app: str = ""
     origins: tuple[str, ...] = ()
+    logo: str = ""
+    """The path of the app's logo; empty if it has none."""
 
 
 NOWHERE = Onward()

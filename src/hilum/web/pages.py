@@ -32,6 +32,15 @@ class Shell:
 
 
 @dataclass(frozen=True, slots=True)
+class Brand:
+    """How a hospital shows itself above a page: its name, its logo, and the sheet of its colour. Addresses may be empty."""
+
+    name: str
+    logo: str = ""
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What a page may load, frame and submit to beyond its own origin; the browser blocks everything else (CSP)."""
 

@@ -180,6 +180,14 @@ class Urls:
         """Return a page of the staff's consoles."""
         return f"{self.console_url or self.base_url}{path}"
 
+    def logo(self, kind: str, owner: str, digest: str) -> str:
+        """Return the address of a logo (``pictures``) of an app or a hospital; empty if there is none."""
+        return f"{self.base_url}/logos/{kind}/{segment(owner)}/{digest}.png" if digest else ""
+
+    def brand_style(self, colour: str) -> str:
+        """Return the sheet of a hospital's colour; empty if it has none."""
+        return f"{self.base_url}/brand/{colour.removeprefix('#')}.css" if colour else ""
+
     def guides(self) -> str:
         """Return the index of the guides."""
         return f"{self.base_url}/guides"

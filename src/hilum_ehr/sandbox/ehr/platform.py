@@ -95,11 +95,17 @@ class Platform:
         answer = await self._ehr("POST", tenant, self.urls.launches(tenant), body)
         return Launched(answer["id"], answer["launch"], answer["launch_url"], answer["open_url"])
 
-    async def stops(self, tenant: str, person: str, clients: Iterable[str]) -> dict[str, str]:
-        """Return, for each of these clients that cannot be opened for a person now, the platform's sentence why. At most 50 clients."""
+    async def availability(
+        self, tenant: str, person: str, clients: Iterable[str]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Return which of these clients cannot be opened for a person now, with the sentence why, and the logos of the others. At most 50."""
         query = urlencode([("person", person), *(("client_id", each) for each in clients)])
         answer = await self._ehr("GET", tenant, f"{self.urls.launchable(tenant)}?{query}", None)
-        return {each["client_id"]: each["detail"] for each in answer["items"] if not each["open"]}
+        items = answer["items"]
+        stops = {each["client_id"]: each["detail"] for each in items if not each["open"]}
+        # Only what lies on the platform's own site is shown.
+        own = f"{self.urls.base_url}/logos/"
+        return stops, {each["client_id"]: each["logo"] for each in items if each["logo"].startswith(own)}
 
     async def move_launch(self, tenant: str, launch: str, patient: str, encounter: str) -> None:
         """Report that the chart moved. A launch that no longer exists is ignored."""

@@ -193,11 +193,13 @@ class Pages:
         # The app's frame may be on any https origin: which apps exist is the platform's business, and
         # form-action of its pages still holds.
         policy = Policy(
-            frame_src=("'self'", origin_of(self._site.urls.base_url), "https:", *LOOPBACK_SOURCES)
+            frame_src=("'self'", origin_of(self._site.urls.base_url), "https:", *LOOPBACK_SOURCES),
+            img_src=(origin_of(self._site.urls.base_url),),
         )
         facts |= {"client": client, "name": name, "calls": found, "tab": client}
         facts |= {"source": source, "alone": alone}
-        facts["stopped"] = (await self._stops(session, [client])).get(client, "")
+        stops, logos = await self._availability(session, [client])
+        facts |= {"stopped": stops.get(client, ""), "logo": logos.get(client, "")}
         return self._with_forms(request, "sandbox/app.html", policy=policy, **facts)
 
     async def calls(self, request: Request) -> Response:
@@ -240,12 +242,17 @@ class Pages:
 
     async def _stops(self, session: EhrSession, clients: list[str]) -> dict[str, str]:
         """Return why apps cannot be opened now. If the platform does not answer, opening one will show it, so the chart stays readable."""
+        return (await self._availability(session, clients))[0]
+
+    async def _availability(
+        self, session: EhrSession, clients: list[str]
+    ) -> tuple[dict[str, str], dict[str, str]]:
         if not clients:
-            return {}
+            return {}, {}
         try:
-            return await self._site.platform.stops(session.tenant, session.person, clients)
+            return await self._site.platform.availability(session.tenant, session.person, clients)
         except HilumError:
-            return {}
+            return {}, {}
 
     async def _frame(self, request: Request, session: EhrSession) -> dict[str, Any]:
         site = self._site

@@ -1,0 +1,39 @@
+"""How a hospital shows itself on the pages of its people: its colour and its logo. Its name is the tenant's."""
+
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.identity import policy, store
+from hilum.identity.models import Branding, Tenant
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
+from hilum.kernel.ids import TenantId
+from hilum.pictures import service as pictures
+from hilum.pictures.models import Owners
+from hilum.standards.colours import colour_fault
+
+ACTION = "identity.tenant.brand"
+
+
+def set_branding(ctx: Context, tenant_id: TenantId, asked: Branding) -> Tenant:
+    """Set a hospital's colour and logo, as its administrator or the platform's. Raises NotFound, NotPermitted, Invalid."""
+    if not policy.may_administer(ctx.actor, tenant_id):
+        raise audit.refusal(ctx, Event(ACTION, tenant=tenant_id))
+    before = store.get_tenant(ctx.tx, tenant_id, lock=True)
+    if asked.colour and (fault := colour_fault(asked.colour)):
+        raise Invalid("tenant_invalid", "The colour cannot be used; see fields.", fields={"colour": fault})
+    after = replace(
+        before,
+        colour=before.colour if asked.colour is None else asked.colour,
+        logo=before.logo if asked.logo is None else asked.logo.digest,
+    )
+    if after == before:
+        return before
+    if asked.logo is not None:
+        pictures.keep(ctx, Owners.HOSPITAL, tenant_id, asked.logo)
+        pictures.show(ctx, Owners.HOSPITAL, tenant_id, after.logo)
+    store.save_branding(ctx.tx, after)
+    changed = sorted(name for name in ("colour", "logo") if getattr(before, name) != getattr(after, name))
+    audit.record(ctx, Event(ACTION, tenant=tenant_id, facts={"changed": changed}))
+    return after

@@ -1,0 +1,31 @@
+"""Keeping and showing pictures. Who may is for the rooms above, and so is the audit."""
+
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotFound
+from hilum.pictures import store
+from hilum.pictures.models import Owners, Picture
+
+
+def keep(ctx: Context, kind: Owners, owner: str, picture: Picture) -> None:
+    """Keep a picture that is not shown yet, in place of what was kept so before: an owner has two at most."""
+    of = _of(kind, owner)
+    store.remove_others(ctx.tx, of, picture.digest, shown=False)
+    if picture.content:
+        store.add(ctx.tx, of, picture)
+
+
+def show(ctx: Context, kind: Owners, owner: str, digest: str) -> None:
+    """Show a picture that is kept, and forget the others of its owner; without a digest there is none then. Raises NotFound."""
+    of = _of(kind, owner)
+    if digest and not store.set_shown(ctx.tx, of, digest):
+        raise NotFound("picture_not_found", "This picture is not here any more. Give it again.")
+    store.remove_others(ctx.tx, of, digest)
+
+
+def find(ctx: Context, kind: Owners, owner: str, digest: str, *, shown: bool) -> bytes | None:
+    """Find the content of a picture; with ``shown`` only of one that is shown."""
+    return store.find(ctx.tx, _of(kind, owner), digest, shown=shown)
+
+
+def _of(kind: Owners, owner: str) -> str:
+    return f"{kind.value}/{owner}"
