@@ -16,7 +16,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys import live as keys
 from hilum.keys import service as keys_service
 from hilum.signin import live as passwords
-from tests.sim import described, scratch, statements
+from tests.sim import described, plain_logs, scratch, statements
 from tests.sim.nodes import Nodes, two_nodes
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
@@ -33,6 +33,7 @@ scratch.use_memory()
 scratch.keep_compiled()
 statements.share_compiled()
 described.share_described()
+plain_logs.use_plain()
 # A password costs as much as it must only where passwords are tested; elsewhere it is hashed as cheaply as argon2 allows.
 COSTLY = passwords._HASHER
 passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

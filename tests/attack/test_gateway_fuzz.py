@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import structlog
 
 from hilum.audit import live as journals
 from hilum.controls import service as controls
@@ -19,6 +18,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.upstream import live as upstreams
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, call, player
+from tests.sim.plain_logs import use_plain
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
 
@@ -329,7 +329,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.setattr(routes, "_log", logs.get("gateway"))
     monkeypatch.setattr(upstreams, "_log", logs.get("upstream"))
     yield stream
-    structlog.reset_defaults()
+    use_plain()
 
 
 def test_no_patient_no_token_and_no_query_reaches_the_logs(

@@ -61,6 +61,7 @@ from hilum.tokens.models import Grant
 from hilum.web.kit import Kit
 from hilum.web.urls import Site, Urls
 from tests.sim.furnished import furnish
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 
 T = TypeVar("T")
@@ -415,7 +416,7 @@ def standing(uow: UnitOfWork, clock: FakeClock, *, registers: bool = True) -> It
 
     kit = Kit(uow, clock, uow.ids, urls, settings.Mode.SANDBOX, None, nobody)  # type: ignore[arg-type]
     app = Starlette(routes=backchannel.routes(kit, fetcher, registers=registers))
-    with TestClient(app, base_url=BASE) as http:
+    with SiteClient(app, base_url=BASE) as http:
         platform = Platform(uow, clock, urls, http, fetcher)
         furnish("back channel", uow, platform, REMEMBERED, lambda: furnish_platform(platform))
         yield platform

@@ -45,6 +45,7 @@ from hilum.web.pages import Pages, Shell
 from hilum.web.static import Assets
 from hilum.web.urls import Urls
 from tests.sim.furnished import furnish
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
 
 ORIGIN = "http://127.0.0.1:8000"
@@ -64,11 +65,11 @@ class ControlSite:
     origin: str = ORIGIN
 
     def browser(self, source: str = "198.51.100.7") -> TestClient:
-        return TestClient(self._from(source), base_url=self.origin, follow_redirects=False)
+        return SiteClient(self._from(source), base_url=self.origin, follow_redirects=False)
 
     def api(self, username: str = "", *, confirmed: bool = False, **more: Any) -> TestClient:
         """A caller with a fresh API token of somebody; nobody's without a username. ``confirmed``: made with a second factor just now."""
-        client = TestClient(self._from("198.51.100.8"), base_url=ORIGIN + "/api/v1", **more)
+        client = SiteClient(self._from("198.51.100.8"), base_url=ORIGIN + "/api/v1", **more)
         if username:
             person = self.people[username]
             # In production a token of a role with power was made with a factor, if not just now.

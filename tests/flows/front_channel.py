@@ -58,8 +58,10 @@ from tests.flows.back_channel import (
     furnish_platform,
 )
 from tests.flows.gateway_ground import Answer, call
+from tests.sim import site_client
 from tests.sim.browser import Form, form_with
 from tests.sim.furnished import furnish
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
 
 T = TypeVar("T")
@@ -134,13 +136,10 @@ class Front(Platform):
             "headers": [(b"authorization", f"Bearer {token}".encode())],
             "state": {"request_id": self.uow.ids.new("req"), "correlation_id": "", "source": "192.0.2.9"},
         }
-        assert self.http.portal is not None
-        return self.http.portal.call(call, self.gateway, scope)
+        return site_client.run(call(self.gateway, scope))
 
     def browser(self, person: str = "", **headers: str) -> "Browser":
-        http = TestClient(self.app, base_url=BASE, follow_redirects=False, headers=headers)
-        # One worker has one event loop, and its journal belongs to that.
-        http.portal = self.http.portal
+        http = SiteClient(self.app, base_url=BASE, follow_redirects=False, headers=headers)
         made = Browser(self, http)
         if person:
             made.sit_down(person)
@@ -341,7 +340,7 @@ def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]
     app = Starlette(routes=[*mounts.pages(site), *pages.assets.routes()])
     errors.install(app, pages)
     journal.start()
-    with TestClient(app, base_url=BASE) as http:
+    with SiteClient(app, base_url=BASE) as http:
         made = Front(
             uow,
             clock,

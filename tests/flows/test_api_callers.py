@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, RecordedEvent
@@ -17,6 +16,7 @@ from hilum.standards.strangers import RECORDED_BOUND
 from hilum.switchboard import service as switchboard
 from tests.effort import FULL
 from tests.flows.control_site import TRACE, ControlSite, build, problem
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 
 USE = "signin.token.use"
@@ -45,7 +45,7 @@ def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
 
 def operations(site: ControlSite) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Read method, path and description of every operation of the document."""
-    client = TestClient(site.app, base_url="http://127.0.0.1:8000")
+    client = SiteClient(site.app, base_url="http://127.0.0.1:8000")
     for path, methods in client.get("/api/openapi.json").json()["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
@@ -86,7 +86,7 @@ def test_every_route_declares_for_whom_it_is_and_what_it_does(site: ControlSite)
 @pytest.mark.parametrize("who", BEARERS)
 def test_no_route_reads_a_body_or_a_parameter_for_a_stranger(site: ControlSite, who: str) -> None:
     """401 comes before 422, 400 and 413, whatever is wrong with the rest."""
-    client = TestClient(site.app, base_url="http://127.0.0.1:8000")
+    client = SiteClient(site.app, base_url="http://127.0.0.1:8000")
     headers = {"content-type": "application/json"} | ({"authorization": BEARERS[who]} if BEARERS[who] else {})
     for n, (method, path, _) in enumerate(guarded(site), list(BEARERS).index(who)):
         for body in bodies(n):

@@ -60,6 +60,7 @@ from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_overrides import override, withhold
 from tests.sim.dry_runs import dry_run, rows_of
 from tests.sim.rollouts import plan
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.policies.books import document
 from tests.unit.policies.test_levels import with_rule
@@ -348,7 +349,7 @@ def full(empty_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_every_list_of_the_document_takes_a_cursor_and_a_limit_and_none_is_bare(full: Full) -> None:
-    paths = TestClient(full.site.app, base_url=ORIGIN).get("/api/openapi.json").json()["paths"]
+    paths = SiteClient(full.site.app, base_url=ORIGIN).get("/api/openapi.json").json()["paths"]
     many = {
         path: operations["get"]
         for path, operations in paths.items()

@@ -19,6 +19,7 @@ from hilum.web import problems
 from tests.flows import control_site
 from tests.flows.control_site import TRACE, ControlSite, problem
 from tests.flows.test_audit_journal import Place, access
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 
 LISTS = ("/accesses", "/audit/events")
@@ -174,7 +175,7 @@ def test_without_its_record_nothing_is_given(room: Room) -> None:
         db.exec_driver_sql("DROP TABLE audit_payload")
         db.commit()
 
-    answer = TestClient(room.site.app, raise_server_exceptions=False).get(
+    answer = SiteClient(room.site.app, raise_server_exceptions=False).get(
         "/api/v1/accesses", headers=dict(api.headers)
     )
 

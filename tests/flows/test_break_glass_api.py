@@ -28,6 +28,7 @@ from hilum.web import errors
 from tests.flows.control_site import ORIGIN, ControlSite, build, codes, problem
 from tests.flows.test_consoles import Desk
 from tests.sim.browser import form_with
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 
 GENERAL = TenantId("general")
@@ -158,7 +159,7 @@ def page_of(site: ControlSite, who: str) -> TestClient:
     errors.install(app, site.kit.pages)
     begin = lambda ctx: signin.begin_session(ctx, site.people[who], Method.PASSWORD)
     _, cookie = site.system(begin)
-    browser = TestClient(app, base_url=ORIGIN, follow_redirects=False)
+    browser = SiteClient(app, base_url=ORIGIN, follow_redirects=False)
     browser.cookies.set("hilum_session", cookie)
     return browser
 
@@ -197,7 +198,7 @@ def test_the_page_says_why_it_offers_nothing(site: ControlSite, who: str, text: 
 
 def test_who_is_not_signed_in_is_sent_to_sign_in(site: ControlSite) -> None:
     app = Starlette(routes=pages.pages(site.kit))
-    browser = TestClient(app, base_url=ORIGIN, follow_redirects=False)
+    browser = SiteClient(app, base_url=ORIGIN, follow_redirects=False)
 
     assert (
         browser.get(PAGE).headers["location"].endswith("then=%2Ft%2Fgeneral%2Foauth%2Fmanage%2Fbreak-glass")

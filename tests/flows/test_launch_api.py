@@ -31,6 +31,7 @@ from hilum.web.static import Assets
 from tests.flows.back_channel import BASE, MERCY, OTHER, Platform, standing
 from tests.flows.test_rule_book_in_force import put_in_force
 from tests.sim.browser import seen_from
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import GONE
 
@@ -83,7 +84,7 @@ def ehr(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ehr]:
         app = Starlette(routes=routes.routes(kit))
         errors.install(app, pages)
         token = platform.backend(SCOPE, "ehr").json()["access_token"]
-        with TestClient(app, base_url=BASE, follow_redirects=False) as http:
+        with SiteClient(app, base_url=BASE, follow_redirects=False) as http:
             yield Ehr(platform, http, token)
 
 

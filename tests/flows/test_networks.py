@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
@@ -16,6 +15,7 @@ from hilum.kernel.ids import TenantId
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, OTHER, TRACE, Platform, refused
 from tests.flows.gateway_ground import GENERAL, Ground, Play, patient, player
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
 
 platform = back_channel.platform
@@ -46,7 +46,7 @@ def come_from(platform: Platform, source: str) -> None:
             scope["state"] |= {"request_id": "req_test", "source": source}
         await inner(scope, receive, send)
 
-    platform.http = TestClient(app, base_url=BASE)
+    platform.http = SiteClient(app, base_url=BASE)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
-from starlette.testclient import TestClient
 
 from hilum.clients import service as clients
 from hilum.clients.models import Client
@@ -31,6 +30,7 @@ from hilum.web.kit import Kit
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform, refused
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
 
 platform = back_channel.platform
@@ -216,7 +216,7 @@ def test_an_ehr_suspended_and_resumed_needs_a_new_token(platform: Platform) -> N
     ehr = platform.clients["ehr"]
     token = platform.backend("hilum/launch", "ehr").json()["access_token"]
     body = {"client_id": platform.clients["public"].id, "person": "dora", "patient": "p1"}
-    with TestClient(Starlette(routes=launch_routes.routes(kit)), base_url=BASE) as http:
+    with SiteClient(Starlette(routes=launch_routes.routes(kit)), base_url=BASE) as http:
 
         def open_with(bearer: str) -> int:
             headers = {"authorization": f"Bearer {bearer}"}

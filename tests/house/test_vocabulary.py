@@ -3,13 +3,12 @@
 import re
 from pathlib import Path
 
-from starlette.testclient import TestClient
-
 from hilum.identity.models import Role, StaffRole, VendorRole
 from hilum.identity.policy import RIGHTS
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.web.api import ANYONE, MEMBER, ONESELF, STAFF
 from tests.flows.control_site import ORIGIN, build
+from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock
 
 GLOSSARY = Path(__file__).parents[2] / "docs" / "glossary.md"
@@ -25,7 +24,7 @@ def words_of(entry: str) -> set[str]:
 def test_the_apis_audiences_are_roles_or_groups_of_the_glossary(
     sqlite_uow: UnitOfWork, clock: FakeClock
 ) -> None:
-    client = TestClient(build(sqlite_uow, clock).app, base_url=ORIGIN)
+    client = SiteClient(build(sqlite_uow, clock).app, base_url=ORIGIN)
     paths = client.get("/api/openapi.json").json()["paths"].values()
 
     used = {word for path in paths for operation in path.values() for word in operation["x-audience"]}

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +23,7 @@ from hilum.audit.journal_health import FAILS_FOR_S, TRY_EVERY_S, JournalHealth
 from hilum.infra import logs, metrics
 from hilum.kernel.errors import Unavailable
 from tests.effort import effort
+from tests.sim.plain_logs import use_plain
 from tests.sim.world import FakeClock
 
 
@@ -228,7 +228,7 @@ def test_what_changes_in_readiness_is_logged_once_each_way(monkeypatch: pytest.M
     for each in (None, DISK_FULL, DISK_FULL, DISK_FULL, None, None):
         found[0] = each
         readiness.look()
-    structlog.reset_defaults()
+    use_plain()
 
     assert stream.getvalue().count("app.readiness.lost") == 1
     assert stream.getvalue().count("app.readiness.regained") == 1
