@@ -1,7 +1,7 @@
 """Switches and quotas as the service keeps them, on each backend (C138, C142, C143, C147; security decision 8)."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -422,3 +422,29 @@ def test_at_the_bound_a_narrow_switch_is_refused_and_the_platform_can_still_be_s
     made = engage(uow, target=Target(TargetKind.PLATFORM))
 
     assert judge(uow, subject=Subject(app="app_9")) == made
+
+
+def test_a_few_targets_are_answered_as_many_are(uow: UnitOfWork, clock: FakeClock) -> None:
+    """Few are asked for by statements of their own: they find what one statement for many does, and nothing else."""
+    released = Target(TargetKind.APP_PERSON, "app_1/per_1")
+    few = [APP, PAIR, released]
+    elsewhere = [Target(TargetKind.APP, f"app_other_{at}") for at in range(store.FEW)]
+    soon = clock.now() + timedelta(hours=1)
+    engage(uow, target=APP, mode=Mode.READ_ONLY)
+    for target in (PAIR, elsewhere[0]):
+        engage(uow, target=target, expires_at=soon)
+    do(uow, SAM, release, engage(uow, target=released).id)
+
+    def found(asked: list[Target], now: datetime) -> list[str]:
+        switches, ended = do(uow, SYSTEM, lambda ctx: store.list_stops_on(ctx.tx, asked, now))
+        return sorted(
+            [f"{each.target} {each.mode}" for each in switches] + [f"{of} {at}" for of, at in ended]
+        )
+
+    begun = f"{released} {clock.now()}"
+    assert found(few, clock.now()) == sorted([f"{APP} read_only", f"{PAIR} full_stop", begun])
+    assert found(few, soon) == sorted([f"{APP} read_only", f"{PAIR} {soon}", begun])
+    assert found([APP], soon) == [f"{APP} read_only"]
+    for now in (clock.now(), soon):
+        assert set(found([*few, *elsewhere], now)) - set(found(elsewhere, now)) == set(found(few, now))
+    assert found(elsewhere[1:], soon) == found([], soon) == []

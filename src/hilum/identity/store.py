@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    bindparam,
     func,
     or_,
     select,
@@ -31,6 +32,7 @@ from hilum.identity.models import (
     UpstreamRef,
 )
 from hilum.infra.db import EPOCH, Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import FacilityId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
@@ -130,7 +132,7 @@ chart_losses = Table(
 """Charts taken from people, kept for as long as an access token may still hold them."""
 
 
-def _tenant(row: Row[Any]) -> Tenant:
+def _tenant(row: Any) -> Tenant:
     return Tenant(
         id=TenantId(row.id),
         name=row.name,
@@ -145,7 +147,7 @@ def _tenant(row: Row[Any]) -> Tenant:
     )
 
 
-def _upstream(row: Row[Any]) -> UpstreamRef:
+def _upstream(row: Any) -> UpstreamRef:
     return UpstreamRef(
         UpstreamKind(row.upstream_kind),
         row.upstream_url,
@@ -186,10 +188,14 @@ def save_branding(tx: Connection, tenant: Tenant) -> None:
     tx.execute(tenants.update().where(tenants.c.id == tenant.id).values(values))
 
 
+_BY_ID = select(tenants).where(tenants.c.id == bindparam("tenant"))
+_FIND_TENANT = PreparedStatement(_BY_ID, *tenants.c)
+_LOCK_TENANT = PreparedStatement(_BY_ID.with_for_update(), *tenants.c)
+
+
 def find_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant | None:
-    query = select(tenants).where(tenants.c.id == tenant)
-    row = tx.execute(query.with_for_update() if lock else query).first()
-    return None if row is None else _tenant(row)
+    find = _LOCK_TENANT if lock else _FIND_TENANT
+    return next(map(_tenant, find.records(tx, {"tenant": tenant})), None)
 
 
 def get_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant:
@@ -229,7 +235,7 @@ def count_tenants(tx: Connection) -> int:
     return int(tx.execute(select(func.count()).select_from(tenants)).scalar_one())
 
 
-def _person(row: Row[Any]) -> Person:
+def _person(row: Any) -> Person:
     return Person(
         id=PersonId(row.id),
         tenant=TenantId(row.tenant) if row.tenant else None,
@@ -269,9 +275,11 @@ def add_person(tx: Connection, person: Person, at: datetime) -> bool:
     return tx.execute(insert_or_ignore(tx, people).values(row)).rowcount == 1
 
 
+_FIND_PERSON = PreparedStatement(select(people).where(people.c.id == bindparam("person")), *people.c)
+
+
 def find_person(tx: Connection, person: PersonId) -> Person | None:
-    row = tx.execute(select(people).where(people.c.id == person)).first()
-    return None if row is None else _person(row)
+    return next(map(_person, _FIND_PERSON.records(tx, {"person": person})), None)
 
 
 def get_person(tx: Connection, person: PersonId) -> Person:

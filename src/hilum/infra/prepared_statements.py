@@ -6,7 +6,7 @@ database).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Executable, Table
@@ -39,6 +39,7 @@ class PreparedStatement:
     def __init__(self, build: Executable | Callable[[str], Executable], *columns: ColumnElement[Any]) -> None:
         self._build = build
         self._columns = columns
+        self._record = make_dataclass("Record", [(column.key or "", Any) for column in columns], slots=True)
         self._by_dialect: dict[str, _Compiled] = {}
 
     def first(self, tx: Connection, values: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -51,6 +52,17 @@ class PreparedStatement:
             name: value if read is None else read(value)
             for (name, read), value in zip(compiled.results, rows[0], strict=True)
         }
+
+    def records(self, tx: Connection, values: Mapping[str, Any]) -> list[Any]:
+        """Execute it and return its rows, with their columns as attributes."""
+        compiled = self._for(tx.dialect)
+        readers = [read for _, read in compiled.results]
+        return [
+            self._record(
+                *[value if read is None else read(value) for read, value in zip(readers, row, strict=True)]
+            )
+            for row in _run(tx, compiled, values).fetchall()
+        ]
 
     def rows(self, tx: Connection) -> list[Any]:
         """Execute it without parameters and return its rows as the driver has them: no column of them may need its type's conversion."""

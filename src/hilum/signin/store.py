@@ -4,10 +4,24 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, delete, func, or_, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+)
 
 from hilum.factors.models import Step
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -103,6 +117,15 @@ api_tokens = Table(
 )
 
 
+# The two that every call and every page begins with.
+_FIND_TOKEN = PreparedStatement(
+    select(api_tokens).where(api_tokens.c.digest == bindparam("digest")), *api_tokens.c
+)
+_FIND_SESSION = PreparedStatement(
+    select(sessions).where(sessions.c.digest == bindparam("digest")), *sessions.c
+)
+
+
 def save_password(tx: Connection, person: PersonId, digest: str, at: datetime) -> None:
     row = {"digest": digest, "set_at": at, "used_at": at}
     if tx.execute(insert_or_ignore(tx, passwords).values(person=person, **row)).rowcount == 0:
@@ -172,7 +195,7 @@ def add_session(tx: Connection, session: Session, digest: str) -> None:
     )
 
 
-def _session(row: Row[Any]) -> Session:
+def _session(row: Any) -> Session:
     return Session(
         id=SessionId(row.id),
         person=PersonId(row.person),
@@ -196,8 +219,7 @@ def find_session(tx: Connection, session: SessionId) -> Session | None:
 
 
 def find_session_by_digest(tx: Connection, digest: str) -> Session | None:
-    row = tx.execute(select(sessions).where(sessions.c.digest == digest)).first()
-    return None if row is None else _session(row)
+    return next(map(_session, _FIND_SESSION.records(tx, {"digest": digest})), None)
 
 
 def add_pending(tx: Connection, found: Pending) -> None:
@@ -332,7 +354,7 @@ def add_api_token(tx: Connection, token: ApiToken, digest: str) -> None:
     )
 
 
-def _api_token(row: Row[Any]) -> ApiToken:
+def _api_token(row: Any) -> ApiToken:
     return ApiToken(
         id=row.id,
         person=PersonId(row.person),
@@ -353,8 +375,7 @@ def save_api_token_used(tx: Connection, digest: str, at: datetime, before: datet
 
 
 def find_api_token_by_digest(tx: Connection, digest: str) -> ApiToken | None:
-    row = tx.execute(select(api_tokens).where(api_tokens.c.digest == digest)).first()
-    return None if row is None else _api_token(row)
+    return next(map(_api_token, _FIND_TOKEN.records(tx, {"digest": digest})), None)
 
 
 def get_api_token(tx: Connection, token: str) -> ApiToken:
