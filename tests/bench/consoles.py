@@ -1,4 +1,4 @@
-"""P20: the first byte of a console's list over ten thousand apps, with the work of a whole request: session, rights, names, states, count."""
+"""P20: the first byte of a console's list over ten thousand apps and as many open submissions, with the work of a whole request."""
 
 import statistics
 import tempfile
@@ -15,6 +15,7 @@ from hilum.keys import live as keys
 from hilum.registry import service as registry
 from hilum.registry import store
 from hilum.registry.models import NewVendor
+from hilum.review import store as reviews
 from tests.bench.figures import Figure
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build
 from tests.sim.browser import form_with
@@ -30,6 +31,7 @@ PAGES = (
     "/operations/search?q=app",
 )
 HOSPITAL = ("/tenant", "/tenant?show=available")
+REVIEW = ("/review", "/review?state=people", "/review?state=people&environment=sandbox")
 
 
 def figures() -> list[Figure]:
@@ -41,9 +43,14 @@ def figures() -> list[Figure]:
         uow = UnitOfWork.create(Database(url), FakeClock(), SeededIds(), "bench")
         site = build(uow, FakeClock())
         _fill(site)
+        _submit(site)
         parts = {
             path: _median_ms(browser, path)
-            for browser, pages in ((_enter(site, "otto"), PAGES), (_enter(site, "gina", "general"), HOSPITAL))
+            for browser, pages in (
+                (_enter(site, "otto"), PAGES),
+                (_enter(site, "gina", "general"), HOSPITAL),
+                (_enter(site, "rita"), REVIEW),
+            )
             for path in pages
         }
         uow.close()
@@ -51,7 +58,7 @@ def figures() -> list[Figure]:
     return [
         Figure(
             "P20",
-            f"a console's list over {APPS:,} apps, whole request, the slowest of {len(parts)}",
+            f"a console's list over {APPS:,} apps or open submissions, whole request, the slowest of {len(parts)}",
             worst,
             f"{worst:.0f} ms",
             f"<= {TARGET_MS:.0f} ms",
@@ -80,6 +87,58 @@ def _fill(site: ControlSite) -> None:
         for n in range(APPS)
     ]
     site.uow.write_now(lambda ctx: ctx.tx.execute(store.apps.insert(), rows), trace=TRACE)
+
+
+def _submit(site: ControlSite) -> None:
+    """Add an open submission of each app, checked twice, with a description of some size."""
+    at, content = site.clock.now(), '{"clients":[' + ",".join(['{"redirect_uris":[]}'] * 200) + "]}"
+    check = [
+        "address.answers",
+        "redirect: https://a.example",
+        "passed",
+        "It answered 200.",
+        "curl",
+        "Mend it.",
+    ]
+    rows, runs = [], []
+    for n in range(APPS):
+        rows.append(
+            {
+                "id": f"sub_{n:026}",
+                "app": f"app_{n:026}",
+                "vendor": "ven_none",
+                "version": f"ver_{n:026}",
+                "label": "1.0",
+                "environment": "production",
+                "scopes": [["user/Slot.rs", "Shows free slots."]],
+                "documents": [],
+                "created_by": "system:",
+                "created_at": at,
+                "changed_at": at,
+                "state": "in_lenses",
+                "revision": 4,
+                "content": content,
+                "digest": "0" * 64,
+                "rule_book": 1,
+                "certification": "",
+                "submitted_at": at,
+            }
+        )
+        runs += [
+            {
+                "submission": f"sub_{n:026}",
+                "number": number,
+                "at": at,
+                "inputs": content,
+                "digest": "0" * 64,
+                "rule_book": 1,
+                "checks": [check] * 20,
+                "route": ["low", "fast", ["technical"], 2, 5],
+            }
+            for number in (1, 2)
+        ]
+    site.uow.write_now(lambda ctx: ctx.tx.execute(reviews.submissions.insert(), rows), trace=TRACE)
+    site.uow.write_now(lambda ctx: ctx.tx.execute(reviews.runs.insert(), runs), trace=TRACE)
 
 
 def _enter(site: ControlSite, username: str, tenant: str = "") -> TestClient:

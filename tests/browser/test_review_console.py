@@ -2,7 +2,9 @@
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.hand import Hand
 from tests.browser.stage import Stage
+from tests.browser.test_consoles import enter, staff
 from tests.browser.test_developer_console import enter as enter_vendor
 from tests.browser.test_developer_console import look
 
@@ -31,3 +33,61 @@ def test_a_vendor_sees_what_a_submission_lacks_and_sends_it(stage: Stage) -> Non
     look(page, "submission-tried")
     page.get_by_role("link", name="Review", exact=True).first.click()
     look(page, "submissions")
+
+
+STATED = {
+    "Who answers for it": "Ilona Varga",
+    "Support address": "help@lumen.example",
+    "Security address": "security@lumen.example",
+    "Whom to reach if security does not answer": "On call, +1 555 0100",
+    "Privacy policy": "https://lumen.example/privacy",
+    "Terms of use": "https://lumen.example/terms",
+    "Kept for days": "0",
+    "What is kept, and how it is deleted": "Nothing is kept.",
+    "Hosting regions": "US",
+    "Subcontractors": "none",
+}
+
+
+def state(page: Page) -> None:
+    """State what hospitals must know about the app whose page is open."""
+    page.get_by_role("link", name="Statements", exact=True).click()
+    for label, text in STATED.items():
+        page.get_by_label(label).fill(text)
+    page.get_by_label("No", exact=True).check()
+    page.get_by_role("button", name="Save what is stated").click()
+    expect(page.get_by_text("complete", exact=True)).to_be_visible()
+
+
+def test_a_submission_is_found_seen_whole_and_rejected_by_keys(stage: Stage) -> None:
+    """S5: the vendor's side and the reviewer's of one submission, live, and without a mouse in the queue."""
+    vendor = enter_vendor(stage, "owner.varga")
+    vendor.get_by_role("link", name="Lumen Chart").click()
+    state(vendor)
+    begin(vendor, "The sandbox, to try it")
+    for each in vendor.get_by_label("What the app does with it").all():
+        each.fill("Shows it beside the chart.")
+    vendor.get_by_role("button", name="Submit to review").click()
+    expect(vendor.get_by_text("What was submitted")).to_be_visible()
+    # Live: the jobs process has looked at addresses that nobody answers.
+    expect(vendor.get_by_text("The address answers").first).to_be_visible(timeout=30_000)
+    look(vendor, "submission-checked")
+
+    reviewer = enter(stage, staff(stage, "reviewer"))
+    reviewer.get_by_role("navigation").get_by_role("link", name="Review", exact=True).first.click()
+    look(reviewer, "queue")
+    hand = Hand(reviewer)
+    hand.press("j")
+    hand.press("Enter")
+    expect(reviewer.locator("h1")).to_contain_text("Lumen Chart, version 1.0")
+    look(reviewer, "review")
+    reviewer.get_by_label("Why").fill("The addresses do not answer.")
+    reviewer.get_by_role("button", name="Certify").click()
+    expect(reviewer.get_by_text("Nothing was done")).to_be_visible()
+    look(reviewer, "review-refused")
+    reviewer.get_by_role("button", name="Reject").click()
+    expect(reviewer.locator("h1")).to_contain_text("rejected")
+    reviewer.goto(f"{stage.running.base}/review?state=people")
+    look(reviewer, "queue-empty")
+    vendor.reload()
+    expect(vendor.get_by_text("The addresses do not answer.")).to_be_visible()

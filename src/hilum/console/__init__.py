@@ -1,4 +1,4 @@
-"""Console: the pages by which people run the platform: /operations for the staff, /tenant for a hospital's administrators, /developer for vendors.
+"""Console: the pages by which people run the platform: /operations for the staff, /review for reviewers, /tenant for a hospital's administrators, /developer for vendors.
 
 Owns: the shell, the lists, the confirmations and the words of the consoles; which role opens which page (``policy.PAGES``); the stream that
     says when a page is out of date.

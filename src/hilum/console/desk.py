@@ -181,6 +181,9 @@ def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str,
         "console": words.CONSOLES[page.console],
         "home": opened[0].path if opened else f"/{page.console}",
         "navigation": [(each.title, each.path, each.key == top.key) for each in opened],
+        "beside": [
+            (words.CONSOLES[each.console], each.path) for each in policy.beside(visitor, page.console)
+        ],
         "trail": [(each.title, each.path.replace("{id}", segment(id_))) for each in policy.trail(page)],
         "search": search.path if search and policy.may_open(visitor, search) else "",
         "name": visitor.person.name,
@@ -326,7 +329,7 @@ class Desk:
             "visitor": visitor,
             "role": words.role(visitor.role) if visitor else "",
         }
-        if visitor is None and request.method == "GET" and page.console is Console.OPERATIONS:
+        if visitor is None and request.method == "GET" and policy.is_of_staff(page.console):
             return RedirectResponse(urls.signin(then=then), 303)
         if page.console is Console.DEVELOPER:
             return self._vendors_door(request, page, facts)

@@ -42,6 +42,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "What waits for a second of you, and the accounts of the staff. Nobody agrees to what they asked for.",
             "hilum approval list",
         ),
+        "review.queue": (
+            "What vendors submitted, the oldest first. A submission's page has what the checks found, its scopes against the declared workflows, what differs from what was certified last, and the decision.",
+            "hilum review list",
+        ),
         "tenant.apps": (
             "What is certified for you and what you installed. Approve one for roles, work and permissions; narrow or remove it on its page.",
             "hilum app install",

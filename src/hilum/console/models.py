@@ -35,6 +35,7 @@ class Console(StrEnum):
     OPERATIONS = "operations"
     TENANT = "tenant"
     DEVELOPER = "developer"
+    REVIEW = "review"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ _KIND_OF: Mapping[Console, ActorKind] = MappingProxyType(
         Console.OPERATIONS: ActorKind.STAFF,
         Console.TENANT: ActorKind.PERSON,
         Console.DEVELOPER: ActorKind.MEMBER,
+        Console.REVIEW: ActorKind.STAFF,
     }
 )
 
@@ -274,6 +275,22 @@ def _vendors() -> tuple[Page, ...]:
     )
 
 
+def _reviewers() -> tuple[Page, ...]:
+    """Return the pages of review. All of the staff read them; who acts there is judged by the verb."""
+    queue = "review.queue"
+    return (
+        _page(queue, "", "Queue", "What waits, and for whom?", STAFF, nav=True),
+        _page(
+            "review.submission",
+            "/submissions/{id}",
+            "Submission",
+            "Is it in order, and is it needed?",
+            STAFF,
+            parent=queue,
+        ),
+    )
+
+
 PAGES: Mapping[str, Page] = MappingProxyType(
     {
         page.key: page
@@ -363,9 +380,11 @@ PAGES: Mapping[str, Page] = MappingProxyType(
             *_tenants(),
             *_developers(),
             *_vendors(),
+            *_reviewers(),
             _page("operations.guide", "/guide", "Guide", "What is each page for?", STAFF),
             _page("tenant.guide", "/guide", "Guide", "What is each page for?", APPROVER_ROLES),
             _page("developer.guide", "/guide", "Guide", "What is each page for?", MEMBERS),
+            _page("review.guide", "/guide", "Guide", "What is each page for?", STAFF),
         )
     }
 )
@@ -384,10 +403,21 @@ def is_of(visitor: Visitor, console: Console) -> bool:
     return visitor.actor.kind is _KIND_OF[console] and visitor.session.method is not Method.EHR
 
 
+def is_of_staff(console: Console) -> bool:
+    """Check whether a console is that of the platform's staff."""
+    return _KIND_OF[console] is ActorKind.STAFF
+
+
 def opened(visitor: Visitor, console: Console) -> tuple[Page, ...]:
     """List the pages in a person's navigation."""
     of_it = (page for page in PAGES.values() if page.console is console and page.in_navigation)
     return tuple(page for page in of_it if may_open(visitor, page))
+
+
+def beside(visitor: Visitor, console: Console) -> tuple[Page, ...]:
+    """List the first page of each other console at which a person belongs."""
+    firsts = (next(iter(opened(visitor, each)), None) for each in Console if each is not console)
+    return tuple(page for page in firsts if page is not None)
 
 
 def trail(page: Page) -> tuple[Page, ...]:

@@ -14,6 +14,8 @@ from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
 from hilum.console.operations import apps, books, evidence, now, policies, scopes, staff
 from hilum.console.ports import Ports
+from hilum.console.review import queue
+from hilum.console.review import submission as review_submission
 from hilum.console.tenant import apps as tenant_apps
 from hilum.console.tenant import emergencies, mandates, people, providers, requests, rules, settings
 from hilum.web.kit import Kit
@@ -29,6 +31,7 @@ def pages(kit: Kit, ports: Ports) -> list[Route]:
         *_operations(desk),
         *_tenant(desk),
         *_developer(desk),
+        *_review(desk),
         *(desk.live(each) for each in Console),
         *(route for each in Console for route in desk.route(f"{each}.guide", guide.show)),
     ]
@@ -119,6 +122,13 @@ def _with_others(desk: Desk, console: Console) -> list[Route]:
             disposals.show,
             disposals.act if console is Console.DEVELOPER else None,
         ),
+    ]
+
+
+def _review(desk: Desk) -> list[Route]:
+    return [
+        *desk.route("review.queue", queue.show),
+        *desk.route("review.submission", review_submission.show, review_submission.act),
     ]
 
 

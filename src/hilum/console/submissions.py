@@ -88,6 +88,7 @@ def _check(check: Check, submission: str) -> dict[str, Any]:
         "result": text,
         "tone": tone,
         "reproduction": check.reproduction.replace("SUBMISSION", submission),
+        "href": "",
     }
 
 

@@ -18,6 +18,7 @@ CONSOLES: Mapping[Console, str] = MappingProxyType(
         Console.OPERATIONS: "Operations",
         Console.TENANT: "Hospital",
         Console.DEVELOPER: "Developer",
+        Console.REVIEW: "Review",
     }
 )
 KEYS = (
@@ -33,6 +34,7 @@ HOW_TO: Mapping[str, str] = MappingProxyType(
         "operations": _SECURITY,
         "tenant": _HOSPITAL,
         "developer": _VENDOR,
+        "review": "/reviewer",
         "operations.policy": f"{_OWNER}#change-it",
         "operations.scopes": f"{_OWNER}#end-a-scope",
         "operations.staff": "/staff",

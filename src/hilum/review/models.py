@@ -175,11 +175,12 @@ class SubmissionView:
 
 @dataclass(frozen=True, slots=True)
 class BrowseQuery:
-    """A list of submissions: those in some states, oldest first, or every one of an app, newest first. ``after`` is the last id before it."""
+    """A list of submissions: those in some states or in any, of an app or of all. ``after`` is the last id before it."""
 
     states: tuple[State, ...] = ()
     app: str = ""
     environment: Environment | None = None
+    newest: bool = False
     after: str = ""
     limit: int = PAGE_BOUND
 

@@ -257,13 +257,14 @@ def browse(tx: Connection, asked: BrowseQuery, *, vendor: str) -> BrowsedPage:
     pages = []
     for each in queries:
         # Each state by itself: an index has its submissions in their order, and one over several would have to sort them all.
-        query = each.where(submissions.c.id > asked.after).order_by(submissions.c.id)
-        if not asked.states:
+        if asked.newest:
             query = each.order_by(submissions.c.id.desc())
             query = query.where(submissions.c.id < asked.after) if asked.after else query
+        else:
+            query = each.where(submissions.c.id > asked.after).order_by(submissions.c.id)
         rows = tx.execute(query.limit(asked.limit + 1))
         pages.append([_submission(row) for row in rows])
-    found = list(islice(merge(*pages, key=lambda each: each.id, reverse=not asked.states), asked.limit + 1))
+    found = list(islice(merge(*pages, key=lambda each: each.id, reverse=asked.newest), asked.limit + 1))
     shown = tuple(found[: asked.limit])
     more = shown[-1].id if len(found) > asked.limit else ""
     return BrowsedPage(shown, more, _count(tx, queries))

@@ -61,7 +61,7 @@ async def _page(visit: Visit, given: Form, wrong: dict[str, str]) -> Response:
 
 def _read(ctx: Context, visit: Visit, after: str) -> tuple[App, Any, dict[str, Any]]:
     app = frame.own_app(ctx, visit.param())
-    page = review.browse(ctx, BrowseQuery(app=app.id, after=after, limit=ROWS))
+    page = review.browse(ctx, BrowseQuery(app=app.id, newest=True, after=after, limit=ROWS))
     runs = review.last_runs(ctx, page.submissions)
     rows = [
         (
@@ -116,13 +116,17 @@ def _version(ctx: Context, app: App, id_: str) -> AppVersion:
 
 
 def _open(ctx: Context, app: App, version: AppVersion, environment: Environment) -> Submission | None:
-    found = review.browse(ctx, BrowseQuery(app=app.id, environment=environment, limit=PAGE_BOUND)).submissions
+    found = review.browse(
+        ctx, BrowseQuery(app=app.id, newest=True, environment=environment, limit=PAGE_BOUND)
+    ).submissions
     return next((each for each in found if each.version == version.id and each.closed_at is None), None)
 
 
 def prefilled(ctx: Context, app: App, version: AppVersion, environment: Environment) -> SubmissionOrder:
     """Return what a new draft begins with: the scopes of the clients, and what was written of them for the environment before."""
-    found = review.browse(ctx, BrowseQuery(app=app.id, environment=environment, limit=1)).submissions
+    found = review.browse(
+        ctx, BrowseQuery(app=app.id, newest=True, environment=environment, limit=1)
+    ).submissions
     last = found[0].order if found else SubmissionOrder()
     known = {each.scope: each for each in last.scopes}
     wanted = asked_by_clients(ctx, app, version, environment) or tuple(known)

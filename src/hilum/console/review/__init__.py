@@ -1,0 +1,1 @@
+"""The reviewers' console: what waits, and one submission on one page."""

@@ -1,0 +1,112 @@
+"""The queue of submissions: what waits for people, oldest first, and what became of the others."""
+
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+
+from starlette.responses import Response
+
+from hilum.console import service, submissions
+from hilum.console.desk import Visit, address
+from hilum.console.lists import List
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.infra.context import Context
+from hilum.registry.models import Environment
+from hilum.review import service as review
+from hilum.review.models import COUNTED_BOUND, BrowseQuery, Run, State
+
+STATES: Mapping[str, tuple[State, ...]] = MappingProxyType(
+    {
+        "": (State.SUBMITTED, State.CHECKING, State.IN_LENSES),
+        "people": (State.IN_LENSES,),
+        "checks": (State.SUBMITTED, State.CHECKING),
+        "certified": (State.CERTIFIED,),
+        "rejected": (State.REJECTED,),
+        "withdrawn": (State.WITHDRAWN,),
+    }
+)
+"""The states behind each word of the filter."""
+_CLOSED = frozenset({"certified", "rejected", "withdrawn"})
+LIST = List(
+    columns=(
+        Column("App"),
+        Column("State"),
+        Column("For"),
+        Column("Tier"),
+        Column("Checks"),
+        Column("Submitted", number=True),
+    ),
+    one="submission",
+    many="submissions",
+    empty=Empty(
+        "Nothing waits", "What vendors submit is listed here, the oldest first, as soon as it is checked."
+    ),
+    filters=(
+        Filter(
+            "state",
+            "State",
+            (
+                Option("people", "Waiting for people"),
+                Option("checks", "Being checked"),
+                Option("certified", "Approved"),
+                Option("rejected", "Rejected"),
+                Option("withdrawn", "Withdrawn"),
+            ),
+            unset="Open",
+        ),
+        Filter(
+            "environment",
+            "For",
+            (Option("production", "Production"), Option("sandbox", "Sandbox")),
+            unset="Both",
+        ),
+    ),
+)
+
+
+async def show(visit: Visit) -> Response:
+    """Show the queue."""
+
+    async def read(asked: Asked) -> Listed:
+        return await visit.read(partial(_listed, asked=asked))
+
+    return await visit.listing(
+        LIST, read, lead="What vendors submitted. What waits longest is first.", title="Queue"
+    )
+
+
+def _listed(ctx: Context, asked: Asked) -> Listed:
+    query = BrowseQuery(
+        STATES[asked["state"]],
+        environment=Environment(asked["environment"]) if asked["environment"] else None,
+        newest=asked["state"] in _CLOSED,
+        after=asked.after,
+        limit=ROWS,
+    )
+    page = review.browse(ctx, query)
+    runs = review.last_runs(ctx, page.submissions)
+    names = service.names(ctx, [id_ for each in page.submissions for id_ in (each.app, each.vendor)])
+    rows = []
+    for each in page.submissions:
+        run = runs.get(each.id)
+        state, tone = submissions.stands(each, run, waits_for_me=True)
+        tier = run.judgement.route.tier if run else None
+        title = f"{names.app(each.app)}, version {each.label}"
+        rows.append(
+            (
+                Cell(title, address("review.submission", each.id), names.vendor(each.vendor)),
+                Cell(state, kind="pill", tone=tone),
+                Cell(each.environment.value),
+                Cell(tier.value if tier else "", note=run.judgement.route.track if run else ""),
+                _checked(run),
+                Cell("", at=each.submitted_at) if each.submitted_at else Cell(""),
+            )
+        )
+    return Listed(rows, page.total, COUNTED_BOUND, page.next)
+
+
+def _checked(run: Run | None) -> Cell:
+    if run is None:
+        return Cell("not yet")
+    bad = sum(each.blocks for each in run.judgement.checks)
+    return Cell(f"{bad} did not pass" if bad else "passed", kind="pill", tone="warn" if bad else "good")

@@ -1,0 +1,241 @@
+"""One submission on one page: what checks found, scopes against workflows, what differs from what was certified last, and the decision."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from hilum.console import fields, service, submissions, words
+from hilum.console.desk import Visit, address, to
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import AppId
+from hilum.policies import service as policies
+from hilum.policies.models import Book
+from hilum.registry import service as registry
+from hilum.registry.models import Certification
+from hilum.review import service as review
+from hilum.review.models import Act, DecideOrder, Run, Submission
+from hilum.review.policy import may_decide
+from hilum.standards.smart.scopes import SPECIAL
+from hilum.web.forms import Form
+
+RUNS_LINKED = 10
+"""Earlier runs to which a page links."""
+_OF_CLIENT = (
+    "type",
+    "deployment",
+    "redirect_uris",
+    "launch_uri",
+    "origins",
+    "jwks_uri",
+    "grant_types",
+    "scopes",
+)
+
+
+async def show(visit: Visit) -> Response:
+    """Show a submission."""
+    return await _page(visit)
+
+
+async def _page(
+    visit: Visit, form: Form | None = None, error: Invalid | None = None, refused: str = ""
+) -> Response:
+    query = visit.query()
+    number = query.one("run")
+    if number and not (number.isdecimal() and 0 < len(number) < 7):
+        raise Invalid(
+            "filter_malformed", "The address of this page is not valid.", fields={"run": "word_malformed"}
+        )
+    read = partial(
+        _read, visit=visit, number=int(number) if number else None, again=query.one("replay") == "1"
+    )
+    facts = await visit.read(read)
+    return visit.render(
+        "console/review/submission.html",
+        status=409 if refused else 422 if error else 200,
+        refused=refused or (error.detail if error else ""),
+        faults=fields.sentences(error.fields) if error else {},
+        given=form or fields.NO_FORM,
+        **facts,
+    )
+
+
+def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dict[str, Any]:
+    view = review.view(ctx, visit.param())
+    found = view.submission
+    book = policies.current(ctx).everywhere
+    content: Mapping[str, Any] = orjson.loads(found.content) if found.content else {}
+    run = _run(ctx, found, number)
+    last = run.number if run and number is None else _last(ctx, found)
+    names = service.names(ctx, [found.app, found.vendor, *(each.actor for each in view.steps)])
+    before, certified = _before(ctx, found)
+    judged = submissions.checks(run.judgement.checks, found.id) if run else {"blocking": [], "fine": []}
+    declared = content["version"]["workflows"] if content else ()
+    app_page = address("operations.app", found.app)
+    return {
+        "found": found,
+        "title": f"{names.app(found.app)}, version {found.label}",
+        "vendor": names.vendor(found.vendor),
+        "app_page": app_page,
+        "state": submissions.stands(found, run, waits_for_me=True),
+        "run": run,
+        "runs": [each for each in range(last, max(last - RUNS_LINKED, 0), -1) if run and each != run.number],
+        "replay": review.replay(ctx, found.id, run.number) if again and run else None,
+        # What reaches records comes first.
+        "scopes": submissions.scope_rows(
+            sorted(found.order.scopes, key=lambda each: each.scope in SPECIAL),
+            declared,
+            book,
+            certified.scopes if certified else None,
+        ),
+        "gone": _gone(found, certified),
+        "declared": submissions.declared_in_words(book, declared),
+        "workflows": submissions.workflows_of(book, declared),
+        "documents": [(book.evidence.get(each.kind, each.kind), each) for each in found.order.documents],
+        "stated": _stated(content, book),
+        "clients": [_client(each) for each in content.get("clients", ())],
+        "certified": certified,
+        "certified_label": _label(ctx, certified),
+        "differences": submissions.differences(before, content) if before and content else None,
+        "history": submissions.history(
+            view.steps, {each.actor: names.actor(each.actor) for each in view.steps}
+        ),
+        "decides": may_decide(ctx.actor) and submissions.possible(found.state, Act.REJECT),
+        "reruns": may_decide(ctx.actor) and submissions.possible(found.state, Act.RERUN),
+        "ends": _ends(ctx, book, content, run),
+        **judged,
+    }
+
+
+def _run(ctx: Context, found: Submission, number: int | None) -> Run | None:
+    if number is not None:
+        return review.view_run(ctx, found.id, number)
+    return review.last_runs(ctx, [found]).get(found.id)
+
+
+def _last(ctx: Context, found: Submission) -> int:
+    run = review.last_runs(ctx, [found]).get(found.id)
+    return run.number if run else 0
+
+
+def _before(ctx: Context, found: Submission) -> tuple[Mapping[str, Any], Certification | None]:
+    """Return what was certified last of the app for the environment, before this submission, with what was submitted for it."""
+    of_it = [
+        each
+        for each in registry.certifications_of(ctx, AppId(found.app))
+        if each.environment is found.environment
+        and each.submission != found.id
+        and (found.closed_at is None or each.certified_at < found.closed_at)
+    ]
+    if not of_it:
+        return {}, None
+    last = max(of_it, key=lambda each: each.certified_at)
+    try:
+        text = review.view(ctx, last.submission).submission.content if last.submission else ""
+    except NotFound:
+        text = ""
+    return (orjson.loads(text) if text else {}), last
+
+
+def _gone(found: Submission, certified: Certification | None) -> list[str]:
+    asked = {each.scope for each in found.order.scopes}
+    return [each for each in certified.scopes if each not in asked] if certified else []
+
+
+def _label(ctx: Context, certified: Certification | None) -> str:
+    return service.version_label(ctx, certified.version) if certified else ""
+
+
+def _stated(content: Mapping[str, Any], book: Book) -> list[tuple[str, str]]:
+    """Return what the vendor states, in words: app, version, profile."""
+    if not content:
+        return []
+    app, version, profile = content["app"], content["version"], content["profile"]
+    ai_use, category = version["ai_use"], book.categories.get(app["category"])
+    found = [
+        ("What it does", app["description"]),
+        ("What the data is for", app["purpose"]),
+        ("Category", category.title if category else app["category"]),
+        (
+            "Opened from",
+            ", ".join(book.placements.get(each, each) for each in version["placements"]) or "nowhere",
+        ),
+        ("Artificial intelligence", _ai(ai_use)),
+    ]
+    return found + [(words.field(name), _value(value)) for name, value in profile.items()]
+
+
+def _ai(ai_use: Mapping[str, Any] | None) -> str:
+    if ai_use is None:
+        return "declares none"
+    said = f"{ai_use['model']}, for {ai_use['purpose']}; it {ai_use['autonomy'].replace('_', ' ')}"
+    return f"{said}; before anything comes of it: {ai_use['human_step']}" if ai_use["human_step"] else said
+
+
+def _value(value: object) -> str:
+    match value:
+        case None | "" | []:
+            return "not stated" if value is None or value == "" else "none"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return "; ".join(map(_value, value))
+        case dict():
+            return ", ".join(str(each) for each in value.values() if each)
+        case _:
+            return str(value)
+
+
+def _client(client: Mapping[str, Any]) -> dict[str, Any]:
+    keys = "registered keys" if client["jwks"] else ""
+    rows = [(words.field(name), _value(client[name])) for name in _OF_CLIENT if client[name]]
+    return {"name": client["name"], "rows": [*rows, *([("Keys", keys)] if keys else [])]}
+
+
+def _ends(ctx: Context, book: Book, content: Mapping[str, Any], run: Run | None) -> str:
+    """Return the day to which the rule book lets a certification of this tier last; empty if there is none."""
+    category = book.categories.get(content["app"]["category"]) if content else None
+    tier = run.judgement.route.tier if run else None
+    cell = category.cells.get(tier) if category and tier else None
+    return f"{ctx.now + cell.certificate_life:%Y-%m-%d}" if cell else ""
+
+
+# --- acts ----------------------------------------------------------------------------------------------------------------------
+
+
+async def act(visit: Visit, form: Form) -> Response:
+    """Have a submission checked again, certify it, or reject it."""
+    try:
+        revision = _revision(form)
+        match form.one("act"):
+            case "rerun":
+                await visit.write(partial(review.rerun, submission_id=visit.param(), revision=revision))
+            case "certify" | "reject" as wanted:
+                order = DecideOrder(
+                    visit.param(), revision, wanted == "certify", form.one("reason"), _day(form, wanted)
+                )
+                await visit.write(partial(review.decide, order=order))
+            case _:
+                raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+    except Invalid as error:
+        return await _page(visit, form, error)
+    except (Conflict, NotPermitted) as error:
+        # What stands in the way is said beside the form, which keeps what was typed.
+        return await _page(visit, form, refused=error.detail)
+    return to(visit.path)
+
+
+def _revision(form: Form) -> int:
+    text = form.one("revision")
+    if not (text.isdecimal() and 0 < len(text) < 10):
+        raise Invalid("form_invalid", "Open the page again.", fields={"revision": "malformed"})
+    return int(text)
+
+
+def _day(form: Form, wanted: str) -> datetime | None:
+    return fields.day(form, "expires_at") if wanted == "certify" else None

@@ -1,0 +1,153 @@
+"""The reviewers' console: what waits is found, seen whole on one page, and decided there as by the API (C98, C99, C110, C111, C183)."""
+
+from html import unescape
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from hilum.console import policy
+from hilum.console.models import Console
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.review import store
+from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, build
+from tests.flows.review_ground import SCOPES, Ground, furnish
+from tests.flows.test_console_submissions import check, send
+from tests.flows.test_console_submissions import enter as enter_vendor
+from tests.flows.test_vendor_apps import client_body
+from tests.flows.vendor_ground import made
+from tests.sim.browser import form_with
+from tests.sim.world import FakeClock
+
+PAGES = [page for page in policy.PAGES.values() if page.console is Console.REVIEW]
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
+    return furnish(build(sqlite_uow, clock))
+
+
+def enter(ground: Ground, username: str, tenant: str = "") -> TestClient:
+    browser = ground.site.browser()
+    form = form_with(browser.get(f"/t/{tenant}/signin" if tenant else "/signin").text, "password")
+    values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
+    assert browser.post(form.action, data=values).status_code == 303
+    return browser
+
+
+def submitted(ground: Ground, *, status: int = 200, **change: Any) -> str:
+    id_ = str(made(ground.submit(**change))["id"])
+    check(ground, id_, status=status)
+    return id_
+
+
+def page_of(submission: str) -> str:
+    return f"/review/submissions/{submission}"
+
+
+def test_every_page_opens_for_the_staff_and_for_nobody_else(ground: Ground) -> None:
+    """C183: another console's people learn nothing of what is there; the staff find it from their own."""
+    id_ = submitted(ground)
+    paths = [page.path.replace("{id}", id_) for page in PAGES]
+    assert len(paths) >= 3
+    for username in ("root", "sam", "rita", "otto"):
+        browser = enter(ground, username)
+        assert 'href="/review"' in browser.get("/operations").text
+        for path in paths:
+            assert browser.get(path).status_code == 200, (username, path)
+    for browser in (enter(ground, "gina", "general"), enter_vendor(ground, "acme.owner")):
+        for path in paths:
+            answer = browser.get(path)
+            assert (answer.status_code, "Acme Rota" in answer.text) == (403, False), path
+    stranger = ground.site.browser().get(paths[1])
+    assert stranger.headers["location"].startswith(f"{ORIGIN}/signin?then=%2Freview%2Fsubmissions")
+
+
+def test_the_queue_has_what_waits_and_its_filters_stand_in_the_address(ground: Ground) -> None:
+    """S5: the oldest first; what is closed is found by its chip; a word that the list does not have is refused."""
+    browser = enter(ground, "rita")
+    assert "Nothing waits" in browser.get("/review").text
+    first = submitted(ground)
+    body = client_body(ground.app, ground.version, environment="sandbox", scope="launch user/Slot.rs")
+    made(ground.site.api("acme.owner").post("/clients", json=body))
+    second = made(ground.submit(environment="sandbox"))["id"]
+    text = browser.get("/review").text
+    assert text.index(first) < text.index(second)
+    assert "Acme Health" in text
+    waiting = browser.get("/review?state=people").text
+    assert (first in waiting, second in waiting) == (True, False)
+    assert second in browser.get("/review?environment=sandbox").text
+    made(
+        ground.site.api("acme.owner").post(
+            f"/submissions/{second}/withdraw", json={"revision": 2, "reason": "x"}
+        ),
+        200,
+    )
+    assert second not in browser.get("/review").text
+    assert second in browser.get("/review?state=withdrawn").text
+    assert browser.get("/review?state=everything").status_code == 422
+    rows = browser.get("/review?state=people&format=json").json()["items"]
+    assert [each["App"] for each in rows] == ["Acme Rota, version 1"]
+
+
+def test_a_reviewer_decides_on_the_page_and_what_stands_in_the_way_is_said_beside_the_form(
+    ground: Ground,
+) -> None:
+    """C111: as by the API: not before the checks passed, with a reason, and by nobody but a reviewer."""
+    id_ = submitted(ground, status=500)
+    page, browser, reader = page_of(id_), enter(ground, "rita"), enter(ground, "otto")
+
+    early = send(browser, page, "expires_at", act="certify", reason="In order.")
+    assert early.status_code == 409
+    assert "did not pass" in unescape(early.text)
+    assert "In order." in early.text, "what was typed is kept"
+    assert send(browser, page, "expires_at", act="certify", reason=" ").status_code == 422
+    assert send(browser, page, "expires_at", act="publish", reason="x").status_code == 422
+    assert send(browser, page, "act", act="rerun").status_code == 303
+    check(ground, id_)
+    stale = dict(form_with(browser.get(page).text, "expires_at").fields)
+    assert 'name="expires_at"' not in reader.get(page).text
+    stolen = stale | {"act": "certify", "reason": "x"}
+    assert reader.post(page, data=stolen).status_code == 403
+
+    assert send(browser, page, "expires_at", act="certify", reason="In order.").status_code == 303
+    done = ground.see(id_)
+    assert (done["state"], done["history"][-1]["reason"]) == ("certified", "In order.")
+    text = browser.get(page).text
+    assert 'name="expires_at"' not in text
+    assert "certified it" in text
+    assert browser.post(page, data=stale | {"act": "reject", "reason": "x"}).status_code == 409
+
+
+def test_scopes_beyond_the_workflows_and_differences_to_what_was_certified_are_seen(ground: Ground) -> None:
+    """S5: in the words of a workflow, beside the vendor's sentence; the next version side by side with the last."""
+    first = submitted(ground)
+    browser = enter(ground, "rita")
+    assert "Nothing of the app was certified for production before" in browser.get(page_of(first)).text
+    assert send(browser, page_of(first), "expires_at", act="certify", reason="x").status_code == 303
+    wider = [*SCOPES, {"scope": "user/Appointment.rs", "justification": "Shows what is booked."}]
+    second = submitted(ground, scopes=wider)
+
+    text = unescape(browser.get(page_of(second)).text)
+    assert "Scopes: user/Appointment.rs: justification" in text
+    assert "Shows what is booked." in text
+    assert '<span class="badge badge-accent">new</span>' in text
+    assert "Judged again from what was stored" in browser.get(f"{page_of(second)}?replay=1").text
+    assert browser.get(f"{page_of(second)}?run=7").status_code == 404
+    assert browser.get(f"{page_of(second)}?run=-1").status_code == 422
+
+
+def test_what_a_vendor_wrote_is_text(ground: Ground) -> None:
+    """House rule 13; markup is refused today, and what an older release stored is still only text."""
+    id_ = submitted(ground)
+    change = store.submissions.update().values(
+        scopes=[["launch", HOSTILE], ["user/Slot.rs", HOSTILE * 60]], label=HOSTILE
+    )
+    ground.site.uow.write_now(lambda ctx: ctx.tx.execute(change), trace=TRACE)
+    browser = enter(ground, "rita")
+    for path in ("/review", page_of(id_)):
+        answer = browser.get(path)
+        assert answer.status_code == 200
+        assert HOSTILE not in answer.text
+        assert "&lt;script&gt;" in answer.text
