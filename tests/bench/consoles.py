@@ -122,6 +122,7 @@ def _submit(site: ControlSite) -> None:
                 "rule_book": 1,
                 "certification": "",
                 "submitted_at": at,
+                "reasons": [],
             }
         )
         runs += [

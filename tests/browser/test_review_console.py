@@ -82,6 +82,8 @@ def test_a_submission_is_found_seen_whole_and_rejected_by_keys(stage: Stage) -> 
     expect(reviewer.locator("h1")).to_contain_text("Lumen Chart, version 1.0")
     look(reviewer, "review")
     reviewer.get_by_label("Why").fill("The addresses do not answer.")
+    reviewer.get_by_text("Reasons, if it is rejected").click()
+    reviewer.get_by_label("Automated checks did not pass").check()
     reviewer.get_by_role("button", name="Certify").click()
     expect(reviewer.get_by_text("Nothing was done")).to_be_visible()
     look(reviewer, "review-refused")

@@ -9,9 +9,11 @@ from starlette.testclient import TestClient
 from hilum.console import policy
 from hilum.console.models import Console
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.policies.models import Lens
 from hilum.review import store
+from hilum.review.scorecards import shipped_scorecards
 from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, build
-from tests.flows.review_ground import SCOPES, Ground, furnish
+from tests.flows.review_ground import SCOPES, Ground, furnish, lens_of, pass_lens, signs
 from tests.flows.test_console_submissions import check, send
 from tests.flows.test_console_submissions import enter as enter_vendor
 from tests.flows.test_vendor_apps import client_body
@@ -49,8 +51,8 @@ def page_of(submission: str) -> str:
 def test_every_page_opens_for_the_staff_and_for_nobody_else(ground: Ground) -> None:
     """C183: another console's people learn nothing of what is there; the staff find it from their own."""
     id_ = submitted(ground)
-    paths = [page.path.replace("{id}", id_) for page in PAGES]
-    assert len(paths) >= 3
+    paths = [page.path.replace("{id}", id_).replace("{lens}", "technical") for page in PAGES]
+    assert len(paths) >= 4
     for username in ("root", "sam", "rita", "otto"):
         browser = enter(ground, username)
         assert 'href="/review"' in browser.get("/operations").text
@@ -99,7 +101,7 @@ def test_a_reviewer_decides_on_the_page_and_what_stands_in_the_way_is_said_besid
     page, browser, reader = page_of(id_), enter(ground, "rita"), enter(ground, "otto")
 
     early = send(browser, page, "expires_at", act="certify", reason="In order.")
-    assert early.status_code == 409
+    assert early.status_code == 403
     assert "did not pass" in unescape(early.text)
     assert "In order." in early.text, "what was typed is kept"
     assert send(browser, page, "expires_at", act="certify", reason=" ").status_code == 422
@@ -111,6 +113,10 @@ def test_a_reviewer_decides_on_the_page_and_what_stands_in_the_way_is_said_besid
     stolen = stale | {"act": "certify", "reason": "x"}
     assert reader.post(page, data=stolen).status_code == 403
 
+    waits = send(browser, page, "expires_at", act="certify", reason="In order.")
+    assert (waits.status_code, "Some lens has not passed" in waits.text) == (403, True)
+    signs(ground.site, "rita", "technical")
+    pass_lens(ground, id_)
     assert send(browser, page, "expires_at", act="certify", reason="In order.").status_code == 303
     done = ground.see(id_)
     assert (done["state"], done["history"][-1]["reason"]) == ("certified", "In order.")
@@ -120,11 +126,80 @@ def test_a_reviewer_decides_on_the_page_and_what_stands_in_the_way_is_said_besid
     assert browser.post(page, data=stale | {"act": "reject", "reason": "x"}).status_code == 409
 
 
+FOUND = {
+    "rule_0": "technical.tokens",
+    "severity_0": "high",
+    "evidence_0": "The token is in the address.",
+    "reproduction_0": "Open the app and read the address bar.",
+    "fix_0": "Keep it in memory.",
+}
+
+
+def test_a_lens_is_taken_found_wanting_answered_mended_and_passed_by_pages(ground: Ground) -> None:
+    """C100, C103, C107: by who signs for it; what is found goes to the vendor with its fix, and comes back answered."""
+    id_ = submitted(ground)
+    page, browser = f"{page_of(id_)}/technical", enter(ground, "rita")
+    assert "You do not sign for this lens" in unescape(browser.get(page).text)
+    assert 'value="take"' not in browser.get(page).text
+    assert id_ not in browser.get("/review?for=me").text
+    signs(ground.site, "rita", "technical")
+    assert id_ in browser.get("/review?for=me").text
+    assert id_ in browser.get("/review?lens=technical").text
+    assert id_ not in browser.get("/review?lens=legal").text
+
+    assert send(browser, page, "act", act="take").status_code == 303
+    words = {"act": "judge", "verdict": "needs_changes", "text": "See below."}
+    bare = send(browser, page, "verdict", **words)
+    assert bare.status_code == 422
+    assert "See below." in bare.text
+    asked = send(browser, page, "verdict", **words | FOUND, reasons="technical.tokens")
+    assert asked.status_code == 303, asked.text
+
+    vendor = enter_vendor(ground, "acme.developer")
+    theirs = f"/developer/submissions/{id_}"
+    text = unescape(vendor.get(theirs).text)
+    assert "waiting for you" in text
+    assert FOUND["fix_0"] in text
+    assert "Rita" not in text, "who of the staff it was is the platform's"
+    assert send(vendor, theirs, "lens", act="answer", text="It is in memory now.").status_code == 303
+    everything_met = {f"answer_{each}": "met" for each in _points("technical")}
+    early = send(browser, page, "verdict", act="judge", verdict="pass", text="Fine.", **everything_met)
+    assert early.status_code == 422, "a high finding is open"
+    assert send(browser, page, "finding", act="resolve", note="seen").status_code == 303
+    done = send(browser, page, "verdict", act="judge", verdict="pass", text="Fine.", **everything_met)
+    assert done.status_code == 303, done.text
+    assert lens_of(ground, id_).state == "passed"
+    text = unescape(browser.get(page_of(id_)).text)
+    assert "passed the technical lens" in text
+    assert "answered what the technical lens found" in text
+
+
+def _points(lens: str) -> list[str]:
+    return [each.name for each in shipped_scorecards().of[Lens(lens)].points]
+
+
+def test_nobody_acts_on_a_lens_by_a_page_who_may_not_by_the_api(ground: Ground) -> None:
+    id_ = submitted(ground)
+    page = f"{page_of(id_)}/technical"
+    signs(ground.site, "rita", "technical")
+    rita, otto = enter(ground, "rita"), enter(ground, "otto")
+    form = dict(form_with(rita.get(page).text, "act").fields) | {"act": "take"}
+    stolen = otto.post(page, data=form)
+    assert stolen.status_code == 403
+    assert rita.post(page, data=form | {"revision": "9"}).status_code == 409
+    assert rita.post(page, data=form | {"act": "publish"}).status_code == 422
+    assert rita.get(f"{page_of(id_)}/moral").status_code == 404
+    assert rita.get(f"{page_of(id_)}/legal").status_code == 404
+    assert lens_of(ground, id_).state == "open"
+
+
 def test_scopes_beyond_the_workflows_and_differences_to_what_was_certified_are_seen(ground: Ground) -> None:
     """S5: in the words of a workflow, beside the vendor's sentence; the next version side by side with the last."""
     first = submitted(ground)
     browser = enter(ground, "rita")
     assert "Nothing of the app was certified for production before" in browser.get(page_of(first)).text
+    signs(ground.site, "rita", "technical")
+    pass_lens(ground, first)
     assert send(browser, page_of(first), "expires_at", act="certify", reason="x").status_code == 303
     wider = [*SCOPES, {"scope": "user/Appointment.rs", "justification": "Shows what is booked."}]
     second = submitted(ground, scopes=wider)

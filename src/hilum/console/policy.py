@@ -288,6 +288,14 @@ def _reviewers() -> tuple[Page, ...]:
             STAFF,
             parent=queue,
         ),
+        _page(
+            "review.lens",
+            "/submissions/{id}/{lens}",
+            "Lens",
+            "Does it pass, and if not, why?",
+            STAFF,
+            parent="review.submission",
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
 from hilum.console.operations import apps, books, evidence, now, policies, scopes, staff
 from hilum.console.ports import Ports
-from hilum.console.review import queue
+from hilum.console.review import lens, queue
 from hilum.console.review import submission as review_submission
 from hilum.console.tenant import apps as tenant_apps
 from hilum.console.tenant import emergencies, mandates, people, providers, requests, rules, settings
@@ -128,7 +128,13 @@ def _with_others(desk: Desk, console: Console) -> list[Route]:
 def _review(desk: Desk) -> list[Route]:
     return [
         *desk.route("review.queue", queue.show),
-        *desk.route("review.submission", review_submission.show, review_submission.act),
+        *desk.route(
+            "review.submission",
+            review_submission.show,
+            review_submission.act,
+            multi=review_submission.MULTI,
+        ),
+        *desk.route("review.lens", lens.show, lens.act, multi=lens.MULTI),
     ]
 
 

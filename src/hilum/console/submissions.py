@@ -12,7 +12,18 @@ from hilum.console import words
 from hilum.console.models import Happening
 from hilum.policies.models import NOT_DECLARED, Book, Workflow
 from hilum.policies.policy import excess_scopes
-from hilum.review.models import Act, AskedScope, Check, Result, Run, State, Step, Submission
+from hilum.review.models import (
+    Act,
+    AskedScope,
+    Check,
+    LensReview,
+    LensState,
+    Result,
+    Run,
+    State,
+    Step,
+    Submission,
+)
 from hilum.review.policy import next_state
 from hilum.standards.smart.scopes import SPECIAL, all_covered
 
@@ -60,14 +71,17 @@ VALUE_BOUND = 2_000
 """Characters of one value that a page of differences shows."""
 
 
-def stands(found: Submission, run: Run | None, *, waits_for_me: bool) -> tuple[str, str]:
-    """Return the state of a submission as a word and its colour. ``waits_for_me``: the reader judges what was checked; a vendor mends it."""
+def stands(
+    found: Submission, run: Run | None, lenses: Iterable[LensReview] = (), *, reviews: bool
+) -> tuple[str, str]:
+    """Return the state of a submission as a word and its colour, for who reviews it or for who mends it."""
     if found.state in _CLOSED:
         return _CLOSED[found.state]
     if found.state is State.DRAFT:
         return ("draft", "plain")
     mends = run is not None and any(each.blocks for each in run.judgement.checks)
-    if found.state is State.IN_LENSES and mends != waits_for_me:
+    mends = mends or any(each.state is LensState.NEEDS_CHANGES for each in lenses)
+    if found.state is State.IN_LENSES and mends != reviews:
         return ("waiting for you", "accent")
     return ("in review", "info")
 

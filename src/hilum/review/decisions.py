@@ -53,8 +53,8 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     if not order.certify:
         moves.move(ctx, replace(found, reasons=reasons), Act.REJECT, order.reason.strip())
         return moves.view_of(ctx, found.id)
-    if obstacle := _obstacle(ctx, found):
-        raise audit.refusal(ctx, replace(event, reason=obstacle), _OBSTACLES[obstacle])
+    if why_not := _obstacle(ctx, found):
+        raise audit.refusal(ctx, replace(event, reason=why_not), _OBSTACLES[why_not])
     assert order.expires_at is not None, "judged above"
     scopes = tuple(each.scope for each in found.order.scopes)
     wanted = CertifyOrder(found.version, found.environment, scopes, order.expires_at, found.id)
@@ -64,10 +64,15 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     return moves.view_of(ctx, found.id)
 
 
+def obstacle(ctx: Context, submission_id: str) -> str:
+    """Return in words why a submission cannot be certified now; empty if it can. Raises NotFound."""
+    return _OBSTACLES.get(_obstacle(ctx, moves.visible(ctx, submission_id)), "")
+
+
 def _obstacle(ctx: Context, found: Submission) -> str:
     """Return why a submission cannot be certified now; empty if it can."""
     run = store.find_run(ctx.tx, found.id)
-    obstacle = checks.obstacle(
+    found_out = checks.obstacle(
         checks.Readiness(
             run,
             replays=run is not None and checking.replay(ctx, found.id, run.number).same,
@@ -79,6 +84,6 @@ def _obstacle(ctx: Context, found: Submission) -> str:
         found.content,
         now=ctx.now,
     )
-    if obstacle or run is None:
-        return obstacle
+    if found_out or run is None:
+        return found_out
     return lenses.obstacle(ctx, found, run.judgement.route)

@@ -7,6 +7,7 @@ from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Index,
     Integer,
@@ -15,6 +16,9 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
+    exists,
+    or_,
     select,
     text,
 )
@@ -217,6 +221,26 @@ def list_lenses(tx: Connection, asked: LensQuery, page: PageQuery) -> list[LensR
         if value:
             query = query.where(column == value)
     return [_lens(row) for row in tx.execute(query.order_by(lenses.c.id).limit(page.limit))]
+
+
+def lenses_of_some(tx: Connection, submissions: Sequence[str]) -> list[LensReview]:
+    """List the lenses of some submissions."""
+    query = select(lenses).where(lenses.c.submission.in_(submissions)).order_by(lenses.c.id)
+    return [_lens(row) for row in tx.execute(query)]
+
+
+def waits_in(submission: ColumnElement[str], lens: Lens) -> ColumnElement[bool]:
+    """Build the condition that a lens of a submission is not judged yet."""
+    states = [LensState.OPEN.value, LensState.TAKEN.value, LensState.NEEDS_CHANGES.value]
+    of_it = (lenses.c.submission == submission, lenses.c.lens == lens.value, lenses.c.state.in_(states))
+    return exists(select(lenses.c.id).where(*of_it))
+
+
+def waits_for(submission: ColumnElement[str], reviewer: str, signs: Sequence[Lens]) -> ColumnElement[bool]:
+    """Build the condition that a reviewer has a lens of a submission, or may take one for which they sign."""
+    free = and_(lenses.c.state == LensState.OPEN.value, lenses.c.lens.in_([each.value for each in signs]))
+    has = and_(lenses.c.state == LensState.TAKEN.value, lenses.c.reviewer == reviewer)
+    return exists(select(lenses.c.id).where(lenses.c.submission == submission, or_(free, has)))
 
 
 def add_lens_step(tx: Connection, added: LensStep) -> None:

@@ -1,6 +1,6 @@
 """Lenses of a submission: open them when it was checked, take one, judge it, answer what was found, and see what is left (C100 to C107)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -361,6 +361,33 @@ def view_lenses(ctx: Context, submission_id: str) -> LensesView:
         tuple(lens_store.lens_steps_of(ctx.tx, found.id)),
         tuple(lens_store.findings_of(ctx.tx, found.id)),
     )
+
+
+def lenses_by_submission(ctx: Context, found: Iterable[Submission]) -> dict[str, list[LensReview]]:
+    """Return the lenses of each submission that the actor may see."""
+    ids = [each.id for each in found if policy.may_see(ctx.actor, each.vendor)]
+    lenses: dict[str, list[LensReview]] = {}
+    for each in lens_store.lenses_of_some(ctx.tx, ids) if ids else ():
+        lenses.setdefault(each.submission, []).append(each)
+    return lenses
+
+
+def bars(ctx: Context, submission_id: str) -> dict[Lens, str]:
+    """Return in words why the acting reviewer may not judge each lens of a submission; empty where they may. Raises NotFound."""
+    found = moves.visible(ctx, submission_id)
+    lenses, signer, run = (
+        lens_store.lenses_of(ctx.tx, found.id),
+        signer_of(ctx, found),
+        store.find_run(ctx.tx, found.id),
+    )
+    tier = None if run is None else run.judgement.route.tier
+    faults = {
+        mine.lens: policy.signing_bar(signer, mine.lens, [each for each in lenses if each is not mine], tier)
+        for mine in lenses
+    }
+    return {
+        lens: _DETAILS.get(fault, "Only reviewers judge.") if fault else "" for lens, fault in faults.items()
+    }
 
 
 def list_lenses(

@@ -175,11 +175,16 @@ class SubmissionView:
 
 @dataclass(frozen=True, slots=True)
 class BrowseQuery:
-    """A list of submissions: those in some states or in any, of an app or of all. ``after`` is the last id before it."""
+    """A list of submissions: those in some states or in any, of an app or of all. ``after`` is the last id before it.
+
+    ``lens``: those whose lens is not judged yet. ``mine``: those with a lens that the actor has, or that is open and for which they sign.
+    """
 
     states: tuple[State, ...] = ()
     app: str = ""
     environment: Environment | None = None
+    lens: Lens | None = None
+    mine: bool = False
     newest: bool = False
     after: str = ""
     limit: int = PAGE_BOUND

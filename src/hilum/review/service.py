@@ -9,7 +9,7 @@ from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
-from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.kernel.ids import AppId, PersonId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.registry import service as registry
@@ -17,10 +17,12 @@ from hilum.registry.models import App, AppVersion, Environment
 from hilum.registry.policy import reason_fault
 from hilum.review import content, moves, policy, store
 from hilum.review.checking import replay, rerun, view_run
-from hilum.review.decisions import decide
+from hilum.review.decisions import decide, obstacle
 from hilum.review.lenses import (
     answer,
+    bars,
     judge,
+    lenses_by_submission,
     list_lenses,
     release,
     resolve,
@@ -40,20 +42,31 @@ from hilum.review.models import (
     SubmissionOrder,
     SubmissionView,
 )
-from hilum.review.reviewers import CARRY_OUT, change_rights, declare_tie, end_tie, list_rights, list_ties
+from hilum.review.reviewers import (
+    CARRY_OUT,
+    change_rights,
+    declare_tie,
+    end_tie,
+    lenses_of,
+    list_rights,
+    list_ties,
+)
 from hilum.review.scorecards import shipped_scorecards
 
 __all__ = [
     "CARRY_OUT",
     "answer",
+    "bars",
     "change_rights",
     "decide",
     "declare_tie",
     "end_tie",
     "judge",
+    "lenses_by_submission",
     "list_lenses",
     "list_rights",
     "list_ties",
+    "obstacle",
     "release",
     "replay",
     "rerun",
@@ -201,7 +214,9 @@ def _scope_of_list(ctx: Context) -> str:
 
 def browse(ctx: Context, asked: BrowseQuery) -> BrowsedPage:
     """List submissions with how many there are: a member those of their vendor, the platform's staff all. Raises NotPermitted."""
-    return store.browse(ctx.tx, asked, vendor=_scope_of_list(ctx))
+    vendor, me = _scope_of_list(ctx), str(ctx.actor)
+    signs = lenses_of(ctx, PersonId(ctx.actor.id)) if asked.mine and policy.may_decide(ctx.actor) else ()
+    return store.browse(ctx.tx, asked, vendor=vendor, reviewer=me, signs=signs)
 
 
 def last_runs(ctx: Context, found: Iterable[Submission]) -> dict[str, Run]:

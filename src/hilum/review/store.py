@@ -251,9 +251,16 @@ def list_submissions(
 _BRIEF: list[Any] = [each for each in submissions.c if each.name != "content"]
 
 
-def browse(tx: Connection, asked: BrowseQuery, *, vendor: str) -> BrowsedPage:
-    """Read a page of a list of submissions, of a vendor if it is given."""
+def browse(
+    tx: Connection, asked: BrowseQuery, *, vendor: str, reviewer: str = "", signs: Sequence[Lens] = ()
+) -> BrowsedPage:
+    """Read a page of a list of submissions, of a vendor if it is given. ``reviewer``, who signs for some lenses, is whose it is."""
     queries = _browsed(asked, vendor)
+    if asked.lens is not None:
+        queries = [each.where(lens_store.waits_in(submissions.c.id, asked.lens)) for each in queries]
+    if asked.mine:
+        mine = lens_store.waits_for(submissions.c.id, reviewer, signs)
+        queries = [each.where(mine) for each in queries]
     pages = []
     for each in queries:
         # Each state by itself: an index has its submissions in their order, and one over several would have to sort them all.

@@ -1,6 +1,6 @@
 """One submission of a vendor: its form while it is a draft, what it lacks, what the checks found with what to do, and its history."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from hilum.console import fields, submissions
+from hilum.console import fields, lenses, submissions
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.reviews import asked_by_clients
@@ -18,7 +18,7 @@ from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.policies import service as policies
-from hilum.policies.models import Book
+from hilum.policies.models import Book, Lens
 from hilum.policies.policy import tiers_to_certify
 from hilum.registry import service as registry
 from hilum.registry.models import SCOPES_BOUND, App, AppVersion, Environment
@@ -29,6 +29,7 @@ from hilum.review.models import (
     Act,
     AskedScope,
     Document,
+    LensState,
     State,
     Submission,
     SubmissionOrder,
@@ -36,6 +37,7 @@ from hilum.review.models import (
 )
 from hilum.review.policy import cells_of
 from hilum.web.forms import Form
+from hilum.web.problems import status_of
 
 _PAGES = {
     "profile": "developer.statements",
@@ -91,11 +93,11 @@ async def _page(
     wrong: Mapping[str, str] | None = None,
     *,
     stale: str = "",
-    refused: str = "",
+    refused: Conflict | NotPermitted | None = None,
     tried: bool = False,
 ) -> Response:
     app, standing, facts = await visit.read(partial(_read, visit=visit, form=form, wrong=wrong or {}))
-    status = 409 if stale else 403 if refused else 422 if wrong or tried else 200
+    status = 409 if stale else status_of(refused) if refused else 422 if wrong or tried else 200
     return frame.show(
         visit,
         "console/developer/submission.html",
@@ -103,10 +105,12 @@ async def _page(
         standing,
         status=status,
         stale=stale,
-        refused=refused,
+        refused=refused.detail if refused else "",
         tried=tried,
         reason=form.one("reason") if form else "",
         reason_fault=fields.sentences(wrong or {}).get("reason", ""),
+        answered=form.one("text") if form else "",
+        answer_fault=fields.sentences(wrong or {}).get("text", ""),
         submits=frame.may(visit, VendorRight.APPS),
         **facts,
     )
@@ -120,11 +124,18 @@ def _read(
     app = frame.own_app(ctx, found.app)
     version = registry.get_version(ctx, found.version)
     run = review.last_runs(ctx, [found]).get(found.id)
-    who = _names(ctx, view)
+    lensed = review.view_lenses(ctx, found.id)
+    who = _names(ctx, [*(each.actor for each in view.steps), *(each.actor for each in lensed.steps)])
+    happened = [*submissions.history(view.steps, who), *reversed(lenses.history(lensed.steps, who))]
     facts: dict[str, Any] = {
         "found": found,
-        "state": submissions.stands(found, run, waits_for_me=False),
-        "history": submissions.history(view.steps, who),
+        "state": submissions.stands(found, run, lensed.lenses, reviews=False),
+        "history": sorted(happened, key=lambda each: each.at, reverse=True),
+        "lenses": [
+            each | {"answers": each["lens"].state is LensState.NEEDS_CHANGES}
+            for each in lenses.cards(lensed, who, ctx.now)
+        ],
+        "reasons": [review.shipped_scorecards().every_reason.get(each, each) for each in found.reasons],
         "run": run,
         "withdraws": submissions.possible(found.state, Act.WITHDRAW),
         "back": address("developer.review", app.id),
@@ -136,12 +147,12 @@ def _read(
     return app, frame.standings(ctx, [app])[app.id], facts
 
 
-def _names(ctx: Context, view: SubmissionView) -> dict[str, str]:
-    actors = {each.actor for each in view.steps}
-    known = fields.names(ctx, actors)
+def _names(ctx: Context, actors: Iterable[str]) -> dict[str, str]:
+    wanted = set(actors)
+    known = fields.names(ctx, wanted)
     return {
         each: fields.who(known, each, "a reviewer" if each.startswith("staff:") else "a former colleague")
-        for each in actors
+        for each in wanted
     }
 
 
@@ -363,8 +374,8 @@ def _submitted(ctx: Context, app: App, view: SubmissionView) -> dict[str, Any]:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Save a draft, submit it, have it checked again, or withdraw it."""
-    verb: Callable[[Context, str, int], SubmissionView]
+    """Save a draft, submit it, have it checked again, answer a lens, or withdraw it."""
+    verb: Callable[[Context, str, int], object]
     match form.one("act"):
         case "save" | "submit":
             return await _save(visit, form)
@@ -372,6 +383,9 @@ async def act(visit: Visit, form: Form) -> Response:
             verb = partial(review.withdraw, reason=form.one("reason"))
         case "rerun":
             verb = review.rerun
+        case "answer":
+            lens = _lens(form)
+            verb = partial(_answer, lens=lens, text=form.one("text"))
         case _:
             raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
     try:
@@ -380,8 +394,19 @@ async def act(visit: Visit, form: Form) -> Response:
     except Invalid as error:
         return await _page(visit, form, error.fields)
     except (Conflict, NotPermitted) as error:
-        return await _page(visit, form, refused=error.detail)
+        return await _page(visit, form, refused=error)
     return to(visit.path)
+
+
+def _lens(form: Form) -> Lens:
+    try:
+        return Lens(form.one("lens"))
+    except ValueError as error:
+        raise Invalid("form_invalid", "Choose a lens.", fields={"lens": "not_an_option"}) from error
+
+
+def _answer(ctx: Context, id_: str, revision: int, *, lens: Lens, text: str) -> object:
+    return review.answer(ctx, id_, lens, revision, text)
 
 
 def _revision(form: Form) -> int:
@@ -401,7 +426,7 @@ async def _save(visit: Visit, form: Form) -> Response:
         return await _page(visit, form, error.fields or {"form": "invalid"})
     except Conflict as error:
         if error.code != "changed_since_read":
-            return await _page(visit, refused=error.detail)
+            return await _page(visit, refused=error)
         return await _page(visit, form, stale=error.detail)
     if form.one("act") == "save":
         return to(f"{visit.path}#missing")

@@ -1,19 +1,20 @@
 """The queue of submissions: what waits for people, oldest first, and what became of the others."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 
 from starlette.responses import Response
 
-from hilum.console import service, submissions
+from hilum.console import lenses, service, submissions
 from hilum.console.desk import Visit, address
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.infra.context import Context
+from hilum.policies.models import Lens
 from hilum.registry.models import Environment
 from hilum.review import service as review
-from hilum.review.models import COUNTED_BOUND, BrowseQuery, Run, State
+from hilum.review.models import COUNTED_BOUND, BrowseQuery, LensReview, Run, State
 
 STATES: Mapping[str, tuple[State, ...]] = MappingProxyType(
     {
@@ -34,6 +35,7 @@ LIST = List(
         Column("For"),
         Column("Tier"),
         Column("Checks"),
+        Column("Lenses"),
         Column("Submitted", number=True),
     ),
     one="submission",
@@ -60,6 +62,8 @@ LIST = List(
             (Option("production", "Production"), Option("sandbox", "Sandbox")),
             unset="Both",
         ),
+        Filter("lens", "Lens to judge", tuple(Option(each.value, each.value.capitalize()) for each in Lens)),
+        Filter("for", "Waits for", (Option("me", "Me"),), unset="Anybody"),
     ),
 )
 
@@ -79,17 +83,19 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
     query = BrowseQuery(
         STATES[asked["state"]],
         environment=Environment(asked["environment"]) if asked["environment"] else None,
+        lens=Lens(asked["lens"]) if asked["lens"] else None,
+        mine=asked["for"] == "me",
         newest=asked["state"] in _CLOSED,
         after=asked.after,
         limit=ROWS,
     )
     page = review.browse(ctx, query)
-    runs = review.last_runs(ctx, page.submissions)
+    runs, lensed = review.last_runs(ctx, page.submissions), review.lenses_by_submission(ctx, page.submissions)
     names = service.names(ctx, [id_ for each in page.submissions for id_ in (each.app, each.vendor)])
     rows = []
     for each in page.submissions:
         run = runs.get(each.id)
-        state, tone = submissions.stands(each, run, waits_for_me=True)
+        state, tone = submissions.stands(each, run, lensed.get(each.id, ()), reviews=True)
         tier = run.judgement.route.tier if run else None
         title = f"{names.app(each.app)}, version {each.label}"
         rows.append(
@@ -99,10 +105,15 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
                 Cell(each.environment.value),
                 Cell(tier.value if tier else "", note=run.judgement.route.track if run else ""),
                 _checked(run),
+                Cell(_lenses(lensed.get(each.id, ()))),
                 Cell("", at=each.submitted_at) if each.submitted_at else Cell(""),
             )
         )
     return Listed(rows, page.total, COUNTED_BOUND, page.next)
+
+
+def _lenses(found: Iterable[LensReview]) -> str:
+    return ", ".join(f"{each.lens}: {lenses.STATES[each.state][0]}" for each in found)
 
 
 def _checked(run: Run | None) -> Cell:

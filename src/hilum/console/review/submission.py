@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from hilum.console import fields, service, submissions, words
+from hilum.console import fields, lenses, service, submissions, words
 from hilum.console.desk import Visit, address, to
+from hilum.console.review.lens import path_of
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId
@@ -22,7 +23,9 @@ from hilum.review.models import Act, DecideOrder, Run, Submission
 from hilum.review.policy import may_decide
 from hilum.standards.smart.scopes import SPECIAL
 from hilum.web.forms import Form
+from hilum.web.problems import status_of
 
+MULTI = ("reasons",)
 RUNS_LINKED = 10
 """Earlier runs to which a page links."""
 _OF_CLIENT = (
@@ -43,7 +46,10 @@ async def show(visit: Visit) -> Response:
 
 
 async def _page(
-    visit: Visit, form: Form | None = None, error: Invalid | None = None, refused: str = ""
+    visit: Visit,
+    form: Form | None = None,
+    error: Invalid | None = None,
+    refused: Conflict | NotPermitted | None = None,
 ) -> Response:
     query = visit.query()
     number = query.one("run")
@@ -55,10 +61,11 @@ async def _page(
         _read, visit=visit, number=int(number) if number else None, again=query.one("replay") == "1"
     )
     facts = await visit.read(read)
+    trouble = refused or error
     return visit.render(
         "console/review/submission.html",
-        status=409 if refused else 422 if error else 200,
-        refused=refused or (error.detail if error else ""),
+        status=status_of(trouble) if trouble is not None else 200,
+        refused=refused.detail if refused else error.detail if error else "",
         faults=fields.sentences(error.fields) if error else {},
         given=form or fields.NO_FORM,
         **facts,
@@ -72,7 +79,13 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
     content: Mapping[str, Any] = orjson.loads(found.content) if found.content else {}
     run = _run(ctx, found, number)
     last = run.number if run and number is None else _last(ctx, found)
-    names = service.names(ctx, [found.app, found.vendor, *(each.actor for each in view.steps)])
+    lensed = review.view_lenses(ctx, found.id)
+    actors = {each.actor for each in view.steps} | {each.actor for each in lensed.steps}
+    actors |= {each.reviewer for each in lensed.lenses}
+    names = service.names(ctx, [found.app, found.vendor, *actors])
+    who = {each: names.actor(each) for each in actors}
+    happened = [*submissions.history(view.steps, who), *reversed(lenses.history(lensed.steps, who))]
+    decides = may_decide(ctx.actor) and submissions.possible(found.state, Act.REJECT)
     before, certified = _before(ctx, found)
     judged = submissions.checks(run.judgement.checks, found.id) if run else {"blocking": [], "fine": []}
     declared = content["version"]["workflows"] if content else ()
@@ -82,7 +95,14 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "title": f"{names.app(found.app)}, version {found.label}",
         "vendor": names.vendor(found.vendor),
         "app_page": app_page,
-        "state": submissions.stands(found, run, waits_for_me=True),
+        "state": submissions.stands(found, run, lensed.lenses, reviews=True),
+        "lenses": [
+            each | {"href": path_of(found.id, each["lens"].lens)}
+            for each in lenses.cards(lensed, who, ctx.now)
+        ],
+        "obstacle": review.obstacle(ctx, found.id) if decides else "",
+        "codes": list(review.shipped_scorecards().every_reason.items()),
+        "reasons": [review.shipped_scorecards().every_reason.get(each, each) for each in found.reasons],
         "run": run,
         "runs": [each for each in range(last, max(last - RUNS_LINKED, 0), -1) if run and each != run.number],
         "replay": review.replay(ctx, found.id, run.number) if again and run else None,
@@ -102,10 +122,8 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "certified": certified,
         "certified_label": _label(ctx, certified),
         "differences": submissions.differences(before, content) if before and content else None,
-        "history": submissions.history(
-            view.steps, {each.actor: names.actor(each.actor) for each in view.steps}
-        ),
-        "decides": may_decide(ctx.actor) and submissions.possible(found.state, Act.REJECT),
+        "history": sorted(happened, key=lambda each: each.at, reverse=True),
+        "decides": decides,
         "reruns": may_decide(ctx.actor) and submissions.possible(found.state, Act.RERUN),
         "ends": _ends(ctx, book, content, run),
         **judged,
@@ -217,7 +235,12 @@ async def act(visit: Visit, form: Form) -> Response:
                 await visit.write(partial(review.rerun, submission_id=visit.param(), revision=revision))
             case "certify" | "reject" as wanted:
                 order = DecideOrder(
-                    visit.param(), revision, wanted == "certify", form.one("reason"), _day(form, wanted)
+                    visit.param(),
+                    revision,
+                    wanted == "certify",
+                    form.one("reason"),
+                    _day(form, wanted),
+                    form.many("reasons") if wanted == "reject" else (),
                 )
                 await visit.write(partial(review.decide, order=order))
             case _:
@@ -226,7 +249,7 @@ async def act(visit: Visit, form: Form) -> Response:
         return await _page(visit, form, error)
     except (Conflict, NotPermitted) as error:
         # What stands in the way is said beside the form, which keeps what was typed.
-        return await _page(visit, form, refused=error.detail)
+        return await _page(visit, form, refused=error)
     return to(visit.path)
 
 
