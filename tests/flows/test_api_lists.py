@@ -24,6 +24,8 @@ from hilum.contacts import domains
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind, NewContact
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
+from hilum.departures import store as departures
+from hilum.departures.models import Departure
 from hilum.drills import store as drills
 from hilum.drills.models import Drill, DrillState
 from hilum.dryruns import store as dryruns
@@ -78,6 +80,7 @@ NO_LISTS = {
     "/api/v1/lookups": "ten at most",
     "/api/v1/break-glass/launches": "twenty at most",
     "/api/v1/tenants/{tenant}/break-glass": "one record",
+    "/api/v1/tenants/{tenant}/departure": "one record",
     "/api/v1/sessions": "as many as one person may have",
     "/api/v1/names": "as many as were asked for",
     "/api/v1/policies": "what is in force now",
@@ -128,6 +131,7 @@ LISTS = {
     "/api/v1/policies/overrides": "root",
     "/api/v1/policies/rollouts": "root",
     "/api/v1/drills": "root",
+    "/api/v1/departures": "root",
     "/api/v1/policies/exceptions": "root",
     "/api/v1/raised-tiers": "otto",
     "/api/v1/delta-reviews": "otto",
@@ -258,6 +262,11 @@ class Full:
         do(lambda ctx: rollouts.add(ctx.tx, plan(n)))
         past = Drill(f"drl_{n}", ClientId("c"), AppId("a"), GENERAL, "staff:x", self.site.clock.now())
         do(lambda ctx: drills.add(ctx.tx, replace(past, state=DrillState.PASSED)))
+        at = self.site.clock.now()
+        gone = Departure(
+            f"dep_{n}", TenantId(f"gone-{n}"), "Gone", "moved", "a", "b", at, at + MONTH, "sw_1", {}
+        )
+        do(lambda ctx: departures.add(ctx.tx, gone))
 
     def api(self, who: str) -> TestClient:
         """Return one client for each person, who may have only so many API tokens."""

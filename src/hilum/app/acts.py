@@ -5,6 +5,7 @@ from hilum.approvals.service import Acts
 from hilum.breakglass import service as breakglass
 from hilum.clients import service as clients
 from hilum.consent import service as consent
+from hilum.departures import service as departures
 from hilum.disposals import receivers
 from hilum.enrolment import service as enrolment
 from hilum.enrolment.models import LinkMail
@@ -31,5 +32,6 @@ def acts(by_mail: LinkMail, used: Used = never_used) -> Acts:
         | rollouts.CARRY_OUT
         | receivers.CARRY_OUT
         | review.CARRY_OUT
+        | departures.CARRY_OUT
     )
     return Acts(enrolment.one_of_two, carry_out, policies.PREPARE | rollouts.PREPARE)

@@ -19,6 +19,8 @@ from hilum.audit.decision_counts import DecisionCounts
 from hilum.audit.models import CHECKPOINT_EVERY, COUNT_EVERY, INDEX_EVERY, Anchored, AnchoredHead
 from hilum.certificates import jobs as certificates
 from hilum.certificates.models import STEP_EVERY, Addresses
+from hilum.departures import jobs as departures
+from hilum.departures.models import DEPARTURES_EVERY
 from hilum.dryruns import jobs as dryruns
 from hilum.dryruns.models import DRY_RUN_EVERY
 from hilum.gateway.settling import SETTLE_EVERY
@@ -90,6 +92,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
         Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
+        Job("departures", DEPARTURES_EVERY, carry_departures_on),
         Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
@@ -156,6 +159,11 @@ def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
 def carry_rollouts_on(job_lease: JobLease, settings: Settings) -> None:
     """Advance the rollout of the rule book that is not over, or take it back."""
     rollouts.run(job_lease, lambda: _decisions(job_lease, settings), job_lease.uow.clock.now())
+
+
+def carry_departures_on(job_lease: JobLease) -> None:
+    """Remove the apps of hospitals that left, and erase what is due, batch by batch."""
+    departures.run(job_lease, lambda: _may_continue(job_lease))
 
 
 def check_submissions(job_lease: JobLease, settings: Settings) -> None:

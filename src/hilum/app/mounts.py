@@ -37,6 +37,7 @@ from hilum.contacts import pages as contacts_pages
 from hilum.contacts import routes as contacts
 from hilum.contacts.domain_checks import DomainChecker
 from hilum.contacts.service import unproved
+from hilum.departures import routes as departures
 from hilum.disposals import routes as disposals
 from hilum.disposals.service import ask_of_app, ask_of_former
 from hilum.drills import routes as drills
@@ -329,6 +330,7 @@ def control_plane(
         identity.api(kit, seal, add_facility),
         policies.api(kit, used),
         dryruns.api(kit, permits),
+        departures.api(kit),
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),
         registry.api(kit, ended=ask_of_app, unproved=unproved, justified=justified),

@@ -67,6 +67,7 @@ CANNOT_BE_KNOWN = (
     "emergency access that a hospital switched off or narrowed after the backup is as it was before, and verdicts of reviews after it are lost, so who was barred may use it again: compare `hilum break-glass settings`",
     "exceptions and overrides that were ended after the backup count again, until their own end: end those again that are listed below",
     "tiers that reviewers raised after the backup are as they were before: compare `hilum app raised`, and raise them again",
+    "hospitals that left after the backup are back, with what was erased since: let them leave again, and erase it again",
     "facilities removed after the backup are in use again, and what was denied at one since is not: remove and deny them again",
     "mail that waited in the backup is recorded as unknown, since it may have been sent after it: see `hilum notices list --state unknown`",
     "webhooks that waited in the backup are sent again, under their ids",

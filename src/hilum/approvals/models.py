@@ -55,6 +55,8 @@ class ApprovalKind(StrEnum):
     """What clinicians of a hospital may open in an emergency."""
     LENSES = "lenses"
     """The lenses for which a reviewer signs."""
+    DEPARTURE = "departure"
+    """That a hospital leaves the platform, for good."""
 
 
 ABOUT_A_PERSON = frozenset(

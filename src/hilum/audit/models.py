@@ -258,6 +258,20 @@ class AnchoredHead:
 
 
 @dataclass(frozen=True, slots=True)
+class PartRecord:
+    """One record of a chain with the hash before it, as ``partition`` reads them. ``payload`` is None once purged, or if there was none."""
+
+    chain: str
+    seq: int
+    previous: bytes
+    header: bytes
+    digest: bytes
+    hash: bytes
+    salt: bytes | None
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The result of ``verify``. ``faults`` is empty when nothing was edited, removed or reordered."""
 

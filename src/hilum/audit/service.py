@@ -1,10 +1,10 @@
 """Recording and reading events, checkpoints, verification, purges and holds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-from hilum.audit import explanation, policy, store, verification
+from hilum.audit import explanation, partition, policy, store, verification
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import (
     HOLD_REASON_BOUND,
@@ -22,6 +22,7 @@ from hilum.audit.models import (
     Explanation,
     Head,
     Hold,
+    PartRecord,
     RecordedEvent,
     Stream,
     Verdict,
@@ -172,6 +173,13 @@ def verify(ctx: Context, reader: AccessReader, anchors: Sequence[Anchored] = ())
     return verification.verify(ctx, reader, anchors)
 
 
+def read_partition(
+    ctx: Context, reader: AccessReader, tenant: str, walked: Callable[[int], None] = lambda _: None
+) -> Iterator[PartRecord]:
+    """Yield every record about a tenant, of events and of accesses, for its export. The caller records that it was read."""
+    return partition.read(ctx, reader, tenant, walked)
+
+
 def no_rule_book(_ctx: Context, _accesses: Sequence[Access]) -> Sequence[str]:
     """Return that the rule book had nothing to do with it."""
     return ()
@@ -292,6 +300,11 @@ def release_hold(ctx: Context, hold: str) -> Hold:
         raise Conflict("hold_released", "This hold was released already.")
     record(ctx, Event("audit.hold.release", tenant=found.tenant, app=found.app, facts={"hold": hold}))
     return replace(found, released_by=str(ctx.actor), released_at=ctx.now)
+
+
+def holds_over(ctx: Context, tenant: str) -> list[str]:
+    """Return the ids of the holds in force that may be about a tenant: those that name it, and those that name none."""
+    return store.holds_over(ctx.tx, tenant)
 
 
 def list_holds(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Hold]:

@@ -562,6 +562,12 @@ def list_holds(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Hold]:
     return [Hold(**row) for row in found.mappings()]
 
 
+def holds_over(tx: Connection, tenant: str) -> list[str]:
+    """List the holds in force that name a tenant or none."""
+    mine = audit_hold.c.released_at.is_(None), audit_hold.c.tenant.in_(("", tenant))
+    return list(tx.execute(select(audit_hold.c.id).where(*mine).order_by(audit_hold.c.id)).scalars())
+
+
 def count_holds(tx: Connection) -> int:
     in_force = select(func.count()).select_from(audit_hold).where(audit_hold.c.released_at.is_(None))
     return int(tx.execute(in_force).scalar_one())

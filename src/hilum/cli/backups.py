@@ -51,7 +51,7 @@ def backup(target: Path, *, json_: bool) -> None:
         # A backup by another release or with another key could not be restored; better refused now than found
         # out then.
         uow.read_now(preflight.require_readable, actor=host.actor(), trace=trace)
-        with _progress("copying") as progress:
+        with progress_bar("copying") as progress:
             manifest = backups.make(found, target, read, progress)
     except HilumError as error:
         refuse(error)
@@ -91,7 +91,7 @@ def restore(source: Path, *, replaces: bool, json_: bool) -> None:
     found = host.read_settings()
     begun = time.monotonic()
     try:
-        with _progress("restoring") as progress:
+        with progress_bar("restoring") as progress:
             # Everything that was issued ends: tokens that were revoked after the backup would otherwise work
             # again.
             done = restoring.run(found, source, actor=host.actor(), replaces=replaces, progress=progress)
@@ -147,7 +147,7 @@ def rule_book_lines(done: "Restored") -> list[str]:
 
 
 @contextmanager
-def _progress(label: str) -> Iterator[Callable[[float], None]]:
+def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
     """Show a progress bar, if it takes longer than ``SHOWN_AFTER_S``."""
     begun = time.monotonic()
     shown: list[Any] = []

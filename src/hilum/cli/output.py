@@ -20,6 +20,7 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "approval_not_found": "hilum approval list",
         "client_not_found": "hilum client list APP",
         "installation_not_found": "hilum app installations",
+        "departure_not_found": "hilum tenant leave list",
         "facility_not_found": "hilum facility list",
         "policy_not_found": "hilum policy list",
         "person_not_found": "hilum person list",

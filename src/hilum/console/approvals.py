@@ -33,6 +33,7 @@ _KINDS = {
     "provider_host": "Allow a host of identity providers",
     "provider_link": "Link an account with an identity",
     "break_glass": "Emergency access to restricted records",
+    "departure": "A hospital leaves the platform",
     "webhook": "Where requests to delete data go",
 }
 

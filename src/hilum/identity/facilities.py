@@ -40,7 +40,9 @@ def add_facility(ctx: Context, order: NewFacility) -> Facility:
         raise audit.refusal(ctx, Event("identity.facility.add", tenant=order.tenant))
     order = replace(order, name=order.name.strip(), legal_entity=order.legal_entity.strip())
     # Locked: two at one moment would both find room for one more.
-    if not policy.fits_tenant_id(order.tenant) or store.find_tenant(ctx.tx, order.tenant, lock=True) is None:
+    fits = policy.fits_tenant_id(order.tenant)
+    found = store.find_tenant(ctx.tx, order.tenant, lock=True) if fits else None
+    if found is None or found.left_at is not None:
         raise NotFound("tenant_not_found", "There is no such tenant.")
     if faults := facility_faults(order):
         raise Invalid("facility_invalid", "The facility cannot be added as described.", fields=faults)

@@ -140,6 +140,8 @@ class Tenant:
     moved_reads: MovedReads = MovedReads.REFUSE
     sandbox: bool = False
     active: bool = True
+    left_at: datetime | None = None
+    """When the hospital left the platform, for good; from then on no verb finds it."""
     colour: str = ""
     """Its colour on pages, as ``#0b6b74``; empty if it has none."""
     logo: str = ""

@@ -102,6 +102,7 @@ class TenantShown(BaseModel):
     colour: str
     logo: str
     """The digest of its logo, which is at ``/logos/hospital/{id}/{logo}.png``; empty if it has none."""
+    left_at: datetime | None
 
 
 class FacilityAsked(Strict):
@@ -262,4 +263,5 @@ def _tenant(tenant: Tenant) -> TenantShown:
         active=tenant.active,
         colour=tenant.colour,
         logo=tenant.logo,
+        left_at=tenant.left_at,
     )

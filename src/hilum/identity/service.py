@@ -14,6 +14,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.controls.policy import MAY_STOP_ANYTHING
 from hilum.identity import orders, policy, store
+from hilum.identity.enforcement_facts import facts
 from hilum.identity.facilities import (
     add_facility,
     find_facilities_named,
@@ -34,7 +35,6 @@ from hilum.identity.models import (
     TENANTS_BOUND,
     Bar,
     Chart,
-    IdentityFacts,
     NewPerson,
     Person,
     StaffRole,
@@ -46,18 +46,17 @@ from hilum.identity.models import (
 )
 from hilum.infra import nodes
 from hilum.infra.context import Context
-from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
-from hilum.kernel.ids import FacilityId, PersonId, TenantId
+from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
-from hilum.kernel.persistent import PersistentMap, RecentSet
 from hilum.notices import service as notices
 from hilum.notices.models import Mail, MailKind
 from hilum.notices.policy import parse_address
 
 __all__ = [
     "add_facility",
+    "facts",
     "find_facilities_named",
     "find_facility",
     "find_facility_named",
@@ -94,7 +93,7 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
     """
     # Locked before it is judged: of two changes at once the later would save the whole row as it
     # was before the earlier, and so reopen a hospital that was closed at that moment.
-    before = store.get_tenant(ctx.tx, tenant_id, lock=True)
+    before = _present(store.get_tenant(ctx.tx, tenant_id, lock=True))
     after = _judged_change(ctx, before, change)
     # Closing a hospital first makes moving it no easier: what moves it takes two, whether it is in
     # use or not (ADR 38).
@@ -115,7 +114,7 @@ def update_tenant(ctx: Context, tenant_id: TenantId, change: TenantChange) -> Te
 def _carry_out_change(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     act = approval.act
     # Read again and compared: the second person agreed to replace exactly this.
-    before = store.get_tenant(ctx.tx, TenantId(act.target), lock=True)
+    before = _present(store.get_tenant(ctx.tx, TenantId(act.target), lock=True))
     change = orders.read_tenant_change(act.order, act.sealed)
     require_unchanged(act, orders.write_tenant(before, orders.changed_fields(change)))
     as_asker = ctx.as_actor(asker)
@@ -171,21 +170,44 @@ def _require_one_node(ctx: Context, upstream: UpstreamRef) -> None:
 def get_tenant(ctx: Context, tenant: TenantId, *, lock: bool = False) -> Tenant:
     """Get a tenant; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
     if lock and policy.fits_tenant_id(tenant):
-        return store.get_tenant(ctx.tx, tenant, lock=True)
+        return _present(store.get_tenant(ctx.tx, tenant, lock=True))
     found = find_tenant(ctx, tenant)
     if found is None:
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise _no_tenant()
     return found
 
 
+def _present(tenant: Tenant) -> Tenant:
+    """Return a tenant that has not left. Raises NotFound."""
+    if tenant.left_at is not None:
+        raise _no_tenant()
+    return tenant
+
+
+def _no_tenant() -> NotFound:
+    return NotFound("tenant_not_found", "There is no such tenant.")
+
+
 def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
-    """Find a tenant by the text of an address, which need not be a valid id; None if there is none."""
-    return store.find_tenant(ctx.tx, tenant) if policy.fits_tenant_id(tenant) else None
+    """Find a tenant by the text of an address, which need not be a valid id; None if there is none, or it has left."""
+    found = store.find_tenant(ctx.tx, tenant) if policy.fits_tenant_id(tenant) else None
+    # In this one place, so that what has left is at every door like what never was (ADR 68).
+    return None if found is None or found.left_at is not None else found
+
+
+def end_tenant(ctx: Context, tenant_id: TenantId) -> Tenant:
+    """Record that a tenant has left, for good: two people agreed (``departures``), and no verb finds it any more. Raises NotFound."""
+    before = get_tenant(ctx, tenant_id, lock=True)
+    after = replace(before, active=False, left_at=ctx.now)
+    store.save_tenant(ctx.tx, after)
+    ctx.advance_epoch(IDENTITY, f"tenant/{tenant_id}")
+    audit.record(ctx, Event("identity.tenant.leave", tenant=tenant_id))
+    return after
 
 
 def list_tenants(ctx: Context) -> list[Tenant]:
-    """List every tenant by id, without a check of rights: for the platform's own use."""
-    return store.list_tenants(ctx.tx)
+    """List every tenant by id that has not left, without a check of rights: for the platform's own use."""
+    return [each for each in store.list_tenants(ctx.tx) if each.left_at is None]
 
 
 def find_tenants_named(ctx: Context, named: str) -> list[Tenant]:
@@ -194,7 +216,7 @@ def find_tenants_named(ctx: Context, named: str) -> list[Tenant]:
 
 
 def view_tenants(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Tenant]:
-    """List the tenants that the actor may see."""
+    """List the tenants that the actor may see; the staff see those that have left, too."""
     if ctx.actor.is_platform:
         return store.list_tenants(ctx.tx, after=page.after, limit=page.limit)
     own = ctx.actor.tenant
@@ -206,7 +228,7 @@ def view_tenants(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Tenant]:
 def view_tenant(ctx: Context, tenant: TenantId) -> Tenant:
     """Get a tenant that the actor may see. Raises NotFound, also for one that they may not see."""
     if not policy.may_see_tenant(ctx.actor, tenant):
-        raise NotFound("tenant_not_found", "There is no such tenant.")
+        raise _no_tenant()
     return get_tenant(ctx, tenant)
 
 
@@ -552,46 +574,6 @@ def require_unchanged(act: Act, now: Mapping[str, Any]) -> None:
 
 CARRY_OUT = {ApprovalKind.TENANT: _carry_out_change, ApprovalKind.CHARTS: _carry_out_charts}
 """How this room's acts are carried out once a second person has agreed."""
-
-
-@keyed(r"(tenant|person|facility)/[^/]+")
-def facts(ctx: Context, since: Since) -> Delta[IdentityFacts]:
-    """Return the facts of tenants, and of people deactivated or deprived of charts recently; or the delta for the keys that changed."""
-    forget_before = ctx.now - NEGATIVE_WINDOW
-    if since.changes is None:
-        tenants = {each.id: policy.facts_of(each) for each in store.read_tenants(ctx.tx)}
-        inactive = RecentSet(store.read_deactivated(ctx.tx, since=forget_before))
-        lost = store.read_chart_losses(ctx.tx, since=forget_before)
-        losses = RecentSet(_latest(lost))
-        removed = RecentSet(store.read_removed_facilities(ctx.tx, since=forget_before))
-        return Delta(IdentityFacts(PersistentMap(tenants), inactive, PersistentMap(lost), losses, removed))
-    named: dict[str, list[str]] = {"tenant": [], "person": [], "facility": []}
-    for kind, _, id_ in (key.partition("/") for key in since.named()):
-        named[kind].append(id_)
-    tenant_ids = [TenantId(each) for each in named["tenant"]]
-    found = {each.id: policy.facts_of(each) for each in store.read_tenants(ctx.tx, tenant_ids)}
-    person_ids = [PersonId(each) for each in named["person"]]
-    people = store.read_deactivated(ctx.tx, person_ids)
-    lost = store.read_chart_losses(ctx.tx, person_ids, since=forget_before)
-    gone = store.read_removed_facilities(ctx.tx, [FacilityId(each) for each in named["facility"]])
-
-    def change(before: IdentityFacts) -> IdentityFacts:
-        losses = RecentSet.of(before.recent_losses)
-        return IdentityFacts(
-            PersistentMap.of(before.tenants).changed(
-                found, [each for each in tenant_ids if each not in found]
-            ),
-            RecentSet.of(before.inactive_people).changed(people, forget_before=forget_before),
-            PersistentMap.of(before.lost_charts).changed(lost, losses.expired(forget_before)),
-            losses.changed(_latest(lost), forget_before=forget_before),
-            RecentSet.of(before.removed_facilities).changed(gone, forget_before=forget_before),
-        )
-
-    return Delta(change=change)
-
-
-def _latest(lost: Mapping[PersonId, Mapping[str, datetime]]) -> list[tuple[PersonId, datetime]]:
-    return [(person, max(charts.values())) for person, charts in lost.items()]
 
 
 def _with_charts(ctx: Context, person: Person | None) -> Person | None:

@@ -58,6 +58,7 @@ tenants = Table(
     Column("active", Boolean, nullable=False),
     Column("colour", String(7), nullable=False, server_default=""),
     Column("logo", String(64), nullable=False, server_default=""),
+    Column("left_at", Instant),
 )
 
 _IN_USE, _REMOVED = text("removed_at IS NULL"), text("removed_at IS NOT NULL")
@@ -144,6 +145,7 @@ def _tenant(row: Any) -> Tenant:
         active=row.active,
         colour=row.colour,
         logo=row.logo,
+        left_at=row.left_at,
     )
 
 
@@ -169,6 +171,7 @@ def _values(tenant: Tenant) -> dict[str, Any]:
         "ehr_origins": list(tenant.ehr_origins),
         "moved_reads": tenant.moved_reads.value,
         "active": tenant.active,
+        "left_at": tenant.left_at,
     }
 
 

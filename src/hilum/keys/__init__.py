@@ -3,7 +3,7 @@
 Owns: the vault that seals and authenticates small values, signing key rings (RS256 id_tokens per tenant and disposal requests, Ed25519 checkpoints, rule books, certifications and certificates), their rotation.
 Must not know: the meaning of what is signed or sealed, tenants beyond the name of a ring, HTTP.
 Public verbs: ``live.install``, ``live.vault`` (``seal``, ``open``, ``mac``); ``service.ensure``, ``rotate``, ``sign_jwt``, ``public_jwks``,
-``sign_disposal``, ``sign_compact``, ``sign_bytes``, ``signer``, ``verify_bytes``, ``has_keys``, ``opens``, ``is_same_key``, ``store_key_check``.
+``sign_disposal``, ``sign_compact``, ``sign_bytes``, ``public_key``, ``signer``, ``verify_bytes``, ``has_keys``, ``opens``, ``is_same_key``, ``store_key_check``.
 Invariants: a private key is stored sealed and bound to its ring and kid; a ring has one active key; a retired key stays published for
 KEY_OVERLAP, so that rotation breaks no verification; what is signed is verified by keys that this platform made, and by no other in the database; what was sealed for one purpose or context opens for no other.
 """

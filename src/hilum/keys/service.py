@@ -154,6 +154,12 @@ def sign_compact(ctx: Context, purpose: Purpose, claims: Mapping[str, Any], *, t
     return f"{signed}.{signature}"
 
 
+def public_key(ctx: Context, purpose: Purpose, kid: str) -> str:
+    """Return the public half of an Ed25519 key in base64url, for who verifies offline; empty if there is no such key."""
+    key = store.find(ctx.tx, purpose, kid)
+    return "" if key is None else key.public.get("x", "")
+
+
 def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signature: str) -> bool:
     """Check whether the purpose's key ``kid`` signed ``data``; False for a key that this platform did not make."""
     key = store.find(ctx.tx, purpose, kid)

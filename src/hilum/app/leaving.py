@@ -1,0 +1,228 @@
+"""The export of a hospital that has left, written on the host; and the erasure of what was its own, done now instead of by the jobs process.
+
+The export, in order: 1 record that it begins; 2 write every file beside its place, row by row, each with its digest; 3 make the containment
+report of the stop; 4 sign the manifest over all files; 5 move the folder to its place; 6 record the digest of the manifest. One that
+breaks off leaves a folder that ends in ``.part``, and is begun again.
+"""
+
+import hashlib
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from hilum.app.schedule import JobLease
+from hilum.audit import policy as audit_policy
+from hilum.audit import service as audit
+from hilum.audit.journal_records import AccessReader
+from hilum.audit.models import PartRecord
+from hilum.departures import policy as departures_policy
+from hilum.departures import service as departures
+from hilum.departures.models import Departure, Waits
+from hilum.infra import lanes
+from hilum.infra.context import Context, Trace
+from hilum.infra.lanes import Lane
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import Actor
+from hilum.kernel.errors import Conflict, Unavailable
+from hilum.switchboard import service as switchboard
+
+Progress = Callable[[float], None]
+MANIFEST, AUDIT, CONTAINMENT = "manifest.json", "audit.ndjson", "containment.json"
+LEASE = "departures"
+"""The job whose lease an erasure on the host takes, so that it never runs beside it."""
+_TABLES_SHARE = 0.2
+_WALKED_EACH = 10_000
+_MANY = 1_000_000
+_SIGNED_BYTES = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An export that was written. ``digest``: SHA-256 of its manifest."""
+
+    folder: str
+    files: int
+    size: int
+    digest: str
+    key: str
+    containment: str
+
+
+def export(
+    uow: UnitOfWork,
+    actor: Actor,
+    reader: AccessReader,
+    departure_id: str,
+    folder: Path,
+    *,
+    progress: Progress = lambda _: None,
+) -> Exported:
+    """Write the export of a departure into a new folder. Raises NotFound, Conflict (it is being erased, or the folder is there), Unavailable."""
+    trace = Trace(uow.ids.new("req"), source="host")
+    read, write = (partial(each, actor=actor, trace=trace) for each in (uow.read_now, uow.write_now))
+    if folder.exists():
+        raise Conflict("target_not_empty", f"{folder} is there already. Name a folder that is not.")
+    found: Departure = write(partial(departures.begin_export, departure_id=departure_id))
+    work = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(mode=0o700, parents=True)
+        with lanes.using(Lane.LONG):
+            files: list[dict[str, Any]] = read(lambda ctx: _write_rows(ctx, found, reader, work, progress))
+        report = read(partial(switchboard.report, switch_id=found.switch, read_window=reader.window))
+        signed_report = write(partial(switchboard.sign_report, found=report))
+        files.append(_write(work, CONTAINMENT, [orjson.dumps(signed_report)]))
+        signed = write(partial(departures.sign_export, found=found, files=files))
+        manifest = _write(work, MANIFEST, [orjson.dumps(signed)])
+        _sync(work)
+        work.rename(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise Unavailable("export_failed", f"The export cannot be written: {error}.") from error
+    verdict = report.judgement.verdict.value
+    write(
+        partial(departures.record_export, departure_id=found.id, digest=manifest["sha256"], verdict=verdict)
+    )
+    progress(1.0)
+    size = sum(each["bytes"] for each in files)
+    return Exported(str(folder), len(files), size, manifest["sha256"], signed["document"]["key"], verdict)
+
+
+def _write_rows(
+    ctx: Context, found: Departure, reader: AccessReader, work: Path, progress: Progress
+) -> list[dict[str, Any]]:
+    """Write the tables and the audit, as of one moment. One row is in memory at a time."""
+    files = []
+    tables = departures.exported_tables()
+    for done, fate in enumerate(tables):
+        files.append(_write(work, f"{fate.table}.ndjson", departures.read_export(ctx, found, fate)))
+        progress(_TABLES_SHARE * (done + 1) / len(tables))
+
+    def walked(records: int) -> None:
+        # How many there are is not counted beforehand, which would take as long: the bar slows down towards its end.
+        if records % _WALKED_EACH == 0:
+            progress(_TABLES_SHARE + (1 - _TABLES_SHARE) * records / (records + _MANY))
+
+    records = audit.read_partition(ctx, reader, found.tenant, walked)
+    files.append(_write(work, AUDIT, map(_line, records)))
+    return files
+
+
+def _line(record: PartRecord) -> bytes:
+    return orjson.dumps(audit_policy.part_line(record))
+
+
+def _write(work: Path, name: str, lines: Iterable[bytes]) -> dict[str, Any]:
+    """Write a file line by line; return its name, number of lines, size and digest."""
+    digest, count, size = hashlib.sha256(), 0, 0
+    with os.fdopen(os.open(work / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        for line in lines:
+            whole = line + b"\n"
+            file.write(whole)
+            digest.update(whole)
+            count, size = count + 1, size + len(whole)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"name": name, "lines": count, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def erase(
+    uow: UnitOfWork, departure_id: str, *, progress: Progress = lambda _: None
+) -> tuple[Departure, Waits]:
+    """Do what is due of a departure now, under the lease of its job; return it, and what the rest waits for. Raises NotFound, Conflict."""
+    lease = JobLease(uow, LEASE, f"host/{uow.ids.new('jobs')}", threading.Event())
+    done = 0
+    try:
+        while lease.write(partial(departures.next_step, departure_id=departure_id)):
+            done += 1
+            progress(done / (done + 100))
+    finally:
+        lease.release()
+    progress(1.0)
+    return lease.read(partial(departures.view, departure_id=departure_id))
+
+
+# --- verification, with nothing but the files ----------------------------------------------------------------------------------
+
+
+def read_signed(path: Path, key: str) -> tuple[dict[str, Any], str, list[str]]:
+    """Read an export's manifest or an erasure proof; return the document, the digest of its file, and why it is not valid."""
+    file = path / MANIFEST if path.is_dir() else path
+    if not file.is_file() or file.stat().st_size > _SIGNED_BYTES:
+        return {}, "", ["there is no signed document, or a far too large one"]
+    text = file.read_bytes()
+    try:
+        signed = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}, "", ["it is not JSON"]
+    fault = departures_policy.check_signed(signed if isinstance(signed, dict) else {}, key=key)
+    if fault:
+        return {}, "", [fault]
+    document: dict[str, Any] = signed["document"]
+    if path.is_dir() != (document["format"] == departures_policy.EXPORT):
+        return {}, "", ["an export is a folder, and an erasure proof a file"]
+    return document, hashlib.sha256(text).hexdigest(), []
+
+
+def mismatches(documents: dict[str, dict[str, Any]], digests: dict[str, str]) -> list[str]:
+    """Return why an export and an erasure proof are not of one departure."""
+    export_, proof = (documents[each] for each in (departures_policy.EXPORT, departures_policy.PROOF))
+    if export_["departure"] != proof["departure"]:
+        return ["the export and the proof are of two departures"]
+    if proof["export"].get("manifest") != digests[departures_policy.EXPORT]:
+        return ["the proof names another export than this one: a newer one was made"]
+    return []
+
+
+def verify_export(
+    folder: Path, document: dict[str, Any], *, progress: Progress = lambda _: None
+) -> list[str]:
+    """Compare the files of an export with its manifest, and every audit record with its hash; return what is wrong."""
+    faults = []
+    listed = {str(each["name"]): each for each in document["files"]}
+    for name in sorted({path.name for path in folder.iterdir()} - set(listed) - {MANIFEST}):
+        faults.append(f"{name} is not in the manifest")
+    for done, (name, stated) in enumerate(listed.items()):
+        path = folder / Path(name).name
+        if not path.is_file():
+            faults.append(f"{name} is missing")
+            continue
+        faults += _file_faults(path, stated)
+        progress((done + 1) / len(listed))
+    return faults
+
+
+def _file_faults(path: Path, stated: dict[str, Any]) -> list[str]:
+    digest, count, faulty = hashlib.sha256(), 0, ""
+    with path.open("rb") as file:
+        for line in file:
+            digest.update(line)
+            count += 1
+            if path.name == AUDIT and not faulty and (fault := _audit_fault(line)):
+                faulty = f"{path.name}, line {count}: {fault}"
+    found = [faulty] if faulty else []
+    if digest.hexdigest() != stated["sha256"]:
+        found.append(f"{path.name} is not as it was signed")
+    return found
+
+
+def _audit_fault(line: bytes) -> str:
+    try:
+        return audit_policy.check_part(orjson.loads(line))
+    except orjson.JSONDecodeError:
+        return "is not JSON"

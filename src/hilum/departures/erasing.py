@@ -1,0 +1,103 @@
+"""The steps after a hospital has left: its apps are removed, and when the day has come its rows are erased, batch by batch.
+
+Each step commits together with the note of how far it came, so whoever goes on after a crash, here or on another node, goes on there.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from hilum.attestations import service as attestations
+from hilum.attestations.policy import GONE
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.departures import policy, store
+from hilum.departures.fates import FATES
+from hilum.departures.models import APPS_AT_ONCE, ROWS_AT_ONCE, Deed, Departure, Fate, State, Waits
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.kernel.pages import PageQuery
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+
+_ERASED = tuple(each for each in FATES if each.deed is not Deed.KEEP)
+
+
+def next_step(ctx: Context, departure_id: str = "") -> bool:
+    """Do the next step of one departure, or of any that is open; return whether there was one. Call again while there is.
+
+    Nothing is erased before its day, without an export, or under a hold; that is judged before every batch.
+    """
+    found = [store.get(ctx.tx, departure_id, lock=True)] if departure_id else store.list_open(ctx.tx)
+    for each in found:
+        if each.state is State.ERASED:
+            continue
+        if each.apps_ended_at is None:
+            _end_apps(ctx, store.get(ctx.tx, each.id, lock=True))
+            return True
+        if policy.waits_for(each, audit.holds_over(ctx, each.tenant), ctx.now) is Waits.NOTHING:
+            _erase(ctx, store.get(ctx.tx, each.id, lock=True))
+            return True
+    return False
+
+
+def _end_apps(ctx: Context, found: Departure) -> None:
+    """Remove a batch of a hospital's apps; each asks its vendor to dispose of what it has from there."""
+    page = installations.list_installations(ctx, found.tenant, PageQuery(limit=APPS_AT_ONCE))
+    for each in page:
+        installations.uninstall(ctx, each.id)
+    if len(page) < APPS_AT_ONCE:
+        store.save(ctx.tx, replace(found, apps_ended_at=ctx.now))
+
+
+def _erase(ctx: Context, found: Departure) -> None:
+    progress: dict[str, Any] = {"step": 0, "after": [], "counts": {}} | dict(found.progress)
+    step = int(progress["step"])
+    if step >= len(_ERASED):
+        _finish(ctx, found)
+        return
+    fate = _ERASED[step]
+    rows, last = store.take_rows(ctx.tx, fate, found.tenant, progress["after"], ROWS_AT_ONCE)
+    counts = dict(progress["counts"])
+    before = counts.get(fate.table, {"rows": 0, "digest": policy.NO_ROWS})
+    counts[fate.table] = {
+        "rows": before["rows"] + len(rows),
+        "digest": policy.added(before["digest"], map(store.line, rows)),
+    }
+    if rows:
+        store.erase(ctx.tx, fate, rows)
+    # A batch that is not full was the last one of its table.
+    over = len(rows) < ROWS_AT_ONCE
+    progress = {"step": step + over, "after": [] if over else last, "counts": counts}
+    store.save(ctx.tx, replace(found, state=State.ERASING, progress=progress))
+    if found.state is not State.ERASING:
+        audit.record(ctx, _event("departures.departure.erase", found))
+    _sign_gone(ctx, fate, rows)
+
+
+def _sign_gone(ctx: Context, fate: Fate, rows: list[dict[str, Any]]) -> None:
+    """Sign that rows are gone which were signed one by one, else they would count as missing."""
+    if not rows or not fate.signed:
+        return
+    # Of rules one state is signed for a hospital, however many versions there were.
+    named = "tenant" if fate.signed == "rules" else "id"
+    subjects = {f"{fate.signed}/{row[named]}" for row in rows}
+    attestations.attest(ctx, *((subject, GONE) for subject in sorted(subjects)))
+
+
+def _finish(ctx: Context, found: Departure) -> None:
+    """Sign what was erased and what stays."""
+    newest = audit.newest_checkpoint(ctx)
+    checkpoint = {} if newest is None else {"number": newest.number, "digest": newest.digest}
+    kid = keys.ensure(ctx, Purpose.CHECKPOINT, "").kid
+    key = keys.public_key(ctx, Purpose.CHECKPOINT, kid)
+    record = policy.proof(found, now=ctx.now, checkpoint=checkpoint, key=key)
+    kid, signature = keys.sign_bytes(ctx, Purpose.CHECKPOINT, policy.signed_bytes(record))
+    done = replace(found, state=State.ERASED, record=record, kid=kid, signature=signature, erased_at=ctx.now)
+    store.save(ctx.tx, done)
+    rows = sum(each["rows"] for each in record["erased"])
+    digest = policy.added(policy.NO_ROWS, [policy.signed_bytes(record)])
+    audit.record(ctx, _event("departures.departure.finish", done, rows=rows, digest=digest))
+
+
+def _event(action: str, found: Departure, **facts: object) -> Event:
+    return Event(action, tenant=found.tenant, facts={"departure": found.id, **facts})

@@ -1,0 +1,111 @@
+"""Departures of hospitals, and what becomes of the rows of each table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from hilum.kernel.ids import TenantId
+
+ERASE_AFTER_MIN, ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX = 7, 30, 365
+"""Days between the leaving of a hospital and the erasure of what was its own."""
+REASON_BOUND = 500
+PREVIEW_BOUND = 100_000
+"""Up to what number a preview counts."""
+APPS_AT_ONCE = 20
+"""Installations that are ended in one transaction."""
+ROWS_AT_ONCE = 200
+"""Rows that are erased in one transaction."""
+DEPARTURES_EVERY = timedelta(seconds=10)
+SHOWN_ROWS = 1_000
+"""Rows that the export reads at once."""
+
+
+class State(StrEnum):
+    LEFT = "left"
+    """No door knows the hospital; everything is still there, for the export."""
+    ERASING = "erasing"
+    ERASED = "erased"
+
+
+class Waits(StrEnum):
+    """What an erasure waits for."""
+
+    DATE = "date"
+    EXPORT = "export"
+    HOLD = "hold"
+    NOTHING = "nothing"
+
+
+class Deed(StrEnum):
+    ERASE = "erase"
+    BLANK = "blank"
+    """The row stays, without what says anything about a person or the hospital: others refer to its id."""
+    KEEP = "keep"
+
+
+class By(StrEnum):
+    """How the rows of a hospital are found in a table."""
+
+    TENANT = "tenant"
+    ID = "id"
+    PERSON = "person"
+    """By the people of the hospital."""
+    AUTHORIZATION = "authorization"
+    """By the agreements of its people."""
+    APP = "app"
+    """By the apps that are the hospital's own: its EHR, its resource servers."""
+    CLIENT = "client"
+    """By the clients of those."""
+    RING = "ring"
+    """By the ring of its signing keys."""
+    OWNER = "owner"
+    """By whose a picture is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of a hospital's rows in one table. ``why``: what the rows are, or why they stay.
+
+    ``hidden``: columns that are in no export, since they open something. ``blank``: what the columns are set to; a column named with
+    ``=`` takes the value of that column. ``signed``: the kind of subject under which each row is signed.
+    """
+
+    table: str
+    by: By
+    deed: Deed
+    why: str
+    exported: bool = False
+    hidden: tuple[str, ...] = ()
+    blank: Mapping[str, Any] = field(default_factory=dict)
+    signed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A hospital that left. ``preview``: what it had when it left. ``progress``: how far the erasure is, and what it counted.
+
+    ``export``: digest of the signed manifest, the verdict of the containment report, and when the newest was made; empty without one.
+    ``record``: the proof as it was signed; empty until everything is erased.
+    """
+
+    id: str
+    tenant: TenantId
+    name: str
+    reason: str
+    asked_by: str
+    agreed_by: str
+    left_at: datetime
+    erase_at: datetime
+    switch: str
+    preview: Mapping[str, Any]
+    state: State = State.LEFT
+    apps_ended_at: datetime | None = None
+    export: Mapping[str, Any] = field(default_factory=dict)
+    exported_at: datetime | None = None
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict)
+    kid: str = ""
+    signature: str = ""
+    erased_at: datetime | None = None

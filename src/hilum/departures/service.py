@@ -1,0 +1,208 @@
+"""Ask that a hospital leaves, let it leave once two people agreed, and show what became of it. Steps afterwards are in ``erasing``."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hilum.approvals.models import Act, Approval, ApprovalKind, Asked, CarriedOut
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.departures import policy, store
+from hilum.departures.erasing import next_step
+from hilum.departures.fates import FATES
+from hilum.departures.models import ERASE_AFTER_DEFAULT, Departure, Fate, State, Waits
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM, Actor
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted
+from hilum.kernel.ids import TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+
+__all__ = ["next_step"]
+ASK = "departures.departure.ask"
+_COUNTED: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
+    "people": ("identity_person", (("active", True),)),
+    "facilities": ("identity_facility", (("removed_at", None),)),
+    "apps": ("registry_installation", (("removed_at", None),)),
+    "launches": ("launch", (("ended_at", None),)),
+    "tokens": ("token_family", (("revoked_at", None),)),
+    "sessions": ("signin_session", (("ended_at", None),)),
+    "consents": ("authorization", (("revoked_at", None),)),
+    "backend_services": ("mandates_mandate", (("ended_at", None),)),
+    "identity_providers": ("federation_provider", ()),
+    "own_clients": ("registry_client", ()),
+    "requests": ("requests_group", (("decided_at", None),)),
+    "disposals": ("disposals_request", (("answered_at", None),)),
+    "emergency_accesses": ("breakglass_use", (("reviewed_at", None),)),
+    "agreements": ("agreements_agreement", (("ended_by", ""),)),
+}
+"""What a preview counts: what is open or in force there, by the table and the values of its columns."""
+_OF = {fate.table: fate for fate in FATES}
+
+
+def preview(ctx: Context, tenant: TenantId) -> dict[str, int]:
+    """Count what a hospital would lose by leaving, to who may ask for it. Raises NotPermitted, NotFound."""
+    if not policy.may_ask(ctx.actor, tenant):
+        raise NotPermitted(
+            "not_permitted", "Only an administrator of the hospital or the platform sees this."
+        )
+    return _counts(ctx, identity.get_tenant(ctx, tenant).id)
+
+
+def _counts(ctx: Context, tenant: TenantId) -> dict[str, int]:
+    return {
+        name: store.count(ctx.tx, _OF[table], tenant, *where) for name, (table, where) in _COUNTED.items()
+    }
+
+
+def ask(ctx: Context, tenant_id: TenantId, reason: str, days: int = ERASE_AFTER_DEFAULT) -> Asked:
+    """Ask a second person to let a hospital leave, for good; what is its own is erased so many days later.
+
+    Raises NotPermitted, NotFound, Invalid, Unavailable (too many wait).
+    """
+    if not policy.may_ask(ctx.actor, tenant_id):
+        detail = "An administrator of the hospital asks for it, or an administrator of the platform; another one of them agrees."
+        raise audit.refusal(ctx, Event(ASK, tenant=tenant_id), detail)
+    tenant = identity.get_tenant(ctx, tenant_id)
+    if faults := policy.ask_faults(reason, days):
+        raise Invalid("departure_invalid", "The hospital cannot leave as asked; see fields.", fields=faults)
+    # What it had is shown to the second person and not compared: patients' launches come and go meanwhile.
+    order = {
+        "name": tenant.name,
+        "reason": reason.strip(),
+        "erase_after_days": days,
+        "has": _counts(ctx, tenant.id),
+    }
+    return Asked(identity.ask(ctx, Act(ApprovalKind.DEPARTURE, tenant.id, tenant.id, order)))
+
+
+def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
+    act = approval.act
+    tenant_id, order = TenantId(act.target), act.order
+    if not policy.may_ask(asker, tenant_id):
+        raise NotPermitted("not_permitted", "Whoever asked for this may not do so any more.")
+    tenant = identity.get_tenant(ctx, tenant_id, lock=True)
+    if tenant.name != order["name"]:
+        raise Conflict("target_changed", "The hospital has another name now. Refuse it, and ask again.")
+    had = _counts(ctx, tenant.id)
+    departure_id = ctx.ids.new("dep")
+    # The stop is what every worker confirms, so that what it closed can be measured; that the hospital has left keeps it closed if somebody
+    # releases the stop. It needs a right that an administrator of the hospital does not have, so the platform engages it.
+    target = Target(TargetKind.TENANT, tenant.id)
+    stop = EngageOrder(target, Mode.FULL_STOP, f"departure {departure_id}")
+    switch = controls.engage(ctx.as_actor(SYSTEM), stop)
+    identity.end_tenant(ctx, tenant.id)
+    found = Departure(
+        id=departure_id,
+        tenant=tenant.id,
+        name=tenant.name,
+        reason=str(order["reason"]),
+        asked_by=str(asker),
+        agreed_by=str(ctx.actor),
+        left_at=ctx.now,
+        erase_at=ctx.now + timedelta(days=int(order["erase_after_days"])),
+        switch=switch.id,
+        preview=had,
+    )
+    store.add(ctx.tx, found)
+    audit.record(
+        ctx, _event("departures.departure.begin", found, had=had, erase_at=found.erase_at.isoformat())
+    )
+    return CarriedOut(found.id)
+
+
+CARRY_OUT = {ApprovalKind.DEPARTURE: _carry_out}
+"""How this room's act is carried out once a second person has agreed."""
+
+
+def view(ctx: Context, departure_id: str) -> tuple[Departure, Waits]:
+    """Get a departure, and what its erasure waits for. Raises NotPermitted, NotFound."""
+    _require_reader(ctx)
+    return _with_waits(ctx, store.get(ctx.tx, departure_id))
+
+
+def list_departures(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[Departure, Waits]]:
+    """List departures, newest first. Raises NotPermitted."""
+    _require_reader(ctx)
+    return [_with_waits(ctx, each) for each in store.list_departures(ctx.tx, page)]
+
+
+def _with_waits(ctx: Context, found: Departure) -> tuple[Departure, Waits]:
+    return found, policy.waits_for(found, audit.holds_over(ctx, found.tenant), ctx.now)
+
+
+def _require_reader(ctx: Context) -> None:
+    # A hospital that has left has nobody who could sign in; what waits is among its approvals.
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "Only the platform's staff may read departures.")
+
+
+# --- the export, on the host ---------------------------------------------------------------------------------------------------
+
+
+def exported_tables() -> tuple[Fate, ...]:
+    """Return the tables of which an export has the hospital's rows, in its order."""
+    return tuple(each for each in FATES if each.exported)
+
+
+def begin_export(ctx: Context, departure_id: str) -> Departure:
+    """Record that an export begins, and so that the hospital's audit is read; return its departure. Raises NotFound, Conflict."""
+    found = store.get(ctx.tx, departure_id)
+    _require_exporter(ctx, found)
+    audit.record(ctx, _event("departures.departure.begin_export", found))
+    return found
+
+
+def read_export(ctx: Context, found: Departure, fate: Fate) -> Iterator[bytes]:
+    """Yield a hospital's rows of one table as lines of JSON, without what opens something. For the host, which hands them over."""
+    _require_exporter(ctx, found)
+    return map(store.line, store.read_rows(ctx.tx, fate, found.tenant))
+
+
+def _require_exporter(ctx: Context, found: Departure) -> None:
+    assert ctx.actor.acts_alone, "the host exports"
+    if found.state is not State.LEFT:
+        raise Conflict(
+            "departure_erasing",
+            "What this hospital had is being erased, or was: it cannot be exported any more.",
+        )
+
+
+def sign_export(ctx: Context, found: Departure, files: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the signed manifest of an export: its files with their digests, and the checkpoint that was the newest."""
+    _require_exporter(ctx, found)
+    newest = audit.newest_checkpoint(ctx)
+    document = {
+        "format": policy.EXPORT,
+        "departure": found.id,
+        "tenant": found.tenant,
+        "name": found.name,
+        "left_at": found.left_at.isoformat(),
+        "made_at": ctx.now.isoformat(),
+        "files": files,
+        "checkpoint": {} if newest is None else {"number": newest.number, "digest": newest.digest},
+    }
+    kid, sign = keys.ensure(ctx, Purpose.CHECKPOINT, "").kid, keys.signer(ctx, Purpose.CHECKPOINT)
+    document["key"] = keys.public_key(ctx, Purpose.CHECKPOINT, kid)
+    _, signature = sign(policy.signed_bytes(document))
+    return {"document": document, "kid": kid, "signature": signature}
+
+
+def record_export(ctx: Context, departure_id: str, digest: str, verdict: str) -> Departure:
+    """Record that an export was written, by the digest of its signed manifest; the erasure waits for that. Raises NotFound, Conflict."""
+    found = store.get(ctx.tx, departure_id, lock=True)
+    _require_exporter(ctx, found)
+    export = {"manifest": digest, "containment": verdict, "made_at": ctx.now.isoformat()}
+    after = replace(found, export=export, exported_at=ctx.now)
+    store.save(ctx.tx, after)
+    audit.record(ctx, _event("departures.departure.export", after, manifest=digest, containment=verdict))
+    return after
+
+
+def _event(action: str, found: Departure, **facts: object) -> Event:
+    return Event(action, tenant=found.tenant, facts={"departure": found.id, **facts})

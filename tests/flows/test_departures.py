@@ -1,0 +1,328 @@
+"""A hospital leaves: two people, everything ends at once, an export, and an erasure that is proved (C148)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from hilum.app import leaving, signed_rows
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.cli.departures import verify
+from hilum.controls.models import Mode, TargetKind
+from hilum.departures import policy, service, store
+from hilum.departures.fates import FATES
+from hilum.departures.models import Deed
+from hilum.disposals.models import DisposalQuery
+from hilum.disposals.service import list_requests
+from hilum.identity import service as identity
+from hilum.infra import nodes
+from hilum.infra.context import Context
+from hilum.infra.db import metadata
+from hilum.infra.facts import EVERYTHING
+from hilum.infra.nodes import Node
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.ids import TenantId
+from tests.flows.control_site import ControlSite, build, problem, with_rule_book
+from tests.flows.test_drills import canary
+from tests.sim.backends import both_backends
+from tests.sim.world import FakeClock
+
+GENERAL = TenantId("general")
+HOST = Actor(ActorKind.HOST, "operator", roles=frozenset({"platform_admin"}))
+MONTH = timedelta(days=30)
+WANTED = {"reason": "moves to another platform"}
+
+
+@pytest.fixture
+def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    return site_on(sqlite_uow, clock)
+
+
+def site_on(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
+    made = build(uow, clock, then=with_rule_book)
+    uow.db.write(lambda tx: nodes.report(tx, Node("a", 1, "0001", "boot")))
+    return made
+
+
+def asked(site: ControlSite, by: str = "gina", **change: Any) -> str:
+    answer = site.api(by).post("/tenants/general/departure", json=WANTED | change)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["approval"]["id"])
+
+
+def left(site: ControlSite) -> str:
+    answer = site.api("root").post(f"/approvals/{asked(site)}/approve")
+    assert answer.status_code == 200, answer.text
+    return str(site.api("otto").get("/departures").json()["items"][0]["id"])
+
+
+def steps(site: ControlSite, most: int = 10_000) -> int:
+    done = 0
+    while done < most and site.system(service.next_step):
+        done += 1
+    return done
+
+
+def shown(site: ControlSite, departure: str) -> dict[str, Any]:
+    found: dict[str, Any] = site.api("otto").get(f"/departures/{departure}").json()
+    return found
+
+
+def exported(site: ControlSite, departure: str, folder: Path) -> leaving.Exported:
+    journal = Path(site.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    reader = journals.open_reader(journal, site.uow.db.url)
+    return leaving.export(site.uow, HOST, reader, departure, folder)
+
+
+def rows(site: ControlSite, departure_of: TenantId = GENERAL) -> dict[str, int]:
+    def count(ctx: Context) -> dict[str, int]:
+        return {
+            each.table: store.count(ctx.tx, each, departure_of)
+            for each in FATES
+            if each.table != "access_index"
+        }
+
+    found: dict[str, int] = site.system(count)
+    return found
+
+
+def texts(site: ControlSite) -> str:
+    """Return every row of every table outside the audit, as one text."""
+    kept = [each for name, each in metadata.tables.items() if not name.startswith(("audit_", "access_"))]
+    read = lambda ctx: [str(row) for table in kept for row in ctx.tx.execute(table.select())]
+    return "\n".join(site.system(read))
+
+
+@contextmanager
+def unchanged(site: ControlSite) -> Iterator[None]:
+    before = site.api("root").get("/tenants").json()
+    yield
+    assert site.api("root").get("/tenants").json() == before
+    assert site.api("otto").get("/departures").json()["items"] == []
+
+
+def test_one_person_alone_ends_no_hospital(site: ControlSite) -> None:
+    with unchanged(site):
+        approval = asked(site)
+
+        problem(site.api("gina").post(f"/approvals/{approval}/approve"), 403, "asked_by_you")
+        problem(site.api("carl").post(f"/approvals/{approval}/approve"), 404, "approval_not_found")
+        problem(site.api("rita").post(f"/approvals/{approval}/approve"), 403, "not_permitted")
+        site.api("root").post(f"/approvals/{approval}/refuse")
+        problem(site.api("root").post(f"/approvals/{approval}/approve"), 409, "approval_over")
+
+
+@pytest.mark.parametrize("by", ["ann", "carl", "rita", "otto"])
+def test_who_does_not_administer_a_hospital_neither_asks_nor_sees_what_it_has(
+    site: ControlSite, by: str
+) -> None:
+    with unchanged(site):
+        assert site.api(by).post("/tenants/general/departure", json=WANTED).status_code == 403
+        assert site.api(by).get("/tenants/general/departure").status_code == 403
+
+
+def test_what_is_wrong_is_named_and_nothing_waits(site: ControlSite) -> None:
+    def ask(body: dict[str, Any]) -> Any:
+        return site.api("root").post("/tenants/general/departure", json=body)
+
+    with unchanged(site):
+        found = problem(ask({"reason": " ", "erase_after_days": 3}), 422, "departure_invalid")
+        assert set(found["fields"]) == {"reason", "erase_after_days"}
+        problem(ask({}), 422, "fields_invalid")
+        problem(site.api("root").post("/tenants/nowhere/departure", json=WANTED), 404, "tenant_not_found")
+        assert site.api("root").get("/approvals").json()["items"] == []
+
+
+def test_the_second_person_sees_what_would_end(site: ControlSite) -> None:
+    canary(site)
+    found = site.api("gina").get("/tenants/general/departure").json()
+
+    approval = asked(site)
+
+    assert (found["has"]["people"], found["has"]["apps"]) == (2, 1)
+    shown = site.api("root").get(f"/approvals/{approval}").json()
+    assert shown["order"]["has"] == found["has"]
+    assert shown["order"]["reason"] == WANTED["reason"]
+
+
+def test_once_two_agreed_no_door_knows_the_hospital_for_good(site: ControlSite) -> None:
+    canary(site)
+    gina, carl = site.api("gina"), site.api("carl")
+
+    departure = left(site)
+
+    problem(gina.get("/installations"), 401, "token_invalid")
+    assert carl.get("/installations").status_code == 200
+    root = site.api("root")
+    for path, body in (
+        ("/people", {"tenant": "general", "username": "new", "name": "New", "role": "nurse"}),
+        ("/facilities", {"tenant": "general", "name": "W", "legal_entity": "G", "reference": "Location/1"}),
+        ("/tenants/general/departure", WANTED),
+    ):
+        problem(root.post(path, json=body), 404, "tenant_not_found")
+    problem(root.patch("/tenants/general", json={"active": True}), 404, "tenant_not_found")
+    problem(
+        root.post("/tenants", json={"id": "general", "name": "Again"}),
+        409,
+        "tenant_exists",
+    )
+    facts = site.system(lambda ctx: identity.facts(ctx, EVERYTHING)).whole
+    assert GENERAL not in facts.tenants
+    switch = root.get(f"/switches/{shown(site, departure)['switch']}").json()
+    assert (switch["in_force"], switch["kind"], switch["key"]) == (True, TargetKind.TENANT, GENERAL)
+    assert switch["mode"] == Mode.FULL_STOP
+    listed = {each["id"]: each["left_at"] for each in root.get("/tenants").json()["items"]}
+    assert listed["general"]
+    assert not listed["children"]
+
+
+def test_its_apps_are_removed_and_their_vendors_asked_to_dispose_of_what_they_have(site: ControlSite) -> None:
+    canary(site)
+    departure = left(site)
+
+    steps(site)
+
+    assert site.api("root").get("/installations?tenant=general").json()["items"] == []
+    asked_of = site.system(list_requests, query=DisposalQuery(tenant=GENERAL))
+    assert len(asked_of) == 1
+    found = shown(site, departure)
+    assert found["apps_ended_at"]
+    assert found["waits_for"] == "export"
+
+
+def test_an_export_verifies_offline_and_every_change_of_it_shows(site: ControlSite, tmp_path: Path) -> None:
+    canary(site)
+    departure = left(site)
+    folder = tmp_path / "general"
+
+    done = exported(site, departure, folder)
+
+    document, digest, faults = leaving.read_signed(folder, done.key)
+    assert (faults, digest) == ([], done.digest)
+    assert leaving.verify_export(folder, document) == []
+    people = [orjson.loads(each) for each in (folder / "identity_person.ndjson").read_bytes().splitlines()]
+    assert {each["username"] for each in people} == {"ann", "gina"}
+    lines = [orjson.loads(each) for each in (folder / "audit.ndjson").read_bytes().splitlines()]
+    assert len(lines) > 3
+    assert {orjson.loads(each["header"])[4] for each in lines} == {"general"}
+    whole = b"".join(each.read_bytes() for each in folder.iterdir())
+    assert b"carl" not in whole
+    assert b"private_sealed" not in whole
+    assert oct((folder / "manifest.json").stat().st_mode)[-3:] == "600"
+    for key, code in ((done.key, 0), ("another", 1)):
+        assert CliRunner().invoke(verify, [str(folder), "--key", key]).exit_code == code
+    # Whoever changes a file, adds one or takes one away is found out.
+    for change in (
+        lambda: (folder / "audit.ndjson").write_bytes(
+            orjson.dumps(lines[0] | {"seq": 9, "hash": "00"}) + b"\n"
+        ),
+        lambda: (folder / "more.ndjson").write_bytes(b""),
+        (folder / "identity_person.ndjson").unlink,
+    ):
+        before = leaving.verify_export(folder, document)
+        change()
+        assert len(leaving.verify_export(folder, document)) > len(before)
+    with pytest.raises(Exception, match="is there already"):
+        exported(site, departure, folder)
+
+
+def test_an_erasure_waits_for_the_export_the_day_and_every_hold(site: ControlSite, tmp_path: Path) -> None:
+    departure = left(site)
+    before = rows(site)
+
+    def waits(*, for_: str) -> None:
+        steps(site)
+        assert (shown(site, departure)["waits_for"], shown(site, departure)["state"]) == (for_, "left")
+        assert rows(site)["identity_facility"] == before["identity_facility"]
+        assert "Gina" in texts(site)
+
+    waits(for_="export")
+    exported(site, departure, tmp_path / "x")
+    waits(for_="date")
+    hold = site.api("sam").post("/holds", json={"reason": "a case"}).json()["id"]
+    site.clock.advance(MONTH)
+    waits(for_="hold")
+
+    released = site.api("root").post(f"/holds/{hold}/release")
+    assert released.status_code in {200, 204}, released.text
+    steps(site)
+
+    assert shown(site, departure)["state"] == "erased"
+
+
+@both_backends
+def test_what_was_its_own_is_erased_with_a_proof_and_the_audit_still_verifies(
+    one_uow: UnitOfWork, clock: FakeClock, tmp_path: Path
+) -> None:
+    site = site_on(one_uow, clock)
+    canary(site)
+    site.api("gina").put("/request-rules", json={"rules": [], "base": 0})
+    others = rows(site, TenantId("children"))
+    departure = left(site)
+    done = exported(site, departure, tmp_path / "general")
+    clock.advance(MONTH)
+
+    steps(site)
+
+    after = rows(site)
+    stays = {each.table for each in FATES if each.deed is not Deed.ERASE}
+    assert {name for name, number in after.items() if number} <= stays
+    assert rows(site, TenantId("children")) == others
+    assert "Gina" not in texts(site)
+    assert "'gina'" not in texts(site)
+    assert "Carl" in texts(site)
+    found = shown(site, departure)
+    proof = {"document": found["record"], "kid": found["kid"], "signature": found["signature"]}
+    assert policy.check_signed(proof, key=done.key) == ""
+    erased = {each["table"]: each["rows"] for each in found["record"]["erased"]}
+    assert (erased["identity_person"], erased["registry_installation"], erased["requests_rules"]) == (2, 1, 1)
+    file = tmp_path / "proof.json"
+    file.write_bytes(orjson.dumps(proof))
+    export, digest, _ = leaving.read_signed(tmp_path / "general", "")
+    document, own, faults = leaving.read_signed(file, done.key)
+    assert faults == []
+    both = ({policy.EXPORT: export, policy.PROOF: document}, {policy.EXPORT: digest, policy.PROOF: own})
+    assert leaving.mismatches(*both) == []
+    reader = journals.open_reader(tmp_path / "journal", one_uow.db.url)
+    assert site.system(audit.verify, reader=reader).faults == ()
+    assert site.system(signed_rows.faults) == ()
+    with pytest.raises(Exception, match="cannot be exported any more"):
+        exported(site, departure, tmp_path / "again")
+
+
+def test_an_erasure_that_was_interrupted_goes_on_where_it_stopped(site: ControlSite, tmp_path: Path) -> None:
+    departure = left(site)
+    exported(site, departure, tmp_path / "x")
+    site.clock.advance(MONTH)
+    steps(site, most=5)
+    assert shown(site, departure)["state"] == "erasing"
+
+    def dies(ctx: Context) -> None:
+        service.next_step(ctx)
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            site.system(dies)
+    steps(site)
+
+    found = shown(site, departure)
+    assert found["state"] == "erased"
+    erased = {each["table"]: each["rows"] for each in found["record"]["erased"]}
+    assert erased["identity_person"] == 2
+    finished = site.system(audit.list_events, query=EventQuery(action="departures.departure.finish")).events
+    assert len(finished) == 1
+
+
+@pytest.mark.parametrize("by", ["gina", "carl", "ann"])
+def test_hospitals_do_not_see_who_left(site: ControlSite, by: str) -> None:
+    assert site.api(by).get("/departures").status_code == 403
+    problem(site.api("otto").get("/departures/dep_none"), 404, "departure_not_found")
