@@ -37,6 +37,7 @@ for each in (
     *tiers.COMMANDS,
     app_edits.app_edit,
     app_edits.app_edits,
+    app_edits.app_edit_logo,
     app_edits.app_approve_edit,
     app_edits.app_refuse_edit,
 ):
