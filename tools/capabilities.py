@@ -64,7 +64,7 @@ PROMISES = {
     63: "Workflows are versioned and expand into listed SMART scopes; a wider one widens no live grant",
     64: "Scopes beyond the declared workflows are listed, and above the low tier each needs a justification of its own before it is certified for production",
     65: "A custom scope has an owner, a demand and tests, and their number is bounded",
-    66: "Asked, approved, granted and used scopes are compared over 30 and 90 days, and narrowing to what was used is proposed",
+    66: "Asked, approved, granted and used scopes are compared over 30 and 90 days, narrowing to what was used is proposed, and what nobody used for 90 days is certified again only with a written defence",
     67: "An unmapped operation is refused",
     68: "Granted = asked and certified and approved and the person's rights and consent",
     69: "Every decision can be explained afterwards by its id",

@@ -85,7 +85,7 @@ from hilum.requests import routes as requests
 from hilum.requests import versions
 from hilum.requests.models import AcceptOrder
 from hilum.review import routes as review
-from hilum.review.service import justified
+from hilum.review.service import justified, undefended
 from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
 from hilum.switchboard import previews
@@ -202,6 +202,7 @@ def consoles(
         compare_scopes=lambda ctx, app, days: installed.compare_scopes(
             ctx, app, days, None, partial(journals.read_permits, *journal)
         ),
+        unused=partial(installed.unused_scopes, permits=partial(journals.read_permits, *journal)),
         compare_version=versions.compare,
         accept_version=lambda ctx, installation, digest: versions.accept(
             ctx, AcceptOrder(installation, digest)
@@ -326,6 +327,7 @@ def control_plane(
     problems.install(app)
     by_mail = LinkMail(kit.urls.enrol, mails_links)
     used = partial(installed.were_used, permits=permits)
+    unused = partial(installed.unused_scopes, permits=permits)
     routers = (
         identity.api(kit, seal, add_facility),
         policies.api(kit, used),
@@ -333,7 +335,13 @@ def control_plane(
         departures.api(kit),
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),
-        registry.api(kit, ended=ask_of_app, unproved=unproved, justified=justified),
+        registry.api(
+            kit,
+            ended=ask_of_app,
+            unproved=unproved,
+            justified=justified,
+            undefended=partial(undefended, unused=unused),
+        ),
         app_edit_routes.api(kit),
         call_routes.api(kit, RecordedReads(kit.uow, VENDORS).run, lambda query: reader().page(query)),
         contacts.api(kit),
@@ -349,7 +357,7 @@ def control_plane(
         installations.api(kit, permits),
         lookups.api(kit),
         requests.api(kit),
-        review.api(kit),
+        review.api(kit, unused),
         certificates.api(kit),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),

@@ -54,6 +54,13 @@ for command in review_lenses.COMMANDS:
     "--scope", type=(str, str), multiple=True, metavar="SCOPE WHY", help="A scope and what it is for."
 )
 @click.option(
+    "--defence",
+    type=(str, str),
+    multiple=True,
+    metavar="SCOPE WHY",
+    help="Why a scope is still needed that hospitals granted for 90 days and nobody used.",
+)
+@click.option(
     "--document",
     type=(str, str, str, str),
     multiple=True,
@@ -70,6 +77,7 @@ def review_submit(
     *,
     environment: str,
     scope: tuple[tuple[str, str], ...],
+    defence: tuple[tuple[str, str], ...],
     document: tuple[tuple[str, str, str, str], ...],
     file: Path | None,
     draft: bool,
@@ -85,6 +93,11 @@ def review_submit(
       hilum review submit "Rota@2.0" --file submission.json --draft
     """
     written = _written(scope, document, file)
+    for name, why in defence:
+        mine = [each for each in written["scopes"] if each["scope"] == name]
+        if not mine:
+            raise click.UsageError(f"--defence names {name}, which is not among the scopes.")
+        mine[0]["defence"] = why
     found = _open_draft(version_id, environment)
     if found is None:
         body = {"version": version_id, "environment": environment, "draft": draft} | written

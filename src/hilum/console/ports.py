@@ -87,6 +87,7 @@ class Ports:
     nodes: Callable[[Context], list[Node]]
     preview: Callable[[Context, Target], Preview]
     compare_scopes: Callable[[Context, AppId, int], ScopeComparison]
+    unused: Callable[[Context, App, Sequence[str]], Sequence[str]]
     compare_version: Callable[[Context, str], WiderVersion]
     accept_version: Callable[[Context, str, str], object]
     acts: Acts

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,8 @@ NETWORKS_BOUND = 20
 """The most networks that an installation is pinned to."""
 DISTINCT_BOUND = 2_000
 """Distinct sets of installed scopes that one comparison reads, those of most hospitals first."""
+UNUSED_AFTER = timedelta(days=90)
+"""How long a scope must have been certified and granted, and have permitted nothing, to be certified again only with a defence (C66)."""
 
 
 @dataclass(frozen=True, slots=True)

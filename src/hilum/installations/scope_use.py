@@ -144,3 +144,24 @@ def propose(installed: Scopes, rows: Iterable[ScopeUse]) -> tuple[Proposal, Scop
     if all_covered(installed, texts) or len(texts) > SCOPES_BOUND:
         return Proposal.KEEP, ()
     return Proposal.NARROW, texts
+
+
+def long_unused(asked: Scopes, rows: Iterable[ScopeUse]) -> Scopes:
+    """Return the scopes asked for that were certified and granted in all the time compared, and that permitted nothing in it (C66).
+
+    A part of a scope that was used keeps the whole; what was never certified or granted for so long is new and not unused.
+    """
+    of = {each.scope: each for each in rows}
+    found = []
+    for text, scope in zip(asked, parse_stored(asked), strict=True):
+        row = of.get(render(scope))
+        # What was not compared is not known to be unused.
+        if (
+            isinstance(scope, ClinicalScope)
+            and row is not None
+            and row.approved
+            and row.granted
+            and not row.used
+        ):
+            found.append(text)
+    return tuple(found)

@@ -1,13 +1,13 @@
 """Install apps at tenants, register sandbox apps dynamically, and read the facts about installations."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from hilum.agreements import service as agreements
 from hilum.audit import service as audit
-from hilum.audit.models import Event, Outcome, PermitCount
+from hilum.audit.models import Event, Outcome
 from hilum.clients import policy as rules
 from hilum.clients import service as clients
 from hilum.clients.models import DYNAMIC_CLIENT_LIFE, DYNAMIC_CLIENTS_BOUND, Client, ClientFacts, ClientType
@@ -36,6 +36,7 @@ from hilum.installations.models import (
     WidenOrder,
 )
 from hilum.installations.scope_use import compare, propose
+from hilum.installations.unused import Permits, unused_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId
@@ -47,11 +48,9 @@ from hilum.registry.models import App, Environment
 from hilum.registry.policy import beyond, is_in_force, may_see_app
 from hilum.standards.smart import launch as smart_launch
 
-__all__ = ["facts"]
+__all__ = ["Permits", "facts", "unused_scopes"]
 NEEDED_SHOWN = 5
 """Scopes that a refusal names."""
-Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
-"""Reads what was permitted to some clients since a moment, at one tenant or (empty) at all (``audit.live.read_permits``)."""
 
 
 def install(ctx: Context, order: InstallOrder) -> Installation:

@@ -283,9 +283,18 @@ def read_installation_facts(
 
 
 def count_by_scopes(
-    tx: Connection, app: AppId, now: datetime, since: datetime | None, limit: int
+    tx: Connection,
+    app: AppId,
+    now: datetime,
+    since: datetime | None,
+    limit: int,
+    *,
+    until: datetime | None = None,
 ) -> list[tuple[tuple[str, ...], int]]:
-    """Count an app's current installations that were approved ``since`` a moment and have not ended by their scopes, most frequent first."""
+    """Count an app's current installations that have not ended by their scopes, most frequent first.
+
+    Of those that were approved ``since`` a moment, and ``until`` another one.
+    """
     number = func.count()
     query = select(installations.c.scopes, number).where(
         installations.c.app == app,
@@ -294,6 +303,8 @@ def count_by_scopes(
     )
     if since is not None:
         query = query.where(installations.c.approved_at >= since)
+    if until is not None:
+        query = query.where(installations.c.approved_at <= until)
     query = query.group_by(installations.c.scopes).order_by(number.desc(), installations.c.scopes)
     return [(_words(scopes), int(found)) for scopes, found in tx.execute(query.limit(limit))]
 

@@ -260,6 +260,7 @@ def api(
     ended: service.Ended = service.ignored,
     unproved: service.Unproved = service.all_unproved,
     justified: service.Justified | None = None,
+    undefended: service.Undefended | None = None,
 ) -> APIRouter:
     """Build the API routes of the registry."""
     router = api_router(kit, "registry")
@@ -270,7 +271,7 @@ def api(
         add_exceptions,
         _overrides,
         _profiles,
-        partial(_certifications, ended=ended, unproved=unproved, justified=justified),
+        partial(_certifications, ended=ended, unproved=unproved, justified=justified, undefended=undefended),
     ):
         part(router, kit)
     return router
@@ -402,6 +403,7 @@ def _certifications(
     ended: service.Ended,
     unproved: service.Unproved,
     justified: service.Justified | None,
+    undefended: service.Undefended | None,
 ) -> None:
     @router.post(
         "/certifications",
@@ -412,9 +414,10 @@ def _certifications(
     async def certify(request: Request, body: CertificationAsked) -> object:
         """Record that review certified a version for these scopes until a date."""
         order = CertifyOrder(VersionId(body.version), body.environment, body.scopes, body.expires_at)
-        return await run_write(
-            kit, request, partial(service.certify, order=order, unproved=unproved, justified=justified)
+        verb = partial(
+            service.certify, order=order, unproved=unproved, justified=justified, undefended=undefended
         )
+        return await run_write(kit, request, verb)
 
     @router.get("/apps/{app}/certifications", response_model=Page[CertificationShown], openapi_extra=READERS)
     async def list_certifications(request: Request, app: Id, query: Annotated[Paging, Query()]) -> object:

@@ -136,6 +136,10 @@ Justified = Callable[[Context, AppVersion, Environment], Collection[str]]
 """Returns the scopes of a version for which its vendor wrote a justification."""
 
 
+Undefended = Callable[[Context, App, AppVersion, CertifyOrder], Collection[str]]
+"""Returns the scopes to certify that hospitals granted for long, nobody used, and the vendor did not defend (C66)."""
+
+
 def ignored(_: Context, __: AppId, ___: str) -> None:
     """Do nothing."""
 
@@ -293,11 +297,13 @@ def certify(
     *,
     unproved: Unproved = all_unproved,
     justified: Justified | None = None,
+    undefended: Undefended | None = None,
 ) -> Certification:
     """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid.
 
     ``unproved`` says what the vendor has not proved, which a cell of the rule book may ask for (C6, C7). ``justified`` says which scopes it
-    justified in writing; None: nobody asks, as where the platform itself certifies (C64).
+    justified in writing; None: nobody asks, as where the platform itself certifies (C64). ``undefended`` as for ``justified``, and where a
+    submission was judged by it before.
     """
     # Read before the permission is judged, because the refusal is recorded with the app that it was about.
     version = store.get_version(ctx.tx, order.version)
@@ -318,6 +324,9 @@ def certify(
             lacking = policy.unjustified(order, app, version, book, stated or ())
             detail += f" Beyond the declared workflows, and not justified: {', '.join(lacking)}."
         raise Invalid("certification_invalid", detail, fields=faults)
+    if undefended is not None and (idle := undefended(ctx, app, version, order)):
+        detail = f"Granted for 90 days and never used: {', '.join(idle)}. Leave them out, or the vendor submits the version with a defence."
+        raise Invalid("certification_invalid", detail, fields={"scopes": "unused_undefended"})
     announce_change(ctx, app.id)
     certification = add_certification(ctx, app, version, order, book)
     note_delta_reviews(ctx, [app.id])

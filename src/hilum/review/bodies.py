@@ -32,10 +32,11 @@ Revision = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class ScopeAsked(Strict):
-    """A scope, and what the app does with it."""
+    """A scope, and what the app does with it. ``defence``: why it is still needed, if hospitals granted it for 90 days and nobody used it."""
 
     scope: Word
     justification: Prose = ""
+    defence: Prose = ""
 
 
 class DocumentAsked(Strict):
@@ -54,7 +55,10 @@ class Written(Strict):
     @property
     def order(self) -> SubmissionOrder:
         return SubmissionOrder(
-            tuple(AskedScope(each.scope, each.justification.strip()) for each in self.scopes),
+            tuple(
+                AskedScope(each.scope, each.justification.strip(), each.defence.strip())
+                for each in self.scopes
+            ),
             tuple(Document(each.kind, each.url, each.sha256, each.dated) for each in self.documents),
         )
 

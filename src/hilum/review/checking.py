@@ -164,7 +164,11 @@ def is_as_submitted(ctx: Context, found: Submission) -> bool:
     """Check whether what is stored of a submission is what the audit recorded, also the scopes and documents that are kept beside it."""
     if policy.digest_of(found.content) != _recorded(ctx, found):
         return False
-    kept: Mapping[str, Any] = orjson.loads(policy.canonical(asdict(found.order)))
+    kept: Mapping[str, Any] = orjson.loads(
+        policy.canonical(
+            asdict(found.order) | {"scopes": [policy.stated(each) for each in found.order.scopes]}
+        )
+    )
     content_of: Mapping[str, Any] = orjson.loads(found.content)
     return all(content_of[part] == kept[part] for part in ("scopes", "documents"))
 

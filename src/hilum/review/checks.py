@@ -384,10 +384,14 @@ def _scopes(content: Content, book: Book) -> Check:
     )
     if bare:
         return check.but(Result.FAILED, f"These scopes have no justification: {', '.join(bare)}.")
-    if beyond:
-        said = f"Beyond the declared workflows, each with its justification: {', '.join(beyond)}."
-        return check.but(Result.PASSED, said)
-    return check
+    said = (
+        [f"Beyond the declared workflows, each with its justification: {', '.join(beyond)}."]
+        if beyond
+        else []
+    )
+    if defended := [each["scope"] for each in content["scopes"] if each.get("defence")]:
+        said.append(f"Unused for long, and defended by the vendor: {', '.join(defended)}.")
+    return check.but(Result.PASSED, " ".join(said)) if said else check
 
 
 def _tier(book: Book, applicant: Applicant) -> Check:

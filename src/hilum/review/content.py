@@ -1,5 +1,6 @@
 """What the platform's records say of a version when it is submitted."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -15,7 +16,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import App, AppVersion, Environment
 from hilum.registry.policy import applicant_of
 from hilum.review.models import CLIENTS_BOUND, SubmissionOrder
-from hilum.review.policy import Entry
+from hilum.review.policy import Entry, stated
 
 FORMAT = 1
 """Of the description. Another form gets another number, and this one stays readable."""
@@ -50,6 +51,7 @@ def read_entry(
     order: SubmissionOrder,
     *,
     book: Book,
+    unused: Collection[str] = (),
 ) -> Entry:
     """Read what decides whether a version can be submitted."""
     category = book.categories.get(app.category)
@@ -63,6 +65,7 @@ def read_entry(
         and category.model_card
         and version.ai_use is not None
         and not version.ai_use.model_card,
+        unused,
     )
 
 
@@ -72,8 +75,8 @@ def describe(
     """Describe everything that a version is submitted with, by part: no secret, and nothing of any patient or hospital."""
     _, profile = registry.view_profile(ctx.as_actor(SYSTEM), app.id)
     vendor = registry.get_vendor(ctx, app.vendor)
-    stated = asdict(profile)
-    stated.pop("revision")
+    profile_of = asdict(profile)
+    profile_of.pop("revision")
     return {
         "format": FORMAT,
         "environment": environment,
@@ -89,12 +92,12 @@ def describe(
             "placements": version.placements,
             "ai_use": None if version.ai_use is None else asdict(version.ai_use),
         },
-        "profile": stated,
+        "profile": profile_of,
         "clients": [
             {name: getattr(each, name) for name in CLIENT_FIELDS}
             | {"backend_use": None if each.backend_use is None else asdict(each.backend_use)}
             for each in clients_of(ctx, app, environment)
         ],
-        "scopes": [asdict(each) for each in order.scopes],
+        "scopes": [stated(each) for each in order.scopes],
         "documents": [asdict(each) for each in order.documents],
     }

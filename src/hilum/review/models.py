@@ -82,10 +82,11 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AskedScope:
-    """A scope that a version is to be certified for, and why it needs it."""
+    """A scope that a version is to be certified for, and why it needs it. ``defence``: why it is still needed although nobody used it."""
 
     scope: str
     justification: str
+    defence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

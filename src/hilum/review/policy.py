@@ -28,6 +28,7 @@ from hilum.review.models import (
     MADE_HERE,
     Act,
     Answer,
+    AskedScope,
     DecideOrder,
     Document,
     Finding,
@@ -101,6 +102,8 @@ def order_faults(order: SubmissionOrder, book: Book, *, now: datetime) -> dict[s
     for number, asked in enumerate(order.scopes):
         if fault := text_fault(asked.justification):
             faults[f"scopes.{number}.justification"] = fault
+        if fault := text_fault(asked.defence):
+            faults[f"scopes.{number}.defence"] = fault
     if len(order.documents) > EVIDENCE_BOUND:
         faults["documents"] = "too_many"
     elif _repeated(each.kind for each in order.documents):
@@ -148,6 +151,7 @@ class Entry:
 
     ``unstated``: what its vendor has not stated about it. ``unproved``: contacts and domain that are not proved now. ``clients``: how
     many clients it has in the environment. ``card_missing``: the rule book requires the card of a model, and the version has none.
+    ``unused``: the scopes asked for that hospitals have granted the app for long and nobody used.
     """
 
     environment: Environment
@@ -156,6 +160,7 @@ class Entry:
     unproved: Collection[str]
     clients: int
     card_missing: bool = False
+    unused: Collection[str] = ()
 
 
 def cells_of(book: Book, applicant: Applicant) -> list[Cell]:
@@ -175,6 +180,12 @@ def entry_faults(order: SubmissionOrder, entry: Entry, book: Book, *, now: datet
     for number, asked in enumerate(order.scopes):
         if not asked.justification.strip():
             faults[f"scopes.{number}.justification"] = "justification_missing"
+    if entry.environment is Environment.PRODUCTION:
+        lacking = set(undefended(order.scopes, entry.unused))
+        named = ((number, each.scope) for number, each in enumerate(order.scopes))
+        faults |= {
+            f"scopes.{number}.defence": "unused_undefended" for number, each in named if each in lacking
+        }
     if not order.scopes:
         faults["scopes"] = "scopes_missing"
     if entry.applicant.workflows == NOT_DECLARED:
@@ -200,6 +211,18 @@ def entry_faults(order: SubmissionOrder, entry: Entry, book: Book, *, now: datet
     attached = {each.kind for each in order.documents}
     needed = {kind for cell in cells for kind in cell.evidence} - MADE_HERE
     return faults | {f"documents.{kind}": "evidence_missing" for kind in sorted(needed - attached)}
+
+
+def undefended(asked: Iterable[AskedScope], unused: Iterable[str]) -> tuple[str, ...]:
+    """Return the scopes that nobody used, and whose use the vendor did not defend in writing, each by itself (C66)."""
+    defended = {_same(each.scope) for each in asked if each.defence.strip()}
+    return tuple(each for each in unused if _same(each) not in defended)
+
+
+def stated(asked: AskedScope) -> dict[str, str]:
+    """Return a scope as a submission's description has it: without a defence as it was before there were any."""
+    defence = {"defence": asked.defence} if asked.defence else {}
+    return {"scope": asked.scope, "justification": asked.justification} | defence
 
 
 def canonical(described: Mapping[str, Any]) -> str:

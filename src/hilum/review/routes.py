@@ -34,8 +34,8 @@ READERS = audience("staff", "member")
 DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
 
 
-def api(kit: Kit) -> APIRouter:
-    """Build the API routes of review."""
+def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
+    """Build the API routes of review. ``unused``: which scopes hospitals granted for long and nobody used."""
     router = api_router(kit, "review")
 
     @router.post("/submissions", status_code=201, response_model=SubmissionShown, openapi_extra=DEVELOPERS)
@@ -47,6 +47,7 @@ def api(kit: Kit) -> APIRouter:
             environment=body.environment,
             order=body.order,
             draft=body.draft,
+            unused=unused,
         )
         return shown(await run_write(kit, request, verb))
 
@@ -59,18 +60,26 @@ def api(kit: Kit) -> APIRouter:
     @router.get("/submissions/{submission}", response_model=SubmissionShown, openapi_extra=READERS)
     async def get_submission(request: Request, submission: Id) -> object:
         """Show a submission with its history and everything that was submitted."""
-        return shown(await run_read(kit, request, partial(service.view, submission_id=submission)))
+        return shown(
+            await run_read(kit, request, partial(service.view, submission_id=submission, unused=unused))
+        )
 
     @router.put("/submissions/{submission}", response_model=SubmissionShown, openapi_extra=DEVELOPERS)
     async def change(request: Request, submission: Id, body: ChangeAsked) -> object:
         """Replace what is written in a draft."""
-        verb = partial(service.change, submission_id=submission, order=body.order, revision=body.revision)
+        verb = partial(
+            service.change,
+            submission_id=submission,
+            order=body.order,
+            revision=body.revision,
+            unused=unused,
+        )
         return shown(await run_write(kit, request, verb))
 
     @router.post("/submissions/{submission}/submit", response_model=SubmissionShown, openapi_extra=DEVELOPERS)
     async def submit(request: Request, submission: Id, body: RevisionAsked) -> object:
         """Submit a draft. What is missing is listed by field."""
-        verb = partial(service.submit, submission_id=submission, revision=body.revision)
+        verb = partial(service.submit, submission_id=submission, revision=body.revision, unused=unused)
         return shown(await run_write(kit, request, verb))
 
     @router.post(

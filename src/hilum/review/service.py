@@ -1,6 +1,6 @@
 """Write, submit and withdraw submissions, and list them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from hilum.audit import service as audit
@@ -13,7 +13,7 @@ from hilum.kernel.ids import AppId, PersonId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.registry import service as registry
-from hilum.registry.models import App, AppVersion, Environment
+from hilum.registry.models import App, AppVersion, CertifyOrder, Environment
 from hilum.registry.policy import reason_fault
 from hilum.review import content, moves, policy, store
 from hilum.review.checking import replay, rerun, view_run
@@ -76,11 +76,26 @@ __all__ = [
     "view_lenses",
     "view_run",
 ]
+Unused = Callable[[Context, App, Sequence[str]], Sequence[str]]
+"""Returns which scopes hospitals granted an app for long and nobody used (``installations.service.unused_scopes``)."""
+
+
+def never_unused(_: Context, __: App, ___: Sequence[str]) -> Sequence[str]:
+    """Return nothing: nobody looks, as where the platform submits by itself."""
+    return ()
+
+
 _OTHER_OWNER = "The app belongs to another vendor now."
 
 
 def create(
-    ctx: Context, version_id: VersionId, environment: Environment, order: SubmissionOrder, *, draft: bool
+    ctx: Context,
+    version_id: VersionId,
+    environment: Environment,
+    order: SubmissionOrder,
+    *,
+    draft: bool,
+    unused: Unused = never_unused,
 ) -> SubmissionView:
     """Add a submission of a version for an environment, and submit it at once unless it is a draft.
 
@@ -89,7 +104,7 @@ def create(
     event = Event("review.submission.create", facts={"version": version_id, "environment": environment.value})
     app, version = _submittable(ctx, version_id, event)
     # Judged before anything is written, since a refusal commits.
-    _judge(ctx, app, version, environment, order, whole=not draft)
+    _judge(ctx, app, version, environment, order, unused=None if draft else unused)
     _close_of_other_vendor(ctx, app, version, environment)
     added = Submission(
         id=ctx.ids.new("sub"),
@@ -108,7 +123,7 @@ def create(
         raise Conflict("submission_open", detail)
     store.add_step(ctx.tx, Step(added.id, 1, None, added.state, str(ctx.actor), ctx.now))
     audit.record(ctx, replace(event, app=app.id, facts=event.facts | {"submission": added.id}))
-    return view(ctx, added.id) if draft else _submit(ctx, added, app, version)
+    return view(ctx, added.id, unused) if draft else _submit(ctx, added, app, version)
 
 
 def _submittable(ctx: Context, version_id: VersionId, event: Event) -> tuple[App, AppVersion]:
@@ -134,28 +149,32 @@ def _close_of_other_vendor(ctx: Context, app: App, version: AppVersion, environm
         moves.move(ctx.as_actor(SYSTEM), found, Act.WITHDRAW, _OTHER_OWNER)
 
 
-def change(ctx: Context, submission_id: str, order: SubmissionOrder, revision: int) -> SubmissionView:
+def change(
+    ctx: Context, submission_id: str, order: SubmissionOrder, revision: int, *, unused: Unused = never_unused
+) -> SubmissionView:
     """Replace what is written in a draft that is at a revision. Raises NotFound, NotPermitted, Invalid, Conflict."""
     event = Event("review.submission.change", facts={"submission": submission_id})
     found, app, version = _own(ctx, submission_id, event)
     if found.state is not State.DRAFT:
         detail = "What was submitted does not change any more. Withdraw it, and submit it anew."
         raise Conflict("submission_not_draft", detail)
-    _judge(ctx, app, version, found.environment, order, whole=False)
+    _judge(ctx, app, version, found.environment, order, unused=None)
     after = replace(found, order=order, changed_at=ctx.now, revision=revision + 1)
     if not store.save_submission(ctx.tx, after, revision=revision):
         raise Conflict("changed_since_read", moves.CHANGED)
     audit.record(ctx, replace(event, app=app.id, facts=event.facts | {"revision": after.revision}))
-    return view(ctx, found.id)
+    return view(ctx, found.id, unused)
 
 
-def submit(ctx: Context, submission_id: str, revision: int) -> SubmissionView:
+def submit(
+    ctx: Context, submission_id: str, revision: int, *, unused: Unused = never_unused
+) -> SubmissionView:
     """Submit a draft that is at a revision. Raises NotFound, NotPermitted, Invalid (what is missing, by field), Conflict."""
     event = Event("review.submission.submit", facts={"submission": submission_id})
     found, app, version = _own(ctx, submission_id, event)
     moves.require_revision(found, revision)
     moves.require_possible(found, Act.SUBMIT)
-    _judge(ctx, app, version, found.environment, found.order, whole=True)
+    _judge(ctx, app, version, found.environment, found.order, unused=unused)
     return _submit(ctx, found, app, version)
 
 
@@ -184,13 +203,13 @@ def withdraw(ctx: Context, submission_id: str, revision: int, reason: str) -> Su
     return view(ctx, found.id)
 
 
-def view(ctx: Context, submission_id: str) -> SubmissionView:
+def view(ctx: Context, submission_id: str, unused: Unused = never_unused) -> SubmissionView:
     """Get a submission with its history; of a draft also what is missing. Raises NotFound."""
     found = moves.visible(ctx, submission_id)
     missing: Mapping[str, str] = {}
     if found.state is State.DRAFT:
         app, version = registry.get_app(ctx, found.app), registry.get_version(ctx, found.version)
-        missing = _faults(ctx, app, version, found.environment, found.order, whole=True)
+        missing = _faults(ctx, app, version, found.environment, found.order, unused=unused)
     return SubmissionView(found, tuple(store.list_steps(ctx.tx, found.id)), missing)
 
 
@@ -231,6 +250,17 @@ def justified(ctx: Context, version: AppVersion, environment: Environment) -> fr
     return frozenset(asked.scope for each in found for asked in each.order.scopes if asked.justification)
 
 
+def undefended(
+    ctx: Context, app: App, version: AppVersion, order: CertifyOrder, *, unused: Unused
+) -> tuple[str, ...]:
+    """Return the scopes to certify by hand that nobody used, and whose use the vendor did not defend in what it submitted (C66)."""
+    if order.environment is not Environment.PRODUCTION:
+        return ()
+    found = store.list_submitted(ctx.tx, version, order.environment)
+    asked = [each for submission in found for each in submission.order.scopes]
+    return policy.undefended(asked, unused(ctx, app, order.scopes))
+
+
 def purge(ctx: Context) -> int:
     """Delete old drafts, withdrawn and rejected submissions, at most a batch; return how many."""
     return store.purge(ctx.tx, drafts_before=ctx.now - DRAFT_KEPT, closed_before=ctx.now - KEPT)
@@ -258,13 +288,13 @@ def _judge(
     environment: Environment,
     order: SubmissionOrder,
     *,
-    whole: bool,
+    unused: Unused | None,
 ) -> None:
-    """Check what is written, and if it is to be ``whole`` also what is missing. Raises Invalid."""
-    if faults := _faults(ctx, app, version, environment, order, whole=whole):
+    """Check what is written, and unless ``unused`` is None, as for a draft, also what is missing. Raises Invalid."""
+    if faults := _faults(ctx, app, version, environment, order, unused=unused):
         code, detail = (
             ("submission_incomplete", "This cannot be submitted yet; fields list what is missing or invalid.")
-            if whole
+            if unused is not None
             else ("submission_invalid", "The submission is invalid; see fields.")
         )
         raise Invalid(code, detail, fields=faults)
@@ -277,10 +307,14 @@ def _faults(
     environment: Environment,
     order: SubmissionOrder,
     *,
-    whole: bool,
+    unused: Unused | None,
 ) -> dict[str, str]:
     book = policies.current(ctx).everywhere
-    if not whole:
-        return policy.order_faults(order, book, now=ctx.now)
-    entry = content.read_entry(ctx, app, version, environment, order, book=book)
+    written = policy.order_faults(order, book, now=ctx.now)
+    if unused is None:
+        return written
+    # Of what is no scope nothing was used; it is reported as that.
+    are_scopes = not any(name.startswith("scopes") for name in written)
+    idle = unused(ctx, app, [each.scope for each in order.scopes]) if are_scopes else ()
+    entry = content.read_entry(ctx, app, version, environment, order, book=book, unused=idle)
     return policy.entry_faults(order, entry, book, now=ctx.now)

@@ -147,7 +147,11 @@ def _values(each: Submission) -> dict[str, Any]:
         "environment": each.environment.value,
         "state": each.state.value,
         "reasons": list(each.reasons),
-        "scopes": [[asked.scope, asked.justification] for asked in each.order.scopes],
+        "scopes": [
+            # The third only where there is one: as every row was before there were any.
+            [asked.scope, asked.justification, *([asked.defence] if asked.defence else [])]
+            for asked in each.order.scopes
+        ],
         "documents": [
             [found.kind, found.url, found.sha256, found.dated.isoformat()] for found in each.order.documents
         ],

@@ -45,6 +45,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "red_flag": "A red flag keeps a lens from passing, whatever its score.",
         "findings_block": "A critical or high finding is open, so this lens does not pass yet.",
         "score_too_low": "Too few points are met for this lens to pass.",
+        "unused_undefended": "Hospitals granted this for 90 days and nobody used it. Leave it out, or say in `defence` why it is still needed.",
         "justification_missing": "Each scope needs a sentence that says what the app does with it.",
         "workflows_not_declared": "A version is reviewed for the workflows that it declares. Add a version that declares them, or an empty list for none.",
         "clients_missing": "The app has no client in this environment whose addresses and keys could be checked. Add one.",

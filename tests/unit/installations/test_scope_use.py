@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hilum.audit.models import PermitCount
 from hilum.installations.models import COMPARED_BOUND, Proposal, ScopeUse
-from hilum.installations.scope_use import compare, propose
+from hilum.installations.scope_use import compare, long_unused, propose
 from hilum.standards.smart.scopes import all_covered
 from tests.unit.registry.values import NOW
 
@@ -158,3 +158,40 @@ def test_a_proposal_never_widens_and_loses_nothing_that_was_used(
     assert all_covered(narrow_to, scopes)
     if proposal is Proposal.NARROW:
         assert all(all_covered(row.kept, narrow_to) for row in rows)
+
+
+GRANTED = {(OBSERVATIONS,): 2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "approved", "granted", "permits", "unused"),
+    [
+        ((OBSERVATIONS,), (OBSERVATIONS,), GRANTED, (), (OBSERVATIONS,)),
+        # Narrower than what was granted and never used.
+        ((VITALS,), (OBSERVATIONS,), GRANTED, (), (VITALS,)),
+        (("patient/Observation.r",), (ALL,), {(ALL,): 1}, (), ("patient/Observation.r",)),
+        # A part was used, or it was used through a wider scope.
+        ((OBSERVATIONS,), (OBSERVATIONS,), GRANTED, (permit(OBSERVATIONS),), ()),
+        ((OBSERVATIONS,), (ALL,), {(ALL,): 1}, (permit(ALL),), ()),
+        # Use of another type, or by another prefix, is none.
+        ((OBSERVATIONS,), (ALL,), {(ALL,): 1}, (permit(ALL, "Patient"),), (OBSERVATIONS,)),
+        # New, wider than before, certified only, or granted only: nobody could use it.
+        ((OBSERVATIONS,), (), {}, (), ()),
+        (("patient/Observation.crs",), (OBSERVATIONS,), GRANTED, (), ()),
+        ((OBSERVATIONS,), (OBSERVATIONS,), {}, (), ()),
+        ((OBSERVATIONS,), (OBSERVATIONS,), {("patient/Patient.rs",): 9}, (), ()),
+        ((OBSERVATIONS,), ("patient/Patient.rs",), GRANTED, (), ()),
+        # Their use is on no record.
+        (("launch", "openid", "offline_access"), ("launch", "openid", "offline_access"), {("launch", "openid", "offline_access"): 3}, (), ()),
+        ((), (OBSERVATIONS,), GRANTED, (), ()),
+    ],
+)  # fmt: skip
+def test_unused_is_what_was_certified_and_granted_all_the_time_and_permitted_nothing(
+    asked: tuple[str, ...],
+    approved: tuple[str, ...],
+    granted: dict[tuple[str, ...], int],
+    permits: tuple[PermitCount, ...],
+    unused: tuple[str, ...],
+) -> None:
+    """C66."""
+    assert long_unused(asked, compare(asked, approved, granted, permits)) == unused

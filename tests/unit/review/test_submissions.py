@@ -177,3 +177,42 @@ def test_equal_descriptions_have_equal_texts_and_digests() -> None:
 
     assert policy.canonical(one) == policy.canonical(other)
     assert policy.digest_of(policy.canonical(one)) != policy.digest_of(policy.canonical(one | {"b": [2, 1]}))
+
+
+DEFENDED = replace(SCOPE, defence="The front desk moves to it in January.")
+
+
+@pytest.mark.parametrize(
+    ("scope", "unused", "environment", "lacking"),
+    [
+        (SCOPE, (SCOPE.scope,), Environment.PRODUCTION, {"scopes.0.defence": "unused_undefended"}),
+        (replace(SCOPE, defence="  "), (SCOPE.scope,), Environment.PRODUCTION, {"scopes.0.defence": "unused_undefended"}),
+        (DEFENDED, (SCOPE.scope,), Environment.PRODUCTION, {}),
+        (SCOPE, (), Environment.PRODUCTION, {}),
+        # Whoever defends what is used does no harm.
+        (DEFENDED, (), Environment.PRODUCTION, {}),
+        (SCOPE, (SCOPE.scope,), Environment.SANDBOX, {}),
+        (replace(SCOPE, defence="<b>needed</b>"), (), Environment.PRODUCTION, {"scopes.0.defence": "html_in_text"}),
+        (replace(SCOPE, defence="x" * 5_000), (), Environment.PRODUCTION, {"scopes.0.defence": "too_long"}),
+    ],
+)  # fmt: skip
+def test_what_nobody_used_is_left_out_or_defended(
+    scope: AskedScope, unused: tuple[str, ...], environment: Environment, lacking: dict[str, str]
+) -> None:
+    """C66."""
+    found = lacks(SubmissionOrder((scope,)), replace(ENTRY, unused=unused, environment=environment))
+
+    assert {name: code for name, code in found.items() if "defence" in name} == lacking
+
+
+def test_a_defence_is_of_one_scope_and_of_no_other() -> None:
+    """C66."""
+    asked = (DEFENDED, AskedScope("user/Schedule.rs", "Plans."))
+
+    assert policy.undefended(asked, ("user/Slot.rs", "user/Schedule.rs")) == ("user/Schedule.rs",)
+    assert policy.undefended(asked, ("user/Slot.r",)) == ("user/Slot.r",)
+
+
+def test_a_scope_without_a_defence_is_described_as_before_there_were_any() -> None:
+    assert policy.stated(SCOPE) == {"scope": SCOPE.scope, "justification": SCOPE.justification}
+    assert policy.stated(DEFENDED)["defence"] == DEFENDED.defence

@@ -1,7 +1,7 @@
 """One submission of a vendor: its form while it is a draft, what it lacks, what the checks found with what to do, and its history."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from typing import Any
@@ -70,11 +70,15 @@ _OF_RULE = {"contacts.proved": "developer.contacts", "tier.allowed": "developer.
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a form holds: its rows of scopes (ticked, scope, justification), and the texts of each kind of document."""
+    """What a form holds: its rows of scopes (ticked, scope, justification), and the texts of each kind of document.
+
+    ``defences``: by scope, why one is still needed that nobody used.
+    """
 
     scopes: tuple[tuple[bool, str, str], ...]
     documents: Mapping[str, tuple[str, str, str]]
     more: str = ""
+    defences: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def asked(self) -> dict[str, str]:
@@ -119,7 +123,7 @@ async def _page(
 def _read(
     ctx: Context, visit: Visit, form: Form | None, wrong: Mapping[str, str]
 ) -> tuple[App, Any, dict[str, Any]]:
-    view = review.view(ctx, visit.param())
+    view = review.view(ctx, visit.param(), visit.ports.unused)
     found = view.submission
     app = frame.own_app(ctx, found.app)
     version = registry.get_version(ctx, found.version)
@@ -181,6 +185,8 @@ def _draft(
     )
     needs = _needs(ctx, app, version, found.environment, tuple(scope for scope, _ in ticked), book=book)
     kinds = [each for each in sorted(book.evidence) if each not in MADE_HERE]
+    # Asked for only of what nobody used, or where there is one already.
+    defended = {*stored.defences, *shown.defences, *_undefended(view)}
     return {
         "draft": True,
         "revision": found.revision,
@@ -191,6 +197,12 @@ def _draft(
                 # Faults number the scopes that are asked for, which not every row is.
                 _fault(wrong, f"scopes.{number}.justification") if is_asked else "",
                 _theirs(stored, each, sent=sent),
+                (
+                    shown.defences.get(each.scope, ""),
+                    _fault(wrong, f"scopes.{number}.defence") if is_asked else "",
+                )
+                if each.scope in defended
+                else None,
             )
             for (is_asked, _, _), each, number in zip(rows, worded, _numbers(rows), strict=True)
         ],
@@ -215,6 +227,12 @@ def _draft(
     }
 
 
+def _undefended(view: SubmissionView) -> list[str]:
+    """Return the scopes of a draft that nobody used and whose use is not defended."""
+    asked = view.submission.order.scopes
+    return [each.scope for number, each in enumerate(asked) if f"scopes.{number}.defence" in view.missing]
+
+
 def _numbers(rows: Sequence[tuple[bool, str, str]]) -> list[int]:
     """Return for each row how many rows before it are asked for."""
     return [sum(is_asked for is_asked, _, _ in rows[:number]) for number in range(len(rows))]
@@ -224,15 +242,18 @@ def _stored(order: SubmissionOrder) -> Written:
     return Written(
         tuple((True, each.scope, each.justification) for each in order.scopes),
         {each.kind: (each.url, each.sha256, each.dated.isoformat()) for each in order.documents},
+        defences={each.scope: each.defence for each in order.scopes if each.defence},
     )
 
 
 def written(form: Form) -> Written:
     """Return what a form holds, also what is not valid."""
-    rows = []
+    rows, defences = [], {}
     for number in range(SCOPES_BOUND):
         if f"scope_{number}" not in form:
             break
+        if f"defence_{number}" in form:
+            defences[form.one(f"scope_{number}")] = form.one(f"defence_{number}").strip()
         ticked = form.one(f"ask_{number}") == "yes"
         rows.append((ticked, form.one(f"scope_{number}"), form.one(f"why_{number}").strip()))
     listed = {scope for _, scope, _ in rows}
@@ -246,7 +267,7 @@ def written(form: Form) -> Written:
         )
         for kind in kinds
     }
-    return Written((*rows, *((True, each, "") for each in more)), documents)
+    return Written((*rows, *((True, each, "") for each in more)), documents, defences=defences)
 
 
 def order_of(form: Form) -> SubmissionOrder:
@@ -260,7 +281,8 @@ def order_of(form: Form) -> SubmissionOrder:
     if wrong:
         raise Invalid("submission_invalid", "The submission is invalid; see fields.", fields=wrong)
     return SubmissionOrder(
-        tuple(AskedScope(scope, why) for scope, why in found.asked.items()), tuple(documents)
+        tuple(AskedScope(scope, why, found.defences.get(scope, "")) for scope, why in found.asked.items()),
+        tuple(documents),
     )
 
 
@@ -420,7 +442,13 @@ async def _save(visit: Visit, form: Form) -> Response:
     try:
         revision = _revision(form)
         order = order_of(form)
-        change = partial(review.change, submission_id=visit.param(), order=order, revision=revision)
+        change = partial(
+            review.change,
+            submission_id=visit.param(),
+            order=order,
+            revision=revision,
+            unused=visit.ports.unused,
+        )
         saved = await visit.write(change)
     except Invalid as error:
         return await _page(visit, form, error.fields or {"form": "invalid"})
@@ -431,7 +459,12 @@ async def _save(visit: Visit, form: Form) -> Response:
     if form.one("act") == "save":
         return to(f"{visit.path}#missing")
     try:
-        submit = partial(review.submit, submission_id=visit.param(), revision=saved.submission.revision)
+        submit = partial(
+            review.submit,
+            submission_id=visit.param(),
+            revision=saved.submission.revision,
+            unused=visit.ports.unused,
+        )
         await visit.write(submit)
     except Invalid:
         # What was typed is saved; the page lists what it lacks.
