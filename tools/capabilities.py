@@ -131,7 +131,7 @@ PROMISES = {
     155: "Reading the audit is itself audited, and only for those whose business it is",
     163: "Notices come from templates and leave once; what was sent is kept (in part: no blast radius, no due times)",
     179: "The rule book is one validated, signed, versioned document; changing a cell changes what an app may do (in part: what review and monitoring need has no use yet)",
-    180: "A dry run lists the apps, agreements and tenants that a rule book would alter before it is in force (in part: no notice to tenants)",
+    180: "A dry run lists the apps, agreements and tenants that a rule book would alter before it is in force; afterwards each hospital where something changes is told once what changes for which of its apps",
     181: "Jurisdiction rules are dated data packs that a rule book must keep (in part: no pages yet)",
     182: "Each role has its routes and no others (in part: the roles that there are)",
     183: "Every action exists in API and command line; the OpenAPI is checked against the routes (in part: no consoles)",

@@ -34,6 +34,7 @@ AGREEMENTS_EVERY = timedelta(minutes=10)
 MANDATES_EVERY = timedelta(hours=1)
 ENDS_EVERY = timedelta(minutes=10)
 SUNSETS_EVERY = timedelta(minutes=30)
+CHANGED_BOOKS_EVERY = timedelta(minutes=1)
 WEBHOOK_WITHIN = timedelta(seconds=15)
 """The deadline of one webhook. Source: Standard Webhooks, which recommends 15 to 30 seconds."""
 STOP_WITHIN_S = 4.0
@@ -56,6 +57,7 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("mandates", MANDATES_EVERY, follow_mandates),
         Job("contacts", CONTACTS_EVERY, lambda job_lease: follow_contacts(job_lease, urls)),
         Job("sunsets", SUNSETS_EVERY, follow_sunsets),
+        Job("changed_books", CHANGED_BOOKS_EVERY, follow_changed_books),
         Job(
             "domains",
             DOMAINS_EVERY,
@@ -136,6 +138,13 @@ def follow_sunsets(job_lease: JobLease) -> None:
     """Send notices of scopes that end, to a few hospitals or vendors in each transaction."""
     for _ in range(STEPS_BOUND):
         if job_lease.stop.is_set() or not job_lease.write(sunsets.step):
+            return
+
+
+def follow_changed_books(job_lease: JobLease) -> None:
+    """Tell hospitals what another version of the rule book changes for their apps, a few in each transaction."""
+    for _ in range(STEPS_BOUND):
+        if job_lease.stop.is_set() or not job_lease.write(sunsets.tell_next):
             return
 
 

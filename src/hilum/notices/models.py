@@ -74,6 +74,7 @@ class MailKind(StrEnum):
     SCOPE_ENDED = "scope_ended"
     USE_EXCEEDS = "use_exceeds"
     LIMITS_TIGHTEN = "limits_tighten"
+    BOOK_CHANGED = "book_changed"
     BREAK_GLASS = "break_glass"
 
 

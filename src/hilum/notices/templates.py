@@ -214,6 +214,32 @@ LIMITS_TIGHTEN = Template(
     {"app": Kind.NAME, "what": Kind.NAME, "ends": Kind.MOMENT},
     (("App", "app"), ("What changes", "what")),
 )
+BOOK_CHANGED = Template(
+    MailKind.BOOK_CHANGED,
+    "The rules for apps of your hospital have changed",
+    (
+        "Since {since} another version of the platform's rule book is in force at your hospital. It changes what apps may do there.",
+        "What an app has now: hilum app scopes APP. Whoever opens an app that stopped is told why. If it must not be so, ask the platform's staff.",
+        "This mail is sent once about a change.",
+    ),
+    {
+        "place": Kind.NAME,
+        "version": Kind.ID,
+        "stopped": Kind.NAME,
+        "less": Kind.NAME,
+        "more": Kind.NAME,
+        "limits": Kind.NAME,
+        "since": Kind.MOMENT,
+    },
+    (
+        ("Hospital", "place"),
+        ("Version of the rule book", "version"),
+        ("Stopped", "stopped"),
+        ("May do less", "less"),
+        ("May be allowed more", "more"),
+        ("Other limits", "limits"),
+    ),
+)
 TEMPLATES = {
     each.id.value: each
     for each in (
@@ -232,6 +258,7 @@ TEMPLATES = {
         SCOPE_ENDED,
         USE_EXCEEDS,
         LIMITS_TIGHTEN,
+        BOOK_CHANGED,
         BREAK_GLASS,
     )
 }

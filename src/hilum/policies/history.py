@@ -10,10 +10,18 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.policies import allowances, loading, store
 from hilum.policies.exception_models import PolicyException
 from hilum.policies.exceptions import EXCEPTION
-from hilum.policies.in_force import as_of, excepted, exceptions_in_force, overridden, override_fault
+from hilum.policies.in_force import (
+    Succession,
+    as_of,
+    excepted,
+    exceptions_in_force,
+    overridden,
+    override_fault,
+)
 from hilum.policies.models import Application, Book
 from hilum.policies.override_models import Override
 from hilum.policies.overrides import OVERRIDE
+from hilum.policies.rollout import in_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +70,20 @@ def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> Then | Non
 def _with(book: Book, live: Iterable[Override], allowed: Iterable[PolicyException]) -> Book:
     # In the order in which decisions do it (``PolicyFacts.book_at``).
     return overridden(excepted(book, tuple(allowed)), frozenset(each.rule for each in live))
+
+
+def succession(ctx: Context, number: int) -> Succession | None:
+    """Return an application by its number with what it took the place of; None without it, before the first one, or if a book cannot be read."""
+    found = [each for each in store.read_applications(ctx.tx) if each.number <= number]
+    if len(found) < 2 or found[-1].number != number:
+        return None
+    before = in_force(found[:-1])
+    try:
+        return Succession(
+            found[-1],
+            loading.book(ctx, found[-1].version),
+            loading.book(ctx, before.everywhere),
+            {tenant: loading.book(ctx, version) for tenant, version in before.at.items()},
+        )
+    except HilumError:
+        return None

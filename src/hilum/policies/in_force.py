@@ -14,6 +14,7 @@ from hilum.policies.models import (
     NO_BOOK,
     STAGES_BOUND,
     TIERS,
+    Application,
     Book,
     Category,
     Cell,
@@ -67,6 +68,25 @@ class PolicyFacts:
     def books(self) -> tuple[Book, ...]:
         """Return every book that is in force anywhere, the one everywhere first."""
         return tuple(dict.fromkeys((self.everywhere, *self.at.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """An application with its book, and the books that were in force before it: everywhere, and where there was another one."""
+
+    application: Application
+    after: Book
+    everywhere: Book
+    at: Mapping[TenantId, Book]
+
+    def concerns(self, tenant: TenantId) -> bool:
+        """Check whether the application reaches a tenant, and puts another book in force there."""
+        reached = not self.application.tenants or tenant in self.application.tenants
+        return reached and self.before(tenant) != self.after
+
+    def before(self, tenant: TenantId) -> Book:
+        """Return the book that was in force at a tenant before."""
+        return self.at.get(tenant, self.everywhere)
 
 
 def as_of(book: Book, now: datetime) -> Book:

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time
 from functools import lru_cache, partial
 
 from hilum.policies.exception_models import Autonomy
-from hilum.policies.in_force import PolicyFacts, as_enforced, as_of, still_observed
+from hilum.policies.in_force import PolicyFacts, Succession, as_enforced, as_of, still_observed
 from hilum.policies.models import (
     ANY,
     NEVER_BELOW_HIGH,
@@ -50,6 +50,7 @@ from hilum.standards.smart.scopes import (
 __all__ = [
     "Coverage",
     "PolicyFacts",
+    "Succession",
     "as_enforced",
     "as_of",
     "still_observed",

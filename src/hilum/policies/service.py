@@ -41,6 +41,7 @@ from hilum.policies.exceptions import (
     live_exceptions,
     require_exception,
 )
+from hilum.policies.history import succession
 from hilum.policies.in_force import PolicyFacts, as_of, exception_fault, override_fault
 from hilum.policies.models import (
     APPLY_ACTION,
@@ -90,6 +91,7 @@ __all__ = [
     "require_exception",
     "save_progress",
     "signed_states",
+    "succession",
 ]
 _FAULTS_SHOWN = 3
 UNREAD = "the whole book"

@@ -18,6 +18,18 @@ STEPS_BOUND = 5_000
 """Steps of one run of the job."""
 
 
+class Effect(StrEnum):
+    """What another rule book does to an app at a hospital, the gravest first."""
+
+    STOPPED = "stopped"
+    """Nothing is left that it may be granted there."""
+    LESS = "less"
+    MORE = "more"
+    """More is admitted of what the hospital approved."""
+    LIMITS = "limits"
+    """The same scopes with other limits: lifetimes, quota, how it must authenticate."""
+
+
 class Stage(StrEnum):
     ANNOUNCED = "announced"
     IN_60_DAYS = "in_60_days"

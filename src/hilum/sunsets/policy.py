@@ -4,11 +4,15 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
+from hilum.clients.models import ClientFacts
+from hilum.clients.policy import admission
+from hilum.installations.models import InstallationFacts
+from hilum.installations.policy import allowed_scopes
 from hilum.notices.models import NAME_BOUND
 from hilum.policies.models import Book, ScopeProduct, ScopeStatus
 from hilum.policies.policy import Coverage
-from hilum.standards.smart.scopes import parse_stored
-from hilum.sunsets.models import APPS_NAMED, BEFORE, ENDED_FOR, Ending, Stage
+from hilum.standards.smart.scopes import ClinicalScope, all_covered, parse_stored
+from hilum.sunsets.models import APPS_NAMED, BEFORE, ENDED_FOR, Effect, Ending, Stage
 
 
 def stage_of(product: ScopeProduct, today: date) -> Stage | None:
@@ -59,3 +63,32 @@ def apps_in_words(names: Sequence[str]) -> str:
 def successor_in_words(product: ScopeProduct) -> str:
     """Return what follows a product, or why nothing does."""
     return (product.successor or product.no_successor or "none")[:NAME_BOUND]
+
+
+def effect_of(
+    found: Iterable[ClientFacts], installed: InstallationFacts, before: Book, after: Book
+) -> Effect | None:
+    """Return what another book does to an app that is installed at a hospital, the gravest over its clients; None if nothing."""
+    effects = [_effect(each, installed, before, after) for each in found]
+    return next((each for each in Effect if each in effects), None)
+
+
+def _effect(facts: ClientFacts, installed: InstallationFacts, before: Book, after: Book) -> Effect | None:
+    had, has = (allowed_scopes(facts, installed, book) for book in (before, after))
+    if had == has:
+        old, new = admission(before, facts), admission(after, facts)
+        # Whatever its limits are, an app that may be granted nothing is not affected by them.
+        return Effect.LIMITS if has and (old.cell, old.tier) != (new.cell, new.tier) else None
+    if not any(isinstance(each, ClinicalScope) for each in parse_stored(has)):
+        return Effect.STOPPED
+    return Effect.MORE if all_covered(had, has) else Effect.LESS
+
+
+def names_in_words(names: Sequence[str]) -> str:
+    """Return how many apps an effect has, and the first of their names, as one short line; "none" if it has none."""
+    return apps_in_words(names) if names else "none"
+
+
+def change_cause(number: int, place: str) -> str:
+    """Return the cause of the notices of an application at a place: each once."""
+    return f"rule-book/{number}/{place}"

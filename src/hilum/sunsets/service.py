@@ -19,7 +19,10 @@ from hilum.policies.policy import PolicyFacts
 from hilum.registry import service as registry
 from hilum.registry.models import Vendor
 from hilum.sunsets import policy, store
+from hilum.sunsets.changed_books import step as tell_next
 from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ending, Phase, Stage, Walk
+
+__all__ = ["tell_next"]
 
 
 def step(ctx: Context) -> bool:

@@ -1,11 +1,12 @@
-"""The table of the walk: one row."""
+"""The table of walks: one row for each."""
 
 from sqlalchemy import Column, Connection, String, Table, select
 
 from hilum.infra.db import insert_or_ignore, metadata
 from hilum.sunsets.models import Phase, Walk
 
-ONLY = "walk"
+ENDS, BOOKS = "walk", "books"
+"""The walk about scopes that end, and the one about applications of the rule book."""
 
 walks = Table(
     "sunsets_walk",
@@ -17,13 +18,13 @@ walks = Table(
 )
 
 
-def get_walk(tx: Connection) -> Walk:
+def get_walk(tx: Connection, which: str = ENDS) -> Walk:
     """Get the walk, locked until the transaction ends."""
-    tx.execute(insert_or_ignore(tx, walks).values(id=ONLY, key="", phase=Phase.DONE.value, after=""))
-    row = tx.execute(select(walks).where(walks.c.id == ONLY).with_for_update()).one()
+    tx.execute(insert_or_ignore(tx, walks).values(id=which, key="", phase=Phase.DONE.value, after=""))
+    row = tx.execute(select(walks).where(walks.c.id == which).with_for_update()).one()
     return Walk(row.key, Phase(row.phase), row.after)
 
 
-def save_walk(tx: Connection, walk: Walk) -> None:
+def save_walk(tx: Connection, walk: Walk, which: str = ENDS) -> None:
     values = {"key": walk.key, "phase": walk.phase.value, "after": walk.after}
-    tx.execute(walks.update().where(walks.c.id == ONLY).values(values))
+    tx.execute(walks.update().where(walks.c.id == which).values(values))

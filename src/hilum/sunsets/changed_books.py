@@ -1,0 +1,96 @@
+"""Walk over hospitals after another version of the rule book was put in force, and tell each what changes for its apps (C180)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.clients import service as clients
+from hilum.identity import service as identity
+from hilum.identity.models import Role, Tenant
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.kernel.pages import PageQuery
+from hilum.notices import service as notices
+from hilum.notices.models import Mail, MailKind
+from hilum.policies import service as policies
+from hilum.policies.policy import PolicyFacts, Succession
+from hilum.registry import service as registry
+from hilum.sunsets import policy, store
+from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Effect, Phase, Walk
+
+
+def step(ctx: Context) -> bool:
+    """Tell the next few hospitals; return whether there is more to do. What was done is recorded with it.
+
+    Every application is told by itself, in order. Those of before the first run are not.
+    """
+    facts = policies.current(ctx)
+    walk = store.get_walk(ctx.tx, store.BOOKS)
+    told = int(walk.key) if walk.key else facts.last
+    # A number that is ahead is of a database that was replaced by a backup.
+    if not walk.key or told > facts.last:
+        walk = Walk(str(facts.last), Phase.DONE)
+    elif walk.phase is Phase.DONE and told < facts.last:
+        walk = Walk(str(told + 1))
+    if walk.phase is not Phase.DONE:
+        walk = _hospitals(ctx, walk, facts)
+    store.save_walk(ctx.tx, walk, store.BOOKS)
+    return walk.phase is not Phase.DONE or int(walk.key) < facts.last
+
+
+def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
+    done = Walk(walk.key, Phase.DONE)
+    changed = policies.succession(ctx, int(walk.key))
+    if changed is None:
+        return done
+    found = identity.view_tenants(ctx, PageQuery(walk.after, PLACES_AT_ONCE))
+    for tenant in found:
+        if tenant.active and changed.concerns(tenant.id):
+            _tell(ctx, tenant, changed, facts)
+    return done if len(found) < PLACES_AT_ONCE else replace(walk, after=str(found[-1].id))
+
+
+def _tell(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts) -> None:
+    effects = _effects(ctx, tenant, changed, facts)
+    # A hospital at which nothing changes gets no mail about a change elsewhere.
+    if not any(effects.values()):
+        return
+    number, version = changed.application.number, changed.application.version
+    said = {
+        "place": tenant.name,
+        "version": str(version),
+        "since": changed.application.applied_at.isoformat(),
+    } | {effect.value: policy.names_in_words(names) for effect, names in effects.items()}
+    reached = identity.list_reached(ctx, tenant.id, {Role.ADMINISTRATOR})
+    cause = policy.change_cause(number, tenant.id)
+    mailed = sum(
+        notices.put_mail(ctx, Mail(MailKind.BOOK_CHANGED, address, cause, said)) is not None
+        for _, address in reached
+    )
+    # Where nobody has an address, the staff find here whom to tell.
+    counts = {effect.value: len(names) for effect, names in effects.items()}
+    told = {"application": number, "version": version, "mailed": mailed, **counts}
+    audit.record(ctx, Event("policies.application.announce", tenant=tenant.id, facts=told))
+
+
+def _effects(
+    ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts
+) -> Mapping[Effect, list[str]]:
+    """Return the names of the apps at a hospital by what the change does to them, of at most APPS_READ."""
+    # With the overrides and exceptions of each app, as decisions are made.
+    before = replace(facts, everywhere=changed.before(tenant.id), at={})
+    after = replace(facts, everywhere=changed.after, at={})
+    apps = installations.apps_at(ctx, tenant.id)[:APPS_READ]
+    named, of = registry.read_apps(ctx, apps), clients.facts_of_apps(ctx, apps)
+    effects: dict[Effect, list[str]] = {effect: [] for effect in Effect}
+    for app in apps:
+        installed = installations.installation(ctx, tenant.id, app)
+        # The hospital's own EHR and servers are judged by no cell.
+        if installed is None or app not in named or named[app].tenant is not None:
+            continue
+        books = (each.book_at(tenant.id, ctx.now, app) for each in (before, after))
+        effect = policy.effect_of(of.get(app, ()), installed, *books)
+        if effect is not None:
+            effects[effect].append(named[app].name)
+    return effects

@@ -1,0 +1,120 @@
+"""A hospital is told what another version of the rule book changes for its apps, once (C180)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.clients import service as clients
+from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson
+from hilum.kernel.actor import SYSTEM
+from hilum.notices.models import Notice
+from hilum.policies import service as policies
+from hilum.registry.models import Environment
+from hilum.sunsets import service
+from tests.flows.test_rule_book_in_force import READ_ONLY, put_in_force
+from tests.sim.notice_ground import NoticeGround
+from tests.store.registry_ground import GENERAL, MERCY, Ground, ground
+
+__all__ = ["ground"]
+ADMIN, OTHER = "gina@general.example", "mary@mercy.example"
+
+
+@pytest.fixture
+def made(ground: Ground) -> Ground:
+    """One app, certified and installed at one of two hospitals, each with an administrator, under the shipped book."""
+    ground.do(SYSTEM, policies.adopt_shipped)
+    until = ground.uow.clock.now() + timedelta(days=150)
+    ground.certify(expires_at=until)
+    metadata = ClientMetadata(
+        name="Viewer",
+        type=ClientType.PUBLIC,
+        deployment=Deployment.BROWSER,
+        environment=Environment.SANDBOX,
+        redirect_uris=("https://app.example/cb",),
+        launch_uri="https://app.example/launch",
+        scopes=("launch", "patient/Observation.rs"),
+    )
+    ground.do(SYSTEM, clients.add_client, NewClient(ground.app.id, ground.version.id, metadata))
+    ground.install()
+    for tenant, address in ((GENERAL, ADMIN), (MERCY, OTHER)):
+        order = NewPerson(tenant, address.partition("@")[0], "Admin", "administrator", mail=address)
+        ground.do(SYSTEM, identity.add_person, order)
+    nurse = NewPerson(GENERAL, "nora", "Nora", "nurse", mail="nora@general.example")
+    ground.do(SYSTEM, identity.add_person, nurse)
+    run(ground)
+    return ground
+
+
+def run(made: Ground) -> None:
+    while made.do(SYSTEM, service.tell_next):
+        pass
+
+
+def sent(made: Ground) -> list[Notice]:
+    return [each for each in NoticeGround(made.uow).all() if each.kind == "book_changed"]
+
+
+def apply(made: Ground, changes: dict[str, Any], *tenants: Any) -> None:
+    put_in_force(lambda verb: made.do(SYSTEM, verb), changes, *tenants)
+    run(made)
+
+
+CELL = "categories.care_recommendations.cells"
+STOPPED, LESS = (
+    {f"{CELL}.{tier}.scopes": scopes for tier in ("moderate", "high")}
+    for scopes in (["patient/Location.rs"], ["patient/Location.rs", "patient/Observation.r"])
+)
+
+
+def test_who_administers_a_hospital_where_an_app_is_concerned_gets_one_mail(made: Ground) -> None:
+    apply(made, STOPPED)
+    run(made)
+
+    assert [each.recipient for each in sent(made)] == [ADMIN]
+    facts = sent(made)[0].facts
+    assert (facts["stopped"], facts["less"], facts["more"]) == ("1 app (Viewer)", "none", "none")
+
+
+def test_what_is_in_force_elsewhere_or_changes_nothing_there_is_no_news(made: Ground) -> None:
+    apply(made, STOPPED, MERCY)
+    assert sent(made) == []
+
+    apply(made, {"title": "Another text, and the same rules"}, GENERAL)
+    assert sent(made) == []
+
+
+def test_each_change_is_told_by_itself_in_order(made: Ground) -> None:
+    put_in_force(lambda verb: made.do(SYSTEM, verb), LESS, GENERAL)
+    apply(made, STOPPED, GENERAL)
+
+    told = {each.facts["version"]: each.facts for each in sent(made)}
+    assert {version: (each["less"], each["stopped"]) for version, each in told.items()} == {
+        "2": ("1 app (Viewer)", "none"),
+        "3": ("none", "1 app (Viewer)"),
+    }
+
+
+def test_where_nobody_has_an_address_the_staff_find_whom_to_tell(made: Ground) -> None:
+    gina = made.do(SYSTEM, identity.find_person_by_username, GENERAL, "gina")
+    made.do(SYSTEM, identity.deactivate_person, gina.id)
+
+    apply(made, STOPPED)
+
+    assert sent(made) == []
+    query = EventQuery(action="policies.application.announce", tenant=GENERAL)
+    (event,) = made.do(SYSTEM, audit.list_events, query).events
+    assert (event.event.facts["mailed"], event.event.facts["stopped"]) == (0, 1)
+
+
+def test_what_was_applied_before_the_first_run_is_not_told(ground: Ground) -> None:
+    ground.do(SYSTEM, policies.adopt_shipped)
+    put_in_force(lambda verb: ground.do(SYSTEM, verb), READ_ONLY)
+
+    run(ground)
+
+    assert sent(ground) == []
