@@ -106,6 +106,8 @@ PROMISES = {
     108: "The difference between two submissions opens only the lenses that it touches",
     111: "Certification and a tenant's approval are separate decisions of different roles (in part: no publication)",
     113: "A certificate is a signed document that anybody verifies offline, with a status list and a badge that follow the live state within a minute",
+    115: "Each night every certified app is looked at again: addresses, TLS, keys, pages, records, contacts, use of scopes; each failure is a finding with a deadline by severity (in part: a contact whose mail bounces is no finding)",
+    226: "An overdue finding stops new launches by itself, and a mended one lets go by itself (in part: there is no listing to hide)",
     120: "One command, offline, makes three hospitals, their people and 120 reproducible synthetic patients",
     124: "The simulator opens an app beside the chart or in a new tab, moves patient, person and role",
     125: "The inspector shows decision, scope, cost and record of every call",

@@ -51,6 +51,9 @@ from hilum.policies import service as policies
 from hilum.policies.models import UNCLASSIFIED, ApplyOrder, Lens, Tier
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
+from hilum.revalidation import store as revalidation_store
+from hilum.revalidation.models import Finding, Rung, Severity
+from hilum.revalidation.models import State as FindingState
 from hilum.review import lens_store
 from hilum.review import service as review
 from hilum.review.models import LensReview, SubmissionOrder, Tie
@@ -77,6 +80,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
     "/api/v1/events": "a stream",
+    "/api/v1/revalidation": "one round",
     "/api/v1/lookups": "ten at most",
     "/api/v1/break-glass/launches": "twenty at most",
     "/api/v1/tenants/{tenant}/break-glass": "one record",
@@ -149,6 +153,8 @@ LISTS = {
     "/api/v1/lenses": "rita",
     "/api/v1/reviewers": "rita",
     "/api/v1/ties": "rita",
+    "/api/v1/findings": "rita",
+    "/api/v1/revalidation/apps": "rita",
     "/api/v1/requests": "gina",
     "/api/v1/request-groups": "gina",
     "/api/v1/request-rules/versions": "gina",
@@ -157,6 +163,25 @@ LISTS = {
     "/api/v1/identity-links": "root",
 }
 AT_A_TENANT = ("facilities", "people", "approvals", "vendors", "apps", "installations", "switches", "quotas")
+
+
+def add_findings(ctx: Context, apps: list[str]) -> None:
+    for n, app in enumerate(map(AppId, apps)):
+        said = (
+            "address.tls",
+            "launch: https://a.example",
+            Severity.HIGH,
+            FindingState.OPEN,
+            "Seen.",
+            "curl",
+            "Mend.",
+        )
+        found = Finding(
+            f"fnd_{n}", app, VendorId("ven_1"), "cert_1", *said, ctx.now, ctx.now, ctx.now + MONTH
+        )
+        revalidation_store.add_finding(ctx.tx, found)
+        standing = revalidation_store.get_standing(ctx.tx, app)
+        revalidation_store.save_standing(ctx.tx, replace(standing, due=Rung.NOTIFY))
 
 
 class Full:
@@ -186,6 +211,7 @@ class Full:
         changes = {f"categories.scheduling.cells.low.{name}": value for name, value in observed.items()}
         site.system(withhold, changes=with_rule("overridable") | {"overrides": {"longest": "30 d"}} | changes)
         self.run = dry_run(site.uow, site.system(policies.in_force).everywhere).id
+        site.system(add_findings, apps=self.apps)
         order = {"tenant": GENERAL, "ends_at": site.clock.now() + MONTH, "name": "reads-slots"}
         for n, app in enumerate(self.apps):
             site.system(override, app=AppId(app), **order)

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
@@ -34,6 +35,8 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.overuse import jobs as overuse
 from hilum.registry import service as registry
+from hilum.revalidation import jobs as revalidation
+from hilum.revalidation.models import RUN_EVERY
 from hilum.review import jobs as review
 from hilum.review.looking import look_at
 from hilum.review.models import CHECK_EVERY, LOOK_BYTES, LOOK_WITHIN
@@ -93,6 +96,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
         Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
         Job("departures", DEPARTURES_EVERY, carry_departures_on),
+        Job("revalidation", RUN_EVERY, lambda job_lease: look_again(job_lease, settings)),
         Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
@@ -168,15 +172,22 @@ def carry_departures_on(job_lease: JobLease) -> None:
 
 def check_submissions(job_lease: JobLease, settings: Settings) -> None:
     """Check the submissions that wait, oldest first."""
-
-    def fetcher() -> SafeFetcher:
-        private = settings.opens_private_fetches
-        return SafeFetcher(allow_private=private, deadline=LOOK_WITHIN, body_bound=LOOK_BYTES)
-
     while _may_continue(job_lease) and review.run_next(
-        job_lease, partial(look_at, fetcher), lambda: _may_continue(job_lease)
+        job_lease, partial(look_at, _looker(settings)), lambda: _may_continue(job_lease)
     ):
         pass
+
+
+def look_again(job_lease: JobLease, settings: Settings) -> None:
+    """Look at certified apps again: those that somebody asked for, and all of them once a night (C115)."""
+    permits = partial(journals.read_permits, settings.data_dir / "journal", settings.database_url)
+    look = partial(look_at, _looker(settings))
+    revalidation.run(job_lease, look, permits, lambda: _may_continue(job_lease))
+
+
+def _looker(settings: Settings) -> Callable[[], SafeFetcher]:
+    private = settings.opens_private_fetches
+    return lambda: SafeFetcher(allow_private=private, deadline=LOOK_WITHIN, body_bound=LOOK_BYTES)
 
 
 def follow_certificates(job_lease: JobLease, settings: Settings) -> None:

@@ -84,6 +84,7 @@ from hilum.registry.app_edit_models import AppEditOrder
 from hilum.requests import routes as requests
 from hilum.requests import versions
 from hilum.requests.models import AcceptOrder
+from hilum.revalidation import routes as revalidation
 from hilum.review import routes as review
 from hilum.review.service import justified, undefended
 from hilum.rollouts import routes as rollouts
@@ -359,6 +360,7 @@ def control_plane(
         requests.api(kit),
         review.api(kit, unused),
         certificates.api(kit),
+        revalidation.api(kit),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),

@@ -19,6 +19,7 @@ from hilum.infra.settings import Settings
 from hilum.launches import service as launches
 from hilum.notices import service as notices
 from hilum.requests import service as requests
+from hilum.revalidation import service as revalidation
 from hilum.review import service as review
 from hilum.signin import service as signin
 from hilum.tokens import service as tokens
@@ -29,7 +30,7 @@ BREATH_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "agreements", "approvals", "attestations", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "departures", "disposals", "drills", "enrolment", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "mandates", "notices", "policies", "registry", "requests", "review", "signin", "tokens",
+    "agreements", "approvals", "attestations", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "departures", "disposals", "drills", "enrolment", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "mandates", "notices", "policies", "registry", "requests", "revalidation", "review", "signin", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 
@@ -63,6 +64,7 @@ def retain(job_lease: JobLease, settings: Settings) -> None:
     _until_none(job_lease, notices.purge)
     _until_none(job_lease, requests.purge)
     _until_none(job_lease, review.purge)
+    _until_none(job_lease, revalidation.purge)
     _until_none(job_lease, disposals.purge)
     today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     for kind in EVENT_CLASSES:

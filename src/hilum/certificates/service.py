@@ -218,6 +218,19 @@ def is_old(age: timedelta) -> bool:
     return age >= LIST_REMADE
 
 
+# --- who is certified, for rooms above ---
+
+
+def list_certified(ctx: Context, after: str, limit: int) -> list[AppId]:
+    """List by id apps with a certificate for production that has not ended, suspended ones among them; for the platform itself."""
+    return store.list_certified(ctx.tx, after, limit)
+
+
+def count_certified(ctx: Context) -> int:
+    """Count those apps."""
+    return store.count_certified(ctx.tx)
+
+
 # --- queries -------------------------------------------------------------------------------------------------------------------
 
 

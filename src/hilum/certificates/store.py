@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    func,
     or_,
     select,
     true,
@@ -89,6 +90,10 @@ walks = Table(
     Column("last", BigInteger, nullable=False),
     Column("change", BigInteger, nullable=False),
     Column("at", Instant),
+)
+_CERTIFIED = (
+    certificates.c.environment == Environment.PRODUCTION.value,
+    certificates.c.status != int(Status.INVALID),
 )
 _SHOWN = [each for each in certificates.c if each.name != "text"]
 
@@ -188,6 +193,17 @@ def apps_after(tx: Connection, after: str, limit: int) -> list[AppId]:
     """List apps that have certificates, by id."""
     query = select(certificates.c.app).where(certificates.c.app > after).distinct()
     return [AppId(row.app) for row in tx.execute(query.order_by(certificates.c.app).limit(limit))]
+
+
+def list_certified(tx: Connection, after: str, limit: int) -> list[AppId]:
+    """List apps with a certificate for production that has not ended, by id."""
+    query = select(certificates.c.app).where(*_CERTIFIED, certificates.c.app > after).distinct()
+    return [AppId(row.app) for row in tx.execute(query.order_by(certificates.c.app).limit(limit))]
+
+
+def count_certified(tx: Connection) -> int:
+    query = select(func.count(certificates.c.app.distinct())).where(*_CERTIFIED)
+    return int(tx.execute(query).scalar_one())
 
 
 def changed_since(tx: Connection, change: int) -> list[Certificate]:

@@ -26,6 +26,7 @@ MODULES = {
     "explain": "switches",
     "facility": "facilities",
     "history": "histories",
+    "finding": "app_findings",
     "hold": "holds",
     "idp": "identity_providers",
     "init": "server",

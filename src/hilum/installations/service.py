@@ -35,6 +35,7 @@ from hilum.installations.models import (
     ScopeComparison,
     WidenOrder,
 )
+from hilum.installations.places import hospitals_of
 from hilum.installations.scope_use import compare, propose
 from hilum.installations.unused import Permits, unused_scopes
 from hilum.kernel.decision import Reason
@@ -48,7 +49,7 @@ from hilum.registry.models import App, Environment
 from hilum.registry.policy import beyond, is_in_force, may_see_app
 from hilum.standards.smart import launch as smart_launch
 
-__all__ = ["Permits", "facts", "unused_scopes"]
+__all__ = ["Permits", "facts", "hospitals_of", "unused_scopes"]
 NEEDED_SHOWN = 5
 """Scopes that a refusal names."""
 

@@ -203,6 +203,16 @@ def list_installations(
     return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).limit(page.limit))]
 
 
+def list_places(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[TenantId]:
+    """List the tenants at which an app is installed now, by id."""
+    query = select(installations.c.tenant).where(
+        installations.c.app == app, installations.c.removed_at.is_(None), installations.c.tenant > page.after
+    )
+    return [
+        TenantId(row.tenant) for row in tx.execute(query.order_by(installations.c.tenant).limit(page.limit))
+    ]
+
+
 def list_denying(tx: Connection, tenant: TenantId) -> list[Installation]:
     """List the current installations of a tenant that deny any facility. As many as it has, which are as many as it administers."""
     mine = (installations.c.tenant == tenant, installations.c.removed_at.is_(None))

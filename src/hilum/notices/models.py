@@ -76,6 +76,10 @@ class MailKind(StrEnum):
     LIMITS_TIGHTEN = "limits_tighten"
     BOOK_CHANGED = "book_changed"
     BREAK_GLASS = "break_glass"
+    FINDINGS_OPENED = "findings_opened"
+    FINDINGS_WARNED = "findings_warned"
+    FINDINGS_STOPPED = "findings_stopped"
+    APP_HELD = "app_held"
 
 
 class EventKind(StrEnum):
@@ -92,6 +96,7 @@ class EventKind(StrEnum):
     SCOPE_ENDING = "scope.ending"
     USE_EXCEEDS = "app.use_exceeds"
     LIMITS_TIGHTEN = "app.limits_tighten"
+    FINDINGS = "app.findings"
 
 
 TWO_PEOPLE = frozenset({EventKind.DISPOSAL_REQUESTED})

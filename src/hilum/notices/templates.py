@@ -240,6 +240,57 @@ BOOK_CHANGED = Template(
         ("Other limits", "limits"),
     ),
 )
+_FINDINGS = {"app": Kind.NAME, "rule": Kind.ID, "finding": Kind.ID, "due": Kind.MOMENT}
+_FINDINGS_ROWS = (
+    ("App", "app"),
+    ("Gravest finding", "rule"),
+    ("Its id", "finding"),
+    ("Mend it before", "due"),
+)
+_FINDINGS_NEXT = (
+    "What was found, how to see it and what to do: hilum finding show {finding}. All of them: hilum finding list --state open. "
+    "Once it is mended, have it looked at again: hilum finding recheck"
+)
+FINDINGS_OPENED = Template(
+    MailKind.FINDINGS_OPENED,
+    "A certified app of yours is not as it was reviewed",
+    (
+        "A scheduled check of a certified app of yours found something that must be mended before {due}.",
+        _FINDINGS_NEXT,
+    ),
+    _FINDINGS,
+    _FINDINGS_ROWS,
+)
+FINDINGS_WARNED = Template(
+    MailKind.FINDINGS_WARNED,
+    "Half of the time to mend an app of yours is over",
+    (
+        "Something about a certified app of yours is still to be mended. From {due} on the app is not listed any more and cannot be opened anew.",
+        _FINDINGS_NEXT,
+    ),
+    _FINDINGS,
+    _FINDINGS_ROWS,
+)
+FINDINGS_STOPPED = Template(
+    MailKind.FINDINGS_STOPPED,
+    "An app of yours cannot be opened any more",
+    (
+        "Something about a certified app of yours was not mended before {due}. It is not listed any more and cannot be opened anew; what is open goes on.",
+        "This ends by itself once the finding is mended. " + _FINDINGS_NEXT,
+    ),
+    _FINDINGS,
+    _FINDINGS_ROWS,
+)
+APP_HELD = Template(
+    MailKind.APP_HELD,
+    "An app that your hospital uses cannot be opened any more",
+    (
+        "Scheduled checks found something about an app that its vendor did not mend in time. Nothing new is launched; what is open goes on.",
+        "This ends by itself once the vendor has mended it. Ask the vendor when that will be, and what your people use meanwhile.",
+    ),
+    {"app": Kind.NAME, "rule": Kind.ID},
+    (("App", "app"), ("What was found", "rule")),
+)
 TEMPLATES = {
     each.id.value: each
     for each in (
@@ -260,6 +311,10 @@ TEMPLATES = {
         LIMITS_TIGHTEN,
         BOOK_CHANGED,
         BREAK_GLASS,
+        FINDINGS_OPENED,
+        FINDINGS_WARNED,
+        FINDINGS_STOPPED,
+        APP_HELD,
     )
 }
 
@@ -294,6 +349,10 @@ APP_USE_EXCEEDS = EventType(
 APP_LIMITS_TIGHTEN = EventType(
     EventKind.LIMITS_TIGHTEN, {"app_id": Kind.ID, "vendor_id": Kind.ID, "ends": Kind.MOMENT}
 )
+APP_FINDINGS = EventType(
+    EventKind.FINDINGS,
+    {"app_id": Kind.ID, "finding_id": Kind.ID, "stage": Kind.WORD, "due": Kind.MOMENT},
+)
 EVENTS = {
     each.id.value: each
     for each in (
@@ -308,5 +367,6 @@ EVENTS = {
         SCOPE_ENDING,
         APP_USE_EXCEEDS,
         APP_LIMITS_TIGHTEN,
+        APP_FINDINGS,
     )
 }

@@ -16,6 +16,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import App, AppVersion, CertifyOrder, Environment
 from hilum.registry.policy import reason_fault
 from hilum.review import content, moves, policy, store
+from hilum.review.again import addresses_of, judge_again
 from hilum.review.checking import replay, rerun, view_run
 from hilum.review.decisions import decide, obstacle
 from hilum.review.lenses import (
@@ -55,6 +56,7 @@ from hilum.review.scorecards import shipped_scorecards
 
 __all__ = [
     "CARRY_OUT",
+    "addresses_of",
     "answer",
     "bars",
     "change_rights",
@@ -62,6 +64,7 @@ __all__ = [
     "declare_tie",
     "end_tie",
     "judge",
+    "judge_again",
     "lenses_by_submission",
     "list_lenses",
     "list_rights",

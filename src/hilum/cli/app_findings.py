@@ -1,0 +1,92 @@
+"""``hilum finding``: what was found about certified apps since they were certified."""
+
+import click
+
+from hilum.cli import api
+from hilum.cli.named import APP, app_argument
+from hilum.cli.resources import json_option, show, show_one
+
+COLUMNS = ("id", "app", "severity", "rule", "about", "state", "due_at")
+
+
+@click.group()
+def finding() -> None:
+    r"""See what is not as it was reviewed any more about certified apps, and have one looked at again.
+
+    \b
+    Examples:
+      hilum finding list --overdue
+      hilum finding recheck Rota
+    """
+
+
+@finding.command("list")
+@click.option("--app", "app", type=APP, default="", help="Only about this app.")
+@click.option("--state", type=click.Choice(["open", "closed", "suspected"]), default=None)
+@click.option("--overdue", is_flag=True, help="Only those whose deadline is over.")
+@json_option
+def finding_list(*, app: str, state: str | None, overdue: bool, json_: bool) -> None:
+    r"""List findings: as a vendor's member about your vendor's apps, as staff all.
+
+    \b
+    Examples:
+      hilum finding list --state open
+      hilum finding list --app Rota --overdue
+    """
+    found = api.every("/findings", app=app, state=state or "", overdue="true" if overdue else "")
+    show(found, COLUMNS, json_=json_)
+
+
+@finding.command("show")
+@click.argument("finding_id", metavar="FINDING")
+@json_option
+def finding_show(finding_id: str, *, json_: bool) -> None:
+    r"""Show a finding: its rule, the evidence, how to see it yourself, what to do, and before when.
+
+    \b
+    Example:
+      hilum finding show fnd_01h...
+    """
+    show_one(api.call("GET", f"/findings/{api.segment(finding_id)}"), json_=json_)
+
+
+@finding.command("recheck")
+@app_argument
+@json_option
+def finding_recheck(app_id: str, *, json_: bool) -> None:
+    r"""Have an app looked at again within a minute or two, such as after you mended something. Once in ten minutes.
+
+    \b
+    Example:
+      hilum finding recheck Rota
+    """
+    show_one(api.call("POST", f"/revalidation/apps/{api.segment(app_id)}"), json_=json_)
+
+
+@finding.command("ladder")
+@click.argument("app", metavar="[APP]", type=APP, required=False, default="")
+@json_option
+def finding_ladder(app: str, *, json_: bool) -> None:
+    r"""Show how far an app has climbed the ladder, or list all that did. What is due beyond that waits for a person.
+
+    \b
+    Examples:
+      hilum finding ladder
+      hilum finding ladder Rota
+    """
+    if app:
+        show_one(api.call("GET", f"/revalidation/apps/{api.segment(app)}"), json_=json_)
+    else:
+        show(api.every("/revalidation/apps"), ("app", "rung", "due", "looked_at"), json_=json_)
+
+
+@finding.command("progress")
+@json_option
+def finding_progress(*, json_: bool) -> None:
+    r"""Show of how many certified apps the round of this night has judged how many.
+
+    \b
+    Example:
+      hilum finding progress
+    """
+    show_one(api.call("GET", "/revalidation"), json_=json_)

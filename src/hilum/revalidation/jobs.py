@@ -1,0 +1,76 @@
+"""The job that looks at certified apps again, a batch after the other, in the jobs process.
+
+A batch, in order: 1 its apps are read; 2 their addresses are looked at, AT_ONCE at a time, with no transaction open; 3 of each app, one
+transaction stores what was found and moves the round on. A process that dies in between has stored nothing of the apps that are left: the
+next holder of the lease looks at those again, and an app that was stored is not stored twice.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar
+
+from hilum.infra import logs, nodes
+from hilum.infra.context import Context
+from hilum.kernel.errors import HilumError, Unavailable
+from hilum.revalidation import service
+from hilum.revalidation.models import AT_ONCE, Subject
+from hilum.revalidation.service import Permits
+from hilum.review.models import Look, Target
+
+T = TypeVar("T")
+LookAt = Callable[[Sequence[Target]], list[Look]]
+_log = logs.get("revalidation")
+
+
+class Lease(Protocol):
+    """Runs verbs as the system; ``write`` only while this process holds the job's lease."""
+
+    def read(self, verb: Callable[[Context], T]) -> T: ...
+
+    def write(self, verb: Callable[[Context], T]) -> T: ...
+
+
+def run(lease: Lease, look_at: LookAt, permits: Permits, may_continue: Callable[[], bool]) -> None:
+    """Look at what was asked for, and at what is left of the round of this day."""
+    lease.write(service.begin_round)
+    while may_continue():
+        batch = lease.read(partial(service.next_batch, permits=permits))
+        if not batch:
+            lease.write(service.end_round)
+            return
+        looks = _look(batch, look_at, may_continue)
+        if looks is None:
+            return
+        for subject in batch:
+            _finish(lease, subject, [looks[each] for each in subject.targets])
+
+
+def _look(
+    batch: Sequence[Subject], look_at: LookAt, may_continue: Callable[[], bool]
+) -> dict[Target, Look] | None:
+    """Look at each address of a batch once; None if the process is to stop."""
+    targets = list(dict.fromkeys(each for subject in batch for each in subject.targets))
+    seen: dict[Target, Look] = {}
+    for at in range(0, len(targets), AT_ONCE):
+        if not may_continue():
+            return None
+        some = targets[at : at + AT_ONCE]
+        seen |= dict(zip(some, look_at(some), strict=True))
+    return seen
+
+
+def _finish(lease: Lease, subject: Subject, looks: Sequence[Look]) -> None:
+    try:
+        lease.write(partial(service.finish, subject=subject, looks=looks))
+    except Unavailable:
+        # A database that is away: the whole batch is tried again.
+        raise
+    except HilumError as error:
+        if error.code == nodes.LEASE_LOST:
+            raise
+        _log.warning("revalidation.app.skipped", code=error.code)
+        lease.write(partial(service.skip, subject=subject))
+    except Exception:
+        # A fault of this program would come back each night, and keep every later app waiting.
+        lease.write(partial(service.skip, subject=subject))
+        raise

@@ -1,0 +1,176 @@
+"""Findings about certified apps, the ladder, and the round in which they are found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import IntEnum, StrEnum
+
+from hilum.kernel.ids import AppId, VendorId
+from hilum.registry.models import Certification
+from hilum.review.models import Target
+
+BATCH = 20
+"""Apps that are looked at together."""
+AT_ONCE = 48
+"""Addresses that are looked at together."""
+RUN_EVERY = timedelta(minutes=1)
+ASK_AGAIN = timedelta(minutes=10)
+"""How long after one asked look at an app another one may be asked for: its addresses may be a stranger's."""
+UNUSED_DAYS = 90
+LISTED_BOUND = 40
+"""Scopes that a finding lists."""
+FINDINGS_BOUND = 500
+"""Open findings of one app."""
+CLOSED_KEPT = timedelta(days=3 * 366)
+PURGE_BATCH = 500
+SUSPEND_AFTER = timedelta(days=30)
+"""How long after the deadline of a finding an app is to be suspended."""
+WITHDRAW_AFTER = timedelta(days=60)
+FIGURE_FOR = timedelta(seconds=30)
+
+
+class Severity(StrEnum):
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class State(StrEnum):
+    """Of a finding."""
+
+    SUSPECTED = "suspected"
+    """It could not be seen once; it becomes a finding if the next look cannot see it either."""
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Rung(IntEnum):
+    """Of the ladder, from nothing to the withdrawal of what is certified."""
+
+    NONE = 0
+    NOTIFY = 1
+    WARN = 2
+    STOP = 3
+    """The listing is hidden and nothing new is launched; what is open goes on."""
+    SUSPEND = 4
+    WITHDRAW = 5
+
+
+AUTOMATIC = Rung.STOP
+"""How far the platform climbs by itself, unless the cell of the rule book says otherwise."""
+DAYS: Mapping[Severity, int] = {
+    Severity.CRITICAL: 7,
+    Severity.HIGH: 14,
+    Severity.MEDIUM: 30,
+    Severity.LOW: 90,
+}
+"""Days within which a finding is mended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """What one look found wrong: by which rule, about what. ``certain``: it was seen to be wrong; else it could not be seen."""
+
+    rule: str
+    about: str
+    severity: Severity
+    certain: bool
+    evidence: str
+    reproduction: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a certified app that is to be mended before ``due_at`` (None while it is only suspected)."""
+
+    id: str
+    app: AppId
+    vendor: VendorId
+    certification: str
+    rule: str
+    about: str
+    severity: Severity
+    state: State
+    evidence: str
+    reproduction: str
+    fix: str
+    opened_at: datetime
+    seen_at: datetime
+    due_at: datetime | None = None
+    closed_at: datetime | None = None
+
+    def is_overdue(self, now: datetime) -> bool:
+        return self.state is State.OPEN and self.due_at is not None and now >= self.due_at
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far an app has climbed, and how far its findings say (``due``): what is beyond waits for a person.
+
+    ``switches``: the kill switches that the ladder engaged. ``suspended``: it suspended the app. ``asked_at``: somebody asked for a look.
+    """
+
+    app: AppId
+    rung: Rung = Rung.NONE
+    due: Rung = Rung.NONE
+    switches: tuple[str, ...] = ()
+    suspended: bool = False
+    looked_at: datetime | None = None
+    asked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One pass over all certified apps. ``after``: the last app that was judged; ``total``: how many there were when it began."""
+
+    day: date | None = None
+    after: str = ""
+    done: int = 0
+    total: int = 0
+    began_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.day is None or self.ended_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A certified app to look at. ``day``: of the round, or None if somebody asked at ``asked_at``. ``unused``: scopes without a use."""
+
+    app: AppId
+    certification: Certification | None
+    targets: tuple[Target, ...] = ()
+    unused: tuple[str, ...] = ()
+    day: date | None = None
+    asked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What one look changes about the findings of an app."""
+
+    opened: tuple[Finding, ...] = ()
+    suspected: tuple[Finding, ...] = ()
+    kept: tuple[Finding, ...] = ()
+    closed: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """K17: of the published apps, how many have a valid certificate and no overdue finding."""
+
+    published: int
+    current: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a cell says of findings: days to mend by severity, and how far the platform climbs by itself."""
+
+    days: Mapping[Severity, int] = field(default_factory=lambda: DAYS)
+    automatic: Rung = AUTOMATIC

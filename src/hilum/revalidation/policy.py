@@ -1,0 +1,183 @@
+"""What of a look is a finding, when it is due, and how far that climbs the ladder. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from hilum.kernel.actor import Actor
+from hilum.kernel.ids import AppId, VendorId
+from hilum.registry.models import Certification
+from hilum.registry.policy import may_register, may_see_vendor
+from hilum.revalidation.models import (
+    FINDINGS_BOUND,
+    LISTED_BOUND,
+    SUSPEND_AFTER,
+    UNUSED_DAYS,
+    WITHDRAW_AFTER,
+    Concern,
+    Finding,
+    Followed,
+    Limits,
+    Rung,
+    Severity,
+    State,
+    Subject,
+)
+from hilum.review.models import Check, Result
+from hilum.review.policy import may_decide, may_submit
+
+SEVERITIES: Mapping[str, Severity] = MappingProxyType(
+    {
+        # Somebody else may receive what is meant for the app.
+        "address.stays": Severity.CRITICAL,
+        "address.tls": Severity.CRITICAL,
+        "keys.kept": Severity.CRITICAL,
+        # The app does not work, or nobody can be reached.
+        "keys.usable": Severity.HIGH,
+        "contacts.proved": Severity.HIGH,
+        "address.answers": Severity.MEDIUM,
+        # What people were told has changed.
+        "policy_page.unchanged": Severity.MEDIUM,
+        "document.as_declared": Severity.MEDIUM,
+        "records.as_reviewed": Severity.LOW,
+        "evidence.attached": Severity.LOW,
+        "scopes.used": Severity.LOW,
+    }
+)
+
+
+# --- who ---------------------------------------------------------------------------------------------------------------------
+
+
+def may_see(actor: Actor, vendor: VendorId) -> bool:
+    """Check whether an actor may see findings about a vendor's apps: its members and the platform's staff."""
+    return may_see_vendor(actor, vendor)
+
+
+def may_ask(actor: Actor, vendor: VendorId) -> bool:
+    """Check whether an actor may have an app looked at again: reviewers, and who submits its versions."""
+    return may_decide(actor) or may_submit(actor, vendor) or may_register(actor)
+
+
+# --- findings ----------------------------------------------------------------------------------------------------------------
+
+
+def concerns_of(checks: Iterable[Check], unused: Sequence[str]) -> list[Concern]:
+    """Return what is wrong by the checks, and by the use of scopes; each once."""
+    found = {
+        (each.rule, each.about): Concern(
+            each.rule,
+            each.about,
+            # A rule that this release does not know is as grave as most.
+            SEVERITIES.get(each.rule, Severity.MEDIUM),
+            each.result is Result.FAILED,
+            each.evidence,
+            each.reproduction,
+            each.fix,
+        )
+        for each in checks
+        if each.result in {Result.FAILED, Result.UNKNOWN}
+    }
+    if unused:
+        listed = ", ".join(unused[:LISTED_BOUND])
+        found["scopes.used", ""] = Concern(
+            "scopes.used",
+            "",
+            SEVERITIES["scopes.used"],
+            certain=True,
+            evidence=f"Nothing was permitted by these scopes for {UNUSED_DAYS} days, at any hospital: {listed}.",
+            reproduction=f"hilum app scopes APP --days {UNUSED_DAYS}",
+            fix="Have a version certified without them, or say in a submission what they are for.",
+        )
+    return list(found.values())[:FINDINGS_BOUND]
+
+
+def follow(
+    subject: Subject,
+    vendor: VendorId,
+    held: Iterable[Finding],
+    concerns: Iterable[Concern],
+    *,
+    limits: Limits,
+    now: datetime,
+) -> Followed:
+    """Return what a look changes: new findings, suspicions, what is still so, and what was mended.
+
+    What could not be seen keeps a finding open and opens none before the second time: a host may be away for a night.
+    """
+    assert subject.certification is not None, "what is not certified has nothing to find"
+    by_key = {(each.rule, each.about): each for each in held}
+    seen: set[tuple[str, str]] = set()
+    opened: list[Finding] = []
+    suspected: list[Finding] = []
+    kept: list[Finding] = []
+    for each in concerns:
+        key = each.rule, each.about
+        seen.add(key)
+        before = by_key.get(key)
+        after = _finding(subject.app, vendor, subject.certification, each, now)
+        if before is None:
+            (opened if each.certain else suspected).append(_due(after, limits, now, is_open=each.certain))
+        elif before.state is State.SUSPECTED:
+            opened.append(_due(replace(after, id=before.id), limits, now, is_open=True))
+        else:
+            evidence = each.evidence if each.certain else before.evidence
+            kept.append(replace(before, seen_at=now, evidence=evidence))
+    gone = [each for key, each in by_key.items() if key not in seen]
+    closed = tuple(replace(each, state=State.CLOSED, closed_at=now) for each in gone)
+    return Followed(tuple(opened), tuple(suspected), tuple(kept), closed)
+
+
+def _finding(
+    app: AppId, vendor: VendorId, certification: Certification, concern: Concern, now: datetime
+) -> Finding:
+    return Finding(
+        id="",
+        app=app,
+        vendor=vendor,
+        certification=certification.id,
+        rule=concern.rule,
+        about=concern.about,
+        severity=concern.severity,
+        state=State.SUSPECTED,
+        evidence=concern.evidence,
+        reproduction=concern.reproduction,
+        fix=concern.fix,
+        opened_at=now,
+        seen_at=now,
+    )
+
+
+def _due(found: Finding, limits: Limits, now: datetime, *, is_open: bool) -> Finding:
+    if not is_open:
+        return found
+    due = now + timedelta(days=limits.days[found.severity])
+    return replace(found, state=State.OPEN, due_at=due)
+
+
+# --- the ladder --------------------------------------------------------------------------------------------------------------
+
+
+def rung_of(found: Finding, now: datetime) -> Rung:
+    """Return how far one finding says that its app climbs."""
+    if found.state is not State.OPEN or found.due_at is None:
+        return Rung.NONE
+    if now >= found.due_at + WITHDRAW_AFTER:
+        return Rung.WITHDRAW
+    if now >= found.due_at + SUSPEND_AFTER:
+        return Rung.SUSPEND
+    if now >= found.due_at:
+        return Rung.STOP
+    half = found.opened_at + (found.due_at - found.opened_at) / 2
+    return Rung.WARN if now >= half else Rung.NOTIFY
+
+
+def rung_due(findings: Iterable[Finding], now: datetime) -> Rung:
+    """Return how far the findings of an app say that it climbs: as far as the gravest."""
+    return max((rung_of(each, now) for each in findings), default=Rung.NONE)
+
+
+def rung_taken(due: Rung, limits: Limits) -> Rung:
+    """Return how far the platform climbs by itself. Nobody's certification is withdrawn by a program."""
+    return min(due, limits.automatic, Rung.SUSPEND)

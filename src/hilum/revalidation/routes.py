@@ -1,0 +1,123 @@
+"""API routes of findings and of the round."""
+
+from datetime import date, datetime
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+
+from hilum.kernel.ids import AppId
+from hilum.revalidation import service
+from hilum.revalidation.models import Finding, Round, Severity, Standing, State
+from hilum.web.api import Id, Page, Paging, Shown, api_router, audience, page_of, run_read, run_write
+from hilum.web.kit import Kit
+
+READERS = audience("staff", "member")
+
+
+class FindingsQuery(Paging):
+    """``app``: only those about this app, by id. ``overdue``: only those whose deadline is over."""
+
+    app: Id | None = None
+    state: State | None = None
+    overdue: bool = False
+
+
+class FindingShown(Shown):
+    """``due_at``: before when it is to be mended; ``seen_at``: when it was last so."""
+
+    id: str
+    app: str
+    vendor: str
+    certification: str
+    rule: str
+    about: str
+    severity: Severity
+    state: State
+    evidence: str
+    reproduction: str
+    fix: str
+    opened_at: datetime
+    seen_at: datetime
+    due_at: datetime | None
+    closed_at: datetime | None
+
+
+class StandingShown(Shown):
+    """``rung``: how far the app has climbed. ``due``: how far its findings say; what is beyond ``rung`` waits for a person."""
+
+    app: str
+    rung: str
+    due: str
+    looked_at: datetime | None
+    asked_at: datetime | None
+
+
+class RoundShown(Shown):
+    """Of how many apps the round has judged how many. ``ended_at`` is empty while it is under way."""
+
+    day: date | None
+    done: int
+    total: int
+    began_at: datetime | None
+    ended_at: datetime | None
+
+
+def api(kit: Kit) -> APIRouter:
+    """Build the API routes of revalidation."""
+    router = api_router(kit, "findings")
+
+    @router.get("/findings", response_model=Page[FindingShown], openapi_extra=READERS)
+    async def list_findings(request: Request, query: Annotated[FindingsQuery, Query()]) -> object:
+        """List findings about certified apps by id: a vendor's member their own, the staff all."""
+        verb = partial(
+            service.list_findings,
+            page=query.page,
+            app=query.app or "",
+            state=query.state,
+            overdue=query.overdue,
+        )
+        return page_of(await run_read(kit, request, verb), FindingShown.model_validate, query)
+
+    @router.get("/findings/{finding}", openapi_extra=READERS)
+    async def get_finding(request: Request, finding: Id) -> FindingShown:
+        """Show a finding: by which rule, on which evidence, how to see it, and what to do about it."""
+        found: Finding = await run_read(kit, request, partial(service.view_finding, finding_id=finding))
+        return FindingShown.model_validate(found)
+
+    @router.get("/revalidation", openapi_extra=audience("staff"))
+    async def get_progress(request: Request) -> RoundShown:
+        """Show how far the round over all certified apps is."""
+        found: Round = await run_read(kit, request, service.progress)
+        return RoundShown.model_validate(found)
+
+    @router.get("/revalidation/apps", response_model=Page[StandingShown], openapi_extra=audience("staff"))
+    async def list_standings(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List by app those that climbed the ladder, or are to climb once a person decides."""
+        found = await run_read(kit, request, partial(service.list_standings, page=query.page))
+        return page_of(found, _standing, query, key=lambda each: str(each.app))
+
+    @router.get("/revalidation/apps/{app}", openapi_extra=READERS)
+    async def get_standing(request: Request, app: Id) -> StandingShown:
+        """Show how far an app has climbed the ladder."""
+        return _standing(await run_read(kit, request, partial(service.view_standing, app_id=AppId(app))))
+
+    askers = audience("platform_admin", "reviewer", "vendor_owner", "vendor_developer")
+
+    @router.post("/revalidation/apps/{app}", status_code=202, openapi_extra=askers)
+    async def ask(request: Request, app: Id) -> StandingShown:
+        """Have a certified app looked at again within a minute or two, such as after something was mended."""
+        return _standing(await run_write(kit, request, partial(service.ask, app_id=AppId(app))))
+
+    return router
+
+
+def _standing(found: Standing) -> StandingShown:
+    return StandingShown(
+        app=found.app,
+        rung=found.rung.name.lower(),
+        due=found.due.name.lower(),
+        looked_at=found.looked_at,
+        asked_at=found.asked_at,
+    )

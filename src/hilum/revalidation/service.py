@@ -1,0 +1,367 @@
+"""Look at certified apps again, keep findings about them, and climb the ladder, up and down."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, PermitCount
+from hilum.certificates import service as certificates
+from hilum.contacts import service as contacts
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.identity import service as identity
+from hilum.identity.models import Role
+from hilum.infra import lanes
+from hilum.infra.context import Context
+from hilum.infra.lanes import Lane
+from hilum.installations import service as installations
+from hilum.kernel.errors import Conflict, NotFound, NotPermitted
+from hilum.kernel.ids import AppId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.notices import service as notices
+from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.registry import service as registry
+from hilum.registry.models import App, AppState, Certification, Environment
+from hilum.revalidation import policy, store
+from hilum.revalidation.models import (
+    ASK_AGAIN,
+    BATCH,
+    CLOSED_KEPT,
+    UNUSED_DAYS,
+    Finding,
+    Followed,
+    Limits,
+    Round,
+    Rung,
+    Standing,
+    State,
+    Subject,
+)
+from hilum.review import service as review
+from hilum.review.models import Look
+
+Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
+REASON = "Findings about this app were not mended in time: hilum finding list"
+_MAILS = {
+    Rung.NOTIFY: MailKind.FINDINGS_OPENED,
+    Rung.WARN: MailKind.FINDINGS_WARNED,
+    Rung.STOP: MailKind.FINDINGS_STOPPED,
+    Rung.SUSPEND: MailKind.FINDINGS_STOPPED,
+}
+
+
+# --- the round ---------------------------------------------------------------------------------------------------------------
+
+
+def begin_round(ctx: Context) -> Round:
+    """Begin the round of this day, unless one is under way or it was made; return the round."""
+    held = store.get_round(ctx.tx)
+    today = ctx.now.date()
+    if not held.is_over or (held.day is not None and held.day >= today):
+        return held
+    total = certificates.count_certified(ctx)
+    begun = Round(today, "", 0, total, ctx.now)
+    store.save_round(ctx.tx, begun)
+    audit.record(ctx, Event("revalidation.round.begin", facts={"day": today.isoformat(), "apps": total}))
+    return begun
+
+
+def next_batch(ctx: Context, permits: Permits) -> list[Subject]:
+    """Read the next apps to look at: those that somebody asked for, then those of the round that is under way."""
+    asked = store.list_asked(ctx.tx, BATCH)
+    if asked:
+        return [replace(_subject(ctx, each.app, permits), asked_at=each.asked_at) for each in asked]
+    held = store.find_round(ctx.tx)
+    if held.is_over:
+        return []
+    apps = certificates.list_certified(ctx, held.after, BATCH)
+    return [replace(_subject(ctx, app, permits), day=held.day) for app in apps]
+
+
+def _subject(ctx: Context, app: AppId, permits: Permits) -> Subject:
+    certification = _certification(ctx, app)
+    if certification is None:
+        return Subject(app, None)
+    targets = tuple(review.addresses_of(ctx, certification))
+    return Subject(app, certification, targets, _unused(ctx, certification, permits))
+
+
+def _certification(ctx: Context, app: AppId) -> Certification | None:
+    """Return the newest certification of an app for production that is in force and as it was signed."""
+    found = registry.in_force(ctx, registry.certifications_of(ctx, app))
+    production = (each for each in found if each.environment is Environment.PRODUCTION)
+    return max(production, key=lambda each: each.id, default=None)
+
+
+def _unused(ctx: Context, certification: Certification, permits: Permits) -> tuple[str, ...]:
+    """Return the certified scopes by which nothing was permitted for UNUSED_DAYS, of an app that is in use."""
+    if certification.certified_at > ctx.now - timedelta(days=UNUSED_DAYS):
+        return ()
+    with lanes.using(Lane.OWN):
+        compared = installations.compare_scopes(ctx, certification.app, UNUSED_DAYS, None, permits)
+    rows = [each for each in compared.rows if each.approved and each.unused]
+    # An app that nobody uses says nothing about its single scopes.
+    if not compared.whole or not any(each.used for each in compared.rows):
+        return ()
+    return tuple(each.scope for each in rows if not each.used)
+
+
+def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
+    """Store what a look at an app found, and climb; return False if another process has done that already."""
+    if not _is_turn(ctx, subject):
+        return False
+    certification = _certification(ctx, subject.app)
+    if certification is None:
+        _close_all(ctx, subject.app)
+    elif subject.certification is not None:
+        app = registry.get_app(ctx, subject.app)
+        checks = review.judge_again(ctx, certification, looks)
+        concerns = policy.concerns_of(checks, subject.unused)
+        limits = limits_of(ctx, certification)
+        held = store.open_findings(ctx.tx, app.id)
+        followed = policy.follow(subject, app.vendor, held, concerns, limits=limits, now=ctx.now)
+        _keep(ctx, followed)
+        climb(ctx, app, certification, limits)
+    standing = store.get_standing(ctx.tx, subject.app)
+    store.save_standing(ctx.tx, replace(standing, looked_at=ctx.now))
+    return True
+
+
+def skip(ctx: Context, subject: Subject) -> None:
+    """Go on after an app that cannot be judged by a fault of this program, so that it keeps no other waiting."""
+    if _is_turn(ctx, subject):
+        audit.record(ctx, Event("revalidation.app.skip", app=subject.app))
+
+
+def _is_turn(ctx: Context, subject: Subject) -> bool:
+    """Move the round on, or end what was asked for; return False if that was done before."""
+    if subject.day is None:
+        standing = store.get_standing(ctx.tx, subject.app)
+        if standing.asked_at != subject.asked_at:
+            return False
+        store.save_standing(ctx.tx, replace(standing, asked_at=None))
+        return True
+    held = store.get_round(ctx.tx)
+    if held.day != subject.day or held.is_over or subject.app <= held.after:
+        return False
+    store.save_round(ctx.tx, replace(held, after=subject.app, done=held.done + 1))
+    return True
+
+
+def end_round(ctx: Context) -> None:
+    """End the round once no app is left, and close what is open about apps that are certified no more."""
+    held = store.get_round(ctx.tx)
+    if held.is_over or held.began_at is None or certificates.list_certified(ctx, held.after, 1):
+        return
+    for app in store.apps_not_looked_at(ctx.tx, held.began_at, BATCH):
+        if _certification(ctx, app) is None:
+            _close_all(ctx, app)
+    store.save_round(ctx.tx, replace(held, ended_at=ctx.now))
+    facts = {"day": str(held.day), "apps": held.done}
+    audit.record(ctx, Event("revalidation.round.end", facts=facts))
+
+
+def _keep(ctx: Context, followed: Followed) -> None:
+    for each in (*followed.opened, *followed.suspected):
+        if each.id:
+            store.save_finding(ctx.tx, each)
+        else:
+            store.add_finding(ctx.tx, named := replace(each, id=ctx.ids.new("fnd")))
+            each = named
+        if each.state is State.OPEN:
+            _record(ctx, "revalidation.finding.open", each)
+    for each in followed.kept:
+        store.save_finding(ctx.tx, each)
+    for each in followed.closed:
+        if each.due_at is None:
+            store.drop_finding(ctx.tx, each)
+        else:
+            store.save_finding(ctx.tx, each)
+            _record(ctx, "revalidation.finding.close", each)
+
+
+def _record(ctx: Context, action: str, found: Finding) -> None:
+    facts = {
+        "finding": found.id,
+        "rule": found.rule,
+        "severity": found.severity.value,
+        "due_at": "" if found.due_at is None else found.due_at.isoformat(),
+    }
+    audit.record(ctx, Event(action, app=found.app, facts=facts))
+
+
+def _close_all(ctx: Context, app: AppId) -> None:
+    """Close everything about an app that is certified no more, and let go what the ladder holds."""
+    held = store.open_findings(ctx.tx, app)
+    closed = (replace(each, state=State.CLOSED, closed_at=ctx.now) for each in held)
+    _keep(ctx, Followed(closed=tuple(closed)))
+    standing = store.get_standing(ctx.tx, app)
+    if standing.due is not Rung.NONE or standing.rung is not Rung.NONE:
+        after = _moved(ctx, registry.get_app(ctx, app), None, standing, to=Rung.NONE, due=Rung.NONE)
+        store.save_standing(ctx.tx, after)
+
+
+def limits_of(ctx: Context, certification: Certification) -> Limits:
+    """Return the deadlines and the limit of automation for what was certified."""
+    del ctx, certification
+    return Limits()
+
+
+# --- the ladder --------------------------------------------------------------------------------------------------------------
+
+
+def climb(ctx: Context, app: App, certification: Certification, limits: Limits) -> Standing:
+    """Climb as far as the findings of an app say and the platform may by itself, or climb down; record and announce it."""
+    found = [each for each in store.open_findings(ctx.tx, app.id) if each.state is State.OPEN]
+    due = policy.rung_due(found, ctx.now)
+    taken = policy.rung_taken(due, limits)
+    standing = store.get_standing(ctx.tx, app.id)
+    after = _moved(ctx, app, certification, standing, to=taken, due=due)
+    store.save_standing(ctx.tx, after)
+    if taken > standing.rung:
+        _announce(ctx, app, found, taken)
+    return after
+
+
+def _moved(
+    ctx: Context,
+    app: App,
+    certification: Certification | None,
+    standing: Standing,
+    *,
+    to: Rung,
+    due: Rung,
+) -> Standing:
+    after = replace(standing, rung=to, due=due)
+    if to >= Rung.STOP:
+        assert certification is not None, "what is not certified is not launched"
+        after = replace(after, switches=_stopped(ctx, app, standing.switches))
+    else:
+        _let_go(ctx, standing.switches)
+        after = replace(after, switches=())
+    if to >= Rung.SUSPEND and app.state is AppState.ACTIVE:
+        registry.suspend_app(ctx, app.id, REASON)
+        after = replace(after, suspended=True)
+    elif to < Rung.SUSPEND and standing.suspended:
+        if app.state is AppState.SUSPENDED:
+            registry.resume_app(ctx, app.id, "What was found about this app is mended.")
+        after = replace(after, suspended=False)
+    if (standing.rung, standing.due) != (to, due):
+        facts = {"from": standing.rung.name.lower(), "to": to.name.lower(), "due": due.name.lower()}
+        audit.record(ctx, Event("revalidation.app.climb", app=app.id, facts=facts))
+    return after
+
+
+def _stopped(ctx: Context, app: App, held: Iterable[str]) -> tuple[str, ...]:
+    """Stop new launches of every certified version, also of those that were certified, or let go, since; return the switches."""
+    switches = [found for each in held if (found := controls.get_switch(ctx, each)).in_force(ctx.now)]
+    stopped = {each.target.key for each in switches}
+    certified = registry.in_force(ctx, registry.certifications_of(ctx, app.id))
+    made = [
+        # On versions and not on the app: that switch takes two people to release, and a mended app climbs down by itself.
+        controls.engage(ctx, EngageOrder(Target(TargetKind.VERSION, version), Mode.NO_NEW_LAUNCHES, REASON))
+        for version in sorted({each.version for each in certified} - stopped)
+    ]
+    return tuple(each.id for each in (*switches, *made))
+
+
+def _let_go(ctx: Context, held: Iterable[str]) -> None:
+    for each in held:
+        if controls.get_switch(ctx, each).in_force(ctx.now):
+            controls.release(ctx, each, counts=lambda *_: False)
+
+
+def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung) -> None:
+    """Tell the vendor how far its app has climbed, and from the stop on the hospitals that use it."""
+    gravest = max(found, key=lambda each: policy.rung_of(each, ctx.now))
+    due = (gravest.due_at or ctx.now).isoformat()
+    cause = f"findings/{gravest.id}/{rung.name.lower()}"
+    facts = {"app": app.name, "rule": gravest.rule, "finding": gravest.id, "due": due}
+    for address in dict.fromkeys(each.address for each in contacts.proved_contacts(ctx, app.vendor)):
+        notices.put_mail(ctx, Mail(_MAILS[rung], address, cause, facts, vendor=app.vendor, app=app.id))
+    told = {"app_id": app.id, "finding_id": gravest.id, "stage": rung.name.lower(), "due": due}
+    notices.put_event(ctx, VendorEvent(EventKind.FINDINGS, app.vendor, cause, told, app=app.id))
+    if rung < Rung.STOP:
+        return
+    for tenant in installations.hospitals_of(ctx, app.id):
+        for _, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
+            held = {"app": app.name, "rule": gravest.rule}
+            notices.put_mail(ctx, Mail(MailKind.APP_HELD, address, f"{cause}/{tenant}", held, app=app.id))
+
+
+# --- for people --------------------------------------------------------------------------------------------------------------
+
+
+def ask(ctx: Context, app_id: AppId) -> Standing:
+    """Have an app looked at again soon, for its vendor and for reviewers. Raises NotFound, NotPermitted (right, asked a moment ago)."""
+    app = registry.get_app(ctx, app_id)
+    event = Event("revalidation.app.ask", app=app.id)
+    if not policy.may_see(ctx.actor, app.vendor):
+        raise NotFound("app_not_found", "There is no such app.")
+    if not policy.may_ask(ctx.actor, app.vendor):
+        raise audit.refusal(ctx, event)
+    if _certification(ctx, app.id) is None:
+        raise Conflict("not_certified", "The app is not certified for production, so nothing is looked at.")
+    held = store.get_standing(ctx.tx, app.id)
+    if held.asked_at is not None or (held.looked_at is not None and ctx.now < held.looked_at + ASK_AGAIN):
+        detail = "The app was looked at a moment ago, or is about to be. Ask again in ten minutes."
+        raise audit.refusal(ctx, replace(event, reason="asked_recently"), detail)
+    after = replace(held, asked_at=ctx.now)
+    store.save_standing(ctx.tx, after)
+    audit.record(ctx, event)
+    return after
+
+
+def list_findings(
+    ctx: Context,
+    page: PageQuery = FIRST_PAGE,
+    *,
+    app: str = "",
+    state: State | None = None,
+    overdue: bool = False,
+) -> list[Finding]:
+    """List findings by id: a member those about their vendor's apps, the platform's staff all. Raises NotPermitted."""
+    own = ctx.actor.vendor
+    if not (ctx.actor.is_platform or (own is not None and policy.may_see(ctx.actor, own))):
+        raise NotPermitted(
+            "not_permitted", "Findings are shown to the vendor's members and the platform's staff."
+        )
+    return store.list_findings(
+        ctx.tx, page, vendor=own or "", app=app, state=state, overdue_at=ctx.now if overdue else None
+    )
+
+
+def view_finding(ctx: Context, finding_id: str) -> Finding:
+    """Get a finding. Raises NotFound."""
+    found = store.get_finding(ctx.tx, finding_id)
+    if not policy.may_see(ctx.actor, found.vendor):
+        raise store.no_such_finding()
+    return found
+
+
+def view_standing(ctx: Context, app_id: AppId) -> Standing:
+    """Get how far an app has climbed. Raises NotFound."""
+    app = registry.get_app(ctx, app_id)
+    if not policy.may_see(ctx.actor, app.vendor):
+        raise NotFound("app_not_found", "There is no such app.")
+    return store.find_standing(ctx.tx, app.id)
+
+
+def list_standings(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Standing]:
+    """List by app those that climbed or are to climb, for the platform's staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see this.")
+    return store.list_standings(ctx.tx, page)
+
+
+def progress(ctx: Context) -> Round:
+    """Return how far the round is, for the platform's staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see this.")
+    return store.find_round(ctx.tx)
+
+
+def purge(ctx: Context) -> int:
+    """Delete findings that were closed long ago, at most a batch; return how many. Call again while it is not 0."""
+    return store.purge(ctx.tx, ctx.now - CLOSED_KEPT)

@@ -1,0 +1,266 @@
+"""Tables of findings, of how far apps climbed, and of the round."""
+
+import hashlib
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Date,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    delete,
+    select,
+    text,
+)
+
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId, VendorId
+from hilum.kernel.pages import PageQuery
+from hilum.revalidation.models import PURGE_BATCH, Finding, Round, Rung, Severity, Standing, State
+
+ONLY = "round"
+_OPEN = text("closed_at IS NULL")
+
+findings = Table(
+    "revalidation_finding",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("app", String(64), nullable=False),
+    Column("vendor", String(64), nullable=False),
+    Column("certification", String(64), nullable=False),
+    Column("rule", String(60), nullable=False),
+    Column("about", Text, nullable=False),
+    # Of rule and about: one that is open for each.
+    Column("digest", String(64), nullable=False),
+    Column("severity", String(10), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("reproduction", Text, nullable=False),
+    Column("fix", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("due_at", Instant),
+    Column("closed_at", Instant),
+    Index(
+        "uq_revalidation_finding_open",
+        "app",
+        "digest",
+        unique=True,
+        sqlite_where=_OPEN,
+        postgresql_where=_OPEN,
+    ),
+    Index("ix_revalidation_finding_app", "app", "id"),
+    Index("ix_revalidation_finding_vendor", "vendor", "id"),
+    Index("ix_revalidation_finding_due", "state", "due_at"),
+    Index("ix_revalidation_finding_closed", "closed_at"),
+)
+standings = Table(
+    "revalidation_app",
+    metadata,
+    Column("app", String(64), primary_key=True),
+    Column("rung", Integer, nullable=False),
+    Column("due", Integer, nullable=False),
+    Column("switches", JSON, nullable=False),
+    Column("suspended", Boolean, nullable=False),
+    Column("looked_at", Instant),
+    Column("asked_at", Instant),
+    Index("ix_revalidation_app_asked", "asked_at"),
+    Index("ix_revalidation_app_due", "due", "app"),
+)
+rounds = Table(
+    "revalidation_round",
+    metadata,
+    Column("id", String(8), primary_key=True),
+    Column("day", Date),
+    Column("after", String(64), nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("began_at", Instant),
+    Column("ended_at", Instant),
+)
+
+_NAMES = [each.name for each in findings.c if each.name != "digest"]
+_OF_ROUND = [each.name for each in rounds.c if each.name != "id"]
+
+
+def no_such_finding() -> NotFound:
+    return NotFound("finding_not_found", "There is no such finding.")
+
+
+# --- findings ----------------------------------------------------------------------------------------------------------------
+
+
+def add_finding(tx: Connection, found: Finding) -> None:
+    tx.execute(findings.insert().values(_row(found)))
+
+
+def save_finding(tx: Connection, found: Finding) -> None:
+    values = _row(found)
+    for name in ("id", "app", "vendor", "digest"):
+        values.pop(name)
+    tx.execute(findings.update().where(findings.c.id == found.id).values(values))
+
+
+def _row(found: Finding) -> dict[str, Any]:
+    values = {name: getattr(found, name) for name in _NAMES}
+    digest = hashlib.sha256(f"{found.rule}\n{found.about}".encode()).hexdigest()
+    return values | {"severity": found.severity.value, "state": found.state.value, "digest": digest}
+
+
+def drop_finding(tx: Connection, found: Finding) -> None:
+    """Delete a suspicion that came to nothing."""
+    tx.execute(delete(findings).where(findings.c.id == found.id))
+
+
+def open_findings(tx: Connection, app: AppId) -> list[Finding]:
+    """List an app's findings that are not closed, suspicions among them."""
+    query = select(findings).where(findings.c.app == app, findings.c.closed_at.is_(None))
+    return [_finding(row) for row in tx.execute(query.order_by(findings.c.id))]
+
+
+def get_finding(tx: Connection, finding_id: str) -> Finding:
+    """Get a finding. Raises NotFound."""
+    row = tx.execute(select(findings).where(findings.c.id == finding_id)).first()
+    if row is None:
+        raise no_such_finding()
+    return _finding(row)
+
+
+def list_findings(
+    tx: Connection,
+    page: PageQuery,
+    *,
+    vendor: str,
+    app: str,
+    state: State | None,
+    overdue_at: datetime | None,
+) -> list[Finding]:
+    """List findings by id; without a state those that are open or closed."""
+    wanted: list[ColumnElement[bool]] = [findings.c.id > page.after]
+    wanted.append(
+        findings.c.state != State.SUSPECTED.value if state is None else findings.c.state == state.value
+    )
+    if vendor:
+        wanted.append(findings.c.vendor == vendor)
+    if app:
+        wanted.append(findings.c.app == app)
+    if overdue_at is not None:
+        wanted += [findings.c.state == State.OPEN.value, findings.c.due_at <= overdue_at]
+    query = select(findings).where(*wanted).order_by(findings.c.id).limit(page.limit)
+    return [_finding(row) for row in tx.execute(query)]
+
+
+def apps_overdue(tx: Connection, now: datetime) -> set[AppId]:
+    """Return the apps that have an overdue finding."""
+    query = select(findings.c.app).where(findings.c.state == State.OPEN.value, findings.c.due_at <= now)
+    return {AppId(row.app) for row in tx.execute(query.distinct())}
+
+
+def apps_not_looked_at(tx: Connection, since: datetime, limit: int) -> list[AppId]:
+    """List apps that have something open and were not looked at since a moment."""
+    query = (
+        select(findings.c.app)
+        .join(standings, standings.c.app == findings.c.app)
+        .where(findings.c.closed_at.is_(None), standings.c.looked_at < since)
+        .distinct()
+    )
+    return [AppId(row.app) for row in tx.execute(query.order_by(findings.c.app).limit(limit))]
+
+
+def purge(tx: Connection, closed_before: datetime) -> int:
+    """Delete findings that were closed long ago, at most a batch; return how many."""
+    old = select(findings.c.id).where(findings.c.closed_at < closed_before).limit(PURGE_BATCH)
+    return tx.execute(delete(findings).where(findings.c.id.in_(old.scalar_subquery()))).rowcount
+
+
+def _finding(row: Row[Any]) -> Finding:
+    values = dict(row._mapping)  # noqa: SLF001 - the public way to a row's names
+    values.pop("digest")
+    values |= {"app": AppId(row.app), "vendor": VendorId(row.vendor)}
+    return Finding(**values | {"severity": Severity(row.severity), "state": State(row.state)})
+
+
+# --- how far apps climbed ----------------------------------------------------------------------------------------------------
+
+
+def get_standing(tx: Connection, app: AppId) -> Standing:
+    """Get how far an app climbed, locked until the transaction ends."""
+    first = {"rung": 0, "due": 0, "switches": [], "suspended": False, "looked_at": None, "asked_at": None}
+    tx.execute(insert_or_ignore(tx, standings).values(app=app, **first))
+    return _standing(tx.execute(select(standings).where(standings.c.app == app).with_for_update()).one())
+
+
+def find_standing(tx: Connection, app: AppId) -> Standing:
+    row = tx.execute(select(standings).where(standings.c.app == app)).first()
+    return Standing(app) if row is None else _standing(row)
+
+
+def save_standing(tx: Connection, after: Standing) -> None:
+    values = {
+        "rung": int(after.rung),
+        "due": int(after.due),
+        "switches": list(after.switches),
+        "suspended": after.suspended,
+        "looked_at": after.looked_at,
+        "asked_at": after.asked_at,
+    }
+    tx.execute(standings.update().where(standings.c.app == after.app).values(values))
+
+
+def list_standings(tx: Connection, page: PageQuery) -> list[Standing]:
+    """List by app those that climbed, or are to climb."""
+    query = select(standings).where(standings.c.due > 0, standings.c.app > page.after)
+    return [_standing(row) for row in tx.execute(query.order_by(standings.c.app).limit(page.limit))]
+
+
+def list_asked(tx: Connection, limit: int) -> list[Standing]:
+    """List the apps that somebody asked to have looked at, the longest waiting first."""
+    query = select(standings).where(standings.c.asked_at.is_not(None)).order_by(standings.c.asked_at)
+    return [_standing(row) for row in tx.execute(query.limit(limit))]
+
+
+def _standing(row: Row[Any]) -> Standing:
+    return Standing(
+        AppId(row.app),
+        Rung(row.rung),
+        Rung(row.due),
+        tuple(row.switches),
+        row.suspended,
+        row.looked_at,
+        row.asked_at,
+    )
+
+
+# --- the round ---------------------------------------------------------------------------------------------------------------
+
+
+def get_round(tx: Connection) -> Round:
+    """Get the round, locked until the transaction ends."""
+    first = {"day": None, "after": "", "done": 0, "total": 0, "began_at": None, "ended_at": None}
+    tx.execute(insert_or_ignore(tx, rounds).values(id=ONLY, **first))
+    return _round(tx.execute(select(rounds).where(rounds.c.id == ONLY).with_for_update()).one())
+
+
+def find_round(tx: Connection) -> Round:
+    row = tx.execute(select(rounds).where(rounds.c.id == ONLY)).first()
+    return Round() if row is None else _round(row)
+
+
+def save_round(tx: Connection, after: Round) -> None:
+    values = {name: getattr(after, name) for name in _OF_ROUND}
+    tx.execute(rounds.update().where(rounds.c.id == ONLY).values(values))
+
+
+def _round(row: Row[Any]) -> Round:
+    day: date | None = row.day
+    return Round(day, row.after, row.done, row.total, row.began_at, row.ended_at)

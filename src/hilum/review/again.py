@@ -1,0 +1,143 @@
+"""Judge what is certified again, long after the decision: by the same checks, on what is there now (C115)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from hilum.contacts import service as contacts
+from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM
+from hilum.policies import service as policies
+from hilum.registry import service as registry
+from hilum.registry.models import Certification
+from hilum.review import checking, checks, content, policy, store
+from hilum.review.models import (
+    TARGETS_BOUND,
+    AskedScope,
+    Check,
+    Kind,
+    Look,
+    Result,
+    Submission,
+    SubmissionOrder,
+    Target,
+)
+
+_KEPT = frozenset(
+    {
+        "address.answers",
+        "address.tls",
+        "address.stays",
+        "document.as_declared",
+        "keys.usable",
+        "keys.kept",
+        "contacts.proved",
+    }
+)
+"""Rules of the checks that can be broken after a decision. Scopes and tiers change by the rule book, which opens delta reviews."""
+# Edits of an app and of its clients wait for a reviewer; these do not.
+_UNREVIEWED = ("vendor", "profile", "version")
+_PAGES = frozenset({Kind.PRIVACY, Kind.TERMS})
+
+
+def addresses_of(ctx: Context, certification: Certification) -> list[Target]:
+    """List the addresses to look at: those that the records of a certified version name now."""
+    return checks.targets_of(_described(ctx, certification))[:TARGETS_BOUND]
+
+
+def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look]) -> tuple[Check, ...]:
+    """Judge what was looked at, and the records; against what was submitted, if the certification names a submission."""
+    described = _described(ctx, certification)
+    text = policy.canonical(described)
+    submission = _submission(ctx, certification)
+    earlier = None if submission is None else _earlier(ctx, submission)
+    app, version = registry.get_app(ctx, certification.app), registry.get_version(ctx, certification.version)
+    raised = version.raised
+    inputs = checks.Inputs(
+        ctx.now,
+        tuple(looks),
+        {part: checks.part_digest(described[part]) for part in checks.PARTS},
+        policy.digest_of(text),
+        tuple(sorted(contacts.unproved(ctx, app.vendor))),
+        None if raised is None else (raised.tier, raised.reason),
+    )
+    number = policies.in_force(ctx.as_actor(SYSTEM)).everywhere
+    book = policies.get_version(ctx.as_actor(SYSTEM), number)[1]
+    judged = checks.judge(text, policy.digest_of(text), inputs, earlier, book).checks
+    found = [each for each in judged if each.rule in _KEPT]
+    if submission is not None:
+        # What is not attached at all was certified so; a document that has become too old is another matter.
+        aged = (each for each in judged if each.rule == "evidence.attached" and each.result is Result.FAILED)
+        found += [*aged, *_pages(looks, earlier), *_as_reviewed(submission, described)]
+    return tuple(found)
+
+
+def _described(ctx: Context, certification: Certification) -> Mapping[str, Any]:
+    """Return what the records say of a certified version now, as it would be submitted."""
+    submission = _submission(ctx, certification)
+    order = (
+        SubmissionOrder(tuple(AskedScope(each, "") for each in certification.scopes))
+        if submission is None
+        else submission.order
+    )
+    app, version = registry.get_app(ctx, certification.app), registry.get_version(ctx, certification.version)
+    found = content.describe(ctx, app, version, certification.environment, order)
+    described: Mapping[str, Any] = orjson.loads(policy.canonical(found))
+    return described
+
+
+def _submission(ctx: Context, certification: Certification) -> Submission | None:
+    if not certification.submission:
+        return None
+    return store.get_submission(ctx.tx, certification.submission)
+
+
+def _earlier(ctx: Context, submission: Submission) -> checks.Inputs | None:
+    """Return what was seen in the last run of checks before the decision."""
+    run = store.find_run(ctx.tx, submission.id)
+    return None if run is None or not run.inputs else checking.read_inputs(run.inputs)
+
+
+def _pages(looks: Iterable[Look], earlier: checks.Inputs | None) -> Iterable[Check]:
+    """Compare policy pages with those that were reviewed. One at another address is a change of the records."""
+    before = {(each.kind, each.url): each for each in earlier.looks} if earlier else {}
+    for look in looks:
+        old = before.get((look.kind, look.url))
+        if look.kind not in _PAGES or old is None or old.status != 200:
+            continue
+        check = Check(
+            "policy_page.unchanged",
+            f"{look.kind}: {look.url}",
+            Result.PASSED,
+            "The page is as it was reviewed.",
+            f"curl -sS {look.url} | sha256sum",
+            "Submit the version anew, so that the page is reviewed, or put back the page that was.",
+        )
+        if look.fault or look.status != 200:
+            yield check.but(Result.UNKNOWN, "The page could not be read.")
+        elif look.sha256 != old.sha256:
+            said = f"It has the SHA-256 {look.sha256} now; {old.sha256} was reviewed."
+            yield check.but(Result.FAILED, said)
+        else:
+            yield check
+
+
+def _as_reviewed(submission: Submission, described: Mapping[str, Any]) -> Iterable[Check]:
+    """Compare the records that change without a review with what was submitted."""
+    submitted: Mapping[str, Any] = orjson.loads(submission.content)
+    for part in _UNREVIEWED:
+        # Only what that description had: a later release describes more.
+        changed = [
+            name for name, value in submitted[part].items() if described[part].get(name, value) != value
+        ]
+        check = Check(
+            "records.as_reviewed",
+            part,
+            Result.PASSED,
+            "The record is as it was reviewed.",
+            "hilum review show SUBMISSION --json",
+            "Submit the version anew with the record as it is now, or take the edit back.",
+        )
+        said = f"Edited since it was reviewed: {', '.join(sorted(changed))}."
+        yield check.but(Result.FAILED, said) if changed else check

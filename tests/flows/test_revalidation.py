@@ -1,0 +1,273 @@
+"""What is certified is looked at again against real servers; what drifted is found, warned of, and stopped by the ladder (C115, C226)."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.app.schedule import JobLease
+from hilum.certificates.service import step
+from hilum.contacts import service as contacts
+from hilum.contacts.models import ContactKind, NewContact
+from hilum.contacts.store import contacts as contact_table
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.errors import Conflict
+from hilum.kernel.ids import VendorId
+from hilum.notices import service as notices
+from hilum.notices.models import Channel, NoticeQuery
+from hilum.revalidation import service
+from hilum.revalidation.jobs import run
+from hilum.review.models import LOOK_BYTES, Look, Target
+from tests.flows.control_site import problem
+from tests.flows.review_ground import Ground, signs
+from tests.flows.test_certificates import AT
+from tests.flows.test_review_checks import OK, World, in_order
+from tests.flows.test_review_decisions import decide, submitted
+from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.jwks_host import Page
+from tests.sim.tls_host import Authority
+from tests.sim.world import FakeClock
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
+    with ExitStack() as stack:
+        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
+
+
+@dataclass
+class Certified:
+    """An app that a reviewer certified for production after its checks passed."""
+
+    world: World
+    ground: Ground
+    origin: str
+
+    def night(self, looks: Any = None, holder: str = "one") -> None:
+        """The next day, and the round of it."""
+        self.world.clock.advance(DAY)
+        self.look(looks, holder)
+
+    def look(self, looks: Any = None, holder: str = "one") -> None:
+        while self.ground.site.system(step, at=AT):
+            pass
+        run(self.lease(holder), looks or self.world.look_at, lambda *_: (), lambda: True)
+
+    def lease(self, holder: str) -> JobLease:
+        lease = self.world.lease(holder)
+        lease.job = "revalidation"
+        return lease
+
+    def serve(self, path: str, page: Page) -> None:
+        self.world.page(self.origin, path, page)
+
+    def findings(self, **query: str) -> list[Any]:
+        found = made(self.ground.site.api("rita").get("/findings", params=query), 200)["items"]
+        return [each for each in found if each["state"] != "closed" or "state" in query]
+
+    def rules(self) -> list[str]:
+        return sorted(each["rule"] for each in self.findings())
+
+    def rung(self) -> tuple[str, str]:
+        found = made(self.ground.site.api("rita").get(f"/revalidation/apps/{self.ground.app}"), 200)
+        return found["rung"], found["due"]
+
+    def prove_contact(self) -> None:
+        site = self.ground.site
+        order = NewContact(VendorId(self.ground.vendor), ContactKind.OWNER, "owner@acme.example")
+        site.system(contacts.add_contact, order=order, link_url=lambda link: f"https://p.example/c/{link}")
+        far = site.clock.now() + timedelta(days=2_000)
+        proved = contact_table.update().values(proved_at=site.clock.now(), proof_ends_at=far)
+        site.system(lambda ctx: ctx.tx.execute(proved))
+
+    def mails(self) -> list[str]:
+        query = NoticeQuery(channel=Channel.MAIL)
+        found = self.ground.site.system(notices.list_notices, query=query)
+        return [
+            each.kind
+            for each in reversed(found)
+            if each.kind.startswith("findings") or each.kind == "app_held"
+        ]
+
+
+@pytest.fixture
+def certified(world: World) -> Certified:
+    ground = in_order(world)
+    signs(ground.site, "rita", "technical")
+    sent = submitted(ground, world)
+    ends = (world.clock.now() + 120 * DAY).isoformat()
+    made(decide(ground, sent, expires_at=ends), 200)
+    origin = f"https://acme.example:{world.hosts['acme.example'].port}"
+    return Certified(world, ground, origin)
+
+
+def test_what_is_still_in_order_has_no_finding(certified: Certified) -> None:
+    """C115: and the round says how far it came."""
+    certified.night()
+
+    assert certified.findings() == []
+    progress = made(certified.ground.site.api("otto").get("/revalidation"), 200)
+    assert (progress["done"], progress["total"]) == (1, 1)
+    assert progress["ended_at"]
+    asked = len(certified.world.hosts["acme.example"].asked)
+    certified.look()
+    assert len(certified.world.hosts["acme.example"].asked) == asked, "once a night"
+
+
+@pytest.mark.parametrize(
+    ("path", "page", "rule"),
+    [
+        ("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}), "address.stays"),
+        ("/launch", Page(404), "address.answers"),
+        ("/terms", Page(body=b"<p>We sell your data now.</p>"), "policy_page.unchanged"),
+        ("/privacy", Page(body=b"x" * (LOOK_BYTES + 1)), "address.answers"),
+        ("/launch", Page(302, headers={"location": "https://inside.example/"}), "address.stays"),
+    ],
+    ids=range(5),
+)
+def test_what_drifted_is_found_with_evidence_and_a_deadline(
+    certified: Certified, path: str, page: Page, rule: str
+) -> None:
+    """C115: a redirect host that moved, an address that is gone, a policy page that changed, a gigabyte, an inside address."""
+    certified.serve(path, page)
+
+    certified.night()
+
+    found = next(each for each in certified.findings() if each["rule"] == rule)
+    assert path in found["about"]
+    assert all(found[name] for name in ("evidence", "reproduction", "fix", "due_at"))
+    shown = made(certified.ground.site.api("acme.developer").get(f"/findings/{found['id']}"), 200)
+    assert shown["evidence"] == found["evidence"]
+    furnish_vendor(certified.ground.site, "Rival", "rival")
+    rival = certified.ground.site.api("rival.owner")
+    problem(rival.get(f"/findings/{found['id']}"), 404, "finding_not_found")
+    assert made(rival.get("/findings"), 200)["items"] == []
+    problem(rival.post(f"/revalidation/apps/{certified.ground.app}"), 404, "app_not_found")
+    problem(certified.ground.site.api("gina").get("/findings"), 403, "not_permitted")
+
+
+def test_a_host_that_is_away_is_suspected_the_first_night_and_found_the_second(certified: Certified) -> None:
+    """C115: what could not be seen, as a host that hangs, is no finding at once."""
+
+    def away(targets: Sequence[Target]) -> list[Look]:
+        return [
+            Look(each.kind, each.url, fault="fetch_failed", detail="It did not answer.") for each in targets
+        ]
+
+    certified.night(away)
+    assert certified.findings() == []
+    assert certified.findings(state="suspected")
+    certified.night()
+    assert certified.findings(state="suspected") == []
+
+    certified.night(away)
+    certified.night(away)
+    assert "address.answers" in certified.rules()
+
+
+def test_an_edited_record_and_a_lapsed_proof_are_found(certified: Certified) -> None:
+    """C115: metadata and contacts."""
+    owner = certified.ground.site.api("acme.owner")
+    profile = made(owner.get(f"/apps/{certified.ground.app}/profile"), 200)
+    body = {name: value for name, value in profile.items() if name not in {"app", "missing"}}
+    made(owner.put(f"/apps/{certified.ground.app}/profile", json=body | {"retention": "For ever."}), 200)
+
+    certified.night()
+
+    (found,) = certified.findings()
+    assert (found["rule"], found["about"], found["severity"]) == ("records.as_reviewed", "profile", "low")
+    assert "retention" in found["evidence"]
+
+
+def test_an_overdue_finding_stops_launches_and_a_mended_one_climbs_down_by_itself(
+    certified: Certified,
+) -> None:
+    """C226: notice, warning, stop at the deadline; above that a person decides; once mended everything is let go."""
+    certified.prove_contact()
+    certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
+    certified.night()
+    assert certified.rung() == ("notify", "notify")
+    certified.world.clock.advance(3 * DAY)
+    certified.night()
+    assert certified.rung() == ("warn", "warn")
+    certified.world.clock.advance(3 * DAY)
+    certified.night()
+    assert certified.rung() == ("stop", "stop")
+    switches = certified.ground.site.api("sam")
+    (switch,) = [each for each in made(switches.get("/switches"), 200)["items"] if each["in_force"]]
+    assert (switch["kind"], switch["key"], switch["mode"]) == (
+        "version",
+        certified.ground.version,
+        "no_new_launches",
+    )
+    certified.world.clock.advance(30 * DAY)
+    certified.night()
+    assert certified.rung() == ("stop", "suspend"), "a person decides"
+    app = made(certified.ground.site.api("rita").get(f"/apps/{certified.ground.app}"), 200)
+    assert app["state"] == "active"
+
+    assert certified.mails() == ["findings_opened", "findings_warned", "findings_stopped"]
+
+    certified.world.clock.advance(timedelta(hours=1))
+    certified.serve("/cb", OK)
+    made(certified.ground.site.api("acme.developer").post(f"/revalidation/apps/{certified.ground.app}"), 202)
+    again = certified.ground.site.api("acme.developer").post(f"/revalidation/apps/{certified.ground.app}")
+    problem(again, 403, "asked_recently")
+    certified.look()
+
+    assert certified.rung() == ("none", "none")
+    assert certified.findings() == []
+    assert not [
+        each
+        for each in made(certified.ground.site.api("sam").get("/switches"), 200)["items"]
+        if each["in_force"]
+    ]
+    (closed,) = certified.findings(state="closed")
+    assert closed["closed_at"]
+
+
+def test_a_process_that_dies_repeats_nothing_and_leaves_nothing_out(certified: Certified) -> None:
+    """C115: killed between two apps, and the one that took over has stored the first already."""
+    certified.serve("/launch", Page(404))
+    certified.world.clock.advance(DAY)
+    while certified.ground.site.system(step, at=AT):
+        pass
+    first = certified.lease("one")
+    first.write(service.begin_round)
+    (subject,) = first.read(lambda ctx: service.next_batch(ctx, lambda *_: ()))
+    looks = certified.world.look_at(subject.targets)
+    certified.world.expire_leases()
+
+    certified.look(holder="two")
+
+    found = certified.findings()
+    with pytest.raises(Conflict):
+        first.write(lambda ctx: service.finish(ctx, subject, looks))
+    assert not certified.ground.site.system(service.finish, subject=subject, looks=looks)
+    assert certified.findings() == found
+    assert len([each for each in found if each["rule"] == "address.answers"]) == 1
+
+
+def test_what_is_certified_no_more_is_let_go(certified: Certified) -> None:
+    certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
+    certified.night()
+    certified.world.clock.advance(7 * DAY)
+    certified.night()
+    assert certified.rung()[0] == "stop"
+    (certificate,) = made(
+        certified.ground.site.api("rita").get(f"/apps/{certified.ground.app}/certifications"), 200
+    )["items"]
+
+    made(certified.ground.site.api("rita").delete(f"/certifications/{certificate['id']}"), 200)
+    certified.night()
+
+    assert certified.findings() == []
+    assert certified.rung() == ("none", "none")
+    asked = certified.ground.site.api("acme.developer").post(f"/revalidation/apps/{certified.ground.app}")
+    problem(asked, 409, "not_certified")

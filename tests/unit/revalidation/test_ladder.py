@@ -1,0 +1,133 @@
+"""What of a look is a finding, when it is due, and how far that climbs (C115, C226)."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hilum.kernel.ids import AppId, VendorId
+from hilum.revalidation import policy
+from hilum.revalidation.models import DAYS, Concern, Finding, Limits, Rung, Severity, State, Subject
+from hilum.review.models import Check, Result
+from tests.unit.certificates.test_policy import CERTIFIED
+
+NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
+DAY = timedelta(days=1)
+APP, VENDOR = AppId("app_1"), VendorId("ven_1")
+SUBJECT = Subject(APP, CERTIFIED)
+LIMITS = Limits()
+
+
+def concern(
+    rule: str = "address.tls", about: str = "redirect: https://a.example/cb", **change: object
+) -> Concern:
+    severity = policy.SEVERITIES[rule]
+    made = Concern(rule, about, severity, certain=True, evidence="Seen.", reproduction="curl", fix="Mend it.")
+    return replace(made, **change)  # type: ignore[arg-type]
+
+
+def finding(**change: object) -> Finding:
+    (made,) = policy.follow(SUBJECT, VENDOR, (), [concern()], limits=LIMITS, now=NOW).opened
+    return replace(made, id="fnd_1", **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("result", "certain"),
+    [(Result.FAILED, True), (Result.UNKNOWN, False), (Result.PASSED, None), (Result.NOT_REQUIRED, None)],
+)
+def test_only_what_is_wrong_or_cannot_be_seen_concerns(result: Result, certain: bool | None) -> None:
+    check = Check("address.stays", "launch: https://a.example", result, "It moved.", "curl", "Mend it.")
+
+    found = policy.concerns_of([check, check], ())
+
+    assert [(each.severity, each.certain) for each in found] == (
+        [] if certain is None else [(Severity.CRITICAL, certain)]
+    )
+
+
+def test_scopes_without_a_use_are_one_finding_of_the_lowest_severity() -> None:
+    """C115."""
+    (found,) = policy.concerns_of((), ("user/Slot.rs", "user/Patient.r"))
+
+    assert (found.rule, found.severity) == ("scopes.used", Severity.LOW)
+    assert "user/Slot.rs, user/Patient.r" in found.evidence
+
+
+@pytest.mark.parametrize(("severity", "days"), [("critical", 7), ("high", 14), ("medium", 30), ("low", 90)])
+def test_a_finding_is_due_by_its_severity(severity: str, days: int) -> None:
+    """C115."""
+    found = policy.follow(SUBJECT, VENDOR, (), [concern(severity=Severity(severity))], limits=LIMITS, now=NOW)
+
+    (opened,) = found.opened
+    assert (opened.state, opened.due_at) == (State.OPEN, NOW + days * DAY)
+    assert DAYS[Severity(severity)] == days
+    assert all((opened.rule, opened.evidence, opened.reproduction, opened.fix))
+
+
+def test_what_could_not_be_seen_becomes_a_finding_the_second_time() -> None:
+    """C115: a host may be away for a night, and its deadline begins when that is known."""
+    unseen = concern(certain=False)
+
+    (suspected,) = policy.follow(SUBJECT, VENDOR, (), [unseen], limits=LIMITS, now=NOW).suspected
+    held = replace(suspected, id="fnd_1")
+    second = policy.follow(SUBJECT, VENDOR, [held], [unseen], limits=LIMITS, now=NOW + DAY)
+    mended = policy.follow(SUBJECT, VENDOR, [held], [], limits=LIMITS, now=NOW + DAY)
+
+    assert (suspected.state, suspected.due_at) == (State.SUSPECTED, None)
+    (opened,) = second.opened
+    assert (opened.id, opened.due_at) == ("fnd_1", NOW + 8 * DAY)
+    assert [each.id for each in mended.closed] == ["fnd_1"]
+
+
+def test_a_finding_keeps_its_deadline_until_it_is_seen_to_be_mended() -> None:
+    """C115: what cannot be seen is not mended."""
+    held = finding()
+
+    for seen in (concern(evidence="Again."), concern(certain=False)):
+        (kept,) = policy.follow(SUBJECT, VENDOR, [held], [seen], limits=LIMITS, now=NOW + 3 * DAY).kept
+        assert (kept.due_at, kept.opened_at, kept.seen_at) == (held.due_at, NOW, NOW + 3 * DAY)
+    (other,) = policy.follow(
+        SUBJECT, VENDOR, [held], [concern(about="elsewhere")], limits=LIMITS, now=NOW
+    ).closed
+    assert (other.state, other.closed_at) == (State.CLOSED, NOW)
+
+
+@pytest.mark.parametrize(
+    ("days", "rung"),
+    [
+        (0, Rung.NOTIFY),
+        (3, Rung.NOTIFY),
+        (3.5, Rung.WARN),
+        (6.9, Rung.WARN),
+        (7, Rung.STOP),
+        (36, Rung.STOP),
+        (37, Rung.SUSPEND),
+        (66, Rung.SUSPEND),
+        (67, Rung.WITHDRAW),
+    ],
+)
+def test_a_critical_finding_climbs_rung_by_rung(days: float, rung: Rung) -> None:
+    """C226: at its deadline the listing is hidden and launches stop; the rest takes longer."""
+    assert policy.rung_of(finding(), NOW + days * DAY) is rung
+
+
+def test_neither_a_suspicion_nor_what_was_mended_climbs() -> None:
+    later = NOW + 400 * DAY
+
+    assert policy.rung_of(finding(state=State.SUSPECTED, due_at=None), later) is Rung.NONE
+    assert policy.rung_of(finding(state=State.CLOSED), later) is Rung.NONE
+    assert policy.rung_due([], later) is Rung.NONE
+    assert policy.rung_due([finding(state=State.CLOSED), finding()], NOW) is Rung.NOTIFY
+
+
+@pytest.mark.parametrize("due", list(Rung))
+@pytest.mark.parametrize("automatic", list(Rung))
+def test_the_platform_climbs_no_further_than_its_limit_and_withdraws_nothing(
+    due: Rung, automatic: Rung
+) -> None:
+    """C115: above the limit a person decides; by default that is above "nothing new is launched"."""
+    taken = policy.rung_taken(due, Limits(automatic=automatic))
+
+    assert taken <= min(due, automatic)
+    assert taken < Rung.WITHDRAW
+    assert policy.rung_taken(Rung.WITHDRAW, LIMITS) is Rung.STOP
