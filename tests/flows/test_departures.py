@@ -1,6 +1,7 @@
 """A hospital leaves: two people, everything ends at once, an export, and an erasure that is proved (C148)."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -318,6 +319,32 @@ def test_an_erasure_that_was_interrupted_goes_on_where_it_stopped(site: ControlS
     assert found["state"] == "erased"
     erased = {each["table"]: each["rows"] for each in found["record"]["erased"]}
     assert erased["identity_person"] == 2
+    finished = site.system(audit.list_events, query=EventQuery(action="departures.departure.finish")).events
+    assert len(finished) == 1
+
+
+@both_backends
+def test_two_processes_that_erase_at_once_erase_each_row_once(
+    one_uow: UnitOfWork, clock: FakeClock, tmp_path: Path
+) -> None:
+    """The job, and the command on another host: each step goes on where the last one of either stopped."""
+    site = site_on(one_uow, clock)
+    departure = left(site)
+    exported(site, departure, tmp_path / "x")
+    clock.advance(MONTH)
+    steps(site, most=1)
+
+    with ThreadPoolExecutor(2) as pool:
+        done: list[Future[Any]] = [
+            pool.submit(leaving.erase, one_uow, HOST, departure),
+            pool.submit(steps, site),
+        ]
+        for each in done:
+            each.result()
+
+    found = shown(site, departure)
+    erased = {each["table"]: each["rows"] for each in found["record"]["erased"]}
+    assert (found["state"], erased["identity_person"]) == ("erased", 2)
     finished = site.system(audit.list_events, query=EventQuery(action="departures.departure.finish")).events
     assert len(finished) == 1
 

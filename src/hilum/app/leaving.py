@@ -8,7 +8,6 @@ breaks off leaves a folder that ends in ``.part``, and is begun again.
 import hashlib
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,6 @@ from typing import Any
 
 import orjson
 
-from hilum.app.schedule import JobLease
 from hilum.audit import policy as audit_policy
 from hilum.audit import service as audit
 from hilum.audit.journal_records import AccessReader
@@ -35,8 +33,6 @@ from hilum.switchboard import service as switchboard
 
 Progress = Callable[[float], None]
 MANIFEST, AUDIT, CONTAINMENT = "manifest.json", "audit.ndjson", "containment.json"
-LEASE = "departures"
-"""The job whose lease an erasure on the host takes, so that it never runs beside it."""
 _TABLES_SHARE = 0.2
 _WALKED_EACH = 10_000
 _MANY = 1_000_000
@@ -142,19 +138,20 @@ def _sync(folder: Path) -> None:
 
 
 def erase(
-    uow: UnitOfWork, departure_id: str, *, progress: Progress = lambda _: None
+    uow: UnitOfWork, actor: Actor, departure_id: str, *, progress: Progress = lambda _: None
 ) -> tuple[Departure, Waits]:
-    """Do what is due of a departure now, under the lease of its job; return it, and what the rest waits for. Raises NotFound, Conflict."""
-    lease = JobLease(uow, LEASE, f"host/{uow.ids.new('jobs')}", threading.Event())
+    """Do what is due of a departure now; return it, and what the rest waits for. Raises NotFound.
+
+    The job of the jobs process may run beside it: each step locks its departure, and reads there how far the last one came.
+    """
+    trace = Trace(uow.ids.new("req"), source="host")
+    step = partial(departures.next_step, departure_id=departure_id)
     done = 0
-    try:
-        while lease.write(partial(departures.next_step, departure_id=departure_id)):
-            done += 1
-            progress(done / (done + 100))
-    finally:
-        lease.release()
+    while uow.write_now(step, actor=actor, trace=trace):
+        done += 1
+        progress(done / (done + 100))
     progress(1.0)
-    return lease.read(partial(departures.view, departure_id=departure_id))
+    return uow.read_now(partial(departures.view, departure_id=departure_id), actor=actor, trace=trace)
 
 
 # --- verification, with nothing but the files ----------------------------------------------------------------------------------

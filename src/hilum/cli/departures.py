@@ -169,7 +169,7 @@ def erase(departure: str, *, json_: bool) -> None:
     uow = host.open_uow(host.read_settings())
     try:
         with progress_bar("erasing") as progress:
-            done, waits = leaving.erase(uow, departure, progress=progress)
+            done, waits = leaving.erase(uow, host.actor(), departure, progress=progress)
     except HilumError as error:
         refuse(error)
     finally:

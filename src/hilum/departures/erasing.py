@@ -27,17 +27,22 @@ def next_step(ctx: Context, departure_id: str = "") -> bool:
 
     Nothing is erased before its day, without an export, or under a hold; that is judged before every batch.
     """
-    found = [store.get(ctx.tx, departure_id, lock=True)] if departure_id else store.list_open(ctx.tx)
-    for each in found:
-        if each.state is State.ERASED:
-            continue
-        if each.apps_ended_at is None:
-            _end_apps(ctx, store.get(ctx.tx, each.id, lock=True))
-            return True
-        if policy.waits_for(each, audit.holds_over(ctx, each.tenant), ctx.now) is Waits.NOTHING:
-            _erase(ctx, store.get(ctx.tx, each.id, lock=True))
-            return True
-    return False
+    open_ = [departure_id] if departure_id else [each.id for each in store.list_open(ctx.tx)]
+    return any(_step(ctx, each) for each in open_)
+
+
+def _step(ctx: Context, departure_id: str) -> bool:
+    # Locked before it is judged: a process that waited here for another one goes on where that one stopped.
+    found = store.get(ctx.tx, departure_id, lock=True)
+    if found.state is State.ERASED:
+        return False
+    if found.apps_ended_at is None:
+        _end_apps(ctx, found)
+        return True
+    if policy.waits_for(found, audit.holds_over(ctx, found.tenant), ctx.now) is not Waits.NOTHING:
+        return False
+    _erase(ctx, found)
+    return True
 
 
 def _end_apps(ctx: Context, found: Departure) -> None:

@@ -22,6 +22,8 @@ from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
+from hilum.pictures import service as pictures
+from hilum.pictures.models import Owners
 
 __all__ = ["next_step"]
 ASK = "departures.departure.ask"
@@ -97,6 +99,8 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     stop = EngageOrder(target, Mode.FULL_STOP, f"departure {departure_id}")
     switch = controls.engage(ctx.as_actor(SYSTEM), stop)
     identity.end_tenant(ctx, tenant.id)
+    # Its address is a door, too.
+    pictures.show(ctx, Owners.HOSPITAL, tenant.id, "")
     found = Departure(
         id=departure_id,
         tenant=tenant.id,
