@@ -11,6 +11,7 @@ from hilum.review import service as review
 from hilum.review.models import LensReview
 from hilum.review.scorecards import shipped_scorecards
 from tests.flows.control_site import ControlSite
+from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_vendor_apps import PROFILE, client_body
 from tests.flows.vendor_ground import furnish_vendor, made
 
@@ -39,6 +40,11 @@ class Ground:
 
     def see(self, submission: str, who: str = "rita") -> Any:
         return made(self.site.api(who).get(f"/submissions/{submission}"), 200)
+
+
+def examine_every_one(site: ControlSite, percent: int = 100) -> None:
+    """Put a rule book in force by which a person examines so many of what is of the low tier and clean."""
+    put_in_force(site, {"categories.scheduling.cells.low.review.sample_percent": percent})
 
 
 def signs(site: ControlSite, username: str, *lenses: str) -> None:

@@ -54,9 +54,14 @@ from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, 
 from hilum.revalidation import store as revalidation_store
 from hilum.revalidation.models import Finding, Rung, Severity
 from hilum.revalidation.models import State as FindingState
-from hilum.review import lens_store
+from hilum.review import clock_store, lens_store
 from hilum.review import service as review
-from hilum.review.models import LensReview, SubmissionOrder, Tie
+from hilum.review.clock_models import Appeal, Breach, Level, Stage
+from hilum.review.models import (
+    LensReview,
+    SubmissionOrder,
+    Tie,
+)
 from hilum.rollouts import store as rollouts
 from hilum.switchboard import service as switchboard
 from tests.conftest import SECRET_KEY
@@ -107,6 +112,10 @@ NO_LISTS = {
     "/api/v1/submissions/{submission}/checks/replay": "one run",
     "/api/v1/submissions/{submission}/lenses": "at most three",
     "/api/v1/scorecards": "one document",
+    "/api/v1/submissions/{submission}/clocks": "two",
+    "/api/v1/submissions/{submission}/draw": "one draw",
+    "/api/v1/submissions/{submission}/appeal": "one appeal",
+    "/api/v1/review/figures": "one document",
     "/api/v1/request-rules": "what is in force now",
     "/api/v1/installations/{installation}/newer-version": "one comparison",
     "/api/v1/switches/preview": "one preview, whose hospitals are as many as there are",
@@ -155,6 +164,8 @@ LISTS = {
     "/api/v1/ties": "rita",
     "/api/v1/findings": "rita",
     "/api/v1/revalidation/apps": "rita",
+    "/api/v1/appeals": "rita",
+    "/api/v1/review/ledger": "rita",
     "/api/v1/requests": "gina",
     "/api/v1/request-groups": "gina",
     "/api/v1/request-rules/versions": "gina",
@@ -240,7 +251,16 @@ class Full:
         lens = LensReview(
             f"len_{n}", sent.id, sent.app, sent.environment, Lens.LEGAL, "", "", self.site.clock.now()
         )
-        self.site.uow.write_now(lambda ctx: lens_store.add_lens(ctx.tx, lens), trace=TRACE)
+        at = self.site.clock.now()
+        late = Breach(f"brc_{n}", Stage.DECISION, Tier.LOW, 5, at, at, Level.OWNER, None)
+        made = Appeal(sent.id, "It does.", "member:per_1", at)
+
+        def add(ctx: Context) -> None:
+            lens_store.add_lens(ctx.tx, lens)
+            clock_store.put_breach(ctx.tx, late)
+            clock_store.add_appeal(ctx.tx, made)
+
+        self.site.uow.write_now(add, trace=TRACE)
         do(registry.raise_tier, version_id=version.id, tier=Tier.HIGH, reason="It suggests doses.")
         metadata = ClientMetadata(
             name=f"Client {n}",

@@ -24,7 +24,7 @@ from hilum.review.jobs import run_next
 from hilum.review.looking import look_at
 from hilum.review.models import LOOK_BYTES, RUNS_A_DAY, Look, Target
 from tests.flows.control_site import TRACE, build, problem
-from tests.flows.review_ground import Ground, furnish
+from tests.flows.review_ground import Ground, examine_every_one, furnish
 from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_vendor_apps import PROFILE
 from tests.flows.vendor_ground import furnish_vendor, made
@@ -105,6 +105,7 @@ def in_order(world: World, **client: Any) -> Ground:
     own = {"redirect_uris": [f"{origin}/cb"], "launch_url": f"{origin}/launch"}
     site = build(world.uow, world.clock)
     site.system(policies.adopt_shipped)
+    examine_every_one(site)
     return furnish(site, profile=profile, **own | client)
 
 

@@ -45,6 +45,7 @@ def test_mail_and_webhooks_leave_by_the_jobs(uow: UnitOfWork) -> None:
         "mandates",
         "contacts",
         "sunsets",
+        "changed_books",
         "domains",
         "ends",
         "disposals",

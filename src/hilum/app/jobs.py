@@ -39,7 +39,7 @@ from hilum.revalidation import jobs as revalidation
 from hilum.revalidation.models import RUN_EVERY
 from hilum.review import jobs as review
 from hilum.review.looking import look_at
-from hilum.review.models import CHECK_EVERY, LOOK_BYTES, LOOK_WITHIN
+from hilum.review.models import CHECK_EVERY, CLOCKS_EVERY, LOOK_BYTES, LOOK_WITHIN
 from hilum.rollouts import jobs as rollouts
 from hilum.rollouts.models import ROLLOUT_EVERY
 from hilum.web.urls import Urls
@@ -97,6 +97,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
         Job("departures", DEPARTURES_EVERY, carry_departures_on),
         Job("revalidation", RUN_EVERY, lambda job_lease: look_again(job_lease, settings)),
+        Job("review_clocks", CLOCKS_EVERY, keep_review_time),
         Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
@@ -195,6 +196,11 @@ def follow_certificates(job_lease: JobLease, settings: Settings) -> None:
     urls = Urls(settings.base_url)
     at = Addresses(urls.certificates(), urls.certificates("/status"))
     certificates.run(job_lease, at, lambda: _may_continue(job_lease))
+
+
+def keep_review_time(job_lease: JobLease) -> None:
+    """Note missed clocks of reviews, and publish how long reviews take."""
+    review.keep_time(job_lease, lambda: _may_continue(job_lease))
 
 
 def note_delta_reviews(job_lease: JobLease) -> None:

@@ -80,6 +80,8 @@ class MailKind(StrEnum):
     FINDINGS_WARNED = "findings_warned"
     FINDINGS_STOPPED = "findings_stopped"
     APP_HELD = "app_held"
+    REVIEW_NEWS = "review_news"
+    REVIEW_LATE = "review_late"
 
 
 class EventKind(StrEnum):
@@ -97,6 +99,8 @@ class EventKind(StrEnum):
     USE_EXCEEDS = "app.use_exceeds"
     LIMITS_TIGHTEN = "app.limits_tighten"
     FINDINGS = "app.findings"
+    REVIEW_NEWS = "review.news"
+    REVIEW_LATE = "review.late"
 
 
 TWO_PEOPLE = frozenset({EventKind.DISPOSAL_REQUESTED})

@@ -291,6 +291,26 @@ APP_HELD = Template(
     {"app": Kind.NAME, "rule": Kind.ID},
     (("App", "app"), ("What was found", "rule")),
 )
+REVIEW_NEWS = Template(
+    MailKind.REVIEW_NEWS,
+    "There is news of what you submitted to review",
+    (
+        "What you submitted to review has changed. Sign in and look at it: hilum review show, and hilum review lenses for what was found.",
+        "If it needs changes, its clock stands still until you answer.",
+    ),
+    {"app": Kind.NAME, "version": Kind.NAME, "what": Kind.NAME, "submission": Kind.ID},
+    (("App", "app"), ("Version", "version"), ("What", "what"), ("Submission", "submission")),
+)
+REVIEW_LATE = Template(
+    MailKind.REVIEW_LATE,
+    "A clock of a review was missed",
+    (
+        "A review is late: its clock ended on {due}. It stands in the public ledger until it is over.",
+        "Find it with hilum review late, and judge or decide it.",
+    ),
+    {"stage": Kind.WORD, "tier": Kind.WORD, "days": Kind.NAME, "due": Kind.MOMENT, "entry": Kind.ID},
+    (("Stage", "stage"), ("Tier", "tier"), ("Business days", "days"), ("Entry", "entry")),
+)
 TEMPLATES = {
     each.id.value: each
     for each in (
@@ -315,6 +335,8 @@ TEMPLATES = {
         FINDINGS_WARNED,
         FINDINGS_STOPPED,
         APP_HELD,
+        REVIEW_NEWS,
+        REVIEW_LATE,
     )
 }
 
@@ -353,6 +375,9 @@ APP_FINDINGS = EventType(
     EventKind.FINDINGS,
     {"app_id": Kind.ID, "finding_id": Kind.ID, "stage": Kind.WORD, "due": Kind.MOMENT},
 )
+_OF_REVIEW = {"submission_id": Kind.ID, "app_id": Kind.ID, "vendor_id": Kind.ID}
+EVENT_REVIEW_NEWS = EventType(EventKind.REVIEW_NEWS, _OF_REVIEW | {"what": Kind.NAME})
+EVENT_REVIEW_LATE = EventType(EventKind.REVIEW_LATE, _OF_REVIEW | {"stage": Kind.WORD, "due_at": Kind.MOMENT})
 EVENTS = {
     each.id.value: each
     for each in (
@@ -368,5 +393,7 @@ EVENTS = {
         APP_USE_EXCEEDS,
         APP_LIMITS_TIGHTEN,
         APP_FINDINGS,
+        EVENT_REVIEW_NEWS,
+        EVENT_REVIEW_LATE,
     )
 }

@@ -342,6 +342,10 @@ def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
         less = sorted(getattr(old, name) - getattr(new, name))
         if less:
             yield Widening(name, f"No longer requires {', '.join(less)}.", Gravity.PROOF)
+    was, now = (100 if (share := each.review.sample_percent) is None else share for each in (old, new))
+    if now < was:
+        sentence = f"People examine {now} instead of {was} percent of what passes every check."
+        yield Widening("review.sample_percent", sentence, Gravity.PROOF)
     for name, limit in _LIMITS.items():
         if limit.measure(new) > limit.measure(old):
             yield Widening(name, f"Is looser: {limit.text(new)} instead of {limit.text(old)}.", Gravity.LIMIT)

@@ -200,6 +200,9 @@ def _category(table: Table, name: str, book: Book, bases: Mapping[Tier, Mapping[
         cell = _cell(whole, book)
         if whole.has("observe"):
             cell = replace(cell, observe=_observation(whole.table("observe"), bases[tier], book))
+        if tier is not Tier.LOW and cell.review.sample_percent is not None:
+            sentence = "Only the low tier passes without a person. Remove it."
+            own.fault("review.sample_percent", "contradictory", sentence)
         lower = tuple(sorted({*lower, *cell.scopes}))
         # The cell is written out with them, and must be readable again.
         if len(lower) > LIST_BOUND and not own.stored:
@@ -346,6 +349,7 @@ def _review(table: Table) -> ReviewClocks:
     found = ReviewClocks(
         table.integer("first_answer_business_days", 1, DAYS_BOUND),
         table.integer("decision_business_days", 1, DAYS_BOUND),
+        table.integer("sample_percent", 0, PERCENT_BOUND) if table.has("sample_percent") else None,
     )
     table.close()
     return found
@@ -564,6 +568,11 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
             "review": {
                 "first_answer_business_days": cell.review.first_answer_business_days,
                 "decision_business_days": cell.review.decision_business_days,
+                **(
+                    {}
+                    if cell.review.sample_percent is None
+                    else {"sample_percent": cell.review.sample_percent}
+                ),
             },
             "quota": {"rate_per_s": cell.quota.rate_per_s, "burst": cell.quota.burst},
             "traffic_class": cell.traffic_class.value,

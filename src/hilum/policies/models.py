@@ -168,8 +168,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ReviewClocks:
+    """How long review may take. ``sample_percent``: of those whose checks are clean, how many a person examines; None: every one (C103)."""
+
     first_answer_business_days: int
     decision_business_days: int
+    sample_percent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,13 +163,14 @@ class CheckShown(Shown):
 
 
 class RouteShown(Shown):
-    """``first_answer_days`` and ``decision_days`` are business days."""
+    """``first_answer_days`` and ``decision_days`` are business days. ``sample_percent``: how many a person examines if checks are clean; null: every one."""
 
     tier: Tier | None
     track: str
     lenses: tuple[Lens, ...]
     first_answer_days: int
     decision_days: int
+    sample_percent: int | None
 
 
 class RunShown(BaseModel):

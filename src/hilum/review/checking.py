@@ -16,7 +16,7 @@ from hilum.kernel.errors import NotFound
 from hilum.policies import service as policies
 from hilum.policies.models import Book, Tier
 from hilum.registry import service as registry
-from hilum.review import checks, content, lenses, moves, policy, store
+from hilum.review import checks, content, lenses, moves, policy, store, timekeeping
 from hilum.review.models import (
     RUNS_A_DAY,
     RUNS_BOUND,
@@ -92,6 +92,7 @@ def _store(ctx: Context, found: Submission, inputs: str, rule_book: int, judgeme
     audit.record(ctx, Event("review.checks.finish", app=found.app, facts=facts))
     passed_on = moves.move(ctx, found, Act.PASS_ON, checks.in_words(judgement.checks))
     lenses.open_lenses(ctx, passed_on, judgement.route)
+    timekeeping.start(ctx, passed_on, judgement.route)
     return run
 
 

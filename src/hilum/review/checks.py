@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from hilum.policies.models import Applicant, Autonomy, Book, Lens, Tier
+from hilum.policies.models import Applicant, Autonomy, Book, Cell, Lens, Tier
 from hilum.policies.policy import excess_scopes, tiers_to_certify
 from hilum.registry.models import Environment
 from hilum.review.models import (
@@ -148,7 +148,15 @@ def route_of(book: Book, applicant: Applicant) -> Route:
         tuple(lens for lens in Lens if lens in needed),
         min(cell.review.first_answer_business_days for cell in cells.values() if cell in of),
         min(cell.review.decision_business_days for cell in cells.values() if cell in of),
+        _sample(tier, of),
     )
+
+
+def _sample(tier: Tier, cells: Iterable[Cell]) -> int | None:
+    """Return how many of a hundred a person examines; None if every one, as of any tier but the low one."""
+    shares = [each.review.sample_percent for each in cells]
+    known = [each for each in shares if each is not None]
+    return max(known) if tier is Tier.LOW and len(known) == len(shares) else None
 
 
 def _as_submitted(text: str, digest: str, inputs: Inputs) -> Check:

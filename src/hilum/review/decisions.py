@@ -11,13 +11,14 @@ from hilum.kernel.errors import Invalid
 from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder
-from hilum.review import checking, checks, lenses, moves, policy, store
+from hilum.review import checking, checks, clock_store, lenses, moves, news, policy, store
 from hilum.review.models import Act, DecideOrder, Submission, SubmissionView
 from hilum.review.scorecards import shipped_scorecards
 
 _OBSTACLES = {
     "app_changed_hands": "The app belongs to another vendor now, whose members submit it anew.",
     "not_as_submitted": "What is stored is not what was submitted. The vendor submits it anew; tell the platform's security people.",
+    "calibration": "This was made to compare verdicts with the right ones, so it is never certified. Reject it.",
     "checks_missing": "The submission has not been checked. Have it checked: `hilum review rerun`.",
     "checks_not_passed": "Some checks did not pass: `hilum review checks` lists them. The vendor mends that, and they run again.",
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
@@ -52,6 +53,7 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
         raise Invalid("decision_invalid", "The decision is invalid; see fields.", fields=faults)
     if not order.certify:
         moves.move(ctx, replace(found, reasons=reasons), Act.REJECT, order.reason.strip())
+        news.tell_vendor(ctx, found, "rejected", "decided")
         return moves.view_of(ctx, found.id)
     if why_not := _obstacle(ctx, found):
         raise audit.refusal(ctx, replace(event, reason=why_not), _OBSTACLES[why_not])
@@ -61,6 +63,7 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     justified = [each.scope for each in found.order.scopes if each.justification.strip()]
     certification = registry.certify(ctx, wanted, unproved=contacts.unproved, justified=lambda *_: justified)
     moves.move(ctx, replace(found, certification=certification.id), Act.CERTIFY, order.reason.strip())
+    news.tell_vendor(ctx, found, "certified", "decided")
     return moves.view_of(ctx, found.id)
 
 
@@ -69,10 +72,10 @@ def obstacle(ctx: Context, submission_id: str) -> str:
     return _OBSTACLES.get(_obstacle(ctx, moves.visible(ctx, submission_id)), "")
 
 
-def _obstacle(ctx: Context, found: Submission) -> str:
-    """Return why a submission cannot be certified now; empty if it can."""
+def checks_obstacle(ctx: Context, found: Submission) -> str:
+    """Return why its checks keep a submission from being certified now; empty if they do not."""
     run = store.find_run(ctx.tx, found.id)
-    found_out = checks.obstacle(
+    return checks.obstacle(
         checks.Readiness(
             run,
             replays=run is not None and checking.replay(ctx, found.id, run.number).same,
@@ -84,6 +87,13 @@ def _obstacle(ctx: Context, found: Submission) -> str:
         found.content,
         now=ctx.now,
     )
-    if found_out or run is None:
-        return found_out
-    return lenses.obstacle(ctx, found, run.judgement.route)
+
+
+def _obstacle(ctx: Context, found: Submission) -> str:
+    """Return why a submission cannot be certified now; empty if it can. That it calibrates is said last, when every lens was judged."""
+    why_not, run = checks_obstacle(ctx, found), store.find_run(ctx.tx, found.id)
+    if why_not or run is None:
+        return why_not
+    if why_not := lenses.obstacle(ctx, found, run.judgement.route):
+        return why_not
+    return "calibration" if clock_store.known_of(ctx.tx, found.id) else ""

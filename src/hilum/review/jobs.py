@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
-from hilum.review import checking
+from hilum.review import automatic, checking, timekeeping
 from hilum.review.models import LOOKS_AT_ONCE, Look, Target
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def run_next(tx: Transactions, look_at: LookAt, may_continue: Callable[[], bool]
             if not may_continue():
                 return False
             looks += look_at(targets[at : at + LOOKS_AT_ONCE])
-        tx.write(partial(checking.finish, submission_id=waiting, looks=tuple(looks)))
+        tx.write(partial(automatic.finish, submission_id=waiting, looks=tuple(looks)))
     except HilumError as error:
         # A database that is away, a lease that was lost: it is tried again.
         if isinstance(error, NotFound | Invalid | NotPermitted):
@@ -54,3 +54,12 @@ def run_next(tx: Transactions, look_at: LookAt, may_continue: Callable[[], bool]
         tx.write(partial(checking.give_up, submission_id=waiting))
         raise
     return True
+
+
+def keep_time(tx: Transactions, may_continue: Callable[[], bool] = lambda: True) -> None:
+    """Enter missed clocks into the ledger, let them climb, and publish figures, a batch in each transaction."""
+    for verb in (timekeeping.note_missed, timekeeping.climb):
+        while may_continue() and tx.write(verb):
+            pass
+    if may_continue():
+        tx.write(timekeeping.publish)

@@ -14,7 +14,8 @@ from hilum.kernel.ids import PersonId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import Lens
 from hilum.registry.policy import reason_fault
-from hilum.review import lens_store, moves, policy, reviewers, store
+from hilum.review import clock_store, lens_store, moves, news, policy, reviewers, store, timekeeping
+from hilum.review.clock_models import Clock, Measured
 from hilum.review.models import (
     FINDINGS_OF_ONE,
     VERDICT_KEPT,
@@ -57,20 +58,7 @@ def open_lenses(ctx: Context, found: Submission, route: Route) -> None:
         if lens not in there:
             _open(ctx, found, lens, inputs, cards.digest)
         elif there[lens].inputs != inputs:
-            again = replace(
-                there[lens],
-                inputs=inputs,
-                scorecard=cards.digest,
-                reviewer="",
-                taken_at=None,
-                judged_at=None,
-                answers={},
-                flags=(),
-                reasons=(),
-                text="",
-                kept_from="",
-            )
-            _move(ctx, again, LensState.OPEN, "review.lens.open", "Its tier has changed.")
+            open_again(ctx, replace(there[lens], inputs=inputs), "Its tier has changed.")
 
 
 def _open(ctx: Context, found: Submission, lens: Lens, inputs: str, scorecard: str) -> None:
@@ -97,6 +85,35 @@ def _open(ctx: Context, found: Submission, lens: Lens, inputs: str, scorecard: s
     if opened.kept_from:
         facts["kept_from"] = opened.kept_from
     audit.record(ctx, Event("review.lens.open", app=found.app, facts=facts))
+
+
+def open_again(ctx: Context, before: LensReview, reason: str) -> None:
+    """Open a lens that was judged, as if nobody had."""
+    again = replace(
+        before,
+        scorecard=shipped_scorecards().digest,
+        reviewer="",
+        taken_at=None,
+        judged_at=None,
+        answers={},
+        flags=(),
+        reasons=(),
+        text="",
+        kept_from="",
+    )
+    _move(ctx, again, LensState.OPEN, "review.lens.open", reason)
+
+
+def mark_drawn(ctx: Context, before: LensReview) -> None:
+    """Record that a lens was drawn to be examined by a person."""
+    drawn = replace(before, drawn=True)
+    _move(ctx, drawn, LensState.OPEN, "review.lens.open", "It was drawn to be examined by a person.")
+
+
+def pass_by_checks(ctx: Context, before: LensReview, reason: str) -> None:
+    """Let a lens pass because every check did."""
+    judged = replace(before, reviewer=str(ctx.actor), judged_at=ctx.now, text=reason)
+    _move(ctx, judged, LensState.PASSED, JUDGE, reason)
 
 
 def _stands(ctx: Context, kept: LensReview, found: Submission, scorecard: str) -> bool:
@@ -181,7 +198,13 @@ def judge(ctx: Context, order: JudgeOrder) -> LensReview:
         reasons=order.reasons,
         text=order.text.strip(),
     )
-    return _move(ctx, judged, after, JUDGE, order.text.strip())
+    right = clock_store.known_of(ctx.tx, found.id).get(order.lens)
+    if right is not None and order.verdict is not Verdict.NEEDS_CHANGES:
+        timekeeping.measure_outcome(ctx, Measured.CALIBRATION, order.lens.value, good=right is order.verdict)
+    saved = _move(ctx, judged, after, JUDGE, order.text.strip())
+    if order.verdict is Verdict.NEEDS_CHANGES:
+        news.tell_vendor(ctx, found, f"{order.lens} lens: needs changes", f"{saved.id}/{saved.revision}")
+    return saved
 
 
 def answer(ctx: Context, submission_id: str, lens: Lens, revision: int, text: str) -> LensReview:
@@ -270,11 +293,32 @@ def signer_of(ctx: Context, found: Submission) -> policy.Signer:
     )
 
 
-def _require_signer(ctx: Context, found: Submission, mine: LensReview, event: Event) -> None:
+def who_acted(ctx: Context, found: Submission, lens: Lens | None = None) -> set[str]:
+    """Return who let a lens (None: any) fail, or rejected the submission."""
+    failed = {
+        each.actor
+        for each in lens_store.lens_steps_of(ctx.tx, found.id, lens)
+        if each.after is LensState.FAILED or (lens is None and each.after is LensState.PASSED)
+    }
+    return failed | {
+        each.actor for each in store.list_steps(ctx.tx, found.id) if each.after is State.REJECTED
+    }
+
+
+def _bar(ctx: Context, found: Submission, mine: LensReview) -> str:
+    """Return why the actor may not judge a lens; empty if they may."""
     run = store.find_run(ctx.tx, found.id)
     tier = None if run is None else run.judgement.route.tier
     others = [each for each in lens_store.lenses_of(ctx.tx, found.id) if each.lens is not mine.lens]
-    if fault := policy.signing_bar(signer_of(ctx, found), mine.lens, others, tier):
+    signer = signer_of(ctx, found)
+    # A rejection that was overturned is judged again by others.
+    overturned = any(each.before is State.REJECTED for each in store.list_steps(ctx.tx, found.id))
+    acted = overturned and signer.reviewer in who_acted(ctx, found, mine.lens)
+    return policy.signing_bar(replace(signer, acted=acted), mine.lens, others, tier)
+
+
+def _require_signer(ctx: Context, found: Submission, mine: LensReview, event: Event) -> None:
+    if fault := _bar(ctx, found, mine):
         raise refused(ctx, event, fault)
 
 
@@ -307,6 +351,10 @@ def _move(ctx: Context, after: LensReview, state: LensState, action: str, reason
     if reason:
         facts["reason"] = reason
     audit.record(ctx, Event(action, app=saved.app, facts=facts))
+    found = store.get_submission(ctx.tx, saved.submission)
+    timekeeping.follow(ctx, found)
+    if action == JUDGE:
+        timekeeping.measure_lens(ctx, saved)
     return saved
 
 
@@ -375,19 +423,15 @@ def lenses_by_submission(ctx: Context, found: Iterable[Submission]) -> dict[str,
 def bars(ctx: Context, submission_id: str) -> dict[Lens, str]:
     """Return in words why the acting reviewer may not judge each lens of a submission; empty where they may. Raises NotFound."""
     found = moves.visible(ctx, submission_id)
-    lenses, signer, run = (
-        lens_store.lenses_of(ctx.tx, found.id),
-        signer_of(ctx, found),
-        store.find_run(ctx.tx, found.id),
-    )
-    tier = None if run is None else run.judgement.route.tier
-    faults = {
-        mine.lens: policy.signing_bar(signer, mine.lens, [each for each in lenses if each is not mine], tier)
-        for mine in lenses
-    }
+    faults = {mine.lens: _bar(ctx, found, mine) for mine in lens_store.lenses_of(ctx.tx, found.id)}
     return {
         lens: _DETAILS.get(fault, "Only reviewers judge.") if fault else "" for lens, fault in faults.items()
     }
+
+
+def view_clocks(ctx: Context, submission_id: str) -> list[Clock]:
+    """List the clocks of a submission. Raises NotFound."""
+    return clock_store.clocks_of(ctx.tx, moves.visible(ctx, submission_id).id)
 
 
 def list_lenses(

@@ -45,6 +45,15 @@ FINDINGS_BOUND = 50
 """Findings of one verdict."""
 FINDINGS_OF_ONE = 500
 """Findings of one submission."""
+CLOCKS_EVERY = timedelta(seconds=30)
+CLOCKS_BATCH = 100
+"""Clocks that one transaction looks at."""
+FIGURES_EVERY = timedelta(hours=1)
+FIGURES_OVER = timedelta(days=365)
+"""Over what time figures are published."""
+MEASURES_BOUND = 50_000
+"""The newest measurements that figures are made of."""
+PERCENT_PARTS = 10_000
 APPEAL_WITHIN = timedelta(days=30)
 """How long after a rejection its vendor may appeal."""
 
@@ -69,6 +78,8 @@ class State(StrEnum):
 class Act(StrEnum):
     """What changes the state of a submission."""
 
+    OVERTURN = "overturn"
+    """An appeal against its rejection was right."""
     SUBMIT = "submit"
     CHECK = "check"
     """Begin with the automated checks."""
@@ -276,13 +287,17 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which way a submission goes: its tier and track, the lenses that judge it, and within how many business days. No tier: none."""
+    """Which way a submission goes: its tier and track, the lenses that judge it, and within how many business days. No tier: none.
+
+    ``sample_percent``: how many of those whose checks are clean a person examines; None: every one.
+    """
 
     tier: Tier | None = None
     track: str = ""
     lenses: tuple[Lens, ...] = ()
     first_answer_days: int = 0
     decision_days: int = 0
+    sample_percent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict
-from hilum.review import policy, store
+from hilum.review import policy, store, timekeeping
 from hilum.review.models import Act, State, Step, Submission, SubmissionView
 
 ACTIONS = {
@@ -17,6 +17,7 @@ ACTIONS = {
     Act.RERUN: "review.submission.rerun",
     Act.CERTIFY: "review.submission.certify",
     Act.REJECT: "review.submission.reject",
+    Act.OVERTURN: "review.submission.overturn",
     Act.WITHDRAW: "review.submission.withdraw",
 }
 CHANGED = "This submission was changed since you read it. Read it again, and repeat what you wanted to do."
@@ -81,4 +82,5 @@ def move(ctx: Context, found: Submission, act: Act, reason: str = "") -> Submiss
     if reason:
         facts["reason"] = reason
     audit.record(ctx, Event(ACTIONS[act], app=found.app, facts=facts))
+    timekeeping.follow(ctx, after)
     return after

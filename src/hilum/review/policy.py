@@ -26,6 +26,7 @@ from hilum.review.models import (
     EVIDENCE_BOUND,
     FINDINGS_BOUND,
     MADE_HERE,
+    PERCENT_PARTS,
     Act,
     Answer,
     AskedScope,
@@ -35,6 +36,7 @@ from hilum.review.models import (
     JudgeOrder,
     LensReview,
     LensState,
+    Route,
     State,
     SubmissionOrder,
     TieKind,
@@ -56,6 +58,7 @@ TRANSITIONS: Mapping[tuple[State, Act], State] = MappingProxyType(
         (State.IN_LENSES, Act.CERTIFY): State.CERTIFIED,
         (State.IN_LENSES, Act.REJECT): State.REJECTED,
         (State.IN_LENSES, Act.WITHDRAW): State.WITHDRAWN,
+        (State.REJECTED, Act.OVERTURN): State.IN_LENSES,
     }
 )
 """Every change of state that there is; any other is refused (C98)."""
@@ -68,8 +71,8 @@ def next_state(state: State, act: Act) -> State | None:
 
 
 def is_final(state: State) -> bool:
-    """Check whether nothing can change a state any more."""
-    return not any(before is state for before, _ in TRANSITIONS)
+    """Check whether a submission in this state is closed. Only an appeal opens one again."""
+    return not any(before is state and act is not Act.OVERTURN for before, act in TRANSITIONS)
 
 
 OPEN = tuple(state for state in State if not is_final(state))
@@ -280,6 +283,11 @@ def signing_bar(signer: Signer, lens: Lens, others: Collection[LensReview], tier
     return "signs_another_lens" if two and tier in {None, Tier.HIGH} else ""
 
 
+def appeal_bar(signer: Signer, *, acted: bool) -> str:
+    """Return why a reviewer may not decide an appeal; empty if they may. ``acted``: they judged a lens of the submission, or rejected it."""
+    return judging_bar(signer) or ("acted_before" if acted else "")
+
+
 def score_of(answers: Mapping[str, Answer]) -> int | None:
     """Return the percent of the points that apply and are met, a partly met one counting half; None if none applies."""
     weights = {Answer.MET: 2, Answer.PARTLY: 1, Answer.NOT_MET: 0}
@@ -331,6 +339,25 @@ def decision_faults(order: DecideOrder, reasons: Collection[str], known: Collect
     if order.certify and order.expires_at is None:
         faults["expires_at"] = "missing"
     return faults
+
+
+def draw(seed: str, digest: str) -> int:
+    """Return the number that a seed draws for a submission with this digest, from 0 to PERCENT_PARTS - 1 (C103).
+
+    INVARIANT: it depends on nothing else, so that anybody draws it again (C110).
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}/{digest}".encode()).digest(), "big") % PERCENT_PARTS
+
+
+def is_drawn(number: int, percent: int) -> bool:
+    """Check whether what drew a number is examined by a person."""
+    return number * 100 < percent * PERCENT_PARTS
+
+
+def passes_without_a_person(route: Route, checks_clean: bool, lenses: Collection[LensReview]) -> bool:  # noqa: FBT001 - one of three facts
+    """Check whether a submission passes by its checks alone unless it is drawn: of the low tier, clean, and nobody has begun with it."""
+    untouched = all(each.state in {LensState.OPEN, LensState.PASSED} and not each.flags for each in lenses)
+    return route.tier is Tier.LOW and route.sample_percent is not None and checks_clean and untouched
 
 
 def next_lens_state(state: LensState, verdict: Verdict) -> LensState | None:

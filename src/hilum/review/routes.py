@@ -25,6 +25,7 @@ from hilum.review.bodies import (
     run_shown,
     shown,
 )
+from hilum.review.clock_routes import add_clock_routes
 from hilum.review.lens_routes import add_lens_routes
 from hilum.review.models import DecideOrder
 from hilum.web.api import Id, Page, api_router, audience, page_of, run_read, run_write
@@ -92,6 +93,7 @@ def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
 
     _checks(router, kit)
     add_lens_routes(router, kit)
+    add_clock_routes(router, kit)
     return router
 
 

@@ -17,6 +17,8 @@ from hilum.registry.models import App, AppVersion, CertifyOrder, Environment
 from hilum.registry.policy import reason_fault
 from hilum.review import content, moves, policy, store
 from hilum.review.again import addresses_of, judge_again
+from hilum.review.appeals import appeal, decide_appeal, list_appeals, set_known, view_appeal
+from hilum.review.automatic import view_draw
 from hilum.review.checking import replay, rerun, view_run
 from hilum.review.decisions import decide, obstacle
 from hilum.review.lenses import (
@@ -28,6 +30,7 @@ from hilum.review.lenses import (
     release,
     resolve,
     take,
+    view_clocks,
     view_lenses,
 )
 from hilum.review.models import (
@@ -53,19 +56,24 @@ from hilum.review.reviewers import (
     list_ties,
 )
 from hilum.review.scorecards import shipped_scorecards
+from hilum.review.timekeeping import list_breaches, view_figures
 
 __all__ = [
     "CARRY_OUT",
     "addresses_of",
     "answer",
+    "appeal",
     "bars",
     "change_rights",
     "decide",
+    "decide_appeal",
     "declare_tie",
     "end_tie",
     "judge",
     "judge_again",
     "lenses_by_submission",
+    "list_appeals",
+    "list_breaches",
     "list_lenses",
     "list_rights",
     "list_ties",
@@ -74,8 +82,13 @@ __all__ = [
     "replay",
     "rerun",
     "resolve",
+    "set_known",
     "shipped_scorecards",
     "take",
+    "view_appeal",
+    "view_clocks",
+    "view_draw",
+    "view_figures",
     "view_lenses",
     "view_run",
 ]

@@ -33,7 +33,7 @@ from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import AppVersion, Environment
-from hilum.review import lens_store
+from hilum.review import clock_store, lens_store
 from hilum.review.models import (
     COUNTED_BOUND,
     PURGE_BATCH,
@@ -342,6 +342,7 @@ def purge(tx: Connection, *, drafts_before: datetime, closed_before: datetime) -
     ids = list(tx.execute(old).scalars())
     if ids:
         lens_store.purge(tx, ids)
+        clock_store.purge(tx, ids)
         tx.execute(runs.delete().where(runs.c.submission.in_(ids)))
         tx.execute(steps.delete().where(steps.c.submission.in_(ids)))
         tx.execute(submissions.delete().where(submissions.c.id.in_(ids)))
@@ -392,6 +393,7 @@ def add_run(tx: Connection, run: Run) -> None:
             [each.value for each in route.lenses],
             route.first_answer_days,
             route.decision_days,
+            route.sample_percent,
         ],
     }
     tx.execute(runs.insert().values(row))
@@ -425,8 +427,9 @@ def _run(row: Row[Any]) -> Run:
         Check(rule, about, Result(result), evidence, reproduction, fix)
         for rule, about, result, evidence, reproduction, fix in row.checks
     )
-    tier, track, lenses, first_answer, decision = row.route
-    route = Route(tier and Tier(tier), track, tuple(map(Lens, lenses)), first_answer, decision)
+    # A run of before there were samples has none.
+    tier, track, lenses, *rest = row.route
+    route = Route(tier and Tier(tier), track, tuple(map(Lens, lenses)), *rest)
     return Run(
         row.submission,
         row.number,

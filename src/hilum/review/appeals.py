@@ -1,0 +1,135 @@
+"""Appeals against rejections, one for each, decided by reviewers who had no part in it (C107, C222); and known answers (C223)."""
+
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.controls.policy import rules_the_platform
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.policies.models import Lens
+from hilum.registry import service as registry
+from hilum.registry.policy import reason_fault
+from hilum.review import clock_store, lens_store, lenses, moves, policy, store, timekeeping
+from hilum.review.clock_models import Appeal, AppealState, Measured
+from hilum.review.models import (
+    APPEAL_WITHIN,
+    Act,
+    LensState,
+    State,
+    Submission,
+    Verdict,
+)
+from hilum.review.policy import appeal_bar
+
+_WHY_NOT = {
+    "not_rejected": "Only a rejection is appealed against.",
+    "appeal_made": "There is an appeal against this rejection already. Submit the version anew instead.",
+    "appeal_late": "An appeal is made within 30 days of the rejection. Submit the version anew instead.",
+}
+
+
+def appeal(ctx: Context, submission_id: str, text: str) -> Appeal:
+    """Appeal against a rejection, once, as its vendor. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    found = moves.visible(ctx, submission_id, lock=True)
+    event = Event("review.appeal.make", app=found.app, facts={"submission": found.id})
+    if not policy.may_submit(ctx.actor, found.vendor):
+        raise audit.refusal(ctx, event)
+    if fault := reason_fault(text):
+        raise Invalid("appeal_invalid", "Say why the rejection is wrong; see fields.", fields={"text": fault})
+    closed = found.closed_at
+    if found.state is not State.REJECTED or closed is None:
+        raise Conflict("not_rejected", _WHY_NOT["not_rejected"])
+    if ctx.now >= closed + APPEAL_WITHIN:
+        raise Conflict("appeal_late", _WHY_NOT["appeal_late"])
+    made = Appeal(found.id, text.strip(), str(ctx.actor), ctx.now)
+    if not clock_store.add_appeal(ctx.tx, made):
+        raise Conflict("appeal_made", _WHY_NOT["appeal_made"])
+    audit.record(ctx, replace(event, facts=event.facts | {"text": made.text}))
+    return made
+
+
+def decide_appeal(ctx: Context, submission_id: str, reason: str, *, overturn: bool) -> Appeal:
+    """Decide an appeal as a reviewer who had no part in the rejection. Overturned, the lenses that failed are judged again by others.
+
+    Raises NotFound, NotPermitted, Invalid, Conflict.
+    """
+    found = moves.visible(ctx, submission_id, lock=True)
+    made = clock_store.find_appeal(ctx.tx, found.id)
+    event = Event("review.appeal.decide", app=found.app, facts={"submission": found.id, "overturn": overturn})
+    signer = lenses.signer_of(ctx, found)
+    if fault := appeal_bar(signer, acted=str(ctx.actor) in lenses.who_acted(ctx, found)):
+        raise lenses.refused(ctx, event, fault)
+    if made is None:
+        raise NotFound("appeal_not_found", "There is no appeal against a rejection of this submission.")
+    if fault := reason_fault(reason):
+        raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
+    after = replace(
+        made,
+        state=AppealState.OVERTURNED if overturn else AppealState.UPHELD,
+        decided_by=str(ctx.actor),
+        decided_at=ctx.now,
+        reason=reason.strip(),
+    )
+    if overturn and made.state is AppealState.OPEN:
+        _require_reopenable(ctx, found)
+    if not clock_store.save_appeal_decided(ctx.tx, after):
+        raise Conflict("appeal_over", "This appeal was decided already.")
+    audit.record(ctx, replace(event, facts=event.facts | {"reason": after.reason}))
+    timekeeping.measure_outcome(ctx, Measured.APPEAL, "", good=not overturn)
+    if overturn:
+        moves.move(ctx, replace(found, reasons=()), Act.OVERTURN, after.reason)
+        for each in lens_store.lenses_of(ctx.tx, found.id):
+            if each.state is LensState.FAILED:
+                lenses.open_again(ctx, each, after.reason)
+    return after
+
+
+def _require_reopenable(ctx: Context, found: Submission) -> None:
+    if registry.get_app(ctx, found.app).vendor != found.vendor:
+        raise Conflict("app_changed_hands", "The app belongs to another vendor now, whose members submit it.")
+    if store.find_open(ctx.tx, found.version, found.environment) is not None:
+        detail = "The version was submitted anew, and that is judged. Its vendor withdraws it first."
+        raise Conflict("submission_open", detail)
+
+
+def view_appeal(ctx: Context, submission_id: str) -> Appeal:
+    """Get the appeal against the rejection of a submission. Raises NotFound."""
+    found = moves.visible(ctx, submission_id)
+    made = clock_store.find_appeal(ctx.tx, found.id)
+    if made is None:
+        raise NotFound("appeal_not_found", "There is no appeal against a rejection of this submission.")
+    return made
+
+
+def list_appeals(
+    ctx: Context, page: PageQuery = FIRST_PAGE, state: AppealState | None = None
+) -> list[Appeal]:
+    """List appeals, for the platform's staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "Appeals are shown to the platform's staff.")
+    return clock_store.list_appeals(ctx.tx, page, state)
+
+
+# --- known answers ---------------------------------------------------------------------------------------------------------------
+
+
+def set_known(ctx: Context, submission_id: str, lens: Lens, verdict: Verdict) -> None:
+    """Record the right verdict on a lens of a submission that was made to calibrate reviewers, who do not see it (C223).
+
+    Such a submission is never certified. Raises NotFound, NotPermitted, Invalid, Conflict.
+    """
+    found = moves.visible(ctx, submission_id, lock=True)
+    # Its verdict is no part of the event, which reviewers may read.
+    event = Event("review.calibration.set", app=found.app, facts={"submission": found.id})
+    if not (rules_the_platform(ctx.actor) or ctx.actor.acts_alone):
+        raise audit.refusal(ctx, event)
+    if verdict is Verdict.NEEDS_CHANGES:
+        fields = {"verdict": "malformed"}
+        raise Invalid("calibration_invalid", "A known answer is pass or fail; see fields.", fields=fields)
+    if any(each.judged_at is not None for each in lens_store.lenses_of(ctx.tx, found.id)):
+        raise Conflict("lens_judged", "A lens of this submission was judged already.")
+    if not clock_store.add_known(ctx.tx, found.id, lens, verdict, by=str(ctx.actor), at=ctx.now):
+        raise Conflict("answer_known", "The right verdict on this lens is recorded already.")
+    audit.record(ctx, event)

@@ -1,0 +1,148 @@
+"""What passes without a person, appeals, clocks, the ledger of missed ones, and measurements."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from hilum.kernel.ids import AppId
+from hilum.policies.models import Tier
+from hilum.registry.models import Environment
+
+# --- without a person, appeals, calibration --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Whether a submission whose checks are clean was drawn to be examined by a person: by its ``seed``, ``number`` is below ``percent``.
+
+    ``carried``: an earlier one of the app was drawn and no person has examined it, so that withdrawing it escapes nothing.
+    """
+
+    submission: str
+    app: AppId
+    environment: Environment
+    seed: str
+    percent: int
+    number: int
+    drawn: bool
+    at: datetime
+    carried: str = ""
+
+
+class AppealState(StrEnum):
+    OPEN = "open"
+    UPHELD = "upheld"
+    """The rejection stands."""
+    OVERTURNED = "overturned"
+
+
+@dataclass(frozen=True, slots=True)
+class Appeal:
+    """The one appeal of a vendor against a rejection."""
+
+    submission: str
+    text: str
+    by: str
+    at: datetime
+    state: AppealState = AppealState.OPEN
+    decided_by: str = ""
+    decided_at: datetime | None = None
+    reason: str = ""
+
+
+# --- clocks --------------------------------------------------------------------------------------------------------------------
+
+
+class Stage(StrEnum):
+    """What a clock runs for."""
+
+    FIRST_ANSWER = "first_answer"
+    """From what was submitted to the first verdict of a lens."""
+    DECISION = "decision"
+    """From what was submitted to the decision."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A clock of a submission, in business days of a calendar. ``due_at``: None while it stands still.
+
+    ``pauses``: when the vendor owed an answer. ``breach``: the id in the ledger, once it was missed.
+    """
+
+    submission: str
+    stage: Stage
+    app: AppId
+    tier: Tier | None
+    calendar: str
+    allowed_days: int
+    started_at: datetime
+    due_at: datetime | None
+    pauses: tuple[tuple[datetime, datetime | None], ...] = ()
+    stopped_at: datetime | None = None
+    breach: str = ""
+
+
+class Level(StrEnum):
+    """How far a missed clock has climbed."""
+
+    REVIEWERS = "reviewers"
+    OWNER = "owner"
+    """The platform's administrators, a business day later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """A missed clock in the public ledger, which names no app and no vendor."""
+
+    id: str
+    stage: Stage
+    tier: Tier | None
+    allowed_days: int
+    due_at: datetime
+    noted_at: datetime
+    level: Level
+    climbs_at: datetime | None
+    ended_at: datetime | None = None
+
+
+class Measured(StrEnum):
+    """What is measured of reviews."""
+
+    LEAD = "lead"
+    """K1: from what was submitted to the decision."""
+    TURNAROUND = "turnaround"
+    """K12: from taking a lens to its verdict."""
+    APPEAL = "appeal"
+    CALIBRATION = "calibration"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One measurement, in thousandths of business days: without and with the time in which the vendor owed an answer.
+
+    ``good``: within its clock; of an appeal that the rejection stood, of a calibration that the verdict was the known one.
+    """
+
+    id: str
+    kind: Measured
+    tier: str
+    lens: str
+    at: datetime
+    milli: int
+    milli_whole: int
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Published figures of one kind of measurement in a tier or lens: how many, median and 90th percentile, and how many were good."""
+
+    kind: Measured
+    tier: str
+    lens: str
+    count: int
+    good: int
+    median_milli: int | None
+    p90_milli: int | None
+    median_whole_milli: int | None
+    p90_whole_milli: int | None

@@ -1,0 +1,103 @@
+"""API routes of clocks, the public ledger and figures, draws, appeals and known answers."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+
+from hilum.review import service
+from hilum.review.clock_bodies import (
+    AppealAsked,
+    AppealDecision,
+    AppealShown,
+    AppealsQuery,
+    BreachShown,
+    ClocksShown,
+    DrawShown,
+    FiguresShown,
+    KnownAsked,
+    appeal_shown,
+    breach_shown,
+    clock_shown,
+    draw_shown,
+    figures_shown,
+)
+from hilum.web.api import Id, Page, Paging, audience, page_of, run_read, run_write
+from hilum.web.kit import Kit, trace_of
+
+READERS, STAFF, ANYBODY = audience("staff", "member"), audience("staff"), audience("anyone")
+APPELLANTS = audience("platform_admin", "vendor_owner", "vendor_developer")
+
+
+def add_clock_routes(router: APIRouter, kit: Kit) -> None:
+    """Add the routes of clocks, the ledger and figures."""
+
+    @router.get("/submissions/{submission}/clocks", openapi_extra=READERS)
+    async def get_clocks(request: Request, submission: Id) -> ClocksShown:
+        """Show the clocks of a submission: what the platform has used, and what the vendor took to answer."""
+        found = await run_read(kit, request, partial(service.view_clocks, submission_id=submission))
+        now = kit.clock.now()
+        return ClocksShown(clocks=tuple(clock_shown(each, now) for each in found))
+
+    @router.get("/review/ledger", response_model=Page[BreachShown], openapi_extra=ANYBODY)
+    async def list_breaches(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List missed clocks, which anybody may read: no app and no vendor is named."""
+        verb = partial(service.list_breaches, page=query.page)
+        return page_of(await kit.uow.read(verb, trace=trace_of(request)), breach_shown, query)
+
+    @router.get("/review/figures", openapi_extra=ANYBODY)
+    async def get_figures(request: Request) -> FiguresShown:
+        """Show how long reviews took, how many appeals were right, and how often reviewers agreed with known answers, within a year."""
+        made_at, found = await kit.uow.read(service.view_figures, trace=trace_of(request))
+        return figures_shown(made_at, found)
+
+    @router.get("/submissions/{submission}/draw", openapi_extra=STAFF)
+    async def get_draw(request: Request, submission: Id) -> DrawShown:
+        """Show how a submission with clean checks was drawn, or not, to be examined by a person."""
+        found, same = await run_read(kit, request, partial(service.view_draw, submission_id=submission))
+        return draw_shown(found, same=same)
+
+    _appeals(router, kit)
+
+
+def _appeals(router: APIRouter, kit: Kit) -> None:
+    one = "/submissions/{submission}/appeal"
+
+    @router.post(one, status_code=201, openapi_extra=APPELLANTS)
+    async def appeal(request: Request, submission: Id, body: AppealAsked) -> AppealShown:
+        """Appeal against a rejection, once, within 30 days."""
+        verb = partial(service.appeal, submission_id=submission, text=body.text)
+        return appeal_shown(await run_write(kit, request, verb))
+
+    @router.get(one, openapi_extra=READERS)
+    async def get_appeal(request: Request, submission: Id) -> AppealShown:
+        """Show the appeal against a rejection."""
+        return appeal_shown(
+            await run_read(kit, request, partial(service.view_appeal, submission_id=submission))
+        )
+
+    @router.post(f"{one}/decide", openapi_extra=audience("reviewer"))
+    async def decide_appeal(request: Request, submission: Id, body: AppealDecision) -> AppealShown:
+        """Decide an appeal, as a reviewer who had no part in the rejection."""
+        verb = partial(
+            service.decide_appeal, submission_id=submission, reason=body.reason, overturn=body.overturn
+        )
+        return appeal_shown(await run_write(kit, request, verb))
+
+    @router.get("/appeals", response_model=Page[AppealShown], openapi_extra=STAFF)
+    async def list_appeals(request: Request, query: Annotated[AppealsQuery, Query()]) -> object:
+        """List appeals against rejections."""
+        verb = partial(service.list_appeals, page=query.page, state=query.state)
+        found = await run_read(kit, request, verb)
+        return page_of(found, appeal_shown, query, key=lambda each: each.submission)
+
+    @router.post(
+        "/submissions/{submission}/known-answers",
+        status_code=204,
+        openapi_extra=audience("platform_admin", "security"),
+    )
+    async def set_known(request: Request, submission: Id, body: KnownAsked) -> None:
+        """Record the right verdict on a lens of a submission that was made to calibrate reviewers."""
+        verb = partial(service.set_known, submission_id=submission, lens=body.lens, verdict=body.verdict)
+        await run_write(kit, request, verb)

@@ -1,0 +1,19 @@
+"""Tell a vendor what happened to what it submitted, by mail and webhook."""
+
+from hilum.contacts import service as contacts
+from hilum.infra.context import Context
+from hilum.notices import service as notices
+from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.registry import service as registry
+from hilum.review.models import Submission
+
+
+def tell_vendor(ctx: Context, found: Submission, what: str, cause: str) -> None:
+    """Tell a vendor once about one cause; by mail if it has proved an address."""
+    app = registry.get_app(ctx, found.app)
+    cause = f"review/{found.id}/{cause}"
+    if address := contacts.proved_address(ctx, found.vendor):
+        facts = {"app": app.name, "version": found.label, "what": what, "submission": found.id}
+        notices.put_mail(ctx, Mail(MailKind.REVIEW_NEWS, address, cause, facts, found.vendor, found.app))
+    facts = {"submission_id": found.id, "app_id": found.app, "vendor_id": found.vendor, "what": what}
+    notices.put_event(ctx, VendorEvent(EventKind.REVIEW_NEWS, found.vendor, cause, facts, found.app))

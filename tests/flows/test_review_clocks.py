@@ -1,0 +1,317 @@
+"""What passes without a person, clocks that stand still while a vendor owes an answer, the public ledger, appeals and known answers."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
+from hilum.notices import service as notices
+from hilum.notices.models import NoticeQuery
+from hilum.policies import service as policies
+from hilum.review import service, timekeeping
+from hilum.review.jobs import keep_time
+from hilum.review.models import APPEAL_WITHIN, CLOCKS_EVERY
+from hilum.review.policy import draw, is_drawn
+from tests.flows.control_site import TRACE, build, problem
+from tests.flows.review_ground import (
+    Ground,
+    act_on,
+    add_reviewer,
+    examine_every_one,
+    furnish,
+    judge,
+    lens_of,
+    pass_lens,
+    signs,
+)
+from tests.flows.test_lenses import FOUND, check, decide, states, submitted
+from tests.flows.test_lenses import ground as high_tier
+from tests.flows.vendor_ground import made
+from tests.sim.world import FakeClock
+
+ground = high_tier
+FAILS: dict[str, Any] = {
+    "verdict": "fail",
+    "text": "No period.",
+    "reasons": ["legal.retention"],
+    "answers": {},
+}
+
+
+@pytest.fixture
+def low(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
+    """An app of the low tier, of which nothing is examined by a person."""
+    site = build(sqlite_uow, clock)
+    site.system(policies.adopt_shipped)
+    examine_every_one(site, 0)
+    signs(site, "rita", "technical")
+    return furnish(site)
+
+
+def sent_low(low: Ground) -> str:
+    sent = str(made(low.submit())["id"])
+    check(low)
+    return sent
+
+
+class Keeper:
+    """Runs the job of the clocks as the system."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+
+    def read(self, verb: Any) -> Any:
+        return self.ground.site.uow.read_now(verb, actor=SYSTEM, trace=TRACE)
+
+    def write(self, verb: Any) -> Any:
+        return self.ground.site.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
+
+
+def clocks_of(ground: Ground, sent: str) -> dict[str, Any]:
+    shown = made(ground.site.api("rita").get(f"/submissions/{sent}/clocks"), 200)["clocks"]
+    return {each["stage"]: each for each in shown}
+
+
+def ledger(ground: Ground) -> Any:
+    return made(ground.site.api().get("/review/ledger"), 200)["items"]
+
+
+def figures(ground: Ground) -> dict[tuple[str, str, str], Any]:
+    shown = made(ground.site.api().get("/review/figures"), 200)["figures"]
+    return {(each["kind"], each["tier"], each["lens"]): each for each in shown}
+
+
+# --- without a person --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_low_tier_with_clean_checks_passes_without_a_person(low: Ground) -> None:
+    """C103: certified as it was submitted; who passed it is the platform, and the draw says why nobody looked."""
+    sent = sent_low(low)
+
+    shown = low.see(sent)
+    assert (shown["state"], shown["history"][-1]["actor"]) == ("certified", "system:system")
+    assert states(low, sent) == {"technical": "passed"}
+    drawn = made(low.site.api("otto").get(f"/submissions/{sent}/draw"), 200)
+    assert (drawn["drawn"], drawn["percent"], drawn["same"]) == (False, 0, True)
+    assert low.site.api("acme.owner").get(f"/submissions/{sent}/draw").status_code == 403
+    (certified,) = made(low.site.api("rita").get(f"/apps/{low.app}/certifications"), 200)["items"]
+    assert (certified["submission"], certified["scopes"]) == (sent, ["launch", "user/Slot.rs"])
+
+
+def test_what_is_drawn_is_examined_by_a_person_and_withdrawing_it_escapes_nothing(low: Ground) -> None:
+    """C103, C110: the draw is recorded with its seed and comes to the same again; it holds for what the app submits next."""
+    examine_every_one(low.site)
+    sent = sent_low(low)
+    assert (low.see(sent)["state"], lens_of(low, sent).drawn) == ("in_lenses", True)
+    drawn = made(low.site.api("rita").get(f"/submissions/{sent}/draw"), 200)
+    digest = low.see(sent)["digest"]
+    assert drawn["number"] == draw(drawn["seed"], digest)
+    withdraw = {"revision": low.see(sent)["revision"], "reason": "I would rather not."}
+    made(low.site.api("acme.owner").post(f"/submissions/{sent}/withdraw", json=withdraw), 200)
+    examine_every_one(low.site, 0)
+
+    again = sent_low(low)
+
+    carried = made(low.site.api("rita").get(f"/submissions/{again}/draw"), 200)
+    assert (low.see(again)["state"], carried["carried"], carried["drawn"]) == ("in_lenses", sent, True)
+    pass_lens(low, again)
+    made(decide(low, again), 200)
+    forged = text("UPDATE review_draw SET number = 1")
+    low.site.uow.write_now(lambda ctx: ctx.tx.execute(forged), actor=SYSTEM, trace=TRACE)
+    assert not made(low.site.api("rita").get(f"/submissions/{sent}/draw"), 200)["same"]
+
+
+def test_the_share_that_is_drawn_is_the_share_that_the_rule_book_says() -> None:
+    """C103: none of 0 percent, each of 100, and about a tenth of 10; the same seed draws the same."""
+    numbers = [draw("seed", str(n)) for n in range(2_000)]
+
+    assert not any(is_drawn(each, 0) for each in numbers)
+    assert all(is_drawn(each, 100) for each in numbers)
+    assert 150 < sum(is_drawn(each, 10) for each in numbers) < 250
+    assert numbers == [draw("seed", str(n)) for n in range(2_000)]
+
+
+def test_no_other_tier_passes_without_a_person(ground: Ground) -> None:
+    """C103."""
+    assert set(states(ground, submitted(ground)).values()) == {"open"}
+
+
+# --- clocks ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_clock_stands_still_while_the_vendor_owes_an_answer(ground: Ground) -> None:
+    """C106: both sides' time is shown, in business days."""
+    clock = ground.site.clock
+    assert clock.now() == datetime(2026, 3, 2, 9, tzinfo=UTC), "a Monday, 04:00 in New York"
+    sent = submitted(ground)
+    assert clocks_of(ground, sent)["decision"]["allowed_days"] == 20
+    clock.advance(timedelta(days=2))
+    made(act_on(ground, sent, "legal", "take", "lena"), 200)
+    asks = {"verdict": "needs_changes", "text": "State it.", "reasons": ["legal.retention"]}
+    made(judge(ground, sent, "legal", "lena", **asks, findings=[FOUND]), 200)
+
+    clock.advance(timedelta(days=9))
+
+    found = clocks_of(ground, sent)
+    decision = found["decision"]
+    assert (decision["used_milli"], decision["vendor_milli"]) == (2_000, 7_041)
+    assert (decision["waits_for"], decision["due_at"]) == ("vendor", None)
+    assert (found["first_answer"]["waits_for"], found["first_answer"]["used_milli"]) == ("", 2_000)
+    made(act_on(ground, sent, "legal", "answer", "acme.developer", text="Section 4."), 200)
+    decision = clocks_of(ground, sent)["decision"]
+    assert decision["waits_for"] == "platform"
+    # Eighteen business days are left. Clocks were put forward meanwhile, which gave the vendor an hour.
+    assert decision["due_at"].startswith("2026-04-08T09:00:00")
+
+
+def test_a_missed_clock_enters_the_public_ledger_and_climbs_by_itself(ground: Ground) -> None:
+    """C106, C224: once, on whichever node; it names no app and no vendor, and ends with the review."""
+    boss = NewPerson(None, "boss", "Boss", "platform_admin", mail="boss@platform.example")
+    ground.site.system(identity.add_person, order=boss)
+    add_reviewer(ground.site, "mel", mail="mel@platform.example")
+    sent = submitted(ground)
+    keep_time(Keeper(ground))
+    assert ledger(ground) == []
+
+    ground.site.clock.advance(timedelta(days=7, minutes=1))
+    keep_time(Keeper(ground))
+    keep_time(Keeper(ground))
+
+    (entry,) = ledger(ground)
+    assert (entry["stage"], entry["tier"], entry["allowed_days"]) == ("first_answer", "high", 5)
+    assert (entry["level"], entry["ended_at"]) == ("reviewers", None)
+    assert {ground.app, ground.vendor, sent, ground.version}.isdisjoint(map(str, entry.values()))
+    mails = ground.site.system(notices.list_notices, query=NoticeQuery())
+    assert sorted(each.recipient for each in mails if each.kind == "review_late") == [
+        "boss@platform.example",
+        "mel@platform.example",
+    ]
+    ground.site.clock.advance(timedelta(days=1))
+    keep_time(Keeper(ground))
+    assert [each["level"] for each in ledger(ground)] == ["owner"]
+    made(act_on(ground, sent, "legal", "take", "lena"), 200)
+    made(judge(ground, sent, "legal", "lena", **FAILS, findings=[FOUND]), 200)
+    assert ledger(ground)[0]["ended_at"] is not None
+    assert clocks_of(ground, sent)["first_answer"]["missed"]
+
+
+def test_published_figures_are_exact(ground: Ground) -> None:
+    """K1, K12: of two submissions with known times; anybody may read them."""
+    for days in (1, 2):
+        sent = submitted(ground)
+        ground.site.clock.advance(timedelta(hours=12))
+        made(act_on(ground, sent, "legal", "take", "lena"), 200)
+        ground.site.clock.advance(timedelta(days=days))
+        made(judge(ground, sent, "legal", "lena", **FAILS), 200)
+        made(decide(ground, sent, "reject", expires_at=None), 200)
+
+    keep_time(Keeper(ground))
+
+    found = figures(ground)
+    turnaround, lead = found["turnaround", "high", "legal"], found["lead", "high", ""]
+    assert (turnaround["count"], turnaround["good"]) == (2, 2)
+    assert (turnaround["median_milli"], turnaround["p90_milli"]) == (1_000, 2_000)
+    assert (lead["median_milli"], lead["p90_milli"]) == (1_500, 2_500)
+    assert (lead["median_whole_milli"], lead["count"]) == (1_500, 2)
+    assert timedelta(minutes=1) > CLOCKS_EVERY
+    keep_time(Keeper(ground))
+    assert figures(ground) == found, "made anew once an hour"
+    assert timekeeping.figures_of([]) == []
+
+
+# --- appeals and known answers -----------------------------------------------------------------------------------------------------
+
+
+def rejected(ground: Ground) -> str:
+    sent = submitted(ground)
+    made(act_on(ground, sent, "legal", "take", "lena"), 200)
+    made(judge(ground, sent, "legal", "lena", **FAILS, findings=[FOUND]), 200)
+    made(decide(ground, sent, "reject", expires_at=None), 200)
+    return sent
+
+
+def test_one_appeal_goes_to_reviewers_who_had_no_part_in_the_rejection(ground: Ground) -> None:
+    """C107, C222: overturned, others judge what failed; how often that is so is public."""
+    sent = rejected(ground)
+    add_reviewer(ground.site, "lars", "legal")
+    path = f"/submissions/{sent}/appeal"
+    owner = ground.site.api("acme.owner")
+    assert ground.site.api("acme.billing").post(path, json={"text": "It does."}).status_code == 403
+    made(owner.post(path, json={"text": "Section 4 states it."}))
+    problem(owner.post(path, json={"text": "Again."}), 409, "appeal_made")
+    decision = {"overturn": True, "reason": "Section 4 does state it."}
+    for who in ("lena", "rita"):
+        problem(ground.site.api(who).post(f"{path}/decide", json=decision), 403, "acted_before")
+    for who in ("acme.owner", "root", "otto"):
+        assert ground.site.api(who).post(f"{path}/decide", json=decision).status_code == 403
+
+    done = made(ground.site.api("lars").post(f"{path}/decide", json=decision), 200)
+
+    assert done["state"] == "overturned"
+    problem(ground.site.api("lars").post(f"{path}/decide", json=decision), 409, "appeal_over")
+    assert ground.see(sent)["state"] == "in_lenses"
+    assert states(ground, sent)["legal"] == "open"
+    problem(act_on(ground, sent, "legal", "take", "lena"), 403, "acted_before")
+    made(act_on(ground, sent, "legal", "take", "lars"), 200)
+    keep_time(Keeper(ground))
+    assert (figures(ground)["appeal", "", ""]["count"], figures(ground)["appeal", "", ""]["good"]) == (1, 0)
+
+
+def test_an_appeal_comes_in_time_and_not_beside_a_new_submission(ground: Ground) -> None:
+    """C107."""
+    sent = rejected(ground)
+    path = f"/submissions/{sent}/appeal"
+    made(ground.site.api("acme.owner").post(path, json={"text": "Section 4 states it."}))
+    newer = submitted(ground)
+    problem(
+        ground.site.api("acme.owner").post(f"/submissions/{newer}/appeal", json={"text": "x"}),
+        409,
+        "not_rejected",
+    )
+    decision = {"overturn": True, "reason": "It does."}
+    problem(ground.site.api("cleo").post(f"{path}/decide", json=decision), 409, "submission_open")
+    upheld = {"overturn": False, "reason": "It does not."}
+    assert made(ground.site.api("cleo").post(f"{path}/decide", json=upheld), 200)["state"] == "upheld"
+    assert ground.see(sent)["state"] == "rejected"
+    made(decide(ground, newer, "reject", reasons=["not_as_described"], expires_at=None), 200)
+    ground.site.clock.advance(APPEAL_WITHIN)
+    problem(
+        ground.site.api("acme.owner").post(f"/submissions/{newer}/appeal", json={"text": "x"}),
+        409,
+        "appeal_late",
+    )
+
+
+def test_reviewers_are_compared_with_known_answers_that_they_do_not_see(ground: Ground) -> None:
+    """C223: agreement by lens is published, and such a submission is never certified."""
+    sent = submitted(ground)
+    known = f"/submissions/{sent}/known-answers"
+    root = ground.site.api("root")
+    for lens, verdict in (("technical", "pass"), ("legal", "fail"), ("clinical", "pass")):
+        assert root.post(known, json={"lens": lens, "verdict": verdict}).status_code == 204
+    problem(root.post(known, json={"lens": "legal", "verdict": "pass"}), 409, "answer_known")
+    assert ground.site.api("rita").post(known, json={"lens": "legal", "verdict": "fail"}).status_code == 403
+    for path in ("", "/lenses", "/checks"):
+        shown = ground.site.api("rita").get(f"/submissions/{sent}{path}").text
+        assert "known_answer" not in shown
+        assert "calibrat" not in shown
+
+    pass_lens(ground, sent, "technical", "rita")
+    pass_lens(ground, sent, "clinical", "cleo")
+    problem(decide(ground, sent), 403, "lenses_not_passed")
+    pass_lens(ground, sent, "legal", "lena")
+
+    keep_time(Keeper(ground))
+    agreed = {lens: each for (kind, _, lens), each in figures(ground).items() if kind == "calibration"}
+    assert {lens: (each["count"], each["good"]) for lens, each in agreed.items()} == {
+        "technical": (1, 1),
+        "clinical": (1, 1),
+        "legal": (1, 0),
+    }
+    problem(decide(ground, sent), 403, "calibration")
+    assert ground.site.system(service.view, submission_id=sent).submission.certification == ""
