@@ -30,10 +30,11 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.launches.store import launch
 from hilum.signin.store import attempts, sessions
 from hilum.tokens.store import access_token, refresh_token, token_family
+from tests.effort import effort
 from tests.flows.test_audit_journal import Place, access
 from tests.sim.world import FakeClock
 
-OLD, LIVING = 100_000, 5_000
+OLD, LIVING = effort(20_000, 100_000), 5_000
 WITHIN_S = 60.0
 TRACE = Trace("req_test")
 DAY = timedelta(days=1)
@@ -79,7 +80,7 @@ def count(uow: UnitOfWork, table: Table) -> int:
 
 
 def a_busy_month(uow: UnitOfWork, now: datetime) -> None:
-    """A hundred thousand refresh tokens used long ago in living families, families of which nothing is left, and what lives."""
+    """Many refresh tokens used long ago in living families, families of which nothing is left, and what lives."""
     before, lately, later = at(now - 8 * DAY), at(now - DAY), at(now + 90 * DAY)
 
     def refresh(n: int, family: int, used: int | None) -> tuple[Any, ...]:
@@ -101,7 +102,7 @@ def a_busy_month(uow: UnitOfWork, now: datetime) -> None:
     fill(uow, access_token, rows)
 
 
-def test_a_hundred_thousand_rows_that_are_over_go_in_one_run_and_nothing_that_lives_goes_with_them(
+def test_what_a_busy_month_left_goes_in_one_run_and_nothing_that_lives_goes_with_it(
     uow: UnitOfWork, held: JobLease, clock: FakeClock, tmp_path: Path
 ) -> None:
     """A thousand a minute were removed while 7,500 arrived; used refresh tokens stayed for 180 days."""

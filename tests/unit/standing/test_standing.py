@@ -275,9 +275,10 @@ def test_a_backend_service_of_an_app_that_is_limited_to_facilities_gets_nothing(
 
 
 def test_of_every_combination_of_faults_the_first_in_order_is_the_reason() -> None:
-    """C38: the whole table, about sixty thousand combinations, of at most four ways to each fault."""
+    """C38: the whole table, of at most two ways to each fault; of four, about sixty thousand combinations, under ``EFFORT=full``."""
     order, wrong = list(FAULTS), []
-    for chosen in product(*([None, *changes[:4]] for changes in FAULTS.values())):
+    ways = effort(2, 4)
+    for chosen in product(*([None, *changes[:ways]] for changes in FAULTS.values())):
         change: Change = {}
         for one in filter(None, chosen):
             change |= one
