@@ -36,6 +36,7 @@ from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
 from hilum.pictures import routes as pictures
 from hilum.policies import service as policies
+from hilum.revalidation import pages as revalidation_pages
 from hilum.signin import live
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
@@ -164,6 +165,7 @@ def build(
             *federated.routes(),
             *enrolment_pages.pages(kit),
             *contacts_pages.pages(kit),
+            *revalidation_pages.pages(kit),
             *certificate_pages.pages(kit),
             *console.pages(kit, ports),
             *pictures.pages(kit),

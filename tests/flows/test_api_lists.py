@@ -43,6 +43,8 @@ from hilum.installations.models import InstallOrder
 from hilum.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId, VendorId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.keys import live as keys
+from hilum.listings import store as listing_store
+from hilum.listings.models import Listing
 from hilum.mandates import store as mandates
 from hilum.mandates.models import Mandate
 from hilum.notices import service as notices
@@ -163,6 +165,7 @@ LISTS = {
     "/api/v1/reviewers": "rita",
     "/api/v1/ties": "rita",
     "/api/v1/findings": "rita",
+    "/api/v1/listings": "root",
     "/api/v1/revalidation/apps": "rita",
     "/api/v1/appeals": "rita",
     "/api/v1/review/ledger": "rita",
@@ -191,6 +194,8 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
             f"fnd_{n}", app, VendorId("ven_1"), "cert_1", *said, ctx.now, ctx.now, ctx.now + MONTH
         )
         revalidation_store.add_finding(ctx.tx, found)
+        about = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")
+        listing_store.save_listing(ctx.tx, Listing(app, *about))
         standing = revalidation_store.get_standing(ctx.tx, app)
         revalidation_store.save_standing(ctx.tx, replace(standing, due=Rung.NOTIFY))
 

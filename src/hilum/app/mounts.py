@@ -71,6 +71,7 @@ from hilum.kernel.ids import AppId, VendorId
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
 from hilum.launches.service import count_open
+from hilum.listings import routes as listings
 from hilum.lookups import routes as lookups
 from hilum.mandates import routes as mandates
 from hilum.membership import routes as membership
@@ -84,6 +85,7 @@ from hilum.registry.app_edit_models import AppEditOrder
 from hilum.requests import routes as requests
 from hilum.requests import versions
 from hilum.requests.models import AcceptOrder
+from hilum.revalidation import pages as revalidation_pages
 from hilum.revalidation import routes as revalidation
 from hilum.review import routes as review
 from hilum.review.service import justified, undefended
@@ -165,6 +167,7 @@ def pages(site: Site) -> list[BaseRoute]:
             site.kit, lambda query: _reader(site.settings).page(query), ReaderSlots(HISTORIES).held
         ),
         *breakglass_pages.pages(site.kit),
+        *revalidation_pages.pages(site.kit),
         *certificate_pages.pages(site.kit),
         *launches.routes(site.kit),
         *console.pages(site.kit, _consoles(site)),
@@ -360,6 +363,7 @@ def control_plane(
         requests.api(kit),
         review.api(kit, unused),
         certificates.api(kit),
+        listings.api(kit),
         revalidation.api(kit),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),

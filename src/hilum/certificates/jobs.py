@@ -21,3 +21,5 @@ def run(lease: Lease, at: Addresses, may_continue: Callable[[], bool]) -> None:
     """Follow everything that changed, one transaction after the other."""
     while may_continue() and lease.write(partial(service.step, at=at)):
         pass
+    while may_continue() and lease.write(service.remind_due):
+        pass

@@ -34,6 +34,11 @@ LOOKED_AGAIN = 50
 """Apps of which each step judges the status anew although nothing changed, in turns."""
 TEXTS_KEPT = 2_000
 """Certificates that a worker keeps in memory."""
+REMIND_BEFORE = tuple(timedelta(days=each) for each in (90, 60, 30, 7))
+"""How long before its end the vendor is reminded (C114, C225)."""
+HOSPITALS_BEFORE = timedelta(days=30)
+"""From the reminder of this time on the hospitals that use the app get notice too."""
+REMIND_BATCH = 50
 FILE_BOUND = 4 * 1024 * 1024
 """The largest certificate, key set or status list that is read to verify."""
 
@@ -84,6 +89,8 @@ class Certificate:
     cause: Cause
     changed_at: datetime
     change: int
+    remind_at: datetime | None = None
+    """When the next mail about its end is due; None if none is."""
     text: str = ""
 
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 import zlib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -21,6 +21,7 @@ from hilum.certificates.models import (
     LIST_SIZE,
     LIST_TYPE,
     MAX_AGE,
+    REMIND_BEFORE,
     Addresses,
     Cause,
     Certificate,
@@ -113,6 +114,37 @@ def gets_one(app: App, certification: Certification, now: datetime) -> bool:
     """Check whether a certification is in force and of an app that more than one hospital can have."""
     # What exists at one hospital only is nobody else's business.
     return app.tenant is None and certification.withdrawn_at is None and now < certification.expires_at
+
+
+def next_reminder(expires_at: datetime, now: datetime) -> datetime | None:
+    """Return when the next mail about the end of a certificate is due: before it, or at it; None after it."""
+    moments = (*(expires_at - each for each in REMIND_BEFORE), expires_at)
+    return min((each for each in moments if each > now), default=None)
+
+
+def reminder_due(remind_at: datetime, expires_at: datetime, now: datetime) -> timedelta | None:
+    """Return how long before the end the mail is that is due; None if none is. Of several that were missed, the last.
+
+    ``remind_at``: those before it were sent, or were over when the certificate was made.
+    """
+    due = [each for each in (*REMIND_BEFORE, timedelta(0)) if remind_at <= expires_at - each <= now]
+    return min(due, default=None)
+
+
+def is_over_otherwise(found: Certificate) -> bool:
+    """Check whether a certificate is over for another reason than its end."""
+    return found.status is Status.INVALID and found.cause is not Cause.EXPIRED
+
+
+def is_replaced(found: Certificate, others: Iterable[Certificate]) -> bool:
+    """Check whether another certificate of the app for production ends later, so that nobody need be reminded."""
+    return any(
+        each.id != found.id
+        and each.environment is found.environment
+        and each.status is Status.VALID
+        and each.expires_at > found.expires_at
+        for each in others
+    )
 
 
 # --- what is signed ------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from hilum.certificates.models import (
     Stops,
     Walk,
 )
+from hilum.certificates.reminders import remind_due
 from hilum.controls import service as controls
 from hilum.controls.models import SWITCHES
 from hilum.infra.context import Context
@@ -36,9 +37,10 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.registry import service as registry
-from hilum.registry.models import App, Certification, Certified
+from hilum.registry.models import App, Certification, Certified, Environment
 from hilum.review import service as review
 
+__all__ = ["remind_due"]
 _APP = "app/"
 
 
@@ -165,6 +167,7 @@ def _make(doing: _Step, certified: Certified, app: App, missing: Collection[Cert
             cause=cause,
             changed_at=doing.ctx.now,
             change=doing.change,
+            remind_at=policy.next_reminder(each.expires_at, doing.ctx.now),
             text=keys.sign_compact(doing.ctx, Purpose.CERTIFICATE, claims, typ=CERTIFICATE_TYPE),
         )
         store.add_certificate(doing.ctx.tx, made)
@@ -229,6 +232,25 @@ def list_certified(ctx: Context, after: str, limit: int) -> list[AppId]:
 def count_certified(ctx: Context) -> int:
     """Count those apps."""
     return store.count_certified(ctx.tx)
+
+
+def current_of(ctx: Context, app: AppId) -> Certificate | None:
+    """Return the certificate for production that stands for an app; None without one. Without a permission check."""
+    return current_of_all(ctx, [app]).get(app)
+
+
+def current_of_all(ctx: Context, apps: Collection[AppId]) -> dict[AppId, Certificate]:
+    """Return the certificates for production that stand for some apps."""
+    held: dict[AppId, list[Certificate]] = {}
+    for each in store.of_apps(ctx.tx, apps):
+        if each.environment is Environment.PRODUCTION:
+            held.setdefault(each.app, []).append(each)
+    return {app: found for app, of in held.items() if (found := policy.current(of)) is not None}
+
+
+def validly_certified(ctx: Context) -> set[AppId]:
+    """Return every app with a valid certificate for production."""
+    return store.validly_certified(ctx.tx)
 
 
 # --- queries -------------------------------------------------------------------------------------------------------------------

@@ -64,11 +64,13 @@ certificates = Table(
     Column("cause", String(20), nullable=False),
     Column("changed_at", Instant, nullable=False),
     Column("change", BigInteger, nullable=False),
+    Column("remind_at", Instant),
     Column("text", Text, nullable=False),
     Index("uq_certificate_number", "number", unique=True),
     Index("ix_certificate_app", "app", "id"),
     Index("ix_certificate_vendor", "vendor", "id"),
     Index("ix_certificate_change", "change"),
+    Index("ix_certificate_remind", "remind_at"),
     Index("ix_certificate_status", "status", "expires_at"),
 )
 status_lists = Table(
@@ -206,6 +208,25 @@ def count_certified(tx: Connection) -> int:
     return int(tx.execute(query).scalar_one())
 
 
+def validly_certified(tx: Connection) -> set[AppId]:
+    """Return every app with a valid certificate for production."""
+    query = select(certificates.c.app).where(
+        certificates.c.environment == Environment.PRODUCTION.value,
+        certificates.c.status == int(Status.VALID),
+    )
+    return {AppId(row.app) for row in tx.execute(query.distinct())}
+
+
+def to_remind(tx: Connection, now: datetime, limit: int) -> list[Certificate]:
+    """List certificates about whose end a mail is due, locked until the transaction ends."""
+    query = select(*_SHOWN).where(certificates.c.remind_at <= now).order_by(certificates.c.remind_at)
+    return [_certificate(row) for row in tx.execute(query.limit(limit).with_for_update())]
+
+
+def save_reminder(tx: Connection, certificate_id: str, at: datetime | None) -> None:
+    tx.execute(certificates.update().where(certificates.c.id == certificate_id).values(remind_at=at))
+
+
 def changed_since(tx: Connection, change: int) -> list[Certificate]:
     """List certificates whose status changed, or that were made, since a change."""
     return _read(tx, certificates.c.change > change)
@@ -279,4 +300,5 @@ def _certificate(row: Row[Any]) -> Certificate:
         cause=Cause(row.cause),
         changed_at=row.changed_at,
         change=row.change,
+        remind_at=row.remind_at,
     )

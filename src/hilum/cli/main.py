@@ -32,6 +32,7 @@ MODULES = {
     "init": "server",
     "installation": "installations",
     "keys": "keys",
+    "listing": "listings",
     "login": "resources",
     "confirm": "resources",
     "mandate": "mandates",

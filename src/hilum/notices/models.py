@@ -76,6 +76,9 @@ class MailKind(StrEnum):
     LIMITS_TIGHTEN = "limits_tighten"
     BOOK_CHANGED = "book_changed"
     BREAK_GLASS = "break_glass"
+    CERTIFICATE_ENDS = "certificate_ends"
+    CERTIFICATE_ENDED = "certificate_ended"
+    APP_CERTIFICATE_ENDS = "app_certificate_ends"
     FINDINGS_OPENED = "findings_opened"
     FINDINGS_WARNED = "findings_warned"
     FINDINGS_STOPPED = "findings_stopped"
@@ -101,6 +104,7 @@ class EventKind(StrEnum):
     FINDINGS = "app.findings"
     REVIEW_NEWS = "review.news"
     REVIEW_LATE = "review.late"
+    CERTIFICATE_ENDING = "certificate.ending"
 
 
 TWO_PEOPLE = frozenset({EventKind.DISPOSAL_REQUESTED})

@@ -311,6 +311,38 @@ REVIEW_LATE = Template(
     {"stage": Kind.WORD, "tier": Kind.WORD, "days": Kind.NAME, "due": Kind.MOMENT, "entry": Kind.ID},
     (("Stage", "stage"), ("Tier", "tier"), ("Business days", "days"), ("Entry", "entry")),
 )
+_CERTIFICATE = {"app": Kind.NAME, "version": Kind.NAME, "ends": Kind.MOMENT}
+_CERTIFICATE_ROWS = (("App", "app"), ("Version", "version"))
+CERTIFICATE_ENDS = Template(
+    MailKind.CERTIFICATE_ENDS,
+    "A certificate of an app of yours ends soon",
+    (
+        "The certificate of an app of yours ends on {ends}, and no later one follows it. From then on the app cannot be used anywhere.",
+        "Submit the version again, or a newer one, in time: hilum review submit. A new review costs nothing.",
+    ),
+    _CERTIFICATE,
+    _CERTIFICATE_ROWS,
+)
+CERTIFICATE_ENDED = Template(
+    MailKind.CERTIFICATE_ENDED,
+    "A certificate of an app of yours has ended",
+    (
+        "The certificate of an app of yours ended on {ends}, and no other one follows it. The app cannot be used any more.",
+        "Submit the version again, or a newer one: hilum review submit. A new review costs nothing.",
+    ),
+    _CERTIFICATE,
+    _CERTIFICATE_ROWS,
+)
+APP_CERTIFICATE_ENDS = Template(
+    MailKind.APP_CERTIFICATE_ENDS,
+    "The certificate of an app that your hospital uses ends",
+    (
+        "The certificate of an app that your hospital uses ends on {ends}, and no later one follows it. From then on the app cannot be used.",
+        "Ask its vendor whether it is being certified again, and decide what your people use if it is not.",
+    ),
+    _CERTIFICATE,
+    _CERTIFICATE_ROWS,
+)
 TEMPLATES = {
     each.id.value: each
     for each in (
@@ -331,6 +363,9 @@ TEMPLATES = {
         LIMITS_TIGHTEN,
         BOOK_CHANGED,
         BREAK_GLASS,
+        CERTIFICATE_ENDS,
+        CERTIFICATE_ENDED,
+        APP_CERTIFICATE_ENDS,
         FINDINGS_OPENED,
         FINDINGS_WARNED,
         FINDINGS_STOPPED,
@@ -378,6 +413,9 @@ APP_FINDINGS = EventType(
 _OF_REVIEW = {"submission_id": Kind.ID, "app_id": Kind.ID, "vendor_id": Kind.ID}
 EVENT_REVIEW_NEWS = EventType(EventKind.REVIEW_NEWS, _OF_REVIEW | {"what": Kind.NAME})
 EVENT_REVIEW_LATE = EventType(EventKind.REVIEW_LATE, _OF_REVIEW | {"stage": Kind.WORD, "due_at": Kind.MOMENT})
+EVENT_CERTIFICATE_ENDING = EventType(
+    EventKind.CERTIFICATE_ENDING, {"certificate_id": Kind.ID, "app_id": Kind.ID, "ends": Kind.MOMENT}
+)
 EVENTS = {
     each.id.value: each
     for each in (
@@ -395,5 +433,6 @@ EVENTS = {
         APP_FINDINGS,
         EVENT_REVIEW_NEWS,
         EVENT_REVIEW_LATE,
+        EVENT_CERTIFICATE_ENDING,
     )
 }

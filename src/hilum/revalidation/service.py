@@ -19,6 +19,7 @@ from hilum.installations import service as installations
 from hilum.kernel.errors import Conflict, NotFound, NotPermitted
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.listings import service as listings
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.registry import service as registry
@@ -29,6 +30,7 @@ from hilum.revalidation.models import (
     BATCH,
     CLOSED_KEPT,
     UNUSED_DAYS,
+    Currency,
     Finding,
     Followed,
     Limits,
@@ -237,8 +239,10 @@ def _moved(
     if to >= Rung.STOP:
         assert certification is not None, "what is not certified is not launched"
         after = replace(after, switches=_stopped(ctx, app, standing.switches))
+        listings.hide(ctx, app.id)
     else:
         _let_go(ctx, standing.switches)
+        listings.unhide(ctx, app.id)
         after = replace(after, switches=())
     if to >= Rung.SUSPEND and app.state is AppState.ACTIVE:
         registry.suspend_app(ctx, app.id, REASON)
@@ -360,6 +364,13 @@ def progress(ctx: Context) -> Round:
     if not ctx.actor.is_platform:
         raise NotPermitted("not_permitted", "You may not see this.")
     return store.find_round(ctx.tx)
+
+
+def currency(ctx: Context) -> Currency:
+    """Return K17: how many apps are published, and how many of them have a valid certificate and no overdue finding. For anybody."""
+    published = listings.published(ctx)
+    current = (published & certificates.validly_certified(ctx)) - store.apps_overdue(ctx.tx, ctx.now)
+    return Currency(len(published), len(current), ctx.now)
 
 
 def purge(ctx: Context) -> int:

@@ -1,0 +1,56 @@
+"""Mail and webhooks about certificates that end (C114, C225)."""
+
+from datetime import timedelta
+
+from hilum.certificates import policy, store
+from hilum.certificates.models import HOSPITALS_BEFORE, REMIND_BATCH, Certificate
+from hilum.contacts import service as contacts
+from hilum.identity import service as identity
+from hilum.identity.models import Role
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.notices import service as notices
+from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.registry.models import Environment
+
+
+def remind_due(ctx: Context) -> int:
+    """Put the mails that are due about ends of certificates, of a batch; return how many certificates those were. Call again while it is not 0.
+
+    What is due next is recorded in the same transaction, and one cause yields one mail, so nobody gets one twice.
+    """
+    due = store.to_remind(ctx.tx, ctx.now, REMIND_BATCH)
+    for each in due:
+        store.save_reminder(ctx.tx, each.id, policy.next_reminder(each.expires_at, ctx.now))
+        before = (
+            None if each.remind_at is None else policy.reminder_due(each.remind_at, each.expires_at, ctx.now)
+        )
+        if before is not None and _is_wanted(ctx, each):
+            _announce(ctx, each, before)
+    return len(due)
+
+
+def _is_wanted(ctx: Context, found: Certificate) -> bool:
+    """Check whether anybody misses a certificate once it ends: not one that was withdrawn, or that another one follows."""
+    if found.environment is not Environment.PRODUCTION or policy.is_over_otherwise(found):
+        return False
+    return not policy.is_replaced(found, store.of_apps(ctx.tx, [found.app]))
+
+
+def _announce(ctx: Context, found: Certificate, before: timedelta) -> None:
+    cause = f"certificate/{found.id}/{before.days}"
+    ends = found.expires_at.isoformat()
+    kind = MailKind.CERTIFICATE_ENDS if before else MailKind.CERTIFICATE_ENDED
+    facts = {"app": found.app_name, "version": found.label, "ends": ends}
+    for address in dict.fromkeys(each.address for each in contacts.proved_contacts(ctx, found.vendor)):
+        notices.put_mail(ctx, Mail(kind, address, cause, facts, vendor=found.vendor, app=found.app))
+    told = {"certificate_id": found.id, "app_id": found.app, "ends": ends}
+    notices.put_event(
+        ctx, VendorEvent(EventKind.CERTIFICATE_ENDING, found.vendor, cause, told, app=found.app)
+    )
+    if before > HOSPITALS_BEFORE:
+        return
+    for tenant in installations.hospitals_of(ctx, found.app):
+        for _, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
+            mail = Mail(MailKind.APP_CERTIFICATE_ENDS, address, f"{cause}/{tenant}", facts, app=found.app)
+            notices.put_mail(ctx, mail)

@@ -1,0 +1,120 @@
+"""Publish certified apps, end that, and list what hospitals see."""
+
+from dataclasses import replace
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.certificates import service as certificates
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import AppId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.listings import policy, store
+from hilum.listings.models import Listed, Listing
+from hilum.registry import service as registry
+from hilum.registry.policy import may_read_catalogue, may_see_app, may_see_vendor, reason_fault
+
+
+def publish(ctx: Context, app_id: AppId, reason: str) -> Listed:
+    """Publish an app that has a valid certificate for production (C111). Raises NotFound, NotPermitted, Invalid, Conflict."""
+    app = registry.get_app(ctx, app_id)
+    event = Event("listings.listing.publish", app=app.id, facts={"reason": reason.strip()})
+    if not policy.may_publish(ctx.actor):
+        raise audit.refusal(ctx, event, "Platform administrators publish; who certifies does not.")
+    _require_reason(reason)
+    held = store.find_listing(ctx.tx, app.id, lock=True)
+    if held is not None and held.published:
+        raise Conflict("already_published", "The app is published already.")
+    certificate = certificates.current_of(ctx, app.id)
+    if not policy.is_valid(certificate):
+        detail = "The app has no valid certificate for production. Have a version certified first."
+        raise audit.refusal(ctx, replace(event, reason="not_certified"), detail)
+    hidden = held is not None and held.hidden
+    made = Listing(
+        app.id,
+        app.vendor,
+        app.name,
+        published=True,
+        by=str(ctx.actor),
+        at=ctx.now,
+        reason=reason.strip(),
+        hidden=hidden,
+    )
+    store.save_listing(ctx.tx, made)
+    audit.record(ctx, event)
+    return Listed(made, certificate)
+
+
+def unpublish(ctx: Context, app_id: AppId, reason: str) -> Listed:
+    """End the listing of an app; where it is installed it goes on. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    app = registry.get_app(ctx, app_id)
+    event = Event("listings.listing.unpublish", app=app.id, facts={"reason": reason.strip()})
+    if not policy.may_unpublish(ctx.actor, app.vendor):
+        if not may_see_app(ctx.actor, app):
+            raise NotFound("app_not_found", "There is no such app.")
+        raise audit.refusal(ctx, event)
+    _require_reason(reason)
+    held = store.find_listing(ctx.tx, app.id, lock=True)
+    if held is None or not held.published:
+        raise Conflict("not_published", "The app is not published.")
+    after = replace(held, published=False, by=str(ctx.actor), at=ctx.now, reason=reason.strip())
+    store.save_listing(ctx.tx, after)
+    audit.record(ctx, event)
+    return Listed(after, certificates.current_of(ctx, app.id))
+
+
+def _require_reason(reason: str) -> None:
+    if fault := reason_fault(reason):
+        raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
+
+
+def hide(ctx: Context, app: AppId) -> None:
+    """Hide the listing of an app for now, for the platform itself."""
+    _set_hidden(ctx, app, hidden=True)
+
+
+def unhide(ctx: Context, app: AppId) -> None:
+    """Show the listing of an app again, for the platform itself."""
+    _set_hidden(ctx, app, hidden=False)
+
+
+def _set_hidden(ctx: Context, app: AppId, *, hidden: bool) -> None:
+    held = store.find_listing(ctx.tx, app, lock=True)
+    if held is not None and held.hidden is not hidden:
+        store.save_listing(ctx.tx, replace(held, hidden=hidden))
+        audit.record(ctx, Event(f"listings.listing.{'hide' if hidden else 'unhide'}", app=app))
+
+
+def list_listings(ctx: Context, page: PageQuery = FIRST_PAGE) -> tuple[list[Listed], str]:
+    """List listings by app, and return where the next page begins: a hospital's administrator those that are visible, the staff all, a member their own.
+
+    A page of a hospital may have fewer than ``page.limit`` rows although more follow. Raises NotPermitted.
+    """
+    own = ctx.actor.vendor
+    is_member = own is not None and may_see_vendor(ctx.actor, own)
+    if not is_member and not may_read_catalogue(ctx.actor):
+        raise NotPermitted("not_permitted", "You may not see this.")
+    vendor = own if is_member else None
+    published = None if is_member or ctx.actor.is_platform else True
+    found = store.list_listings(ctx.tx, page, vendor=vendor, published=published)
+    standing = certificates.current_of_all(ctx, [each.app for each in found])
+    listed = [Listed(each, standing.get(each.app)) for each in found]
+    following = found[-1].app if len(found) == page.limit else ""
+    return [each for each in listed if published is None or policy.is_visible(each)], following
+
+
+def view(ctx: Context, app_id: AppId) -> Listed:
+    """Get the listing of an app. Raises NotFound (also where a hospital does not see it)."""
+    listing = store.find_listing(ctx.tx, app_id)
+    if listing is not None:
+        found = Listed(listing, certificates.current_of(ctx, listing.app))
+        if ctx.actor.is_platform or may_see_vendor(ctx.actor, listing.vendor):
+            return found
+        if may_read_catalogue(ctx.actor) and policy.is_visible(found):
+            return found
+    raise NotFound("listing_not_found", "The app is not listed.")
+
+
+def published(ctx: Context) -> set[AppId]:
+    """Return every published app, without a permission check."""
+    return store.read_published(ctx.tx)

@@ -1,0 +1,166 @@
+"""Certification, publication and a hospital's approval are three decisions of three roles; ends are announced (C111, C114, K17)."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.certificates.models import REMIND_BEFORE
+from hilum.certificates.service import remind_due, step
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.identity.store import people
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
+from hilum.kernel.ids import AppId, TenantId
+from hilum.notices import service as notices
+from hilum.notices.models import Channel, NoticeQuery
+from tests.flows.control_site import problem
+from tests.flows.review_ground import signs
+from tests.flows.test_certificates import AT
+from tests.flows.test_revalidation import Certified
+from tests.flows.test_review_checks import World, in_order
+from tests.flows.test_review_decisions import decide, submitted
+from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.jwks_host import Page
+from tests.sim.tls_host import Authority
+from tests.sim.world import FakeClock
+
+DAY = timedelta(days=1)
+WHY = {"reason": "Certified, and its support answers."}
+
+
+@pytest.fixture
+def certified(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Certified]:
+    with ExitStack() as stack:
+        world = World(stack, Authority(tmp_path), sqlite_uow, clock)
+        ground = in_order(world)
+        signs(ground.site, "rita", "technical")
+        ends = (clock.now() + 120 * DAY).isoformat()
+        made(decide(ground, submitted(ground, world), expires_at=ends), 200)
+        found = Certified(world, ground, f"https://acme.example:{world.hosts['acme.example'].port}")
+        follow(found)
+        yield found
+
+
+def follow(certified: Certified) -> None:
+    while certified.ground.site.system(step, at=AT):
+        pass
+
+
+def act(certified: Certified, who: str, what: str) -> Any:
+    return certified.ground.site.api(who).post(f"/listings/{certified.ground.app}/{what}", json=WHY)
+
+
+def seen(certified: Certified, who: str = "gina") -> list[str]:
+    return [each["app"] for each in made(certified.ground.site.api(who).get("/listings"), 200)["items"]]
+
+
+def figure(certified: Certified) -> tuple[int, int, float | None]:
+    certified.world.clock.advance(timedelta(minutes=1))
+    found = certified.ground.site.browser().get("/certificates/currency.json").json()
+    return found["published"], found["current"], found["percent"]
+
+
+def test_who_certified_does_not_publish_and_hospitals_see_what_is_published(certified: Certified) -> None:
+    """C111: three decisions of three roles; a hospital's own approval is untouched by both."""
+    app = certified.ground.app
+    problem(act(certified, "rita", "publish"), 403, "not_permitted")
+    problem(act(certified, "acme.owner", "publish"), 403, "not_permitted")
+    problem(act(certified, "gina", "publish"), 403, "not_permitted")
+    assert seen(certified) == []
+    problem(certified.ground.site.api("gina").get(f"/listings/{app}"), 404, "listing_not_found")
+
+    done = made(act(certified, "root", "publish"), 200)
+
+    assert (done["visible"], done["certificate_status"], done["reason"]) == (True, "valid", WHY["reason"])
+    assert seen(certified) == [app]
+    assert made(certified.ground.site.api("gina").get(f"/listings/{app}"), 200)["label"] == "1"
+    problem(act(certified, "root", "publish"), 409, "already_published")
+    furnish_vendor(certified.ground.site, "Rival", "rival")
+    assert seen(certified, "rival.owner") == []
+    problem(act(certified, "rival.owner", "unpublish"), 404, "app_not_found")
+    problem(certified.ground.site.api("ann").get("/listings"), 403, "not_permitted")
+
+    made(act(certified, "acme.owner", "unpublish"), 200)
+    assert seen(certified) == []
+    problem(act(certified, "sam", "unpublish"), 409, "not_published")
+
+
+def test_what_is_not_validly_certified_is_neither_published_nor_seen(certified: Certified) -> None:
+    """C111, C113: a kill switch takes it from the list, and its release puts it back."""
+    made(act(certified, "root", "publish"), 200)
+    target = Target(TargetKind.VERSION, certified.ground.version)
+    ends = certified.world.clock.now() + timedelta(hours=1)
+    certified.ground.site.system(controls.engage, order=EngageOrder(target, Mode.FULL_STOP, "drift", ends))
+    follow(certified)
+    assert seen(certified) == []
+    made(act(certified, "root", "unpublish"), 200)
+    problem(act(certified, "root", "publish"), 403, "not_certified")
+
+    certified.world.clock.advance(timedelta(hours=1))
+    follow(certified)
+    made(act(certified, "root", "publish"), 200)
+    assert seen(certified) == [certified.ground.app]
+
+
+def test_the_public_figure_counts_what_is_valid_and_has_nothing_overdue(certified: Certified) -> None:
+    """K17, C226: a finding beyond its deadline hides the listing and lowers the figure; mended, both are as before."""
+    assert figure(certified) == (0, 0, None)
+    made(act(certified, "root", "publish"), 200)
+    assert figure(certified) == (1, 1, 100.0)
+    certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
+    certified.night()
+    assert figure(certified) == (1, 1, 100.0)
+    certified.world.clock.advance(7 * DAY)
+    certified.night()
+    follow(certified)
+
+    assert figure(certified) == (1, 0, 0.0)
+    assert seen(certified) == []
+    (shown,) = made(certified.ground.site.api("root").get("/listings"), 200)["items"]
+    assert (shown["published"], shown["hidden"], shown["visible"]) == (True, True, False)
+
+    certified.serve("/cb", Page(body=b"ok"))
+    certified.night()
+    follow(certified)
+    assert figure(certified) == (1, 1, 100.0)
+    assert seen(certified) == [certified.ground.app]
+
+
+def reminders(certified: Certified) -> list[str]:
+    while certified.ground.site.system(remind_due):
+        pass
+    found = certified.ground.site.system(notices.list_notices, query=NoticeQuery(channel=Channel.MAIL))
+    return sorted(each.kind for each in found if "certificate" in each.kind)
+
+
+def test_the_end_of_a_certificate_is_announced_once_each_time_to_vendor_and_hospitals(
+    certified: Certified,
+) -> None:
+    """C114, C225: at 90, 60, 30 and 7 days and at the end; hospitals that use it from 30 days on."""
+    certified.prove_contact()
+    site = certified.ground.site
+    order = InstallOrder(TenantId("general"), AppId(certified.ground.app), frozenset({"physician"}))
+    site.system(installations.install, order=order)
+    reached = people.update().where(people.c.id == site.people["gina"].id).values(mail="gina@general.example")
+    site.system(lambda ctx: ctx.tx.execute(reached))
+    ends = certified.world.clock.now() + 120 * DAY
+    assert reminders(certified) == []
+
+    for n, before in enumerate(REMIND_BEFORE, 1):
+        certified.world.clock.advance(ends - before - certified.world.clock.now())
+        found = reminders(certified)
+        assert found.count("certificate_ends") == n
+        assert found.count("app_certificate_ends") == max(0, n - 2)
+        assert reminders(certified) == found, "however often the job runs"
+    certified.world.clock.advance(ends - certified.world.clock.now())
+    follow(certified)
+
+    assert reminders(certified) == sorted(
+        ["certificate_ends"] * 4 + ["certificate_ended"] + ["app_certificate_ends"] * 3
+    )
