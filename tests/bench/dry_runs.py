@@ -1,5 +1,6 @@
 """P19: a dry run of a rule book over 10,000 apps x 1,000 tenants, with a million installations and two million counted decisions."""
 
+import gc
 import os
 import random
 import tempfile
@@ -12,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from hilum.app.platform import COLLECT_EVERY
 from hilum.audit import decision_counts
 from hilum.clients.store import clients
 from hilum.consent.store import authorization
@@ -50,10 +52,10 @@ LOST = "patient/Appointment.rs"
 
 def figures() -> list[Figure]:
     keys.install(keys.Vault(SECRET))
-    took, run = _on_sqlite()
+    took, used, run = _on_sqlite()
     cluster = Cluster()
     try:
-        over, _ = _measured(cluster.url, Path(tempfile.mkdtemp()))
+        over, own, _ = _measured(cluster.url, Path(tempfile.mkdtemp()))
     finally:
         cluster.stop()
     counts = run.counts
@@ -64,28 +66,32 @@ def figures() -> list[Figure]:
     return [
         Figure("P19", f"dry run over {APPS:,} apps x {TENANTS:,} tenants, SQLite / PostgreSQL", max(took, over),
                f"{took:.1f} / {over:.1f} s", "<= 5 s", max(took, over) <= 5,
-               [what]),
+               [what, f"CPU of the process: {used:.1f} / {own:.1f} s"]),
     ]  # fmt: skip
 
 
-def _on_sqlite() -> tuple[float, DryRun]:
+def _on_sqlite() -> tuple[float, float, DryRun]:
     with tempfile.TemporaryDirectory() as folder:
         return _measured(f"sqlite:///{folder}/hilum.db", Path(folder))
 
 
-def _measured(url: str, folder: Path) -> tuple[float, DryRun]:
+def _measured(url: str, folder: Path) -> tuple[float, float, DryRun]:
     migrate(url)
     uow = UnitOfWork.create(Database(url), SystemClock(), SystemIds(), "bench")
     _fill(uow, folder / "journal")
     version = uow.write_now(_publish, actor=SYSTEM, trace=TRACE)
     jobs = Jobs(uow, folder / "journal")
-    found: list[tuple[float, DryRun]] = []
+    found: list[tuple[float, float, DryRun]] = []
+    # As every process of the platform does once it has started.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, 20, 50)
     for _ in range(3):
         jobs.write(partial(policies.ask_dry_run, version=version))
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         run = jobs.run_next()
         assert run is not None
-        found.append((time.perf_counter() - began, run))
+        found.append((time.perf_counter() - began, time.process_time() - used, run))
     uow.close()
     return sorted(found, key=lambda each: each[0])[1]
 

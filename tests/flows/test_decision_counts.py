@@ -93,7 +93,7 @@ def test_the_counts_are_what_counting_every_record_finds_however_often_the_job_r
     assert {(each.client, each.tenant, each.interaction): each.number for each in about(place)} == dict(
         expected
     )
-    assert counted(place).totals(SINCE).number == 120
+    assert counted(place).total(SINCE) == 120
 
 
 def test_counting_that_broke_off_goes_on_where_it_was_and_counts_nothing_twice(
@@ -104,9 +104,19 @@ def test_counting_that_broke_off_goes_on_where_it_was_and_counts_nothing_twice(
     turns = iter([True, True, False, False])
 
     counted(place, may_continue=lambda: next(turns))
-    assert counted(place, may_continue=lambda: False).totals(SINCE).number == 6
+    assert counted(place, may_continue=lambda: False).total(SINCE) == 6
 
     assert [each.number for each in about(place)] == [10]
+
+
+def test_what_an_earlier_release_counted_is_added_up_by_day_once(place: Place) -> None:
+    place.write(*(made(n) for n in range(10)))
+    counts = counted(place)
+    counts._database.write(lambda tx: tx.execute(decision_counts.days.delete()))
+    assert counts.total(SINCE) == 0
+    place.write(*(made(n) for n in range(3)))
+
+    assert counted(place).total(SINCE) == counted(place).total(SINCE) == 13
 
 
 def test_two_nodes_that_read_the_same_records_count_them_once(place: Place) -> None:
@@ -209,4 +219,4 @@ def test_traffic_is_kept_for_days_and_the_counts_by_day_for_longer(place: Place)
     later = counted(place, AT + SLOTS_KEPT + SLOT)
 
     assert later.traffic(AT - SLOT, AT, tenants=["general"]) == {}
-    assert later.totals(SINCE).number == 1
+    assert later.total(SINCE) == 1

@@ -1,6 +1,5 @@
 """The API of dry runs: a platform administrator starts them, a hospital sees its own rows only (C180, C208)."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def done(site: ControlSite) -> DryRun:
     run = dry_run(site.uow, add(site, NARROWER))
     rows = [*rows_of(Kind.FLIP, 1, "children"), *rows_of(Kind.HOSPITAL, 1, "children")]
     more = [
-        replace(each, number=each.number + 1)
+        each._replace(number=each.number + 1)
         for kind in (Kind.FLIP, Kind.HOSPITAL)
         for each in rows_of(kind, 1)
     ]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from hilum.kernel.errors import Conflict
 from hilum.kernel.pages import PAGE_BOUND
@@ -434,8 +434,7 @@ class Window:
     faults: tuple[WindowFault, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionCount:
+class DecisionCount(NamedTuple):
     """How often a client was permitted (``reason`` is empty) or refused the same thing at a tenant. ``rule`` is what permitted it.
 
     ``example`` is the request id of one of these decisions.
@@ -490,14 +489,6 @@ class Traffic:
         """Return both together."""
         permitted = tuple(map(sum, zip(self.permitted, other.permitted, strict=True)))
         return Traffic(self.refused + other.refused, permitted)
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionTotals:
-    """How many decisions were counted, and the time of the first; None if there is none."""
-
-    number: int
-    first: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
-from hilum.audit.models import DecisionCount, DecisionTotals
+from hilum.audit.models import DecisionCount
 from hilum.dryruns import observing, service
 from hilum.dryruns.models import APPS_AT_ONCE, Row
 from hilum.dryruns.replay import Replay
 from hilum.infra import lanes
+from hilum.infra.collector import uncollected
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
@@ -43,7 +44,7 @@ class Decisions(Protocol):
         self, since: datetime, apps: Collection[str], above: float
     ) -> dict[tuple[str, str], tuple[int, ...]]: ...
 
-    def totals(self, since: datetime) -> DecisionTotals: ...
+    def total(self, since: datetime) -> int: ...
 
 
 def run_next(
@@ -56,7 +57,9 @@ def run_next(
     if run is None:
         return None
     try:
-        return _run(tx, run, count_decisions(), may_continue)
+        decisions = count_decisions()
+        with uncollected():
+            return _run(tx, run, decisions, may_continue)
     except HilumError as error:
         # Whatever may pass by itself (a database that is away, a lease that was lost) is tried again.
         if not isinstance(error, NotFound | Invalid | NotPermitted) and error.code not in _UNREADABLE:
@@ -93,7 +96,7 @@ def _run(
         policies.finish_dry_run,
         run=run,
         digest=replay.digest(),
-        decisions=decisions.totals(start.since).number,
+        decisions=decisions.total(start.since),
         counts=replay.counts(),
     )
     done = tx.write(finish)

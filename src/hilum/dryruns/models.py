@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from hilum.clients.models import ClientFacts
 from hilum.installations.models import InstallationFacts
@@ -50,6 +51,10 @@ class Verdict(StrEnum):
     """Still permitted, by fewer or narrower scopes: some records may be withheld."""
     ALLOWED = "refuse_to_allow"
     """Refused for its scopes then; an app that holds what is new, or asks for it, would be permitted."""
+
+
+Turn = tuple[Verdict, str]
+"""How decisions of one shape would turn out differently, and by which scope."""
 
 
 class Loss(StrEnum):
@@ -264,8 +269,7 @@ class Tally:
     """Rows that are not stored, because there are too many."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRow:
+class StoredRow(NamedTuple):
     """A row as it is stored: its place in the run, and its fields as JSON."""
 
     number: int

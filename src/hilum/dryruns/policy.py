@@ -15,7 +15,7 @@ from hilum.clients.models import ClientFacts
 from hilum.clients.policy import AUTHENTICATION, admission, certified_until_in
 from hilum.consent.models import Authorization
 from hilum.consent.policy import end_of
-from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, NarrowedUse, Verdict
+from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, NarrowedUse, Turn, Verdict
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.policies.models import Book, Cell
 from hilum.policies.policy import PolicyFacts
@@ -161,15 +161,21 @@ def flip_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Flip | No
 
     Both are what the client may be granted at that hospital, as the facts are now; what was lost otherwise since then is no flip.
     """
+    turn = turn_of(decision, before, after)
+    return None if turn is None else flip_by(decision, turn)
+
+
+def turn_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Turn | None:
+    """Return what ``flip_of`` finds of a decision, which follows from its rule, type, interaction and reason alone."""
     if not decision.reason:
         kept, was = _kept(decision, after), _kept(decision, before)
         if kept >= was:
             return None
-        return _flip(decision, Verdict.LESS if kept else Verdict.REFUSED, decision.rule)
+        return Verdict.LESS if kept else Verdict.REFUSED, decision.rule
     if decision.reason not in BY_SCOPES:
         return None
     new = _new_grants(decision.resource_type, decision.interaction, before, after)
-    return _flip(decision, Verdict.ALLOWED, ", ".join(new)) if new else None
+    return (Verdict.ALLOWED, ", ".join(new)) if new else None
 
 
 def narrowed_use(use: PermitCount, after: Scopes) -> NarrowedUse | None:
@@ -190,8 +196,9 @@ def names_its_scopes(permit: DecisionCount | PermitCount) -> bool:
     return bool(_pieces_of(permit))
 
 
-def _flip(decision: DecisionCount, verdict: Verdict, scope: str) -> Flip:
-    d = decision
+def flip_by(decision: DecisionCount, turn: Turn) -> Flip:
+    """Return the row of decisions that turn out differently."""
+    d, (verdict, scope) = decision, turn
     return Flip(
         d.tenant,
         d.app,

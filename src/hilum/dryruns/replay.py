@@ -34,6 +34,7 @@ from hilum.dryruns.models import (
     Start,
     StoredRow,
     Tally,
+    Turn,
     Verdict,
 )
 from hilum.dryruns.policy import (
@@ -41,11 +42,12 @@ from hilum.dryruns.policy import (
     as_judged,
     difference,
     effect_of,
-    flip_of,
+    flip_by,
     is_judged,
     loss_of,
     newly_ended,
     quota_bound,
+    turn_of,
 )
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
@@ -56,14 +58,20 @@ from hilum.registry.models import Environment
 
 Scopes = tuple[str, ...]
 NOT_BUSY: Busy = {}
+UNJUDGED: Turn = (Verdict.ALLOWED, "the scopes that gave it are not on record")
+"""Stands where a decision cannot be judged again; recognized by its identity."""
+_NAMES = {kind: kind.value.encode() for kind in Kind}
 
 
 @dataclass(frozen=True, slots=True)
 class _Here:
-    """What a client may be granted at a hospital: now, and under the version."""
+    """What a client may be granted at a hospital: now, and under the version; and what it loses and gains."""
 
     before: Scopes
     after: Scopes
+    lost: Scopes
+    gained: Scopes
+    loss: Loss
 
 
 @dataclass(slots=True)
@@ -77,7 +85,9 @@ class Replay:
     _effects: dict[tuple[ClientId, int], Effect | None] = field(default_factory=dict)
     _altered: dict[AppId, list[ClientFacts]] = field(default_factory=dict)
     _here: dict[tuple[object, ...], _Here] = field(default_factory=dict)
+    _near: dict[tuple[int, int], tuple[Effect | None, Scopes, _Here]] = field(default_factory=dict)
     _hospitals: dict[str, HospitalChange] = field(default_factory=dict)
+    _books: dict[str, Book] = field(default_factory=dict)
     _number: int = 0
     _sum: bytes = b""
 
@@ -106,6 +116,13 @@ class Replay:
         """Check whether the version's shorter life ends a certification at once."""
         return effect is not None and effect.ends <= self.start.now < effect.ends_before
 
+    def _book_at(self, tenant: TenantId) -> Book:
+        """Return the book in force at a hospital."""
+        book = self._books.get(tenant)
+        if book is None:
+            book = self._books[tenant] = self.start.now_in_force.book_at(tenant, self.start.now)
+        return book
+
     def _effects_of(self, facts: ClientFacts) -> Iterator[Effect | None]:
         return (self._effect(facts, book) for book in self.start.now_in_force.books())
 
@@ -129,7 +146,7 @@ class Replay:
         clients = {facts.id: facts for of in self._altered.values() for facts in of}
         for each in agreements:
             facts = clients.get(each.client)
-            before = self.start.now_in_force.book_at(each.tenant, self.start.now)
+            before = self._book_at(each.tenant)
             effect = None if facts is None else self._effect(facts, before)
             if effect is not None and (reason := newly_ended(each, effect, self.start.now)):
                 self.ends.setdefault((each.tenant, each.client), Counter())[reason] += 1
@@ -159,7 +176,7 @@ class Replay:
             for facts in self._altered[app]:
                 here = {tenant: found for tenant, found in at.items() if _works_at(facts, found)}
                 flips = self._flips(facts, here, of.get(facts.id, ()))
-                rows += self._about(facts, here, _refused_of(flips), busy)
+                rows += self._about(facts, here, flips, busy)
                 rows += flips
         return rows
 
@@ -169,7 +186,7 @@ class Replay:
         self,
         facts: ClientFacts,
         places: Mapping[TenantId, InstallationFacts],
-        refused: Mapping[str, int],
+        flips: Iterable[Flip],
         busy: Busy,
     ) -> Iterator[Row]:
         effect = next(each for each in self._effects_of(facts) if each is not None)
@@ -191,8 +208,9 @@ class Replay:
             loss = Loss.SOONER
         if loss is not Loss.NONE:
             yield self._certification(facts, effect, loss, len(places))
+        refused = _refused_of(flips)
         for tenant, installation in places.items():
-            own = self._effect(facts, self.start.now_in_force.book_at(tenant, self.start.now))
+            own = self._effect(facts, self._book_at(tenant))
             if own is not None:
                 counted = self._refused(facts, tenant, own, refused.get(tenant, 0), busy)
                 yield from self._installation(facts, tenant, installation, own, tuple(counted))
@@ -240,10 +258,10 @@ class Replay:
         refused: tuple[Refused, ...],
     ) -> Iterator[Row]:
         here = self._allowed(facts, tenant, installation)
-        lost, gained = difference(here.before, here.after)
+        lost, gained, loss = here.lost, here.gained, here.loss
         if not (lost or gained or effect.limits):
             return
-        loss, hospital = loss_of(here.after, lost), self._hospital(tenant)
+        hospital = self._hospital(tenant)
         agreements = ended = 0
         for scopes, number in self.agreements.get((tenant, facts.id), {}).items():
             what = agreement_loss(scopes, here.before, here.after)
@@ -261,8 +279,18 @@ class Replay:
 
     def _allowed(self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts) -> _Here:
         """Return what a client may be granted at a hospital, computed once for each distinct answer of the books and installation."""
-        now = self.start.now_in_force.book_at(tenant, self.start.now)
-        effect = self._effect(facts, now)
+        effect = self._effect(facts, self._book_at(tenant))
+        # By identity first: at a million places, comparing their scopes costs more than everything else.
+        near = id(effect), id(installation.scopes)
+        kept = self._near.get(near)
+        if effect is None or kept is None or kept[0] is not effect or kept[1] is not installation.scopes:
+            kept = effect, installation.scopes, self._allowed_by(facts, tenant, installation, effect)
+            self._near[near] = kept
+        return kept[2]
+
+    def _allowed_by(
+        self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts, effect: Effect | None
+    ) -> _Here:
         lapses = self._lapses(effect)
         # The scopes and not the client: clients that are admitted to the same share one answer.
         answers = facts.id if effect is None else (effect.before.scopes, effect.after.scopes)
@@ -270,11 +298,11 @@ class Replay:
         found = self._here.get(key)
         if found is None:
             alike = as_judged(facts)
-            before = allowed_scopes(alike, installation, now)
+            before = allowed_scopes(alike, installation, self._book_at(tenant))
             # Standing refuses an app without a certification before its scopes are looked at.
             after = () if lapses else allowed_scopes(alike, installation, self.start.candidate)
-            found = _Here(before, after)
-            self._here[key] = found
+            lost, gained = difference(before, after)
+            found = self._here[key] = _Here(before, after, lost, gained, loss_of(after, lost))
         return found
 
     def _hospital(self, tenant: str) -> HospitalChange:
@@ -293,33 +321,46 @@ class Replay:
         decisions: Iterable[DecisionCount],
     ) -> list[Flip]:
         found: list[Flip] = []
+        turned: Counter[tuple[str, Verdict]] = Counter()
+        here_at: dict[str, _Here] = {}
+        # What becomes of a decision depends on its shape and on what is allowed there, of which there are a few.
+        judged: dict[tuple[str, str, str, str, int], Turn | None] = {}
+        unjudged = 0
         for decision in decisions:
-            tenant = TenantId(decision.tenant)
-            installation = places.get(tenant)
-            if installation is None or not is_judged(decision):
-                self.tally.unjudged += decision.number
-                continue
-            here = self._allowed(facts, tenant, installation)
-            flip = flip_of(decision, here.before, here.after)
-            if flip is not None:
-                found.append(flip)
-                self._count(flip)
+            here = here_at.get(decision.tenant)
+            if here is None:
+                tenant = TenantId(decision.tenant)
+                if (installation := places.get(tenant)) is None:
+                    unjudged += decision.number
+                    continue
+                here = here_at[tenant] = self._allowed(facts, tenant, installation)
+            key = decision.rule, decision.resource_type, decision.interaction, decision.reason, id(here)
+            if key not in judged:
+                judged[key] = turn_of(decision, here.before, here.after) if is_judged(decision) else UNJUDGED
+            turn = judged[key]
+            if turn is UNJUDGED:
+                unjudged += decision.number
+            elif turn is not None:
+                found.append(flip_by(decision, turn))
+                turned[decision.tenant, turn[0]] += decision.number
+        self.tally.unjudged += unjudged
+        self.tally.flips += len(found)
+        self._count(turned)
         found.sort(
             key=lambda flip: (flip.tenant, flip.verdict, flip.resource_type, flip.interaction, flip.scope)
         )
         return found
 
-    def _count(self, flip: Flip) -> None:
-        hospital = self._hospital(flip.tenant)
-        self.tally.flips += 1
-        for each in (hospital, self.tally):
-            match flip.verdict:
-                case Verdict.REFUSED:
-                    each.refused += flip.number
-                case Verdict.LESS:
-                    each.less += flip.number
-                case Verdict.ALLOWED:
-                    each.allowed += flip.number
+    def _count(self, turned: Mapping[tuple[str, Verdict], int]) -> None:
+        for (tenant, verdict), number in turned.items():
+            for each in (self._hospital(tenant), self.tally):
+                match verdict:
+                    case Verdict.REFUSED:
+                        each.refused += number
+                    case Verdict.LESS:
+                        each.less += number
+                    case Verdict.ALLOWED:
+                        each.allowed += number
 
     # --- the result ------------------------------------------------------------------------------------------------------------
 
@@ -334,7 +375,7 @@ class Replay:
         for row in rows:
             self._number += 1
             kind, body = KINDS[type(row)], orjson.dumps(row)
-            self._sum = sha256(self._sum + kind.value.encode() + b"\n" + body).digest()
+            self._sum = sha256(b"%b%b\n%b" % (self._sum, _NAMES[kind], body)).digest()
             if self._number > ROWS_BOUND and kind is not Kind.HOSPITAL:
                 self.tally.left_out += 1
                 continue

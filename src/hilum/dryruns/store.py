@@ -18,6 +18,7 @@ from sqlalchemy import (
 
 from hilum.dryruns.models import DELETE_BATCH, Kind, StoredRow
 from hilum.infra.db import metadata
+from hilum.infra.prepared_statements import prepare_insert
 from hilum.kernel.pages import PageQuery
 
 rows = Table(
@@ -34,20 +35,14 @@ rows = Table(
 )
 
 
+_INSERT = prepare_insert(rows)
+
+
 def add_rows(tx: Connection, run: str, added: Iterable[StoredRow]) -> None:
-    values = [
-        {
-            "run": run,
-            "kind": each.kind.value,
-            "number": each.number,
-            "tenant": each.tenant,
-            "app": each.app,
-            "body": each.body,
-        }
-        for each in added
-    ]
-    if values:
-        tx.execute(rows.insert(), values)
+    # Twenty thousand at once: what SQLAlchemy does for each row costs as much as the database.
+    _INSERT.many(
+        tx, ((run, kind.value, number, tenant, app, body) for number, kind, tenant, app, body in added)
+    )
 
 
 def list_rows(

@@ -5,7 +5,7 @@ and values are converted by their columns' types in both directions; only those 
 database).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, make_dataclass
 from typing import Any
 
@@ -73,6 +73,19 @@ class PreparedStatement:
     def count(self, tx: Connection, values: Mapping[str, Any]) -> int:
         """Execute it and return the number of rows that it changed or added."""
         return int(_run(tx, self._for(tx.dialect), values).rowcount)
+
+    def many(self, tx: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Execute it once with each of some rows, whose values are in the order of its parameters and need no conversion."""
+        compiled = self._for(tx.dialect)
+        assert not any(bind for _, bind in compiled.parameters), "these values are not converted"
+        if compiled.named and tx.info.get(QUEUED):
+            send_queued(tx)
+        names = [name for name, _ in compiled.parameters]
+        values = [dict(zip(names, row, strict=True)) for row in rows] if compiled.named else list(rows)
+        driver: Any = tx.connection.driver_connection
+        cursor = driver.cursor()
+        cursor.executemany(compiled.sql, values)
+        cursor.close()
 
     def enqueue(self, tx: Connection, values: Mapping[str, Any]) -> None:
         """Queue it: on PostgreSQL it is sent together with the next statement or the commit, which saves a round trip.

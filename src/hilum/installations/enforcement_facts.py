@@ -4,9 +4,7 @@ Each change of the registry names whose facts changed (``registry.announce_chang
 exist; all others are shared with the previous facts. The facts do not depend on when they are read: decisions apply the time.
 """
 
-import gc
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -14,6 +12,7 @@ from typing import TypeVar
 
 from hilum.clients import service as client_registry
 from hilum.clients.models import ClientFacts
+from hilum.infra.collector import uncollected
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.installations import store
@@ -26,18 +25,6 @@ T = TypeVar("T")
 QUERY_SIZE = 500
 Apps = Mapping[AppId, tuple[ClientFacts, ...]]
 Place = tuple[TenantId, AppId]
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Disable the garbage collector: it would stop every thread to scan millions of new objects, which have no cycles."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @keyed(r"app/[^/]+|at/[^/]+/[^/]+")
@@ -74,7 +61,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
     return Delta(change=lambda before: _signed(_merged(before, apps, places), before, faults, apps, attested))
 
 
-@_uncollected()
+@uncollected()
 def _whole(ctx: Context) -> RegistryFacts:
     apps, certified = client_registry.certified_facts(ctx, None)
     interned = {app: app for app in apps}  # one string per id, shared by all pages, saves memory

@@ -61,6 +61,8 @@ OVERRIDDEN_BOUND = 1_000
 """Books without the rules that are overridden for an app that are kept: one for each set of rules and book."""
 CELLS_BOUND = 500
 """Cells whose lists are kept parsed: those of a few books; one has at most 150."""
+DIVIDED_BOUND = 10_000
+"""Scopes of which it is kept of which tiers they are, and what of them a cell lists."""
 NOTICES_BOUND = 10_000
 """Sets of scopes whose notice is kept: those of the tokens in use."""
 RAISED = "raised-by-a-reviewer"
@@ -236,7 +238,7 @@ def _admit(book: Book, applicant: Applicant) -> Admission:
         return _admit_lowered(book, lowest, applicant)
     assessment = assess(book, applicant)
     category = book.categories.get(applicant.category)
-    tier_of = tier_judge(book, applicant)
+    about = _about_tiers(applicant)
     admitted: dict[object, Scope] = {}
     withheld: list[Withheld] = []
     acting = [Tier.LOW]
@@ -246,7 +248,7 @@ def _admit(book: Book, applicant: Applicant) -> Admission:
         if covered != (scope,):
             reasons[Withholding.SCOPE if ended_by(book, scope) is None else Withholding.PRODUCT] = None
         for piece in covered:
-            parts, why, tier = _judged(category, applicant, _by_tier(book, tier_of, piece), piece)
+            parts, why, tier = _judged(category, applicant, _divided(book, about, piece), piece)
             for part in parts:
                 _join(admitted, part, whole=part is scope)
             reasons |= dict.fromkeys(why)
@@ -351,9 +353,9 @@ def _judged(
         if (why := _cell_fault(category, tier, applicant)) is not None:
             withheld[why] = None
             continue
-        within = listed(category.cells[tier])
+        cell = category.cells[tier]
         for piece in pieces:
-            left = intersect((piece,), within)
+            left = _within(cell.scopes, cell.session_scopes, piece)
             admitted += left
             acting += [tier] if left else []
             withheld |= {} if left == (piece,) else {Withholding.SCOPE: None}
@@ -370,6 +372,11 @@ def listed(cell: Cell) -> tuple[Scope, ...]:
     return _listed((*cell.scopes, *cell.session_scopes))
 
 
+@lru_cache(maxsize=DIVIDED_BOUND)
+def _within(scopes: tuple[str, ...], session_scopes: tuple[str, ...], piece: Scope) -> tuple[Scope, ...]:
+    return intersect((piece,), _listed((*scopes, *session_scopes)))
+
+
 def _cell_fault(category: Category, tier: Tier, applicant: Applicant) -> Withholding | None:
     """Return why nothing of a tier is admitted; None if its cell decides scope by scope."""
     if applicant.certified_tier is None or tier.rank > applicant.certified_tier.rank:
@@ -378,6 +385,26 @@ def _cell_fault(category: Category, tier: Tier, applicant: Applicant) -> Withhol
     if cell is None:
         return Withholding.TIER
     return None if applicant.authentication in cell.client_authentication else Withholding.CLIENT
+
+
+def _about_tiers(applicant: Applicant) -> Applicant:
+    """Return an applicant with nothing but what the tier of one of its scopes depends on (``tier_judge``)."""
+    return Applicant(
+        applicant.category,
+        (),
+        applicant.authentication,
+        applicant.workflows,
+        applicant.placements,
+        certified_tier=None,
+        autonomy=applicant.autonomy,
+        at_most=applicant.at_most,
+    )
+
+
+@lru_cache(maxsize=DIVIDED_BOUND)
+def _divided(book: Book, about: Applicant, scope: Scope) -> Mapping[Tier, list[Scope]]:
+    # Apps of one category ask for the same few scopes: a dry run asks of ten thousand apps, twice.
+    return _by_tier(book, tier_judge(book, about), scope)
 
 
 def _by_tier(book: Book, tier_of: Callable[[Scope], Tier], scope: Scope) -> dict[Tier, list[Scope]]:

@@ -28,6 +28,10 @@ SHOWN = 3
 """How many scopes of a successor a sentence names."""
 
 
+PARTS_BOUND = 10_000
+"""Scopes of which it is kept what a book's products cover: those of a few hundred kinds of apps."""
+
+
 class Coverage:
     """What some scopes cover together, looked up by type."""
 
@@ -75,6 +79,7 @@ def in_force(book: Book) -> Coverage | None:
     return Coverage(text for each in book.products.values() if each.in_force for text in each.covers)
 
 
+@lru_cache(maxsize=PARTS_BOUND)
 def part_in_force(book: Book, scope: Scope) -> tuple[Scope, ...]:
     """Return what of a scope products in force cover."""
     coverage = in_force(book)

@@ -1,0 +1,17 @@
+"""The garbage collector of the interpreter, where it costs more than it frees."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Disable it: it would stop every thread to scan millions of new objects, which have no cycles."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
