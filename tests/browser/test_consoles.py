@@ -189,6 +189,20 @@ def test_the_pages_of_a_hospital_are_accessible_and_fit(stage: Stage) -> None:
     judge(page)
 
 
+def test_a_narrowing_is_tried_before_anything_is_taken_away(stage: Stage) -> None:
+    """House rule 13, and C208 and C213 by hand: the trial above the form, the ticks as they were left, the networks of an app."""
+    page = enter(stage, "admin.ortega", place="children")
+    page.get_by_role("link", name="Lumen Chart").click()
+    page.get_by_role("link", name="Narrow it").first.click()
+    page.locator("input[name=scope]").first.uncheck()
+    page.get_by_role("button", name="Try it first").click()
+    expect(page.locator("#trial")).to_be_visible()
+    expect(page.locator("input[name=scope]").first).not_to_be_checked()
+    judge(page)
+    page.goto(page.url.replace("/narrow", "/networks"))
+    judge(page)
+
+
 def test_an_app_is_approved_and_narrowed_within_two_minutes(stage: Stage) -> None:
     """S3: timed as the person; removed from the hospital first, by pages too, and all of it without script.
 

@@ -4,13 +4,15 @@ import re
 from datetime import timedelta
 from functools import partial
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from hilum.audit import live as journals
 from hilum.clients import service as clients
-from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
 from hilum.console import policy
 from hilum.console.models import Console
 from hilum.identity.models import Person
@@ -23,7 +25,9 @@ from hilum.registry.models import App, CertifyOrder, Environment, NewApp, NewVen
 from hilum.requests import service as requests
 from hilum.requests.models import AskOrder
 from hilum.signin.policy import actor_of
+from tests.flows.back_channel import JWKS
 from tests.flows.control_site import TRACE, build
+from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_consoles import Desk, press
 from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
@@ -41,12 +45,17 @@ GENERAL = TenantId("general")
 
 @pytest.fixture
 def ward(sqlite_uow: UnitOfWork, clock: FakeClock) -> Desk:
-    site = build(sqlite_uow, clock)
+    return furnished(sqlite_uow, clock, NewVersion("first"))
+
+
+def furnished(uow: UnitOfWork, clock: FakeClock, first: NewVersion) -> Desk:
+    """Return a hospital with one app that is certified and not installed."""
+    site = build(uow, clock)
     vendor = site.system(registry.add_vendor, order=NewVendor("Lumen", "help@v.example", "sec@v.example"))
     app = site.system(
         registry.add_app, order=NewApp(vendor.id, "Lumen Chart", "Shows", "Review", "unclassified")
     )
-    version = site.system(registry.add_version, app_id=app.id, order=NewVersion("first"))
+    version = site.system(registry.add_version, app_id=app.id, order=first)
     metadata = ClientMetadata(
         name="Lumen",
         type=ClientType.PUBLIC,
@@ -163,6 +172,109 @@ def test_an_app_is_narrowed_and_removed(ward: Desk) -> None:
     assert installed(ward) is None
 
 
+def narrow(browser: TestClient, app: AppId, *kept: str, **values: Any) -> Any:
+    """Send the page of a narrowing with the ticks that begin so."""
+    page = f"/tenant/apps/{app}/narrow"
+    form = form_with(browser.get(page).text, "scope")
+    rest = {name: value for name, value in form.fields if name not in {"scope", "role"}}
+    ticked = [value for name, value in form.fields if name == "scope" and value.startswith(kept)]
+    return browser.post(page, data=rest | {"scope": ticked, "role": ["physician"]} | values)
+
+
+def use(ward: Desk, **reads: int) -> None:
+    """Record how often the app read each type, and count it."""
+    uow = ward.site.uow
+    folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+    (client,) = ward.site.system(clients.facts_of_apps, of=(ward.app.id,))[ward.app.id]
+    facts = {"app": ward.app.id, "client": client.id, "tenant": "general", "at": ward.site.clock.now()}
+    Place(uow, uow.db.url, folder).write(
+        *(
+            access(n, **facts, resource_type=type_, rule=f"patient/{type_}.rs")
+            for type_, number in reads.items()
+            for n in range(number)
+        )
+    )
+    journals.count_decisions(folder, uow.db.url, ward.site.clock.now())
+
+
+def test_a_narrowing_is_tried_on_what_the_app_did_and_changes_nothing(ward: Desk) -> None:
+    """C208: the numbers and the rows of the trial, with the choices kept for the second button."""
+    browser = ward.browser("gina")
+    approve(browser, ward.app.id)
+    before = installed(ward)
+    use(ward, Observation=4, Condition=2)
+
+    tried = narrow(browser, ward.app.id, "patient/Observation", do="try")
+
+    assert tried.status_code == 200
+    text = re.sub(r"<[^>]+>|\s+", " ", unescape(tried.text))
+    assert "2 would be refused" in re.sub(r" +", " ", text)
+    assert "Condition" in tried.text
+    assert installed(ward) == before
+    ticked = {
+        value.partition(".")[0] for name, value in form_with(tried.text, "scope").fields if name == "scope"
+    }
+    assert ticked == {"patient/Observation"}
+    kept = narrow(browser, ward.app.id, "patient/", do="try")
+    assert "would be answered as before" in kept.text
+
+
+def test_what_the_app_needs_is_taken_away_only_by_saying_so_again(
+    sqlite_uow: UnitOfWork, clock: FakeClock
+) -> None:
+    """C211: the first answer names it and offers the tick; nothing else on the page takes it away."""
+    ward = furnished(sqlite_uow, clock, NewVersion("first", optional_scopes=("patient/Immunization.rs",)))
+    browser = ward.browser("gina")
+    approve(browser, ward.app.id)
+    assert 'name="anyway"' not in browser.get(f"/tenant/apps/{ward.app.id}/narrow").text
+
+    refused = narrow(browser, ward.app.id, "patient/Observation")
+
+    assert refused.status_code == 422
+    assert "does not work without" in unescape(refused.text)
+    assert 'name="anyway"' in refused.text
+    assert set(installed(ward).scopes) == set(SCOPES)  # type: ignore[union-attr]
+    assert narrow(browser, ward.app.id, "patient/Observation", anyway="yes").status_code == 303
+    assert "patient/Condition.rs" not in installed(ward).scopes  # type: ignore[union-attr]
+
+
+def test_the_networks_of_a_service_are_shown_and_changed_and_people_have_none(ward: Desk) -> None:
+    """C213: as the API does it. What is no network changes nothing, and keeps what was written."""
+    browser = ward.browser("gina")
+    page = f"/tenant/apps/{ward.app.id}"
+    approve(browser, ward.app.id)
+    assert "Connects from" not in browser.get(page).text
+    refused = press(browser, f"{page}/networks", "networks", networks="192.0.2.0/24")
+    assert refused.status_code == 422, "people use it"
+    (client,) = ward.site.system(clients.facts_of_apps, of=(ward.app.id,))[ward.app.id]
+    metadata = ClientMetadata(
+        name="Nightly",
+        type=ClientType.BACKEND,
+        deployment=Deployment.SERVER,
+        environment=Environment.SANDBOX,
+        scopes=("system/Patient.rs",),
+        jwks=JWKS,
+        expires_at=ward.site.clock.now() + timedelta(days=300),
+        backend_use=BackendUse("Quality reports", "All patients", "Nightly", "Ada Admin"),
+    )
+    ward.site.system(clients.add_client, order=NewClient(ward.app.id, client.version, metadata))
+
+    assert (
+        press(browser, f"{page}/networks", "networks", networks="192.0.2.0/24, 2001:db8::/48").status_code
+        == 303
+    )
+
+    assert "192.0.2.0/24, 2001:db8::/48" in browser.get(page).text
+    for wrong in ("192.0.2.1/24", "here", "0.0.0.0/0"):
+        answer = press(browser, f"{page}/networks", "networks", networks=wrong)
+        assert (answer.status_code, wrong in answer.text) == (422, True)
+    found = installed(ward)
+    assert found is not None
+    assert found.networks == ("192.0.2.0/24", "2001:db8::/48")
+    assert press(browser, f"{page}/networks", "networks", networks="").status_code == 303
+    assert "anywhere" in browser.get(page).text
+
+
 def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: Desk) -> None:
     """C183, by whom: other roles of the hospital, other hospitals and the staff get nothing of it."""
     approve(ward.browser("gina"), ward.app.id)
@@ -196,7 +308,9 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
                 own = everybodys.get(page.key, 403) if username == "ann" else 403
                 assert status == own, (username, page.key)
             # Carl's hospital has not installed the app, and does not have Ann.
-            elif page.key in missing | ({"tenant.narrow", "tenant.person"} if username == "carl" else set()):
+            elif page.key in missing | (
+                {"tenant.narrow", "tenant.networks", "tenant.person"} if username == "carl" else set()
+            ):
                 assert status == 404, (username, page.key)
             else:
                 assert status == 200, (username, page.key)

@@ -41,7 +41,9 @@ from hilum.departures import routes as departures
 from hilum.disposals import routes as disposals
 from hilum.disposals.service import ask_of_app, ask_of_former
 from hilum.drills import routes as drills
+from hilum.dryruns import narrowing
 from hilum.dryruns import routes as dryruns
+from hilum.dryruns.models import REPLAYED
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.enrolment.models import LinkMail
@@ -207,6 +209,9 @@ def consoles(
             ctx, app, days, None, partial(journals.read_permits, *journal)
         ),
         unused=partial(installed.unused_scopes, permits=partial(journals.read_permits, *journal)),
+        try_narrowing=lambda ctx, installation, scopes: narrowing.try_narrowing(
+            ctx, installation, scopes, REPLAYED.days, partial(journals.read_permits, *journal)
+        ),
         compare_version=versions.compare,
         accept_version=lambda ctx, installation, digest: versions.accept(
             ctx, AcceptOrder(installation, digest)

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from hilum.approvals.service import Acts
 from hilum.audit.models import AccessPage, AccessQuery, Anchored, Event, Explanation, Traffic
 from hilum.controls.models import Target
+from hilum.dryruns.models import NarrowingTrial
 from hilum.enrolment.models import LinkMail
 from hilum.federation.models import Provider, Trial
 from hilum.infra.context import Context, Trace
@@ -88,6 +89,7 @@ class Ports:
     preview: Callable[[Context, Target], Preview]
     compare_scopes: Callable[[Context, AppId, int], ScopeComparison]
     unused: Callable[[Context, App, Sequence[str]], Sequence[str]]
+    try_narrowing: Callable[[Context, str, tuple[str, ...]], NarrowingTrial]
     compare_version: Callable[[Context, str], WiderVersion]
     accept_version: Callable[[Context, str, str], object]
     acts: Acts

@@ -65,6 +65,7 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.app", tenant_apps.show),
         *desk.route("tenant.approve", tenant_apps.show_approve, tenant_apps.approve, multi=CHOICES),
         *desk.route("tenant.narrow", tenant_apps.show_narrow, tenant_apps.narrow, multi=CHOICES),
+        *desk.route("tenant.networks", tenant_apps.show_networks, tenant_apps.pin),
         *desk.route("tenant.newer", tenant_apps.show_newer, tenant_apps.accept),
         *desk.route("tenant.remove", tenant_apps.show_remove, tenant_apps.remove),
         *desk.route("tenant.requests", requests.show_list),

@@ -10,6 +10,8 @@ from starlette.responses import Response
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
+from hilum.clients import service as clients
+from hilum.clients.models import ClientType
 from hilum.console import service, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
@@ -18,6 +20,7 @@ from hilum.console.policy import ending
 from hilum.console.tenant import forms as choices
 from hilum.controls import service as controls
 from hilum.controls.models import Mode, Switch, Target, TargetKind
+from hilum.dryruns.models import NarrowingTrial
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant
 from hilum.infra.context import Context
@@ -192,6 +195,9 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "tone": KINDS[state],
         "why": why,
         "installed": installed,
+        "services": any(
+            each.type is ClientType.BACKEND for each in clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
+        ),
         "roles": sorted(map(words.role, installed.roles)) if installed else [],
         "until": until(installed),
         "approved_by": names.actor(installed.approved_by) if installed else "",
@@ -283,7 +289,13 @@ async def show_narrow(visit: Visit) -> Response:
 
 
 async def _narrowing(
-    visit: Visit, given: Form, fields: dict[str, str] | None = None, *, status: int = 0, detail: str = ""
+    visit: Visit,
+    given: Form,
+    fields: dict[str, str] | None = None,
+    *,
+    status: int = 0,
+    detail: str = "",
+    trial: NarrowingTrial | None = None,
 ) -> Response:
     facts = await visit.read(lambda ctx: _narrowable(ctx, visit, given))
     status = status or (422 if fields else 200)
@@ -295,8 +307,35 @@ async def _narrowing(
         first=not given.values,
         faults=explained,
         detail=detail,
+        trial=trial,
+        needed=(fields or {}).get("scopes") == "needed_by_app" or bool(given.one("anyway")),
         **facts,
     )
+
+
+async def _tried(visit: Visit, form: Form) -> Response:
+    """Show what the app was permitted here, and would not be with what is chosen. Nothing changes."""
+
+    def verb(ctx: Context) -> NarrowingTrial | None:
+        installed = _installed(ctx, visit)
+        if form.one("revision") != revision_of(installed):
+            return None
+        return visit.ports.try_narrowing(ctx, installed.id, choices.chosen(installed.scopes, form, ()))
+
+    try:
+        found = await visit.read_records(verb)
+    except Invalid as error:
+        return await _narrowing(visit, form, error.fields or {"form": "invalid"}, detail=error.detail)
+    return await _narrowing(visit, form, status=0 if found else 409, trial=found)
+
+
+def _installed(ctx: Context, visit: Visit) -> Installation:
+    """Return the installation of the app of a page. Raises NotFound."""
+    app = registry.view_app(ctx, AppId(visit.param()))
+    installed = installations.current(ctx, own(ctx).id, app)
+    if installed is None:
+        raise NotFound("installation_not_found", "This app is not installed at your hospital.")
+    return installed
 
 
 def _narrowable(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
@@ -324,19 +363,19 @@ def _narrowable(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
 
 
 async def narrow(visit: Visit, form: Form) -> Response:
-    """Take permissions, roles or time away from an app. A form that was made of another state shows both sides."""
+    """Take permissions, roles or time away from an app, or try that on what it did. A form of another state shows both sides."""
+    if form.one("do") == "try":
+        return await _tried(visit, form)
 
     def verb(ctx: Context) -> Installation | None:
-        tenant, app = own(ctx), registry.view_app(ctx, AppId(visit.param()))
-        installed = installations.current(ctx, tenant.id, app)
-        if installed is None:
-            raise NotFound("installation_not_found", "This app is not installed at your hospital.")
+        installed = _installed(ctx, visit)
         if form.one("revision") != revision_of(installed):
             return None
         order = NarrowOrder(
             scopes=choices.chosen(installed.scopes, form, ()),
             roles=frozenset(form.many("role")),
             expires_at=choices.end(form, visit.kit.clock.now()),
+            anyway=form.one("anyway") == "yes",
         )
         return installations.narrow_installation(ctx, installed.id, order)
 
@@ -347,6 +386,33 @@ async def narrow(visit: Visit, form: Form) -> Response:
     if after is None:
         return await _narrowing(visit, form, status=409)
     return to(address("tenant.app", after.app))
+
+
+async def show_networks(visit: Visit) -> Response:
+    """Show from which networks the backend services of an app may connect."""
+    return await _networks(visit)
+
+
+async def _networks(visit: Visit, given: str | None = None, fault: str = "") -> Response:
+    facts = await visit.read(lambda ctx: shown(ctx, visit))
+    installed = facts["installed"]
+    if installed is None:
+        raise NotFound("installation_not_found", "This app is not installed at your hospital.")
+    written = " ".join(installed.networks) if given is None else given
+    return visit.render(
+        "console/tenant/networks.html", status=422 if fault else 200, written=written, fault=fault, **facts
+    )
+
+
+async def pin(visit: Visit, form: Form) -> Response:
+    """Set the networks that the backend services of an app come from; none: from anywhere (C213)."""
+    asked = form.one("networks").replace(",", " ").split()
+    try:
+        await visit.write(lambda ctx: installations.pin_networks(ctx, _installed(ctx, visit).id, asked))
+    except Invalid as error:
+        explained = faults.explained(error.fields or {}).get("networks", {"detail": error.detail})
+        return await _networks(visit, form.one("networks"), explained["detail"])
+    return to(address("tenant.app", visit.param()))
 
 
 async def show_remove(visit: Visit) -> Response:
@@ -362,11 +428,7 @@ async def remove(visit: Visit, form: Form) -> Response:
         )
 
     def verb(ctx: Context) -> Installation:
-        app = registry.view_app(ctx, AppId(visit.param()))
-        installed = installations.current(ctx, own(ctx).id, app)
-        if installed is None:
-            raise NotFound("installation_not_found", "This app is not installed at your hospital.")
-        return installations.uninstall(ctx, installed.id)
+        return installations.uninstall(ctx, _installed(ctx, visit).id)
 
     await visit.write(verb)
     return to(address("tenant.app", visit.param()))
@@ -390,11 +452,7 @@ async def accept(visit: Visit, form: Form) -> Response:
     """Accept what a newer version has more: all that was shown."""
 
     def verb(ctx: Context) -> None:
-        app = registry.view_app(ctx, AppId(visit.param()))
-        installed = installations.current(ctx, own(ctx).id, app)
-        if installed is None:
-            raise NotFound("installation_not_found", "This app is not installed at your hospital.")
-        visit.ports.accept_version(ctx, installed.id, form.one("digest"))
+        visit.ports.accept_version(ctx, _installed(ctx, visit).id, form.one("digest"))
 
     await visit.write(verb)
     return to(address("tenant.app", visit.param()))
