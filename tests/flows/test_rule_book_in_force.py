@@ -118,6 +118,9 @@ LIVES = {
     "refresh_token": "100 d",
     "session_refresh_token": "1 h",
     "authorization": "150 d",
+    "idle": "none",
+    "absolute": "none",
+    "expiry": "rolling",
 }
 
 

@@ -23,6 +23,7 @@ _REQUIRED = {
     "session_refresh_token": LIFE_BOUND,
     "authorization": LIFE_BOUND,
 }
+NONE = "none"
 LONGEST = timedelta.max
 """Stands for a limit that is not set, where limits are compared."""
 
@@ -30,12 +31,18 @@ LONGEST = timedelta.max
 def read_lifetimes(table: Table) -> Lifetimes:
     """Read lifetimes. Where a limit of a later release is not stated, there is none, and agreements are rolling: so it was before it."""
     lives = {name: table.duration(name, bound) for name, bound in _REQUIRED.items()}
-    idle, absolute = (
-        table.duration(name, LIFE_BOUND) if table.has(name) else None for name in ("idle", "absolute")
-    )
+    idle, absolute = (_limit(table, name) for name in ("idle", "absolute"))
     expiry = Expiry(table.word("expiry", tuple(Expiry))) if table.has("expiry") else Expiry.ROLLING
     table.close()
     return Lifetimes(**lives, idle=idle, absolute=absolute, expiry=expiry)
+
+
+def _limit(table: Table, name: str) -> timedelta | None:
+    """Read a limit that a cell may be without: what states none, or says ``none`` where its base has one."""
+    if table.raw.get(name) == NONE:
+        table.skip(name)
+        return None
+    return table.duration(name, LIFE_BOUND) if table.has(name) else None
 
 
 def rendered_lifetimes(lives: Lifetimes) -> dict[str, str]:

@@ -73,27 +73,27 @@ LIMITED = {"idle": "100 d", "absolute": "200 d", "expiry": "study"}
         ({"absolute": "201 d"}, "lifetimes.absolute"),
         ({"expiry": "fixed"}, "lifetimes.expiry"),
         ({"expiry": "rolling"}, "lifetimes.expiry"),
-        ({"idle": GONE}, "lifetimes.idle"),
-        ({"absolute": GONE}, "lifetimes.absolute"),
-        ({"expiry": GONE}, "lifetimes.expiry"),
+        ({"idle": "none"}, "lifetimes.idle"),
+        ({"absolute": "none"}, "lifetimes.absolute"),
     ],
 )
 def test_a_limit_of_grants_that_is_looser_or_gone_is_listed(change: dict[str, Any], path: str) -> None:
-    """C194, C210: what says nothing has no limit."""
-    limited = {f"{HIGH}.lifetimes.{name}": value for name, value in LIMITED.items()}
+    """C194, C210."""
+    place = "categories.unclassified.cells.high"
+    limited = {f"{place}.lifetimes.{name}": value for name, value in LIMITED.items()}
     before = book(limited)
-    made = {name: value for name, value in (LIMITED | change).items() if value is not GONE}
-    after = book({f"{HIGH}.lifetimes.{name}": value for name, value in made.items()})
+    after = book({f"{place}.lifetimes.{name}": value for name, value in (LIMITED | change).items()})
 
-    assert [each.path for each in widenings(before, after)] == [f"{HIGH}.{path}"]
+    assert [each.path for each in widenings(before, after)] == [f"{place}.{path}"]
     assert widenings(after, before) == ()
 
 
 def test_dormancy_that_only_asks_again_is_looser_than_dormancy_that_ends() -> None:
     """C194, C210."""
-    before, after = book({f"{HIGH}.dormant_ends": True}), book()
+    place = "categories.unclassified.cells.high.dormant_ends"
+    before, after = book({place: True}), book()
 
-    assert [each.path for each in widenings(before, after)] == [f"{HIGH}.dormant_ends"]
+    assert [each.path for each in widenings(before, after)] == [place]
     assert widenings(after, before) == ()
 
 

@@ -250,7 +250,7 @@ def test_a_book_in_which_writing_orders_medications_or_notes_is_not_high_is_refu
         ({"base.low.lifetimes.idle": "100 d"}, "lifetimes.idle"),
         ({"base.low.lifetimes.absolute": "100 d", "base.moderate.lifetimes.absolute": "101 d"}, "lifetimes.absolute"),
         ({"base.low.lifetimes.expiry": "fixed", "base.moderate.lifetimes.expiry": "rolling"}, "lifetimes.expiry"),
-        ({"base.low.dormant_ends": True}, "dormant_ends"),
+        ({"base.moderate.dormant_ends": False}, "dormant_ends"),
     ],
 )  # fmt: skip
 def test_no_tier_is_limited_less_than_a_lower_one(changes: dict[str, Any], field: str) -> None:
