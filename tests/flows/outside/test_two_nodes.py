@@ -10,7 +10,10 @@ from typing import Any
 import httpx2
 import psycopg
 
+from hilum.infra.context import Trace
 from hilum.infra.nodes import BEAT
+from hilum.installations import service as installations
+from hilum.kernel.actor import SYSTEM
 from tests.flows.outside.ground import Grant, Outside, refused_grant
 from tests.sim.nodes import Nodes
 
@@ -92,6 +95,47 @@ def test_a_switch_engaged_at_one_node_refuses_at_the_other(nodes: Nodes) -> None
         assert refused_grant(await refreshed(a, held))
 
     nodes.tell(story)
+
+
+def test_networks_that_are_pinned_at_one_node_count_at_the_other(nodes: Nodes) -> None:
+    """C213: for new tokens and for those that are out, at each node; and so does what admits them again."""
+
+    async def story(a: Outside, b: Outside, _either: Outside) -> None:
+        issued = await a.backend()
+        assert issued.status_code == 200, issued.text
+        client = await a.client("bench-backend")
+        held = Grant(client, a.browser(), issued.json(), "p1")
+        app = (await a.app_of("bench-backend"))["app"]
+        found = (await a.api("GET", "/installations?tenant=general")).json()["items"]
+        (here,) = (each["id"] for each in found if each["app"] == app)
+        try:
+            pinned = await a.api("PUT", f"/installations/{here}/networks", {"networks": ["192.0.2.0/24"]})
+            assert pinned.status_code == 200, pinned.text
+            for outside in (b, a):
+                await answered_within(partial(outside.read, held), 403)
+                assert "network_not_allowed" in (await outside.read(held)).text
+                refused = await outside.backend()
+                assert (refused.status_code, "network_not_allowed" in refused.text) == (400, True), (
+                    refused.text
+                )
+            assert (await b.backend("children")).status_code == 200, "the pin is one hospital's"
+        finally:
+            lift(nodes, here)
+        for outside in (b, a):
+            await answered_within(partial(outside.read, held), 200)
+            assert (await outside.backend()).status_code == 200
+
+    nodes.tell(story)
+
+
+def lift(nodes: Nodes, installation: str) -> None:
+    """Admit every network again, which takes the hospital's administrator, or the platform itself beside the nodes."""
+    uow = nodes.uow()
+    try:
+        pin = partial(installations.pin_networks, installation_id=installation, asked=())
+        uow.write_now(pin, actor=SYSTEM, trace=Trace("req_lift"))
+    finally:
+        uow.close()
 
 
 def test_a_refresh_token_used_at_both_nodes_ends_its_family_at_both(nodes: Nodes) -> None:
