@@ -81,6 +81,7 @@ def test_the_pages_of_a_vendors_own_affairs_are_accessible_and_fit(stage: Stage)
     page = enter(stage, "owner.varga")
     paths = (
         "contacts",
+        "webhooks",
         "team",
         "team/new",
         "team/waiting",

@@ -67,7 +67,11 @@ def about(found: Approval) -> str:
     """Return what an approval is about, in a word of its order."""
     order = found.act.order
     return next(
-        (str(order[name]) for name in ("name", "username", "client_name", "version") if order.get(name)),
+        (
+            str(order[name])
+            for name in ("name", "username", "client_name", "version", "url")
+            if order.get(name)
+        ),
         found.act.target,
     )
 

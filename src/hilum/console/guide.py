@@ -95,6 +95,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Addresses are proved by a link that is mailed there, domains by a line in a file. A proof ends, and mail comes before.",
             "hilum contact add",
         ),
+        "developer.webhooks": (
+            "Where you are called. Requests to delete data name patients: one owner asks for a webhook, another one agrees to its address.",
+            "hilum webhook add",
+        ),
         "developer.team": (
             "Your members and what each may do. A new owner takes a second person; what waits is on this page.",
             "hilum vendor invite",

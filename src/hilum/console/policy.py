@@ -257,6 +257,7 @@ def _vendors() -> tuple[Page, ...]:
         page("changes", "/changes", "Changes in review", "What waits?"),
         page("change", "/changes/{id}", "Change", "What changes?", "changes"),
         page("contacts", "/contacts", "Contacts & domains", "How are we reached?"),
+        page("webhooks", "/webhooks", "Webhooks", "Where are we called?"),
         page("team", "/team", "Team", "Who acts for us?", roles=OWNERS),
         page("invite", "/team/new", "Invite", "Who is new?", "team", roles=OWNERS),
         page("waiting", "/team/waiting", "For a second person", "What waits?", "team", roles=OWNERS),

@@ -23,6 +23,7 @@ from hilum.disposals.models import (
     DisposalQuery,
     SignedRequest,
 )
+from hilum.disposals.receivers import ask as ask_receiver
 from hilum.identity import service as identity
 from hilum.identity.models import Role
 from hilum.infra.context import Context
@@ -38,6 +39,7 @@ from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment
 
+__all__ = ["ask_receiver"]
 # What ends something asks here, within its own transaction. It only writes a row: signing and sending are the job's.
 
 

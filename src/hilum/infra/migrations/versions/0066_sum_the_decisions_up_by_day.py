@@ -6,8 +6,8 @@ The counting job adds up what was counted before. On SQLite they are counted in 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0065"
-down_revision = "0064"
+revision = "0066"
+down_revision = "0065"
 branch_labels = None
 depends_on = None
 compatible_from = "0059"
