@@ -56,9 +56,10 @@ from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, 
 from hilum.revalidation import store as revalidation_store
 from hilum.revalidation.models import Finding, Rung, Severity
 from hilum.revalidation.models import State as FindingState
-from hilum.review import clock_store, lens_store
+from hilum.review import clock_store, lane_store, lens_store
 from hilum.review import service as review
 from hilum.review.clock_models import Appeal, Breach, Level, Stage
+from hilum.review.lane_models import LaneRequest
 from hilum.review.models import (
     LensReview,
     SubmissionOrder,
@@ -169,6 +170,7 @@ LISTS = {
     "/api/v1/revalidation/apps": "rita",
     "/api/v1/appeals": "rita",
     "/api/v1/review/ledger": "rita",
+    "/api/v1/regulated-access": "rita",
     "/api/v1/requests": "gina",
     "/api/v1/request-groups": "gina",
     "/api/v1/request-rules/versions": "gina",
@@ -260,10 +262,15 @@ class Full:
         late = Breach(f"brc_{n}", Stage.DECISION, Tier.LOW, 5, at, at, Level.OWNER, None)
         made = Appeal(sent.id, "It does.", "member:per_1", at)
 
+        asked = LaneRequest(
+            f"lan_{n}", sent.app, sent.vendor, sent.version, ("patient/Goal.rs",), "member:per_1", at, None
+        )
+
         def add(ctx: Context) -> None:
             lens_store.add_lens(ctx.tx, lens)
             clock_store.put_breach(ctx.tx, late)
             clock_store.add_appeal(ctx.tx, made)
+            lane_store.add_request(ctx.tx, asked)
 
         self.site.uow.write_now(add, trace=TRACE)
         do(registry.raise_tier, version_id=version.id, tier=Tier.HIGH, reason="It suggests doses.")

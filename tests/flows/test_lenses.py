@@ -1,5 +1,6 @@
 """A submission is judged in its lenses: each by a reviewer who signs for it, none for another, and what passed is kept (C100 to C107)."""
 
+from collections.abc import Callable
 from threading import Event
 from typing import Any
 
@@ -58,12 +59,12 @@ def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
     )
 
 
-def check(ground: Ground) -> None:
+def answers(targets: Any) -> list[Look]:
+    return [Look(each.kind, each.url, status=200, sha256="0" * 64, size=9) for each in targets]
+
+
+def check(ground: Ground, looks: Callable[[Any], list[Look]] = answers) -> None:
     """Check what waits, as if every address answered."""
-
-    def looks(targets: Any) -> list[Look]:
-        return [Look(each.kind, each.url, status=200, sha256="0" * 64, size=9) for each in targets]
-
     lease = JobLease(ground.site.uow, "review_checks", "one", Event())
     assert run_next(lease, looks)
 
@@ -281,3 +282,20 @@ def test_what_waits_is_listed_for_the_staff_alone(ground: Ground) -> None:
         assert ground.site.api(who).get("/lenses").status_code == 403
         assert ground.site.api(who).get("/ties").status_code == 403
     assert ground.site.api("gina").get(f"/submissions/{sent}/lenses").status_code == 403
+
+
+MONEY = ("billing", "price", "invoice", "plan", "revenue", "payout", "fee", "subscription", "ledger-account")
+
+
+def test_reviewers_reach_no_route_about_money(ground: Ground) -> None:
+    """C101: of every route of the API, also those that will come; who reviews must not know who pays."""
+    paths = ground.site.browser().get("/api/openapi.json").json()["paths"]
+    commercial = {
+        path: operation["x-audience"]
+        for path, operations in paths.items()
+        if set(path.strip("/").split("/")) & {*MONEY, *(f"{each}s" for each in MONEY)}
+        for operation in operations.values()
+    }
+
+    assert not {path for path, who in commercial.items() if {"reviewer", "staff"} & set(who)}
+    assert len(paths) > 150

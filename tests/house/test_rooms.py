@@ -24,6 +24,7 @@ STORES = {
     "allowance_store",
     "lens_store",
     "clock_store",
+    "lane_store",
 }
 """What holds SQL in a room; the audit's index of accesses, its counts of decisions and the attestations are stores in a file of their own."""
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hilum.cli import api, review_clocks, review_lenses
+from hilum.cli import api, review_clocks, review_lane, review_lenses
 from hilum.cli.apps import read_object
 from hilum.cli.named import APP, version_argument
 from hilum.cli.output import REFUSED, as_json, plain, table
@@ -38,7 +38,7 @@ def review() -> None:
     """
 
 
-for command in (*review_lenses.COMMANDS, *review_clocks.COMMANDS):
+for command in (*review_lenses.COMMANDS, *review_clocks.COMMANDS, *review_lane.COMMANDS):
     review.add_command(command)
 
 

@@ -60,6 +60,10 @@ class Stage(StrEnum):
     """From what was submitted to the first verdict of a lens."""
     DECISION = "decision"
     """From what was submitted to the decision."""
+    VERIFY = "verify"
+    """In the regulated lane: whether who asks is who they say."""
+    ENABLE = "enable"
+    """In the regulated lane: from then to the use of the app."""
 
 
 @dataclass(frozen=True, slots=True)

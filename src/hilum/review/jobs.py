@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
-from hilum.review import automatic, checking, timekeeping
+from hilum.review import automatic, checking, lane, timekeeping
 from hilum.review.models import LOOKS_AT_ONCE, Look, Target
 
 T = TypeVar("T")
@@ -57,8 +57,13 @@ def run_next(tx: Transactions, look_at: LookAt, may_continue: Callable[[], bool]
 
 
 def keep_time(tx: Transactions, may_continue: Callable[[], bool] = lambda: True) -> None:
-    """Enter missed clocks into the ledger, let them climb, and publish figures, a batch in each transaction."""
-    for verb in (timekeeping.note_missed, timekeeping.climb):
+    """Enable what waits in the regulated lane, enter missed clocks into the ledger, let them climb, and publish figures, in batches."""
+    after = ""
+    while may_continue():
+        after = tx.write(partial(lane.enable_next, after=after))
+        if not after:
+            break
+    for verb in (timekeeping.note_missed, lane.note_late, timekeeping.climb):
         while may_continue() and tx.write(verb):
             pass
     if may_continue():

@@ -26,6 +26,7 @@ from hilum.review.bodies import (
     shown,
 )
 from hilum.review.clock_routes import add_clock_routes
+from hilum.review.lane_routes import add_lane_routes
 from hilum.review.lens_routes import add_lens_routes
 from hilum.review.models import DecideOrder
 from hilum.web.api import Id, Page, api_router, audience, page_of, run_read, run_write
@@ -94,6 +95,7 @@ def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
     _checks(router, kit)
     add_lens_routes(router, kit)
     add_clock_routes(router, kit)
+    add_lane_routes(router, kit)
     return router
 
 

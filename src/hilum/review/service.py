@@ -21,6 +21,7 @@ from hilum.review.appeals import appeal, decide_appeal, list_appeals, set_known,
 from hilum.review.automatic import view_draw
 from hilum.review.checking import replay, rerun, view_run
 from hilum.review.decisions import decide, obstacle
+from hilum.review.lane import ask_access, list_access, verify_access, view_access
 from hilum.review.lenses import (
     answer,
     bars,
@@ -63,6 +64,7 @@ __all__ = [
     "addresses_of",
     "answer",
     "appeal",
+    "ask_access",
     "bars",
     "change_rights",
     "decide",
@@ -72,6 +74,7 @@ __all__ = [
     "judge",
     "judge_again",
     "lenses_by_submission",
+    "list_access",
     "list_appeals",
     "list_breaches",
     "list_lenses",
@@ -85,6 +88,8 @@ __all__ = [
     "set_known",
     "shipped_scorecards",
     "take",
+    "verify_access",
+    "view_access",
     "view_appeal",
     "view_clocks",
     "view_draw",

@@ -16,6 +16,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.policies import service as policies
+from hilum.policies.models import Tier
 from hilum.registry import service as registry
 from hilum.review import clock_store, clocks, lens_store
 from hilum.review.clock_models import Breach, Clock, Figure, Level, Measure, Measured, Stage
@@ -97,9 +98,7 @@ def _due(clock: Clock, ctx: Context) -> Clock:
 
 
 def _stopped(ctx: Context, clock: Clock, found: Submission) -> None:
-    if clock.breach:
-        ended = replace(clock_store.get_breach(ctx.tx, clock.breach), ended_at=ctx.now, climbs_at=None)
-        clock_store.put_breach(ctx.tx, ended)
+    leave(ctx, clock.breach)
     if clock.stage is Stage.DECISION and found.state in {State.CERTIFIED, State.REJECTED}:
         calendar = clocks.named(clock.calendar, clocks.shipped_calendars())
         used = clocks.elapsed(calendar, clock.started_at, ctx.now, clock.pauses)
@@ -154,22 +153,13 @@ def note_missed(ctx: Context) -> int:
     for clock in found:
         assert clock.due_at is not None, "read by it"
         calendar = clocks.named(clock.calendar, clocks.shipped_calendars())
-        breach = Breach(
-            ctx.ids.new("brc"),
-            clock.stage,
-            clock.tier,
-            clock.allowed_days,
-            clock.due_at,
-            ctx.now,
-            Level.REVIEWERS,
-            clocks.due(calendar, clock.due_at, CLIMBS_AFTER),
+        breach = enter(
+            ctx, clock.stage, clock.tier, clock.allowed_days, due_at=clock.due_at, calendar=calendar
         )
-        clock_store.put_breach(ctx.tx, breach)
         clock_store.put_clock(ctx.tx, replace(clock, breach=breach.id))
         facts = {"submission": clock.submission, "stage": clock.stage.value, "breach": breach.id}
         due = clock.due_at.isoformat()
         audit.record(ctx, Event("review.clock.miss", app=clock.app, facts=facts | {"due_at": due}))
-        _tell(ctx, breach)
         app = registry.get_app(ctx, clock.app)
         late = {"submission_id": clock.submission, "app_id": app.id, "vendor_id": app.vendor, "due_at": due}
         stage = {"stage": clock.stage.value}
@@ -177,6 +167,30 @@ def note_missed(ctx: Context) -> int:
             ctx, VendorEvent(EventKind.REVIEW_LATE, app.vendor, f"late/{breach.id}", late | stage, app.id)
         )
     return len(found)
+
+
+def enter(
+    ctx: Context,
+    stage: Stage,
+    tier: Tier | None,
+    days: int,
+    *,
+    due_at: datetime,
+    calendar: clocks.Calendar,
+) -> Breach:
+    """Enter a missed clock into the ledger, and tell who can do something about it."""
+    climbs = clocks.due(calendar, due_at, CLIMBS_AFTER)
+    breach = Breach(ctx.ids.new("brc"), stage, tier, days, due_at, ctx.now, Level.REVIEWERS, climbs)
+    clock_store.put_breach(ctx.tx, breach)
+    _tell(ctx, breach)
+    return breach
+
+
+def leave(ctx: Context, breach: str) -> None:
+    """Record in the ledger that what was late is done; nothing if it was not late."""
+    if breach:
+        ended = replace(clock_store.get_breach(ctx.tx, breach), ended_at=ctx.now, climbs_at=None)
+        clock_store.put_breach(ctx.tx, ended)
 
 
 def climb(ctx: Context) -> int:

@@ -37,6 +37,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "not_autonomous": "This version declares no AI that acts alone, so there is nothing to allow.",
         "model_missing": "The model is required.",
         "not_a_reviewer": "This takes a person of the platform's staff with the role reviewer who is active.",
+        "not_protected": "The lane gives access to one patient's own record, read and searched. Submit other scopes to review.",
         "point_unknown": "The scorecard has no such point. `hilum review scorecards` lists them.",
         "flag_unknown": "The scorecard has no such red flag. `hilum review scorecards` lists them.",
         "reason_unknown": "There is no such reason code for this. `hilum review scorecards` lists them.",

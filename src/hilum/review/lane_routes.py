@@ -1,0 +1,89 @@
+"""API routes of the regulated lane."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.requests import Request
+
+from hilum.kernel.ids import VersionId
+from hilum.policies.models import StepCondition
+from hilum.registry.models import SCOPES_BOUND
+from hilum.review import service
+from hilum.review.lane_models import LaneRequest, LaneState
+from hilum.web.api import Id, Page, Paging, Prose, Shown, Strict, Word, audience, page_of, run_read, run_write
+from hilum.web.kit import Kit
+
+READERS = audience("staff", "member")
+ASKERS = audience("platform_admin", "vendor_owner", "vendor_developer")
+
+
+class AccessAsked(Strict):
+    """``scopes``: of one patient's own record, read and searched."""
+
+    version: Id
+    scopes: Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
+
+
+class VerifyAsked(Strict):
+    """``authentic``: who asks is who they say."""
+
+    authentic: bool
+    reason: Prose
+
+
+class LaneListed(Shown):
+    """``due_at``: until when the present step is to be done; null once it is over."""
+
+    id: str
+    app: str
+    vendor: str
+    version: str
+    scopes: tuple[str, ...]
+    state: LaneState
+    asked_at: datetime
+    due_at: datetime | None
+    decided_at: datetime | None
+    reason: str
+    enabled_at: datetime | None
+    certification: str
+
+
+class LaneShown(LaneListed):
+    """``lacking``: what it waits for before it is enabled, of the conditions that the rule book names."""
+
+    lacking: tuple[StepCondition, ...]
+
+
+def _listed(found: LaneRequest) -> LaneListed:
+    return LaneListed.model_validate(found)
+
+
+def add_lane_routes(router: APIRouter, kit: Kit) -> None:
+    """Add the routes of the regulated lane."""
+
+    @router.post("/regulated-access", status_code=201, openapi_extra=ASKERS)
+    async def ask_access(request: Request, body: AccessAsked) -> LaneListed:
+        """Ask for access that regulation protects: answered in fixed business days, whatever else is reviewed or paid."""
+        verb = partial(service.ask_access, version_id=VersionId(body.version), scopes=body.scopes)
+        return _listed(await run_write(kit, request, verb))
+
+    @router.get("/regulated-access", response_model=Page[LaneListed], openapi_extra=READERS)
+    async def list_requests(request: Request, query: Annotated[Paging, Query()]) -> object:
+        """List requests for protected access: a vendor's member their own, the staff all."""
+        found = await run_read(kit, request, partial(service.list_access, page=query.page))
+        return page_of(found, _listed, query)
+
+    @router.get("/regulated-access/{access}", openapi_extra=READERS)
+    async def get_request(request: Request, access: Id) -> LaneShown:
+        """Show a request for protected access, with what its next step lacks."""
+        found, lacking = await run_read(kit, request, partial(service.view_access, request_id=access))
+        return LaneShown(**_listed(found).model_dump(), lacking=lacking)
+
+    @router.post("/regulated-access/{access}/verify", openapi_extra=audience("reviewer"))
+    async def verify(request: Request, access: Id, body: VerifyAsked) -> LaneListed:
+        """Say whether who asks is who they say. If nothing else is lacking the app is enabled at once."""
+        verb = partial(service.verify_access, request_id=access, reason=body.reason, authentic=body.authentic)
+        return _listed(await run_write(kit, request, verb))

@@ -1,0 +1,159 @@
+"""Access that regulation protects is given in fixed business days, whatever happens in the other lane (C112)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.policies import service as policies
+from hilum.review.jobs import keep_time
+from hilum.review.models import Look
+from tests.flows.control_site import build, codes, problem
+from tests.flows.review_ground import Ground, act_on, add_reviewer, furnish, judge, signs
+from tests.flows.test_lenses import check
+from tests.flows.test_review_clocks import Keeper, ledger
+from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.world import FakeClock
+
+SCOPES = ["launch/patient", "patient/Appointment.rs"]
+
+
+@pytest.fixture
+def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
+    site = build(sqlite_uow, clock)
+    site.system(policies.adopt_shipped)
+    signs(site, "rita", "technical")
+    return furnish(site, scope="launch/patient patient/Appointment.rs")
+
+
+def ask(ground: Ground, who: str = "acme.developer", scopes: list[str] = SCOPES) -> Any:
+    body = {"version": ground.version, "scopes": scopes}
+    return ground.site.api(who).post("/regulated-access", json=body)
+
+
+def verify(ground: Ground, request: str, who: str = "rita", **change: Any) -> Any:
+    body = {"authentic": True, "reason": "The company register has them."} | change
+    return ground.site.api(who).post(f"/regulated-access/{request}/verify", json=body)
+
+
+def see(ground: Ground, request: str, who: str = "acme.billing") -> Any:
+    return made(ground.site.api(who).get(f"/regulated-access/{request}"), 200)
+
+
+def test_who_is_who_they_say_is_enabled_at_once_without_a_lens_a_check_or_a_document(ground: Ground) -> None:
+    asked = made(ask(ground))
+    # Ten business days after a Monday, 04:00 in New York; clocks are put forward meanwhile.
+    assert asked["due_at"].startswith("2026-03-16T08:00:00")
+
+    done = made(verify(ground, asked["id"]), 200)
+
+    assert (done["state"], done["due_at"]) == ("enabled", None)
+    (certified,) = made(ground.site.api("rita").get(f"/apps/{ground.app}/certifications"), 200)["items"]
+    assert (certified["id"], certified["scopes"]) == (done["certification"], SCOPES)
+    assert (certified["environment"], certified["submission"]) == ("production", "")
+    problem(verify(ground, asked["id"]), 409, "lane_decided")
+    problem(ask(ground), 409, "lane_open")
+
+
+def test_what_happens_in_the_other_lane_changes_nothing_in_this_one(ground: Ground) -> None:
+    """C112: a submission of the same version that failed a lens, with a red flag and a critical finding, and was rejected."""
+    asked_for = [{"scope": each, "justification": "Shows."} for each in SCOPES]
+    client = ground.site.api("acme.owner").get(f"/apps/{ground.app}/clients").json()["items"][0]
+    assert client["environment"] == "production"
+    sent = made(ground.submit(scopes=asked_for))["id"]
+    check_fails(ground)
+    made(act_on(ground, sent, "technical", "take"), 200)
+    found = {
+        "rule": "technical.tokens",
+        "severity": "critical",
+        "evidence": "In the log.",
+        "reproduction": "Read it.",
+        "fix": "Leave it out.",
+    }
+    flags: dict[str, Any] = {
+        "flags": ["secret_in_the_open"],
+        "reasons": ["technical.tokens"],
+        "findings": [found],
+    }
+    made(judge(ground, sent, verdict="fail", text="No.", answers={}, **flags), 200)
+    revision = ground.see(sent)["revision"]
+    body = {"decision": "reject", "reason": "No.", "revision": revision}
+    made(ground.site.api("rita").post(f"/submissions/{sent}/decide", json=body), 200)
+
+    asked = made(ask(ground))
+    assert made(verify(ground, asked["id"]), 200)["state"] == "enabled"
+
+
+def check_fails(ground: Ground) -> None:
+    """Check what waits; nobody certifies it without a person, since its address does not answer."""
+    check(ground, lambda targets: [Look(each.kind, each.url, fault="fetch_too_slow") for each in targets])
+
+
+def test_what_is_lacking_is_said_and_it_is_enabled_once_it_is_there(
+    sqlite_uow: UnitOfWork, clock: FakeClock
+) -> None:
+    site = build(sqlite_uow, clock)
+    site.system(policies.adopt_shipped)
+    ground = furnish(site, environment="sandbox", scope="launch/patient patient/Appointment.rs")
+    asked = made(ask(ground))
+
+    waits = made(verify(ground, asked["id"]), 200)
+
+    assert waits["state"] == "verified"
+    assert see(ground, asked["id"])["lacking"] == ["keys_registered"]
+    clock.advance(timedelta(days=7, minutes=1))
+    keep_time(Keeper(ground))
+    (entry,) = ledger(ground)
+    assert (entry["stage"], entry["allowed_days"], entry["ended_at"]) == ("enable", 5, None)
+    client = {
+        "app": ground.app,
+        "version": ground.version,
+        "client_name": "Acme Rota",
+        "client_type": "confidential-symmetric",
+        "deployment": "server",
+        "redirect_uris": ["https://rota.example/cb"],
+        "scope": "launch/patient patient/Appointment.rs",
+        "environment": "production",
+    }
+    made(ground.site.api("acme.owner").post("/clients", json=client))
+    keep_time(Keeper(ground))
+    assert see(ground, asked["id"])["state"] == "enabled"
+    assert ledger(ground)[0]["ended_at"] is not None
+
+
+def test_a_late_verdict_stands_in_the_public_ledger(ground: Ground) -> None:
+    """C112, C224."""
+    asked = made(ask(ground))
+    ground.site.clock.advance(timedelta(days=14))
+    keep_time(Keeper(ground))
+    keep_time(Keeper(ground))
+
+    (entry,) = ledger(ground)
+
+    assert (entry["stage"], entry["tier"], entry["allowed_days"]) == ("verify", None, 10)
+    assert {ground.app, ground.vendor, asked["id"]}.isdisjoint(map(str, entry.values()))
+    made(verify(ground, asked["id"]), 200)
+    assert ledger(ground)[0]["ended_at"] is not None
+
+
+def test_who_asks_and_who_says_who_they_are(ground: Ground) -> None:
+    furnish_vendor(ground.site, "Rival", "rival")
+    for who, status in (("acme.billing", 403), ("rival.owner", 404), ("gina", 403), ("otto", 403)):
+        assert ask(ground, who).status_code in {status, 403}, who
+    wrong = problem(ask(ground, scopes=["user/Slot.rs"]), 422, "lane_invalid")
+    assert codes(wrong) == {"scopes": "not_protected"}
+    asked = made(ask(ground))["id"]
+    for who in ("acme.owner", "root", "sam", "otto", "gina"):
+        assert verify(ground, asked, who).status_code == 403, who
+    assert ground.site.api("rival.owner").get(f"/regulated-access/{asked}").status_code == 404
+    add_reviewer(ground.site, "tess", "technical")
+    tie = {"vendor": ground.vendor, "reason": "I worked there."}
+    made(ground.site.api("tess").post("/ties", json=tie))
+    problem(verify(ground, asked, "tess"), 403, "tied_to_vendor")
+    assert codes(problem(verify(ground, asked, reason=" "), 422, "reason_invalid")) == {
+        "reason": "reason_missing"
+    }
+    refused = made(verify(ground, asked, authentic=False), 200)
+    assert (refused["state"], refused["certification"]) == ("refused", "")
+    assert made(ask(ground))["state"] == "asked"
