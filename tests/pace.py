@@ -14,15 +14,17 @@ import pytest
 
 BUDGETS_S = {
     "tests/attack": 80,
-    "tests/browser": 110,
+    "tests/browser": 190,
     "tests/conformance": 30,
-    "tests/flows": 260,
-    "tests/flows/outside": 260,
+    "tests/flows": 430,
+    "tests/flows/outside": 310,
     "tests/house": 30,
-    "tests/store": 120,
-    "tests/unit": 70,
+    "tests/store": 190,
+    "tests/unit": 80,
 }
-"""Together eight minutes on two cores, with two workers."""
+"""What each folder took on 2026-11-27, one process at a time, and a little more: eleven minutes with two workers on two cores, which slow
+each other down by a fifth to a half. The aim stays eight: budgets of it were exceeded by half in every run, so that nobody looked at them.
+"""
 DURATIONS = Path(__file__).with_name("durations.json")
 """How long each file took in the last run with ``--store-durations``, in seconds."""
 # A new file counts as a middling one until durations are stored.
