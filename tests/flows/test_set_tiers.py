@@ -550,3 +550,25 @@ def test_a_new_certification_at_the_higher_tier_closes_the_delta_review(site: Co
 def test_only_the_staff_lists_delta_reviews_and_raised_tiers(site: ControlSite, by: str) -> None:
     assert site.api(by).get("/delta-reviews").status_code == 403
     assert site.api(by).get("/raised-tiers").status_code == 403
+
+
+def test_a_version_declares_how_many_patients_it_reaches_and_the_tier_says_so(site: ControlSite) -> None:
+    """C18."""
+    app, _ = versions_of(site)
+    path = f"/apps/{app}/versions"
+    body = {"label": "7", "workflows": [], "placements": [], "population": "up_to_1000"}
+    problem(site.api("root").post(path, json=body | {"population": "a few"}), 422, "fields_invalid")
+
+    declared = made(site.api("root").post(path, json=body))
+    silent = made(site.api("root").post(path, json={"label": "8", "workflows": [], "placements": []}))
+
+    assert (declared["population"], silent["population"]) == ("up_to_1000", None)
+    listed = site.api("root").get(path).json()["items"]
+    assert {each["label"]: each["population"] for each in listed}["7"] == "up_to_1000"
+    asked = {
+        "category": "population_health",
+        "scopes": ["system/Patient.rs"],
+        "client_authentication": "private_key_jwt",
+    }
+    found = site.api("root").post("/policies/assess", json=asked | {"population": "one"})
+    assert found.status_code == 200, found.text

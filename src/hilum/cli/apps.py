@@ -167,12 +167,19 @@ def app_profile(app_id: str, file: Path | None, *, json_: bool) -> None:
 )
 @click.option("--optional-scope", multiple=True, help="A scope that it can do without; may be repeated.")
 @click.option("--no-optional-scope", is_flag=True, help="It can do without none of its scopes.")
+@click.option(
+    "--population",
+    type=tiers.POPULATION,
+    default=None,
+    help="How many patients of a hospital it reaches; without it, it counts as every one.",
+)
 @tiers.ai_options
 @json_option
 def app_version(
     app_id: str,
     label: str,
     *,
+    population: str | None,
     workflow: tuple[str, ...],
     placement: tuple[str, ...],
     optional_scope: tuple[str, ...],
@@ -200,6 +207,8 @@ def app_version(
     # Whoever names one of them declares both: a backend service has workflows and no placement.
     if workflow or placement:
         body |= {"workflows": list(workflow), "placements": list(placement)}
+    if population:
+        body["population"] = population
     if use := tiers.ai_use(ai):
         body["ai_use"] = use
     show_one(api.call("POST", f"/apps/{api.segment(app_id)}/versions", body), json_=json_)

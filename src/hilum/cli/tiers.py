@@ -11,6 +11,7 @@ from hilum.cli.resources import json_option, show, show_done, show_one, tenant_o
 
 TIERS = click.Choice(["low", "moderate", "high"])
 AUTONOMY = click.Choice(["informs", "drafts", "acts_after_human_step", "acts_alone"])
+POPULATION = click.Choice(["one", "up_to_1000", "up_to_100000", "all"])
 RAISED = ("version", "label", "app", "tier", "reason", "raised_by", "raised_at")
 REVIEWS = (
     "id",

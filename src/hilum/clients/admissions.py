@@ -63,6 +63,7 @@ def _admission(book: Book, facts: ClientFacts) -> Admission:
             certified_category=facts.certified_category,
             version=facts.version,
             autonomy=facts.autonomy,
+            population=facts.population,
             raised=facts.raised,
             raised_because=facts.raised_because,
         ),

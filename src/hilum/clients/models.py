@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId, VersionId
-from hilum.policies.models import NOT_DECLARED, Autonomy, Tier
+from hilum.policies.models import NOT_DECLARED, Autonomy, Population, Tier
 from hilum.registry.models import Environment
 
 # Registration is open to strangers in a plain sandbox: a number and an age bound what they leave behind.
@@ -267,6 +267,8 @@ class ClientFacts:
     """What its version declares."""
     autonomy: Autonomy | None = None
     """How far the AI of its version acts by itself; None: it declares that it uses none."""
+    population: Population | None = None
+    """How many patients its version declares to reach; None: it does not say."""
     raised: Tier | None = None
     """The tier to which a reviewer raised its version, and why."""
     raised_because: str = ""

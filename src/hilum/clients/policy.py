@@ -404,6 +404,7 @@ def join(
         placements=version.placements,
         optional_scopes=version.optional_scopes,
         autonomy=None if version.ai_use is None else version.ai_use.autonomy,
+        population=version.population,
         raised=None if version.raised is None else version.raised.tier,
         raised_because="" if version.raised is None else version.raised.reason,
         owner_since=app.owner_since,

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
-from hilum.policies.exception_models import Autonomy
+from hilum.policies.exception_models import Autonomy, Population
 from hilum.policies.lifetimes import lifetime_faults, read_lifetimes, rendered_lifetimes
 from hilum.policies.models import (
     ANY,
@@ -389,6 +389,7 @@ def _tier_rule(table: Table, book: Book) -> TierRule:
         letters="".join(_condition(table, "letters", LETTERS)),
         special=_condition(table, "special", SPECIAL),
         autonomy=_condition(table, "autonomy", tuple(Autonomy)),
+        populations=_condition(table, "populations", tuple(Population)),
         level=Level(table.word("level", tuple(Level))) if table.has("level") else Level.ABSOLUTE,
         observe_until=table.day("observe_until", optional=True),
     )
@@ -539,6 +540,7 @@ def render_rule(rule: TierRule) -> dict[str, Any]:
         "letters": list(rule.letters),
         "special": sorted(rule.special),
         "autonomy": sorted(rule.autonomy),
+        "populations": sorted(rule.populations),
     }
     named: dict[str, Any] = {name: words for name, words in conditions.items() if words}
     if rule.level is not Level.ABSOLUTE:

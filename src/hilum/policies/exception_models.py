@@ -24,6 +24,16 @@ class Autonomy(StrEnum):
     """It writes with no person in between. Refused without an exception of the hospital."""
 
 
+class Population(StrEnum):
+    """How many patients of a hospital an app reaches, the least first (C18)."""
+
+    ONE = "one"
+    """One at a time: whose chart is open, or who is signed in."""
+    UP_TO_1000 = "up_to_1000"
+    UP_TO_100000 = "up_to_100000"
+    ALL = "all"
+
+
 class ExceptionKind(StrEnum):
     LOWERED_TIER = "lowered_tier"
     """A version is of a lower tier than the one that was computed (C19)."""

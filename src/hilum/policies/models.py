@@ -9,7 +9,13 @@ from functools import cached_property
 from hilum.controls.models import RATE_LEAST_PER_S, Quota
 from hilum.kernel.ids import Part, VersionId
 from hilum.policies.dry_run_models import DRY_RUN_VALID, DRY_RUNS_WAITING, DryRun, DryRunState
-from hilum.policies.exception_models import Autonomy, ExceptionKind, ExceptionOrder, PolicyException
+from hilum.policies.exception_models import (
+    Autonomy,
+    ExceptionKind,
+    ExceptionOrder,
+    PolicyException,
+    Population,
+)
 from hilum.policies.lifetime_models import DISPOSAL_DAYS, DORMANT_DAYS, Expiry, Lifetimes
 from hilum.policies.override_models import Level, OverrideOrder
 from hilum.policies.product_models import NOTICE, WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
@@ -51,6 +57,7 @@ __all__ = [
     "Lifetimes",
     "OverrideOrder",
     "PolicyException",
+    "Population",
     "Recorded",
     "ScopeProduct",
     "ScopeStatus",
@@ -272,6 +279,8 @@ class TierRule:
     level: Level = Level.ABSOLUTE
     autonomy: frozenset[str] = frozenset()
     """How far the AI of an app acts by itself. A version that declares no AI use meets no such condition."""
+    populations: frozenset[str] = frozenset()
+    """How many patients it reaches. A version that declares nothing of it meets every such condition."""
     observe_until: date | None = None
     """Before this day it counts as an advisory rule, and from then on it is enforced (C209)."""
 
@@ -409,6 +418,8 @@ class Applicant:
     version: VersionId | None = None
     autonomy: Autonomy | None = None
     """How far its AI acts by itself; None: it declares that it uses none."""
+    population: Population | None = field(default=None, kw_only=True)
+    """How many patients it reaches; None: not declared, which a rule about populations counts as the one it names."""
     raised: Tier | None = None
     """The tier to which a reviewer raised it, and why (C19)."""
     raised_because: str = ""

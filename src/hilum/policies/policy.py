@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from functools import lru_cache, partial
 
-from hilum.policies.exception_models import Autonomy
+from hilum.policies.exception_models import Autonomy, Population
 from hilum.policies.in_force import PolicyFacts, Succession, as_enforced, as_of, still_observed
 from hilum.policies.models import (
     ANY,
@@ -75,6 +75,15 @@ _BITS = (1, 2, 4, 8, 16)
 # --- the risk tier -------------------------------------------------------------------------------------------------------------
 
 
+POPULATIONS = {
+    Population.ONE: "one patient at a time",
+    Population.UP_TO_1000: "up to 1,000 patients",
+    Population.UP_TO_100000: "up to 100,000 patients",
+    Population.ALL: "every patient of the hospital",
+}
+"""How the sentence of a tier says how many patients an app reaches."""
+
+
 def assess(book: Book, applicant: Applicant) -> Assessment:
     """Return the tier of an app with every reason for it.
 
@@ -111,6 +120,7 @@ def _concerns(rule: TierRule, applicant: Applicant) -> bool:
         and (not rule.workflows or _declares(applicant.workflows, rule.workflows))
         and (not rule.placements or _declares(applicant.placements, rule.placements))
         and (not rule.autonomy or applicant.autonomy in rule.autonomy)
+        and (not rule.populations or applicant.population in {None, *rule.populations})
     )
 
 
@@ -145,6 +155,7 @@ def _reason(rule: TierRule, applicant: Applicant, scope: Scope | None) -> TierRe
         "{scope}": text,
         "{workflow}": _first(applicant.workflows, rule.workflows),
         "{placement}": _first(applicant.placements, rule.placements),
+        "{population}": POPULATIONS[applicant.population or _widest(rule)] if rule.populations else "",
         "{autonomy}": "" if applicant.autonomy is None else applicant.autonomy.replace("_", " "),
     }
     sentence = rule.because
@@ -168,7 +179,14 @@ def _assumed(rule: TierRule, applicant: Applicant) -> str:
         )
         if named and named.isdisjoint(declared)
     ]
+    if rule.populations and applicant.population is None:
+        assumed.append("patients")
     return f" (its {' and '.join(assumed)} are not declared)" if assumed else ""
+
+
+def _widest(rule: TierRule) -> Population:
+    """Return the widest population that a rule names."""
+    return max((each for each in Population if each in rule.populations), key=list(Population).index)
 
 
 def tier_judge(book: Book, applicant: Applicant) -> Callable[[Scope], Tier]:

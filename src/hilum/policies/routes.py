@@ -14,7 +14,7 @@ from hilum.approvals.models import Asked
 from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId
 from hilum.policies import observation, service
-from hilum.policies.exception_models import Autonomy, ExceptionKind, PolicyException
+from hilum.policies.exception_models import Autonomy, ExceptionKind, PolicyException, Population
 from hilum.policies.models import (
     LIST_BOUND,
     NAMES_BOUND,
@@ -222,6 +222,7 @@ class AssessAsked(Strict):
     workflows: Annotated[tuple[Line, ...], Field(max_length=NAMES_BOUND)] = NOT_DECLARED
     placements: Annotated[tuple[Line, ...], Field(max_length=NAMES_BOUND)] = NOT_DECLARED
     autonomy: Autonomy | None = None
+    population: Population | None = None
     tenant: Id | None = None
     version: Number | None = None
 
@@ -475,6 +476,7 @@ def _questions(router: APIRouter, kit: Kit) -> None:
             # As if review certified all that it asks for.
             certified_tier=Tier.HIGH,
             autonomy=body.autonomy,
+            population=body.population,
         )
 
         def verb(ctx: Context) -> AssessmentShown:

@@ -73,6 +73,7 @@ def _sentences_unclear(book: Book) -> Iterator[Fault]:
         filled |= {"workflow"} if rule.workflows else set()
         filled |= {"placement"} if rule.placements else set()
         filled |= {"autonomy"} if rule.autonomy else set()
+        filled |= {"population"} if rule.populations else set()
         for word in _PLACEHOLDER.findall(rule.because):
             if word not in filled:
                 sentence = f"{{{word}}} cannot be filled in here; this rule has {', '.join(sorted(filled)) or 'none'}."

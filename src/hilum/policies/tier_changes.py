@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
+from hilum.policies.exception_models import Population
 from hilum.policies.models import (
     ANY,
     TIERS,
@@ -290,13 +291,17 @@ class _Situations:
         masks: dict[tuple[str, object], int] = {}
         # A version declares at most one; None: it uses no AI.
         autonomy = (None, *sorted({name for rule in rules for name in rule.autonomy}))
-        for n, situation in enumerate(product(_CLIENTS, workflows, placements, autonomy)):
-            for key in zip(("client", "workflow", "placement", "autonomy"), situation, strict=True):
+        # None: it declares nothing of it, and meets every condition on it. Only distinguished where a rule asks.
+        asked = any(rule.populations for rule in rules)
+        populations = (None, *Population) if asked else (None,)
+        named = ("client", "workflow", "placement", "autonomy", "population")
+        for n, situation in enumerate(product(_CLIENTS, workflows, placements, autonomy, populations)):
+            for key in zip(named, situation, strict=True):
                 masks[key] = masks.get(key, 0) | 1 << n
         self.of_client = {client: masks["client", client] for client in _CLIENTS}
         self.all = _union(self.of_client.values())
 
-        def holds(what: str, names: Iterable[str]) -> int:
+        def holds(what: str, names: Iterable[str | None]) -> int:
             return _union(masks[what, name] for name in names) or self.all
 
         self.of_rule = [
@@ -304,6 +309,7 @@ class _Situations:
             & holds("workflow", rule.workflows)
             & holds("placement", rule.placements)
             & holds("autonomy", rule.autonomy)
+            & holds("population", (None, *rule.populations) if rule.populations else ())
             for rule in rules
         ]
 

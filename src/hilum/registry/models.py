@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
-from hilum.policies.models import NOT_DECLARED, Autonomy, ClientAuthentication, Tier
+from hilum.policies.models import NOT_DECLARED, Autonomy, ClientAuthentication, Population, Tier
 from hilum.registry.app_edit_models import EDITED
 from hilum.registry.held_models import EditState, HeldEdit
 
@@ -204,6 +204,8 @@ class AppVersion:
     raised: TierRaise | None = None
     optional_scopes: tuple[str, ...] | None = None
     """The scopes that it can do without; None: it does not say (C211)."""
+    population: Population | None = None
+    """How many patients of a hospital it reaches; None: it does not say, and counts as reaching every one (C18)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ class NewVersion:
     placements: tuple[str, ...] = NOT_DECLARED
     ai_use: AiUse | None = None
     optional_scopes: tuple[str, ...] | None = None
+    population: Population | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from hilum.policies.models import (
     Autonomy,
     ClientAuthentication,
     OverrideOrder,
+    Population,
     Tier,
 )
 from hilum.registry import service
@@ -205,6 +206,7 @@ class VersionAsked(Strict):
     """Workflows and placements of the rule book. What is left out counts as every one, and so against the app; an empty list is none.
 
     Without ``ai_use`` it declares that it uses no AI. ``optional_scopes``: those that it can do without; left out, it does not say.
+    ``population``: how many patients of a hospital it reaches; left out, it counts as every one.
     """
 
     label: Line
@@ -212,6 +214,7 @@ class VersionAsked(Strict):
     placements: Names = NOT_DECLARED
     ai_use: AiUseAsked | None = None
     optional_scopes: Scopes | None = None
+    population: Population | None = None
 
 
 class VersionShown(Shown):
@@ -223,6 +226,7 @@ class VersionShown(Shown):
     placements: tuple[str, ...]
     ai_use: AiUseShown | None
     optional_scopes: tuple[str, ...] | None
+    population: Population | None
 
 
 class CertificationAsked(Strict):
@@ -278,7 +282,14 @@ def api(
 
 
 def _new_version(body: VersionAsked) -> NewVersion:
-    return NewVersion(body.label, body.workflows, body.placements, _ai_use(body.ai_use), body.optional_scopes)
+    return NewVersion(
+        body.label,
+        body.workflows,
+        body.placements,
+        _ai_use(body.ai_use),
+        body.optional_scopes,
+        body.population,
+    )
 
 
 def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:

@@ -277,6 +277,7 @@ def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
         placements=order.placements,
         ai_use=order.ai_use,
         optional_scopes=order.optional_scopes,
+        population=order.population,
     )
     if not store.add_version(ctx.tx, version):
         raise Conflict("version_exists", "The app already has a version with this label.")
@@ -285,6 +286,7 @@ def add_version(ctx: Context, app_id: AppId, order: NewVersion) -> AppVersion:
         "workflows": list(version.workflows),
         "placements": list(version.placements),
         **({} if version.ai_use is None else {"ai_use": asdict(version.ai_use)}),
+        **({} if version.population is None else {"population": version.population.value}),
         **({} if version.optional_scopes is None else {"optional_scopes": list(version.optional_scopes)}),
     }
     audit.record(ctx, Event("registry.version.add", app=app.id, facts=facts))

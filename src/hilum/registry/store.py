@@ -29,7 +29,7 @@ from hilum.infra.words import known
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Tier
+from hilum.policies.models import ANY, UNCLASSIFIED, Autonomy, ClientAuthentication, Population, Tier
 from hilum.registry.app_edit_models import EDITED
 from hilum.registry.models import (
     AiUse,
@@ -96,6 +96,7 @@ versions = Table(
     Column("ai_use", JSON),
     # NULL: it does not say which.
     Column("optional_scopes", Text),
+    Column("population", String(20)),
     Column("raised_tier", String(20)),
     Column("raised_because", Text),
     Column("raised_by", String(120)),
@@ -350,6 +351,7 @@ def add_version(tx: Connection, version: AppVersion) -> bool:
     row = asdict(version) | {
         "workflows": " ".join(version.workflows),
         "placements": " ".join(version.placements),
+        "population": version.population and version.population.value,
         "optional_scopes": None if version.optional_scopes is None else " ".join(version.optional_scopes),
     }
     del row["raised"]
@@ -367,6 +369,7 @@ def _version(row: Row[Any]) -> AppVersion:
         None if row.ai_use is None else _ai_use(row.ai_use),
         None if row.raised_tier is None else _raise(row),
         None if row.optional_scopes is None else _words(row.optional_scopes),
+        None if row.population is None else known(Population, row.population, "registry_version.population"),
     )
 
 

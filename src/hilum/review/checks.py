@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from hilum.policies.models import Applicant, Autonomy, Book, Cell, Lens, Tier
+from hilum.policies.models import Applicant, Autonomy, Book, Cell, Lens, Population, Tier
 from hilum.policies.policy import excess_scopes, tiers_to_certify
 from hilum.registry.models import Environment
 from hilum.review.models import (
@@ -128,6 +128,7 @@ def applicant_in(content: Content, inputs: Inputs) -> Applicant:
         tuple(version["placements"]),
         certified_tier=None,
         autonomy=None if ai_use is None else Autonomy(ai_use["autonomy"]),
+        population=Population(version["population"]) if "population" in version else None,
         raised=None if raised is None else raised[0],
         raised_because="" if raised is None else raised[1],
     )

@@ -91,6 +91,8 @@ def describe(
             "workflows": version.workflows,
             "placements": version.placements,
             "ai_use": None if version.ai_use is None else asdict(version.ai_use),
+            # Only where it is declared: what was submitted before is described as it was then.
+            **({} if version.population is None else {"population": version.population}),
         },
         "profile": profile_of,
         "clients": [

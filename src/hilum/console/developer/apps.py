@@ -24,7 +24,8 @@ from hilum.installations import service as installations
 from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import NOT_DECLARED, Autonomy, Book
+from hilum.policies.models import NOT_DECLARED, Autonomy, Book, Population
+from hilum.policies.policy import POPULATIONS
 from hilum.registry import service as registry
 from hilum.registry.models import AiUse, App, AppsQuery, AppVersion, NewApp, NewVersion
 from hilum.web import faults
@@ -39,6 +40,10 @@ AUTONOMY = (
     (Autonomy.DRAFTS.value, "A person edits and saves what it wrote"),
     (Autonomy.ACTS_AFTER_HUMAN_STEP.value, "It writes once a person has confirmed that"),
     (Autonomy.ACTS_ALONE.value, "It writes with no person in between"),
+)
+POPULATION = (
+    ("", "Not said: it counts as every patient"),
+    *((each.value, words[:1].upper() + words[1:]) for each, words in POPULATIONS.items()),
 )
 AI_FIELDS = ("model", "purpose", "human_step", "model_card", "model_card_digest")
 NO_FORM = Form()
@@ -227,6 +232,8 @@ async def _versions(visit: Visit, given: Form, wrong: Mapping[str, str]) -> Resp
         "path": visit.path,
         "adds": frame.may(visit, VendorRight.APPS),
         "autonomy": AUTONOMY,
+        "populations": POPULATION,
+        "reaches": POPULATIONS,
     }
     return frame.show(visit, "console/developer/versions.html", app, standing, **facts)
 
@@ -295,4 +302,14 @@ def _version(form: Form) -> NewVersion:
         NOT_DECLARED if all_of_them else form.many("workflows"),
         NOT_DECLARED if all_of_them else form.many("placements"),
         use,
+        population=_population(form),
     )
+
+
+def _population(form: Form) -> Population | None:
+    text = form.one("population")
+    if text and text not in {each.value for each in Population}:
+        raise Invalid(
+            "version_invalid", "Choose how many patients it reaches.", fields={"population": "not_an_option"}
+        )
+    return Population(text) if text else None
