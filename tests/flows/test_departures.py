@@ -12,10 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from hilum.app import leaving, signed_rows
+from hilum.attestations import service as attestations
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.cli.departures import verify
+from hilum.clients import service as clients
+from hilum.clients.models import ClientType, NewPeer
 from hilum.controls.models import Mode, TargetKind
 from hilum.departures import policy, service, store
 from hilum.departures.fates import FATES
@@ -30,7 +33,11 @@ from hilum.infra.facts import EVERYTHING
 from hilum.infra.nodes import Node
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
+from hilum.mandates import store as mandates
+from hilum.mandates.models import Mandate
+from hilum.mandates.policy import signed_state
+from hilum.registry import attestations as registered
 from tests.flows.control_site import ControlSite, build, problem, with_rule_book
 from tests.flows.test_drills import canary
 from tests.sim.backends import both_backends
@@ -266,6 +273,25 @@ def test_what_was_its_own_is_erased_with_a_proof_and_the_audit_still_verifies(
     site = site_on(one_uow, clock)
     canary(site)
     site.api("gina").put("/request-rules", json={"rules": [], "base": 0})
+    peer = NewPeer(GENERAL, ClientType.EHR, "Ward EHR", "general-ehr")
+    site.system(clients.add_peer, order=peer)
+    mandate = Mandate(
+        "mnd_1",
+        GENERAL,
+        ClientId("c"),
+        AppId("a"),
+        VendorId("ven_v"),
+        "p",
+        "q",
+        "s",
+        PersonId("x"),
+        "y",
+        clock.now(),
+        clock.now() + MONTH,
+    )
+    site.system(
+        lambda ctx: (mandates.add_mandate(ctx.tx, mandate), attestations.attest(ctx, signed_state(mandate)))
+    )
     others = rows(site, TenantId("children"))
     departure = left(site)
     done = exported(site, departure, tmp_path / "general")
@@ -285,6 +311,11 @@ def test_what_was_its_own_is_erased_with_a_proof_and_the_audit_still_verifies(
     assert policy.check_signed(proof, key=done.key) == ""
     erased = {each["table"]: each["rows"] for each in found["record"]["erased"]}
     assert (erased["identity_person"], erased["registry_installation"], erased["requests_rules"]) == (2, 1, 1)
+    assert (erased["registry_client"], erased["registry_client_secret"], erased["mandates_mandate"]) == (
+        1,
+        1,
+        1,
+    )
     file = tmp_path / "proof.json"
     file.write_bytes(orjson.dumps(proof))
     export, digest, _ = leaving.read_signed(tmp_path / "general", "")
@@ -295,6 +326,7 @@ def test_what_was_its_own_is_erased_with_a_proof_and_the_audit_still_verifies(
     reader = journals.open_reader(tmp_path / "journal", one_uow.db.url)
     assert site.system(audit.verify, reader=reader).faults == ()
     assert site.system(signed_rows.faults) == ()
+    assert site.system(registered.faults) == ()
     with pytest.raises(Exception, match="cannot be exported any more"):
         exported(site, departure, tmp_path / "again")
 

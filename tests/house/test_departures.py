@@ -1,0 +1,37 @@
+"""Every table says what becomes of a hospital's rows when it leaves (C148, ADR 68)."""
+
+from typing import Any
+
+import pytest
+from tools.make_migration import declare
+
+from hilum.departures.fates import FATES, HAVE_NO_HOSPITAL
+from hilum.departures.models import Deed
+from hilum.infra.db import metadata
+
+WHOSE = {"tenant", "person", "patient", "recipient", "holder", "owner", "fhir_user"}
+"""Columns that say whose a row is."""
+
+
+def test_every_table_with_rows_of_a_hospital_says_what_becomes_of_them() -> None:
+    """A table that is added and says nothing fails here, so that no erasure forgets it."""
+    declare()
+    named = [each.table for each in FATES]
+
+    silent = {name for name, table in metadata.tables.items() if WHOSE & set(table.columns.keys())}
+
+    assert silent - set(named) - HAVE_NO_HOSPITAL == set()
+    assert set(named) <= set(metadata.tables)
+    assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("fate", FATES, ids=lambda fate: fate.table)
+def test_what_is_hidden_or_blanked_is_a_column(fate: Any) -> None:
+    declare()
+    columns = set(metadata.tables[fate.table].columns.keys())
+
+    assert set(fate.hidden) | set(fate.blank) <= columns
+    assert bool(fate.blank) == (fate.deed is Deed.BLANK)
+    # A digest, a seal or a secret opens something, or helps to guess it.
+    secret = {each for each in columns if "sealed" in each or each in {"digest", "secret", "private"}}
+    assert not fate.exported or secret <= set(fate.hidden)
