@@ -285,13 +285,12 @@ def test_what_was_its_own_is_erased_with_a_proof_and_the_audit_still_verifies(
         "q",
         "s",
         PersonId("x"),
-        "y",
+        PersonId("y"),
         clock.now(),
         clock.now() + MONTH,
     )
-    site.system(
-        lambda ctx: (mandates.add_mandate(ctx.tx, mandate), attestations.attest(ctx, signed_state(mandate)))
-    )
+    site.system(lambda ctx: mandates.add_mandate(ctx.tx, mandate))
+    site.system(lambda ctx: attestations.attest(ctx, signed_state(mandate)))
     others = rows(site, TenantId("children"))
     departure = left(site)
     done = exported(site, departure, tmp_path / "general")

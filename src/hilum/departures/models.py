@@ -84,7 +84,7 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A hospital that left. ``preview``: what it had when it left. ``progress``: how far the erasure is, and what it counted.
+    """A hospital that left. ``preview``: what it had when that was asked for. ``progress``: how far the erasure is, and what it counted.
 
     ``export``: digest of the signed manifest, the verdict of the containment report, and when the newest was made; empty without one.
     ``record``: the proof as it was signed; empty until everything is erased.

@@ -394,9 +394,7 @@ def _tier_rule(table: Table, book: Book) -> TierRule:
         observe_until=table.day("observe_until", optional=True),
     )
     if rule.observe_until is not None and rule.level is Level.ADVISORY:
-        table.fault(
-            "observe_until", "contradictory", "An advisory rule is never enforced. State another level."
-        )
+        table.fault("observe_until", "contradictory", "An advisory rule is never enforced.")
     if rule.special and (rule.prefixes or rule.types or rule.letters):
         table.fault("special", "contradictory", "No scope is both one on resources and a special one.")
     table.close()

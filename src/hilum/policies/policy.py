@@ -415,6 +415,7 @@ def _about_tiers(applicant: Applicant) -> Applicant:
         applicant.placements,
         certified_tier=None,
         autonomy=applicant.autonomy,
+        population=applicant.population,
         at_most=applicant.at_most,
     )
 

@@ -6,8 +6,8 @@ A release before this one reads no such declaration, and judges tiers without it
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0065"
-down_revision = "0064"
+revision = "0068"
+down_revision = "0067"
 compatible_from = "0062"
 branch_labels = None
 depends_on = None
