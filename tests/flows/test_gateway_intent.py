@@ -37,7 +37,7 @@ from hilum.upstream.live import Embedded, Upstreams
 from hilum.upstream.policy import destination
 from hilum_ehr.fhirserver.models import FhirServerSettings, Precondition
 from hilum_ehr.fhirserver.service import FhirService
-from tests.flows.gateway_ground import GENERAL, TRACE, Answer, Ground, Play, patient, player
+from tests.flows.gateway_ground import GENERAL, PLATFORM, TRACE, Answer, Ground, Play, patient, player
 from tests.sim.fhir_upstream import BASE, OtherServer, over_http
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import observation
@@ -544,6 +544,33 @@ def test_a_create_that_was_carried_out_is_found_by_its_tag(play: Play, place: Pl
         assert place.reader.open_intents() == []
         assert again.status == 409
         assert again.headers["location"].endswith(place.stored()[0])
+
+    play(story)
+
+
+def test_a_binary_whose_answer_was_lost_is_found_where_the_gateway_put_it(play: Play, place: Place) -> None:
+    """C196, ADR 92: at a server that searches by no tag too."""
+    scan = {
+        "resourceType": "Binary",
+        "contentType": "application/pdf",
+        "securityContext": {"reference": f"{PLATFORM}/t/general/fhir/Patient/p1"},
+        "data": "YQ==",
+    }
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/DocumentReference.c")
+        place.after_write = _lost
+        lost = await made.send("POST", "Binary", token, body=scan)
+        place.after_write = lambda: None
+        (where,) = [name for name in place.other.resources if name.startswith("Binary/own-")]
+
+        last = await settle(made, place)
+        again = await made.send("POST", "Binary", token, body=scan)
+
+        assert code_of(lost) == "outcome_unknown"
+        assert (last.outcome, last.resource) == (Outcome.DONE, where)
+        assert place.other.resources[where]["securityContext"] == {"reference": "Patient/p1"}
+        assert (again.status, again.headers["location"].endswith(where)) == (409, True)
 
     play(story)
 

@@ -17,6 +17,7 @@ from hilum.infra import logs, metrics
 from hilum.kernel.errors import HilumError, Invalid, NotPermitted, Unavailable
 from hilum.kernel.ports import Ids
 from hilum.kernel.redaction import redact
+from hilum.standards.fhir.requests import BINARY_BODY_BOUND
 from hilum.standards.fhir.requests import BODY_BOUND as FHIR_BODY_BOUND
 from hilum.standards.networks import network_of
 from hilum.web.asgi import App, Message, Receive, Scope, Send
@@ -117,7 +118,7 @@ class Dispatcher:
         # Requests without a body, as nearly all reads are, skip the layer that bounds bodies.
         body = None
         if heads.length:
-            bound = _body_bound(scope["path"])
+            bound = _body_bound(scope["path"], scope["method"])
             body = Body(receive, self._admission, network, bound=bound, declared=heads.length)
         try:
             await (self._with_body(scope, body, send) if body else self._dispatch(scope, receive, send))
@@ -287,9 +288,9 @@ def _read_heads(scope: Scope) -> _Heads:
     return heads
 
 
-def _body_bound(path: str) -> int:
+def _body_bound(path: str, method: str) -> int:
     if is_fhir(path):
-        return FHIR_BODY_BOUND
+        return BINARY_BODY_BOUND if method == "POST" and path.endswith("/fhir/Binary") else FHIR_BODY_BOUND
     return API_BODY_BOUND if path.startswith("/api/") else PAGE_BODY_BOUND
 
 

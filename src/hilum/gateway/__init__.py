@@ -6,5 +6,5 @@ Must not know: a database (it reads facts through a port), how tokens are made, 
 Public verbs: ``policy.decide``, ``snapshot.SnapshotKeeper``, ``service.Enforcer.answer``, ``routes.Gateway``.
 Invariants: unknown, missing or stale means no; engaging a switch or removing a scope never turns Deny into Permit; filters only
 remove and are idempotent; nothing is answered before its audit record is durable; no answer carries an address of the FHIR server or a link that opens by itself; no
-write points at a Binary that the stored version does not name; a Binary opens only through a visible record that holds it.
+write points at a Binary but at one that the stored version names, or that the same app stored for the same patient; a Binary opens only through a visible record that holds it.
 """

@@ -14,12 +14,15 @@ from hilum.identity.policy import rights_of
 from hilum.installations.models import InstallationFacts
 from hilum.policies.models import Admission
 from hilum.policies.policy import workflow_limit
+from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.fhir.queries import SearchQuery
 from hilum.standards.fhir.requests import FhirRequest, Interaction
 from hilum.standards.fhir.visibility import Belonging, rule_of
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import (
+    CREATE,
+    UPDATE,
     CompiledScope,
     CompiledScopes,
     Prefix,
@@ -91,7 +94,10 @@ def scope_request(
         and token.fhir_user == f"{request.type}/{request.id}"
         and holds(access, request.type, "openid", "fhirUser")
     )
-    grants = grant_rules(access, request.type, letter)
+    if request.type == "Binary" and letter == CREATE:
+        grants = attaching_rules(access)
+    else:
+        grants = grant_rules(access, request.type, letter)
     return ScopedRequest(token, request, query, access, letter, grants, exempt, asked.bases, asked.purpose)
 
 
@@ -193,6 +199,18 @@ def grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[Gran
         if rule_of(type_) is not None:
             access.found[type_, letters] = cached
     return cached
+
+
+def attaching_rules(access: EffectiveAccess) -> tuple[GrantRule, ...]:
+    """Return every rule by which a record that can hold an attachment of a patient's may be written: so far a grant may store one."""
+    return tuple(rule for type_ in _attaching_types() for rule in grant_rules(access, type_, CREATE | UPDATE))
+
+
+@cache
+def _attaching_types() -> tuple[str, ...]:
+    """List the types of patients' own records that may refer to a Binary."""
+    own = {Belonging.SUBJECT, Belonging.SELF}
+    return tuple(type_ for type_ in referrer_types() if (rule := rule_of(type_)) and rule.belonging in own)
 
 
 def _grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:

@@ -27,4 +27,5 @@ def public_statement(surface: Surface, tenant: TenantId, urls: Urls, *, register
 def _passing(type_: str) -> frozenset[str]:
     rule = rule_of(type_)
     only_read = rule is not None and rule.belonging is Belonging.REFERRER
-    return frozenset({"read"}) if only_read else frozenset(kind.value for kind in LETTERS)
+    # What is not among the FHIR server's own interactions is left out; an app creates by the server's update.
+    return frozenset({"read", "create"}) if only_read else frozenset(kind.value for kind in LETTERS)

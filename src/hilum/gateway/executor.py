@@ -38,6 +38,8 @@ class Executor:
                 return await self._vread(task)
             case Interaction.SEARCH_TYPE:
                 return await self._searcher.search(task)
+            case Interaction.CREATE if request.type == "Binary":
+                return await self._writer.store(task)
             case Interaction.CREATE:
                 return await self._writer.create(task)
             case Interaction.UPDATE:

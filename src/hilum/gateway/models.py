@@ -15,7 +15,7 @@ from hilum.launches.models import LaunchFacts
 from hilum.policies.models import Book
 from hilum.policies.policy import PolicyFacts
 from hilum.standards.fhir.matching import Matcher
-from hilum.standards.fhir.requests import BODY_BOUND, FhirRequest, Unsupported
+from hilum.standards.fhir.requests import BINARY_BODY_BOUND, BODY_BOUND, FhirRequest, Unsupported
 from hilum.standards.smart.scopes import CompiledScopes, Prefix
 from hilum.tokens.models import AccessToken, TokenFacts
 
@@ -53,7 +53,8 @@ REFERRERS_IN_ALL = 3_000
 REFERRERS_A_PAGE = 10
 RESOURCE_BOUND = 256 * 1024
 DOCUMENT_BOUND = BODY_BOUND
-"""Bytes of a resource that an app may write; types with attachments may have DOCUMENT_BOUND. A page of such resources stays below the
+ATTACHED_BOUND = BINARY_BODY_BOUND
+"""Bytes of a resource that an app may write; types with attachments may have DOCUMENT_BOUND, a Binary ATTACHED_BOUND: it is in no page. A page of such resources stays below the
 bound of one answer of a FHIR server: otherwise one app could make a chart unreadable for all others."""
 OVERSIZED_BOUND = 4
 """Records too large to be shown that one page of an answer passes over."""

@@ -17,12 +17,14 @@ from hilum.gateway.access_scope import (
     ScopedRequest,
     Stops,
     access_of,
+    attaching_rules,
     grant_rules,
     holds,
     scope_request,
     stops_of,
 )
 from hilum.gateway.models import (
+    ATTACHED_BOUND,
     DOCUMENT_BOUND,
     RESOURCE_BOUND,
     STALENESS_BOUND,
@@ -43,7 +45,7 @@ from hilum.policies.policy import ended_sentence, notice_headers, notice_of
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
-from hilum.standards.fhir.visibility import Belonging, is_judged_by_targets, rule_of
+from hilum.standards.fhir.visibility import Belonging, is_judged_by_targets, local_reference, rule_of
 from hilum.standards.refusals import meaning_of
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import CREATE, READ, ClinicalScope, Prefix, compile_scopes
@@ -232,6 +234,8 @@ def _texts(found: tuple[GrantRule, ...]) -> list[str]:
 def size_fault(request: FhirRequest) -> Deny | None:
     """Judge how much is written. What one app stores, every other must be able to read."""
     bound = DOCUMENT_BOUND if request.type in referrer_types() else RESOURCE_BOUND
+    if request.type == "Binary":
+        bound = ATTACHED_BOUND
     if len(request.raw) <= bound:
         return None
     return Deny(
@@ -264,19 +268,34 @@ def understand(request: FhirRequest, bases: tuple[str, ...]) -> SearchQuery | De
             Reason.REQUEST_UNSUPPORTED,
             f"{request.type} is not available to apps: it does not say whose record it is.",
         )
-    if rule.belonging is Belonging.REFERRER and kind is not Interaction.READ:
+    if rule.belonging is Belonging.REFERRER and kind not in {Interaction.READ, Interaction.CREATE}:
         return Deny(
             Reason.REQUEST_UNSUPPORTED,
-            f"{request.type} can only be read, and only through a record that refers to it.",
+            f"{request.type} can only be created, and be read through a record that refers to it.",
         )
     if request.body is not None and request.body.get("resourceType") != request.type:
         return Deny(Reason.REQUEST_UNSUPPORTED, "The body's resourceType is not the type of the address.")
+    if (
+        rule.belonging is Belonging.REFERRER
+        and kind is Interaction.CREATE
+        and not attached_to(request, bases)
+    ):
+        return Deny(
+            Reason.REQUEST_UNSUPPORTED,
+            'A Binary is stored for one patient: name them as securityContext: {"reference": "Patient/..."}.',
+        )
     if kind is Interaction.UPDATE and (request.body or {}).get("id") != request.id:
         return Deny(Reason.REQUEST_UNSUPPORTED, "The body's id is not the id of the address.")
     if kind is not Interaction.SEARCH_TYPE:
         return None
     query = read_search(request, bases)
     return query if isinstance(query, SearchQuery) else Deny(Reason.REQUEST_UNSUPPORTED, query.detail)
+
+
+def attached_to(request: FhirRequest, bases: tuple[str, ...]) -> str:
+    """Return the patient for whom a Binary is to be stored; empty if it names none."""
+    named = local_reference((request.body or {}).get("securityContext"), bases)
+    return named.id if named is not None and named.type == "Patient" else ""
 
 
 def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -334,6 +353,12 @@ def _grant_fault(scoped: ScopedRequest, book: Book) -> Deny | None:
     rights = access.rights
     if rights is not None and not rights.get(request.type, 0) & scoped.letter:
         return Deny(Reason.ROLE_NOT_ALLOWED, f"The person's role does not permit this on {request.type}.")
+    if request.type == "Binary" and scoped.letter == CREATE:
+        if not scoped.grants and not attaching_rules(_in_some_context(access)):
+            return Deny(
+                Reason.SCOPE_INSUFFICIENT, "No scope covers writing a record that could refer to this."
+            )
+        return None
     if request.type == "Binary":
         if not any(grant_rules(access, type_, READ) for type_ in referrer_types()):
             return Deny(Reason.SCOPE_INSUFFICIENT, "No scope covers a type that could refer to this.")
@@ -388,10 +413,13 @@ def _context_fault(
 def _is_outside(scoped: ScopedRequest) -> bool:
     """Check whether the request is out of reach before anything is fetched: the grant has no context, or none of the patients named."""
     request = scoped.request
-    if request.type == "Binary":
+    if request.type == "Binary" and scoped.letter != CREATE:
         return False
     if not scoped.grants:
         return True
+    if request.type == "Binary":
+        patient = attached_to(request, scoped.bases)
+        return not any(grant.patients is None or patient in grant.patients for grant in scoped.grants)
     if scoped.query is not None:
         return context_fault(scoped.query, scoped.grants) is not None
     rule = rule_of(request.type)
@@ -407,6 +435,9 @@ def _body_fault(scoped: ScopedRequest) -> Reason | None:
     body = scoped.request.body
     if body is None or not scoped.grants or is_judged_by_targets(scoped.request.type):
         return None
+    # It holds nothing but bytes and the patient whom _is_outside judges.
+    if scoped.request.type == "Binary":
+        return None
     if scoped.request.interaction is Interaction.CREATE:
         # FHIR R4 http.html#create: the server assigns the id and ignores the body's. Judged by it, a grant on
         # the launched patient could create a chart under that patient's id.
@@ -418,6 +449,8 @@ def _patient(scoped: ScopedRequest) -> str:
     """Return the patient whom the request is about, if that is known before anything is fetched."""
     if scoped.request.type == "Patient" and scoped.request.id:
         return scoped.request.id
+    if scoped.request.type == "Binary" and scoped.request.body is not None:
+        return attached_to(scoped.request, scoped.bases)
     only = frozenset((scoped.access.patient,))
     if scoped.grants and all(grant.patients == only for grant in scoped.grants):
         return scoped.access.patient

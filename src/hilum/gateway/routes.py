@@ -20,6 +20,7 @@ from hilum.kernel.ids import TenantId
 from hilum.kernel.redaction import redact
 from hilum.standards.fhir.outcomes import IssueCode, outcome
 from hilum.standards.fhir.requests import (
+    BINARY_BODY_BOUND,
     BODY_BOUND,
     HEADERS,
     QUERY_BOUND,
@@ -72,6 +73,10 @@ class _Head:
     proof: str = ""
     is_ambiguous: bool = False
     """A header that has a meaning here was sent twice."""
+
+    @property
+    def body_bound(self) -> int:
+        return BINARY_BODY_BOUND if (self.method, self.path) == ("POST", b"/Binary") else BODY_BOUND
 
     def parse(self, body: bytes = b"") -> FhirRequest | Unsupported:
         return parse(self.method, self.path, self.query, self.headers, body)
@@ -160,7 +165,7 @@ class Gateway:
         if deny := await self._enforcer.fault_before_body(incoming):
             return await self._enforcer.refuse(incoming, deny)
         try:
-            body = await _body(receive)
+            body = await _body(receive, head.body_bound)
         except HilumError as fault:
             busy = isinstance(fault, Unavailable)
             deny = Deny(Reason.CONCURRENCY_EXCEEDED if busy else Reason.REQUEST_UNSUPPORTED, fault.detail)
@@ -222,7 +227,7 @@ def _bearer(authorization: list[bytes]) -> str | None:
     return token.strip()[: BEARER_BOUND + 1].decode("latin-1")
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive, bound: int) -> bytes:
     """Read a body. Raises HilumError: Invalid if it is too large, too slow or incomplete, Unavailable if there is no room."""
     chunks: list[bytes] = []
     size = 0
@@ -232,8 +237,8 @@ async def _body(receive: Receive) -> bytes:
             raise Invalid("body_incomplete", "The body did not arrive completely.")
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > BODY_BOUND:
-            raise Invalid("body_too_large", f"A body may have at most {BODY_BOUND} bytes here.")
+        if size > bound:
+            raise Invalid("body_too_large", f"A body may have at most {bound} bytes here.")
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)

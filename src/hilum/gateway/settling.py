@@ -145,7 +145,8 @@ class Settler:
                 "The tenant has moved to another FHIR server since. Only the one before knows whether it carried out the write.",
             )
         try:
-            if intent.interaction == "create":
+            # A Binary is created at an address that the gateway chose, and asked for there.
+            if intent.interaction == "create" and not intent.resource:
                 return await self._created(tenant, intent)
             if intent.interaction == "delete":
                 return await self._deleted(tenant, intent)

@@ -97,7 +97,10 @@ class Transport:
         """
         intent = await task.intend()
         # The tag by which settling finds the write if its answer is lost.
-        sent = replace(request, body=tagged(request.body, intent.request_id)) if request.body else request
+        sent = request
+        if request.body:
+            body = await self.work(len(request.body), partial(tagged, request.body, intent.request_id))
+            sent = replace(request, body=body)
         try:
             response = await self._upstreams.write(task.tenant, sent, intent)
         except Unavailable as error:

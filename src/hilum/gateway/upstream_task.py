@@ -34,6 +34,8 @@ JUST_ANSWERED = timedelta(seconds=60)
 UNRECORDED = Deny(
     Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so the request was refused. Retry later."
 )
+DIGEST_INLINE_BOUND = 256 * 1024
+"""A larger body is digested in a thread: the event loop has others to serve."""
 _NO_ANSWER = Answer(0)
 _CHANGED = Deny(Reason.SNAPSHOT_STALE, "Permissions changed while the request was running. Send it again.")
 
@@ -167,14 +169,18 @@ class UpstreamTask:
         assert self.recorded is None, "one intent, one write"
         request = self.obligations.request
         # Sorted, so that one resource in two spellings is one create.
-        body = orjson.dumps(request.body, option=orjson.OPT_SORT_KEYS) if request.body is not None else b""
-        self.resource = f"{request.type}/{request.id}" if request.id else ""
+        digest = ""
+        if request.body is not None:
+            large = len(request.raw) > DIGEST_INLINE_BOUND
+            digest = await asyncio.to_thread(_digest, request.body) if large else _digest(request.body)
+        if request.id:
+            self.resource = f"{request.type}/{request.id}"
         intent = replace(
             self.record(_NO_ANSWER),
             at=self.deps.clock.now(),
             outcome=Outcome.INTENDED,
             detail=destination(self.tenant.upstream),
-            digest=sha256(body).hexdigest() if body else "",
+            digest=digest,
             resource=self.resource,
             patient=self.obligations.patient or one_patient((request.body or {},), self.obligations.bases),
         )
@@ -214,6 +220,10 @@ class UpstreamTask:
     def _was_just_answered(self, before: Sequence[Access]) -> bool:
         """Check whether the other request has its outcome on record, so that its claim is about to end."""
         return any(audit.closes(each) and self.deps.clock.now() - each.at < JUST_ANSWERED for each in before)
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _repeated(holder: str, before: Sequence[Access]) -> Refusal:

@@ -1,11 +1,13 @@
 """Writes at the FHIR server: the stored record is judged first, and replaced only if it is still the one that was judged."""
 
 import re
+from functools import partial
 from typing import Any
 
 import orjson
 
 from hilum.gateway.attachments import mentions
+from hilum.gateway.own_binaries import new_id, points_at_own
 from hilum.gateway.rendering import Answer, not_found, version_headers
 from hilum.gateway.resource_access import NO_EVIDENCE, judge_resource
 from hilum.gateway.response_filter import UNJUDGEABLE, judge_change
@@ -23,11 +25,14 @@ from hilum.gateway.upstream_task import Refusal, UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.etags import etag_of, tag_of
 from hilum.standards.fhir.outcomes import IssueCode, disclosable_issue, outcome
+from hilum.standards.fhir.requests import Interaction
 from hilum.standards.fhir.shaping import dump
 from hilum.standards.fhir.values import is_id
 from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.upstream.models import UpstreamRequest, UpstreamResponse
 
+OWN_BINARIES = "own-binaries"
+"""The purpose of the key by which ids prove whose a Binary is."""
 _WRITE_HEADERS = (*ACCEPT, ("content-type", "application/fhir+json"), ("prefer", "return=representation"))
 _PLACE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}(?:/_history/[A-Za-z0-9.-]{1,64})?)$")
 """How the Location of a stored resource ends, whatever base the server writes before it."""
@@ -39,8 +44,8 @@ _WITHHELD_WITHIN = Deny(
 )
 _POINTS_ELSEWHERE = Deny(
     Reason.REQUEST_UNSUPPORTED,
-    "A write may not add the address of a Binary, of anything else on the FHIR server, or of an attachment elsewhere. Send the content "
-    "inline, as attachment.data; what the stored record names already may stay unchanged in its place.",
+    "A write may not add the address of a Binary (other than one that this app stored for the same patient), of anything else on the FHIR "
+    "server, or of an attachment elsewhere. Send the content inline, as attachment.data, or store it first (POST Binary); what the stored record names already may stay unchanged in its place.",
 )
 
 
@@ -55,6 +60,25 @@ class Writer:
         await self._judge_targets(task)
         _judge_mentions(task, {})
         return await self._write(task, UpstreamRequest("POST", request.type, _WRITE_HEADERS, outward(task)))
+
+    async def store(self, task: UpstreamTask) -> Answer:
+        """Store a Binary under an id that proves whose it is (ADR 92). Nothing opens it until a record of its patient refers to it."""
+        asked = task.obligations.request
+        owner = (task.token.tenant, task.token.app, task.obligations.patient)
+        id_ = new_id(task.deps.ids.secret(), owner, partial(task.deps.vault.mac, OWN_BINARIES, size=32))
+        task.resource = f"Binary/{id_}"
+        stored = {**(asked.body or {}), "id": id_, "securityContext": {"reference": f"Patient/{owner[2]}"}}
+        body = await self._transport.work(len(asked.raw), partial(orjson.dumps, stored))
+        # The content need not come back: who sent it has it.
+        headers = (*ACCEPT, ("content-type", "application/fhir+json"), ("prefer", "return=minimal"))
+        response = await self._transport.write(task, UpstreamRequest("PUT", task.resource, headers, body))
+        if response.status not in {200, 201}:
+            return _not_written(task, response)
+        tag = response.headers.get("etag", "")
+        headers_out = version_headers(tag, "", f"{task.base}/{task.resource}")
+        told = outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information")
+        shown = orjson.dumps(told) if "return=OperationOutcome" in asked.prefer else b""
+        return Answer(201, shown, headers_out, patient=task.obligations.patient, resource=task.resource)
 
     async def update(self, task: UpstreamTask) -> Answer:
         request = task.obligations.request
@@ -172,8 +196,18 @@ def _judge_mentions(task: UpstreamTask, before: dict[str, Any]) -> None:
     A record that an app pointed at a Binary would go on opening it when a label, a stop or a narrower grant withholds the hospital's own
     referrer; and a server that signs links would make one. What the stored version says in the same place may stay.
     """
-    grounds = task.grounds
-    if mentions(task.obligations.request.body or {}, grounds) - mentions(before, grounds):
+    grounds, written = task.grounds, task.obligations.request.body or {}
+    added = mentions(written, grounds) - mentions(before, grounds)
+    if not added:
+        return
+    if task.obligations.request.interaction is Interaction.CREATE:
+        written = written | {"id": None}  # the server's, as in policy._body_fault
+    token, mac = task.token, partial(task.deps.vault.mac, OWN_BINARIES, size=32)
+    # Except at what this app stored for this patient here: the content is its own (ADR 92).
+    if not all(
+        points_at_own(each, written, grounds.bases, tenant=token.tenant, app=token.app, mac=mac)
+        for each in added
+    ):
         raise Refusal(_POINTS_ELSEWHERE)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from hilum.kernel.errors import HilumError
 from hilum.standards.fhir.searchparams import Kind
 
-MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_BODY_BYTES = 9 * 1024 * 1024
 MAX_QUERY_BYTES = 16 * 1024
 MAX_PARAMETERS = 64
 MAX_ALTERNATIVES = 200

@@ -20,6 +20,7 @@ from hilum.launches.models import LaunchFacts
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.product_models import NOTICE
 from hilum.registry.models import Environment
+from hilum.standards.fhir.requests import BINARY_BODY_BOUND, FhirRequest
 from hilum.standards.smart.scopes import READ
 from hilum.tokens.models import AccessToken, TokenFacts
 from tests.unit.gateway.facts import (
@@ -948,3 +949,59 @@ def test_a_token_is_judged_before_a_body_is_read(
     fault = policy.unread_fault(ask("Patient//p2"), held, snapshot, NOW)
 
     assert (None if fault is None else fault.reason) is expected
+
+
+def storing(patient: str = "p1", **more: Any) -> DecisionInput:
+    named = {"securityContext": {"reference": f"Patient/{patient}"}} if patient else {}
+    whole = {"resourceType": "Binary", "contentType": "image/png", "data": "YQ=="} | named | more
+    return ask("Binary", method="POST", body=orjson.dumps(whole))
+
+
+WRITING = token("patient/DocumentReference.c")
+
+
+@pytest.mark.parametrize(
+    ("asked", "held", "why"),
+    [
+        (storing(), WRITING, None),
+        (storing(), token("patient/DocumentReference.u"), None),
+        (storing("p2"), token("user/DocumentReference.c"), None),
+        (storing(data="YWJj" * 100_000), WRITING, None),
+        (storing(""), WRITING, Reason.REQUEST_UNSUPPORTED),
+        (storing(securityContext={"reference": "Practitioner/dr"}), WRITING, Reason.REQUEST_UNSUPPORTED),
+        (storing(), token("patient/DocumentReference.rs"), Reason.SCOPE_INSUFFICIENT),
+        (storing(), token("patient/Binary.c", "patient/Observation.c"), Reason.SCOPE_INSUFFICIENT),
+        (storing(), replace(WRITING, patient=""), Reason.OUTSIDE_LAUNCH_CONTEXT),
+        (storing("p2"), WRITING, Reason.OUTSIDE_LAUNCH_CONTEXT),
+        (ask("Binary/b1", method="DELETE"), token("patient/*.cruds"), Reason.REQUEST_UNSUPPORTED),
+    ],
+)
+def test_a_binary_is_stored_for_a_patient_by_whom_may_write_what_could_refer_to_it(
+    asked: DecisionInput, held: AccessToken, why: Reason | None
+) -> None:
+    """ADR 92."""
+    decided = decide(asked, held)
+
+    if why is None:
+        assert isinstance(decided, Permit)
+        assert decided.obligations.patient == policy.attached_to(request_of(asked), asked.bases)
+    else:
+        assert isinstance(decided, Deny)
+        assert decided.reason is why
+
+
+def test_a_role_without_the_right_stores_no_binary() -> None:
+    """The right is on Binary, whatever the scopes and the rights on documents."""
+    assert reason(
+        storing(), replace(WRITING, role="patient"), with_installation(roles=frozenset({"patient"}))
+    ) is (Reason.ROLE_NOT_ALLOWED)
+
+
+def test_what_is_attached_may_be_larger_than_what_it_is_attached_to() -> None:
+    assert policy.size_fault(replace(request_of(storing()), raw=b"x" * (BINARY_BODY_BOUND))) is None
+    assert policy.size_fault(replace(request_of(storing()), raw=b"x" * (BINARY_BODY_BOUND + 1))) is not None
+
+
+def request_of(asked: DecisionInput) -> FhirRequest:
+    assert isinstance(asked.request, FhirRequest)
+    return asked.request

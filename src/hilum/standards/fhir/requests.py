@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from hilum.standards.fhir import strict_json
+from hilum.standards.fhir.binaries import binary_fault
 from hilum.standards.fhir.definitions import resource_types
 
 # Bounds are judged before anything is parsed, so that a request costs the same small time whatever it holds.
@@ -23,6 +24,8 @@ PARAMS_BOUND = 64
 NAME_BOUND = 100
 VALUE_BOUND = 2_000
 BODY_BOUND = 2 * 1024 * 1024
+BINARY_BODY_BOUND = 8 * 1024 * 1024
+"""Bytes of a Binary that is stored: a scan of 6 MiB in base64."""
 # Deeper nesting could exhaust a recursive parser further on, here or in the FHIR server.
 DEPTH_BOUND = 64
 PAGE_SIZE_BOUND = 200
@@ -380,9 +383,12 @@ def _full(
     parsed: dict[str, Any] | None = None
     interaction = located.interaction
     if interaction in {Interaction.CREATE, Interaction.UPDATE, Interaction.BATCH}:
-        resource = parse_body(headers, body)
+        stores = located.type == "Binary" and interaction is Interaction.CREATE
+        resource = parse_body(headers, body, BINARY_BODY_BOUND if stores else BODY_BOUND)
         if isinstance(resource, Unsupported):
             return resource
+        if stores and (sentence := binary_fault(resource)):
+            return Unsupported("body_malformed", sentence)
         parsed = resource
         if interaction is Interaction.BATCH:
             interaction = _bundle_kind(parsed)
@@ -545,10 +551,12 @@ def _unexpected_parameter(located: FhirRequest, rest: tuple[tuple[str, str], ...
     return None
 
 
-def parse_body(headers: Mapping[str, str], body: bytes) -> dict[str, Any] | Unsupported:
+def parse_body(
+    headers: Mapping[str, str], body: bytes, bound: int = BODY_BOUND
+) -> dict[str, Any] | Unsupported:
     """Parse a resource's JSON strictly: UTF-8, no duplicate names, element names as in FHIR, bounded depth."""
-    if len(body) > BODY_BOUND:
-        return Unsupported("body_too_large", f"A body may have at most {BODY_BOUND} bytes.")
+    if len(body) > bound:
+        return Unsupported("body_too_large", f"A body may have at most {bound} bytes.")
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if "content-encoding" in headers or media not in JSON_TYPES:
         return Unsupported("content_type_unsupported", "A resource must be sent as application/fhir+json.")
