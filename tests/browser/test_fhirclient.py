@@ -7,13 +7,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlencode, urlsplit
 
 import httpx2
-from playwright.sync_api import expect
+from playwright.sync_api import Frame, Page, expect
 
 from tests.browser.stage import MODULES, Stage
 
 LIBRARY = MODULES / "fhirclient" / "build" / "fhir-client.pure.min.js"
 PAGE = '<!doctype html><html lang="en"><title>app</title><script src="/fhir-client.js"></script><script type="module">{script}</script><p id="out">…</p>'
 LAUNCH = "FHIR.oauth2.authorize({client_id: '%s', scope: '%s', redirect_uri: '/app'});"
+FRAMED = (
+    "FHIR.oauth2.authorize({client_id: '%s', scope: '%s', redirect_uri: '/app', completeInTarget: true});"
+)
+"""The library asks whoever opens an app in a frame to say where it goes on."""
 READY = """
 const out = document.getElementById("out");
 try {
@@ -26,6 +30,16 @@ try {
   out.textContent = `failed: ${error.message}`;
 }
 """
+
+
+def frame_of(page: Page, until: str) -> Frame:
+    """Allow the app that is in the chart; return its frame."""
+    handle = page.locator("iframe").element_handle()
+    frame = handle.content_frame() if handle else None
+    assert frame is not None
+    frame.click("button[value=allow]")
+    frame.wait_for_url(lambda url: until in url)
+    return frame
 
 
 @contextmanager

@@ -5,18 +5,22 @@ the API, since certifying has no page.
 """
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import orjson
 from joserfc.jwk import ECKey
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Frame, Page, expect
 
 from hilum.infra.system import SystemClock
 from tests.browser.stage import Stage, overflow
 from tests.browser.test_consoles import enter, staff
 from tests.browser.test_developer_console import enter as enter_vendor
+from tests.browser.test_fhirclient import FRAMED, PAGE, app, frame_of
+from tests.sim.server_app import ServerApp, serving
 
 PICTURE = os.environ.get("PICTURE", "")
 """A folder for README's picture, if somebody makes it anew."""
@@ -34,11 +38,20 @@ APPS = {
     ),
     "Cohort Lens": ("population_health", "A backend service", "system/Patient.rs system/Condition.rs"),
 }
+WORK = """
+const out = document.getElementById("out");
+const client = await FHIR.oauth2.ready();
+window.read = (type) => client.request(`${type}?patient=${client.patient.id}`, {pageLimit: 0, flat: true})
+  .then((found) => found.length, (error) => -(error.status || error.statusCode));
+out.textContent = "ready";
+"""
+"""What the planner does: a small page over npm fhirclient."""
+NURSE = "nurse.okeke"
 PEOPLE = {"general": "admin.hall", "children": "admin.ortega"}
 
 
-def register(page: Page, name: str) -> str:
-    """Register an app with a version and a client for the sandbox, as its developer; return its id."""
+def register(page: Page, name: str, origin: str) -> tuple[str, str, str]:
+    """Register an app with a version and a client for the sandbox, as its developer; return its id, and the client's with its secret."""
     category, kind, scopes = APPS[name]
     page.goto(page.url.partition("/developer")[0] + "/developer/register")
     page.get_by_label("Name", exact=True).fill(name)
@@ -62,11 +75,35 @@ def register(page: Page, name: str) -> str:
             page.get_by_label(label).fill("Quality, nightly")
         page.get_by_label("Its last day").fill(f"{SystemClock().now() + timedelta(days=90):%Y-%m-%d}")
     else:
-        page.get_by_label("Redirect addresses").fill("http://127.0.0.1:9009/callback")
-        page.get_by_label("Launch address").fill("http://127.0.0.1:9009/launch")
+        page.get_by_label("Redirect addresses").fill(f"{origin}/app")
+        page.get_by_label("Launch address").fill(f"{origin}/launch")
     page.get_by_role("button", name="Register the client").click()
-    expect(page.get_by_role("link", name=f"To the clients of {name}")).to_be_visible()
-    return app
+    clients = page.get_by_role("link", name=f"To the clients of {name}")
+    expect(clients).to_be_visible()
+    secret = page.locator("#the-secret").inner_text() if page.locator("#the-secret").count() else ""
+    clients.click()
+    client = re.search(r"cli_[0-9a-z]{26}", page.locator("main").inner_text())
+    assert client is not None
+    return app, client[0], "".join(re.findall(r"hil_cs_[A-Za-z0-9_-]+", secret)[:1])
+
+
+def note(patient: str) -> dict[str, Any]:
+    return {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "subject": {"reference": f"Patient/{patient}"},
+        "content": [{"attachment": {"contentType": "text/plain", "data": "c2VlbiB0b2RheQ=="}}],
+    }
+
+
+def open_in_chart(stage: Stage, client: str, person: str) -> tuple[Page, Frame]:
+    """Open an app inside the chart as a clinician, and allow it; return the chart and the app's frame."""
+    page = stage.person()
+    page.goto(f"{stage.running.sandbox}/sandbox/h/general/own?client={client}")
+    page.get_by_label("Person").select_option(person)
+    page.get_by_label("Patient").select_option("gen-pat-okafor-rosalind")
+    page.get_by_role("button", name="Open in the chart").click()
+    return page, frame_of(page, "/app")
 
 
 def public_keys() -> str:
@@ -98,10 +135,22 @@ def approve(page: Page, app: str, role: str = "") -> None:
 
 def test_three_apps_live_by_pages(stage: Stage) -> None:
     """Registered by their developer, approved and narrowed differently at two hospitals, stopped at one, asked to ask for less."""
+    pages: dict[str, str] = {}
+    with app(pages) as origin, serving() as writer:
+        live(stage, pages, origin, writer)
+
+
+def live(stage: Stage, pages: dict[str, str], origin: str, writer: ServerApp) -> None:
     developer = enter_vendor(stage, "owner.varga")
-    apps = {name: register(developer, name) for name in APPS}
-    for name, app in apps.items():
-        certify(stage, app, APPS[name][2])
+    planner_app, planner_client, _ = register(developer, "Day Planner", origin)
+    pages["/launch"] = PAGE.format(script=FRAMED % (planner_client, APPS["Day Planner"][2]))
+    pages["/app"] = PAGE.format(script=WORK)
+    writer_app, writer.client, writer.secret = register(developer, "Note Writer", writer.origin)
+    writer.scope = APPS["Note Writer"][2]
+    lens_app, _, _ = register(developer, "Cohort Lens", origin)
+    apps = {"Day Planner": planner_app, "Note Writer": writer_app, "Cohort Lens": lens_app}
+    for name, id_ in apps.items():
+        certify(stage, id_, APPS[name][2])
     general = enter(stage, PEOPLE["general"], place="general")
     children = enter(stage, PEOPLE["children"], place="children")
 
@@ -109,6 +158,18 @@ def test_three_apps_live_by_pages(stage: Stage) -> None:
         approve(general, apps[name], role)
     approve(children, apps["Day Planner"], "Physician")
     expect(children.locator("#here")).to_contain_text("physician")
+
+    # Both are opened inside the chart, each by whom it was approved for, and do their work there.
+    planner, plans = open_in_chart(stage, planner_client, NURSE)
+    expect(plans.locator("#out")).to_have_text("ready")
+    assert plans.evaluate("window.read('Appointment')") >= 0
+    _, notes = open_in_chart(stage, writer.client, "dr.adeyemi")
+    expect(notes.locator("#out")).to_have_text("ready")
+    patient = writer.token["patient"]
+    made = writer.ask("POST", "DocumentReference", note(patient))
+    assert made.status_code == 201, made.text
+    assert writer.ask("GET", f"DocumentReference?patient={patient}").json()["total"] >= 1
+    assert writer.ask("GET", f"Immunization?patient={patient}").status_code == 403
 
     # A colleague is asked to answer for the backend service.
     general.goto(f"{stage.running.base}/tenant/backend-services/new")
@@ -122,6 +183,9 @@ def test_three_apps_live_by_pages(stage: Stage) -> None:
     expect(general.locator("h1")).to_contain_text("stopped")
     general.goto(f"{stage.running.base}/tenant/apps/{apps['Day Planner']}")
     expect(general.locator("h1")).to_contain_text("stopped")
+    expect(planner.locator(".app-stop")).to_contain_text("stopped")
+    assert plans.evaluate("window.read('Appointment')") == -403
+    assert writer.ask("GET", f"DocumentReference?patient={patient}").status_code == 200
     children.reload()
     expect(children.locator("h1")).to_contain_text("approved")
     # The vendor asks for less, after it saw who is affected.

@@ -52,7 +52,7 @@ def refuse_new_key() -> None:
         return
     where = url.removeprefix(SQLITE) if url.startswith(SQLITE) else "the database of HILUM_DATABASE_URL"
     advice = (
-        f'This sandbox keeps it in {kept}: export HILUM_SECRET_KEY="$(cat {kept})"'
+        f'This sandbox keeps it in {kept}: export HILUM_MODE=sandbox HILUM_SECRET_KEY="$(cat {kept})"'
         if kept.is_file()
         else "Restore it from where you keep it: your secret store, or the settings of another node. A backup does not contain it"
     )

@@ -1,0 +1,83 @@
+"""Emergency access in Chromium: switched on by two, used by a clinician, reviewed by somebody else; every page looked at (C82, ADR 77)."""
+
+import os
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.stage import PHONE, Stage, judge, overflow
+from tests.browser.test_consoles import enter, staff
+
+SHOTS = os.environ.get("SHOTS", "")
+PAGE = "/t/general/oauth/manage/break-glass"
+
+
+def look(page: Page, name: str) -> None:
+    """Judge a page, and keep what it looks like if somebody wants to see it."""
+    judge(page)
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"glass-{name}.png", full_page=True)
+        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        page.screenshot(path=Path(SHOTS) / f"glass-{name}-360.png", full_page=True)
+        page.set_viewport_size({"width": 1366, "height": 900})
+
+
+def agree(stage: Stage) -> None:
+    """Agree to what waits at the hospital, as one of the platform's staff."""
+    page = enter(stage, staff(stage, "platform_admin"))
+    page.goto(f"{stage.running.base}/operations/staff")
+    page.locator("[data-row] a").first.click()
+    look(page, "second-person")
+    page.get_by_role("button", name="Agree").click()
+
+
+def set_glass(stage: Stage, page: Page, *, on: bool) -> None:
+    page.goto(f"{stage.running.base}/tenant/emergencies/settings")
+    page.get_by_label("Clinicians may break the glass").set_checked(on)
+    page.get_by_role("button", name="Save").click()
+
+
+def test_the_glass_is_broken_ended_and_reviewed_by_pages(stage: Stage) -> None:
+    hospital = enter(stage, "admin.hall", place="general")
+    doctor = stage.person(script=False)  # it works without JavaScript
+    doctor.goto(f"{stage.running.base}/t/general/signin?then={PAGE}")
+    stage.sign_in(doctor, "dr.adeyemi")
+    expect(doctor.locator("main")).to_contain_text("Not available")
+
+    hospital.goto(f"{stage.running.base}/tenant/emergencies")
+    look(hospital, "none")
+    hospital.goto(f"{stage.running.base}/tenant/emergencies/settings")
+    look(hospital, "settings")
+    set_glass(stage, hospital, on=True)
+    agree(stage)
+    doctor.reload()
+    expect(doctor.locator("main")).to_contain_text("No app is open")
+
+    chart = stage.person()
+    stage.open_chart(chart, person="dr.adeyemi")
+    stage.open_app(chart)
+    doctor.reload()
+    doctor.get_by_label("What is the emergency?").fill("unconscious after a fall, medication unknown")
+    doctor.get_by_role("button", name="Break the glass").click()
+    expect(doctor.locator(".notice-warn")).to_contain_text("The glass is broken")
+    assert overflow(doctor) <= 0
+    # The same page with script, to be judged: axe runs in the page.
+    seen = stage.person()
+    seen.goto(f"{stage.running.base}/t/general/signin?then={PAGE}")
+    stage.sign_in(seen, "dr.adeyemi")
+    look(seen, "open")
+    seen.get_by_role("button", name="End it now").click()
+    expect(seen.locator("#waiting")).to_contain_text("unconscious after a fall")
+    look(seen, "waiting")
+
+    hospital.goto(f"{stage.running.base}/tenant/emergencies")
+    look(hospital, "list")
+    hospital.locator("[data-row] a").first.click()
+    look(hospital, "review")
+    hospital.get_by_label("Justified", exact=True).check()
+    hospital.get_by_label("What you looked at and found").fill("Admitted at 02:10, confirmed by the ward.")
+    hospital.get_by_role("button", name="Close with this verdict").click()
+    expect(hospital.locator("#review")).to_contain_text("Justified")
+    look(hospital, "reviewed")
+    set_glass(stage, hospital, on=False)
+    expect(hospital.get_by_label("Clinicians may break the glass")).not_to_be_checked()

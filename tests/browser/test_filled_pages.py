@@ -1,0 +1,135 @@
+"""Each kind of page of the consoles once, as it is with something on it: found by following links, as people do (house rule 13; S3)."""
+
+import hashlib
+import re
+from typing import Any
+
+import httpx2
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.stage import PHONE, Stage, overflow, violations
+from tests.browser.test_consoles import enter, staff
+from tests.browser.test_developer_console import enter as enter_vendor
+
+PAGES_BOUND = 60
+_ID = re.compile(
+    r"(?<=/)(?:[a-z]{2,5}_[0-9a-z]{26}|[0-9a-f]{64}|req_[0-9a-z]+|[a-z_.]+:[^/]+)(?=/|$)"
+    r"|(?<=/scopes/)[a-z_]+$|(?<=/versions/)\d+"
+)
+_LEFT_OUT = re.compile(r"/(?:live|guide|signout)\b|[?&](?:format|after|sort|show)=|#")
+
+
+def kind(path: str) -> str:
+    """Return which page it is, whatever it is about."""
+    return _ID.sub("{id}", path.partition("?")[0])
+
+
+def walk(page: Page, root: str, start: str) -> set[str]:
+    """Follow the links below a console from its first page; judge one page of each kind on a phone at night. Return the kinds."""
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    page.emulate_media(color_scheme="dark")
+    seen: set[str] = set()
+    left = [start]
+    while left and len(seen) < PAGES_BOUND:
+        path = left.pop(0)
+        if kind(path) in seen:
+            continue
+        page.goto(root + path)
+        seen.add(kind(path))
+        assert overflow(page) <= 0, f"{path} is wider than a phone"
+        assert violations(page) == [], path
+        links = "[...document.querySelectorAll('main a[href], nav a[href]')].map((each) => each.getAttribute('href'))"
+        left += [
+            each for each in page.evaluate(links) if each.startswith(start) and not _LEFT_OUT.search(each)
+        ]
+    return seen
+
+
+def caller(stage: Stage, username: str, **place: str) -> httpx2.Client:
+    """Return a caller of the API with somebody's token."""
+    made = httpx2.post(
+        f"{stage.running.base}/api/v1/tokens",
+        json={"username": username, "password": f"sandbox-{username}", **place},
+    )
+    assert made.status_code == 201, made.text
+    headers = {"authorization": f"Bearer {made.json()['token']}"}
+    return httpx2.Client(base_url=f"{stage.running.base}/api/v1", headers=headers)
+
+
+def sent(answer: httpx2.Response) -> Any:
+    assert answer.status_code in {200, 201, 202}, answer.text
+    return answer.json()
+
+
+def furnish(stage: Stage) -> None:
+    """Put at the general hospital what a seeded sandbox has none of: an agreement, a request, what waits for a second person, a stop."""
+    with (
+        caller(stage, "admin.hall", tenant="general") as hospital,
+        caller(stage, "nurse.okeke", tenant="general") as nurse,
+    ):
+        apps = {each["name"]: each for each in sent(hospital.get("/apps"))["items"]}
+        document = hashlib.sha256(b"signed").hexdigest()
+        agreement = {
+            "vendor": apps["Lumen Chart"]["vendor"],
+            "tenant": "general",
+            "kind": "data_sharing",
+            "parties": ["Lumen Clinical, Inc.", "Meridian General Hospital"],
+            "document": document,
+            "effective_at": "2026-01-01T00:00:00Z",
+        }
+        sent(hospital.post("/agreements", json=agreement))
+        asked = {
+            "tenant": "general",
+            "app": apps["Wellspring"]["id"],
+            "reason": "for the ward round",
+            "roles": ["nurse"],
+        }
+        sent(nurse.post("/requests", json=asked))
+        colleague = {
+            "tenant": "general",
+            "username": "second.admin",
+            "name": "Second Admin",
+            "role": "administrator",
+        }
+        sent(hospital.post("/people", json=colleague))
+        stop = {"kind": "resource_type", "key": "Goal", "mode": "observe", "reason": "looking"}
+        with caller(stage, staff(stage, "security")) as security:
+            sent(security.post("/switches", json=stop))
+
+
+@pytest.fixture
+def filled(stage: Stage) -> Stage:
+    furnish(stage)
+    return stage
+
+
+def test_pages_of_every_kind_are_accessible_with_something_on_them(filled: Stage) -> None:
+    root = filled.running.base
+
+    operations = walk(enter(filled, staff(filled, "platform_admin")), root, "/operations")
+    hospital = walk(enter(filled, "admin.hall", place="general"), root, "/tenant")
+    vendor = walk(enter_vendor(filled, "owner.varga"), root, "/developer")
+
+    assert operations >= {
+        "/operations/apps/{id}",
+        "/operations/switches/{id}",
+        "/operations/policy/versions/{id}",
+        "/operations/policy/versions/{id}/apply",
+        "/operations/scopes/{id}",
+        "/operations/staff/{id}",
+    }
+    assert hospital >= {
+        "/tenant/apps/{id}",
+        "/tenant/apps/{id}/narrow",
+        "/tenant/requests/{id}",
+        "/tenant/people/{id}",
+        "/tenant/agreements/{id}",
+        "/tenant/waiting/{id}",
+    }
+    assert vendor >= {
+        "/developer/apps/{id}",
+        "/developer/apps/{id}/review",
+        "/developer/agreements/{id}",
+        "/developer/team/{id}",
+    }
