@@ -435,6 +435,20 @@ def test_an_administrators_record_is_the_hospitals_whatever_the_address_says(war
     assert (newest.event.tenant, newest.actor) == ("general", f"person:{ward.site.people['gina'].id}")
 
 
+def test_a_hospitals_colour_is_set_where_it_is_seen_and_a_wrong_one_changes_nothing(ward: Desk) -> None:
+    """ADR 93."""
+    browser = ward.browser("gina")
+    assert press(browser, "/tenant/settings", "colour", act="brand", colour="#0B6B74").status_code == 303
+
+    assert 'href="/brand/0b6b74.css"' in browser.get("/tenant/settings").text
+    assert 'href="/brand/0b6b74.css"' in ward.site.browser().get("/t/general/signin").text
+    refused = press(browser, "/tenant/settings", "colour", act="brand", colour="red")
+    assert refused.status_code == 422
+    assert "A colour is # and six hexadecimal digits" in refused.text
+    assert press(browser, "/tenant/settings", "colour", act="brand", colour="").status_code == 303
+    assert "hospital-band" not in browser.get("/tenant/settings").text
+
+
 def test_settings_change_what_an_administrator_may_and_say_when_they_are_stale(ward: Desk) -> None:
     browser = ward.browser("gina")
 

@@ -14,6 +14,7 @@ from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.controls.policy import MAY_STOP_ANYTHING
 from hilum.identity import orders, policy, store
+from hilum.identity.branding import set_branding
 from hilum.identity.enforcement_facts import facts
 from hilum.identity.facilities import (
     add_facility,
@@ -63,6 +64,7 @@ __all__ = [
     "find_former_facilities",
     "list_facilities",
     "remove_facility",
+    "set_branding",
     "unknown_facilities",
 ]
 _TWO = "This takes a second person. Request it, and have a colleague approve it."

@@ -10,10 +10,11 @@ from hilum.console.desk import Visit, address, to
 from hilum.console.tenant.apps import own
 from hilum.federation import service as federation
 from hilum.identity import service as identity
-from hilum.identity.models import MovedReads, NewFacility, Tenant, TenantChange, UpstreamKind
+from hilum.identity.models import Branding, MovedReads, NewFacility, Tenant, TenantChange, UpstreamKind
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import FacilityId
+from hilum.web.branding import brand_of
 from hilum.web.forms import Form
 
 
@@ -42,6 +43,8 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "discovery": urls.smart_configuration(tenant.id),
         "facilities": identity.list_facilities(ctx, tenant.id),
         "moved": tenant.moved_reads.value,
+        # Above this page too, so that whoever sets it sees what the others will.
+        "brand": brand_of(urls, tenant.id, name=tenant.name, colour=tenant.colour, logo=tenant.logo),
     }
 
 
@@ -51,10 +54,13 @@ def revision_of(tenant: Tenant) -> str:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Change what a token may read after the chart moved, or add or remove a facility."""
+    """Change what a token may read after the chart moved, the hospital's colour, or add or remove a facility."""
     match form.one("act"):
         case "moved":
             await visit.write(partial(_change, form=form))
+        case "brand":
+            colour = form.one("colour").strip().lower()
+            await visit.write(lambda ctx: identity.set_branding(ctx, own(ctx).id, Branding(colour)))
         case "add":
             await visit.write(partial(_add, form=form))
         case "remove":
