@@ -194,5 +194,27 @@ def test_it_is_counted_once_a_day_and_a_hospital_sees_its_own_rows_only(play: Pl
     play(story)
 
 
+def test_a_count_that_failed_is_tried_again_a_day_later_and_nothing_is_asked_where_nothing_is_observed(
+    play: Play,
+) -> None:
+    """The job looks every second."""
+
+    async def story(made: Ground) -> None:
+        made.run(policies.adopt_shipped)
+        assert made.run(observing.due) == []
+        number = put_in_force(made, stricter(made, days=3))
+        assert made.run(observing.due) == [number]
+        run = made.run(lambda ctx: policies.ask_dry_run(ctx, number))
+        made.run(lambda ctx: policies.fail_dry_run(ctx, run, "internal_error"))
+
+        assert made.run(observing.due) == []
+        made.clock.advance(timedelta(days=1))
+        assert made.run(observing.due) == [number]
+        made.clock.advance(timedelta(days=2))
+        assert made.run(observing.due) == [], "its day has come"
+
+    play(story)
+
+
 def _as(ctx: Context, actor: Actor) -> Context:
     return ctx.as_actor(actor)

@@ -154,7 +154,13 @@ def _may_continue(job_lease: JobLease) -> bool:
 
 def run_dry_runs(job_lease: JobLease, settings: Settings) -> None:
     """Carry out the dry runs of the rule book that wait, and those that are due. Each counts the newest decisions first."""
+    _run_waiting(job_lease, settings)
+    # Once nothing waits, so that a full queue is never in the way.
     dryruns.ask_due(job_lease)
+    _run_waiting(job_lease, settings)
+
+
+def _run_waiting(job_lease: JobLease, settings: Settings) -> None:
     while dryruns.run_next(
         job_lease, lambda: _decisions(job_lease, settings), lambda: _may_continue(job_lease)
     ):

@@ -59,7 +59,7 @@ def run_next(
     try:
         decisions = count_decisions()
         with uncollected():
-            return _run(tx, run, decisions, may_continue)
+            done = _run(tx, run, decisions, may_continue)
     except HilumError as error:
         # Whatever may pass by itself (a database that is away, a lease that was lost) is tried again.
         if not isinstance(error, NotFound | Invalid | NotPermitted) and error.code not in _UNREADABLE:
@@ -70,6 +70,16 @@ def run_next(
         # A fault of this program: it would come back each time, and keep every later run waiting.
         tx.write(partial(policies.fail_dry_run, run=run, fault="internal_error"))
         raise
+    if done is not None:
+        _notify(tx, done, may_continue)
+    return done
+
+
+def _notify(tx: Transactions, done: DryRun, may_continue: Callable[[], bool]) -> None:
+    # Beside the run, which is done whatever becomes of its mails.
+    after = "0"
+    while after and may_continue():
+        after = tx.write(partial(observing.notify, run=done, after=after))
 
 
 def _run(
@@ -101,15 +111,13 @@ def _run(
     )
     done = tx.write(finish)
     _until_none(tx, service.delete_old_rows)
-    after = "0"
-    while after and may_continue():
-        after = tx.write(partial(observing.notify, run=done, after=after))
     return done
 
 
 def ask_due(tx: Transactions) -> None:
     """Ask for a dry run of what is in force and observes something, once a day: its result is what the observation counts."""
-    tx.write(observing.ask_due)
+    for version in tx.read(observing.due):
+        tx.write(partial(policies.ask_dry_run, version=version))
 
 
 def _read(tx: Transactions, verb: Callable[[Context], T]) -> T:

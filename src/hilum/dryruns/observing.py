@@ -36,17 +36,23 @@ class ObservedCount:
     row: StoredRow
 
 
-def ask_due(ctx: Context) -> None:
-    """Ask for a dry run of each version in force that observes something, unless one was done in the last day, or waits."""
+def due(ctx: Context) -> list[int]:
+    """Return the versions in force that observe something and of which no dry run was done in the last day, or since another was applied."""
+    today = ctx.now.astimezone(UTC).date()
+    # The facts at hand first: this is asked every few seconds, and a version is verified each time that it is read.
+    if not any(any(still_observed(book, today)) for book in policies.current(ctx).books()):
+        return []
     found = policies.in_force(ctx)
-    if found.fault:
-        return
-    for version in sorted({found.everywhere, *found.at.values()}):
-        if _until(ctx, version) is None:
-            continue
-        run = service.newest_run(ctx, version)
-        if run is None or run.after != found.last or _age(ctx, run) >= COUNTED_EVERY:
-            policies.ask_dry_run(ctx, version)
+    observed = [each for each in {found.everywhere, *found.at.values()} if _until(ctx, each) is not None]
+    return [] if found.fault else sorted(each for each in observed if _is_old(ctx, each, found.last))
+
+
+def _is_old(ctx: Context, version: int, last: int) -> bool:
+    run = service.newest_run(ctx, version, failed=True)
+    if run is None:
+        return True
+    # One that failed is tried again a day later, and not each time that this is asked.
+    return (run.after != last and not run.fault) or _age(ctx, run) >= COUNTED_EVERY
 
 
 def _age(ctx: Context, run: DryRun) -> timedelta:
@@ -109,7 +115,7 @@ def notify(ctx: Context, run: DryRun, after: str) -> str:
     rows = _rows(ctx, run, found, PageQuery(after, APPS_AT_ONCE))
     altered = {AppId(row.app): orjson.loads(row.body) for row in rows}
     for app in registry.read_apps(ctx, list(altered)).values() if altered else ():
-        what = ", ".join(_what(altered[app.id]))[:NAME_BOUND]
+        what = ", ".join(_what(altered[app.id]))[:NAME_BOUND] or "its limits"
         ends = datetime.combine(until, time(), UTC).isoformat()
         cause = f"tightening/{until}/{app.id}"
         facts = {"app": app.name, "what": what, "ends": ends}

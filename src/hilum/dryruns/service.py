@@ -87,12 +87,10 @@ def _with_rows(ctx: Context) -> list[DryRun]:
     return policies.list_dry_runs(ctx, PageQuery(limit=RUNS_KEPT))
 
 
-def newest_run(ctx: Context, version: int) -> DryRun | None:
-    """Return the newest dry run of a version that is done and of which the rows are kept."""
-    done = (
-        each for each in _with_rows(ctx) if each.version == version and each.finished_at and not each.fault
-    )
-    return next(done, None)
+def newest_run(ctx: Context, version: int, *, failed: bool = False) -> DryRun | None:
+    """Return the newest dry run of a version that is done and of which the rows are kept; with ``failed`` also one that failed."""
+    ended = (each for each in _with_rows(ctx) if each.version == version and each.finished_at is not None)
+    return next((each for each in ended if failed or not each.fault), None)
 
 
 def view(ctx: Context, run_id: str) -> DryRun:
