@@ -5,6 +5,7 @@ import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -16,11 +17,12 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys import live as keys
 from hilum.keys import service as keys_service
 from hilum.signin import live as passwords
-from tests.sim import described, plain_logs, scratch, statements
+from tests.sim import described, outsiders, plain_logs, scratch, statements
 from tests.sim.nodes import Nodes, two_nodes
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
 from tests.sim.seeded import seeded_home
+from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock, SeededIds
 
 pytest_plugins = ["tests.pace"]
@@ -138,9 +140,18 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running(seeded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """The authority of the hosts that vendors have in stories."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def running(
+    seeded: Path, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
     """One sandbox for every story told from outside. Stories use their own launches and leave switches released."""
-    started = start(tmp_path_factory.mktemp("running"), seeded=seeded)
+    outside: dict[str, Any] = {**outsiders.known(str(authority.file), outsiders.VENDORS_HOST)}
+    started = start(tmp_path_factory.mktemp("running"), seeded=seeded, **outside)
     yield started
     started.stop()
 

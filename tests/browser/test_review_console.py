@@ -81,6 +81,15 @@ def test_a_submission_is_found_seen_whole_and_rejected_by_keys(stage: Stage) -> 
     hand.press("Enter")
     expect(reviewer.locator("h1")).to_contain_text("Lumen Chart, version 1.0")
     look(reviewer, "review")
+    reviewer.get_by_role("link", name="Technical", exact=True).click()
+    reviewer.get_by_role("button", name="Take it").click()
+    look(reviewer, "lens")
+    reviewer.get_by_label("It needs changes").check()
+    reviewer.get_by_label("In your words").fill("See the finding.")
+    reviewer.get_by_role("button", name="Give the verdict").click()
+    expect(reviewer.get_by_text("Nothing was done")).to_be_visible()
+    look(reviewer, "lens-refused")
+    reviewer.get_by_role("link", name="The whole submission").click()
     reviewer.get_by_label("Why").fill("The addresses do not answer.")
     reviewer.get_by_text("Reasons, if it is rejected").click()
     reviewer.get_by_label("Automated checks did not pass").check()
@@ -93,3 +102,18 @@ def test_a_submission_is_found_seen_whole_and_rejected_by_keys(stage: Stage) -> 
     look(reviewer, "queue-empty")
     vendor.reload()
     expect(vendor.get_by_text("The addresses do not answer.")).to_be_visible()
+
+
+def test_anybody_reads_how_apps_are_certified_and_checks_a_certificate(stage: Stage) -> None:
+    """C113: without an account; a file is read by script, and pasted without it."""
+    page = stage.person()
+    page.goto(f"{stage.running.base}/trust")
+    look(page, "trust")
+    page.get_by_role("link", name="Check a certificate").click()
+    page.get_by_label("Or read it from a file").set_input_files(
+        {"name": "forged.jws", "mimeType": "text/plain", "buffer": b"a.b.c"}
+    )
+    expect(page.get_by_label("Certificate", exact=True)).to_have_value("a.b.c")
+    page.get_by_role("button", name="Check it").click()
+    expect(page.get_by_text("Not valid")).to_be_visible()
+    look(page, "certificate")

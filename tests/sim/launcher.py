@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.sim import outsiders
+
 LOOK_EVERY_S = 0.01
 
 
@@ -143,6 +145,7 @@ def _fork(question: dict[str, Any], answers: int) -> int:
         os.chdir(question["cwd"])
         os.environ.clear()
         os.environ.update(question["environment"])
+        outsiders.install(os.environ)
         sys.argv = ["hilum", *question["words"]]
         from hilum.cli.main import main
 

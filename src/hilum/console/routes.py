@@ -18,6 +18,7 @@ from hilum.console.review import lens, queue
 from hilum.console.review import submission as review_submission
 from hilum.console.tenant import apps as tenant_apps
 from hilum.console.tenant import emergencies, mandates, people, providers, requests, rules, settings
+from hilum.console.trust import Trust
 from hilum.web.kit import Kit
 
 __all__ = ["STATIC", "TEMPLATES", "pages"]
@@ -32,6 +33,7 @@ def pages(kit: Kit, ports: Ports) -> list[Route]:
         *_tenant(desk),
         *_developer(desk),
         *_review(desk),
+        *Trust(kit).routes(),
         *(desk.live(each) for each in Console),
         *(route for each in Console for route in desk.route(f"{each}.guide", guide.show)),
     ]

@@ -77,3 +77,12 @@ for (const line of document.querySelectorAll("[data-digest]")) {
     document.getElementById(line.dataset.digest).value = [...digest].map((each) => each.toString(16).padStart(2, "0")).join("");
   });
 }
+
+// A text that is in a file: it is read here, and sent with its form.
+for (const line of document.querySelectorAll("[data-text]")) {
+  line.hidden = false;
+  line.querySelector("input").addEventListener("change", async (event) => {
+    const file = event.target.files[0];
+    if (file && file.size <= 65536) document.getElementById(line.dataset.text).value = (await file.text()).trim();
+  });
+}
