@@ -12,8 +12,9 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies.models import Lens
 from hilum.review import store
 from hilum.review.scorecards import shipped_scorecards
-from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, build
-from tests.flows.review_ground import SCOPES, Ground, furnish, lens_of, pass_lens, signs
+from hilum.signin import service as signin
+from tests.flows.control_site import ORIGIN, PASSWORD, TRACE, build, everybodys_digest
+from tests.flows.review_ground import SCOPES, Ground, add_reviewer, furnish, lens_of, pass_lens, signs
 from tests.flows.test_console_submissions import check, send
 from tests.flows.test_console_submissions import enter as enter_vendor
 from tests.flows.test_vendor_apps import client_body
@@ -191,6 +192,31 @@ def test_nobody_acts_on_a_lens_by_a_page_who_may_not_by_the_api(ground: Ground) 
     assert rita.get(f"{page_of(id_)}/moral").status_code == 404
     assert rita.get(f"{page_of(id_)}/legal").status_code == 404
     assert lens_of(ground, id_).state == "open"
+
+
+def test_an_appeal_is_made_and_decided_by_pages_by_who_had_no_part_in_the_rejection(ground: Ground) -> None:
+    """C222: once, in the vendor's words; the clocks of both sides stand beside it."""
+    id_ = submitted(ground)
+    add_reviewer(ground.site, "lars", "technical")
+    lars_id = ground.site.people["lars"].id
+    ground.site.system(signin.set_password, person_id=lars_id, digest=everybodys_digest())
+    rita, lars, vendor = enter(ground, "rita"), enter(ground, "lars"), enter_vendor(ground, "acme.owner")
+    theirs = f"/developer/submissions/{id_}"
+    assert "Decision" in vendor.get(theirs).text
+    assert "Decision due" in rita.get("/review").text
+    reject = {"act": "reject", "reason": "Not in order.", "reasons": "not_as_described"}
+    assert send(rita, page_of(id_), "expires_at", **reject).status_code == 303
+    text = unescape(vendor.get(theirs).text)
+    assert "The app is another than its description says." in text
+
+    assert send(vendor, theirs, "text", act="appeal", text=" ").status_code == 422
+    assert send(vendor, theirs, "text", act="appeal", text="It is as described.").status_code == 303
+    assert 'value="appeal"' not in vendor.get(theirs).text
+    own = send(rita, page_of(id_), "reason", act="uphold", reason="I was right.")
+    assert own.status_code == 403
+    assert send(lars, page_of(id_), "reason", act="overturn", reason="It is.").status_code == 303
+    assert ground.see(id_)["state"] == "in_lenses"
+    assert "the rejection was wrong" in vendor.get(theirs).text
 
 
 def test_scopes_beyond_the_workflows_and_differences_to_what_was_certified_are_seen(ground: Ground) -> None:

@@ -36,6 +36,7 @@ def test_how_apps_are_certified_is_shown_to_anybody_by_the_rules_in_force(site: 
     assert "set-cookie" not in answer.headers
     for expected in (
         "Risk tiers",
+        "How long it took",
         "it reads records of every patient",
         "A penetration test by a third party",
         "Decision",

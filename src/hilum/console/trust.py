@@ -16,17 +16,22 @@ from starlette.routing import Route
 from hilum.certificates import policy as certificates
 from hilum.certificates.live import Published
 from hilum.consent.policy import type_name
+from hilum.console import clocks
 from hilum.console.submissions import RULES
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
+from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import ANY, TIERS, Book, Cell, Tier, TierRule
+from hilum.review import service as review
 from hilum.web import forms
 from hilum.web.kit import Kit, trace_of
 
 METHOD, CHECK = "/trust", "/trust/certificate"
 HELD = timedelta(minutes=1)
+LEDGER = 50
+"""Missed clocks that the page shows."""
 TEXT_BOUND = 64 * 1024
 """The largest form that the page of certificates takes."""
 _PLACES = {"type": "records", "scope": "a scope", "workflow": "a workflow", "placement": "a place"}
@@ -172,7 +177,15 @@ def _facts(ctx: Context) -> Mapping[str, Any]:
     reading = ctx.as_actor(SYSTEM)
     number = policies.in_force(reading).everywhere
     book = policies.get_version(reading, number)[1]
-    return {"number": number, "at": ctx.now, **method_of(book)}
+    made_at, figures = review.view_figures(reading)
+    return {
+        "number": number,
+        "at": ctx.now,
+        "figures": clocks.figures(figures),
+        "figures_at": made_at,
+        "ledger": clocks.ledger(review.list_breaches(reading, PageQuery(limit=LEDGER))),
+        **method_of(book),
+    }
 
 
 def method_of(book: Book) -> dict[str, Any]:

@@ -185,6 +185,16 @@ def put_clock(tx: Connection, after: Clock) -> None:
         tx.execute(clocks.update().where(*same).values(values))
 
 
+def clocks_of_some(tx: Connection, submissions: Sequence[str]) -> list[Clock]:
+    """List the clocks of some submissions."""
+    query = (
+        select(clocks)
+        .where(clocks.c.submission.in_(submissions))
+        .order_by(clocks.c.submission, clocks.c.stage)
+    )
+    return [_clock(row) for row in tx.execute(query)]
+
+
 def clocks_of(tx: Connection, submission: str) -> list[Clock]:
     """List the clocks of a submission."""
     query = select(clocks).where(clocks.c.submission == submission).order_by(clocks.c.stage)

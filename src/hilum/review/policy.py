@@ -21,6 +21,7 @@ from hilum.registry.models import Environment
 from hilum.registry.policy import may_register, reason_fault, scope_faults, text_fault
 from hilum.review.models import (
     AFTER,
+    APPEAL_WITHIN,
     CLIENTS_BOUND,
     DOCUMENT_LIFE,
     EVIDENCE_BOUND,
@@ -77,6 +78,11 @@ def is_final(state: State) -> bool:
 
 OPEN = tuple(state for state in State if not is_final(state))
 """The states in which a submission is open."""
+
+
+def may_appeal(state: State, closed_at: datetime | None, now: datetime) -> bool:
+    """Check whether a submission was rejected so lately that its vendor may appeal."""
+    return state is State.REJECTED and closed_at is not None and now < closed_at + APPEAL_WITHIN
 
 
 def may_submit(actor: Actor, vendor: VendorId) -> bool:

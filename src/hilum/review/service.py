@@ -57,7 +57,7 @@ from hilum.review.reviewers import (
     list_ties,
 )
 from hilum.review.scorecards import shipped_scorecards
-from hilum.review.timekeeping import list_breaches, view_figures
+from hilum.review.timekeeping import clocks_by_submission, list_breaches, times_of, view_figures
 
 __all__ = [
     "CARRY_OUT",
@@ -67,6 +67,7 @@ __all__ = [
     "ask_access",
     "bars",
     "change_rights",
+    "clocks_by_submission",
     "decide",
     "decide_appeal",
     "declare_tie",
@@ -88,6 +89,7 @@ __all__ = [
     "set_known",
     "shipped_scorecards",
     "take",
+    "times_of",
     "verify_access",
     "view_access",
     "view_appeal",

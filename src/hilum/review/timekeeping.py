@@ -18,7 +18,7 @@ from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.policies import service as policies
 from hilum.policies.models import Tier
 from hilum.registry import service as registry
-from hilum.review import clock_store, clocks, lens_store
+from hilum.review import clock_store, clocks, lens_store, policy
 from hilum.review.clock_models import Breach, Clock, Figure, Level, Measure, Measured, Stage
 from hilum.review.models import (
     FIGURES_EVERY,
@@ -217,6 +217,23 @@ def _tell(ctx: Context, breach: Breach) -> None:
     for _, address in identity.list_reached(ctx, None, _TOLD[breach.level]):
         cause = f"review-late/{breach.id}/{breach.level}"
         notices.put_mail(ctx, Mail(MailKind.REVIEW_LATE, address, cause, facts))
+
+
+def clocks_by_submission(ctx: Context, found: Iterable[Submission]) -> dict[str, list[Clock]]:
+    """Return the clocks of each submission that the actor may see."""
+    ids = [each.id for each in found if policy.may_see(ctx.actor, each.vendor)]
+    clocks_of: dict[str, list[Clock]] = {}
+    for each in clock_store.clocks_of_some(ctx.tx, ids) if ids else ():
+        clocks_of.setdefault(each.submission, []).append(each)
+    return clocks_of
+
+
+def times_of(clock: Clock, now: datetime) -> tuple[int, int]:
+    """Return thousandths of business days that the platform has used of a clock, and that the vendor took to answer. Pure."""
+    calendar, end = clocks.named(clock.calendar, clocks.shipped_calendars()), clock.stopped_at or now
+    used = clocks.elapsed(calendar, clock.started_at, end, clock.pauses)
+    whole = clocks.elapsed(calendar, clock.started_at, end)
+    return clocks.in_milli(used), clocks.in_milli(whole - used)
 
 
 def list_breaches(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Breach]:

@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from hilum.console import fields, lenses, submissions
+from hilum.console import clocks, fields, lenses, submissions
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.reviews import asked_by_clients
 from hilum.contacts import service as contacts
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.policies import service as policies
 from hilum.policies.models import Book, Lens
 from hilum.policies.policy import tiers_to_certify
@@ -35,7 +35,7 @@ from hilum.review.models import (
     SubmissionOrder,
     SubmissionView,
 )
-from hilum.review.policy import cells_of
+from hilum.review.policy import cells_of, may_appeal
 from hilum.web.forms import Form
 from hilum.web.problems import status_of
 
@@ -135,6 +135,9 @@ def _read(
         "found": found,
         "state": submissions.stands(found, run, lensed.lenses, reviews=False),
         "history": sorted(happened, key=lambda each: each.at, reverse=True),
+        "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
+        "appeal": (made := _appeal(ctx, found)),
+        "appeals": made is None and may_appeal(found.state, found.closed_at, ctx.now),
         "lenses": [
             each | {"answers": each["lens"].state is LensState.NEEDS_CHANGES}
             for each in lenses.cards(lensed, who, ctx.now)
@@ -149,6 +152,13 @@ def _read(
     else:
         facts |= _submitted(ctx, app, view)
     return app, frame.standings(ctx, [app])[app.id], facts
+
+
+def _appeal(ctx: Context, found: Submission) -> dict[str, Any] | None:
+    try:
+        return clocks.appeal(review.view_appeal(ctx, found.id), staff=False)
+    except NotFound:
+        return None
 
 
 def _names(ctx: Context, actors: Iterable[str]) -> dict[str, str]:
@@ -396,7 +406,7 @@ def _submitted(ctx: Context, app: App, view: SubmissionView) -> dict[str, Any]:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Save a draft, submit it, have it checked again, answer a lens, or withdraw it."""
+    """Save a draft, submit it, have it checked again, answer a lens, appeal, or withdraw it."""
     verb: Callable[[Context, str, int], object]
     match form.one("act"):
         case "save" | "submit":
@@ -405,6 +415,8 @@ async def act(visit: Visit, form: Form) -> Response:
             verb = partial(review.withdraw, reason=form.one("reason"))
         case "rerun":
             verb = review.rerun
+        case "appeal":
+            verb = partial(_appealed, text=form.one("text"))
         case "answer":
             lens = _lens(form)
             verb = partial(_answer, lens=lens, text=form.one("text"))
@@ -429,6 +441,11 @@ def _lens(form: Form) -> Lens:
 
 def _answer(ctx: Context, id_: str, revision: int, *, lens: Lens, text: str) -> object:
     return review.answer(ctx, id_, lens, revision, text)
+
+
+def _appealed(ctx: Context, id_: str, revision: int, *, text: str) -> object:
+    del revision  # a rejection changes by an appeal alone, of which there is one
+    return review.appeal(ctx, id_, text)
 
 
 def _revision(form: Form) -> int:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from starlette.responses import Response
 
-from hilum.console import lenses, service, submissions
+from hilum.console import clocks, lenses, service, submissions
 from hilum.console.desk import Visit, address
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
@@ -14,7 +14,7 @@ from hilum.infra.context import Context
 from hilum.policies.models import Lens
 from hilum.registry.models import Environment
 from hilum.review import service as review
-from hilum.review.models import COUNTED_BOUND, BrowseQuery, LensReview, Run, State
+from hilum.review.models import COUNTED_BOUND, BrowseQuery, Clock, LensReview, Run, State
 
 STATES: Mapping[str, tuple[State, ...]] = MappingProxyType(
     {
@@ -36,6 +36,7 @@ LIST = List(
         Column("Tier"),
         Column("Checks"),
         Column("Lenses"),
+        Column("Decision due", number=True),
         Column("Submitted", number=True),
     ),
     one="submission",
@@ -90,6 +91,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         limit=ROWS,
     )
     page = review.browse(ctx, query)
+    clocked = review.clocks_by_submission(ctx, page.submissions)
     runs, lensed = review.last_runs(ctx, page.submissions), review.lenses_by_submission(ctx, page.submissions)
     names = service.names(ctx, [id_ for each in page.submissions for id_ in (each.app, each.vendor)])
     rows = []
@@ -106,10 +108,19 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
                 Cell(tier.value if tier else "", note=run.judgement.route.track if run else ""),
                 _checked(run),
                 Cell(_lenses(lensed.get(each.id, ()))),
+                _due(clocked.get(each.id, ())),
                 Cell("", at=each.submitted_at) if each.submitted_at else Cell(""),
             )
         )
     return Listed(rows, page.total, COUNTED_BOUND, page.next)
+
+
+def _due(found: Iterable[Clock]) -> Cell:
+    clock = clocks.decision(found)
+    if clock is None or clock.stopped_at is not None:
+        return Cell("")
+    note = "missed" if clock.breach else ""
+    return Cell("", at=clock.due_at, note=note) if clock.due_at else Cell("the vendor answers", note=note)
 
 
 def _lenses(found: Iterable[LensReview]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from hilum.console import fields, lenses, service, submissions, words
+from hilum.console import clocks, fields, lenses, service, submissions, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.review.lens import path_of
 from hilum.infra.context import Context
@@ -96,6 +96,8 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "vendor": names.vendor(found.vendor),
         "app_page": app_page,
         "state": submissions.stands(found, run, lensed.lenses, reviews=True),
+        "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
+        "appeal": _appeal(ctx, found),
         "lenses": [
             each | {"href": path_of(found.id, each["lens"].lens)}
             for each in lenses.cards(lensed, who, ctx.now)
@@ -128,6 +130,13 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "ends": _ends(ctx, book, content, run),
         **judged,
     }
+
+
+def _appeal(ctx: Context, found: Submission) -> dict[str, Any] | None:
+    try:
+        return clocks.appeal(review.view_appeal(ctx, found.id), staff=may_decide(ctx.actor))
+    except NotFound:
+        return None
 
 
 def _run(ctx: Context, found: Submission, number: int | None) -> Run | None:
@@ -227,12 +236,20 @@ def _ends(ctx: Context, book: Book, content: Mapping[str, Any], run: Run | None)
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Have a submission checked again, certify it, or reject it."""
+    """Have a submission checked again, certify it, reject it, or decide an appeal."""
     try:
         revision = _revision(form)
         match form.one("act"):
             case "rerun":
                 await visit.write(partial(review.rerun, submission_id=visit.param(), revision=revision))
+            case "uphold" | "overturn" as wanted:
+                decide = partial(
+                    review.decide_appeal,
+                    submission_id=visit.param(),
+                    reason=form.one("reason"),
+                    overturn=wanted == "overturn",
+                )
+                await visit.write(decide)
             case "certify" | "reject" as wanted:
                 order = DecideOrder(
                     visit.param(),
