@@ -147,6 +147,12 @@ def test_a_lens_is_taken_found_wanting_answered_mended_and_passed_by_pages(groun
     assert id_ in browser.get("/review?for=me").text
     assert id_ in browser.get("/review?lens=technical").text
     assert id_ not in browser.get("/review?lens=legal").text
+    assert id_ in browser.get("/review?tier=low&for=me").text
+    assert id_ not in browser.get("/review?tier=high").text
+    api = ground.site.api("rita")
+    for query, there in ({"tier": "low", "mine": "true"}, True), ({"lens": "legal"}, False):
+        found = made(api.get("/submissions", params=query), 200)["items"]
+        assert [each["id"] for each in found] == [id_] * there
 
     assert send(browser, page, "act", act="take").status_code == 303
     words = {"act": "judge", "verdict": "needs_changes", "text": "See below."}

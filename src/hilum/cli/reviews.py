@@ -11,6 +11,7 @@ from hilum.cli.apps import read_object
 from hilum.cli.named import APP, version_argument
 from hilum.cli.output import REFUSED, as_json, plain, table
 from hilum.cli.resources import MOMENT, json_option, show, show_one
+from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
 from hilum.review.models import State
 
@@ -141,16 +142,30 @@ def _open_draft(version: str, environment: str) -> dict[str, Any] | None:
 @click.option(
     "--state", type=click.Choice([str(each) for each in State]), default=None, help="Only in this state."
 )
+@click.option(
+    "--tier", type=click.Choice([str(each) for each in Tier]), default=None, help="Only of this tier."
+)
+@click.option(
+    "--lens",
+    type=click.Choice([str(each) for each in Lens]),
+    default=None,
+    help="Only with this lens left to judge.",
+)
+@click.option("--mine", is_flag=True, help="Only with a lens that you have, or may take.")
 @json_option
-def review_list(*, app: str, state: str | None, json_: bool) -> None:
+def review_list(
+    *, app: str, state: str | None, tier: str | None, lens: str | None, mine: bool, json_: bool
+) -> None:
     r"""List submissions, oldest first: as a vendor's member your vendor's, as staff all.
 
     \b
     Examples:
       hilum review list
       hilum review list --state submitted
+      hilum review list --tier high --mine
     """
-    show(api.every("/submissions", app=app, state=state or ""), COLUMNS, json_=json_)
+    asked = {"tier": tier or "", "lens": lens or "", "mine": "true" if mine else ""}
+    show(api.every("/submissions", app=app, state=state or "", **asked), COLUMNS, json_=json_)
 
 
 @review.command("show")

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, Field
 
-from hilum.kernel.ids import AppId
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import SCOPES_BOUND, Environment
 from hilum.review.checks import blocking
 from hilum.review.models import (
     EVIDENCE_BOUND,
     AskedScope,
+    BrowseQuery,
     Document,
     Judgement,
     Replay,
@@ -97,12 +97,29 @@ class DecisionAsked(RevisionAsked):
 
 
 class SubmissionsQuery(Paging):
+    """``lens``: with this lens left to judge. ``mine``: with a lens that you have, or that is open and for which you sign."""
+
     app: Id | None = None
     state: State | None = None
+    environment: Environment | None = None
+    tier: Tier | None = None
+    lens: Lens | None = None
+    mine: bool = False
 
     @property
-    def app_id(self) -> AppId | None:
-        return None if self.app is None else AppId(self.app)
+    def browsed(self) -> BrowseQuery:
+        """Return the list that is asked for."""
+        page = self.page
+        return BrowseQuery(
+            () if self.state is None else (self.state,),
+            app=self.app or "",
+            environment=self.environment,
+            lens=self.lens,
+            tier=self.tier,
+            mine=self.mine,
+            after=page.after,
+            limit=page.limit,
+        )
 
 
 class SubmissionListed(Shown):

@@ -9,6 +9,7 @@ from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Index,
     Integer,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    exists,
     select,
 )
 
@@ -183,6 +185,12 @@ def put_clock(tx: Connection, after: Clock) -> None:
     if tx.execute(insert_or_ignore(tx, clocks).values(values)).rowcount == 0:
         same = (clocks.c.submission == after.submission, clocks.c.stage == after.stage.value)
         tx.execute(clocks.update().where(*same).values(values))
+
+
+def is_of_tier(submission: ColumnElement[str], tier: Tier) -> ColumnElement[bool]:
+    """Build the condition that the clock of a submission's decision runs by a tier, which it does once it was checked."""
+    of_it = (clocks.c.submission == submission, clocks.c.stage == Stage.DECISION.value)
+    return exists(select(clocks.c.submission).where(*of_it, clocks.c.tier == tier.value))
 
 
 def clocks_of_some(tx: Connection, submissions: Sequence[str]) -> list[Clock]:

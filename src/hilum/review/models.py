@@ -198,6 +198,7 @@ class BrowseQuery:
     app: str = ""
     environment: Environment | None = None
     lens: Lens | None = None
+    tier: Tier | None = None
     mine: bool = False
     newest: bool = False
     after: str = ""

@@ -56,8 +56,8 @@ def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
     @router.get("/submissions", response_model=Page[SubmissionListed], openapi_extra=READERS)
     async def list_submissions(request: Request, query: Annotated[SubmissionsQuery, Query()]) -> object:
         """List submissions, oldest first: a vendor's member their own, the staff all."""
-        verb = partial(service.list_submissions, page=query.page, app=query.app_id, state=query.state)
-        return page_of(await run_read(kit, request, verb), listed, query)
+        found = await run_read(kit, request, partial(service.browse, asked=query.browsed))
+        return page_of(found.submissions, listed, query)
 
     @router.get("/submissions/{submission}", response_model=SubmissionShown, openapi_extra=READERS)
     async def get_submission(request: Request, submission: Id) -> object:

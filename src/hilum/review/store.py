@@ -262,6 +262,8 @@ def browse(
     queries = _browsed(asked, vendor)
     if asked.lens is not None:
         queries = [each.where(lens_store.waits_in(submissions.c.id, asked.lens)) for each in queries]
+    if asked.tier is not None:
+        queries = [each.where(clock_store.is_of_tier(submissions.c.id, asked.tier)) for each in queries]
     if asked.mine:
         mine = lens_store.waits_for(submissions.c.id, reviewer, signs)
         queries = [each.where(mine) for each in queries]

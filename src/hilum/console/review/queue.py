@@ -11,7 +11,7 @@ from hilum.console.desk import Visit, address
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.infra.context import Context
-from hilum.policies.models import Lens
+from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
 from hilum.review import service as review
 from hilum.review.models import COUNTED_BOUND, BrowseQuery, Clock, LensReview, Run, State
@@ -63,6 +63,7 @@ LIST = List(
             (Option("production", "Production"), Option("sandbox", "Sandbox")),
             unset="Both",
         ),
+        Filter("tier", "Tier", tuple(Option(each.value, each.value.capitalize()) for each in Tier)),
         Filter("lens", "Lens to judge", tuple(Option(each.value, each.value.capitalize()) for each in Lens)),
         Filter("for", "Waits for", (Option("me", "Me"),), unset="Anybody"),
     ),
@@ -85,6 +86,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         STATES[asked["state"]],
         environment=Environment(asked["environment"]) if asked["environment"] else None,
         lens=Lens(asked["lens"]) if asked["lens"] else None,
+        tier=Tier(asked["tier"]) if asked["tier"] else None,
         mine=asked["for"] == "me",
         newest=asked["state"] in _CLOSED,
         after=asked.after,
