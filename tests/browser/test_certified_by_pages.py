@@ -129,6 +129,8 @@ def certify(stage: Stage, submissions: list[str]) -> None:
     page = reviewers["technical"]
     for each in submissions:
         page.goto(f"{stage.running.base}/review/submissions/{each}")
+        if "approved" in page.locator("h1").inner_text():
+            continue  # of the low tier, with clean checks: certified without a person
         page.get_by_label("Why").fill("In order.")
         page.get_by_role("button", name="Certify").click()
         expect(page.locator("h1")).to_contain_text("approved")
