@@ -1,6 +1,7 @@
 """Emergency access in Chromium: switched on by two, used by a clinician, reviewed by somebody else; every page looked at (C82, ADR 77)."""
 
 import os
+import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -26,7 +27,8 @@ def agree(stage: Stage) -> None:
     """Agree to what waits at the hospital, as one of the platform's staff."""
     page = enter(stage, staff(stage, "platform_admin"))
     page.goto(f"{stage.running.base}/operations/staff")
-    page.locator("[data-row] a").first.click()
+    waits = page.locator("[data-row]").filter(has_text=re.compile("emergency", re.IGNORECASE))
+    waits.get_by_role("link").first.click()
     look(page, "second-person")
     page.get_by_role("button", name="Agree").click()
 
