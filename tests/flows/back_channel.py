@@ -112,6 +112,8 @@ class Platform:
     secrets: dict[str, str] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
     jtis: int = 0
+    category: str = UNCLASSIFIED
+    """Of the apps that are added."""
 
     def run(self, verb: Callable[[Context], T]) -> T:
         return self.uow.write_now(verb, actor=SYSTEM, trace=TRACE)
@@ -159,7 +161,7 @@ class Platform:
                 known = self.clients[beside]
                 return client_registry.add_client(ctx, NewClient(known.app, known.version, metadata))
             app = registry.add_app(
-                ctx, NewApp(self.vendor, name, "An app of the tests", "To be tested", UNCLASSIFIED)
+                ctx, NewApp(self.vendor, name, "An app of the tests", "To be tested", self.category)
             )
             made = registry.add_version(ctx, app.id, version)
             client, secret = client_registry.add_client(ctx, NewClient(app.id, made.id, metadata))

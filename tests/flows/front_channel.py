@@ -47,6 +47,7 @@ from hilum.web.static import Assets
 from hilum.web.urls import Urls
 from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer
+from hilum_ehr.sandbox.faults import FaultBook, with_faults
 from tests.flows.back_channel import (
     BASE,
     MERCY,
@@ -122,6 +123,7 @@ class Front(Platform):
     upstreams: Any = None
     keeper: Any = None
     gateway: Any = None
+    faults: Any = None
 
     def read(self, target: str, token: str, tenant: str = MERCY) -> Answer:
         """Read below a tenant's FHIR base, through the gateway and a snapshot that has just been confirmed."""
@@ -317,7 +319,13 @@ def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]
         FhirServerSettings(folder / "fhir.db", urls.fhir_base(MERCY)), clock, SeededIds("fhir")
     )
     records.load(RECORDS)
-    upstreams = Upstreams(vault(), lambda _: Embedded(records, urls.fhir_base(MERCY)))
+    faults = FaultBook(folder, clock)
+
+    async def pause(seconds: float) -> None:
+        clock.advance(timedelta(seconds=seconds))
+
+    server = Embedded(with_faults(records, faults, MERCY, pause), urls.fhir_base(MERCY))
+    upstreams = Upstreams(vault(), lambda _: server)
 
     async def nobody(_: object, __: object = None, /) -> Any:
         raise AssertionError("nobody asks for an API token here")
@@ -354,6 +362,7 @@ def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]
             upstreams=upstreams,
             keeper=keeper,
             gateway=Gateway(enforcer),
+            faults=faults,
         )
         furnish("front channel", uow, made, REMEMBERED, lambda: furnish_front(made))
         yield made

@@ -30,6 +30,8 @@ from hilum.drills import store as drills
 from hilum.drills.models import Drill, DrillState
 from hilum.dryruns import store as dryruns
 from hilum.dryruns.models import Kind
+from hilum.evidence import store as evidence
+from hilum.evidence.models import Run, State
 from hilum.federation import service as federation
 from hilum.federation.models import RoleRow, Settings
 from hilum.federation.service import Change
@@ -40,7 +42,7 @@ from hilum.infra.db import Database
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId, VendorId
+from hilum.kernel.ids import AppId, ClientId, LaunchId, PersonId, RunId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.keys import live as keys
 from hilum.listings import store as listing_store
@@ -119,6 +121,7 @@ NO_LISTS = {
     "/api/v1/submissions/{submission}/draw": "one draw",
     "/api/v1/submissions/{submission}/appeal": "one appeal",
     "/api/v1/review/figures": "one document",
+    "/api/v1/evidence-runs/{run_id}/rows": "of one run, as many as are judged",
     "/api/v1/request-rules": "what is in force now",
     "/api/v1/installations/{installation}/newer-version": "one comparison",
     "/api/v1/switches/preview": "one preview, whose hospitals are as many as there are",
@@ -156,6 +159,7 @@ LISTS = {
     "/api/v1/audit/events": "otto",
     "/api/v1/agreements": "rita",
     "/api/v1/contacts": "rita",
+    "/api/v1/evidence-runs": "rita",
     "/api/v1/mandates": "rita",
     "/api/v1/break-glass": "gina",
     "/api/v1/notices": "otto",
@@ -325,6 +329,7 @@ class Full:
             f"dep_{n}", TenantId(f"gone-{n}"), "Gone", "moved", "a", "b", at, at + MONTH, "sw_1", {}
         )
         do(lambda ctx: departures.add(ctx.tx, gone))
+        do(lambda ctx: evidence.add(ctx.tx, certification_run(n, self.site.clock.now())))
 
     def api(self, who: str) -> TestClient:
         """Return one client for each person, who may have only so many API tokens."""
@@ -378,6 +383,25 @@ class Full:
             if not after:
                 return found
         raise AssertionError(f"{path} has no end")
+
+
+def certification_run(n: int, now: datetime) -> Run:
+    return Run(
+        id=RunId(f"run_{n}"),
+        app=AppId("app_1"),
+        vendor=VendorId("ven_1"),
+        version=VersionId("ver_1"),
+        label="1",
+        client=ClientId("cli_1"),
+        tenant=GENERAL,
+        rule_book=1,
+        tier="low",
+        scenarios={},
+        opened_by="staff:x",
+        opened_at=now,
+        expires_at=now,
+        state=State.ABANDONED,
+    )
 
 
 def agreement(n: int, vendor: VendorId, now: datetime) -> Agreement:

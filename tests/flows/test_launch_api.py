@@ -117,11 +117,10 @@ def test_everything_an_ehr_may_say_is_kept(ehr: Ehr) -> None:
         placement="sidebar",
         fhirContext=[{"reference": "ImagingStudy/1"}],
         need_patient_banner=False,
-        run="run_1",
     )
 
     launch = ehr.launch(opened)
-    assert (launch.placement, launch.run, launch.need_patient_banner) == ("sidebar", "run_1", False)
+    assert (launch.placement, launch.need_patient_banner) == ("sidebar", False)
     assert launch.fhir_context == ({"reference": "ImagingStudy/1"},)
 
 

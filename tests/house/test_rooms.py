@@ -25,6 +25,7 @@ STORES = {
     "lens_store",
     "clock_store",
     "lane_store",
+    "sealed_store",
 }
 """What holds SQL in a room; the audit's index of accesses, its counts of decisions and the attestations are stores in a file of their own."""
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
@@ -139,6 +140,7 @@ def test_raw_asgi_is_for_fhir_requests_and_what_wraps_an_application() -> None:
         "hilum.gateway.routes",
         "hilum.web.json_routes",
         "hilum_ehr.fhirserver.routes",
+        "hilum_ehr.sandbox.faults",
     }
 
 

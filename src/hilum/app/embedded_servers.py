@@ -14,6 +14,7 @@ from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.urls import Urls
 from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer, Response
+from hilum_ehr.sandbox.faults import FaultBook, with_faults
 
 _PROFILES = {
     "AllergyIntolerance": "us-core-allergyintolerance",
@@ -70,6 +71,7 @@ class EmbeddedServers:
         self._alone = alone
         self._folder = settings.data_dir / "fhir"
         self._urls, self._clock, self._ids = urls, clock, ids
+        self._faults = FaultBook(self._folder, clock)
         self._open: dict[TenantId, tuple[FhirServer, Embedded]] = {}
 
     def find(self, tenant: TenantId) -> Embedded | None:
@@ -111,7 +113,9 @@ class EmbeddedServers:
                 instantiates=(US_CORE_SERVER,),
             )
             server = FhirServer(settings, self._clock, self._ids)
-            entry = self._open[tenant] = (server, Embedded(_guarded(server), base, inline_reader(server)))
+            app = with_faults(_guarded(server), self._faults, tenant)
+            inline = _unless_faulty(inline_reader(server), self._faults, tenant)
+            entry = self._open[tenant] = (server, Embedded(app, base, inline))
         return entry
 
     async def close(self) -> None:
@@ -119,6 +123,14 @@ class EmbeddedServers:
         for server, _ in self._open.values():
             server.close()
         self._open.clear()
+
+
+Inline = Callable[[str], UpstreamResponse | None]
+
+
+def _unless_faulty(read: Inline, faults: FaultBook, tenant: TenantId) -> Inline:
+    """Leave every target to the ordinary way while the server is made to fail."""
+    return lambda target: None if faults.of(tenant) else read(target)
 
 
 def inline_reader(server: FhirServer) -> Callable[[str], UpstreamResponse | None]:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.routing import BaseRoute
 
 from hilum.account import pages as account_pages
@@ -47,6 +48,8 @@ from hilum.dryruns.models import REPLAYED
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.enrolment.models import LinkMail
+from hilum.evidence import routes as evidence
+from hilum.evidence.models import Upstream
 from hilum.federation import live as federation_live
 from hilum.federation import pages as federation_pages
 from hilum.federation import routes as federation
@@ -100,6 +103,7 @@ from hilum.web import problems
 from hilum.web.api import join
 from hilum.web.asgi import App
 from hilum.web.kit import Authenticate, Kit
+from hilum_ehr.sandbox.faults import Fault, FaultBook
 
 API_TITLE = "Hilum control plane"
 
@@ -292,6 +296,7 @@ def api(site: Site) -> App:
     reader = partial(_reader, site.settings)
     permits = partial(journals.read_permits, site.settings.data_dir / "journal", site.settings.database_url)
     private = site.settings.opens_private_fetches
+    faults = FaultBook(site.settings.data_dir / "fhir", site.kit.clock)
     return control_plane(
         site.kit,
         seal,
@@ -302,6 +307,7 @@ def api(site: Site) -> App:
         providers=_providers(site),
         mails_links=bool(site.settings.smtp.host),
         private_urls=private,
+        faults=faults,
     )
 
 
@@ -310,6 +316,36 @@ def require_owner(ctx: Context, vendor: str, app: str) -> None:
     found = registered.get_vendor(ctx, VendorId(vendor))
     if app and registered.get_app(ctx, AppId(app)).vendor != found.id:
         raise NotFound("app_not_found", "There is no such app.")
+
+
+def evidence_ports(kit: Kit, reader: Callable[[], AccessReader], faults: FaultBook | None) -> evidence.Ports:
+    """Return what certification runs need; ``faults``: of the FHIR servers of this machine's sandbox hospitals, if it has any."""
+
+    def set_fault(found: Upstream) -> None:
+        if faults is not None:
+            until = found.until.isoformat()
+            faults.add(
+                Fault(found.tenant, found.fault.value, found.chart, found.types, until, made_by=found.run)
+            )
+
+    return evidence.Ports(
+        lambda ctx, query: audited.read_sealed(ctx, reader(), query),
+        RecordedReads(kit.uow, VENDORS).run,
+        lambda query: reader().page(query),
+        set_fault,
+        lambda run: None if faults is None else faults.clear(run),
+    )
+
+
+def _reviewing(kit: Kit, unused: Callable[..., Any], runs: evidence.Ports) -> tuple[APIRouter, ...]:
+    """Return the API routes of what leads to a certification and keeps it true."""
+    return (
+        review.api(kit, unused),
+        certificates.api(kit),
+        listings.api(kit),
+        revalidation.api(kit),
+        evidence.api(kit, runs),
+    )
 
 
 def control_plane(
@@ -323,6 +359,7 @@ def control_plane(
     providers: Providers,
     mails_links: bool,
     private_urls: bool = False,
+    faults: FaultBook | None = None,
 ) -> FastAPI:
     """Join every room's API routes into one application. The parameters are the rooms' own."""
     app = FastAPI(
@@ -366,10 +403,7 @@ def control_plane(
         installations.api(kit, permits),
         lookups.api(kit),
         requests.api(kit),
-        review.api(kit, unused),
-        certificates.api(kit),
-        listings.api(kit),
-        revalidation.api(kit),
+        *_reviewing(kit, unused, evidence_ports(kit, reader, faults)),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),

@@ -10,6 +10,7 @@ from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.controls import service as controls
 from hilum.disposals import service as disposals
+from hilum.evidence import service as evidence
 from hilum.factors import service as factors
 from hilum.federation import service as federation
 from hilum.frontchannel import service as frontchannel
@@ -30,7 +31,7 @@ BREATH_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "agreements", "approvals", "attestations", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "departures", "disposals", "drills", "enrolment", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "listings", "mandates", "notices", "policies", "registry", "requests", "revalidation", "review", "signin", "tokens",
+    "agreements", "approvals", "attestations", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "departures", "disposals", "drills", "enrolment", "evidence", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "listings", "mandates", "notices", "policies", "registry", "requests", "revalidation", "review", "signin", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 
@@ -51,6 +52,7 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
         federation.purge,
         factors.purge,
         partial(launches.purge, kept=settings.keep.launches),
+        evidence.close_expired,
     ):
         _until_none(job_lease, delete)
 

@@ -353,10 +353,22 @@ class FileReader:
                 rows = _rows(db, first, last)
                 genesis = policy.genesis(Stream.ACCESS, writer, after)
                 yield ChainRows(_name(writer), genesis, rows, last - first + 1, fault)
-                row = db.execute(_HASH, (last,)).fetchone()
-                after, next_first = bytes(row[0]) if row else b"", last + 1
+                after, next_first = _hash_of(db, last), last + 1
             if not chains and db.execute(_LAST).fetchone():
                 yield ChainRows("access", b"", iter(()), 0, "a file holds records of no chain")
+
+    def stretches(self, since: datetime) -> Iterator[ChainRows]:
+        with _readable():
+            for db in self._files():
+                low, after = _first_at(db, since), b""
+                for writer, first, last in _chains(db):
+                    if last >= low:
+                        before = policy.genesis(Stream.ACCESS, writer, after)
+                        if low > first:
+                            before = _hash_of(db, low - 1)
+                        rows = _rows(db, max(first, low), last, first - 1)
+                        yield ChainRows(_name(writer), before, rows)
+                    after = _hash_of(db, last)
 
     def find(self, request_id: str) -> list[Access]:
         with _readable():
@@ -464,10 +476,16 @@ def _chains(db: sqlite3.Connection) -> list[tuple[str, int, int]]:
     return [(writer, first, last) for (writer, first), last in zip(starts, ends, strict=False)]
 
 
-def _rows(db: sqlite3.Connection, first: int, last: int) -> Iterator[policy.Row]:
-    offset = first - 1
+def _rows(db: sqlite3.Connection, first: int, last: int, offset: int = -1) -> Iterator[policy.Row]:
+    """Yield records of a chain, numbered as within it. ``offset``: the record before the chain, if it does not begin with ``first``."""
+    offset = first - 1 if offset < 0 else offset
     for number, request_id, header, digest, stored, salt, body in db.execute(_CHAIN_ROWS, (first, last)):
         yield number - offset, request_id.encode() + b"\n" + header, digest, stored, salt, body
+
+
+def _hash_of(db: sqlite3.Connection, number: int) -> bytes:
+    row = db.execute(_HASH, (number,)).fetchone()
+    return bytes(row[0]) if row else b""
 
 
 def _first_at(db: sqlite3.Connection, moment: datetime) -> int:

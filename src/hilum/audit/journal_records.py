@@ -189,6 +189,10 @@ class JournalReader(Protocol):
         """Stream every chain in order, for verification."""
         ...
 
+    def stretches(self, since: datetime) -> Iterator[ChainRows]:
+        """Stream the part of every chain from a moment on, after the hash before it; each is read before the next one is asked for."""
+        ...
+
     def find(self, request_id: str) -> list[Access]:
         """Find every record of one request, in order."""
         ...

@@ -384,6 +384,28 @@ class WindowQuery:
     """Of the permitted requests, only writes."""
 
 
+@dataclass(frozen=True, slots=True)
+class SealedQuery:
+    """What is read of a run as evidence: its accesses, and the events that match one of some queries; everything since a moment.
+
+    At most ``pages`` pages of each query are read; that there are more is a fault.
+    """
+
+    run: str
+    since: datetime
+    queries: tuple[EventQuery, ...]
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRecords:
+    """Accesses with their place and link in the chain, events with their link, and why they are no evidence, in sentences."""
+
+    accesses: tuple[tuple[Access, str, str], ...]
+    events: tuple[tuple[RecordedEvent, str], ...]
+    faults: tuple[str, ...]
+
+
 class WindowFault(StrEnum):
     """Why a window was not read whole."""
 

@@ -104,6 +104,8 @@ _CHAIN_ROWS = (
     "SELECT seq, request_id, header, digest, hash, salt, body FROM access_record LEFT JOIN access_payload USING (writer, seq)"
     " WHERE writer = %s ORDER BY seq"
 )
+_STRETCH = _CHAIN_ROWS.replace("writer = %s ORDER", "writer = %s AND seq > %s ORDER")
+_HASH = "SELECT hash FROM access_record WHERE writer = %s AND seq = %s"
 _FIND = (
     "SELECT request_id, header, body FROM access_record LEFT JOIN access_payload USING (writer, seq)"
     " WHERE request_id = %s ORDER BY writer, seq"
@@ -264,6 +266,24 @@ class PostgresReader:
                         )
                     )
                     yield ChainRows(f"{Stream.ACCESS}/{writer}", policy.genesis(Stream.ACCESS, writer), rows)
+
+    def stretches(self, since: datetime) -> Iterator[ChainRows]:
+        with self._connected() as db:
+            for writer, last, header in db.execute(_ENDS).fetchall():
+                before = _last_before(db, writer, last, header, since)
+                if last is None or before >= last:
+                    continue
+                held = db.execute(_HASH, (writer, before)).fetchone()
+                first = bytes(held[0]) if held else policy.genesis(Stream.ACCESS, writer)
+                with db.cursor("stretch") as cursor:
+                    cursor.itersize = STREAM_ROWS
+                    rows = (
+                        (seq, encoding.covered(request_id, header), digest, stored, salt, body)
+                        for seq, request_id, header, digest, stored, salt, body in cursor.execute(
+                            _STRETCH, (writer, before)
+                        )
+                    )
+                    yield ChainRows(f"{Stream.ACCESS}/{writer}", first, rows)
 
     def find(self, request_id: str) -> list[Access]:
         with self._connected() as db:

@@ -110,6 +110,9 @@ class Indexed:
     def chains(self) -> Iterator[ChainRows]:
         return self._journals.chains()
 
+    def stretches(self, since: datetime) -> Iterator[ChainRows]:
+        return self._journals.stretches(since)
+
     def find(self, request_id: str) -> list[Access]:
         return self._journals.find(request_id)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-from hilum.audit import explanation, partition, policy, store, verification
+from hilum.audit import explanation, partition, policy, sealed, store, verification
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import (
     HOLD_REASON_BOUND,
@@ -24,6 +24,8 @@ from hilum.audit.models import (
     Hold,
     PartRecord,
     RecordedEvent,
+    SealedQuery,
+    SealedRecords,
     Stream,
     Verdict,
 )
@@ -204,6 +206,26 @@ def explain(
     for query in explanation.queries(accesses):
         events += store.list_events(ctx.tx, query).events
     return explanation.explain(request_id, accesses, events, rule_book(ctx, accesses))
+
+
+def read_sealed(ctx: Context, reader: AccessReader, query: SealedQuery) -> SealedRecords:
+    """Return the records of a run as evidence, with the proof that they are as they were written."""
+    found = sealed.accesses(ctx, reader, query.run, query.since)
+    faults = list(found.faults)
+    events: dict[tuple[str, int], RecordedEvent] = {}
+    for each in query.queries:
+        asked = replace(each, since=query.since)
+        for _ in range(query.pages):
+            page = store.list_events(ctx.tx, asked)
+            events |= {(each.writer, each.seq): each for each in page.events}
+            asked = replace(asked, after=page.next)
+            if not page.next:
+                break
+        else:
+            faults.append("Too many events were recorded meanwhile to be read.")
+    links, wrong = sealed.event_links(ctx, events.values())
+    held = tuple((each, links[key]) for key, each in events.items() if key in links)
+    return SealedRecords(tuple(found.accesses), held, (*faults, *wrong))
 
 
 def purgeable_before(ctx: Context, before: datetime) -> datetime:

@@ -335,6 +335,11 @@ def _words(recorded: RecordedEvent) -> list[str]:
     ]
 
 
+def header_of(row: RowMapping) -> bytes:
+    """Return the header of a stored event, rebuilt from its columns."""
+    return _header(row["at"], [row[word] for word in _WORDS])
+
+
 def _header(at: datetime, words: list[str]) -> bytes:
     return orjson.dumps([(at - EPOCH) // _MICROSECOND, *words])
 
@@ -366,7 +371,7 @@ def list_events(tx: Connection, query: EventQuery) -> EventPage:
     limit = max(1, min(query.limit, PAGE_BOUND))
     newest_first = (desc(table.c.at), desc(table.c.seq), desc(table.c.writer))
     # One row more than asked for shows whether there is a next page.
-    found = _with_payload().where(*wanted).order_by(*newest_first).limit(limit + 1)
+    found = with_payload().where(*wanted).order_by(*newest_first).limit(limit + 1)
     rows = list(tx.execute(found).mappings())
     events = tuple(_recorded(row) for row in rows[:limit])
     return EventPage(events, _cursor(events[-1]) if len(rows) > limit else "")
@@ -382,7 +387,7 @@ def _actions(tx: Connection, wanted: str) -> list[str]:
     return [wanted, *(each for each in every if each.startswith(below))]
 
 
-def _with_payload() -> Select[Any]:
+def with_payload() -> Select[Any]:
     event, payload = audit_event, audit_payload
     joined = event.outerjoin(payload, and_(event.c.writer == payload.c.writer, event.c.seq == payload.c.seq))
     return select(*event.c, payload.c.salt, payload.c.body).select_from(joined)
@@ -454,11 +459,10 @@ def moved_control_heads(tx: Connection) -> dict[str, Head]:
 
 def control_rows(tx: Connection, writer: str) -> Iterator[policy.Row]:
     """Stream one control chain in order. Each header is rebuilt from the row's columns, so that an edit of any column is detected."""
-    found = _with_payload().where(audit_event.c.writer == writer).order_by(audit_event.c.seq)
-    words = tuple(audit_event.c[word].name for word in _WORDS)
+    found = with_payload().where(audit_event.c.writer == writer).order_by(audit_event.c.seq)
     with tx.execute(found.execution_options(yield_per=STREAM_BATCH)) as rows:
         for row in rows.mappings():
-            header = _header(row["at"], [row[word] for word in words])
+            header = header_of(row)
             yield int(row["seq"]), header, bytes(row["digest"]), bytes(row["hash"]), row["salt"], row["body"]
 
 
@@ -491,7 +495,7 @@ def covered_heads(tx: Connection, names: Iterable[str]) -> dict[str, Head]:
 
 def last_checkpoint(tx: Connection) -> tuple[Checkpoint, bytes] | None:
     row = tx.execute(select(audit_checkpoint).order_by(desc(audit_checkpoint.c.number)).limit(1)).first()
-    return None if row is None else _checkpoint(row)
+    return None if row is None else read_checkpoint(row)
 
 
 def checkpoints(tx: Connection) -> Iterator[tuple[Checkpoint, bytes]]:
@@ -499,7 +503,7 @@ def checkpoints(tx: Connection) -> Iterator[tuple[Checkpoint, bytes]]:
     found = select(audit_checkpoint).order_by(audit_checkpoint.c.number)
     with tx.execute(found.execution_options(yield_per=STREAM_BATCH)) as rows:
         for row in rows:
-            yield _checkpoint(row)
+            yield read_checkpoint(row)
 
 
 def checkpoint_signed_bytes(number: int, at: datetime, heads: dict[str, Head], previous: str) -> bytes:
@@ -526,7 +530,7 @@ def add_checkpoint(tx: Connection, checkpoint: Checkpoint) -> bool:
     return True
 
 
-def _checkpoint(row: Any) -> tuple[Checkpoint, bytes]:
+def read_checkpoint(row: Any) -> tuple[Checkpoint, bytes]:
     heads = {name: (int(seq), str(digest)) for name, (seq, digest) in row.heads.items()}
     number = int(row.number)
     checkpoint = Checkpoint(number, row.at, heads, row.kid, row.signature, row.previous)

@@ -22,6 +22,7 @@ from hilum.backchannel.policy import GrantState, GrantType, TokenRequest, refuse
 from hilum.clients import policy as clients_policy
 from hilum.clients.models import PLATFORM_PEERS, Client, ClientType
 from hilum.consent import service as consent
+from hilum.evidence import service as evidence
 from hilum.frontchannel import service as frontchannel
 from hilum.frontchannel.models import Code
 from hilum.frontchannel.policy import offline_of
@@ -303,10 +304,13 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
         version=facts.version,
         vendor=facts.vendor,
         scopes=scopes,
+        # Where it is a sandbox only: elsewhere there are no certification runs to look for.
+        run=evidence.run_of(ctx, client.id, site.tenant) if _tenant(ctx, site).sandbox else "",
     )
     ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
     lifetimes = policy.lifetimes_of(facts, book)
     life = policy.token_life(client, lifetimes, ends, mandated_until, now=ctx.now)
+    life = evidence.life_within(ctx, grant.run, life)
     issued = tokens.mint(ctx, grant, offline=None, code_family=None, lifetimes=lifetimes, life=life)
     return _body(issued)
 
@@ -405,7 +409,8 @@ def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> time
         state = replace(state, authorization=replace(state.authorization, last_used_at=ctx.now))
     agreed = policy.agreement_ends(state, grant)
     rests_until = (None if agreed is None else agreed.at, charts_end)
-    return policy.token_life(client, _lifetimes(state), *rests_until, now=ctx.now)
+    life = policy.token_life(client, _lifetimes(state), *rests_until, now=ctx.now)
+    return evidence.life_within(ctx, grant.run, life)
 
 
 def _lifetimes(state: GrantState) -> Lifetimes:

@@ -22,6 +22,7 @@ KEPT = {
     Purpose.REGISTRY: "The public half of the previous key is kept, to verify the certifications that it signed.",
     Purpose.CERTIFICATE: "The previous key stays in the published set for ever, to verify the certificates that it signed.",
     Purpose.ATTESTATION: "The public half of the previous key is kept, to verify the rows that it signed.",
+    Purpose.EVIDENCE: "The public half of the previous key is kept, to verify the certification runs that it signed.",
 }
 
 

@@ -23,6 +23,7 @@ MODULES = {
     "disposal": "disposals",
     "doctor": "doctor",
     "drill": "drills",
+    "evidence": "evidence",
     "explain": "switches",
     "facility": "facilities",
     "history": "histories",

@@ -173,6 +173,7 @@ def key_fault(ctx: Context) -> str:
         (Purpose.REGISTRY, "", "certifications"),
         (Purpose.ATTESTATION, "", "what is signed row by row"),
         (Purpose.CERTIFICATE, "", "certificates"),
+        (Purpose.EVIDENCE, "", "certification runs"),
         *((Purpose.ID_TOKEN, each.id, each.id) for each in tenants),
     ]
     shut = [

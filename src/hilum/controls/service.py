@@ -17,6 +17,7 @@ from hilum.controls.models import (
     Mode,
     Quota,
     QuotaFacts,
+    QuotaLevels,
     QuotaOverride,
     Stop,
     Subject,
@@ -204,6 +205,12 @@ def set_quota(ctx: Context, app: str, tenant: str, quota: Quota | None) -> None:
     facts = {"level": level.value, "rate_per_s": quota and quota.rate_per_s, "burst": quota and quota.burst}
     ctx.advance_epoch(QUOTAS, f"{app}/{tenant}")
     audit.record(ctx, Event("controls.quota.set", tenant=tenant, app=app, facts=facts))
+
+
+def quotas_of(ctx: Context, app: str, tenant: str) -> QuotaLevels:
+    """Return what was set for an app at a tenant, without a check of rights."""
+    found = policy.quota_levels(store.read_quotas(ctx.tx, [(app, tenant)]))
+    return found.get((app, tenant), QuotaLevels())
 
 
 def list_quotas(

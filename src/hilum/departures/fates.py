@@ -118,6 +118,12 @@ FATES = (
         "registry_app", _TENANT, _KEEP, "names of the hospital's own systems, which certifications refer to"
     ),
     Fate("drills_drill", _TENANT, _KEEP, "signed proofs about the platform's stops, without a person"),
+    Fate(
+        "evidence_run",
+        _TENANT,
+        _KEEP,
+        "signed results of apps tried on synthetic patients, which reviews refer to",
+    ),
     Fate("audit_hold", _TENANT, _KEEP, "what was held, by whom and why"),
     Fate("departures_departure", _TENANT, _KEEP, "who let the hospital leave, and this proof"),
     Fate(

@@ -11,6 +11,7 @@ from hilum.consent import policy as consent_policy
 from hilum.consent import service as consent
 from hilum.consent.models import Authorization, Basis
 from hilum.consent.policy import By
+from hilum.evidence import service as evidence
 from hilum.frontchannel import flow, picker, policy, store
 from hilum.frontchannel.flow import LAUNCH_PURPOSE, ClientContext, FlowResult, FlowState
 from hilum.frontchannel.models import (
@@ -417,7 +418,7 @@ def _issue(
         session=flow_state.session.id,
         nonce=request.nonce,
         extras=_extras(site, flow_state, granted),
-        run=flow_state.launch.run if flow_state.launch else "",
+        run=flow_state.launch.run if flow_state.launch else evidence.run_of(ctx, request.client, site.tenant),
         workflow=flow_state.workflow,
         facility=facility_of(flow_state),
     )

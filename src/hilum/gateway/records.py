@@ -7,6 +7,7 @@ from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
 from hilum.gateway.rendering import Answer
 from hilum.kernel.decision import Deny
 from hilum.standards.fhir.requests import FhirRequest
+from hilum.tokens.live import Revoked
 from hilum.tokens.models import AccessToken
 
 _PATIENT_PARAMETERS = frozenset({"patient", "subject"})
@@ -57,6 +58,9 @@ def record_of(
         if not record.patient and request is not None and (deny is not None or request.type == "Patient"):
             # A refused try is found among what was tried on the patient whose record was asked for.
             record.patient = _asked_for(request, token)
+    elif isinstance(token, Revoked) and token.token is not None:
+        # Whose token it was is known, although it gives nothing any more.
+        _name_holder(record, token.token)
     return record
 
 

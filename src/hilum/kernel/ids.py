@@ -12,6 +12,7 @@ AppId = NewType("AppId", str)
 VersionId = NewType("VersionId", str)
 ClientId = NewType("ClientId", str)
 LaunchId = NewType("LaunchId", str)
+RunId = NewType("RunId", str)
 AuthorizationId = NewType("AuthorizationId", str)
 FamilyId = NewType("FamilyId", str)
 """A family of refresh tokens: all that descend from one authorization code (RFC 9700 section 4.14)."""

@@ -33,6 +33,8 @@ class Purpose(StrEnum):
     """Ed25519, signs what counts row by row: agreements, mandates, rules of requests, exceptions, overrides, rollouts."""
     CERTIFICATE = "certificate"
     """Ed25519, signs certificates and their status lists, which anybody verifies by the published keys."""
+    EVIDENCE = "evidence"
+    """Ed25519, signs the results of certification runs."""
 
 
 SIGNS_FOR_EVER = frozenset(
@@ -43,6 +45,7 @@ SIGNS_FOR_EVER = frozenset(
         Purpose.REGISTRY,
         Purpose.ATTESTATION,
         Purpose.CERTIFICATE,
+        Purpose.EVIDENCE,
     }
 )
 """What these sign is verified for as long as it is kept, so their public halves are never deleted."""

@@ -21,6 +21,7 @@ ALGORITHMS = {
     Purpose.REGISTRY: "EdDSA",
     Purpose.ATTESTATION: "EdDSA",
     Purpose.CERTIFICATE: "EdDSA",
+    Purpose.EVIDENCE: "EdDSA",
 }
 
 

@@ -21,6 +21,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.clients import service as clients
 from hilum.clients.models import Client, ClientType
+from hilum.evidence import service as evidence
 from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
@@ -79,8 +80,13 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
         _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
     book = policies.current(ctx).book_at(tenant, ctx.now)
+    # The app's certification run, if one is open: it need not be named, and no other can be.
+    run = evidence.run_of(ctx, client.id, tenant)
     if order.placement and order.placement not in book.placements:
         faults = {"placement": "placement_unknown"}
+    elif order.run not in {"", run}:
+        faults = {"run": "run_not_open"}
+    if faults:
         _record_refusal(ctx, order, tenant, person, reason="launch_invalid", faults=faults)
         raise Invalid("launch_invalid", "The launch cannot be opened as requested.", fields=faults)
     # One that nobody added is as good as none: it counts only where the hospital limits the app to some.
@@ -110,7 +116,7 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
         placement=order.placement,
         fhir_context=order.fhir_context,
         need_patient_banner=order.need_patient_banner,
-        run=order.run,
+        run=run,
         facility=facility,
         launch_uri=order.launch_uri or client.launch_uri,
         opened_by=ctx.actor.id,
@@ -242,7 +248,8 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
             # It is used up all the same.
             judged = standing.at_facility(ctx, judged, found.facility)
             _require_standing(ctx, found, replace(judged, issued_at=found.created_at), "launches.launch.take")
-            audit.record(ctx, _event(found, "launches.launch.take"))
+            context = [name for name in ("patient", "encounter") if getattr(found, name)]
+            audit.record(ctx, _event(found, "launches.launch.take", context=context))
             return found
     launch = store.find_by_handle(ctx.tx, digest) if digest else None
     if launch is None:
@@ -490,7 +497,7 @@ def _event(launch: Launch, action: str, **facts: object) -> Event:
         person=launch.person,
         launch=launch.id,
         patient=launch.patient,
-        facts={name: value for name, value in facts.items() if value},
+        facts={name: value for name, value in (facts | {"run": launch.run}).items() if value},
     )
 
 

@@ -10,6 +10,8 @@ import orjson
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
 from hilum.contacts import service as contacts
+from hilum.evidence import service as evidence
+from hilum.evidence.models import Seen
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import NotFound
@@ -150,6 +152,7 @@ def _inputs(ctx: Context, found: Submission, looks: tuple[Look, ...]) -> checks.
         _recorded(ctx, found),
         tuple(sorted(contacts.unproved(ctx, found.vendor))),
         None if raised is None else (raised.tier, raised.reason),
+        evidence.latest_result(ctx, found.version),
     )
 
 
@@ -194,6 +197,16 @@ def _book(ctx: Context, number: int) -> Book:
     return policies.get_version(ctx.as_actor(SYSTEM), number)[1]
 
 
+def evidence_at(run: Run | None) -> datetime | None:
+    """Return when the sandbox run was made by which a run of checks passed; None if it needed none."""
+    if run is None or not any(
+        each.about == "sandbox_run" and each.result is Result.PASSED for each in run.judgement.checks
+    ):
+        return None
+    seen = read_inputs(run.inputs).run
+    return None if seen is None else seen.at
+
+
 def write_inputs(inputs: checks.Inputs) -> str:
     """Return inputs as canonical JSON."""
     return policy.canonical(asdict(inputs) | {"format": content.FORMAT})
@@ -217,4 +230,14 @@ def read_inputs(text: str) -> checks.Inputs:
         read["recorded"],
         tuple(read["unproved"]),
         None if raised is None else (Tier(raised[0]), raised[1]),
+        # What was stored before there were runs has none.
+        _seen(read.get("run")),
+    )
+
+
+def _seen(read: Mapping[str, Any] | None) -> Seen | None:
+    if read is None:
+        return None
+    return Seen(
+        **dict(read) | {"at": datetime.fromisoformat(read["at"]), "scenarios": tuple(read["scenarios"])}
     )

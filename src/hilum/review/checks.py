@@ -6,7 +6,7 @@ The same inputs under the same version of the rule book give the same checks, ti
 import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from hilum.evidence.models import RESULT_LIFE, Seen
 from hilum.policies.models import Applicant, Autonomy, Book, Cell, Lens, Population, Tier
 from hilum.policies.policy import excess_scopes, tiers_to_certify
 from hilum.registry.models import Environment
@@ -54,7 +55,7 @@ class Inputs:
 
     ``records``: the digest of each part of the description as the records are then. ``recorded``: the digest of what was submitted that the
     audit has; empty if it has none. ``unproved``: contacts and domain that were not proved. ``raised``: to which tier a reviewer
-    had raised the version, and why.
+    had raised the version, and why. ``run``: the version's last certification run in the sandbox.
     """
 
     at: datetime
@@ -63,6 +64,7 @@ class Inputs:
     recorded: str
     unproved: tuple[str, ...]
     raised: tuple[Tier, str] | None = None
+    run: Seen | None = None
 
 
 def targets_of(content: Content) -> list[Target]:
@@ -112,7 +114,7 @@ def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: 
             checks += _keys(target, look, before.get(target))
     checks += [each for client in content["clients"] for each in _inline_keys(client)]
     checks += [_scopes(content, book), _tier(book, applicant)]
-    checks += _evidence(content, inputs, book, applicant)
+    checks += evidence_of(content, inputs, book, applicant)
     return Judgement(tuple(checks), route_of(book, applicant))
 
 
@@ -419,7 +421,8 @@ def _tier(book: Book, applicant: Applicant) -> Check:
     return check.but(Result.PASSED, str(worst))
 
 
-def _evidence(content: Content, inputs: Inputs, book: Book, applicant: Applicant) -> Iterable[Check]:
+def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applicant) -> Iterable[Check]:
+    """Judge the documents, runs and proofs that the rule book's cells require."""
     cells = book.categories[applicant.category].cells if applicant.category in book.categories else {}
     of = [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
     needed = sorted({kind for cell in of for kind in cell.evidence} - {"automated_checks"})
@@ -432,7 +435,8 @@ def _evidence(content: Content, inputs: Inputs, book: Book, applicant: Applicant
         if not production:
             yield check.but(Result.NOT_REQUIRED, "A sandbox takes no evidence.")
         elif kind in MADE_HERE:
-            yield check.but(Result.UNKNOWN, "The platform makes no signed runs of the sandbox yet.")
+            needed_now = {name for cell in of for name in cell.scenarios}
+            yield _sandbox_run(check, inputs.run, needed_now, at=inputs.at)
         elif kind not in attached:
             yield check.but(Result.FAILED, "The document is not attached.")
         elif attached[kind] < (inputs.at - DOCUMENT_LIFE).date():
@@ -449,6 +453,32 @@ def _evidence(content: Content, inputs: Inputs, book: Book, applicant: Applicant
             yield check.but(Result.FAILED, "It is not proved, or its proof has lapsed.")
         else:
             yield check
+
+
+def _sandbox_run(check: Check, run: Seen | None, needed: set[str], *, at: datetime) -> Check:
+    """Judge the last certification run of a version by what the rule book requires of it now (C126, C232)."""
+    check = replace(
+        check,
+        reproduction="hilum evidence show RUN --json"
+        if run is None
+        else f"hilum evidence show {run.run} --json",
+        fix="Open a run in the sandbox, and take every scenario that the rule book requires: `hilum evidence open`.",
+    )
+    if run is None:
+        return check.but(Result.FAILED, "No certification run of this version was judged.")
+    missing = sorted(needed - set(run.scenarios))
+    said = (
+        f"Run {run.run} of {run.at:%Y-%m-%d}, under rule book {run.rule_book}, with the digest {run.digest}"
+    )
+    if not run.genuine:
+        return check.but(Result.FAILED, f"{said}, is not as it was signed.")
+    if run.state != "passed":
+        return check.but(Result.FAILED, f"{said}, was not passed.")
+    if at >= run.at + RESULT_LIFE:
+        return check.but(Result.FAILED, f"{said}, is older than {RESULT_LIFE.days} days.")
+    if missing:
+        return check.but(Result.FAILED, f"{said}, does not show: {', '.join(missing)}.")
+    return check.but(Result.PASSED, f"{said}, was passed.")
 
 
 def blocking(checks: Iterable[Check]) -> list[Check]:
@@ -468,7 +498,7 @@ class Readiness:
 
     ``run``: the last of its checks. ``replays``: it comes to the same result from what was stored. ``records``: the digests of the parts
     as the records are now. ``rule_book``: the version in force. ``is_owner``: the app is still its vendor's. ``as_submitted``: what is stored
-    is what the audit recorded.
+    is what the audit recorded. ``evidence_at``: when the sandbox run was made that the checks passed by; None if none was needed.
     """
 
     run: Run | None
@@ -477,6 +507,7 @@ class Readiness:
     rule_book: int
     is_owner: bool
     as_submitted: bool
+    evidence_at: datetime | None = None
 
 
 def obstacle(ready: Readiness, text: str, *, now: datetime) -> str:
@@ -496,6 +527,8 @@ def obstacle(ready: Readiness, text: str, *, now: datetime) -> str:
         return "checks_old"
     if ready.rule_book != run.rule_book:
         return "rule_book_changed"
+    if ready.evidence_at is not None and now >= ready.evidence_at + RESULT_LIFE:
+        return "evidence_old"
     content: Content = orjson.loads(text)
     if any(ready.records.get(part) != part_digest(content[part]) for part in PARTS):
         return "records_changed"

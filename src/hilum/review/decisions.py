@@ -27,6 +27,7 @@ _OBSTACLES = {
     "lenses_not_passed": "Some lens has not passed: `hilum review lenses` lists them. Its reviewer judges it, or the submission is rejected.",
     "findings_open": "A critical or high finding is open: `hilum review lenses` lists them. The vendor mends it, and its reviewer resolves it.",
     "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Have that lens judged again, and tell the platform's security people.",
+    "evidence_old": "The run in the sandbox is older than 90 days. The vendor makes another one, and the checks run again.",
     "records_changed": "Records of the app were edited since it was submitted. The vendor takes that back, or submits anew.",
 }
 """Why a submission cannot be certified, in words."""
@@ -83,6 +84,7 @@ def checks_obstacle(ctx: Context, found: Submission) -> str:
             rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
             is_owner=registry.get_app(ctx, found.app).vendor == found.vendor,
             as_submitted=checking.is_as_submitted(ctx, found),
+            evidence_at=checking.evidence_at(run),
         ),
         found.content,
         now=ctx.now,

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol, TypeVar
 
@@ -17,7 +18,13 @@ from hilum.tokens.models import ACCESS_PREFIX, TABLE_BOUND, AccessToken
 T = TypeVar("T")
 
 _UNKNOWN = Deny(Reason.TOKEN_INVALID, "The access token was not issued here.")
-_REVOKED = Deny(Reason.TOKEN_REVOKED, "The access token was revoked.")
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked(Deny):
+    """The refusal of a token that was issued here and revoked since; ``token`` is for the record of who presented it."""
+
+    token: AccessToken | None = None
 
 
 class Reads(Protocol):
@@ -92,7 +99,7 @@ class TokenTable:
         # The row refuses what was revoked before this read, the snapshot what is revoked from now
         # on (security decision 7).
         if revoked:
-            return _REVOKED
+            return Revoked(Reason.TOKEN_REVOKED, "The access token was revoked.", token)
         self._cached[fingerprint] = token
         if len(self._cached) > self._bound:
             self._cached.popitem(last=False)

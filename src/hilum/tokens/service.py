@@ -248,6 +248,18 @@ def revoke_client(ctx: Context, client: ClientId, *, because: str = "revoked") -
     return len(ended) + len(own)
 
 
+def end_access_at(
+    ctx: Context, client: ClientId, tenant: TenantId, *, families: bool = False, because: str
+) -> int:
+    """Revoke the access tokens of a client at a tenant, and with ``families`` what they can be renewed by; return how many there were."""
+    ended = _revoke_families(ctx, store.of_client_at(client, tenant), because) if families else []
+    revoked = store.revoke_access(ctx.tx, store.access_of_client_at(client, tenant), ctx.now)
+    if revoked:
+        ctx.advance_epoch(TOKENS, *_keys(revoked))
+    _record_revocation(ctx, ended or revoked, because, tenant=tenant, client=client)
+    return len(ended) + len(revoked)
+
+
 def last_minted(ctx: Context, authorizations: Iterable[AuthorizationId]) -> dict[AuthorizationId, datetime]:
     """Return when a token was last issued under each authorization."""
     return store.last_minted(ctx.tx, authorizations)
@@ -412,5 +424,6 @@ def _event(grant: Grant, action: str, *, reason: str = "", **facts: object) -> E
         authorization=grant.authorization,
         reason=reason,
         patient=grant.patient,
-        facts=facts,
+        # A certification run is judged by these records.
+        facts=facts | {"run": grant.run} if grant.run else facts,
     )

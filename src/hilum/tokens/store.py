@@ -324,6 +324,14 @@ def access_of_client(client: ClientId) -> ColumnElement[bool]:
     return access_token.c.client == client
 
 
+def of_client_at(client: ClientId, tenant: TenantId) -> ColumnElement[bool]:
+    return and_(token_family.c.client == client, token_family.c.tenant == tenant)
+
+
+def access_of_client_at(client: ClientId, tenant: TenantId) -> ColumnElement[bool]:
+    return and_(access_token.c.client == client, access_token.c.tenant == tenant)
+
+
 def last_minted(tx: Connection, authorizations: Iterable[AuthorizationId]) -> dict[AuthorizationId, datetime]:
     """Return when a token was last issued under each authorization."""
     table = token_family

@@ -1,0 +1,102 @@
+"""Make the situation of a scenario at a sandbox hospital, by what the platform can do anyway, and undo it."""
+
+from typing import Any
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.clients import service as clients
+from hilum.controls import service as controls
+from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
+from hilum.evidence import policy
+from hilum.evidence.judging import TAKE
+from hilum.evidence.models import (
+    QUOTA_BURST,
+    QUOTA_RATE_PER_S,
+    SCENARIO_LIFE,
+    UPSTREAM,
+    Fault,
+    Run,
+    Upstream,
+)
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Conflict, NotPermitted
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.tokens import service as tokens
+
+_BECAUSE = "certification_run"
+
+
+def require_sandbox(ctx: Context, run: Run) -> None:
+    """Check that a run's hospital is a sandbox, before anything is made to fail there. Raises NotPermitted."""
+    tenant = identity.find_tenant(ctx, run.tenant)
+    if tenant is None or not tenant.sandbox or not tenant.active:
+        detail = (
+            "Nothing is made to fail at a hospital that is no sandbox. Open the run at a sandbox hospital."
+        )
+        raise NotPermitted("tenant_not_sandbox", detail)
+
+
+def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream | None]:
+    """Make a fault for the app of a run; return how to undo it, and what the FHIR server must be told. Raises NotPermitted, Conflict."""
+    require_sandbox(ctx, run)
+    system = ctx.as_actor(SYSTEM)
+    match fault:
+        case Fault.ENDED_TOKENS:
+            tokens.end_access_at(system, run.client, run.tenant, because=_BECAUSE)
+        case Fault.ENDED_FAMILIES:
+            tokens.end_access_at(system, run.client, run.tenant, families=True, because=_BECAUSE)
+        case Fault.SWITCH:
+            target = Target(TargetKind.APP_TENANT, f"{run.app}/{run.tenant}")
+            order = EngageOrder(
+                target, Mode.FULL_STOP, f"certification run {run.id}", ctx.now + SCENARIO_LIFE
+            )
+            return {"switch": controls.engage(system, order).id}, None
+        case Fault.QUOTA:
+            earlier = controls.quotas_of(ctx, run.app, run.tenant).platform
+            controls.set_quota(system, run.app, run.tenant, Quota(QUOTA_RATE_PER_S, QUOTA_BURST))
+            return {"quota": None if earlier is None else [earlier.rate_per_s, earlier.burst]}, None
+        case Fault.KEYS:
+            try:
+                keys.rotate(system, Purpose.ID_TOKEN, run.tenant)
+            except NotPermitted as refusal:
+                # Not of this person's rights: launch the app once, or wait.
+                raise Conflict(refusal.code, refusal.detail) from refusal
+        case _ if fault in UPSTREAM:
+            return {}, _upstream(ctx, run, fault)
+    return {}, None
+
+
+def _upstream(ctx: Context, run: Run, fault: Fault) -> Upstream:
+    client = clients.get_client(ctx, run.client)
+    chart, types = _chart_of(ctx, run), policy.open_types(client.scopes)
+    if not chart and not types:
+        detail = "The FHIR server fails for the chart in which the app is open, and it is open in none. Launch it first."
+        raise Conflict("chart_unknown", detail)
+    return Upstream(run.id, run.tenant, fault, chart, types, ctx.now + SCENARIO_LIFE)
+
+
+def _chart_of(ctx: Context, run: Run) -> str:
+    """Return the patient of the last launch with one in a run; empty if there is none."""
+    query = EventQuery(
+        tenant=run.tenant, client=run.client, action=TAKE, outcome="done", since=run.opened_at, limit=20
+    )
+    found = audit.list_events(ctx, query).events
+    of_run = (each.event for each in found if each.event.facts.get("run") == run.id)
+    return next((each.patient for each in of_run if each.patient), "")
+
+
+def undo(ctx: Context, run: Run) -> None:
+    """Undo the fault of the scenario that is under way. What ends by itself may have ended."""
+    system = ctx.as_actor(SYSTEM)
+    kept = run.doing.get("undo", {})
+    if "switch" in kept and controls.get_switch(system, kept["switch"]).in_force(ctx.now):
+        # A narrow one, which one alone releases.
+        controls.release(system, kept["switch"], counts=lambda *_: False)
+    if "quota" in kept:
+        earlier = kept["quota"]
+        controls.set_quota(
+            system, run.app, run.tenant, None if earlier is None else Quota(earlier[0], earlier[1])
+        )

@@ -1,0 +1,196 @@
+"""Certification runs, their scenarios, and what is recorded of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from hilum.kernel.ids import AppId, ClientId, RunId, TenantId, VendorId, VersionId
+
+RUN_LIFE = timedelta(hours=4)
+"""How long a run stays open."""
+SCENARIO_LIFE = timedelta(minutes=3)
+"""How long a fault lasts that nobody ends."""
+RESULT_LIFE = timedelta(days=90)
+"""How old a result may be when a version is certified by it (C232)."""
+RUNS_A_DAY = 20
+"""Runs that may be opened for an app within a day."""
+ROWS_BOUND = 5_000
+"""Records of one run that are judged. Of a run with more, nothing is."""
+EVENTS_PAGES = 25
+"""Pages of events that are read of one run."""
+KEPT = timedelta(days=3 * 366)
+"""How long a run is kept that passed; one that did not is kept as long as a draft."""
+FAILED_KEPT = timedelta(days=180)
+PURGE_BATCH = 50
+SCOPES_BOUND = 200
+SHORT_LIFE = timedelta(seconds=5)
+"""How long access tokens live that are issued in a scenario with short ones."""
+QUOTA_RATE_PER_S, QUOTA_BURST = 0.5, 2
+"""The quota in the scenario about it: with it, an app that is refused is asked to wait two seconds."""
+QUOTA_WAIT = timedelta(seconds=2)
+SLOW = timedelta(seconds=2)
+"""From which latency an answer counts as slow. The fault makes answers take three seconds."""
+WATCHED = 100
+"""Records that are shown of a run while it goes on."""
+
+
+class State(StrEnum):
+    """Of a run."""
+
+    OPEN = "open"
+    PASSED = "passed"
+    FAILED = "failed"
+    """The app did not behave in a scenario."""
+    INCOMPLETE = "incomplete"
+    """Nothing went wrong, but not every scenario was shown."""
+    ABANDONED = "abandoned"
+    """Given up by its vendor, or never finished."""
+
+
+class Outcome(StrEnum):
+    """What was concluded about a scenario."""
+
+    MET = "met"
+    NOT_MET = "not_met"
+    INCOMPLETE = "incomplete"
+    """The records do not show it. It never counts as met."""
+
+
+class Fault(StrEnum):
+    """How the situation of a scenario is made."""
+
+    NONE = "none"
+    """By the developer, in the EHR simulator or as the person; the scenario says how."""
+    SHORT_TOKENS = "short_tokens"
+    """Access tokens that are issued from now on live five seconds."""
+    ENDED_TOKENS = "ended_tokens"
+    """The app's access tokens end now, before the app expects it."""
+    ENDED_FAMILIES = "ended_families"
+    """Everything that was issued to the app here is revoked, as after a refresh token that was used twice."""
+    SWITCH = "switch"
+    QUOTA = "quota"
+    KEYS = "keys"
+    """The hospital signs with another key from now on."""
+    UNAVAILABLE = "unavailable"
+    SLOW = "slow"
+    SHORT_PAGES = "short_pages"
+    CONFLICT = "conflict"
+    """The first change of each record finds that somebody else changed it."""
+    LOST_ANSWER = "lost_answer"
+    """The answer to the first write is lost, though it was carried out."""
+
+
+UPSTREAM = frozenset({Fault.UNAVAILABLE, Fault.SLOW, Fault.SHORT_PAGES, Fault.CONFLICT, Fault.LOST_ANSWER})
+"""Faults of the sandbox's own FHIR server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A fault of a sandbox hospital's FHIR server, until a moment: for requests about a chart, or about types that belong to no patient."""
+
+    run: str
+    tenant: TenantId
+    fault: Fault
+    chart: str
+    types: tuple[str, ...]
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the audit has of one moment of a run. ``name``: the interaction of a request, or the action of an event.
+
+    ``asked``: of a request, its path and query; ``facts``: of an event. ``place`` and ``hash``: which record it is, and its link in the chain.
+    """
+
+    at: datetime
+    name: str
+    request: bool
+    outcome: str
+    reason: str = ""
+    status: int = 0
+    type: str = ""
+    asked: str = ""
+    rule: str = ""
+    latency_ms: int = 0
+    removed: int = 0
+    launch: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    place: str = ""
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was concluded about a scenario, in a sentence, and what to do about it; empty if it was met."""
+
+    scenario: str
+    outcome: Outcome
+    sentence: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """A run to open: the client of a version, at a sandbox hospital."""
+
+    client: ClientId
+    tenant: TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. ``scenarios``: those that the rule book's cells require, with their titles.
+
+    ``doing``: the scenario that is under way, and what must be undone at its end. ``result``: what was signed, empty until then; ``rows``:
+    the records that it was judged by, as canonical JSON.
+    """
+
+    id: RunId
+    app: AppId
+    vendor: VendorId
+    version: VersionId
+    label: str
+    client: ClientId
+    tenant: TenantId
+    rule_book: int
+    tier: str
+    scenarios: Mapping[str, str]
+    opened_by: str
+    opened_at: datetime
+    expires_at: datetime
+    state: State = State.OPEN
+    doing: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
+    rows: str = ""
+    kid: str = ""
+    signature: str = ""
+    ended_at: datetime | None = None
+
+    @property
+    def scenario(self) -> str:
+        """The scenario that is under way; empty if none is."""
+        return str(self.doing.get("scenario", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of a run as the audit has them. ``faults``: why they are no evidence, in sentences."""
+
+    rows: tuple[Row, ...]
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The last result of a version, for who certifies it: whether it is as it was signed, and which scenarios it shows."""
+
+    run: str
+    at: datetime
+    state: str
+    rule_book: int
+    scenarios: tuple[str, ...]
+    digest: str
+    genuine: bool

@@ -1,0 +1,212 @@
+"""Rules of certification runs: where they may be opened, what a result says, and which records are one. Pure."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from hilum.audit.models import Access, RecordedEvent
+from hilum.audit.policy import permitting_scopes
+from hilum.clients.models import Client
+from hilum.evidence.judging import SCENARIOS, in_order, judge_run
+from hilum.evidence.models import ROWS_BOUND, SCOPES_BOUND, Fault, Finding, Outcome, Row, Run, State
+from hilum.identity.models import Tenant, VendorRight
+from hilum.identity.policy import is_member, may_as_member
+from hilum.kernel.actor import Actor
+from hilum.policies.models import Applicant, Book, Cell
+from hilum.policies.policy import tiers_to_certify
+from hilum.registry.models import Environment
+from hilum.registry.policy import may_register
+from hilum.standards.fhir.visibility import Belonging, rule_of
+from hilum.standards.smart.scopes import ClinicalScope, parse_stored, render
+
+FORMAT = 1
+"""Of results. Another form gets another number, and this one stays readable."""
+TOO_MANY = f"More than {ROWS_BOUND} records are of this run, so none of them was judged."
+KEPT_FACTS = ("scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault")
+"""Facts of events that are kept with a result: nothing of any patient."""
+
+
+def may_run(actor: Actor, vendor: str) -> bool:
+    """Check whether an actor may open and change runs of a vendor's apps: its owners and developers, and the platform for them."""
+    return may_register(actor) or may_as_member(actor, vendor, VendorRight.APPS)
+
+
+def may_see(actor: Actor, vendor: str) -> bool:
+    """Check whether an actor may see the runs of a vendor's apps: its members and the platform's staff."""
+    return actor.is_platform or is_member(actor, vendor)
+
+
+def order_faults(client: Client, tenant: Tenant | None, needed: Collection[str]) -> dict[str, str]:
+    """Return the error code of each field of an order that cannot be opened."""
+    faults = {}
+    if client.environment is not Environment.SANDBOX or client.dynamic:
+        faults["client"] = "client_not_of_sandbox"
+    # Nothing is ever made to fail where people are treated.
+    if tenant is None or not tenant.sandbox or not tenant.active:
+        faults["tenant"] = "tenant_not_sandbox"
+    if not faults and not needed:
+        faults["client"] = "scenarios_none"
+    return faults
+
+
+def cells_of(book: Book, applicant: Applicant) -> dict[str, Cell]:
+    """Return the cells in which a version would be certified, by tier."""
+    category = book.categories.get(applicant.category)
+    if category is None:
+        return {}
+    return {each.tier.value: category.cells[each.tier] for each in tiers_to_certify(book, applicant).values()}
+
+
+def needed_of(book: Book, cells: Iterable[Cell]) -> dict[str, str]:
+    """Return the scenarios that some cells require, with their titles in the rule book, by name."""
+    names = sorted({name for cell in cells for name in cell.scenarios})
+    return {name: book.scenarios[name] for name in names}
+
+
+def fault_of(scenario: str) -> Fault:
+    """Return how the situation of a scenario is made; by hand if this release does not know it."""
+    known = SCENARIOS.get(scenario)
+    return Fault.NONE if known is None else known.fault
+
+
+def open_types(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Return the types of some scopes whose resources belong to no patient."""
+    types = {each.type for each in parse_stored(tuple(scopes)) if isinstance(each, ClinicalScope)}
+    rules = ((each, rule_of(each)) for each in types)
+    return tuple(
+        sorted(each for each, rule in rules if rule is not None and rule.belonging is Belonging.SHARED)
+    )
+
+
+# --- records -------------------------------------------------------------------------------------------------------------------
+
+
+def row_of_access(access: Access, *, place: str, link: str) -> Row:
+    """Return what is judged of a request."""
+    return Row(
+        at=access.at,
+        name=access.interaction,
+        request=True,
+        outcome=access.outcome.value,
+        reason=access.reason,
+        status=access.status,
+        type=access.resource_type,
+        asked=f"{access.path}?{access.query}" if access.query else access.path,
+        rule=access.rule,
+        latency_ms=access.latency_us // 1_000,
+        removed=access.removed,
+        launch=access.launch,
+        place=place,
+        hash=link,
+    )
+
+
+def row_of_event(found: RecordedEvent, *, link: str) -> Row:
+    """Return what is judged of an event."""
+    event = found.event
+    return Row(
+        at=found.at,
+        name=event.action,
+        request=False,
+        outcome=event.outcome.value,
+        reason=event.reason,
+        launch=event.launch,
+        facts={name: event.facts[name] for name in KEPT_FACTS if name in event.facts},
+        place=f"{found.writer}.{found.seq}",
+        hash=link,
+    )
+
+
+def write_rows(rows: Sequence[Row]) -> str:
+    """Return records as canonical JSON, in the order in which they happened."""
+    return orjson.dumps([asdict(each) for each in in_order(rows)], option=orjson.OPT_SORT_KEYS).decode()
+
+
+def read_rows(text: str) -> tuple[Row, ...]:
+    """Return records from canonical JSON."""
+    return tuple(Row(**each | {"at": datetime.fromisoformat(each["at"])}) for each in orjson.loads(text))
+
+
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- results -------------------------------------------------------------------------------------------------------------------
+
+
+def judge(run: Run, rows: Sequence[Row], faults: Sequence[str]) -> tuple[State, list[Finding]]:
+    """Judge every scenario of a run. Records that are no evidence show nothing."""
+    told = [*faults, *([TOO_MANY] if len(rows) > ROWS_BOUND else [])]
+    if told:
+        found = [Finding(name, Outcome.INCOMPLETE, told[0], _ANEW) for name in run.scenarios]
+    else:
+        found = [judge_run(name, rows) for name in run.scenarios]
+    outcomes = {each.outcome for each in found}
+    if Outcome.NOT_MET in outcomes:
+        return State.FAILED, found
+    return (State.PASSED if outcomes == {Outcome.MET} else State.INCOMPLETE), found
+
+
+_ANEW = "Open another run, and tell the platform's security people."
+
+
+def result_of(run: Run, rows: Sequence[Row], faults: Sequence[str], now: datetime) -> dict[str, Any]:
+    """Return what is signed of a run, as JSON-serializable values."""
+    state, found = judge(run, rows, faults)
+    return {
+        "format": FORMAT,
+        "run": run.id,
+        "app": run.app,
+        "vendor": run.vendor,
+        "version": run.version,
+        "client": run.client,
+        "tenant": run.tenant,
+        "rule_book": run.rule_book,
+        "tier": run.tier,
+        "opened_by": run.opened_by,
+        "opened_at": run.opened_at.isoformat(),
+        "ended_at": now.isoformat(),
+        "state": state.value,
+        "scenarios": [
+            asdict(each) | {"outcome": each.outcome.value, "title": run.scenarios[each.scenario]}
+            for each in found
+        ],
+        "records": len(rows),
+        "digest": digest_of(write_rows(rows)),
+        "faults": list(faults),
+        "scopes": list(used_scopes(rows)),
+    }
+
+
+def signed_bytes(result: Mapping[str, Any]) -> bytes:
+    """Return what is signed of a result."""
+    return b"hilum evidence v1\n" + orjson.dumps(dict(result), option=orjson.OPT_SORT_KEYS)
+
+
+def used_scopes(rows: Iterable[Row]) -> tuple[str, ...]:
+    """Return the least scopes that permit what an app did in a run (C220)."""
+    found: dict[tuple[str, str], ClinicalScope] = {}
+    others: set[str] = set()
+    for row in rows:
+        if not row.request or row.outcome != "done":
+            continue
+        for piece in permitting_scopes(row.rule, row.type, row.name)[:1]:
+            if not isinstance(piece, ClinicalScope):
+                others.add(render(piece))
+                continue
+            key = render(_bare(piece)), ""
+            held = found.get(key)
+            found[key] = piece if held is None else _joined(held, piece)
+    return tuple(sorted({*map(render, found.values()), *others}))[:SCOPES_BOUND]
+
+
+def _bare(scope: ClinicalScope) -> ClinicalScope:
+    return replace(scope, letters=1)
+
+
+def _joined(one: ClinicalScope, other: ClinicalScope) -> ClinicalScope:
+    return replace(one, letters=one.letters | other.letters)

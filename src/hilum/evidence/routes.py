@@ -1,0 +1,228 @@
+"""API routes of certification runs."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any, Protocol, TypeVar
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from hilum.audit.models import AccessPage, AccessQuery, Event
+from hilum.evidence import policy, service
+from hilum.evidence.judging import SCENARIOS
+from hilum.evidence.models import Row, Run, RunOrder, State, Upstream
+from hilum.infra.context import Context, Trace
+from hilum.kernel.actor import Actor
+from hilum.kernel.ids import AppId, ClientId, TenantId
+from hilum.web.api import (
+    Id,
+    Page,
+    Paging,
+    Shown,
+    Strict,
+    api_router,
+    audience,
+    caller,
+    page_of,
+    run_read,
+    run_write,
+)
+from hilum.web.kit import Kit, trace_of
+
+T = TypeVar("T")
+READERS = audience("staff", "member")
+DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
+
+
+class Recorded(Protocol):
+    """Reads something of the audit and records who read what before it returns (``audit.recorded_reads``)."""
+
+    async def __call__(
+        self, asked: Event, verb: Callable[[Context], tuple[T, Event]], *, actor: Actor, trace: Trace
+    ) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What runs need beside the rooms below: the journals, recorded reads of them, and the FHIR servers of sandbox hospitals."""
+
+    read: service.ReadSealed
+    recorded: Recorded
+    accesses: Callable[[AccessQuery], AccessPage]
+    set_fault: Callable[[Upstream], None]
+    clear_faults: Callable[[str], None]
+
+
+class RunAsked(Strict):
+    """``client``: one of the version, of the sandbox; ``tenant``: a sandbox hospital at which it is installed."""
+
+    client: Id
+    tenant: Id
+
+
+class RunsQuery(Paging):
+    app: Id | None = None
+
+
+class ScenarioShown(BaseModel):
+    """A scenario that the rule book requires. ``how``: what to do in it; ``good``: what a well-made app does; ``outcome`` of a judged run."""
+
+    name: str
+    title: str
+    how: str
+    good: str
+    outcome: str = ""
+    sentence: str = ""
+    fix: str = ""
+
+
+class RunListed(Shown):
+    """``scenario``: the one that is under way. ``state``: open, passed, failed, incomplete or abandoned."""
+
+    id: str
+    app: str
+    vendor: str
+    version: str
+    label: str
+    client: str
+    tenant: str
+    rule_book: int
+    tier: str
+    state: State
+    scenario: str
+    opened_by: str
+    opened_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+
+
+class RunShown(RunListed):
+    """``result`` as it was signed by the key ``kid``, the platform's own for evidence; empty until the run was judged."""
+
+    scenarios: list[ScenarioShown]
+    result: dict[str, Any]
+    kid: str
+    signature: str
+
+
+class RowShown(Shown):
+    """One record of a run: a request of the app, or an event of the platform."""
+
+    at: datetime
+    name: str
+    request: bool
+    outcome: str
+    reason: str
+    status: int
+    type: str
+    asked: str
+    latency_ms: int
+    place: str
+
+
+class RowsShown(BaseModel):
+    items: list[RowShown]
+
+
+def shown(run: Run) -> RunShown:
+    """Return a run with its scenarios and what was concluded about them."""
+    concluded = {each["scenario"]: each for each in run.result.get("scenarios", ())}
+    scenarios = []
+    for name, title in run.scenarios.items():
+        known = SCENARIOS.get(name)
+        found = concluded.get(name, {})
+        scenarios.append(
+            ScenarioShown(
+                name=name,
+                title=title,
+                how="" if known is None else known.how,
+                good="" if known is None else known.good,
+                **{each: found.get(each, "") for each in ("outcome", "sentence", "fix")},
+            )
+        )
+    listed = RunListed.model_validate(run).model_dump()
+    return RunShown(
+        **listed, scenarios=scenarios, result=dict(run.result), kid=run.kid, signature=run.signature
+    )
+
+
+def api(kit: Kit, ports: Ports) -> APIRouter:
+    """Build the API routes of certification runs."""
+    router = api_router(kit, "evidence")
+    _runs(router, kit, ports)
+    _scenarios(router, kit, ports)
+    return router
+
+
+def _runs(router: APIRouter, kit: Kit, ports: Ports) -> None:
+    @router.post("/evidence-runs", status_code=201, openapi_extra=DEVELOPERS)
+    async def open_run(request: Request, body: RunAsked) -> RunShown:
+        """Open a certification run of a client's version at a sandbox hospital. What the app does there is its evidence from now on."""
+        order = RunOrder(ClientId(body.client), TenantId(body.tenant))
+        return shown(await run_write(kit, request, partial(service.open_run, order=order)))
+
+    @router.get("/evidence-runs", response_model=Page[RunListed], openapi_extra=READERS)
+    async def list_runs(request: Request, query: Annotated[RunsQuery, Query()]) -> object:
+        """List certification runs, newest first: of your own vendor, or for the platform's staff of all."""
+        app = None if query.app is None else AppId(query.app)
+        found = await run_read(kit, request, partial(service.list_runs, page=query.page, app=app))
+        return page_of(found, RunListed.model_validate, query)
+
+    @router.get("/evidence-runs/{run_id}", openapi_extra=READERS)
+    async def get_run(request: Request, run_id: Id) -> RunShown:
+        """Show a run: what each scenario asks for, and once it was judged, the signed result."""
+        return shown(await run_read(kit, request, partial(service.view, run_id=run_id)))
+
+    @router.get("/evidence-runs/{run_id}/rows", openapi_extra=READERS)
+    async def list_rows(request: Request, run_id: Id) -> RowsShown:
+        """Show what the audit has of a run: of an open one the last requests, of a judged one every record. The read is recorded."""
+        run = await run_read(kit, request, partial(service.view, run_id=run_id))
+        rows: tuple[Row, ...]
+        if run.rows:
+            rows = policy.read_rows(run.rows)
+        else:
+            verb = partial(service.watch, run_id=run_id, accesses=ports.accesses)
+            actor = await caller(kit, request)
+            rows = await ports.recorded(service.watching(run_id), verb, actor=actor, trace=trace_of(request))
+        return RowsShown(items=[RowShown.model_validate(each) for each in rows])
+
+    @router.post("/evidence-runs/{run_id}/finish", openapi_extra=DEVELOPERS)
+    async def finish(request: Request, run_id: Id) -> RunShown:
+        """Judge a run by the audit alone, and sign the result. It counts for submissions of the version for 90 days, if it passed."""
+        await run_write(kit, request, partial(service.end, run_id=run_id, late=True))
+        await asyncio.to_thread(ports.clear_faults, run_id)
+        records = await run_read(kit, request, partial(service.collect, run_id=run_id, read=ports.read))
+        verb = partial(service.finish, run_id=run_id, records=records)
+        return shown(await run_write(kit, request, verb))
+
+    @router.post("/evidence-runs/{run_id}/abandon", openapi_extra=DEVELOPERS)
+    async def abandon(request: Request, run_id: Id) -> RunShown:
+        """Give a run up. Nothing of it counts."""
+        given_up = await run_write(kit, request, partial(service.abandon, run_id=run_id))
+        await asyncio.to_thread(ports.clear_faults, run_id)
+        return shown(given_up)
+
+
+def _scenarios(router: APIRouter, kit: Kit, ports: Ports) -> None:
+    @router.post("/evidence-runs/{run_id}/scenarios/{scenario}/begin", openapi_extra=DEVELOPERS)
+    async def begin(request: Request, run_id: Id, scenario: Id) -> RunShown:
+        """Begin a scenario: its fault is made for this app at this hospital, and ends by itself after three minutes."""
+        begun, upstream = await run_write(
+            kit, request, partial(service.begin, run_id=run_id, scenario=scenario)
+        )
+        # After the commit: a fault that was not told shows in no record, so that nothing counts as met by it.
+        await asyncio.to_thread(ports.clear_faults, run_id)
+        if upstream is not None:
+            await asyncio.to_thread(ports.set_fault, upstream)
+        return shown(begun)
+
+    @router.post("/evidence-runs/{run_id}/scenarios/end", openapi_extra=DEVELOPERS)
+    async def end(request: Request, run_id: Id) -> RunShown:
+        """End the scenario that is under way, and undo its fault."""
+        ended = await run_write(kit, request, partial(service.end, run_id=run_id))
+        await asyncio.to_thread(ports.clear_faults, run_id)
+        return shown(ended)

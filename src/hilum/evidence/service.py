@@ -1,0 +1,312 @@
+"""Open certification runs, take their scenarios one after the other, and judge and sign what the audit has of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from hashlib import sha256
+
+from hilum.audit import service as audit
+from hilum.audit.models import (
+    AccessPage,
+    AccessQuery,
+    Event,
+    EventQuery,
+    RecordedEvent,
+    SealedQuery,
+    SealedRecords,
+)
+from hilum.clients import service as clients
+from hilum.evidence import acting, policy, store
+from hilum.evidence.judging import MINT, REDEEM, TAKE, WITHDRAW
+from hilum.evidence.models import (
+    EVENTS_PAGES,
+    FAILED_KEPT,
+    KEPT,
+    ROWS_BOUND,
+    RUN_LIFE,
+    RUNS_A_DAY,
+    SHORT_LIFE,
+    WATCHED,
+    Fault,
+    Records,
+    Row,
+    Run,
+    RunOrder,
+    Seen,
+    State,
+    Upstream,
+)
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import AppId, ClientId, RunId, TenantId, VersionId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.policies import service as policies
+from hilum.registry import service as registry
+from hilum.registry.policy import applicant_of
+
+ReadSealed = Callable[[Context, SealedQuery], SealedRecords]
+"""Reads records as evidence from the journals (``audit.service.read_sealed``)."""
+DAY = timedelta(days=1)
+BEFORE = timedelta(minutes=1)
+"""How long before a run the journals are followed: records are not quite in the order of their times."""
+_OF_RUN = frozenset({TAKE, MINT, REDEEM, "launches.launch.open", "launches.launch.move"})
+"""Events that count only if they were recorded under the run."""
+_ABSENT = "There is no such run."
+
+
+def open_run(ctx: Context, order: RunOrder) -> Run:
+    """Open a run of a client's version at a sandbox hospital. Raises NotFound, NotPermitted (right, too many), Invalid, Conflict (one is open)."""
+    event = Event("evidence.run.open", tenant=order.tenant, client=order.client)
+    if not ctx.actor.is_platform and ctx.actor.vendor is None:
+        raise audit.refusal(ctx, event)
+    client = clients.find_client(ctx, order.client)
+    if client is None:
+        raise NotFound("client_not_found", "There is no such client.")
+    app = registry.get_changeable(ctx, client.app, event.action)
+    version = registry.get_version(ctx, client.version)
+    book = policies.current(ctx).everywhere
+    cells = policy.cells_of(book, applicant_of(app, version, client.scopes))
+    needed = policy.needed_of(book, cells.values())
+    if faults := policy.order_faults(client, identity.find_tenant(ctx, order.tenant), needed):
+        raise Invalid("run_invalid", "The run cannot be opened; see fields.", fields=faults)
+    if store.count_since(ctx.tx, app.id, ctx.now - DAY) >= RUNS_A_DAY:
+        detail = f"{RUNS_A_DAY} runs of an app may be opened within a day."
+        raise audit.refusal(ctx, replace(event, app=app.id, reason="runs_bound"), detail)
+    run = Run(
+        id=RunId(ctx.ids.new("run")),
+        app=app.id,
+        vendor=app.vendor,
+        version=version.id,
+        label=version.label,
+        client=client.id,
+        tenant=order.tenant,
+        rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
+        tier=max(cells, key=lambda tier: len(cells[tier].scenarios)),
+        scenarios=needed,
+        opened_by=str(ctx.actor),
+        opened_at=ctx.now,
+        expires_at=ctx.now + RUN_LIFE,
+    )
+    if not store.add(ctx.tx, run):
+        detail = "A run of this client is open at this hospital. Go on with that, or abandon it."
+        raise Conflict("run_open", detail)
+    audit.record(ctx, _event(run, "evidence.run.open", version=version.id, scenarios=sorted(needed)))
+    return run
+
+
+def begin(ctx: Context, run_id: str, scenario: str) -> tuple[Run, Upstream | None]:
+    """Begin a scenario, and make its fault; one that is under way ends. Returns what the sandbox's FHIR server must be told, too.
+
+    Raises NotFound, NotPermitted (right, no sandbox), Conflict (over; the fault cannot be made now).
+    """
+    run = _running(ctx, run_id, "evidence.scenario.begin")
+    if scenario not in run.scenarios:
+        raise NotFound("scenario_not_found", "The rule book requires no such scenario of this version.")
+    run = _end(ctx, run)
+    fault = policy.fault_of(scenario)
+    undo, upstream = acting.make(ctx, run, fault)
+    doing = {"scenario": scenario, "fault": fault.value, "begun_at": ctx.now.isoformat(), "undo": undo}
+    begun = replace(run, doing=doing)
+    store.save(ctx.tx, begun)
+    backend = clients.serves_backends_only(ctx, run.app)
+    audit.record(
+        ctx, _event(run, "evidence.scenario.begin", scenario=scenario, fault=fault.value, backend=backend)
+    )
+    return begun, upstream
+
+
+def end(ctx: Context, run_id: str, *, late: bool = False) -> Run:
+    """End the scenario that is under way, and undo its fault; with ``late`` also past the run's end. Raises NotFound, NotPermitted, Conflict."""
+    run = _running(ctx, run_id, "evidence.scenario.end", late=late)
+    ended = _end(ctx, run)
+    store.save(ctx.tx, ended)
+    return ended
+
+
+def _end(ctx: Context, run: Run) -> Run:
+    if not run.scenario:
+        return run
+    acting.undo(ctx, run)
+    audit.record(ctx, _event(run, "evidence.scenario.end", scenario=run.scenario))
+    return replace(run, doing={})
+
+
+def collect(ctx: Context, run_id: str, read: ReadSealed) -> Records:
+    """Read what the audit has of a run, with the proof that it is as it was written. Raises NotFound, NotPermitted."""
+    run = _changeable(ctx, run_id, "evidence.run.finish")
+    both = (
+        EventQuery(tenant=run.tenant, client=run.client),
+        EventQuery(tenant=run.tenant, app=run.app),
+    )
+    since = run.opened_at - BEFORE
+    found = read(ctx, SealedQuery(run.id, since, both, EVENTS_PAGES))
+    rows = [policy.row_of_access(each, place=place, link=link) for each, place, link in found.accesses]
+    rows += [policy.row_of_event(each, link=link) for each, link in found.events if _is_of(run, each)]
+    return Records(tuple(each for each in rows if each.at >= run.opened_at)[: ROWS_BOUND + 1], found.faults)
+
+
+def _is_of(run: Run, found: RecordedEvent) -> bool:
+    event = found.event
+    if event.action in _OF_RUN or event.action.startswith("evidence."):
+        return event.facts.get("run") == run.id
+    # Whoever withdraws or revokes does not know of the run.
+    return event.action in {WITHDRAW, "tokens.family.revoke"}
+
+
+def finish(ctx: Context, run_id: str, records: Records) -> Run:
+    """Judge a run by its records, and sign the result. Raises NotFound, NotPermitted, Conflict (over, or a scenario is under way)."""
+    run = _running(ctx, run_id, "evidence.run.finish", late=True)
+    if run.scenario:
+        raise Conflict(
+            "scenario_under_way", "A scenario is under way again. End it, and finish the run then."
+        )
+    result = policy.result_of(run, records.rows, records.faults, ctx.now)
+    signed = policy.signed_bytes(result)
+    kid, signature = keys.sign_bytes(ctx, Purpose.EVIDENCE, signed)
+    ended = replace(
+        run,
+        state=State(result["state"]),
+        result=result,
+        rows=policy.write_rows(records.rows),
+        kid=kid,
+        signature=signature,
+        ended_at=ctx.now,
+    )
+    store.save(ctx.tx, ended)
+    facts = {"state": ended.state.value, "records": len(records.rows), "digest": sha256(signed).hexdigest()}
+    audit.record(ctx, _event(run, "evidence.run.finish", **facts))
+    return ended
+
+
+def abandon(ctx: Context, run_id: str) -> Run:
+    """Give a run up, and undo what it made. Raises NotFound, NotPermitted, Conflict."""
+    return _abandon(ctx, _running(ctx, run_id, "evidence.run.abandon", late=True))
+
+
+def _abandon(ctx: Context, run: Run) -> Run:
+    given_up = replace(_end(ctx, run), state=State.ABANDONED, ended_at=ctx.now)
+    store.save(ctx.tx, given_up)
+    audit.record(ctx, _event(run, "evidence.run.abandon"))
+    return given_up
+
+
+def close_expired(ctx: Context) -> int:
+    """Abandon runs that nobody finished, at most a batch; return how many."""
+    expired = store.list_expired(ctx.tx, ctx.now)
+    for run in expired:
+        _abandon(ctx, run)
+    return len(expired)
+
+
+def purge(ctx: Context) -> int:
+    """Delete old runs, at most a batch; return how many."""
+    return store.purge(ctx.tx, passed_before=ctx.now - KEPT, others_before=ctx.now - FAILED_KEPT)
+
+
+# --- reading -------------------------------------------------------------------------------------------------------------------
+
+
+def view(ctx: Context, run_id: str) -> Run:
+    """Get a run. Raises NotFound, also to who may not see it."""
+    run = store.get(ctx.tx, run_id)
+    if not policy.may_see(ctx.actor, run.vendor):
+        raise NotFound("evidence_run_not_found", _ABSENT)
+    return run
+
+
+def list_runs(ctx: Context, page: PageQuery = FIRST_PAGE, *, app: AppId | None = None) -> list[Run]:
+    """List runs, newest first: a member those of their vendor, the platform's staff all. Raises NotPermitted."""
+    vendor = "" if ctx.actor.vendor is None else ctx.actor.vendor
+    if not policy.may_see(ctx.actor, vendor):
+        detail = "Runs are shown to the vendor's members and the platform's staff."
+        raise NotPermitted("not_permitted", detail)
+    return store.list_runs(ctx.tx, page, vendor=vendor, app=app or "")
+
+
+def watch(
+    ctx: Context, run_id: str, accesses: Callable[[AccessQuery], AccessPage]
+) -> tuple[tuple[Row, ...], Event]:
+    """Return the last requests of a run, newest first, with the event to record before they are shown. Raises NotFound."""
+    run = view(ctx, run_id)
+    query = AccessQuery(run=run.id, tenant=run.tenant, since=run.opened_at - BEFORE, limit=WATCHED)
+    found = accesses(query).accesses
+    rows = tuple(policy.row_of_access(each, place=each.request_id, link="") for each in found)
+    return rows, audit.reading_of(query, len(rows))
+
+
+def watching(run_id: str) -> Event:
+    """Return the event that records a refused look at a run."""
+    return audit.reading_of(AccessQuery(run=run_id))
+
+
+def run_of(ctx: Context, client: ClientId, tenant: TenantId) -> RunId | str:
+    """Return the open run under which a client acts at a hospital; empty if there is none."""
+    found = store.find_open(ctx.tx, client, tenant)
+    return found.id if found is not None and ctx.now < found.expires_at else ""
+
+
+def life_within(ctx: Context, run_id: str, life: timedelta) -> timedelta:
+    """Return how long an access token lives that is issued in a run: as long as any, but in the scenario about its end."""
+    if not run_id:
+        return life
+    run = store.get(ctx.tx, run_id)
+    under_way = run.state is State.OPEN and run.doing.get("fault") == Fault.SHORT_TOKENS.value
+    return min(life, SHORT_LIFE) if under_way else life
+
+
+def latest_result(ctx: Context, version: VersionId) -> Seen | None:
+    """Return the last run of a version that passed or failed, and whether its result is as it was signed."""
+    found = store.find_judged(ctx.tx, version)
+    if found is None or found.ended_at is None:
+        return None
+    return Seen(
+        found.id,
+        found.ended_at,
+        found.state.value,
+        found.rule_book,
+        tuple(sorted(found.scenarios)),
+        sha256(policy.signed_bytes(found.result)).hexdigest(),
+        check_result(ctx, found),
+    )
+
+
+def check_result(ctx: Context, run: Run) -> bool:
+    """Check whether a result is of its run, as it was signed, and what its records are judged to today."""
+    result = run.result
+    if not result or policy.digest_of(run.rows) != result.get("digest"):
+        return False
+    named = ("app", "vendor", "version", "client", "tenant", "rule_book")
+    if result["run"] != run.id or any(result[name] != getattr(run, name) for name in named):
+        return False
+    if result["state"] != run.state or run.ended_at is None or result["ended_at"] != run.ended_at.isoformat():
+        return False
+    return keys.verify_bytes(ctx, Purpose.EVIDENCE, run.kid, policy.signed_bytes(result), run.signature)
+
+
+# --- steps ---------------------------------------------------------------------------------------------------------------------
+
+
+def _changeable(ctx: Context, run_id: str, action: str, *, lock: bool = False) -> Run:
+    run = store.get(ctx.tx, run_id, lock=lock)
+    if not policy.may_see(ctx.actor, run.vendor):
+        raise NotFound("evidence_run_not_found", _ABSENT)
+    if not policy.may_run(ctx.actor, run.vendor):
+        raise audit.refusal(ctx, _event(run, action))
+    return run
+
+
+def _running(ctx: Context, run_id: str, action: str, *, late: bool = False) -> Run:
+    """Get an open run that the actor may change, locked; with ``late`` also one that is past its end. Raises NotFound, NotPermitted, Conflict."""
+    run = _changeable(ctx, run_id, action, lock=True)
+    if run.state is not State.OPEN or (ctx.now >= run.expires_at and not late):
+        raise Conflict("run_over", "This run is over. Open another one.")
+    return run
+
+
+def _event(run: Run, action: str, **facts: object) -> Event:
+    named = {"run": run.id} | {name: value for name, value in facts.items() if value}
+    return Event(action, tenant=run.tenant, app=run.app, client=run.client, facts=named)

@@ -1,0 +1,242 @@
+"""Faults of the sandbox's own FHIR servers: unavailable, slow, short pages, a conflict, a lost answer.
+
+They are kept in a file beside the servers' data, which every process of this machine reads, and stand between whoever asks and the server. Each
+is of one hospital, for requests about one chart or about types that belong to no patient, and ends by itself.
+"""
+
+import asyncio
+import fcntl
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+
+from hilum.kernel.errors import Unavailable
+from hilum.kernel.ports import Clock
+
+FILE_NAME = "faults.json"
+FAULT_LIFE = timedelta(minutes=3)
+"""The longest that a fault lasts."""
+FAULTS_BOUND = 100
+"""Faults of all hospitals at a time; beyond it the oldest ends."""
+READ_EVERY_S = 0.05
+"""How soon a process notices a change."""
+SLOW_S = 3.0
+SHORT_PAGE = 2
+MADE_BOUND = 1_000
+KINDS = {
+    "unavailable": "The FHIR server is unavailable",
+    "slow": "The FHIR server answers after three seconds",
+    "short_pages": "Pages of a search have two entries",
+    "conflict": "The first change of each record finds that somebody else changed it",
+    "lost_answer": "The answer to the first write is lost, though it was carried out",
+}
+"""What can be made to fail, in words."""
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``chart``: the patient whose requests fail; ``types``: those of no patient whose requests fail. ``made_by``: a run, or a browser."""
+
+    tenant: str
+    kind: str
+    chart: str
+    types: tuple[str, ...]
+    until: str
+    made_by: str = ""
+
+
+class FaultBook:
+    """The faults in force, of one process; every process of the machine has the same file."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self._path, self._clock = folder / FILE_NAME, clock
+        self._looked = -READ_EVERY_S
+        self._stamp: tuple[int, int] | None = None
+        self._held: dict[str, tuple[Fault, ...]] = {}
+
+    def of(self, tenant: str) -> tuple[Fault, ...]:
+        """Return the faults of a hospital that are in force."""
+        # Asked for each request, so that the file is looked at now and then only.
+        at = self._clock.monotonic()
+        if at - self._looked >= READ_EVERY_S:
+            self._looked = at
+            self._look()
+        found = self._held.get(tenant)
+        if not found:
+            return ()
+        now = self._clock.now()
+        return tuple(each for each in found if now < datetime.fromisoformat(each.until))
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault in force, for FAULT_LIFE at most."""
+        latest = (self._clock.now() + FAULT_LIFE).isoformat()
+        assert fault.kind in KINDS, "only what is listed can be made"
+        bounded = Fault(**asdict(fault) | {"until": min(fault.until, latest), "types": tuple(fault.types)})
+        self._change(lambda held: [*held, bounded][-FAULTS_BOUND:])
+
+    def clear(self, made_by: str) -> None:
+        """End the faults that somebody made."""
+        if self._path.exists():
+            self._change(lambda held: [each for each in held if each.made_by != made_by])
+
+    def _change(self, change: Callable[[list[Fault]], list[Fault]]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with (self._path.parent / f"{FILE_NAME}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            now = self._clock.now().isoformat()
+            held = [each for each in _read(self._path) if each.until > now]
+            written = self._path.with_suffix(".new")
+            written.write_bytes(orjson.dumps([asdict(each) for each in change(held)]))
+            written.replace(self._path)
+        self._looked = -READ_EVERY_S
+
+    def _look(self) -> None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            self._stamp, self._held = None, {}
+            return
+        stamp = found.st_mtime_ns, found.st_ino
+        if stamp != self._stamp:
+            held: dict[str, tuple[Fault, ...]] = {}
+            for each in _read(self._path):
+                held[each.tenant] = (*held.get(each.tenant, ()), each)
+            self._stamp, self._held = stamp, held
+
+
+def _read(path: Path) -> list[Fault]:
+    """Read the file; a file that cannot be read has no faults."""
+    try:
+        found = orjson.loads(path.read_bytes())
+        return [Fault(**each | {"types": tuple(each["types"])}) for each in found]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def with_faults(
+    app: App, book: FaultBook, tenant: str, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> App:
+    """Wrap a hospital's FHIR server so that its faults stand between whoever asks and the server."""
+    made: dict[tuple[str, str], None] = {}
+
+    def first(fault: Fault, target: str) -> bool:
+        """Check whether a fault is made here for the first time."""
+        key = f"{fault.made_by} {fault.until} {fault.kind}", target
+        if key in made:
+            return False
+        if len(made) >= MADE_BOUND:
+            made.clear()
+        made[key] = None
+        return True
+
+    async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
+        faults = book.of(tenant)
+        if not faults:
+            await app(scope, receive, send)
+            return
+        answer = _Held()
+        body = await _body(receive)
+        writes = scope["method"] in _WRITES and not scope["path"].endswith("/_search")
+        for each in faults:
+            if each.kind == "unavailable" and writes and _about(each, scope, body):
+                # Before it is carried out: whether a write was done must not be in doubt.
+                await _refuse(send, 503, "transient", "The server is unavailable.")
+                return
+            if each.kind == "short_pages" and scope["method"] == "GET":
+                scope["query_string"] = _shortened(scope["query_string"])
+            if (
+                each.kind == "conflict"
+                and scope["method"] in {"PUT", "PATCH"}
+                and _about(each, scope, body)
+                and first(each, scope["path"])
+            ):
+                await _refuse(send, 412, "conflict", "Somebody else changed this record.")
+                return
+        await app(scope, _once(body), answer.send)
+        for each in faults:
+            if not _about(each, scope, body, answer.body):
+                continue
+            if each.kind == "unavailable":
+                await _refuse(send, 503, "transient", "The server is unavailable.")
+                return
+            if each.kind == "slow":
+                await pause(SLOW_S)
+            if each.kind == "lost_answer" and writes and first(each, ""):
+                raise Unavailable("upstream_answer_lost", "The FHIR server did not answer.")
+        await answer.pass_on(send)
+
+    return faulty
+
+
+def _about(fault: Fault, scope: Scope, *bodies: bytes) -> bool:
+    """Check whether a request is about a fault's chart, by its address and what is sent either way, or about a type of no patient."""
+    type_ = scope["path"].strip("/").partition("/")[0]
+    if type_ in fault.types:
+        return True
+    if not fault.chart:
+        return False
+    chart = fault.chart.encode()
+    target = scope["path"].encode() + b"?" + scope["query_string"]
+    return chart in target or any(b"Patient/" + chart + b'"' in body for body in bodies)
+
+
+def _shortened(query: bytes) -> bytes:
+    kept = [(name, value) for name, value in parse_qsl(query.decode(), keep_blank_values=True)]
+    if any(name == "_count" and value.isdigit() and int(value) <= SHORT_PAGE for name, value in kept):
+        return query
+    return urlencode(
+        [*((n, v) for n, v in kept if n != "_count"), ("_count", str(SHORT_PAGE))], safe="/|,:"
+    ).encode()
+
+
+async def _body(receive: Receive) -> bytes:
+    chunks = []
+    while True:
+        message = await receive()
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+def _once(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+class _Held:
+    """An answer that is looked at before it is passed on."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        self.messages.append(message)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(each.get("body", b"") for each in self.messages)
+
+    async def pass_on(self, send: Send) -> None:
+        for each in self.messages:
+            await send(each)
+
+
+async def _refuse(send: Send, status: int, code: str, text: str) -> None:
+    issue = {"severity": "error", "code": code, "diagnostics": text}
+    body = orjson.dumps({"resourceType": "OperationOutcome", "issue": [issue]})
+    headers: Iterable[tuple[bytes, bytes]] = [(b"content-type", b"application/fhir+json")]
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,165 @@
+"""A certification run is what production asks for: without one nothing that needs it is certified, and an old one counts no more (C105, C232)."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from hilum.evidence import service
+from hilum.evidence.judging import SCENARIOS
+from hilum.evidence.models import RESULT_LIFE, Records, Row
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
+from tests.flows.control_site import TRACE, codes, problem
+from tests.flows.review_ground import Ground, pass_lens, signs
+from tests.flows.test_proofs_before_certification import put_in_force
+from tests.flows.test_review_checks import World, again, checks_of, in_order, results
+from tests.flows.test_review_decisions import decide
+from tests.flows.test_vendor_apps import client_body
+from tests.flows.vendor_ground import made
+from tests.sim.tls_host import Authority
+from tests.sim.world import FakeClock
+from tests.unit.evidence.test_judging import CASES, MET, during
+
+ABOUT = ("evidence.attached", "sandbox_run")
+
+
+@pytest.fixture
+def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
+    with ExitStack() as stack:
+        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
+
+
+@pytest.fixture
+def ground(world: World) -> Ground:
+    """An app whose cell of the rule book asks for a run."""
+    made_ground = in_order(world)
+    cell = "categories.scheduling.cells"
+    change = {f"{cell}.{tier}.evidence": ["automated_checks", "sandbox_run"] for tier in ("low", "moderate")}
+    # And a person examines every one.
+    put_in_force(made_ground.site, change | {f"{cell}.low.review.sample_percent": 100})
+    signs(made_ground.site, "rita", "technical")
+    return made_ground
+
+
+def sandbox_client(ground: Ground) -> str:
+    body = client_body(ground.app, ground.version, scope="launch user/Slot.rs", client_name="Rota sandbox")
+    return str(made(ground.site.api("acme.owner").post("/clients", json=body))["id"])
+
+
+def opened(ground: Ground, client: str) -> Any:
+    body = {"client": client, "tenant": "general"}
+    return made(ground.site.api("acme.developer").post("/evidence-runs", json=body))
+
+
+def passed(ground: Ground, client: str) -> str:
+    run = opened(ground, client)
+    names = [each["name"] for each in run["scenarios"]]
+    records = Records(tuple(_in_sequence(names, ground)))
+    finish = partial(service.finish, run_id=run["id"], records=records)
+    ended = ground.site.uow.write_now(finish, actor=SYSTEM, trace=TRACE)
+    assert ended.state.value == "passed", ended.result
+    return str(run["id"])
+
+
+def _in_sequence(names: list[str], ground: Ground) -> Iterator[Row]:
+    began = ground.site.clock.now()
+    for number, name in enumerate(names):
+        good = next(rows for scenario, _, outcome, rows in CASES if scenario == name and outcome is MET)
+        window = during(name, good)
+        for row in window:
+            at = began + timedelta(minutes=2 * number) + (row.at - window[0].at)
+            yield Row(**{each: getattr(row, each) for each in Row.__slots__} | {"at": at})
+
+
+def test_what_needs_a_run_is_certified_with_one_and_not_without(ground: Ground, world: World) -> None:
+    """C105, C120: a run of this version, with every scenario that the rule book requires."""
+    client = sandbox_client(ground)
+    sent = str(made(ground.submit())["id"])
+    assert world.check()
+    assert results(checks_of(ground, sent))[ABOUT] == "failed"
+    problem(decide(ground, sent), 403, "checks_not_passed")
+
+    run = passed(ground, client)
+    again(ground, sent)
+    assert world.check()
+
+    judged = checks_of(ground, sent)
+    assert results(judged)[ABOUT] == "passed"
+    assert any(run in each["evidence"] for each in judged["checks"])
+    replay = made(ground.site.api("rita").get(f"/submissions/{sent}/checks/replay"), 200)
+    assert replay["same"] is True
+    pass_lens(ground, sent)
+    made(decide(ground, sent), 200)
+
+
+def test_a_run_counts_for_ninety_days_and_a_forged_one_for_none(ground: Ground, world: World) -> None:
+    """C232: also between the checks and the decision."""
+    client = sandbox_client(ground)
+    passed(ground, client)
+    sent = str(made(ground.submit())["id"])
+    world.clock.advance(RESULT_LIFE - timedelta(days=1))
+    assert world.check()
+    assert results(checks_of(ground, sent))[ABOUT] == "passed"
+    world.clock.advance(timedelta(days=2))
+    problem(decide(ground, sent), 403, "evidence_old")
+    again(ground, sent)
+    world.check()
+    assert results(checks_of(ground, sent))[ABOUT] == "failed"
+
+    passed(ground, client)
+    forged = "UPDATE evidence_run SET result = replace(result, 'passed', 'Passed')"
+    world.uow.write_now(lambda ctx: ctx.tx.execute(text(forged)), actor=SYSTEM, trace=TRACE)
+    again(ground, sent)
+    world.check()
+    assert results(checks_of(ground, sent))[ABOUT] == "failed"
+    problem(decide(ground, sent), 403, "checks_not_passed")
+
+
+def test_a_run_by_the_api(ground: Ground) -> None:
+    """C120: opened, taken and finished by the vendor's developers, and seen by the staff; without records it is incomplete."""
+    client = sandbox_client(ground)
+    developer = ground.site.api("acme.developer")
+    run = opened(ground, client)
+    path = f"/evidence-runs/{run['id']}"
+
+    assert {each["name"] for each in run["scenarios"]} <= set(SCENARIOS)
+    assert all(each["how"] and each["good"] and each["title"] for each in run["scenarios"])
+    problem(developer.post("/evidence-runs", json={"client": client, "tenant": "general"}), 409, "run_open")
+    refused = developer.post("/evidence-runs", json={"client": client, "tenant": "mercy"})
+    assert codes(problem(refused, 422, "run_invalid")) == {"tenant": "tenant_not_sandbox"}
+    refused = developer.post("/evidence-runs", json={"client": ground.client, "tenant": "general"})
+    assert codes(problem(refused, 422, "run_invalid")) == {"client": "client_not_of_sandbox"}
+    begun = made(developer.post(f"{path}/scenarios/token_expired/begin"), 200)
+    assert begun["scenario"] == "token_expired"
+    problem(developer.post(f"{path}/scenarios/chart_moved/begin"), 404, "scenario_not_found")
+    assert made(developer.post(f"{path}/scenarios/end"), 200)["scenario"] == ""
+    assert made(developer.get(f"{path}/rows"), 200) == {"items": []}
+    for who in ("gina", "ann"):
+        assert ground.site.api(who).get(path).status_code == 403
+    for who in ("rita", "root", "acme.billing"):
+        assert made(ground.site.api(who).get(path), 200)["state"] == "open"
+    assert ground.site.api("acme.billing").post(f"{path}/finish").status_code == 403
+
+    ended = made(developer.post(f"{path}/finish"), 200)
+
+    assert ended["state"] == "incomplete"
+    assert ended["kid"]
+    assert ended["signature"]
+    assert ended["result"]["records"] == 3
+    problem(developer.post(f"{path}/finish"), 409, "run_over")
+    second = opened(ground, client)
+    assert made(developer.post(f"/evidence-runs/{second['id']}/abandon"), 200)["state"] == "abandoned"
+    listed = made(developer.get("/evidence-runs", params={"app": ground.app}), 200)["items"]
+    assert [each["state"] for each in listed] == ["abandoned", "incomplete"]
+    kept = made(developer.get(f"{path}/rows"), 200)["items"]
+    assert {each["name"] for each in kept} == {
+        "evidence.run.open",
+        "evidence.scenario.begin",
+        "evidence.scenario.end",
+    }

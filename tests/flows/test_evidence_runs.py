@@ -1,0 +1,278 @@
+"""A certification run: what an app does in the sandbox is judged from the audit, signed, and counts for review (C120, C122, C126)."""
+
+import sqlite3
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.evidence import service
+from hilum.evidence.models import State
+from hilum.identity import service as identity
+from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
+from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import TenantId, VendorId
+from tests.flows.back_channel import MERCY
+from tests.flows.evidence_ground import App, Certifying, version_of
+from tests.flows.front_channel import Front, front
+
+__all__ = ["front"]
+
+
+@pytest.fixture
+def run(front: Front) -> Certifying:
+    return Certifying(front)
+
+
+def low(run: Certifying, app: App) -> None:
+    """Take the four scenarios of the low tier."""
+    run.begin("launch")
+    app.launch()
+    app.read()
+    run.end()
+    run.begin("token_expired")
+    app.launch()
+    app.read()
+    run.front.clock.advance(timedelta(seconds=6))
+    app.read()
+    run.end()
+    run.begin("patient_missing")
+    app.launch(patient="", encounter="")
+    run.end()
+    run.begin("resource_unavailable")
+    app.launch()
+    app.read()
+    run.end()
+
+
+def test_an_app_that_behaves_passes_and_its_result_is_signed(run: Certifying) -> None:
+    """C120, C126: bound to version and rule book; the run is in the launch, the token and every record of what the app does."""
+    opened = run.open()
+    app = App(run)
+    low(run, app)
+
+    ended = run.finish()
+
+    assert run.outcomes() == dict.fromkeys(opened.scenarios, "met"), [
+        each for each in ended.result["scenarios"] if each["outcome"] != "met"
+    ]
+    assert ended.state is State.PASSED
+    assert (ended.result["version"], ended.result["rule_book"]) == (version_of(run).id, 1)
+    mine = run.front.accesses(run=opened.id)
+    assert len(mine) == len(app.seen)
+    assert {each.event.facts["run"] for each in run.front.run(_mints) if "run" in each.event.facts} == {
+        opened.id
+    }
+    seen = run.front.run(lambda ctx: service.latest_result(ctx, ended.version))
+    assert seen is not None
+    assert (seen.genuine, seen.state, seen.run) == (True, "passed", ended.id)
+    assert ended.result["scopes"] == ["user/Patient.r"]
+
+
+def _mints(ctx: Any) -> Any:
+    return audit.list_events(ctx, EventQuery(action="tokens.access.mint")).events
+
+
+def test_an_app_that_hammers_fails_and_its_result_passes_no_review(run: Certifying) -> None:
+    """C122, C126: the same scenarios, the same platform; only the app is another one."""
+    run.open()
+    low(run, App(run, patience=6))
+
+    ended = run.finish()
+
+    assert (ended.state, run.outcomes()) == (
+        State.FAILED,
+        {
+            "launch": "met",
+            "patient_missing": "met",
+            "resource_unavailable": "not_met",
+            "token_expired": "not_met",
+        },
+    )
+    assert all(each["fix"] for each in ended.result["scenarios"] if each["outcome"] == "not_met")
+    seen = run.front.run(lambda ctx: service.latest_result(ctx, ended.version))
+    assert seen is not None
+    assert (seen.genuine, seen.state) == (True, "failed")
+
+
+def test_a_run_in_which_too_little_was_shown_is_incomplete(run: Certifying) -> None:
+    """C126: missing records never pass."""
+    run.open()
+    app = App(run)
+    run.begin("launch")
+    app.launch()
+    run.end()
+    app.read()
+
+    ended = run.finish()
+
+    assert ended.state is State.INCOMPLETE
+    assert set(run.outcomes().values()) == {"incomplete"}
+    assert run.front.run(lambda ctx: service.latest_result(ctx, ended.version)) is None
+
+
+def test_records_that_were_edited_are_no_evidence(run: Certifying) -> None:
+    """C126: a record that says that the app read, where it was refused, breaks its chain."""
+    run.open()
+    app = App(run)
+    low(run, app)
+    run.seal()
+    with sqlite3.connect(next(run.front.folder.glob("access-*.db"))) as journal:
+        changed = journal.execute(
+            "UPDATE record SET header = replace(CAST(header AS TEXT), '503', '200') WHERE CAST(header AS TEXT) LIKE '%503%'"
+        )
+        assert changed.rowcount == 1
+
+    ended = run.finish()
+
+    assert ended.state is State.INCOMPLETE
+    assert "was edited" in ended.result["scenarios"][0]["sentence"]
+    assert len(ended.result["faults"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        ("DELETE FROM record WHERE id = (SELECT max(id) - 1 FROM record)", "missing before"),
+        ("DELETE FROM record WHERE id = (SELECT max(id) FROM record)", "missing at the end"),
+        ("UPDATE payload SET body = '[]' WHERE id = (SELECT max(id) FROM payload)", "edited or removed"),
+        ("DELETE FROM payload WHERE id = (SELECT max(id) FROM payload)", "edited or removed"),
+    ],
+)
+def test_records_that_were_removed_are_noticed(run: Certifying, edit: str, said: str) -> None:
+    """C126: also at the end, where the chain itself does not show it: a checkpoint does."""
+    run.open()
+    run.begin("launch")
+    app = App(run)
+    app.launch()
+    for _ in range(3):
+        app.read()
+    run.end()
+    with sqlite3.connect(next(run.front.folder.glob("access-*.db"))) as journal:
+        assert journal.execute(edit).rowcount == 1
+
+    ended = run.finish()
+
+    assert ended.state is State.INCOMPLETE
+    assert said in ended.result["faults"][0]
+
+
+def test_events_that_were_edited_are_no_evidence_and_a_result_that_was_edited_is_none(
+    run: Certifying,
+) -> None:
+    """C126: neither what begins a scenario nor the signed result can be changed without a trace."""
+    opened = run.open()
+    app = App(run)
+    low(run, app)
+    ended = run.finish()
+    db = run.front.uow.db
+    forged = dict(ended.result) | {"state": "passed"}
+
+    assert run.front.run(lambda ctx: service.check_result(ctx, ended))
+    for change in ({"result": forged | {"version": "ver_other"}}, {"rows": "[]"}, {"signature": "A" * 86}, {"version": "ver_2"}):  # fmt: skip
+        assert not run.front.run(partial(service.check_result, run=replace(ended, **change))), change
+
+    second = run.open()
+    assert second.id != opened.id
+    low(run, app)
+    db.write(
+        lambda tx: tx.execute(
+            text("UPDATE audit_event SET reason = 'x' WHERE action = 'evidence.scenario.begin'")
+        )
+    )
+    assert "was edited" in run.finish().result["faults"][0]
+
+
+def test_a_run_is_opened_by_those_who_may_at_a_sandbox_only(run: Certifying) -> None:
+    """C120: nothing is ever made to fail where people are treated."""
+    front = run.front
+    front.run(
+        lambda ctx: identity.add_tenant(
+            ctx, Tenant(TenantId("hospital"), "Hospital", UpstreamRef(UpstreamKind.EMBEDDED))
+        )
+    )
+    with pytest.raises(Invalid) as refused:
+        run.open(tenant=TenantId("hospital"))
+    assert refused.value.fields == {"tenant": "tenant_not_sandbox"}
+    with pytest.raises(Invalid) as refused:
+        run.open(tenant=TenantId("nowhere"))
+    assert refused.value.fields == {"tenant": "tenant_not_sandbox"}
+    stranger = Actor(
+        ActorKind.MEMBER, "mem_2", roles=frozenset({"vendor_developer"}), vendor=VendorId("ven_2")
+    )
+    with pytest.raises(NotFound):
+        run.open(by=stranger)
+    viewer = replace(run.developer, roles=frozenset({"vendor_viewer"}))
+    for who in (viewer, Actor(ActorKind.PERSON, "per_1", MERCY, frozenset({"physician"}))):
+        with pytest.raises(NotPermitted):
+            run.open(by=who)
+
+    opened = run.open()
+    with pytest.raises(Conflict, match="run_open"):
+        run.open()
+    for verb, named in (
+        (service.begin, {"scenario": "launch"}),
+        (service.end, {}),
+        (service.abandon, {}),
+        (service.view, {}),
+    ):
+        with pytest.raises(NotFound):
+            run.does(verb, stranger, run_id=opened.id, **named)
+    with pytest.raises(NotPermitted):
+        run.does(service.begin, viewer, run_id=opened.id, scenario="launch")
+    with pytest.raises(NotFound, match="scenario_not_found"):
+        run.begin("kill_switch")
+
+
+def test_a_hospital_that_is_no_sandbox_any_more_is_never_made_to_fail(run: Certifying) -> None:
+    """C122: judged again each time that a fault is made."""
+    run.open()
+    App(run).launch()
+    run.front.uow.db.write(
+        lambda tx: tx.execute(text("UPDATE identity_tenant SET sandbox = false WHERE id = 'mercy'"))
+    )
+
+    for scenario in ("launch", "token_expired", "resource_unavailable"):
+        with pytest.raises(NotPermitted, match="tenant_not_sandbox"):
+            run.begin(scenario)
+    assert not run.front.faults.of(MERCY)
+
+
+def test_a_run_is_in_no_launch_that_is_not_its_own(run: Certifying) -> None:
+    """C126: an EHR cannot put what another app does into a run, nor an app's past."""
+    app = App(run)
+    app.launch()
+    app.read()
+    opened = run.open()
+    app.read()
+    front = run.front
+    with pytest.raises(Invalid) as refused:
+        front.open_launch(client="web", run=opened.id)
+    assert refused.value.fields == {"run": "run_not_open"}
+    assert front.open_launch(client="web").launch.run == ""
+    assert front.open_launch(client=run.client, intent="appointments").launch.run == opened.id
+
+    assert not front.accesses(run=opened.id)
+    assert len(front.accesses(app=opened.app)) == 2
+
+
+def test_a_run_ends_by_itself_and_leaves_nothing_behind(run: Certifying) -> None:
+    run.open()
+    app = App(run)
+    run.begin("launch")
+    app.launch()
+    run.front.clock.advance(timedelta(hours=5))
+
+    with pytest.raises(Conflict, match="run_over"):
+        run.begin("launch")
+    assert run.front.run(service.close_expired) == 1
+    assert run.front.run(service.close_expired) == 0
+    assert run.open().state is State.OPEN
+    run.front.clock.advance(timedelta(days=200))
+    assert run.front.run(service.purge) == 1

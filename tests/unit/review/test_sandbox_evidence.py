@@ -1,0 +1,58 @@
+"""What a certification run in the sandbox counts for in review (C126, C232)."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hilum.evidence.models import RESULT_LIFE, Seen
+from hilum.policies.models import Applicant
+from hilum.policies.shipped import shipped_book
+from hilum.review.checks import Inputs, evidence_of
+from hilum.review.models import Result
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+BOOK = shipped_book()
+APPLICANT = Applicant(
+    "scheduling",
+    ("patient/Appointment.cu",),
+    None,
+    ("appointments",),
+    ("sidebar",),
+    certified_tier=None,
+)
+NEEDED = tuple(sorted(BOOK.categories["scheduling"].cells[tier].scenarios) for tier in BOOK.categories["scheduling"].cells)[-1]  # fmt: skip
+SEEN = Seen("run_1", NOW - timedelta(days=1), "passed", 1, tuple(NEEDED), "d" * 64, genuine=True)
+
+
+def judged(seen: Seen | None, environment: str = "production") -> Result:
+    content = {"environment": environment, "documents": []}
+    inputs = Inputs(NOW, (), {}, "", (), None, seen)
+    (found,) = (each for each in evidence_of(content, inputs, BOOK, APPLICANT) if each.about == "sandbox_run")
+    assert found.evidence
+    assert found.fix
+    return found.result
+
+
+def test_a_run_that_was_passed_is_evidence() -> None:
+    assert judged(SEEN) is Result.PASSED
+    assert judged(replace(SEEN, at=NOW - RESULT_LIFE + timedelta(seconds=1))) is Result.PASSED
+    assert judged(replace(SEEN, scenarios=(*SEEN.scenarios, "another"))) is Result.PASSED
+    assert judged(None, "sandbox") is Result.NOT_REQUIRED
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        None,
+        replace(SEEN, genuine=False),
+        replace(SEEN, state="failed"),
+        replace(SEEN, state="incomplete"),
+        replace(SEEN, at=NOW - RESULT_LIFE),
+        replace(SEEN, scenarios=SEEN.scenarios[1:]),
+        replace(SEEN, scenarios=()),
+    ],
+)
+def test_no_run_or_one_that_is_forged_failed_old_or_too_small_is_none(seen: Seen | None) -> None:
+    """C232: a result is refused after 90 days."""
+    assert judged(seen) is Result.FAILED
