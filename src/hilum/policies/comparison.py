@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from operator import attrgetter
 from typing import Any
 
 from hilum.policies.document import book_faults, canonical, render
@@ -11,6 +12,7 @@ from hilum.policies.in_force import observing
 from hilum.policies.lifetimes import LONGEST
 from hilum.policies.models import (
     ANY,
+    FIX_DAYS,
     TIERS,
     Book,
     Category,
@@ -391,6 +393,8 @@ _LIMITS: dict[str, _Limit] = {
         lambda cell: cell.dormant_ends, lambda ends: "true" if ends else "false", lambda ends: not ends
     ),
     "disposal_days": _Limit(lambda cell: cell.disposal_days),
+    **{name: _Limit(attrgetter(name)) for name in FIX_DAYS},
+    "automation": _Limit(lambda cell: cell.automation, order=lambda each: -each.rank),
     "quota.rate_per_s": _Limit(lambda cell: cell.quota.rate_per_s, "{:g}".format),
     "quota.burst": _Limit(lambda cell: cell.quota.burst),
     "alerts.refused_percent": _Limit(lambda cell: cell.alerts.refused_percent),

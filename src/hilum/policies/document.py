@@ -20,6 +20,7 @@ from hilum.policies.models import (
     DISPOSAL_DAYS,
     DOCUMENT_BOUND,
     DORMANT_DAYS,
+    FIX_DAYS,
     FORMAT,
     LANE_STEPS,
     LIFE_BOUND,
@@ -29,6 +30,7 @@ from hilum.policies.models import (
     PROOFS,
     TIERS,
     AlertThresholds,
+    Automation,
     Book,
     Category,
     Cell,
@@ -249,6 +251,13 @@ def _cell(table: Table, book: Book) -> Cell:
         dormant_days=_days(table, "dormant_days", DORMANT_DAYS),
         disposal_days=_days(table, "disposal_days", DISPOSAL_DAYS),
         dormant_ends=table.flag("dormant_ends", optional=True),
+        fix_days_critical=_days(table, "fix_days_critical", FIX_DAYS["fix_days_critical"]),
+        fix_days_high=_days(table, "fix_days_high", FIX_DAYS["fix_days_high"]),
+        fix_days_medium=_days(table, "fix_days_medium", FIX_DAYS["fix_days_medium"]),
+        fix_days_low=_days(table, "fix_days_low", FIX_DAYS["fix_days_low"]),
+        automation=Automation(table.word("automation", tuple(Automation)))
+        if table.has("automation")
+        else Automation.NO_NEW_LAUNCHES,
     )
     table.skip("observe")
     table.close()
@@ -553,6 +562,7 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
     days = (
         ("dormant_days", cell.dormant_days, DORMANT_DAYS),
         ("disposal_days", cell.disposal_days, DISPOSAL_DAYS),
+        *((name, getattr(cell, name), days) for name, days in FIX_DAYS.items()),
     )
     optional = {name: value for name, value, default in days if value != default}
     return (
@@ -586,6 +596,7 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
         }
         | optional
         | ({"dormant_ends": True} if cell.dormant_ends else {})
+        | ({"automation": cell.automation.value} if cell.automation is not Automation.NO_NEW_LAUNCHES else {})
         | ({"agreements": sorted(cell.agreements)} if cell.agreements else {})
         | ({"proofs": sorted(cell.proofs)} if cell.proofs else {})
         | ({} if cell.observe is None else {"observe": _rendered_observation(cell.observe)})

@@ -123,6 +123,23 @@ class ClientAuthentication(StrEnum):
     KEY = "private_key_jwt"
 
 
+class Automation(StrEnum):
+    """How far the platform goes by itself about an app whose findings are not mended, from the gentlest to the hardest."""
+
+    NOTIFY = "notify"
+    WARN = "warn"
+    NO_NEW_LAUNCHES = "no_new_launches"
+    SUSPEND = "suspend"
+
+    @property
+    def rank(self) -> int:
+        return list(Automation).index(self)
+
+
+FIX_DAYS = {"fix_days_critical": 7, "fix_days_high": 14, "fix_days_medium": 30, "fix_days_low": 90}
+"""Days to mend a finding by its severity, where the rule book says nothing."""
+
+
 class Lens(StrEnum):
     """A separate part of review, which no other can sign for (C100)."""
 
@@ -227,6 +244,13 @@ class Cell:
     """Whether what was not used for ``dormant_days`` has ended, and cannot be refreshed any more (C194)."""
     proofs: frozenset[str] = frozenset()
     """What a vendor must have proved, and not let lapse, to have a version certified for production: of ``PROOFS`` (C6, C7)."""
+    fix_days_critical: int = 7
+    fix_days_high: int = 14
+    fix_days_medium: int = 30
+    fix_days_low: int = 90
+    """Days within which a finding about an app is mended, by its severity (C115)."""
+    automation: Automation = Automation.NO_NEW_LAUNCHES
+    """How far the platform goes by itself about what is not mended; beyond it a person decides."""
     observe: "Observation | None" = field(default=None, compare=False)
     """Until when what it tightens is observed (C209)."""
 

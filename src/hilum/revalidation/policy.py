@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import AppId, VendorId
+from hilum.policies.models import Automation, Cell
 from hilum.registry.models import Certification
 from hilum.registry.policy import may_register, may_see_vendor
 from hilum.revalidation.models import (
@@ -154,6 +155,25 @@ def _due(found: Finding, limits: Limits, now: datetime, *, is_open: bool) -> Fin
         return found
     due = now + timedelta(days=limits.days[found.severity])
     return replace(found, state=State.OPEN, due_at=due)
+
+
+_RUNGS = {
+    Automation.NOTIFY: Rung.NOTIFY,
+    Automation.WARN: Rung.WARN,
+    Automation.NO_NEW_LAUNCHES: Rung.STOP,
+    Automation.SUSPEND: Rung.SUSPEND,
+}
+
+
+def limits_in(cell: Cell) -> Limits:
+    """Return what a cell of the rule book says of findings."""
+    days = {
+        Severity.CRITICAL: cell.fix_days_critical,
+        Severity.HIGH: cell.fix_days_high,
+        Severity.MEDIUM: cell.fix_days_medium,
+        Severity.LOW: cell.fix_days_low,
+    }
+    return Limits(days, _RUNGS[cell.automation])
 
 
 # --- the ladder --------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.listings import service as listings
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppState, Certification, Environment
 from hilum.revalidation import policy, store
@@ -206,8 +207,12 @@ def _close_all(ctx: Context, app: AppId) -> None:
 
 def limits_of(ctx: Context, certification: Certification) -> Limits:
     """Return the deadlines and the limit of automation for what was certified."""
-    del ctx, certification
-    return Limits()
+    book = policies.current(ctx).everywhere
+    category = book.categories.get(registry.get_app(ctx, certification.app).category)
+    tier = certification.tier
+    cell = None if category is None or tier is None else category.cells.get(tier)
+    # What no cell admits any more has the limits of the shipped book.
+    return Limits() if cell is None else policy.limits_in(cell)
 
 
 # --- the ladder --------------------------------------------------------------------------------------------------------------
