@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from hilum.review.models import LOOK_BYTES, Look, Target
 from tests.flows.control_site import problem
 from tests.flows.review_ground import Ground, signs
 from tests.flows.test_certificates import AT
+from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_review_checks import OK, World, in_order
 from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import furnish_vendor, made
@@ -230,6 +231,46 @@ def test_an_overdue_finding_stops_launches_and_a_mended_one_climbs_down_by_itsel
     ]
     (closed,) = certified.findings(state="closed")
     assert closed["closed_at"]
+
+
+def test_a_cell_says_when_findings_are_due_and_that_the_platform_suspends(certified: Certified) -> None:
+    """C115, C226: of findings from then on; what was suspended so stays it each night, and resumes by itself once it is mended."""
+    certified.serve("/launch", Page(404))
+    certified.night()
+    (before,) = certified.findings()
+    cells = "categories.scheduling.cells"
+    says = {"fix_days_critical": 3, "fix_days_medium": 5, "automation": "suspend"}
+    tiers = ("low", "moderate")
+    book = {f"{cells}.{tier}.{name}": value for tier in tiers for name, value in says.items()}
+    put_in_force(certified.ground.site, book)
+    certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
+    certified.night()
+    found = {each["rule"]: each for each in certified.findings()}
+    assert found[before["rule"]]["due_at"] == before["due_at"], "it keeps the deadline that was announced"
+    due = datetime.fromisoformat(found["address.stays"]["due_at"])
+    assert due == certified.world.clock.now() + 3 * DAY
+
+    certified.world.clock.advance(2 * DAY)
+    certified.night()
+    assert (certified.rung(), app_state(certified)) == (("stop", "stop"), "active")
+    certified.world.clock.advance(29 * DAY)
+    for _ in range(2):
+        certified.night()
+        assert (certified.rung(), app_state(certified)) == (("suspend", "suspend"), "suspended")
+    certified.world.clock.advance(40 * DAY)
+    certified.night()
+    assert (certified.rung(), app_state(certified)) == (("suspend", "withdraw"), "suspended"), (
+        "a person withdraws"
+    )
+
+    certified.serve("/cb", OK)
+    certified.serve("/launch", OK)
+    certified.night()
+    assert (certified.rung(), app_state(certified)) == (("none", "none"), "active")
+
+
+def app_state(certified: Certified) -> str:
+    return str(made(certified.ground.site.api("rita").get(f"/apps/{certified.ground.app}"), 200)["state"])
 
 
 def test_a_process_that_dies_repeats_nothing_and_leaves_nothing_out(certified: Certified) -> None:

@@ -15,12 +15,12 @@ from typing import Any
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
 from hilum.policies.exception_models import Autonomy, Population
 from hilum.policies.lifetimes import lifetime_faults, read_lifetimes, rendered_lifetimes
+from hilum.policies.mending import read_mending, rendered_mending
 from hilum.policies.models import (
     ANY,
     DISPOSAL_DAYS,
     DOCUMENT_BOUND,
     DORMANT_DAYS,
-    FIX_DAYS,
     FORMAT,
     LANE_STEPS,
     LIFE_BOUND,
@@ -30,7 +30,6 @@ from hilum.policies.models import (
     PROOFS,
     TIERS,
     AlertThresholds,
-    Automation,
     Book,
     Category,
     Cell,
@@ -251,13 +250,7 @@ def _cell(table: Table, book: Book) -> Cell:
         dormant_days=_days(table, "dormant_days", DORMANT_DAYS),
         disposal_days=_days(table, "disposal_days", DISPOSAL_DAYS),
         dormant_ends=table.flag("dormant_ends", optional=True),
-        fix_days_critical=_days(table, "fix_days_critical", FIX_DAYS["fix_days_critical"]),
-        fix_days_high=_days(table, "fix_days_high", FIX_DAYS["fix_days_high"]),
-        fix_days_medium=_days(table, "fix_days_medium", FIX_DAYS["fix_days_medium"]),
-        fix_days_low=_days(table, "fix_days_low", FIX_DAYS["fix_days_low"]),
-        automation=Automation(table.word("automation", tuple(Automation)))
-        if table.has("automation")
-        else Automation.NO_NEW_LAUNCHES,
+        **read_mending(table),
     )
     table.skip("observe")
     table.close()
@@ -559,12 +552,8 @@ def render_rule(rule: TierRule) -> dict[str, Any]:
 
 def _rendered_cell(cell: Cell) -> dict[str, Any]:
     # Left out where it is the default, so that books of before keep their digests.
-    days = (
-        ("dormant_days", cell.dormant_days, DORMANT_DAYS),
-        ("disposal_days", cell.disposal_days, DISPOSAL_DAYS),
-        *((name, getattr(cell, name), days) for name, days in FIX_DAYS.items()),
-    )
-    optional = {name: value for name, value, default in days if value != default}
+    days = {"dormant_days": DORMANT_DAYS, "disposal_days": DISPOSAL_DAYS}
+    optional = {name: getattr(cell, name) for name in days if getattr(cell, name) != days[name]}
     return (
         {
             "scopes": list(cell.scopes),
@@ -596,7 +585,7 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
         }
         | optional
         | ({"dormant_ends": True} if cell.dormant_ends else {})
-        | ({"automation": cell.automation.value} if cell.automation is not Automation.NO_NEW_LAUNCHES else {})
+        | rendered_mending(cell)
         | ({"agreements": sorted(cell.agreements)} if cell.agreements else {})
         | ({"proofs": sorted(cell.proofs)} if cell.proofs else {})
         | ({} if cell.observe is None else {"observe": _rendered_observation(cell.observe)})

@@ -124,7 +124,10 @@ class ClientAuthentication(StrEnum):
 
 
 class Automation(StrEnum):
-    """How far the platform goes by itself about an app whose findings are not mended, from the gentlest to the hardest."""
+    """How far the platform goes by itself about an app whose findings are not mended, from the gentlest to the hardest.
+
+    No word stands for a withdrawal: that is a person's decision.
+    """
 
     NOTIFY = "notify"
     WARN = "warn"
@@ -133,6 +136,7 @@ class Automation(StrEnum):
 
     @property
     def rank(self) -> int:
+        """How much it limits, beside the others."""
         return list(Automation).index(self)
 
 

@@ -7,9 +7,9 @@ from datetime import date
 from itertools import pairwise, product
 
 from hilum.policies.lifetimes import longer_fields, refreshed_for
+from hilum.policies.mending import looser_mending
 from hilum.policies.models import (
     ANY,
-    FIX_DAYS,
     NEVER_BELOW_HIGH,
     TIERS,
     Applicant,
@@ -191,11 +191,7 @@ def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
         yield "dormant_ends"
     elif below.dormant_ends and above.dormant_days > below.dormant_days:
         yield "dormant_days"
-    for name in FIX_DAYS:
-        if getattr(above, name) > getattr(below, name):
-            yield name
-    if above.automation.rank < below.automation.rank:
-        yield "automation"
+    yield from looser_mending(below, above)
     if above.certificate_life > below.certificate_life:
         yield "certificate_life"
     if not above.client_authentication <= below.client_authentication:

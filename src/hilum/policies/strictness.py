@@ -9,9 +9,9 @@ from typing import Any
 
 from hilum.controls.models import Quota
 from hilum.policies.lifetime_models import stricter_lifetimes
+from hilum.policies.mending import stricter_mending
 from hilum.policies.models import (
     ANY,
-    FIX_DAYS,
     Admission,
     AlertThresholds,
     Category,
@@ -64,8 +64,7 @@ def stricter(one: Cell, other: Cell) -> Cell:
         disposal_days=min(one.disposal_days, other.disposal_days),
         dormant_days=min(one.dormant_days, other.dormant_days),
         dormant_ends=one.dormant_ends or other.dormant_ends,
-        **{name: min(getattr(one, name), getattr(other, name)) for name in FIX_DAYS},
-        automation=max(one.automation, other.automation, key=lambda each: each.rank),
+        **stricter_mending(one, other),
     )
 
 

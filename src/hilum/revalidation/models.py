@@ -58,14 +58,14 @@ class Rung(IntEnum):
 
 
 AUTOMATIC = Rung.STOP
-"""How far the platform climbs by itself, unless the cell of the rule book says otherwise."""
+"""How far the platform climbs by itself where the cell of the rule book says nothing."""
 DAYS: Mapping[Severity, int] = {
     Severity.CRITICAL: 7,
     Severity.HIGH: 14,
     Severity.MEDIUM: 30,
     Severity.LOW: 90,
 }
-"""Days within which a finding is mended."""
+"""Days within which a finding is mended, where the cell of the rule book says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
 """What of a look is a finding, when it is due, and how far that climbs the ladder. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import AppId, VendorId
-from hilum.policies.models import Automation, Cell
+from hilum.policies.models import Automation, Book, Cell, Tier
+from hilum.policies.policy import cell_of
 from hilum.registry.models import Certification
 from hilum.registry.policy import may_register, may_see_vendor
 from hilum.revalidation.models import (
@@ -157,7 +158,7 @@ def _due(found: Finding, limits: Limits, now: datetime, *, is_open: bool) -> Fin
     return replace(found, state=State.OPEN, due_at=due)
 
 
-_RUNGS = {
+_RUNGS: Mapping[Automation, Rung] = {
     Automation.NOTIFY: Rung.NOTIFY,
     Automation.WARN: Rung.WARN,
     Automation.NO_NEW_LAUNCHES: Rung.STOP,
@@ -174,6 +175,17 @@ def limits_in(cell: Cell) -> Limits:
         Severity.LOW: cell.fix_days_low,
     }
     return Limits(days, _RUNGS[cell.automation])
+
+
+def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier]) -> Limits:
+    """Return the strictest of what a book says of findings in some categories and tiers.
+
+    INVARIANT: what the book does not know any more is limited as it is where a cell says nothing, and nothing beside it loosens that.
+    """
+    cells = [cell_of(book, category, tier) for category in categories for tier in tiers]
+    found = [Limits() if each is None else limits_in(each) for each in cells] or [Limits()]
+    days = {severity: min(each.days[severity] for each in found) for severity in Severity}
+    return Limits(days, max(each.automatic for each in found))
 
 
 # --- the ladder --------------------------------------------------------------------------------------------------------------

@@ -206,13 +206,15 @@ def _close_all(ctx: Context, app: AppId) -> None:
 
 
 def limits_of(ctx: Context, certification: Certification) -> Limits:
-    """Return the deadlines and the limit of automation for what was certified."""
-    book = policies.current(ctx).everywhere
-    category = book.categories.get(registry.get_app(ctx, certification.app).category)
-    tier = certification.tier
-    cell = None if category is None or tier is None else category.cells.get(tier)
-    # What no cell admits any more has the limits of the shipped book.
-    return Limits() if cell is None else policy.limits_in(cell)
+    """Return the deadlines and the limit of automation for what was certified: the strictest of what its cells say.
+
+    Of the book in force everywhere, as it is today. After a move to another category both count, and after a raise both tiers.
+    """
+    book = policies.current(ctx).as_of(ctx.now).everywhere
+    categories = {registry.get_app(ctx, certification.app).category, certification.category}
+    raised = registry.get_version(ctx, certification.version).raised
+    tiers = [certification.tier, None if raised is None else raised.tier]
+    return policy.limits_under(book, categories, {each for each in tiers if each is not None})
 
 
 # --- the ladder --------------------------------------------------------------------------------------------------------------

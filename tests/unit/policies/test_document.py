@@ -251,6 +251,9 @@ def test_a_book_in_which_writing_orders_medications_or_notes_is_not_high_is_refu
         ({"base.low.lifetimes.absolute": "100 d", "base.moderate.lifetimes.absolute": "101 d"}, "lifetimes.absolute"),
         ({"base.low.lifetimes.expiry": "fixed", "base.moderate.lifetimes.expiry": "rolling"}, "lifetimes.expiry"),
         ({"base.moderate.dormant_ends": False}, "dormant_ends"),
+        ({"base.moderate.fix_days_high": 15}, "fix_days_high"),
+        ({"base.low.fix_days_low": 89}, "fix_days_low"),
+        ({"base.high.automation": "warn"}, "automation"),
     ],
 )  # fmt: skip
 def test_no_tier_is_limited_less_than_a_lower_one(changes: dict[str, Any], field: str) -> None:

@@ -1,0 +1,42 @@
+"""What a cell says of findings about its apps, in a document: days to mend them, and how far the platform goes by itself. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from hilum.policies.models import FIX_DAYS, Automation, Cell
+from hilum.policies.tables import Table
+
+_DAYS_BOUND = 365
+_AUTOMATION = Automation.NO_NEW_LAUNCHES
+
+
+def read_mending(table: Table) -> dict[str, Any]:
+    """Read these fields. Where one is not stated it is as it was before there were any."""
+    found: dict[str, Any] = {
+        name: table.integer(name, 1, _DAYS_BOUND) if table.has(name) else days
+        for name, days in FIX_DAYS.items()
+    }
+    stated = table.has("automation")
+    found["automation"] = Automation(table.word("automation", tuple(Automation))) if stated else _AUTOMATION
+    return found
+
+
+def rendered_mending(cell: Cell) -> dict[str, Any]:
+    """Return these fields as a document has them. What is the default is left out, so that books of before keep their digests."""
+    days = {name: getattr(cell, name) for name in FIX_DAYS if getattr(cell, name) != FIX_DAYS[name]}
+    return days if cell.automation is _AUTOMATION else days | {"automation": cell.automation.value}
+
+
+def stricter_mending(one: Cell, other: Cell) -> dict[str, Any]:
+    """Return these fields such that none is looser than in either cell."""
+    days = {name: min(getattr(one, name), getattr(other, name)) for name in FIX_DAYS}
+    return {**days, "automation": max(one.automation, other.automation, key=lambda each: each.rank)}
+
+
+def looser_mending(below: Cell, above: Cell) -> Iterator[str]:
+    """Yield those of these fields that are looser in ``above``."""
+    for name in FIX_DAYS:
+        if getattr(above, name) > getattr(below, name):
+            yield name
+    if above.automation.rank < below.automation.rank:
+        yield "automation"

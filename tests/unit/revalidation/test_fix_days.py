@@ -1,0 +1,163 @@
+"""What a cell says of findings about its apps: days to mend them, and how far the platform goes by itself (C115, C226)."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from hilum.policies.comparison import widenings
+from hilum.policies.document import read_stored, render
+from hilum.policies.in_force import as_of
+from hilum.policies.models import Automation, Tier
+from hilum.policies.strictness import stricter
+from hilum.revalidation.models import DAYS, Limits, Rung, Severity
+from hilum.revalidation.policy import limits_in, limits_under, rung_taken
+from tests.unit.policies.books import book, faults_of
+from tests.unit.policies.test_comparison import CELL as MODERATE
+from tests.unit.policies.test_comparison import HIGH
+from tests.unit.policies.test_observed_cells import DAY, LOW, at, low, observed
+
+BOOK = book()
+CELL = low(BOOK)
+CARE, OTHER = "care_recommendations", "population_health"
+
+
+def test_a_book_that_says_nothing_keeps_its_limits_and_its_digest() -> None:
+    """What is the default is not written out, also where a cell states it."""
+    stated = {f"{MODERATE}.{name}": days for name, days in (("fix_days_critical", 7), ("fix_days_low", 90))}
+
+    assert limits_in(CELL) == Limits(DAYS, Rung.STOP)
+    for category in BOOK.categories.values():
+        assert all(limits_in(each) == Limits() for each in category.cells.values())
+    assert book(stated | {f"{MODERATE}.automation": "no_new_launches"}).digest == BOOK.digest
+
+
+def test_what_a_cell_says_is_read_again_as_it_was_written() -> None:
+    says = {f"{HIGH}.fix_days_critical": 1, f"{HIGH}.fix_days_medium": 20, f"{HIGH}.automation": "suspend"}
+    made = book(says)
+
+    again, faults = read_stored(render(made), made.digest)
+
+    assert faults == ()
+    assert again is not None
+    assert again.categories[CARE] == made.categories[CARE]
+    limits = limits_in(made.categories[CARE].cells[Tier.HIGH])
+    assert (*limits.days.values(), limits.automatic) == (1, 14, 20, 90, Rung.SUSPEND)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("fix_days_critical", 0, "out_of_range"),
+        ("fix_days_high", 366, "out_of_range"),
+        ("fix_days_medium", True, "out_of_range"),
+        ("fix_days_low", "90 d", "out_of_range"),
+        ("fix_days_low", None, "missing"),
+        ("fix_days_lowest", 90, "unknown"),
+        ("automation", "withdraw", "word_unknown"),
+        ("automation", "none", "word_unknown"),
+        ("automation", 4, "word_unknown"),
+        ("automation", None, "missing"),
+    ],
+)
+def test_what_a_cell_cannot_mean_is_refused(field: str, value: Any, code: str) -> None:
+    """C115: a null is no limit of its own, and no book has a program withdraw anything."""
+    assert (f"{HIGH}.{field}", code) in faults_of({f"{HIGH}.{field}": value})
+
+
+def test_a_stored_book_with_a_word_of_another_release_is_not_read() -> None:
+    """And decides nothing, instead of going further or less far than was signed."""
+    written = render(book({f"{HIGH}.automation": "suspend"}))
+    written["categories"][CARE]["cells"]["high"]["automation"] = "withdraw"
+
+    assert read_stored(written, "")[0] is None
+
+
+@pytest.mark.parametrize(
+    ("field", "stricter_than_before"),
+    [
+        ("fix_days_critical", 3),
+        ("fix_days_high", 13),
+        ("fix_days_medium", 1),
+        ("fix_days_low", 30),
+        ("automation", "suspend"),
+    ],
+)
+def test_longer_days_and_a_gentler_limit_are_widenings(field: str, stricter_than_before: object) -> None:
+    """C210: they take two people; the other way does not."""
+    path = f"{HIGH}.{field}"
+    tight = book({path: stricter_than_before})
+
+    assert widenings(BOOK, tight) == ()
+    assert [each.path for each in widenings(tight, BOOK)] == [path]
+    assert tight.digest != BOOK.digest
+
+
+def test_of_two_cells_the_sooner_day_and_the_harder_limit_count() -> None:
+    """C19."""
+    hard = replace(CELL, fix_days_high=3, automation=Automation.SUSPEND)
+    soft = replace(CELL, fix_days_low=100, automation=Automation.NOTIFY)
+
+    for both in (stricter(soft, hard), stricter(hard, soft)):
+        limits = limits_in(both)
+        assert (*limits.days.values(), limits.automatic) == (7, 3, 30, 90, Rung.SUSPEND)
+
+
+def test_what_a_cell_tightens_is_observed_until_its_day() -> None:
+    """C209: of findings too."""
+    tighter = {f"{LOW}.fix_days_critical": 3, f"{LOW}.automation": "suspend"}
+    above = {path.replace(".low.", ".moderate."): value for path, value in tighter.items()}
+    made = observed(tighter | above)
+
+    before, after = (
+        limits_under(as_of(made, at(day)), ["scheduling"], [Tier.LOW])
+        for day in (DAY - timedelta(days=1), DAY)
+    )
+
+    assert before == Limits()
+    assert (after.days[Severity.CRITICAL], after.automatic) == (3, Rung.SUSPEND)
+
+
+SAYS = book(
+    {
+        f"{MODERATE}.fix_days_critical": 20,
+        f"{MODERATE}.automation": "notify",
+        f"{HIGH}.automation": "suspend",
+        f"categories.{OTHER}.cells.moderate.fix_days_critical": 10,
+        f"categories.{OTHER}.cells.moderate.automation": "warn",
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("categories", "tiers", "critical", "automatic"),
+    [
+        ([CARE], [Tier.MODERATE], 20, Rung.NOTIFY),
+        ([CARE], [Tier.MODERATE, Tier.HIGH], 7, Rung.SUSPEND),
+        ([CARE, OTHER], [Tier.MODERATE], 10, Rung.WARN),
+        ([CARE, "gone"], [Tier.MODERATE], 7, Rung.STOP),
+        ([CARE], [Tier.LOW], 7, Rung.STOP),
+        (["gone"], [Tier.HIGH], 7, Rung.STOP),
+        ([CARE], [], 7, Rung.STOP),
+    ],
+)
+def test_the_strictest_of_an_apps_cells_counts_and_a_cell_that_is_gone_loosens_nothing(
+    categories: list[str], tiers: list[Tier], critical: int, automatic: Rung
+) -> None:
+    """C19, C115: a moved app has two categories, one whose tier was raised two tiers; one that no cell admits has the defaults."""
+    limits = limits_under(SAYS, categories, tiers)
+
+    assert (limits.days[Severity.CRITICAL], limits.automatic) == (critical, automatic)
+    assert rung_taken(Rung.WITHDRAW, limits) is automatic
+
+
+def test_only_a_cell_that_says_so_suspends_by_itself() -> None:
+    """C226."""
+    suspending = [
+        each
+        for each in Automation
+        if rung_taken(Rung.WITHDRAW, limits_in(replace(CELL, automation=each))) > Rung.STOP
+    ]
+
+    assert suspending == [Automation.SUSPEND]
