@@ -380,6 +380,78 @@ def test_two_processes_that_erase_at_once_erase_each_row_once(
     assert len(finished) == 1
 
 
+@both_backends
+def test_a_step_looks_at_few_rows_of_all_hospitals(
+    one_uow: UnitOfWork, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step holds locks, and SQLite's one writer: a stop must not wait until a table of any size is read (C148)."""
+    monkeypatch.setattr(store, "WALKED_AT_ONCE", 2)
+    monkeypatch.setattr(store, "ROWS_AT_ONCE", 1)
+    site = site_on(one_uow, clock)
+    people = metadata.tables["identity_person"]
+    all_people = site.system(lambda ctx: len(ctx.tx.execute(people.select()).all()))
+    others = rows(site, TenantId("children"))
+    departure = left(site)
+    exported(site, departure, tmp_path / "x")
+    clock.advance(MONTH)
+
+    done = steps(site)
+
+    assert done > len(FATES) + all_people // 2
+    assert rows(site, TenantId("children")) == others
+    assert "Gina" not in texts(site)
+    erased = {each["table"]: each["rows"] for each in shown(site, departure)["record"]["erased"]}
+    assert erased["identity_person"] == 2
+
+
+def test_what_is_open_is_counted_among_the_newest(site: ControlSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody waits for a preview, and the act must not time out for it."""
+    fate = next(each for each in FATES if each.table == "signin_session")
+    session = {
+        "person": "p",
+        "tenant": "general",
+        "role": "nurse",
+        "method": "password",
+        "created_at": site.clock.now(),
+        "last_seen_at": site.clock.now(),
+        "expires_at": site.clock.now() + MONTH,
+    }
+
+    def add(ctx: Context) -> None:
+        sessions = metadata.tables["signin_session"]
+        for number in range(5):
+            ctx.tx.execute(sessions.insert().values(id=f"ses_{number}", digest=f"d{number}", **session))
+
+    site.system(add)
+    assert site.system(lambda ctx: store.count(ctx.tx, fate, GENERAL)) == 5
+    monkeypatch.setattr(store, "NEWEST", 3)
+
+    assert site.system(lambda ctx: store.count(ctx.tx, fate, GENERAL)) == 3
+
+
+def test_a_hospital_that_has_left_can_be_held_and_shows_itself_no_more(
+    site: ControlSite, tmp_path: Path
+) -> None:
+    """A case may begin after it has left: what is still there waits for it (C148)."""
+    departure = left(site)
+    exported(site, departure, tmp_path / "x")
+
+    held = site.api("sam").post("/holds", json={"reason": "a case", "tenant": "general"})
+
+    assert held.status_code == 201, held.text
+    problem(
+        site.api("sam").post("/holds", json={"reason": "a case", "tenant": "nowhere"}),
+        404,
+        "tenant_not_found",
+    )
+    site.clock.advance(MONTH)
+    steps(site)
+    assert (shown(site, departure)["waits_for"], shown(site, departure)["state"]) == ("hold", "left")
+    problem(
+        site.api("root").put("/tenants/general/branding", json={"colour": "#0b6b74"}), 404, "tenant_not_found"
+    )
+
+
 @pytest.mark.parametrize("by", ["gina", "carl", "ann"])
 def test_hospitals_do_not_see_who_left(site: ControlSite, by: str) -> None:
     assert site.api(by).get("/departures").status_code == 403

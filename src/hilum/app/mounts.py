@@ -62,7 +62,7 @@ from hilum.guides import pages as guides_pages
 from hilum.histories import pages as histories_pages
 from hilum.histories import routes as histories
 from hilum.identity import routes as identity
-from hilum.identity.service import find_tenant
+from hilum.identity.service import was_tenant
 from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.fetch import SafeFetcher
@@ -412,7 +412,7 @@ def control_plane(
         approvals.api(kit, acts(by_mail, used)),
         histories.api(kit, lambda query: reader().page(query), ReaderSlots(HISTORIES).held),
         audit.api(kit, reader, at_stop=at_stop, rule_book=explaining.explain),
-        hold_routes.api(kit, lambda ctx, tenant: find_tenant(ctx, tenant) is not None),
+        hold_routes.api(kit, was_tenant),
     )
     join(app, routers)
     return app

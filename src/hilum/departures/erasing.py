@@ -12,7 +12,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.departures import policy, store
 from hilum.departures.fates import FATES
-from hilum.departures.models import APPS_AT_ONCE, ROWS_AT_ONCE, Deed, Departure, Fate, State, Waits
+from hilum.departures.models import APPS_AT_ONCE, Deed, Departure, Fate, State, Waits
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.kernel.pages import PageQuery
@@ -61,7 +61,7 @@ def _erase(ctx: Context, found: Departure) -> None:
         _finish(ctx, found)
         return
     fate = _ERASED[step]
-    rows, last = store.take_rows(ctx.tx, fate, found.tenant, progress["after"], ROWS_AT_ONCE)
+    rows, last = store.take_rows(ctx.tx, fate, found.tenant, progress["after"])
     counts = dict(progress["counts"])
     before = counts.get(fate.table, {"rows": 0, "digest": policy.NO_ROWS})
     counts[fate.table] = {
@@ -70,9 +70,7 @@ def _erase(ctx: Context, found: Departure) -> None:
     }
     if rows:
         store.erase(ctx.tx, fate, rows)
-    # A batch that is not full was the last one of its table.
-    over = len(rows) < ROWS_AT_ONCE
-    progress = {"step": step + over, "after": [] if over else last, "counts": counts}
+    progress = {"step": step + (not last), "after": last, "counts": counts}
     store.save(ctx.tx, replace(found, state=State.ERASING, progress=progress))
     if found.state is not State.ERASING:
         audit.record(ctx, _event("departures.departure.erase", found))

@@ -13,10 +13,14 @@ ERASE_AFTER_MIN, ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX = 7, 30, 365
 REASON_BOUND = 500
 PREVIEW_BOUND = 100_000
 """Up to what number a preview counts."""
+NEWEST = 200_000
+"""Of a table without an index by hospital a preview counts among the newest so many rows: it is read while somebody waits."""
 APPS_AT_ONCE = 20
 """Installations that are ended in one transaction."""
 ROWS_AT_ONCE = 200
 """Rows that are erased in one transaction."""
+WALKED_AT_ONCE = 5_000
+"""Rows of all hospitals among which they are looked for in one transaction: a stop must not wait for a whole table."""
 DEPARTURES_EVERY = timedelta(seconds=10)
 SHOWN_ROWS = 1_000
 """Rows that the export reads at once."""

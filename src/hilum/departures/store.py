@@ -1,6 +1,7 @@
 """The table of departures, and the rows of a hospital in every table of the list."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +24,17 @@ from sqlalchemy import (
     update,
 )
 
-from hilum.departures.models import PREVIEW_BOUND, SHOWN_ROWS, By, Departure, Fate, State
+from hilum.departures.models import (
+    NEWEST,
+    PREVIEW_BOUND,
+    ROWS_AT_ONCE,
+    SHOWN_ROWS,
+    WALKED_AT_ONCE,
+    By,
+    Departure,
+    Fate,
+    State,
+)
 from hilum.infra.db import Instant, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
@@ -105,6 +116,11 @@ def count(tx: Connection, fate: Fate, tenant: TenantId, *where: tuple[str, Any])
     table = metadata.tables[fate.table]
     wanted = [table.c[name].is_(None) if value is None else table.c[name] == value for name, value in where]
     some = select(literal(1)).select_from(table).where(_of(table, fate.by, tenant), *wanted)
+    key = next(iter(table.primary_key.columns))
+    if fate.by is By.TENANT and key.name == "id" and not _is_indexed(table):
+        # Ids are in the order of time, and what is open is among the newest.
+        edge = select(key).order_by(key.desc()).offset(NEWEST).limit(1).scalar_subquery()
+        some = some.where(key > func.coalesce(edge, ""))
     return int(
         tx.execute(select(func.count()).select_from(some.limit(PREVIEW_BOUND).subquery())).scalar_one()
     )
@@ -122,18 +138,31 @@ def read_rows(tx: Connection, fate: Fate, tenant: TenantId) -> Iterator[dict[str
 
 
 def take_rows(
-    tx: Connection, fate: Fate, tenant: TenantId, after: Sequence[Any], limit: int
+    tx: Connection, fate: Fate, tenant: TenantId, after: Sequence[Any]
 ) -> tuple[list[dict[str, Any]], list[Any]]:
-    """Return a batch of a hospital's rows ``after`` a key, and the key of its last row; no rows at the end."""
+    """Return a batch of a hospital's rows ``after`` a key, and from which key to go on; no key at the end of the table."""
     table = metadata.tables[fate.table]
     keys = list(table.primary_key.columns)
-    query = select(table).where(_of(table, fate.by, tenant)).order_by(*keys).limit(limit)
-    if after:
-        # From key to key, so that a table of any size is read once in all, whatever index it has.
-        last = [_read_key(each) for each in after]
-        query = query.where(keys[0] > last[0] if len(keys) == 1 else tuple_(*keys) > tuple_(*last))
+    # From key to key, so that a table of any size is read once in all, whatever index it has; and so far only
+    # at once: SQLite has one writer, and PostgreSQL ends what takes long.
+    beyond = [_compared(keys, after, operator.gt)] if after else []
+    walk = select(*keys).where(*beyond).order_by(*keys).offset(WALKED_AT_ONCE - 1).limit(1)
+    edge = [_write_key(each) for each in tx.execute(walk).first() or ()]
+    within = [*beyond, _compared(keys, edge, operator.le)] if edge else beyond
+    query = select(table).where(_of(table, fate.by, tenant), *within).order_by(*keys).limit(ROWS_AT_ONCE)
     rows = [dict(row) for row in tx.execute(query.with_for_update()).mappings()]
-    return rows, [_write_key(rows[-1][key.name]) for key in keys] if rows else []
+    if len(rows) == ROWS_AT_ONCE:
+        return rows, [_write_key(rows[-1][key.name]) for key in keys]
+    return rows, edge
+
+
+def _compared(
+    keys: Sequence[Column[Any]],
+    written: Sequence[Any],
+    compare: Callable[[Any, Any], ColumnElement[bool]],
+) -> ColumnElement[bool]:
+    last = [_read_key(each) for each in written]
+    return compare(keys[0], last[0]) if len(keys) == 1 else compare(tuple_(*keys), tuple_(*last))
 
 
 def erase(tx: Connection, fate: Fate, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -183,6 +212,11 @@ def _of(table: Table, by: By, tenant: TenantId) -> ColumnElement[bool]:
             return table.c.owner == f"hospital/{tenant}"
         case By.RING:
             return and_(table.c.ring == tenant, table.c.purpose == "id_token")
+
+
+def _is_indexed(table: Table) -> bool:
+    """Check whether the rows of a hospital are found without reading all of them."""
+    return any(next(iter(each.columns)).name == "tenant" for each in table.indexes)
 
 
 def _write_key(value: Any) -> Any:

@@ -7,7 +7,7 @@ from hilum.audit.models import Event
 from hilum.identity import policy, store
 from hilum.identity.models import Branding, Tenant
 from hilum.infra.context import Context
-from hilum.kernel.errors import Invalid
+from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import TenantId
 from hilum.pictures import service as pictures
 from hilum.pictures.models import Owners
@@ -21,6 +21,8 @@ def set_branding(ctx: Context, tenant_id: TenantId, asked: Branding) -> Tenant:
     if not policy.may_administer(ctx.actor, tenant_id):
         raise audit.refusal(ctx, Event(ACTION, tenant=tenant_id))
     before = store.get_tenant(ctx.tx, tenant_id, lock=True)
+    if before.left_at is not None:
+        raise NotFound("tenant_not_found", "There is no such tenant.")
     if asked.colour and (fault := colour_fault(asked.colour)):
         raise Invalid("tenant_invalid", "The colour cannot be used; see fields.", fields={"colour": fault})
     after = replace(

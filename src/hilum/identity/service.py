@@ -197,6 +197,11 @@ def find_tenant(ctx: Context, tenant: TenantId) -> Tenant | None:
     return None if found is None or found.left_at is not None else found
 
 
+def was_tenant(ctx: Context, tenant: TenantId) -> bool:
+    """Check whether there is a tenant, or was one that has left: what is still there of it can be held."""
+    return policy.fits_tenant_id(tenant) and store.find_tenant(ctx.tx, tenant) is not None
+
+
 def end_tenant(ctx: Context, tenant_id: TenantId) -> Tenant:
     """Record that a tenant has left, for good: two people agreed (``departures``), and no verb finds it any more. Raises NotFound."""
     before = get_tenant(ctx, tenant_id, lock=True)

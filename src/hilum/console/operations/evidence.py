@@ -92,6 +92,6 @@ def _place(ctx: Context, form: Form) -> Hold:
     for name, kind in (("tenant", Kind.TENANT), ("app", Kind.APP)):
         text = form.one(name).strip()
         about[name] = fields.named(ctx, kind, text, name) if text else ""
-    known = bool(about["tenant"]) and identity.find_tenant(ctx, TenantId(about["tenant"])) is not None
+    known = bool(about["tenant"]) and identity.was_tenant(ctx, TenantId(about["tenant"]))
     reason, since = form.one("reason"), fields.day(form, "since")
     return audit.place_hold(ctx, reason, since=since, about=about, tenant_known=known)
