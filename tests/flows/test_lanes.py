@@ -222,6 +222,7 @@ def test_no_tenant_takes_every_place_of_a_stream_nor_all_together_the_staffs() -
         ("GET", "/t/general/authorize", Lane.TOKENS),
         ("GET", "/t/general/oauth/jwks.json", Lane.TOKENS),
         ("GET", "/t/general/manage", Lane.TOKENS),
+        ("GET", "/logos/hospital/general/0.png", Lane.TOKENS),
         ("POST", "/t/general/ehr/launches", Lane.TOKENS),
         ("GET", "/api/v1/switches", Lane.CONTROL),
         ("POST", "/api/v1/vendors", Lane.CONTROL),

@@ -28,7 +28,7 @@ TABLE: tuple[tuple[Lane, frozenset[str], str], ...] = (
     # Sums over the counted decisions of up to 90 days; the journals.
     (Lane.AUDIT, frozenset({"GET"}), r"/api/v1/apps/[^/]+/(scopes|calls)"),
     (Lane.TOKENS, POST, r"/api/v1/tokens"),
-    (Lane.TOKENS, ANY, r"/t/.*|/signin(/.*)?|/signout|/account(/.*)?|/\.well-known/.*"),
+    (Lane.TOKENS, ANY, r"/t/.*|/logos/.*|/signin(/.*)?|/signout|/account(/.*)?|/\.well-known/.*"),
 )
 """The first line that matches decides; a request that matches none runs in ``Lane.CONTROL``."""
 _COMPILED = tuple((lane, methods, re.compile(path)) for lane, methods, path in TABLE)
