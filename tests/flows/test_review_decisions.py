@@ -1,5 +1,6 @@
 """A reviewer certifies what was submitted once its checks have passed, or rejects it; the certification names the submission (C99, C111)."""
 
+import base64
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -15,10 +16,12 @@ from hilum.review import service
 from hilum.review.models import KEPT, RUN_LIFE, Look
 from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.review_ground import SCOPES, Ground, pass_lens, signs
+from tests.flows.test_app_edits import edit
 from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_review_checks import World, again, in_order
 from tests.flows.test_vendor_apps import PROFILE
 from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.pictures import png
 from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock
 
@@ -169,6 +172,10 @@ def test_what_changed_since_the_checks_is_not_certified(ground: Ground, world: W
     made(ground.site.api("acme.owner").put(path, json=PROFILE | urls | other), 200)
     problem(decide(ground, sent), 403, "records_changed")
     made(ground.site.api("acme.owner").put(path, json=PROFILE | urls | {"revision": 2}), 200)
+    # C12: what people will see beside its name is a part of what was reviewed.
+    made(edit(ground.site, ground.app, "acme.owner", logo=base64.b64encode(png()).decode()), 200)
+    problem(decide(ground, sent), 403, "records_changed")
+    made(edit(ground.site, ground.app, "acme.owner", logo=""), 200)
 
     forged = "UPDATE review_run SET checks = replace(checks, 'The record', 'A record')"
     world.uow.write_now(lambda ctx: ctx.tx.execute(text(forged)), actor=SYSTEM, trace=TRACE)

@@ -83,7 +83,9 @@ def describe(
         "app": {
             name: getattr(app, name)
             for name in ("id", "vendor", "name", "description", "purpose", "category")
-        },
+        }
+        # Only where it has one, as with the population. Before it is certified a vendor changes it without asking anybody.
+        | ({"logo": app.logo} if app.logo else {}),
         "vendor": asdict(vendor),
         "version": {
             "id": version.id,

@@ -22,6 +22,7 @@ from hilum.review import service as review
 from hilum.review.models import Act, DecideOrder, Run, Submission
 from hilum.review.policy import may_decide
 from hilum.standards.smart.scopes import SPECIAL
+from hilum.web.branding import app_logo
 from hilum.web.forms import Form
 from hilum.web.problems import status_of
 
@@ -120,6 +121,7 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "workflows": submissions.workflows_of(book, declared),
         "documents": [(book.evidence.get(each.kind, each.kind), each) for each in found.order.documents],
         "stated": _stated(content, book),
+        "logo": app_logo(visit.kit.urls, found.app, content["app"].get("logo", "")) if content else "",
         "clients": [_client(each) for each in content.get("clients", ())],
         "certified": certified,
         "certified_label": _label(ctx, certified),
