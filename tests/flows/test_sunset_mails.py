@@ -10,7 +10,8 @@ from hilum.contacts.models import ContactKind, NewContact
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.kernel.actor import SYSTEM
-from hilum.notices.models import Notice, State
+from hilum.notices.models import Kind, Notice, State
+from hilum.notices.policy import value_fault
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder
 from hilum.policies.product_models import NOTICE, DataClass, ScopeProduct, ScopeStatus
@@ -238,3 +239,12 @@ def test_another_version_of_the_book_mails_only_whom_it_newly_concerns(
 
     assert on_trial == {ADMIN, VENDOR}
     assert stages(ground, ADMIN) == stages(ground, OTHER) == stages(ground, VENDOR) == ["announced"]
+
+
+def test_names_that_others_choose_hold_up_no_mail() -> None:
+    """Three apps with names as long as they may be, at one hospital, would end the walk over all hospitals (C62, C180)."""
+    long = [f"{letter * 199}." for letter in "abcd"]
+
+    for words in (policy.apps_in_words(long), policy.names_in_words(long)):
+        assert value_fault(Kind.NAME, words) == ""
+        assert words.startswith("4 apps (")

@@ -8,7 +8,7 @@ from hilum.clients.models import ClientFacts
 from hilum.clients.policy import admission
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
-from hilum.notices.models import NAME_BOUND
+from hilum.notices.models import NAME_BOUND, VALUE_BOUND
 from hilum.policies.models import Book, ScopeProduct, ScopeStatus
 from hilum.policies.policy import Coverage
 from hilum.standards.smart.scopes import ClinicalScope, all_covered, parse_stored
@@ -57,7 +57,8 @@ def cause_of(ending: Ending, place: str) -> str:
 def apps_in_words(names: Sequence[str]) -> str:
     """Return how many apps have a scope, and the first of their names, as one short line."""
     count = "1 app" if len(names) == 1 else f"{len(names)} apps"
-    return f"{count} ({', '.join(sorted(names)[:APPS_NAMED])})"
+    # Others choose these names: long ones must not hold up the mails of everybody.
+    return f"{count} ({', '.join(sorted(names)[:APPS_NAMED])})"[:VALUE_BOUND]
 
 
 def successor_in_words(product: ScopeProduct) -> str:
