@@ -444,6 +444,8 @@ def test_a_hospital_that_has_left_can_be_held_and_shows_itself_no_more(
         404,
         "tenant_not_found",
     )
+    ann = site.system(identity.find_person_by_username, tenant=GENERAL, username="ann").id
+    problem(site.api("root").put(f"/people/{ann}/charts", json={"charts": []}), 404, "tenant_not_found")
     site.clock.advance(MONTH)
     steps(site)
     assert (shown(site, departure)["waits_for"], shown(site, departure)["state"]) == ("hold", "left")

@@ -429,6 +429,9 @@ def _require_charts(ctx: Context, person: Person, charts: tuple[Chart, ...]) -> 
         if ctx.actor.tenant is not None:
             raise NotFound("person_not_found", "There is no such person.")
         raise audit.refusal(ctx, Event("identity.person.set_charts", tenant=person.tenant or ""))
+    if person.tenant is not None and person.vendor is None:
+        # What was erased of somebody stays erased.
+        get_tenant(ctx, person.tenant)
     if faults := policy.chart_faults(person, charts, ctx.now):
         raise Invalid("charts_invalid", "The charts cannot be set as described.", fields=faults)
 
