@@ -27,7 +27,7 @@ from hilum.identity.models import (
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import FacilityId, TenantId
-from hilum.pictures import policy as pictures
+from hilum.pictures import live as pictures
 from hilum.pictures.models import ENCODED_BOUND
 from hilum.web.api import (
     Id,
@@ -201,7 +201,7 @@ def _branding(router: APIRouter, kit: Kit) -> None:
     @router.put("/tenants/{tenant}/branding", openapi_extra=audience("platform_admin", "administrator"))
     async def set_branding(request: Request, tenant: Id, body: BrandingAsked) -> TenantShown:
         """Set the colour and the logo that the hospital's sign-in, consent and connected-apps pages show; what is left out stays."""
-        logo = None if body.logo is None else pictures.decoded(body.logo, "logo")
+        logo = None if body.logo is None else await pictures.decoded(body.logo, "logo")
         asked = Branding(body.colour, logo)
         verb = partial(branding.set_branding, tenant_id=TenantId(tenant), asked=asked)
         return _tenant(await run_write(kit, request, verb))

@@ -19,6 +19,8 @@ SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Samples of a pixel by colour type."""
 DEPTHS = {0: (1, 2, 4, 8), 2: (8,), 3: (1, 2, 4, 8), 4: (8,), 6: (8,)}
 FILTERS = 5
+LEVEL = 6
+"""Of compression. At a higher one pixels can be chosen that take seconds to encode."""
 TRUNCATED = "picture_not_png"
 
 
@@ -69,7 +71,7 @@ def _encoded_again(data: bytes) -> bytes | str:
         (b"IHDR", header),
         *((b"PLTE", body) for body in palette),
         *((b"tRNS", body) for body in clear),
-        (b"IDAT", zlib.compress(pixels, 9)),
+        (b"IDAT", zlib.compress(pixels, LEVEL)),
         (b"IEND", b""),
     ]
     written = SIGNATURE + b"".join(_written(kind, body) for kind, body in kept)

@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from hilum.kernel.ids import AppId
-from hilum.pictures import policy as pictures
+from hilum.pictures import live as pictures
 from hilum.pictures.models import ENCODED_BOUND
 from hilum.registry import app_edits, held
 from hilum.registry.app_edit_models import AppEditOrder
@@ -83,7 +83,7 @@ def api(kit: Kit) -> APIRouter:
 
         Of an app that is certified for production, name, purpose and logo change only when a reviewer agrees (202).
         """
-        logo = None if body.logo is None else pictures.decoded(body.logo, "logo")
+        logo = None if body.logo is None else await pictures.decoded(body.logo, "logo")
         order = AppEditOrder(body.revision, body.name, body.description, body.purpose, logo)
         found, waiting = await run_write(
             kit, request, partial(app_edits.edit, app_id=AppId(app), order=order)

@@ -15,7 +15,8 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId
 from hilum.policies import service as policies
-from hilum.policies.models import Book
+from hilum.policies.models import Book, Population
+from hilum.policies.policy import POPULATIONS
 from hilum.registry import service as registry
 from hilum.registry.models import Certification
 from hilum.review import service as review
@@ -194,9 +195,15 @@ def _stated(content: Mapping[str, Any], book: Book) -> list[tuple[str, str]]:
             "Opened from",
             ", ".join(book.placements.get(each, each) for each in version["placements"]) or "nowhere",
         ),
+        ("Patients it reaches", _population(version)),
         ("Artificial intelligence", _ai(ai_use)),
     ]
     return found + [(words.field(name), _value(value)) for name, value in profile.items()]
+
+
+def _population(version: Mapping[str, Any]) -> str:
+    stated = version.get("population")
+    return POPULATIONS[Population(stated)] if stated else "not said, so it counts as every patient"
 
 
 def _ai(ai_use: Mapping[str, Any] | None) -> str:
