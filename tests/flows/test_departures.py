@@ -354,6 +354,25 @@ def test_an_erasure_that_was_interrupted_goes_on_where_it_stopped(site: ControlS
     assert len(finished) == 1
 
 
+def test_after_a_restore_an_erasure_waits_until_holds_can_be_placed_again(
+    site: ControlSite, tmp_path: Path
+) -> None:
+    """A backup has no hold that was placed after it, and the jobs process begins at once."""
+    departure = left(site)
+    exported(site, departure, tmp_path / "x")
+    site.clock.advance(MONTH)
+    steps(site, most=5)
+
+    assert site.system(service.defer) == 1
+
+    assert steps(site) == 0
+    assert (shown(site, departure)["waits_for"], shown(site, departure)["state"]) == ("date", "erasing")
+    site.clock.advance(timedelta(days=7))
+    steps(site)
+    assert shown(site, departure)["state"] == "erased"
+    assert site.system(service.defer) == 0
+
+
 @both_backends
 def test_two_processes_that_erase_at_once_erase_each_row_once(
     one_uow: UnitOfWork, clock: FakeClock, tmp_path: Path

@@ -24,6 +24,7 @@ from hilum.breakglass import service as breakglass
 from hilum.contacts import service as contacts
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
+from hilum.departures import service as departures
 from hilum.enrolment import service as enrolment
 from hilum.federation import service as federation
 from hilum.infra import epoch, lanes, nodes, schema_gate
@@ -67,6 +68,7 @@ CANNOT_BE_KNOWN = (
     "emergency access that a hospital switched off or narrowed after the backup is as it was before, and verdicts of reviews after it are lost, so who was barred may use it again: compare `hilum break-glass settings`",
     "exceptions and overrides that were ended after the backup count again, until their own end: end those again that are listed below",
     "tiers that reviewers raised after the backup are as they were before: compare `hilum app raised`, and raise them again",
+    "holds placed after the backup are not in force: place them again at once, before evidence is purged; nothing of a hospital that left is erased within a week",
     "hospitals that left after the backup are back, with what was erased since: let them leave again, and erase it again",
     "facilities removed after the backup are in use again, and what was denied at one since is not: remove and deny them again",
     "mail that waited in the backup is recorded as unknown, since it may have been sent after it: see `hilum notices list --state unknown`",
@@ -306,6 +308,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         links = enrolment.end_all(ctx)
         approvals.end_all(ctx)
         breakglass.end_all(ctx)
+        departures.defer(ctx)
         # Mail that waited in the backup may have been sent since.
         mails = notices.end_open_mail(ctx)
         links += contacts.end_links(ctx)

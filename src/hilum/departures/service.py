@@ -13,7 +13,14 @@ from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.departures import policy, store
 from hilum.departures.erasing import next_step
 from hilum.departures.fates import FATES
-from hilum.departures.models import ERASE_AFTER_DEFAULT, Departure, Fate, State, Waits
+from hilum.departures.models import (
+    ERASE_AFTER_DEFAULT,
+    ERASE_AFTER_MIN,
+    Departure,
+    Fate,
+    State,
+    Waits,
+)
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM, Actor
@@ -145,6 +152,11 @@ def _require_reader(ctx: Context) -> None:
     # A hospital that has left has nobody who could sign in; what waits is among its approvals.
     if not ctx.actor.is_platform:
         raise NotPermitted("not_permitted", "Only the platform's staff may read departures.")
+
+
+def defer(ctx: Context) -> int:
+    """Put off every erasure by a week, also one that has begun; return how many. After a restore, which brings back no hold placed since."""
+    return store.defer(ctx.tx, ctx.now + timedelta(days=ERASE_AFTER_MIN))
 
 
 # --- the export, on the host ---------------------------------------------------------------------------------------------------

@@ -97,6 +97,12 @@ def list_open(tx: Connection) -> list[Departure]:
     return [_departure(row) for row in tx.execute(query.order_by(departures.c.id).limit(FIRST_PAGE.limit))]
 
 
+def defer(tx: Connection, until: datetime) -> int:
+    """Move the day of what is not erased yet to a later one, where it is earlier; return how many."""
+    open_ = departures.c.state.in_((State.LEFT.value, State.ERASING.value)), departures.c.erase_at < until
+    return tx.execute(departures.update().where(*open_).values(erase_at=until)).rowcount
+
+
 def _values(found: Departure) -> dict[str, Any]:
     values = {column.name: getattr(found, column.name) for column in departures.c}
     documents = {name: dict(values[name]) for name in ("preview", "export", "progress", "record")}

@@ -145,6 +145,7 @@ def test_what_was_issued_before_a_restore_is_dead_after_it_and_what_was_stopped_
         "exceptions and overrides",
         "tiers",
         "facilities",
+        "holds",
     ):
         assert any(word in each for each in restored["cannot_be_known"])
     book = restored["rule_book"]
