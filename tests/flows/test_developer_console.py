@@ -38,6 +38,7 @@ MISSING = {
     "developer.approval",
     "developer.member",
     "developer.submission",
+    "developer.run",
 }
 """Pages of things that are not there: who may open them learns so."""
 

@@ -197,8 +197,10 @@ def consoles(
     providers: Providers,
     checker: DomainChecker,
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
+    faults: FaultBook | None = None,
 ) -> console_ports.Ports:
     """Return what the consoles read beside the rooms' services. ``journal``: the folder of the journals and the database."""
+    runs = evidence_ports(kit, reader, faults)
     used = partial(installed.were_used, permits=partial(journals.read_permits, *journal))
     return console_ports.Ports(
         recorded=RecordedReads(kit.uow, CONSOLES).run,
@@ -239,6 +241,7 @@ def consoles(
             view=lambda ctx, edit_id: held.view_held(ctx, app_edits.APP_EDIT, edit_id),
             refuse=app_edits.refuse,
         ),
+        runs=console_ports.Runs(runs.read, runs.set_fault, runs.clear_faults),
         check_domain=lambda vendor, domain, actor, trace: checker.check(
             kit.uow, vendor, domain, actor=actor, trace=trace
         ),
@@ -269,6 +272,7 @@ def _consoles(site: Site) -> console_ports.Ports:
         providers=_providers(site),
         checker=DomainChecker(site.fetcher),
         at_stop=leave,
+        faults=FaultBook(settings.data_dir / "fhir", site.kit.clock),
     )
     anchored = partial(_anchored, settings.anchor)
     return replace(found, health=site.health, generation=site.generation, anchored=anchored)

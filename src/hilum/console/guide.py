@@ -84,7 +84,7 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum idp add",
         ),
         "developer.apps": (
-            "Each app with its state and next step. Its pages have versions, clients and keys, scopes asked against used, each call with its reason, the sandbox, what hospitals must know, and its review: submit a version, see what is missing and what the checks found.",
+            "Each app with its state and next step. Its pages have versions, clients and keys, scopes asked against used, each call with its reason, the sandbox, what hospitals must know, certification runs that show how it behaves when something fails, and its review: submit a version, see what is missing and what the checks found.",
             "hilum app list",
         ),
         "developer.changes": (

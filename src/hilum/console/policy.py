@@ -208,6 +208,8 @@ def _developers() -> tuple[Page, ...]:
         of_app("traffic", "Traffic", "How were its calls answered, and why?"),
         of_app("sandbox", "Sandbox", "Where can I try it?"),
         of_app("statements", "Statements", "What do hospitals know about it?"),
+        of_app("runs", "Certification runs", "How does it behave when something fails?"),
+        page("run", "/runs/{id}", "Certification run", "What was shown?", "runs", roles=MEMBERS),
         of_app("review", "Review", "How far is its review?"),
         page("submission", "/submissions/{id}", "Submission", "What does it lack?", "review", roles=MEMBERS),
         page("narrow", "/apps/{id}/narrow", "Ask for less", "Who is affected?", "scopes", roles=DEVELOPERS),

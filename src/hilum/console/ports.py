@@ -11,6 +11,8 @@ from hilum.audit.models import AccessPage, AccessQuery, Anchored, Event, Explana
 from hilum.controls.models import Target
 from hilum.dryruns.models import NarrowingTrial
 from hilum.enrolment.models import LinkMail
+from hilum.evidence.models import Upstream
+from hilum.evidence.service import ReadSealed
 from hilum.federation.models import Provider, Trial
 from hilum.infra.context import Context, Trace
 from hilum.installations.models import ScopeComparison
@@ -68,6 +70,15 @@ class Providers:
 
 
 @dataclass(frozen=True, slots=True)
+class Runs:
+    """What certification runs need: their records as they were written, and the faults of the sandbox's FHIR servers."""
+
+    read: ReadSealed
+    set_fault: Callable[[Upstream], None]
+    clear_faults: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
 class AppEdits:
     """Edits of what is said of an app: ``edit`` takes the revision that was read and the texts, and returns what of it waits for a reviewer."""
 
@@ -96,6 +107,7 @@ class Ports:
     by_mail: LinkMail
     providers: Providers
     app_edits: AppEdits
+    runs: Runs
     check_domain: Callable[[VendorId, str, Actor, Trace], Awaitable[object]]
     held: Callable[[Actor], AbstractContextManager[None]]
     at_stop: Callable[[Callable[[], None]], None]

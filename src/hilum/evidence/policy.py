@@ -67,6 +67,12 @@ def needed_of(book: Book, cells: Iterable[Cell]) -> dict[str, str]:
     return {name: book.scenarios[name] for name in names}
 
 
+def advice(scenario: str) -> tuple[str, str]:
+    """Return what a developer does in a scenario, and what a well-made app does; nothing of one that this release does not know."""
+    known = SCENARIOS.get(scenario)
+    return ("", "") if known is None else (known.how, known.good)
+
+
 def fault_of(scenario: str) -> Fault:
     """Return how the situation of a scenario is made; by hand if this release does not know it."""
     known = SCENARIOS.get(scenario)

@@ -13,7 +13,6 @@ from starlette.requests import Request
 
 from hilum.audit.models import AccessPage, AccessQuery, Event
 from hilum.evidence import policy, service
-from hilum.evidence.judging import SCENARIOS
 from hilum.evidence.models import Row, Run, RunOrder, State, Upstream
 from hilum.infra.context import Context, Trace
 from hilum.kernel.actor import Actor
@@ -133,14 +132,14 @@ def shown(run: Run) -> RunShown:
     concluded = {each["scenario"]: each for each in run.result.get("scenarios", ())}
     scenarios = []
     for name, title in run.scenarios.items():
-        known = SCENARIOS.get(name)
+        how, good = policy.advice(name)
         found = concluded.get(name, {})
         scenarios.append(
             ScenarioShown(
                 name=name,
                 title=title,
-                how="" if known is None else known.how,
-                good="" if known is None else known.good,
+                how=how,
+                good=good,
                 **{each: found.get(each, "") for each in ("outcome", "sentence", "fix")},
             )
         )

@@ -24,12 +24,14 @@ TABS = (
     ("Traffic", "developer.traffic"),
     ("Sandbox", "developer.sandbox"),
     ("Statements", "developer.statements"),
+    ("Runs", "developer.runs"),
     ("Review", "developer.review"),
 )
 _PARTS = {
     "developer.clients": "Clients & keys",
     "developer.scopes": "Scopes",
     "developer.review": "Review",
+    "developer.runs": "Runs",
 }
 """Tabs that have pages of their own below them."""
 

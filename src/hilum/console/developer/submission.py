@@ -63,6 +63,7 @@ _CHECKED_AT = {
     "client": "developer.clients",
     "privacy_policy": "developer.statements",
     "terms": "developer.statements",
+    "sandbox_run": "developer.runs",
 }
 """Where an address that did not pass is changed, by what it is."""
 _OF_RULE = {"contacts.proved": "developer.contacts", "tier.allowed": "developer.app"}

@@ -8,12 +8,15 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from hilum.console import clocks, fields, lenses, service, submissions, words
+from hilum.console import clocks, fields, lenses, run_words, service, submissions, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.review.lens import path_of
+from hilum.evidence import service as evidence
+from hilum.evidence.models import Run as SandboxRun
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId
+from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import Book, Population
 from hilum.policies.policy import POPULATIONS
@@ -29,7 +32,7 @@ from hilum.web.problems import status_of
 
 MULTI = ("reasons",)
 RUNS_LINKED = 10
-"""Earlier runs to which a page links."""
+"""Earlier runs of the checks to which a page links, and certification runs that it shows."""
 _OF_CLIENT = (
     "type",
     "deployment",
@@ -109,6 +112,7 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "reasons": [review.shipped_scorecards().every_reason.get(each, each) for each in found.reasons],
         "run": run,
         "runs": [each for each in range(last, max(last - RUNS_LINKED, 0), -1) if run and each != run.number],
+        "sandbox_runs": run_words.briefly(ctx, _sandbox_runs(ctx, found)),
         "replay": review.replay(ctx, found.id, run.number) if again and run else None,
         # What reaches records comes first.
         "scopes": submissions.scope_rows(
@@ -146,6 +150,10 @@ def _run(ctx: Context, found: Submission, number: int | None) -> Run | None:
     if number is not None:
         return review.view_run(ctx, found.id, number)
     return review.last_runs(ctx, [found]).get(found.id)
+
+
+def _sandbox_runs(ctx: Context, found: Submission) -> list[SandboxRun]:
+    return evidence.list_runs(ctx, PageQuery(limit=RUNS_LINKED), app=AppId(found.app))
 
 
 def _last(ctx: Context, found: Submission) -> int:

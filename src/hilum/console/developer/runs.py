@@ -1,0 +1,209 @@
+"""Certification runs of an app in the sandbox: open one, take its scenarios, watch what is recorded, and have it judged."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.clients import service as clients
+from hilum.console import fields, run_words
+from hilum.console.desk import Visit, address, to
+from hilum.console.developer import frame
+from hilum.console.models import ROWS
+from hilum.evidence import policy
+from hilum.evidence import service as evidence
+from hilum.evidence.models import Row, Run, RunOrder, State
+from hilum.identity import service as identity
+from hilum.identity.models import Tenant, VendorRight
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
+from hilum.kernel.ids import ClientId, TenantId
+from hilum.kernel.pages import PAGE_BOUND, PageQuery
+from hilum.registry.models import App, Environment
+from hilum.web.forms import Form
+from hilum.web.problems import status_of
+
+RECORDS = 100
+"""Records of a judged run on one page."""
+HOSPITALS = 100
+"""Sandbox hospitals that are offered; those at which the app is installed come first."""
+
+
+async def show_list(visit: Visit) -> Response:
+    """Show the runs of an app, newest first, and the form that opens one."""
+    return await _list(visit, fields.NO_FORM, None)
+
+
+async def _list(visit: Visit, given: Form, trouble: Invalid | Conflict | NotPermitted | None) -> Response:
+    after = visit.query().one("after")[:100]
+    app, standing, facts = await visit.read(partial(_runs, visit=visit, after=after))
+    return frame.show(
+        visit,
+        "console/developer/runs.html",
+        app,
+        standing,
+        status=status_of(trouble) if trouble is not None else 200,
+        detail=trouble.detail if trouble is not None else "",
+        faults=fields.sentences(trouble.fields) if isinstance(trouble, Invalid) else {},
+        given=given,
+        opens=frame.may(visit, VendorRight.APPS),
+        first=visit.path if after else "",
+        **facts,
+    )
+
+
+def _runs(ctx: Context, visit: Visit, after: str) -> tuple[App, Any, dict[str, Any]]:
+    app = frame.own_app(ctx, visit.param())
+    found = evidence.list_runs(ctx, PageQuery(after, ROWS + 1), app=app.id)
+    shown = found[:ROWS]
+    rows = [
+        each | {"href": address("developer.run", each["run"].id)} for each in run_words.briefly(ctx, shown)
+    ]
+    facts = {
+        "runs": rows,
+        "next": address("developer.runs", app.id, after=shown[-1].id) if len(found) > ROWS else "",
+        "clients": _clients(ctx, app),
+        "hospitals": _hospitals(ctx, app),
+        "register": address("developer.client_new", app.id),
+    }
+    return app, frame.standings(ctx, [app])[app.id], facts
+
+
+def _clients(ctx: Context, app: App) -> list[tuple[str, str]]:
+    found = clients.list_clients(ctx, app.id, PageQuery(limit=PAGE_BOUND))
+    return [
+        (each.id, each.name) for each in found if each.environment is Environment.SANDBOX and not each.dynamic
+    ]
+
+
+def _hospitals(ctx: Context, app: App) -> list[tuple[str, str]]:
+    installed = {tenant for tenant, _, _ in installations.installations_of(ctx, [app.id])}
+
+    def key(tenant: Tenant) -> tuple[bool, str]:
+        return tenant.id not in installed, tenant.name
+
+    found = sorted((each for each in identity.list_tenants(ctx) if each.active and each.sandbox), key=key)
+    return [
+        (each.id, each.name if each.id in installed else f"{each.name} (not installed there yet)")
+        for each in found[:HOSPITALS]
+    ]
+
+
+async def open_run(visit: Visit, form: Form) -> Response:
+    """Open a run of one of the app's clients at a sandbox hospital."""
+    order = RunOrder(ClientId(form.one("client")[:64]), TenantId(form.one("tenant")[:64]))
+
+    def verb(ctx: Context) -> Run:
+        app = frame.own_app(ctx, visit.param())
+        client = clients.find_client(ctx, order.client)
+        if client is None or client.app != app.id:
+            # Whether another vendor has a client of this name is told to nobody.
+            raise Invalid("form_invalid", "Choose a client of this app.", fields={"client": "not_an_option"})
+        return evidence.open_run(ctx, order)
+
+    try:
+        run = await visit.write(verb)
+    except (Invalid, Conflict, NotPermitted) as error:
+        return await _list(visit, form, error)
+    return to(address("developer.run", run.id))
+
+
+async def show(visit: Visit) -> Response:
+    """Show a run: its scenarios with what to do in each, what is recorded, and once it was judged, what was concluded."""
+    return await _page(visit)
+
+
+async def _page(visit: Visit, trouble: Conflict | NotPermitted | Unavailable | None = None) -> Response:
+    query = visit.query()
+    watched, start = query.one("watch") == "1", _start(query)
+    app, standing, facts = await visit.read(partial(_one, visit=visit, start=start))
+    if watched and not facts["kept"]:
+        run_id = facts["run"].id
+        verb = partial(evidence.watch, run_id=run_id, accesses=visit.ports.accesses)
+        facts |= {"rows": await visit.audited(evidence.watching(run_id), verb)}
+    return frame.show(
+        visit,
+        "console/developer/run.html",
+        app,
+        standing,
+        status=status_of(trouble) if trouble is not None else 200,
+        detail=trouble.detail if trouble is not None else "",
+        watched=watched,
+        **facts,
+    )
+
+
+def _start(query: Form) -> int:
+    text = query.one("from")
+    if text and not (text.isdecimal() and len(text) < 7):
+        raise Invalid(
+            "filter_malformed", "The address of this page is not valid.", fields={"from": "word_malformed"}
+        )
+    return int(text or 0)
+
+
+def _one(ctx: Context, visit: Visit, start: int) -> tuple[App, Any, dict[str, Any]]:
+    run = evidence.view(ctx, visit.param())
+    app = frame.own_app(ctx, run.app)
+    kept: tuple[Row, ...] = policy.read_rows(run.rows) if run.rows else ()
+    (brief,) = run_words.briefly(ctx, [run])
+    here, end = address("developer.run", run.id), start + RECORDS
+    goes_on = run.state is State.OPEN
+    acts = frame.may(visit, VendorRight.APPS) and goes_on
+    facts = {
+        **brief,
+        "scenarios": run_words.scenarios(run),
+        "goes_on": goes_on,
+        # Past its end a run is still judged or given up, and nothing more is made to fail for it.
+        "acts": acts,
+        "begins": acts and ctx.now < run.expires_at,
+        "faults": run.result.get("faults", ()),
+        "forged": bool(run.result) and not evidence.check_result(ctx, run),
+        "kept": bool(run.rows),
+        "rows": kept[start:end],
+        "count": len(kept),
+        "first": f"{here}#recorded" if start else "",
+        "next": f"{address('developer.run', run.id, **{'from': str(end)})}#recorded"
+        if len(kept) > end
+        else "",
+        "sandbox": address("developer.sandbox", app.id),
+    }
+    return app, frame.standings(ctx, [app])[app.id], facts
+
+
+async def act(visit: Visit, form: Form) -> Response:
+    """Begin or end a scenario, have the run judged, or give it up."""
+    try:
+        await _do(visit, form)
+    except (Conflict, NotPermitted, Unavailable) as error:
+        return await _page(visit, error)
+    watched = visit.query().one("watch") == "1"
+    return to(visit.path, **({"watch": "1"} if watched else {}))
+
+
+async def _do(visit: Visit, form: Form) -> None:
+    run_id, ports = visit.param(), visit.ports.runs
+    match form.one("act"):
+        case "begin":
+            begin = partial(evidence.begin, run_id=run_id, scenario=form.one("scenario")[:100])
+            _, upstream = await visit.write(begin)
+            # After the commit: a fault that was not told shows in no record, so that nothing counts as met by it.
+            await asyncio.to_thread(ports.clear_faults, run_id)
+            if upstream is not None:
+                await asyncio.to_thread(ports.set_fault, upstream)
+        case "end":
+            await visit.write(partial(evidence.end, run_id=run_id))
+            await asyncio.to_thread(ports.clear_faults, run_id)
+        case "finish":
+            await visit.write(partial(evidence.end, run_id=run_id, late=True))
+            await asyncio.to_thread(ports.clear_faults, run_id)
+            collect = partial(evidence.collect, run_id=run_id, read=ports.read)
+            records = await visit.read_records(collect)
+            await visit.write(partial(evidence.finish, run_id=run_id, records=records))
+        case "abandon":
+            await visit.write(partial(evidence.abandon, run_id=run_id))
+            await asyncio.to_thread(ports.clear_faults, run_id)
+        case _:
+            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
