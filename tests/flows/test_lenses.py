@@ -142,7 +142,8 @@ def test_what_a_lens_found_goes_to_the_vendor_and_back_until_it_is_resolved(grou
     (found,) = shown["findings"]
     assert {name: found[name] for name in FOUND} == FOUND
     assert (found["state"], found["blocks"]) == ("open", True)
-    problem(judge(ground, sent, "legal", "lena"), 409, "lens_not_taken")
+    refused = problem(judge(ground, sent, "legal", "lena"), 409, "lens_not_taken")
+    assert "waits for the vendor's answer" in refused["detail"]
     problem(
         act_on(ground, sent, "legal", "answer", "acme.billing", text="Section 4 states it."),
         403,

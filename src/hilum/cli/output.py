@@ -16,20 +16,42 @@ REFUSED, MISUSED = 1, 2
 COLUMN_BOUND = 60
 LISTED_BY: Mapping[str, str] = MappingProxyType(
     {
+        "agreement_not_found": "hilum agreement list",
         "app_not_found": "hilum app list",
+        "appeal_not_found": "hilum review appeals",
         "approval_not_found": "hilum approval list",
+        "break_glass_not_found": "hilum break-glass list",
+        "certificate_not_found": "hilum certificate list",
+        "change_not_found": "hilum app changes",
         "client_not_found": "hilum client list APP",
-        "installation_not_found": "hilum app installations",
+        "contact_not_found": "hilum contact list",
         "departure_not_found": "hilum tenant leave list",
+        "disposal_not_found": "hilum disposal list",
+        "drill_not_found": "hilum drill list",
+        "edit_not_found": "hilum app edits",
+        "evidence_run_not_found": "hilum evidence list",
+        "exception_not_found": "hilum policy exceptions",
         "facility_not_found": "hilum facility list",
-        "policy_not_found": "hilum policy list",
-        "person_not_found": "hilum person list",
         "group_not_found": "hilum request list",
+        "installation_not_found": "hilum app installations",
+        "lane_request_not_found": "hilum review lane",
+        "listing_not_found": "hilum listing list",
+        "mandate_not_found": "hilum mandate list",
+        "notice_not_found": "hilum notices list",
+        "override_not_found": "hilum policy overrides",
+        "person_not_found": "hilum person list",
+        "policy_not_found": "hilum policy list",
+        "provider_not_found": "hilum idp list",
         "request_not_found": "hilum request list --own",
+        "rollout_not_found": "hilum policy rollouts",
+        "session_not_found": "hilum session list",
+        "submission_not_found": "hilum review list",
         "switch_not_found": "hilum switch list",
         "tenant_not_found": "hilum tenant list",
+        "tie_not_found": "hilum review ties",
         "vendor_not_found": "hilum vendor list",
         "version_not_found": "hilum app show APP",
+        "webhook_not_found": "hilum webhook list",
     }
 )
 """For each record that is not there: the command that lists those that are."""
@@ -42,12 +64,12 @@ def as_json(value: Any) -> None:
     )
 
 
-def table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
-    """Print ``rows`` as aligned columns, or say that there are none."""
+def table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, whole: str = "") -> None:
+    """Print ``rows`` as aligned columns, or say that there are none. ``whole``: the column that is never cut, since somebody acts on its text."""
     if not rows:
         click.echo("none")
         return
-    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    cells = [[_cell(row.get(column), whole=column == whole) for column in columns] for row in rows]
     widths = [max(len(column), *(len(line[at]) for line in cells)) for at, column in enumerate(columns)]
     click.secho(
         "  ".join(column.ljust(width) for column, width in zip(columns, widths, strict=True)).rstrip(),
@@ -57,14 +79,14 @@ def table(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, *, whole: bool) -> str:
     if value is None:
         return "-"
     if isinstance(value, list | tuple | set | frozenset):
         value = " ".join(str(each) for each in value)
     # A table stays readable in a terminal; --json prints values in full.
     text = plain(str(value))
-    return text if len(text) <= COLUMN_BOUND else text[: COLUMN_BOUND - 1] + "…"
+    return text if whole or len(text) <= COLUMN_BOUND else text[: COLUMN_BOUND - 1] + "…"
 
 
 def plain(text: str) -> str:

@@ -66,14 +66,20 @@ before_option = click.option(
 )
 
 
-def show(found: list[dict[str, Any]], columns: tuple[str, ...], *, json_: bool) -> None:
-    """Print a list as JSON, or as a table in which what the ids in it stand for is shown by name."""
+def show(
+    found: list[dict[str, Any]], columns: tuple[str, ...], *, json_: bool = False, whole: str = ""
+) -> None:
+    """Print a list as JSON, or as a table in which what the ids in it stand for is shown by name. ``whole``: see ``table``."""
     if json_:
         as_json(found)
         return
     shown = [name for name in columns if name != "id"]
     names = api.names_of({id_ for each in found for name in shown for id_ in _ids_in(each.get(name))})
-    table([each | {name: _by_name(each.get(name), names) for name in shown} for each in found], columns)
+    table(
+        [each | {name: _by_name(each.get(name), names) for name in shown} for each in found],
+        columns,
+        whole=whole,
+    )
 
 
 def read_list(path: str, limit: int, *, all_: bool, **query: str) -> list[dict[str, Any]]:

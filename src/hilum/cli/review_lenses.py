@@ -58,7 +58,7 @@ def review_lenses(submission_id: str, *, json_: bool) -> None:
     if json_:
         as_json(found)
         return
-    table(found["lenses"], COLUMNS)
+    show(found["lenses"], COLUMNS)
     for each in found["lenses"]:
         if each["text"]:
             click.echo(f"{plain(each['lens'])}: {plain(each['text'])}")
@@ -67,7 +67,7 @@ def review_lenses(submission_id: str, *, json_: bool) -> None:
         for name in ("evidence", "reproduction", "fix", "note"):
             if each[name]:
                 click.echo(f"  {name:13} {plain(each[name])}")
-    table(found["history"], ("lens", "at", "before", "after", "actor", "reason"))
+    show(found["history"], ("lens", "at", "before", "after", "actor", "reason"), whole="reason")
 
 
 @click.command("queue")
@@ -239,11 +239,15 @@ def review_scorecards(lens: str | None, *, json_: bool) -> None:
     for name, card in found["lenses"].items():
         if lens in {None, name}:
             click.secho(plain(card["title"]), bold=True)
-            table(card["points"], ("name", "question", "look_at"))
-            table(card["flags"], ("name", "says"))
-            table(
-                [{"code": code, "means": said} for code, said in card["reasons"].items()], ("code", "means")
-            )
+            for each in card["points"]:
+                click.secho(plain(each["name"]), bold=True)
+                click.echo(f"  {plain(each['question'])}")
+                click.echo(f"  look at: {plain(each['look_at'])}")
+            click.secho("red flags", bold=True)
+            table(card["flags"], ("name", "says"), whole="says")
+            reasons = [{"code": code, "means": said} for code, said in card["reasons"].items()]
+            click.secho("reason codes", bold=True)
+            table(reasons, ("code", "means"), whole="means")
 
 
 # --- reviewers -----------------------------------------------------------------------------------------------------------------

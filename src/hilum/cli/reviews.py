@@ -298,5 +298,6 @@ def _show(found: dict[str, Any], *, json_: bool) -> None:
     show_one(found, json_=False)
     if missing:
         click.secho("missing before it can be submitted:", bold=True)
-        table([{"field": name} | each for name, each in missing.items()], ("field", "code", "detail"))
-    table(history, ("at", "before", "after", "actor", "reason"))
+        rows = [{"field": name} | each for name, each in missing.items()]
+        table(rows, ("field", "code", "detail"), whole="detail")
+    show(history, ("at", "before", "after", "actor", "reason"), whole="reason")

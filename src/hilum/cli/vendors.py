@@ -6,6 +6,7 @@ from hilum.cli import api
 from hilum.cli.named import id_of, person_argument, vendor_argument
 from hilum.cli.people import show_way_in
 from hilum.cli.resources import json_option, show, show_one
+from hilum.web.faults import SENTENCES
 
 
 @click.group()
@@ -162,7 +163,12 @@ def domain_check(vendor_id: str, domain_id: str, *, json_: bool) -> None:
       hilum vendor domain check ven_01h... dom_01h...
     """
     path = f"/vendors/{api.segment(vendor_id)}/domains/{api.segment(domain_id)}/check"
-    show_one(api.call("POST", path), json_=json_)
+    found = api.call("POST", path)
+    show_one(found, json_=json_)
+    if found["fault"] and not json_:
+        said = SENTENCES.get(found["fault"], "The file could not be fetched.")
+        next_ = "Serve proof_line at proof_url, and check again."
+        click.secho(f"not proved: {said} {next_} ({found['fault']})", fg="yellow", err=True)
 
 
 @vendor_domain.command("remove")

@@ -94,7 +94,9 @@ _OF_ROUND = [each.name for each in rounds.c if each.name != "id"]
 
 
 def no_such_finding() -> NotFound:
-    return NotFound("finding_not_found", "There is no such finding.")
+    return NotFound(
+        "finding_not_found", "There is no such finding; `hilum finding list` lists those that there are."
+    )
 
 
 # --- findings ----------------------------------------------------------------------------------------------------------------

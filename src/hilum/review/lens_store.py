@@ -329,7 +329,9 @@ def get_finding(tx: Connection, finding: str) -> Finding:
 
 def no_such_finding() -> NotFound:
     """Build the error of a finding that does not exist, or that the actor may not see."""
-    return NotFound("finding_not_found", "There is no such finding.")
+    return NotFound(
+        "finding_not_found", "There is no such finding; `hilum review lenses` lists those of a submission."
+    )
 
 
 def findings_of(tx: Connection, submission: str) -> list[Finding]:

@@ -44,6 +44,13 @@ _DETAILS = {
     "not_taken_by_you": "Take this lens first: `hilum review take`. If a colleague has it, they give it back.",
 }
 """Why somebody may not act on a lens, in words."""
+_NOT_TAKEN = {
+    LensState.OPEN: "Nobody has this lens: it is open. `hilum review take` takes it.",
+    LensState.NEEDS_CHANGES: "This lens waits for the vendor's answer (`hilum review answer`). Then it is yours again.",
+    LensState.PASSED: "This lens has passed already. `hilum review show` says what is possible now.",
+    LensState.FAILED: "This lens has failed already. Reject the submission: `hilum review decide`.",
+}
+"""What to do about a lens that is in no reviewer's hands."""
 
 
 # --- opening -------------------------------------------------------------------------------------------------------------------
@@ -148,9 +155,7 @@ def release(ctx: Context, submission_id: str, lens: Lens, revision: int, reason:
     if fault := reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
     if mine.state not in {LensState.TAKEN, LensState.NEEDS_CHANGES}:
-        raise Conflict(
-            "lens_not_taken", f"This lens is {mine.state.value}; only one that is taken is given back."
-        )
+        raise Conflict("lens_not_taken", _NOT_TAKEN[mine.state])
     given = replace(mine, reviewer="", taken_at=None)
     return _move(ctx, given, LensState.OPEN, event.action, reason.strip())
 
@@ -167,9 +172,7 @@ def judge(ctx: Context, order: JudgeOrder) -> LensReview:
         raise audit.refusal(ctx, replace(event, reason="not_taken_by_you"), _DETAILS["not_taken_by_you"])
     after = policy.next_lens_state(mine.state, order.verdict)
     if after is None:
-        raise Conflict(
-            "lens_not_taken", f"This lens is {mine.state.value}; only one that is taken is judged."
-        )
+        raise Conflict("lens_not_taken", _NOT_TAKEN[mine.state])
     faults = policy.verdict_faults(order, shipped_scorecards())
     earlier = lens_store.findings_of(ctx.tx, found.id)
     if order.verdict is Verdict.PASS and any(each.blocks for each in earlier if each.lens is order.lens):
@@ -235,8 +238,10 @@ def resolve(ctx: Context, finding_id: str, note: str) -> Finding:
     facts = {"submission": found.id, "finding": finding.id, "lens": finding.lens.value}
     event = Event("review.finding.resolve", app=found.app, facts=facts)
     _require_signer(ctx, found, mine, event)
-    if mine.reviewer != str(ctx.actor) or mine.state is not LensState.TAKEN:
+    if mine.reviewer != str(ctx.actor):
         raise audit.refusal(ctx, replace(event, reason="not_taken_by_you"), _DETAILS["not_taken_by_you"])
+    if mine.state is not LensState.TAKEN:
+        raise audit.refusal(ctx, replace(event, reason="not_taken_by_you"), _NOT_TAKEN[mine.state])
     if fault := reason_fault(note):
         raise Invalid("reason_invalid", "A note is required; see fields.", fields={"note": fault})
     after = replace(
@@ -258,7 +263,10 @@ def _lens(ctx: Context, submission_id: str, lens: Lens, revision: int) -> tuple[
     found = moves.visible(ctx, submission_id, lock=True)
     mine = _of(lens_store.lenses_of(ctx.tx, found.id, lock=True), lens)
     if found.state is not State.IN_LENSES:
-        raise Conflict("transition_refused", f"The submission is {found.state.value}, and not in its lenses.")
+        checked = found.state in {State.SUBMITTED, State.CHECKING}
+        then = " Its checks take about a minute; try again then." if checked else ""
+        said = f"The submission is {found.state.value}, and not in its lenses.{then}"
+        raise Conflict("transition_refused", said)
     if mine.revision != revision:
         raise Conflict("changed_since_read", moves.CHANGED)
     return found, mine

@@ -247,7 +247,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "redirect_ip_host": "A redirect URI names a host, not an IP address.",
         "redirect_host": "The host of a redirect URI is not a host name.",
         "redirect_not_https": "A redirect URI must begin with https://, or be on this machine in a sandbox.",
-        "redirect_loopback": "A redirect URI on this machine is for native apps and for sandbox clients.",
+        "redirect_loopback": "An address on this machine is for redirects of native apps and of sandbox clients only.",
         "redirect_dot_segment": "A redirect URI holds no . and .. segments.",
         "launch_url_unexpected": "A client of this kind has no launch URL.",
         "launch_url_needed": "The client has registered no launch URL. Send launch_uri.",

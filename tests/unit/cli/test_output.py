@@ -25,6 +25,15 @@ def test_a_text_by_somebody_else_adds_no_row_and_commands_no_terminal(
     assert capsys.readouterr().out.splitlines()[1:] == [f"arq_1  {shown}"]
 
 
+def test_a_text_that_somebody_acts_on_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "State for how long each kind of data is kept, " * 3
+    table([{"lens": reason, "reason": reason.strip()}], ("lens", "reason"), whole="reason")
+
+    cut, kept = capsys.readouterr().out.splitlines()[1].split("…  ")
+    assert reason.startswith(cut)
+    assert kept == reason.strip()
+
+
 def test_a_text_by_somebody_else_looks_like_no_other_field(capsys: pytest.CaptureFixture[str]) -> None:
     show_one({"reason": "please\nstate  approved\x1b[A"}, json_=False)
 
