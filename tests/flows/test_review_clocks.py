@@ -257,6 +257,7 @@ def test_one_appeal_goes_to_reviewers_who_had_no_part_in_the_rejection(ground: G
     assert ground.see(sent)["state"] == "in_lenses"
     assert states(ground, sent)["legal"] == "open"
     problem(act_on(ground, sent, "legal", "take", "lena"), 403, "acted_before")
+    problem(decide(ground, sent, "reject", expires_at=None), 403, "acted_before")
     made(act_on(ground, sent, "legal", "take", "lars"), 200)
     keep_time(Keeper(ground))
     assert (figures(ground)["appeal", "", ""]["count"], figures(ground)["appeal", "", ""]["good"]) == (1, 0)

@@ -4,18 +4,20 @@ import base64
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.review import service
 from hilum.review.models import KEPT, RUN_LIFE, Look
 from tests.flows.control_site import TRACE, codes, problem
-from tests.flows.review_ground import SCOPES, Ground, pass_lens, signs
+from tests.flows.review_ground import SCOPES, Ground, add_reviewer, pass_lens, signs
 from tests.flows.test_app_edits import edit
 from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_review_checks import World, again, in_order
@@ -186,6 +188,18 @@ def test_what_changed_since_the_checks_is_not_certified(ground: Ground, world: W
     made(decide(ground, sent), 200)
 
 
+def test_a_tier_that_was_raised_since_the_checks_takes_its_lenses(ground: Ground, world: World) -> None:
+    """C18, C100."""
+    sent = submitted(ground, world)
+    raised = {"tier": "moderate", "reason": "It is used in intensive care."}
+    made(ground.site.api("rita").post(f"/app-versions/{ground.version}/raise-tier", json=raised), 200)
+    problem(decide(ground, sent), 403, "tier_changed")
+    add_reviewer(ground.site, "tess")
+    ended = {"reason": "It is not."}
+    made(ground.site.api("tess").post(f"/app-versions/{ground.version}/end-raise", json=ended), 200)
+    made(decide(ground, sent), 200)
+
+
 WRITTEN = {
     "its scopes": """UPDATE review_submission SET scopes = '[["launch", "x"], ["user/Slot.cruds", "Books."]]'""",
     "its documents": "UPDATE review_submission SET documents = '[]', scopes = '[]'",
@@ -203,4 +217,19 @@ def test_what_somebody_wrote_into_a_submission_after_its_checks_is_not_certified
     world.uow.write_now(lambda ctx: ctx.tx.execute(text(statement)), actor=SYSTEM, trace=TRACE)
 
     problem(decide(ground, sent), 403, "not_as_submitted")
+    assert certifications(ground) == []
+
+
+def test_a_run_of_checks_that_somebody_wrote_is_none(ground: Ground, world: World) -> None:
+    """C110, C179: one that comes to the same again, with its digest, but that the audit does not have."""
+    sent = submitted(ground, world)
+
+    def forge(ctx: Context) -> None:
+        inputs = ctx.tx.execute(text("SELECT inputs FROM review_run")).scalar_one().replace("}", " }", 1)
+        forged = {"inputs": inputs, "digest": sha256(inputs.encode()).hexdigest()}
+        ctx.tx.execute(text("UPDATE review_run SET inputs = :inputs, digest = :digest"), forged)
+
+    world.uow.write_now(forge, actor=SYSTEM, trace=TRACE)
+
+    problem(decide(ground, sent), 403, "checks_not_as_stored")
     assert certifications(ground) == []

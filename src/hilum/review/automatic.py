@@ -5,7 +5,7 @@ from dataclasses import replace
 import orjson
 
 from hilum.audit import service as audit
-from hilum.audit.models import Event
+from hilum.audit.models import Event, EventQuery
 from hilum.contacts import service as contacts
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
@@ -13,16 +13,18 @@ from hilum.policies import service as policies
 from hilum.policies.models import Tier
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder
-from hilum.review import checking, clock_store, decisions, lens_store, lenses, moves, news, policy
+from hilum.review import checking, clock_store, decisions, lens_store, lenses, moves, news, policy, store
 from hilum.review.clock_models import Draw
 from hilum.review.models import (
     Act,
     LensState,
     Look,
     Run,
+    State,
     Submission,
 )
 
+DRAW = "review.sample.draw"
 WITHOUT = "Every check passed, and it was not drawn to be examined by a person."
 
 
@@ -37,7 +39,8 @@ def finish(ctx: Context, submission_id: str, looks: tuple[Look, ...]) -> Run | N
 def _pass(ctx: Context, submission_id: str, run: Run) -> None:
     found = moves.visible(ctx, submission_id, lock=True)
     of, route = lens_store.lenses_of(ctx.tx, found.id), run.judgement.route
-    clean = not (decisions.checks_obstacle(ctx, found) or clock_store.known_of(ctx.tx, found.id))
+    kept_for_people = clock_store.known_of(ctx.tx, found.id) or _begun(ctx, found)
+    clean = not (decisions.checks_obstacle(ctx, found) or kept_for_people)
     if route.sample_percent is None or not policy.passes_without_a_person(route, clean, of):
         return
     if _draw(ctx, found, route.sample_percent).drawn:
@@ -57,6 +60,12 @@ def _pass(ctx: Context, submission_id: str, run: Run) -> None:
     news.tell_vendor(ctx, found, "certified", "decided")
 
 
+def _begun(ctx: Context, found: Submission) -> bool:
+    """Check whether a person has begun with a submission, by a lens or by a rejection: only people let it pass from then on."""
+    taken = any(each.after is LensState.TAKEN for each in lens_store.lens_steps_of(ctx.tx, found.id))
+    return taken or any(each.after is State.REJECTED for each in store.list_steps(ctx.tx, found.id))
+
+
 def _certify(ctx: Context, found: Submission, run: Run) -> str:
     content = orjson.loads(found.content)
     book = policies.get_version(ctx, run.rule_book)[1]
@@ -69,27 +78,42 @@ def _certify(ctx: Context, found: Submission, run: Run) -> str:
 
 
 def _draw(ctx: Context, found: Submission, percent: int) -> Draw:
-    """Draw once for each submission; one of an app whose last drawn one nobody has examined is examined, or withdrawing would escape it."""
+    """Draw once for each submission; see ``_carried`` for what is examined however it is drawn."""
     there = clock_store.find_draw(ctx.tx, found.id)
     if there is not None:
-        return there
+        # One that the audit does not have was written by somebody who wants no person to look.
+        return there if _is_recorded(ctx, there) else replace(there, drawn=True)
     seed = ctx.ids.secret(16)
     number = policy.draw(seed, found.digest)
-    last = clock_store.last_draw(ctx.tx, found.app, found.environment)
-    carried = "" if last is None or not last.drawn or _examined(ctx, last) else last.submission
+    carried = _carried(ctx, found)
     drawn = bool(carried) or policy.is_drawn(number, percent)
     made = Draw(found.id, found.app, found.environment, seed, percent, number, drawn, ctx.now, carried)
     clock_store.add_draw(ctx.tx, made)
     facts = {"submission": found.id, "seed": seed, "percent": percent, "number": number, "drawn": drawn}
-    audit.record(ctx, Event("review.sample.draw", app=found.app, facts=facts | {"carried": carried}))
+    audit.record(ctx, Event(DRAW, app=found.app, facts=facts | {"carried": carried}))
     return made
 
 
-def _examined(ctx: Context, last: Draw) -> bool:
-    return any(
-        each.judged_at is not None and each.state is not LensState.NEEDS_CHANGES
-        for each in lens_store.lenses_of(ctx.tx, last.submission)
-    )
+def _is_recorded(ctx: Context, made: Draw) -> bool:
+    query = EventQuery(action=DRAW, app=made.app, since=made.at, outcome="done", limit=20)
+    facts = [each.event.facts for each in audit.list_events(ctx, query).events]
+    of_it = [each for each in facts if each.get("submission") == made.submission]
+    return [(each.get("seed"), each.get("drawn")) for each in of_it] == [(made.seed, made.drawn)]
+
+
+def _carried(ctx: Context, found: Submission) -> str:
+    """Return the earlier submission of an app for which a person examines the next one, empty if there is none.
+
+    It is the last that was drawn, unless people certified it, or withdrawing would escape the draw; and the last that was decided, if it was
+    rejected, or sending the same once more would escape the rejection.
+    """
+    last = clock_store.last_draw(ctx.tx, found.app, found.environment)
+    if last is not None and last.drawn:
+        drawn = store.get_submission(ctx.tx, last.submission)
+        if drawn.state is not State.CERTIFIED:
+            return drawn.id
+    decided = store.last_decided(ctx.tx, found.app, found.environment)
+    return decided.id if decided is not None and decided.state is State.REJECTED else ""
 
 
 def view_draw(ctx: Context, submission_id: str) -> tuple[Draw, bool]:

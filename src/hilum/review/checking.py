@@ -1,7 +1,7 @@
 """Check submissions: begin, store what was seen and judge it, check again, and judge what was stored once more."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,6 +39,8 @@ from hilum.review.models import (
 )
 
 DAY = timedelta(days=1)
+RECORDED_WITHIN = timedelta(minutes=1)
+"""How long after a run its event is looked for; it is of the same transaction."""
 _BROKEN = Check(
     "checks.completed",
     "",
@@ -156,6 +158,16 @@ def _inputs(ctx: Context, found: Submission, looks: tuple[Look, ...]) -> checks.
     )
 
 
+def route_now(ctx: Context, found: Submission, run: Run) -> Route:
+    """Return the route of what was checked, with the tier to which a reviewer has raised the version by now."""
+    raised = registry.get_version(ctx, found.version).raised
+    now = None if raised is None else (raised.tier, raised.reason)
+    inputs = replace(read_inputs(run.inputs), raised=now)
+    return checks.route_of(
+        _book(ctx, run.rule_book), checks.applicant_in(orjson.loads(found.content), inputs)
+    )
+
+
 def records_now(ctx: Context, found: Submission) -> dict[str, str]:
     """Return the digest of each part of a submission's description as the records are now."""
     app, version = registry.get_app(ctx, found.app), registry.get_version(ctx, found.version)
@@ -175,6 +187,28 @@ def is_as_submitted(ctx: Context, found: Submission) -> bool:
     )
     content_of: Mapping[str, Any] = orjson.loads(found.content)
     return all(content_of[part] == kept[part] for part in ("scopes", "documents"))
+
+
+def is_run_recorded(ctx: Context, found: Submission, run: Run) -> bool:
+    """Check whether the audit recorded what was seen in a run, and in the first one with which it was compared."""
+    first = run if run.number == 1 else store.find_run(ctx.tx, found.id, 1)
+    return first is not None and all(
+        _is_recorded(ctx, found, each) for each in {first.number: first, run.number: run}.values()
+    )
+
+
+def _is_recorded(ctx: Context, of: Submission, run: Run) -> bool:
+    wanted = (run.submission, run.number, run.digest, run.rule_book)
+    names = ("submission", "run", "digest", "rule_book")
+    query = EventQuery(
+        action="review.checks.finish",
+        app=of.app,
+        since=run.at,
+        before=run.at + RECORDED_WITHIN,
+        outcome="done",
+    )
+    found = (each.event.facts for each in audit.list_events(ctx, query).events)
+    return any(tuple(facts.get(name) for name in names) == wanted for facts in found)
 
 
 def _recorded(ctx: Context, found: Submission) -> str:

@@ -12,7 +12,7 @@ from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder
 from hilum.review import checking, checks, clock_store, lenses, moves, news, policy, store
-from hilum.review.models import Act, DecideOrder, Submission, SubmissionView
+from hilum.review.models import Act, DecideOrder, State, Submission, SubmissionView
 from hilum.review.scorecards import shipped_scorecards
 
 _OBSTACLES = {
@@ -24,9 +24,12 @@ _OBSTACLES = {
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
     "checks_not_as_stored": "What was checked comes to another result than is stored. Have it checked again, and tell the platform's security people.",
     "rule_book_changed": "Another rule book is in force than when it was checked. Have it checked again: `hilum review rerun`.",
+    "tier_changed": "A reviewer raised its tier, or ended that, since it was checked. Have it checked again: `hilum review rerun`.",
     "lenses_not_passed": "Some lens has not passed: `hilum review lenses` lists them. Its reviewer judges it, or the submission is rejected.",
     "findings_open": "A critical or high finding is open: `hilum review lenses` lists them. The vendor mends it, and its reviewer resolves it.",
-    "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Have that lens judged again, and tell the platform's security people.",
+    "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Have it checked again, which opens that lens: `hilum review rerun`; tell the platform's security people.",
+    "signer_not_apart": "Who let a lens pass is tied to the vendor since, or let another one pass at the high tier. Have it checked again, which opens that lens: `hilum review rerun`.",
+    "acted_before": "You rejected this before and an appeal was right, so a colleague must decide.",
     "evidence_old": "The run in the sandbox is older than 90 days. The vendor makes another one, and the checks run again.",
     "records_changed": "Records of the app were edited since it was submitted. The vendor takes that back, or submits anew.",
 }
@@ -46,6 +49,9 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     )
     if fault := policy.judging_bar(lenses.signer_of(ctx, found)):
         raise lenses.refused(ctx, event, fault)
+    rejected_by = {each.actor for each in store.list_steps(ctx.tx, found.id) if each.after is State.REJECTED}
+    if found.state is State.IN_LENSES and str(ctx.actor) in rejected_by:
+        raise audit.refusal(ctx, replace(event, reason="acted_before"), _OBSTACLES["acted_before"])
     moves.require_revision(found, order.revision)
     moves.require_possible(found, Act.CERTIFY if order.certify else Act.REJECT)
     reasons = order.reasons or (() if order.certify else lenses.reasons_of(ctx, found))
@@ -76,10 +82,12 @@ def obstacle(ctx: Context, submission_id: str) -> str:
 def checks_obstacle(ctx: Context, found: Submission) -> str:
     """Return why its checks keep a submission from being certified now; empty if they do not."""
     run = store.find_run(ctx.tx, found.id)
-    return checks.obstacle(
+    why_not = checks.obstacle(
         checks.Readiness(
             run,
-            replays=run is not None and checking.replay(ctx, found.id, run.number).same,
+            replays=run is not None
+            and checking.is_run_recorded(ctx, found, run)
+            and checking.replay(ctx, found.id, run.number).same,
             records=checking.records_now(ctx, found),
             rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
             is_owner=registry.get_app(ctx, found.app).vendor == found.vendor,
@@ -89,6 +97,9 @@ def checks_obstacle(ctx: Context, found: Submission) -> str:
         found.content,
         now=ctx.now,
     )
+    if why_not or run is None:
+        return why_not
+    return "" if checking.route_now(ctx, found, run) == run.judgement.route else "tier_changed"
 
 
 def _obstacle(ctx: Context, found: Submission) -> str:

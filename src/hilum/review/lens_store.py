@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, PersonId, VendorId
 from hilum.kernel.pages import PageQuery
@@ -197,7 +198,7 @@ def lenses_of(tx: Connection, submission: str, *, lock: bool = False) -> list[Le
 
 
 def find_verdict(tx: Connection, wanted: LensReview) -> LensReview | None:
-    """Find the last verdict of a person or of this program on the same inputs of an app, of another submission."""
+    """Find the last verdict of a person on the same inputs of an app, of another submission; what passed by checks alone was judged by nobody."""
     query = select(lenses).where(
         lenses.c.app == wanted.app,
         lenses.c.environment == wanted.environment.value,
@@ -205,6 +206,7 @@ def find_verdict(tx: Connection, wanted: LensReview) -> LensReview | None:
         lenses.c.inputs == wanted.inputs,
         lenses.c.submission != wanted.submission,
         lenses.c.judged_at.is_not(None),
+        lenses.c.reviewer.startswith(f"{ActorKind.STAFF}:"),
     )
     row = tx.execute(query.order_by(lenses.c.judged_at.desc(), lenses.c.id.desc()).limit(1)).first()
     return None if row is None else _lens(row)

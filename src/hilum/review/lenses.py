@@ -12,7 +12,7 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.policies.models import Lens
+from hilum.policies.models import Lens, Tier
 from hilum.registry.policy import reason_fault
 from hilum.review import clock_store, lens_store, moves, news, policy, reviewers, store, timekeeping
 from hilum.review.clock_models import Clock, Measured
@@ -57,23 +57,32 @@ _NOT_TAKEN = {
 
 
 def open_lenses(ctx: Context, found: Submission, route: Route) -> None:
-    """Open the lenses of a route that are not open yet, and again those that judged something else. A verdict on the same inputs is kept."""
+    """Open the lenses of a route that are not open yet, and again those whose verdict does not stand. A verdict on the same inputs is kept."""
     content, cards = orjson.loads(found.content), shipped_scorecards()
     there = {each.lens: each for each in lens_store.lenses_of(ctx.tx, found.id, lock=True)}
+    signed: set[str] = {each.reviewer for each in there.values() if each.lens in route.lenses}
     for lens in route.lenses:
         inputs = inputs_digest(content, cards.of[lens], route.tier)
         if lens not in there:
-            _open(ctx, found, lens, inputs, cards.digest)
+            signed.add(_open(ctx, found, lens, inputs, (cards.digest, signed, route.tier)))
         elif there[lens].inputs != inputs:
             open_again(ctx, replace(there[lens], inputs=inputs), "Its tier has changed.")
+    for each in lens_store.lenses_of(ctx.tx, found.id):
+        if _fault(ctx, found, each, route):
+            open_again(ctx, each, "Its verdict does not stand any more.")
 
 
-def _open(ctx: Context, found: Submission, lens: Lens, inputs: str, scorecard: str) -> None:
+def _open(
+    ctx: Context, found: Submission, lens: Lens, inputs: str, by: tuple[str, set[str], Tier | None]
+) -> str:
+    """Open a lens, or keep a verdict on it; return who gave that. ``by``: scorecard, who has other lenses, tier."""
+    scorecard, signed, tier = by
     opened = LensReview(
         ctx.ids.new("len"), found.id, found.app, found.environment, lens, inputs, scorecard, ctx.now
     )
     kept = lens_store.find_verdict(ctx.tx, opened)
-    if kept is not None and _stands(ctx, kept, found, scorecard):
+    apart = kept is None or tier not in {None, Tier.HIGH} or kept.reviewer not in signed
+    if kept is not None and apart and _stands(ctx, kept, found, scorecard):
         opened = replace(
             opened,
             state=LensState.PASSED,
@@ -92,6 +101,7 @@ def _open(ctx: Context, found: Submission, lens: Lens, inputs: str, scorecard: s
     if opened.kept_from:
         facts["kept_from"] = opened.kept_from
     audit.record(ctx, Event("review.lens.open", app=found.app, facts=facts))
+    return opened.reviewer
 
 
 def open_again(ctx: Context, before: LensReview, reason: str) -> None:
@@ -399,8 +409,25 @@ def obstacle(ctx: Context, found: Submission, route: Route) -> str:
     lenses = lens_store.lenses_of(ctx.tx, found.id)
     if reason := policy.lenses_obstacle(route.lenses, lenses, lens_store.findings_of(ctx.tx, found.id)):
         return reason
-    passed = [each for each in lenses if each.lens in route.lenses]
-    return "" if all(is_as_recorded(ctx, each) for each in passed) else "verdicts_not_as_recorded"
+    return next(filter(None, (_fault(ctx, found, each, route) for each in lenses)), "")
+
+
+def _fault(ctx: Context, found: Submission, mine: LensReview, route: Route) -> str:
+    """Return why a lens that passed does not count as passed any more; empty if it does, or has not passed."""
+    if mine.lens not in route.lenses or mine.state is not LensState.PASSED:
+        return ""
+    # Also against what the submission says now: a whole verdict may have been copied from another one.
+    judged = inputs_digest(orjson.loads(found.content), shipped_scorecards().of[mine.lens], route.tier)
+    if mine.inputs != judged or not is_as_recorded(ctx, mine):
+        return "verdicts_not_as_recorded"
+    if reviewers.is_tied(ctx, mine.reviewer, found.vendor):
+        return "signer_not_apart"
+    if route.tier not in {None, Tier.HIGH}:
+        return ""
+    # The later of two counts as not passed.
+    others = [each for each in lens_store.lenses_of(ctx.tx, found.id) if each.lens in route.lenses]
+    earlier = (each for each in others if each.id < mine.id and each.state is LensState.PASSED)
+    return "signer_not_apart" if any(each.reviewer == mine.reviewer for each in earlier) else ""
 
 
 def reasons_of(ctx: Context, found: Submission) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from hilum.review import lens_store, policy
 from hilum.review.models import LensRights, Tie, TieKind
 
 CHANGE = "review.right.change"
+DECLARE, END = "review.tie.declare", "review.tie.end"
 
 
 # --- rights --------------------------------------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ def _require_staff(ctx: Context) -> None:
 
 def declare_tie(ctx: Context, vendor: VendorId, reason: str) -> Tie:
     """Declare that one is tied to a vendor, which bars one from its submissions at once (C101). Raises NotFound, NotPermitted, Invalid, Conflict."""
-    event = Event("review.tie.declare", person=ctx.actor.id, facts={"vendor": vendor})
+    event = Event(DECLARE, person=ctx.actor.id, facts={"vendor": vendor})
     if not policy.may_decide(ctx.actor):
         raise audit.refusal(ctx, event)
     registry.get_vendor(ctx, vendor)
@@ -130,7 +131,7 @@ def end_tie(ctx: Context, tie_id: str, reason: str) -> Tie:
     if found is None:
         raise NotFound("tie_not_found", "There is no such tie.")
     facts = {"tie": found.id, "vendor": found.vendor}
-    event = Event("review.tie.end", person=found.person, facts=facts)
+    event = Event(END, person=found.person, facts=facts)
     # Who is barred must not lift that, and neither may a colleague who reviews beside them.
     if not (rules_the_platform(ctx.actor) or ctx.actor.acts_alone) or ctx.actor.id == found.person:
         raise audit.refusal(ctx, event)
@@ -165,7 +166,19 @@ def may_assign(actor: Actor) -> bool:
 
 def is_tied(ctx: Context, reviewer: str, vendor: VendorId) -> bool:
     """Check whether who gave a verdict, as ``staff:<id>``, has declared a tie to the vendor."""
-    return lens_store.is_tied(ctx.tx, PersonId(reviewer.partition(":")[2]), vendor)
+    return _is_declared(ctx, PersonId(reviewer.partition(":")[2]), vendor)
+
+
+def _is_declared(ctx: Context, person: PersonId, vendor: VendorId) -> bool:
+    """Check whether a tie is declared and has not ended, by the table or by the audit: a row that somebody deleted lifts none."""
+    if lens_store.is_tied(ctx.tx, person, vendor):
+        return True
+
+    def named(action: str) -> set[str]:
+        found = audit.list_events(ctx, EventQuery(action=action, person=person, outcome="done")).events
+        return {each.event.facts["tie"] for each in found if each.event.facts.get("vendor") == vendor}
+
+    return bool(named(DECLARE) - named(END))
 
 
 def ties_to(ctx: Context, vendor: VendorId) -> tuple[TieKind, ...]:
@@ -173,7 +186,7 @@ def ties_to(ctx: Context, vendor: VendorId) -> tuple[TieKind, ...]:
     if ctx.actor.kind is not ActorKind.STAFF:
         return ()
     person = identity.get_person(ctx, PersonId(ctx.actor.id))
-    found = [TieKind.DECLARED] if lens_store.is_tied(ctx.tx, person.id, vendor) else []
+    found = [TieKind.DECLARED] if _is_declared(ctx, person.id, vendor) else []
     mail = person.mail.strip().lower()
     if not mail:
         return tuple(found)

@@ -106,5 +106,9 @@ def _part(content: Mapping[str, Any], name: str) -> Any:
     if name in {"workflows", "placements", "ai_use"}:
         return content["version"][name]
     if name == "scopes":
-        return sorted([each["scope"], each["justification"]] for each in content["scopes"])
+        # A defence only where there is one: what was judged before there were any keeps its digest.
+        return sorted(
+            [each["scope"], each["justification"], *([each["defence"]] if each.get("defence") else [])]
+            for each in content["scopes"]
+        )
     return content[name]

@@ -305,6 +305,18 @@ def _count(tx: Connection, queries: list[Select[Any]]) -> int:
     return total
 
 
+def last_decided(tx: Connection, app: AppId, environment: Environment) -> Submission | None:
+    """Find the submission of an app for an environment that was certified or rejected last."""
+    query = select(submissions).where(
+        submissions.c.app == app,
+        submissions.c.environment == environment.value,
+        submissions.c.state.in_([State.CERTIFIED.value, State.REJECTED.value]),
+    )
+    last = query.order_by(submissions.c.closed_at.desc(), submissions.c.id.desc()).limit(1)
+    row = tx.execute(last).first()
+    return None if row is None else _submission(row)
+
+
 def add_step(tx: Connection, added: Step) -> None:
     row = {
         "submission": added.submission,

@@ -263,6 +263,16 @@ def test_the_difference_between_two_submissions_selects_only_the_lenses_that_it_
     assert different == touched
 
 
+def test_a_defence_of_a_scope_is_judged_anew() -> None:
+    """C66, C108; one without a defence has the digest that it had before there were any."""
+    after = deepcopy(CONTENT)
+    after["scopes"][0]["defence"] = ""
+    card = CARDS.of[Lens.CLINICAL]
+    assert inputs_digest(after, card, Tier.LOW) == inputs_digest(CONTENT, card, Tier.LOW)
+    after["scopes"][0]["defence"] = "We need it for the yearly report."
+    assert inputs_digest(after, card, Tier.LOW) != inputs_digest(CONTENT, card, Tier.LOW)
+
+
 def test_a_higher_tier_touches_every_lens() -> None:
     """C108: what passed as of one tier was not looked at as of another."""
     assert all(

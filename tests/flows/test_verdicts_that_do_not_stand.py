@@ -1,0 +1,139 @@
+"""What looks as if people had judged it, and they did not: passed over, copied, forged, or judged by somebody with a tie."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, text
+
+from hilum.infra.context import Context
+from hilum.review.lens_store import lenses
+from hilum.review.models import Look
+from tests.flows.control_site import problem
+from tests.flows.review_ground import Ground, act_on, examine_every_one, judge, lens_of, pass_lens
+from tests.flows.test_lenses import FOUND, check, decide, states, submitted
+from tests.flows.test_lenses import ground as high_tier
+from tests.flows.test_review_clocks import low as low_tier
+from tests.flows.test_review_clocks import sent_low
+from tests.flows.vendor_ground import made
+
+ground, low = high_tier, low_tier
+REJECT: dict[str, Any] = {"reasons": ["not_as_described"], "expires_at": None}
+SAFETY = {
+    "kind": "clinical_safety",
+    "url": "https://acme.example/safety",
+    "sha256": "0" * 64,
+    "dated": "2026-01-02",
+}
+
+
+def write(ground: Ground, statement: str) -> None:
+    ground.site.system(lambda ctx: ctx.tx.execute(text(statement)))
+
+
+def again(ground: Ground, sent: str, who: str = "acme.owner") -> None:
+    """Have a submission checked again, as if every address answered."""
+    made(
+        ground.site.api(who).post(
+            f"/submissions/{sent}/rerun", json={"revision": ground.see(sent)["revision"]}
+        ),
+        200,
+    )
+    check(ground)
+
+
+def test_what_a_person_began_with_passes_without_none(low: Ground) -> None:
+    """C103: neither checking it again while a finding is open, nor sending the same once more after a rejection."""
+    sent = str(made(low.submit())["id"])
+    check(low, lambda targets: [Look(each.kind, each.url, fault="fetch_too_slow") for each in targets])
+    made(act_on(low, sent, "technical", "take"), 200)
+    found = FOUND | {"rule": "technical.tokens"}
+    asks: dict[str, Any] = {"verdict": "needs_changes", "text": "Mend it.", "reasons": ["technical.tokens"]}
+    made(judge(low, sent, findings=[found], **asks), 200)
+    made(act_on(low, sent, "technical", "release", reason="I am on leave."), 200)
+
+    again(low, sent)
+
+    assert low.see(sent)["state"] == "in_lenses"
+    made(decide(low, sent, "reject", **REJECT), 200)
+    once_more = sent_low(low)
+    drawn = made(low.site.api("rita").get(f"/submissions/{once_more}/draw"), 200)
+    assert (low.see(once_more)["state"], drawn["carried"], drawn["same"]) == ("in_lenses", sent, True)
+    pass_lens(low, once_more)
+    made(decide(low, once_more), 200)
+
+
+def test_what_passed_by_checks_alone_is_no_verdict_of_a_person(low: Ground) -> None:
+    """C103: what is drawn later has a lens to judge; a draw that somebody wrote keeps nobody from looking."""
+    assert low.see(sent_low(low))["state"] == "certified"
+    examine_every_one(low.site)
+    sent = sent_low(low)
+
+    assert states(low, sent) == {"technical": "open"}
+    problem(decide(low, sent), 403, "lenses_not_passed")
+    write(low, "UPDATE review_draw SET drawn = false, percent = 0")
+    again(low, sent)
+    assert low.see(sent)["state"] == "in_lenses"
+
+
+def test_verdicts_that_are_kept_are_never_two_of_one_person_at_the_high_tier(ground: Ground) -> None:
+    """C100: each of another submission, so that nobody signed two of one."""
+    first = submitted(ground)
+    pass_lens(ground, first, "clinical", "rita")
+    made(decide(ground, first, "reject", **REJECT), 200)
+    second = submitted(ground, documents=[SAFETY])
+    pass_lens(ground, second, "technical", "rita")
+    made(decide(ground, second, "reject", "cleo", **REJECT), 200)
+
+    third = submitted(ground)
+
+    assert states(ground, third) == {"technical": "passed", "legal": "open", "clinical": "open"}
+
+
+def test_a_tie_that_is_declared_after_a_verdict_undoes_it(ground: Ground) -> None:
+    """C101: also if the row of the tie is deleted, and by hand nothing is certified either."""
+    sent = submitted(ground)
+    for lens, who in (("technical", "rita"), ("legal", "lena"), ("clinical", "cleo")):
+        pass_lens(ground, sent, lens, who)
+    made(
+        ground.site.api("lena").post("/ties", json={"vendor": ground.vendor, "reason": "They asked me."}), 201
+    )
+    problem(decide(ground, sent), 403, "signer_not_apart")
+    write(ground, "DELETE FROM review_tie")
+    problem(decide(ground, sent), 403, "signer_not_apart")
+    by_hand = {
+        "version": ground.version,
+        "environment": "sandbox",
+        "scopes": ["launch"],
+        "expires_at": (ground.site.clock.now() + timedelta(days=9)).isoformat(),
+    }
+    problem(ground.site.api("lena").post("/certifications", json=by_hand), 403, "tied_to_vendor")
+
+    again(ground, sent)
+
+    assert states(ground, sent) == {"technical": "passed", "legal": "open", "clinical": "passed"}
+    problem(act_on(ground, sent, "legal", "take", "lena"), 403, "tied_to_vendor")
+
+
+def test_a_verdict_that_was_copied_from_other_inputs_does_not_count(ground: Ground) -> None:
+    """C100, C108: it is as the audit recorded it, of another submission."""
+    first = submitted(ground)
+    for lens, who in (("technical", "rita"), ("legal", "lena"), ("clinical", "cleo")):
+        pass_lens(ground, first, lens, who)
+    made(decide(ground, first, "reject", **REJECT), 200)
+    second = submitted(ground, documents=[SAFETY])
+    assert states(ground, second) == {"technical": "passed", "legal": "passed", "clinical": "open"}
+
+    def copy(ctx: Context) -> None:
+        of = select(lenses).where(lenses.c.submission == first, lenses.c.lens == "clinical")
+        row = dict(ctx.tx.execute(of).mappings().one())
+        kept = {"id", "submission", "opened_at", "revision", "kept_from"}
+        values = {name: value for name, value in row.items() if name not in kept}
+        into = (lenses.c.submission == second, lenses.c.lens == "clinical")
+        ctx.tx.execute(lenses.update().where(*into).values(values | {"kept_from": first}))
+
+    ground.site.system(copy)
+
+    assert lens_of(ground, second, "clinical").state == "passed"
+    problem(decide(ground, second), 403, "verdicts_not_as_recorded")
+    again(ground, second)
+    assert states(ground, second)["clinical"] == "open"
