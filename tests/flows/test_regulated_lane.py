@@ -4,13 +4,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from hilum.certificates.policy import is_of_review
+from hilum.certificates.service import step
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies import service as policies
 from hilum.review.jobs import keep_time
 from hilum.review.models import Look
 from tests.flows.control_site import build, codes, problem
 from tests.flows.review_ground import Ground, act_on, add_reviewer, furnish, judge, signs
+from tests.flows.test_certificates import AT
 from tests.flows.test_lenses import check
 from tests.flows.test_review_clocks import Keeper, ledger
 from tests.flows.vendor_ground import furnish_vendor, made
@@ -54,6 +58,14 @@ def test_who_is_who_they_say_is_enabled_at_once_without_a_lens_a_check_or_a_docu
     assert (certified["environment"], certified["submission"]) == ("production", "")
     problem(verify(ground, asked["id"]), 409, "lane_decided")
     problem(ask(ground), 409, "lane_open")
+    # Its certificate and badge do not say that anybody reviewed it.
+    while ground.site.system(step, at=AT):
+        pass
+    badge = ground.site.browser().get(f"/certificates/of/{ground.app}/badge.svg").text
+    assert "regulated access until" in badge
+    assert "certified" not in badge
+    document = ground.site.browser().get(f"/certificates/of/{ground.app}").text
+    assert not is_of_review(document)
 
 
 def test_what_happens_in_the_other_lane_changes_nothing_in_this_one(ground: Ground) -> None:
@@ -120,6 +132,19 @@ def test_what_is_lacking_is_said_and_it_is_enabled_once_it_is_there(
     keep_time(Keeper(ground))
     assert see(ground, asked["id"])["state"] == "enabled"
     assert ledger(ground)[0]["ended_at"] is not None
+
+
+def test_a_request_that_the_rule_book_lets_nobody_certify_keeps_no_other_waiting(ground: Ground) -> None:
+    """C106, C112: it waits, late in public, while the clocks of everybody else go on."""
+    asked = made(ask(ground))
+    moved = text("UPDATE registry_app SET category = 'sandbox_trial'")
+    ground.site.system(lambda ctx: ctx.tx.execute(moved))
+
+    assert made(verify(ground, asked["id"]), 200)["state"] == "verified"
+
+    ground.site.clock.advance(timedelta(days=7, minutes=1))
+    keep_time(Keeper(ground))
+    assert [each["stage"] for each in ledger(ground)] == ["enable"]
 
 
 def test_a_late_verdict_stands_in_the_public_ledger(ground: Ground) -> None:

@@ -79,7 +79,7 @@ def figures(found: Iterable[Figure]) -> list[dict[str, Any]]:
 
 
 def ledger(found: Iterable[Breach]) -> list[dict[str, Any]]:
-    """Return missed clocks in words, the newest first."""
+    """Return missed clocks in words."""
     return [
         {
             "stage": _STAGES[each.stage],
@@ -88,5 +88,5 @@ def ledger(found: Iterable[Breach]) -> list[dict[str, Any]]:
             "due": each.due_at,
             "ended": each.ended_at,
         }
-        for each in reversed(list(found))
+        for each in found
     ]

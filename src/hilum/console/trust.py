@@ -21,7 +21,6 @@ from hilum.console.submissions import RULES
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
-from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import ANY, TIERS, Book, Cell, Tier, TierRule
 from hilum.review import service as review
@@ -183,7 +182,7 @@ def _facts(ctx: Context) -> Mapping[str, Any]:
         "at": ctx.now,
         "figures": clocks.figures(figures),
         "figures_at": made_at,
-        "ledger": clocks.ledger(review.list_breaches(reading, PageQuery(limit=LEDGER))),
+        "ledger": clocks.ledger(review.newest_breaches(reading, LEDGER)),
         **method_of(book),
     }
 

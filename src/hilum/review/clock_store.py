@@ -203,16 +203,17 @@ def clocks_of_some(tx: Connection, submissions: Sequence[str]) -> list[Clock]:
     return [_clock(row) for row in tx.execute(query)]
 
 
-def clocks_of(tx: Connection, submission: str) -> list[Clock]:
-    """List the clocks of a submission."""
+def clocks_of(tx: Connection, submission: str, *, lock: bool = False) -> list[Clock]:
+    """List the clocks of a submission; with ``lock`` no other transaction changes them meanwhile."""
     query = select(clocks).where(clocks.c.submission == submission).order_by(clocks.c.stage)
-    return [_clock(row) for row in tx.execute(query)]
+    return [_clock(row) for row in tx.execute(query.with_for_update() if lock else query)]
 
 
 def missed(tx: Connection, now: datetime) -> list[Clock]:
-    """List clocks that ended before now and are not in the ledger, the oldest first; at most a batch."""
-    query = select(clocks).where(clocks.c.breach == "", clocks.c.due_at <= now)
-    return [_clock(row) for row in tx.execute(query.order_by(clocks.c.due_at).limit(CLOCKS_BATCH))]
+    """List clocks that ended before now and are not in the ledger, the oldest first, locked; at most a batch."""
+    query = select(clocks).where(clocks.c.breach == "", clocks.c.due_at <= now).order_by(clocks.c.due_at)
+    # Locked: a verdict may stop one at this moment, and each is written whole.
+    return [_clock(row) for row in tx.execute(query.limit(CLOCKS_BATCH).with_for_update())]
 
 
 # --- the ledger ----------------------------------------------------------------------------------------------------------------
@@ -242,19 +243,25 @@ def put_breach(tx: Connection, after: Breach) -> None:
 
 
 def get_breach(tx: Connection, breach: str) -> Breach:
-    return _breach(tx.execute(select(breaches).where(breaches.c.id == breach)).one())
+    """Get an entry of the ledger, locked until the transaction ends."""
+    return _breach(tx.execute(select(breaches).where(breaches.c.id == breach).with_for_update()).one())
 
 
 def climbing(tx: Connection, now: datetime) -> list[Breach]:
-    """List missed clocks that are due to climb, the oldest first; at most a batch."""
-    query = select(breaches).where(breaches.c.climbs_at <= now)
-    return [_breach(row) for row in tx.execute(query.order_by(breaches.c.climbs_at).limit(CLOCKS_BATCH))]
+    """List missed clocks that are due to climb, the oldest first, locked; at most a batch."""
+    query = select(breaches).where(breaches.c.climbs_at <= now).order_by(breaches.c.climbs_at)
+    return [_breach(row) for row in tx.execute(query.limit(CLOCKS_BATCH).with_for_update())]
 
 
 def list_breaches(tx: Connection, page: PageQuery) -> list[Breach]:
     """List the ledger, in the order in which clocks were missed."""
     query = select(breaches).where(breaches.c.id > page.after).order_by(breaches.c.id)
     return [_breach(row) for row in tx.execute(query.limit(page.limit))]
+
+
+def newest_breaches(tx: Connection, limit: int) -> list[Breach]:
+    """List the newest entries of the ledger, the newest first."""
+    return [_breach(row) for row in tx.execute(select(breaches).order_by(breaches.c.id.desc()).limit(limit))]
 
 
 # --- figures -------------------------------------------------------------------------------------------------------------------

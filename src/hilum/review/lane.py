@@ -149,8 +149,12 @@ def enable(ctx: Context, found: LaneRequest) -> LaneRequest:
     if life is None:
         return found
     order = CertifyOrder(found.version, Environment.PRODUCTION, found.scopes, ctx.now + life)
-    # What the other lane asks of a vendor's proofs and justifications is not asked here.
-    made = registry.certify(system, order, unproved=lambda *_: [], justified=None)
+    try:
+        # What the other lane asks of a vendor's proofs and justifications is not asked here.
+        made = registry.certify(system, order, unproved=lambda *_: [], justified=None)
+    except (Invalid, Conflict):
+        # What cannot be certified now waits, becomes late in public, and keeps nobody else's request waiting.
+        return found
     after = replace(found, state=LaneState.ENABLED, due_at=None, enabled_at=ctx.now, certification=made.id)
     timekeeping.leave(ctx, found.breach)
     lane_store.save_request(ctx.tx, after)

@@ -55,9 +55,16 @@ from hilum.review.reviewers import (
     lenses_of,
     list_rights,
     list_ties,
+    ties_to,
 )
 from hilum.review.scorecards import shipped_scorecards
-from hilum.review.timekeeping import clocks_by_submission, list_breaches, times_of, view_figures
+from hilum.review.timekeeping import (
+    clocks_by_submission,
+    list_breaches,
+    newest_breaches,
+    times_of,
+    view_figures,
+)
 
 __all__ = [
     "CARRY_OUT",
@@ -81,6 +88,7 @@ __all__ = [
     "list_lenses",
     "list_rights",
     "list_ties",
+    "newest_breaches",
     "obstacle",
     "release",
     "replay",
@@ -282,6 +290,11 @@ def undefended(
     found = store.list_submitted(ctx.tx, version, order.environment)
     asked = [each for submission in found for each in submission.order.scopes]
     return policy.undefended(asked, unused(ctx, app, order.scopes))
+
+
+def barred(ctx: Context, app: App) -> bool:
+    """Check whether a reviewer is tied to an app's vendor, and so certifies nothing of it by hand either (C101)."""
+    return bool(ties_to(ctx, app.vendor))
 
 
 def purge(ctx: Context) -> int:

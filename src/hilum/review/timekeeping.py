@@ -48,7 +48,7 @@ def start(ctx: Context, found: Submission, route: Route) -> None:
         return
     book = policies.current(ctx.as_actor(SYSTEM)).everywhere
     calendar = clocks.calendar_of(book, clocks.shipped_calendars())
-    there = {each.stage: each for each in clock_store.clocks_of(ctx.tx, found.id)}
+    there = {each.stage: each for each in clock_store.clocks_of(ctx.tx, found.id, lock=True)}
     for stage, days in ((Stage.FIRST_ANSWER, route.first_answer_days), (Stage.DECISION, route.decision_days)):
         fresh = Clock(found.id, stage, found.app, route.tier, calendar.name, days, found.submitted_at, None)
         clock = replace(there.get(stage, fresh), tier=route.tier, allowed_days=days)
@@ -61,7 +61,7 @@ def follow(ctx: Context, found: Submission) -> None:
     of = lens_store.lenses_of(ctx.tx, found.id)
     waits = any(each.state is LensState.NEEDS_CHANGES for each in of)
     answered = any(each.judged_at is not None and not each.kept_from for each in of)
-    for clock in clock_store.clocks_of(ctx.tx, found.id):
+    for clock in clock_store.clocks_of(ctx.tx, found.id, lock=True):
         over = found.state in CLOSED or (clock.stage is Stage.FIRST_ANSWER and answered)
         after = _moved(ctx, clock, over=over, waits=waits)
         if after == clock:
@@ -239,6 +239,11 @@ def times_of(clock: Clock, now: datetime) -> tuple[int, int]:
 def list_breaches(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Breach]:
     """List the public ledger of missed clocks, which names no app and no vendor."""
     return clock_store.list_breaches(ctx.tx, page)
+
+
+def newest_breaches(ctx: Context, limit: int) -> list[Breach]:
+    """List the newest entries of the ledger, the newest first."""
+    return clock_store.newest_breaches(ctx.tx, limit)
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------------------
