@@ -88,6 +88,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
         .where(V.c.app == app)
         .values(ai_use={"model": "m", "purpose": "p", "autonomy": "acts_alone"})
     ),
+    "whom its version reaches": lambda app: update(V).where(V.c.app == app).values(population="one"),
     "its version": lambda app: delete(V).where(V.c.app == app),
     "the certification": lambda app: delete(C).where(C.c.app == app),
     "its attestation": lambda app: delete(T).where(T.c.app == app),

@@ -93,7 +93,7 @@ from hilum.requests.models import AcceptOrder
 from hilum.revalidation import pages as revalidation_pages
 from hilum.revalidation import routes as revalidation
 from hilum.review import routes as review
-from hilum.review.service import justified, undefended
+from hilum.review.service import barred, justified, undefended
 from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
 from hilum.switchboard import previews
@@ -391,6 +391,7 @@ def control_plane(
             unproved=unproved,
             justified=justified,
             undefended=partial(undefended, unused=unused),
+            barred=barred,
         ),
         app_edit_routes.api(kit),
         call_routes.api(kit, RecordedReads(kit.uow, VENDORS).run, lambda query: reader().page(query)),

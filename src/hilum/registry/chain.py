@@ -62,6 +62,8 @@ def _version(version: AppVersion) -> list[object]:
         None
         if raised is None
         else [raised.tier, raised.reason, raised.raised_by, raised.raised_at.isoformat()],
+        # Only where it is declared: what was signed before it could be stays as it was signed.
+        *([version.population.value] if version.population else []),
     ]
 
 

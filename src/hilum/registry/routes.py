@@ -265,6 +265,7 @@ def api(
     unproved: service.Unproved = service.all_unproved,
     justified: service.Justified | None = None,
     undefended: service.Undefended | None = None,
+    barred: service.Barred | None = None,
 ) -> APIRouter:
     """Build the API routes of the registry."""
     router = api_router(kit, "registry")
@@ -275,7 +276,14 @@ def api(
         add_exceptions,
         _overrides,
         _profiles,
-        partial(_certifications, ended=ended, unproved=unproved, justified=justified, undefended=undefended),
+        partial(
+            _certifications,
+            ended=ended,
+            unproved=unproved,
+            justified=justified,
+            undefended=undefended,
+            barred=barred,
+        ),
     ):
         part(router, kit)
     return router
@@ -415,6 +423,7 @@ def _certifications(
     unproved: service.Unproved,
     justified: service.Justified | None,
     undefended: service.Undefended | None,
+    barred: service.Barred | None,
 ) -> None:
     @router.post(
         "/certifications",
@@ -426,7 +435,12 @@ def _certifications(
         """Record that review certified a version for these scopes until a date."""
         order = CertifyOrder(VersionId(body.version), body.environment, body.scopes, body.expires_at)
         verb = partial(
-            service.certify, order=order, unproved=unproved, justified=justified, undefended=undefended
+            service.certify,
+            order=order,
+            unproved=unproved,
+            justified=justified,
+            undefended=undefended,
+            barred=barred,
         )
         return await run_write(kit, request, verb)
 

@@ -140,6 +140,10 @@ Undefended = Callable[[Context, App, AppVersion, CertifyOrder], Collection[str]]
 """Returns the scopes to certify that hospitals granted for long, nobody used, and the vendor did not defend (C66)."""
 
 
+Barred = Callable[[Context, App], bool]
+"""Checks whether who certifies is tied to the app's vendor."""
+
+
 def ignored(_: Context, __: AppId, ___: str) -> None:
     """Do nothing."""
 
@@ -300,18 +304,23 @@ def certify(
     unproved: Unproved = all_unproved,
     justified: Justified | None = None,
     undefended: Undefended | None = None,
+    barred: Barred | None = None,
 ) -> Certification:
     """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid.
 
     ``unproved`` says what the vendor has not proved, which a cell of the rule book may ask for (C6, C7). ``justified`` says which scopes it
     justified in writing; None: nobody asks, as where the platform itself certifies (C64). ``undefended`` as for ``justified``, and where a
-    submission was judged by it before.
+    submission was judged by it before. ``barred``: None where a submission was judged by it before.
     """
     # Read before the permission is judged, because the refusal is recorded with the app that it was about.
     version = store.get_version(ctx.tx, order.version)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.add", app=version.app))
     app, books = store.get_app(ctx.tx, version.app), policies.current(ctx).books()
+    if barred is not None and barred(ctx, app):
+        detail = "You are tied to this vendor, so a colleague must judge what it submits."
+        refused = Event("registry.certification.add", app=app.id, reason="tied_to_vendor")
+        raise audit.refusal(ctx, refused, detail)
     missing = unproved(ctx, app.vendor)
     stated = None if justified is None else justified(ctx, version, order.environment)
     judge = partial(
