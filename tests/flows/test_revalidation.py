@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from hilum.app.schedule import JobLease
 from hilum.certificates.service import step
@@ -293,6 +294,34 @@ def test_a_process_that_dies_repeats_nothing_and_leaves_nothing_out(certified: C
     assert not certified.ground.site.system(service.finish, subject=subject, looks=looks)
     assert certified.findings() == found
     assert len([each for each in found if each["rule"] == "address.answers"]) == 1
+
+
+def test_a_newer_certification_that_nobody_reviewed_hides_no_finding(certified: Certified) -> None:
+    """C115: of the regulated lane, or by hand: what was reviewed is still what is looked at."""
+    ground = certified.ground
+    certified.serve("/terms", Page(body=b"<p>We sell your data now.</p>"))
+    certified.night()
+    assert certified.rules() == ["policy_page.unchanged"]
+    by_hand = {
+        "version": ground.version,
+        "environment": "production",
+        "scopes": ["launch", "user/Slot.rs"],
+        "expires_at": (certified.world.clock.now() + 9 * DAY).isoformat(),
+    }
+    made(ground.site.api("rita").post("/certifications", json=by_hand), 201)
+
+    certified.night()
+
+    assert certified.rules() == ["policy_page.unchanged"]
+
+
+def test_an_app_whose_submission_is_gone_keeps_no_other_waiting(certified: Certified) -> None:
+    certified.world.clock.advance(DAY)
+    certified.ground.site.system(lambda ctx: ctx.tx.execute(text("DELETE FROM review_submission")))
+
+    certified.look()
+
+    assert made(certified.ground.site.api("otto").get("/revalidation"), 200)["ended_at"]
 
 
 def test_what_is_certified_no_more_is_let_go(certified: Certified) -> None:

@@ -92,7 +92,11 @@ def concerns_of(checks: Iterable[Check], unused: Sequence[str]) -> list[Concern]
             reproduction=f"hilum app scopes APP --days {UNUSED_DAYS}",
             fix="Have a version certified without them, or say in a submission what they are for.",
         )
-    return list(found.values())[:FINDINGS_BOUND]
+    # Cut off by weight: many addresses that do not answer must not push out a key that changed.
+    order = list(Severity)
+    return sorted(found.values(), key=lambda each: (not each.certain, order.index(each.severity)))[
+        :FINDINGS_BOUND
+    ]
 
 
 def follow(

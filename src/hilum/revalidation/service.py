@@ -86,15 +86,28 @@ def _subject(ctx: Context, app: AppId, permits: Permits) -> Subject:
     certification = _certification(ctx, app)
     if certification is None:
         return Subject(app, None)
-    targets = tuple(review.addresses_of(ctx, certification))
+    try:
+        targets = tuple(review.addresses_of(ctx, certification))
+    except NotFound:
+        # A submission that is not there any more: `finish` says so of this app alone, and the others are looked at.
+        return Subject(app, certification)
     return Subject(app, certification, targets, _unused(ctx, certification, permits))
 
 
 def _certification(ctx: Context, app: AppId) -> Certification | None:
-    """Return the newest certification of an app for production that is in force and as it was signed."""
-    found = registry.in_force(ctx, registry.certifications_of(ctx, app))
-    production = (each for each in found if each.environment is Environment.PRODUCTION)
-    return max(production, key=lambda each: each.id, default=None)
+    """Return the newest certification of an app for production that is in force and as it was signed; before all, of those that were reviewed.
+
+    One of the regulated lane, or by hand, names no submission, so that nothing could be compared with what was reviewed.
+    """
+    # Also of those that a newer one of the same version replaces, which may be such a one.
+    production = (
+        each
+        for each in registry.certifications_of(ctx, app)
+        if each.environment is Environment.PRODUCTION
+        and each.withdrawn_at is None
+        and ctx.now < each.expires_at
+    )
+    return max(production, key=lambda each: (bool(each.submission), each.id), default=None)
 
 
 def _unused(ctx: Context, certification: Certification, permits: Permits) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Judge what is certified again, long after the decision: by the same checks, on what is there now (C115)."""
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import Certification
+from hilum.registry.policy import was_reviewed
 from hilum.review import checking, checks, content, policy, store
 from hilum.review.models import (
     TARGETS_BOUND,
@@ -65,7 +67,9 @@ def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look
     number = policies.in_force(ctx.as_actor(SYSTEM)).everywhere
     book = policies.get_version(ctx.as_actor(SYSTEM), number)[1]
     judged = checks.judge(text, policy.digest_of(text), inputs, earlier, book).checks
-    found = [each for each in judged if each.rule in _KEPT]
+    # The regulated lane asks for no proof, so none that lapsed stops what it enabled (45 CFR 170.404(b)).
+    kept = _KEPT if was_reviewed(certification) else _KEPT - {"contacts.proved"}
+    found = [each for each in judged if each.rule in kept]
     if submission is not None:
         # What is not attached at all was certified so; a document that has become too old is another matter.
         aged = (each for each in judged if each.rule == "evidence.attached" and each.result is Result.FAILED)
@@ -111,7 +115,7 @@ def _pages(looks: Iterable[Look], earlier: checks.Inputs | None) -> Iterable[Che
             f"{look.kind}: {look.url}",
             Result.PASSED,
             "The page is as it was reviewed.",
-            f"curl -sS {look.url} | sha256sum",
+            f"curl -sS {shlex.quote(look.url)} | sha256sum",
             "Submit the version anew, so that the page is reviewed, or put back the page that was.",
         )
         if look.fault or look.status != 200:

@@ -7,7 +7,17 @@ import pytest
 
 from hilum.kernel.ids import AppId, VendorId
 from hilum.revalidation import policy
-from hilum.revalidation.models import DAYS, Concern, Finding, Limits, Rung, Severity, State, Subject
+from hilum.revalidation.models import (
+    DAYS,
+    FINDINGS_BOUND,
+    Concern,
+    Finding,
+    Limits,
+    Rung,
+    Severity,
+    State,
+    Subject,
+)
 from hilum.review.models import Check, Result
 from tests.unit.certificates.test_policy import CERTIFIED
 
@@ -43,6 +53,15 @@ def test_only_what_is_wrong_or_cannot_be_seen_concerns(result: Result, certain: 
     assert [(each.severity, each.certain) for each in found] == (
         [] if certain is None else [(Severity.CRITICAL, certain)]
     )
+
+
+def test_many_addresses_that_do_not_answer_push_out_nothing_graver() -> None:
+    away = [Check("address.answers", f"{n}", Result.UNKNOWN, "", "", "") for n in range(FINDINGS_BOUND + 1)]
+    changed = Check("keys.kept", "keys", Result.FAILED, "Another key.", "curl", "Mend it.")
+
+    found = policy.concerns_of([*away, changed], ())
+
+    assert (len(found), found[0].rule) == (FINDINGS_BOUND, "keys.kept")
 
 
 def test_scopes_without_a_use_are_one_finding_of_the_lowest_severity() -> None:
