@@ -175,6 +175,32 @@ def test_what_somebody_wrote_into_the_database_is_not_certified(certified: Certi
     assert shown["cause"] == "not_as_signed"
 
 
+def test_a_certificate_in_somebodys_hands_keeps_its_place_in_the_list(certified: Certified) -> None:
+    """C113: whoever swaps places, or deletes the row of one that was withdrawn, does not make it valid for who holds it."""
+    second = certified.certify(certified.add_version("2"))
+    certified.follow()
+    certified.fetch("/keys.json")
+    held = certified.fetch(f"/{certified.certificate}").text
+    made(certified.rita.delete(f"/certifications/{certified.certificate}"), 200)
+    certified.follow()
+
+    def said() -> str:
+        certified.site.clock.advance(LIST_REMADE)
+        certified.follow()
+        jwks, listed = certified.fetch("/keys.json").json(), certified.fetch("/status/0").text
+        return policy.verify(held, jwks, now=certified.site.clock.now(), status_list=listed).code
+
+    def write(statement: str, **values: object) -> None:
+        certified.site.system(lambda ctx: ctx.tx.execute(text(statement), values))
+
+    assert said() == "revoked"
+    for number, which in ((9, certified.certificate), (0, second), (1, certified.certificate)):
+        write("UPDATE certificate SET number = :number WHERE id = :which", number=number, which=which)
+    assert said() == "revoked"
+    write("DELETE FROM certificate")
+    assert said() == "revoked"
+
+
 def test_a_key_that_rotates_between_signing_and_checking_still_verifies(certified: Certified) -> None:
     """C113: the retired key stays published; who has the old keys is told to fetch them anew."""
     old = certified.fetch("/keys.json").json()

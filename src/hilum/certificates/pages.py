@@ -96,15 +96,22 @@ class _Public:
     async def badge(self, request: Request) -> Response:
         """GET the badge of a certificate."""
         await self._published.refresh()
-        return self._drawn(request, self._published.find(request.path_params["certificate"]))
+        return await self._drawn(request, self._published.find(request.path_params["certificate"]))
 
     async def badge_of_app(self, request: Request) -> Response:
         """GET the badge of an app."""
         await self._published.refresh()
-        return self._drawn(request, self._published.of_app(request.path_params["app"]))
+        return await self._drawn(request, self._published.of_app(request.path_params["app"]))
 
-    def _drawn(self, request: Request, found: Certificate | None) -> Response:
-        drawn = policy.badge(found, known=self._published.is_known, now=self._clock.now())
+    async def _drawn(self, request: Request, found: Certificate | None) -> Response:
+        reviewed = True
+        if found is not None:
+            try:
+                reviewed = policy.is_of_review(await self._published.text(found))
+            except HilumError:
+                return _unknown()
+        known, now = self._published.is_known, self._clock.now()
+        drawn = policy.badge(found, known=known, now=now, reviewed=reviewed)
         answer = _answer(request, drawn.encode(), SVG, MAX_AGE, status=404 if found is None else 200)
         answer.headers.update(_SVG_HEADERS)
         return answer

@@ -35,7 +35,7 @@ from hilum.controls.policy import LAUNCHES_STOPPED
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import VendorId
 from hilum.registry.models import App, AppState, AppVersion, Certification, Vendor
-from hilum.registry.policy import may_read_catalogue, may_see_vendor
+from hilum.registry.policy import may_read_catalogue, may_see_vendor, was_reviewed
 
 _WORDS = {
     Cause.WITHDRAWN: "withdrawn",
@@ -44,6 +44,8 @@ _WORDS = {
     Cause.STOPPED: "stopped",
     Cause.NOT_AS_SIGNED: "not valid",
 }
+REVIEW, REGULATED = "review", "regulated_access"
+"""What a certificate rests on: a review, or an access that regulation protects and that nobody reviewed."""
 UNKNOWN_WORDS = "state not known now"
 _COLOURS = {Status.VALID: "#1b6e3a", Status.SUSPENDED: "#8a4b00", Status.INVALID: "#a3182b"}
 _GREY = "#4d5562"
@@ -178,6 +180,7 @@ def claims_of(
         "scopes": list(certification.scopes),
         "tier": None if certification.tier is None else certification.tier.value,
         "rule_book": evidence.rule_book or None,
+        "basis": REVIEW if was_reviewed(certification) else REGULATED,
         "evidence": {
             "submission": {"id": evidence.submission, "sha256": evidence.submission_digest},
             "checks": {"run": evidence.run, "sha256": evidence.run_digest},
@@ -187,6 +190,17 @@ def claims_of(
         else None,
         "status": {"status_list": {"idx": number % LIST_SIZE, "uri": f"{at.status}/{number // LIST_SIZE}"}},
     }
+
+
+def is_as_signed(found: Certificate, text: str, keys: Mapping[str, Any]) -> bool:
+    """Check whether a certificate's text is signed, and of this certification with this place in the status lists."""
+    claims = _opened(text, keys, CERTIFICATE_TYPE, "certificate")
+    if isinstance(claims, Verdict) or claims.get("sub") != found.id:
+        return False
+    listed = claims.get("status", {}).get("status_list", {})
+    # The platform may have had another address when it was signed.
+    named = str(listed.get("uri", "")).rpartition("/")[2]
+    return (named, listed.get("idx")) == (str(found.number // LIST_SIZE), found.number % LIST_SIZE)
 
 
 def list_claims(
@@ -254,7 +268,7 @@ def decoded(text: str) -> bytes:
 # --- verifying -----------------------------------------------------------------------------------------------------------------
 
 
-def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: str = "") -> Verdict:
+def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: str | None = None) -> Verdict:
     """Verify a certificate by published keys, and its status by a status list if one is given. Needs no platform (C113).
 
     Anything unknown makes it not valid. A key that was replaced since stays in the published set, so what it signed verifies.
@@ -271,7 +285,8 @@ def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: st
         return Verdict("not_yet_valid", f"The certificate holds from {_day(begins)} on.", claims)
     if instant >= ends:
         return Verdict("expired", f"The certificate expired on {_day(ends)}.", claims)
-    if not status_list:
+    # An empty one was given, and says nothing.
+    if status_list is None:
         until = (
             f"The signature is valid, and the certificate holds until {_day(ends)} unless it was withdrawn."
         )
@@ -365,7 +380,16 @@ def current(certificates: Iterable[Certificate]) -> Certificate | None:
     return max(certificates, key=lambda each: (order[each.status], each.number), default=None)
 
 
-def said(found: Certificate | None, *, known: bool, now: datetime) -> str:
+def is_of_review(text: str) -> bool:
+    """Check whether the text of a certificate, which is known to be this platform's, rests on a review."""
+    try:
+        claims = orjson.loads(decoded(text.split(".")[1]))
+    except (IndexError, ValueError):
+        return False
+    return isinstance(claims, dict) and claims.get("basis", REVIEW) == REVIEW
+
+
+def said(found: Certificate | None, *, known: bool, now: datetime, reviewed: bool = True) -> str:
     """Return the state of a certificate in words, for a badge."""
     if found is None:
         return "no certificate"
@@ -378,14 +402,16 @@ def said(found: Certificate | None, *, known: bool, now: datetime) -> str:
         return what + UNKNOWN_WORDS
     if found.status is not Status.VALID:
         return what + _WORDS.get(found.cause, "not valid")
-    return f"{what}certified until {found.expires_at:%Y-%m-%d}"
+    return f"{what}{'certified' if reviewed else 'regulated access'} until {found.expires_at:%Y-%m-%d}"
 
 
-def badge(found: Certificate | None, *, known: bool, now: datetime) -> str:
+def badge(found: Certificate | None, *, known: bool, now: datetime, reviewed: bool = True) -> str:
     """Return an SVG that says the state of a certificate in words, not by colour alone; names in it are escaped."""
-    text = "".join(each for each in said(found, known=known, now=now) if each.isprintable())
+    text = "".join(
+        each for each in said(found, known=known, now=now, reviewed=reviewed) if each.isprintable()
+    )
     colour = _GREY
-    if found is not None and known:
+    if found is not None and known and reviewed:
         colour = _COLOURS[Status.INVALID if now >= found.expires_at else found.status]
     width = len(text) * _LETTER + 2 * _PAD
     words = escape(text, {'"': "&quot;"})

@@ -125,11 +125,16 @@ def _settle(doing: _Step, apps: Iterable[AppId]) -> None:
     held: dict[AppId, dict[str, Certificate]] = {}
     for each in store.of_apps(doing.ctx.tx, of):
         held.setdefault(each.app, {})[each.id] = each
+    texts = store.texts_of(doing.ctx.tx, of)
+    published = keys.public_jwks(doing.ctx, Purpose.CERTIFICATE, "")
     for app in of:
         found = {each.id: each for each in certified.certifications.get(app, ())}
         for row in held.get(app, {}).values():
+            # Another place than was signed would show the status of somebody else's certificate.
+            signed = policy.is_as_signed(row, texts.get(row.id, ""), published)
+            certification = found.get(row.id) if signed else None
             status, cause = policy.status_of(
-                found.get(row.id), certified.apps.get(app), doing.stops, doing.ctx.now
+                certification, certified.apps.get(app), doing.stops, doing.ctx.now
             )
             _save(doing, row, status, cause)
         if app in certified.apps:
@@ -211,7 +216,9 @@ def _publish(doing: _Step) -> None:
     ctx = doing.ctx
     old = {each.number for each in store.list_lists(ctx.tx) if is_old(ctx.now - each.made_at)}
     for number in sorted(doing.lists | old):
-        claims = policy.list_claims(number, store.statuses(ctx.tx, number), now=ctx.now, at=doing.at)
+        claims = policy.list_claims(
+            number, store.statuses(ctx.tx, number, doing.walk.last), now=ctx.now, at=doing.at
+        )
         text = keys.sign_compact(ctx, Purpose.CERTIFICATE, claims, typ=LIST_TYPE)
         store.save_list(ctx.tx, StatusList(number, text, ctx.now))
 

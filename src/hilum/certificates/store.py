@@ -254,15 +254,31 @@ def get_certificate(tx: Connection, certificate_id: str) -> Certificate:
     return replace(_certificate(row), text=row.text)
 
 
-def statuses(tx: Connection, number: int) -> dict[int, Status]:
-    """Return the statuses of one list by place, of the certificates that are not valid."""
+def texts_of(tx: Connection, of: Collection[AppId]) -> dict[str, str]:
+    """Return the signed texts of the certificates of some apps, by id."""
+    query = select(certificates.c.id, certificates.c.text).where(certificates.c.app.in_(of))
+    return {row.id: row.text for row in tx.execute(query)}
+
+
+def statuses(tx: Connection, number: int, last: int) -> dict[int, Status]:
+    """Return the statuses of one list by place, of the certificates that are not valid. ``last``: the last number that was ever given.
+
+    A place that was given and that no row has any more is not valid: its certificate is still in somebody's hands.
+    """
     first = number * LIST_SIZE
+    given = max(0, min(LIST_SIZE, last + 1 - first))
+    of_it = certificates.c.number >= first, certificates.c.number < first + given
+    gone: set[int] = set()
+    if tx.execute(select(func.count()).where(*of_it)).scalar_one() != given:
+        there = {row.number - first for row in tx.execute(select(certificates.c.number).where(*of_it))}
+        gone = set(range(given)) - there
     query = select(certificates.c.number, certificates.c.status).where(
         certificates.c.number >= first,
         certificates.c.number < first + LIST_SIZE,
         certificates.c.status != int(Status.VALID),
     )
-    return {row.number - first: Status(row.status) for row in tx.execute(query)}
+    found = {row.number - first: Status(row.status) for row in tx.execute(query)}
+    return dict.fromkeys(gone, Status.INVALID) | found
 
 
 def list_lists(tx: Connection) -> list[StatusList]:

@@ -103,7 +103,7 @@ def certificate_verify(file: Path, *, keys_: str, status_: str, json_: bool) -> 
         keys = orjson.loads(_read(keys_ or f"{api.base_url()}/certificates/keys.json"))
     except orjson.JSONDecodeError:
         keys = {}
-    listed = _text(_read(status_)) if status_ else ""
+    listed = _text(_read(status_)) if status_ else None
     verdict = policy.verify(
         text, keys if isinstance(keys, dict) else {}, now=datetime.now(UTC), status_list=listed
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from hilum.identity.models import Role, StaffRole, VendorRight
 from hilum.identity.policy import is_member, may_as_member, name_fault
-from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import VendorId
 from hilum.policies.models import (
     NAMES_BOUND,
@@ -392,6 +392,12 @@ def unjustified(
         for scope in parse_stored((text,))
         if scope not in stated and judge(scope) is not Tier.LOW
     )
+
+
+def was_reviewed(certification: Certification) -> bool:
+    """Check whether somebody judged what was certified: what the platform enabled without a submission, in the regulated lane, nobody did."""
+    by_itself = certification.certified_by == str(SYSTEM) and not certification.submission
+    return not (by_itself and certification.environment is Environment.PRODUCTION)
 
 
 def is_in_force(certification: Certification, environment: Environment, now: datetime) -> bool:

@@ -46,6 +46,20 @@ def test_a_certificate_in_a_file_is_verified_without_a_network(
     assert "Rota" in done.output
 
 
+def test_an_empty_status_list_is_none_that_says_valid(tmp_path: Path) -> None:
+    """C113: such as the file of a download that failed."""
+    file, keys, listed = (tmp_path / name for name in ("rota.jws", "keys.json", "status.jwt"))
+    file.write_text(signed(claims(nbf=0, exp=ENDS)))
+    keys.write_bytes(orjson.dumps(KEYS))
+    listed.write_text("")
+
+    done = CliRunner().invoke(
+        certificate, ["verify", str(file), "--keys", str(keys), "--status", str(listed)]
+    )
+
+    assert (done.exit_code, "status_list_malformed" in done.output) == (1, True), done.output
+
+
 def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path: Path) -> None:
     file = tmp_path / "rota.jws"
     file.write_bytes(b"\xff\x00")
