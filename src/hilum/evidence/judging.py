@@ -15,6 +15,8 @@ from hilum.kernel.decision import Reason
 BEGIN, END = "evidence.scenario.begin", "evidence.scenario.end"
 TAKE, MOVE, MINT = "launches.launch.take", "launches.launch.move", "tokens.access.mint"
 REDEEM, WITHDRAW = "tokens.refresh.redeem", "consent.authorization.withdraw"
+WINDOW_BOUND = 1_000
+"""Records of one scenario that are judged: some judgements compare each with each."""
 RETRIES = 3
 """How often an app may try again what was refused, before it counts as hammering."""
 AT_ONCE = timedelta(milliseconds=500)
@@ -115,6 +117,9 @@ def judge_run(scenario: str, rows: Sequence[Row]) -> Finding:
     window = window_of(scenario, rows)
     if window is None:
         return Finding(scenario, Outcome.INCOMPLETE, "The scenario was never begun.", known.how)
+    if len(window.rows) > WINDOW_BOUND:
+        sentence = f"More than {WINDOW_BOUND:,} records are of this scenario, so it was not judged."
+        return Finding(scenario, Outcome.INCOMPLETE, sentence, known.how)
     if window.backend and known.person:
         return Finding(
             scenario, Outcome.MET, "A backend service has no person, no chart and no launch to show."

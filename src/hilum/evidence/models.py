@@ -185,7 +185,10 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last result of a version, for who certifies it: whether it is as it was signed, and which scenarios it shows."""
+    """The last result of a version, for who certifies it: whether it is as it was signed, and which scenarios it shows.
+
+    ``backend``: the app had backend services alone, so that it shows nothing of people and charts.
+    """
 
     run: str
     at: datetime
@@ -194,3 +197,4 @@ class Seen:
     scenarios: tuple[str, ...]
     digest: str
     genuine: bool
+    backend: bool = False

@@ -11,7 +11,7 @@ import orjson
 from hilum.audit.models import Access, RecordedEvent
 from hilum.audit.policy import permitting_scopes
 from hilum.clients.models import Client
-from hilum.evidence.judging import SCENARIOS, in_order, judge_run
+from hilum.evidence.judging import BEGIN, SCENARIOS, in_order, judge_run
 from hilum.evidence.models import ROWS_BOUND, SCOPES_BOUND, Fault, Finding, Outcome, Row, Run, State
 from hilum.identity.models import Tenant, VendorRight
 from hilum.identity.policy import is_member, may_as_member
@@ -185,7 +185,15 @@ def result_of(run: Run, rows: Sequence[Row], faults: Sequence[str], now: datetim
         "digest": digest_of(write_rows(rows)),
         "faults": list(faults),
         "scopes": list(used_scopes(rows)),
+        # Whether it shows nothing about people and charts, because the app had backend services alone.
+        "backend": any(bool(each.facts.get("backend")) for each in rows if each.name == BEGIN),
     }
+
+
+def shown_by(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the scenarios that a result says were met."""
+    found = result.get("scenarios", ())
+    return tuple(sorted(each["scenario"] for each in found if each["outcome"] == Outcome.MET.value))
 
 
 def signed_bytes(result: Mapping[str, Any]) -> bytes:

@@ -253,8 +253,11 @@ def life_within(ctx: Context, run_id: str, life: timedelta) -> timedelta:
     """Return how long an access token lives that is issued in a run: as long as any, but in the scenario about its end."""
     if not run_id:
         return life
-    run = store.get(ctx.tx, run_id)
-    under_way = run.state is State.OPEN and run.doing.get("fault") == Fault.SHORT_TOKENS.value
+    run = store.find(ctx.tx, run_id)
+    # What was issued in a run may be refreshed long after the run was purged.
+    under_way = (
+        run is not None and run.state is State.OPEN and run.doing.get("fault") == Fault.SHORT_TOKENS.value
+    )
     return min(life, SHORT_LIFE) if under_way else life
 
 
@@ -268,9 +271,11 @@ def latest_result(ctx: Context, version: VersionId) -> Seen | None:
         found.ended_at,
         found.state.value,
         found.rule_book,
-        tuple(sorted(found.scenarios)),
+        # As they were signed, and not as the row has them.
+        policy.shown_by(found.result),
         sha256(policy.signed_bytes(found.result)).hexdigest(),
         check_result(ctx, found),
+        bool(found.result.get("backend")),
     )
 
 

@@ -76,6 +76,12 @@ def get(tx: Connection, run: str, *, lock: bool = False) -> Run:
     return _run(row)
 
 
+def find(tx: Connection, run: str) -> Run | None:
+    """Find a run, without its records."""
+    row = tx.execute(select(*_BRIEF).where(runs.c.id == run)).first()
+    return None if row is None else _run(row)
+
+
 def find_open(tx: Connection, client: ClientId, tenant: TenantId) -> Run | None:
     """Find the open run of a client at a hospital, without its records."""
     row = tx.execute(select(*_BRIEF).where(runs.c.holding == _holding(client, tenant))).first()

@@ -436,7 +436,8 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
             yield check.but(Result.NOT_REQUIRED, "A sandbox takes no evidence.")
         elif kind in MADE_HERE:
             needed_now = {name for cell in of for name in cell.scenarios}
-            yield _sandbox_run(check, inputs.run, needed_now, at=inputs.at)
+            people = any("authorization_code" in each["grant_types"] for each in content["clients"])
+            yield _sandbox_run(check, inputs.run, needed_now, at=inputs.at, people=people)
         elif kind not in attached:
             yield check.but(Result.FAILED, "The document is not attached.")
         elif attached[kind] < (inputs.at - DOCUMENT_LIFE).date():
@@ -455,8 +456,8 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
             yield check
 
 
-def _sandbox_run(check: Check, run: Seen | None, needed: set[str], *, at: datetime) -> Check:
-    """Judge the last certification run of a version by what the rule book requires of it now (C126, C232)."""
+def _sandbox_run(check: Check, run: Seen | None, needed: set[str], *, at: datetime, people: bool) -> Check:
+    """Judge the last certification run of a version by what the rule book requires of it now (C126, C232). ``people``: some client serves people."""
     check = replace(
         check,
         reproduction="hilum evidence show RUN --json"
@@ -476,6 +477,10 @@ def _sandbox_run(check: Check, run: Seen | None, needed: set[str], *, at: dateti
         return check.but(Result.FAILED, f"{said}, was not passed.")
     if at >= run.at + RESULT_LIFE:
         return check.but(Result.FAILED, f"{said}, is older than {RESULT_LIFE.days} days.")
+    if run.backend and people:
+        return check.but(
+            Result.FAILED, f"{said}, was made while the app had backend services alone; people use it now."
+        )
     if missing:
         return check.but(Result.FAILED, f"{said}, does not show: {', '.join(missing)}.")
     return check.but(Result.PASSED, f"{said}, was passed.")

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from hilum.evidence.judging import BEGIN, END, MINT, MOVE, REDEEM, SCENARIOS, TAKE, WITHDRAW, judge_run
+from hilum.evidence.judging import (
+    BEGIN,
+    END,
+    MINT,
+    MOVE,
+    REDEEM,
+    SCENARIOS,
+    TAKE,
+    WINDOW_BOUND,
+    WITHDRAW,
+    judge_run,
+)
 from hilum.evidence.models import Outcome, Row
 from tests.sim.world import START
 
@@ -219,3 +230,13 @@ def test_a_backend_service_is_in_no_scenario_about_a_person() -> None:
     assert judge_run("chart_moved", ()).outcome is INCOMPLETE, "it must have been begun all the same"
     begun = during("launch", (minted(1), asked(2)), backend=True)
     assert judge_run("launch", begun).outcome is MET
+
+
+def test_a_scenario_of_more_records_than_can_be_compared_is_not_judged() -> None:
+    """Each with each: what an app sends must not keep everybody else's writes waiting while it is judged."""
+    many = refused(WINDOW_BOUND, 429, "quota_exceeded", every=0.01)
+
+    found = judge_run("quota_exceeded", during("quota_exceeded", many))
+
+    assert found.outcome is INCOMPLETE
+    assert "records are of this scenario" in found.sentence

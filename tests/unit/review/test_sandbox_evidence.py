@@ -26,7 +26,11 @@ SEEN = Seen("run_1", NOW - timedelta(days=1), "passed", 1, tuple(NEEDED), "d" * 
 
 
 def judged(seen: Seen | None, environment: str = "production") -> Result:
-    content = {"environment": environment, "documents": []}
+    content = {
+        "environment": environment,
+        "documents": [],
+        "clients": [{"grant_types": ["authorization_code"]}],
+    }
     inputs = Inputs(NOW, (), {}, "", (), None, seen)
     (found,) = (each for each in evidence_of(content, inputs, BOOK, APPLICANT) if each.about == "sandbox_run")
     assert found.evidence
@@ -51,6 +55,8 @@ def test_a_run_that_was_passed_is_evidence() -> None:
         replace(SEEN, at=NOW - RESULT_LIFE),
         replace(SEEN, scenarios=SEEN.scenarios[1:]),
         replace(SEEN, scenarios=()),
+        # It showed nothing about people, whom the app serves since.
+        replace(SEEN, backend=True),
     ],
 )
 def test_no_run_or_one_that_is_forged_failed_old_or_too_small_is_none(seen: Seen | None) -> None:
