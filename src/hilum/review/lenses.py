@@ -68,7 +68,7 @@ def open_lenses(ctx: Context, found: Submission, route: Route) -> None:
         elif there[lens].inputs != inputs:
             open_again(ctx, replace(there[lens], inputs=inputs), "Its tier has changed.")
     for each in lens_store.lenses_of(ctx.tx, found.id):
-        if _fault(ctx, found, each, route):
+        if _undone_by(ctx, found, each, route):
             open_again(ctx, each, "Its verdict does not stand any more.")
 
 
@@ -409,10 +409,10 @@ def obstacle(ctx: Context, found: Submission, route: Route) -> str:
     lenses = lens_store.lenses_of(ctx.tx, found.id)
     if reason := policy.lenses_obstacle(route.lenses, lenses, lens_store.findings_of(ctx.tx, found.id)):
         return reason
-    return next(filter(None, (_fault(ctx, found, each, route) for each in lenses)), "")
+    return next(filter(None, (_undone_by(ctx, found, each, route) for each in lenses)), "")
 
 
-def _fault(ctx: Context, found: Submission, mine: LensReview, route: Route) -> str:
+def _undone_by(ctx: Context, found: Submission, mine: LensReview, route: Route) -> str:
     """Return why a lens that passed does not count as passed any more; empty if it does, or has not passed."""
     if mine.lens not in route.lenses or mine.state is not LensState.PASSED:
         return ""
