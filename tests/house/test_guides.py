@@ -1,4 +1,4 @@
-"""What the guides and refusals tell people to type exists: each command with its options, and each kind of event."""
+"""What guides, pages and refusals tell people to type exists: each command, in the guides with its options, and each kind of event."""
 
 import re
 import shlex
@@ -91,6 +91,22 @@ def test_every_command_that_a_refusal_names_next_can_be_typed() -> None:
     typed = {code: listed.removeprefix("hilum ") for code, listed in LISTED_BY.items()}
 
     assert {code: fault for code, each in typed.items() if (fault := fault_of(each, whole=True))} == {}
+
+
+def test_every_command_that_a_page_or_a_sentence_names_exists() -> None:
+    """Its words only: sentences leave arguments out, and pages write them as variables."""
+    files = [each for each in (ROOT / "src").rglob("*") if each.suffix in {".py", ".html"}]
+    named = {
+        words
+        for each in files
+        for words in re.findall(r"(?<![\w/.-])hilum ([a-z][a-z -]*[a-z])", each.read_text())
+    }
+
+    # What is signed begins with its purpose, such as "hilum containment report v1".
+    named = {each for each in named if not each.endswith(" v")}
+
+    assert len(named) > 100
+    assert [each for each in named if fault_of(each, whole=False).startswith("there is no '")] == []
 
 
 def test_the_guide_of_app_developers_lists_every_kind_of_event() -> None:

@@ -216,7 +216,7 @@ def diff(before: str, after: str, *, check: bool, json_: bool) -> None:
         as_json({"changes": rows, "widenings": allows})
     else:
         for each in changed:
-            click.echo(f"{each.path}: {_short(each.before)} -> {_short(each.after)}")
+            click.echo(f"{each.path}: {said_of(each.before, each.after)}")
         click.echo("" if changed else "nothing differs")
         click.echo("allows nothing new" if not wider else "allows, which takes two people:")
         for new_access in wider:
@@ -456,6 +456,15 @@ def _book(named: str) -> Book:
 def _print_faults(faults: tuple[Fault, ...]) -> None:
     for each in faults:
         click.echo(f"{each.path or 'the document'}: {each.sentence} ({each.code})")
+
+
+def said_of(before: object, after: object) -> str:
+    """Return a difference in words; of two lists only what went and what came, since whole ones look alike where they are cut."""
+    if isinstance(before, list | tuple) and isinstance(after, list | tuple):
+        gone = [f"- {each}" for each in before if each not in after]
+        if apart := gone + [f"+ {each}" for each in after if each not in before]:
+            return "  ".join(apart)
+    return f"{_short(before)} -> {_short(after)}"
 
 
 def _short(value: object) -> str:

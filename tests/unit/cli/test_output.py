@@ -5,6 +5,7 @@ from collections.abc import Collection
 import pytest
 
 from hilum.cli.output import table
+from hilum.cli.policies import said_of
 from hilum.cli.resources import show_one
 
 
@@ -40,6 +41,21 @@ def test_a_text_by_somebody_else_looks_like_no_other_field(capsys: pytest.Captur
     reason, rest = capsys.readouterr().out.splitlines()
     assert reason.startswith("reason ")
     assert rest == " " * 19 + "state  approved\ufffd[A"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (["a.rs", "b.rs"], ["b.rs", "c.rs"], "- a.rs  + c.rs"),
+        (["a.rs"] * 90 + ["z.rs"], ["a.rs"] * 90, "- z.rs"),
+        (["a.rs", "b.rs"], ["b.rs", "a.rs"], '["a.rs","b.rs"] -> ["b.rs","a.rs"]'),
+        (20, 10, "20 -> 10"),
+    ],
+)
+def test_a_difference_of_two_lists_is_what_went_and_what_came(
+    before: object, after: object, said: str
+) -> None:
+    assert said_of(before, after) == said
 
 
 NAMES = {"app_1": "Chart Viewer", "per_2": "Olga Smith", "fac_3": "East Clinic"}
