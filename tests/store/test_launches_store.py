@@ -110,20 +110,13 @@ def reasons(ground: Platform, action: str) -> list[str]:
 
 def test_a_launch_holds_what_the_ehr_had_open(ground: Platform, clock: FakeClock) -> None:
     context = ({"reference": "ImagingStudy/1"},)
-    opened = open_one(
-        ground, fhir_context=context, need_patient_banner=False, placement="sidebar", run="run_1"
-    )
+    opened = open_one(ground, fhir_context=context, need_patient_banner=False, placement="sidebar")
 
     found = find(ground, opened)
 
     assert found == opened.launch
     assert (found.patient, found.encounter, found.intent) == ("p1", "e1", "reconcile")
-    assert (found.fhir_context, found.need_patient_banner, found.placement, found.run) == (
-        context,
-        False,
-        "sidebar",
-        "run_1",
-    )
+    assert (found.fhir_context, found.need_patient_banner, found.placement) == (context, False, "sidebar")
     assert found.expires_at == clock.now() + LAUNCH_LIFE
     assert found.opened_by == ground.clients["ehr"].id
     assert found.person == ground.people["dora"].id

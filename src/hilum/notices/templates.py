@@ -411,7 +411,7 @@ APP_FINDINGS = EventType(
     {"app_id": Kind.ID, "finding_id": Kind.ID, "stage": Kind.WORD, "due": Kind.MOMENT},
 )
 _OF_REVIEW = {"submission_id": Kind.ID, "app_id": Kind.ID, "vendor_id": Kind.ID}
-EVENT_REVIEW_NEWS = EventType(EventKind.REVIEW_NEWS, _OF_REVIEW | {"what": Kind.NAME})
+EVENT_REVIEW_NEWS = EventType(EventKind.REVIEW_NEWS, _OF_REVIEW | {"what": Kind.WORD})
 EVENT_REVIEW_LATE = EventType(EventKind.REVIEW_LATE, _OF_REVIEW | {"stage": Kind.WORD, "due_at": Kind.MOMENT})
 EVENT_CERTIFICATE_ENDING = EventType(
     EventKind.CERTIFICATE_ENDING, {"certificate_id": Kind.ID, "app_id": Kind.ID, "ends": Kind.MOMENT}

@@ -105,8 +105,8 @@ def validate(ctx: Context, document: Mapping[str, Any]) -> tuple[Book | None, tu
     """Validate a document, as of today: the book, or None with everything that is wrong. Raises NotPermitted."""
     if not ctx.actor.is_platform:
         raise _refusal(ctx, "policies.version.validate", "not_permitted", "You may not validate rule books.")
-    # What an observed cell was is taken from what is in force everywhere now.
-    book, faults = read_book(document, against=as_of(current(ctx).everywhere, ctx.now))
+    # What an observed cell was is taken from what is in force everywhere now. Any other document is added also while that is damaged.
+    book, faults = read_book(document, against=lambda: as_of(current(ctx).everywhere, ctx.now))
     today = ctx.now.date()
     faults += () if book is None else (*pack_faults(book, today), *observe_faults(book, today))
     return (None, faults) if faults else (book, ())

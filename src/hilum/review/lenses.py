@@ -216,7 +216,7 @@ def judge(ctx: Context, order: JudgeOrder) -> LensReview:
         timekeeping.measure_outcome(ctx, Measured.CALIBRATION, order.lens.value, good=right is order.verdict)
     saved = _move(ctx, judged, after, JUDGE, order.text.strip())
     if order.verdict is Verdict.NEEDS_CHANGES:
-        news.tell_vendor(ctx, found, f"{order.lens} lens: needs changes", f"{saved.id}/{saved.revision}")
+        news.tell_vendor(ctx, found, "needs_changes", f"{saved.id}/{saved.revision}", lens=order.lens)
     return saved
 
 

@@ -8,12 +8,13 @@ from hilum.registry import service as registry
 from hilum.review.models import Submission
 
 
-def tell_vendor(ctx: Context, found: Submission, what: str, cause: str) -> None:
-    """Tell a vendor once about one cause; by mail if it has proved an address."""
+def tell_vendor(ctx: Context, found: Submission, outcome: str, cause: str, *, lens: str = "") -> None:
+    """Tell a vendor once about one cause; by mail if it has proved an address. ``outcome`` is a word: ``certified``, ``needs_changes``."""
     app = registry.get_app(ctx, found.app)
     cause = f"review/{found.id}/{cause}"
     if address := contacts.proved_address(ctx, found.vendor):
+        what = f"{lens} lens: " * bool(lens) + outcome.replace("_", " ")
         facts = {"app": app.name, "version": found.label, "what": what, "submission": found.id}
         notices.put_mail(ctx, Mail(MailKind.REVIEW_NEWS, address, cause, facts, found.vendor, found.app))
-    facts = {"submission_id": found.id, "app_id": found.app, "vendor_id": found.vendor, "what": what}
+    facts = {"submission_id": found.id, "app_id": found.app, "vendor_id": found.vendor, "what": outcome}
     notices.put_event(ctx, VendorEvent(EventKind.REVIEW_NEWS, found.vendor, cause, facts, found.app))

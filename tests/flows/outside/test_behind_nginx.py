@@ -1,6 +1,8 @@
 """The operations guide's nginx in front of two nodes, word for word but for names, ports and certificates."""
 
 import asyncio
+import os
+import pwd
 import re
 import shutil
 import socket
@@ -38,9 +40,11 @@ def guides_proxy(a: str, b: str, home: Path) -> Iterator[str]:
     folders = "".join(
         f"{name}_temp_path {home}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
+    # Its workers write large bodies into files beside ours; as root they would be another user, who may not.
+    as_us = f"user {pwd.getpwuid(0).pw_name};\n" if os.geteuid() == 0 else ""
     config = home / "nginx.conf"
     config.write_text(
-        f"daemon off;\nworker_processes 1;\npid {home}/pid;\nerror_log {home}/error.log;\n"
+        f"{as_us}daemon off;\nworker_processes 1;\npid {home}/pid;\nerror_log {home}/error.log;\n"
         f"events {{}}\nhttp {{\naccess_log off;\n{folders}{site}}}\n"
     )
     started = subprocess.Popen([program, "-c", str(config), "-p", str(home)])

@@ -34,7 +34,7 @@ def added(
 ) -> tuple[Book | None, list[str]]:
     """Return the book of a document that observes a cell, as it is added while the shipped book is in force, and the codes of its faults."""
     observe = {"until": until.isoformat()} | ({} if limits is None else {"limits": limits})
-    made, faults = read_book(document({**change, f"{place}.observe": observe}), against=shipped_book())
+    made, faults = read_book(document({**change, f"{place}.observe": observe}), against=shipped_book)
     found = [*faults, *(() if made is None else observe_faults(made, TODAY))]
     assert all(each.sentence.endswith(".") and each.path for each in found)
     return made, [each.code for each in found]
@@ -121,7 +121,7 @@ def test_a_document_made_from_one_in_force_keeps_its_observation() -> None:
     in_force = as_of(observed(SLOWER), at(TODAY))
     change = {**SLOWER, f"{LOW}.observe": {"until": DAY.isoformat()}}
 
-    made, faults = read_book(document(change), against=in_force)
+    made, faults = read_book(document(change), against=lambda: in_force)
 
     assert faults == ()
     assert made is not None
@@ -177,7 +177,7 @@ def test_of_a_mixed_cell_what_tightens_is_observed_if_it_is_named() -> None:
     ids=["no day", "no date", "a field that there is not", "both", "twice", "no table"],
 )  # fmt: skip
 def test_what_says_nothing_clear_does_not_validate(observe: Any, code: str) -> None:
-    made, faults = read_book(document({**SLOWER, f"{LOW}.observe": observe}), against=shipped_book())
+    made, faults = read_book(document({**SLOWER, f"{LOW}.observe": observe}), against=shipped_book)
 
     assert made is None
     assert code in {each.code for each in faults}
@@ -192,7 +192,7 @@ def test_a_new_cell_was_nothing_and_is_not_observed() -> None:
         "cells": {"low": cell | {"observe": {"until": DAY.isoformat()}}},
     }
 
-    _, faults = read_book(document({"categories.brand_new": new}), against=shipped_book())
+    _, faults = read_book(document({"categories.brand_new": new}), against=shipped_book)
 
     assert [each.code for each in faults] == ["observed_new"]
 
@@ -222,7 +222,7 @@ def test_cells_are_observed_until_a_few_different_days() -> None:
             f"categories.{name}.cells.{tier}.quota": {"rate_per_s": 1, "burst": 1},
             f"categories.{name}.cells.{tier}.observe": {"until": (DAY + timedelta(days=n)).isoformat()},
         }
-    made, faults = read_book(document(change), against=shipped_book())
+    made, faults = read_book(document(change), against=shipped_book)
 
     assert made is not None, faults
     assert "too_many_days" in {each.code for each in observe_faults(made, TODAY)}
