@@ -25,17 +25,18 @@ def kind(path: str) -> str:
     return _ID.sub("{id}", path.partition("?")[0])
 
 
-def walk(page: Page, root: str, start: str) -> set[str]:
-    """Follow the links below a console from its first page; judge one page of each kind on a phone at night. Return the kinds."""
+def walk(page: Page, root: str, start: str, *first: str) -> set[str]:
+    """Follow the links below a console from some pages of it; judge one page of each kind on a phone at night. Return the kinds."""
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     page.emulate_media(color_scheme="dark")
     seen: set[str] = set()
-    left = [start]
+    left = [*first, start]
     while left and len(seen) < PAGES_BOUND:
         path = left.pop(0)
         if kind(path) in seen:
             continue
-        page.goto(root + path)
+        answer = page.goto(root + path)
+        assert answer is not None and answer.ok, path
         seen.add(kind(path))
         assert overflow(page) <= 0, f"{path} is wider than a phone"
         assert violations(page) == [], path
@@ -62,8 +63,11 @@ def sent(answer: httpx2.Response) -> Any:
     return answer.json()
 
 
-def furnish(stage: Stage) -> None:
-    """Put at the general hospital what a seeded sandbox has none of: an agreement, a request, what waits for a second person, a stop."""
+def furnish(stage: Stage) -> str:
+    """Put at the general hospital what a seeded sandbox has none of: an agreement, a request, what waits for a second person, a stop.
+
+    Return the id of an app that is installed there.
+    """
     with (
         caller(stage, "admin.hall", tenant="general") as hospital,
         caller(stage, "nurse.okeke", tenant="general") as nurse,
@@ -96,20 +100,21 @@ def furnish(stage: Stage) -> None:
         stop = {"kind": "resource_type", "key": "Goal", "mode": "observe", "reason": "looking"}
         with caller(stage, staff(stage, "security")) as security:
             sent(security.post("/switches", json=stop))
+        return str(apps["Lumen Chart"]["id"])
 
 
 @pytest.fixture
-def filled(stage: Stage) -> Stage:
-    furnish(stage)
-    return stage
+def filled(stage: Stage) -> tuple[Stage, str]:
+    return stage, furnish(stage)
 
 
-def test_pages_of_every_kind_are_accessible_with_something_on_them(filled: Stage) -> None:
-    root = filled.running.base
+def test_pages_of_every_kind_are_accessible_with_something_on_them(filled: tuple[Stage, str]) -> None:
+    stage, installed = filled
+    root = stage.running.base
 
-    operations = walk(enter(filled, staff(filled, "platform_admin")), root, "/operations")
-    hospital = walk(enter(filled, "admin.hall", place="general"), root, "/tenant")
-    vendor = walk(enter_vendor(filled, "owner.varga"), root, "/developer")
+    operations = walk(enter(stage, staff(stage, "platform_admin")), root, "/operations")
+    hospital = walk(enter(stage, "admin.hall", place="general"), root, "/tenant", f"/tenant/apps/{installed}")
+    vendor = walk(enter_vendor(stage, "owner.varga"), root, "/developer")
 
     assert operations >= {
         "/operations/apps/{id}",
