@@ -134,7 +134,7 @@ def _explained(ctx: Context, visit: Visit, found: Explanation) -> dict[str, Any]
     return {
         "number": found.request_id,
         "refused": decided is not None,
-        "status": decided.status if decided else first.status if first else 0,
+        "answered": bool(decided.status if decided else first and first.status),
         "reason": decided.reason.replace("_", " ") if decided else "",
         "meaning": words.reason(decided.reason) if decided else "",
         "next_step": words.next_step(decided.reason) if decided else "",
