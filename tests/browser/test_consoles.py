@@ -84,7 +84,8 @@ def test_why_a_call_was_refused_is_found_within_thirty_seconds(stage: Stage) -> 
     expect(page.get_by_text("What to do next")).to_be_visible()
     judge(page)
     again = page.reload()
-    assert again is not None and again.status == 200, "it is the other request that was refused"
+    assert again is not None
+    assert again.status == 200, "it is the other request that was refused"
     page.goto(f"{stage.running.base}/operations")
     other = Hand(page, at_keyboard=False)
     other.click(page.locator("#refused").get_by_role("link", name="The newest one").first)

@@ -36,7 +36,8 @@ def walk(page: Page, root: str, start: str, *first: str) -> set[str]:
         if kind(path) in seen:
             continue
         answer = page.goto(root + path)
-        assert answer is not None and answer.status == 200, (path, answer and answer.status)
+        assert answer is not None
+        assert answer.status == 200, path
         seen.add(kind(path))
         assert overflow(page) <= 0, f"{path} is wider than a phone"
         assert violations(page) == [], path
