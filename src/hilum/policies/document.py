@@ -7,7 +7,7 @@ cell include those of the category's lower tiers. What ``render`` returns has ne
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -71,9 +71,7 @@ _AGREEMENT = re.compile(r"[a-z][a-z_]{0,39}")
 _NESTED = ("review", "quota", "alerts", "lifetimes")
 
 
-def read_book(
-    document: object, against: Callable[[], Book] | None = None
-) -> tuple[Book | None, tuple[Fault, ...]]:
+def read_book(document: object, against: InForce | None = None) -> tuple[Book | None, tuple[Fault, ...]]:
     """Parse and validate a document to be added: the book, or None and everything that is wrong with it.
 
     ``against``: gives what is in force, from which the cells that are observed take what they were; asked only if there are any.
@@ -88,8 +86,8 @@ def read_book(
     book = _book(top, FORMAT)
     if not faults:
         faults += book_faults(book)
-    if not faults and against is not None and any(each.earlier is None for _, each in book.observed_cells):
-        book = completed(book, against(), faults)
+    if not faults and against is not None:
+        book = completed(book, against, faults)
     if faults:
         return None, tuple(faults)
     written = canonical(render(book))
