@@ -46,7 +46,7 @@ from hilum.policies.models import (
     TierRule,
     TrafficClass,
 )
-from hilum.policies.observed_cells import CELL_LIMITS, completed
+from hilum.policies.observed_cells import CELL_LIMITS, InForce, completed
 from hilum.policies.override_models import Level
 from hilum.policies.product_models import DataClass, ScopeProduct, ScopeStatus, Workflow
 from hilum.policies.products import product_faults
