@@ -46,7 +46,7 @@ from hilum.policies.models import (
     TierRule,
     TrafficClass,
 )
-from hilum.policies.observed_cells import CELL_LIMITS, InForce, completed
+from hilum.policies.observed_cells import CELL_LIMITS, CurrentBook, completed
 from hilum.policies.override_models import Level
 from hilum.policies.product_models import DataClass, ScopeProduct, ScopeStatus, Workflow
 from hilum.policies.products import product_faults
@@ -71,7 +71,7 @@ _AGREEMENT = re.compile(r"[a-z][a-z_]{0,39}")
 _NESTED = ("review", "quota", "alerts", "lifetimes")
 
 
-def read_book(document: object, against: InForce | None = None) -> tuple[Book | None, tuple[Fault, ...]]:
+def read_book(document: object, against: CurrentBook | None = None) -> tuple[Book | None, tuple[Fault, ...]]:
     """Parse and validate a document to be added: the book, or None and everything that is wrong with it.
 
     ``against``: gives what is in force, from which the cells that are observed take what they were; asked only if there are any.

@@ -17,13 +17,13 @@ CELL_LIMITS = (
 """Everything of a cell that can be tighter. Review clocks are what the platform owes, and limit no app."""
 OBSERVE_BOUND = timedelta(days=90)
 """How long a tier rule or a cell may be observed before it is enforced: as long as a dry run looks back (C209)."""
-InForce = Callable[[], Book]
+CurrentBook = Callable[[], Book]
 """Gives the book that is in force."""
 OBSERVED_DAYS_BOUND = 3
 """Different days on which cells of one book are enforced: before each of them the book must be sound."""
 
 
-def completed(book: Book, in_force: InForce, faults: list[Fault]) -> Book:
+def completed(book: Book, in_force: CurrentBook, faults: list[Fault]) -> Book:
     """Return a book in which each observed cell has what it was in the version in force. What is wrong is added to the faults."""
     if all(each.earlier is not None for _, each in book.observed_cells):
         return book
