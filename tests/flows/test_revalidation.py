@@ -270,6 +270,28 @@ def test_a_cell_says_when_findings_are_due_and_that_the_platform_suspends(certif
     assert (certified.rung(), app_state(certified)) == (("none", "none"), "active")
 
 
+def test_what_people_suspended_after_the_ladder_is_not_resumed_by_it(certified: Certified) -> None:
+    """C226: mending a finding says nothing about an incident."""
+    cells = "categories.scheduling.cells"
+    put_in_force(
+        certified.ground.site,
+        {f"{cells}.{tier}.automation": "suspend" for tier in ("low", "moderate")},
+    )
+    certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
+    certified.night()
+    certified.world.clock.advance(40 * DAY)
+    certified.night()
+    assert app_state(certified) == "suspended"
+    app = f"/apps/{certified.ground.app}"
+    made(certified.ground.site.api("root").post(f"{app}/resume", json={"reason": "For a look."}), 200)
+    made(certified.ground.site.api("sam").post(f"{app}/suspend", json={"reason": "An incident."}), 200)
+
+    certified.serve("/cb", OK)
+    certified.night()
+
+    assert (certified.rung(), app_state(certified)) == (("none", "none"), "suspended")
+
+
 def app_state(certified: Certified) -> str:
     return str(made(certified.ground.site.api("rita").get(f"/apps/{certified.ground.app}"), 200)["state"])
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hilum.audit import service as audit
-from hilum.audit.models import Event, PermitCount
+from hilum.audit.models import Event, EventQuery, PermitCount
 from hilum.certificates import service as certificates
 from hilum.contacts import service as contacts
 from hilum.controls import service as controls
@@ -16,6 +16,7 @@ from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.installations import service as installations
+from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, NotFound, NotPermitted
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -268,13 +269,19 @@ def _moved(
         registry.suspend_app(ctx, app.id, REASON)
         after = replace(after, suspended=True)
     elif to < Rung.SUSPEND and standing.suspended:
-        if app.state is AppState.SUSPENDED:
+        if app.state is AppState.SUSPENDED and _suspended_it(ctx, app):
             registry.resume_app(ctx, app.id, "What was found about this app is mended.")
         after = replace(after, suspended=False)
     if (standing.rung, standing.due) != (to, due):
         facts = {"from": standing.rung.name.lower(), "to": to.name.lower(), "due": due.name.lower()}
         audit.record(ctx, Event("revalidation.app.climb", app=app.id, facts=facts))
     return after
+
+
+def _suspended_it(ctx: Context, app: App) -> bool:
+    """Check whether the ladder suspended an app last: what people suspended since then, for a reason of their own, only people resume."""
+    query = EventQuery(action="registry.app.suspend", app=app.id, outcome="done", limit=1)
+    return [each.actor for each in audit.list_events(ctx, query).events] == [str(SYSTEM)]
 
 
 def _stopped(ctx: Context, app: App, held: Iterable[str]) -> tuple[str, ...]:
