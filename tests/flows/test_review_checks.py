@@ -155,11 +155,14 @@ def test_each_address_that_is_out_of_order_is_found_with_its_evidence(world: Wor
     world.deadline = timedelta(seconds=2)
     moved = Page(302, {"Location": "https://10.0.0.1/login"})
     own = Page(302, {"Location": f"{good}/signin"})
+    relative, misread = Page(302, {"Location": "/signin"}), Page(302, {"Location": "/\\10.0.0.1/login"})
     urls = {
         "expired": f"{world.host('expired.example', expired=True)}/cb",
         "self_signed": f"{world.host('own.example', trusted=False)}/cb",
         "moved": world.page(good, "/moved", moved),
         "own": world.page(good, "/own", own),
+        "relative": world.page(good, "/relative", relative),
+        "misread": world.page(good, "/misread", misread),
         "gone": world.page(good, "/gone", Page(404)),
         "broken": world.page(good, "/broken", Page(500)),
         "hangs": world.page(good, "/hangs", forever),
@@ -182,6 +185,8 @@ def test_each_address_that_is_out_of_order_is_found_with_its_evidence(world: Wor
         "self_signed": ("unknown", "failed", "unknown"),
         "moved": ("passed", "passed", "failed"),
         "own": ("passed", "passed", "passed"),
+        "relative": ("passed", "passed", "passed"),
+        "misread": ("passed", "passed", "failed"),
         "gone": ("failed", "passed", "passed"),
         "broken": ("failed", "passed", "passed"),
         "hangs": ("unknown", "unknown", "unknown"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import orjson
 
@@ -275,12 +275,23 @@ def _stays(content: Content, target: Target, look: Look | None) -> Check:
         return check.but(Result.UNKNOWN, "It did not answer.")
     if look.status not in _REDIRECTS:
         return check
-    if _origin(look.location) in _own_origins(content):
+    if goes_to(target.url, look.location) in _own_origins(content):
         return check.but(Result.PASSED, f"It sends browsers to {look.location}, which the app registered.")
     return check.but(
         Result.FAILED,
         f"It sends browsers to {look.location or 'nowhere'}, an origin that the app has not registered.",
     )
+
+
+def goes_to(url: str, location: str) -> str:
+    """Return the origin to which an address sends a browser; empty if it cannot be told."""
+    # Browsers read a backslash as a slash and leave blanks out, so they would go elsewhere than what is parsed here says.
+    if not location or "\\" in location or any(each.isspace() for each in location):
+        return ""
+    try:
+        return _origin(urljoin(url, location))
+    except ValueError:
+        return ""
 
 
 def _own_origins(content: Content) -> set[str]:
