@@ -1,5 +1,7 @@
 """Every table says what becomes of a hospital's rows when it leaves (C148, ADR 68)."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -23,6 +25,20 @@ def test_every_table_with_rows_of_a_hospital_says_what_becomes_of_them() -> None
     assert silent - set(named) - HAVE_NO_HOSPITAL == set()
     assert set(named) <= set(metadata.tables)
     assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("module", ["hilum.app.leaving", "hilum.app.jobs"])
+def test_whoever_exports_or_erases_has_every_table_by_itself(module: str) -> None:
+    """In a process of its own: other tests import rooms that a host command and the jobs process do not."""
+    look = (
+        f"import {module}; from hilum.departures.fates import FATES; from hilum.infra.db import metadata;"
+        "print([each.table for each in FATES if each.table not in metadata.tables])"
+    )
+
+    assert (
+        subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
 
 
 @pytest.mark.parametrize("fate", FATES, ids=lambda fate: fate.table)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-from hilum.app import anchoring, sending
+from hilum.app import anchoring, rooms, sending  # noqa: F401 - rooms: so that every table is there to erase
 from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.operations import JOBS
 from hilum.app.reports import Faults, Reporter

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from hilum.app import rooms  # noqa: F401 - so that every table is there
 from hilum.audit import policy as audit_policy
 from hilum.audit import service as audit
 from hilum.audit.journal_records import AccessReader

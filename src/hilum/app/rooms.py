@@ -1,0 +1,37 @@
+"""Every room that keeps rows of hospitals.
+
+What goes over all tables by name finds only those whose rooms were imported, and a host command or the jobs process imports by itself only
+the rooms that it calls. So whoever erases or exports a hospital imports this.
+"""
+
+from hilum.breakglass import service as breakglass
+from hilum.consent import service as consent
+from hilum.drills import service as drills
+from hilum.dryruns import service as dryruns
+from hilum.enrolment import service as enrolment
+from hilum.evidence import service as evidence
+from hilum.factors import service as factors
+from hilum.federation import service as federation
+from hilum.frontchannel import service as frontchannel
+from hilum.launches import service as launches
+from hilum.mandates import service as mandates
+from hilum.requests import service as requests
+from hilum.signin import service as signin
+from hilum.tokens import service as tokens
+
+ROOMS = (
+    breakglass,
+    consent,
+    drills,
+    dryruns,
+    enrolment,
+    evidence,
+    factors,
+    federation,
+    frontchannel,
+    launches,
+    mandates,
+    requests,
+    signin,
+    tokens,
+)
