@@ -16,7 +16,7 @@ from hilum.cli.named import TENANT
 from hilum.cli.output import REFUSED, as_json, refuse
 from hilum.cli.resources import json_option, show, show_done, show_one, tenant
 from hilum.departures import policy
-from hilum.departures.models import ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX, ERASE_AFTER_MIN
+from hilum.departures.models import ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX, ERASE_AFTER_MIN, Deed
 from hilum.kernel.errors import HilumError
 
 __all__ = ["tenant"]
@@ -227,7 +227,8 @@ def _tell(documents: dict[str, dict[str, Any]], faults: list[str], *, json_: boo
             f"{each['format']} of {each['name']} ({each['departure']}), key {policy.fingerprint(each['key'])}"
         )
         for erased in each.get("erased", ()):
-            click.echo(f"  {erased['deed']}d {erased['rows']:>8}  {erased['what']}")
+            said = "blanked" if erased["deed"] == Deed.BLANK else "erased"
+            click.echo(f"  {said:7} {erased['rows']:>8}  {erased['what']}")
         for stays in each.get("stays", ()):
             click.echo(f"  stays  {stays['what']}: {stays['why']}")
     for fault in faults:
