@@ -95,3 +95,7 @@ def test_its_pages_are_accessible_and_fit(stage: Stage) -> None:
     expect(other.get_by_role("alert")).to_contain_text("wrong")
     judge(other)
     shoot(other, "factor-wrong")
+    # Others sign in as the same person, with the password alone.
+    page.goto(f"{stage.running.base}/account")
+    page.get_by_role("button", name="Remove the authenticator app").click()
+    expect(page.get_by_role("button", name="Remove the authenticator app")).to_have_count(0)
