@@ -43,7 +43,8 @@ def commands() -> str:
     lines = ["# Commands\n", "Exit code 0 done, 1 refused, 2 misused.\n"]
 
     def walk(command: click.Command, name: str, above: click.Context | None = None) -> None:
-        # A command keeps the help option of its first context, so each is shown below its group, as people call it.
+        # A command keeps the help option of its first context, whoever made that: it is made anew below its group, as people call it.
+        vars(command)["_help_option"] = None
         context = click.Context(
             command, above, name.rpartition(" ")[2], terminal_width=80, **command.context_settings
         )
