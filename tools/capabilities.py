@@ -103,7 +103,7 @@ PROMISES = {
     104: "What was submitted is immutable and hashed (in part: evidence has no visibility of its own, and reopens no check when it expires)",
     105: "What the platform makes itself cannot be attached: a screenshot stands for no run",
     106: "Clocks in business days, with holidays by jurisdiction, stand still while the vendor owes an answer; both sides' time is shown, a missed one alerts, and median and 90th percentile are public",
-    107: "A rejection has reason codes, and what passed is kept when the same is submitted anew; one appeal goes to reviewers who had no part in it",
+    107: "A rejection has reason codes, and what passed is kept when the same is submitted again; one appeal goes to reviewers who had no part in it",
     108: "The difference between two submissions opens only the lenses that it touches",
     111: "Certification, publication and a tenant's approval are separate decisions of different roles (in part: an app that is not published can be installed by who knows it)",
     112: "The regulated lane gives access to a patient's own record in ten business days for who asks and five for the app, and no step reads a fee, a certificate or anything of the other lane",

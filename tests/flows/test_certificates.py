@@ -167,7 +167,7 @@ def test_what_somebody_wrote_into_the_database_is_not_certified(certified: Certi
     certified.follow()
     write("UPDATE certificate SET status = 0, cause = ''")
     certified.follow()
-    assert certified.verdict() == "revoked", "it is judged anew in turns"
+    assert certified.verdict() == "revoked", "it is judged again in turns"
     write("UPDATE registry_certification SET withdrawn_at = NULL")
     certified.follow()
     assert certified.verdict() == "revoked"
@@ -202,7 +202,7 @@ def test_a_certificate_in_somebodys_hands_keeps_its_place_in_the_list(certified:
 
 
 def test_a_key_that_rotates_between_signing_and_checking_still_verifies(certified: Certified) -> None:
-    """C113: the retired key stays published; who has the old keys is told to fetch them anew."""
+    """C113: the retired key stays published; who has the old keys is told to fetch them again."""
     old = certified.fetch("/keys.json").json()
     certified.site.system(keys.rotate, purpose=Purpose.CERTIFICATE, ring="")
     certified.site.clock.advance(LIST_REMADE)

@@ -220,7 +220,7 @@ def test_published_figures_are_exact(ground: Ground) -> None:
     assert (lead["median_whole_milli"], lead["count"]) == (1_500, 2)
     assert timedelta(minutes=1) > CLOCKS_EVERY
     keep_time(Keeper(ground))
-    assert figures(ground) == found, "made anew once an hour"
+    assert figures(ground) == found, "made again once an hour"
     assert timekeeping.figures_of([]) == []
 
 

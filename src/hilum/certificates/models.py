@@ -31,7 +31,7 @@ KNOWN_FOR = timedelta(seconds=60)
 STEP_BOUND = 500
 """Apps, and certificates of each kind of change, that one transaction takes."""
 LOOKED_AGAIN = 50
-"""Apps of which each step judges the status anew although nothing changed, in turns."""
+"""Apps of which each step judges the status again although nothing changed, in turns."""
 TEXTS_KEPT = 2_000
 """Certificates that a worker keeps in memory."""
 REMIND_BEFORE = tuple(timedelta(days=each) for each in (90, 60, 30, 7))
@@ -125,7 +125,7 @@ class StatusList:
 class Walk:
     """How far changes were followed: stamp of the registry, and the app after which a walk over all of them goes on (None: none does).
 
-    ``looked``: the last app that was judged anew in turn. ``last``: the last number used. ``change`` counts the steps that changed a status.
+    ``looked``: the last app that was judged again in turn. ``last``: the last number used. ``change`` counts the steps that changed a status.
     ``at``: when changes were last followed to their end.
     """
 

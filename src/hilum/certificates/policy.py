@@ -312,7 +312,7 @@ def _by_list(claims: Mapping[str, Any], text: str, keys: Mapping[str, Any], inst
         return Verdict("status_list_other", detail, claims)
     if instant >= ends:
         return Verdict(
-            "status_list_old", f"The status list is of {_day(begins)}. Fetch it anew: {uri}.", claims
+            "status_list_old", f"The status list is of {_day(begins)}. Fetch it again: {uri}.", claims
         )
     found = status_at(array, bits, place) if isinstance(array, str) and isinstance(place, int) else None
     if found == Status.VALID:
@@ -344,7 +344,7 @@ def _opened(text: str, keys: Mapping[str, Any], typ: str, what: str) -> Verdict 
         return Verdict("type_wrong", f"This is not signed as a {what} of this platform.")
     key = _key(keys, header.get("kid"))
     if key is None:
-        detail = "The keys do not have the one that signed this. Fetch them anew from the issuer."
+        detail = "The keys do not have the one that signed this. Fetch them again from the issuer."
         return Verdict("key_unknown", detail)
     try:
         key.verify(decoded(signature), f"{head}.{body}".encode())

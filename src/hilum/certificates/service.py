@@ -64,7 +64,7 @@ class _Step:
 def step(ctx: Context, at: Addresses) -> bool:
     """Follow a part of what changed; return whether there is more to follow at once. For the jobs process.
 
-    Costs what changed, and LOOKED_AGAIN apps in turns: their status is judged anew, in case that somebody wrote to the database.
+    Costs what changed, and LOOKED_AGAIN apps in turns: their status is judged again, in case somebody wrote to the database.
     """
     walk = store.get_walk(ctx.tx)
     index = current_facts(ctx, SWITCHES, controls.switch_facts)

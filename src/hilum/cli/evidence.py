@@ -96,7 +96,7 @@ def finish(run_id: str, *, json_: bool) -> None:
 @run_argument
 @json_option
 def abandon(run_id: str, *, json_: bool) -> None:
-    r"""Give a run up. Nothing of it counts.
+    r"""Abandon a run. Nothing of it counts.
 
     \b
     Example:

@@ -200,7 +200,7 @@ def _runs(router: APIRouter, kit: Kit, ports: Ports) -> None:
 
     @router.post("/evidence-runs/{run_id}/abandon", openapi_extra=DEVELOPERS)
     async def abandon(request: Request, run_id: Id) -> RunShown:
-        """Give a run up. Nothing of it counts."""
+        """Abandon a run. Nothing of it counts."""
         given_up = await run_write(kit, request, partial(service.abandon, run_id=run_id))
         await asyncio.to_thread(ports.clear_faults, run_id)
         return shown(given_up)

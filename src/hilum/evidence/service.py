@@ -183,7 +183,7 @@ def finish(ctx: Context, run_id: str, records: Records) -> Run:
 
 
 def abandon(ctx: Context, run_id: str) -> Run:
-    """Give a run up, and undo what it made. Raises NotFound, NotPermitted, Conflict."""
+    """Abandon a run, and undo what it made. Raises NotFound, NotPermitted, Conflict."""
     return _abandon(ctx, _running(ctx, run_id, "evidence.run.abandon", late=True))
 
 

@@ -265,7 +265,7 @@ FINDINGS_WARNED = Template(
     MailKind.FINDINGS_WARNED,
     "Half of the time to mend an app of yours is over",
     (
-        "Something about a certified app of yours is still to be mended. From {due} on the app is not listed any more and cannot be opened anew.",
+        "Something about a certified app of yours is still to be mended. From {due} on the app is not listed any more, and no new launch of it begins.",
         _FINDINGS_NEXT,
     ),
     _FINDINGS,
@@ -275,7 +275,7 @@ FINDINGS_STOPPED = Template(
     MailKind.FINDINGS_STOPPED,
     "An app of yours cannot be opened any more",
     (
-        "Something about a certified app of yours was not mended before {due}. It is not listed any more and cannot be opened anew; what is open goes on.",
+        "Something about a certified app of yours was not mended before {due}. It is not listed any more, and no new launch of it begins; what is open goes on.",
         "This ends by itself once the finding is mended. " + _FINDINGS_NEXT,
     ),
     _FINDINGS,

@@ -19,7 +19,7 @@ class Owners(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture, written anew. Without content it stands for none."""
+    """A picture, re-encoded. Without content it stands for none."""
 
     digest: str = ""
     content: bytes = b""

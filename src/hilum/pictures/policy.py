@@ -36,7 +36,7 @@ def decoded(text: str, field: str) -> Picture:
 
 
 def read(data: bytes, field: str) -> Picture:
-    """Return the picture in a PNG file, written anew. Raises Invalid, which names ``field``."""
+    """Return the picture in a PNG file, re-encoded. Raises Invalid, which names ``field``."""
     found = _encoded_again(data) if len(data) <= BYTES_BOUND else "picture_too_large"
     if isinstance(found, str):
         raise Invalid("picture_invalid", "The picture cannot be used; see fields.", fields={field: found})

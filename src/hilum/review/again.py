@@ -116,7 +116,7 @@ def _pages(looks: Iterable[Look], earlier: checks.Inputs | None) -> Iterable[Che
             Result.PASSED,
             "The page is as it was reviewed.",
             f"curl -sS {shlex.quote(look.url)} | sha256sum",
-            "Submit the version anew, so that the page is reviewed, or put back the page that was.",
+            "Submit the version again, so that the page is reviewed, or put back the page that was.",
         )
         if look.fault or look.status != 200:
             yield check.but(Result.UNKNOWN, "The page could not be read.")
@@ -141,7 +141,7 @@ def _as_reviewed(submission: Submission, described: Mapping[str, Any]) -> Iterab
             Result.PASSED,
             "The record is as it was reviewed.",
             "hilum review show SUBMISSION --json",
-            "Submit the version anew with the record as it is now, or take the edit back.",
+            "Submit the version again with the record as it is now, or take the edit back.",
         )
         said = f"Edited since it was reviewed: {', '.join(sorted(changed))}."
         yield check.but(Result.FAILED, said) if changed else check

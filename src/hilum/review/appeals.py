@@ -25,8 +25,8 @@ from hilum.review.policy import appeal_bar
 
 _WHY_NOT = {
     "not_rejected": "Only a rejection is appealed against.",
-    "appeal_made": "There is an appeal against this rejection already. Submit the version anew instead.",
-    "appeal_late": "An appeal is made within 30 days of the rejection. Submit the version anew instead.",
+    "appeal_made": "There is an appeal against this rejection already. Submit the version again instead.",
+    "appeal_late": "An appeal is made within 30 days of the rejection. Submit the version again instead.",
 }
 
 
@@ -90,7 +90,7 @@ def _require_reopenable(ctx: Context, found: Submission) -> None:
     if registry.get_app(ctx, found.app).vendor != found.vendor:
         raise Conflict("app_changed_hands", "The app belongs to another vendor now, whose members submit it.")
     if store.find_open(ctx.tx, found.version, found.environment) is not None:
-        detail = "The version was submitted anew, and that is judged. Its vendor withdraws it first."
+        detail = "The version was submitted again, and that is judged. Its vendor withdraws it first."
         raise Conflict("submission_open", detail)
 
 

@@ -42,7 +42,7 @@ CHECK_EVERY = timedelta(seconds=5)
 COUNTED_BOUND = 1_000
 """Submissions of a list that are counted; beyond it there are more."""
 VERDICT_KEPT = timedelta(days=90)
-"""How old a lens's verdict may be that is kept when the same inputs are submitted anew."""
+"""How old a lens's verdict may be that is kept when the same inputs are submitted again."""
 FINDINGS_BOUND = 50
 """Findings of one verdict."""
 FINDINGS_OF_ONE = 500

@@ -271,7 +271,7 @@ def figures_of(found: Iterable[Measure]) -> list[Figure]:
 
 
 def publish(ctx: Context) -> None:
-    """Make the published figures anew once an hour."""
+    """Publish the figures once an hour."""
     made_at, _ = clock_store.find_figures(ctx.tx)
     if made_at is not None and ctx.now < made_at + FIGURES_EVERY:
         return
