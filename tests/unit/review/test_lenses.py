@@ -20,6 +20,7 @@ from hilum.review.models import (
     LensReview,
     LensState,
     NewFinding,
+    Route,
     Severity,
     TieKind,
     Verdict,
@@ -28,6 +29,7 @@ from hilum.review.policy import (
     Signer,
     lenses_obstacle,
     next_lens_state,
+    passes_without_a_person,
     score_of,
     signing_bar,
     verdict_faults,
@@ -175,6 +177,37 @@ def test_only_a_lens_that_somebody_took_is_judged() -> None:
     }
 
     assert possible == {(LensState.TAKEN, verdict) for verdict in Verdict}
+
+
+LOW = Route(Tier.LOW, "trust", (Lens.TECHNICAL,), sample_percent=10)
+
+
+@pytest.mark.parametrize(
+    ("route", "clean", "lenses", "passes"),
+    [
+        (LOW, True, [lens(Lens.TECHNICAL)], True),
+        (LOW, True, [lens(Lens.TECHNICAL), lens(Lens.LEGAL, LensState.PASSED)], True),
+        (LOW, False, [lens(Lens.TECHNICAL)], False),
+        (replace(LOW, sample_percent=None), True, [lens(Lens.TECHNICAL)], False),
+        (replace(LOW, tier=None), True, [lens(Lens.TECHNICAL)], False),
+        *(
+            (replace(LOW, tier=tier), True, [lens(Lens.TECHNICAL)], False)
+            for tier in Tier
+            if tier is not Tier.LOW
+        ),
+        *(
+            (LOW, True, [lens(Lens.TECHNICAL, LensState.PASSED), lens(Lens.LEGAL, state)], False)
+            for state in (LensState.TAKEN, LensState.NEEDS_CHANGES, LensState.FAILED)
+        ),
+        (LOW, True, [lens(Lens.TECHNICAL, flags=("unsafe",))], False),
+        (LOW, True, [lens(Lens.TECHNICAL, LensState.PASSED, flags=("unsafe",))], False),
+    ],
+)
+def test_what_passes_without_a_person(
+    route: Route, clean: bool, lenses: list[LensReview], passes: bool
+) -> None:
+    """C103: the low tier, with clean checks, where the rule book says how many are drawn, and nobody has begun with it."""
+    assert passes_without_a_person(route, clean, lenses) is passes
 
 
 def finding(severity: Severity, state: FindingState = FindingState.OPEN) -> Finding:
