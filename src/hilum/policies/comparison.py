@@ -10,9 +10,9 @@ from typing import Any
 from hilum.policies.document import book_faults, canonical, render
 from hilum.policies.in_force import observing
 from hilum.policies.lifetimes import LONGEST
+from hilum.policies.mending import DAYS
 from hilum.policies.models import (
     ANY,
-    FIX_DAYS,
     TIERS,
     Book,
     Category,
@@ -393,7 +393,7 @@ _LIMITS: dict[str, _Limit] = {
         lambda cell: cell.dormant_ends, lambda ends: "true" if ends else "false", lambda ends: not ends
     ),
     "disposal_days": _Limit(lambda cell: cell.disposal_days),
-    **{name: _Limit(attrgetter(name)) for name in FIX_DAYS},
+    **{name: _Limit(attrgetter(name)) for name in DAYS},
     "automation": _Limit(lambda cell: cell.automation, order=lambda each: -each.rank),
     "quota.rate_per_s": _Limit(lambda cell: cell.quota.rate_per_s, "{:g}".format),
     "quota.burst": _Limit(lambda cell: cell.quota.burst),

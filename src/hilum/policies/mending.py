@@ -3,19 +3,23 @@
 from collections.abc import Iterator
 from typing import Any
 
-from hilum.policies.models import FIX_DAYS, Automation, Cell
+from hilum.policies.models import FIX_DAYS, LADDER_DAYS, Automation, Cell
 from hilum.policies.tables import Table
 
 _DAYS_BOUND = 365
+DAYS = {**FIX_DAYS, **LADDER_DAYS}
+"""What each of these days is where a cell does not state it: as before there were any."""
 _AUTOMATION = Automation.NO_NEW_LAUNCHES
 
 
 def read_mending(table: Table) -> dict[str, Any]:
     """Read these fields. Where one is not stated it is as it was before there were any."""
     found: dict[str, Any] = {
-        name: table.integer(name, 1, _DAYS_BOUND) if table.has(name) else days
-        for name, days in FIX_DAYS.items()
+        name: table.integer(name, 1 if name in FIX_DAYS else 0, _DAYS_BOUND) if table.has(name) else days
+        for name, days in DAYS.items()
     }
+    if found["withdraw_days"] < found["suspend_days"]:
+        table.fault("withdraw_days", "contradictory", "Nothing is withdrawn before it is suspended.")
     stated = table.has("automation")
     found["automation"] = Automation(table.word("automation", tuple(Automation))) if stated else _AUTOMATION
     return found
@@ -23,19 +27,19 @@ def read_mending(table: Table) -> dict[str, Any]:
 
 def rendered_mending(cell: Cell) -> dict[str, Any]:
     """Return these fields as a document has them. What is the default is left out, so that books of before keep their digests."""
-    days = {name: getattr(cell, name) for name in FIX_DAYS if getattr(cell, name) != FIX_DAYS[name]}
+    days = {name: getattr(cell, name) for name in DAYS if getattr(cell, name) != DAYS[name]}
     return days if cell.automation is _AUTOMATION else days | {"automation": cell.automation.value}
 
 
 def stricter_mending(one: Cell, other: Cell) -> dict[str, Any]:
     """Return these fields such that none is looser than in either cell."""
-    days = {name: min(getattr(one, name), getattr(other, name)) for name in FIX_DAYS}
+    days = {name: min(getattr(one, name), getattr(other, name)) for name in DAYS}
     return {**days, "automation": max(one.automation, other.automation, key=lambda each: each.rank)}
 
 
 def looser_mending(below: Cell, above: Cell) -> Iterator[str]:
     """Yield those of these fields that are looser in ``above``."""
-    for name in FIX_DAYS:
+    for name in DAYS:
         if getattr(above, name) > getattr(below, name):
             yield name
     if above.automation.rank < below.automation.rank:

@@ -142,6 +142,8 @@ class Automation(StrEnum):
 
 FIX_DAYS = {"fix_days_critical": 7, "fix_days_high": 14, "fix_days_medium": 30, "fix_days_low": 90}
 """Days to mend a finding by its severity, where the rule book says nothing."""
+LADDER_DAYS = {"suspend_days": 30, "withdraw_days": 60}
+"""Days after the deadline of a finding until its app is to be suspended, and its certification withdrawn, where the rule book says nothing."""
 
 
 class Lens(StrEnum):
@@ -253,6 +255,9 @@ class Cell:
     fix_days_medium: int = 30
     fix_days_low: int = 90
     """Days within which a finding about an app is mended, by its severity (C115)."""
+    suspend_days: int = 30
+    withdraw_days: int = 60
+    """Days after that deadline until the app is to be suspended, and its certification withdrawn (C226)."""
     automation: Automation = Automation.NO_NEW_LAUNCHES
     """How far the platform goes by itself about what is not mended; beyond it a person decides."""
     observe: "Observation | None" = field(default=None, compare=False)

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
 
 from hilum.kernel.ids import AppId, VendorId
+from hilum.policies.models import LADDER_DAYS
 from hilum.registry.models import Certification
 from hilum.review.models import Target
 
@@ -23,9 +24,6 @@ FINDINGS_BOUND = 500
 """Open findings of one app."""
 CLOSED_KEPT = timedelta(days=3 * 366)
 PURGE_BATCH = 500
-SUSPEND_AFTER = timedelta(days=30)
-"""How long after the deadline of a finding an app is to be suspended."""
-WITHDRAW_AFTER = timedelta(days=60)
 FIGURE_FOR = timedelta(seconds=30)
 
 
@@ -170,7 +168,9 @@ class Currency:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a cell says of findings: days to mend by severity, and how far the platform climbs by itself."""
+    """What a cell says of findings: days to mend by severity, how far the platform climbs by itself, and after which days what else is due."""
 
     days: Mapping[Severity, int] = field(default_factory=lambda: DAYS)
     automatic: Rung = AUTOMATIC
+    suspend_days: int = LADDER_DAYS["suspend_days"]
+    withdraw_days: int = LADDER_DAYS["withdraw_days"]

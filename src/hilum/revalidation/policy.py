@@ -14,9 +14,7 @@ from hilum.registry.policy import may_register, may_see_vendor
 from hilum.revalidation.models import (
     FINDINGS_BOUND,
     LISTED_BOUND,
-    SUSPEND_AFTER,
     UNUSED_DAYS,
-    WITHDRAW_AFTER,
     Concern,
     Finding,
     Followed,
@@ -178,7 +176,7 @@ def limits_in(cell: Cell) -> Limits:
         Severity.MEDIUM: cell.fix_days_medium,
         Severity.LOW: cell.fix_days_low,
     }
-    return Limits(days, _RUNGS[cell.automation])
+    return Limits(days, _RUNGS[cell.automation], cell.suspend_days, cell.withdraw_days)
 
 
 def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier]) -> Limits:
@@ -189,19 +187,24 @@ def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier
     cells = [cell_of(book, category, tier) for category in categories for tier in tiers]
     found = [Limits() if each is None else limits_in(each) for each in cells] or [Limits()]
     days = {severity: min(each.days[severity] for each in found) for severity in Severity}
-    return Limits(days, max(each.automatic for each in found))
+    return Limits(
+        days,
+        max(each.automatic for each in found),
+        min(each.suspend_days for each in found),
+        min(each.withdraw_days for each in found),
+    )
 
 
 # --- the ladder --------------------------------------------------------------------------------------------------------------
 
 
-def rung_of(found: Finding, now: datetime) -> Rung:
+def rung_of(found: Finding, limits: Limits, now: datetime) -> Rung:
     """Return how far one finding says that its app climbs."""
     if found.state is not State.OPEN or found.due_at is None:
         return Rung.NONE
-    if now >= found.due_at + WITHDRAW_AFTER:
+    if now >= found.due_at + timedelta(days=limits.withdraw_days):
         return Rung.WITHDRAW
-    if now >= found.due_at + SUSPEND_AFTER:
+    if now >= found.due_at + timedelta(days=limits.suspend_days):
         return Rung.SUSPEND
     if now >= found.due_at:
         return Rung.STOP
@@ -209,9 +212,9 @@ def rung_of(found: Finding, now: datetime) -> Rung:
     return Rung.WARN if now >= half else Rung.NOTIFY
 
 
-def rung_due(findings: Iterable[Finding], now: datetime) -> Rung:
+def rung_due(findings: Iterable[Finding], limits: Limits, now: datetime) -> Rung:
     """Return how far the findings of an app say that it climbs: as far as the gravest."""
-    return max((rung_of(each, now) for each in findings), default=Rung.NONE)
+    return max((rung_of(each, limits, now) for each in findings), default=Rung.NONE)
 
 
 def rung_taken(due: Rung, limits: Limits) -> Rung:

@@ -237,13 +237,13 @@ def limits_of(ctx: Context, certification: Certification) -> Limits:
 def climb(ctx: Context, app: App, certification: Certification, limits: Limits) -> Standing:
     """Climb as far as the findings of an app say and the platform may by itself, or climb down; record and announce it."""
     found = [each for each in store.open_findings(ctx.tx, app.id) if each.state is State.OPEN]
-    due = policy.rung_due(found, ctx.now)
+    due = policy.rung_due(found, limits, ctx.now)
     taken = policy.rung_taken(due, limits)
     standing = store.get_standing(ctx.tx, app.id)
     after = _moved(ctx, app, certification, standing, to=taken, due=due)
     store.save_standing(ctx.tx, after)
     if taken > standing.rung:
-        _announce(ctx, app, found, taken)
+        _announce(ctx, app, found, taken, limits)
     return after
 
 
@@ -303,9 +303,9 @@ def _let_go(ctx: Context, held: Iterable[str]) -> None:
             controls.release(ctx, each, counts=lambda *_: False)
 
 
-def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung) -> None:
+def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limits: Limits) -> None:
     """Tell the vendor how far its app has climbed, and from the stop on the hospitals that use it."""
-    gravest = max(found, key=lambda each: policy.rung_of(each, ctx.now))
+    gravest = max(found, key=lambda each: policy.rung_of(each, limits, ctx.now))
     due = (gravest.due_at or ctx.now).isoformat()
     cause = f"findings/{gravest.id}/{rung.name.lower()}"
     facts = {"app": app.name, "rule": gravest.rule, "finding": gravest.id, "due": due}

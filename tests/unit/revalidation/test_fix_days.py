@@ -34,7 +34,13 @@ def test_a_book_that_says_nothing_keeps_its_limits_and_its_digest() -> None:
 
 
 def test_what_a_cell_says_is_read_again_as_it_was_written() -> None:
-    says = {f"{HIGH}.fix_days_critical": 1, f"{HIGH}.fix_days_medium": 20, f"{HIGH}.automation": "suspend"}
+    says = {
+        f"{HIGH}.fix_days_critical": 1,
+        f"{HIGH}.fix_days_medium": 20,
+        f"{HIGH}.suspend_days": 10,
+        f"{HIGH}.withdraw_days": 10,
+        f"{HIGH}.automation": "suspend",
+    }
     made = book(says)
 
     again, faults = read_stored(render(made), made.digest)
@@ -44,6 +50,7 @@ def test_what_a_cell_says_is_read_again_as_it_was_written() -> None:
     assert again.categories[CARE] == made.categories[CARE]
     limits = limits_in(made.categories[CARE].cells[Tier.HIGH])
     assert (*limits.days.values(), limits.automatic) == (1, 14, 20, 90, Rung.SUSPEND)
+    assert (limits.suspend_days, limits.withdraw_days) == (10, 10)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +62,10 @@ def test_what_a_cell_says_is_read_again_as_it_was_written() -> None:
         ("fix_days_low", "90 d", "out_of_range"),
         ("fix_days_low", None, "missing"),
         ("fix_days_lowest", 90, "unknown"),
+        ("suspend_days", -1, "out_of_range"),
+        ("suspend_days", 31, "looser_than_lower_tier"),
+        ("withdraw_days", 29, "contradictory"),
+        ("withdraw_days", 366, "out_of_range"),
         ("automation", "withdraw", "word_unknown"),
         ("automation", "none", "word_unknown"),
         ("automation", 4, "word_unknown"),
@@ -81,6 +92,8 @@ def test_a_stored_book_with_a_word_of_another_release_is_not_read() -> None:
         ("fix_days_high", 13),
         ("fix_days_medium", 1),
         ("fix_days_low", 30),
+        ("suspend_days", 0),
+        ("withdraw_days", 59),
         ("automation", "suspend"),
     ],
 )
@@ -96,12 +109,13 @@ def test_longer_days_and_a_gentler_limit_are_widenings(field: str, stricter_than
 
 def test_of_two_cells_the_sooner_day_and_the_harder_limit_count() -> None:
     """C19."""
-    hard = replace(CELL, fix_days_high=3, automation=Automation.SUSPEND)
-    soft = replace(CELL, fix_days_low=100, automation=Automation.NOTIFY)
+    hard = replace(CELL, fix_days_high=3, suspend_days=50, automation=Automation.SUSPEND)
+    soft = replace(CELL, fix_days_low=100, withdraw_days=40, automation=Automation.NOTIFY)
 
     for both in (stricter(soft, hard), stricter(hard, soft)):
         limits = limits_in(both)
         assert (*limits.days.values(), limits.automatic) == (7, 3, 30, 90, Rung.SUSPEND)
+        assert (limits.suspend_days, limits.withdraw_days) == (30, 40)
 
 
 def test_what_a_cell_tightens_is_observed_until_its_day() -> None:

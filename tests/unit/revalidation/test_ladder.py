@@ -127,16 +127,30 @@ def test_a_finding_keeps_its_deadline_until_it_is_seen_to_be_mended() -> None:
 )
 def test_a_critical_finding_climbs_rung_by_rung(days: float, rung: Rung) -> None:
     """C226: at its deadline the listing is hidden and launches stop; the rest takes longer."""
-    assert policy.rung_of(finding(), NOW + days * DAY) is rung
+    assert policy.rung_of(finding(), LIMITS, NOW + days * DAY) is rung
 
 
 def test_neither_a_suspicion_nor_what_was_mended_climbs() -> None:
     later = NOW + 400 * DAY
 
-    assert policy.rung_of(finding(state=State.SUSPECTED, due_at=None), later) is Rung.NONE
-    assert policy.rung_of(finding(state=State.CLOSED), later) is Rung.NONE
-    assert policy.rung_due([], later) is Rung.NONE
-    assert policy.rung_due([finding(state=State.CLOSED), finding()], NOW) is Rung.NOTIFY
+    assert policy.rung_of(finding(state=State.SUSPECTED, due_at=None), LIMITS, later) is Rung.NONE
+    assert policy.rung_of(finding(state=State.CLOSED), LIMITS, later) is Rung.NONE
+    assert policy.rung_due([], LIMITS, later) is Rung.NONE
+    assert policy.rung_due([finding(state=State.CLOSED), finding()], LIMITS, NOW) is Rung.NOTIFY
+
+
+@pytest.mark.parametrize(
+    ("days", "rung"),
+    [
+        (6.9, Rung.WARN),
+        (7, Rung.SUSPEND),
+        (16.9, Rung.SUSPEND),
+        (17, Rung.WITHDRAW),
+    ],
+)
+def test_the_cell_says_how_long_after_the_deadline_more_is_due(days: float, rung: Rung) -> None:
+    """C226: at once, if it says none."""
+    assert policy.rung_of(finding(), Limits(suspend_days=0, withdraw_days=10), NOW + days * DAY) is rung
 
 
 @pytest.mark.parametrize("due", list(Rung))
