@@ -11,7 +11,7 @@ from hilum.kernel.ids import AppId, ClientId
 from hilum.registry import service as registry
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.test_vendor_apps import client_body
-from tests.flows.vendor_ground import ROLES, furnish_vendor, made
+from tests.flows.vendor_ground import ROLES, certified, furnish_vendor, made
 from tests.sim.world import FakeClock
 
 WRITTEN = {
@@ -45,9 +45,7 @@ def edit(site: ControlSite, app: str, username: str = "acme.developer", **texts:
 
 def certify(site: ControlSite, app: str, environment: str = "production") -> None:
     version = made(site.api("acme.owner").post(f"/apps/{app}/versions", json={"label": "1.0"}))["id"]
-    until = (site.clock.now() + timedelta(days=30)).isoformat()
-    body = {"version": version, "environment": environment, "scopes": SCOPES, "expires_at": until}
-    made(site.api("rita").post("/certifications", json=body))
+    certified(site, version, SCOPES, environment)
 
 
 @pytest.mark.parametrize("environment", ["", "sandbox"])

@@ -1,6 +1,5 @@
 """Edits of clients: at once in the sandbox, held until a reviewer decides for a certified production client (C12)."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.test_vendor_apps import PROFILE, client_body, furnish_app
-from tests.flows.vendor_ground import furnish_vendor, made
+from tests.flows.vendor_ground import certified, furnish_vendor, made
 from tests.sim.world import FakeClock
 
 SCOPES = ["launch", "openid", "fhirUser", "patient/Observation.rs"]
@@ -41,9 +40,7 @@ class Certified:
         self.certify(self.version)
 
     def certify(self, version: str) -> None:
-        ends = (self.site.clock.now() + timedelta(days=90)).isoformat()
-        body = {"version": version, "environment": "production", "scopes": SCOPES, "expires_at": ends}
-        made(self.rita.post("/certifications", json=body))
+        certified(self.site, version, SCOPES, days=90)
 
     def shown(self, client: str = "") -> Any:
         return made(self.developer.get(f"/clients/{client or self.client}"), 200)

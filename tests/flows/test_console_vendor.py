@@ -20,7 +20,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import App
 from tests.flows.control_site import PASSWORD, ControlSite, build
 from tests.flows.test_vendor_apps import PROFILE, client_body, furnish_app
-from tests.flows.vendor_ground import furnish_vendor, join, made
+from tests.flows.vendor_ground import certified, furnish_vendor, join, made
 from tests.sim.browser import form_with
 from tests.sim.world import FakeClock
 
@@ -58,9 +58,7 @@ class Desk:
         made(self.site.api("acme.owner").put(f"/apps/{self.app}/profile", json=PROFILE), 200)
         body = client_body(self.app, self.version, environment="production")
         client = made(self.site.api("acme.developer").post("/clients", json=body))["id"]
-        until = (self.site.clock.now() + timedelta(days=30)).isoformat()
-        order = {"version": self.version, "environment": "production", "scopes": SCOPES, "expires_at": until}
-        made(self.site.api("rita").post("/certifications", json=order))
+        certified(self.site, self.version, SCOPES)
         return str(client)
 
 

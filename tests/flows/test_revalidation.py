@@ -29,6 +29,7 @@ from tests.flows.test_certificates import AT
 from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_review_checks import OK, World, in_order
 from tests.flows.test_review_decisions import decide, submitted
+from tests.flows.vendor_ground import certified as record_certification
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page
 from tests.sim.tls_host import Authority
@@ -319,18 +320,12 @@ def test_a_process_that_dies_repeats_nothing_and_leaves_nothing_out(certified: C
 
 
 def test_a_newer_certification_that_nobody_reviewed_hides_no_finding(certified: Certified) -> None:
-    """C115: of the regulated lane, or by hand: what was reviewed is still what is looked at."""
+    """C115: of the regulated lane: what was reviewed is still what is looked at."""
     ground = certified.ground
     certified.serve("/terms", Page(body=b"<p>We sell your data now.</p>"))
     certified.night()
     assert certified.rules() == ["policy_page.unchanged"]
-    by_hand = {
-        "version": ground.version,
-        "environment": "production",
-        "scopes": ["launch", "user/Slot.rs"],
-        "expires_at": (certified.world.clock.now() + 9 * DAY).isoformat(),
-    }
-    made(ground.site.api("rita").post("/certifications", json=by_hand), 201)
+    record_certification(ground.site, ground.version, ["launch", "user/Slot.rs"], days=9)
 
     certified.night()
 

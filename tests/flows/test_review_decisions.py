@@ -83,7 +83,8 @@ def test_what_passed_is_certified_as_it_was_submitted_and_the_certification_name
     assert ground.site.system(service.purge) == 0, "as long as there is a certification"
 
 
-def test_what_is_certified_directly_names_no_submission(ground: Ground) -> None:
+def test_by_hand_a_version_is_certified_for_sandboxes_only(ground: Ground) -> None:
+    """C100, C109: for production nobody gets around the lenses, also not a reviewer who signs for all of them."""
     ends = ground.site.clock.now() + timedelta(days=30)
     body = {
         "version": ground.version,
@@ -91,8 +92,17 @@ def test_what_is_certified_directly_names_no_submission(ground: Ground) -> None:
         "scopes": ["launch", "user/Slot.rs"],
         "expires_at": ends.isoformat(),
     }
-    made(ground.site.api("rita").post("/certifications", json=body))
+    rita = ground.site.api("rita")
 
+    refused = problem(rita.post("/certifications", json=body), 403, "lenses_decide")
+    unknown = problem(
+        rita.post("/certifications", json=body | {"submission": "sub_1"}), 422, "fields_invalid"
+    )
+
+    assert "hilum review submit" in refused["detail"]
+    assert list(unknown["fields"]) == ["submission"], "which nobody says of their own certification"
+    assert certifications(ground) == []
+    made(rita.post("/certifications", json=body | {"environment": "sandbox"}))
     assert [each["submission"] for each in certifications(ground)] == [""]
 
 

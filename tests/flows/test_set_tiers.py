@@ -26,6 +26,7 @@ from tests.flows.gateway_ground import Ground, patient, player
 from tests.flows.test_overrides import withhold
 from tests.flows.test_registry_api import made, register
 from tests.flows.test_rule_book import add, agree, apply
+from tests.flows.vendor_ground import certified
 from tests.sim.backends import both_backends
 from tests.sim.world import START, FakeClock, SeededIds
 from tests.unit.policies.books import GONE, document
@@ -48,13 +49,7 @@ def versions_of(site: ControlSite) -> tuple[str, str]:
     app, _ = register(site.api("root"))
     path = f"/apps/{app['id']}/versions"
     version = made(site.api("root").post(path, json={"label": "2", "workflows": [], "placements": []}))
-    body = {
-        "version": version["id"],
-        "environment": "production",
-        "scopes": SCOPES,
-        "expires_at": (START + timedelta(days=30)).isoformat(),
-    }
-    made(site.api("rita").post("/certifications", json=body))
+    certified(site, version["id"], SCOPES)
     return app["id"], version["id"]
 
 
@@ -360,7 +355,7 @@ def test_decision_support_with_ai_has_a_model_card(site: ControlSite) -> None:
     refused = problem(declare(site, app, "4", **informs), 422, "version_invalid")
     body = {
         "version": without["id"],
-        "environment": "production",
+        "environment": "sandbox",
         "scopes": SCOPES,
         "expires_at": (START + timedelta(days=30)).isoformat(),
     }
@@ -534,14 +529,8 @@ def test_a_new_certification_at_the_higher_tier_closes_the_delta_review(site: Co
     """C21."""
     _, version = versions_of(site)
     made(post(site, version, "raise-tier", tier="high"), 200)
-    body = {
-        "version": version,
-        "environment": "production",
-        "scopes": SCOPES,
-        "expires_at": (START + timedelta(days=30)).isoformat(),
-    }
 
-    made(site.api("rita").post("/certifications", json=body))
+    certified(site, version, SCOPES)
 
     assert reviews(site) == []
 

@@ -16,7 +16,7 @@ from hilum.registry.models import NewVersion
 from tests.flows.control_site import build, codes, problem
 from tests.flows.review_ground import SCOPES, WORKFLOWS, Ground, furnish
 from tests.flows.test_audit_journal import Place, access
-from tests.flows.vendor_ground import made
+from tests.flows.vendor_ground import certified, made
 from tests.sim.world import FakeClock
 
 SLOTS = "user/Slot.rs"
@@ -27,7 +27,7 @@ DEFENCE = "The front desk of two hospitals moves to it in January."
 def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
     """An app that was certified and installed 91 days ago, with a new version to submit."""
     found = furnish(build(sqlite_uow, clock))
-    made(certify(found, SLOTS))
+    certified(found.site, found.version, ["launch", SLOTS], days=180)
     install(found)
     clock.advance(timedelta(days=91))
     order = NewVersion("2", tuple(WORKFLOWS), ("sidebar",))
@@ -47,10 +47,9 @@ def install(ground: Ground) -> None:
     site.system(installations.install, order=order)
 
 
-def certify(ground: Ground, *scopes: str) -> Any:
-    end = (ground.site.clock.now() + timedelta(days=180)).isoformat()
-    body = {"version": ground.version, "environment": "production", "expires_at": end}
-    return ground.site.api("rita").post("/certifications", json=body | {"scopes": ["launch", *scopes]})
+def missing(ground: Ground) -> dict[str, Any]:
+    """Return what a draft lacks before it can be submitted."""
+    return dict(made(ground.submit(draft=True))["missing"])
 
 
 def use(ground: Ground, days_ago: int = 1) -> None:
@@ -84,26 +83,18 @@ def test_an_unused_scope_is_named_at_submission_and_left_out_or_defended(ground:
     assert changed["scopes"][1]["defence"] == DEFENCE
 
 
-def test_a_reviewer_who_certifies_by_hand_is_held_to_it_too(ground: Ground) -> None:
-    refused = problem(certify(ground, SLOTS), 422, "certification_invalid")
-
-    assert codes(refused) == {"scopes": "unused_undefended"}
-    assert SLOTS in refused["detail"]
-    assert "launch" not in refused["detail"]
-
-
 @pytest.mark.parametrize(("days_ago", "refused"), [(1, False), (89, False), (95, True)])
 def test_one_use_within_90_days_keeps_a_scope(ground: Ground, days_ago: int, *, refused: bool) -> None:
     use(ground, days_ago)
 
-    assert (certify(ground, SLOTS).status_code == 422) is refused
+    assert ("scopes.1.defence" in missing(ground)) is refused
 
 
 def test_what_was_not_granted_for_so_long_is_new(sqlite_uow: UnitOfWork, clock: FakeClock) -> None:
     found = furnish(build(sqlite_uow, clock))
-    made(certify(found, SLOTS))
+    certified(found.site, found.version, ["launch", SLOTS], days=180)
     clock.advance(timedelta(days=60))
     install(found)
     clock.advance(timedelta(days=60))
 
-    made(certify(found, SLOTS))
+    assert "scopes.1.defence" not in missing(found)

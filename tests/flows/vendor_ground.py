@@ -1,10 +1,14 @@
 """Two vendors and their members, on the site of the control plane."""
 
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import TenantId, VersionId
+from hilum.registry import service as registry
+from hilum.registry.models import Certification, CertifyOrder, Environment
 from hilum.signin import service as signin
 from tests.flows.control_site import ControlSite, everybodys_digest
 
@@ -36,3 +40,13 @@ def furnish_vendor(site: ControlSite, name: str, prefix: str) -> str:
     for role in ROLES:
         join(site, vendor, f"{prefix}.{role}", role)
     return vendor
+
+
+def certified(
+    site: ControlSite, version: str, scopes: Iterable[str], environment: str = "production", *, days: int = 30
+) -> Certification:
+    """Record a certification, for tests of what follows from one. How review comes to it, ``review_ground`` plays."""
+    ends = site.clock.now() + timedelta(days=days)
+    order = CertifyOrder(VersionId(version), Environment(environment), tuple(scopes), ends)
+    made: Certification = site.system(registry.certify, order=order, unproved=lambda *_: ())
+    return made

@@ -69,7 +69,9 @@ class Ground:
         return self.do(ROOT, clients.add_client, NewClient(self.app.id, self.version.id, metadata))
 
     def certify(self, environment: Environment = Environment.SANDBOX, **change: Any) -> Any:
-        order = CertifyOrder(self.version.id, environment, SCOPES, self.uow.clock.now() + timedelta(days=90))
+        reviewed = "sub_1" if environment is Environment.PRODUCTION else ""
+        ends = self.uow.clock.now() + timedelta(days=90)
+        order = CertifyOrder(self.version.id, environment, SCOPES, ends, reviewed)
         return self.do(RITA, registry.certify, replace(order, **change))
 
     def install(self, actor: Actor = GINA, tenant: TenantId = GENERAL, **change: Any) -> Any:

@@ -37,7 +37,6 @@ from hilum.contacts import domain_routes
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts import routes as contacts
 from hilum.contacts.domain_checks import DomainChecker
-from hilum.contacts.service import unproved
 from hilum.departures import routes as departures
 from hilum.disposals import routes as disposals
 from hilum.disposals.service import ask_of_app, ask_of_former
@@ -93,7 +92,7 @@ from hilum.requests.models import AcceptOrder
 from hilum.revalidation import pages as revalidation_pages
 from hilum.revalidation import routes as revalidation
 from hilum.review import routes as review
-from hilum.review.service import barred, justified, undefended
+from hilum.review.service import barred
 from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
 from hilum.switchboard import previews
@@ -388,9 +387,6 @@ def control_plane(
         registry.api(
             kit,
             ended=ask_of_app,
-            unproved=unproved,
-            justified=justified,
-            undefended=partial(undefended, unused=unused),
             barred=barred,
         ),
         app_edit_routes.api(kit),

@@ -377,11 +377,11 @@ def app_secret(client_id: str, overlap_s: int | None, *, json_: bool) -> None:
 def app_certify(
     version_id: str, environment: str, scope: tuple[str, ...], expires_at: datetime, *, json_: bool
 ) -> None:
-    r"""Certify a version (reviewers).
+    r"""Certify a version for sandboxes by hand (reviewers). For production its lenses decide: hilum review decide.
 
     \b
     Example:
-      hilum app certify "Chart Viewer@2.0" --environment production --scope launch --scope patient/Patient.rs --expires-at 2027-06-30
+      hilum app certify "Chart Viewer@2.0" --environment sandbox --scope launch --scope patient/Patient.rs --expires-at 2027-06-30
     """
     body = {
         "version": version_id,

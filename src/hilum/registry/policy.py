@@ -86,6 +86,14 @@ def may_certify(actor: Actor) -> bool:
     return _is_platform_itself(actor) or _is_staff(actor, StaffRole.REVIEWER)
 
 
+def may_certify_for(actor: Actor, order: CertifyOrder) -> bool:
+    """Check whether who may certify may do so where an order is for: for production only what its lenses decided (C109).
+
+    The platform itself enables what the regulated lane verified, without a submission.
+    """
+    return order.environment is Environment.SANDBOX or bool(order.submission) or _is_platform_itself(actor)
+
+
 def changes_terms(before: Profile, after: Profile) -> bool:
     """Check whether what people agreed to has changed with what a vendor states: other terms, or another privacy policy, than before (C90)."""
     return any(

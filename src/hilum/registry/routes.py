@@ -262,9 +262,6 @@ def api(
     kit: Kit,
     *,
     ended: service.Ended = service.ignored,
-    unproved: service.Unproved = service.all_unproved,
-    justified: service.Justified | None = None,
-    undefended: service.Undefended | None = None,
     barred: service.Barred | None = None,
 ) -> APIRouter:
     """Build the API routes of the registry."""
@@ -279,9 +276,6 @@ def api(
         partial(
             _certifications,
             ended=ended,
-            unproved=unproved,
-            justified=justified,
-            undefended=undefended,
             barred=barred,
         ),
     ):
@@ -420,9 +414,6 @@ def _certifications(
     kit: Kit,
     *,
     ended: service.Ended,
-    unproved: service.Unproved,
-    justified: service.Justified | None,
-    undefended: service.Undefended | None,
     barred: service.Barred | None,
 ) -> None:
     @router.post(
@@ -432,14 +423,11 @@ def _certifications(
         openapi_extra=audience("reviewer"),
     )
     async def certify(request: Request, body: CertificationAsked) -> object:
-        """Record that review certified a version for these scopes until a date."""
+        """Certify a version by hand for these scopes until a date, for sandboxes. For production its lenses decide: `/submissions`."""
         order = CertifyOrder(VersionId(body.version), body.environment, body.scopes, body.expires_at)
         verb = partial(
             service.certify,
             order=order,
-            unproved=unproved,
-            justified=justified,
-            undefended=undefended,
             barred=barred,
         )
         return await run_write(kit, request, verb)

@@ -136,12 +136,11 @@ Justified = Callable[[Context, AppVersion, Environment], Collection[str]]
 """Returns the scopes of a version for which its vendor wrote a justification."""
 
 
-Undefended = Callable[[Context, App, AppVersion, CertifyOrder], Collection[str]]
-"""Returns the scopes to certify that hospitals granted for long, nobody used, and the vendor did not defend (C66)."""
-
-
 Barred = Callable[[Context, App], bool]
 """Checks whether who certifies is tied to the app's vendor."""
+
+
+_LENSES_DECIDE = "By hand a version is certified for sandboxes only. For production its vendor submits it (`hilum review submit`), and once its lenses have passed a reviewer decides (`hilum review decide`)."
 
 
 def ignored(_: Context, __: AppId, ___: str) -> None:
@@ -303,19 +302,20 @@ def certify(
     *,
     unproved: Unproved = all_unproved,
     justified: Justified | None = None,
-    undefended: Undefended | None = None,
     barred: Barred | None = None,
 ) -> Certification:
     """Record that review certified a version for certain scopes until a date. Raises NotPermitted, NotFound, Invalid.
 
-    ``unproved`` says what the vendor has not proved, which a cell of the rule book may ask for (C6, C7). ``justified`` says which scopes it
-    justified in writing; None: nobody asks, as where the platform itself certifies (C64). ``undefended`` as for ``justified``, and where a
-    submission was judged by it before. ``barred``: None where a submission was judged by it before.
+    For production it names the submission that the lenses decided, or is the platform's own, in the regulated lane (C109). ``unproved`` says what the vendor has not proved, which a cell of the rule book may ask for (C6, C7). ``justified`` says which scopes it
+    justified in writing; None: nobody asks, as where the platform itself certifies (C64). ``barred``: None where a submission was judged by it before.
     """
     # Read before the permission is judged, because the refusal is recorded with the app that it was about.
     version = store.get_version(ctx.tx, order.version)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event("registry.certification.add", app=version.app))
+    if not policy.may_certify_for(ctx.actor, order):
+        refused = Event("registry.certification.add", app=version.app, reason="lenses_decide")
+        raise audit.refusal(ctx, refused, _LENSES_DECIDE)
     app, books = store.get_app(ctx.tx, version.app), policies.current(ctx).books()
     if barred is not None and barred(ctx, app):
         detail = "You are tied to this vendor, so a colleague must judge what it submits."
@@ -335,9 +335,6 @@ def certify(
             lacking = policy.unjustified(order, app, version, book, stated or ())
             detail += f" Beyond the declared workflows, and not justified: {', '.join(lacking)}."
         raise Invalid("certification_invalid", detail, fields=faults)
-    if undefended is not None and (idle := undefended(ctx, app, version, order)):
-        detail = f"Granted for 90 days and never used: {', '.join(idle)}. Leave them out, or the vendor submits the version with a defence."
-        raise Invalid("certification_invalid", detail, fields={"scopes": "unused_undefended"})
     announce_change(ctx, app.id)
     certification = add_certification(ctx, app, version, order, book)
     note_delta_reviews(ctx, [app.id])

@@ -13,7 +13,7 @@ from hilum.kernel.ids import AppId, PersonId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.registry import service as registry
-from hilum.registry.models import App, AppVersion, CertifyOrder, Environment
+from hilum.registry.models import App, AppVersion, Environment
 from hilum.registry.policy import reason_fault
 from hilum.review import content, moves, policy, store
 from hilum.review.again import addresses_of, judge_again
@@ -273,23 +273,6 @@ def last_runs(ctx: Context, found: Iterable[Submission]) -> dict[str, Run]:
     """Return the last run of checks of each submission that the actor may see, without what was seen."""
     ids = [each.id for each in found if policy.may_see(ctx.actor, each.vendor)]
     return {each.submission: each for each in store.last_runs(ctx.tx, ids)} if ids else {}
-
-
-def justified(ctx: Context, version: AppVersion, environment: Environment) -> frozenset[str]:
-    """Return the scopes of a version for which its vendor wrote a justification in what it submitted for an environment (C64)."""
-    found = store.list_submitted(ctx.tx, version, environment)
-    return frozenset(asked.scope for each in found for asked in each.order.scopes if asked.justification)
-
-
-def undefended(
-    ctx: Context, app: App, version: AppVersion, order: CertifyOrder, *, unused: Unused
-) -> tuple[str, ...]:
-    """Return the scopes to certify by hand that nobody used, and whose use the vendor did not defend in what it submitted (C66)."""
-    if order.environment is not Environment.PRODUCTION:
-        return ()
-    found = store.list_submitted(ctx.tx, version, order.environment)
-    asked = [each for submission in found for each in submission.order.scopes]
-    return policy.undefended(asked, unused(ctx, app, order.scopes))
 
 
 def barred(ctx: Context, app: App) -> bool:

@@ -32,7 +32,7 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
 from hilum.policies.models import Lens, Tier
-from hilum.registry.models import AppVersion, Environment
+from hilum.registry.models import Environment
 from hilum.review import clock_store, lens_store
 from hilum.review.models import (
     COUNTED_BOUND,
@@ -217,18 +217,6 @@ def find_open(tx: Connection, version: VersionId, environment: Environment) -> S
     )
     row = tx.execute(query.with_for_update()).first()
     return None if row is None else _submission(row)
-
-
-def list_submitted(tx: Connection, version: AppVersion, environment: Environment) -> list[Submission]:
-    """List what was submitted of a version for an environment, neither withdrawn nor rejected, the last one first; at most SUBMITTED_BOUND."""
-    query = select(submissions).where(
-        submissions.c.app == version.app,
-        submissions.c.version == version.id,
-        submissions.c.environment == environment.value,
-        submissions.c.state.not_in([State.DRAFT.value, State.WITHDRAWN.value, State.REJECTED.value]),
-    )
-    rows = tx.execute(query.order_by(submissions.c.id.desc()).limit(SUBMITTED_BOUND))
-    return [_submission(row) for row in rows]
 
 
 def save_submission(tx: Connection, after: Submission, *, revision: int) -> bool:

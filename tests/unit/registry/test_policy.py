@@ -143,3 +143,23 @@ def test_a_scope_of_risk_beyond_the_declared_workflows_needs_a_justification_of_
     found = policy.unjustified(order, APP, replace(VERSION, workflows=workflows), book, justified)
 
     assert found == lacking
+
+
+@pytest.mark.parametrize(
+    ("role", "environment", "submission", "may"),
+    [
+        ("reviewer", Environment.PRODUCTION, "", False),
+        ("reviewer", Environment.PRODUCTION, "sub_1", True),
+        ("reviewer", Environment.SANDBOX, "", True),
+        ("platform_admin", Environment.PRODUCTION, "", False),
+        ("", Environment.PRODUCTION, "", True),
+    ],
+)
+def test_for_production_only_what_lenses_decided_is_certified(
+    role: str, environment: Environment, submission: str, *, may: bool
+) -> None:
+    """C100, C109: and what the platform itself enables in the regulated lane."""
+    actor = Actor(ActorKind.STAFF, "per_1", roles=frozenset({role})) if role else SYSTEM
+    order = CertifyOrder(CLIENT.version, environment, SCOPES, FUTURE, submission)
+
+    assert policy.may_certify_for(actor, order) is may
