@@ -6,8 +6,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.by_pages import enter, staff
 from tests.browser.stage import PHONE, Stage, judge, overflow
-from tests.browser.test_consoles import enter, staff
 
 SHOTS = os.environ.get("SHOTS", "")
 PAGE = "/t/general/oauth/manage/break-glass"

@@ -4,8 +4,8 @@ import json
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.by_pages import enter_vendor, look
 from tests.browser.stage import Stage
-from tests.browser.test_developer_console import enter, look
 
 
 def open_at_meridian(page: Page) -> None:
@@ -15,7 +15,7 @@ def open_at_meridian(page: Page) -> None:
 
 def test_a_run_goes_from_open_to_result(stage: Stage) -> None:
     """C120, C126: each state accessible, wide and narrow, light and dark; a colleague without script takes it; a fault reaches the hospital's server."""
-    page = enter(stage, "developer.lund")
+    page = enter_vendor(stage, "developer.lund")
     page.get_by_role("link", name="Lumen Chart").click()
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.get_by_text("No run yet")).to_be_visible()
@@ -32,7 +32,7 @@ def test_a_run_goes_from_open_to_result(stage: Stage) -> None:
     chart = stage.person()
     stage.open_chart(chart)
     stage.open_app(chart)
-    plain = enter(stage, "owner.varga", script=False)
+    plain = enter_vendor(stage, "owner.varga", script=False)
     plain.goto(here)
     away = plain.get_by_role("button", name="A FHIR server that answers 404 or 503")
     away.click()

@@ -1,28 +1,11 @@
 """The consoles as the people who use them: what they do in a hurry, by keyboard, on a phone, without script (S3 of the consoles)."""
 
 import httpx2
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
+from tests.browser.by_pages import enter, staff
 from tests.browser.hand import Hand
 from tests.browser.stage import Stage, judge, overflow
-
-
-def enter(
-    stage: Stage, username: str, page: Page | None = None, *, place: str = "", script: bool = True
-) -> Page:
-    """Sign somebody in at a console."""
-    page = page or stage.person(script=script)
-    page.goto(
-        stage.running.base + (f"/t/{place}/signin?then=/tenant" if place else "/signin?then=/operations")
-    )
-    stage.sign_in(page, username)
-    page.wait_for_url("**/tenant" if place else "**/operations")
-    return page
-
-
-def staff(stage: Stage, role: str, number: int = 0) -> str:
-    """Return one of the staff with a role."""
-    return [str(each["username"]) for each in stage.running.card["staff"] if each["role"] == role][number]
 
 
 def release(stage: Stage, address: str) -> None:

@@ -1,58 +1,21 @@
 """The developers' console as one of them: from sign-in to a client with its secret, with and without script (S3 of the consoles)."""
 
-import os
-from pathlib import Path
-
 from playwright.sync_api import Page, expect
 
-from tests.browser.stage import Stage, judge
-
-SHOTS = os.environ.get("SHOTS", "")
-
-
-def enter(stage: Stage, username: str, *, script: bool = True) -> Page:
-    """Sign a member of a vendor in, by the door that asks for the vendor."""
-    member = next(each for each in stage.running.card["members"] if each["username"] == username)
-    page = stage.person(script=script)
-    page.goto(f"{stage.running.base}/developer")
-    page.get_by_label("Your vendor's id").fill(member["vendor"])
-    page.get_by_role("button", name="Go on").click()
-    stage.sign_in(page, username)
-    page.wait_for_url("**/developer")
-    return page
-
-
-def look(page: Page, name: str) -> None:
-    """Judge a page, and keep what it looks like if somebody wants to see it."""
-    judge(page)
-    if SHOTS:
-        for width, scheme in ((1366, "light"), (1366, "dark"), (360, "dark")):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.screenshot(path=Path(SHOTS) / f"{name}-{width}-{scheme}.png", full_page=True)
-        page.set_viewport_size({"width": 1366, "height": 900})
-        page.emulate_media(color_scheme="light")
+from tests.browser.by_pages import add_version, enter_vendor, fill_app, look
+from tests.browser.stage import Stage
 
 
 def register(page: Page, name: str) -> None:
     """Register an app with a version, by hand."""
     page.get_by_role("link", name="Register an app").click()
-    page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_label("What it does").fill("Writes visit notes.")
-    page.get_by_label("What the data is for").fill("Documentation")
-    page.get_by_label("Category").select_option("documentation_assistance")
-    page.get_by_role("button", name="Register the app").click()
-    expect(page.locator("h1")).to_contain_text(name)
-    page.get_by_role("link", name="Add a version").click()
-    page.get_by_label("Label").fill("1.0")
-    page.get_by_label("Not declared").check()
-    page.get_by_role("button", name="Add the version").click()
-    expect(page.get_by_role("heading", name="Version 1.0")).to_be_visible()
+    fill_app(page, name)
+    add_version(page)
 
 
 def test_a_developer_registers_an_app_and_gets_its_secret_once(stage: Stage) -> None:
     """S3: register in minutes; every page on the way accessible, wide and narrow, light and dark."""
-    page = enter(stage, "developer.lund")
+    page = enter_vendor(stage, "developer.lund")
     expect(page.get_by_role("link", name="Lumen Chart")).to_be_visible()
     look(page, "mine")
     register(page, "Lumen Notes")
@@ -78,7 +41,7 @@ def test_a_developer_registers_an_app_and_gets_its_secret_once(stage: Stage) -> 
 
 def test_the_pages_of_a_vendors_own_affairs_are_accessible_and_fit(stage: Stage) -> None:
     """House rule 13: wide and narrow, light and dark, axe without violations."""
-    page = enter(stage, "owner.varga")
+    page = enter_vendor(stage, "owner.varga")
     paths = (
         "contacts",
         "webhooks",
@@ -104,7 +67,7 @@ def test_the_pages_of_a_vendors_own_affairs_are_accessible_and_fit(stage: Stage)
 
 def test_what_an_app_does_is_seen_and_tried(stage: Stage) -> None:
     """Scopes, traffic with the reason of each call, and the app in the sandbox's chart."""
-    page = enter(stage, "developer.lund")
+    page = enter_vendor(stage, "developer.lund")
     page.get_by_role("link", name="Lumen Chart").click()
     for name in ("Scopes", "Traffic", "Sandbox"):
         page.get_by_role("link", name=name, exact=True).click()
@@ -115,7 +78,7 @@ def test_what_an_app_does_is_seen_and_tried(stage: Stage) -> None:
 
 def test_the_same_without_script_and_with_a_fault_on_the_way(stage: Stage) -> None:
     """House rule 13: complete without JavaScript; a form with faults keeps what was typed."""
-    page = enter(stage, "owner.varga", script=False)
+    page = enter_vendor(stage, "owner.varga", script=False)
     page.get_by_role("link", name="Register an app").click()
     page.get_by_label("Name", exact=True).fill("Wellspring Health")
     page.get_by_label("What it does").fill("Reminds.")

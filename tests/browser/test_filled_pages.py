@@ -8,9 +8,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Page
 
+from tests.browser.by_pages import enter, enter_vendor, staff
 from tests.browser.stage import PHONE, Stage, overflow, violations
-from tests.browser.test_consoles import enter, staff
-from tests.browser.test_developer_console import enter as enter_vendor
 
 PAGES_BOUND = 60
 _ID = re.compile(

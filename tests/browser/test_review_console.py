@@ -2,21 +2,11 @@
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.by_pages import STATED, begin, enter, enter_vendor, look, staff
 from tests.browser.hand import Hand
 from tests.browser.stage import Stage
-from tests.browser.test_consoles import enter, staff
-from tests.browser.test_developer_console import enter as enter_vendor
-from tests.browser.test_developer_console import look
 
 LONG = "A very long justification " * 8
-
-
-def begin(page: Page, environment: str) -> None:
-    """Begin a submission of the newest version of the app whose page is open."""
-    page.get_by_role("link", name="Review", exact=True).click()
-    page.get_by_label(environment).check()
-    page.get_by_role("button", name="Begin").click()
-    expect(page.get_by_role("button", name="Submit to review")).to_be_visible()
 
 
 def test_a_vendor_sees_what_a_submission_lacks_and_sends_it(stage: Stage) -> None:
@@ -33,20 +23,6 @@ def test_a_vendor_sees_what_a_submission_lacks_and_sends_it(stage: Stage) -> Non
     look(page, "submission-tried")
     page.get_by_role("link", name="Review", exact=True).first.click()
     look(page, "submissions")
-
-
-STATED = {
-    "Who answers for it": "Ilona Varga",
-    "Support address": "help@lumen.example",
-    "Security address": "security@lumen.example",
-    "Whom to reach if security does not answer": "On call, +1 555 0100",
-    "Privacy policy": "https://lumen.example/privacy",
-    "Terms of use": "https://lumen.example/terms",
-    "Kept for days": "0",
-    "What is kept, and how it is deleted": "Nothing is kept.",
-    "Hosting regions": "US",
-    "Subcontractors": "none",
-}
 
 
 def state(page: Page) -> None:
