@@ -44,6 +44,7 @@ from hilum.web.urls import Urls
 from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer
 from tests.sim.furnished import furnish
+from tests.sim.proofs import all_proved
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
 from tests.unit.policies.books import LIFETIMES
@@ -351,9 +352,8 @@ def add_app(
         lambda ctx: client_registry.add_client(ctx, NewClient(app.id, version.id, metadata))
     )
     until = made.clock.now() + timedelta(days=365)
-    made.run(
-        lambda ctx: registry.certify(ctx, CertifyOrder(version.id, Environment.PRODUCTION, scopes, until))
-    )
+    order = CertifyOrder(version.id, Environment.PRODUCTION, scopes, until)
+    made.run(lambda ctx: registry.certify(ctx, order, unproved=all_proved))
     made.run(lambda ctx: installations.install(ctx, InstallOrder(GENERAL, app.id, ROLES)))
 
 

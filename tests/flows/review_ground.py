@@ -14,6 +14,7 @@ from tests.flows.control_site import ControlSite
 from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_vendor_apps import PROFILE, client_body
 from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.proofs import prove
 
 SCOPES = [
     {"scope": "launch", "justification": "Opens from the chart."},
@@ -95,6 +96,7 @@ def furnish(
     *,
     category: str = "scheduling",
     workflows: Sequence[str] = WORKFLOWS,
+    proved: bool = True,
     **client: Any,
 ) -> Ground:
     vendor = furnish_vendor(site, f"{prefix.title()} Health", prefix)
@@ -110,5 +112,7 @@ def furnish(
     made(owner.put(f"/apps/{app}/profile", json=profile), 200)
     usual = {"environment": "production", "scope": "launch user/Slot.rs"}
     body = client_body(app, version, **usual | client)
+    if proved:
+        site.system(prove, vendor=vendor)
     made_client = made(owner.post("/clients", json=body))
     return Ground(site, vendor, app, version, made_client["id"])

@@ -15,8 +15,6 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.clients import service as clients
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
-from hilum.contacts import service as contacts
-from hilum.contacts.models import ContactKind, NewContact
 from hilum.contacts.store import contacts as contact_table
 from hilum.identity import service as identity
 from hilum.identity.store import people
@@ -30,6 +28,7 @@ from hilum.standing import service as standing
 from hilum.standing.policy import standing_fault
 from tests.flows.control_site import TRACE, ControlSite, build, codes, problem
 from tests.flows.vendor_ground import furnish_vendor, join, made
+from tests.sim.proofs import certify
 from tests.sim.world import START, FakeClock
 
 DIGEST, OTHER_DIGEST = "a" * 64, "b" * 64
@@ -54,7 +53,7 @@ class Ground:
         version = do(registry.add_version, app_id=app.id, order=NewVersion("1"))
         ends = self.site.clock.now() + timedelta(days=360)
         for environment in (Environment.SANDBOX, Environment.PRODUCTION):
-            do(registry.certify, order=CertifyOrder(version.id, environment, SCOPES, ends))
+            do(certify, order=CertifyOrder(version.id, environment, SCOPES, ends))
         metadata = ClientMetadata(
             name="Helper",
             type=ClientType.SYMMETRIC,
@@ -291,7 +290,7 @@ def test_one_that_is_renewed_before_its_end_lapses_unnoticed(ground: Ground) -> 
     now: datetime = ground.site.clock.now()
     ground.agree(ends_at=(now + timedelta(days=400)).isoformat())
     made(ground.install())
-    prove(ground)
+    keep_proofs(ground)
 
     ground.site.clock.advance(timedelta(days=101))
     ground.follow()
@@ -318,11 +317,10 @@ def test_one_that_begins_later_ends_the_finding_when_it_begins(ground: Ground) -
     assert ground.findings() == []
 
 
-def prove(ground: Ground) -> None:
-    order = NewContact(VendorId(ground.vendor), ContactKind.OWNER, "owner@acme.example")
-    ground.site.system(contacts.add_contact, order=order, link_url=lambda link: f"https://p.example/c/{link}")
+def keep_proofs(ground: Ground) -> None:
+    """Let every proof last longer than the story."""
     far = ground.site.clock.now() + timedelta(days=2_000)
-    proved = contact_table.update().values(proved_at=ground.site.clock.now(), proof_ends_at=far)
+    proved = contact_table.update().values(proof_ends_at=far)
     ground.site.system(lambda ctx: ctx.tx.execute(proved))
 
 
@@ -334,7 +332,7 @@ def mails(ground: Ground) -> list[str]:
 
 def test_the_vendor_gets_mail_sixty_thirty_and_seven_days_before_the_end_and_at_it(ground: Ground) -> None:
     """C189: never silently; however often the job runs, one mail a date."""
-    prove(ground)
+    keep_proofs(ground)
     ground.agree()
     start = ground.site.clock.now()
 
@@ -403,7 +401,7 @@ def test_a_legal_entity_of_which_no_mail_can_show_anything_is_refused(ground: Gr
 
 def test_an_agreement_with_an_unshowable_name_holds_up_no_other(ground: Ground) -> None:
     """C189: two organisations cannot keep the lapses of all others from being recorded."""
-    prove(ground)
+    keep_proofs(ground)
     ours = ground.agree(entity="Mercy Clinics")
     odd = ground.agree(kind="data_sharing")
     named = agreement_table.update().where(agreement_table.c.id == odd)

@@ -17,6 +17,7 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from tests.flows.control_site import ORIGIN, ControlSite, build, problem, with_rule_book
 from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.proofs import prove
 from tests.sim.world import FakeClock
 
 AT = Addresses(f"{ORIGIN}/certificates", f"{ORIGIN}/certificates/status")
@@ -27,7 +28,7 @@ SCOPES = ["launch", "user/Slot.rs"]
 @pytest.fixture
 def site(sqlite_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     found = build(sqlite_uow, clock, then=with_rule_book)
-    furnish_vendor(found, "Acme Health", "acme")
+    found.system(prove, vendor=furnish_vendor(found, "Acme Health", "acme"))
     return found
 
 

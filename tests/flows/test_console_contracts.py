@@ -30,6 +30,7 @@ from tests.flows.control_site import PASSWORD, ControlSite, build, everybodys_di
 from tests.flows.test_consoles import press
 from tests.flows.vendor_ground import furnish_vendor
 from tests.sim.browser import form_with
+from tests.sim.proofs import certify
 from tests.sim.world import FakeClock
 
 DIGEST = "a" * 64
@@ -90,7 +91,7 @@ def two(sqlite_uow: UnitOfWork, clock: FakeClock) -> Two:
     app = site.system(registry.add_app, order=order)
     version = site.system(registry.add_version, app_id=app.id, order=NewVersion("1"))
     ends = clock.now() + timedelta(days=300)
-    site.system(registry.certify, order=CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, ends))
+    site.system(certify, order=CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, ends))
     metadata = ClientMetadata(
         name="Nightly counts",
         type=ClientType.BACKEND,

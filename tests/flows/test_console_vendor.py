@@ -80,7 +80,7 @@ def send(browser: TestClient, page: str, control: str, /, **values: str) -> Any:
 def test_a_contact_is_added_gets_its_link_again_and_is_removed(desk: Desk) -> None:
     """C7: by whom the right is; a faulty address keeps the form."""
     page, owner = "/developer/contacts", desk.browser("acme.owner")
-    assert "No proved address for: owner, support, security" in owner.get(page).text
+    assert "Not proved now: owner, support, security, domain" in owner.get(page).text
 
     wrong = send(owner, page, "address", act="add", kind="owner", address="no address")
     assert wrong.status_code == 422

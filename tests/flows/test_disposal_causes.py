@@ -23,6 +23,7 @@ from tests.flows.control_site import build
 from tests.flows.test_agreements import SCOPES, Ground
 from tests.flows.test_agreements import written as rewritten
 from tests.flows.vendor_ground import made
+from tests.sim.proofs import certify
 from tests.sim.world import FakeClock
 
 MERCY = TenantId("mercy")
@@ -83,7 +84,7 @@ def test_an_app_that_is_certified_on_is_not_asked(ground: Ground) -> None:
     newest = ground.site.system(registry.certifications_of, app=ground.app)[0]
     order = CertifyOrder(newest.version, Environment.PRODUCTION, SCOPES, ends)
     ground.site.clock.advance(350 * DAY)
-    ground.site.system(registry.certify, order=order)
+    ground.site.system(certify, order=order)
 
     ground.site.clock.advance(11 * DAY)
 

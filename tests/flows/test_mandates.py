@@ -42,6 +42,7 @@ from tests.flows import back_channel
 from tests.flows.back_channel import TRACE, Platform, refused
 from tests.flows.control_site import build, codes, problem
 from tests.flows.vendor_ground import made
+from tests.sim.proofs import certify
 from tests.sim.world import START, FakeClock
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ class North:
         )
         ends = platform.clock.now() + timedelta(days=360)
         order = CertifyOrder(self.client.version, Environment.PRODUCTION, self.client.scopes, ends)
-        platform.run(lambda ctx: registry.certify(ctx, order))
+        platform.run(lambda ctx: certify(ctx, order))
         install = InstallOrder(NORTH, self.client.app, frozenset())
         platform.run(lambda ctx: installations.install(ctx, install))
         for name, role, user in (

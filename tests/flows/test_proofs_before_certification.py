@@ -14,7 +14,7 @@ from hilum.kernel.ids import VendorId, VersionId
 from hilum.policies import service as policies
 from hilum.policies.comparison import widenings
 from hilum.policies.document import read_stored, render
-from hilum.policies.models import PROOFS, ApplyOrder, Tier
+from hilum.policies.models import PROOFS, SANDBOX_TRIAL, ApplyOrder, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment
@@ -96,6 +96,7 @@ def test_what_is_not_proved_keeps_a_version_from_production_and_is_listed(
 
 def test_a_sandbox_and_a_cell_that_asks_for_none_need_no_proof(ground: Ground) -> None:
     version = version_of(ground)
+    put_in_force(ground.site, {"categories.scheduling.cells.low.proofs": []})
     assert certify(ground, version) == ""
 
     put_in_force(ground.site, ASKED)
@@ -124,10 +125,19 @@ def test_proofs_of_a_cell_are_stored_and_asking_for_fewer_takes_two_people() -> 
     assert faults == ()
     assert again is not None
     assert again.categories["scheduling"].cells[Tier.LOW].proofs == frozenset(PROOFS)
-    assert "proofs" not in str(render(shipped_book()))
     assert widenings(shipped_book(), asked) == ()
     assert widenings(asked, shipped_book())
-    low = {"categories.scheduling.cells.low.proofs": ["domain"]}
     path = "categories.scheduling.cells"
-    assert faults_of(low) == [(f"{path}.moderate.proofs", "looser_than_lower_tier")]
+    assert faults_of({f"{path}.moderate.proofs": ["domain"]}) == [
+        (f"{path}.moderate.proofs", "looser_than_lower_tier")
+    ]
     assert faults_of({f"{path}.low.proofs": ["certificate"]})
+
+
+def test_the_shipped_book_asks_for_contacts_at_every_tier_and_for_a_domain_above_the_low_one() -> None:
+    """C7: in every category in which an app can be certified for production."""
+    contacts_of = frozenset(ContactKind)
+    for category in shipped_book().categories.values():
+        for tier, cell in category.cells.items():
+            asked = contacts_of if tier is Tier.LOW else frozenset(PROOFS)
+            assert cell.proofs == (frozenset() if category.name == SANDBOX_TRIAL else asked), category.name

@@ -12,18 +12,19 @@ from sqlalchemy import text
 
 from hilum.app.schedule import JobLease
 from hilum.certificates.service import step
-from hilum.contacts import service as contacts
-from hilum.contacts.models import ContactKind, NewContact
+from hilum.contacts.models import ContactKind
 from hilum.contacts.store import contacts as contact_table
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Conflict
-from hilum.kernel.ids import VendorId
+from hilum.kernel.ids import TenantId
 from hilum.notices import service as notices
 from hilum.notices.models import Channel, NoticeQuery
 from hilum.revalidation import service
 from hilum.revalidation.jobs import run
 from hilum.review.models import LOOK_BYTES, Look, Target
-from tests.flows.control_site import problem
+from tests.flows.control_site import codes, problem
 from tests.flows.review_ground import Ground, signs
 from tests.flows.test_certificates import AT
 from tests.flows.test_proofs_before_certification import put_in_force
@@ -32,6 +33,7 @@ from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import certified as record_certification
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page
+from tests.sim.proofs import prove
 from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock
 
@@ -81,22 +83,25 @@ class Certified:
         found = made(self.ground.site.api("rita").get(f"/revalidation/apps/{self.ground.app}"), 200)
         return found["rung"], found["due"]
 
-    def prove_contact(self) -> None:
-        site = self.ground.site
-        order = NewContact(VendorId(self.ground.vendor), ContactKind.OWNER, "owner@acme.example")
-        site.system(contacts.add_contact, order=order, link_url=lambda link: f"https://p.example/c/{link}")
-        far = site.clock.now() + timedelta(days=2_000)
-        proved = contact_table.update().values(proved_at=site.clock.now(), proof_ends_at=far)
-        site.system(lambda ctx: ctx.tx.execute(proved))
+    def keep_proofs(self) -> None:
+        """Let every proof last longer than the story."""
+        far = self.ground.site.clock.now() + timedelta(days=2_000)
+        kept = contact_table.update().values(proof_ends_at=far)
+        self.ground.site.system(lambda ctx: ctx.tx.execute(kept))
+
+    def end_proofs(self, *kinds: ContactKind) -> None:
+        ended = contact_table.update().where(contact_table.c.kind.in_(kinds))
+        now = self.ground.site.clock.now()
+        self.ground.site.system(lambda ctx: ctx.tx.execute(ended.values(proof_ends_at=now)))
 
     def mails(self) -> list[str]:
         query = NoticeQuery(channel=Channel.MAIL)
         found = self.ground.site.system(notices.list_notices, query=query)
-        return [
-            each.kind
-            for each in reversed(found)
-            if each.kind.startswith("findings") or each.kind == "app_held"
+        about = [
+            each for each in reversed(found) if each.kind.startswith("findings") or each.kind == "app_held"
         ]
+        # Each goes to every contact of the vendor.
+        return list(dict.fromkeys(each.kind for each in about))
 
 
 @pytest.fixture
@@ -174,8 +179,8 @@ def test_a_host_that_is_away_is_suspected_the_first_night_and_found_the_second(c
     assert "address.answers" in certified.rules()
 
 
-def test_an_edited_record_and_a_lapsed_proof_are_found(certified: Certified) -> None:
-    """C115: metadata and contacts."""
+def test_an_edited_record_is_found(certified: Certified) -> None:
+    """C115."""
     owner = certified.ground.site.api("acme.owner")
     profile = made(owner.get(f"/apps/{certified.ground.app}/profile"), 200)
     body = {name: value for name, value in profile.items() if name not in {"app", "missing"}}
@@ -188,11 +193,70 @@ def test_an_edited_record_and_a_lapsed_proof_are_found(certified: Certified) -> 
     assert "retention" in found["evidence"]
 
 
+def test_a_proof_that_lapses_is_a_finding_with_a_deadline_until_it_is_proved_again(
+    certified: Certified,
+) -> None:
+    """C7, C115: a link that is opened, and nothing else, ends it."""
+    certified.end_proofs(ContactKind.SECURITY)
+    assert certified.findings() == [], "before anybody looked"
+
+    certified.night()
+
+    (found,) = certified.findings()
+    assert (found["rule"], found["about"], found["severity"]) == ("contacts.proved", "security", "high")
+    due = datetime.fromisoformat(found["due_at"])
+    assert due == certified.world.clock.now() + 14 * DAY
+    assert "`hilum contact link`" in found["fix"]
+    assert certified.rung() == ("notify", "notify")
+    certified.world.clock.advance(14 * DAY)
+    certified.look()
+    assert certified.rung() == ("stop", "stop")
+    certified.ground.site.system(prove, vendor=certified.ground.vendor)
+    certified.night()
+    assert certified.findings() == []
+    assert certified.rung() == ("none", "none")
+
+
+def test_a_rule_book_that_begins_to_ask_for_proofs_stops_nothing_that_is_certified(
+    certified: Certified,
+) -> None:
+    """C7: from one day to the next what is new is refused; what is certified has the deadline of a finding."""
+    ground = certified.ground
+    put_in_force(ground.site, {"categories.scheduling.cells.low.proofs": []})
+    certified.end_proofs(*ContactKind)
+    certified.night()
+    assert certified.findings() == []
+
+    chief = NewPerson(TenantId(ground.vendor), "chief", "Chief", "vendor_owner", mail="chief@acme.example")
+    ground.site.system(identity.add_person, order=chief)
+
+    put_in_force(ground.site, {})
+
+    assert codes(problem(ground.submit(), 422, "submission_incomplete")) == {
+        f"contacts.{kind}": "contact_unproved" for kind in ContactKind
+    }
+    for _ in range(2):
+        certified.night()
+        assert {(each["rule"], each["about"]) for each in certified.findings()} == {
+            ("contacts.proved", kind) for kind in ContactKind
+        }
+        assert certified.rung() == ("notify", "notify"), "nothing is stopped"
+        assert certified.mails() == ["findings_opened"], (
+            "to the account of an owner, since no contact is proved"
+        )
+    switches = made(ground.site.api("sam").get("/switches"), 200)["items"]
+    assert not [each for each in switches if each["in_force"]]
+    ground.site.system(prove, vendor=ground.vendor)
+    made(ground.submit())
+    certified.night()
+    assert certified.findings() == []
+
+
 def test_an_overdue_finding_stops_launches_and_a_mended_one_climbs_down_by_itself(
     certified: Certified,
 ) -> None:
     """C226: notice, warning, stop at the deadline; above that a person decides; once mended everything is let go."""
-    certified.prove_contact()
+    certified.keep_proofs()
     certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
     certified.night()
     assert certified.rung() == ("notify", "notify")

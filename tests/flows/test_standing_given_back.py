@@ -30,6 +30,7 @@ from hilum.web.kit import Kit
 from tests.flows import back_channel
 from tests.flows.back_channel import BASE, MERCY, Platform, refused
 from tests.flows.gateway_ground import GENERAL, Ground, Play, player
+from tests.sim.proofs import all_proved
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
 
@@ -56,7 +57,7 @@ def withdraw(ctx: Context, client: Client, _: TenantId) -> None:
 def certify(ctx: Context, client: Client, _: TenantId) -> None:
     held = registry.list_certifications(ctx, client.app)[0]
     order = CertifyOrder(client.version, held.environment, held.scopes, ctx.now + YEAR)
-    registry.certify(ctx, order)
+    registry.certify(ctx, order, unproved=all_proved)
 
 
 def uninstall(ctx: Context, client: Client, tenant: TenantId) -> None:
@@ -88,7 +89,8 @@ TAKEN_AND_GIVEN: dict[str, tuple[Step, Step]] = {
 def adopt(ctx: Context, client: Client, _: TenantId) -> None:
     version = registry.add_version(ctx, client.app, NewVersion("2.0"))
     held = registry.list_certifications(ctx, client.app)[0]
-    registry.certify(ctx, CertifyOrder(version.id, held.environment, held.scopes, ctx.now + YEAR))
+    order = CertifyOrder(version.id, held.environment, held.scopes, ctx.now + YEAR)
+    registry.certify(ctx, order, unproved=all_proved)
     clients.adopt_version(ctx, client.id, version.id)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from hilum.contacts.models import PROOF_LIFE, ContactKind
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.review import policy, service
 from hilum.review.models import DRAFT_KEPT, KEPT
@@ -20,6 +21,7 @@ from tests.flows.review_ground import Ground, furnish
 from tests.flows.test_vendor_apps import PROFILE
 from tests.flows.vendor_ground import ROLES, furnish_vendor, made
 from tests.sim.command_line import run_hilum
+from tests.sim.proofs import prove
 from tests.sim.world import FakeClock
 
 
@@ -170,6 +172,7 @@ def test_the_vendor_that_takes_an_app_over_submits_it_anew(ground: Ground) -> No
         "app_changed_hands",
     )
 
+    site.system(prove, vendor=rival)
     anew = made(ground.submit("rival.developer"))
 
     assert anew["vendor"] == rival
@@ -217,6 +220,31 @@ def test_the_command_line_submits_shows_and_withdraws(ground: Ground, tmp_path: 
         assert draft["id"] in hilum("list", "--state", "submitted").stdout
         gone = hilum("withdraw", draft["id"], "--reason", "wrong scopes")
         assert "withdrawn" in gone.stdout
+
+
+def test_a_version_is_submitted_for_production_only_once_its_vendor_is_proved(
+    site: ControlSite, clock: FakeClock
+) -> None:
+    """C6, C7: each missing proof by name with what to do next; a draft is kept, a sandbox takes none, and a proof that ended is missing again."""
+    ground = furnish(site, proved=False)
+    trial = problem(ground.submit(environment="sandbox"), 422, "submission_incomplete")
+    assert codes(trial) == {"clients": "clients_missing"}, "and nothing else"
+
+    refused = problem(ground.submit(), 422, "submission_incomplete")
+
+    missing = {f"contacts.{kind}": "contact_unproved" for kind in ContactKind}
+    assert codes(refused) == missing
+    assert all("`hilum contact add`" in refused["fields"][name]["detail"] for name in missing)
+    draft = made(ground.submit(draft=True))
+    assert set(draft["missing"]) == set(missing)
+    ground.site.system(prove, vendor=ground.vendor)
+    clock.advance(PROOF_LIFE)
+    submit = {"revision": draft["revision"]}
+    path = f"/submissions/{draft['id']}/submit"
+    owner = ground.site.api("acme.owner")
+    assert codes(problem(owner.post(path, json=submit), 422, "submission_incomplete")) == missing
+    ground.site.system(prove, vendor=ground.vendor)
+    made(owner.post(path, json=submit), 200)
 
 
 @contextmanager

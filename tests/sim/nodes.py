@@ -56,6 +56,7 @@ from tests.sim.command_line import run_hilum
 from tests.sim.fhir_upstream import OtherServer, over_http
 from tests.sim.launcher import Process, launch
 from tests.sim.postgres import Cluster, free_port
+from tests.sim.proofs import certify
 from tests.sim.running import READY_WITHIN_S, STOP_WITHIN_S, Described, family_of, kill_all
 from tests.sim.tcp_proxy import TcpProxy
 
@@ -352,7 +353,7 @@ def _apps(ctx: Context, secret_of: dict[str, str]) -> dict[str, Any]:
         _, secret = clients.add_client(ctx, NewClient(app.id, version.id, metadata, client_id))
         secret_of[client_id] = secret or ""
         until = ctx.now + timedelta(days=365)
-        registry.certify(ctx, CertifyOrder(version.id, Environment.PRODUCTION, metadata.scopes, until))
+        certify(ctx, CertifyOrder(version.id, Environment.PRODUCTION, metadata.scopes, until))
         for tenant in TENANTS:
             installations.install(ctx, InstallOrder(TenantId(tenant), app.id, roles))
             if client_id == SERVICE:

@@ -24,6 +24,7 @@ from hilum.kernel.ids import TenantId
 from hilum.registry import service as registry
 from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.sim.facts import counted, whole
+from tests.sim.proofs import all_proved
 
 TRACE = Trace("req_test")
 GENERAL, MERCY = TenantId("general"), TenantId("mercy")
@@ -72,7 +73,7 @@ class Ground:
         reviewed = "sub_1" if environment is Environment.PRODUCTION else ""
         ends = self.uow.clock.now() + timedelta(days=90)
         order = CertifyOrder(self.version.id, environment, SCOPES, ends, reviewed)
-        return self.do(RITA, registry.certify, replace(order, **change))
+        return self.do(RITA, registry.certify, replace(order, **change), unproved=all_proved)
 
     def install(self, actor: Actor = GINA, tenant: TenantId = GENERAL, **change: Any) -> Any:
         return self.do(

@@ -21,6 +21,7 @@ from hilum.policies.models import Tier
 from hilum.registry import attestation_store, attestations, service, store, tiers
 from hilum.registry.models import CertifyOrder, Environment
 from tests.effort import effort
+from tests.sim.proofs import certify as certify_in_order
 from tests.sim.world import FakeClock
 from tests.store.test_registry_facts import BODY, SCOPES, Life, admitted
 
@@ -243,7 +244,9 @@ def test_certifying_again_vouches_for_nothing_that_was_not_signed(life: Life) ->
     assert not certified(life)[0]
 
     version = life.do(service.list_versions, first)[0].id
-    made = life.do(service.certify, CertifyOrder(version, Environment.PRODUCTION, SCOPES, life.later(days=9)))
+    made = life.do(
+        certify_in_order, CertifyOrder(version, Environment.PRODUCTION, SCOPES, life.later(days=9))
+    )
 
     assert certified(life) == [True, True, True]
     assert [each.id for each in life.do(service.certifications_of, first)] == [made.id]
@@ -258,9 +261,9 @@ def test_an_app_whose_category_was_changed_is_certified_only_once_it_was_moved(l
     order = CertifyOrder(version, Environment.PRODUCTION, ("launch", "openid"), life.later(days=9))
 
     with pytest.raises(Conflict, match="category_not_as_signed"):
-        life.do(service.certify, order)
+        life.do(certify_in_order, order)
     life.do(service.change_category, first, "clinical_decision_support", "as it was found to be")
-    life.do(service.certify, order)
+    life.do(certify_in_order, order)
 
     assert certified(life) == [True, True, True]
 
@@ -327,7 +330,7 @@ def test_many_who_certify_at_once_make_one_chain(life: Life) -> None:
 
     def certify(order: CertifyOrder) -> bool:
         try:
-            life.do(service.certify, order)
+            life.do(certify_in_order, order)
         except Conflict:
             return False
         return True

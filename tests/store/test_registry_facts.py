@@ -40,6 +40,7 @@ from hilum.registry import service
 from hilum.registry import store as registry_store
 from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.effort import effort
+from tests.sim.proofs import certify
 from tests.sim.world import START, FakeClock, SeededIds
 
 TRACE = Trace("req_test")
@@ -104,9 +105,7 @@ class Life:
         self.apps.append(app.id)
         version = self.do(service.add_version, app.id, NewVersion("1"))
         self._add_client(app.id, version.id, pick)
-        self.do(
-            service.certify, CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, self.later(days=90))
-        )
+        self.do(certify, CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, self.later(days=90)))
 
     def add_client(self, pick: Pick) -> None:
         app = pick(self.apps)
@@ -128,9 +127,7 @@ class Life:
     def certify(self, pick: Pick) -> None:
         version = pick(self.do(service.list_versions, pick(self.apps))).id
         end = self.later(days=pick([1, 30, 300]))
-        self.do(
-            service.certify, CertifyOrder(version, pick(list(Environment)), SCOPES[: pick([1, 2, 3])], end)
-        )
+        self.do(certify, CertifyOrder(version, pick(list(Environment)), SCOPES[: pick([1, 2, 3])], end))
 
     def withdraw(self, pick: Pick) -> None:
         self.do(
@@ -142,9 +139,7 @@ class Life:
         self.count += 1
         version = self.do(service.add_version, app, NewVersion(f"v{self.count}"))
         if pick([True, False]):
-            self.do(
-                service.certify, CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, self.later(days=9))
-            )
+            self.do(certify, CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, self.later(days=9)))
         self.do(clients.adopt_version, pick(self.do(clients.list_clients, app)).id, version.id)
 
     def install(self, pick: Pick) -> None:
@@ -252,7 +247,7 @@ def life(uow: UnitOfWork, clock: FakeClock) -> Life:
             made.do(installations.install, InstallOrder(tenant, app, frozenset({"physician"})))
     version = made.do(service.add_version, made.apps[0], NewVersion("2"))
     order = CertifyOrder(version.id, Environment.PRODUCTION, SCOPES[:1], made.later(days=9))
-    made.do(service.certify, order)
+    made.do(certify, order)
     return made
 
 

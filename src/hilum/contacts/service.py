@@ -24,9 +24,11 @@ from hilum.contacts.models import (
     NewContact,
     Visitor,
 )
+from hilum.identity import service as identity
+from hilum.identity.models import VendorRole
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import VendorId
+from hilum.kernel.ids import TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.notices import policy as notices_policy
 from hilum.notices import service as notices
@@ -176,6 +178,13 @@ def proved_address(ctx: Context, vendor: VendorId) -> str:
     order = list(ContactKind)
     first = min(proved, key=lambda each: (order.index(each.kind), each.id), default=None)
     return "" if first is None else first.address
+
+
+def reached(ctx: Context, vendor: VendorId) -> list[str]:
+    """Return where a vendor is mailed about what it must act on: its proved contacts; without any the accounts of its owners."""
+    proved = [each.address for each in proved_contacts(ctx, vendor)]
+    owners = [] if proved else identity.list_reached(ctx, TenantId(vendor), {VendorRole.OWNER})
+    return list(dict.fromkeys(proved or [address for _, address in owners]))
 
 
 def missing_proofs(ctx: Context, vendor: VendorId) -> list[ContactKind]:

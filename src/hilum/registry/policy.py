@@ -378,12 +378,24 @@ def certify_faults(
     cells = book.categories[app.category].cells
     if order.expires_at > now + min(cells[each.tier].certificate_life for each in tiers.values()):
         faults["expires_at"] = "too_far_away"
-    required = {proof for each in tiers.values() for proof in cells[each.tier].proofs}
-    if order.environment is Environment.PRODUCTION and required & set(missing):
+    if lacking_proofs(order, app, version, book, missing):
         faults.setdefault("version", "proofs_missing")
     if justified is not None and unjustified(order, app, version, book, justified):
         faults.setdefault("scopes", "excess_unjustified")
     return faults
+
+
+def lacking_proofs(
+    order: CertifyOrder, app: App, version: AppVersion, book: Book, missing: Collection[str]
+) -> tuple[str, ...]:
+    """Return what the vendor must have proved for a certification for production and has not, or let lapse (C7)."""
+    if order.environment is not Environment.PRODUCTION:
+        return ()
+    tiers = tiers_to_certify(book, applicant_of(app, version, order.scopes))
+    required = {
+        proof for each in tiers.values() for proof in book.categories[app.category].cells[each.tier].proofs
+    }
+    return tuple(sorted(required & set(missing)))
 
 
 def unjustified(

@@ -330,7 +330,8 @@ def certify(
     if faults := judge(book):
         detail = "The certification is invalid; see fields."
         if faults.get("version") == "proofs_missing":
-            detail += f" Not proved now: {', '.join(sorted(missing))}."
+            lacking = policy.lacking_proofs(order, app, version, book, missing)
+            detail += f" Not proved now: {', '.join(lacking)}."
         if faults.get("scopes") == "excess_unjustified":
             lacking = policy.unjustified(order, app, version, book, stated or ())
             detail += f" Beyond the declared workflows, and not justified: {', '.join(lacking)}."

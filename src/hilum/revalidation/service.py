@@ -309,7 +309,7 @@ def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limi
     due = (gravest.due_at or ctx.now).isoformat()
     cause = f"findings/{gravest.id}/{rung.name.lower()}"
     facts = {"app": app.name, "rule": gravest.rule, "finding": gravest.id, "due": due}
-    for address in dict.fromkeys(each.address for each in contacts.proved_contacts(ctx, app.vendor)):
+    for address in contacts.reached(ctx, app.vendor):
         notices.put_mail(ctx, Mail(_MAILS[rung], address, cause, facts, vendor=app.vendor, app=app.id))
     told = {"app_id": app.id, "finding_id": gravest.id, "stage": rung.name.lower(), "due": due}
     notices.put_event(ctx, VendorEvent(EventKind.FINDINGS, app.vendor, cause, told, app=app.id))

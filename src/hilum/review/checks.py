@@ -456,8 +456,16 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
         else:
             yield check.but(Result.PASSED, f"The document is of {attached[kind]}.")
     for proof in proofs:
+        domain = proof == "domain"
         check = Check(
-            "contacts.proved", proof, Result.PASSED, "It is proved.", "hilum contact list", "Prove it."
+            "contacts.proved",
+            proof,
+            Result.PASSED,
+            "It is proved.",
+            "hilum vendor domain list VENDOR" if domain else "hilum contact list",
+            "Serve the line of a domain of the vendor, and have it looked at: `hilum vendor domain check`."
+            if domain
+            else "Have a link mailed to a contact of this kind, and open it: `hilum contact add`, or `hilum contact link`.",
         )
         if not production:
             yield check.but(Result.NOT_REQUIRED, "A sandbox takes no proofs.")

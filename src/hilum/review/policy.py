@@ -216,7 +216,10 @@ def entry_faults(order: SubmissionOrder, entry: Entry, book: Book, *, now: datet
     if not production:
         return faults
     proofs = {proof for cell in cells for proof in cell.proofs}
-    faults |= {f"contacts.{each}": "proofs_missing" for each in sorted(proofs & set(entry.unproved))}
+    faults |= {
+        f"contacts.{each}": "domain_unproved" if each == "domain" else "contact_unproved"
+        for each in sorted(proofs & set(entry.unproved))
+    }
     attached = {each.kind for each in order.documents}
     needed = {kind for cell in cells for kind in cell.evidence} - MADE_HERE
     return faults | {f"documents.{kind}": "evidence_missing" for kind in sorted(needed - attached)}

@@ -33,7 +33,7 @@ ROOT = Actor(ActorKind.STAFF, "per_root", roles=frozenset({"platform_admin"}))
     ],
 )
 def test_a_certification_names_scopes_and_ends(order: CertifyOrder, faults: dict[str, str]) -> None:
-    assert policy.certify_faults(order, APP, VERSION, shipped_book(), now=NOW) == faults
+    assert policy.certify_faults(order, APP, VERSION, shipped_book(), now=NOW, missing=()) == faults
 
 
 def test_the_rule_book_says_which_tiers_are_certified_and_for_how_long() -> None:
@@ -50,7 +50,7 @@ def test_the_rule_book_says_which_tiers_are_certified_and_for_how_long() -> None
 
     def faults(scopes: tuple[str, ...], of: Book, days: int = 30) -> dict[str, str]:
         order = CertifyOrder(CLIENT.version, Environment.PRODUCTION, scopes, NOW + timedelta(days=days))
-        return policy.certify_faults(order, scheduler, VERSION, of, now=NOW)
+        return policy.certify_faults(order, scheduler, VERSION, of, now=NOW, missing=())
 
     assert faults(reads, shipped_book()) == {}
     assert faults(reads, shipped_book(), days=366) == {"expires_at": "too_far_away"}
@@ -102,7 +102,7 @@ def test_a_certification_counts_for_the_ways_to_authenticate_that_have_a_cell() 
     order = CertifyOrder(CLIENT.version, Environment.PRODUCTION, ("user/Appointment.rs",), FUTURE)
 
     scheduler, declared = replace(APP, category="scheduling"), replace(VERSION, workflows=(), placements=())
-    assert policy.certify_faults(order, scheduler, declared, of, now=NOW) == {}
+    assert policy.certify_faults(order, scheduler, declared, of, now=NOW, missing=()) == {}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId, VendorId
-from hilum.policies.models import PROOFS, SANDBOX_TRIAL, Applicant
+from hilum.policies.models import SANDBOX_TRIAL, Applicant
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.review import policy
@@ -22,7 +22,7 @@ DATA_FLOW = Document("data_flow", "https://acme.example/flow.pdf", "a" * 64, dat
 APPLICANT = Applicant(
     "scheduling", (SCOPE.scope,), None, ("appointments",), ("sidebar",), certified_tier=None
 )
-ENTRY = policy.Entry(Environment.PRODUCTION, APPLICANT, (), PROOFS, 1)
+ENTRY = policy.Entry(Environment.PRODUCTION, APPLICANT, (), (), 1)
 ORDER = SubmissionOrder((SCOPE,))
 
 
@@ -137,12 +137,20 @@ def test_the_cell_of_the_tier_says_which_documents_and_proofs_it_takes() -> None
     attached = replace(order, documents=tuple(replace(DATA_FLOW, kind=key.split(".")[1]) for key in found))
     assert lacks(attached, replace(ENTRY, applicant=moderate)) == {}
     assert lacks(order, replace(ENTRY, applicant=moderate, environment=Environment.SANDBOX)) == {}
+    nothing = replace(ENTRY, unproved=("owner", "support", "security", "domain"))
+    contacts = {f"contacts.{kind}": "contact_unproved" for kind in ("owner", "support", "security")}
+    assert lacks(ORDER, nothing) == contacts, "of the low tier"
+    assert lacks(attached, replace(nothing, applicant=moderate)) == contacts | {
+        "contacts.domain": "domain_unproved"
+    }
+    assert lacks(ORDER, replace(nothing, environment=Environment.SANDBOX)) == {}
+    assert lacks(ORDER, replace(ENTRY, unproved=("domain",))) == {}
     asked_of = {
         f"categories.scheduling.cells.{tier}.proofs": ["security", "domain"] for tier in ("low", "moderate")
     }
     proving = book(asked_of)
     unproved = policy.entry_faults(ORDER, replace(ENTRY, unproved=("domain", "owner")), proving, now=NOW)
-    assert unproved == {"contacts.domain": "proofs_missing"}
+    assert unproved == {"contacts.domain": "domain_unproved"}
 
 
 @pytest.mark.parametrize(

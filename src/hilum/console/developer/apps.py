@@ -15,7 +15,7 @@ from hilum.clients import service as clients
 from hilum.console import policy
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
-from hilum.console.developer.steps import Known, Step, changes, checklist, next_step
+from hilum.console.developer.steps import Known, Step, asked_at_least, changes, checklist, next_step
 from hilum.console.models import KINDS, Happening
 from hilum.contacts import service as contacts
 from hilum.identity.models import VendorRight
@@ -96,7 +96,7 @@ def known(ctx: Context, apps: list[App]) -> dict[str, Known]:
     for _, app_id, _ in installations.installations_of(ctx, ids):
         hospitals[app_id] = hospitals.get(app_id, 0) + 1
     # Both are the vendor's own, so the same for each of its apps.
-    unproved = contacts.missing_proofs(ctx, apps[0].vendor)
+    unproved, book = contacts.unproved(ctx, apps[0].vendor), policies.current(ctx).everywhere
     signed = agreements.list_agreements(ctx, AgreementQuery(), PageQuery("", PAGE_BOUND))
     in_force = any(agreements_policy.is_in_force(each, ctx.now) for each in signed)
     return {
@@ -105,7 +105,7 @@ def known(ctx: Context, apps: list[App]) -> dict[str, Known]:
             registered.get(app.id, ()),
             certified.certifications.get(app.id, ()),
             registry.missing_of(ctx, app),
-            unproved,
+            [each for each in unproved if each in asked_at_least(book, app.category)],
             in_force,
             hospitals.get(app.id, 0),
         )

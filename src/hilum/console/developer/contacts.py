@@ -69,7 +69,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
             (each, KINDS[each.kind][0], *_STATES[policy.state_of(each, ctx.now)], _manages(ctx, each))
             for each in sorted(found, key=lambda each: (list(ContactKind).index(each.kind), each.address))
         ],
-        "missing": [KINDS[each][0].lower() for each in contacts.missing_proofs(ctx, vendor)],
+        "missing": contacts.unproved(ctx, vendor),
         "domains": [
             (
                 each,

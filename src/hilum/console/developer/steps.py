@@ -5,21 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hilum.clients.models import ClientFacts
-from hilum.contacts.models import ContactKind
-from hilum.policies.models import NOT_DECLARED
+from hilum.policies.models import NOT_DECLARED, Book
 from hilum.registry.models import AppVersion, Certification, Environment
 from hilum.registry.policy import is_in_force
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """How far an app has come. ``missing``: what its vendor has not stated yet; ``unproved``: the kinds of contact without a proved address."""
+    """How far an app has come. ``missing``: what its vendor has not stated yet; ``unproved``: what it must have proved and has not."""
 
     versions: Sequence[AppVersion] = ()
     clients: Sequence[ClientFacts] = ()
     certifications: Sequence[Certification] = ()
     missing: Sequence[str] = ()
-    unproved: Sequence[ContactKind] = ()
+    unproved: Sequence[str] = ()
     agreements: bool = False
     """The vendor has an agreement in force with some hospital."""
     hospitals: int = 0
@@ -72,9 +71,9 @@ def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
             "developer.statements",
         ),
         Step(
-            "Prove your contacts",
+            "Prove your contacts and your domain",
             not known.unproved,
-            f"No proved address for: {_words(each.value for each in known.unproved)}."
+            f"Not proved now: {_words(known.unproved)}. Without it no version is submitted for production."
             if known.unproved
             else "",
             "developer.contacts",
@@ -104,6 +103,13 @@ def checklist(known: Known, now: datetime) -> tuple[Step, ...]:
             waits_for="a hospital's administrator",
         ),
     )
+
+
+def asked_at_least(book: Book, category: str) -> frozenset[str]:
+    """Return what a vendor must have proved for any version of an app in a category: a higher tier asks for no less."""
+    cells = book.categories[category].cells if category in book.categories else {}
+    lowest = min(cells, key=lambda each: each.rank, default=None)
+    return frozenset() if lowest is None else cells[lowest].proofs
 
 
 def next_step(steps: Sequence[Step]) -> Step | None:
