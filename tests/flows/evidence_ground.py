@@ -62,8 +62,8 @@ class Certifying:
     def does(self, verb: Callable[..., T], by: Actor | None = None, **named: Any) -> T:
         return self.front.uow.write_now(partial(verb, **named), actor=by or self.developer, trace=TRACE)
 
-    def open(self, tenant: Any = MERCY, by: Actor | None = None) -> Run:
-        order = RunOrder(self.front.clients[self.client].id, tenant)
+    def open(self, tenant: Any = MERCY, by: Actor | None = None, further: tuple[str, ...] = ()) -> Run:
+        order = RunOrder(self.front.clients[self.client].id, tenant, further)
         self.run = self.does(service.open_run, by, order=order)
         return self.run
 

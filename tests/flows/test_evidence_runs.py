@@ -12,6 +12,7 @@ from sqlalchemy import text
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.evidence import service
+from hilum.evidence.judging import SCENARIOS
 from hilum.evidence.models import State
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
@@ -228,6 +229,21 @@ def test_a_run_is_opened_by_those_who_may_at_a_sandbox_only(run: Certifying) -> 
         run.does(service.begin, viewer, run_id=opened.id, scenario="launch")
     with pytest.raises(NotFound, match="scenario_not_found"):
         run.begin("kill_switch")
+
+
+def test_a_run_takes_further_scenarios_of_the_rule_book_by_choice(run: Certifying) -> None:
+    """C122: those of its tier stay, all are judged, and one that the rule book does not have opens nothing."""
+    with pytest.raises(Invalid) as refused:
+        run.open(further=("slow_answer", "earthquake"))
+    assert refused.value.fields == {"scenarios": "scenario_unknown"}
+
+    opened = run.open(further=("slow_answer",))
+    assert set(opened.scenarios) == {"launch", "patient_missing", "resource_unavailable", "slow_answer", "token_expired"}  # fmt: skip
+    App(run).launch()
+    run.begin("slow_answer")
+    ended = run.does(service.abandon, run_id=opened.id)
+    assert ended.state is State.ABANDONED
+    assert len(run.open(further=("*",)).scenarios) == len(SCENARIOS)
 
 
 def test_a_hospital_that_is_no_sandbox_any_more_is_never_made_to_fail(run: Certifying) -> None:

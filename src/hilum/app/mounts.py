@@ -1,5 +1,6 @@
 """Which routes each room with pages, protocol endpoints or an API contributes, and in which order."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -102,7 +103,7 @@ from hilum.web import problems
 from hilum.web.api import join
 from hilum.web.asgi import App
 from hilum.web.kit import Authenticate, Kit
-from hilum_ehr.sandbox.faults import Fault, FaultBook
+from hilum_ehr.sandbox.faults import READ_EVERY_S, Fault, FaultBook
 
 API_TITLE = "Hilum control plane"
 
@@ -324,19 +325,25 @@ def require_owner(ctx: Context, vendor: str, app: str) -> None:
 def evidence_ports(kit: Kit, reader: Callable[[], AccessReader], faults: FaultBook | None) -> evidence.Ports:
     """Return what certification runs need; ``faults``: of the FHIR servers of this machine's sandbox hospitals, if it has any."""
 
+    # Both return when every process of this machine has read the change: the app's next request meets it.
     def set_fault(found: Upstream) -> None:
         if faults is not None:
             until = found.until.isoformat()
             faults.add(
                 Fault(found.tenant, found.fault.value, found.chart, found.types, until, made_by=found.run)
             )
+            time.sleep(READ_EVERY_S)
+
+    def clear_faults(run: str) -> None:
+        if faults is not None and faults.clear(run):
+            time.sleep(READ_EVERY_S)
 
     return evidence.Ports(
         lambda ctx, query: audited.read_sealed(ctx, reader(), query),
         RecordedReads(kit.uow, VENDORS).run,
         lambda query: reader().page(query),
         set_fault,
-        lambda run: None if faults is None else faults.clear(run),
+        clear_faults,
     )
 
 

@@ -31,17 +31,24 @@ def evidence() -> None:
 @click.option(
     "--tenant", type=TENANT, required=True, help="A sandbox hospital at which the app is installed."
 )
+@click.option(
+    "--scenario", "scenarios", multiple=True, help="One to take beyond what is required. Repeat for several."
+)
+@click.option("--all", "every", is_flag=True, help="Take every scenario of the rule book.")
 @json_option
-def open_run(client: str, *, tenant: str, json_: bool) -> None:
-    r"""Open a run of a sandbox client's version, and list the scenarios that the rule book requires of it.
+def open_run(client: str, *, tenant: str, scenarios: tuple[str, ...], every: bool, json_: bool) -> None:
+    r"""Open a run of a sandbox client's version, and list its scenarios: those that the rule book requires, and those you choose.
 
     From now on, each launch of the client at the hospital belongs to the run, until it is finished, abandoned or four hours old.
 
     \b
-    Example:
+    Examples:
       hilum evidence open "Chart Viewer sandbox" --tenant general
+      hilum evidence open "Chart Viewer sandbox" --tenant general --scenario slow_answer
     """
-    _show(api.call("POST", "/evidence-runs", {"client": client, "tenant": tenant}), json_=json_)
+    chosen = ["*"] if every else list(scenarios)
+    body = {"client": client, "tenant": tenant, "scenarios": chosen}
+    _show(api.call("POST", "/evidence-runs", body), json_=json_)
 
 
 @evidence.command("begin")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 
+from hilum.audit.models import SETTLEMENT
 from hilum.evidence.models import QUOTA_WAIT, SHORT_LIFE, SLOW, Fault, Finding, Outcome, Row
 from hilum.kernel.decision import Reason
 
@@ -23,7 +24,7 @@ AT_ONCE = timedelta(milliseconds=500)
 """Requests within this time of a refusal may have left before the app read it."""
 QUIET = timedelta(seconds=2)
 """How long a stop must be watched before an app counts as stopped."""
-_DONE, _REFUSED = "done", "refused"
+_DONE, _REFUSED, _INTENDED = "done", "refused", "intended"
 _READS = frozenset({"read", "vread", "search-type"})
 _CHANGES = frozenset({"update", "patch"})
 _NO_RIGHT = frozenset({Reason.ROLE_NOT_ALLOWED, Reason.SCOPE_INSUFFICIENT, Reason.WORKFLOW_NOT_APPROVED})
@@ -38,7 +39,12 @@ class Window:
 
     @property
     def requests(self) -> list[Row]:
-        return [each for each in self.rows if each.request]
+        """The requests as they ended. That a write was intended, or found out about later, is no further request of the app."""
+        return [
+            each
+            for each in self.rows
+            if each.request and each.outcome != _INTENDED and each.rule != SETTLEMENT
+        ]
 
     def events(self, name: str, outcome: str = _DONE) -> list[Row]:
         """List the events of an action that ended so."""
@@ -161,9 +167,11 @@ def _without(name: str) -> Judge:
         if not taken:
             return _incomplete(f"The app took no launch without {_a(name)}.")
         later = window.after(taken[0])
-        if len(later.refused()) > RETRIES:
+        # What is addressed by the id of nobody is not there: the usual mistake reads Patient/undefined.
+        failed = [each for each in later.requests if each.status >= 400]
+        if len(failed) > RETRIES:
             return _not_met(
-                f"The app sent {len(later.refused())} requests that were refused, as if there were {_a(name)}."
+                f"The app sent {len(failed)} requests that were refused or found nothing, as if there were {_a(name)}."
             )
         if not later.events(MINT):
             return _incomplete("No access token was issued after that launch.")
@@ -484,7 +492,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         ),
         "partial_page": Scenario(
             _pages,
-            "Let the app search: pages have two entries.",
+            "Let the app search a chart: its first page is short, and the rest comes on further ones.",
             "Follow the link `next` until there is none.",
             Fault.SHORT_PAGES,
         ),

@@ -32,6 +32,8 @@ QUOTA_RATE_PER_S, QUOTA_BURST = 0.5, 2
 QUOTA_WAIT = timedelta(seconds=2)
 SLOW = timedelta(seconds=2)
 """From which latency an answer counts as slow. The fault makes answers take three seconds."""
+EVERY = "*"
+"""Instead of names: every scenario of the rule book."""
 WATCHED = 100
 """Records that are shown of a run while it goes on."""
 
@@ -134,10 +136,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:
-    """A run to open: the client of a version, at a sandbox hospital."""
+    """A run to open: the client of a version, at a sandbox hospital. ``further``: scenarios beyond those that its cells require."""
 
     client: ClientId
     tenant: TenantId
+    further: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from hilum.audit.models import Access, RecordedEvent
 from hilum.audit.policy import permitting_scopes
 from hilum.clients.models import Client
 from hilum.evidence.judging import BEGIN, SCENARIOS, in_order, judge_run
-from hilum.evidence.models import ROWS_BOUND, SCOPES_BOUND, Fault, Finding, Outcome, Row, Run, State
+from hilum.evidence.models import EVERY, ROWS_BOUND, SCOPES_BOUND, Fault, Finding, Outcome, Row, Run, State
 from hilum.identity.models import Tenant, VendorRight
 from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor
@@ -40,7 +40,9 @@ def may_see(actor: Actor, vendor: str) -> bool:
     return actor.is_platform or is_member(actor, vendor)
 
 
-def order_faults(client: Client, tenant: Tenant | None, needed: Collection[str]) -> dict[str, str]:
+def order_faults(
+    client: Client, tenant: Tenant | None, needed: Collection[str], further: Collection[str] | None
+) -> dict[str, str]:
     """Return the error code of each field of an order that cannot be opened."""
     faults = {}
     if client.environment is not Environment.SANDBOX or client.dynamic:
@@ -48,7 +50,9 @@ def order_faults(client: Client, tenant: Tenant | None, needed: Collection[str])
     # Nothing is ever made to fail where people are treated.
     if tenant is None or not tenant.sandbox or not tenant.active:
         faults["tenant"] = "tenant_not_sandbox"
-    if not faults and not needed:
+    if further is None:
+        faults["scenarios"] = "scenario_unknown"
+    if not faults and not needed and not further:
         faults["client"] = "scenarios_none"
     return faults
 
@@ -65,6 +69,14 @@ def needed_of(book: Book, cells: Iterable[Cell]) -> dict[str, str]:
     """Return the scenarios that some cells require, with their titles in the rule book, by name."""
     names = sorted({name for cell in cells for name in cell.scenarios})
     return {name: book.scenarios[name] for name in names}
+
+
+def further_of(book: Book, names: Collection[str]) -> dict[str, str] | None:
+    """Return the scenarios that somebody chose, with their titles; None if the rule book has no such scenario."""
+    chosen = set(book.scenarios) if EVERY in names else set(names)
+    if not chosen <= book.scenarios.keys():
+        return None
+    return {name: book.scenarios[name] for name in sorted(chosen)}
 
 
 def advice(scenario: str) -> tuple[str, str]:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from hilum.audit.models import AccessPage, AccessQuery, Event
@@ -34,6 +34,7 @@ from hilum.web.kit import Kit, trace_of
 
 T = TypeVar("T")
 READERS = audience("staff", "member")
+SCENARIOS_BOUND = 100
 DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
 
 
@@ -57,10 +58,14 @@ class Ports:
 
 
 class RunAsked(Strict):
-    """``client``: one of the version, of the sandbox; ``tenant``: a sandbox hospital at which it is installed."""
+    """``client``: one of the version, of the sandbox; ``tenant``: a sandbox hospital at which it is installed.
+
+    ``scenarios``: by name, those to take beyond what the rule book requires of the version; ``*``: every one.
+    """
 
     client: Id
     tenant: Id
+    scenarios: list[Id | Literal["*"]] = Field(default_factory=list, max_length=SCENARIOS_BOUND)
 
 
 class RunsQuery(Paging):
@@ -161,7 +166,7 @@ def _runs(router: APIRouter, kit: Kit, ports: Ports) -> None:
     @router.post("/evidence-runs", status_code=201, openapi_extra=DEVELOPERS)
     async def open_run(request: Request, body: RunAsked) -> RunShown:
         """Open a certification run of a client's version at a sandbox hospital. What the app does there is its evidence from now on."""
-        order = RunOrder(ClientId(body.client), TenantId(body.tenant))
+        order = RunOrder(ClientId(body.client), TenantId(body.tenant), tuple(body.scenarios))
         return shown(await run_write(kit, request, partial(service.open_run, order=order)))
 
     @router.get("/evidence-runs", response_model=Page[RunListed], openapi_extra=READERS)

@@ -71,7 +71,8 @@ def open_run(ctx: Context, order: RunOrder) -> Run:
     book = policies.current(ctx).everywhere
     cells = policy.cells_of(book, applicant_of(app, version, client.scopes))
     needed = policy.needed_of(book, cells.values())
-    if faults := policy.order_faults(client, identity.find_tenant(ctx, order.tenant), needed):
+    further = policy.further_of(book, order.further)
+    if faults := policy.order_faults(client, identity.find_tenant(ctx, order.tenant), needed, further):
         raise Invalid("run_invalid", "The run cannot be opened; see fields.", fields=faults)
     if store.count_since(ctx.tx, app.id, ctx.now - DAY) >= RUNS_A_DAY:
         detail = f"{RUNS_A_DAY} runs of an app may be opened within a day."
@@ -86,7 +87,7 @@ def open_run(ctx: Context, order: RunOrder) -> Run:
         tenant=order.tenant,
         rule_book=policies.in_force(ctx.as_actor(SYSTEM)).everywhere,
         tier=max(cells, key=lambda tier: len(cells[tier].scenarios)),
-        scenarios=needed,
+        scenarios=needed | (further or {}),
         opened_by=str(ctx.actor),
         opened_at=ctx.now,
         expires_at=ctx.now + RUN_LIFE,
@@ -94,7 +95,7 @@ def open_run(ctx: Context, order: RunOrder) -> Run:
     if not store.add(ctx.tx, run):
         detail = "A run of this client is open at this hospital. Go on with that, or abandon it."
         raise Conflict("run_open", detail)
-    audit.record(ctx, _event(run, "evidence.run.open", version=version.id, scenarios=sorted(needed)))
+    audit.record(ctx, _event(run, "evidence.run.open", version=version.id, scenarios=sorted(run.scenarios)))
     return run
 
 

@@ -9,6 +9,7 @@ import fcntl
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -17,6 +18,7 @@ import orjson
 
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ports import Clock
+from hilum_ehr.fhirserver.search import PAGE
 
 FILE_NAME = "faults.json"
 FAULT_LIFE = timedelta(minutes=3)
@@ -26,12 +28,14 @@ FAULTS_BOUND = 100
 READ_EVERY_S = 0.05
 """How soon a process notices a change."""
 SLOW_S = 3.0
-SHORT_PAGE = 2
+SHORT_PAGE, EMPTY_PAGES = 2, 12
+"""Entries of a short page, and how many empty ones follow the first: the gateway fills its pages from ten of the server's, so that fewer
+would never be seen by an app."""
 MADE_BOUND = 1_000
 KINDS = {
     "unavailable": "The FHIR server is unavailable",
     "slow": "The FHIR server answers after three seconds",
-    "short_pages": "Pages of a search have two entries",
+    "short_pages": "Pages of a search are short, and some are empty",
     "conflict": "The first change of each record finds that somebody else changed it",
     "lost_answer": "The answer to the first write is lost, though it was carried out",
 }
@@ -41,6 +45,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_MARK = "_empty"
+"""Parameter of the links between empty pages; the server itself never sees it."""
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -85,10 +91,12 @@ class FaultBook:
         bounded = Fault(**asdict(fault) | {"until": min(fault.until, latest), "types": tuple(fault.types)})
         self._change(lambda held: [*held, bounded][-FAULTS_BOUND:])
 
-    def clear(self, made_by: str) -> None:
-        """End the faults that somebody made."""
-        if self._path.exists():
-            self._change(lambda held: [each for each in held if each.made_by != made_by])
+    def clear(self, made_by: str) -> bool:
+        """End the faults that somebody made; return whether there were any."""
+        if not any(each.made_by == made_by for each in _read(self._path)):
+            return False
+        self._change(lambda held: [each for each in held if each.made_by != made_by])
+        return True
 
     def _change(self, change: Callable[[list[Fault]], list[Fault]]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,11 +149,11 @@ def with_faults(
         return True
 
     async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
-        faults = book.of(tenant)
+        faults, number = book.of(tenant), _unmark(scope)
         if not faults:
             await app(scope, receive, send)
             return
-        answer = _Held()
+        answer, short = _Held(), False
         body = await _body(receive)
         writes = scope["method"] in _WRITES and not scope["path"].endswith("/_search")
         for each in faults:
@@ -153,8 +161,9 @@ def with_faults(
                 # Before it is carried out: whether a write was done must not be in doubt.
                 await _refuse(send, 503, "transient", "The server is unavailable.")
                 return
-            if each.kind == "short_pages" and scope["method"] == "GET":
+            if each.kind == "short_pages" and _searches(scope) and _about(each, scope):
                 scope["query_string"] = _shortened(scope["query_string"])
+                short = True
             if (
                 each.kind == "conflict"
                 and scope["method"] in {"PUT", "PATCH"}
@@ -164,6 +173,8 @@ def with_faults(
                 await _refuse(send, 412, "conflict", "Somebody else changed this record.")
                 return
         await app(scope, _once(body), answer.send)
+        if short:
+            answer.rewrite(partial(_spread, query=scope["query_string"].decode(), number=number))
         for each in faults:
             if not _about(each, scope, body, answer.body):
                 continue
@@ -191,6 +202,12 @@ def _about(fault: Fault, scope: Scope, *bodies: bytes) -> bool:
     return chart in target or any(b"Patient/" + chart + b'"' in body for body in bodies)
 
 
+def _searches(scope: Scope) -> bool:
+    """Check whether a request is a search of a type by its address; anything else refuses a page size."""
+    path = scope["path"].strip("/")
+    return scope["method"] == "GET" and bool(path) and "/" not in path and path != "metadata"
+
+
 def _shortened(query: bytes) -> bytes:
     kept = [(name, value) for name, value in parse_qsl(query.decode(), keep_blank_values=True)]
     if any(name == "_count" and value.isdigit() and int(value) <= SHORT_PAGE for name, value in kept):
@@ -198,6 +215,33 @@ def _shortened(query: bytes) -> bytes:
     return urlencode(
         [*((n, v) for n, v in kept if n != "_count"), ("_count", str(SHORT_PAGE))], safe="/|,:"
     ).encode()
+
+
+def _unmark(scope: Scope) -> int:
+    """Take the number of an empty page out of an address and return it; zero if it has none. It may outlive the fault that put it there."""
+    query = scope["query_string"]
+    head, found, number = query.rpartition(f"&{_MARK}=".encode())
+    if not found or not number.isdigit():
+        return 0
+    scope["query_string"] = head
+    return int(number[:4])
+
+
+def _spread(body: bytes, query: str, number: int) -> bytes:
+    """Put empty pages between the first page of a search and the rest of it."""
+    page = orjson.loads(body)
+    links = {each["relation"]: each["url"] for each in page.get("link", ())}
+    if number > EMPTY_PAGES or page.get("resourceType") != "Bundle" or (PAGE in query and not number):
+        return body
+    further = links.get("next")
+    if number:
+        page.pop("entry", None)
+        further = f"{next(iter(links.values())).partition('?')[0]}?{query}"
+    if not further:
+        return body
+    others = [each for each in page["link"] if each["relation"] != "next"]
+    page["link"] = [*others, {"relation": "next", "url": f"{further}&{_MARK}={number + 1}"}]
+    return orjson.dumps(page)
 
 
 async def _body(receive: Receive) -> bytes:
@@ -228,6 +272,19 @@ class _Held:
     @property
     def body(self) -> bytes:
         return b"".join(each.get("body", b"") for each in self.messages)
+
+    def rewrite(self, change: Callable[[bytes], bytes]) -> None:
+        """Change the body of a good answer."""
+        start = self.messages[0]
+        if start["status"] != 200:
+            return
+        body = change(self.body)
+        headers = [each for each in start["headers"] if each[0].lower() != b"content-length"]
+        length = (b"content-length", str(len(body)).encode())
+        self.messages = [
+            start | {"headers": [*headers, length]},
+            {"type": "http.response.body", "body": body},
+        ]
 
     async def pass_on(self, send: Send) -> None:
         for each in self.messages:

@@ -13,7 +13,7 @@ from hilum.console.developer import frame
 from hilum.console.models import ROWS
 from hilum.evidence import policy
 from hilum.evidence import service as evidence
-from hilum.evidence.models import Row, Run, RunOrder, State
+from hilum.evidence.models import EVERY, Row, Run, RunOrder, State
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, VendorRight
 from hilum.infra.context import Context
@@ -93,7 +93,8 @@ def _hospitals(ctx: Context, app: App) -> list[tuple[str, str]]:
 
 async def open_run(visit: Visit, form: Form) -> Response:
     """Open a run of one of the app's clients at a sandbox hospital."""
-    order = RunOrder(ClientId(form.one("client")[:64]), TenantId(form.one("tenant")[:64]))
+    further = (EVERY,) if form.one("every") else ()
+    order = RunOrder(ClientId(form.one("client")[:64]), TenantId(form.one("tenant")[:64]), further)
 
     def verb(ctx: Context) -> Run:
         app = frame.own_app(ctx, visit.param())

@@ -1,0 +1,123 @@
+"""Every scenario of the shipped rule book, made by a sandbox that runs and judged of two apps: one is well made, one makes each mistake (C122, C126)."""
+
+import asyncio
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.evidence import judging, policy
+from hilum.evidence.models import Finding, Outcome, Row
+from hilum.policies.shipped import shipped_book
+from tests.flows.outside.certified_app import SCENARIOS, RunApp, register
+from tests.flows.outside.ground import Outside, tell
+from tests.sim.running import Running
+
+UNSHOWN = {
+    "launch": "The app read nothing after it was launched.",
+    "key_rotation": "The app read nothing after the keys had changed.",
+    "many_patients": "The app asked for one page only.",
+}
+"""Where an app that is not well made does too little, rather than something wrong."""
+
+
+@pytest.fixture(scope="module")
+def runs(running: Running) -> dict[bool, dict[str, Any]]:
+    """The two runs as they were judged, by whether the app behaves; taken at the same time at two hospitals."""
+    return dict(tell(running, both))
+
+
+async def both(outside: Outside) -> dict[bool, dict[str, Any]]:
+    card = await register(outside, ("general", "clinic"))
+    hidden = withheld(outside.started.home, "clinic")
+    good = RunApp(outside, card, "general")
+    bad = RunApp(outside, card, "clinic", behaves=False, hidden=hidden)
+    ended = await asyncio.gather(taken(good), taken(bad))
+    return dict(zip((True, False), ended, strict=True))
+
+
+async def taken(app: RunApp) -> dict[str, Any]:
+    await app.open_run()
+    for scenario in SCENARIOS:
+        await app.take(scenario)
+    return await app.finish()
+
+
+def withheld(home: Path, tenant: str) -> tuple[str, ...]:
+    """List addresses of records that the hospital withholds from apps."""
+    (store,) = home.rglob(f"fhir/{tenant}*.db")
+    with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as tx:
+        found = tx.execute("SELECT id FROM resource WHERE type = 'Condition' AND CAST(body AS TEXT) LIKE '%\"security\"%'")  # fmt: skip
+        return tuple(f"Condition/{each}" for (each,) in found.fetchmany(5))
+
+
+def concluded(run: dict[str, Any]) -> dict[str, str]:
+    return {each["name"]: each["outcome"] for each in run["scenarios"]}
+
+
+def test_a_well_made_app_passes_every_scenario_of_the_shipped_book(runs: dict[bool, dict[str, Any]]) -> None:
+    """C120, C122, C126: those that its tier requires and all others, in one run."""
+    run = runs[True]
+
+    assert set(SCENARIOS) == set(shipped_book().scenarios)
+    assert concluded(run) == dict.fromkeys(SCENARIOS, "met"), [
+        (each["name"], each["sentence"]) for each in run["scenarios"] if each["outcome"] != "met"
+    ]
+    assert (run["state"], run["tier"]) == ("passed", "high")
+    assert not run["result"]["faults"]
+    assert not any(each["fix"] for each in run["scenarios"])
+
+
+def test_an_app_that_makes_each_mistake_passes_none_and_reads_what_to_do(
+    runs: dict[bool, dict[str, Any]],
+) -> None:
+    """C122, C126: the same platform, the same faults; each reason says what happened, and what a well-made app does."""
+    run = runs[False]
+    expected = {name: "incomplete" if name in UNSHOWN else "not_met" for name in SCENARIOS}
+
+    assert concluded(run) == expected, [(each["name"], each["sentence"]) for each in run["scenarios"]]
+    assert run["state"] == "failed"
+    for each in run["scenarios"]:
+        advised = each["how"] if each["name"] in UNSHOWN else each["good"]
+        assert each["fix"] == advised != "", each
+        assert each["sentence"] == UNSHOWN.get(each["name"], each["sentence"])
+
+
+def test_one_mistake_fails_exactly_its_own_scenario(
+    runs: dict[bool, dict[str, Any]], running: Running
+) -> None:
+    """C126: the records of the good run, with those of one scenario out of the bad one."""
+    good, bad = (rows_of(running, runs[each]["id"]) for each in (True, False))
+
+    for mistaken in SCENARIOS:
+        mixed = [*without(good, mistaken), *later(within(bad, mistaken))]
+        failed = {name for name in SCENARIOS if _finding(name, mixed).outcome is not Outcome.MET}
+        assert failed == {mistaken}
+
+
+def _finding(name: str, rows: list[Row]) -> Finding:
+    return judging.judge_run(name, rows)
+
+
+def rows_of(running: Running, run: str) -> list[Row]:
+    with sqlite3.connect(f"file:{running.home}/hilum.db?mode=ro", uri=True) as tx:
+        ((text,),) = tx.execute("SELECT rows FROM evidence_run WHERE id = ?", (run,)).fetchall()
+    return list(policy.read_rows(text))
+
+
+def within(rows: list[Row], scenario: str) -> list[Row]:
+    window = judging.window_of(scenario, rows)
+    assert window is not None
+    return list(window.rows)
+
+
+def without(rows: list[Row], scenario: str) -> list[Row]:
+    gone = within(rows, scenario)
+    return [each for each in rows if each not in gone]
+
+
+def later(rows: list[Row]) -> list[Row]:
+    """Move records behind everything else, so that both runs' times do not mix."""
+    return [Row(**{each: getattr(row, each) for each in Row.__slots__} | {"at": row.at + timedelta(days=1)}) for row in rows]  # fmt: skip
