@@ -4,6 +4,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.by_pages import add_version, enter_vendor, fill_app, look
 from tests.browser.stage import Stage
+from tests.sim.pictures import png
 
 
 def register(page: Page, name: str) -> None:
@@ -89,3 +90,11 @@ def test_the_same_without_script_and_with_a_fault_on_the_way(stage: Stage) -> No
     expect(page.get_by_label("What it does")).to_have_value("Reminds.")
     page.goto(f"{stage.running.base}/developer")
     register(page, "Lumen Reminders")
+    page.get_by_role("link", name="Statements").click()
+    for content, said in ((b"<svg/>", "This is no whole PNG picture"), (png(), "Another picture")):
+        page.get_by_label("Picture").set_input_files(
+            {"name": "logo.png", "mimeType": "image/png", "buffer": content}
+        )
+        page.get_by_role("button", name="Show this logo").click()
+        expect(page.get_by_text(said)).to_be_visible()
+    expect(page.locator("#logo img")).to_be_visible()

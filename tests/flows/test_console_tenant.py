@@ -30,6 +30,7 @@ from tests.flows.control_site import TRACE, build
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_consoles import Desk, press
 from tests.sim.browser import form_with
+from tests.sim.pictures import png
 from tests.sim.world import FakeClock
 
 SCOPES = (
@@ -447,6 +448,35 @@ def test_a_hospitals_colour_is_set_where_it_is_seen_and_a_wrong_one_changes_noth
     assert "A colour is # and six hexadecimal digits" in refused.text
     assert press(browser, "/tenant/settings", "colour", act="brand", colour="").status_code == 303
     assert "hospital-band" not in browser.get("/tenant/settings").text
+
+
+def test_a_hospitals_logo_is_given_with_its_colour_and_a_wrong_one_changes_nothing(ward: Desk) -> None:
+    """ADR 93, ADR 101."""
+    browser, page = ward.browser("gina"), "/tenant/settings"
+
+    def give(content: bytes, colour: str) -> Any:
+        data = dict(form_with(browser.get(page).text, "logo").fields) | {"act": "brand", "colour": colour}
+        return browser.post(page, data=data, files={"logo": ("logo.png", content, "image/png")})
+
+    for content, colour, status in (
+        (b"GIF89a", "#0b6b74", 422),
+        (png(), "red", 422),
+        (b"x" * 300_000, "#0b6b74", 413),
+    ):
+        assert give(content, colour).status_code == status
+        assert "hospital-band" not in browser.get(page).text
+    assert give(png(), "#0b6b74").status_code == 303
+    assert "/logos/hospital/general/" in browser.get("/t/general/signin").text
+    # A browser sends the field also when nothing was chosen: the logo stays then.
+    empty = browser.post(
+        page,
+        data=dict(form_with(browser.get(page).text, "logo").fields) | {"act": "brand", "colour": ""},
+        files={"logo": ("", b"", "application/octet-stream")},
+    )
+    assert empty.status_code == 303
+    assert "/logos/hospital/general/" in browser.get("/t/general/signin").text
+    assert press(browser, page, "colour", act="no_logo").status_code == 303
+    assert "hospital-band" not in browser.get(page).text
 
 
 def test_settings_change_what_an_administrator_may_and_say_when_they_are_stale(ward: Desk) -> None:

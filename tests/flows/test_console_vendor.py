@@ -1,5 +1,6 @@
 """A vendor's own affairs by pages: contacts, domains, the team, statements, changes in review, and asking for less (C6, C7, C8, C12; ADR 72)."""
 
+import base64
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from tests.flows.control_site import PASSWORD, ControlSite, build
 from tests.flows.test_vendor_apps import PROFILE, client_body, furnish_app
 from tests.flows.vendor_ground import certified, furnish_vendor, join, made
 from tests.sim.browser import form_with
+from tests.sim.pictures import png
 from tests.sim.world import FakeClock
 
 SCOPES = ["user/Appointment.rs", "launch", "openid", "fhirUser"]
@@ -217,6 +219,67 @@ def test_texts_change_at_once_until_the_app_is_certified_and_wait_after_it(desk:
     assert send(developer, change, "reason", reason="not yet").status_code == 303
     assert "refused" in developer.get(change).text
     assert send(developer, page, "description", act="none").status_code == 422
+
+
+def give(browser: TestClient, page: str, content: bytes, *, field: str = "logo", **values: str) -> Any:
+    """Choose a logo on a page, and send it as a browser does."""
+    form = form_with(browser.get(page).text, "logo")
+    data = dict(form.fields) | {"act": "logo"} | values
+    return browser.post(page, data=data, files={field: ("logo.png", content, "image/png")})
+
+
+def test_a_logo_is_given_changed_and_taken_away_by_pages(desk: Desk) -> None:
+    """ADR 93, ADR 101: what is no logo changes nothing and says why; the file stands in its own field only."""
+    developer, page = desk.browser("acme.developer"), f"/developer/apps/{desk.app}/statements"
+    assert "It shows none" in developer.get(page).text
+    assert give(developer, page, png()).status_code == 303
+    first = desk.shown().logo
+    assert f"/logos/app/{desk.app}/{first}.png" in developer.get(page).text
+    assert f"/logos/app/{desk.app}/{first}.png" in developer.get(f"/developer/apps/{desk.app}").text
+
+    for content, status, why in (
+        (b"<svg/>", 422, "This is no whole PNG picture"),
+        (png(8), 422, "16 to 512 pixels"),
+        (png(64, after=b"x" * 65_536), 422, "larger than 64 KiB"),
+        (b"x" * 300_000, 413, "larger than 64 KiB"),
+    ):
+        refused = give(developer, page, content)
+        assert (refused.status_code, why in refused.text) == (status, True), why
+    assert send(developer, page, "logo", act="logo").status_code == 422
+    assert give(developer, page, png(48), field="name").status_code == 400
+    assert give(developer, page, png(48), csrf="x").status_code == 403
+    stale = give(developer, page, png(48), revision="0" * 32)
+    assert (stale.status_code, "Choose your picture again" in stale.text) == (409, True)
+    assert desk.shown().logo == first
+
+    reader = desk.browser("acme.billing")
+    assert 'type="file"' not in reader.get(page).text
+    assert give(developer, page, png(48)).status_code == 303
+    assert desk.shown().logo not in {"", first}
+    assert send(developer, page, "logo", act="no_logo").status_code == 303
+    assert desk.shown().logo == ""
+
+
+def test_the_logo_of_a_certified_app_waits_and_outlives_a_refused_edit(desk: Desk) -> None:
+    """C12: its vendor sees what waits, nobody else does; an invalid edit meanwhile takes nothing away."""
+    developer, page = desk.browser("acme.developer"), f"/developer/apps/{desk.app}/statements"
+    desk.certified()
+
+    waits = give(developer, page, png())
+
+    assert waits.headers["location"] == "/developer/changes?kind=apps"
+    listed = developer.get("/developer/changes?kind=apps").text
+    change = "/developer/changes/" + listed.partition('href="/developer/changes/')[2].partition('"')[0]
+    body = {"revision": desk.shown().revision, "name": "", "logo": base64.b64encode(png(48)).decode()}
+    assert desk.site.api("acme.developer").patch(f"/apps/{desk.app}", json=body).status_code == 422
+    assert f'src="{change}/logo"' in developer.get(change).text
+    shown = developer.get(f"{change}/logo")
+    assert (shown.status_code, shown.headers["content-type"]) == (200, "image/png")
+    assert desk.browser("bolt.owner").get(f"{change}/logo").status_code == 404
+    assert desk.site.browser().get(f"{change}/logo").status_code == 401
+    assert desk.shown().logo == ""
+    assert send(developer, change, "reason", reason="not yet").status_code == 303
+    assert f"{change}/logo" not in developer.get(change).text
 
 
 def test_a_client_is_changed_after_its_difference_was_seen(desk: Desk) -> None:

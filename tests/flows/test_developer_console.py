@@ -35,6 +35,7 @@ MISSING = {
     "developer.agreement",
     "developer.disposal",
     "developer.change",
+    "developer.change_logo",
     "developer.approval",
     "developer.member",
     "developer.submission",

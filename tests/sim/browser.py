@@ -31,6 +31,8 @@ class Form:
     submits: list[tuple[str, str]] = field(default_factory=list)
     choices: dict[str, list[str]] = field(default_factory=dict)
     """Every value a checkbox, radio or select offers, by name."""
+    files: list[str] = field(default_factory=list)
+    """Where a file can be chosen."""
 
 
 class _Forms(HTMLParser):
@@ -62,6 +64,8 @@ class _Forms(HTMLParser):
             form.choices.setdefault(name, []).append(value)
             if "checked" in given:
                 form.fields.append((name, value))
+        elif tag == "input" and kind == "file":
+            form.files.append(name)
         elif tag in {"input", "textarea"} and name:
             # Of a text area only that it is there: what it holds stands between its tags.
             form.fields.append((name, value))
@@ -76,7 +80,7 @@ def forms_of(page: str) -> list[Form]:
 def form_with(page: str, name: str) -> Form:
     """Find the form that has a control called ``name``."""
     for form in forms_of(page):
-        names = {key for key, _ in form.fields + form.submits} | set(form.choices)
+        names = {key for key, _ in form.fields + form.submits} | set(form.choices) | set(form.files)
         if name in names:
             return form
     raise AssertionError(f"no form with {name}: {page[:600]}")

@@ -232,14 +232,17 @@ def consoles(
             seal=lambda secret, issuer: federation_live.seal_secret(vault(), secret, issuer, kit.ids),
         ),
         app_edits=console_ports.AppEdits(
-            edit=lambda ctx, app, revision, texts: app_edits.edit(
+            edit=lambda ctx, app, revision, texts, logo: app_edits.edit(
                 ctx,
                 app,
-                AppEditOrder(revision, texts.get("name"), texts.get("description"), texts.get("purpose")),
+                AppEditOrder(
+                    revision, texts.get("name"), texts.get("description"), texts.get("purpose"), logo
+                ),
             ),
             list=lambda ctx, page: held.list_held(ctx, app_edits.APP_EDIT, page),
             view=lambda ctx, edit_id: held.view_held(ctx, app_edits.APP_EDIT, edit_id),
             refuse=app_edits.refuse,
+            logo=app_edits.read_logo,
         ),
         runs=console_ports.Runs(runs.read, runs.set_fault, runs.clear_faults),
         check_domain=lambda vendor, domain, actor, trace: checker.check(

@@ -41,6 +41,7 @@ from hilum.infra.context import Context, Trace
 from hilum.infra.lanes import Lane
 from hilum.kernel.errors import HilumError, Invalid, NotFound
 from hilum.web import cookies, faults, forms
+from hilum.web.bounds import TOO_LARGE
 from hilum.web.forms import Form
 from hilum.web.kit import Kit, trace_of
 from hilum.web.problems import retry_after_of, status_of
@@ -197,6 +198,20 @@ def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str,
     }
 
 
+async def _form_of(request: Request, multi: tuple[str, ...], pictures: tuple[str, ...]) -> Form:
+    """Read the form that somebody who may open the page sent. Raises Invalid."""
+    if not pictures:
+        return await forms.read_form(request, multi=multi)
+    try:
+        return await forms.read_form_with_files(request, files=pictures, multi=multi)
+    except Invalid as error:
+        if error.code != TOO_LARGE:
+            raise
+        # The page says what is too large, and not how many bytes a form has.
+        detail = "The file is too large, so it was not read."
+        raise Invalid(TOO_LARGE, detail, fields={pictures[0]: "picture_too_large"}) from error
+
+
 class Desk:
     """Makes routes of the pages of one worker."""
 
@@ -210,9 +225,18 @@ class Desk:
         self._stopping = True
 
     def route(
-        self, key: str, show: Show, act: Act | None = None, *, multi: tuple[str, ...] = ()
+        self,
+        key: str,
+        show: Show,
+        act: Act | None = None,
+        *,
+        multi: tuple[str, ...] = (),
+        pictures: tuple[str, ...] = (),
     ) -> list[Route]:
-        """Build the routes of a page: what shows it, and what its forms do. ``multi``: fields with several values."""
+        """Build the routes of a page: what shows it, and what its forms do.
+
+        ``multi``: fields with several values. ``pictures``: fields in which somebody chooses a file.
+        """
         page = policy.PAGES[key]
 
         async def get(request: Request) -> Response:
@@ -222,7 +246,7 @@ class Desk:
             assert act is not None
 
             async def submitted(visit: Visit) -> Response:
-                form = await forms.read_form(request, multi=multi)
+                form = await _form_of(request, multi, pictures)
                 self._check(visit, form)
                 if any("\x00" in text for values in form.values.values() for text in values):
                     raise Invalid("form_malformed", "The form holds characters that no text may hold.")

@@ -31,6 +31,13 @@ def lines(form: Form, name: str) -> tuple[str, ...]:
     return tuple(each.strip() for each in form.one(name).splitlines() if each.strip())
 
 
+def chosen(form: Form, name: str) -> bytes:
+    """Return the file that was chosen in a field. Raises Invalid if none was."""
+    if name not in form.files:
+        raise Invalid("form_invalid", "Choose a file.", fields={name: "missing"})
+    return form.files[name]
+
+
 def sentences(wrong: Mapping[str, str]) -> dict[str, str]:
     """Return the sentence of each fault, by field."""
     return {name: str(each["detail"]) for name, each in faults.explained(wrong).items()}

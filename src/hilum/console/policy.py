@@ -258,6 +258,7 @@ def _vendors() -> tuple[Page, ...]:
     return (
         page("changes", "/changes", "Changes in review", "What waits?"),
         page("change", "/changes/{id}", "Change", "What changes?", "changes"),
+        page("change_logo", "/changes/{id}/logo", "Logo", "What would be shown?", "changes"),
         page("contacts", "/contacts", "Contacts & domains", "How are we reached?"),
         page("webhooks", "/webhooks", "Webhooks", "Where are we called?"),
         page("team", "/team", "Team", "Who acts for us?", roles=OWNERS),

@@ -19,6 +19,7 @@ from hilum.installations.models import ScopeComparison
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
+from hilum.pictures.models import Picture
 from hilum.registry.models import App, HeldEdit
 from hilum.requests.models import WiderVersion
 from hilum.switchboard.models import Preview
@@ -80,12 +81,16 @@ class Runs:
 
 @dataclass(frozen=True, slots=True)
 class AppEdits:
-    """Edits of what is said of an app: ``edit`` takes the revision that was read and the texts, and returns what of it waits for a reviewer."""
+    """Edits of what is said and shown of an app: ``edit`` takes the revision that was read, the texts and the logo, and returns what waits for a reviewer.
 
-    edit: Callable[[Context, AppId, str, Mapping[str, str]], tuple[App, HeldEdit | None]]
+    ``logo`` returns the one that an edit asks for.
+    """
+
+    edit: Callable[[Context, AppId, str, Mapping[str, str], Picture | None], tuple[App, HeldEdit | None]]
     list: Callable[[Context, PageQuery], list[HeldEdit]]
     view: Callable[[Context, str], HeldEdit]
     refuse: Callable[[Context, str, str], HeldEdit]
+    logo: Callable[[Context, str], bytes]
 
 
 @dataclass(frozen=True, slots=True)

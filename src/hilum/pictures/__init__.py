@@ -2,7 +2,7 @@
 
 Owns: what a picture may be, its content as it was re-encoded, the address at which a picture that is shown is served.
 Must not know: apps and hospitals, and who may give a picture to one; rooms above it decide that and record it.
-Public verbs: policy.read, live.decoded, keep, find, show.
+Public verbs: policy.read, live.decoded, live.read, keep, find, show.
 Invariants: what is served was decoded and encoded here and has nothing else in it; nothing is fetched from elsewhere; a picture that is
 not shown yet has no public address.
 """

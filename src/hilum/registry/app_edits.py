@@ -30,9 +30,10 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdi
     if app.revision != order.revision:
         raise Conflict("changed_since_read", policy.both_sides(app, order))
     changed = policy.edited_texts(app, order)
+    _require_valid(ctx, app, changed)
+    # Not before: a refusal commits what was written, and this makes room by removing what another edit asks for.
     if order.logo is not None and "logo" in changed:
         pictures.keep(ctx, Owners.APP, app.id, order.logo)
-    _require_valid(ctx, app, changed)
     certifications = service.certifications_of(ctx, app.id)
     certified = any(policy.is_in_force(each, Environment.PRODUCTION, ctx.now) for each in certifications)
     waits = {name: text for name, text in changed.items() if certified and name in HELD}

@@ -2,13 +2,14 @@
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
 from hilum.kernel.errors import Invalid, NotPermitted
+from hilum.web import multipart
 
 BODY_BOUND = 256 * 1024
 FIELDS_BOUND = 1_000
@@ -18,9 +19,10 @@ _MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields of one form. A field has several values only if it was declared to."""
+    """The fields of one form, and the content of the files that were chosen. A field has several values only if it was declared to."""
 
     values: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
     def one(self, name: str, default: str = "") -> str:
         """Return a field's value, or the default if it was not sent."""
@@ -40,8 +42,6 @@ def parse_form(text: str, *, multi: Iterable[str] = (), fields: int = FIELDS_BOU
 
     A repeated field is refused because two parsers may pick different ones (parameter pollution).
     """
-    allowed = frozenset(multi)
-    values: dict[str, tuple[str, ...]] = {}
     try:
         pairs = (
             parse_qsl(
@@ -52,11 +52,17 @@ def parse_form(text: str, *, multi: Iterable[str] = (), fields: int = FIELDS_BOU
         )
     except ValueError as error:
         raise Invalid("form_malformed", "The form is not valid urlencoded text.") from error
+    return Form(_gathered(pairs, multi))
+
+
+def _gathered(pairs: Iterable[tuple[str, str]], multi: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    allowed = frozenset(multi)
+    values: dict[str, tuple[str, ...]] = {}
     for name, value in pairs:
         if name in values and name not in allowed:
             raise Invalid("form_repeated", "A field was sent twice.", fields={name[:64]: "sent_twice"})
         values[name] = (*values.get(name, ()), value)
-    return Form(values)
+    return values
 
 
 def read_query(request: Request, *, multi: Iterable[str] = ()) -> Form:
@@ -68,7 +74,11 @@ def read_query(request: Request, *, multi: Iterable[str] = ()) -> Form:
 
 def is_form(request: Request) -> bool:
     """Check whether a request's media type is that of a form."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == _MEDIA_TYPE
+    return _media_type(request) == _MEDIA_TYPE
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def read_body(request: Request, bound: int = BODY_BOUND) -> bytes:
@@ -95,6 +105,17 @@ async def read_form(request: Request, *, multi: Iterable[str] = (), bound: int =
     except UnicodeDecodeError as error:
         raise Invalid("form_malformed", "The form is not valid urlencoded text.") from error
     return parse_form(text, multi=multi)
+
+
+async def read_form_with_files(
+    request: Request, *, files: Collection[str], multi: Iterable[str] = (), bound: int = BODY_BOUND
+) -> Form:
+    """Read a form that may have files, in either encoding. Raises Invalid as ``read_form``, and for a file in another field."""
+    if _media_type(request) != multipart.MEDIA_TYPE:
+        return await read_form(request, multi=multi, bound=bound)
+    body = await read_body(request, bound)
+    fields, chosen = multipart.split(request.headers["content-type"], body, files=files)
+    return Form(_gathered(fields, multi), chosen)
 
 
 def csrf_token(secret: str, purpose: str = "") -> str:

@@ -29,6 +29,7 @@ from hilum.policies.policy import POPULATIONS
 from hilum.registry import service as registry
 from hilum.registry.models import AiUse, App, AppsQuery, AppVersion, NewApp, NewVersion
 from hilum.web import faults
+from hilum.web.branding import app_logo
 from hilum.web.forms import Form
 
 CARDS = 24
@@ -185,6 +186,7 @@ def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
             "assessed": assessed,
             "category": category.title if category else app.category.replace("_", " "),
             "hospitals": found.hospitals,
+            "logo": app_logo(visit.kit.urls, app.id, app.logo),
             "happened": _happened(ctx, app, found),
         },
     )

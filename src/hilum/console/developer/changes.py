@@ -22,7 +22,9 @@ from hilum.kernel.ids import ClientId
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.registry import service as registry
 from hilum.registry.models import App, EditState, HeldEdit
+from hilum.web.branding import app_logo
 from hilum.web.forms import Form
+from hilum.web.static import image
 
 _STATES = {
     EditState.PENDING: ("in review", "info"),
@@ -43,7 +45,9 @@ LIST = List(
         "Nothing waits",
         "A change of what review looked at, in an app or client that is certified for production, waits for a reviewer.",
     ),
-    filters=(Filter("kind", "Of", (Option("clients", "Clients"), Option("apps", "Names and purposes"))),),
+    filters=(
+        Filter("kind", "Of", (Option("clients", "Clients"), Option("apps", "Names, purposes and logos"))),
+    ),
 )
 EDITED = ("redirect_uris", "launch_uri", "origins", "scopes", "jwks_uri")
 _LISTS = ("redirect_uris", "origins", "scopes")
@@ -108,7 +112,9 @@ async def show(visit: Visit) -> Response:
             "rows": [
                 (words.field(name), _text(found.before.get(name)), _text(value))
                 for name, value in sorted(found.order.items())
+                if name != "logo"
             ],
+            "logo": _logos(visit, found) if "logo" in found.order else (),
             "asked_by": fields.who(known, found.asked_by, "a former colleague"),
             "decided_by": fields.who(known, found.decided_by, "a reviewer") if found.decided_by else "",
             "withdraws": waits and frame.may(visit, VendorRight.APPS),
@@ -116,6 +122,20 @@ async def show(visit: Visit) -> Response:
         }
 
     return visit.render("console/developer/change.html", **await visit.read(look))
+
+
+def _logos(visit: Visit, held: HeldEdit) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return a word for the logo before and for the one after, each with the address of what can still be seen of it."""
+    before, after = str(held.before.get("logo", "")), str(held.order["logo"])
+    waits, urls = held.state is EditState.PENDING, visit.kit.urls
+    wanted = address("developer.change_logo", held.id) if waits and after else ""
+    was = app_logo(urls, held.app, before) if waits else ""
+    return ("a picture" if before else "none", was), ("a picture" if after else "none", wanted)
+
+
+async def show_logo(visit: Visit) -> Response:
+    """Send the logo that a change asks for, to its vendor's members: it has no public address until a reviewer agrees."""
+    return image(await visit.read(lambda ctx: visit.ports.app_edits.logo(ctx, visit.param())))
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a vendor states about an app: its texts, and what hospitals must know; a stale edit shows both sides."""
+"""What a vendor states and shows of an app: its texts, its logo, and what hospitals must know; a stale edit shows both sides."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,8 +13,11 @@ from hilum.console.developer import frame
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
+from hilum.pictures import live as pictures
+from hilum.pictures.models import NO_PICTURE, Picture
 from hilum.registry import service as registry
 from hilum.registry.models import App, Profile, Subcontractor
+from hilum.web.branding import app_logo
 from hilum.web.forms import Form
 
 TEXTS = ("name", "description", "purpose")
@@ -68,9 +71,11 @@ async def _page(
         now_texts={name: getattr(app, name) for name in TEXTS} if stale and act == "texts" else {},
         labels=LABELS,
         detail=detail,
+        of_logo=act in {"logo", "no_logo"},
         faults=fields.sentences(wrong or {}),
         missing=[LABELS.get(each, each.replace("_", " ")) for each in missing],
         profile=profile,
+        logo=app_logo(visit.kit.urls, app.id, app.logo),
         edits=frame.may(visit, VendorRight.APPS),
         states=frame.may(visit, VendorRight.PROFILE),
         changes=address("developer.changes", kind="apps"),
@@ -98,12 +103,15 @@ def _written(profile: Profile) -> dict[str, str]:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Change the texts of an app, or what is stated about it."""
+    """Change the texts or the logo of an app, or what is stated about it."""
     try:
         match form.one("act"):
             case "texts":
-                waits = await visit.write(partial(_save_texts, form=form, visit=visit))
-                if waits:
+                if await visit.write(partial(_edit, form=form, visit=visit, texts=_texts(form))):
+                    return to(address("developer.changes", kind="apps"))
+            case "logo" | "no_logo":
+                picture = await _picture(form)
+                if await visit.write(partial(_edit, form=form, visit=visit, texts={}, logo=picture)):
                     return to(address("developer.changes", kind="apps"))
             case "profile":
                 await visit.write(partial(_save_profile, form=form, id_=visit.param()))
@@ -118,12 +126,25 @@ async def act(visit: Visit, form: Form) -> Response:
     return to(visit.path)
 
 
-def _save_texts(ctx: Context, form: Form, visit: Visit) -> bool:
+async def _picture(form: Form) -> Picture:
+    """Return the logo that a form gives; none to remove it. Raises Invalid."""
+    if form.one("act") == "no_logo":
+        return NO_PICTURE
+    return await pictures.read(fields.chosen(form, "logo"), "logo")
+
+
+def _edit(
+    ctx: Context, form: Form, visit: Visit, texts: Mapping[str, str], logo: Picture | None = None
+) -> bool:
+    """Edit the app; True if a reviewer decides."""
     app = frame.own_app(ctx, visit.param())
-    texts = {name: form.one(name).strip() for name in TEXTS}
-    texts["name"] = " ".join(texts["name"].split())
-    _, waiting = visit.ports.app_edits.edit(ctx, app.id, form.one("revision"), texts)
+    _, waiting = visit.ports.app_edits.edit(ctx, app.id, form.one("revision"), texts, logo)
     return waiting is not None
+
+
+def _texts(form: Form) -> dict[str, str]:
+    texts = {name: form.one(name).strip() for name in TEXTS}
+    return texts | {"name": " ".join(texts["name"].split())}
 
 
 def _save_profile(ctx: Context, form: Form, id_: str) -> object:

@@ -14,6 +14,8 @@ from hilum.identity.models import Branding, MovedReads, NewFacility, Tenant, Ten
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import FacilityId
+from hilum.pictures import live as pictures
+from hilum.pictures.models import NO_PICTURE
 from hilum.web.branding import brand_of
 from hilum.web.forms import Form
 
@@ -54,13 +56,17 @@ def revision_of(tenant: Tenant) -> str:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Change what a token may read after the chart moved, the hospital's colour, or add or remove a facility."""
+    """Change what a token may read after the chart moved, the hospital's colour or logo, or add or remove a facility."""
     match form.one("act"):
         case "moved":
             await visit.write(partial(_change, form=form))
         case "brand":
-            colour = form.one("colour").strip().lower()
-            await visit.write(lambda ctx: identity.set_branding(ctx, own(ctx).id, Branding(colour)))
+            logo = await pictures.read(form.files["logo"], "logo") if "logo" in form.files else None
+            look = Branding(form.one("colour").strip().lower(), logo)
+            await visit.write(lambda ctx: identity.set_branding(ctx, own(ctx).id, look))
+        case "no_logo":
+            none = Branding(logo=NO_PICTURE)
+            await visit.write(lambda ctx: identity.set_branding(ctx, own(ctx).id, none))
         case "add":
             await visit.write(partial(_add, form=form))
         case "remove":
