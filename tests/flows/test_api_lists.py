@@ -87,6 +87,8 @@ GENERAL = TenantId("general")
 SCOPES = ("openid", "patient/*.rs")
 NO_LISTS = {
     "/api/v1/policies/scopes": "as many as one book has",
+    "/api/v1/apps/{app}/proposed-scopes": "one proposal, of as many scopes as its bound",
+    "/api/v1/apps/{app}/contract": "one contract",
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
     "/api/v1/events": "a stream",
@@ -128,6 +130,7 @@ NO_LISTS = {
 }
 LISTS = {
     "/api/v1/tenants": "root",
+    "/api/v1/tenants/{tenant}/findings": "root",
     "/api/v1/people": "root",
     "/api/v1/approvals": "root",
     "/api/v1/vendors": "root",
@@ -200,6 +203,7 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
             f"fnd_{n}", app, VendorId("ven_1"), "cert_1", *said, ctx.now, ctx.now, ctx.now + MONTH
         )
         revalidation_store.add_finding(ctx.tx, found)
+        revalidation_store.set_places(ctx.tx, found.id, ("general",))
         about = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")
         listing_store.save_listing(ctx.tx, Listing(app, *about))
         standing = revalidation_store.get_standing(ctx.tx, app)
@@ -367,7 +371,7 @@ class Full:
 
     def where(self, path: str) -> str:
         path = path.removeprefix("/api/v1").replace("{app}", self.app).replace("{run}", self.run)
-        return path.replace("{vendor}", self.vendor)
+        return path.replace("{vendor}", self.vendor).replace("{tenant}", "general")
 
     def walk(self, client: TestClient, path: str, **query: Any) -> list[Any]:
         """Follow the pages of a list, two rows at a time."""

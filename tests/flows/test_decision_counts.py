@@ -220,3 +220,29 @@ def test_traffic_is_kept_for_days_and_the_counts_by_day_for_longer(place: Place)
 
     assert later.traffic(AT - SLOT, AT, tenants=["general"]) == {}
     assert later.total(SINCE) == 1
+
+
+def test_where_some_kinds_were_permitted_is_listed_once_a_tenant(place: Place) -> None:
+    """C220: by interaction, type and what permitted it; refusals and other clients are no place."""
+    other = {"interaction": "create", "rule": "user/Observation.c"}
+    place.write(
+        made(1),
+        made(2, at=AT - timedelta(days=1)),
+        made(3, tenant="mercy"),
+        made(4, tenant="north", client="c3"),
+        made(5, tenant="north", rule="user/Observation.rs"),
+        made(6, tenant="north", outcome=Outcome.REFUSED, reason="label_withheld"),
+        made(7, tenant="north", **other),
+        made(8, tenant="long ago", at=AT - timedelta(days=9)),
+    )
+    counts, since = counted(place), AT - timedelta(days=7)
+    kinds = [("read", "Observation", "patient/Observation.rs")]
+
+    assert counts.places(CLIENTS, since, kinds) == [
+        ("read", "Observation", "general"),
+        ("read", "Observation", "mercy"),
+    ]
+    assert ("create", "Observation", "north") in counts.places(
+        CLIENTS, since, [*kinds, ("create", "Observation", other["rule"])]
+    )
+    assert counts.places((), since, kinds) == counts.places(CLIENTS, since, [("read", "Goal", "x")]) == []

@@ -38,6 +38,7 @@ from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock
 
 DAY = timedelta(days=1)
+NO_USE = service.Use(lambda *_: ())
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ class Certified:
     world: World
     ground: Ground
     origin: str
+    use: service.Use = NO_USE
 
     def night(self, looks: Any = None, holder: str = "one") -> None:
         """The next day, and the round of it."""
@@ -62,7 +64,7 @@ class Certified:
     def look(self, looks: Any = None, holder: str = "one") -> None:
         while self.ground.site.system(step, at=AT):
             pass
-        run(self.lease(holder), looks or self.world.look_at, lambda *_: (), lambda: True)
+        run(self.lease(holder), looks or self.world.look_at, self.use, lambda: True)
 
     def lease(self, holder: str) -> JobLease:
         lease = self.world.lease(holder)
@@ -369,7 +371,7 @@ def test_a_process_that_dies_repeats_nothing_and_leaves_nothing_out(certified: C
         pass
     first = certified.lease("one")
     first.write(service.begin_round)
-    (subject,) = first.read(lambda ctx: service.next_batch(ctx, lambda *_: ()))
+    (subject,) = first.read(lambda ctx: service.next_batch(ctx, NO_USE))
     looks = certified.world.look_at(subject.targets)
     certified.world.expire_leases()
 

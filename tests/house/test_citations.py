@@ -13,7 +13,7 @@ NUMBERS = r"(\d+(?:(?:,| and|, and) \d+)*)"
 DECISIONS = re.compile(rf"[Ss]ecurity decisions? {NUMBERS}")
 RULES = re.compile(rf"[Hh]ouse rules? {NUMBERS}")
 ADRS = re.compile(r"\bADR (\d+)|docs/adr/(\d{4})")
-SECTIONS = re.compile(r"[Cc]ontract, ([A-Za-z][A-Za-z' ]*?)(?= and [A-Z]|[:;.,)\"\n]|$)")
+SECTIONS = re.compile(r"\b[Cc]ontract, ([A-Za-z][A-Za-z' ]*?)(?= and [A-Z]|[:;.,)\"\n]|$)")
 ELSEWHERE = re.compile(
     r"\b[Hh]ouse (?:section|walk|property|\d)|\b[Rr]eview finding|\b[Ff]ault \d|\bissue S?\d|\bmilestone \d"
 )

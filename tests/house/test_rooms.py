@@ -19,6 +19,7 @@ STORES = {
     "held_store",
     "attestation_store",
     "catalogue_store",
+    "contract_store",
     "decision_counts",
     "decision_slots",
     "allowance_store",

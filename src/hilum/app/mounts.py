@@ -49,6 +49,7 @@ from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.enrolment.models import LinkMail
 from hilum.evidence import routes as evidence
+from hilum.evidence import trace_routes as traces
 from hilum.evidence.models import Upstream
 from hilum.federation import live as federation_live
 from hilum.federation import pages as federation_pages
@@ -358,6 +359,7 @@ def _reviewing(kit: Kit, unused: Callable[..., Any], runs: evidence.Ports) -> tu
         listings.api(kit),
         revalidation.api(kit),
         evidence.api(kit, runs),
+        traces.api(kit, runs),
     )
 
 

@@ -16,6 +16,7 @@ from hilum.frontchannel import service as frontchannel
 from hilum.launches import service as launches
 from hilum.mandates import service as mandates
 from hilum.requests import service as requests
+from hilum.revalidation import service as revalidation
 from hilum.signin import service as signin
 from hilum.tokens import service as tokens
 
@@ -32,6 +33,7 @@ ROOMS = (
     launches,
     mandates,
     requests,
+    revalidation,
     signin,
     tokens,
 )

@@ -45,6 +45,7 @@ from hilum.audit.journal_records import JournalReader, NewRecords, Positions
 from hilum.audit.models import (
     COUNT_BATCH,
     COUNTED_FOR,
+    PLACES_BOUND,
     PURGE_BATCH,
     RULE_BOUND,
     SETTLEMENT,
@@ -318,6 +319,28 @@ def read_permits(
             yield PermitCount(rule, type_, interaction, int(number), last)
 
 
+def read_places(
+    tx: Connection, clients: Collection[str], since: datetime, kinds: Collection[tuple[str, str, str]]
+) -> Iterator[tuple[str, str, str]]:
+    """Stream the tenants at which some clients were permitted some kinds since the day of a moment: interaction, type, tenant.
+
+    A kind is an interaction, a type, and what permitted it.
+    """
+    named = tuple_(shapes.c.interaction, shapes.c.resource_type, shapes.c.rule)
+    for batch in in_batches(clients):
+        query = (
+            select(shapes.c.interaction, shapes.c.resource_type, counts.c.tenant)
+            .select_from(shapes.join(counts, counts.c.shape == shapes.c.id))
+            .where(shapes.c.client.in_(batch), shapes.c.reason == "", counts.c.day >= _day_of(since))
+            .where(named.in_(list(kinds)))
+            .distinct()
+            .order_by(counts.c.tenant, shapes.c.interaction, shapes.c.resource_type)
+            .limit(PLACES_BOUND)
+        )
+        for row in tx.execute(query):
+            yield row.interaction, row.resource_type, row.tenant
+
+
 def total(tx: Connection, since: datetime) -> int:
     """Return how many decisions were counted since the day of a moment."""
     asked = select(func.sum(days.c.number)).where(days.c.day >= _day_of(since))
@@ -369,6 +392,12 @@ class DecisionCounts:
     def permits(self, clients: Collection[str], since: datetime, tenant: str) -> list[PermitCount]:
         """Return what was permitted to some clients since the day of a moment, in the caller's lane."""
         return self._database.read(lambda tx: list(read_permits(tx, clients, since, tenant)))
+
+    def places(
+        self, clients: Collection[str], since: datetime, kinds: Collection[tuple[str, str, str]]
+    ) -> list[tuple[str, str, str]]:
+        """Return the tenants at which some kinds were permitted, in the caller's lane."""
+        return self._database.read(lambda tx: list(read_places(tx, clients, since, kinds)))
 
     def traffic(
         self, since: datetime, until: datetime, *, tenants: Collection[str], beside: bool = False

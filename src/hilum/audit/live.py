@@ -482,6 +482,18 @@ def read_permits(
     return [] if counts is None else counts.permits(clients, since, tenant)
 
 
+def read_places(
+    directory: Path,
+    database_url: str,
+    clients: Collection[str],
+    since: datetime,
+    kinds: Collection[tuple[str, str, str]],
+) -> list[tuple[str, str, str]]:
+    """Return at which tenants some clients were permitted some kinds since the day of a moment: interaction, type, tenant."""
+    counts = find_counts(database_url, directory)
+    return [] if counts is None else counts.places(clients, since, kinds)
+
+
 @dataclass(frozen=True, slots=True)
 class Intents:
     """The writes of the whole installation that have no outcome yet. All methods but ``look_up`` block, and belong in a thread."""

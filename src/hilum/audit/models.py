@@ -64,6 +64,8 @@ SLOTS_KEPT = timedelta(days=30)
 """How long traffic is kept by ten minutes: longer than a ring of a rollout dwells, and a week before it (C218)."""
 LATENCY_EDGES_MS = (10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 """Up to which latency an answer is counted in each bucket; the last bucket, without an edge, holds the slower ones."""
+PLACES_BOUND = 2_000
+"""Tenants, each with a kind of permitted request, that are listed of some clients."""
 RULE_BOUND = 2_000
 """Characters of what permitted a decision that are kept in a count."""
 TAIL_BOUND = 20_000

@@ -3,7 +3,7 @@
 import click
 
 from hilum.cli import api
-from hilum.cli.named import APP, app_argument
+from hilum.cli.named import APP, TENANT, app_argument
 from hilum.cli.resources import json_option, show, show_one
 
 COLUMNS = ("id", "app", "severity", "rule", "about", "state", "due_at")
@@ -24,15 +24,27 @@ def finding() -> None:
 @click.option("--app", "app", type=APP, default="", help="Only about this app.")
 @click.option("--state", type=click.Choice(["open", "closed", "suspected"]), default=None)
 @click.option("--overdue", is_flag=True, help="Only those whose deadline is over.")
+@click.option(
+    "--tenant",
+    type=TENANT,
+    default="",
+    help="Only open ones about calls that were seen at this hospital; for its administrators.",
+)
 @json_option
-def finding_list(*, app: str, state: str | None, overdue: bool, json_: bool) -> None:
-    r"""List findings: as a vendor's member about your vendor's apps, as staff all.
+def finding_list(*, app: str, state: str | None, overdue: bool, tenant: str, json_: bool) -> None:
+    r"""List findings: as a vendor's member about your vendor's apps, as staff all, as an administrator those about calls at your hospital.
 
     \b
     Examples:
       hilum finding list --state open
       hilum finding list --app Rota --overdue
+      hilum finding list --tenant general
     """
+    if tenant:
+        if app or state or overdue:
+            raise click.UsageError("--tenant lists all open findings of a hospital; leave out the others.")
+        show(api.every(f"/tenants/{api.segment(tenant)}/findings"), COLUMNS, json_=json_)
+        return
     found = api.every("/findings", app=app, state=state or "", overdue="true" if overdue else "")
     show(found, COLUMNS, json_=json_)
 

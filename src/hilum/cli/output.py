@@ -26,6 +26,7 @@ LISTED_BY: Mapping[str, str] = MappingProxyType(
         "client_not_found": "hilum client list APP",
         "contact_not_found": "hilum contact list",
         "departure_not_found": "hilum tenant leave list",
+        "contract_not_found": "hilum evidence list",
         "disposal_not_found": "hilum disposal list",
         "drill_not_found": "hilum drill list",
         "edit_not_found": "hilum app edits",

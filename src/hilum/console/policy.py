@@ -214,6 +214,14 @@ def _developers() -> tuple[Page, ...]:
         page("submission", "/submissions/{id}", "Submission", "What does it lack?", "review", roles=MEMBERS),
         page("narrow", "/apps/{id}/narrow", "Ask for less", "Who is affected?", "scopes", roles=DEVELOPERS),
         page(
+            "proposal",
+            "/apps/{id}/proposal",
+            "Proposed scopes",
+            "What would have been enough?",
+            "scopes",
+            roles=MEMBERS,
+        ),
+        page(
             "client_new",
             "/apps/{id}/clients/new",
             "Register a client",

@@ -8,7 +8,7 @@ from hilum.console.developer import apps as developer_apps
 from hilum.console.developer import changes as developer_changes
 from hilum.console.developer import clients as developer_clients
 from hilum.console.developer import contacts as developer_contacts
-from hilum.console.developer import reviews, runs, statements, team, webhooks
+from hilum.console.developer import proposals, reviews, runs, statements, team, webhooks
 from hilum.console.developer import submission as developer_submission
 from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
@@ -160,6 +160,7 @@ def _developer(desk: Desk) -> list[Route]:
         *desk.route("developer.run", runs.show, runs.act),
         *desk.route("developer.review", reviews.show, reviews.begin),
         *desk.route("developer.submission", developer_submission.show, developer_submission.act),
+        *desk.route("developer.proposal", proposals.show, proposals.put),
         *desk.route("developer.narrow", developer_changes.show_narrow, developer_changes.narrow),
         *desk.route("developer.client_edit", developer_changes.show_edit, developer_changes.edit),
         *desk.route("developer.changes", developer_changes.show_list),

@@ -64,6 +64,7 @@ FATES = (
     ),
     Fate("dryruns_row", _TENANT, _ERASE, "results of dry runs"),
     Fate("decision_count", _TENANT, _ERASE, "counts of decisions"),
+    Fate("revalidation_place", _TENANT, _ERASE, "where calls that were not certified were seen"),
     Fate("decision_slot", _TENANT, _ERASE, "counts of traffic"),
     Fate("identity_chart_loss", _PERSON, _ERASE, "charts that people lost"),
     Fate("identity_facility", _TENANT, _ERASE, "facilities", exported=True),

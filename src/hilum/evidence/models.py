@@ -36,6 +36,14 @@ EVERY = "*"
 """Instead of names: every scenario of the rule book."""
 WATCHED = 100
 """Records that are shown of a run while it goes on."""
+TRACE_DAYS = (1, 7, 30)
+"""How far back scopes are proposed from what an app does in the sandbox outside of runs."""
+TRACE_BOUND = 2_000
+"""Requests outside of runs that one proposal is made from, the newest."""
+CATEGORIES_BOUND = 4
+"""Categories of one type that are proposed one by one; with more, the whole type is."""
+SHAPES_BOUND = 1_000
+"""Shapes of calls that a contract keeps."""
 
 
 class State(StrEnum):
@@ -201,3 +209,79 @@ class Seen:
     digest: str
     genuine: bool
     backend: bool = False
+
+
+# --- traces and contracts ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A kind of call in a trace, and how often it was made.
+
+    ``scopes``: what permitted it, cut to its type and letter. ``needs``: the least that would have permitted it and what it brought along.
+    """
+
+    interaction: str
+    type: str
+    scopes: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    workflow: str = ""
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A scope that is proposed, with the kinds of calls that need it; one of launch, identity or session with the number of launches."""
+
+    scope: str
+    calls: tuple[Call, ...] = ()
+    launches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The least scopes that permit a trace. ``left_out``: what the client asks for and the trace does not need; ``whole``: all of it was read."""
+
+    client: ClientId
+    version: VersionId
+    scopes: tuple[Proposed, ...]
+    left_out: tuple[str, ...]
+    requests: int
+    whole: bool = True
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(each.scope for each in self.scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A shape of calls that a certified version showed: the same for every patient and value. ``number``: how often, in the run."""
+
+    interaction: str
+    type: str
+    scopes: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    workflow: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunContract:
+    """The shapes of calls that were certified: those of a run, bound to what was submitted. ``genuine``: it is as it was signed."""
+
+    certification: str
+    app: AppId
+    version: VersionId
+    submission: str
+    submitted: str
+    """The digest of what was submitted."""
+    run: str
+    result: str
+    """The digest of the signed result of the run."""
+    shapes: tuple[Shape, ...]
+    made_at: datetime
+    kid: str = ""
+    signature: str = ""
+    genuine: bool = False

@@ -2,31 +2,46 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import orjson
 
 from hilum.audit.models import Access, RecordedEvent
-from hilum.audit.policy import permitting_scopes
 from hilum.clients.models import Client
 from hilum.evidence.judging import BEGIN, SCENARIOS, in_order, judge_run
-from hilum.evidence.models import EVERY, ROWS_BOUND, SCOPES_BOUND, Fault, Finding, Outcome, Row, Run, State
+from hilum.evidence.models import (
+    EVERY,
+    ROWS_BOUND,
+    SCOPES_BOUND,
+    Fault,
+    Finding,
+    Outcome,
+    Proposal,
+    Row,
+    Run,
+    RunContract,
+    State,
+)
+from hilum.evidence.traces import calls_of, launch_scopes, propose
 from hilum.identity.models import Tenant, VendorRight
 from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor
+from hilum.kernel.ids import ClientId, VersionId
 from hilum.policies.models import Applicant, Book, Cell
 from hilum.policies.policy import tiers_to_certify
 from hilum.registry.models import Environment
 from hilum.registry.policy import may_register
 from hilum.standards.fhir.visibility import Belonging, rule_of
-from hilum.standards.smart.scopes import ClinicalScope, parse_stored, render
+from hilum.standards.smart.scopes import ClinicalScope, intersect, parse_stored
 
 FORMAT = 1
 """Of results. Another form gets another number, and this one stays readable."""
 TOO_MANY = f"More than {ROWS_BOUND} records are of this run, so none of them was judged."
-KEPT_FACTS = ("scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault")
+KEPT_FACTS = (
+    "scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault", "family", "workflow",
+)  # fmt: skip
 """Facts of events that are kept with a result: nothing of any patient."""
 
 
@@ -172,8 +187,10 @@ def judge(run: Run, rows: Sequence[Row], faults: Sequence[str]) -> tuple[State, 
 _ANEW = "Open another run, and tell the platform's security people."
 
 
-def result_of(run: Run, rows: Sequence[Row], faults: Sequence[str], now: datetime) -> dict[str, Any]:
-    """Return what is signed of a run, as JSON-serializable values."""
+def result_of(
+    run: Run, rows: Sequence[Row], faults: Sequence[str], now: datetime, held: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return what is signed of a run, as JSON-serializable values. ``held``: the scopes of its client."""
     state, found = judge(run, rows, faults)
     return {
         "format": FORMAT,
@@ -196,7 +213,7 @@ def result_of(run: Run, rows: Sequence[Row], faults: Sequence[str], now: datetim
         "records": len(rows),
         "digest": digest_of(write_rows(rows)),
         "faults": list(faults),
-        "scopes": list(used_scopes(rows)),
+        "scopes": list(used_scopes(rows, held)),
         # Whether it shows nothing about people and charts, because the app had backend services alone.
         "backend": any(bool(each.facts.get("backend")) for each in rows if each.name == BEGIN),
     }
@@ -213,26 +230,28 @@ def signed_bytes(result: Mapping[str, Any]) -> bytes:
     return b"hilum evidence v1\n" + orjson.dumps(dict(result), option=orjson.OPT_SORT_KEYS)
 
 
-def used_scopes(rows: Iterable[Row]) -> tuple[str, ...]:
-    """Return the least scopes that permit what an app did in a run (C220)."""
-    found: dict[tuple[str, str], ClinicalScope] = {}
-    others: set[str] = set()
-    for row in rows:
-        if not row.request or row.outcome != "done":
-            continue
-        for piece in permitting_scopes(row.rule, row.type, row.name)[:1]:
-            if not isinstance(piece, ClinicalScope):
-                others.add(render(piece))
-                continue
-            key = render(_bare(piece)), ""
-            held = found.get(key)
-            found[key] = piece if held is None else _joined(held, piece)
-    return tuple(sorted({*map(render, found.values()), *others}))[:SCOPES_BOUND]
+def proposal_of(
+    client: ClientId, version: VersionId, held: Sequence[str], rows: Sequence[Row], *, whole: bool = True
+) -> Proposal:
+    """Return what is proposed from the records of a client that holds some scopes."""
+    scopes = propose(calls_of(rows, held), launch_scopes(rows))[:SCOPES_BOUND]
+    needed = parse_stored(each.scope for each in scopes)
+    # A scope of which a part is needed is narrowed, not left out.
+    left_out = tuple(
+        text for text, each in zip(held, parse_stored(held), strict=False) if not intersect((each,), needed)
+    )
+    requests = sum(each.request for each in rows)
+    return Proposal(client, version, scopes, left_out, requests, whole)
 
 
-def _bare(scope: ClinicalScope) -> ClinicalScope:
-    return replace(scope, letters=1)
+def contract_bytes(contract: RunContract) -> bytes:
+    """Return what is signed of a contract."""
+    found = asdict(contract)
+    for name in ("kid", "signature", "genuine"):
+        found.pop(name)
+    return b"hilum contract v1\n" + orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
 
 
-def _joined(one: ClinicalScope, other: ClinicalScope) -> ClinicalScope:
-    return replace(one, letters=one.letters | other.letters)
+def used_scopes(rows: Sequence[Row], held: Iterable[str]) -> tuple[str, ...]:
+    """Return the least scopes that permit what an app did in a run (C220). ``held``: those of its client."""
+    return tuple(sorted(each.scope for each in propose(calls_of(rows, held))))[:SCOPES_BOUND]

@@ -17,6 +17,8 @@ from hilum.audit.models import (
 )
 from hilum.clients import service as clients
 from hilum.evidence import acting, policy, store
+from hilum.evidence.checking import check_result
+from hilum.evidence.contracts import find_contract, keep_contract, view_contract
 from hilum.evidence.judging import MINT, REDEEM, TAKE, WITHDRAW
 from hilum.evidence.models import (
     EVENTS_PAGES,
@@ -36,6 +38,7 @@ from hilum.evidence.models import (
     State,
     Upstream,
 )
+from hilum.evidence.tracing import propose_of_client, propose_of_run, reading_of_trace
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
@@ -48,6 +51,15 @@ from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.policy import applicant_of
 
+__all__ = [
+    "check_result",
+    "find_contract",
+    "keep_contract",
+    "propose_of_client",
+    "propose_of_run",
+    "reading_of_trace",
+    "view_contract",
+]
 ReadSealed = Callable[[Context, SealedQuery], SealedRecords]
 """Reads records as evidence from the journals (``audit.service.read_sealed``)."""
 DAY = timedelta(days=1)
@@ -165,7 +177,9 @@ def finish(ctx: Context, run_id: str, records: Records) -> Run:
         raise Conflict(
             "scenario_under_way", "A scenario is under way again. End it, and finish the run then."
         )
-    result = policy.result_of(run, records.rows, records.faults, ctx.now)
+    client = clients.find_client(ctx, run.client)
+    held = () if client is None else client.scopes
+    result = policy.result_of(run, records.rows, records.faults, ctx.now, held)
     signed = policy.signed_bytes(result)
     kid, signature = keys.sign_bytes(ctx, Purpose.EVIDENCE, signed)
     ended = replace(
@@ -278,19 +292,6 @@ def latest_result(ctx: Context, version: VersionId) -> Seen | None:
         check_result(ctx, found),
         bool(found.result.get("backend")),
     )
-
-
-def check_result(ctx: Context, run: Run) -> bool:
-    """Check whether a result is of its run, as it was signed, and what its records are judged to today."""
-    result = run.result
-    if not result or policy.digest_of(run.rows) != result.get("digest"):
-        return False
-    named = ("app", "vendor", "version", "client", "tenant", "rule_book")
-    if result["run"] != run.id or any(result[name] != getattr(run, name) for name in named):
-        return False
-    if result["state"] != run.state or run.ended_at is None or result["ended_at"] != run.ended_at.isoformat():
-        return False
-    return keys.verify_bytes(ctx, Purpose.EVIDENCE, run.kid, policy.signed_bytes(result), run.signature)
 
 
 # --- steps ---------------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError, Unavailable
 from hilum.revalidation import service
 from hilum.revalidation.models import AT_ONCE, Subject
-from hilum.revalidation.service import Permits
+from hilum.revalidation.service import Use
 from hilum.review.models import Look, Target
 
 T = TypeVar("T")
@@ -30,11 +30,11 @@ class Lease(Protocol):
     def write(self, verb: Callable[[Context], T]) -> T: ...
 
 
-def run(lease: Lease, look_at: LookAt, permits: Permits, may_continue: Callable[[], bool]) -> None:
+def run(lease: Lease, look_at: LookAt, use: Use, may_continue: Callable[[], bool]) -> None:
     """Look at what was asked for, and at what is left of the round of this day."""
     lease.write(service.begin_round)
     while may_continue():
-        batch = lease.read(partial(service.next_batch, permits=permits))
+        batch = lease.read(partial(service.next_batch, use=use))
         if not batch:
             lease.write(service.end_round)
             return

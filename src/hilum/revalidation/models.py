@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
 
+from hilum.evidence.models import RunContract
 from hilum.kernel.ids import AppId, VendorId
 from hilum.policies.models import LADDER_DAYS
 from hilum.registry.models import Certification
@@ -18,6 +19,10 @@ RUN_EVERY = timedelta(minutes=1)
 ASK_AGAIN = timedelta(minutes=10)
 """How long after one asked look at an app another one may be asked for: its addresses may be a stranger's."""
 UNUSED_DAYS = 90
+DRIFT_DAYS = 7
+"""How far back calls are compared with the contract: a week after the last one, its finding is mended."""
+DRIFTS_BOUND = 50
+"""Kinds of calls beyond a contract that are found of one app."""
 LISTED_BOUND = 40
 """Scopes that a finding lists."""
 FINDINGS_BOUND = 500
@@ -80,6 +85,27 @@ class Concern:
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """Calls that were permitted and that the contract does not have. ``otherwise``: it has the call, but by other scopes.
+
+    ``rules``: what permitted them, as counted; ``scopes``: the same, cut to type and letter. ``tenants``: where they were seen.
+    """
+
+    interaction: str
+    type: str
+    severity: Severity
+    last: datetime
+    rules: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    otherwise: bool = False
+    tenants: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> str:
+        return f"{self.interaction} {self.type}"
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """Something about a certified app that is to be mended before ``due_at`` (None while it is only suspected)."""
 
@@ -137,12 +163,17 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A certified app to look at. ``day``: of the round, or None if somebody asked at ``asked_at``. ``unused``: scopes without a use."""
+    """A certified app to look at. ``day``: of the round, or None if somebody asked at ``asked_at``. ``unused``: scopes without a use.
+
+    ``drift``: calls beyond ``contract``.
+    """
 
     app: AppId
     certification: Certification | None
     targets: tuple[Target, ...] = ()
     unused: tuple[str, ...] = ()
+    contract: RunContract | None = None
+    drift: tuple[Drift, ...] = ()
     day: date | None = None
     asked_at: datetime | None = None
 

@@ -1,6 +1,6 @@
 """What of a look is a finding, when it is due, and how far that climbs the ladder. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from hilum.policies.models import Automation, Book, Cell, Tier
 from hilum.policies.policy import cell_of
 from hilum.registry.models import Certification
 from hilum.registry.policy import may_register, may_see_vendor
+from hilum.revalidation.drift import concern_of
 from hilum.revalidation.models import (
     FINDINGS_BOUND,
     LISTED_BOUND,
@@ -63,8 +64,9 @@ def may_ask(actor: Actor, vendor: VendorId) -> bool:
 # --- findings ----------------------------------------------------------------------------------------------------------------
 
 
-def concerns_of(checks: Iterable[Check], unused: Sequence[str]) -> list[Concern]:
-    """Return what is wrong by the checks, and by the use of scopes; each once."""
+def concerns_of(checks: Iterable[Check], subject: Subject) -> list[Concern]:
+    """Return what is wrong by the checks, and by the use of scopes and calls; each once."""
+    unused = subject.unused
     found = {
         (each.rule, each.about): Concern(
             each.rule,
@@ -90,6 +92,10 @@ def concerns_of(checks: Iterable[Check], unused: Sequence[str]) -> list[Concern]
             reproduction=f"hilum app scopes APP --days {UNUSED_DAYS}",
             fix="Have a version certified without them, or say in a submission what they are for.",
         )
+    if subject.contract is not None:
+        for drift in subject.drift:
+            each = concern_of(drift, subject.contract)
+            found[each.rule, each.about] = each
     # Cut off by weight: many addresses that do not answer must not push out a key that changed.
     order = list(Severity)
     return sorted(found.values(), key=lambda each: (not each.certain, order.index(each.severity)))[

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 
-from hilum.kernel.ids import AppId
+from hilum.kernel.ids import AppId, TenantId
 from hilum.revalidation import service
 from hilum.revalidation.models import Finding, Round, Severity, Standing, State
 from hilum.web.api import Id, Page, Paging, Shown, api_router, audience, page_of, run_read, run_write
@@ -78,6 +78,16 @@ def api(kit: Kit) -> APIRouter:
             state=query.state,
             overdue=query.overdue,
         )
+        return page_of(await run_read(kit, request, verb), FindingShown.model_validate, query)
+
+    @router.get(
+        "/tenants/{tenant}/findings",
+        response_model=Page[FindingShown],
+        openapi_extra=audience("staff", "administrator"),
+    )
+    async def list_seen_at(request: Request, tenant: Id, query: Annotated[Paging, Query()]) -> object:
+        """List by id the open findings about calls that apps made at a hospital and that were not certified."""
+        verb = partial(service.list_seen_at, tenant=TenantId(tenant), page=query.page)
         return page_of(await run_read(kit, request, verb), FindingShown.model_validate, query)
 
     @router.get("/findings/{finding}", openapi_extra=READERS)

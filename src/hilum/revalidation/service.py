@@ -1,11 +1,11 @@
 """Look at certified apps again, keep findings about them, and climb the ladder, up and down."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from hilum.audit import service as audit
-from hilum.audit.models import Event, EventQuery, PermitCount
+from hilum.audit.models import Event, EventQuery
 from hilum.certificates import service as certificates
 from hilum.contacts import service as contacts
 from hilum.controls import service as controls
@@ -27,6 +27,7 @@ from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppState, Certification, Environment
 from hilum.revalidation import policy, store
+from hilum.revalidation.drifting import Permits, Use, drift_of, list_seen_at, remember_places
 from hilum.revalidation.models import (
     ASK_AGAIN,
     BATCH,
@@ -45,7 +46,7 @@ from hilum.revalidation.models import (
 from hilum.review import service as review
 from hilum.review.models import Look
 
-Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
+__all__ = ["Permits", "Use", "list_seen_at"]
 REASON = "Findings about this app were not mended in time: hilum finding list"
 _MAILS = {
     Rung.NOTIFY: MailKind.FINDINGS_OPENED,
@@ -71,19 +72,19 @@ def begin_round(ctx: Context) -> Round:
     return begun
 
 
-def next_batch(ctx: Context, permits: Permits) -> list[Subject]:
+def next_batch(ctx: Context, use: Use) -> list[Subject]:
     """Read the next apps to look at: those that somebody asked for, then those of the round that is under way."""
     asked = store.list_asked(ctx.tx, BATCH)
     if asked:
-        return [replace(_subject(ctx, each.app, permits), asked_at=each.asked_at) for each in asked]
+        return [replace(_subject(ctx, each.app, use), asked_at=each.asked_at) for each in asked]
     held = store.find_round(ctx.tx)
     if held.is_over:
         return []
     apps = certificates.list_certified(ctx, held.after, BATCH)
-    return [replace(_subject(ctx, app, permits), day=held.day) for app in apps]
+    return [replace(_subject(ctx, app, use), day=held.day) for app in apps]
 
 
-def _subject(ctx: Context, app: AppId, permits: Permits) -> Subject:
+def _subject(ctx: Context, app: AppId, use: Use) -> Subject:
     certification = _certification(ctx, app)
     if certification is None:
         return Subject(app, None)
@@ -92,7 +93,8 @@ def _subject(ctx: Context, app: AppId, permits: Permits) -> Subject:
     except NotFound:
         # A submission that is not there any more: `finish` says so of this app alone, and the others are looked at.
         return Subject(app, certification)
-    return Subject(app, certification, targets, _unused(ctx, certification, permits))
+    compared = drift_of(ctx, certification, use)
+    return Subject(app, certification, targets, _unused(ctx, certification, use.permits), *compared)
 
 
 def _certification(ctx: Context, app: AppId) -> Certification | None:
@@ -134,11 +136,12 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
     elif subject.certification is not None:
         app = registry.get_app(ctx, subject.app)
         checks = review.judge_again(ctx, certification, looks)
-        concerns = policy.concerns_of(checks, subject.unused)
+        concerns = policy.concerns_of(checks, subject)
         limits = limits_of(ctx, certification)
         held = store.open_findings(ctx.tx, app.id)
         followed = policy.follow(subject, app.vendor, held, concerns, limits=limits, now=ctx.now)
         _keep(ctx, followed)
+        remember_places(ctx, store.open_findings(ctx.tx, app.id), subject.drift)
         climb(ctx, app, certification, limits)
     standing = store.get_standing(ctx.tx, subject.app)
     store.save_standing(ctx.tx, replace(standing, looked_at=ctx.now))

@@ -1,6 +1,7 @@
 """Tables of findings, of how far apps climbed, and of the round."""
 
 import hashlib
+from collections.abc import Collection
 from datetime import date, datetime
 from typing import Any
 
@@ -24,7 +25,7 @@ from sqlalchemy import (
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, VendorId
+from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.revalidation.models import PURGE_BATCH, Finding, Round, Rung, Severity, Standing, State
 
@@ -77,6 +78,14 @@ standings = Table(
     Index("ix_revalidation_app_asked", "asked_at"),
     Index("ix_revalidation_app_due", "due", "app"),
 )
+places = Table(
+    "revalidation_place",
+    metadata,
+    Column("finding", String(64), primary_key=True),
+    Column("tenant", String(32), primary_key=True),
+    Index("ix_revalidation_place_tenant", "tenant", "finding"),
+)
+"""At which hospitals the calls of a finding were seen."""
 rounds = Table(
     "revalidation_round",
     metadata,
@@ -182,7 +191,31 @@ def apps_not_looked_at(tx: Connection, since: datetime, limit: int) -> list[AppI
 def purge(tx: Connection, closed_before: datetime) -> int:
     """Delete findings that were closed long ago, at most a batch; return how many."""
     old = select(findings.c.id).where(findings.c.closed_at < closed_before).limit(PURGE_BATCH)
-    return tx.execute(delete(findings).where(findings.c.id.in_(old.scalar_subquery()))).rowcount
+    ids = list(tx.execute(old).scalars())
+    tx.execute(delete(places).where(places.c.finding.in_(ids)))
+    return tx.execute(delete(findings).where(findings.c.id.in_(ids))).rowcount
+
+
+def set_places(tx: Connection, finding: str, tenants: Collection[str]) -> None:
+    """Replace at which hospitals the calls of a finding were seen."""
+    held = set(tx.execute(select(places.c.tenant).where(places.c.finding == finding)).scalars())
+    gone = held.difference(tenants)
+    if gone:
+        tx.execute(delete(places).where(places.c.finding == finding, places.c.tenant.in_(gone)))
+    if new := sorted(set(tenants) - held):
+        rows = [{"finding": finding, "tenant": tenant} for tenant in new]
+        tx.execute(insert_or_ignore(tx, places), rows)
+
+
+def list_seen_at(tx: Connection, tenant: TenantId, page: PageQuery) -> list[Finding]:
+    """List by id the open findings about calls that were seen at a hospital."""
+    query = (
+        select(findings)
+        .join(places, places.c.finding == findings.c.id)
+        .where(places.c.tenant == tenant, places.c.finding > page.after)
+        .where(findings.c.state == State.OPEN.value)
+    )
+    return [_finding(row) for row in tx.execute(query.order_by(places.c.finding).limit(page.limit))]
 
 
 def _finding(row: Row[Any]) -> Finding:

@@ -7,6 +7,7 @@ import orjson
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
 from hilum.contacts import service as contacts
+from hilum.evidence import service as evidence
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
 from hilum.policies import service as policies
@@ -74,6 +75,7 @@ def _certify(ctx: Context, found: Submission, run: Run) -> str:
     justified = [each.scope for each in found.order.scopes if each.justification.strip()]
     order = CertifyOrder(found.version, found.environment, scopes, ctx.now + life, found.id)
     made = registry.certify(ctx, order, unproved=contacts.unproved, justified=lambda *_: justified)
+    evidence.keep_contract(ctx, made, found.digest)
     return str(made.id)
 
 

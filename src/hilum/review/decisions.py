@@ -5,6 +5,7 @@ from dataclasses import replace
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.contacts import service as contacts
+from hilum.evidence import service as evidence
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
@@ -69,6 +70,7 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     wanted = CertifyOrder(found.version, found.environment, scopes, order.expires_at, found.id)
     justified = [each.scope for each in found.order.scopes if each.justification.strip()]
     certification = registry.certify(ctx, wanted, unproved=contacts.unproved, justified=lambda *_: justified)
+    evidence.keep_contract(ctx, certification, found.digest)
     moves.move(ctx, replace(found, certification=certification.id), Act.CERTIFY, order.reason.strip())
     news.tell_vendor(ctx, found, "certified", "decided")
     return moves.view_of(ctx, found.id)

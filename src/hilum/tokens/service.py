@@ -82,9 +82,10 @@ def mint(
         refresh = make(ctx.ids, REFRESH_PREFIX)
         store.add_refresh(ctx.tx, _refresh(ctx, grant, refresh, family, lifetimes=lifetimes, offline=offline))
     kinds = "access+refresh" if refresh else "access"
-    audit.record(
-        ctx, _event(grant, "tokens.access.mint", family=family, kinds=kinds, scopes=list(granted.scopes))
-    )
+    minted = _event(grant, "tokens.access.mint", family=family, kinds=kinds, scopes=list(granted.scopes))
+    if grant.workflow:
+        minted.facts["workflow"] = grant.workflow
+    audit.record(ctx, minted)
     return IssuedTokens(presented, int(life.total_seconds()), granted.scopes, refresh)
 
 

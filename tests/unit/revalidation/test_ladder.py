@@ -48,7 +48,7 @@ def finding(**change: object) -> Finding:
 def test_only_what_is_wrong_or_cannot_be_seen_concerns(result: Result, certain: bool | None) -> None:
     check = Check("address.stays", "launch: https://a.example", result, "It moved.", "curl", "Mend it.")
 
-    found = policy.concerns_of([check, check], ())
+    found = policy.concerns_of([check, check], SUBJECT)
 
     assert [(each.severity, each.certain) for each in found] == (
         [] if certain is None else [(Severity.CRITICAL, certain)]
@@ -59,14 +59,14 @@ def test_many_addresses_that_do_not_answer_push_out_nothing_graver() -> None:
     away = [Check("address.answers", f"{n}", Result.UNKNOWN, "", "", "") for n in range(FINDINGS_BOUND + 1)]
     changed = Check("keys.kept", "keys", Result.FAILED, "Another key.", "curl", "Mend it.")
 
-    found = policy.concerns_of([*away, changed], ())
+    found = policy.concerns_of([*away, changed], SUBJECT)
 
     assert (len(found), found[0].rule) == (FINDINGS_BOUND, "keys.kept")
 
 
 def test_scopes_without_a_use_are_one_finding_of_the_lowest_severity() -> None:
     """C115."""
-    (found,) = policy.concerns_of((), ("user/Slot.rs", "user/Patient.r"))
+    (found,) = policy.concerns_of((), replace(SUBJECT, unused=("user/Slot.rs", "user/Patient.r")))
 
     assert (found.rule, found.severity) == ("scopes.used", Severity.LOW)
     assert "user/Slot.rs, user/Patient.r" in found.evidence

@@ -95,7 +95,7 @@ async def begin(visit: Visit, form: Form) -> Response:
     def verb(ctx: Context) -> str:
         app = frame.own_app(ctx, visit.param())
         version = _version(ctx, app, form.one("version"))
-        if found := _open(ctx, app, version, environment):
+        if found := open_submission(ctx, app, version, environment):
             return found.id
         order = prefilled(ctx, app, version, environment)
         return review.create(ctx, version.id, environment, order, draft=True).submission.id
@@ -116,7 +116,10 @@ def _version(ctx: Context, app: App, id_: str) -> AppVersion:
     return version
 
 
-def _open(ctx: Context, app: App, version: AppVersion, environment: Environment) -> Submission | None:
+def open_submission(
+    ctx: Context, app: App, version: AppVersion, environment: Environment
+) -> Submission | None:
+    """Return the open submission of a version for an environment; None if there is none."""
     found = review.browse(
         ctx, BrowseQuery(app=app.id, newest=True, environment=environment, limit=PAGE_BOUND)
     ).submissions

@@ -170,6 +170,7 @@ def _one(ctx: Context, visit: Visit, start: int) -> tuple[App, Any, dict[str, An
         if len(kept) > end
         else "",
         "sandbox": address("developer.sandbox", app.id),
+        "proposal": address("developer.proposal", app.id, run=run.id) if run.rows else "",
     }
     return app, frame.standings(ctx, [app])[app.id], facts
 

@@ -55,6 +55,7 @@ async def show_scopes(visit: Visit) -> Response:
         unused=sorted({each for row in compared.rows for each in row.unused}),
         chips=chips,
         days=days,
+        proposal=address("developer.proposal", app.id),
         narrow=address("developer.narrow", app.id, days=str(days))
         if visit.may_open("developer.narrow")
         else "",

@@ -31,6 +31,7 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.policies.models import PEER
 from hilum.registry import service as registry
 from hilum.registry.models import COUNTED_BOUND, App, AppOrder, AppsQuery, AppState, Environment
+from hilum.revalidation import service as revalidation
 from hilum.web import faults
 from hilum.web.forms import Form
 
@@ -210,6 +211,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         ],
         "happenings": [words.happening(each, names) for each in events],
         "use": None,
+        "drifts": [each for each in revalidation.list_seen_at(ctx, tenant.id) if each.app == app.id],
         "stop": address("tenant.stop", kind="app_tenant", key=f"{app.id}/{tenant.id}"),
         "activity": address("tenant.activity", app=app.id),
     }

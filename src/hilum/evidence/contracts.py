@@ -1,0 +1,90 @@
+"""The contract of what is certified: the shapes of calls that its run showed, signed with the certification (C220)."""
+
+from dataclasses import replace
+from hashlib import sha256
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.clients import service as clients
+from hilum.evidence import contract_store, policy, store, traces
+from hilum.evidence.checking import check_result
+from hilum.evidence.models import RunContract, State
+from hilum.infra.context import Context
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import AppId
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.registry import service as registry
+from hilum.registry.models import Certification, Environment
+
+KEEP = "evidence.contract.keep"
+
+
+def keep_contract(ctx: Context, certification: Certification, submitted: str) -> RunContract | None:
+    """Keep what the last run of a certified version showed, bound to the digest of what was submitted; None if no run counts for it.
+
+    Call it in the transaction that certifies: the one is never without the other.
+    """
+    run = store.find_judged(ctx.tx, certification.version)
+    if run is None or run.state is not State.PASSED or not check_result(ctx, run):
+        return None
+    client = clients.find_client(ctx, run.client)
+    # Of a client that is gone nobody knows what included records needed; what permitted each call is in its record.
+    held = () if client is None else client.scopes
+    made = RunContract(
+        certification.id,
+        certification.app,
+        certification.version,
+        certification.submission,
+        submitted,
+        run.id,
+        sha256(policy.signed_bytes(run.result)).hexdigest(),
+        traces.shapes_of(traces.calls_of(policy.read_rows(run.rows), held)),
+        ctx.now,
+    )
+    signed = policy.contract_bytes(made)
+    kid, signature = keys.sign_bytes(ctx, Purpose.EVIDENCE, signed)
+    contract_store.add(ctx.tx, replace(made, kid=kid, signature=signature))
+    facts = {
+        "certification": made.certification,
+        "run": made.run,
+        "shapes": len(made.shapes),
+        "digest": sha256(signed).hexdigest(),
+    }
+    audit.record(ctx, Event(KEEP, app=made.app, facts=facts))
+    return made
+
+
+def find_contract(ctx: Context, certification: str) -> RunContract | None:
+    """Find the contract of a certification, and whether it is as it was signed; None if no run was shown for it."""
+    found = contract_store.find(ctx.tx, certification)
+    if found is None:
+        return None
+    signed = policy.contract_bytes(found)
+    genuine = keys.verify_bytes(ctx, Purpose.EVIDENCE, found.kid, signed, found.signature)
+    return replace(found, genuine=genuine)
+
+
+def view_contract(ctx: Context, app_id: AppId, certification: str = "") -> RunContract:
+    """Return a contract of an app: of a certification, or of its newest one for production that is in force. Raises NotFound, also to who may not see it."""
+    app = registry.get_app(ctx, app_id)
+    if not policy.may_see(ctx.actor, app.vendor):
+        raise NotFound("app_not_found", "There is no such app.")
+    of = registry.certifications_of(ctx, app.id)
+    if certification:
+        wanted = [each.id for each in of if each.id == certification]
+    else:
+        in_force = (
+            each.id
+            for each in registry.in_force(ctx, of)
+            if each.environment is Environment.PRODUCTION and each.submission
+        )
+        wanted = sorted(in_force, reverse=True)[:1]
+    found = find_contract(ctx, wanted[0]) if wanted else None
+    if found is None:
+        detail = (
+            "No run in the sandbox was certified for this app, so there is no contract. "
+            "Submit a version with a run that was passed."
+        )
+        raise NotFound("contract_not_found", detail)
+    return found

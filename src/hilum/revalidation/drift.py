@@ -1,0 +1,83 @@
+"""Which calls of a certified app its contract does not have. Pure (C220).
+
+Daily counts have the interaction, the type and the scopes of what was permitted, so these are compared; parameters and workflows are in
+the contract for people. What reads the person's own record is no call of the app's.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from hilum.audit.models import PermitCount
+from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes
+from hilum.evidence.models import RunContract, Shape
+from hilum.revalidation.models import DRIFT_DAYS, DRIFTS_BOUND, Concern, Drift, Severity
+from hilum.standards.smart.scopes import WRITES, Scope, covers, parse_stored, render
+
+RULE = "calls.as_certified"
+_SHOWN = 3
+_ORDER = tuple(Severity)
+
+
+def outside(permits: Iterable[PermitCount], contract: RunContract) -> tuple[Drift, ...]:
+    """Return what was permitted of shapes that a contract does not have, the gravest first; the same whatever the order of ``permits``."""
+    shapes: dict[tuple[str, str], list[Shape]] = {}
+    for shape in contract.shapes:
+        shapes.setdefault((shape.interaction, shape.type), []).append(shape)
+    types = {each.type for each in contract.shapes}
+    found: dict[str, Drift] = {}
+    for permit in permits:
+        if permit.rule == OWN_RECORD or not letter_of(permit.interaction):
+            continue
+        pieces = permitting_scopes(permit.rule, permit.resource_type, permit.interaction)
+        same = shapes.get((permit.interaction, permit.resource_type), [])
+        if same and (not pieces or any(_covers(shape, piece) for shape in same for piece in pieces)):
+            continue
+        each = Drift(
+            permit.interaction,
+            permit.resource_type,
+            _severity(permit, known=permit.resource_type in types, same=bool(same)),
+            permit.last,
+            (permit.rule,),
+            tuple(map(render, pieces)),
+            otherwise=bool(same),
+        )
+        held = found.get(each.about)
+        found[each.about] = each if held is None else _joined(held, each)
+    ordered = sorted(found.values(), key=lambda each: (_ORDER.index(each.severity), each.about))
+    return tuple(ordered[:DRIFTS_BOUND])
+
+
+def _covers(shape: Shape, piece: Scope) -> bool:
+    return any(covers(each, piece) for each in parse_stored(shape.scopes))
+
+
+def _severity(permit: PermitCount, *, known: bool, same: bool) -> Severity:
+    if letter_of(permit.interaction) & WRITES:
+        return Severity.HIGH
+    # Another type, or the same call with another reach, such as over all patients instead of one.
+    return Severity.LOW if known and not same else Severity.MEDIUM
+
+
+def _joined(one: Drift, other: Drift) -> Drift:
+    return replace(
+        one,
+        last=max(one.last, other.last),
+        rules=tuple(sorted({*one.rules, *other.rules})),
+        scopes=tuple(sorted({*one.scopes, *other.scopes})),
+    )
+
+
+def concern_of(drift: Drift, contract: RunContract) -> Concern:
+    """Return what is wrong about calls that a contract does not have. How many there were, and where, is told to nobody by it."""
+    by = ", ".join(drift.scopes[:_SHOWN]) or "a scope of another type"
+    other = "made it by other scopes only" if drift.otherwise else "has no such call"
+    return Concern(
+        RULE,
+        drift.about,
+        drift.severity,
+        certain=True,
+        evidence=f"Permitted within {DRIFT_DAYS} days, last on {drift.last:%Y-%m-%d}: {drift.about}, by {by}. "
+        f"The run that was certified ({contract.run}) {other}.",
+        reproduction="hilum app contract APP, and hilum app scopes APP --days 30",
+        fix="Stop these calls, or show them in a certification run and submit the version again with it.",
+    )

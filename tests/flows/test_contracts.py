@@ -1,0 +1,248 @@
+"""One trace, three uses: it proposes the scopes, becomes the certified contract, and is what drift is measured against (C220)."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from functools import partial
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery, Outcome
+from hilum.evidence.judging import MINT
+from hilum.evidence.models import Row
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import AppId
+from hilum.revalidation.service import Use
+from tests.flows.control_site import TRACE, codes, problem
+from tests.flows.review_ground import SCOPES, Ground, signs
+from tests.flows.test_audit_journal import Place, access
+from tests.flows.test_console_submissions import enter, send
+from tests.flows.test_evidence_in_review import passed, sandbox_client
+from tests.flows.test_revalidation import Certified
+from tests.flows.test_review_checks import World, in_order
+from tests.flows.test_review_decisions import decide, submitted
+from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.tls_host import Authority
+from tests.sim.world import FakeClock
+
+LATER = timedelta(hours=1)
+BASE = {"request": True, "outcome": "done", "status": 200, "launch": "lch_9"}
+
+
+@pytest.fixture
+def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
+    with ExitStack() as stack:
+        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
+
+
+@pytest.fixture
+def ground(world: World) -> Ground:
+    found = in_order(world)
+    signs(found.site, "rita", "technical")
+    return found
+
+
+def shown(ground: Ground) -> tuple[Row, ...]:
+    """What a run shows beside its scenarios: a launch, and searches for slots in a workflow."""
+    at = ground.site.clock.now() + LATER
+    facts = {"scopes": ["launch", "openid", "user/Slot.rs"], "family": "fam_9", "workflow": "appointments"}
+    rows = [Row(at, MINT, request=False, outcome="done", launch="lch_9", facts=facts)]
+    for n in range(2):
+        asked = f"/Slot?schedule=s{n}&start=2026-12-01"
+        rows.append(Row(at + LATER, "search-type", type="Slot", asked=asked, rule="user/Slot.rs", **BASE))  # type: ignore[arg-type]
+    return tuple(rows)
+
+
+def contract_of(ground: Ground, who: str = "rita", **query: str) -> Any:
+    return ground.site.api(who).get(f"/apps/{ground.app}/contract", params=query)
+
+
+def propose(ground: Ground, who: str = "acme.developer", **query: str) -> Any:
+    return ground.site.api(who).get(f"/apps/{ground.app}/proposed-scopes", params=query)
+
+
+def test_a_run_proposes_the_least_scopes_and_they_go_into_the_draft(ground: Ground) -> None:
+    """C220: by API and by page; what the draft said of a scope is kept, also where it is narrowed."""
+    run = passed(ground, sandbox_client(ground), *shown(ground))
+
+    found = made(propose(ground, run=run), 200)
+
+    scopes = {each["scope"]: each for each in found["scopes"]}
+    assert list(scopes) == ["launch", "openid", "user/Slot.s"]
+    (call,) = scopes["user/Slot.s"]["calls"]
+    assert call == {"interaction": "search-type", "type": "Slot", "parameters": ["schedule", "start"], "workflow": "appointments", "number": 2}  # fmt: skip
+    assert scopes["launch"]["launches"] == 1
+    assert (found["left_out"], found["whole"]) == ([], True)
+
+    wide = [*SCOPES, {"scope": "user/Patient.r", "justification": "Shows names."}]
+    draft = made(ground.submit(draft=True, scopes=wide))["id"]
+    page = f"/developer/apps/{ground.app}/proposal"
+    browser = enter(ground, "acme.developer")
+    assert "Put them into the draft" not in browser.get(page).text, "nothing is chosen yet"
+    assert "user/Slot.s" in unescape(browser.get(f"{page}?run={run}").text)
+    answer = send(browser, f"{page}?run={run}", "scopes")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/developer/submissions/{draft}")
+    held = {each["scope"]: each["justification"] for each in ground.see(draft)["scopes"]}
+    assert held == {
+        "launch": SCOPES[0]["justification"],
+        "openid": "",
+        "user/Slot.s": SCOPES[1]["justification"],
+    }
+    stale = send(browser, f"{page}?run={run}", "scopes", scopes="user/Patient.rs")
+    assert stale.status_code == 409, "another proposal than was shown"
+    assert enter(ground, "acme.billing").get(f"{page}?run={run}").text.count('name="scopes"') == 0
+
+
+def test_calls_of_the_last_days_propose_scopes_and_the_read_is_recorded(ground: Ground) -> None:
+    """C220: of the sandbox alone, and of what was permitted."""
+    client, site = sandbox_client(ground), ground.site
+    now = site.clock.now()
+    facts: dict[str, Any] = {
+        "app": ground.app,
+        "client": client,
+        "rule": "user/*.rs",
+        "resource_type": "Slot",
+    }
+    rows = [
+        access(1, at=now - LATER, **facts),
+        access(2, at=now - LATER, **facts, outcome=Outcome.REFUSED, reason="label_withheld"),
+        access(3, at=now - LATER, **facts | {"resource_type": "Patient", "tenant": "mercy"}),
+        access(4, at=now - timedelta(days=3), **facts | {"resource_type": "Goal"}),
+    ]
+    _place(ground).write(*rows)
+
+    found = made(propose(ground, client=client, days="1"), 200)
+
+    assert [each["scope"] for each in found["scopes"]] == ["user/Slot.r"]
+    assert found["left_out"] == ["launch"]
+    week = made(propose(ground, "rita", client=client), 200)
+    assert [each["scope"] for each in week["scopes"]] == ["user/Goal.r", "user/Slot.r"]
+    query = EventQuery(action="audit.access.list", limit=5)
+    read = [
+        each.event.facts["filters"]["client"] for each in site.system(audit.list_events, query=query).events
+    ]
+    assert read == [client, client]
+
+
+def test_nobody_else_learns_what_an_app_did_and_a_wrong_trace_is_refused(ground: Ground) -> None:
+    """C220, C183."""
+    client = sandbox_client(ground)
+    run = passed(ground, client)
+    furnish_vendor(ground.site, "Rival", "rival")
+    for query in ({"run": run}, {"client": client}):
+        problem(propose(ground, "rival.owner", **query), 404, "app_not_found")
+        assert propose(ground, "gina", **query).status_code in {403, 404}
+    problem(contract_of(ground, "rival.owner"), 404, "app_not_found")
+    problem(contract_of(ground), 404, "contract_not_found")
+    both = {"run": "missing", "client": "missing"}
+    for query in ({}, {"run": run, "client": client}):
+        assert codes(problem(propose(ground, **query), 422, "trace_invalid")) == both
+    for other in ("cli_nowhere", ground.client):
+        refused = problem(propose(ground, client=other), 422, "trace_invalid")
+        assert codes(refused) == {"client": "client_not_of_sandbox"}, "also one of production"
+    problem(propose(ground, run="run_nowhere"), 404, "evidence_run_not_found")
+    browser = enter(ground, "acme.developer")
+    page = f"/developer/apps/{ground.app}/proposal"
+    assert browser.get(f"{page}?client={client}&days=9999").status_code == 422
+    assert browser.get(f"{page}?client={ground.client}").status_code == 422
+
+
+def test_what_is_certified_keeps_the_shapes_of_its_run_bound_to_what_was_submitted(
+    ground: Ground, world: World
+) -> None:
+    """C220: made with the certification and signed; one that was edited says so and measures nothing."""
+    run = passed(ground, sandbox_client(ground), *shown(ground))
+    sent = submitted(ground, world)
+    certified = made(decide(ground, sent), 200)
+
+    found = made(contract_of(ground, "acme.developer"), 200)
+
+    assert (found["run"], found["submission"], found["genuine"]) == (run, sent, True)
+    assert found["submitted"] == certified["digest"]
+    slots = next(each for each in found["shapes"] if each["type"] == "Slot")
+    assert (slots["interaction"], slots["scopes"], slots["number"]) == ("search-type", ["user/Slot.s"], 2)
+    assert made(contract_of(ground, certification=found["certification"]), 200) == found
+    problem(contract_of(ground, certification="cert_other"), 404, "contract_not_found")
+    for change in (
+        "shapes = replace(shapes, 'user/Slot.s', 'user/Slot.cruds')",
+        "submitted = 'another'",
+        "run = 'run_other'",
+    ):
+        with pytest.raises(_Undone):
+            world.uow.write_now(partial(_edited, change=change, ground=ground), actor=SYSTEM, trace=TRACE)
+
+
+class _Undone(Exception):
+    pass
+
+
+def _edited(ctx: Any, change: str, ground: Ground) -> None:
+    from hilum.evidence import service
+
+    ctx.tx.execute(text(f"UPDATE evidence_contract SET {change}"))  # noqa: S608 - written above
+    found = service.view_contract(ctx, AppId(ground.app))
+    assert not found.genuine, change
+    raise _Undone
+
+
+def _place(ground: Ground) -> Place:
+    url = ground.site.uow.db.url
+    return Place(ground.site.uow, url, Path(url.removeprefix("sqlite:///")).parent / "journal")
+
+
+def test_calls_beyond_the_contract_are_found_and_shown_where_they_were_seen(
+    ground: Ground, world: World
+) -> None:
+    """C220: to the vendor, reviewers and those hospitals; a week after the last one it is mended."""
+    passed(ground, sandbox_client(ground), *shown(ground))
+    made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
+    place = _place(ground)
+    use = Use(
+        partial(journals.read_permits, place.directory, place.url),
+        partial(journals.read_places, place.directory, place.url),
+    )
+    certified = Certified(world, ground, f"https://acme.example:{world.hosts['acme.example'].port}", use)
+    facts: dict[str, Any] = {"app": ground.app, "client": ground.client, "rule": "user/Slot.rs"}
+    search = facts | {"interaction": "search-type", "resource_type": "Slot"}
+    at = world.clock.now() + timedelta(hours=2)
+    place.write(access(1, at=at, **search), access(2, at=at, **search | {"tenant": "mercy"}))
+    journals.count_decisions(place.directory, place.url, at)
+    certified.night()
+    assert certified.findings() == [], "as it was shown"
+
+    beyond = facts | {
+        "interaction": "create",
+        "resource_type": "Slot",
+        "rule": "user/Slot.cu",
+        "tenant": "mercy",
+    }
+    place.write(access(3, at=world.clock.now(), **beyond))
+    journals.count_decisions(place.directory, place.url, world.clock.now())
+    certified.night()
+
+    (found,) = certified.findings()
+    assert (found["rule"], found["about"], found["severity"]) == ("calls.as_certified", "create Slot", "high")
+    assert all(found[name] for name in ("evidence", "reproduction", "fix", "due_at"))
+    site = ground.site
+    assert made(site.api("acme.developer").get("/findings"), 200)["items"] == [found]
+    assert made(site.api("rita").get("/tenants/mercy/findings"), 200)["items"] == [found]
+    assert made(site.api("rita").get("/tenants/general/findings"), 200)["items"] == []
+    assert made(site.api("gina").get("/tenants/general/findings"), 200)["items"] == []
+    problem(site.api("gina").get("/tenants/mercy/findings"), 403, "not_permitted")
+    problem(site.api("acme.owner").get("/tenants/mercy/findings"), 403, "not_permitted")
+
+    world.clock.advance(timedelta(days=7))
+    certified.night()
+    assert certified.findings() == []
+    assert made(site.api("rita").get("/tenants/mercy/findings"), 200)["items"] == []
+
+
+def _ends(world: World) -> str:
+    return (world.clock.now() + timedelta(days=200)).isoformat()

@@ -1,0 +1,96 @@
+"""Calls that a certified app makes and that its contract does not have (C220)."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hilum.audit.models import PermitCount
+from hilum.evidence.models import RunContract, Shape
+from hilum.kernel.ids import AppId, VersionId
+from hilum.revalidation.drift import concern_of, outside
+from hilum.revalidation.models import Severity
+from tests.sim.world import START
+
+SHAPES = (
+    Shape("read", "Patient", ("patient/Patient.r",)),
+    Shape("search-type", "Observation", ("patient/Observation.s",), ("category", "patient")),
+    Shape("update", "Appointment", ("user/Appointment.u",)),
+    Shape("create", "Binary", ("patient/DocumentReference.c",)),
+)
+CONTRACT = RunContract(
+    "cert_1", AppId("app_1"), VersionId("ver_1"), "sub_1", "d", "run_1", "r", SHAPES, START
+)
+
+
+def permit(interaction: str, type_: str, rule: str) -> PermitCount:
+    return PermitCount(rule, type_, interaction, 3, START)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        permit("read", "Patient", "patient/Patient.rs"),
+        permit("read", "Patient", "patient/*.cruds"),
+        permit("search-type", "Observation", "patient/Observation.rs?category=http://x|a"),
+        permit("search-type", "Observation", "patient/Observation.rs, user/Observation.rs"),
+        permit("create", "Binary", "patient/DocumentReference.cu"),
+        # No call of the app's kind: who uses it reads their own record.
+        permit("read", "Practitioner", "fhirUser"),
+        permit("capabilities", "", ""),
+    ],
+)
+def test_what_the_contract_has_is_no_drift(same: PermitCount) -> None:
+    """C220: whatever the certified scopes are written as, and also if a hospital granted less."""
+    assert outside([same], CONTRACT) == ()
+
+
+@pytest.mark.parametrize(
+    ("beyond", "severity", "about", "otherwise"),
+    [
+        (permit("create", "Appointment", "user/Appointment.cu"), Severity.HIGH, "create Appointment", False),
+        (permit("delete", "Goal", "user/Goal.d"), Severity.HIGH, "delete Goal", False),
+        (permit("read", "Condition", "patient/*.rs"), Severity.MEDIUM, "read Condition", False),
+        (permit("read", "Observation", "patient/Observation.rs"), Severity.LOW, "read Observation", False),
+        (permit("search-type", "Observation", "user/Observation.rs"), Severity.MEDIUM, "search-type Observation", True),
+        (permit("update", "Appointment", "system/Appointment.u"), Severity.HIGH, "update Appointment", True),
+        # An unknown scope permitted nothing that the contract has.
+        (permit("read", "Goal", "?"), Severity.MEDIUM, "read Goal", False),
+    ],
+)  # fmt: skip
+def test_what_the_contract_does_not_have_is_found_by_its_weight(
+    beyond: PermitCount, severity: Severity, about: str, otherwise: bool
+) -> None:
+    """C220: a write is graver than a type, and a type than another way to read one that was shown."""
+    (found,) = outside([*(permit(*each) for each in KNOWN), beyond], CONTRACT)
+
+    assert (found.severity, found.about, found.otherwise) == (severity, about, otherwise)
+    concern = concern_of(found, CONTRACT)
+    assert (concern.rule, concern.about, concern.certain) == ("calls.as_certified", about, True)
+    assert all((concern.evidence, concern.reproduction, concern.fix))
+    assert "run_1" in concern.evidence
+
+
+KNOWN = (("read", "Patient", "patient/Patient.r"), ("update", "Appointment", "user/Appointment.u"))
+
+
+def test_an_empty_contract_has_no_call() -> None:
+    assert len(outside([permit(*each) for each in KNOWN], replace(CONTRACT, shapes=()))) == 2
+
+
+@given(
+    st.permutations(
+        [
+            permit("read", "Condition", "patient/Condition.r"),
+            permit("read", "Condition", "user/Condition.rs"),
+            permit("create", "Goal", "user/Goal.c"),
+            permit("search-type", "Goal", "user/Goal.s"),
+        ]
+    )
+)
+def test_the_order_of_counts_does_not_matter(permits: list[PermitCount]) -> None:
+    found = outside(permits, CONTRACT)
+
+    assert [each.about for each in found] == ["create Goal", "read Condition", "search-type Goal"]
+    assert found[1].scopes == ("patient/Condition.r", "user/Condition.r")
