@@ -1,12 +1,14 @@
 """The ground of every store: transactions, instants and the epoch, on each backend."""
 
 import asyncio
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import (
     JSON,
@@ -29,7 +31,12 @@ from hilum.infra import epoch
 from hilum.infra.context import Context, Trace
 from hilum.infra.db import Instant, metadata
 from hilum.infra.epoch import FactCache, Stamp
-from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
+from hilum.infra.prepared_statements import (
+    PreparedStatement,
+    insert_many,
+    prepare_insert,
+    prepare_insert_or_ignore,
+)
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
@@ -353,6 +360,32 @@ def test_a_prepared_statement_carries_values_as_any_other_and_its_change_is_comm
         probed.read_now(lambda ctx: dict(ctx.tx.execute(select(probe)).mappings().one()), trace=TRACE) == ROW
     )
     assert find(probed, "b") is None
+
+
+def test_rows_that_are_inserted_by_the_driver_are_as_they_were_given_whatever_is_in_them(
+    probed: UnitOfWork,
+) -> None:
+    """P19: PostgreSQL takes them as one text, in which tabs, line ends, backslashes and empty values have a meaning."""
+    ids = ["plain", "tab\t", "line\nend", "back\\slash", "\\N", "", '{"a": "\u00fc"}']
+    rows = [(each, None, None, None, None, n) for n, each in enumerate(ids)]
+
+    def insert(ctx: Context) -> None:
+        ADD.enqueue(ctx.tx, ROW)  # queued before, and sent before
+        insert_many(ctx.tx, probe, iter(rows))
+
+    probed.write_now(insert, trace=TRACE)
+
+    found = probed.read_now(
+        lambda ctx: ctx.tx.execute(select(probe.c.id, probe.c.n, probe.c.at)).all(), trace=TRACE
+    )
+    assert {tuple(each) for each in found} == {
+        *((each, n, None) for n, each in enumerate(ids)),
+        ("a", 1, ROW["at"]),
+    }
+    again = [("new", None, None, None, None, 9), rows[0]]
+    with pytest.raises((sqlite3.IntegrityError, psycopg.errors.UniqueViolation)):
+        probed.write_now(lambda ctx: insert_many(ctx.tx, probe, again), trace=TRACE)
+    assert find(probed, "new") is None
 
 
 def test_a_prepared_statement_knows_the_values_it_was_written_with(probed: UnitOfWork) -> None:

@@ -32,6 +32,8 @@ from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, LaunchId, PersonId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
+FILTERED_BOUND = 5_000
+"""Up to how many clients the database leaves the agreements of others out of a count; SQLite takes 32,766 values in a statement."""
 authorization = Table(
     "authorization",
     metadata,
@@ -253,7 +255,7 @@ def count_in_force(
     query = select(table.c.tenant, table.c.client, scopes, func.count()).where(
         table.c.revoked_at.is_(None), table.c.expires_at > now
     )
-    if len(clients) <= BATCH_SIZE:
+    if len(clients) <= FILTERED_BOUND:
         query = query.where(table.c.client.in_(clients))
     wanted = frozenset(clients)
     rows = tx.execute(query.group_by(table.c.tenant, table.c.client, scopes))

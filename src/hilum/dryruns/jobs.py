@@ -5,20 +5,23 @@ it compares; 3 find the clients that the version alters, each distinct one judge
 of their apps, read installations and counted decisions, judge, and store the rows; 6 store the rows of the hospitals, and the result; 7 of a version that is in force and observes something tell the owners of the apps.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
 from hilum.audit.models import DecisionCount
 from hilum.dryruns import observing, service
-from hilum.dryruns.models import APPS_AT_ONCE, Row
+from hilum.dryruns.models import APPS_AT_ONCE, Busy, Places, StoredRow
 from hilum.dryruns.replay import Replay
 from hilum.infra import lanes
 from hilum.infra.collector import uncollected
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
+from hilum.kernel.ids import AppId, ClientId
 from hilum.policies import service as policies
 from hilum.policies.models import DryRun
 
@@ -91,17 +94,19 @@ def _run(
     replay = Replay(start)
     replay.agreements = _read(tx, partial(service.read_agreements, of=replay.clients_with_other_scopes()))
     _read(tx, partial(service.count_ends, replay=replay))
-    apps = replay.apps()
-    for at in range(0, len(apps), APPS_AT_ONCE):
-        if not may_continue():
-            return None
-        some = apps[at : at + APPS_AT_ONCE]
-        places = _read(tx, partial(service.read_installations, apps=some))
-        counted = decisions.about(replay.clients_with_other_scopes(some), start.since)
-        quotas = replay.apps_with_other_quotas(some)
-        busy = decisions.busy(start.since, quotas, min(quotas.values())) if quotas else {}
-        _store(tx, run, replay, replay.judge(some, places, counted, busy), 5 + 90 * at // len(apps))
-    _store(tx, run, replay, replay.hospitals(), 95)
+    with ThreadPoolExecutor(2, thread_name_prefix="dry-run") as pool:
+        stored: Future[None] | None = None
+        for found in _read_ahead(pool, partial(_read_some, tx, decisions, start.since), replay):
+            rows = replay.numbered(replay.judge(found.apps, found.places, found.decisions, found.busy))
+            # One part at a time, and none while the lease is looked at, which is not for two threads.
+            if stored is not None:
+                stored.result()
+            if not may_continue():
+                return None
+            stored = pool.submit(_store, tx, run, rows, 5 + found.percent * 9 // 10)
+        if stored is not None:
+            stored.result()
+    _store(tx, run, replay.numbered(replay.hospitals()), 95)
     finish = partial(
         policies.finish_dry_run,
         run=run,
@@ -112,6 +117,58 @@ def _run(
     done = tx.write(finish)
     _until_none(tx, service.delete_old_rows)
     return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Some of the apps that a version alters, with what is asked about them. ``quotas``: from how many requests on their quota counts."""
+
+    apps: Sequence[AppId]
+    clients: Collection[ClientId]
+    quotas: Mapping[AppId, float]
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was read of some apps. ``percent``: how many apps came before them."""
+
+    apps: Sequence[AppId]
+    percent: int
+    places: Places
+    decisions: list[DecisionCount]
+    busy: Busy
+
+
+def _read_ahead(pool: Executor, read: Callable[[_Asked], _Found], replay: Replay) -> Iterator[_Found]:
+    """Yield what was read of the apps, some at a time, while the next are read already: the database works while this process judges."""
+    ahead: Future[_Found] | None = None
+    # What is asked is worked out here, since the replay is not for two threads.
+    for asked in _asked(replay):
+        ready, ahead = ahead, pool.submit(read, asked)
+        if ready is not None:
+            yield ready.result()
+    if ahead is not None:
+        yield ahead.result()
+
+
+def _asked(replay: Replay) -> Iterator[_Asked]:
+    apps = replay.apps()
+    for at in range(0, len(apps), APPS_AT_ONCE):
+        some = apps[at : at + APPS_AT_ONCE]
+        clients, quotas = replay.clients_with_other_scopes(some), replay.apps_with_other_quotas(some)
+        yield _Asked(some, clients, quotas, 100 * at // len(apps))
+
+
+def _read_some(tx: Transactions, decisions: Decisions, since: datetime, asked: _Asked) -> _Found:
+    quotas = asked.quotas
+    return _Found(
+        asked.apps,
+        asked.percent,
+        _read(tx, partial(service.read_installations, apps=asked.apps)),
+        decisions.about(asked.clients, since),
+        decisions.busy(since, quotas, min(quotas.values())) if quotas else {},
+    )
 
 
 def ask_due(tx: Transactions) -> None:
@@ -126,10 +183,9 @@ def _read(tx: Transactions, verb: Callable[[Context], T]) -> T:
         return tx.read(verb)
 
 
-def _store(tx: Transactions, run: DryRun, replay: Replay, rows: list[Row], percent: int) -> None:
-    stored = replay.numbered(rows)
-    for at in range(0, len(stored) or 1, service.ROWS_AT_ONCE):
-        some = stored[at : at + service.ROWS_AT_ONCE]
+def _store(tx: Transactions, run: DryRun, rows: list[StoredRow], percent: int) -> None:
+    for at in range(0, len(rows) or 1, service.ROWS_AT_ONCE):
+        some = rows[at : at + service.ROWS_AT_ONCE]
         tx.write(partial(service.add_rows, run=run, rows=some, percent=percent))
 
 

@@ -15,8 +15,8 @@ from hilum.policies.policy import PolicyFacts
 
 REPLAYED = timedelta(days=90)
 """How far back decisions are replayed (C208)."""
-APPS_AT_ONCE = 500
-"""Apps whose installations and decisions are read, judged and stored together."""
+APPS_AT_ONCE = 100
+"""Apps whose installations and decisions are read, judged and stored together, while those of the next are read."""
 ROWS_BOUND = 200_000
 """Rows that are stored of a run. Those beyond it are counted, and covered by the digest, but not stored; rows of hospitals always are."""
 TRIED_ROWS_BOUND = 200
@@ -105,7 +105,9 @@ class Effect:
         return rest or before.lifetimes != after.lifetimes
 
 
-@dataclass(frozen=True, slots=True)
+# Rows of decisions and of installations are neither frozen nor have slots: there are a hundred thousand of each in a run, and it takes
+# six times as long to build a frozen one, and three times as long to write one with slots as JSON.
+@dataclass
 class Flip:
     """Equal decisions that would turn out differently. ``scope``: what permitted them, or what newly would."""
 
@@ -206,7 +208,7 @@ class Refused:
     of: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class InstallationChange:
     """An app at a hospital for which other scopes or limits would hold. ``agreements`` in force lose scopes, ``ended`` of them all.
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import orjson
 
@@ -89,15 +90,14 @@ class Replay:
     _hospitals: dict[str, HospitalChange] = field(default_factory=dict)
     _books: dict[str, Book] = field(default_factory=dict)
     _number: int = 0
-    _sum: bytes = b""
+    _sum: Any = field(default_factory=sha256)
 
     def __post_init__(self) -> None:
         """Find the clients that the version alters at any hospital."""
         for facts in self.start.clients:
             if any(self._effects_of(facts)):
                 self._altered.setdefault(facts.app, []).append(facts)
-        begun = orjson.dumps([self.start.version_digest, self.start.versions.last])
-        self._sum = sha256(begun).digest()
+        self._sum.update(orjson.dumps([self.start.version_digest, self.start.versions.last]))
 
     def apps(self) -> list[AppId]:
         """Return the apps with a client that is altered."""
@@ -211,9 +211,12 @@ class Replay:
         refused = _refused_of(flips)
         for tenant, installation in places.items():
             own = self._effect(facts, self._book_at(tenant))
-            if own is not None:
-                counted = self._refused(facts, tenant, own, refused.get(tenant, 0), busy)
-                yield from self._installation(facts, tenant, installation, own, tuple(counted))
+            if own is None:
+                continue
+            here = self._allowed(facts, tenant, installation, own)
+            if here.lost or here.gained or own.limits:
+                counted = tuple(self._refused(facts, tenant, own, refused.get(tenant, 0), busy))
+                yield self._installation(facts, tenant, own, here, counted)
 
     def _refused(
         self, facts: ClientFacts, tenant: TenantId, effect: Effect, by_scopes: int, busy: Busy
@@ -250,17 +253,8 @@ class Replay:
         )
 
     def _installation(
-        self,
-        facts: ClientFacts,
-        tenant: TenantId,
-        installation: InstallationFacts,
-        effect: Effect,
-        refused: tuple[Refused, ...],
-    ) -> Iterator[Row]:
-        here = self._allowed(facts, tenant, installation)
-        lost, gained, loss = here.lost, here.gained, here.loss
-        if not (lost or gained or effect.limits):
-            return
+        self, facts: ClientFacts, tenant: TenantId, effect: Effect, here: _Here, refused: tuple[Refused, ...]
+    ) -> Row:
         hospital = self._hospital(tenant)
         agreements = ended = 0
         for scopes, number in self.agreements.get((tenant, facts.id), {}).items():
@@ -268,18 +262,28 @@ class Replay:
             agreements += 0 if what is Loss.NONE else number
             ended += number if what is Loss.LAPSES else 0
         hospital.apps += 1
-        hospital.lapsing += loss is Loss.LAPSES
+        hospital.lapsing += here.loss is Loss.LAPSES
         hospital.agreements += agreements
         hospital.ended += ended
         self.tally.agreements += agreements
         self.tally.agreements_ended += ended
-        yield InstallationChange(
-            tenant, facts.app, facts.id, loss, lost, gained, effect.limits, agreements, ended, refused
+        return InstallationChange(
+            tenant,
+            facts.app,
+            facts.id,
+            here.loss,
+            here.lost,
+            here.gained,
+            effect.limits,
+            agreements,
+            ended,
+            refused,
         )
 
-    def _allowed(self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts) -> _Here:
+    def _allowed(
+        self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts, effect: Effect | None
+    ) -> _Here:
         """Return what a client may be granted at a hospital, computed once for each distinct answer of the books and installation."""
-        effect = self._effect(facts, self._book_at(tenant))
         # By identity first: at a million places, comparing their scopes costs more than everything else.
         near = id(effect), id(installation.scopes)
         kept = self._near.get(near)
@@ -333,7 +337,8 @@ class Replay:
                 if (installation := places.get(tenant)) is None:
                     unjudged += decision.number
                     continue
-                here = here_at[tenant] = self._allowed(facts, tenant, installation)
+                effect = self._effect(facts, self._book_at(tenant))
+                here = here_at[tenant] = self._allowed(facts, tenant, installation, effect)
             key = decision.rule, decision.resource_type, decision.interaction, decision.reason, id(here)
             if key not in judged:
                 judged[key] = turn_of(decision, here.before, here.after) if is_judged(decision) else UNJUDGED
@@ -375,7 +380,8 @@ class Replay:
         for row in rows:
             self._number += 1
             kind, body = KINDS[type(row)], orjson.dumps(row)
-            self._sum = sha256(b"%b%b\n%b" % (self._sum, _NAMES[kind], body)).digest()
+            # No JSON has a line break in it, so that no two results are one text.
+            self._sum.update(b"\n%b\n%b" % (_NAMES[kind], body))
             if self._number > ROWS_BOUND and kind is not Kind.HOSPITAL:
                 self.tally.left_out += 1
                 continue
@@ -384,7 +390,7 @@ class Replay:
 
     def digest(self) -> str:
         """Return the digest of the version, of what it was compared with, and of all rows so far, also those that are not stored."""
-        return self._sum.hex()
+        return str(self._sum.hexdigest())
 
     def counts(self) -> dict[str, int]:
         """Return the numbers of the run."""

@@ -12,13 +12,14 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    func,
     select,
     tuple_,
 )
 
 from hilum.dryruns.models import DELETE_BATCH, Kind, StoredRow
 from hilum.infra.db import metadata
-from hilum.infra.prepared_statements import prepare_insert
+from hilum.infra.prepared_statements import insert_many
 from hilum.kernel.pages import PageQuery
 
 rows = Table(
@@ -35,14 +36,9 @@ rows = Table(
 )
 
 
-_INSERT = prepare_insert(rows)
-
-
 def add_rows(tx: Connection, run: str, added: Iterable[StoredRow]) -> None:
-    # Twenty thousand at once: what SQLAlchemy does for each row costs as much as the database.
-    _INSERT.many(
-        tx, ((run, kind.value, number, tenant, app, body) for number, kind, tenant, app, body in added)
-    )
+    values = ((run, kind.value, number, tenant, app, body) for number, kind, tenant, app, body in added)
+    insert_many(tx, rows, values)
 
 
 def list_rows(
@@ -70,8 +66,19 @@ def list_rows(
 
 
 def delete_rows(tx: Connection, *, of: str = "", beside: Collection[str] = ()) -> int:
-    """Delete up to DELETE_BATCH rows of a run, or of all runs but some; return how many."""
+    """Delete up to DELETE_BATCH rows of a run, or of one of all runs but some; return how many."""
+    run = of or _other_run(tx, beside)
     key = tuple_(rows.c.run, rows.c.kind, rows.c.number)
-    chosen = rows.c.run == of if of else rows.c.run.not_in(beside)
-    some = select(rows.c.run, rows.c.kind, rows.c.number).where(chosen).limit(DELETE_BATCH)
-    return tx.execute(delete(rows).where(key.in_(some))).rowcount
+    some = select(rows.c.run, rows.c.kind, rows.c.number).where(rows.c.run == run).limit(DELETE_BATCH)
+    return tx.execute(delete(rows).where(key.in_(some))).rowcount if run else 0
+
+
+def _other_run(tx: Connection, beside: Collection[str]) -> str:
+    """Return a run that has rows and is none of some; empty if there is none."""
+    # From run to run by the index: that none is there would else be known once every row was read, and there are millions.
+    next_run, run = select(func.min(rows.c.run)), ""
+    while run in {"", *beside}:
+        run = tx.execute(next_run.where(rows.c.run > run)).scalar_one() or ""
+        if not run:
+            break
+    return run
