@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import consoles, dry_runs, gateway, inside, postgresql, strangers, switches, tokens
+from tests.bench import consoles, dry_runs, gateway, inside, postgresql, runs, strangers, switches, tokens
 from tests.bench.figures import Figure
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
@@ -20,6 +20,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "postgresql": postgresql.figures,
     "dry-runs": dry_runs.figures,
     "consoles": consoles.figures,
+    "runs": runs.figures,
 }
 
 

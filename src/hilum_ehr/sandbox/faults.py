@@ -282,7 +282,7 @@ class _Held:
         headers = [each for each in start["headers"] if each[0].lower() != b"content-length"]
         length = (b"content-length", str(len(body)).encode())
         self.messages = [
-            start | {"headers": [*headers, length]},
+            {**start, "headers": [*headers, length]},
             {"type": "http.response.body", "body": body},
         ]
 

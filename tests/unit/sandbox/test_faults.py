@@ -33,7 +33,7 @@ class Server:
         await receive()
         query = scope["query_string"].decode()
         self.asked.append(f"{scope['path']}?{query}")
-        page = {
+        page: dict[str, Any] = {
             "resourceType": "Bundle",
             "link": [{"relation": "self", "url": f"http://ehr{scope['path']}?{query}"}],
             "entry": [{}],
@@ -60,7 +60,11 @@ class Hospital:
             sent.append(message)
 
         scope = {"method": "GET", "path": path, "query_string": query.encode()}
-        asyncio.run(self.app(scope, receive, send))
+
+        async def ask() -> None:
+            await self.app(scope, receive, send)
+
+        asyncio.run(ask())
         return sent[0]["status"], orjson.loads(sent[1]["body"])
 
 
