@@ -110,7 +110,7 @@ PROMISES = {
     112: "The regulated lane gives access to a patient's own record in ten business days for who asks and five for the app, and no step reads a fee, a certificate or anything of the other lane",
     113: "A certificate is a signed document that anybody verifies offline, with a status list and a badge that follow the live state within a minute",
     115: "Each night every certified app is looked at again: addresses, TLS, keys, pages, records, contacts, use of scopes; each failure is a finding with a deadline by severity (in part: a contact whose mail bounces is no finding)",
-    114: "Certificates end by their tier; reminders go 90, 60, 30 and 7 days before and at the end, to hospitals from 30 days on (in part: no grace, everything stops at the end)",
+    114: "Certificates end by their tier; reminders go 90, 60, 30 and 7 days before and at the end, to hospitals from 30 days on; after it an app goes on for a grace where it is installed",
     225: "Reminders of the end of a certificate are sent once each, however often the jobs run (in part: no public formula of an early review)",
     226: "An overdue finding hides the listing and stops new launches by itself, and a mended one lets go by itself",
     120: "One command, offline, makes three hospitals, their people and 120 reproducible synthetic patients",

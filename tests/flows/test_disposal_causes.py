@@ -28,6 +28,8 @@ from tests.sim.world import FakeClock
 
 MERCY = TenantId("mercy")
 DAY = timedelta(days=1)
+GRACE = 30
+"""Days of the low and moderate tier in the shipped rule book."""
 
 
 @pytest.fixture
@@ -65,8 +67,8 @@ def written(ground: Ground, statement: Any) -> None:
 
 
 def test_an_app_whose_last_certification_expired_is_asked_once(ground: Ground) -> None:
-    """C95: as if it had been withdrawn; two certifications that end at one moment ask once."""
-    ground.site.clock.advance(359 * DAY)
+    """C95, C114: once its grace is over, as if it had been withdrawn; two certifications that end at one moment ask once."""
+    ground.site.clock.advance((359 + GRACE) * DAY)
     assert follow(ground) == []
 
     ground.site.clock.advance(DAY)
@@ -86,7 +88,7 @@ def test_an_app_that_is_certified_on_is_not_asked(ground: Ground) -> None:
     ground.site.clock.advance(350 * DAY)
     ground.site.system(certify, order=order)
 
-    ground.site.clock.advance(11 * DAY)
+    ground.site.clock.advance((11 + GRACE) * DAY)
 
     assert follow(ground) == []
 
@@ -103,7 +105,7 @@ def test_whoever_shortens_a_certification_in_the_database_makes_no_vendor_delete
 
 def test_certifications_that_expired_long_ago_ask_for_nothing(ground: Ground) -> None:
     """After an upgrade the vendors of years are not all asked at once."""
-    ground.site.clock.advance(400 * DAY)
+    ground.site.clock.advance((400 + GRACE) * DAY)
 
     assert follow(ground) == []
 

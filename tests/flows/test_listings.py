@@ -16,12 +16,15 @@ from hilum.identity.store import people
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
+from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import AppId, TenantId
 from hilum.notices import service as notices
 from hilum.notices.models import Channel, NoticeQuery
+from hilum.registry import service as registry
 from tests.flows.control_site import problem
 from tests.flows.review_ground import signs
 from tests.flows.test_certificates import AT
+from tests.flows.test_consoles import Desk
 from tests.flows.test_revalidation import Certified
 from tests.flows.test_review_checks import World, in_order
 from tests.flows.test_review_decisions import decide, submitted
@@ -31,16 +34,24 @@ from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock
 
 DAY = timedelta(days=1)
+GRACE = 30 * DAY
+"""Of the low tier in the shipped rule book."""
 WHY = {"reason": "Certified, and its support answers."}
 
 
 @pytest.fixture
-def certified(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Certified]:
+def days() -> int:
+    """For how long the app is certified."""
+    return 120
+
+
+@pytest.fixture
+def certified(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path, days: int) -> Iterator[Certified]:
     with ExitStack() as stack:
         world = World(stack, Authority(tmp_path), sqlite_uow, clock)
         ground = in_order(world)
         signs(ground.site, "rita", "technical")
-        ends = (clock.now() + 120 * DAY).isoformat()
+        ends = (clock.now() + days * DAY).isoformat()
         made(decide(ground, submitted(ground, world), expires_at=ends), 200)
         found = Certified(world, ground, f"https://acme.example:{world.hosts['acme.example'].port}")
         follow(found)
@@ -147,7 +158,7 @@ def reminders(certified: Certified) -> list[str]:
 def test_the_end_of_a_certificate_is_announced_once_each_time_to_vendor_and_hospitals(
     certified: Certified,
 ) -> None:
-    """C114, C225: at 90, 60, 30 and 7 days and at the end; hospitals that use it from 30 days on."""
+    """C114, C225: at 90, 60, 30 and 7 days, at the end and at the end of its grace; hospitals that use it from 30 days on."""
     certified.keep_proofs()
     site = certified.ground.site
     order = InstallOrder(TenantId("general"), AppId(certified.ground.app), frozenset({"physician"}))
@@ -166,6 +177,58 @@ def test_the_end_of_a_certificate_is_announced_once_each_time_to_vendor_and_hosp
     certified.world.clock.advance(ends - certified.world.clock.now())
     follow(certified)
 
-    assert reminders(certified) == sorted(
-        ["certificate_ends"] * 4 + ["certificate_ended"] + ["app_certificate_ends"] * 3
+    before_the_end = ["certificate_ends"] * 4 + ["app_certificate_ends"] * 2
+    in_grace = sorted([*before_the_end, "certificate_grace", "app_certificate_grace"])
+    assert reminders(certified) == in_grace
+    certified.world.clock.advance(GRACE - timedelta(seconds=1))
+    follow(certified)
+    assert reminders(certified) == in_grace
+    certified.world.clock.advance(timedelta(seconds=1))
+    follow(certified)
+    assert reminders(certified) == sorted([*in_grace, "certificate_ended", "app_certificate_ended"])
+
+
+@pytest.mark.parametrize("days", [20])
+def test_in_its_grace_an_app_goes_on_where_it_is_installed_and_nowhere_else_begins(
+    certified: Certified,
+) -> None:
+    """C114, C111: no new hospital, no listing; the console, the badge, the list of certificates and the findings say so; edits still wait."""
+    site, app, clock = certified.ground.site, certified.ground.app, certified.world.clock
+    site.system(
+        installations.install, order=InstallOrder(TenantId("general"), AppId(app), frozenset({"physician"}))
     )
+    act(certified, "root", "publish")
+    clock.advance(20 * DAY)
+    follow(certified)
+
+    assert seen(certified) == []
+    (shown,) = made(site.api("gina").get("/certificates", params={"status": "grace"}), 200)["items"]
+    until = clock.now() + GRACE
+    assert (shown["cause"], shown["grace_until"]) == ("expired", until.isoformat().replace("+00:00", "Z"))
+    assert f"in grace until {until:%Y-%m-%d}" in site.browser().get(f"/certificates/of/{app}/badge.svg").text
+    page = (
+        Desk(site, site.system(registry.get_app, app_id=AppId(app)))
+        .browser("gina")
+        .get(f"/tenant/apps/{app}")
+        .text
+    )
+    assert "Your people can go on with it until" in page
+    order = InstallOrder(TenantId("mercy"), AppId(app), frozenset({"physician"}))
+    with pytest.raises(Invalid, match="certified"):
+        site.system(installations.install, order=order)
+    act(certified, "root", "unpublish")
+    problem(act(certified, "root", "publish"), 403, "not_certified")
+
+    certified.look()
+    (found,) = [each for each in certified.findings() if each["rule"] == "certificate.in_force"]
+    assert found["due_at"] == shown["grace_until"]
+    revision = made(site.api("acme.developer").get(f"/apps/{app}"), 200)["revision"]
+    edit = {"revision": revision, "purpose": "Another purpose."}
+    assert made(site.api("acme.developer").patch(f"/apps/{app}", json=edit), 202)["order"]
+
+    clock.advance(GRACE)
+    follow(certified)
+    certified.look()
+    assert certified.findings() == []
+    (shown,) = made(site.api("gina").get("/certificates", params={"status": "invalid"}), 200)["items"]
+    assert (shown["cause"], shown["grace_until"]) == ("expired", None)

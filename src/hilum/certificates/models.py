@@ -51,6 +51,8 @@ class Status(IntEnum):
     """For good."""
     SUSPENDED = 2
     """For now."""
+    GRACE = 3
+    """Expired, and in use where the app is installed for some days more. Of the application's own kind in the draft."""
 
 
 class Cause(StrEnum):
@@ -91,6 +93,8 @@ class Certificate:
     change: int
     remind_at: datetime | None = None
     """When the next mail about its end is due; None if none is."""
+    grace_until: datetime | None = None
+    """Until when hospitals that have the app go on with it after its end; None before its end, and where there is no grace, or none any more."""
     text: str = ""
 
 

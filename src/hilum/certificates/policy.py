@@ -30,10 +30,13 @@ from hilum.certificates.models import (
     Stops,
     Verdict,
 )
+from hilum.clients.models import ClientFacts
+from hilum.clients.policy import served_until
 from hilum.controls.models import SwitchIndex, TargetKind
 from hilum.controls.policy import LAUNCHES_STOPPED
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import VendorId
+from hilum.policies.models import Book
 from hilum.registry.models import App, AppState, AppVersion, Certification, Vendor
 from hilum.registry.policy import may_read_catalogue, may_see_vendor, was_reviewed
 
@@ -46,8 +49,14 @@ _WORDS = {
 }
 REVIEW, REGULATED = "review", "regulated_access"
 """What a certificate rests on: a review, or an access that regulation protects and that nobody reviewed."""
+IN_GRACE = "expired_in_grace"
 UNKNOWN_WORDS = "state not known now"
-_COLOURS = {Status.VALID: "#1b6e3a", Status.SUSPENDED: "#8a4b00", Status.INVALID: "#a3182b"}
+_COLOURS = {
+    Status.VALID: "#1b6e3a",
+    Status.SUSPENDED: "#8a4b00",
+    Status.GRACE: "#8a4b00",
+    Status.INVALID: "#a3182b",
+}
 _GREY = "#4d5562"
 _LETTER, _PAD = 7, 10
 NAME_SHOWN = 40
@@ -96,20 +105,41 @@ def is_stopped(stops: Stops, certification: Certification, app: App) -> bool:
 
 
 def status_of(
-    certification: Certification | None, app: App | None, stops: Stops, now: datetime
+    certification: Certification | None,
+    app: App | None,
+    stops: Stops,
+    now: datetime,
+    grace_until: datetime | None = None,
 ) -> tuple[Status, Cause]:
-    """Return the status of a certificate. ``certification``: None if it is not there as it was signed."""
+    """Return the status of a certificate. ``certification``: None if it is not there as it was signed. ``grace_until``: None without a grace."""
     if certification is None or app is None:
         return Status.INVALID, Cause.NOT_AS_SIGNED
     if certification.withdrawn_at is not None:
         return Status.INVALID, Cause.WITHDRAWN
-    if now >= certification.expires_at:
+    ended = now >= certification.expires_at
+    if ended and (grace_until is None or now >= grace_until):
         return Status.INVALID, Cause.EXPIRED
     if app.state is AppState.SUSPENDED:
         return Status.SUSPENDED, Cause.APP_SUSPENDED
     if is_stopped(stops, certification, app):
         return Status.SUSPENDED, Cause.STOPPED
-    return Status.VALID, Cause.NONE
+    return (Status.GRACE, Cause.EXPIRED) if ended else (Status.VALID, Cause.NONE)
+
+
+def grace_of(certification: Certification, book: Book, of: Iterable[ClientFacts]) -> datetime | None:
+    """Return until when the clients of a certification are served after its end; None if they are not, or another one counts for them.
+
+    By the same judgement as enforcement (``standing``), with the rule book that is in force everywhere.
+    """
+    until = (
+        served_until(book, each)
+        for each in of
+        if each.version == certification.version
+        and each.environment is certification.environment
+        and each.certified_until == certification.expires_at
+    )
+    last = max((each for each in until if each is not None), default=None)
+    return last if last is not None and last > certification.expires_at else None
 
 
 def gets_one(app: App, certification: Certification, now: datetime) -> bool:
@@ -118,9 +148,12 @@ def gets_one(app: App, certification: Certification, now: datetime) -> bool:
     return app.tenant is None and certification.withdrawn_at is None and now < certification.expires_at
 
 
-def next_reminder(expires_at: datetime, now: datetime) -> datetime | None:
-    """Return when the next mail about the end of a certificate is due: before it, or at it; None after it."""
-    moments = (*(expires_at - each for each in REMIND_BEFORE), expires_at)
+def next_reminder(
+    expires_at: datetime, now: datetime, grace_until: datetime | None = None
+) -> datetime | None:
+    """Return when the next mail about the end of a certificate is due: before it, at it, or at the end of its grace; None after that."""
+    moments = [*(expires_at - each for each in REMIND_BEFORE), expires_at]
+    moments += [] if grace_until is None else [grace_until]
     return min((each for each in moments if each > now), default=None)
 
 
@@ -284,7 +317,7 @@ def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: st
     if instant < begins:
         return Verdict("not_yet_valid", f"The certificate holds from {_day(begins)} on.", claims)
     if instant >= ends:
-        return Verdict("expired", f"The certificate expired on {_day(ends)}.", claims)
+        return _expired(claims, status_list, keys, instant)
     # An empty one was given, and says nothing.
     if status_list is None:
         until = (
@@ -292,6 +325,20 @@ def verify(text: str, keys: Mapping[str, Any], *, now: datetime, status_list: st
         )
         return Verdict("", until, claims)
     return _by_list(claims, status_list, keys, instant)
+
+
+def _expired(
+    claims: Mapping[str, Any], status_list: str | None, keys: Mapping[str, Any], instant: int
+) -> Verdict:
+    """Return that a certificate has expired, and whether hospitals that use the app may go on, if a status list says so."""
+    detail = f"The certificate expired on {_day(int(claims['exp']))}."
+    if status_list is None:
+        return Verdict("expired", detail, claims)
+    listed = _by_list(claims, status_list, keys, instant)
+    if listed.code != IN_GRACE:
+        return Verdict("expired", detail, claims, checked=listed.checked)
+    detail += " Hospitals that have installed the app may go on with it for a grace; nobody else may begin."
+    return Verdict(IN_GRACE, detail, claims, checked=True)
 
 
 def _by_list(claims: Mapping[str, Any], text: str, keys: Mapping[str, Any], instant: int) -> Verdict:
@@ -324,6 +371,8 @@ def _by_list(claims: Mapping[str, Any], text: str, keys: Mapping[str, Any], inst
         )
     if found == Status.SUSPENDED:
         return Verdict("suspended", "The certificate is suspended for now.", claims, checked=True)
+    if found == Status.GRACE:
+        return Verdict(IN_GRACE, "The certificate has expired and is in its grace.", claims, checked=True)
     if found == Status.INVALID:
         return Verdict("revoked", "The certificate was withdrawn, or has expired.", claims, checked=True)
     return Verdict("status_unknown", "The status list does not have this certificate.", claims, checked=True)
@@ -376,7 +425,7 @@ def _day(instant: int) -> str:
 
 def current(certificates: Iterable[Certificate]) -> Certificate | None:
     """Return the certificate that stands for an app: the best status first, then the newest."""
-    order = {Status.VALID: 2, Status.SUSPENDED: 1, Status.INVALID: 0}
+    order = {Status.VALID: 3, Status.GRACE: 2, Status.SUSPENDED: 1, Status.INVALID: 0}
     return max(certificates, key=lambda each: (order[each.status], each.number), default=None)
 
 
@@ -396,13 +445,24 @@ def said(found: Certificate | None, *, known: bool, now: datetime, reviewed: boo
     name = found.app_name if len(found.app_name) <= NAME_SHOWN else f"{found.app_name[: NAME_SHOWN - 1]}…"
     label = found.label if len(found.label) <= NAME_SHOWN else f"{found.label[: NAME_SHOWN - 1]}…"
     what = f"{name} {label}: "
-    if now >= found.expires_at:
+    graced = found.status is Status.GRACE and found.grace_until is not None and now < found.grace_until
+    # That it has ended is certain; that hospitals go on with it is not, while its state is not known.
+    if now >= found.expires_at and not (graced and known):
         return what + _WORDS[Cause.EXPIRED]
+    if graced and found.grace_until is not None:
+        return f"{what}expired, in grace until {found.grace_until:%Y-%m-%d}"
     if not known:
         return what + UNKNOWN_WORDS
     if found.status is not Status.VALID:
         return what + _WORDS.get(found.cause, "not valid")
     return f"{what}{'certified' if reviewed else 'regulated access'} until {found.expires_at:%Y-%m-%d}"
+
+
+def _shown(found: Certificate, now: datetime) -> Status:
+    if now < found.expires_at:
+        return found.status
+    graced = found.status is Status.GRACE and found.grace_until is not None and now < found.grace_until
+    return Status.GRACE if graced else Status.INVALID
 
 
 def badge(found: Certificate | None, *, known: bool, now: datetime, reviewed: bool = True) -> str:
@@ -412,7 +472,7 @@ def badge(found: Certificate | None, *, known: bool, now: datetime, reviewed: bo
     )
     colour = _GREY
     if found is not None and known and reviewed:
-        colour = _COLOURS[Status.INVALID if now >= found.expires_at else found.status]
+        colour = _COLOURS[_shown(found, now)]
     width = len(text) * _LETTER + 2 * _PAD
     words = escape(text, {'"': "&quot;"})
     return (

@@ -1,6 +1,6 @@
 """Mail and webhooks about certificates that end (C114, C225)."""
 
-from datetime import timedelta
+from enum import StrEnum
 
 from hilum.certificates import policy, store
 from hilum.certificates.models import HOSPITALS_BEFORE, REMIND_BATCH, Certificate
@@ -14,6 +14,27 @@ from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.registry.models import Environment
 
 
+class Step(StrEnum):
+    """Of the end of a certificate."""
+
+    SOON = "soon"
+    ENDED = "ended"
+    """And there is no grace."""
+    GRACE = "grace"
+    """It ended, and hospitals that have the app go on."""
+    GRACE_OVER = "grace_over"
+
+
+MAILS = {
+    Step.SOON: (MailKind.CERTIFICATE_ENDS, MailKind.APP_CERTIFICATE_ENDS),
+    Step.GRACE: (MailKind.CERTIFICATE_GRACE, MailKind.APP_CERTIFICATE_GRACE),
+    Step.ENDED: (MailKind.CERTIFICATE_ENDED, MailKind.APP_CERTIFICATE_ENDED),
+    Step.GRACE_OVER: (MailKind.CERTIFICATE_ENDED, MailKind.APP_CERTIFICATE_ENDED),
+}
+"""What the vendor gets, and what the administrators of hospitals get."""
+GRACE_OVER = "over"
+
+
 def remind_due(ctx: Context) -> int:
     """Put the mails that are due about ends of certificates, of a batch; return how many certificates those were. Call again while it is not 0.
 
@@ -21,12 +42,17 @@ def remind_due(ctx: Context) -> int:
     """
     due = store.to_remind(ctx.tx, ctx.now, REMIND_BATCH)
     for each in due:
-        store.save_reminder(ctx.tx, each.id, policy.next_reminder(each.expires_at, ctx.now))
-        before = (
-            None if each.remind_at is None else policy.reminder_due(each.remind_at, each.expires_at, ctx.now)
-        )
-        if before is not None and _is_wanted(ctx, each):
-            _announce(ctx, each, before)
+        after = policy.next_reminder(each.expires_at, ctx.now, each.grace_until)
+        store.save_reminder(ctx.tx, each.id, after)
+        if each.remind_at is None or not _is_wanted(ctx, each):
+            continue
+        if each.remind_at > each.expires_at:
+            _announce(ctx, each, Step.GRACE_OVER, GRACE_OVER)
+            continue
+        before = policy.reminder_due(each.remind_at, each.expires_at, ctx.now)
+        if before is not None:
+            step = Step.SOON if before else Step.ENDED if each.grace_until is None else Step.GRACE
+            _announce(ctx, each, step, str(before.days))
     return len(due)
 
 
@@ -37,20 +63,22 @@ def _is_wanted(ctx: Context, found: Certificate) -> bool:
     return not policy.is_replaced(found, store.of_apps(ctx.tx, [found.app]))
 
 
-def _announce(ctx: Context, found: Certificate, before: timedelta) -> None:
-    cause = f"certificate/{found.id}/{before.days}"
+def _announce(ctx: Context, found: Certificate, step: Step, once: str) -> None:
+    cause = f"certificate/{found.id}/{once}"
     ends = found.expires_at.isoformat()
-    kind = MailKind.CERTIFICATE_ENDS if before else MailKind.CERTIFICATE_ENDED
+    kind, for_hospitals = MAILS[step]
     facts = {"app": found.app_name, "version": found.label, "ends": ends}
+    if step is Step.GRACE and found.grace_until is not None:
+        facts["grace"] = found.grace_until.isoformat()
     for address in dict.fromkeys(each.address for each in contacts.proved_contacts(ctx, found.vendor)):
         notices.put_mail(ctx, Mail(kind, address, cause, facts, vendor=found.vendor, app=found.app))
     told = {"certificate_id": found.id, "app_id": found.app, "ends": ends}
     notices.put_event(
         ctx, VendorEvent(EventKind.CERTIFICATE_ENDING, found.vendor, cause, told, app=found.app)
     )
-    if before > HOSPITALS_BEFORE:
+    if step is Step.SOON and found.expires_at - ctx.now > HOSPITALS_BEFORE:
         return
     for tenant in installations.hospitals_of(ctx, found.app):
         for _, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
-            mail = Mail(MailKind.APP_CERTIFICATE_ENDS, address, f"{cause}/{tenant}", facts, app=found.app)
+            mail = Mail(for_hospitals, address, f"{cause}/{tenant}", facts, app=found.app)
             notices.put_mail(ctx, mail)

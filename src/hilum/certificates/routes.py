@@ -22,6 +22,7 @@ class Word(StrEnum):
     VALID = "valid"
     INVALID = "invalid"
     SUSPENDED = "suspended"
+    GRACE = "grace"
 
 
 class CertificatesQuery(Paging):
@@ -32,7 +33,7 @@ class CertificatesQuery(Paging):
 
 
 class CertificateListed(Shown):
-    """``cause``: why it is not valid."""
+    """``cause``: why it is not valid. ``grace_until``: until when hospitals that have the app go on with it, once it has expired."""
 
     id: str
     app: str
@@ -48,6 +49,7 @@ class CertificateListed(Shown):
     changed_at: datetime
     issued_at: datetime
     expires_at: datetime
+    grace_until: datetime | None
 
 
 class CertificateShown(CertificateListed):

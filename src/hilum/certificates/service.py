@@ -1,8 +1,8 @@
 """Make certificates, keep their status as it is in the registry and the kill switches, and list them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -25,6 +25,8 @@ from hilum.certificates.models import (
     Walk,
 )
 from hilum.certificates.reminders import remind_due
+from hilum.clients import service as clients
+from hilum.clients.models import ClientFacts
 from hilum.controls import service as controls
 from hilum.controls.models import SWITCHES
 from hilum.infra.context import Context
@@ -36,6 +38,8 @@ from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
+from hilum.policies import service as policies
+from hilum.policies.models import GRACE_DAYS_BOUND, Book
 from hilum.registry import service as registry
 from hilum.registry.models import App, Certification, Certified, Environment
 from hilum.review import service as review
@@ -75,8 +79,7 @@ def step(ctx: Context, at: Addresses) -> bool:
     freed = store.no_longer_stopped(ctx.tx, doing.stops, STEP_BOUND)
     _settle(doing, dict.fromkeys(each.app for each in (*stopped, *freed)))
     due = store.due(ctx.tx, ctx.now, STEP_BOUND)
-    for each in due:
-        _save(doing, each, Status.INVALID, Cause.EXPIRED)
+    _settle(doing, dict.fromkeys(each.app for each in due))
     more = more or STEP_BOUND in {len(stopped), len(freed), len(due)}
     _publish(doing)
     walk = doing.walk if not doing.lists else replace(doing.walk, change=doing.change)
@@ -127,19 +130,39 @@ def _settle(doing: _Step, apps: Iterable[AppId]) -> None:
         held.setdefault(each.app, {})[each.id] = each
     texts = store.texts_of(doing.ctx.tx, of)
     published = keys.public_jwks(doing.ctx, Purpose.CERTIFICATE, "")
+    book, facts = _served(doing.ctx, held)
     for app in of:
         found = {each.id: each for each in certified.certifications.get(app, ())}
         for row in held.get(app, {}).values():
             # Another place than was signed would show the status of somebody else's certificate.
             signed = policy.is_as_signed(row, texts.get(row.id, ""), published)
             certification = found.get(row.id) if signed else None
-            status, cause = policy.status_of(
-                certification, certified.apps.get(app), doing.stops, doing.ctx.now
+            grace = (
+                None
+                if certification is None or doing.ctx.now < row.expires_at
+                else policy.grace_of(certification, book, facts.get(app, ()))
             )
-            _save(doing, row, status, cause)
+            status, cause = policy.status_of(
+                certification, certified.apps.get(app), doing.stops, doing.ctx.now, grace
+            )
+            _save(doing, row, status, cause, None if status is Status.INVALID else grace)
         if app in certified.apps:
             missing = [each for id_, each in sorted(found.items()) if id_ not in held.get(app, {})]
             _make(doing, certified, certified.apps[app], missing)
+
+
+def _served(
+    ctx: Context, held: Mapping[AppId, Mapping[str, Certificate]]
+) -> tuple[Book, dict[AppId, tuple[ClientFacts, ...]]]:
+    """Return the rule book in force everywhere, and the clients of apps that may be in a grace."""
+    book = policies.current(ctx).as_of(ctx.now).everywhere
+    longest = timedelta(days=GRACE_DAYS_BOUND)
+    ended = [
+        app
+        for app, rows in held.items()
+        if any(each.expires_at <= ctx.now < each.expires_at + longest for each in rows.values())
+    ]
+    return book, clients.facts_of_apps(ctx, ended) if ended else {}
 
 
 def _make(doing: _Step, certified: Certified, app: App, missing: Collection[Certification]) -> None:
@@ -196,10 +219,21 @@ def _evidence(ctx: Context, certification: Certification) -> Evidence:
     return Evidence(found.id, found.digest, run.number, run.digest, documents, run.rule_book)
 
 
-def _save(doing: _Step, row: Certificate, status: Status, cause: Cause) -> None:
-    if (row.status, row.cause) == (status, cause):
+def _save(doing: _Step, row: Certificate, status: Status, cause: Cause, grace_until: datetime | None) -> None:
+    if (row.status, row.cause, row.grace_until) == (status, cause, grace_until):
         return
-    after = replace(row, status=status, cause=cause, changed_at=doing.ctx.now, change=doing.change)
+    remind_at = row.remind_at
+    if grace_until is not None and (remind_at is None or remind_at > row.expires_at):
+        remind_at = grace_until
+    after = replace(
+        row,
+        status=status,
+        cause=cause,
+        changed_at=doing.ctx.now,
+        change=doing.change,
+        grace_until=grace_until,
+        remind_at=remind_at,
+    )
     store.save_status(doing.ctx.tx, after)
     doing.lists.add(row.number // LIST_SIZE)
     facts = {
@@ -207,6 +241,7 @@ def _save(doing: _Step, row: Certificate, status: Status, cause: Cause) -> None:
         "from": row.status.name.lower(),
         "to": status.name.lower(),
         "cause": cause.value,
+        "grace_until": "" if grace_until is None else grace_until.isoformat(),
     }
     audit.record(doing.ctx, Event("certificates.certificate.status", app=row.app, facts=facts))
 
@@ -232,7 +267,7 @@ def is_old(age: timedelta) -> bool:
 
 
 def list_certified(ctx: Context, after: str, limit: int) -> list[AppId]:
-    """List by id apps with a certificate for production that has not ended, suspended ones among them; for the platform itself."""
+    """List by id apps with a certificate for production that has not ended or is in its grace, suspended ones among them; for the platform itself."""
     return store.list_certified(ctx.tx, after, limit)
 
 
@@ -253,6 +288,15 @@ def current_of_all(ctx: Context, apps: Collection[AppId]) -> dict[AppId, Certifi
         if each.environment is Environment.PRODUCTION:
             held.setdefault(each.app, []).append(each)
     return {app: found for app, of in held.items() if (found := policy.current(of)) is not None}
+
+
+def in_grace(ctx: Context, app: AppId) -> dict[str, datetime]:
+    """Return the certificates of an app for production that have expired and are in their grace, by id, with its end."""
+    return {
+        each.id: each.grace_until
+        for each in store.of_apps(ctx.tx, [app])
+        if each.environment is Environment.PRODUCTION and each.grace_until is not None
+    }
 
 
 def validly_certified(ctx: Context) -> set[AppId]:

@@ -17,8 +17,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     false,
     func,
+    not_,
     or_,
     select,
     true,
@@ -65,6 +67,7 @@ certificates = Table(
     Column("changed_at", Instant, nullable=False),
     Column("change", BigInteger, nullable=False),
     Column("remind_at", Instant),
+    Column("grace_until", Instant),
     Column("text", Text, nullable=False),
     Index("uq_certificate_number", "number", unique=True),
     Index("ix_certificate_app", "app", "id"),
@@ -72,6 +75,7 @@ certificates = Table(
     Index("ix_certificate_change", "change"),
     Index("ix_certificate_remind", "remind_at"),
     Index("ix_certificate_status", "status", "expires_at"),
+    Index("ix_certificate_grace", "grace_until"),
 )
 status_lists = Table(
     "certificate_list",
@@ -95,8 +99,11 @@ walks = Table(
 )
 _CERTIFIED = (
     certificates.c.environment == Environment.PRODUCTION.value,
-    certificates.c.status != int(Status.INVALID),
+    or_(certificates.c.status != int(Status.INVALID), certificates.c.grace_until.is_not(None)),
 )
+# Releases before there was a grace read the column: for them what is in its grace has expired.
+_GRACED = certificates.c.status == int(Status.INVALID), certificates.c.grace_until.is_not(None)
+_OVER = certificates.c.status == int(Status.INVALID), certificates.c.grace_until.is_(None)
 _SHOWN = [each for each in certificates.c if each.name != "text"]
 
 
@@ -144,16 +151,22 @@ def save_walk(tx: Connection, walk: Walk) -> None:
 def add_certificate(tx: Connection, made: Certificate) -> None:
     values = {each.name: getattr(made, each.name) for each in certificates.c}
     values["tier"] = "" if made.tier is None else made.tier.value
-    values |= {"environment": made.environment.value, "status": int(made.status), "cause": made.cause.value}
+    values |= {
+        "environment": made.environment.value,
+        "status": _stored(made.status),
+        "cause": made.cause.value,
+    }
     tx.execute(certificates.insert().values(values))
 
 
 def save_status(tx: Connection, after: Certificate) -> None:
     values = {
-        "status": int(after.status),
+        "status": _stored(after.status),
         "cause": after.cause.value,
         "changed_at": after.changed_at,
         "change": after.change,
+        "grace_until": after.grace_until,
+        "remind_at": after.remind_at,
     }
     tx.execute(certificates.update().where(certificates.c.id == after.id).values(values))
 
@@ -163,15 +176,16 @@ def of_apps(tx: Connection, of: Collection[AppId]) -> list[Certificate]:
 
 
 def due(tx: Connection, now: datetime, limit: int) -> list[Certificate]:
-    """List certificates that expired and are not listed so yet."""
-    return _read(
-        tx, certificates.c.status != int(Status.INVALID), certificates.c.expires_at <= now, limit=limit
-    )
+    """List certificates that expired, or whose grace is over, and that are not listed so yet."""
+    ended = certificates.c.status != int(Status.INVALID), certificates.c.expires_at <= now
+    found = _read(tx, *ended, certificates.c.grace_until.is_(None), limit=limit)
+    return found or _read(tx, certificates.c.grace_until <= now, limit=limit)
 
 
 def newly_stopped(tx: Connection, stops: Stops, limit: int) -> list[Certificate]:
-    """List valid certificates that kill switches stop now."""
-    return _read(tx, certificates.c.status == int(Status.VALID), _touched(stops), limit=limit)
+    """List certificates that are valid, or in their grace, and that kill switches stop now."""
+    used = or_(certificates.c.status == int(Status.VALID), and_(*_GRACED))
+    return _read(tx, used, _touched(stops), limit=limit)
 
 
 def no_longer_stopped(tx: Connection, stops: Stops, limit: int) -> list[Certificate]:
@@ -219,7 +233,10 @@ def validly_certified(tx: Connection) -> set[AppId]:
 
 def to_remind(tx: Connection, now: datetime, limit: int) -> list[Certificate]:
     """List certificates about whose end a mail is due, locked until the transaction ends."""
-    query = select(*_SHOWN).where(certificates.c.remind_at <= now).order_by(certificates.c.remind_at)
+    # One that has just ended waits until it is known whether it has a grace.
+    unsettled = certificates.c.status == int(Status.VALID), certificates.c.expires_at <= now
+    query = select(*_SHOWN).where(certificates.c.remind_at <= now, not_(and_(*unsettled)))
+    query = query.order_by(certificates.c.remind_at)
     return [_certificate(row) for row in tx.execute(query.limit(limit).with_for_update())]
 
 
@@ -242,7 +259,8 @@ def list_certificates(
     if app:
         wanted.append(certificates.c.app == app)
     if status is not None:
-        wanted.append(certificates.c.status == int(status))
+        of = {Status.GRACE: _GRACED, Status.INVALID: _OVER}
+        wanted.extend(of.get(status, (certificates.c.status == int(status),)))
     return _read(tx, *wanted, limit=page.limit)
 
 
@@ -272,12 +290,12 @@ def statuses(tx: Connection, number: int, last: int) -> dict[int, Status]:
     if tx.execute(select(func.count()).where(*of_it)).scalar_one() != given:
         there = {row.number - first for row in tx.execute(select(certificates.c.number).where(*of_it))}
         gone = set(range(given)) - there
-    query = select(certificates.c.number, certificates.c.status).where(
+    query = select(certificates.c.number, certificates.c.status, certificates.c.grace_until).where(
         certificates.c.number >= first,
         certificates.c.number < first + LIST_SIZE,
         certificates.c.status != int(Status.VALID),
     )
-    found = {row.number - first: Status(row.status) for row in tx.execute(query)}
+    found = {row.number - first: _status(row) for row in tx.execute(query)}
     return dict.fromkeys(gone, Status.INVALID) | found
 
 
@@ -312,9 +330,19 @@ def _certificate(row: Row[Any]) -> Certificate:
         tier=Tier(row.tier) if row.tier else None,
         issued_at=row.issued_at,
         expires_at=row.expires_at,
-        status=Status(row.status),
+        status=_status(row),
         cause=Cause(row.cause),
         changed_at=row.changed_at,
         change=row.change,
         remind_at=row.remind_at,
+        grace_until=row.grace_until,
     )
+
+
+def _stored(status: Status) -> int:
+    return int(Status.INVALID if status is Status.GRACE else status)
+
+
+def _status(row: Any) -> Status:
+    graced = row.status == Status.INVALID and row.grace_until is not None
+    return Status.GRACE if graced else Status(row.status)

@@ -18,7 +18,17 @@ from hilum.cli.named import APP
 from hilum.cli.output import REFUSED, as_json
 from hilum.cli.resources import json_option, show, show_one
 
-COLUMNS = ("id", "app_name", "label", "environment", "status", "cause", "expires_at", "vendor_name")
+COLUMNS = (
+    "id",
+    "app_name",
+    "label",
+    "environment",
+    "status",
+    "cause",
+    "expires_at",
+    "grace_until",
+    "vendor_name",
+)
 TIMEOUT_S = 15
 
 
@@ -35,7 +45,7 @@ def certificate() -> None:
 
 @certificate.command("list")
 @click.option("--app", "app", type=APP, default="", help="Only of this app.")
-@click.option("--status", type=click.Choice(["valid", "suspended", "invalid"]), default=None)
+@click.option("--status", type=click.Choice(["valid", "grace", "suspended", "invalid"]), default=None)
 @json_option
 def certificate_list(*, app: str, status: str | None, json_: bool) -> None:
     r"""List certificates: as a vendor's member your vendor's, as staff or a hospital's administrator all.

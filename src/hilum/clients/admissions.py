@@ -1,6 +1,6 @@
 """What a rule book admits of a client, until when it is certified by it, and what it may do. Pure, and kept: every request asks several times."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from hilum.clients.models import ClientFacts, ClientType
@@ -20,8 +20,11 @@ AUTHENTICATION = {
 """How an app's client authenticates, as the rule book names it. Peers are no apps, and no book is about them."""
 
 
-class _Admitted(dict[tuple[Book, ClientId], tuple[ClientFacts, Admission, datetime | None]]):
-    """What each book admits of each client that was asked about last, and until when it is certified, with the facts that this follows from."""
+_Found = tuple[ClientFacts, Admission, datetime | None, datetime | None]
+
+
+class _Admitted(dict[tuple[Book, ClientId], _Found]):
+    """What each book admits of each client that was asked about last, until when it is certified and served, with the facts that this follows from."""
 
     def cache_clear(self) -> None:
         self.clear()
@@ -30,14 +33,15 @@ class _Admitted(dict[tuple[Book, ClientId], tuple[ClientFacts, Admission, dateti
 _admitted = _Admitted()
 
 
-def _admitted_of(book: Book, facts: ClientFacts) -> tuple[ClientFacts, Admission, datetime | None]:
+def _admitted_of(book: Book, facts: ClientFacts) -> _Found:
     # Every request asks several times. The same object needs no comparison of its 25 fields; other facts are judged again.
     kept = _admitted.get((book, facts.id))
     if kept is None or kept[0] is not facts:
         found = _admission(book, facts)
         if len(_admitted) >= ADMISSIONS_BOUND:
             _admitted.cache_clear()
-        kept = _admitted[book, facts.id] = (facts, found, certified_until_in(found.cell, facts))
+        ends, served = certified_until_in(found.cell, facts), served_until_in(found.cell, facts)
+        kept = _admitted[book, facts.id] = (facts, found, ends, served)
     return kept
 
 
@@ -83,6 +87,29 @@ def certified_until_in(cell: Cell | None, facts: ClientFacts) -> datetime | None
     if cell is None or facts.certified_until is None or facts.certified_at is None:
         return facts.certified_until
     return min(facts.certified_until, facts.certified_at + cell.certificate_life)
+
+
+def served_until(book: Book, facts: ClientFacts) -> datetime | None:
+    """Return until when a client acts where it is installed: until its certification ends, and for the grace of its cell after that (C114)."""
+    return _admitted_of(book, facts)[3]
+
+
+def served_until_in(cell: Cell | None, facts: ClientFacts) -> datetime | None:
+    """Return until when a client acts where it is installed, in the cell that it acts in."""
+    ends = certified_until_in(cell, facts)
+    return None if ends is None else ends + _grace(cell, facts)
+
+
+def unbroken_since(book: Book, facts: ClientFacts) -> datetime | None:
+    """Return since when a client has been active, and certified or in a grace, without interruption; None: always."""
+    grace = _grace(admission(book, facts).cell, facts)
+    # As between certifications that meet: what begins at the very end of a grace continues it.
+    return min((since for gap, since in facts.gaps if gap <= grace), default=facts.since)
+
+
+def _grace(cell: Cell | None, facts: ClientFacts) -> timedelta:
+    # A withdrawal says that somebody must not go on, which no earlier certification takes back.
+    return timedelta(0) if cell is None or facts.graceless else timedelta(days=cell.grace_days)
 
 
 def workflows_allowed(book: Book, facts: ClientFacts) -> frozenset[str]:

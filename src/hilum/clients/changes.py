@@ -28,7 +28,8 @@ def edit(ctx: Context, client: Client, order: ClientEdit) -> Client | HeldEdit:
     metadata = _validated(ctx, client, order)
     names = policy.changed_fields(client, metadata)
     certifications = registry.certifications_of(ctx, client.app)
-    if not names or not policy.is_certified_for_production(client, certifications, ctx.now):
+    grace = registry.grace_of(ctx, registry.get_app(ctx, client.app).category)
+    if not names or not policy.is_certified_for_production(client, certifications, ctx.now, grace):
         return _apply(ctx, client, {name: getattr(metadata, name) for name in names})
     change = HeldEdit(
         ctx.ids.new("chg"),

@@ -282,6 +282,10 @@ class ClientFacts:
     """When its terms last changed, or people were last to be asked again for another reason."""
     since: datetime | None = None
     """Since when the app has been active and certified without interruption; anything issued before is no longer valid."""
+    gaps: tuple[tuple[timedelta, datetime], ...] = ()
+    """Since when that would be if gaps within a grace between two certifications are none: the longest gap, and since when, the newest first."""
+    graceless: bool = False
+    """Something of what its version was certified for was withdrawn since, so that the end of its certification has no grace."""
 
     def __hash__(self) -> int:
         # By the id alone: what a rule book admits of these facts is cached by them and looked up several times

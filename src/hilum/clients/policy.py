@@ -16,8 +16,12 @@ from hilum.clients.admissions import (
     admission,
     certified_until,
     certified_until_in,
+    served_until,
+    served_until_in,
+    unbroken_since,
     workflows_allowed,
 )
+from hilum.clients.certified import certification_of, is_certified_for_production, join
 from hilum.clients.models import (
     BACKEND_LIFE_MAX,
     EDITABLE,
@@ -27,7 +31,6 @@ from hilum.clients.models import (
     BackendUse,
     Client,
     ClientEdit,
-    ClientFacts,
     ClientMetadata,
     ClientType,
     Deployment,
@@ -41,12 +44,9 @@ from hilum.registry.models import (
     SCOPES_BOUND,
     TEXT_BOUND,
     App,
-    AppState,
-    AppVersion,
-    Certification,
     Environment,
 )
-from hilum.registry.policy import is_in_force, may_change, may_register, may_see_vendor
+from hilum.registry.policy import may_change, may_register, may_see_vendor
 from hilum.standards import redirects
 from hilum.standards.keysets import jwks_fault
 from hilum.standards.redirects import origin_of, validate_web_uri
@@ -56,12 +56,23 @@ from hilum.standards.smart.scopes import (
     Prefix,
     Scope,
     ScopeError,
-    all_covered,
     everything,
     parse_scope,
 )
 
-__all__ = ["AUTHENTICATION", "admission", "certified_until", "certified_until_in", "workflows_allowed"]
+__all__ = [
+    "AUTHENTICATION",
+    "admission",
+    "certification_of",
+    "certified_until",
+    "certified_until_in",
+    "is_certified_for_production",
+    "join",
+    "served_until",
+    "served_until_in",
+    "unbroken_since",
+    "workflows_allowed",
+]
 KEYED = frozenset({ClientType.ASYMMETRIC, ClientType.BACKEND})
 # Types and not flags decide how a client authenticates, so that no combination of flags is left unjudged.
 WITH_SECRET = frozenset({ClientType.SYMMETRIC, ClientType.EHR, ClientType.RESOURCE_SERVER})
@@ -372,102 +383,6 @@ def may_see_clients(actor: Actor, app: App) -> bool:
     """Check whether an actor may read an app's client metadata."""
     own = app.tenant is None and may_see_vendor(actor, app.vendor)
     return own or actor.is_platform or administers(actor, app.tenant or "")
-
-
-def join(
-    client: Client, app: App, version: AppVersion, certifications: Iterable[Certification]
-) -> ClientFacts:
-    """Return the facts of a client from its app, its version and that app's certifications, including withdrawn ones."""
-    # The later of the two: an app that was resumed after it had been certified is unbroken only since then.
-    certifications = tuple(certifications)
-    last, certified_since = certification_of(client, certifications) or (None, None)
-    way = AUTHENTICATION.get(client.type)
-    return ClientFacts(
-        id=client.id,
-        app=app.id,
-        version=client.version,
-        vendor=app.vendor,
-        type=client.type,
-        environment=client.environment,
-        active=app.state is AppState.ACTIVE,
-        expires_at=client.expires_at,
-        certified_scopes=last.scopes if last else (),
-        certified_until=last.expires_at if last else None,
-        certified_at=_reviewed_at(last, client, certifications) if last else None,
-        origins=client.origins,
-        scopes=client.scopes,
-        tenant=app.tenant,
-        category=app.category,
-        certified_tier=last.tiers.get(way) if last and way else None,
-        certified_category=last.category if last else "",
-        workflows=version.workflows,
-        placements=version.placements,
-        optional_scopes=version.optional_scopes,
-        autonomy=None if version.ai_use is None else version.ai_use.autonomy,
-        population=version.population,
-        raised=None if version.raised is None else version.raised.tier,
-        raised_because="" if version.raised is None else version.raised.reason,
-        owner_since=app.owner_since,
-        purpose_since=app.purpose_since,
-        ask_again_since=app.ask_again_since,
-        since=max(filter(None, (app.active_since, certified_since)), default=None),
-    )
-
-
-def _counting(client: Client, certifications: Iterable[Certification]) -> list[Certification]:
-    """Return the certifications of a client's version that count for its environment, including withdrawn ones."""
-    environments = {client.environment, Environment.PRODUCTION}
-    return [
-        each for each in certifications if each.version == client.version and each.environment in environments
-    ]
-
-
-def _reviewed_at(last: Certification, client: Client, certifications: Iterable[Certification]) -> datetime:
-    """Return when review last certified at least what ``last`` certifies: a later certification may end sooner than ``last``."""
-    again = (
-        each
-        for each in _counting(client, certifications)
-        if each.withdrawn_at is None and (each.scopes == last.scopes or all_covered(last.scopes, each.scopes))
-    )
-    return max(each.certified_at for each in (last, *again))
-
-
-def certification_of(
-    client: Client, certifications: Iterable[Certification]
-) -> tuple[Certification, datetime] | None:
-    """Return the certification in force that ends last, and since when the client has been certified without interruption; or None.
-
-    A certification continues another if it was made before the other ended. Adopting a version continues the previous one's.
-    """
-    counting = _counting(client, certifications)
-    # Expired ones stay in: whether it has expired is judged at each decision, and these facts must not depend
-    # on when they are read.
-    in_force = (each for each in counting if each.withdrawn_at is None)
-    last = max(in_force, key=lambda each: each.expires_at, default=None)
-    if last is None:
-        return None
-    since = last.certified_at
-    # Backwards from the newest: each certification that was in force when the next one began extends the
-    # unbroken time.
-    for each in sorted(counting, key=lambda each: each.certified_at, reverse=True):
-        withdrawn = each.withdrawn_at is not None and each.withdrawn_at <= since
-        if each.certified_at <= since <= each.expires_at and not withdrawn:
-            since = each.certified_at
-    # Adopting another certified version is no break (C5), if the new version's time covers the moment of
-    # adoption.
-    if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
-        since = client.certified_before
-    return last, since
-
-
-def is_certified_for_production(
-    client: Client, certifications: Iterable[Certification], now: datetime
-) -> bool:
-    """Check whether a client works at production tenants now, so that an edit of it must be reviewed first (C12)."""
-    if client.environment is not Environment.PRODUCTION:
-        return False
-    of_version = (each for each in certifications if each.version == client.version)
-    return any(is_in_force(each, Environment.PRODUCTION, now) for each in of_version)
 
 
 def edited(client: Client, edit: ClientEdit) -> ClientMetadata:

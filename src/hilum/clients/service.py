@@ -78,8 +78,11 @@ def _require_unreviewed(ctx: Context, version: VersionId, environment: Environme
     """Check that a member's client does not join a version that is certified for production: nobody has reviewed the client (C12)."""
     if environment is not Environment.PRODUCTION:
         return
-    of_app = registry.certifications_of(ctx, registry.get_version(ctx, version).app)
-    if any(each.version == version and is_in_force(each, environment, ctx.now) for each in of_app):
+    app = registry.get_app(ctx, registry.get_version(ctx, version).app)
+    of_app = registry.certifications_of(ctx, app.id)
+    # A version in its grace is still used, and so would be its new client.
+    at = ctx.now - registry.grace_of(ctx, app.category)
+    if any(each.version == version and is_in_force(each, environment, at) for each in of_app):
         detail = "This version is certified for production as it is. Register the client for a new version, which review certifies with it."
         raise Invalid("version_certified", detail, fields={"version": "version_certified"})
 
@@ -126,20 +129,30 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
             "This version is not certified now; adopt one that is.",
             fields={"version": "not_certified"},
         )
+    grace = registry.grace_of(ctx, registry.get_app(ctx, client.app).category)
     if ctx.actor.vendor is not None and not policy.is_certified_for_production(
-        client, certifications, ctx.now
+        client, certifications, ctx.now, grace
     ):
         _require_unreviewed(ctx, version.id, client.environment)
     held = policy.certification_of(client, certifications)
     # A client that had lost its certification must not revive old tokens by adopting a certified version
     # (ADR 23).
-    since = held[1] if held is not None and ctx.now < held[0].expires_at else ctx.now
+    since = held[1] if held is not None and _is_served(ctx, client.id) else ctx.now
     after = replace(client, version=version.id, adopted_at=ctx.now, certified_before=since)
     store.save_adoption(ctx.tx, after)
     facts = {"version": version.id}
     registry.announce_change(ctx, client.app)
     audit.record(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id, facts=facts))
     return after
+
+
+def _is_served(ctx: Context, client_id: ClientId) -> bool:
+    """Check whether a client is certified, or in a grace, by every rule book in force."""
+    facts = client_facts(ctx, client_id)
+    if facts is None:
+        return False
+    ends = (policy.served_until(book, facts) for book in policies.current(ctx).as_of(ctx.now).books())
+    return all(each is not None and ctx.now < each for each in ends)
 
 
 def get_changeable(

@@ -20,6 +20,7 @@ from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.policies.models import DISPOSAL_DAYS, Cell
 from hilum.registry.models import Certification, Environment
+from hilum.registry.policy import last_use
 
 _READERS = frozenset({"platform_admin", "security", "auditor", "reviewer"})
 FOLLOWS: Mapping[Answer | None, frozenset[Answer]] = MappingProxyType(
@@ -47,15 +48,14 @@ def due_at(now: datetime, cells: Iterable[Cell | None]) -> datetime:
     return now + timedelta(days=min(days, default=DISPOSAL_DAYS))
 
 
-def ended_last(certifications: Collection[Certification], now: datetime) -> Certification | None:
-    """Return which of an app's certifications ended last; None while one is in force, or if none was ever for production.
+def ended_last(
+    certifications: Collection[Certification], now: datetime, grace: timedelta
+) -> Certification | None:
+    """Return which of an app's certifications ended last; None while one is in force or in its grace, or if none was ever for production.
 
     An app that was certified for sandboxes alone has no data of people.
     """
-    ends = {
-        each.id: each.expires_at if each.withdrawn_at is None else min(each.expires_at, each.withdrawn_at)
-        for each in certifications
-    }
+    ends = {each.id: last_use(each, certifications, grace) for each in certifications}
     if any(now < end for end in ends.values()):
         return None
     if not any(each.environment is Environment.PRODUCTION for each in certifications):

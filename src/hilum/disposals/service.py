@@ -94,7 +94,11 @@ def ask_of_expired(ctx: Context, after: str) -> str:
     """
     found = registry.list_expired(ctx, ctx.now - LOOKED_BACK, after)
     for each in found:
-        last = policy.ended_last(registry.certifications_of(ctx, each.app), ctx.now)
+        app = _app(ctx, each.app)
+        if app is None:
+            continue
+        grace = registry.grace_of(ctx, app.category)
+        last = policy.ended_last(registry.certifications_of(ctx, each.app), ctx.now, grace)
         # Of several the one that ended last asks, whether it expired or was withdrawn.
         if last is not None and last.id == each.id:
             ask_of_app(ctx, each.app, each.id)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from hilum.audit.models import SLOT, DecisionCount, PermitCount
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes, reaches
 from hilum.clients.models import ClientFacts
-from hilum.clients.policy import AUTHENTICATION, admission, certified_until_in
+from hilum.clients.policy import AUTHENTICATION, admission, certified_until_in, served_until_in
 from hilum.consent.models import Authorization
 from hilum.consent.policy import end_of
 from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, NarrowedUse, Turn, Verdict
@@ -43,7 +43,7 @@ def is_live(facts: ClientFacts, in_force: PolicyFacts, now: datetime) -> bool:
     if not facts.active or ended or facts.type not in AUTHENTICATION:
         return False
     alike = as_judged(facts)
-    ends = (certified_until_in(admission(book, alike).cell, facts) for book in in_force.books())
+    ends = (served_until_in(admission(book, alike).cell, facts) for book in in_force.books())
     return any(each is not None and now < each for each in ends)
 
 
@@ -63,6 +63,8 @@ def as_judged(facts: ClientFacts) -> ClientFacts:
         origins=(),
         tenant=None,
         since=None,
+        gaps=(),
+        graceless=False,
     )
 
 

@@ -241,6 +241,8 @@ def _client_facts(kit: Kit, flow_state: FlowState) -> dict[str, Any]:
         "purpose": client_context.app.purpose,
         "description": client_context.app.description,
         "certified_until": client_context.facts.certified_until,
+        "in_grace": client_context.facts.certified_until is not None
+        and client_context.facts.certified_until <= kit.clock.now(),
         # An app of one hospital that came by dynamic registration: nobody has reviewed or approved it.
         "self_registered": bool(client_context.app.tenant),
         "sandbox": client_context.facts.environment is Environment.SANDBOX,

@@ -317,7 +317,7 @@ CERTIFICATE_ENDS = Template(
     MailKind.CERTIFICATE_ENDS,
     "A certificate of an app of yours ends soon",
     (
-        "The certificate of an app of yours ends on {ends}, and no later one follows it. From then on the app cannot be used anywhere.",
+        "The certificate of an app of yours ends on {ends}, and no later one follows it. From then on no hospital can install it, and where the rule book gives no grace it cannot be used anywhere.",
         "Submit the version again, or a newer one, in time: hilum review submit. A new review costs nothing.",
     ),
     _CERTIFICATE,
@@ -337,8 +337,39 @@ APP_CERTIFICATE_ENDS = Template(
     MailKind.APP_CERTIFICATE_ENDS,
     "The certificate of an app that your hospital uses ends",
     (
-        "The certificate of an app that your hospital uses ends on {ends}, and no later one follows it. From then on the app cannot be used.",
+        "The certificate of an app that your hospital uses ends on {ends}, and no later one follows it. From then on the app cannot be used, or for a short grace only.",
         "Ask its vendor whether it is being certified again, and decide what your people use if it is not.",
+    ),
+    _CERTIFICATE,
+    _CERTIFICATE_ROWS,
+)
+_GRACE = _CERTIFICATE | {"grace": Kind.MOMENT}
+CERTIFICATE_GRACE = Template(
+    MailKind.CERTIFICATE_GRACE,
+    "A certificate of an app of yours has ended, and its grace began",
+    (
+        "The certificate of an app of yours ended on {ends}, and no other one follows it. No hospital can install the app any more, and it is not listed.",
+        "Hospitals that have it go on until {grace}. Submit the version again, or a newer one, before: hilum review submit. A new review costs nothing.",
+    ),
+    _GRACE,
+    _CERTIFICATE_ROWS,
+)
+APP_CERTIFICATE_GRACE = Template(
+    MailKind.APP_CERTIFICATE_GRACE,
+    "The certificate of an app that your hospital uses has ended, and its grace began",
+    (
+        "The certificate of an app that your hospital uses ended on {ends}, and no other one follows it. Your people can go on with the app until {grace}.",
+        "Ask its vendor whether it is being certified again, and decide what your people use from then on if it is not.",
+    ),
+    _GRACE,
+    _CERTIFICATE_ROWS,
+)
+APP_CERTIFICATE_ENDED = Template(
+    MailKind.APP_CERTIFICATE_ENDED,
+    "An app that your hospital used is not certified any more",
+    (
+        "The certificate of an app that your hospital used ended on {ends}, no other one follows it, and there is no grace, or none any more. The app cannot be opened, and what it was given access by has ended.",
+        "Ask its vendor whether it is being certified again. Remove the app if you do not want it back.",
     ),
     _CERTIFICATE,
     _CERTIFICATE_ROWS,
@@ -365,7 +396,10 @@ TEMPLATES = {
         BREAK_GLASS,
         CERTIFICATE_ENDS,
         CERTIFICATE_ENDED,
+        CERTIFICATE_GRACE,
         APP_CERTIFICATE_ENDS,
+        APP_CERTIFICATE_GRACE,
+        APP_CERTIFICATE_ENDED,
         FINDINGS_OPENED,
         FINDINGS_WARNED,
         FINDINGS_STOPPED,

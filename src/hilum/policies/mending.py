@@ -1,21 +1,25 @@
-"""What a cell says of findings about its apps, in a document: days to mend them, and how far the platform goes by itself. Pure."""
+"""What a cell says of findings and of the end of a certification, in a document: days, and how far the platform goes by itself. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
-from hilum.policies.models import FIX_DAYS, LADDER_DAYS, Automation, Cell
+from hilum.policies.models import FIX_DAYS, GRACE_DAYS_BOUND, LADDER_DAYS, Automation, Book, Cell
 from hilum.policies.tables import Table
 
 _DAYS_BOUND = 365
-DAYS = {**FIX_DAYS, **LADDER_DAYS}
+DAYS = {**FIX_DAYS, **LADDER_DAYS, "grace_days": 0}
 """What each of these days is where a cell does not state it: as before there were any."""
+_BOUNDS = {"grace_days": GRACE_DAYS_BOUND}
 _AUTOMATION = Automation.NO_NEW_LAUNCHES
 
 
 def read_mending(table: Table) -> dict[str, Any]:
     """Read these fields. Where one is not stated it is as it was before there were any."""
     found: dict[str, Any] = {
-        name: table.integer(name, 1 if name in FIX_DAYS else 0, _DAYS_BOUND) if table.has(name) else days
+        name: table.integer(name, 1 if name in FIX_DAYS else 0, _BOUNDS.get(name, _DAYS_BOUND))
+        if table.has(name)
+        else days
         for name, days in DAYS.items()
     }
     if found["withdraw_days"] < found["suspend_days"]:
@@ -44,3 +48,10 @@ def looser_mending(below: Cell, above: Cell) -> Iterator[str]:
             yield name
     if above.automation.rank < below.automation.rank:
         yield "automation"
+
+
+def longest_grace(books: Iterable[Book], category: str) -> timedelta:
+    """Return the longest grace that any of some books gives apps of a category."""
+    found = (each.categories.get(category) for each in books)
+    days = (cell.grace_days for of in found if of is not None for cell in of.cells.values())
+    return timedelta(days=max(days, default=0))

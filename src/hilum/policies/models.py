@@ -144,6 +144,8 @@ FIX_DAYS = {"fix_days_critical": 7, "fix_days_high": 14, "fix_days_medium": 30, 
 """Days to mend a finding by its severity, where the rule book says nothing."""
 LADDER_DAYS = {"suspend_days": 30, "withdraw_days": 60}
 """Days after the deadline of a finding until its app is to be suspended, and its certification withdrawn, where the rule book says nothing."""
+GRACE_DAYS_BOUND = 90
+"""No book may let an app go on for longer after its certification has ended."""
 
 
 class Lens(StrEnum):
@@ -258,6 +260,8 @@ class Cell:
     suspend_days: int = 30
     withdraw_days: int = 60
     """Days after that deadline until the app is to be suspended, and its certification withdrawn (C226)."""
+    grace_days: int = 0
+    """Days after the end of a certification for which the app goes on at hospitals that have installed it (C114)."""
     automation: Automation = Automation.NO_NEW_LAUNCHES
     """How far the platform goes by itself about what is not mended; beyond it a person decides."""
     observe: "Observation | None" = field(default=None, compare=False)

@@ -11,6 +11,7 @@ from functools import lru_cache, partial
 
 from hilum.policies.exception_models import Autonomy, Population
 from hilum.policies.in_force import PolicyFacts, Succession, as_enforced, as_of, still_observed
+from hilum.policies.mending import longest_grace
 from hilum.policies.models import (
     ANY,
     NEVER_BELOW_HIGH,
@@ -53,6 +54,7 @@ __all__ = [
     "Succession",
     "as_enforced",
     "as_of",
+    "longest_grace",
     "still_observed",
     "writes",
 ]

@@ -11,6 +11,7 @@ from hilum.pictures import service as pictures
 from hilum.pictures.models import Owners
 from hilum.registry import held, policy, service, store
 from hilum.registry.app_edit_models import HELD, AppEditOrder
+from hilum.registry.grace import grace_of
 from hilum.registry.held import HeldKind
 from hilum.registry.held_models import HeldEdit
 from hilum.registry.held_store import APP_EDITS
@@ -35,7 +36,9 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdi
     if order.logo is not None and "logo" in changed:
         pictures.keep(ctx, Owners.APP, app.id, order.logo)
     certifications = service.certifications_of(ctx, app.id)
-    certified = any(policy.is_in_force(each, Environment.PRODUCTION, ctx.now) for each in certifications)
+    # An app in its grace is still used.
+    at = ctx.now - grace_of(ctx, app.category)
+    certified = any(policy.is_in_force(each, Environment.PRODUCTION, at) for each in certifications)
     waits = {name: text for name, text in changed.items() if certified and name in HELD}
     before = {name: getattr(app, name) for name in waits}
     made = HeldEdit(ctx.ids.new("aed"), app.id, app.vendor, waits, before, str(ctx.actor), ctx.now)

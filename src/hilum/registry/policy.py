@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hilum.identity.models import Role, StaffRole, VendorRight
 from hilum.identity.policy import is_member, may_as_member, name_fault
@@ -425,6 +425,18 @@ def is_in_force(certification: Certification, environment: Environment, now: dat
     # A certification for production includes the sandbox, never the other way round (C4).
     applies = certification.environment in {environment, Environment.PRODUCTION}
     return applies and certification.withdrawn_at is None and now < certification.expires_at
+
+
+def last_use(certification: Certification, others: Iterable[Certification], grace: timedelta) -> datetime:
+    """Return when hospitals can use what was certified no more: at its withdrawal, or at its end and a grace.
+
+    There is none once anything else of its version was withdrawn.
+    """
+    if certification.withdrawn_at is not None:
+        return min(certification.expires_at, certification.withdrawn_at)
+    withdrawn = (each.withdrawn_at for each in others if each.version == certification.version)
+    graceless = any(at is not None and at >= certification.certified_at for at in withdrawn)
+    return certification.expires_at + (timedelta(0) if graceless else grace)
 
 
 def beyond(asked: Iterable[str] | None, allowed: Iterable[str], *, allowed_as: str) -> str:

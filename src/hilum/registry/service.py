@@ -26,6 +26,7 @@ from hilum.registry.delta_reviews import (
     note_next_reviews,
     note_use_reviews,
 )
+from hilum.registry.grace import grace_of, longest_grace_of_all
 from hilum.registry.held import (
     HeldKind,
     decide_applied,
@@ -96,6 +97,7 @@ __all__ = [
     "excess_certified",
     "find_vendors",
     "get_for_approval",
+    "grace_of",
     "held_table",
     "hold",
     "in_force",
@@ -359,8 +361,9 @@ def withdraw_certification(ctx: Context, certification_id: str, *, ended: Ended 
     announce_change(ctx, certification.app)
     attestations.attest(ctx, certification.app, after)
     audit.record(ctx, Event("registry.certification.withdraw", app=certification.app, facts=facts))
-    left = store.read_certifications(ctx.tx, [certification.app])
-    if all(each.withdrawn_at is not None or each.expires_at <= ctx.now for each in left):
+    left = list(store.read_certifications(ctx.tx, [certification.app]))
+    grace = grace_of(ctx, store.get_app(ctx.tx, certification.app).category)
+    if all(policy.last_use(each, left, grace) <= ctx.now for each in left):
         ended(ctx, certification.app, certification.id)
     return replace(certification, withdrawn_at=ctx.now)
 
@@ -490,8 +493,11 @@ def list_owned_since(ctx: Context, vendor: VendorId, since: datetime) -> list[Ap
 
 
 def list_expired(ctx: Context, since: datetime, after: str) -> list[Certification]:
-    """List certifications that expired since a moment, by id, at most a batch, for the platform itself; they may not be as they were signed."""
-    return store.list_expired(ctx.tx, since, ctx.now, after, EXPIRED_BATCH)
+    """List certifications whose end, and grace, may have come since a moment, by id, at most a batch, for the platform itself.
+
+    They may not be as they were signed.
+    """
+    return store.list_expired(ctx.tx, since - longest_grace_of_all(ctx), ctx.now, after, EXPIRED_BATCH)
 
 
 def list_of_vendor(ctx: Context, vendor: VendorId, limit: int) -> list[App]:

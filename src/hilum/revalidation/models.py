@@ -73,7 +73,10 @@ DAYS: Mapping[Severity, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """What one look found wrong: by which rule, about what. ``certain``: it was seen to be wrong; else it could not be seen."""
+    """What one look found wrong: by which rule, about what. ``certain``: it was seen to be wrong; else it could not be seen.
+
+    ``due_at``: before when it is to be mended, if not by its severity.
+    """
 
     rule: str
     about: str
@@ -82,6 +85,7 @@ class Concern:
     evidence: str
     reproduction: str
     fix: str
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ SEVERITIES: Mapping[str, Severity] = MappingProxyType(
         # The app does not work, or nobody can be reached.
         "keys.usable": Severity.HIGH,
         "contacts.proved": Severity.HIGH,
+        # It stops by itself at the end of its grace.
+        "certificate.in_force": Severity.HIGH,
         "address.answers": Severity.MEDIUM,
         # What people were told has changed.
         "policy_page.unchanged": Severity.MEDIUM,
@@ -62,6 +64,20 @@ def may_ask(actor: Actor, vendor: VendorId) -> bool:
 
 
 # --- findings ----------------------------------------------------------------------------------------------------------------
+
+
+def ended_concern(certification: Certification, grace_until: datetime) -> Concern:
+    """Return that a certificate has ended and only its grace is left."""
+    return Concern(
+        "certificate.in_force",
+        certification.id,
+        SEVERITIES["certificate.in_force"],
+        certain=True,
+        evidence=f"The certificate ended on {certification.expires_at:%Y-%m-%d}; hospitals that have the app go on until {grace_until:%Y-%m-%d %H:%M} UTC.",
+        reproduction="hilum certificate show APP",
+        fix="Submit the version again, or a newer one: hilum review submit. A new review costs nothing.",
+        due_at=grace_until,
+    )
 
 
 def concerns_of(checks: Iterable[Check], subject: Subject) -> list[Concern]:
@@ -128,7 +144,9 @@ def follow(
         before = by_key.get(key)
         after = _finding(subject.app, vendor, subject.certification, each, now)
         if before is None:
-            (opened if each.certain else suspected).append(_due(after, limits, now, is_open=each.certain))
+            (opened if each.certain else suspected).append(
+                _due(after, limits, now, is_open=each.certain, due_at=each.due_at)
+            )
         elif before.state is State.SUSPECTED:
             opened.append(_due(replace(after, id=before.id), limits, now, is_open=True))
         else:
@@ -159,10 +177,12 @@ def _finding(
     )
 
 
-def _due(found: Finding, limits: Limits, now: datetime, *, is_open: bool) -> Finding:
+def _due(
+    found: Finding, limits: Limits, now: datetime, *, is_open: bool, due_at: datetime | None = None
+) -> Finding:
     if not is_open:
         return found
-    due = now + timedelta(days=limits.days[found.severity])
+    due = due_at or now + timedelta(days=limits.days[found.severity])
     return replace(found, state=State.OPEN, due_at=due)
 
 

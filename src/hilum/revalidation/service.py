@@ -98,19 +98,24 @@ def _subject(ctx: Context, app: AppId, use: Use) -> Subject:
 
 
 def _certification(ctx: Context, app: AppId) -> Certification | None:
-    """Return the newest certification of an app for production that is in force and as it was signed; before all, of those that were reviewed.
+    """Return the newest certification of an app for production that is in force, or else in its grace, and as it was signed; before all, of those that were reviewed.
 
     One of the regulated lane, or by hand, names no submission, so that nothing could be compared with what was reviewed.
     """
+    graced = certificates.in_grace(ctx, app)
     # Also of those that a newer one of the same version replaces, which may be such a one.
     production = (
         each
         for each in registry.certifications_of(ctx, app)
         if each.environment is Environment.PRODUCTION
         and each.withdrawn_at is None
-        and ctx.now < each.expires_at
+        and (ctx.now < each.expires_at or each.id in graced)
     )
-    return max(production, key=lambda each: (bool(each.submission), each.id), default=None)
+    return max(
+        production,
+        key=lambda each: (ctx.now < each.expires_at, bool(each.submission), each.id),
+        default=None,
+    )
 
 
 def _unused(ctx: Context, certification: Certification, permits: Permits) -> tuple[str, ...]:
@@ -137,6 +142,8 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
         app = registry.get_app(ctx, subject.app)
         checks = review.judge_again(ctx, certification, looks)
         concerns = policy.concerns_of(checks, subject)
+        if (until := certificates.in_grace(ctx, app.id).get(certification.id)) is not None:
+            concerns.append(policy.ended_concern(certification, until))
         limits = limits_of(ctx, certification)
         held = store.open_findings(ctx.tx, app.id)
         followed = policy.follow(subject, app.vendor, held, concerns, limits=limits, now=ctx.now)
@@ -291,7 +298,8 @@ def _stopped(ctx: Context, app: App, held: Iterable[str]) -> tuple[str, ...]:
     """Stop new launches of every certified version, also of those that were certified, or let go, since; return the switches."""
     switches = [found for each in held if (found := controls.get_switch(ctx, each)).in_force(ctx.now)]
     stopped = {each.target.key for each in switches}
-    certified = registry.in_force(ctx, registry.certifications_of(ctx, app.id))
+    every, graced = registry.certifications_of(ctx, app.id), certificates.in_grace(ctx, app.id)
+    certified = [*registry.in_force(ctx, every), *(each for each in every if each.id in graced)]
     made = [
         # On versions and not on the app: that switch takes two people to release, and a mended app climbs down by itself.
         controls.engage(ctx, EngageOrder(Target(TargetKind.VERSION, version), Mode.NO_NEW_LAUNCHES, REASON))

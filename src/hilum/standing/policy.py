@@ -7,7 +7,13 @@ from datetime import datetime
 
 from hilum.agreements.policy import missing
 from hilum.clients.models import PLATFORM_PEERS, ClientFacts, ClientType
-from hilum.clients.policy import admission, certified_until, workflows_allowed
+from hilum.clients.policy import (
+    admission,
+    certified_until,
+    served_until,
+    unbroken_since,
+    workflows_allowed,
+)
 from hilum.controls.models import Subject, Switch
 from hilum.controls.policy import launch_stops, launches_stopped, stopped_by
 from hilum.identity.models import Role
@@ -219,21 +225,34 @@ def _workflow_fault(standing: Standing) -> Reason | None:
 def is_certified(
     client: ClientFacts, book: Book, now: datetime, *, issued_at: datetime | None = None
 ) -> bool:
-    """Check whether a client is active, unexpired and certified, and has been without interruption since ``issued_at``.
+    """Check whether a client is active, unexpired and certified or in its grace, and has been without interruption since ``issued_at``.
 
-    A tenant's own EHR or resource server needs no certification and no installation, only its registration. Anything issued before an
+    The grace is for where an app is installed already: whoever installs one asks for its certification (C114). A tenant's own EHR or resource server needs no certification and no installation, only its registration. Anything issued before an
     interruption stays invalid after it.
     """
     if not client.active or (client.expires_at is not None and client.expires_at <= now):
         return False
     # INVARIANT: an interruption (suspension, lapse, withdrawal) ends everything issued before it, also after
     # it is over.
-    if issued_at is not None and client.since is not None and issued_at < client.since:
+    if (
+        issued_at is not None
+        and client.since is not None
+        and issued_at < client.since
+        and not _bridged(client, book, issued_at)
+    ):
         return False
     if client.type in PLATFORM_PEERS:
         return True
-    ends = certified_until(book, client)
+    ends = served_until(book, client)
     return ends is not None and now < ends
+
+
+def _bridged(client: ClientFacts, book: Book, issued_at: datetime) -> bool:
+    """Check whether every gap in a client's certification since then was within its grace."""
+    if not client.gaps or client.type in PLATFORM_PEERS:
+        return False
+    since = unbroken_since(book, client)
+    return since is not None and issued_at >= since
 
 
 def is_installed(

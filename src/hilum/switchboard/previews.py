@@ -5,7 +5,7 @@ from typing import Protocol
 
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
-from hilum.clients.policy import certified_until
+from hilum.clients.policy import served_until
 from hilum.controls import service as controls
 from hilum.controls.models import Target, TargetKind
 from hilum.controls.policy import may_engage, stop_among, target_fault
@@ -172,7 +172,7 @@ def _works(ctx: Context, tenant: TenantId, app: AppId, of: Iterable[ClientFacts]
         return False
     book = policies.current(ctx).book_at(tenant, ctx.now, app)
     for each in of:
-        until = certified_until(book, each)
+        until = served_until(book, each)
         certified = each.active and until is not None and ctx.now < until
         on = (
             Target(TargetKind.PLATFORM),

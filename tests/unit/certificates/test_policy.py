@@ -26,6 +26,8 @@ from hilum.certificates.models import (
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.policies.models import ClientAuthentication, Tier
 from hilum.registry.models import App, AppState, AppVersion, Certification, Environment, Vendor
+from tests.unit.policies.books import book
+from tests.unit.registry.values import CERT, FACTS, PAST
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -46,6 +48,8 @@ CERTIFIED = Certification(
     "scheduling",
 )
 NO_STOPS = Stops()
+ENDED = replace(CERTIFIED, expires_at=NOW)
+ENDS = PAST + DAY
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 2))
 
 
@@ -107,6 +111,53 @@ def test_the_status_follows_the_registry_and_the_switches(
 ) -> None:
     """C113: what is not there as it was signed is not valid."""
     assert policy.status_of(certification, app, stops, NOW) == (status, cause)
+
+
+@pytest.mark.parametrize(
+    ("certification", "app", "stops", "status"),
+    [
+        (CERTIFIED, APP, NO_STOPS, Status.VALID),
+        (ENDED, APP, NO_STOPS, Status.GRACE),
+        (ENDED, replace(APP, state=AppState.SUSPENDED), NO_STOPS, Status.SUSPENDED),
+        (ENDED, APP, Stops(everything=True), Status.SUSPENDED),
+        (replace(ENDED, withdrawn_at=NOW), APP, NO_STOPS, Status.INVALID),
+        (None, APP, NO_STOPS, Status.INVALID),
+    ],
+)
+def test_what_ended_is_in_its_grace_until_that_is_over(
+    certification: Certification | None, app: App, stops: Stops, status: Status
+) -> None:
+    """C114: what is withdrawn has none, and while something is stopped it is not in use."""
+    until = NOW + timedelta(microseconds=1)
+
+    assert policy.status_of(certification, app, stops, NOW, until)[0] is status
+    if certification is ENDED:
+        assert policy.status_of(ENDED, app, stops, until, until) == (Status.INVALID, Cause.EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("facts", "until"),
+    [
+        ({}, ENDS + 14 * DAY),
+        ({"graceless": True}, None),
+        ({"certified_until": ENDS + DAY}, None),
+        ({"version": VersionId("ver_2")}, None),
+        ({"environment": Environment.SANDBOX}, None),
+    ],
+)
+def test_the_grace_is_that_of_the_clients_that_the_certification_counts_for(
+    facts: dict[str, Any], until: datetime | None
+) -> None:
+    """C114: by the judgement of enforcement, so that a badge does not say what no door does."""
+    graced = book(
+        {f"categories.unclassified.cells.{tier}.grace_days": 14 for tier in ("low", "moderate", "high")}
+    )
+    ended = replace(CERT, expires_at=ENDS)
+    client = replace(FACTS, **({"certified_until": ENDS} | facts))
+
+    assert policy.grace_of(ended, graced, [client]) == until
+    assert policy.grace_of(ended, book(), [client]) is None
+    assert policy.grace_of(ended, graced, []) is None
 
 
 def test_what_exists_at_one_hospital_gets_no_certificate() -> None:
@@ -202,6 +253,7 @@ def test_what_is_not_wholly_in_order_is_not_valid(text: str, keys: Mapping[str, 
         (listed({6: Status.INVALID, 8: Status.SUSPENDED}), ""),
         (listed({7: Status.INVALID}), "revoked"),
         (listed({7: Status.SUSPENDED}), "suspended"),
+        (listed({7: Status.GRACE}), "expired_in_grace"),
         (listed({}, number=1), "status_list_other"),
         (listed({}, now=NOW - LIST_LIFE), "status_list_old"),
         (signed(policy.list_claims(0, {}, now=NOW, at=AT), OTHER, typ=LIST_TYPE), "signature_invalid"),
@@ -209,11 +261,33 @@ def test_what_is_not_wholly_in_order_is_not_valid(text: str, keys: Mapping[str, 
         (signed({"sub": f"{AT.status}/0"}, typ=LIST_TYPE), "status_list_malformed"),
         ("nothing", "status_list_malformed"),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_status_list_says_whether_it_still_holds(status_list: str, code: str) -> None:
     """C113: one that is old, of somebody else, or about other certificates says nothing, and nothing is not valid."""
     assert policy.verify(signed(claims()), KEYS, now=NOW, status_list=status_list).code == code
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (Status.GRACE, "expired_in_grace"),
+        (Status.VALID, "expired"),
+        (Status.INVALID, "expired"),
+        (Status.SUSPENDED, "expired"),
+        (None, "expired"),
+    ],
+)
+def test_what_expired_is_in_its_grace_only_if_a_list_of_now_says_so(status: Status | None, code: str) -> None:
+    """C113, C114: without a list, or by an old one, nobody knows whether hospitals go on."""
+    later = NOW + 31 * DAY
+    of_now, old = (
+        None if status is None else listed({7: status} if status else {}, now=at) for at in (later, NOW)
+    )
+    made = signed(claims())
+
+    assert policy.verify(made, KEYS, now=later, status_list=of_now).code == code
+    assert policy.verify(made, KEYS, now=later, status_list=old).code == "expired"
 
 
 def test_a_key_that_was_replaced_still_verifies_what_it_signed() -> None:
@@ -229,6 +303,7 @@ SHOWN = Certificate(
     "cert_1", 7, APP.id, VENDOR.id, VERSION.id, Environment.PRODUCTION, "Rota", "Acme", "2.0", Tier.LOW,
     NOW, NOW + 30 * DAY, Status.VALID, Cause.NONE, NOW, 1,
 )  # fmt: skip
+IN_GRACE = replace(SHOWN, expires_at=NOW, status=Status.GRACE, cause=Cause.EXPIRED, grace_until=NOW + DAY)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +312,9 @@ SHOWN = Certificate(
         (SHOWN, True, "Rota 2.0: certified until 2026-12-27"),
         (SHOWN, False, "Rota 2.0: state not known now"),
         (replace(SHOWN, expires_at=NOW), True, "Rota 2.0: expired"),
+        (IN_GRACE, True, "Rota 2.0: expired, in grace until 2026-11-28"),
+        (IN_GRACE, False, "Rota 2.0: expired"),
+        (replace(IN_GRACE, grace_until=NOW), True, "Rota 2.0: expired"),
         (replace(SHOWN, status=Status.SUSPENDED, cause=Cause.STOPPED), True, "Rota 2.0: stopped"),
         (replace(SHOWN, status=Status.SUSPENDED, cause=Cause.APP_SUSPENDED), True, "Rota 2.0: suspended"),
         (replace(SHOWN, status=Status.INVALID, cause=Cause.WITHDRAWN), True, "Rota 2.0: withdrawn"),
@@ -244,7 +322,7 @@ SHOWN = Certificate(
         (replace(SHOWN, app_name='<script>"&'), True, '<script>"& 2.0: certified until 2026-12-27'),
         (None, True, "no certificate"),
     ],
-    ids=range(9),
+    ids=range(12),
 )
 def test_a_badge_says_its_state_in_words_that_screen_readers_say_too(
     found: Certificate | None, known: bool, words: str
@@ -268,4 +346,5 @@ def test_the_best_and_newest_certificate_stands_for_an_app() -> None:
 
     assert policy.current([gone, old, new, held]) == new
     assert policy.current([gone, held]) == held
+    assert policy.current([gone, held, IN_GRACE]) == IN_GRACE
     assert policy.current([]) is None

@@ -26,6 +26,14 @@ def test_the_next_reminder_is_at_90_60_30_and_7_days_and_at_the_end(
     assert found == (None if after is None else ENDS - after * DAY)
 
 
+@pytest.mark.parametrize(("days_left", "after"), [(7, 0), (0, -14), (-13.9, -14), (-14, None)])
+def test_after_the_end_the_end_of_its_grace_is_announced(days_left: float, after: int | None) -> None:
+    """C114."""
+    found = policy.next_reminder(ENDS, ENDS - days_left * DAY, ENDS + 14 * DAY)
+
+    assert found == (None if after is None else ENDS - after * DAY)
+
+
 @pytest.mark.parametrize(
     ("since", "days_left", "due"),
     [

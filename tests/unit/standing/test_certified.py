@@ -127,6 +127,90 @@ def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
         assert lives
 
 
+def with_grace(days: int) -> Book:
+    return book(
+        {f"categories.unclassified.cells.{tier}.grace_days": days for tier in ("low", "moderate", "high")}
+    )
+
+
+GRACED = {days: with_grace(days) for days in (0, 3)}
+
+
+@pytest.mark.parametrize(
+    ("days", "late", "served"),
+    [
+        (0, timedelta(0), False),
+        (3, timedelta(0), True),
+        (3, 3 * DAY - timedelta(microseconds=1), True),
+        (3, 3 * DAY, False),
+    ],
+)
+def test_after_its_end_an_app_goes_on_for_its_grace_to_the_moment(
+    days: int, late: timedelta, *, served: bool
+) -> None:
+    """C114: the end itself stays what it was."""
+    assert is_certified(FACTS, GRACED[days], FUTURE + late, issued_at=PAST) is served
+    assert clients_policy.certified_until(GRACED[days], FACTS) == FUTURE
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [replace(CERT, withdrawn_at=NOW)],
+        [CERT, replace(CERT, id="cert_2", certified_at=NOW, withdrawn_at=NOW)],
+        [CERT, replace(CERT, id="cert_2", expires_at=FUTURE + 9 * DAY, withdrawn_at=FUTURE + DAY)],
+    ],
+)
+def test_a_withdrawal_has_no_grace_and_takes_that_of_what_ended_before(found: list[Certification]) -> None:
+    """C114: what was withdrawn said that this version must not go on."""
+    facts = clients_policy.join(CLIENT, APP, VERSION, found)
+
+    assert not is_certified(facts, GRACED[3], FUTURE + 2 * DAY)
+
+
+def test_a_suspended_app_has_no_grace() -> None:
+    suspended = clients_policy.join(CLIENT, replace(APP, state=AppState.SUSPENDED), VERSION, [CERT])
+
+    assert not is_certified(suspended, GRACED[3], FUTURE + DAY)
+
+
+@settings(max_examples=effort(200, 2_000), deadline=None)
+@given(STRETCHES, st.integers(0, 20), st.integers(0, 40), st.sampled_from(sorted(GRACED)))
+def test_with_a_grace_something_lives_only_if_the_app_was_served_at_every_moment_since(
+    stretches: list[tuple[int, int, int | None]], issued: int, now: int, days: int
+) -> None:
+    """C114, security decision 8: renewed within its grace nobody is signed out, and what stopped after it is not revived."""
+
+    def at(day: int) -> datetime:
+        return NOW + day * DAY
+
+    def known(day: int) -> list[Certification]:
+        return [
+            replace(
+                CERT,
+                id=f"cert_{n}",
+                certified_at=at(start),
+                expires_at=at(start + life),
+                withdrawn_at=at(gone) if gone is not None and start < gone <= day else None,
+            )
+            for n, (start, life, gone) in enumerate(stretches)
+            if start <= day
+        ]
+
+    def served(day: int) -> bool:
+        facts = clients_policy.join(CLIENT, APP, VERSION, known(day))
+        return is_certified(facts, GRACED[days], at(day))
+
+    lives = is_certified(
+        clients_policy.join(CLIENT, APP, VERSION, known(now)), GRACED[days], at(now), issued_at=at(issued)
+    )
+    whole = issued <= now and all(served(day) for day in range(issued, now + 1))
+
+    assert lives <= whole or issued > now
+    if whole and not any(gone is not None for _, _, gone in stretches):
+        assert lives
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -251,7 +251,8 @@ async def _sure(
 
 def _is_certified(ctx: Context, client: Client) -> bool:
     certifications = registry.certifications_of(ctx, client.app)
-    return clients_policy.is_certified_for_production(client, certifications, ctx.now)
+    grace = registry.grace_of(ctx, registry.get_app(ctx, client.app).category)
+    return clients_policy.is_certified_for_production(client, certifications, ctx.now, grace)
 
 
 async def show_narrow(visit: Visit) -> Response:

@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
+from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
-from hilum.clients.models import ClientType
+from hilum.clients.models import ClientFacts, ClientType
 from hilum.console import service, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
@@ -28,6 +29,7 @@ from hilum.installations import service as installations
 from hilum.installations.models import Installation, InstallOrder, NarrowOrder
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import AppId, TenantId
+from hilum.policies import service as policies
 from hilum.policies.models import PEER
 from hilum.registry import service as registry
 from hilum.registry.models import COUNTED_BOUND, App, AppOrder, AppsQuery, AppState, Environment
@@ -161,6 +163,23 @@ def state_of(
     )
 
 
+def _ended(
+    ctx: Context, tenant: TenantId, of: Sequence[ClientFacts]
+) -> tuple[datetime, datetime | None] | None:
+    """Return when the certification of an app that is installed at a hospital ended, and until when its people go on with it; None: it was withdrawn."""
+    book = policies.current(ctx).book_at(tenant, ctx.now, of[0].app) if of else None
+    ends = [
+        (end, served)
+        for each in of
+        if book is not None
+        and (end := clients_policy.certified_until(book, each)) is not None
+        and end <= ctx.now
+        and (served := clients_policy.served_until(book, each)) is not None
+    ]
+    last = max(ends, key=lambda each: each[1], default=None)
+    return None if last is None else (last[0], last[1] if ctx.now < last[1] else None)
+
+
 async def show(visit: Visit) -> Response:
     """Show one app at the hospital: what it may do here, for whom, what it did, and how it is stopped."""
     facts = await visit.read(lambda ctx: shown(ctx, visit))
@@ -187,6 +206,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     ]
     names = service.names(ctx, ids)
     scopes = installed.scopes if installed else certified
+    of_app = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     wider = visit.ports.compare_version(ctx, installed.id) if installed else None
     return {
         "app": app,
@@ -196,9 +216,8 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "tone": KINDS[state],
         "why": why,
         "installed": installed,
-        "services": any(
-            each.type is ClientType.BACKEND for each in clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
-        ),
+        "services": any(each.type is ClientType.BACKEND for each in of_app),
+        "ended": _ended(ctx, tenant.id, of_app) if installed and not certified else None,
         "roles": sorted(map(words.role, installed.roles)) if installed else [],
         "until": until(installed),
         "approved_by": names.actor(installed.approved_by) if installed else "",

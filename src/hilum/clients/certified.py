@@ -1,0 +1,159 @@
+"""The facts of a client from what is certified of its version: until when, and since when without interruption. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from hilum.clients.admissions import AUTHENTICATION
+from hilum.clients.models import Client, ClientFacts
+from hilum.policies.models import GRACE_DAYS_BOUND
+from hilum.registry.models import App, AppState, AppVersion, Certification, Environment
+from hilum.registry.policy import is_in_force
+from hilum.standards.smart.scopes import all_covered
+
+
+def join(
+    client: Client, app: App, version: AppVersion, certifications: Iterable[Certification]
+) -> ClientFacts:
+    """Return the facts of a client from its app, its version and that app's certifications, including withdrawn ones."""
+    # The later of the two: an app that was resumed after it had been certified is unbroken only since then.
+    certifications = tuple(certifications)
+    last, certified_since = certification_of(client, certifications) or (None, None)
+    way = AUTHENTICATION.get(client.type)
+    return ClientFacts(
+        id=client.id,
+        app=app.id,
+        version=client.version,
+        vendor=app.vendor,
+        type=client.type,
+        environment=client.environment,
+        active=app.state is AppState.ACTIVE,
+        expires_at=client.expires_at,
+        certified_scopes=last.scopes if last else (),
+        certified_until=last.expires_at if last else None,
+        certified_at=_reviewed_at(last, client, certifications) if last else None,
+        origins=client.origins,
+        scopes=client.scopes,
+        tenant=app.tenant,
+        category=app.category,
+        certified_tier=last.tiers.get(way) if last and way else None,
+        certified_category=last.category if last else "",
+        workflows=version.workflows,
+        placements=version.placements,
+        optional_scopes=version.optional_scopes,
+        autonomy=None if version.ai_use is None else version.ai_use.autonomy,
+        population=version.population,
+        raised=None if version.raised is None else version.raised.tier,
+        raised_because="" if version.raised is None else version.raised.reason,
+        owner_since=app.owner_since,
+        purpose_since=app.purpose_since,
+        ask_again_since=app.ask_again_since,
+        since=max(filter(None, (app.active_since, certified_since)), default=None),
+        gaps=_gaps(client, app, certifications, certified_since),
+        graceless=last is not None and _was_withdrawn(client, certifications, last.certified_at),
+    )
+
+
+def _was_withdrawn(
+    client: Client,
+    certifications: Iterable[Certification],
+    since: datetime,
+    until: datetime | None = None,
+) -> bool:
+    """Check whether something of what a client's version was certified for was withdrawn within a time."""
+    withdrawn = (each.withdrawn_at for each in _counting(client, certifications))
+    return any(at is not None and since <= at and (until is None or at <= until) for at in withdrawn)
+
+
+def _gaps(
+    client: Client, app: App, certifications: Sequence[Certification], since: datetime | None
+) -> tuple[tuple[timedelta, datetime], ...]:
+    """Return since when a client was certified if gaps between two certifications are none, the newest first, each with its longest gap.
+
+    A grace bridges a gap only if nothing was withdrawn before it was over, and no later than the longest that a rule book may state.
+    """
+    found: list[tuple[timedelta, datetime]] = []
+    longest = timedelta(0)
+    while since is not None:
+        # Adopting another version is no gap, and before it this version's certifications say nothing.
+        if (
+            client.adopted_at is not None
+            and client.certified_before is not None
+            and since <= client.adopted_at
+        ):
+            break
+        at = since
+        earlier = [each for each in _counting(client, certifications) if each.certified_at < at]
+        before = max(earlier, key=lambda each: each.expires_at, default=None)
+        if before is None or _was_withdrawn(client, certifications, before.certified_at, at):
+            break
+        longest = max(longest, at - before.expires_at)
+        if longest > timedelta(days=GRACE_DAYS_BOUND):
+            break
+        since = before.certified_at
+        if (
+            client.adopted_at is not None
+            and client.certified_before is not None
+            and since <= client.adopted_at
+        ):
+            since = min(since, client.certified_before)
+        found.append((longest, max(since, app.active_since) if app.active_since else since))
+    return tuple(found)
+
+
+def _counting(client: Client, certifications: Iterable[Certification]) -> list[Certification]:
+    """Return the certifications of a client's version that count for its environment, including withdrawn ones."""
+    environments = {client.environment, Environment.PRODUCTION}
+    return [
+        each for each in certifications if each.version == client.version and each.environment in environments
+    ]
+
+
+def _reviewed_at(last: Certification, client: Client, certifications: Iterable[Certification]) -> datetime:
+    """Return when review last certified at least what ``last`` certifies: a later certification may end sooner than ``last``."""
+    again = (
+        each
+        for each in _counting(client, certifications)
+        if each.withdrawn_at is None and (each.scopes == last.scopes or all_covered(last.scopes, each.scopes))
+    )
+    return max(each.certified_at for each in (last, *again))
+
+
+def certification_of(
+    client: Client, certifications: Iterable[Certification]
+) -> tuple[Certification, datetime] | None:
+    """Return the certification in force that ends last, and since when the client has been certified without interruption; or None.
+
+    A certification continues another if it was made before the other ended. Adopting a version continues the previous one's.
+    """
+    counting = _counting(client, certifications)
+    # Expired ones stay in: whether it has expired is judged at each decision, and these facts must not depend
+    # on when they are read.
+    in_force = (each for each in counting if each.withdrawn_at is None)
+    last = max(in_force, key=lambda each: each.expires_at, default=None)
+    if last is None:
+        return None
+    since = last.certified_at
+    # Backwards from the newest: each certification that was in force when the next one began extends the
+    # unbroken time.
+    for each in sorted(counting, key=lambda each: each.certified_at, reverse=True):
+        withdrawn = each.withdrawn_at is not None and each.withdrawn_at <= since
+        if each.certified_at <= since <= each.expires_at and not withdrawn:
+            since = each.certified_at
+    # Adopting another certified version is no break (C5), if the new version's time covers the moment of
+    # adoption.
+    if client.adopted_at is not None and client.certified_before is not None and since <= client.adopted_at:
+        since = client.certified_before
+    return last, since
+
+
+def is_certified_for_production(
+    client: Client, certifications: Iterable[Certification], now: datetime, grace: timedelta
+) -> bool:
+    """Check whether a client may work at production tenants now, so that an edit of it must be reviewed first (C12).
+
+    ``grace``: the longest that any rule book in force gives it after the end of its certification.
+    """
+    if client.environment is not Environment.PRODUCTION:
+        return False
+    of_version = (each for each in certifications if each.version == client.version)
+    return any(is_in_force(each, Environment.PRODUCTION, now - grace) for each in of_version)
