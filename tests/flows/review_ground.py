@@ -113,6 +113,7 @@ def furnish(
     usual = {"environment": "production", "scope": "launch user/Slot.rs"}
     body = client_body(app, version, **usual | client)
     if proved:
-        site.system(prove, vendor=vendor)
+        stated = {kind: str(profile[f"{kind}_contact"]) for kind in ("support", "security")}
+        site.system(prove, vendor=vendor, **stated)
     made_client = made(owner.post("/clients", json=body))
     return Ground(site, vendor, app, version, made_client["id"])

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import uvicorn
 
-from hilum.contacts.models import PROOF_LIFE, ContactKind
+from hilum.contacts.models import PROOF_LIFE, ContactKind, NewContact
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import VendorId
 from hilum.review import policy, service
 from hilum.review.models import DRAFT_KEPT, KEPT
 from tests.flows.control_site import ControlSite, build, codes, problem
@@ -21,7 +22,7 @@ from tests.flows.review_ground import Ground, furnish
 from tests.flows.test_vendor_apps import PROFILE
 from tests.flows.vendor_ground import ROLES, furnish_vendor, made
 from tests.sim.command_line import run_hilum
-from tests.sim.proofs import prove
+from tests.sim.proofs import prove, prove_contact
 from tests.sim.world import FakeClock
 
 
@@ -173,6 +174,13 @@ def test_the_vendor_that_takes_an_app_over_submits_it_anew(ground: Ground) -> No
     )
 
     site.system(prove, vendor=rival)
+    refused = problem(ground.submit("rival.developer"), 422, "submission_incomplete")
+    assert codes(refused) == {f"contacts.{kind}": "contact_unproved" for kind in ("support", "security")}, (
+        "the app still states those of the former vendor"
+    )
+    own = {f"{kind}_contact": f"{kind}@{rival.replace('_', '-')}.example" for kind in ("support", "security")}
+    stated = site.api("rival.owner").put(f"/apps/{ground.app}/profile", json=PROFILE | own | {"revision": 1})
+    made(stated, 200)
     anew = made(ground.submit("rival.developer"))
 
     assert anew["vendor"] == rival
@@ -237,13 +245,17 @@ def test_a_version_is_submitted_for_production_only_once_its_vendor_is_proved(
     assert all("`hilum contact add`" in refused["fields"][name]["detail"] for name in missing)
     draft = made(ground.submit(draft=True))
     assert set(draft["missing"]) == set(missing)
-    ground.site.system(prove, vendor=ground.vendor)
+    ground.site.system(prove, vendor=ground.vendor, security=PROFILE["security_contact"])
+    other = problem(ground.submit(), 422, "submission_incomplete")
+    assert codes(other) == {"contacts.support": "contact_unproved"}, "another address is stated of the app"
     clock.advance(PROOF_LIFE)
     submit = {"revision": draft["revision"]}
     path = f"/submissions/{draft['id']}/submit"
     owner = ground.site.api("acme.owner")
     assert codes(problem(owner.post(path, json=submit), 422, "submission_incomplete")) == missing
     ground.site.system(prove, vendor=ground.vendor)
+    order = NewContact(VendorId(ground.vendor), ContactKind.SUPPORT, str(PROFILE["support_contact"]))
+    ground.site.system(prove_contact, order=order)
     made(owner.post(path, json=submit), 200)
 
 

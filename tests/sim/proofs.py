@@ -12,33 +12,39 @@ from hilum.registry import service as registry
 from hilum.registry.models import Certification, CertifyOrder
 
 
-def prove(ctx: Context, vendor: str) -> None:
-    """Prove what a vendor has not proved: open the link of each contact's mail, and find the file of a domain."""
+def prove(ctx: Context, vendor: str, **addresses: str) -> None:
+    """Prove what a vendor has not proved: open the link of each contact's mail, and find the file of a domain.
+
+    ``addresses``: of contacts by kind, for a vendor that has none of it.
+    """
     system, id_ = ctx.as_actor(SYSTEM), VendorId(vendor)
     # Addresses of its own, since a mailbox gets few mails a day.
     host = f"{vendor.replace('_', '-')}.example"
+    lapsed = {each.kind.value: each.address for each in contacts.list_contacts(system, id_)}
     for each in contacts.unproved(system, id_):
         if each == "domain":
             held = domains.list_domains(system, id_) or [domains.add_domain(system, id_, host)]
             domains.end_check(system, held[0], "")
         else:
-            _prove_contact(system, NewContact(id_, ContactKind(each), f"{each}@{host}"))
+            address = lapsed.get(each) or addresses.get(each, f"{each}@{host}")
+            prove_contact(system, NewContact(id_, ContactKind(each), address))
 
 
-def _prove_contact(system: Context, order: NewContact) -> None:
+def prove_contact(ctx: Context, order: NewContact) -> None:
+    """Add a contact, unless the vendor has it, and open the link of its mail."""
     links: list[str] = []
 
     def link_url(secret: str) -> str:
         links.append(secret)
         return f"https://hilum.example/contacts/{secret}"
 
-    held = contacts.list_contacts(system, order.vendor)
-    lapsed = [each for each in held if (each.kind, each.address) == (order.kind, order.address)]
-    if lapsed:
-        contacts.send_link(system, lapsed[0].id, link_url=link_url)
+    held = contacts.list_contacts(ctx, order.vendor)
+    same = [each for each in held if (each.kind, each.address) == (order.kind, order.address)]
+    if same:
+        contacts.send_link(ctx, same[0].id, link_url=link_url)
     else:
-        contacts.add_contact(system, order, link_url=link_url)
-    contacts.confirm(system, links[0])
+        contacts.add_contact(ctx, order, link_url=link_url)
+    contacts.confirm(ctx, links[0])
 
 
 def all_proved(_: Context, __: VendorId) -> tuple[str, ...]:

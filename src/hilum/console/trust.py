@@ -223,13 +223,20 @@ def _rule(rule: TierRule) -> str:
     return rule.because.format_map(words)
 
 
+def _proofs(cell: Cell) -> list[str]:
+    """Return what a vendor must have proved, as sentences."""
+    kinds = sorted(cell.proofs - {"domain"})
+    found = [f"Contacts proved by mail: {', '.join(kinds)}"] if kinds else []
+    return [*found, "A domain proved to be the vendor's"] if "domain" in cell.proofs else found
+
+
 def _cell(book: Book, tier: Tier, cell: Cell) -> dict[str, Any]:
     return {
         "tier": tier.value,
         "lenses": sorted(each.value for each in cell.lenses),
         "first": cell.review.first_answer_business_days,
         "decision": cell.review.decision_business_days,
-        "evidence": sorted(book.evidence.get(each, each) for each in cell.evidence),
+        "evidence": sorted(book.evidence.get(each, each) for each in cell.evidence) + _proofs(cell),
         "scenarios": len(cell.scenarios),
         "life": cell.certificate_life.days,
     }

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from hilum.contacts.models import LINK_PREFIX, PROOF_LIFE, Contact, ContactKind, ContactState
@@ -10,6 +10,7 @@ from hilum.identity.models import VendorRight
 from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import VendorId
+from hilum.notices.policy import parse_address
 from hilum.registry.policy import may_change
 
 WORDS = {
@@ -65,6 +66,16 @@ def link_works(contact: Contact, now: datetime) -> bool:
 def proof_end(now: datetime) -> datetime:
     """Return when a proof that is made now ends."""
     return now + PROOF_LIFE
+
+
+def unproved_kinds(proved: Collection[Contact], stated: Mapping[ContactKind, str]) -> list[ContactKind]:
+    """Return the kinds of contact of which none is proved, or not the address that is stated for it. ``proved``: the contacts that are."""
+    addresses = {kind: {each.address for each in proved if each.kind is kind} for kind in ContactKind}
+    return [
+        kind
+        for kind, held in addresses.items()
+        if not held or (kind in stated and parse_address(stated[kind]) not in held)
+    ]
 
 
 def missing_proofs(contacts: Iterable[Contact], now: datetime) -> list[ContactKind]:

@@ -1,7 +1,8 @@
 """Add contacts, send them links, and record what their owners answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -45,6 +46,7 @@ __all__ = [
     "proved_contacts",
     "remove_domain",
 ]
+NOTHING_STATED: Mapping[ContactKind, str] = MappingProxyType({})
 LinkUrl = Callable[[str], str]
 """Returns the URL of a link's page."""
 
@@ -192,10 +194,14 @@ def missing_proofs(ctx: Context, vendor: VendorId) -> list[ContactKind]:
     return policy.missing_proofs(store.all_of(ctx.tx, vendor), ctx.now)
 
 
-def unproved(ctx: Context, vendor: VendorId) -> list[str]:
-    """Return what a vendor has not proved, or let lapse: kinds of contact, and ``domain`` if it has none that is proved (C6, C7)."""
-    kinds = [kind.value for kind in missing_proofs(ctx, vendor)]
-    return kinds if proved_names(ctx, vendor) else [*kinds, "domain"]
+def unproved(ctx: Context, vendor: VendorId, stated: Mapping[ContactKind, str] = NOTHING_STATED) -> list[str]:
+    """Return what a vendor has not proved, or let lapse: kinds of contact, and ``domain`` if it has none that is proved (C6, C7).
+
+    ``stated``: addresses that hospitals are given. A kind of contact counts as not proved, too, unless that very address is.
+    """
+    kinds = policy.unproved_kinds(proved_contacts(ctx, vendor), stated)
+    found = [kind.value for kind in kinds]
+    return found if proved_names(ctx, vendor) else [*found, "domain"]
 
 
 # The page of a link.

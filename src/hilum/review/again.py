@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 
-from hilum.contacts import service as contacts
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.policies import service as policies
@@ -61,7 +60,7 @@ def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look
         tuple(looks),
         {part: checks.part_digest(described[part]) for part in checks.PARTS},
         policy.digest_of(text),
-        tuple(sorted(contacts.unproved(ctx, app.vendor))),
+        tuple(sorted(content.unproved_of(ctx, app))),
         None if raised is None else (raised.tier, raised.reason),
     )
     number = policies.in_force(ctx.as_actor(SYSTEM)).everywhere

@@ -6,7 +6,6 @@ import orjson
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
-from hilum.contacts import service as contacts
 from hilum.evidence import service as evidence
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted
@@ -16,6 +15,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder
 from hilum.review import checking, clock_store, decisions, lens_store, lenses, moves, news, policy, store
 from hilum.review.clock_models import Draw
+from hilum.review.content import unproved_of
 from hilum.review.models import (
     Act,
     LensState,
@@ -74,7 +74,10 @@ def _certify(ctx: Context, found: Submission, run: Run) -> str:
     scopes = tuple(each.scope for each in found.order.scopes)
     justified = [each.scope for each in found.order.scopes if each.justification.strip()]
     order = CertifyOrder(found.version, found.environment, scopes, ctx.now + life, found.id)
-    made = registry.certify(ctx, order, unproved=contacts.unproved, justified=lambda *_: justified)
+    app = registry.get_app(ctx, found.app)
+    made = registry.certify(
+        ctx, order, unproved=lambda *_: unproved_of(ctx, app), justified=lambda *_: justified
+    )
     evidence.keep_contract(ctx, made, found.digest)
     return str(made.id)
 

@@ -9,7 +9,6 @@ import orjson
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
-from hilum.contacts import service as contacts
 from hilum.evidence import service as evidence
 from hilum.evidence.models import Seen
 from hilum.infra.context import Context
@@ -152,7 +151,7 @@ def _inputs(ctx: Context, found: Submission, looks: tuple[Look, ...]) -> checks.
         looks,
         records_now(ctx, found),
         _recorded(ctx, found),
-        tuple(sorted(contacts.unproved(ctx, found.vendor))),
+        tuple(sorted(content.unproved_of(ctx, registry.get_app(ctx, found.app)))),
         None if raised is None else (raised.tier, raised.reason),
         evidence.latest_result(ctx, found.version),
     )

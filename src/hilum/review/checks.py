@@ -465,12 +465,14 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
             "hilum vendor domain list VENDOR" if domain else "hilum contact list",
             "Serve the line of a domain of the vendor, and have it looked at: `hilum vendor domain check`."
             if domain
-            else "Have a link mailed to a contact of this kind, and open it: `hilum contact add`, or `hilum contact link`.",
+            else "Have a link mailed to a contact of this kind, the address that the app states if it states one, and open it: `hilum contact add`, or `hilum contact link`.",
         )
         if not production:
             yield check.but(Result.NOT_REQUIRED, "A sandbox takes no proofs.")
         elif proof in inputs.unproved:
-            yield check.but(Result.FAILED, "It is not proved, or its proof has lapsed.")
+            yield check.but(
+                Result.FAILED, "It is not proved, or its proof has lapsed, or the app states another address."
+            )
         else:
             yield check
 

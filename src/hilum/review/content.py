@@ -8,6 +8,7 @@ from typing import Any
 from hilum.clients import service as clients
 from hilum.clients.models import Client
 from hilum.contacts import service as contacts
+from hilum.contacts.models import ContactKind
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.pages import walk
@@ -43,6 +44,14 @@ def clients_of(ctx: Context, app: App, environment: Environment) -> list[Client]
     return list(islice((each for each in pages if each.environment is environment), CLIENTS_BOUND + 1))
 
 
+def unproved_of(ctx: Context, app: App) -> list[str]:
+    """Return what an app's vendor has not proved, or let lapse. Of support and security it is the addresses that the app states (C6, C7)."""
+    _, profile = registry.view_profile(ctx.as_actor(SYSTEM), app.id)
+    stated = {ContactKind.SUPPORT: profile.support_contact, ContactKind.SECURITY: profile.security_contact}
+    # What is not stated at all is missing in the profile.
+    return contacts.unproved(ctx, app.vendor, {kind: text for kind, text in stated.items() if text.strip()})
+
+
 def read_entry(
     ctx: Context,
     app: App,
@@ -59,7 +68,7 @@ def read_entry(
         environment,
         applicant_of(app, version, tuple(each.scope for each in order.scopes)),
         registry.missing_of(ctx, app),
-        contacts.unproved(ctx, app.vendor),
+        unproved_of(ctx, app),
         len(clients_of(ctx, app, environment)),
         category is not None
         and category.model_card

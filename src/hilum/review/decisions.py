@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.contacts import service as contacts
 from hilum.evidence import service as evidence
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
@@ -13,6 +12,7 @@ from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder
 from hilum.review import checking, checks, clock_store, lenses, moves, news, policy, store
+from hilum.review.content import unproved_of
 from hilum.review.models import Act, DecideOrder, State, Submission, SubmissionView
 from hilum.review.scorecards import shipped_scorecards
 
@@ -69,7 +69,10 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     scopes = tuple(each.scope for each in found.order.scopes)
     wanted = CertifyOrder(found.version, found.environment, scopes, order.expires_at, found.id)
     justified = [each.scope for each in found.order.scopes if each.justification.strip()]
-    certification = registry.certify(ctx, wanted, unproved=contacts.unproved, justified=lambda *_: justified)
+    app = registry.get_app(ctx, found.app)
+    certification = registry.certify(
+        ctx, wanted, unproved=lambda *_: unproved_of(ctx, app), justified=lambda *_: justified
+    )
     evidence.keep_contract(ctx, certification, found.digest)
     moves.move(ctx, replace(found, certification=certification.id), Act.CERTIFY, order.reason.strip())
     news.tell_vendor(ctx, found, "certified", "decided")

@@ -93,7 +93,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "out_of_range": "This number or period is too small or too large.",
         "agreement_kind_unknown": "Neither Hilum nor the rule book knows this kind of agreement. `hilum policy show --document` lists those that it needs.",
         "proofs_missing": "The vendor has not proved, or let lapse, a contact or domain that the rule book asks for. Its owner proves them at Contacts & domains.",
-        "contact_unproved": "No address of this kind is proved now. Add one at Contacts & domains (`hilum contact add`), or have its link sent again (`hilum contact link`), and open the link in the mail.",
+        "contact_unproved": "No address of this kind, or not the one that the app states, is proved now. Add it (`hilum contact add`) or have its link sent (`hilum contact link`), and open the link in the mail.",
         "domain_unproved": "No domain is proved now. Add yours at Contacts & domains (`hilum vendor domain add`), serve the line that it names, and have it looked at (`hilum vendor domain check`).",
         "study_end_missing": "Agreements with this app end with a study. Say on which day it ends here.",
         "network_malformed": "This is no network in CIDR notation, such as 192.0.2.0/24 or 2001:db8::/48, with nothing beyond its prefix.",

@@ -13,7 +13,6 @@ from hilum.console import clocks, fields, lenses, submissions
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.reviews import asked_by_clients
-from hilum.contacts import service as contacts
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
@@ -314,7 +313,7 @@ def _needs(
     applicant = applicant_of(app, version, scopes)
     cells = cells_of(book, applicant) if scopes else []
     production = environment is Environment.PRODUCTION
-    unproved = set(contacts.unproved(ctx, app.vendor))
+    unproved = set(review.unproved_of(ctx, app))
     tiers = tiers_to_certify(book, applicant).values() if scopes else ()
     proofs = sorted({proof for cell in cells for proof in cell.proofs}) if production else []
     return {
