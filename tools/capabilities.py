@@ -8,7 +8,7 @@ PROMISES = {
     3: "Redirects compared as exact strings; only a loopback port may vary",
     4: "A new app is of the sandbox only and works at no production tenant",
     5: "Versions belong to one app; a new one keeps ids and people (in part: no review yet)",
-    7: "Contact addresses are proved by mail and domains by a file; without the proofs of the rule book no version is submitted for production; a proof ends and lapses into a finding",
+    7: "Contact addresses are proved by mail and domains by a file or a TXT record; without the proofs of the rule book no version is submitted for production; a proof ends and lapses into a finding",
     6: "What is missing before an app can be submitted is listed by field; without it there is no production client, and no submission to review",
     8: "A vendor has members with roles, and always an owner; owners, developers, security people, staff and administrators need a second factor in production",
     9: "Secrets are shown once, overlap when rotated, and are stored as digests only",

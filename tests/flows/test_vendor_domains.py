@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from hilum.contacts.domain_models import (
 )
 from hilum.contacts.models import PROOF_LIFE, WINDOW, ContactKind, NewContact
 from hilum.infra.fetch import SafeFetcher
+from hilum.infra.txt_records import TxtRecords
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import VendorId
@@ -30,6 +31,7 @@ from hilum.registry.models import NewVendor
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.vendor_ground import ROLES, furnish_vendor, made
 from tests.sim.jwks_host import JwksHost, Page, running
+from tests.sim.name_server import name_server
 from tests.sim.notice_ground import NoticeGround
 from tests.sim.world import FakeClock
 
@@ -77,7 +79,7 @@ class Ground:
     def run_job(self) -> None:
         held = JobLease(self.site.uow, "domains", "node/boot", threading.Event())
         assert held.take()
-        sending.follow_domains(held, lambda: checker_at(self.host))
+        sending.follow_domains(held, lambda: replace(checker_at(self.host), records=self.checker.records))
 
 
 def checker_at(host: JwksHost) -> DomainChecker:
@@ -137,6 +139,41 @@ def test_any_other_answer_proves_nothing_and_says_why(ground: Ground) -> None:
 
         assert (checked["state"], checked["fault"]) == ("waiting", fault), page
         assert checked["proof_ends_at"] is None
+
+
+RECORD = f"_hilum-domain-proof.{NAME}"
+
+
+def test_a_domain_is_proved_by_its_txt_record_too(sqlite_uow: UnitOfWork, clock: FakeClock) -> None:
+    """C7: of its own name, the whole line; a name server that fails proves nothing, and what is proved is renewed by the record alone."""
+    with running() as host, name_server() as names:
+        records = TxtRecords(names.address)
+        checker = replace(checker_at(host), records=records)
+        site = build(sqlite_uow, clock, checker)
+        ground = Ground(site, host, checker, furnish_vendor(site, "Acme Health", "acme"))
+        added = ground.add()
+        line = added["proof_line"]
+        assert added["proof_record"] == RECORD
+
+        def fault(**texts: list[str]) -> str:
+            names.records = texts
+            return str(made(ground.check(added["id"]), 200)["fault"])
+
+        assert fault() == "proof_not_found"
+        assert fault(**{NAME: [line]}) == "proof_not_found", "what else is published there has no say"
+        assert fault(**{RECORD: ["v=spf1 -all"]}) == "proof_not_found"
+        for other in (line + "x", line[:-1], "hilum-domain-proof="):
+            assert fault(**{RECORD: [other]}) == "record_differs"
+        names.broken = True
+        assert fault(**{RECORD: [line]}) == "proof_not_found"
+        names.broken = False
+        assert fault(**{RECORD: ["x" * 600, f" {line} "]}) == ""
+        assert set(names.asked) == {RECORD}
+
+        clock.advance(PROOF_LIFE - RENEW_BEFORE)
+        ground.run_job()
+
+        assert proof_end(ground.listed()[0]) == clock.now() + PROOF_LIFE
 
 
 def test_a_domain_that_leads_into_our_own_network_is_not_fetched(

@@ -68,6 +68,7 @@ from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
+from hilum.infra.txt_records import TxtRecords
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import routes as installations
 from hilum.installations import service as installed
@@ -274,7 +275,7 @@ def _consoles(site: Site) -> console_ports.Ports:
         journal,
         by_mail,
         providers=_providers(site),
-        checker=DomainChecker(site.fetcher),
+        checker=DomainChecker(site.fetcher, records=TxtRecords()),
         at_stop=leave,
         faults=FaultBook(settings.data_dir / "fhir", site.kit.clock),
     )
@@ -311,7 +312,7 @@ def api(site: Site) -> App:
         reader,
         permits,
         site.at_stop.append,
-        domain_checker=DomainChecker(site.fetcher),
+        domain_checker=DomainChecker(site.fetcher, records=TxtRecords()),
         providers=_providers(site),
         mails_links=bool(site.settings.smtp.host),
         private_urls=private,

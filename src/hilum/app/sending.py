@@ -14,6 +14,7 @@ from hilum.disposals import service as disposals
 from hilum.infra import metrics
 from hilum.infra.fetch import SafeFetcher
 from hilum.infra.settings import Settings
+from hilum.infra.txt_records import TxtRecords
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import lapses
 from hilum.kernel.errors import NotFound
@@ -63,7 +64,8 @@ def jobs(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
             DOMAINS_EVERY,
             # A fetcher for each batch, since each has an event loop of its own.
             lambda job_lease: follow_domains(
-                job_lease, lambda: DomainChecker(SafeFetcher(allow_private=private))
+                job_lease,
+                lambda: DomainChecker(SafeFetcher(allow_private=private), records=TxtRecords()),
             ),
         ),
         Job("ends", ENDS_EVERY, follow_ends),

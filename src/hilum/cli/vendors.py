@@ -112,7 +112,7 @@ def vendor_invite_again(vendor_id: str, person_id: str, *, json_: bool) -> None:
 
 @vendor.group("domain")
 def vendor_domain() -> None:
-    r"""Prove that a vendor's domain is its own, by a file that it serves.
+    r"""Prove that a vendor's domain is its own, by a file that it serves or a TXT record.
 
     \b
     Examples:
@@ -156,7 +156,7 @@ def domain_list(vendor_id: str, *, json_: bool) -> None:
 @click.argument("domain_id")
 @json_option
 def domain_check(vendor_id: str, domain_id: str, *, json_: bool) -> None:
-    r"""Fetch the file of a domain now. A proof counts for 180 days, and is renewed while the file stays.
+    r"""Look at the file and the TXT record of a domain now. A proof counts for 180 days, and is renewed while one of them stays.
 
     \b
     Example:

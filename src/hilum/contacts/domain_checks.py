@@ -1,4 +1,4 @@
-"""Check a domain: fetch its file between two transactions, for a person or for the job that renews proofs."""
+"""Check a domain: look at its file and its TXT record between two transactions, for a person or for the job that renews proofs."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -23,15 +23,34 @@ class Fetcher(Protocol):
         ...
 
 
+class Records(Protocol):
+    async def texts(self, name: str) -> list[str]:
+        """Return the TXT records of a name, with bounded number and time. Raises Unavailable."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DomainChecker:
-    """Fetches the files of domains. ``url_of``: where a domain's file is."""
+    """Looks at the files of domains, and at their TXT records. ``url_of``: where a domain's file is. ``records`` None: no record counts."""
 
     fetcher: Fetcher
     url_of: Callable[[str], str] = policy.proof_url
+    records: Records | None = None
 
     async def fault(self, domain: Domain) -> str:
-        """Return why a domain's file does not prove it; empty if it does."""
+        """Return why neither a domain's file nor its record proves it; empty if one does."""
+        found = await asyncio.gather(self._file_fault(domain), self._record_fault(domain))
+        return policy.check_fault(*found)
+
+    async def _record_fault(self, domain: Domain) -> str:
+        if self.records is None:
+            return "proof_not_found"
+        try:
+            return policy.record_fault(domain, await self.records.texts(policy.record_name(domain.name)))
+        except Unavailable:
+            return "proof_not_found"
+
+    async def _file_fault(self, domain: Domain) -> str:
         try:
             fetched = await self.fetcher.get(self.url_of(domain.name), accept="text/plain")
         except Unavailable as error:
@@ -41,7 +60,7 @@ class DomainChecker:
     async def check(
         self, uow: UnitOfWork, vendor: VendorId, domain_id: str, *, actor: Actor, trace: Trace
     ) -> Domain:
-        """Check a domain for somebody. Raises NotFound, NotPermitted. No transaction is open while its file is fetched."""
+        """Check a domain for somebody. Raises NotFound, NotPermitted. No transaction is open while it is looked at."""
         begin = partial(domains.begin_check, vendor=vendor, domain_id=domain_id)
         domain = await uow.write(begin, actor=actor, trace=trace)
         fault = await self.fault(domain)
@@ -50,7 +69,7 @@ class DomainChecker:
         )
 
     def faults(self, found: Sequence[Domain]) -> list[str]:
-        """Return the fault of each of a batch of domains, fetched at once, from a thread without an event loop."""
+        """Return the fault of each of a batch of domains, looked at together, from a thread without an event loop."""
 
         async def all_at_once() -> list[str]:
             return list(await asyncio.gather(*(self.fault(each) for each in found)))

@@ -20,6 +20,8 @@ WARN_BEFORE = timedelta(days=14)
 RENEWAL_BATCH = 16
 """Domains that one step of the job checks: as many as are fetched at once, since a fetch's deadline includes its wait."""
 PATH = "/.well-known/hilum-domain-proof.txt"
+RECORD_PREFIX = "_hilum-domain-proof."
+"""Before a domain, of the name whose TXT record may hold the line instead of the file."""
 LINE_PREFIX = "hilum-domain-proof="
 LINES_BOUND = 200
 """Lines of the file that are read."""
@@ -35,7 +37,7 @@ class DomainState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A domain of a vendor. ``token`` is what the file must hold: it is no secret, and belongs to this vendor and domain alone.
+    """A domain of a vendor. ``token`` is what the file or the record must hold: it is no secret, and belongs to this vendor and domain alone.
 
     ``fault`` is why the last check failed; ``next_check_at`` when the job renews the proof; ``warned_for`` the end of the proof before
     which the vendor was last mailed.

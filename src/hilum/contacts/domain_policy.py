@@ -9,6 +9,7 @@ from hilum.contacts.domain_models import (
     LINE_PREFIX,
     LINES_BOUND,
     PATH,
+    RECORD_PREFIX,
     RENEW_BEFORE,
     RENEW_EVERY,
     WARN_BEFORE,
@@ -66,8 +67,13 @@ def proof_url(name: str) -> str:
     return f"https://{name}{PATH}"
 
 
+def record_name(name: str) -> str:
+    """Return the name whose TXT record may prove a domain. Not the domain itself: what others publish there has no say."""
+    return RECORD_PREFIX + name
+
+
 def proof_line(domain: Domain) -> str:
-    """Return the line that the file must hold."""
+    """Return the line that the file, or the TXT record, must hold."""
     return LINE_PREFIX + domain.token
 
 
@@ -78,6 +84,22 @@ def file_fault(domain: Domain, status: int, body: bytes) -> str:
     lines = body.decode("utf-8", "replace").splitlines()[:LINES_BOUND]
     # Whole lines: a file may serve several vendors and platforms, a line one.
     return "" if proof_line(domain) in (each.strip() for each in lines) else "proof_differs"
+
+
+def record_fault(domain: Domain, texts: Iterable[str]) -> str:
+    """Return what is wrong with the TXT records of a domain; empty if one of them proves it."""
+    found = {each.strip() for each in texts}
+    if proof_line(domain) in found:
+        return ""
+    return "record_differs" if any(each.startswith(LINE_PREFIX) for each in found) else "proof_not_found"
+
+
+def check_fault(of_file: str, of_record: str) -> str:
+    """Return why neither the file nor the record of a domain proves it; empty if one does."""
+    if not of_file or not of_record:
+        return ""
+    # Whoever publishes a record means it to count; everybody else is helped by what is wrong with the file.
+    return of_record if of_record == "record_differs" else of_file
 
 
 def state_of(domain: Domain, now: datetime) -> DomainState:

@@ -40,13 +40,14 @@ class DomainAsked(Strict):
 
 
 class DomainShown(BaseModel):
-    """Serve ``proof_line`` as a line of the file at ``proof_url``, over https. ``fault``: why the last check failed."""
+    """Serve ``proof_line`` as a line of the file at ``proof_url``, over https, or as a TXT record of ``proof_record``. ``fault``: why the last check failed."""
 
     id: str
     vendor: str
     name: str
     state: DomainState
     proof_url: str
+    proof_record: str
     proof_line: str
     added_at: datetime
     proved_at: datetime | None
@@ -62,6 +63,7 @@ class DomainShown(BaseModel):
             name=domain.name,
             state=policy.state_of(domain, now),
             proof_url=policy.proof_url(domain.name),
+            proof_record=policy.record_name(domain.name),
             proof_line=policy.proof_line(domain),
             added_at=domain.added_at,
             proved_at=domain.proved_at,
@@ -96,7 +98,7 @@ def api(kit: Kit, checker: DomainChecker) -> APIRouter:
         "/vendors/{vendor}/domains/{domain}/check", response_model=DomainShown, openapi_extra=CHECKERS
     )
     async def check_domain(request: Request, vendor: Id, domain: Id) -> object:
-        """Fetch the domain's file now: it proves the domain, or ``fault`` says why not."""
+        """Look at the domain's file and TXT record now: one of them proves the domain, or ``fault`` says why not."""
         actor = await caller(kit, request)
         return shown(
             await checker.check(kit.uow, VendorId(vendor), domain, actor=actor, trace=trace_of(request))

@@ -8,7 +8,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.contacts import policy, store
 from hilum.contacts.domain_models import DomainState
-from hilum.contacts.domain_policy import proof_line, proof_url
+from hilum.contacts.domain_policy import proof_line, proof_url, record_name
 from hilum.contacts.domain_policy import state_of as domain_state
 from hilum.contacts.domains import add_domain, list_domains, proved_contacts, proved_names, remove_domain
 from hilum.contacts.models import (
@@ -44,6 +44,7 @@ __all__ = [
     "proof_line",
     "proof_url",
     "proved_contacts",
+    "record_name",
     "remove_domain",
 ]
 NOTHING_STATED: Mapping[ContactKind, str] = MappingProxyType({})

@@ -187,6 +187,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "domain_malformed": "Write a domain in ASCII, such as vendor.example, that is reached over the internet.",
         "proof_not_found": "The domain answers without the file of its proof (status 200).",
         "proof_differs": "The file has no line that is exactly the one to serve.",
+        "record_differs": "The TXT record holds another line than the one to publish, and the file does not prove the domain either.",
         "link_malformed": "This is not a link of this platform.",
         "event_unknown": "There is no such event. Leave the list out for all of them.",
         "webhook_url_refused": "The URL must be https, at a public address, without credentials and fragment.",

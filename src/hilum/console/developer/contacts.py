@@ -1,4 +1,4 @@
-"""How a vendor is reached, and which domains are its own: contacts with their proofs, and the files that prove domains."""
+"""How a vendor is reached, and which domains are its own: contacts with their proofs, and what proves domains."""
 
 from functools import partial
 from typing import Any
@@ -37,6 +37,7 @@ KINDS = {
 _FAULTS = {
     "proof_not_found": "There is no such file there.",
     "proof_differs": "The file does not hold the line.",
+    "record_differs": "The TXT record holds another line, and the file does not hold it either.",
 }
 
 
@@ -76,6 +77,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
                 *_DOMAINS[contacts.domain_state(each, ctx.now)],
                 contacts.proof_url(each.name),
                 contacts.proof_line(each),
+                contacts.record_name(each.name),
                 _FAULTS.get(each.fault, "The file could not be fetched.") if each.fault else "",
             )
             for each in contacts.list_domains(ctx, vendor, PageQuery(limit=PAGE_BOUND))
