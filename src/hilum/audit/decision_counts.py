@@ -262,8 +262,8 @@ def read(tx: Connection, clients: Collection[str], since: datetime) -> Iterator[
         for some in in_batches(sorted(named)):
             # Whole, and not row by row, which costs several times as much; a batch has few enough.
             for shape, tenant, number, first, last, example in tx.execute(_summed(some, since)).all():
-                yield DecisionCount(
-                    tenant, *named[shape], int(number), _moment(first), _moment(last), example
+                yield DecisionCount._make(
+                    (tenant, *named[shape], int(number), _moment(first), _moment(last), example)
                 )
 
 
