@@ -8,7 +8,18 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import consoles, dry_runs, gateway, inside, postgresql, runs, strangers, switches, tokens
+from tests.bench import (
+    consoles,
+    dry_runs,
+    gateway,
+    inside,
+    postgresql,
+    runs,
+    strangers,
+    switches,
+    tokens,
+    walks,
+)
 from tests.bench.figures import Figure
 
 GROUPS: dict[str, Callable[[], list[Figure]]] = {
@@ -21,6 +32,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "dry-runs": dry_runs.figures,
     "consoles": consoles.figures,
     "runs": runs.figures,
+    "walks": walks.figures,
 }
 
 

@@ -13,11 +13,13 @@ KEY_S, POINT_S, BUTTON_S, HOME_S, THINK_S = 0.2, 1.1, 0.2, 0.4, 1.35
 
 @dataclass
 class Hand:
-    """Somebody's hands at a page; ``seconds`` is what they took."""
+    """Somebody's hands at a page; ``seconds`` is what they took, for so many ``clicks`` and ``keys``."""
 
     page: Page
     seconds: float = 0.0
     at_keyboard: bool = True
+    clicks: int = 0
+    keys: int = 0
 
     def click(self, what: Locator, *, anticipated: bool = False) -> None:
         """Think, point and press. ``anticipated``: it follows from the act before, so there is nothing to think about (the paper's rule 1)."""
@@ -25,18 +27,22 @@ class Hand:
             (0.0 if anticipated else THINK_S) + (HOME_S if self.at_keyboard else 0.0) + POINT_S + BUTTON_S
         )
         self.at_keyboard = False
+        self.clicks += 1
         what.click()
 
     def type(self, text: str) -> None:
         """Type where the focus is."""
         self.seconds += (0.0 if self.at_keyboard else HOME_S) + KEY_S * len(text)
         self.at_keyboard = True
+        self.keys += len(text)
         self.page.keyboard.type(text)
 
     def press(self, key: str) -> None:
-        """Press one key."""
-        self.seconds += (0.0 if self.at_keyboard else HOME_S) + KEY_S
+        """Press one key, or two together (``Control+Enter``)."""
+        pressed = 1 + key.count("+")
+        self.seconds += (0.0 if self.at_keyboard else HOME_S) + KEY_S * pressed
         self.at_keyboard = True
+        self.keys += pressed
         self.page.keyboard.press(key)
 
     def think(self) -> None:

@@ -25,6 +25,7 @@ KEYS = (
     ("/", "Search"),
     ("j, k", "Next and previous row"),
     ("Enter", "Open the row"),
+    ("Ctrl+Enter", "Send what you typed, where the form has one button"),
     ("?", "Show these keys"),
 )
 _HOSPITAL, _VENDOR, _SECURITY, _OWNER = "/tenant-administrator", "/vendor", "/operations", "/platform-owner"

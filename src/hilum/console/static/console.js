@@ -24,6 +24,16 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// In a text of several lines Enter begins a new one. Only a form with one button: which of several is meant is not guessed.
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || !field(event.target)) return;
+  const form = event.target.form;
+  const buttons = form ? form.querySelectorAll("button[type=submit], button:not([type])") : [];
+  if (buttons.length !== 1) return;
+  event.preventDefault();
+  form.requestSubmit(buttons[0]);
+});
+
 // A page that holds live values is read again when the platform says that it changed. What is shown is what the server rendered:
 // nothing is computed here. While somebody types or reads inside, nothing moves.
 const live = document.querySelector("[data-live]");
