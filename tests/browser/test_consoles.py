@@ -92,6 +92,9 @@ PAGES = (
     "/operations/guide",
     "/operations/scopes",
     "/operations/staff",
+    "/review/reviewers",
+    "/review/ties",
+    "/review/regulated-access",
 )
 
 

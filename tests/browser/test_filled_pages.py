@@ -100,7 +100,20 @@ def furnish(stage: Stage) -> str:
         stop = {"kind": "resource_type", "key": "Goal", "mode": "observe", "reason": "looking"}
         with caller(stage, staff(stage, "security")) as security:
             sent(security.post("/switches", json=stop))
+            fill_review(stage, security, apps["Lumen Chart"])
         return str(apps["Lumen Chart"]["id"])
+
+
+def fill_review(stage: Stage, security: httpx2.Client, app: dict[str, Any]) -> None:
+    """Declare a tie, which ends again, and ask for regulated access."""
+    with caller(stage, staff(stage, "reviewer")) as reviewer:
+        tie = {"vendor": app["vendor"], "reason": "I worked there until March, and a cousin still does."}
+        declared = sent(reviewer.post("/ties", json=tie))["id"]
+        version = sent(reviewer.get(f"/apps/{app['id']}/versions"))["items"][0]["id"]
+    sent(security.post(f"/ties/{declared}/end", json={"reason": "The cousin left."}))
+    with caller(stage, staff(stage, "platform_admin")) as admin:
+        scopes = ["launch/patient", "patient/Observation.rs"]
+        sent(admin.post("/regulated-access", json={"version": version, "scopes": scopes}))
 
 
 @pytest.fixture
@@ -115,6 +128,7 @@ def test_pages_of_every_kind_are_accessible_with_something_on_them(filled: tuple
     operations = walk(enter(stage, staff(stage, "platform_admin")), root, "/operations")
     hospital = walk(enter(stage, "admin.hall", place="general"), root, "/tenant", f"/tenant/apps/{installed}")
     vendor = walk(enter_vendor(stage, "owner.varga"), root, "/developer")
+    review = walk(enter(stage, staff(stage, "reviewer")), root, "/review")
 
     assert operations >= {
         "/operations/apps/{id}",
@@ -138,3 +152,4 @@ def test_pages_of_every_kind_are_accessible_with_something_on_them(filled: tuple
         "/developer/agreements/{id}",
         "/developer/team/{id}",
     }
+    assert review >= {"/review/reviewers", "/review/ties/{id}", "/review/regulated-access/{id}"}

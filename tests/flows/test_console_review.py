@@ -52,8 +52,11 @@ def page_of(submission: str) -> str:
 def test_every_page_opens_for_the_staff_and_for_nobody_else(ground: Ground) -> None:
     """C183: another console's people learn nothing of what is there; the staff find it from their own."""
     id_ = submitted(ground)
-    paths = [page.path.replace("{id}", id_).replace("{lens}", "technical") for page in PAGES]
-    assert len(paths) >= 4
+    # Those of a run, a tie and a request are opened in test_console_reviewers.py.
+    others = {"review.run", "review.tie", "review.access"}
+    opened = [page for page in PAGES if page.key not in others]
+    paths = [page.path.replace("{id}", id_).replace("{lens}", "technical") for page in opened]
+    assert len(paths) >= 7
     for username in ("root", "sam", "rita", "otto"):
         browser = enter(ground, username)
         assert 'href="/review"' in browser.get("/operations").text
@@ -63,7 +66,7 @@ def test_every_page_opens_for_the_staff_and_for_nobody_else(ground: Ground) -> N
         for path in paths:
             answer = browser.get(path)
             assert (answer.status_code, "Acme Rota" in answer.text) == (403, False), path
-    stranger = ground.site.browser().get(paths[1])
+    stranger = ground.site.browser().get(page_of(id_))
     assert stranger.headers["location"].startswith(f"{ORIGIN}/signin?then=%2Freview%2Fsubmissions")
 
 

@@ -35,6 +35,7 @@ _KINDS = {
     "break_glass": "Emergency access to restricted records",
     "departure": "A hospital leaves the platform",
     "webhook": "Where requests to delete data go",
+    "lenses": "For which lenses a reviewer signs",
 }
 
 

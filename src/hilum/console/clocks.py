@@ -7,7 +7,12 @@ from typing import Any
 from hilum.review import service as review
 from hilum.review.models import Appeal, AppealState, Breach, Clock, Figure, Measured, Stage
 
-_STAGES = {Stage.FIRST_ANSWER: "First answer", Stage.DECISION: "Decision"}
+_STAGES = {
+    Stage.FIRST_ANSWER: "First answer",
+    Stage.DECISION: "Decision",
+    Stage.VERIFY: "Regulated access: who asks",
+    Stage.ENABLE: "Regulated access: use of the app",
+}
 _APPEALS = {
     AppealState.OPEN: ("waits for a reviewer", "info"),
     AppealState.UPHELD: ("the rejection stands", "bad"),

@@ -46,6 +46,14 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "What vendors submitted, the oldest first. A submission's page has what the checks found, its scopes against the declared workflows, what differs from what was certified last, and the decision.",
             "hilum review list",
         ),
+        "review.reviewers": (
+            "Who signs for which lens, how often verdicts agreed with known answers, and who is tied to which vendor. Two of you give a right; who is tied declares it, and somebody else ends it.",
+            "hilum review rights",
+        ),
+        "review.lane": (
+            "Who asks for access that regulation protects. You say within ten business days whether they are who they say, and judge nothing else.",
+            "hilum review lane",
+        ),
         "tenant.apps": (
             "What is certified for you and what you installed. Approve one for roles, work and permissions; narrow or remove it on its page.",
             "hilum app install",

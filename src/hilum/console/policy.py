@@ -305,6 +305,22 @@ def _reviewers() -> tuple[Page, ...]:
             STAFF,
             parent="review.submission",
         ),
+        _page("review.run", "/runs/{id}", "Certification run", "What was shown?", STAFF, parent=queue),
+        _page("review.reviewers", "/reviewers", "Reviewers", "Who signs for what?", STAFF, nav=True),
+        _page("review.ties", "/ties", "Ties", "Who is tied to whom?", STAFF, parent="review.reviewers"),
+        _page("review.tie", "/ties/{id}", "Tie", "Does it bar?", STAFF, parent="review.ties"),
+        _page(
+            "review.lane",
+            "/regulated-access",
+            "Regulated access",
+            "Who asks, and until when are they answered?",
+            STAFF,
+            nav=True,
+        ),
+        _page(
+            *("review.access", "/regulated-access/{id}", "Request", "Are they who they say?", STAFF),
+            parent="review.lane",
+        ),
     )
 
 

@@ -14,7 +14,8 @@ from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
 from hilum.console.operations import apps, books, evidence, now, policies, scopes, staff
 from hilum.console.ports import Ports
-from hilum.console.review import lens, queue
+from hilum.console.review import lane, lens, queue, reviewers
+from hilum.console.review import run as review_run
 from hilum.console.review import submission as review_submission
 from hilum.console.tenant import apps as tenant_apps
 from hilum.console.tenant import emergencies, mandates, people, providers, requests, rules, settings
@@ -138,6 +139,12 @@ def _review(desk: Desk) -> list[Route]:
             multi=review_submission.MULTI,
         ),
         *desk.route("review.lens", lens.show, lens.act, multi=lens.MULTI),
+        *desk.route("review.run", review_run.show),
+        *desk.route("review.reviewers", reviewers.show, reviewers.act, multi=reviewers.MULTI),
+        *desk.route("review.ties", reviewers.show_ties, reviewers.declare),
+        *desk.route("review.tie", reviewers.show_tie, reviewers.end),
+        *desk.route("review.lane", lane.show_list),
+        *desk.route("review.access", lane.show, lane.verify),
     ]
 
 

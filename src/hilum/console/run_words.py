@@ -5,10 +5,15 @@ from datetime import datetime
 from typing import Any
 
 from hilum.evidence import policy
-from hilum.evidence.models import Outcome, Run, State
+from hilum.evidence.models import Outcome, Row, Run, State
 from hilum.identity import service as identity
 from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
+from hilum.web.forms import Form
+from hilum.web.urls import with_query
 
+RECORDS = 100
+"""Records of a judged run on one page."""
 _STATES = {
     State.OPEN: ("under way", "accent"),
     State.PASSED: ("passed", "good"),
@@ -67,3 +72,26 @@ def briefly(ctx: Context, found: Sequence[Run]) -> list[dict[str, Any]]:
         }
         for each in found
     ]
+
+
+def start(query: Form) -> int:
+    """Return from which record on an address asks for those of a run. Raises Invalid."""
+    text = query.one("from")
+    if text and not (text.isdecimal() and len(text) < 7):
+        raise Invalid(
+            "filter_malformed", "The address of this page is not valid.", fields={"from": "word_malformed"}
+        )
+    return int(text or 0)
+
+
+def records(run: Run, first: int, here: str) -> dict[str, Any]:
+    """Return the records by which a run was judged from ``first`` on, with the links to those before and after; ``here`` is its page."""
+    kept: tuple[Row, ...] = policy.read_rows(run.rows) if run.rows else ()
+    end = first + RECORDS
+    return {
+        "kept": bool(run.rows),
+        "rows": kept[first:end],
+        "count": len(kept),
+        "first": f"{here}#recorded" if first else "",
+        "next": f"{with_query(here, **{'from': str(end)})}#recorded" if len(kept) > end else "",
+    }

@@ -127,9 +127,7 @@ def declare_tie(ctx: Context, vendor: VendorId, reason: str) -> Tie:
 
 def end_tie(ctx: Context, tie_id: str, reason: str) -> Tie:
     """End a tie, as somebody else of the staff who may decide what takes two people. Raises NotFound, NotPermitted, Invalid, Conflict."""
-    found = lens_store.find_tie(ctx.tx, tie_id) if ctx.actor.is_platform else None
-    if found is None:
-        raise NotFound("tie_not_found", "There is no such tie.")
+    found = view_tie(ctx, tie_id)
     facts = {"tie": found.id, "vendor": found.vendor}
     event = Event(END, person=found.person, facts=facts)
     # Who is barred must not lift that, and neither may a colleague who reviews beside them.
@@ -151,6 +149,14 @@ def end_tie(ctx: Context, tie_id: str, reason: str) -> Tie:
         raise Conflict("tie_over", "This tie has ended already.")
     audit.record(ctx, Event(event.action, person=found.person, facts=facts | {"reason": reason.strip()}))
     return ended
+
+
+def view_tie(ctx: Context, tie_id: str) -> Tie:
+    """Get a tie, for the platform's staff. Raises NotFound."""
+    found = lens_store.find_tie(ctx.tx, tie_id) if ctx.actor.is_platform else None
+    if found is None:
+        raise NotFound("tie_not_found", "There is no such tie.")
+    return found
 
 
 def list_ties(ctx: Context, page: PageQuery = FIRST_PAGE, vendor: str = "") -> list[Tie]:

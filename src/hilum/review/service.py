@@ -57,6 +57,7 @@ from hilum.review.reviewers import (
     list_rights,
     list_ties,
     ties_to,
+    view_tie,
 )
 from hilum.review.scorecards import shipped_scorecards
 from hilum.review.timekeeping import (
@@ -83,6 +84,7 @@ __all__ = [
     "judge",
     "judge_again",
     "lenses_by_submission",
+    "lenses_of",
     "list_access",
     "list_appeals",
     "list_breaches",
@@ -98,6 +100,7 @@ __all__ = [
     "set_known",
     "shipped_scorecards",
     "take",
+    "ties_to",
     "times_of",
     "unproved_of",
     "verify_access",
@@ -108,6 +111,7 @@ __all__ = [
     "view_figures",
     "view_lenses",
     "view_run",
+    "view_tie",
 ]
 Unused = Callable[[Context, App, Sequence[str]], Sequence[str]]
 """Returns which scopes hospitals granted an app for long and nobody used (``installations.service.unused_scopes``)."""

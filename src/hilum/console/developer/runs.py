@@ -11,9 +11,8 @@ from hilum.console import fields, run_words
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.models import ROWS
-from hilum.evidence import policy
 from hilum.evidence import service as evidence
-from hilum.evidence.models import EVERY, Row, Run, RunOrder, State
+from hilum.evidence.models import EVERY, Run, RunOrder, State
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, VendorRight
 from hilum.infra.context import Context
@@ -25,8 +24,6 @@ from hilum.registry.models import App, Environment
 from hilum.web.forms import Form
 from hilum.web.problems import status_of
 
-RECORDS = 100
-"""Records of a judged run on one page."""
 HOSPITALS = 100
 """Sandbox hospitals that are offered; those at which the app is installed come first."""
 
@@ -118,7 +115,7 @@ async def show(visit: Visit) -> Response:
 
 async def _page(visit: Visit, trouble: Conflict | NotPermitted | Unavailable | None = None) -> Response:
     query = visit.query()
-    watched, start = query.one("watch") == "1", _start(query)
+    watched, start = query.one("watch") == "1", run_words.start(query)
     app, standing, facts = await visit.read(partial(_one, visit=visit, start=start))
     if watched and not facts["kept"]:
         run_id = facts["run"].id
@@ -136,21 +133,10 @@ async def _page(visit: Visit, trouble: Conflict | NotPermitted | Unavailable | N
     )
 
 
-def _start(query: Form) -> int:
-    text = query.one("from")
-    if text and not (text.isdecimal() and len(text) < 7):
-        raise Invalid(
-            "filter_malformed", "The address of this page is not valid.", fields={"from": "word_malformed"}
-        )
-    return int(text or 0)
-
-
 def _one(ctx: Context, visit: Visit, start: int) -> tuple[App, Any, dict[str, Any]]:
     run = evidence.view(ctx, visit.param())
     app = frame.own_app(ctx, run.app)
-    kept: tuple[Row, ...] = policy.read_rows(run.rows) if run.rows else ()
     (brief,) = run_words.briefly(ctx, [run])
-    here, end = address("developer.run", run.id), start + RECORDS
     goes_on = run.state is State.OPEN
     acts = frame.may(visit, VendorRight.APPS) and goes_on
     facts = {
@@ -162,13 +148,7 @@ def _one(ctx: Context, visit: Visit, start: int) -> tuple[App, Any, dict[str, An
         "begins": acts and ctx.now < run.expires_at,
         "faults": run.result.get("faults", ()),
         "forged": bool(run.result) and not evidence.check_result(ctx, run),
-        "kept": bool(run.rows),
-        "rows": kept[start:end],
-        "count": len(kept),
-        "first": f"{here}#recorded" if start else "",
-        "next": f"{address('developer.run', run.id, **{'from': str(end)})}#recorded"
-        if len(kept) > end
-        else "",
+        **run_words.records(run, start, address("developer.run", run.id)),
         "sandbox": address("developer.sandbox", app.id),
         "proposal": address("developer.proposal", app.id, run=run.id) if run.rows else "",
     }

@@ -12,14 +12,14 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.policies.models import Lens
 from hilum.review import service as review
-from hilum.review.models import Answer, JudgeOrder, LensState, NewFinding, Severity, Verdict
+from hilum.review.models import FINDINGS_BOUND, Answer, JudgeOrder, LensState, NewFinding, Severity, Verdict
 from hilum.review.policy import may_decide
 from hilum.web.forms import Form
 from hilum.web.problems import status_of
 
 MULTI = ("flags", "reasons")
 FINDINGS = 5
-"""Findings that one form takes; more are added by the command line, or with the next verdict."""
+"""Findings for which a form has room at first; each time that more room is asked for, it has as many more."""
 _TEXTS = ("rule", "severity", "evidence", "reproduction", "fix")
 
 
@@ -58,6 +58,7 @@ async def _page(
         wrong=_unplaced(wrong),
         given=given,
         rows=_rows(given, wrong),
+        may_add=_room(given) < FINDINGS_BOUND,
         **facts,
     )
 
@@ -117,12 +118,20 @@ def _rows(given: Form, wrong: Mapping[str, str]) -> list[dict[str, Any]]:
                 }
             ),
         }
-        for number in range(FINDINGS)
+        for number in range(_room(given))
     ]
 
 
+def _room(form: Form) -> int:
+    """Return for how many findings a form has room."""
+    asked = form.one("room")
+    known = int(asked) if asked.isdecimal() and len(asked) < 4 else FINDINGS
+    more = FINDINGS if form.one("act") == "more" else 0
+    return max(FINDINGS, min(known + more, FINDINGS_BOUND))
+
+
 def _sent(form: Form) -> list[dict[str, str]]:
-    rows = [{name: form.one(f"{name}_{number}").strip() for name in _TEXTS} for number in range(FINDINGS)]
+    rows = [{name: form.one(f"{name}_{number}").strip() for name in _TEXTS} for number in range(_room(form))]
     return [each for each in rows if each["evidence"] or each["reproduction"] or each["fix"]]
 
 
@@ -139,8 +148,10 @@ def _unplaced(wrong: Mapping[str, str]) -> list[str]:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Take a lens, judge it, give it back, or record that something it found is mended."""
+    """Take a lens, judge it, give it back, record that something it found is mended, or make room for more findings."""
     id_, lens = visit.param(), _lens(visit)
+    if form.one("act") == "more":
+        return await _page(visit, form)
     try:
         await visit.write(_verb(form, id_, lens))
     except Invalid as error:

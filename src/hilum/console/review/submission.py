@@ -1,6 +1,6 @@
 """One submission on one page: what checks found, scopes against workflows, what differs from what was certified last, and the decision."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from starlette.responses import Response
 from hilum.console import clocks, fields, lenses, run_words, service, submissions, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.review.lens import path_of
+from hilum.controls.policy import rules_the_platform
 from hilum.evidence import service as evidence
 from hilum.evidence.models import Run as SandboxRun
 from hilum.infra.context import Context
@@ -18,12 +19,12 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import Book, Population
+from hilum.policies.models import Book, Lens, Population
 from hilum.policies.policy import POPULATIONS
 from hilum.registry import service as registry
 from hilum.registry.models import Certification
 from hilum.review import service as review
-from hilum.review.models import Act, DecideOrder, Run, Submission
+from hilum.review.models import Act, DecideOrder, LensReview, Run, Submission, Verdict
 from hilum.review.policy import may_decide
 from hilum.standards.smart.scopes import SPECIAL
 from hilum.web.branding import app_logo
@@ -103,6 +104,9 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "state": submissions.stands(found, run, lensed.lenses, reviews=True),
         "clocks": clocks.rows(review.view_clocks(ctx, found.id), ctx.now),
         "appeal": _appeal(ctx, found),
+        "draw": _draw(ctx, found),
+        # What the known answer is, or that there is one, is shown to nobody.
+        "calibrates": _calibrates(ctx, found, lensed.lenses),
         "lenses": [
             each | {"href": path_of(found.id, each["lens"].lens)}
             for each in lenses.cards(lensed, who, ctx.now)
@@ -112,7 +116,10 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "reasons": [review.shipped_scorecards().every_reason.get(each, each) for each in found.reasons],
         "run": run,
         "runs": [each for each in range(last, max(last - RUNS_LINKED, 0), -1) if run and each != run.number],
-        "sandbox_runs": run_words.briefly(ctx, _sandbox_runs(ctx, found)),
+        "sandbox_runs": [
+            each | {"href": address("review.run", each["run"].id)}
+            for each in run_words.briefly(ctx, _sandbox_runs(ctx, found))
+        ],
         "replay": review.replay(ctx, found.id, run.number) if again and run else None,
         # What reaches records comes first.
         "scopes": submissions.scope_rows(
@@ -144,6 +151,26 @@ def _appeal(ctx: Context, found: Submission) -> dict[str, Any] | None:
         return clocks.appeal(review.view_appeal(ctx, found.id), staff=may_decide(ctx.actor))
     except NotFound:
         return None
+
+
+def _draw(ctx: Context, found: Submission) -> dict[str, Any] | None:
+    """Return how a submission was drawn to be examined by a person, and whether that comes to the same again; None if nothing was drawn."""
+    try:
+        draw, same = review.view_draw(ctx, found.id)
+    except NotFound:
+        return None
+    carried = address("review.submission", draw.carried) if draw.carried else ""
+    return {"draw": draw, "same": same, "carried": carried}
+
+
+def _calibrates(ctx: Context, found: Submission, lensed: Iterable[LensReview]) -> list[tuple[str, str]]:
+    """Return the lenses of which the reader may record the known answer."""
+    if not rules_the_platform(ctx.actor) or not submissions.possible(found.state, Act.REJECT):
+        return []
+    if any(each.judged_at is not None for each in lensed):
+        return []
+    cards = review.shipped_scorecards().of
+    return [(each.lens.value, cards[each.lens].title) for each in lensed]
 
 
 def _run(ctx: Context, found: Submission, number: int | None) -> Run | None:
@@ -253,12 +280,14 @@ def _ends(ctx: Context, book: Book, content: Mapping[str, Any], run: Run | None)
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Have a submission checked again, certify it, reject it, or decide an appeal."""
+    """Have a submission checked again, certify it, reject it, decide an appeal, or record a known answer."""
     try:
         revision = _revision(form)
         match form.one("act"):
             case "rerun":
                 await visit.write(partial(review.rerun, submission_id=visit.param(), revision=revision))
+            case "known":
+                await visit.write(_known(form, visit.param()))
             case "uphold" | "overturn" as wanted:
                 decide = partial(
                     review.decide_appeal,
@@ -285,6 +314,16 @@ async def act(visit: Visit, form: Form) -> Response:
         # What stands in the way is said beside the form, which keeps what was typed.
         return await _page(visit, form, refused=error)
     return to(visit.path)
+
+
+def _known(form: Form, id_: str) -> Any:
+    try:
+        lens, verdict = Lens(form.one("lens")), Verdict(form.one("verdict"))
+    except ValueError as error:
+        raise Invalid(
+            "form_invalid", "Choose a lens and a verdict.", fields={"verdict": "missing"}
+        ) from error
+    return partial(review.set_known, submission_id=id_, lens=lens, verdict=verdict)
 
 
 def _revision(form: Form) -> int:

@@ -1,0 +1,144 @@
+"""The regulated lane: who asks for protected access, until when they are answered, and whether they are who they say (C112)."""
+
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.console import fields, service
+from hilum.console.desk import Visit, address, to
+from hilum.console.lists import List
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted
+from hilum.kernel.pages import PageQuery
+from hilum.policies.models import StepCondition
+from hilum.review import service as review
+from hilum.review.lane_models import LaneRequest, LaneState
+from hilum.review.policy import may_decide
+from hilum.web.forms import Form
+from hilum.web.problems import status_of
+
+LIST = List(
+    columns=(
+        Column("App"),
+        Column("State"),
+        Column("Due", number=True),
+        Column("Asked", number=True),
+    ),
+    one="request",
+    many="requests",
+    empty=Empty(
+        "Nobody asks",
+        "Requests for access that regulation protects are listed here, the oldest first. A vendor asks with hilum review ask-access.",
+    ),
+)
+_STATES: Mapping[LaneState, tuple[str, str]] = MappingProxyType(
+    {
+        LaneState.ASKED: ("waits for a reviewer", "accent"),
+        LaneState.VERIFIED: ("they are who they say", "info"),
+        LaneState.REFUSED: ("refused", "bad"),
+        LaneState.ENABLED: ("enabled", "good"),
+    }
+)
+_LACKS: Mapping[StepCondition, str] = MappingProxyType(
+    {
+        StepCondition.IDENTITY_VERIFIED: "A reviewer has said that they are who they say.",
+        StepCondition.METADATA_COMPLETE: "The vendor has stated all that hospitals must know.",
+        StepCondition.KEYS_REGISTERED: "The app has a production client, with its keys.",
+        StepCondition.SECURITY_TERMS_ACCEPTED: "The vendor has stated the terms of use.",
+    }
+)
+
+
+async def show_list(visit: Visit) -> Response:
+    """Show the requests, oldest first."""
+
+    async def read(asked: Asked) -> Listed:
+        return await visit.read(partial(_listed, asked=asked))
+
+    lead = "Access to a patient's own record. No lens, check, fee or certificate counts here."
+    return await visit.listing(LIST, read, lead=lead)
+
+
+def _listed(ctx: Context, asked: Asked) -> Listed:
+    found = review.list_access(ctx, PageQuery(asked.after, ROWS + 1))
+    shown = found[:ROWS]
+    names = service.names(ctx, [id_ for each in shown for id_ in (each.app, each.vendor)])
+    rows = [
+        (
+            Cell(names.app(each.app), address("review.access", each.id), names.vendor(each.vendor)),
+            Cell(_STATES[each.state][0], kind="pill", tone=_STATES[each.state][1]),
+            Cell("", at=each.due_at, note="missed" if each.breach else "") if each.due_at else Cell(""),
+            Cell("", at=each.asked_at),
+        )
+        for each in shown
+    ]
+    return Listed(rows, next=shown[-1].id if len(found) > ROWS else "")
+
+
+async def show(visit: Visit) -> Response:
+    """Show a request, with what its next step lacks."""
+    return await _page(visit)
+
+
+async def _page(
+    visit: Visit,
+    given: Form = fields.NO_FORM,
+    trouble: Invalid | Conflict | NotPermitted | None = None,
+) -> Response:
+    wrong = trouble.fields if isinstance(trouble, Invalid) else {}
+    return visit.render(
+        "console/review/access.html",
+        status=status_of(trouble) if trouble is not None else 200,
+        refused=trouble.detail if trouble is not None else "",
+        faults=fields.sentences(wrong),
+        given=given,
+        **await visit.read(partial(_read, visit=visit)),
+    )
+
+
+def _read(ctx: Context, visit: Visit) -> dict[str, Any]:
+    found, lacking = review.view_access(ctx, visit.param())
+    names = service.names(ctx, [found.app, found.vendor, found.asked_by, found.decided_by])
+    verifies = may_decide(ctx.actor) and found.state is LaneState.ASKED
+    return {
+        "found": found,
+        "app": names.app(found.app),
+        "label": service.version_label(ctx, found.version),
+        "vendor": names.vendor(found.vendor),
+        "asked_by": names.actor(found.asked_by),
+        "decided_by": names.actor(found.decided_by) if found.decided_by else "",
+        "state": _STATES[found.state],
+        "lacking": [_LACKS[each] for each in lacking] if _waits(found) else [],
+        "bar": _BAR if verifies and review.ties_to(ctx, found.vendor) else "",
+        "verifies": verifies and not review.ties_to(ctx, found.vendor),
+        "app_page": address("operations.app", found.app),
+    }
+
+
+_BAR = "You are tied to this vendor, so a colleague must say who they are."
+
+
+def _waits(found: LaneRequest) -> bool:
+    return found.state in {LaneState.ASKED, LaneState.VERIFIED}
+
+
+async def verify(visit: Visit, form: Form) -> Response:
+    """Say whether who asks is who they say."""
+    try:
+        answer = form.one("act")
+        if answer not in {"authentic", "not_authentic"}:
+            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+        verb = partial(
+            review.verify_access,
+            request_id=visit.param(),
+            reason=form.one("reason"),
+            authentic=answer == "authentic",
+        )
+        await visit.write(verb)
+    except (Invalid, Conflict, NotPermitted) as error:
+        return await _page(visit, form, error)
+    return to(visit.path)

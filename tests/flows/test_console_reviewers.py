@@ -1,0 +1,293 @@
+"""By pages: who signs for which lens, ties to vendors, the regulated lane, known answers, and one certification run as the staff see it (C100, C101, C112, C126, C183, C223)."""
+
+from datetime import timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.policies import service as policies
+from hilum.policies.models import Lens
+from hilum.review import clock_store, lens_store
+from hilum.review import service as review
+from hilum.review.jobs import keep_time
+from hilum.review.lens_store import rights
+from hilum.review.models import FINDINGS_BOUND
+from tests.flows.control_site import TRACE, build
+from tests.flows.review_ground import Ground, act_on, furnish, in_order_answers, lens_of, signs
+from tests.flows.test_console_review import enter, page_of, submitted
+from tests.flows.test_console_runs import opened
+from tests.flows.test_console_submissions import enter as enter_vendor
+from tests.flows.test_console_submissions import send
+from tests.flows.test_evidence_in_review import sandbox_client
+from tests.flows.test_regulated_lane import ask
+from tests.flows.test_review_clocks import Keeper
+from tests.flows.vendor_ground import made
+from tests.sim.browser import form_with, forms_of
+from tests.sim.world import FakeClock
+
+REVIEWERS, TIES, LANE = "/review/reviewers", "/review/ties", "/review/regulated-access"
+PROTECTED = "launch/patient patient/Appointment.rs"
+
+
+@pytest.fixture
+def ground(sqlite_uow: UnitOfWork, clock: FakeClock) -> Ground:
+    site = build(sqlite_uow, clock)
+    site.system(policies.adopt_shipped)
+    return furnish(site, scope=f"launch user/Slot.rs {PROTECTED}")
+
+
+def read(browser: TestClient, page: str, status: int = 200) -> str:
+    answer = browser.get(page)
+    assert answer.status_code == status, answer.text
+    return unescape(answer.text)
+
+
+def acts(page: str) -> set[str]:
+    """Return what the forms of a page do, but for signing out and searching."""
+    return {
+        f"{name}={value}"
+        for form in forms_of(page)
+        if form.method == "post" and "signout" not in form.action
+        for name, value in (form.submits or [("", "")])
+    }
+
+
+def lenses_of(ground: Ground, username: str = "rita") -> tuple[Lens, ...]:
+    person = ground.site.people[username].id
+    found: tuple[Lens, ...] = ground.site.system(review.lenses_of, person=person)
+    return found
+
+
+def test_a_right_is_asked_for_by_one_and_given_by_another_and_taken_away_at_once(ground: Ground) -> None:
+    """C100, C182: each by pages, and by nobody but who may."""
+    root, sam, otto = (enter(ground, name) for name in ("root", "sam", "otto"))
+    assert "Nobody signs yet" in read(root, REVIEWERS)
+    form = form_with(root.get(REVIEWERS).text, "username")
+    fields = dict(form.fields)
+
+    unknown = root.post(REVIEWERS, data=fields | {"username": "nobody", "lenses": "legal"})
+    assert (unknown.status_code, "Check its spelling" in unknown.text) == (422, True)
+    assert root.post(REVIEWERS, data=fields | {"username": "sam", "lenses": "legal"}).status_code == 422
+    asked = root.post(REVIEWERS, data=fields | {"username": "rita", "lenses": ["technical", "legal"]})
+    waiting = asked.headers["location"]
+    assert waiting.startswith("/operations/staff/")
+    assert lenses_of(ground) == ()
+    assert "For which lenses a reviewer signs" in read(sam, waiting)
+    assert send(sam, waiting, "decision", decision="approve").status_code == 303
+    assert lenses_of(ground) == (Lens.TECHNICAL, Lens.LEGAL)
+
+    shown = read(sam, f"{REVIEWERS}?who=rita")
+    chosen = dict(form_with(shown, "username").fields)
+    assert (chosen["username"], "technical, legal" in shown) == ("rita", True)
+    assert sam.post(REVIEWERS, data=chosen | {"lenses": "legal"}).headers["location"] == REVIEWERS
+    assert lenses_of(ground) == (Lens.LEGAL,)
+    assert acts(otto.get(REVIEWERS).text) == set()
+    assert "technical" not in read(otto, REVIEWERS + "?who=rita")
+    token = dict(form_with(enter(ground, "rita").get(TIES).text, "vendor").fields)
+    assert otto.post(REVIEWERS, data=token | {"username": "rita"}).status_code == 403
+    # What somebody wrote into the database gives no right, and is seen.
+    change = rights.update().values(lenses=["technical", "legal", "clinical"])
+    ground.site.uow.write_now(lambda ctx: ctx.tx.execute(change), trace=TRACE)
+    assert "not as the audit recorded it" in read(otto, REVIEWERS)
+
+
+def test_a_tie_is_declared_by_its_reviewer_and_ended_by_somebody_else(ground: Ground) -> None:
+    """C101: by the vendor's name; it bars at once, and who is barred has no form that lifts it."""
+    id_ = submitted(ground)
+    signs(ground.site, "rita", "technical")
+    rita, sam, otto = (enter(ground, name) for name in ("rita", "sam", "otto"))
+    assert "No tie is declared" in read(otto, TIES)
+    assert acts(otto.get(TIES).text) == set()
+    assert send(rita, TIES, "vendor", vendor="Nobody Inc", reason="A cousin works there.").status_code == 422
+    silent = send(rita, TIES, "vendor", vendor="Acme Health", reason=" ")
+    assert (silent.status_code, "Acme Health" in silent.text) == (422, True)
+
+    assert send(rita, TIES, "vendor", vendor="Acme Health", reason="A cousin " * 40).status_code == 303
+
+    assert "bars" in read(otto, TIES)
+    (declared,) = made(ground.site.api("otto").get("/ties"), 200)["items"]
+    tie = f"{TIES}/{declared['id']}"
+    assert "tied to this vendor" in read(rita, f"{page_of(id_)}/technical")
+    assert send(rita, TIES, "vendor", vendor="Acme Health", reason="Again.").status_code == 409
+    assert acts(rita.get(tie).text) == acts(otto.get(tie).text) == set()
+    token = dict(form_with(rita.get(TIES).text, "vendor").fields)
+    assert rita.post(tie, data=token | {"reason": "It is over."}).status_code == 403
+    assert send(sam, tie, "reason", reason="").status_code == 422
+    assert send(sam, tie, "reason", reason="The cousin left.").status_code == 303
+    shown = read(otto, tie)
+    assert ("ended" in shown, "The cousin left." in shown, "Sam" in shown) == (True, True, True)
+    assert "tied to this vendor" not in read(rita, f"{page_of(id_)}/technical")
+    read(otto, f"{TIES}/tie_nowhere", 404)
+
+
+def test_who_asks_for_regulated_access_is_verified_on_its_page_and_nothing_else_is_asked(
+    ground: Ground,
+) -> None:
+    """C112: also while a tie bars one reviewer; a step that is late is in the public ledger and its page stands."""
+    rita, otto = enter(ground, "rita"), enter(ground, "otto")
+    assert "Nobody asks" in read(otto, LANE)
+    asked = made(ask(ground))["id"]
+    one = f"{LANE}/{asked}"
+    assert "Acme Rota" in read(otto, LANE)
+    assert acts(otto.get(one).text) == set()
+    assert "A reviewer has said that they are who they say." in read(otto, one)
+    ground.site.clock.advance(timedelta(days=21))
+    keep_time(Keeper(ground))
+    rita, otto = enter(ground, "rita"), enter(ground, "otto")
+    assert "missed" in read(otto, one)
+    assert "Regulated access: who asks" in read(otto, "/trust")
+
+    assert acts(rita.get(one).text) == {"act=authentic", "act=not_authentic"}
+    assert send(rita, one, "act", act="authentic", reason=" ").status_code == 422
+    assert send(rita, one, "act", act="certify", reason="x").status_code == 422
+    assert send(rita, one, "act", act="authentic", reason="The register has them.").status_code == 303
+    shown = read(rita, one)
+    assert ("enabled" in shown, "The register has them." in shown) == (True, True)
+    assert acts(rita.get(one).text) == set()
+    again = dict(form_with(rita.get(TIES).text, "vendor").fields)
+    assert rita.post(one, data=again | {"act": "authentic", "reason": "x"}).status_code == 403, (
+        "another page's"
+    )
+    read(otto, f"{LANE}/lan_nowhere", 404)
+
+
+def test_a_reviewer_who_is_tied_verifies_nobody(ground: Ground) -> None:
+    one = f"{LANE}/{made(ask(ground))['id']}"
+    rita = enter(ground, "rita")
+    fields = dict(form_with(rita.get(one).text, "reason").fields)
+    assert send(rita, TIES, "vendor", vendor="Acme Health", reason="I worked there.").status_code == 303
+
+    assert "a colleague must say who they are" in read(rita, one)
+    assert acts(rita.get(one).text) == set()
+    assert rita.post(one, data=fields | {"act": "authentic", "reason": "x"}).status_code == 403
+
+
+def test_a_known_answer_is_recorded_before_anybody_judges_and_shown_to_nobody(ground: Ground) -> None:
+    """C223: by who rules the platform; with the agreement beside the reviewers."""
+    id_ = submitted(ground)
+    root, rita = enter(ground, "root"), enter(ground, "rita")
+    before = rita.get(page_of(id_)).text
+    assert "act=known" in acts(root.get(page_of(id_)).text) - acts(before)
+
+    assert send(root, page_of(id_), "verdict", act="known", lens="legal", verdict="sure").status_code == 422
+    assert (
+        send(root, page_of(id_), "verdict", act="known", lens="technical", verdict="fail").status_code == 303
+    )
+    assert (
+        send(root, page_of(id_), "verdict", act="known", lens="technical", verdict="pass").status_code == 409
+    )
+    stolen = dict(form_with(before, "expires_at").fields) | {"act": "known", "lens": "technical"}
+    assert rita.post(page_of(id_), data=stolen | {"verdict": "pass"}).status_code == 403
+
+    known = ground.site.system(lambda ctx: clock_store.known_of(ctx.tx, id_))
+    assert {str(lens): str(verdict) for lens, verdict in known.items()} == {"technical": "fail"}
+    assert [each for each in ("calibrat", "known answer") if each in rita.get(page_of(id_)).text] == []
+    assert "Nothing measured yet" in read(rita, REVIEWERS)
+    signs(ground.site, "rita", "technical")
+    made(act_on(ground, id_, "technical", "take"), 200)
+    verdict: dict[str, Any] = {"verdict": "pass", "text": "x", "answers": in_order_answers("technical")}
+    made(act_on(ground, id_, "technical", "judge", **verdict), 200)
+    assert "act=known" not in acts(root.get(page_of(id_)).text)
+    ground.site.clock.advance(timedelta(hours=2))
+    keep_time(Keeper(ground))
+    assert "technical lens" in read(enter(ground, "rita"), REVIEWERS)
+
+
+def test_how_a_submission_was_drawn_is_on_its_page_with_its_seed(ground: Ground) -> None:
+    """C103, C110: and whether it comes to the same again."""
+    id_ = submitted(ground)
+    rita = enter(ground, "rita")
+    assert 'id="draw"' not in rita.get(page_of(id_)).text, "nothing was drawn by hand"
+    draw = {
+        "submission": id_,
+        "app": ground.app,
+        "environment": "production",
+        "seed": "a" * 32,
+        "percent": 10,
+        "number": 3,
+        "drawn": True,
+        "at": ground.site.clock.now(),
+        "carried": "",
+    }
+    ground.site.system(lambda ctx: ctx.tx.execute(clock_store.draws.insert().values(draw)))
+
+    shown = read(rita, page_of(id_))
+
+    assert ("a person examines it" in shown, "a" * 32 in shown) == (True, True)
+    assert "it comes to something else" in shown, "this number is not the one of that seed"
+
+
+def test_more_than_five_findings_are_given_at_once(ground: Ground) -> None:
+    """S5: without script, room is made for five more at a time, and what was typed stays."""
+    id_ = submitted(ground)
+    signs(ground.site, "rita", "technical")
+    made(act_on(ground, id_, "technical", "take"), 200)
+    rita, page = enter(ground, "rita"), f"{page_of(id_)}/technical"
+    found = {"rule": "technical.tokens", "severity": "low", "evidence": "Seen.", "reproduction": "Look.", "fix": "Mend."}  # fmt: skip
+    first = form_with(rita.get(page).text, "evidence_0")
+    typed = dict(first.fields) | {f"{name}_4": text for name, text in found.items()}
+    assert "evidence_5" not in dict(first.fields)
+
+    wider = rita.post(page, data=typed | {"act": "more", "verdict": "needs_changes"})
+
+    assert wider.status_code == 200
+    assert lens_of(ground, id_).judged_at is None
+    fields = dict(form_with(wider.text, "evidence_9").fields)
+    assert fields["room"] == "10"
+    more = {f"{name}_{number}": text for name, text in found.items() for number in range(7)}
+    verdict = {"act": "judge", "verdict": "needs_changes", "text": "See them.", "reasons": "technical.tokens"}
+    assert rita.post(page, data=fields | more | verdict).status_code == 303
+    shown = made(ground.site.api("rita").get(f"/submissions/{id_}/lenses"), 200)
+    assert len(shown["findings"]) == 7
+    hostile = rita.post(page, data=fields | {"act": "more", "room": "999"})
+    assert hostile.text.count('name="evidence_') <= FINDINGS_BOUND
+
+
+def test_the_staff_read_a_certification_run_call_by_call_and_change_nothing(ground: Ground) -> None:
+    """C126: linked from the submission; the vendor's members do not open the staff's page."""
+    sandbox_client(ground)
+    vendor = enter_vendor(ground, "acme.developer")
+    theirs = opened(ground, vendor)
+    id_ = submitted(ground)
+    otto, page = enter(ground, "otto"), f"/review/runs/{theirs.rpartition('/')[2]}"
+    assert page in otto.get(page_of(id_)).text
+    assert "Not judged yet" in read(otto, page)
+    assert send(vendor, theirs, "act", act="finish").status_code == 303
+
+    shown = read(otto, page)
+
+    assert ("incomplete" in shown, "evidence.run.open" in shown) == (True, True)
+    assert acts(otto.get(page).text) == set()
+    assert "There are no more records." in read(otto, f"{page}?from=100")
+    read(otto, f"{page}?from=-1", 422)
+    read(otto, "/review/runs/run_nowhere", 404)
+    assert vendor.get(page).status_code == 403
+
+
+def test_long_lists_of_reviewers_ties_and_requests_go_on_by_page(ground: Ground) -> None:
+    now, people = ground.site.clock.now(), [f"per_{n:04}" for n in range(60)]
+    right = {"lenses": ["legal"], "changed_at": now, "changed_by": "system:"}
+    tie = {"vendor": ground.vendor, "reason": "x" * 2_000, "declared_at": now}
+    tie |= {"ended_at": now, "ended_by": "system:", "ended_because": "y"}
+
+    def fill(ctx: Any) -> None:
+        ctx.tx.execute(lens_store.rights.insert(), [right | {"person": each} for each in people])
+        ctx.tx.execute(
+            lens_store.ties.insert(), [tie | {"id": f"tie_{each}", "person": each} for each in people]
+        )
+
+    ground.site.system(fill)
+    otto = enter(ground, "otto")
+    for page in (REVIEWERS, TIES):
+        first = read(otto, page)
+        assert (first.count("<tr data-row"), "x" * 500 in first) == (50, False)
+        rest = otto.get(form_next(first))
+        assert rest.text.count("<tr data-row") == 10
+
+
+def form_next(page: str) -> str:
+    """Return where a list goes on."""
+    return page.partition('rel="next" href="')[2].partition('"')[0]
