@@ -382,9 +382,7 @@ def lenses_obstacle(
     INVARIANT: a further lens in the route, or a further finding, never turns an obstacle into none.
     """
     of = {each.lens: each for each in lenses}
-    if not route:
-        # A cell that asks for no lens is judged by nobody: then a person's decision is all there is.
-        return "findings_open" if any(each.blocks for each in findings) else ""
+    # A cell that asks for no lens is judged by nobody: then a person's decision is all there is.
     if any(lens not in of or of[lens].state is not LensState.PASSED for lens in route):
         return "lenses_not_passed"
     # One that the route does not ask for any more, and that did not pass, still says what it says.

@@ -297,6 +297,19 @@ def test_a_key_that_was_replaced_still_verifies_what_it_signed() -> None:
     assert policy.verify(made, jwks(k2=OTHER), now=NOW).code == "key_unknown"
 
 
+def test_a_text_is_of_its_certification_only_as_it_was_signed() -> None:
+    """C113: what anybody could have written, or of another certification or place, is not shown as this one's."""
+    found = replace(SHOWN, number=7)
+    of_another = signed(claims(sub="cert_2"))
+    head, body, _ = signed(claims()).split(".")
+
+    assert policy.is_as_signed(found, signed(claims()), KEYS)
+    wrong = (of_another, f"{head}.{body}.", f"{head}.{body}", "", signed(claims(), OTHER), signed(claims(8)))
+    assert [policy.is_as_signed(found, each, KEYS) for each in wrong] == [False] * len(wrong)
+    assert not policy.is_as_signed(found, signed(claims(), typ=LIST_TYPE), KEYS)
+    assert not policy.is_as_signed(found, signed(claims()), jwks(k2=KEY))
+
+
 # --- the badge -----------------------------------------------------------------------------------------------------------------
 
 SHOWN = Certificate(
@@ -335,6 +348,32 @@ def test_a_badge_says_its_state_in_words_that_screen_readers_say_too(
     assert [each.text for each in drawn.iter(f"{shape}title")] == [f"Hilum: {words}"]
     assert [each.text for each in drawn.iter(f"{shape}text")] == ["Hilum", words]
     assert not [each for each in drawn.iter() if each.tag.endswith("script")]
+
+
+@pytest.mark.parametrize(
+    ("found", "known", "reviewed", "is_grey"),
+    [
+        (SHOWN, True, True, False),
+        (replace(SHOWN, status=Status.INVALID), True, True, False),
+        (SHOWN, True, False, True),
+        (SHOWN, False, True, True),
+        (None, True, True, True),
+    ],
+    ids=["valid", "not valid", "of the regulated lane", "not known", "none"],
+)
+def test_only_a_known_state_of_what_was_reviewed_has_a_colour(
+    found: Certificate | None, *, known: bool, reviewed: bool, is_grey: bool
+) -> None:
+    """C112, C113: access of the regulated lane, which nobody judged, does not look certified."""
+    badge = policy.badge(found, known=known, now=NOW, reviewed=reviewed)
+    none = policy.badge(None, known=True, now=NOW)
+
+    def fill(drawn: str) -> str | None:
+        shapes = ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}rect")  # noqa: S314 - made here
+        return [each.get("fill") for each in shapes][1]
+
+    assert (fill(badge) == fill(none)) is is_grey
+    assert ("regulated access until" in badge) is (found is not None and not reviewed)
 
 
 def test_the_best_and_newest_certificate_stands_for_an_app() -> None:

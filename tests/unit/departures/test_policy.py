@@ -109,6 +109,7 @@ def test_a_proof_verifies_with_nothing_but_itself_and_names_what_stays_and_why()
         {"signature": ""},
         {"signature": "AAAA"},
         {"document": {"format": "hilum drill v1", "key": ""}},
+        signed(format="hilum drill v1"),
         {"document": signed()["document"] | {"tenant": "children"}},
         {"document": signed()["document"] | {"format": policy.EXPORT}},
         {"document": signed()["document"] | {"key": "AAAA"}},

@@ -13,6 +13,7 @@ from hilum.kernel.ids import AppId
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
 from hilum.review.models import (
+    FINDINGS_BOUND,
     Answer,
     Finding,
     FindingState,
@@ -157,6 +158,11 @@ SOME = {"tokens": Answer.NOT_MET, "logging": Answer.NOT_MET}
             ),
             {"findings.0.rule": "reason_unknown", "findings.0.fix": "missing"},
         ),
+        (order(findings=(replace(FOUND, severity=Severity.LOW),) * FINDINGS_BOUND), {}),
+        (
+            order(findings=(replace(FOUND, severity=Severity.LOW),) * (FINDINGS_BOUND + 1)),
+            {"findings": "too_many"},
+        ),
     ],
 )
 def test_what_a_verdict_must_say(given_: JudgeOrder, faults: dict[str, str]) -> None:
@@ -224,6 +230,8 @@ PASSED = [lens(each, LensState.PASSED) for each in Lens]
         ((Lens.TECHNICAL,), PASSED[:1], [], ""),
         ((), [], [], ""),
         ((), [], [finding(Severity.HIGH)], "findings_open"),
+        ((), [lens(Lens.LEGAL, LensState.FAILED)], [], "lenses_not_passed"),
+        ((), [lens(Lens.LEGAL, LensState.OPEN)], [], ""),
         (tuple(Lens), PASSED[:2], [], "lenses_not_passed"),
         (tuple(Lens), [], [], "lenses_not_passed"),
         *(
