@@ -11,8 +11,19 @@ from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
 from hilum.review.clock_models import Appeal, AppealState, Breach, Clock, Figure, Measured, Stage
+from hilum.review.lane_models import LaneRequest, LaneState
 
-__all__ = ["Appeal", "AppealState", "Breach", "Clock", "Figure", "Measured", "Stage"]
+__all__ = [
+    "Appeal",
+    "AppealState",
+    "Breach",
+    "Clock",
+    "Figure",
+    "LaneRequest",
+    "LaneState",
+    "Measured",
+    "Stage",
+]
 CLIENTS_BOUND = 100
 """Clients of the environment that one submission describes."""
 EVIDENCE_BOUND = 20

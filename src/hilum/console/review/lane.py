@@ -16,7 +16,7 @@ from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.pages import PageQuery
 from hilum.policies.models import StepCondition
 from hilum.review import service as review
-from hilum.review.lane_models import LaneRequest, LaneState
+from hilum.review.models import LaneRequest, LaneState
 from hilum.review.policy import may_decide
 from hilum.web.forms import Form
 from hilum.web.problems import status_of
