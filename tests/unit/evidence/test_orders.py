@@ -43,7 +43,10 @@ HERE = Tenant(TenantId("general"), "General", UpstreamRef(UpstreamKind.EMBEDDED)
 def test_a_run_is_of_a_client_for_the_sandbox_at_a_sandbox_and_has_something_to_show(
     client: Client, tenant: Tenant | None, needed: tuple[str, ...], faults: dict[str, str]
 ) -> None:
-    assert policy.order_faults(client, tenant, needed) == faults
+    assert policy.order_faults(client, tenant, needed, ()) == faults
+    assert policy.order_faults(client, tenant, needed, None) == {
+        name: code for name, code in faults.items() if code != "scenarios_none"
+    } | {"scenarios": "scenario_unknown"}
 
 
 def test_a_category_that_the_rule_book_has_no_more_needs_nothing() -> None:
