@@ -111,7 +111,7 @@ PROMISES = {
     113: "A certificate is a signed document that anybody verifies offline, with a status list and a badge that follow the live state within a minute",
     115: "Each night every certified app is looked at again: addresses, TLS, keys, pages, records, contacts, use of scopes; each failure is a finding with a deadline by severity (in part: a contact whose mail bounces is no finding)",
     114: "Certificates end by their tier; reminders go 90, 60, 30 and 7 days before and at the end, to hospitals from 30 days on; after it an app goes on for a grace where it is installed",
-    225: "Reminders of the end of a certificate are sent once each, however often the jobs run (in part: no public formula of an early review)",
+    225: "Reminders of the end of a certificate are sent once each, however often the jobs run; the formula of an early review is public, its figures are shown to the vendor, and a review costs nothing",
     226: "An overdue finding hides the listing and stops new launches by itself, and a mended one lets go by itself",
     120: "One command, offline, makes three hospitals, their people and 120 reproducible synthetic patients",
     122: "Every scenario of the shipped book is made at a running sandbox and judged from the audit alone, of an app that meets it and one that does not (in part: clocks are not moved, a token ends early instead; nothing is picked on the simulator)",
@@ -177,6 +177,7 @@ PROMISES = {
     223: "Reviewers judge submissions with known answers that they do not see; how often they agree is published by lens",
     224: "A missed clock climbs by itself and enters a public ledger, which names no app and no vendor",
     227: "Webhooks are signed, and a wrong signature is detected by the receiver (in part: no disposal)",
+    229: "A listing tells what its vendor says from what the platform verified, with version and date",
     231: "No kind of client and no form of token gets in without certification and installation: each kind is tried with each token",
     232: "A certification run counts for 90 days, at the checks and at the decision",
 }

@@ -93,6 +93,8 @@ NO_LISTS = {
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
     "/api/v1/events": "a stream",
     "/api/v1/revalidation": "one round",
+    "/api/v1/revalidation/apps/{app}/early-review": "one judgement, with at most four reasons",
+    "/api/v1/listings/{app}/statements": "of one version, bounded by its rules, lenses and fields",
     "/api/v1/lookups": "ten at most",
     "/api/v1/break-glass/launches": "twenty at most",
     "/api/v1/tenants/{tenant}/break-glass": "one record",

@@ -232,3 +232,18 @@ def test_in_its_grace_an_app_goes_on_where_it_is_installed_and_nowhere_else_begi
     assert certified.findings() == []
     (shown,) = made(site.api("gina").get("/certificates", params={"status": "invalid"}), 200)["items"]
     assert (shown["cause"], shown["grace_until"]) == ("expired", None)
+
+
+def test_a_listing_tells_what_is_verified_from_what_its_vendor_says(certified: Certified) -> None:
+    """C229: as who sees the listing, and by its submission; nobody sees it before it is published."""
+    site, app = certified.ground.site, certified.ground.app
+    problem(site.api("gina").get(f"/listings/{app}/statements"), 404, "listing_not_found")
+    act(certified, "root", "publish")
+
+    found = made(site.api("gina").get(f"/listings/{app}/statements"), 200)["statements"]
+
+    by = {each["what"]: each for each in found}
+    assert by["Its addresses have valid certificates"]["standing"] == "verified"
+    assert by["A reviewer passed the technical lens"]["standing"] == "verified"
+    assert by["What it is for"]["standing"] == "attested"
+    assert {each["version"] for each in found} == {"1"}

@@ -424,3 +424,34 @@ def test_what_is_certified_no_more_is_let_go(certified: Certified) -> None:
     assert certified.rung() == ("none", "none")
     asked = certified.ground.site.api("acme.developer").post(f"/revalidation/apps/{certified.ground.app}")
     problem(asked, 409, "not_certified")
+
+
+def test_a_grave_finding_that_is_late_has_reviewers_look_early_by_the_published_formula(
+    certified: Certified,
+) -> None:
+    """C225: the vendor sees the figures of its app, everybody the formula, and once it is mended nobody need look."""
+    certified.keep_proofs()
+    site, app = certified.ground.site, certified.ground.app
+    path = f"/revalidation/apps/{app}/early-review"
+
+    def early() -> tuple[bool, list[str]]:
+        found = made(site.api("acme.developer").get(path), 200)
+        return found["due"], found["triggers"]
+
+    certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
+    certified.night()
+    assert early() == (False, [])
+    certified.world.clock.advance(6 * DAY)
+    certified.night()
+
+    assert early() == (True, ["grave_finding_overdue"])
+    (asked,) = made(site.api("rita").get("/delta-reviews"), 200)["items"]
+    assert (asked["app"], asked["source"]) == (app, "findings")
+    page = site.browser().get("/trust").text
+    assert "critical or high severity was not mended before its deadline" in page
+    furnish_vendor(site, "Rival", "rival")
+    problem(site.api("rival.developer").get(path), 404, "app_not_found")
+    certified.serve("/cb", OK)
+    certified.night()
+    assert early() == (False, [])
+    assert made(site.api("rita").get("/delta-reviews"), 200)["items"] == []

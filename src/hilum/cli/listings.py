@@ -45,6 +45,20 @@ def listing_show(app_id: str, *, json_: bool) -> None:
     show_one(api.call("GET", f"/listings/{api.segment(app_id)}"), json_=json_)
 
 
+@listing.command("statements")
+@app_argument
+@json_option
+def listing_statements(app_id: str, *, json_: bool) -> None:
+    r"""Show what of a listed app is verified, with version and date, and what its vendor only says (attested).
+
+    \b
+    Example:
+      hilum listing statements Rota
+    """
+    found = api.call("GET", f"/listings/{api.segment(app_id)}/statements")
+    show(found["statements"], ("standing", "what", "version", "at", "text"), json_=json_)
+
+
 @listing.command("publish")
 @app_argument
 @click.option("--reason", required=True, help="Why; it stays on record.")

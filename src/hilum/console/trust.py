@@ -23,6 +23,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
 from hilum.policies import service as policies
 from hilum.policies.models import ANY, TIERS, Book, Cell, Tier, TierRule
+from hilum.revalidation.policy import FORMULA as EARLY_FORMULA
 from hilum.review import service as review
 from hilum.web import forms
 from hilum.web.kit import Kit, trace_of
@@ -182,6 +183,7 @@ def _facts(ctx: Context) -> Mapping[str, Any]:
         "at": ctx.now,
         "figures": clocks.figures(figures),
         "figures_at": made_at,
+        "early": list(EARLY_FORMULA.values()),
         "ledger": clocks.ledger(review.newest_breaches(reading, LEDGER)),
         **method_of(book),
     }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from hilum.certificates.models import Certificate
 from hilum.kernel.ids import AppId, VendorId
@@ -27,3 +28,23 @@ class Listed:
 
     listing: Listing
     certificate: Certificate | None
+
+
+class Standing(StrEnum):
+    """Of something that a listing states about an app."""
+
+    ATTESTED = "attested"
+    """The vendor says so, and nobody has checked it."""
+    VERIFIED = "verified"
+    """The platform looked, or a reviewer judged it, and it was so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Something stated about one version of an app, and since when: of what is verified when it was looked at. ``text``: what the vendor says."""
+
+    standing: Standing
+    what: str
+    version: str
+    at: datetime
+    text: str = ""

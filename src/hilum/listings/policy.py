@@ -1,11 +1,17 @@
-"""Who publishes, and what hospitals see. Pure."""
+"""Who publishes, what hospitals see, and what of that is verified. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
 from hilum.certificates.models import Certificate, Status
 from hilum.identity.models import StaffRole, VendorRight
 from hilum.identity.policy import may_as_member
-from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import VendorId
-from hilum.listings.models import Listed
+from hilum.listings.models import Listed, Standing, Statement
+from hilum.review.models import LensReview, LensState, Result, Run
 
 
 def may_publish(actor: Actor) -> bool:
@@ -22,6 +28,86 @@ def may_unpublish(actor: Actor, vendor: VendorId) -> bool:
 
 def is_valid(certificate: Certificate | None) -> bool:
     return certificate is not None and certificate.status is Status.VALID
+
+
+VERIFIED: Mapping[str, str] = MappingProxyType(
+    {
+        "address.answers": "Its addresses answer",
+        "address.stays": "Its addresses send nobody elsewhere",
+        "address.tls": "Its addresses have valid certificates",
+        "contacts.proved": "Its vendor's contacts are proved",
+        "document.as_declared": "Documents are those that the vendor declared, by digest",
+        "evidence.attached": "The evidence that the rule book asks for is there",
+        "keys.usable": "Its keys can be used",
+        "records.unchanged": "Its records are as they were submitted",
+        "scopes.justified": "What it asks for is within its workflows, or justified",
+        "tier.allowed": "Its risk tier is allowed",
+    }
+)
+"""What the platform verified, by the rule of the check that passed. Other rules are about how it is reviewed."""
+_PROFILE = {
+    "owner": "Who owns it",
+    "support_contact": "Whom to ask for support",
+    "security_contact": "Whom to tell of a security problem",
+    "stores_data": "Whether it stores data",
+    "retention": "How long it keeps data",
+    "retention_days": "Days for which it keeps data",
+    "subcontractors": "Subcontractors",
+    "hosting_regions": "Where it is hosted",
+    "privacy_policy": "Its privacy policy",
+    "terms": "Its terms",
+}
+TEXT_SHOWN = 300
+
+
+def statements_of(
+    content: Mapping[str, Any], run: Run | None, lenses: Iterable[LensReview], *, version: str, at: datetime
+) -> tuple[Statement, ...]:
+    """Return what was submitted and reviewed of a version, what is verified first (C229). ``content``: the description of what was submitted ``at``.
+
+    INVARIANT: nothing is verified but what a check or a lens passed; what a check could not see, or did not require, is not.
+    """
+    return (*_verified(run, lenses, version), *_attested(content, version, at))
+
+
+def _verified(run: Run | None, lenses: Iterable[LensReview], version: str) -> Iterator[Statement]:
+    if run is not None:
+        blocked = {each.rule for each in run.judgement.checks if each.blocks}
+        passed = {each.rule for each in run.judgement.checks if each.result is Result.PASSED}
+        for rule in sorted(passed - blocked):
+            if rule in VERIFIED:
+                yield Statement(Standing.VERIFIED, VERIFIED[rule], version, run.at)
+    for each in lenses:
+        # A lens that no person judged passed by the checks, which stand above.
+        if each.state is LensState.PASSED and each.judged_at is not None and each.reviewer != str(SYSTEM):
+            what = f"A reviewer passed the {each.lens.value} lens"
+            yield Statement(Standing.VERIFIED, what, version, each.judged_at)
+
+
+def _attested(content: Mapping[str, Any], version: str, at: datetime) -> Iterator[Statement]:
+    app, profile = content.get("app", {}), content.get("profile", {})
+    stated = [("What it does", app.get("description")), ("What it is for", app.get("purpose"))]
+    stated += [(title, profile.get(name)) for name, title in _PROFILE.items()]
+    if (ai := content.get("version", {}).get("ai_use")) is not None:
+        stated.append(("Which AI it uses, and how far that acts by itself", ai))
+    for what, value in stated:
+        if value not in (None, "", []):
+            yield Statement(Standing.ATTESTED, what, version, at, _text(value))
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            text = "yes" if value else "no"
+        case dict():
+            text = ", ".join(
+                f"{name}: {_text(each)}" for name, each in value.items() if each not in (None, "")
+            )
+        case list():
+            text = "; ".join(map(_text, value))
+        case _:
+            text = str(value)
+    return text if len(text) <= TEXT_SHOWN else f"{text[: TEXT_SHOWN - 1]}…"
 
 
 def is_visible(found: Listed) -> bool:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from hilum.kernel.ids import AppId
 from hilum.listings import policy, service
-from hilum.listings.models import Listed
+from hilum.listings.models import Listed, Standing
 from hilum.web.api import Id, Page, Paging, Prose, Shown, Strict, api_router, audience, run_read, run_write
 from hilum.web.kit import Kit
 
@@ -40,6 +40,23 @@ class ListingShown(Shown):
     certified_until: datetime | None
 
 
+class StatementShown(Shown):
+    """``standing``: ``verified`` by a check of the platform or a reviewer ``at`` a moment, or ``attested``: the vendor says so (``text``)."""
+
+    standing: Standing
+    what: str
+    version: str
+    at: datetime
+    text: str
+
+
+class StatementsShown(Shown):
+    """What is stated about the certified version; empty where it was certified without a submission."""
+
+    app: str
+    statements: list[StatementShown]
+
+
 def api(kit: Kit) -> APIRouter:
     """Build the API routes of listings."""
     router = api_router(kit, "listings")
@@ -56,6 +73,12 @@ def api(kit: Kit) -> APIRouter:
     async def get_listing(request: Request, app: Id) -> ListingShown:
         """Show the listing of an app."""
         return _shown(await run_read(kit, request, partial(service.view, app_id=AppId(app))))
+
+    @router.get("/listings/{app}/statements", openapi_extra=READERS)
+    async def get_statements(request: Request, app: Id) -> StatementsShown:
+        """Show what of an app is verified, with version and date, and what its vendor only says."""
+        found = await run_read(kit, request, partial(service.statements, app_id=AppId(app)))
+        return StatementsShown(app=app, statements=[StatementShown.model_validate(each) for each in found])
 
     @router.post("/listings/{app}/publish", openapi_extra=audience("platform_admin"))
     async def publish(request: Request, app: Id, body: Reasoned) -> ListingShown:

@@ -1,18 +1,21 @@
 """Publish certified apps, end that, and list what hospitals see."""
 
+import json
 from dataclasses import replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.certificates import service as certificates
 from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.listings import policy, store
-from hilum.listings.models import Listed, Listing
+from hilum.listings.models import Listed, Listing, Statement
 from hilum.registry import service as registry
 from hilum.registry.policy import may_read_catalogue, may_see_app, may_see_vendor, reason_fault
+from hilum.review import service as review
 
 
 def publish(ctx: Context, app_id: AppId, reason: str) -> Listed:
@@ -113,6 +116,33 @@ def view(ctx: Context, app_id: AppId) -> Listed:
         if may_read_catalogue(ctx.actor) and policy.is_visible(found):
             return found
     raise NotFound("listing_not_found", "The app is not listed.")
+
+
+def statements(ctx: Context, app_id: AppId) -> tuple[Statement, ...]:
+    """Return what is stated about the version of an app for which its listing stands: attested by its vendor, or verified. Raises as ``view``.
+
+    None if it was certified without a submission.
+    """
+    certificate = view(ctx, app_id).certificate
+    every = registry.certifications_of(ctx, app_id) if certificate is not None else ()
+    found = next((each for each in every if certificate is not None and each.id == certificate.id), None)
+    if certificate is None or found is None or not found.submission:
+        return ()
+    # As the system: what a listing shows is for whoever sees the listing.
+    reading = ctx.as_actor(SYSTEM)
+    try:
+        submission = review.view(reading, found.submission).submission
+        lenses = review.view_lenses(reading, found.submission).lenses
+    except NotFound:
+        return ()
+    run = review.last_runs(reading, [submission]).get(submission.id)
+    return policy.statements_of(
+        json.loads(submission.content or "{}"),
+        run,
+        lenses,
+        version=certificate.label,
+        at=submission.submitted_at or submission.created_at,
+    )
 
 
 def published(ctx: Context) -> set[AppId]:

@@ -61,6 +61,24 @@ def note_delta_reviews(ctx: Context, of: Collection[AppId]) -> None:
 
 def note_use_reviews(ctx: Context, of: Collection[AppId], needed: Iterable[UseExcess]) -> list[DeltaReview]:
     """Record which certifications in force of some apps need a delta review by their use, and which no longer do; return the new ones."""
+    return _note_found(ctx, of, needed, ReviewSource.USE)
+
+
+def note_finding_reviews(
+    ctx: Context, of: Collection[AppId], needed: Iterable[UseExcess]
+) -> list[DeltaReview]:
+    """Record which certifications in force of some apps need a review by their findings, and which no longer do; return the new ones."""
+    return _note_found(ctx, of, needed, ReviewSource.FINDINGS)
+
+
+def open_reviews_of(ctx: Context, app: AppId) -> list[DeltaReview]:
+    """List the open reviews of an app, for the platform itself."""
+    return store.read_open_reviews(ctx.tx, [app])
+
+
+def _note_found(
+    ctx: Context, of: Collection[AppId], needed: Iterable[UseExcess], source: ReviewSource
+) -> list[DeltaReview]:
     # What was found may have been withdrawn or certified anew since it was read.
     live = {each.id for each in in_force(ctx, store.read_certifications(ctx.tx, of))}
     reviews = {
@@ -73,12 +91,12 @@ def note_use_reviews(ctx: Context, of: Collection[AppId], needed: Iterable[UseEx
             each.computed,
             each.sentence,
             ctx.now,
-            source=ReviewSource.USE,
+            source=source,
         )
         for each in needed
         if each.certification in live
     }
-    return _note(ctx, of, reviews, ReviewSource.USE)
+    return _note(ctx, of, reviews, source)
 
 
 def _note(

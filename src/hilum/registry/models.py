@@ -283,6 +283,8 @@ class ReviewSource(StrEnum):
     """The rule book puts what was certified in a higher tier now."""
     USE = "use"
     """The app does what its version does not declare."""
+    FINDINGS = "findings"
+    """What was found about it was not mended in time, or much was found (C225)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,10 @@ from hilum.registry.delta_reviews import (
     in_force,
     list_delta_reviews,
     note_delta_reviews,
+    note_finding_reviews,
     note_next_reviews,
     note_use_reviews,
+    open_reviews_of,
 )
 from hilum.registry.grace import grace_of, longest_grace_of_all
 from hilum.registry.held import (
@@ -109,8 +111,10 @@ __all__ = [
     "list_vendors",
     "list_versions",
     "lower_tier",
+    "note_finding_reviews",
     "note_next_reviews",
     "note_use_reviews",
+    "open_reviews_of",
     "raise_tier",
     "read_calls",
     "reading_of_calls",

@@ -12,6 +12,7 @@ from hilum.policies.policy import cell_of
 from hilum.registry.models import Certification
 from hilum.registry.policy import may_register, may_see_vendor
 from hilum.revalidation.drift import concern_of
+from hilum.revalidation.early_models import FORMULA, MANY_FINDINGS, EarlyInputs, Trigger
 from hilum.revalidation.models import (
     FINDINGS_BOUND,
     LISTED_BOUND,
@@ -28,6 +29,7 @@ from hilum.revalidation.models import (
 from hilum.review.models import Check, Result
 from hilum.review.policy import may_decide, may_submit
 
+__all__ = ["FORMULA"]
 SEVERITIES: Mapping[str, Severity] = MappingProxyType(
     {
         # Somebody else may receive what is meant for the app.
@@ -219,6 +221,32 @@ def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier
         min(each.suspend_days for each in found),
         min(each.withdraw_days for each in found),
     )
+
+
+# --- early review ------------------------------------------------------------------------------------------------------------
+
+GRAVE = frozenset({Severity.CRITICAL, Severity.HIGH})
+BY_FINDINGS = frozenset({Trigger.OVERDUE, Trigger.MANY})
+"""What the findings of an app alone ask for."""
+
+
+def early_inputs(
+    findings: Iterable[Finding], *, recent: int, tier_risen: bool, use_beyond: bool, now: datetime
+) -> EarlyInputs:
+    """Return what decides whether an app is to be reviewed early, from what is found about it."""
+    overdue = sum(each.severity in GRAVE and each.is_overdue(now) for each in findings)
+    return EarlyInputs(tier_risen, use_beyond, overdue, recent)
+
+
+def early_triggers(found: EarlyInputs) -> tuple[Trigger, ...]:
+    """Return why an app is to be reviewed before its certificate ends; empty if it is not. The published formula (C225)."""
+    holds = {
+        Trigger.TIER: found.tier_risen,
+        Trigger.USE: found.use_beyond,
+        Trigger.OVERDUE: found.grave_overdue > 0,
+        Trigger.MANY: found.recent >= MANY_FINDINGS,
+    }
+    return tuple(each for each in Trigger if holds[each])
 
 
 # --- the ladder --------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """API routes of findings and of the round."""
 
+from dataclasses import asdict
 from datetime import date, datetime
 from functools import partial
 from typing import Annotated
@@ -9,6 +10,7 @@ from starlette.requests import Request
 
 from hilum.kernel.ids import AppId, TenantId
 from hilum.revalidation import service
+from hilum.revalidation.early_models import FORMULA, EarlyReview
 from hilum.revalidation.models import Finding, Round, Severity, Standing, State
 from hilum.web.api import Id, Page, Paging, Shown, api_router, audience, page_of, run_read, run_write
 from hilum.web.kit import Kit
@@ -52,6 +54,19 @@ class StandingShown(Shown):
     due: str
     looked_at: datetime | None
     asked_at: datetime | None
+
+
+class EarlyShown(Shown):
+    """``due``: a reviewer is to look before the certificate ends, since one of ``triggers`` holds. ``formula``: each trigger in words."""
+
+    app: str
+    due: bool
+    triggers: list[str]
+    tier_risen: bool
+    use_beyond: bool
+    grave_overdue: int
+    recent: int
+    formula: dict[str, str]
 
 
 class RoundShown(Shown):
@@ -112,6 +127,18 @@ def api(kit: Kit) -> APIRouter:
     async def get_standing(request: Request, app: Id) -> StandingShown:
         """Show how far an app has climbed the ladder."""
         return _standing(await run_read(kit, request, partial(service.view_standing, app_id=AppId(app))))
+
+    @router.get("/revalidation/apps/{app}/early-review", openapi_extra=READERS)
+    async def get_early(request: Request, app: Id) -> EarlyShown:
+        """Show whether an app is to be reviewed before its certificate ends, by the published formula, and on what that rests."""
+        found: EarlyReview = await run_read(kit, request, partial(service.view_early, app_id=AppId(app)))
+        return EarlyShown(
+            app=app,
+            due=bool(found.triggers),
+            triggers=[each.value for each in found.triggers],
+            **asdict(found.inputs),
+            formula={trigger.value: sentence for trigger, sentence in FORMULA.items()},
+        )
 
     askers = audience("platform_admin", "reviewer", "vendor_owner", "vendor_developer")
 

@@ -28,6 +28,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import App, AppState, Certification, Environment
 from hilum.revalidation import policy, store
 from hilum.revalidation.drifting import Permits, Use, drift_of, list_seen_at, remember_places
+from hilum.revalidation.early import close_early, note_early, view_early
 from hilum.revalidation.models import (
     ASK_AGAIN,
     BATCH,
@@ -46,7 +47,7 @@ from hilum.revalidation.models import (
 from hilum.review import service as review
 from hilum.review.models import Look
 
-__all__ = ["Permits", "Use", "list_seen_at"]
+__all__ = ["Permits", "Use", "list_seen_at", "view_early"]
 REASON = "Findings about this app were not mended in time: hilum finding list"
 _MAILS = {
     Rung.NOTIFY: MailKind.FINDINGS_OPENED,
@@ -150,6 +151,7 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
         _keep(ctx, followed)
         remember_places(ctx, store.open_findings(ctx.tx, app.id), subject.drift)
         climb(ctx, app, certification, limits)
+        note_early(ctx, certification, store.open_findings(ctx.tx, app.id))
     standing = store.get_standing(ctx.tx, subject.app)
     store.save_standing(ctx.tx, replace(standing, looked_at=ctx.now))
     return True
@@ -223,6 +225,7 @@ def _close_all(ctx: Context, app: AppId) -> None:
     held = store.open_findings(ctx.tx, app)
     closed = (replace(each, state=State.CLOSED, closed_at=ctx.now) for each in held)
     _keep(ctx, Followed(closed=tuple(closed)))
+    close_early(ctx, app)
     standing = store.get_standing(ctx.tx, app)
     if standing.due is not Rung.NONE or standing.rung is not Rung.NONE:
         after = _moved(ctx, registry.get_app(ctx, app), None, standing, to=Rung.NONE, due=Rung.NONE)
