@@ -2,6 +2,8 @@
 
 A person's time is the machine's by the clock, and that of their hands by the keystroke-level model (``tests.browser.hand``), since a
 test types and points in no time. It says nothing about reading more than a line. What is committed is measured.
+
+``PICTURES=docs/images`` also takes README's pictures again, from the same sandbox.
 """
 
 import os
@@ -21,7 +23,7 @@ import httpx2
 from playwright.sync_api import Frame, Page, expect, sync_playwright
 
 from tests.bench.figures import Figure
-from tests.browser.by_pages import enter, staff
+from tests.browser.by_pages import enter, narrow, staff, stop
 from tests.browser.conftest import CHROMIUM
 from tests.browser.hand import BUTTON_S, HOME_S, KEY_S, POINT_S, Hand
 from tests.browser.stage import Stage
@@ -31,6 +33,9 @@ from tests.sim.running import Running
 
 ROOT = Path(__file__).parents[2]
 READY_WITHIN_S = 300
+PICTURES = os.environ.get("PICTURES", "")
+COUNTED_S = 45.0
+"""When the staff's first page has counted what an app did."""
 SCOPES = "launch openid fhirUser offline_access patient/*.rs"
 """What the form offers."""
 READY = """
@@ -75,11 +80,15 @@ def figures() -> list[Figure]:
     found = []
     with cloned() as (running, ready_s), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        if PICTURES:
+            stage = Stage(browser, running)
+            take_pictures(stage, Path(PICTURES))
+            stage.close()
         jobs: list[Callable[[Stage], Figure]] = [
             lambda stage: open_own_app(stage, ready_s),
             approve_and_narrow,
             find_why,
-            stop,
+            stop_app,
         ]
         for job in jobs:
             stage = Stage(browser, running)
@@ -216,7 +225,7 @@ def find_why(stage: Stage) -> Figure:
     return job.figure("W3", "why a call was refused, by its number typed, from the open console", 30)
 
 
-def stop(stage: Stage) -> Figure:
+def stop_app(stage: Stage) -> Figure:
     """Everywhere, from the console that is open, until the page says that it is stopped; then until it says when the last worker began to refuse."""
     page = enter(stage, staff(stage, "security"))
     job = walk(page)
@@ -238,3 +247,27 @@ def stop(stage: Stage) -> Figure:
     said = " ".join(confirmed.inner_text().split())
     found.parts.append(f"{said[:120]}; the page said so {time.monotonic() - shown:.1f} s later")
     return found
+
+
+def take_pictures(stage: Stage, folder: Path) -> None:
+    """Take README's pictures: an app in the chart with a call that its hospital refuses, and the app stopped there; then release it."""
+    hospital = enter(stage, "admin.hall", place="general")
+    hospital.get_by_role("link", name="Lumen Chart").click()
+    hospital.wait_for_url("**/tenant/apps/app_*")
+    app_id = hospital.url.rpartition("/")[2]
+    narrow(hospital, app_id, "AllergyIntolerance")
+    chart = stage.person(size=(1440, 900))
+    stage.open_chart(chart)
+    stage.open_app(chart)
+    expect(chart.locator(".inspector")).to_contain_text("403")
+    chart.wait_for_timeout(2_000)  # its charts are drawn
+    chart.screenshot(path=folder / "simulator.png")
+    stop(hospital, app_id, "wrong values shown")
+    time.sleep(COUNTED_S)
+    security = enter(stage, staff(stage, "security"), stage.person(size=(1280, 728)))
+    security.wait_for_load_state("load")
+    security.screenshot(path=folder / "operations.png")
+    hospital.get_by_role("link", name="Release", exact=True).click()
+    hospital.get_by_label("I looked into the reason").check()
+    hospital.locator("main form[method=post] button[type=submit]").click()
+    expect(hospital.locator("h1")).to_contain_text("released")

@@ -4,12 +4,10 @@ Two are over libraries of others, unmodified: a read-only scheduling app over np
 notes, over PyPI's Flask and fhirclient. The third is a backend service. They are certified once, for all stories of this file.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Frame, Page, expect
@@ -38,8 +36,6 @@ from tests.sim.flask_app import serving
 from tests.sim.running import Running
 from tests.sim.tls_host import Authority
 
-PICTURE = os.environ.get("PICTURE", "")
-"""A folder for README's picture, if somebody makes it anew."""
 IDENTITY = "launch openid fhirUser"
 PLANNER = Planned(
     "Day Planner",
@@ -192,9 +188,6 @@ def test_a_flask_app_lives_by_pages(stage: Stage, certified: Certified) -> None:
     expect(developer.locator(".app-stop")).to_contain_text("stopped")
     security = enter(stage, staff(stage, "security"))
     expect(security.locator("#stopped")).to_contain_text("Note Writer")
-    if PICTURE:
-        security.set_viewport_size({"width": 1280, "height": 728})
-        security.screenshot(path=Path(PICTURE) / "operations.png")
 
     # The vendor asks for less, after it saw who is affected.
     developer.goto(f"{stage.running.base}/developer/apps/{id_}/narrow")
