@@ -14,8 +14,10 @@ from sqlalchemy import text
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
+from hilum.evidence import service
 from hilum.evidence.judging import MINT
-from hilum.evidence.models import Row
+from hilum.evidence.models import Records, Row
+from hilum.evidence.models import Outcome as Judged
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId
@@ -24,13 +26,14 @@ from tests.flows.control_site import TRACE, codes, problem
 from tests.flows.review_ground import SCOPES, Ground, signs
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_console_submissions import enter, send
-from tests.flows.test_evidence_in_review import passed, sandbox_client
+from tests.flows.test_evidence_in_review import opened, passed, sandbox_client
 from tests.flows.test_revalidation import Certified
 from tests.flows.test_review_checks import World, in_order
 from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock
+from tests.unit.evidence.test_judging import CASES, during
 
 LATER = timedelta(hours=1)
 BASE = {"request": True, "outcome": "done", "status": 200, "launch": "lch_9"}
@@ -179,13 +182,36 @@ def test_what_is_certified_keeps_the_shapes_of_its_run_bound_to_what_was_submitt
             world.uow.write_now(partial(_edited, change=change, ground=ground), actor=SYSTEM, trace=TRACE)
 
 
+@pytest.mark.parametrize("wider", [True, False])
+def test_a_run_after_the_checks_neither_widens_the_contract_nor_takes_it_away(
+    ground: Ground, world: World, wider: bool
+) -> None:
+    """C220: what nobody has looked at is not certified, also if the run is failed on purpose between the verdict and the decision."""
+    client = sandbox_client(ground)
+    run = passed(ground, client)
+    sent = submitted(ground, world)
+    world.clock.advance(LATER)
+    if wider:
+        passed(ground, client, *shown(ground))
+    else:
+        again = opened(ground, client)
+        name, rows = next((each[0], each[3]) for each in CASES if each[2] is Judged.NOT_MET)
+        assert name in {each["name"] for each in again["scenarios"]}
+        fails = partial(service.finish, run_id=again["id"], records=Records(tuple(during(name, rows))))
+        assert world.uow.write_now(fails, actor=SYSTEM, trace=TRACE).state.value == "failed"
+
+    made(decide(ground, sent), 200)
+
+    found = made(contract_of(ground), 200)
+    assert (found["run"], found["genuine"]) == (run, True)
+    assert not any(each["type"] == "Slot" and each["workflow"] for each in found["shapes"])
+
+
 class _Undone(Exception):
     pass
 
 
 def _edited(ctx: Any, change: str, ground: Ground) -> None:
-    from hilum.evidence import service
-
     ctx.tx.execute(text(f"UPDATE evidence_contract SET {change}"))  # noqa: S608 - written above
     found = service.view_contract(ctx, AppId(ground.app))
     assert not found.genuine, change

@@ -8,7 +8,7 @@ from hilum.audit.models import Event
 from hilum.clients import service as clients
 from hilum.evidence import contract_store, policy, store, traces
 from hilum.evidence.checking import check_result
-from hilum.evidence.models import RunContract, State
+from hilum.evidence.models import RunContract, Seen, State
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId
@@ -20,13 +20,19 @@ from hilum.registry.models import Certification, Environment
 KEEP = "evidence.contract.keep"
 
 
-def keep_contract(ctx: Context, certification: Certification, submitted: str) -> RunContract | None:
-    """Keep what the last run of a certified version showed, bound to the digest of what was submitted; None if no run counts for it.
+def keep_contract(
+    ctx: Context, certification: Certification, submitted: str, seen: Seen | None
+) -> RunContract | None:
+    """Keep what a run of a certified version showed, bound to the digest of what was submitted; None if no run counts for it.
 
-    Call it in the transaction that certifies: the one is never without the other.
+    ``seen``: the run that was there when the submission was checked. A later one, which nobody has looked at, must neither widen the contract
+    nor take it away. Call it in the transaction that certifies: the one is never without the other.
     """
-    run = store.find_judged(ctx.tx, certification.version)
-    if run is None or run.state is not State.PASSED or not check_result(ctx, run):
+    run = None if seen is None else store.find(ctx.tx, seen.run, records=True)
+    if seen is None or run is None or run.state is not State.PASSED or run.version != certification.version:
+        return None
+    result = sha256(policy.signed_bytes(run.result)).hexdigest()
+    if result != seen.digest or not check_result(ctx, run):
         return None
     client = clients.find_client(ctx, run.client)
     # Of a client that is gone nobody knows what included records needed; what permitted each call is in its record.
@@ -38,7 +44,7 @@ def keep_contract(ctx: Context, certification: Certification, submitted: str) ->
         certification.submission,
         submitted,
         run.id,
-        sha256(policy.signed_bytes(run.result)).hexdigest(),
+        result,
         traces.shapes_of(traces.calls_of(policy.read_rows(run.rows), held)),
         ctx.now,
     )

@@ -76,9 +76,9 @@ def get(tx: Connection, run: str, *, lock: bool = False) -> Run:
     return _run(row)
 
 
-def find(tx: Connection, run: str) -> Run | None:
-    """Find a run, without its records."""
-    row = tx.execute(select(*_BRIEF).where(runs.c.id == run)).first()
+def find(tx: Connection, run: str, *, records: bool = False) -> Run | None:
+    """Find a run, with its records or without."""
+    row = tx.execute(select(*(runs.c if records else _BRIEF)).where(runs.c.id == run)).first()
     return None if row is None else _run(row)
 
 

@@ -78,7 +78,7 @@ def _certify(ctx: Context, found: Submission, run: Run) -> str:
     made = registry.certify(
         ctx, order, unproved=lambda *_: unproved_of(ctx, app), justified=lambda *_: justified
     )
-    evidence.keep_contract(ctx, made, found.digest)
+    evidence.keep_contract(ctx, made, found.digest, checking.run_seen(run))
     return str(made.id)
 
 

@@ -236,8 +236,13 @@ def evidence_at(run: Run | None) -> datetime | None:
         each.about == "sandbox_run" and each.result is Result.PASSED for each in run.judgement.checks
     ):
         return None
-    seen = read_inputs(run.inputs).run
+    seen = run_seen(run)
     return None if seen is None else seen.at
+
+
+def run_seen(run: Run | None) -> Seen | None:
+    """Return the certification run that was there when a submission was checked; None if there was none."""
+    return None if run is None or not run.inputs else read_inputs(run.inputs).run
 
 
 def write_inputs(inputs: checks.Inputs) -> str:

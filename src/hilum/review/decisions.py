@@ -73,7 +73,8 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     certification = registry.certify(
         ctx, wanted, unproved=lambda *_: unproved_of(ctx, app), justified=lambda *_: justified
     )
-    evidence.keep_contract(ctx, certification, found.digest)
+    seen = checking.run_seen(store.find_run(ctx.tx, found.id))
+    evidence.keep_contract(ctx, certification, found.digest, seen)
     moves.move(ctx, replace(found, certification=certification.id), Act.CERTIFY, order.reason.strip())
     news.tell_vendor(ctx, found, "certified", "decided")
     return moves.view_of(ctx, found.id)
