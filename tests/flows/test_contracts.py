@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from html import unescape
@@ -16,8 +17,8 @@ from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
 from hilum.evidence import service
 from hilum.evidence.judging import MINT
-from hilum.evidence.models import Records, Row
 from hilum.evidence.models import Outcome as Judged
+from hilum.evidence.models import Records, Row
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId
@@ -230,11 +231,7 @@ def test_calls_beyond_the_contract_are_found_and_shown_where_they_were_seen(
     passed(ground, sandbox_client(ground), *shown(ground))
     made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
     place = _place(ground)
-    use = Use(
-        partial(journals.read_permits, place.directory, place.url),
-        partial(journals.read_places, place.directory, place.url),
-    )
-    certified = Certified(world, ground, f"https://acme.example:{world.hosts['acme.example'].port}", use)
+    certified = _looked_at(ground, world, place)
     facts: dict[str, Any] = {"app": ground.app, "client": ground.client, "rule": "user/Slot.rs"}
     search = facts | {"interaction": "search-type", "resource_type": "Slot"}
     at = world.clock.now() + timedelta(hours=2)
@@ -268,6 +265,45 @@ def test_calls_beyond_the_contract_are_found_and_shown_where_they_were_seen(
     certified.night()
     assert certified.findings() == []
     assert made(site.api("rita").get("/tenants/mercy/findings"), 200)["items"] == []
+
+
+def test_a_newer_version_that_nobody_uses_hides_no_calls_of_the_one_before(
+    ground: Ground, world: World
+) -> None:
+    """C220: each certified version is compared with its own contract."""
+    passed(ground, sandbox_client(ground))
+    made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
+    world.clock.advance(LATER)
+    path, declared = (
+        f"/apps/{ground.app}/versions",
+        {"workflows": ["appointments"], "placements": ["sidebar"]},
+    )
+    added = made(ground.site.api("acme.developer").post(path, json={"label": "2"} | declared))
+    newer = replace(ground, version=added["id"])
+    passed(newer, sandbox_client(newer), *shown(ground))
+    sent = str(made(newer.submit())["id"])
+    # The same was judged a moment ago, so that its lens passes by that.
+    assert world.check()
+    made(decide(newer, sent, expires_at=_ends(world)), 200)
+    place = _place(ground)
+    facts = {"app": ground.app, "client": ground.client, "rule": "user/Slot.cu", "tenant": "mercy"}
+    place.write(access(1, at=world.clock.now() + LATER, interaction="create", resource_type="Slot", **facts))
+    journals.count_decisions(place.directory, place.url, world.clock.now() + LATER)
+
+    certified = _looked_at(ground, world, place)
+    certified.night()
+
+    (found,) = certified.findings()
+    assert found["about"] == "create Slot"
+    assert made(ground.site.api("rita").get("/tenants/mercy/findings"), 200)["items"] == [found]
+
+
+def _looked_at(ground: Ground, world: World, place: Place) -> Certified:
+    use = Use(
+        partial(journals.read_permits, place.directory, place.url),
+        partial(journals.read_places, place.directory, place.url),
+    )
+    return Certified(world, ground, f"https://acme.example:{world.hosts['acme.example'].port}", use)
 
 
 def _ends(world: World) -> str:

@@ -4,13 +4,13 @@ Daily counts have the interaction, the type and the scopes of what was permitted
 the contract for people. What reads the person's own record is no call of the app's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from hilum.audit.models import PermitCount
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes
 from hilum.evidence.models import RunContract, Shape
-from hilum.revalidation.models import DRIFT_DAYS, DRIFTS_BOUND, Concern, Drift, Severity
+from hilum.revalidation.models import DRIFT_DAYS, DRIFTS_BOUND, RULES_BOUND, Concern, Drift, Severity
 from hilum.standards.smart.scopes import WRITES, Scope, covers, parse_stored, render
 
 RULE = "calls.as_certified"
@@ -40,9 +40,28 @@ def outside(permits: Iterable[PermitCount], contract: RunContract) -> tuple[Drif
             (permit.rule,),
             tuple(map(render, pieces)),
             otherwise=bool(same),
+            run=contract.run,
         )
         held = found.get(each.about)
         found[each.about] = each if held is None else _joined(held, each)
+    return _gravest(found)
+
+
+def together(of_versions: Iterable[Drift]) -> tuple[Drift, ...]:
+    """Return what several versions of an app did beyond their contracts, each kind of calls once, by the version where it weighs most."""
+    found: dict[str, Drift] = {}
+    for each in of_versions:
+        held = found.get(each.about)
+        if held is None:
+            found[each.about] = each
+            continue
+        one, other = sorted((held, each), key=lambda each: _ORDER.index(each.severity))
+        tenants = tuple(sorted({*one.tenants, *other.tenants}))
+        found[each.about] = replace(_joined(one, other), tenants=tenants)
+    return _gravest(found)
+
+
+def _gravest(found: Mapping[str, Drift]) -> tuple[Drift, ...]:
     ordered = sorted(found.values(), key=lambda each: (_ORDER.index(each.severity), each.about))
     return tuple(ordered[:DRIFTS_BOUND])
 
@@ -62,12 +81,12 @@ def _joined(one: Drift, other: Drift) -> Drift:
     return replace(
         one,
         last=max(one.last, other.last),
-        rules=tuple(sorted({*one.rules, *other.rules})),
+        rules=tuple(sorted({*one.rules, *other.rules})[:RULES_BOUND]),
         scopes=tuple(sorted({*one.scopes, *other.scopes})),
     )
 
 
-def concern_of(drift: Drift, contract: RunContract) -> Concern:
+def concern_of(drift: Drift) -> Concern:
     """Return what is wrong about calls that a contract does not have. How many there were, and where, is told to nobody by it."""
     by = ", ".join(drift.scopes[:_SHOWN]) or "a scope of another type"
     other = "made it by other scopes only" if drift.otherwise else "has no such call"
@@ -77,7 +96,7 @@ def concern_of(drift: Drift, contract: RunContract) -> Concern:
         drift.severity,
         certain=True,
         evidence=f"Permitted within {DRIFT_DAYS} days, last on {drift.last:%Y-%m-%d}: {drift.about}, by {by}. "
-        f"The run that was certified ({contract.run}) {other}.",
+        f"The run that was certified ({drift.run}) {other}.",
         reproduction="hilum app contract APP, and hilum app scopes APP --days 30",
         fix="Stop these calls, or show them in a certification run and submit the version again with it.",
     )

@@ -1,13 +1,12 @@
 """Compare what a certified app was permitted with its contract, and remember at which hospitals (C220)."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hilum.audit.models import PermitCount
 from hilum.clients import service as clients
 from hilum.evidence import service as evidence
-from hilum.evidence.models import RunContract
 from hilum.identity.policy import may_administer
 from hilum.infra import lanes
 from hilum.infra.context import Context
@@ -35,14 +34,19 @@ class Use:
     places: Places = lambda *_: ()
 
 
-def drift_of(
-    ctx: Context, certification: Certification, use: Use
-) -> tuple[RunContract | None, tuple[Drift, ...]]:
-    """Return the contract of a certification, and what was permitted beyond it since it was certified, within DRIFT_DAYS."""
+def drift_of(ctx: Context, certifications: Iterable[Certification], use: Use) -> tuple[Drift, ...]:
+    """Return what was permitted to an app beyond the contracts of its certified versions, to the clients of each since it was certified, within DRIFT_DAYS.
+
+    ``certifications``: one of each version. An app is looked at whole, or a version that nobody uses would hide what the others do.
+    """
+    return drift.together(each for of in certifications for each in _of_version(ctx, of, use))
+
+
+def _of_version(ctx: Context, certification: Certification, use: Use) -> tuple[Drift, ...]:
     contract = evidence.find_contract(ctx, certification.id)
     # One that somebody changed measures nothing.
     if contract is None or not contract.genuine:
-        return None, ()
+        return ()
     of = [
         each.id
         for each in clients.facts_of_apps(ctx, (certification.app,)).get(certification.app, ())
@@ -50,16 +54,16 @@ def drift_of(
     ]
     since = max(ctx.now - timedelta(days=DRIFT_DAYS), certification.certified_at)
     if not of:
-        return contract, ()
+        return ()
     with lanes.using(Lane.OWN):
-        counted = [each for each in use.permits(of, since, "") if each.last >= since]
+        counted = (each for each in use.permits(of, since, "") if each.last >= since)
         found = drift.outside(counted, contract)
         kinds = [(each.interaction, each.type, rule) for each in found for rule in each.rules]
         places = use.places(of, since, kinds) if kinds else ()
     seen: dict[tuple[str, str], list[str]] = {}
     for interaction, type_, tenant in places:
         seen.setdefault((interaction, type_), []).append(tenant)
-    return contract, tuple(
+    return tuple(
         replace(each, tenants=tuple(sorted(set(seen.get((each.interaction, each.type), ())))))
         for each in found
     )

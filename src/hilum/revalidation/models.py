@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
 
-from hilum.evidence.models import RunContract
 from hilum.kernel.ids import AppId, VendorId
 from hilum.policies.models import LADDER_DAYS
 from hilum.registry.models import Certification
@@ -23,6 +22,8 @@ DRIFT_DAYS = 7
 """How far back calls are compared with the contract: a week after the last one, its finding is mended."""
 DRIFTS_BOUND = 50
 """Kinds of calls beyond a contract that are found of one app."""
+RULES_BOUND = 100
+"""Ways in which one such kind was permitted that are remembered, to find out where; an app that asks for ever other scopes has any number."""
 LISTED_BOUND = 40
 """Scopes that a finding lists."""
 FINDINGS_BOUND = 500
@@ -90,7 +91,7 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Calls that were permitted and that the contract does not have. ``otherwise``: it has the call, but by other scopes.
+    """Calls that were permitted and that the contract does not have, which is of the run ``run``. ``otherwise``: it has the call, but by other scopes.
 
     ``rules``: what permitted them, as counted; ``scopes``: the same, cut to type and letter. ``tenants``: where they were seen.
     """
@@ -102,6 +103,7 @@ class Drift:
     rules: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     otherwise: bool = False
+    run: str = ""
     tenants: tuple[str, ...] = ()
 
     @property
@@ -169,14 +171,13 @@ class Round:
 class Subject:
     """A certified app to look at. ``day``: of the round, or None if somebody asked at ``asked_at``. ``unused``: scopes without a use.
 
-    ``drift``: calls beyond ``contract``.
+    ``drift``: calls beyond the contract of the version that made them.
     """
 
     app: AppId
     certification: Certification | None
     targets: tuple[Target, ...] = ()
     unused: tuple[str, ...] = ()
-    contract: RunContract | None = None
     drift: tuple[Drift, ...] = ()
     day: date | None = None
     asked_at: datetime | None = None

@@ -110,10 +110,9 @@ def concerns_of(checks: Iterable[Check], subject: Subject) -> list[Concern]:
             reproduction=f"hilum app scopes APP --days {UNUSED_DAYS}",
             fix="Have a version certified without them, or say in a submission what they are for.",
         )
-    if subject.contract is not None:
-        for drift in subject.drift:
-            each = concern_of(drift, subject.contract)
-            found[each.rule, each.about] = each
+    for drift in subject.drift:
+        each = concern_of(drift)
+        found[each.rule, each.about] = each
     # Cut off by weight: many addresses that do not answer must not push out a key that changed.
     order = list(Severity)
     return sorted(found.values(), key=lambda each: (not each.certain, order.index(each.severity)))[

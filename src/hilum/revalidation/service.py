@@ -86,22 +86,28 @@ def next_batch(ctx: Context, use: Use) -> list[Subject]:
 
 
 def _subject(ctx: Context, app: AppId, use: Use) -> Subject:
-    certification = _certification(ctx, app)
-    if certification is None:
+    certified = _certified_versions(ctx, app)
+    if not certified:
         return Subject(app, None)
+    certification = certified[0]
     try:
         targets = tuple(review.addresses_of(ctx, certification))
     except NotFound:
         # A submission that is not there any more: `finish` says so of this app alone, and the others are looked at.
         return Subject(app, certification)
-    compared = drift_of(ctx, certification, use)
-    return Subject(app, certification, targets, _unused(ctx, certification, use.permits), *compared)
+    unused = _unused(ctx, certification, use.permits)
+    return Subject(app, certification, targets, unused, drift_of(ctx, certified, use))
 
 
 def _certification(ctx: Context, app: AppId) -> Certification | None:
-    """Return the newest certification of an app for production that is in force, or else in its grace, and as it was signed; before all, of those that were reviewed.
+    """Return the certification of an app by which it is judged; None if it has none."""
+    return next(iter(_certified_versions(ctx, app)), None)
 
-    One of the regulated lane, or by hand, names no submission, so that nothing could be compared with what was reviewed.
+
+def _certified_versions(ctx: Context, app: AppId) -> list[Certification]:
+    """Return of each version of an app the newest certification for production that is in force, or else in its grace, and as it was signed; before all, of those that were reviewed.
+
+    The first is that by which the app is judged. One of the regulated lane, or by hand, names no submission, so that nothing could be compared with what was reviewed.
     """
     graced = certificates.in_grace(ctx, app)
     # Also of those that a newer one of the same version replaces, which may be such a one.
@@ -112,11 +118,9 @@ def _certification(ctx: Context, app: AppId) -> Certification | None:
         and each.withdrawn_at is None
         and (ctx.now < each.expires_at or each.id in graced)
     )
-    return max(
-        production,
-        key=lambda each: (ctx.now < each.expires_at, bool(each.submission), each.id),
-        default=None,
-    )
+    ordered = sorted(production, key=lambda each: (ctx.now < each.expires_at, bool(each.submission), each.id))
+    of_versions = {each.version: each for each in ordered}
+    return [each for each in reversed(ordered) if of_versions[each.version] is each]
 
 
 def _unused(ctx: Context, certification: Certification, permits: Permits) -> tuple[str, ...]:

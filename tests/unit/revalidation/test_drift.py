@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hilum.audit.models import PermitCount
 from hilum.evidence.models import RunContract, Shape
 from hilum.kernel.ids import AppId, VersionId
-from hilum.revalidation.drift import concern_of, outside
-from hilum.revalidation.models import Severity
+from hilum.revalidation.drift import concern_of, outside, together
+from hilum.revalidation.models import RULES_BOUND, Severity
 from tests.sim.world import START
 
 SHAPES = (
@@ -66,7 +66,7 @@ def test_what_the_contract_does_not_have_is_found_by_its_weight(
     (found,) = outside([*(permit(*each) for each in KNOWN), beyond], CONTRACT)
 
     assert (found.severity, found.about, found.otherwise) == (severity, about, otherwise)
-    concern = concern_of(found, CONTRACT)
+    concern = concern_of(found)
     assert (concern.rule, concern.about, concern.certain) == ("calls.as_certified", about, True)
     assert all((concern.evidence, concern.reproduction, concern.fix))
     assert "run_1" in concern.evidence
@@ -94,3 +94,29 @@ def test_the_order_of_counts_does_not_matter(permits: list[PermitCount]) -> None
 
     assert [each.about for each in found] == ["create Goal", "read Condition", "search-type Goal"]
     assert found[1].scopes == ("patient/Condition.r", "user/Condition.r")
+
+
+def test_what_several_versions_did_is_one_finding_of_the_gravest() -> None:
+    """C220: a version that nobody uses hides nothing of the others."""
+    other = replace(CONTRACT, run="run_2", shapes=(*SHAPES, Shape("search-type", "Goal", ("user/Goal.s",))))
+    known = outside([permit("read", "Goal", "user/Goal.r")], other)
+    unknown = outside(
+        [permit("read", "Goal", "user/Goal.r"), permit("create", "Goal", "user/Goal.c")], CONTRACT
+    )
+    at = (replace(known[0], tenants=("mercy",)), *(replace(each, tenants=("general",)) for each in unknown))
+
+    created, read = together(at)
+
+    assert (created.about, created.tenants) == ("create Goal", ("general",))
+    assert (read.about, read.severity, read.run) == ("read Goal", Severity.MEDIUM, "run_1")
+    assert read.tenants == ("general", "mercy")
+    assert together(reversed(at)) == (created, read)
+
+
+def test_any_number_of_ways_to_be_permitted_is_looked_at_by_a_bounded_number() -> None:
+    """C220: an app that asks for other scopes in each token must not keep the look at every other app from ending."""
+    ways = [permit("create", "Goal", f"user/Goal.c?category=x|{n}") for n in range(RULES_BOUND * 5)]
+
+    (found,) = outside(ways, CONTRACT)
+
+    assert len(found.rules) == RULES_BOUND
