@@ -91,6 +91,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/contract": "one contract",
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
+    "/api/v1/apps/{app}/observed": "walked in test_observed_limits",
     "/api/v1/events": "a stream",
     "/api/v1/revalidation": "one round",
     "/api/v1/revalidation/apps/{app}/early-review": "one judgement, with at most four reasons",

@@ -1,6 +1,7 @@
 """What a stricter cell of the rule book would have refused is counted while it is observed, listed, and told to owners once (C209)."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import pytest
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind, NewContact
 from hilum.dryruns import jobs, observing
+from hilum.dryruns.models import ObservedCount
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import TenantId
+from hilum.kernel.errors import NotFound, NotPermitted
+from hilum.kernel.ids import AppId, LaunchId, TenantId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.launches import store as launches
+from hilum.launches.models import Launch
 from hilum.policies import observation
 from hilum.policies import service as policies
 from hilum.policies.models import UNCLASSIFIED, Applicant, ApplyOrder, ClientAuthentication, Tier
@@ -214,6 +219,68 @@ def test_a_count_that_failed_is_tried_again_a_day_later_and_nothing_is_asked_whe
         assert made.run(observing.due) == [], "its day has come"
 
     play(story)
+
+
+def test_launches_and_missing_agreements_are_counted_and_the_vendor_reads_its_own(play: Play) -> None:
+    """C209: what a stricter cell would refuse where something begins, and not only of requests."""
+
+    async def story(made: Ground) -> None:
+        stricter_still = {"workflows": ["intake"], "placements": ["note"], "agreements": ["data_use"]}
+        until = (made.clock.now() + timedelta(days=30)).date().isoformat()
+        cells = document()["categories"]["unclassified"]["cells"]
+        changes = {
+            f"categories.unclassified.cells.{tier}": cells[tier]
+            | stricter_still
+            | {"observe": {"until": until}}
+            for tier in TIERS
+        }
+        put_in_force(made, changes)
+        client = made.clients["app"]
+        for n, (intent, placement) in enumerate(
+            [("book-appointment", ""), ("book-appointment", "sidebar"), ("", "sidebar"), ("intake", "note")]
+        ):
+            opened = Launch(
+                LaunchId(f"lch_{n}"), GENERAL, client.id, made.people["doctor"].id, made.clock.now(),
+                made.clock.now(), intent=intent, placement=placement,
+            )  # fmt: skip
+            made.run(partial(open_one, opened=opened))
+        made.clock.advance(timedelta(hours=1))
+
+        count(made)
+
+        refused = {
+            "workflow_not_approved": (2, "launches"),
+            "placement_not_allowed": (1, "launches"),
+            "agreement_missing": (1, "missing_agreements"),
+        }
+        assert listed(made, app=client.app) == [("general", refused)]
+        _read_by_its_vendor(made, client.app)
+
+    play(story)
+
+
+def open_one(ctx: Context, opened: Launch) -> None:
+    hashes = {"handle_hash": opened.id.encode(), "open_hash": opened.id.encode()}
+    launches.add(ctx.tx, opened, **hashes, open_expires_at=ctx.now)
+
+
+def _read_by_its_vendor(made: Ground, app: AppId) -> None:
+    def seen(kind: ActorKind, page: PageQuery = FIRST_PAGE, **more: Any) -> list[ObservedCount]:
+        actor = Actor(kind, "per_9", **more)
+        return made.run(lambda ctx: observing.list_of_app(_as(ctx, actor), app, page))
+
+    member = {"vendor": made.vendor, "roles": frozenset({"reader"})}
+    (own,) = seen(ActorKind.MEMBER, **member)
+    assert (own.row.tenant, own.row.app) == ("general", app)
+    assert seen(ActorKind.MEMBER, PageQuery(own.key, 5), **member) == []
+    assert seen(ActorKind.STAFF, roles=frozenset({"security"})) == [own]
+    for kind, more in (
+        (ActorKind.MEMBER, member | {"vendor": "ven_other"}),
+        (ActorKind.MEMBER, member | {"roles": frozenset()}),
+        (ActorKind.PERSON, {"tenant": GENERAL, "roles": frozenset({"administrator"})}),
+    ):
+        with pytest.raises(NotFound):
+            seen(kind, **more)
 
 
 def _as(ctx: Context, actor: Actor) -> Context:

@@ -1,6 +1,6 @@
 """Record, confirm and end agreements, say which an app lacks, and follow their ends."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -175,6 +175,15 @@ def kinds_in_force(ctx: Context, vendor: VendorId, tenant: TenantId) -> frozense
     return frozenset(
         kind for kind, begins, ends in spans or () if begins <= ctx.now and (ends is None or ctx.now < ends)
     )
+
+
+def kinds_of_vendors(ctx: Context, vendors: Collection[VendorId]) -> Mapping[tuple[str, str], frozenset[str]]:
+    """Read the kinds of agreements that are in force between some vendors and each hospital itself."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for each in _intact(ctx, lambda ctx: store.list_confirmed_of(ctx.tx, vendors)):
+        if each.effective_at <= ctx.now and (each.ends_at is None or ctx.now < each.ends_at):
+            found.setdefault((each.vendor, each.tenant), set()).add(each.kind)
+    return {key: frozenset(kinds) for key, kinds in found.items()}
 
 
 def _spans(

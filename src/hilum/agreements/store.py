@@ -1,6 +1,6 @@
 """The table of agreements."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, Text, func, or_, select, text
 
 from hilum.agreements.models import DUE_BATCH, Agreement, AgreementQuery, Side
-from hilum.infra.db import Instant, metadata
+from hilum.infra.db import Instant, in_batches, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId, VendorId
 from hilum.kernel.pages import PageQuery
@@ -113,6 +113,16 @@ def list_confirmed(tx: Connection, vendor: VendorId, tenant: TenantId, entity: s
         agreements.c.confirmed_at.is_not(None),
     )
     return [_agreement(row) for row in tx.execute(select(agreements).where(*counting))]
+
+
+def list_confirmed_of(tx: Connection, vendors: Collection[VendorId]) -> list[Agreement]:
+    """List the confirmed agreements of some vendors with hospitals themselves, also those that are over."""
+    counting = agreements.c.entity == "", agreements.c.confirmed_at.is_not(None)
+    found: list[Agreement] = []
+    for some in in_batches(vendors):
+        query = select(agreements).where(agreements.c.vendor.in_(some), *counting)
+        found += [_agreement(row) for row in tx.execute(query)]
+    return found
 
 
 def read_all(tx: Connection) -> Iterator[Agreement]:

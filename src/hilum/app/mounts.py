@@ -42,7 +42,7 @@ from hilum.departures import routes as departures
 from hilum.disposals import routes as disposals
 from hilum.disposals.service import ask_of_app, ask_of_former
 from hilum.drills import routes as drills
-from hilum.dryruns import narrowing
+from hilum.dryruns import narrowing, observing
 from hilum.dryruns import routes as dryruns
 from hilum.dryruns.models import REPLAYED
 from hilum.enrolment import pages as enrolment_pages
@@ -216,6 +216,7 @@ def consoles(
         compare_scopes=lambda ctx, app, days: installed.compare_scopes(
             ctx, app, days, None, partial(journals.read_permits, *journal)
         ),
+        observed=observing.list_of_app,
         unused=partial(installed.unused_scopes, permits=partial(journals.read_permits, *journal)),
         try_narrowing=lambda ctx, installation, scopes: narrowing.try_narrowing(
             ctx, installation, scopes, REPLAYED.days, partial(journals.read_permits, *journal)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hilum.cli import api
-from hilum.cli.named import APP, TENANT
+from hilum.cli.named import APP, TENANT, app_argument
 from hilum.cli.output import REFUSED, as_json, table
 from hilum.cli.resources import json_option, show
 from hilum.dryruns.models import Kind
@@ -193,6 +193,29 @@ def observed(*, tenant: str, app: str, json_: bool) -> None:
     )
     if not found:
         click.echo("`hilum policy show` says what is observed, and until when. It is counted within a day.")
+
+
+@click.command("observed")
+@app_argument
+@json_option
+def app_observed(app_id: str, *, json_: bool) -> None:
+    r"""List what the rule book will refuse to an app of your own vendor and refuses nothing of yet, by hospital.
+
+    From which day on, and what it would have refused already; it is counted once a day.
+
+    \b
+    Example:
+      hilum app observed app_01h...
+    """
+    found = api.every(f"/apps/{api.segment(app_id)}/observed")
+    if json_:
+        as_json(found)
+        return
+    show(
+        [_in_words(each) for each in found],
+        ("tenant", "until", "lost", "limits", "refused", "counted_at"),
+        json_=False,
+    )
 
 
 @click.command("dry-runs")

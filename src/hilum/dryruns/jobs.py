@@ -1,7 +1,7 @@
 """The job that carries dry runs out, in the jobs process: one run at a time, in bounded steps that another node can do again.
 
 A run, in order: 1 delete what an attempt left that broke off; 2 read the books and the live clients, and record against which application
-it compares; 3 find the clients that the version alters, each distinct one judged once; 4 read their agreements, and count those that would end; 5 for every APPS_AT_ONCE
+it compares; 3 find the clients that the version alters, each distinct one judged once; 4 read their agreements and launches, and count those that would end or be refused; 5 for every APPS_AT_ONCE
 of their apps, read installations and counted decisions, judge, and store the rows; 6 store the rows of the hospitals, and the result; 7 of a version that is in force and observes something tell the owners of the apps.
 """
 
@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar
 
+from hilum.agreements import service as agreements
 from hilum.audit.models import DecisionCount
 from hilum.dryruns import observing, service
 from hilum.dryruns.models import APPS_AT_ONCE, Busy, Places, StoredRow
@@ -94,6 +95,9 @@ def _run(
     replay = Replay(start)
     replay.agreements = _read(tx, partial(service.read_agreements, of=replay.clients_with_other_scopes()))
     _read(tx, partial(service.count_ends, replay=replay))
+    # Each read once, and only where the version may refuse anything by it.
+    replay.launched = _read(tx, partial(service.read_launches, of=replay.clients_with_other_launches()))
+    replay.between = _read(tx, partial(agreements.kinds_of_vendors, vendors=replay.vendors_asked_for_more()))
     with ThreadPoolExecutor(2, thread_name_prefix="dry-run") as pool:
         stored: Future[None] | None = None
         for found in _read_ahead(pool, partial(_read_some, tx, decisions, start.since), replay):

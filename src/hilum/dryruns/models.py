@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -104,6 +104,20 @@ class Effect:
         rest = (before.dormant_days, before.dormant_ends) != (after.dormant_days, after.dormant_ends)
         return rest or before.lifetimes != after.lifetimes
 
+    @property
+    def changes_launches(self) -> bool:
+        """Whether launches may be refused for another workflow or place, or since no cell admits the client any more."""
+        before, after = self.before.cell, self.after.cell
+        if before is None or after is None:
+            return before is not after
+        return (before.workflows, before.placements) != (after.workflows, after.placements)
+
+    @property
+    def asks_agreements(self) -> bool:
+        """Whether agreements between vendor and hospital are needed that were not."""
+        before, after = self.before.cell, self.after.cell
+        return after is not None and not after.agreements <= (before.agreements if before else frozenset())
+
 
 # Rows of decisions and of installations are neither frozen nor have slots: there are a hundred thousand of each in a run, and it takes
 # six times as long to build a frozen one, and three times as long to write one with slots as JSON.
@@ -197,11 +211,14 @@ class Counted(StrEnum):
 
     REQUESTS = "requests"
     AGREEMENTS = "agreements"
+    LAUNCHES = "launches"
+    MISSING = "missing_agreements"
+    """Kinds of agreements between vendor and hospital, without which nothing new begins there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """How many requests of the last days would have been refused at a hospital, or agreements in force would have ended, for one reason."""
+    """How many requests or launches of the last days would have been refused at a hospital, for one reason; or agreements in force would have ended, or would be missing."""
 
     reason: str
     number: int
@@ -282,6 +299,22 @@ class StoredRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedCount:
+    """A row of the newest count of a version: what it would have refused to an app at a hospital, in the 90 days before ``counted_at``."""
+
+    version: int
+    until: date
+    dry_run: str
+    counted_at: datetime | None
+    row: StoredRow
+
+    @property
+    def key(self) -> str:
+        """Where a list of one app over all versions goes on."""
+        return f"{self.version}-{self.row.number}"
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """What a dry run begins with: the candidate, what is in force, and every client that is live now, in the order of the apps."""
 
@@ -298,5 +331,9 @@ Agreements = Mapping[tuple[str, str], Mapping[tuple[str, ...], int]]
 """(tenant, client) -> scopes -> how many agreements in force have them."""
 Places = Mapping[AppId, Mapping[TenantId, InstallationFacts]]
 """The installations of apps, each in the order of the hospitals."""
+Launched = Mapping[tuple[str, str], Mapping[tuple[str, str], int]]
+"""(tenant, client) -> (intent, placement) -> how often it was opened with them."""
+Between = Mapping[tuple[str, str], frozenset[str]]
+"""(vendor, tenant) -> the kinds of agreements in force between them; those of whom it was not asked are missing."""
 Busy = Mapping[tuple[str, str], tuple[int, ...]]
 """(tenant, app) -> how many requests were permitted in each ten minutes with many."""

@@ -1,16 +1,17 @@
 """What is observed in the rule book in force: counted once a day by a dry run, listed by app, hospital and reason, and told to owners (C209)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 import orjson
 
 from hilum.contacts import service as contacts
 from hilum.dryruns import service, store
-from hilum.dryruns.models import Kind, StoredRow
+from hilum.dryruns.models import Kind, ObservedCount, StoredRow
+from hilum.identity.policy import is_member
 from hilum.infra.context import Context
-from hilum.kernel.errors import NO_RIGHT, NotPermitted
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import NO_RIGHT, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.notices import service as notices
@@ -23,17 +24,6 @@ from hilum.registry import service as registry
 COUNTED_EVERY = timedelta(days=1)
 APPS_AT_ONCE = 50
 """Rows of apps at hospitals whose owners are told in one transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedCount:
-    """A row of the newest count of a version: what it would have refused to an app at a hospital, in the 90 days before ``counted_at``."""
-
-    version: int
-    until: date
-    dry_run: str
-    counted_at: datetime | None
-    row: StoredRow
 
 
 def due(ctx: Context) -> list[int]:
@@ -88,6 +78,34 @@ def list_observed(
         return []
     rows = _rows(ctx, run, found, page, tenant=tenant, app=app)
     return [ObservedCount(version, until, run.id, run.finished_at, row) for row in rows]
+
+
+def list_of_app(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[ObservedCount]:
+    """List what is observed of an app at each hospital, by the version in force there; for its vendor's members, and the staff.
+
+    A page goes on after ``ObservedCount.key``. Raises NotFound, also for another vendor's app.
+    """
+    app = registry.get_app(ctx, app_id)
+    if not ctx.actor.is_platform and not (is_member(ctx.actor, app.vendor) and app.tenant is None):
+        raise NotFound("app_not_found", "There is no such app.")
+    # Members read no rule book; of what is observed in it they see their app's part.
+    system = ctx.as_actor(SYSTEM)
+    found = policies.in_force(system)
+    last, _, number = page.after.partition("-")
+    listed: list[ObservedCount] = []
+    for version in [] if found.fault else sorted({found.everywhere, *found.at.values()}):
+        run = service.newest_run(system, version) if version >= int(last or 0) else None
+        until = None if run is None else _until(system, version)
+        left = page.limit - len(listed)
+        if run is None or until is None or not left:
+            continue
+        # Counted before the app changed hands, it is the former vendor's.
+        if run.finished_at is None or (app.owner_since is not None and run.finished_at < app.owner_since):
+            continue
+        after = PageQuery(number if str(version) == last else "", left)
+        rows = _rows(system, run, found, after, app=app.id)
+        listed += [ObservedCount(version, until, run.id, run.finished_at, row) for row in rows]
+    return listed
 
 
 def _rows(

@@ -9,16 +9,27 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 
+from hilum.agreements.policy import missing
 from hilum.audit.models import SLOT, DecisionCount, PermitCount
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes, reaches
 from hilum.clients.models import ClientFacts
-from hilum.clients.policy import AUTHENTICATION, admission, certified_until_in, served_until_in
+from hilum.clients.policy import (
+    AUTHENTICATION,
+    admission,
+    certified_until_in,
+    served_until_in,
+    workflows_allowed,
+)
 from hilum.consent.models import Authorization
 from hilum.consent.policy import end_of
 from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, NarrowedUse, Turn, Verdict
+from hilum.installations.models import InstallationFacts
+from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
+from hilum.launches.models import PLACEMENT_REFUSED
+from hilum.launches.policy import placement_refusal
 from hilum.policies.models import Book, Cell
-from hilum.policies.policy import PolicyFacts
+from hilum.policies.policy import PolicyFacts, launch_workflow
 from hilum.standards.smart.scopes import (
     ClinicalScope,
     Scope,
@@ -127,6 +138,32 @@ def quota_bound(effect: Effect) -> float | None:
     if new.rate_per_s >= old.rate_per_s and new.burst >= old.burst:
         return None
     return new.rate_per_s * SLOT.total_seconds() + new.burst
+
+
+def launch_fault(book: Book, facts: ClientFacts, task: tuple[str, str], default_workflow: str) -> str:
+    """Return why a launch for an intent and from a place would be refused under a book; empty if for none of these.
+
+    In the order in which a launch is judged: its cell, its workflow, its place.
+    """
+    intent, placement = task
+    if admission(book, facts).cell is None:
+        return Reason.APP_NOT_CERTIFIED.value
+    may = workflows_allowed(book, facts)
+    workflow = launch_workflow(book, may, intent=intent, placement=placement) or default_workflow
+    if workflow and workflow not in may:
+        return Reason.WORKFLOW_NOT_APPROVED.value
+    return PLACEMENT_REFUSED if placement_refusal(placement, book, facts) else ""
+
+
+def newly_missing(
+    facts: ClientFacts, installation: InstallationFacts, before: Book, after: Book, in_force: frozenset[str]
+) -> frozenset[str]:
+    """Return the kinds of agreements that an app would lack at a hospital, and does not lack now."""
+    lacking = (
+        missing(book, (facts,), installation.environment, installation.roles, in_force)
+        for book in (after, before)
+    )
+    return next(lacking) - next(lacking)
 
 
 _NOT_LIMITS = frozenset({"scopes", "session_scopes", "observe"})

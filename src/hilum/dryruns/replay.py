@@ -20,6 +20,7 @@ from hilum.dryruns.models import (
     ROWS_BOUND,
     Agreements,
     AppChange,
+    Between,
     Busy,
     CertificationChange,
     Counted,
@@ -28,6 +29,7 @@ from hilum.dryruns.models import (
     HospitalChange,
     InstallationChange,
     Kind,
+    Launched,
     Loss,
     Places,
     Refused,
@@ -45,15 +47,17 @@ from hilum.dryruns.policy import (
     effect_of,
     flip_by,
     is_judged,
+    launch_fault,
     loss_of,
     newly_ended,
+    newly_missing,
     quota_bound,
     turn_of,
 )
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
-from hilum.kernel.ids import AppId, ClientId, TenantId
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId
 from hilum.policies.models import Book
 from hilum.registry.models import Environment
 
@@ -81,12 +85,15 @@ class Replay:
 
     start: Start
     agreements: Agreements = field(default_factory=dict)
+    launched: Launched = field(default_factory=dict)
+    between: Between = field(default_factory=dict)
     ends: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
     _effects: dict[tuple[ClientId, int], Effect | None] = field(default_factory=dict)
     _altered: dict[AppId, list[ClientFacts]] = field(default_factory=dict)
     _here: dict[tuple[object, ...], _Here] = field(default_factory=dict)
     _near: dict[tuple[int, int], tuple[Effect | None, Scopes, _Here]] = field(default_factory=dict)
+    _launch_faults: dict[tuple[object, ...], str] = field(default_factory=dict)
     _hospitals: dict[str, HospitalChange] = field(default_factory=dict)
     _books: dict[str, Book] = field(default_factory=dict)
     _number: int = 0
@@ -140,6 +147,24 @@ class Replay:
             for facts in of
             if any(effect is not None and effect.changes_lives for effect in self._effects_of(facts))
         ]
+
+    def clients_with_other_launches(self) -> list[ClientId]:
+        """Return the clients whose launches may be refused for another workflow or place."""
+        return [
+            facts.id for facts, effects in self._with_effects() if any(e.changes_launches for e in effects)
+        ]
+
+    def vendors_asked_for_more(self) -> list[VendorId]:
+        """Return the vendors that would need agreements with hospitals which they did not need."""
+        found = (
+            facts.vendor for facts, effects in self._with_effects() if any(e.asks_agreements for e in effects)
+        )
+        return list(dict.fromkeys(found))
+
+    def _with_effects(self) -> Iterator[tuple[ClientFacts, list[Effect]]]:
+        for of in self._altered.values():
+            for facts in of:
+                yield facts, [effect for effect in self._effects_of(facts) if effect is not None]
 
     def count_ends(self, agreements: Iterable[Authorization]) -> None:
         """Count the agreements in force that would have ended by now, by hospital and client, and by what ends them."""
@@ -215,8 +240,11 @@ class Replay:
                 continue
             here = self._allowed(facts, tenant, installation, own)
             if here.lost or here.gained or own.limits:
-                counted = tuple(self._refused(facts, tenant, own, refused.get(tenant, 0), busy))
-                yield self._installation(facts, tenant, own, here, counted)
+                counted = [
+                    *self._refused(facts, tenant, own, refused.get(tenant, 0), busy),
+                    *self._refused_to_begin(facts, tenant, own, installation),
+                ]
+                yield self._installation(facts, tenant, own, here, tuple(counted))
 
     def _refused(
         self, facts: ClientFacts, tenant: TenantId, effect: Effect, by_scopes: int, busy: Busy
@@ -236,6 +264,34 @@ class Replay:
         )
         if over:
             yield Refused(Reason.QUOTA_EXCEEDED.value, over, Counted.REQUESTS)
+
+    def _refused_to_begin(
+        self, facts: ClientFacts, tenant: TenantId, effect: Effect, installation: InstallationFacts
+    ) -> Iterator[Refused]:
+        """Yield how many launches would have been refused to a client at a hospital, by reason, and agreements that would be missing."""
+        if effect.changes_launches:
+            faults: Counter[str] = Counter()
+            for task, number in self.launched.get((tenant, facts.id), {}).items():
+                faults[self._launch_fault(facts, tenant, installation, task)] += number
+            for reason, number in sorted(faults.items()):
+                if reason:
+                    yield Refused(reason, number, Counted.LAUNCHES)
+        if effect.asks_agreements:
+            in_force = self.between.get((facts.vendor, tenant), frozenset())
+            before, after = self._book_at(tenant), self.start.candidate
+            if lacking := newly_missing(facts, installation, before, after, in_force):
+                yield Refused(Reason.AGREEMENT_MISSING.value, len(lacking), Counted.MISSING)
+
+    def _launch_fault(
+        self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts, task: tuple[str, str]
+    ) -> str:
+        """Return why a launch would be refused and was not; empty if it would not, or was too."""
+        before, default = self._book_at(tenant), installation.default_workflow
+        key = facts.id, id(before), task, default
+        if key not in self._launch_faults:
+            now, then = (launch_fault(book, facts, task, default) for book in (before, self.start.candidate))
+            self._launch_faults[key] = "" if now else then
+        return self._launch_faults[key]
 
     def _certification(self, facts: ClientFacts, effect: Effect, loss: Loss, hospitals: int) -> Row:
         self.tally.certifications_lapsing += loss is Loss.LAPSES

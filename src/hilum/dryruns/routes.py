@@ -11,12 +11,14 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from hilum.dryruns import narrowing, observing, service
-from hilum.dryruns.models import REPLAYED, Kind, StoredRow
+from hilum.dryruns.models import REPLAYED, Kind, ObservedCount, StoredRow
 from hilum.installations.service import Permits
+from hilum.kernel.ids import AppId
 from hilum.policies import service as policies
 from hilum.policies.models import NUMBER_BOUND, DryRun
 from hilum.registry.models import SCOPES_BOUND
 from hilum.web.api import (
+    MEMBER,
     Id,
     Page,
     Paging,
@@ -112,7 +114,10 @@ class CertificationShown(BaseModel):
 
 
 class RefusedShown(BaseModel):
-    """How many ``requests`` would have been refused, or ``agreements`` in force would have ended, for one reason."""
+    """How many ``requests`` or ``launches`` would have been refused, or ``agreements`` in force would have ended, for one reason.
+
+    ``missing_agreements``: how many kinds of agreements the vendor and the hospital would need and do not have.
+    """
 
     reason: str
     number: int
@@ -122,7 +127,7 @@ class RefusedShown(BaseModel):
 class InstallationShown(BaseModel):
     """An app at a hospital for which other scopes or limits would hold. ``agreements`` lose scopes, ``ended`` of them all.
 
-    ``refused``: what would have been refused in the last 90 days, by reason; for its quota in the last 30.
+    ``refused``: what would have been refused in the last 90 days, by reason; for its quota in the last 30, of launches in the last 60.
     """
 
     tenant: str
@@ -178,6 +183,10 @@ class RowPaging(Paging):
     after: Annotated[str, Field(pattern=r"^[0-9]{0,9}$")] = ""
     tenant: Id | None = None
     app: Id | None = None
+
+
+class AppPaging(Paging):
+    after: Annotated[str, Field(pattern=r"^([0-9]{1,9}-[0-9]{1,9})?$")] = ""
 
 
 class NarrowingAsked(Strict):
@@ -267,8 +276,19 @@ def _observed(router: APIRouter, kit: Kit) -> None:
         )
         return page_of(await run_read(kit, request, verb), _count, query, key=lambda each: _number(each.row))
 
+    @router.get(
+        "/apps/{app}/observed", response_model=Page[ObservedShown], openapi_extra=audience(MEMBER, "staff")
+    )
+    async def list_observed_of_app(request: Request, app: Id, query: Annotated[AppPaging, Query()]) -> object:
+        """List what the rule book observes of an app of your own vendor, hospital by hospital: from which day on what will be refused.
 
-def _count(found: observing.ObservedCount) -> Any:
+        With what would have been refused already, as it was counted last. It is counted once a day.
+        """
+        verb = partial(observing.list_of_app, app_id=AppId(app), page=query.page)
+        return page_of(await run_read(kit, request, verb), _count, query, key=lambda each: each.key)
+
+
+def _count(found: ObservedCount) -> Any:
     more = {
         "version": found.version,
         "until": found.until,

@@ -12,6 +12,7 @@ from hilum.dryruns.models import (
     RUNS_KEPT,
     Agreements,
     Kind,
+    Launched,
     Places,
     Start,
     StoredRow,
@@ -24,6 +25,7 @@ from hilum.installations.models import InstallationFacts
 from hilum.kernel.errors import NO_RIGHT, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.launches import service as launches
 from hilum.policies import service as policies
 from hilum.policies.models import DryRun
 
@@ -59,6 +61,14 @@ def read_installations(ctx: Context, apps: Collection[AppId]) -> Places:
         if facts.expires_at is None or ctx.now < facts.expires_at:
             found.setdefault(app, {})[tenant] = facts
     return {app: dict(sorted(places.items())) for app, places in found.items()}
+
+
+def read_launches(ctx: Context, of: Collection[ClientId]) -> Launched:
+    """Read how often some clients were opened for what and where, as far back as launches are kept."""
+    found: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
+    for tenant, client, task, number in launches.count_tasks(ctx, of):
+        found.setdefault((tenant, client), {})[task] = number
+    return found
 
 
 def count_ends(ctx: Context, replay: Replay) -> None:

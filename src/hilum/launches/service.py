@@ -12,7 +12,7 @@ A launch, in order:
 Each step is judged by the standing of the app and the person at that moment. A stop between two steps refuses the next one.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -422,6 +422,18 @@ def facts(ctx: Context, since: Since) -> Delta[LaunchFacts]:
         )
 
     return Delta(change=change)
+
+
+def count_tasks(
+    ctx: Context, of: Collection[ClientId]
+) -> Iterator[tuple[TenantId, ClientId, tuple[str, str], int]]:
+    """Yield how often some clients were opened at a hospital for an intent and from a place, as far back as launches are kept.
+
+    Nothing is read for no client.
+    """
+    counted = store.count_tasks(ctx.tx, of, ctx.now - LAUNCHES_KEPT) if of else ()
+    for tenant, client, intent, placement, number in counted:
+        yield tenant, client, (intent, placement), number
 
 
 def purge(ctx: Context, *, kept: timedelta = LAUNCHES_KEPT) -> int:

@@ -208,7 +208,7 @@ LIMITS_TIGHTEN = Template(
     "An app of yours will be limited more",
     (
         "The rule book of the platform limits an app of yours more from {ends} on. Until then nothing is withheld from it.",
-        "Change the app before that day, or ask the platform's staff: they see what would have been refused to it at each hospital.",
+        "What would have been refused to it at each hospital: hilum app observed APP, or its page Scopes in /developer. Change the app before that day, or ask the platform's staff.",
         "This mail is sent once about an app and a day.",
     ),
     {"app": Kind.NAME, "what": Kind.NAME, "ends": Kind.MOMENT},

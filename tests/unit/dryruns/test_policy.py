@@ -19,7 +19,9 @@ from hilum.dryruns.policy import (
     flip_of,
     is_judged,
     is_live,
+    launch_fault,
     loss_of,
+    newly_missing,
 )
 from hilum.gateway import policy as gateway
 from hilum.gateway.models import DecisionInput
@@ -29,6 +31,7 @@ from hilum.kernel.ids import AppId, ClientId
 from hilum.policies.in_force import PolicyFacts
 from hilum.policies.models import Book, Tier
 from hilum.policies.shipped import shipped_book
+from hilum.registry.models import Environment
 from hilum.standards.fhir.requests import FhirRequest, parse
 from hilum.standards.smart.scopes import narrow
 from tests.effort import effort
@@ -304,3 +307,68 @@ def test_a_client_that_nobody_can_use_is_not_judged(more: dict[str, Any]) -> Non
     current = PolicyFacts(SHIPPED)
     assert is_live(facts.CLIENT, current, facts.NOW)
     assert not is_live(replace(facts.CLIENT, **more), current, facts.NOW)
+
+
+LIMITED = book(
+    {f"{CELLS}.{tier}.workflows": ["intake"] for tier in ("low", "moderate", "high")}
+    | {f"{CELLS}.{tier}.placements": ["note"] for tier in ("low", "moderate", "high")}
+)
+
+
+@pytest.mark.parametrize(
+    ("intent", "placement", "default", "fault"),
+    [
+        ("", "", "", ""),
+        ("something of the EHR's own", "", "", ""),
+        ("intake", "note", "", ""),
+        ("book-appointment", "", "", "workflow_not_approved"),
+        ("book-appointment", "sidebar", "", "workflow_not_approved"),
+        ("intake", "sidebar", "", "placement_not_allowed"),
+        ("", "a place that no book has", "", "placement_not_allowed"),
+        ("", "", "appointments", "workflow_not_approved"),
+        ("intake", "", "appointments", ""),
+    ],
+)
+def test_a_launch_is_judged_by_its_cell_its_workflow_and_its_place(
+    intent: str, placement: str, default: str, fault: str
+) -> None:
+    """C209: what would have been refused of the launches that were opened."""
+    task = intent, placement
+
+    assert launch_fault(LIMITED, facts.CLIENT, task, default) == fault
+    assert launch_fault(book({"categories.unclassified": GONE}), facts.CLIENT, task, default) == (
+        "app_not_certified"
+    )
+    if placement in SHIPPED.placements:
+        assert launch_fault(SHIPPED, facts.CLIENT, task, default) == ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "roles", "in_force", "lacking"),
+    [
+        (Environment.PRODUCTION, {"physician"}, set(), {"business_associate", "data_use"}),
+        (Environment.PRODUCTION, {"physician", "patient"}, set(), {"business_associate", "data_use"}),
+        (Environment.PRODUCTION, {"physician"}, {"data_use"}, {"business_associate"}),
+        (Environment.PRODUCTION, {"physician"}, {"business_associate", "data_use"}, set()),
+        (Environment.PRODUCTION, {"patient"}, set(), set()),
+        (Environment.SANDBOX, {"physician"}, set(), set()),
+    ],
+)
+def test_an_agreement_is_newly_missing_where_it_is_needed_and_was_not(
+    environment: Environment, roles: set[str], in_force: set[str], lacking: set[str]
+) -> None:
+    """C209, C189."""
+    kinds = ["business_associate", "data_use"]
+    other = book({f"{CELLS}.{tier}.agreements": kinds for tier in ("low", "moderate", "high")})
+    there = replace(facts.INSTALLATION, environment=environment, roles=frozenset(roles))
+    at = facts.CLIENT, there
+
+    effect = effect_of(facts.CLIENT, SHIPPED, other)
+    assert effect is not None
+    assert effect.asks_agreements
+    assert newly_missing(*at, SHIPPED, other, frozenset(in_force)) == lacking
+    assert not newly_missing(*at, other, other, frozenset(in_force)), "it is missing already"
+    assert not newly_missing(*at, other, SHIPPED, frozenset(in_force))
+    back = effect_of(facts.CLIENT, other, SHIPPED)
+    assert back is not None
+    assert not back.asks_agreements

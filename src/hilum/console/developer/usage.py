@@ -1,5 +1,6 @@
 """What an app does: its scopes against their use, its calls with the reason of each refusal, and where to try it."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
@@ -42,7 +43,7 @@ def _asked(visit: Visit, *filters: Filter) -> Asked:
 async def show_scopes(visit: Visit) -> Response:
     """Show what an app asks for, what was approved, where it is granted, and what of it was used."""
     days = int(_asked(visit, DAYS)["days"] or 30)
-    app, standing, compared = await visit.read_records(lambda ctx: _compared(ctx, visit, days))
+    app, standing, compared, coming = await visit.read_records(lambda ctx: _compared(ctx, visit, days))
     chips = [
         (each.text, with_query(visit.path, days=each.value), each.value == str(days)) for each in DAYS.options
     ]
@@ -52,6 +53,7 @@ async def show_scopes(visit: Visit) -> Response:
         app,
         standing,
         compared=compared,
+        coming=coming,
         unused=sorted({each for row in compared.rows for each in row.unused}),
         chips=chips,
         days=days,
@@ -65,7 +67,28 @@ async def show_scopes(visit: Visit) -> Response:
 def _compared(ctx: Context, visit: Visit, days: int) -> Any:
     app = frame.own_app(ctx, visit.param())
     found = visit.ports.compare_scopes(ctx, app.id, days)
-    return app, frame.standings(ctx, [app])[app.id], found
+    return app, frame.standings(ctx, [app])[app.id], found, _coming(ctx, visit, app)
+
+
+def _coming(ctx: Context, visit: Visit, app: App) -> list[dict[str, Any]]:
+    """Return what the rule book will refuse to an app from a day on, at the first hospitals: the mail about it leads here."""
+    found = visit.ports.observed(ctx, app.id, PageQuery(limit=HOSPITALS))
+    rows = [(each, json.loads(each.row.body)) for each in found]
+    names = service.names(ctx, tenants={each.row.tenant for each in found})
+    return [
+        {
+            "hospital": names.tenant(each.row.tenant),
+            "until": each.until,
+            "counted_at": each.counted_at,
+            "lost": body["lost"],
+            "limits": body["limits"],
+            "refused": [
+                f"{one['number']:,} {one['of'].replace('_', ' ')}: {one['reason'].replace('_', ' ')}"
+                for one in body["refused"]
+            ],
+        }
+        for each, body in rows
+    ]
 
 
 async def show_traffic(visit: Visit) -> Response:
