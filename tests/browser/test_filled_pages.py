@@ -101,6 +101,7 @@ def furnish(stage: Stage) -> str:
         with caller(stage, staff(stage, "security")) as security:
             sent(security.post("/switches", json=stop))
             fill_review(stage, security, apps["Lumen Chart"])
+            let_leave(stage, security)
         return str(apps["Lumen Chart"]["id"])
 
 
@@ -114,6 +115,14 @@ def fill_review(stage: Stage, security: httpx2.Client, app: dict[str, Any]) -> N
     with caller(stage, staff(stage, "platform_admin")) as admin:
         scopes = ["launch/patient", "patient/Observation.rs"]
         sent(admin.post("/regulated-access", json={"version": version, "scopes": scopes}))
+
+
+def let_leave(stage: Stage, second: httpx2.Client) -> None:
+    """Let a hospital leave that nobody else uses."""
+    with caller(stage, staff(stage, "platform_admin")) as admin:
+        sent(admin.post("/tenants", json={"id": "closing", "name": "Closing Clinic"}))
+        asked = sent(admin.post("/tenants/closing/departure", json={"reason": "It closes."}))
+    sent(second.post(f"/approvals/{asked['approval']['id']}/approve"))
 
 
 @pytest.fixture
@@ -136,6 +145,7 @@ def test_pages_of_every_kind_are_accessible_with_something_on_them(filled: tuple
         "/operations/policy/versions/{id}",
         "/operations/policy/versions/{id}/apply",
         "/operations/scopes/{id}",
+        "/operations/departures/{id}",
         "/operations/staff/{id}",
     }
     assert hospital >= {

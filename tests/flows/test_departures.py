@@ -39,6 +39,7 @@ from hilum.mandates.models import Mandate
 from hilum.mandates.policy import signed_state
 from hilum.registry import attestations as registered
 from tests.flows.control_site import ControlSite, build, problem, with_rule_book
+from tests.flows.test_console_owner import enter
 from tests.flows.test_drills import canary
 from tests.sim.backends import both_backends
 from tests.sim.world import FakeClock
@@ -264,6 +265,55 @@ def test_an_erasure_waits_for_the_export_the_day_and_every_hold(site: ControlSit
     steps(site)
 
     assert shown(site, departure)["state"] == "erased"
+
+
+def test_who_writes_to_the_database_brings_no_erasure_forward(site: ControlSite, tmp_path: Path) -> None:
+    """C148: the row alone erases nothing; its day and its export are as the audit recorded them."""
+    departure = left(site)
+    before = rows(site)
+    soon = site.clock.now()
+
+    def write(**values: Any) -> None:
+        site.system(lambda ctx: ctx.tx.execute(store.departures.update().values(**values)))
+        steps(site)
+        assert shown(site, departure)["waits_for"] == "record"
+        assert rows(site)["identity_facility"] == before["identity_facility"]
+
+    write(erase_at=soon, exported_at=soon, export={"manifest": "0" * 64})
+    exported(site, departure, tmp_path / "x")
+    write(erase_at=soon)
+    site.clock.advance(MONTH)
+    steps(site)
+
+    assert shown(site, departure)["state"] == "erased", "its day has come"
+
+
+def test_the_staff_see_on_a_page_what_became_of_a_hospital_and_take_the_proof(
+    site: ControlSite, tmp_path: Path
+) -> None:
+    """C148."""
+    asked(site, by="root")
+    assert "1 more waits for a second person" in enter(site, "sam").get("/operations/departures").text
+    departure = left(site)
+    auditor, page = enter(site, "otto"), f"/operations/departures/{departure}"
+    assert f'href="{page}"' in auditor.get("/operations/departures").text
+    assert "It waits for the export" in auditor.get(page).text
+    assert "?proof" not in auditor.get(page).text
+    assert auditor.get(f"{page}?proof=1").headers["content-type"].startswith("text/html")
+
+    exported(site, departure, tmp_path / "x")
+    site.clock.advance(MONTH)
+    steps(site)
+
+    auditor = enter(site, "otto")
+    done = auditor.get(page).text
+    assert "Download the erasure proof" in done
+    assert "What stays, and why" in done
+    assert "<dt>Facilities</dt>" in done.replace("facilities", "Facilities"), "by what the rows were"
+    proof = auditor.get(f"{page}?proof=1")
+    assert proof.headers["content-disposition"].startswith("attachment")
+    assert policy.check_signed(orjson.loads(proof.content)) == ""
+    assert auditor.get("/operations/departures/dep_none").status_code == 404
 
 
 @both_backends

@@ -98,6 +98,8 @@ def _evidence() -> tuple[Page, ...]:
             READS_AUDIT,
             parent="audit",
         ),
+        page("departures", "/departures", "Departures", "Who left, and what is erased?", STAFF, nav=True),
+        page("departure", "/departures/{id}", "Departure", "What became of it?", STAFF, parent="departures"),
         page("staff_new", "/staff/new", "Add a colleague", "Who is new?", RULES, parent="staff"),
     )
 

@@ -12,7 +12,7 @@ from hilum.console.developer import proposals, reviews, runs, statements, team, 
 from hilum.console.developer import submission as developer_submission
 from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
-from hilum.console.operations import apps, books, evidence, now, policies, scopes, staff
+from hilum.console.operations import apps, books, departures, evidence, now, policies, scopes, staff
 from hilum.console.ports import Ports
 from hilum.console.review import lane, lens, queue, reviewers
 from hilum.console.review import run as review_run
@@ -55,6 +55,8 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.scopes", scopes.show_list),
         *desk.route("operations.product", scopes.show, scopes.deprecate),
         *desk.route("operations.evidence", evidence.show, evidence.act),
+        *desk.route("operations.departures", departures.show_list),
+        *desk.route("operations.departure", departures.show),
         *desk.route("operations.staff_new", staff.show_new, staff.add),
         *desk.route("operations.staff", staff.show),
         *desk.route("operations.approval", approvals.show_approval, approvals.decide),

@@ -3,16 +3,27 @@
 Each step commits together with the note of how far it came, so whoever goes on after a crash, here or on another node, goes on there.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from hilum.attestations import service as attestations
 from hilum.attestations.policy import GONE
 from hilum.audit import service as audit
-from hilum.audit.models import Event
+from hilum.audit.models import Event, EventQuery
 from hilum.departures import policy, store
 from hilum.departures.fates import FATES
-from hilum.departures.models import APPS_AT_ONCE, Deed, Departure, Fate, State, Waits
+from hilum.departures.models import (
+    APPS_AT_ONCE,
+    RECORDED_WITHIN,
+    Deed,
+    Departure,
+    Fate,
+    Recorded,
+    State,
+    Waits,
+)
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.kernel.pages import PageQuery
@@ -39,10 +50,36 @@ def _step(ctx: Context, departure_id: str) -> bool:
     if found.apps_ended_at is None:
         _end_apps(ctx, found)
         return True
-    if policy.waits_for(found, audit.holds_over(ctx, found.tenant), ctx.now) is not Waits.NOTHING:
+    if waits_for(ctx, found) is not Waits.NOTHING:
         return False
     _erase(ctx, found)
     return True
+
+
+def waits_for(ctx: Context, found: Departure) -> Waits:
+    """Return what an erasure waits for."""
+    return policy.waits_for(found, _recorded(ctx, found), audit.holds_over(ctx, found.tenant), ctx.now)
+
+
+def _recorded(ctx: Context, found: Departure) -> Recorded:
+    """Return what the audit recorded of a departure when its row says that it began, and that it was exported."""
+    days = [each.get("erase_at") for each in _facts(ctx, found, "begin", found.left_at)]
+    exports = _facts(ctx, found, "export", found.exported_at) if found.exported_at else []
+    # The first one: two people agreed to that.
+    first = datetime.fromisoformat(str(days[-1])) if days and days[-1] else None
+    return Recorded(first, frozenset(str(each.get("manifest")) for each in exports))
+
+
+def _facts(ctx: Context, found: Departure, action: str, at: datetime) -> list[Mapping[str, Any]]:
+    query = EventQuery(
+        action=f"departures.departure.{action}",
+        tenant=found.tenant,
+        since=at,
+        before=at + RECORDED_WITHIN,
+        outcome="done",
+    )
+    events = (each.event.facts for each in audit.list_events(ctx, query).events)
+    return [facts for facts in events if facts.get("departure") == found.id]
 
 
 def _end_apps(ctx: Context, found: Departure) -> None:

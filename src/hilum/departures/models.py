@@ -21,6 +21,8 @@ ROWS_AT_ONCE = 200
 """Rows that are erased in one transaction."""
 WALKED_AT_ONCE = 5_000
 """Rows of all hospitals among which they are looked for in one transaction: a stop must not wait for a whole table."""
+RECORDED_WITHIN = timedelta(minutes=1)
+"""How much later than what it is about the audit's record of it may be: they are of one transaction."""
 DEPARTURES_EVERY = timedelta(seconds=10)
 SHOWN_ROWS = 1_000
 """Rows that the export reads at once."""
@@ -39,6 +41,8 @@ class Waits(StrEnum):
     DATE = "date"
     EXPORT = "export"
     HOLD = "hold"
+    RECORD = "record"
+    """The departure, its day or its export is not as the audit recorded it: somebody has written to the database."""
     NOTHING = "nothing"
 
 
@@ -84,6 +88,14 @@ class Fate:
     hidden: tuple[str, ...] = ()
     blank: Mapping[str, Any] = field(default_factory=dict)
     signed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the audit recorded of a departure: its day, and digests of exports. ``erase_at`` None: it has no record of it."""
+
+    erase_at: datetime | None
+    exports: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

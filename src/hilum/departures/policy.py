@@ -19,6 +19,7 @@ from hilum.departures.models import (
     REASON_BOUND,
     Deed,
     Departure,
+    Recorded,
     State,
     Waits,
 )
@@ -46,14 +47,23 @@ def ask_faults(reason: str, days: int) -> dict[str, str]:
     return faults
 
 
-def waits_for(found: Departure, holds: Collection[str], now: datetime) -> Waits:
-    """Return what the erasure waits for; a hold wins over a day that has come, and over an erasure that has begun."""
+def waits_for(found: Departure, recorded: Recorded, holds: Collection[str], now: datetime) -> Waits:
+    """Return what the erasure waits for; a hold wins over a day that has come, and over an erasure that has begun.
+
+    The row alone erases nothing: whoever writes to the database could say that the day has come, or that there is an export.
+    """
     if found.state is State.ERASED:
         return Waits.NOTHING
+    if recorded.erase_at is None:
+        return Waits.RECORD
     if found.exported_at is None:
         return Waits.EXPORT
+    if found.export.get("manifest") not in recorded.exports:
+        return Waits.RECORD
     if now < found.erase_at:
         return Waits.DATE
+    if now < recorded.erase_at:
+        return Waits.RECORD
     return Waits.HOLD if holds else Waits.NOTHING
 
 

@@ -11,11 +11,12 @@ from hilum.audit.models import Event
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.departures import policy, store
-from hilum.departures.erasing import next_step
+from hilum.departures.erasing import next_step, waits_for
 from hilum.departures.fates import FATES
 from hilum.departures.models import (
     ERASE_AFTER_DEFAULT,
     ERASE_AFTER_MIN,
+    Deed,
     Departure,
     Fate,
     State,
@@ -145,7 +146,7 @@ def list_departures(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[De
 
 
 def _with_waits(ctx: Context, found: Departure) -> tuple[Departure, Waits]:
-    return found, policy.waits_for(found, audit.holds_over(ctx, found.tenant), ctx.now)
+    return found, waits_for(ctx, found)
 
 
 def _require_reader(ctx: Context) -> None:
@@ -165,6 +166,11 @@ def defer(ctx: Context) -> int:
 def exported_tables() -> tuple[Fate, ...]:
     """Return the tables of which an export has the hospital's rows, in its order."""
     return tuple(each for each in FATES if each.exported)
+
+
+def erased_tables() -> dict[str, str]:
+    """Return what the rows of each table are that is erased."""
+    return {fate.table: fate.why for fate in FATES if fate.deed is not Deed.KEEP}
 
 
 def begin_export(ctx: Context, departure_id: str) -> Departure:

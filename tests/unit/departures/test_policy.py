@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hilum.audit import policy as audit_policy
 from hilum.audit.models import PartRecord
 from hilum.departures import policy
-from hilum.departures.models import Departure, State, Waits
+from hilum.departures.models import Departure, Recorded, State, Waits
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import TenantId
 from hilum.keys.service import _encode
@@ -18,8 +18,10 @@ from hilum.keys.service import _encode
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 GENERAL = TenantId("general")
 LEFT = Departure("dep_1", GENERAL, "General", "moves", "a", "b", NOW, NOW + timedelta(days=30), "sw_1", {})
-EXPORTED = replace(LEFT, exported_at=NOW)
+MANIFEST = "a digest"
+EXPORTED = replace(LEFT, exported_at=NOW, export={"manifest": MANIFEST})
 DAY = LEFT.erase_at
+RECORDED = Recorded(DAY, frozenset({MANIFEST}))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,28 @@ DAY = LEFT.erase_at
 def test_nothing_is_erased_before_its_day_without_an_export_or_under_a_hold(
     found: Departure, holds: tuple[str, ...], now: datetime, waits: Waits
 ) -> None:
-    assert policy.waits_for(found, holds, now) is waits
+    assert policy.waits_for(found, RECORDED, holds, now) is waits
+
+
+@pytest.mark.parametrize(
+    ("found", "recorded", "now", "waits"),
+    [
+        (replace(EXPORTED, erase_at=NOW), RECORDED, NOW, Waits.RECORD),
+        (replace(EXPORTED, erase_at=NOW), RECORDED, DAY, Waits.NOTHING),
+        (replace(EXPORTED, erase_at=DAY + timedelta(days=7)), RECORDED, DAY, Waits.DATE),
+        (EXPORTED, Recorded(None, frozenset({MANIFEST})), DAY, Waits.RECORD),
+        (LEFT, Recorded(None, frozenset()), DAY, Waits.RECORD),
+        (EXPORTED, Recorded(DAY, frozenset()), DAY, Waits.RECORD),
+        (EXPORTED, Recorded(DAY, frozenset({"another"})), DAY, Waits.RECORD),
+        (replace(EXPORTED, export={}), RECORDED, DAY, Waits.RECORD),
+        (replace(EXPORTED, export={}, state=State.ERASING), RECORDED, DAY, Waits.RECORD),
+    ],
+)
+def test_what_is_not_as_the_audit_recorded_it_erases_nothing(
+    found: Departure, recorded: Recorded, now: datetime, waits: Waits
+) -> None:
+    """C148: whoever writes to the database can neither bring the day forward nor say that there is an export."""
+    assert policy.waits_for(found, recorded, (), now) is waits
 
 
 @pytest.mark.parametrize(
