@@ -83,7 +83,7 @@ PROMISES = {
     82: "user/ access is limited by the person's rights; restricted records open in an emergency with a reason, a limit and a review (in part: no panels, no consent to labels)",
     84: "The gateway enforces the same before a second, different FHIR server (in part: R4 only)",
     85: "A store that cannot be reached means 503 and no data",
-    87: "Consent names app, purpose, duration and each permission in plain words, and axe finds no fault (in part: in English)",
+    87: "Consent names app, purpose, duration and each permission in plain words, in English and Spanish, and axe finds no fault",
     88: "Each permission can be declined, and nothing is ticked in silence",
     89: "Agreements end by the class of their app: one opening, a fixed time, rolling, or a study with its end; a refresh after that says which",
     90: "Consent is asked again for a wider scope, a new purpose, owner or version, at dormancy, for other terms and after an incident, and not otherwise",

@@ -19,6 +19,7 @@ OPEN_PAGES = (
     "{base}/",
     "{base}/t/general/signin",
     "{base}/signin",
+    "{base}/t/general/signin?language=es",
     "{base}/t/general/oauth/authorize?client_id=nobody",
     "{base}/nowhere",
     "{base}/guides",
@@ -74,6 +75,27 @@ def test_the_pages_of_a_patient_are_accessible_and_fit(stage: Stage) -> None:
     judge(page)
     page.get_by_role("link", name="See what apps did with your record").click()
     expect(page.get_by_text("You agreed to it").first).to_be_visible()
+    judge(page)
+
+
+def test_the_pages_of_a_patient_are_accessible_and_fit_in_spanish(stage: Stage) -> None:
+    """C87: chosen by the link on the page; long words must not widen a phone's page."""
+    page = stage.person()
+    scope = "launch/patient openid fhirUser offline_access patient/*.rs"
+    stage.ask(page, "rosalind.okafor", scope=scope)
+    if page.locator("select[name=patient]").count():
+        page.get_by_role("button", name="Continue").click()
+    page.wait_for_selector("button[value=allow]")
+    page.get_by_role("link", name="Español").click()
+    expect(page.get_by_role("button", name="Permitir")).to_be_visible()
+    assert page.locator("html").get_attribute("lang") == "es"
+    judge(page)
+    for each in page.locator("details").all():
+        each.evaluate("each => { each.open = true; }")
+    judge(page)
+    page.goto(f"{stage.running.base}/t/general/oauth/manage")
+
+    expect(page.get_by_role("heading", name="Aplicaciones conectadas")).to_be_visible()
     judge(page)
 
 

@@ -33,6 +33,7 @@ CAPABILITIES = {
     "permission-v1": f"{_BACKEND}::test_v1_scopes_are_granted_and_shown_as_v2",
     "permission-v2": BACKEND,
 }
+LANGUAGES = "flows/test_languages.py::test_the_consent_page_names_everything_in_the_language_asked_for"
 _METHODS = {"client_secret_basic": BASIC, "private_key_jwt": ASSERTION, "none": CODE}
 _SIGNED = {"RS384": ALGORITHMS, "ES384": ALGORITHMS}
 SHOWN_BY: dict[str, dict[str, str]] = {
@@ -60,6 +61,7 @@ SHOWN_BY: dict[str, dict[str, str]] = {
         SCOPES,
     ),
     "capabilities": CAPABILITIES,
+    "ui_locales_supported": dict.fromkeys(("en", "es"), LANGUAGES),
     "token_endpoint_auth_methods_supported": _METHODS,
     "introspection_endpoint_auth_methods_supported": {
         name: test for name, test in _METHODS.items() if name != "none"

@@ -60,7 +60,7 @@ def test_a_patient_sees_which_app_did_what_and_why_it_was_permitted(front: Front
     refused, search, read = found
     assert "web by Acme Health" in read
     assert "Read Personal details" in read
-    assert "You agreed to it on 2026-03-02." in read
+    assert "You agreed to it on 2 March 2026." in read
     assert "Used by you" in read
     assert "Search Visits" in search
     assert "Refused Goals" in refused

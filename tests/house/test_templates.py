@@ -8,7 +8,7 @@ import pytest
 
 SOURCES = Path(__file__).parents[2] / "src"
 TEMPLATES = sorted(SOURCES.glob("**/templates/**/*.html"))
-CARD = re.compile(r"\bui\.card\(\s*\"([^\"]+)\"[^)]*\bid=")
+CARD = re.compile(r"\bui\.card\(\s*(?:_\()?\"([^\"]+)\"\)?[^)]*\bid=")
 REGION = re.compile(r"<[^>]*\brole=\"region\"[^>]*\baria-label=\"([^\"{]+)\"")
 
 
@@ -25,7 +25,7 @@ def test_each_region_of_a_page_has_a_name_of_its_own(path: Path) -> None:
 
 
 def test_a_name_that_is_given_twice_is_found() -> None:
-    assert landmarks('{% call ui.card("Calls", id="calls") %}<div role="region" aria-label="Calls">') == [
-        "Calls",
-        "Calls",
-    ]
+    found = landmarks(
+        '{% call ui.card("Calls", id="calls") %}{% call ui.card(_("Calls"), id="more") %}<div role="region" aria-label="Calls">'
+    )
+    assert found == ["Calls"] * 3

@@ -14,11 +14,12 @@ from hilum.account.own_pages import OwnPages
 from hilum.account.places import Place
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
+from hilum.kernel.sentences import Sentence
 from hilum.signin.models import API_TOKEN_LIFE_MAX
 from hilum.web import forms
 from hilum.web.kit import trace_of
 
-LIVES = {"1": "1 day", "30": "30 days", "90": "90 days"}
+LIVES = {str(days): Sentence.counted("%(number)s day", "%(number)s days", days) for days in (1, 30, 90)}
 Act = Callable[[Context, Own], None]
 
 

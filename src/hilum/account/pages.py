@@ -20,6 +20,7 @@ from hilum.identity.models import Role
 from hilum.identity.policy import login_command
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
+from hilum.kernel.sentences import Sentence
 from hilum.signin.policy import safe_return
 from hilum.web import forms
 from hilum.web.kit import FindOnward, Kit, find_nothing, trace_of
@@ -146,7 +147,7 @@ class _AccountPages(OwnPages):
             return await self._authenticator_page(request, place, own, sealed=sealed, refusal=refusal)
         except Invalid:  # the page was open too long: a new QR code
             return await self._authenticator_page(request, place, own)
-        return self._codes_page(request, place, codes, "Your authenticator app is set up")
+        return self._codes_page(request, place, codes, Sentence("Your authenticator app is set up"))
 
     async def show_passkey(self, request: Request) -> Response:
         place = await place_of(self.kit, request)
@@ -173,7 +174,7 @@ class _AccountPages(OwnPages):
         except PasskeyRefused as refusal:
             return await self._passkey_page(request, place, own, refusal)
         if codes:
-            return self._codes_page(request, place, codes, "Your passkey is set up")
+            return self._codes_page(request, place, codes, Sentence("Your passkey is set up"))
         return RedirectResponse(self.url(place), 303)
 
     async def remove(self, request: Request) -> Response:
@@ -200,7 +201,7 @@ class _AccountPages(OwnPages):
             codes = await self.kit.uow.write(verb, trace=trace_of(request))
         except NotConfirmed:
             return self.to_confirm(place, own, self.url(place))
-        return self._codes_page(request, place, codes, "New recovery codes")
+        return self._codes_page(request, place, codes, Sentence("New recovery codes"))
 
     async def _confirm_page(
         self, request: Request, place: Place, own: Own, then: str, refusal: CodeRefusal | None = None
@@ -236,10 +237,14 @@ class _AccountPages(OwnPages):
             request,
             "account/authenticator.html",
             status=status_of(refusal),
-            title="Set up an authenticator app" if new else "Change your authenticator app",
-            lead="From then on its code is asked for when you sign in."
+            title=Sentence("Set up an authenticator app")
             if new
-            else "The app that you use now stops working once the new one is set up, and you get new recovery codes.",
+            else Sentence("Change your authenticator app"),
+            lead=Sentence("From then on its code is asked for when you sign in.")
+            if new
+            else Sentence(
+                "The app that you use now stops working once the new one is set up, and you get new recovery codes."
+            ),
             place=place.name,
             qr=qr_code(found.uri),
             secret=found.secret,
@@ -278,9 +283,9 @@ class _AccountPages(OwnPages):
             request,
             "account/codes.html",
             title=title,
-            lead="Keep these codes before you go on.",
+            lead=Sentence("Keep these codes before you go on."),
             place=place.name,
             codes=codes,
             onward=self.url(place),
-            onward_text="Done",
+            onward_text=Sentence("Done"),
         )

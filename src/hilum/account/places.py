@@ -11,11 +11,12 @@ from hilum.identity import service as identity
 from hilum.identity.policy import is_vendor
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
+from hilum.kernel.sentences import Sentence
 from hilum.signin.policy import console_of
 from hilum.web.kit import Kit, trace_of
 from hilum.web.urls import path_of
 
-STAFF, VENDOR = "Platform staff", "Vendor account"
+STAFF, VENDOR = Sentence("Platform staff"), Sentence("Vendor account")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from hilum.factors.models import AppLocked, CodeWrong, Held, Offer, PasskeyRefus
 from hilum.identity.models import Person
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotPermitted
+from hilum.kernel.sentences import Sentence
 from hilum.signin import service as signin
 from hilum.signin.models import Pending, Session, SlowDown, StepOver
 from hilum.signin.policy import safe_return
@@ -32,7 +33,10 @@ def sentence(refusal: NotPermitted) -> str:
     if not isinstance(refusal, SlowDown) or refusal.retry_after_s < 2 * MINUTE_S:
         return refusal.detail
     wait = math.ceil(refusal.retry_after_s / MINUTE_S)
-    return f"Too many wrong codes for this account. Wait {wait} minutes, or use a recovery code. If they were not yours, somebody knows your password: change it once you are in."
+    return Sentence(
+        "Too many wrong codes for this account. Wait %(minutes)s minutes, or use a recovery code. If they were not yours, somebody knows your password: change it once you are in.",
+        minutes=wait,
+    )
 
 
 def refused(response: Response, refusal: NotPermitted | None) -> Response:
@@ -135,12 +139,12 @@ class _StepPages:
         response = self._kit.pages.render(
             request,
             "account/codes.html",
-            title="Your second factor is set up",
-            lead="You are signed in. Keep these codes first.",
+            title=Sentence("Your second factor is set up"),
+            lead=Sentence("You are signed in. Keep these codes first."),
             place=place.name,
             codes=codes,
             onward=safe_return(then, home_of(self._kit, place, found[1].role)),
-            onward_text="Continue",
+            onward_text=Sentence("Continue"),
         )
         return self._signed_in(response, place, cookie)
 
@@ -208,7 +212,7 @@ class _StepPages:
             signin=path_of(self._kit.urls.signin(place.key, then=then)),
             csrf=forms.csrf_token(pending.csrf, pending.step.value),
             then=then,
-            helper=place.name if place.at_hospital else "this platform",
+            helper=place.name if place.at_hospital else Sentence("this platform"),
             fault=sentence(refusal) if refusal else "",
         )
         return refused(response, refusal)
@@ -238,8 +242,10 @@ class _StepPages:
             request,
             "account/authenticator.html",
             status=status_of(refusal),
-            title="Set up a second factor",
-            lead="Your role can change what others may do, so a password alone does not sign you in. This takes a minute, once.",
+            title=Sentence("Set up a second factor"),
+            lead=Sentence(
+                "Your role can change what others may do, so a password alone does not sign you in. This takes a minute, once."
+            ),
             place=place.name,
             qr=qr_code(found.uri),
             secret=found.secret,

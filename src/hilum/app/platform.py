@@ -62,6 +62,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
+from hilum.kernel.sentences import Sentence
 from hilum.keys.live import vault
 from hilum.tokens.live import TokenTable
 from hilum.upstream.live import Upstreams
@@ -180,8 +181,12 @@ def _generation(keeper: SnapshotKeeper) -> object:
 
 
 def _shell(settings: Settings, urls: Urls, assets: Assets) -> Pages:
-    links = (("Sandbox", urls.sandbox()), ("Accounts", urls.sandbox("/accounts")))
-    shell = Shell(sandbox=settings.is_sandbox, links=links if settings.is_sandbox else ())
+    links = (
+        (Sentence("Sandbox"), urls.sandbox()),
+        (Sentence("Accounts"), urls.sandbox("/accounts")),
+    )
+    shown = links if settings.is_sandbox else ()
+    shell = Shell(sandbox=settings.is_sandbox, links=shown, secure=urls.is_secure())
     return Pages(assets, shell, folders=[*mounts.template_folders(), HERE / "templates"])
 
 

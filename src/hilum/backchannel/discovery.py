@@ -17,6 +17,7 @@ from hilum.keys import policy as keys_policy
 from hilum.keys.models import Purpose
 from hilum.policies.models import WORKFLOW_SCOPE
 from hilum.standards import oauth
+from hilum.standards.languages import Language
 from hilum.web.urls import Urls
 
 SCOPES = (
@@ -81,6 +82,7 @@ def advertised() -> dict[str, list[str]]:
         "claims_supported": list(CLAIMS),
         "scopes_supported": list(SCOPES),
         "capabilities": list(CAPABILITIES),
+        "ui_locales_supported": [each.value for each in Language],
     }
     for endpoint, methods in AUTHENTICATED.items():
         lists[f"{endpoint}_auth_methods_supported"] = [each.value for each in methods]

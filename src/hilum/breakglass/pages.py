@@ -17,6 +17,7 @@ from hilum.identity.models import Person, Tenant
 from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import LaunchId, TenantId
+from hilum.kernel.sentences import Sentence, joined
 from hilum.launches.models import Launch
 from hilum.signin.policy import actor_of, csrf_secret
 from hilum.web import cookies, faults, forms
@@ -133,7 +134,7 @@ def _facts(ctx: Context, tenant: Tenant, person: Person) -> dict[str, Any]:
         "closed": "" if settings.enabled else policy.DETAILS["break_glass_off"],
         "minutes": settings.minutes,
         "per_day": settings.per_day,
-        "categories": [each.replace("_", " ") for each in settings.categories],
+        "categories": joined((Sentence(each.replace("_", " ")) for each in settings.categories), ", "),
         "launches": [(each.id, _named(each, names[each.client])) for each in openable],
         "open": [(each, names[each.client]) for each in own if policy.is_running(each, ctx.now)],
         "waiting": [(each, names[each.client]) for each in own if not policy.is_running(each, ctx.now)],
@@ -141,4 +142,9 @@ def _facts(ctx: Context, tenant: Tenant, person: Person) -> dict[str, Any]:
 
 
 def _named(launch: Launch, app: str) -> str:
-    return f"{app} on patient {launch.patient}, opened at {launch.created_at:%H:%M} UTC"
+    return Sentence(
+        "%(app)s on patient %(patient)s, opened at %(time)s UTC",
+        app=app,
+        patient=launch.patient,
+        time=f"{launch.created_at:%H:%M}",
+    )

@@ -29,15 +29,26 @@ from hilum.controls.policy import administers
 from hilum.identity.models import Person
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import LaunchId, PersonId, TenantId
+from hilum.kernel.sentences import Sentence
 from hilum.launches.models import Launch
 
 DETAILS = {
-    "break_glass_role": "Only physicians and nurses may break the glass, at their own hospital and with their own account.",
-    "break_glass_off": "Your hospital has not switched emergency access on. Ask one of its administrators, or read the record in your EHR.",
-    "launch_not_open": "Emergency access is bound to an app that your EHR opened for you on a patient within the last 24 hours. Open the app from the EHR again.",
-    "break_glass_open": "The glass is already broken for this patient in this app.",
-    "break_glass_barred": "A review found your last emergency access without justification, so you may not use it for 30 days from then. Ask an administrator of your hospital.",
-    "break_glass_limit": "You have used emergency access as often as your hospital allows within 24 hours. Ask a colleague who treats this patient, or an administrator.",
+    "break_glass_role": Sentence(
+        "Only physicians and nurses may break the glass, at their own hospital and with their own account."
+    ),
+    "break_glass_off": Sentence(
+        "Your hospital has not switched emergency access on. Ask one of its administrators, or read the record in your EHR."
+    ),
+    "launch_not_open": Sentence(
+        "Emergency access is bound to an app that your EHR opened for you on a patient within the last 24 hours. Open the app from the EHR again."
+    ),
+    "break_glass_open": Sentence("The glass is already broken for this patient in this app."),
+    "break_glass_barred": Sentence(
+        "A review found your last emergency access without justification, so you may not use it for 30 days from then. Ask an administrator of your hospital."
+    ),
+    "break_glass_limit": Sentence(
+        "You have used emergency access as often as your hospital allows within 24 hours. Ask a colleague who treats this patient, or an administrator."
+    ),
 }
 """The sentence of each refusal."""
 

@@ -102,6 +102,10 @@ class PlainPermission:
     reach: str = ""
     writes: bool = False
     sensitive: bool = False
+    what: str = ""
+    """What it is about, without what may be done with it: the type."""
+    kind: str = ""
+    """To what a category or another constraint limits it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from hilum.identity.models import Person
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import PersonId, TenantId, VersionId
+from hilum.kernel.sentences import Sentence, enumerated, joined
 from hilum.policies.models import Cell, Expiry
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.smart.scopes import (
@@ -50,10 +51,11 @@ DECLINABLE = frozenset({"offline_access", "online_access"})
 UNGROUPED_TYPES = 8
 """Up to how many types a consent page lists without headings."""
 _REACH = {
-    Prefix.PATIENT: "of this patient",
-    Prefix.USER: "of every patient you may open",
-    Prefix.SYSTEM: "of every patient",
+    Prefix.PATIENT: Sentence("of this patient"),
+    Prefix.USER: Sentence("of every patient you may open"),
+    Prefix.SYSTEM: Sentence("of every patient"),
 }
+VERBS = ("see", "find", "add", "change", "delete")
 
 
 def is_in_force(authorization: Authorization, now: datetime) -> bool:
@@ -174,49 +176,60 @@ def plain_words(scope: str | Scope) -> PlainPermission:
     text = scope if isinstance(scope, str) else ""
     # Stored scopes of an older release may not parse any more. They grant nothing, and the page says so.
     if isinstance(parsed, ScopeError):
-        return PlainPermission(text, "Nothing", "This scope is not valid and permits nothing.", ())
+        invalid = Sentence("This scope is not valid and permits nothing.")
+        return PlainPermission(text, Sentence("Nothing"), invalid, ())
     if isinstance(parsed, SpecialScope):
-        title, meaning = SPECIAL[parsed.name]
+        title, meaning = (Sentence(each) for each in SPECIAL[parsed.name])
         away = parsed.name == "offline_access"
         return PlainPermission(text or parsed.name, title, meaning, (), sensitive=away)
     name, meaning, sensitive = _type_words(parsed.type)
-    if narrowed := _constraint_words(parsed):
-        name = f"{name}: {narrowed}"
-    verbs = _verbs(parsed.letters)
-    title = f"{_join(verbs)} {name}"
+    narrowed, verbs = _constraint_words(parsed), _verbs(parsed.letters)
+    what = Sentence("%(what)s: %(kinds)s", what=name, kinds=narrowed) if narrowed else name
+    acts = enumerated([Sentence(verb) for verb in verbs])
     return PlainPermission(
         scope=text or render(parsed),
-        title=title[0].upper() + title[1:],
+        title=Sentence("%(acts)s %(what)s", acts=acts, what=what).initial_capital(),
         meaning=meaning,
         verbs=verbs,
         reach=_REACH[parsed.prefix],
         writes=bool(parsed.letters & WRITES),
         sensitive=sensitive,
+        what=name,
+        kind=narrowed,
     )
 
 
-def type_name(resource_type: str) -> str:
+def type_name(resource_type: str) -> Sentence:
     """Return what a resource type holds, in plain words: ``vaccinations``."""
     return _type_words(resource_type)[0]
 
 
-def _type_words(resource_type: str) -> tuple[str, str, bool]:
+def _type_words(resource_type: str) -> tuple[Sentence, Sentence, bool]:
     if resource_type == ANY_TYPE:
-        return "everything in the record", "All kinds of entries, present and future.", True
+        everything = Sentence("everything in the record")
+        return everything, Sentence("All kinds of entries, present and future."), True
     found = TYPES.get(resource_type)
     if found is not None:
-        return found
+        return Sentence(found[0]), Sentence(found[1]), found[2]
     # A type that this platform has no words for is refused by the gateway, so it must not be shown as
     # readable.
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in resource_type).strip()
-    return f"{spaced} entries", "This hospital shares no such entries with apps.", True
+    entries = Sentence("%(type)s entries", type=spaced)
+    return entries, Sentence("This hospital shares no such entries with apps."), True
 
 
-def _constraint_words(scope: ClinicalScope) -> str:
+def _constraint_words(scope: ClinicalScope) -> Sentence | str:
+    if not scope.constraints:
+        return ""
     descriptions = dict(CATEGORIES.get(scope.type, ()))
-    return ", ".join(
-        descriptions.get(value, f"{name} {value}") if name == "category" else f"{name} {value}"
-        for name, value in scope.constraints
+    return joined(
+        (
+            Sentence(descriptions[value])
+            if name == "category" and value in descriptions
+            else f"{name} {value}"
+            for name, value in scope.constraints
+        ),
+        ", ",
     )
 
 
@@ -226,10 +239,6 @@ def _verbs(letters: int) -> tuple[str, ...]:
         verb for bit, verb in ((CREATE, "add"), (UPDATE, "change"), (DELETE, "delete")) if letters & bit
     ]
     return tuple(verbs)
-
-
-def _join(words: tuple[str, ...]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def categories_of(resource_type: str) -> tuple[tuple[str, str], ...]:
@@ -291,7 +300,9 @@ def topics(offered: Iterable[Choice]) -> tuple[Topic, ...]:
         by_topic.setdefault(_topic_of(each.type), []).append(each)
     order = [(key, title) for key, (title, _) in TOPICS.items()] + [OTHER_TOPIC]
     return tuple(
-        Topic(key, title, tuple(by_topic[key, title])) for key, title in order if (key, title) in by_topic
+        Topic(key, Sentence(title), tuple(by_topic[key, title]))
+        for key, title in order
+        if (key, title) in by_topic
     )
 
 

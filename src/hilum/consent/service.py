@@ -1,6 +1,6 @@
 """Authorizations: recorded, found, renewed, narrowed and withdrawn."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -56,8 +56,11 @@ def record_authorization(
     covering_id: AuthorizationId | None = None,
     workflow: str = "",
     study_ends: datetime | None = None,
+    language: str = "",
 ) -> Authorization:
-    """Record an agreement. ``covering_id``: an agreement that already covers it, which is renewed instead.
+    """Record an agreement. ``language``: that in which the person read what they agreed to; empty if there was no page.
+
+    ``covering_id``: an agreement that already covers it, which is renewed instead.
 
     ``study_ends``: when the hospital's installation of the app ends. An agreement with the same scopes, version, basis and patient is renewed too. Any other agreement is a new one, and leaves earlier
     ones unchanged until the person withdraws, except for what ``withhold`` removes from them.
@@ -68,24 +71,12 @@ def record_authorization(
     # Agreed to for something else: this is another agreement.
     if covering is not None and covering.workflow != workflow:
         covering = None
-    # A person who agrees to the same thing again must not collect agreements: each would have to be
-    # withdrawn.
-    # Where opening the app prolongs nothing, somebody who was asked and agreed begins anew.
-    rolls = cell is not None and cell.lifetimes.expiry is Expiry.ROLLING
-    if covering is None and rolls:
-        in_force = _in_force(ctx, tenant, person, facts)
-        agreed = (facts.id, facts.version, basis, patient, workflow, frozenset(texts))
-        covering = next(
-            (
-                f
-                for f in in_force
-                if (f.client, f.version, f.basis, f.patient, f.workflow, frozenset(f.scopes)) == agreed
-            ),
-            None,
-        )
-    about = (person, patient)
+    if covering is None:
+        wanted = (facts.id, facts.version, basis, patient, workflow, frozenset(texts))
+        covering = _same(ctx, cell, facts, holder=(tenant, person), wanted=wanted)
+    about, read_in = (person, patient), {"language": language} if language else {}
     if covering is not None:
-        return _renew(ctx, covering, cell, offline=offline)
+        return _renew(ctx, covering, cell, offline=offline, read_in=read_in)
     recorded = Authorization(
         id=AuthorizationId(ctx.ids.new("aut")),
         tenant=tenant,
@@ -108,10 +99,38 @@ def record_authorization(
     audit.record(
         ctx,
         _event(
-            recorded, "consent.authorization.record", basis=basis.value, scopes=list(texts), workflow=workflow
+            recorded,
+            "consent.authorization.record",
+            basis=basis.value,
+            scopes=list(texts),
+            workflow=workflow,
+            **read_in,
         ),
     )
     return recorded
+
+
+def _same(
+    ctx: Context,
+    cell: Cell | None,
+    facts: ClientFacts,
+    *,
+    holder: tuple[TenantId, PersonId],
+    wanted: tuple[object, ...],
+) -> Authorization | None:
+    """Find an agreement in force to the same thing, which is renewed: a person who agrees again must not collect agreements."""
+    # Each would have to be withdrawn. Where opening the app prolongs nothing, somebody who was asked and agreed begins anew.
+    if cell is None or cell.lifetimes.expiry is not Expiry.ROLLING:
+        return None
+    return next(
+        (
+            each
+            for each in _in_force(ctx, *holder, facts)
+            if (each.client, each.version, each.basis, each.patient, each.workflow, frozenset(each.scopes))
+            == wanted
+        ),
+        None,
+    )
 
 
 def count_in_force(
@@ -275,7 +294,9 @@ def _covering(
     return covering if mine and in_force and all_covered(scopes, covering.scopes) else None
 
 
-def _renew(ctx: Context, found: Authorization, cell: Cell | None, *, offline: bool) -> Authorization:
+def _renew(
+    ctx: Context, found: Authorization, cell: Cell | None, *, offline: bool, read_in: Mapping[str, str]
+) -> Authorization:
     # Only what is rolling is prolonged by opening the app.
     rolls = cell is not None and cell.lifetimes.expiry is Expiry.ROLLING
     until = _until(ctx, cell, (found.person, found.patient)) if rolls else found.expires_at
@@ -287,7 +308,7 @@ def _renew(ctx: Context, found: Authorization, cell: Cell | None, *, offline: bo
         last_validated_at=ctx.now,
     )
     store.renew(ctx.tx, found.id, expires_at=renewed.expires_at, offline=renewed.offline, now=ctx.now)
-    audit.record(ctx, _event(renewed, "consent.authorization.renew"))
+    audit.record(ctx, _event(renewed, "consent.authorization.renew", **read_in))
     return renewed
 
 

@@ -9,9 +9,9 @@ from starlette.routing import Route
 
 from hilum.contacts import policy, service
 from hilum.kernel.errors import Invalid
+from hilum.kernel.sentences import day
 from hilum.web import cookies, forms
 from hilum.web.kit import Kit, trace_of
-from hilum.web.pages import day
 from hilum.web.urls import path_of
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -12,6 +12,7 @@ from hilum.enrolment import policy, service
 from hilum.enrolment.models import Purpose, Visitor, WrongCode
 from hilum.identity.policy import is_vendor, login_command
 from hilum.kernel.ids import TenantId
+from hilum.kernel.sentences import Sentence
 from hilum.signin import live
 from hilum.signin.models import PASSWORD_MAX, PASSWORD_MIN
 from hilum.signin.policy import password_fault
@@ -20,10 +21,14 @@ from hilum.web.kit import Kit, trace_of
 from hilum.web.urls import path_of, with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
-RULES = f"{PASSWORD_MIN} to {PASSWORD_MAX} characters. Several words are easier to remember than one, and harder to guess."
+RULES = Sentence(
+    "%(least)s to %(most)s characters. Several words are easier to remember than one, and harder to guess.",
+    least=PASSWORD_MIN,
+    most=PASSWORD_MAX,
+)
 _FAULTS = {
-    "password_too_short": f"Use at least {PASSWORD_MIN} characters.",
-    "password_too_long": f"Use at most {PASSWORD_MAX} characters.",
+    "password_too_short": Sentence("Use at least %(number)s characters.", number=PASSWORD_MIN),
+    "password_too_long": Sentence("Use at most %(number)s characters.", number=PASSWORD_MAX),
 }
 _NO_FAULTS = {"code": "", "password": "", "again": ""}
 
@@ -57,7 +62,7 @@ class _LinkPage:
         password = form.one("password")
         faults = {"password": _FAULTS.get(password_fault(password), "")}
         if not faults["password"] and form.one("again", password) != password:
-            faults["again"] = "The two passwords do not match."
+            faults["again"] = Sentence("The two passwords do not match.")
         if any(faults.values()):
             return await self._page(request, visitor, faults=faults)
         # Hashed before the transaction, and only for a link that can be used: argon2 is dear.
@@ -82,8 +87,8 @@ class _LinkPage:
         response = self._kit.pages.render(
             request,
             "enrolment/done.html",
-            title="Your password is set",
-            lead="You can sign in now.",
+            title=Sentence("Your password is set"),
+            lead=Sentence("You can sign in now."),
             signin=path_of(self._kit.urls.signin(vendor)),
             place=visitor.place,
             command=login_command(person),
@@ -115,10 +120,12 @@ class _LinkPage:
             request,
             "enrolment/link.html",
             status=422 if faults else 200,
-            title="Set your password" if new else "Choose a new password",
-            lead="This completes your account. Only you will know this password."
+            title=Sentence("Set your password") if new else Sentence("Choose a new password"),
+            lead=Sentence("This completes your account. Only you will know this password.")
             if new
-            else "When you set a new password, the old one stops working and you are signed out everywhere. Your API tokens end too.",
+            else Sentence(
+                "When you set a new password, the old one stops working and you are signed out everywhere. Your API tokens end too."
+            ),
             place=visitor.place,
             name=visitor.person.name,
             username=visitor.person.username,
@@ -128,7 +135,7 @@ class _LinkPage:
             action=path_of(self._kit.urls.enrol(tenant or "", link)),
             csrf=forms.csrf_token(secret, self._purpose(link)),
             faults=_NO_FAULTS | dict(faults or {}),
-            fault="Correct the marked fields. Your password was not changed." if faults else "",
+            fault=Sentence("Correct the marked fields. Your password was not changed.") if faults else "",
         )
         cookies.put(response, cookies.FORM, secret, secure=secure)
         return response

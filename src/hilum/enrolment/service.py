@@ -32,6 +32,7 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.sentences import Sentence
 from hilum.notices import service as notices
 from hilum.notices.models import Mail, MailKind
 from hilum.notices.policy import mailbox_key
@@ -40,7 +41,7 @@ from hilum.signin import service as signin
 
 LINKS_KEPT = timedelta(days=30)
 CarryOut = Callable[[Context, Approval, Actor], CarriedOut]
-STAFF_PLACE, VENDOR_PLACE = "Platform staff", "Vendor account"
+STAFF_PLACE, VENDOR_PLACE = Sentence("Platform staff"), Sentence("Vendor account")
 
 
 def add_person(ctx: Context, order: NewPerson, by_mail: LinkMail) -> Opened | Asked:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.errors import NotPermitted
+from hilum.kernel.sentences import Sentence
 
 STEP_S = 30
 CODE_DIGITS = 6
@@ -134,7 +135,9 @@ class CodeWrong(NotPermitted):
         super().__init__(
             "code_wrong",
             detail
-            or "This code is wrong, or was used already. Wait for the next one in your authenticator app, or use a recovery code.",
+            or Sentence(
+                "This code is wrong, or was used already. Wait for the next one in your authenticator app, or use a recovery code."
+            ),
         )
 
 
@@ -144,8 +147,10 @@ class AppLocked(NotPermitted):
     def __init__(self) -> None:
         super().__init__(
             "authenticator_locked",
-            f"This authenticator app was locked after {LOCKED_AFTER} wrong codes. Use a passkey or a recovery code. "
-            "If the wrong codes were not yours, somebody knows your password: change it once you are in.",
+            Sentence(
+                "This authenticator app was locked after %(number)s wrong codes. Use a passkey or a recovery code. If the wrong codes were not yours, somebody knows your password: change it once you are in.",
+                number=LOCKED_AFTER,
+            ),
         )
 
 
@@ -156,6 +161,8 @@ class PasskeyRefused(NotPermitted):
         super().__init__(
             "passkey_refused",
             detail
-            or "This passkey was not accepted. Try again, or use another way to confirm that it is you.",
+            or Sentence(
+                "This passkey was not accepted. Try again, or use another way to confirm that it is you."
+            ),
         )
         self.reason = reason

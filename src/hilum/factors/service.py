@@ -30,6 +30,7 @@ from hilum.identity.models import Person
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.kernel.ids import PersonId
+from hilum.kernel.sentences import Sentence
 from hilum.keys.live import vault
 
 Refusal = CodeWrong | AppLocked | PasskeyRefused
@@ -79,7 +80,9 @@ def confirm_totp(ctx: Context, person: Person, sealed: str, code: str, *, first:
     step = policy.matching_step(seed, policy.read_digits(code), ctx.now, after=0)
     if step is None:
         raise CodeWrong(
-            "This code is not the one that the app should show now. Check the clock of your telephone, then enter the code that is shown."
+            Sentence(
+                "This code is not the one that the app should show now. Check the clock of your telephone, then enter the code that is shown."
+            )
         )
     app = Totp(person.id, vault().seal(SEED, seed, nonce=ctx.ids, bound_to=person.id), ctx.now, step)
     before = lock(ctx, person)
@@ -176,7 +179,9 @@ def add_passkey(ctx: Context, person: Person, site: Site, answer: Answer, *, fir
     name = policy.passkey_name(answer.name, len(before.passkeys))
     found = Passkey(made.credential, person.id, made.public_key, made.sign_count, name, ctx.now)
     if len(before.passkeys) >= PASSKEYS_PER_PERSON or not store.add_passkey(ctx.tx, found):
-        detail = "This passkey belongs to an account already, or this account has as many as it may."
+        detail = Sentence(
+            "This passkey belongs to an account already, or this account has as many as it may."
+        )
         raise PasskeyRefused("passkey_taken", detail)
     _record(ctx, "factors.passkey.add", person, passkey=_id_of(found))
     return () if before.any else renew_recovery_codes(ctx, person)
@@ -194,7 +199,9 @@ def use_passkey(ctx: Context, person: Person, site: Site, answer: Answer) -> Fac
         ):
             raise PasskeyRefused(
                 "passkey_counter",
-                "This passkey was used elsewhere since, so there may be a copy of it. Use another way, and remove it from your account.",
+                Sentence(
+                    "This passkey was used elsewhere since, so there may be a copy of it. Use another way, and remove it from your account."
+                ),
             )
     except PasskeyRefused as error:
         raise _refused(ctx, person, error, FactorKind.PASSKEY) from error
@@ -206,7 +213,9 @@ def use_passkey(ctx: Context, person: Person, site: Site, answer: Answer) -> Fac
 def _take_challenge(ctx: Context, holder: str, ceremony: Ceremony) -> str:
     challenge = store.take_challenge(ctx.tx, holder, ceremony, ctx.now)
     if not challenge:
-        detail = "This page was used already, or was open too long. Try again on the page that is shown now."
+        detail = Sentence(
+            "This page was used already, or was open too long. Try again on the page that is shown now."
+        )
         raise PasskeyRefused("challenge_over", detail)
     return challenge
 

@@ -23,16 +23,18 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError
 from hilum.kernel.ids import SessionId, TenantId
+from hilum.kernel.sentences import Sentence, joined
 from hilum.keys.live import vault
 from hilum.signin import policy as signin_policy
 from hilum.signin.models import Offer, Stopped
 from hilum.web import cookies, forms
-from hilum.web.errors import Trouble
+from hilum.web.errors import Trouble, in_language
 from hilum.web.kit import Kit, trace_of
 from hilum.web.refusals import Refusals
 from hilum.web.urls import path_of
 
 TEMPLATES = Path(__file__).parent / "templates"
+NOT_SIGNED_IN = Sentence("You are not signed in")
 NO_STORE = {"cache-control": "no-store"}
 IDENTIFIED = frozenset({Fault.PERSON_UNKNOWN, Fault.USERNAME_TAKEN, Fault.NEEDS_ADMINISTRATOR})
 """Faults whose page shows the person their identifier at the provider, which an administrator needs."""
@@ -230,16 +232,18 @@ class Federated:
         if isinstance(error, Refusal | Unreached):
             sentence = policy.SENTENCES[error.fault]
             shown = error.subject if isinstance(error, Refusal) and error.fault in IDENTIFIED else ""
-            title = "Your hospital's sign-in did not work" if sentence.theirs else "You are not signed in"
-            trouble = Trouble(title, sentence.happened, f"{sentence.next} {shown}".strip(), back=back)
+            title = Sentence("Your hospital's sign-in did not work") if sentence.theirs else NOT_SIGNED_IN
+            onward = joined((Sentence(sentence.next), shown))
+            trouble = Trouble(title, sentence.happened, onward, back=back)
         else:
-            trouble = Trouble("You are not signed in", error.detail, "", back=back)
+            trouble = Trouble(NOT_SIGNED_IN, error.detail, "", back=back)
         status = 503 if isinstance(error, Unreached) else 403
+        catalogue = self._kit.pages.catalogue(request)
         response = self._kit.pages.render(
             request,
             "federation/refused.html",
             status=status,
-            trouble=trouble,
+            trouble=in_language(trouble, catalogue, status),
             place=hospital.name,
             request_id=trace_of(request).request_id,
         )

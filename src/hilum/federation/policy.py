@@ -43,8 +43,10 @@ from hilum.identity.policy import (
     normal_username,
     origin_fault,
 )
+from hilum.kernel import sentences
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
+from hilum.kernel.sentences import pattern
 
 _CLAIM = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
@@ -64,7 +66,9 @@ class Sentence:
 _AGAIN = "Go back to the sign-in page and try again."
 _HELP = "Try again in a few minutes. If it goes on, tell the help desk of your hospital, and quote the number below."
 _ADMIN = "Ask an administrator of your hospital, and quote the number below."
-_WRONG = "Your hospital's identity provider answered, but not as it should, so its answer was not accepted: "
+_WRONG = pattern(
+    "Your hospital's identity provider answered, but not as it should, so its answer was not accepted: %(fault)s"
+)
 _ANSWERED_WRONGLY: Mapping[Fault, str] = MappingProxyType(
     {
         Fault.CODE_MISSING: "it has no code.",
@@ -90,12 +94,15 @@ _ANSWERED_WRONGLY: Mapping[Fault, str] = MappingProxyType(
     }
 )
 """What was wrong with what a provider sent: one sentence each, since a person can do the same about all of them."""
+
+
+def _wrong(text: str) -> sentences.Sentence:
+    return sentences.Sentence(_WRONG, fault=sentences.Sentence(text))
+
+
 SENTENCES: Mapping[Fault, Sentence] = MappingProxyType(
     {
-        **{
-            fault: Sentence(f"{_WRONG}{text}", _HELP, theirs=True)
-            for fault, text in _ANSWERED_WRONGLY.items()
-        },
+        **{fault: Sentence(_wrong(text), _HELP, theirs=True) for fault, text in _ANSWERED_WRONGLY.items()},
         Fault.STATE_MALFORMED: Sentence("This sign-in was not begun here.", _AGAIN),
         Fault.STATE_OF_ANOTHER_BROWSER: Sentence(
             "This sign-in was begun in another browser, or cookies were deleted meanwhile.", _AGAIN
@@ -144,7 +151,7 @@ SENTENCES: Mapping[Fault, Sentence] = MappingProxyType(
         Fault.CODE_REFUSED: Sentence(
             "Your hospital's identity provider did not accept its own code.", _AGAIN, theirs=True
         ),
-        Fault.NONCE_WRONG: Sentence(f"{_WRONG}its token is not for this sign-in.", _AGAIN, theirs=True),
+        Fault.NONCE_WRONG: Sentence(_wrong("its token is not for this sign-in."), _AGAIN, theirs=True),
         Fault.SIGN_IN_TOO_OLD: Sentence(
             "You signed in at your hospital too long ago, and were not asked again.",
             "Sign out at your hospital, then begin again here.",
@@ -180,14 +187,14 @@ SENTENCES: Mapping[Fault, Sentence] = MappingProxyType(
             "The account that your hospital named is linked with somebody else already.", _ADMIN
         ),
         Fault.USERNAME_UNUSABLE: Sentence(
-            f"{_WRONG}it states no name or username that an account can have.", _ADMIN, theirs=True
+            _wrong("it states no name or username that an account can have."), _ADMIN, theirs=True
         ),
         Fault.USERNAME_TAKEN: Sentence(
             "Another account of your hospital has your username or clinical identity already, and is not linked with you.",
             "If it is yours, ask an administrator of your hospital to link it. They need your identifier:",
         ),
         Fault.FHIR_USER_UNUSABLE: Sentence(
-            f"{_WRONG}the clinical identity that it states does not fit your role.", _ADMIN, theirs=True
+            _wrong("the clinical identity that it states does not fit your role."), _ADMIN, theirs=True
         ),
         Fault.NEEDS_ADMINISTRATOR: Sentence(
             "An account like yours is not added by signing in, since it has power over others or opens another person's record.",

@@ -101,6 +101,8 @@ class FlowState:
     """How long what the app gets will live; None before the step is known."""
     workflow: str = ""
     """What the launch is for; empty if it states nothing (C190)."""
+    read_in: str = ""
+    """The language of the page that was answered; empty where none was shown."""
 
     @property
     def actor(self) -> Actor:
@@ -157,9 +159,19 @@ def standing_of(
 
 
 def refuse(
-    ctx: Context, site: Site, request: AuthorizationRequest, error: AuthorizeError, *, code: str, detail: str
+    ctx: Context,
+    site: Site,
+    request: AuthorizationRequest,
+    error: AuthorizeError,
+    *,
+    code: str,
+    detail: str,
+    language: str = "",
 ) -> Redirect:
-    """End a request, record the refusal, and return the redirect with the error for its client."""
+    """End a request, record the refusal, and return the redirect with the error for its client.
+
+    ``language``: that of the page which a person answered.
+    """
     store.finish_request(ctx.tx, request.id, ctx.now)
     event = Event(
         "authserver.request.refuse",
@@ -169,7 +181,7 @@ def refuse(
         person=request.person,
         launch=request.launch,
         reason=code,
-        facts={"error": error.value, "request": request.id},
+        facts={"error": error.value, "request": request.id} | ({"language": language} if language else {}),
     )
     audit.record(ctx, event)
     return error_redirect(site, request.redirect_uri, request.state, error, detail)

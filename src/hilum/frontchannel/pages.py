@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from hilum.consent import policy as consent_policy
 from hilum.consent.models import Choice, PlainPermission, Topic
-from hilum.frontchannel.flow import FlowState
+from hilum.frontchannel.flow import ClientContext, FlowState
 from hilum.frontchannel.models import LOOK_RETRY_AFTER_S, Step
 from hilum.frontchannel.picker import EncounterChoice, PatientChoice, PatientPage
 from hilum.frontchannel.policy import DisplayedError, RefusedLaunch, offline_of
@@ -19,6 +19,7 @@ from hilum.frontchannel.service import ConnectedApp, ConnectedApps, by_of
 from hilum.identity import policy as identity_policy
 from hilum.identity.models import Person, Role, Tenant
 from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.sentences import Sentence, day, joined, pattern
 from hilum.policies.models import Expiry, Lifetimes
 from hilum.registry.models import Environment
 from hilum.standards import oauth
@@ -27,19 +28,21 @@ from hilum.standards.smart.scopes import ClinicalScope, Prefix
 from hilum.web.branding import app_logo, brand_of
 from hilum.web.errors import Trouble, told_of, trouble_page
 from hilum.web.kit import Kit
-from hilum.web.pages import Brand, Policy, day
+from hilum.web.pages import Brand, Policy
 from hilum.web.urls import path_of, with_query
 
 TEMPLATES = Path(__file__).parent / "templates"
 
+GENDERS = ("male", "female", "other", "unknown")
 _NEXT = "Go back to the app and start again."
-_HAPPENED = {
+HAPPENED = {
     "request_finished": "You have already answered here, and that answer counts. This page works only once.",
     "request_expired": "There was no answer for some minutes, so this was stopped for your safety. Nothing was shared.",
     "request_of_another": "Somebody else was signed in when this page was opened.",
 }
 """Sentences for the page, instead of the error's own ``detail``."""
-_TROUBLE = {
+CANNOT_GO_ON = "This cannot go on"
+TROUBLE = {
     "client_unknown": (
         "This app is not registered here",
         "Nothing was shared with it. Tell whoever gave you the app.",
@@ -57,7 +60,7 @@ _TROUBLE = {
         "Nothing was shared. Start again from the app, signed in as yourself.",
     ),
 }
-_SECONDS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+DAY_S, HOUR_S, MINUTE_S = 86_400, 3_600, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,54 +82,66 @@ class PickerView:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of checkboxes: the categories of one type, or a single checkbox (``title`` empty)."""
+    """A group of checkboxes: the categories of one type, or a single checkbox (``title`` empty). ``words`` are those of the type."""
 
     title: str
     meaning: str
     choices: tuple[Choice, ...]
+    words: PlainPermission | None = None
 
     def name_of(self, choice: Choice) -> str:
         """Return a category's title without the title of the group."""
-        name = choice.words.title.removeprefix(f"{self.title}: ")
-        return name[:1].upper() + name[1:]
+        return Sentence("%(kind)s", kind=choice.words.kind or choice.words.title).initial_capital()
 
 
-def duration(lifetimes: Lifetimes, *, offline: bool | None) -> str:
+def duration(lifetimes: Lifetimes, *, offline: bool | None) -> Sentence:
     """Return how long the app will have access: with ``offline_access`` (True), with ``online_access`` (False), or with neither (None)."""
     if offline is None:
-        return f"For {_life_in_words(lifetimes.access_token)}. After that the app has to ask again."
+        access = _life_in_words(lifetimes.access_token)
+        return Sentence("For %(time)s. After that the app has to ask again.", time=access)
     if lifetimes.expiry is not Expiry.ROLLING:
-        return _CLASSES[lifetimes.expiry].format(
-            access=_life_in_words(lifetimes.access_token), most=_life_in_words(lifetimes.authorization)
-        )
+        short = lifetimes.expiry is Expiry.ONE_TIME
+        most = lifetimes.access_token if short else lifetimes.authorization
+        return Sentence(_CLASSES[lifetimes.expiry], time=_life_in_words(most))
     if offline:
-        ends = _life_in_words(lifetimes.authorization)
-        return f"Until you remove it, even when you are not using it. It ends after {ends} unless you agree again."
-    return f"Until you sign out, at most {_life_in_words(lifetimes.session_refresh_token)}."
+        return Sentence(
+            "Until you remove it, even when you are not using it. It ends after %(time)s unless you agree again.",
+            time=_life_in_words(lifetimes.authorization),
+        )
+    session = _life_in_words(lifetimes.session_refresh_token)
+    return Sentence("Until you sign out, at most %(time)s.", time=session)
 
 
 _CLASSES = {
-    Expiry.ONE_TIME: "This once, for at most {access}. The next time you are asked again.",
-    Expiry.STUDY: "As long as the study goes on at this hospital, at most {most}, or until you remove it.",
-    Expiry.FIXED: "At most {most} from today, or until you remove it. Using it does not make that longer.",
+    Expiry.ONE_TIME: pattern("This once, for at most %(time)s. The next time you are asked again."),
+    Expiry.STUDY: pattern(
+        "As long as the study goes on at this hospital, at most %(time)s, or until you remove it."
+    ),
+    Expiry.FIXED: pattern(
+        "At most %(time)s from today, or until you remove it. Using it does not make that longer."
+    ),
 }
 
 
-def _life_in_words(life: timedelta) -> str:
+def _life_in_words(life: timedelta) -> Sentence:
     """Return a duration in its largest unit that divides it: ``1 hour``, ``90 days``."""
     seconds = int(life.total_seconds())
-    unit, size = next((unit, size) for unit, size in _SECONDS.items() if seconds % size == 0)
-    number = seconds // size
-    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+    if seconds % DAY_S == 0:
+        return Sentence.counted("%(number)s day", "%(number)s days", seconds // DAY_S)
+    if seconds % HOUR_S == 0:
+        return Sentence.counted("%(number)s hour", "%(number)s hours", seconds // HOUR_S)
+    if seconds % MINUTE_S == 0:
+        return Sentence.counted("%(number)s minute", "%(number)s minutes", seconds // MINUTE_S)
+    return Sentence.counted("%(number)s second", "%(number)s seconds", seconds)
 
 
 def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
     """Render the error of a request that cannot be redirected to its client."""
     # RFC 6749 section 4.1.2.1: with an unknown client or redirect URI the person sees an error page, and the
     # browser is sent nowhere.
-    title, then = _TROUBLE.get(shown.code, ("This cannot go on", _NEXT))
+    title, then = TROUBLE.get(shown.code, (CANNOT_GO_ON, _NEXT))
     return trouble_page(
-        kit.pages, request, Trouble(title, _HAPPENED.get(shown.code, shown.detail), then), status=400
+        kit.pages, request, Trouble(title, HAPPENED.get(shown.code, shown.detail), then), status=400
     )
 
 
@@ -148,7 +163,14 @@ def _group(name: str, members: list[Choice]) -> Group:
     if not members[0].group:
         return Group("", "", tuple(members))
     words = consent_policy.plain_words(name)
-    return Group(words.title, words.meaning, tuple(members))
+    return Group(words.title, words.meaning, tuple(members), words)
+
+
+def _content(words: PlainPermission) -> str:
+    """Return what a permission is about, as an entry of a list; with what may be done, unless that is seeing only."""
+    if words.verbs == ("see",) and not words.kind:
+        return words.what
+    return words.title.within_a_sentence() if isinstance(words.title, Sentence) else words.title
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +179,7 @@ class TopicView:
 
     key: str
     title: str
-    contents: tuple[str, ...]
+    contents: Sentence
     groups: tuple[Group, ...]
     sensitive: bool
     writes: bool
@@ -165,11 +187,11 @@ class TopicView:
 
 def _topic(topic: Topic) -> TopicView:
     found = groups(topic.choices)
-    titles = [(each.title or each.choices[0].words.title).removeprefix("See ") for each in found]
+    contents = dict.fromkeys(_content(each.words or each.choices[0].words) for each in found)
     return TopicView(
         topic.key,
         topic.title,
-        tuple(dict.fromkeys(title[:1].lower() + title[1:] for title in titles)),
+        joined(contents, ", "),
         found,
         sensitive=any(each.words.sensitive for each in topic.choices),
         writes=_any_writes(each.words for each in topic.choices),
@@ -240,17 +262,33 @@ def _client_facts(kit: Kit, flow_state: FlowState) -> dict[str, Any]:
         "vendor": client_context.vendor_name,
         "purpose": client_context.app.purpose,
         "description": client_context.app.description,
-        "certified_until": client_context.facts.certified_until,
-        "in_grace": client_context.facts.certified_until is not None
-        and client_context.facts.certified_until <= kit.clock.now(),
         # An app of one hospital that came by dynamic registration: nobody has reviewed or approved it.
         "self_registered": bool(client_context.app.tenant),
-        "sandbox": client_context.facts.environment is Environment.SANDBOX,
+        "checked": _checked(client_context, kit.clock.now()),
         # Where the browser goes next: of the registered redirect URI, not of what the app says
         # about itself.
         "goes_to": oauth.form_action_source(flow_state.request.redirect_uri).removesuffix(":"),
         "proved": oauth.proves_client(flow_state.request.redirect_uri),
     }
+
+
+def _checked(client_context: ClientContext, now: datetime) -> Sentence:
+    """Return whether an app was reviewed, and until when that holds."""
+    until = client_context.facts.certified_until
+    if client_context.app.tenant:
+        if until is None:
+            return Sentence("By nobody: it registered itself in the sandbox")
+        return Sentence("By nobody: it registered itself in the sandbox and ends on %(day)s", day=day(until))
+    if until is None:
+        return Sentence("Not certified")
+    if until <= now:
+        return Sentence(
+            "Certified until %(day)s, which is over: your hospital may go on with it for a short time",
+            day=day(until),
+        )
+    if client_context.facts.environment is Environment.SANDBOX:
+        return Sentence("Certified until %(day)s, for the sandbox", day=day(until))
+    return Sentence("Certified until %(day)s", day=day(until))
 
 
 def pick_patient(
@@ -276,24 +314,33 @@ def pick_patient(
 _LOOK_REFUSED: dict[Reason, tuple[int, str]] = {
     Reason.SWITCH_ENGAGED: (
         403,
-        "Looking up patients is stopped here at the moment, on purpose. Ask the administrator of {tenant} when it will work again.",
+        pattern(
+            "Looking up patients is stopped here at the moment, on purpose. Ask the administrator of %(hospital)s when it will work again."
+        ),
     ),
     Reason.ROLE_NOT_ALLOWED: (
         403,
-        "Your role does not include looking up patients. If you need it, ask the administrator of {tenant}.",
+        pattern(
+            "Your role does not include looking up patients. If you need it, ask the administrator of %(hospital)s."
+        ),
     ),
     Reason.QUOTA_EXCEEDED: (
         429,
-        f"Many patients were looked up in a short time. Wait {LOOK_RETRY_AFTER_S} seconds, then reload this page.",
+        pattern(
+            "Many patients were looked up in a short time. Wait %(seconds)s seconds, then reload this page."
+        ),
     ),
 }
 """Status and sentence of the picker for decided refusals. Any other reason is treated as a temporary failure."""
-_LOOK_FAILED = (503, "The records of {tenant} cannot be searched right now. Try again in a moment.")
+_LOOK_FAILED = (
+    503,
+    pattern("The records of %(hospital)s cannot be searched right now. Try again in a moment."),
+)
 
 
 def picker_refused(kit: Kit, request: Request, flow_state: FlowState, fields: Fields, deny: Deny) -> Response:
     """Render the picker without patients, with the reason and the way back to the app."""
-    status, sentence = _LOOK_REFUSED.get(deny.reason, _LOOK_FAILED)
+    status, text = _LOOK_REFUSED.get(deny.reason, _LOOK_FAILED)
     response = _render(
         kit,
         request,
@@ -308,7 +355,7 @@ def picker_refused(kit: Kit, request: Request, flow_state: FlowState, fields: Fi
         app=flow_state.client_context.app.name,
         more="",
         first="",
-        refused=sentence.format(tenant=flow_state.client_context.tenant.name),
+        refused=Sentence(text, hospital=flow_state.client_context.tenant.name, seconds=LOOK_RETRY_AFTER_S),
     )
     # A 403 does not pass by waiting, so it gets no Retry-After.
     if status in {429, 503}:
@@ -335,25 +382,25 @@ def pick_encounter(
         app=flow_state.client_context.app.name,
         chosen=chosen,
         label=label(chosen),
-        options=[*((each.id, _visit(each.label)) for each in visits), ("", "No particular visit")],
+        options=[*((each.id, _visit(each.label)) for each in visits), ("", Sentence("No particular visit"))],
         first=with_query(fields.action, request=fields.sealed),
     )
 
 
 def label(choice: PatientChoice) -> str:
     """Return a patient's label, with details that distinguish patients of the same name."""
-    number = f"record number {choice.number}" if choice.number else ""
-    parts = (choice.name, _born(choice.birth_date), choice.gender, number, choice.facility)
-    return ", ".join(part for part in parts if part)
+    number = Sentence("record number %(number)s", number=choice.number) if choice.number else ""
+    gender = Sentence(choice.gender) if choice.gender in GENDERS else choice.gender
+    return joined((choice.name, _born(choice.birth_date), gender, number, choice.facility), ", ")
 
 
 def _born(text: str) -> str:
-    return f"born {_in_words(text)}" if text else ""
+    return Sentence("born %(date)s", date=_in_words(text)) if text else ""
 
 
 def _visit(label: str) -> str:
-    date, dot, rest = label.partition(" · ")
-    return f"{_in_words(date)}{dot}{rest}"
+    date, _, rest = label.partition(" · ")
+    return joined((_in_words(date), rest), " · ")
 
 
 def _in_words(text: str) -> str:
@@ -404,11 +451,11 @@ def manage(
 
 
 _WHY_ENDS = {
-    Reason.ONE_TIME_OVER: "it is for one opening of the app",
-    Reason.STUDY_ENDED: "with the study",
-    Reason.FIXED_END_REACHED: "on a fixed day; you are asked again then",
-    Reason.AUTHORIZATION_IDLE: "unless the app is used before",
-    Reason.AUTHORIZATION_DORMANT: "unless the app is used before",
+    Reason.ONE_TIME_OVER: Sentence("it is for one opening of the app"),
+    Reason.STUDY_ENDED: Sentence("with the study"),
+    Reason.FIXED_END_REACHED: Sentence("on a fixed day; you are asked again then"),
+    Reason.AUTHORIZATION_IDLE: Sentence("unless the app is used before"),
+    Reason.AUTHORIZATION_DORMANT: Sentence("unless the app is used before"),
 }
 
 
@@ -442,10 +489,10 @@ def _whose(person: Person, patient: str, names: dict[str, str]) -> str:
     if not patient or person.role != Role.PATIENT:
         return ""
     if is_own(person, patient):
-        return "Your own" if len(person.patients) > 1 else ""
+        return Sentence("Your own") if len(person.patients) > 1 else ""
     # The id, when the FHIR server did not give the name: what is shared must be distinguishable even
     # then.
-    return names.get(patient) or f"Of a person you act for ({patient})"
+    return names.get(patient) or Sentence("Of a person you act for (%(id)s)", id=patient)
 
 
 def _render(kit: Kit, request: Request, template: str, flow_state: FlowState, **facts: Any) -> Response:

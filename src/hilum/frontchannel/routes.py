@@ -23,12 +23,14 @@ from hilum.infra.context import Trace
 from hilum.kernel.decision import Deny, ReadPurpose
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import TenantId
+from hilum.kernel.sentences import Sentence
 from hilum.keys.live import vault
 from hilum.signin import policy as signin_policy
 from hilum.standards import oauth
+from hilum.standards.languages import language_of
 from hilum.standards.oauth import read_parameters
 from hilum.standards.smart import launch as smart_launch
-from hilum.web import cookies, forms
+from hilum.web import cookies, forms, languages
 from hilum.web.branding import app_logo
 from hilum.web.kit import NOWHERE, Kit, Onward, trace_of
 from hilum.web.refusals import Refusals
@@ -95,7 +97,10 @@ class FrontChannel:
         if isinstance(begun, Stored):
             # To a GET of our own: a cross-site POST brings no Lax cookie, so the session is not
             # known here (ADR 14).
-            return _see_other(self._step_url(visit, begun.request.id))
+            onward = _see_other(self._step_url(visit, begun.request.id))
+            ui_locales, secure = parameters.get("ui_locales"), self._kit.pages.shell.secure
+            languages.remember_asked(request, onward, ui_locales, secure=secure)
+            return onward
         self._refusals.refused(visit.site.tenant, source, recorded=recorded)
         return self._ended(request, begun)
 
@@ -152,7 +157,10 @@ class FrontChannel:
         if decision not in {"allow", "deny", "remove"}:
             raise Invalid("decision_missing", "Press allow or deny.")
         allow, remove = decision == "allow", decision == "remove"
-        answer = service.Answer(allow, form.many("scope"), form.many("topic"), remove)
+        language = language_of(form.one("language"))
+        answer = service.Answer(
+            allow, form.many("scope"), form.many("topic"), remove, language.value if language else ""
+        )
         decided = await self._kit.uow.write(
             partial(
                 service.decide,
@@ -284,7 +292,7 @@ class FrontChannel:
             found = await picker.find_patient(self._look(visit, flow_state, ReadPurpose.RECORD_NAME), patient)
         except LookRefused:
             found = None
-        return pages.label(found or PatientChoice(patient, f"Patient {patient}"))
+        return pages.label(found or PatientChoice(patient, Sentence("Patient %(id)s", id=patient)))
 
     def _look(self, visit: Visit, flow_state: FlowState, purpose: ReadPurpose = ReadPurpose.PICKER) -> Look:
         request = flow_state.request

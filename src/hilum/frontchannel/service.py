@@ -88,6 +88,8 @@ class Answer:
     ticked: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     remove: bool = False
+    language: str = ""
+    """The language of the page that was answered; empty if its form named none that there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +309,7 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
             AuthorizeError.ACCESS_DENIED,
             code="person_declined",
             detail="the person declined",
+            language=answer.language,
         )
     granted, ticked = result.offered, answer.ticked
     if result.step is Step.CONSENT:
@@ -322,7 +325,7 @@ def decide(ctx: Context, site: Site, request_id: str, cookie: str, answer: Answe
         return flow.refuse(
             ctx, site, result.request, AuthorizeError.ACCESS_DENIED, code="nothing_granted", detail=fault
         )
-    issued = _issue(ctx, site, result, granted, None)
+    issued = _issue(ctx, site, replace(result, read_in=answer.language), granted, None)
     if not isinstance(issued, Issued):
         return issued
     if result.step is Step.CONSENT:
@@ -375,7 +378,7 @@ def _issue(
     granted: tuple[Scope, ...],
     standing: AuthorizationId | None,
 ) -> Issued | DisplayedError:
-    request, person = flow_state.request, flow_state.person
+    request, person, facts = flow_state.request, flow_state.person, flow_state.client_context.facts
     # First, and in one statement: of two windows that answer at one moment, one gets a code.
     if not store.finish_request(ctx.tx, request.id, ctx.now):
         return DisplayedError("request_finished", "This authorization request has been answered already.")
@@ -386,7 +389,7 @@ def _issue(
         ctx,
         tenant=site.tenant,
         person=person.id,
-        facts=flow_state.client_context.facts,
+        facts=facts,
         basis=Basis.PERSON if person.role == Role.PATIENT else Basis.TENANT,
         scopes=texts,
         patient=patient,
@@ -395,9 +398,9 @@ def _issue(
         covering_id=standing,
         workflow=flow_state.workflow,
         study_ends=flow_state.client_context.installed_until,
+        language=flow_state.read_in,
     )
     secret = CODE_PREFIX + ctx.ids.secret()
-    facts = flow_state.client_context.facts
     grant = Grant(
         tenant=site.tenant,
         client=request.client,

@@ -25,6 +25,7 @@ from hilum.identity.policy import own_chart
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import TenantId
+from hilum.kernel.sentences import Sentence
 from hilum.signin.policy import actor_of
 from hilum.web import cookies, forms
 from hilum.web.forms import Form
@@ -36,7 +37,12 @@ _TENANT = re.compile(r"[a-z0-9-]{1,32}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FORMATS = frozenset({"", "csv", "json"})
-_KINDS = {Kind.READ: "Read", Kind.SEARCH: "Search", Kind.WRITE: "Write", Kind.OTHER: "Other"}
+_KINDS = {
+    Kind.READ: Sentence("Read"),
+    Kind.SEARCH: Sentence("Search"),
+    Kind.WRITE: Sentence("Write"),
+    Kind.OTHER: Sentence("Other"),
+}
 
 
 def pages(kit: Kit, reader: Reader, held: Held) -> list[Route]:
@@ -117,7 +123,7 @@ class _HistoryPage:
             tenant=hospital.name,
             entries=[_shown(each) for each in page.entries],
             records=[(each, _record(person, each)) for each in person.patients],
-            apps=[("", "All apps"), *sorted(apps.items(), key=lambda app: app[1].lower())],
+            apps=[("", Sentence("All apps")), *sorted(apps.items(), key=lambda app: app[1].lower())],
             query=query,
             since=kept.get("since", ""),
             until=kept.get("until", ""),
@@ -167,21 +173,23 @@ def _kept(query: HistoryQuery) -> dict[str, str]:
 
 
 def _record(person: Person, patient: str) -> str:
-    return "Your own record" if own_chart(person) == patient else f"Record {patient}"
+    if own_chart(person) == patient:
+        return Sentence("Your own record")
+    return Sentence("Record %(id)s", id=patient)
 
 
 def _shown(entry: Entry) -> dict[str, Any]:
     what = (
         consent_policy.type_name(entry.resource_type)
         if entry.resource_type
-        else "no particular kind of entry"
+        else Sentence("no particular kind of entry")
     )
     return {
         "at": entry.at,
         "app": entry.app,
         "vendor": entry.vendor,
         "kind": _KINDS[entry.kind],
-        "what": what[:1].upper() + what[1:],
+        "what": what.initial_capital(),
         "count": entry.count,
         "removed": entry.removed,
         "why": entry.why,

@@ -2,52 +2,58 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 
 from hilum.audit.models import BREAK_GLASS, SETTLEMENT, UNDELIVERED, Access, Outcome
 from hilum.consent.models import Basis
 from hilum.histories.models import EXPORT_FIELDS, AppNames, Entry, Ground, Kind, Names
 from hilum.identity.models import Person, Role
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.kernel.sentences import Sentence, day, joined, pattern
 from hilum.standards.fhir.requests import WRITES
 
 _READS = frozenset({"read", "vread"})
 _WRITES = frozenset(each.value for each in WRITES)
-_ROLES: Mapping[str, str] = {
-    Role.PHYSICIAN: "a physician of the hospital",
-    Role.NURSE: "a nurse of the hospital",
-    Role.ANALYST: "an analyst of the hospital",
-    Role.ADMINISTRATOR: "an administrator of the hospital",
-    Role.FRONT_DESK: "the hospital's front desk",
-    Role.PATIENT: "the patient or a person who acts for them",
+_ROLES: Mapping[str, Sentence] = {
+    Role.PHYSICIAN: Sentence("a physician of the hospital"),
+    Role.NURSE: Sentence("a nurse of the hospital"),
+    Role.ANALYST: Sentence("an analyst of the hospital"),
+    Role.ADMINISTRATOR: Sentence("an administrator of the hospital"),
+    Role.FRONT_DESK: Sentence("the hospital's front desk"),
+    Role.PATIENT: Sentence("the patient or a person who acts for them"),
 }
 _WHY = {
-    Ground.OWN: "You agreed to it{on}.",
-    Ground.FAMILY: "The patient, or a person who acts for them, agreed to it{on}.",
-    Ground.HOSPITAL: "The hospital approved the app for its staff.",
-    Ground.SERVICE: "The hospital approved the app, which works without a person.",
-    Ground.UNKNOWN: "Who permitted it is not on record any more.",
+    Ground.OWN: Sentence("You agreed to it."),
+    Ground.FAMILY: Sentence("The patient, or a person who acts for them, agreed to it."),
+    Ground.HOSPITAL: Sentence("The hospital approved the app for its staff."),
+    Ground.SERVICE: Sentence("The hospital approved the app, which works without a person."),
+    Ground.UNKNOWN: Sentence("Who permitted it is not on record any more."),
 }
 _REFUSED = {
-    "switch_engaged": "Refused: the app or a part of it was stopped.",
-    "app_not_certified": "Refused: the app was not certified.",
-    "app_not_installed": "Refused: the hospital does not use this app.",
-    "token_revoked": "Refused: its access had ended.",
-    "token_invalid": "Refused: its access had ended.",
-    "authorization_expired": "Refused: the agreement had ended.",
-    "role_not_allowed": "Refused: who used the app may not do this.",
-    "scope_insufficient": "Refused: nobody agreed to this.",
-    "scope_retired": "Refused: this kind of access is not given any more.",
-    "workflow_not_approved": "Refused: the hospital does not use the app for this.",
-    "outside_launch_context": "Refused: it was outside what the app was opened for.",
-    "launch_ended": "Refused: the app had been closed.",
-    "context_moved": "Refused: another record had been opened meanwhile.",
-    "label_withheld": "Refused: the record is restricted.",
-    "quota_exceeded": "Refused: the app asked too often.",
+    "switch_engaged": Sentence("Refused: the app or a part of it was stopped."),
+    "app_not_certified": Sentence("Refused: the app was not certified."),
+    "app_not_installed": Sentence("Refused: the hospital does not use this app."),
+    "token_revoked": Sentence("Refused: its access had ended."),
+    "token_invalid": Sentence("Refused: its access had ended."),
+    "authorization_expired": Sentence("Refused: the agreement had ended."),
+    "role_not_allowed": Sentence("Refused: who used the app may not do this."),
+    "scope_insufficient": Sentence("Refused: nobody agreed to this."),
+    "scope_retired": Sentence("Refused: this kind of access is not given any more."),
+    "workflow_not_approved": Sentence("Refused: the hospital does not use the app for this."),
+    "outside_launch_context": Sentence("Refused: it was outside what the app was opened for."),
+    "launch_ended": Sentence("Refused: the app had been closed."),
+    "context_moved": Sentence("Refused: another record had been opened meanwhile."),
+    "label_withheld": Sentence("Refused: the record is restricted."),
+    "quota_exceeded": Sentence("Refused: the app asked too often."),
 }
-_UNDELIVERED = "It was permitted, and then stopped before the answer left."
+_AGREED_ON = {
+    Ground.OWN: pattern("You agreed to it on %(day)s."),
+    Ground.FAMILY: pattern("The patient, or a person who acts for them, agreed to it on %(day)s."),
+}
+_UNDELIVERED = Sentence("It was permitted, and then stopped before the answer left.")
 _OUTCOMES = {
-    Outcome.NOT_DONE: " It was not carried out.",
-    Outcome.UNKNOWN: " Whether it was carried out is not known.",
+    Outcome.NOT_DONE: Sentence("It was not carried out."),
+    Outcome.UNKNOWN: Sentence("Whether it was carried out is not known."),
 }
 # A spreadsheet runs a cell that begins with one of these as a formula, and vendors choose the names of apps.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -61,7 +67,9 @@ def may_read(person: Person | None, tenant: TenantId | None, patient: str) -> bo
     return here and patient in person.patients
 
 
-_EMERGENCY = " They stated an emergency, so restricted records were readable too; somebody else at the hospital reviews it."
+_EMERGENCY = Sentence(
+    "They stated an emergency, so restricted records were readable too; somebody else at the hospital reviews it."
+)
 
 
 def is_shown(access: Access) -> bool:
@@ -97,7 +105,6 @@ def entry_of(access: Access, names: Names, reader: PersonId) -> Entry:
     ground = ground_of(access, names, reader)
     agreed = names.agreements.get(access.authorization)
     named = names.apps.get(access.app) or AppNames(access.app, "")
-    own = bool(access.person) and access.person == reader
     return Entry(
         at=access.at,
         request_id=access.request_id,
@@ -110,8 +117,8 @@ def entry_of(access: Access, names: Names, reader: PersonId) -> Entry:
         outcome=access.outcome.value,
         reason=access.reason,
         ground=ground,
-        why=_why(access, ground, "" if agreed is None else f" on {agreed.created_at:%Y-%m-%d}"),
-        used_by="you" if own else _ROLES.get(access.role, "nobody" if not access.person else "a person"),
+        why=_why(access, ground, None if agreed is None else agreed.created_at),
+        used_by=_used_by(access, reader),
         workflow="" if agreed is None else agreed.workflow,
         # A settlement's rule is no scope.
         scope=access.rule if ground is not Ground.NONE and access.rule != SETTLEMENT else "",
@@ -120,13 +127,23 @@ def entry_of(access: Access, names: Names, reader: PersonId) -> Entry:
     )
 
 
-def _why(access: Access, ground: Ground, on: str) -> str:
+def _used_by(access: Access, reader: PersonId) -> Sentence:
+    if access.person and access.person == reader:
+        return Sentence("you")
+    return _ROLES.get(access.role, Sentence("a person") if access.person else Sentence("nobody"))
+
+
+def _why(access: Access, ground: Ground, agreed_at: datetime | None) -> str:
     if access.rule == UNDELIVERED:
         return _UNDELIVERED
     if ground is Ground.NONE:
-        return _REFUSED.get(access.reason, f"Refused by the platform ({access.reason.replace('_', ' ')}).")
+        named = access.reason.replace("_", " ")
+        return _REFUSED.get(access.reason, Sentence("Refused by the platform (%(reason)s).", reason=named))
+    agreed = _WHY[ground]
+    if agreed_at is not None and ground in _AGREED_ON:
+        agreed = Sentence(_AGREED_ON[ground], day=day(agreed_at))
     emergency = _EMERGENCY if access.detail.startswith(BREAK_GLASS) else ""
-    return _WHY[ground].format(on=on) + emergency + _OUTCOMES.get(access.outcome, "")
+    return joined((agreed, emergency, _OUTCOMES.get(access.outcome, "")))
 
 
 def export_row(entry: Entry) -> dict[str, str]:

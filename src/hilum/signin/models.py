@@ -8,6 +8,7 @@ from hilum.factors.models import Step
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import Part, PersonId, SessionId, TenantId
+from hilum.kernel.sentences import Sentence
 
 COOKIE_PREFIX = "hil_ss_"
 STEP_PREFIX = "hil_st_"
@@ -184,7 +185,12 @@ class SlowDown(NotPermitted):
     """Too many failures of this name from this address; ``retry_after_s`` is how long to wait."""
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__("too_many_attempts", f"Too many attempts. Try again in {retry_after_s} seconds.")
+        detail = Sentence.counted(
+            "Too many attempts. Try again in %(number)s second.",
+            "Too many attempts. Try again in %(number)s seconds.",
+            retry_after_s,
+        )
+        super().__init__("too_many_attempts", detail)
         self.retry_after_s = retry_after_s
 
 
@@ -194,7 +200,9 @@ class Stopped(NotPermitted):
     def __init__(self) -> None:
         super().__init__(
             "switch_engaged",
-            "This account is stopped by a kill switch. Ask your administrator when it will work again.",
+            Sentence(
+                "This account is stopped by a kill switch. Ask your administrator when it will work again."
+            ),
         )
 
 
@@ -204,7 +212,9 @@ class PasswordsOff(NotPermitted):
     def __init__(self) -> None:
         super().__init__(
             "passwords_off",
-            "Your hospital has you sign in through its own identity provider. Use its button on the sign-in page; if there is none, ask an administrator of your hospital.",
+            Sentence(
+                "Your hospital has you sign in through its own identity provider. Use its button on the sign-in page; if there is none, ask an administrator of your hospital."
+            ),
         )
 
 
@@ -214,7 +224,9 @@ class Dormant(NotPermitted):
     def __init__(self) -> None:
         super().__init__(
             "account_dormant",
-            "This account was not used for a long time, so it was closed. Ask an administrator for a new link; with it you set a new password.",
+            Sentence(
+                "This account was not used for a long time, so it was closed. Ask an administrator for a new link; with it you set a new password."
+            ),
         )
 
 
@@ -226,7 +238,7 @@ class StepOver(NotAuthenticated):
     """The sign-in that waited for a second factor is over, or was finished."""
 
     def __init__(self) -> None:
-        super().__init__("step_over", "This sign-in was finished, or took too long. Sign in again.")
+        super().__init__("step_over", Sentence("This sign-in was finished, or took too long. Sign in again."))
 
 
 class FactorRequired(NotPermitted):

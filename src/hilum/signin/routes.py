@@ -26,6 +26,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import HilumError, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, SessionId, TenantId
+from hilum.kernel.sentences import Sentence
 from hilum.signin import live, policy, service
 from hilum.signin.models import (
     API_TOKEN_LIFE,
@@ -60,8 +61,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 LOGIN = "login"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 MINUTE_S = 60
-STAFF, VENDOR = "Platform staff", "Vendor account"
-_LEADS = {STAFF: "With your staff account.", VENDOR: "With your account at your company."}
+STAFF, VENDOR = Sentence("Platform staff"), Sentence("Vendor account")
+_LEADS: dict[str, Sentence] = {
+    STAFF: Sentence("With your staff account."),
+    VENDOR: Sentence("With your account at your company."),
+}
 
 
 class Federated(Protocol):
@@ -297,9 +301,9 @@ class _Handlers:
             logo=onward.logo,
             brand=place.brand,
             place=place.name,
-            lead=_LEADS.get(place.name, "With the account you use at this hospital."),
+            lead=_LEADS.get(place.name, Sentence("With the account you use at this hospital.")),
             manage=path_of(self._kit.urls.manage(place.key)) if place.at_hospital else "",
-            helper=place.name if place.at_hospital else "this platform",
+            helper=place.name if place.at_hospital else Sentence("this platform"),
             action=path_of(self._kit.urls.signin(place.key)),
             csrf=forms.csrf_token(secret, place.purpose),
             then=then,
@@ -320,7 +324,11 @@ def _sentence(refusal: _Refusal) -> str:
     """Return the sentence of a refusal for the page, a long wait in minutes."""
     if not isinstance(refusal, SlowDown) or refusal.retry_after_s < 2 * MINUTE_S:
         return refusal.detail
-    return f"Too many attempts. Wait {math.ceil(refusal.retry_after_s / MINUTE_S)} minutes, then try again. Nothing else was changed."
+    minutes = math.ceil(refusal.retry_after_s / MINUTE_S)
+    return Sentence(
+        "Too many attempts. Wait %(minutes)s minutes, then try again. Nothing else was changed.",
+        minutes=minutes,
+    )
 
 
 def authenticator(uow: UnitOfWork, *, production: bool = True, at_stop: AtStop = _ignored) -> Authenticate:

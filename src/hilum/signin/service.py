@@ -18,6 +18,7 @@ from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.errors import Conflict, NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.persistent import RecentSet
+from hilum.kernel.sentences import Sentence
 from hilum.signin import policy, store
 from hilum.signin.api_tokens import (
     USE_OF_TOKEN,
@@ -527,7 +528,7 @@ def _settle(ctx: Context, attempt: Attempt, *, matched: bool) -> Person:
         # A flood of guesses from one network is counted instead, or it would fill the journal.
         if attempt.recorded:
             audit.record(ctx, event)
-        raise NotAuthenticated("wrong_credentials", "The username or the password is wrong.")
+        raise NotAuthenticated("wrong_credentials", Sentence("The username or the password is wrong."))
     # Only now: to others, whether an account exists is nobody's business.
     if not policy.may_use_password(person, _password_roles_at(ctx, person.tenant)):
         raise _passwords_off(ctx, person)

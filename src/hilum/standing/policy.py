@@ -21,6 +21,7 @@ from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import is_allowed_at, is_from
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Refused
+from hilum.kernel.sentences import Sentence, moment
 from hilum.policies.models import Book
 from hilum.registry.models import Environment
 from hilum.standing.models import Standing
@@ -33,7 +34,6 @@ from hilum.standing.refusals import (
     expected_from,
     mode_of,
     owner_of,
-    said,
     told,
 )
 
@@ -124,16 +124,18 @@ def refusal_of(standing: Standing, reason: Reason | str, now: datetime, *, tenan
             variant = INSTALLED_UNTIL if until is not None and until <= now else ""
         case Reason.FACILITY_NOT_ALLOWED if not standing.acting.facility:
             variant = UNNAMED
-    row, name = told(reason, variant), tenant or "your hospital"
-    words = {"tenant": name, "until": "" if until is None else said(until)}
+    row, name = told(reason, variant), tenant or Sentence("your hospital")
+    words = {"tenant": name, "until": "" if until is None else moment(until)}
     owner = owner_of(stops, row.owner) if reason is Reason.SWITCH_ENGAGED else row.owner
-    rule = row.rule.format(**words)
+    ends = (
+        "" if expected_at is None else Sentence("It ends by itself on %(until)s.", until=moment(expected_at))
+    )
     return Refused(
         str(reason),
-        rule[:1].upper() + rule[1:],
-        owner=owner.format(**words),
-        next_step=row.next_step.format(**words),
-        expected="" if expected_at is None else f"It ends by itself on {said(expected_at)}.",
+        Sentence(row.rule, **words).initial_capital(),
+        owner=Sentence(owner, **words),
+        next_step=Sentence(row.next_step, **words),
+        expected=ends,
         expected_at=expected_at,
     )
 

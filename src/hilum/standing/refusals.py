@@ -1,7 +1,7 @@
 """What a person is told whose launch is refused: which rule, whose it is, and what to do. Pure.
 
 The only source of these sentences, for the page at authorize, the page at ``open_url`` and the answer to the EHR, which shows it to its
-user. They name nothing of the protocol. ``{tenant}``: the hospital's name.
+user. They name nothing of the protocol. ``%(tenant)s``: the hospital's name.
 Source: C38, C216
 """
 
@@ -19,17 +19,17 @@ CATEGORY = "category"
 EHR_STOPPED = "ehr_stopped"
 """Of a launch whose EHR was stopped after it had opened it."""
 
-_ADMINISTRATOR = "The administrator of {tenant}"
+_ADMINISTRATOR = "The administrator of %(tenant)s"
 _SECURITY = "The platform's security team"
 _VENDOR = "The vendor of the app"
-_ASK = "Ask the administrator of {tenant}."
+_ASK = "Ask the administrator of %(tenant)s."
 _OF_HOSPITAL = frozenset({TargetKind.TENANT, TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
 """What the administrator of a hospital may stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One row of the table. In ``rule`` ``{until}`` is a day, where the variant has one."""
+    """One row of the table. In ``rule`` ``%(until)s`` is a day, where the variant has one."""
 
     rule: str
     owner: str
@@ -54,52 +54,54 @@ TABLE: Mapping[tuple[Reason | str, str], Told] = MappingProxyType(
             "Open it again from the chart, or go back to it and start again.",
         ),
         (Reason.TENANT_MISMATCH, ""): Told(
-            "{tenant} is not active on this platform.", "The platform's operator", _ASK
+            "%(tenant)s is not active on this platform.", "The platform's operator", _ASK
         ),
         (Reason.APP_NOT_CERTIFIED, ""): Told(
             "This app is not certified for use here.", _VENDOR, "Ask the vendor of the app."
         ),
         (Reason.APP_NOT_CERTIFIED, CERTIFIED_UNTIL): Told(
-            "This app was certified for use here until {until}, and is not any more.",
+            "This app was certified for use here until %(until)s, and is not any more.",
             _VENDOR,
             "Ask the vendor of the app.",
         ),
         (Reason.APP_NOT_CERTIFIED, CATEGORY): Told(
-            "Apps of this kind may not be used at {tenant} now.", "The platform's operator", _ASK
+            "Apps of this kind may not be used at %(tenant)s now.", "The platform's operator", _ASK
         ),
-        (Reason.APP_NOT_INSTALLED, ""): Told("This app is not installed at {tenant}.", _ADMINISTRATOR, _ASK),
+        (Reason.APP_NOT_INSTALLED, ""): Told(
+            "This app is not installed at %(tenant)s.", _ADMINISTRATOR, _ASK
+        ),
         (Reason.APP_NOT_INSTALLED, INSTALLED_UNTIL): Told(
-            "This app was installed at {tenant} until {until}, and is not any more.", _ADMINISTRATOR, _ASK
+            "This app was installed at %(tenant)s until %(until)s, and is not any more.", _ADMINISTRATOR, _ASK
         ),
         (Reason.AGREEMENT_MISSING, ""): Told(
-            "This app may not be opened at {tenant} now: an agreement with its vendor is missing or has lapsed.",
-            "The vendor of the app and the administrator of {tenant}",
+            "This app may not be opened at %(tenant)s now: an agreement with its vendor is missing or has lapsed.",
+            "The vendor of the app and the administrator of %(tenant)s",
             "Where it is open already, it goes on working. " + _ASK,
         ),
         (Reason.APPROVER_MISSING, ""): Told(
-            "Nobody at {tenant} answers for this service now.", _ADMINISTRATOR, _ASK
+            "Nobody at %(tenant)s answers for this service now.", _ADMINISTRATOR, _ASK
         ),
         (Reason.NETWORK_NOT_ALLOWED, ""): Told(
-            "This service may be used at {tenant} from some networks only.", _ADMINISTRATOR, _ASK
+            "This service may be used at %(tenant)s from some networks only.", _ADMINISTRATOR, _ASK
         ),
         (Reason.FACILITY_NOT_ALLOWED, ""): Told(
-            "This app may not be used at this facility of {tenant}.",
+            "This app may not be used at this facility of %(tenant)s.",
             _ADMINISTRATOR,
-            "Use it at another facility, or ask the administrator of {tenant}.",
+            "Use it at another facility, or ask the administrator of %(tenant)s.",
         ),
         (Reason.FACILITY_NOT_ALLOWED, UNNAMED): Told(
-            "This app may be used at some facilities of {tenant} only, and it is not known at which one you are.",
+            "This app may be used at some facilities of %(tenant)s only, and it is not known at which one you are.",
             _ADMINISTRATOR,
-            "Open it from the chart at one of them, or ask the administrator of {tenant}.",
+            "Open it from the chart at one of them, or ask the administrator of %(tenant)s.",
         ),
-        (Reason.PERSON_INACTIVE, ""): Told("Your account at {tenant} is not active.", _ADMINISTRATOR, _ASK),
+        (Reason.PERSON_INACTIVE, ""): Told("Your account at %(tenant)s is not active.", _ADMINISTRATOR, _ASK),
         (Reason.ROLE_NOT_ALLOWED, ""): Told(
-            "Your role may not use this app at {tenant}.", _ADMINISTRATOR, _ASK
+            "Your role may not use this app at %(tenant)s.", _ADMINISTRATOR, _ASK
         ),
         (Reason.WORKFLOW_NOT_APPROVED, ""): Told(
-            "This app may not be used for this task at {tenant}.",
+            "This app may not be used for this task at %(tenant)s.",
             _ADMINISTRATOR,
-            "Open it for another task, or ask the administrator of {tenant}.",
+            "Open it for another task, or ask the administrator of %(tenant)s.",
         ),
         (EHR_STOPPED, ""): Told(
             "The record system that opened this app was stopped or suspended since.", _ADMINISTRATOR, _ASK
@@ -130,8 +132,3 @@ def mode_of(switches: tuple[Switch, ...]) -> str:
     if not switches:
         return ENDED
     return FULL_STOP if any(each.mode is Mode.FULL_STOP for each in switches) else NO_NEW_LAUNCHES
-
-
-def said(moment: datetime) -> str:
-    """Return a moment as people read it."""
-    return f"{moment:%-d %B %Y, %H:%M} UTC"

@@ -41,6 +41,14 @@ FORM = Cookie("hilum_form")
 DEPARTURE = Cookie("hilum_departure")
 """Binds a sign-in at a hospital's identity provider to the browser that began it."""
 
+LANGUAGE = Cookie("hilum_language")
+"""The language that somebody chose at this browser."""
+LANGUAGE_ASKED = Cookie("hilum_language_asked")
+"""The language that an app asked for in the authorization request under way."""
+FRAME_LANGUAGE = Cookie("hilum_frame_language", framed=True)
+FRAME_LANGUAGE_ASKED = Cookie("hilum_frame_language_asked", framed=True)
+"""The same inside a frame of an EHR."""
+
 
 def read(request: Request, cookie: Cookie, *, secure: bool) -> str:
     """Return a cookie's value; empty if it is missing or cannot have been set by this platform."""

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from hilum.infra import logs
 from hilum.kernel.errors import HilumError, Refused
+from hilum.kernel.sentences import ENGLISH, Catalogue, Sentence, joined
 from hilum.web.pages import Pages, Policy
 from hilum.web.problems import retry_after_of, status_of
 
@@ -29,7 +30,7 @@ class Trouble:
     back: str = ""
 
 
-_BY_CODE = {
+BY_CODE = {
     "cross_site_form": Trouble(
         "That form did not come from here",
         "Your browser says that the form was sent from another site, so nothing was done.",
@@ -44,7 +45,7 @@ _BY_CODE = {
         "The form could not be read", "A field was sent twice.", "Go back and send the form again."
     ),
 }
-_TITLE_AND_NEXT = {
+TITLE_AND_NEXT = {
     "ehr_session_over": ("This session has ended", "Open the chart again from the list of patients."),
     "factor_stale": (
         "Confirm that it is you",
@@ -107,7 +108,7 @@ _TITLE_AND_NEXT = {
 }
 """Title and next step for errors whose ``detail`` says what happened."""
 # For codes that are not above, and for Starlette's own errors.
-_BY_STATUS = {
+BY_STATUS = {
     400: Trouble(
         "That request could not be read",
         "Something in it is missing or malformed.",
@@ -162,7 +163,7 @@ _BY_STATUS = {
         "Not available right now", "Part of the platform does not answer.", "Try again in a moment."
     ),
 }
-_FAILED = Trouble(
+FAILED = Trouble(
     "Something failed on our side",
     "Your request was not completed. It is not your fault.",
     "Try again. If it happens again, send the number below to the operator of this platform.",
@@ -179,6 +180,7 @@ def trouble_page(
     policy: Policy | None = None,
 ) -> Response:
     """Render an error page; pass ``policy`` if it must be shown in a frame."""
+    trouble = in_language(trouble, pages.catalogue(request), status)
     request_id = str(request.scope.get("state", {}).get("request_id", ""))
     response = pages.render(
         request, "web/trouble.html", status=status, policy=policy, trouble=trouble, request_id=request_id
@@ -188,10 +190,29 @@ def trouble_page(
     return response
 
 
+def in_language(trouble: Trouble, catalogue: Catalogue, status: int) -> Trouble:
+    """Return the texts of an error page in a language. Where it has none for what a room says, it says what the status means."""
+    if catalogue is ENGLISH:
+        return trouble
+    general = BY_STATUS.get(status, FAILED)
+
+    def said(text: str, otherwise: str) -> str:
+        is_listed = isinstance(text, Sentence) or not text or catalogue.knows(text)
+        return catalogue.say(text if is_listed else otherwise)
+
+    return Trouble(
+        said(trouble.title, general.title),
+        said(trouble.happened, general.happened),
+        said(trouble.next, general.next),
+        said(trouble.owner, ""),
+        trouble.back,
+    )
+
+
 def told_of(error: Refused, *, back: str = "") -> Trouble:
     """Return the text of a page about a launch that is refused. ``back``: where the app takes the answer, if it waits for one."""
-    title, _ = _TITLE_AND_NEXT.get(error.code, (_BY_STATUS[403].title, ""))
-    happened = f"{error.rule} {error.expected}".strip()
+    title, _ = TITLE_AND_NEXT.get(error.code, (BY_STATUS[403].title, ""))
+    happened = joined((error.rule, error.expected))
     return Trouble(title, happened, error.next_step, error.owner, back)
 
 
@@ -200,10 +221,10 @@ def error_page(
 ) -> Response:
     """Render an expected error: text by its code, else by its status, with the error's ``detail`` as what happened."""
     status = status_of(error)
-    trouble = _BY_CODE.get(error.code) or _BY_STATUS.get(status, _FAILED)
+    trouble = BY_CODE.get(error.code) or BY_STATUS.get(status, FAILED)
     # The room's own sentence says what happened; title and next step are written for people here.
-    if error.code not in _BY_CODE:
-        title, then = _TITLE_AND_NEXT.get(error.code, (trouble.title, trouble.next))
+    if error.code not in BY_CODE:
+        title, then = TITLE_AND_NEXT.get(error.code, (trouble.title, trouble.next))
         trouble = Trouble(title, error.detail or trouble.happened, then)
     if isinstance(error, Refused):
         trouble = told_of(error)
@@ -220,7 +241,7 @@ def install(app: Starlette, pages: Pages) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        trouble = _BY_STATUS.get(error.status_code, _FAILED)
+        trouble = BY_STATUS.get(error.status_code, FAILED)
         response = trouble_page(pages, request, trouble, status=error.status_code)
         response.headers.update(error.headers or {})
         return response
@@ -229,7 +250,7 @@ def install(app: Starlette, pages: Pages) -> None:
         request_id = str(request.scope.get("state", {}).get("request_id", ""))
         # Its type only: a message may hold what was sent.
         _log.error("web.page.failed", request=request_id, error=type(error).__name__)
-        return trouble_page(pages, request, _FAILED, status=500)
+        return trouble_page(pages, request, FAILED, status=500)
 
     app.add_exception_handler(HilumError, on_error)
     app.add_exception_handler(HTTPException, on_http)

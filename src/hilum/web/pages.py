@@ -5,14 +5,18 @@ Source: docs/adr/0014-pages.md; CSP Level 3.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from hilum.kernel.sentences import Catalogue, day, moment
+from hilum.standards.languages import Language
+from hilum.web import languages
+from hilum.web.catalogues import catalogue_of
 from hilum.web.static import Assets
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -29,6 +33,8 @@ class Shell:
     links: tuple[tuple[str, str], ...] = ()
     guides: str = "/guides"
     """The address of the index of the guides. A page names its own below it (block ``guide``)."""
+    secure: bool = False
+    """Whether pages are served over https, so that their cookies are Secure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,15 @@ class Pages:
     def __init__(self, assets: Assets, shell: Shell, *, folders: Iterable[Path] = ()) -> None:
         self.assets = assets
         self.shell = shell
-        self._environment = Environment(
-            loader=FileSystemLoader([TEMPLATES, *folders]),
+        found = [TEMPLATES, *folders]
+        # One for each language: what a template imports is kept by its environment, in that language.
+        self._environments = {each: self._environment(each, found) for each in Language}
+
+    def _environment(self, language: Language, folders: list[Path]) -> Environment:
+        catalogue = catalogue_of(language)
+        is_english = language is Language.ENGLISH
+        environment = Environment(
+            loader=FileSystemLoader(folders),
             # Names on a page may have been written by an app, a FHIR server or another person.
             autoescape=True,
             # A name that is missing fails, instead of leaving a line out of a consent page.
@@ -66,9 +79,15 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
+            extensions=["jinja2.ext.i18n"],
+            # A sentence that a room made is said in the page's language wherever a template prints it.
+            finalize=None if is_english else catalogue.said,
         )
-        self._environment.globals.update(asset=assets.path, shell=shell)
-        self._environment.filters.update(day=day, moment=moment)
+        environment.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
+        environment.globals.update(asset=self.assets.path, shell=self.shell, language=language.value)
+        environment.globals.update(_said(catalogue))
+        environment.filters.update(day=day, moment=moment, said=catalogue.said)
+        return environment
 
     def render(
         self,
@@ -87,12 +106,27 @@ class Pages:
         ``frame_ancestors``: origins that may frame the page; none by default. ``policy`` replaces both.
         """
         chosen = policy or Policy(tuple(form_action), tuple(frame_ancestors))
-        text = self._environment.get_template(template).render(request=request, **facts)
-        return HTMLResponse(text, status, security_headers(chosen))
+        language = languages.spoken(request, secure=self.shell.secure)
+        others = languages.offered(request, language)
+        text = (
+            self._environments[language]
+            .get_template(template)
+            .render(request=request, other_languages=others, **facts)
+        )
+        headers = security_headers(chosen) | {"content-language": language.value}
+        if languages.is_door(request.url.path):
+            headers["vary"] = "accept-language, cookie"
+        response = HTMLResponse(text, status, headers)
+        languages.remember_chosen(request, response, secure=self.shell.secure)
+        return response
+
+    def catalogue(self, request: Request) -> Catalogue:
+        """Return the catalogue of the page that answers a request."""
+        return catalogue_of(languages.spoken(request, secure=self.shell.secure))
 
     def fragment(self, template: str, **facts: Any) -> str:
         """Render a part of a page, to be inserted into one that is already shown."""
-        return self._environment.get_template(template).render(**facts)
+        return self._environments[Language.ENGLISH].get_template(template).render(**facts)
 
 
 def security_headers(policy: Policy) -> dict[str, str]:
@@ -133,11 +167,18 @@ def _sources(first: str, others: Iterable[str]) -> str:
     return " ".join(dict.fromkeys(found))
 
 
-def day(value: datetime) -> str:
-    """Format a date: 3 March 2026."""
-    return f"{value.day} {value:%B %Y}"
+def _said(catalogue: Catalogue) -> dict[str, Any]:
+    """Return what templates say their own texts with: ``_`` and ``ngettext``. Their texts are markup, what is put into them is escaped."""
 
+    def put_in(pattern: str, values: dict[str, Any]) -> Markup:
+        # The texts are the templates' own and a catalogue's; values are escaped by Markup.
+        said = {name: catalogue.said(value) for name, value in values.items()}
+        return Markup(pattern) % said  # noqa: S704
 
-def moment(value: datetime) -> str:
-    """Format a date and time: 3 March 2026, 09:05 UTC."""
-    return f"{value.day} {value:%B %Y, %H:%M} UTC"
+    def gettext(text: str, /, **values: Any) -> Markup:
+        return put_in(catalogue.pattern(text), values)
+
+    def ngettext(one: str, many: str, number: int, /, **values: Any) -> Markup:
+        return put_in(catalogue.plural(one, many, number), {"number": number} | values)
+
+    return {"_": gettext, "gettext": gettext, "ngettext": ngettext}

@@ -48,23 +48,20 @@ function answer(credential, response) {
   });
 }
 
-const SENTENCES = {
-  InvalidStateError: "This device has a passkey for your account already.",
-  NotAllowedError: "Nothing was confirmed. Try again, or use another way.",
-  SecurityError: "Passkeys do not work at this address. Open the page under the platform's own name.",
-};
+// What to say of an error: an attribute of the form, which is in the page's language.
+const SAID = { InvalidStateError: "held", NotAllowedError: "nothing", SecurityError: "address" };
 
 for (const form of window.PublicKeyCredential ? document.querySelectorAll("form[data-passkey]") : []) {
   const status = form.querySelector("[data-status]");
   form.hidden = false;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    status.textContent = "Waiting for your device …";
+    status.textContent = form.dataset.waiting;
     try {
       const options = JSON.parse(form.dataset.options);
       form.elements.passkey.value = await (form.dataset.passkey === "create" ? create : get)(options);
     } catch (error) {
-      status.textContent = SENTENCES[error.name] || "This device could not answer. Try again, or use another way.";
+      status.textContent = form.dataset[SAID[error.name] || "failed"];
       return;
     }
     form.submit();

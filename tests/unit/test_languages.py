@@ -1,0 +1,147 @@
+"""The language of a page, and sentences that can be said in another one (C87)."""
+
+import copy
+import pickle
+from datetime import UTC, datetime
+
+import pytest
+
+from hilum.kernel.sentences import ENGLISH, Catalogue, Sentence, day, enumerated, joined, moment
+from hilum.standards.languages import Language, accepted, asked, choose, language_of
+from hilum.web.catalogues import catalogue_of, read_catalogue
+
+EN, ES = Language.ENGLISH, Language.SPANISH
+SPANISH = catalogue_of(ES)
+AT = datetime(2026, 3, 2, 9, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked_for", "remembered", "header", "expected"),
+    [
+        ("", "", "", "", EN),
+        ("", "", "", "es", ES),
+        ("", "", "", "es-US,es;q=0.9,en;q=0.8", ES),
+        ("", "", "en", "es", EN),
+        ("", "es", "en", "en", ES),
+        ("", "en", "es", "es", EN),
+        ("en", "es", "es", "es", EN),
+        ("es", "en", "en", "en", ES),
+        # What is not a language that there is decides nothing.
+        ("fr", "de", "xx", "es", ES),
+        ("es<script>", "", "", "", EN),
+        ("", "fr de", "es", "en", ES),
+        ("", "", "\x00", "*", EN),
+    ],
+)
+def test_the_nearest_wish_decides(
+    chosen: str, asked_for: str, remembered: str, header: str, expected: Language
+) -> None:
+    """What was chosen just now, then what the app asks for, then what was chosen before, then the browser, then English."""
+    found = choose(chosen=chosen, asked_for=asked_for, remembered=remembered, header=header)
+    assert found is expected
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("es", ES),
+        ("ES-mx", ES),
+        ("es-419", ES),
+        (" en ", EN),
+        ("est", None),
+        ("e", None),
+        ("", None),
+        ("esES", None),
+        ("-es", None),
+        ("es_MX", None),
+    ],
+)
+def test_a_tag_stands_for_its_language(tag: str, expected: Language | None) -> None:
+    assert language_of(tag) is expected
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("fr, es;q=0.5, en;q=0.7", EN),
+        ("es;q=0.5, en;q=0.5", ES),
+        ("es;q=0", None),
+        ("es;q=0.000", None),
+        ("es;q=nan", None),
+        ("es;q=-1", None),
+        ("es;q=1e9, en", EN),
+        ("es;q=٠.٥", None),
+        ("es;level=1, en;q=0.1", EN),
+        ("de-DE, de;q=0.9", None),
+        (",,;q=,", None),
+        ("x" * 600 + ",es", None),
+        ("fr," * 30 + "es", None),
+    ],
+)
+def test_a_header_wants_the_language_with_the_most_weight(header: str, expected: Language | None) -> None:
+    assert accepted(header) is expected
+
+
+@pytest.mark.parametrize(
+    ("ui_locales", "expected"),
+    [
+        ("fr-CA es-MX en", ES),
+        ("en es", EN),
+        ("fr", None),
+        ("", None),
+        ("x" * 600, None),
+        ("fr " * 30 + "es", None),
+    ],
+)
+def test_an_app_asks_for_the_first_language_that_there_is(ui_locales: str, expected: Language | None) -> None:
+    """OpenID Connect Core 1.0 section 3.1.2.1: languages that there are not are no error."""
+    assert asked(ui_locales) is expected
+
+
+def test_a_sentence_is_its_english_for_whoever_knows_nothing_of_languages() -> None:
+    sentence = Sentence("Certified until %(day)s", day=day(AT))
+
+    assert sentence == "Certified until 2 March 2026"
+    assert f"{sentence}." == "Certified until 2 March 2026."
+    assert ENGLISH.say(sentence) == sentence
+    assert SPANISH.say(sentence) == "Certificada hasta el 2 de marzo de 2026"
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])  # noqa: S301  # our own
+def test_a_copy_of_a_sentence_can_be_said_too(again: object) -> None:
+    sentence = again(Sentence.counted("%(number)s hour", "%(number)s hours", 2).initial_capital())  # type: ignore[operator]
+
+    assert sentence == "2 hours"
+    assert SPANISH.say(sentence) == "2 horas"
+
+
+@pytest.mark.parametrize(("number", "expected"), [(0, "0 días"), (1, "1 día"), (90, "90 días")])
+def test_numbers_have_their_plural(number: int, expected: str) -> None:
+    assert SPANISH.say(Sentence.counted("%(number)s day", "%(number)s days", number)) == expected
+
+
+def test_words_are_listed_as_the_language_lists_them() -> None:
+    acts = enumerated([Sentence("see"), Sentence("add"), Sentence("change")])
+    what = Sentence("%(acts)s %(what)s", acts=acts, what=Sentence("allergies")).initial_capital()
+
+    assert what == "See, add and change allergies"
+    assert SPANISH.say(what) == "Ver, agregar y modificar alergias"
+    assert SPANISH.say(what.within_a_sentence()) == "ver, agregar y modificar alergias"
+    assert SPANISH.say(joined(("", what, "x"))) == "Ver, agregar y modificar alergias x"
+    assert SPANISH.say(moment(AT)) == "2 de marzo de 2026, 09:05 UTC"
+
+
+def test_what_is_put_in_is_not_taken_for_a_pattern() -> None:
+    """An app may be called as a text of ours, or like a placeholder."""
+    named = Sentence("Open %(app)s?", app="%(day)s 100% Removed")
+
+    assert SPANISH.say(named) == "¿Abrir %(day)s 100% Removed?"
+    assert SPANISH.say(Sentence("Open %(app)s?", app="Removed")) == "¿Abrir Removed?"
+
+
+def test_what_a_catalogue_lacks_is_said_in_english() -> None:
+    text = 'msgid ""\nmsgstr ""\n"Language: es\\n"\n\nmsgid "One"\nmsgstr ""\n\n#: x\nmsgid "Two"\nmsgstr "Dos, "\n"\\"tres\\""\n'
+    found = read_catalogue("es", text)
+
+    assert found == Catalogue("es", {"Two": 'Dos, "tres"'}, {})
+    assert found.say("One") == "One"

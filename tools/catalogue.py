@@ -1,0 +1,187 @@
+"""List every text that the pages at the doors show, and keep the catalogues of other languages whole: ``python -m tools.catalogue``.
+
+Texts stand in templates (``_`` and ``ngettext``), in code (``Sentence``, ``pattern``, ``Trouble``, the sentence of an error that a person
+meets), and in tables of words. A text that is new gets an empty entry, which fails the suite until somebody translates it; one that
+nothing uses is taken out.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from hilum.breakglass.models import OPENABLE
+from hilum.consent import policy as consent_policy
+from hilum.consent.words import CATEGORIES, OTHER_TOPIC, SPECIAL, TOPICS, TYPES
+from hilum.federation.policy import _ANSWERED_WRONGLY
+from hilum.federation.policy import SENTENCES as PROVIDER_SENTENCES
+from hilum.frontchannel.pages import CANNOT_GO_ON, GENDERS, HAPPENED, TROUBLE
+from hilum.kernel.sentences import MONTHS, Sentence
+from hilum.standards.languages import Language
+from hilum.standing.refusals import TABLE
+from hilum.web import errors
+from hilum.web.catalogues import FOLDER, entries
+
+SOURCE = Path(__file__).parents[1] / "src" / "hilum"
+ROOMS = ("web", "signin", "account", "enrolment", "federation", "frontchannel", "histories", "breakglass")
+"""The rooms whose pages patients and clinicians meet, and what those pages are framed in."""
+ERRORS = frozenset({"NotFound", "NotPermitted", "Invalid", "Conflict", "DisplayedError"})
+RAISING = (
+    "frontchannel",
+    "histories",
+    "account",
+    "enrolment",
+    "signin/routes.py",
+    "web/forms.py",
+    "launches/service.py",
+)
+"""Where an error is raised whose sentence a person reads on a page."""
+HEAD = """# What pages at the doors say in another language than English. Written by `python -m tools.catalogue`, which keeps what is translated.
+msgid ""
+msgstr ""
+"Content-Type: text/plain; charset=UTF-8\\n"
+"Language: {language}\\n"
+"Plural-Forms: nplurals=2; plural=(n != 1);\\n"
+"""
+PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+
+
+@dataclass(slots=True)
+class Text:
+    """A text in English: where it is used, and its plural."""
+
+    english: str
+    many: str = ""
+    places: list[str] = field(default_factory=list)
+
+
+def texts() -> dict[str, Text]:
+    """Return every text that the pages show, by its English."""
+    found: dict[str, Text] = {}
+    for place, english, many in (*_of_templates(), *_of_code(), *_of_tables()):
+        text = found.setdefault(english, Text(english))
+        text.many = text.many or many
+        if place not in text.places:
+            text.places.append(place)
+    return found
+
+
+def _of_templates() -> Iterator[tuple[str, str, str]]:
+    # Typed loosely: the method is the extension's.
+    environment: Any = Environment(autoescape=True, extensions=["jinja2.ext.i18n"])
+    for path in sorted(each for room in ROOMS for each in (SOURCE / room).rglob("*.html")):
+        place = path.relative_to(SOURCE).as_posix()
+        for line, function, said in environment.extract_translations(path.read_text(encoding="utf-8")):
+            parts = said if isinstance(said, tuple) else (said,)
+            one, many = parts[:2] if function == "ngettext" else (parts[0], "")
+            if not isinstance(one, str):
+                raise TypeError(f"{place}:{line}: a text that is not written here cannot be listed")
+            yield place, one, many or ""
+
+
+def _of_code() -> Iterator[tuple[str, str, str]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        place = path.relative_to(SOURCE).as_posix()
+        raising = place.startswith(RAISING)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                yield from ((place, *pair) for pair in _of_call(node, raising=raising))
+
+
+def _of_call(node: ast.Call, *, raising: bool) -> Iterator[tuple[str, str]]:
+    literals = [
+        each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    ]
+    match node.func:
+        case ast.Name(id="Sentence" | "pattern") if literals:
+            yield literals[0], ""
+        case ast.Attribute(attr="Sentence") if literals:
+            yield literals[0], ""
+        case ast.Attribute(value=ast.Name(id="Sentence"), attr="counted"):
+            yield literals[0], literals[1]
+        case ast.Name(id=name) if raising and name in ERRORS and len(literals) > 1:
+            yield literals[1], ""
+
+
+def _of_tables() -> Iterator[tuple[str, str, str]]:
+    words = "consent/words.py"
+    for title, meaning, _ in TYPES.values():
+        yield from ((words, title, ""), (words, meaning, ""))
+    yield from ((words, each, "") for pair in SPECIAL.values() for each in pair)
+    yield from ((words, each, "") for kinds in CATEGORIES.values() for _, each in kinds)
+    yield from ((words, title, "") for title, _ in TOPICS.values())
+    yield words, OTHER_TOPIC[1], ""
+    yield from (("consent/policy.py", verb, "") for verb in consent_policy.VERBS)
+    yield from (("kernel/sentences.py", month, "") for month in MONTHS)
+    shown = "frontchannel/pages.py"
+    yield from ((shown, each, "") for each in (*GENDERS, CANNOT_GO_ON, *HAPPENED.values()))
+    yield from ((shown, each, "") for pair in TROUBLE.values() for each in pair)
+    for row in TABLE.values():
+        yield from (("standing/refusals.py", each, "") for each in (row.rule, row.owner, row.next_step))
+    for trouble in (*errors.BY_CODE.values(), *errors.BY_STATUS.values(), errors.FAILED):
+        yield from (("web/errors.py", each, "") for each in (trouble.title, trouble.happened, trouble.next))
+    yield from (("web/errors.py", each, "") for pair in errors.TITLE_AND_NEXT.values() for each in pair)
+    yield from (("breakglass/models.py", each.replace("_", " "), "") for each in sorted(OPENABLE))
+    yield from (("federation/policy.py", each, "") for each in _ANSWERED_WRONGLY.values())
+    for sentence in PROVIDER_SENTENCES.values():
+        happened = sentence.happened
+        english = happened.pattern if isinstance(happened, Sentence) else happened
+        yield from (("federation/policy.py", each, "") for each in (english, sentence.next))
+
+
+def written(language: Language, before: str) -> str:
+    """Return the file of a catalogue, with what ``before`` has translated."""
+    known = {each["msgid"]: each for each in entries(before)}
+    lines = [HEAD.format(language=language.value)]
+    for text in sorted(texts().values(), key=lambda text: (text.places[0], text.english)):
+        lines.append(f"#: {' '.join(text.places[:3])}\n" + _entry(text, known.get(text.english, {})))
+    return "\n".join(lines)
+
+
+def _entry(text: Text, known: dict[str, str]) -> str:
+    lines = [f"msgid {_quoted(text.english)}"]
+    if text.many:
+        lines.append(f"msgid_plural {_quoted(text.many)}")
+        lines += [f"msgstr[{n}] {_quoted(known.get(f'msgstr[{n}]', ''))}" for n in (0, 1)]
+    else:
+        lines.append(f"msgstr {_quoted(known.get('msgstr', ''))}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def placeholders(text: str) -> frozenset[str]:
+    """Return the names of what is put into a text."""
+    return frozenset(PLACEHOLDER.findall(text))
+
+
+def main() -> int:
+    """Write the catalogues again; return 1 if one lacks a translation."""
+    missing = 0
+    for language in Language:
+        if language is Language.ENGLISH:
+            continue
+        path = FOLDER / f"{language}.po"
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        path.write_text(text := written(language, before), encoding="utf-8")
+        lacking = [each["msgid"] for each in entries(text) if each["msgid"] and not _is_whole(each)]
+        for english in lacking:
+            sys.stdout.write(f"{language}: not translated: {english}\n")
+        missing += len(lacking)
+    return 1 if missing else 0
+
+
+def _is_whole(entry: dict[str, str]) -> bool:
+    return all(said for keyword, said in entry.items() if keyword.startswith("msgstr"))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
