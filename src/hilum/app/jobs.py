@@ -24,6 +24,8 @@ from hilum.departures import jobs as departures
 from hilum.departures.models import DEPARTURES_EVERY
 from hilum.dryruns import jobs as dryruns
 from hilum.dryruns.models import DRY_RUN_EVERY
+from hilum.evidence import jobs as evidence_jobs
+from hilum.evidence.jobs import PROBE_EVERY
 from hilum.gateway.settling import SETTLE_EVERY
 from hilum.infra.context import Context, Trace
 from hilum.infra.database_clock import steady
@@ -95,6 +97,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("overuse", OVERUSE_EVERY, lambda job_lease: judge_use(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
+        Job("evidence_probes", PROBE_EVERY, lambda job_lease: send_probes(job_lease, settings)),
         Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
         Job("departures", DEPARTURES_EVERY, carry_departures_on),
         Job("revalidation", RUN_EVERY, lambda job_lease: look_again(job_lease, settings)),
@@ -192,6 +195,15 @@ def look_again(job_lease: JobLease, settings: Settings) -> None:
     use = Use(partial(journals.read_permits, *journal), partial(journals.read_places, *journal))
     look = partial(look_at, _looker(settings))
     revalidation.run(job_lease, look, use, lambda: _may_continue(job_lease))
+
+
+def send_probes(job_lease: JobLease, settings: Settings) -> None:
+    """Send what certification runs send to webhooks: a request to delete, and the same with a wrong signature (C227)."""
+    private = settings.opens_private_fetches
+    sender = evidence_jobs.Sender(
+        job_lease.uow.clock, lambda: SafeFetcher(allow_private=private, deadline=sending.WEBHOOK_WITHIN)
+    )
+    evidence_jobs.run(job_lease, sender, settings.base_url, lambda: _may_continue(job_lease))
 
 
 def _looker(settings: Settings) -> Callable[[], SafeFetcher]:

@@ -194,7 +194,7 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     kept = unstopped(ctx, code.grant.scopes, code.issued_at)
     # Narrowed again: a scope may have been taken from the installation in the minute that a code
     # lives.
-    scopes = policy.scopes_now(kept, state, code.grant.role)
+    scopes = evidence.scopes_within(ctx, code.grant.run, policy.scopes_now(kept, state, code.grant.role))
     charts = _charts_now(code.grant, state)
     grant = replace(
         code.grant, scopes=scopes, person_patients=charts, launch_moved=_has_moved(ctx, code.grant)
@@ -237,6 +237,7 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         raise refuse_grant("The scope that allowed refreshing was revoked.")
     requested = policy.fewer_scopes(request.scope, held.grant.scopes)
     scopes = policy.scopes_now(smart.narrow(requested, kept), state, held.grant.role)
+    scopes = evidence.scopes_within(ctx, held.grant.run, scopes)
     charts = _charts_now(held.grant, state)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
     # The authorization may have been narrowed between reading the token and locking it; the scopes above would be too wide.
@@ -311,6 +312,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     lifetimes = policy.lifetimes_of(facts, book)
     life = policy.token_life(client, lifetimes, ends, mandated_until, now=ctx.now)
     life = evidence.life_within(ctx, grant.run, life)
+    grant = replace(grant, scopes=evidence.scopes_within(ctx, grant.run, grant.scopes))
     issued = tokens.mint(ctx, grant, offline=None, code_family=None, lifetimes=lifetimes, life=life)
     return _body(issued)
 

@@ -7,8 +7,8 @@ from hilum.audit.models import EventQuery
 from hilum.clients import service as clients
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
-from hilum.evidence import policy
-from hilum.evidence.judging import TAKE
+from hilum.evidence import policy, probing
+from hilum.evidence.judging import NOTHING, TAKE
 from hilum.evidence.models import (
     QUOTA_BURST,
     QUOTA_RATE_PER_S,
@@ -24,6 +24,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, NotPermitted
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
+from hilum.registry import service as registry
 from hilum.tokens import service as tokens
 
 _BECAUSE = "certification_run"
@@ -64,6 +65,11 @@ def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream
             except NotPermitted as refusal:
                 # Not of this person's rights: launch the app once, or wait.
                 raise Conflict(refusal.code, refusal.detail) from refusal
+        case Fault.OPTIONAL:
+            optional = registry.get_version(ctx, run.version).optional_scopes
+            return {"optional": list(optional or ()) or NOTHING}, None
+        case Fault.DELETION:
+            return probing.ask(ctx, run), None
         case _ if fault in UPSTREAM:
             return {}, _upstream(ctx, run, fault)
     return {}, None

@@ -4,79 +4,62 @@ What the records do not show is not known, and what is not known is not met.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 
-from hilum.audit.models import SETTLEMENT
+from hilum.evidence.declared import deletion_asked, optional_declined
 from hilum.evidence.models import QUOTA_WAIT, SHORT_LIFE, SLOW, Fault, Finding, Outcome, Row
+from hilum.evidence.windows import (
+    BEGIN,
+    DELETION,
+    END,
+    MINT,
+    MOVE,
+    NOTHING,
+    REDEEM,
+    RETRIES,
+    TAKE,
+    WINDOW_BOUND,
+    WITHDRAW,
+    Judge,
+    Verdict,
+    Window,
+    in_order,
+    incomplete,
+    met,
+    not_met,
+    window_of,
+    works_after,
+)
 from hilum.kernel.decision import Reason
 
-BEGIN, END = "evidence.scenario.begin", "evidence.scenario.end"
-TAKE, MOVE, MINT = "launches.launch.take", "launches.launch.move", "tokens.access.mint"
-REDEEM, WITHDRAW = "tokens.refresh.redeem", "consent.authorization.withdraw"
-WINDOW_BOUND = 1_000
-"""Records of one scenario that are judged: some judgements compare each with each."""
-RETRIES = 3
-"""How often an app may try again what was refused, before it counts as hammering."""
+__all__ = [
+    "BEGIN",
+    "DELETION",
+    "END",
+    "MINT",
+    "MOVE",
+    "NOTHING",
+    "REDEEM",
+    "RETRIES",
+    "TAKE",
+    "WINDOW_BOUND",
+    "WITHDRAW",
+    "in_order",
+    "judge_run",
+    "window_of",
+]
+
 AT_ONCE = timedelta(milliseconds=500)
 """Requests within this time of a refusal may have left before the app read it."""
 QUIET = timedelta(seconds=2)
 """How long a stop must be watched before an app counts as stopped."""
-_DONE, _REFUSED, _INTENDED = "done", "refused", "intended"
+_DONE, _REFUSED = "done", "refused"
 _READS = frozenset({"read", "vread", "search-type"})
 _CHANGES = frozenset({"update", "patch"})
 _NO_RIGHT = frozenset({Reason.ROLE_NOT_ALLOWED, Reason.SCOPE_INSUFFICIENT, Reason.WORKFLOW_NOT_APPROVED})
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What happened in one scenario, in order. ``backend``: the client is a backend service, which has no person and no launch."""
-
-    rows: tuple[Row, ...]
-    backend: bool = False
-
-    @property
-    def requests(self) -> list[Row]:
-        """The requests as they ended. That a write was intended, or found out about later, is no further request of the app."""
-        return [
-            each
-            for each in self.rows
-            if each.request and each.outcome != _INTENDED and each.rule != SETTLEMENT
-        ]
-
-    def events(self, name: str, outcome: str = _DONE) -> list[Row]:
-        """List the events of an action that ended so."""
-        return [each for each in self.rows if each.name == name and each.outcome == outcome]
-
-    def refused(self, *reasons: Reason) -> list[Row]:
-        """List the requests that were refused, for one of these reasons if any are named."""
-        return [
-            each
-            for each in self.requests
-            if each.outcome == _REFUSED and (not reasons or each.reason in reasons)
-        ]
-
-    def after(self, row: Row) -> "Window":
-        """Return what followed a record."""
-        return Window(self.rows[self.rows.index(row) + 1 :], self.backend)
-
-
-Verdict = tuple[Outcome, str]
-Judge = Callable[[Window], Verdict]
-
-
-def _met(sentence: str) -> Verdict:
-    return Outcome.MET, sentence
-
-
-def _not_met(sentence: str) -> Verdict:
-    return Outcome.NOT_MET, sentence
-
-
-def _incomplete(sentence: str) -> Verdict:
-    return Outcome.INCOMPLETE, sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +72,6 @@ class Scenario:
     fault: Fault = Fault.NONE
     person: bool = False
     """It is about a person, a chart or a launch, so a backend service is never in it."""
-
-
-def window_of(scenario: str, rows: Iterable[Row]) -> Window | None:
-    """Return what was recorded while a scenario was under way for the last time; None if it never was."""
-    ordered = in_order(rows)
-    begun = [n for n, each in enumerate(ordered) if each.name == BEGIN and _named(each) == scenario]
-    if not begun:
-        return None
-    first = begun[-1]
-    ends = (n for n in range(first + 1, len(ordered)) if ordered[n].name in {BEGIN, END})
-    last = next(ends, len(ordered))
-    # With what ended it, by whose time it is known how long it was watched.
-    return Window(tuple(ordered[first : last + 1]), bool(ordered[first].facts.get("backend")))
-
-
-def in_order(rows: Iterable[Row]) -> list[Row]:
-    """Return records in the order in which they happened; of one moment, the beginning of a scenario first and its end last."""
-    places = {BEGIN: 0, END: 2}
-    return sorted(rows, key=lambda each: (each.at, places.get(each.name, 1), each.request, each.place))
-
-
-def _named(row: Row) -> str:
-    return str(row.facts.get("scenario", ""))
 
 
 def judge_run(scenario: str, rows: Sequence[Row]) -> Finding:
@@ -145,37 +105,33 @@ def judge_run(scenario: str, rows: Sequence[Row]) -> Finding:
 def _launch(window: Window) -> Verdict:
     taken = window.events(TAKE)
     if not window.backend and not any({"patient", "encounter"} <= _context(each) for each in taken):
-        return _incomplete("The app took no launch that has a patient and an encounter.")
+        return incomplete("The app took no launch that has a patient and an encounter.")
     if not window.events(MINT):
-        return _incomplete("No access token was issued to the app.")
-    if not _works_after(window, window.events(MINT)[0]):
-        return _incomplete("The app read nothing after it was launched.")
-    return _met("The app was launched, and read what it needs.")
+        return incomplete("No access token was issued to the app.")
+    if not works_after(window, window.events(MINT)[0]):
+        return incomplete("The app read nothing after it was launched.")
+    return met("The app was launched, and read what it needs.")
 
 
 def _context(taken: Row) -> set[str]:
     return set(taken.facts.get("context", ()))
 
 
-def _works_after(window: Window, row: Row) -> bool:
-    return any(each.outcome == _DONE for each in window.after(row).requests)
-
-
 def _without(name: str) -> Judge:
     def judge(window: Window) -> Verdict:
         taken = [each for each in window.events(TAKE) if name not in _context(each)]
         if not taken:
-            return _incomplete(f"The app took no launch without {_a(name)}.")
+            return incomplete(f"The app took no launch without {_a(name)}.")
         later = window.after(taken[0])
         # What is addressed by the id of nobody is not there: the usual mistake reads Patient/undefined.
         failed = [each for each in later.requests if each.status >= 400]
         if len(failed) > RETRIES:
-            return _not_met(
+            return not_met(
                 f"The app sent {len(failed)} requests that were refused or found nothing, as if there were {_a(name)}."
             )
         if not later.events(MINT):
-            return _incomplete("No access token was issued after that launch.")
-        return _met(f"The app was launched without {_a(name)}, and asked for nothing that needs one.")
+            return incomplete("No access token was issued after that launch.")
+        return met(f"The app was launched without {_a(name)}, and asked for nothing that needs one.")
 
     return judge
 
@@ -189,13 +145,13 @@ def _short_tokens(window: Window) -> Verdict:
         return _comes_back(window)
     minted = window.events(MINT)
     if len(minted) < 2:
-        return _incomplete("The app did not use a token until after its end.")
+        return incomplete("The app did not use a token until after its end.")
     if not any(
         each.outcome == _DONE and each.at >= minted[0].at + SHORT_LIFE
         for each in window.after(minted[1]).requests
     ):
-        return _incomplete("The app read nothing after the first token had ended.")
-    return _met("The app got a new token before the old one ended.")
+        return incomplete("The app read nothing after the first token had ended.")
+    return met("The app got a new token before the old one ended.")
 
 
 def _comes_back(window: Window) -> Verdict:
@@ -211,71 +167,69 @@ def _comes_back(window: Window) -> Verdict:
         elif each.request and each.outcome == _DONE and minted:
             came_back = True
     if not most:
-        return _incomplete("The app sent no request with a token that had ended.")
+        return incomplete("The app sent no request with a token that had ended.")
     if most > RETRIES:
-        return _not_met(f"The app sent {most} requests in a row with a token that had ended.")
+        return not_met(f"The app sent {most} requests in a row with a token that had ended.")
     if not came_back:
-        return _incomplete("The app read nothing with a new token after the old one had ended.")
-    return _met("The app was refused with a token that had ended, got a new one, and went on.")
+        return incomplete("The app read nothing with a new token after the old one had ended.")
+    return met("The app was refused with a token that had ended, got a new one, and went on.")
 
 
 def _signed_out(window: Window) -> Verdict:
     if any(each.reason == "refresh_reused" for each in window.events(REDEEM, _REFUSED)):
-        return _not_met("The app used a refresh token twice.")
+        return not_met("The app used a refresh token twice.")
     if fault := _hammers(window):
         return fault
     turned_away = [*window.refused(), *window.events(REDEEM, _REFUSED)]
     if not turned_away:
-        return _incomplete("The app sent nothing after its tokens were revoked.")
+        return incomplete("The app sent nothing after its tokens were revoked.")
     first = min(turned_away, key=window.rows.index)
     if not window.after(first).events(MINT):
-        return _incomplete("The app was not launched again.")
-    return _met("The app noticed that its tokens were revoked, and was launched again.")
+        return incomplete("The app was not launched again.")
+    return met("The app noticed that its tokens were revoked, and was launched again.")
 
 
 def _hammers(window: Window) -> Verdict | None:
     for what, found in (("requests", window.refused()), ("refreshes", window.events(REDEEM, _REFUSED))):
         if len(found) > RETRIES:
-            return _not_met(f"The app sent {len(found)} {what} that were refused.")
+            return not_met(f"The app sent {len(found)} {what} that were refused.")
     return None
 
 
 def _withdrawn(window: Window) -> Verdict:
     ended = window.events(WITHDRAW)
     if not ended:
-        return _incomplete("Nobody withdrew the app's access.")
+        return incomplete("Nobody withdrew the app's access.")
     later = window.after(ended[0])
     if fault := _hammers(later):
         return fault
     if not later.refused() and not later.events(REDEEM, _REFUSED):
-        return _incomplete("The app sent nothing after its access was withdrawn.")
-    return _met("The app noticed that its access was withdrawn, and stopped.")
+        return incomplete("The app sent nothing after its access was withdrawn.")
+    return met("The app noticed that its access was withdrawn, and stopped.")
 
 
 def _stopped(window: Window) -> Verdict:
     refused = window.refused(Reason.SWITCH_ENGAGED)
     if not refused:
-        return _incomplete("The app sent no request while it was stopped.")
+        return incomplete("The app sent no request while it was stopped.")
     if len(refused) > RETRIES:
-        return _not_met(f"The app sent {len(refused)} requests while it was stopped.")
+        return not_met(f"The app sent {len(refused)} requests while it was stopped.")
     if window.rows[-1].at < refused[0].at + QUIET:
-        return _incomplete(
-            f"The stop was watched for less than {QUIET.seconds} seconds after the app met it."
-        )
-    return _met("The app met the stop, and sent no more requests.")
+        return incomplete(f"The stop was watched for less than {QUIET.seconds} seconds after the app met it.")
+    return met("The app met the stop, and sent no more requests.")
 
 
 def _waits(window: Window) -> Verdict:
     limited = window.refused(Reason.QUOTA_EXCEEDED)
     if not limited:
-        return _incomplete("The app did not reach its quota.")
+        return incomplete("The app did not reach its quota.")
     if (early := _early(window, limited)) > RETRIES:
-        return _not_met(f"The app sent {early} requests before the time that Retry-After named.")
+        return not_met(f"The app sent {early} requests before the time that Retry-After named.")
     if not any(
         each.outcome == _DONE and each.at >= limited[0].at + QUOTA_WAIT - AT_ONCE for each in window.requests
     ):
-        return _incomplete("The app read nothing after it had waited.")
-    return _met("The app waited when it was over its quota, and went on.")
+        return incomplete("The app read nothing after it had waited.")
+    return met("The app waited when it was over its quota, and went on.")
 
 
 def _early(window: Window, limited: Sequence[Row]) -> int:
@@ -289,17 +243,17 @@ def _early(window: Window, limited: Sequence[Row]) -> int:
 def _unavailable(window: Window) -> Verdict:
     failed = window.refused(Reason.UPSTREAM_UNAVAILABLE)
     if not failed:
-        return _incomplete("The app asked for nothing that was unavailable.")
+        return incomplete("The app asked for nothing that was unavailable.")
     asked, times = Counter((each.name, each.asked) for each in failed).most_common(1)[0]
     if times > RETRIES + 1:
-        return _not_met(f"The app sent the same {asked[0]} {times} times while it was unavailable.")
-    return _met("The app did not insist on what was unavailable.")
+        return not_met(f"The app sent the same {asked[0]} {times} times while it was unavailable.")
+    return met("The app did not insist on what was unavailable.")
 
 
 def _slow(window: Window) -> Verdict:
     slow = [each for each in window.requests if each.latency_ms >= SLOW / timedelta(milliseconds=1)]
     if not slow:
-        return _incomplete("The app asked for nothing that was answered slowly.")
+        return incomplete("The app asked for nothing that was answered slowly.")
     for row in slow:
         answered = row.at + timedelta(milliseconds=row.latency_ms)
         again = [
@@ -310,19 +264,19 @@ def _slow(window: Window) -> Verdict:
             and row.at <= each.at < answered
         ]
         if again:
-            return _not_met(
+            return not_met(
                 f"The app sent the same {row.name} again while it waited for the answer to the first."
             )
-    return _met("The app waited for slow answers.")
+    return met("The app waited for slow answers.")
 
 
 def _pages(window: Window) -> Verdict:
     searched = [each for each in window.requests if each.name == "search-type" and each.outcome == _DONE]
     if not searched:
-        return _incomplete("The app searched for nothing.")
+        return incomplete("The app searched for nothing.")
     if not any("_page=" in each.asked for each in searched):
-        return _not_met("The app took the first page of a search for all of it.")
-    return _met("The app followed the pages of a search.")
+        return not_met("The app took the first page of a search for all of it.")
+    return met("The app followed the pages of a search.")
 
 
 def _whole_hospital(window: Window) -> Verdict:
@@ -332,12 +286,12 @@ def _whole_hospital(window: Window) -> Verdict:
         if each.name == "search-type" and not {"patient", "subject"} & _parameters(each.asked)
     ]
     if not wide:
-        return _incomplete("The app searched for nothing that is of more than one patient.")
+        return incomplete("The app searched for nothing that is of more than one patient.")
     if (early := _early(window, window.refused(Reason.QUOTA_EXCEEDED))) > RETRIES:
-        return _not_met(f"The app sent {early} requests before the time that Retry-After named.")
+        return not_met(f"The app sent {early} requests before the time that Retry-After named.")
     if not any("_page=" in each.asked and each.outcome == _DONE for each in window.requests):
-        return _incomplete("The app asked for one page only.")
-    return _met("The app read many patients page by page, within its quota.")
+        return incomplete("The app asked for one page only.")
+    return met("The app read many patients page by page, within its quota.")
 
 
 def _parameters(asked: str) -> set[str]:
@@ -348,88 +302,88 @@ def _parameters(asked: str) -> set[str]:
 def _too_costly(window: Window) -> Verdict:
     refused = window.refused(Reason.TOO_COSTLY)
     if not refused:
-        return _incomplete("No search of the app was too costly.")
+        return incomplete("No search of the app was too costly.")
     if max(Counter(each.asked for each in refused).values()) > RETRIES:
-        return _not_met("The app sent the same search again although it was too costly.")
+        return not_met("The app sent the same search again although it was too costly.")
     if not any(
         each.name == "search-type" and each.outcome == _DONE for each in window.after(refused[0]).requests
     ):
-        return _incomplete("The app did not search for less afterwards.")
-    return _met("The app searched for less when a search was too costly.")
+        return incomplete("The app did not search for less afterwards.")
+    return met("The app searched for less when a search was too costly.")
 
 
 def _withheld(window: Window) -> Verdict:
     refused = window.refused(Reason.LABEL_WITHHELD)
     if not refused and not any(each.removed for each in window.requests):
-        return _incomplete("Nothing was withheld from the app.")
+        return incomplete("Nothing was withheld from the app.")
     if len(refused) > RETRIES:
-        return _not_met(f"The app sent {len(refused)} requests for what was withheld.")
-    return _met("The app worked without what was withheld.")
+        return not_met(f"The app sent {len(refused)} requests for what was withheld.")
+    return met("The app worked without what was withheld.")
 
 
 def _no_right(window: Window) -> Verdict:
     refused = window.refused(*_NO_RIGHT)
     if not refused:
-        return _incomplete("Nothing was refused because the person's role has no right to it.")
+        return incomplete("Nothing was refused because the person's role has no right to it.")
     if len(refused) > RETRIES:
-        return _not_met(f"The app sent {len(refused)} requests to which the person's role has no right.")
-    return _met("The app did not insist on what the person's role has no right to.")
+        return not_met(f"The app sent {len(refused)} requests to which the person's role has no right.")
+    return met("The app did not insist on what the person's role has no right to.")
 
 
 def _moved(window: Window) -> Verdict:
     moved = [each for each in window.events(MOVE) if each.facts.get("stale")]
     if not moved:
-        return _incomplete("The chart was not turned to another patient while the app was open.")
+        return incomplete("The chart was not turned to another patient while the app was open.")
     later = window.after(moved[0])
     refused = later.refused(Reason.CONTEXT_MOVED)
     if len(refused) > RETRIES:
-        return _not_met(f"The app sent {len(refused)} requests about the patient whose chart was closed.")
+        return not_met(f"The app sent {len(refused)} requests about the patient whose chart was closed.")
     if not refused and not later.events(MINT):
-        return _incomplete("The app sent nothing after the chart was turned.")
-    return _met("The app stopped when the chart was turned to another patient.")
+        return incomplete("The app sent nothing after the chart was turned.")
+    return met("The app stopped when the chart was turned to another patient.")
 
 
 def _conflict(window: Window) -> Verdict:
     lost = [each for each in window.requests if each.name in _CHANGES and each.status in {409, 412}]
     if not lost:
-        return _incomplete("No change of the app found that somebody else had changed the record.")
+        return incomplete("No change of the app found that somebody else had changed the record.")
     for row in lost:
         read = False
         for each in window.after(row).requests:
             read = read or (each.name in _READS and each.type == row.type)
             if each.name in _CHANGES and each.asked == row.asked:
                 if not read:
-                    return _not_met(
+                    return not_met(
                         f"The app changed the {row.type} again without reading what somebody else wrote."
                     )
                 break
     if not any(each.name in _READS and each.type == lost[0].type for each in window.after(lost[0]).requests):
-        return _incomplete("The app did not read the record again.")
-    return _met("The app read what somebody else wrote before it changed the record again.")
+        return incomplete("The app did not read the record again.")
+    return met("The app read what somebody else wrote before it changed the record again.")
 
 
 def _lost_answer(window: Window) -> Verdict:
     unknown = [each for each in window.requests if each.reason == Reason.OUTCOME_UNKNOWN]
     if not unknown:
-        return _incomplete("No answer to a write of the app was lost.")
+        return incomplete("No answer to a write of the app was lost.")
     row = unknown[0]
     read = False
     for each in window.after(row).requests:
         read = read or (each.name in _READS and each.type == row.type)
         if (each.name, each.type) == (row.name, row.type) and not read:
-            return _not_met(f"The app sent the {row.name} again without looking whether it had been done.")
+            return not_met(f"The app sent the {row.name} again without looking whether it had been done.")
     if not read:
-        return _incomplete("The app did not look whether its write had been done.")
-    return _met("The app looked whether its write had been done before it sent another.")
+        return incomplete("The app did not look whether its write had been done.")
+    return met("The app looked whether its write had been done before it sent another.")
 
 
 def _goes_on(window: Window) -> Verdict:
     minted = window.events(MINT)
     if not minted:
-        return _incomplete("The app was not launched after the keys had changed.")
-    if not _works_after(window, minted[0]):
-        return _incomplete("The app read nothing after the keys had changed.")
-    return _met("The app was launched with an identity that the new key signs, and went on.")
+        return incomplete("The app was not launched after the keys had changed.")
+    if not works_after(window, minted[0]):
+        return incomplete("The app read nothing after the keys had changed.")
+    return met("The app was launched with an identity that the new key signs, and went on.")
 
 
 # --- the scenarios -------------------------------------------------------------------------------------------------------------
@@ -548,6 +502,18 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
             "Let the app write: the answer is lost.",
             "Look whether the write was done before you send it again.",
             Fault.LOST_ANSWER,
+        ),
+        "optional_declined": Scenario(
+            optional_declined,
+            "Launch the app, and let it read: it is given none of the scopes that its version can do without.",
+            "Read `scope` in the answer to the token request, and work with what was granted.",
+            Fault.OPTIONAL,
+        ),
+        "deletion_asked": Scenario(
+            deletion_asked,
+            "Wait until the platform has sent both requests to the webhook that receives requests to delete.",
+            "Verify the signature before anything else: answer 401 if it is wrong, and 2xx if it is right.",
+            Fault.DELETION,
         ),
         "many_patients": Scenario(
             _whole_hospital,

@@ -42,6 +42,9 @@ TRACE_BOUND = 2_000
 """Requests outside of runs that one proposal is made from, the newest."""
 CATEGORIES_BOUND = 4
 """Categories of one type that are proposed one by one; with more, the whole type is."""
+PROBES_BATCH = 8
+PROBES_A_DAY = 50
+"""Requests to delete that runs send for a vendor within a day."""
 SHAPES_BOUND = 1_000
 """Shapes of calls that a contract keeps."""
 
@@ -88,6 +91,10 @@ class Fault(StrEnum):
     SHORT_PAGES = "short_pages"
     CONFLICT = "conflict"
     """The first change of each record finds that somebody else changed it."""
+    OPTIONAL = "optional"
+    """What is issued from now on has no scope that the version says it can do without."""
+    DELETION = "deletion"
+    """The jobs process sends a request to delete to the app's webhook, and the same with a wrong signature."""
     LOST_ANSWER = "lost_answer"
     """The answer to the first write is lost, though it was carried out."""
 
@@ -181,6 +188,12 @@ class Run:
     ended_at: datetime | None = None
 
     @property
+    def sending(self) -> bool:
+        """Whether the platform has still to send what the scenario is about."""
+        kept = self.doing.get("undo", {})
+        return bool(kept.get("probe")) and not kept.get("sent")
+
+    @property
     def scenario(self) -> str:
         """The scenario that is under way; empty if none is."""
         return str(self.doing.get("scenario", ""))
@@ -209,6 +222,21 @@ class Seen:
     digest: str
     genuine: bool
     backend: bool = False
+
+
+# --- requests to delete that a run sends ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A request to delete that is sent to an app's webhook in a run: as it is, and with a wrong signature. ``secrets``: the right ones, and a wrong one."""
+
+    id: str
+    run: str
+    url: str
+    body: bytes
+    secrets: tuple[str, ...]
+    wrong: str
 
 
 # --- traces and contracts ------------------------------------------------------------------------------------------------------

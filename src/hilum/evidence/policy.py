@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -29,18 +29,27 @@ from hilum.identity.models import Tenant, VendorRight
 from hilum.identity.policy import is_member, may_as_member
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import ClientId, VersionId
+from hilum.notices.models import EventKind
 from hilum.policies.models import Applicant, Book, Cell
 from hilum.policies.policy import tiers_to_certify
 from hilum.registry.models import Environment
 from hilum.registry.policy import may_register
 from hilum.standards.fhir.visibility import Belonging, rule_of
-from hilum.standards.smart.scopes import ClinicalScope, intersect, parse_stored
+from hilum.standards.smart.scopes import (
+    SPECIAL,
+    ClinicalScope,
+    covers,
+    intersect,
+    parse_scope,
+    parse_stored,
+    render,
+)
 
 FORMAT = 1
 """Of results. Another form gets another number, and this one stays readable."""
 TOO_MANY = f"More than {ROWS_BOUND} records are of this run, so none of them was judged."
 KEPT_FACTS = (
-    "scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault", "family", "workflow",
+    "scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault", "family", "workflow", "optional", "stored", "signed", "status",
 )  # fmt: skip
 """Facts of events that are kept with a result: nothing of any patient."""
 
@@ -162,6 +171,37 @@ def write_rows(rows: Sequence[Row]) -> str:
 def read_rows(text: str) -> tuple[Row, ...]:
     """Return records from canonical JSON."""
     return tuple(Row(**each | {"at": datetime.fromisoformat(each["at"])}) for each in orjson.loads(text))
+
+
+def without_optional(scopes: Sequence[str], optional: Iterable[str]) -> tuple[str, ...]:
+    """Return scopes without what a version says that it can do without, letter by letter. Of a wildcard only a whole one goes."""
+    declined = [each for each in parse_stored(optional) if isinstance(each, ClinicalScope)]
+    special = {each for each in optional if each in SPECIAL}
+    left = []
+    for text, scope in ((each, parse_scope(each)) for each in scopes):
+        if not isinstance(scope, ClinicalScope):
+            left += [] if text in special else [text]
+            continue
+        gone = 0
+        for each in declined:
+            both = each.letters & scope.letters
+            gone |= both if both and covers(each, replace(scope, letters=both)) else 0
+        if not gone:
+            left.append(text)
+        elif scope.letters & ~gone:
+            left.append(render(replace(scope, letters=scope.letters & ~gone)))
+    return tuple(left)
+
+
+def probe_body(probe: str, at: datetime, facts: Mapping[str, str]) -> bytes:
+    """Return the body of a request to delete, as webhooks have it."""
+    event = {
+        "id": probe,
+        "type": EventKind.DISPOSAL_REQUESTED.value,
+        "timestamp": at.isoformat(),
+        "data": facts,
+    }
+    return orjson.dumps(event)
 
 
 def digest_of(text: str) -> str:

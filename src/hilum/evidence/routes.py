@@ -85,7 +85,10 @@ class ScenarioShown(BaseModel):
 
 
 class RunListed(Shown):
-    """``scenario``: the one that is under way. ``state``: open, passed, failed, incomplete or abandoned."""
+    """``scenario``: the one that is under way. ``state``: open, passed, failed, incomplete or abandoned.
+
+    ``sending``: the platform has still to send what the scenario is about.
+    """
 
     id: str
     app: str
@@ -98,6 +101,7 @@ class RunListed(Shown):
     tier: str
     state: State
     scenario: str
+    sending: bool
     opened_by: str
     opened_at: datetime
     expires_at: datetime

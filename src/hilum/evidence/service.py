@@ -19,7 +19,7 @@ from hilum.clients import service as clients
 from hilum.evidence import acting, policy, store
 from hilum.evidence.checking import check_result
 from hilum.evidence.contracts import find_contract, keep_contract, view_contract
-from hilum.evidence.judging import MINT, REDEEM, TAKE, WITHDRAW
+from hilum.evidence.judging import MINT, NOTHING, REDEEM, TAKE, WITHDRAW
 from hilum.evidence.models import (
     EVENTS_PAGES,
     FAILED_KEPT,
@@ -38,6 +38,7 @@ from hilum.evidence.models import (
     State,
     Upstream,
 )
+from hilum.evidence.probing import next_probes, note_probe
 from hilum.evidence.tracing import propose_of_client, propose_of_run, reading_of_trace
 from hilum.identity import service as identity
 from hilum.infra.context import Context
@@ -55,6 +56,8 @@ __all__ = [
     "check_result",
     "find_contract",
     "keep_contract",
+    "next_probes",
+    "note_probe",
     "propose_of_client",
     "propose_of_run",
     "reading_of_trace",
@@ -126,8 +129,10 @@ def begin(ctx: Context, run_id: str, scenario: str) -> tuple[Run, Upstream | Non
     begun = replace(run, doing=doing)
     store.save(ctx.tx, begun)
     backend = clients.serves_backends_only(ctx, run.app)
+    said = {name: undo[name] for name in ("optional", "stored") if name in undo}
     audit.record(
-        ctx, _event(run, "evidence.scenario.begin", scenario=scenario, fault=fault.value, backend=backend)
+        ctx,
+        _event(run, "evidence.scenario.begin", scenario=scenario, fault=fault.value, backend=backend, **said),
     )
     return begun, upstream
 
@@ -274,6 +279,17 @@ def life_within(ctx: Context, run_id: str, life: timedelta) -> timedelta:
         run is not None and run.state is State.OPEN and run.doing.get("fault") == Fault.SHORT_TOKENS.value
     )
     return min(life, SHORT_LIFE) if under_way else life
+
+
+def scopes_within(ctx: Context, run_id: str, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scopes that an access token has that is issued in a run: all, but in the scenario in which those are declined that the app can do without."""
+    if not run_id:
+        return scopes
+    run = store.find(ctx.tx, run_id)
+    if run is None or run.state is not State.OPEN or run.doing.get("fault") != Fault.OPTIONAL.value:
+        return scopes
+    optional = run.doing["undo"]["optional"]
+    return scopes if optional == NOTHING else policy.without_optional(scopes, optional)
 
 
 def latest_result(ctx: Context, version: VersionId) -> Seen | None:

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
+from hilum.audit.models import SETTLEMENT, UNDELIVERED
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes
 from hilum.evidence.judging import MINT, in_order
 from hilum.evidence.models import CATEGORIES_BOUND, SHAPES_BOUND, Call, Proposed, Row, Shape
@@ -29,6 +30,8 @@ from hilum.standards.smart.scopes import (
 Pieces = tuple[ClinicalScope, ...]
 _MADE = frozenset({"done", "unknown"})
 """Outcomes of requests that were permitted and reached the hospital's server."""
+_REPEATS = frozenset({SETTLEMENT, UNDELIVERED})
+"""Rules of records that say more about a request which has a record of its own."""
 _PAGE = "_page"
 _CATEGORY = "category"
 _SESSION = frozenset({"offline_access", "online_access"})
@@ -39,7 +42,7 @@ _REACH = {Prefix.PATIENT: 0, Prefix.USER: 1}
 def calls_of(rows: Sequence[Row], held: Iterable[str]) -> tuple[Call, ...]:
     """Return the kinds of calls of a trace, in the order in which they came first. ``held``: the scopes of its client, which say what included records needed."""
     ordered = in_order(rows)
-    made = [each for each in ordered if each.request and each.outcome in _MADE and letter_of(each.name)]
+    made = [each for each in ordered if _is_call(each)]
     scopes = tuple(each for each in parse_stored(held) if isinstance(each, ClinicalScope))
     workflows = _workflows(ordered)
     touched = {each.type for each in made}
@@ -64,6 +67,12 @@ def calls_of(rows: Sequence[Row], held: Iterable[str]) -> tuple[Call, ...]:
             begun[search] = call
         counted[call] += 1
     return tuple(replace(call, number=number) for call, number in counted.items())
+
+
+def _is_call(row: Row) -> bool:
+    if not row.request or row.rule in _REPEATS:
+        return False
+    return row.outcome in _MADE and bool(letter_of(row.name))
 
 
 def _texts(scopes: Iterable[object]) -> tuple[str, ...]:

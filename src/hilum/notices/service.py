@@ -217,8 +217,7 @@ def _opened(ctx: Context, notice: Notice) -> Attempt:
         return Attempt(notice)
     if notice.kind in models.TWO_PEOPLE and not is_agreed(ctx, endpoint):
         return Attempt(notice)
-    sealed = policy.secrets_in_force(endpoint, ctx.now)
-    secrets = tuple(vault().open(_SECRET_SEALING, each, endpoint.id).decode() for each in sealed)
+    secrets = secrets_of(ctx, endpoint)
     text = vault().open(_SIGNED_SEALING, notice.sealed, notice.id).decode() if notice.sealed else ""
     return Attempt(notice, url=endpoint.url, secrets=secrets, link=text)
 
@@ -226,6 +225,19 @@ def _opened(ctx: Context, notice: Notice) -> Attempt:
 def is_agreed(ctx: Context, endpoint: Endpoint) -> bool:
     """Check whether two people have agreed that an endpoint receives what names patients, and that it is as they saw it."""
     return bool(endpoint.agreed_by) and attestations.matches(ctx, policy.signed_state(endpoint))
+
+
+def receivers_of_disposals(ctx: Context, vendor: str, app: str) -> list[Endpoint]:
+    """List the webhooks of a vendor that receive requests for disposal about an app."""
+    kind = models.EventKind.DISPOSAL_REQUESTED.value
+    found = store.list_endpoints(ctx.tx, vendor, PageQuery())
+    return [each for each in found if policy.subscribes(each, kind, app) and is_agreed(ctx, each)]
+
+
+def secrets_of(ctx: Context, endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the secrets that sign for an endpoint now, for who sends to it. Raises Invalid (seal_broken)."""
+    sealed = policy.secrets_in_force(endpoint, ctx.now)
+    return tuple(vault().open(_SECRET_SEALING, each, endpoint.id).decode() for each in sealed)
 
 
 def hand_over(ctx: Context, notice: Notice) -> bool:

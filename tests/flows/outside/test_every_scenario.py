@@ -11,9 +11,10 @@ import pytest
 from hilum.evidence import judging, policy
 from hilum.evidence.models import Finding, Outcome, Row
 from hilum.policies.shipped import shipped_book
-from tests.flows.outside.certified_app import SCENARIOS, RunApp, register
+from tests.flows.outside.certified_app import SCENARIOS, RunApp, answer_of, register
 from tests.flows.outside.ground import Outside, tell
 from tests.sim.running import Running
+from tests.sim.webhook_receiver import webhook_receiver
 
 UNSHOWN = {
     "launch": "The app read nothing after it was launched.",
@@ -30,11 +31,13 @@ def runs(running: Running) -> dict[bool, dict[str, Any]]:
 
 
 async def both(outside: Outside) -> dict[bool, dict[str, Any]]:
-    card = await register(outside, ("general", "clinic"))
-    hidden = withheld(outside.started.home, "clinic")
-    good = RunApp(outside, card, "general")
-    bad = RunApp(outside, card, "clinic", behaves=False, hidden=hidden)
-    ended = await asyncio.gather(taken(good), taken(bad))
+    with webhook_receiver() as hook:
+        card = await register(outside, ("general", "clinic"), hook.url)
+        hook.answer = answer_of(card["webhook_secret"], careless="clinic")
+        hidden = withheld(outside.started.home, "clinic")
+        good = RunApp(outside, card, "general")
+        bad = RunApp(outside, card, "clinic", behaves=False, hidden=hidden)
+        ended = await asyncio.gather(taken(good), taken(bad))
     return dict(zip((True, False), ended, strict=True))
 
 

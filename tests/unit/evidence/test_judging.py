@@ -9,9 +9,11 @@ import pytest
 
 from hilum.evidence.judging import (
     BEGIN,
+    DELETION,
     END,
     MINT,
     MOVE,
+    NOTHING,
     REDEEM,
     SCENARIOS,
     TAKE,
@@ -20,6 +22,7 @@ from hilum.evidence.judging import (
     judge_run,
 )
 from hilum.evidence.models import Outcome, Row
+from hilum.evidence.policy import without_optional
 from tests.sim.world import START
 
 MET, NOT_MET, INCOMPLETE = Outcome.MET, Outcome.NOT_MET, Outcome.INCOMPLETE
@@ -66,8 +69,13 @@ def taken(at: float, *context: str) -> Row:
     return happened(at, TAKE, context=context)
 
 
+def answered(signed: str, status: int) -> Row:
+    return happened(1, DELETION, signed=signed, status=status)
+
+
 ENDED = (401, "token_invalid")
 REVOKED = (401, "token_revoked")
+NO_SCOPE = (403, "scope_insufficient")
 STOPPED = (403, "switch_engaged")
 LIMITED = (429, "quota_exceeded")
 AWAY = (503, "upstream_unavailable")
@@ -152,6 +160,16 @@ CASES: list[tuple[str, str, Outcome, Rows]] = [
     ("write_unknown", "sends it again", NOT_MET, (asked(1, 503, "outcome_unknown", name="create"), asked(3, name="create"))),
     ("write_unknown", "does not look", INCOMPLETE, (asked(1, 503, "outcome_unknown", name="create"),)),
     ("write_unknown", "met none", INCOMPLETE, (asked(1, name="create"),)),
+    ("optional_declined", "goes on", MET, (minted(1), asked(2), *refused(1, *NO_SCOPE, at=3))),
+    ("optional_declined", "insists", NOT_MET, (minted(1), asked(2), *refused(4, *NO_SCOPE, at=3))),
+    ("optional_declined", "gives up", NOT_MET, (minted(1),)),
+    ("optional_declined", "is not launched", INCOMPLETE, (asked(1),)),
+    ("deletion_asked", "refuses the wrong signature", MET, (answered("wrong", 401), answered("right", 204))),
+    ("deletion_asked", "takes whatever comes", NOT_MET, (answered("wrong", 204), answered("right", 204))),
+    ("deletion_asked", "refuses both", NOT_MET, (answered("wrong", 401), answered("right", 401))),
+    ("deletion_asked", "refuses the wrong one as something else", NOT_MET, (answered("wrong", 400), answered("right", 200))),
+    ("deletion_asked", "is away", INCOMPLETE, (answered("wrong", 0), answered("right", 0))),
+    ("deletion_asked", "was sent one only", INCOMPLETE, (answered("wrong", 401),)),
     ("many_patients", "page by page", MET, (asked(1, asked="/Patient?_count=50"), asked(2, asked="/Patient?_page=abc"))),
     ("many_patients", "one page", INCOMPLETE, (asked(1, asked="/Patient?_count=50"),)),
     ("many_patients", "one patient", INCOMPLETE, (asked(1), asked(2, asked="/Observation?patient=p1&_page=abc"))),
@@ -243,3 +261,47 @@ def test_a_scenario_of_more_records_than_can_be_compared_is_not_judged() -> None
 
     assert found.outcome is INCOMPLETE
     assert "records are of this scenario" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("scenario", "facts", "rows", "expected"),
+    [
+        ("optional_declined", {"optional": NOTHING}, (), MET),
+        ("deletion_asked", {"stored": NOTHING}, (), MET),
+        # A token that has what was to be declined is of before.
+        (
+            "optional_declined",
+            {"optional": ["user/Condition.rs"]},
+            (happened(1, MINT, scopes=["user/*.r"]), asked(2)),
+            INCOMPLETE,
+        ),
+        (
+            "optional_declined",
+            {"optional": ["user/Condition.rs"]},
+            (happened(1, MINT, scopes=["user/Patient.r"]), asked(2)),
+            MET,
+        ),
+    ],
+)
+def test_what_a_version_declares_decides_what_is_to_be_shown(
+    scenario: str, facts: dict[str, Any], rows: Rows, expected: Outcome
+) -> None:
+    """C211, C227: of an app without optional scopes or without data of its own there is nothing to show."""
+    assert judge_run(scenario, during(scenario, rows, **facts)).outcome is expected
+
+
+@pytest.mark.parametrize(
+    ("scopes", "optional", "left"),
+    [
+        ("launch user/Patient.rs user/Condition.rs", "user/Condition.rs", "launch user/Patient.rs"),
+        ("user/Condition.cruds", "user/Condition.cud", "user/Condition.rs"),
+        ("user/Condition.rs?category=a", "user/Condition.rs", ""),
+        ("user/Condition.rs", "user/Condition.rs?category=a", "user/Condition.rs"),
+        ("user/Condition.rs", "patient/Condition.rs", "user/Condition.rs"),
+        ("user/*.rs", "user/Condition.rs", "user/*.rs"),
+        ("launch offline_access", "offline_access", "launch"),
+    ],
+)
+def test_what_is_declined_goes_letter_by_letter(scopes: str, optional: str, left: str) -> None:
+    """C211."""
+    assert " ".join(without_optional(scopes.split(), optional.split())) == left

@@ -1,0 +1,58 @@
+"""Whether an app does as its version and its vendor declare: without optional scopes, and with requests to delete. Pure."""
+
+from collections.abc import Iterable
+
+from hilum.evidence.windows import (
+    DELETION,
+    MINT,
+    NOTHING,
+    RETRIES,
+    Verdict,
+    Window,
+    incomplete,
+    met,
+    not_met,
+    works_after,
+)
+from hilum.kernel.decision import Reason
+from hilum.standards.smart.scopes import intersect, parse_stored
+
+
+def optional_declined(window: Window) -> Verdict:
+    """Judge whether an app goes on without the scopes that its version says it can do without (C211)."""
+    optional = window.rows[0].facts.get("optional", ())
+    if optional == NOTHING:
+        return met("The version declares nothing that it can do without.")
+    minted = [each for each in window.events(MINT) if not _shared(each.facts.get("scopes", ()), optional)]
+    if not minted:
+        return incomplete("The app was not launched without what it can do without.")
+    later = window.after(minted[0])
+    if len(refused := later.refused(Reason.SCOPE_INSUFFICIENT)) > RETRIES:
+        return not_met(f"The app sent {len(refused)} requests for what was declined.")
+    if not works_after(window, minted[0]):
+        return not_met("The app read nothing once what it can do without had been declined.")
+    return met("The app went on without what it can do without.")
+
+
+def _shared(scopes: Iterable[str], optional: Iterable[str]) -> bool:
+    return bool(intersect(parse_stored(scopes), parse_stored(optional)))
+
+
+def deletion_asked(window: Window) -> Verdict:
+    """Judge how an app's webhook answered to requests to delete with a wrong and a right signature (C227)."""
+    if window.rows[0].facts.get("stored") == NOTHING:
+        return met("The app stores nothing, so nobody asks it to delete anything.")
+    answers = {
+        str(each.facts.get("signed")): int(each.facts.get("status", 0)) for each in window.events(DELETION)
+    }
+    if answers.keys() != {"right", "wrong"}:
+        return incomplete("The requests to delete were not sent while the scenario was under way.")
+    if not all(answers.values()):
+        return incomplete("The webhook gave no answer.")
+    if answers["wrong"] != 401:
+        return not_met(
+            f"The webhook answered {answers['wrong']} to a request with a wrong signature, not 401."
+        )
+    if not 200 <= answers["right"] < 300:
+        return not_met(f"The webhook answered {answers['right']} to a request to delete that was signed.")
+    return met("The webhook took the request that was signed, and refused the one with a wrong signature.")

@@ -1,0 +1,57 @@
+"""The job that sends what certification runs send, in the jobs process: with no transaction open, at least once, and noted once."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Protocol, TypeVar
+
+from hilum.evidence import service
+from hilum.evidence.models import Probe
+from hilum.infra.context import Context
+from hilum.infra.fetch import FetchRefused, SafeFetcher
+from hilum.kernel.errors import Unavailable
+from hilum.kernel.ports import Clock
+from hilum.notices.policy import headers_of
+
+T = TypeVar("T")
+PROBE_EVERY = timedelta(seconds=2)
+
+
+class Lease(Protocol):
+    """Runs verbs as the system, only while this process holds the job's lease."""
+
+    def write(self, verb: Callable[[Context], T]) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Sends a request with one of two signatures. ``fetcher`` builds a safe fetcher for each, since each has an event loop of its own."""
+
+    clock: Clock
+    fetcher: Callable[[], SafeFetcher]
+
+    def __call__(self, probe: Probe, secrets: tuple[str, ...]) -> int:
+        """Return the status of the answer; 0 if there was none, or the address may not be called."""
+        headers = headers_of(probe.id, int(self.clock.now().timestamp()), probe.body, secrets)
+        try:
+            return asyncio.run(self.fetcher().post(probe.url, probe.body, headers)).status
+        except (FetchRefused, Unavailable):
+            return 0
+
+
+def run(
+    lease: Lease,
+    send: Callable[[Probe, tuple[str, ...]], int],
+    issuer: str,
+    may_continue: Callable[[], bool],
+) -> None:
+    """Send what runs wait for, and note the answers."""
+    for probe in lease.write(partial(service.next_probes, issuer=issuer)):
+        if not may_continue():
+            return
+        # The wrong one first: a receiver that remembers ids would take the right one's repetition without looking.
+        wrong = send(probe, (probe.wrong,))
+        answers = {"wrong": wrong, "right": send(probe, probe.secrets)}
+        lease.write(partial(service.note_probe, run_id=probe.run, probe=probe.id, answers=answers))

@@ -1,0 +1,99 @@
+"""What happened in one scenario: its records, in order, and the words for what follows from them. Pure."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from hilum.audit.models import SETTLEMENT
+from hilum.evidence.models import Outcome, Row
+from hilum.kernel.decision import Reason
+
+BEGIN, END = "evidence.scenario.begin", "evidence.scenario.end"
+TAKE, MOVE, MINT = "launches.launch.take", "launches.launch.move", "tokens.access.mint"
+DELETION = "evidence.deletion.send"
+NOTHING = "nothing"
+"""That there is nothing which the app can do without, or that it stores."""
+REDEEM, WITHDRAW = "tokens.refresh.redeem", "consent.authorization.withdraw"
+WINDOW_BOUND = 1_000
+"""Records of one scenario that are judged: some judgements compare each with each."""
+RETRIES = 3
+"""How often an app may try again what was refused, before it counts as hammering."""
+_DONE, _REFUSED, _INTENDED = "done", "refused", "intended"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What happened in one scenario, in order. ``backend``: the client is a backend service, which has no person and no launch."""
+
+    rows: tuple[Row, ...]
+    backend: bool = False
+
+    @property
+    def requests(self) -> list[Row]:
+        """The requests as they ended. That a write was intended, or found out about later, is no further request of the app."""
+        return [
+            each
+            for each in self.rows
+            if each.request and each.outcome != _INTENDED and each.rule != SETTLEMENT
+        ]
+
+    def events(self, name: str, outcome: str = _DONE) -> list[Row]:
+        """List the events of an action that ended so."""
+        return [each for each in self.rows if each.name == name and each.outcome == outcome]
+
+    def refused(self, *reasons: Reason) -> list[Row]:
+        """List the requests that were refused, for one of these reasons if any are named."""
+        return [
+            each
+            for each in self.requests
+            if each.outcome == _REFUSED and (not reasons or each.reason in reasons)
+        ]
+
+    def after(self, row: Row) -> "Window":
+        """Return what followed a record."""
+        return Window(self.rows[self.rows.index(row) + 1 :], self.backend)
+
+
+Verdict = tuple[Outcome, str]
+Judge = Callable[[Window], Verdict]
+
+
+def met(sentence: str) -> Verdict:
+    """Return that a scenario was met, in a sentence."""
+    return Outcome.MET, sentence
+
+
+def not_met(sentence: str) -> Verdict:
+    return Outcome.NOT_MET, sentence
+
+
+def incomplete(sentence: str) -> Verdict:
+    """Return that the records do not show it, in a sentence."""
+    return Outcome.INCOMPLETE, sentence
+
+
+def window_of(scenario: str, rows: Iterable[Row]) -> Window | None:
+    """Return what was recorded while a scenario was under way for the last time; None if it never was."""
+    ordered = in_order(rows)
+    begun = [n for n, each in enumerate(ordered) if each.name == BEGIN and _named(each) == scenario]
+    if not begun:
+        return None
+    first = begun[-1]
+    ends = (n for n in range(first + 1, len(ordered)) if ordered[n].name in {BEGIN, END})
+    last = next(ends, len(ordered))
+    # With what ended it, by whose time it is known how long it was watched.
+    return Window(tuple(ordered[first : last + 1]), bool(ordered[first].facts.get("backend")))
+
+
+def in_order(rows: Iterable[Row]) -> list[Row]:
+    """Return records in the order in which they happened; of one moment, the beginning of a scenario first and its end last."""
+    places = {BEGIN: 0, END: 2}
+    return sorted(rows, key=lambda each: (each.at, places.get(each.name, 1), each.request, each.place))
+
+
+def _named(row: Row) -> str:
+    return str(row.facts.get("scenario", ""))
+
+
+def works_after(window: Window, row: Row) -> bool:
+    """Check whether a request of the app succeeded after a record."""
+    return any(each.outcome == _DONE for each in window.after(row).requests)
