@@ -53,6 +53,8 @@ from hilum.notices import service as notices
 from hilum.notices.models import NewEndpoint
 from hilum.policies import service as policies
 from hilum.policies.models import UNCLASSIFIED, ApplyOrder, Lens, Tier
+from hilum.precedents import store as precedents_store
+from hilum.precedents.models import Sharing
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from hilum.revalidation import store as revalidation_store
@@ -89,6 +91,7 @@ NO_LISTS = {
     "/api/v1/policies/scopes": "as many as one book has",
     "/api/v1/apps/{app}/proposed-scopes": "one proposal, of as many scopes as its bound",
     "/api/v1/apps/{app}/contract": "one contract",
+    "/api/v1/tenants/{tenant}/precedents": "twenty at most",
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/calls": "walked in test_developer_console",
     "/api/v1/apps/{app}/observed": "walked in test_observed_limits",
@@ -134,6 +137,7 @@ NO_LISTS = {
 LISTS = {
     "/api/v1/tenants": "root",
     "/api/v1/tenants/{tenant}/findings": "root",
+    "/api/v1/tenants/{tenant}/sharing": "root",
     "/api/v1/people": "root",
     "/api/v1/approvals": "root",
     "/api/v1/vendors": "root",
@@ -207,6 +211,8 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
         )
         revalidation_store.add_finding(ctx.tx, found)
         revalidation_store.set_places(ctx.tx, found.id, ("general",))
+        made = Sharing(TenantId("general"), app, True, "", "person:per_1", ctx.now)
+        precedents_store.save(ctx.tx, made)
         about = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")
         listing_store.save_listing(ctx.tx, Listing(app, *about))
         standing = revalidation_store.get_standing(ctx.tx, app)

@@ -85,6 +85,7 @@ from hilum.membership import routes as membership
 from hilum.notices import routes as notices
 from hilum.pictures import routes as pictures
 from hilum.policies import routes as policies
+from hilum.precedents import routes as precedents
 from hilum.registry import app_edit_routes, app_edits, call_routes, held
 from hilum.registry import routes as registry
 from hilum.registry import service as registered
@@ -416,6 +417,7 @@ def control_plane(
         disposals.api(kit),
         consent_routes.api(kit),
         installations.api(kit, permits),
+        precedents.api(kit),
         lookups.api(kit),
         requests.api(kit),
         *_reviewing(kit, unused, evidence_ports(kit, reader, faults)),

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from hilum.cli import api
+from hilum.cli import api, precedents
 from hilum.cli.named import TENANT, app_argument, ids_of, installation_argument, installation_of
 from hilum.cli.output import as_json, table
 from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
@@ -176,6 +176,10 @@ def installation() -> None:
       hilum installation newer ins_01h...
       hilum installation accept ins_01h...
     """
+
+
+for each in precedents.COMMANDS:
+    installation.add_command(each)
 
 
 @installation.command("show")

@@ -125,6 +125,7 @@ def _tenants() -> tuple[Page, ...]:
         page("app", "/apps/{id}", "App", "What may it do here?", "apps"),
         page("approve", "/apps/{id}/approve", "Approve", "What would it get?", "app"),
         page("narrow", "/apps/{id}/narrow", "Narrow", "What does it not need?", "app"),
+        page("share", "/apps/{id}/share", "Share your approval", "Who may learn from it?", "app"),
         page("networks", "/apps/{id}/networks", "Networks", "From where does it connect?", "app"),
         page("newer", "/apps/{id}/newer", "What is new", "What does the newer version need more?", "app"),
         page("remove", "/apps/{id}/remove", "Remove", "What would end?", "app"),

@@ -18,7 +18,7 @@ from hilum.console.review import lane, lens, queue, reviewers
 from hilum.console.review import run as review_run
 from hilum.console.review import submission as review_submission
 from hilum.console.tenant import apps as tenant_apps
-from hilum.console.tenant import emergencies, mandates, people, providers, requests, rules, settings
+from hilum.console.tenant import emergencies, mandates, people, providers, requests, rules, settings, sharing
 from hilum.console.trust import Trust
 from hilum.web.kit import Kit
 
@@ -69,6 +69,7 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.apps", tenant_apps.show_list),
         *desk.route("tenant.app", tenant_apps.show),
         *desk.route("tenant.approve", tenant_apps.show_approve, tenant_apps.approve, multi=CHOICES),
+        *desk.route("tenant.share", sharing.show, sharing.share),
         *desk.route("tenant.narrow", tenant_apps.show_narrow, tenant_apps.narrow, multi=CHOICES),
         *desk.route("tenant.networks", tenant_apps.show_networks, tenant_apps.pin),
         *desk.route("tenant.newer", tenant_apps.show_newer, tenant_apps.accept),

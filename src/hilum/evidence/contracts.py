@@ -8,7 +8,7 @@ from hilum.audit.models import Event
 from hilum.clients import service as clients
 from hilum.evidence import contract_store, policy, store, traces
 from hilum.evidence.checking import check_result
-from hilum.evidence.models import RunContract, Seen, State
+from hilum.evidence.models import CertifiedEvidence, RunContract, ScenarioShown, Seen, State
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId
@@ -69,6 +69,29 @@ def find_contract(ctx: Context, certification: str) -> RunContract | None:
     signed = policy.contract_bytes(found)
     genuine = keys.verify_bytes(ctx, Purpose.EVIDENCE, found.kid, signed, found.signature)
     return replace(found, genuine=genuine)
+
+
+def evidence_of(ctx: Context, certification: Certification) -> CertifiedEvidence | None:
+    """Return the run that a certification rests on; None if there is none. The caller judges who may see it."""
+    contract = find_contract(ctx, certification.id)
+    if contract is None:
+        return None
+    try:
+        run = store.get(ctx.tx, contract.run)
+    except NotFound:
+        # It was purged: its contract says what it showed.
+        return None
+    result = sha256(policy.signed_bytes(run.result)).hexdigest()
+    return CertifiedEvidence(
+        certification.id,
+        run.id,
+        run.ended_at or contract.made_at,
+        tuple(ScenarioShown(each["title"], each["outcome"]) for each in run.result.get("scenarios", ())),
+        result,
+        run.kid,
+        run.signature,
+        genuine=contract.genuine and contract.result == result and check_result(ctx, run),
+    )
 
 
 def view_contract(ctx: Context, app_id: AppId, certification: str = "") -> RunContract:

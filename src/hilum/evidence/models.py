@@ -296,6 +296,28 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
+class ScenarioShown:
+    """A scenario of a run that was certified, and what was concluded."""
+
+    title: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedEvidence:
+    """The run that a certification rests on, for who verifies it. ``result``: the digest of what was signed. ``genuine``: it is as it was signed."""
+
+    certification: str
+    run: str
+    ended_at: datetime
+    scenarios: tuple[ScenarioShown, ...]
+    result: str
+    kid: str
+    signature: str
+    genuine: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RunContract:
     """The shapes of calls that were certified: those of a run, bound to what was submitted. ``genuine``: it is as it was signed."""
 

@@ -18,7 +18,7 @@ from hilum.audit.models import (
 from hilum.clients import service as clients
 from hilum.evidence import acting, policy, store
 from hilum.evidence.checking import check_result
-from hilum.evidence.contracts import find_contract, keep_contract, view_contract
+from hilum.evidence.contracts import evidence_of, find_contract, keep_contract, view_contract
 from hilum.evidence.judging import MINT, NOTHING, REDEEM, TAKE, WITHDRAW
 from hilum.evidence.models import (
     EVENTS_PAGES,
@@ -54,6 +54,7 @@ from hilum.registry.policy import applicant_of
 
 __all__ = [
     "check_result",
+    "evidence_of",
     "find_contract",
     "keep_contract",
     "next_probes",

@@ -31,6 +31,7 @@ from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import AppId, TenantId
 from hilum.policies import service as policies
 from hilum.policies.models import PEER
+from hilum.precedents import service as precedents
 from hilum.registry import service as registry
 from hilum.registry.models import COUNTED_BOUND, App, AppOrder, AppsQuery, AppState, Environment
 from hilum.revalidation import service as revalidation
@@ -268,6 +269,7 @@ def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
         )
     return {
         "app": app,
+        "precedents": precedents.find(ctx, tenant.id, app.id),
         "vendor": service.names(ctx, [app.vendor]).vendor(app.vendor),
         "installed": installed,
         "groups": choices.groups(scopes),

@@ -1,0 +1,87 @@
+"""Who shares and who looks, and what of one hospital's terms differs from another's. Pure."""
+
+from collections.abc import Iterable
+
+from hilum.identity.policy import may_administer
+from hilum.kernel.actor import Actor
+from hilum.kernel.ids import TenantId
+from hilum.precedents.models import REASONS_BOUND, WHOLE, Control, Kind, SharingOrder, Terms
+from hilum.standards.smart.scopes import ClinicalScope, all_covered, parse_scope
+
+
+def may_share(actor: Actor, tenant: TenantId) -> bool:
+    """Check whether an actor decides what a hospital shares: its administrators."""
+    return may_administer(actor, tenant)
+
+
+def may_look(actor: Actor, tenant: TenantId) -> bool:
+    """Check whether an actor sees what others share with a hospital: its administrators, and the platform's staff."""
+    return actor.is_platform or may_administer(actor, tenant)
+
+
+def order_faults(order: SharingOrder) -> dict[str, str]:
+    """Return the error code of each field of an order that cannot be carried out."""
+    faults = {}
+    if order.app is None and order.shares is None:
+        faults["shares"] = "missing"
+    if order.reasons and (order.app is None or not order.shares):
+        # Reasons are of one approval, and are shown with it.
+        faults["reasons"] = "field_unknown"
+    if len(order.reasons) > REASONS_BOUND:
+        faults["reasons"] = "too_long"
+    return faults
+
+
+def key_of(order: SharingOrder) -> str:
+    """Return under which key an order is stored."""
+    return WHOLE if order.app is None else order.app
+
+
+def compare(given: Terms, mine: Terms, hospital: str) -> tuple[Control, ...]:
+    """Return what of one's own terms differs from what a hospital gave, by what is left to decide; nothing else is.
+
+    Less than the other gave is not left to decide: it looked at more.
+    """
+    found: list[Control] = []
+
+    def differs(kind: Kind, what: Iterable[str], sentence: str) -> None:
+        found.append(Control(kind, tuple(what), sentence))
+
+    if more := _beyond(mine.scopes, given.scopes):
+        differs(Kind.SCOPES, more, f"You would grant what {hospital} did not.")
+    if mine.roles is not None and (roles := sorted(mine.roles - (given.roles or frozenset()))):
+        differs(Kind.ROLES, roles, f"You would give it to roles to which {hospital} did not.")
+    if lacking := sorted(given.agreements - mine.agreements):
+        sentence = f"{hospital} has agreements in force with the vendor that you have not."
+        differs(Kind.AGREEMENTS, lacking, sentence)
+    if mine.everywhere and not given.everywhere:
+        differs(Kind.FACILITIES, (), f"{hospital} limited it to some of its facilities.")
+    if given.workflow and mine.workflow != given.workflow:
+        sentence = f"At {hospital} a launch that names no workflow has this one."
+        differs(Kind.WORKFLOW, (given.workflow,), sentence)
+    if given.pinned and not mine.pinned:
+        differs(Kind.NETWORKS, (), f"{hospital} pinned its backend services to networks.")
+    if given.expires_at is not None and mine.expires_at is None:
+        differs(Kind.END, (), f"The approval of {hospital} has an end.")
+    if since := _beyond(mine.asked, given.asked):
+        differs(Kind.CERTIFIED, since, f"It was certified for more since {hospital} looked at it.")
+    return tuple(found)
+
+
+def same(controls: Iterable[Control]) -> tuple[Kind, ...]:
+    """Return what does not differ."""
+    differing = {each.kind for each in controls}
+    return tuple(each for each in Kind if each not in differing)
+
+
+def _beyond(mine: Iterable[str], given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which scopes reach records that others do not cover."""
+    return tuple(
+        sorted(
+            {
+                each
+                for each in mine
+                if isinstance(parse_scope(each), ClinicalScope) and not all_covered((each,), given)
+            }
+        )
+    )

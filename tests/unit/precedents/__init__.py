@@ -1,0 +1,1 @@
+"""Tests of what hospitals share of their approvals."""
