@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def test_what_is_shared_has_terms_and_reasons_and_nobody(ground: Ground) -> None
     """C221: no name, network, facility or figure; only what differs is left to decide."""
     made(share(ground, reasons=SHARED), 200)
     site = ground.site
-    body = {"networks": []}
+    body: dict[str, list[str]] = {"networks": []}
     made(site.api("gina").put(f"/installations/{ground.installed['general']}/networks", json=body), 200)
 
     found = made(look(ground, scope=["patient/*.rs", "patient/*.cud"], role=["physician", "nurse"]), 200)
@@ -111,6 +112,10 @@ def test_who_may_not_share_or_look_is_refused(ground: Ground) -> None:
     made(ground.site.api("gina").delete(f"/installations/{ground.installed['general']}"), 200)
     assert hospitals(ground) == [], "an approval that ended is none"
     problem(share(ground), 404, "installation_not_found")
+    order = {"tenant": "general", "app": ground.app, "roles": ["nurse"]}
+    ground.clock.advance(timedelta(days=1))
+    made(ground.site.api("gina").post("/installations", json=order))
+    assert hospitals(ground) == [], "the next approval is another one"
     listed = made(ground.site.api("gina").get("/tenants/general/sharing"), 200)["items"]
     assert [(each["app"], each["shares"]) for each in listed] == [(ground.app, True)]
 

@@ -28,7 +28,7 @@ def installation_precedents(
       hilum installation precedents "Chart Viewer" --tenant general
       hilum installation precedents "Chart Viewer" --tenant general --role physician
     """
-    query = {"app": app_id, "scope": list(scope), "role": list(role)}
+    query: dict[str, str | list[str]] = {"app": app_id, "scope": list(scope), "role": list(role)}
     path = f"/tenants/{api.segment(tenant)}/precedents"
     found = api.call("GET", path, query={name: value for name, value in query.items() if value})
     if json_:

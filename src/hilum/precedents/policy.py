@@ -1,11 +1,12 @@
 """Who shares and who looks, and what of one hospital's terms differs from another's. Pure."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from hilum.identity.policy import may_administer
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
-from hilum.precedents.models import REASONS_BOUND, WHOLE, Control, Kind, SharingOrder, Terms
+from hilum.precedents.models import REASONS_BOUND, WHOLE, Control, Kind, Sharing, SharingOrder, Terms
 from hilum.standards.smart.scopes import ClinicalScope, all_covered, parse_scope
 
 
@@ -35,6 +36,11 @@ def order_faults(order: SharingOrder) -> dict[str, str]:
 def key_of(order: SharingOrder) -> str:
     """Return under which key an order is stored."""
     return WHOLE if order.app is None else order.app
+
+
+def counts(choice: Sharing, approved_at: datetime) -> bool:
+    """Check whether a choice counts for an approval. To share one is no choice for the next, which others gave for other reasons."""
+    return choice.app == WHOLE or not choice.shares or choice.changed_at >= approved_at
 
 
 def compare(given: Terms, mine: Terms, hospital: str) -> tuple[Control, ...]:

@@ -72,14 +72,21 @@ def sharing_of(ctx: Context, tenant: TenantId, app: AppId) -> tuple[Sharing | No
     """Return a hospital's own choice for an app, None if it has none, and whether it shares it. Raises NotPermitted."""
     if not policy.may_look(ctx.actor, tenant):
         raise NotPermitted("not_permitted", _NOT_YOURS)
-    own, whole = store.find(ctx.tx, tenant, app), store.find(ctx.tx, tenant, WHOLE)
-    decides = own or whole
-    return own, decides is not None and decides.shares
+    own, installed = store.find(ctx.tx, tenant, app), None
+    if own is not None:
+        installed = installations.installed_at(ctx, tenant, [app]).get(app)
+    if own is not None and (installed is None or not policy.counts(own, installed.approved_at)):
+        # It shares nothing either until somebody chooses again.
+        return None, False
+    return own, shares_in_general(ctx, tenant) if own is None else own.shares
 
 
 def shares_in_general(ctx: Context, tenant: TenantId) -> bool:
     """Check whether a hospital shares its approvals of apps without a choice of their own. Raises NotPermitted."""
-    return sharing_of(ctx, tenant, AppId(WHOLE))[1]
+    if not policy.may_look(ctx.actor, tenant):
+        raise NotPermitted("not_permitted", _NOT_YOURS)
+    whole = store.find(ctx.tx, tenant, WHOLE)
+    return whole is not None and whole.shares
 
 
 def find(
@@ -106,14 +113,14 @@ def find(
         roles=mine.roles if roles is None else roles,
     )
     found = []
-    for other_id, reasons in store.list_sharing(ctx.tx, app.id, tenant.id, CANDIDATES_BOUND):
-        other = identity.find_tenant(ctx, other_id)
+    for choice in store.list_sharing(ctx.tx, app.id, tenant.id, CANDIDATES_BOUND):
+        other = identity.find_tenant(ctx, choice.tenant)
         # What synthetic hospitals approve is no precedent for one where people are treated.
         if other is None or not other.active or other.sandbox is not tenant.sandbox:
             continue
         installed = installations.current(ctx, other.id, app)
-        if installed is not None:
-            found.append(_precedent(ctx, other, app, installed, reasons=reasons, mine=mine))
+        if installed is not None and policy.counts(choice, installed.approved_at):
+            found.append(_precedent(ctx, other, app, installed, reasons=choice.reasons, mine=mine))
     found.sort(key=lambda each: (each.approved_at, each.tenant), reverse=True)
     items = tuple(found[:PRECEDENTS_BOUND])
     return Precedents(items, _evidence(ctx, app, tenant) if items else None)

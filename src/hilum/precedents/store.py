@@ -60,14 +60,14 @@ def list_of(tx: Connection, tenant: TenantId, page: PageQuery = FIRST_PAGE) -> l
     return [_sharing(row) for row in tx.execute(query.order_by(sharing.c.app).limit(page.limit))]
 
 
-def list_sharing(tx: Connection, app: AppId, besides: TenantId, limit: int) -> list[tuple[TenantId, str]]:
-    """List the hospitals that share their approval of an app, if they have one, by id, each with its reasons."""
+def list_sharing(tx: Connection, app: AppId, besides: TenantId, limit: int) -> list[Sharing]:
+    """List the choices by which hospitals share their approval of an app, if they have one: one for each, by id."""
     own = sharing.alias()
     chosen = exists().where(own.c.tenant == sharing.c.tenant, own.c.app == app)
     wanted = or_(sharing.c.app == app, and_(sharing.c.app == WHOLE, ~chosen))
-    query = select(sharing.c.tenant, sharing.c.reasons).where(wanted, sharing.c.shares.is_(True))
+    query = select(sharing).where(wanted, sharing.c.shares.is_(True))
     query = query.where(sharing.c.tenant != besides).order_by(sharing.c.tenant).limit(limit)
-    return [(TenantId(row.tenant), row.reasons) for row in tx.execute(query)]
+    return [_sharing(row) for row in tx.execute(query)]
 
 
 def _sharing(row: Row[Any]) -> Sharing:

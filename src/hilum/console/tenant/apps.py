@@ -267,9 +267,11 @@ def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
             "app_not_certified",
             "This app is not certified for your hospital, so there is nothing to approve.",
         )
+    shared = precedents.find(ctx, tenant.id, app.id)
     return {
         "app": app,
-        "precedents": precedents.find(ctx, tenant.id, app.id),
+        "precedents": shared,
+        "roles_of": {each.tenant: sorted(map(words.role, each.terms.roles or ())) for each in shared.items},
         "vendor": service.names(ctx, [app.vendor]).vendor(app.vendor),
         "installed": installed,
         "groups": choices.groups(scopes),
