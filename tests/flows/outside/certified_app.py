@@ -240,6 +240,12 @@ class RunApp:
         for _ in range(STUBBORN):
             await self.get(target)
 
+    async def patiently(self, target: str) -> httpx2.Response:
+        """Read, and wait while the quota of an earlier scenario lasts a moment longer."""
+        while (answer := await self.get(target)).status_code == 429:
+            await asyncio.sleep(int(answer.headers["retry-after"]))
+        return answer
+
     async def read_again(self) -> None:
         """Read with a token that may have ended."""
         if (await self.meet()).status_code == 401 and self.behaves:
@@ -251,9 +257,7 @@ class RunApp:
     async def pages(self, target: str, most: int) -> None:
         """Search, and follow its pages as a well-made app does."""
         for _ in range(most if self.behaves else 1):
-            while (answer := await self.get(target)).status_code == 429:
-                # The quota of an earlier scenario may last a moment longer.
-                await asyncio.sleep(int(answer.headers["retry-after"]))
+            answer = await self.patiently(target)
             assert answer.status_code == 200, answer.text
             further = [each["url"] for each in answer.json()["link"] if each["relation"] == "next"]
             if not further:
@@ -341,10 +345,10 @@ class RunApp:
         await self.get(f"Observation?patient={self.patient}&_count=5")
 
     async def data_withheld(self) -> None:
-        await self.get("Condition?_count=200")
+        await self.patiently("Condition?_count=200")
         if not self.behaves:
             for each in self.hidden * 2:
-                await self.get(each)
+                await self.patiently(each)
 
     async def role_without_right(self) -> None:
         await self.launch(role="front_desk")
