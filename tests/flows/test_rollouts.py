@@ -15,6 +15,8 @@ from hilum.policies import store
 from hilum.rollouts import service as rollouts
 from hilum.rollouts import store as plans
 from hilum.rollouts.models import Step, Verdict
+from hilum.sunsets import store as walks
+from hilum.sunsets.models import Phase
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, WIDER, add, agree, apply, in_force, problem
 from tests.sim.dry_runs import rehearse
@@ -93,6 +95,10 @@ def test_a_version_reaches_one_ring_after_the_other_and_ends_everywhere(
     clock.advance(DAY - timedelta(seconds=1))
     traffic.carry_on()
     assert at(site) == (1, {"mercy": 2})
+    walk = site.system(lambda ctx: walks.get_walk(ctx.tx, walks.AHEAD))
+    assert (walk.key, walk.phase) == (shown(site)["id"], Phase.DONE), (
+        "hospitals of later rings have their notice (C180)"
+    )
     clock.advance(timedelta(seconds=1))
     traffic.carry_on()
     assert at(site) == (1, {"mercy": 2, "children": 2})

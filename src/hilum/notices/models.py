@@ -75,6 +75,7 @@ class MailKind(StrEnum):
     USE_EXCEEDS = "use_exceeds"
     LIMITS_TIGHTEN = "limits_tighten"
     BOOK_CHANGED = "book_changed"
+    BOOK_CHANGES = "book_changes"
     BREAK_GLASS = "break_glass"
     CERTIFICATE_ENDS = "certificate_ends"
     CERTIFICATE_ENDED = "certificate_ended"

@@ -240,6 +240,17 @@ BOOK_CHANGED = Template(
         ("Other limits", "limits"),
     ),
 )
+BOOK_CHANGES = Template(
+    MailKind.BOOK_CHANGES,
+    "The rules for apps of your hospital will change",
+    (
+        "Another version of the platform's rule book goes from hospital to hospital. At yours it is in force from {since} at the earliest, and changes what apps may do there.",
+        "Until then nothing changes, and if it does harm elsewhere it does not reach you. What an app has now: hilum app scopes APP. If it must not be so, ask the platform's staff.",
+        "This mail is sent once about a version that goes so; another one says when it is in force.",
+    ),
+    BOOK_CHANGED.fields,
+    BOOK_CHANGED.shown,
+)
 _FINDINGS = {"app": Kind.NAME, "rule": Kind.ID, "finding": Kind.ID, "due": Kind.MOMENT}
 _FINDINGS_ROWS = (
     ("App", "app"),
@@ -393,6 +404,7 @@ TEMPLATES = {
         USE_EXCEEDS,
         LIMITS_TIGHTEN,
         BOOK_CHANGED,
+        BOOK_CHANGES,
         BREAK_GLASS,
         CERTIFICATE_ENDS,
         CERTIFICATE_ENDED,

@@ -1,7 +1,7 @@
 """The job that carries rollouts on, in the jobs process of whichever node holds its lease: it measures, and advances or goes back.
 
 A run, in order: 1 read the rollout that is not over and where it stands; 2 count the newest decisions; 3 judge the traffic of every ring
-that was reached; 4 record what follows, in one transaction; 5 if it is to go back, do so in another. A run that breaks off between 4 and 5
+that was reached; 4 record what follows, in one transaction; 5 if it is to go back, do so in another; 6 tell hospitals of later rings what is to come. A run that breaks off between 4 and 5
 leaves it paused, and the next one goes on there.
 """
 
@@ -54,6 +54,10 @@ def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetim
         with suppress(NotFound):
             tx.write(partial(service.note, plan_id=plan.id, why=f"It could not go on: {error.detail}"))
         raise
+    # After what the traffic says, which must not wait for it; a ring stays for an hour at least, so that it is early enough.
+    for _ in range(service.ANNOUNCED_AT_ONCE):
+        if not tx.write(partial(service.announce, plan_id=plan.id)):
+            break
     return plan
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from itertools import pairwise
 from math import sqrt
 from typing import Any
 
@@ -27,6 +28,7 @@ from hilum.rollouts.models import (
     Step,
     Verdict,
 )
+from hilum.sunsets.models import Ahead
 
 _SLOW_PERCENTILE = 0.95
 
@@ -48,6 +50,17 @@ def rings_fault(rings: Sequence[Ring]) -> str:
 def dwell_before_everywhere(rings: Sequence[Ring]) -> timedelta:
     """Return how long the first ring has had a version when it reaches everybody."""
     return sum((ring.dwell for ring in rings[:-1]), timedelta(0))
+
+
+def ahead_of(plan: Rollout) -> Ahead:
+    """Return from which day at the earliest a rollout reaches the hospitals of its later rings: each ring before stays as long as it must (C180)."""
+    at: dict[TenantId, datetime] = {}
+    day, elsewhere = plan.began_at, None
+    for before, ring in pairwise(plan.rings):
+        day += before.dwell
+        at |= dict.fromkeys(ring.tenants, day)
+        elsewhere = elsewhere if ring.tenants else day
+    return Ahead(plan.id, plan.version, at, elsewhere, frozenset(plan.rings[0].tenants))
 
 
 def position(plan: Rollout, since: Iterable[Application]) -> Position:

@@ -30,7 +30,10 @@ from hilum.rollouts.models import (
     Step,
     Verdict,
 )
+from hilum.sunsets import service as sunsets
 
+ANNOUNCED_AT_ONCE = 500
+"""Steps of one run of the job in which hospitals are told what is to come."""
 _RINGS = "The rings of this rollout are not valid."
 
 
@@ -170,6 +173,16 @@ def unfinished(ctx: Context) -> tuple[Rollout, Position] | None:
         return None
     _require_state(ctx, plan)
     return plan, _stands(ctx, plan)
+
+
+def announce(ctx: Context, plan_id: str) -> bool:
+    """Tell the next few hospitals of later rings what is to come; return whether there is more to do. For the job. Raises Unavailable."""
+    plan = store.get(ctx.tx, plan_id)
+    # Of one that goes back, or is over, nothing is to come.
+    if plan.state is not RolloutState.RUNNING:
+        return False
+    _require_state(ctx, plan)
+    return sunsets.tell_ahead(ctx, policy.ahead_of(plan))
 
 
 def _require_state(ctx: Context, plan: Rollout) -> None:

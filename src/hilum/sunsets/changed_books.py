@@ -1,7 +1,8 @@
-"""Walk over hospitals after another version of the rule book was put in force, and tell each what changes for its apps (C180)."""
+"""Walk over hospitals after another version of the rule book was put in force, and before a rollout reaches them, and tell each what changes for its apps (C180)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -14,10 +15,11 @@ from hilum.kernel.pages import PageQuery
 from hilum.notices import service as notices
 from hilum.notices.models import Mail, MailKind
 from hilum.policies import service as policies
+from hilum.policies.models import Book
 from hilum.policies.policy import PolicyFacts, Succession
 from hilum.registry import service as registry
 from hilum.sunsets import policy, store
-from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Effect, Phase, Walk
+from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ahead, Effect, Phase, Walk
 
 
 def step(ctx: Context) -> bool:
@@ -51,8 +53,47 @@ def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
     return done if len(found) < PLACES_AT_ONCE else replace(walk, after=str(found[-1].id))
 
 
+def tell_ahead(ctx: Context, ahead: Ahead) -> bool:
+    """Give notice to the next few hospitals of later rings of what a rollout will change there; return whether there is more to do (C180).
+
+    Each once, when the rollout has begun: what is in force there is compared with the version as they are now.
+    """
+    walk = store.get_walk(ctx.tx, store.AHEAD)
+    if walk.key != ahead.rollout:
+        walk = Walk(ahead.rollout)
+    if walk.phase is not Phase.DONE:
+        facts, book = policies.current(ctx), policies.get_version(ctx, ahead.version)[1]
+        found = identity.view_tenants(ctx, PageQuery(walk.after, PLACES_AT_ONCE))
+        for tenant in found:
+            since = ahead.since(tenant.id)
+            before = facts.at.get(tenant.id, facts.everywhere)
+            if tenant.active and since is not None and before != book:
+                _tell_before(ctx, tenant, ahead, since, _effects(ctx, tenant, before, book, facts))
+        done = len(found) < PLACES_AT_ONCE
+        walk = Walk(walk.key, Phase.DONE) if done else replace(walk, after=str(found[-1].id))
+    store.save_walk(ctx.tx, walk, store.AHEAD)
+    return walk.phase is not Phase.DONE
+
+
+def _tell_before(
+    ctx: Context, tenant: Tenant, ahead: Ahead, since: datetime, effects: Mapping[Effect, list[str]]
+) -> None:
+    if not any(effects.values()):
+        return
+    said = {"place": tenant.name, "version": str(ahead.version), "since": since.isoformat()}
+    said |= {effect.value: policy.names_in_words(names) for effect, names in effects.items()}
+    cause = f"{ahead.rollout}/{tenant.id}"
+    mailed = sum(
+        notices.put_mail(ctx, Mail(MailKind.BOOK_CHANGES, address, cause, said)) is not None
+        for _, address in identity.list_reached(ctx, tenant.id, {Role.ADMINISTRATOR})
+    )
+    counts = {effect.value: len(names) for effect, names in effects.items()}
+    told = {"rollout": ahead.rollout, "version": ahead.version, "mailed": mailed, **counts}
+    audit.record(ctx, Event("policies.rollout.announce", tenant=tenant.id, facts=told))
+
+
 def _tell(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts) -> None:
-    effects = _effects(ctx, tenant, changed, facts)
+    effects = _effects(ctx, tenant, changed.before(tenant.id), changed.after, facts)
     # A hospital at which nothing changes gets no mail about a change elsewhere.
     if not any(effects.values()):
         return
@@ -75,12 +116,11 @@ def _tell(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts)
 
 
 def _effects(
-    ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts
+    ctx: Context, tenant: Tenant, old: Book, new: Book, facts: PolicyFacts
 ) -> Mapping[Effect, list[str]]:
     """Return the names of the apps at a hospital by what the change does to them, of at most APPS_READ."""
     # With the overrides and exceptions of each app, as decisions are made.
-    before = replace(facts, everywhere=changed.before(tenant.id), at={})
-    after = replace(facts, everywhere=changed.after, at={})
+    before, after = replace(facts, everywhere=old, at={}), replace(facts, everywhere=new, at={})
     apps = installations.apps_at(ctx, tenant.id)[:APPS_READ]
     named, of = registry.read_apps(ctx, apps), clients.facts_of_apps(ctx, apps)
     effects: dict[Effect, list[str]] = {effect: [] for effect in Effect}

@@ -1,9 +1,11 @@
 """Stages before the end of a scope product, and the walk that sends their notices."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
+from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies.models import ScopeProduct
 
@@ -56,6 +58,24 @@ class Ending:
 
     product: ScopeProduct
     stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A version that goes from ring to ring: what it is called, and from which day at the earliest it is in force at a hospital of a later ring.
+
+    ``at``: of the hospitals that a ring names; ``elsewhere``: of all others, None if it reaches no others. ``now``: those of the first ring.
+    """
+
+    rollout: str
+    version: int
+    at: Mapping[TenantId, datetime]
+    elsewhere: datetime | None
+    now: frozenset[TenantId]
+
+    def since(self, tenant: TenantId) -> datetime | None:
+        """Return from which day at the earliest it is in force at a hospital; None where it is already, or never will be."""
+        return None if tenant in self.now else self.at.get(tenant, self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)

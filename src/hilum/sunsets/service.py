@@ -20,9 +20,10 @@ from hilum.registry import service as registry
 from hilum.registry.models import Vendor
 from hilum.sunsets import policy, store
 from hilum.sunsets.changed_books import step as tell_next
+from hilum.sunsets.changed_books import tell_ahead
 from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ending, Phase, Stage, Walk
 
-__all__ = ["tell_next"]
+__all__ = ["tell_ahead", "tell_next"]
 
 
 def step(ctx: Context) -> bool:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hilum.audit.models import LATENCY_EDGES_MS, Traffic
 from hilum.kernel.ids import TenantId
 from hilum.policies.models import Application, CurrentVersions
-from hilum.rollouts.models import Finding, Judged, Limits, Position, RingTraffic, Step
-from hilum.rollouts.policy import judge, next_step, position, way_back
+from hilum.rollouts.models import Finding, Judged, Limits, Position, Ring, RingTraffic, Step
+from hilum.rollouts.policy import ahead_of, judge, next_step, position, way_back
 from tests.sim.rollouts import DAY, plan
 from tests.sim.world import START
 
@@ -222,3 +222,14 @@ def test_what_one_app_does_never_turns_steady_into_regressed_for_a_narrower_vers
     found = judge(ring(calm | {"own": traffic(*own)}, calm | {"own": USUAL}), Limits(), narrows=True)
 
     assert found.finding is Finding.STEADY
+
+
+def test_each_later_ring_has_its_earliest_day_and_the_first_has_none() -> None:
+    """C180: a ring stays as long as it must, and a regression only makes it later."""
+    mercy, children, general = (TenantId(each) for each in ("mercy", "children", "general"))
+    rings = (Ring((mercy,), DAY), Ring((children,), 2 * DAY), Ring((), DAY))
+
+    ahead = ahead_of(plan(rings=rings))
+    assert [ahead.since(each) for each in (mercy, children, general)] == [None, START + DAY, START + 3 * DAY]
+    named = ahead_of(plan(rings=rings[:2]))
+    assert [named.since(each) for each in (mercy, children, general)] == [None, START + DAY, None]
