@@ -181,12 +181,8 @@ def test_a_tie_to_the_vendor_bars_however_it_is_known(ground: Ground) -> None:
     made(ground.site.api("root").post(f"/ties/{tie['id']}/end", json={"reason": "Two years ago."}), 200)
     made(act_on(ground, sent, "legal", "take", "lena"), 200)
 
-    contact = made(
-        ground.site.api("acme.owner").post(
-            "/contacts", json={"vendor": ground.vendor, "kind": "support", "address": "help@acme.example"}
-        )
-    )
-    assert contact["address"] == "help@acme.example"
+    held = made(ground.site.api("acme.owner").get(f"/contacts?vendor={ground.vendor}"), 200)["items"]
+    assert "help@acme.example" in {each["address"] for each in held}
     add_reviewer(ground.site, "tess", "technical", mail="tess@mail.acme.example")
     problem(act_on(ground, sent, "technical", "take", "tess"), 403, "tied_to_vendor")
 
