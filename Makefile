@@ -30,8 +30,8 @@ check: $(DEV_READY) ## format, lint, types and architecture
 	@$(BIN)/lint-imports > $(VENV)/lint-imports.log 2>&1 && echo "architecture ok" || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q tests/house
 
-bench: $(DEV_READY) ## measure, side by side with nginx, into .hilum/bench.json and a table
-	@tools/ensure nginx wrk
+bench: $(DEV_READY) $(NODE_READY) ## measure, side by side with nginx, into .hilum/bench.json and a table
+	@tools/ensure nginx wrk chromium
 	@$(BIN)/python -m tests.bench
 
 setup: $(DEV_READY) $(NODE_READY) ## everything but the running
