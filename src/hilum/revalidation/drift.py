@@ -47,6 +47,11 @@ def outside(permits: Iterable[PermitCount], contract: RunContract) -> tuple[Drif
     return _gravest(found)
 
 
+def by_public_client(found: Drift) -> Drift:
+    """Return what a public client did beyond a contract. Whoever uses it holds its tokens, and one person's calls must not stop an app for everybody."""
+    return replace(found, severity=Severity.LOW, public=True)
+
+
 def together(of_versions: Iterable[Drift]) -> tuple[Drift, ...]:
     """Return what several versions of an app did beyond their contracts, each kind of calls once, by the version where it weighs most."""
     found: dict[str, Drift] = {}
@@ -55,7 +60,8 @@ def together(of_versions: Iterable[Drift]) -> tuple[Drift, ...]:
         if held is None:
             found[each.about] = each
             continue
-        one, other = sorted((held, each), key=lambda each: _ORDER.index(each.severity))
+        # Of two that weigh the same the one that is the app's for certain.
+        one, other = sorted((held, each), key=lambda each: (_ORDER.index(each.severity), each.public))
         tenants = tuple(sorted({*one.tenants, *other.tenants}))
         found[each.about] = replace(_joined(one, other), tenants=tenants)
     return _gravest(found)
@@ -89,6 +95,9 @@ def _joined(one: Drift, other: Drift) -> Drift:
 def concern_of(drift: Drift) -> Concern:
     """Return what is wrong about calls that a contract does not have. How many there were, and where, is told to nobody by it."""
     by = ", ".join(drift.scopes[:_SHOWN]) or "a scope of another type"
+    whose = (
+        " By a public client, so whoever uses it may have sent them with its token." if drift.public else ""
+    )
     other = "made it by other scopes only" if drift.otherwise else "has no such call"
     return Concern(
         RULE,
@@ -96,7 +105,7 @@ def concern_of(drift: Drift) -> Concern:
         drift.severity,
         certain=True,
         evidence=f"Permitted within {DRIFT_DAYS} days, last on {drift.last:%Y-%m-%d}: {drift.about}, by {by}. "
-        f"The run that was certified ({drift.run}) {other}.",
+        f"The run that was certified ({drift.run}) {other}.{whose}",
         reproduction="hilum app contract APP, and hilum app scopes APP --days 30",
         fix="Stop these calls, or show them in a certification run and submit the version again with it.",
     )

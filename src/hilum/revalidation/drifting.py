@@ -1,12 +1,14 @@
 """Compare what a certified app was permitted with its contract, and remember at which hospitals (C220)."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hilum.audit.models import PermitCount
 from hilum.clients import service as clients
+from hilum.clients.models import ClientType
 from hilum.evidence import service as evidence
+from hilum.evidence.models import RunContract
 from hilum.identity.policy import may_administer
 from hilum.infra import lanes
 from hilum.infra.context import Context
@@ -42,19 +44,25 @@ def drift_of(ctx: Context, certifications: Iterable[Certification], use: Use) ->
     return drift.together(each for of in certifications for each in _of_version(ctx, of, use))
 
 
-def _of_version(ctx: Context, certification: Certification, use: Use) -> tuple[Drift, ...]:
+def _of_version(ctx: Context, certification: Certification, use: Use) -> Iterator[Drift]:
     contract = evidence.find_contract(ctx, certification.id)
     # One that somebody changed measures nothing.
     if contract is None or not contract.genuine:
-        return ()
-    of = [
-        each.id
-        for each in clients.facts_of_apps(ctx, (certification.app,)).get(certification.app, ())
+        return
+    since = max(ctx.now - timedelta(days=DRIFT_DAYS), certification.certified_at)
+    facts = clients.facts_of_apps(ctx, (certification.app,)).get(certification.app, ())
+    mine = [
+        each
+        for each in facts
         if each.version == certification.version and each.environment is Environment.PRODUCTION
     ]
-    since = max(ctx.now - timedelta(days=DRIFT_DAYS), certification.certified_at)
-    if not of:
-        return ()
+    for public in (False, True):
+        of = [each.id for each in mine if (each.type is ClientType.PUBLIC) is public]
+        found = _permitted(of, since, contract, use) if of else ()
+        yield from map(drift.by_public_client, found) if public else found
+
+
+def _permitted(of: Sequence[str], since: datetime, contract: RunContract, use: Use) -> tuple[Drift, ...]:
     with lanes.using(Lane.OWN):
         counted = (each for each in use.permits(of, since, "") if each.last >= since)
         found = drift.outside(counted, contract)

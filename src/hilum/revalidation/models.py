@@ -91,7 +91,7 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Calls that were permitted and that the contract does not have, which is of the run ``run``. ``otherwise``: it has the call, but by other scopes.
+    """Calls that were permitted and that the contract does not have, which is of the run ``run``. ``otherwise``: it has the call, but by other scopes. ``public``: only a public client made them.
 
     ``rules``: what permitted them, as counted; ``scopes``: the same, cut to type and letter. ``tenants``: where they were seen.
     """
@@ -104,6 +104,7 @@ class Drift:
     scopes: tuple[str, ...] = ()
     otherwise: bool = False
     run: str = ""
+    public: bool = False
     tenants: tuple[str, ...] = ()
 
     @property

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hilum.audit.models import PermitCount
 from hilum.evidence.models import RunContract, Shape
 from hilum.kernel.ids import AppId, VersionId
-from hilum.revalidation.drift import concern_of, outside, together
+from hilum.revalidation.drift import by_public_client, concern_of, outside, together
 from hilum.revalidation.models import RULES_BOUND, Severity
 from tests.sim.world import START
 
@@ -111,6 +111,18 @@ def test_what_several_versions_did_is_one_finding_of_the_gravest() -> None:
     assert (read.about, read.severity, read.run) == ("read Goal", Severity.MEDIUM, "run_1")
     assert read.tenants == ("general", "mercy")
     assert together(reversed(at)) == (created, read)
+
+
+def test_what_a_public_client_did_weighs_least_unless_another_client_did_it_too() -> None:
+    """C220: whoever uses such an app holds its tokens, and could have it stopped for everybody by calls of their own."""
+    (created,) = outside([permit("create", "Goal", "user/Goal.c")], CONTRACT)
+    public = by_public_client(created)
+
+    assert (created.severity, public.severity) == (Severity.HIGH, Severity.LOW)
+    assert together([public]) == (public,)
+    assert together([public, created]) == together([created, public]) == (created,)
+    assert "public client" in concern_of(public).evidence
+    assert "public client" not in concern_of(created).evidence
 
 
 def test_any_number_of_ways_to_be_permitted_is_looked_at_by_a_bounded_number() -> None:
