@@ -298,6 +298,27 @@ def test_a_newer_version_that_nobody_uses_hides_no_calls_of_the_one_before(
     assert made(ground.site.api("rita").get("/tenants/mercy/findings"), 200)["items"] == [found]
 
 
+def test_an_app_whose_contract_cannot_be_read_is_skipped_and_keeps_no_other_waiting(
+    ground: Ground, world: World
+) -> None:
+    """C115: a row that somebody wrote into the database must not end the look at every app after it."""
+    passed(ground, sandbox_client(ground))
+    made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
+    broken = "UPDATE evidence_contract SET shapes = '[{\"unknown\": 1}]'"
+    world.uow.write_now(lambda ctx: ctx.tx.execute(text(broken)), actor=SYSTEM, trace=TRACE)
+    certified = _looked_at(ground, world, _place(ground))
+
+    with pytest.raises(KeyError):
+        certified.night()
+    certified.look()
+
+    progress = made(ground.site.api("otto").get("/revalidation"), 200)
+    assert (progress["done"], bool(progress["ended_at"])) == (1, True)
+    skipped = EventQuery(action="revalidation.app.skip", limit=5)
+    found = ground.site.system(audit.list_events, query=skipped).events
+    assert [each.event.app for each in found] == [ground.app]
+
+
 def _looked_at(ground: Ground, world: World, place: Place) -> Certified:
     use = Use(
         partial(journals.read_permits, place.directory, place.url),

@@ -34,7 +34,7 @@ def run(lease: Lease, look_at: LookAt, use: Use, may_continue: Callable[[], bool
     """Look at what was asked for, and at what is left of the round of this day."""
     lease.write(service.begin_round)
     while may_continue():
-        batch = lease.read(partial(service.next_batch, use=use))
+        batch = _next(lease, use)
         if not batch:
             lease.write(service.end_round)
             return
@@ -43,6 +43,30 @@ def run(lease: Lease, look_at: LookAt, use: Use, may_continue: Callable[[], bool
             return
         for subject in batch:
             _finish(lease, subject, [looks[each] for each in subject.targets])
+
+
+def _next(lease: Lease, use: Use) -> list[Subject]:
+    """Read the next apps to look at: one by one where they cannot be read together, so that one of them keeps no other waiting."""
+    try:
+        return lease.read(partial(service.next_batch, use=use))
+    except Exception as error:
+        if _passes(error):
+            raise
+    named = lease.read(service.next_named)
+    try:
+        return lease.read(partial(service.next_batch, use=use, limit=1))
+    except Exception as error:
+        # A fault of this program, or a row that somebody changed: it would come back each night.
+        if named is not None and not _passes(error):
+            lease.write(partial(service.skip, subject=named))
+        raise
+
+
+def _passes(error: Exception) -> bool:
+    """Check whether an error may be gone the next time: a database that is away, a lease that was lost."""
+    return isinstance(error, Unavailable) or (
+        isinstance(error, HilumError) and error.code == nodes.LEASE_LOST
+    )
 
 
 def _look(

@@ -73,30 +73,39 @@ def begin_round(ctx: Context) -> Round:
     return begun
 
 
-def next_batch(ctx: Context, use: Use) -> list[Subject]:
+def next_batch(ctx: Context, use: Use, limit: int = BATCH) -> list[Subject]:
     """Read the next apps to look at: those that somebody asked for, then those of the round that is under way."""
-    asked = store.list_asked(ctx.tx, BATCH)
+    return [_read(ctx, each, use) for each in _next(ctx, limit)]
+
+
+def next_named(ctx: Context) -> Subject | None:
+    """Return the next app to look at without anything that is read of it; None if there is none."""
+    return next(iter(_next(ctx, 1)), None)
+
+
+def _next(ctx: Context, limit: int) -> list[Subject]:
+    asked = store.list_asked(ctx.tx, limit)
     if asked:
-        return [replace(_subject(ctx, each.app, use), asked_at=each.asked_at) for each in asked]
+        return [Subject(each.app, None, asked_at=each.asked_at) for each in asked]
     held = store.find_round(ctx.tx)
     if held.is_over:
         return []
-    apps = certificates.list_certified(ctx, held.after, BATCH)
-    return [replace(_subject(ctx, app, use), day=held.day) for app in apps]
+    return [Subject(app, None, day=held.day) for app in certificates.list_certified(ctx, held.after, limit)]
 
 
-def _subject(ctx: Context, app: AppId, use: Use) -> Subject:
+def _read(ctx: Context, named: Subject, use: Use) -> Subject:
+    app = named.app
     certified = _certified_versions(ctx, app)
     if not certified:
-        return Subject(app, None)
+        return named
     certification = certified[0]
     try:
         targets = tuple(review.addresses_of(ctx, certification))
     except NotFound:
         # A submission that is not there any more: `finish` says so of this app alone, and the others are looked at.
-        return Subject(app, certification)
-    unused = _unused(ctx, certification, use.permits)
-    return Subject(app, certification, targets, unused, drift_of(ctx, certified, use))
+        return replace(named, certification=certification)
+    unused, found = _unused(ctx, certification, use.permits), drift_of(ctx, certified, use)
+    return replace(named, certification=certification, targets=targets, unused=unused, drift=found)
 
 
 def _certification(ctx: Context, app: AppId) -> Certification | None:
