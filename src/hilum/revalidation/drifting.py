@@ -58,11 +58,11 @@ def _of_version(ctx: Context, certification: Certification, use: Use) -> Iterato
     ]
     for public in (False, True):
         of = [each.id for each in mine if (each.type is ClientType.PUBLIC) is public]
-        found = _permitted(of, since, contract, use) if of else ()
+        found = _permitted(of, since, use, contract) if of else ()
         yield from map(drift.by_public_client, found) if public else found
 
 
-def _permitted(of: Sequence[str], since: datetime, contract: RunContract, use: Use) -> tuple[Drift, ...]:
+def _permitted(of: Sequence[str], since: datetime, use: Use, contract: RunContract) -> tuple[Drift, ...]:
     with lanes.using(Lane.OWN):
         counted = (each for each in use.permits(of, since, "") if each.last >= since)
         found = drift.outside(counted, contract)
