@@ -1,5 +1,6 @@
 """By pages: who signs for which lens, ties to vendors, the regulated lane, known answers, and one certification run as the staff see it (C100, C101, C112, C126, C183, C223)."""
 
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -8,8 +9,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import AppId, VersionId
+from hilum.policies import allowances
 from hilum.policies import service as policies
-from hilum.policies.models import Lens
+from hilum.policies.models import Lens, Override
+from hilum.policies.overrides import OVERRIDE
 from hilum.review import clock_store, lens_store
 from hilum.review import service as review
 from hilum.review.jobs import keep_time
@@ -27,6 +31,7 @@ from tests.flows.test_review_clocks import Keeper
 from tests.flows.vendor_ground import made
 from tests.sim.browser import form_with, forms_of
 from tests.sim.world import FakeClock
+from tests.unit.policies.test_set_tiers import EXCEPTION
 
 REVIEWERS, TIES, LANE = "/review/reviewers", "/review/ties", "/review/regulated-access"
 PROTECTED = "launch/patient patient/Appointment.rs"
@@ -291,3 +296,44 @@ def test_long_lists_of_reviewers_ties_and_requests_go_on_by_page(ground: Ground)
 def form_next(page: str) -> str:
     """Return where a list goes on."""
     return page.partition('rel="next" href="')[2].partition('"')[0]
+
+
+def test_exceptions_are_listed_with_who_answers_for_them_and_how_many_are_open(ground: Ground) -> None:
+    """C109, K14: of both kinds, with the reason, what is done instead, and the end, after which they are over by themselves."""
+    now, otto = ground.site.clock.now(), enter(ground, "otto")
+    page = "/operations/policy/exceptions"
+    assert "None is open, beside 0 certified apps." in read(otto, page)
+    both: dict[str, Any] = {
+        "app": AppId(ground.app),
+        "tenant": None,
+        "asked_by": "staff:a",
+        "agreed_by": "staff:b",
+        "agreed_at": now,
+    }
+    ends = now + timedelta(days=9)
+    aside = Override(
+        "ovr_1",
+        "reads-slots",
+        "d" * 64,
+        reason="No nurse yet.",
+        control="A clerk looks.",
+        ends_at=ends,
+        **both,
+    )
+    lowered = replace(
+        EXCEPTION, **both, version=VersionId(ground.version), ends_at=ends, reason="Certified again by then."
+    )
+
+    ground.site.system(lambda ctx: allowances.add(ctx, OVERRIDE, aside))
+    ground.site.system(policies.add_exception, made=lowered)
+    ground.site.clock.advance(timedelta(days=4))
+    otto = enter(ground, "otto")
+
+    shown = read(otto, page)
+    assert "2 open, beside 0 certified apps; their median age is 4 days." in shown
+    for text in ("without the rule reads-slots", "A clerk looks.", "No nurse yet.", "every hospital"):
+        assert text in shown
+    versions = read(otto, f"{page}?kind=versions")
+    assert f"version 1 counts as {lowered.tier}, not as {lowered.computed}" in versions
+    ground.site.clock.advance(timedelta(days=5))
+    assert "None is open" in read(enter(ground, "otto"), page)

@@ -82,6 +82,7 @@ def _evidence() -> tuple[Page, ...]:
             RULES,
             parent="version",
         ),
+        page("exceptions", "/policy/exceptions", "Exceptions", "What is allowed?", STAFF, parent="policy"),
         page(
             "dry_run",
             "/policy/dry-runs/{id}",

@@ -12,7 +12,17 @@ from hilum.console.developer import proposals, reviews, runs, statements, team, 
 from hilum.console.developer import submission as developer_submission
 from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
-from hilum.console.operations import apps, books, departures, evidence, now, policies, scopes, staff
+from hilum.console.operations import (
+    apps,
+    books,
+    departures,
+    evidence,
+    exceptions,
+    now,
+    policies,
+    scopes,
+    staff,
+)
 from hilum.console.ports import Ports
 from hilum.console.review import lane, lens, queue, reviewers
 from hilum.console.review import run as review_run
@@ -51,6 +61,7 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.version", policies.show_version),
         *desk.route("operations.rollout", policies.show_rollout, policies.stop_rollout),
         *desk.route("operations.apply", books.show, books.apply, multi=books.MULTI),
+        *desk.route("operations.exceptions", exceptions.show),
         *desk.route("operations.dry_run", books.show_run),
         *desk.route("operations.scopes", scopes.show_list),
         *desk.route("operations.product", scopes.show, scopes.deprecate),

@@ -17,7 +17,7 @@ from hilum.policies.exception_models import (
     Population,
 )
 from hilum.policies.lifetime_models import DISPOSAL_DAYS, DORMANT_DAYS, Expiry, Lifetimes
-from hilum.policies.override_models import Level, OverrideOrder
+from hilum.policies.override_models import Level, Override, OverrideOrder
 from hilum.policies.product_models import NOTICE, WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
 from hilum.policies.version_models import (
     APPLY_ACTION,
@@ -55,6 +55,7 @@ __all__ = [
     "ExceptionOrder",
     "Expiry",
     "Lifetimes",
+    "Override",
     "OverrideOrder",
     "PolicyException",
     "Population",

@@ -1,0 +1,113 @@
+"""Exceptions: what two people allow an app for a time, with who answers for it, until when, and how many are open (C19, C23, C109, C207, K14)."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import partial
+from statistics import median
+from types import MappingProxyType
+
+from starlette.responses import Response
+
+from hilum.certificates import service as certificates
+from hilum.console import service
+from hilum.console.desk import Visit, address
+from hilum.console.lists import List
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.infra.context import Context
+from hilum.kernel.pages import PageQuery
+from hilum.policies import service as policies
+from hilum.policies.models import Override, PolicyException
+
+LIST = List(
+    columns=(
+        Column("App"),
+        Column("What is allowed"),
+        Column("State"),
+        Column("Who answers for it"),
+        Column("Why"),
+        Column("Done instead"),
+        Column("Ends", number=True),
+    ),
+    one="exception",
+    many="exceptions",
+    empty=Empty(
+        "None of this kind",
+        "Two of you set an overridable rule aside with hilum policy override, or lower a version's tier with hilum app lower-tier, for a time.",
+    ),
+    filters=(Filter("kind", "Kind", (Option("versions", "Of versions"),), unset="Rules set aside"),),
+)
+_WHY_NOT: Mapping[str, str] = MappingProxyType(
+    {
+        "": "open",
+        "ended": "ended",
+        "expired": "over",
+        "elsewhere": "counts nowhere",
+    }
+)
+"""The state of an exception in a word; what is not here does not count under the rule book in force."""
+TEXT_SHOWN = 200
+
+
+async def show(visit: Visit) -> Response:
+    """Show exceptions, newest first, with how many are open."""
+
+    async def read(asked: Asked) -> Listed:
+        return await visit.read(partial(_listed, asked=asked))
+
+    lead = await visit.read(_figures)
+    return await visit.listing(LIST, read, lead=lead, title="Exceptions")
+
+
+def _figures(ctx: Context) -> str:
+    """Return how many are open beside how many apps are certified, and how old they are (K14)."""
+    live = (policies.live_overrides(ctx), policies.live_exceptions(ctx))
+    since = [each.agreed_at for kind in live for of_app in kind.values() for each in of_app]
+    apps = certificates.count_certified(ctx)
+    certified = f"{apps:,} certified {'app' if apps == 1 else 'apps'}"
+    if not since:
+        return (
+            f"None is open, beside {certified}. Nothing else is certified for production without its lenses."
+        )
+    return f"{len(since):,} open, beside {certified}; their median age is {_days(since, ctx.now)} days."
+
+
+def _days(since: Iterable[datetime], now: datetime) -> int:
+    return round(median((now - each).total_seconds() for each in since) / 86_400)
+
+
+def _listed(ctx: Context, asked: Asked) -> Listed:
+    page = PageQuery(asked.after, ROWS + 1)
+    found: list[tuple[Override | PolicyException, str]]
+    found = [*(policies.shown_exceptions if asked["kind"] else policies.shown_overrides)(ctx, page)]
+    shown = found[:ROWS]
+    ids = [id_ for each, _ in shown for id_ in (each.app, each.asked_by, each.agreed_by)]
+    names = service.names(ctx, ids, tenants=[each.tenant or "" for each, _ in shown])
+    rows = [_row(ctx, each, why, names) for each, why in shown]
+    return Listed(rows, next=shown[-1][0].id if len(found) > ROWS else "")
+
+
+def _row(ctx: Context, each: Override | PolicyException, why: str, names: service.Names) -> tuple[Cell, ...]:
+    place = names.tenant(each.tenant) if each.tenant else "every hospital"
+    what, instead = _what(ctx, each)
+    return (
+        Cell(names.app(each.app), address("operations.app", each.app)),
+        Cell(what, note=f"at {place}"),
+        Cell(_WHY_NOT.get(why, "does not count"), kind="pill", tone="plain" if why else "warn"),
+        Cell(names.actor(each.asked_by), note=f"agreed by {names.actor(each.agreed_by)}"),
+        Cell(_short(each.reason)),
+        Cell(instead),
+        Cell("", at=each.ends_at),
+    )
+
+
+def _what(ctx: Context, each: Override | PolicyException) -> tuple[str, str]:
+    if isinstance(each, Override):
+        return f"without the rule {each.rule}", _short(each.control)
+    label = f"version {service.version_label(ctx, each.version)}"
+    if each.tier:
+        return f"{label} counts as {each.tier}, not as {each.computed}", ""
+    return f"the AI of {label} writes alone", ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]}…"
