@@ -38,6 +38,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Who answers for which scopes, and until when. Ending one with notice writes a version of the rule book.",
             "hilum policy show",
         ),
+        "operations.departures": (
+            "The hospitals that left: what each had, what its erasure waits for, and the proof of it. Two of you let one leave.",
+            "hilum tenant leave list",
+        ),
         "operations.staff": (
             "What waits for a second of you, and the accounts of the staff. Nobody agrees to what they asked for.",
             "hilum approval list",
