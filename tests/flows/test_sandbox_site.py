@@ -20,6 +20,7 @@ from hilum_ehr.sandbox.app import Sandbox, build
 from hilum_ehr.sandbox.clients import plan
 from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
 from hilum_ehr.sandbox.ehr.own_apps import APPS_BOUND, OwnApp, OwnApps
+from hilum_ehr.sandbox.faults import KINDS
 from hilum_ehr.synthesis.hospital import describe, synthesize
 from hilum_ehr.synthesis.policy import hospitals
 from tests.sim.world import FakeClock, SeededIds
@@ -398,3 +399,27 @@ def test_what_was_typed_goes_on_to_the_launch_in_a_new_tab(ground: Ground) -> No
 
     assert sent.headers["location"].startswith("/sandbox/launch?tenant=general&client=mine-1&")
     assert "csrf" not in sent.headers["location"]
+
+
+def test_a_chart_offers_what_can_fail_shows_what_does_and_ends_it(ground: Ground) -> None:
+    """C122: in words, without script; what is not offered is not made."""
+    fail = "{session}/fail"
+
+    answers = visit(
+        ground.site(),
+        "/sandbox/h/general",
+        OPEN,
+        "{session}",
+        (fail, {"kind": "short_pages", "client": "*", "act": "make", "tab": "chart"}),
+        "{session}",
+        (fail, {"kind": "short_pages", "client": "*", "act": "end", "tab": "chart"}),
+        "{session}",
+        (fail, {"kind": "earthquake", "client": "*", "act": "make"}),
+    )
+    pages = [each.text for each in answers]
+
+    assert all(words in pages[2] for words in KINDS.values())
+    assert "Nothing fails now." in pages[2]
+    assert [each.status_code for each in answers[3:]] == [303, 200, 303, 200, 404]
+    assert "For every app that is opened here, about this patient, until 09:03:00 UTC." in pages[4]
+    assert "Nothing fails now." in pages[6]

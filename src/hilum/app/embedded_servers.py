@@ -14,7 +14,7 @@ from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.urls import Urls
 from hilum_ehr.fhirserver.models import FhirServerSettings
 from hilum_ehr.fhirserver.routes import FhirServer, Response
-from hilum_ehr.sandbox.faults import FaultBook, with_faults
+from hilum_ehr.sandbox.faults import FHIR_FOLDER, FaultBook, with_faults
 
 _PROFILES = {
     "AllergyIntolerance": "us-core-allergyintolerance",
@@ -69,7 +69,7 @@ class EmbeddedServers:
         alone: Callable[[], bool] = lambda: True,
     ) -> None:
         self._alone = alone
-        self._folder = settings.data_dir / "fhir"
+        self._folder = settings.data_dir / FHIR_FOLDER
         self._urls, self._clock, self._ids = urls, clock, ids
         self._faults = FaultBook(self._folder, clock)
         self._open: dict[TenantId, tuple[FhirServer, Embedded]] = {}

@@ -336,9 +336,7 @@ def evidence_ports(kit: Kit, reader: Callable[[], AccessReader], faults: FaultBo
     def set_fault(found: Upstream) -> None:
         if faults is not None:
             until = found.until.isoformat()
-            faults.add(
-                Fault(found.tenant, found.fault.value, found.chart, found.types, until, made_by=found.run)
-            )
+            faults.add(Fault(found.tenant, found.fault.value, until, (found.run,), made_by=found.run))
             time.sleep(READ_EVERY_S)
 
     def clear_faults(run: str) -> None:

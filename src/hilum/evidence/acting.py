@@ -2,13 +2,10 @@
 
 from typing import Any
 
-from hilum.audit import service as audit
-from hilum.audit.models import EventQuery
-from hilum.clients import service as clients
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
-from hilum.evidence import policy, probing
-from hilum.evidence.judging import NOTHING, TAKE
+from hilum.evidence import probing
+from hilum.evidence.judging import NOTHING
 from hilum.evidence.models import (
     QUOTA_BURST,
     QUOTA_RATE_PER_S,
@@ -71,27 +68,8 @@ def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream
         case Fault.DELETION:
             return probing.ask(ctx, run), None
         case _ if fault in UPSTREAM:
-            return {}, _upstream(ctx, run, fault)
+            return {}, Upstream(run.id, run.tenant, fault, ctx.now + SCENARIO_LIFE)
     return {}, None
-
-
-def _upstream(ctx: Context, run: Run, fault: Fault) -> Upstream:
-    client = clients.get_client(ctx, run.client)
-    chart, types = _chart_of(ctx, run), policy.open_types(client.scopes)
-    if not chart and not types:
-        detail = "The FHIR server fails for the chart in which the app is open, and it is open in none. Launch it first."
-        raise Conflict("chart_unknown", detail)
-    return Upstream(run.id, run.tenant, fault, chart, types, ctx.now + SCENARIO_LIFE)
-
-
-def _chart_of(ctx: Context, run: Run) -> str:
-    """Return the patient of the last launch with one in a run; empty if there is none."""
-    query = EventQuery(
-        tenant=run.tenant, client=run.client, action=TAKE, outcome="done", since=run.opened_at, limit=20
-    )
-    found = audit.list_events(ctx, query).events
-    of_run = (each.event for each in found if each.event.facts.get("run") == run.id)
-    return next((each.patient for each in of_run if each.patient), "")
 
 
 def undo(ctx: Context, run: Run) -> None:

@@ -105,13 +105,11 @@ UPSTREAM = frozenset({Fault.UNAVAILABLE, Fault.SLOW, Fault.SHORT_PAGES, Fault.CO
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A fault of a sandbox hospital's FHIR server, until a moment: for requests about a chart, or about types that belong to no patient."""
+    """A fault of a sandbox hospital's FHIR server, until a moment, for what is asked in a run and for nothing else."""
 
     run: str
     tenant: TenantId
     fault: Fault
-    chart: str
-    types: tuple[str, ...]
     until: datetime
 
 

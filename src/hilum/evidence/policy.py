@@ -34,7 +34,6 @@ from hilum.policies.models import Applicant, Book, Cell
 from hilum.policies.policy import tiers_to_certify
 from hilum.registry.models import Environment
 from hilum.registry.policy import may_register
-from hilum.standards.fhir.visibility import Belonging, rule_of
 from hilum.standards.smart.scopes import (
     SPECIAL,
     ClinicalScope,
@@ -113,15 +112,6 @@ def fault_of(scenario: str) -> Fault:
     """Return how the situation of a scenario is made; by hand if this release does not know it."""
     known = SCENARIOS.get(scenario)
     return Fault.NONE if known is None else known.fault
-
-
-def open_types(scopes: Iterable[str]) -> tuple[str, ...]:
-    """Return the types of some scopes whose resources belong to no patient."""
-    types = {each.type for each in parse_stored(tuple(scopes)) if isinstance(each, ClinicalScope)}
-    rules = ((each, rule_of(each)) for each in types)
-    return tuple(
-        sorted(each for each, rule in rules if rule is not None and rule.belonging is Belonging.SHARED)
-    )
 
 
 # --- records -------------------------------------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ class Transport:
         """Send a read or search, if the request that needs it is still permitted. Raises Refusal."""
         task.confirm()
         try:
-            response = await self._upstreams.send(task.tenant, request)
+            response = await self._upstreams.send(task.tenant, _named(task, request))
         except Unavailable as error:
             raise refused_by(error) from error
         return _usable(response)
@@ -102,7 +102,7 @@ class Transport:
             body = await self.work(len(request.body), partial(tagged, request.body, intent.request_id))
             sent = replace(request, body=body)
         try:
-            response = await self._upstreams.write(task.tenant, sent, intent)
+            response = await self._upstreams.write(task.tenant, _named(task, sent), intent)
         except Unavailable as error:
             # The request left, so it may have been carried out. Only a request that did not leave
             # is called not done.
@@ -175,6 +175,14 @@ class Transport:
         access = task.obligations.access
         grants = grant_rules(access, str(resource.get("resourceType")), letters)
         return judge_resource(access, resource, grants, bases=task.obligations.bases) is None
+
+
+def _named(task: UpstreamTask, request: UpstreamRequest) -> UpstreamRequest:
+    """Say to a server in this process for whom it is asked: what a sandbox makes fail is bound to a client, launch or run."""
+    if not task.in_process:
+        return request
+    token = task.token
+    return replace(request, asked_by=(token.client, token.launch, token.run))
 
 
 def _outcome_unknown(detail: str, request_id: str) -> Deny:

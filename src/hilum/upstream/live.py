@@ -362,6 +362,7 @@ async def _call(app: AsgiApp, request: UpstreamRequest) -> UpstreamResponse:
         "headers": headers,
         "client": None,
         "server": None,
+        "state": {"asked_by": request.asked_by},
     }
     taken = _Taken(request.body)
     await app(scope, taken.receive, taken.send)

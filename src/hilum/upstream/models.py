@@ -29,12 +29,16 @@ TAKEN_HEADERS = frozenset({"content-type", "etag", "last-modified", "location", 
 
 @dataclass(slots=True)
 class UpstreamRequest:
-    """``target`` is relative to the FHIR base, without leading slash, already encoded: ``Observation?patient=1``."""
+    """``target`` is relative to the FHIR base, without leading slash, already encoded: ``Observation?patient=1``.
+
+    ``asked_by``: the client, launch and run for which it is sent. Only a server in this process is given it; it never leaves on the wire.
+    """
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    asked_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

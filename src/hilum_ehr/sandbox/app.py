@@ -17,11 +17,13 @@ from hilum_ehr.sandbox import samples
 from hilum_ehr.sandbox.clients import plan
 from hilum_ehr.sandbox.credentials import FILE_NAME, ChartLists, Wallet
 from hilum_ehr.sandbox.ehr import routes as ehr
+from hilum_ehr.sandbox.ehr.failing import Failing
 from hilum_ehr.sandbox.ehr.feed import Feed
 from hilum_ehr.sandbox.ehr.own_apps import OwnApps
 from hilum_ehr.sandbox.ehr.platform import Platform
 from hilum_ehr.sandbox.ehr.records import Records
 from hilum_ehr.sandbox.ehr.sessions import Sessions
+from hilum_ehr.sandbox.faults import FHIR_FOLDER, FaultBook
 from hilum_ehr.sandbox.site import Site
 from hilum_ehr.synthesis.policy import hospitals
 
@@ -74,6 +76,7 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
         feed=feed,
         sessions=Sessions(clock, ids),
         own_apps=OwnApps(),
+        failing=Failing(FaultBook(settings.data_dir / FHIR_FOLDER, clock), clock),
         clock=clock,
         ids=ids,
         public=settings.sandbox_public,

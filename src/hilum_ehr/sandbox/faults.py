@@ -1,13 +1,13 @@
 """Faults of the sandbox's own FHIR servers: unavailable, slow, short pages, a conflict, a lost answer.
 
 They are kept in a file beside the servers' data, which every process of this machine reads, and stand between whoever asks and the server. Each
-is of one hospital, for requests about one chart or about types that belong to no patient, and ends by itself.
+is of one hospital and of one run, client or set of launches, so that nobody else meets it, and ends by itself.
 """
 
 import asyncio
 import fcntl
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,15 +16,21 @@ from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
-from hilum.kernel.errors import Unavailable
+from hilum.kernel.errors import Conflict, Unavailable
 from hilum.kernel.ports import Clock
 from hilum_ehr.fhirserver.search import PAGE
 
+FHIR_FOLDER = "fhir"
+"""Where the servers' data and this file are, below the data of the sandbox."""
 FILE_NAME = "faults.json"
 FAULT_LIFE = timedelta(minutes=3)
 """The longest that a fault lasts."""
 FAULTS_BOUND = 100
 """Faults of all hospitals at a time; beyond it the oldest ends."""
+BY_HAND = "hand-"
+"""How the maker of a fault begins that was picked by hand."""
+HAND_BOUND = 60
+"""Faults that were picked by hand at a time, so that they never end those of certification runs."""
 READ_EVERY_S = 0.05
 """How soon a process notices a change."""
 SLOW_S = 3.0
@@ -32,6 +38,8 @@ SHORT_PAGE, EMPTY_PAGES = 2, 12
 """Entries of a short page, and how many empty ones follow the first: the gateway fills its pages from ten of the server's, so that fewer
 would never be seen by an app."""
 MADE_BOUND = 1_000
+OF_BOUND = 40
+"""Launches that one fault reaches; the oldest are left out."""
 KINDS = {
     "unavailable": "The FHIR server is unavailable",
     "slow": "The FHIR server answers after three seconds",
@@ -52,13 +60,13 @@ _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``chart``: the patient whose requests fail; ``types``: those of no patient whose requests fail. ``made_by``: a run, or a browser."""
+    """``of``: the run, client or launches whose requests fail; ``chart``: only those about this patient. ``made_by``: who ends it."""
 
     tenant: str
     kind: str
-    chart: str
-    types: tuple[str, ...]
     until: str
+    of: tuple[str, ...]
+    chart: str = ""
     made_by: str = ""
 
 
@@ -86,10 +94,41 @@ class FaultBook:
 
     def add(self, fault: Fault) -> None:
         """Put a fault in force, for FAULT_LIFE at most."""
+        self._add(fault, lambda _: None)
+
+    def _add(self, fault: Fault, fits: Callable[[list[Fault]], None]) -> None:
         latest = (self._clock.now() + FAULT_LIFE).isoformat()
         assert fault.kind in KINDS, "only what is listed can be made"
-        bounded = Fault(**asdict(fault) | {"until": min(fault.until, latest), "types": tuple(fault.types)})
-        self._change(lambda held: [*held, bounded][-FAULTS_BOUND:])
+        bounded = Fault(**asdict(fault) | {"until": min(fault.until, latest), "of": tuple(fault.of)})
+
+        def added(held: list[Fault]) -> list[Fault]:
+            fits(held)
+            # The same again, in the same hands, replaces it: its time begins again, and it is listed once.
+            kept = [each for each in held if (each.made_by, each.kind) != (bounded.made_by, bounded.kind)]
+            return [*kept, bounded][-FAULTS_BOUND:]
+
+        self._change(added)
+
+    def add_by_hand(self, fault: Fault) -> None:
+        """Put a fault in force in place of the same one of its maker. Raises Conflict beyond HAND_BOUND."""
+        assert fault.made_by.startswith(BY_HAND), "its maker is known as one by hand"
+
+        def fits(held: list[Fault]) -> None:
+            others = (each for each in held if each.made_by != fault.made_by)
+            if sum(each.made_by.startswith(BY_HAND) for each in others) >= HAND_BOUND:
+                detail = "Too much is failing in this sandbox already. Try again in three minutes."
+                raise Conflict("faults_bound", detail)
+
+        self._add(fault, fits)
+
+    def join(self, made_by: str, name: str) -> None:
+        """Let faults that somebody made reach one more launch."""
+
+        def joined(fault: Fault) -> Fault:
+            of = (*fault.of, name)[-OF_BOUND:]
+            return replace(fault, of=of) if fault.made_by == made_by else fault
+
+        self._change(lambda held: [joined(each) for each in held])
 
     def clear(self, made_by: str) -> bool:
         """End the faults that somebody made; return whether there were any."""
@@ -127,7 +166,7 @@ def _read(path: Path) -> list[Fault]:
     """Read the file; a file that cannot be read has no faults."""
     try:
         found = orjson.loads(path.read_bytes())
-        return [Fault(**each | {"types": tuple(each["types"])}) for each in found]
+        return [Fault(**each | {"of": tuple(each["of"])}) for each in found]
     except (OSError, ValueError, TypeError, KeyError):
         return []
 
@@ -191,12 +230,11 @@ def with_faults(
 
 
 def _about(fault: Fault, scope: Scope, *bodies: bytes) -> bool:
-    """Check whether a request is about a fault's chart, by its address and what is sent either way, or about a type of no patient."""
-    type_ = scope["path"].strip("/").partition("/")[0]
-    if type_ in fault.types:
-        return True
-    if not fault.chart:
+    """Check whether a request is of a fault, by who asks, and if it is of one chart, by the address and what is sent either way."""
+    if not set(fault.of) & set(scope.get("state", {}).get("asked_by", ())):
         return False
+    if not fault.chart:
+        return True
     chart = fault.chart.encode()
     target = scope["path"].encode() + b"?" + scope["query_string"]
     return chart in target or any(b"Patient/" + chart + b'"' in body for body in bodies)

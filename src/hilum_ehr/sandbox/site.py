@@ -12,6 +12,7 @@ from hilum.web.pages import Pages
 from hilum.web.urls import Urls, origin_of
 from hilum_ehr.sandbox.clients import AppPlan, ClientPlan, Plan
 from hilum_ehr.sandbox.credentials import ChartLists, Wallet
+from hilum_ehr.sandbox.ehr.failing import Failing
 from hilum_ehr.sandbox.ehr.feed import Feed
 from hilum_ehr.sandbox.ehr.own_apps import OwnApps
 from hilum_ehr.sandbox.ehr.platform import Platform
@@ -48,6 +49,7 @@ class Site:
     feed: Feed
     sessions: Sessions
     own_apps: OwnApps
+    failing: Failing
     clock: Clock
     ids: Ids
     public: bool

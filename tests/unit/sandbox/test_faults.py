@@ -50,7 +50,7 @@ class Hospital:
         self.book, self.server = FaultBook(folder, clock), Server()
         self.app = with_faults(self.server, self.book, "general")
 
-    def get(self, path: str, query: str = "") -> tuple[int, dict[str, Any]]:
+    def get(self, path: str, query: str = "", by: tuple[str, ...] = ("run_1",)) -> tuple[int, dict[str, Any]]:
         sent: list[Message] = []
 
         async def receive() -> Message:
@@ -59,7 +59,8 @@ class Hospital:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        scope = {"method": "GET", "path": path, "query_string": query.encode()}
+        scope: dict[str, Any] = {"method": "GET", "path": path, "query_string": query.encode()}
+        scope["state"] = {"asked_by": by}
 
         async def ask() -> None:
             await self.app(scope, receive, send)
@@ -79,7 +80,7 @@ def following(page: dict[str, Any]) -> str:
 
 def test_pages_of_a_chart_are_short_and_some_are_empty(hospital: Hospital) -> None:
     """The rest comes behind so many empty pages that the gateway does not fill one page of an app from them."""
-    hospital.book.add(Fault("general", "short_pages", "p1", (), UNTIL, "run_1"))
+    hospital.book.add(Fault("general", "short_pages", UNTIL, ("run_1",), made_by="run_1"))
 
     _, page = hospital.get("/Condition", "patient=p1&_count=51")
     sizes = [len(page["entry"])]
@@ -98,11 +99,25 @@ def test_pages_of_a_chart_are_short_and_some_are_empty(hospital: Hospital) -> No
 )
 def test_pages_of_anything_else_stay_whole(hospital: Hospital, path: str, query: str) -> None:
     """A page size is no parameter of what is no search, and other charts are other people's."""
-    hospital.book.add(Fault("general", "short_pages", "p1", (), UNTIL, "run_1"))
+    hospital.book.add(Fault("general", "short_pages", UNTIL, ("run_1",), "p1", made_by="run_1"))
 
     hospital.get(path, query)
 
     assert hospital.server.asked == [f"{path}?{query}"]
+
+
+@pytest.mark.parametrize("kind", ["unavailable", "short_pages", "slow", "conflict", "lost_answer"])
+@pytest.mark.parametrize("by", [(), ("",), ("cli_1", "lau_2", "")])
+def test_whoever_is_not_of_the_fault_meets_nothing(
+    hospital: Hospital, kind: str, by: tuple[str, ...]
+) -> None:
+    """C122: not the same chart in other hands, and not the platform's own questions."""
+    hospital.book.add(Fault("general", kind, UNTIL, ("lau_1",), made_by="somebody"))
+
+    status, page = hospital.get("/Condition", "patient=p1", by)
+
+    assert (status, page["entry"]) == (200, [{}])
+    assert hospital.server.asked == ["/Condition?patient=p1"]
 
 
 def test_a_link_outlives_the_fault_that_put_it_there(hospital: Hospital) -> None:
@@ -113,7 +128,7 @@ def test_a_link_outlives_the_fault_that_put_it_there(hospital: Hospital) -> None
 
 
 def test_whoever_ends_their_faults_reads_whether_there_were_any(hospital: Hospital) -> None:
-    hospital.book.add(Fault("general", "slow", "p1", (), UNTIL, "run_1"))
+    hospital.book.add(Fault("general", "slow", UNTIL, ("run_1",), made_by="run_1"))
 
     assert not hospital.book.clear("run_2")
     assert hospital.book.clear("run_1")

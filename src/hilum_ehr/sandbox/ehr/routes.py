@@ -1,5 +1,6 @@
 """Pages of the EHR simulator. They work without script; with script, the inspector's list refreshes itself."""
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
@@ -17,10 +18,12 @@ from hilum.web.problems import RETRY_AFTER_S
 from hilum.web.urls import origin_of, path_of, with_query
 from hilum_ehr.sandbox.card import card
 from hilum_ehr.sandbox.ehr import chart as charts
+from hilum_ehr.sandbox.ehr.failing import EVERY_APP
 from hilum_ehr.sandbox.ehr.inspector import Calls
 from hilum_ehr.sandbox.ehr.own_apps import OwnApp
 from hilum_ehr.sandbox.ehr.platform import Order
 from hilum_ehr.sandbox.ehr.sessions import EhrSession
+from hilum_ehr.sandbox.faults import KINDS
 from hilum_ehr.sandbox.site import LOOPBACK_SOURCES, Site
 from hilum_ehr.synthesis.models import HospitalPlan, Role
 
@@ -76,6 +79,7 @@ def routes(site: Site) -> list[Route]:
         Route("/sandbox/sessions/{session}/apps/{client}/calls/list", pages.calls_list),
         Route("/sandbox/sessions/{session}/move", posts.move, methods=["POST"]),
         Route("/sandbox/sessions/{session}/person", posts.person, methods=["POST"]),
+        Route("/sandbox/sessions/{session}/fail", posts.fail, methods=["POST"]),
         Route("/sandbox/sessions/{session}/end", posts.end, methods=["POST"]),
     ]
 
@@ -266,6 +270,9 @@ class Pages:
             "summary": charts.summary(read, today=site.clock.now().date()),
             "apps": self._apps(request, session),
             "others": site.charts(session.tenant, member),
+            "failing": site.failing.of(session),
+            "kinds": KINDS,
+            "names": {client: name for client, name, _ in self._apps(request, session)},
             "urls": site.urls,
             "launch": path_of(site.urls.sandbox("/launch")),
         }
@@ -323,6 +330,7 @@ class Posts:
             # Between opening and redirecting: the app cannot have made a call yet.
             site.feed.expect(opened.id)
             site.sessions.opened(session.id, opened.id, order.client)
+            await asyncio.to_thread(site.failing.opened, session, order.client, opened.id)
         else:
             tenant = site.hospital(query.one("tenant")).tenant
             if not query.one("client"):
@@ -388,6 +396,16 @@ class Posts:
         fresh = site.sessions.begin(session.tenant, member.username, session.patient, session.encounter)
         return _see(f"/sandbox/sessions/{fresh.id}")
 
+    async def fail(self, request: Request) -> Response:
+        """Make something fail in this chart, or end that; it reaches the apps that are opened here, and ends by itself."""
+        site, form = self._site, await self._site.posted(request)
+        session = site.sessions.get(request.path_params["session"])
+        kind, client = form.one("kind"), form.one("client").replace(EVERY_APP, "")
+        verb = site.failing.end if form.one("act") == "end" else site.failing.make
+        # In a thread: the file of faults is written under a lock.
+        await asyncio.to_thread(verb, session, kind, client)
+        return _see(_back(form, session))
+
     async def end(self, request: Request) -> Response:
         """End the session and every launch in it."""
         await self._site.posted(request)
@@ -398,6 +416,7 @@ class Posts:
     async def _end(self, session: EhrSession) -> None:
         # The session ends here even if the platform does not answer.
         self._site.sessions.end(session.id)
+        await asyncio.to_thread(self._site.failing.end_all, session)
         for app in session.apps:
             self._site.feed.forget(app.launch)
             await self._site.platform.end_launch(session.tenant, app.launch)
