@@ -129,6 +129,7 @@ NO_LISTS = {
     "/api/v1/submissions/{submission}/draw": "one draw",
     "/api/v1/submissions/{submission}/appeal": "one appeal",
     "/api/v1/review/figures": "one document",
+    "/api/v1/clients/{client}/sandbox-faults": "sixty at most",
     "/api/v1/evidence-runs/{run_id}/rows": "of one run, as many as are judged",
     "/api/v1/request-rules": "what is in force now",
     "/api/v1/installations/{installation}/newer-version": "one comparison",

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.evidence import service
+from hilum.evidence import by_hand, service
 from hilum.evidence.judging import SCENARIOS
 from hilum.evidence.models import State
 from hilum.identity import service as identity
@@ -229,6 +229,41 @@ def test_a_run_is_opened_by_those_who_may_at_a_sandbox_only(run: Certifying) -> 
         run.does(service.begin, viewer, run_id=opened.id, scenario="launch")
     with pytest.raises(NotFound, match="scenario_not_found"):
         run.begin("kill_switch")
+
+
+def test_a_developer_makes_the_server_fail_for_their_own_client_at_a_sandbox_only(run: Certifying) -> None:
+    """C122: recorded, within their own vendor, and never where people are treated."""
+    client = run.front.clients[run.client].id
+    order: dict[str, Any] = {"client_id": client, "tenant": MERCY, "kind": "slow"}
+    stranger = Actor(ActorKind.MEMBER, "mem_2", roles=frozenset({"vendor_developer"}), vendor=VendorId("ven_2"))  # fmt: skip
+    viewer = replace(run.developer, roles=frozenset({"vendor_viewer"}))
+    for verb in (by_hand.make, by_hand.end):
+        with pytest.raises(NotFound):
+            run.does(verb, stranger, **order)
+        with pytest.raises(NotPermitted):
+            run.does(verb, viewer, **order)
+        for wrong, code in (
+            ({"kind": "quota"}, "fault_unknown"),
+            ({"client_id": "cli_0"}, "client_not_found"),
+        ):
+            with pytest.raises(NotFound, match=code):
+                run.does(verb, **order | wrong)
+        with pytest.raises(NotPermitted, match="tenant_not_sandbox"):
+            run.does(verb, **order | {"tenant": "nowhere"})
+    with pytest.raises(NotFound):
+        run.does(by_hand.own, stranger, client_id=client)
+
+    made = run.does(by_hand.make, **order)
+    servers = run.ports.by_hand
+    servers.make(made)
+    assert run.does(by_hand.own, viewer, client_id=client) == client
+    assert servers.find(client) == [made]
+    assert [each.of for each in run.front.faults.of(MERCY)] == [(client,)]
+    ended = run.does(by_hand.end, **order)
+    servers.end(ended.client, ended.tenant, ended.fault)
+    assert not servers.find(client)
+    recorded = run.front.run(partial(audit.list_events, query=EventQuery(action="evidence.fault.make")))
+    assert [each.event.outcome.value for each in recorded.events].count("done") == 1
 
 
 def test_a_run_takes_further_scenarios_of_the_rule_book_by_choice(run: Certifying) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ from hilum.enrolment import routes as enrolment
 from hilum.enrolment.models import LinkMail
 from hilum.evidence import routes as evidence
 from hilum.evidence import trace_routes as traces
+from hilum.evidence.by_hand import ByHand, HandFault
+from hilum.evidence.models import Fault as Kind
 from hilum.evidence.models import Upstream
 from hilum.federation import live as federation_live
 from hilum.federation import pages as federation_pages
@@ -74,7 +77,7 @@ from hilum.installations import routes as installations
 from hilum.installations import service as installed
 from hilum.installations.service import Permits, add_facility
 from hilum.kernel.errors import HilumError, NotFound
-from hilum.kernel.ids import AppId, VendorId
+from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId
 from hilum.keys.live import vault
 from hilum.launches import routes as launches
 from hilum.launches.service import count_open
@@ -106,7 +109,7 @@ from hilum.web import problems
 from hilum.web.api import join
 from hilum.web.asgi import App
 from hilum.web.kit import Authenticate, Kit
-from hilum_ehr.sandbox.faults import READ_EVERY_S, Fault, FaultBook
+from hilum_ehr.sandbox.faults import BY_HAND, READ_EVERY_S, Fault, FaultBook
 
 API_TITLE = "Hilum control plane"
 
@@ -332,7 +335,7 @@ def require_owner(ctx: Context, vendor: str, app: str) -> None:
 def evidence_ports(kit: Kit, reader: Callable[[], AccessReader], faults: FaultBook | None) -> evidence.Ports:
     """Return what certification runs need; ``faults``: of the FHIR servers of this machine's sandbox hospitals, if it has any."""
 
-    # Both return when every process of this machine has read the change: the app's next request meets it.
+    # All return when every process of this machine has read the change: the app's next request meets it.
     def set_fault(found: Upstream) -> None:
         if faults is not None:
             until = found.until.isoformat()
@@ -349,7 +352,39 @@ def evidence_ports(kit: Kit, reader: Callable[[], AccessReader], faults: FaultBo
         lambda query: reader().page(query),
         set_fault,
         clear_faults,
+        _by_hand(faults),
     )
+
+
+def _by_hand(faults: FaultBook | None) -> ByHand:
+    """Return what makes the FHIR servers of sandbox hospitals fail for one client."""
+
+    def name(client: str, tenant: str, fault: str) -> str:
+        return f"{BY_HAND}client/{client}/{tenant}/{fault}"
+
+    def make(order: HandFault) -> None:
+        if faults is not None:
+            made_by = name(order.client, order.tenant, order.fault)
+            until = order.until.isoformat()
+            faults.add_by_hand(
+                Fault(order.tenant, order.fault.value, until, (order.client,), made_by=made_by)
+            )
+            time.sleep(READ_EVERY_S)
+
+    def end(client: ClientId, tenant: TenantId, fault: Kind) -> None:
+        if faults is not None and faults.clear(name(client, tenant, fault)):
+            time.sleep(READ_EVERY_S)
+
+    def find(client: ClientId) -> list[HandFault]:
+        mine = f"{BY_HAND}client/{client}/"
+        found = [each for each in (faults.all() if faults else ()) if each.made_by.startswith(mine)]
+        made = [
+            HandFault(client, TenantId(each.tenant), Kind(each.kind), datetime.fromisoformat(each.until))
+            for each in found
+        ]
+        return sorted(made, key=lambda each: each.until)
+
+    return ByHand(make, end, find)
 
 
 def _reviewing(kit: Kit, unused: Callable[..., Any], runs: evidence.Ports) -> tuple[APIRouter, ...]:

@@ -11,6 +11,7 @@ import click
 from hilum.cli import host, preflight
 from hilum.cli.output import as_json, refuse
 from hilum.cli.resources import json_option
+from hilum.cli.sandbox_faults import fault
 from hilum.identity import service as identity
 from hilum.identity.models import UpstreamKind
 from hilum.infra.context import Context
@@ -43,7 +44,11 @@ def sandbox() -> None:
       hilum sandbox run
       hilum sandbox seed
       hilum sandbox load patients.ndjson --hospital general
+      hilum sandbox fault make slow --client "Lumen Chart" --tenant general
     """
+
+
+sandbox.add_command(fault)
 
 
 @sandbox.command()

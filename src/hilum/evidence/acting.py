@@ -19,6 +19,7 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, NotPermitted
+from hilum.kernel.ids import TenantId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.registry import service as registry
@@ -27,19 +28,17 @@ from hilum.tokens import service as tokens
 _BECAUSE = "certification_run"
 
 
-def require_sandbox(ctx: Context, run: Run) -> None:
-    """Check that a run's hospital is a sandbox, before anything is made to fail there. Raises NotPermitted."""
-    tenant = identity.find_tenant(ctx, run.tenant)
+def require_sandbox(ctx: Context, tenant_id: TenantId) -> None:
+    """Check that a hospital is a sandbox, before anything is made to fail there. Raises NotPermitted."""
+    tenant = identity.find_tenant(ctx, tenant_id)
     if tenant is None or not tenant.sandbox or not tenant.active:
-        detail = (
-            "Nothing is made to fail at a hospital that is no sandbox. Open the run at a sandbox hospital."
-        )
+        detail = "Nothing is made to fail at a hospital that is no sandbox. Choose a sandbox hospital."
         raise NotPermitted("tenant_not_sandbox", detail)
 
 
 def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream | None]:
     """Make a fault for the app of a run; return how to undo it, and what the FHIR server must be told. Raises NotPermitted, Conflict."""
-    require_sandbox(ctx, run)
+    require_sandbox(ctx, run.tenant)
     system = ctx.as_actor(SYSTEM)
     match fault:
         case Fault.ENDED_TOKENS:

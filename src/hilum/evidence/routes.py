@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from hilum.audit.models import AccessPage, AccessQuery, Event
-from hilum.evidence import policy, service
-from hilum.evidence.models import Row, Run, RunOrder, State, Upstream
+from hilum.evidence import by_hand, policy, service
+from hilum.evidence.models import Fault, Row, Run, RunOrder, State, Upstream
 from hilum.infra.context import Context, Trace
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import AppId, ClientId, TenantId
@@ -55,6 +55,7 @@ class Ports:
     accesses: Callable[[AccessQuery], AccessPage]
     set_fault: Callable[[Upstream], None]
     clear_faults: Callable[[str], None]
+    by_hand: by_hand.ByHand
 
 
 class RunAsked(Strict):
@@ -136,6 +137,19 @@ class RowsShown(BaseModel):
     items: list[RowShown]
 
 
+class FaultShown(Shown):
+    """What fails for a client at a sandbox hospital: ``unavailable``, ``slow``, ``short_pages``, ``conflict`` or ``lost_answer``."""
+
+    client: str
+    tenant: str
+    fault: Fault
+    until: datetime
+
+
+class FaultsShown(BaseModel):
+    items: list[FaultShown]
+
+
 def shown(run: Run) -> RunShown:
     """Return a run with its scenarios and what was concluded about them."""
     concluded = {each["scenario"]: each for each in run.result.get("scenarios", ())}
@@ -163,6 +177,7 @@ def api(kit: Kit, ports: Ports) -> APIRouter:
     router = api_router(kit, "evidence")
     _runs(router, kit, ports)
     _scenarios(router, kit, ports)
+    _faults(router, kit, ports.by_hand)
     return router
 
 
@@ -234,3 +249,29 @@ def _scenarios(router: APIRouter, kit: Kit, ports: Ports) -> None:
         ended = await run_write(kit, request, partial(service.end, run_id=run_id))
         await asyncio.to_thread(ports.clear_faults, run_id)
         return shown(ended)
+
+
+def _faults(router: APIRouter, kit: Kit, servers: by_hand.ByHand) -> None:
+    @router.put("/clients/{client}/sandbox-faults/{tenant}/{fault}", openapi_extra=DEVELOPERS)
+    async def make_fault(request: Request, client: Id, tenant: Id, fault: Id) -> FaultShown:
+        """Make a sandbox hospital's FHIR server fail for what this client asks, for three minutes. Nobody else meets it."""
+        verb = partial(by_hand.make, client_id=client, tenant=tenant, kind=fault)
+        made = await run_write(kit, request, verb)
+        await asyncio.to_thread(servers.make, made)
+        return FaultShown.model_validate(made)
+
+    @router.get("/clients/{client}/sandbox-faults", openapi_extra=READERS)
+    async def list_faults(request: Request, client: Id) -> FaultsShown:
+        """List what fails for a client now, by its own vendor's hand; faults of runs and of the simulator are shown there."""
+        own = await run_read(kit, request, partial(by_hand.own, client_id=client))
+        found = await asyncio.to_thread(servers.find, own)
+        return FaultsShown(items=[FaultShown.model_validate(each) for each in found])
+
+    @router.delete(
+        "/clients/{client}/sandbox-faults/{tenant}/{fault}", status_code=204, openapi_extra=DEVELOPERS
+    )
+    async def end_fault(request: Request, client: Id, tenant: Id, fault: Id) -> None:
+        """End a fault before its time. One that has ended already stays so."""
+        verb = partial(by_hand.end, client_id=client, tenant=tenant, kind=fault)
+        ended = await run_write(kit, request, verb)
+        await asyncio.to_thread(servers.end, ended.client, ended.tenant, ended.fault)

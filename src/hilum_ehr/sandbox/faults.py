@@ -109,6 +109,11 @@ class FaultBook:
 
         self._change(added)
 
+    def all(self) -> tuple[Fault, ...]:
+        """Return the faults of every hospital that are in force, as the file has them."""
+        now = self._clock.now().isoformat()
+        return tuple(each for each in _read(self._path) if each.until > now)
+
     def add_by_hand(self, fault: Fault) -> None:
         """Put a fault in force in place of the same one of its maker. Raises Conflict beyond HAND_BOUND."""
         assert fault.made_by.startswith(BY_HAND), "its maker is known as one by hand"

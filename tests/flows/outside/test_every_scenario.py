@@ -124,3 +124,27 @@ def without(rows: list[Row], scenario: str) -> list[Row]:
 def later(rows: list[Row]) -> list[Row]:
     """Move records behind everything else, so that both runs' times do not mix."""
     return [Row(**{each: getattr(row, each) for each in Row.__slots__} | {"at": row.at + timedelta(days=1)}) for row in rows]  # fmt: skip
+
+
+def test_what_one_developer_makes_fail_by_command_nobody_else_meets(running: Running) -> None:
+    """C122: two apps read the same chart of one hospital; ``hilum sandbox fault`` reaches one of them until it is ended."""
+    staff = next(each for each in running.card["staff"] if each["username"] == "admin.ferro")
+    signed_in = {"HILUM_API_URL": running.base, "HILUM_API_TOKEN": staff["api_token"]}
+    aimed = ("unavailable", "--client", "bench-symmetric", "--tenant", "general")
+
+    def fault(*words: str) -> str:
+        done = running.hilum("sandbox", "fault", *words, **signed_in)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async def story(outside: Outside) -> None:
+        mine = await outside.grant()
+        theirs = await outside.grant("bench-public")
+        await asyncio.to_thread(fault, "make", *aimed)
+        assert [(await outside.read(each)).status_code for each in (mine, theirs)] == [503, 200]
+        assert "unavailable" in await asyncio.to_thread(fault, "list", *aimed[1:3])
+        await asyncio.to_thread(fault, "end", *aimed)
+        assert (await outside.read(mine)).status_code == 200
+        assert "unavailable" not in await asyncio.to_thread(fault, "list", *aimed[1:3])
+
+    tell(running, story)

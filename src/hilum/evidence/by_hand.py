@@ -1,0 +1,86 @@
+"""Faults of a sandbox hospital's FHIR server that a developer makes for a client of their own, outside of any run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.clients import service as clients
+from hilum.clients.models import Client
+from hilum.evidence import policy
+from hilum.evidence.acting import require_sandbox
+from hilum.evidence.models import SCENARIO_LIFE, UPSTREAM, Fault
+from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid, NotFound
+from hilum.kernel.ids import ClientId, TenantId
+from hilum.registry import service as registry
+from hilum.registry.models import Environment
+
+_ABSENT = "client_not_found", "There is no such client."
+
+
+@dataclass(frozen=True, slots=True)
+class HandFault:
+    """A fault for what one client asks at one sandbox hospital, until a moment."""
+
+    client: ClientId
+    tenant: TenantId
+    fault: Fault
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """The sandbox's own FHIR servers. ``make`` raises Conflict if too much fails already; ``find`` lists a client's faults, soonest end first."""
+
+    make: Callable[[HandFault], None]
+    end: Callable[[ClientId, TenantId, Fault], None]
+    find: Callable[[ClientId], Sequence[HandFault]]
+
+
+def make(ctx: Context, client_id: str, tenant: str, kind: str) -> HandFault:
+    """Judge and record a fault that somebody makes for their client. Raises NotFound, NotPermitted (right, no sandbox), Invalid (client)."""
+    client, fault = _changeable(ctx, client_id, tenant, kind, "evidence.fault.make")
+    made = HandFault(client.id, TenantId(tenant), fault, ctx.now + SCENARIO_LIFE)
+    audit.record(ctx, _event(client, made.tenant, fault, "evidence.fault.make"))
+    return made
+
+
+def end(ctx: Context, client_id: str, tenant: str, kind: str) -> HandFault:
+    """Judge and record the end of a fault. Raises NotFound, NotPermitted, Invalid."""
+    client, fault = _changeable(ctx, client_id, tenant, kind, "evidence.fault.end")
+    audit.record(ctx, _event(client, TenantId(tenant), fault, "evidence.fault.end"))
+    return HandFault(client.id, TenantId(tenant), fault, ctx.now)
+
+
+def own(ctx: Context, client_id: str) -> ClientId:
+    """Return a client whose faults the actor may see: those of their vendor, and the platform's staff all. Raises NotFound."""
+    client = _found(ctx, client_id)
+    if not policy.may_see(ctx.actor, registry.get_app(ctx, client.app).vendor):
+        raise NotFound(*_ABSENT)
+    return client.id
+
+
+def _changeable(ctx: Context, client_id: str, tenant: str, kind: str, action: str) -> tuple[Client, Fault]:
+    client = _found(ctx, client_id)
+    registry.get_changeable(ctx, client.app, action)
+    if client.environment is not Environment.SANDBOX:
+        fields = {"client": "client_not_of_sandbox"}
+        raise Invalid("fault_invalid", "Nothing is made to fail for this client; see fields.", fields=fields)
+    require_sandbox(ctx, TenantId(tenant))
+    if kind not in UPSTREAM:
+        raise NotFound("fault_unknown", f"The FHIR server can fail by: {', '.join(sorted(UPSTREAM))}.")
+    return client, Fault(kind)
+
+
+def _found(ctx: Context, client_id: str) -> Client:
+    client = clients.find_client(ctx, ClientId(client_id))
+    if client is None:
+        raise NotFound(*_ABSENT)
+    return client
+
+
+def _event(client: Client, tenant: TenantId, fault: Fault, action: str) -> Event:
+    facts = {"fault": fault.value}
+    return Event(action, tenant=tenant, app=client.app, client=client.id, facts=facts)
