@@ -363,10 +363,16 @@ class RunApp:
         bearer = await self.outside.ehr_bearer(self.tenant)
         moved = await self.outside.http.patch(url, json={"patient": other, "encounter": None}, headers=bearer)
         assert moved.status_code == 200, moved.text
-        for _ in range(1 if self.behaves else STUBBORN):
-            await self._send("POST", "DocumentReference", note(self.patient))
+        for _ in range(100):
+            if (await self._send("POST", "DocumentReference", note(self.patient))).status_code == 403:
+                break
+            # That the chart was turned takes a moment to reach the gateway.
+            await asyncio.sleep(LOOKS_EVERY_S)
         if self.behaves:
             await self.launch()
+            return
+        for _ in range(STUBBORN):
+            await self._send("POST", "DocumentReference", note(self.patient))
 
     async def write_conflict(self) -> None:
         answer = await self._send("POST", "DocumentReference", note(self.patient))
