@@ -97,6 +97,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/observed": "walked in test_observed_limits",
     "/api/v1/events": "a stream",
     "/api/v1/revalidation": "one round",
+    "/api/v1/revalidation/figures": "figures, with at most a hundred rows of each",
     "/api/v1/revalidation/apps/{app}/early-review": "one judgement, with at most four reasons",
     "/api/v1/listings/{app}/statements": "of one version, bounded by its rules, lenses and fields",
     "/api/v1/lookups": "ten at most",

@@ -239,6 +239,10 @@ def test_a_listing_tells_what_is_verified_from_what_its_vendor_says(certified: C
     site, app = certified.ground.site, certified.ground.app
     problem(site.api("gina").get(f"/listings/{app}/statements"), 404, "listing_not_found")
     act(certified, "root", "publish")
+    figures = made(site.api("rita").get("/revalidation/figures", params={"days": 30}), 200)
+    assert figures["currency"] == [{"tier": "low", "of": 1, "count": 1, "rows": []}]
+    assert (figures["exceptions"]["open"], figures["exceptions"]["active_apps"]) == (0, 1)
+    problem(site.api("gina").get("/revalidation/figures"), 403, "not_permitted")
 
     found = made(site.api("gina").get(f"/listings/{app}/statements"), 200)["statements"]
 

@@ -105,6 +105,21 @@ def finding_early(app_id: str, *, json_: bool) -> None:
     show_one(api.call("GET", f"/revalidation/apps/{api.segment(app_id)}/early-review"), json_=json_)
 
 
+@finding.command("figures")
+@click.option(
+    "--days", type=click.IntRange(1, 366), default=90, show_default=True, help="Over how many days."
+)
+@json_option
+def finding_figures(*, days: int, json_: bool) -> None:
+    r"""Show how many published apps are current, by tier, and how many exceptions are open, with the rows behind them (staff).
+
+    \b
+    Example:
+      hilum finding figures --days 30
+    """
+    show_one(api.call("GET", f"/revalidation/figures?days={days}"), json_=json_)
+
+
 @finding.command("progress")
 @json_option
 def finding_progress(*, json_: bool) -> None:

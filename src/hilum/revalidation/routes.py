@@ -6,13 +6,14 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 from starlette.requests import Request
 
 from hilum.kernel.ids import AppId, TenantId
 from hilum.revalidation import service
 from hilum.revalidation.early_models import FORMULA, EarlyReview
 from hilum.revalidation.models import Finding, Round, Severity, Standing, State
-from hilum.web.api import Id, Page, Paging, Shown, api_router, audience, page_of, run_read, run_write
+from hilum.web.api import Id, Page, Paging, Shown, Strict, api_router, audience, page_of, run_read, run_write
 from hilum.web.kit import Kit
 
 READERS = audience("staff", "member")
@@ -69,6 +70,41 @@ class EarlyShown(Shown):
     formula: dict[str, str]
 
 
+class FiguresQuery(Strict):
+    """Over how many days."""
+
+    days: Annotated[int, Field(ge=1, le=366)] = 90
+
+
+class ShareShown(Shown):
+    """K17 in a tier: ``count`` of ``of`` published apps are current; ``rows``: the apps that are not, at most a hundred."""
+
+    tier: str
+    of: int
+    count: int
+    rows: list[str]
+
+
+class ExceptionsShown(Shown):
+    """K14: ``open`` exceptions for so many certified apps; granted and over within the days; ``rows``: those that are open, the oldest first."""
+
+    open: int
+    active_apps: int
+    granted: int
+    over: int
+    median_age_days: int | None
+    rows: list[str]
+
+
+class FiguresShown(Shown):
+    """Figures of what is certified, with the rows behind them."""
+
+    days: int
+    at: datetime
+    currency: list[ShareShown]
+    exceptions: ExceptionsShown
+
+
 class RoundShown(Shown):
     """Of how many apps the round has judged how many. ``ended_at`` is empty while it is under way."""
 
@@ -82,6 +118,7 @@ class RoundShown(Shown):
 def api(kit: Kit) -> APIRouter:
     """Build the API routes of revalidation."""
     router = api_router(kit, "findings")
+    _judgements(router, kit)
 
     @router.get("/findings", response_model=Page[FindingShown], openapi_extra=READERS)
     async def list_findings(request: Request, query: Annotated[FindingsQuery, Query()]) -> object:
@@ -128,6 +165,23 @@ def api(kit: Kit) -> APIRouter:
         """Show how far an app has climbed the ladder."""
         return _standing(await run_read(kit, request, partial(service.view_standing, app_id=AppId(app))))
 
+    askers = audience("platform_admin", "reviewer", "vendor_owner", "vendor_developer")
+
+    @router.post("/revalidation/apps/{app}", status_code=202, openapi_extra=askers)
+    async def ask(request: Request, app: Id) -> StandingShown:
+        """Have a certified app looked at again within a minute or two, such as after something was mended."""
+        return _standing(await run_write(kit, request, partial(service.ask, app_id=AppId(app))))
+
+    return router
+
+
+def _judgements(router: APIRouter, kit: Kit) -> None:
+    @router.get("/revalidation/figures", openapi_extra=audience("staff"))
+    async def get_figures(request: Request, query: Annotated[FiguresQuery, Query()]) -> FiguresShown:
+        """Show how many published apps are current, by tier (K17), and how many exceptions are open (K14), with the rows behind them."""
+        found = await run_read(kit, request, partial(service.view_figures, days=query.days))
+        return FiguresShown.model_validate(found)
+
     @router.get("/revalidation/apps/{app}/early-review", openapi_extra=READERS)
     async def get_early(request: Request, app: Id) -> EarlyShown:
         """Show whether an app is to be reviewed before its certificate ends, by the published formula, and on what that rests."""
@@ -139,15 +193,6 @@ def api(kit: Kit) -> APIRouter:
             **asdict(found.inputs),
             formula={trigger.value: sentence for trigger, sentence in FORMULA.items()},
         )
-
-    askers = audience("platform_admin", "reviewer", "vendor_owner", "vendor_developer")
-
-    @router.post("/revalidation/apps/{app}", status_code=202, openapi_extra=askers)
-    async def ask(request: Request, app: Id) -> StandingShown:
-        """Have a certified app looked at again within a minute or two, such as after something was mended."""
-        return _standing(await run_write(kit, request, partial(service.ask, app_id=AppId(app))))
-
-    return router
 
 
 def _standing(found: Standing) -> StandingShown:

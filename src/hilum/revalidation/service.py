@@ -29,6 +29,7 @@ from hilum.registry.models import App, AppState, Certification, Environment
 from hilum.revalidation import policy, store
 from hilum.revalidation.drifting import Permits, Use, drift_of, list_seen_at, remember_places
 from hilum.revalidation.early import close_early, note_early, view_early
+from hilum.revalidation.figuring import view_figures
 from hilum.revalidation.models import (
     ASK_AGAIN,
     BATCH,
@@ -47,7 +48,7 @@ from hilum.revalidation.models import (
 from hilum.review import service as review
 from hilum.review.models import Look
 
-__all__ = ["Permits", "Use", "list_seen_at", "view_early"]
+__all__ = ["Permits", "Use", "list_seen_at", "view_early", "view_figures"]
 REASON = "Findings about this app were not mended in time: hilum finding list"
 _MAILS = {
     Rung.NOTIFY: MailKind.FINDINGS_OPENED,

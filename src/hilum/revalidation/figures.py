@@ -1,0 +1,53 @@
+"""Figures of what is certified, by tier, with the rows behind them: K14 and K17. Pure."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from statistics import median
+
+from hilum.kernel.ids import AppId
+from hilum.policies.models import PolicyException, Tier
+from hilum.revalidation.figure_models import ROWS_SHOWN, ExceptionsFigure, Share
+
+UNTIERED = "none"
+
+
+def currency_by_tier(
+    published: Collection[AppId], tiers: Mapping[AppId, Tier | None], current: Collection[AppId]
+) -> list[Share]:
+    """Return K17 by tier: of the published apps those with a valid certificate and no overdue finding. ``rows``: the others.
+
+    ``tiers``: of the certificate that stands for an app; one without any is of no tier.
+    """
+    by_tier: dict[str, list[AppId]] = {}
+    for app in sorted(published):
+        tier = tiers.get(app)
+        by_tier.setdefault(UNTIERED if tier is None else tier.value, []).append(app)
+    return [
+        Share(
+            tier,
+            len(of),
+            sum(each in current for each in of),
+            tuple(each for each in of if each not in current)[:ROWS_SHOWN],
+        )
+        for tier, of in sorted(by_tier.items())
+    ]
+
+
+def exceptions_figure(
+    exceptions: Iterable[PolicyException], active_apps: int, since: datetime, now: datetime
+) -> ExceptionsFigure:
+    """Return K14 over the time from ``since`` to now. An exception that ended early is over from then on."""
+    found = list(exceptions)
+    ends = {
+        each.id: each.ends_at if each.ended_at is None else min(each.ends_at, each.ended_at) for each in found
+    }
+    open_ = sorted((each for each in found if now < ends[each.id]), key=lambda each: each.agreed_at)
+    ages = [(now - each.agreed_at) // timedelta(days=1) for each in open_]
+    return ExceptionsFigure(
+        len(open_),
+        active_apps,
+        sum(since <= each.agreed_at <= now for each in found),
+        sum(since <= end <= now for end in ends.values()),
+        int(median(ages)) if ages else None,
+        tuple(each.id for each in open_)[:ROWS_SHOWN],
+    )

@@ -1,0 +1,36 @@
+"""Read what the figures of what is certified are made of."""
+
+from datetime import timedelta
+from itertools import islice
+
+from hilum.certificates import service as certificates
+from hilum.infra.context import Context
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import NotPermitted
+from hilum.kernel.pages import walk
+from hilum.listings import service as listings
+from hilum.policies import service as policies
+from hilum.revalidation import figures, store
+from hilum.revalidation.figure_models import Figures
+
+EXCEPTIONS_READ = 5_000
+"""The newest exceptions that a figure is made of."""
+
+
+def view_figures(ctx: Context, days: int) -> Figures:
+    """Return K14 and K17 over the last days, for the platform's staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see this.")
+    published = listings.published(ctx)
+    tiers = {app: each.tier for app, each in certificates.current_of_all(ctx, published).items()}
+    current = certificates.validly_certified(ctx) - store.apps_overdue(ctx.tx, ctx.now)
+    reading = ctx.as_actor(SYSTEM)
+    pages = walk(lambda page: policies.shown_exceptions(reading, page), key=lambda each: each[0].id)
+    exceptions = (each for each, _ in islice(pages, EXCEPTIONS_READ))
+    since = ctx.now - timedelta(days=days)
+    return Figures(
+        days,
+        ctx.now,
+        tuple(figures.currency_by_tier(published, tiers, current)),
+        figures.exceptions_figure(exceptions, certificates.count_certified(ctx), since, ctx.now),
+    )
