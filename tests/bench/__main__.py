@@ -13,6 +13,7 @@ from tests.bench import (
     dry_runs,
     gateway,
     inside,
+    nights,
     postgresql,
     runs,
     strangers,
@@ -32,6 +33,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "dry-runs": dry_runs.figures,
     "consoles": consoles.figures,
     "runs": runs.figures,
+    "nights": nights.figures,
     "walks": walks.figures,
 }
 

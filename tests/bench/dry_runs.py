@@ -105,8 +105,8 @@ def _publish(ctx: Any) -> int:
 
 
 def _fill(uow: UnitOfWork, journal: Path) -> None:
-    made = list(_apps())
-    fill = partial(_insert, uow.db)
+    made = list(made_apps())
+    fill = partial(insert, uow.db)
     fill(apps, (row for each in made for row in [each["app"]]))
     fill(versions, (each["version"] for each in made))
     fill(certifications, (each["certification"] for each in made))
@@ -118,7 +118,7 @@ def _fill(uow: UnitOfWork, journal: Path) -> None:
     # Certifications that nobody signed count for nothing.
     uow.write_now(attestations.attest_existing, actor=SYSTEM, trace=TRACE)
     counts = decision_counts.open_counts(uow.db.url, journal)
-    into = partial(_insert, counts._database)
+    into = partial(insert, counts._database)
     shapes = [shape for n in range(APPS) for shape in _shapes(n, made[n])]
     into(decision_counts.shapes, shapes)
     into(
@@ -127,7 +127,7 @@ def _fill(uow: UnitOfWork, journal: Path) -> None:
     )
 
 
-def _insert(database: Database, table: Table, rows: Iterable[dict[str, Any]]) -> None:
+def insert(database: Database, table: Table, rows: Iterable[dict[str, Any]]) -> None:
     batch: list[dict[str, Any]] = []
     write: Callable[[], Any] = lambda: database.write(lambda tx: tx.execute(table.insert(), batch))
     for row in rows:
@@ -139,7 +139,7 @@ def _insert(database: Database, table: Table, rows: Iterable[dict[str, Any]]) ->
         write()
 
 
-def _apps() -> Iterator[dict[str, Any]]:
+def made_apps() -> Iterator[dict[str, Any]]:
     book = shipped_book()
     for n in range(APPS):
         name = CATEGORIES[n % len(CATEGORIES)]
