@@ -24,12 +24,12 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId
 from hilum.revalidation.service import Use
 from tests.flows.control_site import TRACE, codes, problem
-from tests.flows.review_ground import SCOPES, Ground, signs
+from tests.flows.review_ground import SCOPES, Ground, pass_lens, signs
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_console_submissions import enter, send
 from tests.flows.test_evidence_in_review import opened, passed, sandbox_client
 from tests.flows.test_revalidation import Certified
-from tests.flows.test_review_checks import World, in_order
+from tests.flows.test_review_checks import World, again, in_order
 from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.tls_host import Authority
@@ -195,10 +195,10 @@ def test_a_run_after_the_checks_neither_widens_the_contract_nor_takes_it_away(
     if wider:
         passed(ground, client, *shown(ground))
     else:
-        again = opened(ground, client)
+        another = opened(ground, client)
         name, rows = next((each[0], each[3]) for each in CASES if each[2] is Judged.NOT_MET)
-        assert name in {each["name"] for each in again["scenarios"]}
-        fails = partial(service.finish, run_id=again["id"], records=Records(tuple(during(name, rows))))
+        assert name in {each["name"] for each in another["scenarios"]}
+        fails = partial(service.finish, run_id=another["id"], records=Records(tuple(during(name, rows))))
         assert world.uow.write_now(fails, actor=SYSTEM, trace=TRACE).state.value == "failed"
 
     made(decide(ground, sent), 200)
@@ -281,10 +281,7 @@ def test_a_newer_version_that_nobody_uses_hides_no_calls_of_the_one_before(
     added = made(ground.site.api("acme.developer").post(path, json={"label": "2"} | declared))
     newer = replace(ground, version=added["id"])
     passed(newer, sandbox_client(newer), *shown(ground))
-    sent = str(made(newer.submit())["id"])
-    # The same was judged a moment ago, so that its lens passes by that.
-    assert world.check()
-    made(decide(newer, sent, expires_at=_ends(world)), 200)
+    made(decide(newer, submitted(newer, world), expires_at=_ends(world)), 200)
     place = _place(ground)
     facts = {"app": ground.app, "client": ground.client, "rule": "user/Slot.cu", "tenant": "mercy"}
     place.write(access(1, at=world.clock.now() + LATER, interaction="create", resource_type="Slot", **facts))
@@ -296,6 +293,25 @@ def test_a_newer_version_that_nobody_uses_hides_no_calls_of_the_one_before(
     (found,) = certified.findings()
     assert found["about"] == "create Slot"
     assert made(ground.site.api("rita").get("/tenants/mercy/findings"), 200)["items"] == [found]
+
+
+def test_another_run_is_judged_anew_also_if_nothing_else_changed(ground: Ground, world: World) -> None:
+    """C108: whoever passed with one run must not have it checked again with another one."""
+    client = sandbox_client(ground)
+    passed(ground, client)
+    sent = submitted(ground, world)
+    world.clock.advance(LATER)
+    wider = passed(ground, client, *shown(ground))
+    again(ground, sent)
+    assert world.check()
+
+    problem(decide(ground, sent), 403, "lenses_not_passed")
+    pass_lens(ground, sent)
+    again(ground, sent)
+    assert world.check()
+
+    made(decide(ground, sent), 200)
+    assert made(contract_of(ground), 200)["run"] == wider
 
 
 def test_an_app_whose_contract_cannot_be_read_is_skipped_and_keeps_no_other_waiting(

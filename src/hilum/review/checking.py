@@ -94,7 +94,7 @@ def _store(ctx: Context, found: Submission, inputs: str, rule_book: int, judgeme
     facts = {"submission": found.id, "run": run.number, "digest": run.digest, "rule_book": rule_book}
     audit.record(ctx, Event("review.checks.finish", app=found.app, facts=facts))
     passed_on = moves.move(ctx, found, Act.PASS_ON, checks.in_words(judgement.checks))
-    lenses.open_lenses(ctx, passed_on, judgement.route)
+    lenses.open_lenses(ctx, passed_on, judgement.route, digest_seen(run))
     timekeeping.start(ctx, passed_on, judgement.route)
     return run
 
@@ -243,6 +243,12 @@ def evidence_at(run: Run | None) -> datetime | None:
 def run_seen(run: Run | None) -> Seen | None:
     """Return the certification run that was there when a submission was checked; None if there was none."""
     return None if run is None or not run.inputs else read_inputs(run.inputs).run
+
+
+def digest_seen(run: Run | None) -> str:
+    """Return the digest of that certification run; empty if there was none."""
+    seen = run_seen(run)
+    return "" if seen is None else seen.digest
 
 
 def write_inputs(inputs: checks.Inputs) -> str:

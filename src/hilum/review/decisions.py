@@ -113,6 +113,6 @@ def _obstacle(ctx: Context, found: Submission) -> str:
     why_not, run = checks_obstacle(ctx, found), store.find_run(ctx.tx, found.id)
     if why_not or run is None:
         return why_not
-    if why_not := lenses.obstacle(ctx, found, run.judgement.route):
+    if why_not := lenses.obstacle(ctx, found, run.judgement.route, checking.digest_seen(run)):
         return why_not
     return "calibration" if clock_store.known_of(ctx.tx, found.id) else ""

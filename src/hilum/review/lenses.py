@@ -56,19 +56,24 @@ _NOT_TAKEN = {
 # --- opening -------------------------------------------------------------------------------------------------------------------
 
 
-def open_lenses(ctx: Context, found: Submission, route: Route) -> None:
-    """Open the lenses of a route that are not open yet, and again those whose verdict does not stand. A verdict on the same inputs is kept."""
+def open_lenses(ctx: Context, found: Submission, route: Route, seen: str) -> None:
+    """Open the lenses of a route that are not open yet, and again those whose verdict does not stand. A verdict on the same inputs is kept.
+
+    ``seen``: the digest of the certification run that the checks saw, empty if there was none: a lens may judge that too.
+    """
     content, cards = orjson.loads(found.content), shipped_scorecards()
     there = {each.lens: each for each in lens_store.lenses_of(ctx.tx, found.id, lock=True)}
     signed: set[str] = {each.reviewer for each in there.values() if each.lens in route.lenses}
     for lens in route.lenses:
-        inputs = inputs_digest(content, cards.of[lens], route.tier)
+        inputs = inputs_digest(content, cards.of[lens], route.tier, seen)
         if lens not in there:
             signed.add(_open(ctx, found, lens, inputs, (cards.digest, signed, route.tier)))
         elif there[lens].inputs != inputs:
-            open_again(ctx, replace(there[lens], inputs=inputs), "Its tier has changed.")
+            open_again(
+                ctx, replace(there[lens], inputs=inputs), "Its tier or its certification run has changed."
+            )
     for each in lens_store.lenses_of(ctx.tx, found.id):
-        if _undone_by(ctx, found, each, route):
+        if _undone_by(ctx, found, each, route, seen):
             open_again(ctx, each, "Its verdict does not stand any more.")
 
 
@@ -404,20 +409,21 @@ def is_as_recorded(ctx: Context, given: LensReview) -> bool:
     return bool(mine) and mine[0].get("digest") == verdict_digest(given)
 
 
-def obstacle(ctx: Context, found: Submission, route: Route) -> str:
-    """Return why lenses keep a submission from being certified; empty if they do not."""
+def obstacle(ctx: Context, found: Submission, route: Route, seen: str) -> str:
+    """Return why lenses keep a submission from being certified; empty if they do not. ``seen``: as ``open_lenses``."""
     lenses = lens_store.lenses_of(ctx.tx, found.id)
     if reason := policy.lenses_obstacle(route.lenses, lenses, lens_store.findings_of(ctx.tx, found.id)):
         return reason
-    return next(filter(None, (_undone_by(ctx, found, each, route) for each in lenses)), "")
+    return next(filter(None, (_undone_by(ctx, found, each, route, seen) for each in lenses)), "")
 
 
-def _undone_by(ctx: Context, found: Submission, mine: LensReview, route: Route) -> str:
+def _undone_by(ctx: Context, found: Submission, mine: LensReview, route: Route, seen: str) -> str:
     """Return why a lens that passed does not count as passed any more; empty if it does, or has not passed."""
     if mine.lens not in route.lenses or mine.state is not LensState.PASSED:
         return ""
     # Also against what the submission says now: a whole verdict may have been copied from another one.
-    judged = inputs_digest(orjson.loads(found.content), shipped_scorecards().of[mine.lens], route.tier)
+    card = shipped_scorecards().of[mine.lens]
+    judged = inputs_digest(orjson.loads(found.content), card, route.tier, seen)
     if mine.inputs != judged or not is_as_recorded(ctx, mine):
         return "verdicts_not_as_recorded"
     if reviewers.is_tied(ctx, mine.reviewer, found.vendor):

@@ -92,9 +92,17 @@ def shipped_scorecards() -> Scorecards:
     return read_scorecards(tomllib.loads(text))
 
 
-def inputs_digest(content: Mapping[str, Any], card: Scorecard, tier: Tier | None) -> str:
-    """Return the digest of the parts of a submission's description that a lens judges, and of the tier for which it judges them (C108)."""
+SANDBOX_RUN = "documents.sandbox_run"
+
+
+def inputs_digest(content: Mapping[str, Any], card: Scorecard, tier: Tier | None, run: str = "") -> str:
+    """Return the digest of the parts of a submission's description that a lens judges, and of the tier for which it judges them (C108).
+
+    ``run``: the digest of the certification run that its checks saw; empty if there was none. It is made here, so the description does not have it.
+    """
     parts = {name: _part(content, name) for name in card.inputs}
+    if run and SANDBOX_RUN in parts:
+        parts[SANDBOX_RUN] = [*parts[SANDBOX_RUN], run]
     found = {"lens": card.lens.value, "tier": tier and tier.value, "parts": parts}
     return hashlib.sha256(orjson.dumps(found, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
