@@ -69,7 +69,7 @@ def test_when_the_chart_moves_what_was_launched_under_the_other_patient_is_refus
     about = f"{token['iss']}/Patient/{token['token']['patient']}"
     assert httpx2.get(about, headers=bearer).status_code == 200
 
-    page.get_by_text("Switch", exact=True).click()
+    page.get_by_role("navigation", name="Chart").get_by_text("Switch", exact=True).click()
     page.locator("#s-patient").select_option(label="Amara Osei")
     page.get_by_role("button", name="Move the chart").click()
 
@@ -106,7 +106,7 @@ def test_another_person_of_the_hospital_takes_over_the_chart(stage: Stage) -> No
     page = stage.person()
     stage.open_chart(page)
 
-    page.get_by_text("Switch", exact=True).click()
+    page.get_by_role("navigation", name="Chart").get_by_text("Switch", exact=True).click()
     page.locator("#s-person").select_option(label="Ifeoma Okeke, nurse")
     page.get_by_role("button", name="Switch person").click()
 

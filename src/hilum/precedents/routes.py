@@ -5,13 +5,12 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 from starlette.requests import Request
 
 from hilum.kernel.ids import AppId, TenantId
 from hilum.precedents import service
 from hilum.precedents.models import REASONS_BOUND, WHOLE, Kind, SharingOrder
-from hilum.registry.models import SCOPES_BOUND
 from hilum.web.api import (
     Id,
     Line,
@@ -29,14 +28,19 @@ from hilum.web.api import (
 from hilum.web.kit import Kit
 
 READERS = audience("staff", "administrator")
+# As many, and as long, as fit into the line and headers of a request (32 KiB) with every character escaped.
+SCOPES_ASKED = 30
+ROLES_ASKED = 20
+Scope = Annotated[Word, StringConstraints(max_length=200)]
+Role = Annotated[Line, StringConstraints(max_length=40)]
 
 
 class PrecedentsAsked(Strict):
-    """``scope`` and ``role``: what you would grant; without them what you grant already, or else all that is certified."""
+    """``scope`` (30 at most) and ``role``: what you would grant; without them what you grant already, or else all that is certified."""
 
     app: Id
-    scope: Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)] = ()
-    role: Annotated[frozenset[Line], Field(max_length=20)] = frozenset()
+    scope: Annotated[tuple[Scope, ...], Field(max_length=SCOPES_ASKED)] = ()
+    role: Annotated[frozenset[Role], Field(max_length=ROLES_ASKED)] = frozenset()
 
 
 class SharingAsked(Strict):
