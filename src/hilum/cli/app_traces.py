@@ -6,9 +6,10 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import CLIENT, app_argument
-from hilum.cli.output import as_json, plain, table
+from hilum.cli.output import REFUSED, as_json, plain, table
 from hilum.cli.resources import json_option
 
+NOTHING_SEEN = "No call was permitted. Open the app in the sandbox and let it work; then look again."
 _CALLS = ("interaction", "type", "scopes", "parameters", "workflow", "number")
 
 
@@ -42,9 +43,16 @@ def app_propose_scopes(app_id: str, *, run_id: str, client: str, days: str, draf
     path = f"/apps/{api.segment(app_id)}/proposed-scopes"
     found = api.call("GET", path, query={name: value for name, value in query.items() if value})
     if draft:
+        if not found["scopes"]:
+            # It would take every scope out of the draft, for a trace in which the app did nothing.
+            click.secho(f"Nothing was done. {NOTHING_SEEN}", fg="red", err=True)
+            raise SystemExit(REFUSED)
         _put(draft, [each["scope"] for each in found["scopes"]])
     if json_:
         as_json(found)
+        return
+    if not found["scopes"]:
+        click.echo(NOTHING_SEEN)
         return
     for each in found["scopes"]:
         click.echo(plain(each["scope"]))

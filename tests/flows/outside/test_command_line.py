@@ -444,6 +444,9 @@ def test_an_app_goes_from_vendor_to_uninstalled_by_commands_alone(hospital: Runn
     assert client["client_secret"].startswith("hil_cs_")
     renewed = admin.json("app", "secret", client["id"], "--overlap-s", "60")
     assert renewed["client_secret"] != client["client_secret"]
+    unused = ("app", "propose-scopes", app, "--client", client["id"])
+    assert admin.hilum(*unused).stdout.startswith("No call was permitted")
+    admin.refuses(*unused, "--draft", "sub_never_emptied", saying="No call was permitted")
     ends = ("--environment", "sandbox", "--expires-at", "2027-06-30T00:00:00Z")
     scopes = ("--scope", "launch/patient", "--scope", "patient/Patient.rs")
     admin_may = admin.hilum("app", "certify", version, *ends, *scopes, "--json")
