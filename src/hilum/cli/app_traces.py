@@ -57,7 +57,7 @@ def app_propose_scopes(app_id: str, *, run_id: str, client: str, days: str, draf
     for each in found["scopes"]:
         click.echo(plain(each["scope"]))
         if each["launches"]:
-            click.echo(f"  {each['launches']} launches")
+            click.echo(f"  {each['launches']} {'launch' if each['launches'] == 1 else 'launches'}")
         for call in each["calls"]:
             by = f" by {', '.join(call['parameters'])}" if call["parameters"] else ""
             click.echo(f"  {call['number']} x {plain(call['interaction'] + ' ' + call['type'] + by)}")

@@ -78,10 +78,24 @@ def window_of(scenario: str, rows: Iterable[Row]) -> Window | None:
     if not begun:
         return None
     first = begun[-1]
-    ends = (n for n in range(first + 1, len(ordered)) if ordered[n].name in {BEGIN, END})
-    last = next(ends, len(ordered))
+    ends = [n for n in range(first + 1, len(ordered)) if ordered[n].name in {BEGIN, END}]
+    if ends and _ends_what_was_before(ordered, first, ends[0]):
+        del ends[0]
+    last = ends[0] if ends else len(ordered)
     # With what ended it, by whose time it is known how long it was watched.
     return Window(tuple(ordered[first : last + 1]), bool(ordered[first].facts.get("backend")))
+
+
+def _ends_what_was_before(ordered: list[Row], first: int, end: int) -> bool:
+    """Check whether an end is that of the scenario which was under way when this one began: both are of one moment, in any order."""
+    before = next((each for each in reversed(ordered[:first]) if each.name in {BEGIN, END}), None)
+    return (
+        before is not None
+        and before.name == BEGIN
+        and ordered[end].name == END
+        and ordered[end].at == ordered[first].at
+        and _named(ordered[end]) == _named(before)
+    )
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:

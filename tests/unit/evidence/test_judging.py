@@ -238,6 +238,22 @@ def test_a_scenario_is_judged_by_the_last_time_that_it_was_begun_and_by_nothing_
     assert judge_run("kill_switch", (*beside, *good, *bad)).outcome is MET, "in whatever order they come"
 
 
+@pytest.mark.parametrize("before", ["launch", "slow_answer"])
+@pytest.mark.parametrize("until", [60, None])
+def test_a_scenario_that_ends_the_one_before_it_is_judged_by_its_own_records(
+    before: str, until: float | None
+) -> None:
+    """The end of the one before and the beginning are of one moment, in any order; also where the same scenario begins again."""
+    second = (happened(30, BEGIN, scenario="slow_answer"), asked(31, latency_ms=3000))
+    ended = () if until is None else (happened(until, END, scenario="slow_answer"),)
+    rows = (*during(before, (asked(1),), until=30), *second, *ended, asked(61, latency_ms=1), asked(31.5))
+
+    assert judge_run("slow_answer", rows).outcome is NOT_MET, "it sent the same again meanwhile"
+    assert judge_run("slow_answer", rows[:-1]).outcome is MET
+    assert judge_run("slow_answer", rows[-2::-1]).outcome is MET
+    assert judge_run("slow_answer", (*rows[:3], *second[:1], *ended)).outcome is INCOMPLETE
+
+
 def test_a_stop_that_was_watched_for_a_moment_only_shows_nothing() -> None:
     found = judge_run("kill_switch", during("kill_switch", refused(1, *STOPPED), until=2))
 
