@@ -45,7 +45,7 @@ def app_propose_scopes(app_id: str, *, run_id: str, client: str, days: str, draf
     if draft:
         if not found["scopes"]:
             # It would take every scope out of the draft, for a trace in which the app did nothing.
-            click.secho(f"Nothing was done. {NOTHING_SEEN}", fg="red", err=True)
+            click.secho(f"refused: {NOTHING_SEEN}", fg="red", err=True)
             raise SystemExit(REFUSED)
         _put(draft, [each["scope"] for each in found["scopes"]])
     if json_:
