@@ -12,6 +12,10 @@ import pytest
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import TenantId
+from hilum.precedents import service
+from hilum.precedents.models import SharingOrder
 from tests.flows.control_site import PASSWORD, ControlSite, codes, problem
 from tests.flows.review_ground import signs
 from tests.flows.test_contracts import shown
@@ -95,8 +99,12 @@ def test_what_is_shared_has_terms_and_reasons_and_nobody(ground: Ground) -> None
 def test_who_may_not_share_or_look_is_refused(ground: Ground) -> None:
     """C221: administrators of their own hospital; the staff looks and shares nothing."""
     made(share(ground), 200)
-    for who, tenant in (("carl", "general"), ("rita", "general"), ("ann", "general")):
+    for who, tenant in (("carl", "general"), ("rita", "general"), ("ann", "general"), ("root", "general")):
         assert share(ground, who=who, tenant=tenant, shares=False).status_code == 403, who
+    assert share(ground, who="root", app=None).status_code == 403, "nor what is shared in general"
+    nowhere = SharingOrder(TenantId("nowhere"), None, shares=True)
+    with pytest.raises(NotFound):
+        ground.site.system(service.set_sharing, order=nowhere)
     for who, tenant in (("gina", "children"), ("carl", "general")):
         problem(look(ground, who, tenant), 403, "not_permitted")
         assert ground.site.api(who).get(f"/tenants/{tenant}/sharing").status_code == 403

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from hilum.identity.policy import may_administer
+from hilum.controls.policy import administers
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
 from hilum.precedents.models import REASONS_BOUND, WHOLE, Control, Kind, Sharing, SharingOrder, Terms
@@ -11,13 +11,13 @@ from hilum.standards.smart.scopes import ClinicalScope, all_covered, parse_scope
 
 
 def may_share(actor: Actor, tenant: TenantId) -> bool:
-    """Check whether an actor decides what a hospital shares: its administrators."""
-    return may_administer(actor, tenant)
+    """Check whether an actor decides what a hospital shares: its administrators, and none of the platform's staff, as with what it installs."""
+    return actor.acts_alone or administers(actor, tenant)
 
 
 def may_look(actor: Actor, tenant: TenantId) -> bool:
     """Check whether an actor sees what others share with a hospital: its administrators, and the platform's staff."""
-    return actor.is_platform or may_administer(actor, tenant)
+    return actor.is_platform or administers(actor, tenant)
 
 
 def order_faults(order: SharingOrder) -> dict[str, str]:
@@ -67,8 +67,8 @@ def compare(given: Terms, mine: Terms, hospital: str) -> tuple[Control, ...]:
         differs(Kind.WORKFLOW, (given.workflow,), sentence)
     if given.pinned and not mine.pinned:
         differs(Kind.NETWORKS, (), f"{hospital} pinned its backend services to networks.")
-    if given.expires_at is not None and mine.expires_at is None:
-        differs(Kind.END, (), f"The approval of {hospital} has an end.")
+    if given.expires_at is not None and (mine.expires_at is None or mine.expires_at > given.expires_at):
+        differs(Kind.END, (), f"The approval of {hospital} ends sooner than yours would.")
     if since := _beyond(mine.asked, given.asked):
         differs(Kind.CERTIFIED, since, f"It was certified for more since {hospital} looked at it.")
     return tuple(found)

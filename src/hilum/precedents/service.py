@@ -43,6 +43,8 @@ def set_sharing(ctx: Context, order: SharingOrder) -> Sharing | None:
     event = Event(SET, tenant=order.tenant, app=order.app or "", facts=facts)
     if not policy.may_share(ctx.actor, order.tenant):
         raise audit.refusal(ctx, event, _NOT_YOURS)
+    if identity.find_tenant(ctx, order.tenant) is None:
+        raise NotFound("tenant_not_found", "There is no such hospital.")
     if faults := policy.order_faults(order):
         raise Invalid("sharing_invalid", "This cannot be shared so; see fields.", fields=faults)
     if order.app is not None:

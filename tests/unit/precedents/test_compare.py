@@ -1,6 +1,7 @@
 """What differs between what a hospital gave and what another one would give (C221)."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -57,6 +58,7 @@ def test_less_than_the_other_gave_leaves_nothing_to_decide(mine: dict[str, Any])
         ({"workflow": "intake"}, {"workflow": "referral"}, Kind.WORKFLOW, ("intake",)),
         ({"pinned": True}, {}, Kind.NETWORKS, ()),
         ({"expires_at": START}, {}, Kind.END, ()),
+        ({"expires_at": START}, {"expires_at": START + timedelta(days=1)}, Kind.END, ()),
         ({}, {"asked": ("user/Goal.r",)}, Kind.CERTIFIED, ("user/Goal.r",)),
         # Of an approval of before such records it is not known what was looked at.
         ({"asked": ()}, {"asked": ("user/Patient.rs",)}, Kind.CERTIFIED, ("user/Patient.rs",)),
