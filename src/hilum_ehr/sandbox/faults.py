@@ -34,6 +34,9 @@ HAND_BOUND = 60
 READ_EVERY_S = 0.05
 """How soon a process notices a change."""
 SLOW_S = 3.0
+SLOW_AT_ONCE = 16
+"""Answers of a hospital that are held back at a time in one process. Each keeps a place at its server: with all of them held, nobody else was
+answered."""
 SHORT_PAGE, EMPTY_PAGES = 2, 12
 """Entries of a short page, and how many empty ones follow the first: the gateway fills its pages from ten of the server's, so that fewer
 would never be seen by an app."""
@@ -181,6 +184,12 @@ def with_faults(
 ) -> App:
     """Wrap a hospital's FHIR server so that its faults stand between whoever asks and the server."""
     made: dict[tuple[str, str], None] = {}
+    places = asyncio.Semaphore(SLOW_AT_ONCE)
+
+    async def hold_back() -> None:
+        if not places.locked():
+            async with places:
+                await pause(SLOW_S)
 
     def first(fault: Fault, target: str) -> bool:
         """Check whether a fault is made here for the first time."""
@@ -226,7 +235,7 @@ def with_faults(
                 await _refuse(send, 503, "transient", "The server is unavailable.")
                 return
             if each.kind == "slow":
-                await pause(SLOW_S)
+                await hold_back()
             if each.kind == "lost_answer" and writes and first(each, ""):
                 raise Unavailable("upstream_answer_lost", "The FHIR server did not answer.")
         await answer.pass_on(send)

@@ -10,6 +10,7 @@ import pytest
 
 from hilum_ehr.sandbox.faults import (
     EMPTY_PAGES,
+    SLOW_AT_ONCE,
     Fault,
     FaultBook,
     Message,
@@ -133,3 +134,39 @@ def test_whoever_ends_their_faults_reads_whether_there_were_any(hospital: Hospit
     assert not hospital.book.clear("run_2")
     assert hospital.book.clear("run_1")
     assert not hospital.book.of("general")
+
+
+def test_only_some_answers_are_held_back_at_a_time(hospital: Hospital) -> None:
+    """C122: each keeps a place at the server, so that who holds back all of them would keep everybody else out."""
+    hospital.book.add(Fault("general", "slow", UNTIL, ("run_1",), made_by="run_1"))
+    held = 0
+
+    async def ask_many() -> int:
+        released = asyncio.Event()
+
+        async def pause(_: float) -> None:
+            nonlocal held
+            held += 1
+            await released.wait()
+
+        app = with_faults(hospital.server, hospital.book, "general", pause)
+
+        async def ask() -> None:
+            scope: dict[str, Any] = {"method": "GET", "path": "/Patient/p1", "query_string": b""}
+            scope["state"] = {"asked_by": ("run_1",)}
+            await app(scope, receive, send)
+
+        asking = [asyncio.create_task(ask()) for _ in range(SLOW_AT_ONCE + 4)]
+        answered, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        released.set()
+        await asyncio.gather(*asking)
+        return len(answered)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b""}
+
+    async def send(_: Message) -> None:
+        pass
+
+    assert asyncio.run(ask_many()) > 0
+    assert held == SLOW_AT_ONCE
