@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
@@ -106,6 +107,19 @@ def test_what_ends_while_it_is_sent_is_noted_for_nothing(
 
     assert sent(ground) == []
     assert send(ground) == []
+
+
+def test_a_webhook_whose_secret_cannot_be_opened_is_noted_and_holds_up_no_other(
+    sqlite_uow: UnitOfWork, clock: FakeClock
+) -> None:
+    """C227: otherwise nothing would be sent for any vendor until the run is over."""
+    ground, path = opened(sqlite_uow, clock, stores=True)
+    agree(ground)
+    made(ground.site.api("acme.developer").post(f"{path}/scenarios/deletion_asked/begin"), 200)
+    ground.site.system(lambda ctx: ctx.tx.execute(text("update notices_endpoint set sealed = 'broken'")))
+
+    assert send(ground) == []
+    assert sent(ground) == [("right", 0), ("wrong", 0)]
 
 
 def test_an_app_that_stores_nothing_is_sent_nothing(sqlite_uow: UnitOfWork, clock: FakeClock) -> None:

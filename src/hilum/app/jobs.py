@@ -25,7 +25,7 @@ from hilum.departures.models import DEPARTURES_EVERY
 from hilum.dryruns import jobs as dryruns
 from hilum.dryruns.models import DRY_RUN_EVERY
 from hilum.evidence import jobs as evidence_jobs
-from hilum.evidence.jobs import PROBE_EVERY
+from hilum.evidence.jobs import PROBE_EVERY, PROBE_WITHIN
 from hilum.gateway.settling import SETTLE_EVERY
 from hilum.infra.context import Context, Trace
 from hilum.infra.database_clock import steady
@@ -201,7 +201,7 @@ def send_probes(job_lease: JobLease, settings: Settings) -> None:
     """Send what certification runs send to webhooks: a request to delete, and the same with a wrong signature (C227)."""
     private = settings.opens_private_fetches
     sender = evidence_jobs.Sender(
-        job_lease.uow.clock, lambda: SafeFetcher(allow_private=private, deadline=sending.WEBHOOK_WITHIN)
+        job_lease.uow.clock, lambda: SafeFetcher(allow_private=private, deadline=PROBE_WITHIN)
     )
     evidence_jobs.run(job_lease, sender, settings.base_url, lambda: _may_continue(job_lease))
 

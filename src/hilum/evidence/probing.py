@@ -15,8 +15,9 @@ from hilum.evidence.judging import DELETION, NOTHING
 from hilum.evidence.models import PROBES_A_DAY, PROBES_BATCH, Fault, Probe, Run, State
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, NotFound
+from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.notices import service as notices
+from hilum.notices.models import Endpoint
 from hilum.registry import service as registry
 
 _DUE = timedelta(days=30)
@@ -49,14 +50,22 @@ def next_probes(ctx: Context, issuer: str) -> list[Probe]:
         kept: Mapping[str, Any] = run.doing["undo"]
         receivers = notices.receivers_of_disposals(ctx, run.vendor, run.app)
         endpoint = next((each for each in receivers if each.id == kept["endpoint"]), None)
-        if endpoint is None:
+        secrets = () if endpoint is None else _secrets(ctx, endpoint)
+        if endpoint is None or not secrets:
             note_probe(ctx, run.id, kept["probe"], {"right": 0, "wrong": 0})
             continue
         body = policy.probe_body(kept["probe"], ctx.now, _facts(ctx, run, kept["probe"], issuer))
         wrong = f"whsec_{b64encode(ctx.ids.secret(32).encode()[:32]).decode()}"
-        secrets = notices.secrets_of(ctx, endpoint)
         probes.append(Probe(kept["probe"], run.id, endpoint.url, body, secrets, wrong))
     return probes
+
+
+def _secrets(ctx: Context, endpoint: Endpoint) -> tuple[str, ...]:
+    """Return what signs for an endpoint; nothing if it cannot be opened, so that other vendors' requests are sent all the same."""
+    try:
+        return notices.secrets_of(ctx, endpoint)
+    except Invalid:
+        return ()
 
 
 def _facts(ctx: Context, run: Run, probe: str, issuer: str) -> dict[str, str]:
