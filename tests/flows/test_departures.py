@@ -288,6 +288,24 @@ def test_who_writes_to_the_database_brings_no_erasure_forward(site: ControlSite,
     assert shown(site, departure)["state"] == "erased", "its day has come"
 
 
+def test_who_writes_a_departure_to_the_database_ends_no_app_of_a_hospital(site: ControlSite) -> None:
+    """C148: nor are vendors asked to dispose of what they have from there, which nobody could take back."""
+    canary(site)
+    departure = left(site)
+    (row,) = site.system(lambda ctx: ctx.tx.execute(store.departures.select()).mappings().all())
+
+    def write(**values: Any) -> None:
+        site.system(lambda ctx: ctx.tx.execute(store.departures.update().values(**values)))
+        steps(site)
+
+    for forged in ({"left_at": row["left_at"] - MONTH}, {"left_at": row["left_at"], "tenant": "children"}):
+        write(**forged)
+        assert shown(site, departure)["apps_ended_at"] is None, forged
+        assert site.system(list_requests, query=DisposalQuery(tenant=GENERAL)) == []
+    write(left_at=row["left_at"], tenant="general")
+    assert shown(site, departure)["apps_ended_at"], "as it is recorded"
+
+
 def test_the_staff_see_on_a_page_what_became_of_a_hospital_and_take_the_proof(
     site: ControlSite, tmp_path: Path
 ) -> None:

@@ -48,6 +48,9 @@ def _step(ctx: Context, departure_id: str) -> bool:
     if found.state is State.ERASED:
         return False
     if found.apps_ended_at is None:
+        # A row that somebody wrote would have vendors dispose of what they have from a hospital that goes on.
+        if _recorded(ctx, found).erase_at is None:
+            return False
         _end_apps(ctx, found)
         return True
     if waits_for(ctx, found) is not Waits.NOTHING:
