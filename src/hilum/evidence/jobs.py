@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -54,11 +54,12 @@ def run(
     probes = lease.write(partial(service.next_probes, issuer=issuer))
     if not probes or not may_continue():
         return
-    # At once: a webhook that does not answer must not hold up those of other vendors.
+    # At once, and each noted as soon as it has answered: neither a webhook that hangs nor a slow name server holds up those of other vendors.
     with ThreadPoolExecutor(PROBES_BATCH, thread_name_prefix="probes") as pool:
-        found = list(pool.map(partial(_answers, send), probes))
-    for probe, answers in zip(probes, found, strict=True):
-        lease.write(partial(service.note_probe, run_id=probe.run, probe=probe.id, answers=answers))
+        sent = {pool.submit(_answers, send, probe): probe for probe in probes}
+        for done in as_completed(sent):
+            probe = sent[done]
+            lease.write(partial(service.note_probe, run_id=probe.run, probe=probe.id, answers=done.result()))
 
 
 def _answers(send: Callable[[Probe, tuple[str, ...]], int], probe: Probe) -> dict[str, int]:
