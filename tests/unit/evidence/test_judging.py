@@ -255,6 +255,7 @@ def test_a_scenario_that_ends_the_one_before_it_is_judged_by_its_own_records(
 
 
 def test_a_stop_that_was_watched_for_a_moment_only_shows_nothing() -> None:
+    """C195."""
     found = judge_run("kill_switch", during("kill_switch", refused(1, *STOPPED), until=2))
 
     assert found.outcome is INCOMPLETE

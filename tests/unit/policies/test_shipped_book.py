@@ -109,3 +109,12 @@ def test_what_is_refused_as_order_entry_is_not_to_be_had_as_record_modification(
     ]
 
     assert both == ["user/Provenance.c"]
+
+
+@pytest.mark.parametrize("category", REVIEWED, ids=lambda each: each.name)
+def test_whatever_needs_a_run_needs_a_drill_of_the_kill_switch(category: Category) -> None:
+    """C195: the app was stopped in the sandbox, and behaved."""
+    runs = [each for each in category.cells.values() if "sandbox_run" in each.evidence]
+
+    assert all("kill_switch" in each.scenarios for each in runs)
+    assert runs or set(category.cells) == {Tier.LOW}
