@@ -46,7 +46,7 @@ def review_lane(request_id: str | None, *, json_: bool) -> None:
 @click.option("--reason", required=True, help="How you know; the vendor sees it.")
 @json_option
 def review_verify(request_id: str, verdict: str, *, reason: str, json_: bool) -> None:
-    r"""Say whether who asks for protected access is who they say (reviewers). The app is enabled at once if nothing else is lacking.
+    r"""Record whether who asks for protected access is who they say (reviewers). The app is enabled at once if nothing else is lacking.
 
     \b
     Example:

@@ -272,7 +272,7 @@ def review_rights(*, json_: bool) -> None:
 )
 @json_option
 def review_allow(person_id: str, *, lenses: tuple[str, ...], json_: bool) -> None:
-    r"""Say for which lenses a reviewer signs (administrators). One that is added waits for a second person.
+    r"""Set for which lenses a reviewer signs (administrators). One that is added waits for a second person.
 
     \b
     Example:

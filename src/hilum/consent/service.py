@@ -119,7 +119,7 @@ def _same(
     wanted: tuple[object, ...],
 ) -> Authorization | None:
     """Find an agreement in force to the same thing, which is renewed: a person who agrees again must not collect agreements."""
-    # Each would have to be withdrawn. Where opening the app prolongs nothing, somebody who was asked and agreed begins anew.
+    # Each would have to be withdrawn. Where opening the app prolongs nothing, somebody who was asked and agreed begins again.
     if cell is None or cell.lifetimes.expiry is not Expiry.ROLLING:
         return None
     return next(

@@ -178,7 +178,7 @@ class Transport:
 
 
 def _named(task: UpstreamTask, request: UpstreamRequest) -> UpstreamRequest:
-    """Say to a server in this process for whom it is asked: what a sandbox makes fail is bound to a client, launch or run."""
+    """Pass to a server in this process for whom it is asked: what a sandbox makes fail is bound to a client, launch or run."""
     if not task.in_process:
         return request
     token = task.token

@@ -93,7 +93,7 @@ def _joined(one: Drift, other: Drift) -> Drift:
 
 
 def concern_of(drift: Drift) -> Concern:
-    """Return what is wrong about calls that a contract does not have. How many there were, and where, is told to nobody by it."""
+    """Return what is wrong about calls that a contract does not have. It discloses neither how many there were nor where."""
     by = ", ".join(drift.scopes[:_SHOWN]) or "a scope of another type"
     whose = (
         " By a public client, so whoever uses it may have sent them with its token." if drift.public else ""

@@ -103,7 +103,7 @@ def ask_access(ctx: Context, version_id: VersionId, scopes: tuple[str, ...]) -> 
 
 
 def verify_access(ctx: Context, request_id: str, reason: str, *, authentic: bool) -> LaneRequest:
-    """Say whether who asks is who they say, as a reviewer with no tie to them; enabled at once if nothing else is lacking.
+    """Record whether who asks is who they say, as a reviewer with no tie to them; enabled at once if nothing else is lacking.
 
     Raises NotFound, NotPermitted, Invalid, Conflict.
     """

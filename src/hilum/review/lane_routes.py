@@ -84,6 +84,6 @@ def add_lane_routes(router: APIRouter, kit: Kit) -> None:
 
     @router.post("/regulated-access/{access}/verify", openapi_extra=audience("reviewer"))
     async def verify(request: Request, access: Id, body: VerifyAsked) -> LaneListed:
-        """Say whether who asks is who they say. If nothing else is lacking the app is enabled at once."""
+        """Record whether who asks is who they say. If nothing else is lacking the app is enabled at once."""
         verb = partial(service.verify_access, request_id=access, reason=body.reason, authentic=body.authentic)
         return _listed(await run_write(kit, request, verb))

@@ -116,7 +116,7 @@ def _reviewers(router: APIRouter, kit: Kit) -> None:
         "/reviewers/{person}", response_model=RightsShown, responses=WAITS, openapi_extra=ADMINISTRATORS
     )
     async def change_rights(request: Request, person: Id, body: RightsAsked) -> object:
-        """Say for which lenses a reviewer signs. One that is added waits for a second person."""
+        """Set for which lenses a reviewer signs. One that is added waits for a second person."""
         verb = partial(service.change_rights, person_id=PersonId(person), lenses=body.lenses)
         done: Any = await run_write(kit, request, verb)
         return RightsShown.model_validate(done) if isinstance(done, LensRights) else waits(done)

@@ -29,7 +29,7 @@ DECLARE, END = "review.tie.declare", "review.tie.end"
 
 
 def change_rights(ctx: Context, person_id: PersonId, lenses: tuple[Lens, ...]) -> LensRights | Asked:
-    """Say for which lenses a reviewer signs. One that is added waits for a second person; one that is taken away is gone at once (C100, C182).
+    """Set for which lenses a reviewer signs. One that is added waits for a second person; one that is taken away is gone at once (C100, C182).
 
     Raises NotFound, NotPermitted, Invalid, Unavailable (too many wait).
     """

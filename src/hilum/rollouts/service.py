@@ -33,7 +33,7 @@ from hilum.rollouts.models import (
 from hilum.sunsets import service as sunsets
 
 ANNOUNCED_AT_ONCE = 500
-"""Steps of one run of the job in which hospitals are told what is to come."""
+"""Steps of one run of the job in which hospitals get notice of what is to come."""
 _RINGS = "The rings of this rollout are not valid."
 
 
@@ -176,7 +176,7 @@ def unfinished(ctx: Context) -> tuple[Rollout, Position] | None:
 
 
 def announce(ctx: Context, plan_id: str) -> bool:
-    """Tell the next few hospitals of later rings what is to come; return whether there is more to do. For the job. Raises Unavailable."""
+    """Give the next few hospitals of later rings notice of what is to come; return whether there is more to do. For the job. Raises Unavailable."""
     plan = store.get(ctx.tx, plan_id)
     # Of one that goes back, or is over, nothing is to come.
     if plan.state is not RolloutState.RUNNING:

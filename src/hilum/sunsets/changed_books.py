@@ -23,7 +23,7 @@ from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ahead, Effect, Phase
 
 
 def step(ctx: Context) -> bool:
-    """Tell the next few hospitals; return whether there is more to do. What was done is recorded with it.
+    """Notify the next few hospitals; return whether there is more to do. What was done is recorded with it.
 
     Every application is told by itself, in order. Those of before the first run are not.
     """

@@ -97,7 +97,7 @@ async def open_run(visit: Visit, form: Form) -> Response:
         app = frame.own_app(ctx, visit.param())
         client = clients.find_client(ctx, order.client)
         if client is None or client.app != app.id:
-            # Whether another vendor has a client of this name is told to nobody.
+            # Whether another vendor has a client of this name is disclosed to nobody.
             raise Invalid("form_invalid", "Choose a client of this app.", fields={"client": "not_an_option"})
         return evidence.open_run(ctx, order)
 

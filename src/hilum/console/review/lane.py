@@ -127,7 +127,7 @@ def _waits(found: LaneRequest) -> bool:
 
 
 async def verify(visit: Visit, form: Form) -> Response:
-    """Say whether who asks is who they say."""
+    """Record whether who asks is who they say."""
     try:
         answer = form.one("act")
         if answer not in {"authentic", "not_authentic"}:

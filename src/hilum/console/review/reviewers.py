@@ -136,7 +136,7 @@ def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Say for which lenses a reviewer signs: one that is added waits for a second person."""
+    """Set for which lenses a reviewer signs: one that is added waits for a second person."""
     try:
         done = await visit.write(partial(_change, form=form))
     except (Invalid, Conflict, NotPermitted, Unavailable) as error:
