@@ -43,8 +43,9 @@ class Session(StreamRequestHandler):
                 content = self._content()
                 if content is None:
                     return
-                self._say("250 OK")
+                # Before it is taken: who sent it may stop this server at once.
                 print_mail(to, content)
+                self._say("250 OK")
                 to = []
             else:
                 if word == "RCPT":
