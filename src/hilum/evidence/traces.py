@@ -22,6 +22,7 @@ from hilum.standards.smart.scopes import (
     UPDATE,
     ClinicalScope,
     Prefix,
+    Scope,
     covers,
     parse_stored,
     render,
@@ -75,8 +76,8 @@ def _is_call(row: Row) -> bool:
     return row.outcome in _MADE and bool(letter_of(row.name))
 
 
-def _texts(scopes: Iterable[object]) -> tuple[str, ...]:
-    return tuple(sorted({render(each) for each in scopes}))  # type: ignore[arg-type]
+def _texts(scopes: Iterable[Scope]) -> tuple[str, ...]:
+    return tuple(sorted({render(each) for each in scopes}))
 
 
 def _workflows(rows: Iterable[Row]) -> dict[str, str]:

@@ -18,7 +18,7 @@ CELL_LIMITS = (
 OBSERVE_BOUND = timedelta(days=90)
 """How long a tier rule or a cell may be observed before it is enforced: as long as a dry run looks back (C209)."""
 CurrentBook = Callable[[], Book]
-"""Gives the book that is in force."""
+"""Returns the book that is in force."""
 OBSERVED_DAYS_BOUND = 3
 """Different days on which cells of one book are enforced: before each of them the book must be sound."""
 

@@ -284,7 +284,7 @@ def _stays(content: Content, target: Target, look: Look | None) -> Check:
 
 
 def goes_to(url: str, location: str) -> str:
-    """Return the origin to which an address sends a browser; empty if it cannot be told."""
+    """Return the origin to which an address sends a browser; empty if none can be read from it."""
     # Browsers read a backslash as a slash and leave blanks out, so they would go elsewhere than what is parsed here says.
     if not location or "\\" in location or any(each.isspace() for each in location):
         return ""

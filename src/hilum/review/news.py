@@ -9,7 +9,7 @@ from hilum.review.models import Submission
 
 
 def tell_vendor(ctx: Context, found: Submission, outcome: str, cause: str, *, lens: str = "") -> None:
-    """Tell a vendor once about one cause; by mail if it has proved an address. ``outcome`` is a word: ``certified``, ``needs_changes``."""
+    """Notify a vendor once of one cause; by mail if it has proved an address. ``outcome`` is a word: ``certified``, ``needs_changes``."""
     app = registry.get_app(ctx, found.app)
     cause = f"review/{found.id}/{cause}"
     if address := contacts.proved_address(ctx, found.vendor):

@@ -29,7 +29,7 @@ ROLES = ("physician", "front_desk")
 STUBBORN = 5
 """How often the app that makes mistakes tries what was refused."""
 QUICK_S, MANY = 0.12, 12
-"""It tries again so soon, and so often, when it is told to wait."""
+"""It tries again so soon, and so often, when it is asked to wait."""
 LOOKS_EVERY_S = 0.02
 WATCHED_S = 2.2
 """How long the person looks at an app that is stopped."""
