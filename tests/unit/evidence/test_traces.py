@@ -58,6 +58,11 @@ CASES: dict[str, tuple[tuple[Row, ...], tuple[str, ...], tuple[str, ...]]] = {
         (),
         ("patient/Observation.r", f"patient/Observation.s?category={LAB}"),
     ),
+    "a scope that reaches more patients and fewer records replaces none": (
+        (read("Observation", f"patient/Observation.rs, user/Observation.rs?category={LAB}"),),
+        (),
+        ("patient/Observation.r", f"user/Observation.r?category={LAB}"),
+    ),
     "the next page needs what the first needed": (
         (search(f"category={LAB}"), search("_page=abc")),
         (),

@@ -1,17 +1,18 @@
 """What a certification must state (C5)."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
+from hilum.kernel.ids import VersionId
 from hilum.policies.models import SANDBOX_TRIAL, UNCLASSIFIED, Book
 from hilum.policies.shipped import shipped_book
 from hilum.registry import policy
-from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVersion
+from hilum.registry.models import Certification, CertifyOrder, Environment, NewApp, NewVersion
 from tests.unit.policies.books import book, document
-from tests.unit.registry.values import APP, CLIENT, FUTURE, NOW, SCOPES, VERSION
+from tests.unit.registry.values import APP, CERT, CLIENT, FUTURE, NOW, SCOPES, VERSION
 
 ROOT = Actor(ActorKind.STAFF, "per_root", roles=frozenset({"platform_admin"}))
 
@@ -163,3 +164,28 @@ def test_for_production_only_what_lenses_decided_is_certified(
     order = CertifyOrder(CLIENT.version, environment, SCOPES, FUTURE, submission)
 
     assert policy.may_certify_for(actor, order) is may
+
+
+GRACE, DAY = timedelta(days=30), timedelta(days=1)
+ENDS = replace(CERT, certified_at=NOW, expires_at=NOW + 10 * DAY)
+OTHER = replace(ENDS, id="cert_other")
+
+
+@pytest.mark.parametrize(
+    ("certification", "others", "last"),
+    [
+        (ENDS, (OTHER,), ENDS.expires_at + GRACE),
+        (replace(ENDS, withdrawn_at=NOW + DAY), (), NOW + DAY),
+        (replace(ENDS, withdrawn_at=NOW + 20 * DAY), (), ENDS.expires_at),
+        (ENDS, (replace(OTHER, withdrawn_at=NOW + DAY),), ENDS.expires_at),
+        (ENDS, (replace(OTHER, withdrawn_at=NOW),), ENDS.expires_at),
+        (ENDS, (replace(OTHER, withdrawn_at=NOW - DAY),), ENDS.expires_at + GRACE),
+        (ENDS, (replace(OTHER, withdrawn_at=NOW + DAY, version=VersionId("ver_other")),), ENDS.expires_at + GRACE),
+    ],
+    ids=["grace", "withdrawn", "withdrawn after its end", "another is withdrawn", "at that instant", "before it", "of another version"],
+)  # fmt: skip
+def test_what_was_withdrawn_has_no_grace_nor_has_what_stands_beside_it(
+    certification: Certification, others: tuple[Certification, ...], last: datetime
+) -> None:
+    """C114."""
+    assert policy.last_use(certification, others, GRACE) == last
