@@ -58,7 +58,8 @@ def sign_in(page: Page, address: str) -> None:
     page.goto(f"{address}/signin?then=/account")
     page.get_by_label("Username").fill("root")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign in").click()
 
 
 def test_a_passkey_is_set_up_at_the_first_sign_in_and_used_at_the_next(

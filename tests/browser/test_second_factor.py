@@ -78,7 +78,8 @@ def test_its_pages_are_accessible_and_fit(stage: Stage) -> None:
     page.locator("#recovery-codes").wait_for()
     judge(page)
     shoot(page, "codes")
-    page.get_by_role("link", name="Done").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Done").click()
     judge(page)
     shoot(page, "account-on")
     page.goto(f"{stage.running.base}/account/confirm")
