@@ -30,7 +30,8 @@ def staff_signs_in(stage: Stage, page: Page, username: str, then: str = "") -> N
     page.goto(f"{stage.running.base}/signin" + (f"?then={then}" if then else ""))
     page.get_by_label("Username").fill(username)
     page.get_by_label("Password").fill(f"sandbox-{username}")
-    page.get_by_role("button", name="Sign in").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Sign in").click()
 
 
 def member(stage: Stage, role: str) -> str:
