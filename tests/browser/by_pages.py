@@ -1,26 +1,23 @@
 """What people do by pages, whoever tells their story: sign in at their console, register and submit an app, judge it, approve, narrow and stop it."""
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import orjson
 from joserfc.jwk import ECKey
 from playwright.sync_api import Page, expect
 
 from hilum.infra.system import SystemClock
-from tests.browser.stage import Stage, judge
+from tests.browser.stage import Stage
 from tests.sim import jwks_host
 from tests.sim.outsiders import VENDORS_HOST
 from tests.sim.tls_host import Authority
 
 IN_BROWSER, ON_SERVER, BACKEND = "Runs in the browser", "Runs on a server, with a secret", "A backend service"
 
-SHOTS = os.environ.get("SHOTS", "")
 """A folder for pictures of the pages, if somebody wants to see them."""
 STATED = {
     "Who answers for it": "Ilona Varga",
@@ -84,18 +81,6 @@ def enter_vendor(stage: Stage, username: str, *, script: bool = True) -> Page:
 def staff(stage: Stage, role: str, number: int = 0) -> str:
     """Return one of the staff with a role."""
     return [str(each["username"]) for each in stage.running.card["staff"] if each["role"] == role][number]
-
-
-def look(page: Page, name: str) -> None:
-    """Judge a page, and keep what it looks like if somebody wants to see it."""
-    judge(page)
-    if SHOTS:
-        for width, scheme in ((1366, "light"), (1366, "dark"), (360, "dark")):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            page.screenshot(path=Path(SHOTS) / f"{name}-{width}-{scheme}.png", full_page=True)
-        page.set_viewport_size({"width": 1366, "height": 900})
-        page.emulate_media(color_scheme="light")
 
 
 def fill_app(page: Page, name: str, category: str = "documentation_assistance") -> None:

@@ -1,5 +1,6 @@
 """What the browser tests do over and over: open a chart, launch, sign in, judge a page."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,8 @@ LOOKS: tuple[tuple[tuple[int, int], Scheme], ...] = (
     else ((DESK, "light"), (PHONE, "dark"))
 )
 """Colours hardly depend on the width: two looks see each scheme and each width."""
+SHOTS = os.environ.get("SHOTS", "")
+"""The folder where pictures of pages are kept, for a person to look at; empty for none."""
 SAMPLE_PATIENT = "Rosalind Ngozi Okafor"
 
 
@@ -164,6 +167,24 @@ def judge(page: Page, *frames: Frame) -> None:
             found = violations(each)
             assert found == [], f"{page.url} at {size[0]} pixels, {scheme}: {found}"
     page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+
+
+def shoot(page: Page, name: str) -> None:
+    """Keep pictures of a page wide and narrow, light and dark, if a folder for them is set."""
+    if not SHOTS:
+        return
+    for size, scheme in LOOKS:
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme=scheme)
+        page.screenshot(path=Path(SHOTS) / f"{name}-{size[0]}-{scheme}.png", full_page=True)
+    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+    page.emulate_media(color_scheme="light")
+
+
+def look(page: Page, name: str) -> None:
+    """Judge a page, and keep what it looks like."""
+    judge(page)
+    shoot(page, name)
 
 
 def authorize_address(

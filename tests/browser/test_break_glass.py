@@ -1,26 +1,13 @@
 """Emergency access in Chromium: switched on by two, used by a clinician, reviewed by somebody else; every page looked at (C82, ADR 77)."""
 
-import os
 import re
-from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
 from tests.browser.by_pages import enter, staff
-from tests.browser.stage import PHONE, Stage, judge, overflow
+from tests.browser.stage import Stage, look, overflow
 
-SHOTS = os.environ.get("SHOTS", "")
 PAGE = "/t/general/oauth/manage/break-glass"
-
-
-def look(page: Page, name: str) -> None:
-    """Judge a page, and keep what it looks like if somebody wants to see it."""
-    judge(page)
-    if SHOTS:
-        page.screenshot(path=Path(SHOTS) / f"glass-{name}.png", full_page=True)
-        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-        page.screenshot(path=Path(SHOTS) / f"glass-{name}-360.png", full_page=True)
-        page.set_viewport_size({"width": 1366, "height": 900})
 
 
 def agree(stage: Stage) -> None:
@@ -29,7 +16,7 @@ def agree(stage: Stage) -> None:
     page.goto(f"{stage.running.base}/operations/staff")
     waits = page.locator("[data-row]").filter(has_text=re.compile("emergency", re.IGNORECASE))
     waits.get_by_role("link").first.click()
-    look(page, "second-person")
+    look(page, "glass-second-person")
     page.get_by_role("button", name="Agree").click()
 
 
@@ -47,9 +34,9 @@ def test_the_glass_is_broken_ended_and_reviewed_by_pages(stage: Stage) -> None:
     expect(doctor.locator("main")).to_contain_text("Not available")
 
     hospital.goto(f"{stage.running.base}/tenant/emergencies")
-    look(hospital, "none")
+    look(hospital, "glass-none")
     hospital.goto(f"{stage.running.base}/tenant/emergencies/settings")
-    look(hospital, "settings")
+    look(hospital, "glass-settings")
     set_glass(stage, hospital, on=True)
     agree(stage)
     doctor.reload()
@@ -67,19 +54,19 @@ def test_the_glass_is_broken_ended_and_reviewed_by_pages(stage: Stage) -> None:
     seen = stage.person()
     seen.goto(f"{stage.running.base}/t/general/signin?then={PAGE}")
     stage.sign_in(seen, "dr.adeyemi")
-    look(seen, "open")
+    look(seen, "glass-open")
     seen.get_by_role("button", name="End it now").click()
     expect(seen.locator("#waiting")).to_contain_text("unconscious after a fall")
-    look(seen, "waiting")
+    look(seen, "glass-waiting")
 
     hospital.goto(f"{stage.running.base}/tenant/emergencies")
-    look(hospital, "list")
+    look(hospital, "glass-list")
     hospital.locator("[data-row] a").first.click()
-    look(hospital, "review")
+    look(hospital, "glass-review")
     hospital.get_by_label("Justified", exact=True).check()
     hospital.get_by_label("What you looked at and found").fill("Admitted at 02:10, confirmed by the ward.")
     hospital.get_by_role("button", name="Close with this verdict").click()
     expect(hospital.locator("#review")).to_contain_text("Justified")
-    look(hospital, "reviewed")
+    look(hospital, "glass-reviewed")
     set_glass(stage, hospital, on=False)
     expect(hospital.get_by_label("Clinicians may break the glass")).not_to_be_checked()

@@ -4,8 +4,8 @@ import json
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.by_pages import enter_vendor, look
-from tests.browser.stage import Stage
+from tests.browser.by_pages import enter_vendor
+from tests.browser.stage import Stage, look
 
 
 def open_at_meridian(page: Page) -> None:

@@ -2,8 +2,8 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.by_pages import add_version, enter_vendor, fill_app, look
-from tests.browser.stage import Stage
+from tests.browser.by_pages import add_version, enter_vendor, fill_app
+from tests.browser.stage import Stage, look
 from tests.sim.pictures import png
 
 

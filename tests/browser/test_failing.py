@@ -2,8 +2,7 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.by_pages import look
-from tests.browser.stage import Stage
+from tests.browser.stage import Stage, look
 
 AWAY = "The FHIR server is unavailable"
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.by_pages import enter, enter_vendor, staff
-from tests.browser.stage import PHONE, Stage, overflow, violations
+from tests.browser.stage import PHONE, Stage, overflow, shoot, violations
 
 PAGES_BOUND = 60
 _ID = re.compile(
@@ -26,20 +26,21 @@ def kind(path: str) -> str:
 
 def walk(page: Page, root: str, start: str, *first: str) -> set[str]:
     """Follow the links below a console from some pages of it; judge one page of each kind on a phone at night. Return the kinds."""
-    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-    page.emulate_media(color_scheme="dark")
     seen: set[str] = set()
     left = [*first, start]
     while left and len(seen) < PAGES_BOUND:
         path = left.pop(0)
         if kind(path) in seen:
             continue
+        page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        page.emulate_media(color_scheme="dark")
         answer = page.goto(root + path)
         assert answer is not None
         assert answer.status == 200, path
         seen.add(kind(path))
         assert overflow(page) <= 0, f"{path} is wider than a phone"
         assert violations(page) == [], path
+        shoot(page, kind(path).strip("/").replace("/", "-"))
         links = "[...document.querySelectorAll('main a[href], nav a[href]')].map((each) => each.getAttribute('href'))"
         left += [
             each for each in page.evaluate(links) if each.startswith(start) and not _LEFT_OUT.search(each)

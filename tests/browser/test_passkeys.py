@@ -10,8 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from hilum.infra.settings import Mode
 from hilum.infra.unit_of_work import UnitOfWork
-from tests.browser.stage import judge
-from tests.browser.test_second_factor import shoot
+from tests.browser.stage import look
 from tests.flows.control_site import PASSWORD, build
 from tests.sim.postgres import free_port
 from tests.sim.world import FakeClock
@@ -67,27 +66,23 @@ def test_a_passkey_is_set_up_at_the_first_sign_in_and_used_at_the_next(
 ) -> None:
     page = open_page(browser)
     sign_in(page, address)
-    judge(page)
-    shoot(page, "enrol-both")
+    look(page, "enrol-both")
     page.get_by_label("Name of the passkey").fill("Desk")
     page.get_by_role("button", name="Make a passkey").click()
     expect(page.locator("#recovery-codes li")).to_have_count(10)
     page.get_by_role("link", name="Continue").click()
     expect(page.get_by_text("Desk")).to_be_visible()
-    judge(page)
-    shoot(page, "account-passkey")
+    look(page, "account-passkey")
 
     page.context.clear_cookies()
     sign_in(page, address)
-    judge(page)
-    shoot(page, "factor-passkey")
+    look(page, "factor-passkey")
     page.get_by_role("button", name="Use your passkey").click()
 
     expect(page.get_by_text("Passkey, made on")).to_be_visible()
     page.get_by_role("button", name="Make an API token").click()
     expect(page.locator("#token")).to_contain_text("hil_pat_")
-    judge(page)
-    shoot(page, "token")
+    look(page, "token")
 
 
 def test_a_device_that_does_not_know_its_owner_makes_none_and_the_page_says_what_to_do(

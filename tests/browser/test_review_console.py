@@ -2,9 +2,9 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.by_pages import STATED, begin, enter, enter_vendor, look, staff
+from tests.browser.by_pages import STATED, begin, enter, enter_vendor, staff
 from tests.browser.hand import Hand
-from tests.browser.stage import Stage
+from tests.browser.stage import Stage, look
 
 LONG = "A very long justification " * 8
 

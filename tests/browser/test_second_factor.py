@@ -1,29 +1,14 @@
 """Second factors in a real browser, without script where none is needed (C8; pages: accessible, narrow, light and dark)."""
 
-import os
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from hilum.factors import policy
-from tests.browser.stage import DESK, PHONE, Stage, judge
-
-SHOTS = os.environ.get("SHOTS", "")
-
-
-def shoot(page: Page, name: str) -> None:
-    """Keep pictures of a page if a folder for them is set, to be looked at by a person."""
-    if not SHOTS:
-        return
-    for size, scheme in ((DESK, "light"), (DESK, "dark"), (PHONE, "light"), (PHONE, "dark")):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        page.screenshot(path=Path(SHOTS) / f"{name}-{size[0]}-{scheme}.png", full_page=True)
-    page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+from tests.browser.stage import Stage, look
 
 
 def staff_signs_in(stage: Stage, page: Page, username: str, then: str = "") -> None:
@@ -67,36 +52,29 @@ def test_its_pages_are_accessible_and_fit(stage: Stage) -> None:
     username = member(stage, "reviewer")
     page = stage.person()
     staff_signs_in(stage, page, username, then="/account")
-    judge(page)
-    shoot(page, "account-off")
+    look(page, "account-off")
     page.get_by_role("link", name="Set up an authenticator app").click()
     page.get_by_text("You cannot scan it?").click()
-    judge(page)
-    shoot(page, "authenticator")
+    look(page, "authenticator")
     seed = policy.from_base32(page.locator("#secret").inner_text())
     page.get_by_label("Code from the app").fill(policy.code_at(seed, policy.step_of(datetime.now(UTC))))
     page.get_by_role("button", name="Set up").click()
     page.locator("#recovery-codes").wait_for()
-    judge(page)
-    shoot(page, "codes")
+    look(page, "codes")
     with page.expect_navigation():
         page.get_by_role("link", name="Done").click()
-    judge(page)
-    shoot(page, "account-on")
+    look(page, "account-on")
     page.goto(f"{stage.running.base}/account/confirm")
-    judge(page)
-    shoot(page, "confirm")
+    look(page, "confirm")
 
     other = stage.person()
     staff_signs_in(stage, other, username)
     other.get_by_text("Lost your telephone or passkey?").click()
-    judge(other)
-    shoot(other, "factor")
+    look(other, "factor")
     other.get_by_label("Code", exact=True).fill("000000")
     other.get_by_role("button", name="Continue").click()
     expect(other.get_by_role("alert")).to_contain_text("wrong")
-    judge(other)
-    shoot(other, "factor-wrong")
+    look(other, "factor-wrong")
     # Others sign in as the same person, with the password alone.
     page.goto(f"{stage.running.base}/account")
     page.get_by_role("button", name="Remove the authenticator app").click()
