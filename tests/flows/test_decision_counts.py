@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select
 
-from hilum.audit import decision_counts, live
+from hilum.audit import decision_counts, live, service_counts
 from hilum.audit.models import (
     COUNTED_FOR,
     RULE_BOUND,
+    SERVICE_SLOTS_KEPT,
     SETTLEMENT,
     SLOT,
     SLOTS_KEPT,
@@ -246,3 +247,49 @@ def test_where_some_kinds_were_permitted_is_listed_once_a_tenant(place: Place) -
         CLIENTS, since, [*kinds, ("create", "Observation", other["rule"])]
     )
     assert counts.places((), since, kinds) == counts.places(CLIENTS, since, [("read", "Goal", "x")]) == []
+
+
+def test_how_calls_ended_is_counted_by_day_and_hospital_once_whoever_reads_it_twice(place: Place) -> None:
+    """C228: in the transaction of the other counts, so also when another node counted the same."""
+    refused = {"outcome": Outcome.REFUSED, "status": 403}
+    place.write(
+        made(1, latency_us=50_000),
+        made(2, latency_us=50_001, count=3),
+        made(3, **refused, reason="scope_insufficient"),
+        made(4, outcome=Outcome.REFUSED, reason="quota_exceeded", status=429),
+        made(5, outcome=Outcome.REFUSED, reason="upstream_unavailable", status=503),
+        made(6, status=422),
+        made(7, **refused, reason="switch_engaged"),
+        made(8, tenant="mercy", at=AT - timedelta(days=1)),
+        made(9, tenant="x", outcome=Outcome.REFUSED, reason="tenant_mismatch", status=401),
+        made(10, app="a2"),
+    )
+    with closing(place.reader) as reader:
+        late = reader.after({}, 100)
+    counts = counted(place)
+    counts._database.write(lambda tx: decision_counts.add(tx, late))
+
+    at = counts.served_by_tenant("a1", SINCE, "")
+    assert list(at) == ["general", "mercy"], "the busiest first"
+    general = at["general"]
+    assert (general.refused, general.mistaken, general.throttled, general.failed) == (1, 1, 1, 1)
+    assert (general.answered[:3], general.answers, general.calls) == ((1, 3, 0), 4, 8)
+    by_day = counts.served_by_day("a1", SINCE, "")
+    assert {day: each.calls for day, each in by_day.items()} == {
+        AT.date() - timedelta(days=1): 1,
+        AT.date(): 8,
+    }
+    assert counts.served_by_day("a1", SINCE, "mercy").keys() == {AT.date() - timedelta(days=1)}
+    assert counts.served_by_tenant("a1", AT, "mercy") == {}
+
+
+def test_how_calls_ended_is_kept_as_long_as_decisions_are(place: Place) -> None:
+    place.write(made(1))
+    counted(place)
+
+    assert counted(place, AT + SERVICE_SLOTS_KEPT + SLOT).served_by_day("a1", SINCE, "")
+    later = counted(place, AT + COUNTED_FOR + timedelta(days=1))
+
+    tables = service_counts.slots, service_counts.days
+    kept = later._database.read(lambda tx: [row for each in tables for row in tx.execute(select(each))])
+    assert kept == []

@@ -22,6 +22,7 @@ STORES = {
     "contract_store",
     "decision_counts",
     "decision_slots",
+    "service_counts",
     "allowance_store",
     "lens_store",
     "clock_store",

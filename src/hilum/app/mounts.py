@@ -85,6 +85,8 @@ from hilum.listings import routes as listings
 from hilum.lookups import routes as lookups
 from hilum.mandates import routes as mandates
 from hilum.membership import routes as membership
+from hilum.monitoring import routes as monitoring
+from hilum.monitoring.service import ReadServed, no_service
 from hilum.notices import routes as notices
 from hilum.pictures import routes as pictures
 from hilum.policies import routes as policies
@@ -309,6 +311,7 @@ def api(site: Site) -> App:
 
     reader = partial(_reader, site.settings)
     permits = partial(journals.read_permits, site.settings.data_dir / "journal", site.settings.database_url)
+    served = partial(journals.read_served, site.settings.data_dir / "journal", site.settings.database_url)
     private = site.settings.opens_private_fetches
     faults = FaultBook(site.settings.data_dir / "fhir", site.kit.clock)
     return control_plane(
@@ -322,6 +325,7 @@ def api(site: Site) -> App:
         mails_links=bool(site.settings.smtp.host),
         private_urls=private,
         faults=faults,
+        served=served,
     )
 
 
@@ -411,6 +415,7 @@ def control_plane(
     mails_links: bool,
     private_urls: bool = False,
     faults: FaultBook | None = None,
+    served: ReadServed = no_service,
 ) -> FastAPI:
     """Join every room's API routes into one application. The parameters are the rooms' own."""
     app = FastAPI(
@@ -450,6 +455,7 @@ def control_plane(
         disposals.api(kit),
         consent_routes.api(kit),
         installations.api(kit, permits),
+        monitoring.api(kit, served),
         precedents.api(kit),
         lookups.api(kit),
         requests.api(kit),

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -39,7 +39,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hilum.audit import decision_slots
+from hilum.audit import decision_slots, service_counts
 from hilum.audit.access_index import open_beside
 from hilum.audit.journal_records import JournalReader, NewRecords, Positions
 from hilum.audit.models import (
@@ -54,6 +54,7 @@ from hilum.audit.models import (
     DecisionCount,
     Outcome,
     PermitCount,
+    Served,
     Traffic,
 )
 from hilum.infra import lanes
@@ -106,7 +107,7 @@ counted = Table(
 )
 """The last counted record of each journal."""
 FILE = "decisions.db"
-TABLES = (shapes, counts, days, counted, decision_slots.slots)
+TABLES = (shapes, counts, days, counted, decision_slots.slots, service_counts.slots, service_counts.days)
 _DAY = timedelta(days=1)
 _OWN_READS = frozenset(each.value for each in ReadPurpose)
 _REPEATS = frozenset({SETTLEMENT, UNDELIVERED})
@@ -167,6 +168,7 @@ def add(tx: Connection, found: NewRecords) -> None:
     """Count new records of each journal. Records that were counted already are skipped."""
     new: dict[tuple[_Shape, str, int], _Count] = {}
     traffic: Counter[decision_slots.Key] = Counter()
+    served: Counter[service_counts.Key] = Counter()
     for journal, records in sorted(found.items()):
         tx.execute(insert_or_ignore(tx, counted).values(journal=journal, number=0))
         # Locked: of two nodes that count the same records, the second sees the position that the first has moved.
@@ -179,12 +181,16 @@ def add(tx: Connection, found: NewRecords) -> None:
                 _count(new, (shape, tenant, _day_of(access.at)), access)
                 if decision_slots.is_counted(access):
                     traffic[decision_slots.key_of(access, tenant)] += access.count
+                if (key := service_counts.key_of(access, tenant)) is not None:
+                    served[key] += access.count
         moved = update(counted).where(counted.c.journal == journal)
         tx.execute(moved.values(number=max(records[-1][0], reached)))
     if new:
         _save(tx, new)
     if traffic:
         decision_slots.save(tx, traffic)
+    if served:
+        service_counts.save(tx, served)
 
 
 def _count(new: dict[tuple[_Shape, str, int], _Count], key: tuple[_Shape, str, int], access: Access) -> None:
@@ -340,7 +346,7 @@ def purge(tx: Connection, before: datetime) -> int:
 
 
 def _purge(tx: Connection, now: datetime) -> int:
-    return purge(tx, now - COUNTED_FOR) or decision_slots.purge(tx, now)
+    return purge(tx, now - COUNTED_FOR) or decision_slots.purge(tx, now) or service_counts.purge(tx, now)
 
 
 class DecisionCounts:
@@ -393,6 +399,14 @@ class DecisionCounts:
         """Return, by tenant and app, how many decisions permitted something in each slot of ten minutes with more than ``above``."""
         with lanes.using(Lane.OWN):
             return self._database.read(partial(decision_slots.busy, since=since, apps=apps, above=above))
+
+    def served_by_day(self, app: str, since: datetime, tenant: str) -> dict[date, Served]:
+        """Return how the calls of an app ended on each day, at one tenant or (empty) at all together, in the caller's lane."""
+        return self._database.read(lambda tx: service_counts.read_days(tx, app, since, tenant))
+
+    def served_by_tenant(self, app: str, since: datetime, tenant: str) -> dict[str, Served]:
+        """Return how the calls of an app ended at each tenant, or (not empty) at one, the busiest first, in the caller's lane."""
+        return self._database.read(lambda tx: service_counts.read_tenants(tx, app, since, tenant))
 
     def total(self, since: datetime) -> int:
         """Return how many decisions were counted since the day of a moment."""

@@ -40,6 +40,7 @@ from hilum.audit.models import (
     Outcome,
     PermitCount,
     Recorded,
+    ServedApp,
     Traffic,
 )
 from hilum.audit.postgres import PostgresReader, PostgresWriter
@@ -523,6 +524,14 @@ def read_traffic(directory: Path, database_url: str, since: datetime, until: dat
     """Return the traffic of each app at all tenants, in slots of ten minutes, as far as it is counted."""
     counts = find_counts(database_url, directory)
     return {} if counts is None else counts.traffic(since, until, tenants=(), beside=True)
+
+
+def read_served(directory: Path, database_url: str, app: str, since: datetime, tenant: str) -> ServedApp:
+    """Return how the calls of an app ended since the day of a moment, by day and by tenant, at one tenant or (empty) at all, as far as it is counted."""
+    counts = find_counts(database_url, directory)
+    if counts is None:
+        return ServedApp()
+    return ServedApp(counts.served_by_day(app, since, tenant), counts.served_by_tenant(app, since, tenant))
 
 
 def access_heads(directory: Path, database_url: str) -> dict[str, Head]:

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from hilum.audit.served_models import SERVED_EDGES_MS, Ending, Served, ServedApp
 from hilum.kernel.errors import Conflict
 from hilum.kernel.pages import PAGE_BOUND
 
+__all__ = ["SERVED_EDGES_MS", "Ending", "Served", "ServedApp"]
 # What was recorded since the last checkpoint is the only part of the record that could be cut without trace.
 CHECKPOINT_EVERY = timedelta(seconds=1)
 JOURNAL_QUEUE_BOUND = 8_192
@@ -62,6 +64,10 @@ COUNTED_FOR = timedelta(days=91)
 SLOT = timedelta(minutes=10)
 SLOTS_KEPT = timedelta(days=30)
 """How long traffic is kept by ten minutes: longer than a ring of a rollout dwells, and a week before it (C218)."""
+SERVICE_SLOTS_KEPT = timedelta(days=2)
+"""How long the service of apps is kept by ten minutes."""
+TENANTS_READ = 1_000
+"""Tenants at which the service of one app is read."""
 LATENCY_EDGES_MS = (10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 """Up to which latency an answer is counted in each bucket; the last bucket, without an edge, holds the slower ones."""
 PLACES_BOUND = 2_000

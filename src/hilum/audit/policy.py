@@ -19,6 +19,7 @@ from hilum.audit.models import (
     Anchored,
     AnchoredHead,
     Checkpoint,
+    Ending,
     Event,
     Explanation,
     Head,
@@ -26,6 +27,7 @@ from hilum.audit.models import (
     PartRecord,
 )
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.decision import Reason
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, Scope, parse_stored
 
@@ -399,3 +401,45 @@ def check_part(found: dict[str, object]) -> str:
     if payload is not None and payload_digest(salt, str(payload).encode()) != digest:
         return "has a payload that is not the one of its digest"
     return ""
+
+
+# --- how calls ended -----------------------------------------------------------------------------------------------------------
+
+_ENDINGS: Mapping[str, Ending] = {
+    Reason.REQUEST_UNSUPPORTED: Ending.MISTAKEN,
+    Reason.TOO_COSTLY: Ending.MISTAKEN,
+    Reason.RESOURCE_TOO_LARGE: Ending.MISTAKEN,
+    Reason.QUOTA_EXCEEDED: Ending.THROTTLED,
+    # What all apps of a hospital together have under way is not this one's doing.
+    Reason.CONCURRENCY_EXCEEDED: Ending.FAILED,
+    Reason.SNAPSHOT_STALE: Ending.FAILED,
+    Reason.UPSTREAM_UNAVAILABLE: Ending.FAILED,
+    Reason.RESPONSE_UNJUDGEABLE: Ending.FAILED,
+    Reason.AUDIT_UNAVAILABLE: Ending.FAILED,
+    Reason.OUTCOME_UNKNOWN: Ending.FAILED,
+}
+_NO_SERVICE = frozenset(
+    {
+        # What people stopped says nothing of how an app works.
+        Reason.SWITCH_ENGAGED,
+        # The tenant is the one of the address, where an app may write anything.
+        Reason.TENANT_MISMATCH,
+    }
+)
+_ABSENT = frozenset({404, 410})
+_CONFLICTS = frozenset({409, 412})
+
+
+def ending_of(access: Access) -> Ending | None:
+    """Return how a call ended; None for what says nothing of an app's service."""
+    if access.reason in _NO_SERVICE:
+        return None
+    if access.reason:
+        return _ENDINGS.get(access.reason, Ending.REFUSED)
+    # As a record that is out of reach is refused: a count must not say which of the two it was (ADR 70).
+    if access.status in _ABSENT:
+        return Ending.REFUSED
+    if access.status >= 500:
+        return Ending.FAILED
+    # That a record was changed meanwhile is an answer that the app asked for.
+    return Ending.MISTAKEN if access.status >= 400 and access.status not in _CONFLICTS else Ending.ANSWERED
