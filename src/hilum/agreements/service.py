@@ -30,6 +30,7 @@ from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.notices.policy import plain_name
 from hilum.policies import service as policies
+from hilum.policies.policy import stated
 from hilum.registry import service as registry
 from hilum.registry.models import App, Environment
 
@@ -330,7 +331,7 @@ def _shown(name: str, otherwise: str) -> str:
 def _named_kinds(ctx: Context, tenant: TenantId) -> frozenset[str]:
     book = policies.current(ctx).book_at(tenant, ctx.now)
     cells = [cell for category in book.categories.values() for cell in category.cells.values()]
-    return frozenset(kind for cell in cells for kind in cell.agreements)
+    return frozenset(kind for cell in cells for kind in stated(cell, "agreements"))
 
 
 def _visible(ctx: Context, agreement_id: str, *, lock: bool = False) -> Agreement:

@@ -94,10 +94,21 @@ def _workflow(ctx: Context, book: Book, decided: Access) -> Iterator[str]:
 
 
 def _overrides(found: Then, facts: ClientFacts, decided: Access) -> Iterator[str]:
-    """Return which overrides and exceptions permitted: those without which the scope would have been withheld."""
+    """Return which overrides and exceptions permitted: those without which the scope would have been withheld, or the app's cell would ask for more."""
     version = found.application.version
+    admitted = None if found.book is None else clients_policy.admission(found.book, facts)
+    aside = () if admitted is None or admitted.cell is None else admitted.cell.aside
+    paths = (
+        {f"categories.{facts.category}.cells.{admitted.tier}.{each}" for each in aside} if admitted else ()
+    )
     allowed: tuple[Override | PolicyException, ...] = (*found.overrides, *found.exceptions)
     for each in allowed:
+        if isinstance(each, Override) and each.rule in paths:
+            yield (
+                f"Override {each.id} was in force, agreed to by {each.agreed_by} until {each.ends_at:%Y-%m-%d %H:%M} UTC: "
+                f"version {version} asks for {each.rule}, and the app may act without it."
+            )
+            continue
         if _admits(found.without(each), facts, decided.rule):
             continue
         rule = (

@@ -20,6 +20,8 @@ COLUMNS = ("id", "rule", "app", "tenant", "state", "ends_at", "reason", "control
 def override(rule: str, *, app: str, tenant: str, reason: str, control: str, until: str, json_: bool) -> None:
     r"""Ask a second person to set an overridable rule of the rule book aside for one app, for a time.
 
+    RULE is the name of a tier rule, or the path of what a cell requires, as `hilum policy assess` lists it.
+
     \b
     Example:
       hilum policy override orders-in-chart --app app_01 --tenant general --until 2026-12-01T00:00:00Z \

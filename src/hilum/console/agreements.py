@@ -20,6 +20,7 @@ from hilum.kernel.ids import TenantId, VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.lookups.models import Kind
 from hilum.policies import service as policies
+from hilum.policies.policy import stated
 from hilum.registry import service as registry
 from hilum.registry.models import AppsQuery
 from hilum.web.forms import Form
@@ -144,7 +145,7 @@ def _kinds(ctx: Context) -> list[tuple[str, str]]:
     tenant = TenantId(ctx.actor.tenant) if ctx.actor.tenant and not ctx.actor.vendor else None
     book = policies.current(ctx).book_at(tenant, ctx.now) if tenant else None
     cells = [cell for each in book.categories.values() for cell in each.cells.values()] if book else []
-    more = {kind for cell in cells for kind in cell.agreements} - set(KINDS)
+    more = {kind for cell in cells for kind in stated(cell, "agreements")} - set(KINDS)
     return [(kind, _kind(kind)) for kind in (*KINDS, *sorted(more))]
 
 

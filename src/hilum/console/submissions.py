@@ -29,6 +29,7 @@ from hilum.standards.smart.scopes import SPECIAL, all_covered
 
 RULES: Mapping[str, str] = MappingProxyType(
     {
+        "requirements.level": "What is advised, or set aside for the app",
         "address.answers": "The address answers",
         "address.stays": "The address sends nobody elsewhere",
         "address.tls": "The address has a valid certificate",

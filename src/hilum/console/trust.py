@@ -5,7 +5,7 @@ The rule book is read once a minute at most, however many ask; a certificate is 
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -232,13 +232,27 @@ def _proofs(cell: Cell) -> list[str]:
     return [*found, "A domain proved to be the vendor's"] if "domain" in cell.proofs else found
 
 
+def _levels(book: Book, cell: Cell) -> list[str]:
+    """Return what is only advised, and what of the documents two people may set aside for an app, as sentences (C207)."""
+
+    def titles(names: Iterable[str]) -> str:
+        kinds = (each.partition(".") for each in sorted(names))
+        return ", ".join(book.evidence.get(what, f"{kind} {_plain(what)}") for kind, _, what in kinds)
+
+    found = [f"Advised, not required: {titles(cell.advised)}"] if cell.advised else []
+    aside = f"Two people may set aside for an app: {titles(cell.overridable)}"
+    return [*found, aside] if cell.overridable else found
+
+
 def _cell(book: Book, tier: Tier, cell: Cell) -> dict[str, Any]:
     return {
         "tier": tier.value,
         "lenses": sorted(each.value for each in cell.lenses),
         "first": cell.review.first_answer_business_days,
         "decision": cell.review.decision_business_days,
-        "evidence": sorted(book.evidence.get(each, each) for each in cell.evidence) + _proofs(cell),
+        "evidence": sorted(book.evidence.get(each, each) for each in cell.evidence)
+        + _proofs(cell)
+        + _levels(book, cell),
         "scenarios": len(cell.scenarios),
         "life": cell.certificate_life.days,
     }

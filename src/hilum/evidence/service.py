@@ -84,7 +84,7 @@ def open_run(ctx: Context, order: RunOrder) -> Run:
         raise NotFound("client_not_found", "There is no such client.")
     app = registry.get_changeable(ctx, client.app, event.action)
     version = registry.get_version(ctx, client.version)
-    book = policies.current(ctx).everywhere
+    book = policies.asked_of(ctx, app.id)
     cells = policy.cells_of(book, applicant_of(app, version, client.scopes))
     needed = policy.needed_of(book, cells.values())
     further = policy.further_of(book, order.further)

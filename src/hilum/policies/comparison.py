@@ -30,6 +30,7 @@ from hilum.policies.observed_cells import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
 from hilum.policies.override_models import Level
 from hilum.policies.policy import listed
 from hilum.policies.products import products_widened
+from hilum.policies.requirements import newly_overridable
 from hilum.policies.tables import duration_text
 from hilum.policies.tier_changes import Fall, Rise, TierChanges, index_of
 from hilum.standards.smart import scopes as smart
@@ -344,6 +345,9 @@ def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
         less = sorted(getattr(old, name) - getattr(new, name))
         if less:
             yield Widening(name, f"No longer requires {', '.join(less)}.", Gravity.PROOF)
+    for name in newly_overridable(old, new):
+        kind, _, what = name.partition(".")
+        yield Widening(kind, f"Two people may set {what} aside for one app.", Gravity.PROOF)
     was, now = (100 if (share := each.review.sample_percent) is None else share for each in (old, new))
     if now < was:
         sentence = f"People examine {now} instead of {was} percent of what passes every check."

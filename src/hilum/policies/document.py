@@ -1,11 +1,10 @@
-"""The rule book as a document: parsed and validated, rendered, and its canonical bytes. Pure.
+"""The rule book as a document: parsed and validated. Pure.
 
 A document is what TOML or JSON holds. In one that a person writes, the cells of a tier start from those of ``base``, and the scopes of a
 cell include those of the category's lower tiers. What ``render`` returns has neither shortcut and parses to the same book.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -14,8 +13,8 @@ from typing import Any
 
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
 from hilum.policies.exception_models import Autonomy, Population
-from hilum.policies.lifetimes import lifetime_faults, read_lifetimes, rendered_lifetimes
-from hilum.policies.mending import read_mending, rendered_mending
+from hilum.policies.lifetimes import lifetime_faults, read_lifetimes
+from hilum.policies.mending import read_mending
 from hilum.policies.models import (
     ANY,
     DISPOSAL_DAYS,
@@ -50,11 +49,14 @@ from hilum.policies.observed_cells import CELL_LIMITS, CurrentBook, completed
 from hilum.policies.override_models import Level
 from hilum.policies.product_models import DataClass, ScopeProduct, ScopeStatus, Workflow
 from hilum.policies.products import product_faults
+from hilum.policies.rendering import canonical, render, render_rule
+from hilum.policies.requirements import read_levels
 from hilum.policies.soundness import soundness_faults
-from hilum.policies.tables import Table, duration_text
+from hilum.policies.tables import Table
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart.scopes import LETTERS, SPECIAL, Prefix, ScopeError, parse_scope
 
+__all__ = ["book_faults", "canonical", "read_book", "read_stored", "render", "render_rule"]
 DAYS_BOUND = 365
 LATENCY_BOUND_MS = 60_000
 PERCENT_BOUND = 100
@@ -65,10 +67,10 @@ VERSION_BOUND = 10_000
 _WITH_PRODUCTS = 2
 """The first format with scope products."""
 _NO_DAY = date.min
-_WARNINGS = frozenset({"out_of_range", "resource_type_unknown", "scope_malformed"})
+_WARNINGS = frozenset({"out_of_range", "requirement_unknown", "resource_type_unknown", "scope_malformed"})
 """Faults that a stored document may have: the value that is used instead allows less, or nothing."""
 _AGREEMENT = re.compile(r"[a-z][a-z_]{0,39}")
-_NESTED = ("review", "quota", "alerts", "lifetimes")
+_NESTED = ("review", "quota", "alerts", "lifetimes", "levels")
 
 
 def read_book(document: object, against: CurrentBook | None = None) -> tuple[Book | None, tuple[Fault, ...]]:
@@ -163,11 +165,6 @@ def _book(top: Table, written: int) -> Book:
     return replace(book, tier_rules=rules)
 
 
-def canonical(document: Mapping[str, Any]) -> bytes:
-    """Return the bytes that stand for a rendered document: equal books have equal bytes."""
-    return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
-
-
 # --- parts ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -252,6 +249,7 @@ def _cell(table: Table, book: Book) -> Cell:
         dormant_ends=table.flag("dormant_ends", optional=True),
         **read_mending(table),
     )
+    cell = read_levels(table, cell, book)
     table.skip("observe")
     table.close()
     return cell
@@ -442,158 +440,3 @@ def _pack(table: Table) -> JurisdictionPack:
     )
     table.close()
     return found
-
-
-# --- rendering -----------------------------------------------------------------------------------------------------------------
-
-
-def render(book: Book) -> dict[str, Any]:
-    """Return the whole document of a book: every cell in full, every list in one order."""
-    bounds = {"overrides": book.longest_override, "exceptions": book.longest_exception}
-    longest = {name: {"longest": duration_text(bound)} for name, bound in bounds.items() if bound}
-    return longest | {
-        "format": FORMAT,
-        "title": book.title,
-        "owner": book.owner,
-        "workflows": {each.name: _rendered_workflow(each) for each in book.workflows.values()},
-        "placements": dict(book.placements),
-        "scenarios": dict(book.scenarios),
-        "evidence": dict(book.evidence),
-        "rollout": {"soak": duration_text(book.rollout.soak)},
-        "custom_scopes_at_most": book.custom_scopes_at_most,
-        "scopes": {each.name: _rendered_product(each) for each in (book.products or {}).values()},
-        "regulated_lane": [
-            {
-                "name": step.name,
-                "within_business_days": step.within_business_days,
-                "requires": sorted(step.requires),
-            }
-            for step in book.regulated_lane
-        ],
-        "packs": [_rendered_pack(pack) for pack in book.packs],
-        "tier_rules": [render_rule(rule) for rule in book.tier_rules],
-        "categories": {
-            category.name: {
-                "title": category.title,
-                "floor": category.floor.value,
-                "open": category.open,
-                "cells": {tier.value: _rendered_cell(cell) for tier, cell in category.cells.items()},
-                **({"model_card": True} if category.model_card else {}),
-            }
-            for category in book.categories.values()
-        },
-    }
-
-
-def _rendered_workflow(workflow: Workflow) -> dict[str, Any]:
-    optional = {"intents": sorted(workflow.intents), "placements": sorted(workflow.placements)}
-    return {
-        "title": workflow.title,
-        "owner": workflow.owner,
-        "purpose": workflow.purpose,
-        "version": workflow.version,
-        "scopes": list(workflow.scopes or ()),
-    } | {name: words for name, words in optional.items() if words}
-
-
-def _rendered_product(product: ScopeProduct) -> dict[str, Any]:
-    days = {"deprecated_from": product.deprecated_from, "sunset": product.sunset}
-    optional = {
-        "owner": product.owner,
-        "successor": product.successor,
-        "no_successor": product.no_successor,
-        **{name: day.isoformat() for name, day in days.items() if day is not None},
-        "custom": product.custom,
-        "demand": product.demand,
-        "tests": list(product.tests),
-    }
-    return {
-        "purpose": product.purpose,
-        "data_class": product.data_class.value,
-        "version": product.version,
-        "status": product.status.value,
-        "covers": list(product.covers),
-    } | {name: value for name, value in optional.items() if value}
-
-
-def _rendered_pack(pack: JurisdictionPack) -> dict[str, Any]:
-    until = {} if pack.valid_until is None else {"valid_until": pack.valid_until.isoformat()}
-    return {
-        "name": pack.name,
-        "jurisdiction": pack.jurisdiction,
-        "source": pack.source,
-        "valid_from": pack.valid_from.isoformat(),
-        "step_days": dict(pack.step_days),
-        "patient_refresh_at_least": duration_text(pack.patient_refresh_at_least),
-    } | until
-
-
-def render_rule(rule: TierRule) -> dict[str, Any]:
-    """Return a tier rule as it is written in a document."""
-    conditions = {
-        "categories": sorted(rule.categories),
-        "clients": sorted(rule.clients),
-        "workflows": sorted(rule.workflows),
-        "placements": sorted(rule.placements),
-        "prefixes": sorted(rule.prefixes),
-        "types": sorted(rule.types),
-        "letters": list(rule.letters),
-        "special": sorted(rule.special),
-        "autonomy": sorted(rule.autonomy),
-        "populations": sorted(rule.populations),
-    }
-    named: dict[str, Any] = {name: words for name, words in conditions.items() if words}
-    if rule.level is not Level.ABSOLUTE:
-        named["level"] = rule.level.value
-    if rule.observe_until is not None:
-        named["observe_until"] = rule.observe_until.isoformat()
-    return {"name": rule.name, "tier": rule.tier.value, "because": rule.because} | named
-
-
-def _rendered_cell(cell: Cell) -> dict[str, Any]:
-    # Left out where it is the default, so that books of before keep their digests.
-    days = {"dormant_days": DORMANT_DAYS, "disposal_days": DISPOSAL_DAYS}
-    optional = {name: getattr(cell, name) for name in days if getattr(cell, name) != days[name]}
-    return (
-        {
-            "scopes": list(cell.scopes),
-            "session_scopes": list(cell.session_scopes),
-            "client_authentication": sorted(cell.client_authentication),
-            "workflows": sorted(cell.workflows),
-            "placements": sorted(cell.placements),
-            "scenarios": sorted(cell.scenarios),
-            "evidence": sorted(cell.evidence),
-            "lenses": sorted(cell.lenses),
-            "review": {
-                "first_answer_business_days": cell.review.first_answer_business_days,
-                "decision_business_days": cell.review.decision_business_days,
-                **(
-                    {}
-                    if cell.review.sample_percent is None
-                    else {"sample_percent": cell.review.sample_percent}
-                ),
-            },
-            "quota": {"rate_per_s": cell.quota.rate_per_s, "burst": cell.quota.burst},
-            "traffic_class": cell.traffic_class.value,
-            "alerts": {
-                "refused_percent": cell.alerts.refused_percent,
-                "failed_percent": cell.alerts.failed_percent,
-                "latency_ms_p95": cell.alerts.latency_ms_p95,
-            },
-            "certificate_life": duration_text(cell.certificate_life),
-            "lifetimes": rendered_lifetimes(cell.lifetimes),
-        }
-        | optional
-        | ({"dormant_ends": True} if cell.dormant_ends else {})
-        | rendered_mending(cell)
-        | ({"agreements": sorted(cell.agreements)} if cell.agreements else {})
-        | ({"proofs": sorted(cell.proofs)} if cell.proofs else {})
-        | ({} if cell.observe is None else {"observe": _rendered_observation(cell.observe)})
-    )
-
-
-def _rendered_observation(observation: Observation) -> dict[str, Any]:
-    until = {"until": observation.until.isoformat()}
-    if observation.earlier is not None:
-        return until | {"earlier": _rendered_cell(observation.earlier)}
-    return until | ({"limits": list(observation.limits)} if observation.limits else {})

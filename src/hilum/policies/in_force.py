@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 
 from hilum.kernel.ids import AppId, TenantId
+from hilum.policies import requirements
 from hilum.policies.exception_models import ExceptionKind, PolicyException
 from hilum.policies.models import (
     NAMES_BOUND,
@@ -59,6 +60,15 @@ class PolicyFacts:
         if exceptions:
             book = excepted(book, exceptions_in_force(book, exceptions, tenant, now))
         return overridden(book, rules_overridden(book, overrides, tenant, now)) if overrides else book
+
+    def set_aside(self, book: Book, app: AppId, now: datetime) -> frozenset[str]:
+        """Return the requirements of a book's cells that are set aside for an app everywhere: what review does not ask of it now."""
+        found = rules_overridden(book, self.overrides.get(app, ()), None, now)
+        return found - {rule.name for rule in book.tier_rules}
+
+    def asked_of(self, book: Book, app: AppId, now: datetime) -> Book:
+        """Return a book as review asks for it of an app: without the requirements that are set aside for it everywhere."""
+        return requirements.set_aside(book, self.set_aside(book, app, now))
 
     def as_of(self, now: datetime) -> "PolicyFacts":
         """Return the facts with each book as it is at a moment."""
@@ -180,10 +190,19 @@ def override_fault(override: Override, book: Book, tenant: TenantId | None, now:
     # The book in force may allow overrides less time than the one by which it was agreed to.
     if now >= min(override.ends_at, override.agreed_at + book.longest_override):
         return "expired"
-    rule = next((each for each in book.tier_rules if each.name == override.rule), None)
-    if rule is None or rule.level is not Level.OVERRIDABLE:
+    found = levelled(book, override.rule)
+    if found is None or found[0] is not Level.OVERRIDABLE:
         return "not_overridable"
-    return "" if rule_digest(rule) == override.rule_digest else "rule_changed"
+    return "" if found[1] == override.rule_digest else "rule_changed"
+
+
+def levelled(book: Book, name: str) -> tuple[Level, str] | None:
+    """Return level and digest of a tier rule, or of a requirement of a cell by its path; None if the book has neither."""
+    rule = next((each for each in book.tier_rules if each.name == name), None)
+    if rule is not None:
+        return rule.level, rule_digest(rule)
+    requirement = requirements.find(book, name)
+    return None if requirement is None else (requirement.level, requirements.digest(requirement))
 
 
 @lru_cache(maxsize=NAMES_BOUND)
@@ -201,10 +220,14 @@ def rule_digest(rule: TierRule) -> str:
 
 @lru_cache(maxsize=OVERRIDDEN_BOUND)
 def overridden(book: Book, rules: frozenset[str]) -> Book:
-    """Return a book without some rules; the same object each time, since what it admits is cached by it."""
+    """Return a book without some tier rules and requirements of cells; the same object each time, since what it admits is cached by it."""
     if not rules:
         return book
     kept = tuple(rule for rule in book.tier_rules if rule.name not in rules)
+    # A name that is a tier rule's is nothing else.
+    book = requirements.set_aside(book, rules - {rule.name for rule in book.tier_rules})
+    if len(kept) == len(book.tier_rules):
+        return book
     return replace(book, tier_rules=kept, without_overrides=book)
 
 

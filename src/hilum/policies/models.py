@@ -265,6 +265,12 @@ class Cell:
     """Days after the end of a certification for which the app goes on at hospitals that have installed it (C114)."""
     automation: Automation = Automation.NO_NEW_LAUNCHES
     """How far the platform goes by itself about what is not mended; beyond it a person decides."""
+    advised: frozenset[str] = frozenset()
+    """What is asked for and blocks nothing, as ``kind.name``; it is in none of the lists above (C207)."""
+    overridable: frozenset[str] = frozenset()
+    """What two people may set aside for one app; whatever else is required is absolute (``requirements``, C207)."""
+    aside: frozenset[str] = frozenset()
+    """Of the book for one app: what is set aside for it."""
     observe: "Observation | None" = field(default=None, compare=False)
     """Until when what it tightens is observed (C209)."""
 
@@ -404,7 +410,7 @@ class Book:
     autonomous: frozenset[VersionId] = frozenset()
     """Of the book for one app at one hospital: its versions whose AI may write alone."""
     without_overrides: "Book | None" = None
-    """Of a book from which the rules are taken out that are overridden for one app: the book as it is for the others."""
+    """Of a book from which tier rules are taken out that are overridden for one app: the book with these rules."""
 
     @cached_property
     def binding_rules(self) -> tuple[TierRule, ...]:

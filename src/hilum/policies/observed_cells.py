@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from hilum.policies.models import ANY, Book, Cell, Fault, Observation
+from hilum.policies.requirements import ALLOWED, REQUIRED, as_stated, with_levels_of
 
 CELL_LIMITS = (
     "scopes", "session_scopes", "client_authentication", "workflows", "placements", "lenses", "evidence", "scenarios", "agreements", "proofs",
@@ -56,15 +57,17 @@ def _with(cell: Cell, was: Cell, limits: Collection[str]) -> Cell:
             values[name] = replace(own, **{inner: getattr(getattr(was, name), inner)})
         else:
             values[name] = getattr(was, name)
-    return replace(cell, observe=None, **values)
+    made = replace(cell, observe=None, **values)
+    return with_levels_of(made, was, [each for each in limits if each in (*REQUIRED, *ALLOWED)])
 
 
 def _known(cell: Cell, book: Book) -> Cell:
     """Return a cell without names that a book does not have any more: nothing can be allowed or asked for by them."""
-    return replace(
+    known = replace(
         cell,
         workflows=cell.workflows & {*book.workflows, ANY},
         placements=cell.placements & {*book.placements, ANY},
         scenarios=cell.scenarios & {*book.scenarios},
         evidence=cell.evidence & {*book.evidence},
     )
+    return as_stated(known, book)

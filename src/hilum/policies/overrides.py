@@ -1,4 +1,4 @@
-"""Overrides: an overridable rule that two people set aside for one app, with a reason, a compensating control and an end (C207).
+"""Overrides: an overridable rule of the tier, or requirement of a cell, that two people set aside for one app, with a reason, a compensating control and an end (C207).
 
 ``in_force.override_fault`` judges one when it is used.
 """
@@ -16,11 +16,10 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Invalid, NotPermitted, Unavailable
 from hilum.kernel.ids import AppId, TenantId
-from hilum.policies import allowances, chain, rollout
+from hilum.policies import allowances, chain, requirements, rollout
 from hilum.policies.allowance_store import OVERRIDES
-from hilum.policies.document import render_rule
 from hilum.policies.exceptions import EXCEPTION
-from hilum.policies.in_force import rule_digest
+from hilum.policies.in_force import levelled
 from hilum.policies.models import (
     Book,
     TierRule,
@@ -33,6 +32,7 @@ from hilum.policies.override_models import (
     Override,
     OverrideOrder,
 )
+from hilum.policies.rendering import render_rule
 from hilum.policies.tables import duration_text
 
 
@@ -61,11 +61,13 @@ OVERRIDE = allowances.Kind(
 def override_faults(order: OverrideOrder, book: Book, now: datetime) -> dict[str, str]:
     """Return the error code of each invalid field of an order under the book in force. Pure."""
     faults: dict[str, str] = {}
-    rule = _rule(book, order.rule)
-    if rule is None:
+    found = levelled(book, order.rule)
+    if found is None:
         faults["rule"] = "rule_unknown"
-    elif rule.level is not Level.OVERRIDABLE:
+    elif found[0] is not Level.OVERRIDABLE:
         faults["rule"] = "rule_not_overridable"
+    elif order.tenant is not None and _is_of_review(book, order.rule):
+        faults["tenant"] = "judged_by_review"
     for name, text in (("reason", order.reason), ("control", order.control)):
         if len(text.strip()) < CONTROL_LEAST:
             faults[name] = "too_short"
@@ -78,8 +80,23 @@ def override_faults(order: OverrideOrder, book: Book, now: datetime) -> dict[str
     return faults
 
 
+def _is_of_review(book: Book, name: str) -> bool:
+    """Check whether a rule is a requirement that review judges once for every hospital, so that it cannot be set aside at one."""
+    requirement = None if _rule(book, name) is not None else requirements.find(book, name)
+    return requirement is not None and requirement.kind not in requirements.BY_HOSPITAL
+
+
 def _rule(book: Book, name: str) -> TierRule | None:
     return next((each for each in book.tier_rules if each.name == name), None)
+
+
+def _shown(book: Book, name: str) -> dict[str, Any]:
+    """Return a rule as the second person sees it."""
+    if (rule := _rule(book, name)) is not None:
+        return render_rule(rule)
+    requirement = requirements.find(book, name)
+    assert requirement is not None, "an order on a rule that is not there is invalid"
+    return requirements.shown(requirement)
 
 
 def ask_override(ctx: Context, order: OverrideOrder, book: Book) -> Asked:
@@ -114,9 +131,7 @@ def _judged(ctx: Context, order: OverrideOrder, book: Book) -> dict[str, Any]:
         raise Invalid("override_invalid", detail, fields=faults)
     if OVERRIDES.count_live(ctx.tx, ctx.now) >= OVERRIDES_BOUND:
         raise Unavailable("too_many_overrides", "Too many overrides are in force. End some of them first.")
-    rule = _rule(book, order.rule)
-    assert rule is not None, "an order on a rule that is not there is invalid"
-    return {"rule": render_rule(rule)}
+    return {"rule": _shown(book, order.rule)}
 
 
 def carry_out_override(ctx: Context, approval: Approval, asker: Actor, book: Book) -> CarriedOut:
@@ -125,12 +140,12 @@ def carry_out_override(ctx: Context, approval: Approval, asker: Actor, book: Boo
     if not rollout.may_change(asker):
         raise NotPermitted("not_permitted", "Whoever asked for this override may not do so any more.")
     identity.require_unchanged(approval.act, _judged(ctx, order, book))
-    rule = _rule(book, order.rule)
-    assert rule is not None, "it was judged"
+    found = levelled(book, order.rule)
+    assert found is not None, "it was judged"
     made = Override(
         id=ctx.ids.new("ovr"),
         rule=order.rule,
-        rule_digest=rule_digest(rule),
+        rule_digest=found[1],
         app=order.app,
         tenant=order.tenant,
         reason=order.reason,

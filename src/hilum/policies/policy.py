@@ -31,6 +31,7 @@ from hilum.policies.models import (
 from hilum.policies.override_models import Level
 from hilum.policies.product_models import WORKFLOW_SCOPE, Expansion, ScopeProduct
 from hilum.policies.products import Coverage, ended_by, part_in_force
+from hilum.policies.requirements import binds, set_aside, stated
 from hilum.policies.strictness import WRITES, under_raised_tier, without_writes, writes
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import (
@@ -54,7 +55,10 @@ __all__ = [
     "Succession",
     "as_enforced",
     "as_of",
+    "binds",
     "longest_grace",
+    "set_aside",
+    "stated",
     "still_observed",
     "writes",
 ]

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from hilum.approvals.models import Asked
 from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId
-from hilum.policies import observation, service
+from hilum.policies import observation, requirements, service
 from hilum.policies.exception_models import Autonomy, ExceptionKind, PolicyException, Population
 from hilum.policies.models import (
     LIST_BOUND,
@@ -250,7 +250,8 @@ class ForeseenShown(Shown):
 class AssessmentShown(BaseModel):
     """``tier`` is that of all it asks for, ``acts_at`` that of what is admitted; empty if nothing is. ``advice``: what advisory rules say.
 
-    ``foreseen``: what it loses once what is observed is enforced.
+    ``foreseen``: what it loses once what is observed is enforced. ``requires`` and ``advises``: what the cell in which it acts asks for, and of that
+    what may be set aside by two people is in ``overridable``; each by the name that an override has.
     """
 
     tier: Tier
@@ -261,6 +262,9 @@ class AssessmentShown(BaseModel):
     scopes: tuple[str, ...]
     withheld: tuple[WithheldShown, ...]
     foreseen: tuple[ForeseenShown, ...] = ()
+    requires: tuple[str, ...] = ()
+    advises: tuple[str, ...] = ()
+    overridable: tuple[str, ...] = ()
 
 
 class OverrideShown(Shown):
@@ -482,12 +486,17 @@ def _questions(router: APIRouter, kit: Kit) -> None:
         def verb(ctx: Context) -> AssessmentShown:
             found = service.admission_of(ctx, applicant, tenant=body.tenant, version=body.version)
             coming = observation.foreseen(ctx, applicant, tenant=body.tenant, version=body.version)
-            return _shown(found, coming)
+            return _shown(found, coming, body.category)
 
         return await run_read(kit, request, verb)
 
 
-def _shown(found: Admission, coming: tuple[observation.Foreseen, ...]) -> AssessmentShown:
+def _shown(found: Admission, coming: tuple[observation.Foreseen, ...], category: str) -> AssessmentShown:
+    levels = (
+        {}
+        if found.cell is None or found.tier is None
+        else requirements.paths(category, found.tier, found.cell)
+    )
     return AssessmentShown(
         tier=found.assessment.tier,
         sentence=str(found.assessment),
@@ -497,4 +506,5 @@ def _shown(found: Admission, coming: tuple[observation.Foreseen, ...]) -> Assess
         scopes=found.scopes,
         withheld=tuple(map(WithheldShown.model_validate, found.withheld)),
         foreseen=tuple(map(ForeseenShown.model_validate, coming)),
+        **levels,
     )

@@ -12,7 +12,6 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
 from hilum.identity import service as identity
 from hilum.infra.context import Context
-from hilum.infra.facts import Delta, Since, current_facts, keyed
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
@@ -21,6 +20,7 @@ from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import allowances, chain, loading, overrides, rollout, store, verification
 from hilum.policies.comparison import changes, digest_of, observe_faults, widenings
+from hilum.policies.current_books import asked_of, books_asked_of, current, facts, set_aside
 from hilum.policies.document import canonical, read_book, render
 from hilum.policies.dry_runs import (
     ask_dry_run,
@@ -75,10 +75,14 @@ from hilum.policies.trials import Used, in_rings, never_used, require_trial
 __all__ = [
     "add_exception",
     "ask_dry_run",
+    "asked_of",
     "begin_dry_run",
+    "books_asked_of",
     "canonical",
+    "current",
     "end_exception",
     "end_override",
+    "facts",
     "fail_dry_run",
     "finish_dry_run",
     "get_dry_run",
@@ -90,6 +94,7 @@ __all__ = [
     "next_dry_run",
     "require_exception",
     "save_progress",
+    "set_aside",
     "signed_states",
     "succession",
 ]
@@ -225,41 +230,6 @@ def _require_reader(ctx: Context) -> None:
 
 
 # --- what is in force ----------------------------------------------------------------------------------------------------------
-
-
-@keyed(r"application/\d+|override/\w+|exception/\w+")
-def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
-    """Read the rule books in force, the overrides and the exceptions, all of them each time: there are few.
-
-    Raises Unavailable if one is not as it was signed or cannot be read, and, when the facts are applied, if fewer applications are left
-    than the process has already seen.
-    """
-    del since
-    found = loading.trusted(ctx)
-    numbers = {found.current.everywhere, *found.current.at.values()}
-    books = {number: loading.book_in_force(ctx, number, found) for number in numbers}
-    at = {tenant: books[number] for tenant, number in found.current.at.items()}
-    everywhere = books[found.current.everywhere]
-    read = PolicyFacts(
-        everywhere, at, found.current.last, found.head, live_overrides(ctx), live_exceptions(ctx)
-    )
-    return Delta(read, partial(_not_before, read))
-
-
-def _not_before(read: PolicyFacts, held: PolicyFacts) -> PolicyFacts:
-    """Return the facts that were read, unless the process held later ones. Raises Unavailable."""
-    if read.last < held.last or (read.last == held.last and read.head != held.head):
-        detail = (
-            f"The rule book's last application is {read.last}, and this process has seen number {held.last}. After a failover that lost"
-            " it, start this node again and apply that version again; otherwise applications were deleted from the database."
-        )
-        raise Unavailable("policy_went_back", detail)
-    return read
-
-
-def current(ctx: Context) -> PolicyFacts:
-    """Return the rule books in force, as this transaction sees them."""
-    return current_facts(ctx, POLICIES, facts)
 
 
 def in_force(ctx: Context) -> CurrentVersions:

@@ -22,6 +22,7 @@ from hilum.policies.models import (
 )
 from hilum.policies.override_models import Level
 from hilum.policies.policy import highest, tier_judge
+from hilum.policies.requirements import newly_overridable
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart.scopes import (
     CREATE,
@@ -86,6 +87,12 @@ def _override_unbounded(book: Book) -> Iterator[Fault]:
         if rule.level is Level.OVERRIDABLE and not book.longest_override:
             sentence = "State in overrides.longest how long an override may last, or make the rule absolute."
             yield Fault(f"tier_rules[{n}].level", "override_unbounded", sentence)
+    for category in book.categories.values():
+        for tier, cell in category.cells.items():
+            if cell.overridable and not book.longest_override:
+                path = f"categories.{category.name}.cells.{tier}.levels.overridable"
+                sentence = "State in overrides.longest how long an override may last, or name nothing here."
+                yield Fault(path, "override_unbounded", sentence)
 
 
 def _floor_lowered(book: Book) -> Iterator[Fault]:
@@ -199,6 +206,8 @@ def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
     for name in ("lenses", "evidence", "scenarios", "agreements", "proofs"):
         if not getattr(above, name) >= getattr(below, name):
             yield name
+    if newly_overridable(below, above):
+        yield "levels.overridable"
 
 
 def pack_faults(book: Book, on: date) -> tuple[Fault, ...]:

@@ -22,6 +22,7 @@ from hilum.policies.models import (
     Withheld,
     Withholding,
 )
+from hilum.policies.requirements import stricter_levels
 from hilum.standards.smart.scopes import (
     CREATE,
     DELETE,
@@ -44,7 +45,7 @@ def stricter(one: Cell, other: Cell) -> Cell:
 
     INVARIANT: none of its limits is looser than in either cell.
     """
-    return replace(
+    joined = replace(
         other,
         client_authentication=one.client_authentication & other.client_authentication,
         workflows=_both(one.workflows, other.workflows),
@@ -66,6 +67,7 @@ def stricter(one: Cell, other: Cell) -> Cell:
         dormant_ends=one.dormant_ends or other.dormant_ends,
         **stricter_mending(one, other),
     )
+    return stricter_levels(one, other, joined)
 
 
 def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:

@@ -322,7 +322,8 @@ def certify(
     if not policy.may_certify_for(ctx.actor, order):
         refused = Event("registry.certification.add", app=version.app, reason="lenses_decide")
         raise audit.refusal(ctx, refused, _LENSES_DECIDE)
-    app, books = store.get_app(ctx.tx, version.app), policies.current(ctx).books()
+    app = store.get_app(ctx.tx, version.app)
+    books = policies.books_asked_of(ctx, app.id)
     if barred is not None and barred(ctx, app):
         detail = "You are tied to this vendor, so a colleague must judge what it submits."
         refused = Event("registry.certification.add", app=app.id, reason="tied_to_vendor")

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from hilum.evidence import service as evidence
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.policies import service as policies
@@ -14,6 +15,7 @@ from hilum.registry.models import Certification
 from hilum.registry.policy import was_reviewed
 from hilum.review import checking, checks, content, policy, store
 from hilum.review.models import (
+    MADE_HERE,
     TARGETS_BOUND,
     AskedScope,
     Check,
@@ -54,7 +56,9 @@ def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look
     submission = _submission(ctx, certification)
     earlier = None if submission is None else _earlier(ctx, submission)
     app, version = registry.get_app(ctx, certification.app), registry.get_version(ctx, certification.version)
-    raised = version.raised
+    raised, aside = version.raised, policies.set_aside(ctx, app.id)
+    # What was certified because two people had set something aside is asked for it once that is over.
+    over = earlier is not None and not {*earlier.set_aside} <= {*aside}
     inputs = checks.Inputs(
         ctx.now,
         tuple(looks),
@@ -62,6 +66,8 @@ def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look
         policy.digest_of(text),
         tuple(sorted(content.unproved_of(ctx, app))),
         None if raised is None else (raised.tier, raised.reason),
+        evidence.latest_result(ctx, version.id) if over else None,
+        aside,
     )
     number = policies.in_force(ctx.as_actor(SYSTEM)).everywhere
     book = policies.get_version(ctx.as_actor(SYSTEM), number)[1]
@@ -70,8 +76,14 @@ def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look
     kept = _KEPT if was_reviewed(certification) else _KEPT - {"contacts.proved"}
     found = [each for each in judged if each.rule in kept]
     if submission is not None:
-        # What is not attached at all was certified so; a document that has become too old is another matter.
-        aged = (each for each in judged if each.rule == "evidence.attached" and each.result is Result.FAILED)
+        # A document that has become too old, or was set aside. The run in the sandbox was of the review, and is not asked for each night.
+        aged = (
+            each
+            for each in judged
+            if each.rule == "evidence.attached"
+            and each.result is Result.FAILED
+            and (over or each.about not in MADE_HERE)
+        )
         found += [*aged, *_pages(looks, earlier), *_as_reviewed(submission, described)]
     return tuple(found)
 

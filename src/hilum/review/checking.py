@@ -154,6 +154,7 @@ def _inputs(ctx: Context, found: Submission, looks: tuple[Look, ...]) -> checks.
         tuple(sorted(content.unproved_of(ctx, registry.get_app(ctx, found.app)))),
         None if raised is None else (raised.tier, raised.reason),
         evidence.latest_result(ctx, found.version),
+        policies.set_aside(ctx, found.app),
     )
 
 
@@ -276,6 +277,8 @@ def read_inputs(text: str) -> checks.Inputs:
         None if raised is None else (Tier(raised[0]), raised[1]),
         # What was stored before there were runs has none.
         _seen(read.get("run")),
+        # Nor has it anything that was set aside.
+        tuple(read.get("set_aside", ())),
     )
 
 

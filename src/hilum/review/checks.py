@@ -16,7 +16,7 @@ import orjson
 
 from hilum.evidence.models import RESULT_LIFE, Seen
 from hilum.policies.models import Applicant, Autonomy, Book, Cell, Lens, Population, Tier
-from hilum.policies.policy import excess_scopes, tiers_to_certify
+from hilum.policies.policy import binds, excess_scopes, set_aside, tiers_to_certify
 from hilum.registry.models import Environment
 from hilum.review.models import (
     DOCUMENT_LIFE,
@@ -55,7 +55,8 @@ class Inputs:
 
     ``records``: the digest of each part of the description as the records are then. ``recorded``: the digest of what was submitted that the
     audit has; empty if it has none. ``unproved``: contacts and domain that were not proved. ``raised``: to which tier a reviewer
-    had raised the version, and why. ``run``: the version's last certification run in the sandbox.
+    had raised the version, and why. ``run``: the version's last certification run in the sandbox. ``set_aside``: the requirements of the
+    rule book's cells that two people had set aside for the app (C207).
     """
 
     at: datetime
@@ -65,6 +66,7 @@ class Inputs:
     unproved: tuple[str, ...]
     raised: tuple[Tier, str] | None = None
     run: Seen | None = None
+    set_aside: tuple[str, ...] = ()
 
 
 def targets_of(content: Content) -> list[Target]:
@@ -106,6 +108,7 @@ def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: 
     looks = {Target(each.kind, each.url): each for each in inputs.looks}
     before = {Target(each.kind, each.url): each for each in earlier.looks} if earlier else {}
     applicant = applicant_in(content, inputs)
+    book = set_aside(book, inputs.set_aside)
     checks = [_as_submitted(text, digest, inputs), *_records(content, inputs)]
     for target in targets_of(content):
         look = looks.get(target)
@@ -438,6 +441,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
     of = [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
     needed = sorted({kind for cell in of for kind in cell.evidence} - {"automated_checks"})
     proofs = sorted({proof for cell in of for proof in cell.proofs})
+    yield from _not_binding(of)
     attached = {each["kind"]: date.fromisoformat(each["dated"]) for each in content["documents"]}
     production = content["environment"] == Environment.PRODUCTION.value
     show = "hilum policy show --document"
@@ -475,6 +479,23 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
             )
         else:
             yield check
+
+
+def _not_binding(cells: Iterable[Cell]) -> Iterable[Check]:
+    """List what the cells only advise, and what two people have set aside for the app: it blocks nothing (C207)."""
+    of = list(cells)
+    names = {name for cell in of for name in cell.advised | cell.aside}
+    for name in sorted(each for each in names if not any(binds(cell, each) for cell in of)):
+        aside = any(name in cell.aside for cell in of)
+        said = (
+            "Two people have set it aside for this app until a day; something else is done instead."
+            if aside
+            else "The rule book advises it, and does not require it."
+        )
+        show = "hilum policy overrides" if aside else "hilum policy show --document"
+        yield Check(
+            "requirements.level", name, Result.NOT_REQUIRED, said, show, "Nothing has to be done about it."
+        )
 
 
 def _sandbox_run(check: Check, run: Seen | None, needed: set[str], *, at: datetime, people: bool) -> Check:

@@ -25,6 +25,7 @@ _OBSTACLES = {
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
     "checks_not_as_stored": "What was checked comes to another result than is stored. Have it checked again, and tell the platform's security people.",
     "rule_book_changed": "Another rule book is in force than when it was checked. Have it checked again: `hilum review rerun`.",
+    "override_over": "A requirement that was set aside for the app when it was checked is not any more. Have it checked again: `hilum review rerun`.",
     "tier_changed": "A reviewer raised its tier, or ended that, since it was checked. Have it checked again: `hilum review rerun`.",
     "lenses_not_passed": "Some lens has not passed: `hilum review lenses` lists them. Its reviewer judges it, or the submission is rejected.",
     "findings_open": "A critical or high finding is open: `hilum review lenses` lists them. The vendor mends it, and its reviewer resolves it.",
@@ -105,6 +106,8 @@ def checks_obstacle(ctx: Context, found: Submission) -> str:
     )
     if why_not or run is None:
         return why_not
+    if not {*checking.read_inputs(run.inputs).set_aside} <= {*policies.set_aside(ctx, found.app)}:
+        return "override_over"
     return "" if checking.route_now(ctx, found, run) == run.judgement.route else "tier_changed"
 
 

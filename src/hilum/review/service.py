@@ -334,7 +334,7 @@ def _faults(
     *,
     unused: Unused | None,
 ) -> dict[str, str]:
-    book = policies.current(ctx).everywhere
+    book = policies.asked_of(ctx, app.id)
     written = policy.order_faults(order, book, now=ctx.now)
     if unused is None:
         return written

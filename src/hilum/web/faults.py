@@ -30,6 +30,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "category_unknown": "The rule book has no such category. `hilum policy show` lists them.",
         "workflow_unknown": "The rule book names no such workflow. `hilum policy show` lists them.",
         "rule_unknown": "The rule book in force there has no such rule. `hilum policy show --document` lists them.",
+        "judged_by_review": "Review judges this once for every hospital, so it is not set aside at one. Leave the hospital out.",
         "rule_not_overridable": "This rule cannot be overridden. `hilum policy show --document` shows the level of each rule.",
         "tier_not_raised": "The tier is that already, or higher. Only a higher one can be set so.",
         "tier_not_lowered": "The computed tier is that already, or lower.",

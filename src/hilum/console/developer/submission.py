@@ -182,7 +182,7 @@ def _draft(
     form: Form | None,
     wrong: Mapping[str, str],
 ) -> dict[str, Any]:
-    found, book = view.submission, policies.current(ctx).everywhere
+    found, book = view.submission, policies.asked_of(ctx, app.id)
     stored = _stored(found.order)
     sent = form is not None and "revision" in form and form.one("act") != "withdraw"
     shown = written(form) if sent and form is not None else stored
