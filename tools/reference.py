@@ -102,8 +102,8 @@ def targets() -> str:
     return "\n".join(lines) + "\n"
 
 
-def actions() -> str:
-    """List every audit action in the source: strings of the form room.noun.verb that are not log events."""
+def recorded_actions() -> dict[str, list[str]]:
+    """Return every audit action in the source with the rooms that record it: strings of the form room.noun.verb that are not log events."""
     found: dict[str, set[str]] = defaultdict(set)
     source = ROOT / "src"
     # authserver: the name under which codes are recorded since before the authorization server was divided;
@@ -118,11 +118,18 @@ def actions() -> str:
                 continue
             if ACTION.fullmatch(node.value) and node.value.partition(".")[0] in rooms:
                 found[node.value].add(path.relative_to(source).parts[1])
+    # The room of the audit names others' actions to explain them; it records its own. The consoles name them in words.
+    return {
+        action: sorted(recorders)
+        for action, where in sorted(found.items())
+        if (recorders := where - ({"console"} if action.startswith("audit.") else {"audit", "console"}))
+    }
+
+
+def actions() -> str:
+    """List every audit action, and which rooms record it."""
     lines = ["# Audit actions\n", "| action | recorded by |", "|---|---|"]
-    for action, where in sorted(found.items()):
-        # The room of the audit names others' actions to explain them; it records its own. The consoles name them in words.
-        recorders = where - {"console"} if action.startswith("audit.") else where - {"audit", "console"}
-        lines.append(f"| `{action}` | {', '.join(sorted(recorders))} |")
+    lines += [f"| `{action}` | {', '.join(recorders)} |" for action, recorders in recorded_actions().items()]
     return "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from tools import reference
+
+from hilum.console.deeds import DEEDS
 from hilum.identity.models import Role, StaffRole, VendorRole
 from hilum.identity.policy import RIGHTS
 from hilum.infra.unit_of_work import UnitOfWork
@@ -37,3 +40,8 @@ def test_the_glossary_lists_every_role_and_group() -> None:
     assert words_of("role") == ROLES
     assert words_of("audience") == GROUPS
     assert {each.value for each in Role} <= set(RIGHTS)
+
+
+def test_the_consoles_have_words_for_each_action_that_the_audit_records() -> None:
+    """A line of a timeline is a sentence. A new action gets its words in ``hilum.console.deeds``."""
+    assert sorted(DEEDS) == sorted(reference.recorded_actions())

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from hilum.audit.models import Outcome, RecordedEvent
+from hilum.console.deeds import DEEDS
 from hilum.console.models import Console, Happening, Page
 from hilum.console.service import Names
 from hilum.controls.models import Mode, Switch, TargetKind
@@ -106,56 +107,6 @@ _FIELDS = {
     "launch_uri": "Launch address",
     "fhir_user": "Identity in the FHIR server",
 }
-_ACTIONS = {
-    "agreements.agreement.add": "recorded an agreement",
-    "agreements.agreement.confirm": "confirmed an agreement",
-    "agreements.agreement.end": "ended an agreement",
-    "approvals.approval.approve": "agreed as the second person",
-    "approvals.approval.ask": "asked for a second person",
-    "approvals.approval.refuse": "refused what waited for a second person",
-    "registry.change.approve": "approved a change of a client",
-    "controls.quota.set": "set a quota",
-    "controls.switch.ask_release": "asked to release a kill switch",
-    "controls.switch.engage": "engaged a kill switch",
-    "controls.switch.release": "released a kill switch",
-    "controls.switch.report": "reported what a kill switch stopped",
-    "gateway.switch.enforced": "began to refuse",
-    "identity.person.add": "added a person",
-    "identity.person.deactivate": "deactivated a person",
-    "identity.tenant.brand": "changed how a hospital shows itself",
-    "identity.tenant.update": "changed a hospital's settings",
-    "registry.app.add": "registered an app",
-    "registry.app.category": "moved an app to another category",
-    "registry.app.edit": "edited an app",
-    "registry.app.resume": "resumed an app",
-    "registry.app.suspend": "suspended an app",
-    "registry.certification.add": "certified a version",
-    "registry.certification.withdraw": "withdrew a certification",
-    "registry.client.add": "registered a client",
-    "registry.client.secret": "replaced a client's secret",
-    "registry.installation.add": "installed an app",
-    "registry.installation.narrow": "narrowed an app",
-    "registry.installation.pin": "set networks of an app's backend services",
-    "registry.installation.remove": "removed an app",
-    "registry.installation.validate": "looked at an app again and left it as it is",
-    "registry.installation.widen": "accepted a wider version",
-    "registry.profile.save": "changed what a vendor states about an app",
-    "registry.vendor.add": "added a vendor",
-    "registry.version.add": "added a version",
-    "requests.group.approve": "approved a request",
-    "requests.group.dismiss": "dismissed a request",
-    "requests.request.add": "asked for an app",
-    "signin.password.set": "set a password",
-    "signin.session.begin": "signed in",
-    "signin.session.end": "signed out",
-}
-_NOUNS = {
-    "app": "an app",
-    "person": "a person",
-    "tenant": "a hospital",
-    "version": "a version",
-    "vendor": "a vendor",
-}
 
 
 def role(name: str) -> str:
@@ -223,10 +174,8 @@ def trouble(error: HilumError, status: int) -> Trouble:
 
 def action(name: str) -> str:
     """Return what an event says that somebody did."""
-    if name in _ACTIONS:
-        return _ACTIONS[name]
-    _, noun, verb = [*name.split("."), "", ""][:3]
-    return f"{verb.replace('_', ' ')}: {_NOUNS.get(noun, noun.replace('_', ' '))}"
+    # Of a release that recorded other events only the name is known.
+    return DEEDS.get(name, name.replace(".", " ").replace("_", " "))
 
 
 def happening(recorded: RecordedEvent, names: Names, *, explained: str = "") -> Happening:

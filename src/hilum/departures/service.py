@@ -105,7 +105,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     # The stop is what every worker confirms, so that what it closed can be measured; that the hospital has left keeps it closed if somebody
     # releases the stop. It needs a right that an administrator of the hospital does not have, so the platform engages it.
     target = Target(TargetKind.TENANT, tenant.id)
-    stop = EngageOrder(target, Mode.FULL_STOP, f"departure {departure_id}")
+    stop = EngageOrder(target, Mode.FULL_STOP, f"The hospital leaves the platform ({departure_id}).")
     switch = controls.engage(ctx.as_actor(SYSTEM), stop)
     identity.end_tenant(ctx, tenant.id)
     # Its address is a door, too.
