@@ -169,7 +169,7 @@ PROMISES = {
     213: "A hospital pins the backend services of an app to networks; from elsewhere they get no token and no record",
     214: "A hospital's ordered rules approve, restrict, dismiss or escalate requests, tried on past ones first; requests group by app and are handed over",
     215: "One act accepts what a newer version has more, shown by workflow; the old grant goes on until then, and live grants never widen",
-    216: "A refused launch tells the clinician which rule, who owns it, what to do, and when to expect it back; never an OAuth error (in part: scopes and charts)",
+    216: "A refused launch tells the clinician which rule, who owns it, what to do, and when to expect it back, before the app gets its OAuth error",
     217: "Before a stop: what is open, and which certified, installed app could stand in",
     218: "A rule book that allows something new is in force at some tenants before it is everywhere; in rings it pauses on a regression and goes back by itself",
     219: "Secrets, each key by its kid, agreements, token families and API tokens show last use and end; secrets and keys not used for 90 days are proposed for removal",

@@ -304,11 +304,61 @@ def test_v1_scopes_are_answered_in_v2(front: Front) -> None:
     assert token["scope"] == "launch/patient openid patient/Observation.rs patient/Patient.rs"
 
 
-def test_nothing_left_to_grant_is_an_invalid_scope(front: Front) -> None:
-    browser = front.browser("nora")
-    launch = front.open_launch("nora").handle
+@pytest.mark.parametrize(
+    ("order", "asked", "stop", "code", "said"),
+    [
+        (
+            {},
+            "launch user/Claim.rs",
+            "",
+            "invalid_scope",
+            "Your role may use nothing of what this app asks for",
+        ),
+        ({}, "launch user/Patient.rs", "Patient", "invalid_scope", "What this app needs is stopped"),
+        ({"patient": "", "encounter": ""}, SCOPE, "", "invalid_scope", "none is open"),
+        ({}, "openid patient/Patient.rs", "", "invalid_scope", "does not request it"),
+    ],
+)
+def test_who_opened_an_app_from_a_chart_reads_why_it_gets_nothing(
+    front: Front, order: dict[str, str], asked: str, stop: str, code: str, said: str
+) -> None:
+    """C216: the rule, whose it is and what to do, with a number; from there the app gets its OAuth error."""
+    launch = front.open_launch("nora", **order).handle
+    if stop:
+        front.engage(TargetKind.RESOURCE_TYPE, stop, Mode.FULL_STOP)
 
-    error(browser.authorize(launch=launch, scope="launch user/Claim.rs"), "invalid_scope")
+    page = front.browser("nora").authorize(launch=launch, scope=asked)
+
+    assert page.status_code == 403
+    assert said in page.text
+    assert "Who decides: " in page.text
+    assert "What to do next." in page.text
+    error(page, code)
+
+
+def test_an_app_that_began_by_itself_or_wants_no_page_gets_its_error_at_once(front: Front) -> None:
+    """C216: nobody waits in a chart."""
+    launch = front.open_launch("nora").handle
+    nora = front.browser("nora")
+    alone = nora.authorize(scope="openid patient/*.rs")
+    silent = nora.authorize(launch=launch, scope="launch user/Claim.rs", prompt="none")
+    invented = nora.authorize(launch="never-opened")
+
+    assert [each.status_code for each in (alone, silent, invented)] == [303, 303, 303]
+    error(alone, "invalid_scope")
+    error(silent, "invalid_scope")
+    error(invented, "invalid_request")
+
+
+def test_a_launch_that_was_used_sends_its_clinician_back_to_the_chart(front: Front) -> None:
+    """C216."""
+    launch = front.open_launch("nora").handle
+    front.browser("nora").authorize(launch=launch)
+
+    again = front.browser("nora").authorize(launch=launch)
+
+    assert "works once and for a short time" in again.text
+    assert error(again, "invalid_request").startswith("launch_over: ")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -13,7 +13,7 @@ Everything is checked again on every page, so that a switch, an uninstallation o
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -26,10 +26,10 @@ from hilum.consent import service as consent
 from hilum.consent.models import Authorization
 from hilum.controls import policy as controls_policy
 from hilum.controls import service as controls
-from hilum.controls.models import Subject
+from hilum.controls.models import Subject, Switch
 from hilum.frontchannel import policy, store
 from hilum.frontchannel.models import AuthorizationRequest, Step
-from hilum.frontchannel.policy import DisplayedError, Redirect, RefusedLaunch
+from hilum.frontchannel.policy import DisplayedError, Redirect, RefusedLaunch, ValidRequest
 from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Tenant
@@ -58,7 +58,16 @@ from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import Scope
 from hilum.standing import service as standing
 from hilum.standing.models import Standing
-from hilum.standing.policy import refusal_of, standing_fault
+from hilum.standing.policy import (
+    LAUNCH_FAULTS,
+    NOT_ASKED,
+    NOTHING_LEFT,
+    PATIENT_MISSING,
+    in_words,
+    refusal_of,
+    standing_fault,
+    without_rights,
+)
 from hilum.web.urls import Site
 
 LAUNCH_PURPOSE = "authserver.launch"
@@ -116,6 +125,17 @@ class NeedsLogin:
 
     request: AuthorizationRequest
     tenant: Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why a request with a person is refused although the app may act: the error for the app, and which sentences the person reads."""
+
+    error: AuthorizeError
+    code: str
+    detail: str
+    variant: str = ""
+    stops: tuple[Switch, ...] = ()
 
 
 FlowResult = FlowState | NeedsLogin | Redirect | RefusedLaunch | DisplayedError
@@ -233,7 +253,7 @@ def advance(ctx: Context, site: Site, request_id: str, cookie: str) -> FlowResul
     judged = standing_of(ctx, client_context, person, issued_at=request.created_at, facility=facility)
     if reason := standing_fault(judged, ctx.now):
         return _refuse_launch(ctx, site, request, client_context, judged, reason=reason)
-    launched = _with_launch(ctx, site, request, judged)
+    launched = _with_launch(ctx, site, request, client_context.tenant, judged=judged)
     if not isinstance(launched, tuple):
         return launched
     return _with_step(
@@ -284,16 +304,15 @@ def _who(ctx: Context, request: AuthorizationRequest, cookie: str) -> tuple[Sess
 
 
 def _with_launch(
-    ctx: Context, site: Site, request: AuthorizationRequest, judged: Standing
+    ctx: Context, site: Site, request: AuthorizationRequest, tenant: Tenant, *, judged: Standing
 ) -> tuple[AuthorizationRequest, Launch | None] | Redirect | RefusedLaunch:
     if request.launch:
         launch = launches.get_launch(ctx, request.launch)
         # The EHR may end its session while the person reads the consent page.
         if launch.ended_at is not None:
             detail = "the EHR session of this launch has ended"
-            return refuse(
-                ctx, site, request, AuthorizeError.ACCESS_DENIED, code="launch_ended", detail=detail
-            )
+            fault = _Fault(AuthorizeError.ACCESS_DENIED, Reason.LAUNCH_ENDED, detail)
+            return _refuse_opened(ctx, site, request, tenant, fault)
         return request, launch
     if not request.launch_sealed:
         return request, None
@@ -307,10 +326,9 @@ def _with_launch(
         is_denied = isinstance(refused, NotPermitted)
         error = AuthorizeError.ACCESS_DENIED if is_denied else AuthorizeError.INVALID_REQUEST
         detail = f"{refused.code}: {refused.detail}"
+        if not isinstance(refused, Refused):
+            return _refuse_opened(ctx, site, request, tenant, _Fault(error, refused.code, detail))
         back = refuse(ctx, site, request, error, code=refused.code, detail=detail)
-        tenant = judged.tenant
-        if not isinstance(refused, Refused) or not isinstance(tenant, Tenant):
-            return back
         return shown_first(refused, back, tenant, prompt=request.prompt)
     taken = replace(
         request,
@@ -333,26 +351,18 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     if workflow and workflow not in workflows_allowed(book, client_context.facts):
         judged = standing_of(ctx, client_context, person, facility=_facility_of(ctx, request))
         return _refuse_launch(ctx, site, request, client_context, judged, reason=Reason.WORKFLOW_NOT_APPROVED)
-    if (limit := workflow_limit(book, workflow)) is not None:
-        allowed = smart.narrow(allowed, limit)
-    rights = identity_policy.rights_of(person.role)
-    # Worked out again on every page: scopes may have been taken from the installation while the
-    # person read.
-    offered = policy.grantable(smart.parse_stored(request.scopes), allowed, rights)
-    # Before consent, so that nobody is asked for what a switch would take out again.
-    offered = without_stopped(ctx, client_context, person, offered)
-    if not policy.is_useful(offered):
-        detail = "none of the requested scopes may be granted to this app, at this tenant, for this person"
-        return refuse(
-            ctx, site, request, AuthorizeError.INVALID_SCOPE, code="scope_nothing_left", detail=detail
-        )
+    limit = workflow_limit(book, workflow)
+    offered = _offered(ctx, flow_state, allowed, limit)
+    if isinstance(offered, _Fault):
+        return _refuse_opened(ctx, site, request, client_context.tenant, offered)
     request = _own_chart(ctx, request, person, offered)
     openable = identity_policy.patients_openable(person)
     # A proxy's chart can end between its choice and the consent; a code for it would earn nothing.
     if request.patient and openable is not None and request.patient not in openable:
-        code = Reason.OUTSIDE_LAUNCH_CONTEXT.value
+        code = Reason.OUTSIDE_LAUNCH_CONTEXT
         detail = f"{code}: the person may no longer open the chart of this request"
-        return refuse(ctx, site, request, AuthorizeError.ACCESS_DENIED, code=code, detail=detail)
+        fault = _Fault(AuthorizeError.ACCESS_DENIED, code, detail)
+        return _refuse_opened(ctx, site, request, client_context.tenant, fault)
     # Another version is another product to agree to: the notice is shown once per version (ADR 17).
     standing = consent.find_covering(
         ctx, client_context.tenant.id, person.id, client_context.facts, workflow=workflow
@@ -371,10 +381,10 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     if step is not Step.CHOOSE_CONTEXT:
         patient, _ = policy.disclosed_context(offered, request.patient, request.encounter)
         launched = bool(request.launch and request.patient)
-        if fault := policy.context_refusal(offered, patient=patient, launched=launched):
-            return refuse(
-                ctx, site, request, AuthorizeError.INVALID_SCOPE, code="patient_missing", detail=fault
-            )
+        if detail := policy.context_refusal(offered, patient=patient, launched=launched):
+            why = NOT_ASKED if launched else ""
+            fault = _Fault(AuthorizeError.INVALID_SCOPE, PATIENT_MISSING, detail, why)
+            return _refuse_opened(ctx, site, request, client_context.tenant, fault)
     cell = admission(book, client_context.facts).cell
     assert cell is not None, "what is offered was admitted"
     current = replace(
@@ -390,6 +400,31 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
         app = flow_state.client_context.app.id
         current = replace(current, agreed=consent.find_agreed(ctx, request.tenant, person.id, app))
     return _page_or_error(ctx, site, request, step) or current
+
+
+def _offered(
+    ctx: Context, flow_state: FlowState, allowed: Iterable[str], limit: Iterable[str] | None
+) -> tuple[Scope, ...] | _Fault:
+    """Return the scopes that may be granted; a fault if they permit nothing. ``limit``: the most for the workflow, None for no limit."""
+    client_context, person = flow_state.client_context, flow_state.person
+    allowed = tuple(allowed)
+    rights = identity_policy.rights_of(person.role)
+    asked = smart.parse_stored(flow_state.request.scopes)
+    # Worked out again on every page: scopes may have been taken from the installation while the
+    # person read.
+    for_task = policy.grantable(asked, allowed if limit is None else smart.narrow(allowed, limit), rights)
+    # Before consent, so that nobody is asked for what a switch would take out again.
+    offered = without_stopped(ctx, client_context, person, for_task)
+    if policy.is_useful(offered):
+        return offered
+    variant = without_rights(
+        admitted=policy.is_useful(smart.intersect(asked, smart.parse_stored(allowed))),
+        in_role=policy.is_useful(policy.grantable(asked, allowed, rights)),
+        in_task=policy.is_useful(for_task),
+    )
+    detail = "none of the requested scopes may be granted to this app, at this tenant, for this person"
+    stops = stops_on(ctx, client_context, person, for_task)
+    return _Fault(AuthorizeError.INVALID_SCOPE, NOTHING_LEFT, detail, variant, stops)
 
 
 def _workflow_of(flow_state: FlowState, book: Book) -> str:
@@ -439,19 +474,36 @@ def without_stopped(
 ) -> tuple[Scope, ...]:
     """Return the scopes that no switch on a scope or a resource type stops."""
     index = controls.switch_index(ctx)
-    kept = []
-    for scope in scopes:
-        resource_type = getattr(scope, "type", "")
-        subject = Subject(
-            tenant=client_context.tenant.id,
-            app=client_context.facts.app,
-            person=person.id,
-            resource_type="" if resource_type == smart.ANY_TYPE else resource_type,
-            scopes=(smart.render(scope),),
-        )
-        if controls_policy.launches_stopped(index, subject, ctx.now) is None:
-            kept.append(scope)
-    return tuple(kept)
+    return tuple(
+        scope
+        for scope in scopes
+        if controls_policy.launches_stopped(index, _subject_of(client_context, person, scope), ctx.now)
+        is None
+    )
+
+
+def stops_on(
+    ctx: Context, client_context: ClientContext, person: Person, scopes: tuple[Scope, ...]
+) -> tuple[Switch, ...]:
+    """Return the switches that stop any of the scopes."""
+    index = controls.switch_index(ctx)
+    found = {
+        switch.id: switch
+        for scope in scopes
+        for switch in controls_policy.launch_stops(index, _subject_of(client_context, person, scope), ctx.now)
+    }
+    return tuple(found.values())
+
+
+def _subject_of(client_context: ClientContext, person: Person, scope: Scope) -> Subject:
+    resource_type = getattr(scope, "type", "")
+    return Subject(
+        tenant=client_context.tenant.id,
+        app=client_context.facts.app,
+        person=person.id,
+        resource_type="" if resource_type == smart.ANY_TYPE else resource_type,
+        scopes=(smart.render(scope),),
+    )
 
 
 def _page_or_error(ctx: Context, site: Site, request: AuthorizationRequest, step: Step) -> Redirect | None:
@@ -476,6 +528,28 @@ def _refuse_launch(
         ctx, site, request, AuthorizeError.ACCESS_DENIED, code=reason.value, detail=in_error(refusal)
     )
     return shown_first(refusal, back, client_context.tenant, prompt=request.prompt)
+
+
+def _refuse_opened(
+    ctx: Context, site: Site, request: AuthorizationRequest, tenant: Tenant, fault: _Fault
+) -> Redirect | RefusedLaunch:
+    """End a request. Whoever opened the app from a chart reads why first; an app that began by itself gets its error at once (C216)."""
+    back = refuse(ctx, site, request, fault.error, code=str(fault.code), detail=fault.detail)
+    if not (request.launch or request.launch_sealed) or fault.code not in LAUNCH_FAULTS:
+        return back
+    refusal = in_words(fault.code, fault.variant, tenant=tenant.name, stops=fault.stops)
+    return shown_first(refusal, back, tenant, prompt=request.prompt)
+
+
+def refused_retired(
+    site: Site, client_context: ClientContext, asked: ValidRequest, detail: str
+) -> Redirect | RefusedLaunch:
+    """Return the answer to a request for a scope that has ended: in an EHR launch the page, from which the app gets its error."""
+    back = error_redirect(site, asked.redirect_uri, asked.state, AuthorizeError.INVALID_SCOPE, detail)
+    if not asked.launch:
+        return back
+    refusal = in_words(Reason.SCOPE_RETIRED, tenant=client_context.tenant.name)
+    return shown_first(refusal, back, client_context.tenant, prompt=asked.prompt)
 
 
 def in_error(refusal: Refused) -> str:

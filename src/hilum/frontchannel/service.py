@@ -141,9 +141,7 @@ def begin(
         return flow.shown_first(refusal, back, client_context.tenant, prompt=judged.prompt)
     if detail := first_ended(book, judged.scopes):
         _record_refusal(ctx, site, client_context.client.id, Reason.SCOPE_RETIRED, recorded=recorded)
-        return flow.error_redirect(
-            site, judged.redirect_uri, judged.state, AuthorizeError.INVALID_SCOPE, detail
-        )
+        return flow.refused_retired(site, client_context, judged, detail)
     return _keep(ctx, site, client_context, judged)
 
 

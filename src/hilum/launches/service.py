@@ -58,7 +58,7 @@ from hilum.signin.models import Method
 from hilum.standards.refusals import meaning_of
 from hilum.standing import service as standing
 from hilum.standing.models import Acting, Standing
-from hilum.standing.policy import ACTS_ALONE, EHR_STOPPED, refusal_of, standing_fault
+from hilum.standing.policy import ACTS_ALONE, EHR_STOPPED, LAUNCH_OVER, refusal_of, standing_fault
 from hilum.tokens import policy as tokens_policy
 from hilum.tokens import service as tokens
 
@@ -236,7 +236,7 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
 
     ``judged`` is the standing that the authorize request was judged by, with the tenant, client and person who take. An attempt by anyone
     else is recorded as a security event and ends the launch: the handle has leaked. Raises NotPermitted (another person, client or tenant;
-    or the app may not act now, or was stopped since the launch was opened), NotFound (unknown, used, expired, ended).
+    or the app may not act now, or was stopped since the launch was opened), NotFound (unknown; used, expired or ended).
     """
     by = judged.acting
     digest = _digest(handle) if policy.looks_like_secret(handle) else b""
@@ -266,9 +266,7 @@ def take(ctx: Context, handle: str, judged: Standing) -> Launch:
     audit.record(ctx, replace(refused, outcome=Outcome.REFUSED, reason=reason))
     if foreign:
         raise NotPermitted("launch_not_yours", "This launch was opened for another person, app or hospital.")
-    raise NotFound(
-        "launch_unknown", "This launch has been used or has expired. Open the app from the EHR again."
-    )
+    raise NotFound(LAUNCH_OVER, "This launch has been used or has expired. Open the app from the EHR again.")
 
 
 def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str) -> None:

@@ -30,14 +30,28 @@ from hilum.standing.refusals import (
     CERTIFIED_UNTIL,
     EHR_STOPPED,
     INSTALLED_UNTIL,
+    LAUNCH_FAULTS,
+    LAUNCH_OVER,
+    NOT_ASKED,
+    NOTHING_LEFT,
+    PATIENT_MISSING,
     UNNAMED,
     expected_from,
     mode_of,
     owner_of,
     told,
+    without_rights,
 )
 
-__all__ = ["EHR_STOPPED"]
+__all__ = [
+    "EHR_STOPPED",
+    "LAUNCH_FAULTS",
+    "LAUNCH_OVER",
+    "NOTHING_LEFT",
+    "NOT_ASKED",
+    "PATIENT_MISSING",
+    "without_rights",
+]
 ACTS_ALONE = PLATFORM_PEERS | {ClientType.BACKEND}
 """Clients without a person, and so without a role."""
 
@@ -108,12 +122,11 @@ def stops_of(standing: Standing, now: datetime) -> tuple[Switch, ...]:
 
 def refusal_of(standing: Standing, reason: Reason | str, now: datetime, *, tenant: str = "") -> Refused:
     """Return what the person is told whose launch is refused for a reason; ``tenant``: the hospital's name (C216)."""
-    stops, expected_at, until = stops_of(standing, now), None, None
-    variant = ""
+    stops, until, variant = stops_of(standing, now), None, ""
     client, installation = standing.client, standing.installation
     match reason:
         case Reason.SWITCH_ENGAGED:
-            variant, expected_at = mode_of(stops), expected_from(stops)
+            variant = mode_of(stops)
         case Reason.APP_NOT_CERTIFIED if client is not None:
             until = certified_until(standing.book, client)
             variant = CERTIFIED_UNTIL if until is not None and until <= now else ""
@@ -124,9 +137,22 @@ def refusal_of(standing: Standing, reason: Reason | str, now: datetime, *, tenan
             variant = INSTALLED_UNTIL if until is not None and until <= now else ""
         case Reason.FACILITY_NOT_ALLOWED if not standing.acting.facility:
             variant = UNNAMED
+    named = stops if reason == Reason.SWITCH_ENGAGED else ()
+    return in_words(reason, variant, tenant=tenant, until=until, stops=named)
+
+
+def in_words(
+    reason: Reason | str,
+    variant: str = "",
+    *,
+    tenant: str,
+    until: datetime | None = None,
+    stops: tuple[Switch, ...] = (),
+) -> Refused:
+    """Return the row of a refused launch as the person reads it. ``stops``: the switches that are the reason, if some are."""
     row, name = told(reason, variant), tenant or Sentence("your hospital")
     words = {"tenant": name, "until": "" if until is None else moment(until)}
-    owner = owner_of(stops, row.owner) if reason is Reason.SWITCH_ENGAGED else row.owner
+    owner, expected_at = owner_of(stops, row.owner), expected_from(stops)
     ends = (
         "" if expected_at is None else Sentence("It ends by itself on %(until)s.", until=moment(expected_at))
     )

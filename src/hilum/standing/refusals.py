@@ -18,11 +18,27 @@ INSTALLED_UNTIL, CERTIFIED_UNTIL, UNNAMED = "installed_until", "certified_until"
 CATEGORY = "category"
 EHR_STOPPED = "ehr_stopped"
 """Of a launch whose EHR was stopped after it had opened it."""
+NOTHING_LEFT, PATIENT_MISSING = "scope_nothing_left", "patient_missing"
+LAUNCH_OVER, NOT_YOURS = "launch_over", "launch_not_yours"
+SCOPES_STOPPED, FOR_TASK, FOR_ROLE, NOT_ASKED = "scopes_stopped", "for_task", "for_role", "not_asked"
+LAUNCH_FAULTS = (
+    NOTHING_LEFT,
+    PATIENT_MISSING,
+    Reason.OUTSIDE_LAUNCH_CONTEXT,
+    Reason.LAUNCH_ENDED,
+    Reason.SCOPE_RETIRED,
+    LAUNCH_OVER,
+    NOT_YOURS,
+)
+"""Why a launch by an EHR is refused although the app may act there: for what it asks, for the chart, or for the launch itself."""
 
 _ADMINISTRATOR = "The administrator of %(tenant)s"
 _SECURITY = "The platform's security team"
 _VENDOR = "The vendor of the app"
+_EHR = "The record system of %(tenant)s"
 _ASK = "Ask the administrator of %(tenant)s."
+_ASK_VENDOR = "Ask the vendor of the app."
+_AGAIN = "Go back to the chart and open the app again."
 _OF_HOSPITAL = frozenset({TargetKind.TENANT, TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
 """What the administrator of a hospital may stop."""
 
@@ -106,6 +122,49 @@ TABLE: Mapping[tuple[Reason | str, str], Told] = MappingProxyType(
         (EHR_STOPPED, ""): Told(
             "The record system that opened this app was stopped or suspended since.", _ADMINISTRATOR, _ASK
         ),
+        (NOTHING_LEFT, ""): Told(
+            "This app asks for nothing that it may have at %(tenant)s.", _ADMINISTRATOR, _ASK
+        ),
+        (NOTHING_LEFT, FOR_ROLE): Told(
+            "Your role may use nothing of what this app asks for at %(tenant)s.", _ADMINISTRATOR, _ASK
+        ),
+        (NOTHING_LEFT, FOR_TASK): Told(
+            "Nothing of what this app asks for belongs to the task that it was opened for.",
+            "The platform's operator",
+            "Open it for another task, or ask the administrator of %(tenant)s.",
+        ),
+        (NOTHING_LEFT, SCOPES_STOPPED): Told(
+            "What this app needs is stopped at the moment. It was stopped on purpose; nothing is wrong with your account.",
+            _ADMINISTRATOR,
+            "Go on without it. " + _ASK,
+        ),
+        (PATIENT_MISSING, ""): Told(
+            "This app works in the chart of one patient, and none is open.",
+            _VENDOR,
+            "Open a chart, and open the app from there.",
+        ),
+        (PATIENT_MISSING, NOT_ASKED): Told(
+            "This app needs the chart that is open, and does not request it.", _VENDOR, _ASK_VENDOR
+        ),
+        (Reason.OUTSIDE_LAUNCH_CONTEXT, ""): Told(
+            "You may not open this chart any more.", _ADMINISTRATOR, _ASK
+        ),
+        (Reason.LAUNCH_ENDED, ""): Told(
+            "The chart from which this app was opened has been closed.", _EHR, _AGAIN
+        ),
+        (Reason.SCOPE_RETIRED, ""): Told(
+            "This app asks for a kind of access that is not given any more.", _VENDOR, _ASK_VENDOR
+        ),
+        (LAUNCH_OVER, ""): Told(
+            "Each opening of an app works once and for a short time, and this one was used or has expired.",
+            _EHR,
+            _AGAIN,
+        ),
+        (NOT_YOURS, ""): Told(
+            "This app was opened for another person, or by another app.",
+            _EHR,
+            "Open it again from the chart, signed in as yourself.",
+        ),
     }
 )
 """By the reason, and by what is known beside it."""
@@ -125,6 +184,16 @@ def expected_from(switches: tuple[Switch, ...]) -> datetime | None:
     """Return when the last of these switches ends by itself; None if one of them does not."""
     ends = [each.expires_at for each in switches if each.expires_at is not None]
     return max(ends) if ends and len(ends) == len(switches) else None
+
+
+def without_rights(*, admitted: bool, in_role: bool, in_task: bool) -> str:
+    """Return what is said where nothing is left to grant: whether anything was admitted here, is left for the role, and then for the task."""
+    # In the order in which they narrow: a role that may use nothing is not helped by another task.
+    if not admitted:
+        return ""
+    if not in_role:
+        return FOR_ROLE
+    return SCOPES_STOPPED if in_task else FOR_TASK
 
 
 def mode_of(switches: tuple[Switch, ...]) -> str:

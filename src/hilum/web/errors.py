@@ -55,6 +55,12 @@ TITLE_AND_NEXT = {
         "A second factor was set up meanwhile",
         "Sign in with it. If it was not you, tell your administrators.",
     ),
+    "launch_ended": ("The chart was closed", "Open the chart and the app again."),
+    "launch_not_yours": (
+        "This launch is not yours",
+        "Open the app again from the chart, signed in as yourself.",
+    ),
+    "launch_over": ("This launch was already used", "Go back to the chart and open the app again."),
     "launch_unknown": (
         "This launch was already used",
         "Go back to the chart and open the app again. Each launch works once, for a short time.",
@@ -98,6 +104,10 @@ TITLE_AND_NEXT = {
         "This app is not for your role",
         "Once your role may use it, open it again from the chart.",
     ),
+    "scope_nothing_left": ("This app may be given nothing here", "Ask your hospital's administrator."),
+    "scope_retired": ("This app asks for what is not given any more", "Ask the vendor of the app."),
+    "patient_missing": ("This app needs an open chart", "Open a chart, and open the app from there."),
+    "outside_launch_context": ("This chart is closed to you", "Ask your hospital's administrator."),
     "authorization_not_found": (
         "This app is not connected",
         "It may have been removed already. Go back and reload the page.",

@@ -23,8 +23,18 @@ from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.refusals import CATALOGUE
 from hilum.standing.models import STANDING_REASONS, Party, Standing
-from hilum.standing.policy import EHR_STOPPED, fault_without_app, refusal_of, standing_fault
-from hilum.standing.refusals import ENDED, FULL_STOP, NO_NEW_LAUNCHES, TABLE
+from hilum.standing.policy import EHR_STOPPED, fault_without_app, in_words, refusal_of, standing_fault
+from hilum.standing.refusals import (
+    ENDED,
+    FOR_ROLE,
+    FOR_TASK,
+    FULL_STOP,
+    LAUNCH_FAULTS,
+    NO_NEW_LAUNCHES,
+    SCOPES_STOPPED,
+    TABLE,
+    without_rights,
+)
 from tests.effort import effort
 from tests.sim.world import START
 
@@ -476,6 +486,10 @@ def test_a_refusal_names_the_rule_its_owner_and_one_thing_to_do(reason: Reason, 
     said = refused(judged, reason)
 
     assert said.code == reason
+    _in_words_of_a_person(said)
+
+
+def _in_words_of_a_person(said: Refused) -> None:
     assert said.rule.endswith(".")
     assert said.owner
     assert said.next_step.endswith(".")
@@ -575,7 +589,34 @@ def test_a_stop_that_ended_since_is_none_that_stands() -> None:
 
 
 def test_every_reason_of_standing_has_its_row_and_none_is_for_another() -> None:
-    assert {reason for reason, _ in TABLE} == {*STANDING_REASONS, EHR_STOPPED}
+    assert {reason for reason, _ in TABLE} == {*STANDING_REASONS, EHR_STOPPED, *LAUNCH_FAULTS}
+
+
+@pytest.mark.parametrize(("reason", "variant"), [key for key in TABLE if key[0] in LAUNCH_FAULTS])
+def test_what_is_refused_for_the_launch_itself_is_said_in_the_same_way(reason: str, variant: str) -> None:
+    """C216: for scopes and charts too; a stop says when it ends."""
+    stop = switch(TargetKind.RESOURCE_TYPE, "Patient", expires_at=NOW + DAY)
+
+    said = in_words(reason, variant, tenant="General", stops=(stop,) if variant == SCOPES_STOPPED else ())
+
+    _in_words_of_a_person(said)
+    assert ("It ends by itself on " in said.detail) is (variant == SCOPES_STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("admitted", "in_role", "in_task", "variant"),
+    [
+        (False, False, False, ""),
+        (True, False, False, FOR_ROLE),
+        (True, True, False, FOR_TASK),
+        (True, True, True, SCOPES_STOPPED),
+    ],
+)
+def test_where_nothing_is_left_the_first_rule_that_took_the_rest_is_named(
+    admitted: bool, in_role: bool, in_task: bool, variant: str
+) -> None:
+    """C216."""
+    assert without_rights(admitted=admitted, in_role=in_role, in_task=in_task) == variant
 
 
 def test_every_reason_has_its_sentences() -> None:
