@@ -91,6 +91,7 @@ class Ground:
     gateway: Gateway
     keeper: SnapshotKeeper
     journal: journals.Journal
+    upstreams: Upstreams
     servers: dict[TenantId, FhirServer]
     clients: dict[str, Client] = field(default_factory=dict)
     people: dict[str, Person] = field(default_factory=dict)
@@ -269,7 +270,7 @@ async def ground(
         ids,
         journals.Intents(lambda: journals.open_reader(folder / "journal", uow.db.url)),
     )
-    made = Ground(uow, clock, ids, Gateway(Enforcer(deps)), keeper, journal, servers)
+    made = Ground(uow, clock, ids, Gateway(Enforcer(deps)), keeper, journal, upstreams, servers)
     furnish(
         f"gateway {http_upstream}",
         uow,

@@ -13,11 +13,13 @@ from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
 from hilum.consent import service as consent
+from hilum.gateway.policy import traffic_of
 from hilum.infra.context import Context
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, TenantId, VersionId
 from hilum.policies import history
+from hilum.policies.book_bounds import share_sentence
 from hilum.policies.exception_models import PolicyException
 from hilum.policies.history import Then
 from hilum.policies.models import Book, Withholding
@@ -76,6 +78,10 @@ def _of_book(ctx: Context, found: Then, decided: Access) -> Iterator[str]:
             yield f"{decided.rule} is of scope product {product.name}, version {product.version}."
         if facts is not None:
             yield from _overrides(found, facts, decided)
+    elif decided.reason == Reason.TRAFFIC_SHED and facts is not None:
+        cell = clients_policy.admission(book, facts).cell
+        if cell is not None:
+            yield share_sentence(book, traffic_of(cell, with_person=bool(decided.person)))
     elif decided.reason in BY_THE_BOOK and facts is not None:
         yield from _withheld(book, facts, found.application.version, decided.resource_type)
 

@@ -64,6 +64,7 @@ from hilum.kernel.ids import TenantId
 from hilum.kernel.ports import Clock, Ids
 from hilum.kernel.sentences import Sentence
 from hilum.keys.live import vault
+from hilum.policies.models import TrafficClass
 from hilum.tokens.live import TokenTable
 from hilum.upstream.live import Upstreams
 from hilum.web import errors, problems
@@ -140,7 +141,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     readiness = _readiness(settings, keeper, heartbeat, journal, clock)
     reporter = Reporter(WORKERS, clock, faults=readiness.look, notices=lambda: _notices(keeper, clock))
     connections = Connections(connections_of(settings), address_of(settings.listen)[1])
-    _measure(keeper, journal, admission)
+    _measure(keeper, journal, admission, upstreams)
     health = partial(_health, keeper, journal, readiness)
     site = mounts.Site(kit, fetcher, directory, settings, at_stop, health, partial(_generation, keeper))
     dispatcher = Dispatcher(
@@ -274,11 +275,16 @@ def _notices(keeper: SnapshotKeeper, clock: Clock) -> Faults:
     return notices
 
 
-def _measure(keeper: SnapshotKeeper, journal: journals.Journal, admission: Admission) -> None:
+def _measure(
+    keeper: SnapshotKeeper, journal: journals.Journal, admission: Admission, upstreams: Upstreams
+) -> None:
     metrics.SNAPSHOT_AGE.follow(keeper.age_s)
     metrics.JOURNAL_QUEUE.follow(lambda: journal.waiting)
     metrics.REQUESTS_UNDER_WAY.follow(lambda: admission.requests)
     metrics.BODY_BYTES.follow(lambda: admission.body_bytes)
+    for traffic in TrafficClass:
+        metrics.TRAFFIC_PLACES.follow(partial(upstreams.held, traffic.rank), traffic, "held")
+        metrics.TRAFFIC_PLACES.follow(partial(upstreams.waiting, traffic.rank), traffic, "waiting")
 
 
 def _pages(site: mounts.Site, keeper: SnapshotKeeper, assets: Assets, readiness: Readiness) -> Starlette:

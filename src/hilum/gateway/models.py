@@ -12,7 +12,7 @@ from hilum.installations.models import RegistryFacts
 from hilum.kernel.decision import ReadPurpose
 from hilum.kernel.ids import TenantId
 from hilum.launches.models import LaunchFacts
-from hilum.policies.models import Book
+from hilum.policies.models import Book, TrafficClass
 from hilum.policies.policy import PolicyFacts
 from hilum.standards.fhir.matching import Matcher
 from hilum.standards.fhir.requests import BINARY_BODY_BOUND, BODY_BOUND, FhirRequest, Unsupported
@@ -186,7 +186,7 @@ class Obligations:
     """What a permit asks of the gateway. ``grants`` are the rules of its letter on the asked type, ``rule`` names their scopes.
 
     ``book``: the rule book by which it was permitted, and ``quota`` what the app may spend. ``only``: nothing but this one resource,
-    whatever the scopes (``fhirUser``). ``patient`` is for the audit record.
+    whatever the scopes (``fhirUser``). ``patient`` is for the audit record. ``traffic``: how urgent it is beside others at the FHIR server.
     """
 
     request: FhirRequest
@@ -201,6 +201,7 @@ class Obligations:
     patient: str = ""
     may_create: bool = False
     """An update may create the resource it names (update-as-create)."""
+    traffic: TrafficClass = TrafficClass.BULK
 
     @property
     def asks_surface(self) -> bool:

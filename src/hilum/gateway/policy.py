@@ -40,7 +40,7 @@ from hilum.identity.models import MovedReads, TenantFacts
 from hilum.identity.policy import holds_lost_chart
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import TenantId
-from hilum.policies.models import NO_QUOTA, Book
+from hilum.policies.models import NO_QUOTA, Book, Cell, TrafficClass
 from hilum.policies.policy import ended_sentence, notice_headers, notice_of
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
@@ -114,9 +114,9 @@ def decide(
         return fault
     if fault := size_fault(request):
         return fault
-    return Permit(
-        _obligations(scoped, standing.book, _quota(token, standing.client, standing.book, snapshot))
-    )
+    cell = _cell(standing.client, standing.book)
+    quota, traffic = _quota(token, cell, snapshot), traffic_of(cell, with_person=bool(token.person))
+    return Permit(_obligations(scoped, standing.book, quota, traffic))
 
 
 def unread_fault(
@@ -149,11 +149,27 @@ def quota_of(token: AccessToken, snapshot: Snapshot, now: datetime) -> Quota:
     Source: C129, C147, C179
     """
     client = snapshot.registry.clients.get(token.client)
-    return _quota(token, client, snapshot.policies.book_at(token.tenant, now, token.app), snapshot)
+    book = snapshot.policies.book_at(token.tenant, now, token.app)
+    return _quota(token, _cell(client, book), snapshot)
 
 
-def _quota(token: AccessToken, client: ClientFacts | None, book: Book, snapshot: Snapshot) -> Quota:
-    cell = None if client is None else admission(book, client).cell
+def traffic_of(cell: Cell | None, *, with_person: bool) -> TrafficClass:
+    """Return the traffic class of a request: that of the app's cell. Where no person waits for the answer it is that of backends at most.
+
+    Without a cell only the platform itself reads, for a person at a page: an app without one was refused.
+    Source: C133
+    """
+    found = TrafficClass.USER_APPS if cell is None else cell.traffic_class
+    if with_person or found.rank >= TrafficClass.BACKEND.rank:
+        return found
+    return TrafficClass.BACKEND
+
+
+def _cell(client: ClientFacts | None, book: Book) -> Cell | None:
+    return None if client is None else admission(book, client).cell
+
+
+def _quota(token: AccessToken, cell: Cell | None, snapshot: Snapshot) -> Quota:
     default = NO_QUOTA if cell is None else cell.quota
     return controls.effective_quota(
         snapshot.controls.quotas.overrides.get((token.app, token.tenant)), default
@@ -458,7 +474,7 @@ def _patient(scoped: ScopedRequest) -> str:
     return next(iter(named)) if named is not None and len(named) == 1 else ""
 
 
-def _obligations(scoped: ScopedRequest, book: Book, quota: Quota) -> Obligations:
+def _obligations(scoped: ScopedRequest, book: Book, quota: Quota, traffic: TrafficClass) -> Obligations:
     request, access = scoped.request, scoped.access
     plan = None
     if scoped.query is not None:
@@ -481,4 +497,5 @@ def _obligations(scoped: ScopedRequest, book: Book, quota: Quota) -> Obligations
         plan=plan,
         patient=_patient(scoped),
         may_create=creates and all(grant.prefix is Prefix.SYSTEM for grant in scoped.grants),
+        traffic=traffic,
     )

@@ -111,6 +111,7 @@ RENDERING: Mapping[Reason, _Row] = MappingProxyType(
         Reason.RESOURCE_TOO_LARGE: _Row(413, IssueCode.TOO_LONG),
         Reason.QUOTA_EXCEEDED: _SLOWER,
         Reason.CONCURRENCY_EXCEEDED: _SLOWER,
+        Reason.TRAFFIC_SHED: _SLOWER,
         Reason.WRITE_REPEATED: _Row(409, IssueCode.DUPLICATE, retry=True),
         Reason.UPSTREAM_UNAVAILABLE: _LATER,
         Reason.RESPONSE_UNJUDGEABLE: _Row(502, IssueCode.EXCEPTION),

@@ -38,6 +38,7 @@ from hilum.gateway.rendering import (
 from hilum.gateway.transport import refused_by
 from hilum.gateway.upstream_task import UNRECORDED, Effect, Refusal, UpstreamTask
 from hilum.identity.models import TenantFacts
+from hilum.infra import metrics
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
@@ -137,6 +138,8 @@ class Enforcer:
 
     def _refusal_of(self, task: UpstreamTask, refused: Refusal) -> Answer:
         request_id = task.incoming.request_id
+        if refused.deny.reason is Reason.TRAFFIC_SHED:
+            metrics.TRAFFIC_SHED.add(task.obligations.traffic)
         deny = _though_done(refused.deny, request_id) if task.effect is Effect.DONE else refused.deny
         answer = refusal(deny, request_id, retry_after_s=refused.retry_after_s)
         if refused.resource:

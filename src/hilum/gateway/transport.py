@@ -26,12 +26,14 @@ from hilum.standards.fhir.visibility import is_judged_by_targets
 from hilum.standards.smart.scopes import READ, SEARCH
 from hilum.upstream import live as upstream
 from hilum.upstream.live import Upstreams
-from hilum.upstream.models import SearchPage, UpstreamRequest, UpstreamResponse
+from hilum.upstream.models import BUSY, SHED, Claim, SearchPage, UpstreamRequest, UpstreamResponse
 from hilum.upstream.policy import relocated
 
 T = TypeVar("T")
 INLINE_BOUND = 256 * 1024
 """Larger answers are read and judged in a thread, one after the other: the event loop has other hospitals to serve."""
+SHED_RETRY_S = 5.0
+"""When who was shed may ask again: longer than others, whose requests go first."""
 ACCEPT = (("accept", "application/fhir+json"),)
 ABSENT = frozenset({404, 410})
 _ANSWER_LOST = frozenset({upstream.LOST, upstream.TOO_LARGE})
@@ -39,7 +41,8 @@ _TOO_MUCH_EVIDENCE = Deny(
     Reason.TOO_COSTLY, "The results refer to too many records to check; request fewer with _count."
 )
 _OF_CODE = {
-    upstream.BUSY: Reason.CONCURRENCY_EXCEEDED,
+    BUSY: Reason.CONCURRENCY_EXCEEDED,
+    SHED: Reason.TRAFFIC_SHED,
     upstream.TOO_LARGE: Reason.RESPONSE_UNJUDGEABLE,
     upstream.UNREADABLE: Reason.RESPONSE_UNJUDGEABLE,
 }
@@ -83,7 +86,7 @@ class Transport:
         """Send a read or search, if the request that needs it is still permitted. Raises Refusal."""
         task.confirm()
         try:
-            response = await self._upstreams.send(task.tenant, _named(task, request))
+            response = await self._upstreams.send(task.tenant, _named(task, request), _claim(task))
         except Unavailable as error:
             raise refused_by(error) from error
         return _usable(response)
@@ -102,7 +105,7 @@ class Transport:
             body = await self.work(len(request.body), partial(tagged, request.body, intent.request_id))
             sent = replace(request, body=body)
         try:
-            response = await self._upstreams.write(task.tenant, _named(task, sent), intent)
+            response = await self._upstreams.write(task.tenant, _named(task, sent), intent, _claim(task))
         except Unavailable as error:
             # The request left, so it may have been carried out. Only a request that did not leave
             # is called not done.
@@ -185,6 +188,11 @@ def _named(task: UpstreamTask, request: UpstreamRequest) -> UpstreamRequest:
     return replace(request, asked_by=(token.client, token.launch, token.run))
 
 
+def _claim(task: UpstreamTask) -> Claim:
+    """Return with which right it asks for a place at the FHIR server, by the rule book of the present snapshot (C133)."""
+    return Claim(task.obligations.traffic.rank, task.obligations.book.shares)
+
+
 def _outcome_unknown(detail: str, request_id: str) -> Deny:
     sentence = (
         f"{detail} Whether the write was carried out is not known; its outcome is recorded as unknown and is settled under "
@@ -196,7 +204,9 @@ def _outcome_unknown(detail: str, request_id: str) -> Deny:
 def refused_by(error: Unavailable) -> Refusal:
     """Return the Refusal of a request whose FHIR server did not answer."""
     kind = TooLarge if error.code == upstream.TOO_LARGE else Refusal
-    wait = error.retry_after_s if isinstance(error, upstream.Resting) else 1.0
+    wait = SHED_RETRY_S if error.code == SHED else 1.0
+    if isinstance(error, upstream.Resting):
+        wait = error.retry_after_s
     return kind(Deny(_OF_CODE.get(error.code, Reason.UPSTREAM_UNAVAILABLE), error.detail), wait)
 
 

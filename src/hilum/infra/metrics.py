@@ -97,6 +97,16 @@ GATEWAY_SECONDS = Histogram(
     "Time from a FHIR request to its answer, audit record and upstream included.",
     ("status",),
 )
+TRAFFIC_SHED = Counter(
+    "hilum_traffic_shed",
+    "FHIR requests refused because their traffic class held all the places at a FHIR server that it may.",
+    ("traffic_class",),
+)
+TRAFFIC_PLACES = Gauge(
+    "hilum_traffic_places",
+    "Requests at FHIR servers (`held`), and requests that wait to be sent there (`waiting`), by traffic class.",
+    ("traffic_class", "state"),
+)
 SITE_REQUESTS = Counter(
     "hilum_site_requests", "Other requests answered, by kind of address and HTTP status.", ("kind", "status")
 )
@@ -167,6 +177,8 @@ NOTICE_AGE = Gauge(
 METRICS: tuple[Metric, ...] = (
     GATEWAY_REQUESTS,
     GATEWAY_SECONDS,
+    TRAFFIC_SHED,
+    TRAFFIC_PLACES,
     SITE_REQUESTS,
     SITE_SECONDS,
     TURNED_AWAY,

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     RESOURCE_TOO_LARGE = "resource_too_large"
     QUOTA_EXCEEDED = "quota_exceeded"
     CONCURRENCY_EXCEEDED = "concurrency_exceeded"
+    TRAFFIC_SHED = "traffic_shed"
     WRITE_REPEATED = "write_repeated"
     UPSTREAM_UNAVAILABLE = "upstream_unavailable"
     RESPONSE_UNJUDGEABLE = "response_unjudgeable"

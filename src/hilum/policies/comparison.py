@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from operator import attrgetter
 from typing import Any
 
+from hilum.policies.book_bounds import shares_widened
 from hilum.policies.document import book_faults, canonical, render
 from hilum.policies.in_force import observing
 from hilum.policies.lifetimes import LONGEST
@@ -211,6 +212,7 @@ def _compared(before: Book, after: Book) -> tuple[Widening, ...]:
         *(_fallen(fall, comparison) for fall in falls),
         *_process_loosened(before, after),
         *_levels_loosened(before, after),
+        *shares_widened(before, after),
         *products_widened(before, after),
     ]
     for rise in rises:

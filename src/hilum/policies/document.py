@@ -8,10 +8,11 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
+from hilum.policies.book_bounds import read_longest, read_rollout, read_shares
 from hilum.policies.exception_models import Autonomy, Population
 from hilum.policies.lifetimes import lifetime_faults, read_lifetimes
 from hilum.policies.mending import read_mending
@@ -39,7 +40,6 @@ from hilum.policies.models import (
     Lens,
     Observation,
     ReviewClocks,
-    Rollout,
     StepCondition,
     Tier,
     TierRule,
@@ -60,9 +60,6 @@ __all__ = ["book_faults", "canonical", "read_book", "read_stored", "render", "re
 DAYS_BOUND = 365
 LATENCY_BOUND_MS = 60_000
 PERCENT_BOUND = 100
-OVERRIDE_BOUND = timedelta(days=366)
-EXCEPTION_BOUND = timedelta(days=366)
-SOAK_BOUND = timedelta(days=90)
 VERSION_BOUND = 10_000
 _WITH_PRODUCTS = 2
 """The first format with scope products."""
@@ -147,13 +144,14 @@ def _book(top: Table, written: int) -> Book:
         tier_rules=(),
         regulated_lane=tuple(_step(table) for table in top.tables("regulated_lane")),
         packs=tuple(_pack(table) for table in top.tables("packs", optional=True)),
-        rollout=_rollout(top.table("rollout")),
+        rollout=read_rollout(top.table("rollout")),
         products={name: _product(table, name) for name, table in top.named("scopes")}
         if with_products
         else None,
         custom_scopes_at_most=top.integer("custom_scopes_at_most", 0, NAMES_BOUND) if with_products else 0,
-        longest_override=_longest(top, "overrides", OVERRIDE_BOUND),
-        longest_exception=_longest(top, "exceptions", EXCEPTION_BOUND),
+        longest_override=read_longest(top, "overrides"),
+        longest_exception=read_longest(top, "exceptions"),
+        shares=read_shares(top),
     )
     base = top.table("base", optional=True)
     bases = {tier: base.table(tier, optional=True).raw for tier in TIERS}
@@ -166,22 +164,6 @@ def _book(top: Table, written: int) -> Book:
 
 
 # --- parts ---------------------------------------------------------------------------------------------------------------------
-
-
-def _rollout(table: Table) -> Rollout:
-    found = Rollout(table.duration("soak", SOAK_BOUND))
-    table.close()
-    return found
-
-
-def _longest(top: Table, name: str, bound: timedelta) -> timedelta:
-    """Read how long an override or an exception may last. Where nothing says so, there are none."""
-    if not top.has(name):
-        return timedelta(0)
-    table = top.table(name)
-    found = table.duration("longest", bound)
-    table.close()
-    return found
 
 
 def _category(table: Table, name: str, book: Book, bases: Mapping[Tier, Mapping[str, Any]]) -> Category:

@@ -166,6 +166,16 @@ class TrafficClass(StrEnum):
     BACKEND = "backend"
     BULK = "bulk"
 
+    @property
+    def rank(self) -> int:
+        """Return its place in the order: 0 for the class that is shed last."""
+        return _URGENCY[self]
+
+
+_URGENCY = {each: rank for rank, each in enumerate(TrafficClass)}
+ALL_PLACES = (100,) * len(TrafficClass)
+"""The shares of a book that keeps no places for anybody."""
+
 
 class StepCondition(StrEnum):
     """What a step of the regulated lane may depend on. Nothing else can be written there."""
@@ -405,6 +415,8 @@ class Book:
     """How long an override may last (C207)."""
     longest_exception: timedelta = timedelta(0)
     """How long an exception may last: a lowered tier, or autonomous writes (C19, C23)."""
+    shares: tuple[int, ...] = ALL_PLACES
+    """How many percent of the places at a FHIR server a traffic class may hold together with those below it, by rank (C133)."""
     lowered: Mapping[VersionId, Lowering] = field(default_factory=dict)
     """Of the book for one app: its versions whose tier two people lowered."""
     autonomous: frozenset[VersionId] = frozenset()

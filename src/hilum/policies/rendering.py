@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from hilum.policies.book_bounds import rendered_bounds
 from hilum.policies.lifetimes import rendered_lifetimes
 from hilum.policies.mending import rendered_mending
 from hilum.policies.models import (
@@ -29,9 +30,7 @@ def canonical(document: Mapping[str, Any]) -> bytes:
 
 def render(book: Book) -> dict[str, Any]:
     """Return the whole document of a book: every cell in full, every list in one order."""
-    bounds = {"overrides": book.longest_override, "exceptions": book.longest_exception}
-    longest = {name: {"longest": duration_text(bound)} for name, bound in bounds.items() if bound}
-    return longest | {
+    return rendered_bounds(book) | {
         "format": FORMAT,
         "title": book.title,
         "owner": book.owner,

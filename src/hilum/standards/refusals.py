@@ -151,6 +151,10 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
         Reason.CONCURRENCY_EXCEEDED: Refusal(
             "Too many requests to this FHIR server are in progress.", "Wait `Retry-After` seconds."
         ),
+        Reason.TRAFFIC_SHED: Refusal(
+            "Apps of this traffic class have as many requests in progress at this FHIR server as they may; the rest of its places is kept for more urgent work.",
+            "Wait `Retry-After` seconds, and send fewer requests at a time.",
+        ),
         Reason.WRITE_REPEATED: Refusal(
             "An identical create by the same client, person and tenant is not settled yet, or its response may have been lost.",
             "The response has the request id of the first one and, if known, the created resource in `Location`.",

@@ -22,7 +22,7 @@ from hilum.upstream import policy
 from hilum.upstream.http1 import TooLarge
 from hilum.upstream.http_client import HttpClient, Lost, NotSent
 from hilum.upstream.models import (
-    CONNECTIONS_PER_TENANT,
+    BUSY,
     CREDENTIALS_KEPT,
     DEADLINE,
     HEADERS_KEPT,
@@ -31,10 +31,12 @@ from hilum.upstream.models import (
     SURFACE_LIFE,
     SURFACE_REST,
     TAKEN_HEADERS,
-    WAITING_PER_TENANT,
+    UNSTATED,
+    Claim,
     UpstreamRequest,
     UpstreamResponse,
 )
+from hilum.upstream.places import Places
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -44,7 +46,6 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PURPOSE = "upstream"
 _log = logs.get("upstream")
-BUSY = "upstream_busy"
 AWAY = "upstream_unavailable"
 LOST = "upstream_answer_lost"
 """The request may have been carried out; only the answer is missing."""
@@ -68,33 +69,6 @@ class Embedded:
     read_inline: Callable[[str], UpstreamResponse | None] = lambda _: None
 
 
-class _Bulkhead:
-    """The places of one tenant, and the bounded queue for them."""
-
-    __slots__ = ("_places", "_waiting")
-
-    def __init__(self) -> None:
-        self._places = asyncio.Semaphore(CONNECTIONS_PER_TENANT)
-        self._waiting = 0
-
-    async def enter(self) -> None:
-        if not self._places.locked():
-            await self._places.acquire()
-            return
-        if self._waiting >= WAITING_PER_TENANT:
-            raise Unavailable(
-                BUSY, "Too many requests to this FHIR server are in progress. Try again in a moment."
-            )
-        self._waiting += 1
-        try:
-            await self._places.acquire()
-        finally:
-            self._waiting -= 1
-
-    def leave(self) -> None:
-        self._places.release()
-
-
 def seal_credentials(vault: Vault, authorization: str, *, url: str, ids: Ids) -> str:
     """Seal the Authorization header of a FHIR server, bound to its host, for ``UpstreamRef.credentials_sealed``."""
     # A line break in them would begin a header of its own in every request.
@@ -112,7 +86,8 @@ class Dropped(Unavailable):
 class Upstreams:
     """Sends requests to every tenant's FHIR server. One per process, used from its event loop only.
 
-    ``send`` raises Unavailable: ``upstream_busy`` when the tenant's places are taken, ``upstream_answer_too_large``,
+    ``send`` raises Unavailable: ``upstream_busy`` when the tenant's places are taken, ``upstream_shed`` when those are that the claim's
+    traffic class may hold, ``upstream_answer_too_large``,
     ``upstream_answer_lost`` when the request had left and no answer came, ``upstream_unavailable`` when it did not leave.
     """
 
@@ -125,7 +100,7 @@ class Upstreams:
         self._vault = vault
         self._http = HttpClient(deadline)
         self._embedded = embedded
-        self._bulkheads: dict[TenantId, _Bulkhead] = {}
+        self._places: dict[TenantId, Places] = {}
         self._credentials: LRUCache[tuple[str, str], str] = LRUCache(CREDENTIALS_KEPT)
 
     def base_of(self, tenant: TenantFacts) -> str:
@@ -142,34 +117,44 @@ class Upstreams:
         server = self._embedded(tenant.id)
         return server.read_inline(target) if server is not None else None
 
-    async def send(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
+    def held(self, rank: int) -> int:
+        """Return how many requests of a traffic class are at a FHIR server now. From any thread."""
+        return sum(each.held[rank] for each in list(self._places.values()))
+
+    def waiting(self, rank: int) -> int:
+        """Return how many requests of a traffic class wait for a place. From any thread."""
+        return sum(each.waiting[rank] for each in list(self._places.values()))
+
+    async def send(
+        self, tenant: TenantFacts, request: UpstreamRequest, claim: Claim = UNSTATED
+    ) -> UpstreamResponse:
         """Send a read or a search and return the whole answer, within deadline and bound. Anything else is a bug, and is not sent."""
         if request.method != "GET" and not (request.method == "POST" and _is_search(request.target)):
             raise AssertionError("a write leaves with the record of its intent only")
         try:
-            return await self._send(tenant, request)
+            return await self._send(tenant, request, claim)
         # Once, and reads only: a server may close a pooled connection at any moment. A write whose
         # answer is missing may have been done.
         except Dropped:
-            return await self._send(tenant, request)
+            return await self._send(tenant, request, claim)
 
     async def write(
-        self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded
+        self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded, claim: Claim = UNSTATED
     ) -> UpstreamResponse:
         """Send a write. Each needs the record of an intent of its own, and leaves soon after it or not at all.
 
         Source: security decision 20
         """
-        return await self._send(tenant, request, intent)
+        return await self._send(tenant, request, claim, intent)
 
     async def _send(
-        self, tenant: TenantFacts, request: UpstreamRequest, intent: Recorded | None = None
+        self, tenant: TenantFacts, request: UpstreamRequest, claim: Claim, intent: Recorded | None = None
     ) -> UpstreamResponse:
         # By tenant: a server that hangs takes the places of its own hospital only.
-        bulkhead = self._bulkheads.get(tenant.id)
-        if bulkhead is None:
-            bulkhead = self._bulkheads[tenant.id] = _Bulkhead()
-        await bulkhead.enter()
+        places = self._places.get(tenant.id)
+        if places is None:
+            places = self._places[tenant.id] = Places()
+        await places.enter(claim)
         try:
             # Last, after the wait for a place: an intent that is older than 8 seconds may be
             # settled as not done before this write would arrive (ADR 40).
@@ -180,7 +165,7 @@ class Upstreams:
                 )
             return await self._exchange(tenant, request)
         finally:
-            bulkhead.leave()
+            places.leave(claim)
 
     async def describe(self, tenant: TenantFacts, request: UpstreamRequest) -> UpstreamResponse:
         """Ask a server about itself, outside the tenant's places; the caller makes at most one such request at a time."""

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum, auto
+
+from hilum.policies.models import ALL_PLACES, TrafficClass
 
 # An answer is held in memory whole: nothing of it may go on before all of it was judged.
 RESPONSE_BOUND = 16 * 1024 * 1024
@@ -14,6 +17,11 @@ IDLE_MARGIN = timedelta(seconds=1)
 CONNECTIONS_PER_TENANT = 64
 WAITING_PER_TENANT = 128
 """Requests that may wait for a connection; beyond that a tenant's server counts as busy."""
+WAITING_AT_LEAST = 32
+"""Requests of a traffic class that may wait, however small its share: one search may cause twenty at once, and is not refused for itself."""
+WAIT_BOUND = timedelta(seconds=10)
+"""How long a request may wait for a place. Who asked has waited long enough by then, and a low class may wait for ever."""
+BUSY, SHED = "upstream_busy", "upstream_shed"
 TARGET_BOUND = 16 * 1024
 CREDENTIALS_KEPT = 10_000
 HEADERS_KEPT = 1_000
@@ -58,3 +66,29 @@ class UpstreamResponse:
     headers: dict[str, str]
     body: bytes
     page: SearchPage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """With which right a place at a FHIR server is asked for: the rank of a traffic class, 0 for the highest.
+
+    ``shares``: how many percent of the places each class may hold together with those below it.
+    """
+
+    rank: int
+    shares: tuple[int, ...] = ALL_PLACES
+
+
+UNSTATED = Claim(TrafficClass.BULK.rank)
+"""Of who states no class: they wait behind everybody."""
+
+
+class Entry(Enum):
+    """What becomes of a request that asks for a place."""
+
+    ENTER = auto()
+    WAIT = auto()
+    SHED = auto()
+    """Its class may have no more, although a higher one could."""
+    BUSY = auto()
+    """No class could have more."""

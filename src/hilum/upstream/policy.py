@@ -1,5 +1,7 @@
-"""Where a request may be sent, and which addresses in an answer are the server's own. Pure."""
+"""Where a request may be sent and when, and which addresses in an answer are the server's own. Pure."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import urlsplit
 
@@ -8,7 +10,16 @@ import orjson
 from hilum.identity.models import UpstreamRef
 from hilum.standards.fhir.addresses import below
 from hilum.standards.fhir.shaping import load
-from hilum.upstream.models import TARGET_BOUND
+from hilum.upstream.models import (
+    CONNECTIONS_PER_TENANT,
+    TARGET_BOUND,
+    WAITING_AT_LEAST,
+    WAITING_PER_TENANT,
+    Claim,
+    Entry,
+)
+
+SHARES_KEPT = 1_000
 
 
 def address(base: str, target: str) -> str | None:
@@ -88,3 +99,45 @@ def relocated(body: bytes, foreign: str, base: str) -> bytes:
     for end in (b"/", b'"', b"?"):
         body = body.replace(old + end, new + end)
     return body
+
+
+def entry(held: Sequence[int], waiting: Sequence[int], claim: Claim) -> Entry:
+    """Judge whether a request gets a place, waits for one, or is refused. ``held`` and ``waiting``: how many there are of each class.
+
+    Each class is counted together with those below it, so a share is the most that all of them have, and what is left of the places is
+    always open to the classes above.
+    INVARIANT: a request of a higher class is not refused where one of a lower class would not be.
+    Source: C133
+    """
+    if has_room(held, claim):
+        return Entry.ENTER
+    full = _full(waiting, bounds(claim.shares)[1], claim.rank)
+    if full is None:
+        return Entry.WAIT
+    return Entry.SHED if full else Entry.BUSY
+
+
+def has_room(held: Sequence[int], claim: Claim) -> bool:
+    """Check whether a place is free for a class."""
+    return _full(held, bounds(claim.shares)[0], claim.rank) is None
+
+
+def _full(counts: Sequence[int], most: tuple[int, ...], rank: int) -> int | None:
+    """Return the highest class that a request of this rank counts towards and that has all it may have; None if there is none."""
+    together = sum(counts)
+    # No class may have fewer than the last: as most requests find it.
+    if together < most[-1]:
+        return None
+    for each in range(rank + 1):
+        if together >= most[each]:
+            return each
+        together -= counts[each]
+    return None
+
+
+@lru_cache(maxsize=SHARES_KEPT)
+def bounds(shares: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return how many places each class may hold, and how many of its requests may wait, each with the classes below it."""
+    places = tuple(max(1, CONNECTIONS_PER_TENANT * share // 100) for share in shares)
+    waiting = tuple(max(WAITING_AT_LEAST, WAITING_PER_TENANT * share // 100) for share in shares)
+    return places, waiting

@@ -18,6 +18,7 @@ from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import LaunchId, TenantId
 from hilum.launches.models import LaunchFacts
 from hilum.policies.in_force import PolicyFacts
+from hilum.policies.models import Tier, TrafficClass
 from hilum.policies.product_models import NOTICE
 from hilum.registry.models import Environment
 from hilum.standards.fhir.requests import BINARY_BODY_BOUND, FhirRequest
@@ -792,6 +793,7 @@ def test_every_reason_is_either_decided_here_or_known_to_be_found_on_the_way() -
         Reason.WRITE_DONE_ANSWER_WITHHELD,
         Reason.QUOTA_EXCEEDED,
         Reason.CONCURRENCY_EXCEEDED,
+        Reason.TRAFFIC_SHED,
         Reason.UPSTREAM_UNAVAILABLE,
         Reason.RESPONSE_UNJUDGEABLE,
         Reason.AUDIT_UNAVAILABLE,
@@ -1005,3 +1007,38 @@ def test_what_is_attached_may_be_larger_than_what_it_is_attached_to() -> None:
 def request_of(asked: DecisionInput) -> FhirRequest:
     assert isinstance(asked.request, FhirRequest)
     return asked.request
+
+
+@pytest.mark.parametrize(
+    ("cell", "with_person", "found"),
+    [
+        ("clinical_interactive", True, "clinical_interactive"),
+        ("patient_apps", True, "patient_apps"),
+        ("bulk", True, "bulk"),
+        # Nobody waits for the answer.
+        ("clinical_interactive", False, "backend"),
+        ("patient_apps", False, "backend"),
+        ("backend", False, "backend"),
+        ("bulk", False, "bulk"),
+    ],
+)
+def test_a_request_is_of_the_class_of_its_cell_and_without_a_person_of_backends_at_most(
+    cell: str, with_person: bool, found: str
+) -> None:
+    """C133."""
+    made = book({"base.high.traffic_class": cell}).categories["order_entry"].cells[Tier.HIGH]
+
+    assert policy.traffic_of(made, with_person=with_person) is TrafficClass(found)
+
+
+def test_what_the_platform_reads_for_a_person_at_a_page_is_no_bulk() -> None:
+    assert policy.traffic_of(None, with_person=True) is TrafficClass.USER_APPS
+
+
+def test_a_permit_carries_the_class_of_the_cell_in_force() -> None:
+    """C133, C179."""
+    cells = {f"categories.unclassified.cells.{each}.traffic_class": "patient_apps" for each in Tier}
+    other = replace(SNAPSHOT, policies=PolicyFacts(book(cells)))
+
+    assert permit().traffic is TrafficClass.CLINICAL_INTERACTIVE
+    assert permit(snapshot=other).traffic is TrafficClass.PATIENT_APPS

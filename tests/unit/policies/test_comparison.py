@@ -48,6 +48,7 @@ WIDER: list[tuple[dict[str, Any], str]] = [
     ({f"{CELL}.quota": {"rate_per_s": 21}}, f"{CELL}.quota.rate_per_s"),
     ({f"{CELL}.quota": {"burst": 101}}, f"{CELL}.quota.burst"),
     ({f"{CELL}.traffic_class": "clinical_interactive"}, f"{CELL}.traffic_class"),
+    ({"traffic.bulk": 26}, "traffic.bulk"),
     ({f"{CELL}.alerts": {"failed_percent": 6}}, f"{CELL}.alerts.failed_percent"),
     ({f"{CELL}.certificate_life": "366 d"}, f"{CELL}.certificate_life"),
     ({f"{CELL}.lifetimes": {"refresh_token": "101 d"}}, f"{CELL}.lifetimes.refresh_token"),

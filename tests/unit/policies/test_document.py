@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.policies.document import canonical, read_book, render
+from hilum.policies.document import canonical, read_book, read_stored, render
 from hilum.policies.models import (
     ACCESS_TOKEN_BOUND,
     BACKEND_TOKEN_BOUND,
@@ -90,6 +90,27 @@ CELL = "categories.scheduling.cells.low"
 
 
 @pytest.mark.parametrize(
+    ("traffic", "shares"),
+    [
+        ({"user_apps": 90, "patient_apps": 75, "backend": 50, "bulk": 25}, (100, 90, 75, 50, 25)),
+        ({"bulk": 25}, (100, 100, 100, 100, 25)),
+        ({"user_apps": 60}, (100, 60, 60, 60, 60)),
+        ({"user_apps": 60, "bulk": 60}, (100, 60, 60, 60, 60)),
+        ({}, (100, 100, 100, 100, 100)),
+        (GONE, (100, 100, 100, 100, 100)),
+    ],
+)
+def test_a_class_without_a_share_has_that_of_the_class_above(traffic: Any, shares: tuple[int, ...]) -> None:
+    """C133: and a book that says nothing keeps nothing free, as before there were shares."""
+    made = book({"traffic": traffic})
+    stored, faults = read_stored(render(made), made.digest)
+
+    assert made.shares == shares
+    assert stored is not None
+    assert (stored.shares, faults) == (shares, ())
+
+
+@pytest.mark.parametrize(
     ("changes", "fault"),
     [
         ({"format": 3}, ("format", "format_unknown")),
@@ -121,6 +142,13 @@ CELL = "categories.scheduling.cells.low"
         ({f"{LOW}.scenarios": ["*"]}, (f"{LOW}.scenarios", "word_unknown")),
         ({f"{LOW}.lenses": ["financial"]}, (f"{LOW}.lenses", "word_unknown")),
         ({f"{LOW}.traffic_class": "first"}, (f"{LOW}.traffic_class", "word_unknown")),
+        ({"traffic": "all"}, ("traffic", "not_a_table")),
+        ({"traffic.bulk": 9}, ("traffic.bulk", "out_of_range")),
+        ({"traffic.bulk": 25.5}, ("traffic.bulk", "out_of_range")),
+        ({"traffic.backend": 101}, ("traffic.backend", "out_of_range")),
+        ({"traffic.bulk": 51}, ("traffic.bulk", "contradictory")),
+        ({"traffic.clinical_interactive": 100}, ("traffic.clinical_interactive", "unknown")),
+        ({"traffic.ehr_core": 100}, ("traffic.ehr_core", "unknown")),
         ({f"{LOW}.quota": {"rate_per_s": 0}}, (f"{LOW}.quota.rate_per_s", "out_of_range")),
         ({f"{LOW}.quota": {"rate_per_s": float("nan")}}, (f"{LOW}.quota.rate_per_s", "out_of_range")),
         ({f"{LOW}.quota": {"rate_per_s": True}}, (f"{LOW}.quota.rate_per_s", "out_of_range")),

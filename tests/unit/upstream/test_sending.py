@@ -17,8 +17,9 @@ from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.keys.live import vault
 from hilum.upstream import live
-from hilum.upstream.live import BUSY, TOO_LARGE, Embedded, Upstreams, seal_credentials
+from hilum.upstream.live import TOO_LARGE, Embedded, Upstreams, seal_credentials
 from hilum.upstream.models import (
+    BUSY,
     CONNECTIONS_PER_TENANT,
     RESPONSE_BOUND,
     WAITING_PER_TENANT,
@@ -192,7 +193,7 @@ def test_an_answer_past_its_bound_is_not_taken() -> None:
 
 
 def test_one_tenants_slow_server_takes_no_place_of_anothers() -> None:
-    """C144, vision 5: bulkheads."""
+    """C133, C144, vision 5: bulkheads. What floods one hospital leaves each other one its places."""
 
     async def main() -> None:
         opened = asyncio.Event()

@@ -1,0 +1,80 @@
+"""What a rule book states once for all apps: how it changes, how long exceptions to it last, how places are shared. Pure."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+from hilum.policies.models import ALL_PLACES, Book, Gravity, Rollout, TrafficClass, Widening
+from hilum.policies.tables import Table, duration_text
+
+LONGEST_BOUND = timedelta(days=366)
+"""How long the overrides and exceptions of any book may last."""
+SOAK_BOUND = timedelta(days=90)
+SHARE_LEAST, SHARE_MOST = 10, 100
+"""Below the least a class could not do its work at all; what may not act has no cell."""
+_CLASSES = tuple(TrafficClass)
+
+
+def read_rollout(table: Table) -> Rollout:
+    """Read how changes of a book reach everybody."""
+    found = Rollout(table.duration("soak", SOAK_BOUND))
+    table.close()
+    return found
+
+
+def read_longest(top: Table, name: str) -> timedelta:
+    """Read how long an override or an exception may last. Where nothing says so, there are none."""
+    if not top.has(name):
+        return timedelta(0)
+    table = top.table(name)
+    found = table.duration("longest", LONGEST_BOUND)
+    table.close()
+    return found
+
+
+def read_shares(top: Table) -> tuple[int, ...]:
+    """Read the shares of the traffic classes. A class that is not named has the share of the one above it, and the first has every place.
+
+    A class is counted together with those below it, so a share that is larger than that of a class above would never be reached.
+    """
+    if not top.has("traffic"):
+        return ALL_PLACES
+    table, found = top.table("traffic"), [SHARE_MOST]
+    for each in _CLASSES[1:]:
+        share = table.integer(each, SHARE_LEAST, SHARE_MOST) if table.has(each) else found[-1]
+        if share > found[-1]:
+            table.fault(each, "contradictory", f"The class above has {found[-1]}, and counts this one in.")
+        found.append(min(share, found[-1]))
+    table.close()
+    return tuple(found)
+
+
+def rendered_bounds(book: Book) -> dict[str, Any]:
+    """Return these tables of a document. Left out where they say nothing, so that books of before keep their digests."""
+    bounds = {"overrides": book.longest_override, "exceptions": book.longest_exception}
+    found: dict[str, Any] = {
+        name: {"longest": duration_text(bound)} for name, bound in bounds.items() if bound
+    }
+    named = zip(_CLASSES[1:], pairwise(book.shares), strict=True)
+    if shares := {each.value: share for each, (above, share) in named if share != above}:
+        found["traffic"] = shares
+    return found
+
+
+def shares_widened(before: Book, after: Book) -> Iterator[Widening]:
+    """Yield the traffic classes that may hold more of the places at a FHIR server than before (C133)."""
+    for each, old, new in zip(_CLASSES, before.shares, after.shares, strict=True):
+        if new > old:
+            sentence = f"Apps of this class and below may hold {new} % of the places at a FHIR server instead of {old} %."
+            yield Widening(f"traffic.{each}", sentence, Gravity.LIMIT)
+
+
+def share_sentence(book: Book, traffic: TrafficClass) -> str:
+    """Return what share of the places a book gives to a traffic class, as a sentence."""
+    share = book.shares[traffic.rank]
+    if share == SHARE_MOST:
+        return (
+            f"Traffic class {traffic} may hold every place at the FHIR server; the classes above it go first."
+        )
+    return f"Traffic class {traffic}, with the classes below it, may hold {share} % of the places at the FHIR server."

@@ -1,0 +1,93 @@
+"""The places at one tenant's FHIR server: how many requests are there at a time, whose turn is next, and who is refused."""
+
+import asyncio
+from collections import deque
+
+from hilum.kernel.errors import Unavailable
+from hilum.policies.models import TrafficClass
+from hilum.upstream import policy
+from hilum.upstream.models import BUSY, SHED, WAIT_BOUND, Claim, Entry
+
+_Waiter = tuple["asyncio.Future[None]", Claim]
+
+
+class Places:
+    """The places of one tenant by traffic class, and the bounded queues for them. Used from one event loop.
+
+    INVARIANT: nobody waits who could enter, so who comes later never overtakes anybody of the same class.
+    """
+
+    __slots__ = ("_queues", "_wait_s", "held", "waiting")
+
+    def __init__(self, wait_s: float = WAIT_BOUND.total_seconds()) -> None:
+        self.held = [0] * len(TrafficClass)
+        self.waiting = [0] * len(TrafficClass)
+        self._queues: tuple[deque[_Waiter], ...] = tuple(deque() for _ in TrafficClass)
+        self._wait_s = wait_s
+
+    async def enter(self, claim: Claim) -> None:
+        """Take a place, waiting for one if need be. Raises Unavailable."""
+        match policy.entry(self.held, self.waiting, claim):
+            case Entry.ENTER:
+                self.held[claim.rank] += 1
+            case Entry.WAIT:
+                await self._wait(claim)
+            case refused:
+                raise _refusal(refused)
+
+    def leave(self, claim: Claim) -> None:
+        """Give a place back, and to whoever is next."""
+        self.held[claim.rank] -= 1
+        if any(self.waiting):
+            self._admit()
+
+    async def _wait(self, claim: Claim) -> None:
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        waiter = (turn, claim)
+        self._queues[claim.rank].append(waiter)
+        self.waiting[claim.rank] += 1
+        over = loop.call_later(self._wait_s, self._give_up, waiter)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            # The client hung up: before its turn, or in the very moment in which it came.
+            if turn.cancelled():
+                self._remove(waiter)
+            elif turn.exception() is None:
+                self.leave(claim)
+            raise
+        finally:
+            over.cancel()
+
+    def _admit(self) -> None:
+        """Let in whoever can enter now, the highest class first, and of a class who came first."""
+        for queue in self._queues:
+            while queue and policy.has_room(self.held, queue[0][1]):
+                turn, claim = queue.popleft()
+                self.waiting[claim.rank] -= 1
+                if not turn.done():
+                    self.held[claim.rank] += 1
+                    turn.set_result(None)
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        turn, claim = waiter
+        if not turn.done():
+            self._remove(waiter)
+            turn.set_exception(_refusal(Entry.SHED if claim.rank else Entry.BUSY))
+
+    def _remove(self, waiter: _Waiter) -> None:
+        queue = self._queues[waiter[1].rank]
+        if waiter in queue:
+            queue.remove(waiter)
+            self.waiting[waiter[1].rank] -= 1
+
+
+def _refusal(entry: Entry) -> Unavailable:
+    if entry is Entry.SHED:
+        return Unavailable(
+            SHED,
+            "As many requests of this traffic class are in progress at this FHIR server as may be; its other places are kept for more urgent work."
+            " Wait for as long as Retry-After says, and send fewer at a time.",
+        )
+    return Unavailable(BUSY, "Too many requests to this FHIR server are in progress. Try again in a moment.")

@@ -1,0 +1,142 @@
+"""What floods a hospital's FHIR server is refused by its traffic class, and the rule book in force says by which (C133, C179)."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hilum.app import explaining
+from hilum.audit import live as journals
+from hilum.audit.models import AccessQuery
+from hilum.controls import service as controls
+from hilum.controls.models import Quota
+from hilum.infra import metrics
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.errors import NotPermitted
+from hilum.policies.models import TrafficClass
+from hilum.upstream.policy import bounds
+from tests.flows.gateway_ground import GENERAL, Answer, Ground, Play, patient, player
+from tests.flows.test_rule_book_in_force import everywhere, put_in_force
+from tests.sim.fhir_upstream import OtherServer, over_http
+from tests.sim.world import FakeClock, SeededIds
+from tests.unit.gateway.facts import observation
+from tests.unit.policies.books import book
+
+SLOW = "Observation/slow"
+BACKEND = TrafficClass.BACKEND.rank
+PLACES, QUEUES = (each[BACKEND] for each in bounds(book().shares))
+
+
+@pytest.fixture
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
+
+
+@pytest.fixture
+def slow() -> Iterator[OtherServer]:
+    """A FHIR server over HTTP that does not answer for one record until it is let."""
+    server = OtherServer(held={SLOW: threading.Event()})
+    with over_http(server):
+        server.load(patient("p1"), observation("slow"), observation("o1"))
+        try:
+            yield server
+        finally:
+            server.held[SLOW].set()
+
+
+async def flood(made: Ground, count: int) -> list["asyncio.Task[Answer]"]:
+    """Send reads of a backend service that stay at the FHIR server, or wait to be sent there."""
+    made.run(lambda ctx: controls.set_quota(ctx, made.clients["backend"].app, GENERAL, Quota(1000.0, 1000)))
+    bearer = made.token("system/Observation.rs", client="backend")
+    sent = [asyncio.ensure_future(made.get(SLOW, bearer)) for _ in range(count)]
+    async with asyncio.timeout(20):
+        while made.upstreams.held(BACKEND) + made.upstreams.waiting(BACKEND) < count:
+            await asyncio.sleep(0.001)
+    return sent
+
+
+def shed(answer: Answer) -> bool:
+    return answer.status == 429 and "traffic_shed" in answer.body.decode()
+
+
+def test_a_flood_of_a_backend_service_is_refused_and_who_treats_a_patient_is_served(
+    play: Play, slow: OtherServer
+) -> None:
+    """C133, C69: over real HTTP; recorded, counted by class and explained."""
+
+    async def story(made: Ground) -> None:
+        put_in_force(made.run, everywhere("quota", {"burst": 199}), GENERAL)
+        bearer = made.token("system/Observation.rs", client="backend")
+        before = {tuple(each): number for each, number in metrics.TRAFFIC_SHED.read()}
+        sent = await flood(made, PLACES + QUEUES)
+
+        over = await made.get("Observation/o1", bearer)
+        read = await made.get("Observation/o1", made.token("patient/Observation.rs"))
+        searched = await made.get("Observation?patient=p1", made.token("patient/Observation.rs"))
+
+        assert shed(over)
+        (issue,) = over.json["issue"]
+        assert (over.json["resourceType"], issue["code"]) == ("OperationOutcome", "throttled")
+        assert "send fewer" in issue["details"]["text"]
+        assert int(over.headers["retry-after"]) > 1
+        assert "ratelimit-remaining" in over.headers
+        assert (read.status, searched.status) == (200, 200)
+        after = {tuple(each): number for each, number in metrics.TRAFFIC_SHED.read()}
+        assert after[("backend",)] - before.get(("backend",), 0) == 1
+        slow.held[SLOW].set()
+        assert {each.status for each in await asyncio.gather(*sent)} == {200}
+        assert (await made.get("Observation/o1", bearer)).status == 200
+
+        reader = journals.open_reader(_journal_folder(made), made.uow.db.url)
+        (record,) = (each for each in reader.newest(AccessQuery()) if each.reason == "traffic_shed")
+        assert (record.status, record.app) == (429, made.clients["backend"].app)
+        assert made.run(lambda ctx: explaining.explain(ctx, [record]))[-1] == (
+            "Traffic class backend, with the classes below it, may hold 50 % of the places at the FHIR server."
+        )
+
+    play(story, http_upstream=slow.base)
+
+
+def test_changing_the_cell_changes_who_is_refused(play: Play, slow: OtherServer) -> None:
+    """C133, C179: at the next snapshot, also for tokens that are out; and back again."""
+
+    async def story(made: Ground) -> None:
+        app = made.token("patient/Observation.rs")
+        sent = await flood(made, PLACES + QUEUES)
+        assert (await made.get("Observation/o1", app)).status == 200
+
+        put_in_force(made.run, everywhere("traffic_class", "bulk"), GENERAL)
+
+        assert shed(await made.get("Observation/o1", app))
+        slow.held[SLOW].set()
+        await asyncio.gather(*sent)
+        assert (await made.get("Observation/o1", app)).status == 200
+
+    play(story, http_upstream=slow.base)
+
+
+def test_the_share_of_the_rule_book_says_how_much_is_refused(play: Play, slow: OtherServer) -> None:
+    """C133, C179: what is within its share today is not within a smaller one. A larger one takes two people."""
+    least = {"traffic.backend": 10, "traffic.bulk": 10}
+
+    async def story(made: Ground) -> None:
+        # All of them are taken: they are at the server or wait.
+        sent = await flood(made, PLACES + bounds(book(least).shares)[1][BACKEND])
+        bearer = made.token("system/Observation.rs", client="backend")
+
+        put_in_force(made.run, least, GENERAL)
+
+        assert shed(await made.get("Observation/o1", bearer))
+        assert (await made.get("Observation/o1", made.token("patient/Observation.rs"))).status == 200
+        slow.held[SLOW].set()
+        await asyncio.gather(*sent)
+        with pytest.raises(NotPermitted, match="two people"):
+            put_in_force(made.run, {"traffic.bulk": 26}, GENERAL)
+
+    play(story, http_upstream=slow.base)
+
+
+def _journal_folder(made: Ground) -> Path:
+    return Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
