@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -12,6 +13,7 @@ from tests.browser.by_pages import enter, enter_vendor, staff
 from tests.browser.stage import PHONE, Stage, overflow, shoot, violations
 
 PAGES_BOUND = 60
+LOWERED = "/operations/policy/exceptions?kind=versions"
 _ID = re.compile(
     r"(?<=/)(?:[a-z]{2,5}_[0-9a-z]{26}|[0-9a-f]{64}|req_[0-9a-z]+|[a-z_.]+:[^/]+)(?=/|$)"
     r"|(?<=/scopes/)[a-z_]+$|(?<=/versions/)\d+"
@@ -103,6 +105,7 @@ def furnish(stage: Stage) -> str:
             sent(security.post("/switches", json=stop))
             fill_review(stage, security, apps["Lumen Chart"])
             let_leave(stage, security)
+            lower(stage, security, apps["Lumen Chart"])
         return str(apps["Lumen Chart"]["id"])
 
 
@@ -116,6 +119,16 @@ def fill_review(stage: Stage, security: httpx2.Client, app: dict[str, Any]) -> N
     with caller(stage, staff(stage, "platform_admin")) as admin:
         scopes = ["launch/patient", "patient/Observation.rs"]
         sent(admin.post("/regulated-access", json={"version": version, "scopes": scopes}))
+
+
+def lower(stage: Stage, second: httpx2.Client, app: dict[str, Any]) -> None:
+    """Let a version count as of a lower tier for a time."""
+    with caller(stage, staff(stage, "platform_admin")) as admin:
+        version = sent(admin.get(f"/apps/{app['id']}/versions"))["items"][0]["id"]
+        ends = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+        body = {"tier": "low", "reason": "Certified again by then.", "control": "A nurse looks at each list."}
+        asked = sent(admin.post(f"/app-versions/{version}/lower-tier", json=body | {"ends_at": ends}))
+    sent(second.post(f"/approvals/{asked['approval']['id']}/approve"))
 
 
 def let_leave(stage: Stage, second: httpx2.Client) -> None:
@@ -135,7 +148,7 @@ def test_pages_of_every_kind_are_accessible_with_something_on_them(filled: tuple
     stage, installed = filled
     root = stage.running.base
 
-    operations = walk(enter(stage, staff(stage, "platform_admin")), root, "/operations")
+    operations = walk(enter(stage, staff(stage, "platform_admin")), root, "/operations", LOWERED)
     hospital = walk(enter(stage, "admin.hall", place="general"), root, "/tenant", f"/tenant/apps/{installed}")
     vendor = walk(enter_vendor(stage, "owner.varga"), root, "/developer")
     review = walk(enter(stage, staff(stage, "reviewer")), root, "/review")
@@ -145,6 +158,7 @@ def test_pages_of_every_kind_are_accessible_with_something_on_them(filled: tuple
         "/operations/switches/{id}",
         "/operations/policy/versions/{id}",
         "/operations/policy/versions/{id}/apply",
+        "/operations/policy/exceptions/{id}",
         "/operations/scopes/{id}",
         "/operations/departures/{id}",
         "/operations/staff/{id}",

@@ -25,6 +25,7 @@ from tests.flows.test_console_review import enter, page_of, submitted
 from tests.flows.test_console_runs import opened
 from tests.flows.test_console_submissions import enter as enter_vendor
 from tests.flows.test_console_submissions import send
+from tests.flows.test_consoles import press
 from tests.flows.test_evidence_in_review import sandbox_client
 from tests.flows.test_regulated_lane import ask
 from tests.flows.test_review_clocks import Keeper
@@ -335,5 +336,33 @@ def test_exceptions_are_listed_with_who_answers_for_them_and_how_many_are_open(g
         assert text in shown
     versions = read(otto, f"{page}?kind=versions")
     assert f"version 1 counts as {lowered.tier}, not as {lowered.computed}" in versions
+    assert "none stated" in versions, "it was made before one was asked for"
     ground.site.clock.advance(timedelta(days=5))
     assert "None is open" in read(enter(ground, "otto"), page)
+
+
+def test_one_administrator_ends_an_exception_on_its_page_and_once(ground: Ground) -> None:
+    """C109: with a reason; whoever only reads sees no form for it."""
+    now = ground.site.clock.now()
+    both: dict[str, Any] = {
+        "app": AppId(ground.app),
+        "tenant": None,
+        "agreed_at": now,
+        "ends_at": now + timedelta(days=9),
+    }
+    lowered = replace(EXCEPTION, version=VersionId(ground.version), control="A nurse looks.", **both)
+    ground.site.system(policies.add_exception, made=lowered)
+    page = "/operations/policy/exceptions/exc_1"
+    assert acts(read(enter(ground, "otto"), page)) == set()
+    root = enter(ground, "root")
+    assert "A nurse looks." in read(root, page)
+
+    assert press(root, page, "reason", reason=" ").status_code == 422
+    assert ground.site.system(policies.live_exceptions)
+    assert press(root, page, "reason", reason="Certified again.").status_code in {200, 303}
+
+    assert not ground.site.system(policies.live_exceptions)
+    shown = read(root, page)
+    assert "Ended early" in shown
+    assert acts(shown) == set()
+    read(root, "/operations/policy/exceptions/exc_0", 404)

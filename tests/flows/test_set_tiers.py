@@ -32,6 +32,7 @@ from tests.sim.world import START, FakeClock, SeededIds
 from tests.unit.policies.books import GONE, document
 
 REASON = "It suggests doses in its pages."
+CONTROL = "A nurse looks at each list."
 UNTIL = START + timedelta(days=10)
 CARD = {"model_card": "https://v.example/card", "model_card_digest": "a" * 64}
 ALONE = {"model": "Notes 4", "purpose": "Files notes", "autonomy": "acts_alone"}
@@ -142,7 +143,13 @@ def test_a_reviewer_does_not_end_their_own_raise_by_an_account_made_for_it(site:
 
 
 def lower(site: ControlSite, version: str, by: str = "root", **change: Any) -> Any:
-    return post(site, version, "lower-tier", by, **{"tier": "low", "ends_at": UNTIL.isoformat()} | change)
+    return post(
+        site,
+        version,
+        "lower-tier",
+        by,
+        **{"tier": "low", "control": CONTROL, "ends_at": UNTIL.isoformat()} | change,
+    )
 
 
 def exceptions(site: ControlSite, by: str = "root") -> list[dict[str, Any]]:
@@ -172,8 +179,8 @@ def test_a_tier_is_lowered_by_two_people_who_saw_what_was_computed_and_ends_by_i
     assert agree(site, waits).status_code == 200
     assert lowered(site, app)
     found = exceptions(site)
-    assert [(each["state"], each["computed"], each["tier"]) for each in found] == [
-        ("in_force", "moderate", "low")
+    assert [(each["state"], each["computed"], each["tier"], each["control"]) for each in found] == [
+        ("in_force", "moderate", "low", CONTROL)
     ]
 
     site.clock.advance(timedelta(days=10))
@@ -188,6 +195,8 @@ def test_a_tier_is_lowered_by_two_people_who_saw_what_was_computed_and_ends_by_i
         ({"tier": "moderate"}, "tier", "tier_not_lowered"),
         ({"tier": "high"}, "tier", "tier_not_lowered"),
         ({"reason": "because"}, "reason", "too_short"),
+        ({"control": "        "}, "control", "too_short"),
+        ({"control": "A nurse."}, "control", "too_short"),
         ({"ends_at": START.isoformat()}, "ends_at", "not_in_the_future"),
         ({"ends_at": (START + timedelta(days=91)).isoformat()}, "ends_at", "too_late"),
     ],
@@ -198,6 +207,16 @@ def test_what_may_not_be_lowered_is_refused_with_its_field(
     _, version = versions_of(site)
 
     assert codes(problem(lower(site, version, **change), 422, "exception_invalid"))[field] == code
+    assert exceptions(site) == []
+
+
+def test_an_exception_without_what_is_done_instead_is_not_asked_for(site: ControlSite) -> None:
+    """C109."""
+    _, version = versions_of(site)
+    body = {"tier": "low", "ends_at": UNTIL.isoformat()}
+    assert "control" in codes(
+        problem(post(site, version, "lower-tier", "root", **body), 422, "fields_invalid")
+    )
     assert exceptions(site) == []
 
 
@@ -264,7 +283,7 @@ def test_one_person_ends_an_exception_early_and_once(site: ControlSite) -> None:
 @both_backends
 @pytest.mark.parametrize(
     "change",
-    [{"app": "app_other"}, {"version": "ver_other"}, {"tier": "moderate"}, {"rules": ["category", "writes"]}, {"book_digest": "0" * 64}, {"ends_at": UNTIL + timedelta(days=9)}, {"kind": "autonomous_writes"}, {"kind": "newer"}],
+    [{"app": "app_other"}, {"version": "ver_other"}, {"tier": "moderate"}, {"rules": ["category", "writes"]}, {"book_digest": "0" * 64}, {"ends_at": UNTIL + timedelta(days=9)}, {"kind": "autonomous_writes"}, {"kind": "newer"}, {"control": "Nothing at all."}, {"control": ""}],
 )  # fmt: skip
 def test_an_exception_that_was_altered_in_the_database_allows_nothing(
     site: ControlSite, change: dict[str, Any]
@@ -369,7 +388,11 @@ def test_decision_support_with_ai_has_a_model_card(site: ControlSite) -> None:
 
 def autonomy(site: ControlSite, version: str, by: str = "gina", **change: Any) -> Any:
     return post(
-        site, version, "autonomous-writes", by, **{"tenant": "general", "ends_at": UNTIL.isoformat()} | change
+        site,
+        version,
+        "autonomous-writes",
+        by,
+        **{"tenant": "general", "control": CONTROL, "ends_at": UNTIL.isoformat()} | change,
     )
 
 

@@ -35,7 +35,11 @@ EXCEPTIONS = (
     "tier",
     "ends_at",
     "reason",
+    "control",
     "agreed_by",
+)
+_CONTROL = click.option(
+    "--control", required=True, help="What is done instead until then, such as who checks what."
 )
 _AI = {
     "ai_model": ("model", "The model that it uses, with its version."),
@@ -138,16 +142,18 @@ def delta_reviews(*, json_: bool) -> None:
 @click.option(
     "--reason", required=True, help="Why it may count as of a lower tier until then; it is recorded."
 )
+@_CONTROL
 @click.option("--until", required=True, help="When it ends by itself, such as 2026-12-01T00:00:00Z.")
 @json_option
-def lower_tier(version_id: str, tier: str, *, reason: str, until: str, json_: bool) -> None:
+def lower_tier(version_id: str, tier: str, *, reason: str, control: str, until: str, json_: bool) -> None:
     r"""Ask a second person to let a version count as of a lower tier than the computed one, for a time.
 
     \b
     Example:
-      hilum app lower-tier ver_01h... moderate --until 2026-12-01T00:00:00Z --reason "certified again by then"
+      hilum app lower-tier ver_01h... moderate --until 2026-12-01T00:00:00Z --reason "certified again by then" \
+        --control "a nurse looks at each list"
     """
-    body = {"tier": tier, "reason": reason, "ends_at": until}
+    body = {"tier": tier, "reason": reason, "control": control, "ends_at": until}
     show_done(api.call("POST", _path(version_id, "lower-tier"), body), json_=json_)
 
 
@@ -155,17 +161,20 @@ def lower_tier(version_id: str, tier: str, *, reason: str, until: str, json_: bo
 @version_argument
 @tenant_option
 @click.option("--reason", required=True, help="Why its AI may write alone until then; it is recorded.")
+@_CONTROL
 @click.option("--until", required=True, help="When it ends by itself, such as 2026-12-01T00:00:00Z.")
 @json_option
-def allow_autonomous(version_id: str, *, tenant: str, reason: str, until: str, json_: bool) -> None:
+def allow_autonomous(
+    version_id: str, *, tenant: str, reason: str, control: str, until: str, json_: bool
+) -> None:
     r"""Ask a second person of a hospital to let a version's AI write there with no person in between, for a time.
 
     \b
     Example:
       hilum app allow-autonomous ver_01h... --tenant general --until 2026-12-01T00:00:00Z \
-        --reason "the pharmacy checks each entry daily"
+        --reason "nights have no second pharmacist" --control "the pharmacy checks each entry daily"
     """
-    body = {"tenant": tenant, "reason": reason, "ends_at": until}
+    body = {"tenant": tenant, "reason": reason, "control": control, "ends_at": until}
     show_done(api.call("POST", _path(version_id, "autonomous-writes"), body), json_=json_)
 
 
@@ -178,7 +187,10 @@ def exceptions(*, json_: bool) -> None:
     Example:
       hilum policy exceptions --json
     """
-    show(api.every("/policies/exceptions"), EXCEPTIONS, json_=json_)
+    found = api.every("/policies/exceptions")
+    if not json_:
+        found = [{**each, "control": each["control"] or "none stated"} for each in found]
+    show(found, EXCEPTIONS, json_=json_)
 
 
 @click.command("end-exception")

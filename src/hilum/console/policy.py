@@ -84,6 +84,14 @@ def _evidence() -> tuple[Page, ...]:
         ),
         page("exceptions", "/policy/exceptions", "Exceptions", "What is allowed?", STAFF, parent="policy"),
         page(
+            "exception",
+            "/policy/exceptions/{id}",
+            "Exception",
+            "What is allowed, and until when?",
+            STAFF,
+            parent="exceptions",
+        ),
+        page(
             "dry_run",
             "/policy/dry-runs/{id}",
             "Dry run",

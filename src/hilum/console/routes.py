@@ -62,6 +62,7 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.rollout", policies.show_rollout, policies.stop_rollout),
         *desk.route("operations.apply", books.show, books.apply, multi=books.MULTI),
         *desk.route("operations.exceptions", exceptions.show),
+        *desk.route("operations.exception", exceptions.show_one, exceptions.end),
         *desk.route("operations.dry_run", books.show_run),
         *desk.route("operations.scopes", scopes.show_list),
         *desk.route("operations.product", scopes.show, scopes.deprecate),

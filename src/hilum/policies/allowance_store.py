@@ -75,6 +75,7 @@ exceptions = Table(
     Column("version", String(64), nullable=False),
     Column("tenant", String(64), nullable=False),
     Column("reason", Text, nullable=False),
+    Column("control", Text, nullable=False, server_default=""),
     Column("tier", String(20), nullable=False),
     Column("computed", String(20), nullable=False),
     Column("category", String(64), nullable=False),

@@ -39,6 +39,8 @@ class Kind(Generic[W]):
     event: Callable[[str, W, str], Event]
     add_action: str
     end_action: str
+    state: Callable[[W], str] = digest_of
+    """Returns the digest of an allowance with its early end, which is attested."""
 
 
 def add(ctx: Context, kind: Kind[W], made: W) -> W:
@@ -57,9 +59,7 @@ def end(ctx: Context, kind: Kind[W], allowance_id: str, reason: str) -> W:
 
     Raises NotFound, NotPermitted, Conflict (it is over).
     """
-    found = kind.rows.find(ctx.tx, allowance_id)
-    if found is None or not _may_see(ctx.actor, found):
-        raise NotFound(f"{kind.noun}_not_found", f"There is no such {kind.noun}.")
+    found = get(ctx, kind, allowance_id)
     if not (rollout.may_change(ctx.actor) or (found.tenant and administers(ctx.actor, found.tenant))):
         raise audit.refusal(ctx, Event(kind.end_action, app=found.app, tenant=found.tenant or ""))
     ended = replace(found, ended_at=ctx.now, ended_by=str(ctx.actor))
@@ -70,6 +70,14 @@ def end(ctx: Context, kind: Kind[W], allowance_id: str, reason: str) -> W:
     audit.record(ctx, kind.event(kind.end_action, ended, reason))
     attestations.attest(ctx, _state(kind, ended))
     return ended
+
+
+def get(ctx: Context, kind: Kind[W], allowance_id: str) -> W:
+    """Get an allowance. Raises NotFound, also where the actor may not see it."""
+    found = kind.rows.find(ctx.tx, allowance_id)
+    if found is None or not _may_see(ctx.actor, found):
+        raise NotFound(f"{kind.noun}_not_found", f"There is no such {kind.noun}.")
+    return found
 
 
 def list_page(ctx: Context, kind: Kind[W], page: PageQuery = FIRST_PAGE) -> list[W]:
@@ -108,7 +116,7 @@ def _intact(ctx: Context, kind: Kind[W], read: Callable[[Context], list[W]]) -> 
 
 def _state(kind: Kind[W], allowance: W) -> tuple[str, str]:
     """Return the subject of an allowance and the digest of all of it, its early end too: a deleted end does not bring it back."""
-    return f"{kind.noun}/{allowance.id}", digest_of(allowance)
+    return f"{kind.noun}/{allowance.id}", kind.state(allowance)
 
 
 def _is_as_signed(ctx: Context, kind: Kind[W], allowance: W) -> bool:

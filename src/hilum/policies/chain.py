@@ -96,6 +96,8 @@ def exception_bytes(exception: PolicyException) -> bytes:
             "agreed_by": exception.agreed_by,
             "agreed_at": exception.agreed_at.isoformat(),
         }
+        # Without one as before there were any.
+        | ({"control": exception.control} if exception.control else {})
     )
 
 

@@ -9,6 +9,8 @@ from hilum.kernel.ids import AppId, TenantId, VersionId
 EXCEPTIONS_BOUND = 1_000
 """The most exceptions that have not ended: every process keeps them in memory."""
 REASON_LEAST, TEXT_MOST = 10, 2_000
+NOT_STATED = "none stated"
+"""Stands for the compensating control of an exception that was made before one was asked for."""
 
 
 class Autonomy(StrEnum):
@@ -47,7 +49,7 @@ class PolicyException:
 
     ``book_digest``, ``category`` and ``rules`` are what the tier was computed from, as they saw it: the rules that raise the version
     above ``tier``. Under another book, in another category, or for another rule nothing is lowered. Exceptions of autonomous writes are
-    of one ``tenant``, and have no tier and no rules.
+    of one ``tenant``, and have no tier and no rules. ``control``: what is done instead; empty for those of before it was asked for (C109).
     """
 
     id: str
@@ -69,11 +71,12 @@ class PolicyException:
     signature: str = ""
     ended_at: datetime | None = None
     ended_by: str = ""
+    control: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ExceptionOrder:
-    """An order to allow a version something until ``ends_at``; ``tier`` is empty for autonomous writes."""
+    """An order to allow a version something until ``ends_at``; ``tier`` is empty for autonomous writes. ``control``: what is done instead."""
 
     kind: ExceptionKind
     app: AppId
@@ -82,3 +85,4 @@ class ExceptionOrder:
     reason: str
     ends_at: datetime
     tier: str = ""
+    control: str = ""

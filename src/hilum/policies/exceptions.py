@@ -4,8 +4,10 @@ Who asks for one and what it is about is known to the room of apps (``registry.t
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 
+from hilum.attestations.policy import digest_of
 from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, Unavailable
@@ -14,12 +16,14 @@ from hilum.policies import allowances, chain
 from hilum.policies.allowance_store import EXCEPTIONS
 from hilum.policies.exception_models import (
     EXCEPTIONS_BOUND,
+    NOT_STATED,
     REASON_LEAST,
     TEXT_MOST,
     ExceptionOrder,
     PolicyException,
 )
 from hilum.policies.models import Book
+from hilum.policies.override_models import CONTROL_LEAST
 from hilum.policies.tables import duration_text
 
 
@@ -30,6 +34,10 @@ def exception_faults(order: ExceptionOrder, book: Book, now: datetime) -> dict[s
         faults["reason"] = "too_short"
     elif len(order.reason) > TEXT_MOST:
         faults["reason"] = "too_long"
+    if len(order.control.strip()) < CONTROL_LEAST:
+        faults["control"] = "too_short"
+    elif len(order.control) > TEXT_MOST:
+        faults["control"] = "too_long"
     if order.ends_at <= now:
         faults["ends_at"] = "not_in_the_future"
     elif order.ends_at > now + book.longest_exception:
@@ -63,12 +71,21 @@ def _event(action: str, exception: PolicyException, reason: str) -> Event:
         "kind": exception.kind.value,
         "version": exception.version,
         "reason": reason,
-        "detail": f"{what}, until {exception.ends_at:%Y-%m-%d %H:%M} UTC",
+        "detail": f"{what}, until {exception.ends_at:%Y-%m-%d %H:%M} UTC; instead: {exception.control or NOT_STATED}",
         "asked_by": exception.asked_by,
         "book_digest": exception.book_digest,
         "rules": list(exception.rules),
     }
     return Event(action, app=exception.app, tenant=exception.tenant or "", facts=facts)
+
+
+def state_digest(exception: PolicyException) -> str:
+    """Return the digest of all of an exception; of one without a control as it was before there were any (C109)."""
+    if exception.control:
+        return digest_of(exception)
+    # As a tuple, which has the digest of the dataclass that had no such field.
+    names = (each.name for each in fields(exception) if each.name != "control")
+    return digest_of(tuple(getattr(exception, name) for name in names))
 
 
 EXCEPTION = allowances.Kind(
@@ -79,6 +96,7 @@ EXCEPTION = allowances.Kind(
     _event,
     "policies.exception.add",
     "policies.exception.end",
+    state_digest,
 )
 
 

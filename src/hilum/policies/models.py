@@ -10,6 +10,7 @@ from hilum.controls.models import RATE_LEAST_PER_S, Quota
 from hilum.kernel.ids import Part, VersionId
 from hilum.policies.dry_run_models import DRY_RUN_VALID, DRY_RUNS_WAITING, DryRun, DryRunState
 from hilum.policies.exception_models import (
+    NOT_STATED,
     Autonomy,
     ExceptionKind,
     ExceptionOrder,
@@ -41,6 +42,7 @@ __all__ = [
     "DRY_RUN_VALID",
     "IN_FORCE_BOUND",
     "NOTICE",
+    "NOT_STATED",
     "NUMBER_BOUND",
     "SHIPPED",
     "TENANTS_BOUND",

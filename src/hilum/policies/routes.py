@@ -290,7 +290,7 @@ class OverrideShown(Shown):
 class ExceptionShown(Shown):
     """``state``: ``in_force``, or why it allows nothing: ended, expired, book_changed. ``tenant`` None: everywhere.
 
-    A lowered ``tier`` counts as long as nothing but ``rules`` makes the version's tier higher. ``tier`` is empty for autonomous writes.
+    ``control``: what is done instead, empty for those of before it was asked for. A lowered ``tier`` counts as long as nothing but ``rules`` makes the version's tier higher. ``tier`` is empty for autonomous writes.
     """
 
     id: str
@@ -300,6 +300,7 @@ class ExceptionShown(Shown):
     tenant: str | None
     state: str
     reason: str
+    control: str
     tier: str
     computed: str
     category: str

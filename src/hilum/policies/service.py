@@ -558,6 +558,18 @@ def shown_exceptions(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[tuple[P
     ]
 
 
+def shown_allowance(ctx: Context, allowance_id: str) -> tuple[Override | PolicyException, str]:
+    """Get an override or an exception, with why it allows nothing now. Raises NotFound."""
+    found = current(ctx)
+    if allowance_id.startswith("ovr_"):
+        override = allowances.get(ctx, OVERRIDE, allowance_id)
+        book = _book_of(found, override.tenant, ctx.now)
+        return override, override_fault(override, book, override.tenant, ctx.now)
+    exception = allowances.get(ctx, EXCEPTION, allowance_id)
+    book = _book_of(found, exception.tenant, ctx.now)
+    return exception, exception_fault(exception, book, exception.tenant, ctx.now)
+
+
 def _book_of(found: PolicyFacts, tenant: TenantId | None, now: datetime) -> Book:
     return found.everywhere if tenant is None else found.book_at(tenant, now)
 

@@ -42,18 +42,20 @@ class RaiseEndAsked(Strict):
 
 
 class LowerAsked(Strict):
-    """``ends_at`` is bounded by ``exceptions.longest`` of the rule book."""
+    """``control``: what is done instead. ``ends_at`` is bounded by ``exceptions.longest`` of the rule book."""
 
     tier: Tier
     reason: Prose
+    control: Prose
     ends_at: Moment
 
 
 class AutonomyAsked(Strict):
-    """``tenant``: the hospital at which the AI may write with no person in between. ``ends_at`` is bounded by ``exceptions.longest``."""
+    """``tenant``: the hospital at which the AI may write with no person in between. ``control``: what is done instead. ``ends_at`` is bounded by ``exceptions.longest``."""
 
     tenant: Id
     reason: Prose
+    control: Prose
     ends_at: Moment
 
 
@@ -177,6 +179,7 @@ def add_exceptions(router: APIRouter, kit: Kit) -> None:
             version_id=VersionId(version),
             reason=body.reason,
             ends_at=body.ends_at,
+            control=body.control,
         )
         return waits(await run_write(kit, request, verb))
 

@@ -146,7 +146,9 @@ def list_raised(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
 # --- exceptions ----------------------------------------------------------------------------------------------------------------
 
 
-def lower_tier(ctx: Context, version_id: VersionId, tier: Tier, reason: str, ends_at: datetime) -> Asked:
+def lower_tier(
+    ctx: Context, version_id: VersionId, tier: Tier, reason: str, ends_at: datetime, *, control: str
+) -> Asked:
     """Ask a second person to let a version count as of a lower tier than the computed one, until a moment (C19).
 
     Raises NotFound, NotPermitted, Invalid, Conflict (there is such an exception), Unavailable.
@@ -155,13 +157,13 @@ def lower_tier(ctx: Context, version_id: VersionId, tier: Tier, reason: str, end
     if not policy.may_register(ctx.actor):
         raise audit.refusal(ctx, Event(ASK, app=version.app))
     order = ExceptionOrder(
-        ExceptionKind.LOWERED_TIER, version.app, version.id, None, reason, ends_at, tier.value
+        ExceptionKind.LOWERED_TIER, version.app, version.id, None, reason, ends_at, tier.value, control
     )
     return _ask(ctx, order)
 
 
 def allow_autonomous_writes(
-    ctx: Context, tenant: TenantId, version_id: VersionId, reason: str, ends_at: datetime
+    ctx: Context, tenant: TenantId, version_id: VersionId, reason: str, ends_at: datetime, *, control: str
 ) -> Asked:
     """Ask a second person of a hospital to let a version's AI write there with no person in between, until a moment (C23).
 
@@ -175,7 +177,7 @@ def allow_autonomous_writes(
     if not policy.may_see_app(ctx.actor, store.get_app(ctx.tx, version.app)):
         raise NotFound("version_not_found", "There is no such version.")
     kind = ExceptionKind.AUTONOMOUS_WRITES
-    return _ask(ctx, ExceptionOrder(kind, version.app, version.id, tenant, reason, ends_at))
+    return _ask(ctx, ExceptionOrder(kind, version.app, version.id, tenant, reason, ends_at, control=control))
 
 
 def _ask(ctx: Context, order: ExceptionOrder) -> Asked:
@@ -231,6 +233,8 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
         asked["reason"],
         datetime.fromisoformat(asked["ends_at"]),
         asked["tier"],
+        # One that was asked for before states none, and is asked for again.
+        asked.get("control", ""),
     )
     may = policy.may_register(asker) if order.tenant is None else administers(asker, order.tenant)
     if not may:
@@ -253,6 +257,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
         reason=order.reason,
         ends_at=order.ends_at,
         tier=order.tier,
+        control=order.control,
     )
     return CarriedOut(add_exception(ctx, made).id)
 

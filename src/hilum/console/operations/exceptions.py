@@ -5,18 +5,21 @@ from datetime import datetime
 from functools import partial
 from statistics import median
 from types import MappingProxyType
+from typing import Any
 
 from starlette.responses import Response
 
 from hilum.certificates import service as certificates
 from hilum.console import service
-from hilum.console.desk import Visit, address
+from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.infra.context import Context
+from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import Override, PolicyException
+from hilum.policies.models import NOT_STATED, Override, PolicyException
+from hilum.web.forms import Form
 
 LIST = List(
     columns=(
@@ -91,7 +94,7 @@ def _row(ctx: Context, each: Override | PolicyException, why: str, names: servic
     what, instead = _what(ctx, each)
     return (
         Cell(names.app(each.app), address("operations.app", each.app)),
-        Cell(what, note=f"at {place}"),
+        Cell(what, address("operations.exception", each.id), note=f"at {place}"),
         Cell(_WHY_NOT.get(why, "does not count"), kind="pill", tone="plain" if why else "warn"),
         Cell(names.actor(each.asked_by), note=f"agreed by {names.actor(each.agreed_by)}"),
         Cell(_short(each.reason)),
@@ -103,10 +106,48 @@ def _row(ctx: Context, each: Override | PolicyException, why: str, names: servic
 def _what(ctx: Context, each: Override | PolicyException) -> tuple[str, str]:
     if isinstance(each, Override):
         return f"without the rule {each.rule}", _short(each.control)
-    label = f"version {service.version_label(ctx, each.version)}"
+    label, instead = f"version {service.version_label(ctx, each.version)}", _short(each.control) or NOT_STATED
     if each.tier:
-        return f"{label} counts as {each.tier}, not as {each.computed}", ""
-    return f"the AI of {label} writes alone", ""
+        return f"{label} counts as {each.tier}, not as {each.computed}", instead
+    return f"the AI of {label} writes alone", instead
+
+
+async def show_one(visit: Visit) -> Response:
+    """Show one exception, and the form that ends it early."""
+    return visit.render("console/operations/exception.html", **await visit.read(partial(_one, visit=visit)))
+
+
+def _one(ctx: Context, visit: Visit) -> dict[str, Any]:
+    found, why = policies.shown_allowance(ctx, visit.param())
+    names = service.names(
+        ctx, [found.app, found.asked_by, found.agreed_by, found.ended_by], tenants=[found.tenant or ""]
+    )
+    what, _ = _what(ctx, found)
+    over = found.ended_at is not None or ctx.now >= found.ends_at
+    return {
+        "found": found,
+        "what": f"{what[:1].upper()}{what[1:]}",
+        "place": names.tenant(found.tenant) if found.tenant else "every hospital",
+        "app": names.app(found.app),
+        "app_page": address("operations.app", found.app),
+        "state": _WHY_NOT.get(why, "does not count"),
+        "tone": "plain" if why else "warn",
+        "control": found.control or NOT_STATED,
+        "asked_by": names.actor(found.asked_by),
+        "agreed_by": names.actor(found.agreed_by),
+        "ended_by": names.actor(found.ended_by) if found.ended_at else "",
+        "ends": not over and policies.may_change(ctx.actor),
+    }
+
+
+async def end(visit: Visit, form: Form) -> Response:
+    """End an exception at once; one person does it."""
+    reason = form.one("reason").strip()
+    if not reason:
+        raise Invalid("reason_missing", "Say why.", fields={"reason": "reason_missing"})
+    verb = policies.end_override if visit.param().startswith("ovr_") else policies.end_exception
+    await visit.write(lambda ctx: verb(ctx, visit.param(), reason))
+    return to(address("operations.exception", visit.param()))
 
 
 def _short(text: str) -> str:
