@@ -75,7 +75,7 @@ from tests.conftest import SECRET_KEY
 from tests.flows.control_site import ORIGIN, TRACE, ControlSite, build, problem
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_overrides import override, withhold
-from tests.sim.dry_runs import dry_run, rows_of
+from tests.sim.dry_runs import dry_run, packs_of
 from tests.sim.rollouts import plan
 from tests.sim.site_client import SiteClient
 from tests.sim.world import FakeClock, SeededIds
@@ -254,8 +254,8 @@ class Full:
         for n, app in enumerate(self.apps):
             site.system(override, app=AppId(app), **order)
             site.system(policies.add_exception, made=replace(EXCEPTION, id=f"exc_{n}"))
-        found = [row for kind in Kind for row in rows_of(kind, MORE)]
-        self.site.uow.write_now(lambda ctx: dryruns.add_rows(ctx.tx, self.run, found), trace=TRACE)
+        found = [row for kind in Kind for row in packs_of(kind, MORE)]
+        self.site.uow.write_now(lambda ctx: dryruns.add_packs(ctx.tx, self.run, found), trace=TRACE)
 
     def _app(self, n: int) -> str:
         do = self.site.system

@@ -12,7 +12,7 @@ from hilum.policies.models import DryRun
 from tests.flows.control_site import TRACE, ControlSite, build, with_rule_book
 from tests.flows.test_rule_book import NARROWER, add
 from tests.sim.backends import both_backends
-from tests.sim.dry_runs import Jobs, dry_run, rows_of
+from tests.sim.dry_runs import Jobs, dry_run, packs_of
 from tests.sim.world import FakeClock
 
 RUNS = "/policies/dry-runs"
@@ -26,13 +26,11 @@ def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
 def done(site: ControlSite) -> DryRun:
     """A run that is done, with a flip and a summary of each of two hospitals."""
     run = dry_run(site.uow, add(site, NARROWER))
-    rows = [*rows_of(Kind.FLIP, 1, "children"), *rows_of(Kind.HOSPITAL, 1, "children")]
+    rows = [*packs_of(Kind.FLIP, 1, "children"), *packs_of(Kind.HOSPITAL, 1, "children")]
     more = [
-        each._replace(number=each.number + 1)
-        for kind in (Kind.FLIP, Kind.HOSPITAL)
-        for each in rows_of(kind, 1)
+        each._replace(last=each.last + 1) for kind in (Kind.FLIP, Kind.HOSPITAL) for each in packs_of(kind, 1)
     ]
-    site.uow.write_now(lambda ctx: store.add_rows(ctx.tx, run.id, [*rows, *more]), trace=TRACE)
+    site.uow.write_now(lambda ctx: store.add_packs(ctx.tx, run.id, [*rows, *more]), trace=TRACE)
     return run
 
 
@@ -109,6 +107,33 @@ def test_the_staff_select_rows_by_hospital_and_app(site: ControlSite) -> None:
         "example": "req_1",
     }
     assert items(site, "otto", f"{run.id}/flips", app="app_2") == []
+
+
+@both_backends
+def test_rows_that_are_stored_together_or_by_a_release_before_are_one_list(site: ControlSite) -> None:
+    """A page may end within what is stored together, and goes on there."""
+    run = dry_run(site.uow, add(site, NARROWER))
+    packs = [pack for n in range(30) for pack in packs_of(Kind.FLIP, 4, f"hospital_{n:02}", together=4)]
+    made = [pack._replace(last=4 * (n + 1)) for n, pack in enumerate(packs)]
+    alone = [
+        each._replace(last=120 + n, app="app_0", body=each.body[1:-1])
+        for n, each in enumerate(packs_of(Kind.FLIP, 1), 1)
+    ]
+    site.uow.write_now(lambda ctx: store.add_packs(ctx.tx, run.id, [*made, *alone]), trace=TRACE)
+
+    found: list[tuple[str, str]] = []
+    after = ""
+    for size in (3, 7, 50, 100):
+        page = site.api("otto").get(f"{RUNS}/{run.id}/flips", params={"limit": size, "after": after}).json()
+        found += [(each["tenant"], each["app"]) for each in page["items"]]
+        after = page["next"] or ""
+
+    every = [(f"hospital_{n:02}", f"app_{k}") for n in range(30) for k in range(4)] + [("general", "app_0")]
+    assert (found, after) == (every, "")
+    named = items(site, "otto", f"{run.id}/flips", app="app_0", limit=200)
+    assert [each["tenant"] for each in named] == [f"hospital_{n:02}" for n in range(30)] + ["general"]
+    assert items(site, "otto", f"{run.id}/flips", app="app_") == []
+    assert len(items(site, "otto", f"{run.id}/flips", tenant="hospital_07")) == 4
 
 
 @pytest.mark.parametrize(

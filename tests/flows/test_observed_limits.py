@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from hilum.contacts import service as contacts
@@ -90,7 +89,7 @@ def listed(made: Ground, *, tenant: str = "", app: str = "") -> list[tuple[str, 
     return [
         (each.row.tenant, {one["reason"]: (one["number"], one["of"]) for one in body["refused"]})
         for each in found
-        if (body := orjson.loads(each.row.body))["client"] == made.clients["app"].id
+        if (body := each.row.fields)["client"] == made.clients["app"].id
     ]
 
 

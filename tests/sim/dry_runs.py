@@ -21,8 +21,8 @@ from hilum.dryruns.models import (
     Kind,
     LimitChange,
     Loss,
+    Pack,
     Row,
-    StoredRow,
     Verdict,
 )
 from hilum.infra.context import Context, Trace
@@ -91,11 +91,12 @@ def row_of(kind: Kind, tenant: str = "general", app: str = "app_1") -> Row:
             return HospitalChange(tenant, 1, apps=1)
 
 
-def rows_of(kind: Kind, count: int, tenant: str = "general") -> list[StoredRow]:
-    """Return rows as they are stored, with numbers that no other kind has."""
+def packs_of(kind: Kind, count: int, tenant: str = "general", *, together: int = 3) -> list[Pack]:
+    """Return rows as they are stored, some together, with numbers that no other kind has."""
     begin = 1_000 * (list(Kind).index(kind) + 1)
-    made = [(n, row_of(kind, tenant, f"app_{n}")) for n in range(count)]
+    made = [row_of(kind, tenant, f"app_{n}") for n in range(count)]
+    packs = [(at, made[at : at + together]) for at in range(0, count, together)]
     return [
-        StoredRow(begin + n, kind, row.tenant, getattr(row, "app", ""), orjson.dumps(row).decode())
-        for n, row in made
+        Pack(begin + at + len(some), kind, some[0].tenant, "", orjson.dumps(some).decode())
+        for at, some in packs
     ]

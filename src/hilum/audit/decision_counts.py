@@ -8,7 +8,7 @@ patient, person or address is in them. What repeats on every day, the shape of a
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -52,6 +52,7 @@ from hilum.audit.models import (
     UNDELIVERED,
     Access,
     DecisionCount,
+    DecisionShape,
     Outcome,
     PermitCount,
     Served,
@@ -114,17 +115,7 @@ _REPEATS = frozenset({SETTLEMENT, UNDELIVERED})
 """Rules of records that say more about a decision which has a record of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    app: str
-    client: str
-    interaction: str
-    resource_type: str
-    reason: str
-    rule: str
-
-
-_NAMES = tuple(each.name for each in fields(_Shape))
+_NAMES = DecisionShape._fields
 
 
 @dataclass(slots=True)
@@ -135,7 +126,7 @@ class _Count:
     example: str
 
 
-def _shape_of(access: Access) -> _Shape | None:
+def _shape_of(access: Access) -> DecisionShape | None:
     """Return the shape of a decision about an app; None for what is no decision, or about no app."""
     if not access.client or access.outcome is Outcome.INTENDED or access.rule in _REPEATS:
         return None
@@ -146,7 +137,9 @@ def _shape_of(access: Access) -> _Shape | None:
     if len(rule) > RULE_BOUND:
         # Cut at a comma: fewer scopes are remembered for it, so it counts as lost sooner, and never later.
         rule = rule[:RULE_BOUND].rpartition(", ")[0]
-    return _Shape(access.app, access.client, access.interaction, access.resource_type, access.reason, rule)
+    return DecisionShape(
+        access.app, access.client, access.interaction, access.resource_type, access.reason, rule
+    )
 
 
 def _day_of(at: datetime) -> int:
@@ -166,7 +159,7 @@ def begin(tx: Connection, starts: Positions) -> None:
 
 def add(tx: Connection, found: NewRecords) -> None:
     """Count new records of each journal. Records that were counted already are skipped."""
-    new: dict[tuple[_Shape, str, int], _Count] = {}
+    new: dict[tuple[DecisionShape, str, int], _Count] = {}
     traffic: Counter[decision_slots.Key] = Counter()
     served: Counter[service_counts.Key] = Counter()
     for journal, records in sorted(found.items()):
@@ -193,7 +186,9 @@ def add(tx: Connection, found: NewRecords) -> None:
         service_counts.save(tx, served)
 
 
-def _count(new: dict[tuple[_Shape, str, int], _Count], key: tuple[_Shape, str, int], access: Access) -> None:
+def _count(
+    new: dict[tuple[DecisionShape, str, int], _Count], key: tuple[DecisionShape, str, int], access: Access
+) -> None:
     held = new.get(key)
     if held is None:
         new[key] = _Count(access.count, access.at, access.at, access.request_id)
@@ -203,9 +198,9 @@ def _count(new: dict[tuple[_Shape, str, int], _Count], key: tuple[_Shape, str, i
     held.example = access.request_id
 
 
-def _save(tx: Connection, new: dict[tuple[_Shape, str, int], _Count]) -> None:
+def _save(tx: Connection, new: dict[tuple[DecisionShape, str, int], _Count]) -> None:
     ids = {shape: _id_of(shape) for shape, _, _ in new}
-    rows = [{"id": id_} | {name: getattr(shape, name) for name in _NAMES} for shape, id_ in ids.items()]
+    rows = [{"id": id_, **shape._asdict()} for shape, id_ in ids.items()]
     tx.execute(insert_or_ignore(tx, shapes), rows)
     values = [
         {
@@ -255,15 +250,18 @@ def fill_days(tx: Connection) -> None:
         tx.execute(days.insert().from_select(["day", "number"], of_before))
 
 
-def _id_of(shape: _Shape) -> bytes:
-    return sha256(orjson.dumps([getattr(shape, name) for name in _NAMES])).digest()[:16]
+def _id_of(shape: DecisionShape) -> bytes:
+    return sha256(orjson.dumps(list(shape))).digest()[:16]
 
 
-def read(tx: Connection, clients: Collection[str], since: datetime) -> Iterator[DecisionCount]:
-    """Stream the decisions about some clients since the day of a moment, one for each shape and tenant."""
+def read(
+    tx: Connection, clients: Collection[str], since: datetime, matters: Callable[[DecisionShape], bool]
+) -> Iterator[DecisionCount]:
+    """Stream the decisions of shapes that matter about some clients since the day of a moment, one for each shape and tenant."""
     for batch in in_batches(clients):
         asked = select(shapes.c.id, *(shapes.c[name] for name in _NAMES)).where(shapes.c.client.in_(batch))
-        named = {row[0]: row[1:] for row in tx.execute(asked)}
+        found = ((row[0], DecisionShape._make(row[1:])) for row in tx.execute(asked).all())
+        named = {id_: shape for id_, shape in found if matters(shape)}
         # The shapes by themselves: joined to a hundred thousand counts, their texts cost more than the counts.
         for some in in_batches(sorted(named)):
             # Whole, and not row by row, which costs several times as much; a batch has few enough.
@@ -370,10 +368,15 @@ class DecisionCounts:
     def _positions(self) -> Positions:
         return self._database.read(positions)
 
-    def about(self, clients: Collection[str], since: datetime) -> list[DecisionCount]:
-        """Return the decisions about some clients since the day of a moment."""
+    def about(
+        self,
+        clients: Collection[str],
+        since: datetime,
+        matters: Callable[[DecisionShape], bool] = lambda _: True,
+    ) -> list[DecisionCount]:
+        """Return the decisions about some clients since the day of a moment; of shapes that do not matter nothing is read."""
         with lanes.using(Lane.OWN):
-            return self._database.read(lambda tx: list(read(tx, clients, since)))
+            return self._database.read(lambda tx: list(read(tx, clients, since, matters)))
 
     def permits(self, clients: Collection[str], since: datetime, tenant: str) -> list[PermitCount]:
         """Return what was permitted to some clients since the day of a moment, in the caller's lane."""

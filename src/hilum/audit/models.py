@@ -464,6 +464,17 @@ class Window:
     faults: tuple[WindowFault, ...] = ()
 
 
+class DecisionShape(NamedTuple):
+    """What decisions that are counted together have in common, wherever and whenever they were made."""
+
+    app: str
+    client: str
+    interaction: str
+    resource_type: str
+    reason: str
+    rule: str
+
+
 class DecisionCount(NamedTuple):
     """How often a client was permitted (``reason`` is empty) or refused the same thing at a tenant. ``rule`` is what permitted it.
 

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from hilum.agreements import service as agreements
-from hilum.audit.models import DecisionCount
+from hilum.audit.models import DecisionCount, DecisionShape
 from hilum.dryruns import observing, service
-from hilum.dryruns.models import APPS_AT_ONCE, Busy, Places, StoredRow
+from hilum.dryruns.models import APPS_AT_ONCE, Busy, Pack, Places
 from hilum.dryruns.replay import Replay
 from hilum.infra import lanes
 from hilum.infra.collector import uncollected
@@ -42,7 +42,9 @@ class Transactions(Protocol):
 class Decisions(Protocol):
     """The counted decisions of the installation (``audit.live.count_decisions``)."""
 
-    def about(self, clients: Collection[str], since: datetime) -> list[DecisionCount]: ...
+    def about(
+        self, clients: Collection[str], since: datetime, matters: Callable[[DecisionShape], bool]
+    ) -> list[DecisionCount]: ...
 
     def busy(
         self, since: datetime, apps: Collection[str], above: float
@@ -101,16 +103,16 @@ def _run(
     with ThreadPoolExecutor(2, thread_name_prefix="dry-run") as pool:
         stored: Future[None] | None = None
         for found in _read_ahead(pool, partial(_read_some, tx, decisions, start.since), replay):
-            rows = replay.numbered(replay.judge(found.apps, found.places, found.decisions, found.busy))
+            packs = replay.packed(replay.judge(found.apps, found.places, found.decisions, found.busy))
             # One part at a time, and none while the lease is looked at, which is not for two threads.
             if stored is not None:
                 stored.result()
             if not may_continue():
                 return None
-            stored = pool.submit(_store, tx, run, rows, 5 + found.percent * 9 // 10)
+            stored = pool.submit(_store, tx, run, packs, 5 + found.percent * 9 // 10)
         if stored is not None:
             stored.result()
-    _store(tx, run, replay.numbered(replay.hospitals()), 95)
+    _store(tx, run, replay.packed(replay.hospitals()), 95)
     finish = partial(
         policies.finish_dry_run,
         run=run,
@@ -125,10 +127,14 @@ def _run(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Some of the apps that a version alters, with what is asked about them. ``quotas``: from how many requests on their quota counts."""
+    """Some of the apps that a version alters, with what is asked about them. ``quotas``: from how many requests on their quota counts.
+
+    ``matters``: of which shapes decisions are read.
+    """
 
     apps: Sequence[AppId]
     clients: Collection[ClientId]
+    matters: Callable[[DecisionShape], bool]
     quotas: Mapping[AppId, float]
     percent: int
 
@@ -161,7 +167,7 @@ def _asked(replay: Replay) -> Iterator[_Asked]:
     for at in range(0, len(apps), APPS_AT_ONCE):
         some = apps[at : at + APPS_AT_ONCE]
         clients, quotas = replay.clients_with_other_scopes(some), replay.apps_with_other_quotas(some)
-        yield _Asked(some, clients, quotas, 100 * at // len(apps))
+        yield _Asked(some, clients, replay.matters(some), quotas, 100 * at // len(apps))
 
 
 def _read_some(tx: Transactions, decisions: Decisions, since: datetime, asked: _Asked) -> _Found:
@@ -170,7 +176,7 @@ def _read_some(tx: Transactions, decisions: Decisions, since: datetime, asked: _
         asked.apps,
         asked.percent,
         _read(tx, partial(service.read_installations, apps=asked.apps)),
-        decisions.about(asked.clients, since),
+        decisions.about(asked.clients, since, asked.matters),
         decisions.busy(since, quotas, min(quotas.values())) if quotas else {},
     )
 
@@ -187,10 +193,10 @@ def _read(tx: Transactions, verb: Callable[[Context], T]) -> T:
         return tx.read(verb)
 
 
-def _store(tx: Transactions, run: DryRun, rows: list[StoredRow], percent: int) -> None:
-    for at in range(0, len(rows) or 1, service.ROWS_AT_ONCE):
-        some = rows[at : at + service.ROWS_AT_ONCE]
-        tx.write(partial(service.add_rows, run=run, rows=some, percent=percent))
+def _store(tx: Transactions, run: DryRun, packs: list[Pack], percent: int) -> None:
+    for at in range(0, len(packs) or 1, service.PACKS_AT_ONCE):
+        some = packs[at : at + service.PACKS_AT_ONCE]
+        tx.write(partial(service.add_packs, run=run, packs=some, percent=percent))
 
 
 def _until_none(tx: Transactions, delete: Callable[[Context], int]) -> None:

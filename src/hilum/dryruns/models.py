@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hilum.clients.models import ClientFacts
 from hilum.installations.models import InstallationFacts
@@ -19,11 +19,13 @@ APPS_AT_ONCE = 100
 """Apps whose installations and decisions are read, judged and stored together, while those of the next are read."""
 ROWS_BOUND = 200_000
 """Rows that are stored of a run. Those beyond it are counted, and covered by the digest, but not stored; rows of hospitals always are."""
+PACKED_ROWS = 200
+"""Rows of one kind and hospital that are stored together at most: a row by itself costs the database more than its text does."""
 TRIED_ROWS_BOUND = 200
 """Rows of a trial of a narrowing."""
 RUNS_KEPT = 20
 """Runs whose rows are kept."""
-DELETE_BATCH = 5_000
+DELETE_BATCH = 500
 DRY_RUN_EVERY = timedelta(seconds=1)
 BY_SCOPES = frozenset({Reason.SCOPE_INSUFFICIENT.value, Reason.OUTSIDE_LAUNCH_CONTEXT.value})
 """The refusals that more scopes may turn into permits; every other reason holds whatever a rule book admits."""
@@ -271,7 +273,10 @@ KINDS: Mapping[type[Row], Kind] = {
 
 @dataclass(slots=True)
 class Tally:
-    """The numbers of a whole run. ``unjudged``: decisions of apps that are installed there no longer, or without a scope on record."""
+    """The numbers of a whole run.
+
+    ``unjudged``: decisions that might turn out differently, of apps that are installed there no longer, or without a scope on record.
+    """
 
     flips: int = 0
     refused: int = 0
@@ -289,9 +294,22 @@ class Tally:
 
 
 class StoredRow(NamedTuple):
-    """A row as it is stored: its place in the run, and its fields as JSON."""
+    """A row of a result: its place in the run, and its fields."""
 
     number: int
+    kind: Kind
+    tenant: str
+    app: str
+    fields: Mapping[str, Any]
+
+
+class Pack(NamedTuple):
+    """Rows of one kind and hospital as they are stored: the number of the last one, and the fields of all as a JSON array.
+
+    ``app`` is empty if they are of several.
+    """
+
+    last: int
     kind: Kind
     tenant: str
     app: str

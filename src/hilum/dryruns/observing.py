@@ -1,9 +1,8 @@
 """What is observed in the rule book in force: counted once a day by a dry run, listed by app, hospital and reason, and told to owners (C209)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-
-import orjson
+from typing import Any
 
 from hilum.contacts import service as contacts
 from hilum.dryruns import service, store
@@ -131,7 +130,7 @@ def notify(ctx: Context, run: DryRun, after: str) -> str:
     if until is None:
         return ""
     rows = _rows(ctx, run, found, PageQuery(after, APPS_AT_ONCE))
-    altered = {AppId(row.app): orjson.loads(row.body) for row in rows}
+    altered = {AppId(row.app): row.fields for row in rows}
     for app in registry.read_apps(ctx, list(altered)).values() if altered else ():
         what = ", ".join(_what(altered[app.id]))[:NAME_BOUND] or "its limits"
         ends = datetime.combine(until, time(), UTC).isoformat()
@@ -146,7 +145,7 @@ def notify(ctx: Context, run: DryRun, after: str) -> str:
     return str(rows[-1].number) if len(rows) == APPS_AT_ONCE else ""
 
 
-def _what(row: dict[str, list[dict[str, str]]]) -> Iterator[str]:
+def _what(row: Mapping[str, Any]) -> Iterator[str]:
     for each in row["limits"]:
         yield f"{each['path']} {each['after']} instead of {each['before']}"
     if lost := row["lost"]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from hilum.agreements.policy import missing
-from hilum.audit.models import SLOT, DecisionCount, PermitCount
+from hilum.audit.models import SLOT, DecisionCount, DecisionShape, PermitCount
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes, reaches
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import (
@@ -215,6 +215,23 @@ def turn_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Turn | No
         return None
     new = _new_grants(decision.resource_type, decision.interaction, before, after)
     return (Verdict.ALLOWED, ", ".join(new)) if new else None
+
+
+def may_turn(shape: DecisionShape, effect: Effect, *, lapses: bool) -> bool:
+    """Check whether decisions of a shape may turn out differently, or cannot be judged, at any hospital.
+
+    INVARIANT: of a shape for which this is false, no decision turns out differently wherever the client is installed.
+    """
+    if not shape.reason:
+        pieces = permitting_scopes(shape.rule, shape.resource_type, shape.interaction)
+        return lapses or not pieces or _touched(pieces, effect.lost)
+    grants = _new_grants(shape.resource_type, shape.interaction, effect.before.scopes, effect.after.scopes)
+    return shape.reason in BY_SCOPES and bool(grants)
+
+
+@lru_cache(maxsize=CACHE_SIZE)
+def _touched(pieces: tuple[Scope, ...], lost: Scopes) -> bool:
+    return bool(intersect(pieces, parse_stored(lost)))
 
 
 def narrowed_use(use: PermitCount, after: Scopes) -> NarrowedUse | None:

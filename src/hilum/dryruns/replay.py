@@ -5,18 +5,20 @@ once about each distinct set of scopes, and clients that the version does not al
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
-from hilum.audit.models import DecisionCount
+from hilum.audit.models import DecisionCount, DecisionShape
 from hilum.clients.models import ClientFacts
 from hilum.consent.models import Authorization
 from hilum.dryruns.models import (
     KINDS,
+    PACKED_ROWS,
     ROWS_BOUND,
     Agreements,
     AppChange,
@@ -31,11 +33,11 @@ from hilum.dryruns.models import (
     Kind,
     Launched,
     Loss,
+    Pack,
     Places,
     Refused,
     Row,
     Start,
-    StoredRow,
     Tally,
     Turn,
     Verdict,
@@ -49,6 +51,7 @@ from hilum.dryruns.policy import (
     is_judged,
     launch_fault,
     loss_of,
+    may_turn,
     newly_ended,
     newly_missing,
     quota_bound,
@@ -65,7 +68,13 @@ Scopes = tuple[str, ...]
 NOT_BUSY: Busy = {}
 UNJUDGED: Turn = (Verdict.ALLOWED, "the scopes that gave it are not on record")
 """Stands where a decision cannot be judged again; recognized by its identity."""
+REFUSED_KEPT = 10_000
 _NAMES = {kind: kind.value.encode() for kind in Kind}
+_PLACES = {
+    kind: place
+    for place, kind in enumerate((Kind.APP, Kind.CERTIFICATION, Kind.INSTALLATION, Kind.FLIP, Kind.HOSPITAL))
+}
+"""The order of kinds: of more rows than are stored the last ones are flips, of which there are the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,20 @@ class _Here:
     loss: Loss
 
 
+@dataclass(slots=True, eq=False)
+class _Books:
+    """The book in force somewhere and the one that would be, with what that alters for each client that was asked about."""
+
+    before: Book
+    after: Book
+    effects: dict[ClientId, Effect | None] = field(default_factory=dict)
+
+    def effect(self, facts: ClientFacts) -> Effect | None:
+        if facts.id not in self.effects:
+            self.effects[facts.id] = effect_of(facts, self.before, self.after)
+        return self.effects[facts.id]
+
+
 @dataclass(slots=True)
 class Replay:
     """A dry run that goes on. ``judge`` is called once for each part of ``apps``, then ``hospitals``, then ``digest`` and ``counts``."""
@@ -89,18 +112,24 @@ class Replay:
     between: Between = field(default_factory=dict)
     ends: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
-    _effects: dict[tuple[ClientId, int], Effect | None] = field(default_factory=dict)
+    _everywhere: _Books = field(init=False)
+    _at: dict[TenantId, _Books] = field(default_factory=dict)
     _altered: dict[AppId, list[ClientFacts]] = field(default_factory=dict)
     _here: dict[tuple[object, ...], _Here] = field(default_factory=dict)
     _near: dict[tuple[int, int], tuple[Effect | None, Scopes, _Here]] = field(default_factory=dict)
     _launch_faults: dict[tuple[object, ...], str] = field(default_factory=dict)
     _hospitals: dict[str, HospitalChange] = field(default_factory=dict)
-    _books: dict[str, Book] = field(default_factory=dict)
     _number: int = 0
     _sum: Any = field(default_factory=sha256)
 
     def __post_init__(self) -> None:
         """Find the clients that the version alters at any hospital."""
+        in_force, candidate = self.start.now_in_force, self.start.candidate
+        self._everywhere = _Books(in_force.everywhere, candidate)
+        # One for each book, at however many hospitals it is in force.
+        made = {in_force.everywhere: self._everywhere}
+        for tenant, book in in_force.at.items():
+            self._at[tenant] = made.setdefault(book, _Books(book, candidate))
         for facts in self.start.clients:
             if any(self._effects_of(facts)):
                 self._altered.setdefault(facts.app, []).append(facts)
@@ -116,28 +145,31 @@ class Replay:
         return [facts.id for app in chosen for facts in self._altered[app] if self._changes_scopes(facts)]
 
     def _changes_scopes(self, facts: ClientFacts) -> bool:
-        effects = [effect for effect in self._effects_of(facts) if effect is not None]
-        return any(effect.changes_scopes or self._lapses(effect) for effect in effects)
+        return any(effect.changes_scopes or self._lapses(effect) for effect in self._effects_of(facts))
+
+    def matters(self, apps: Collection[AppId]) -> Callable[[DecisionShape], bool]:
+        """Return whether decisions of a shape about some apps may turn out differently; for another thread."""
+        effects = {
+            facts.id: [(effect, self._lapses(effect)) for effect in self._effects_of(facts)]
+            for app in apps
+            for facts in self._altered[app]
+        }
+        return lambda shape: any(
+            may_turn(shape, effect, lapses=lapses)
+            for effect, lapses in effects.get(ClientId(shape.client), ())
+        )
 
     def _lapses(self, effect: Effect | None) -> bool:
         """Check whether the version's shorter life ends a certification at once."""
         return effect is not None and effect.ends <= self.start.now < effect.ends_before
 
-    def _book_at(self, tenant: TenantId) -> Book:
-        """Return the book in force at a hospital."""
-        book = self._books.get(tenant)
-        if book is None:
-            book = self._books[tenant] = self.start.now_in_force.book_at(tenant, self.start.now)
-        return book
+    def _books_at(self, tenant: TenantId) -> _Books:
+        return self._at.get(tenant, self._everywhere)
 
-    def _effects_of(self, facts: ClientFacts) -> Iterator[Effect | None]:
-        return (self._effect(facts, book) for book in self.start.now_in_force.books())
-
-    def _effect(self, facts: ClientFacts, before: Book) -> Effect | None:
-        key = facts.id, id(before)
-        if key not in self._effects:
-            self._effects[key] = effect_of(facts, before, self.start.candidate)
-        return self._effects[key]
+    def _effects_of(self, facts: ClientFacts) -> list[Effect]:
+        """Return what the version alters for a client, wherever another book is in force."""
+        books = dict.fromkeys((self._everywhere, *self._at.values()))
+        return [effect for each in books if (effect := each.effect(facts)) is not None]
 
     def clients_with_other_lives(self) -> list[ClientId]:
         """Return the clients whose agreements may end at another time."""
@@ -145,7 +177,7 @@ class Replay:
             facts.id
             for of in self._altered.values()
             for facts in of
-            if any(effect is not None and effect.changes_lives for effect in self._effects_of(facts))
+            if any(effect.changes_lives for effect in self._effects_of(facts))
         ]
 
     def clients_with_other_launches(self) -> list[ClientId]:
@@ -164,15 +196,14 @@ class Replay:
     def _with_effects(self) -> Iterator[tuple[ClientFacts, list[Effect]]]:
         for of in self._altered.values():
             for facts in of:
-                yield facts, [effect for effect in self._effects_of(facts) if effect is not None]
+                yield facts, self._effects_of(facts)
 
     def count_ends(self, agreements: Iterable[Authorization]) -> None:
         """Count the agreements in force that would have ended by now, by hospital and client, and by what ends them."""
         clients = {facts.id: facts for of in self._altered.values() for facts in of}
         for each in agreements:
             facts = clients.get(each.client)
-            before = self._book_at(each.tenant)
-            effect = None if facts is None else self._effect(facts, before)
+            effect = None if facts is None else self._books_at(each.tenant).effect(facts)
             if effect is not None and (reason := newly_ended(each, effect, self.start.now)):
                 self.ends.setdefault((each.tenant, each.client), Counter())[reason] += 1
 
@@ -181,9 +212,7 @@ class Replay:
         found: dict[AppId, float] = {}
         for app in apps:
             effects = (effect for facts in self._altered[app] for effect in self._effects_of(facts))
-            bounds = [
-                bound for each in effects if each is not None and (bound := quota_bound(each)) is not None
-            ]
+            bounds = [bound for each in effects if (bound := quota_bound(each)) is not None]
             if bounds:
                 found[app] = min(bounds)
         return found
@@ -214,7 +243,7 @@ class Replay:
         flips: Iterable[Flip],
         busy: Busy,
     ) -> Iterator[Row]:
-        effect = next(each for each in self._effects_of(facts) if each is not None)
+        effect = self._effects_of(facts)[0]
         self.tally.apps += 1
         yield AppChange(
             "",
@@ -234,17 +263,24 @@ class Replay:
         if loss is not Loss.NONE:
             yield self._certification(facts, effect, loss, len(places))
         refused = _refused_of(flips)
+        last, limited = None, False
         for tenant, installation in places.items():
-            own = self._effect(facts, self._book_at(tenant))
+            books = self._books_at(tenant)
+            own = books.effect(facts)
             if own is None:
                 continue
-            here = self._allowed(facts, tenant, installation, own)
+            # There are a million places, and a few effects.
+            if own is not last:
+                last, limited = own, _is_limited(own)
+            here = self._allowed(facts, books, installation, own)
             if here.lost or here.gained or own.limits:
-                counted = [
-                    *self._refused(facts, tenant, own, refused.get(tenant, 0), busy),
-                    *self._refused_to_begin(facts, tenant, own, installation),
-                ]
-                yield self._installation(facts, tenant, own, here, tuple(counted))
+                counted: tuple[Refused, ...] = ()
+                if limited or tenant in refused or (tenant, facts.id) in self.ends:
+                    counted = (
+                        *self._refused(facts, tenant, own, refused.get(tenant, 0), busy),
+                        *self._refused_to_begin(facts, tenant, own, installation),
+                    )
+                yield self._installation(facts, tenant, own, here, counted)
 
     def _refused(
         self, facts: ClientFacts, tenant: TenantId, effect: Effect, by_scopes: int, busy: Busy
@@ -253,7 +289,7 @@ class Replay:
         if by_scopes:
             lapses = self._lapses(effect)
             reason = Reason.APP_NOT_CERTIFIED if lapses else Reason.SCOPE_INSUFFICIENT
-            yield Refused(reason.value, by_scopes, Counted.REQUESTS)
+            yield refused_for(reason.value, by_scopes, Counted.REQUESTS)
         for ended, number in sorted(self.ends.get((tenant, facts.id), {}).items()):
             yield Refused(ended, number, Counted.AGREEMENTS)
         bound = quota_bound(effect)
@@ -278,18 +314,18 @@ class Replay:
                     yield Refused(reason, number, Counted.LAUNCHES)
         if effect.asks_agreements:
             in_force = self.between.get((facts.vendor, tenant), frozenset())
-            before, after = self._book_at(tenant), self.start.candidate
-            if lacking := newly_missing(facts, installation, before, after, in_force):
+            books = self._books_at(tenant)
+            if lacking := newly_missing(facts, installation, books.before, books.after, in_force):
                 yield Refused(Reason.AGREEMENT_MISSING.value, len(lacking), Counted.MISSING)
 
     def _launch_fault(
         self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts, task: tuple[str, str]
     ) -> str:
         """Return why a launch would be refused and was not; empty if it would not, or was too."""
-        before, default = self._book_at(tenant), installation.default_workflow
-        key = facts.id, id(before), task, default
+        books, default = self._books_at(tenant), installation.default_workflow
+        key = facts.id, id(books), task, default
         if key not in self._launch_faults:
-            now, then = (launch_fault(book, facts, task, default) for book in (before, self.start.candidate))
+            now, then = (launch_fault(book, facts, task, default) for book in (books.before, books.after))
             self._launch_faults[key] = "" if now else then
         return self._launch_faults[key]
 
@@ -337,19 +373,19 @@ class Replay:
         )
 
     def _allowed(
-        self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts, effect: Effect | None
+        self, facts: ClientFacts, books: _Books, installation: InstallationFacts, effect: Effect | None
     ) -> _Here:
         """Return what a client may be granted at a hospital, computed once for each distinct answer of the books and installation."""
         # By identity first: at a million places, comparing their scopes costs more than everything else.
         near = id(effect), id(installation.scopes)
         kept = self._near.get(near)
         if effect is None or kept is None or kept[0] is not effect or kept[1] is not installation.scopes:
-            kept = effect, installation.scopes, self._allowed_by(facts, tenant, installation, effect)
+            kept = effect, installation.scopes, self._allowed_by(facts, books, installation, effect)
             self._near[near] = kept
         return kept[2]
 
     def _allowed_by(
-        self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts, effect: Effect | None
+        self, facts: ClientFacts, books: _Books, installation: InstallationFacts, effect: Effect | None
     ) -> _Here:
         lapses = self._lapses(effect)
         # The scopes and not the client: clients that are admitted to the same share one answer.
@@ -358,9 +394,9 @@ class Replay:
         found = self._here.get(key)
         if found is None:
             alike = as_judged(facts)
-            before = allowed_scopes(alike, installation, self._book_at(tenant))
+            before = allowed_scopes(alike, installation, books.before)
             # Standing refuses an app without a certification before its scopes are looked at.
-            after = () if lapses else allowed_scopes(alike, installation, self.start.candidate)
+            after = () if lapses else allowed_scopes(alike, installation, books.after)
             lost, gained = difference(before, after)
             found = self._here[key] = _Here(before, after, lost, gained, loss_of(after, lost))
         return found
@@ -393,8 +429,8 @@ class Replay:
                 if (installation := places.get(tenant)) is None:
                     unjudged += decision.number
                     continue
-                effect = self._effect(facts, self._book_at(tenant))
-                here = here_at[tenant] = self._allowed(facts, tenant, installation, effect)
+                books = self._books_at(tenant)
+                here = here_at[tenant] = self._allowed(facts, books, installation, books.effect(facts))
             key = decision.rule, decision.resource_type, decision.interaction, decision.reason, id(here)
             if key not in judged:
                 judged[key] = turn_of(decision, here.before, here.after) if is_judged(decision) else UNJUDGED
@@ -430,19 +466,27 @@ class Replay:
         self.tally.hospitals = len(self._hospitals)
         return [self._hospitals[tenant] for tenant in sorted(self._hospitals)]
 
-    def numbered(self, rows: Iterable[Row]) -> list[StoredRow]:
-        """Add rows to the result, and return those to store."""
-        stored: list[StoredRow] = []
+    def packed(self, rows: Iterable[Row]) -> list[Pack]:
+        """Add rows to the result, and return those to store, the ones of one kind and hospital together."""
+        together: dict[tuple[Kind, str], list[Row]] = {}
         for row in rows:
-            self._number += 1
-            kind, body = KINDS[type(row)], orjson.dumps(row)
-            # No JSON has a line break in it, so that no two results are one text.
-            self._sum.update(b"\n%b\n%b" % (_NAMES[kind], body))
-            if self._number > ROWS_BOUND and kind is not Kind.HOSPITAL:
-                self.tally.left_out += 1
-                continue
-            stored.append(StoredRow(self._number, kind, row.tenant, getattr(row, "app", ""), body.decode()))
-        return stored
+            together.setdefault((KINDS[type(row)], row.tenant), []).append(row)
+        packs: list[Pack] = []
+        for (kind, tenant), some in sorted(
+            together.items(), key=lambda each: (_PLACES[each[0][0]], each[0][1])
+        ):
+            for at in range(0, len(some), PACKED_ROWS):
+                part = some[at : at + PACKED_ROWS]
+                self._number += len(part)
+                body = orjson.dumps(part)
+                # No JSON has a line break in it, so that no two results are one text.
+                self._sum.update(b"\n%b\n%b" % (_NAMES[kind], body))
+                if self._number > ROWS_BOUND and kind is not Kind.HOSPITAL:
+                    self.tally.left_out += len(part)
+                    continue
+                first, last = (getattr(part[n], "app", "") for n in (0, -1))
+                packs.append(Pack(self._number, kind, tenant, first if first == last else "", body.decode()))
+        return packs
 
     def digest(self) -> str:
         """Return the digest of the version, of what it was compared with, and of all rows so far, also those that are not stored."""
@@ -460,6 +504,15 @@ def _refused_of(flips: Iterable[Flip]) -> Mapping[str, int]:
         if flip.verdict is Verdict.REFUSED:
             found[flip.tenant] += flip.number
     return found
+
+
+def _is_limited(effect: Effect) -> bool:
+    """Check whether launches or requests may be refused that no scope decides about, or agreements would be missing."""
+    return effect.changes_launches or effect.asks_agreements or quota_bound(effect) is not None
+
+
+# The same for many places: a frozen one takes long to build.
+refused_for = lru_cache(maxsize=REFUSED_KEPT)(Refused)
 
 
 def _works_at(facts: ClientFacts, installation: InstallationFacts) -> bool:

@@ -5,7 +5,6 @@ from datetime import date, datetime
 from functools import partial
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -295,7 +294,7 @@ def _count(found: ObservedCount) -> Any:
         "dry_run": found.dry_run,
         "counted_at": found.counted_at,
     }
-    return _fields(found.row) | more
+    return {**found.row.fields, **more}
 
 
 def _rows(router: APIRouter, kit: Kit, kind: Kind) -> None:
@@ -322,7 +321,7 @@ def _rows(router: APIRouter, kit: Kit, kind: Kind) -> None:
 
 
 def _fields(row: StoredRow) -> Any:
-    return orjson.loads(row.body)
+    return row.fields
 
 
 def _number(row: StoredRow) -> str:

@@ -13,6 +13,7 @@ from hilum.dryruns.models import (
     Agreements,
     Kind,
     Launched,
+    Pack,
     Places,
     Start,
     StoredRow,
@@ -30,8 +31,8 @@ from hilum.policies import service as policies
 from hilum.policies.models import DryRun
 
 __all__ = ["FOR_HOSPITALS"]
-ROWS_AT_ONCE = 20_000
-"""Rows that are stored in one transaction."""
+PACKS_AT_ONCE = 2_000
+"""Packs of rows that are stored in one transaction."""
 
 
 def read_start(ctx: Context, run: DryRun) -> Start:
@@ -76,9 +77,9 @@ def count_ends(ctx: Context, replay: Replay) -> None:
     replay.count_ends(consent.read_in_force(ctx, replay.clients_with_other_lives()))
 
 
-def add_rows(ctx: Context, run: DryRun, rows: Iterable[StoredRow], percent: int) -> None:
+def add_packs(ctx: Context, run: DryRun, packs: Iterable[Pack], percent: int) -> None:
     """Store rows of a run, and how much of it is done."""
-    store.add_rows(ctx.tx, run.id, rows)
+    store.add_packs(ctx.tx, run.id, packs)
     policies.save_progress(ctx, run, percent)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.audit.models import DecisionCount
+from hilum.audit.models import DecisionCount, DecisionShape
 from hilum.clients.models import ClientFacts, ClientType
 from hilum.clients.policy import admission
 from hilum.dryruns.models import Flip, Loss, Verdict
@@ -21,6 +21,7 @@ from hilum.dryruns.policy import (
     is_live,
     launch_fault,
     loss_of,
+    may_turn,
     newly_missing,
 )
 from hilum.gateway import policy as gateway
@@ -55,6 +56,10 @@ def decided(
     return DecisionCount(
         "general", "app_1", "cli_1", interaction, type_, reason, rule, 7, at, facts.NOW, "req_9"
     )
+
+
+def shape_of(decision: DecisionCount) -> DecisionShape:
+    return DecisionShape(*(getattr(decision, name) for name in DecisionShape._fields))
 
 
 def flip(decision: DecisionCount, before: str, after: str) -> Flip | None:
@@ -199,6 +204,11 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
         allowed_scopes(client, facts.INSTALLATION, after),
     )
 
+    # P19: of what cannot turn out differently anywhere nothing is read.
+    effect = effect_of(client, before, after)
+    if found is not None:
+        assert effect is not None
+        assert may_turn(shape_of(on_record), effect, lapses=False)
     # A token of the later book: what is newly allowed is used by those who ask for it.
     later = replace(token, scopes=narrow(registered, allowed_scopes(client, facts.INSTALLATION, after)))
     now = gateway.decide(asked, token if permitted else later, under(after, client), facts.NOW)
@@ -209,6 +219,36 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
     elif isinstance(now, Permit):
         assert found is not None
         assert found.verdict is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("decision", "lapses", "read"),
+    [
+        (decided("patient/Observation.rs"), False, True),
+        (decided("patient/*.cruds"), False, True),
+        (decided("patient/Patient.rs", "Patient"), False, False),
+        (decided("patient/Patient.rs", "Patient"), True, True),
+        (decided("no scope"), False, True),
+        (decided("", reason="scope_insufficient"), False, False),
+        (decided("", reason="token_revoked"), True, False),
+        (decided("", "Condition", reason="outside_launch_context"), False, True),
+        (decided("", "Condition", reason="role_not_allowed"), False, False),
+    ],
+)
+def test_only_what_may_turn_out_differently_somewhere_is_read(
+    decision: DecisionCount, lapses: bool, read: bool
+) -> None:
+    """P19: and what cannot be judged, since that is counted. Observations go here, and conditions come."""
+    scopes = ("patient/Patient.rs", "patient/Observation.rs", "patient/Condition.rs")
+    client = replace(facts.CLIENT, scopes=scopes)
+    of = (
+        book({f"{CELLS}.{tier}.scopes": ["patient/Patient.rs", more] for tier in ("low", "moderate", "high")})
+        for more in scopes[1:]
+    )
+    effect = effect_of(client, *of)
+
+    assert effect is not None
+    assert may_turn(shape_of(decision), effect, lapses=lapses) is read
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What an app does: its scopes against their use, its calls with the reason of each refusal, and where to try it."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
@@ -73,7 +72,7 @@ def _compared(ctx: Context, visit: Visit, days: int) -> Any:
 def _coming(ctx: Context, visit: Visit, app: App) -> list[dict[str, Any]]:
     """Return what the rule book will refuse to an app from a day on, at the first hospitals: the mail about it leads here."""
     found = visit.ports.observed(ctx, app.id, PageQuery(limit=HOSPITALS))
-    rows = [(each, json.loads(each.row.body)) for each in found]
+    rows = [(each, each.row.fields) for each in found]
     names = service.names(ctx, tenants={each.row.tenant for each in found})
     return [
         {

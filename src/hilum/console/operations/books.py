@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import orjson
 from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
@@ -147,7 +146,7 @@ def _flips(ctx: Context, run: str, asked: Asked) -> Listed:
     if dryruns.view(ctx, run).state is not DryRunState.DONE:
         return Listed(())
     found = dryruns.list_rows(ctx, run, Kind.FLIP, PageQuery(policy.word(asked.after, "after"), ROWS))
-    bodies = [orjson.loads(each.body) for each in found]
+    bodies = [each.fields for each in found]
     known = fields.names(ctx, [each["app"] for each in bodies], [each["tenant"] for each in bodies])
     rows = [
         (
