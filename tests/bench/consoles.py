@@ -30,8 +30,14 @@ PAGES = (
     "/operations/apps?q=app+99",
     "/operations/search?q=app",
 )
-HOSPITAL = ("/tenant", "/tenant?show=available")
-REVIEW = ("/review", "/review?state=people", "/review?state=people&environment=sandbox")
+HOSPITAL = ("/tenant", "/tenant?show=available", "/tenant/people?sort=-name", "/tenant/people?sort=role")
+REVIEW = (
+    "/review",
+    "/review?state=people",
+    "/review?state=people&environment=sandbox",
+    "/review?sort=due",
+    "/review?sort=-due",
+)
 
 
 def figures() -> list[Figure]:

@@ -1,6 +1,7 @@
 """Every list of the API comes in pages, whole and in order, by an index (contract, Lists)."""
 
 import shutil
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -84,6 +85,25 @@ from tests.unit.policies.test_levels import with_rule
 from tests.unit.policies.test_set_tiers import EXCEPTION
 
 MORE = 5
+ODD = (
+    " ",
+    "1",
+    "[]",
+    '["name"]',
+    '["name",1,"a"]',
+    '["name","a",1]',
+    '["name","\\u0000","a"]',
+    '["name","\\ud800","a"]',
+    '["name",null,"a"]',
+    '["until","soon","a"]',
+    '["until","2026-03-02","a"]',
+    '["until","2026-03-02T08:00:00","a"]',
+    '["until","0001-01-01T00:00:00+23:00","a"]',
+    '["due","x","a"]',
+    '["due",3,"a"]',
+    '{"a":1}',
+)
+"""What cursors hold that no page gave."""
 MONTH = timedelta(days=30)
 GENERAL = TenantId("general")
 SCOPES = ("openid", "patient/*.rs")
@@ -527,18 +547,8 @@ def listing() -> Iterator[list[tuple[str, Any]]]:
     event.remove(Engine, "before_cursor_execute", note)
 
 
-@pytest.mark.parametrize("who", ["root", "gina"])
-def test_a_page_is_read_by_an_index_in_its_order_however_far_along_the_list(full: Full, who: str) -> None:
-    """Neither sorted nor skipped to: a page costs what it holds."""
-    client = full.api(who)
-    with listing() as asked:
-        for path in set(LISTS) - {"/api/v1/accesses", "/api/v1/audit/events"}:
-            where = full.where(path)
-            for query in ({}, {"tenant": "general"}):
-                if client.get(where, params=query).status_code == 200:
-                    full.walk(client, where, **query)
-
-    assert len(asked) > 30
+def read_by_an_index(full: Full, asked: list[tuple[str, Any]]) -> None:
+    """Check that each page was read by an index in its order."""
     with full.site.uow.db.engine.connect() as db:
         for statement, values in asked:
             # The newest records of an action: what is sorted is only what happened at one instant.
@@ -552,6 +562,77 @@ def test_a_page_is_read_by_an_index_in_its_order_however_far_along_the_list(full
                 statement,
                 plan,
             )
+
+
+def sorted_lists(full: Full) -> dict[str, list[str]]:
+    """Return the orders of each list that has any, as its document lists them."""
+    paths = SiteClient(full.site.app, base_url=ORIGIN).get("/api/openapi.json").json()["paths"]
+    taken = {path: each["get"].get("parameters", ()) for path, each in paths.items() if "get" in each}
+    return {
+        path: [word for each in given for word in each["schema"].get("enum", ()) if each["name"] == "sort"]
+        for path, given in taken.items()
+        if any(each["name"] == "sort" for each in given)
+    }
+
+
+def test_each_order_of_a_list_has_every_row_once_by_an_index_and_the_other_way_is_its_reverse(
+    full: Full,
+) -> None:
+    """C183."""
+    lists = sorted_lists(full)
+    assert len(lists) >= 16
+    with listing() as asked:
+        for path, words in lists.items():
+            if path not in LISTS:
+                continue
+            client, where = full.api(LISTS[path]), full.where(path)
+            every = [each["id"] for each in client.get(where).json()["items"]]
+            for word in words:
+                found = [each["id"] for each in full.walk(client, where, sort=word)]
+                assert len(found) == len(every) >= MORE, (path, word)
+                assert set(found) == set(every), (path, word)
+                if word.startswith("-"):
+                    there = [each["id"] for each in full.walk(client, where, sort=word[1:])]
+                    assert found == there[::-1], (path, word)
+        gina = full.site.api("gina")
+        for path in ("/people", "/agreements", "/mandates", "/disposals", "/switches", "/vendors", "/apps"):
+            for word in lists[f"/api/v1{path}"]:
+                query = {} if path in {"/vendors", "/apps"} else {"tenant": "general"}
+                full.walk(gina, path, sort=word, **query)
+
+    assert len(asked) > 100
+    read_by_an_index(full, asked)
+
+
+def test_an_order_that_a_list_does_not_have_and_a_cursor_of_another_order_are_refused(full: Full) -> None:
+    """C183."""
+    root = full.api("root")
+    after = root.get("/people", params={"tenant": "general", "limit": 1, "sort": "name"}).json()["next"]
+    odd = [urlsafe_b64encode(each.encode()).rstrip(b"=").decode() for each in ODD]
+    for sort, cursor in [("-name", after), ("added", after), *(("name", each) for each in odd)]:
+        query = {"tenant": "general", "sort": sort, "after": cursor}
+        problem(root.get("/people", params=query), 422, "cursor_unknown")
+    for cursor in odd:
+        problem(root.get("/agreements", params={"sort": "until", "after": cursor}), 422, "cursor_unknown")
+        problem(root.get("/submissions", params={"sort": "due", "after": cursor}), 422, "cursor_unknown")
+    for path in LISTS.keys() & sorted_lists(full):
+        for word in ("patients", "name;", "--name", "id", "active"):
+            problem(full.api(LISTS[path]).get(full.where(path), params={"sort": word}), 422, "fields_invalid")
+
+
+@pytest.mark.parametrize("who", ["root", "gina"])
+def test_a_page_is_read_by_an_index_in_its_order_however_far_along_the_list(full: Full, who: str) -> None:
+    """Neither sorted nor skipped to: a page costs what it holds."""
+    client = full.api(who)
+    with listing() as asked:
+        for path in set(LISTS) - {"/api/v1/accesses", "/api/v1/audit/events"}:
+            where = full.where(path)
+            for query in ({}, {"tenant": "general"}):
+                if client.get(where, params=query).status_code == 200:
+                    full.walk(client, where, **query)
+
+    assert len(asked) > 30
+    read_by_an_index(full, asked)
 
 
 def test_an_old_certification_counts_however_many_came_after_it(full: Full) -> None:

@@ -15,7 +15,8 @@ from hilum.clients import service as clients
 from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
 from hilum.console import policy
 from hilum.console.models import Console
-from hilum.identity.models import Person
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Person
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import Installation, NarrowOrder
@@ -501,3 +502,27 @@ def test_settings_change_what_an_administrator_may_and_say_when_they_are_stale(w
     )
     assert added.status_code == 303
     assert "East Ltd" in browser.get("/tenant/settings").text
+
+
+def test_people_are_sorted_by_their_columns_and_an_address_holds_order_text_and_page(ward: Desk) -> None:
+    """C183."""
+    for n in range(60):
+        order = NewPerson(GENERAL, f"clerk{59 - n:02}", f"Clerk {n:02}", "nurse")
+        ward.site.system(identity.add_person, order=order)
+    browser = ward.browser("gina")
+
+    first = browser.get("/tenant/people?q=clerk&sort=name").text
+    following = unescape(re.findall(r'href="([^"]*after=[^"]*)"', first)[0])
+    second = browser.get(following).text
+    turned = browser.get("/tenant/people?q=clerk&sort=-name").text
+
+    names = [re.findall(r"Clerk \d\d", page) for page in (first, second)]
+    assert names[0] + names[1] == [f"Clerk {n:02}" for n in range(60)]
+    assert "q=clerk" in following
+    assert "sort=name" in following
+    assert re.search(r'aria-sort="ascending"><a href="[^"]*q=clerk&amp;sort=-name"', first)
+    assert re.search(r'aria-sort="descending"><a href="[^"]*q=clerk&amp;sort=name"', turned)
+    assert re.findall(r"Clerk \d\d", turned)[0] == "Clerk 59"
+    refused = browser.get(following.replace("sort=name", "sort=-name"))
+    assert refused.status_code == 422
+    assert "first page" in refused.text

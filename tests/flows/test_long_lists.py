@@ -136,7 +136,14 @@ STAFF = (
     "/operations/apps?sort=-added",
     "/operations/search?q=app",
 )
-HOSPITAL = ("/tenant?show=available", "/tenant/people", "/tenant/search?q=person")
+HOSPITAL = (
+    "/tenant?show=available",
+    "/tenant/people",
+    "/tenant/people?sort=-name",
+    "/tenant/people?sort=role",
+    "/tenant/people?sort=-added&q=person",
+    "/tenant/search?q=person",
+)
 INSTALLED = "/tenant"
 
 

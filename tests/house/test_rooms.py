@@ -27,6 +27,7 @@ STORES = {
     "lens_store",
     "clock_store",
     "lane_store",
+    "queue_store",
     "sealed_store",
 }
 """What holds SQL in a room; the audit's index of accesses, its counts of decisions and the attestations are stores in a file of their own."""

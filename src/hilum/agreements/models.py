@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.ids import Part, TenantId, VendorId
+from hilum.kernel.pages import Sorts
 
 AGREEMENTS = Part("agreements")
 """The part of the facts with confirmed agreements. Only cached values depend on it; its keys are ``agreement/<id>``."""
@@ -85,6 +86,9 @@ class Agreement:
     """Since when nothing has been in force in its place; None once something is."""
     due_at: datetime | None = None
     """When the next notice, lapse or beginning is to be recorded."""
+
+
+SORTS = Sorts({"until": "ends_at", "recorded": "id"})
 
 
 @dataclass(frozen=True, slots=True)

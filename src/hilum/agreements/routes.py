@@ -11,6 +11,7 @@ from starlette.requests import Request
 from hilum.agreements import policy, service
 from hilum.agreements.models import (
     PARTIES_BOUND,
+    SORTS,
     Agreement,
     AgreementQuery,
     AgreementState,
@@ -24,12 +25,13 @@ from hilum.web.api import (
     Line,
     Moment,
     Page,
-    Paging,
     Prose,
+    Sorted,
     Strict,
     Word,
     api_router,
     audience,
+    one_of,
     page_of,
     run_read,
     run_write,
@@ -98,12 +100,13 @@ class AgreementShown(BaseModel):
         return cls(state=policy.state_of(agreement, now), **shown)
 
 
-class AgreementsQuery(Paging):
+class AgreementsQuery(Sorted):
     """``findings``: only agreements that are over with nothing in force in their place."""
 
     vendor: Id | None = None
     tenant: Id | None = None
     findings: bool = False
+    sort: Annotated[str, one_of(SORTS)] = ""
 
 
 def api(kit: Kit) -> APIRouter:
@@ -126,7 +129,7 @@ def api(kit: Kit) -> APIRouter:
         """List agreements: the organisation's own, and for the staff all."""
         asked = AgreementQuery(query.vendor or "", query.tenant or "", query.findings)
         verb = partial(service.list_agreements, query=asked, page=query.page)
-        return page_of(await run_read(kit, request, verb), shown, query)
+        return page_of(await run_read(kit, request, verb), shown, query, key=SORTS.cursor(query.sort))
 
     @router.get("/agreements/{agreement}", response_model=AgreementShown, openapi_extra=READERS)
     async def get_agreement(request: Request, agreement: Id) -> object:

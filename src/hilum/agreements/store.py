@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, Text, func, or_, select, text
 
-from hilum.agreements.models import DUE_BATCH, Agreement, AgreementQuery, Side
+from hilum.agreements.models import DUE_BATCH, SORTS, Agreement, AgreementQuery, Side
 from hilum.infra.db import Instant, in_batches, metadata
+from hilum.infra.sorting import NEVER, paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId, VendorId
 from hilum.kernel.pages import PageQuery
 
-_IS_FINDING = text("finding_since IS NOT NULL")
+_IS_FINDING, _ENDS = text("finding_since IS NOT NULL"), text(f"coalesce(ends_at, {NEVER})")
 
 agreements = Table(
     "agreements_agreement",
@@ -40,6 +41,9 @@ agreements = Table(
     Index(None, "vendor", "id"),
     Index(None, "tenant", "vendor"),
     Index(None, "due_at"),
+    Index("ix_agreements_agreement_ends", _ENDS, "id"),
+    Index("ix_agreements_agreement_tenant_ends", "tenant", _ENDS, "id"),
+    Index("ix_agreements_agreement_vendor_ends", "vendor", _ENDS, "id"),
     Index("ix_agreements_agreement_finding", "id", sqlite_where=_IS_FINDING, postgresql_where=_IS_FINDING),
 )
 
@@ -82,15 +86,15 @@ def find_agreement(tx: Connection, agreement: str, *, lock: bool = False) -> Agr
 
 
 def list_agreements(tx: Connection, query: AgreementQuery, page: PageQuery) -> list[Agreement]:
-    """List agreements by id."""
-    found = select(agreements).where(agreements.c.id > page.after)
+    """List agreements by id, or in the page's order."""
+    found = select(agreements)
     if query.vendor:
         found = found.where(agreements.c.vendor == query.vendor)
     if query.tenant:
         found = found.where(agreements.c.tenant == query.tenant)
     if query.findings:
         found = found.where(agreements.c.finding_since.is_not(None))
-    return [_agreement(row) for row in tx.execute(found.order_by(agreements.c.id).limit(page.limit))]
+    return [_agreement(row) for row in tx.execute(paged(found, agreements, SORTS, page))]
 
 
 def count_waiting(tx: Connection, vendor: VendorId, tenant: TenantId, now: datetime) -> int:

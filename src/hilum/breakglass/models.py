@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from hilum.identity.models import Role
 from hilum.kernel.ids import AppId, ClientId, LaunchId, Part, PersonId, TenantId
+from hilum.kernel.pages import Sorts
 from hilum.standards.fhir.labels import CATEGORIES
 
 BREAK_GLASS = Part("break_glass")
@@ -105,6 +106,9 @@ class Use:
     reviewed_by: str = ""
     verdict: str = ""
     note: str = ""
+
+
+SORTS = Sorts({"review": "review_by", "began": "id"})
 
 
 @dataclass(frozen=True, slots=True)

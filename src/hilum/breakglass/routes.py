@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from hilum.breakglass import policy, service
 from hilum.breakglass.models import (
+    SORTS,
     NewUse,
     Settings,
     SettingsChange,
@@ -23,13 +24,14 @@ from hilum.standards.fhir.labels import CATEGORIES
 from hilum.web.api import (
     Id,
     Page,
-    Paging,
     Prose,
     Shown,
+    Sorted,
     Strict,
     Word,
     api_router,
     audience,
+    one_of,
     page_of,
     run_read,
     run_write,
@@ -93,11 +95,12 @@ class UseShown(BaseModel):
         return cls(state=policy.state_of(use, now), **shown | {"categories": list(use.categories)})
 
 
-class UsesQuery(Paging):
+class UsesQuery(Sorted):
     """``waiting``: only those without a review; ``findings``: only those whose review is overdue."""
 
     waiting: bool = False
     findings: bool = False
+    sort: Annotated[str, one_of(SORTS)] = ""
 
 
 class SettingsShown(Shown):
@@ -146,7 +149,7 @@ def api(kit: Kit) -> APIRouter:
         """List emergency accesses: all of your hospital, or your own."""
         asked = UseQuery(waiting=query.waiting, findings=query.findings)
         verb = partial(service.list_uses, query=asked, page=query.page)
-        return page_of(await run_read(kit, request, verb), shown, query)
+        return page_of(await run_read(kit, request, verb), shown, query, key=SORTS.cursor(query.sort))
 
     @router.get("/break-glass/{use}", response_model=UseShown, openapi_extra=CONCERNED)
     async def view_use(request: Request, use: Id) -> object:

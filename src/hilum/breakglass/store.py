@@ -21,8 +21,9 @@ from sqlalchemy import (
     text,
 )
 
-from hilum.breakglass.models import DAY, MISUSE_BAR, Recent, Settings, Use, UseQuery, Verdict
+from hilum.breakglass.models import DAY, MISUSE_BAR, SORTS, Recent, Settings, Use, UseQuery, Verdict
 from hilum.infra.db import Instant, metadata
+from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId
 from hilum.kernel.pages import PageQuery
@@ -53,6 +54,8 @@ uses = Table(
     Column("note", Text, nullable=False),
     Index(None, "tenant", "id"),
     Index(None, "person", "opened_at"),
+    Index("ix_breakglass_use_tenant_review", "tenant", "review_by", "id"),
+    Index("ix_breakglass_use_person_review", "person", "review_by", "id"),
     Index(
         "ix_breakglass_use_unreviewed", "tenant", "id", sqlite_where=_UNREVIEWED, postgresql_where=_UNREVIEWED
     ),
@@ -118,8 +121,8 @@ def read_uses(tx: Connection, ids: Iterable[str]) -> list[Use]:
 
 
 def list_uses(tx: Connection, query: UseQuery, now: datetime, page: PageQuery) -> list[Use]:
-    """List uses by id."""
-    found = select(uses).where(uses.c.id > page.after)
+    """List uses by id, or in the page's order."""
+    found = select(uses)
     for name in ("tenant", "person"):
         if wanted := getattr(query, name):
             found = found.where(uses.c[name] == wanted)
@@ -127,7 +130,7 @@ def list_uses(tx: Connection, query: UseQuery, now: datetime, page: PageQuery) -
         found = found.where(_UNREVIEWED)
     if query.findings:
         found = found.where(uses.c.review_by <= now)
-    return [_use(row) for row in tx.execute(found.order_by(uses.c.id).limit(page.limit))]
+    return [_use(row) for row in tx.execute(paged(found, uses, SORTS, page))]
 
 
 def read_running(tx: Connection, now: datetime, *, tenant: str = "", launch: str = "") -> list[Use]:

@@ -7,6 +7,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.kernel.pages import Sorts
 from hilum.policies.models import Tier
 from hilum.registry.models import Environment
 
@@ -66,6 +67,10 @@ class Cause(StrEnum):
     """By a kill switch on the platform, its vendor, the app or the version."""
     NOT_AS_SIGNED = "not_as_signed"
     """The certification is not in the registry as it was signed, or not at all any more."""
+
+
+SORTS = Sorts({"until": "expires_at", "made": "id"})
+"""The orders of certificates."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 
 from hilum.certificates import service
-from hilum.certificates.models import Certificate, Status
-from hilum.web.api import Id, Page, Paging, Shown, api_router, audience, page_of, run_read
+from hilum.certificates.models import SORTS, Certificate, Status
+from hilum.web.api import Id, Page, Shown, Sorted, api_router, audience, one_of, page_of, run_read
 from hilum.web.kit import Kit
 
 READERS = audience("staff", "administrator", "member")
@@ -25,11 +25,12 @@ class Word(StrEnum):
     GRACE = "grace"
 
 
-class CertificatesQuery(Paging):
+class CertificatesQuery(Sorted):
     """``app``: only those of this app, by id."""
 
     app: Id | None = None
     status: Word | None = None
+    sort: Annotated[str, one_of(SORTS)] = ""
 
 
 class CertificateListed(Shown):
@@ -65,10 +66,10 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/certificates", response_model=Page[CertificateListed], openapi_extra=READERS)
     async def list_certificates(request: Request, query: Annotated[CertificatesQuery, Query()]) -> object:
-        """List certificates by id: a vendor's member their own, staff and administrators all."""
+        """List certificates, by id or in the order that is asked for: a vendor's member their own, staff and administrators all."""
         status = None if query.status is None else Status[query.status.name]
         verb = partial(service.list_certificates, page=query.page, app=query.app or "", status=status)
-        return page_of(await run_read(kit, request, verb), _listed, query)
+        return page_of(await run_read(kit, request, verb), _listed, query, key=SORTS.cursor(query.sort))
 
     @router.get("/certificates/{certificate}", response_model=CertificateShown, openapi_extra=READERS)
     async def get_certificate(request: Request, certificate: Id) -> object:

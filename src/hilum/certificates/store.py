@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from hilum.certificates.models import (
     LIST_SIZE,
+    SORTS,
     Cause,
     Certificate,
     Status,
@@ -38,6 +39,7 @@ from hilum.certificates.models import (
 from hilum.infra import epoch
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.epoch import Change, Stamp
+from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
@@ -72,6 +74,8 @@ certificates = Table(
     Index("uq_certificate_number", "number", unique=True),
     Index("ix_certificate_app", "app", "id"),
     Index("ix_certificate_vendor", "vendor", "id"),
+    Index("ix_certificate_by_end", "expires_at", "id"),
+    Index("ix_certificate_vendor_end", "vendor", "expires_at", "id"),
     Index("ix_certificate_change", "change"),
     Index("ix_certificate_remind", "remind_at"),
     Index("ix_certificate_status", "status", "expires_at"),
@@ -252,8 +256,8 @@ def changed_since(tx: Connection, change: int) -> list[Certificate]:
 def list_certificates(
     tx: Connection, page: PageQuery, *, vendor: str | None, app: str, status: Status | None
 ) -> list[Certificate]:
-    """List certificates by id."""
-    wanted: list[ColumnElement[bool]] = [certificates.c.id > page.after]
+    """List certificates by id, or in the page's order."""
+    wanted: list[ColumnElement[bool]] = []
     if vendor is not None:
         wanted.append(certificates.c.vendor == vendor)
     if app:
@@ -261,7 +265,8 @@ def list_certificates(
     if status is not None:
         of = {Status.GRACE: _GRACED, Status.INVALID: _OVER}
         wanted.extend(of.get(status, (certificates.c.status == int(status),)))
-    return _read(tx, *wanted, limit=page.limit)
+    rows = tx.execute(paged(select(*_SHOWN).where(*wanted), certificates, SORTS, page))
+    return [_certificate(row) for row in rows]
 
 
 def get_certificate(tx: Connection, certificate_id: str) -> Certificate:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from hilum.agreements.models import SORTS
 from hilum.cli import api
 from hilum.cli.named import TENANT, VENDOR
-from hilum.cli.resources import MOMENT, json_option, show, show_one
+from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option
 
 COLUMNS = ("id", "vendor", "tenant", "entity", "kind", "state", "ends_at", "finding_since")
 document_option = click.option(
@@ -118,8 +119,9 @@ def end(agreement_id: str, *, reason: str, at: datetime | None, json_: bool) -> 
 @click.option("--vendor", type=VENDOR, default="", help="Only those of one vendor.")
 @click.option("--tenant", type=TENANT, default="", help="Only those of one hospital.")
 @click.option("--findings", is_flag=True, help="Only those that are over with nothing in their place.")
+@sort_option(SORTS)
 @json_option
-def list_(*, vendor: str, tenant: str, findings: bool, json_: bool) -> None:
+def list_(*, vendor: str, tenant: str, findings: bool, sort: str, json_: bool) -> None:
     r"""List agreements: those of your organisation, and for the staff all.
 
     \b
@@ -127,7 +129,7 @@ def list_(*, vendor: str, tenant: str, findings: bool, json_: bool) -> None:
       hilum agreement list --findings
     """
     query = {"vendor": vendor, "tenant": tenant, "findings": "true" if findings else ""}
-    show(api.every("/agreements", **query), COLUMNS, json_=json_)
+    show(api.every("/agreements", sort=sort, **query), COLUMNS, json_=json_)
 
 
 @agreement.command("show")

@@ -4,7 +4,8 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import APP, TENANT, app_argument
-from hilum.cli.resources import json_option, show, show_one
+from hilum.cli.resources import json_option, show, show_one, sort_option
+from hilum.revalidation.models import SORTS
 
 COLUMNS = ("id", "app", "severity", "rule", "about", "state", "due_at")
 
@@ -30,8 +31,9 @@ def finding() -> None:
     default="",
     help="Only open ones about calls that were seen at this hospital; for its administrators.",
 )
+@sort_option(SORTS)
 @json_option
-def finding_list(*, app: str, state: str | None, overdue: bool, tenant: str, json_: bool) -> None:
+def finding_list(*, app: str, state: str | None, overdue: bool, tenant: str, sort: str, json_: bool) -> None:
     r"""List findings: as a vendor's member about your vendor's apps, as staff all, as an administrator those about calls at your hospital.
 
     \b
@@ -45,7 +47,7 @@ def finding_list(*, app: str, state: str | None, overdue: bool, tenant: str, jso
             raise click.UsageError("--tenant lists all open findings of a hospital; leave out the others.")
         show(api.every(f"/tenants/{api.segment(tenant)}/findings"), COLUMNS, json_=json_)
         return
-    found = api.every("/findings", app=app, state=state or "", overdue="true" if overdue else "")
+    found = api.every("/findings", app=app, sort=sort, state=state or "", overdue="true" if overdue else "")
     show(found, COLUMNS, json_=json_)
 
 

@@ -13,7 +13,8 @@ from hilum.cli import api, app_edits, app_service, app_traces, dry_runs, tiers
 from hilum.cli.installations import app_install, app_installations, app_narrow, app_uninstall
 from hilum.cli.named import KINDS, TENANT, VENDOR, app_argument, client_argument, id_of, version_argument
 from hilum.cli.output import MISUSED, as_json, table
-from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, tenant_option
+from hilum.cli.resources import MOMENT, json_option, show, show_done, show_one, sort_option, tenant_option
+from hilum.registry.models import APP_SORTS
 
 ENVIRONMENTS = click.Choice(["sandbox", "production"])
 
@@ -48,8 +49,9 @@ for each in (
 
 
 @app.command("list")
+@sort_option(APP_SORTS)
 @json_option
-def app_list(*, json_: bool) -> None:
+def app_list(*, sort: str, json_: bool) -> None:
     r"""List apps.
 
     \b
@@ -57,7 +59,7 @@ def app_list(*, json_: bool) -> None:
       hilum app list --json
     """
     show(
-        api.every("/apps"),
+        api.every("/apps", sort=sort),
         ("id", "name", "vendor", "category", "state"),
         json_=json_,
     )

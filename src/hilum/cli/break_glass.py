@@ -4,9 +4,10 @@ from typing import Any
 
 import click
 
+from hilum.breakglass.models import SORTS
 from hilum.cli import api
 from hilum.cli.named import TENANT
-from hilum.cli.resources import json_option, show, show_done, show_one
+from hilum.cli.resources import json_option, show, show_done, show_one, sort_option
 
 COLUMNS = ("id", "state", "person", "app", "opened_at", "ends_at", "review_by", "verdict")
 
@@ -52,8 +53,9 @@ def open_(launch: str, *, reason: str, json_: bool) -> None:
 @break_glass.command("list")
 @click.option("--waiting", is_flag=True, help="Only those without a review.")
 @click.option("--findings", is_flag=True, help="Only those whose review is overdue.")
+@sort_option(SORTS)
 @json_option
-def list_(*, waiting: bool, findings: bool, json_: bool) -> None:
+def list_(*, waiting: bool, findings: bool, sort: str, json_: bool) -> None:
     r"""List emergency accesses: those of your hospital, or your own.
 
     \b
@@ -61,7 +63,7 @@ def list_(*, waiting: bool, findings: bool, json_: bool) -> None:
       hilum break-glass list --waiting
     """
     query = {"waiting": "true" if waiting else "", "findings": "true" if findings else ""}
-    show(api.every("/break-glass", **query), COLUMNS, json_=json_)
+    show(api.every("/break-glass", sort=sort, **query), COLUMNS, json_=json_)
 
 
 @break_glass.command("show")

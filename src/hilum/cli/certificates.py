@@ -12,11 +12,11 @@ import click
 import orjson
 
 from hilum.certificates import policy
-from hilum.certificates.models import FILE_BOUND
+from hilum.certificates.models import FILE_BOUND, SORTS
 from hilum.cli import api
 from hilum.cli.named import APP
 from hilum.cli.output import REFUSED, as_json
-from hilum.cli.resources import json_option, show, show_one
+from hilum.cli.resources import json_option, show, show_one, sort_option
 
 COLUMNS = (
     "id",
@@ -46,8 +46,9 @@ def certificate() -> None:
 @certificate.command("list")
 @click.option("--app", "app", type=APP, default="", help="Only of this app.")
 @click.option("--status", type=click.Choice(["valid", "grace", "suspended", "invalid"]), default=None)
+@sort_option(SORTS)
 @json_option
-def certificate_list(*, app: str, status: str | None, json_: bool) -> None:
+def certificate_list(*, app: str, status: str | None, sort: str, json_: bool) -> None:
     r"""List certificates: as a vendor's member your vendor's, as staff or a hospital's administrator all.
 
     \b
@@ -55,7 +56,7 @@ def certificate_list(*, app: str, status: str | None, json_: bool) -> None:
       hilum certificate list
       hilum certificate list --app Rota
     """
-    show(api.every("/certificates", app=app, status=status or ""), COLUMNS, json_=json_)
+    show(api.every("/certificates", app=app, sort=sort, status=status or ""), COLUMNS, json_=json_)
 
 
 @certificate.command("show")

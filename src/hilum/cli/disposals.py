@@ -4,8 +4,8 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import APP, TENANT, VENDOR
-from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_one
-from hilum.disposals.models import Answer, State
+from hilum.cli.resources import all_option, json_option, limit_option, read_list, show, show_one, sort_option
+from hilum.disposals.models import SORTS, Answer, State
 
 COLUMNS = ("id", "state", "cause", "app", "tenant", "vendor", "due_at", "answered_by")
 
@@ -28,9 +28,10 @@ def disposal() -> None:
 @click.option("--app", type=APP, default="", help="Only those about one app.")
 @limit_option
 @all_option
+@sort_option(SORTS)
 @json_option
 def list_(
-    *, state: str | None, vendor: str, tenant: str, app: str, limit: int, all_: bool, json_: bool
+    *, state: str | None, vendor: str, tenant: str, app: str, limit: int, all_: bool, sort: str, json_: bool
 ) -> None:
     r"""List disposal requests, oldest first. Those in state overdue are findings: no answer came in time.
 
@@ -40,7 +41,7 @@ def list_(
       hilum disposal list --app app_01h... --all --json
     """
     query = {"state": state or "", "vendor": vendor, "tenant": tenant, "app": app}
-    show(read_list("/disposals", limit, all_=all_, **query), COLUMNS, json_=json_)
+    show(read_list("/disposals", limit, all_=all_, sort=sort, **query), COLUMNS, json_=json_)
 
 
 @disposal.command("show")

@@ -6,7 +6,8 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import CLIENT, TENANT, id_of
-from hilum.cli.resources import MOMENT, json_option, show, show_one
+from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option
+from hilum.mandates.models import SORTS
 
 COLUMNS = ("id", "tenant", "client", "approver", "state", "ends_at", "lost_at")
 
@@ -84,8 +85,9 @@ def end(mandate_id: str, *, reason: str, json_: bool) -> None:
 @mandate.command("list")
 @click.option("--tenant", type=TENANT, default="", help="Only those of one hospital.")
 @click.option("--findings", is_flag=True, help="Only those whose approver was lost.")
+@sort_option(SORTS)
 @json_option
-def list_(*, tenant: str, findings: bool, json_: bool) -> None:
+def list_(*, tenant: str, findings: bool, sort: str, json_: bool) -> None:
     r"""List mandates: those of your organisation, or those that name you.
 
     \b
@@ -93,7 +95,7 @@ def list_(*, tenant: str, findings: bool, json_: bool) -> None:
       hilum mandate list --findings
     """
     query = {"tenant": tenant, "findings": "true" if findings else ""}
-    show(api.every("/mandates", **query), COLUMNS, json_=json_)
+    show(api.every("/mandates", sort=sort, **query), COLUMNS, json_=json_)
 
 
 @mandate.command("show")

@@ -16,7 +16,9 @@ from hilum.cli.resources import (
     show_approval,
     show_done,
     show_one,
+    sort_option,
 )
+from hilum.identity.models import PEOPLE_SORTS
 from hilum.kernel.ids import PersonId
 
 APPROVAL_COLUMNS = ("id", "kind", "tenant", "about", "asked_by", "asked_at", "expires_at")
@@ -40,8 +42,9 @@ def person() -> None:
     default="",
     help="At which hospital; leave out for your own, or as staff for the platform's staff.",
 )
+@sort_option(PEOPLE_SORTS)
 @json_option
-def person_list(tenant: str, *, json_: bool) -> None:
+def person_list(tenant: str, *, sort: str, json_: bool) -> None:
     r"""List people.
 
     \b
@@ -50,7 +53,11 @@ def person_list(tenant: str, *, json_: bool) -> None:
       hilum person list --tenant general --json
     """
     tenant = tenant or api.own_tenant()
-    show(api.every("/people", tenant=tenant), ("id", "username", "name", "role", "active"), json_=json_)
+    show(
+        api.every("/people", tenant=tenant, sort=sort),
+        ("id", "username", "name", "role", "active"),
+        json_=json_,
+    )
 
 
 @person.command("add")

@@ -10,8 +10,8 @@ from hilum.cli import api
 from hilum.cli.apps import read_object
 from hilum.cli.named import app_argument, id_of
 from hilum.cli.output import REFUSED, as_json, plain, table
-from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
-from hilum.requests.models import State
+from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, tenant_option
+from hilum.requests.models import GROUP_SORTS, State
 
 GROUP, REQUEST = "rqg_", "arq_"
 GROUP_COLUMNS = ("id", "tenant", "app", "requests", "roles", "attention", "assigned_to", "opened_at")
@@ -78,8 +78,9 @@ def request_add(
 @tenant_option
 @click.option("--state", type=click.Choice([str(each) for each in State]), default="open", show_default=True)
 @click.option("--own", is_flag=True, help="What you asked for yourself, in every state.")
+@sort_option(GROUP_SORTS)
 @json_option
-def request_list(*, tenant: str, state: str, own: bool, json_: bool) -> None:
+def request_list(*, tenant: str, state: str, own: bool, sort: str, json_: bool) -> None:
     r"""List what is asked for, one line for each app.
 
     \b
@@ -91,7 +92,7 @@ def request_list(*, tenant: str, state: str, own: bool, json_: bool) -> None:
         # Their own name is the only one, and who asks may not read names.
         show(api.every("/requests", tenant=tenant), OWN_COLUMNS, json_=json_)
         return
-    found = api.every("/request-groups", tenant=tenant, state=state)
+    found = api.every("/request-groups", tenant=tenant, sort=sort, state=state)
     show(found, GROUP_COLUMNS, json_=json_)
 
 

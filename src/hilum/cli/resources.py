@@ -12,7 +12,8 @@ import click
 from hilum.cli import api
 from hilum.cli.named import KINDS, TENANT, tenant_argument
 from hilum.cli.output import as_json, plain, table
-from hilum.kernel.pages import PAGE_BOUND
+from hilum.identity.models import TENANT_SORTS
+from hilum.kernel.pages import PAGE_BOUND, Sorts
 from hilum.pictures.models import BYTES_BOUND as PICTURE_BOUND
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
@@ -80,6 +81,17 @@ def show(
         columns,
         whole=whole,
     )
+
+
+def sort_option(sorts: Sorts) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the option by which a command asks for one of a list's orders."""
+    hint = "In which order; with - before it the other way."
+    return click.option("--sort", type=click.Choice(sorts.words), callback=_or_own, help=hint)
+
+
+def _or_own(_ctx: click.Context, _param: click.Parameter, sort: str | None) -> str:
+    """Return the order that was asked for; empty: the list's own."""
+    return sort or ""
 
 
 def read_list(path: str, limit: int, *, all_: bool, **query: str) -> list[dict[str, Any]]:
@@ -229,15 +241,16 @@ def tenant() -> None:
 
 
 @tenant.command("list")
+@sort_option(TENANT_SORTS)
 @json_option
-def tenant_list(*, json_: bool) -> None:
+def tenant_list(*, sort: str, json_: bool) -> None:
     r"""List hospitals.
 
     \b
     Example:
       hilum tenant list --json
     """
-    show(api.every("/tenants"), ("id", "name", "active", "sandbox"), json_=json_)
+    show(api.every("/tenants", sort=sort), ("id", "name", "active", "sandbox"), json_=json_)
 
 
 @tenant.command("show")

@@ -4,7 +4,8 @@ import click
 
 from hilum.cli import api
 from hilum.cli.named import version_argument
-from hilum.cli.resources import json_option, show, show_one
+from hilum.cli.resources import json_option, show, show_one, sort_option
+from hilum.review.models import LANE_SORTS
 
 
 @click.command("ask-access")
@@ -24,8 +25,9 @@ def review_ask_access(version_id: str, scope: tuple[str, ...], *, json_: bool) -
 
 @click.command("lane")
 @click.argument("request_id", metavar="REQUEST", required=False)
+@sort_option(LANE_SORTS)
 @json_option
-def review_lane(request_id: str | None, *, json_: bool) -> None:
+def review_lane(request_id: str | None, *, sort: str, json_: bool) -> None:
     r"""List requests for protected access, or show one with what it lacks.
 
     \b
@@ -37,7 +39,7 @@ def review_lane(request_id: str | None, *, json_: bool) -> None:
         show_one(api.call("GET", f"/regulated-access/{api.segment(request_id)}"), json_=json_)
         return
     columns = ("id", "app", "state", "scopes", "asked_at", "due_at", "enabled_at")
-    show(api.every("/regulated-access"), columns, json_=json_)
+    show(api.every("/regulated-access", sort=sort), columns, json_=json_)
 
 
 @click.command("verify")

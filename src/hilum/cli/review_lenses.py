@@ -9,9 +9,9 @@ from hilum.cli import api
 from hilum.cli.apps import read_object
 from hilum.cli.named import VENDOR, id_of, person_argument
 from hilum.cli.output import as_json, plain, table
-from hilum.cli.resources import json_option, show, show_done, show_one
+from hilum.cli.resources import json_option, show, show_done, show_one, sort_option
 from hilum.policies.models import Lens
-from hilum.review.models import Answer, LensState, Severity, Verdict
+from hilum.review.models import TIE_SORTS, Answer, LensState, Severity, Verdict
 
 LENS = click.Choice([each.value for each in Lens])
 FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
@@ -299,8 +299,9 @@ def review_tie(vendor_id: str, *, reason: str, json_: bool) -> None:
 
 @click.command("ties")
 @click.option("--vendor", "vendor", type=VENDOR, default="", help="Only to this vendor.")
+@sort_option(TIE_SORTS)
 @json_option
-def review_ties(*, vendor: str, json_: bool) -> None:
+def review_ties(*, vendor: str, sort: str, json_: bool) -> None:
     r"""List the ties to vendors that reviewers declared.
 
     \b
@@ -308,7 +309,7 @@ def review_ties(*, vendor: str, json_: bool) -> None:
       hilum review ties
     """
     columns = ("id", "person", "vendor", "reason", "declared_at", "ended_at", "ended_because")
-    show(api.every("/ties", vendor=vendor), columns, json_=json_)
+    show(api.every("/ties", sort=sort, vendor=vendor), columns, json_=json_)
 
 
 @click.command("end-tie")

@@ -10,10 +10,10 @@ from hilum.cli import api, review_clocks, review_lane, review_lenses
 from hilum.cli.apps import read_object
 from hilum.cli.named import APP, version_argument
 from hilum.cli.output import REFUSED, as_json, plain, table
-from hilum.cli.resources import MOMENT, json_option, show, show_one
+from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
-from hilum.review.models import State
+from hilum.review.models import SUBMISSION_SORTS, State
 
 COLUMNS = ("id", "app", "label", "environment", "state", "submitted_at", "vendor")
 FINE = frozenset({"passed", "not_required"})
@@ -152,9 +152,10 @@ def _open_draft(version: str, environment: str) -> dict[str, Any] | None:
     help="Only with this lens left to judge.",
 )
 @click.option("--mine", is_flag=True, help="Only with a lens that you have, or may take.")
+@sort_option(SUBMISSION_SORTS)
 @json_option
 def review_list(
-    *, app: str, state: str | None, tier: str | None, lens: str | None, mine: bool, json_: bool
+    *, app: str, state: str | None, tier: str | None, lens: str | None, mine: bool, sort: str, json_: bool
 ) -> None:
     r"""List submissions, oldest first: as a vendor's member your vendor's, as staff all.
 
@@ -165,7 +166,7 @@ def review_list(
       hilum review list --tier high --mine
     """
     asked = {"tier": tier or "", "lens": lens or "", "mine": "true" if mine else ""}
-    show(api.every("/submissions", app=app, state=state or "", **asked), COLUMNS, json_=json_)
+    show(api.every("/submissions", app=app, sort=sort, state=state or "", **asked), COLUMNS, json_=json_)
 
 
 @review.command("show")

@@ -12,8 +12,8 @@ import orjson
 from hilum.cli import api, containment, host
 from hilum.cli.named import KINDS, TENANT, id_of
 from hilum.cli.output import REFUSED, as_json
-from hilum.cli.resources import MOMENT, json_option, show, show_one
-from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
+from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option
+from hilum.controls.models import SWITCH_SORTS, EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.infra.context import Context
 
 PREVIEW = ("tenant", "launches", "encounters", "tokens", "people", "stand_ins")
@@ -175,15 +175,16 @@ def _preview(kind: str, key: str, *, json_: bool) -> None:
 
 @switch.command("list")
 @click.option("--tenant", type=TENANT, default="", help="Only those of one hospital.")
+@sort_option(SWITCH_SORTS)
 @json_option
-def list_(tenant: str, *, json_: bool) -> None:
+def list_(tenant: str, *, sort: str, json_: bool) -> None:
     r"""List switches, newest first, including released ones.
 
     \b
     Example:
       hilum switch list --tenant general
     """
-    found = api.every("/switches", tenant=tenant)
+    found = api.every("/switches", tenant=tenant, sort=sort)
     show(found, COLUMNS, json_=json_)
 
 

@@ -5,7 +5,9 @@ import click
 from hilum.cli import api
 from hilum.cli.named import id_of, person_argument, vendor_argument
 from hilum.cli.people import show_way_in
-from hilum.cli.resources import json_option, show, show_one
+from hilum.cli.resources import json_option, show, show_one, sort_option
+from hilum.identity.models import PEOPLE_SORTS
+from hilum.registry.models import VENDOR_SORTS
 from hilum.web.faults import SENTENCES
 
 
@@ -20,15 +22,16 @@ def vendor() -> None:
 
 
 @vendor.command("list")
+@sort_option(VENDOR_SORTS)
 @json_option
-def vendor_list(*, json_: bool) -> None:
+def vendor_list(*, sort: str, json_: bool) -> None:
     r"""List vendors.
 
     \b
     Example:
       hilum vendor list --json
     """
-    show(api.every("/vendors"), ("id", "name", "support_contact", "security_contact"), json_=json_)
+    show(api.every("/vendors", sort=sort), ("id", "name", "support_contact", "security_contact"), json_=json_)
 
 
 @vendor.command("add")
@@ -55,15 +58,16 @@ def vendor_add(name: str, support: str, security: str, website: str, *, json_: b
 
 @vendor.command("members")
 @vendor_argument
+@sort_option(PEOPLE_SORTS)
 @json_option
-def vendor_members(vendor_id: str, *, json_: bool) -> None:
+def vendor_members(vendor_id: str, *, sort: str, json_: bool) -> None:
     r"""List a vendor's members, former ones too.
 
     \b
     Example:
       hilum vendor members ven_01h...
     """
-    found = api.every(f"/vendors/{api.segment(vendor_id)}/members")
+    found = api.every(f"/vendors/{api.segment(vendor_id)}/members", sort=sort)
     show(found, ("id", "username", "name", "role", "active"), json_=json_)
 
 

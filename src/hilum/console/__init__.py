@@ -7,5 +7,6 @@ Public: ``routes.pages``; ``policy.PAGES`` is the matrix of roles and pages.
 Invariants: a page opens for a signed-in person of its console with one of its roles, and for nobody whom only an EHR vouched for; whoever may
     not open it learns nothing of what is there; an act is a POST with the token of its page, judged again in the transaction that does it, as
     of then; a read of the audit is recorded before it is shown, as at the API; texts by others are escaped and never markup; every page works
-    without script; the public pages take no credential, and cost no more than what a minute keeps.
+    without script; a list that grows has an order for each column that one would look for, and one of few rows, a journal and a column of few
+    values, which is a filter, have none; the public pages take no credential, and cost no more than what a minute keeps.
 """

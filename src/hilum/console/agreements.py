@@ -6,7 +6,15 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.agreements import service
-from hilum.agreements.models import KINDS, Agreement, AgreementQuery, AgreementState, NewAgreement, Side
+from hilum.agreements.models import (
+    KINDS,
+    SORTS,
+    Agreement,
+    AgreementQuery,
+    AgreementState,
+    NewAgreement,
+    Side,
+)
 from hilum.agreements.policy import side_of, state_of
 from hilum.console import fields
 from hilum.console.desk import Visit, address, to
@@ -44,7 +52,7 @@ def _list(visit: Visit) -> List:
             Column(other),
             Column("State"),
             Column("From", number=True),
-            Column("Until", number=True),
+            Column("Until", "until", number=True),
         ),
         one="agreement",
         many="agreements",
@@ -75,7 +83,8 @@ async def show_list(visit: Visit) -> Response:
 
 def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     query = AgreementQuery(findings=asked["show"] == "findings")
-    found = service.list_agreements(ctx, query, PageQuery(asked.after, ROWS))
+    page = PageQuery(asked.after, ROWS, asked.order)
+    found = service.list_agreements(ctx, query, page)
     known = fields.names(ctx, [each.vendor for each in found], [each.tenant for each in found])
     rows = [
         (
@@ -87,7 +96,7 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
         )
         for each in found
     ]
-    return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
+    return Listed(rows, next=SORTS.next(found, page))
 
 
 def _kind(kind: str) -> str:

@@ -13,6 +13,7 @@ from hilum.console.switches import at
 from hilum.disposals import service
 from hilum.disposals.models import (
     LEGAL_REASON_BOUND,
+    SORTS,
     Answer,
     AnswerOrder,
     Cause,
@@ -50,8 +51,8 @@ LIST = List(
         Column("App"),
         Column("Why"),
         Column("State"),
-        Column("Asked", number=True),
-        Column("Answer due", number=True),
+        Column("Asked", "-asked", number=True),
+        Column("Answer due", "due", number=True),
     ),
     one="request",
     many="requests",
@@ -62,6 +63,7 @@ LIST = List(
     filters=(
         Filter("state", "State", tuple(Option(each.value, text) for each, (text, _) in STATES.items())),
     ),
+    own="asked",
 )
 
 
@@ -83,7 +85,8 @@ async def show_list(visit: Visit) -> Response:
 
 def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     state = State(asked["state"]) if asked["state"] else None
-    found = service.list_requests(ctx, DisposalQuery(state=state), PageQuery(asked.after, ROWS))
+    page = PageQuery(asked.after, ROWS, asked.order)
+    found = service.list_requests(ctx, DisposalQuery(state=state), page)
     known = fields.names(ctx, [each.app for each in found], [each.tenant for each in found])
     rows = [
         (
@@ -95,7 +98,7 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
         )
         for each in found
     ]
-    return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
+    return Listed(rows, next=SORTS.next(found, page))
 
 
 def _about(found: Disposal, known: dict[str, str], visit: Visit) -> str:

@@ -15,7 +15,10 @@ from hilum.web.urls import with_query
 
 @dataclass(frozen=True, slots=True)
 class List:
-    """What a list is: its columns, filters, what it counts, and what it says when it is empty. ``searched``: what its text is looked for in."""
+    """What a list is: its columns, filters, what it counts, and what it says when it is empty.
+
+    ``searched``: what its text is looked for in. ``own``: its order where nobody asked for one; empty: that of its first column that has one.
+    """
 
     columns: tuple[Column, ...]
     one: str
@@ -24,12 +27,14 @@ class List:
     filters: tuple[Filter, ...] = ()
     searched: str = ""
     exported: bool = True
+    own: str = ""
 
     @property
     def orders(self) -> tuple[str, ...]:
         """Every order that the list has; the first is its own."""
         found = [each.order for each in self.columns if each.order]
-        return (*found, *(turned(each) for each in found))
+        every = (*found, *(turned(each) for each in found))
+        return (self.own, *(each for each in every if each != self.own)) if self.own else every
 
 
 def turned(order: str) -> str:

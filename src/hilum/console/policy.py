@@ -29,7 +29,7 @@ DEVELOPERS, ROTATORS, SIGNERS = (
 )
 EXPIRING = timedelta(days=30)
 """How long before its end a thing is called expiring."""
-_CURSOR = re.compile(r"[A-Za-z0-9_.@+~-]{0,400}")
+_CURSOR = re.compile(r"[A-Za-z0-9_.@+~-]{0,1500}")
 _WORD = re.compile(r"[a-z0-9_.-]{0,64}")
 _KIND_OF: Mapping[Console, ActorKind] = MappingProxyType(
     {

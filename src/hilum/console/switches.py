@@ -25,7 +25,7 @@ from hilum.console.models import (
     Option,
 )
 from hilum.controls import service as controls
-from hilum.controls.models import WIDE, EngageOrder, Mode, Switch, Target, TargetKind
+from hilum.controls.models import SWITCH_SORTS, WIDE, EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.controls.policy import WITHIN_A_TENANT, may_release
 from hilum.identity import service as identity
 from hilum.infra.context import Context
@@ -69,7 +69,7 @@ def _list(visit: Visit) -> List:
             Column("What"),
             Column("Kind"),
             Column("Mode"),
-            Column("Since", number=True),
+            Column("Since", "-since", number=True),
             Column("By"),
             Column("Reason"),
         ),
@@ -106,12 +106,12 @@ async def show_list(visit: Visit) -> Response:
 
 def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     in_force = {"in_force": True, "over": False}.get(asked["state"])
-    page = PageQuery(asked.after, ROWS)
+    page = PageQuery(asked.after, ROWS, asked.order)
     found = controls.browse_switches(ctx, in_force=in_force, kind=asked["kind"], page=page)
     names = service.names(ctx, [each.engaged_by for each in found], targets=[each.target for each in found])
     rows = [_row(visit, each, names, ctx.now) for each in found]
     total = controls.count_in_force(ctx) if asked["state"] == "in_force" and not asked["kind"] else None
-    return Listed(rows, total, counted=10_000, next=found[-1].id if len(found) == ROWS else "")
+    return Listed(rows, total, counted=10_000, next=SWITCH_SORTS.next(found, page))
 
 
 def _row(visit: Visit, switch: Switch, names: service.Names, now: datetime) -> tuple[Cell, ...]:

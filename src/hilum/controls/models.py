@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.ids import Part
+from hilum.kernel.pages import Sorts
 
 # Two parts, so that a switch never waits for the quotas to be read: as one part, 300,000 overrides delayed a
 # switch by 3.7 seconds.
@@ -20,6 +21,8 @@ SWITCHES_BOUND = 10_000
 REASON_BOUND = 500
 KEY_BOUND = 600
 """The longest key is a scope string."""
+SWITCH_SORTS = Sorts({"since": "id"})
+"""The orders of switches, whose ids are in the order in which they were engaged."""
 BUCKETS_BOUND = 100_000
 SETTLE_BATCH = 1_000
 """Expired switches that are settled in one transaction."""

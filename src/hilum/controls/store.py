@@ -30,6 +30,7 @@ from sqlalchemy import tuple_ as pair
 
 from hilum.controls.models import (
     SETTLE_BATCH,
+    SWITCH_SORTS,
     Mode,
     Quota,
     QuotaLevel,
@@ -40,6 +41,7 @@ from hilum.controls.models import (
 )
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
+from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -152,29 +154,31 @@ def get_switch(tx: Connection, switch_id: str) -> Switch:
 
 
 def list_switches(tx: Connection, *, tenant: str | None = None, page: PageQuery = FIRST_PAGE) -> list[Switch]:
-    """List switches, newest first; of one tenant if given."""
-    query = select(switches).order_by(switches.c.id.desc()).limit(page.limit)
-    if tenant is not None:
-        query = query.where(switches.c.tenant == tenant)
-    if page.after:
-        query = query.where(switches.c.id < page.after)
-    return [_switch(row) for row in tx.execute(query)]
+    """List switches, newest first or in the page's order; of one tenant if given."""
+    query = select(switches) if tenant is None else select(switches).where(switches.c.tenant == tenant)
+    return [_switch(row) for row in tx.execute(_in_order(query, page))]
 
 
 def browse_switches(
     tx: Connection, now: datetime, *, tenant: str | None, in_force: bool | None, kind: str, page: PageQuery
 ) -> list[Switch]:
     """List switches, newest first: of one tenant, in force or over, of one kind, each if given."""
-    query = select(switches).order_by(switches.c.id.desc()).limit(page.limit)
+    query = select(switches)
     if tenant is not None:
         query = query.where(switches.c.tenant == tenant)
     if in_force is not None:
         query = query.where(_in_force(now) if in_force else not_(_in_force(now)))
     if kind:
         query = query.where(switches.c.kind == kind)
-    if page.after:
-        query = query.where(switches.c.id < page.after)
-    return [_switch(row) for row in tx.execute(query)]
+    return [_switch(row) for row in tx.execute(_in_order(query, page))]
+
+
+def _in_order(query: Select[Any], page: PageQuery) -> Select[Any]:
+    """Return a page of switches, newest first or in the order that it asks for."""
+    if page.sort:
+        return paged(query, switches, SWITCH_SORTS, page)
+    query = query.where(switches.c.id < page.after) if page.after else query
+    return query.order_by(switches.c.id.desc()).limit(page.limit)
 
 
 def _in_force(now: datetime) -> Any:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, TenantId, VendorId
+from hilum.kernel.pages import Sorts
 
 LEGAL_REASON_BOUND = 500
 OPEN_BOUND = 100
@@ -100,6 +101,9 @@ class Agreed:
 class AnswerOrder:
     answer: Answer
     legal_reason: str = ""
+
+
+SORTS = Sorts({"due": "due_at", "asked": "id"})
 
 
 @dataclass(frozen=True, slots=True)

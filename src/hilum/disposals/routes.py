@@ -9,11 +9,23 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from hilum.disposals import policy, receivers, service
-from hilum.disposals.models import Answer, AnswerOrder, Cause, Disposal, DisposalQuery, State
+from hilum.disposals.models import SORTS, Answer, AnswerOrder, Cause, Disposal, DisposalQuery, State
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.web.api import Id, Page, Paging, Prose, Strict, api_router, audience, page_of, run_read, run_write
+from hilum.web.api import (
+    Id,
+    Page,
+    Prose,
+    Sorted,
+    Strict,
+    api_router,
+    audience,
+    one_of,
+    page_of,
+    run_read,
+    run_write,
+)
 from hilum.web.approvals import WAITS, waits
 from hilum.web.kit import Kit, trace_of
 
@@ -22,11 +34,12 @@ VENDORS = audience("member")
 OWNERS = audience("platform_admin", "vendor_owner")
 
 
-class DisposalsQuery(Paging):
+class DisposalsQuery(Sorted):
     vendor: Id | None = None
     tenant: Id | None = None
     app: Id | None = None
     state: State | None = None
+    sort: Annotated[str, one_of(SORTS)] = ""
 
     def asked(self) -> DisposalQuery:
         return DisposalQuery(
@@ -104,9 +117,9 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/disposals", response_model=Page[DisposalShown], openapi_extra=READERS)
     async def list_disposals(request: Request, query: Annotated[DisposalsQuery, Query()]) -> object:
-        """List disposal requests, oldest first; with ``state=overdue`` the findings."""
+        """List disposal requests, oldest first or in the order that is asked for; with ``state=overdue`` the findings."""
         verb = partial(service.list_requests, query=query.asked(), page=query.page)
-        return page_of(await run_read(kit, request, verb), shown, query)
+        return page_of(await run_read(kit, request, verb), shown, query, key=SORTS.cursor(query.sort))
 
     @router.get("/disposals/{disposal}", response_model=DisposalShown, openapi_extra=READERS)
     async def get_disposal(request: Request, disposal: Id) -> object:

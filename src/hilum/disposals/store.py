@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Index, Row, String, Table, UniqueConstraint, delete, select, text
 
-from hilum.disposals.models import DUE_BATCH, OPEN_BOUND, Answer, Cause, Disposal, DisposalQuery, State
+from hilum.disposals.models import DUE_BATCH, OPEN_BOUND, SORTS, Answer, Cause, Disposal, DisposalQuery, State
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
@@ -38,6 +39,9 @@ disposals = Table(
     Index("ix_disposals_request_tenant", "tenant", "id"),
     Index("ix_disposals_request_app", "app", "id"),
     Index("ix_disposals_request_answered", "answered_at"),
+    Index("ix_disposals_request_by_due", "due_at", "id"),
+    Index("ix_disposals_request_vendor_due", "vendor", "due_at", "id"),
+    Index("ix_disposals_request_tenant_due", "tenant", "due_at", "id"),
     # Only what still waits for an answer: it stays small, however many requests there were.
     Index(
         "ix_disposals_request_due",
@@ -88,9 +92,9 @@ def get(tx: Connection, disposal: str, *, lock: bool = False) -> Disposal:
 
 
 def list_requests(tx: Connection, query: DisposalQuery, page: PageQuery, now: datetime) -> list[Disposal]:
-    """List requests by id, which is in the order of their making."""
+    """List requests by id, which is in the order of their making, or in the page's order."""
     table = disposals
-    wanted = select(table).where(table.c.id > page.after)
+    wanted = select(table)
     for name in ("vendor", "tenant", "app"):
         if (value := getattr(query, name)) is not None:
             wanted = wanted.where(table.c[name] == value)
@@ -101,7 +105,7 @@ def list_requests(tx: Connection, query: DisposalQuery, page: PageQuery, now: da
             wanted = wanted.where(table.c.answer == "", table.c.due_at <= now)
         case State() as answered:
             wanted = wanted.where(table.c.answer == answered.value)
-    return [_disposal(row) for row in tx.execute(wanted.order_by(table.c.id).limit(page.limit))]
+    return [_disposal(row) for row in tx.execute(paged(wanted, table, SORTS, page))]
 
 
 def list_open(tx: Connection, app: AppId, vendor: VendorId, tenant: TenantId) -> list[Disposal]:

@@ -13,7 +13,7 @@ from hilum.approvals.models import Asked
 from hilum.enrolment import service
 from hilum.enrolment.models import LinkMail, Opened
 from hilum.identity import service as identity
-from hilum.identity.models import PROXIES_BOUND, Chart, NewPerson, Person
+from hilum.identity.models import PEOPLE_SORTS, PROXIES_BOUND, Chart, NewPerson, Person
 from hilum.identity.policy import is_vendor
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
@@ -24,11 +24,12 @@ from hilum.web.api import (
     Line,
     Moment,
     Page,
-    Paging,
+    Sorted,
     Strict,
     Word,
     api_router,
     audience,
+    one_of,
     page_of,
     run_read,
     run_write,
@@ -125,8 +126,9 @@ class ChartsAsked(Strict):
     charts: Annotated[tuple[ChartAsked, ...], Field(max_length=PROXIES_BOUND)]
 
 
-class TenantQuery(Paging):
+class TenantQuery(Sorted):
     tenant: Id | None = None
+    sort: Annotated[str, one_of(PEOPLE_SORTS)] = ""
 
 
 SetCharts = Callable[[Context, PersonId, tuple[Chart, ...]], Person | Asked]
@@ -148,10 +150,10 @@ def _people(router: APIRouter, kit: Kit, change_charts: SetCharts) -> None:
         openapi_extra=audience(*ADMINISTRATORS),
     )
     async def list_people(request: Request, query: Annotated[TenantQuery, Query()]) -> object:
-        """List people of a tenant by username; without one, the staff."""
+        """List people of a tenant; without one, the staff. By username, or in the order that is asked for."""
         verb = partial(identity.list_people, tenant=_tenant(query.tenant), page=query.page)
         found = await run_read(kit, request, verb)
-        return page_of(found, PersonShown.of, query, key=lambda each: each.username)
+        return page_of(found, PersonShown.of, query, key=PEOPLE_SORTS.cursor(query.sort))
 
     @router.get("/people/{person}", tags=["identity"], openapi_extra=audience(ONESELF, *ADMINISTRATORS))
     async def get_person(request: Request, person: Id) -> PersonShown:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.ids import FacilityId, Part, PersonId, TenantId, VendorId
+from hilum.kernel.pages import Sorts
 from hilum.pictures.models import Picture
 
 IDENTITY = Part("identity")
@@ -258,6 +259,13 @@ class Chart:
 
     patient: str
     until: datetime | None = None
+
+
+PEOPLE_SORTS = Sorts(
+    {"username": "username", "name": "name", "role": "role", "added": "created_at"}, key="username"
+)
+TENANT_SORTS = Sorts({"name": "name"})
+"""The orders of people and of hospitals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from hilum.identity.models import (
     ATTACHMENT_HOSTS_BOUND,
     CREDENTIALS_BOUND,
     EHR_ORIGINS_BOUND,
+    TENANT_SORTS,
     Branding,
     Facility,
     MovedReads,
@@ -35,10 +36,12 @@ from hilum.web.api import (
     Page,
     Paging,
     Shown,
+    Sorted,
     Strict,
     Word,
     api_router,
     audience,
+    one_of,
     page_of,
     run_read,
     run_write,
@@ -124,6 +127,10 @@ class FacilityShown(Shown):
     removed_at: datetime | None
 
 
+class TenantsQuery(Sorted):
+    sort: Annotated[str, one_of(TENANT_SORTS)] = ""
+
+
 class FacilitiesQuery(Paging):
     tenant: Id | None = None
 
@@ -162,10 +169,10 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
     @router.get(
         "/tenants", response_model=Page[TenantShown], openapi_extra=audience("staff", "administrator")
     )
-    async def list_tenants(request: Request, query: Annotated[Paging, Query()]) -> object:
+    async def list_tenants(request: Request, query: Annotated[TenantsQuery, Query()]) -> object:
         """List the tenants that the caller may see."""
         found = await run_read(kit, request, partial(service.view_tenants, page=query.page))
-        return page_of(found, _tenant, query)
+        return page_of(found, _tenant, query, key=TENANT_SORTS.cursor(query.sort))
 
     @router.get("/tenants/{tenant}", openapi_extra=audience("staff", "administrator"))
     async def get_tenant(request: Request, tenant: Id) -> TenantShown:

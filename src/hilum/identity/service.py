@@ -225,11 +225,11 @@ def find_tenants_named(ctx: Context, named: str) -> list[Tenant]:
 def view_tenants(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Tenant]:
     """List the tenants that the actor may see; the staff see those that have left, too."""
     if ctx.actor.is_platform:
-        return store.list_tenants(ctx.tx, after=page.after, limit=page.limit)
+        return store.page_of_tenants(ctx.tx, page)
     own = ctx.actor.tenant
     if own is None or not policy.may_see_tenant(ctx.actor, own):
         raise NotPermitted("not_permitted", "You may not see tenants.")
-    return [store.get_tenant(ctx.tx, own)] if own > page.after else []
+    return [store.get_tenant(ctx.tx, own)] if page.holds(own) else []
 
 
 def view_tenant(ctx: Context, tenant: TenantId) -> Tenant:
@@ -373,11 +373,13 @@ def tenant_names(ctx: Context, of: Collection[TenantId]) -> dict[TenantId, str]:
     return {each.id: each.name for each in store.read_tenants(ctx.tx, of)}
 
 
-def list_people(ctx: Context, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Person]:
-    """List people of a tenant (None: the staff) by username. Raises NotPermitted."""
+def list_people(
+    ctx: Context, tenant: TenantId | None, page: PageQuery = FIRST_PAGE, *, named: str = ""
+) -> list[Person]:
+    """List people of a tenant (None: the staff) by username or in the page's order; ``named``: whose name contains it. Raises NotPermitted."""
     if not policy.may_administer(ctx.actor, tenant):
         raise NotPermitted("not_permitted", "You may not see the people here.")
-    return [policy.charts_at(each, ctx.now) for each in store.list_people(ctx.tx, tenant, page)]
+    return [policy.charts_at(each, ctx.now) for each in store.list_people(ctx.tx, tenant, page, named=named)]
 
 
 def adding_takes_two(ctx: Context, order: NewPerson) -> bool:

@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 
 from hilum.identity.models import (
+    PEOPLE_SORTS,
+    TENANT_SORTS,
     TENANTS_BOUND,
     Chart,
     Facility,
@@ -33,6 +35,7 @@ from hilum.identity.models import (
 )
 from hilum.infra.db import EPOCH, Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
+from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import FacilityId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
@@ -59,6 +62,7 @@ tenants = Table(
     Column("colour", String(7), nullable=False, server_default=""),
     Column("logo", String(64), nullable=False, server_default=""),
     Column("left_at", Instant),
+    Index("ix_identity_tenant_by_name", text("lower(name)"), "id"),
 )
 
 _IN_USE, _REMOVED = text("removed_at IS NULL"), text("removed_at IS NOT NULL")
@@ -120,6 +124,9 @@ people = Table(
     UniqueConstraint("tenant", "fhir_user_claim"),
     Index(None, "deactivated_at"),
     Index(None, "tenant", "fhir_user"),
+    Index("ix_identity_person_by_name", "tenant", text("lower(name)"), "username"),
+    Index("ix_identity_person_by_role", "tenant", "role", "username"),
+    Index("ix_identity_person_by_added", "tenant", "created_at", "username"),
 )
 
 chart_losses = Table(
@@ -209,11 +216,12 @@ def get_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenan
     return found
 
 
-def list_tenants(tx: Connection, *, after: str = "", limit: int = TENANTS_BOUND) -> list[Tenant]:
-    query = (
-        select(tenants).where(tenants.c.id > after).order_by(tenants.c.id).limit(min(limit, TENANTS_BOUND))
-    )
-    return [_tenant(row) for row in tx.execute(query)]
+def list_tenants(tx: Connection) -> list[Tenant]:
+    return [_tenant(row) for row in tx.execute(select(tenants).order_by(tenants.c.id).limit(TENANTS_BOUND))]
+
+
+def page_of_tenants(tx: Connection, page: PageQuery) -> list[Tenant]:
+    return [_tenant(row) for row in tx.execute(paged(select(tenants), tenants, TENANT_SORTS, page))]
 
 
 def read_tenants(tx: Connection, of: Collection[TenantId] | None = None) -> list[Tenant]:
@@ -304,15 +312,15 @@ def find_person_by_username(tx: Connection, tenant: TenantId | None, username: s
     return None if row is None else _person(row)
 
 
-def list_people(tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE) -> list[Person]:
-    """List people of a tenant (None: staff) by username."""
-    query = (
-        select(people)
-        .where(people.c.tenant == (tenant or ""), people.c.username > page.after)
-        .order_by(people.c.username)
-        .limit(page.limit)
-    )
-    return [_person(row) for row in tx.execute(query)]
+def list_people(
+    tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE, *, named: str = ""
+) -> list[Person]:
+    """List people of a tenant (None: staff) by username or in the page's order; ``named``: whose name or username contains it."""
+    query = select(people).where(people.c.tenant == (tenant or ""))
+    if named:
+        fits = (each.icontains(named, autoescape=True) for each in (people.c.name, people.c.username))
+        query = query.where(or_(*fits))
+    return [_person(row) for row in tx.execute(paged(query, people, PEOPLE_SORTS, page))]
 
 
 def search_people(tx: Connection, text: str, limit: int, *, tenant: TenantId | None) -> list[Person]:

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from hilum.identity.models import Role
 from hilum.kernel.ids import AppId, ClientId, Part, PersonId, TenantId, VendorId
+from hilum.kernel.pages import Sorts
 
 MANDATES = Part("mandates")
 """The part of the facts with mandates that were agreed to. Only cached values depend on it; its keys are ``mandate/<id>``."""
@@ -64,6 +65,9 @@ class Mandate:
     end_reason: str = ""
     lost_at: datetime | None = None
     """Since when its approver has not been active, once that is recorded: a finding, until the mandate is over."""
+
+
+SORTS = Sorts({"until": "ends_at", "asked": "id"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,18 @@ from starlette.requests import Request
 
 from hilum.kernel.ids import ClientId, PersonId, TenantId
 from hilum.mandates import policy, service
-from hilum.mandates.models import Mandate, MandateQuery, MandateState, NewMandate
+from hilum.mandates.models import SORTS, Mandate, MandateQuery, MandateState, NewMandate
 from hilum.web.api import (
     ONESELF,
     Id,
     Moment,
     Page,
-    Paging,
     Prose,
+    Sorted,
     Strict,
     api_router,
     audience,
+    one_of,
     page_of,
     run_read,
     run_write,
@@ -72,11 +73,12 @@ class MandateShown(BaseModel):
         return cls(state=policy.state_of(mandate, now), **shown)
 
 
-class MandatesQuery(Paging):
+class MandatesQuery(Sorted):
     """``findings``: only mandates whose approver was lost and that are not over."""
 
     tenant: Id | None = None
     findings: bool = False
+    sort: Annotated[str, one_of(SORTS)] = ""
 
 
 def api(kit: Kit) -> APIRouter:
@@ -101,7 +103,7 @@ def api(kit: Kit) -> APIRouter:
         """List mandates: your organisation's, or those that name you."""
         asked = MandateQuery(tenant=query.tenant or "", findings=query.findings)
         verb = partial(service.list_mandates, query=asked, page=query.page)
-        return page_of(await run_read(kit, request, verb), shown, query)
+        return page_of(await run_read(kit, request, verb), shown, query, key=SORTS.cursor(query.sort))
 
     @router.get("/mandates/{mandate}", response_model=MandateShown, openapi_extra=EVERYBODY)
     async def get_mandate(request: Request, mandate: Id) -> object:

@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import Column, Connection, Index, Row, String, Table, Text, func, select, text
 
 from hilum.infra.db import Instant, metadata
+from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
-from hilum.mandates.models import FOLLOW_BATCH, Mandate, MandateQuery
+from hilum.mandates.models import FOLLOW_BATCH, SORTS, Mandate, MandateQuery
 
 _IS_FINDING = text("lost_at IS NOT NULL AND ended_at IS NULL")
 
@@ -39,6 +40,10 @@ mandates = Table(
     Index(None, "vendor", "id"),
     Index(None, "approver", "id"),
     Index(None, "client", "tenant"),
+    Index("ix_mandates_mandate_ends", "ends_at", "id"),
+    Index("ix_mandates_mandate_tenant_ends", "tenant", "ends_at", "id"),
+    Index("ix_mandates_mandate_vendor_ends", "vendor", "ends_at", "id"),
+    Index("ix_mandates_mandate_approver_ends", "approver", "ends_at", "id"),
     Index("ix_mandates_mandate_finding", "id", sqlite_where=_IS_FINDING, postgresql_where=_IS_FINDING),
 )
 
@@ -74,14 +79,14 @@ def get_mandate(tx: Connection, mandate: str, *, lock: bool = False) -> Mandate:
 
 
 def list_mandates(tx: Connection, query: MandateQuery, page: PageQuery) -> list[Mandate]:
-    """List mandates by id."""
-    found = select(mandates).where(mandates.c.id > page.after)
+    """List mandates by id, or in the page's order."""
+    found = select(mandates)
     for name in ("tenant", "vendor", "approver"):
         if wanted := getattr(query, name):
             found = found.where(mandates.c[name] == wanted)
     if query.findings:
         found = found.where(_IS_FINDING)
-    return [_mandate(row) for row in tx.execute(found.order_by(mandates.c.id).limit(page.limit))]
+    return [_mandate(row) for row in tx.execute(paged(found, mandates, SORTS, page))]
 
 
 def list_agreed_at(

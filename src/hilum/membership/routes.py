@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from hilum.approvals.models import Asked
 from hilum.enrolment.models import LinkMail, Opened
+from hilum.identity.models import PEOPLE_SORTS
 from hilum.kernel.ids import PersonId, VendorId
 from hilum.membership import service
 from hilum.membership.models import NewMember
@@ -17,12 +18,13 @@ from hilum.web.api import (
     Id,
     Line,
     Page,
-    Paging,
     Shown,
+    Sorted,
     Strict,
     Word,
     api_router,
     audience,
+    one_of,
     page_of,
     run_read,
     run_write,
@@ -70,6 +72,10 @@ class MemberInvited(MemberShown):
     enrolment: InvitationShown
 
 
+class MembersQuery(Sorted):
+    sort: Annotated[str, one_of(PEOPLE_SORTS)] = ""
+
+
 def api(kit: Kit, by_mail: LinkMail) -> APIRouter:
     """Build the API routes of a vendor's members."""
     router = api_router(kit, "membership")
@@ -84,11 +90,11 @@ def api(kit: Kit, by_mail: LinkMail) -> APIRouter:
         return with_secret(MemberInvited(**shown, enrolment=invitation), 201)
 
     @router.get("/vendors/{vendor}/members", response_model=Page[MemberShown], openapi_extra=KEEPERS)
-    async def list_members(request: Request, vendor: Id, query: Annotated[Paging, Query()]) -> object:
+    async def list_members(request: Request, vendor: Id, query: Annotated[MembersQuery, Query()]) -> object:
         """List a vendor's members by username, former ones too."""
         verb = partial(service.list_members, vendor=VendorId(vendor), page=query.page)
         found = await run_read(kit, request, verb)
-        return page_of(found, MemberShown.model_validate, query, key=lambda each: each.username)
+        return page_of(found, MemberShown.model_validate, query, key=PEOPLE_SORTS.cursor(query.sort))
 
     @router.post(
         "/vendors/{vendor}/members",

@@ -6,9 +6,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, or_, select, tuple_
 
 from hilum.infra.db import in_batches
+from hilum.infra.sorting import paged
 from hilum.kernel.ids import AppId, TenantId, VendorId
-from hilum.registry.models import COUNTED_BOUND, App, AppOrder, AppsQuery, AppState
-from hilum.registry.store import _app, apps, vendors
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.registry.models import COUNTED_BOUND, VENDOR_SORTS, App, AppOrder, AppsQuery, AppState, Vendor
+from hilum.registry.store import _app, _vendor, apps, vendors
 
 
 def browse(
@@ -56,6 +58,18 @@ def _fitting(query: AppsQuery, seen_from: TenantId | None, *columns: Any) -> Sel
         named = apps.c.name.icontains(query.text, autoescape=True)
         chosen = chosen.where(or_(named, apps.c.vendor.in_(by), apps.c.id == query.text))
     return chosen
+
+
+def list_vendors(
+    tx: Connection, *, seen_from: TenantId | None = None, page: PageQuery = FIRST_PAGE
+) -> list[Vendor]:
+    """List vendors by id or in the page's order; ``seen_from`` a tenant leaves out vendors of apps that exist only at another."""
+    query = select(vendors)
+    # Vendors of apps at several tenants stay: their apps' tenant is NULL, for which != is never true.
+    if seen_from is not None:
+        elsewhere = select(apps.c.vendor).where(apps.c.tenant != seen_from)
+        query = query.where(vendors.c.id.not_in(elsewhere))
+    return [_vendor(row) for row in tx.execute(paged(query, vendors, VENDOR_SORTS, page))]
 
 
 def vendor_names(tx: Connection, of: Collection[VendorId]) -> Mapping[VendorId, str]:

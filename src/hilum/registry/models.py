@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from hilum.kernel.ids import AppId, Part, TenantId, VendorId, VersionId
+from hilum.kernel.pages import Sorts
 from hilum.policies.models import NOT_DECLARED, Autonomy, ClientAuthentication, Population, Tier
 from hilum.registry.app_edit_models import EDITED
 from hilum.registry.held_models import EditState, HeldEdit
@@ -400,6 +401,11 @@ class Call:
     path: str = ""
     rule: str = ""
     detail: str = ""
+
+
+VENDOR_SORTS = Sorts({"name": "name", "added": "id"})
+APP_SORTS = Sorts({"name": "name", "added": "id"})
+"""The orders of vendors and of apps, whose ids are in the order in which they were added."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,11 @@ def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
     """List vendors by id; a tenant's administrator does not see vendors of apps that exist only at another tenant. Raises NotPermitted."""
     own = ctx.actor.vendor
     if own is not None and policy.may_see_vendor(ctx.actor, own):
-        return [store.get_vendor(ctx.tx, own)] if own > page.after else []
+        return [store.get_vendor(ctx.tx, own)] if page.holds(own) else []
     if not policy.may_read_catalogue(ctx.actor):
         raise NotPermitted("not_permitted", "You may not see this.")
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
-    return store.list_vendors(ctx.tx, seen_from=seen_from, page=page)
+    return catalogue_store.list_vendors(ctx.tx, seen_from=seen_from, page=page)
 
 
 def list_apps(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[App]:

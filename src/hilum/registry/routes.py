@@ -22,8 +22,10 @@ from hilum.policies.models import (
 )
 from hilum.registry import service
 from hilum.registry.models import (
+    APP_SORTS,
     PARTS_BOUND,
     SCOPES_BOUND,
+    VENDOR_SORTS,
     AiUse,
     App,
     AppState,
@@ -45,10 +47,12 @@ from hilum.web.api import (
     Paging,
     Prose,
     Shown,
+    Sorted,
     Strict,
     Word,
     api_router,
     audience,
+    one_of,
     page_of,
     run_read,
     run_write,
@@ -283,6 +287,14 @@ def api(
     return router
 
 
+class VendorsQuery(Sorted):
+    sort: Annotated[str, one_of(VENDOR_SORTS)] = ""
+
+
+class AppsAsked(Sorted):
+    sort: Annotated[str, one_of(APP_SORTS)] = ""
+
+
 def _new_version(body: VersionAsked) -> NewVersion:
     return NewVersion(
         body.label,
@@ -303,10 +315,10 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         )
 
     @router.get("/vendors", response_model=Page[VendorShown], openapi_extra=READERS)
-    async def list_vendors(request: Request, query: Annotated[Paging, Query()]) -> object:
+    async def list_vendors(request: Request, query: Annotated[VendorsQuery, Query()]) -> object:
         """List vendors."""
         found = await run_read(kit, request, partial(service.list_vendors, page=query.page))
-        return page_of(found, VendorShown.model_validate, query)
+        return page_of(found, VendorShown.model_validate, query, key=VENDOR_SORTS.cursor(query.sort))
 
     @router.post("/apps", status_code=201, response_model=AppShown, openapi_extra=DEVELOPERS)
     async def add_app(request: Request, body: AppAsked) -> object:
@@ -315,10 +327,10 @@ def _vendors_and_apps(router: APIRouter, kit: Kit) -> None:
         return await run_write(kit, request, partial(service.add_app, order=order))
 
     @router.get("/apps", response_model=Page[AppShown], openapi_extra=READERS)
-    async def list_apps(request: Request, query: Annotated[Paging, Query()]) -> object:
+    async def list_apps(request: Request, query: Annotated[AppsAsked, Query()]) -> object:
         """List apps."""
         found = await run_read(kit, request, partial(service.list_apps, page=query.page))
-        return page_of(found, AppShown.model_validate, query)
+        return page_of(found, AppShown.model_validate, query, key=APP_SORTS.cursor(query.sort))
 
     @router.get("/apps/{app}", response_model=AppShown, openapi_extra=READERS)
     async def get_app(request: Request, app: Id) -> object:

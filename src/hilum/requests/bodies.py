@@ -12,6 +12,7 @@ from hilum.registry.models import SCOPES_BOUND
 from hilum.requests.documents import read_rule, write_rule
 from hilum.requests.models import (
     DAYS_BOUND,
+    GROUP_SORTS,
     NAMED_BOUND,
     RULES_BOUND,
     Acceptance,
@@ -28,7 +29,7 @@ from hilum.requests.models import (
     WiderVersion,
 )
 from hilum.requests.policy import OBSTACLES, wanted
-from hilum.web.api import Cursor, Id, Line, Moment, Paging, Prose, Shown, Strict, Word
+from hilum.web.api import Cursor, Id, Line, Moment, Paging, Prose, Shown, Sorted, Strict, Word, one_of
 
 Scopes = Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
 Roles = Annotated[frozenset[Line], Field(max_length=20)]
@@ -53,9 +54,10 @@ class RequestsQuery(Paging):
     group: Id | None = None
 
 
-class GroupsQuery(Paging):
+class GroupsQuery(Sorted):
     tenant: Id | None = None
     state: State = State.OPEN
+    sort: Annotated[str, one_of(GROUP_SORTS)] = ""
 
 
 class ApproveAsked(Strict):

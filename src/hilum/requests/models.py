@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from hilum.identity.models import VENDOR_ROLES
 from hilum.kernel.ids import AppId, PersonId, TenantId, VendorId
+from hilum.kernel.pages import Sorts
 from hilum.policies.models import Tier
 
 REASON_BOUND = 1_000
@@ -31,6 +32,8 @@ KEPT = timedelta(days=400)
 PURGE_BATCH = 500
 HAND_OVER_BATCH = 500
 """Groups that one act hands over; more take the act again."""
+GROUP_SORTS = Sorts({"since": "id"})
+"""The orders of groups of requests, whose ids are in the order in which they were opened."""
 
 
 class State(StrEnum):

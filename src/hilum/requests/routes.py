@@ -29,7 +29,7 @@ from hilum.requests.bodies import (
     VersionsQuery,
     WiderShown,
 )
-from hilum.requests.models import AcceptOrder, AskOrder, Decision
+from hilum.requests.models import GROUP_SORTS, AcceptOrder, AskOrder, Decision
 from hilum.web.api import Id, Page, api_router, audience, page_of, run_read, run_write
 from hilum.web.kit import Kit
 
@@ -93,7 +93,9 @@ def _groups(router: APIRouter, kit: Kit) -> None:
         """List what is asked for, one entry for each app; without ``state`` what is open."""
         tenant = _named(query.tenant)
         verb = partial(service.list_groups, tenant=tenant, state=query.state, page=query.page)
-        return page_of(await run_read(kit, request, verb), GroupShown.of, query)
+        return page_of(
+            await run_read(kit, request, verb), GroupShown.of, query, key=GROUP_SORTS.cursor(query.sort)
+        )
 
     @router.get("/request-groups/{group}", response_model=GroupShown, openapi_extra=READERS)
     async def get_group(request: Request, group: Id) -> object:

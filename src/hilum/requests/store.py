@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, PersonId, TenantId
 from hilum.kernel.pages import PageQuery
@@ -32,6 +33,7 @@ from hilum.requests.documents import (
     write_verdict,
 )
 from hilum.requests.models import (
+    GROUP_SORTS,
     HAND_OVER_BATCH,
     PURGE_BATCH,
     Acceptance,
@@ -165,11 +167,11 @@ def save_group(tx: Connection, after: Group, *, revision: int) -> bool:
 
 
 def list_groups(tx: Connection, tenant: TenantId | None, state: State, page: PageQuery) -> list[Group]:
-    """List groups of a state by id, of one tenant or of all."""
-    query = select(groups).where(groups.c.state == state.value, groups.c.id > page.after)
+    """List groups of a state by id or in the page's order, of one tenant or of all."""
+    query = select(groups).where(groups.c.state == state.value)
     if tenant is not None:
         query = query.where(groups.c.tenant == tenant)
-    return [_group(row) for row in tx.execute(query.order_by(groups.c.id).limit(page.limit))]
+    return [_group(row) for row in tx.execute(paged(query, groups, GROUP_SORTS, page))]
 
 
 def list_assigned(tx: Connection, tenant: TenantId, person: str) -> list[Group]:

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import IntEnum, StrEnum
 
 from hilum.kernel.ids import AppId, VendorId
+from hilum.kernel.pages import Sorts
 from hilum.policies.models import LADDER_DAYS
 from hilum.registry.models import Certification
 from hilum.review.models import Target
@@ -29,6 +30,8 @@ LISTED_BOUND = 40
 FINDINGS_BOUND = 500
 """Open findings of one app."""
 CLOSED_KEPT = timedelta(days=3 * 366)
+SORTS = Sorts({"due": "due_at", "opened": "id"})
+"""The orders of findings."""
 PURGE_BATCH = 500
 FIGURE_FOR = timedelta(seconds=30)
 

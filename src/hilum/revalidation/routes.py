@@ -12,19 +12,33 @@ from starlette.requests import Request
 from hilum.kernel.ids import AppId, TenantId
 from hilum.revalidation import service
 from hilum.revalidation.early_models import FORMULA, EarlyReview
-from hilum.revalidation.models import Finding, Round, Severity, Standing, State
-from hilum.web.api import Id, Page, Paging, Shown, Strict, api_router, audience, page_of, run_read, run_write
+from hilum.revalidation.models import SORTS, Finding, Round, Severity, Standing, State
+from hilum.web.api import (
+    Id,
+    Page,
+    Paging,
+    Shown,
+    Sorted,
+    Strict,
+    api_router,
+    audience,
+    one_of,
+    page_of,
+    run_read,
+    run_write,
+)
 from hilum.web.kit import Kit
 
 READERS = audience("staff", "member")
 
 
-class FindingsQuery(Paging):
+class FindingsQuery(Sorted):
     """``app``: only those about this app, by id. ``overdue``: only those whose deadline is over."""
 
     app: Id | None = None
     state: State | None = None
     overdue: bool = False
+    sort: Annotated[str, one_of(SORTS)] = ""
 
 
 class FindingShown(Shown):
@@ -130,7 +144,12 @@ def api(kit: Kit) -> APIRouter:
             state=query.state,
             overdue=query.overdue,
         )
-        return page_of(await run_read(kit, request, verb), FindingShown.model_validate, query)
+        return page_of(
+            await run_read(kit, request, verb),
+            FindingShown.model_validate,
+            query,
+            key=SORTS.cursor(query.sort),
+        )
 
     @router.get(
         "/tenants/{tenant}/findings",

@@ -25,13 +25,14 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.sorting import NEVER, paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
-from hilum.revalidation.models import PURGE_BATCH, Finding, Round, Rung, Severity, Standing, State
+from hilum.revalidation.models import PURGE_BATCH, SORTS, Finding, Round, Rung, Severity, Standing, State
 
 ONLY = "round"
-_OPEN = text("closed_at IS NULL")
+_OPEN, _DUE = text("closed_at IS NULL"), text(f"coalesce(due_at, {NEVER})")
 
 findings = Table(
     "revalidation_finding",
@@ -64,6 +65,8 @@ findings = Table(
     Index("ix_revalidation_finding_app", "app", "id"),
     Index("ix_revalidation_finding_vendor", "vendor", "id"),
     Index("ix_revalidation_finding_due", "state", "due_at"),
+    Index("ix_revalidation_finding_by_due", _DUE, "id"),
+    Index("ix_revalidation_finding_vendor_due", "vendor", _DUE, "id"),
     Index("ix_revalidation_finding_closed", "closed_at"),
 )
 standings = Table(
@@ -157,8 +160,8 @@ def list_findings(
     state: State | None,
     overdue_at: datetime | None,
 ) -> list[Finding]:
-    """List findings by id; without a state those that are open or closed."""
-    wanted: list[ColumnElement[bool]] = [findings.c.id > page.after]
+    """List findings by id or in the page's order; without a state those that are open or closed."""
+    wanted: list[ColumnElement[bool]] = []
     wanted.append(
         findings.c.state != State.SUSPECTED.value if state is None else findings.c.state == state.value
     )
@@ -168,8 +171,9 @@ def list_findings(
         wanted.append(findings.c.app == app)
     if overdue_at is not None:
         wanted += [findings.c.state == State.OPEN.value, findings.c.due_at <= overdue_at]
-    query = select(findings).where(*wanted).order_by(findings.c.id).limit(page.limit)
-    return [_finding(row) for row in tx.execute(query)]
+    return [
+        _finding(row) for row in tx.execute(paged(select(findings).where(*wanted), findings, SORTS, page))
+    ]
 
 
 def apps_overdue(tx: Connection, now: datetime) -> set[AppId]:

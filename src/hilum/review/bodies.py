@@ -12,6 +12,7 @@ from hilum.registry.models import SCOPES_BOUND, Environment
 from hilum.review.checks import blocking
 from hilum.review.models import (
     EVIDENCE_BOUND,
+    SUBMISSION_SORTS,
     AskedScope,
     BrowseQuery,
     Document,
@@ -25,7 +26,7 @@ from hilum.review.models import (
     SubmissionView,
 )
 from hilum.review.scorecards import shipped_scorecards
-from hilum.web.api import Id, Line, Moment, Paging, Prose, Shown, Strict, Word
+from hilum.web.api import Id, Line, Moment, Prose, Shown, Sorted, Strict, Word, one_of
 from hilum.web.faults import explained
 
 Revision = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -96,7 +97,7 @@ class DecisionAsked(RevisionAsked):
     reasons: Annotated[tuple[Line, ...], Field(max_length=50)] = ()
 
 
-class SubmissionsQuery(Paging):
+class SubmissionsQuery(Sorted):
     """``lens``: with this lens left to judge. ``mine``: with a lens that you have, or that is open and for which you sign."""
 
     app: Id | None = None
@@ -105,6 +106,7 @@ class SubmissionsQuery(Paging):
     tier: Tier | None = None
     lens: Lens | None = None
     mine: bool = False
+    sort: Annotated[str, one_of(SUBMISSION_SORTS)] = ""
 
     @property
     def browsed(self) -> BrowseQuery:
@@ -117,6 +119,7 @@ class SubmissionsQuery(Paging):
             lens=self.lens,
             tier=self.tier,
             mine=self.mine,
+            sort=page.sort,
             after=page.after,
             limit=page.limit,
         )

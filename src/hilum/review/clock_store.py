@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     exists,
     select,
+    text,
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
@@ -45,6 +46,8 @@ from hilum.review.models import (
     Verdict,
 )
 
+RUNNING = text("stage = 'decision' AND stopped_at IS NULL AND due_at IS NOT NULL")
+"""Of clocks: that a decision is due at some time. Written out and not parameters: only then does its index fit."""
 clocks = Table(
     "review_clock",
     metadata,
@@ -62,6 +65,7 @@ clocks = Table(
     PrimaryKeyConstraint("submission", "stage"),
     # Those that were missed and are not in the ledger yet.
     Index("ix_review_clock_due", "breach", "due_at"),
+    Index("ix_review_clock_running", "due_at", "submission", sqlite_where=RUNNING, postgresql_where=RUNNING),
 )
 
 breaches = Table(

@@ -5,9 +5,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from hilum.kernel.ids import AppId, VendorId, VersionId
+from hilum.kernel.pages import Sorts
 
 VERIFY, ENABLE = "verify", "enable"
 """The steps of the lane in the rule book."""
+LANE_SORTS = Sorts({"due": "due_at", "asked": "id"})
 LANE_BATCH = 50
 """Requests that one transaction looks at."""
 

@@ -12,8 +12,21 @@ from hilum.kernel.ids import VersionId
 from hilum.policies.models import StepCondition
 from hilum.registry.models import SCOPES_BOUND
 from hilum.review import service
-from hilum.review.lane_models import LaneRequest, LaneState
-from hilum.web.api import Id, Page, Paging, Prose, Shown, Strict, Word, audience, page_of, run_read, run_write
+from hilum.review.lane_models import LANE_SORTS, LaneRequest, LaneState
+from hilum.web.api import (
+    Id,
+    Page,
+    Prose,
+    Shown,
+    Sorted,
+    Strict,
+    Word,
+    audience,
+    one_of,
+    page_of,
+    run_read,
+    run_write,
+)
 from hilum.web.kit import Kit
 
 READERS = audience("staff", "member")
@@ -57,6 +70,10 @@ class LaneShown(LaneListed):
     lacking: tuple[StepCondition, ...]
 
 
+class AccessQuery(Sorted):
+    sort: Annotated[str, one_of(LANE_SORTS)] = ""
+
+
 def _listed(found: LaneRequest) -> LaneListed:
     return LaneListed.model_validate(found)
 
@@ -71,10 +88,10 @@ def add_lane_routes(router: APIRouter, kit: Kit) -> None:
         return _listed(await run_write(kit, request, verb))
 
     @router.get("/regulated-access", response_model=Page[LaneListed], openapi_extra=READERS)
-    async def list_requests(request: Request, query: Annotated[Paging, Query()]) -> object:
+    async def list_requests(request: Request, query: Annotated[AccessQuery, Query()]) -> object:
         """List requests for protected access: a vendor's member their own, the staff all."""
         found = await run_read(kit, request, partial(service.list_access, page=query.page))
-        return page_of(found, _listed, query)
+        return page_of(found, _listed, query, key=LANE_SORTS.cursor(query.sort))
 
     @router.get("/regulated-access/{access}", openapi_extra=READERS)
     async def get_request(request: Request, access: Id) -> LaneShown:

@@ -6,12 +6,14 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, Text, select, text
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.sorting import NEVER, paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
-from hilum.review.lane_models import LANE_BATCH, LaneRequest, LaneState
+from hilum.review.lane_models import LANE_BATCH, LANE_SORTS, LaneRequest, LaneState
 
 _STANDS = text("state != 'refused'")
+_DUE = text(f"coalesce(due_at, {NEVER})")
 lane = Table(
     "review_lane",
     metadata,
@@ -34,6 +36,8 @@ lane = Table(
     Index("ix_review_lane_state", "state", "id"),
     Index("ix_review_lane_vendor", "vendor", "id"),
     Index("ix_review_lane_due", "breach", "due_at"),
+    Index("ix_review_lane_by_due", _DUE, "id"),
+    Index("ix_review_lane_vendor_due", "vendor", _DUE, "id"),
 )
 
 
@@ -91,11 +95,11 @@ def get_request(tx: Connection, request: str, *, lock: bool = False) -> LaneRequ
 
 
 def list_requests(tx: Connection, page: PageQuery, *, vendor: str = "") -> list[LaneRequest]:
-    """List requests by id, which is the order in which they were made."""
-    query = select(lane).where(lane.c.id > page.after)
+    """List requests by id, which is the order in which they were made, or in the page's order."""
+    query = select(lane)
     if vendor:
         query = query.where(lane.c.vendor == vendor)
-    return [_request(row) for row in tx.execute(query.order_by(lane.c.id).limit(page.limit))]
+    return [_request(row) for row in tx.execute(paged(query, lane, LANE_SORTS, page))]
 
 
 def verified_after(tx: Connection, after: str) -> list[LaneRequest]:

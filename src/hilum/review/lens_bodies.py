@@ -11,6 +11,7 @@ from hilum.registry.models import Environment
 from hilum.review.bodies import RevisionAsked
 from hilum.review.models import (
     FINDINGS_BOUND,
+    TIE_SORTS,
     Answer,
     Finding,
     FindingState,
@@ -26,7 +27,7 @@ from hilum.review.models import (
 )
 from hilum.review.policy import score_of
 from hilum.review.scorecards import Scorecards
-from hilum.web.api import Id, Line, Paging, Prose, Shown, Strict
+from hilum.web.api import Id, Line, Paging, Prose, Shown, Sorted, Strict, one_of
 
 CODES_BOUND = 50
 Codes = Annotated[tuple[Line, ...], Field(max_length=CODES_BOUND)]
@@ -253,8 +254,9 @@ class TieEnd(Strict):
     reason: Prose
 
 
-class TiesQuery(Paging):
+class TiesQuery(Sorted):
     vendor: Id | None = None
+    sort: Annotated[str, one_of(TIE_SORTS)] = ""
 
 
 class TieShown(Shown):

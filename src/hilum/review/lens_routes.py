@@ -34,7 +34,7 @@ from hilum.review.lens_bodies import (
     scorecards_shown,
     tie_shown,
 )
-from hilum.review.models import LensRights
+from hilum.review.models import TIE_SORTS, LensRights
 from hilum.web.api import Id, Page, Paging, audience, page_of, run_read, run_write
 from hilum.web.approvals import WAITS, waits
 from hilum.web.kit import Kit
@@ -125,7 +125,7 @@ def _reviewers(router: APIRouter, kit: Kit) -> None:
     async def list_ties(request: Request, query: Annotated[TiesQuery, Query()]) -> object:
         """List the ties to vendors that reviewers declared."""
         verb = partial(service.list_ties, page=query.page, vendor=query.vendor or "")
-        return page_of(await run_read(kit, request, verb), tie_shown, query)
+        return page_of(await run_read(kit, request, verb), tie_shown, query, key=TIE_SORTS.cursor(query.sort))
 
     @router.post("/ties", status_code=201, openapi_extra=REVIEWERS)
     async def declare_tie(request: Request, body: TieAsked) -> TieShown:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.sorting import paged
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, PersonId, VendorId
@@ -32,6 +33,7 @@ from hilum.policies.models import Lens
 from hilum.registry.models import Environment
 from hilum.review.models import (
     FINDINGS_OF_ONE,
+    TIE_SORTS,
     Answer,
     Finding,
     FindingState,
@@ -413,11 +415,9 @@ def is_tied(tx: Connection, person: PersonId, vendor: VendorId) -> bool:
 
 
 def list_ties(tx: Connection, page: PageQuery, *, vendor: str = "") -> list[Tie]:
-    """List ties by id, also those that have ended."""
-    query = select(ties).where(ties.c.id > page.after)
-    if vendor:
-        query = query.where(ties.c.vendor == vendor)
-    return [_tie(row) for row in tx.execute(query.order_by(ties.c.id).limit(page.limit))]
+    """List ties by id or in the page's order, also those that have ended."""
+    query = select(ties) if not vendor else select(ties).where(ties.c.vendor == vendor)
+    return [_tie(row) for row in tx.execute(paged(query, ties, TIE_SORTS, page))]
 
 
 def purge(tx: Connection, submissions: Sequence[str]) -> None:

@@ -7,13 +7,14 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from hilum.kernel.ids import AppId, PersonId, VendorId, VersionId
-from hilum.kernel.pages import PAGE_BOUND
+from hilum.kernel.pages import PAGE_BOUND, Sorts
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
 from hilum.review.clock_models import Appeal, AppealState, Breach, Clock, Figure, Measured, Stage
-from hilum.review.lane_models import LaneRequest, LaneState
+from hilum.review.lane_models import LANE_SORTS, LaneRequest, LaneState
 
 __all__ = [
+    "LANE_SORTS",
     "Appeal",
     "AppealState",
     "Breach",
@@ -50,6 +51,10 @@ RUN_LIFE = timedelta(days=7)
 RUNS_BOUND = 200
 """Runs of checks of one submission."""
 CHECK_EVERY = timedelta(seconds=5)
+SUBMISSION_SORTS = Sorts({"submitted": "id", "due": "due_at"})
+"""The orders of submissions: as they were made, whose ids are in that order, and by when their decision is due."""
+TIE_SORTS = Sorts({"declared": "id"})
+"""The orders of declared ties."""
 COUNTED_BOUND = 1_000
 """Submissions of a list that are counted; beyond it there are more."""
 VERDICT_KEPT = timedelta(days=90)
@@ -202,7 +207,7 @@ class SubmissionView:
 class BrowseQuery:
     """A list of submissions: those in some states or in any, of an app or of all. ``after`` is the last id before it.
 
-    ``lens``: those whose lens is not judged yet. ``mine``: those with a lens that the actor has, or that is open and for which they sign.
+    ``newest``: the newest first, and else the oldest; ``sort``: another of SUBMISSION_SORTS. ``lens``: those whose lens is not judged yet. ``mine``: those with a lens that the actor has, or that is open and for which they sign.
     """
 
     states: tuple[State, ...] = ()
@@ -212,6 +217,7 @@ class BrowseQuery:
     tier: Tier | None = None
     mine: bool = False
     newest: bool = False
+    sort: str = ""
     after: str = ""
     limit: int = PAGE_BOUND
 

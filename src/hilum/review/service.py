@@ -15,7 +15,7 @@ from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppVersion, Environment
 from hilum.registry.policy import reason_fault
-from hilum.review import content, moves, policy, store
+from hilum.review import content, moves, policy, queue_store, store
 from hilum.review.again import addresses_of, judge_again
 from hilum.review.appeals import appeal, decide_appeal, list_appeals, set_known, view_appeal
 from hilum.review.automatic import view_draw
@@ -272,7 +272,7 @@ def browse(ctx: Context, asked: BrowseQuery) -> BrowsedPage:
     """List submissions with how many there are: a member those of their vendor, the platform's staff all. Raises NotPermitted."""
     vendor, me = _scope_of_list(ctx), str(ctx.actor)
     signs = lenses_of(ctx, PersonId(ctx.actor.id)) if asked.mine and policy.may_decide(ctx.actor) else ()
-    return store.browse(ctx.tx, asked, vendor=vendor, reviewer=me, signs=signs)
+    return queue_store.browse(ctx.tx, asked, vendor=vendor, reviewer=me, signs=signs)
 
 
 def last_runs(ctx: Context, found: Iterable[Submission]) -> dict[str, Run]:

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import astuple
 from datetime import date, datetime
-from heapq import merge
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -35,11 +33,8 @@ from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
 from hilum.review import clock_store, lens_store
 from hilum.review.models import (
-    COUNTED_BOUND,
     PURGE_BATCH,
     AskedScope,
-    BrowsedPage,
-    BrowseQuery,
     Check,
     Document,
     Judgement,
@@ -241,56 +236,6 @@ def list_submissions(
 
 
 _BRIEF: list[Any] = [each for each in submissions.c if each.name != "content"]
-
-
-def browse(
-    tx: Connection, asked: BrowseQuery, *, vendor: str, reviewer: str = "", signs: Sequence[Lens] = ()
-) -> BrowsedPage:
-    """Read a page of a list of submissions, of a vendor if it is given. ``reviewer``, who signs for some lenses, is whose it is."""
-    queries = _browsed(asked, vendor)
-    if asked.lens is not None:
-        queries = [each.where(lens_store.waits_in(submissions.c.id, asked.lens)) for each in queries]
-    if asked.tier is not None:
-        queries = [each.where(clock_store.is_of_tier(submissions.c.id, asked.tier)) for each in queries]
-    if asked.mine:
-        mine = lens_store.waits_for(submissions.c.id, reviewer, signs)
-        queries = [each.where(mine) for each in queries]
-    pages = []
-    for each in queries:
-        # Each state by itself: an index has its submissions in their order, and one over several would have to sort them all.
-        if asked.newest:
-            query = each.order_by(submissions.c.id.desc())
-            query = query.where(submissions.c.id < asked.after) if asked.after else query
-        else:
-            query = each.where(submissions.c.id > asked.after).order_by(submissions.c.id)
-        rows = tx.execute(query.limit(asked.limit + 1))
-        pages.append([_submission(row) for row in rows])
-    found = list(islice(merge(*pages, key=lambda each: each.id, reverse=asked.newest), asked.limit + 1))
-    shown = tuple(found[: asked.limit])
-    more = shown[-1].id if len(found) > asked.limit else ""
-    return BrowsedPage(shown, more, _count(tx, queries))
-
-
-def _browsed(asked: BrowseQuery, vendor: str) -> list[Select[Any]]:
-    query = select(*_BRIEF, literal("").label("content"))
-    for column, value in (
-        (submissions.c.vendor, vendor),
-        (submissions.c.app, asked.app),
-        (submissions.c.environment, "" if asked.environment is None else asked.environment.value),
-    ):
-        if value:
-            query = query.where(column == value)
-    return [query.where(submissions.c.state == each.value) for each in asked.states] or [query]
-
-
-def _count(tx: Connection, queries: list[Select[Any]]) -> int:
-    total = 0
-    for each in queries:
-        some = each.with_only_columns(submissions.c.id).limit(COUNTED_BOUND + 1 - total).subquery()
-        total += tx.execute(select(func.count()).select_from(some)).scalar_one()
-        if total > COUNTED_BOUND:
-            break
-    return total
 
 
 def last_decided(tx: Connection, app: AppId, environment: Environment) -> Submission | None:

@@ -19,6 +19,7 @@ from hilum.controls.models import (
     RATE_BOUND_PER_S,
     RATE_LEAST_PER_S,
     REASON_BOUND,
+    SWITCH_SORTS,
     EngageOrder,
     Mode,
     Quota,
@@ -40,10 +41,12 @@ from hilum.web.api import (
     Paging,
     Prose,
     Shown,
+    Sorted,
     Strict,
     api_router,
     audience,
     caller,
+    one_of,
     page_of,
     run_read,
     run_write,
@@ -125,6 +128,11 @@ class QuotaShown(Shown):
 
 class ListQuery(Paging):
     tenant: Id | None = None
+
+
+class SwitchesQuery(Sorted):
+    tenant: Id | None = None
+    sort: Annotated[str, one_of(SWITCH_SORTS)] = ""
 
 
 class PreviewQuery(Strict):
@@ -223,12 +231,12 @@ def _switches(router: APIRouter, kit: Kit) -> None:
     @router.get(
         "/switches", response_model=Page[SwitchShown], openapi_extra=audience("staff", "administrator")
     )
-    async def list_switches(request: Request, query: Annotated[ListQuery, Query()]) -> object:
-        """List switches, newest first, including released ones."""
+    async def list_switches(request: Request, query: Annotated[SwitchesQuery, Query()]) -> object:
+        """List switches, newest first or in the order that is asked for, including released ones."""
         found = await run_read(
             kit, request, partial(controls.list_switches, tenant=query.tenant, page=query.page)
         )
-        return page_of(found, switch, query)
+        return page_of(found, switch, query, key=SWITCH_SORTS.cursor(query.sort))
 
     @router.get("/switches/{switch_id}", openapi_extra=audience("staff", "administrator"))
     async def get_switch(request: Request, switch_id: Id) -> SwitchShown:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.pages import PAGE_BOUND, PageQuery
+from hilum.kernel.pages import PAGE_BOUND, PageQuery, Sorts
 from hilum.web import problems
 from hilum.web.kit import Kit, trace_of
 
@@ -30,8 +30,8 @@ _AUDIENCE, _CALLER = "x-audience", "hilum.caller"
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 """An id of this platform. The pattern also keeps control characters out of the database."""
-Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@+~-]{0,250}$")]
-"""The key of a row, or several joined by ``~``."""
+Cursor = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@+~-]{0,1500}$")]
+"""The key of a row, several joined by ``~``, or its place in an order."""
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=200)]
 """One line of text."""
 Prose = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=2_000)]
@@ -73,6 +73,22 @@ class Paging(Strict):
     @property
     def page(self) -> PageQuery:
         return PageQuery(self.after, self.limit)
+
+
+class Sorted(Paging):
+    """``sort`` is one of the list's orders, with ``-`` before it for the other way; empty: by its key. A cursor is of one order."""
+
+    sort: str = ""
+
+    @property
+    def page(self) -> PageQuery:
+        return PageQuery(self.after, self.limit, self.sort)
+
+
+def one_of(sorts: Sorts) -> Any:
+    """Return what a list's ``sort`` is annotated with: its closed list of orders."""
+    words: list[Any] = ["", *sorts.words]
+    return Field(pattern=f"^({'|'.join(words)})$", json_schema_extra={"enum": words})
 
 
 class Page(BaseModel, Generic[T]):

@@ -14,7 +14,7 @@ from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
 from hilum.console.tenant.people import opened
 from hilum.enrolment.models import Opened
 from hilum.identity import service as identity
-from hilum.identity.models import VendorRole
+from hilum.identity.models import PEOPLE_SORTS, VendorRole
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import PersonId
@@ -25,11 +25,11 @@ from hilum.web.forms import Form
 
 LIST = List(
     columns=(
-        Column("Name"),
-        Column("Username"),
-        Column("Role"),
+        Column("Name", "name"),
+        Column("Username", "username"),
+        Column("Role", "role"),
         Column("State"),
-        Column("Added", number=True),
+        Column("Added", "-added", number=True),
     ),
     one="member",
     many="members",
@@ -44,7 +44,7 @@ ROLES = (
 
 
 async def show_list(visit: Visit) -> Response:
-    """List the members of the vendor by username."""
+    """List the members of the vendor."""
 
     async def read(asked: Asked) -> Listed:
         return await visit.read(partial(_listed, asked=asked))
@@ -63,7 +63,8 @@ async def show_list(visit: Visit) -> Response:
 
 
 def _listed(ctx: Context, asked: Asked) -> Listed:
-    found = membership.list_members(ctx, frame.own_vendor(ctx), PageQuery(asked.after, ROWS))
+    page = PageQuery(asked.after, ROWS, asked.order)
+    found = membership.list_members(ctx, frame.own_vendor(ctx), page)
     rows = [
         (
             Cell(each.name, address("developer.member", each.id)),
@@ -76,7 +77,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         )
         for each in found
     ]
-    return Listed(rows, next=found[-1].username if len(found) == ROWS else "")
+    return Listed(rows, next=PEOPLE_SORTS.next(found, page))
 
 
 async def show_new(visit: Visit) -> Response:

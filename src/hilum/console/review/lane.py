@@ -16,7 +16,7 @@ from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.pages import PageQuery
 from hilum.policies.models import StepCondition
 from hilum.review import service as review
-from hilum.review.models import LaneRequest, LaneState
+from hilum.review.models import LANE_SORTS, LaneRequest, LaneState
 from hilum.review.policy import may_decide
 from hilum.web.forms import Form
 from hilum.web.problems import status_of
@@ -25,8 +25,8 @@ LIST = List(
     columns=(
         Column("App"),
         Column("State"),
-        Column("Due", number=True),
-        Column("Asked", number=True),
+        Column("Due", "due", number=True),
+        Column("Asked", "asked", number=True),
     ),
     one="request",
     many="requests",
@@ -34,6 +34,7 @@ LIST = List(
         "Nobody asks",
         "Requests for access that regulation protects are listed here, the oldest first. A vendor asks with hilum review ask-access.",
     ),
+    own="asked",
 )
 _STATES: Mapping[LaneState, tuple[str, str]] = MappingProxyType(
     {
@@ -64,8 +65,8 @@ async def show_list(visit: Visit) -> Response:
 
 
 def _listed(ctx: Context, asked: Asked) -> Listed:
-    found = review.list_access(ctx, PageQuery(asked.after, ROWS + 1))
-    shown = found[:ROWS]
+    page = PageQuery(asked.after, ROWS, asked.order)
+    shown = review.list_access(ctx, page)
     names = service.names(ctx, [id_ for each in shown for id_ in (each.app, each.vendor)])
     rows = [
         (
@@ -76,7 +77,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         )
         for each in shown
     ]
-    return Listed(rows, next=shown[-1].id if len(found) > ROWS else "")
+    return Listed(rows, next=LANE_SORTS.next(shown, page))
 
 
 async def show(visit: Visit) -> Response:

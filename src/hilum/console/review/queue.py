@@ -27,6 +27,8 @@ STATES: Mapping[str, tuple[State, ...]] = MappingProxyType(
     }
 )
 """The states behind each word of the filter."""
+USUAL = "usual"
+"""The order where nobody asked for one: what waits, the oldest first, and what is closed, the newest first."""
 _CLOSED = frozenset({"certified", "rejected", "withdrawn"})
 LIST = List(
     columns=(
@@ -36,8 +38,8 @@ LIST = List(
         Column("Tier"),
         Column("Checks"),
         Column("Lenses"),
-        Column("Decision due", number=True),
-        Column("Submitted", number=True),
+        Column("Decision due", "due", number=True),
+        Column("Submitted", "submitted", number=True),
     ),
     one="submission",
     many="submissions",
@@ -67,6 +69,7 @@ LIST = List(
         Filter("lens", "Lens to judge", tuple(Option(each.value, each.value.capitalize()) for each in Lens)),
         Filter("for", "Waits for", (Option("me", "Me"),), unset="Anybody"),
     ),
+    own=USUAL,
 )
 
 
@@ -88,7 +91,8 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         lens=Lens(asked["lens"]) if asked["lens"] else None,
         tier=Tier(asked["tier"]) if asked["tier"] else None,
         mine=asked["for"] == "me",
-        newest=asked["state"] in _CLOSED,
+        newest=asked.order == USUAL and asked["state"] in _CLOSED,
+        sort="" if asked.order == USUAL else asked.order,
         after=asked.after,
         limit=ROWS,
     )

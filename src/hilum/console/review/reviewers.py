@@ -19,7 +19,7 @@ from hilum.kernel.pages import PageQuery
 from hilum.lookups.models import Kind
 from hilum.policies.models import Lens
 from hilum.review import service as review
-from hilum.review.models import LensRights, Measured, Tie
+from hilum.review.models import TIE_SORTS, LensRights, Measured, Tie
 from hilum.review.policy import may_decide
 from hilum.web.forms import Form
 from hilum.web.problems import status_of
@@ -42,7 +42,7 @@ TIES = List(
         Column("Vendor"),
         Column("State"),
         Column("Why"),
-        Column("Declared", number=True),
+        Column("Declared", "-declared", number=True),
     ),
     one="tie",
     many="ties",
@@ -172,8 +172,8 @@ async def _ties(visit: Visit, given: Form = fields.NO_FORM, trouble: _Trouble | 
 
 
 def _declared(ctx: Context, asked: Asked) -> Listed:
-    found = review.list_ties(ctx, PageQuery(asked.after, ROWS + 1))
-    shown = found[:ROWS]
+    page = PageQuery(asked.after, ROWS, asked.order)
+    shown = review.list_ties(ctx, page)
     names = service.names(ctx, [id_ for each in shown for id_ in (each.person, each.vendor)])
     rows = [
         (
@@ -185,7 +185,7 @@ def _declared(ctx: Context, asked: Asked) -> Listed:
         )
         for each in shown
     ]
-    return Listed(rows, next=shown[-1].id if len(found) > ROWS else "")
+    return Listed(rows, next=TIE_SORTS.next(shown, page))
 
 
 def _pill(tie: Tie) -> Cell:

@@ -13,6 +13,7 @@ from hilum.breakglass.models import (
     OPENABLE,
     PER_DAY_MAX,
     REVIEW_HOURS_MAX,
+    SORTS,
     SettingsChange,
     Use,
     UseQuery,
@@ -34,8 +35,8 @@ LIST = List(
         Column("Person"),
         Column("App"),
         Column("State"),
-        Column("Began", number=True),
-        Column("Review before", number=True),
+        Column("Began", "-began", number=True),
+        Column("Review before", "review", number=True),
         Column("Verdict"),
     ),
     one="emergency access",
@@ -44,6 +45,7 @@ LIST = List(
     filters=(
         Filter("which", "Show", (Option("findings", "Overdue"), Option("all", "All")), unset="To review"),
     ),
+    own="review",
 )
 _TONES = {
     UseState.OPEN: "warn",
@@ -68,10 +70,11 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
     query = UseQuery(
         tenant=own(ctx).id, waiting=asked["which"] != "all", findings=asked["which"] == "findings"
     )
-    found = service.list_uses(ctx, query, PageQuery(asked.after, ROWS))
+    page = PageQuery(asked.after, ROWS, asked.order)
+    found = service.list_uses(ctx, query, page)
     names = names_of.names(ctx, [each for use in found for each in (use.person, use.app)])
     rows = [_row(use, policy.state_of(use, ctx.now), names) for use in found]
-    return Listed(rows, None, next=found[-1].id if len(found) == ROWS else "")
+    return Listed(rows, None, next=SORTS.next(found, page))
 
 
 def _row(use: Use, state: UseState, names: names_of.Names) -> tuple[Cell, ...]:

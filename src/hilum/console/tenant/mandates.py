@@ -24,6 +24,7 @@ from hilum.mandates import service
 from hilum.mandates.models import (
     APPROVER_ROLES,
     GRACE,
+    SORTS,
     WAITING_LIFE,
     Mandate,
     MandateQuery,
@@ -56,7 +57,7 @@ async def show_list(visit: Visit) -> Response:
             Column("State"),
             Column("For"),
             Column("Answers for it"),
-            Column("Until", number=True),
+            Column("Until", "until", number=True),
         ),
         one="mandate",
         many="mandates",
@@ -80,7 +81,8 @@ async def show_list(visit: Visit) -> Response:
 
 def _listed(ctx: Context, asked: Asked) -> Listed:
     query = MandateQuery(findings=asked["show"] == "findings")
-    found = service.list_mandates(ctx, query, PageQuery(asked.after, ROWS))
+    page = PageQuery(asked.after, ROWS, asked.order)
+    found = service.list_mandates(ctx, query, page)
     known = _names(ctx, *found)
     rows = [
         (
@@ -96,7 +98,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         )
         for each in found
     ]
-    return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
+    return Listed(rows, next=SORTS.next(found, page))
 
 
 def _names(ctx: Context, *found: Mandate) -> dict[str, str]:

@@ -15,7 +15,7 @@ from hilum.console.tenant.forms import ROLES
 from hilum.enrolment import service as enrolment
 from hilum.enrolment.models import Opened
 from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
+from hilum.identity.models import PEOPLE_SORTS, NewPerson
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import PersonId
@@ -25,12 +25,12 @@ from hilum.web.forms import Form
 
 LIST = List(
     columns=(
-        Column("Name"),
-        Column("Username"),
-        Column("Role"),
+        Column("Name", "name"),
+        Column("Username", "username"),
+        Column("Role", "role"),
         Column("State"),
         Column("In the FHIR server"),
-        Column("Added", number=True),
+        Column("Added", "-added", number=True),
     ),
     one="person",
     many="people",
@@ -45,7 +45,7 @@ LIST = List(
 
 
 async def show_list(visit: Visit) -> Response:
-    """List the people of the hospital by username."""
+    """List the people of the hospital."""
 
     async def read(asked: Asked) -> Listed:
         return await visit.read(partial(_listed, asked=asked))
@@ -63,12 +63,8 @@ async def show_list(visit: Visit) -> Response:
 
 
 def _listed(ctx: Context, asked: Asked) -> Listed:
-    tenant = own(ctx)
-    if asked.text:
-        found, following = identity.search_people(ctx, asked.text, ROWS), ""
-    else:
-        found = identity.list_people(ctx, tenant.id, PageQuery(asked.after, ROWS))
-        following = found[-1].username if len(found) == ROWS else ""
+    page = PageQuery(asked.after, ROWS, asked.order)
+    found = identity.list_people(ctx, own(ctx).id, page, named=asked.text)
     rows = [
         (
             Cell(each.name, address("tenant.person", each.id)),
@@ -80,7 +76,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         )
         for each in found
     ]
-    return Listed(rows, None, next=following)
+    return Listed(rows, None, next=PEOPLE_SORTS.next(found, page))
 
 
 async def show_new(visit: Visit) -> Response:

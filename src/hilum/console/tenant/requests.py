@@ -14,7 +14,7 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery
 from hilum.requests import service as requests
-from hilum.requests.models import Decision, GroupView, State
+from hilum.requests.models import GROUP_SORTS, Decision, GroupView, State
 from hilum.web.forms import Form
 
 LIST = List(
@@ -23,7 +23,7 @@ LIST = List(
         Column("State"),
         Column("Asked by", number=True),
         Column("For"),
-        Column("Since", number=True),
+        Column("Since", "since", number=True),
         Column("Attention"),
     ),
     one="request",
@@ -60,7 +60,8 @@ async def show_list(visit: Visit) -> Response:
 
 def _listed(ctx: Context, asked: Asked) -> Listed:
     state = State(asked["state"]) if asked["state"] else State.OPEN
-    found = requests.list_groups(ctx, None, state, PageQuery(asked.after, ROWS))
+    page = PageQuery(asked.after, ROWS, asked.order)
+    found = requests.list_groups(ctx, None, state, page)
     names = service.names(ctx, [each.group.app for each in found])
     rows = [
         (
@@ -77,7 +78,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         )
         for each in found
     ]
-    return Listed(rows, None, next=found[-1].id if len(found) == ROWS else "")
+    return Listed(rows, None, next=GROUP_SORTS.next(found, page))
 
 
 async def show(visit: Visit) -> Response:
