@@ -50,6 +50,8 @@ from hilum.listings import store as listing_store
 from hilum.listings.models import Listing
 from hilum.mandates import store as mandates
 from hilum.mandates.models import Mandate
+from hilum.monitoring import store as alert_store
+from hilum.monitoring.models import Alert, AlertKind
 from hilum.notices import service as notices
 from hilum.notices.models import NewEndpoint
 from hilum.policies import service as policies
@@ -118,6 +120,7 @@ NO_LISTS = {
     "/api/v1/apps/{app}/observed": "walked in test_observed_limits",
     "/api/v1/events": "a stream",
     "/api/v1/revalidation": "one round",
+    "/api/v1/monitoring": "one run",
     "/api/v1/revalidation/figures": "figures, with at most a hundred rows of each",
     "/api/v1/revalidation/apps/{app}/early-review": "one judgement, with at most four reasons",
     "/api/v1/listings/{app}/statements": "of one version, bounded by its rules, lenses and fields",
@@ -203,6 +206,7 @@ LISTS = {
     "/api/v1/reviewers": "rita",
     "/api/v1/ties": "rita",
     "/api/v1/findings": "rita",
+    "/api/v1/alerts": "rita",
     "/api/v1/listings": "root",
     "/api/v1/revalidation/apps": "rita",
     "/api/v1/appeals": "rita",
@@ -233,11 +237,14 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
             f"fnd_{n}", app, VendorId("ven_1"), "cert_1", *said, ctx.now, ctx.now, ctx.now + MONTH
         )
         revalidation_store.add_finding(ctx.tx, found)
+        kind = AlertKind.SLOW
+        about = (GENERAL, found.vendor, kind, 2_000, {"calls": 100, "answered": 100}, ctx.now, ctx.now)
+        alert_store.add(ctx.tx, Alert(f"alt_{n}", app, *about))
         revalidation_store.set_places(ctx.tx, found.id, ("general",))
         made = Sharing(TenantId("general"), app, True, "", "person:per_1", ctx.now)
         precedents_store.save(ctx.tx, made)
-        about = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")
-        listing_store.save_listing(ctx.tx, Listing(app, *about))
+        listed = (VendorId("ven_1"), f"App {n}", True, "staff:per_1", ctx.now, "Certified.")
+        listing_store.save_listing(ctx.tx, Listing(app, *listed))
         standing = revalidation_store.get_standing(ctx.tx, app)
         revalidation_store.save_standing(ctx.tx, replace(standing, due=Rung.NOTIFY))
 

@@ -35,6 +35,8 @@ from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
+from hilum.monitoring import jobs as monitoring
+from hilum.monitoring.models import ALERTS_EVERY
 from hilum.overuse import jobs as overuse
 from hilum.registry import service as registry
 from hilum.revalidation import jobs as revalidation
@@ -95,6 +97,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("decision_counts", COUNT_EVERY, lambda job_lease: count_decisions(job_lease, settings)),
         Job("delta_reviews", DELTA_REVIEWS_EVERY, note_delta_reviews),
         Job("overuse", OVERUSE_EVERY, lambda job_lease: judge_use(job_lease, settings)),
+        Job("alerts", ALERTS_EVERY, lambda job_lease: judge_service(job_lease, settings)),
         Job("dry_runs", DRY_RUN_EVERY, lambda job_lease: run_dry_runs(job_lease, settings)),
         Job("review_checks", CHECK_EVERY, lambda job_lease: check_submissions(job_lease, settings)),
         Job("evidence_probes", PROBE_EVERY, lambda job_lease: send_probes(job_lease, settings)),
@@ -235,6 +238,12 @@ def note_delta_reviews(job_lease: JobLease) -> None:
 def judge_use(job_lease: JobLease, settings: Settings) -> None:
     """Find out which certified versions do more than they declare (C21)."""
     overuse.run(job_lease, _decisions(job_lease, settings).permits, lambda: _may_continue(job_lease))
+
+
+def judge_service(job_lease: JobLease, settings: Settings) -> None:
+    """Judge the calls of the last hour by the alert thresholds of the rule book (C20)."""
+    counts, now = _decisions(job_lease, settings), job_lease.uow.clock.now()
+    monitoring.run(job_lease, counts, now, lambda: _may_continue(job_lease))
 
 
 def keep_anchor(uow: UnitOfWork, settings: Settings, *, fresh: bool) -> None:

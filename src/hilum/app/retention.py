@@ -18,6 +18,7 @@ from hilum.infra import epoch
 from hilum.infra.context import Context
 from hilum.infra.settings import Settings
 from hilum.launches import service as launches
+from hilum.monitoring import service as monitoring
 from hilum.notices import service as notices
 from hilum.requests import service as requests
 from hilum.revalidation import service as revalidation
@@ -31,7 +32,7 @@ BREATH_S = 0.01
 """Pause between two batches, in which others may write."""
 ACCESSES = "access"
 EVENT_CLASSES = (
-    "agreements", "approvals", "attestations", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "departures", "disposals", "drills", "enrolment", "evidence", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "listings", "mandates", "notices", "policies", "precedents", "registry", "requests", "revalidation", "review", "signin", "tokens",
+    "agreements", "approvals", "attestations", "audit", "authserver", "breakglass", "certificates", "consent", "contacts", "controls", "departures", "disposals", "drills", "enrolment", "evidence", "factors", "federation", "gateway", "histories", "host", "identity", "infra", "keys", "launches", "listings", "mandates", "monitoring", "notices", "policies", "precedents", "registry", "requests", "revalidation", "review", "signin", "tokens",
 )  # fmt: skip
 """The classes of events: the first word of an action."""
 
@@ -58,7 +59,7 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
 
 
 def retain(job_lease: JobLease, settings: Settings) -> None:
-    """Delete old approvals, notices, decided requests, withdrawn submissions and answered disposal requests, and the payloads of accesses and events whose retention period is over.
+    """Delete old approvals, notices, decided requests, withdrawn submissions, closed findings and alerts and answered disposal requests, and the payloads of accesses and events whose retention period is over.
 
     Holds prevail over the purge of payloads; the chains keep every digest.
     """
@@ -67,6 +68,7 @@ def retain(job_lease: JobLease, settings: Settings) -> None:
     _until_none(job_lease, requests.purge)
     _until_none(job_lease, review.purge)
     _until_none(job_lease, revalidation.purge)
+    _until_none(job_lease, monitoring.purge)
     _until_none(job_lease, disposals.purge)
     today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     for kind in EVENT_CLASSES:

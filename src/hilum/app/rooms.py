@@ -15,6 +15,7 @@ from hilum.federation import service as federation
 from hilum.frontchannel import service as frontchannel
 from hilum.launches import service as launches
 from hilum.mandates import service as mandates
+from hilum.monitoring import service as monitoring
 from hilum.precedents import service as precedents
 from hilum.requests import service as requests
 from hilum.revalidation import service as revalidation
@@ -33,6 +34,7 @@ ROOMS = (
     frontchannel,
     launches,
     mandates,
+    monitoring,
     precedents,
     requests,
     revalidation,

@@ -403,6 +403,14 @@ class DecisionCounts:
         with lanes.using(Lane.OWN):
             return self._database.read(partial(decision_slots.busy, since=since, apps=apps, above=above))
 
+    def served_recently(
+        self, since: datetime, after: tuple[str, str], limit: int
+    ) -> dict[tuple[str, str], Served]:
+        """Return, by tenant and app, how calls from the ten minutes of a moment on ended, of the next pairs in order after one."""
+        verb = partial(service_counts.read_recent, since=since, after=after, limit=limit)
+        with lanes.using(Lane.OWN):
+            return self._database.read(verb)
+
     def served_by_day(self, app: str, since: datetime, tenant: str) -> dict[date, Served]:
         """Return how the calls of an app ended on each day, at one tenant or (empty) at all together, in the caller's lane."""
         return self._database.read(lambda tx: service_counts.read_days(tx, app, since, tenant))

@@ -64,8 +64,8 @@ COUNTED_FOR = timedelta(days=91)
 SLOT = timedelta(minutes=10)
 SLOTS_KEPT = timedelta(days=30)
 """How long traffic is kept by ten minutes: longer than a ring of a rollout dwells, and a week before it (C218)."""
-SERVICE_SLOTS_KEPT = timedelta(days=2)
-"""How long the service of apps is kept by ten minutes."""
+SERVICE_SLOTS_KEPT = timedelta(hours=3)
+"""How long the service of apps is kept by ten minutes: alerts judge the last hour, and each run goes over all that is kept."""
 TENANTS_READ = 1_000
 """Tenants at which the service of one app is read."""
 LATENCY_EDGES_MS = (10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)

@@ -412,6 +412,7 @@ _ENDINGS: Mapping[str, Ending] = {
     Reason.QUOTA_EXCEEDED: Ending.THROTTLED,
     # What all apps of a hospital together have under way is not this one's doing.
     Reason.CONCURRENCY_EXCEEDED: Ending.FAILED,
+    Reason.TRAFFIC_SHED: Ending.FAILED,
     Reason.SNAPSHOT_STALE: Ending.FAILED,
     Reason.UPSTREAM_UNAVAILABLE: Ending.FAILED,
     Reason.RESPONSE_UNJUDGEABLE: Ending.FAILED,

@@ -1,6 +1,6 @@
 """The service of apps, counted: how their calls at each tenant ended and how long the answers took, by ten minutes and by day.
 
-Counted beside the counts by day, in the same transaction and so exactly once. By ten minutes they are kept for two days, for alerts;
+Counted beside the counts by day, in the same transaction and so exactly once. By ten minutes they are kept for three hours, for alerts;
 by day for as long as decisions are.
 """
 
@@ -52,7 +52,8 @@ slots = Table(
     Column("app", Text, nullable=False),
     Column("slot", Integer, nullable=False),
     *_counts(),
-    PrimaryKeyConstraint("slot", "tenant", "app"),
+    PrimaryKeyConstraint("tenant", "app", "slot"),
+    Index("ix_service_slot_slot", "slot"),
 )
 """``slot``: tens of minutes since 1970-01-01. ``answered_n``: answers within the n-th bucket of SERVED_EDGES_MS."""
 

@@ -10,6 +10,7 @@ import click
 from hilum.infra import logs
 
 MODULES = {
+    "alert": "alerts",
     "agreement": "agreements",
     "app": "apps",
     "approval": "people",

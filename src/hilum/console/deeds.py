@@ -130,6 +130,8 @@ DEEDS: Mapping[str, str] = MappingProxyType(
         "mandates.mandate.ask": "named who answers for a backend service",
         "mandates.mandate.end": "ended the approval of a backend service",
         "mandates.mandate.lose_approver": "recorded that a backend service has lost its approver",
+        "monitoring.alert.close": "ended an alert about calls",
+        "monitoring.alert.open": "opened an alert about calls",
         "notices.endpoint.add": "added a webhook",
         "notices.endpoint.agree": "agreed to a webhook",
         "notices.endpoint.disable": "paused a webhook",

@@ -67,6 +67,7 @@ FATES = (
     Fate("decision_count", _TENANT, _ERASE, "counts of decisions"),
     Fate("revalidation_place", _TENANT, _ERASE, "where calls that were not certified were seen"),
     Fate("decision_slot", _TENANT, _ERASE, "counts of traffic"),
+    Fate("monitoring_alert", _TENANT, _ERASE, "alerts about calls of apps", exported=True),
     Fate("service_slot", _TENANT, _ERASE, "how calls of apps ended, by ten minutes"),
     Fate("service_day", _TENANT, _ERASE, "how calls of apps ended, by day"),
     Fate("identity_chart_loss", _PERSON, _ERASE, "charts that people lost"),

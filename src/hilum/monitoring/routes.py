@@ -1,6 +1,7 @@
 """API routes of monitoring."""
 
-from datetime import date
+from datetime import date, datetime
+from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,10 +12,12 @@ from starlette.requests import Request
 from hilum.audit.models import Served
 from hilum.kernel.ids import AppId, TenantId
 from hilum.monitoring import service
-from hilum.monitoring.models import DAYS_BOUND, ServiceView
+from hilum.monitoring.models import DAYS_BOUND, Alert, AlertKind, Closed, Run, ServiceView
 from hilum.monitoring.service import ReadServed
-from hilum.web.api import Id, Shown, Strict, api_router, audience, run_read
+from hilum.web.api import Id, Page, Paging, Shown, Strict, api_router, audience, page_of, run_read
 from hilum.web.kit import Kit
+
+READERS = audience("staff", "administrator", "member")
 
 
 class ServiceQuery(Strict):
@@ -63,11 +66,52 @@ class ServiceShown(Shown):
     by_tenant: list[HospitalShown]
 
 
+class AlertState(StrEnum):
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class AlertsQuery(Paging):
+    """``tenant`` and ``app``: only those at this hospital, or about this app, by id."""
+
+    tenant: Id | None = None
+    app: Id | None = None
+    state: AlertState | None = None
+
+
+class AlertShown(Shown):
+    """That the calls of an app at a hospital exceed a limit. ``figures``: the calls of the last hour in which they did; their ``within_ms`` is what 95 of 100 answers took at most, 0 if longer than ten seconds.
+
+    ``limit``: percent, or milliseconds of a slow one. ``why``: why it is over.
+    """
+
+    id: str
+    app: str
+    tenant: str
+    vendor: str
+    kind: AlertKind
+    limit: int
+    figures: dict[str, int]
+    opened_at: datetime
+    seen_at: datetime
+    closed_at: datetime | None
+    why: Closed | None
+
+
+class RunShown(Shown):
+    """When every app was judged last. ``skipped``: of how many apps at hospitals nothing was known, by why."""
+
+    at: datetime | None
+    judged: int
+    skipped: dict[str, int]
+    open: int
+
+
 def api(kit: Kit, served: ReadServed) -> APIRouter:
     """Build the API routes of monitoring."""
     router = api_router(kit, "monitoring")
 
-    @router.get("/apps/{app}/service", openapi_extra=audience("staff", "administrator", "member"))
+    @router.get("/apps/{app}/service", openapi_extra=READERS)
     async def get_service(request: Request, app: Id, query: Annotated[ServiceQuery, Query()]) -> ServiceShown:
         """Show how the calls of an app ended, by day and by hospital: how many were answered and how fast, refused, mistaken, throttled, failed."""
         tenant = None if query.tenant is None else TenantId(query.tenant)
@@ -82,7 +126,34 @@ def api(kit: Kit, served: ReadServed) -> APIRouter:
             by_tenant=[HospitalShown(tenant=at, **_numbers(each)) for at, each in found.by_tenant.items()],
         )
 
+    _alerts(router, kit)
     return router
+
+
+def _alerts(router: APIRouter, kit: Kit) -> None:
+    @router.get("/alerts", response_model=Page[AlertShown], openapi_extra=READERS)
+    async def list_alerts(request: Request, query: Annotated[AlertsQuery, Query()]) -> object:
+        """List alerts about calls by id: a vendor's member about its apps, an administrator at their hospital, the staff all."""
+        verb = partial(
+            service.list_alerts,
+            page=query.page,
+            tenant=query.tenant or "",
+            app=query.app or "",
+            is_open=None if query.state is None else query.state is AlertState.OPEN,
+        )
+        return page_of(await run_read(kit, request, verb), AlertShown.model_validate, query)
+
+    @router.get("/alerts/{alert}", openapi_extra=READERS)
+    async def get_alert(request: Request, alert: Id) -> AlertShown:
+        """Show an alert: which limit, by which calls, since when."""
+        found: Alert = await run_read(kit, request, partial(service.view_alert, alert_id=alert))
+        return AlertShown.model_validate(found)
+
+    @router.get("/monitoring", openapi_extra=audience("staff"))
+    async def get_run(request: Request) -> RunShown:
+        """Show when every app was judged last, and of how many nothing was known, by why."""
+        found: Run = await run_read(kit, request, service.last_run)
+        return RunShown.model_validate(found)
 
 
 def _numbers(found: Served) -> dict[str, Any]:

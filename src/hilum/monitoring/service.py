@@ -1,4 +1,4 @@
-"""Show how well apps work."""
+"""Show how well apps work, and the alerts about them."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,9 +8,11 @@ from hilum.audit.models import Served, ServedApp
 from hilum.controls.policy import administers
 from hilum.identity.policy import is_member
 from hilum.infra.context import Context
-from hilum.kernel.errors import NotFound
+from hilum.kernel.errors import NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId
-from hilum.monitoring.models import HOSPITALS_SHOWN, ServiceView
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.monitoring import policy, store
+from hilum.monitoring.models import CLOSED_KEPT, HOSPITALS_SHOWN, Alert, Run, ServiceView
 from hilum.registry import service as registry
 
 ReadServed = Callable[[str, datetime, str], ServedApp]
@@ -47,3 +49,52 @@ def view_service(
     total = sum(found.by_day.values(), Served())
     first = dict(islice(found.by_tenant.items(), HOSPITALS_SHOWN))
     return ServiceView(app.id, days, at or "", total, found.by_day, first)
+
+
+def list_alerts(
+    ctx: Context,
+    page: PageQuery = FIRST_PAGE,
+    *,
+    tenant: str = "",
+    app: str = "",
+    is_open: bool | None = None,
+) -> list[Alert]:
+    """List alerts by id: the platform's staff all, a vendor's member those about its apps, an administrator those at their hospital. Raises NotPermitted."""
+    actor = ctx.actor
+    vendor = actor.vendor or ""
+    if not actor.is_platform and not (vendor and is_member(actor, vendor)):
+        at = actor.tenant or ""
+        if not at or not administers(actor, at) or tenant not in {"", at}:
+            raise NotPermitted(
+                "not_permitted",
+                "Alerts are shown to the staff, to the app's vendor and to the hospital's administrators.",
+            )
+        tenant = at
+    return store.list_alerts(ctx.tx, page, tenant=tenant, vendor=vendor, app=app, is_open=is_open)
+
+
+def view_alert(ctx: Context, alert_id: str) -> Alert:
+    """Get an alert. Raises NotFound."""
+    found = store.get(ctx.tx, alert_id)
+    if not policy.may_see(ctx.actor, found):
+        raise store.no_such_alert()
+    return found
+
+
+def newest_open(ctx: Context, limit: int) -> list[Alert]:
+    """List the newest open alerts, for the platform's staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see this.")
+    return store.newest_open(ctx.tx, limit)
+
+
+def last_run(ctx: Context) -> Run:
+    """Return when every app was judged last, and of how many nothing was known, for the platform's staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see this.")
+    return store.find_run(ctx.tx)
+
+
+def purge(ctx: Context) -> int:
+    """Delete alerts that were closed long ago, at most a batch; return how many. Call again while it is not 0."""
+    return store.purge(ctx.tx, ctx.now - CLOSED_KEPT)

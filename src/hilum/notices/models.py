@@ -89,6 +89,8 @@ class MailKind(StrEnum):
     APP_HELD = "app_held"
     REVIEW_NEWS = "review_news"
     REVIEW_LATE = "review_late"
+    ALERT = "alert"
+    APP_ALERT = "app_alert"
 
 
 class EventKind(StrEnum):
@@ -106,6 +108,7 @@ class EventKind(StrEnum):
     USE_EXCEEDS = "app.use_exceeds"
     LIMITS_TIGHTEN = "app.limits_tighten"
     FINDINGS = "app.findings"
+    ALERT = "app.alert"
     REVIEW_NEWS = "review.news"
     REVIEW_LATE = "review.late"
     CERTIFICATE_ENDING = "certificate.ending"

@@ -302,6 +302,31 @@ APP_HELD = Template(
     {"app": Kind.NAME, "rule": Kind.ID},
     (("App", "app"), ("What was found", "rule")),
 )
+_ALERT = {"apps": Kind.NAME, "places": Kind.NAME, "kind": Kind.WORD}
+_ALERT_ROWS = (("Apps", "apps"), ("Hospitals", "places"), ("What", "kind"))
+_ALERT_KINDS = "Refused: not permitted, or no such record. Failed: not answered, or not to be answered. Slow: answered late."
+ALERT = Template(
+    MailKind.ALERT,
+    "Calls of an app of yours exceed a limit",
+    (
+        "More calls of apps of yours ended badly within the last hour than the rule book allows before an alert. The alert ends by itself once they do not any more; you get at most one such mail a day about an app at a hospital.",
+        _ALERT_KINDS,
+        "See the numbers, and which limit: hilum alert list --state open. Which calls they were: hilum app calls.",
+    ),
+    _ALERT,
+    _ALERT_ROWS,
+)
+APP_ALERT = Template(
+    MailKind.APP_ALERT,
+    "Calls of an app that your hospital uses exceed a limit",
+    (
+        "More calls of apps at your hospital ended badly within the last hour than the rule book allows before an alert. Nothing was stopped. The alert ends by itself once they do not any more; you get at most one such mail a day about an app.",
+        _ALERT_KINDS,
+        "If it is many apps at once, look at your FHIR server first. See the numbers: hilum alert list --state open.",
+    ),
+    _ALERT,
+    _ALERT_ROWS,
+)
 REVIEW_NEWS = Template(
     MailKind.REVIEW_NEWS,
     "There is news of what you submitted to review",
@@ -418,6 +443,8 @@ TEMPLATES = {
         APP_HELD,
         REVIEW_NEWS,
         REVIEW_LATE,
+        ALERT,
+        APP_ALERT,
     )
 }
 
@@ -456,6 +483,9 @@ APP_FINDINGS = EventType(
     EventKind.FINDINGS,
     {"app_id": Kind.ID, "finding_id": Kind.ID, "stage": Kind.WORD, "due": Kind.MOMENT},
 )
+APP_ALERTED = EventType(
+    EventKind.ALERT, {"app_id": Kind.ID, "alert_id": Kind.ID, "tenant": Kind.ID, "kind": Kind.WORD}
+)
 _OF_REVIEW = {"submission_id": Kind.ID, "app_id": Kind.ID, "vendor_id": Kind.ID}
 EVENT_REVIEW_NEWS = EventType(EventKind.REVIEW_NEWS, _OF_REVIEW | {"what": Kind.WORD})
 EVENT_REVIEW_LATE = EventType(EventKind.REVIEW_LATE, _OF_REVIEW | {"stage": Kind.WORD, "due_at": Kind.MOMENT})
@@ -477,6 +507,7 @@ EVENTS = {
         APP_USE_EXCEEDS,
         APP_LIMITS_TIGHTEN,
         APP_FINDINGS,
+        APP_ALERTED,
         EVENT_REVIEW_NEWS,
         EVENT_REVIEW_LATE,
         EVENT_CERTIFICATE_ENDING,

@@ -30,6 +30,7 @@ from tests.flows.test_audit_journal import access
         (413, "resource_too_large", "mistaken"),
         (429, "quota_exceeded", "throttled"),
         (429, "concurrency_exceeded", "failed"),
+        (503, "traffic_shed", "failed"),
         (503, "upstream_unavailable", "failed"),
         (502, "response_unjudgeable", "failed"),
         (503, "outcome_unknown", "failed"),

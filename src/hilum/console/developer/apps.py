@@ -12,7 +12,7 @@ from hilum.agreements import policy as agreements_policy
 from hilum.agreements import service as agreements
 from hilum.agreements.models import AgreementQuery
 from hilum.clients import service as clients
-from hilum.console import policy
+from hilum.console import alerts, policy
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.steps import Known, Step, asked_at_least, changes, checklist, next_step
@@ -192,6 +192,7 @@ def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
             "happened": _happened(ctx, app, found),
             "early": revalidation.view_early(ctx, app.id) if found.certifications else None,
             "formula": EARLY_FORMULA,
+            "alerts": alerts.of_app(ctx, app.id),
         },
     )
 

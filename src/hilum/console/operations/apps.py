@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.console import policy, service, words
+from hilum.console import alerts, policy, service, words
 from hilum.console.desk import Visit, address
 from hilum.console.lists import List
 from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option, State
@@ -164,6 +164,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         if visit.may_open("operations.stop")
         else "",
         "switches": _switches(ctx, app, names),
+        "alerts": alerts.of_app(ctx, app.id),
     }
 
 

@@ -10,16 +10,18 @@ from starlette.responses import Response
 from hilum.approvals import service as approvals
 from hilum.approvals.policy import may_decide
 from hilum.audit.models import LATENCY_EDGES_MS, SLOT, AccessQuery, Traffic
-from hilum.console import policy, service, words
+from hilum.console import alerts, policy, service, words
 from hilum.console.desk import Visit, address
 from hilum.console.models import REFUSALS_READ
 from hilum.controls import service as controls
 from hilum.controls.models import Mode, Switch
 from hilum.infra.context import Context
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
+from hilum.monitoring import service as monitoring
 
 STOPS_SHOWN = 20
 SLOW_SHOWN = 8
+ALERTS_SHOWN = 20
 HOUR = timedelta(hours=1)
 SHARE = 0.95
 
@@ -65,11 +67,18 @@ def _facts(ctx: Context, visit: Visit) -> dict[str, Any]:
         ],
         "decided": total.decided,
         "refused_share": f"{100 * total.refused / total.decided:.1f} %" if total.decided else "",
+        "alerts": _alerts(ctx),
+        "judged": monitoring.last_run(ctx),
         "waiting": len(waiting),
         "nodes": visit.ports.nodes(ctx),
         "health": visit.ports.health(),
         "at": ctx.now,
     }
+
+
+def _alerts(ctx: Context) -> list[dict[str, Any]]:
+    found = alerts.rows(ctx, monitoring.newest_open(ctx, ALERTS_SHOWN))
+    return [each | {"href": address("operations.app", each["app_id"])} for each in found]
 
 
 def _stop(switch: Switch, names: service.Names) -> dict[str, Any]:

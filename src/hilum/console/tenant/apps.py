@@ -13,7 +13,7 @@ from hilum.audit.models import EventQuery
 from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts, ClientType
-from hilum.console import service, words
+from hilum.console import alerts, service, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option, State
@@ -232,6 +232,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "happenings": [words.happening(each, names) for each in events],
         "use": None,
         "drifts": [each for each in revalidation.list_seen_at(ctx, tenant.id) if each.app == app.id],
+        "alerts": alerts.of_app(ctx, app.id, tenant.id),
         "stop": address("tenant.stop", kind="app_tenant", key=f"{app.id}/{tenant.id}"),
         "activity": address("tenant.activity", app=app.id),
     }

@@ -1,0 +1,53 @@
+"""The job that judges the calls of the last hour of every app, some apps and hospitals in each transaction.
+
+A process that dies in between has judged some and not others: the next run judges all again, which changes nothing of what was judged.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Protocol, TypeVar
+
+from hilum.audit.models import Served
+from hilum.infra.context import Context
+from hilum.kernel.ids import AppId, TenantId
+from hilum.monitoring import judging
+from hilum.monitoring.models import BATCH, WINDOW
+from hilum.monitoring.store import Place
+
+T = TypeVar("T")
+
+
+class Lease(Protocol):
+    """Runs verbs as the system; ``write`` only while this process holds the job's lease."""
+
+    def write(self, verb: Callable[[Context], T]) -> T: ...
+
+
+class Counts(Protocol):
+    """The counted calls (``audit.live.count_decisions``)."""
+
+    def served_recently(
+        self, since: datetime, after: tuple[str, str], limit: int
+    ) -> dict[tuple[str, str], Served]: ...
+
+
+def run(lease: Lease, counts: Counts, now: datetime, may_continue: Callable[[], bool]) -> None:
+    """Judge every app that was called in the last hour, and every other one with an open alert."""
+    tally: Counter[str] = Counter()
+    judged: set[Place] = set()
+    after: tuple[str, str] = ("", "")
+    while may_continue() and (found := counts.served_recently(now - WINDOW, after, BATCH)):
+        places = {(TenantId(tenant), AppId(app)): served for (tenant, app), served in found.items()}
+        tally += lease.write(partial(judging.judge, found=places))
+        judged |= places.keys()
+        after = max(found)
+    rest: Place | None = TenantId(""), AppId("")
+    while rest is not None:
+        if not may_continue():
+            return
+        verb = partial(judging.judge_rest, after=rest, judged=judged, limit=BATCH)
+        rest, more = lease.write(verb)
+        tally += more
+    lease.write(partial(judging.finish, tally=tally))

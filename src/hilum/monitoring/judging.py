@@ -1,0 +1,177 @@
+"""Judge the calls of apps by the alert thresholds of their cells, and open, mail and close alerts."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Served
+from hilum.contacts import service as contacts
+from hilum.contacts.models import ContactKind
+from hilum.identity import service as identity
+from hilum.identity.models import Role
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.monitoring import policy, store
+from hilum.monitoring.models import MAILED_AGAIN, NAMED, Alert, Followed, Run, Skip, Watched
+from hilum.monitoring.store import Place
+from hilum.notices import service as notices
+from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
+from hilum.policies import service as policies
+from hilum.policies.models import Tier
+from hilum.registry import service as registry
+from hilum.registry.models import App, Certified, Environment
+
+K = TypeVar("K")
+NOTHING = Served()
+
+
+def judge(ctx: Context, found: Mapping[Place, Served]) -> Counter[str]:
+    """Judge some apps at some hospitals by their calls of the last hour; return how many were judged and skipped, by why."""
+    watched, apps = _watched(ctx, found)
+    held = store.open_at(ctx.tx, list(found))
+    tally: Counter[str] = Counter()
+    opened: list[Alert] = []
+    for each in watched:
+        place = each.tenant, each.app
+        followed = policy.follow(each, found[place], held.get(place, ()), ctx.now)
+        tally["judged" if followed.skip is None else followed.skip.value] += 1
+        opened += _keep(ctx, followed)
+    _announce(ctx, opened, apps)
+    return tally
+
+
+def _watched(ctx: Context, places: Collection[Place]) -> tuple[list[Watched], Mapping[AppId, App]]:
+    """Return the limits of some apps at some hospitals, with the apps."""
+    certified = registry.read_certified(ctx, sorted({app for _, app in places}))
+    books = policies.current(ctx)
+    at: dict[TenantId, list[AppId]] = {}
+    for tenant, each in places:
+        at.setdefault(tenant, []).append(each)
+    watched = []
+    for tenant, of in at.items():
+        found = identity.find_tenant(ctx, tenant)
+        installed = installations.installed_at(ctx, tenant, of)
+        book = books.book_at(tenant, ctx.now)
+        for app_id in of:
+            app = certified.apps.get(app_id)
+            # An app that is gone, or counted under a name of no hospital: nothing to watch.
+            vendor = VendorId("") if app is None else app.vendor
+            if app is None or found is None or app_id not in installed:
+                watched.append(Watched(app_id, tenant, vendor, None, Skip.NOT_INSTALLED))
+                continue
+            environment = Environment.SANDBOX if found.sandbox else Environment.PRODUCTION
+            cells = _cells(ctx, certified, app, environment)
+            limits = policy.limits_under(book, *cells) if cells else None
+            skip = None if limits else Skip.NO_CELL if cells else Skip.NOT_CERTIFIED
+            watched.append(Watched(app_id, tenant, vendor, limits, skip))
+    return watched, certified.apps
+
+
+def _cells(
+    ctx: Context, certified: Certified, app: App, environment: Environment
+) -> tuple[set[str], set[Tier]] | None:
+    """Return in which categories and tiers an app is certified now: after a move both count, and after a raise both tiers."""
+    in_force = [
+        each
+        for each in certified.certifications.get(app.id, ())
+        if each.environment is environment and each.withdrawn_at is None and ctx.now < each.expires_at
+    ]
+    raised = (
+        certified.versions[each.version].raised for each in in_force if each.version in certified.versions
+    )
+    tiers = {each.tier for each in in_force if each.tier is not None} | {each.tier for each in raised if each}
+    return ({app.category, *(each.category for each in in_force)}, tiers) if tiers else None
+
+
+def _keep(ctx: Context, followed: Followed) -> list[Alert]:
+    # Closed first: of two that are open of one kind the second would be refused.
+    for each in followed.closed:
+        store.save(ctx.tx, each)
+        _record(ctx, "monitoring.alert.close", each)
+    for each in followed.kept:
+        store.save(ctx.tx, each)
+    opened = [replace(each, id=ctx.ids.new("alt")) for each in followed.opened]
+    for each in opened:
+        store.add(ctx.tx, each)
+        _record(ctx, "monitoring.alert.open", each)
+    return opened
+
+
+def _record(ctx: Context, action: str, alert: Alert) -> None:
+    facts = {"alert": alert.id, "kind": alert.kind.value, "limit": alert.limit, **alert.figures}
+    reason = "" if alert.why is None else alert.why.value
+    audit.record(ctx, Event(action, tenant=alert.tenant, app=alert.app, reason=reason, facts=facts))
+
+
+# --- mail ----------------------------------------------------------------------------------------------------------------------
+
+
+def _announce(ctx: Context, opened: Sequence[Alert], apps: Mapping[AppId, App]) -> None:
+    """Mail what was opened to vendors and hospitals: one mail for each kind, and nothing that was mailed within MAILED_AGAIN."""
+    if not opened:
+        return
+    tenants = {each.tenant for each in opened}
+    recent = store.mailed_since(ctx.tx, ctx.now - MAILED_AGAIN, tenants)
+    fresh = [each for each in opened if (each.tenant, each.app, each.kind.value) not in recent]
+    names = {each: identity.get_tenant(ctx, each).name for each in tenants}
+    # A hospital's server that is down concerns each of its apps: nobody gets a mail for each.
+    for (tenant, _), of in _grouped(fresh, lambda each: (each.tenant, each.kind)):
+        facts = _facts(of, apps, names)
+        for _, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
+            notices.put_mail(ctx, Mail(MailKind.APP_ALERT, address, _cause(of, tenant), facts))
+    for (vendor, _), of in _grouped(fresh, lambda each: (each.vendor, each.kind)):
+        facts = _facts(of, apps, names)
+        for address in _reached(ctx, vendor):
+            notices.put_mail(ctx, Mail(MailKind.ALERT, address, _cause(of, vendor), facts, vendor=vendor))
+    for each in fresh:
+        store.save(ctx.tx, replace(each, mailed_at=ctx.now))
+        facts = {"app_id": each.app, "alert_id": each.id, "tenant": each.tenant, "kind": each.kind.value}
+        cause = f"alerts/{each.id}"
+        notices.put_event(ctx, VendorEvent(EventKind.ALERT, each.vendor, cause, facts, app=each.app))
+
+
+def _grouped(alerts: Iterable[Alert], key: Callable[[Alert], K]) -> list[tuple[K, list[Alert]]]:
+    found: dict[K, list[Alert]] = {}
+    for each in alerts:
+        found.setdefault(key(each), []).append(each)
+    return list(found.items())
+
+
+def _facts(of: Sequence[Alert], apps: Mapping[AppId, App], names: Mapping[TenantId, str]) -> dict[str, str]:
+    return {
+        "apps": policy.in_words((apps[each.app].name for each in of), NAMED),
+        "places": policy.in_words((names[each.tenant] for each in of), NAMED),
+        "kind": of[0].kind.value,
+    }
+
+
+def _cause(of: Sequence[Alert], place: str) -> str:
+    return f"alerts/{place}/{of[0].id}"
+
+
+def _reached(ctx: Context, vendor: VendorId) -> list[str]:
+    """Return the proved support and security contacts of a vendor; without any where it is mailed about other things."""
+    proved = contacts.proved_contacts(ctx, vendor)
+    found = [each.address for each in proved if each.kind is not ContactKind.OWNER]
+    return list(dict.fromkeys(found)) or contacts.reached(ctx, vendor)
+
+
+# --- the run -------------------------------------------------------------------------------------------------------------------
+
+
+def judge_rest(
+    ctx: Context, after: Place, judged: Collection[Place], limit: int
+) -> tuple[Place | None, Counter[str]]:
+    """Judge the next apps with an open alert that have no calls in the window; return where to go on, None at the end."""
+    places = store.open_places(ctx.tx, after, limit)
+    tally = judge(ctx, {each: NOTHING for each in places if each not in judged})
+    return (places[-1] if len(places) == limit else None), tally
+
+
+def finish(ctx: Context, tally: Mapping[str, int]) -> None:
+    """Record that every app was judged, and of how many nothing was known."""
+    skipped = {each.value: tally[each.value] for each in Skip if tally.get(each.value)}
+    store.save_run(ctx.tx, Run(ctx.now, tally.get("judged", 0), skipped))

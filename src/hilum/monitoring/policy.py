@@ -1,0 +1,125 @@
+"""Which limits of the rule book the calls of an app exceed, and what becomes of alerts. Pure."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import fields, replace
+from datetime import datetime
+
+from hilum.audit.models import Served
+from hilum.controls.policy import administers
+from hilum.identity.policy import is_member
+from hilum.kernel.actor import Actor
+from hilum.monitoring.models import (
+    CALLS_LEAST,
+    HITS_LEAST,
+    QUIET,
+    SLOW_PERCENT,
+    Alert,
+    AlertKind,
+    Closed,
+    Followed,
+    Skip,
+    Watched,
+)
+from hilum.policies.models import AlertThresholds, Book, Tier
+from hilum.policies.policy import cell_of
+
+
+def may_see(actor: Actor, alert: Alert) -> bool:
+    """Check whether an actor may see an alert: the platform's staff, members of its vendor, administrators of its hospital."""
+    return actor.is_platform or is_member(actor, alert.vendor) or administers(actor, alert.tenant)
+
+
+def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier]) -> AlertThresholds | None:
+    """Return the strictest limits of the cells of some categories and tiers; None if the book lacks one of them."""
+    cells = [cell_of(book, category, tier) for category in categories for tier in tiers]
+    found = [each.alerts for each in cells if each is not None]
+    if not cells or len(found) < len(cells):
+        return None
+    return AlertThresholds(
+        **{each.name: min(getattr(one, each.name) for one in found) for each in fields(AlertThresholds)}
+    )
+
+
+def limit_of(kind: AlertKind, limits: AlertThresholds) -> int:
+    """Return the limit of a kind of alert."""
+    match kind:
+        case AlertKind.REFUSED:
+            return limits.refused_percent
+        case AlertKind.FAILED:
+            return limits.failed_percent
+        case AlertKind.SLOW:
+            return limits.latency_ms_p95
+
+
+def exceeds(kind: AlertKind, served: Served, limits: AlertThresholds) -> bool | None:
+    """Return whether calls exceed a limit; None if there are too few to say."""
+    limit = limit_of(kind, limits)
+    match kind:
+        case AlertKind.REFUSED:
+            hits, of, percent = served.refused, served.calls, limit
+        case AlertKind.FAILED:
+            hits, of, percent = served.mistaken + served.throttled + served.failed, served.calls, limit
+        case AlertKind.SLOW:
+            hits, of, percent = served.slower_than(limit), served.answers, SLOW_PERCENT
+    if of < CALLS_LEAST:
+        return None
+    return hits >= HITS_LEAST and 100 * hits > percent * of
+
+
+def figures(served: Served) -> dict[str, int]:
+    """Return calls as numbers by name. ``within_ms`` is 0 if 95 of 100 answers took longer than can be told."""
+    return {
+        "calls": served.calls,
+        "answered": served.answers,
+        "refused": served.refused,
+        "mistaken": served.mistaken,
+        "throttled": served.throttled,
+        "failed": served.failed,
+        "within_ms": served.within_ms() or 0,
+    }
+
+
+def follow(watched: Watched, served: Served, held: Iterable[Alert], now: datetime) -> Followed:
+    """Return what the calls of the last hour change about the alerts of an app at a hospital.
+
+    Unknown opens nothing, and closes only what nothing was known of for QUIET, or what is not watched any more.
+    """
+    by_kind = {each.kind: each for each in held}
+    opened: list[Alert] = []
+    kept: list[Alert] = []
+    closed: list[Alert] = []
+    verdicts: list[bool | None] = []
+    gone = watched.skip in {Skip.NOT_INSTALLED, Skip.NOT_CERTIFIED}
+    for kind in AlertKind:
+        before, limits = by_kind.get(kind), watched.limits
+        if before is not None and (gone or before.vendor != watched.vendor):
+            closed.append(_closed(before, Closed.NOT_WATCHED, now))
+            before = None
+        verdict = None if limits is None else exceeds(kind, served, limits)
+        verdicts.append(verdict)
+        if verdict and limits is not None:
+            limit, numbers = limit_of(kind, limits), figures(served)
+            if before is None:
+                opened.append(
+                    Alert("", watched.app, watched.tenant, watched.vendor, kind, limit, numbers, now, now)
+                )
+            else:
+                kept.append(replace(before, limit=limit, figures=numbers, seen_at=now))
+        elif before is not None:
+            if verdict is False:
+                closed.append(_closed(before, Closed.OVER, now))
+            elif now - before.seen_at >= QUIET:
+                closed.append(_closed(before, Closed.QUIET, now))
+    nothing = None if any(each is not None for each in verdicts) else Skip.FEW_CALLS
+    return Followed(tuple(opened), tuple(kept), tuple(closed), watched.skip or nothing)
+
+
+def _closed(alert: Alert, why: Closed, now: datetime) -> Alert:
+    return replace(alert, closed_at=now, why=why)
+
+
+def in_words(names: Iterable[str], named: int) -> str:
+    """Return some names as one line: the first of them, and how many more there are."""
+    ordered = sorted(set(names))
+    more = f" and {len(ordered) - named} more" if len(ordered) > named else ""
+    return ", ".join(ordered[:named]) + more

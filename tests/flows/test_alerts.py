@@ -1,0 +1,224 @@
+"""Alerts about the calls of apps: opened by the rule book's limits, mailed once, shown, and closed by themselves (C20, C179)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery, Outcome
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.installations import service as installations
+from hilum.kernel.ids import TenantId
+from hilum.monitoring import jobs
+from hilum.monitoring.models import MAILED_AGAIN, WINDOW
+from hilum.notices.store import notices
+from hilum.policies import service as policies
+from hilum.policies.models import ApplyOrder
+from hilum.registry import service as registry
+from tests.flows.control_site import PASSWORD, problem
+from tests.flows.test_audit_journal import access
+from tests.flows.test_overuse import MAILBOX, Lease, Seen
+from tests.flows.vendor_ground import join
+from tests.sim.backends import both_backends
+from tests.sim.browser import form_with
+from tests.sim.world import FakeClock
+from tests.unit.policies.books import document
+
+REFUSED: dict[str, Any] = {"outcome": Outcome.REFUSED, "reason": "scope_insufficient", "status": 403}
+CELL = "categories.unclassified.cells"
+
+
+class Watch(Seen):
+    """An app at two hospitals, with calls of the last hour."""
+
+    def call(self, tenant: str, number: int, **more: Any) -> None:
+        at = self.clock.now() - timedelta(minutes=1)
+        facts = {
+            "app": self.app,
+            "client": self.client.id,
+            "rule": "patient/*.rs",
+            "at": at,
+            "tenant": tenant,
+        }
+        # Counted records, so that a hundred calls are one row of the journal.
+        self.place.write(access(1, **(facts | {"count": number} | more)))
+
+    def judge(self) -> None:
+        counts = journals.count_decisions(self.folder, self.place.url, self.clock.now())
+        jobs.run(Lease(self.site), counts, self.clock.now(), lambda: True)
+
+    def alerts(self, who: str = "rita", **query: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.site.api(who).get("/alerts", params=query).json()["items"]
+        return found
+
+    def mailed(self) -> list[tuple[str, str]]:
+        rows = self.uow.db.read(lambda tx: tx.execute(select(notices)).all())
+        return sorted((row.kind, row.recipient) for row in rows if row.kind in {"alert", "app_alert"})
+
+
+@pytest.fixture
+def watch(one_uow: UnitOfWork, clock: FakeClock) -> Watch:
+    return Watch(one_uow, clock)
+
+
+@both_backends
+def test_calls_beyond_a_limit_are_alerted_once_and_the_alert_ends_by_itself(
+    watch: Watch, clock: FakeClock
+) -> None:
+    """C20: however often it is judged; with the numbers in the audit; also where the app is fine elsewhere."""
+    watch.call("general", 70)
+    watch.call("general", 30, **REFUSED)
+    watch.call("children", 200)
+
+    for _ in range(2):
+        watch.judge()
+
+    (found,) = watch.alerts()
+    assert (found["app"], found["tenant"], found["kind"], found["closed_at"]) == (
+        watch.app,
+        "general",
+        "refused",
+        None,
+    )
+    assert (found["figures"]["calls"], found["figures"]["refused"]) == (100, 30)
+    assert watch.mailed() == [("alert", MAILBOX)]
+
+    clock.advance(WINDOW + timedelta(minutes=10))
+    watch.call("general", 100)
+    watch.judge()
+
+    (over,) = watch.alerts()
+    assert (over["why"], over["id"]) == ("over", found["id"])
+    query = EventQuery(action="monitoring.alert", app=watch.app)
+    events = [each.event for each in watch.site.system(audit.list_events, query=query).events]
+    assert [(each.action, each.tenant, each.reason) for each in events] == [
+        ("monitoring.alert.close", "general", "over"),
+        ("monitoring.alert.open", "general", ""),
+    ]
+    assert (events[1].facts["limit"], events[1].facts["refused"]) == (found["limit"], 30)
+    assert watch.site.api("otto").get("/monitoring").json()["judged"] == 1
+
+
+def test_one_that_opens_again_within_a_day_is_not_mailed_again(watch: Watch, clock: FakeClock) -> None:
+    for _ in range(2):
+        watch.call("general", 100, **REFUSED)
+        watch.judge()
+        clock.advance(WINDOW + timedelta(minutes=10))
+        watch.call("general", 100)
+        watch.judge()
+    assert ([each["why"] for each in watch.alerts()], len(watch.mailed())) == (["over", "over"], 1)
+
+    clock.advance(MAILED_AGAIN)
+    watch.call("general", 100, **REFUSED)
+    watch.judge()
+
+    assert len(watch.mailed()) == 2
+
+
+def test_a_server_that_is_down_is_one_mail_for_each_kind_and_not_for_each_hospital(watch: Watch) -> None:
+    for tenant in ("general", "children"):
+        watch.call(tenant, 100, outcome=Outcome.REFUSED, reason="upstream_unavailable", status=503)
+
+    watch.judge()
+
+    assert [(each["tenant"], each["kind"]) for each in watch.alerts()] == [
+        ("children", "failed"),
+        ("general", "failed"),
+    ]
+    rows = watch.uow.db.read(lambda tx: tx.execute(select(notices)).all())
+    (mail,) = (each for each in rows if each.kind == "alert")
+    assert mail.facts == {"apps": "Chart", "places": "Children, General", "kind": "failed"}
+
+
+def test_changing_the_cell_changes_when_it_alerts(watch: Watch) -> None:
+    """C20, C179."""
+    watch.call("general", 200)
+    watch.call("general", 10, **REFUSED)
+    watch.judge()
+    assert watch.alerts() == []
+
+    do = watch.site.system
+    cells = {f"{CELL}.{tier}.alerts.refused_percent": 1 for tier in ("low", "moderate", "high")}
+    version = do(lambda ctx: policies.add_version(ctx, document(cells), base=1, note=""))
+    last = do(policies.in_force).last
+    do(
+        lambda ctx: policies.apply(
+            ctx, ApplyOrder(version.number, (TenantId("general"),), last, "a try", emergency=True)
+        )
+    )
+    watch.call("children", 200)
+    watch.call("children", 10, **REFUSED)
+    watch.judge()
+
+    assert [(each["tenant"], each["limit"]) for each in watch.alerts()] == [("general", 1)]
+
+
+def test_what_is_not_known_opens_nothing_and_is_recorded_as_skipped(watch: Watch) -> None:
+    watch.call("general", 20, **REFUSED)
+    watch.call("mercy", 200, **REFUSED)
+    watch.call("nowhere", 200, **REFUSED)
+
+    watch.judge()
+
+    assert watch.alerts() == []
+    run = watch.site.api("rita").get("/monitoring").json()
+    assert (run["judged"], run["skipped"], run["open"]) == (0, {"few_calls": 1, "not_installed": 2}, 0)
+
+
+def test_an_alert_ends_with_the_installation(watch: Watch, clock: FakeClock) -> None:
+    watch.call("general", 100, **REFUSED)
+    watch.judge()
+
+    watch.site.system(installations.uninstall, installation_id=watch.installed["general"])
+    clock.advance(WINDOW * 2)
+    watch.judge()
+
+    assert [each["why"] for each in watch.alerts()] == ["not_watched"]
+
+
+def test_a_hospital_sees_its_own_alerts_only(watch: Watch) -> None:
+    watch.call("general", 100, **REFUSED)
+    watch.judge()
+    (found,) = watch.alerts("gina", state="open")
+
+    assert watch.alerts("carl") == []
+    problem(watch.site.api("carl").get(f"/alerts/{found['id']}"), 404, "alert_not_found")
+    problem(watch.site.api("carl").get("/alerts", params={"tenant": "general"}), 403, "not_permitted")
+    problem(watch.site.api("gina").get("/monitoring"), 403, "not_permitted")
+    assert watch.site.api("ann").get("/alerts").status_code == 403
+    assert watch.site.api("gina").get(f"/alerts/{found['id']}").json() == found
+
+
+def test_pages_of_the_staff_the_hospital_and_the_vendor_show_it(watch: Watch) -> None:
+    """C20: to each what it has to do with, with the numbers and the limit."""
+    watch.call("general", 100, latency_us=4_000_000)
+    watch.call("children", 100, **REFUSED)
+    watch.judge()
+    site, vendor = watch.site, watch.site.system(registry.get_app, app_id=watch.app).vendor
+    join(site, vendor, "v.dev", "developer")
+
+    def page(username: str, path: str, place: str = "") -> str:
+        browser = site.browser()
+        form = form_with(browser.get(f"/t/{place}/signin" if place else "/signin").text, "password")
+        values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
+        assert browser.post(form.action, data=values).status_code == 303
+        answer = browser.get(path)
+        assert answer.status_code == 200, answer.text
+        return str(answer.text)
+
+    now, of_app = page("rita", "/operations"), page("rita", f"/operations/apps/{watch.app}")
+    own = page("gina", f"/tenant/apps/{watch.app}", "general")
+    theirs = page("v.dev", f"/developer/apps/{watch.app}", vendor)
+
+    for text in (now, of_app, own, theirs):
+        assert "95 of 100 answers took up to 5,000 ms" in text
+    for text in (now, of_app, theirs):
+        assert "100.0 % of 100 calls: 100 refused; the limit is" in text
+    assert "100 refused" not in own
+    assert "2 at hospitals" in now
+    member = site.api("v.dev").get("/alerts", params={"state": "open"}).json()["items"]
+    assert len(member) == 2
+    assert site.api("v.dev").get(f"/apps/{watch.app}/service").json()["total"]["refused"] == 100
