@@ -89,7 +89,7 @@ PROMISES = {
     90: "Consent is asked again for a wider scope, a new purpose, owner or version, at dormancy, for other terms and after an incident, and not otherwise",
     91: "A person can withdraw; the tokens die at once",
     93: "The connected-apps page shows what was granted and how to remove it",
-    94: "A patient and who acts for them see every access of an app to the record, with who permitted it (in part: not what a search over many patients found)",
+    94: "A patient and who acts for them see every access of an app to the record, with who permitted it, also what a search over many patients found of it",
     95: "After a withdrawal, an expiry, a lapse or a transfer the vendor receives a signed disposal request; no answer in time is a finding, and goes to the hospital",
     96: "Consents are versioned FHIR Consent resources that can be exported; a proxy's agreement names the relationship and ends with it",
     97: "An installation keeps who approved, what was asked, what was given and when it was last validated",

@@ -342,7 +342,7 @@ def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]
     intents = journals.Intents(lambda: journals.open_reader(folder / "journal", uow.db.url))
     deps = GatewayDeps(keeper, table, buckets, upstreams, journal, urls, vault(), clock, uow.ids, intents)
     enforcer = Enforcer(deps)
-    directory = Watched(PlatformReads(enforcer, journal, clock), keeper)
+    directory = Watched(PlatformReads(enforcer, clock), keeper)
     here = replace(SETTINGS, data_dir=folder, database_url=uow.db.url)
     site = mounts.Site(kit, fetcher, directory, here, at_stop=[])  # type: ignore[arg-type]
     app = Starlette(routes=[*mounts.pages(site), *pages.assets.routes()])

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hilum.audit import access_index
-from hilum.audit.access_index import _search, open_index
+from hilum.audit.access_index import _search, _search_found, open_index
 from hilum.audit.models import AccessQuery, Outcome
 from hilum.histories.models import EXPORT_BOUND
 from hilum.identity import service as identity
@@ -94,6 +94,40 @@ def test_what_the_hospitals_staff_did_with_an_app_names_a_role_and_nobody(front:
     assert "a physician of the hospital" in only
     assert "The hospital approved the app for its staff." in only
     assert "Dora" not in page.text
+
+
+def test_a_search_over_many_patients_is_in_the_history_of_each_whom_it_showed(front: Front) -> None:
+    """C94: with how many of their own entries it showed, and nothing of the others; also in the hospital's audit."""
+    launch = front.open_launch("dora")
+    browser = front.browser("dora")
+    browser.authorize(launch=launch.handle, scope="launch user/Encounter.rs")
+    told = answer(browser.press(browser.form("decision"), ("decision", "allow")))
+    token = front.redeem(told["code"], "web").json()["access_token"]
+    front.read("Encounter?date=ge2026-01-01", token)
+
+    page = seen(front, "pat")
+    (own,) = cards(page)
+    rows = list(csv.DictReader(io.StringIO(seen(front, "pat", "?format=csv").text)))
+
+    assert "Search Visits" in own
+    assert "2 entries of this record, beside those of other patients" in own
+    assert "p2" not in page.text
+    assert [(row["records"], row["among_others"]) for row in rows] == [("2", "True")]
+    (other,) = cards(seen(front, "gus", "?patient=p2"))
+    assert "1 entry of this record" in other
+    (recorded,) = front.accesses(patient="p2", app=front.clients["web"].app)
+    assert (recorded.patient, recorded.returned, recorded.found) == ("", 3, "p1:2 p2:1")
+    assert front.accesses(patient="p3") == []
+
+
+def test_a_search_in_one_record_says_how_much_it_found(front: Front) -> None:
+    """C94."""
+    front.read("Encounter", connect(front, scope=SCOPE)["access_token"])
+
+    (only,) = cards(seen(front))
+
+    assert "Found 2 entries" in only
+    assert "beside" not in only
 
 
 def test_a_proxy_sees_the_history_while_the_access_is_in_force_and_not_after(front: Front) -> None:
@@ -232,6 +266,9 @@ def test_a_history_is_found_by_the_index_however_many_accesses_there_are(
     place = Place(uow, uow.db.url, tmp_path / "journal")
     filled(uow, place, 3_000)
     place.write(*(access(n, patient=f"other-{n}") for n in range(5_000, 8_000)))
+    place.write(
+        *(access(n, patient="", returned=2, found=f"other-{n}:1 all:1") for n in range(8_000, 10_000))
+    )
     index_now(place)
     opened = open_index(place.url, place.directory)
     assert opened is not None
@@ -246,4 +283,13 @@ def test_a_history_is_found_by_the_index_however_many_accesses_there_are(
     plan = " ".join(str(row) for row in database.read(lambda tx: tx.exec_driver_sql(explain + asked).all()))
 
     assert "ix_access_index_patient" in plan, plan
+    among = str(
+        _search_found(query, 50).compile(dialect=dialect.dialect(), compile_kwargs={"literal_binds": True})
+    )
+    if not database.is_sqlite:
+        database.write(lambda tx: tx.exec_driver_sql(f"ANALYZE {access_index.access_found.name}"))
+    plan = " ".join(str(row) for row in database.read(lambda tx: tx.exec_driver_sql(explain + among).all()))
+    assert "pk_access_found" in plan or "access_found USING" in plan, plan
+    assert "SCAN access" not in plan
+    assert "Seq Scan on access_index" not in plan
     assert EXPORT_BOUND <= 10_000

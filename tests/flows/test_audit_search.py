@@ -47,10 +47,17 @@ def made(n: int, chance: random.Random) -> Access:
         launch=chance.choice(["", "lau_1"]),
         authorization=chance.choice(["", "aut_1", "aut_2"]),
         run=chance.choice(["", "", "run_1"]),
-        patient=chance.choice(["", "p1", "p2", "p3"]),
+        patient=(patient := chance.choice(["", "p1", "p2", "p3"])),
+        returned=0 if patient else 3,
+        found="" if patient else chance.choice(["", "p1:2 p3:1", "p2:1 p10:2"]),
         outcome=Outcome.REFUSED if refused else Outcome.DONE,
         reason=chance.choice(["quota_exceeded", "switch_engaged"]) if refused else "",
     )
+
+
+def found_rows(opened: AccessIndex) -> list[Any]:
+    """Read all that an index has of the patients of answers."""
+    return list(opened._database.read(lambda tx: tx.execute(select(access_index.access_found)).all()))
 
 
 def rows(opened: AccessIndex) -> list[Any]:
@@ -169,10 +176,36 @@ def test_the_index_alone_says_nothing_of_a_patient_and_forgets_them_with_the_pay
         for each in ("p1", "p2", "p3")
     }
     assert not kept & plain
+    shown = found_rows(opened)
+    assert {row.patient for row in shown} == {
+        access_index.digest("patient", each) for each in ("p1", "p2", "p3", "p10")
+    }
+    place.reader.purge(AT + timedelta(seconds=5))
+    assert {row.at for row in found_rows(opened)} == {
+        row.at for row in shown if row.at >= AT + timedelta(seconds=5)
+    }
     place.reader.purge(AT + timedelta(days=1))
     assert patients() == set()
+    assert found_rows(opened) == []
     assert place.reader.newest(AccessQuery(patient="p1")) == []
     assert place.reader.newest(AccessQuery(tenant="general"))
+
+
+def test_answers_that_showed_many_are_indexed_in_several_transactions(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C94: a thousand records that show hundreds each would be one transaction of hundreds of thousands of rows."""
+    monkeypatch.setattr(access_index, "INDEX_FOUND_BATCH", 10)
+    found = " ".join(f"p{n}:1" for n in range(4))
+    place.write(*(access(n, patient="", returned=4, found=found) for n in range(30)))
+
+    turns = iter([True, False])
+    assert live.index_accesses(place.directory, place.url, lambda: next(turns)) == 3
+    assert index_now(place) == 27
+    opened = access_index.open_index(place.url, place.directory)
+    assert opened is not None
+    assert len(found_rows(opened)) == 120
+    assert len(place.reader.newest(AccessQuery(patient="p3", limit=200))) == 30
 
 
 def test_indexing_that_broke_off_goes_on_where_it_was(place: Place) -> None:
@@ -249,9 +282,11 @@ def test_the_file_of_an_older_release_gets_what_the_purge_is_read_by(tmp_path: P
     opened = open_index("sqlite://", tmp_path, make=True)
     assert opened is not None
     opened._database.write(lambda tx: tx.execute(text("DROP INDEX ix_access_index_purge")))
+    opened._database.write(lambda tx: tx.execute(text("DROP TABLE access_found")))
+    assert open_index("sqlite://", tmp_path) is None, "the journals are searched"
 
     open_index("sqlite://", tmp_path, make=True)
 
     with sqlite3.connect(tmp_path / "index.db") as db:
         names = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
-    assert "ix_access_index_purge" in names
+    assert {"ix_access_index_purge", "ix_access_found_at"} <= names

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hilum.audit import live as journals
 from hilum.gateway.models import EVIDENCE_BOUND
 from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.gateway_ground import CLINIC, GENERAL, PLATFORM, Answer, Ground, Play, patient, player
@@ -488,6 +489,44 @@ def test_a_search_whose_answer_is_kept_shows_and_records_the_same(play: Play, pe
             assert (first.status, shown(first)) == (again.status, shown(again)), target
         made.load(observation("o4", category=category("laboratory"), code={"text": "e"}))
         assert "Observation/o4" in (await made.get("Observation?patient=p1", token)).ids
+
+    play(story)
+
+
+def test_an_answer_over_several_patients_is_recorded_with_each_of_them(play: Play) -> None:
+    """C94: whatever service or person searched; a search in one record names that one, as before."""
+
+    async def story(made: Ground) -> None:
+        reader = journals.open_reader(
+            Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal", made.uow.db.url
+        )
+
+        def recorded(answer: Answer) -> tuple[str, int, str]:
+            (only,) = reader.find(answer.headers["x-request-id"])
+            return only.patient, only.returned, " ".join(sorted(only.found.split()))
+
+        everybody = made.token("system/*.rs", client="backend")
+        members = [{"entity": {"reference": f"Patient/{each}"}} for each in ("p1", "p2")]
+        both = [{"actor": {"reference": f"Patient/{each}"}, "status": "accepted"} for each in ("p1", "p2")]
+        made.load(
+            {"resourceType": "Group", "id": "g1", "type": "person", "actual": True, "member": members},
+            {"resourceType": "Appointment", "id": "a1", "status": "booked", "participant": both},
+        )
+        targets = {
+            "Patient?_id=p1,p2": ("", 2, "p1:1 p2:1"),
+            "Patient?_id=p1": ("p1", 1, ""),
+            "Appointment?patient=p1": ("p1", 1, "p1:1 p2:1"),
+            "Appointment/a1": ("", 1, "p1:1 p2:1"),
+            "Group/g1": ("", 1, "p1:1 p2:1"),
+            "Patient?_id=nobody": ("nobody", 0, ""),
+            "Organization": ("", 1, ""),
+        }
+        for target, expected in targets.items():
+            answer = await made.get(target, everybody)
+            assert answer.status == 200, (target, answer.body)
+            assert recorded(answer) == expected, target
+        narrow = made.token("patient/Observation.rs")
+        assert recorded(await made.get("Observation?_count=2", narrow)) == ("p1", 2, "")
 
     play(story)
 

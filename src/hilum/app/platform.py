@@ -135,7 +135,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
             registers=settings.opens_private_fetches,
         )
     )
-    directory = PlatformReads(enforcer, journal, clock)
+    directory = PlatformReads(enforcer, clock)
     patience = Patience()
     admission = Admission(Limits(source_requests=settings.source_requests))
     readiness = _readiness(settings, keeper, heartbeat, journal, clock)

@@ -3,7 +3,7 @@
 The journals are the record; the index holds positions in them. A job fills it shortly after the records are durable, so that no
 request waits for it; a search reads newer records from the ends of the journals. Values are stored as 64-bit digests, which may
 collide, so each match is read and compared again. Patients are stored as keyed digests, which reveal nothing without the platform's
-key, and are purged with the payloads.
+key, and are purged with the payloads. The patients of an answer that showed several have rows of their own.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
 from hashlib import sha256
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +26,11 @@ from sqlalchemy import (
     Subquery,
     Table,
     case,
+    delete,
     desc,
     distinct,
     func,
+    inspect,
     literal,
     select,
     text,
@@ -36,8 +39,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
+from hilum.audit import policy
 from hilum.audit.journal_records import NewRecords, Place, Positions
 from hilum.audit.models import (
+    INDEX_FOUND_BATCH,
     PURGE_BATCH,
     UNDER_WAY_BEFORE,
     WINDOW_BEFORE,
@@ -87,6 +92,19 @@ access_index = Table(
     ),
 )
 
+access_found = Table(
+    "access_found",
+    metadata,
+    Column("patient", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("journal", String(10), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    # In the order in which a history is read. Its other filters are those of the record's own row.
+    PrimaryKeyConstraint("patient", "at", "journal", "number"),
+    Index("ix_access_found_at", "at"),
+)
+"""Each patient of an answer that showed the records of several (C94)."""
+
 access_indexed = Table(
     "access_indexed",
     metadata,
@@ -94,7 +112,7 @@ access_indexed = Table(
     Column("number", BigInteger, nullable=False),
 )
 """The last indexed record of each journal."""
-TABLES = (access_index, access_indexed)
+TABLES = (access_index, access_found, access_indexed)
 _SELECTIVE = ("launch", "authorization", "run", "patient")
 """Fields with very many values: a query by one of them finds few rows, which are then sorted."""
 
@@ -118,14 +136,18 @@ def positions(tx: Connection) -> Positions:
 def add(tx: Connection, found: NewRecords) -> int:
     """Index new records of each journal; return how many. Idempotent: records already indexed are skipped."""
     reached = positions(tx)
-    rows = [
-        _row(journal, number, access)
+    found = within(found, INDEX_FOUND_BATCH)
+    fresh = [
+        (journal, number, access)
         for journal, records in found.items()
         for number, access in records
         # Intents are not indexed: their outcome has a record of its own. `reached` is read in this
         # transaction, so a second indexer adds nothing twice.
         if number > reached.get(journal, 0) and access.outcome is not Outcome.INTENDED
     ]
+    rows = [_row(*each) for each in fresh]
+    if patients := [row for each in fresh for row in _found_rows(*each)]:
+        tx.execute(access_found.insert(), patients)
     if rows:
         tx.execute(access_index.insert(), rows)
     for journal, records in found.items():
@@ -135,6 +157,25 @@ def add(tx: Connection, found: NewRecords) -> int:
         if tx.execute(moved).rowcount == 0:
             tx.execute(access_indexed.insert().values(journal=journal, number=number))
     return len(rows)
+
+
+def within(found: NewRecords, most: int) -> NewRecords:
+    """Return the records of each journal up to the one whose patients reach ``most``: one answer may show hundreds."""
+    kept: NewRecords = {}
+    for journal, records in found.items():
+        patients = accumulate(access.found.count(":") for _, access in records)
+        kept[journal] = records[: 1 + sum(1 for _ in takewhile(lambda count: count < most, patients))]
+    return kept
+
+
+def _found_rows(journal: str, number: int, access: Access) -> list[dict[str, Any]]:
+    if not access.found:
+        return []
+    # A set, since digests may collide.
+    patients = {digest("patient", patient) for patient in policy.found_in(access)}
+    return [
+        {"patient": each, "at": access.at, "journal": journal, "number": number} for each in sorted(patients)
+    ]
 
 
 def _row(journal: str, number: int, access: Access) -> dict[str, Any]:
@@ -152,18 +193,40 @@ def _row(journal: str, number: int, access: Access) -> dict[str, Any]:
 
 def places(tx: Connection, query: AccessQuery, most: int) -> list[Place]:
     """Return the positions of records that may match, newest first."""
-    return [Place(row.at, row.journal, int(row.number)) for row in tx.execute(_search(query, most))]
+    found = {Place(row.at, row.journal, int(row.number)) for row in tx.execute(_search(query, most))}
+    if query.patient:
+        found |= {
+            Place(row.at, row.journal, int(row.number)) for row in tx.execute(_search_found(query, most))
+        }
+    return sorted(found, reverse=True)[:most]
 
 
 def _search(query: AccessQuery, most: int) -> Select[Any]:
     table = access_index
-    wanted: list[ColumnElement[bool]] = [
-        _column(query, word) == digest(word, value)
-        for word in (*WORDS, "patient")
-        if (value := getattr(query, word))
+    wanted = _with_words(query)
+    if query.patient:
+        wanted.append(table.c.patient == digest("patient", query.patient))
+    return _page(query, most, table, wanted)
+
+
+def _search_found(query: AccessQuery, most: int) -> Select[Any]:
+    """Search the patients of answers that showed several; each record's own row has what else is asked for."""
+    table, own = access_found, access_index
+    here = (own.c.journal == table.c.journal) & (own.c.number == table.c.number)
+    wanted = [table.c.patient == digest("patient", query.patient), here, *_with_words(query)]
+    return _page(query, most, table, wanted)
+
+
+def _with_words(query: AccessQuery) -> list[ColumnElement[bool]]:
+    wanted = [
+        _column(query, word) == digest(word, value) for word in WORDS if (value := getattr(query, word))
     ]
     if query.outcome:
-        wanted.append(table.c.outcome == query.outcome)
+        wanted.append(access_index.c.outcome == query.outcome)
+    return wanted
+
+
+def _page(query: AccessQuery, most: int, table: Table, wanted: list[ColumnElement[bool]]) -> Select[Any]:
     if query.since is not None:
         wanted.append(table.c.at >= query.since)
     if query.before is not None:
@@ -187,7 +250,7 @@ def _column(query: AccessQuery, word: str) -> ColumnElement[Any]:
     column = access_index.c[word]
     # SQLite takes the index with the most columns that match, and without statistics it does not know that an app's records at a
     # hospital are a million times a patient's.
-    return column if not query.patient or word == "patient" else func.coalesce(column, 0)
+    return column if not query.patient else func.coalesce(column, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +367,16 @@ def _to_forget(before: datetime) -> Select[Any]:
     return old.order_by(table.c.at).limit(PURGE_BATCH)
 
 
+def purge_found(tx: Connection, before: datetime) -> int:
+    """Remove some old rows of patients whom answers showed, oldest first; return how many. Call again while it is not 0."""
+    at = access_found.c.at
+    last = select(at).where(at < before).order_by(at).limit(1).offset(PURGE_BATCH)
+    # By time and not by key: up to PURGE_BATCH rows and those of the same moment.
+    until = tx.execute(last).scalar()
+    due = at < before if until is None else at <= until
+    return int(tx.execute(delete(access_found).where(due)).rowcount)
+
+
 class AccessIndex:
     """The index in its database."""
 
@@ -327,8 +400,10 @@ class AccessIndex:
         return self._database.write(partial(add, found=found))
 
     def forget_patients(self, before: datetime) -> None:
-        """Remove the patient from every record older than ``before``."""
+        """Remove the patient from every record older than ``before``, and the patients of its answer."""
         while self._database.write(partial(purge, before=before)):
+            pass
+        while self._database.write(partial(purge_found, before=before)):
             pass
 
 
@@ -336,7 +411,15 @@ def open_index(database_url: str, directory: Path, *, make: bool = False) -> Acc
     """Open the index: in the control plane's PostgreSQL, else in a file beside the journals; None if there is no file and not ``make``."""
     if not (make or database_url.startswith("postgresql") or (directory / FILE).exists()):
         return None
-    return AccessIndex(open_beside(database_url, directory / FILE, TABLES if make else ()))
+    database = open_beside(database_url, directory / FILE, TABLES if make else ())
+    # A file of an older release, which the job completes within a second: until then the journals are searched.
+    if database.is_sqlite and not make and not database.read(_is_whole):
+        return None
+    return AccessIndex(database)
+
+
+def _is_whole(tx: Connection) -> bool:
+    return inspect(tx).has_table(access_found.name)
 
 
 def open_beside(database_url: str, file: Path, tables: Sequence[Table]) -> Database:

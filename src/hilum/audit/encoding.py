@@ -8,11 +8,13 @@ import orjson
 from hilum.audit.models import Access, Outcome
 
 _FORM = 1
+_FOUND = "found"
+"""In the place of a digest, which is hexadecimal: what follows is no resource but what an answer showed."""
 _dumps = orjson.dumps
 
 
 def encode(access: Access) -> tuple[bytes, bytes]:
-    """Return header and payload. Path, query, patient, digest and resource are PHI: payload only."""
+    """Return header and payload. Path, query, patient, digest, resource and found are PHI: payload only."""
     a = access
     # A list in a fixed order, identified by _FORM: names of fields would be a large part of each record.
     header = [
@@ -51,6 +53,8 @@ def encode(access: Access) -> tuple[bytes, bytes]:
     # Only writes have them, and reads are most of the records.
     if a.digest or a.resource:
         payload += (a.digest, a.resource)
+    elif a.returned:
+        payload += (_FOUND, f"{a.returned} {a.found}" if a.found else str(a.returned))
     try:
         return _dumps(header), _dumps(payload)
     except orjson.JSONEncodeError:
@@ -95,10 +99,15 @@ _AFTER_FORM = (
 
 
 def decode(request_id: str, header: bytes, payload: bytes | None) -> Access:
-    """Decode an access; without its payload (purged), path, query, patient, digest and resource are empty."""
+    """Decode an access; without its payload (purged), path, query, patient and what follows them are empty."""
     values: dict[str, Any] = dict(zip(_AFTER_FORM, orjson.loads(header)[1:], strict=True))
     path, query, patient, *write = orjson.loads(payload) if payload is not None else ("", "", "")
-    values["digest"], values["resource"] = write or ("", "")
+    digest, last = write or ("", "")
+    if digest == _FOUND:
+        returned, _, values["found"] = last.partition(" ")
+        values["returned"] = int(returned)
+    else:
+        values["digest"], values["resource"] = digest, last
     values["at"] = datetime.fromisoformat(values["at"])
     values["outcome"] = Outcome(values["outcome"])
     values["decision"] = values["decision"] or request_id

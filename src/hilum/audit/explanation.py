@@ -13,7 +13,7 @@ from hilum.audit.models import (
     Outcome,
     RecordedEvent,
 )
-from hilum.audit.policy import WRITES
+from hilum.audit.policy import WRITES, found_in
 from hilum.kernel.decision import Reason
 from hilum.standards.refusals import meaning_of
 
@@ -203,6 +203,9 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
             else f"The scopes alone would have permitted it ({access.rule}); another rule refused it."
         )
     sentences.append(_who(access))
+    if access.returned and access.outcome is not Outcome.REFUSED:
+        among = f" of {len(found_in(access))} patients" if access.found else ""
+        sentences.append(f"The answer had {access.returned} records{among}.")
     if access.removed:
         sentences.append(
             f"{access.removed} resources were removed from the answer because the grant does not cover them."

@@ -250,7 +250,8 @@ def matching(rows: Iterable[Stored], query: AccessQuery) -> Iterator[LocatedAcce
     # The stored form of a value occurs verbatim in the header. A needle may also match another field, so
     # `fits` decides.
     needles = [encoding.quoted(getattr(query, name)) for name in _HEADER_WORDS if getattr(query, name)]
-    patient = encoding.quoted(query.patient) if query.patient else b""
+    # Without its quotes: among several patients of an answer it stands within a longer text.
+    patient = encoding.quoted(query.patient)[1:-1]
     for journal, number, request_id, header, body in rows:
         if patient and (body is None or patient not in body):
             continue
@@ -270,7 +271,9 @@ def fits(placed: LocatedAccess, query: AccessQuery) -> bool:
         return False
     if query.after and place >= Place.read(query.after):
         return False
-    return all(getattr(query, name) in {"", getattr(access, name)} for name in (*_HEADER_WORDS, "patient"))
+    if query.patient and not policy.is_about(access, query.patient):
+        return False
+    return all(getattr(query, name) in {"", getattr(access, name)} for name in _HEADER_WORDS)
 
 
 def limit_of(query: AccessQuery) -> int:

@@ -56,6 +56,10 @@ SLOTS_BOUND = 256
 INDEX_EVERY = timedelta(seconds=1)
 INDEX_BATCH = 1_000
 """Records of each journal that are indexed in one transaction."""
+FOUND_BOUND = 400
+"""Patients of one answer that its record lists; of more only their number is kept. A page of matches is at most 200 records."""
+INDEX_FOUND_BATCH = 20_000
+"""Patients of answers that are indexed in one transaction, at least those of one record of each journal."""
 COUNT_EVERY = timedelta(seconds=30)
 COUNT_BATCH = 5_000
 """Records of each journal that are counted in one transaction."""
@@ -177,6 +181,9 @@ class Access:
 
     A write has several records under one request id: its intent (``INTENDED``) before it is sent, its outcome, and, if the outcome was
     unknown, a settlement. ``digest`` is that of the body the app sent, ``resource`` where it is stored (``Type/id``); both are PHI too.
+
+    ``returned`` is how many records the answer of a search had. ``found`` has the patients of an answer that showed several, as
+    ``policy.found_text`` writes them; PHI. ``patient`` is then empty, unless the request itself named one.
     """
 
     request_id: str
@@ -211,9 +218,11 @@ class Access:
     path: str = ""
     query: str = ""
     patient: str = ""
-    # Last, because older records lack the two fields: `decode` supplies empty ones.
+    # Last, because older records lack these fields: `decode` supplies empty ones.
     digest: str = ""
     resource: str = ""
+    returned: int = 0
+    found: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 
 import orjson
 
 from hilum.audit.models import (
     FAULTS_BOUND,
+    FOUND_BOUND,
     SETTLEMENT,
     Access,
     Anchored,
@@ -340,6 +342,28 @@ def tenants_of(found: Explanation) -> set[str]:
 def refused(event: Event, code: str) -> Event:
     """Build the event of what was refused, from the event of what was asked for."""
     return replace(event, outcome=Outcome.REFUSED, reason=code)
+
+
+# --- whose records an answer showed -------------------------------------------------------------------------------------------
+
+
+def found_text(counts: Mapping[str, int]) -> str:
+    """Return the patients of an answer as its record lists them: ``id:records`` of each, and ``+n`` for those beyond FOUND_BOUND."""
+    listed = [f"{patient}:{number}" for patient, number in islice(counts.items(), FOUND_BOUND)]
+    more = len(counts) - len(listed)
+    return " ".join([*listed, f"+{more}"] if more else listed)
+
+
+def found_in(access: Access) -> dict[str, int]:
+    """Return how many records of each patient an answer showed; empty if it showed those of one patient at most."""
+    # Whatever stands there: a record that somebody edited must not stop the index.
+    pairs = (word.rpartition(":") for word in access.found.split())
+    return {patient: int(number) for patient, _, number in pairs if patient and number.isdecimal()}
+
+
+def is_about(access: Access, patient: str) -> bool:
+    """Check whether a record is about a patient: of a request for their record, or of an answer that showed some of it."""
+    return access.patient == patient or (patient in access.found and patient in found_in(access))
 
 
 # --- permits as scopes ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import click
 
 from hilum.cli.resources import MOMENT, all_option, json_option, limit_option, read_list, show
 
-COLUMNS = ("at", "app", "kind", "resource_type", "count", "outcome", "used_by", "why")
+COLUMNS = ("at", "app", "kind", "resource_type", "count", "records", "outcome", "used_by", "why")
 
 
 @click.command()

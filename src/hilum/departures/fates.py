@@ -138,7 +138,12 @@ FATES = (
         "the chained audit: its records stay as headers with ids, and as hashes; what they contain is purged when its retention period ends, "
         "and a hold keeps it longer",
     ),
-    Fate("access_index", _TENANT, _KEEP, "where accesses are found; it goes with their contents"),
+    Fate(
+        "access_index",
+        _TENANT,
+        _KEEP,
+        "where accesses are found, also by the patients whom an answer showed; it goes with their contents",
+    ),
 )
 ELSEWHERE = (
     (
@@ -154,6 +159,7 @@ ELSEWHERE = (
 )
 """What is in no table, or in one without a column that says whose it is."""
 HAVE_NO_HOSPITAL = frozenset(
-    {"factors_challenge", "lease", "notices_notice", "review_right", "review_tie"},
+    {"access_found", "factors_challenge", "lease", "notices_notice", "review_right", "review_tie"},
 )
-"""Tables with such a column that hold nothing of a hospital: rows of the platform's staff, and what goes by its own short retention."""
+"""Tables with such a column that hold nothing of a hospital: rows of the platform's staff, and what goes by its own short retention; and
+``access_found``, whose keyed digests name nobody and go with those of ``access_index``."""

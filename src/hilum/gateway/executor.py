@@ -64,12 +64,12 @@ def _shown(task: UpstreamTask, stored: FetchedResource | None) -> Answer:
         return not_found(task.incoming.request_id)
     request = task.obligations.request
     headers = version_headers(stored.etag, stored.modified)
-    patient = task.patient_of((stored.resource,))
+    patient, found = task.shown((stored.resource,))
     # A 304 for a record out of reach would confirm its version (ADR 13).
     if request.if_none_match and matches_condition(request.if_none_match, stored.etag):
-        return Answer(304, b"", headers, patient=patient)
+        return Answer(304, b"", headers, patient=patient, returned=1 if found else 0, found=found)
     # JSON with a name twice: the last one was judged, and an app's parser may take the first.
     if not task.in_process and not has_unique_names(stored.body, stored.resource):
         raise Refusal(UNJUDGEABLE)
     body = stored.body if request.shape is PLAIN else dump(loads(stored.body), request.shape)
-    return Answer(200, body, headers, patient=patient)
+    return Answer(200, body, headers, patient=patient, returned=1 if found else 0, found=found)

@@ -5,24 +5,18 @@ the rights of their role, on behalf of the app that asked; scopes are those of t
 Source: security decision 21
 """
 
-import asyncio
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
 import orjson
 
-from hilum.audit.live import Journal
-from hilum.audit.models import Access, Outcome
 from hilum.gateway.models import GatewayRequest, OwnRead
 from hilum.gateway.service import Enforcer
 from hilum.infra.context import Trace
-from hilum.kernel.decision import Deny, ReadPurpose, Reason
-from hilum.kernel.errors import Unavailable
+from hilum.kernel.decision import Deny, ReadPurpose
 from hilum.kernel.ids import FamilyId
 from hilum.kernel.ports import Clock
-from hilum.standards.fhir.bundles import resources_of
 from hilum.standards.fhir.requests import parse
 from hilum.tokens.models import AccessToken, Grant
 
@@ -34,8 +28,8 @@ _ACCEPT = {"accept": "application/fhir+json"}
 class PlatformReads:
     """The platform's own way through the enforcement point. One per process, used from its event loop."""
 
-    def __init__(self, enforcer: Enforcer, journal: Journal, clock: Clock) -> None:
-        self._enforcer, self._journal, self._clock = enforcer, journal, clock
+    def __init__(self, enforcer: Enforcer, clock: Clock) -> None:
+        self._enforcer, self._clock = enforcer, clock
         self._count = count(1)
 
     async def search(
@@ -44,7 +38,7 @@ class PlatformReads:
         """Search on behalf of ``reader`` and return the Bundle, cut to what they may see, or why not.
 
         ``target`` is ``Type?query``, encoded. ``since``: when the reader's request began, which a full stop that ended later leaves dead.
-        ``binding`` names what page links are tied to. Every patient in the Bundle has a durable access record before it is returned.
+        ``binding`` names what page links are tied to. The durable access record of the search names every patient in the Bundle.
         """
         path, _, query = target.partition("?")
         # One page may need several reads, each with a decision of its own on record.
@@ -67,9 +61,6 @@ class PlatformReads:
             return answer.deny
         # Already cut to what the person may see; the picker judges nothing itself.
         bundle: dict[str, Any] = orjson.loads(answer.body)
-        # A record of a single patient names that patient already.
-        if not answer.patient and (denied := await self._record_each(incoming, bundle)):
-            return denied
         return bundle
 
     def _token(self, reader: Grant, since: datetime, binding: str) -> AccessToken:
@@ -92,43 +83,3 @@ class PlatformReads:
             family=FamilyId(binding),
             session=reader.session,
         )
-
-    async def _record_each(self, incoming: GatewayRequest, bundle: dict[str, Any]) -> Deny | None:
-        """Record each patient of a list by name: who asks later who looked at a record finds the list, too."""
-        patients = dict.fromkeys(
-            resource["id"] for resource in resources_of(bundle) if resource["resourceType"] == "Patient"
-        )
-        try:
-            # Together, so that the records of a whole list share the journal's commits.
-            await asyncio.gather(*(self._journal.record(each) for each in self._listed(incoming, patients)))
-        except Unavailable:
-            return Deny(Reason.AUDIT_UNAVAILABLE, "The access could not be recorded, so nothing is shown.")
-        return None
-
-    def _listed(self, incoming: GatewayRequest, patients: Iterable[str]) -> Iterable[Access]:
-        assert incoming.own is not None, "made above"
-        now, own = self._clock.now(), incoming.own
-        for number, patient in enumerate(patients, 1):
-            yield Access(
-                request_id=incoming.request_id,
-                # Below the decision of the search, so that the list's records are found together.
-                decision=f"{own.decision}.{number}",
-                at=now,
-                tenant=incoming.tenant,
-                interaction=own.purpose.value,
-                resource_type="Patient",
-                status=200,
-                outcome=Outcome.DONE,
-                rule=own.purpose.value,
-                app=own.token.app,
-                version=own.token.version,
-                vendor=own.token.vendor,
-                client=own.token.client,
-                person=own.token.person,
-                role=own.token.role,
-                correlation_id=incoming.correlation_id,
-                source=incoming.source,
-                method="GET",
-                path=f"/Patient/{patient}",
-                patient=patient,
-            )

@@ -48,6 +48,8 @@ def record_of(
         path=incoming.path,
         query=incoming.query,
         patient=answer.patient or ("" if obligations is None else obligations.patient),
+        returned=answer.returned,
+        found=answer.found,
     )
     if deny is None and obligations is not None and obligations.access.glass is not None:
         record.detail = f"{BREAK_GLASS}{obligations.access.glass.use}"

@@ -30,8 +30,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class Answer:
     """The answer to one request, from the executor to the wire.
 
-    For the audit: ``removed`` counts what was filtered out, ``patient`` is whose record it holds, ``resource`` is where a write stored
-    what it was sent, relative to the base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's
+    For the audit: ``removed`` counts what was filtered out, ``patient`` is whose record it holds, ``found`` whose it holds if those are
+    several, ``returned`` how many records a search's answer has, ``resource`` is where a write stored what it was sent, relative to the base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's
     quota, with the end of a scope that is announced, and the web origins whose scripts may read the answer. ``settles``: the request id of a write whose outcome this answer says;
     ``Enforcer.answered`` is called with it once the answer was sent.
     """
@@ -42,6 +42,8 @@ class Answer:
     media: bytes = FHIR_JSON
     patient: str = ""
     removed: int = 0
+    returned: int = 0
+    found: str = ""
     resource: str = ""
     deny: Deny | None = None
     rates: Headers = ()

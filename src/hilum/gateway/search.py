@@ -94,9 +94,12 @@ class Searcher:
         bundle["link"] = self._links(task, plan, gathered.after)
         if gathered.entries:
             bundle["entry"] = [rebased(entry, task.base) for entry in gathered.entries]
-        patient = task.patient_of(entry["resource"] for entry in gathered.entries)
-        shape = task.obligations.request.shape
-        return Answer(200, dump(bundle, shape), patient=patient, removed=gathered.removed)
+        patient, found = task.shown(entry["resource"] for entry in gathered.entries)
+        returned = len(gathered.entries)
+        if returned and gathered.entries[-1] is _TOO_LARGE:
+            returned -= 1
+        body = dump(bundle, task.obligations.request.shape)
+        return Answer(200, body, patient=patient, removed=gathered.removed, returned=returned, found=found)
 
     async def _counted(self, task: UpstreamTask, plan: SearchPlan) -> Answer:
         """Count what may be seen: by the server if its number discloses nothing beyond the grant, else by judging all matches of one page."""

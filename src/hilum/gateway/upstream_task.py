@@ -24,7 +24,7 @@ from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.standards.fhir.statements import Surface
 from hilum.standards.fhir.tags import REQUEST_TAG
-from hilum.standards.fhir.visibility import one_patient
+from hilum.standards.fhir.visibility import one_patient, patients_among
 from hilum.tokens.models import AccessToken
 from hilum.upstream.policy import destination
 
@@ -119,6 +119,27 @@ class UpstreamTask:
     def patient_of(self, resources: Iterable[dict[str, Any]]) -> str:
         """Return the patient whose records these are, for the audit record."""
         return self.obligations.patient or one_patient(resources, self.obligations.bases)
+
+    def shown(self, resources: Iterable[dict[str, Any]]) -> tuple[str, str]:
+        """Return the patient whose records an answer has, and if it has those of others too, how many of each, for the audit record (C94)."""
+        about, access = self.obligations.patient, self.obligations.access
+        # The usual case, at no cost: nothing but the one patient in context is reached.
+        if about and about == access.patient and self.reaches_one:
+            return about, ""
+        counts = patients_among(resources, self.obligations.bases)
+        if counts.keys() <= {about}:
+            return about, ""
+        if len(counts) == 1 and not about:
+            return next(iter(counts)), ""
+        return about, audit.found_text(counts)
+
+    @property
+    def reaches_one(self) -> bool:
+        """Whether every rule of the grant that an answer is judged by is about one patient."""
+        plan, only = self.obligations.plan, frozenset((self.obligations.patient,))
+        if plan is not None and plan.included:
+            return False
+        return all(grant.patients == only for grant in self.obligations.grants)
 
     def record(self, answer: Answer) -> Access:
         """Return the audit record of this request with this answer."""

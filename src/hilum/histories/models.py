@@ -15,7 +15,7 @@ TRIES = 8
 APPS_BOUND = 200
 """Apps that the filter of the page lists."""
 EXPORT_FIELDS = (
-    "at", "app", "vendor", "kind", "resource_type", "count", "outcome", "reason", "ground", "why", "used_by", "workflow", "scope", "request_id",
+    "at", "app", "vendor", "kind", "resource_type", "count", "records", "among_others", "outcome", "reason", "ground", "why", "used_by", "workflow", "scope", "request_id",
 )  # fmt: skip
 
 
@@ -66,6 +66,8 @@ class AppNames:
 class Entry:
     """One access, also as the API answers it. ``count``: how many equal requests it stands for; ``removed``: records that were kept back from the answer.
 
+    ``records``: how many of this record's entries the answer of a search had; ``among_others``: beside those of other patients.
+
     ``why`` says in a sentence who permitted it, or why it was refused; ``used_by`` who used the app, by role.
     """
 
@@ -85,6 +87,8 @@ class Entry:
     workflow: str
     scope: str
     removed: int
+    records: int
+    among_others: bool
     authorization: str
 
 

@@ -192,6 +192,8 @@ def _shown(entry: Entry) -> dict[str, Any]:
         "what": what.initial_capital(),
         "count": entry.count,
         "removed": entry.removed,
+        "records": entry.records,
+        "among_others": entry.among_others,
         "why": entry.why,
         "used_by": entry.used_by,
         "workflow": entry.workflow,

@@ -5,14 +5,16 @@ from dataclasses import asdict
 from datetime import datetime
 
 from hilum.audit.models import BREAK_GLASS, SETTLEMENT, UNDELIVERED, Access, Outcome
+from hilum.audit.policy import found_in
 from hilum.consent.models import Basis
 from hilum.histories.models import EXPORT_FIELDS, AppNames, Entry, Ground, Kind, Names
 from hilum.identity.models import Person, Role
+from hilum.kernel.decision import ReadPurpose
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.sentences import Sentence, day, joined, pattern
 from hilum.standards.fhir.requests import WRITES
 
-_READS = frozenset({"read", "vread"})
+_READS = frozenset({"read", "vread", ReadPurpose.RECORD_NAME.value})
 _WRITES = frozenset(each.value for each in WRITES)
 _ROLES: Mapping[str, Sentence] = {
     Role.PHYSICIAN: Sentence("a physician of the hospital"),
@@ -79,6 +81,8 @@ def is_shown(access: Access) -> bool:
 
 def kind_of(interaction: str) -> Kind:
     """Return what kind of access an interaction is."""
+    if interaction == ReadPurpose.PICKER:
+        return Kind.SEARCH
     if interaction in _READS or interaction.startswith("history"):
         return Kind.READ
     if interaction.startswith("search"):
@@ -100,8 +104,8 @@ def ground_of(access: Access, names: Names, reader: PersonId) -> Ground:
     return Ground.OWN if agreed.person == reader else Ground.FAMILY
 
 
-def entry_of(access: Access, names: Names, reader: PersonId) -> Entry:
-    """Return an access as the history shows it to its reader."""
+def entry_of(access: Access, names: Names, reader: PersonId, patient: str) -> Entry:
+    """Return an access as the history of a patient's record shows it to its reader."""
     ground = ground_of(access, names, reader)
     agreed = names.agreements.get(access.authorization)
     named = names.apps.get(access.app) or AppNames(access.app, "")
@@ -122,9 +126,19 @@ def entry_of(access: Access, names: Names, reader: PersonId) -> Entry:
         workflow="" if agreed is None else agreed.workflow,
         # A settlement's rule is no scope.
         scope=access.rule if ground is not Ground.NONE and access.rule != SETTLEMENT else "",
-        removed=access.removed,
+        # Of an answer that showed others too, nothing but what is this record's own.
+        removed=0 if access.found else access.removed,
+        records=_records(access, patient),
+        among_others=bool(access.found),
         authorization=access.authorization,
     )
+
+
+def _records(access: Access, patient: str) -> int:
+    """Return how many entries of a patient's record an answer showed, if it left."""
+    if access.outcome is Outcome.REFUSED:
+        return 0
+    return found_in(access).get(patient, 0) if access.found else access.returned
 
 
 def _used_by(access: Access, reader: PersonId) -> Sentence:

@@ -33,7 +33,7 @@ def read_page(ctx: Context, query: HistoryQuery, reader: Reader) -> HistoryPage:
     """Read a page of the history of a record, newest first. Only for the patient and who acts for them now; raises NotPermitted."""
     person = _reader(ctx, query.patient)
     found, last = _accesses(ctx, query, reader)
-    return HistoryPage(_entries(ctx, found, person.id), last)
+    return HistoryPage(_entries(ctx, found, person.id, query.patient), last)
 
 
 def read_all(ctx: Context, query: HistoryQuery, reader: Reader) -> HistoryPage:
@@ -47,7 +47,7 @@ def read_all(ctx: Context, query: HistoryQuery, reader: Reader) -> HistoryPage:
         wanted = replace(wanted, after=last)
         if not last:
             break
-    return HistoryPage(_entries(ctx, found, person.id), wanted.after)
+    return HistoryPage(_entries(ctx, found, person.id, query.patient), wanted.after)
 
 
 def _reader(ctx: Context, patient: str) -> Person:
@@ -82,13 +82,13 @@ def _accesses(ctx: Context, query: HistoryQuery, reader: Reader) -> tuple[list[A
     return found, wanted.after
 
 
-def _entries(ctx: Context, found: Iterable[Access], reader: PersonId) -> tuple[Entry, ...]:
+def _entries(ctx: Context, found: Iterable[Access], reader: PersonId, patient: str) -> tuple[Entry, ...]:
     found = tuple(found)
     apps = {each.app: _app(ctx, AppId(each.app)) for each in {each.app: each for each in found}.values()}
     ids = dict.fromkeys(AuthorizationId(each.authorization) for each in found if each.authorization)
     agreed = {str(id_): agreement for id_ in ids if (agreement := _agreement(ctx, id_)) is not None}
     names = Names({app: named for app, named in apps.items() if named is not None}, agreed)
-    return tuple(policy.entry_of(each, names, reader) for each in found)
+    return tuple(policy.entry_of(each, names, reader, patient) for each in found)
 
 
 def _app(ctx: Context, app_id: AppId) -> AppNames | None:

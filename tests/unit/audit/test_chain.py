@@ -5,13 +5,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.audit import encoding, policy
 from hilum.audit.journal_records import link_batch
-from hilum.audit.models import Access, Checkpoint, Outcome
+from hilum.audit.models import FOUND_BOUND, Access, Checkpoint, Outcome
 from tests.sim.world import SeededIds
 
 FIRST = policy.genesis("access", "node")
@@ -34,6 +35,7 @@ accesses = st.builds(
     path=texts,
     query=texts,
     patient=texts,
+    returned=st.integers(0, 200),
 )
 
 
@@ -74,6 +76,54 @@ def test_an_access_comes_back_as_it_was_written(made: Access) -> None:
 
     assert back == (made if made.decision else encoding.decode(made.request_id, header, body))
     assert encoding.at_of(header) == made.at
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[A-Za-z0-9.-]{1,64}", fullmatch=True), st.integers(1, 200), min_size=1)
+)
+def test_whom_an_answer_showed_comes_back_with_how_many_of_each(counts: dict[str, int]) -> None:
+    """C94: in the payload, which is purged; a release before reads such a record, without them."""
+    made = replace(chain_sample(), returned=sum(counts.values()), found=policy.found_text(counts))
+
+    header, body = encoding.encode(made)
+    back = encoding.decode("req_1", header, body)
+
+    assert back == made
+    assert policy.found_in(back) == counts
+    assert all(policy.is_about(back, each) for each in counts)
+    assert encoding.decode("req_1", header, None).found == ""
+    assert len(orjson.loads(body)) == 5
+
+
+def test_of_more_patients_than_a_record_lists_their_number_is_kept() -> None:
+    counts = {f"p{n}": 1 for n in range(FOUND_BOUND + 3)}
+
+    text = policy.found_text(counts)
+
+    assert text.endswith(f"p{FOUND_BOUND - 1}:1 +3")
+    assert len(policy.found_in(replace(chain_sample(), found=text))) == FOUND_BOUND
+
+
+@pytest.mark.parametrize("found", ["", "+3", "p1", ":", "p1:", "p1:x", ":3", "p1:\u0663x"])
+def test_a_text_that_somebody_edited_names_nobody(found: str) -> None:
+    assert policy.found_in(replace(chain_sample(), found=found)) == {}
+
+
+def test_an_id_that_is_a_part_of_another_finds_nothing_of_it() -> None:
+    made = replace(chain_sample(), found="p10:1 ap1:2", returned=3)
+
+    assert not policy.is_about(made, "p1")
+    assert policy.is_about(made, "p10")
+
+
+def test_what_was_recorded_before_answers_were_counted_reads_as_before() -> None:
+    header, _ = encoding.encode(chain_sample())
+
+    read = encoding.decode("req_1", header, b'["Patient","","p1"]')
+    write = encoding.decode("req_1", header, b'["Patient","","p1","ab12","Patient/p1"]')
+
+    assert (read.patient, read.returned, read.found, read.resource) == ("p1", 0, "", "")
+    assert (write.digest, write.resource, write.found) == ("ab12", "Patient/p1", "")
 
 
 def test_what_is_no_unicode_is_written_all_the_same() -> None:

@@ -13,6 +13,7 @@ from hilum.standards.fhir.visibility import (
     is_judged_by_targets,
     local_reference,
     one_patient,
+    patients_among,
     subjects_of,
     targets_of,
 )
@@ -144,6 +145,21 @@ def test_records_are_one_patients_or_nobodys_in_particular() -> None:
     assert one_patient([]) == ""
     assert is_judged_by_targets("Provenance")
     assert not is_judged_by_targets("Nonsense")
+
+
+def test_each_patient_of_several_records_is_counted_by_what_belongs_to_them() -> None:
+    """C94: a Group is its members', whom it names."""
+
+    def of(*patients: str) -> list[dict[str, Any]]:
+        return [{"reference": f"Patient/{each}"} for each in patients]
+
+    observation = {"resourceType": "Observation", "subject": of("p1")[0]}
+    visit = {"resourceType": "Appointment", "participant": [{"actor": each} for each in of("p1", "p2")]}
+    group = {"resourceType": "Group", "member": [{"entity": each} for each in (*of("p3"), {"display": "x"})]}
+    shared = {"resourceType": "Organization", "id": "o", "member": [{"entity": of("p4")[0]}]}
+
+    assert patients_among([observation, visit, group, shared, {}]) == {"p1": 2, "p2": 1, "p3": 1}
+    assert patients_among([]) == {}
 
 
 def test_a_provenance_about_nothing_or_elsewhere_has_no_targets() -> None:

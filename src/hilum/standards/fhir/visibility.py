@@ -253,6 +253,22 @@ def is_judged_by_targets(type_: str) -> bool:
     return rule is not None and rule.belonging is Belonging.TARGETS
 
 
+def patients_among(resources: Iterable[dict[str, Any]], bases: tuple[str, ...] = ()) -> dict[str, int]:
+    """Return how many of the resources belong to each patient; a Group belongs to its members, whom it names."""
+    counts: dict[str, int] = {}
+    for resource in resources:
+        for patient in subjects_of(resource, bases) or _members_of(resource, bases):
+            counts[patient] = counts.get(patient, 0) + 1
+    return counts
+
+
+def _members_of(resource: dict[str, Any], bases: tuple[str, ...]) -> frozenset[str]:
+    if resource.get("resourceType") != "Group":
+        return frozenset()
+    named = (local_reference(value, bases) for value in at_path(resource, ("member", "entity")))
+    return frozenset(each.id for each in named if each is not None and each.type == "Patient")
+
+
 def one_patient(resources: Iterable[dict[str, Any]], bases: tuple[str, ...] = ()) -> str:
     """Return the one patient that all resources belong to; empty if there are several, or none."""
     patients: set[str] = set()
