@@ -166,7 +166,7 @@ PROMISES = {
     209: "A tightening rule or cell is observed until a day: what it would refuse is counted by app, hospital and reason, nothing is refused, owners are notified, and it is enforced by the date alone",
     210: "Whatever one rule book allows and another does not is listed, and putting it in force takes two people",
     211: "A version declares which scopes it can do without: people see it, hospitals are warned before they take a needed one, and declining an optional one breaks no launch, which a run in the sandbox shows",
-    212: "A name that imitates another vendor, app or hospital is refused (in part: names only, no icons)",
+    212: "A name that imitates another vendor, app or hospital is refused; a logo that looks like another's waits for a reviewer",
     213: "A hospital pins the backend services of an app to networks; from elsewhere they get no token and no record",
     214: "A hospital's ordered rules approve, restrict, dismiss or escalate requests, tried on past ones first; requests group by app and are handed over",
     215: "One act accepts what a newer version has more, shown by workflow; the old grant goes on until then, and live grants never widen",

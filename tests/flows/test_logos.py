@@ -4,12 +4,17 @@ import base64
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.pictures import service as pictures
+from hilum.pictures import store
 from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.test_app_edits import WRITTEN, certify, edit, shown
 from tests.flows.vendor_ground import furnish_vendor, made
-from tests.sim.pictures import chunk, png
+from tests.sim.pictures import chunk, drawn, png, png_of
 from tests.sim.world import FakeClock
 
 LOGO = base64.b64encode(png(before=chunk(b"tEXt", b"<script>"))).decode()
@@ -81,6 +86,85 @@ def test_a_refused_logo_is_never_served_and_makes_room_for_the_next(site: Contro
 
     problem(site.api("rita").get(f"/app-edits/{asked['id']}/logo"), 404, "picture_not_found")
     made(site.api("rita").get(f"/app-edits/{again['id']}/logo"), 200)
+
+
+def logo(shape: str, side: int = 48) -> str:
+    return base64.b64encode(png_of(drawn(shape, side))).decode()
+
+
+@pytest.fixture
+def others(site: ControlSite, app: str) -> str:
+    """An app of another vendor; the first one shows a ring, and the hospital General a cross."""
+    made(edit(site, app, logo=logo("ring")), 200)
+    made(brand(site, "gina", logo=logo("cross")), 200)
+    vendor = furnish_vendor(site, "Bolt Works", "bolt")
+    return str(
+        made(site.api("bolt.owner").post("/apps", json=WRITTEN | {"vendor": vendor, "name": "Bolt"}))["id"]
+    )
+
+
+@pytest.mark.parametrize(("shape", "whose"), [("ring", "app Ward Notes ("), ("cross", "hospital General")])
+def test_a_logo_that_looks_like_anothers_waits_for_a_reviewer_who_sees_whose(
+    site: ControlSite, app: str, others: str, shape: str, whose: str
+) -> None:
+    """C212: also of an app that is not certified. A person decides, so a mistake of the machine refuses nothing."""
+    waits = made(edit(site, others, username="bolt.owner", logo=logo(shape, 97)), 202)
+
+    assert waits["resembles"] == ["a logo of another vendor or of a hospital"]
+    assert shown(site, others)["logo"] == ""
+    assert served(site, f"app/{others}", waits["order"]["logo"]).status_code == 404
+    (listed,) = made(site.api("rita").get("/app-edits"), 200)["items"]
+    assert [each.startswith(whose) for each in listed["resembles"]] == [True]
+    events = site.system(audit.list_events, query=EventQuery(action="registry.edit.ask", app=others)).events
+    assert events[0].event.facts["resembles"] == listed["resembles"]
+
+    made(site.api("rita").post(f"/app-edits/{waits['id']}/approve"), 200)
+
+    assert served(site, f"app/{others}", waits["order"]["logo"]).status_code == 200
+
+
+def test_a_reviewer_refuses_it_with_a_reason_and_the_vendor_gives_another(
+    site: ControlSite, others: str
+) -> None:
+    waits = made(edit(site, others, username="bolt.owner", logo=logo("ring")), 202)
+    refused = {"reason": "People take it for Ward Notes."}
+    made(site.api("rita").post(f"/app-edits/{waits['id']}/refuse", json=refused), 200)
+
+    assert made(site.api("bolt.owner").get(f"/app-edits/{waits['id']}"), 200)["reason"] == refused["reason"]
+    assert shown(site, others)["logo"] == ""
+    assert made(edit(site, others, username="bolt.owner", logo=logo("wedge")), 200)["logo"]
+
+
+def test_ones_own_logo_and_one_like_no_other_are_shown_at_once(
+    site: ControlSite, app: str, others: str
+) -> None:
+    """C212: a vendor's apps may look alike, and in one colour there is nothing to see."""
+    vendor = shown(site, app)["vendor"]
+    own = made(
+        site.api("acme.owner").post("/apps", json=WRITTEN | {"vendor": vendor, "name": "Ward Rounds"})
+    )["id"]
+
+    for mine, shape in ((own, "ring"), (app, "ring"), (app, "steps")):
+        assert edit(site, mine, logo=logo(shape, 64)).status_code == 200
+    assert edit(site, others, username="bolt.owner", logo=LOGO).status_code == 200
+
+
+def test_while_some_logo_was_not_looked_at_yet_a_reviewer_looks_at_each(
+    site: ControlSite, others: str
+) -> None:
+    """C212: unknown means no, until the job of every minute has looked at those of before."""
+    site.system(lambda ctx: ctx.tx.execute(update(store.pictures).values(look=None)) and None)
+    waits = made(edit(site, others, username="bolt.owner", logo=logo("wedge")), 202)
+    assert made(site.api("rita").get("/app-edits"), 200)["items"][0]["resembles"] == [
+        "not compared with every logo"
+    ]
+    made(site.api("bolt.owner").post(f"/app-edits/{waits['id']}/refuse", json={"reason": "Later."}), 200)
+
+    assert site.system(pictures.note_looks)
+    assert site.system(pictures.note_looks) == 0
+
+    made(edit(site, others, username="bolt.owner", logo=logo("wedge")), 200)
+    made(edit(site, others, username="bolt.owner", logo=logo("ring")), 202)
 
 
 def test_another_vendor_sees_and_gives_no_logo(site: ControlSite, app: str) -> None:

@@ -20,6 +20,7 @@ from hilum.infra.settings import Settings
 from hilum.launches import service as launches
 from hilum.monitoring import service as monitoring
 from hilum.notices import service as notices
+from hilum.pictures import service as pictures
 from hilum.requests import service as requests
 from hilum.revalidation import service as revalidation
 from hilum.review import service as review
@@ -43,7 +44,7 @@ def delete_old_changes(ctx: Context) -> int:
 
 
 def purge(job_lease: JobLease, settings: Settings) -> None:
-    """Settle expired switches, and delete codes, requests, jtis, tokens, sessions and launches that have ended."""
+    """Settle expired switches, look at pictures of before there were looks, and delete codes, requests, jtis, tokens, sessions and launches that have ended."""
     for delete in (
         controls.settle_expired,
         delete_old_changes,
@@ -54,6 +55,7 @@ def purge(job_lease: JobLease, settings: Settings) -> None:
         factors.purge,
         partial(launches.purge, kept=settings.keep.launches),
         evidence.close_expired,
+        pictures.note_looks,
     ):
         _until_none(job_lease, delete)
 

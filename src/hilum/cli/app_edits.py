@@ -32,6 +32,8 @@ def app_edit(
 ) -> None:
     r"""Edit the name, description, purpose or logo of an app. If it is certified, all but the description waits for a reviewer.
 
+    So does a logo that looks like that of another vendor's app or of a hospital, whether it is certified or not.
+
     \b
     Example:
       hilum app edit app_01h... --revision 5b0f... --description "Writes notes."
@@ -55,7 +57,7 @@ def app_edits(*, json_: bool) -> None:
     Example:
       hilum app edits
     """
-    columns = ("id", "app", "state", "order", "before", "asked_by", "reason")
+    columns = ("id", "app", "state", "order", "before", "asked_by", "resembles", "reason")
     show(api.every("/app-edits"), columns, json_=json_)
 
 

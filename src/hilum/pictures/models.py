@@ -19,10 +19,19 @@ class Owners(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture, re-encoded. Without content it stands for none."""
+    """A picture, re-encoded, with its look (``looks``). Without content it stands for none."""
 
     digest: str = ""
     content: bytes = b""
+    look: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Whose shown pictures look like another one: kind and id. ``whole``: all were compared."""
+
+    owners: tuple[tuple[Owners, str], ...]
+    whole: bool
 
 
 NO_PICTURE = Picture()

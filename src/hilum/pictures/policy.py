@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 
 from hilum.kernel.errors import Invalid
+from hilum.pictures.looks import look_of
 from hilum.pictures.models import BYTES_BOUND, NO_PICTURE, SIDE_MAX, SIDE_MIN, Picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -40,7 +41,7 @@ def read(data: bytes, field: str) -> Picture:
     found = _encoded_again(data) if len(data) <= BYTES_BOUND else "picture_too_large"
     if isinstance(found, str):
         raise Invalid("picture_invalid", "The picture cannot be used; see fields.", fields={field: found})
-    return Picture(hashlib.sha256(found).hexdigest(), found)
+    return Picture(hashlib.sha256(found).hexdigest(), found, look_of(found))
 
 
 def _encoded_again(data: bytes) -> bytes | str:

@@ -3,7 +3,8 @@
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.pictures import store
-from hilum.pictures.models import Owners, Picture
+from hilum.pictures.looks import NEAR, distance, look_of
+from hilum.pictures.models import Alike, Owners, Picture
 
 
 def keep(ctx: Context, kind: Owners, owner: str, picture: Picture) -> None:
@@ -25,6 +26,25 @@ def show(ctx: Context, kind: Owners, owner: str, digest: str) -> None:
 def find(ctx: Context, kind: Owners, owner: str, digest: str, *, shown: bool) -> bytes | None:
     """Find the content of a picture; with ``shown`` only of one that is shown."""
     return store.find(ctx.tx, _of(kind, owner), digest, shown=shown)
+
+
+def alike(ctx: Context, kind: Owners, owner: str, look: str) -> Alike:
+    """Return whose shown pictures look like one that its owner gives, nearest first (C212). In one colour there is nothing to see."""
+    if not look:
+        return Alike((), whole=True)
+    shown = store.shown_looks(ctx.tx, _of(kind, owner))
+    found = sorted((distance(look, other), of) for of, other in shown if other is not None)
+    near = [of.partition("/") for apart, of in found if apart <= NEAR]
+    whole = len(shown) <= store.LOOKS_BOUND and all(other is not None for _, other in shown)
+    return Alike(tuple((Owners(kind_of), id_) for kind_of, _, id_ in near), whole)
+
+
+def note_looks(ctx: Context) -> int:
+    """Look at pictures that were kept before there were looks; return how many, at most a batch."""
+    found = store.without_look(ctx.tx)
+    for owner, digest, content in found:
+        store.save_look(ctx.tx, owner, digest, look_of(content))
+    return len(found)
 
 
 def _of(kind: Owners, owner: str) -> str:

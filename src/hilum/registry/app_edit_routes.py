@@ -54,7 +54,10 @@ class LogoShown(Shown):
 
 
 class AppEditShown(Shown):
-    """An edit of an app's name, purpose or logo (by digest). ``order`` replaces ``before`` once a reviewer agrees."""
+    """An edit of an app's name, purpose or logo (by digest). ``order`` replaces ``before`` once a reviewer agrees.
+
+    ``resembles``: whose logos the new one looks like, which a reviewer judges; names are shown to the platform's staff only.
+    """
 
     id: str
     app: str
@@ -67,6 +70,7 @@ class AppEditShown(Shown):
     decided_by: str
     decided_at: datetime | None
     reason: str
+    resembles: tuple[str, ...]
 
 
 def api(kit: Kit) -> APIRouter:
@@ -81,7 +85,8 @@ def api(kit: Kit) -> APIRouter:
     async def edit_app(request: Request, app: Id, body: AppEditAsked) -> object:
         """Edit the name, description, purpose or logo of an app. A description changes at once.
 
-        Of an app that is certified for production, name, purpose and logo change only when a reviewer agrees (202).
+        Of an app that is certified for production, name, purpose and logo change only when a reviewer agrees (202), and of every app a
+        logo that looks like that of another vendor's app or of a hospital (``resembles``).
         """
         logo = None if body.logo is None else await pictures.decoded(body.logo, "logo")
         order = AppEditOrder(body.revision, body.name, body.description, body.purpose, logo)

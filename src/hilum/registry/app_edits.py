@@ -1,14 +1,15 @@
-"""Edits of an app's texts and logo: a description at once, name, purpose and logo held until a reviewer decides if the app is certified (C12)."""
+"""Edits of an app's texts and logo: a description at once, name, purpose and logo held until a reviewer decides if the app is certified (C12); a logo that looks like another's is in any case (C212)."""
 
 from dataclasses import replace
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
+from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound
-from hilum.kernel.ids import AppId
+from hilum.kernel.ids import AppId, TenantId
 from hilum.pictures import service as pictures
-from hilum.pictures.models import Owners
+from hilum.pictures.models import Owners, Picture
 from hilum.registry import held, policy, service, store
 from hilum.registry.app_edit_models import HELD, AppEditOrder
 from hilum.registry.grace import grace_of
@@ -18,6 +19,8 @@ from hilum.registry.held_store import APP_EDITS
 from hilum.registry.models import App, Environment
 from hilum.standards import names
 
+RESEMBLES_BOUND = 5
+"""How many others an edit names that its logo looks like."""
 APP_EDIT = HeldKind(APP_EDITS, "registry.edit.ask", "registry.edit.approve", "registry.edit.refuse")
 
 
@@ -39,12 +42,39 @@ def edit(ctx: Context, app_id: AppId, order: AppEditOrder) -> tuple[App, HeldEdi
     # An app in its grace is still used.
     at = ctx.now - grace_of(ctx, app.category)
     certified = any(policy.is_in_force(each, Environment.PRODUCTION, at) for each in certifications)
-    waits = {name: text for name, text in changed.items() if certified and name in HELD}
+    resembles = _resembled(ctx, app, order.logo) if "logo" in changed else ()
+    waits = {
+        name: text
+        for name, text in changed.items()
+        if (certified and name in HELD) or (resembles and name == "logo")
+    }
     before = {name: getattr(app, name) for name in waits}
-    made = HeldEdit(ctx.ids.new("aed"), app.id, app.vendor, waits, before, str(ctx.actor), ctx.now)
-    waiting = held.hold(ctx, APP_EDIT, made) if waits else None
+    made = HeldEdit(
+        ctx.ids.new("aed"), app.id, app.vendor, waits, before, str(ctx.actor), ctx.now, resembles=resembles
+    )
+    waiting = held.as_seen(ctx, held.hold(ctx, APP_EDIT, made)) if waits else None
     app = _apply(ctx, app, {name: text for name, text in changed.items() if name not in waits})
     return app, waiting
+
+
+def _resembled(ctx: Context, app: App, logo: Picture | None) -> tuple[str, ...]:
+    """Return in words whose logos one looks like: of other vendors' apps, and of hospitals (C212). A person decides about it.
+
+    The platform itself shows what it must, as with names (``service.imitation_fault``).
+    """
+    if logo is None or ctx.actor.acts_alone:
+        return ()
+    found = pictures.alike(ctx, Owners.APP, app.id, logo.look)
+    # Unknown means no: what could not be compared with all of them is looked at too.
+    words = [] if found.whole else ["not compared with every logo"]
+    hospitals = [TenantId(id_) for kind, id_ in found.owners if kind is Owners.HOSPITAL]
+    words += [f"hospital {name}" for name in identity.tenant_names(ctx, hospitals[:RESEMBLES_BOUND]).values()]
+    for kind, id_ in found.owners:
+        if kind is Owners.APP and len(words) < RESEMBLES_BOUND:
+            other = store.get_app(ctx.tx, AppId(id_))
+            # A vendor's apps may look alike.
+            words += [] if other.vendor == app.vendor else [f"app {other.name} ({other.id})"]
+    return tuple(words[:RESEMBLES_BOUND])
 
 
 def approve(ctx: Context, edit_id: str) -> HeldEdit:

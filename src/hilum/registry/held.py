@@ -12,6 +12,9 @@ from hilum.registry import policy
 from hilum.registry.held_models import EditState, HeldEdit
 from hilum.registry.held_store import HeldRows
 
+ANOTHER = "a logo of another vendor or of a hospital"
+"""What a vendor is shown of what its logo looks like."""
+
 
 @dataclass(frozen=True, slots=True)
 class HeldKind:
@@ -79,12 +82,18 @@ def view_held(ctx: Context, kind: HeldKind, edit_id: str, *, lock: bool = False)
     found = kind.rows.get(ctx.tx, edit_id, lock=lock)
     if not policy.may_see_vendor(ctx.actor, found.vendor):
         raise NotFound(f"{kind.rows.noun}_not_found", f"There is no such {kind.rows.noun}.")
-    return found
+    return as_seen(ctx, found)
 
 
 def list_held(ctx: Context, kind: HeldKind, page: PageQuery = FIRST_PAGE) -> list[HeldEdit]:
     """List the edits that wait for a reviewer; to a vendor's member all of their own vendor's, decided or not."""
-    return kind.rows.list_page(ctx.tx, of=ctx.actor.vendor, page=page)
+    return [as_seen(ctx, each) for each in kind.rows.list_page(ctx.tx, of=ctx.actor.vendor, page=page)]
+
+
+def as_seen(ctx: Context, found: HeldEdit) -> HeldEdit:
+    """Return an edit as the actor may see it: whose logo another one looks like is shown to the platform's staff, as with names."""
+    hidden = found.resembles and not ctx.actor.is_platform
+    return replace(found, resembles=(ANOTHER,)) if hidden else found
 
 
 def _decide(ctx: Context, kind: HeldKind, found: HeldEdit, state: EditState, reason: str) -> HeldEdit:
@@ -101,5 +110,6 @@ def _record(ctx: Context, kind: HeldKind, action: str, found: HeldEdit) -> None:
         "fields": sorted(found.order),
         "asked_by": found.asked_by,
         "reason": found.reason,
+        **({"resembles": list(found.resembles)} if found.resembles else {}),
     }
     audit.record(ctx, Event(action, app=found.app, client=found.client or "", facts=facts))

@@ -35,3 +35,5 @@ class HeldEdit:
     decided_by: str = ""
     decided_at: datetime | None = None
     reason: str = ""
+    resembles: tuple[str, ...] = ()
+    """Of an edit of an app: what its logo looks like, in words (C212)."""

@@ -80,8 +80,12 @@ class HeldRows:
 def _edit(row: Row[Any]) -> HeldEdit:
     found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
     del found["waiting_for"]
-    return HeldEdit(**found | {"state": EditState(row.state)})
+    # Only edits of apps have it.
+    resembles = tuple(found.get("resembles", ()))
+    return HeldEdit(**found | {"state": EditState(row.state), "resembles": resembles})
 
 
-app_edits = held_table("registry_app_edit", 64)
+app_edits = held_table(
+    "registry_app_edit", 64, Column("resembles", JSON, nullable=False, server_default="[]")
+)
 APP_EDITS = HeldRows(app_edits, "edit", "app")
