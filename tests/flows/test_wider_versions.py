@@ -48,7 +48,7 @@ class Installed(RequestGround):
         """Return what a client may be granted at the hospital now."""
         facts = self.site.system(clients.client_facts, client_id=ClientId(client))
         place = self.site.system(installations.installation, tenant=GENERAL, app=AppId(self.chart))
-        return installations_policy.allowed_scopes(facts, place, shipped_book())
+        return installations_policy.allowed_scopes(facts, place, shipped_book(), self.site.clock.now())
 
 
 @pytest.fixture

@@ -207,7 +207,9 @@ def test_a_dynamic_registration_makes_an_app_that_works_at_this_sandbox_only_for
     installed = facts.installations[GENERAL, client.app]
     assert fault(facts.clients[client.id], installed, "patient", clock.now()) is None
     assert facts.clients[client.id].tenant == GENERAL
-    allowed = installations_policy.allowed_scopes(facts.clients[client.id], installed, shipped_book())
+    allowed = installations_policy.allowed_scopes(
+        facts.clients[client.id], installed, shipped_book(), clock.now()
+    )
     assert set(allowed) == set(client.scopes)
     assert clients_policy.secret_matches(client, digest(secret), clock.now())
     with pytest.raises(NotFound):

@@ -366,7 +366,7 @@ def admitted(facts: RegistryFacts, app: Any) -> set[str]:
         scope
         for each in facts.apps.get(app, ())
         if each.active and each.certified_until is not None and now < each.certified_until
-        for scope in admission(shipped_book(), each).scopes
+        for scope in admission(shipped_book(), each, now).scopes
     }
 
 

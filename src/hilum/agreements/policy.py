@@ -112,12 +112,12 @@ def is_covered(agreement: Agreement, others: Iterable[Agreement], at: datetime) 
     )
 
 
-def required_by(book: Book, client: ClientFacts) -> frozenset[str]:
+def required_by(book: Book, client: ClientFacts, now: datetime) -> frozenset[str]:
     """Return the kinds of agreements that the rule book requires for a client (C189)."""
     # A hospital's own EHR is no vendor's. A client that no cell admits may do nothing anyway.
     if client.type in PLATFORM_PEERS:
         return frozenset()
-    cell = admission(book, client).cell
+    cell = admission(book, client, now).cell
     return frozenset() if cell is None else cell.agreements
 
 
@@ -127,6 +127,8 @@ def missing(
     environment: Environment,
     roles: Collection[str],
     in_force: Collection[str],
+    *,
+    now: datetime,
 ) -> frozenset[str]:
     """Return the kinds of agreements that clients of an app lack for people of these roles at a hospital.
 
@@ -135,7 +137,7 @@ def missing(
     """
     if environment is Environment.SANDBOX or (roles and set(roles) <= {Role.PATIENT.value}):
         return frozenset()
-    required = frozenset(kind for client in clients for kind in required_by(book, client))
+    required = frozenset(kind for client in clients for kind in required_by(book, client, now))
     return required - frozenset(in_force)
 
 

@@ -213,7 +213,7 @@ def missing_for_app(ctx: Context, tenant: Tenant, app: App, roles: Collection[st
     # A sandbox client does not work at a production hospital (C4).
     working = [each for each in found if each.environment is environment]
     held = kinds_in_force(ctx, app.vendor, tenant.id)
-    return policy.missing(book, working, environment, roles, held)
+    return policy.missing(book, working, environment, roles, held, now=ctx.now)
 
 
 def missing_detail(kinds: Collection[str], vendor: str, tenant: str) -> str:

@@ -79,11 +79,11 @@ def _of_book(ctx: Context, found: Then, decided: Access) -> Iterator[str]:
         if facts is not None:
             yield from _overrides(found, facts, decided)
     elif decided.reason == Reason.TRAFFIC_SHED and facts is not None:
-        cell = clients_policy.admission(book, facts).cell
+        cell = clients_policy.admission(book, facts, decided.at).cell
         if cell is not None:
             yield share_sentence(book, traffic_of(cell, with_person=bool(decided.person)))
     elif decided.reason in BY_THE_BOOK and facts is not None:
-        yield from _withheld(book, facts, found.application.version, decided.resource_type)
+        yield from _withheld(book, facts, found.application.version, decided)
 
 
 def _workflow(ctx: Context, book: Book, decided: Access) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _workflow(ctx: Context, book: Book, decided: Access) -> Iterator[str]:
 def _overrides(found: Then, facts: ClientFacts, decided: Access) -> Iterator[str]:
     """Return which overrides and exceptions permitted: those without which the scope would have been withheld, or the app's cell would ask for more."""
     version = found.application.version
-    admitted = None if found.book is None else clients_policy.admission(found.book, facts)
+    admitted = None if found.book is None else clients_policy.admission(found.book, facts, decided.at)
     aside = () if admitted is None or admitted.cell is None else admitted.cell.aside
     paths = (
         {f"categories.{facts.category}.cells.{admitted.tier}.{each}" for each in aside} if admitted else ()
@@ -115,7 +115,7 @@ def _overrides(found: Then, facts: ClientFacts, decided: Access) -> Iterator[str
                 f"version {version} asks for {each.rule}, and the app may act without it."
             )
             continue
-        if _admits(found.without(each), facts, decided.rule):
+        if _admits(found.without(each), facts, decided):
             continue
         rule = (
             f"Override {each.id} of rule {each.rule}"
@@ -128,14 +128,13 @@ def _overrides(found: Then, facts: ClientFacts, decided: Access) -> Iterator[str
         )
 
 
-def _admits(book: Book, facts: ClientFacts, scope: str) -> bool:
-    return all_covered((scope,), clients_policy.admission(book, facts).scopes)
+def _admits(book: Book, facts: ClientFacts, decided: Access) -> bool:
+    return all_covered((decided.rule,), clients_policy.admission(book, facts, decided.at).scopes)
 
 
-def _withheld(book: Book, facts: ClientFacts, version: int, type_: str) -> Iterator[str]:
-    withheld = [
-        each for each in clients_policy.admission(book, facts).withheld if _reaches(each.scope, type_)
-    ]
+def _withheld(book: Book, facts: ClientFacts, version: int, decided: Access) -> Iterator[str]:
+    admitted = clients_policy.admission(book, facts, decided.at)
+    withheld = [each for each in admitted.withheld if _reaches(each.scope, decided.resource_type)]
     for each in withheld[:SHOWN]:
         yield f"Version {version} of the rule book withheld {each.scope}, or a part of it, from this client: {_WHY[each.why]}."
     if len(withheld) > SHOWN:

@@ -21,7 +21,6 @@ from hilum.frontchannel.policy import disclosed_context, grantable, is_useful
 from hilum.identity.models import Person
 from hilum.identity.policy import patients_openable, rights_of
 from hilum.installations.models import InstallationFacts
-from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.policies.models import PEER_LIFETIMES, Book, Cell, Expiry, Lifetimes
@@ -236,7 +235,7 @@ def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime)
 
 def _is_study_over(state: GrantState, reason: Reason, now: datetime) -> bool:
     """Check whether an app is not installed any more because the study that it was installed for has ended."""
-    cell, installation, agreed = _cell(state), state.standing.installation, state.authorization
+    cell, installation, agreed = _cell(state, now), state.standing.installation, state.authorization
     if reason is not Reason.APP_NOT_INSTALLED or cell is None or cell.lifetimes.expiry is not Expiry.STUDY:
         return False
     ends = None if installation is None else installation.expires_at
@@ -246,25 +245,25 @@ def _is_study_over(state: GrantState, reason: Reason, now: datetime) -> bool:
 def _authorization_fault(state: GrantState, grant: Grant | AccessToken, now: datetime) -> Reason | None:
     if grant.authorization and (state.authorization is None or state.authorization.revoked_at is not None):
         return Reason.TOKEN_REVOKED
-    ends = agreement_ends(state, grant)
+    ends = agreement_ends(state, grant, now)
     if ends is not None and now >= ends.at:
         return ends.why
     return Reason.LAUNCH_ENDED if state.session_over else None
 
 
-def agreement_ends(state: GrantState, grant: Grant | AccessToken) -> End | None:
+def agreement_ends(state: GrantState, grant: Grant | AccessToken, now: datetime) -> End | None:
     """Return when the agreement behind a grant ends, also by what the rule book in force says of it, and by which limit; None without one."""
     fixed = grant.authorization_expires_at
     if state.authorization is None:
         return None if fixed is None else End(fixed, Reason.AUTHORIZATION_EXPIRED)
-    ends = end_of(state.authorization, _cell(state))
+    ends = end_of(state.authorization, _cell(state, now))
     if fixed is None or ends.at <= fixed:
         return ends
     # The agreement was renewed since; what was issued before ends as it was issued, by the class that it has.
     return End(fixed, ends.why if ends.why in CLASS_ENDS else Reason.AUTHORIZATION_EXPIRED)
 
 
-def refresh_end(token: RefreshToken, state: GrantState) -> End | None:
+def refresh_end(token: RefreshToken, state: GrantState, now: datetime) -> End | None:
     """Return when a refresh token ends by the rule book in force, and by which limit; None without a cell, which is a reason by itself.
 
     Its own end was fixed when it was issued.
@@ -273,12 +272,12 @@ def refresh_end(token: RefreshToken, state: GrantState) -> End | None:
     family = TokenFamily(
         token.family, token.grant.authorization, token.offline, began, token.issued_at, token.expires_at
     )
-    return min(family_ends(family, _cell(state)), key=lambda end: end.at, default=None)
+    return min(family_ends(family, _cell(state, now)), key=lambda end: end.at, default=None)
 
 
-def _cell(state: GrantState) -> Cell | None:
+def _cell(state: GrantState, now: datetime) -> Cell | None:
     client = state.standing.client
-    return None if client is None else admission(state.standing.book, client).cell
+    return None if client is None else admission(state.standing.book, client, now).cell
 
 
 def charts_kept(grant: Grant | AccessToken, person: Person | None) -> tuple[str, ...] | None:
@@ -296,7 +295,7 @@ def charts_end(charts: tuple[str, ...] | None, person: Person | None) -> datetim
     return min((until for patient, until in person.chart_ends if patient in charts), default=None)
 
 
-def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str) -> tuple[str, ...]:
+def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str, now: datetime) -> tuple[str, ...]:
     """Narrow granted scopes to those that may still be granted.
 
     The registration, certification, installation, rights or authorization may have been narrowed since. Raises Invalid(invalid_scope)
@@ -308,16 +307,20 @@ def scopes_now(scopes: tuple[str, ...], state: GrantState, role: str) -> tuple[s
     authorized = None if state.authorization is None else state.authorization.scopes
     if (limit := workflow_limit(state.standing.book, state.standing.acting.workflow)) is not None:
         scopes = smart.narrow(scopes, limit)
-    left = _left(scopes, most(client, installation, state.standing.book), role, authorized)
+    left = _left(scopes, most(client, installation, state.standing.book, now), role, authorized)
     if not left:
         raise Invalid(TokenError.INVALID_SCOPE, "None of the granted scopes may be granted any longer.")
     return left
 
 
+def most(facts: ClientFacts, installation: InstallationFacts, book: Book, now: datetime) -> tuple[str, ...]:
+    """Return the most that a client may be granted at a tenant now, cached for the same admission and installation."""
+    return _most(admission(book, facts, now).scopes, installation.scopes)
+
+
 @lru_cache(maxsize=CACHE_SIZE)
-def most(facts: ClientFacts, installation: InstallationFacts, book: Book) -> tuple[str, ...]:
-    """Return the most that a client may be granted at a tenant, cached for the same facts, installation and rule book."""
-    return allowed_scopes(facts, installation, book)
+def _most(admitted: tuple[str, ...], installed: tuple[str, ...]) -> tuple[str, ...]:
+    return smart.narrow(admitted, installed)
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -333,11 +336,11 @@ def _left(
 # --- answers -------------------------------------------------------------------------------------------------------------------
 
 
-def lifetimes_of(facts: ClientFacts, book: Book) -> Lifetimes:
+def lifetimes_of(facts: ClientFacts, book: Book, now: datetime) -> Lifetimes:
     """Return how long what is issued to a client lives: as its cell in the rule book says. A client without a cell gets no tokens."""
     if facts.type in PLATFORM_PEERS:
         return PEER_LIFETIMES
-    cell = admission(book, facts).cell
+    cell = admission(book, facts, now).cell
     return PEER_LIFETIMES if cell is None else cell.lifetimes
 
 

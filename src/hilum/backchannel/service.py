@@ -194,7 +194,9 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
     kept = unstopped(ctx, code.grant.scopes, code.issued_at)
     # Narrowed again: a scope may have been taken from the installation in the minute that a code
     # lives.
-    scopes = evidence.scopes_within(ctx, code.grant.run, policy.scopes_now(kept, state, code.grant.role))
+    scopes = evidence.scopes_within(
+        ctx, code.grant.run, policy.scopes_now(kept, state, code.grant.role, ctx.now)
+    )
     charts = _charts_now(code.grant, state)
     grant = replace(
         code.grant, scopes=scopes, person_patients=charts, launch_moved=_has_moved(ctx, code.grant)
@@ -204,7 +206,7 @@ def _by_code(ctx: Context, site: Site, client: Client, request: TokenRequest) ->
         grant,
         offline=offline_of(smart.parse_stored(scopes)),
         code_family=code.family,
-        lifetimes=_lifetimes(state),
+        lifetimes=_lifetimes(state, ctx.now),
         life=_life(ctx, client, grant, state),
     )
     body = _body(issued) | policy.context_members(grant, scopes)
@@ -228,15 +230,15 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
     if state.session_over:
         tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant, online_ended=True)
     _judge(state, held.grant, ctx.now)
-    ends = policy.refresh_end(held, state)
+    ends = policy.refresh_end(held, state, ctx.now)
     if ends is not None and ctx.now >= ends.at:
         raise refuse_grant(f"The refresh token has ended: {ends.why}. {meaning_of(ends.why)}")
     kept = unstopped(ctx, held.grant.scopes, held.issued_at)
-    offline = offline_of(smart.parse_stored(policy.scopes_now(kept, state, held.grant.role)))
+    offline = offline_of(smart.parse_stored(policy.scopes_now(kept, state, held.grant.role, ctx.now)))
     if offline is None or (held.offline and not offline and _is_session_over(ctx, held.grant)):
         raise refuse_grant("The scope that allowed refreshing was revoked.")
     requested = policy.fewer_scopes(request.scope, held.grant.scopes)
-    scopes = policy.scopes_now(smart.narrow(requested, kept), state, held.grant.role)
+    scopes = policy.scopes_now(smart.narrow(requested, kept), state, held.grant.role, ctx.now)
     scopes = evidence.scopes_within(ctx, held.grant.run, scopes)
     charts = _charts_now(held.grant, state)
     used = tokens.redeem_refresh(ctx, presented, client=client.id, tenant=site.tenant)
@@ -251,7 +253,7 @@ def _by_refresh(ctx: Context, site: Site, client: Client, request: TokenRequest)
         grant,
         offline=offline,
         code_family=used.family,
-        lifetimes=_lifetimes(state),
+        lifetimes=_lifetimes(state, ctx.now),
         life=_life(ctx, client, grant, state),
         access_scopes=scopes,
     )
@@ -292,7 +294,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
     book = policies.current(ctx).book_at(site.tenant, ctx.now, client.app)
     asked = policy.expanded(book, request.scope)
     policy.require_not_ended(book, policy.asked_scopes(asked))
-    allowed = policy.most(facts, installation, book) if installation else ()
+    allowed = policy.most(facts, installation, book, ctx.now) if installation else ()
     scopes = unstopped(ctx, policy.backend_scopes(asked, client, allowed), None)
     if not scopes:
         raise Invalid(
@@ -309,7 +311,7 @@ def _by_credentials(ctx: Context, site: Site, client: Client, request: TokenRequ
         run=evidence.run_of(ctx, client.id, site.tenant) if _tenant(ctx, site).sandbox else "",
     )
     ends = installation.expires_at if installation and client.type not in PLATFORM_PEERS else None
-    lifetimes = policy.lifetimes_of(facts, book)
+    lifetimes = policy.lifetimes_of(facts, book, ctx.now)
     life = policy.token_life(client, lifetimes, ends, mandated_until, now=ctx.now)
     life = evidence.life_within(ctx, grant.run, life)
     grant = replace(grant, scopes=evidence.scopes_within(ctx, grant.run, grant.scopes))
@@ -409,15 +411,15 @@ def _life(ctx: Context, client: Client, grant: Grant, state: GrantState) -> time
     # What is issued now is a use: the token ends with the agreement, and not with the rest that it ends.
     if state.authorization is not None:
         state = replace(state, authorization=replace(state.authorization, last_used_at=ctx.now))
-    agreed = policy.agreement_ends(state, grant)
+    agreed = policy.agreement_ends(state, grant, ctx.now)
     rests_until = (None if agreed is None else agreed.at, charts_end)
-    life = policy.token_life(client, _lifetimes(state), *rests_until, now=ctx.now)
+    life = policy.token_life(client, _lifetimes(state, ctx.now), *rests_until, now=ctx.now)
     return evidence.life_within(ctx, grant.run, life)
 
 
-def _lifetimes(state: GrantState) -> Lifetimes:
+def _lifetimes(state: GrantState, now: datetime) -> Lifetimes:
     assert state.standing.client is not None, "grant_fault was checked before"
-    return policy.lifetimes_of(state.standing.client, state.standing.book)
+    return policy.lifetimes_of(state.standing.client, state.standing.book, now)
 
 
 def _judge(state: GrantState, grant: Grant, now: datetime) -> None:

@@ -31,7 +31,7 @@ from hilum.certificates.models import (
     Verdict,
 )
 from hilum.clients.models import ClientFacts
-from hilum.clients.policy import served_until
+from hilum.clients.policy import served_by
 from hilum.controls.models import SwitchIndex, TargetKind
 from hilum.controls.policy import LAUNCHES_STOPPED
 from hilum.kernel.actor import Actor
@@ -127,16 +127,16 @@ def status_of(
 
 
 def grace_of(certification: Certification, book: Book, of: Iterable[ClientFacts]) -> datetime | None:
-    """Return until when the clients of a certification are served after its end; None if they are not, or another one counts for them.
+    """Return until when the clients of a certification are served after its end; None if they are not, or another one gives them as much for longer.
 
     By the same judgement as enforcement (``standing``), with the rule book that is in force everywhere.
     """
     until = (
-        served_until(book, each)
+        served_by(book, each, basis)
         for each in of
-        if each.version == certification.version
-        and each.environment is certification.environment
-        and each.certified_until == certification.expires_at
+        if each.version == certification.version and each.environment is certification.environment
+        for basis in each.bases
+        if (basis.until, basis.scopes) == (certification.expires_at, certification.scopes)
     )
     last = max((each for each in until if each is not None), default=None)
     return last if last is not None and last > certification.expires_at else None

@@ -1,13 +1,15 @@
 """What a rule book admits of a client, until when it is certified by it, and what it may do. Pure, and kept: every request asks several times."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from hilum.clients.models import ClientFacts, ClientType
+from hilum.clients.models import Basis, ClientFacts, ClientType
 from hilum.kernel.ids import ClientId
 from hilum.policies.models import ANY, Admission, Applicant, Book, Cell, ClientAuthentication
 from hilum.policies.policy import admit
-from hilum.standards.smart.scopes import narrow
+from hilum.standards.smart.scopes import all_covered, narrow
 
 ADMISSIONS_BOUND = 5_000
 """Clients whose admission is kept. One has some 400 scopes at most (40 KB), and usually a dozen (1 KB)."""
@@ -20,11 +22,29 @@ AUTHENTICATION = {
 """How an app's client authenticates, as the rule book names it. Peers are no apps, and no book is about them."""
 
 
-_Found = tuple[ClientFacts, Admission, datetime | None, datetime | None]
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a book admits by one certification, until when that is in force, and until when it is served."""
+
+    admission: Admission
+    ends: datetime | None
+    served: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a book admits of a client, certification by certification, with the facts that this follows from."""
+
+    facts: ClientFacts
+    held: tuple[_Held, ...]
+    ends: datetime | None
+    served: datetime | None
+    together: dict[tuple[int, ...], Admission]
+    """What several certifications admit together, by which of them are served."""
 
 
 class _Admitted(dict[tuple[Book, ClientId], _Found]):
-    """What each book admits of each client that was asked about last, until when it is certified and served, with the facts that this follows from."""
+    """What each book admits of each client that was asked about last."""
 
     def cache_clear(self) -> None:
         self.clear()
@@ -36,35 +56,86 @@ _admitted = _Admitted()
 def _admitted_of(book: Book, facts: ClientFacts) -> _Found:
     # Every request asks several times. The same object needs no comparison of its 25 fields; other facts are judged again.
     kept = _admitted.get((book, facts.id))
-    if kept is None or kept[0] is not facts:
-        found = _admission(book, facts)
+    if kept is None or kept.facts is not facts:
+        held = tuple(_held(basis, _admission(book, facts, place)) for place, basis in enumerate(facts.bases))
         if len(_admitted) >= ADMISSIONS_BOUND:
             _admitted.cache_clear()
-        ends, served = certified_until_in(found.cell, facts), served_until_in(found.cell, facts)
-        kept = _admitted[book, facts.id] = (facts, found, ends, served)
+        ends, served = _latest(each.ends for each in held), _latest(each.served for each in held)
+        kept = _admitted[book, facts.id] = _Found(facts, held, ends, served, {})
     return kept
 
 
-def admission(book: Book, facts: ClientFacts) -> Admission:
-    """Return what a rule book admits of a client, of the scopes for which it is registered and certified; cached for the same facts."""
-    return _admitted_of(book, facts)[1]
+def _held(basis: Basis, admitted: Admission) -> _Held:
+    return _Held(admitted, _ends_in(admitted.cell, basis), _served_in(admitted.cell, basis))
+
+
+def _latest(moments: Iterable[datetime | None]) -> datetime | None:
+    return max(filter(None, moments), default=None)
+
+
+def admission(book: Book, facts: ClientFacts, now: datetime) -> Admission:
+    """Return what a rule book admits of a client now, of the scopes for which it is registered and certified; cached for the same facts.
+
+    What the certifications that are in force or in their grace admit, each for itself (ADR 119). Once none is, that of the last one: whether a
+    client is certified at all is another question (``served_until``).
+    """
+    found = _admitted_of(book, facts)
+    # As nearly always: nothing to join, and no time to compare.
+    if len(found.held) == 1:
+        return found.held[0].admission
+    alive = _alive(found, now)
+    kept = found.together.get(alive)
+    if kept is None:
+        kept = found.together[alive] = together([found.held[n].admission for n in alive])
+    return kept
+
+
+def _alive(found: _Found, now: datetime) -> tuple[int, ...]:
+    """Return which certifications are in force or in their grace; once none is, that which was last."""
+    alive = tuple(n for n, each in enumerate(found.held) if each.served is not None and now < each.served)
+    return alive or tuple(n for n, each in enumerate(found.held) if each.served == found.served)[:1]
+
+
+def together(admissions: Sequence[Admission]) -> Admission:
+    """Return what any of some admissions admits, in the cell of the highest tier of them.
+
+    INVARIANT: each scope, or part of one, is admitted by one of them alone; more admissions never admit less.
+    """
+    if len(admissions) == 1:
+        return admissions[0]
+    scopes = tuple(dict.fromkeys(scope for each in admissions for scope in each.scopes))
+    acting = max(admissions, key=lambda each: -1 if each.tier is None else each.tier.rank)
+    assessed = max((each.assessment for each in admissions), key=lambda each: each.tier.rank)
+    reasons = dict.fromkeys(reason for each in admissions for reason in each.assessment.reasons)
+    advice = dict.fromkeys(reason for each in admissions for reason in each.assessment.advice)
+    withheld = dict.fromkeys(one for each in admissions for one in each.withheld)
+    return Admission(
+        replace(
+            assessed,
+            reasons=tuple(sorted(reasons, key=lambda reason: -reason.tier.rank)),
+            advice=tuple(advice),
+        ),
+        acting.tier,
+        acting.cell,
+        scopes,
+        tuple(each for each in withheld if not all_covered((each.scope,), scopes)),
+    )
 
 
 @lru_cache(maxsize=ADMISSIONS_BOUND)
-def _admission(book: Book, facts: ClientFacts) -> Admission:
+def _admission(book: Book, facts: ClientFacts, place: int) -> Admission:
     # By value: facts that were read again and are the same need no second judgement.
-    scopes = narrow(facts.scopes, facts.certified_scopes)
-    authentication = AUTHENTICATION.get(facts.type)
+    basis = facts.bases[place]
     return admit(
         book,
         Applicant(
             facts.category,
-            scopes,
-            authentication,
+            narrow(facts.scopes, basis.scopes),
+            AUTHENTICATION.get(facts.type),
             facts.workflows,
             facts.placements,
-            certified_tier=facts.certified_tier,
-            certified_category=facts.certified_category,
+            certified_tier=basis.tier,
+            certified_category=basis.category,
             version=facts.version,
             autonomy=facts.autonomy,
             population=facts.population,
@@ -75,46 +146,65 @@ def _admission(book: Book, facts: ClientFacts) -> Admission:
 
 
 def certified_until(book: Book, facts: ClientFacts) -> datetime | None:
-    """Return when a client's certification ends: as it says, or sooner by the life that the rule book in force gives its cell.
+    """Return when the last certification of a client ends: as it says, or sooner by the life that the rule book in force gives its cell.
 
     Judged when it is used, because a life may have been shortened since. A client that no cell admits has nothing that could end.
     """
-    return _admitted_of(book, facts)[2]
-
-
-def certified_until_in(cell: Cell | None, facts: ClientFacts) -> datetime | None:
-    """Return when a client's certification ends in the cell that it acts in."""
-    if cell is None or facts.certified_until is None or facts.certified_at is None:
-        return facts.certified_until
-    return min(facts.certified_until, facts.certified_at + cell.certificate_life)
+    return _admitted_of(book, facts).ends
 
 
 def served_until(book: Book, facts: ClientFacts) -> datetime | None:
-    """Return until when a client acts where it is installed: until its certification ends, and for the grace of its cell after that (C114)."""
-    return _admitted_of(book, facts)[3]
+    """Return until when a client acts where it is installed: until its last certification ends, and for the grace of its cell after that (C114)."""
+    return _admitted_of(book, facts).served
 
 
-def served_until_in(cell: Cell | None, facts: ClientFacts) -> datetime | None:
-    """Return until when a client acts where it is installed, in the cell that it acts in."""
-    ends = certified_until_in(cell, facts)
-    return None if ends is None else ends + _grace(cell, facts)
+def served_by(book: Book, facts: ClientFacts, basis: Basis) -> datetime | None:
+    """Return until when a client acts by one certification, with its grace; None: it has none like it."""
+    held = zip(facts.bases, _admitted_of(book, facts).held, strict=True)
+    return next((each.served for of, each in held if of == basis), None)
 
 
-def unbroken_since(book: Book, facts: ClientFacts) -> datetime | None:
+def ends_in(book: Book, found: Admission, facts: ClientFacts) -> datetime | None:
+    """Return when the last certification of a client ends, which is admitted as ``found``; for whoever has judged clients that are alike once."""
+    if facts.also:
+        return certified_until(book, facts)
+    return _ends_in(found.cell, facts.bases[0])
+
+
+def serves_until(book: Book, found: Admission, facts: ClientFacts) -> datetime | None:
+    """Return until when a client acts, which is admitted as ``found``; for whoever has judged clients that are alike once."""
+    if facts.also:
+        return served_until(book, facts)
+    return _served_in(found.cell, facts.bases[0])
+
+
+def _ends_in(cell: Cell | None, basis: Basis) -> datetime | None:
+    if cell is None or basis.until is None or basis.at is None:
+        return basis.until
+    return min(basis.until, basis.at + cell.certificate_life)
+
+
+def _served_in(cell: Cell | None, basis: Basis) -> datetime | None:
+    ends = _ends_in(cell, basis)
+    return None if ends is None else ends + _grace(cell, graceless=basis.graceless)
+
+
+def unbroken_since(book: Book, facts: ClientFacts, now: datetime) -> datetime | None:
     """Return since when a client has been active, and certified or in a grace, without interruption; None: always."""
-    grace = _grace(admission(book, facts).cell, facts)
+    graceless = any(facts.bases[n].graceless for n in _alive(_admitted_of(book, facts), now))
+    grace = _grace(admission(book, facts, now).cell, graceless=graceless)
     # As between certifications that meet: what begins at the very end of a grace continues it.
     return min((since for gap, since in facts.gaps if gap <= grace), default=facts.since)
 
 
-def _grace(cell: Cell | None, facts: ClientFacts) -> timedelta:
+def _grace(cell: Cell | None, *, graceless: bool) -> timedelta:
     # A withdrawal says that somebody must not go on, which no earlier certification takes back.
-    return timedelta(0) if cell is None or facts.graceless else timedelta(days=cell.grace_days)
+    return timedelta(0) if cell is None or graceless else timedelta(days=cell.grace_days)
 
 
-def workflows_allowed(book: Book, facts: ClientFacts) -> frozenset[str]:
+def workflows_allowed(book: Book, facts: ClientFacts, now: datetime) -> frozenset[str]:
     """Return the workflows that an app may do: those that its version declares, within the cell in which it acts (C190)."""
-    cell = admission(book, facts).cell
+    cell = admission(book, facts, now).cell
     if cell is None:
         return frozenset()
     limits = [set(names) for names in (cell.workflows, facts.workflows) if ANY not in names]

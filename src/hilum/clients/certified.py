@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from hilum.clients.admissions import AUTHENTICATION
-from hilum.clients.models import Client, ClientFacts
+from hilum.clients.models import Basis, Client, ClientFacts
 from hilum.policies.models import GRACE_DAYS_BOUND
 from hilum.registry.models import App, AppState, AppVersion, Certification, Environment
-from hilum.registry.policy import is_in_force
+from hilum.registry.policy import is_in_force, was_reviewed
 from hilum.standards.smart.scopes import all_covered
 
 
@@ -17,8 +17,9 @@ def join(
     """Return the facts of a client from its app, its version and that app's certifications, including withdrawn ones."""
     # The later of the two: an app that was resumed after it had been certified is unbroken only since then.
     certifications = tuple(certifications)
-    last, certified_since = certification_of(client, certifications) or (None, None)
-    way = AUTHENTICATION.get(client.type)
+    _, certified_since = certification_of(client, certifications) or (None, None)
+    bases = bases_of(client, certifications)
+    last = bases[0] if bases else None
     return ClientFacts(
         id=client.id,
         app=app.id,
@@ -29,13 +30,13 @@ def join(
         active=app.state is AppState.ACTIVE,
         expires_at=client.expires_at,
         certified_scopes=last.scopes if last else (),
-        certified_until=last.expires_at if last else None,
-        certified_at=_reviewed_at(last, client, certifications) if last else None,
+        certified_until=last.until if last else None,
+        certified_at=last.at if last else None,
         origins=client.origins,
         scopes=client.scopes,
         tenant=app.tenant,
         category=app.category,
-        certified_tier=last.tiers.get(way) if last and way else None,
+        certified_tier=last.tier if last else None,
         certified_category=last.category if last else "",
         workflows=version.workflows,
         placements=version.placements,
@@ -49,8 +50,50 @@ def join(
         ask_again_since=app.ask_again_since,
         since=max(filter(None, (app.active_since, certified_since)), default=None),
         gaps=_gaps(client, app, certifications, certified_since),
-        graceless=last is not None and _was_withdrawn(client, certifications, last.certified_at),
+        graceless=last is not None and last.graceless,
+        also=bases[1:],
     )
+
+
+def bases_of(client: Client, certifications: Sequence[Certification]) -> tuple[Basis, ...]:
+    """Return what each certification of a client's version gives, the one that ends last first; not those that give nothing that another does not.
+
+    Each counts for itself: one that is narrower and ends later takes nothing away from one that is wider (ADR 119).
+    """
+    found: list[Basis] = []
+    standing = [each for each in _counting(client, certifications) if each.withdrawn_at is None]
+    # Expired ones stay in: whether one has expired is judged at each decision, and these facts must not depend on when they are read.
+    for each in sorted(
+        standing, key=lambda each: (each.expires_at, each.certified_at, each.id), reverse=True
+    ):
+        way = AUTHENTICATION.get(client.type)
+        basis = Basis(
+            each.scopes,
+            each.expires_at,
+            _reviewed_at(each, client, certifications),
+            each.tiers.get(way) if way else None,
+            each.category,
+            _was_withdrawn(client, certifications, each.certified_at),
+        )
+        if not any(_gives_all(other, basis) for other in found):
+            found.append(basis)
+    return tuple(found)
+
+
+def _gives_all(one: Basis, other: Basis) -> bool:
+    """Check whether what a certification gives is given by another one for as long, whatever the rule book."""
+    # Of the same scopes, tier and category only: another tier has another cell, with a life and a grace of its own.
+    alike = (one.tier, one.category) == (other.tier, other.category) and (
+        one.scopes == other.scopes
+        or (all_covered(one.scopes, other.scopes) and all_covered(other.scopes, one.scopes))
+    )
+    return alike and _ends_no_sooner(one, other)
+
+
+def _ends_no_sooner(one: Basis, other: Basis) -> bool:
+    if one.until is None or one.at is None or other.until is None or other.at is None:
+        return False
+    return one.until >= other.until and one.at >= other.at and one.graceless <= other.graceless
 
 
 def _was_withdrawn(
@@ -109,11 +152,16 @@ def _counting(client: Client, certifications: Iterable[Certification]) -> list[C
 
 
 def _reviewed_at(last: Certification, client: Client, certifications: Iterable[Certification]) -> datetime:
-    """Return when review last certified at least what ``last`` certifies: a later certification may end sooner than ``last``."""
+    """Return when review last certified at least what ``last`` certifies: a later certification may end sooner than ``last``.
+
+    What was enabled without a review (the regulated lane) says nothing about what was reviewed.
+    """
     again = (
         each
         for each in _counting(client, certifications)
-        if each.withdrawn_at is None and (each.scopes == last.scopes or all_covered(last.scopes, each.scopes))
+        if each.withdrawn_at is None
+        and was_reviewed(each) >= was_reviewed(last)
+        and (each.scopes == last.scopes or all_covered(last.scopes, each.scopes))
     )
     return max(each.certified_at for each in (last, *again))
 

@@ -233,8 +233,27 @@ class NewPeer:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What one certification gives a client, and until when. It is judged for itself, so none lends another its scopes, its tier or its end.
+
+    ``tier``: up to which its scopes were certified for clients that authenticate as this one does; None: not certified for them. ``at``:
+    when review last certified at least as much. ``graceless``: something of the version was withdrawn since, so that its end has no grace.
+    """
+
+    scopes: tuple[str, ...]
+    until: datetime | None
+    at: datetime | None
+    tier: Tier | None
+    category: str = ""
+    graceless: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ClientFacts:
-    """The facts about a client that enforcement needs, joined with its app, version and certification."""
+    """The facts about a client that enforcement needs, joined with its app, version and certifications.
+
+    What it is certified for is in ``bases``: the fields ``certified_…`` and ``graceless`` are of the certification that ends last alone.
+    """
 
     id: ClientId
     app: AppId
@@ -247,7 +266,7 @@ class ClientFacts:
     expires_at: datetime | None
     certified_scopes: tuple[str, ...]
     certified_until: datetime | None
-    """When the certification ends by itself; None: not certified. ``policy.certified_until`` is when it ends by the rule book in force."""
+    """When the last certification ends by itself; None: not certified. ``policy.certified_until`` is when by the rule book in force."""
     origins: tuple[str, ...]
     scopes: tuple[str, ...] = ()
     """The scopes that the client registered."""
@@ -286,6 +305,21 @@ class ClientFacts:
     """Since when that would be if gaps within a grace between two certifications are none: the longest gap, and since when, the newest first."""
     graceless: bool = False
     """Something of what its version was certified for was withdrawn since, so that the end of its certification has no grace."""
+    also: tuple[Basis, ...] = ()
+    """What other certifications of its version give that the one that ends last does not."""
+
+    @property
+    def bases(self) -> tuple[Basis, ...]:
+        """What each certification gives, that which ends last first. Which are in force is judged at each decision."""
+        last = Basis(
+            self.certified_scopes,
+            self.certified_until,
+            self.certified_at,
+            self.certified_tier,
+            self.certified_category,
+            self.graceless,
+        )
+        return (last, *self.also)
 
     def __hash__(self) -> int:
         # By the id alone: what a rule book admits of these facts is cached by them and looked up several times

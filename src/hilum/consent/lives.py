@@ -93,7 +93,8 @@ def _cells(ctx: Context, found: Iterable[Authorization]) -> dict[ClientId, Cell 
     cells: dict[ClientId, Cell | None] = dict.fromkeys(agreed)
     for client, each in agreed.items():
         if client in facts:
-            cells[client] = admission(current.book_at(each.tenant, ctx.now, each.app), facts[client]).cell
+            book = current.book_at(each.tenant, ctx.now, each.app)
+            cells[client] = admission(book, facts[client], ctx.now).cell
     return cells
 
 

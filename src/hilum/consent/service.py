@@ -164,7 +164,7 @@ def _until(
 
 
 def _cell(ctx: Context, tenant: TenantId, facts: ClientFacts) -> Cell | None:
-    return admission(policies.current(ctx).book_at(tenant, ctx.now, facts.app), facts).cell
+    return admission(policies.current(ctx).book_at(tenant, ctx.now, facts.app), facts, ctx.now).cell
 
 
 def _in_force(ctx: Context, tenant: TenantId, person: PersonId, facts: ClientFacts) -> list[Authorization]:

@@ -139,7 +139,9 @@ def _due(ctx: Context, tenant: TenantId | None, found: Iterable[ClientFacts]) ->
     current = policies.current(ctx)
     cells = (
         clients_policy.admission(
-            current.everywhere if tenant is None else current.book_at(tenant, ctx.now, each.app), each
+            current.everywhere if tenant is None else current.book_at(tenant, ctx.now, each.app),
+            each,
+            ctx.now,
         ).cell
         for each in found
     )

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
@@ -36,7 +36,7 @@ def try_narrowing(
     book = policies.current(ctx).book_at(before.tenant, ctx.now, before.app)
     permitted, unjudged, found = 0, 0, list[NarrowedUse]()
     for facts in clients.facts_of_apps(ctx, (before.app,)).get(before.app, ()):
-        allowed = _allowed(facts, after, book)
+        allowed = _allowed(facts, after, book, ctx.now)
         for use in permits([facts.id], since, before.tenant):
             permitted += use.number
             if not names_its_scopes(use):
@@ -57,9 +57,9 @@ def try_narrowing(
     )
 
 
-def _allowed(facts: ClientFacts, installation: Installation, book: Book) -> tuple[str, ...]:
+def _allowed(facts: ClientFacts, installation: Installation, book: Book, now: datetime) -> tuple[str, ...]:
     place = InstallationFacts(installation.scopes, installation.roles, installation.expires_at)
-    return allowed_scopes(facts, place, book)
+    return allowed_scopes(facts, place, book, now)
 
 
 def _merged(found: list[NarrowedUse]) -> list[NarrowedUse]:

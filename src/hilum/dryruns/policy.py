@@ -16,8 +16,8 @@ from hilum.clients.models import ClientFacts
 from hilum.clients.policy import (
     AUTHENTICATION,
     admission,
-    certified_until_in,
-    served_until_in,
+    ends_in,
+    serves_until,
     workflows_allowed,
 )
 from hilum.consent.models import Authorization
@@ -54,7 +54,7 @@ def is_live(facts: ClientFacts, in_force: PolicyFacts, now: datetime) -> bool:
     if not facts.active or ended or facts.type not in AUTHENTICATION:
         return False
     alike = as_judged(facts)
-    ends = (served_until_in(admission(book, alike).cell, facts) for book in in_force.books())
+    ends = (serves_until(book, admission(book, alike, now), facts) for book in in_force.books())
     return any(each is not None and now < each for each in ends)
 
 
@@ -69,24 +69,25 @@ def as_judged(facts: ClientFacts) -> ClientFacts:
         version=VersionId(""),
         vendor=VendorId(""),
         expires_at=None,
-        certified_until=None,
-        certified_at=None,
+        # Which of several certifications count is decided by their dates.
+        certified_until=facts.certified_until if facts.also else None,
+        certified_at=facts.certified_at if facts.also else None,
         origins=(),
         tenant=None,
         since=None,
         gaps=(),
-        graceless=False,
+        graceless=bool(facts.also) and facts.graceless,
     )
 
 
-def effect_of(facts: ClientFacts, before: Book, after: Book) -> Effect | None:
+def effect_of(facts: ClientFacts, before: Book, after: Book, now: datetime) -> Effect | None:
     """Return what another book alters for a client; None if nothing."""
     alike = as_judged(facts)
-    old, new = admission(before, alike), admission(after, alike)
+    old, new = admission(before, alike, now), admission(after, alike, now)
     # A certificate's life is of the cell, so equal cells end alike.
     if old.scopes == new.scopes and old.tier == new.tier and old.cell == new.cell:
         return None
-    ends_before, ends = certified_until_in(old.cell, facts), certified_until_in(new.cell, facts)
+    ends_before, ends = ends_in(before, old, facts), ends_in(after, new, facts)
     assert ends_before is not None, "only certified clients are judged"
     assert ends is not None, "a book takes no certification away"
     lost, gained = difference(old.scopes, new.scopes)
@@ -140,27 +141,35 @@ def quota_bound(effect: Effect) -> float | None:
     return new.rate_per_s * SLOT.total_seconds() + new.burst
 
 
-def launch_fault(book: Book, facts: ClientFacts, task: tuple[str, str], default_workflow: str) -> str:
+def launch_fault(
+    book: Book, facts: ClientFacts, task: tuple[str, str], default_workflow: str, now: datetime
+) -> str:
     """Return why a launch for an intent and from a place would be refused under a book; empty if for none of these.
 
     In the order in which a launch is judged: its cell, its workflow, its place.
     """
     intent, placement = task
-    if admission(book, facts).cell is None:
+    if admission(book, facts, now).cell is None:
         return Reason.APP_NOT_CERTIFIED.value
-    may = workflows_allowed(book, facts)
+    may = workflows_allowed(book, facts, now)
     workflow = launch_workflow(book, may, intent=intent, placement=placement) or default_workflow
     if workflow and workflow not in may:
         return Reason.WORKFLOW_NOT_APPROVED.value
-    return PLACEMENT_REFUSED if placement_refusal(placement, book, facts) else ""
+    return PLACEMENT_REFUSED if placement_refusal(placement, book, facts, now) else ""
 
 
 def newly_missing(
-    facts: ClientFacts, installation: InstallationFacts, before: Book, after: Book, in_force: frozenset[str]
+    facts: ClientFacts,
+    installation: InstallationFacts,
+    before: Book,
+    after: Book,
+    in_force: frozenset[str],
+    *,
+    now: datetime,
 ) -> frozenset[str]:
     """Return the kinds of agreements that an app would lack at a hospital, and does not lack now."""
     lacking = (
-        missing(book, (facts,), installation.environment, installation.roles, in_force)
+        missing(book, (facts,), installation.environment, installation.roles, in_force, now=now)
         for book in (after, before)
     )
     return next(lacking) - next(lacking)

@@ -7,6 +7,7 @@ once about each distinct set of scopes, and clients that the version does not al
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -94,11 +95,12 @@ class _Books:
 
     before: Book
     after: Book
+    now: datetime
     effects: dict[ClientId, Effect | None] = field(default_factory=dict)
 
     def effect(self, facts: ClientFacts) -> Effect | None:
         if facts.id not in self.effects:
-            self.effects[facts.id] = effect_of(facts, self.before, self.after)
+            self.effects[facts.id] = effect_of(facts, self.before, self.after, self.now)
         return self.effects[facts.id]
 
 
@@ -125,11 +127,11 @@ class Replay:
     def __post_init__(self) -> None:
         """Find the clients that the version alters at any hospital."""
         in_force, candidate = self.start.now_in_force, self.start.candidate
-        self._everywhere = _Books(in_force.everywhere, candidate)
+        self._everywhere = _Books(in_force.everywhere, candidate, self.start.now)
         # One for each book, at however many hospitals it is in force.
         made = {in_force.everywhere: self._everywhere}
         for tenant, book in in_force.at.items():
-            self._at[tenant] = made.setdefault(book, _Books(book, candidate))
+            self._at[tenant] = made.setdefault(book, _Books(book, candidate, self.start.now))
         for facts in self.start.clients:
             if any(self._effects_of(facts)):
                 self._altered.setdefault(facts.app, []).append(facts)
@@ -315,7 +317,8 @@ class Replay:
         if effect.asks_agreements:
             in_force = self.between.get((facts.vendor, tenant), frozenset())
             books = self._books_at(tenant)
-            if lacking := newly_missing(facts, installation, books.before, books.after, in_force):
+            at = (books.before, books.after, in_force)
+            if lacking := newly_missing(facts, installation, *at, now=self.start.now):
                 yield Refused(Reason.AGREEMENT_MISSING.value, len(lacking), Counted.MISSING)
 
     def _launch_fault(
@@ -325,7 +328,8 @@ class Replay:
         books, default = self._books_at(tenant), installation.default_workflow
         key = facts.id, id(books), task, default
         if key not in self._launch_faults:
-            now, then = (launch_fault(book, facts, task, default) for book in (books.before, books.after))
+            both = (books.before, books.after)
+            now, then = (launch_fault(book, facts, task, default, self.start.now) for book in both)
             self._launch_faults[key] = "" if now else then
         return self._launch_faults[key]
 
@@ -394,9 +398,9 @@ class Replay:
         found = self._here.get(key)
         if found is None:
             alike = as_judged(facts)
-            before = allowed_scopes(alike, installation, books.before)
+            before = allowed_scopes(alike, installation, books.before, self.start.now)
             # Standing refuses an app without a certification before its scopes are looked at.
-            after = () if lapses else allowed_scopes(alike, installation, books.after)
+            after = () if lapses else allowed_scopes(alike, installation, books.after, self.start.now)
             lost, gained = difference(before, after)
             found = self._here[key] = _Here(before, after, lost, gained, loss_of(after, lost))
         return found

@@ -346,9 +346,11 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
     request, client_context, person = flow_state.request, flow_state.client_context, flow_state.person
     assert client_context.installation is not None, "standing refuses what is not installed"
     book = policies.current(ctx).book_at(client_context.tenant.id, ctx.now, client_context.facts.app)
-    allowed = installations_policy.allowed_scopes(client_context.facts, client_context.installation, book)
-    workflow = _workflow_of(flow_state, book)
-    if workflow and workflow not in workflows_allowed(book, client_context.facts):
+    allowed = installations_policy.allowed_scopes(
+        client_context.facts, client_context.installation, book, ctx.now
+    )
+    workflow = _workflow_of(ctx, flow_state, book)
+    if workflow and workflow not in workflows_allowed(book, client_context.facts, ctx.now):
         judged = standing_of(ctx, client_context, person, facility=_facility_of(ctx, request))
         return _refuse_launch(ctx, site, request, client_context, judged, reason=Reason.WORKFLOW_NOT_APPROVED)
     limit = workflow_limit(book, workflow)
@@ -385,7 +387,7 @@ def _with_step(ctx: Context, site: Site, flow_state: FlowState) -> FlowResult:
             why = NOT_ASKED if launched else ""
             fault = _Fault(AuthorizeError.INVALID_SCOPE, PATIENT_MISSING, detail, why)
             return _refuse_opened(ctx, site, request, client_context.tenant, fault)
-    cell = admission(book, client_context.facts).cell
+    cell = admission(book, client_context.facts, ctx.now).cell
     assert cell is not None, "what is offered was admitted"
     current = replace(
         flow_state,
@@ -427,12 +429,12 @@ def _offered(
     return _Fault(AuthorizeError.INVALID_SCOPE, NOTHING_LEFT, detail, variant, stops)
 
 
-def _workflow_of(flow_state: FlowState, book: Book) -> str:
+def _workflow_of(ctx: Context, flow_state: FlowState, book: Book) -> str:
     """Return the workflow of a launch; where it names none, that of the installation (C190)."""
     launch, installation = flow_state.launch, flow_state.client_context.installation
     named = ""
     if launch is not None:
-        may = workflows_allowed(book, flow_state.client_context.facts)
+        may = workflows_allowed(book, flow_state.client_context.facts, ctx.now)
         named = launch_workflow(book, may, intent=launch.intent, placement=launch.placement)
     return named or ("" if installation is None else installation.default_workflow)
 

@@ -102,7 +102,7 @@ def scope_request(
 
 
 def access_of(
-    asked: DecisionInput, token: AccessToken, standing: Standing, stopped: Stops | None
+    asked: DecisionInput, token: AccessToken, standing: Standing, stopped: Stops | None, now: datetime
 ) -> EffectiveAccess:
     """Return what a token of an app in good standing reaches."""
     # A read of the platform's own has the scopes of its purpose. An app with patient/ scopes only has a picker
@@ -112,9 +112,8 @@ def access_of(
     client, installation = standing.client, standing.installation
     assert client is not None, "standing refuses a client that is not there"
     assert installation is not None, "standing refuses what is not installed"
-    access = _access_at(
-        token, admission(standing.book, client), installation, workflow_limit(standing.book, token.workflow)
-    )
+    limit = workflow_limit(standing.book, token.workflow)
+    access = _access_at(token, admission(standing.book, client, now), installation, limit)
     return access if stopped is None else replace(access, stopped=stopped)
 
 

@@ -104,7 +104,7 @@ def decide(
     if fault := _standing_fault(asked, standing, now):
         return fault
     assert tenant is not None, "standing refuses what is at no tenant"
-    access = _with_glass(access_of(asked, token, standing, stopped), asked, token, snapshot, now)
+    access = _with_glass(access_of(asked, token, standing, stopped, now), asked, token, snapshot, now)
     scoped = scope_request(asked, token, query, access)
     if fault := _grant_fault(scoped, standing.book):
         return fault
@@ -114,7 +114,7 @@ def decide(
         return fault
     if fault := size_fault(request):
         return fault
-    cell = _cell(standing.client, standing.book)
+    cell = _cell(standing.client, standing.book, now)
     quota, traffic = _quota(token, cell, snapshot), traffic_of(cell, with_person=bool(token.person))
     return Permit(_obligations(scoped, standing.book, quota, traffic))
 
@@ -150,7 +150,7 @@ def quota_of(token: AccessToken, snapshot: Snapshot, now: datetime) -> Quota:
     """
     client = snapshot.registry.clients.get(token.client)
     book = snapshot.policies.book_at(token.tenant, now, token.app)
-    return _quota(token, _cell(client, book), snapshot)
+    return _quota(token, _cell(client, book, now), snapshot)
 
 
 def traffic_of(cell: Cell | None, *, with_person: bool) -> TrafficClass:
@@ -165,8 +165,8 @@ def traffic_of(cell: Cell | None, *, with_person: bool) -> TrafficClass:
     return TrafficClass.BACKEND
 
 
-def _cell(client: ClientFacts | None, book: Book) -> Cell | None:
-    return None if client is None else admission(book, client).cell
+def _cell(client: ClientFacts | None, book: Book, now: datetime) -> Cell | None:
+    return None if client is None else admission(book, client, now).cell
 
 
 def _quota(token: AccessToken, cell: Cell | None, snapshot: Snapshot) -> Quota:

@@ -61,9 +61,9 @@ def may_see_installations(actor: Actor, tenant: TenantId | None) -> bool:
     return actor.is_platform or administers(actor, tenant or "")
 
 
-def is_study(book: Book, clients: Iterable[ClientFacts]) -> bool:
+def is_study(book: Book, clients: Iterable[ClientFacts], now: datetime) -> bool:
     """Check whether people's agreements with an app by any of its clients end with a study (C89)."""
-    cells = (admission(book, client).cell for client in clients)
+    cells = (admission(book, client, now).cell for client in clients)
     return any(cell is not None and cell.lifetimes.expiry is Expiry.STUDY for cell in cells)
 
 
@@ -327,11 +327,13 @@ def _with_launch(scopes: tuple[str, ...], before: tuple[str, ...]) -> tuple[str,
     return tuple(dict.fromkeys((*(each for each in before if each in LAUNCH_AND_IDENTITY), *scopes)))
 
 
-def allowed_scopes(facts: ClientFacts, installation: InstallationFacts, book: Book) -> tuple[str, ...]:
+def allowed_scopes(
+    facts: ClientFacts, installation: InstallationFacts, book: Book, now: datetime
+) -> tuple[str, ...]:
     """Return the most that this client may be granted at this tenant: registered AND certified AND admitted by the rule book AND installed.
 
     Source: C68, C179
     """
     # Registered by the vendor, certified by review, admitted by the rule book, approved by the hospital: each
     # can only take away.
-    return narrow(admission(book, facts).scopes, installation.scopes)
+    return narrow(admission(book, facts, now).scopes, installation.scopes)

@@ -152,7 +152,7 @@ def pin_networks(ctx: Context, installation_id: str, asked: Sequence[str]) -> In
 def _is_study(ctx: Context, app: AppId, tenant: Tenant, environment: Environment) -> bool:
     found = clients.facts_of_apps(ctx, (app,)).get(app, ())
     working = [each for each in found if each.environment is environment]
-    return policy.is_study(policies.current(ctx).book_at(tenant.id, ctx.now, app), working)
+    return policy.is_study(policies.current(ctx).book_at(tenant.id, ctx.now, app), working, ctx.now)
 
 
 def narrow_installation(ctx: Context, installation_id: str, order: NarrowOrder) -> Installation:
@@ -412,7 +412,7 @@ def workflows_at(ctx: Context, tenant: TenantId, book: Book) -> tuple[str, ...]:
         for of in found.values()
         for each in of
         if each.active
-        for name in rules.workflows_allowed(book, each)
+        for name in rules.workflows_allowed(book, each, ctx.now)
     }
     return tuple(
         sorted(name for name in allowed if name in book.workflows and book.workflows[name].scopes is not None)
@@ -463,13 +463,13 @@ def compare_scopes(
         installed = _in_force(ctx, identity.get_tenant(ctx, at).id, app)
         sets = [] if installed is None else [(installed.scopes, 1)]
     found = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
-    certified = (each for each in found if each.certified_until and ctx.now < each.certified_until)
+    bases = (basis for each in found for basis in each.bases if basis.until and ctx.now < basis.until)
     since = ctx.now - timedelta(days=days)
     if own and app.owner_since is not None:
         since = max(since, app.owner_since)
     rows = compare(
         _union(each.scopes for each in found),
-        _union(each.certified_scopes for each in certified),
+        _union(each.scopes for each in bases),
         dict(sets),
         permits([each.id for each in found], since, at or ""),
     )
@@ -534,7 +534,7 @@ def _place_faults(
     faults = policy.facility_faults(order, unknown, only_backend=only_backend)
     book = policies.current(ctx).book_at(tenant, ctx.now, app)
     found = clients.facts_of_apps(ctx, (app,)).get(app, ())
-    allowed = {each for facts in found for each in rules.workflows_allowed(book, facts)}
+    allowed = {each for facts in found for each in rules.workflows_allowed(book, facts, ctx.now)}
     if fault := policy.workflow_fault(order.default_workflow or "", book, allowed, only_backend=only_backend):
         faults["default_workflow"] = fault
     return faults

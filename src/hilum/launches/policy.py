@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
 from hilum.clients.models import Client, ClientFacts
@@ -166,25 +166,25 @@ def launch_uri_fault(asked: str, client: Client) -> str:
     return ""
 
 
-def placements_allowed(book: Book, facts: ClientFacts) -> tuple[str, ...]:
+def placements_allowed(book: Book, facts: ClientFacts, now: datetime) -> tuple[str, ...]:
     """Return where in an EHR an app may be opened: at what its version declares, within the cell in which it acts.
 
     A version that declares no placements was certified as if it had every one, so only its cell limits it. An app that no cell admits may
     be opened nowhere. Source: C191
     """
-    cell = admission(book, facts).cell
+    cell = admission(book, facts, now).cell
     if cell is None:
         return ()
     limits = [set(names) for names in (cell.placements, facts.placements) if ANY not in names]
     return tuple(name for name in book.placements if all(name in names for names in limits))
 
 
-def placement_refusal(placement: str, book: Book, facts: ClientFacts) -> str:
+def placement_refusal(placement: str, book: Book, facts: ClientFacts, now: datetime) -> str:
     """Return the sentence for a person whose launch names a placement where the app may not be opened; empty if it may.
 
     A launch that names none is not limited: the rule book says which places of a chart an app may be in, not that it must be in one.
     """
-    allowed = placements_allowed(book, facts) if placement else ()
+    allowed = placements_allowed(book, facts, now) if placement else ()
     if not placement or placement in allowed:
         return ""
     places = " or ".join(_in_sentence(book.placements[name]) for name in allowed)

@@ -94,11 +94,11 @@ def open_launch(ctx: Context, order: LaunchOrder) -> OpenedLaunch:
     facility = "" if at is None else at.id
     # As of now: what is issued within the margin after a full stop's end stays stopped, so the launch would be refused at its next step.
     judged = standing.read(ctx, tenant, client.id, person, issued_at=ctx.now, facility=facility)
-    judged = standing.for_task(judged, order.intent, order.placement)
+    judged = standing.for_task(judged, order.intent, order.placement, ctx.now)
     if reason := standing_fault(judged, ctx.now):
         _record_refusal(ctx, order, tenant, person, reason=reason, faults={})
         raise _refusal(ctx, judged, reason)
-    if judged.client and (refusal := policy.placement_refusal(order.placement, book, judged.client)):
+    if judged.client and (refusal := policy.placement_refusal(order.placement, book, judged.client, ctx.now)):
         _record_refusal(ctx, order, tenant, person, reason=PLACEMENT_REFUSED, faults={})
         raise _placement_refusal(ctx, judged, refusal)
     open_token = ctx.ids.secret()
@@ -274,7 +274,8 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
 
     The EHR vouches for the person, so that what was opened with its secret does not outlive a stop on it.
     """
-    reason, by = standing_fault(standing.for_task(judged, found.intent, found.placement), ctx.now), ""
+    judged = standing.for_task(judged, found.intent, found.placement, ctx.now)
+    reason, by = standing_fault(judged, ctx.now), ""
     if reason is None:
         by = found.opened_by
         opener = standing.read(ctx, found.tenant, ClientId(by), None, issued_at=found.created_at)
@@ -297,7 +298,7 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
 def _require_placement(ctx: Context, found: Launch, judged: Standing, action: str) -> None:
     """Refuse and record a launch from a placement that the rule book has closed to the app since it was opened. Raises NotPermitted."""
     book = policies.current(ctx).book_at(found.tenant, ctx.now, judged.acting.app)
-    if judged.client and (refusal := policy.placement_refusal(found.placement, book, judged.client)):
+    if judged.client and (refusal := policy.placement_refusal(found.placement, book, judged.client, ctx.now)):
         event = _event(found, action, placement=found.placement)
         audit.record(ctx, replace(event, outcome=Outcome.REFUSED, reason=PLACEMENT_REFUSED))
         raise _placement_refusal(ctx, judged, refusal)

@@ -50,7 +50,7 @@ def read_place(ctx: Context, tenant: Tenant, app: App) -> Place:
         for each in here
         if (until := clients_policy.certified_until(book, each)) is not None and ctx.now < until
     ]
-    admissions = [clients_policy.admission(book, each) for each in live]
+    admissions = [clients_policy.admission(book, each, ctx.now) for each in live]
     scopes = tuple(dict.fromkeys(scope for each in admissions for scope in each.scopes))
     # The highest, whatever is asked for: what a rule allows a harmless app is not for a part of another one.
     tiers = [each.assessment.tier for each in admissions if each.cell is not None]
@@ -61,7 +61,7 @@ def read_place(ctx: Context, tenant: Tenant, app: App) -> Place:
         here,
         scopes,
         highest(tiers) if tiers else None,
-        frozenset(name for each in live for name in clients_policy.workflows_allowed(book, each)),
+        frozenset(name for each in live for name in clients_policy.workflows_allowed(book, each, ctx.now)),
         installations.current(ctx, tenant.id, app),
         clients.serves_backends_only(ctx, app.id),
     )

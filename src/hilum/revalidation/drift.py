@@ -18,12 +18,19 @@ _SHOWN = 3
 _ORDER = tuple(Severity)
 
 
-def outside(permits: Iterable[PermitCount], contract: RunContract) -> tuple[Drift, ...]:
-    """Return what was permitted of shapes that a contract does not have, the gravest first; the same whatever the order of ``permits``."""
+def outside(
+    permits: Iterable[PermitCount], *contracts: RunContract, unmeasured: Iterable[str] = ()
+) -> tuple[Drift, ...]:
+    """Return what was permitted of shapes that no contract has, the gravest first; the same whatever the order of ``permits``.
+
+    ``contracts``: of the certifications of a version that are in force, that which counts most first (ADR 119). ``unmeasured``: the scopes of those
+    without a contract: they say nothing about calls.
+    """
     shapes: dict[tuple[str, str], list[Shape]] = {}
-    for shape in contract.shapes:
+    for shape in (each for contract in contracts for each in contract.shapes):
         shapes.setdefault((shape.interaction, shape.type), []).append(shape)
-    types = {each.type for each in contract.shapes}
+    types = {type_ for _, type_ in shapes}
+    free = parse_stored(tuple(unmeasured))
     found: dict[str, Drift] = {}
     for permit in permits:
         if permit.rule == OWN_RECORD or not letter_of(permit.interaction):
@@ -31,6 +38,8 @@ def outside(permits: Iterable[PermitCount], contract: RunContract) -> tuple[Drif
         pieces = permitting_scopes(permit.rule, permit.resource_type, permit.interaction)
         same = shapes.get((permit.interaction, permit.resource_type), [])
         if same and (not pieces or any(_covers(shape, piece) for shape in same for piece in pieces)):
+            continue
+        if any(covers(scope, piece) for scope in free for piece in pieces):
             continue
         each = Drift(
             permit.interaction,
@@ -40,7 +49,7 @@ def outside(permits: Iterable[PermitCount], contract: RunContract) -> tuple[Drif
             (permit.rule,),
             tuple(map(render, pieces)),
             otherwise=bool(same),
-            run=contract.run,
+            run=contracts[0].run,
         )
         held = found.get(each.about)
         found[each.about] = each if held is None else _joined(held, each)

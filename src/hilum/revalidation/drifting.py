@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from hilum.audit.models import PermitCount
 from hilum.clients import service as clients
-from hilum.clients.models import ClientType
+from hilum.clients.models import ClientFacts, ClientType
 from hilum.evidence import service as evidence
 from hilum.evidence.models import RunContract
 from hilum.identity.policy import may_administer
@@ -14,7 +14,7 @@ from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry.models import Certification, Environment
 from hilum.revalidation import drift, store
@@ -39,33 +39,61 @@ class Use:
 def drift_of(ctx: Context, certifications: Iterable[Certification], use: Use) -> tuple[Drift, ...]:
     """Return what was permitted to an app beyond the contracts of its certified versions, to the clients of each since it was certified, within DRIFT_DAYS.
 
-    ``certifications``: one of each version. An app is looked at whole, or a version that nobody uses would hide what the others do.
+    ``certifications``: those that are in force, that which counts most first. An app is looked at whole, or a version that nobody uses would hide
+    what the others do.
     """
-    return drift.together(each for of in certifications for each in _of_version(ctx, of, use))
-
-
-def _of_version(ctx: Context, certification: Certification, use: Use) -> Iterator[Drift]:
-    contract = evidence.find_contract(ctx, certification.id)
-    # One that somebody changed measures nothing.
-    if contract is None or not contract.genuine:
-        return
-    since = max(ctx.now - timedelta(days=DRIFT_DAYS), certification.certified_at)
-    facts = clients.facts_of_apps(ctx, (certification.app,)).get(certification.app, ())
-    mine = [
+    of_versions: dict[VersionId, list[Certification]] = {}
+    for each in certifications:
+        of_versions.setdefault(each.version, []).append(each)
+    measures = {
+        version: found for version, of in of_versions.items() if (found := _measure(ctx, of)) is not None
+    }
+    if not measures:
+        return ()
+    app = next(each.app for of in of_versions.values() for each in of)
+    facts = clients.facts_of_apps(ctx, (app,)).get(app, ())
+    return drift.together(
         each
-        for each in facts
-        if each.version == certification.version and each.environment is Environment.PRODUCTION
-    ]
+        for version, measure in measures.items()
+        for each in _of_version([one for one in facts if one.version == version], measure, use)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """What the calls of a version are compared with."""
+
+    contracts: tuple[RunContract, ...]
+    unmeasured: tuple[str, ...]
+    """The scopes that are certified without a contract."""
+    since: datetime
+
+
+def _measure(ctx: Context, certifications: Sequence[Certification]) -> _Measure | None:
+    """Return what the calls of a version are compared with; None without a contract of its own that nobody changed."""
+    contracts = {each.id: evidence.find_contract(ctx, each.id) for each in certifications}
+    held = tuple(each for each in contracts.values() if each is not None)
+    # What is not as it was signed measures nothing; that it is not is a finding of its own.
+    if not held or not all(each.genuine for each in held):
+        return None
+    began = max(each.certified_at for each in certifications if contracts[each.id] is not None)
+    free = (scope for each in certifications if contracts[each.id] is None for scope in each.scopes)
+    return _Measure(held, tuple(free), max(ctx.now - timedelta(days=DRIFT_DAYS), began))
+
+
+def _of_version(facts: Iterable[ClientFacts], measure: _Measure, use: Use) -> Iterator[Drift]:
+    mine = [each for each in facts if each.environment is Environment.PRODUCTION]
     for public in (False, True):
         of = [each.id for each in mine if (each.type is ClientType.PUBLIC) is public]
-        found = _permitted(of, since, use, contract) if of else ()
+        found = _permitted(of, measure, use) if of else ()
         yield from map(drift.by_public_client, found) if public else found
 
 
-def _permitted(of: Sequence[str], since: datetime, use: Use, contract: RunContract) -> tuple[Drift, ...]:
+def _permitted(of: Sequence[str], measure: _Measure, use: Use) -> tuple[Drift, ...]:
+    since = measure.since
     with lanes.using(Lane.OWN):
         counted = (each for each in use.permits(of, since, "") if each.last >= since)
-        found = drift.outside(counted, contract)
+        found = drift.outside(counted, *measure.contracts, unmeasured=measure.unmeasured)
         kinds = [(each.interaction, each.type, rule) for each in found for rule in each.rules]
         places = use.places(of, since, kinds) if kinds else ()
     seen: dict[tuple[str, str], list[str]] = {}

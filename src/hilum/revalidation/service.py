@@ -96,7 +96,7 @@ def _next(ctx: Context, limit: int) -> list[Subject]:
 
 def _read(ctx: Context, named: Subject, use: Use) -> Subject:
     app = named.app
-    certified = _certified_versions(ctx, app)
+    certified = _certified(ctx, app)
     if not certified:
         return named
     certification = certified[0]
@@ -111,16 +111,15 @@ def _read(ctx: Context, named: Subject, use: Use) -> Subject:
 
 def _certification(ctx: Context, app: AppId) -> Certification | None:
     """Return the certification of an app by which it is judged; None if it has none."""
-    return next(iter(_certified_versions(ctx, app)), None)
+    return next(iter(_certified(ctx, app)), None)
 
 
-def _certified_versions(ctx: Context, app: AppId) -> list[Certification]:
-    """Return of each version of an app the newest certification for production that is in force, or else in its grace, and as it was signed; before all, of those that were reviewed.
+def _certified(ctx: Context, app: AppId) -> list[Certification]:
+    """Return an app's certifications for production that are in force, or else in their grace, and as they were signed, the newest first; before all, of those that were reviewed.
 
     The first is that by which the app is judged. One of the regulated lane, or by hand, names no submission, so that nothing could be compared with what was reviewed.
     """
     graced = certificates.in_grace(ctx, app)
-    # Also of those that a newer one of the same version replaces, which may be such a one.
     production = (
         each
         for each in registry.certifications_of(ctx, app)
@@ -128,9 +127,9 @@ def _certified_versions(ctx: Context, app: AppId) -> list[Certification]:
         and each.withdrawn_at is None
         and (ctx.now < each.expires_at or each.id in graced)
     )
-    ordered = sorted(production, key=lambda each: (ctx.now < each.expires_at, bool(each.submission), each.id))
-    of_versions = {each.version: each for each in ordered}
-    return [each for each in reversed(ordered) if of_versions[each.version] is each]
+    return sorted(
+        production, key=lambda each: (ctx.now < each.expires_at, bool(each.submission), each.id), reverse=True
+    )
 
 
 def _unused(ctx: Context, certification: Certification, permits: Permits) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def standing_fault(standing: Standing, now: datetime) -> Reason | None:
         or _network_fault(standing)
         or _facility_fault(standing)
         or _person_fault(standing)
-        or _workflow_fault(standing)
+        or _workflow_fault(standing, now)
     )
 
 
@@ -130,7 +130,7 @@ def refusal_of(standing: Standing, reason: Reason | str, now: datetime, *, tenan
         case Reason.APP_NOT_CERTIFIED if client is not None:
             until = certified_until(standing.book, client)
             variant = CERTIFIED_UNTIL if until is not None and until <= now else ""
-            if not variant and until is not None and admission(standing.book, client).cell is None:
+            if not variant and until is not None and admission(standing.book, client, now).cell is None:
                 variant = CATEGORY
         case Reason.APP_NOT_INSTALLED if installation is not None:
             until = installation.expires_at
@@ -182,7 +182,7 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
     if client.type in PLATFORM_PEERS:
         return Reason.APP_NOT_INSTALLED if standing.for_records else None
     # What a cell no longer admits is granted nothing; whoever opens it is told so, instead of finding that nothing is left to grant.
-    if standing.launching and admission(standing.book, client).cell is None:
+    if standing.launching and admission(standing.book, client, now).cell is None:
         return Reason.APP_NOT_CERTIFIED
     if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
         return Reason.APP_NOT_INSTALLED
@@ -198,7 +198,7 @@ def _beginning_fault(standing: Standing, client: ClientFacts, now: datetime) -> 
     if role is None and Role.PATIENT in installation.roles:
         return None
     roles = frozenset({role}) if role else frozenset()
-    lacking = missing(standing.book, (client,), installation.environment, roles, standing.agreements)
+    lacking = missing(standing.book, (client,), installation.environment, roles, standing.agreements, now=now)
     if lacking:
         return Reason.AGREEMENT_MISSING
     # Somebody of the hospital must answer for what acts without a person (C17).
@@ -242,10 +242,10 @@ def _person_fault(standing: Standing) -> Reason | None:
     return None
 
 
-def _workflow_fault(standing: Standing) -> Reason | None:
+def _workflow_fault(standing: Standing, now: datetime) -> Reason | None:
     """Judge the workflow of an agreement. Those from before there were workflows, and launches that state none, have none (C190)."""
     workflow, client = standing.acting.workflow, standing.client
-    if not workflow or client is None or workflow in workflows_allowed(standing.book, client):
+    if not workflow or client is None or workflow in workflows_allowed(standing.book, client, now):
         return None
     return Reason.WORKFLOW_NOT_APPROVED
 
@@ -266,7 +266,7 @@ def is_certified(
         issued_at is not None
         and client.since is not None
         and issued_at < client.since
-        and not _bridged(client, book, issued_at)
+        and not _bridged(client, book, issued_at, now)
     ):
         return False
     if client.type in PLATFORM_PEERS:
@@ -275,11 +275,11 @@ def is_certified(
     return ends is not None and now < ends
 
 
-def _bridged(client: ClientFacts, book: Book, issued_at: datetime) -> bool:
+def _bridged(client: ClientFacts, book: Book, issued_at: datetime, now: datetime) -> bool:
     """Check whether every gap in a client's certification since then was within its grace."""
     if not client.gaps or client.type in PLATFORM_PEERS:
         return False
-    since = unbroken_since(book, client)
+    since = unbroken_since(book, client, now)
     return since is not None and issued_at >= since
 
 

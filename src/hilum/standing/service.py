@@ -89,13 +89,13 @@ def at_facility(ctx: Context, judged: Standing, facility: str) -> Standing:
     return replace(judged, acting=replace(acting, facility=facility), facility_open=is_open_there)
 
 
-def for_task(judged: Standing, intent: str, placement: str) -> Standing:
+def for_task(judged: Standing, intent: str, placement: str, now: datetime) -> Standing:
     """Return a standing with the workflow of its launch, so that one that is not approved is refused before anybody waits for it (C190)."""
     acting = judged.acting
     assert isinstance(acting, Party), "a launch has no token yet"
     if judged.client is None:
         return judged
-    may = workflows_allowed(judged.book, judged.client)
+    may = workflows_allowed(judged.book, judged.client, now)
     workflow = launch_workflow(judged.book, may, intent=intent, placement=placement)
     if not workflow and judged.installation is not None:
         workflow = judged.installation.default_workflow

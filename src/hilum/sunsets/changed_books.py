@@ -129,8 +129,8 @@ def _effects(
         # The hospital's own EHR and servers are judged by no cell.
         if installed is None or app not in named or named[app].tenant is not None:
             continue
-        books = (each.book_at(tenant.id, ctx.now, app) for each in (before, after))
-        effect = policy.effect_of(of.get(app, ()), installed, *books)
+        was, is_now = (each.book_at(tenant.id, ctx.now, app) for each in (before, after))
+        effect = policy.effect_of(of.get(app, ()), installed, was, is_now, ctx.now)
         if effect is not None:
             effects[effect].append(named[app].name)
     return effects

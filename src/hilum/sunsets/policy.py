@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import admission
@@ -67,17 +67,19 @@ def successor_in_words(product: ScopeProduct) -> str:
 
 
 def effect_of(
-    found: Iterable[ClientFacts], installed: InstallationFacts, before: Book, after: Book
+    found: Iterable[ClientFacts], installed: InstallationFacts, before: Book, after: Book, now: datetime
 ) -> Effect | None:
     """Return what another book does to an app that is installed at a hospital, the gravest over its clients; None if nothing."""
-    effects = [_effect(each, installed, before, after) for each in found]
+    effects = [_effect(each, installed, before, after, now) for each in found]
     return next((each for each in Effect if each in effects), None)
 
 
-def _effect(facts: ClientFacts, installed: InstallationFacts, before: Book, after: Book) -> Effect | None:
-    had, has = (allowed_scopes(facts, installed, book) for book in (before, after))
+def _effect(
+    facts: ClientFacts, installed: InstallationFacts, before: Book, after: Book, now: datetime
+) -> Effect | None:
+    had, has = (allowed_scopes(facts, installed, book, now) for book in (before, after))
     if had == has:
-        old, new = admission(before, facts), admission(after, facts)
+        old, new = admission(before, facts, now), admission(after, facts, now)
         # Whatever its limits are, an app that may be granted nothing is not affected by them.
         return Effect.LIMITS if has and (old.cell, old.tier) != (new.cell, new.tier) else None
     if not any(isinstance(each, ClinicalScope) for each in parse_stored(has)):

@@ -183,6 +183,6 @@ def _works(ctx: Context, tenant: TenantId, app: AppId, of: Iterable[ClientFacts]
             Target(TargetKind.APP_TENANT, f"{app}/{tenant}"),
         )
         stop = stop_among(controls.stops_on(ctx, on), on, now=ctx.now, issued_at=None)
-        if certified and stop is None and allowed_scopes(each, installed, book):
+        if certified and stop is None and allowed_scopes(each, installed, book, ctx.now):
             return True
     return False

@@ -240,7 +240,7 @@ def test_what_is_granted_again_is_within_everything_that_limits_it(
         authorization=replace(GOOD.authorization, scopes=tuple(agreed)),
     )
     try:
-        left = policy.scopes_now(smart.narrow(held, held), state, role)
+        left = policy.scopes_now(smart.narrow(held, held), state, role, NOW)
     except Invalid:
         return
 

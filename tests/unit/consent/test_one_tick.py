@@ -25,7 +25,7 @@ from hilum.policies.shipped import shipped_book
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.smart.scopes import READ, ClinicalScope, all_covered, parse_scope, parse_stored, render
 from tests.effort import effort
-from tests.unit.gateway.facts import BASES, PATIENT_USER, SNAPSHOT, TOKEN, ask, decide
+from tests.unit.gateway.facts import BASES, NOW, PATIENT_USER, SNAPSHOT, TOKEN, ask, decide
 
 OBSERVATION = "http://terminology.hl7.org/CodeSystem/observation-category"
 CONDITION = "http://terminology.hl7.org/CodeSystem/condition-category"
@@ -126,7 +126,7 @@ def is_open(scopes: tuple[str, ...], type_: str, letter: int, category: str, *, 
         SNAPSHOT.registry.clients[token.client],
         next(iter(SNAPSHOT.registry.installations.values())),
     )
-    granted = effective_scopes(scopes, admission(shipped_book(), client).scopes, installed.scopes)
+    granted = effective_scopes(scopes, admission(shipped_book(), client, NOW).scopes, installed.scopes)
     reach = effective_access(token, granted)
     grants = grant_rules(reach, type_, letter)
     return bool(grants) and judge_resource(reach, resource, grants, bases=BASES) is None

@@ -186,7 +186,7 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
     client = replace(facts.CLIENT, scopes=tuple(registered))
     # What a token has that was issued under the earlier book.
     token = replace(
-        facts.TOKEN, scopes=narrow(registered, allowed_scopes(client, facts.INSTALLATION, before))
+        facts.TOKEN, scopes=narrow(registered, allowed_scopes(client, facts.INSTALLATION, before, facts.NOW))
     )
     asked = DecisionInput(facts.TENANT, request, facts.BASES)
     then = gateway.decide(asked, token, under(before, client), facts.NOW)
@@ -200,17 +200,19 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
 
     found = flip_of(
         on_record,
-        allowed_scopes(client, facts.INSTALLATION, before),
-        allowed_scopes(client, facts.INSTALLATION, after),
+        allowed_scopes(client, facts.INSTALLATION, before, facts.NOW),
+        allowed_scopes(client, facts.INSTALLATION, after, facts.NOW),
     )
 
     # P19: of what cannot turn out differently anywhere nothing is read.
-    effect = effect_of(client, before, after)
+    effect = effect_of(client, before, after, facts.NOW)
     if found is not None:
         assert effect is not None
         assert may_turn(shape_of(on_record), effect, lapses=False)
     # A token of the later book: what is newly allowed is used by those who ask for it.
-    later = replace(token, scopes=narrow(registered, allowed_scopes(client, facts.INSTALLATION, after)))
+    later = replace(
+        token, scopes=narrow(registered, allowed_scopes(client, facts.INSTALLATION, after, facts.NOW))
+    )
     now = gateway.decide(asked, token if permitted else later, under(after, client), facts.NOW)
     if permitted:
         assert isinstance(now, Deny) == (found is not None and found.verdict is Verdict.REFUSED)
@@ -241,11 +243,11 @@ def test_only_what_may_turn_out_differently_somewhere_is_read(
     """P19: and what cannot be judged, since that is counted. Observations go here, and conditions come."""
     scopes = ("patient/Patient.rs", "patient/Observation.rs", "patient/Condition.rs")
     client = replace(facts.CLIENT, scopes=scopes)
-    of = (
+    was, then = (
         book({f"{CELLS}.{tier}.scopes": ["patient/Patient.rs", more] for tier in ("low", "moderate", "high")})
         for more in scopes[1:]
     )
-    effect = effect_of(client, *of)
+    effect = effect_of(client, was, then, facts.NOW)
 
     assert effect is not None
     assert may_turn(shape_of(decision), effect, lapses=lapses) is read
@@ -268,7 +270,7 @@ def test_a_client_without_its_names_and_dates_is_admitted_as_itself(more: dict[s
     client = replace(facts.CLIENT, **more)
 
     for each in BOOKS:
-        assert admission(each, as_judged(client)) == admission(each, client)
+        assert admission(each, as_judged(client), facts.NOW) == admission(each, client, facts.NOW)
 
 
 def test_distinct_clients_are_looked_up_apart_and_alike_ones_together() -> None:
@@ -281,9 +283,11 @@ def test_distinct_clients_are_looked_up_apart_and_alike_ones_together() -> None:
 
 
 def test_a_client_that_is_judged_alike_by_both_books_is_not_altered() -> None:
-    assert effect_of(facts.CLIENT, SHIPPED, SHIPPED) is None
+    assert effect_of(facts.CLIENT, SHIPPED, SHIPPED, facts.NOW) is None
     assert (
-        effect_of(facts.CLIENT, SHIPPED, book({"categories.scheduling.cells.low.quota": {"burst": 99}}))
+        effect_of(
+            facts.CLIENT, SHIPPED, book({"categories.scheduling.cells.low.quota": {"burst": 99}}), facts.NOW
+        )
         is None
     )
 
@@ -292,7 +296,7 @@ def test_a_limit_that_differs_alters_a_client_with_the_same_scopes() -> None:
     quota = {"rate_per_s": SHIPPED.categories["unclassified"].cells[Tier.LOW].quota.rate_per_s, "burst": 77}
     other = book({f"{CELLS}.{tier}.quota": quota for tier in ("low", "moderate", "high")})
 
-    found = effect_of(facts.CLIENT, SHIPPED, other)
+    found = effect_of(facts.CLIENT, SHIPPED, other, facts.NOW)
 
     assert found is not None
     assert (found.lost, found.gained, found.changes_scopes) == ((), (), False)
@@ -300,7 +304,7 @@ def test_a_limit_that_differs_alters_a_client_with_the_same_scopes() -> None:
 
 
 def test_a_category_that_goes_takes_everything_and_every_limit() -> None:
-    found = effect_of(facts.CLIENT, SHIPPED, book({"categories.unclassified": GONE}))
+    found = effect_of(facts.CLIENT, SHIPPED, book({"categories.unclassified": GONE}), facts.NOW)
 
     assert found is not None
     assert (found.after.scopes, found.after.tier) == ((), None)
@@ -375,12 +379,12 @@ def test_a_launch_is_judged_by_its_cell_its_workflow_and_its_place(
     """C209: what would have been refused of the launches that were opened."""
     task = intent, placement
 
-    assert launch_fault(LIMITED, facts.CLIENT, task, default) == fault
-    assert launch_fault(book({"categories.unclassified": GONE}), facts.CLIENT, task, default) == (
+    assert launch_fault(LIMITED, facts.CLIENT, task, default, facts.NOW) == fault
+    assert launch_fault(book({"categories.unclassified": GONE}), facts.CLIENT, task, default, facts.NOW) == (
         "app_not_certified"
     )
     if placement in SHIPPED.placements:
-        assert launch_fault(SHIPPED, facts.CLIENT, task, default) == ""
+        assert launch_fault(SHIPPED, facts.CLIENT, task, default, facts.NOW) == ""
 
 
 @pytest.mark.parametrize(
@@ -403,12 +407,12 @@ def test_an_agreement_is_newly_missing_where_it_is_needed_and_was_not(
     there = replace(facts.INSTALLATION, environment=environment, roles=frozenset(roles))
     at = facts.CLIENT, there
 
-    effect = effect_of(facts.CLIENT, SHIPPED, other)
+    effect = effect_of(facts.CLIENT, SHIPPED, other, facts.NOW)
     assert effect is not None
     assert effect.asks_agreements
-    assert newly_missing(*at, SHIPPED, other, frozenset(in_force)) == lacking
-    assert not newly_missing(*at, other, other, frozenset(in_force)), "it is missing already"
-    assert not newly_missing(*at, other, SHIPPED, frozenset(in_force))
-    back = effect_of(facts.CLIENT, other, SHIPPED)
+    assert newly_missing(*at, SHIPPED, other, frozenset(in_force), now=facts.NOW) == lacking
+    assert not newly_missing(*at, other, other, frozenset(in_force), now=facts.NOW), "it is missing already"
+    assert not newly_missing(*at, other, SHIPPED, frozenset(in_force), now=facts.NOW)
+    back = effect_of(facts.CLIENT, other, SHIPPED, facts.NOW)
     assert back is not None
     assert not back.asks_agreements

@@ -19,15 +19,17 @@ BOOK = shipped_book()
 def test_scopes_are_what_client_review_and_tenant_all_allow() -> None:
     """C68: registered AND certified AND admitted by the rule book AND installed."""
     allowed = installations_policy.allowed_scopes(
-        FACTS, replace(INSTALLED, scopes=("openid", "patient/Patient.r", "patient/Observation.rs")), BOOK
+        FACTS, replace(INSTALLED, scopes=("openid", "patient/Patient.r", "patient/Observation.rs")), BOOK, NOW
     )
 
     assert allowed == ("openid", "patient/Observation.rs", "patient/Patient.r")
-    assert installations_policy.allowed_scopes(FACTS, INSTALLED, NO_BOOK) == ()
+    assert installations_policy.allowed_scopes(FACTS, INSTALLED, NO_BOOK, NOW) == ()
     games = replace(FACTS, category="games")
-    assert installations_policy.allowed_scopes(games, INSTALLED, BOOK) == ()
-    assert installations_policy.allowed_scopes(FACTS, replace(INSTALLED, scopes=()), BOOK) == ()
-    assert installations_policy.allowed_scopes(replace(FACTS, certified_scopes=()), INSTALLED, BOOK) == ()
+    assert installations_policy.allowed_scopes(games, INSTALLED, BOOK, NOW) == ()
+    assert installations_policy.allowed_scopes(FACTS, replace(INSTALLED, scopes=()), BOOK, NOW) == ()
+    assert (
+        installations_policy.allowed_scopes(replace(FACTS, certified_scopes=()), INSTALLED, BOOK, NOW) == ()
+    )
 
 
 ORDER = InstallOrder(GENERAL, APP.id, frozenset({"physician"}), ("openid", "patient/Observation.r"))

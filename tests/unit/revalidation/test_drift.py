@@ -75,6 +75,22 @@ def test_what_the_contract_does_not_have_is_found_by_its_weight(
 KNOWN = (("read", "Patient", "patient/Patient.r"), ("update", "Appointment", "user/Appointment.u"))
 
 
+def test_several_certifications_in_force_are_one_measure() -> None:
+    """C220, ADR 119: what one contract has is no drift from another; a certification without a contract says nothing about its scopes."""
+    other = replace(CONTRACT, run="run_2", shapes=(Shape("read", "Condition", ("patient/Condition.r",)),))
+    condition = permit("read", "Condition", "patient/Condition.rs")
+    goal = permit("read", "Goal", "patient/Goal.rs")
+
+    assert [each.about for each in outside([condition, goal], CONTRACT)] == ["read Condition", "read Goal"]
+    for contracts in ((CONTRACT, other), (other, CONTRACT)):
+        (left,) = outside([condition, goal], *contracts)
+        assert (left.about, left.run) == ("read Goal", contracts[0].run)
+    assert outside([condition, goal], CONTRACT, other, unmeasured=("patient/Goal.r",)) == ()
+    assert (
+        len(outside([permit("read", "Goal", "user/Goal.r")], CONTRACT, unmeasured=("patient/Goal.r",))) == 1
+    )
+
+
 def test_an_empty_contract_has_no_call() -> None:
     assert len(outside([permit(*each) for each in KNOWN], replace(CONTRACT, shapes=()))) == 2
 
