@@ -347,6 +347,43 @@ def test_the_vendor_gets_mail_sixty_thirty_and_seven_days_before_the_end_and_at_
     assert sorted(mails(ground)) == ["agreement_ending"] * 3 + ["agreement_lapsed"]
 
 
+def recipients(ground: Ground) -> dict[str, set[str]]:
+    """Return who gets each kind of mail about agreements."""
+    found: dict[str, set[str]] = {}
+    for each in ground.site.system(notices.list_notices, query=NoticeQuery(channel=Channel.MAIL)):
+        if each.kind.startswith("agreement"):
+            found.setdefault(each.kind, set()).add(each.recipient)
+    return found
+
+
+def test_the_hospitals_administrators_get_the_same_mail_and_the_vendor_does_not_read_their_addresses(
+    ground: Ground,
+) -> None:
+    """C189: asked, ending and lapsed, to those who have an address; asked once a day, to whoever did not record it."""
+    keep_proofs(ground)
+    mary = ground.site.people["mary"].id
+    ground.site.system(
+        lambda ctx: ctx.tx.execute(
+            update(people).where(people.c.id == mary).values(mail="mary@mercy.example")
+        )
+    )
+    ground.agree()
+    made(ground.owner.post("/agreements", json=ground.body(kind="data_sharing")))
+    assert recipients(ground) == {"agreement_asked": {"mary@mercy.example"}}
+    assert len(mails(ground)) == 1
+
+    made(ground.mary.post("/agreements", json=ground.body(kind="data_sharing")))
+    asked = recipients(ground)["agreement_asked"]
+    assert len(asked) == 2
+    ground.site.clock.advance(timedelta(days=100))
+    ground.follow()
+
+    vendors = asked - {"mary@mercy.example"}
+    assert recipients(ground)["agreement_lapsed"] == {"mary@mercy.example"} | vendors
+    own = ground.owner.get("/notices", params={"limit": 200}).text
+    assert "mary@mercy.example" not in own
+
+
 def test_either_organisation_ends_it_at_once_or_with_notice(ground: Ground) -> None:
     first = ground.agree()
     made(ground.install())

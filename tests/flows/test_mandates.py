@@ -13,6 +13,7 @@ from hilum.clients.models import BackendUse, ClientType
 from hilum.clients.store import clients as client_table
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Tenant, UpstreamKind, UpstreamRef
+from hilum.identity.store import people as people_table
 from hilum.infra.context import Context
 from hilum.infra.db import Database
 from hilum.infra.unit_of_work import UnitOfWork
@@ -35,6 +36,8 @@ from hilum.mandates.models import (
 )
 from hilum.mandates.policy import state_of
 from hilum.mandates.store import mandates as mandate_table
+from hilum.notices import service as notices
+from hilum.notices.models import Channel, NoticeQuery
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment
 from hilum.signin.policy import actor_of
@@ -335,6 +338,60 @@ def test_a_production_client_is_registered_without_an_approver_as_a_text_and_old
     assert north.has_token()
     platform.clock.advance(timedelta(days=300))
     assert north.token().status_code == 401
+
+
+def mails(north: North) -> list[tuple[str, str, str]]:
+    query = NoticeQuery(channel=Channel.MAIL)
+    found = north.platform.run(lambda ctx: notices.list_notices(ctx, query))
+    return sorted(
+        (each.kind, each.recipient, each.facts["ends"][:10])
+        for each in found
+        if each.kind.startswith("mandate")
+    )
+
+
+def reach(north: North, name: str) -> None:
+    table = people_table.update().where(people_table.c.id == north.who(name).id)
+    north.platform.run(lambda ctx: ctx.tx.execute(table.values(mail=f"{name}@north.example")))
+
+
+def test_administrators_get_mail_before_a_mandate_ends_and_no_more_than_once_for_each_reminder(
+    north: North,
+) -> None:
+    """C17: thirty and seven days before, however often the job runs; the approver and others get none."""
+    reach(north, "ada")
+    reach(north, "ana")
+    ends = north.platform.clock.now() + timedelta(days=100)
+    north.mandate(ends_at=ends)
+    for day in (69, 70, 80, 93, 94):
+        north.platform.clock.advance(START + timedelta(days=day) - north.platform.clock.now())
+        north.follow()
+        north.follow()
+
+    assert mails(north) == [("mandate_ends", "ada@north.example", f"{ends:%Y-%m-%d}")] * 2
+
+
+def test_administrators_get_mail_when_whoever_answers_for_a_service_has_left(north: North) -> None:
+    """C17: with the day until which it goes on."""
+    reach(north, "ada")
+    north.mandate()
+    north.leave("ana")
+    until = north.platform.clock.now() + GRACE
+    north.follow()
+    north.follow()
+
+    assert mails(north) == [("mandate_lost", "ada@north.example", f"{until:%Y-%m-%d}")]
+
+
+def test_nobody_gets_mail_about_a_mandate_that_somebody_wrote_into_the_database(north: North) -> None:
+    reach(north, "ada")
+    north.mandate()
+    ends = north.platform.clock.now() + timedelta(days=5)
+    written(north, update(mandate_table).values(ends_at=ends))
+
+    north.follow()
+
+    assert mails(north) == []
 
 
 def test_people_list_what_concerns_them(north: North) -> None:

@@ -13,6 +13,7 @@ from hilum.agreements.models import (
     AgreementQuery,
     AgreementState,
     NewAgreement,
+    Side,
 )
 from hilum.attestations import service as attestations
 from hilum.audit import service as audit
@@ -21,7 +22,7 @@ from hilum.clients import service as clients
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind
 from hilum.identity import service as identity
-from hilum.identity.models import Tenant
+from hilum.identity.models import Role, Tenant
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId, VendorId
@@ -76,6 +77,7 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
     store.add_agreement(ctx.tx, added)
     _record(ctx, "agreements.agreement.add", added)
     attestations.attest(ctx, policy.signed_state(added))
+    _ask_other(ctx, added)
     return added
 
 
@@ -308,16 +310,38 @@ def _notify(ctx: Context, found: Agreement, mail: MailKind, event: EventKind, at
     cause = f"agreements/{found.id}/{mail.value}/{at.isoformat()}"
     own = {"agreement_id": found.id, "vendor_id": found.vendor, "tenant": found.tenant}
     notices.put_event(ctx, VendorEvent(event, found.vendor, cause, own | {"kind": kind, "ends": ends}))
+    facts = _facts(ctx, found) | {"ends": ends}
+    _mail_vendor(ctx, found, mail, cause, facts)
+    _mail_hospital(ctx, found, mail, cause, facts)
+
+
+def _ask_other(ctx: Context, added: Agreement) -> None:
+    """Mail the organisation that is to confirm an agreement, at most once a day about the two."""
+    by = added.recorded_for
+    cause = f"agreements/asked/{added.vendor}/{added.tenant}/{by.value}/{ctx.now:%Y-%m-%d}"
+    send = _mail_hospital if by is Side.VENDOR else _mail_vendor
+    send(ctx, added, MailKind.AGREEMENT_ASKED, cause, _facts(ctx, added))
+
+
+def _facts(ctx: Context, found: Agreement) -> dict[str, str]:
     tenant = identity.find_tenant(ctx, found.tenant)
-    facts = {
+    return {
         "vendor": _shown(registry.get_vendor(ctx, found.vendor).name, found.vendor),
         "hospital": _shown(found.entity or (tenant.name if tenant else ""), found.tenant),
-        "agreement": kind,
+        "agreement": found.kind.replace("_", " "),
         "id": found.id,
-        "ends": ends,
     }
+
+
+def _mail_vendor(ctx: Context, found: Agreement, mail: MailKind, cause: str, facts: dict[str, str]) -> None:
     for each in contacts.proved_contacts(ctx, found.vendor, ContactKind.OWNER):
         notices.put_mail(ctx, Mail(mail, each.address, cause, facts, vendor=found.vendor))
+
+
+def _mail_hospital(ctx: Context, found: Agreement, mail: MailKind, cause: str, facts: dict[str, str]) -> None:
+    """Mail the administrators of the hospital who have an address. Not as the vendor's notice: its members would read the addresses."""
+    for _, address in identity.list_reached(ctx, found.tenant, {Role.ADMINISTRATOR}):
+        notices.put_mail(ctx, Mail(mail, address, cause, facts))
 
 
 def _shown(name: str, otherwise: str) -> str:

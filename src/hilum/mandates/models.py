@@ -21,6 +21,8 @@ GRACE = timedelta(days=30)
 WAITING_BOUND = 100
 """Mandates of one hospital that wait for their approvers."""
 FOLLOW_BATCH = 200
+REMIND_BEFORE = (timedelta(days=30), timedelta(days=7))
+"""How long before its end the hospital's administrators get mail about a mandate; the last ones due are sent."""
 
 
 class MandateState(StrEnum):

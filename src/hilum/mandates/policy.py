@@ -1,6 +1,6 @@
 """Who asks for a mandate, who may be its approver, and until when it counts. Pure."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hilum.attestations.policy import digest_of
 from hilum.clients.models import Client, ClientFacts, ClientType
@@ -11,6 +11,7 @@ from hilum.kernel.actor import Actor, ActorKind
 from hilum.mandates.models import (
     APPROVER_ROLES,
     GRACE,
+    REMIND_BEFORE,
     WAITING_LIFE,
     Mandate,
     MandateQuery,
@@ -97,6 +98,15 @@ def lost_since(approver: Person | None, mandate: Mandate, now: datetime) -> date
         return mandate.lost_at
     # Deactivation has its date. Whoever is gone without one, or has another role, is lost from when that is seen.
     return (approver.deactivated_at if approver is not None else None) or now
+
+
+def reminder_due(mandate: Mandate, now: datetime) -> timedelta | None:
+    """Return which reminder of its end is due for a mandate; None if none is, or it was agreed to for less than that."""
+    left, begun = mandate.ends_at - now, mandate.agreed_at
+    if begun is None or left <= timedelta(0):
+        return None
+    due = [each for each in REMIND_BEFORE if left <= each < mandate.ends_at - begun]
+    return min(due, default=None)
 
 
 def is_of_vendor(mandate: Mandate, facts: ClientFacts) -> bool:

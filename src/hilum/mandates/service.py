@@ -10,13 +10,14 @@ from hilum.audit.models import Event
 from hilum.clients import service as clients
 from hilum.clients.models import Client, ClientFacts
 from hilum.identity import service as identity
-from hilum.identity.models import IDENTITY
+from hilum.identity.models import IDENTITY, Role
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.mandates import policy, store
 from hilum.mandates.models import (
+    GRACE,
     MANDATES,
     WAITING_BOUND,
     WAITING_LIFE,
@@ -25,6 +26,9 @@ from hilum.mandates.models import (
     MandateState,
     NewMandate,
 )
+from hilum.notices import service as notices
+from hilum.notices.models import Mail, MailKind
+from hilum.notices.policy import plain_name
 from hilum.registry import service as registry
 from hilum.registry.models import Environment
 
@@ -194,21 +198,40 @@ def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
 
 
 def follow_approvers(ctx: Context, after: str) -> str:
-    """Record the loss of approvers, at most for a batch of mandates; return the id to go on ``after``, empty at the end."""
+    """Record the loss of approvers and mail what ends soon, at most for a batch of mandates; return the id to go on ``after``, empty at the end."""
     found = store.list_agreed(ctx.tx, after, ctx.now)
     lost: list[Mandate] = []
     for each in found:
         since = policy.lost_since(identity.find_person(ctx, each.approver), each, ctx.now)
+        due = policy.reminder_due(each, ctx.now)
         # One that is not as it was signed counts for nothing, and no job vouches for it.
-        if since is None or not attestations.matches(ctx, policy.signed_state(each)):
+        if (since is None and due is None) or not attestations.matches(ctx, policy.signed_state(each)):
             continue
-        if store.save_lost(ctx.tx, each.id, since):
+        if since is None:
+            assert due is not None, "one of the two"
+            _mail_hospital(ctx, each, MailKind.MANDATE_ENDS, f"ends/{due.days}", each.ends_at)
+        elif store.save_lost(ctx.tx, each.id, since):
             ctx.advance_epoch(MANDATES, f"mandate/{each.id}")
             lost.append(replace(each, lost_at=since))
             audit.record(ctx, _event("mandates.mandate.lose_approver", lost[-1]))
+            _mail_hospital(ctx, each, MailKind.MANDATE_LOST, "lost", min(each.ends_at, since + GRACE))
     if lost:
         attestations.attest(ctx, *map(policy.signed_state, lost))
     return found[-1].id if found else ""
+
+
+def _mail_hospital(ctx: Context, found: Mandate, mail: MailKind, why: str, ends: datetime) -> None:
+    """Mail the administrators of a mandate's hospital who have an address, once for each reason."""
+    client, app = clients.find_client(ctx, found.client), registry.get_app(ctx, found.app)
+    facts = {
+        # One name that no mail can show must not hold up all others.
+        "service": client.name if client is not None and plain_name(client.name) else found.client,
+        "app": app.name if plain_name(app.name) else app.id,
+        "mandate": found.id,
+        "ends": ends.isoformat(),
+    }
+    for _, address in identity.list_reached(ctx, found.tenant, {Role.ADMINISTRATOR}):
+        notices.put_mail(ctx, Mail(mail, address, f"mandates/{found.id}/{why}", facts))
 
 
 def _save(ctx: Context, mandate: Mandate) -> None:

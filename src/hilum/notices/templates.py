@@ -56,25 +56,58 @@ _AGREEMENT_ROWS = (
     ("Kind of agreement", "agreement"),
     ("Its id", "id"),
 )
+AGREEMENT_ASKED = Template(
+    MailKind.AGREEMENT_ASKED,
+    "An agreement waits for you to confirm it",
+    (
+        "The other organisation recorded this agreement. It counts once one of you confirms it, with the digest of the document that you hold.",
+        "Compare the documents first. Hospitals confirm on the page Agreements of /tenant, vendors on that of /developer, both with hilum agreement confirm. If it is not yours, end it.",
+        "This mail is sent at most once a day about the two of you, however many agreements wait.",
+    ),
+    {name: kind for name, kind in _AGREEMENT.items() if name != "ends"},
+    _AGREEMENT_ROWS,
+)
 AGREEMENT_ENDING = Template(
     MailKind.AGREEMENT_ENDING,
-    "An agreement with a hospital ends soon",
+    "An agreement between vendor and hospital ends soon",
     (
         "This agreement ends on {ends}, and no other is recorded in its place.",
-        "Sign a new one with the hospital and record it before that day. From then on apps that need it cannot be opened there.",
+        "Sign a new one together and record it before that day; the other organisation confirms it. From then on apps that need it cannot be opened at the hospital.",
     ),
     _AGREEMENT,
     _AGREEMENT_ROWS,
 )
 AGREEMENT_LAPSED = Template(
     MailKind.AGREEMENT_LAPSED,
-    "An agreement with a hospital has ended",
+    "An agreement between vendor and hospital has ended",
     (
         "This agreement ended on {ends}, and no other is in force in its place.",
-        "Apps that need it cannot be opened there any more; what is open goes on. Sign a new one with the hospital and record it.",
+        "Apps that need it cannot be opened at the hospital any more; what is open goes on. Sign a new one together and record it; the other organisation confirms it.",
     ),
     _AGREEMENT,
     _AGREEMENT_ROWS,
+)
+_MANDATE = {"service": Kind.NAME, "app": Kind.NAME, "mandate": Kind.ID, "ends": Kind.MOMENT}
+_MANDATE_ROWS = (("Service", "service"), ("App", "app"), ("Mandate", "mandate"))
+MANDATE_ENDS = Template(
+    MailKind.MANDATE_ENDS,
+    "Soon nobody answers for a backend service",
+    (
+        "What a colleague agreed to for this service ends on {ends}. From then on it gets no tokens at your hospital.",
+        "If you still need it, name somebody before that day: Backend services in /tenant, or hilum mandate ask.",
+    ),
+    _MANDATE,
+    _MANDATE_ROWS,
+)
+MANDATE_LOST = Template(
+    MailKind.MANDATE_LOST,
+    "Whoever answered for a backend service has left",
+    (
+        "The colleague who answered for this service at your hospital is not active any more. It goes on until {ends}, and gets no tokens after that.",
+        "Name somebody else before, who agrees with their own account: Backend services in /tenant, or hilum mandate ask. If you do not need it any more, end it there.",
+    ),
+    _MANDATE,
+    _MANDATE_ROWS,
 )
 DISPOSAL_REQUESTED_MAIL = Template(
     MailKind.DISPOSAL_REQUESTED,
@@ -416,8 +449,11 @@ TEMPLATES = {
         CONTACT_PROOF,
         CONTACT_RENEWAL,
         DOMAIN_ENDS,
+        AGREEMENT_ASKED,
         AGREEMENT_ENDING,
         AGREEMENT_LAPSED,
+        MANDATE_ENDS,
+        MANDATE_LOST,
         DISPOSAL_REQUESTED_MAIL,
         DISPOSAL_LATE,
         ENROLMENT,
