@@ -89,6 +89,7 @@ PAGES = (
     "/operations/audit/changes",
     "/operations/audit/evidence",
     "/operations/policy",
+    "/operations/policy/jurisdictions",
     "/operations/guide",
     "/operations/scopes",
     "/operations/staff",

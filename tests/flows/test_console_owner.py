@@ -163,3 +163,30 @@ def test_a_hold_is_placed_by_one_and_released_by_another(site: ControlSite) -> N
     root = enter(site, "root")
     assert send(root, page, "hold", act="release").status_code == 303
     assert site.system(audit.list_holds) == []
+
+
+def test_the_dated_rules_of_jurisdictions_stand_on_a_page_with_whether_the_book_keeps_them(
+    site: ControlSite,
+) -> None:
+    """C181: the source, the days, each rule and what the book says; of any version, for all of the staff; in public without the console."""
+    root = enter(site, "root")
+    page = "/operations/policy/jurisdictions"
+
+    text = root.get(page).text
+
+    assert f'href="{page}"' in root.get("/operations/policy").text
+    for words in (
+        "United States",
+        "45 CFR 170.404(b)",
+        "31 December 2022",
+        "no end is set",
+        "binds now",
+        "at most 10 business days",
+    ):
+        assert words in text, words
+    assert ">not kept<" not in text
+    assert "of the regulated lane takes at most 5 business days" in root.get(f"{page}?version=0").text
+    assert [root.get(f"{page}?version={wrong}").status_code for wrong in ("9999", "x")] == [404, 404]
+    public = site.browser().get("/trust").text
+    assert "45 CFR 170.404(b)" in public
+    assert site.browser().get(page).status_code == 303

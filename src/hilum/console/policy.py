@@ -405,6 +405,14 @@ PAGES: Mapping[str, Page] = MappingProxyType(
                 parent="operations.policy",
             ),
             _page(
+                "operations.jurisdictions",
+                "/policy/jurisdictions",
+                "Jurisdictions",
+                "Which dated rules must it keep?",
+                STAFF,
+                parent="operations.policy",
+            ),
+            _page(
                 "operations.rollout",
                 "/policy/rollouts/{id}",
                 "Rollout",

@@ -58,6 +58,7 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.audit", activity.show_accesses),
         *desk.route("operations.events", activity.show_events),
         *desk.route("operations.policy", policies.show),
+        *desk.route("operations.jurisdictions", policies.show_jurisdictions),
         *desk.route("operations.version", policies.show_version),
         *desk.route("operations.rollout", policies.show_rollout, policies.stop_rollout),
         *desk.route("operations.apply", books.show, books.apply, multi=books.MULTI),

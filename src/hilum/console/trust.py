@@ -16,7 +16,7 @@ from starlette.routing import Route
 from hilum.certificates import policy as certificates
 from hilum.certificates.live import Published
 from hilum.consent.policy import type_name
-from hilum.console import clocks
+from hilum.console import clocks, words
 from hilum.console.submissions import RULES
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
@@ -183,6 +183,7 @@ def _facts(ctx: Context) -> Mapping[str, Any]:
         "at": ctx.now,
         "figures": clocks.figures(figures),
         "figures_at": made_at,
+        "packs": [words.pack_shown(each) for each in policies.view_packs(reading, number)],
         "early": list(EARLY_FORMULA.values()),
         "ledger": clocks.ledger(review.newest_breaches(reading, LEDGER)),
         **method_of(book),

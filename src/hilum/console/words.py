@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from hilum.audit.models import Outcome, RecordedEvent
 from hilum.console.deeds import DEEDS
@@ -11,6 +12,7 @@ from hilum.controls.models import Mode, Switch, TargetKind
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted
+from hilum.policies.service import PackStanding
 from hilum.standards.refusals import CATALOGUE, meaning_of
 from hilum.web.errors import Trouble
 
@@ -199,6 +201,29 @@ def reason(code: str) -> str:
 
 
 _REASONS = frozenset(each.value for each in Reason)
+
+
+_PACK_STATES = {
+    "to_come": ("binds later", "info"),
+    "in_force": ("binds now", "accent"),
+    "over": ("over", "plain"),
+}
+
+
+def pack_shown(found: PackStanding) -> dict[str, Any]:
+    """Return how a rule book stands with the rules of one jurisdiction, as pages show it (C181)."""
+    pack, (state, tone) = found.pack, _PACK_STATES[found.state.value]
+    return {
+        "name": pack.name,
+        "jurisdiction": pack.jurisdiction,
+        "source": pack.source,
+        "since": f"{pack.valid_from:%-d %B %Y}",
+        "until": f"{pack.valid_until:%-d %B %Y}" if pack.valid_until else "",
+        "state": state,
+        "tone": tone,
+        "kept": found.kept,
+        "rules": found.requirements,
+    }
 
 
 def switch_state(switch: Switch, *, in_force: bool) -> tuple[str, str]:

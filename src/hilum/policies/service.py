@@ -18,7 +18,7 @@ from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.policies import allowances, chain, loading, overrides, rollout, store, verification
+from hilum.policies import allowances, chain, jurisdictions, loading, overrides, rollout, store, verification
 from hilum.policies.comparison import changes, digest_of, observe_faults, widenings
 from hilum.policies.current_books import asked_of, books_asked_of, current, facts, set_aside
 from hilum.policies.document import canonical, read_book, render
@@ -43,6 +43,7 @@ from hilum.policies.exceptions import (
 )
 from hilum.policies.history import succession
 from hilum.policies.in_force import PolicyFacts, as_of, exception_fault, override_fault
+from hilum.policies.jurisdictions import PackStanding
 from hilum.policies.models import (
     APPLY_ACTION,
     IN_FORCE_BOUND,
@@ -73,6 +74,7 @@ from hilum.policies.soundness import pack_faults
 from hilum.policies.trials import Used, in_rings, never_used, require_trial
 
 __all__ = [
+    "PackStanding",
     "add_exception",
     "ask_dry_run",
     "asked_of",
@@ -168,6 +170,11 @@ def get_version(ctx: Context, number: int) -> tuple[Version, Book]:
     """Get a version with its book; 0 is the one that this release ships with. Raises NotFound, NotPermitted, Unavailable."""
     found = get_signed(ctx, number)
     return found, shipped_book() if number == SHIPPED else loading.book_of(found)
+
+
+def view_packs(ctx: Context, number: int) -> tuple[PackStanding, ...]:
+    """Return how a version of the rule book stands with the dated rules of its jurisdictions today (C181). Raises as ``get_version``."""
+    return jurisdictions.standings(get_version(ctx, number)[1], ctx.now.date())
 
 
 def get_signed(ctx: Context, number: int) -> Version:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import date
 from itertools import pairwise, product
 
-from hilum.policies.lifetimes import longer_fields, refreshed_for
+from hilum.policies.jurisdictions import requirements
+from hilum.policies.lifetimes import longer_fields
 from hilum.policies.mending import looser_mending
 from hilum.policies.models import (
     ANY,
@@ -216,27 +217,8 @@ def pack_faults(book: Book, on: date) -> tuple[Fault, ...]:
         replace(fault, sentence=f"{fault.sentence} This binds from {pack.valid_from}.")
         if pack.valid_from > on
         else fault
-        for n, pack in enumerate(book.packs)
+        for pack in book.packs
         if not pack.is_over(on)
-        for fault in _breaks(book, n)
+        for each in requirements(book, pack)
+        for fault in each.faults
     )
-
-
-def _breaks(book: Book, n: int) -> Iterator[Fault]:
-    pack = book.packs[n]
-    days = {step.name: step.within_business_days for step in book.regulated_lane}
-    for step, most in pack.step_days.items():
-        if step not in days:
-            yield Fault("regulated_lane", "step_missing", f"{pack.source} needs a step named {step!r} in it.")
-        elif days[step] > most:
-            sentence = f"{pack.source} allows {most} business days for {step}, and the lane has {days[step]}."
-            yield Fault("regulated_lane", "too_slow", sentence)
-    for category in book.categories.values():
-        for tier, cell in category.cells.items():
-            patients = any(scope.startswith("patient/") for scope in cell.scopes)
-            if not patients or "offline_access" not in cell.session_scopes:
-                continue
-            if refreshed_for(cell) < pack.patient_refresh_at_least:
-                path = f"categories.{category.name}.cells.{tier}.lifetimes.refresh_token"
-                least = f"{pack.patient_refresh_at_least.days} d"
-                yield Fault(path, "too_short", f"{pack.source} needs at least {least} for apps of patients.")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.policies.document import canonical, read_book, read_stored, render
+from hilum.policies.jurisdictions import PackState, standings
 from hilum.policies.models import (
     ACCESS_TOKEN_BOUND,
     BACKEND_TOKEN_BOUND,
@@ -337,9 +338,31 @@ def test_a_book_keeps_the_dated_rules_of_a_jurisdiction_from_when_it_has_them_un
     (early,) = pack_faults(changed, begins - timedelta(days=1))
     assert (early.path, early.code) == (path, code)
     assert f"from {begins}" in early.sentence
+    (standing,) = standings(changed, begins)
+    assert (standing.state, standing.kept) == (PackState.IN_FORCE, False)
+    assert [fault.path for each in standing.requirements for fault in each.faults] == [path]
     ended = book(changes | {"packs.0.valid_until": date(2027, 1, 1)})
     assert pack_faults(ended, date(2026, 12, 31)) != ()
     assert pack_faults(ended, date(2027, 1, 1)) == ()
+    assert [
+        standings(ended, date(2027, 1, 1))[0].state,
+        standings(changed, begins - timedelta(days=1))[0].state,
+    ] == [PackState.OVER, PackState.TO_COME]
+
+
+def test_each_rule_of_a_jurisdiction_is_said_with_what_the_book_says() -> None:
+    """C181."""
+    (standing,) = standings(shipped_book(), date(2026, 11, 26))
+
+    assert standing.kept
+    assert [(each.sentence, each.found) for each in standing.requirements] == [
+        ("The step verify of the regulated lane takes at most 10 business days.", "10 business days"),
+        ("The step enable of the regulated lane takes at most 5 business days.", "5 business days"),
+        (
+            "An app of patients that keeps access while they are away can be refreshed for at least 92 days.",
+            "100 days at least",
+        ),
+    ]
 
 
 def test_no_book_lets_tokens_live_longer_than_revocations_are_remembered() -> None:

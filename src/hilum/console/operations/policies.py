@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from hilum.console import service
 from hilum.console.desk import Visit, address, to
+from hilum.console.words import pack_shown
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.pages import PageQuery
@@ -105,6 +106,22 @@ async def show_version(visit: Visit) -> Response:
         }
 
     return visit.render("console/operations/version.html", **await visit.read(verb))
+
+
+async def show_jurisdictions(visit: Visit) -> Response:
+    """Show the dated rules of jurisdictions that a version must keep, and whether it keeps each; without a number the one in force."""
+    asked = visit.query().one("version")
+
+    def verb(ctx: Context) -> dict[str, Any]:
+        current = policies.in_force(ctx)
+        number = number_of(asked) if asked else current.everywhere
+        return {
+            "number": number,
+            "everywhere": current.everywhere,
+            "packs": [pack_shown(each) for each in policies.view_packs(ctx, number)],
+        }
+
+    return visit.render("console/operations/jurisdictions.html", **await visit.read(verb))
 
 
 def number_of(text: str) -> int:

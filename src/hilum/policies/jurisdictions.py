@@ -1,0 +1,94 @@
+"""What the dated rules of jurisdictions require of a rule book, and whether it keeps each of them (C181). Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from hilum.policies.lifetimes import refreshed_for
+from hilum.policies.models import Book, Fault, JurisdictionPack
+
+
+class PackState(StrEnum):
+    TO_COME = "to_come"
+    """Its rules bind from a later day; a book that is published now must keep them already."""
+    IN_FORCE = "in_force"
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One rule of a pack in words, what the book says about it, and where it breaks it; empty if it keeps it."""
+
+    sentence: str
+    found: str
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PackStanding:
+    """A pack on a day: whether it binds, and its rules."""
+
+    pack: JurisdictionPack
+    state: PackState
+    requirements: tuple[Requirement, ...]
+
+    @property
+    def kept(self) -> bool:
+        """Whether the book keeps every rule."""
+        return not any(each.faults for each in self.requirements)
+
+
+def standings(book: Book, on: date) -> tuple[PackStanding, ...]:
+    """Return how a book stands with each of its packs on a day."""
+    return tuple(PackStanding(pack, _state(pack, on), tuple(requirements(book, pack))) for pack in book.packs)
+
+
+def _state(pack: JurisdictionPack, on: date) -> PackState:
+    if pack.is_over(on):
+        return PackState.OVER
+    return PackState.TO_COME if pack.valid_from > on else PackState.IN_FORCE
+
+
+def requirements(book: Book, pack: JurisdictionPack) -> Iterator[Requirement]:
+    """Yield each rule of a pack, with what a book says about it."""
+    days = {step.name: step.within_business_days for step in book.regulated_lane}
+    for step, most in pack.step_days.items():
+        sentence = f"The step {step} of the regulated lane takes at most {_counted(most, 'business day')}."
+        yield Requirement(sentence, *_of_step(pack, step, days.get(step), most))
+    yield _refreshing(book, pack)
+
+
+def _of_step(pack: JurisdictionPack, step: str, days: int | None, most: int) -> tuple[str, tuple[Fault, ...]]:
+    if days is None:
+        return "no such step", (
+            Fault("regulated_lane", "step_missing", f"{pack.source} needs a step named {step!r} in it."),
+        )
+    found = _counted(days, "business day")
+    if days <= most:
+        return found, ()
+    sentence = f"{pack.source} allows {most} business days for {step}, and the lane has {days}."
+    return found, (Fault("regulated_lane", "too_slow", sentence),)
+
+
+def _refreshing(book: Book, pack: JurisdictionPack) -> Requirement:
+    least = pack.patient_refresh_at_least
+    faults: list[Fault] = []
+    lives = []
+    for category in book.categories.values():
+        for tier, cell in category.cells.items():
+            patients = any(scope.startswith("patient/") for scope in cell.scopes)
+            if not patients or "offline_access" not in cell.session_scopes:
+                continue
+            lives.append(refreshed_for(cell))
+            if lives[-1] < least:
+                path = f"categories.{category.name}.cells.{tier}.lifetimes.refresh_token"
+                sentence = f"{pack.source} needs at least {least.days} d for apps of patients."
+                faults.append(Fault(path, "too_short", sentence))
+    sentence = f"An app of patients that keeps access while they are away can be refreshed for at least {_counted(least.days, 'day')}."
+    found = f"{_counted(min(lives).days, 'day')} at least" if lives else "no app keeps access"
+    return Requirement(sentence, found, tuple(faults))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
