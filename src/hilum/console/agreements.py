@@ -123,19 +123,16 @@ def _own_side(visit: Visit) -> Side:
 
 async def show_new(visit: Visit) -> Response:
     """Show the form that records an agreement."""
-    return await _form(visit, fields.NO_FORM, {})
+    return await _form(visit)
 
 
-async def _form(visit: Visit, given: Form, wrong: dict[str, str], detail: str = "") -> Response:
+async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     def look(ctx: Context) -> dict[str, Any]:
         return {"suggested": _suggested(ctx, visit), "kinds": _kinds(ctx)}
 
     return visit.render(
         "console/agreements/new.html",
-        status=422 if wrong else 200,
-        given=given,
-        faults=fields.sentences(wrong),
-        detail=detail,
+        **fields.answered(given, error),
         other="Hospital" if visit.page.console is Console.DEVELOPER else "Vendor",
         back=address(at(visit, "agreements")),
         **await visit.read(look),
@@ -179,7 +176,7 @@ async def add(visit: Visit, form: Form) -> Response:
     try:
         found = await visit.write(verb)
     except Invalid as error:
-        return await _form(visit, form, error.fields or {"form": "invalid"}, error.detail)
+        return await _form(visit, form, error)
     return to(address(at(visit, "agreement"), found.id))
 
 
@@ -192,10 +189,7 @@ async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | Non
     facts = await visit.read(partial(_shown, visit=visit))
     return visit.render(
         "console/agreements/agreement.html",
-        status=422 if error else 200,
-        given=given,
-        faults=fields.sentences(error.fields) if error else {},
-        detail=error.detail if error else "",
+        **fields.answered(given, error),
         **facts,
     )
 

@@ -124,9 +124,7 @@ async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | Non
     facts = await visit.read(partial(_shown, visit=visit))
     return visit.render(
         "console/disposals/disposal.html",
-        status=422 if error else 200,
-        given=given,
-        faults=fields.sentences(error.fields) if error else {},
+        **fields.answered(given, error),
         **facts,
     )
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from hilum.identity import service as identity
 from hilum.infra.context import Context
-from hilum.kernel.errors import Invalid
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
 from hilum.lookups import service as lookups
 from hilum.lookups.models import Kind
 from hilum.web import faults
 from hilum.web.forms import Form
+from hilum.web.problems import status_of
 
 NO_FORM = Form()
 
@@ -36,6 +38,21 @@ def chosen(form: Form, name: str) -> bytes:
     if name not in form.files:
         raise Invalid("form_invalid", "Choose a file.", fields={name: "missing"})
     return form.files[name]
+
+
+Refused = Invalid | Conflict | NotPermitted | Unavailable
+"""What a page shows beside its form, so that what was typed stays."""
+
+
+def answered(given: Form = NO_FORM, error: Refused | None = None) -> dict[str, Any]:
+    """Return what a page shows of its form: what was typed, and if it was refused, the status, why, and the sentence of each field."""
+    status = 200 if error is None else 422 if isinstance(error, Invalid) else status_of(error)
+    return {
+        "status": status,
+        "given": given,
+        "detail": error.detail if error is not None else "",
+        "faults": sentences(error.fields or {"form": "invalid"}) if isinstance(error, Invalid) else {},
+    }
 
 
 def sentences(wrong: Mapping[str, str]) -> dict[str, str]:

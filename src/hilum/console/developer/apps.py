@@ -16,6 +16,7 @@ from hilum.console import alerts, policy
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.steps import Known, Step, asked_at_least, changes, checklist, next_step
+from hilum.console.fields import NO_FORM, answered
 from hilum.console.models import KINDS, Happening
 from hilum.contacts import service as contacts
 from hilum.identity.models import VendorRight
@@ -30,7 +31,6 @@ from hilum.registry import service as registry
 from hilum.registry.models import AiUse, App, AppsQuery, AppVersion, NewApp, NewVersion
 from hilum.revalidation import service as revalidation
 from hilum.revalidation.policy import FORMULA as EARLY_FORMULA
-from hilum.web import faults
 from hilum.web.branding import app_logo
 from hilum.web.forms import Form
 
@@ -49,7 +49,6 @@ POPULATION = (
     *((each.value, words[:1].upper() + words[1:]) for each, words in POPULATIONS.items()),
 )
 AI_FIELDS = ("model", "purpose", "human_step", "model_card", "model_card_digest")
-NO_FORM = Form()
 
 
 async def show_mine(visit: Visit) -> Response:
@@ -118,25 +117,18 @@ def known(ctx: Context, apps: list[App]) -> dict[str, Known]:
 
 async def show_register(visit: Visit) -> Response:
     """Show the form that registers an app."""
-    return await _register_form(visit, NO_FORM, {})
+    return await _register_form(visit)
 
 
-async def _register_form(visit: Visit, given: Form, wrong: Mapping[str, str]) -> Response:
+async def _register_form(visit: Visit, given: Form = NO_FORM, error: Invalid | None = None) -> Response:
     book = await visit.read(lambda ctx: policies.current(ctx).everywhere)
     options = sorted((each.title, name) for name, each in book.categories.items() if each.open)
     return visit.render(
         "console/developer/register.html",
-        status=422 if wrong else 200,
         categories=[("", "Choose one"), *((name, title) for title, name in options)],
-        given=given,
-        faults=sentences(wrong),
+        **answered(given, error),
         path=visit.path,
     )
-
-
-def sentences(wrong: Mapping[str, str]) -> dict[str, str]:
-    """Return what to do about each faulty field of a form."""
-    return {name: each["detail"] for name, each in faults.explained(dict(wrong)).items()}
 
 
 async def register(visit: Visit, form: Form) -> Response:
@@ -155,7 +147,7 @@ async def register(visit: Visit, form: Form) -> Response:
     try:
         added = await visit.write(verb)
     except Invalid as error:
-        return await _register_form(visit, form, error.fields)
+        return await _register_form(visit, form, error)
     return to(address("developer.app", added.id))
 
 
@@ -227,15 +219,12 @@ def _href(visit: Visit, step: Step, app: App) -> str:
 
 async def show_versions(visit: Visit) -> Response:
     """Show the versions of an app with what each declares, its tier and what is certified, and the form that adds one."""
-    return await _versions(visit, NO_FORM, {})
+    return await _versions(visit)
 
 
-async def _versions(visit: Visit, given: Form, wrong: Mapping[str, str]) -> Response:
+async def _versions(visit: Visit, given: Form = NO_FORM, error: Invalid | None = None) -> Response:
     app, standing, facts = await visit.read(lambda ctx: _versions_of(ctx, visit))
-    facts |= {
-        "status": 422 if wrong else 200,
-        "given": given,
-        "faults": sentences(wrong),
+    facts |= answered(given, error) | {
         "path": visit.path,
         "adds": frame.may(visit, VendorRight.APPS),
         "autonomy": AUTONOMY,
@@ -292,7 +281,7 @@ async def add_version(visit: Visit, form: Form) -> Response:
     try:
         await visit.write(verb)
     except Invalid as error:
-        return await _versions(visit, form, error.fields)
+        return await _versions(visit, form, error)
     return to(visit.path)
 
 

@@ -18,9 +18,9 @@ from hilum.clients.models import (
     NewClient,
 )
 from hilum.clients.policy import WITH_SECRET
+from hilum.console import fields
 from hilum.console.desk import Visit, address
 from hilum.console.developer import frame
-from hilum.console.developer.apps import NO_FORM, sentences
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
@@ -126,30 +126,28 @@ def _kind(client: Client) -> str:
 
 async def show_new(visit: Visit) -> Response:
     """Show the form that registers a client."""
-    return await _form(visit, NO_FORM, {})
+    return await _form(visit)
 
 
-async def _form(visit: Visit, given: Form, wrong: Mapping[str, str]) -> Response:
+async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     def look(ctx: Context) -> Any:
         app = frame.own_app(ctx, visit.param())
         versions = registry.list_versions(ctx, app.id, PageQuery(limit=PAGE_BOUND))
         return app, frame.standings(ctx, [app])[app.id], versions, _count(ctx, app)
 
     app, standing, versions, count = await visit.read(look)
-    told = sentences(wrong)
+    shown = fields.answered(given, error)
     return frame.show(
         visit,
         "console/developer/client_new.html",
         app,
         standing,
-        status=422 if wrong else 200,
         versions=[(each.id, each.label) for each in versions],
         environments=[("sandbox", "The sandbox"), ("production", "Production")],
         kinds=[(name, text, note) for name, (text, note, _, _) in KINDS.items()],
-        given=given,
-        faults=told,
+        **shown,
         # A fault of a field that the form does not have is said at its head.
-        others=[text for name, text in told.items() if name not in SHOWN],
+        others=[text for name, text in shown["faults"].items() if name not in SHOWN],
         seen=count,
         path=visit.path,
     )
@@ -191,7 +189,7 @@ async def add(visit: Visit, form: Form) -> Response:
     try:
         app, standing, client, secret = await visit.write(verb)
     except Invalid as error:
-        return await _form(visit, form, error.fields or {"client_name": "invalid"})
+        return await _form(visit, form, error)
     return _made(visit, app, standing, client, secret=secret)
 
 

@@ -24,7 +24,6 @@ from hilum.review import service as review
 from hilum.review.models import AskedScope, State, SubmissionOrder
 from hilum.standards.smart.scopes import covers, parse_stored
 from hilum.web.forms import Form
-from hilum.web.problems import status_of
 
 RUNS = 20
 DAYS = tuple((str(each), "1 day" if each == 1 else f"{each} days") for each in TRACE_DAYS)
@@ -51,9 +50,7 @@ async def _page(
         "console/developer/proposal.html",
         app,
         standing,
-        status=status_of(trouble) if trouble is not None else 200,
-        detail=trouble.detail if trouble is not None else "",
-        faults=fields.sentences(trouble.fields) if isinstance(trouble, Invalid) else {},
+        **fields.answered(asked, trouble),
         found=found,
         asked={name: asked.one(name)[:100] for name in ("run", "client", "days")},
         days=DAYS,

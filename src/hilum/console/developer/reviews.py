@@ -38,10 +38,10 @@ ENVIRONMENTS = (
 
 async def show(visit: Visit) -> Response:
     """Show what was submitted of an app, newest first, and the form that begins a submission."""
-    return await _page(visit, fields.NO_FORM, {})
+    return await _page(visit)
 
 
-async def _page(visit: Visit, given: Form, wrong: dict[str, str]) -> Response:
+async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     asked = policy.asked({"after": visit.query().one("after")}, (), ())
     app, standing, facts = await visit.read(partial(_read, visit=visit, after=asked.after))
     return frame.show(
@@ -49,9 +49,7 @@ async def _page(visit: Visit, given: Form, wrong: dict[str, str]) -> Response:
         "console/developer/reviews.html",
         app,
         standing,
-        status=422 if wrong else 200,
-        given=given,
-        faults=fields.sentences(wrong),
+        **fields.answered(given, error),
         submits=frame.may(visit, VendorRight.APPS),
         environments=ENVIRONMENTS,
         first=visit.path if asked.after else "",
@@ -90,7 +88,8 @@ async def begin(visit: Visit, form: Form) -> Response:
     try:
         environment = Environment(form.one("environment"))
     except ValueError:
-        return await _page(visit, form, {"environment": "not_an_option"})
+        fault = {"environment": "not_an_option"}
+        return await _page(visit, form, Invalid("form_invalid", "Choose an environment.", fields=fault))
 
     def verb(ctx: Context) -> str:
         app = frame.own_app(ctx, visit.param())
@@ -103,7 +102,7 @@ async def begin(visit: Visit, form: Form) -> Response:
     try:
         return to(address("developer.submission", await visit.write(verb)))
     except Invalid as error:
-        return await _page(visit, form, dict(error.fields))
+        return await _page(visit, form, error)
 
 
 def _version(ctx: Context, app: App, id_: str) -> AppVersion:

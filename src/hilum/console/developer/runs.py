@@ -22,7 +22,6 @@ from hilum.kernel.ids import ClientId, TenantId
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.registry.models import App, Environment
 from hilum.web.forms import Form
-from hilum.web.problems import status_of
 
 HOSPITALS = 100
 """Sandbox hospitals that are offered; those at which the app is installed come first."""
@@ -41,10 +40,7 @@ async def _list(visit: Visit, given: Form, trouble: Invalid | Conflict | NotPerm
         "console/developer/runs.html",
         app,
         standing,
-        status=status_of(trouble) if trouble is not None else 200,
-        detail=trouble.detail if trouble is not None else "",
-        faults=fields.sentences(trouble.fields) if isinstance(trouble, Invalid) else {},
-        given=given,
+        **fields.answered(given, trouble),
         opens=frame.may(visit, VendorRight.APPS),
         first=visit.path if after else "",
         **facts,
@@ -126,10 +122,8 @@ async def _page(visit: Visit, trouble: Conflict | NotPermitted | Unavailable | N
         "console/developer/run.html",
         app,
         standing,
-        status=status_of(trouble) if trouble is not None else 200,
-        detail=trouble.detail if trouble is not None else "",
         watched=watched,
-        **facts,
+        **fields.answered(error=trouble) | facts,
     )
 
 

@@ -62,10 +62,7 @@ async def _page(visit: Visit, given: Form, error: Invalid | Conflict | None) -> 
     facts = await visit.read(partial(_shown, number=number_of(visit.param())))
     return visit.render(
         "console/operations/apply.html",
-        status=200 if error is None else 422 if isinstance(error, Invalid) else 409,
-        given=given,
-        faults=fields.sentences(error.fields) if isinstance(error, Invalid) else {},
-        detail=error.detail if error else "",
+        **fields.answered(given, error),
         **facts,
     )
 

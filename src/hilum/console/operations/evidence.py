@@ -30,10 +30,7 @@ async def _page(visit: Visit, given: Form, error: Invalid | None) -> Response:
     facts = await visit.read(partial(_shown, visit=visit))
     return visit.render(
         "console/operations/evidence.html",
-        status=422 if error else 200,
-        given=given,
-        faults=fields.sentences(error.fields) if error else {},
-        detail=error.detail if error else "",
+        **fields.answered(given, error),
         bound=HOLD_REASON_BOUND,
         anchored=anchored,
         **facts,

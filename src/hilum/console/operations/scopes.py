@@ -89,10 +89,7 @@ async def _page(visit: Visit, given: Form, error: Invalid | None) -> Response:
 
     return visit.render(
         "console/operations/product.html",
-        status=422 if error else 200,
-        given=given,
-        detail=error.detail if error else "",
-        faults=fields.sentences(error.fields) if error else {},
+        **fields.answered(given, error),
         days=NOTICE.days,
         **await visit.read(look),
     )

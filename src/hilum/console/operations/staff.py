@@ -47,16 +47,13 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
 
 async def show_new(visit: Visit) -> Response:
     """Show the form that adds a colleague to the staff."""
-    return _form(visit, fields.NO_FORM, {})
+    return _form(visit)
 
 
-def _form(visit: Visit, given: Form, wrong: dict[str, str], detail: str = "") -> Response:
+def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     return visit.render(
         "console/operations/staff_new.html",
-        status=422 if wrong else 200,
-        given=given,
-        faults=fields.sentences(wrong),
-        detail=detail,
+        **fields.answered(given, error),
         roles=[(each.value, words.role(each.value).capitalize(), note) for each, note in ROLES],
     )
 
@@ -72,5 +69,5 @@ async def add(visit: Visit, form: Form) -> Response:
     try:
         found = await visit.write(verb)
     except Invalid as error:
-        return _form(visit, form, error.fields or {"form": "invalid"}, error.detail)
+        return _form(visit, form, error)
     return opened(visit, found)

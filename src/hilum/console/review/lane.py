@@ -19,7 +19,6 @@ from hilum.review import service as review
 from hilum.review.models import LANE_SORTS, LaneRequest, LaneState
 from hilum.review.policy import may_decide
 from hilum.web.forms import Form
-from hilum.web.problems import status_of
 
 LIST = List(
     columns=(
@@ -90,13 +89,9 @@ async def _page(
     given: Form = fields.NO_FORM,
     trouble: Invalid | Conflict | NotPermitted | None = None,
 ) -> Response:
-    wrong = trouble.fields if isinstance(trouble, Invalid) else {}
     return visit.render(
         "console/review/access.html",
-        status=status_of(trouble) if trouble is not None else 200,
-        refused=trouble.detail if trouble is not None else "",
-        faults=fields.sentences(wrong),
-        given=given,
+        **fields.answered(given, trouble),
         **await visit.read(partial(_read, visit=visit)),
     )
 

@@ -15,7 +15,6 @@ from hilum.review import service as review
 from hilum.review.models import FINDINGS_BOUND, Answer, JudgeOrder, LensState, NewFinding, Severity, Verdict
 from hilum.review.policy import may_decide
 from hilum.web.forms import Form
-from hilum.web.problems import status_of
 
 MULTI = ("flags", "reasons")
 FINDINGS = 5
@@ -49,14 +48,10 @@ async def _page(
     facts = await visit.read(partial(_read, visit=visit, lens=_lens(visit)))
     given = form or fields.NO_FORM
     wrong = dict(error.fields) if error else {}
-    trouble = refused or error
     return visit.render(
         "console/review/lens.html",
-        status=status_of(trouble) if trouble is not None else 200,
-        refused=refused.detail if refused else error.detail if error else "",
-        faults=fields.sentences(wrong),
+        **fields.answered(given, refused or error),
         wrong=_unplaced(wrong),
-        given=given,
         rows=_rows(given, wrong),
         may_add=_room(given) < FINDINGS_BOUND,
         **facts,

@@ -22,7 +22,6 @@ from hilum.review import service as review
 from hilum.review.models import TIE_SORTS, LensRights, Measured, Tie
 from hilum.review.policy import may_decide
 from hilum.web.forms import Form
-from hilum.web.problems import status_of
 
 MULTI = ("lenses",)
 LIST = List(
@@ -51,7 +50,6 @@ TIES = List(
     ),
 )
 WHY_SHOWN = 120
-_Trouble = Invalid | Conflict | NotPermitted | Unavailable
 
 
 # --- who signs -----------------------------------------------------------------------------------------------------------------
@@ -62,7 +60,9 @@ async def show(visit: Visit) -> Response:
     return await _page(visit)
 
 
-async def _page(visit: Visit, given: Form = fields.NO_FORM, trouble: _Trouble | None = None) -> Response:
+async def _page(
+    visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
+) -> Response:
     async def read(asked: Asked) -> Listed:
         return await visit.read(partial(_signing, visit=visit, asked=asked))
 
@@ -71,18 +71,8 @@ async def _page(visit: Visit, given: Form = fields.NO_FORM, trouble: _Trouble | 
         read,
         "console/review/reviewers.html",
         **await visit.read(partial(_beside, visit=visit, given=given)),
-        **_sent(given, trouble),
+        **fields.answered(given, trouble),
     )
-
-
-def _sent(given: Form, trouble: _Trouble | None) -> dict[str, Any]:
-    wrong = trouble.fields if isinstance(trouble, Invalid) else {}
-    return {
-        "given": given,
-        "status": status_of(trouble) if trouble is not None else 200,
-        "refused": trouble.detail if trouble is not None else "",
-        "faults": fields.sentences(wrong),
-    }
 
 
 def _signing(ctx: Context, visit: Visit, asked: Asked) -> Listed:
@@ -161,13 +151,15 @@ async def show_ties(visit: Visit) -> Response:
     return await _ties(visit)
 
 
-async def _ties(visit: Visit, given: Form = fields.NO_FORM, trouble: _Trouble | None = None) -> Response:
+async def _ties(
+    visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
+) -> Response:
     async def read(asked: Asked) -> Listed:
         return await visit.read(partial(_declared, asked=asked))
 
     declares = may_decide(visit.visitor.actor)
     return await visit.listing(
-        TIES, read, "console/review/ties.html", declares=declares, **_sent(given, trouble)
+        TIES, read, "console/review/ties.html", declares=declares, **fields.answered(given, trouble)
     )
 
 
@@ -216,9 +208,9 @@ async def show_tie(visit: Visit) -> Response:
     return await _tie(visit)
 
 
-async def _tie(visit: Visit, given: Form = fields.NO_FORM, trouble: _Trouble | None = None) -> Response:
+async def _tie(visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None) -> Response:
     facts = await visit.read(partial(_read_tie, visit=visit))
-    return visit.render("console/review/tie.html", **facts, **_sent(given, trouble))
+    return visit.render("console/review/tie.html", **facts, **fields.answered(given, trouble))
 
 
 def _read_tie(ctx: Context, visit: Visit) -> dict[str, Any]:

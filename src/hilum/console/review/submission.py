@@ -29,7 +29,6 @@ from hilum.review.policy import may_decide
 from hilum.standards.smart.scopes import SPECIAL
 from hilum.web.branding import app_logo
 from hilum.web.forms import Form
-from hilum.web.problems import status_of
 
 MULTI = ("reasons",)
 RUNS_LINKED = 10
@@ -67,13 +66,9 @@ async def _page(
         _read, visit=visit, number=int(number) if number else None, again=query.one("replay") == "1"
     )
     facts = await visit.read(read)
-    trouble = refused or error
     return visit.render(
         "console/review/submission.html",
-        status=status_of(trouble) if trouble is not None else 200,
-        refused=refused.detail if refused else error.detail if error else "",
-        faults=fields.sentences(error.fields) if error else {},
-        given=form or fields.NO_FORM,
+        **fields.answered(form or fields.NO_FORM, refused or error),
         **facts,
     )
 

@@ -13,7 +13,7 @@ from hilum.audit.models import EventQuery
 from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts, ClientType
-from hilum.console import alerts, service, words
+from hilum.console import alerts, fields, service, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option, State
@@ -240,20 +240,15 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
 
 async def show_approve(visit: Visit) -> Response:
     """Show what a hospital would approve, to be narrowed before it does."""
-    return await _approval(visit, Form())
+    return await _approval(visit)
 
 
-async def _approval(
-    visit: Visit, given: Form, fields: dict[str, str] | None = None, detail: str = ""
-) -> Response:
+async def _approval(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     facts = await visit.read(lambda ctx: _approvable(ctx, visit))
     return visit.render(
         "console/tenant/approve.html",
-        status=422 if fields else 200,
-        given=given,
         first=not given.values,
-        detail=detail,
-        faults={name: each["detail"] for name, each in faults.explained(fields or {}).items()},
+        **fields.answered(given, error),
         **facts,
     )
 
@@ -299,7 +294,7 @@ async def approve(visit: Visit, form: Form) -> Response:
     try:
         installed = await visit.write(verb)
     except Invalid as error:
-        return await _approval(visit, form, error.fields or {"form": "invalid"}, error.detail)
+        return await _approval(visit, form, error)
     return to(address("tenant.app", installed.app))
 
 
@@ -311,30 +306,26 @@ def revision_of(installed: Installation) -> str:
 
 async def show_narrow(visit: Visit) -> Response:
     """Show what an app has, to be taken away."""
-    return await _narrowing(visit, Form())
+    return await _narrowing(visit)
 
 
 async def _narrowing(
     visit: Visit,
-    given: Form,
-    fields: dict[str, str] | None = None,
+    given: Form = fields.NO_FORM,
+    error: Invalid | None = None,
     *,
-    status: int = 0,
-    detail: str = "",
+    status: int = 200,
     trial: NarrowingTrial | None = None,
 ) -> Response:
     facts = await visit.read(lambda ctx: _narrowable(ctx, visit, given))
-    status = status or (422 if fields else 200)
-    explained = {name: each["detail"] for name, each in faults.explained(fields or {}).items()}
+    shown = {"status": status} if error is None else {}
     return visit.render(
         "console/tenant/narrow.html",
-        status=status,
-        given=given,
         first=not given.values,
-        faults=explained,
-        detail=detail,
         trial=trial,
-        needed=(fields or {}).get("scopes") == "needed_by_app" or bool(given.one("anyway")),
+        needed=(error is not None and error.fields.get("scopes") == "needed_by_app")
+        or bool(given.one("anyway")),
+        **fields.answered(given, error) | shown,
         **facts,
     )
 
@@ -351,8 +342,8 @@ async def _tried(visit: Visit, form: Form) -> Response:
     try:
         found = await visit.read_records(verb)
     except Invalid as error:
-        return await _narrowing(visit, form, error.fields or {"form": "invalid"}, detail=error.detail)
-    return await _narrowing(visit, form, status=0 if found else 409, trial=found)
+        return await _narrowing(visit, form, error)
+    return await _narrowing(visit, form, status=200 if found else 409, trial=found)
 
 
 def _installed(ctx: Context, visit: Visit) -> Installation:
@@ -408,7 +399,7 @@ async def narrow(visit: Visit, form: Form) -> Response:
     try:
         after = await visit.write(verb)
     except Invalid as error:
-        return await _narrowing(visit, form, error.fields or {"form": "invalid"}, detail=error.detail)
+        return await _narrowing(visit, form, error)
     if after is None:
         return await _narrowing(visit, form, status=409)
     return to(address("tenant.app", after.app))

@@ -118,16 +118,13 @@ def _state(found: Mandate, ctx: Context) -> Cell:
 
 async def show_new(visit: Visit) -> Response:
     """Show the form that names somebody for a backend service."""
-    return await _form(visit, fields.NO_FORM, {})
+    return await _form(visit)
 
 
-async def _form(visit: Visit, given: Form, wrong: dict[str, str], detail: str = "") -> Response:
+async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     return visit.render(
         "console/mandates/new.html",
-        status=422 if wrong else 200,
-        given=given,
-        faults=fields.sentences(wrong),
-        detail=detail,
+        **fields.answered(given, error),
         **await visit.read(partial(_offered, visit=visit)),
     )
 
@@ -187,7 +184,7 @@ async def ask(visit: Visit, form: Form) -> Response:
     try:
         found = await visit.write(verb)
     except Invalid as error:
-        return await _form(visit, form, error.fields or {"form": "invalid"}, error.detail)
+        return await _form(visit, form, error)
     return to(address("tenant.mandate", found.id))
 
 
@@ -200,9 +197,7 @@ async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | Non
     facts = await visit.read(partial(_shown, id_=visit.param()))
     return visit.render(
         "console/mandates/mandate.html",
-        status=422 if error else 200,
-        given=given,
-        faults=fields.sentences(error.fields) if error else {},
+        **fields.answered(given, error),
         **facts,
     )
 

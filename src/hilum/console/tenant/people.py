@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
-from hilum.console import approvals, policy, words
+from hilum.console import approvals, fields, policy, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Console, Empty, Listed
@@ -20,7 +20,6 @@ from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ids import PersonId
 from hilum.kernel.pages import PageQuery
-from hilum.web import faults
 from hilum.web.forms import Form
 
 LIST = List(
@@ -81,18 +80,14 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
 
 async def show_new(visit: Visit) -> Response:
     """Show the form that adds a person."""
-    return _form(visit, Form())
+    return _form(visit)
 
 
-def _form(visit: Visit, given: Form, fields: dict[str, str] | None = None, detail: str = "") -> Response:
-    explained = {name: each["detail"] for name, each in faults.explained(fields or {}).items()}
+def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     roles = [(each.value, words.role(each.value).capitalize()) for each in ROLES]
     return visit.render(
         "console/tenant/person_new.html",
-        status=422 if fields else 200,
-        given=given,
-        faults=explained,
-        detail=detail,
+        **fields.answered(given, error),
         roles=roles,
     )
 
@@ -115,7 +110,7 @@ async def add(visit: Visit, form: Form) -> Response:
     try:
         found = await visit.write(verb)
     except Invalid as error:
-        return _form(visit, form, error.fields or {"form": "invalid"}, error.detail)
+        return _form(visit, form, error)
     return opened(visit, found)
 
 

@@ -1,6 +1,5 @@
 """How people of a hospital sign in: its identity providers, what their claims mean here, a trial, and switching one off."""
 
-from collections.abc import Mapping
 from dataclasses import fields as fields_of
 from dataclasses import replace
 from functools import partial
@@ -113,7 +112,6 @@ async def _page(
     urls = visit.kit.urls
     return visit.render(
         "console/tenant/provider.html",
-        status=422 if error else 200,
         provider=found,
         settings=found.settings,
         rows=_written(found.settings, but=("active", "name", "role_table", "client_id", "issuer")),
@@ -125,8 +123,7 @@ async def _page(
         ],
         passwords=_PASSWORDS[found.settings.passwords][0],
         trial=trial,
-        detail=error.detail if error else "",
-        faults=fields.sentences(error.fields) if error else {},
+        **fields.answered(error=error),
         waits=waits,
         edit=address("tenant.provider_edit", found.id),
     )
@@ -228,23 +225,21 @@ def _number(form: Form) -> int:
 
 async def show_new(visit: Visit) -> Response:
     """Show the form that adds a provider."""
-    return _form(visit, fields.NO_FORM, {}, Settings("", "", ""))
+    return _form(visit, fields.NO_FORM, Settings("", "", ""))
 
 
 async def show_edit(visit: Visit) -> Response:
     """Show the settings of a provider as a form."""
     found = await visit.read(_found(visit))
-    return _form(visit, fields.NO_FORM, {}, found.settings, found)
+    return _form(visit, fields.NO_FORM, found.settings, found)
 
 
 def _form(
     visit: Visit,
     given: Form,
-    wrong: Mapping[str, str],
     settings: Settings,
     provider: Provider | None = None,
-    *,
-    detail: str = "",
+    error: Invalid | None = None,
 ) -> Response:
     sent = "name" in given
     rows = _rows(given) if sent else settings.role_table
@@ -260,10 +255,8 @@ def _form(
     }
     return visit.render(
         "console/tenant/provider_form.html",
-        status=422 if wrong else 200,
         shown=shown,
-        faults=fields.sentences(wrong),
-        detail=detail,
+        **fields.answered(given, error),
         provider=provider,
         number=given.one("number") if sent else str(provider.number if provider else 0),
         rows=[(row.value, row.role) for row in rows] + [("", "")] * SPARE_ROWS,
@@ -315,7 +308,7 @@ async def add(visit: Visit, form: Form) -> Response:
         change = Change(settings, _sealed(visit, form, settings))
         done = await visit.write(lambda ctx: federation.add_provider(ctx, own(ctx).id, change))
     except Invalid as error:
-        return _form(visit, form, error.fields or {"form": "invalid"}, before, detail=error.detail)
+        return _form(visit, form, before, error=error)
     if isinstance(done, Asked):
         return to(address("tenant.approval", done.approval.id))
     return to(address("tenant.provider", done.id))
@@ -336,7 +329,7 @@ async def edit(visit: Visit, form: Form) -> Response:
         )
         done = await visit.write(verb)
     except Invalid as error:
-        return _form(visit, form, error.fields, provider.settings, provider, detail=error.detail)
+        return _form(visit, form, provider.settings, provider, error)
     except Conflict as error:
         if error.code != "stale_edit":
             raise

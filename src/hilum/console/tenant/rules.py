@@ -143,7 +143,7 @@ def _moved(rules: tuple[Rule, ...], form: Form) -> Change:
 
 async def show_new(visit: Visit) -> Response:
     """Show the form that adds a rule."""
-    return await _form(visit, fields.NO_FORM, {})
+    return await _form(visit)
 
 
 async def add(visit: Visit, form: Form) -> Response:
@@ -158,10 +158,10 @@ async def add(visit: Visit, form: Form) -> Response:
     except Invalid as error:
         # Faults of the new rule, which is the last one, are shown beside its fields.
         wrong = {name.rpartition(".")[2]: code for name, code in error.fields.items()}
-        return await _form(visit, form, wrong or {"form": "invalid"}, error.detail)
+        return await _form(visit, form, Invalid(error.code, error.detail, fields=wrong))
 
 
-async def _form(visit: Visit, given: Form, wrong: dict[str, str], detail: str = "") -> Response:
+async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     def look(ctx: Context) -> dict[str, Any]:
         tenant = own(ctx)
         book = policies.current(ctx).book_at(tenant.id, ctx.now)
@@ -172,10 +172,7 @@ async def _form(visit: Visit, given: Form, wrong: dict[str, str], detail: str = 
 
     return visit.render(
         "console/tenant/rule_new.html",
-        status=422 if wrong else 200,
-        given=given,
-        faults=fields.sentences(wrong),
-        detail=detail,
+        **fields.answered(given, error),
         actions=[(each.value, text, note) for each, text, note in ACTIONS],
         askers=[(each.value, words.asker(each.value).capitalize()) for each in ASKERS],
         roles=[(each.value, words.role(each.value).capitalize()) for each in ROLES],
