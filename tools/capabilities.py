@@ -22,7 +22,7 @@ PROMISES = {
     18: "The risk tier is a pure function of what an app asks for, and of how many patients its version declares to reach, with its reasons (in part: the shipped book has no rule about patients)",
     19: "A reviewer raises a tier at once and only takes away; lowering one takes two people, and ends by itself or with what it was agreed about",
     20: "Category and tier select every limit, all read from the rule book; calls beyond its alert thresholds are alerted about",
-    21: "A rise of the tier withholds only the new part; it, and use beyond what was declared, opens a delta review (in part: volumes are not judged)",
+    21: "A rise of the tier withholds only the new part; it, and use beyond what was declared, opens a delta review (in part: of volumes calls and writes a day, not patients)",
     22: "Writes to orders, medications and notes are of the high tier in every rule book",
     23: "A version declares its AI; one that acts alone writes only where the hospital made an exception; decision support has a model card",
     24: "Discovery is JSON, absolute and complete",

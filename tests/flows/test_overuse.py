@@ -10,6 +10,8 @@ from sqlalchemy import select
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
+from hilum.clients import service as clients
+from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
 from hilum.contacts import store as contact_store
 from hilum.contacts.models import Contact, ContactKind
 from hilum.infra.unit_of_work import UnitOfWork
@@ -17,7 +19,7 @@ from hilum.notices.store import notices
 from hilum.overuse import jobs, service
 from hilum.overuse.models import LOOKED_BACK
 from hilum.registry import service as registry
-from hilum.registry.models import NewVersion
+from hilum.registry.models import Environment, NewVersion
 from tests.flows.control_site import ControlSite, build, with_rule_book
 from tests.flows.test_scope_use import Ground
 from tests.sim.backends import both_backends
@@ -62,7 +64,7 @@ class Seen(Ground):
 
     def judge(self) -> None:
         counts = journals.count_decisions(self.folder, self.place.url, self.clock.now())
-        jobs.run(Lease(self.site), counts.permits, lambda: True)
+        jobs.run(Lease(self.site), counts, lambda: True)
 
     def reviews(self, by: str = "rita") -> list[tuple[str, str]]:
         items = self.site.api(by).get("/delta-reviews").json()["items"]
@@ -170,3 +172,88 @@ def test_a_certification_that_was_withdrawn_after_it_was_judged_opens_nothing(se
     seen.site.system(service.note, of=apps, found=[found])
 
     assert (seen.reviews(), seen.mails()) == ([], [])
+
+
+class Nightly(Seen):
+    """The same, with a backend service that declares how much it does in a day at one hospital."""
+
+    def __init__(self, uow: UnitOfWork, clock: FakeClock, **volumes: Any) -> None:
+        super().__init__(uow, clock, NewVersion("2"))
+        metadata = ClientMetadata(
+            name="Nightly",
+            type=ClientType.BACKEND,
+            deployment=Deployment.SERVER,
+            environment=Environment.SANDBOX,
+            scopes=("system/Observation.rs",),
+            jwks_uri="https://app.example/jwks",
+            expires_at=clock.now() + timedelta(days=300),
+            backend_use=BackendUse("Quality", "Adults", "Nightly", **volumes),
+        )
+        order = NewClient(self.app, self.client.version, metadata)
+        self.service, _ = self.site.system(clients.add_client, order=order)
+        clock.advance(timedelta(days=91))
+
+    def call(self, *tenants: str, number: int, **more: Any) -> None:
+        self.use(*tenants, client=self.service.id, rule="system/*.cruds", count=number, **more)
+
+
+@both_backends
+def test_more_calls_in_a_day_than_a_service_declares_open_a_review(
+    one_uow: UnitOfWork, clock: FakeClock
+) -> None:
+    """C21: listed and mailed once, whatever other hospitals and days add."""
+    nightly = Nightly(one_uow, clock, calls_a_day=10, writes_a_day=2)
+    nightly.call("general", "children", number=6)
+    nightly.call("general", number=6, days_ago=2)
+    nightly.judge()
+    assert (nightly.reviews(), nightly.mails()) == ([], [])
+
+    nightly.call("general", number=5)
+    nightly.call("general", number=3, days_ago=3, interaction="update")
+    for _ in range(2):
+        nightly.judge()
+
+    ((source, sentence),) = nightly.reviews()
+    assert source == "use"
+    assert (
+        "it made up to 11 calls in a day at one hospital, and declares 10 at most (once, last on " in sentence
+    )
+    assert (
+        "it made up to 3 writes in a day at one hospital, and declares 2 at most (once, last on " in sentence
+    )
+    (mail,) = nightly.mails()
+    assert (mail.kind, mail.recipient) == ("use_exceeds", MAILBOX)
+    assert "calls more often in a day than it declares" in mail.facts["what"]
+
+    clock.advance(LOOKED_BACK + timedelta(days=1))
+    nightly.judge()
+    assert nightly.reviews() == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"reason": "quota_exceeded", "outcome": Outcome.REFUSED},
+        {"days_ago": 31},
+        {"client": "cli_other"},
+        {"interaction": "search-type", "count": 10},
+    ],
+)
+def test_calls_that_were_refused_long_ago_of_others_or_within_open_nothing(
+    one_uow: UnitOfWork, clock: FakeClock, more: dict[str, Any]
+) -> None:
+    nightly = Nightly(one_uow, clock, calls_a_day=10)
+
+    nightly.use("general", **({"client": nightly.service.id, "rule": "system/*.rs", "count": 11} | more))
+    nightly.judge()
+
+    assert nightly.reviews() == []
+
+
+def test_a_service_that_declares_no_volume_is_judged_by_none(one_uow: UnitOfWork, clock: FakeClock) -> None:
+    nightly = Nightly(one_uow, clock)
+
+    nightly.call("general", number=100_000)
+    nightly.judge()
+
+    assert nightly.reviews() == []

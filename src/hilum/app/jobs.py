@@ -237,7 +237,7 @@ def note_delta_reviews(job_lease: JobLease) -> None:
 
 def judge_use(job_lease: JobLease, settings: Settings) -> None:
     """Find out which certified versions do more than they declare (C21)."""
-    overuse.run(job_lease, _decisions(job_lease, settings).permits, lambda: _may_continue(job_lease))
+    overuse.run(job_lease, _decisions(job_lease, settings), lambda: _may_continue(job_lease))
 
 
 def judge_service(job_lease: JobLease, settings: Settings) -> None:

@@ -32,6 +32,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    or_,
     select,
     tuple_,
     type_coerce,
@@ -51,6 +52,7 @@ from hilum.audit.models import (
     SETTLEMENT,
     UNDELIVERED,
     Access,
+    BusyDay,
     DecisionCount,
     DecisionShape,
     Outcome,
@@ -58,6 +60,7 @@ from hilum.audit.models import (
     Served,
     Traffic,
 )
+from hilum.audit.policy import WRITES
 from hilum.infra import lanes
 from hilum.infra.db import BATCH_SIZE, EPOCH, Database, Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.lanes import Lane
@@ -303,6 +306,29 @@ def read_permits(
             yield PermitCount(rule, type_, interaction, int(number), last)
 
 
+def read_busy_days(
+    tx: Connection, client: str, since: datetime, calls: int | None, writes: int | None
+) -> list[BusyDay]:
+    """Return the days after that of a moment on which a client was permitted more calls or writes at one tenant than so many (None: any)."""
+    written = case((shapes.c.interaction.in_(sorted(WRITES)), counts.c.number), else_=0)
+    sums = func.sum(counts.c.number), func.sum(written)
+    limits = [total > most for total, most in zip(sums, (calls, writes), strict=True) if most is not None]
+    query = (
+        select(counts.c.tenant, counts.c.day, *sums)
+        .select_from(shapes.join(counts, counts.c.shape == shapes.c.id))
+        .where(shapes.c.client == client, shapes.c.reason == "", counts.c.day > _day_of(since))
+        .group_by(counts.c.tenant, counts.c.day)
+        .having(or_(*limits))
+        .order_by(counts.c.day.desc(), counts.c.tenant)
+        .limit(PLACES_BOUND)
+    )
+    found = tx.execute(query) if limits else ()
+    return [
+        BusyDay(tenant, (EPOCH + _DAY * day).date(), int(all_), int(of_them))
+        for tenant, day, all_, of_them in found
+    ]
+
+
 def read_places(
     tx: Connection, clients: Collection[str], since: datetime, kinds: Collection[tuple[str, str, str]]
 ) -> Iterator[tuple[str, str, str]]:
@@ -381,6 +407,10 @@ class DecisionCounts:
     def permits(self, clients: Collection[str], since: datetime, tenant: str) -> list[PermitCount]:
         """Return what was permitted to some clients since the day of a moment, in the caller's lane."""
         return self._database.read(lambda tx: list(read_permits(tx, clients, since, tenant)))
+
+    def busy_days(self, client: str, since: datetime, calls: int | None, writes: int | None) -> list[BusyDay]:
+        """Return the days on which a client did more at one tenant than so much, in the caller's lane."""
+        return self._database.read(lambda tx: read_busy_days(tx, client, since, calls, writes))
 
     def places(
         self, clients: Collection[str], since: datetime, kinds: Collection[tuple[str, str, str]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -512,6 +512,16 @@ class PermitCount:
     interaction: str
     number: int
     last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BusyDay:
+    """What was permitted to one client at one tenant on a day (of UTC): how many calls, and how many of them were writes."""
+
+    tenant: str
+    day: date
+    calls: int
+    writes: int
 
 
 @dataclass(frozen=True, slots=True)

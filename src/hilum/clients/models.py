@@ -64,17 +64,35 @@ EDITABLE = ("redirect_uris", "launch_uri", "origins", "scopes", "jwks", "jwks_ur
 """What decides where codes are sent, who can authenticate as the client, and what it may ask for. None of it is a matter of wording."""
 
 
+A_DAY_BOUND = 1_000_000_000
+"""The most calls or writes a day that a backend service may declare."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackendUse:
     """Why a backend service may run: its purpose, population and schedule (C17).
 
     ``approver``: a text, of a sandbox's client or of one of before there were mandates, for which it counts until the client's end.
+    ``calls_a_day``, ``writes_a_day``: the most that it does in a day at one hospital; None: it declares none (C21).
     """
 
     purpose: str
     population: str
     schedule: str
     approver: str = ""
+    calls_a_day: int | None = None
+    writes_a_day: int | None = None
+
+    @property
+    def schedule_and_volume(self) -> str:
+        """Return when it runs and how much it does then, as an approver is shown it."""
+        volumes = ((self.calls_a_day, "calls"), (self.writes_a_day, "writes"))
+        named = [f"{most:,} {what}" for most, what in volumes if most is not None]
+        return (
+            f"{self.schedule}; at most {' and '.join(named)} a day at one hospital"
+            if named
+            else self.schedule
+        )
 
 
 @dataclass(frozen=True, slots=True)

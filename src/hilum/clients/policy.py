@@ -24,6 +24,7 @@ from hilum.clients.admissions import (
 )
 from hilum.clients.certified import certification_of, is_certified_for_production, join
 from hilum.clients.models import (
+    A_DAY_BOUND,
     BACKEND_LIFE_MAX,
     EDITABLE,
     ORIGINS_BOUND,
@@ -299,7 +300,18 @@ def _backend_faults(metadata: ClientMetadata, now: datetime) -> Faults:
         faults["backend_use"] = "backend_use_missing"
     elif any(len(part) > TEXT_BOUND for part in (*parts, use.approver if use else "")):
         faults["backend_use"] = "too_long"
+    elif use is not None and (fault := _volume_fault(use)):
+        faults["backend_use"] = fault
     return faults
+
+
+def _volume_fault(use: BackendUse) -> str:
+    """Return what is wrong with the calls and writes a day that a backend service declares; empty if nothing is (C21)."""
+    calls, writes = use.calls_a_day, use.writes_a_day
+    if any(not 0 <= most <= A_DAY_BOUND for most in (calls, writes) if most is not None):
+        return "volume_out_of_range"
+    # A write is a call, so the smaller number would be the only one that counts.
+    return "writes_above_calls" if calls is not None and writes is not None and writes > calls else ""
 
 
 def new_client_faults(metadata: ClientMetadata) -> Faults:

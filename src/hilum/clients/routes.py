@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from hilum.clients import service
 from hilum.clients.models import (
+    A_DAY_BOUND,
     ORIGINS_BOUND,
     REDIRECT_URIS_BOUND,
     SECRET_OVERLAP,
@@ -46,12 +47,18 @@ from hilum.web.api import (
 from hilum.web.approvals import WAITS, ApprovalAsked, waits
 from hilum.web.kit import Kit
 
+DailyBound = Annotated[int, Field(ge=0, le=A_DAY_BOUND)]
+
 
 class BackendUseAsked(Strict):
+    """``calls_a_day``, ``writes_a_day``: the most that it does in a day at one hospital."""
+
     purpose: Prose
     population: Prose
     schedule: Prose
     approver: Prose = ""
+    calls_a_day: DailyBound | None = None
+    writes_a_day: DailyBound | None = None
 
 
 class ClientAsked(Strict):

@@ -1,7 +1,7 @@
 """Tables of clients and their secrets. Scopes are stored as one space-separated text."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Index,
+    Integer,
     Row,
     String,
     Table,
@@ -64,6 +65,9 @@ clients = Table(
     Column("grant_types", JSON, nullable=False),
     Column("expires_at", Instant),
     Column("backend_use", JSON(none_as_null=True)),
+    # Beside it: a release before this one reads a list of four parts.
+    Column("calls_a_day", Integer),
+    Column("writes_a_day", Integer),
     Column("dynamic", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("adopted_at", Instant),
@@ -140,6 +144,8 @@ def add_client(tx: Connection, client: Client, at: datetime) -> bool:
         "expires_at": client.expires_at,
         # A list, since the order of the four parts is fixed by the dataclass.
         "backend_use": None if use is None else [use.purpose, use.population, use.schedule, use.approver],
+        "calls_a_day": None if use is None else use.calls_a_day,
+        "writes_a_day": None if use is None else use.writes_a_day,
         "dynamic": client.dynamic,
         "created_at": at,
     }
@@ -232,6 +238,11 @@ def save_secrets_ending(tx: Connection, client: ClientId, *, keep: str, at: date
     )
 
 
+def _use(row: Row[Any]) -> BackendUse:
+    words = BackendUse(*row.backend_use)
+    return replace(words, calls_a_day=row.calls_a_day, writes_a_day=row.writes_a_day)
+
+
 def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
     return Client(
         id=ClientId(row.id),
@@ -250,7 +261,7 @@ def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
         jwks_uri=row.jwks_uri,
         grant_types=tuple(row.grant_types),
         expires_at=row.expires_at,
-        backend_use=None if row.backend_use is None else BackendUse(*row.backend_use),
+        backend_use=None if row.backend_use is None else _use(row),
         dynamic=row.dynamic,
         created_at=row.created_at,
         adopted_at=row.adopted_at,

@@ -67,7 +67,7 @@ def ask(ctx: Context, order: NewMandate) -> Mandate:
         vendor=app.vendor,
         purpose=use.purpose,
         population=use.population,
-        schedule=use.schedule,
+        schedule=use.schedule_and_volume,
         approver=order.approver,
         asked_by=PersonId(ctx.actor.id),
         asked_at=ctx.now,
@@ -105,7 +105,7 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
     use = None if client is None else client.backend_use
     shown = (found.purpose, found.population, found.schedule)
     same = client is not None and registry.get_app(ctx, client.app).vendor == found.vendor
-    if use is None or not same or (use.purpose, use.population, use.schedule) != shown:
+    if use is None or not same or (use.purpose, use.population, use.schedule_and_volume) != shown:
         detail = (
             "The service changed since this was asked for. An administrator asks again for what it does now."
         )

@@ -8,7 +8,7 @@ from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.overuse import service
-from hilum.overuse.service import Permits
+from hilum.overuse.service import BusyDays, Permits
 
 T = TypeVar("T")
 
@@ -21,20 +21,35 @@ class Lease(Protocol):
     def write(self, verb: Callable[[Context], T]) -> T: ...
 
 
-def run(lease: Lease, permits: Permits, may_continue: Callable[[], bool]) -> None:
+class Counts(Protocol):
+    """What the job needs of the counts of decisions."""
+
+    @property
+    def permits(self) -> Permits: ...
+
+    @property
+    def busy_days(self) -> BusyDays: ...
+
+
+def run(lease: Lease, counts: Counts, may_continue: Callable[[], bool]) -> None:
     """Judge every certified version once. ``may_continue`` is called before each batch; what a run leaves, the next one judges."""
     after: Any = ""
     while may_continue():
-        apps, found = lease.read(partial(_judged, after=after, permits=permits))
+        apps, found = lease.read(partial(_judged, after=after, counts=counts))
         if not apps:
             return
         lease.write(partial(service.note, of=apps, found=found))
         after = apps[-1]
 
 
-def _judged(ctx: Context, after: str, permits: Permits) -> Any:
+def _judged(ctx: Context, after: str, counts: Counts) -> Any:
     apps, judged = service.next_to_judge(ctx, after)
     book = service.book_for(ctx)
     with lanes.using(Lane.OWN):
-        found = [service.judge(book, each, service.uses_of(each, permits)) for each in judged]
+        found = [
+            service.judge(
+                book, each, service.uses_of(each, counts.permits), service.volumes_of(each, counts.busy_days)
+            )
+            for each in judged
+        ]
     return apps, [each for each in found if each is not None]

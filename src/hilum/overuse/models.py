@@ -1,10 +1,11 @@
 """Use of an app that exceeds what its version declares."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from hilum.audit.models import PermitCount
+from hilum.audit.models import BusyDay, PermitCount
 from hilum.kernel.ids import ClientId
 from hilum.policies.models import Assessment
 from hilum.registry.models import App, AppVersion, Certification, UseExcess
@@ -22,6 +23,10 @@ class ExcessKind(StrEnum):
     """An AI that is declared to inform only, in an app that writes."""
     AI_ACTS_ALONE = "ai_acts_alone"
     """An AI that is declared to need a person, in a backend service that writes: no person is there."""
+    CALLS = "calls"
+    """More calls in a day at one hospital than a backend service declares."""
+    WRITES = "writes"
+    """More writes, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,15 @@ class Use:
 
     permit: PermitCount
     backend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """What a backend service declares that it does in a day at one hospital at most, and the days on which it did more."""
+
+    calls_a_day: int | None
+    writes_a_day: int | None
+    busy: tuple[BusyDay, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,8 @@ class Judged:
     clients: tuple[tuple[ClientId, bool], ...]
     """Each with whether it is a backend service."""
     since: datetime
+    volumes: Mapping[ClientId, Volume] = field(default_factory=dict)
+    """Of the backend services that declare any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, time
 
 from hilum.audit.models import PermitCount
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes
-from hilum.overuse.models import SENTENCES_SHOWN, Excess, ExcessKind, Use
+from hilum.overuse.models import SENTENCES_SHOWN, Excess, ExcessKind, Use, Volume
 from hilum.policies.models import ANY, Applicant, Assessment, Autonomy, Book, Tier
 from hilum.policies.policy import assess
 from hilum.standards.smart.scopes import (
@@ -50,6 +51,27 @@ def excesses(book: Book, applicant: Applicant, uses: Iterable[Use]) -> tuple[Exc
             else replace(held, number=held.number + each.number, last=max(held.last, each.last))
         )
     return tuple(sorted(found.values(), key=lambda each: (-each.assessment.tier.rank, each.kind, each.what)))
+
+
+def volume_excesses(book: Book, applicant: Applicant, volumes: Iterable[Volume]) -> tuple[Excess, ...]:
+    """Return which backend services did more in a day at one hospital than they declare (C21).
+
+    A book has no rule about how much is done, so this alone raises no tier: it asks a reviewer to look again.
+    """
+    found = []
+    for each in volumes:
+        declared = (
+            (ExcessKind.CALLS, each.calls_a_day, [(day.calls, day) for day in each.busy]),
+            (ExcessKind.WRITES, each.writes_a_day, [(day.writes, day) for day in each.busy]),
+        )
+        for kind, most, days in declared:
+            over = [(number, day) for number, day in days if most is not None and number > most]
+            if over:
+                top = max(number for number, _ in over)
+                last = datetime.combine(max(day.day for _, day in over), time(), UTC)
+                what = f"it made up to {top:,} {kind.value} in a day at one hospital, and declares {most:,} at most"
+                found.append(Excess(kind, what, len(over), last, assess(book, applicant)))
+    return tuple(found)
 
 
 def _of(book: Book, applicant: Applicant, use: Use) -> Iterator[Excess]:
@@ -135,6 +157,8 @@ _IN_WORDS = {
     ExcessKind.WORKFLOW: "it uses scopes that none of its declared workflows needs",
     ExcessKind.AI_WRITES: "it writes, though its AI is declared to inform only",
     ExcessKind.AI_ACTS_ALONE: "a backend service of it writes, though its AI is declared to need a person",
+    ExcessKind.CALLS: "a backend service of it calls more often in a day than it declares",
+    ExcessKind.WRITES: "a backend service of it writes more often in a day than it declares",
 }
 
 

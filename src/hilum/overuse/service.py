@@ -1,19 +1,20 @@
 """Judge the use of certified versions, and record what exceeds their declarations for reviewers and vendors."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from hilum.audit.models import PermitCount
+from hilum.audit.models import BusyDay, PermitCount
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType
 from hilum.contacts import service as contacts
 from hilum.infra.context import Context
-from hilum.kernel.ids import AppId
+from hilum.kernel.ids import AppId, ClientId
 from hilum.kernel.pages import PageQuery
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.overuse import policy
-from hilum.overuse.models import LOOKED_BACK, Finding, Judged, Use
+from hilum.overuse.models import LOOKED_BACK, Finding, Judged, Use, Volume
 from hilum.policies import service as policies
 from hilum.policies.models import Book
 from hilum.policies.policy import as_enforced
@@ -23,6 +24,10 @@ from hilum.registry.policy import applicant_of
 
 Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
 """Reads what was permitted to some clients since a moment, at one tenant or (empty) at all (``audit.live.read_permits``)."""
+
+
+BusyDays = Callable[[str, datetime, int | None, int | None], Sequence[BusyDay]]
+"""Reads the days since a moment on which a client did more at one tenant than so many calls or writes (``DecisionCounts.busy_days``)."""
 
 
 def book_for(ctx: Context) -> Book:
@@ -43,17 +48,37 @@ def _to_judge(ctx: Context, apps: Sequence[AppId]) -> list[Judged]:
     judged = []
     for each in registry.in_force(ctx, [c for of in certified.certifications.values() for c in of]):
         app, version = certified.apps[each.app], certified.versions.get(each.version)
-        if version is None or not policy.can_exceed(applicant_of(app, version, each.scopes)):
+        if version is None:
             continue
         of_version = tuple(
             (client.id, client.type is ClientType.BACKEND)
             for client in found.get(app.id, ())
             if client.version == version.id and client.environment is each.environment
         )
-        if of_version:
+        volumes = _volumes(ctx, [client for client, backend in of_version if backend])
+        if volumes or (of_version and policy.can_exceed(applicant_of(app, version, each.scopes))):
             since = max(ctx.now - LOOKED_BACK, each.certified_at)
-            judged.append(Judged(app, version, each, of_version, since))
+            judged.append(Judged(app, version, each, of_version, since, volumes))
     return judged
+
+
+def _volumes(ctx: Context, backends: Collection[ClientId]) -> dict[ClientId, Volume]:
+    """Read what backend services declare that they do in a day; those that declare nothing are left out."""
+    found = {}
+    for each in clients.read_named(ctx, backends) if backends else ():
+        use = each.backend_use
+        if use is not None and (use.calls_a_day, use.writes_a_day) != (None, None):
+            found[each.id] = Volume(use.calls_a_day, use.writes_a_day)
+    return found
+
+
+def volumes_of(judged: Judged, busy_days: BusyDays) -> list[Volume]:
+    """Read on which days since its use counts each backend service of a version did more than it declares."""
+    found = []
+    for client, each in judged.volumes.items():
+        busy = busy_days(client, judged.since, each.calls_a_day, each.writes_a_day)
+        found.append(replace(each, busy=tuple(busy)))
+    return found
 
 
 def uses_of(judged: Judged, permits: Permits) -> list[Use]:
@@ -66,10 +91,11 @@ def uses_of(judged: Judged, permits: Permits) -> list[Use]:
     return found
 
 
-def judge(book: Book, judged: Judged, uses: Sequence[Use]) -> Finding | None:
+def judge(book: Book, judged: Judged, uses: Sequence[Use], volumes: Sequence[Volume] = ()) -> Finding | None:
     """Return the finding that the use of a version asks for; None if it does nothing beyond its declaration. Pure."""
     version, certification = judged.version, judged.certification
-    found = policy.excesses(book, applicant_of(judged.app, version, certification.scopes), uses)
+    applicant = applicant_of(judged.app, version, certification.scopes)
+    found = (*policy.excesses(book, applicant, uses), *policy.volume_excesses(book, applicant, volumes))
     certified = certification.tier
     if not found or certified is None:
         return None

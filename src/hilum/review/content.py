@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from hilum.clients import service as clients
-from hilum.clients.models import Client
+from hilum.clients.models import BackendUse, Client
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind
 from hilum.infra.context import Context
@@ -108,9 +108,14 @@ def describe(
         "profile": profile_of,
         "clients": [
             {name: getattr(each, name) for name in CLIENT_FIELDS}
-            | {"backend_use": None if each.backend_use is None else asdict(each.backend_use)}
+            | {"backend_use": None if each.backend_use is None else _use(each.backend_use)}
             for each in clients_of(ctx, app, environment)
         ],
         "scopes": [stated(each) for each in order.scopes],
         "documents": [asdict(each) for each in order.documents],
     }
+
+
+def _use(use: BackendUse) -> dict[str, Any]:
+    """Return the use of a backend service. Volumes only where they are declared: what was submitted before is described as it was then."""
+    return {name: value for name, value in asdict(use).items() if value is not None}

@@ -268,6 +268,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "jwks_kid_repeated": "Two keys have the same kid.",
         "jwks_no_usable_key": "No key is an RSA key of 2048 bits for RS384 or a P-384 key for ES384.",
         "backend_use_missing": "A backend service states purpose, population and schedule.",
+        "volume_out_of_range": "Calls and writes a day are whole numbers from 0 to a thousand million.",
+        "writes_above_calls": "A write is a call: state no more writes a day than calls.",
         "backend_use_unexpected": "Only a backend service states its use.",
         "end_date_missing": "A backend service has an end date.",
         # launches

@@ -111,6 +111,9 @@ def test_a_well_described_client_of_each_type_is_taken(good: ClientMetadata) -> 
         (BACKEND, {"backend_use": replace(USE, schedule="")}, "backend_use", "backend_use_missing"),
         (BACKEND, {"backend_use": replace(USE, approver="x" * 2_001)}, "backend_use", "too_long"),
         (BACKEND, {"backend_use": replace(USE, purpose="x" * 2_001)}, "backend_use", "too_long"),
+        (BACKEND, {"backend_use": replace(USE, calls_a_day=-1)}, "backend_use", "volume_out_of_range"),
+        (BACKEND, {"backend_use": replace(USE, writes_a_day=10**9 + 1)}, "backend_use", "volume_out_of_range"),
+        (BACKEND, {"backend_use": replace(USE, calls_a_day=5, writes_a_day=6)}, "backend_use", "writes_above_calls"),
         (BROWSER, {"backend_use": USE}, "backend_use", "backend_use_unexpected"),
         # grants
         (BROWSER, {"grant_types": ("implicit",)}, "grant_types", "grant_type_unsupported"),
@@ -336,3 +339,20 @@ def test_the_answer_of_a_registration_is_in_the_words_of_the_rfc() -> None:
     assert answer["client_id_issued_at"] == int(NOW.timestamp())
     assert answer["token_endpoint_auth_method"] == "client_secret_basic"
     assert "client_secret" not in registration_answer(replace(client, type=ClientType.PUBLIC), "")
+
+
+@pytest.mark.parametrize(
+    ("volumes", "shown"),
+    [
+        ({}, "Nightly"),
+        ({"calls_a_day": 5_000}, "Nightly; at most 5,000 calls a day at one hospital"),
+        ({"writes_a_day": 0}, "Nightly; at most 0 writes a day at one hospital"),
+        (
+            {"calls_a_day": 5_000, "writes_a_day": 20},
+            "Nightly; at most 5,000 calls and 20 writes a day at one hospital",
+        ),
+    ],
+)
+def test_an_approver_is_shown_how_much_a_service_does_in_a_day(volumes: dict[str, Any], shown: str) -> None:
+    """C17, C21."""
+    assert replace(USE, **volumes).schedule_and_volume == shown

@@ -1,16 +1,16 @@
 """Which counted use exceeds what a version declares, and of which tier the version is by it (C21)."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.audit.models import PermitCount
-from hilum.overuse.models import SENTENCES_SHOWN, ExcessKind, Use
-from hilum.overuse.policy import can_exceed, excesses, in_words, risen_to, sentence
+from hilum.audit.models import BusyDay, PermitCount
+from hilum.overuse.models import SENTENCES_SHOWN, ExcessKind, Use, Volume
+from hilum.overuse.policy import can_exceed, excesses, in_words, risen_to, sentence, volume_excesses
 from hilum.policies.models import UNCLASSIFIED, Applicant, Autonomy, Tier
 from hilum.policies.shipped import shipped_book
 from tests.unit.policies.books import book, document
@@ -184,3 +184,43 @@ def test_more_use_never_lowers_the_tier_and_no_use_leaves_the_certified_one(uses
 
     assert tiers == sorted(tiers)
     assert tiers[0] == Tier.LOW.rank
+
+
+def busy(calls: int, writes: int, day: int = 20, tenant: str = "general") -> BusyDay:
+    return BusyDay(tenant, date(2026, 11, day), calls, writes)
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        Volume(100, 10),
+        Volume(100, 10, (busy(100, 10),)),
+        # Nothing is declared of it.
+        Volume(None, 10, (busy(10**6, 10),)),
+        Volume(100, None, (busy(100, 100),)),
+        # Two hospitals, each within what is declared for one.
+        Volume(100, 10, (busy(100, 10), busy(100, 10, tenant="children"))),
+    ],
+)
+def test_a_service_that_does_no_more_in_a_day_than_it_declares_exceeds_nothing(volume: Volume) -> None:
+    assert volume_excesses(BOOK, APPLICANT, [volume]) == ()
+
+
+def test_a_day_with_more_calls_or_writes_than_declared_is_listed_with_the_most_and_the_last() -> None:
+    """C21."""
+    days = (busy(130, 0, 18), busy(101, 0, 19, "children"), busy(100, 11, 17), busy(90, 0, 21))
+
+    calls, writes = volume_excesses(BOOK, APPLICANT, [Volume(100, 10, days)])
+
+    assert str(calls) == (
+        "it made up to 130 calls in a day at one hospital, and declares 100 at most (2 times, last on 2026-11-19)"
+    )
+    assert str(writes) == (
+        "it made up to 11 writes in a day at one hospital, and declares 10 at most (once, last on 2026-11-17)"
+    )
+    assert in_words([calls]) == "a backend service of it calls more often in a day than it declares"
+    assert risen_to(Tier.MODERATE, [calls, writes]) is Tier.MODERATE
+
+
+def test_a_service_that_declares_no_writes_exceeds_it_with_the_first() -> None:
+    assert len(volume_excesses(BOOK, APPLICANT, [Volume(None, 0, (busy(1, 1),))])) == 1

@@ -223,10 +223,22 @@ def _metadata(form: Form) -> ClientMetadata:
         jwks=_keys(form.one("jwks")),
         jwks_uri=form.one("jwks_uri").strip(),
         expires_at=_day(form.one("expires_at")) if backend else None,
-        backend_use=BackendUse(*(form.one(name).strip() for name in ("purpose", "population", "schedule")))
-        if backend
-        else None,
+        backend_use=_use(form) if backend else None,
     )
+
+
+def _use(form: Form) -> BackendUse:
+    purpose, population, schedule = (form.one(name).strip() for name in ("purpose", "population", "schedule"))
+    calls, writes = (_number(form.one(name)) for name in ("calls_a_day", "writes_a_day"))
+    return BackendUse(purpose, population, schedule, calls_a_day=calls, writes_a_day=writes)
+
+
+def _number(text: str) -> int | None:
+    text = text.strip()
+    if not text:
+        return None
+    # What is no number is out of every range, and refused as such.
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else -1
 
 
 def _keys(text: str) -> dict[str, Any] | None:
