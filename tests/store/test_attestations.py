@@ -114,6 +114,43 @@ def test_an_app_that_is_not_as_it_was_signed_gets_nothing(life: Life, change: Ca
     assert life.do(service.certifications_of, last) == []
 
 
+@pytest.mark.parametrize("signed_by", ["the verb", "the next start"])
+def test_a_suspension_that_somebody_takes_out_of_the_database_ends_nothing(
+    life: Life, clock: FakeClock, signed_by: str
+) -> None:
+    """C179: nor is what was issued before a suspension valid again, once its end is dated back."""
+    app = life.apps[-1]
+    resume = update(A).where(A.c.id == app).values(state="active", active_since=A.c.created_at)
+    if signed_by == "the verb":
+        life.do(service.suspend_app, app, "It misbehaves.")
+    else:
+        # As a release before left it: suspended, and signed as if it were not.
+        run(life, update(A).where(A.c.id == app).values(state="suspended"))
+        assert faults(life) == ""
+        assert life.do(attestations.attest_stops) == 1
+        assert life.do(attestations.attest_stops) == 0
+    assert certified(life) == [True, True, False]
+
+    run(life, resume)
+
+    assert certified(life) == [True, True, False]
+    assert f"App {app}: Its suspension or its certifications are not as they were signed." in faults(life)
+    run(life, update(A).where(A.c.id == app).values(state="suspended"))
+    clock.advance(timedelta(minutes=1))
+    life.do(service.resume_app, app, "It is mended.")
+    assert certified(life) == [True, True, True]
+    run(life, resume)
+    assert certified(life) == [True, True, False], "what was issued before the suspension is not valid again"
+
+
+def test_a_suspension_waits_for_nothing_that_is_not_as_it_was_signed(life: Life) -> None:
+    """It is a stop: also where all attestations were deleted, and of an app that nobody certified."""
+    run(life, delete(T))
+    life.do(service.suspend_app, life.apps[0], "It misbehaves.")
+
+    assert row_of(life, A, life.apps[0])["state"] == "suspended"
+
+
 def test_the_others_go_on_where_one_app_is_not_as_it_was_signed(life: Life) -> None:
     run(life, CHANGES["its tier"](life.apps[1]))
 

@@ -89,6 +89,8 @@ def _attest_existing(uow: UnitOfWork, found: Settings, actor: Actor, trace: Trac
     if not any(each.chain == anchoring.REGISTRY for each in heads):
         with suppress(Conflict):  # another node did so at this moment
             uow.write_now(attestations.attest_existing, actor=actor, trace=trace)
+    with suppress(Conflict):
+        uow.write_now(attestations.attest_stops, actor=actor, trace=trace)
 
     def check(ctx: Context) -> tuple[tuple[str, ...], list[str]]:
         return attestations.faults(ctx), anchoring.faults(ctx, heads)

@@ -13,7 +13,7 @@ from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.registry import attestation_store, chain, store
+from hilum.registry import attestation_store, catalogue_store, chain, store
 from hilum.registry.models import App, Attestation, Attested, Certification, Certified
 
 ATTEST_ACTION = "registry.app.attest"
@@ -153,6 +153,30 @@ def begin(ctx: Context, app: AppId) -> str:
         return max((each.id for each in store.read_certifications(ctx.tx, [app])), default="")
     newest = attested(ctx).apps.get(app)
     return "" if newest is None else newest.after
+
+
+def begin_stop(ctx: Context, app: AppId) -> str | None:
+    """Lock an app before it is suspended or resumed; return what ``begin`` returns.
+
+    None where nothing is signed of it, or what there is does not count: then it is certified for nothing, and a suspension waits for nobody.
+    """
+    store.get_app(ctx.tx, app, lock=True)
+    newest = attested(ctx).apps.get(app)
+    return None if newest is None or _certified(ctx, [app]).faults else newest.after
+
+
+def attest_stops(ctx: Context) -> int:
+    """Sign that apps are suspended of which a release before did not sign it; return how many. For the platform itself, at each start."""
+    found, signed = 0, attested(ctx)
+    for app in catalogue_store.suspended_apps(ctx.tx):
+        newest, stored = signed.apps.get(app), store.get_app(ctx.tx, app)
+        if newest is None or _certified(ctx, [app]).faults:
+            continue
+        of_app = store.read_certifications(ctx.tx, [app]), store.read_versions(ctx.tx, [app])
+        if newest.digest != chain.state_digest(stored, *of_app, newest.after):
+            _attest(ctx, app, newest.after, gone=False)
+            found += 1
+    return found
 
 
 def require_category(ctx: Context, app: App) -> None:

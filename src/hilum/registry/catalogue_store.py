@@ -95,3 +95,9 @@ def find_vendors(tx: Connection, text: str, limit: int) -> list[tuple[VendorId, 
     named = select(vendors.c.id, vendors.c.name).where(vendors.c.name.icontains(text, autoescape=True))
     rows = tx.execute(named.order_by(func.lower(vendors.c.name), vendors.c.id).limit(limit))
     return [(VendorId(row.id), row.name) for row in rows]
+
+
+def suspended_apps(tx: Connection) -> list[AppId]:
+    """List the suspended apps."""
+    of = select(apps.c.id).where(apps.c.state == AppState.SUSPENDED.value).order_by(apps.c.id)
+    return [AppId(each) for each in tx.execute(of).scalars()]

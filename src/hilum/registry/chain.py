@@ -1,4 +1,4 @@
-"""What is signed of an app's category and certifications, and how attestations form a chain. Pure.
+"""What is signed of an app's category, suspension and certifications, and how attestations form a chain. Pure.
 
 Each attestation contains the digest of the one before it, so the newest signature covers all of them. A tail that is cut off is shown by
 the audit trail and the anchor, which have number and digest.
@@ -11,7 +11,7 @@ from dataclasses import astuple
 import orjson
 
 from hilum.kernel.ids import AppId, VersionId
-from hilum.registry.models import App, AppVersion, Attestation, Attested, Certification
+from hilum.registry.models import App, AppState, AppVersion, Attestation, Attested, Certification
 
 BEGINS = ""
 """``previous`` of an attestation that begins a chain: the first one, or one that follows what could not be trusted."""
@@ -21,15 +21,31 @@ NOT_ATTESTED = "Its certifications were never signed."
 
 
 def state_digest(
-    app: App, certifications: Iterable[Certification], versions: Mapping[VersionId, AppVersion], after: str
+    app: App,
+    certifications: Iterable[Certification],
+    versions: Mapping[VersionId, AppVersion],
+    after: str,
+    *,
+    with_stop: bool = True,
 ) -> str:
-    """Return the digest of an app's category and certifications, with what their versions declare, as they are stored."""
+    """Return the digest of an app's category, suspension and certifications, with what their versions declare, as they are stored.
+
+    ``with_stop`` False: as releases before signed it, without the suspension.
+    """
+    stop = _stop(app) if with_stop else []
     parts = [
         _certification(each, versions.get(each.version))
         for each in sorted(certifications, key=lambda each: each.id)
         if each.id > after
     ]
-    return hashlib.sha256(orjson.dumps([app.id, app.category, after, parts])).hexdigest()
+    return hashlib.sha256(orjson.dumps([app.id, app.category, after, parts, *stop])).hexdigest()
+
+
+def _stop(app: App) -> list[object]:
+    """Return what is signed of a suspension and its end: nothing of an app that never had one, which stays as it was signed before."""
+    if app.state is AppState.ACTIVE and app.active_since == app.created_at:
+        return []
+    return [[app.state.value, "" if app.active_since is None else app.active_since.isoformat()]]
 
 
 def _certification(each: Certification, version: AppVersion | None) -> list[object]:
@@ -148,6 +164,10 @@ def app_mismatch(
         return "It was deleted, and is there again."
     if newest.category != app.category:
         return f"Its category is {app.category}, and {newest.category} was signed."
-    if state_digest(app, certifications, versions, newest.after) != newest.digest:
-        return "Its certifications are not as they were signed."
+    digests = {
+        state_digest(app, certifications, versions, newest.after, with_stop=each) for each in (True, False)
+    }
+    # What was signed without a suspension says nothing about it; what was signed with one fits only that.
+    if newest.digest not in digests:
+        return "Its suspension or its certifications are not as they were signed."
     return ""

@@ -572,6 +572,7 @@ def _require_stoppable(ctx: Context, app_id: AppId, event: Event) -> App:
 
 def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> App:
     app = _require_stoppable(ctx, app_id, event)
+    signed_after = attestations.begin_stop(ctx, app.id)
     # What was issued before a suspension stays invalid after it: the app counts as active only since now.
     since = ctx.now if state is AppState.ACTIVE else app.active_since
     after = replace(app, state=state, active_since=since)
@@ -579,5 +580,7 @@ def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> Ap
     if not store.save_app_state(ctx.tx, after):
         raise Conflict("app_state_unchanged", f"The app is already {state.value}.")
     announce_change(ctx, app.id)
+    if signed_after is not None:
+        attestations.attest(ctx, app.id, signed_after)
     audit.record(ctx, event)
     return after
