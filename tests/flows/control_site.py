@@ -149,7 +149,7 @@ def build(
         providers=providers,
         mails_links=True,
         private_urls=True,
-        served=partial(journals.read_served, folder, uow.db.url),
+        counted=mounts.counted_calls((folder, uow.db.url)),
     )
     ports = mounts.consoles(
         kit,

@@ -263,6 +263,7 @@ def test_how_calls_ended_is_counted_by_day_and_hospital_once_whoever_reads_it_tw
         made(8, tenant="mercy", at=AT - timedelta(days=1)),
         made(9, tenant="x", outcome=Outcome.REFUSED, reason="tenant_mismatch", status=401),
         made(10, app="a2"),
+        made(11, run="run_1", status=400),
     )
     with closing(place.reader) as reader:
         late = reader.after({}, 100)

@@ -41,7 +41,7 @@ from hilum.overuse import jobs as overuse
 from hilum.registry import service as registry
 from hilum.revalidation import jobs as revalidation
 from hilum.revalidation.models import RUN_EVERY
-from hilum.revalidation.service import Use
+from hilum.revalidation.service import Totals, Use
 from hilum.review import jobs as review
 from hilum.review.looking import look_at
 from hilum.review.models import CHECK_EVERY, CLOCKS_EVERY, LOOK_BYTES, LOOK_WITHIN
@@ -195,7 +195,12 @@ def check_submissions(job_lease: JobLease, settings: Settings) -> None:
 def look_again(job_lease: JobLease, settings: Settings) -> None:
     """Look at certified apps again: those that somebody asked for, and all of them once a night (C115)."""
     journal = settings.data_dir / "journal", settings.database_url
-    use = Use(partial(journals.read_permits, *journal), partial(journals.read_places, *journal))
+    use = Use(
+        partial(journals.read_permits, *journal),
+        partial(journals.read_places, *journal),
+        partial(journals.read_served, *journal),
+        Totals(partial(journals.read_totals, *journal)),
+    )
     look = partial(look_at, _looker(settings))
     revalidation.run(job_lease, look, use, lambda: _may_continue(job_lease))
 

@@ -86,7 +86,6 @@ from hilum.lookups import routes as lookups
 from hilum.mandates import routes as mandates
 from hilum.membership import routes as membership
 from hilum.monitoring import routes as monitoring
-from hilum.monitoring.service import ReadServed, no_service
 from hilum.notices import routes as notices
 from hilum.pictures import routes as pictures
 from hilum.policies import routes as policies
@@ -100,6 +99,8 @@ from hilum.requests import versions
 from hilum.requests.models import AcceptOrder
 from hilum.revalidation import pages as revalidation_pages
 from hilum.revalidation import routes as revalidation
+from hilum.revalidation import service as revalidated
+from hilum.revalidation.service import Use
 from hilum.review import routes as review
 from hilum.review.service import barred
 from hilum.rollouts import routes as rollouts
@@ -114,6 +115,7 @@ from hilum.web.kit import Authenticate, Kit
 from hilum_ehr.sandbox.faults import BY_HAND, READ_EVERY_S, Fault, FaultBook
 
 API_TITLE = "Hilum control plane"
+NOTHING_COUNTED = Use(lambda *_: ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ def consoles(
     runs = evidence_ports(kit, reader, faults)
     used = partial(installed.were_used, permits=partial(journals.read_permits, *journal))
     return console_ports.Ports(
+        criteria=partial(revalidated.view_service, use=counted_calls(journal)),
         recorded=RecordedReads(kit.uow, CONSOLES).run,
         accesses=lambda query: reader().page(query),
         explain=lambda ctx, request_id: audited.read_explanation(
@@ -259,6 +262,16 @@ def consoles(
         ),
         held=ReaderSlots(REPORTS).held,
         at_stop=at_stop,
+    )
+
+
+def counted_calls(journal: tuple[Path, str]) -> Use:
+    """Return the readers of counted calls. ``journal``: the folder of the journals and the database."""
+    return Use(
+        partial(journals.read_permits, *journal),
+        partial(journals.read_places, *journal),
+        partial(journals.read_served, *journal),
+        partial(journals.read_totals, *journal),
     )
 
 
@@ -311,7 +324,6 @@ def api(site: Site) -> App:
 
     reader = partial(_reader, site.settings)
     permits = partial(journals.read_permits, site.settings.data_dir / "journal", site.settings.database_url)
-    served = partial(journals.read_served, site.settings.data_dir / "journal", site.settings.database_url)
     private = site.settings.opens_private_fetches
     faults = FaultBook(site.settings.data_dir / "fhir", site.kit.clock)
     return control_plane(
@@ -325,7 +337,7 @@ def api(site: Site) -> App:
         mails_links=bool(site.settings.smtp.host),
         private_urls=private,
         faults=faults,
-        served=served,
+        counted=counted_calls((site.settings.data_dir / "journal", site.settings.database_url)),
     )
 
 
@@ -391,13 +403,13 @@ def _by_hand(faults: FaultBook | None) -> ByHand:
     return ByHand(make, end, find)
 
 
-def _reviewing(kit: Kit, unused: Callable[..., Any], runs: evidence.Ports) -> tuple[APIRouter, ...]:
+def _reviewing(kit: Kit, unused: Callable[..., Any], runs: evidence.Ports, use: Use) -> tuple[APIRouter, ...]:
     """Return the API routes of what leads to a certification and keeps it true."""
     return (
         review.api(kit, unused),
         certificates.api(kit),
         listings.api(kit),
-        revalidation.api(kit),
+        revalidation.api(kit, use),
         evidence.api(kit, runs),
         traces.api(kit, runs),
     )
@@ -415,7 +427,7 @@ def control_plane(
     mails_links: bool,
     private_urls: bool = False,
     faults: FaultBook | None = None,
-    served: ReadServed = no_service,
+    counted: Use = NOTHING_COUNTED,
 ) -> FastAPI:
     """Join every room's API routes into one application. The parameters are the rooms' own."""
     app = FastAPI(
@@ -455,11 +467,11 @@ def control_plane(
         disposals.api(kit),
         consent_routes.api(kit),
         installations.api(kit, permits),
-        monitoring.api(kit, served),
+        monitoring.api(kit, counted.served),
         precedents.api(kit),
         lookups.api(kit),
         requests.api(kit),
-        *_reviewing(kit, unused, evidence_ports(kit, reader, faults)),
+        *_reviewing(kit, unused, evidence_ports(kit, reader, faults), counted),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),

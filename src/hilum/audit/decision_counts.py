@@ -449,6 +449,10 @@ class DecisionCounts:
         """Return how the calls of an app ended at each tenant, or (not empty) at one, the busiest first, in the caller's lane."""
         return self._database.read(lambda tx: service_counts.read_tenants(tx, app, since, tenant))
 
+    def served_totals(self, tenants: Collection[str], since: datetime) -> dict[str, Served]:
+        """Return how the calls of all apps at some tenants ended since the day of a moment, in the caller's lane."""
+        return self._database.read(partial(service_counts.read_totals, tenants=tenants, since=since))
+
     def total(self, since: datetime) -> int:
         """Return how many decisions were counted since the day of a moment."""
         with lanes.using(Lane.OWN):

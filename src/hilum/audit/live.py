@@ -40,6 +40,7 @@ from hilum.audit.models import (
     Outcome,
     PermitCount,
     Recorded,
+    Served,
     ServedApp,
     Traffic,
 )
@@ -532,6 +533,14 @@ def read_served(directory: Path, database_url: str, app: str, since: datetime, t
     if counts is None:
         return ServedApp()
     return ServedApp(counts.served_by_day(app, since, tenant), counts.served_by_tenant(app, since, tenant))
+
+
+def read_totals(
+    directory: Path, database_url: str, tenants: Collection[str], since: datetime
+) -> dict[str, Served]:
+    """Return how the calls of all apps at some tenants ended since the day of a moment, as far as it is counted."""
+    counts = find_counts(database_url, directory)
+    return {} if counts is None else counts.served_totals(tenants, since)
 
 
 def access_heads(directory: Path, database_url: str) -> dict[str, Head]:

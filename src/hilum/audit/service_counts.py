@@ -32,7 +32,7 @@ from hilum.audit.decision_slots import slot_of
 from hilum.audit.models import COUNTED_FOR, PURGE_BATCH, SERVICE_SLOTS_KEPT, TENANTS_READ, Access
 from hilum.audit.policy import ending_of
 from hilum.audit.served_models import BUCKETS, SERVED_EDGES_MS, Ending, Served
-from hilum.infra.db import EPOCH, metadata
+from hilum.infra.db import EPOCH, in_batches, metadata
 
 _DAY = timedelta(days=1)
 _ENDINGS = (Ending.REFUSED, Ending.MISTAKEN, Ending.THROTTLED, Ending.FAILED)
@@ -65,6 +65,7 @@ days = Table(
     Column("day", Integer, nullable=False),
     *_counts(),
     PrimaryKeyConstraint("app", "tenant", "day"),
+    Index("ix_service_day_tenant", "tenant", "day"),
     Index("ix_service_day_day", "day"),
 )
 """``day``: days since 1970-01-01."""
@@ -73,7 +74,8 @@ days = Table(
 def key_of(access: Access, tenant: str) -> Key | None:
     """Return which count a decision belongs to; None if it says nothing of an app's service."""
     ending = ending_of(access)
-    if ending is None or not access.app:
+    # What an app is put through in a certification run says nothing of how it works.
+    if ending is None or not access.app or access.run:
         return None
     name = ending.value
     if ending is Ending.ANSWERED:
@@ -149,6 +151,19 @@ def read_tenants(tx: Connection, app: str, since: datetime, tenant: str) -> dict
     )
     found = tx.execute(query.where(days.c.tenant == tenant) if tenant else query)
     return {at: _served(counted) for at, *counted in found}
+
+
+def read_totals(tx: Connection, tenants: Collection[str], since: datetime) -> dict[str, Served]:
+    """Return how the calls of all apps at some tenants ended since the day of a moment."""
+    found: dict[str, Served] = {}
+    for batch in in_batches(tenants):
+        query = (
+            select(days.c.tenant, *_sums(days))
+            .where(days.c.tenant.in_(batch), days.c.day >= _day_of(since))
+            .group_by(days.c.tenant)
+        )
+        found |= {tenant: _served(numbers) for tenant, *numbers in tx.execute(query)}
+    return found
 
 
 def _sums(table: Table) -> list[ColumnElement[int]]:

@@ -107,6 +107,23 @@ def finding_early(app_id: str, *, json_: bool) -> None:
     show_one(api.call("GET", f"/revalidation/apps/{api.segment(app_id)}/early-review"), json_=json_)
 
 
+@finding.command("service")
+@app_argument
+@json_option
+def finding_service(app_id: str, *, json_: bool) -> None:
+    r"""Show how a certified app stands by what the rule book asks of its service, within four weeks and of what it causes itself.
+
+    \b
+    Example:
+      hilum finding service Rota
+    """
+    found = api.call("GET", f"/revalidation/apps/{api.segment(app_id)}/service")
+    if json_:
+        show_one(found, json_=True)
+        return
+    show(found["criteria"], ("criterion", "exceeded", "percent", "hits", "of", "limit"))
+
+
 @finding.command("figures")
 @click.option(
     "--days", type=click.IntRange(1, 366), default=90, show_default=True, help="Over how many days."

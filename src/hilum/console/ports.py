@@ -22,6 +22,7 @@ from hilum.kernel.pages import PageQuery
 from hilum.pictures.models import Picture
 from hilum.registry.models import App, HeldEdit
 from hilum.requests.models import WiderVersion
+from hilum.revalidation.models import Measured
 from hilum.switchboard.models import Preview
 
 T = TypeVar("T")
@@ -117,6 +118,7 @@ class Ports:
     check_domain: Callable[[VendorId, str, Actor, Trace], Awaitable[object]]
     held: Callable[[Actor], AbstractContextManager[None]]
     at_stop: Callable[[Callable[[], None]], None]
+    criteria: Callable[[Context, AppId], Sequence[Measured]]
     used: Callable[[Context, frozenset[str], TenantId, datetime], bool]
     anchored: Callable[[], Sequence[Anchored]] = tuple
     health: Callable[[], Health] = unknown_health

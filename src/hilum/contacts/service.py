@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from types import MappingProxyType
 
 from hilum.audit import service as audit
@@ -188,6 +189,13 @@ def reached(ctx: Context, vendor: VendorId) -> list[str]:
     proved = [each.address for each in proved_contacts(ctx, vendor)]
     owners = [] if proved else identity.list_reached(ctx, TenantId(vendor), {VendorRole.OWNER})
     return list(dict.fromkeys(proved or [address for _, address in owners]))
+
+
+def bouncing(ctx: Context, vendor: VendorId) -> list[tuple[Contact, datetime]]:
+    """Return the proved contacts of a vendor to which the last mail was refused for good, with when."""
+    proved = proved_contacts(ctx, vendor)
+    refused = notices.refused_last(ctx, {each.address for each in proved})
+    return [(each, refused[each.address]) for each in proved if each.address in refused]
 
 
 def missing_proofs(ctx: Context, vendor: VendorId) -> list[ContactKind]:

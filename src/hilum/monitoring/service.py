@@ -20,12 +20,6 @@ ReadServed = Callable[[str, datetime, str], ServedApp]
 _DAY = timedelta(days=1)
 
 
-def no_service(app: str, since: datetime, tenant: str) -> ServedApp:
-    """Return that nothing is counted."""
-    del app, since, tenant
-    return ServedApp()
-
-
 def view_service(
     ctx: Context, app_id: AppId, days: int, tenant: TenantId | None, served: ReadServed
 ) -> ServiceView:

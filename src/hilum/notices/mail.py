@@ -17,7 +17,7 @@ from typing import Any
 from hilum.infra.settings import Smtp, SmtpTls
 from hilum.notices import policy
 from hilum.notices.delivery import HandOver
-from hilum.notices.models import Attempt, Outcome, Result
+from hilum.notices.models import RECIPIENT_REFUSED, Attempt, Outcome, Result
 from hilum.notices.templates import TEMPLATES
 
 CONNECT_WITHIN = timedelta(seconds=10)
@@ -171,7 +171,7 @@ class _Connection:
                 return Outcome(Result.UNREACHABLE, "sender_refused", code)
             code, _ = self._smtp.rcpt(recipient)
             if code not in {250, 251}:
-                return _refused(code, "recipient_refused") or Outcome(Result.UNREACHABLE, "reply_malformed")
+                return _refused(code, RECIPIENT_REFUSED) or Outcome(Result.UNREACHABLE, "reply_malformed")
             code, _ = self._smtp.docmd("data")
             if code == 354:
                 return None

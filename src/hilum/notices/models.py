@@ -47,6 +47,8 @@ ENDPOINT_PAUSE_MAX = timedelta(hours=1)
 RETRY_AFTER_MAX = timedelta(hours=1)
 
 
+RECIPIENT_REFUSED = "recipient_refused"
+"""The reason of a mail whose address the mail server refused."""
 ENDPOINT_ENDED = "endpoint_ended"
 """The reason of a webhook whose endpoint was removed or disabled, so that nothing was called."""
 

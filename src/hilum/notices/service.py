@@ -7,7 +7,7 @@ while a mail server or receiver is waited for.
 import hashlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from hilum.attestations import service as attestations
@@ -31,6 +31,7 @@ from hilum.notices.models import (
     MAIL_ENDS,
     OVERLAP_MAX,
     PINGS_BOUND,
+    RECIPIENT_REFUSED,
     SECRET_BYTES,
     SECRET_PREFIX,
     URL_BOUND,
@@ -290,6 +291,13 @@ def _require_reader(ctx: Context) -> None:
         raise NotPermitted(
             "not_permitted", "Notices are shown to administrators, security and auditors of the platform."
         )
+
+
+def refused_last(ctx: Context, addresses: Collection[str]) -> dict[str, datetime]:
+    """Return those of some addresses that the last mail was refused for good, by their own server, with when: none was accepted since."""
+    refused = store.settled_last(ctx.tx, addresses, State.DEAD, RECIPIENT_REFUSED)
+    accepted = store.settled_last(ctx.tx, list(refused), State.SENT, "")
+    return {each: at for each, at in refused.items() if each not in accepted or accepted[each] < at}
 
 
 def summary(ctx: Context) -> list[Summary]:

@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from hilum.infra import budgets as budgets_of
 from hilum.infra.budgets import budget_table
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import PageQuery
 from hilum.notices.models import (
@@ -184,6 +184,23 @@ def get_notice(tx: Connection, notice: str) -> Notice:
     if row is None:
         raise NotFound("notice_not_found", "There is no such notice.")
     return _notice(row)
+
+
+def settled_last(
+    tx: Connection, recipients: Collection[str], state: State, reason: str
+) -> dict[str, datetime]:
+    """Return when the last mail to each of some addresses was settled in a state, and for a reason unless that is empty."""
+    found: dict[str, datetime] = {}
+    for batch in in_batches(recipients):
+        query = (
+            select(notices.c.recipient, func.max(notices.c.settled_at, type_=Instant).label("at"))
+            .where(notices.c.recipient.in_(batch), notices.c.state == state.value)
+            .where(notices.c.channel == Channel.MAIL.value, notices.c.settled_at.is_not(None))
+            .group_by(notices.c.recipient)
+        )
+        query = query.where(notices.c.reason == reason, notices.c.status >= 500) if reason else query
+        found |= {row.recipient: row.at for row in tx.execute(query)}
+    return found
 
 
 def list_notices(tx: Connection, query: NoticeQuery, page: PageQuery) -> list[Notice]:

@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from hilum.policies.book_bounds import shares_widened
+from hilum.policies.criteria_models import SERVICE
 from hilum.policies.document import book_faults, canonical, render
 from hilum.policies.in_force import observing
 from hilum.policies.lifetimes import LONGEST
@@ -399,7 +400,7 @@ _LIMITS: dict[str, _Limit] = {
         lambda cell: cell.dormant_ends, lambda ends: "true" if ends else "false", lambda ends: not ends
     ),
     "disposal_days": _Limit(lambda cell: cell.disposal_days),
-    **{name: _Limit(attrgetter(name)) for name in DAYS},
+    **{name: _Limit(attrgetter(name)) for name in (*DAYS, *SERVICE)},
     "automation": _Limit(lambda cell: cell.automation, order=lambda each: -each.rank),
     "quota.rate_per_s": _Limit(lambda cell: cell.quota.rate_per_s, "{:g}".format),
     "quota.burst": _Limit(lambda cell: cell.quota.burst),

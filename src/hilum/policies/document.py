@@ -13,6 +13,8 @@ from typing import Any
 
 from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, RATE_LEAST_PER_S, Quota
 from hilum.policies.book_bounds import read_longest, read_rollout, read_shares
+from hilum.policies.criteria import read_criteria
+from hilum.policies.criteria_models import LATENCY_BOUND_MS
 from hilum.policies.exception_models import Autonomy, Population
 from hilum.policies.lifetimes import lifetime_faults, read_lifetimes
 from hilum.policies.mending import read_mending
@@ -58,7 +60,6 @@ from hilum.standards.smart.scopes import LETTERS, SPECIAL, Prefix, ScopeError, p
 
 __all__ = ["book_faults", "canonical", "read_book", "read_stored", "render", "render_rule"]
 DAYS_BOUND = 365
-LATENCY_BOUND_MS = 60_000
 PERCENT_BOUND = 100
 VERSION_BOUND = 10_000
 _WITH_PRODUCTS = 2
@@ -230,6 +231,7 @@ def _cell(table: Table, book: Book) -> Cell:
         disposal_days=_days(table, "disposal_days", DISPOSAL_DAYS),
         dormant_ends=table.flag("dormant_ends", optional=True),
         **read_mending(table),
+        **read_criteria(table),
     )
     cell = read_levels(table, cell, book)
     table.skip("observe")

@@ -275,6 +275,12 @@ class Cell:
     """Days after that deadline until the app is to be suspended, and its certification withdrawn (C226)."""
     grace_days: int = 0
     """Days after the end of a certification for which the app goes on at hospitals that have installed it (C114)."""
+    service_unavailable_percent: int = 100
+    service_errors_percent: int = 100
+    service_latency_ms_p95: int = 60_000
+    service_least_calls: int = 1_000
+    service_grace_days: int = 60
+    """What is asked of an app's service, of what it causes itself, with how many calls, and within how many days it is mended (C228)."""
     automation: Automation = Automation.NO_NEW_LAUNCHES
     """How far the platform goes by itself about what is not mended; beyond it a person decides."""
     advised: frozenset[str] = frozenset()

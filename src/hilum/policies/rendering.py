@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hilum.policies.book_bounds import rendered_bounds
+from hilum.policies.criteria import rendered_criteria
 from hilum.policies.lifetimes import rendered_lifetimes
 from hilum.policies.mending import rendered_mending
 from hilum.policies.models import (
@@ -165,6 +166,7 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
         | optional
         | ({"dormant_ends": True} if cell.dormant_ends else {})
         | rendered_mending(cell)
+        | rendered_criteria(cell)
         | {kind: sorted(stated(cell, kind)) for kind in ("agreements", "proofs") if stated(cell, kind)}
         | rendered_levels(cell)
         | ({} if cell.observe is None else {"observe": _rendered_observation(cell.observe)})

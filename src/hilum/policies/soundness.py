@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date
 from itertools import pairwise, product
 
+from hilum.policies.criteria import looser_criteria
 from hilum.policies.jurisdictions import requirements
 from hilum.policies.lifetimes import longer_fields
 from hilum.policies.mending import looser_mending
@@ -200,6 +201,7 @@ def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
     elif below.dormant_ends and above.dormant_days > below.dormant_days:
         yield "dormant_days"
     yield from looser_mending(below, above)
+    yield from looser_criteria(below, above)
     if above.certificate_life > below.certificate_life:
         yield "certificate_life"
     if not above.client_authentication <= below.client_authentication:

@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from hilum.controls.models import Quota
+from hilum.policies.criteria import stricter_criteria
 from hilum.policies.lifetime_models import stricter_lifetimes
 from hilum.policies.mending import stricter_mending
 from hilum.policies.models import (
@@ -66,6 +67,7 @@ def stricter(one: Cell, other: Cell) -> Cell:
         dormant_days=min(one.dormant_days, other.dormant_days),
         dormant_ends=one.dormant_ends or other.dormant_ends,
         **stricter_mending(one, other),
+        **stricter_criteria(one, other),
     )
     return stricter_levels(one, other, joined)
 

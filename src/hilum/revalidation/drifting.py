@@ -1,10 +1,10 @@
 """Compare what a certified app was permitted with its contract, and remember at which hospitals (C220)."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hilum.audit.models import PermitCount
+from hilum.audit.models import PermitCount, Served, ServedApp
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts, ClientType
 from hilum.evidence import service as evidence
@@ -27,6 +27,11 @@ Places = Callable[
 ]
 """Reads where some clients were permitted some kinds: interaction, type, tenant (``audit.live.read_places``)."""
 
+ReadServed = Callable[[str, datetime, str], ServedApp]
+"""Reads how the calls of an app ended since the day of a moment, at one tenant or (empty) at all (``audit.live.read_served``)."""
+ReadTotals = Callable[[Collection[str], datetime], Mapping[str, Served]]
+"""Reads how the calls of all apps at some tenants ended since the day of a moment (``audit.live.read_totals``)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -34,6 +39,8 @@ class Use:
 
     permits: Permits
     places: Places = lambda *_: ()
+    served: ReadServed = lambda *_: ServedApp()
+    totals: ReadTotals = lambda *_: {}
 
 
 def drift_of(ctx: Context, certifications: Iterable[Certification], use: Use) -> tuple[Drift, ...]:

@@ -36,6 +36,53 @@ PURGE_BATCH = 500
 FIGURE_FOR = timedelta(seconds=30)
 
 
+class Criterion(StrEnum):
+    """What a cell asks of an app's service, of what the app causes itself (C228)."""
+
+    AVAILABILITY = "availability"
+    """How many of its calls are not turned away because it used up its quota."""
+    ERRORS = "errors"
+    """How many of its calls nobody could have answered."""
+    LATENCY = "latency"
+    """What 95 of 100 answers take, at hospitals that answer other apps fast enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """The limits of a cell for an app's service; by default none. With fewer than ``least_calls`` nothing is known."""
+
+    unavailable_percent: int = 100
+    errors_percent: int = 100
+    latency_ms_p95: int = 60_000
+    least_calls: int = 1_000
+    grace_days: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Bounced:
+    """A proved contact to which the last mail was refused for good."""
+
+    kind: str
+    address: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How an app stands by a criterion: ``hits`` of ``of`` calls count against it. ``exceeded``: None if that is not known."""
+
+    criterion: Criterion
+    limit: int
+    hits: int
+    of: int
+    exceeded: bool | None
+
+    @property
+    def percent(self) -> float:
+        """The share of the calls that count against it."""
+        return round(100 * self.hits / self.of, 1) if self.of else 0.0
+
+
 class Severity(StrEnum):
     CRITICAL = "critical"
     HIGH = "high"
@@ -175,7 +222,8 @@ class Round:
 class Subject:
     """A certified app to look at. ``day``: of the round, or None if somebody asked at ``asked_at``. ``unused``: scopes without a use.
 
-    ``drift``: calls beyond the contract of the version that made them.
+    ``drift``: calls beyond the contract of the version that made them. ``service``: how it stands by what its cell asks of its service.
+    ``public``: it has a public client. ``bounced``: contacts of its vendor that mail does not reach.
     """
 
     app: AppId
@@ -183,6 +231,9 @@ class Subject:
     targets: tuple[Target, ...] = ()
     unused: tuple[str, ...] = ()
     drift: tuple[Drift, ...] = ()
+    service: tuple[Measured, ...] = ()
+    public: bool = False
+    bounced: tuple[Bounced, ...] = ()
     day: date | None = None
     asked_at: datetime | None = None
 
@@ -214,3 +265,4 @@ class Limits:
     automatic: Rung = AUTOMATIC
     suspend_days: int = LADDER_DAYS["suspend_days"]
     withdraw_days: int = LADDER_DAYS["withdraw_days"]
+    service: Criteria = Criteria()

@@ -1,7 +1,7 @@
 """What of a look is a finding, when it is due, and how far that climbs the ladder. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -17,7 +17,9 @@ from hilum.revalidation.models import (
     FINDINGS_BOUND,
     LISTED_BOUND,
     UNUSED_DAYS,
+    Bounced,
     Concern,
+    Criteria,
     Finding,
     Followed,
     Limits,
@@ -39,6 +41,7 @@ SEVERITIES: Mapping[str, Severity] = MappingProxyType(
         # The app does not work, or nobody can be reached.
         "keys.usable": Severity.HIGH,
         "contacts.proved": Severity.HIGH,
+        "contacts.reached": Severity.HIGH,
         # It stops by itself at the end of its grace.
         "certificate.in_force": Severity.HIGH,
         "address.answers": Severity.MEDIUM,
@@ -79,6 +82,19 @@ def ended_concern(certification: Certification, grace_until: datetime) -> Concer
         reproduction="hilum certificate show APP",
         fix="Submit the version again, or a newer one: hilum review submit. A new review costs nothing.",
         due_at=grace_until,
+    )
+
+
+def bounced_concern(found: Bounced) -> Concern:
+    """Return that mail does not reach a contact. Not certain at once: it is a finding if it is still so at the next look, as an address that did not answer."""
+    return Concern(
+        "contacts.reached",
+        f"{found.kind}: {found.address}",
+        SEVERITIES["contacts.reached"],
+        certain=False,
+        evidence=f"The last mail to the {found.kind} contact {found.address} was refused for good on {found.at:%Y-%m-%d}.",
+        reproduction="hilum contact list",
+        fix="Have the mailbox receive mail again and send yourself a new link (hilum contact link), or prove another address and remove this one.",
     )
 
 
@@ -203,7 +219,14 @@ def limits_in(cell: Cell) -> Limits:
         Severity.MEDIUM: cell.fix_days_medium,
         Severity.LOW: cell.fix_days_low,
     }
-    return Limits(days, _RUNGS[cell.automation], cell.suspend_days, cell.withdraw_days)
+    service = Criteria(
+        cell.service_unavailable_percent,
+        cell.service_errors_percent,
+        cell.service_latency_ms_p95,
+        cell.service_least_calls,
+        cell.service_grace_days,
+    )
+    return Limits(days, _RUNGS[cell.automation], cell.suspend_days, cell.withdraw_days, service)
 
 
 def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier]) -> Limits:
@@ -219,6 +242,7 @@ def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier
         max(each.automatic for each in found),
         min(each.suspend_days for each in found),
         min(each.withdraw_days for each in found),
+        Criteria(*map(min, zip(*(astuple(each.service) for each in found), strict=True))),
     )
 
 

@@ -11,8 +11,9 @@ from starlette.requests import Request
 
 from hilum.kernel.ids import AppId, TenantId
 from hilum.revalidation import service
+from hilum.revalidation.drifting import Use
 from hilum.revalidation.early_models import FORMULA, EarlyReview
-from hilum.revalidation.models import SORTS, Finding, Round, Severity, Standing, State
+from hilum.revalidation.models import SORTS, Criterion, Finding, Round, Severity, Standing, State
 from hilum.web.api import (
     Id,
     Page,
@@ -119,6 +120,24 @@ class FiguresShown(Shown):
     exceptions: ExceptionsShown
 
 
+class MeasuredShown(Shown):
+    """How an app stands by a criterion: ``hits`` of ``of`` calls count against it. ``limit``: percent, or milliseconds of latency. ``exceeded``: empty if there are too few calls to say."""
+
+    criterion: Criterion
+    limit: int
+    hits: int
+    of: int
+    percent: float
+    exceeded: bool | None
+
+
+class ServiceShown(Shown):
+    """What the rule book asks of an app's service, of what it causes itself."""
+
+    app: str
+    criteria: list[MeasuredShown]
+
+
 class RoundShown(Shown):
     """Of how many apps the round has judged how many. ``ended_at`` is empty while it is under way."""
 
@@ -129,10 +148,11 @@ class RoundShown(Shown):
     ended_at: datetime | None
 
 
-def api(kit: Kit) -> APIRouter:
+def api(kit: Kit, use: Use) -> APIRouter:
     """Build the API routes of revalidation."""
     router = api_router(kit, "findings")
     _judgements(router, kit)
+    _service(router, kit, use)
 
     @router.get("/findings", response_model=Page[FindingShown], openapi_extra=READERS)
     async def list_findings(request: Request, query: Annotated[FindingsQuery, Query()]) -> object:
@@ -212,6 +232,14 @@ def _judgements(router: APIRouter, kit: Kit) -> None:
             **asdict(found.inputs),
             formula={trigger.value: sentence for trigger, sentence in FORMULA.items()},
         )
+
+
+def _service(router: APIRouter, kit: Kit, use: Use) -> None:
+    @router.get("/revalidation/apps/{app}/service", openapi_extra=READERS)
+    async def get_service(request: Request, app: Id) -> ServiceShown:
+        """Show how a certified app stands by what the rule book asks of its service, within four weeks and of what it causes itself."""
+        found = await run_read(kit, request, partial(service.view_service, app_id=AppId(app), use=use))
+        return ServiceShown(app=app, criteria=[MeasuredShown.model_validate(each) for each in found])
 
 
 def _standing(found: Standing) -> StandingShown:

@@ -26,7 +26,7 @@ from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppState, Certification, Environment
-from hilum.revalidation import policy, store
+from hilum.revalidation import policy, serving, store
 from hilum.revalidation.drifting import Permits, Use, drift_of, list_seen_at, remember_places
 from hilum.revalidation.early import close_early, note_early, view_early
 from hilum.revalidation.figuring import view_figures
@@ -35,20 +35,23 @@ from hilum.revalidation.models import (
     BATCH,
     CLOSED_KEPT,
     UNUSED_DAYS,
+    Bounced,
     Currency,
     Finding,
     Followed,
     Limits,
+    Measured,
     Round,
     Rung,
     Standing,
     State,
     Subject,
 )
+from hilum.revalidation.serviced import Totals, has_public_client, measured
 from hilum.review import service as review
 from hilum.review.models import Look
 
-__all__ = ["Permits", "Use", "list_seen_at", "view_early", "view_figures"]
+__all__ = ["Permits", "Totals", "Use", "list_seen_at", "view_early", "view_figures"]
 REASON = "Findings about this app were not mended in time: hilum finding list"
 _MAILS = {
     Rung.NOTIFY: MailKind.FINDINGS_OPENED,
@@ -105,8 +108,25 @@ def _read(ctx: Context, named: Subject, use: Use) -> Subject:
     except NotFound:
         # A submission that is not there any more: `finish` says so of this app alone, and the others are looked at.
         return replace(named, certification=certification)
-    unused, found = _unused(ctx, certification, use.permits), drift_of(ctx, certified, use)
-    return replace(named, certification=certification, targets=targets, unused=unused, drift=found)
+    criteria = limits_of(ctx, certification).service
+    with lanes.using(Lane.OWN):
+        stands = measured(ctx, certification, criteria, use)
+    return replace(
+        named,
+        certification=certification,
+        targets=targets,
+        unused=_unused(ctx, certification, use.permits),
+        drift=drift_of(ctx, certified, use),
+        service=stands,
+        public=has_public_client(ctx, app),
+        bounced=_bounced(ctx, certification),
+    )
+
+
+def _bounced(ctx: Context, certification: Certification) -> tuple[Bounced, ...]:
+    vendor = registry.get_app(ctx, certification.app).vendor
+    found = contacts.bouncing(ctx, vendor)
+    return tuple(Bounced(each.kind.value, each.address, at) for each, at in found)
 
 
 def _certification(ctx: Context, app: AppId) -> Certification | None:
@@ -160,6 +180,9 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
             concerns.append(policy.ended_concern(certification, until))
         limits = limits_of(ctx, certification)
         held = store.open_findings(ctx.tx, app.id)
+        due_at = ctx.now + timedelta(days=limits.service.grace_days)
+        concerns += map(policy.bounced_concern, subject.bounced)
+        concerns += serving.concerns_of(subject.service, held, public=subject.public, due_at=due_at)
         followed = policy.follow(subject, app.vendor, held, concerns, limits=limits, now=ctx.now)
         _keep(ctx, followed)
         remember_places(ctx, store.open_findings(ctx.tx, app.id), subject.drift)
@@ -411,6 +434,17 @@ def list_standings(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Standing]
     if not ctx.actor.is_platform:
         raise NotPermitted("not_permitted", "You may not see this.")
     return store.list_standings(ctx.tx, page)
+
+
+def view_service(ctx: Context, app_id: AppId, use: Use) -> tuple[Measured, ...]:
+    """Return how a certified app stands by what the rule book asks of its service, by the calls until now. Raises NotFound."""
+    app = registry.get_app(ctx, app_id)
+    if not policy.may_see(ctx.actor, app.vendor):
+        raise NotFound("app_not_found", "There is no such app.")
+    certification = _certification(ctx, app.id)
+    if certification is None:
+        return ()
+    return measured(ctx, certification, limits_of(ctx, certification).service, use)
 
 
 def progress(ctx: Context) -> Round:

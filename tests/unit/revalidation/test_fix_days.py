@@ -11,7 +11,7 @@ from hilum.policies.document import read_stored, render
 from hilum.policies.in_force import as_of
 from hilum.policies.models import Automation, Tier
 from hilum.policies.strictness import stricter
-from hilum.revalidation.models import DAYS, Limits, Rung, Severity
+from hilum.revalidation.models import DAYS, Criteria, Limits, Rung, Severity
 from hilum.revalidation.policy import limits_in, limits_under, rung_taken
 from tests.unit.policies.books import book, faults_of
 from tests.unit.policies.test_comparison import CELL as MODERATE
@@ -29,7 +29,9 @@ def test_a_book_that_says_nothing_keeps_its_limits_and_its_digest() -> None:
 
     assert limits_in(CELL) == Limits(DAYS, Rung.STOP)
     for category in BOOK.categories.values():
-        assert all(limits_in(each) == Limits() for each in category.cells.values())
+        assert all(
+            replace(limits_in(each), service=Criteria()) == Limits() for each in category.cells.values()
+        )
     assert book(stated | {f"{MODERATE}.automation": "no_new_launches"}).digest == BOOK.digest
 
 

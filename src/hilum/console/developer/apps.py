@@ -49,6 +49,11 @@ POPULATION = (
     *((each.value, words[:1].upper() + words[1:]) for each, words in POPULATIONS.items()),
 )
 AI_FIELDS = ("model", "purpose", "human_step", "model_card", "model_card_digest")
+CRITERIA = {
+    "availability": "Turned away, since its quota was used up",
+    "errors": "Malformed, too large or too costly",
+    "latency": "Answered late where others are answered in time",
+}
 
 
 async def show_mine(visit: Visit) -> Response:
@@ -158,6 +163,8 @@ def _line(form: Form, name: str) -> str:
 async def show_app(visit: Visit) -> Response:
     """Show one app: what it lacks, and of which tier it is and why."""
     app, standing, facts = await visit.read(lambda ctx: _overview(ctx, visit))
+    # Counted calls of four weeks, from the journals' counts.
+    facts["criteria"] = await visit.read_records(lambda ctx: visit.ports.criteria(ctx, app.id))
     return frame.show(visit, "console/developer/app.html", app, standing, **facts)
 
 
@@ -184,6 +191,7 @@ def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
             "happened": _happened(ctx, app, found),
             "early": revalidation.view_early(ctx, app.id) if found.certifications else None,
             "formula": EARLY_FORMULA,
+            "criterion_words": CRITERIA,
             "alerts": alerts.of_app(ctx, app.id),
         },
     )

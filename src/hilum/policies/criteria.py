@@ -1,0 +1,39 @@
+"""What a cell asks of the service of its apps, of what they cause themselves, in a document (C228). Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from hilum.policies.criteria_models import LATENCY_BOUND_MS, SERVICE
+from hilum.policies.models import Cell
+from hilum.policies.tables import Table
+
+_BOUNDS = {
+    "service_unavailable_percent": (1, 100),
+    "service_errors_percent": (1, 100),
+    "service_latency_ms_p95": (1, LATENCY_BOUND_MS),
+    "service_least_calls": (100, 1_000_000),
+    "service_grace_days": (0, 365),
+}
+
+
+def read_criteria(table: Table) -> dict[str, Any]:
+    """Read these fields. Where one is not stated nothing is asked, as before there were any."""
+    return {
+        name: table.integer(name, *_BOUNDS[name]) if table.has(name) else nothing
+        for name, nothing in SERVICE.items()
+    }
+
+
+def rendered_criteria(cell: Cell) -> dict[str, Any]:
+    """Return these fields as a document has them. What asks nothing is left out, so that books of before keep their digests."""
+    return {name: getattr(cell, name) for name, nothing in SERVICE.items() if getattr(cell, name) != nothing}
+
+
+def stricter_criteria(one: Cell, other: Cell) -> dict[str, Any]:
+    """Return these fields such that none is looser than in either cell."""
+    return {name: min(getattr(one, name), getattr(other, name)) for name in SERVICE}
+
+
+def looser_criteria(below: Cell, above: Cell) -> Iterator[str]:
+    """Yield those of these fields that are looser in ``above``."""
+    return (name for name in SERVICE if getattr(above, name) > getattr(below, name))
