@@ -17,6 +17,8 @@ from hilum.kernel.ids import AppId, PersonId
 from hilum.policies import requirements
 from hilum.policies import service as policies
 from hilum.policies.trials import never_used
+from hilum.registry import service as registry
+from hilum.review import service as review
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.gateway_ground import patient, player
 from tests.flows.review_ground import pass_lens, signs
@@ -155,6 +157,28 @@ def test_review_lists_what_is_set_aside_for_an_app_and_certifies_nothing_once_th
     assert world.check()
     assert results(checks_of(found, sent))["evidence.attached", "data_flow"] == "failed"
     problem(decide(found, sent), 403, "checks_not_passed")
+
+
+def test_what_was_certified_by_an_override_is_asked_for_it_once_that_is_over(world: World) -> None:
+    """C207, C115: by the nightly look, which then finds it missing."""
+    found = in_order(world)
+    signs(found.site, "rita", "technical")
+    asks = {f"{ROTA}.evidence": ["automated_checks", "data_flow"], f"{ROTA}.review.sample_percent": 100}
+    put_everywhere(found.site, asks | overridable("categories.scheduling.cells", "low", name=FLOW))
+    agree(found.site, ask(found.site, found.app, f"{ROTA}.{FLOW}"))
+    sent = made(found.submit())["id"]
+    assert world.check()
+    pass_lens(found, sent)
+    made(decide(found, sent), 200)
+    (certified,) = found.site.system(registry.certifications_of, app=AppId(found.app))
+
+    def missing() -> list[str]:
+        checks = found.site.system(review.judge_again, certification=certified, looks=())
+        return [each.about for each in checks if each.rule == "evidence.attached" and each.blocks]
+
+    assert missing() == []
+    world.clock.advance(timedelta(days=10))
+    assert missing() == ["data_flow"]
 
 
 def test_what_is_only_advised_is_listed_and_keeps_nobody_waiting(world: World) -> None:

@@ -64,7 +64,7 @@ class PolicyFacts:
     def set_aside(self, book: Book, app: AppId, now: datetime) -> frozenset[str]:
         """Return the requirements of a book's cells that are set aside for an app everywhere: what review does not ask of it now."""
         found = rules_overridden(book, self.overrides.get(app, ()), None, now)
-        return found - {rule.name for rule in book.tier_rules}
+        return frozenset(path for path in found if requirements.is_of_review(book, path))
 
     def asked_of(self, book: Book, app: AppId, now: datetime) -> Book:
         """Return a book as review asks for it of an app: without the requirements that are set aside for it everywhere."""

@@ -66,7 +66,7 @@ def override_faults(order: OverrideOrder, book: Book, now: datetime) -> dict[str
         faults["rule"] = "rule_unknown"
     elif found[0] is not Level.OVERRIDABLE:
         faults["rule"] = "rule_not_overridable"
-    elif order.tenant is not None and _is_of_review(book, order.rule):
+    elif order.tenant is not None and requirements.is_of_review(book, order.rule):
         faults["tenant"] = "judged_by_review"
     for name, text in (("reason", order.reason), ("control", order.control)):
         if len(text.strip()) < CONTROL_LEAST:
@@ -78,12 +78,6 @@ def override_faults(order: OverrideOrder, book: Book, now: datetime) -> dict[str
     elif order.ends_at > now + book.longest_override:
         faults["ends_at"] = "too_late"
     return faults
-
-
-def _is_of_review(book: Book, name: str) -> bool:
-    """Check whether a rule is a requirement that review judges once for every hospital, so that it cannot be set aside at one."""
-    requirement = None if _rule(book, name) is not None else requirements.find(book, name)
-    return requirement is not None and requirement.kind not in requirements.BY_HOSPITAL
 
 
 def _rule(book: Book, name: str) -> TierRule | None:

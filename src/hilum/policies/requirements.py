@@ -187,6 +187,13 @@ def find(book: Book, path: str) -> Requirement | None:
     return Requirement(path, parts[1], tier, name, level_in(cell, name), _title(book, name))
 
 
+def is_of_review(book: Book, name: str) -> bool:
+    """Check whether a rule is a requirement that review judges once for every hospital, so that it cannot be set aside at one."""
+    # A name that is a tier rule's is nothing else.
+    found = None if any(rule.name == name for rule in book.tier_rules) else find(book, name)
+    return found is not None and found.kind not in BY_HOSPITAL
+
+
 def _title(book: Book, name: str) -> str:
     kind, _, what = name.partition(".")
     if kind == "workflows":

@@ -268,7 +268,8 @@ def test_an_override_of_a_requirement_counts_while_it_is_what_two_people_saw(
 
 
 def test_review_and_the_hospital_ask_less_of_this_app_only_and_only_until_the_end() -> None:
-    facts = PolicyFacts(BOTH, overrides={APP: (override(), override(EVIDENCE, tenant=None, id="ovr_2"))})
+    mine = (override(), override(EVIDENCE, tenant=None, id="ovr_2"))
+    facts = PolicyFacts(BOTH, overrides={APP: mine})
 
     def asked(app: AppId, days: int) -> set[str]:
         at = START + days * DAY
@@ -279,7 +280,9 @@ def test_review_and_the_hospital_ask_less_of_this_app_only_and_only_until_the_en
     assert {"subcontractors", "security_test"} <= everything
     assert asked(APP, 1) == everything - {"subcontractors", "security_test"}
     assert asked(APP, 10) == everything
-    assert facts.set_aside(BOTH, APP, START + DAY) == {EVIDENCE}
+    everywhere = PolicyFacts(BOTH, overrides={APP: (*mine, override(tenant=None, id="ovr_3"))})
+    for each in (facts, everywhere):
+        assert each.set_aside(BOTH, APP, START + DAY) == {EVIDENCE}, "review does not ask for agreements"
     assert cell(facts.book_at(MERCY, START + DAY, APP)).agreements == cell(BOTH).agreements
 
 
