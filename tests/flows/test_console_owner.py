@@ -1,5 +1,6 @@
 """What the platform's owner does by pages: the staff, scopes, putting a rule book in force, dry runs, evidence (C61, C62, C208, C210; ADR 72)."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -9,10 +10,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
+from hilum.dryruns import store
+from hilum.dryruns.models import Kind, Lapse, Pack, What
 from hilum.identity import service as identity
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.policies import service as policies
 from hilum.policies.models import NOTICE, ScopeStatus
+from hilum.policies.store import save_dry_run
+from hilum.registry import service as registry
+from hilum.registry.models import NewApp, NewVendor
 from tests.flows.control_site import PASSWORD, ControlSite, build, with_rule_book
 from tests.sim.browser import form_with
 from tests.sim.dry_runs import dry_run
@@ -190,3 +196,40 @@ def test_the_dated_rules_of_jurisdictions_stand_on_a_page_with_whether_the_book_
     public = site.browser().get("/trust").text
     assert "45 CFR 170.404(b)" in public
     assert site.browser().get(page).status_code == 303
+
+
+def test_the_page_of_a_dry_run_lists_what_would_lapse_with_names(site: ControlSite) -> None:
+    """C208: and what is kept, until when. A run of a release before counted nothing of it."""
+    run = dry_run(site.uow, site.system(policies.add_version, document=wider(site), base=1, note="").number)
+    page = f"/operations/policy/dry-runs/{run.id}"
+    assert "What would lapse" not in enter(site, "root").get(page).text
+    vendor = site.system(
+        registry.add_vendor, order=NewVendor("Acme", "help@acme.example", "sec@acme.example")
+    ).id
+    order = NewApp(vendor, "Rota & rounds", "Shows", "Planning", "scheduling")
+    app = site.system(registry.add_app, order=order).id
+    at = site.clock.now()
+    rows = [
+        Lapse("", app, "cli_1", What.CERTIFICATE, ("ver_1",), 3, at, at),
+        Lapse("general", app, "cli_1", What.KEPT, ("patient/Patient.rs",), 1, None, at),
+        Lapse("general", app, "cli_1", What.MISSING, ("data_use",), 1),
+    ]
+    packs = [
+        Pack(n, Kind.LAPSE, each.tenant, app, orjson.dumps([each]).decode()) for n, each in enumerate(rows, 1)
+    ]
+    site.system(lambda ctx: store.add_packs(ctx.tx, run.id, packs))
+    counted = replace(run, counts={**run.counts, "lapses": 200, "kept": 1})
+    site.system(lambda ctx: save_dry_run(ctx.tx, counted))
+
+    shown = enter(site, "sam").get(page).text
+
+    for text in (
+        "Rota &amp; rounds",
+        "General",
+        "everywhere",
+        "kept by an override",
+        "are missing",
+        "at once",
+        "101 more",
+    ):
+        assert text in shown, text

@@ -19,11 +19,13 @@ from hilum.dryruns.models import (
     HospitalChange,
     InstallationChange,
     Kind,
+    Lapse,
     LimitChange,
     Loss,
     Pack,
     Row,
     Verdict,
+    What,
 )
 from hilum.infra.context import Context, Trace
 from hilum.infra.unit_of_work import UnitOfWork
@@ -84,7 +86,11 @@ def row_of(kind: Kind, tenant: str = "general", app: str = "app_1") -> Row:
         case Kind.APP:
             return AppChange("", app, "cli_1", "scheduling", "low", "", lost, (), limits, 1)
         case Kind.CERTIFICATION:
-            return CertificationChange("", app, "cli_1", "ver_1", "production", Loss.LAPSES, lost, START, 1)
+            return CertificationChange(
+                "", app, "cli_1", "ver_1", "production", Loss.LAPSES, lost, START, 1, START
+            )
+        case Kind.LAPSE:
+            return Lapse(tenant, app, "cli_1", What.AGREEMENTS, ("authorization_idle",), 3)
         case Kind.INSTALLATION:
             return InstallationChange(tenant, app, "cli_1", Loss.LAPSES, lost, (), limits, 2, 1)
         case Kind.HOSPITAL:

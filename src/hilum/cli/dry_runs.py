@@ -21,7 +21,8 @@ WAIT_S = 600
 _OPEN = frozenset({"waiting", "running"})
 COLUMNS: Mapping[Kind, tuple[str, ...]] = {
     Kind.HOSPITAL: ("tenant", "apps", "lapsing", "agreements", "ended", "refused", "less", "allowed"),
-    Kind.CERTIFICATION: ("app", "version", "environment", "loss", "hospitals", "until"),
+    Kind.CERTIFICATION: ("app", "version", "environment", "loss", "hospitals", "until", "served_until"),
+    Kind.LAPSE: ("what", "app", "tenant", "which", "number", "before", "until"),
     Kind.INSTALLATION: ("tenant", "app", "loss", "lost", "gained", "agreements", "ended", "refused"),
     Kind.FLIP: (
         "tenant",
@@ -52,7 +53,8 @@ def dry_run(version: int, *, last: bool, tenant: str, app: str, json_: bool) -> 
     r"""List what a version of the rule book would change, without putting it in force.
 
     The decisions of the last 90 days are judged under it: which would turn out differently, at which hospital, for which app; and which
-    apps, certifications and agreements it would alter. A job of the platform does it; this command waits for it.
+    apps, certifications and agreements it would alter. It lists what would lapse: what is older than a shorter life allows, what is newly asked
+    and missing, what overdue findings would stop, and what an override or an exception keeps, and until when. A job of the platform does it; this command waits for it.
     A hospital's administrator sees the hospital's own part, with --last.
 
     \b
@@ -136,6 +138,10 @@ def summary(run: Mapping[str, Any]) -> None:
     click.echo(f"certifications that lapse when it is applied: {lapsing}; narrowed: {narrowed}")
     click.echo(
         f"agreements that lose scopes: {counts['agreements']}; all of them: {counts['agreements_ended']}"
+    )
+    # A run of a release before has not counted them.
+    click.echo(
+        f"what lapses beside scopes: {counts.get('lapses', 0)}; kept for a time: {counts.get('kept', 0)}"
     )
     if counts["left_out"]:
         click.echo(f"{counts['left_out']} rows are counted but not kept: there are too many")

@@ -1,7 +1,7 @@
 """The job that carries dry runs out, in the jobs process: one run at a time, in bounded steps that another node can do again.
 
 A run, in order: 1 delete what an attempt left that broke off; 2 read the books and the live clients, and record against which application
-it compares; 3 find the clients that the version alters, each distinct one judged once; 4 read their agreements and launches, and count those that would end or be refused; 5 for every APPS_AT_ONCE
+it compares; 3 find the clients that the version alters, each distinct one judged once; 4 read their agreements and launches, and count those that would end or be refused, and list what lapses of what two people allowed or by findings; 5 for every APPS_AT_ONCE
 of their apps, read installations and counted decisions, judge, and store the rows; 6 store the rows of the hospitals, and the result; 7 of a version that is in force and observes something tell the owners of the apps.
 """
 
@@ -100,6 +100,9 @@ def _run(
     # Each read once, and only where the version may refuse anything by it.
     replay.launched = _read(tx, partial(service.read_launches, of=replay.clients_with_other_launches()))
     replay.between = _read(tx, partial(agreements.kinds_of_vendors, vendors=replay.vendors_asked_for_more()))
+    replay.unproved = _read(tx, partial(service.read_unproved, apps=replay.asked_for_proofs()))
+    climbs = _read(tx, partial(service.read_climbs, book=replay.start.candidate))
+    _store(tx, run, replay.packed(replay.everywhere(climbs)), 5)
     with ThreadPoolExecutor(2, thread_name_prefix="dry-run") as pool:
         stored: Future[None] | None = None
         for found in _read_ahead(pool, partial(_read_some, tx, decisions, start.since), replay):

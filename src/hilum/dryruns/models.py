@@ -37,11 +37,12 @@ class Kind(StrEnum):
     FLIP = "flips"
     APP = "apps"
     CERTIFICATION = "certifications"
+    LAPSE = "lapses"
     INSTALLATION = "installations"
     HOSPITAL = "hospitals"
 
 
-FOR_HOSPITALS = frozenset({Kind.FLIP, Kind.INSTALLATION, Kind.HOSPITAL})
+FOR_HOSPITALS = frozenset({Kind.FLIP, Kind.LAPSE, Kind.INSTALLATION, Kind.HOSPITAL})
 """Rows of one hospital, which it may see."""
 
 
@@ -92,6 +93,9 @@ class Effect:
     ends_before: datetime
     """When the client's certification ends now, and under the version."""
     ends: datetime
+    served_before: datetime
+    """Until when it acts where it is installed, now and under the version: with the grace of its cell."""
+    served: datetime
 
     @property
     def changes_scopes(self) -> bool:
@@ -194,7 +198,7 @@ class AppChange:
 class CertificationChange:
     """A certification in force of which less would be admitted, from the moment the version is applied, or which would end sooner.
 
-    ``until``: when it would end.
+    ``until``: when it would end. ``served_until``: until when hospitals that have the app go on with it, with the grace of its cell.
     """
 
     tenant: str
@@ -206,6 +210,48 @@ class CertificationChange:
     lost: tuple[str, ...]
     until: datetime
     hospitals: int
+    served_until: datetime
+
+
+class What(StrEnum):
+    """What lapses."""
+
+    CERTIFICATE = "certificate_ends"
+    """It is older than the life that the version gives it."""
+    GRACE = "grace_ends"
+    """It has ended, and so would its grace."""
+    AGREEMENTS = "agreements_end"
+    REFRESH = "refresh_tokens_end"
+    MISSING = "agreements_missing"
+    """Agreements between vendor and hospital that are asked newly: nothing new begins there, and nobody else installs the app."""
+    PROOFS = "proofs_missing"
+    """Of contacts and domains, asked newly: a finding, which is due ``until``."""
+    STOPPED = "app_stopped"
+    SUSPENDED = "app_suspended"
+    """The ladder would go as far by itself, for findings that are overdue already (C226)."""
+    OVERRIDE = "override_ends"
+    EXCEPTION = "exception_ends"
+    """What two people allowed does not count under the version, or not for so long."""
+    KEPT = "kept"
+    """Nothing lapses yet: an override or an exception keeps what the version takes from others, until it ends."""
+
+
+@dataclass
+class Lapse:
+    """What would lapse under the version: of an app at a hospital, or everywhere (``tenant`` is empty).
+
+    ``which``: what it is about, in the words of its kind. ``number``: how many places, agreements, families or findings. ``before`` and ``until``:
+    when it ends now, and under the version; without ``until`` once the version is applied.
+    """
+
+    tenant: str
+    app: str
+    client: str
+    what: What
+    which: tuple[str, ...]
+    number: int
+    before: datetime | None = None
+    until: datetime | None = None
 
 
 class Counted(StrEnum):
@@ -213,6 +259,8 @@ class Counted(StrEnum):
 
     REQUESTS = "requests"
     AGREEMENTS = "agreements"
+    FAMILIES = "refresh_tokens"
+    """What can still be refreshed under agreements that go on."""
     LAUNCHES = "launches"
     MISSING = "missing_agreements"
     """Kinds of agreements between vendor and hospital, without which nothing new begins there."""
@@ -261,11 +309,12 @@ class HospitalChange:
     allowed: int = 0
 
 
-Row = Flip | AppChange | CertificationChange | InstallationChange | HospitalChange
+Row = Flip | AppChange | CertificationChange | Lapse | InstallationChange | HospitalChange
 KINDS: Mapping[type[Row], Kind] = {
     Flip: Kind.FLIP,
     AppChange: Kind.APP,
     CertificationChange: Kind.CERTIFICATION,
+    Lapse: Kind.LAPSE,
     InstallationChange: Kind.INSTALLATION,
     HospitalChange: Kind.HOSPITAL,
 }
@@ -285,6 +334,9 @@ class Tally:
     apps: int = 0
     certifications_lapsing: int = 0
     certifications_narrowed: int = 0
+    lapses: int = 0
+    kept: int = 0
+    """Rows of what would lapse, and of what is kept from it for a time."""
     agreements: int = 0
     agreements_ended: int = 0
     hospitals: int = 0

@@ -21,7 +21,7 @@ from hilum.clients.policy import (
     workflows_allowed,
 )
 from hilum.consent.models import Authorization
-from hilum.consent.policy import end_of
+from hilum.consent.policy import end_of, family_ends
 from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, NarrowedUse, Turn, Verdict
 from hilum.installations.models import InstallationFacts
 from hilum.kernel.decision import Reason
@@ -40,6 +40,7 @@ from hilum.standards.smart.scopes import (
     parse_stored,
     render,
 )
+from hilum.tokens.models import TokenFamily
 
 CACHE_SIZE = 50_000
 Scopes = tuple[str, ...]
@@ -80,9 +81,15 @@ def as_judged(facts: ClientFacts) -> ClientFacts:
     )
 
 
+def judged_by(facts: ClientFacts, *books: Book) -> ClientFacts:
+    """Return a client as some books judge it: as itself if one of them allows something to a single version."""
+    by_version = any(book.lowered or book.autonomous for book in books)
+    return facts if by_version else as_judged(facts)
+
+
 def effect_of(facts: ClientFacts, before: Book, after: Book, now: datetime) -> Effect | None:
     """Return what another book alters for a client; None if nothing."""
-    alike = as_judged(facts)
+    alike = judged_by(facts, before, after)
     old, new = admission(before, alike, now), admission(after, alike, now)
     # A certificate's life is of the cell, so equal cells end alike.
     if old.scopes == new.scopes and old.tier == new.tier and old.cell == new.cell:
@@ -90,9 +97,11 @@ def effect_of(facts: ClientFacts, before: Book, after: Book, now: datetime) -> E
     ends_before, ends = ends_in(before, old, facts), ends_in(after, new, facts)
     assert ends_before is not None, "only certified clients are judged"
     assert ends is not None, "a book takes no certification away"
+    served_before = serves_until(before, old, facts) or ends_before
+    served = serves_until(after, new, facts) or ends
     lost, gained = difference(old.scopes, new.scopes)
     limits = _limit_changes(old.cell, new.cell)
-    return Effect(old, new, lost, gained, limits, ends_before, ends)
+    return Effect(old, new, lost, gained, limits, ends_before, ends, served_before, served)
 
 
 @lru_cache(maxsize=CACHE_SIZE)
@@ -130,6 +139,17 @@ def newly_ended(agreement: Authorization, effect: Effect, now: datetime) -> str:
     return end.why.value if end.at <= now else ""
 
 
+def newly_old(family: TokenFamily, effect: Effect, now: datetime) -> str:
+    """Return by what tokens that can be refreshed now could not be under the version; empty if they could."""
+    before, after = (
+        min(family_ends(family, each.cell), key=lambda end: end.at, default=None)
+        for each in (effect.before, effect.after)
+    )
+    if after is None or after.at > now or (before is not None and before.at <= now):
+        return ""
+    return after.why.value
+
+
 def quota_bound(effect: Effect) -> float | None:
     """Return how many requests in ten minutes a quota that shrinks lets through at most; None if it does not."""
     before, after = effect.before.cell, effect.after.cell
@@ -139,6 +159,11 @@ def quota_bound(effect: Effect) -> float | None:
     if new.rate_per_s >= old.rate_per_s and new.burst >= old.burst:
         return None
     return new.rate_per_s * SLOT.total_seconds() + new.burst
+
+
+def is_limited(effect: Effect) -> bool:
+    """Check whether launches or requests may be refused that no scope decides about, or agreements would be missing."""
+    return effect.changes_launches or effect.asks_agreements or quota_bound(effect) is not None
 
 
 def launch_fault(

@@ -7,7 +7,6 @@ once about each distinct set of scopes, and clients that the version does not al
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -17,6 +16,16 @@ import orjson
 from hilum.audit.models import DecisionCount, DecisionShape
 from hilum.clients.models import ClientFacts
 from hilum.consent.models import Authorization
+from hilum.dryruns.books import Books, BooksAt
+from hilum.dryruns.lapsing import (
+    certificate_lapse,
+    climbed,
+    ended_allowances,
+    kept,
+    lapses_at,
+    missing_proofs,
+    proofs_asked,
+)
 from hilum.dryruns.models import (
     KINDS,
     PACKED_ROWS,
@@ -32,6 +41,7 @@ from hilum.dryruns.models import (
     HospitalChange,
     InstallationChange,
     Kind,
+    Lapse,
     Launched,
     Loss,
     Pack,
@@ -42,19 +52,21 @@ from hilum.dryruns.models import (
     Tally,
     Turn,
     Verdict,
+    What,
 )
 from hilum.dryruns.policy import (
     agreement_loss,
-    as_judged,
     difference,
-    effect_of,
     flip_by,
     is_judged,
+    is_limited,
+    judged_by,
     launch_fault,
     loss_of,
     may_turn,
     newly_ended,
     newly_missing,
+    newly_old,
     quota_bound,
     turn_of,
 )
@@ -62,8 +74,9 @@ from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import allowed_scopes
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, TenantId, VendorId
-from hilum.policies.models import Book
 from hilum.registry.models import Environment
+from hilum.revalidation.models import Climb
+from hilum.tokens.models import TokenFamily
 
 Scopes = tuple[str, ...]
 NOT_BUSY: Busy = {}
@@ -73,7 +86,9 @@ REFUSED_KEPT = 10_000
 _NAMES = {kind: kind.value.encode() for kind in Kind}
 _PLACES = {
     kind: place
-    for place, kind in enumerate((Kind.APP, Kind.CERTIFICATION, Kind.INSTALLATION, Kind.FLIP, Kind.HOSPITAL))
+    for place, kind in enumerate(
+        (Kind.APP, Kind.CERTIFICATION, Kind.LAPSE, Kind.INSTALLATION, Kind.FLIP, Kind.HOSPITAL)
+    )
 }
 """The order of kinds: of more rows than are stored the last ones are flips, of which there are the most."""
 
@@ -89,21 +104,6 @@ class _Here:
     loss: Loss
 
 
-@dataclass(slots=True, eq=False)
-class _Books:
-    """The book in force somewhere and the one that would be, with what that alters for each client that was asked about."""
-
-    before: Book
-    after: Book
-    now: datetime
-    effects: dict[ClientId, Effect | None] = field(default_factory=dict)
-
-    def effect(self, facts: ClientFacts) -> Effect | None:
-        if facts.id not in self.effects:
-            self.effects[facts.id] = effect_of(facts, self.before, self.after, self.now)
-        return self.effects[facts.id]
-
-
 @dataclass(slots=True)
 class Replay:
     """A dry run that goes on. ``judge`` is called once for each part of ``apps``, then ``hospitals``, then ``digest`` and ``counts``."""
@@ -112,10 +112,11 @@ class Replay:
     agreements: Agreements = field(default_factory=dict)
     launched: Launched = field(default_factory=dict)
     between: Between = field(default_factory=dict)
+    unproved: Mapping[AppId, Collection[str]] = field(default_factory=dict)
     ends: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
-    _everywhere: _Books = field(init=False)
-    _at: dict[TenantId, _Books] = field(default_factory=dict)
+    families: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    books: BooksAt = field(init=False)
     _altered: dict[AppId, list[ClientFacts]] = field(default_factory=dict)
     _here: dict[tuple[object, ...], _Here] = field(default_factory=dict)
     _near: dict[tuple[int, int], tuple[Effect | None, Scopes, _Here]] = field(default_factory=dict)
@@ -126,12 +127,8 @@ class Replay:
 
     def __post_init__(self) -> None:
         """Find the clients that the version alters at any hospital."""
-        in_force, candidate = self.start.now_in_force, self.start.candidate
-        self._everywhere = _Books(in_force.everywhere, candidate, self.start.now)
-        # One for each book, at however many hospitals it is in force.
-        made = {in_force.everywhere: self._everywhere}
-        for tenant, book in in_force.at.items():
-            self._at[tenant] = made.setdefault(book, _Books(book, candidate, self.start.now))
+        start = self.start
+        self.books = BooksAt(start.now_in_force, start.candidate, start.now)
         for facts in self.start.clients:
             if any(self._effects_of(facts)):
                 self._altered.setdefault(facts.app, []).append(facts)
@@ -162,23 +159,18 @@ class Replay:
         )
 
     def _lapses(self, effect: Effect | None) -> bool:
-        """Check whether the version's shorter life ends a certification at once."""
-        return effect is not None and effect.ends <= self.start.now < effect.ends_before
-
-    def _books_at(self, tenant: TenantId) -> _Books:
-        return self._at.get(tenant, self._everywhere)
+        """Check whether the version's shorter life or grace ends a certification at once."""
+        return effect is not None and effect.served <= self.start.now < effect.served_before
 
     def _effects_of(self, facts: ClientFacts) -> list[Effect]:
-        """Return what the version alters for a client, wherever another book is in force."""
-        books = dict.fromkeys((self._everywhere, *self._at.values()))
-        return [effect for each in books if (effect := each.effect(facts)) is not None]
+        """Return what the version alters for a client, wherever another book is in force for its app."""
+        return [effect for each in self.books.of(facts.app) if (effect := each.effect(facts)) is not None]
 
     def clients_with_other_lives(self) -> list[ClientId]:
         """Return the clients whose agreements may end at another time."""
         return [
             facts.id
-            for of in self._altered.values()
-            for facts in of
+            for facts in self.altered()
             if any(effect.changes_lives for effect in self._effects_of(facts))
         ]
 
@@ -195,19 +187,47 @@ class Replay:
         )
         return list(dict.fromkeys(found))
 
-    def _with_effects(self) -> Iterator[tuple[ClientFacts, list[Effect]]]:
-        for of in self._altered.values():
-            for facts in of:
-                yield facts, self._effects_of(facts)
+    def asked_for_proofs(self) -> list[AppId]:
+        """Return the apps whose vendors must prove something that they need not now."""
+        found = (
+            facts.app
+            for facts, effects in self._with_effects()
+            if any(proofs_asked(facts, e) for e in effects)
+        )
+        return list(dict.fromkeys(found))
 
-    def count_ends(self, agreements: Iterable[Authorization]) -> None:
-        """Count the agreements in force that would have ended by now, by hospital and client, and by what ends them."""
-        clients = {facts.id: facts for of in self._altered.values() for facts in of}
+    def _with_effects(self) -> Iterator[tuple[ClientFacts, list[Effect]]]:
+        for facts in self.altered():
+            yield facts, self._effects_of(facts)
+
+    def altered(self) -> Iterator[ClientFacts]:
+        """Yield the clients that are altered."""
+        return (facts for of in self._altered.values() for facts in of)
+
+    def count_ends(self, agreements: Iterable[Authorization], families: Iterable[TokenFamily]) -> None:
+        """Count the agreements in force that would have ended by now, by hospital and client, and by what ends them.
+
+        Of those that go on, what could not be refreshed any more.
+        """
+        clients = {facts.id: facts for facts in self.altered()}
+        going_on: dict[str, tuple[tuple[str, str], Effect]] = {}
         for each in agreements:
             facts = clients.get(each.client)
-            effect = None if facts is None else self._books_at(each.tenant).effect(facts)
-            if effect is not None and (reason := newly_ended(each, effect, self.start.now)):
+            effect = None if facts is None else self.books.at(each.tenant, facts.app).effect(facts)
+            if effect is None:
+                continue
+            if reason := newly_ended(each, effect, self.start.now):
                 self.ends.setdefault((each.tenant, each.client), Counter())[reason] += 1
+            else:
+                going_on[each.id] = (each.tenant, each.client), effect
+        for family in families:
+            place, effect = going_on.get(family.authorization, (None, None))
+            if (
+                place is not None
+                and effect is not None
+                and (reason := newly_old(family, effect, self.start.now))
+            ):
+                self.families.setdefault(place, Counter())[reason] += 1
 
     def apps_with_other_quotas(self, apps: Iterable[AppId]) -> dict[AppId, float]:
         """Return those of some apps whose quota shrinks, with the fewest requests in ten minutes that may be beyond it."""
@@ -260,29 +280,79 @@ class Replay:
             len(places),
         )
         loss = Loss.LAPSES if self._lapses(effect) else loss_of(effect.after.scopes, effect.lost)
-        if loss is Loss.NONE and effect.ends < effect.ends_before:
+        if loss is Loss.NONE and (effect.ends < effect.ends_before or effect.served < effect.served_before):
             loss = Loss.SOONER
         if loss is not Loss.NONE:
             yield self._certification(facts, effect, loss, len(places))
-        refused = _refused_of(flips)
+        ended = certificate_lapse(facts, effect, len(places), self.start.now)
+        unproved = self.unproved.get(facts.app, ())
+        wanting = missing_proofs(facts, effect, unproved, self.start.now) if unproved else None
+        yield from self._listed(each for each in (ended, wanting) if each is not None)
+        if self.books.allowances(facts.app):
+            yield from self._listed(kept(facts, self.books))
+        yield from self._places(facts, places, _refused_of(flips), busy)
+
+    def _listed(self, lapses: Iterable[Lapse]) -> Iterator[Lapse]:
+        """Yield what lapses or is kept, counted."""
+        for each in lapses:
+            self.tally.kept += each.what is What.KEPT
+            self.tally.lapses += each.what is not What.KEPT
+            yield each
+
+    def everywhere(self, climbs: Iterable[Climb]) -> list[Row]:
+        """Return what lapses whatever becomes of scopes: what two people allowed, and what the ladder would do of apps with overdue findings."""
+        return [*self._listed(ended_allowances(self.books)), *self._listed(map(climbed, climbs))]
+
+    def _places(
+        self,
+        facts: ClientFacts,
+        places: Mapping[TenantId, InstallationFacts],
+        refused: Mapping[str, int],
+        busy: Busy,
+    ) -> Iterator[Row]:
+        """Yield what is altered for a client hospital by hospital."""
+        find = self.books.finder(facts.app)
         last, limited = None, False
         for tenant, installation in places.items():
-            books = self._books_at(tenant)
+            books = find(tenant)
             own = books.effect(facts)
             if own is None:
                 continue
             # There are a million places, and a few effects.
             if own is not last:
-                last, limited = own, _is_limited(own)
+                last, limited = own, is_limited(own)
             here = self._allowed(facts, books, installation, own)
-            if here.lost or here.gained or own.limits:
-                counted: tuple[Refused, ...] = ()
-                if limited or tenant in refused or (tenant, facts.id) in self.ends:
-                    counted = (
-                        *self._refused(facts, tenant, own, refused.get(tenant, 0), busy),
-                        *self._refused_to_begin(facts, tenant, own, installation),
-                    )
-                yield self._installation(facts, tenant, own, here, counted)
+            if not (here.lost or here.gained or own.limits):
+                continue
+            counted: tuple[Refused, ...] = ()
+            at = tenant, facts.id
+            if limited or tenant in refused or at in self.ends or at in self.families:
+                lacking = self._lacking(facts, tenant, books, own, installation)
+                counted = (
+                    *self._refused(facts, tenant, own, refused.get(tenant, 0), busy),
+                    *self._refused_to_begin(facts, tenant, books, own, installation),
+                    *(
+                        [Refused(Reason.AGREEMENT_MISSING.value, len(lacking), Counted.MISSING)]
+                        if lacking
+                        else []
+                    ),
+                )
+                yield from self._listed(lapses_at(tenant, facts, counted, lacking))
+            yield self._installation(facts, tenant, own, here, counted)
+
+    def _lacking(
+        self,
+        facts: ClientFacts,
+        tenant: TenantId,
+        books: Books,
+        effect: Effect,
+        installation: InstallationFacts,
+    ) -> frozenset[str]:
+        """Return the agreements that vendor and hospital would need, and need not now."""
+        if not effect.asks_agreements:
+            return frozenset()
+        in_force = self.between.get((facts.vendor, tenant), frozenset())
+        return newly_missing(facts, installation, books.before, books.after, in_force, now=self.start.now)
 
     def _refused(
         self, facts: ClientFacts, tenant: TenantId, effect: Effect, by_scopes: int, busy: Busy
@@ -294,6 +364,8 @@ class Replay:
             yield refused_for(reason.value, by_scopes, Counted.REQUESTS)
         for ended, number in sorted(self.ends.get((tenant, facts.id), {}).items()):
             yield Refused(ended, number, Counted.AGREEMENTS)
+        for old, number in sorted(self.families.get((tenant, facts.id), {}).items()):
+            yield Refused(old, number, Counted.FAMILIES)
         bound = quota_bound(effect)
         over = (
             0
@@ -304,28 +376,27 @@ class Replay:
             yield Refused(Reason.QUOTA_EXCEEDED.value, over, Counted.REQUESTS)
 
     def _refused_to_begin(
-        self, facts: ClientFacts, tenant: TenantId, effect: Effect, installation: InstallationFacts
+        self,
+        facts: ClientFacts,
+        tenant: TenantId,
+        books: Books,
+        effect: Effect,
+        installation: InstallationFacts,
     ) -> Iterator[Refused]:
-        """Yield how many launches would have been refused to a client at a hospital, by reason, and agreements that would be missing."""
+        """Yield how many launches would have been refused to a client at a hospital, by reason."""
         if effect.changes_launches:
             faults: Counter[str] = Counter()
             for task, number in self.launched.get((tenant, facts.id), {}).items():
-                faults[self._launch_fault(facts, tenant, installation, task)] += number
+                faults[self._launch_fault(facts, books, installation, task)] += number
             for reason, number in sorted(faults.items()):
                 if reason:
                     yield Refused(reason, number, Counted.LAUNCHES)
-        if effect.asks_agreements:
-            in_force = self.between.get((facts.vendor, tenant), frozenset())
-            books = self._books_at(tenant)
-            at = (books.before, books.after, in_force)
-            if lacking := newly_missing(facts, installation, *at, now=self.start.now):
-                yield Refused(Reason.AGREEMENT_MISSING.value, len(lacking), Counted.MISSING)
 
     def _launch_fault(
-        self, facts: ClientFacts, tenant: TenantId, installation: InstallationFacts, task: tuple[str, str]
+        self, facts: ClientFacts, books: Books, installation: InstallationFacts, task: tuple[str, str]
     ) -> str:
         """Return why a launch would be refused and was not; empty if it would not, or was too."""
-        books, default = self._books_at(tenant), installation.default_workflow
+        default = installation.default_workflow
         key = facts.id, id(books), task, default
         if key not in self._launch_faults:
             both = (books.before, books.after)
@@ -346,6 +417,7 @@ class Replay:
             effect.lost,
             effect.ends,
             hospitals,
+            effect.served,
         )
 
     def _installation(
@@ -377,7 +449,7 @@ class Replay:
         )
 
     def _allowed(
-        self, facts: ClientFacts, books: _Books, installation: InstallationFacts, effect: Effect | None
+        self, facts: ClientFacts, books: Books, installation: InstallationFacts, effect: Effect | None
     ) -> _Here:
         """Return what a client may be granted at a hospital, computed once for each distinct answer of the books and installation."""
         # By identity first: at a million places, comparing their scopes costs more than everything else.
@@ -389,7 +461,7 @@ class Replay:
         return kept[2]
 
     def _allowed_by(
-        self, facts: ClientFacts, books: _Books, installation: InstallationFacts, effect: Effect | None
+        self, facts: ClientFacts, books: Books, installation: InstallationFacts, effect: Effect | None
     ) -> _Here:
         lapses = self._lapses(effect)
         # The scopes and not the client: clients that are admitted to the same share one answer.
@@ -397,7 +469,7 @@ class Replay:
         key = answers, lapses, installation.scopes
         found = self._here.get(key)
         if found is None:
-            alike = as_judged(facts)
+            alike = judged_by(facts, books.before, books.after)
             before = allowed_scopes(alike, installation, books.before, self.start.now)
             # Standing refuses an app without a certification before its scopes are looked at.
             after = () if lapses else allowed_scopes(alike, installation, books.after, self.start.now)
@@ -433,7 +505,7 @@ class Replay:
                 if (installation := places.get(tenant)) is None:
                     unjudged += decision.number
                     continue
-                books = self._books_at(tenant)
+                books = self.books.at(tenant, facts.app)
                 here = here_at[tenant] = self._allowed(facts, books, installation, books.effect(facts))
             key = decision.rule, decision.resource_type, decision.interaction, decision.reason, id(here)
             if key not in judged:
@@ -508,11 +580,6 @@ def _refused_of(flips: Iterable[Flip]) -> Mapping[str, int]:
         if flip.verdict is Verdict.REFUSED:
             found[flip.tenant] += flip.number
     return found
-
-
-def _is_limited(effect: Effect) -> bool:
-    """Check whether launches or requests may be refused that no scope decides about, or agreements would be missing."""
-    return effect.changes_launches or effect.asks_agreements or quota_bound(effect) is not None
 
 
 # The same for many places: a frozen one takes long to build.

@@ -100,7 +100,10 @@ class AppShown(BaseModel):
 
 
 class CertificationShown(BaseModel):
-    """A certification of which less would be admitted, from the moment the version is applied. ``lapses``: nothing."""
+    """A certification of which less would be admitted, from the moment the version is applied, or which would end sooner. ``lapses``: nothing.
+
+    ``until``: when it would end; ``served_until``: until when hospitals that have the app go on with it, with its grace.
+    """
 
     app: str
     client: str
@@ -110,10 +113,30 @@ class CertificationShown(BaseModel):
     lost: tuple[str, ...]
     until: datetime
     hospitals: int
+    served_until: datetime | None = None
+
+
+class LapseShown(BaseModel):
+    """What would lapse of an app: everywhere, or at one ``tenant``.
+
+    ``what``: ``certificate_ends`` (it is older than the life that it would have), ``grace_ends``, ``agreements_end`` and ``refresh_tokens_end`` (of
+    people), ``agreements_missing`` (between vendor and hospital), ``proofs_missing``, ``app_stopped``, ``app_suspended`` (for findings that are
+    overdue), ``override_ends``, ``exception_ends``; or ``kept``: by an override or an exception, which ends at ``until``. ``which`` names it, ``number`` counts
+    it. ``before`` and ``until``: when it ends now, and when it would; without ``until`` once the version is applied.
+    """
+
+    tenant: str
+    app: str
+    client: str
+    what: str
+    which: tuple[str, ...]
+    number: int
+    before: datetime | None
+    until: datetime | None
 
 
 class RefusedShown(BaseModel):
-    """How many ``requests`` or ``launches`` would have been refused, or ``agreements`` in force would have ended, for one reason.
+    """How many ``requests`` or ``launches`` would have been refused, or ``agreements`` in force and ``refresh_tokens`` would have ended, for one reason.
 
     ``missing_agreements``: how many kinds of agreements the vendor and the hospital would need and do not have.
     """
@@ -168,6 +191,10 @@ SHOWN: Mapping[Kind, tuple[type[BaseModel], str]] = {
     Kind.FLIP: (FlipShown, "List the decisions that would turn out differently."),
     Kind.APP: (AppShown, "List the apps that the version would alter."),
     Kind.CERTIFICATION: (CertificationShown, "List the certifications of which less would be admitted."),
+    Kind.LAPSE: (
+        LapseShown,
+        "List what would lapse beside scopes, and what two people allowed that keeps an app from it for a time.",
+    ),
     Kind.INSTALLATION: (
         InstallationShown,
         "List, hospital by hospital, the apps that the version would alter.",

@@ -1,7 +1,9 @@
 """Reading what a dry run needs, storing what it finds, and showing it."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
 
 from hilum.clients import service as clients
 from hilum.consent import service as consent
@@ -28,9 +30,17 @@ from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.launches import service as launches
 from hilum.policies import service as policies
-from hilum.policies.models import DryRun
+from hilum.policies.models import Book, DryRun
+from hilum.registry import service as registry
+from hilum.revalidation import service as revalidation
+from hilum.revalidation.models import Climb
+from hilum.review import service as review
+from hilum.tokens import service as tokens
 
 __all__ = ["FOR_HOSPITALS"]
+READ_AT_ONCE = 500
+"""Agreements or apps about which more is read together."""
+T = TypeVar("T")
 PACKS_AT_ONCE = 2_000
 """Packs of rows that are stored in one transaction."""
 
@@ -73,8 +83,29 @@ def read_launches(ctx: Context, of: Collection[ClientId]) -> Launched:
 
 
 def count_ends(ctx: Context, replay: Replay) -> None:
-    """Count the agreements in force that the version would have ended, into a run."""
-    replay.count_ends(consent.read_in_force(ctx, replay.clients_with_other_lives()))
+    """Count the agreements in force that the version would have ended, and what could be refreshed no more, into a run."""
+    agreements = consent.read_in_force(ctx, replay.clients_with_other_lives())
+    for some in _some_of(agreements):
+        replay.count_ends(some, tokens.list_families(ctx, [each.id for each in some]))
+
+
+def _some_of(every: Iterable[T]) -> Iterator[list[T]]:
+    left = iter(every)
+    while some := list(islice(left, READ_AT_ONCE)):
+        yield some
+
+
+def read_unproved(ctx: Context, apps: Iterable[AppId]) -> dict[AppId, Collection[str]]:
+    """Read what the vendors of some apps have not proved of themselves and those apps."""
+    found: dict[AppId, Collection[str]] = {}
+    for some in _some_of(apps):
+        found |= {each.id: review.unproved_of(ctx, each) for each in registry.read_apps(ctx, some).values()}
+    return found
+
+
+def read_climbs(ctx: Context, book: Book) -> list[Climb]:
+    """Read with which apps the platform would go further by itself under a book."""
+    return list(revalidation.climbs_under(ctx, book))
 
 
 def add_packs(ctx: Context, run: DryRun, packs: Iterable[Pack], percent: int) -> None:

@@ -55,11 +55,28 @@ class PolicyFacts:
         """
         book = self.at.get(tenant, self.everywhere)
         book = as_of(book, now) if book.sunsets or book.observed or book.observed_cells else book
-        overrides = self.overrides.get(app, ()) if app else ()
-        exceptions = self.exceptions.get(app, ()) if app else ()
-        if exceptions:
+        return self.allowing(book, tenant, now, app) if app else book
+
+    def allowing(self, book: Book, tenant: TenantId, now: datetime, app: AppId) -> Book:
+        """Return a book as it is for an app at a tenant: with what two people allow it that counts under this book now."""
+        if exceptions := self.exceptions.get(app, ()):
             book = excepted(book, exceptions_in_force(book, exceptions, tenant, now))
+        overrides = self.overrides.get(app, ())
         return overridden(book, rules_overridden(book, overrides, tenant, now)) if overrides else book
+
+    @staticmethod
+    def fault_of(
+        allowed: Override | PolicyException, book: Book, tenant: TenantId | None, now: datetime
+    ) -> str:
+        """Return why what two people allowed does not count under a book at a tenant; empty if it does."""
+        if isinstance(allowed, Override):
+            return override_fault(allowed, book, tenant, now)
+        return exception_fault(allowed, book, tenant, now)
+
+    @staticmethod
+    def end_of(allowed: Override | PolicyException, book: Book) -> datetime:
+        """Return until when what two people allowed counts under a book at most."""
+        return override_end(allowed, book) if isinstance(allowed, Override) else exception_end(allowed, book)
 
     def set_aside(self, book: Book, app: AppId, now: datetime) -> frozenset[str]:
         """Return the requirements of a book's cells that are set aside for an app everywhere: what review does not ask of it now."""
@@ -187,8 +204,7 @@ def override_fault(override: Override, book: Book, tenant: TenantId | None, now:
         return "elsewhere"
     if override.ended_at is not None:
         return "ended"
-    # The book in force may allow overrides less time than the one by which it was agreed to.
-    if now >= min(override.ends_at, override.agreed_at + book.longest_override):
+    if now >= override_end(override, book):
         return "expired"
     found = levelled(book, override.rule)
     if found is None or found[0] is not Level.OVERRIDABLE:
@@ -203,6 +219,11 @@ def levelled(book: Book, name: str) -> tuple[Level, str] | None:
         return rule.level, rule_digest(rule)
     requirement = requirements.find(book, name)
     return None if requirement is None else (requirement.level, requirements.digest(requirement))
+
+
+def override_end(override: Override, book: Book) -> datetime:
+    """Return until when an override counts: a book may allow overrides less time than the one by which it was agreed to."""
+    return min(override.ends_at, override.agreed_at + book.longest_override)
 
 
 @lru_cache(maxsize=NAMES_BOUND)
@@ -250,8 +271,7 @@ def exception_fault(exception: PolicyException, book: Book, tenant: TenantId | N
         return "elsewhere"
     if exception.ended_at is not None:
         return "ended"
-    # The book in force may allow exceptions less time than the one by which it was agreed to.
-    if now >= min(exception.ends_at, exception.agreed_at + book.longest_exception):
+    if now >= exception_end(exception, book):
         return "expired"
     if exception.kind is ExceptionKind.AUTONOMOUS_WRITES:
         return "" if exception.tenant is not None else "elsewhere"
@@ -259,6 +279,11 @@ def exception_fault(exception: PolicyException, book: Book, tenant: TenantId | N
         return "tier_unknown"
     # The tier was computed by one book; what another one computes nobody agreed to.
     return "" if exception.book_digest == book.digest else "book_changed"
+
+
+def exception_end(exception: PolicyException, book: Book) -> datetime:
+    """Return until when an exception counts: a book may allow exceptions less time than the one by which it was agreed to."""
+    return min(exception.ends_at, exception.agreed_at + book.longest_exception)
 
 
 @lru_cache(maxsize=OVERRIDDEN_BOUND)

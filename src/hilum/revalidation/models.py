@@ -203,6 +203,16 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Climb:
+    """How far the platform goes by itself with an app now, and how far it would under another rule book. ``findings``: how many are overdue."""
+
+    app: AppId
+    now: Rung
+    then: Rung
+    findings: int
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
     """One pass over all certified apps. ``after``: the last app that was judged; ``total``: how many there were when it began."""
 

@@ -246,6 +246,23 @@ def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier
     )
 
 
+def ladder_differs(one: Book, other: Book) -> bool:
+    """Check whether two books send apps up the ladder at another time, or as far as another rung, for the same findings."""
+    of = (
+        _ladder(book, name, tier)
+        for name in {*one.categories, *other.categories}
+        for tier in Tier
+        for book in (one, other)
+    )
+    return any(before != after for before, after in zip(of, of, strict=True))
+
+
+def _ladder(book: Book, category: str, tier: Tier) -> tuple[Rung, int, int]:
+    cell = cell_of(book, category, tier)
+    found = Limits() if cell is None else limits_in(cell)
+    return found.automatic, found.suspend_days, found.withdraw_days
+
+
 # --- early review ------------------------------------------------------------------------------------------------------------
 
 GRAVE = frozenset({Severity.CRITICAL, Severity.HIGH})

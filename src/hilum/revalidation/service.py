@@ -1,6 +1,6 @@
 """Look at certified apps again, keep findings about them, and climb the ladder, up and down."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -24,6 +24,7 @@ from hilum.listings import service as listings
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.policies import service as policies
+from hilum.policies.models import Book
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppState, Certification, Environment
 from hilum.revalidation import policy, serving, store
@@ -36,6 +37,7 @@ from hilum.revalidation.models import (
     CLOSED_KEPT,
     UNUSED_DAYS,
     Bounced,
+    Climb,
     Currency,
     Finding,
     Followed,
@@ -273,11 +275,27 @@ def limits_of(ctx: Context, certification: Certification) -> Limits:
 
     Of the book in force everywhere, as it is today. After a move to another category both count, and after a raise both tiers.
     """
-    book = policies.current(ctx).as_of(ctx.now).everywhere
+    return _limits_under(ctx, policies.current(ctx).as_of(ctx.now).everywhere, certification)
+
+
+def _limits_under(ctx: Context, book: Book, certification: Certification) -> Limits:
     categories = {registry.get_app(ctx, certification.app).category, certification.category}
     raised = registry.get_version(ctx, certification.version).raised
     tiers = [certification.tier, None if raised is None else raised.tier]
     return policy.limits_under(book, categories, {each for each in tiers if each is not None})
+
+
+def climbs_under(ctx: Context, book: Book) -> Iterator[Climb]:
+    """Yield the apps that the platform would stop or suspend by itself under a book, and may not now: of those with overdue findings."""
+    current = policies.current(ctx).as_of(ctx.now).everywhere
+    for app in sorted(store.apps_overdue(ctx.tx, ctx.now)) if policy.ladder_differs(current, book) else ():
+        if (certification := _certification(ctx, app)) is None:
+            continue
+        found = store.open_findings(ctx.tx, app)
+        limits = (_limits_under(ctx, each, certification) for each in (current, book))
+        now, then = (policy.rung_taken(policy.rung_due(found, each, ctx.now), each) for each in limits)
+        if then > now and then >= Rung.STOP:
+            yield Climb(app, now, then, sum(each.is_overdue(ctx.now) for each in found))
 
 
 # --- the ladder --------------------------------------------------------------------------------------------------------------

@@ -35,6 +35,19 @@ _VERDICTS = {
     "allow_to_less": ("permitted, would see less", "warn"),
     "refuse_to_allow": ("refused, would be permitted", "accent"),
 }
+_LAPSES = {
+    "certificate_ends": ("the certificate is older than its new life", "bad"),
+    "grace_ends": ("its grace would be over", "bad"),
+    "agreements_end": ("people's agreements end", "warn"),
+    "refresh_tokens_end": ("apps must be opened again", "warn"),
+    "agreements_missing": ("agreements with the vendor are missing", "bad"),
+    "proofs_missing": ("the vendor's proofs are missing", "warn"),
+    "app_stopped": ("overdue findings stop new launches", "bad"),
+    "app_suspended": ("overdue findings suspend it", "bad"),
+    "override_ends": ("an override ends", "warn"),
+    "exception_ends": ("an exception ends", "warn"),
+    "kept": ("kept by an override or exception", "good"),
+}
 FLIPS = List(
     columns=(
         Column("What would change"),
@@ -131,6 +144,8 @@ async def show_run(visit: Visit) -> Response:
             "asked_by": names.actor(run.asked_by),
             "counts": [(name.replace("_", " "), number) for name, number in sorted(run.counts.items())],
             "done": run.state is DryRunState.DONE,
+            "lapses": _lapses(ctx, run),
+            "more": max(0, run.counts.get("lapses", 0) + run.counts.get("kept", 0) - SHOWN),
             "apply": address("operations.apply", str(run.version))
             if visit.may_open("operations.apply")
             else "",
@@ -158,3 +173,25 @@ def _flips(ctx: Context, run: str, asked: Asked) -> Listed:
         if asked["verdict"] in {"", each["verdict"]}
     ]
     return Listed(rows, next=str(found[-1].number) if len(found) == ROWS else "")
+
+
+def _lapses(ctx: Context, run: DryRun) -> list[dict[str, Any]]:
+    """Return the first rows of what lapses beside scopes, or is kept for a time, with names."""
+    # A run of a release before has none.
+    if run.state is not DryRunState.DONE or not (run.counts.get("lapses") or run.counts.get("kept")):
+        return []
+    found = [each.fields for each in dryruns.list_rows(ctx, run.id, Kind.LAPSE, PageQuery(limit=SHOWN))]
+    known = fields.names(ctx, [each["app"] for each in found], [each["tenant"] for each in found])
+    return [
+        {
+            "what": _LAPSES.get(each["what"], (each["what"].replace("_", " "), "info")),
+            "app": known.get(each["app"], each["app"]),
+            "address": address("operations.app", each["app"]),
+            "hospital": known.get(each["tenant"], each["tenant"]) or "everywhere",
+            "which": each["which"],
+            "number": each["number"],
+            "before": str(each["before"] or "")[:16].replace("T", " "),
+            "until": str(each["until"] or "")[:16].replace("T", " ") or "at once",
+        }
+        for each in found
+    ]

@@ -1,0 +1,199 @@
+"""A dry run honours what two people allowed, and lists what would lapse: by age, by what is newly asked, by what nobody mended (C180, C207, C208)."""
+
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.dryruns import service as dryruns
+from hilum.dryruns.models import Kind
+from hilum.infra.context import Context
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.policies import service as policies
+from hilum.policies.models import DryRun
+from hilum.revalidation import store as revalidation
+from hilum.revalidation.models import Finding, Severity, State
+from tests.flows.front_channel import Front, front
+from tests.flows.gateway_ground import CLINIC, GENERAL, Ground, Play, player
+from tests.flows.test_connected_apps import connect
+from tests.flows.test_dry_run import CELLS, dry_run, rows
+from tests.flows.test_lives import keep_using
+from tests.flows.test_overrides import PATIENTS, STRICT, override, withhold
+from tests.flows.test_rule_book_in_force import everywhere
+from tests.sim.backends import both_backends
+from tests.sim.dry_runs import dry_run as dry_run_of
+from tests.sim.world import FakeClock, SeededIds
+from tests.unit.policies.books import document
+
+__all__ = ["front"]
+
+DAY = timedelta(days=1)
+WITH_RULE = {"tier_rules": STRICT["tier_rules"], "overrides": STRICT["overrides"]}
+
+
+@pytest.fixture
+def play(one_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(one_uow, clock, ids, tmp_path)
+
+
+def everyone(name: str, value: Any) -> dict[str, Any]:
+    return {f"{CELLS}.{tier}.{name}": value for tier in ("low", "moderate", "high")}
+
+
+def lapses(made: Ground, run: DryRun, what: str) -> list[dict[str, Any]]:
+    found = rows(made, run, Kind.LAPSE)
+    assert len(found) == run.counts["lapses"] + run.counts["kept"]
+    return [each for each in found if each["what"] == what]
+
+
+@both_backends
+def test_an_app_that_an_override_keeps_does_not_flip_until_it_ends(play: Play) -> None:
+    """C207: and would, where the version calls the rule absolute. Nobody else is kept by it."""
+
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Patient.rs")
+        made.run(partial(withhold, changes=WITH_RULE))
+        assert (await made.get("Patient/p1", token)).status == 200
+        app, ends = made.clients["app"].app, made.clock.now() + 3 * DAY
+        unkept = dry_run(made, STRICT)
+        assert [each["resource_type"] for each in rows(made, unkept, Kind.FLIP)] == ["Patient"]
+        assert unkept.counts["kept"] == 0
+
+        made.run(lambda ctx: override(ctx, app, GENERAL, ends))
+        run = dry_run(made, STRICT)
+
+        assert rows(made, run, Kind.FLIP) == []
+        [kept] = lapses(made, run, "kept")
+        assert (kept["app"], kept["tenant"], kept["until"][:10]) == (app, GENERAL, ends.date().isoformat())
+        assert any("/Patient." in each for each in kept["which"])
+        assert lapses(made, run, "override_ends") == []
+
+        absolute = PATIENTS | {"level": "absolute"}
+        changed = dry_run(made, STRICT | {"tier_rules": [*document()["tier_rules"], absolute]})
+
+        assert [each["resource_type"] for each in rows(made, changed, Kind.FLIP)] == ["Patient"]
+        [ended] = lapses(made, changed, "override_ends")
+        assert (ended["app"], ended["which"]) == (app, ["reads-patients", "not_overridable"])
+        assert lapses(made, changed, "kept") == []
+
+    play(story)
+
+
+def test_an_override_at_another_hospital_keeps_nothing_here(play: Play) -> None:
+    async def story(made: Ground) -> None:
+        token = made.token("patient/Patient.rs")
+        made.run(partial(withhold, changes=WITH_RULE))
+        assert (await made.get("Patient/p1", token)).status == 200
+        app = made.clients["app"].app
+        made.run(lambda ctx: override(ctx, app, TenantId(CLINIC), made.clock.now() + DAY))
+
+        run = dry_run(made, STRICT)
+
+        assert [each["tenant"] for each in rows(made, run, Kind.FLIP)] == [GENERAL]
+        assert [each["tenant"] for each in lapses(made, run, "kept")] == [CLINIC]
+
+    play(story)
+
+
+def test_a_certificate_older_than_its_new_life_lapses_with_its_grace_only(play: Play) -> None:
+    """C114: within its grace hospitals that have the app go on, so nothing flips."""
+
+    async def story(made: Ground) -> None:
+        made.clock.advance(60 * DAY)
+        assert (await made.get("Patient/p1", made.token("patient/Patient.rs"))).status == 200
+        shorter = everyone("certificate_life", "50 d")
+
+        over = dry_run(made, shorter)
+        within = dry_run(made, shorter | everyone("grace_days", 14))
+
+        app = made.clients["app"].id
+        for run, day, flips, loss in ((over, -10, 1, "lapses"), (within, 4, 0, "ends_sooner")):
+            [found] = [each for each in lapses(made, run, "certificate_ends") if each["client"] == app]
+            until = (made.clock.now() + day * DAY).date().isoformat()
+            assert (found["until"][:10], found["number"]) == (until, 1)
+            [listed] = [each for each in rows(made, run, Kind.CERTIFICATION) if each["client"] == app]
+            assert (listed["loss"], listed["served_until"][:10]) == (loss, until)
+            assert len(rows(made, run, Kind.FLIP)) == flips
+
+    play(story)
+
+
+def overdue(ctx: Context, app: AppId, vendor: VendorId, days: int) -> None:
+    said = ("address.tls", "launch", Severity.HIGH, State.OPEN, "Seen.", "curl", "Mend.")
+    opened = ctx.now - (days + 14) * DAY
+    found = Finding(f"fnd_{app}", app, vendor, "cert_1", *said, opened, ctx.now, ctx.now - days * DAY)
+    revalidation.add_finding(ctx.tx, found)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "days", "what"),
+    [
+        ("no_new_launches", "suspend", 40, "app_suspended"),
+        ("no_new_launches", "suspend", 10, ""),
+        ("warn", "no_new_launches", 10, "app_stopped"),
+        ("suspend", "suspend", 40, ""),
+        ("suspend", "warn", 40, ""),
+    ],
+)
+def test_what_overdue_findings_would_stop_is_listed_where_the_ladder_goes_further(
+    play: Play, before: str, after: str, days: int, what: str
+) -> None:
+    """C226: the shipped book suspends after thirty days."""
+
+    async def story(made: Ground) -> None:
+        made.run(partial(withhold, changes=everyone("automation", before)))
+        app = made.clients["app"].app
+        made.run(lambda ctx: overdue(ctx, app, made.vendor, days))
+
+        run = dry_run(made, everyone("automation", after))
+
+        found = [each for each in rows(made, run, Kind.LAPSE) if each["what"].startswith("app_")]
+        assert [(each["app"], each["what"], each["number"]) for each in found] == (
+            [(app, what, 1)] if what else []
+        )
+
+    play(story)
+
+
+def test_proofs_and_agreements_that_a_book_begins_to_ask_for_are_listed_where_they_are_missing(
+    play: Play,
+) -> None:
+    """C6, C7, C189."""
+
+    async def story(made: Ground) -> None:
+        made.run(partial(withhold, changes=everyone("proofs", []) | everyone("agreements", [])))
+
+        run = dry_run(made, everyone("proofs", ["owner", "domain"]) | everyone("agreements", ["data_use"]))
+
+        app = made.clients["app"]
+        [proofs] = [each for each in lapses(made, run, "proofs_missing") if each["client"] == app.id]
+        assert (proofs["which"], proofs["tenant"]) == (["domain", "owner"], "")
+        [missing] = [each for each in lapses(made, run, "agreements_missing") if each["client"] == app.id]
+        assert (missing["which"], missing["tenant"]) == (["data_use"], GENERAL)
+
+    play(story)
+
+
+def test_what_could_be_refreshed_no_more_is_counted_beside_agreements_that_end(front: Front) -> None:
+    """C89, C194: an agreement that ends takes its tokens with it, which are not counted again."""
+    keep_using(front, connect(front)["refresh_token"], days=33, times=3)
+    front.clock.advance(DAY)
+    front.run(policies.adopt_shipped)
+
+    def found(changes: dict[str, Any]) -> list[tuple[str, str, list[str], int]]:
+        version = front.run(lambda ctx: policies.add_version(ctx, document(changes), base=1, note="")).number
+        run = dry_run_of(front.uow, version)
+        listed = front.run(lambda ctx: dryruns.list_rows(ctx, run.id, Kind.LAPSE))
+        return [
+            (each.tenant, each.fields["what"], each.fields["which"], each.fields["number"]) for each in listed
+        ]
+
+    assert found(everywhere("lifetimes", {"absolute": "100 d"})) == [
+        ("mercy", "refresh_tokens_end", ["absolute_limit_reached"], 1)
+    ]
+    both = {"absolute": "100 d", "expiry": "fixed", "authorization": "100 d"}
+    assert found(everywhere("lifetimes", both)) == [("mercy", "agreements_end", ["fixed_end_reached"], 1)]
+    assert found(everywhere("lifetimes", {"absolute": "101 d"})) == []
