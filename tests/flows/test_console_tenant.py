@@ -1,6 +1,7 @@
 """The console of a hospital's administrators: what is approved, narrowed, asked for and stopped by pages (C183; S3 of the consoles)."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from html import unescape
@@ -26,6 +27,7 @@ from hilum.registry.models import App, CertifyOrder, Environment, NewApp, NewVen
 from hilum.requests import service as requests
 from hilum.requests.models import AskOrder
 from hilum.signin.policy import actor_of
+from hilum.web.pages import Habits
 from tests.flows.back_channel import JWKS
 from tests.flows.control_site import TRACE, build
 from tests.flows.test_audit_journal import Place, access
@@ -487,7 +489,7 @@ def test_settings_change_what_an_administrator_may_and_say_when_they_are_stale(w
 
     assert press(browser, "/tenant/settings", "moved", act="moved", moved="allow").status_code == 303
     stale = press(
-        browser, "/tenant/settings", "moved", act="moved", moved="refuse", revision="refuse:General"
+        browser, "/tenant/settings", "moved", act="moved", moved="refuse", revision="refuse:General::"
     )
     assert stale.status_code == 409
     assert "it says allow now" in stale.text
@@ -526,3 +528,42 @@ def test_people_are_sorted_by_their_columns_and_an_address_holds_order_text_and_
     refused = browser.get(following.replace("sort=name", "sort=-name"))
     assert refused.status_code == 422
     assert "first page" in refused.text
+
+
+def test_a_hospital_states_its_language_and_zone_and_its_pages_show_times_in_it(
+    ward: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C87, C183."""
+    browser, page = ward.browser("gina"), "/tenant/settings"
+    read = partial(identity.get_tenant, tenant=GENERAL)
+    pages = ward.site.kit.pages
+
+    def habits(tenant: str) -> Habits:
+        found = ward.site.system(identity.get_tenant, tenant=TenantId(tenant)) if tenant else None
+        return Habits(found.language, found.time_zone) if found else Habits()
+
+    monkeypatch.setattr(pages, "shell", replace(pages.shell, habits=habits))
+    assert "09:00" in browser.get("/tenant/people").text
+    refused = press(browser, page, "time_zone", act="habits", language="es", time_zone="Europe/Nowhere")
+    assert refused.status_code == 422
+    assert "such as Europe/Madrid" in refused.text
+    assert 'value="Europe/Nowhere"' in refused.text
+    assert press(browser, page, "time_zone", act="habits", language="fr", time_zone="").status_code == 422
+
+    done = press(browser, page, "time_zone", act="habits", language="es", time_zone="Europe/Madrid")
+
+    assert done.status_code == 303
+    assert (ward.site.system(read).language, ward.site.system(read).time_zone) == ("es", "Europe/Madrid")
+    people = browser.get("/tenant/people").text
+    assert "2 Mar 2026, 10:00" in people
+    assert "2 March 2026, 10:00 CET" in people
+    assert "Times: Europe/Madrid." in people
+    assert '<html lang="es">' in ward.site.browser().get("/t/general/signin").text
+    stale = press(browser, page, "time_zone", act="habits", revision="old", language="", time_zone="")
+    assert stale.status_code == 409
+    asked = {"language": "", "time_zone": "America/Sao_Paulo"}
+    assert (
+        ward.site.api("gina").patch("/tenants/general", json=asked).json()["time_zone"] == "America/Sao_Paulo"
+    )
+    assert ward.site.api("ann").patch("/tenants/general", json=asked).status_code == 403
+    assert ward.site.api("carl").patch("/tenants/general", json=asked).status_code in {403, 404}

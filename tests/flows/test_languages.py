@@ -1,14 +1,16 @@
 """The pages that patients and clinicians meet, in Spanish (C87)."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from hilum.controls.models import Mode, TargetKind
+from hilum.web.pages import Habits
 from tests.flows.back_channel import MERCY
-from tests.flows.front_channel import STANDALONE, Browser, Front, answer, front
+from tests.flows.front_channel import STANDALONE, Browser, Front, answer, front, shared_pages
 from tests.sim.browser import form_with
 
 __all__ = ["front"]
@@ -229,3 +231,18 @@ def front_pages(front: Front, show: Any, person: str = "dora") -> None:
     assert (language(english), language(spanish)) == ("en", "es")
     same = set(_Texts(english.text).found) & set(_Texts(spanish.text).found)
     assert [each for each in same if not SAME_IN_ALL.fullmatch(each)] == []
+
+
+def test_a_browser_that_wants_no_language_gets_the_hospitals(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C87: for that hospital's pages only, and only where neither the browser nor the person states one."""
+    pages = shared_pages()
+    spanish = replace(pages.shell, habits=lambda tenant: Habits("es" if tenant == MERCY else "", ""))
+    monkeypatch.setattr(pages, "shell", spanish)
+
+    assert language(speaking(front, "").http.get(SIGNIN)) == "es"
+    assert language(speaking(front, "fr").http.get(SIGNIN)) == "es"
+    assert language(speaking(front, "en-GB").http.get(SIGNIN)) == "en"
+    assert language(speaking(front, "").http.get(f"{SIGNIN}?language=en")) == "en"
+    assert language(speaking(front, "").http.get(SIGNIN.replace(MERCY, "elsewhere"))) == "en"

@@ -8,6 +8,7 @@ import pytest
 
 from hilum.kernel.sentences import ENGLISH, Catalogue, Sentence, day, enumerated, joined, moment
 from hilum.standards.languages import Language, accepted, asked, choose, language_of
+from hilum.standards.zones import zone_fault, zone_of
 from hilum.web.catalogues import catalogue_of, read_catalogue
 
 EN, ES = Language.ENGLISH, Language.SPANISH
@@ -145,3 +146,60 @@ def test_what_a_catalogue_lacks_is_said_in_english() -> None:
 
     assert found == Catalogue("es", {"Two": 'Dos, "tres"'}, {})
     assert found.say("One") == "One"
+
+
+@pytest.mark.parametrize(
+    ("remembered", "header", "usual", "expected"),
+    [
+        ("", "", "es", ES),
+        ("", "fr", "es", ES),
+        ("", "en", "es", EN),
+        ("en", "", "es", EN),
+        ("", "es", "en", ES),
+        ("", "", "fr", EN),
+        ("", "", "", EN),
+    ],
+)
+def test_a_hospitals_language_decides_only_where_nobody_wants_one(
+    remembered: str, header: str, usual: str, expected: Language
+) -> None:
+    assert choose(remembered=remembered, header=header, usual=usual) is expected
+
+
+@pytest.mark.parametrize(
+    ("zone", "expected"),
+    [
+        ("", "2 March 2026, 09:05 UTC"),
+        ("Europe/Madrid", "2 March 2026, 10:05 CET"),
+        ("America/New_York", "2 March 2026, 04:05 EST"),
+        ("America/Sao_Paulo", "2 March 2026, 06:05 UTC-03"),
+        ("Asia/Kathmandu", "2 March 2026, 14:50 UTC+0545"),
+        ("Pacific/Kiritimati", "2 March 2026, 23:05 UTC+14"),
+        ("America/Argentina/Buenos_Aires", "2 March 2026, 06:05 UTC-03"),
+    ],
+)
+def test_a_time_is_that_of_a_zone_and_names_it(zone: str, expected: str) -> None:
+    found = zone_of(zone)
+    assert found is not None
+    assert moment(AT, found) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "europe/madrid",
+        "Madrid",
+        "Europe/Nowhere",
+        "../etc/passwd",
+        "localtime",
+        "/etc/localtime",
+        "Europe/Madrid\x00",
+        "Europe/../Madrid",
+        "Etc",
+        "A" * 300,
+        " ",
+    ],
+)
+def test_what_is_no_zone_is_refused(name: str) -> None:
+    assert zone_of(name) is None
+    assert zone_fault(name) == "zone_unknown"

@@ -71,7 +71,7 @@ from hilum.web import errors, problems
 from hilum.web.asgi import App, Receive, Scope, Send
 from hilum.web.bounds import Admission, Limits, Patience
 from hilum.web.kit import Kit
-from hilum.web.pages import Pages, Shell
+from hilum.web.pages import NO_HABITS, Habits, Pages, Shell
 from hilum.web.static import Assets
 from hilum.web.urls import Urls, host_of
 
@@ -109,7 +109,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
         settings.database_url, settings.data_dir / "journal", uow.writer, ids, clock=clock
     )
     assets = Assets(*mounts.static_folders())
-    pages = _shell(settings, urls, assets)
+    pages = _shell(settings, urls, assets, keeper)
     at_stop: list[Callable[[], None]] = []
     kit = Kit(
         uow=uow,
@@ -181,13 +181,18 @@ def _generation(keeper: SnapshotKeeper) -> object:
     return None if held is None else (held.epoch, id(held))
 
 
-def _shell(settings: Settings, urls: Urls, assets: Assets) -> Pages:
+def _shell(settings: Settings, urls: Urls, assets: Assets, keeper: SnapshotKeeper) -> Pages:
     links = (
         (Sentence("Sandbox"), urls.sandbox()),
         (Sentence("Accounts"), urls.sandbox("/accounts")),
     )
     shown = links if settings.is_sandbox else ()
-    shell = Shell(sandbox=settings.is_sandbox, links=shown, secure=urls.is_secure())
+    shell = Shell(
+        sandbox=settings.is_sandbox,
+        links=shown,
+        secure=urls.is_secure(),
+        habits=lambda tenant: _habits(keeper, tenant),
+    )
     return Pages(assets, shell, folders=[*mounts.template_folders(), HERE / "templates"])
 
 
@@ -214,6 +219,13 @@ def _keeper(uow: UnitOfWork, node: str) -> SnapshotKeeper:
     signal = open_change_feed(uow.db, uow.clock)
     # After a failover the pooled connections may still lead to the other copy of the database.
     return SnapshotKeeper(read, signal, uow.clock, load=load, on_stop=record, on_other_copy=uow.db.dispose)
+
+
+def _habits(keeper: SnapshotKeeper, tenant: str) -> Habits:
+    """Return the language and the zone of a hospital's pages."""
+    snapshot = keeper.current()
+    facts = snapshot.identity.tenants.get(TenantId(tenant)) if snapshot is not None else None
+    return NO_HABITS if facts is None else Habits(facts.language, facts.time_zone)
 
 
 def _own_origin(keeper: SnapshotKeeper, tenant: str) -> str:

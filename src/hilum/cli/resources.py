@@ -318,6 +318,13 @@ def tenant_brand(
     "--moved-reads", type=click.Choice(["allow", "refuse"]), default=None, help="Reads after the chart moved."
 )
 @click.option("--active/--inactive", default=None, help="Whether anything works there.")
+@click.option(
+    "--language",
+    type=click.Choice(["en", "es", ""]),
+    default=None,
+    help="Of its sign-in and consent pages, for a browser that wants none.",
+)
+@click.option("--time-zone", default=None, help="Of times on its pages, such as Europe/Madrid.")
 @json_option
 def tenant_change(
     tenant_id: str,
@@ -327,14 +334,16 @@ def tenant_change(
     moved_reads: str | None,
     active: bool | None,
     json_: bool,
+    **habits: str | None,
 ) -> None:
     r"""Change a hospital; options left out keep their values. A new --base-url waits for a second person.
 
     \b
-    Example:
+    Examples:
       hilum tenant change lakeside --inactive
+      hilum tenant change lakeside --language es --time-zone Europe/Madrid
     """
-    body = {"name": name, "base_url": base_url, "moved_reads": moved_reads, "active": active}
+    body = {"name": name, "base_url": base_url, "moved_reads": moved_reads, "active": active} | habits
     show_done(api.call("PATCH", f"/tenants/{api.segment(tenant_id)}", body), json_=json_)
 
 

@@ -121,7 +121,10 @@ class Visit:
             "frame": frame,
             "visit": self,
         }
-        return self.kit.pages.render(self.request, template, status=status, **(more | facts))
+        hospital = "" if self.visitor.actor.vendor is not None else self.visitor.session.tenant or ""
+        return self.kit.pages.render(
+            self.request, template, status=status, hospital=hospital, **(more | facts)
+        )
 
     def csrf(self, purpose: str) -> str:
         """Return the token of a form of a page."""

@@ -105,6 +105,8 @@ FATES = (
             "ehr_origins": [],
             "colour": "",
             "logo": "",
+            "language": "",
+            "time_zone": "",
         },
     ),
     # What stays.

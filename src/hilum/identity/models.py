@@ -147,6 +147,10 @@ class Tenant:
     """Its colour on pages, as ``#0b6b74``; empty if it has none."""
     logo: str = ""
     """The digest of its logo (``pictures``); empty if it has none."""
+    language: str = ""
+    """The language of its pages for a browser that wants none, such as ``es``; empty: English."""
+    time_zone: str = ""
+    """The zone of the times on its pages, such as ``Europe/Madrid``; empty: UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,8 @@ class TenantChange:
     moved_reads: MovedReads | None = None
     active: bool | None = None
     upstream: UpstreamRef | None = None
+    language: str | None = None
+    time_zone: str | None = None
 
 
 VENDOR_ROLES = frozenset(role.value for role in VendorRole)
@@ -278,6 +284,8 @@ class TenantFacts:
     active: bool
     base_url: str = ""
     sandbox: bool = False
+    language: str = ""
+    time_zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,16 @@ from hilum.identity.models import (
     UpstreamRef,
 )
 
-TENANT_FIELDS = ("name", "base_url", "ehr_origins", "moved_reads", "active", "upstream")
+TENANT_FIELDS = (
+    "name",
+    "base_url",
+    "ehr_origins",
+    "moved_reads",
+    "active",
+    "upstream",
+    "language",
+    "time_zone",
+)
 
 
 def changed_fields(change: TenantChange) -> dict[str, Any]:
@@ -52,6 +61,8 @@ def read_tenant_change(order: Mapping[str, Any], sealed: str) -> TenantChange:
         ehr_origins=None if origins is None else tuple(origins),
         moved_reads=None if moved is None else MovedReads(moved),
         active=order.get("active"),
+        language=order.get("language"),
+        time_zone=order.get("time_zone"),
         upstream=None
         if upstream is None
         else UpstreamRef(

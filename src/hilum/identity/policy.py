@@ -38,6 +38,8 @@ from hilum.identity.models import (
 from hilum.identity.rights import RIGHTS, VENDOR_RIGHTS
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId, TenantId
+from hilum.standards.languages import Language
+from hilum.standards.zones import zone_fault
 
 __all__ = ["RIGHTS", "VENDOR_RIGHTS"]
 
@@ -220,7 +222,14 @@ def may_see_tenant(actor: Actor, tenant: TenantId) -> bool:
 def facts_of(tenant: Tenant) -> TenantFacts:
     """Return what the gateway and the client to the tenant's FHIR server must know of a tenant."""
     return TenantFacts(
-        tenant.id, tenant.upstream, tenant.moved_reads, tenant.active, tenant.base_url, tenant.sandbox
+        tenant.id,
+        tenant.upstream,
+        tenant.moved_reads,
+        tenant.active,
+        tenant.base_url,
+        tenant.sandbox,
+        tenant.language,
+        tenant.time_zone,
     )
 
 
@@ -245,6 +254,10 @@ def tenant_faults(tenant: Tenant) -> dict[str, str]:
             faults["ehr_origins"] = fault
     if fault := upstream_fault(tenant.upstream):
         faults["upstream"] = fault
+    if tenant.language and tenant.language not in set(Language):
+        faults["language"] = "language_unknown"
+    if fault := zone_fault(tenant.time_zone):
+        faults["time_zone"] = fault
     return faults
 
 

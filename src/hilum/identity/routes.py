@@ -81,6 +81,10 @@ class TenantChangeAsked(Strict):
     ehr_origins: Annotated[tuple[Word, ...] | None, Field(max_length=EHR_ORIGINS_BOUND)] = None
     moved_reads: MovedReads | None = None
     active: bool | None = None
+    language: Word | None = None
+    """Of pages for a browser that wants none: ``en`` or ``es``; an empty text: English."""
+    time_zone: Word | None = None
+    """Of the times on pages, such as ``Europe/Madrid``; an empty text: UTC."""
 
 
 class BrandingAsked(Strict):
@@ -106,6 +110,8 @@ class TenantShown(BaseModel):
     logo: str
     """The digest of its logo, which is at ``/logos/hospital/{id}/{logo}.png``; empty if it has none."""
     left_at: datetime | None
+    language: str = ""
+    time_zone: str = ""
 
 
 class FacilityAsked(Strict):
@@ -197,6 +203,8 @@ def _tenants(router: APIRouter, kit: Kit, seal: Seal) -> None:
             ehr_origins=body.ehr_origins,
             moved_reads=body.moved_reads,
             active=body.active,
+            language=body.language,
+            time_zone=body.time_zone,
             upstream=None if body.upstream is None else _upstream(body.upstream, seal),
         )
         verb = partial(service.update_tenant, tenant_id=TenantId(tenant), change=asked)
@@ -270,5 +278,7 @@ def _tenant(tenant: Tenant) -> TenantShown:
         active=tenant.active,
         colour=tenant.colour,
         logo=tenant.logo,
+        language=tenant.language,
+        time_zone=tenant.time_zone,
         left_at=tenant.left_at,
     )

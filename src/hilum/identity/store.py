@@ -62,6 +62,8 @@ tenants = Table(
     Column("colour", String(7), nullable=False, server_default=""),
     Column("logo", String(64), nullable=False, server_default=""),
     Column("left_at", Instant),
+    Column("language", String(8), nullable=False, server_default=""),
+    Column("time_zone", String(64), nullable=False, server_default=""),
     Index("ix_identity_tenant_by_name", text("lower(name)"), "id"),
 )
 
@@ -151,6 +153,8 @@ def _tenant(row: Any) -> Tenant:
         sandbox=row.sandbox,
         active=row.active,
         colour=row.colour,
+        language=row.language,
+        time_zone=row.time_zone,
         logo=row.logo,
         left_at=row.left_at,
     )
@@ -179,6 +183,8 @@ def _values(tenant: Tenant) -> dict[str, Any]:
         "moved_reads": tenant.moved_reads.value,
         "active": tenant.active,
         "left_at": tenant.left_at,
+        "language": tenant.language,
+        "time_zone": tenant.time_zone,
     }
 
 

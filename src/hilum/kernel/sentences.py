@@ -7,7 +7,7 @@ Source: docs/adr/0100-a-second-language.md
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Self
 
 MONTHS = (
@@ -111,9 +111,17 @@ def day(value: datetime) -> Sentence:
     )
 
 
-def moment(value: datetime) -> Sentence:
-    """Format a date and time: 3 March 2026, 09:05 UTC."""
-    return Sentence("%(day)s, %(time)s UTC", day=day(value), time=f"{value:%H:%M}")
+def moment(value: datetime, zone: tzinfo = UTC) -> Sentence:
+    """Format a date and time with its zone: 3 March 2026, 09:05 UTC."""
+    local = value.astimezone(zone)
+    named = local.tzname() or "UTC"
+    return Sentence(
+        "%(day)s, %(time)s %(zone)s",
+        day=day(local),
+        time=f"{local:%H:%M}",
+        # Zones without letters of their own are named by their distance.
+        zone=f"UTC{named}" if named[0] in "+-" else named,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,17 +49,21 @@ def accepted(header: str) -> Language | None:
     return best
 
 
-def choose(*, chosen: str = "", asked_for: str = "", remembered: str = "", header: str = "") -> Language:
+def choose(
+    *, chosen: str = "", asked_for: str = "", remembered: str = "", header: str = "", usual: str = ""
+) -> Language:
     """Return the language of a page.
 
     ``chosen``: what the person has chosen by the link that led here. ``asked_for``: ``ui_locales`` of the app that sent them.
-    ``remembered``: what they chose before. ``header``: Accept-Language. English if none of them names a language that there is.
+    ``remembered``: what they chose before. ``header``: Accept-Language. ``usual``: the hospital's own. English if none of them names a
+    language that there is.
     """
     return (
         language_of(chosen)
         or asked(asked_for)
         or language_of(remembered)
         or accepted(header)
+        or language_of(usual)
         or Language.ENGLISH
     )
 

@@ -139,6 +139,8 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "picture_too_large": "The picture is larger than 64 KiB. Make it smaller.",
         "picture_wrong_size": "A logo has 16 to 512 pixels on each side.",
         "picture_unusual": "The picture is of an unusual kind. Save it as a PNG with 8 bits a colour, not interlaced.",
+        "language_unknown": "There is no such language. Pages are in English (en) and Spanish (es).",
+        "zone_unknown": "There is no such time zone. Write it as area and city, such as Europe/Madrid.",
         "colour_malformed": "A colour is # and six hexadecimal digits in small letters, such as #0b6b74.",
         "name_characters": "This name contains non-printable characters.",
         "reference_malformed": "Write it as Location/<id> or Organization/<id>, as the hospital's FHIR server has it.",

@@ -38,8 +38,8 @@ def is_door(path: str) -> bool:
     return path.lstrip("/").partition("/")[0] in _DOORS
 
 
-def spoken(request: Request, *, secure: bool) -> Language:
-    """Return the language of the page that answers a request."""
+def spoken(request: Request, *, secure: bool, usual: str = "") -> Language:
+    """Return the language of the page that answers a request. ``usual``: the hospital's, for a browser that wants none."""
     if not is_door(request.url.path):
         return Language.ENGLISH
     framed = _is_framed(request)
@@ -52,6 +52,7 @@ def spoken(request: Request, *, secure: bool) -> Language:
         asked_for=asked_for if _is_on_the_way(request.url.path) else "",
         remembered=remembered,
         header=request.headers.get("accept-language", ""),
+        usual=usual,
     )
 
 

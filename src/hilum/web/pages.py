@@ -3,8 +3,10 @@
 Source: docs/adr/0014-pages.md; CSP Level 3.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,26 @@ from starlette.responses import HTMLResponse
 
 from hilum.kernel.sentences import Catalogue, day, moment
 from hilum.standards.languages import Language
+from hilum.standards.zones import zone_of
 from hilum.web import languages
 from hilum.web.catalogues import catalogue_of
 from hilum.web.static import Assets
 
 TEMPLATES = Path(__file__).parent / "templates"
 SOURCES_BOUND = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What a hospital's pages do where nobody states otherwise: their language, and the zone of their times. Empty: English, UTC."""
+
+    language: str = ""
+    zone: str = ""
+
+
+NO_HABITS = Habits()
+_ZONE: ContextVar[tzinfo] = ContextVar("zone", default=UTC)
+"""The zone of the page that is being rendered: macros that a template imports see none of its facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +51,8 @@ class Shell:
     """The address of the index of the guides. A page names its own below it (block ``guide``)."""
     secure: bool = False
     """Whether pages are served over https, so that their cookies are Secure."""
+    habits: Callable[[str], Habits] = lambda _: NO_HABITS
+    """Returns the habits of a hospital by its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +104,7 @@ class Pages:
         environment.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
         environment.globals.update(asset=self.assets.path, shell=self.shell, language=language.value)
         environment.globals.update(_said(catalogue))
-        environment.filters.update(day=day, moment=moment, said=catalogue.said)
+        environment.filters.update(day=day, moment=_moment, short=_short, said=catalogue.said)
         return environment
 
     def render(
@@ -98,21 +116,25 @@ class Pages:
         form_action: Iterable[str] = (),
         frame_ancestors: Iterable[str] = (),
         policy: Policy | None = None,
+        hospital: str = "",
         **facts: Any,
     ) -> HTMLResponse:
         """Render a page.
 
         ``form_action``: foreign origins (or ``scheme:``) that a form's response may redirect to, since Chromium checks redirects too.
         ``frame_ancestors``: origins that may frame the page; none by default. ``policy`` replaces both.
+        ``hospital``: whose page it is, if its address does not say so.
         """
         chosen = policy or Policy(tuple(form_action), tuple(frame_ancestors))
-        language = languages.spoken(request, secure=self.shell.secure)
+        habits = self.shell.habits(hospital or _hospital_of(request.url.path))
+        language = languages.spoken(request, secure=self.shell.secure, usual=habits.language)
         others = languages.offered(request, language)
-        text = (
-            self._environments[language]
-            .get_template(template)
-            .render(request=request, other_languages=others, **facts)
-        )
+        in_zone = _ZONE.set(zone_of(habits.zone) or UTC)
+        try:
+            found = self._environments[language].get_template(template)
+            text = found.render(request=request, other_languages=others, zone=habits.zone or "UTC", **facts)
+        finally:
+            _ZONE.reset(in_zone)
         headers = security_headers(chosen) | {"content-language": language.value}
         if languages.is_door(request.url.path):
             headers["vary"] = "accept-language, cookie"
@@ -122,11 +144,27 @@ class Pages:
 
     def catalogue(self, request: Request) -> Catalogue:
         """Return the catalogue of the page that answers a request."""
-        return catalogue_of(languages.spoken(request, secure=self.shell.secure))
+        usual = self.shell.habits(_hospital_of(request.url.path)).language
+        return catalogue_of(languages.spoken(request, secure=self.shell.secure, usual=usual))
 
     def fragment(self, template: str, **facts: Any) -> str:
         """Render a part of a page, to be inserted into one that is already shown."""
         return self._environments[Language.ENGLISH].get_template(template).render(**facts)
+
+
+def _hospital_of(path: str) -> str:
+    """Return the hospital of an address, /t/<hospital>/...; empty if it is of none."""
+    parts = path.split("/", 3)
+    return parts[2] if parts[1:2] == ["t"] and len(parts) > 2 else ""
+
+
+def _moment(value: datetime) -> str:
+    return moment(value, _ZONE.get())
+
+
+def _short(value: datetime) -> str:
+    """Format a date and time for a list, whose page says the zone: 3 Mar 2026, 09:05."""
+    return f"{value.astimezone(_ZONE.get()):%-d %b %Y, %H:%M}"
 
 
 def security_headers(policy: Policy) -> dict[str, str]:

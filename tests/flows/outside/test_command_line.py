@@ -1022,3 +1022,30 @@ def test_a_token_that_cannot_be_kept_is_said_in_a_sentence(hospital: Running, tm
 
     words = ("login", "--username", staff["username"], "--password", staff["password"])
     far.refuses(*words, saying="the token cannot be kept")
+
+
+def test_a_hospitals_language_is_that_of_its_pages_within_a_moment(running: Running, tmp_path: Path) -> None:
+    """C87: each worker reads it from its snapshot, and no page from the database."""
+    root = by(running, "admin.ferro", tmp_path)
+
+    def spoken() -> str:
+        url = f"{running.base}/t/general/signin"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return str(answer.headers["content-language"])
+
+    def within_a_moment(wanted: str) -> bool:
+        for _ in range(100):
+            if spoken() == wanted:
+                return True
+            time.sleep(0.02)
+        return False
+
+    before = spoken()
+    root.hilum("tenant", "change", "general", "--language", "es", "--time-zone", "Europe/Madrid")
+    changed = within_a_moment("es")
+    root.hilum("tenant", "change", "general", "--language", "", "--time-zone", "")
+
+    assert before == "en"
+    assert changed
+    assert within_a_moment("en")
+    root.refuses("tenant", "change", "general", "--time-zone", "Madrid", saying="Europe/Madrid")

@@ -68,6 +68,15 @@ if (live) {
   addEventListener("pagehide", () => source.close());
 }
 
+// Under the pointer a time also says what it is in the reader's own zone.
+document.addEventListener("pointerover", (event) => {
+  const time = event.target instanceof Element ? event.target.closest("time[datetime]") : null;
+  const at = time && !time.dataset.here ? new Date(time.dateTime) : null;
+  if (!at || Number.isNaN(at.getTime())) return;
+  time.dataset.here = "yes";
+  time.title = `${time.title}; where you are: ${at.toLocaleString([], {dateStyle: "medium", timeStyle: "short"})}`;
+});
+
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {

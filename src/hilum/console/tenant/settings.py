@@ -6,6 +6,7 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.approvals.models import Asked
+from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.tenant.apps import own
 from hilum.federation import service as federation
@@ -18,13 +19,19 @@ from hilum.pictures import live as pictures
 from hilum.pictures.models import NO_PICTURE
 from hilum.precedents import service as precedents
 from hilum.precedents.models import SharingOrder
+from hilum.standards.languages import NAMES, Language
 from hilum.web.branding import brand_of
 from hilum.web.forms import Form
 
 
 async def show(visit: Visit) -> Response:
     """Show the settings of the hospital, and who may change which."""
-    return visit.render("console/tenant/settings.html", **await visit.read(lambda ctx: _shown(ctx, visit)))
+    return await _page(visit)
+
+
+async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
+    facts = await visit.read(lambda ctx: _shown(ctx, visit))
+    return visit.render("console/tenant/settings.html", **facts, **fields.answered(given, error))
 
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
@@ -47,6 +54,10 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "discovery": urls.smart_configuration(tenant.id),
         "facilities": identity.list_facilities(ctx, tenant.id),
         "moved": tenant.moved_reads.value,
+        "languages": [
+            ("", "English"),
+            *((each.value, NAMES[each]) for each in Language if each is not Language.ENGLISH),
+        ],
         "shares": precedents.shares_in_general(ctx, tenant.id),
         # Above this page too, so that whoever sets it sees what the others will.
         "brand": brand_of(urls, tenant.id, name=tenant.name, colour=tenant.colour, logo=tenant.logo),
@@ -55,14 +66,17 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
 
 def revision_of(tenant: Tenant) -> str:
     """Return what a change of settings must have seen."""
-    return f"{tenant.moved_reads.value}:{tenant.name}"
+    return f"{tenant.moved_reads.value}:{tenant.name}:{tenant.language}:{tenant.time_zone}"
 
 
 async def act(visit: Visit, form: Form) -> Response:
     """Change what a token may read after the chart moved, the hospital's colour or logo, or add or remove a facility."""
     match form.one("act"):
-        case "moved":
-            await visit.write(partial(_change, form=form))
+        case "moved" | "habits":
+            try:
+                await visit.write(partial(_change, form=form))
+            except Invalid as error:
+                return await _page(visit, form, error)
         case "brand":
             logo = await pictures.read(form.files["logo"], "logo") if "logo" in form.files else None
             look = Branding(form.one("colour").strip().lower(), logo)
@@ -92,10 +106,11 @@ async def act(visit: Visit, form: Form) -> Response:
 def _change(ctx: Context, form: Form) -> Tenant | Asked:
     tenant = own(ctx)
     if form.one("revision") != revision_of(tenant):
-        raise Conflict(
-            "changed_since_read",
-            f"A colleague changed the settings meanwhile: it says {tenant.moved_reads.value} now.",
-        )
+        detail = f"A colleague changed the settings meanwhile: it says {tenant.moved_reads.value} now. Open the page again."
+        raise Conflict("changed_since_read", detail)
+    if form.one("act") == "habits":
+        change = TenantChange(language=form.one("language"), time_zone=form.one("time_zone").strip())
+        return identity.update_tenant(ctx, tenant.id, change)
     try:
         moved = MovedReads(form.one("moved"))
     except ValueError as error:
