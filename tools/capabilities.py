@@ -100,7 +100,7 @@ PROMISES = {
     101: "A reviewer with a tie to the vendor, declared or found from a mail address, judges nothing of it (in part: there are no billing routes yet)",
     102: "Scorecards cover authentication, tokens, API use, logging, failure modes; agreements, sharing, retention, subcontractors; workflow fit, shortcuts, misleading display",
     103: "A red flag or an open blocking finding keeps a submission from being certified, whatever the score; the low tier with clean checks passes without a person, but for a share that is drawn by a recorded seed",
-    104: "What was submitted is immutable and hashed (in part: evidence has no visibility of its own, and reopens no check when it expires)",
+    104: "What was submitted is immutable and hashed; each document is of a kind, dated, says who reads it and until when it holds; when evidence expires, what is open is checked again and not certified, and what is certified gets a finding",
     105: "What the platform makes itself cannot be attached: a screenshot stands for no run",
     106: "Clocks in business days, with holidays by jurisdiction, stand still while the vendor owes an answer; both sides' time is shown, a missed one alerts, and median and 90th percentile are public",
     107: "A rejection has reason codes, and what passed is kept when the same is submitted again; one appeal goes to reviewers who had no part in it",

@@ -113,6 +113,7 @@ NO_LISTS = {
     "/api/v1/policies/scopes": "as many as one book has",
     "/api/v1/apps/{app}/proposed-scopes": "one proposal, of as many scopes as its bound",
     "/api/v1/apps/{app}/contract": "one contract",
+    "/api/v1/apps/{app}/documents": "of twenty certifications at most",
     "/api/v1/tenants/{tenant}/precedents": "twenty at most",
     "/api/v1/apps/{app}/scopes": "one comparison, of as many scopes as its bound",
     "/api/v1/apps/{app}/service": "one view, of as many days and hospitals as its bounds",

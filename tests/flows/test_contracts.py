@@ -15,6 +15,7 @@ from sqlalchemy import text
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, Outcome
+from hilum.cli.findings import contracts as doctor
 from hilum.evidence import service
 from hilum.evidence.judging import MINT
 from hilum.evidence.models import Outcome as Judged
@@ -314,17 +315,54 @@ def test_another_run_is_judged_anew_also_if_nothing_else_changed(ground: Ground,
     assert made(contract_of(ground), 200)["run"] == wider
 
 
-def test_an_app_whose_contract_cannot_be_read_is_skipped_and_keeps_no_other_waiting(
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE evidence_contract SET shapes = replace(shapes, 'user/Slot.s', 'user/Slot.cruds')",
+        "UPDATE evidence_contract SET shapes = '[{\"unknown\": 1}]'",
+        "DELETE FROM evidence_contract",
+    ],
+)
+def test_a_contract_that_somebody_edited_or_took_away_raises_an_alarm(
+    ground: Ground, world: World, change: str
+) -> None:
+    """C220: a finding, an event of its own and `hilum doctor`, once; and nothing is measured by it."""
+    passed(ground, sandbox_client(ground), *shown(ground))
+    made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
+    site = ground.site
+    assert site.system(doctor).ok
+    certified = _looked_at(ground, world, _place(ground))
+    certified.night()
+    assert certified.rules() == []
+
+    world.uow.write_now(lambda ctx: ctx.tx.execute(text(change)), actor=SYSTEM, trace=TRACE)
+    certified.night()
+    certified.night()
+
+    (found,) = certified.findings()
+    (of,) = made(site.api("rita").get(f"/apps/{ground.app}/certifications"), 200)["items"]
+    assert (found["rule"], found["about"], found["severity"]) == ("contract.as_signed", of["id"], "low")
+    query = EventQuery(action="evidence.contract.not_as_signed", limit=5)
+    (event,) = site.system(audit.list_events, query=query).events
+    assert event.event.facts["certification"] == of["id"]
+    said = site.system(doctor)
+    assert not said.ok
+    assert of["id"] in said.next or ground.app in said.next
+    assert "Find out who wrote to the database" in said.next
+
+
+def test_an_app_whose_submission_cannot_be_read_is_skipped_and_keeps_no_other_waiting(
     ground: Ground, world: World
 ) -> None:
     """C115: a row that somebody wrote into the database must not end the look at every app after it."""
     passed(ground, sandbox_client(ground))
     made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
-    broken = "UPDATE evidence_contract SET shapes = '[{\"unknown\": 1}]'"
-    world.uow.write_now(lambda ctx: ctx.tx.execute(text(broken)), actor=SYSTEM, trace=TRACE)
     certified = _looked_at(ground, world, _place(ground))
+    certified.night()
+    broken = "UPDATE review_submission SET documents = '[[1]]'"
+    world.uow.write_now(lambda ctx: ctx.tx.execute(text(broken)), actor=SYSTEM, trace=TRACE)
 
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="unpack"):
         certified.night()
     certified.look()
 

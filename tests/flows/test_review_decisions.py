@@ -69,7 +69,13 @@ def test_what_passed_is_certified_as_it_was_submitted_and_the_certification_name
     done = made(decide(ground, sent), 200)
 
     assert (done["state"], done["history"][-1]["reason"]) == ("certified", "In order.")
-    assert done["history"][-1]["actor"] == f"staff:{ground.site.people['rita'].id}"
+    rita = ground.site.people["rita"].id
+    assert done["history"][-1]["actor"] == f"staff:{rita}"
+    mine = ground.site.api("acme.developer")
+    for path in (f"/submissions/{sent}", f"/submissions/{sent}/lenses"):
+        told = made(mine.get(path), 200)
+        assert rita not in str(told), "a vendor learns that it was a reviewer, and not who"
+        assert "'reviewer'" in str(told)
     (certified,) = certifications(ground)
     assert (certified["id"], certified["submission"]) == (done["certification"], sent)
     assert certified["scopes"] == [each["scope"] for each in SCOPES]

@@ -111,7 +111,8 @@ class Evidence:
     submission_digest: str = ""
     run: int = 0
     run_digest: str = ""
-    documents: tuple[tuple[str, str], ...] = ()
+    documents: tuple[tuple[str, str, str], ...] = ()
+    """Kind, digest, and the address of those that everybody may read, else empty."""
     rule_book: int = 0
 
 

@@ -217,7 +217,10 @@ def claims_of(
         "evidence": {
             "submission": {"id": evidence.submission, "sha256": evidence.submission_digest},
             "checks": {"run": evidence.run, "sha256": evidence.run_digest},
-            "documents": [{"kind": kind, "sha256": digest} for kind, digest in evidence.documents],
+            "documents": [
+                {"kind": kind, "sha256": digest} | ({"url": url} if url else {})
+                for kind, digest, url in evidence.documents
+            ],
         }
         if evidence.submission
         else None,

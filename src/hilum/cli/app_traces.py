@@ -7,9 +7,10 @@ import click
 from hilum.cli import api
 from hilum.cli.named import CLIENT, app_argument
 from hilum.cli.output import REFUSED, as_json, plain, table
-from hilum.cli.resources import json_option
+from hilum.cli.resources import json_option, show
 
 NOTHING_SEEN = "No call was permitted. Open the app in the sandbox and let it work; then look again."
+_DOCUMENTS = ("kind", "dated", "expires", "expired", "visibility", "url", "sha256")
 _CALLS = ("interaction", "type", "scopes", "parameters", "workflow", "number")
 
 
@@ -106,4 +107,17 @@ def _heading(found: dict[str, Any]) -> str:
     return f"certification {found['certification']}, run {found['run']}, {signed}"
 
 
-COMMANDS = (app_propose_scopes, app_contract)
+@click.command("documents")
+@app_argument
+@json_option
+def app_documents(app_id: str, *, json_: bool) -> None:
+    r"""List the documents by which an app is certified for production, as far as their vendor lets you read them.
+
+    \b
+    Example:
+      hilum app documents Rota
+    """
+    show(api.call("GET", f"/apps/{api.segment(app_id)}/documents")["items"], _DOCUMENTS, json_=json_)
+
+
+COMMANDS = (app_propose_scopes, app_contract, app_documents)

@@ -12,6 +12,7 @@ from hilum.audit import service as audit
 from hilum.audit.journal_records import AccessReader
 from hilum.audit.models import AccessQuery, AnchoredHead
 from hilum.cli import preflight
+from hilum.evidence import service as evidence
 from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.database_clock import measure_skew
@@ -23,6 +24,8 @@ from hilum.notices import service as notices
 from hilum.notices.models import Channel
 from hilum.policies import service as policies
 from hilum.registry import attestations
+from hilum.revalidation import service as revalidation
+from hilum.revalidation.policy import FORGED
 
 SKEW_BOUND = timedelta(seconds=2)
 # Checkpoints follow within about a second; a minute means that nobody makes them.
@@ -35,6 +38,7 @@ FREE_BOUND = 1024**3
 LISTED_BOUND = 5
 CERTIFY_AGAIN = "Apps that are not as they were signed get nothing: find out who wrote to the database, and certify them again."
 ROWS_ADVICE = "A row that is not as it was signed does not count. Find out who wrote to the database, then have it recorded again by people with the right to."
+CONTRACT_ADVICE = "Find out who wrote to the database; restore the table from a backup, or have the version certified again with a run."
 ANCHOR_ADVICE = "After a restore this is what was made after the backup: make it again, and put the anchor aside. Otherwise the database was cut at its end."
 
 
@@ -62,6 +66,7 @@ def platform_findings(ctx: Context, found: Settings, anchored: Sequence[Anchored
         _rule_book(ctx),
         _certifications(ctx),
         _signed_rows(ctx),
+        contracts(ctx),
         _anchor(ctx, anchored),
     ]
 
@@ -159,6 +164,16 @@ def _signed_rows(ctx: Context) -> Finding:
     if not faults:
         return Finding("signed rows", ok=True, next=f"head {newest[0]}" if newest else "none yet")
     return Finding("signed rows", ok=False, next=" ".join((*faults, ROWS_ADVICE)))
+
+
+def contracts(ctx: Context) -> Finding:
+    """Check every contract of a certification against its signature, and list the apps whose contract is edited or gone. One that is measures nothing (C220)."""
+    edited = evidence.edited_contracts(ctx)
+    found = revalidation.open_by_rule(ctx, FORGED, LISTED_BOUND)
+    said = [f"the contract of certification {each} is not as it was signed" for each in edited[:LISTED_BOUND]]
+    said += [f"{each.app}: {each.evidence}" for each in found if each.about not in edited]
+    advice = f"{'; '.join(said)}. {CONTRACT_ADVICE}" if said else ""
+    return Finding("contracts", ok=not said, next=advice)
 
 
 def _anchor(ctx: Context, anchored: Sequence[AnchoredHead]) -> Finding:

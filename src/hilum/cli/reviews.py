@@ -13,7 +13,7 @@ from hilum.cli.output import REFUSED, as_json, plain, table
 from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
-from hilum.review.models import SUBMISSION_SORTS, State
+from hilum.review.models import SUBMISSION_SORTS, State, Visibility
 
 COLUMNS = ("id", "app", "label", "environment", "state", "submitted_at", "vendor")
 FINE = frozenset({"passed", "not_required"})
@@ -68,6 +68,20 @@ for command in (*review_lenses.COMMANDS, *review_clocks.COMMANDS, *review_lane.C
     metavar="KIND URL SHA256 DAY",
     help="A document that the rule book requires.",
 )
+@click.option(
+    "--expires",
+    type=(str, str),
+    multiple=True,
+    metavar="KIND DAY",
+    help="Until which day a document holds; it counts for a year from its day at most.",
+)
+@click.option(
+    "--visible",
+    type=(str, click.Choice([str(each) for each in Visibility])),
+    multiple=True,
+    metavar="KIND WHO",
+    help="Who reads a document once it is certified: reviewers, hospitals too, or the public.",
+)
 @click.option("--file", "file", type=FILE, default=None, help="A JSON object with `scopes` and `documents`.")
 @click.option(
     "--draft", is_flag=True, help="Keep it without submitting it; the answer lists what is missing."
@@ -80,6 +94,8 @@ def review_submit(
     scope: tuple[tuple[str, str], ...],
     defence: tuple[tuple[str, str], ...],
     document: tuple[tuple[str, str, str, str], ...],
+    expires: tuple[tuple[str, str], ...],
+    visible: tuple[tuple[str, str], ...],
     file: Path | None,
     draft: bool,
     json_: bool,
@@ -99,6 +115,12 @@ def review_submit(
         if not mine:
             raise click.UsageError(f"--defence names {name}, which is not among the scopes.")
         mine[0]["defence"] = why
+    for option, name, said in (("expires", "expires", expires), ("visible", "visibility", visible)):
+        for kind, value in said:
+            attached = [each for each in written["documents"] if each["kind"] == kind]
+            if not attached:
+                raise click.UsageError(f"--{option} names {kind}, which is not among the documents.")
+            attached[0][name] = value
     found = _open_draft(version_id, environment)
     if found is None:
         body = {"version": version_id, "environment": environment, "draft": draft} | written

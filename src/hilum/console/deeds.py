@@ -81,6 +81,7 @@ DEEDS: Mapping[str, str] = MappingProxyType(
         "enrolment.link.use": "used a one-time link",
         "enrolment.person.reset": "reset somebody's sign-in",
         "evidence.contract.keep": "kept what a run showed as the app's contract",
+        "evidence.contract.not_as_signed": "found a contract that is not as it was signed",
         "evidence.deletion.send": "sent a request to delete in a run",
         "evidence.fault.end": "ended a fault in the sandbox",
         "evidence.fault.make": "made a fault in the sandbox",

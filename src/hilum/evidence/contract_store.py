@@ -1,5 +1,6 @@
 """The table of contracts: the shapes of calls that were certified."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -33,17 +34,31 @@ def add(tx: Connection, contract: RunContract) -> None:
     tx.execute(insert_or_ignore(tx, contracts).values(values | {"shapes": list(values["shapes"])}))
 
 
-def find(tx: Connection, certification: str) -> RunContract | None:
-    """Find the contract of a certification."""
-    row = tx.execute(select(contracts).where(contracts.c.certification == certification)).first()
-    return None if row is None else _contract(row)
+def find_some(tx: Connection, certifications: Collection[str]) -> list[RunContract]:
+    """Find the contracts of some certifications."""
+    query = select(contracts).where(contracts.c.certification.in_(certifications))
+    return [_contract(row) for row in tx.execute(query)] if certifications else []
+
+
+def list_after(tx: Connection, after: str, limit: int) -> list[RunContract]:
+    """List contracts by certification."""
+    query = select(contracts).where(contracts.c.certification > after)
+    return [_contract(row) for row in tx.execute(query.order_by(contracts.c.certification).limit(limit))]
 
 
 def _contract(row: Row[Any]) -> RunContract:
     values = dict(row._mapping)  # noqa: SLF001 - the public way to a row's names
-    shapes = tuple(
-        Shape(**each | {name: tuple(each[name]) for name in ("scopes", "parameters")}) for each in row.shapes
-    )
+    shapes: tuple[Shape, ...] = ()
+    try:
+        shapes = tuple(_shape(each) for each in row.shapes)
+    except (KeyError, TypeError):
+        # What this release did not write is not what was signed: without a signature it counts as edited.
+        values["signature"] = ""
     return RunContract(
         **values | {"app": AppId(row.app), "version": VersionId(row.version), "shapes": shapes}
     )
+
+
+def _shape(written: Mapping[str, Any]) -> Shape:
+    of_tuples: dict[str, Any] = {name: tuple(written[name]) for name in ("scopes", "parameters")}
+    return Shape(**dict(written) | of_tuples)

@@ -1,10 +1,12 @@
 """The contract of what is certified: the shapes of calls that its run showed, signed with the certification (C220)."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from hashlib import sha256
 
 from hilum.audit import service as audit
-from hilum.audit.models import Event
+from hilum.audit.models import Event, EventQuery
 from hilum.clients import service as clients
 from hilum.evidence import contract_store, policy, store, traces
 from hilum.evidence.checking import check_result
@@ -18,6 +20,12 @@ from hilum.registry import service as registry
 from hilum.registry.models import Certification, Environment
 
 KEEP = "evidence.contract.keep"
+KEPT_WITHIN = timedelta(minutes=1)
+"""How long after the certification the record of its contract may be, which is made in the same transaction."""
+CONTRACTS_READ = 500
+CONTRACTS_SHOWN = 20
+_EDITED = "The contract is not as it was signed: somebody edited it in the database."
+_GONE = "The contract is gone, although one was kept: somebody deleted it in the database."
 
 
 def keep_contract(
@@ -61,19 +69,51 @@ def keep_contract(
     return made
 
 
-def find_contract(ctx: Context, certification: str) -> RunContract | None:
-    """Find the contract of a certification, and whether it is as it was signed; None if no run was shown for it."""
-    found = contract_store.find(ctx.tx, certification)
-    if found is None:
-        return None
+def find_contracts(ctx: Context, certifications: Collection[str]) -> dict[str, RunContract]:
+    """Find the contracts of some certifications, each with whether it is as it was signed; without those for which no run was shown."""
+    found = contract_store.find_some(ctx.tx, certifications)
+    return {each.certification: _judged(ctx, each) for each in found}
+
+
+def _judged(ctx: Context, found: RunContract) -> RunContract:
     signed = policy.contract_bytes(found)
     genuine = keys.verify_bytes(ctx, Purpose.EVIDENCE, found.kid, signed, found.signature)
     return replace(found, genuine=genuine)
 
 
+def contract_faults(ctx: Context, app: AppId, certifications: Iterable[Certification]) -> dict[str, str]:
+    """Return what is wrong with the contracts of some certifications of an app, by certification: edited, or taken away.
+
+    That there was one is in the audit, which says so in the transaction that certified.
+    """
+    of = {each.id: each for each in certifications if each.submission}
+    held = find_contracts(ctx, of)
+    found = {id_: _EDITED for id_, each in held.items() if not each.genuine}
+    for id_ in of.keys() - held.keys():
+        at = of[id_].certified_at
+        query = EventQuery(action=KEEP, app=app, since=at, before=at + KEPT_WITHIN, outcome="done")
+        events = audit.list_events(ctx, query).events
+        if any(each.event.facts.get("certification") == id_ for each in events):
+            found[id_] = _GONE
+    return found
+
+
+def edited_contracts(ctx: Context) -> list[str]:
+    """Return the certifications whose contracts are not as they were signed, of every contract; at most CONTRACTS_SHOWN."""
+    found: list[str] = []
+    after = ""
+    while len(found) < CONTRACTS_SHOWN:
+        page = contract_store.list_after(ctx.tx, after, CONTRACTS_READ)
+        found += [each.certification for each in page if not _judged(ctx, each).genuine]
+        if len(page) < CONTRACTS_READ:
+            break
+        after = page[-1].certification
+    return found[:CONTRACTS_SHOWN]
+
+
 def evidence_of(ctx: Context, certification: Certification) -> CertifiedEvidence | None:
     """Return the run that a certification rests on; None if there is none. The caller judges who may see it."""
-    contract = find_contract(ctx, certification.id)
+    contract = find_contracts(ctx, [certification.id]).get(certification.id)
     if contract is None:
         return None
     try:
@@ -109,7 +149,7 @@ def view_contract(ctx: Context, app_id: AppId, certification: str = "") -> RunCo
             if each.environment is Environment.PRODUCTION and each.submission
         )
         wanted = sorted(in_force, reverse=True)[:1]
-    found = find_contract(ctx, wanted[0]) if wanted else None
+    found = next(iter(find_contracts(ctx, wanted).values()), None)
     if found is None:
         detail = (
             "No run in the sandbox was certified for this app, so there is no contract. "

@@ -17,6 +17,8 @@ from hilum.evidence.windows import (
 from hilum.kernel.decision import Reason
 from hilum.standards.smart.scopes import intersect, parse_stored
 
+STORES_NOTHING = "The app stores nothing, so nobody asks it to delete anything."
+
 
 def optional_declined(window: Window) -> Verdict:
     """Judge whether an app goes on without the scopes that its version says it can do without (C211)."""
@@ -41,7 +43,7 @@ def _shared(scopes: Iterable[str], optional: Iterable[str]) -> bool:
 def deletion_asked(window: Window) -> Verdict:
     """Judge how an app's webhook answered to requests to delete with a wrong and a right signature (C227)."""
     if window.rows[0].facts.get("stored") == NOTHING:
-        return met("The app stores nothing, so nobody asks it to delete anything.")
+        return met(STORES_NOTHING)
     answers = {
         str(each.facts.get("signed")): int(each.facts.get("status", 0)) for each in window.events(DELETION)
     }

@@ -209,7 +209,8 @@ class Records:
 class Seen:
     """The last result of a version, for who certifies it: whether it is as it was signed, and which scenarios it shows.
 
-    ``backend``: the app had backend services alone, so that it shows nothing of people and charts.
+    ``backend``: the app had backend services alone, so that it shows nothing of people and charts. ``stores_nothing``: nobody asked it to
+    delete anything, because its vendor stated then that it stores nothing (C227).
     """
 
     run: str
@@ -220,6 +221,7 @@ class Seen:
     digest: str
     genuine: bool
     backend: bool = False
+    stores_nothing: bool = False
 
 
 # --- requests to delete that a run sends ---------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import orjson
 
 from hilum.audit.models import Access, RecordedEvent
 from hilum.clients.models import Client
+from hilum.evidence.declared import STORES_NOTHING
 from hilum.evidence.judging import BEGIN, SCENARIOS, in_order, judge_run
 from hilum.evidence.models import (
     EVERY,
@@ -253,6 +254,14 @@ def shown_by(result: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the scenarios that a result says were met."""
     found = result.get("scenarios", ())
     return tuple(sorted(each["scenario"] for each in found if each["outcome"] == Outcome.MET.value))
+
+
+def stores_nothing(result: Mapping[str, Any]) -> bool:
+    """Check whether a result says of requests to delete that the app stores nothing."""
+    return any(
+        each["scenario"] == "deletion_asked" and each.get("sentence") == STORES_NOTHING
+        for each in result.get("scenarios", ())
+    )
 
 
 def signed_bytes(result: Mapping[str, Any]) -> bytes:

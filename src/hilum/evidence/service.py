@@ -18,7 +18,14 @@ from hilum.audit.models import (
 from hilum.clients import service as clients
 from hilum.evidence import acting, policy, store
 from hilum.evidence.checking import check_result
-from hilum.evidence.contracts import evidence_of, find_contract, keep_contract, view_contract
+from hilum.evidence.contracts import (
+    contract_faults,
+    edited_contracts,
+    evidence_of,
+    find_contracts,
+    keep_contract,
+    view_contract,
+)
 from hilum.evidence.judging import MINT, NOTHING, REDEEM, TAKE, WITHDRAW
 from hilum.evidence.models import (
     EVENTS_PAGES,
@@ -54,8 +61,10 @@ from hilum.registry.policy import applicant_of
 
 __all__ = [
     "check_result",
+    "contract_faults",
+    "edited_contracts",
     "evidence_of",
-    "find_contract",
+    "find_contracts",
     "keep_contract",
     "next_probes",
     "note_probe",
@@ -308,6 +317,7 @@ def latest_result(ctx: Context, version: VersionId) -> Seen | None:
         sha256(policy.signed_bytes(found.result)).hexdigest(),
         check_result(ctx, found),
         bool(found.result.get("backend")),
+        policy.stores_nothing(found.result),
     )
 
 

@@ -78,13 +78,13 @@ class _Measure:
 
 def _measure(ctx: Context, certifications: Sequence[Certification]) -> _Measure | None:
     """Return what the calls of a version are compared with; None without a contract of its own that nobody changed."""
-    contracts = {each.id: evidence.find_contract(ctx, each.id) for each in certifications}
-    held = tuple(each for each in contracts.values() if each is not None)
+    contracts = evidence.find_contracts(ctx, [each.id for each in certifications])
+    held = tuple(contracts[each.id] for each in certifications if each.id in contracts)
     # What is not as it was signed measures nothing; that it is not is a finding of its own.
     if not held or not all(each.genuine for each in held):
         return None
-    began = max(each.certified_at for each in certifications if contracts[each.id] is not None)
-    free = (scope for each in certifications if contracts[each.id] is None for scope in each.scopes)
+    began = max(each.certified_at for each in certifications if each.id in contracts)
+    free = (scope for each in certifications if each.id not in contracts for scope in each.scopes)
     return _Measure(held, tuple(free), max(ctx.now - timedelta(days=DRIFT_DAYS), began))
 
 

@@ -233,7 +233,7 @@ class Subject:
     """A certified app to look at. ``day``: of the round, or None if somebody asked at ``asked_at``. ``unused``: scopes without a use.
 
     ``drift``: calls beyond the contract of the version that made them. ``service``: how it stands by what its cell asks of its service.
-    ``public``: it has a public client. ``bounced``: contacts of its vendor that mail does not reach.
+    ``public``: it has a public client. ``bounced``: contacts of its vendor that mail does not reach. ``forged``: what is wrong with its contracts, by certification.
     """
 
     app: AppId
@@ -244,6 +244,7 @@ class Subject:
     service: tuple[Measured, ...] = ()
     public: bool = False
     bounced: tuple[Bounced, ...] = ()
+    forged: Mapping[str, str] = field(default_factory=dict)
     day: date | None = None
     asked_at: datetime | None = None
 

@@ -143,6 +143,12 @@ def open_findings(tx: Connection, app: AppId) -> list[Finding]:
     return [_finding(row) for row in tx.execute(query.order_by(findings.c.id))]
 
 
+def open_by_rule(tx: Connection, rule: str, limit: int) -> list[Finding]:
+    """List the open findings of one rule."""
+    query = select(findings).where(findings.c.rule == rule, findings.c.closed_at.is_(None))
+    return [_finding(row) for row in tx.execute(query.order_by(findings.c.id).limit(limit))]
+
+
 def get_finding(tx: Connection, finding_id: str) -> Finding:
     """Get a finding. Raises NotFound."""
     row = tx.execute(select(findings).where(findings.c.id == finding_id)).first()

@@ -100,7 +100,7 @@ def view_appeal(ctx: Context, submission_id: str) -> Appeal:
     made = clock_store.find_appeal(ctx.tx, found.id)
     if made is None:
         raise NotFound("appeal_not_found", "There is no appeal against a rejection of this submission.")
-    return made
+    return replace(made, decided_by=policy.seen_by(ctx.actor, made.decided_by))
 
 
 def list_appeals(

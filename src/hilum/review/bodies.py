@@ -15,6 +15,7 @@ from hilum.review.models import (
     SUBMISSION_SORTS,
     AskedScope,
     BrowseQuery,
+    CertifiedDocument,
     Document,
     Judgement,
     Replay,
@@ -24,6 +25,7 @@ from hilum.review.models import (
     Submission,
     SubmissionOrder,
     SubmissionView,
+    Visibility,
 )
 from hilum.review.scorecards import shipped_scorecards
 from hilum.web.api import Id, Line, Moment, Prose, Shown, Sorted, Strict, Word, one_of
@@ -47,6 +49,14 @@ class DocumentAsked(Strict):
     url: Word
     sha256: Word
     dated: date
+    expires: date | None = None
+    """The last day on which it holds. It counts for a year from its day at most."""
+    visibility: Visibility = Visibility.REVIEWERS
+    """Who reads it beside the vendor: the reviewers, hospitals too, or everybody."""
+
+    @property
+    def document(self) -> Document:
+        return Document(self.kind, self.url, self.sha256, self.dated, self.expires, self.visibility)
 
 
 class Written(Strict):
@@ -60,7 +70,7 @@ class Written(Strict):
                 AskedScope(each.scope, each.justification.strip(), each.defence.strip())
                 for each in self.scopes
             ),
-            tuple(Document(each.kind, each.url, each.sha256, each.dated) for each in self.documents),
+            tuple(each.document for each in self.documents),
         )
 
 
@@ -156,7 +166,7 @@ class SubmissionShown(SubmissionListed):
     """
 
     scopes: tuple[dict[str, str], ...]
-    documents: tuple[dict[str, str], ...]
+    documents: tuple[dict[str, str | None], ...]
     missing: dict[str, dict[str, str]]
     rule_book: int
     digest: str
@@ -240,13 +250,49 @@ def listed(found: Submission) -> dict[str, Any]:
     return SubmissionListed.model_validate(found).model_dump()
 
 
+def document_shown(found: Document) -> dict[str, str | None]:
+    """Return a document as it is written, so that what was read can be sent again."""
+    ends = None if found.expires is None else found.expires.isoformat()
+    return asdict(found) | {"dated": found.dated.isoformat(), "expires": ends}
+
+
+class CertifiedDocumentShown(BaseModel):
+    """A document of what is certified, as far as you may read it. ``expires``: the last day on which it counts."""
+
+    certification: str
+    version: str
+    kind: str
+    url: str
+    sha256: str
+    dated: date
+    expires: date
+    visibility: Visibility
+    expired: bool
+
+
+class CertifiedDocumentsShown(BaseModel):
+    """The documents of what is certified of one app, at most twenty of each of twenty certifications."""
+
+    items: tuple[CertifiedDocumentShown, ...]
+
+
+def certified_document(found: CertifiedDocument) -> CertifiedDocumentShown:
+    """Return a document of what is certified."""
+    return CertifiedDocumentShown(
+        certification=found.certification,
+        version=found.version,
+        expired=found.expired,
+        **(asdict(found.document) | {"expires": found.document.last_day}),
+    )
+
+
 def shown(view: SubmissionView) -> SubmissionShown:
     """Return a submission with its history and everything that was submitted."""
     found = view.submission
     return SubmissionShown(
         **listed(found),
         scopes=tuple(asdict(each) for each in found.order.scopes),
-        documents=tuple(asdict(each) | {"dated": each.dated.isoformat()} for each in found.order.documents),
+        documents=tuple(map(document_shown, found.order.documents)),
         missing=explained(view.missing),
         rule_book=found.rule_book,
         digest=found.digest,

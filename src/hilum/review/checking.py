@@ -17,7 +17,8 @@ from hilum.kernel.errors import NotFound
 from hilum.policies import service as policies
 from hilum.policies.models import Book, Tier
 from hilum.registry import service as registry
-from hilum.review import checks, content, lenses, moves, policy, store, timekeeping
+from hilum.review import checks, content, lenses, moves, news, policy, store, timekeeping
+from hilum.review.attached import evidence_ends
 from hilum.review.models import (
     RUNS_A_DAY,
     RUNS_BOUND,
@@ -93,7 +94,10 @@ def _store(ctx: Context, found: Submission, inputs: str, rule_book: int, judgeme
     store.add_run(ctx.tx, run)
     facts = {"submission": found.id, "run": run.number, "digest": run.digest, "rule_book": rule_book}
     audit.record(ctx, Event("review.checks.finish", app=found.app, facts=facts))
-    passed_on = moves.move(ctx, found, Act.PASS_ON, checks.in_words(judgement.checks))
+    ends = evidence_ends(content_of(found), judgement, run_seen(run))
+    passed_on = moves.move(
+        ctx, replace(found, evidence_ends=ends), Act.PASS_ON, checks.in_words(judgement.checks)
+    )
     lenses.open_lenses(ctx, passed_on, judgement.route, digest_seen(run))
     timekeeping.start(ctx, passed_on, judgement.route)
     return run
@@ -113,6 +117,23 @@ def rerun(ctx: Context, submission_id: str, revision: int) -> SubmissionView:
         raise audit.refusal(ctx, Event(event.action, app=found.app, reason="rerun_bound"), detail)
     moves.move(ctx, found, Act.RERUN)
     return moves.view_of(ctx, found.id)
+
+
+def reopen_next(ctx: Context) -> bool:
+    """Have the next submission checked again by whose evidence its checks passed, and which has expired; return False if there is none (C104)."""
+    found = store.next_of_expired_evidence(ctx.tx, ctx.now)
+    if found is None or found.evidence_ends is None:
+        return False
+    ended = found.evidence_ends
+    moves.move(ctx, replace(found, evidence_ends=None), Act.RERUN, "Evidence has expired.")
+    news.tell_vendor(ctx, found, "evidence_expired", f"evidence/{ended.isoformat()}")
+    return True
+
+
+def content_of(found: Submission) -> Mapping[str, Any]:
+    """Return the description of what was submitted."""
+    read: Mapping[str, Any] = orjson.loads(found.content)
+    return read
 
 
 def view_run(ctx: Context, submission_id: str, number: int | None = None) -> Run:
@@ -182,7 +203,10 @@ def is_as_submitted(ctx: Context, found: Submission) -> bool:
         return False
     kept: Mapping[str, Any] = orjson.loads(
         policy.canonical(
-            asdict(found.order) | {"scopes": [policy.stated(each) for each in found.order.scopes]}
+            {
+                "scopes": [policy.stated(each) for each in found.order.scopes],
+                "documents": [policy.described(each) for each in found.order.documents],
+            }
         )
     )
     content_of: Mapping[str, Any] = orjson.loads(found.content)
@@ -213,8 +237,16 @@ def _is_recorded(ctx: Context, of: Submission, run: Run) -> bool:
 
 def _recorded(ctx: Context, found: Submission) -> str:
     """Return the digest that the audit has of what was submitted; empty if it has none."""
+    submitted = found.submitted_at
+    if submitted is None:
+        return ""
     query = EventQuery(
-        action="review.submission.submit", app=found.app, since=found.submitted_at, outcome="done", limit=20
+        action="review.submission.submit",
+        app=found.app,
+        since=submitted,
+        # Its own event, however many of the app's came after it.
+        before=submitted + RECORDED_WITHIN,
+        outcome="done",
     )
     facts = [each.event.facts for each in audit.list_events(ctx, query).events]
     mine = [str(each.get("digest", "")) for each in facts if each.get("submission") == found.id]

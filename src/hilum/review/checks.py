@@ -6,8 +6,8 @@ The same inputs under the same version of the rule book give the same checks, ti
 import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -18,8 +18,8 @@ from hilum.evidence.models import RESULT_LIFE, Seen
 from hilum.policies.models import Applicant, Autonomy, Book, Cell, Lens, Population, Tier
 from hilum.policies.policy import binds, excess_scopes, set_aside, tiers_to_certify
 from hilum.registry.models import Environment
+from hilum.review.attached import dated, document_of, evidence_ends, sandbox_run
 from hilum.review.models import (
-    DOCUMENT_LIFE,
     MADE_HERE,
     RUN_LIFE,
     Check,
@@ -442,7 +442,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
     needed = sorted({kind for cell in of for kind in cell.evidence} - {"automated_checks"})
     proofs = sorted({proof for cell in of for proof in cell.proofs})
     yield from _not_binding(of)
-    attached = {each["kind"]: date.fromisoformat(each["dated"]) for each in content["documents"]}
+    attached = {each["kind"]: document_of(each) for each in content["documents"]}
     production = content["environment"] == Environment.PRODUCTION.value
     show = "hilum policy show --document"
     for kind in needed:
@@ -452,13 +452,12 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
         elif kind in MADE_HERE:
             needed_now = {name for cell in of for name in cell.scenarios}
             people = any("authorization_code" in each["grant_types"] for each in content["clients"])
-            yield _sandbox_run(check, inputs.run, needed_now, at=inputs.at, people=people)
+            stores = bool(content.get("profile", {}).get("stores_data"))
+            yield sandbox_run(check, inputs.run, needed_now, at=inputs.at, people=people, stores=stores)
         elif kind not in attached:
             yield check.but(Result.FAILED, "The document is not attached.")
-        elif attached[kind] < (inputs.at - DOCUMENT_LIFE).date():
-            yield check.but(Result.FAILED, f"The document is of {attached[kind]}, older than a year.")
         else:
-            yield check.but(Result.PASSED, f"The document is of {attached[kind]}.")
+            yield dated(check, attached[kind], inputs.at)
     for proof in proofs:
         domain = proof == "domain"
         check = Check(
@@ -496,36 +495,6 @@ def _not_binding(cells: Iterable[Cell]) -> Iterable[Check]:
         yield Check(
             "requirements.level", name, Result.NOT_REQUIRED, said, show, "Nothing has to be done about it."
         )
-
-
-def _sandbox_run(check: Check, run: Seen | None, needed: set[str], *, at: datetime, people: bool) -> Check:
-    """Judge the last certification run of a version by what the rule book requires of it now (C126, C232). ``people``: some client serves people."""
-    check = replace(
-        check,
-        reproduction="hilum evidence show RUN --json"
-        if run is None
-        else f"hilum evidence show {run.run} --json",
-        fix="Open a run in the sandbox, and take every scenario that the rule book requires: `hilum evidence open`.",
-    )
-    if run is None:
-        return check.but(Result.FAILED, "No certification run of this version was judged.")
-    missing = sorted(needed - set(run.scenarios))
-    said = (
-        f"Run {run.run} of {run.at:%Y-%m-%d}, under rule book {run.rule_book}, with the digest {run.digest}"
-    )
-    if not run.genuine:
-        return check.but(Result.FAILED, f"{said}, is not as it was signed.")
-    if run.state != "passed":
-        return check.but(Result.FAILED, f"{said}, was not passed.")
-    if at >= run.at + RESULT_LIFE:
-        return check.but(Result.FAILED, f"{said}, is older than {RESULT_LIFE.days} days.")
-    if run.backend and people:
-        return check.but(
-            Result.FAILED, f"{said}, was made while the app had backend services alone; people use it now."
-        )
-    if missing:
-        return check.but(Result.FAILED, f"{said}, does not show: {', '.join(missing)}.")
-    return check.but(Result.PASSED, f"{said}, was passed.")
 
 
 def blocking(checks: Iterable[Check]) -> list[Check]:
@@ -577,6 +546,9 @@ def obstacle(ready: Readiness, text: str, *, now: datetime) -> str:
     if ready.evidence_at is not None and now >= ready.evidence_at + RESULT_LIFE:
         return "evidence_old"
     content: Content = orjson.loads(text)
+    ends = evidence_ends(content, run.judgement, None)
+    if ends is not None and now >= ends:
+        return "evidence_expired"
     if any(ready.records.get(part) != part_digest(content[part]) for part in PARTS):
         return "records_changed"
     return ""

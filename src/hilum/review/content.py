@@ -17,7 +17,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import App, AppVersion, Environment
 from hilum.registry.policy import applicant_of
 from hilum.review.models import CLIENTS_BOUND, SubmissionOrder
-from hilum.review.policy import Entry, stated
+from hilum.review.policy import Entry, described, stated
 
 FORMAT = 1
 """Of the description. Another form gets another number, and this one stays readable."""
@@ -112,7 +112,7 @@ def describe(
             for each in clients_of(ctx, app, environment)
         ],
         "scopes": [stated(each) for each in order.scopes],
-        "documents": [asdict(each) for each in order.documents],
+        "documents": [described(each) for each in order.documents],
     }
 
 

@@ -33,6 +33,7 @@ _OBSTACLES = {
     "signer_not_apart": "Who let a lens pass is tied to the vendor since, or let another one pass at the high tier. Have it checked again, which opens that lens: `hilum review rerun`.",
     "acted_before": "You rejected this before and an appeal was right, so a colleague must decide.",
     "evidence_old": "The run in the sandbox is older than 90 days. The vendor makes another one, and the checks run again.",
+    "evidence_expired": "A document has expired. The vendor submits again with one that holds; the checks run again by themselves meanwhile.",
     "records_changed": "Records of the app were edited since it was submitted. The vendor takes that back, or submits again.",
 }
 """Why a submission cannot be certified, in words."""

@@ -57,13 +57,13 @@ def run_next(tx: Transactions, look_at: LookAt, may_continue: Callable[[], bool]
 
 
 def keep_time(tx: Transactions, may_continue: Callable[[], bool] = lambda: True) -> None:
-    """Enable what waits in the regulated lane, enter missed clocks into the ledger, let them climb, and publish figures, in batches."""
+    """Enable what waits in the regulated lane, have checked again whose evidence has expired, enter missed clocks into the ledger, let them climb, and publish figures, in batches."""
     after = ""
     while may_continue():
         after = tx.write(partial(lane.enable_next, after=after))
         if not after:
             break
-    for verb in (timekeeping.note_missed, lane.note_late, timekeeping.climb):
+    for verb in (checking.reopen_next, timekeeping.note_missed, lane.note_late, timekeeping.climb):
         while may_continue() and tx.write(verb):
             pass
     if may_continue():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -445,10 +446,14 @@ def reasons_of(ctx: Context, found: Submission) -> tuple[str, ...]:
 def view_lenses(ctx: Context, submission_id: str) -> LensesView:
     """Get the lenses of a submission, with their history and findings. Raises NotFound."""
     found = moves.visible(ctx, submission_id)
+    seen = partial(policy.seen_by, ctx.actor)
     return LensesView(
-        tuple(lens_store.lenses_of(ctx.tx, found.id)),
-        tuple(lens_store.lens_steps_of(ctx.tx, found.id)),
-        tuple(lens_store.findings_of(ctx.tx, found.id)),
+        tuple(replace(each, reviewer=seen(each.reviewer)) for each in lens_store.lenses_of(ctx.tx, found.id)),
+        tuple(replace(each, actor=seen(each.actor)) for each in lens_store.lens_steps_of(ctx.tx, found.id)),
+        tuple(
+            replace(each, found_by=seen(each.found_by), resolved_by=seen(each.resolved_by))
+            for each in lens_store.findings_of(ctx.tx, found.id)
+        ),
     )
 
 
@@ -457,7 +462,8 @@ def lenses_by_submission(ctx: Context, found: Iterable[Submission]) -> dict[str,
     ids = [each.id for each in found if policy.may_see(ctx.actor, each.vendor)]
     lenses: dict[str, list[LensReview]] = {}
     for each in lens_store.lenses_of_some(ctx.tx, ids) if ids else ():
-        lenses.setdefault(each.submission, []).append(each)
+        shown = replace(each, reviewer=policy.seen_by(ctx.actor, each.reviewer))
+        lenses.setdefault(each.submission, []).append(shown)
     return lenses
 
 

@@ -118,14 +118,42 @@ class AskedScope:
     defence: str = ""
 
 
+class Visibility(StrEnum):
+    """Who reads a document of a submission beside its vendor; each also those before it."""
+
+    REVIEWERS = "reviewers"
+    HOSPITALS = "hospitals"
+    PUBLIC = "public"
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that a vendor attaches as evidence: its kind in the rule book, its address, and the SHA-256 of its content."""
+    """A document that a vendor attaches as evidence: its kind in the rule book, its address, and the SHA-256 of its content.
+
+    ``expires``: the last day on which it holds, by itself; None: it says none. It holds for DOCUMENT_LIFE at most (C104).
+    """
 
     kind: str
     url: str
     sha256: str
     dated: date
+    expires: date | None = None
+    visibility: Visibility = Visibility.REVIEWERS
+
+    @property
+    def last_day(self) -> date:
+        """The last day on which it counts."""
+        return min(self.dated + DOCUMENT_LIFE, self.expires or date.max)
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedDocument:
+    """A document by which something of an app is certified, as far as the reader may see it. ``expired``: it holds no more."""
+
+    certification: str
+    version: VersionId
+    document: Document
+    expired: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +207,8 @@ class Submission:
     closed_at: datetime | None = None
     reasons: tuple[str, ...] = ()
     """The codes for which it was rejected."""
+    evidence_ends: datetime | None = None
+    """When the first of the evidence by which its checks passed holds no more; None: none of it ends, or that was followed already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,13 @@ def visible(ctx: Context, submission_id: str, *, lock: bool = False) -> Submissi
 def view_of(ctx: Context, submission_id: str) -> SubmissionView:
     """Return a submission that is no draft, with its history."""
     found = store.get_submission(ctx.tx, submission_id)
-    return SubmissionView(found, tuple(store.list_steps(ctx.tx, found.id)), {})
+    return SubmissionView(found, steps_of(ctx, found.id), {})
+
+
+def steps_of(ctx: Context, submission_id: str) -> tuple[Step, ...]:
+    """Return the history of a submission, as the actor sees it."""
+    steps = store.list_steps(ctx.tx, submission_id)
+    return tuple(replace(each, actor=policy.seen_by(ctx.actor, each.actor)) for each in steps)
 
 
 def require_revision(found: Submission, revision: int) -> None:

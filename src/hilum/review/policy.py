@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +42,7 @@ from hilum.review.models import (
     SubmissionOrder,
     TieKind,
     Verdict,
+    Visibility,
 )
 from hilum.review.scorecards import Scorecards
 from hilum.standards.redirects import validate_web_uri
@@ -95,9 +96,19 @@ def may_decide(actor: Actor) -> bool:
     return actor.kind is ActorKind.STAFF and StaffRole.REVIEWER in actor.roles
 
 
+_STAFF = f"{ActorKind.STAFF}:"
+REVIEWER_SHOWN = "reviewer"
+"""What a vendor sees instead of who of the staff it was."""
+
+
 def may_see(actor: Actor, vendor: VendorId) -> bool:
     """Check whether an actor may see the submissions of a vendor: its members and the platform's staff."""
     return actor.is_platform or is_member(actor, vendor)
+
+
+def seen_by(actor: Actor, who: str) -> str:
+    """Return who did something in a review as an actor sees it: of the staff a vendor learns no name and no id, so that nobody is pressed."""
+    return who if actor.is_platform or not who.startswith(_STAFF) else REVIEWER_SHOWN
 
 
 # --- what is written in a submission -------------------------------------------------------------------------------------------
@@ -148,7 +159,21 @@ def document_faults(document: Document, kinds: Collection[str], *, now: datetime
         faults["dated"] = "in_the_future"
     elif document.dated < (now - DOCUMENT_LIFE).date():
         faults["dated"] = "evidence_expired"
+    if document.expires is not None:
+        if document.expires < now.date():
+            faults["expires"] = "evidence_ended"
+        elif document.expires < document.dated:
+            faults["expires"] = "before_its_day"
+        elif document.expires > document.dated + DOCUMENT_LIFE:
+            faults["expires"] = "beyond_a_year"
     return faults
+
+
+def may_read(actor: Actor, vendor: VendorId, document: Document) -> bool:
+    """Check whether an actor may read a document of a vendor's submission (C104). Unknown means no."""
+    if may_see(actor, vendor) or document.visibility is Visibility.PUBLIC:
+        return True
+    return document.visibility is Visibility.HOSPITALS and actor.tenant is not None
 
 
 # --- what must be there before it is submitted ---------------------------------------------------------------------------------
@@ -235,6 +260,16 @@ def stated(asked: AskedScope) -> dict[str, str]:
     """Return a scope as a submission's description has it: without a defence as it was before there were any."""
     defence = {"defence": asked.defence} if asked.defence else {}
     return {"scope": asked.scope, "justification": asked.justification} | defence
+
+
+def described(document: Document) -> dict[str, Any]:
+    """Return a document as a submission's description has it: what it does not say is left out, as it was before it could."""
+    found = asdict(document)
+    if document.expires is None:
+        del found["expires"]
+    if document.visibility is Visibility.REVIEWERS:
+        del found["visibility"]
+    return found
 
 
 def canonical(described: Mapping[str, Any]) -> str:

@@ -6,9 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 
-from hilum.kernel.ids import VersionId
+from hilum.kernel.ids import AppId, VersionId
 from hilum.review import service
 from hilum.review.bodies import (
+    CertifiedDocumentsShown,
     ChangeAsked,
     DecisionAsked,
     ReplayShown,
@@ -20,6 +21,7 @@ from hilum.review.bodies import (
     SubmissionShown,
     SubmissionsQuery,
     WithdrawAsked,
+    certified_document,
     listed,
     replay_shown,
     run_shown,
@@ -39,6 +41,14 @@ DEVELOPERS = audience("platform_admin", "vendor_owner", "vendor_developer")
 def api(kit: Kit, unused: service.Unused = service.never_unused) -> APIRouter:
     """Build the API routes of review. ``unused``: which scopes hospitals granted for long and nobody used."""
     router = api_router(kit, "review")
+
+    @router.get("/apps/{app}/documents", openapi_extra=audience("staff", "administrator", "member"))
+    async def list_documents(request: Request, app: Id) -> CertifiedDocumentsShown:
+        """List the documents by which an app is certified for production, as far as you may read them, the newest first."""
+        verb = partial(service.list_certified_documents, app_id=AppId(app))
+        return CertifiedDocumentsShown(
+            items=tuple(map(certified_document, await run_read(kit, request, verb)))
+        )
 
     @router.post("/submissions", status_code=201, response_model=SubmissionShown, openapi_extra=DEVELOPERS)
     async def create(request: Request, body: SubmissionAsked) -> object:

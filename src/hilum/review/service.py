@@ -22,6 +22,7 @@ from hilum.review.automatic import view_draw
 from hilum.review.checking import replay, rerun, view_run
 from hilum.review.content import unproved_of
 from hilum.review.decisions import decide, obstacle
+from hilum.review.documents import list_certified_documents
 from hilum.review.lane import ask_access, list_access, verify_access, view_access
 from hilum.review.lenses import (
     answer,
@@ -88,6 +89,7 @@ __all__ = [
     "list_access",
     "list_appeals",
     "list_breaches",
+    "list_certified_documents",
     "list_lenses",
     "list_rights",
     "list_ties",
@@ -247,7 +249,7 @@ def view(ctx: Context, submission_id: str, unused: Unused = never_unused) -> Sub
     if found.state is State.DRAFT:
         app, version = registry.get_app(ctx, found.app), registry.get_version(ctx, found.version)
         missing = _faults(ctx, app, version, found.environment, found.order, unused=unused)
-    return SubmissionView(found, tuple(store.list_steps(ctx.tx, found.id)), missing)
+    return SubmissionView(found, moves.steps_of(ctx, found.id), missing)
 
 
 def list_submissions(

@@ -45,11 +45,13 @@ from hilum.review.models import (
     Step,
     Submission,
     SubmissionOrder,
+    Visibility,
 )
 
 SUBMITTED_BOUND = 20
 """Submissions of one version that are read for their justifications."""
 _OPEN = text("closed_at IS NULL")
+_EVIDENCE_ENDS = text("evidence_ends IS NOT NULL")
 
 submissions = Table(
     "review_submission",
@@ -74,6 +76,7 @@ submissions = Table(
     Column("submitted_at", Instant),
     Column("closed_at", Instant),
     Column("reasons", JSON, nullable=False),
+    Column("evidence_ends", Instant),
     # Any number that are closed, and one that is open, for each version and environment.
     Index(
         "uq_review_submission_open",
@@ -87,6 +90,12 @@ submissions = Table(
     Index("ix_review_submission_app", "app", "id"),
     Index("ix_review_submission_state", "state", "id"),
     Index("ix_review_submission_closed", "closed_at"),
+    Index(
+        "ix_review_submission_evidence",
+        "evidence_ends",
+        sqlite_where=_EVIDENCE_ENDS,
+        postgresql_where=_EVIDENCE_ENDS,
+    ),
 )
 
 steps = Table(
@@ -137,6 +146,7 @@ def _values(each: Submission) -> dict[str, Any]:
         "certification",
         "submitted_at",
         "closed_at",
+        "evidence_ends",
     )
     return {name: getattr(each, name) for name in simple} | {
         "environment": each.environment.value,
@@ -147,19 +157,39 @@ def _values(each: Submission) -> dict[str, Any]:
             [asked.scope, asked.justification, *([asked.defence] if asked.defence else [])]
             for asked in each.order.scopes
         ],
-        "documents": [
-            [found.kind, found.url, found.sha256, found.dated.isoformat()] for found in each.order.documents
-        ],
+        "documents": [_stored_document(found) for found in each.order.documents],
     }
+
+
+def _stored_document(found: Document) -> list[str]:
+    kept = [found.kind, found.url, found.sha256, found.dated.isoformat()]
+    if found.expires is None and found.visibility is Visibility.REVIEWERS:
+        # As every row was before there were others.
+        return kept
+    return [*kept, "" if found.expires is None else found.expires.isoformat(), found.visibility.value]
+
+
+def _document(written: Sequence[str]) -> Document:
+    kind, url, sha256, dated, *more = written
+    expires, visibility = more or ("", Visibility.REVIEWERS)
+    ends = date.fromisoformat(expires) if expires else None
+    return Document(kind, url, sha256, date.fromisoformat(dated), ends, Visibility(visibility))
+
+
+def next_of_expired_evidence(tx: Connection, now: datetime) -> Submission | None:
+    """Find and lock the submission in its lenses whose evidence expired first."""
+    query = select(submissions).where(
+        submissions.c.evidence_ends <= now, submissions.c.state == State.IN_LENSES.value
+    )
+    ordered = query.order_by(submissions.c.evidence_ends, submissions.c.id).limit(1)
+    row = tx.execute(ordered.with_for_update()).first()
+    return None if row is None else _submission(row)
 
 
 def _submission(row: Row[Any]) -> Submission:
     order = SubmissionOrder(
         tuple(AskedScope(*each) for each in row.scopes),
-        tuple(
-            Document(kind, url, sha256, date.fromisoformat(dated))
-            for kind, url, sha256, dated in row.documents
-        ),
+        tuple(_document(each) for each in row.documents),
     )
     return Submission(
         id=row.id,
@@ -180,6 +210,7 @@ def _submission(row: Row[Any]) -> Submission:
         certification=row.certification,
         submitted_at=row.submitted_at,
         closed_at=row.closed_at,
+        evidence_ends=row.evidence_ends,
         reasons=tuple(row.reasons),
     )
 
@@ -201,6 +232,12 @@ def get_submission(tx: Connection, submission: str, *, lock: bool = False) -> Su
     if row is None:
         raise no_such_submission()
     return _submission(row)
+
+
+def find_submission(tx: Connection, submission: str) -> Submission | None:
+    """Find a submission; None if it was purged."""
+    row = tx.execute(select(submissions).where(submissions.c.id == submission)).first()
+    return None if row is None else _submission(row)
 
 
 def find_open(tx: Connection, version: VersionId, environment: Environment) -> Submission | None:

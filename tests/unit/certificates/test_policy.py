@@ -75,7 +75,8 @@ def signed(claims: Mapping[str, Any], key: Ed25519PrivateKey = KEY, **header: An
 
 
 def claims(number: int = 7, **change: Any) -> dict[str, Any]:
-    evidence = Evidence("sub_1", "d" * 64, 2, "e" * 64, (("pentest", "f" * 64),), 3)
+    documents = (("pentest", "f" * 64, ""), ("data_flow", "a" * 64, "https://acme.example/flow.pdf"))
+    evidence = Evidence("sub_1", "d" * 64, 2, "e" * 64, documents, 3)
     made = policy.claims_of(CERTIFIED, APP, VENDOR, VERSION, evidence, number=number, now=NOW, at=AT)
     return made | change
 
@@ -198,7 +199,10 @@ def test_a_certificate_says_everything_that_was_certified_and_verifies_with_the_
     assert found.claims["evidence"] == {
         "submission": {"id": "sub_1", "sha256": "d" * 64},
         "checks": {"run": 2, "sha256": "e" * 64},
-        "documents": [{"kind": "pentest", "sha256": "f" * 64}],
+        "documents": [
+            {"kind": "pentest", "sha256": "f" * 64},
+            {"kind": "data_flow", "sha256": "a" * 64, "url": "https://acme.example/flow.pdf"},
+        ],
     }
     assert found.claims["status"] == {"status_list": {"idx": 5, "uri": f"{AT.status}/1"}}
     assert "per_1" not in orjson.dumps(dict(found.claims)).decode(), "nobody who reviewed is named"

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hilum.evidence.models import RESULT_LIFE, Seen
-from hilum.policies.models import Applicant
+from hilum.policies.models import Applicant, Book
 from hilum.policies.shipped import shipped_book
 from hilum.review.checks import Inputs, evidence_of
 from hilum.review.models import Result
+from tests.unit.policies.books import book
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 BOOK = shipped_book()
@@ -25,14 +26,17 @@ NEEDED = tuple(sorted(BOOK.categories["scheduling"].cells[tier].scenarios) for t
 SEEN = Seen("run_1", NOW - timedelta(days=1), "passed", 1, tuple(NEEDED), "d" * 64, genuine=True)
 
 
-def judged(seen: Seen | None, environment: str = "production") -> Result:
+def judged(
+    seen: Seen | None, environment: str = "production", by: Book = BOOK, *, stores: bool = False
+) -> Result:
     content = {
         "environment": environment,
+        "profile": {"stores_data": stores},
         "documents": [],
         "clients": [{"grant_types": ["authorization_code"]}],
     }
     inputs = Inputs(NOW, (), {}, "", (), None, seen)
-    (found,) = (each for each in evidence_of(content, inputs, BOOK, APPLICANT) if each.about == "sandbox_run")
+    (found,) = (each for each in evidence_of(content, inputs, by, APPLICANT) if each.about == "sandbox_run")
     assert found.evidence
     assert found.fix
     return found.result
@@ -62,3 +66,19 @@ def test_a_run_that_was_passed_is_evidence() -> None:
 def test_no_run_or_one_that_is_forged_failed_old_or_too_small_is_none(seen: Seen | None) -> None:
     """C232: a result is refused after 90 days."""
     assert judged(seen) is Result.FAILED
+
+
+def test_a_run_in_which_nobody_asked_to_delete_does_not_count_for_an_app_that_stores_data() -> None:
+    """C227: what the vendor stated for the run and what it states in the submission are compared, where the rule book asks for the scenario."""
+    cells = {
+        f"categories.scheduling.cells.{tier}.scenarios": [*sorted(cell.scenarios), "deletion_asked"]
+        for tier, cell in BOOK.categories["scheduling"].cells.items()
+    }
+    asking = book(cells)
+    shown = replace(SEEN, scenarios=(*SEEN.scenarios, "deletion_asked"))
+    nothing = replace(shown, stores_nothing=True)
+
+    assert judged(nothing, by=asking, stores=True) is Result.FAILED
+    assert judged(nothing, by=asking) is Result.PASSED
+    assert judged(shown, by=asking, stores=True) is Result.PASSED
+    assert judged(nothing, stores=True) is Result.PASSED, "where no rule asks for it"

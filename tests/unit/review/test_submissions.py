@@ -1,7 +1,8 @@
 """How states of a submission follow each other, and what it lacks (C6, C98)."""
 
+import json
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -10,8 +11,20 @@ from hilum.kernel.ids import TenantId, VendorId
 from hilum.policies.models import SANDBOX_TRIAL, Applicant
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
-from hilum.review import policy
-from hilum.review.models import EVIDENCE_BOUND, Act, AskedScope, Document, State, SubmissionOrder
+from hilum.review import attached, policy
+from hilum.review.models import (
+    EVIDENCE_BOUND,
+    Act,
+    AskedScope,
+    Check,
+    Document,
+    Judgement,
+    Result,
+    Route,
+    State,
+    SubmissionOrder,
+    Visibility,
+)
 from tests.unit.policies.books import book
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -153,6 +166,59 @@ def test_the_cell_of_the_tier_says_which_documents_and_proofs_it_takes() -> None
     assert unproved == {"contacts.domain": "domain_unproved"}
 
 
+STAFF = Actor(ActorKind.STAFF, "p", roles=frozenset({"reviewer"}))
+MINE = Actor(ActorKind.MEMBER, "p", roles=frozenset({"vendor_developer"}), vendor=ACME)
+HOSPITAL = Actor(ActorKind.PERSON, "p", TenantId("general"), frozenset({"administrator"}))
+ELSEWHERE = Actor(ActorKind.MEMBER, "p", roles=frozenset({"vendor_developer"}), vendor=OTHER)
+
+
+@pytest.mark.parametrize(
+    ("visibility", "readers"),
+    [
+        (Visibility.REVIEWERS, (STAFF, MINE)),
+        (Visibility.HOSPITALS, (STAFF, MINE, HOSPITAL)),
+        (Visibility.PUBLIC, (STAFF, MINE, HOSPITAL, ELSEWHERE)),
+    ],
+)
+def test_a_document_is_read_by_whom_its_visibility_names_and_nobody_else(
+    visibility: Visibility, readers: tuple[Actor, ...]
+) -> None:
+    """C104."""
+    document = replace(DATA_FLOW, visibility=visibility)
+
+    for actor in (STAFF, MINE, HOSPITAL, ELSEWHERE):
+        assert policy.may_read(actor, ACME, document) is (actor in readers)
+
+
+@pytest.mark.parametrize(
+    ("expires", "last", "ends"),
+    [
+        (None, date(2027, 11, 1), datetime(2027, 11, 2, tzinfo=UTC)),
+        (date(2026, 11, 30), date(2026, 11, 30), datetime(2026, 12, 1, tzinfo=UTC)),
+        (date(2030, 1, 1), date(2027, 11, 1), datetime(2027, 11, 2, tzinfo=UTC)),
+    ],
+)
+def test_a_document_counts_through_its_last_day(expires: date | None, last: date, ends: datetime) -> None:
+    """C104: a year from its day at most, whatever it says itself."""
+    document = replace(DATA_FLOW, expires=expires)
+    check = Check("evidence.attached", "data_flow", Result.PASSED, "", "", "")
+    judgement = Judgement((check, check.but(Result.NOT_REQUIRED, "")), Route())
+
+    assert document.last_day == last
+    assert attached.dated(check, document, ends - timedelta(microseconds=1)).result is Result.PASSED
+    assert attached.dated(check, document, ends).result is Result.FAILED
+    described = policy.described(document)
+    assert attached.document_of(json.loads(json.dumps(described, default=str))) == document
+    content = {"documents": [json.loads(json.dumps(described, default=str))]}
+    assert attached.evidence_ends(content, judgement, None) == ends
+    assert attached.evidence_ends(content, Judgement((), Route()), None) is None, "it was not needed"
+
+
+def test_what_says_nothing_of_its_end_and_its_readers_is_described_as_before() -> None:
+    """C110: the digests of what was submitted before stay what they were."""
+    assert set(policy.described(DATA_FLOW)) == {"kind", "url", "sha256", "dated"}
+
+
 @pytest.mark.parametrize(
     ("order", "fault"),
     [
@@ -167,6 +233,12 @@ def test_the_cell_of_the_tier_says_which_documents_and_proofs_it_takes() -> None
         ({"documents": (replace(DATA_FLOW, sha256="A" * 64),)}, "documents.0.sha256"),
         ({"documents": (replace(DATA_FLOW, dated=date(2026, 11, 28)),)}, "documents.0.dated"),
         ({"documents": (replace(DATA_FLOW, dated=date(2025, 11, 26)),)}, "documents.0.dated"),
+        ({"documents": (replace(DATA_FLOW, expires=date(2026, 11, 26)),)}, "documents.0.expires"),
+        (
+            {"documents": (replace(DATA_FLOW, dated=date(2026, 11, 27), expires=date(2026, 11, 1)),)},
+            "documents.0.expires",
+        ),
+        ({"documents": (replace(DATA_FLOW, expires=date(2027, 11, 2)),)}, "documents.0.expires"),
         ({"documents": (DATA_FLOW, DATA_FLOW)}, "documents"),
         (
             {"documents": tuple(replace(DATA_FLOW, kind=f"k{n}") for n in range(EVIDENCE_BOUND + 1))},

@@ -20,7 +20,6 @@ from hilum.registry.models import SCOPES_BOUND, App, AppVersion, Environment
 from hilum.review import service as review
 from hilum.review.models import (
     COUNTED_BOUND,
-    DOCUMENT_LIFE,
     AskedScope,
     BrowseQuery,
     Submission,
@@ -133,10 +132,9 @@ def prefilled(ctx: Context, app: App, version: AppVersion, environment: Environm
     last = found[0].order if found else SubmissionOrder()
     known = {each.scope: each for each in last.scopes}
     wanted = asked_by_clients(ctx, app, version, environment) or tuple(known)
-    oldest = (ctx.now - DOCUMENT_LIFE).date()
     return SubmissionOrder(
         tuple(known.get(each, AskedScope(each, "")) for each in wanted[:SCOPES_BOUND]),
-        tuple(each for each in last.documents if each.dated >= oldest),
+        tuple(each for each in last.documents if each.last_day >= ctx.now.date()),
     )
 
 

@@ -33,8 +33,9 @@ from hilum.review.models import (
     Submission,
     SubmissionOrder,
     SubmissionView,
+    Visibility,
 )
-from hilum.review.policy import cells_of, may_appeal
+from hilum.review.policy import REVIEWER_SHOWN, cells_of, may_appeal
 from hilum.web.forms import Form
 from hilum.web.problems import status_of
 
@@ -68,6 +69,15 @@ _CHECKED_AT = {
 _OF_RULE = {"contacts.proved": "developer.contacts", "tier.allowed": "developer.app"}
 
 
+_READERS = (
+    (Visibility.REVIEWERS.value, "reviewers only"),
+    (Visibility.HOSPITALS.value, "hospitals too, once it is certified"),
+    (Visibility.PUBLIC.value, "everybody, once it is certified: its address is in the certificate"),
+)
+_DOCUMENT_FIELDS = ("url", "sha256", "dated", "expires", "visibility")
+_NO_DOCUMENT = ("", "", "", "", Visibility.REVIEWERS.value)
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What a form holds: its rows of scopes (ticked, scope, justification), and the texts of each kind of document.
@@ -76,7 +86,8 @@ class Written:
     """
 
     scopes: tuple[tuple[bool, str, str], ...]
-    documents: Mapping[str, tuple[str, str, str]]
+    documents: Mapping[str, tuple[str, ...]]
+    """By kind: address, digest, day, last day, who reads it."""
     more: str = ""
     defences: Mapping[str, str] = field(default_factory=dict)
 
@@ -165,7 +176,7 @@ def _names(ctx: Context, actors: Iterable[str]) -> dict[str, str]:
     wanted = set(actors)
     known = fields.names(ctx, wanted)
     return {
-        each: fields.who(known, each, "a reviewer" if each.startswith("staff:") else "a former colleague")
+        each: fields.who(known, each, "a reviewer" if each == REVIEWER_SHOWN else "a former colleague")
         for each in wanted
     }
 
@@ -224,12 +235,13 @@ def _draft(
                 "kind": kind,
                 "title": book.evidence[kind],
                 "needed": kind in needs["evidence"],
-                "given": shown.documents.get(kind, ("", "", "")),
-                "theirs": stored.documents.get(kind, ("", "", "")) if sent else None,
+                "given": shown.documents.get(kind, _NO_DOCUMENT),
+                "theirs": stored.documents.get(kind, _NO_DOCUMENT) if sent else None,
                 "faults": _of_document(wrong, form, kind),
             }
             for kind in sorted(kinds, key=lambda each: each not in needs["evidence"])
         ],
+        "readers": _READERS,
         "workflows": submissions.workflows_of(book, version.workflows),
         "declared": submissions.declared_in_words(book, version.workflows),
         "missing": _missing(view, app, book),
@@ -251,7 +263,7 @@ def _numbers(rows: Sequence[tuple[bool, str, str]]) -> list[int]:
 def _stored(order: SubmissionOrder) -> Written:
     return Written(
         tuple((True, each.scope, each.justification) for each in order.scopes),
-        {each.kind: (each.url, each.sha256, each.dated.isoformat()) for each in order.documents},
+        {each.kind: _texts(each) for each in order.documents},
         defences={each.scope: each.defence for each in order.scopes if each.defence},
     )
 
@@ -270,12 +282,7 @@ def written(form: Form) -> Written:
     more = [each for each in dict.fromkeys(form.one("more").split()) if each not in listed]
     kinds = [name.removeprefix("url_") for name in form.values if name.startswith("url_")]
     documents = {
-        kind: (
-            form.one(f"url_{kind}").strip(),
-            form.one(f"sha256_{kind}").strip(),
-            form.one(f"dated_{kind}").strip(),
-        )
-        for kind in kinds
+        kind: tuple(form.one(f"{name}_{kind}").strip() for name in _DOCUMENT_FIELDS) for kind in kinds
     }
     return Written((*rows, *((True, each, "") for each in more)), documents, defences=defences)
 
@@ -283,11 +290,17 @@ def written(form: Form) -> Written:
 def order_of(form: Form) -> SubmissionOrder:
     """Return what a form asks to be submitted. Raises Invalid for a day that is none."""
     found, wrong, documents = written(form), {}, []
-    for kind, (url, sha256, dated) in _given(found).items():
-        try:
-            documents.append(Document(kind, url, sha256, date.fromisoformat(dated)))
-        except ValueError:
-            wrong[f"documents.{kind}.dated"] = "date_malformed"
+    for kind, (url, sha256, dated, expires, visible) in _given(found).items():
+        days: dict[str, date | None] = {"dated": None, "expires": None}
+        for name, text in (("dated", dated), ("expires", expires)):
+            try:
+                days[name] = date.fromisoformat(text) if text or name == "dated" else None
+            except ValueError:
+                wrong[f"documents.{kind}.{name}"] = "date_malformed"
+        if days["dated"] is not None:
+            # Anything else than what the form offers is the narrowest.
+            who = Visibility(visible) if visible in set(Visibility) else Visibility.REVIEWERS
+            documents.append(Document(kind, url, sha256, days["dated"], days["expires"], who))
     if wrong:
         raise Invalid("submission_invalid", "The submission is invalid; see fields.", fields=wrong)
     return SubmissionOrder(
@@ -296,8 +309,14 @@ def order_of(form: Form) -> SubmissionOrder:
     )
 
 
-def _given(found: Written) -> dict[str, tuple[str, str, str]]:
-    return {kind: texts for kind, texts in found.documents.items() if any(texts)}
+def _texts(document: Document) -> tuple[str, ...]:
+    ends = "" if document.expires is None else document.expires.isoformat()
+    return document.url, document.sha256, document.dated.isoformat(), ends, document.visibility.value
+
+
+def _given(found: Written) -> dict[str, tuple[str, ...]]:
+    # Who reads it is always chosen, so it says nothing about whether there is one.
+    return {kind: texts for kind, texts in found.documents.items() if any(texts[:-1])}
 
 
 def _needs(

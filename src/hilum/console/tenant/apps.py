@@ -35,6 +35,8 @@ from hilum.precedents import service as precedents
 from hilum.registry import service as registry
 from hilum.registry.models import COUNTED_BOUND, App, AppOrder, AppsQuery, AppState, Environment
 from hilum.revalidation import service as revalidation
+from hilum.review import service as review
+from hilum.review.models import CertifiedDocument
 from hilum.web import faults
 from hilum.web.forms import Form
 
@@ -231,11 +233,19 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         ],
         "happenings": [words.happening(each, names) for each in events],
         "use": None,
+        "documents": _documents(ctx, app),
         "drifts": [each for each in revalidation.list_seen_at(ctx, tenant.id) if each.app == app.id],
         "alerts": alerts.of_app(ctx, app.id, tenant.id),
         "stop": address("tenant.stop", kind="app_tenant", key=f"{app.id}/{tenant.id}"),
         "activity": address("tenant.activity", app=app.id),
     }
+
+
+def _documents(ctx: Context, app: App) -> list[tuple[str, CertifiedDocument]]:
+    """Return the documents by which an app is certified and that hospitals may read, each with the title of its kind."""
+    titles = policies.current(ctx).everywhere.evidence
+    found = review.list_certified_documents(ctx, app.id)
+    return [(titles.get(each.document.kind, each.document.kind), each) for each in found]
 
 
 async def show_approve(visit: Visit) -> Response:

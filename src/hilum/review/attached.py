@@ -1,0 +1,94 @@
+"""What checks conclude about the documents and runs that were attached, and until when that holds (C104, C232). Pure."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from hilum.evidence.models import RESULT_LIFE, Seen
+from hilum.review.models import DOCUMENT_LIFE, MADE_HERE, Check, Document, Judgement, Result, Visibility
+
+Content = Mapping[str, Any]
+
+
+def dated(check: Check, document: Document, at: datetime) -> Check:
+    """Judge whether a document still holds."""
+    of = f"The document is of {document.dated}"
+    if document.dated < (at - DOCUMENT_LIFE).date():
+        return check.but(Result.FAILED, f"{of}, older than a year.")
+    if document.expires is None:
+        return check.but(Result.PASSED, f"{of}.")
+    if document.last_day < at.date():
+        return check.but(Result.FAILED, f"{of}, and held until {document.expires}.")
+    return check.but(Result.PASSED, f"{of}, and holds until {document.expires}.")
+
+
+def document_of(described: Mapping[str, Any]) -> Document:
+    """Return a document from its description."""
+    ends = described.get("expires")
+    return Document(
+        described["kind"],
+        described["url"],
+        described["sha256"],
+        date.fromisoformat(described["dated"]),
+        date.fromisoformat(ends) if ends else None,
+        Visibility(described.get("visibility", Visibility.REVIEWERS)),
+    )
+
+
+def evidence_ends(content: Content, judgement: Judgement, run: Seen | None) -> datetime | None:
+    """Return when the first of the evidence by which checks passed holds no more; None if none of it ends (C104, C232)."""
+    passed = {
+        each.about
+        for each in judgement.checks
+        if each.rule == "evidence.attached" and each.result is Result.PASSED
+    }
+    ends = [
+        # The whole of its last day, wherever its vendor is: the checks judge by days of UTC.
+        datetime.combine(each.last_day + timedelta(days=1), time(), UTC)
+        for each in map(document_of, content["documents"])
+        if each.kind in passed
+    ]
+    if run is not None and passed & MADE_HERE:
+        ends.append(run.at + RESULT_LIFE)
+    return min(ends, default=None)
+
+
+def sandbox_run(
+    check: Check, run: Seen | None, needed: set[str], *, at: datetime, people: bool, stores: bool
+) -> Check:
+    """Judge the last certification run of a version by what the rule book requires of it now (C126, C232).
+
+    ``people``: some client serves people. ``stores``: the vendor states in the submission that the app stores data.
+    """
+    check = replace(
+        check,
+        reproduction="hilum evidence show RUN --json"
+        if run is None
+        else f"hilum evidence show {run.run} --json",
+        fix="Open a run in the sandbox, and take every scenario that the rule book requires: `hilum evidence open`.",
+    )
+    if run is None:
+        return check.but(Result.FAILED, "No certification run of this version was judged.")
+    missing = sorted(needed - set(run.scenarios))
+    said = (
+        f"Run {run.run} of {run.at:%Y-%m-%d}, under rule book {run.rule_book}, with the digest {run.digest}"
+    )
+    if not run.genuine:
+        return check.but(Result.FAILED, f"{said}, is not as it was signed.")
+    if run.state != "passed":
+        return check.but(Result.FAILED, f"{said}, was not passed.")
+    if at >= run.at + RESULT_LIFE:
+        return check.but(Result.FAILED, f"{said}, is older than {RESULT_LIFE.days} days.")
+    if run.backend and people:
+        return check.but(
+            Result.FAILED, f"{said}, was made while the app had backend services alone; people use it now."
+        )
+    if "deletion_asked" in needed and run.stores_nothing and stores:
+        return check.but(
+            Result.FAILED,
+            f"{said}, was made while the app was stated to store nothing; the submission says that it stores data.",
+        )
+    if missing:
+        return check.but(Result.FAILED, f"{said}, does not show: {', '.join(missing)}.")
+    return check.but(Result.PASSED, f"{said}, was passed.")
