@@ -116,17 +116,17 @@ class Pages:
         form_action: Iterable[str] = (),
         frame_ancestors: Iterable[str] = (),
         policy: Policy | None = None,
-        hospital: str = "",
+        habits_of: str = "",
         **facts: Any,
     ) -> HTMLResponse:
         """Render a page.
 
         ``form_action``: foreign origins (or ``scheme:``) that a form's response may redirect to, since Chromium checks redirects too.
         ``frame_ancestors``: origins that may frame the page; none by default. ``policy`` replaces both.
-        ``hospital``: whose page it is, if its address does not say so.
+        ``habits_of``: the hospital whose page it is, if its address does not say so.
         """
         chosen = policy or Policy(tuple(form_action), tuple(frame_ancestors))
-        habits = self.shell.habits(hospital or _hospital_of(request.url.path))
+        habits = self.shell.habits(habits_of or _hospital_of(request.url.path))
         language = languages.spoken(request, secure=self.shell.secure, usual=habits.language)
         others = languages.offered(request, language)
         in_zone = _ZONE.set(zone_of(habits.zone) or UTC)
