@@ -180,7 +180,7 @@ PROMISES = {
     223: "Reviewers judge submissions with known answers that they do not see; how often they agree is published by lens",
     224: "A missed clock climbs by itself and enters a public ledger, which names no app and no vendor",
     227: "Webhooks are signed, and a wrong signature is detected by the receiver; a run in the sandbox sends a request to delete to the app's webhook with a right and a wrong signature, and is judged by the answers (in part: no cell of the shipped book requires that scenario)",
-    228: "What a certified app causes itself, how much of its calls its quota turns away, how many nobody could answer and how slow it is where others are not, is measured every night against its cell; what exceeds it is a finding with sixty days (in part: in no listing)",
+    228: "What a certified app causes itself, how much of its calls its quota turns away, how many nobody could answer and how slow it is where others are not, is measured every night against its cell; what exceeds it is a finding with sixty days, and hospitals see whether it is kept",
     229: "A listing tells what its vendor says from what the platform verified, with version and date",
     231: "No kind of client and no form of token gets in without certification and installation: each kind is tried with each token",
     232: "A certification run counts for 90 days, at the checks and at the decision",

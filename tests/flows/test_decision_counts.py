@@ -282,6 +282,8 @@ def test_how_calls_ended_is_counted_by_day_and_hospital_once_whoever_reads_it_tw
     }
     assert counts.served_by_day("a1", SINCE, "mercy").keys() == {AT.date() - timedelta(days=1)}
     assert counts.served_by_tenant("a1", AT, "mercy") == {}
+    totals = counts.served_totals(["general", "mercy", "nowhere"], SINCE)
+    assert {tenant: each.calls for tenant, each in totals.items()} == {"general": 9, "mercy": 1}
 
 
 def test_how_calls_ended_is_kept_as_long_as_decisions_are(place: Place) -> None:

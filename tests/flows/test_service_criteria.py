@@ -14,11 +14,12 @@ from hilum.notices import service as notices
 from hilum.notices.models import Channel, Mail, MailKind, Result
 from hilum.notices.models import Outcome as Ended
 from hilum.revalidation.service import Totals, Use
-from tests.flows.control_site import problem
+from tests.flows.control_site import PASSWORD, problem
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_revalidation import DAY, Certified, certified, world  # noqa: F401 - fixtures
 from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.browser import form_with
 
 CELLS = "categories.scheduling.cells"
 ASKED: dict[str, Any] = {
@@ -84,7 +85,15 @@ def test_errors_that_an_app_causes_are_a_finding_with_the_grace_of_its_cell_unti
     furnish_vendor(site, "Rival", "rival")
     path = f"/revalidation/apps/{certified.ground.app}/service"
     problem(site.api("rival.owner").get(path), 404, "app_not_found")
-    problem(site.api("gina").get(path), 403, "not_permitted")
+    problem(site.api("ann").get(path), 403, "not_permitted")
+    assert service(certified, "gina")["errors"] == {
+        "criterion": "errors", "limit": 5, "hits": None, "of": None, "percent": None, "exceeded": True,
+    }, "a hospital learns no numbers, in which others' are"  # fmt: skip
+    browser = site.browser()
+    form = form_with(browser.get("/t/general/signin").text, "password")
+    values = dict(form.fields) | {"username": "gina", "password": PASSWORD, "action": "login"}
+    assert browser.post(form.action, data=values).status_code == 303
+    assert "more than allowed" in browser.get(f"/tenant/apps/{certified.ground.app}").text
 
     call(certified, 100)
     certified.night()

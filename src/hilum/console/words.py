@@ -238,3 +238,11 @@ def switch_state(switch: Switch, *, in_force: bool) -> tuple[str, str]:
 def next_step(code: str) -> str:
     """Return what to do about a refusal; empty for a reason that is not known."""
     return CATALOGUE[Reason(code)].next_step if code in _REASONS else ""
+
+
+CRITERIA = {
+    "availability": "Turned away, since its quota was used up",
+    "errors": "Malformed, too large or too costly",
+    "latency": "Answered late where others are answered in time",
+}
+"""Of which calls of an app its cell lets only so many be."""

@@ -69,17 +69,19 @@ class Bounced:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How an app stands by a criterion: ``hits`` of ``of`` calls count against it. ``exceeded``: None if that is not known."""
+    """How an app stands by a criterion: ``hits`` of ``of`` calls count against it, None for who may not see numbers. ``exceeded``: None if that is not known."""
 
     criterion: Criterion
     limit: int
-    hits: int
-    of: int
+    hits: int | None
+    of: int | None
     exceeded: bool | None
 
     @property
-    def percent(self) -> float:
+    def percent(self) -> float | None:
         """The share of the calls that count against it."""
+        if self.hits is None or self.of is None:
+            return None
         return round(100 * self.hits / self.of, 1) if self.of else 0.0
 
 

@@ -5,6 +5,7 @@ from dataclasses import astuple, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
+from hilum.controls.policy import administers
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import AppId, VendorId
 from hilum.policies.models import Automation, Book, Cell, Tier
@@ -64,6 +65,11 @@ SEVERITIES: Mapping[str, Severity] = MappingProxyType(
 def may_see(actor: Actor, vendor: VendorId) -> bool:
     """Check whether an actor may see findings about a vendor's apps: its members and the platform's staff."""
     return may_see_vendor(actor, vendor)
+
+
+def may_compare(actor: Actor) -> bool:
+    """Check whether an actor may know which certified apps keep to their criteria: administrators of hospitals."""
+    return actor.tenant is not None and administers(actor, actor.tenant)
 
 
 def may_ask(actor: Actor, vendor: VendorId) -> bool:

@@ -121,13 +121,13 @@ class FiguresShown(Shown):
 
 
 class MeasuredShown(Shown):
-    """How an app stands by a criterion: ``hits`` of ``of`` calls count against it. ``limit``: percent, or milliseconds of latency. ``exceeded``: empty if there are too few calls to say."""
+    """How an app stands by a criterion: ``hits`` of ``of`` calls count against it; empty for hospitals. ``limit``: percent, or milliseconds of latency. ``exceeded``: empty if there are too few calls to say."""
 
     criterion: Criterion
     limit: int
-    hits: int
-    of: int
-    percent: float
+    hits: int | None
+    of: int | None
+    percent: float | None
     exceeded: bool | None
 
 
@@ -235,9 +235,11 @@ def _judgements(router: APIRouter, kit: Kit) -> None:
 
 
 def _service(router: APIRouter, kit: Kit, use: Use) -> None:
-    @router.get("/revalidation/apps/{app}/service", openapi_extra=READERS)
+    who = audience("staff", "member", "administrator")
+
+    @router.get("/revalidation/apps/{app}/service", openapi_extra=who)
     async def get_service(request: Request, app: Id) -> ServiceShown:
-        """Show how a certified app stands by what the rule book asks of its service, within four weeks and of what it causes itself."""
+        """Show how a certified app stands by what the rule book asks of its service, within four weeks and of what it causes itself. Hospitals learn what is kept, without numbers."""
         found = await run_read(kit, request, partial(service.view_service, app_id=AppId(app), use=use))
         return ServiceShown(app=app, criteria=[MeasuredShown.model_validate(each) for each in found])
 

@@ -12,7 +12,7 @@ from hilum.agreements import policy as agreements_policy
 from hilum.agreements import service as agreements
 from hilum.agreements.models import AgreementQuery
 from hilum.clients import service as clients
-from hilum.console import alerts, policy
+from hilum.console import alerts, policy, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.steps import Known, Step, asked_at_least, changes, checklist, next_step
@@ -49,11 +49,6 @@ POPULATION = (
     *((each.value, words[:1].upper() + words[1:]) for each, words in POPULATIONS.items()),
 )
 AI_FIELDS = ("model", "purpose", "human_step", "model_card", "model_card_digest")
-CRITERIA = {
-    "availability": "Turned away, since its quota was used up",
-    "errors": "Malformed, too large or too costly",
-    "latency": "Answered late where others are answered in time",
-}
 
 
 async def show_mine(visit: Visit) -> Response:
@@ -191,7 +186,7 @@ def _overview(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
             "happened": _happened(ctx, app, found),
             "early": revalidation.view_early(ctx, app.id) if found.certifications else None,
             "formula": EARLY_FORMULA,
-            "criterion_words": CRITERIA,
+            "criterion_words": words.CRITERIA,
             "alerts": alerts.of_app(ctx, app.id),
         },
     )

@@ -187,8 +187,9 @@ async def show(visit: Visit) -> Response:
     """Show one app at the hospital: what it may do here, for whom, what it did, and how it is stopped."""
     facts = await visit.read(lambda ctx: shown(ctx, visit))
     # Counted decisions of a month, from the journals' counts.
+    app = facts["app"].id
+    facts["criteria"] = await visit.read_records(lambda ctx: visit.ports.criteria(ctx, app))
     if facts["installed"]:
-        app = facts["app"].id
         facts["use"] = await visit.read_records(lambda ctx: visit.ports.compare_scopes(ctx, app, 30))
     return visit.render("console/tenant/app.html", **facts)
 
@@ -234,6 +235,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "happenings": [words.happening(each, names) for each in events],
         "use": None,
         "documents": _documents(ctx, app),
+        "criterion_words": words.CRITERIA,
         "drifts": [each for each in revalidation.list_seen_at(ctx, tenant.id) if each.app == app.id],
         "alerts": alerts.of_app(ctx, app.id, tenant.id),
         "stop": address("tenant.stop", kind="app_tenant", key=f"{app.id}/{tenant.id}"),
