@@ -35,13 +35,14 @@ STATED = {
 
 @dataclass(frozen=True)
 class Planned:
-    """An app that somebody is about to register. ``workflow``: the one that its version declares."""
+    """An app that somebody is about to register. ``workflow``: the one that its version declares; ``population``: how many patients it reaches."""
 
     name: str
     category: str
     kind: str
     scopes: str
     workflow: str
+    population: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,11 @@ def fill_app(page: Page, name: str, category: str = "documentation_assistance") 
     page.get_by_role("link", name="Add a version").click()
 
 
-def add_version(page: Page, workflow: str = "") -> None:
+def add_version(page: Page, workflow: str = "", population: str = "") -> None:
     """Add the first version of the app whose versions are open."""
     page.get_by_label("Label").fill("1.0")
+    if population:
+        page.locator("select[name=population]").select_option(population)
     if workflow:
         page.get_by_label("Only what is ticked below").check()
         page.get_by_text("Workflows (").click()
@@ -114,7 +117,7 @@ def register(page: Page, planned: Planned, origin: str) -> Registered:
     page.goto(page.url.partition("/developer")[0] + "/developer/register")
     fill_app(page, planned.name, planned.category)
     app = page.url.rpartition("/apps/")[2].partition("/")[0]
-    add_version(page, planned.workflow)
+    add_version(page, planned.workflow, planned.population)
     page.goto(page.url.replace("/versions", "/clients/new"))
     page.get_by_label(planned.kind, exact=False).first.check()
     page.get_by_role("textbox", name="Scopes").fill(planned.scopes)

@@ -57,6 +57,7 @@ LENS = Planned(
     BACKEND,
     "system/Patient.rs system/Condition.rs",
     "quality_reporting",
+    "up_to_100000",
 )
 WORK = """
 const out = document.getElementById("out");

@@ -23,6 +23,7 @@ from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.mandates import service as mandates
 from hilum.mandates.models import MandateQuery, MandateState
 from hilum.mandates.policy import state_of
+from hilum.policies.exception_models import Population
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVersion
 from hilum.signin import service as signin
@@ -89,7 +90,9 @@ def two(sqlite_uow: UnitOfWork, clock: FakeClock) -> Two:
     vendor, other = furnish_vendor(site, "Acme", "acme"), furnish_vendor(site, "Bolt", "bolt")
     order = NewApp(VendorId(vendor), "Counter", "Counts", "Quality", "population_health")
     app = site.system(registry.add_app, order=order)
-    version = site.system(registry.add_version, app_id=app.id, order=NewVersion("1"))
+    version = site.system(
+        registry.add_version, app_id=app.id, order=NewVersion("1", population=Population.UP_TO_1000)
+    )
     ends = clock.now() + timedelta(days=300)
     site.system(certify, order=CertifyOrder(version.id, Environment.PRODUCTION, SCOPES, ends))
     metadata = ClientMetadata(

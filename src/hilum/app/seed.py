@@ -24,6 +24,7 @@ from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.ports import Ids
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
+from hilum.policies.exception_models import Population
 from hilum.policies.models import NOT_DECLARED, Lens
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppVersion, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
@@ -255,6 +256,7 @@ def _version(planned: AppPlan) -> NewVersion:
         planned.version,
         NOT_DECLARED if planned.workflows is None else planned.workflows,
         NOT_DECLARED if planned.placements is None else planned.placements,
+        population=Population(planned.population) if planned.population else None,
     )
 
 

@@ -88,6 +88,8 @@ class AppPlan:
     workflows: tuple[str, ...] | None = None
     placements: tuple[str, ...] | None = None
     """What its version declares; None: nothing, as for the clients of test suites."""
+    population: str = ""
+    """How many patients of a hospital it declares to reach."""
     tenants: tuple[str, ...] = TENANTS
     roles: tuple[Role, ...] = CLINICAL_ROLES
     in_chart: bool = False
@@ -317,6 +319,7 @@ def _northgate() -> AppPlan:
         category="population_health",
         workflows=("quality_reporting",),
         placements=(),
+        population="up_to_1000",
         clients=(
             ClientPlan(
                 "northgate-registry",

@@ -1,5 +1,6 @@
 """How many patients an app reaches counts for its risk tier, where the rule book asks for it (C18, C21)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,11 +66,61 @@ def test_the_tier_says_how_many_patients_are_reached(
 
 
 def test_without_such_a_rule_no_population_counts() -> None:
+    without = book({"tier_rules": [each for each in document()["tier_rules"] if "populations" not in each]})
     tiers = {
-        assess(shipped_book(), app("system/Patient.rs", population=each)).tier for each in (None, *Population)
+        assess(without, app("system/Condition.rs", population=each)).tier for each in (None, *Population)
     }
 
     assert tiers == {Tier.MODERATE}
+
+
+@pytest.mark.parametrize(
+    ("scope", "population", "tier"),
+    [
+        ("system/Condition.rs", Population.ONE, Tier.MODERATE),
+        ("system/Condition.rs", Population.UP_TO_100000, Tier.MODERATE),
+        ("system/Condition.rs", Population.ALL, Tier.HIGH),
+        ("system/*.rs", Population.UP_TO_100000, Tier.MODERATE),
+        ("system/*.rs", Population.ALL, Tier.HIGH),
+        ("system/*.rs", None, Tier.HIGH),
+        # Who they are and when they come is no health data.
+        ("system/Patient.rs", Population.ALL, Tier.MODERATE),
+        ("system/Appointment.rs", None, Tier.MODERATE),
+        # A person reads one chart after the other.
+        ("user/*.rs", Population.ALL, Tier.MODERATE),
+    ],
+)
+def test_the_shipped_book_counts_who_reads_health_data_of_more_than_100000_patients_as_high(
+    scope: str, population: Population | None, tier: Tier
+) -> None:
+    """C18."""
+    found = assess(shipped_book(), app(scope, population=population))
+
+    assert found.tier is tier
+    said = [each.sentence for each in found.reasons if each.rule == "reads-of-many-patients"]
+    assert bool(said) is (tier is Tier.HIGH)
+    assert all("of more than 100,000 patients" in each for each in said)
+
+
+def test_the_tier_says_why_in_one_sentence() -> None:
+    """C18, C21."""
+    wide = assess(shipped_book(), app("system/Condition.rs", population=Population.ALL))
+    silent = assess(shipped_book(), app("system/Condition.rs", population=None))
+
+    assert str(wide) == "high, because it reads Condition of more than 100,000 patients"
+    assert str(silent).endswith("patients (its patients are not declared)")
+
+
+@pytest.mark.parametrize("category", ["analytics", "population_health", "prior_authorization"])
+def test_each_category_that_lists_health_data_without_a_person_lets_who_reaches_many_apply(
+    category: str,
+) -> None:
+    """What the rule raises has a cell to be raised to: nothing is refused that was to be had with less evidence."""
+    made = replace(app("system/*.rs", population=Population.ALL), category=category)
+    found = admit(shipped_book(), made)
+
+    assert (found.tier, found.withheld == () or category == "prior_authorization") == (Tier.HIGH, True)
+    assert found.cell is not None
 
 
 def test_a_wider_population_never_lowers_the_tier() -> None:
