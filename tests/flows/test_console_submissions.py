@@ -198,3 +198,32 @@ def test_the_next_submission_begins_with_what_was_written_before(ground: Ground)
     send(browser, page, "reason", act="withdraw", reason="x")
 
     assert WHY["why_1"] in unescape(browser.get(begin(ground, browser)).text)
+
+
+def test_access_that_regulation_protects_is_asked_for_by_a_page(ground: Ground) -> None:
+    """C183: once for a version, for protected scopes only, by whoever may submit it."""
+    rival = furnish_vendor(ground.site, "Rival", "rival")
+    browser, page = enter(ground, "acme.developer"), f"/developer/apps/{ground.app}/review"
+    scopes = "launch/patient patient/Observation.rs"
+    asked = {"of": ground.version, "scopes": scopes, "act": "ask_access"}
+
+    for scope, status in (("user/Slot.rs", 422), ("", 422), ("<b>", 422)):
+        refused = send(browser, page, "scopes", **asked | {"scopes": scope})
+        assert refused.status_code == status, scope
+        assert 'role="alert"' in refused.text
+    assert send(browser, page, "scopes", **asked | {"of": "ver_of_nobody"}).status_code == 422
+    assert "waits for a reviewer" not in browser.get(page).text
+
+    assert send(browser, page, "scopes", **asked).status_code == 303
+
+    shown = browser.get(page).text
+    assert "waits for a reviewer" in shown
+    assert scopes in shown
+    again = send(browser, page, "scopes", **asked)
+    assert again.status_code == 409
+    assert "There is a request for this version already" in again.text
+    form = dict(form_with(shown, "scopes").fields) | asked
+    reader, other = enter(ground, "acme.billing"), enter(ground, "rival.owner", rival)
+    assert 'name="scopes"' not in reader.get(page).text
+    assert reader.post(page, data=form).status_code == 403
+    assert other.post(page, data=form).status_code in {403, 404}

@@ -1,18 +1,20 @@
 """What was submitted of an app to review, and beginning with another version."""
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from starlette.responses import Response
 
 from hilum.clients import service as clients
-from hilum.console import fields, policy, submissions
+from hilum.console import fields, policy, service, submissions
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.models import ROWS
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
-from hilum.kernel.errors import Invalid, NotFound
+from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.kernel.ids import VersionId
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.registry import service as registry
@@ -22,6 +24,8 @@ from hilum.review.models import (
     COUNTED_BOUND,
     AskedScope,
     BrowseQuery,
+    LaneRequest,
+    LaneState,
     Submission,
     SubmissionOrder,
 )
@@ -29,6 +33,14 @@ from hilum.standards.smart.scopes import parse_scope
 from hilum.web.forms import Form
 
 VERSIONS = 50
+LANE_STATES: Mapping[LaneState, tuple[str, str]] = MappingProxyType(
+    {
+        LaneState.ASKED: ("waits for a reviewer", "info"),
+        LaneState.VERIFIED: ("you are who you say", "info"),
+        LaneState.REFUSED: ("refused", "bad"),
+        LaneState.ENABLED: ("enabled", "good"),
+    }
+)
 ENVIRONMENTS = (
     (Environment.SANDBOX.value, "The sandbox, to try it"),
     (Environment.PRODUCTION.value, "Production, at hospitals"),
@@ -40,7 +52,7 @@ async def show(visit: Visit) -> Response:
     return await _page(visit)
 
 
-async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
+async def _page(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refused | None = None) -> Response:
     asked = policy.asked({"after": visit.query().one("after")}, (), ())
     app, standing, facts = await visit.read(partial(_read, visit=visit, after=asked.after))
     return frame.show(
@@ -78,12 +90,15 @@ def _read(ctx: Context, visit: Visit, after: str) -> tuple[App, Any, dict[str, A
             "count": policy.counted(page.total, COUNTED_BOUND, "submission", "submissions"),
             "next": address("developer.review", app.id, after=page.next) if page.next else "",
             "versions": [(each.id, f"Version {each.label}") for each in versions],
+            "access": _asked_access(ctx, app),
         },
     )
 
 
 async def begin(visit: Visit, form: Form) -> Response:
-    """Begin a draft of a version for an environment, with what is known already; go on with the open one if there is one."""
+    """Begin a draft of a version for an environment, with what is known already, go on with the open one, or ask for access that regulation protects."""
+    if form.one("act") == "ask_access":
+        return await _ask_access(visit, form)
     try:
         environment = Environment(form.one("environment"))
     except ValueError:
@@ -102,6 +117,30 @@ async def begin(visit: Visit, form: Form) -> Response:
         return to(address("developer.submission", await visit.write(verb)))
     except Invalid as error:
         return await _page(visit, form, error)
+
+
+async def _ask_access(visit: Visit, form: Form) -> Response:
+    """Ask for access to a patient's own record, for a version of the app."""
+
+    def verb(ctx: Context) -> object:
+        version = _version(ctx, frame.own_app(ctx, visit.param()), form.one("of"))
+        return review.ask_access(ctx, version.id, tuple(form.one("scopes").split()))
+
+    try:
+        await visit.write(verb)
+    except (Invalid, Conflict) as error:
+        return await _page(visit, form, error)
+    return to(visit.path)
+
+
+def _asked_access(ctx: Context, app: App) -> list[tuple[LaneRequest, str, tuple[str, str]]]:
+    """Return what was asked for of an app, with the version's label and the state in words."""
+    found = review.list_access(ctx, PageQuery(limit=PAGE_BOUND))
+    return [
+        (each, service.version_label(ctx, each.version), LANE_STATES[each.state])
+        for each in found
+        if each.app == app.id
+    ]
 
 
 def _version(ctx: Context, app: App, id_: str) -> AppVersion:

@@ -31,7 +31,7 @@ LIST = List(
     many="requests",
     empty=Empty(
         "Nobody asks",
-        "Requests for access that regulation protects are listed here, the oldest first. A vendor asks with hilum review ask-access.",
+        "Requests for access that regulation protects are listed here, the oldest first. A vendor asks on the page Review of its app.",
     ),
     own="asked",
 )
