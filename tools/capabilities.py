@@ -18,7 +18,7 @@ PROMISES = {
     14: "An app passes to another vendor when both owners agree; tokens, certifications and agreements end",
     15: "A browser or native deployment is never confidential",
     16: "Backend and delegated access never mix",
-    17: "A backend client states purpose, population, schedule and an end; a named person of each hospital agrees to them, and without or after that there are no tokens (in part: clients of before keep a text)",
+    17: "A backend client states purpose, population, schedule and an end; a named person of each hospital agrees to them, and without or after that there are no tokens; a name that a vendor wrote down before lasts until the app is approved again",
     18: "The risk tier is a pure function of what an app asks for, and of how many patients its version declares to reach, with its reasons",
     19: "A reviewer raises a tier at once and only takes away; lowering one takes two people, and ends by itself or with what it was agreed about",
     20: "Category and tier select every limit, all read from the rule book; calls beyond its alert thresholds are alerted about",

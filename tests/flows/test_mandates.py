@@ -336,8 +336,64 @@ def test_a_production_client_is_registered_without_an_approver_as_a_text_and_old
     platform.run(lambda ctx: registry.announce_change(ctx, north.client.app))
 
     assert north.has_token()
+    (unanswered,) = north.do("ada", lambda ctx: installations.list_unanswered(ctx, NORTH))
+    assert (unanswered.client, unanswered.text) == (north.client.id, "Ada Admin")
     platform.clock.advance(timedelta(days=300))
     assert north.token().status_code == 401
+
+
+def written_down(north: North) -> None:
+    """Make the service one of before there were mandates, whose vendor wrote a name down."""
+    old = ["Quality reports", "All patients", "Nightly", "Ada Admin"]
+    table = client_table.update().where(client_table.c.id == north.client.id).values(backend_use=old)
+    north.platform.run(lambda ctx: ctx.tx.execute(table))
+    north.platform.run(lambda ctx: registry.announce_change(ctx, north.client.app))
+
+
+def test_an_app_whose_service_rests_on_a_text_is_not_approved_again_before_somebody_agrees(
+    north: North,
+) -> None:
+    """C17: neither validated nor installed again; what runs goes on."""
+    written_down(north)
+    (before,) = north.do("ada", lambda ctx: installations.list_installations(ctx, NORTH))
+    again = InstallOrder(NORTH, north.client.app, frozenset())
+
+    assert (
+        code_of(lambda: north.do("ada", lambda ctx: installations.revalidate(ctx, before.id)))
+        == "approver_missing"
+    )
+    assert (
+        code_of(lambda: north.do("ada", lambda ctx: installations.install(ctx, again))) == "approver_missing"
+    )
+    assert north.has_token()
+    north.mandate()
+    north.do("ada", lambda ctx: installations.revalidate(ctx, before.id))
+    assert north.do("ada", lambda ctx: installations.list_unanswered(ctx, NORTH)) == []
+
+
+def test_once_somebody_agreed_what_was_written_down_counts_no_more(north: North) -> None:
+    """C17: an administrator who ends the mandate stops the service."""
+    written_down(north)
+    agreed = north.mandate()
+    assert north.has_token()
+
+    north.do("ada", lambda ctx: service.end(ctx, agreed.id, "Done."))
+
+    assert not north.has_token()
+
+
+def test_a_service_without_anybody_is_listed_to_its_hospital_alone(north: North) -> None:
+    (unanswered,) = north.do("ada", lambda ctx: installations.list_unanswered(ctx, NORTH))
+
+    assert (unanswered.client, unanswered.text) == (north.client.id, "")
+    assert (
+        code_of(lambda: north.do("ana", lambda ctx: installations.list_unanswered(ctx, NORTH)))
+        == "tenant_not_found"
+    )
+    assert (
+        code_of(lambda: north.do("ada", lambda ctx: installations.list_unanswered(ctx, TenantId("mercy"))))
+        == "tenant_not_found"
+    )
 
 
 def mails(north: North) -> list[tuple[str, str, str]]:

@@ -98,6 +98,22 @@ def list_(*, tenant: str, findings: bool, sort: str, json_: bool) -> None:
     show(api.every("/mandates", sort=sort, **query), COLUMNS, json_=json_)
 
 
+@mandate.command("unanswered")
+@click.option("--tenant", type=TENANT, required=True, help="The hospital.")
+@json_option
+def unanswered(*, tenant: str, json_: bool) -> None:
+    r"""List the backend services at a hospital for which nobody of it answers.
+
+    Those with a text go on until their end, since their vendor wrote a name down before there were mandates; the others get no tokens.
+
+    \b
+    Example:
+      hilum mandate unanswered --tenant mercy
+    """
+    path = f"/tenants/{api.segment(tenant)}/unanswered-services"
+    show(api.every(path), ("client", "name", "app", "text", "ends_at"), json_=json_)
+
+
 @mandate.command("show")
 @click.argument("mandate_id", metavar="MANDATE")
 @json_option

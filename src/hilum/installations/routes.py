@@ -82,6 +82,16 @@ class RecordShown(Shown):
     expires_at: datetime | None
 
 
+class UnansweredShown(Shown):
+    """``text``: whom the vendor wrote down before there were mandates, for which the service goes on until ``ends_at``."""
+
+    client: str
+    name: str
+    app: str
+    text: str
+    ends_at: datetime | None
+
+
 class InstallationShown(Shown):
     id: str
     tenant: str
@@ -156,6 +166,7 @@ NARROWERS = audience("administrator", "platform_admin", "security")
 def api(kit: Kit, permits: service.Permits) -> APIRouter:
     """Build the API routes of installations. ``permits`` reads what was permitted to clients."""
     router = api_router(kit, "registry")
+    _services(router, kit)
     _installations(router, kit)
     _networks(router, kit)
 
@@ -171,6 +182,17 @@ def api(kit: Kit, permits: service.Permits) -> APIRouter:
         return await run_read(kit, request, verb)
 
     return router
+
+
+def _services(router: APIRouter, kit: Kit) -> None:
+    @router.get(
+        "/tenants/{tenant}/unanswered-services", response_model=Page[UnansweredShown], openapi_extra=READERS
+    )
+    async def list_unanswered(request: Request, tenant: Id) -> object:
+        """List the backend services at a hospital for which nobody of it answers: without a text they get no tokens."""
+        verb = partial(service.list_unanswered, tenant_id=TenantId(tenant))
+        found = await run_read(kit, request, verb)
+        return {"items": [UnansweredShown.model_validate(each) for each in found], "next": ""}
 
 
 def _installations(router: APIRouter, kit: Kit) -> None:

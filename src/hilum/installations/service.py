@@ -20,7 +20,8 @@ from hilum.identity.policy import ROLES, is_member
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
-from hilum.installations import policy, store
+from hilum.installations import answering, policy, store
+from hilum.installations.answering import Unanswered, list_unanswered
 from hilum.installations.enforcement_facts import facts
 from hilum.installations.models import (
     APPS_ASKED,
@@ -49,7 +50,7 @@ from hilum.registry.models import App, Environment
 from hilum.registry.policy import beyond, is_in_force, may_see_app
 from hilum.standards.smart import launch as smart_launch
 
-__all__ = ["Permits", "facts", "hospitals_of", "unused_scopes"]
+__all__ = ["Permits", "Unanswered", "facts", "hospitals_of", "list_unanswered", "unused_scopes"]
 NEEDED_SHOWN = 5
 """Scopes that a refusal names."""
 
@@ -57,7 +58,7 @@ NEEDED_SHOWN = 5
 def install(ctx: Context, order: InstallOrder) -> Installation:
     """Install an app at a tenant for roles, with scopes that are certified, until a date.
 
-    Raises NotPermitted, NotFound, Invalid, Conflict (already installed).
+    Raises NotPermitted, NotFound, Invalid, Conflict (already installed, or a service of it rests on a text).
     """
     if not policy.may_install(ctx.actor, order.tenant):
         raise audit.refusal(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app))
@@ -86,6 +87,7 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
     if lacking := agreements.missing_for_app(ctx, tenant, app, order.roles):
         detail = agreements.missing_detail(lacking, app.vendor, tenant.id)
         raise Invalid("installation_invalid", detail, fields={"app": "agreements_missing"})
+    answering.require_named(ctx, tenant, app.id)
     # What people agree to for a study ends with it, so its end must be known.
     if order.expires_at is None and _is_study(ctx, app.id, tenant, environment):
         detail = "The rule book makes agreements with this app end with a study. Say when it ends at this hospital."
@@ -247,8 +249,9 @@ def certified_scopes(ctx: Context, app: AppId, environment: Environment) -> tupl
 
 
 def current(ctx: Context, tenant: TenantId, app: App) -> Installation | None:
-    """Find an app's installation at a tenant that is in force, without a check of rights."""
-    return _in_force(ctx, tenant, app)
+    """Find an app's installation that has not ended, and is of after the app last changed hands, without a check of rights."""
+    found = store.find_current(ctx.tx, tenant, app.id)
+    return None if found is None or _has_ended(ctx, found, app) else found
 
 
 def was_removed(ctx: Context, tenant: TenantId, app: AppId) -> bool:
@@ -267,19 +270,20 @@ def get_installation(ctx: Context, installation_id: str) -> Installation:
 def revalidate(ctx: Context, installation_id: str) -> Installation:
     """Record that the hospital looked at an installation again and leaves it as it is (C97).
 
-    Raises NotFound, NotPermitted, Conflict (removed, ended, or of before the app changed hands: that needs a new approval).
+    Raises NotFound, NotPermitted, Conflict (removed, ended, or of before the app changed hands: that needs a new approval; or a service of it rests on a text).
     """
     found = store.get_installation(ctx.tx, installation_id, lock=True)
     if not policy.may_install(ctx.actor, found.tenant):
         if not policy.may_see_installations(ctx.actor, found.tenant):
             raise NotFound("installation_not_found", "There is no such installation.")
         raise audit.refusal(ctx, Event("registry.installation.validate", tenant=found.tenant, app=found.app))
-    current = _in_force(ctx, found.tenant, registry.get_app(ctx, found.app))
-    if current is None or current.id != found.id:
+    in_force = current(ctx, found.tenant, registry.get_app(ctx, found.app))
+    if in_force is None or in_force.id != found.id:
         raise Conflict(
             "installation_not_in_force",
             "This installation is not in force: it was removed or has ended, or the app has another vendor now. Install the app again.",
         )
+    answering.require_named(ctx, identity.get_tenant(ctx, found.tenant), found.app)
     store.save_validated(ctx.tx, found.id, by=str(ctx.actor), at=ctx.now)
     event = Event("registry.installation.validate", tenant=found.tenant, app=found.app)
     audit.record(ctx, replace(event, facts={"installation": found.id}))
@@ -460,7 +464,7 @@ def compare_scopes(
     if at is None:
         sets = store.count_by_scopes(ctx.tx, app.id, ctx.now, app.owner_since, DISTINCT_BOUND)
     else:
-        installed = _in_force(ctx, identity.get_tenant(ctx, at).id, app)
+        installed = current(ctx, identity.get_tenant(ctx, at).id, app)
         sets = [] if installed is None else [(installed.scopes, 1)]
     found = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     bases = (basis for each in found for basis in each.bases if basis.until and ctx.now < basis.until)
@@ -503,12 +507,6 @@ def were_used(
     # In connections of its own: whoever asks may hold one of the control plane's for a write.
     with lanes.using(Lane.OWN):
         return any(each.last >= since for each in permits(of, since, tenant))
-
-
-def _in_force(ctx: Context, tenant: TenantId, app: App) -> Installation | None:
-    """Find an app's installation that has not ended, and is of after the app last changed hands."""
-    found = store.find_current(ctx.tx, tenant, app.id)
-    return None if found is None or _has_ended(ctx, found, app) else found
 
 
 def _has_ended(ctx: Context, found: Installation, app: App) -> bool:

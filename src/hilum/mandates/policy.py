@@ -126,8 +126,14 @@ def until(mandate: Mandate, approver: Person | None, now: datetime) -> datetime 
 def is_needed(client: Client, environment: Environment) -> bool:
     """Check whether a backend service needs a mandate at a hospital of an environment (C17).
 
-    Not at a sandbox. A client of before there were mandates states its approver as a text, which counts until its end date.
+    Not at a sandbox. A client of before there were mandates states its approver as a text, which counts until its end date, or until somebody of the
+    hospital has agreed to answer for it.
     """
     if client.type is not ClientType.BACKEND or environment is Environment.SANDBOX:
         return False
-    return client.backend_use is None or not client.backend_use.approver.strip()
+    return not states_a_text(client)
+
+
+def states_a_text(client: Client) -> bool:
+    """Check whether a client of before there were mandates names its approver as a text."""
+    return client.backend_use is not None and bool(client.backend_use.approver.strip())

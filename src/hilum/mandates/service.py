@@ -171,7 +171,7 @@ def mandated_until(
     ctx: Context, tenant: TenantId, client: Client, facts: ClientFacts, environment: Environment
 ) -> datetime | None:
     """Return until when a backend service may get tokens at a hospital, by its mandate or, where none is needed, by its own end; None: not now."""
-    if not policy.is_needed(client, environment):
+    if not policy.is_needed(client, environment) and not _replaces_text(ctx, tenant, client, environment):
         return client.expires_at
     # Asked for each token of a backend service, and so cached: the mandate and its approver until either changes.
     found = ctx.cached(MANDATES, ("agreed", tenant, client.id), lambda ctx: _agreed_at(ctx, tenant, client))
@@ -182,6 +182,23 @@ def mandated_until(
         IDENTITY, ("approver", found.approver), lambda ctx: identity.find_person(ctx, found.approver)
     )
     return policy.until(found, approver, ctx.now)
+
+
+def is_answered_for(ctx: Context, tenant: TenantId, client: Client) -> bool:
+    """Check whether somebody of a hospital answers for a backend service there now."""
+    found = _agreed_at(ctx, tenant, client)
+    if found is None:
+        return False
+    until = policy.until(found, identity.find_person(ctx, found.approver), ctx.now)
+    return until is not None and ctx.now < until
+
+
+def _replaces_text(ctx: Context, tenant: TenantId, client: Client, environment: Environment) -> bool:
+    """Check whether somebody of a hospital ever agreed to answer for a client of before: what its vendor wrote down does not count there any more."""
+    if environment is Environment.SANDBOX or not policy.states_a_text(client):
+        return False
+    key = ("ever", tenant, client.id)
+    return ctx.cached(MANDATES, key, lambda ctx: store.was_agreed(ctx.tx, tenant, client.id)) is True
 
 
 def _agreed_at(ctx: Context, tenant: TenantId, client: Client) -> Mandate | None:

@@ -103,6 +103,12 @@ def list_agreed_at(
     return [_mandate(row) for row in tx.execute(query.with_for_update() if lock else query)]
 
 
+def was_agreed(tx: Connection, tenant: TenantId, client: ClientId) -> bool:
+    """Check whether any mandate of a client at a hospital was ever agreed to."""
+    here = (mandates.c.tenant == tenant, mandates.c.client == client, mandates.c.agreed_at.is_not(None))
+    return tx.execute(select(mandates.c.id).where(*here).limit(1)).first() is not None
+
+
 def read_all(tx: Connection) -> Iterator[Mandate]:
     """Read every mandate."""
     return (_mandate(row) for row in tx.execute(select(mandates)))

@@ -34,6 +34,8 @@ from hilum.mandates.models import (
 from hilum.mandates.policy import is_approver, may_ask, state_of
 from hilum.web.forms import Form
 
+UNANSWERED_SHOWN = 20
+"""Services without anybody that the page names."""
 APPS_READ = 500
 """Apps of the hospital among whose clients a form looks for backend services."""
 _STATES = {
@@ -51,6 +53,7 @@ async def show_list(visit: Visit) -> Response:
         return await visit.read(partial(_listed, asked=asked))
 
     asks = visit.may_open("tenant.mandate_new")
+    nobody = await visit.read(_unanswered) if asks else []
     shown = List(
         columns=(
             Column("Service"),
@@ -74,9 +77,18 @@ async def show_list(visit: Visit) -> Response:
     return await visit.listing(
         shown,
         read,
+        "console/mandates/list.html",
+        nobody=nobody[:UNANSWERED_SHOWN],
+        more=len(nobody) - UNANSWERED_SHOWN,
         lead="Programs that read records by themselves. For each, a person here answers for what it does.",
         action=("Name somebody", address("tenant.mandate_new")) if asks else None,
     )
+
+
+def _unanswered(ctx: Context) -> list[tuple[str, str, Any]]:
+    """Return name, what was written down and end of each service that nobody of the hospital answers for."""
+    found = installations.list_unanswered(ctx, own(ctx).id)
+    return [(each.name, each.text, each.ends_at) for each in found]
 
 
 def _listed(ctx: Context, asked: Asked) -> Listed:
