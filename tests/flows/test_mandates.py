@@ -414,9 +414,9 @@ def reach(north: North, name: str) -> None:
 def test_administrators_get_mail_before_a_mandate_ends_and_no_more_than_once_for_each_reminder(
     north: North,
 ) -> None:
-    """C17: thirty and seven days before, however often the job runs; the approver and others get none."""
-    reach(north, "ada")
-    reach(north, "ana")
+    """C17: thirty and seven days before, however often the job runs; the approver too, who gets one when named as well, and nobody else."""
+    for name in ("ada", "ana", "nora"):
+        reach(north, name)
     ends = north.platform.clock.now() + timedelta(days=100)
     north.mandate(ends_at=ends)
     for day in (69, 70, 80, 93, 94):
@@ -424,7 +424,12 @@ def test_administrators_get_mail_before_a_mandate_ends_and_no_more_than_once_for
         north.follow()
         north.follow()
 
-    assert mails(north) == [("mandate_ends", "ada@north.example", f"{ends:%Y-%m-%d}")] * 2
+    until = f"{ends:%Y-%m-%d}"
+    assert mails(north) == [
+        ("mandate_asked", "ana@north.example", until),
+        *[("mandate_ends", "ada@north.example", until)] * 2,
+        *[("mandate_ends", "ana@north.example", until)] * 2,
+    ]
 
 
 def test_administrators_get_mail_when_whoever_answers_for_a_service_has_left(north: North) -> None:

@@ -10,7 +10,7 @@ from hilum.audit.models import Event
 from hilum.clients import service as clients
 from hilum.clients.models import Client, ClientFacts
 from hilum.identity import service as identity
-from hilum.identity.models import IDENTITY, Role
+from hilum.identity.models import IDENTITY, Person, Role
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
@@ -76,6 +76,7 @@ def ask(ctx: Context, order: NewMandate) -> Mandate:
     store.add_mandate(ctx.tx, asked)
     audit.record(ctx, _event("mandates.mandate.ask", asked))
     attestations.attest(ctx, policy.signed_state(asked))
+    _mail(ctx, asked, MailKind.MANDATE_ASKED, "asked", asked.ends_at, to=_address_of(approver))
     return asked
 
 
@@ -219,26 +220,42 @@ def follow_approvers(ctx: Context, after: str) -> str:
     found = store.list_agreed(ctx.tx, after, ctx.now)
     lost: list[Mandate] = []
     for each in found:
-        since = policy.lost_since(identity.find_person(ctx, each.approver), each, ctx.now)
+        approver = identity.find_person(ctx, each.approver)
+        since = policy.lost_since(approver, each, ctx.now)
         due = policy.reminder_due(each, ctx.now)
         # One that is not as it was signed counts for nothing, and no job vouches for it.
         if (since is None and due is None) or not attestations.matches(ctx, policy.signed_state(each)):
             continue
         if since is None:
             assert due is not None, "one of the two"
-            _mail_hospital(ctx, each, MailKind.MANDATE_ENDS, f"ends/{due.days}", each.ends_at)
+            to = (*_administrators(ctx, each), *_address_of(approver))
+            _mail(ctx, each, MailKind.MANDATE_ENDS, f"ends/{due.days}", each.ends_at, to=to)
         elif store.save_lost(ctx.tx, each.id, since):
             ctx.advance_epoch(MANDATES, f"mandate/{each.id}")
             lost.append(replace(each, lost_at=since))
             audit.record(ctx, _event("mandates.mandate.lose_approver", lost[-1]))
-            _mail_hospital(ctx, each, MailKind.MANDATE_LOST, "lost", min(each.ends_at, since + GRACE))
+            ends = min(each.ends_at, since + GRACE)
+            _mail(ctx, each, MailKind.MANDATE_LOST, "lost", ends, to=_administrators(ctx, each))
     if lost:
         attestations.attest(ctx, *map(policy.signed_state, lost))
     return found[-1].id if found else ""
 
 
-def _mail_hospital(ctx: Context, found: Mandate, mail: MailKind, why: str, ends: datetime) -> None:
-    """Mail the administrators of a mandate's hospital who have an address, once for each reason."""
+def _administrators(ctx: Context, found: Mandate) -> tuple[str, ...]:
+    """Return the addresses of the administrators of a mandate's hospital, as far as they have one."""
+    return tuple(address for _, address in identity.list_reached(ctx, found.tenant, {Role.ADMINISTRATOR}))
+
+
+def _address_of(approver: Person | None) -> tuple[str, ...]:
+    return (approver.mail,) if approver is not None and approver.mail else ()
+
+
+def _mail(
+    ctx: Context, found: Mandate, mail: MailKind, why: str, ends: datetime, *, to: tuple[str, ...]
+) -> None:
+    """Mail people about a mandate, each once for each reason."""
+    if not to:
+        return
     client, app = clients.find_client(ctx, found.client), registry.get_app(ctx, found.app)
     facts = {
         # One name that no mail can show must not hold up all others.
@@ -247,7 +264,7 @@ def _mail_hospital(ctx: Context, found: Mandate, mail: MailKind, why: str, ends:
         "mandate": found.id,
         "ends": ends.isoformat(),
     }
-    for _, address in identity.list_reached(ctx, found.tenant, {Role.ADMINISTRATOR}):
+    for address in dict.fromkeys(to):
         notices.put_mail(ctx, Mail(mail, address, f"mandates/{found.id}/{why}", facts))
 
 

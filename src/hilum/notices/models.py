@@ -67,6 +67,7 @@ class MailKind(StrEnum):
     AGREEMENT_ASKED = "agreement_asked"
     AGREEMENT_ENDING = "agreement_ending"
     AGREEMENT_LAPSED = "agreement_lapsed"
+    MANDATE_ASKED = "mandate_asked"
     MANDATE_ENDS = "mandate_ends"
     MANDATE_LOST = "mandate_lost"
     DISPOSAL_REQUESTED = "disposal_requested"

@@ -89,6 +89,16 @@ AGREEMENT_LAPSED = Template(
 )
 _MANDATE = {"service": Kind.NAME, "app": Kind.NAME, "mandate": Kind.ID, "ends": Kind.MOMENT}
 _MANDATE_ROWS = (("Service", "service"), ("App", "app"), ("Mandate", "mandate"))
+MANDATE_ASKED = Template(
+    MailKind.MANDATE_ASKED,
+    "You are asked to answer for a backend service",
+    (
+        "An administrator of your hospital named you for a program that reads records by itself. It gets no tokens by this before you agree, and what you agree to ends on {ends}.",
+        "Look at what it is for, about whom and when it runs, and agree or decline with your own account: Backend services in /tenant, or hilum mandate show and hilum mandate agree. If you did not expect this, decline.",
+    ),
+    _MANDATE,
+    _MANDATE_ROWS,
+)
 MANDATE_ENDS = Template(
     MailKind.MANDATE_ENDS,
     "Soon nobody answers for a backend service",
@@ -452,6 +462,7 @@ TEMPLATES = {
         AGREEMENT_ASKED,
         AGREEMENT_ENDING,
         AGREEMENT_LAPSED,
+        MANDATE_ASKED,
         MANDATE_ENDS,
         MANDATE_LOST,
         DISPOSAL_REQUESTED_MAIL,
