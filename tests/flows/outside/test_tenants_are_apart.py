@@ -50,8 +50,9 @@ def test_a_launch_is_used_only_where_it_was_opened(hospital: Running) -> None:
         told = await outside.browser(tenant=THERE).go(
             elsewhere.authorize_url(SCOPE, launch=opened["launch"]), (elsewhere.redirect_uri,)
         )
-        assert isinstance(told, httpx2.URL)
-        assert "code" not in told.params
+        assert isinstance(told, httpx2.Response), "whoever opened it reads why"
+        assert (told.status_code, "opened for another person" in told.text) == (403, True)
+        assert "code=" not in told.text
         client = await outside.client("bench-symmetric", HERE)
         late = await browser.go(client.authorize_url(SCOPE, launch=opened["launch"]), (client.redirect_uri,))
         assert not isinstance(late, httpx2.URL) or "code" not in late.params
