@@ -162,7 +162,7 @@ PROMISES = {
     204: "An app that speaks SMART 2 opens inside the chart beside the inspector, from a button and a list",
     205: "A decision is explained by the rule book of its time and hospital: version, what it withheld, the override that permitted, scope product and workflow",
     207: "A tier rule, and each requirement of a cell, is advisory, overridable or absolute; an override needs two people, a reason, a control and an end, and closes to deny",
-    208: "Before a rule book is in force 90 days of decisions are replayed under it, with the overrides and exceptions in force, and every flip and lapse is listed; a hospital tries its own narrowing likewise (in part: a hospital tries scopes alone)",
+    208: "Before a rule book is in force 90 days of decisions are replayed under it, with the overrides and exceptions in force, and every flip and lapse is listed; a hospital tries its own narrowing and a quota likewise",
     209: "A tightening rule or cell is observed until a day: what it would refuse is counted by app, hospital and reason, nothing is refused, owners are notified, and it is enforced by the date alone",
     210: "Whatever one rule book allows and another does not is listed, and putting it in force takes two people",
     211: "A version declares which scopes it can do without: people see it, hospitals are warned before they take a needed one, and declining an optional one breaks no launch, which a run in the sandbox shows",

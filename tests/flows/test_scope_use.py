@@ -11,15 +11,20 @@ from hilum.audit import live as journals
 from hilum.cli.apps import proposal_of
 from hilum.clients import service as clients
 from hilum.clients.models import ClientMetadata, ClientType, Deployment, NewClient
+from hilum.identity import service as identity
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import service as installations
 from hilum.installations.models import InstallOrder
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import LaunchId, TenantId
+from hilum.launches import store as launches
+from hilum.launches.models import Launch
 from hilum.policies.models import UNCLASSIFIED
 from hilum.registry import service as registry
 from hilum.registry.models import CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.test_audit_journal import Place, access
+from tests.flows.test_facilities_api import EAST
+from tests.flows.vendor_ground import made
 from tests.sim.world import FakeClock
 
 SCOPES = ("launch", "openid", "patient/*.rs")
@@ -222,9 +227,75 @@ def test_a_narrowing_that_only_keeps_part_of_what_was_read_says_so(ground: Groun
     assert (found.json()["refused"], found.json()["less"]) == (0, 1)
 
 
+def opened(
+    ground: Ground, n: int, username: str, facility: str, *, days_ago: int = 1, tenant: str = "general"
+) -> None:
+    """Store a launch of the app by somebody of a hospital."""
+    site, at = ground.site, ground.clock.now() - timedelta(days=days_ago)
+    person = site.system(identity.find_person_by_username, tenant=TenantId(tenant), username=username)
+    each = Launch(
+        id=LaunchId(f"lau_{n}"),
+        tenant=TenantId(tenant),
+        client=ground.client.id,
+        person=person.id,
+        created_at=at,
+        expires_at=at,
+        facility=facility,
+        launch_uri="https://app.example/launch",
+    )
+    hashes = {"handle_hash": n.to_bytes(32, "big"), "open_hash": n.to_bytes(32, "big")}
+    site.system(lambda ctx: launches.add(ctx.tx, each, **hashes, open_expires_at=at))
+
+
+def test_fewer_roles_facilities_and_a_quota_are_tried_on_launches_and_on_the_busiest_minutes(
+    ground: Ground,
+) -> None:
+    """C208: whom of the last sixty days it would have refused, by role and facility, and how much a quota."""
+    site, path = ground.site, f"/installations/{ground.installed['general']}/try-narrowing"
+    gina = site.api("gina")
+    east, west = (
+        made(gina.post("/facilities", json=EAST | {"name": name, "reference": f"Organization/{name}"}))["id"]
+        for name in ("East", "West")
+    )
+    site.clock.advance(timedelta(days=70))
+    gina = site.api("gina")
+    for n, (facility, days) in enumerate([(east, 1), (east, 3), (west, 2), ("", 2), (west, 65)], 1):
+        opened(ground, n, "ann", facility, days_ago=days)
+    opened(ground, 9, "carl", east, tenant="children")
+
+    denied = made(gina.post(path, json={"denied": [east]}), 200)
+    alone = made(gina.post(path, json={"facilities": [east]}), 200)
+    nobody = made(gina.post(path, json={"roles": []}), 200)
+
+    assert (denied["launches"]["number"], denied["launches"]["refused"]) == (4, 3)
+    assert denied["launches"]["rows"][0] == {
+        "reason": "facility_not_allowed",
+        "role": "physician",
+        "facility": east,
+        "number": 2,
+    }
+    assert {each["facility"] for each in alone["launches"]["rows"]} == {west, ""}
+    assert [(each["reason"], each["number"]) for each in nobody["launches"]["rows"]] == [
+        ("role_not_allowed", 2),
+        ("role_not_allowed", 1),
+        ("role_not_allowed", 1),
+    ]
+    assert (nobody["refused"], nobody["beyond_quota"]) == (0, None)
+    assert made(gina.post(path, json={"scopes": ["patient/*.rs"]}), 200)["launches"] is None
+
+    ground.use(*(["general"] * 9 + ["children"] * 9))
+    tight = made(gina.post(path, json={"quota": {"rate_per_s": 0.005, "burst": 1}}), 200)
+    wide = made(gina.post(path, json={"quota": {"rate_per_s": 1, "burst": 100}}), 200)
+    assert (tight["beyond_quota"], wide["beyond_quota"], tight["launches"]) == (5, 0, None)
+
+
 @pytest.mark.parametrize(
     ("who", "body", "status", "code"),
     [
+        ("gina", {"roles": ["physician", "nurse"]}, 422, "installation_invalid"),
+        ("gina", {"facilities": ["fac_nowhere"]}, 422, "installation_invalid"),
+        ("gina", {"denied": ["fac_nowhere"]}, 422, "installation_invalid"),
+        ("gina", {"quota": {"rate_per_s": 0, "burst": 1}}, 422, "fields_invalid"),
         ("gina", {"scopes": ["user/*.cruds"]}, 422, "installation_invalid"),
         ("gina", {"scopes": [], "days": 91}, 422, "fields_invalid"),
         ("carl", {"scopes": []}, 404, "installation_not_found"),

@@ -45,7 +45,6 @@ from hilum.disposals.service import ask_of_app, ask_of_former
 from hilum.drills import routes as drills
 from hilum.dryruns import narrowing, observing
 from hilum.dryruns import routes as dryruns
-from hilum.dryruns.models import REPLAYED
 from hilum.enrolment import pages as enrolment_pages
 from hilum.enrolment import routes as enrolment
 from hilum.enrolment.models import LinkMail
@@ -227,8 +226,10 @@ def consoles(
         ),
         observed=observing.list_of_app,
         unused=partial(installed.unused_scopes, permits=partial(journals.read_permits, *journal)),
-        try_narrowing=lambda ctx, installation, scopes: narrowing.try_narrowing(
-            ctx, installation, scopes, REPLAYED.days, partial(journals.read_permits, *journal)
+        try_narrowing=partial(
+            narrowing.try_narrowing,
+            permits=partial(journals.read_permits, *journal),
+            busy=partial(journals.read_busy, *journal),
         ),
         compare_version=versions.compare,
         accept_version=lambda ctx, installation, digest: versions.accept(
@@ -332,6 +333,7 @@ def api(site: Site) -> App:
         reader,
         permits,
         site.at_stop.append,
+        busy=partial(journals.read_busy, site.settings.data_dir / "journal", site.settings.database_url),
         domain_checker=DomainChecker(site.fetcher, records=TxtRecords()),
         providers=_providers(site),
         mails_links=bool(site.settings.smtp.host),
@@ -422,6 +424,7 @@ def control_plane(
     permits: Permits,
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
     *,
+    busy: narrowing.SlotCounts = lambda *_, **__: (),
     domain_checker: DomainChecker,
     providers: Providers,
     mails_links: bool,
@@ -445,7 +448,7 @@ def control_plane(
     routers = (
         identity.api(kit, seal, add_facility),
         policies.api(kit, used),
-        dryruns.api(kit, permits),
+        dryruns.api(kit, permits, busy),
         departures.api(kit),
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),

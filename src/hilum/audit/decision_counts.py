@@ -453,6 +453,11 @@ class DecisionCounts:
         """Return how the calls of all apps at some tenants ended since the day of a moment, in the caller's lane."""
         return self._database.read(partial(service_counts.read_totals, tenants=tenants, since=since))
 
+    def busy_at(self, app: str, tenant: str, since: datetime, above: float) -> tuple[int, ...]:
+        """Return what ``busy`` does of one app at one tenant, in the caller's lane."""
+        verb = partial(decision_slots.busy, since=since, apps=[app], above=above, tenant=tenant)
+        return self._database.read(verb).get((tenant, app), ())
+
     def total(self, since: datetime) -> int:
         """Return how many decisions were counted since the day of a moment."""
         with lanes.using(Lane.OWN):

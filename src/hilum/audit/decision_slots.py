@@ -115,9 +115,12 @@ def read(
 
 
 def busy(
-    tx: Connection, since: datetime, apps: Collection[str], above: float
+    tx: Connection, since: datetime, apps: Collection[str], above: float, tenant: str = ""
 ) -> dict[tuple[str, str], tuple[int, ...]]:
-    """Return, by tenant and app, the numbers of the slots since a moment's in which more than ``above`` was permitted to some apps."""
+    """Return, by tenant and app, the numbers of the slots since a moment's in which more than ``above`` was permitted to some apps.
+
+    With ``tenant`` at that one only, which the key of the table begins with.
+    """
     found: dict[tuple[str, str], tuple[int, ...]] = {}
     number = func.sum(slots.c.number)
     for batch in in_batches(apps):
@@ -127,8 +130,8 @@ def busy(
             .group_by(slots.c.tenant, slots.c.app, slots.c.slot)
             .having(number > above)
         )
-        for tenant, app, of in tx.execute(query):
-            found[tenant, app] = (*found.get((tenant, app), ()), int(of))
+        for at, app, of in tx.execute(query.where(slots.c.tenant == tenant) if tenant else query):
+            found[at, app] = (*found.get((at, app), ()), int(of))
     return found
 
 

@@ -527,6 +527,14 @@ def read_traffic(directory: Path, database_url: str, since: datetime, until: dat
     return {} if counts is None else counts.traffic(since, until, tenants=(), beside=True)
 
 
+def read_busy(
+    directory: Path, database_url: str, app: str, tenant: str, *, since: datetime, above: float
+) -> tuple[int, ...]:
+    """Return how many decisions permitted something to an app at a tenant in each slot of ten minutes with more than ``above``, as far as it is counted."""
+    counts = find_counts(database_url, directory)
+    return () if counts is None else counts.busy_at(app, tenant, since, above)
+
+
 def read_served(directory: Path, database_url: str, app: str, since: datetime, tenant: str) -> ServedApp:
     """Return how the calls of an app ended since the day of a moment, by day and by tenant, at one tenant or (empty) at all, as far as it is counted."""
     counts = find_counts(database_url, directory)

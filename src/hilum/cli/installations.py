@@ -38,6 +38,12 @@ def app_installations(tenant: str, *, json_: bool) -> None:
 @click.option("--workflow", default=None, help="The workflow of each launch that names none.")
 @click.option("--expires-at", type=MOMENT, default=None, help="When it ends, such as 2027-06-30.")
 @click.option("--try", "try_", is_flag=True, help="Only list what of the last 90 days would be refused.")
+@click.option(
+    "--quota",
+    type=(float, int),
+    default=None,
+    help="With --try: a quota of your own, requests a second and at once.",
+)
 @click.option("--anyway", is_flag=True, help="Also if the app says that it does not work then.")
 @json_option
 def app_narrow(
@@ -51,6 +57,7 @@ def app_narrow(
     workflow: str | None,
     expires_at: datetime | None,
     try_: bool,
+    quota: tuple[float, int] | None,
     anyway: bool,
     json_: bool,
 ) -> None:
@@ -62,20 +69,25 @@ def app_narrow(
     \b
     Examples:
       hilum app narrow "Chart Viewer" --scope user/Observation.rs --try
+      hilum app narrow "Chart Viewer" --role physician --quota 5 50 --try
       hilum app narrow "Chart Viewer" --tenant general --role physician
       hilum app narrow ins_01h... --scope user/Observation.rs --deny-facility "East Clinic"
     """
     path = f"/installations/{api.segment(installation_of(installation_id, tenant))}"
-    if try_:
-        _try_narrowing(path, scope, json_=json_)
-        return
     named = (*facility, *deny_facility)
     tenant = api.call("GET", path)["tenant"] if named else ""
-    body = {
+    fewer = {
         "roles": list(role) or None,
         "scopes": list(scope) or None,
         "facilities": ids_of("facility", facility, tenant=tenant) or None,
         "denied": ids_of("facility", deny_facility, tenant=tenant),
+    }
+    if try_:
+        _try_narrowing(path, fewer, quota, json_=json_)
+        return
+    if quota is not None:
+        raise click.UsageError("--quota is only tried, with --try. Set it by `hilum app quota`.")
+    body = fewer | {
         "default_workflow": workflow,
         "expires_at": expires_at.isoformat() if expires_at else None,
         "anyway": anyway,
@@ -83,10 +95,13 @@ def app_narrow(
     show_one(api.call("PATCH", path, body), json_=json_)
 
 
-def _try_narrowing(path: str, scopes: tuple[str, ...], *, json_: bool) -> None:
-    if not scopes:
-        raise click.UsageError("--try needs the scopes that would stay, by --scope.")
-    found = api.call("POST", f"{path}/try-narrowing", {"scopes": list(scopes)})
+def _try_narrowing(path: str, fewer: dict[str, Any], quota: tuple[float, int] | None, *, json_: bool) -> None:
+    if quota is None and not any(fewer.values()):
+        raise click.UsageError(
+            "--try needs what would stay: --scope, --role, --facility, --deny-facility or --quota."
+        )
+    tried = None if quota is None else {"rate_per_s": quota[0], "burst": quota[1]}
+    found = api.call("POST", f"{path}/try-narrowing", fewer | {"quota": tried})
     if json_:
         as_json(found)
         return
@@ -96,6 +111,13 @@ def _try_narrowing(path: str, scopes: tuple[str, ...], *, json_: bool) -> None:
         f"{found['permitted']} requests since {found['since']}: {found['refused']} would be refused, {found['less']} answered in part, "
         f"{found['unjudged']} not known"
     )
+    if launched := found["launches"]:
+        table(launched["rows"], ("reason", "role", "facility", "number"))
+        click.echo(
+            f"{launched['number']} launches since {launched['since']}: {launched['refused']} would be refused"
+        )
+    if found["beyond_quota"] is not None:
+        click.echo(f"{found['beyond_quota']} requests of the last 30 days are beyond the quota")
 
 
 @click.command("install")

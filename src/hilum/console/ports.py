@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from hilum.approvals.service import Acts
 from hilum.audit.models import AccessPage, AccessQuery, Anchored, Event, Explanation, Traffic
 from hilum.controls.models import Target
-from hilum.dryruns.models import NarrowingTrial, ObservedCount
+from hilum.dryruns.models import NarrowingTrial, ObservedCount, Tried
 from hilum.enrolment.models import LinkMail
 from hilum.evidence.models import Upstream
 from hilum.evidence.service import ReadSealed
@@ -107,7 +107,7 @@ class Ports:
     compare_scopes: Callable[[Context, AppId, int], ScopeComparison]
     observed: Callable[[Context, AppId, PageQuery], Sequence[ObservedCount]]
     unused: Callable[[Context, App, Sequence[str]], Sequence[str]]
-    try_narrowing: Callable[[Context, str, tuple[str, ...]], NarrowingTrial]
+    try_narrowing: Callable[[Context, str, Tried], NarrowingTrial]
     compare_version: Callable[[Context, str], WiderVersion]
     accept_version: Callable[[Context, str, str], object]
     acts: Acts

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from hilum.clients.models import ClientFacts
-from hilum.installations.models import InstallationFacts
+from hilum.controls.models import Quota
+from hilum.installations.models import InstallationFacts, NarrowOrder
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, TenantId
 from hilum.policies.models import Admission, Book, CurrentVersions
@@ -157,6 +158,35 @@ class NarrowedUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """What a hospital tries. ``quota``: requests a second and at once, which a quota of its own would let through; None: none is tried."""
+
+    order: NarrowOrder
+    quota: Quota | None = None
+    days: int = REPLAYED.days
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedLaunches:
+    """How many launches of people of a role from a facility would have been refused, for one reason. ``facility``: empty for none that is known."""
+
+    reason: str
+    role: str
+    facility: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchTrial:
+    """Launches since a moment, and those of them that would have been refused; ``rows`` are the most frequent."""
+
+    since: datetime
+    number: int = 0
+    refused: int = 0
+    rows: tuple[RefusedLaunches, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class NarrowingTrial:
     """What an app did at a hospital since ``since``, tried on the ``scopes`` that a narrowing would leave.
 
@@ -173,6 +203,10 @@ class NarrowingTrial:
     less: int
     rows: tuple[NarrowedUse, ...]
     whole: bool
+    launches: LaunchTrial | None = None
+    """None: neither roles nor facilities are tried."""
+    beyond_quota: int | None = None
+    """Requests of the last 30 days beyond the quota that is tried; None: none is."""
 
 
 @dataclass(frozen=True, slots=True)

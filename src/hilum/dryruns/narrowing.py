@@ -1,41 +1,68 @@
 """Try a narrowing of an installation on what the app was permitted there, before anything is taken away (C208)."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
+from hilum.audit.models import SLOTS_KEPT
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
-from hilum.dryruns.models import REPLAYED, TRIED_ROWS_BOUND, NarrowedUse, NarrowingTrial, Verdict
-from hilum.dryruns.policy import names_its_scopes, narrowed_use
+from hilum.controls.models import Quota
+from hilum.dryruns.models import (
+    REPLAYED,
+    TRIED_ROWS_BOUND,
+    LaunchTrial,
+    NarrowedUse,
+    NarrowingTrial,
+    RefusedLaunches,
+    Tried,
+    Verdict,
+)
+from hilum.dryruns.policy import beyond, launch_loss, most_in_a_slot, names_its_scopes, narrowed_use
+from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.installations import service as installations
-from hilum.installations.models import Installation, InstallationFacts, NarrowOrder
-from hilum.installations.policy import allowed_scopes, narrow_faults, narrowed
+from hilum.installations.models import Installation, InstallationFacts
+from hilum.installations.policy import allowed_scopes, facility_faults, narrow_faults, narrowed
 from hilum.installations.service import Permits
 from hilum.kernel.errors import Conflict, Invalid
+from hilum.kernel.ids import ClientId
+from hilum.launches import service as launches
 from hilum.policies import service as policies
 from hilum.policies.models import Book
 
 
-def try_narrowing(
-    ctx: Context, installation_id: str, scopes: tuple[str, ...], days: int, permits: Permits
-) -> NarrowingTrial:
-    """Judge what an app was permitted at a hospital by the scopes that a narrowing would leave. Nothing changes.
+class SlotCounts(Protocol):
+    """Returns how many decisions permitted something to an app at a tenant in each slot of ten minutes since a moment, with more than ``above``."""
 
-    Reads go back ``days`` (90 at most), and not beyond the approval of the installation. Raises NotFound, Conflict (removed), Invalid.
+    def __call__(self, app: str, tenant: str, *, since: datetime, above: float) -> Collection[int]: ...
+
+
+def try_narrowing(
+    ctx: Context, installation_id: str, tried: Tried, permits: Permits, busy: SlotCounts
+) -> NarrowingTrial:
+    """Judge what an app was permitted at a hospital by what a narrowing would leave, and by a quota. Nothing changes.
+
+    Reads go back ``tried.days`` (90 at most), and not beyond the approval of the installation. Of launches those that are kept are judged (60 days),
+    by role and facility, and of requests those that are counted by ten minutes (30 days), by the quota. Raises NotFound, Conflict (removed), Invalid.
     """
     before = installations.get_installation(ctx, installation_id)
     if before.removed_at is not None:
         raise Conflict("installation_removed", "This installation is already removed.")
-    order = NarrowOrder(scopes=scopes)
-    if faults := narrow_faults(order, before, now=ctx.now):
+    order = tried.order
+    unknown = identity.unknown_facilities(ctx, before.tenant, {*(order.facilities or ()), *order.denied})
+    alone = clients.serves_backends_only(ctx, before.app)
+    faults = narrow_faults(order, before, now=ctx.now) | facility_faults(order, unknown, only_backend=alone)
+    if faults:
         raise Invalid("installation_invalid", "An installation can only be narrowed.", fields=faults)
     after = narrowed(order, before)
-    since = max(ctx.now - min(timedelta(days=days), REPLAYED), before.approved_at)
+    since = max(ctx.now - min(timedelta(days=tried.days), REPLAYED), before.approved_at)
     book = policies.current(ctx).book_at(before.tenant, ctx.now, before.app)
     permitted, unjudged, found = 0, 0, list[NarrowedUse]()
-    for facts in clients.facts_of_apps(ctx, (before.app,)).get(before.app, ()):
+    of = clients.facts_of_apps(ctx, (before.app,)).get(before.app, ())
+    for facts in of:
         allowed = _allowed(facts, after, book, ctx.now)
         for use in permits([facts.id], since, before.tenant):
             permitted += use.number
@@ -54,12 +81,52 @@ def try_narrowing(
         less=sum(each.number for each in rows if each.verdict is Verdict.LESS),
         rows=tuple(rows[:TRIED_ROWS_BOUND]),
         whole=len(rows) <= TRIED_ROWS_BOUND,
+        launches=_launches(ctx, before, after, [each.id for each in of], since),
+        beyond_quota=None
+        if tried.quota is None
+        else _beyond(before, tried.quota, max(since, ctx.now - SLOTS_KEPT), busy),
     )
 
 
 def _allowed(facts: ClientFacts, installation: Installation, book: Book, now: datetime) -> tuple[str, ...]:
-    place = InstallationFacts(installation.scopes, installation.roles, installation.expires_at)
-    return allowed_scopes(facts, place, book, now)
+    return allowed_scopes(facts, _place(installation), book, now)
+
+
+def _place(installation: Installation) -> InstallationFacts:
+    """Return an installation as a launch is judged by it."""
+    return InstallationFacts(
+        installation.scopes,
+        installation.roles,
+        installation.expires_at,
+        facilities=installation.facilities,
+        denied=installation.denied,
+    )
+
+
+def _launches(
+    ctx: Context, before: Installation, after: Installation, of: Collection[ClientId], since: datetime
+) -> LaunchTrial | None:
+    was, would = _place(before), _place(after)
+    if (was.roles, was.facilities, was.denied) == (would.roles, would.facilities, would.denied):
+        return None
+    counted_since, found = launches.count_people(ctx, before.tenant, of, since)
+    people = identity.find_people(ctx, {person for person, _, _ in found})
+    number = 0
+    refused: Counter[tuple[str, str, str]] = Counter()
+    for person, facility, count in found:
+        if (who := people.get(person)) is None:
+            continue
+        number += count
+        if reason := launch_loss(was, would, who.role, facility):
+            refused[reason, who.role, facility] += count
+    rows = sorted(refused.items(), key=lambda each: (-each[1], each[0]))[:TRIED_ROWS_BOUND]
+    made = tuple(RefusedLaunches(*what, count) for what, count in rows)
+    return LaunchTrial(counted_since, number, refused.total(), made)
+
+
+def _beyond(installation: Installation, quota: Quota, since: datetime, busy: SlotCounts) -> int:
+    bound = most_in_a_slot(quota)
+    return beyond(busy(installation.app, installation.tenant, since=since, above=bound), bound)
 
 
 def _merged(found: list[NarrowedUse]) -> list[NarrowedUse]:

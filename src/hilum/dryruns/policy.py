@@ -3,7 +3,7 @@
 What a book allows is asked of the functions that enforce it; here is only what differs between two answers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -22,8 +22,10 @@ from hilum.clients.policy import (
 )
 from hilum.consent.models import Authorization
 from hilum.consent.policy import end_of, family_ends
+from hilum.controls.models import Quota
 from hilum.dryruns.models import BY_SCOPES, Effect, Flip, LimitChange, Loss, NarrowedUse, Turn, Verdict
 from hilum.installations.models import InstallationFacts
+from hilum.installations.policy import is_allowed_at, is_for_role
 from hilum.kernel.decision import Reason
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.launches.models import PLACEMENT_REFUSED
@@ -158,7 +160,32 @@ def quota_bound(effect: Effect) -> float | None:
     old, new = before.quota, after.quota
     if new.rate_per_s >= old.rate_per_s and new.burst >= old.burst:
         return None
-    return new.rate_per_s * SLOT.total_seconds() + new.burst
+    return most_in_a_slot(new)
+
+
+def most_in_a_slot(quota: Quota) -> float:
+    """Return how many requests in ten minutes a quota lets through at most."""
+    return quota.rate_per_s * SLOT.total_seconds() + quota.burst
+
+
+def beyond(slots: Iterable[int], bound: float) -> int:
+    """Return how many requests were beyond what a quota lets through, of those counted by ten minutes."""
+    return sum(int(each - bound) for each in slots if each > bound)
+
+
+def launch_loss(before: InstallationFacts, after: InstallationFacts, role: str, facility: str) -> str:
+    """Return why a launch of somebody of a role from a facility would be refused after a narrowing, and is not now; empty if it would not.
+
+    In the order in which a launch is judged: its facility, its person.
+    """
+    was, would = (_launch_refusal(each, role, facility) for each in (before, after))
+    return "" if was else would
+
+
+def _launch_refusal(installation: InstallationFacts, role: str, facility: str) -> str:
+    if not is_allowed_at(installation, facility):
+        return Reason.FACILITY_NOT_ALLOWED.value
+    return "" if is_for_role(installation, role) else Reason.ROLE_NOT_ALLOWED.value
 
 
 def is_limited(effect: Effect) -> bool:

@@ -56,6 +56,7 @@ from hilum.dryruns.models import (
 )
 from hilum.dryruns.policy import (
     agreement_loss,
+    beyond,
     difference,
     flip_by,
     is_judged,
@@ -367,11 +368,7 @@ class Replay:
         for old, number in sorted(self.families.get((tenant, facts.id), {}).items()):
             yield Refused(old, number, Counted.FAMILIES)
         bound = quota_bound(effect)
-        over = (
-            0
-            if bound is None
-            else sum(int(each - bound) for each in busy.get((tenant, facts.app), ()) if each > bound)
-        )
+        over = 0 if bound is None else beyond(busy.get((tenant, facts.app), ()), bound)
         if over:
             yield Refused(Reason.QUOTA_EXCEEDED.value, over, Counted.REQUESTS)
 

@@ -9,10 +9,13 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
+from hilum.controls.models import BURST_BOUND, RATE_BOUND_PER_S, Quota
 from hilum.dryruns import narrowing, observing, service
-from hilum.dryruns.models import REPLAYED, Kind, ObservedCount, StoredRow
+from hilum.dryruns.models import REPLAYED, Kind, ObservedCount, StoredRow, Tried
+from hilum.identity.models import FACILITIES_BOUND, Role
+from hilum.installations.models import NarrowOrder
 from hilum.installations.service import Permits
-from hilum.kernel.ids import AppId
+from hilum.kernel.ids import AppId, FacilityId
 from hilum.policies import service as policies
 from hilum.policies.models import NUMBER_BOUND, DryRun
 from hilum.registry.models import SCOPES_BOUND
@@ -215,10 +218,23 @@ class AppPaging(Paging):
     after: Annotated[str, Field(pattern=r"^([0-9]{1,9}-[0-9]{1,9})?$")] = ""
 
 
-class NarrowingAsked(Strict):
-    """``scopes``: those that would stay; launch and identity scopes stay with them. ``days``: how far back what was permitted is tried."""
+class QuotaTried(Strict):
+    rate_per_s: Annotated[float, Field(gt=0, le=RATE_BOUND_PER_S)]
+    burst: Annotated[int, Field(ge=1, le=BURST_BOUND)]
 
-    scopes: Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)]
+
+class NarrowingAsked(Strict):
+    """``scopes``, ``roles``, ``facilities``: those that would stay; without one of them all do. Launch and identity scopes stay in any case.
+
+    ``denied``: facilities that would be denied. ``quota``: one of the hospital's own, tried on the requests of the last 30 days.
+    ``days``: how far back what was permitted is tried; launches, by roles and facilities, are kept for 60.
+    """
+
+    scopes: Annotated[tuple[Word, ...], Field(max_length=SCOPES_BOUND)] | None = None
+    roles: Annotated[frozenset[Word], Field(max_length=len(Role))] | None = None
+    facilities: Annotated[frozenset[Id], Field(max_length=FACILITIES_BOUND)] | None = None
+    denied: Annotated[frozenset[Id], Field(max_length=FACILITIES_BOUND)] = frozenset()
+    quota: QuotaTried | None = None
     days: Annotated[int, Field(ge=1, le=REPLAYED.days)] = REPLAYED.days
 
 
@@ -231,10 +247,29 @@ class NarrowedUseShown(Shown):
     last: datetime
 
 
+class RefusedLaunchesShown(Shown):
+    """``facility`` is empty for launches that named none."""
+
+    reason: str
+    role: str
+    facility: str
+    number: int
+
+
+class LaunchTrialShown(Shown):
+    """How many launches there were ``since`` then, and how many of them would have been refused; ``rows`` are the most frequent."""
+
+    since: datetime
+    number: int
+    refused: int
+    rows: tuple[RefusedLaunchesShown, ...]
+
+
 class NarrowingShown(Shown):
     """``refused`` and ``less``: how many of the ``permitted`` requests would be refused, or answered in part; ``rows`` are the most frequent.
 
     ``unjudged`` are those of which it is not on record by which scopes they were permitted.
+    ``launches``: of roles or facilities that are tried; ``beyond_quota``: requests beyond the quota that is tried, by ten minutes.
     """
 
     installation: str
@@ -246,10 +281,23 @@ class NarrowingShown(Shown):
     less: int
     rows: list[NarrowedUseShown]
     whole: bool
+    launches: LaunchTrialShown | None = None
+    beyond_quota: int | None = None
 
 
-def api(kit: Kit, permits: Permits) -> APIRouter:
-    """Build the API routes of dry runs. ``permits`` reads what was permitted to clients."""
+def _tried(body: NarrowingAsked) -> Tried:
+    order = NarrowOrder(
+        scopes=body.scopes,
+        roles=body.roles,
+        facilities=None if body.facilities is None else frozenset(map(FacilityId, body.facilities)),
+        denied=frozenset(map(FacilityId, body.denied)),
+    )
+    quota = body.quota
+    return Tried(order, None if quota is None else Quota(quota.rate_per_s, quota.burst), body.days)
+
+
+def api(kit: Kit, permits: Permits, busy: narrowing.SlotCounts) -> APIRouter:
+    """Build the API routes of dry runs. ``permits`` reads what was permitted to clients, ``busy`` how much of it in ten minutes."""
     router = api_router(kit, "policies")
 
     @router.post("/policies/dry-runs", status_code=202, response_model=DryRunShown, openapi_extra=OWNERS)
@@ -278,9 +326,9 @@ def api(kit: Kit, permits: Permits) -> APIRouter:
         verb = partial(
             narrowing.try_narrowing,
             installation_id=installation,
-            scopes=body.scopes,
-            days=body.days,
+            tried=_tried(body),
             permits=permits,
+            busy=busy,
         )
         return await run_read(kit, request, verb)
 

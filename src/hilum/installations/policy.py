@@ -171,6 +171,11 @@ def is_limited(installation: InstallationFacts) -> bool:
     return installation.facilities is not None or bool(installation.denied)
 
 
+def is_for_role(installation: InstallationFacts, role: str) -> bool:
+    """Check whether people of a role may open an app."""
+    return role in installation.roles
+
+
 def is_allowed_at(installation: InstallationFacts, facility: str) -> bool:
     """Check whether an app may be opened at a facility; empty for a launch that names none, or one that is not known (C38, C146)."""
     if not is_limited(installation):

@@ -22,6 +22,8 @@ LAUNCH_URI_BOUND = 2_048
 USERNAME_BOUND = 200
 CLIENT_BOUND = 64
 RUN_BOUND = 64
+LAUNCHES_TRIED = 200_000
+"""The newest launches of all hospitals among which those of one installation are counted: there is no index by hospital."""
 LAUNCHES_KEPT = timedelta(days=60)
 """How long a launch that ended or was never taken is kept. Others are kept, because their tokens may still be in use."""
 AVAILABILITY_BOUND = 50

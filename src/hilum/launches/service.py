@@ -435,6 +435,18 @@ def count_tasks(
         yield tenant, client, (intent, placement), number
 
 
+def count_people(
+    ctx: Context, tenant: TenantId, of: Collection[ClientId], since: datetime
+) -> tuple[datetime, list[tuple[PersonId, str, int]]]:
+    """Count how often each person opened some clients at a tenant, by facility; return also since when that is counted.
+
+    As far back as launches are kept, and among the newest LAUNCHES_TRIED of all hospitals.
+    """
+    since = max(since, ctx.now - LAUNCHES_KEPT)
+    oldest, found = store.count_people(ctx.tx, tenant, of, since) if of else (None, [])
+    return oldest or since, found
+
+
 def purge(ctx: Context, *, kept: timedelta = LAUNCHES_KEPT) -> int:
     """Delete launches that ended or were never taken, once older than ``kept``; return how many. Call again while it is not 0."""
     return store.purge(ctx.tx, ctx.now - max(kept, NEGATIVE_WINDOW))

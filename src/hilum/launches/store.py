@@ -28,7 +28,7 @@ from sqlalchemy import (
 from hilum.infra.db import BATCH_SIZE, Instant, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.ids import ClientId, LaunchId, PersonId, SessionId, TenantId
-from hilum.launches.models import PURGE_BATCH, Activity, Launch, OpenLaunches
+from hilum.launches.models import LAUNCHES_TRIED, PURGE_BATCH, Activity, Launch, OpenLaunches
 
 launch = Table(
     "launch",
@@ -214,6 +214,33 @@ def count_tasks(
         for tenant, client, intent, placement, number in tx.execute(query.group_by(*what))
         if client in wanted
     )
+
+
+def count_people(
+    tx: Connection, tenant: TenantId, clients: Collection[ClientId], since: datetime
+) -> tuple[datetime | None, list[tuple[PersonId, str, int]]]:
+    """Count the launches of some clients at a tenant by person and facility, among the newest LAUNCHES_TRIED of all since a moment.
+
+    Returned with the time of the oldest of these if there are more that were not looked at, else None.
+    """
+    at = launch.c
+    newest = (
+        select(at.tenant, at.client, at.person, at.facility, at.created_at)
+        .where(at.created_at > since)
+        .order_by(at.created_at.desc())
+        .limit(LAUNCHES_TRIED)
+        .subquery()
+    )
+    looked, oldest = tx.execute(
+        select(func.count(), func.min(newest.c.created_at, type_=Instant)).select_from(newest)
+    ).one()
+    query = (
+        select(newest.c.person, newest.c.facility, func.count())
+        .where(newest.c.tenant == tenant, newest.c.client.in_(clients))
+        .group_by(newest.c.person, newest.c.facility)
+    )
+    cut = oldest if looked >= LAUNCHES_TRIED else None
+    return cut, [(PersonId(person), facility, number) for person, facility, number in tx.execute(query)]
 
 
 def purge(tx: Connection, before: datetime) -> int:

@@ -18,7 +18,7 @@ from hilum.controls.models import Subject, Switch
 from hilum.controls.policy import launch_stops, launches_stopped, stopped_by
 from hilum.identity.models import Role
 from hilum.installations.models import InstallationFacts
-from hilum.installations.policy import is_allowed_at, is_from
+from hilum.installations.policy import is_allowed_at, is_for_role, is_from
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Refused
 from hilum.kernel.sentences import Sentence, moment
@@ -237,7 +237,7 @@ def _person_fault(standing: Standing) -> Reason | None:
     # None: nobody has signed in yet. The page asks for standing again once somebody has.
     if role is None or (client is not None and client.type in ACTS_ALONE):
         return None
-    if installation is None or role not in installation.roles:
+    if installation is None or not is_for_role(installation, role):
         return Reason.ROLE_NOT_ALLOWED
     return None
 

@@ -21,7 +21,7 @@ from hilum.console.policy import ending
 from hilum.console.tenant import forms as choices
 from hilum.controls import service as controls
 from hilum.controls.models import Mode, Switch, Target, TargetKind
-from hilum.dryruns.models import NarrowingTrial
+from hilum.dryruns.models import NarrowingTrial, Tried
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant
 from hilum.infra.context import Context
@@ -349,7 +349,8 @@ async def _tried(visit: Visit, form: Form) -> Response:
         installed = _installed(ctx, visit)
         if form.one("revision") != revision_of(installed):
             return None
-        return visit.ports.try_narrowing(ctx, installed.id, choices.chosen(installed.scopes, form, ()))
+        kept, roles = choices.chosen(installed.scopes, form, ()), frozenset(form.many("role"))
+        return visit.ports.try_narrowing(ctx, installed.id, Tried(NarrowOrder(scopes=kept, roles=roles)))
 
     try:
         found = await visit.read_records(verb)
