@@ -93,6 +93,8 @@ def test_an_app_is_approved_and_narrowed_in_one_form(ward: Desk) -> None:
     """C183: the same verb as the API's; what is unticked is not given, what launches it is."""
     browser = ward.browser("gina")
     assert "may be installed" in browser.get("/tenant").text
+    # ADR 121: what is not published is approved too, by somebody who saw that.
+    assert "Not published" in browser.get(f"/tenant/apps/{ward.app.id}/approve").text
 
     answer = approve(browser, ward.app.id, untick=("patient/Condition.rs",), role=["physician", "nurse"])
 

@@ -26,6 +26,7 @@ STORES = {
     "allowance_store",
     "lens_store",
     "clock_store",
+    "friction_store",
     "lane_store",
     "queue_store",
     "sealed_store",

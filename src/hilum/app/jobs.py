@@ -40,7 +40,7 @@ from hilum.monitoring.models import ALERTS_EVERY
 from hilum.overuse import jobs as overuse
 from hilum.registry import service as registry
 from hilum.revalidation import jobs as revalidation
-from hilum.revalidation.models import RUN_EVERY
+from hilum.revalidation.models import FOLLOW_EVERY, RUN_EVERY
 from hilum.revalidation.service import Totals, Use
 from hilum.review import jobs as review
 from hilum.review.looking import look_at
@@ -103,6 +103,7 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("evidence_probes", PROBE_EVERY, lambda job_lease: send_probes(job_lease, settings)),
         Job("certificates", STEP_EVERY, lambda job_lease: follow_certificates(job_lease, settings)),
         Job("departures", DEPARTURES_EVERY, carry_departures_on),
+        Job("friction", FOLLOW_EVERY, lambda job_lease: follow_vendors(job_lease, settings)),
         Job("revalidation", RUN_EVERY, lambda job_lease: look_again(job_lease, settings)),
         Job("review_clocks", CLOCKS_EVERY, keep_review_time),
         Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
@@ -192,6 +193,12 @@ def check_submissions(job_lease: JobLease, settings: Settings) -> None:
         pass
 
 
+def follow_vendors(job_lease: JobLease, settings: Settings) -> None:
+    """Follow how vendors begin, from their sign-up to what they read first (K11)."""
+    first_read = partial(journals.first_permitted, settings.data_dir / "journal", settings.database_url)
+    revalidation.follow(job_lease, first_read, lambda: _may_continue(job_lease))
+
+
 def look_again(job_lease: JobLease, settings: Settings) -> None:
     """Look at certified apps again: those that somebody asked for, and all of them once a night (C115)."""
     journal = settings.data_dir / "journal", settings.database_url
@@ -200,6 +207,7 @@ def look_again(job_lease: JobLease, settings: Settings) -> None:
         partial(journals.read_places, *journal),
         partial(journals.read_served, *journal),
         Totals(partial(journals.read_totals, *journal)),
+        used=partial(journals.read_used, *journal),
     )
     look = partial(look_at, _looker(settings))
     revalidation.run(job_lease, look, use, lambda: _may_continue(job_lease))

@@ -321,6 +321,25 @@ def last_permitted(tx: Connection, query: WindowQuery) -> list[Place]:
     return _places_of(tx, here, desc(table.c.at), 1)
 
 
+def first_permitted(tx: Connection, clients: Sequence[str], since: datetime) -> datetime | None:
+    """Return when something was first permitted to some clients since a moment; None if nothing was."""
+    table = access_index
+    firsts = [
+        tx.execute(
+            select(table.c.at)
+            .where(
+                table.c.client == digest("client", each),
+                table.c.at >= since,
+                table.c.outcome == Outcome.DONE.value,
+            )
+            .order_by(table.c.at)
+            .limit(1)
+        ).scalar()
+        for each in clients
+    ]
+    return min(filter(None, firsts), default=None)
+
+
 def example_of(tx: Connection, query: WindowQuery, tenant: int) -> list[Place]:
     """Return the position of one of the window's records at the tenant with this digest; its record has the tenant's name."""
     table = access_index

@@ -60,7 +60,7 @@ from hilum.audit.models import (
     Served,
     Traffic,
 )
-from hilum.audit.policy import WRITES
+from hilum.audit.policy import OWN_RECORD, WRITES
 from hilum.infra import lanes
 from hilum.infra.db import BATCH_SIZE, EPOCH, Database, Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.lanes import Lane
@@ -351,6 +351,23 @@ def read_places(
             yield row.interaction, row.resource_type, row.tenant
 
 
+def read_used(tx: Connection, clients: Collection[str], since: datetime) -> Iterator[tuple[str, str, str]]:
+    """Stream what was permitted to some clients since the day of a moment, each once: interaction, type, tenant.
+
+    As many rows as types and interactions at all hospitals, whatever the traffic.
+    """
+    for batch in in_batches(clients):
+        query = (
+            select(shapes.c.interaction, shapes.c.resource_type, counts.c.tenant)
+            .select_from(shapes.join(counts, counts.c.shape == shapes.c.id))
+            .where(shapes.c.client.in_(batch), shapes.c.reason == "", shapes.c.rule != OWN_RECORD)
+            .where(counts.c.day >= _day_of(since))
+            .distinct()
+        )
+        for row in tx.execute(query):
+            yield row.interaction, row.resource_type, row.tenant
+
+
 def total(tx: Connection, since: datetime) -> int:
     """Return how many decisions were counted since the day of a moment."""
     asked = select(func.sum(days.c.number)).where(days.c.day >= _day_of(since))
@@ -417,6 +434,10 @@ class DecisionCounts:
     ) -> list[tuple[str, str, str]]:
         """Return the tenants at which some kinds were permitted, in the caller's lane."""
         return self._database.read(lambda tx: list(read_places(tx, clients, since, kinds)))
+
+    def used(self, clients: Collection[str], since: datetime) -> list[tuple[str, str, str]]:
+        """Return what was permitted to some clients and where, in the caller's lane."""
+        return self._database.read(lambda tx: list(read_used(tx, clients, since)))
 
     def traffic(
         self, since: datetime, until: datetime, *, tenants: Collection[str], beside: bool = False

@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from hilum.audit import policy
+from hilum.audit import access_index, policy
 from hilum.audit.access_index import open_index
 from hilum.audit.decision_counts import DecisionCounts, find_counts, open_counts
 from hilum.audit.files import FileReader, JournalFile
@@ -482,6 +482,24 @@ def read_permits(
     """Return what was permitted to some clients since the day of a moment, at one tenant or (empty) at all, as far as it is counted."""
     counts = find_counts(database_url, directory)
     return [] if counts is None else counts.permits(clients, since, tenant)
+
+
+def read_used(
+    directory: Path, database_url: str, clients: Collection[str], since: datetime
+) -> list[tuple[str, str, str]]:
+    """Return what was permitted to some clients since the day of a moment, each once: interaction, type, tenant."""
+    counts = find_counts(database_url, directory)
+    return [] if counts is None else counts.used(clients, since)
+
+
+def first_permitted(
+    directory: Path, database_url: str, clients: Collection[str], since: datetime
+) -> datetime | None:
+    """Return when something was first permitted to some clients since a moment, as far as it is indexed; None if nothing was."""
+    index = open_index(database_url, directory)
+    if index is None:
+        return None
+    return index.read(partial(access_index.first_permitted, clients=sorted(clients), since=since))
 
 
 def read_places(

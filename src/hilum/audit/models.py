@@ -326,7 +326,7 @@ class RecordedEvent:
 class EventQuery:
     """Filters of events, all of which must match. ``action`` is a whole action or a prefix that ends at a dot.
 
-    ``since`` is inclusive, ``before`` exclusive; ``after`` is ``next`` of the previous page.
+    ``since`` is inclusive, ``before`` exclusive; ``after`` is ``next`` of the previous page. ``oldest_first``: one page, of the first ones.
     """
 
     tenant: str = ""
@@ -342,6 +342,7 @@ class EventQuery:
     before: datetime | None = None
     after: str = ""
     limit: int = PAGE_BOUND
+    oldest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -369,12 +369,14 @@ def list_events(tx: Connection, query: EventQuery) -> EventPage:
             )
         )
     limit = max(1, min(query.limit, PAGE_BOUND))
-    newest_first = (desc(table.c.at), desc(table.c.seq), desc(table.c.writer))
+    columns = (table.c.at, table.c.seq, table.c.writer)
+    order = columns if query.oldest_first else map(desc, columns)
     # One row more than asked for shows whether there is a next page.
-    found = with_payload().where(*wanted).order_by(*newest_first).limit(limit + 1)
+    found = with_payload().where(*wanted).order_by(*order).limit(limit + 1)
     rows = list(tx.execute(found).mappings())
     events = tuple(_recorded(row) for row in rows[:limit])
-    return EventPage(events, _cursor(events[-1]) if len(rows) > limit else "")
+    more = len(rows) > limit and not query.oldest_first
+    return EventPage(events, _cursor(events[-1]) if more else "")
 
 
 def _actions(tx: Connection, wanted: str) -> list[str]:

@@ -130,7 +130,7 @@ def finding_service(app_id: str, *, json_: bool) -> None:
 )
 @json_option
 def finding_figures(*, days: int, json_: bool) -> None:
-    r"""Show how many published apps are current, by tier, and how many exceptions are open, with the rows behind them (staff).
+    r"""Show how many published apps are current, how many exceptions are open, which scopes are asked for beyond the workflows or unused, and how far vendors came from their sign-up, with the rows behind them (staff).
 
     \b
     Example:

@@ -145,6 +145,14 @@ def statements(ctx: Context, app_id: AppId) -> tuple[Statement, ...]:
     )
 
 
+def is_published(ctx: Context, app_id: AppId) -> bool:
+    """Check whether an app is published now, and shown; without a permission check."""
+    listing = store.find_listing(ctx.tx, app_id)
+    return listing is not None and policy.is_visible(
+        Listed(listing, certificates.current_of(ctx, listing.app))
+    )
+
+
 def published(ctx: Context) -> set[AppId]:
     """Return every published app, without a permission check."""
     return store.read_published(ctx.tx)

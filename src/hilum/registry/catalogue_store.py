@@ -101,3 +101,9 @@ def suspended_apps(tx: Connection) -> list[AppId]:
     """List the suspended apps."""
     of = select(apps.c.id).where(apps.c.state == AppState.SUSPENDED.value).order_by(apps.c.id)
     return [AppId(each) for each in tx.execute(of).scalars()]
+
+
+def apps_of_vendors(tx: Connection, vendors: Collection[VendorId]) -> list[AppId]:
+    """List the apps of some vendors."""
+    query = select(apps.c.id).where(apps.c.vendor.in_(vendors)).order_by(apps.c.id)
+    return [AppId(each) for each in tx.execute(query).scalars()]

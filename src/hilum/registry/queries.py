@@ -33,6 +33,11 @@ def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
     return catalogue_store.list_vendors(ctx.tx, seen_from=seen_from, page=page)
 
 
+def apps_of_vendors(ctx: Context, vendors: Collection[VendorId]) -> list[AppId]:
+    """List the apps of some vendors, which must be few enough for one statement; for the platform itself."""
+    return catalogue_store.apps_of_vendors(ctx.tx, vendors)
+
+
 def list_apps(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[App]:
     """List apps by id; a tenant's administrator does not see apps that exist only at another tenant. Raises NotPermitted."""
     own = ctx.actor.vendor

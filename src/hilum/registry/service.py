@@ -61,6 +61,7 @@ from hilum.registry.models import (
 from hilum.registry.profiles import missing_metadata, profile_faults
 from hilum.registry.queries import (
     app_names,
+    apps_of_vendors,
     browse_apps,
     find_vendors,
     list_apps,
@@ -92,6 +93,7 @@ __all__ = [
     "allow_autonomous_writes",
     "announce_change",
     "app_names",
+    "apps_of_vendors",
     "assess_version",
     "browse_apps",
     "decide_applied",

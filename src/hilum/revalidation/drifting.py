@@ -13,12 +13,14 @@ from hilum.identity.policy import may_administer
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
+from hilum.installations import service as installations
 from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import TenantId, VersionId
+from hilum.kernel.ids import AppId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry.models import Certification, Environment
-from hilum.revalidation import drift, store
-from hilum.revalidation.models import DRIFT_DAYS, Drift, Finding
+from hilum.revalidation import drift, store, units
+from hilum.revalidation.figure_models import Units
+from hilum.revalidation.models import DRIFT_DAYS, UNUSED_DAYS, Drift, Finding
 
 Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
 """Reads what was permitted to some clients since a moment, at one tenant or (empty) at all (``audit.live.read_permits``)."""
@@ -33,6 +35,10 @@ ReadTotals = Callable[[Collection[str], datetime], Mapping[str, Served]]
 """Reads how the calls of all apps at some tenants ended since the day of a moment (``audit.live.read_totals``)."""
 
 
+Used = Callable[[Collection[str], datetime], Sequence[tuple[str, str, str]]]
+"""Reads what was permitted to some clients since a moment, each once: interaction, type, tenant (``audit.live.read_used``)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Use:
     """The readers of counted decisions."""
@@ -41,6 +47,7 @@ class Use:
     places: Places = lambda *_: ()
     served: ReadServed = lambda *_: ServedApp()
     totals: ReadTotals = lambda *_: {}
+    used: Used = lambda *_: ()
 
 
 def drift_of(ctx: Context, certifications: Iterable[Certification], use: Use) -> tuple[Drift, ...]:
@@ -110,6 +117,19 @@ def _permitted(of: Sequence[str], measure: _Measure, use: Use) -> tuple[Drift, .
         replace(each, tenants=tuple(sorted(set(seen.get((each.interaction, each.type), ())))))
         for each in found
     )
+
+
+def units_used(ctx: Context, app: AppId, use: Use) -> Units:
+    """Count the units of scopes that hospitals grant an app, and those that nobody used for UNUSED_DAYS (K5)."""
+    places = [(tenant, installed) for tenant, _, installed in installations.installations_of(ctx, [app])]
+    if not places:
+        return Units(0, 0)
+    since = ctx.now - timedelta(days=UNUSED_DAYS)
+    facts = clients.facts_of_apps(ctx, (app,)).get(app, ())
+    of = [each.id for each in facts if each.environment is Environment.PRODUCTION]
+    with lanes.using(Lane.OWN):
+        used = use.used(of, since) if of else ()
+    return units.count(places, used, since, ctx.now)
 
 
 def remember_places(ctx: Context, found: Collection[Finding], drifts: Collection[Drift]) -> None:

@@ -1,4 +1,4 @@
-"""Figures of what is certified, by tier, with the rows behind them: K14 and K17. Pure."""
+"""Figures of what is certified and of how it comes about, with the rows behind them: K5, K11, K14 and K17. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -6,7 +6,17 @@ from statistics import median
 
 from hilum.kernel.ids import AppId
 from hilum.policies.models import PolicyException, Tier
-from hilum.revalidation.figure_models import ROWS_SHOWN, ExceptionsFigure, Share
+from hilum.revalidation.figure_models import (
+    ROWS_SHOWN,
+    ExceptionsFigure,
+    Friction,
+    FrictionFigure,
+    OverRequest,
+    OverRequests,
+    Share,
+    Units,
+)
+from hilum.review.models import AskedBeyond
 
 UNTIERED = "none"
 
@@ -51,3 +61,51 @@ def exceptions_figure(
         int(median(ages)) if ages else None,
         tuple(each.id for each in open_)[:ROWS_SHOWN],
     )
+
+
+def over_requests(
+    asked: Iterable[AskedBeyond], units: Mapping[str, Units], apps: Iterable[str]
+) -> OverRequests:
+    """Return K5 by tier, from what was submitted in the period and what is granted now."""
+    found = list(asked)
+    of = {each.tier or UNTIERED: each for each in found}
+    tiers = tuple(
+        OverRequest(
+            tier,
+            of[tier].submissions if tier in of else 0,
+            of[tier].beyond if tier in of else 0,
+            units[tier].granted if tier in units else 0,
+            units[tier].unused if tier in units else 0,
+        )
+        for tier in sorted({*of, *units})
+    )
+    rows = sorted((row for each in found for row in each.rows), reverse=True)
+    return OverRequests(tiers, tuple(rows)[:ROWS_SHOWN], tuple(apps)[:ROWS_SHOWN])
+
+
+def friction_figure(vendors: Iterable[Friction]) -> FrictionFigure:
+    """Return K11 of the vendors that signed up in a period."""
+    found = list(vendors)
+    launched = [each for each in found if each.launched_at is not None]
+    read = [each for each in launched if each.read_at is not None]
+    stuck = sorted(
+        (each for each in found if each.read_at is None),
+        key=lambda each: (each.launched_at is not None, -each.signed_up_at.timestamp(), each.vendor),
+    )
+    return FrictionFigure(
+        len(found),
+        len(launched),
+        len(read),
+        _median_minutes((each.signed_up_at, each.launched_at) for each in launched),
+        _median_minutes((each.launched_at, each.read_at) for each in read),
+        sum(each.tries for each in launched),
+        int(median(each.tries for each in launched)) if launched else None,
+        tuple(each.vendor for each in stuck)[:ROWS_SHOWN],
+    )
+
+
+def _median_minutes(spans: Iterable[tuple[datetime | None, datetime | None]]) -> int | None:
+    minutes = [
+        (end - begin) // timedelta(minutes=1) for begin, end in spans if begin is not None and end is not None
+    ]
+    return int(median(minutes)) if minutes else None

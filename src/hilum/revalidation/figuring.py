@@ -10,15 +10,29 @@ from hilum.kernel.errors import NotPermitted
 from hilum.kernel.pages import walk
 from hilum.listings import service as listings
 from hilum.policies import service as policies
-from hilum.revalidation import figures, store
-from hilum.revalidation.figure_models import Figures
+from hilum.revalidation import figures, friction_store, store
+from hilum.revalidation.figure_models import ROWS_SHOWN, Figures, FrictionFigure, OverRequests
+from hilum.review import service as review
 
 EXCEPTIONS_READ = 5_000
 """The newest exceptions that a figure is made of."""
 
 
+def view_beginnings(ctx: Context, days: int) -> tuple[OverRequests, FrictionFigure]:
+    """Return K5 and K11 over the last days, for the platform's staff: what is asked for and granted too much, and how vendors begin. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see this.")
+    since = ctx.now - timedelta(days=days)
+    asked = figures.over_requests(
+        review.asked_beyond(ctx, since),
+        friction_store.read_uses(ctx.tx),
+        friction_store.most_unused(ctx.tx, ROWS_SHOWN),
+    )
+    return asked, figures.friction_figure(friction_store.signed_up(ctx.tx, since))
+
+
 def view_figures(ctx: Context, days: int) -> Figures:
-    """Return K14 and K17 over the last days, for the platform's staff. Raises NotPermitted."""
+    """Return K5, K11, K14 and K17 over the last days, for the platform's staff. Raises NotPermitted."""
     if not ctx.actor.is_platform:
         raise NotPermitted("not_permitted", "You may not see this.")
     published = listings.published(ctx)
@@ -33,4 +47,5 @@ def view_figures(ctx: Context, days: int) -> Figures:
         ctx.now,
         tuple(figures.currency_by_tier(published, tiers, current)),
         figures.exceptions_figure(exceptions, certificates.count_certified(ctx), since, ctx.now),
+        *view_beginnings(ctx, days),
     )

@@ -9,12 +9,15 @@ from hilum.kernel.ids import AppId, VendorId
 from hilum.kernel.pages import Sorts
 from hilum.policies.models import LADDER_DAYS
 from hilum.registry.models import Certification
+from hilum.revalidation.figure_models import Units
 from hilum.review.models import Target
 
 BATCH = 20
 """Apps that are looked at together."""
 AT_ONCE = 48
 """Addresses that are looked at together."""
+FOLLOW_EVERY = timedelta(hours=1)
+"""How often it is followed how vendors begin."""
 RUN_EVERY = timedelta(minutes=1)
 ASK_AGAIN = timedelta(minutes=10)
 """How long after one asked look at an app another one may be asked for: its addresses may be a stranger's."""
@@ -247,6 +250,8 @@ class Subject:
     public: bool = False
     bounced: tuple[Bounced, ...] = ()
     forged: Mapping[str, str] = field(default_factory=dict)
+    units: Units | None = None
+    """Of scopes that hospitals grant it; None: not counted."""
     day: date | None = None
     asked_at: datetime | None = None
 

@@ -111,13 +111,48 @@ class ExceptionsShown(Shown):
     rows: list[str]
 
 
+class OverRequestShown(Shown):
+    """K5 in a tier: of ``submissions`` so many asked for a scope ``beyond`` their declared workflows; of ``granted`` units of scopes so many are ``unused`` for 90 days."""
+
+    tier: str
+    submissions: int
+    beyond: int
+    granted: int
+    unused: int
+
+
+class OverRequestsShown(Shown):
+    """K5 by tier. ``rows``: submissions that asked for a scope beyond; ``apps``: those with the most unused units."""
+
+    tiers: list[OverRequestShown]
+    rows: list[str]
+    apps: list[str]
+
+
+class FrictionShown(Shown):
+    """K11 of the vendors that signed up within the days: how many came how far, where they were lost, and the medians in between, in minutes."""
+
+    signed_up: int
+    launched: int
+    read: int
+    lost_before_launch: int
+    lost_before_read: int
+    minutes_to_launch: int | None
+    minutes_to_read: int | None
+    tries: int
+    median_tries: int | None
+    rows: list[str]
+
+
 class FiguresShown(Shown):
-    """Figures of what is certified, with the rows behind them."""
+    """Figures of what is certified and how it comes about, with the rows behind them."""
 
     days: int
     at: datetime
     currency: list[ShareShown]
     exceptions: ExceptionsShown
+    over_requests: OverRequestsShown
+    friction: FrictionShown
 
 
 class MeasuredShown(Shown):
@@ -217,7 +252,7 @@ def api(kit: Kit, use: Use) -> APIRouter:
 def _judgements(router: APIRouter, kit: Kit) -> None:
     @router.get("/revalidation/figures", openapi_extra=audience("staff"))
     async def get_figures(request: Request, query: Annotated[FiguresQuery, Query()]) -> FiguresShown:
-        """Show how many published apps are current, by tier (K17), and how many exceptions are open (K14), with the rows behind them."""
+        """Show how many published apps are current, by tier (K17), how many exceptions are open (K14), what is asked for and granted too much (K5), and how hard it is to begin (K11), with the rows behind them."""
         found = await run_read(kit, request, partial(service.view_figures, days=query.days))
         return FiguresShown.model_validate(found)
 

@@ -28,10 +28,17 @@ from hilum.policies import service as policies
 from hilum.policies.models import Book
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppState, Certification, Environment
-from hilum.revalidation import policy, serving, store
-from hilum.revalidation.drifting import Permits, Use, drift_of, list_seen_at, remember_places
+from hilum.revalidation import friction_store, policy, serving, store
+from hilum.revalidation.drifting import (
+    Permits,
+    Use,
+    drift_of,
+    list_seen_at,
+    remember_places,
+    units_used,
+)
 from hilum.revalidation.early import close_early, note_early, view_early
-from hilum.revalidation.figuring import view_figures
+from hilum.revalidation.figuring import view_beginnings, view_figures
 from hilum.revalidation.models import (
     ASK_AGAIN,
     BATCH,
@@ -54,7 +61,7 @@ from hilum.revalidation.serviced import Totals, has_public_client, measured
 from hilum.review import service as review
 from hilum.review.models import Look
 
-__all__ = ["Permits", "Totals", "Use", "list_seen_at", "view_early", "view_figures"]
+__all__ = ["Permits", "Totals", "Use", "list_seen_at", "view_beginnings", "view_early", "view_figures"]
 REASON = "Findings about this app were not mended in time: hilum finding list"
 _MAILS = {
     Rung.NOTIFY: MailKind.FINDINGS_OPENED,
@@ -124,6 +131,7 @@ def _read(ctx: Context, named: Subject, use: Use) -> Subject:
         public=has_public_client(ctx, app),
         bounced=_bounced(ctx, certification),
         forged=evidence.contract_faults(ctx, app, certified),
+        units=units_used(ctx, app, use),
     )
 
 
@@ -176,6 +184,7 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
     certification = _certification(ctx, subject.app)
     if certification is None:
         _close_all(ctx, subject.app)
+        friction_store.forget_use(ctx.tx, subject.app)
     elif subject.certification is not None:
         app = registry.get_app(ctx, subject.app)
         checks = review.judge_again(ctx, certification, looks)
@@ -190,6 +199,11 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
         followed = policy.follow(subject, app.vendor, held, concerns, limits=limits, now=ctx.now)
         _keep(ctx, followed)
         remember_places(ctx, store.open_findings(ctx.tx, app.id), subject.drift)
+        if subject.units is not None:
+            tier = certification.tier
+            friction_store.save_use(
+                ctx.tx, app.id, "" if tier is None else tier.value, subject.units, ctx.now
+            )
         climb(ctx, app, certification, limits)
         note_early(ctx, certification, store.open_findings(ctx.tx, app.id))
     standing = store.get_standing(ctx.tx, subject.app)

@@ -16,6 +16,7 @@ from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import NotFound
 from hilum.policies import service as policies
 from hilum.policies.models import Book, Tier
+from hilum.policies.policy import excess_scopes
 from hilum.registry import service as registry
 from hilum.review import checks, content, lenses, moves, news, policy, store, timekeeping
 from hilum.review.attached import evidence_ends
@@ -75,7 +76,17 @@ def finish(ctx: Context, submission_id: str, looks: tuple[Look, ...]) -> Run | N
     number = policies.in_force(ctx.as_actor(SYSTEM)).everywhere
     text = write_inputs(inputs)
     judgement = checks.judge(found.content, found.digest, inputs, _first(ctx, found), _book(ctx, number))
-    return _store(ctx, found, text, number, judgement)
+    return _store(ctx, _counted(found, judgement, _book(ctx, number)), text, number, judgement)
+
+
+def _counted(found: Submission, judgement: Judgement, book: Book) -> Submission:
+    """Keep of the first checks what was asked for beyond the declared workflows: a later rule book does not change what was asked."""
+    if found.beyond is not None:
+        return found
+    workflows = tuple(content_of(found)["version"]["workflows"])
+    beyond = excess_scopes(book, workflows, tuple(each.scope for each in found.order.scopes))
+    tier = judgement.route.tier
+    return replace(found, beyond=len(beyond), checked_tier="" if tier is None else tier.value)
 
 
 def give_up(ctx: Context, submission_id: str) -> Run | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -11,26 +11,34 @@ from hilum.kernel.pages import PAGE_BOUND, Sorts
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
 from hilum.review.clock_models import Appeal, AppealState, Breach, Clock, Figure, Measured, Stage
+from hilum.review.document_models import (
+    DOCUMENT_LIFE,
+    CertifiedDocument,
+    Document,
+    Visibility,
+)
 from hilum.review.lane_models import LANE_SORTS, LaneRequest, LaneState
 
 __all__ = [
+    "DOCUMENT_LIFE",
     "LANE_SORTS",
     "Appeal",
     "AppealState",
     "Breach",
+    "CertifiedDocument",
     "Clock",
+    "Document",
     "Figure",
     "LaneRequest",
     "LaneState",
     "Measured",
     "Stage",
+    "Visibility",
 ]
 CLIENTS_BOUND = 100
 """Clients of the environment that one submission describes."""
 EVIDENCE_BOUND = 20
 """Documents of one submission."""
-DOCUMENT_LIFE = timedelta(days=365)
-"""How old a document may be when it is submitted."""
 MADE_HERE = frozenset({"automated_checks", "sandbox_run"})
 """Kinds of evidence of the rule book that the platform makes itself, so that a vendor cannot attach them (C105)."""
 DRAFT_KEPT = timedelta(days=400)
@@ -55,6 +63,8 @@ SUBMISSION_SORTS = Sorts({"submitted": "id", "due": "due_at"})
 """The orders of submissions: as they were made, whose ids are in that order, and by when their decision is due."""
 TIE_SORTS = Sorts({"declared": "id"})
 """The orders of declared ties."""
+ROWS_COUNTED = 100
+"""Submissions that a figure names."""
 COUNTED_BOUND = 1_000
 """Submissions of a list that are counted; beyond it there are more."""
 VERDICT_KEPT = timedelta(days=90)
@@ -118,44 +128,6 @@ class AskedScope:
     defence: str = ""
 
 
-class Visibility(StrEnum):
-    """Who reads a document of a submission beside its vendor; each also those before it."""
-
-    REVIEWERS = "reviewers"
-    HOSPITALS = "hospitals"
-    PUBLIC = "public"
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A document that a vendor attaches as evidence: its kind in the rule book, its address, and the SHA-256 of its content.
-
-    ``expires``: the last day on which it holds, by itself; None: it says none. It holds for DOCUMENT_LIFE at most (C104).
-    """
-
-    kind: str
-    url: str
-    sha256: str
-    dated: date
-    expires: date | None = None
-    visibility: Visibility = Visibility.REVIEWERS
-
-    @property
-    def last_day(self) -> date:
-        """The last day on which it counts."""
-        return min(self.dated + DOCUMENT_LIFE, self.expires or date.max)
-
-
-@dataclass(frozen=True, slots=True)
-class CertifiedDocument:
-    """A document by which something of an app is certified, as far as the reader may see it. ``expired``: it holds no more."""
-
-    certification: str
-    version: VersionId
-    document: Document
-    expired: bool
-
-
 @dataclass(frozen=True, slots=True)
 class SubmissionOrder:
     """What a vendor writes in a submission. Everything else is taken from the records of the app when it is submitted."""
@@ -207,8 +179,21 @@ class Submission:
     closed_at: datetime | None = None
     reasons: tuple[str, ...] = ()
     """The codes for which it was rejected."""
+    beyond: int | None = None
+    """How many of its scopes no declared workflow needed when it was first checked, and of which tier it was then (K5); None: not checked yet."""
+    checked_tier: str = ""
     evidence_ends: datetime | None = None
     """When the first of the evidence by which its checks passed holds no more; None: none of it ends, or that was followed already."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedBeyond:
+    """Of the submissions of a tier in a time, how many asked for a scope beyond their declared workflows. ``rows``: the newest of those."""
+
+    tier: str
+    submissions: int
+    beyond: int
+    rows: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
@@ -39,7 +40,9 @@ from hilum.review.lenses import (
 from hilum.review.models import (
     DRAFT_KEPT,
     KEPT,
+    ROWS_COUNTED,
     Act,
+    AskedBeyond,
     BrowsedPage,
     BrowseQuery,
     Run,
@@ -240,6 +243,11 @@ def withdraw(ctx: Context, submission_id: str, revision: int, reason: str) -> Su
     moves.require_revision(found, revision)
     moves.move(ctx, found, Act.WITHDRAW, reason.strip())
     return view(ctx, found.id)
+
+
+def asked_beyond(ctx: Context, since: datetime) -> list[AskedBeyond]:
+    """Count the submissions since a moment by tier, and those that asked for a scope beyond their declared workflows; for the platform itself (K5)."""
+    return store.asked_beyond(ctx.tx, since, ROWS_COUNTED)
 
 
 def view(ctx: Context, submission_id: str, unused: Unused = never_unused) -> SubmissionView:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    case,
     func,
     literal,
     or_,
@@ -34,6 +35,7 @@ from hilum.registry.models import Environment
 from hilum.review import clock_store, lens_store
 from hilum.review.models import (
     PURGE_BATCH,
+    AskedBeyond,
     AskedScope,
     Check,
     Document,
@@ -76,6 +78,8 @@ submissions = Table(
     Column("submitted_at", Instant),
     Column("closed_at", Instant),
     Column("reasons", JSON, nullable=False),
+    Column("beyond", Integer),
+    Column("checked_tier", String(20)),
     Column("evidence_ends", Instant),
     # Any number that are closed, and one that is open, for each version and environment.
     Index(
@@ -90,6 +94,7 @@ submissions = Table(
     Index("ix_review_submission_app", "app", "id"),
     Index("ix_review_submission_state", "state", "id"),
     Index("ix_review_submission_closed", "closed_at"),
+    Index("ix_review_submission_submitted", "submitted_at"),
     Index(
         "ix_review_submission_evidence",
         "evidence_ends",
@@ -147,6 +152,8 @@ def _values(each: Submission) -> dict[str, Any]:
         "submitted_at",
         "closed_at",
         "evidence_ends",
+        "beyond",
+        "checked_tier",
     )
     return {name: getattr(each, name) for name in simple} | {
         "environment": each.environment.value,
@@ -174,6 +181,21 @@ def _document(written: Sequence[str]) -> Document:
     expires, visibility = more or ("", Visibility.REVIEWERS)
     ends = date.fromisoformat(expires) if expires else None
     return Document(kind, url, sha256, date.fromisoformat(dated), ends, Visibility(visibility))
+
+
+def asked_beyond(tx: Connection, since: datetime, limit: int) -> list[AskedBeyond]:
+    """Count the submissions since a moment that were checked, by tier, and those with a scope beyond the declared workflows."""
+    of = (submissions.c.submitted_at >= since, submissions.c.beyond.is_not(None))
+    tier, over = func.coalesce(submissions.c.checked_tier, ""), submissions.c.beyond > 0
+    counted = select(tier, func.count(), func.sum(case((over, 1), else_=0))).where(*of).group_by(tier)
+    rows: dict[str, list[str]] = {}
+    newest = select(tier, submissions.c.id).where(*of, over).order_by(submissions.c.id.desc()).limit(limit)
+    for name, submission in tx.execute(newest):
+        rows.setdefault(name, []).append(submission)
+    return [
+        AskedBeyond(name, int(number), int(beyond), tuple(rows.get(name, ())))
+        for name, number, beyond in tx.execute(counted.order_by(tier))
+    ]
 
 
 def next_of_expired_evidence(tx: Connection, now: datetime) -> Submission | None:
@@ -210,6 +232,8 @@ def _submission(row: Row[Any]) -> Submission:
         certification=row.certification,
         submitted_at=row.submitted_at,
         closed_at=row.closed_at,
+        beyond=row.beyond,
+        checked_tier=row.checked_tier or "",
         evidence_ends=row.evidence_ends,
         reasons=tuple(row.reasons),
     )

@@ -1,11 +1,25 @@
-"""Figures of what is certified, from known rows (K14, K17)."""
+"""Figures of what is certified, from known rows (K5, K11, K14, K17)."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from hilum.kernel.ids import AppId, VersionId
+from hilum.installations.models import InstallationFacts
+from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.policies.models import ExceptionKind, PolicyException, Tier
-from hilum.revalidation.figure_models import ExceptionsFigure, Share
-from hilum.revalidation.figures import currency_by_tier, exceptions_figure
+from hilum.registry.models import Environment
+from hilum.revalidation import units
+from hilum.revalidation.figure_models import (
+    ExceptionsFigure,
+    Friction,
+    FrictionFigure,
+    OverRequest,
+    OverRequests,
+    Share,
+    Units,
+)
+from hilum.revalidation.figures import currency_by_tier, exceptions_figure, friction_figure, over_requests
+from hilum.review.models import AskedBeyond
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -49,3 +63,88 @@ def test_exceptions_are_counted_open_granted_and_over_within_the_period() -> Non
     open_ = ("open_old", "granted_at_the_edge", "open_new")
     assert found == ExceptionsFigure(3, 7, granted=3, over=2, median_age_days=30, rows=open_)
     assert exceptions_figure([], 0, NOW - DAY, NOW) == ExceptionsFigure(0, 0, 0, 0, None, ())
+
+
+def installed(*scopes: str, days: int = 200, **more: Any) -> InstallationFacts:
+    """At a hospital since so many days."""
+    return replace(
+        InstallationFacts(scopes, frozenset({"physician"}), None, NOW - days * DAY, Environment.PRODUCTION),
+        **more,
+    )
+
+
+def test_units_are_counted_by_hospital_type_and_letter() -> None:
+    """K5: the exact numbers; another hospital's use counts nowhere else, and what is new was not there for long enough."""
+    since = NOW - 90 * DAY
+    places = [
+        (
+            TenantId("general"),
+            installed("launch", "openid", "user/Slot.rs", "patient/Slot.r", "user/Task.cru"),
+        ),
+        (TenantId("mercy"), installed("user/Slot.rs")),
+        (TenantId("young"), installed("user/Slot.rs", days=89)),
+        (TenantId("edge"), installed("user/Slot.r", days=90)),
+        (TenantId("ended"), installed("user/Slot.rs", expires_at=NOW)),
+        (TenantId("sandbox"), installed("user/Slot.rs", environment=Environment.SANDBOX)),
+    ]
+    used = [
+        ("read", "Slot", "general"),
+        ("search-type", "Slot", "mercy"),
+        ("update", "Task", "general"),
+        ("vread", "Task", "general"),
+        ("create", "Task", "mercy"),
+        ("capabilities", "", "edge"),
+    ]
+
+    # general: Slot r and s, Task c, r and u; of these Slot s and Task c nobody used. mercy: Slot r. edge: Slot r.
+    assert units.count(places, used, since, NOW) == Units(granted=5 + 2 + 2 + 1, unused=2 + 1 + 1)
+    assert units.count([], used, since, NOW) == Units(0, 0)
+    assert len(units.units_of(("patient/*.r",))) > 30, "a wildcard is each type"
+    assert units.together({"a": Units(3, 1), "b": Units(4, 2)}) == Units(7, 3)
+
+
+def test_over_requests_are_counted_by_tier_with_the_rows_behind_them() -> None:
+    """K5: a tier that only one of the two halves knows is listed too."""
+    asked = [AskedBeyond("low", 4, 1, ("sub_2",)), AskedBeyond("", 1, 1, ("sub_3",))]
+
+    found = over_requests(asked, {"low": Units(10, 4), "high": Units(6, 0)}, ["app_a"])
+
+    assert found == OverRequests(
+        (OverRequest("high", 0, 0, 6, 0), OverRequest("low", 4, 1, 10, 4), OverRequest("none", 1, 1, 0, 0)),
+        ("sub_3", "sub_2"),
+        ("app_a",),
+    )
+    assert over_requests([], {}, []) == OverRequests((), (), ())
+
+
+def begun(name: str, *steps: int | None, tries: int = 0) -> Friction:
+    """Signed up, had a token and read after so many minutes."""
+    signed, launched, read = (None if each is None else NOW + each * timedelta(minutes=1) for each in steps)
+    assert signed is not None
+    return Friction(VendorId(name), signed, launched, read, tries)
+
+
+def test_friction_is_counted_step_by_step() -> None:
+    """K11: the exact medians, tries before the first success, and who was lost at which step."""
+    found = friction_figure(
+        [
+            begun("a", 0, 10, 15, tries=4),
+            begun("b", 5, 35, 36, tries=1),
+            begun("c", 7, 107, None, tries=0),
+            begun("d", 9, None, None, tries=9),
+            begun("e", 8, None, None),
+        ]
+    )
+
+    assert found == FrictionFigure(
+        signed_up=5,
+        launched=3,
+        read=2,
+        minutes_to_launch=30,
+        minutes_to_read=3,
+        tries=5,
+        median_tries=1,
+        rows=("d", "e", "c"),
+    )
+    assert (found.lost_before_launch, found.lost_before_read) == (2, 1)
+    assert friction_figure([]) == FrictionFigure(0, 0, 0, None, None, 0, None, ())

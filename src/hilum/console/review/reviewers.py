@@ -18,6 +18,7 @@ from hilum.kernel.ids import VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.lookups.models import Kind
 from hilum.policies.models import Lens
+from hilum.revalidation import service as revalidation
 from hilum.review import service as review
 from hilum.review.models import TIE_SORTS, LensRights, Measured, Tie
 from hilum.review.policy import may_decide
@@ -53,6 +54,9 @@ WHY_SHOWN = 120
 
 
 # --- who signs -----------------------------------------------------------------------------------------------------------------
+
+
+FIGURES_DAYS = 90
 
 
 async def show(visit: Visit) -> Response:
@@ -114,6 +118,7 @@ def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
     person = identity.find_person_by_username(ctx, None, who) if who and _changes(visit) else None
     signs = review.lenses_of(ctx, person.id) if person else ()
     made_at, figures = review.view_figures(ctx)
+    asked, begun = revalidation.view_beginnings(ctx, FIGURES_DAYS)
     return {
         "changes": _changes(visit),
         "who": who,
@@ -121,6 +126,9 @@ def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
         "lenses": [(each.value, review.shipped_scorecards().of[each].title) for each in Lens],
         "agreement": clocks.figures(each for each in figures if each.kind is Measured.CALIBRATION),
         "made_at": made_at,
+        "asked": asked.tiers,
+        "begun": begun,
+        "days": FIGURES_DAYS,
         "ties": address("review.ties"),
     }
 

@@ -29,6 +29,7 @@ from hilum.installations import service as installations
 from hilum.installations.models import Installation, InstallOrder, NarrowOrder
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.ids import AppId, TenantId
+from hilum.listings import service as listings
 from hilum.policies import service as policies
 from hilum.policies.models import PEER
 from hilum.precedents import service as precedents
@@ -236,6 +237,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "use": None,
         "documents": _documents(ctx, app),
         "criterion_words": words.CRITERIA,
+        "published": listings.is_published(ctx, app.id),
         "drifts": [each for each in revalidation.list_seen_at(ctx, tenant.id) if each.app == app.id],
         "alerts": alerts.of_app(ctx, app.id, tenant.id),
         "stop": address("tenant.stop", kind="app_tenant", key=f"{app.id}/{tenant.id}"),
@@ -279,6 +281,7 @@ def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
     return {
         "app": app,
         "precedents": shared,
+        "published": listings.is_published(ctx, app.id),
         "roles_of": {each.tenant: sorted(map(words.role, each.terms.roles or ())) for each in shared.items},
         "vendor": service.names(ctx, [app.vendor]).vendor(app.vendor),
         "installed": installed,

@@ -1,0 +1,120 @@
+"""How hard it is for a vendor to begin: from its sign-up to the first token in a sandbox, and to the first answer from FHIR (K11).
+
+Followed by a job in steps that cost what happened since the last one: each looks at a few vendors that are still under way, and at the
+refusals of a short time.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery, RecordedEvent
+from hilum.clients import service as clients
+from hilum.infra import lanes
+from hilum.infra.context import Context
+from hilum.infra.lanes import Lane
+from hilum.kernel.ids import AppId, VendorId
+from hilum.registry import service as registry
+from hilum.registry.models import Environment
+from hilum.revalidation import friction_store as store
+from hilum.revalidation.figure_models import Friction
+
+FirstRead = Callable[[Collection[str], datetime], datetime | None]
+"""Reads when something was first permitted to some clients since a moment (``audit.live.first_permitted``)."""
+FOLLOWED = timedelta(days=366)
+"""How long after its sign-up a vendor is followed, and how far back the first step looks."""
+VENDORS_AT_ONCE = 50
+LOOKED_EVERY = timedelta(minutes=50)
+"""A vendor is looked at once in each run of the job."""
+COUNTED_BACK = timedelta(days=7)
+"""How far back the first step counts refusals: what is older was never counted."""
+WINDOW = timedelta(hours=6)
+"""Refusals of how long one step reads."""
+LAG = timedelta(minutes=1)
+"""What is younger may not be committed yet."""
+SIGNED_UP, MINTED = "registry.vendor.add", "tokens.access.mint"
+TOKENS_READ = 50
+"""First tokens of an app that are looked at for one of a sandbox client."""
+REFUSED = ("authserver.request.refuse", "authserver.token.refuse")
+
+
+def follow_signups(ctx: Context) -> bool:
+    """Note the vendors that signed up since the last step; return False, since one step reads all of them."""
+    since = store.followed(ctx.tx, SIGNED_UP) or ctx.now - FOLLOWED
+    until = max(since, ctx.now - LAG)
+    for event in _events(ctx, SIGNED_UP, since, until):
+        vendor = str(event.event.facts.get("vendor", ""))
+        if vendor:
+            store.add(ctx.tx, Friction(VendorId(vendor), event.at))
+    store.set_followed(ctx.tx, SIGNED_UP, until)
+    return False
+
+
+def follow_vendors(ctx: Context, first_read: FirstRead) -> bool:
+    """Look at the vendors that were looked at longest ago and are still under way; return whether there may be more of this round."""
+    found = store.under_way(ctx.tx, ctx.now - FOLLOWED, ctx.now - LOOKED_EVERY, VENDORS_AT_ONCE)
+    for each in found:
+        store.save(ctx.tx, replace(_looked_at(ctx, each, first_read), looked_at=ctx.now))
+    return len(found) == VENDORS_AT_ONCE
+
+
+def follow_refusals(ctx: Context) -> bool:
+    """Count the refused tries of a short time to the vendors that had no token then; return whether there is more to count."""
+    since = store.followed(ctx.tx, REFUSED[0]) or ctx.now - COUNTED_BACK
+    until = max(since, min(since + WINDOW, ctx.now - LAG))
+    trying = store.trying_since(ctx.tx, since)
+    of = _vendors_of_clients(ctx, trying) if trying else {}
+    counted: Counter[VendorId | None] = Counter()
+    for action in REFUSED if of else ():
+        for event in _events(ctx, action, since, until):
+            vendor = of.get(event.event.client)
+            launched = None if vendor is None else trying[vendor].launched_at
+            counted[vendor] += vendor is not None and (launched is None or event.at < launched)
+    for vendor, number in counted.items():
+        if vendor is not None and number:
+            store.save(ctx.tx, replace(trying[vendor], tries=trying[vendor].tries + number))
+    store.set_followed(ctx.tx, REFUSED[0], until)
+    return until < ctx.now - LAG
+
+
+def _events(ctx: Context, action: str, since: datetime, until: datetime) -> Iterable[RecordedEvent]:
+    query = EventQuery(action=action, since=since, before=until)
+    while True:
+        page = audit.list_events(ctx, query)
+        yield from (each for each in page.events if each.event.action == action)
+        if not page.next:
+            return
+        query = replace(query, after=page.next)
+
+
+def _looked_at(ctx: Context, found: Friction, first_read: FirstRead) -> Friction:
+    apps = registry.apps_of_vendors(ctx, [found.vendor])
+    facts = clients.facts_of_apps(ctx, apps) if apps else {}
+    tried = {each.id for of in facts.values() for each in of if each.environment is Environment.SANDBOX}
+    if not tried:
+        return found
+    if found.launched_at is None:
+        times = [
+            each.at
+            for app in apps
+            for each in _first_tokens(ctx, app, found.signed_up_at)
+            if each.event.client in tried
+        ]
+        found = replace(found, launched_at=min(times, default=None))
+    if found.launched_at is not None:
+        with lanes.using(Lane.OWN):
+            found = replace(found, read_at=first_read(sorted(tried), found.launched_at))
+    return found
+
+
+def _first_tokens(ctx: Context, app: AppId, since: datetime) -> Iterable[RecordedEvent]:
+    query = EventQuery(app=app, action=MINTED, since=since, outcome="done", limit=TOKENS_READ)
+    return audit.list_events(ctx, replace(query, oldest_first=True)).events
+
+
+def _vendors_of_clients(ctx: Context, trying: Collection[VendorId]) -> dict[str, VendorId]:
+    apps = registry.apps_of_vendors(ctx, trying)
+    facts = clients.facts_of_apps(ctx, apps) if apps else {}
+    return {each.id: each.vendor for of in facts.values() for each in of}

@@ -1,0 +1,148 @@
+"""What vendors ask for and are granted too much, and how hard it is for them to begin (K5, K11)."""
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hilum.audit import live as journals
+from hilum.audit import service as audit
+from hilum.audit.models import Event, Outcome
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
+from hilum.revalidation import jobs
+from hilum.revalidation.service import Use
+from tests.flows.control_site import TRACE, problem
+from tests.flows.review_ground import SCOPES, Ground, signs
+from tests.flows.test_audit_journal import access
+from tests.flows.test_console_review import enter
+from tests.flows.test_contracts import _place as place_of
+from tests.flows.test_evidence_in_review import sandbox_client
+from tests.flows.test_revalidation import Certified
+from tests.flows.test_review_checks import World, in_order
+from tests.flows.test_review_decisions import decide, submitted
+from tests.flows.vendor_ground import furnish_vendor, made
+from tests.sim.tls_host import Authority
+from tests.sim.world import FakeClock
+
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
+    with ExitStack() as stack:
+        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
+
+
+@pytest.fixture
+def ground(world: World) -> Ground:
+    found = in_order(world)
+    signs(found.site, "rita", "technical")
+    return found
+
+
+def figures(ground: Ground, who: str = "rita", days: int = 90) -> Any:
+    return made(ground.site.api(who).get("/revalidation/figures", params={"days": days}), 200)
+
+
+def tiers(ground: Ground, days: int = 90) -> dict[str, tuple[int, ...]]:
+    found = figures(ground, days=days)["over_requests"]["tiers"]
+    names = ("submissions", "beyond", "granted", "unused")
+    return {each["tier"]: tuple(each[name] for name in names) for each in found}
+
+
+def test_what_is_asked_for_beyond_the_workflows_and_granted_unused_is_counted(
+    ground: Ground, world: World
+) -> None:
+    """K5: of the first checks, whatever becomes of it; and of the scopes that a hospital gave for ninety days."""
+    sent = submitted(ground, world)
+    ends = (world.clock.now() + 300 * DAY).isoformat()
+    made(decide(ground, sent, expires_at=ends), 200)
+    install = {"tenant": "mercy", "app": ground.app, "roles": ["patient"], "scopes": ["user/Slot.rs"]}
+    made(ground.site.api("mary").post("/installations", json=install))
+    assert tiers(ground) == {"low": (1, 0, 0, 0)}
+    world.clock.advance(80 * DAY)
+    place = place_of(ground)
+    read = {
+        "app": ground.app,
+        "client": ground.client,
+        "rule": "user/Slot.rs",
+        "resource_type": "Slot",
+        "tenant": "mercy",
+    }
+    place.write(access(1, at=world.clock.now(), **read, interaction="read"))
+    journals.count_decisions(place.directory, place.url, world.clock.now())
+    use = Use(lambda *_: (), used=partial(journals.read_used, place.directory, place.url))
+    certified = Certified(world, ground, "", use)
+    certified.keep_proofs()
+    certified.night()
+    assert tiers(ground) == {"low": (1, 0, 2, 0)}, "not there for long enough"
+    world.clock.advance(30 * DAY)
+    certified.night()
+    assert tiers(ground) == {"low": (0, 0, 2, 1)}, "and submitted longer ago than the period"
+    assert figures(ground)["over_requests"]["apps"] == [ground.app]
+
+    wide = [*SCOPES, {"scope": "user/Task.r", "justification": "Shows tasks."}]
+    added = {"label": "2", "workflows": ["appointments"], "placements": ["sidebar"]}
+    path = f"/apps/{ground.app}/versions"
+    version = made(ground.site.api("acme.developer").post(path, json=added))["id"]
+    other = replace(ground, version=version)
+    beyond = str(made(other.submit(scopes=wide))["id"])
+    assert world.check()
+    counted = figures(ground)["over_requests"]
+    assert (counted["rows"], sum(each["beyond"] for each in counted["tiers"])) == ([beyond], 1)
+    problem(ground.site.api("acme.owner").get("/revalidation/figures"), 403, "not_permitted")
+
+
+def test_a_vendor_is_followed_from_its_sign_up_to_what_it_reads_first(ground: Ground, world: World) -> None:
+    """K11: once, however often the job runs; tries after the first token are no friction."""
+    site, began = ground.site, world.clock.now()
+    client = sandbox_client(ground)
+    furnish_vendor(site, "Rival", "rival")
+    reads: list[datetime] = []
+
+    def first_read(clients: Collection[str], since: datetime) -> datetime | None:
+        return min((at for at in reads if client in clients and at >= since), default=None)
+
+    def record(action: str, outcome: Outcome = Outcome.DONE, of: str = client) -> None:
+        event = Event(action, outcome, tenant="general", app=ground.app, client=of)
+        world.uow.write_now(lambda ctx: audit.record(ctx, event), actor=SYSTEM, trace=TRACE)
+
+    def follow() -> Any:
+        world.clock.advance(61 * MINUTE)
+        lease = world.lease()
+        lease.job = "friction"
+        jobs.follow(lease, first_read, lambda: True)
+        return figures(ground)["friction"]
+
+    world.clock.advance(MINUTE)
+    record("authserver.request.refuse", Outcome.REFUSED)
+    record("authserver.token.refuse", Outcome.REFUSED)
+    record("authserver.token.refuse", Outcome.REFUSED, of=ground.client)
+    record("tokens.access.mint", of=ground.client)
+    found = follow()
+    assert (found["signed_up"], found["launched"], found["read"]) == (2, 0, 0)
+    assert len(found["rows"]) == 2
+
+    record("tokens.access.mint")
+    launched = world.clock.now()
+    world.clock.advance(MINUTE)
+    record("authserver.request.refuse", Outcome.REFUSED)
+    follow()
+    reads += [began, launched + 7 * MINUTE]
+    follow()
+    found = follow()
+
+    assert (found["signed_up"], found["launched"], found["read"]) == (2, 1, 1)
+    assert found["minutes_to_launch"] == (launched - began) // MINUTE
+    assert (found["minutes_to_read"], found["lost_before_launch"], found["lost_before_read"]) == (7, 1, 0)
+    assert (found["tries"], found["median_tries"]) == (3, 3)
+    page = enter(ground, "rita").get("/review/reviewers").text
+    assert "How vendors begin" in page
+    assert "7 minutes more" in page
