@@ -93,7 +93,8 @@ class Sorts:
             sort, value, key = json.loads(urlsafe_b64decode(page.after + "=" * (-len(page.after) % 4)))
             # Neither half a character nor a zero byte: no database takes them.
             odd = "\x00" in f"{value}{key}".encode().decode()
-        except (ValueError, TypeError) as error:
+        # A thousand brackets within each other are too deep for the parser.
+        except (ValueError, TypeError, RecursionError) as error:
             raise cursor_unknown() from error
         if odd or sort != page.sort or not isinstance(key, str) or not isinstance(value, str | None):
             raise cursor_unknown()

@@ -31,6 +31,8 @@ PURGE_BATCH = 500
 CLOSED_KEPT = timedelta(days=400)
 NAMED = 3
 """Apps or hospitals that one mail names."""
+NAME_SHOWN = 80
+"""Characters of a name that a mail shows which names several."""
 
 
 @dataclass(frozen=True, slots=True)

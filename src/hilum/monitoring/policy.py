@@ -11,6 +11,7 @@ from hilum.kernel.actor import Actor
 from hilum.monitoring.models import (
     CALLS_LEAST,
     HITS_LEAST,
+    NAME_SHOWN,
     QUIET,
     SLOW_PERCENT,
     Alert,
@@ -119,7 +120,12 @@ def _closed(alert: Alert, why: Closed, now: datetime) -> Alert:
 
 
 def in_words(names: Iterable[str], named: int) -> str:
-    """Return some names as one line: the first of them, and how many more there are."""
+    """Return some names as one line: the first of them, cut where they are long, and how many more there are."""
     ordered = sorted(set(names))
     more = f" and {len(ordered) - named} more" if len(ordered) > named else ""
-    return ", ".join(ordered[:named]) + more
+    return ", ".join(map(_cut, ordered[:named])) + more
+
+
+def _cut(name: str) -> str:
+    # Others choose names: a line that no mail takes would keep every alert of its batch from being opened.
+    return name if len(name) <= NAME_SHOWN else f"{name[: NAME_SHOWN - 1].rstrip()}…"

@@ -19,6 +19,8 @@ from hilum.monitoring.models import (
     Skip,
     Watched,
 )
+from hilum.notices.policy import facts_faults
+from hilum.notices.templates import ALERT
 from hilum.policies.models import AlertThresholds, Tier
 from tests.sim.world import START
 from tests.unit.policies.books import book
@@ -187,3 +189,12 @@ def test_the_strictest_of_several_cells_counts_and_a_cell_that_is_missing_is_no_
 def test_a_mail_names_three_and_counts_the_others() -> None:
     assert policy.in_words(["c", "a"], 3) == "a, c"
     assert policy.in_words(["c", "a", "b", "d", "e", "a"], 3) == "a, b, c and 2 more"
+
+
+def test_names_of_any_length_fit_into_the_mail() -> None:
+    """C20: or apps of one vendor with long names would keep everybody's alerts from being opened."""
+    line = policy.in_words((letter * 200 for letter in "abcdef"), 3)
+
+    assert facts_faults(ALERT.fields, {"apps": line, "places": line, "kind": "slow"}) == {}
+    assert line == ", ".join(f"{letter * 79}…" for letter in "abc") + " and 3 more"
+    assert policy.in_words(("Rota", "Chart"), 3) == "Chart, Rota"

@@ -160,6 +160,8 @@ def test_each_patient_of_several_records_is_counted_by_what_belongs_to_them() ->
 
     assert patients_among([observation, visit, group, shared, {}]) == {"p1": 2, "p2": 1, "p3": 1}
     assert patients_among([]) == {}
+    # What a Group names may be cut off the record of an answer, whose records were shown may not.
+    assert list(patients_among([group, observation])) == ["p1", "p3"]
 
 
 def test_a_provenance_about_nothing_or_elsewhere_has_no_targets() -> None:

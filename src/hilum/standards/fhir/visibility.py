@@ -254,11 +254,19 @@ def is_judged_by_targets(type_: str) -> bool:
 
 
 def patients_among(resources: Iterable[dict[str, Any]], bases: tuple[str, ...] = ()) -> dict[str, int]:
-    """Return how many of the resources belong to each patient; a Group belongs to its members, whom it names."""
+    """Return how many of the resources belong to each patient; a Group belongs to its members, whom it names.
+
+    Whose records there are comes first: the record of an answer lists so many only, and a Group may name thousands.
+    """
     counts: dict[str, int] = {}
+    members: dict[str, int] = {}
     for resource in resources:
-        for patient in subjects_of(resource, bases) or _members_of(resource, bases):
+        for patient in subjects_of(resource, bases) or ():
             counts[patient] = counts.get(patient, 0) + 1
+        for patient in _members_of(resource, bases):
+            members[patient] = members.get(patient, 0) + 1
+    for patient, number in members.items():
+        counts[patient] = counts.get(patient, 0) + number
     return counts
 
 
