@@ -432,13 +432,17 @@ def open_index(database_url: str, directory: Path, *, make: bool = False) -> Acc
         return None
     database = open_beside(database_url, directory / FILE, TABLES if make else ())
     # A file of an older release, which the job completes within a second: until then the journals are searched.
-    if database.is_sqlite and not make and not database.read(_is_whole):
+    if not make and not has_all(database, TABLES):
         return None
     return AccessIndex(database)
 
 
-def _is_whole(tx: Connection) -> bool:
-    return inspect(tx).has_table(access_found.name)
+def has_all(database: Database, tables: Sequence[Table]) -> bool:
+    """Check whether the file of something derived has all its tables: that of an older release lacks some until a job completes it."""
+    if not database.is_sqlite:
+        return True
+    present = set(database.read(lambda tx: inspect(tx).get_table_names()))
+    return present.issuperset(each.name for each in tables)
 
 
 def open_beside(database_url: str, file: Path, tables: Sequence[Table]) -> Database:

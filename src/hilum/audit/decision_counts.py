@@ -41,7 +41,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hilum.audit import decision_slots, service_counts
-from hilum.audit.access_index import open_beside
+from hilum.audit.access_index import has_all, open_beside
 from hilum.audit.journal_records import JournalReader, NewRecords, Positions
 from hilum.audit.models import (
     COUNT_BATCH,
@@ -490,7 +490,8 @@ def find_counts(database_url: str, directory: Path) -> DecisionCounts | None:
     # A reader creates no file: that is the counting job's.
     if not database_url.startswith("postgresql") and not (directory / FILE).exists():
         return None
-    return DecisionCounts(open_beside(database_url, directory / FILE, ()))
+    database = open_beside(database_url, directory / FILE, ())
+    return DecisionCounts(database) if has_all(database, TABLES) else None
 
 
 def open_counts(database_url: str, directory: Path) -> DecisionCounts:
