@@ -1,13 +1,16 @@
-"""P20: the first byte of a console's list over ten thousand apps and as many open submissions, with the work of a whole request."""
+"""P20: the first byte of a console's list over ten thousand apps, people or open submissions, with the work of a whole request."""
 
 import statistics
 import tempfile
 import time
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from starlette.testclient import TestClient
 
+from hilum.identity import store as identity_store
 from hilum.infra.db import Database
 from hilum.infra.migrations.run import migrate
 from hilum.infra.unit_of_work import UnitOfWork
@@ -15,6 +18,7 @@ from hilum.keys import live as keys
 from hilum.registry import service as registry
 from hilum.registry import store
 from hilum.registry.models import NewVendor
+from hilum.review import clock_store
 from hilum.review import store as reviews
 from tests.bench.figures import Figure
 from tests.flows.control_site import PASSWORD, TRACE, ControlSite, build
@@ -64,7 +68,7 @@ def figures() -> list[Figure]:
     return [
         Figure(
             "P20",
-            f"a console's list over {APPS:,} apps or open submissions, whole request, the slowest of {len(parts)}",
+            f"a console's list over {APPS:,} apps, people or open submissions, whole request, the slowest of {len(parts)}",
             worst,
             f"{worst:.0f} ms",
             f"<= {TARGET_MS:.0f} ms",
@@ -92,7 +96,24 @@ def _fill(site: ControlSite) -> None:
         }
         for n in range(APPS)
     ]
+    people: list[dict[str, Any]] = [
+        {
+            "id": f"per_{n:026}",
+            "tenant": "general",
+            "username": f"person{n}",
+            "name": f"Person {n * 7919 % APPS:05}",
+            "role": ("nurse", "physician")[n % 2],
+            "fhir_user": f"Practitioner/{n}",
+            "patients": [],
+            "active": True,
+            "created_at": at,
+            "age_counts_from": at,
+            "chart_ends": [],
+        }
+        for n in range(APPS)
+    ]
     site.uow.write_now(lambda ctx: ctx.tx.execute(store.apps.insert(), rows), trace=TRACE)
+    site.uow.write_now(lambda ctx: ctx.tx.execute(identity_store.people.insert(), people), trace=TRACE)
 
 
 def _submit(site: ControlSite) -> None:
@@ -145,7 +166,24 @@ def _submit(site: ControlSite) -> None:
             for number in (1, 2)
         ]
     site.uow.write_now(lambda ctx: ctx.tx.execute(reviews.submissions.insert(), rows), trace=TRACE)
+    # Of every second one a decision is due.
+    running = [
+        {
+            "submission": f"sub_{n:026}",
+            "stage": "decision",
+            "app": f"app_{n:026}",
+            "tier": "low",
+            "calendar": "calendar",
+            "allowed_days": 5,
+            "started_at": at,
+            "due_at": at + timedelta(minutes=n * 7919 % APPS),
+            "pauses": [],
+            "breach": "",
+        }
+        for n in range(0, APPS, 2)
+    ]
     site.uow.write_now(lambda ctx: ctx.tx.execute(reviews.runs.insert(), runs), trace=TRACE)
+    site.uow.write_now(lambda ctx: ctx.tx.execute(clock_store.clocks.insert(), running), trace=TRACE)
 
 
 def _enter(site: ControlSite, username: str, tenant: str = "") -> TestClient:
