@@ -1,14 +1,27 @@
 """Submissions as the service keeps them, on each backend: two nodes at one moment."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
+
+from sqlalchemy import select
 
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.registry.models import Environment
 from hilum.review import service, store
-from hilum.review.models import AskedScope, Judgement, Route, Run, State, Submission, SubmissionOrder
+from hilum.review.models import (
+    AskedScope,
+    Document,
+    Judgement,
+    Route,
+    Run,
+    State,
+    Submission,
+    SubmissionOrder,
+    Visibility,
+)
 from tests.store import registry_ground
 from tests.store.registry_ground import ROOT, Ground
 from tests.store.test_requests_store import at_once
@@ -93,3 +106,33 @@ def test_a_vendor_that_has_everything_checked_again_keeps_no_other_waiting(groun
     checked(ground, again[1], timedelta(seconds=2))
     assert turn() == second
     assert first != second
+
+
+def test_a_release_before_reads_documents_that_say_until_when_they_hold(ground: Ground) -> None:
+    """C104: it reads four parts of each, or its lists would end at such a row; what it puts in a document's place is nobody's to read."""
+    plain = Document("dpia", "https://vendor.example/dpia", "a" * 64, date(2026, 1, 2))
+    public = Document(
+        "security_test",
+        "https://vendor.example/test",
+        "b" * 64,
+        date(2026, 1, 2),
+        date(2026, 6, 1),
+        Visibility.PUBLIC,
+    )
+    table, id_ = store.submissions, waiting(ground, "dated", 1, State.DRAFT)
+    found = ground.do(SYSTEM, lambda ctx: store.get_submission(ctx.tx, id_))
+    written = replace(found, order=replace(WRITTEN, documents=(plain, public)))
+    assert ground.do(SYSTEM, lambda ctx: store.save_submission(ctx.tx, written, revision=found.revision))
+
+    row = ground.do(SYSTEM, lambda ctx: ctx.tx.execute(select(table).where(table.c.id == id_)).one())
+    assert [len(each) for each in row.documents] == [4, 4]
+    assert ground.do(SYSTEM, lambda ctx: store.get_submission(ctx.tx, id_)) == written
+
+    other = [[kind, url, "c" * 64, dated] for kind, url, _, dated in row.documents]
+    ground.do(
+        SYSTEM, lambda ctx: ctx.tx.execute(table.update().where(table.c.id == id_).values(documents=other))
+    )
+    replaced = ground.do(SYSTEM, lambda ctx: store.get_submission(ctx.tx, id_))
+    assert {(each.expires, each.visibility) for each in replaced.order.documents} == {
+        (None, Visibility.REVIEWERS)
+    }

@@ -1,6 +1,6 @@
 """Tables of submissions and their history."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from datetime import date, datetime
 from typing import Any
@@ -81,6 +81,8 @@ submissions = Table(
     Column("beyond", Integer),
     Column("checked_tier", String(20)),
     Column("evidence_ends", Instant),
+    # Beside the documents: a release before this one reads lists of four parts.
+    Column("document_terms", JSON(none_as_null=True)),
     # Any number that are closed, and one that is open, for each version and environment.
     Index(
         "uq_review_submission_open",
@@ -164,23 +166,38 @@ def _values(each: Submission) -> dict[str, Any]:
             [asked.scope, asked.justification, *([asked.defence] if asked.defence else [])]
             for asked in each.order.scopes
         ],
-        "documents": [_stored_document(found) for found in each.order.documents],
+        "documents": [
+            [found.kind, found.url, found.sha256, found.dated.isoformat()] for found in each.order.documents
+        ],
+        "document_terms": _terms(each.order.documents),
     }
 
 
-def _stored_document(found: Document) -> list[str]:
-    kept = [found.kind, found.url, found.sha256, found.dated.isoformat()]
-    if found.expires is None and found.visibility is Visibility.REVIEWERS:
-        # As every row was before there were others.
-        return kept
-    return [*kept, "" if found.expires is None else found.expires.isoformat(), found.visibility.value]
+def _terms(documents: Iterable[Document]) -> list[list[str]] | None:
+    """Return until when documents hold and who reads them, by kind and content; None if none of them says anything."""
+    usual = (None, Visibility.REVIEWERS)
+    found = [
+        [
+            each.kind,
+            each.sha256,
+            "" if each.expires is None else each.expires.isoformat(),
+            each.visibility.value,
+        ]
+        for each in documents
+        if (each.expires, each.visibility) != usual
+    ]
+    return found or None
 
 
-def _document(written: Sequence[str]) -> Document:
-    kind, url, sha256, dated, *more = written
-    expires, visibility = more or ("", Visibility.REVIEWERS)
-    ends = date.fromisoformat(expires) if expires else None
-    return Document(kind, url, sha256, date.fromisoformat(dated), ends, Visibility(visibility))
+def _documents(row: Row[Any]) -> tuple[Document, ...]:
+    # By content: what a release before put in the place of a document is read by reviewers alone.
+    terms = {(kind, sha256): more for kind, sha256, *more in row.document_terms or ()}
+    found = []
+    for kind, url, sha256, dated in row.documents:
+        expires, visibility = terms.get((kind, sha256), ("", Visibility.REVIEWERS))
+        ends = date.fromisoformat(expires) if expires else None
+        found.append(Document(kind, url, sha256, date.fromisoformat(dated), ends, Visibility(visibility)))
+    return tuple(found)
 
 
 def asked_beyond(tx: Connection, since: datetime, limit: int) -> list[AskedBeyond]:
@@ -211,7 +228,7 @@ def next_of_expired_evidence(tx: Connection, now: datetime) -> Submission | None
 def _submission(row: Row[Any]) -> Submission:
     order = SubmissionOrder(
         tuple(AskedScope(*each) for each in row.scopes),
-        tuple(_document(each) for each in row.documents),
+        _documents(row),
     )
     return Submission(
         id=row.id,
