@@ -1,7 +1,7 @@
 """Standing: whether an app may act at a tenant at all, before what it may do there is decided.
 
 Owns: the one decision (switch, tenant, certification, installation, agreements, facility, person, role, workflow) and its inputs, and
-what a person is told whose launch it refuses. Every entry point asks it: the gateway, authorize, the token endpoint with introspection,
+what is explained to a person whose launch it refuses. Every entry point asks it: the gateway, authorize, the token endpoint with introspection,
 the launch API, and the EHR's own calls.
 Must not know: scopes and records, sessions, authorizations, codes; how an entry point answers a refusal.
 Public verbs: policy.standing_fault, policy.fault_without_app, policy.refusal_of, service.of_launch, service.of_token.

@@ -37,9 +37,9 @@ from hilum.standing.refusals import (
     PATIENT_MISSING,
     UNNAMED,
     expected_from,
+    explain,
     mode_of,
     owner_of,
-    told,
     without_rights,
 )
 
@@ -121,7 +121,7 @@ def stops_of(standing: Standing, now: datetime) -> tuple[Switch, ...]:
 
 
 def refusal_of(standing: Standing, reason: Reason | str, now: datetime, *, tenant: str = "") -> Refused:
-    """Return what the person is told whose launch is refused for a reason; ``tenant``: the hospital's name (C216)."""
+    """Return what is explained to the person whose launch is refused for a reason; ``tenant``: the hospital's name (C216)."""
     stops, until, variant = stops_of(standing, now), None, ""
     client, installation = standing.client, standing.installation
     match reason:
@@ -150,7 +150,7 @@ def in_words(
     stops: tuple[Switch, ...] = (),
 ) -> Refused:
     """Return the row of a refused launch as the person reads it. ``stops``: the switches that are the reason, if some are."""
-    row, name = told(reason, variant), tenant or Sentence("your hospital")
+    row, name = explain(reason, variant), tenant or Sentence("your hospital")
     words = {"tenant": name, "until": "" if until is None else moment(until)}
     owner, expected_at = owner_of(stops, row.owner), expected_from(stops)
     ends = (

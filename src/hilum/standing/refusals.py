@@ -1,4 +1,4 @@
-"""What a person is told whose launch is refused: which rule, whose it is, and what to do. Pure.
+"""What is explained to a person whose launch is refused: which rule, whose it is, and what to do. Pure.
 
 The only source of these sentences, for the page at authorize, the page at ``open_url`` and the answer to the EHR, which shows it to its
 user. They name nothing of the protocol. ``%(tenant)s``: the hospital's name.
@@ -44,7 +44,7 @@ _OF_HOSPITAL = frozenset({TargetKind.TENANT, TargetKind.APP_TENANT, TargetKind.P
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Explanation:
     """One row of the table. In ``rule`` ``%(until)s`` is a day, where the variant has one."""
 
     rule: str
@@ -52,115 +52,117 @@ class Told:
     next_step: str
 
 
-TABLE: Mapping[tuple[Reason | str, str], Told] = MappingProxyType(
+TABLE: Mapping[tuple[Reason | str, str], Explanation] = MappingProxyType(
     {
-        (Reason.SWITCH_ENGAGED, FULL_STOP): Told(
+        (Reason.SWITCH_ENGAGED, FULL_STOP): Explanation(
             "This app, or what it needs, is stopped at the moment. It was stopped on purpose; nothing is wrong with your account.",
             _ADMINISTRATOR,
             "Go on without it. " + _ASK,
         ),
-        (Reason.SWITCH_ENGAGED, NO_NEW_LAUNCHES): Told(
+        (Reason.SWITCH_ENGAGED, NO_NEW_LAUNCHES): Explanation(
             "This app cannot be opened at the moment; where it is open already, it goes on working.",
             _ADMINISTRATOR,
             _ASK,
         ),
-        (Reason.SWITCH_ENGAGED, ENDED): Told(
+        (Reason.SWITCH_ENGAGED, ENDED): Explanation(
             "This app was stopped after you began, and may be used again since.",
             _ADMINISTRATOR,
             "Open it again from the chart, or go back to it and start again.",
         ),
-        (Reason.TENANT_MISMATCH, ""): Told(
+        (Reason.TENANT_MISMATCH, ""): Explanation(
             "%(tenant)s is not active on this platform.", "The platform's operator", _ASK
         ),
-        (Reason.APP_NOT_CERTIFIED, ""): Told(
+        (Reason.APP_NOT_CERTIFIED, ""): Explanation(
             "This app is not certified for use here.", _VENDOR, "Ask the vendor of the app."
         ),
-        (Reason.APP_NOT_CERTIFIED, CERTIFIED_UNTIL): Told(
+        (Reason.APP_NOT_CERTIFIED, CERTIFIED_UNTIL): Explanation(
             "This app was certified for use here until %(until)s, and is not any more.",
             _VENDOR,
             "Ask the vendor of the app.",
         ),
-        (Reason.APP_NOT_CERTIFIED, CATEGORY): Told(
+        (Reason.APP_NOT_CERTIFIED, CATEGORY): Explanation(
             "Apps of this kind may not be used at %(tenant)s now.", "The platform's operator", _ASK
         ),
-        (Reason.APP_NOT_INSTALLED, ""): Told(
+        (Reason.APP_NOT_INSTALLED, ""): Explanation(
             "This app is not installed at %(tenant)s.", _ADMINISTRATOR, _ASK
         ),
-        (Reason.APP_NOT_INSTALLED, INSTALLED_UNTIL): Told(
+        (Reason.APP_NOT_INSTALLED, INSTALLED_UNTIL): Explanation(
             "This app was installed at %(tenant)s until %(until)s, and is not any more.", _ADMINISTRATOR, _ASK
         ),
-        (Reason.AGREEMENT_MISSING, ""): Told(
+        (Reason.AGREEMENT_MISSING, ""): Explanation(
             "This app may not be opened at %(tenant)s now: an agreement with its vendor is missing or has lapsed.",
             "The vendor of the app and the administrator of %(tenant)s",
             "Where it is open already, it goes on working. " + _ASK,
         ),
-        (Reason.APPROVER_MISSING, ""): Told(
+        (Reason.APPROVER_MISSING, ""): Explanation(
             "Nobody at %(tenant)s answers for this service now.", _ADMINISTRATOR, _ASK
         ),
-        (Reason.NETWORK_NOT_ALLOWED, ""): Told(
+        (Reason.NETWORK_NOT_ALLOWED, ""): Explanation(
             "This service may be used at %(tenant)s from some networks only.", _ADMINISTRATOR, _ASK
         ),
-        (Reason.FACILITY_NOT_ALLOWED, ""): Told(
+        (Reason.FACILITY_NOT_ALLOWED, ""): Explanation(
             "This app may not be used at this facility of %(tenant)s.",
             _ADMINISTRATOR,
             "Use it at another facility, or ask the administrator of %(tenant)s.",
         ),
-        (Reason.FACILITY_NOT_ALLOWED, UNNAMED): Told(
+        (Reason.FACILITY_NOT_ALLOWED, UNNAMED): Explanation(
             "This app may be used at some facilities of %(tenant)s only, and it is not known at which one you are.",
             _ADMINISTRATOR,
             "Open it from the chart at one of them, or ask the administrator of %(tenant)s.",
         ),
-        (Reason.PERSON_INACTIVE, ""): Told("Your account at %(tenant)s is not active.", _ADMINISTRATOR, _ASK),
-        (Reason.ROLE_NOT_ALLOWED, ""): Told(
+        (Reason.PERSON_INACTIVE, ""): Explanation(
+            "Your account at %(tenant)s is not active.", _ADMINISTRATOR, _ASK
+        ),
+        (Reason.ROLE_NOT_ALLOWED, ""): Explanation(
             "Your role may not use this app at %(tenant)s.", _ADMINISTRATOR, _ASK
         ),
-        (Reason.WORKFLOW_NOT_APPROVED, ""): Told(
+        (Reason.WORKFLOW_NOT_APPROVED, ""): Explanation(
             "This app may not be used for this task at %(tenant)s.",
             _ADMINISTRATOR,
             "Open it for another task, or ask the administrator of %(tenant)s.",
         ),
-        (EHR_STOPPED, ""): Told(
+        (EHR_STOPPED, ""): Explanation(
             "The record system that opened this app was stopped or suspended since.", _ADMINISTRATOR, _ASK
         ),
-        (NOTHING_LEFT, ""): Told(
+        (NOTHING_LEFT, ""): Explanation(
             "This app asks for nothing that it may have at %(tenant)s.", _ADMINISTRATOR, _ASK
         ),
-        (NOTHING_LEFT, FOR_ROLE): Told(
+        (NOTHING_LEFT, FOR_ROLE): Explanation(
             "Your role may use nothing of what this app asks for at %(tenant)s.", _ADMINISTRATOR, _ASK
         ),
-        (NOTHING_LEFT, FOR_TASK): Told(
+        (NOTHING_LEFT, FOR_TASK): Explanation(
             "Nothing of what this app asks for belongs to the task that it was opened for.",
             "The platform's operator",
             "Open it for another task, or ask the administrator of %(tenant)s.",
         ),
-        (NOTHING_LEFT, SCOPES_STOPPED): Told(
+        (NOTHING_LEFT, SCOPES_STOPPED): Explanation(
             "What this app needs is stopped at the moment. It was stopped on purpose; nothing is wrong with your account.",
             _ADMINISTRATOR,
             "Go on without it. " + _ASK,
         ),
-        (PATIENT_MISSING, ""): Told(
+        (PATIENT_MISSING, ""): Explanation(
             "This app works in the chart of one patient, and none is open.",
             _VENDOR,
             "Open a chart, and open the app from there.",
         ),
-        (PATIENT_MISSING, NOT_ASKED): Told(
+        (PATIENT_MISSING, NOT_ASKED): Explanation(
             "This app needs the chart that is open, and does not request it.", _VENDOR, _ASK_VENDOR
         ),
-        (Reason.OUTSIDE_LAUNCH_CONTEXT, ""): Told(
+        (Reason.OUTSIDE_LAUNCH_CONTEXT, ""): Explanation(
             "You may not open this chart any more.", _ADMINISTRATOR, _ASK
         ),
-        (Reason.LAUNCH_ENDED, ""): Told(
+        (Reason.LAUNCH_ENDED, ""): Explanation(
             "The chart from which this app was opened has been closed.", _EHR, _AGAIN
         ),
-        (Reason.SCOPE_RETIRED, ""): Told(
+        (Reason.SCOPE_RETIRED, ""): Explanation(
             "This app asks for a kind of access that is not given any more.", _VENDOR, _ASK_VENDOR
         ),
-        (LAUNCH_OVER, ""): Told(
+        (LAUNCH_OVER, ""): Explanation(
             "Each opening of an app works once and for a short time, and this one was used or has expired.",
             _EHR,
             _AGAIN,
         ),
-        (NOT_YOURS, ""): Told(
+        (NOT_YOURS, ""): Explanation(
             "This app was opened for another person, or by another app.",
             _EHR,
             "Open it again from the chart, signed in as yourself.",
@@ -170,7 +172,7 @@ TABLE: Mapping[tuple[Reason | str, str], Told] = MappingProxyType(
 """By the reason, and by what is known beside it."""
 
 
-def told(reason: Reason | str, variant: str = "") -> Told:
+def explain(reason: Reason | str, variant: str = "") -> Explanation:
     """Return the row of a reason; its general one if it has none for ``variant``."""
     return TABLE.get((reason, variant)) or TABLE[reason, ""]
 
