@@ -222,7 +222,7 @@ def pack_shown(found: PackStanding) -> dict[str, Any]:
         "state": state,
         "tone": tone,
         "kept": found.kept,
-        "rules": found.requirements,
+        "rules": found.rules,
     }
 
 

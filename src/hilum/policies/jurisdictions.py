@@ -17,7 +17,7 @@ class PackState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Requirement:
+class PackRule:
     """One rule of a pack in words, what the book says about it, and where it breaks it; empty if it keeps it."""
 
     sentence: str
@@ -31,17 +31,17 @@ class PackStanding:
 
     pack: JurisdictionPack
     state: PackState
-    requirements: tuple[Requirement, ...]
+    rules: tuple[PackRule, ...]
 
     @property
     def kept(self) -> bool:
         """Whether the book keeps every rule."""
-        return not any(each.faults for each in self.requirements)
+        return not any(each.faults for each in self.rules)
 
 
 def standings(book: Book, on: date) -> tuple[PackStanding, ...]:
     """Return how a book stands with each of its packs on a day."""
-    return tuple(PackStanding(pack, _state(pack, on), tuple(requirements(book, pack))) for pack in book.packs)
+    return tuple(PackStanding(pack, _state(pack, on), tuple(rules_of(book, pack))) for pack in book.packs)
 
 
 def _state(pack: JurisdictionPack, on: date) -> PackState:
@@ -50,12 +50,12 @@ def _state(pack: JurisdictionPack, on: date) -> PackState:
     return PackState.TO_COME if pack.valid_from > on else PackState.IN_FORCE
 
 
-def requirements(book: Book, pack: JurisdictionPack) -> Iterator[Requirement]:
+def rules_of(book: Book, pack: JurisdictionPack) -> Iterator[PackRule]:
     """Yield each rule of a pack, with what a book says about it."""
     days = {step.name: step.within_business_days for step in book.regulated_lane}
     for step, most in pack.step_days.items():
         sentence = f"The step {step} of the regulated lane takes at most {_counted(most, 'business day')}."
-        yield Requirement(sentence, *_of_step(pack, step, days.get(step), most))
+        yield PackRule(sentence, *_of_step(pack, step, days.get(step), most))
     yield _refreshing(book, pack)
 
 
@@ -71,7 +71,7 @@ def _of_step(pack: JurisdictionPack, step: str, days: int | None, most: int) -> 
     return found, (Fault("regulated_lane", "too_slow", sentence),)
 
 
-def _refreshing(book: Book, pack: JurisdictionPack) -> Requirement:
+def _refreshing(book: Book, pack: JurisdictionPack) -> PackRule:
     least = pack.patient_refresh_at_least
     faults: list[Fault] = []
     lives = []
@@ -87,7 +87,7 @@ def _refreshing(book: Book, pack: JurisdictionPack) -> Requirement:
                 faults.append(Fault(path, "too_short", sentence))
     sentence = f"An app of patients that keeps access while they are away can be refreshed for at least {_counted(least.days, 'day')}."
     found = f"{_counted(min(lives).days, 'day')} at least" if lives else "no app keeps access"
-    return Requirement(sentence, found, tuple(faults))
+    return PackRule(sentence, found, tuple(faults))
 
 
 def _counted(number: int, what: str) -> str:

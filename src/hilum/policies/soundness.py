@@ -7,7 +7,7 @@ from datetime import date
 from itertools import pairwise, product
 
 from hilum.policies.criteria import looser_criteria
-from hilum.policies.jurisdictions import requirements
+from hilum.policies.jurisdictions import rules_of
 from hilum.policies.lifetimes import longer_fields
 from hilum.policies.mending import looser_mending
 from hilum.policies.models import (
@@ -221,6 +221,6 @@ def pack_faults(book: Book, on: date) -> tuple[Fault, ...]:
         else fault
         for pack in book.packs
         if not pack.is_over(on)
-        for each in requirements(book, pack)
+        for each in rules_of(book, pack)
         for fault in each.faults
     )

@@ -340,7 +340,7 @@ def test_a_book_keeps_the_dated_rules_of_a_jurisdiction_from_when_it_has_them_un
     assert f"from {begins}" in early.sentence
     (standing,) = standings(changed, begins)
     assert (standing.state, standing.kept) == (PackState.IN_FORCE, False)
-    assert [fault.path for each in standing.requirements for fault in each.faults] == [path]
+    assert [fault.path for each in standing.rules for fault in each.faults] == [path]
     ended = book(changes | {"packs.0.valid_until": date(2027, 1, 1)})
     assert pack_faults(ended, date(2026, 12, 31)) != ()
     assert pack_faults(ended, date(2027, 1, 1)) == ()
@@ -355,7 +355,7 @@ def test_each_rule_of_a_jurisdiction_is_said_with_what_the_book_says() -> None:
     (standing,) = standings(shipped_book(), date(2026, 11, 26))
 
     assert standing.kept
-    assert [(each.sentence, each.found) for each in standing.requirements] == [
+    assert [(each.sentence, each.found) for each in standing.rules] == [
         ("The step verify of the regulated lane takes at most 10 business days.", "10 business days"),
         ("The step enable of the regulated lane takes at most 5 business days.", "5 business days"),
         (
