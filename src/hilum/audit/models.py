@@ -6,11 +6,11 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from hilum.audit.served_models import SERVED_EDGES_MS, Ending, Served, ServedApp
+from hilum.audit.served_models import SERVED_EDGES_MS, SLOW_PERCENT, Ending, Served, ServedApp
 from hilum.kernel.errors import Conflict
 from hilum.kernel.pages import PAGE_BOUND
 
-__all__ = ["SERVED_EDGES_MS", "Ending", "Served", "ServedApp"]
+__all__ = ["SERVED_EDGES_MS", "SLOW_PERCENT", "Ending", "Served", "ServedApp"]
 # What was recorded since the last checkpoint is the only part of the record that could be cut without trace.
 CHECKPOINT_EVERY = timedelta(seconds=1)
 JOURNAL_QUEUE_BOUND = 8_192

@@ -13,6 +13,8 @@ SERVED_EDGES_MS = (50, 100, 250, 500, 750, 1_000, 1_500, 2_000, 3_000, 5_000, 10
 Finer than LATENCY_EDGES_MS where the shipped rule book has its thresholds.
 """
 BUCKETS = len(SERVED_EDGES_MS) + 1
+SLOW_PERCENT = 5
+"""The share of answers that may take longer than a limit of p95."""
 
 
 class Ending(StrEnum):

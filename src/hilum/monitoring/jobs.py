@@ -14,7 +14,7 @@ from hilum.infra.context import Context
 from hilum.kernel.ids import AppId, TenantId
 from hilum.monitoring import judging
 from hilum.monitoring.models import BATCH, WINDOW
-from hilum.monitoring.store import Place
+from hilum.monitoring.store import AppAtTenant
 
 T = TypeVar("T")
 
@@ -36,14 +36,14 @@ class Counts(Protocol):
 def run(lease: Lease, counts: Counts, now: datetime, may_continue: Callable[[], bool]) -> None:
     """Judge every app that was called in the last hour, and every other one with an open alert."""
     tally: Counter[str] = Counter()
-    judged: set[Place] = set()
+    judged: set[AppAtTenant] = set()
     after: tuple[str, str] = ("", "")
     while may_continue() and (found := counts.served_recently(now - WINDOW, after, BATCH)):
-        places = {(TenantId(tenant), AppId(app)): served for (tenant, app), served in found.items()}
-        tally += lease.write(partial(judging.judge, found=places))
-        judged |= places.keys()
+        pairs = {(TenantId(tenant), AppId(app)): served for (tenant, app), served in found.items()}
+        tally += lease.write(partial(judging.judge, found=pairs))
+        judged |= pairs.keys()
         after = max(found)
-    rest: Place | None = TenantId(""), AppId("")
+    rest: AppAtTenant | None = TenantId(""), AppId("")
     while rest is not None:
         if not may_continue():
             return

@@ -16,7 +16,7 @@ from hilum.installations import service as installations
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.monitoring import policy, store
 from hilum.monitoring.models import MAILED_AGAIN, NAMED, Alert, Followed, Run, Skip, Watched
-from hilum.monitoring.store import Place
+from hilum.monitoring.store import AppAtTenant
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
 from hilum.policies import service as policies
@@ -28,27 +28,27 @@ K = TypeVar("K")
 NOTHING = Served()
 
 
-def judge(ctx: Context, found: Mapping[Place, Served]) -> Counter[str]:
+def judge(ctx: Context, found: Mapping[AppAtTenant, Served]) -> Counter[str]:
     """Judge some apps at some hospitals by their calls of the last hour; return how many were judged and skipped, by why."""
     watched, apps = _watched(ctx, found)
     held = store.open_at(ctx.tx, list(found))
     tally: Counter[str] = Counter()
     opened: list[Alert] = []
     for each in watched:
-        place = each.tenant, each.app
-        followed = policy.follow(each, found[place], held.get(place, ()), ctx.now)
+        pair = each.tenant, each.app
+        followed = policy.follow(each, found[pair], held.get(pair, ()), ctx.now)
         tally["judged" if followed.skip is None else followed.skip.value] += 1
         opened += _keep(ctx, followed)
     _announce(ctx, opened, apps)
     return tally
 
 
-def _watched(ctx: Context, places: Collection[Place]) -> tuple[list[Watched], Mapping[AppId, App]]:
+def _watched(ctx: Context, pairs: Collection[AppAtTenant]) -> tuple[list[Watched], Mapping[AppId, App]]:
     """Return the limits of some apps at some hospitals, with the apps."""
-    certified = registry.read_certified(ctx, sorted({app for _, app in places}))
+    certified = registry.read_certified(ctx, sorted({app for _, app in pairs}))
     books = policies.current(ctx)
     at: dict[TenantId, list[AppId]] = {}
-    for tenant, each in places:
+    for tenant, each in pairs:
         at.setdefault(tenant, []).append(each)
     watched = []
     for tenant, of in at.items():
@@ -148,8 +148,8 @@ def _facts(of: Sequence[Alert], apps: Mapping[AppId, App], names: Mapping[Tenant
     }
 
 
-def _cause(of: Sequence[Alert], place: str) -> str:
-    return f"alerts/{place}/{of[0].id}"
+def _cause(of: Sequence[Alert], recipient: str) -> str:
+    return f"alerts/{recipient}/{of[0].id}"
 
 
 def _reached(ctx: Context, vendor: VendorId) -> list[str]:
@@ -163,12 +163,12 @@ def _reached(ctx: Context, vendor: VendorId) -> list[str]:
 
 
 def judge_rest(
-    ctx: Context, after: Place, judged: Collection[Place], limit: int
-) -> tuple[Place | None, Counter[str]]:
+    ctx: Context, after: AppAtTenant, judged: Collection[AppAtTenant], limit: int
+) -> tuple[AppAtTenant | None, Counter[str]]:
     """Judge the next apps with an open alert that have no calls in the window; return where to go on, None at the end."""
-    places = store.open_places(ctx.tx, after, limit)
-    tally = judge(ctx, {each: NOTHING for each in places if each not in judged})
-    return (places[-1] if len(places) == limit else None), tally
+    pairs = store.open_pairs(ctx.tx, after, limit)
+    tally = judge(ctx, {each: NOTHING for each in pairs if each not in judged})
+    return (pairs[-1] if len(pairs) == limit else None), tally
 
 
 def finish(ctx: Context, tally: Mapping[str, int]) -> None:

@@ -19,12 +19,10 @@ CALLS_LEAST = 50
 """With fewer calls in the window nothing is known."""
 HITS_LEAST = 10
 """Fewer calls than this that went wrong are no breach, whatever their share."""
-SLOW_PERCENT = 5
-"""The share of answers that may take longer than a limit of p95."""
 QUIET = timedelta(hours=24)
 """An alert about which nothing was known for so long has ended."""
 MAILED_AGAIN = timedelta(hours=24)
-"""What was mailed so recently about an app at a hospital is not mailed again when it opens anew."""
+"""What was mailed so recently about an app at a hospital is not mailed again when it opens again."""
 BATCH = 200
 """Apps at hospitals that are judged in one transaction."""
 PURGE_BATCH = 500

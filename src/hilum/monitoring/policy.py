@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import fields, replace
 from datetime import datetime
 
-from hilum.audit.models import Served
+from hilum.audit.models import SLOW_PERCENT, Served
 from hilum.controls.policy import administers
 from hilum.identity.policy import is_member
 from hilum.kernel.actor import Actor
@@ -13,7 +13,6 @@ from hilum.monitoring.models import (
     HITS_LEAST,
     NAME_SHOWN,
     QUIET,
-    SLOW_PERCENT,
     Alert,
     AlertKind,
     Closed,
@@ -68,7 +67,7 @@ def exceeds(kind: AlertKind, served: Served, limits: AlertThresholds) -> bool | 
 
 
 def figures(served: Served) -> dict[str, int]:
-    """Return calls as numbers by name. ``within_ms`` is 0 if 95 of 100 answers took longer than can be told."""
+    """Return calls as numbers by name. ``within_ms`` is 0 if 95 of 100 answers took longer than the last edge of the buckets."""
     return {
         "calls": served.calls,
         "answered": served.answers,

@@ -71,7 +71,8 @@ runs = Table(
     Column("skipped", JSON, nullable=False),
 )
 
-Place = tuple[TenantId, AppId]
+AppAtTenant = tuple[TenantId, AppId]
+"""An app at a hospital."""
 
 
 def add(tx: Connection, alert: Alert) -> None:
@@ -92,10 +93,10 @@ def _row(alert: Alert) -> dict[str, Any]:
     }
 
 
-def open_at(tx: Connection, places: Collection[Place]) -> dict[Place, list[Alert]]:
+def open_at(tx: Connection, pairs: Collection[AppAtTenant]) -> dict[AppAtTenant, list[Alert]]:
     """Return the open alerts of some apps at some hospitals."""
-    found: dict[Place, list[Alert]] = {}
-    for batch in in_batches(places):
+    found: dict[AppAtTenant, list[Alert]] = {}
+    for batch in in_batches(pairs):
         query = select(alerts).where(
             alerts.c.closed_at.is_(None), tuple_(alerts.c.tenant, alerts.c.app).in_(batch)
         )
@@ -105,12 +106,12 @@ def open_at(tx: Connection, places: Collection[Place]) -> dict[Place, list[Alert
     return found
 
 
-def open_places(tx: Connection, after: Place, limit: int) -> list[Place]:
+def open_pairs(tx: Connection, after: AppAtTenant, limit: int) -> list[AppAtTenant]:
     """List the next hospitals and apps, in order after one, that have an open alert."""
-    place = tuple_(alerts.c.tenant, alerts.c.app)
+    pair = tuple_(alerts.c.tenant, alerts.c.app)
     query = (
         select(alerts.c.tenant, alerts.c.app)
-        .where(alerts.c.closed_at.is_(None), place > tuple_(*after))
+        .where(alerts.c.closed_at.is_(None), pair > tuple_(*after))
         .distinct()
         .order_by(alerts.c.tenant, alerts.c.app)
         .limit(limit)

@@ -7,13 +7,12 @@ app has at hospitals whose server answers everybody else fast enough is judged.
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from hilum.audit.models import Served
+from hilum.audit.models import SLOW_PERCENT, Served
 from hilum.revalidation.models import Concern, Criteria, Criterion, Finding, Measured, Severity
 
 RULE = "service.criteria"
 OTHERS_LEAST = 100
 """Answers to other apps without which nothing is known of a hospital's server."""
-SLOW_PERCENT = 5
 SERVICE_DAYS = 28
 _WORDS = {
     Criterion.AVAILABILITY: "calls that were turned away because the app had used up its quota",
