@@ -25,7 +25,6 @@ HANDED_WITHIN = timedelta(seconds=60)
 """How long everything before the content may take."""
 ANSWERED_WITHIN = timedelta(minutes=10)
 """How long the server may take to answer the content: shorter, a slow server would often leave a mail unknown."""
-REPLY_BYTES = 64 * 1024
 LANES = 4
 
 

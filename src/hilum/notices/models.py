@@ -10,7 +10,6 @@ KEPT = timedelta(days=400)
 """How long a settled notice stays on record."""
 WAITING_BOUND = 1_000
 """Notices that wait for one recipient; a further one is recorded as dead at once, with the reason ``queue_full``."""
-FACTS_BOUND = 20
 VALUE_BOUND = 500
 SIGNED_BOUND = 8_000
 NAME_BOUND = 80

@@ -50,8 +50,6 @@ from hilum.review.models import (
     Visibility,
 )
 
-SUBMITTED_BOUND = 20
-"""Submissions of one version that are read for their justifications."""
 _OPEN = text("closed_at IS NULL")
 _EVIDENCE_ENDS = text("evidence_ends IS NOT NULL")
 

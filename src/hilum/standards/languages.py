@@ -19,7 +19,6 @@ class Language(StrEnum):
 
 NAMES = {Language.ENGLISH: "English", Language.SPANISH: "Español"}
 """What each language calls itself."""
-SUPPORTED = tuple(Language)
 
 
 def language_of(tag: str) -> Language | None:

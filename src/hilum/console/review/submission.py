@@ -133,6 +133,7 @@ def _read(ctx: Context, visit: Visit, number: int | None, *, again: bool) -> dic
         "certified": certified,
         "certified_label": _label(ctx, certified),
         "differences": submissions.differences(before, content) if before and content else None,
+        "differences_bound": submissions.DIFFERENT_BOUND,
         "history": sorted(happened, key=lambda each: each.at, reverse=True),
         "decides": decides,
         "reruns": may_decide(ctx.actor) and submissions.possible(found.state, Act.RERUN),
