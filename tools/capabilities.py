@@ -106,7 +106,7 @@ PROMISES = {
     107: "A rejection has reason codes, and what passed is kept when the same is submitted again; one appeal goes to reviewers who had no part in it",
     108: "The difference between two submissions opens only the lenses that it touches",
     109: "Nothing is certified for production beside the lenses; an override or exception takes two people, a reason, a compensating control and an end, is listed with how many are open (K14), and ends by itself or at once by one person",
-    111: "Certification, publication and a tenant's approval are separate decisions of different roles (in part: an app that is not published can be installed by who knows it)",
+    111: "Certification, publication and a tenant's approval are separate decisions of different roles; a hospital may use an app that is not published, and is shown that it is not",
     112: "The regulated lane gives access to a patient's own record in ten business days for who asks and five for the app, and no step reads a fee, a certificate or anything of the other lane",
     113: "A certificate is a signed document that anybody verifies offline, with a status list and a badge that follow the live state within a minute",
     115: "Each night every certified app is looked at again: addresses, TLS, keys, pages, records, contacts and whether mail reaches them, use of scopes; each failure is a finding with a deadline by severity",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 LATENCY_BOUND_MS = 60_000
-"""The longest latency that a limit may name. Longer ones are not told apart, so this one limits nothing."""
+"""The longest latency that a limit may name. Longer ones are not distinguished, so this one limits nothing."""
 SERVICE: Mapping[str, int] = MappingProxyType(
     {
         "service_unavailable_percent": 100,

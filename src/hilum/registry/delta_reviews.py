@@ -79,7 +79,7 @@ def open_reviews_of(ctx: Context, app: AppId) -> list[DeltaReview]:
 def _note_found(
     ctx: Context, of: Collection[AppId], needed: Iterable[UseExcess], source: ReviewSource
 ) -> list[DeltaReview]:
-    # What was found may have been withdrawn or certified anew since it was read.
+    # What was found may have been withdrawn or certified again since it was read.
     live = {each.id for each in in_force(ctx, store.read_certifications(ctx.tx, of))}
     reviews = {
         (each.certification, each.computed): DeltaReview(

@@ -304,7 +304,7 @@ class UseExcess:
 class DeltaReview:
     """That what was certified is of a higher tier now, or used beyond its declaration, which a reviewer must look at (C21).
 
-    Closed once it is not, or is certified anew.
+    Closed once it is not, or is certified again.
     """
 
     id: str

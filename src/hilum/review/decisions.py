@@ -17,8 +17,8 @@ from hilum.review.models import Act, DecideOrder, State, Submission, SubmissionV
 from hilum.review.scorecards import shipped_scorecards
 
 _OBSTACLES = {
-    "app_changed_hands": "The app belongs to another vendor now, whose members submit it anew.",
-    "not_as_submitted": "What is stored is not what was submitted. The vendor submits it anew; tell the platform's security people.",
+    "app_changed_hands": "The app belongs to another vendor now, whose members submit it again.",
+    "not_as_submitted": "What is stored is not what was submitted. The vendor submits it again; tell the platform's security people.",
     "calibration": "This was made to compare verdicts with the right ones, so it is never certified. Reject it.",
     "checks_missing": "The submission has not been checked. Have it checked: `hilum review rerun`.",
     "checks_not_passed": "Some checks did not pass: `hilum review checks` lists them. The vendor mends that, and they run again.",

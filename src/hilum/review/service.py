@@ -198,7 +198,7 @@ def change(
     event = Event("review.submission.change", facts={"submission": submission_id})
     found, app, version = _own(ctx, submission_id, event)
     if found.state is not State.DRAFT:
-        detail = "What was submitted does not change any more. Withdraw it, and submit it anew."
+        detail = "What was submitted does not change any more. Withdraw it, and submit it again."
         raise Conflict("submission_not_draft", detail)
     _judge(ctx, app, version, found.environment, order, unused=None)
     after = replace(found, order=order, changed_at=ctx.now, revision=revision + 1)
