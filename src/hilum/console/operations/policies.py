@@ -38,7 +38,8 @@ def _shown(ctx: Context) -> dict[str, Any]:
     versions, applied = policies.list_versions(ctx, page), policies.list_applications(ctx, page)
     plans = rollouts.list_rollouts(ctx, page)
     ids = [each.added_by for each in versions]
-    ids += [each.applied_by for each in applied] + [each.asked_by for each in plans]
+    ids += [who for each in applied for who in (each.applied_by, each.agreed_by) if who]
+    ids += [each.asked_by for each in plans]
     at = [tenant for each in applied for tenant in each.tenants]
     names = service.names(ctx, ids, tenants=[*at, *current.at])
     return {
