@@ -370,7 +370,12 @@ def assess(
     shown = {"tier": found["sentence"], "acts at": found["acts_at"], "scopes": found["scopes"]}
     advice = [each["sentence"] for each in found["advice"]]
     coming = [f"from {each['day']}: {' '.join(each['lost']) or 'no scope'}" for each in found["foreseen"]]
-    more = {"advice": advice, "will be withheld": coming}
+    more = {
+        "advice": advice,
+        "only advised": found["advises"],
+        "may be set aside": found["overridable"],
+        "will be withheld": coming,
+    }
     show_one(shown | {"withheld": withheld} | {name: of for name, of in more.items() if of}, json_=False)
 
 

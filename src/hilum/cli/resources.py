@@ -105,7 +105,9 @@ def read_list(path: str, limit: int, *, all_: bool, **query: str) -> list[dict[s
 
 
 def _ids_in(value: Any) -> set[str]:
-    """Return the ids of what has a name, in a value or a list: an id, an actor such as ``staff:per_1``, or a pair such as ``app_1/general``."""
+    """Return the ids of what has a name, in a value, a list or a table: an id, an actor such as ``staff:per_1``, or a pair such as ``app_1/general``."""
+    if isinstance(value, dict):
+        return {id_ for each in value.values() for id_ in _ids_in(each)}
     texts = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
     parts = {part for each in texts for part in each.rpartition(":")[2].split("/")}
     return {each for each in parts if _NAMED_ID.fullmatch(each)}
@@ -115,6 +117,8 @@ def _by_name(value: Any, names: Mapping[str, str]) -> Any:
     """Return a value with names in place of the ids in it; the value itself where no name is known."""
     if isinstance(value, list):
         return [_by_name(each, names) for each in value]
+    if isinstance(value, dict):
+        return {name: _by_name(each, names) for name, each in value.items()}
     if not _ids_in(value).intersection(names):
         return value
     return "/".join(names.get(part, part) for part in value.rpartition(":")[2].split("/"))
@@ -138,6 +142,8 @@ def _with_name(value: Any, names: Mapping[str, str]) -> Any:
     """Return a value as its name with the id behind it, so that either can be copied; the value itself where no name is known."""
     if isinstance(value, list):
         return [_with_name(each, names) for each in value]
+    if isinstance(value, dict):
+        return {name: _with_name(each, names) for name, each in value.items()}
     known = _by_name(value, names)
     return f"{plain(known)} ({value})" if known != value else value
 

@@ -174,7 +174,8 @@ def allow_autonomous(
       hilum app allow-autonomous ver_01h... --tenant general --until 2026-12-01T00:00:00Z \
         --reason "nights have no second pharmacist" --control "the pharmacy checks each entry daily"
     """
-    body = {"tenant": tenant, "reason": reason, "control": control, "ends_at": until}
+    at = api.require_tenant(tenant)
+    body = {"tenant": at, "reason": reason, "control": control, "ends_at": until}
     show_done(api.call("POST", _path(version_id, "autonomous-writes"), body), json_=json_)
 
 
