@@ -112,7 +112,8 @@ def _try_narrowing(path: str, fewer: dict[str, Any], quota: tuple[float, int] | 
         f"{found['unjudged']} not known"
     )
     if launched := found["launches"]:
-        table(launched["rows"], ("reason", "role", "facility", "number"))
+        if launched["rows"]:
+            table(launched["rows"], ("reason", "role", "facility", "number"))
         click.echo(
             f"{launched['number']} launches since {launched['since']}: {launched['refused']} would be refused"
         )

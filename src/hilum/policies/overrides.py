@@ -121,8 +121,10 @@ def _judged(ctx: Context, order: OverrideOrder, book: Book) -> dict[str, Any]:
     if order.tenant is not None:
         identity.get_tenant(ctx, order.tenant)
     if faults := override_faults(order, book, ctx.now):
-        detail = f"The override is invalid; see fields. By the rule book it may last {duration_text(book.longest_override)} at most."
-        raise Invalid("override_invalid", detail, fields=faults)
+        bound = f"By the rule book it may last {duration_text(book.longest_override)} at most."
+        if not book.longest_override:
+            bound = "The rule book in force allows none (overrides.longest)."
+        raise Invalid("override_invalid", f"The override is invalid; see fields. {bound}", fields=faults)
     if OVERRIDES.count_live(ctx.tx, ctx.now) >= OVERRIDES_BOUND:
         raise Unavailable("too_many_overrides", "Too many overrides are in force. End some of them first.")
     return {"rule": _shown(book, order.rule)}
