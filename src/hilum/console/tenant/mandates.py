@@ -105,7 +105,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
             ),
             _state(each, ctx),
             Cell(each.purpose),
-            Cell(known.get(each.approver, "somebody who has left")),
+            Cell(_approver(ctx, each, known)),
             Cell("", at=each.ends_at),
         )
         for each in found
@@ -118,6 +118,11 @@ def _names(ctx: Context, *found: Mandate) -> dict[str, str]:
     for each in found:
         ids += [each.client, each.app, each.vendor, each.approver, each.asked_by, each.ended_by]
     return fields.names(ctx, ids, [each.tenant for each in found])
+
+
+def _approver(ctx: Context, found: Mandate, known: dict[str, str]) -> str:
+    """Return who answers, as the reader may know it: a clinician sees no names of colleagues."""
+    return "You" if is_approver(ctx.actor, found) else known.get(found.approver, "A colleague")
 
 
 def _state(found: Mandate, ctx: Context) -> Cell:
@@ -225,7 +230,7 @@ def _shown(ctx: Context, id_: str) -> dict[str, Any]:
         "vendor": known.get(found.vendor, "its vendor"),
         "hospital": known.get(found.tenant, found.tenant),
         "state": _state(found, ctx),
-        "approver": "You" if mine else known.get(found.approver, "Somebody who has left"),
+        "approver": _approver(ctx, found, known),
         "asked_by": known.get(found.asked_by, "an administrator"),
         "ended_by": fields.who(known, found.ended_by, "an administrator") if found.ended_by else "",
         "waits": state is MandateState.WAITING,
