@@ -2,7 +2,7 @@
 
 Owns: events of the control plane (written in the transaction of the change), the journal of FHIR accesses (durable before the answer
 leaves), payloads that can be purged by class, signed checkpoints over all heads, their anchor outside the database, verification,
-explanation of one request, the search index of accesses, the stream of every worker's decisions, and the record of who read any of it.
+explanation of one request, the search index of accesses, with each patient whom an answer showed, counts of decisions and of how calls ended, the stream of every worker's decisions, and the record of who read any of it.
 Must not know: what a decision means, HTTP, who may read it (routes ask ``identity.policy``).
 Public verbs: ``service.record``, ``list_events``, ``explain``, ``checkpoint``, ``verify``, ``purge_payloads``;
 ``newest_checkpoint``; ``live.open_journal`` (``record``, ``record_unauthenticated_refusal``, ``close``), ``live.open_reader``.

@@ -1,4 +1,7 @@
-"""Backend services at a hospital for which no person of it answers: those that get no tokens, and those of before that state their approver as a text (C17)."""
+"""Backend services at a hospital for which no person of it answers (C17).
+
+They get no tokens, but for those of before there were mandates: they go on until their end for whom their vendor wrote down.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,8 @@
 """Policies: the rule book, which says what each category of app may do at each risk tier.
 
 Owns: the format of the rule book and the one that is shipped; the risk tier of an app; what a book admits; the comparison of two books;
-the signed versions, which of them is in force at which tenant, and how that changes; overrides of single rules for single apps.
+the signed versions, which of them is in force at which tenant, and how that changes; overrides of single rules
+and requirements for single apps, and exceptions; how a book stands with its jurisdiction packs.
 Must not know: apps, clients, certifications and installations (the rooms above describe an app as an ``Applicant``); how review works.
 Public verbs: validate, add_version, adopt_shipped, apply, compare, get_version, list_versions, in_force, list_applications, verify, current,
 facts, ask_override, end_override, shown_overrides;

@@ -1,4 +1,7 @@
-"""Edits of an app's texts and logo: a description at once, name, purpose and logo held until a reviewer decides if the app is certified (C12); a logo that looks like another's is in any case (C212)."""
+"""Edits of an app's texts and logo: a description at once, name, purpose and logo held until a reviewer decides if the app is certified (C12).
+
+A logo that looks like another's is held in any case (C212).
+"""
 
 from dataclasses import replace
 
