@@ -99,19 +99,30 @@ _AFTER_FORM = (
 
 
 def decode(request_id: str, header: bytes, payload: bytes | None) -> Access:
-    """Decode an access; without its payload (purged), path, query, patient and what follows them are empty."""
+    """Decode an access; without its payload (purged, or edited until it is none), path, query, patient and what follows them are empty."""
     values: dict[str, Any] = dict(zip(_AFTER_FORM, orjson.loads(header)[1:], strict=True))
-    path, query, patient, *write = orjson.loads(payload) if payload is not None else ("", "", "")
-    digest, last = write or ("", "")
-    if digest == _FOUND:
-        returned, _, values["found"] = last.partition(" ")
-        values["returned"] = int(returned)
-    else:
-        values["digest"], values["resource"] = digest, last
+    values |= _of_payload(payload)
     values["at"] = datetime.fromisoformat(values["at"])
     values["outcome"] = Outcome(values["outcome"])
     values["decision"] = values["decision"] or request_id
-    return Access(request_id=request_id, path=path, query=query, patient=patient, **values)
+    return Access(request_id=request_id, **values)
+
+
+def _of_payload(payload: bytes | None) -> dict[str, Any]:
+    empty = {"path": "", "query": "", "patient": ""}
+    if payload is None:
+        return empty
+    try:
+        path, query, patient, *more = map(str, orjson.loads(payload))
+        values: dict[str, Any] = {"path": path, "query": query, "patient": patient}
+        if more and more[0] == _FOUND:
+            returned, _, found = more[1].partition(" ")
+            return values | {"returned": int(returned), "found": found}
+        digest, resource = more or ("", "")
+    # Somebody edited it, which verifying the chain finds; it must not stop the index, the counts and every search.
+    except (ValueError, TypeError, IndexError):
+        return empty
+    return values | {"digest": digest, "resource": resource}
 
 
 def at_of(header: bytes) -> datetime:

@@ -104,6 +104,27 @@ def test_of_more_patients_than_a_record_lists_their_number_is_kept() -> None:
     assert len(policy.found_in(replace(chain_sample(), found=text))) == FOUND_BOUND
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"null",
+        b"7",
+        b"{}",
+        b"[]",
+        b'["/p"]',
+        b'["/p","","p1","found"]',
+        b'["/p","","p1","found","x y:1"]',
+        b"\xff",
+    ],
+)
+def test_a_payload_that_somebody_edited_stops_no_reader(payload: bytes) -> None:
+    """Verifying the chain finds it. Until then the record is read as one whose payload is gone."""
+    header, _ = encoding.encode(chain_sample())
+
+    assert encoding.decode("req_1", header, payload) == encoding.decode("req_1", header, None)
+
+
 @pytest.mark.parametrize("found", ["", "+3", "p1", ":", "p1:", "p1:x", ":3", "p1:\u0663x"])
 def test_a_text_that_somebody_edited_names_nobody(found: str) -> None:
     assert policy.found_in(replace(chain_sample(), found=found)) == {}
