@@ -11,17 +11,19 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from hilum.console import policy
 from tests.browser.by_pages import enter, enter_vendor, staff
+from tests.browser.keys import faults_of_keys, skip_to_content, walk_by_tab
 from tests.browser.stage import PHONE, Scheme, Stage, overflow, shoot, violations
+from tests.effort import FULL
 
 PAGES_BOUND = 60
 LOWERED = "/operations/policy/exceptions?kind=versions"
 _ID = re.compile(
     r"(?<=/)(?:[a-z]{2,5}_[0-9a-z]{26}|[0-9a-f]{64}|req_[0-9a-z]+|[a-z_.]+:[^/]+)(?=/|$)"
-    r"|(?<=/scopes/)[a-z_]+$|(?<=/versions/)\d+"
+    r"|(?<=/scopes/)[a-z_]+$|(?<=/versions/)\d+|(?<=/developer/clients/)[^/]+(?=/)"
 )
 _LEFT_OUT = re.compile(r"/(?:live|guide|signout)\b|[?&](?:format|after|sort|show)=|#")
 
@@ -49,8 +51,6 @@ UNFILLED = {
     "/tenant/switches/{id}": "no switch of the hospital",
     "/tenant/switches/{id}/release": "no switch of the hospital",
     "/tenant/apps/{id}/approve": "walked in test_consoles: what is installed is not approved again",
-    "/developer/clients/{id}/edit": "walked in test_developer_console",
-    "/developer/clients/{id}/secret": "walked in test_developer_console",
     "/developer/changes/{id}": "nothing waits",
     "/developer/changes/{id}/logo": "a picture",
     "/developer/deletions/{id}": "nothing was asked to be deleted",
@@ -72,16 +72,19 @@ NEEDING_SCRIPT = """() => [...document.querySelectorAll("button, input[type=subm
 """What can be pressed and does nothing without script: it sends no form."""
 
 
-def seen_on_a_phone(page: Page, address: str) -> None:
+def seen_on_a_phone(page: Page, address: str, *, status: int = 200) -> None:
     """Open an address and judge what it shows."""
     answer = page.goto(address)
     assert answer is not None
-    assert answer.status == 200, address
+    assert answer.status == status, address
     assert overflow(page) <= 0, f"{address} is wider than a phone: {page.evaluate(WIDER)}"
     assert page.evaluate(NEEDING_SCRIPT) == [], address
     for scheme in NIGHT_AND_DAY:
         page.emulate_media(color_scheme=scheme)
         assert violations(page) == [], (address, scheme)
+    assert faults_of_keys(page) == [], address
+    if FULL:
+        walk_by_tab(page)
 
 
 def without_script(page: Page) -> Page:
@@ -192,6 +195,26 @@ def lower(stage: Stage, second: httpx2.Client, app: dict[str, Any]) -> None:
     sent(second.post(f"/approvals/{asked['approval']['id']}/approve"))
 
 
+def with_secret(stage: Stage) -> str:
+    """Register an app with a client that has a secret, as its developer; return the client's id."""
+    member = next(each for each in stage.running.card["members"] if each["username"] == "owner.varga")
+    with caller(stage, "owner.varga", vendor=member["vendor"]) as developer:
+        described = {"name": "Lumen Rounds", "description": "Lists.", "purpose": "Care"}
+        order = {"vendor": member["vendor"], "category": "documentation_assistance"}
+        app = sent(developer.post("/apps", json=order | described))["id"]
+        version = sent(developer.post(f"/apps/{app}/versions", json={"label": "1"}))["id"]
+        client = {
+            "app": app,
+            "version": version,
+            "client_name": "Lumen Rounds",
+            "client_type": "confidential-symmetric",
+            "deployment": "server",
+            "redirect_uris": ["https://rounds.example/cb"],
+            "scope": "launch openid fhirUser patient/Observation.rs",
+        }
+        return str(sent(developer.post("/clients", json=client))["id"])
+
+
 def let_leave(stage: Stage, second: httpx2.Client) -> None:
     """Let a hospital leave that nobody else uses."""
     with caller(stage, staff(stage, "platform_admin")) as admin:
@@ -206,7 +229,7 @@ def filled(stage: Stage) -> tuple[Stage, str]:
 
 
 def test_every_page_of_the_consoles_works_on_a_phone_without_script(filled: tuple[Stage, str]) -> None:
-    """C87, C183: nothing wider than 360 px, no button that does nothing, and axe finds no fault by day and by night."""
+    """C87, C183: nothing wider than 360 px, no button that does nothing, all within reach of keys, and axe finds no fault by day and by night."""
     stage, installed = filled
     root = stage.running.base
     reviewer, admin = staff(stage, "reviewer"), staff(stage, "platform_admin")
@@ -223,7 +246,7 @@ def test_every_page_of_the_consoles_works_on_a_phone_without_script(filled: tupl
             f"/tenant/apps/{installed}/networks",
             "/tenant/search?q=lumen",
         ],
-        "/developer": ["/developer/team/waiting"],
+        "/developer": ["/developer/team/waiting", f"/developer/clients/{with_secret(stage)}/secret"],
     }
 
     seen: set[str] = set()
@@ -239,10 +262,9 @@ def test_the_doors_and_the_account_work_on_a_phone_without_script(stage: Stage) 
     """C87."""
     root = stage.running.base
     page = without_script(stage.person(size=PHONE))
-    for path in ("/signin", "/t/general/signin", "/t/general/signin?language=es", "/developer"):
-        page.goto(root + path)
-        assert overflow(page) <= 0, path
-        assert page.evaluate(NEEDING_SCRIPT) == [], path
+    for path in ("/signin", "/t/general/signin", "/t/general/signin?language=es"):
+        seen_on_a_phone(page, root + path)
+    seen_on_a_phone(page, f"{root}/developer", status=401)
     staffed = without_script(enter(stage, staff(stage, "security")))
     staffed.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     for path in ("/account", "/signout"):
@@ -252,3 +274,73 @@ def test_the_doors_and_the_account_work_on_a_phone_without_script(stage: Stage) 
     stage.sign_in(patient, "amara.osei")
     for path in ("oauth/manage", "oauth/manage/history", "account", "signout"):
         seen_on_a_phone(patient, f"{root}/t/general/{path}")
+
+
+@pytest.mark.parametrize("scripted", [True, False], ids=["script", "no-script"])
+def test_pages_are_used_by_keys_alone(stage: Stage, scripted: bool) -> None:
+    """C87: Tab reaches all of a list, a form, the menu of a phone, the sign-in and a consent, in their order, and shows where it is."""
+    root = stage.running.base
+    page = stage.person(size=PHONE)
+    if not scripted:
+        without_script(page)
+    page.goto(f"{root}/t/general/signin?then=/tenant")
+    walk_by_tab(page)
+    page.get_by_label("Username").focus()
+    page.keyboard.type("admin.hall")
+    page.keyboard.press("Tab")
+    page.keyboard.type("sandbox-admin.hall")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{root}/tenant")
+
+    skip_to_content(page)
+    page.locator(".side-phone > summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("navigation", name="menu")).to_be_visible()
+    for path in ("/tenant/people", "/tenant/people/new"):
+        walk_by_tab(page)
+        page.goto(root + path)
+    walk_by_tab(page)
+
+
+def test_a_consent_is_refused_by_keys_alone(stage: Stage) -> None:
+    """C87."""
+    page = without_script(stage.person(size=PHONE))
+    stage.ask(page, "rosalind.okafor", scope="patient/Patient.rs patient/Condition.rs")
+    if page.locator("select[name=patient]").count():
+        assert faults_of_keys(page) == []
+        page.get_by_role("button", name="Continue").press("Enter")
+    page.wait_for_selector("button[value=allow]")
+    assert faults_of_keys(page) == []
+    walk_by_tab(page)
+    skip_to_content(page)
+    page.locator("button[value=deny]").focus()
+    with page.expect_request(lambda request: "error=access_denied" in request.url):
+        page.keyboard.press("Space")
+
+
+MAIN = "<main id=main tabindex=-1>text</main>"
+WITHHELD = {
+    "<button tabindex=2>a</button>": "tabindex 2",
+    "<a href=/a tabindex=-1>a</a>": "tabindex -1",
+    "<style>:focus-visible {outline: none}</style><a href=/a>a</a>": "looks the same",
+    "<a href=/a style='position: absolute; left: -999px'>a</a>": "out of sight",
+    "<details><summary>more</summary><a href=/a tabindex=1>a</a></details>": "tabindex 1",
+    "<div onclick='null'>a</div>": "only for a mouse",
+    "<div style='cursor: pointer'>a</div>": "only for a mouse",
+    f"<a href=/a>a</a><a class=skip href='#main'>skip</a>{MAIN}": "is not first",
+    f"<a class=skip href='#other'>skip</a>{MAIN}": "leads nowhere",
+}
+"""Pages that withhold something from keys, and what is said of them."""
+
+
+def test_what_a_page_withholds_from_keys_is_found(stage: Stage) -> None:
+    """C87: each fault by itself, a stop that keeps the focus, and nothing where all is well."""
+    page = stage.person(size=PHONE)
+    for content, said in WITHHELD.items():
+        page.set_content(content)
+        assert [said in each for each in faults_of_keys(page)] == [True], content
+    page.set_content(f"<a class=skip href='#main'>skip</a>{MAIN}<label><input type=radio name=a></label>")
+    assert faults_of_keys(page) == []
+    page.set_content("<button onkeydown='event.preventDefault()'>a</button><button>b</button>")
+    with pytest.raises(AssertionError):
+        walk_by_tab(page)
