@@ -115,6 +115,7 @@ PROMISES = {
     226: "An overdue finding hides the listing and stops new launches by itself, and a mended one lets go by itself",
     120: "One command, offline, makes three hospitals, their people and 120 reproducible synthetic patients",
     122: "Every scenario of the shipped book is made at a running sandbox and judged from the audit alone, of an app that meets it and one that does not (in part: clocks are not moved, a token ends early instead; what the FHIR server does is picked on the simulator, the rest in a run)",
+    123: "Each vendor has synthetic hospitals of its own, made and reset in under a second, with everything that was issued there ended; at no door is there one for anybody else (in part: its members share them; who leaves a vendor knows the secrets until the next reset)",
     124: "The simulator opens an app beside the chart or in a new tab, moves patient, person and role",
     125: "The inspector shows decision, scope, cost and record of every call",
     126: "A certification run seals its id in launch, token and every record, is judged from the audit alone, and signed; missing or edited records never pass",

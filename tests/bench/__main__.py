@@ -16,6 +16,7 @@ from tests.bench import (
     nights,
     postgresql,
     runs,
+    snapshots,
     strangers,
     switches,
     tokens,
@@ -33,6 +34,7 @@ GROUPS: dict[str, Callable[[], list[Figure]]] = {
     "dry-runs": dry_runs.figures,
     "consoles": consoles.figures,
     "runs": runs.figures,
+    "snapshots": snapshots.figures,
     "nights": nights.figures,
     "walks": walks.figures,
 }

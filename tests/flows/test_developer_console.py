@@ -40,6 +40,7 @@ MISSING = {
     "developer.member",
     "developer.submission",
     "developer.run",
+    "developer.snapshot",
 }
 """Pages of things that are not there: who may open them learns so."""
 

@@ -23,6 +23,7 @@ from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind
 from hilum.identity import service as identity
 from hilum.identity.models import Role, Tenant
+from hilum.identity.policy import is_open_to
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId, VendorId
@@ -55,6 +56,8 @@ def add(ctx: Context, order: NewAgreement) -> Agreement:
     vendor = registry.get_vendor(ctx, order.vendor)
     # The row is locked: together, several records must not exceed the bound.
     tenant = identity.get_tenant(ctx, order.tenant, lock=True)
+    if not is_open_to(tenant, vendor.id):
+        raise identity.no_tenant()
     if faults := policy.order_faults(order, _named_kinds(ctx, tenant.id), ctx.now):
         raise Invalid("agreement_invalid", "The agreement is invalid; see fields.", fields=faults)
     if store.count_waiting(ctx.tx, vendor.id, tenant.id, ctx.now) >= WAITING_BOUND:

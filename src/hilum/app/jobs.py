@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-from hilum.app import anchoring, rooms, sending  # noqa: F401 - rooms: so that every table is there to erase
+from hilum.app import anchoring, furnishing, rooms, sending  # noqa: F401 - rooms: so that every table is there to erase
 from hilum.app.bootstrap import node_of, open_uow
 from hilum.app.operations import JOBS
 from hilum.app.reports import Faults, Reporter
@@ -47,11 +47,13 @@ from hilum.review.looking import look_at
 from hilum.review.models import CHECK_EVERY, CLOCKS_EVERY, LOOK_BYTES, LOOK_WITHIN
 from hilum.rollouts import jobs as rollouts
 from hilum.rollouts.models import ROLLOUT_EVERY
+from hilum.snapshots import service as snapshots
 from hilum.web.urls import Urls
 
 DELTA_REVIEWS_EVERY = timedelta(minutes=10)
 """How long after a new rule book the last certification that it raises is listed for review."""
 OVERUSE_EVERY = timedelta(hours=1)
+SNAPSHOTS_EVERY = timedelta(hours=1)
 """How long after an app's use exceeds its declaration reviewers find it listed."""
 STOP_WITHIN_S = 5.0
 CHECKPOINT = "checkpoint"
@@ -108,10 +110,19 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
         Job("review_clocks", CLOCKS_EVERY, keep_review_time),
         Job("rollouts", ROLLOUT_EVERY, lambda job_lease: carry_rollouts_on(job_lease, settings)),
         Job("purge", PURGE_EVERY, lambda job_lease: purge(job_lease, settings)),
+        Job("snapshots", SNAPSHOTS_EVERY, lambda job_lease: remove_snapshots(job_lease, settings)),
         Job("retention", RETAIN_EVERY, lambda job_lease: retain(job_lease, settings)),
         Job("settle", SETTLE_EVERY, lambda job_lease: settle(job_lease, settings)),
         *sending.jobs(uow, settings),
     )
+
+
+def remove_snapshots(job_lease: JobLease, settings: Settings) -> None:
+    """Remove vendors' snapshots that nobody uses any more, with their records."""
+    since, empty = job_lease.uow.clock.now() - settings.keep.snapshots, furnishing.furnisher(settings).empty
+    while removed := job_lease.write(partial(snapshots.remove_unused, since=since)):
+        for each in removed:
+            empty(each.id)
 
 
 def _checkpoint_notices(schedule: Schedule) -> Faults:

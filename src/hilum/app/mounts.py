@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from hilum.account import pages as account_pages
 from hilum.agreements import routes as agreements
-from hilum.app import explaining
+from hilum.app import explaining, furnishing
 from hilum.app.acts import acts
 from hilum.approvals import routes as approvals
 from hilum.audit import anchor, hold_routes
@@ -104,6 +104,9 @@ from hilum.review import routes as review
 from hilum.review.service import barred
 from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
+from hilum.snapshots import routes as snapshots
+from hilum.snapshots.live import Snapshots, no_furnisher
+from hilum.snapshots.models import Furnisher
 from hilum.switchboard import previews
 from hilum.switchboard import routes as switchboard
 from hilum.upstream import live as upstream
@@ -207,6 +210,7 @@ def consoles(
     checker: DomainChecker,
     at_stop: Callable[[Callable[[], None]], None] = lambda _: None,
     faults: FaultBook | None = None,
+    furnisher: Furnisher | None = None,
 ) -> console_ports.Ports:
     """Return what the consoles read beside the rooms' services. ``journal``: the folder of the journals and the database."""
     runs = evidence_ports(kit, reader, faults)
@@ -262,6 +266,7 @@ def consoles(
             kit.uow, vendor, domain, actor=actor, trace=trace
         ),
         held=ReaderSlots(REPORTS).held,
+        snapshots=Snapshots(kit.uow, kit.ids, furnisher or no_furnisher()),
         at_stop=at_stop,
     )
 
@@ -299,6 +304,7 @@ def _consoles(site: Site) -> console_ports.Ports:
         checker=DomainChecker(site.fetcher, records=TxtRecords()),
         at_stop=leave,
         faults=FaultBook(settings.data_dir / "fhir", site.kit.clock),
+        furnisher=furnishing.furnisher(settings),
     )
     anchored = partial(_anchored, settings.anchor)
     return replace(found, health=site.health, generation=site.generation, anchored=anchored)
@@ -340,6 +346,7 @@ def api(site: Site) -> App:
         private_urls=private,
         faults=faults,
         counted=counted_calls((site.settings.data_dir / "journal", site.settings.database_url)),
+        furnisher=furnishing.furnisher(site.settings),
     )
 
 
@@ -405,8 +412,10 @@ def _by_hand(faults: FaultBook | None) -> ByHand:
     return ByHand(make, end, find)
 
 
-def _reviewing(kit: Kit, unused: Callable[..., Any], runs: evidence.Ports, use: Use) -> tuple[APIRouter, ...]:
-    """Return the API routes of what leads to a certification and keeps it true."""
+def _reviewing(
+    kit: Kit, unused: Callable[..., Any], runs: evidence.Ports, use: Use, furnisher: Furnisher | None
+) -> tuple[APIRouter, ...]:
+    """Return the API routes of what leads to a certification and keeps it true, and of where an app is tried before."""
     return (
         review.api(kit, unused),
         certificates.api(kit),
@@ -414,6 +423,7 @@ def _reviewing(kit: Kit, unused: Callable[..., Any], runs: evidence.Ports, use: 
         revalidation.api(kit, use),
         evidence.api(kit, runs),
         traces.api(kit, runs),
+        snapshots.api(kit, furnisher or no_furnisher()),
     )
 
 
@@ -431,6 +441,7 @@ def control_plane(
     private_urls: bool = False,
     faults: FaultBook | None = None,
     counted: Use = NOTHING_COUNTED,
+    furnisher: Furnisher | None = None,
 ) -> FastAPI:
     """Join every room's API routes into one application. The parameters are the rooms' own."""
     app = FastAPI(
@@ -474,7 +485,7 @@ def control_plane(
         precedents.api(kit),
         lookups.api(kit),
         requests.api(kit),
-        *_reviewing(kit, unused, evidence_ports(kit, reader, faults), counted),
+        *_reviewing(kit, unused, evidence_ports(kit, reader, faults), counted, furnisher),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),

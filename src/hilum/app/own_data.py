@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hilum.app.embedded_servers import EmbeddedServers
@@ -15,6 +15,7 @@ from hilum_ehr.fhirserver.models import Refused
 from hilum_ehr.sandbox import own_data
 from hilum_ehr.sandbox.credentials import FILE_NAME, Wallet
 from hilum_ehr.sandbox.own_data import Charts, Entry, Targets
+from hilum_ehr.sandbox.snapshots import SnapshotBook
 
 READ, CHECKED = 0.1, 0.5
 """Shares of the progress after every file was read, and after every resource was checked."""
@@ -62,8 +63,7 @@ def load(
         server.load(_stored(paths, targets, progress))
     finally:
         server.close()
-    path = settings.data_dir / FILE_NAME
-    _listed(path, tenant, charts).save(path)
+    _list(settings, tenant, charts)
     progress(1.0)
     return Loaded(dict(sorted(counts.items())), sorted(charts.names))
 
@@ -83,6 +83,17 @@ def _refusal(entry: Entry, refused: Refused) -> Invalid:
         f"{each.expression}: {each.detail}" if each.expression else each.detail for each in shown
     )
     return Invalid("own_data_refused", f"{entry.where}: this {entry.type or 'resource'} is not valid: {said}")
+
+
+def _list(settings: Settings, tenant: TenantId, charts: Charts) -> None:
+    """Add the patients to what the simulator lists: of a vendor's snapshot in its own file, which no other vendor's list is in."""
+    book = SnapshotBook(settings.data_dir)
+    own = book.find(tenant)
+    if own is not None:
+        book.save(replace(own, charts=own_data.merged(own.charts, charts.lines())))
+        return
+    path = settings.data_dir / FILE_NAME
+    _listed(path, tenant, charts).save(path)
 
 
 def _listed(path: Path, tenant: TenantId, charts: Charts) -> Wallet:

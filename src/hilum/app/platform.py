@@ -320,7 +320,7 @@ def _pages(site: mounts.Site, keeper: SnapshotKeeper, assets: Assets, readiness:
                     "manage": urls.manage(tenant.id),
                     "discovery": urls.smart_configuration(tenant.id),
                 }
-                for tenant in identity.list_tenants(ctx)
+                for tenant in identity.list_shared(ctx)
                 if tenant.active
             ]
 

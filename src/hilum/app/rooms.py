@@ -20,6 +20,7 @@ from hilum.precedents import service as precedents
 from hilum.requests import service as requests
 from hilum.revalidation import service as revalidation
 from hilum.signin import service as signin
+from hilum.snapshots import service as snapshots
 from hilum.tokens import service as tokens
 
 ROOMS = (
@@ -39,5 +40,6 @@ ROOMS = (
     requests,
     revalidation,
     signin,
+    snapshots,
     tokens,
 )

@@ -1,8 +1,13 @@
 """Carries out the sandbox's plan through the rooms' services, once: hospitals, people, apps, charts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+from hilum.app import furnishing
 from hilum.app.bootstrap import open_uow
 from hilum.app.embedded_servers import EmbeddedServers
 from hilum.clients import service as clients
@@ -94,29 +99,49 @@ def _trace(ids: Ids) -> Trace:
 def _load_charts(
     settings: Settings, plans: tuple[HospitalPlan, ...], wallet: Wallet, progress: Progress
 ) -> None:
-    clock, ids = SystemClock(), SystemIds()
-    servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
-    today = clock.now().date()
     for at, hospital in enumerate(plans):
         # Of a run that was interrupted: the control plane is empty, so these charts belong to
         # nobody.
         for leftover in (settings.data_dir / "fhir").glob(f"{hospital.tenant}.db*"):
             leftover.unlink()
-        resources = synthesize(hospital, seed=SEED, today=today)
-        server = servers.server(TenantId(hospital.tenant))
-        server.load(resources)
-        server.close()
-        wallet.charts[hospital.tenant] = [
-            {
-                "id": chart.id,
-                "name": chart.name,
-                "notable": chart.notable,
-                "encounters": list(chart.encounters),
-            }
-            for chart in describe(hospital, seed=SEED, today=today)
-        ]
-        wallet.groups[hospital.tenant] = [each["id"] for each in resources if each["resourceType"] == "Group"]
+        charts, groups = _load(settings, hospital)
+        wallet.charts[hospital.tenant], wallet.groups[hospital.tenant] = charts, groups
+        # Before any app has written there.
+        furnishing.pack_template(settings.data_dir, settings.data_dir, hospital, charts, groups)
         progress(CHART_SHARE * (at + 1) / len(plans))
+
+
+def _load(settings: Settings, hospital: HospitalPlan) -> tuple[list[dict[str, Any]], list[str]]:
+    """Load a hospital's records; return its charts and the ids of its groups."""
+    clock, ids = SystemClock(), SystemIds()
+    servers = EmbeddedServers(settings, Urls(settings.base_url, settings.sandbox_url), clock, ids)
+    today = clock.now().date()
+    resources = synthesize(hospital, seed=SEED, today=today)
+    server = servers.server(TenantId(hospital.tenant))
+    server.load(resources)
+    server.close()
+    charts = [
+        {
+            "id": chart.id,
+            "name": chart.name,
+            "notable": chart.notable,
+            "encounters": list(chart.encounters),
+        }
+        for chart in describe(hospital, seed=SEED, today=today)
+    ]
+    return charts, [each["id"] for each in resources if each["resourceType"] == "Group"]
+
+
+def make_templates(settings: Settings, *, progress: Progress = lambda _share: None) -> None:
+    """Make the templates of snapshots that are missing, as in a sandbox that an older release seeded, or after a restore."""
+    missing = [each for each in hospitals() if not furnishing.has_template(settings.data_dir, each.tenant)]
+    for at, hospital in enumerate(missing, 1):
+        # Apart from the hospital itself, in which apps have written meanwhile.
+        with TemporaryDirectory(dir=settings.data_dir) as apart:
+            charts, groups = _load(replace(settings, data_dir=Path(apart)), hospital)
+            furnishing.pack_template(settings.data_dir, Path(apart), hospital, charts, groups)
+        progress(at / len(missing))
+    progress(1.0)
 
 
 def published_accounts(settings: Settings) -> list[tuple[str, str, str]]:

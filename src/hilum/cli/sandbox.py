@@ -12,6 +12,7 @@ from hilum.cli import host, preflight
 from hilum.cli.output import as_json, refuse
 from hilum.cli.resources import json_option
 from hilum.cli.sandbox_faults import fault
+from hilum.cli.sandbox_snapshots import snapshot
 from hilum.identity import service as identity
 from hilum.identity.models import UpstreamKind
 from hilum.infra.context import Context
@@ -45,10 +46,12 @@ def sandbox() -> None:
       hilum sandbox seed
       hilum sandbox load patients.ndjson --hospital general
       hilum sandbox fault make slow --client "Lumen Chart" --tenant general
+      hilum sandbox snapshot create mine
     """
 
 
 sandbox.add_command(fault)
+sandbox.add_command(snapshot)
 
 
 @sandbox.command()
@@ -92,7 +95,12 @@ def seed(port: int, sandbox_port: int) -> None:
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-@click.option("--hospital", default="general", show_default=True, help="Into which synthetic hospital.")
+@click.option(
+    "--hospital",
+    default="general",
+    show_default=True,
+    help="Into which synthetic hospital, or snapshot by its id.",
+)
 @json_option
 def load(files: tuple[Path, ...], hospital: str, *, json_: bool) -> None:
     r"""Load your own FHIR R4 data: Bundles, NDJSON files (.ndjson) or single resources as JSON.
@@ -104,6 +112,7 @@ def load(files: tuple[Path, ...], hospital: str, *, json_: bool) -> None:
     Examples:
       hilum sandbox load patients.ndjson observations.ndjson
       hilum sandbox load bundles/*.json --hospital clinic --json
+      hilum sandbox load patients.ndjson --hospital own-4f1d0c6a2b7e4d90a1c3b5e7f9
     """
     from hilum.app import own_data
 
@@ -195,6 +204,10 @@ def prepare(found: Settings) -> None:
     except HilumError as error:
         refuse(error)
     require_wallet(found)
+    with click.progressbar(
+        length=100, label="templates of snapshots", show_eta=False, file=sys.stderr
+    ) as bar:
+        plan.make_templates(found, progress=lambda share: bar.update(max(0, int(share * 100) - bar.pos)))
     # Checked after seeding too: a sandbox may have been seeded for one person and now be opened to strangers.
     uow = host.open_uow(found)
     try:

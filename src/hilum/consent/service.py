@@ -236,6 +236,23 @@ def _end(ctx: Context, found: Authorization) -> None:
         audit.record(ctx, _event(found, "consent.authorization.withdraw", also=[]))
 
 
+def end_all_at(ctx: Context, tenant: TenantId) -> int:
+    """End every agreement at a sandbox hospital that begins from the front, for the platform itself; return how many. Nobody is asked to delete synthetic data."""
+    assert ctx.actor.acts_alone, "the platform alone ends what others agreed to"
+    ended, after = 0, ""
+    while page := store.list_of_tenant(ctx.tx, tenant, None, PageQuery(after)):
+        for each in page:
+            if store.revoke(ctx.tx, each.id, str(ctx.actor), ctx.now):
+                tokens.revoke_authorization(ctx, each.id)
+                ctx.advance_epoch(CONSENT, f"withdrawn/{each.id}")
+                keep_version(ctx, each, Change.WITHDRAWN)
+                ended += 1
+        after = f"{page[-1].person}~{page[-1].id}"
+    if ended:
+        audit.record(ctx, Event("consent.authorization.end_all", tenant=tenant, facts={"ended": ended}))
+    return ended
+
+
 def set_charts(ctx: Context, person_id: PersonId, charts: tuple[Chart, ...]) -> Person | Asked:
     """Set the charts that a person may open (``identity.service.set_charts``); what they agreed to about a lost chart ends with it (C96)."""
     found = identity.set_charts(ctx, person_id, charts)

@@ -142,7 +142,7 @@ async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | Non
 def _suggested(ctx: Context, visit: Visit) -> list[str]:
     """Return names of organisations with which there may be an agreement."""
     if visit.page.console is Console.DEVELOPER:
-        return sorted(each.name for each in identity.list_tenants(ctx) if each.active)[:SUGGESTED]
+        return sorted(each.name for each in identity.list_shared(ctx) if each.active)[:SUGGESTED]
     return sorted(set(registry.browse_apps(ctx, AppsQuery(limit=SUGGESTED)).vendors.values()))
 
 

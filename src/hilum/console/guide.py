@@ -111,6 +111,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Where you are called. Requests to delete data name patients: one owner asks for a webhook, another one agrees to its address.",
             "hilum webhook add",
         ),
+        "developer.snapshots": (
+            "Synthetic hospitals of your own: make, reset and remove them. What opens one is new with each reset; no other vendor sees it.",
+            "hilum sandbox snapshot create",
+        ),
         "developer.team": (
             "Your members and what each may do. A new owner takes a second person; what waits is on this page.",
             "hilum vendor invite",

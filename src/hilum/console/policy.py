@@ -281,6 +281,8 @@ def _vendors() -> tuple[Page, ...]:
         page("change_logo", "/changes/{id}/logo", "Logo", "What would be shown?", "changes"),
         page("contacts", "/contacts", "Contacts & domains", "How are we reached?"),
         page("webhooks", "/webhooks", "Webhooks", "Where are we called?"),
+        page("snapshots", "/snapshots", "Snapshots", "Where do we try things alone?"),
+        page("snapshot", "/snapshots/{id}", "Snapshot", "How is it opened?", "snapshots"),
         page("team", "/team", "Team", "Who acts for us?", roles=OWNERS),
         page("invite", "/team/new", "Invite", "Who is new?", "team", roles=OWNERS),
         page("waiting", "/team/waiting", "For a second person", "What waits?", "team", roles=OWNERS),

@@ -23,6 +23,7 @@ from hilum.pictures.models import Picture
 from hilum.registry.models import App, HeldEdit
 from hilum.requests.models import WiderVersion
 from hilum.revalidation.models import Measured
+from hilum.snapshots.live import Snapshots
 from hilum.switchboard.models import Preview
 
 T = TypeVar("T")
@@ -117,6 +118,7 @@ class Ports:
     runs: Runs
     check_domain: Callable[[VendorId, str, Actor, Trace], Awaitable[object]]
     held: Callable[[Actor], AbstractContextManager[None]]
+    snapshots: Snapshots
     at_stop: Callable[[Callable[[], None]], None]
     criteria: Callable[[Context, AppId], Sequence[Measured]]
     used: Callable[[Context, frozenset[str], TenantId, datetime], bool]

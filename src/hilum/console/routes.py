@@ -8,7 +8,7 @@ from hilum.console.developer import apps as developer_apps
 from hilum.console.developer import changes as developer_changes
 from hilum.console.developer import clients as developer_clients
 from hilum.console.developer import contacts as developer_contacts
-from hilum.console.developer import proposals, reviews, runs, statements, team, webhooks
+from hilum.console.developer import proposals, reviews, runs, snapshots, statements, team, webhooks
 from hilum.console.developer import submission as developer_submission
 from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
@@ -191,6 +191,8 @@ def _developer(desk: Desk) -> list[Route]:
         *desk.route("developer.change_logo", developer_changes.show_logo),
         *desk.route("developer.contacts", developer_contacts.show, developer_contacts.act),
         *desk.route("developer.webhooks", webhooks.show, webhooks.ask),
+        *desk.route("developer.snapshots", snapshots.show_list, snapshots.create),
+        *desk.route("developer.snapshot", snapshots.show, snapshots.act),
         *desk.route("developer.team", team.show_list),
         *desk.route("developer.invite", team.show_new, team.invite),
         *desk.route("developer.waiting", approvals.show),

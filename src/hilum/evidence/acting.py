@@ -16,10 +16,11 @@ from hilum.evidence.models import (
     Upstream,
 )
 from hilum.identity import service as identity
+from hilum.identity.policy import is_open_to
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict, NotPermitted
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import TenantId, VendorId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.registry import service as registry
@@ -28,17 +29,17 @@ from hilum.tokens import service as tokens
 _BECAUSE = "certification_run"
 
 
-def require_sandbox(ctx: Context, tenant_id: TenantId) -> None:
-    """Check that a hospital is a sandbox, before anything is made to fail there. Raises NotPermitted."""
+def require_sandbox(ctx: Context, tenant_id: TenantId, vendor: VendorId) -> None:
+    """Check that a hospital is a sandbox that the vendor may know of, before anything is made to fail there. Raises NotPermitted."""
     tenant = identity.find_tenant(ctx, tenant_id)
-    if tenant is None or not tenant.sandbox or not tenant.active:
+    if tenant is None or not tenant.sandbox or not tenant.active or not is_open_to(tenant, vendor):
         detail = "Nothing is made to fail at a hospital that is no sandbox. Choose a sandbox hospital."
         raise NotPermitted("tenant_not_sandbox", detail)
 
 
 def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream | None]:
     """Make a fault for the app of a run; return how to undo it, and what the FHIR server must be told. Raises NotPermitted, Conflict."""
-    require_sandbox(ctx, run.tenant)
+    require_sandbox(ctx, run.tenant, run.vendor)
     system = ctx.as_actor(SYSTEM)
     match fault:
         case Fault.ENDED_TOKENS:

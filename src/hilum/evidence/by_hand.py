@@ -64,11 +64,11 @@ def own(ctx: Context, client_id: str) -> ClientId:
 
 def _changeable(ctx: Context, client_id: str, tenant: str, kind: str, action: str) -> tuple[Client, Fault]:
     client = _found(ctx, client_id)
-    registry.get_changeable(ctx, client.app, action)
+    app = registry.get_changeable(ctx, client.app, action)
     if client.environment is not Environment.SANDBOX:
         fields = {"client": "client_not_of_sandbox"}
         raise Invalid("fault_invalid", "Nothing is made to fail for this client; see fields.", fields=fields)
-    require_sandbox(ctx, TenantId(tenant))
+    require_sandbox(ctx, TenantId(tenant), app.vendor)
     if kind not in UPSTREAM:
         raise NotFound("fault_unknown", f"The FHIR server can fail by: {', '.join(sorted(UPSTREAM))}.")
     return client, Fault(kind)

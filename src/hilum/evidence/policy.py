@@ -27,9 +27,9 @@ from hilum.evidence.models import (
 )
 from hilum.evidence.traces import calls_of, launch_scopes, propose
 from hilum.identity.models import Tenant, VendorRight
-from hilum.identity.policy import is_member, may_as_member
+from hilum.identity.policy import is_member, is_open_to, may_as_member
 from hilum.kernel.actor import Actor
-from hilum.kernel.ids import ClientId, VersionId
+from hilum.kernel.ids import ClientId, VendorId, VersionId
 from hilum.notices.models import EventKind
 from hilum.policies.models import Applicant, Book, Cell
 from hilum.policies.policy import tiers_to_certify
@@ -65,14 +65,18 @@ def may_see(actor: Actor, vendor: str) -> bool:
 
 
 def order_faults(
-    client: Client, tenant: Tenant | None, needed: Collection[str], further: Collection[str] | None
+    client: Client,
+    tenant: Tenant | None,
+    vendor: VendorId,
+    needed: Collection[str],
+    further: Collection[str] | None,
 ) -> dict[str, str]:
     """Return the error code of each field of an order that cannot be opened."""
     faults = {}
     if client.environment is not Environment.SANDBOX or client.dynamic:
         faults["client"] = "client_not_of_sandbox"
     # Nothing is ever made to fail where people are treated.
-    if tenant is None or not tenant.sandbox or not tenant.active:
+    if tenant is None or not tenant.sandbox or not tenant.active or not is_open_to(tenant, vendor):
         faults["tenant"] = "tenant_not_sandbox"
     if further is None:
         faults["scenarios"] = "scenario_unknown"

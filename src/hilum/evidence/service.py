@@ -97,7 +97,9 @@ def open_run(ctx: Context, order: RunOrder) -> Run:
     cells = policy.cells_of(book, applicant_of(app, version, client.scopes))
     needed = policy.needed_of(book, cells.values())
     further = policy.further_of(book, order.further)
-    if faults := policy.order_faults(client, identity.find_tenant(ctx, order.tenant), needed, further):
+    if faults := policy.order_faults(
+        client, identity.find_tenant(ctx, order.tenant), app.vendor, needed, further
+    ):
         raise Invalid("run_invalid", "The run cannot be opened; see fields.", fields=faults)
     if store.count_since(ctx.tx, app.id, ctx.now - DAY) >= RUNS_A_DAY:
         detail = f"{RUNS_A_DAY} runs of an app may be opened within a day."

@@ -151,6 +151,8 @@ class Tenant:
     """The language of its pages for a browser that wants none, such as ``es``; empty: English."""
     time_zone: str = ""
     """The zone of the times on its pages, such as ``Europe/Madrid``; empty: UTC."""
+    vendor: VendorId | None = None
+    """The vendor whose own it is, as a snapshot in a sandbox; None: it is for every vendor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ class Facility:
 
 @dataclass(frozen=True, slots=True)
 class TenantChange:
-    """A change of a tenant; None leaves a field as it is. Id and ``sandbox`` never change."""
+    """A change of a tenant; None leaves a field as it is. Id, ``sandbox`` and ``vendor`` never change."""
 
     name: str | None = None
     base_url: str | None = None
@@ -286,6 +288,7 @@ class TenantFacts:
     sandbox: bool = False
     language: str = ""
     time_zone: str = ""
+    vendor: VendorId | None = None
 
 
 @dataclass(frozen=True, slots=True)

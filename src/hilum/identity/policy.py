@@ -230,7 +230,13 @@ def facts_of(tenant: Tenant) -> TenantFacts:
         tenant.sandbox,
         tenant.language,
         tenant.time_zone,
+        tenant.vendor,
     )
+
+
+def is_open_to(tenant: Tenant | TenantFacts, vendor: str | None) -> bool:
+    """Check whether a vendor may know of a tenant: one that is some vendor's own is nobody else's (C123)."""
+    return tenant.vendor is None or tenant.vendor == vendor
 
 
 def fits_tenant_id(text: str) -> bool:

@@ -45,6 +45,7 @@ from hilum.identity.models import (
     UpstreamRef,
     VendorRole,
 )
+from hilum.identity.whose import list_sandboxes, list_shared
 from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
@@ -63,6 +64,8 @@ __all__ = [
     "find_facility_named",
     "find_former_facilities",
     "list_facilities",
+    "list_sandboxes",
+    "list_shared",
     "remove_facility",
     "set_branding",
     "unknown_facilities",
@@ -175,18 +178,19 @@ def get_tenant(ctx: Context, tenant: TenantId, *, lock: bool = False) -> Tenant:
         return _present(store.get_tenant(ctx.tx, tenant, lock=True))
     found = find_tenant(ctx, tenant)
     if found is None:
-        raise _no_tenant()
+        raise no_tenant()
     return found
 
 
 def _present(tenant: Tenant) -> Tenant:
     """Return a tenant that has not left. Raises NotFound."""
     if tenant.left_at is not None:
-        raise _no_tenant()
+        raise no_tenant()
     return tenant
 
 
-def _no_tenant() -> NotFound:
+def no_tenant() -> NotFound:
+    """Return the refusal of a tenant that there is not, also for one that its asker may not know of."""
     return NotFound("tenant_not_found", "There is no such tenant.")
 
 
@@ -235,7 +239,7 @@ def view_tenants(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Tenant]:
 def view_tenant(ctx: Context, tenant: TenantId) -> Tenant:
     """Get a tenant that the actor may see. Raises NotFound, also for one that they may not see."""
     if not policy.may_see_tenant(ctx.actor, tenant):
-        raise _no_tenant()
+        raise no_tenant()
     return get_tenant(ctx, tenant)
 
 

@@ -37,7 +37,7 @@ from hilum.infra.db import EPOCH, Instant, in_batches, insert_or_ignore, metadat
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import FacilityId, PersonId, TenantId
+from hilum.kernel.ids import FacilityId, PersonId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 
 OWNERS_BOUND = 5
@@ -65,6 +65,7 @@ tenants = Table(
     Column("language", String(8), nullable=False, server_default=""),
     Column("time_zone", String(64), nullable=False, server_default=""),
     Index("ix_identity_tenant_by_name", text("lower(name)"), "id"),
+    Column("vendor", String(64)),
 )
 
 _IN_USE, _REMOVED = text("removed_at IS NULL"), text("removed_at IS NOT NULL")
@@ -157,6 +158,7 @@ def _tenant(row: Any) -> Tenant:
         time_zone=row.time_zone,
         logo=row.logo,
         left_at=row.left_at,
+        vendor=None if row.vendor is None else VendorId(row.vendor),
     )
 
 
@@ -189,10 +191,9 @@ def _values(tenant: Tenant) -> dict[str, Any]:
 
 
 def add_tenant(tx: Connection, tenant: Tenant) -> bool:
-    """Add a tenant; False if the id is taken."""
-    # Written once: neither id nor kind of a tenant ever changes, so neither is in _values.
-    row = _values(tenant) | {"id": tenant.id, "sandbox": tenant.sandbox}
-    return tx.execute(insert_or_ignore(tx, tenants).values(row)).rowcount == 1
+    """Add a tenant; False if the id is taken. What is written only here never changes."""
+    once = {"id": tenant.id, "sandbox": tenant.sandbox, "vendor": tenant.vendor}
+    return tx.execute(insert_or_ignore(tx, tenants).values(_values(tenant) | once)).rowcount == 1
 
 
 def save_tenant(tx: Connection, tenant: Tenant) -> None:
@@ -200,8 +201,8 @@ def save_tenant(tx: Connection, tenant: Tenant) -> None:
 
 
 def save_branding(tx: Connection, tenant: Tenant) -> None:
-    values = {"colour": tenant.colour, "logo": tenant.logo}
-    tx.execute(tenants.update().where(tenants.c.id == tenant.id).values(values))
+    mine = tenants.update().where(tenants.c.id == tenant.id)
+    tx.execute(mine.values(colour=tenant.colour, logo=tenant.logo))
 
 
 _BY_ID = select(tenants).where(tenants.c.id == bindparam("tenant"))
@@ -210,16 +211,15 @@ _LOCK_TENANT = PreparedStatement(_BY_ID.with_for_update(), *tenants.c)
 
 
 def find_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant | None:
-    find = _LOCK_TENANT if lock else _FIND_TENANT
-    return next(map(_tenant, find.records(tx, {"tenant": tenant})), None)
+    found = (_LOCK_TENANT if lock else _FIND_TENANT).records(tx, {"tenant": tenant})
+    return next(map(_tenant, found), None)
 
 
 def get_tenant(tx: Connection, tenant: TenantId, *, lock: bool = False) -> Tenant:
     """Get a tenant; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
-    found = find_tenant(tx, tenant, lock=lock)
-    if found is None:
-        raise NotFound("tenant_not_found", "There is no such tenant.")
-    return found
+    if (found := find_tenant(tx, tenant, lock=lock)) is not None:
+        return found
+    raise NotFound("tenant_not_found", "There is no such tenant.")
 
 
 def list_tenants(tx: Connection) -> list[Tenant]:

@@ -126,6 +126,11 @@ SETTINGS = (
     ),
     Setting("HILUM_KEEP_LAUNCHES_DAYS", "60", "Days after which an ended launch is deleted."),
     Setting(
+        "HILUM_KEEP_SNAPSHOTS_DAYS",
+        "30",
+        "Days after which a vendor's snapshot in a sandbox is removed, if nobody has used it.",
+    ),
+    Setting(
         "HILUM_KEEP_USED_TOKENS_DAYS",
         "7",
         "Days for which reuse of a refresh token is detected and revokes its family; later it is only refused.",
@@ -173,6 +178,7 @@ class Retention:
     accesses: timedelta = timedelta(days=2_190)
     events: timedelta = timedelta(days=2_190)
     launches: timedelta = timedelta(days=60)
+    snapshots: timedelta = timedelta(days=30)
     used_tokens: timedelta = timedelta(days=7)
 
 
@@ -294,7 +300,7 @@ def read(environment: Mapping[str, str]) -> Settings:
 
 
 def _retention(values: Mapping[str, str]) -> Retention:
-    classes = ("ACCESSES", "EVENTS", "LAUNCHES", "USED_TOKENS")
+    classes = ("ACCESSES", "EVENTS", "LAUNCHES", "SNAPSHOTS", "USED_TOKENS")
     days = {name.lower(): timedelta(days=int(values[f"HILUM_KEEP_{name}_DAYS"])) for name in classes}
     return Retention(**days)
 

@@ -16,7 +16,7 @@ from hilum.controls.models import Subject
 from hilum.disposals import service as disposals
 from hilum.identity import service as identity
 from hilum.identity.models import Facility, NewFacility, Tenant
-from hilum.identity.policy import ROLES, is_member
+from hilum.identity.policy import ROLES, is_member, is_open_to
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
@@ -64,8 +64,8 @@ def install(ctx: Context, order: InstallOrder) -> Installation:
         raise audit.refusal(ctx, Event("registry.installation.add", tenant=order.tenant, app=order.app))
     tenant = identity.get_tenant(ctx, order.tenant)
     app = registry.get_app(ctx, order.app)
-    # Another hospital's peer is answered like an app that does not exist.
-    if app.tenant not in {None, order.tenant}:
+    # Another hospital's peer, and another vendor's app where the hospital is a vendor's own, is answered like an app that does not exist.
+    if app.tenant not in {None, order.tenant} or not is_open_to(tenant, app.vendor):
         raise NotFound("app_not_found", "There is no such app.")
     environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
     certified = certified_scopes(ctx, app.id, environment)
@@ -313,6 +313,8 @@ def register_dynamically(ctx: Context, tenant_id: TenantId, body: Mapping[str, A
     # The lock serializes registrations at a tenant, so that together they cannot exceed the bound counted below.
     tenant = identity.get_tenant(ctx, tenant_id, lock=True)
     # Strangers register here, so nothing but synthetic data may be in reach.
+    if tenant.vendor is not None:
+        raise identity.no_tenant()
     if not (tenant.sandbox and tenant.active):
         raise audit.refusal(ctx, Event("registry.client.register", tenant=tenant_id))
     # Read from the database: the snapshot of this worker may not have the switch yet.

@@ -452,6 +452,11 @@ def purge(ctx: Context, *, kept: timedelta = LAUNCHES_KEPT) -> int:
     return store.purge(ctx.tx, ctx.now - max(kept, NEGATIVE_WINDOW))
 
 
+def opened_since(ctx: Context, tenants: Collection[TenantId], since: datetime) -> dict[TenantId, datetime]:
+    """Return when the newest launch was opened at each of some tenants, of those with one since a moment."""
+    return store.opened_since(ctx.tx, tenants, since)
+
+
 def _ehr_tenant(ctx: Context, action: str) -> TenantId:
     if not policy.is_ehr(ctx.actor) or ctx.actor.tenant is None:
         audit.record(ctx, Event(action, Outcome.REFUSED, tenant=ctx.actor.tenant or "", reason="not_an_ehr"))

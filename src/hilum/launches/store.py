@@ -243,6 +243,14 @@ def count_people(
     return cut, [(PersonId(person), facility, number) for person, facility, number in tx.execute(query)]
 
 
+def opened_since(tx: Connection, tenants: Collection[TenantId], since: datetime) -> dict[TenantId, datetime]:
+    """Return the newest launch of each of some tenants, of those with one since a moment."""
+    query = select(launch.c.tenant, func.max(launch.c.created_at)).where(
+        launch.c.created_at >= since, launch.c.tenant.in_(list(tenants))
+    )
+    return {TenantId(tenant): at for tenant, at in tx.execute(query.group_by(launch.c.tenant))}
+
+
 def purge(tx: Connection, before: datetime) -> int:
     """Delete launches created before the moment that ended or were never taken, at most PURGE_BATCH; return how many."""
     # By the partial index, so that launches in use are not scanned.

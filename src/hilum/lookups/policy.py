@@ -1,6 +1,7 @@
 """Who may resolve which names."""
 
 from hilum.identity.models import Role, Tenant
+from hilum.identity.policy import is_open_to
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.registry.models import App
 from hilum.registry.policy import may_read_catalogue, may_see_app
@@ -24,7 +25,7 @@ def may_look_up_tenant(actor: Actor, tenant: Tenant) -> bool:
     if actor.is_platform:
         return True
     if actor.kind is ActorKind.MEMBER:
-        return bool(actor.roles) and tenant.active
+        return bool(actor.roles) and tenant.active and is_open_to(tenant, actor.vendor)
     return actor.kind is ActorKind.PERSON and bool(actor.roles) and actor.tenant == tenant.id
 
 

@@ -67,7 +67,7 @@ def _works_since(ctx: Context) -> dict[TenantId, datetime]:
 
     Where nobody works, nothing is tried: at one that is closed or stopped, or at a synthetic one, unless the platform has no others.
     """
-    tenants = identity.list_tenants(ctx)
+    tenants = identity.list_shared(ctx)
     only_sandboxes = all(each.sandbox for each in tenants)
     candidates = [each for each in tenants if each.active and (only_sandboxes or not each.sandbox)]
     targets = {each.id: Target(TargetKind.TENANT, each.id) for each in candidates}

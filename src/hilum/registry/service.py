@@ -211,7 +211,7 @@ def imitation_fault(ctx: Context, vendor: VendorId | None, name: str) -> str:
     others = store.list_names(ctx.tx, names.forms(name), but=vendor)
     if any(names.resembles(name, other) for other in others):
         return "name_imitates_another"
-    hospitals = (tenant.name for tenant in identity.list_tenants(ctx))
+    hospitals = (tenant.name for tenant in identity.list_shared(ctx))
     return "name_imitates_a_hospital" if any(names.uses(name, each) for each in hospitals) else ""
 
 

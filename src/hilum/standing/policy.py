@@ -17,6 +17,7 @@ from hilum.clients.policy import (
 from hilum.controls.models import Subject, Switch
 from hilum.controls.policy import launch_stops, launches_stopped, stopped_by
 from hilum.identity.models import Role
+from hilum.identity.policy import is_open_to
 from hilum.installations.models import InstallationFacts
 from hilum.installations.policy import is_allowed_at, is_for_role, is_from
 from hilum.kernel.decision import Reason
@@ -65,6 +66,7 @@ def standing_fault(standing: Standing, now: datetime) -> Reason | None:
     # Place, app, person: an administrator who repairs the first reason is shown the next one.
     return (
         _place_fault(standing, now)
+        or _owner_fault(standing)
         or _app_fault(standing, now)
         or _network_fault(standing)
         or _facility_fault(standing)
@@ -92,6 +94,14 @@ def _place_fault(standing: Standing, now: datetime) -> Reason | None:
     if tenant is None or not tenant.active or tenant.id != standing.acting.tenant:
         return Reason.TENANT_MISMATCH
     return None
+
+
+def _owner_fault(standing: Standing) -> Reason | None:
+    """Judge whose own the tenant is: where it is a vendor's, apps of others are answered as where there is none (C123)."""
+    tenant, client = standing.tenant, standing.client
+    if tenant is None or tenant.vendor is None or (client is not None and client.type in PLATFORM_PEERS):
+        return None
+    return None if is_open_to(tenant, standing.acting.vendor) else Reason.TENANT_MISMATCH
 
 
 def _is_stopped(standing: Standing, now: datetime) -> bool:

@@ -11,6 +11,8 @@ INVALID = "invalid"
 SENTENCES: Mapping[str, str] = MappingProxyType(
     {
         INVALID: "This value cannot be accepted.",
+        "name_taken": "You have another one of this name. Choose another name.",
+        "template_unknown": "Name one of the sandbox's synthetic hospitals: general, children or clinic.",
         "missing": "This field is required.",
         "field_unknown": "There is no such field here. Check its spelling.",
         "wrong_type": "This value has another type than the field.",

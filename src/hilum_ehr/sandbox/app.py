@@ -25,6 +25,7 @@ from hilum_ehr.sandbox.ehr.records import Records
 from hilum_ehr.sandbox.ehr.sessions import Sessions
 from hilum_ehr.sandbox.faults import FHIR_FOLDER, FaultBook
 from hilum_ehr.sandbox.site import Site
+from hilum_ehr.sandbox.snapshots import SnapshotBook, Visitors
 from hilum_ehr.synthesis.policy import hospitals
 
 HERE = Path(__file__).parent
@@ -61,8 +62,14 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
         peer.tenant: (peer.client_id, wallet.client_secrets.get(peer.client_id, ""))
         for peer in planned.ehr_clients
     }
+    book = SnapshotBook(settings.data_dir)
+
+    def own(tenant: str) -> tuple[str, str] | None:
+        card = book.find(tenant)
+        return None if card is None else (card.client_id, card.client_secret)
+
     auditor = next(staff.username for staff in planned.staff if staff.role == INSPECTOR_ROLE)
-    platform = Platform(urls, clock, secrets, wallet.api_tokens.get(auditor, ""))
+    platform = Platform(urls, clock, secrets, wallet.api_tokens.get(auditor, ""), own)
     feed = Feed(platform)
     site = Site(
         urls=urls,
@@ -71,6 +78,8 @@ def build(settings: Settings, clock: Clock, ids: Ids, server_of: Callable[[str],
         hospitals=hospitals(),
         wallet=wallet,
         chart_lists=ChartLists(settings.data_dir / FILE_NAME, wallet),
+        snapshots=book,
+        visitors=Visitors(),
         records=Records(server_of),
         platform=platform,
         feed=feed,

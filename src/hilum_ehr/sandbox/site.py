@@ -17,7 +17,8 @@ from hilum_ehr.sandbox.ehr.feed import Feed
 from hilum_ehr.sandbox.ehr.own_apps import OwnApps
 from hilum_ehr.sandbox.ehr.platform import Platform
 from hilum_ehr.sandbox.ehr.records import Records
-from hilum_ehr.sandbox.ehr.sessions import Sessions
+from hilum_ehr.sandbox.ehr.sessions import EhrSession, Sessions
+from hilum_ehr.sandbox.snapshots import OwnHospital, SnapshotBook, Visitors
 from hilum_ehr.synthesis.models import CastMember, HospitalPlan, Role
 
 # A developer's own app is framed and redirected to from here.
@@ -44,6 +45,8 @@ class Site:
     hospitals: tuple[HospitalPlan, ...]
     wallet: Wallet
     chart_lists: ChartLists
+    snapshots: SnapshotBook
+    visitors: Visitors
     records: Records
     platform: Platform
     feed: Feed
@@ -58,12 +61,45 @@ class Site:
     def is_secure(self) -> bool:
         return self.urls.sandbox_url.startswith("https://")
 
+    def visited(self, request: Request, tenant: str) -> HospitalPlan:
+        """Return a hospital that a browser may see. Raises NotFound, also for a vendor's snapshot that it has not entered."""
+        card = self.snapshots.find(tenant)
+        if card is not None and not self.visitors.may_see(self._browser(request), card):
+            raise _no_hospital()
+        return self.hospital(tenant)
+
+    def session(self, request: Request, session_id: str) -> EhrSession:
+        """Return an EHR session. Raises NotFound if it is over, or at a snapshot that the browser has not entered, or not since its reset."""
+        found = self.sessions.get(session_id)
+        card = self.snapshots.find(found.tenant)
+        shut = card is None if self.is_snapshot(found.tenant) else False
+        if shut or (card is not None and not self.visitors.may_see(self._browser(request), card)):
+            raise self.sessions.over()
+        return found
+
+    def is_snapshot(self, tenant: str) -> bool:
+        """Check whether a hospital is none of the sandbox's own."""
+        return all(each.tenant != tenant for each in self.hospitals)
+
+    def entered(self, request: Request) -> list[OwnHospital]:
+        """List the snapshots that a browser may see."""
+        browser = self._browser(request)
+        found = (self.snapshots.find(each) for each in self.visitors.entered(browser))
+        return [each for each in found if each is not None and self.visitors.may_see(browser, each)]
+
+    def _browser(self, request: Request) -> str:
+        return cookies.read(request, cookies.FORM, secure=self.is_secure) or ""
+
     def hospital(self, tenant: str) -> HospitalPlan:
-        """Return a hospital. Raises NotFound."""
+        """Return a hospital, whoever asks; a page asks ``visited``. Raises NotFound."""
         for hospital in self.hospitals:
             if hospital.tenant == tenant:
                 return hospital
-        raise NotFound("tenant_not_found", "There is no such hospital in this sandbox.")
+        card = self.snapshots.find(tenant)
+        own = None if card is None else card.plan(self.hospitals)
+        if own is None:
+            raise _no_hospital()
+        return own
 
     def member(self, tenant: str, username: str) -> CastMember:
         """Return a person of a hospital. Raises NotFound."""
@@ -75,7 +111,8 @@ class Site:
     def charts(self, tenant: str, member: CastMember | None = None) -> tuple[Chart, ...]:
         """List a hospital's charts; for a patient, their own and those they act for."""
         self.chart_lists.refresh()
-        lines = self.wallet.charts.get(tenant, ())
+        card = self.snapshots.find(tenant)
+        lines = self.wallet.charts.get(tenant, ()) if card is None else card.charts
         found = tuple(
             Chart(line["id"], line["name"], line["notable"], tuple(line["encounters"])) for line in lines
         )
@@ -123,3 +160,7 @@ class Site:
         # Cross-site request forgery: without a sign-in the cookie is all that binds a form to a browser.
         forms.check_post(request, form, secret, origin=origin_of(self.urls.sandbox_url))
         return form
+
+
+def _no_hospital() -> NotFound:
+    return NotFound("tenant_not_found", "There is no such hospital in this sandbox.")

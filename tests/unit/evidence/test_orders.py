@@ -7,13 +7,14 @@ import pytest
 from hilum.clients.models import Client
 from hilum.evidence import policy
 from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
-from hilum.kernel.ids import TenantId
+from hilum.kernel.ids import TenantId, VendorId
 from hilum.policies.models import Applicant
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from tests.unit.registry.values import CLIENT
 
 OWN = replace(CLIENT, environment=Environment.SANDBOX)
+OURS, THEIRS = VendorId("ven_ours"), VendorId("ven_theirs")
 HERE = Tenant(TenantId("general"), "General", UpstreamRef(UpstreamKind.EMBEDDED), sandbox=True)
 
 
@@ -28,6 +29,8 @@ HERE = Tenant(TenantId("general"), "General", UpstreamRef(UpstreamKind.EMBEDDED)
         (OWN, None, ("launch",), {"tenant": "tenant_not_sandbox"}),
         (OWN, replace(HERE, sandbox=False), ("launch",), {"tenant": "tenant_not_sandbox"}),
         (OWN, replace(HERE, active=False), (), {"tenant": "tenant_not_sandbox"}),
+        (OWN, replace(HERE, vendor=THEIRS), ("launch",), {"tenant": "tenant_not_sandbox"}),
+        (OWN, replace(HERE, vendor=OURS), ("launch",), {}),
     ],
     ids=[
         "all",
@@ -38,13 +41,15 @@ HERE = Tenant(TenantId("general"), "General", UpstreamRef(UpstreamKind.EMBEDDED)
         "nowhere",
         "people there",
         "left",
+        "another vendor's own",
+        "our own",
     ],
 )
 def test_a_run_is_of_a_client_for_the_sandbox_at_a_sandbox_and_has_something_to_show(
     client: Client, tenant: Tenant | None, needed: tuple[str, ...], faults: dict[str, str]
 ) -> None:
-    assert policy.order_faults(client, tenant, needed, ()) == faults
-    assert policy.order_faults(client, tenant, needed, None) == {
+    assert policy.order_faults(client, tenant, OURS, needed, ()) == faults
+    assert policy.order_faults(client, tenant, OURS, needed, None) == {
         name: code for name, code in faults.items() if code != "scenarios_none"
     } | {"scenarios": "scenario_unknown"}
 

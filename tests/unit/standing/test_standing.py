@@ -131,6 +131,8 @@ FAULTS: dict[Reason, list[Change]] = {
         {"tenant": None},
         {"tenant": replace(TENANT, active=False)},
         {"tenant": replace(TENANT, id=OTHER)},
+        {"tenant": replace(TENANT, vendor=VendorId("ven_2"))},
+        {"tenant": replace(TENANT, vendor=VendorId("ven_1")), "acting.vendor": VendorId("ven_2")},
     ],
     Reason.APP_NOT_CERTIFIED: [
         {"client": None},
@@ -384,6 +386,11 @@ def test_a_read_of_the_platform_without_an_app_needs_person_tenant_and_no_stop()
     assert standing_fault(nobodys, NOW) is Reason.APP_NOT_CERTIFIED
     assert fault_without_app(changed(nobodys, {"person_active": False}), NOW) is Reason.PERSON_INACTIVE
     for change in FAULTS[Reason.TENANT_MISMATCH]:
+        tenant = change["tenant"]
+        # A vendor's own hospital is closed to other vendors' apps, and to nobody who reads without one.
+        if tenant is not None and tenant.vendor is not None:
+            assert fault_without_app(changed(nobodys, change), NOW) is None
+            continue
         assert fault_without_app(changed(nobodys, change), NOW) is Reason.TENANT_MISMATCH
     for target in (Target(TargetKind.PLATFORM), Target(TargetKind.PERSON, "per_1")):
         judged = replace(nobodys, switches=stopped(switch(target.kind, target.key)), person_active=False)

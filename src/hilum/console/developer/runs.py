@@ -77,7 +77,7 @@ def _hospitals(ctx: Context, app: App) -> list[tuple[str, str]]:
     def key(tenant: Tenant) -> tuple[bool, str]:
         return tenant.id not in installed, tenant.name
 
-    found = sorted((each for each in identity.list_tenants(ctx) if each.active and each.sandbox), key=key)
+    found = sorted(identity.list_sandboxes(ctx, app.vendor), key=key)
     return [
         (each.id, each.name if each.id in installed else f"{each.name} (not installed there yet)")
         for each in found[:HOSPITALS]

@@ -171,7 +171,7 @@ def _sandbox(ctx: Context, visit: Visit) -> tuple[App, Any, dict[str, Any]]:
     installed = {tenant for tenant, _, _ in installations.installations_of(ctx, [app.id])}
     facts = clients.facts_of_apps(ctx, [app.id]).get(app.id, ())
     certified = any(each.certified_until is not None and each.certified_until > ctx.now for each in facts)
-    hospitals = [each for each in identity.list_tenants(ctx) if each.active and each.sandbox]
+    hospitals = identity.list_sandboxes(ctx, app.vendor)
     shown = hospitals[:HOSPITALS] if visit.kit.is_sandbox else []
     rows = [
         {

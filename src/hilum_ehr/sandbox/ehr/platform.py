@@ -1,6 +1,6 @@
 """The EHR's client of the platform: HTTP to published addresses, with an EHR client's token."""
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -66,6 +66,8 @@ class Platform:
     clock: Clock
     secrets: dict[str, tuple[str, str]]
     api_token: str
+    own: Callable[[str], tuple[str, str] | None] = lambda _: None
+    """The same of a vendor's snapshot; None if there is none of this name."""
     _http: aiohttp.ClientSession | None = None
     _tokens: dict[str, tuple[str, float]] = field(default_factory=dict)
 
@@ -184,9 +186,10 @@ class Platform:
         kept = self._tokens.get(tenant)
         if kept is not None and self.clock.monotonic() < kept[1]:
             return kept[0]
-        if tenant not in self.secrets:
+        found = self.secrets.get(tenant) or self.own(tenant)
+        if found is None:
             raise NotFound("tenant_not_found", "There is no such hospital in this sandbox.")
-        client_id, secret = self.secrets[tenant]
+        client_id, secret = found
         form = {"grant_type": "client_credentials", "scope": "hilum/launch"}
         # RFC 6749 section 2.3.1: client_secret_basic.
         headers = {"authorization": aiohttp.encode_basic_auth(client_id, secret)}

@@ -63,6 +63,7 @@ def routes(site: Site) -> list[Route]:
     return [
         Route("/", pages.root),
         Route("/sandbox", pages.home),
+        Route("/sandbox/enter/{tenant}/{door}", pages.enter),
         Route("/sandbox/card.json", pages.card),
         Route("/sandbox/accounts", pages.accounts),
         Route("/sandbox/launch", posts.launch),
@@ -96,7 +97,22 @@ class Pages:
     async def home(self, request: Request) -> Response:
         """Choose a hospital."""
         found = [(hospital, self._site.charts(hospital.tenant)) for hospital in self._site.hospitals]
-        return self._site.pages.render(request, "sandbox/home.html", hospitals=found, urls=self._site.urls)
+        return self._site.pages.render(
+            request,
+            "sandbox/home.html",
+            hospitals=found,
+            own=self._site.entered(request),
+            urls=self._site.urls,
+        )
+
+    async def enter(self, request: Request) -> Response:
+        """Let a browser into a vendor's snapshot by its key, and send it on to an address without one."""
+        site, tenant = self._site, request.path_params["tenant"]
+        card, browser = site.snapshots.find(tenant), site.form_secret(request)
+        if card is None or not site.visitors.enter(browser, card, request.path_params["door"]):
+            # As where there is none, so that a wrong key tells nobody which snapshots there are.
+            site.hospital("")
+        return site.keep_form(_see(f"/sandbox/h/{tenant}"), browser)
 
     async def card(self, _request: Request) -> Response:
         """Return the card once the platform is ready, since its readers use next what it lists."""
@@ -122,7 +138,7 @@ class Pages:
     async def hospital(self, request: Request) -> Response:
         """Choose a person to act as, and a patient."""
         site, query = self._site, read_query(request)
-        hospital = site.hospital(request.path_params["tenant"])
+        hospital = site.visited(request, request.path_params["tenant"])
         member = site.member(hospital.tenant, query.one("person") or hospital.cast[0].username)
         text = query.one("q")[:SEARCH_BOUND]
         words = text.casefold().split()
@@ -139,7 +155,7 @@ class Pages:
     async def own_app(self, request: Request) -> Response:
         """Show the form that launches a developer's own app."""
         site, query = self._site, read_query(request)
-        hospital = site.hospital(request.path_params["tenant"])
+        hospital = site.visited(request, request.path_params["tenant"])
         facts: dict[str, Any] = {"hospital": hospital, "charts": site.charts(hospital.tenant), "query": query}
         return self._with_forms(
             request,
@@ -147,6 +163,7 @@ class Pages:
             policy=launching(site),
             urls=site.urls,
             public=site.public,
+            snapshot=site.is_snapshot(hospital.tenant),
             placements=PLACEMENTS,
             made=None,
             refused="",
@@ -229,14 +246,16 @@ class Pages:
         return Response(text, headers=headers, media_type="text/html")
 
     def _session(self, request: Request) -> EhrSession:
-        return self._site.sessions.get(request.path_params["session"])
+        return self._site.session(request, request.path_params["session"])
 
     def _apps(self, request: Request, session: EhrSession) -> list[tuple[str, str, str]]:
         """List the apps of a chart, the browser's own last: client id, name, description."""
         site = self._site
         role = site.member(session.tenant, session.person).role
         own = site.own_apps.at(site.form_secret(request), session.tenant)
+        card = site.snapshots.find(session.tenant)
         return [
+            *((each["client"], each["name"], each["description"]) for each in (card.apps if card else ())),
             *(
                 (client.client_id, app.name, app.description)
                 for app, client in site.apps(session.tenant, role)
@@ -309,7 +328,7 @@ class Posts:
                 f"The parameter {unknown[0][:64]!r} is not supported for a launch.",
             )
         if query.one("session"):
-            session = site.sessions.get(query.one("session"))
+            session = site.session(request, query.one("session"))
             own = site.own_apps.find(site.form_secret(request), session.tenant, query.one("client"))
             tenant, order = (
                 session.tenant,
@@ -332,7 +351,7 @@ class Posts:
             site.sessions.opened(session.id, opened.id, order.client)
             await asyncio.to_thread(site.failing.opened, session, order.client, opened.id)
         else:
-            tenant = site.hospital(query.one("tenant")).tenant
+            tenant = site.visited(request, query.one("tenant")).tenant
             if not query.one("client"):
                 raise Invalid("launch_client_missing", "Name the client to launch: client=<its client id>.")
             person = query.one("person") or site.hospital(tenant).cast[0].username
@@ -352,6 +371,7 @@ class Posts:
     async def begin(self, request: Request) -> Response:
         """Open a chart."""
         site, form = self._site, await self._site.posted(request)
+        site.visited(request, form.one("tenant"))
         member = site.member(form.one("tenant"), form.one("person"))
         chosen = site.chart(form.one("tenant"), member, form.one("patient"))
         encounter = site.newest_encounter(form.one("tenant"), chosen.id)
@@ -361,7 +381,7 @@ class Posts:
     async def move(self, request: Request) -> Response:
         """Open another patient or encounter, and report it to the platform: launches under the previous one are stale."""
         site, form = self._site, await self._site.posted(request)
-        session = site.sessions.get(request.path_params["session"])
+        session = site.session(request, request.path_params["session"])
         member = site.member(session.tenant, session.person)
         patient, encounter = form.one("patient") or session.patient, form.one("encounter")
         chosen = site.chart(session.tenant, member, patient)
@@ -386,7 +406,7 @@ class Posts:
     async def person(self, request: Request) -> Response:
         """Log out as one and in as another, with the same chart if they may open it."""
         site, form = self._site, await self._site.posted(request)
-        session = site.sessions.get(request.path_params["session"])
+        session = site.session(request, request.path_params["session"])
         member = site.member(session.tenant, form.one("person"))
         allowed = site.charts(session.tenant, member)
         # Log-out ends every launch: an app must not go on under the next person.
@@ -399,7 +419,7 @@ class Posts:
     async def fail(self, request: Request) -> Response:
         """Make something fail in this chart, or end that; it reaches the apps that are opened here, and ends by itself."""
         site, form = self._site, await self._site.posted(request)
-        session = site.sessions.get(request.path_params["session"])
+        session = site.session(request, request.path_params["session"])
         kind, client = form.one("kind"), form.one("client").replace(EVERY_APP, "")
         verb = site.failing.end if form.one("act") == "end" else site.failing.make
         # In a thread: the file of faults is written under a lock.
@@ -409,7 +429,7 @@ class Posts:
     async def end(self, request: Request) -> Response:
         """End the session and every launch in it."""
         await self._site.posted(request)
-        session = self._site.sessions.get(request.path_params["session"])
+        session = self._site.session(request, request.path_params["session"])
         await self._end(session)
         return _see(with_query(f"/sandbox/h/{session.tenant}", person=session.person))
 
@@ -424,7 +444,7 @@ class Posts:
     async def open_own(self, request: Request) -> Response:
         """Open a developer's own app for a patient, inside the chart or in the tab that the form opened."""
         site, form = self._site, await self._site.posted(request)
-        hospital = site.hospital(request.path_params["tenant"])
+        hospital = site.visited(request, request.path_params["tenant"])
         if form.one("where") == "tab":
             fields = ("client", "launch_uri", "person", "patient", "encounter", "placement", "facility")
             asked = {name: form.one(name) for name in fields if form.one(name)}
@@ -447,7 +467,7 @@ class Posts:
     async def register(self, request: Request) -> Response:
         """Register a sandbox client for a developer by the platform's dynamic registration."""
         site, form = self._site, await self._site.posted(request)
-        hospital = site.hospital(request.path_params["tenant"])
+        hospital = site.visited(request, request.path_params["tenant"])
         confidential = form.one("kind") == "confidential"
         metadata = {
             "client_name": form.one("name"),
@@ -487,6 +507,7 @@ class Posts:
             policy=launching(site),
             urls=site.urls,
             public=site.public,
+            snapshot=site.is_snapshot(hospital.tenant),
             placements=PLACEMENTS,
             made=made,
             refused=(trouble.detail or trouble.code) if trouble else "",

@@ -60,8 +60,12 @@ class Sessions:
         # Ended and unknown are answered alike: an id is all that a browser needs, so it is random and not
         # listed anywhere.
         if found is None or self._clock.now() >= found.begun_at + SESSION_LIFE:
-            raise NotFound("ehr_session_over", "This EHR session has ended. Open the chart again.")
+            raise self.over()
         return found
+
+    def over(self) -> NotFound:
+        """Return the refusal of a session that has ended, was dropped, or is somebody else's."""
+        return NotFound("ehr_session_over", "This EHR session has ended. Open the chart again.")
 
     def opened(self, session_id: str, launch: str, client: str) -> None:
         """Record a launch."""

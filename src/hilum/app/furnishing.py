@@ -1,0 +1,128 @@
+"""The records of vendors' snapshots on this machine: templates are packed once, and put over a snapshot's own file."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from hilum.infra.settings import Settings
+from hilum.kernel.errors import Unavailable
+from hilum.kernel.ids import ClientId, TenantId, VendorId
+from hilum.snapshots.live import no_furnisher
+from hilum.snapshots.models import Card, CastMember, Furnisher, SnapshotApp, Template
+from hilum_ehr.fhirserver import copies
+from hilum_ehr.sandbox.faults import FHIR_FOLDER
+from hilum_ehr.sandbox.snapshots import OwnHospital, SnapshotBook
+from hilum_ehr.synthesis.models import HospitalPlan
+from hilum_ehr.synthesis.policy import hospitals
+
+TEMPLATES = "templates"
+
+
+def furnisher(settings: Settings) -> Furnisher:
+    """Build what furnishes snapshots with the files of this data directory; in production nothing is ever furnished."""
+    if not settings.is_sandbox:
+        return no_furnisher()
+    book, home = SnapshotBook(settings.data_dir), settings.data_dir
+    return Furnisher(
+        templates=partial(_templates, home, settings.sandbox_url),
+        fill=lambda tenant, name: _fill(home, tenant, name),
+        empty=lambda tenant: copies.clear(_store(home, tenant)),
+        keep=lambda card: book.save(_kept(home, book, card)),
+        find=lambda tenant: _card(book.find(tenant)),
+        forget=book.forget,
+        address=lambda card: f"{settings.sandbox_url}/sandbox/enter/{card.tenant}/{card.door}",
+    )
+
+
+def pack_template(
+    home: Path, source: Path, plan: HospitalPlan, charts: list[dict[str, Any]], groups: list[str]
+) -> None:
+    """Pack the records of a synthetic hospital as they are now in the data directory ``source``."""
+    packed = _packed(home, plan.tenant)
+    copies.pack(_store(source, TenantId(plan.tenant)), packed)
+    # Last: a template is there once its list of charts is.
+    lists = packed.with_suffix(".json")
+    lists.with_suffix(".new").write_bytes(orjson.dumps({"charts": charts, "groups": groups}))
+    lists.with_suffix(".new").replace(lists)
+
+
+def has_template(home: Path, name: str) -> bool:
+    """Check whether snapshots can be made of a synthetic hospital."""
+    return _packed(home, name).is_file() and _packed(home, name).with_suffix(".json").is_file()
+
+
+def _templates(home: Path, origin: str) -> dict[str, Template]:
+    return {
+        each.tenant: Template(each.name, _cast(each), origin)
+        for each in hospitals()
+        if has_template(home, each.tenant)
+    }
+
+
+def _cast(plan: HospitalPlan) -> tuple[CastMember, ...]:
+    return tuple(
+        CastMember(
+            each.username,
+            each.name,
+            each.role.value,
+            each.fhir_user,
+            tuple(filter(None, (each.patient, *each.proxies))),
+        )
+        for each in plan.cast
+    )
+
+
+def _fill(home: Path, tenant: TenantId, name: str) -> None:
+    try:
+        copies.unpack_over(_packed(home, name), _store(home, tenant))
+    except OSError as error:
+        detail = "The records of the snapshot cannot be written now. Try again."
+        raise Unavailable("snapshot_not_furnished", detail) from error
+
+
+def _kept(home: Path, book: SnapshotBook, card: Card) -> OwnHospital:
+    """Return a card as the site reads it; with the same key it keeps its charts, among which may be some that were loaded."""
+    before = book.find(card.tenant)
+    if before is not None and before.door == card.door:
+        lists: dict[str, Any] = {"charts": before.charts, "groups": before.groups}
+    else:
+        lists = orjson.loads(_packed(home, card.template).with_suffix(".json").read_bytes())
+    return OwnHospital(
+        tenant=card.tenant,
+        vendor=card.vendor,
+        name=card.name,
+        template=card.template,
+        password=card.password,
+        door=card.door,
+        client_id=card.client_id,
+        client_secret=card.client_secret,
+        apps=[asdict(each) for each in card.apps],
+        **lists,
+    )
+
+
+def _card(found: OwnHospital | None) -> Card | None:
+    if found is None:
+        return None
+    return Card(
+        TenantId(found.tenant),
+        VendorId(found.vendor),
+        found.name,
+        found.template,
+        found.password,
+        found.door,
+        ClientId(found.client_id),
+        found.client_secret,
+        tuple(SnapshotApp(**each) for each in found.apps),
+    )
+
+
+def _packed(home: Path, name: str) -> Path:
+    return home / TEMPLATES / f"{name}.db.z"
+
+
+def _store(home: Path, tenant: TenantId) -> Path:
+    return home / FHIR_FOLDER / f"{tenant}.db"

@@ -1,0 +1,18 @@
+"""Which tenants are for everybody, and which are one vendor's own (ADR 117)."""
+
+from hilum.identity import store
+from hilum.identity.models import Tenant
+from hilum.identity.policy import is_open_to
+from hilum.infra.context import Context
+from hilum.kernel.ids import VendorId
+
+
+def list_shared(ctx: Context) -> list[Tenant]:
+    """List the tenants that are no vendor's own and have not left, by id, without a check of rights."""
+    return [each for each in store.list_tenants(ctx.tx) if each.left_at is None and each.vendor is None]
+
+
+def list_sandboxes(ctx: Context, vendor: VendorId) -> list[Tenant]:
+    """List the synthetic tenants that a vendor may know of and that are active, its own first."""
+    found = [each for each in store.list_tenants(ctx.tx) if each.active and each.sandbox]
+    return sorted((each for each in found if is_open_to(each, vendor)), key=lambda each: each.vendor is None)

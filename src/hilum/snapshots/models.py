@@ -1,0 +1,123 @@
+"""Snapshots and what they are made of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from hilum.kernel.ids import ClientId, TenantId, VendorId
+
+PLACES = 3
+"""Snapshots of one vendor at a time."""
+SNAPSHOTS_BOUND = 60
+"""Snapshots of a platform at a time: each is a file of its records."""
+APPS_BOUND = 100
+"""Apps of the vendor that are put into a snapshot."""
+NAME_BOUND = 40
+UNUSED_BATCH = 20
+
+
+class State(StrEnum):
+    READY = "ready"
+    RESETTING = "resetting"
+    """Closed: a reset is under way, or has broken off."""
+    REMOVED = "removed"
+    """Closed and empty. The vendor's next snapshot takes its place and its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A hospital of a vendor's own. ``slot``: which of the vendor's places it has. ``client``: its EHR."""
+
+    id: TenantId
+    vendor: VendorId
+    slot: int
+    name: str
+    template: str
+    client: ClientId
+    state: State
+    made_by: str
+    made_at: datetime
+    reset_at: datetime
+    used_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewSnapshot:
+    name: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class CastMember:
+    """Somebody who works at, or is a patient of, the template's hospital."""
+
+    username: str
+    name: str
+    role: str
+    fhir_user: str
+    patients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A hospital of which snapshots are made. ``origin``: of the EHR that may frame its pages."""
+
+    name: str
+    cast: tuple[CastMember, ...]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotApp:
+    """An app of the vendor as the simulator lists it, by its client."""
+
+    client: str
+    name: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What opens a snapshot, for its vendor's members and for the simulator: new with each reset.
+
+    ``door`` lets a browser into the simulator; ``password`` is that of its people.
+    """
+
+    tenant: TenantId
+    vendor: VendorId
+    name: str
+    template: str
+    password: str
+    door: str
+    client_id: str
+    client_secret: str
+    apps: tuple[SnapshotApp, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Furnisher:
+    """The records of snapshots, on the machine that has the sandbox's.
+
+    ``fill`` puts the records of a template in the place of all that a hospital has, ``empty`` takes them away; both are seen by every process
+    at once. ``keep`` stores a card before the commit that makes it true. ``people`` of a card: their usernames, names, roles and resources.
+    """
+
+    templates: Callable[[], Mapping[str, Template]]
+    fill: Callable[[TenantId, str], None]
+    empty: Callable[[TenantId], None]
+    keep: Callable[[Card], None]
+    find: Callable[[TenantId], Card | None]
+    forget: Callable[[TenantId], None]
+    address: Callable[[Card], str]
+    """Where the simulator lets in whoever has the card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A snapshot with its card, and where its people, patients and endpoints are."""
+
+    snapshot: Snapshot
+    card: Card
+    people: tuple[CastMember, ...]
+    simulator: str

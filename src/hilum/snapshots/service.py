@@ -1,0 +1,306 @@
+"""The steps by which snapshots are made, reset and removed, each one transaction; in which order they are taken is in ``live``."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hilum.audit import service as audit
+from hilum.audit.models import Event
+from hilum.clients import service as clients
+from hilum.clients.models import ClientType, NewPeer
+from hilum.consent import service as consent
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson, Tenant, TenantChange, UpstreamKind, UpstreamRef
+from hilum.identity.policy import ROLES
+from hilum.infra.context import Context
+from hilum.installations import service as installations
+from hilum.installations.models import InstallOrder
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
+from hilum.kernel.ids import ClientId, TenantId, VendorId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.keys import service as keys
+from hilum.keys.models import Purpose
+from hilum.launches import service as launches
+from hilum.registry import service as registry
+from hilum.registry.models import App, AppState, Environment
+from hilum.signin import service as signin
+from hilum.snapshots import policy, store
+from hilum.snapshots.models import (
+    APPS_BOUND,
+    PLACES,
+    SNAPSHOTS_BOUND,
+    Card,
+    CastMember,
+    Furnisher,
+    NewSnapshot,
+    Opened,
+    Snapshot,
+    SnapshotApp,
+    State,
+    Template,
+)
+
+WITHOUT_PASSWORD = frozenset({"administrator"})
+"""Roles of which nobody gets a password: a snapshot is governed by its vendor's rights here, not by a hospital's."""
+
+
+def choose(
+    ctx: Context, order: NewSnapshot, templates: Mapping[str, Template], secret: str
+) -> tuple[TenantId, int]:
+    """Return the tenant that a new snapshot will be, and its place. Raises NotPermitted, Invalid, Unavailable (too many)."""
+    vendor = _maker(ctx, "snapshots.snapshot.create")
+    held = store.list_of(ctx.tx, vendor)
+    if faults := policy.order_faults(order, templates, held):
+        detail = "The snapshot cannot be made as described; see fields."
+        if "template" in faults and not templates:
+            detail = "This sandbox has no templates yet. Its operator makes them with `hilum sandbox seed`."
+        raise Invalid("snapshot_invalid", detail, fields=faults)
+    place = policy.free_place(held)
+    if place is None:
+        detail = f"Your vendor has {PLACES} snapshots, as many as it may have. Remove one, or reset it."
+        raise Unavailable("too_many_snapshots", detail)
+    if store.count_present(ctx.tx) >= SNAPSHOTS_BOUND:
+        detail = "This sandbox has as many snapshots as it may have. Remove one that you need no more, or ask its operator."
+        raise Unavailable("too_many_snapshots", detail)
+    slot, before = place
+    return (policy.tenant_id_of(secret) if before is None else before.id), slot
+
+
+def create(
+    ctx: Context,
+    order: NewSnapshot,
+    at: tuple[TenantId, int],
+    template: Template,
+    *,
+    fresh: Card,
+    digest: str,
+) -> tuple[Snapshot, Card]:
+    """Add a snapshot whose records are in place, or put it where a removed one was; return it with its card.
+
+    Raises NotPermitted, Conflict (another took its place), Invalid.
+    """
+    vendor = _maker(ctx, "snapshots.snapshot.create")
+    tenant_id, slot = at
+    system = ctx.as_actor(SYSTEM)
+    before = next((each for each in store.list_of(ctx.tx, vendor) if each.id == tenant_id), None)
+    if before is None:
+        client, secret = _add_tenant(system, tenant_id, vendor, template)
+    else:
+        before = store.get(ctx.tx, tenant_id, lock=True)
+        if before.state is not State.REMOVED:
+            raise Conflict("snapshot_taken", "A colleague made a snapshot at this moment. Try again.")
+        client, secret = before.client, _renew_secret(system, before.client)
+        identity.update_tenant(system, tenant_id, TenantChange(name=template.name, active=True))
+    made = Snapshot(
+        tenant_id,
+        vendor,
+        slot,
+        order.name.strip(),
+        order.template,
+        client,
+        State.READY,
+        str(ctx.actor),
+        ctx.now,
+        ctx.now,
+        ctx.now,
+    )
+    if before is not None:
+        store.save(ctx.tx, made)
+    elif not store.add(ctx.tx, made):
+        raise Conflict("snapshot_taken", "A colleague made a snapshot at this moment. Try again.")
+    card = _furnish(system, made, template, replace(fresh, client_id=client, client_secret=secret), digest)
+    audit.record(ctx, _event("snapshots.snapshot.create", made, template=made.template))
+    return made, card
+
+
+def _add_tenant(
+    system: Context, tenant_id: TenantId, vendor: VendorId, template: Template
+) -> tuple[ClientId, str]:
+    """Add the tenant of a snapshot with its EHR; return the client of that, and its secret."""
+    upstream = UpstreamRef(UpstreamKind.EMBEDDED)
+    identity.add_tenant(
+        system,
+        Tenant(
+            tenant_id, template.name, upstream, ehr_origins=(template.origin,), sandbox=True, vendor=vendor
+        ),
+    )
+    keys.ensure(system, Purpose.ID_TOKEN, tenant_id)
+    peer, secret = clients.add_peer(system, NewPeer(tenant_id, ClientType.EHR, "Sandbox EHR"))
+    return peer.id, secret
+
+
+def begin_reset(ctx: Context, snapshot_id: TenantId) -> Snapshot:
+    """Close a snapshot whose reset begins: what is under way there ends. Raises NotFound, NotPermitted, Conflict (removed)."""
+    found = _changeable(ctx, snapshot_id, "snapshots.snapshot.reset")
+    _close(ctx.as_actor(SYSTEM), found)
+    begun = replace(found, state=State.RESETTING)
+    store.save(ctx.tx, begun)
+    audit.record(ctx, _event("snapshots.snapshot.reset", begun, step="begin"))
+    return begun
+
+
+def finish_reset(
+    ctx: Context, snapshot_id: TenantId, template: Template, fresh: Card, digest: str
+) -> tuple[Snapshot, Card]:
+    """Open a snapshot whose records are again those of its template; nothing that was issued before is valid (ADR 23).
+
+    Raises NotFound, NotPermitted, Conflict.
+    """
+    found = _changeable(ctx, snapshot_id, "snapshots.snapshot.reset")
+    if found.state is not State.RESETTING:
+        raise Conflict("snapshot_not_resetting", "A colleague reset this snapshot at this moment.")
+    system = ctx.as_actor(SYSTEM)
+    identity.update_tenant(system, found.id, TenantChange(active=True))
+    secret = _renew_secret(system, found.client)
+    done = replace(found, state=State.READY, reset_at=ctx.now, used_at=ctx.now)
+    store.save(ctx.tx, done)
+    card = replace(fresh, client_id=found.client, client_secret=secret)
+    card = _furnish(system, done, template, card, digest)
+    audit.record(ctx, _event("snapshots.snapshot.reset", done, step="finish"))
+    return done, card
+
+
+def remove(ctx: Context, snapshot_id: TenantId) -> Snapshot:
+    """Close a snapshot for good: nobody finds it any more. Its records are taken away next. Raises NotFound, NotPermitted."""
+    found = _visible(ctx, snapshot_id, lock=True)
+    event = _event("snapshots.snapshot.remove", found)
+    if not policy.may_remove(ctx.actor, found.vendor):
+        raise audit.refusal(ctx, event)
+    _close(ctx.as_actor(SYSTEM), found)
+    done = replace(found, state=State.REMOVED)
+    store.save(ctx.tx, done)
+    audit.record(ctx, event)
+    return done
+
+
+def put_apps(ctx: Context, snapshot_id: TenantId) -> tuple[Snapshot, tuple[SnapshotApp, ...]]:
+    """Install what of the vendor's apps is certified for the sandbox by now; return the snapshot and what it has. Raises NotFound, NotPermitted."""
+    found = _changeable(ctx, snapshot_id, "snapshots.snapshot.put_apps")
+    apps = _put_apps(ctx.as_actor(SYSTEM), found)
+    audit.record(ctx, _event("snapshots.snapshot.put_apps", found, apps=len(apps)))
+    return found, apps
+
+
+def view(ctx: Context, snapshot_id: TenantId) -> Snapshot:
+    """Get a snapshot that the actor may know of. Raises NotFound, also for another vendor's."""
+    return _visible(ctx, snapshot_id)
+
+
+def list_snapshots(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Snapshot]:
+    """List the snapshots of the actor's vendor; for the staff those of every vendor. By id."""
+    if not ctx.actor.is_platform and (ctx.actor.vendor is None or not ctx.actor.roles):
+        raise NotFound("snapshot_not_found", "There is no such snapshot.")
+    return store.list_present(ctx.tx, None if ctx.actor.is_platform else ctx.actor.vendor, page)
+
+
+def open_card(ctx: Context, snapshot_id: TenantId, furnisher: Furnisher) -> Opened:
+    """Return what opens a snapshot, and note that it is used. Raises NotFound, also for whoever is no member, Unavailable (not ready)."""
+    found = _visible(ctx, snapshot_id)
+    if not policy.may_open(ctx.actor, found.vendor):
+        raise _no_snapshot()
+    card, template = furnisher.find(found.id), furnisher.templates().get(found.template)
+    if found.state is not State.READY or card is None or template is None:
+        raise Unavailable(
+            "snapshot_not_ready", "This snapshot is not ready: its last reset broke off. Reset it again."
+        )
+    store.note_use(ctx.tx, [found.id], ctx.now)
+    audit.record(ctx, _event("snapshots.snapshot.open", found))
+    return Opened(found, card, template.cast, furnisher.address(card))
+
+
+def remove_unused(ctx: Context, since: datetime) -> list[Snapshot]:
+    """Remove a batch of snapshots that nobody opened, and at which no app was launched, since a moment; return them."""
+    found = store.list_unused(ctx.tx, since)
+    used = launches.opened_since(ctx, [each.id for each in found], since)
+    for tenant, at in used.items():
+        store.note_use(ctx.tx, [tenant], at)
+    return [remove(ctx, each.id) for each in found if each.id not in used]
+
+
+def _maker(ctx: Context, action: str) -> VendorId:
+    vendor = ctx.actor.vendor
+    if vendor is None or not policy.may_make(ctx.actor, vendor):
+        raise audit.refusal(
+            ctx, Event(action), "Owners and developers of a vendor make snapshots, for their vendor."
+        )
+    return vendor
+
+
+def _visible(ctx: Context, snapshot_id: TenantId, *, lock: bool = False) -> Snapshot:
+    found = store.get(ctx.tx, snapshot_id, lock=lock)
+    if not policy.may_see(ctx.actor, found.vendor) or found.state is State.REMOVED:
+        raise _no_snapshot()
+    return found
+
+
+def _no_snapshot() -> NotFound:
+    return NotFound("snapshot_not_found", "There is no such snapshot.")
+
+
+def _changeable(ctx: Context, snapshot_id: TenantId, action: str) -> Snapshot:
+    found = _visible(ctx, snapshot_id, lock=True)
+    if not policy.may_make(ctx.actor, found.vendor):
+        raise audit.refusal(ctx, _event(action, found))
+    return found
+
+
+def _close(system: Context, found: Snapshot) -> None:
+    identity.update_tenant(system, found.id, TenantChange(active=False))
+    consent.end_all_at(system, found.id)
+
+
+def _renew_secret(system: Context, client: ClientId) -> str:
+    _, secret = clients.rotate_secret(system, client, overlap=timedelta(0))
+    return secret
+
+
+def _furnish(system: Context, found: Snapshot, template: Template, card: Card, digest: str) -> Card:
+    for member in template.cast:
+        _keep_person(system, found.id, member, digest)
+    return replace(card, apps=_put_apps(system, found))
+
+
+def _keep_person(system: Context, tenant: TenantId, member: CastMember, digest: str) -> None:
+    person = identity.find_person_by_username(system, tenant, member.username)
+    if person is None:
+        order = NewPerson(
+            tenant, member.username, member.name, member.role, member.fhir_user, member.patients
+        )
+        person = identity.add_person(system, order)
+    if member.role not in WITHOUT_PASSWORD:
+        signin.set_password(system, person.id, digest)
+
+
+def _put_apps(system: Context, found: Snapshot) -> tuple[SnapshotApp, ...]:
+    """Install the vendor's apps that may be installed in a sandbox, and list the clients that a chart can open."""
+    listed: list[SnapshotApp] = []
+    for app in registry.list_of_vendor(system, found.vendor, APPS_BOUND):
+        if app.state is AppState.ACTIVE and app.tenant is None and _is_installed(system, found.id, app):
+            listed += [SnapshotApp(each, app.name, app.description) for each in _launched(system, app)]
+    return tuple(listed)
+
+
+def _is_installed(system: Context, tenant: TenantId, app: App) -> bool:
+    if installations.current(system, tenant, app) is not None:
+        return True
+    try:
+        # For everybody: which of a hospital's people use an app is tried here, and narrowed where people are treated.
+        installations.install(system, InstallOrder(tenant, app.id, frozenset(ROLES)))
+    except Invalid:
+        # Not certified for the sandbox yet, or the rule book asks for what nobody can say here.
+        return False
+    return True
+
+
+def _launched(system: Context, app: App) -> Collection[ClientId]:
+    found = clients.list_clients(system, app.id)
+    return [
+        each.id
+        for each in found
+        if each.environment is Environment.SANDBOX and each.launch_uri and each.type is not ClientType.BACKEND
+    ]
+
+
+def _event(action: str, found: Snapshot, **facts: object) -> Event:
+    return Event(action, tenant=found.id, facts={"vendor": found.vendor, "name": found.name, **facts})

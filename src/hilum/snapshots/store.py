@@ -1,0 +1,95 @@
+"""The table of snapshots."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, UniqueConstraint, func, select
+
+from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.kernel.errors import NotFound
+from hilum.kernel.ids import ClientId, TenantId, VendorId
+from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.snapshots.models import UNUSED_BATCH, Snapshot, State
+
+snapshots = Table(
+    "snapshots_snapshot",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("vendor", String(64), nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("name", String(40), nullable=False),
+    Column("template", String(32), nullable=False),
+    Column("client", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("made_by", String(120), nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Column("reset_at", Instant, nullable=False),
+    Column("used_at", Instant, nullable=False),
+    # Two that are made at one moment do not get one place.
+    UniqueConstraint("vendor", "slot"),
+    Index("ix_snapshots_snapshot_state", "state", "used_at"),
+)
+
+
+def add(tx: Connection, found: Snapshot) -> bool:
+    """Add a snapshot; False if its place is taken."""
+    return tx.execute(insert_or_ignore(tx, snapshots).values(_values(found))).rowcount == 1
+
+
+def save(tx: Connection, found: Snapshot) -> None:
+    tx.execute(snapshots.update().where(snapshots.c.id == found.id).values(_values(found)))
+
+
+def get(tx: Connection, snapshot: TenantId, *, lock: bool = False) -> Snapshot:
+    """Get a snapshot; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
+    query = select(snapshots).where(snapshots.c.id == snapshot)
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise NotFound("snapshot_not_found", "There is no such snapshot.")
+    return _snapshot(row)
+
+
+def list_of(tx: Connection, vendor: VendorId) -> list[Snapshot]:
+    """List the snapshots of a vendor by place, removed ones too; there are few."""
+    query = select(snapshots).where(snapshots.c.vendor == vendor).order_by(snapshots.c.slot)
+    return [_snapshot(row) for row in tx.execute(query)]
+
+
+def list_present(tx: Connection, vendor: VendorId | None, page: PageQuery = FIRST_PAGE) -> list[Snapshot]:
+    """List snapshots that were not removed, of a vendor or of all, by id."""
+    query = select(snapshots).where(snapshots.c.state != State.REMOVED.value, snapshots.c.id > page.after)
+    if vendor is not None:
+        query = query.where(snapshots.c.vendor == vendor)
+    return [_snapshot(row) for row in tx.execute(query.order_by(snapshots.c.id).limit(page.limit))]
+
+
+def count_present(tx: Connection) -> int:
+    query = select(func.count()).select_from(snapshots).where(snapshots.c.state != State.REMOVED.value)
+    return int(tx.execute(query).scalar_one())
+
+
+def list_unused(tx: Connection, before: datetime) -> list[Snapshot]:
+    """List snapshots that were not removed and not used since, at most a batch."""
+    present = snapshots.c.state.in_([State.READY.value, State.RESETTING.value])
+    query = select(snapshots).where(present, snapshots.c.used_at < before)
+    return [_snapshot(row) for row in tx.execute(query.order_by(snapshots.c.used_at).limit(UNUSED_BATCH))]
+
+
+def note_use(tx: Connection, of: Collection[TenantId], at: datetime) -> None:
+    tx.execute(snapshots.update().where(snapshots.c.id.in_(list(of))).values(used_at=at))
+
+
+def _values(found: Snapshot) -> dict[str, Any]:
+    return {column.name: getattr(found, column.name) for column in snapshots.c} | {"state": found.state.value}
+
+
+def _snapshot(row: Row[Any]) -> Snapshot:
+    kept = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    typed = {
+        "id": TenantId(row.id),
+        "vendor": VendorId(row.vendor),
+        "client": ClientId(row.client),
+        "state": State(row.state),
+    }
+    return Snapshot(**kept | typed)

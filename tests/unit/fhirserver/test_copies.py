@@ -1,0 +1,89 @@
+"""A server's records are replaced by those of a template at once, while other processes have it open (C123)."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hilum_ehr.fhirserver import copies
+from hilum_ehr.fhirserver.models import FhirServerSettings, Refused
+from hilum_ehr.fhirserver.routes import FhirServer
+from tests.sim.world import FakeClock, SeededIds
+
+PATIENT = {"resourceType": "Patient", "name": [{"family": "Abara"}], "gender": "female"}
+
+
+def server(path: Path) -> FhirServer:
+    return FhirServer(FhirServerSettings(path, "http://127.0.0.1/fhir"), FakeClock(), SeededIds(path.stem))
+
+
+def found(of: FhirServer, family: str) -> list[str]:
+    _, page = of.service.search("Patient", [("family", family)])
+    return sorted(each.id for each in page.matches)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    source = server(tmp_path / "source.db")
+    source.load([PATIENT | {"id": "p1"}, PATIENT | {"id": "p2"}])
+    source.close()
+    copies.pack(tmp_path / "source.db", tmp_path / "packed" / "source.db.z")
+    return tmp_path / "packed" / "source.db.z"
+
+
+@pytest.fixture
+def opened(packed: Path, tmp_path: Path) -> Iterator[FhirServer]:
+    """A server made of the template, that somebody has open."""
+    copies.unpack_over(packed, tmp_path / "own.db")
+    made = server(tmp_path / "own.db")
+    yield made
+    made.close()
+
+
+def test_who_has_it_open_sees_the_template_again(opened: FhirServer, packed: Path, tmp_path: Path) -> None:
+    assert found(opened, "abara") == ["p1", "p2"]
+    before = opened.service.change_mark()
+    opened.load([PATIENT | {"id": "p3"}, PATIENT | {"id": "p1", "name": [{"family": "Other"}]}])
+    assert found(opened, "abara") == ["p2", "p3"]
+
+    copies.unpack_over(packed, tmp_path / "own.db")
+
+    assert found(opened, "abara") == ["p1", "p2"]
+    assert opened.service.read("Patient", "p1").number == 1
+    with pytest.raises(Refused):
+        opened.service.read("Patient", "p3")
+    assert opened.service.change_mark() != before, "what was kept of answers is not given again"
+    assert (tmp_path / "own.db").stat().st_mode & 0o077 == 0
+    assert not list(tmp_path.glob("*.new*"))
+
+
+def test_it_is_emptied_and_filled_again(opened: FhirServer, packed: Path, tmp_path: Path) -> None:
+    copies.clear(tmp_path / "own.db")
+    assert found(opened, "abara") == []
+    copies.unpack_over(packed, tmp_path / "own.db")
+    assert found(opened, "abara") == ["p1", "p2"]
+    copies.clear(tmp_path / "nowhere.db")
+    assert not (tmp_path / "nowhere.db").exists()
+
+
+def test_a_template_of_another_release_keeps_the_numbers_that_are_in_use(
+    packed: Path, tmp_path: Path
+) -> None:
+    """Whoever has the file open has read the numbers of its parameters, and would search by wrong ones."""
+    made = server(tmp_path / "own.db")
+    made.close()
+    with closing(sqlite3.connect(tmp_path / "own.db")) as db, db:
+        # As an older release left them: in another order, and without one that came since.
+        db.execute("UPDATE parameter SET number = 1000000 - number")
+        db.execute("DELETE FROM parameter WHERE key = (SELECT max(key) FROM parameter)")
+    opened = server(tmp_path / "own.db")
+
+    copies.unpack_over(packed, tmp_path / "own.db")
+
+    assert found(opened, "abara") == ["p1", "p2"]
+    again = server(tmp_path / "own.db")
+    assert found(again, "abara") == ["p1", "p2"]
+    for each in (opened, again):
+        each.close()
