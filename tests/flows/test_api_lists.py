@@ -129,6 +129,8 @@ NO_LISTS = {
     "/api/v1/revalidation/apps/{app}/early-review": "one judgement, with at most four reasons",
     "/api/v1/listings/{app}/statements": "of one version, bounded by its rules, lenses and fields",
     "/api/v1/lookups": "ten at most",
+    "/api/v1/defects": "listed in test_defects",
+    "/api/v1/defect-figures": "figures",
     "/api/v1/sandbox-snapshots/{snapshot}/card": "one card",
     "/api/v1/sandbox-snapshots": "walked below a vendor's three in test_own_snapshots",
     "/api/v1/break-glass/launches": "twenty at most",

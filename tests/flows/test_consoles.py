@@ -31,7 +31,7 @@ LONG = "A name of two hundred letters " * 6 + "x" * 20
 PLACE_OF = {"gina": "general", "ann": "general", "carl": "children", "mary": "mercy"}
 MISSING = {
     f"operations.{name}"
-    for name in ("request", "rollout", "approval", "dry_run", "product", "departure", "exception")
+    for name in ("request", "rollout", "approval", "dry_run", "product", "departure", "exception", "defect")
 }
 """Pages of things that are not there: who may open them learns so."""
 STAFF = {"root": "platform_admin", "sam": "security", "rita": "reviewer", "otto": "auditor"}

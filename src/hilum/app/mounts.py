@@ -39,6 +39,7 @@ from hilum.contacts import domain_routes
 from hilum.contacts import pages as contacts_pages
 from hilum.contacts import routes as contacts
 from hilum.contacts.domain_checks import DomainChecker
+from hilum.defects import routes as defects
 from hilum.departures import routes as departures
 from hilum.disposals import routes as disposals
 from hilum.disposals.service import ask_of_app, ask_of_former
@@ -424,6 +425,7 @@ def _reviewing(
         evidence.api(kit, runs),
         traces.api(kit, runs),
         snapshots.api(kit, furnisher or no_furnisher()),
+        defects.api(kit),
     )
 
 
@@ -463,11 +465,7 @@ def control_plane(
         departures.api(kit),
         drills.api(kit, lambda query: reader().window(query)),
         rollouts.api(kit),
-        registry.api(
-            kit,
-            ended=ask_of_app,
-            barred=barred,
-        ),
+        registry.api(kit, ended=ask_of_app, barred=barred),
         app_edit_routes.api(kit),
         call_routes.api(kit, RecordedReads(kit.uow, VENDORS).run, lambda query: reader().page(query)),
         contacts.api(kit),

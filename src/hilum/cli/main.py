@@ -22,6 +22,7 @@ MODULES = {
     "consent": "consents",
     "contact": "contacts",
     "disposal": "disposals",
+    "defect": "defects",
     "doctor": "doctor",
     "drill": "drills",
     "evidence": "evidence",

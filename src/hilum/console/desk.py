@@ -362,7 +362,7 @@ class Desk:
             return self._vendors_door(request, page, facts)
         hospitals = []
         if page.console is Console.TENANT:
-            found = await self._kit.uow.read(identity.list_tenants, trace=trace_of(request))
+            found = await self._kit.uow.read(identity.list_shared, trace=trace_of(request))
             hospitals = [(each.name, urls.signin(each.id, then=then)) for each in found if each.active]
         return self._kit.pages.render(
             request,

@@ -38,6 +38,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "Who answers for which scopes, and until when. Ending one with notice writes a version of the rule book.",
             "hilum policy show",
         ),
+        "operations.defects": (
+            "Defects of certified versions. One that was first seen in production is closed once it is said whether the sandbox could have shown it.",
+            "hilum defect list",
+        ),
         "operations.departures": (
             "The hospitals that left: what each had, what its erasure waits for, and the proof of it. Two of you let one leave.",
             "hilum tenant leave list",

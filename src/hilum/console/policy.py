@@ -107,6 +107,8 @@ def _evidence() -> tuple[Page, ...]:
             READS_AUDIT,
             parent="audit",
         ),
+        page("defects", "/defects", "Defects", "What got past us?", STAFF, nav=True),
+        page("defect", "/defects/{id}", "Defect", "Could we have seen it?", STAFF, parent="defects"),
         page("departures", "/departures", "Departures", "Who left, and what is erased?", STAFF, nav=True),
         page("departure", "/departures/{id}", "Departure", "What became of it?", STAFF, parent="departures"),
         page("staff_new", "/staff/new", "Add a colleague", "Who is new?", RULES, parent="staff"),

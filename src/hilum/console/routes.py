@@ -15,6 +15,7 @@ from hilum.console.models import Console
 from hilum.console.operations import (
     apps,
     books,
+    defects,
     departures,
     evidence,
     exceptions,
@@ -68,6 +69,8 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.scopes", scopes.show_list),
         *desk.route("operations.product", scopes.show, scopes.deprecate),
         *desk.route("operations.evidence", evidence.show, evidence.act),
+        *desk.route("operations.defects", defects.show_list),
+        *desk.route("operations.defect", defects.show, defects.act),
         *desk.route("operations.departures", departures.show_list),
         *desk.route("operations.departure", departures.show),
         *desk.route("operations.staff_new", staff.show_new, staff.add),

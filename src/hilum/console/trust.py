@@ -18,6 +18,7 @@ from hilum.certificates.live import Published
 from hilum.consent.policy import type_name
 from hilum.console import clocks, words
 from hilum.console.submissions import RULES
+from hilum.defects import service as defects
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Invalid
@@ -186,6 +187,7 @@ def _facts(ctx: Context) -> Mapping[str, Any]:
         "packs": [words.pack_shown(each) for each in policies.view_packs(reading, number)],
         "early": list(EARLY_FORMULA.values()),
         "ledger": clocks.ledger(review.newest_breaches(reading, LEDGER)),
+        "leakage": defects.view_figures(reading),
         **method_of(book),
     }
 

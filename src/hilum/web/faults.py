@@ -11,6 +11,11 @@ INVALID = "invalid"
 SENTENCES: Mapping[str, str] = MappingProxyType(
     {
         INVALID: "This value cannot be accepted.",
+        "version_not_live": "This version was never certified for production, so nobody met it there.",
+        "before_live": "This is before the version was certified for production.",
+        "scenario_malformed": "A scenario's name has 3 to 63 small letters, digits and underscores, such as token_expired.",
+        "not_with_scenario": "Leave this empty: the scenario says what is missing.",
+        "not_with_gap": "Leave this empty where the sandbox could not have shown it.",
         "name_taken": "You have another one of this name. Choose another name.",
         "template_unknown": "Name one of the sandbox's synthetic hospitals: general, children or clinic.",
         "missing": "This field is required.",

@@ -1,0 +1,30 @@
+"""The public figure, made once an hour by each worker: it goes over many rows, and strangers may ask for it."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from hilum.defects import service
+from hilum.defects.models import Leakage
+from hilum.infra.context import Trace
+from hilum.infra.unit_of_work import UnitOfWork
+
+MADE_EVERY = timedelta(hours=1)
+
+
+@dataclass(slots=True)
+class PublicFigures:
+    """K2 as it was last made."""
+
+    uow: UnitOfWork
+    _made: tuple[datetime, Leakage] | None = None
+    _making: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def read(self, trace: Trace) -> tuple[datetime, Leakage]:
+        """Return the figure, and when it was made."""
+        # One at a time: however many ask, it is made once.
+        async with self._making:
+            now = self.uow.clock.now()
+            if self._made is None or now - self._made[0] >= MADE_EVERY:
+                self._made = now, await self.uow.read(service.view_figures, trace=trace)
+            return self._made

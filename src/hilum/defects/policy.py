@@ -1,0 +1,95 @@
+"""Who reports, tags and closes defects, what a tag must say, and how many defects escaped. Pure."""
+
+import re
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from hilum.defects.models import ESCAPES_WITHIN, TEXT_BOUND, Defect, Leakage, NewDefect, Seen, Tag
+from hilum.identity.models import VendorRight
+from hilum.identity.policy import is_member, may_as_member
+from hilum.kernel.actor import Actor
+from hilum.kernel.ids import VendorId, VersionId
+
+JUDGES = frozenset({"platform_admin", "security", "reviewer"})
+_SCENARIO = re.compile(r"[a-z][a-z0-9_]{2,62}")
+
+
+def may_report(actor: Actor, vendor: VendorId) -> bool:
+    """Check whether an actor may report a defect of a vendor's app: its own people, and the staff."""
+    return may_judge(actor) or may_as_member(actor, vendor, VendorRight.APPS)
+
+
+def may_judge(actor: Actor) -> bool:
+    """Check whether an actor may tag and close defects: the platform's staff, not the vendor of the app."""
+    return actor.acts_alone or (actor.is_platform and bool(actor.roles & JUDGES))
+
+
+def may_see(actor: Actor, vendor: VendorId) -> bool:
+    """Check whether an actor may read defects of a vendor's apps."""
+    return actor.is_platform or is_member(actor, vendor)
+
+
+def report_faults(order: NewDefect, went_live_at: datetime | None, now: datetime) -> dict[str, str]:
+    """Return the error code of each field of a report that cannot be."""
+    faults = {}
+    if not order.summary.strip():
+        faults["summary"] = "missing"
+    elif len(order.summary) > TEXT_BOUND:
+        faults["summary"] = "too_long"
+    if order.first_seen_at > now:
+        faults["first_seen_at"] = "in_the_future"
+    # What was in nobody's hands escaped to nobody.
+    if order.seen_in is Seen.PRODUCTION and went_live_at is None:
+        faults["seen_in"] = "version_not_live"
+    elif order.seen_in is Seen.PRODUCTION and went_live_at is not None and order.first_seen_at < went_live_at:
+        faults["first_seen_at"] = "before_live"
+    return faults
+
+
+def tag_faults(tag: Tag) -> dict[str, str]:
+    """Return the error code of each field of a tag: yes takes a scenario and no gap, no takes a gap and no scenario."""
+    scenario, gap = tag.scenario.strip(), tag.gap.strip()
+    if tag.reproducible:
+        faults = (
+            {}
+            if _SCENARIO.fullmatch(scenario)
+            else {"scenario": "scenario_malformed" if scenario else "missing"}
+        )
+        return faults | ({"gap": "not_with_scenario"} if gap else {})
+    faults = {} if gap else {"gap": "missing"}
+    if len(gap) > TEXT_BOUND:
+        faults["gap"] = "too_long"
+    return faults | ({"scenario": "not_with_gap"} if scenario else {})
+
+
+def may_close(defect: Defect) -> bool:
+    """Check whether a defect may be closed: of one that was first seen in production it was said whether the sandbox could have shown it."""
+    return defect.seen_in is not Seen.PRODUCTION or defect.reproducible is not None
+
+
+def has_escaped(defect: Defect) -> bool:
+    """Check whether a defect was first seen in production, within 90 days of its version's going live (K2)."""
+    if defect.seen_in is not Seen.PRODUCTION or defect.went_live_at is None:
+        return False
+    return defect.first_seen_at - defect.went_live_at <= ESCAPES_WITHIN
+
+
+def leakage(defects: Iterable[Defect], live: Collection[VersionId]) -> Leakage:
+    """Return K2 of versions that went live: of all their defects those that escaped. A version that nobody used is not counted."""
+    by_version: dict[VersionId, tuple[int, int]] = {}
+    tagged = reproducible = 0
+    for each in defects:
+        if each.version not in live:
+            continue
+        escaped, all_ = by_version.get(each.version, (0, 0))
+        out = has_escaped(each)
+        by_version[each.version] = escaped + out, all_ + 1
+        tagged += out and each.reproducible is not None
+        reproducible += out and each.reproducible is True
+    return Leakage(
+        sum(escaped for escaped, _ in by_version.values()),
+        sum(all_ for _, all_ in by_version.values()),
+        tagged,
+        reproducible,
+        by_version,
+    )

@@ -1,0 +1,181 @@
+"""A sandbox runs the code, the rule book and the limits of production; what differs is listed here, each with its reason (C121)."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from hilum.app.parts import SITES
+from hilum.identity.models import TenantFacts
+from hilum.infra import settings
+from hilum.standing.policy import standing_fault
+from tests.unit.standing.test_standing import FAULTS, GOOD, NOW, Change, changed
+
+SOURCE = Path(__file__).parents[2] / "src" / "hilum"
+ASKED = frozenset(
+    {"is_sandbox", "opens_private_fetches", "sandbox_public", "sandbox", "SANDBOX", "production"}
+)
+"""Names by which code asks where it runs, what a hospital is, or for which environment something was registered or certified."""
+DECIDING = (
+    "attestations", "audit", "breakglass", "consent", "controls", "departures", "disposals", "drills", "exports", "gateway", "histories",
+    "keys", "kernel", "launches", "lookups", "notices", "overuse", "standards", "sunsets", "switchboard", "tokens", "upstream",
+)  # fmt: skip
+"""Rooms that decide, limit, count and record: they do not know what a sandbox is."""
+_APART = "what is registered or certified for synthetic data only is kept apart from what is for people (C4)"
+_FACTOR = "staff and administrators need a second factor where people are treated; the accounts of a sandbox are published"
+_FETCH = "a developer's own machine is fetched from, in a sandbox that is not public"
+_SYNTHETIC = "it makes, shows or guards the synthetic hospitals themselves"
+_PAGES = "pages say that everyone is synthetic, or offer what is for the sandbox"
+DIFFERENCES = {
+    "account": {"own_pages.py": _FACTOR, "service.py": _FACTOR},
+    "agreements": {
+        "policy.py": "agreements between organisations are about records of people, and a sandbox has none",
+        "service.py": "agreements between organisations are about records of people, and a sandbox has none",
+    },
+    "app": {
+        "furnishing.py": _SYNTHETIC,
+        "jobs.py": _FETCH,
+        "mounts.py": f"{_FACTOR}; {_FETCH}; clients register themselves in a sandbox that is not public",
+        "platform.py": f"{_PAGES}; {_FETCH}",
+        "seed.py": _SYNTHETIC,
+        "sending.py": _FETCH,
+        "supervisor.py": "the simulator is a process beside the platform",
+    },
+    "backchannel": {"service.py": "certification runs are looked for at sandbox hospitals only"},
+    "cli": {
+        "doctor.py": "a sandbox is not asked for what only production needs",
+        "preflight.py": "a production platform refuses to start with synthetic hospitals, or with what is missing",
+        "sandbox.py": _SYNTHETIC,
+        "server.py": _SYNTHETIC,
+    },
+    "clients": {
+        "peers.py": _APART,
+        "policy.py": "addresses on this machine and keys sent inline are for clients of the sandbox",
+        "routes.py": _APART,
+        "service.py": _APART,
+    },
+    "console": {
+        "desk.py": f"{_FACTOR}; {_PAGES}",
+        "service.py": _FACTOR,
+        **{
+            f"developer/{name}.py": _PAGES
+            for name in (
+                "clients",
+                "proposals",
+                "reviews",
+                "runs",
+                "snapshots",
+                "steps",
+                "submission",
+                "usage",
+            )
+        },
+        "tenant/apps.py": _APART,
+        "tenant/settings.py": _PAGES,
+    },
+    "dryruns": {"replay.py": _APART},
+    "evidence": dict.fromkeys(
+        ("acting.py", "by_hand.py", "policy.py", "tracing.py"),
+        "nothing is made to fail where people are treated",
+    ),
+    "factors": {"policy.py": _FACTOR},
+    "federation": {"pages.py": _FACTOR, "policy.py": _FACTOR, "signing_in.py": _FACTOR},
+    "frontchannel": {"flow.py": _PAGES, "pages.py": _PAGES},
+    "identity": {
+        "policy.py": "the fact is passed on",
+        "routes.py": "a synthetic hospital is added to a sandbox only",
+        "service.py": "the fact is recorded",
+        "store.py": "the fact is stored",
+        "whose.py": _SYNTHETIC,
+    },
+    "infra": {"settings.py": "where it is read and checked"},
+    "installations": {
+        "answering.py": _APART,
+        "service.py": f"{_APART}; dynamic registration is for synthetic data",
+    },
+    "mandates": dict.fromkeys(
+        ("policy.py", "service.py"), "who answers for a service is asked where people are treated"
+    ),
+    "monitoring": {"judging.py": "what is watched is the use of records of people"},
+    "policies": {"trials.py": "where nobody works, nothing is tried"},
+    "precedents": {"service.py": _APART},
+    "registry": {"calls.py": _APART, "policy.py": _APART, "store.py": _APART},
+    "requests": {"facts.py": _APART},
+    "revalidation": {
+        "friction.py": "how vendors begin is counted from the sandbox on",
+        "service.py": _APART,
+        "serviced.py": "service is asked of what people use",
+    },
+    "review": {
+        "checks.py": "what is submitted for the sandbox needs no public TLS and no run",
+        "policy.py": "a submission for the sandbox needs less",
+    },
+    "signin": dict.fromkeys(("api_tokens.py", "routes.py", "service.py"), _FACTOR),
+    "snapshots": {"service.py": _SYNTHETIC},
+    "standing": {"policy.py": _APART},
+    "web": {"kit.py": "where it is asked"},
+}
+"""Every file that asks, by room, with the reason why it may."""
+SECRET = {"HILUM_SECRET_KEY": "k" * 40}
+OF_THE_PLACE = frozenset({"mode", "base_url", "sandbox_url", "listen", "sandbox_listen"})
+"""Settings that say where a platform is."""
+
+
+def asking() -> Iterator[str]:
+    """Yield each file that reads one of the names, as ``room/path``."""
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            attribute = (
+                isinstance(node, ast.Attribute) and node.attr in ASKED and isinstance(node.ctx, ast.Load)
+            )
+            variable = (
+                isinstance(node, ast.Name) and node.id == "production" and isinstance(node.ctx, ast.Load)
+            )
+            if attribute or variable:
+                yield path.relative_to(SOURCE).as_posix()
+                break
+
+
+def test_every_place_where_a_sandbox_differs_is_listed_with_its_reason() -> None:
+    """C121: one that is new fails here, until somebody can say why; one that is gone goes from the list."""
+    listed = {f"{room}/{file}" for room, files in DIFFERENCES.items() for file in files}
+    assert set(asking()) == listed
+    assert all(reason for files in DIFFERENCES.values() for reason in files.values())
+
+
+def test_the_rooms_that_decide_do_not_know_what_a_sandbox_is() -> None:
+    """C121: nor is there a second gateway, rule book or limit to choose."""
+    assert not DIFFERENCES.keys() & set(DECIDING)
+    assert all((SOURCE / room).is_dir() for room in DECIDING if room != "exports")
+    assert SITES["platform"] == "hilum.app.factories:platform", "both are one program"
+
+
+def test_the_defaults_of_every_limit_are_the_same() -> None:
+    """C121: of all settings only those differ by themselves that say where the platform is."""
+    production = settings.read(
+        SECRET | {"HILUM_MODE": "production", "HILUM_BASE_URL": "https://hilum.example"}
+    )
+    sandbox = settings.read(SECRET | {"HILUM_MODE": "sandbox", "HILUM_BASE_URL": "http://127.0.0.1:8000"})
+    differing = {
+        each.name
+        for each in fields(production)
+        if getattr(production, each.name) != getattr(sandbox, each.name)
+    }
+    assert differing <= OF_THE_PLACE
+
+
+@pytest.mark.parametrize(
+    "change", [change for changes in FAULTS.values() for change in changes], ids=lambda _: "x"
+)
+def test_the_same_app_is_judged_alike_at_a_synthetic_hospital(change: Change) -> None:
+    """C121: each reason that the decision about an app's standing knows, and none, at a tenant of either kind."""
+    for standing in (GOOD, changed(GOOD, change)):
+        if not isinstance(standing.tenant, TenantFacts):
+            continue
+        both = {
+            standing_fault(replace(standing, tenant=replace(standing.tenant, sandbox=kind)), NOW)
+            for kind in (True, False)
+        }
+        assert len(both) == 1
