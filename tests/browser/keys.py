@@ -68,9 +68,12 @@ BEGIN = (
     return window.awaited.length;
 }"""
 )
-"""Begin to note what has the focus, from the top of the page, after the browser gave it to the field that asks for it. Of several radio buttons Tab reaches one; arrows reach the others."""
+"""Begin to note what has the focus, from the top of the page, after the browser gave it to the field that asks for it. Of several radio buttons Tab reaches one, whichever; arrows reach the others."""
 MISSED = """() => {
-    const visited = [...new Set(window.visited)].filter((each) => window.awaited.includes(each));
+    const same = (one, other) => one === other
+        || one.type === "radio" && other.type === "radio" && one.name === other.name && one.form === other.form;
+    const stops = window.visited.map((each) => window.awaited.find((other) => same(each, other)));
+    const visited = [...new Set(stops)].filter((each) => each !== undefined);
     return window.awaited.map((each, at) => [each, visited[at]]).filter(([each, there]) => each !== there)
         .map(([each, there]) => `${each.outerHTML.slice(0, 120)} but ${there?.outerHTML.slice(0, 120)}`).slice(0, 3);
 }"""
