@@ -7,6 +7,7 @@ import pytest
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
+from hilum.defects import service
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import VendorId
 from hilum.policies import service as policies
@@ -125,3 +126,13 @@ def test_nobody_reports_of_another_vendor_and_no_vendor_judges_itself(ground: Gr
         ({"summary": " "}, {"summary": "missing"}),
     ):
         assert codes(problem(ground.report(**change), 422, "defect_invalid")) == fields
+
+
+def test_a_vendor_has_only_so_many_open(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """K2: no vendor fills the public figure with reports of its own; the staff still records what is found."""
+    monkeypatch.setattr(service, "OPEN_BOUND", 1)
+    first = made(ground.report(seen_in="sandbox"))["id"]
+    problem(ground.report(seen_in="sandbox"), 503, "too_many_defects")
+    made(ground.report("rita", seen_in="review"))
+    made(ground.close(first), 200)
+    problem(ground.report(), 503, "too_many_defects")

@@ -1,5 +1,6 @@
 """The records of vendors' snapshots on this machine: templates are packed once, and put over a snapshot's own file."""
 
+import sqlite3
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -78,7 +79,7 @@ def _cast(plan: HospitalPlan) -> tuple[CastMember, ...]:
 def _fill(home: Path, tenant: TenantId, name: str) -> None:
     try:
         copies.unpack_over(_packed(home, name), _store(home, tenant))
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         detail = "The records of the snapshot cannot be written now. Try again."
         raise Unavailable("snapshot_not_furnished", detail) from error
 

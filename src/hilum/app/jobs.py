@@ -119,10 +119,12 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
 
 def remove_snapshots(job_lease: JobLease, settings: Settings) -> None:
     """Remove vendors' snapshots that nobody uses any more, with their records."""
-    since, empty = job_lease.uow.clock.now() - settings.keep.snapshots, furnishing.furnisher(settings).empty
+    since, files = job_lease.uow.clock.now() - settings.keep.snapshots, furnishing.furnisher(settings)
     while removed := job_lease.write(partial(snapshots.remove_unused, since=since)):
         for each in removed:
-            empty(each.id)
+            # First: while its card is there, the simulator goes on showing it to whoever came in before.
+            files.forget(each.id)
+            files.empty(each.id)
 
 
 def _checkpoint_notices(schedule: Schedule) -> Faults:

@@ -10,6 +10,8 @@ from hilum.kernel.ids import AppId, VendorId, VersionId
 TEXT_BOUND = 2_000
 ESCAPES_WITHIN = timedelta(days=90)
 """How long after go-live a defect that is first seen in production counts as one that escaped."""
+OPEN_BOUND = 200
+"""Open defects of an app that its vendor may have on record: more would only crowd out what others' figures are made of."""
 COUNTED_BOUND = 5_000
 """The newest defects that a figure is made of."""
 

@@ -6,10 +6,10 @@ from datetime import datetime
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.defects import policy, store
-from hilum.defects.models import TEXT_BOUND, Defect, Leakage, NewDefect, Tag
+from hilum.defects.models import OPEN_BOUND, TEXT_BOUND, Defect, Leakage, NewDefect, Tag
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
@@ -18,13 +18,18 @@ from hilum.registry.models import AppVersion, Environment
 
 
 def report(ctx: Context, order: NewDefect) -> Defect:
-    """Record a defect of a version, and where it was first seen. Raises NotFound, NotPermitted, Invalid."""
+    """Record a defect of a version, and where it was first seen. Raises NotFound, NotPermitted, Invalid, Unavailable (too many are open)."""
     version = registry.get_version(ctx, order.version)
     app = registry.get_app(ctx, version.app)
     if not policy.may_report(ctx.actor, app.vendor):
         if not policy.may_see(ctx.actor, app.vendor):
             raise NotFound("version_not_found", "There is no such version.")
         raise audit.refusal(ctx, Event("defects.defect.report", app=app.id))
+    if not policy.may_judge(ctx.actor) and store.count_open(ctx.tx, app.id) >= OPEN_BOUND:
+        detail = (
+            f"{OPEN_BOUND} defects of this app are open. Ask the platform's staff to close what is mended."
+        )
+        raise Unavailable("too_many_defects", detail)
     live = _live_since(ctx, version)
     if faults := policy.report_faults(order, live, ctx.now):
         raise Invalid(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Connection, Index, Row, String, Table, Text, select
+from sqlalchemy import Boolean, Column, Connection, Index, Row, String, Table, Text, func, select
 
 from hilum.defects.models import COUNTED_BOUND, Defect, Seen, Severity
 from hilum.infra.db import Instant, metadata
@@ -68,6 +68,13 @@ def list_defects(
     if page.after:
         query = query.where(defects.c.id < page.after)
     return [_defect(row) for row in tx.execute(query)]
+
+
+def count_open(tx: Connection, app: AppId) -> int:
+    query = (
+        select(func.count()).select_from(defects).where(defects.c.app == app, defects.c.closed_at.is_(None))
+    )
+    return int(tx.execute(query).scalar_one())
 
 
 def read_newest(tx: Connection) -> list[Defect]:

@@ -63,10 +63,9 @@ class Snapshots:
 
     async def reset(self, snapshot: TenantId, *, actor: Actor, trace: Trace) -> Snapshot:
         """Give a snapshot the records of its template and new secrets. Raises NotFound, NotPermitted, Conflict, Unavailable."""
-        begun = await self.uow.write(
-            partial(service.begin_reset, snapshot_id=snapshot), actor=actor, trace=trace
-        )
         templates = await asyncio.to_thread(self.furnisher.templates)
+        begin = partial(service.begin_reset, snapshot_id=snapshot, templates=templates)
+        begun = await self.uow.write(begin, actor=actor, trace=trace)
         template: Template = templates[begun.template]
         fresh, digest = await self._fresh(begun.id, begun.name, begun.template, actor)
         await asyncio.to_thread(self.furnisher.fill, begun.id, begun.template)

@@ -9,6 +9,7 @@ from hilum.audit.models import Event
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType, NewPeer
 from hilum.consent import service as consent
+from hilum.factors import service as factors
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, TenantChange, UpstreamKind, UpstreamRef
 from hilum.identity.policy import ROLES
@@ -130,9 +131,13 @@ def _add_tenant(
     return peer.id, secret
 
 
-def begin_reset(ctx: Context, snapshot_id: TenantId) -> Snapshot:
-    """Close a snapshot whose reset begins: what is under way there ends. Raises NotFound, NotPermitted, Conflict (removed)."""
+def begin_reset(ctx: Context, snapshot_id: TenantId, templates: Mapping[str, Template]) -> Snapshot:
+    """Close a snapshot whose reset begins: what is under way there ends. Raises NotFound, NotPermitted, Unavailable (its template is missing)."""
     found = _changeable(ctx, snapshot_id, "snapshots.snapshot.reset")
+    # Before it is closed: without a template nothing would open it again.
+    if found.template not in templates:
+        detail = "This sandbox has no template for it now. Its operator makes them with `hilum sandbox seed`."
+        raise Unavailable("snapshot_template_missing", detail)
     _close(ctx.as_actor(SYSTEM), found)
     begun = replace(found, state=State.RESETTING)
     store.save(ctx.tx, begun)
@@ -268,6 +273,9 @@ def _keep_person(system: Context, tenant: TenantId, member: CastMember, digest: 
             tenant, member.username, member.name, member.role, member.fhir_user, member.patients
         )
         person = identity.add_person(system, order)
+    # As they began: a second factor that somebody set up there would keep everybody else out.
+    elif factors.held(system, person.id).any:
+        factors.remove_all(system, person, why="snapshot_reset")
     if member.role not in WITHOUT_PASSWORD:
         signin.set_password(system, person.id, digest)
 
