@@ -9,6 +9,7 @@ import sqlite3
 import zlib
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import get_ident
 
 BUSY_S = 10.0
 LEVEL = 1
@@ -50,7 +51,8 @@ def pack(source: Path, packed: Path) -> None:
 def unpack_over(packed: Path, target: Path) -> None:
     """Put the records of a packed file in the place of all that a server has; the server need not exist yet."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = target.with_suffix(f".{os.getpid()}.new")
+    # Of its own: of two at once in one process neither writes into the other's.
+    work = target.with_suffix(f".{os.getpid()}-{get_ident()}.new")
     try:
         _write_private(work, zlib.decompress(packed.read_bytes()))
         if target.exists():

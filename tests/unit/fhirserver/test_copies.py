@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def test_who_has_it_open_sees_the_template_again(opened: FhirServer, packed: Pat
         opened.service.read("Patient", "p3")
     assert opened.service.change_mark() != before, "what was kept of answers is not given again"
     assert (tmp_path / "own.db").stat().st_mode & 0o077 == 0
+    assert not list(tmp_path.glob("*.new*"))
+
+
+def test_two_at_once_do_not_disturb_each_other(opened: FhirServer, packed: Path, tmp_path: Path) -> None:
+    """Somebody presses the button twice: both copies are whole."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: copies.unpack_over(packed, tmp_path / "own.db"), range(12)))
+    assert found(opened, "abara") == ["p1", "p2"]
+    with closing(sqlite3.connect(tmp_path / "own.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert not list(tmp_path.glob("*.new*"))
 
 
