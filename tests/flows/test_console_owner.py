@@ -191,7 +191,9 @@ def test_the_dated_rules_of_jurisdictions_stand_on_a_page_with_whether_the_book_
     ):
         assert words in text, words
     assert ">not kept<" not in text
-    assert "of the regulated lane takes at most 5 business days" in root.get(f"{page}?version=0").text
+    assert (
+        "In the regulated lane “enable” takes at most 5 business days" in root.get(f"{page}?version=0").text
+    )
     assert [root.get(f"{page}?version={wrong}").status_code for wrong in ("9999", "x")] == [404, 404]
     public = site.browser().get("/trust").text
     assert "45 CFR 170.404(b)" in public

@@ -35,6 +35,8 @@ def mandate() -> None:
 def ask(client: str, *, tenant: str, approver: str, ends_at: datetime | None, json_: bool) -> None:
     r"""Ask a colleague to answer for a backend service; they agree with their own account.
 
+    `hilum mandate unanswered` lists the services of a hospital that nobody answers for.
+
     \b
     Example:
       hilum mandate ask "Risk Reports" --tenant mercy --approver m.berg --until 2027-06-30

@@ -54,7 +54,7 @@ def rules_of(book: Book, pack: JurisdictionPack) -> Iterator[PackRule]:
     """Yield each rule of a pack, with what a book says about it."""
     days = {step.name: step.within_business_days for step in book.regulated_lane}
     for step, most in pack.step_days.items():
-        sentence = f"The step {step} of the regulated lane takes at most {_counted(most, 'business day')}."
+        sentence = f"In the regulated lane “{step}” takes at most {_counted(most, 'business day')}."
         yield PackRule(sentence, *_of_step(pack, step, days.get(step), most))
     yield _refreshing(book, pack)
 

@@ -356,8 +356,8 @@ def test_each_rule_of_a_jurisdiction_is_said_with_what_the_book_says() -> None:
 
     assert standing.kept
     assert [(each.sentence, each.found) for each in standing.rules] == [
-        ("The step verify of the regulated lane takes at most 10 business days.", "10 business days"),
-        ("The step enable of the regulated lane takes at most 5 business days.", "5 business days"),
+        ("In the regulated lane “verify” takes at most 10 business days.", "10 business days"),
+        ("In the regulated lane “enable” takes at most 5 business days.", "5 business days"),
         (
             "An app of patients that keeps access while they are away can be refreshed for at least 92 days.",
             "100 days at least",

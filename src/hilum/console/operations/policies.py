@@ -44,7 +44,11 @@ def _shown(ctx: Context) -> dict[str, Any]:
     names = service.names(ctx, ids, tenants=[*at, *current.at])
     return {
         "everywhere": current.everywhere,
-        "elsewhere": [(names.tenant(tenant), number) for tenant, number in current.at.items()],
+        "elsewhere": [
+            (names.tenant(tenant), number)
+            for tenant, number in current.at.items()
+            if number != current.everywhere
+        ],
         "fault": current.fault,
         "versions": [
             (
