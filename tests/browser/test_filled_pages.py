@@ -23,7 +23,7 @@ PAGES_BOUND = 60
 LOWERED = "/operations/policy/exceptions?kind=versions"
 _ID = re.compile(
     r"(?<=/)(?:[a-z]{2,5}_[0-9a-z]{26}|[0-9a-f]{64}|req_[0-9a-z]+|[a-z_.]+:[^/]+)(?=/|$)"
-    r"|(?<=/scopes/)[a-z_]+$|(?<=/versions/)\d+|(?<=/developer/clients/)[^/]+(?=/)"
+    r"|(?<=/scopes/)[a-z_]+$|(?<=/versions/)\d+|(?<=/developer/clients/)[^/]+(?=/)|(?<=/developer/snapshots/)[^/]+$"
 )
 _LEFT_OUT = re.compile(r"/(?:live|guide|signout)\b|[?&](?:format|after|sort|show)=|#")
 
@@ -170,6 +170,7 @@ def furnish(stage: Stage) -> str:
             fill_review(stage, security, apps["Lumen Chart"])
             let_leave(stage, security)
             lower(stage, security, apps["Lumen Chart"])
+            find_defect(security, apps["Lumen Chart"])
         return str(apps["Lumen Chart"]["id"])
 
 
@@ -215,6 +216,20 @@ def with_secret(stage: Stage) -> str:
         return str(sent(developer.post("/clients", json=client))["id"])
 
 
+def find_defect(security: httpx2.Client, app: dict[str, Any]) -> None:
+    """Record a defect of an app that was seen in the sandbox."""
+    version = sent(security.get(f"/apps/{app['id']}/versions"))["items"][0]["id"]
+    seen = {"seen_in": "sandbox", "severity": "low", "first_seen_at": datetime.now(UTC).isoformat()}
+    sent(security.post("/defects", json=seen | {"version": version, "summary": "Shows the wrong day."}))
+
+
+def with_snapshot(stage: Stage) -> None:
+    """Give a vendor a hospital of its own, as its owner."""
+    member = next(each for each in stage.running.card["members"] if each["username"] == "owner.varga")
+    with caller(stage, "owner.varga", vendor=member["vendor"]) as owner:
+        sent(owner.post("/sandbox-snapshots", json={"name": "mine", "template": "general"}))
+
+
 def let_leave(stage: Stage, second: httpx2.Client) -> None:
     """Let a hospital leave that nobody else uses."""
     with caller(stage, staff(stage, "platform_admin")) as admin:
@@ -225,6 +240,7 @@ def let_leave(stage: Stage, second: httpx2.Client) -> None:
 
 @pytest.fixture
 def filled(stage: Stage) -> tuple[Stage, str]:
+    with_snapshot(stage)
     return stage, furnish(stage)
 
 
