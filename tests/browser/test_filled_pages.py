@@ -6,6 +6,8 @@ that nothing here fills, fails until it is linked, filled, or listed below with 
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -223,11 +225,14 @@ def find_defect(security: httpx2.Client, app: dict[str, Any]) -> None:
     sent(security.post("/defects", json=seen | {"version": version, "summary": "Shows the wrong day."}))
 
 
-def with_snapshot(stage: Stage) -> None:
-    """Give a vendor a hospital of its own, as its owner."""
+@contextmanager
+def snapshot(stage: Stage) -> Iterator[None]:
+    """Give a vendor a hospital of its own for a while, as its owner: other tests expect one hospital of that name."""
     member = next(each for each in stage.running.card["members"] if each["username"] == "owner.varga")
     with caller(stage, "owner.varga", vendor=member["vendor"]) as owner:
-        sent(owner.post("/sandbox-snapshots", json={"name": "mine", "template": "general"}))
+        made = sent(owner.post("/sandbox-snapshots", json={"name": "mine", "template": "general"}))
+        yield
+        owner.delete(f"/sandbox-snapshots/{made['id']}").raise_for_status()
 
 
 def let_leave(stage: Stage, second: httpx2.Client) -> None:
@@ -239,9 +244,9 @@ def let_leave(stage: Stage, second: httpx2.Client) -> None:
 
 
 @pytest.fixture
-def filled(stage: Stage) -> tuple[Stage, str]:
-    with_snapshot(stage)
-    return stage, furnish(stage)
+def filled(stage: Stage) -> Iterator[tuple[Stage, str]]:
+    with snapshot(stage):
+        yield stage, furnish(stage)
 
 
 def test_every_page_of_the_consoles_works_on_a_phone_without_script(filled: tuple[Stage, str]) -> None:
