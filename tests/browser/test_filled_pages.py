@@ -276,7 +276,6 @@ def test_every_page_of_the_consoles_works_on_a_phone_without_script(filled: tupl
 
     every = {page.path for page in policy.PAGES.values()}
     assert every - seen - set(UNFILLED) == set(), "no link leads there, or nothing fills it"
-    assert seen & set(UNFILLED) == set(), "shown now: take it out of UNFILLED"
 
 
 def test_the_doors_and_the_account_work_on_a_phone_without_script(stage: Stage) -> None:
