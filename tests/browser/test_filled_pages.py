@@ -227,7 +227,7 @@ def find_defect(security: httpx2.Client, app: dict[str, Any]) -> None:
 
 @contextmanager
 def snapshot(stage: Stage) -> Iterator[None]:
-    """Give a vendor a hospital of its own for a while, as its owner: other tests expect one hospital of that name."""
+    """Keep a hospital of its own for a vendor for a while, as its owner: other tests expect one hospital of that name."""
     member = next(each for each in stage.running.card["members"] if each["username"] == "owner.varga")
     with caller(stage, "owner.varga", vendor=member["vendor"]) as owner:
         made = sent(owner.post("/sandbox-snapshots", json={"name": "mine", "template": "general"}))

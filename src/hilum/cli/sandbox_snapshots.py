@@ -78,7 +78,7 @@ def show_card(snapshot: str, *, json_: bool) -> None:
 @named
 @json_option
 def reset(snapshot: str, *, json_: bool) -> None:
-    r"""Give it the charts that it began with. All that was issued there ends, and its secrets are renewed.
+    r"""Reset it to the charts that it began with. All that was issued there ends, and its secrets are renewed.
 
     \b
     Example:

@@ -455,7 +455,7 @@ def ping(ctx: Context, endpoint_id: str) -> Notice:
     endpoint = _managed(ctx, "notices.endpoint.ping", endpoint_id)
     if endpoint.disabled:
         raise Conflict("webhook_disabled", "This endpoint is disabled. Resume it first.")
-    # By vendor and not by endpoint: one that is removed and added again would begin anew. The URL may be a stranger's.
+    # By vendor and not by endpoint: one that is removed and added again would begin again. The URL may be a stranger's.
     if not spend(ctx, f"ping/{endpoint.vendor}", PINGS_BOUND):
         facts = {"endpoint": endpoint.id, "vendor": endpoint.vendor}
         event = Event("notices.endpoint.ping", app=endpoint.app, reason="ping_bound", facts=facts)

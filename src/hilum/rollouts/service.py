@@ -176,7 +176,7 @@ def unfinished(ctx: Context) -> tuple[Rollout, Position] | None:
 
 
 def announce(ctx: Context, plan_id: str) -> bool:
-    """Give the next few hospitals of later rings notice of what is to come; return whether there is more to do. For the job. Raises Unavailable."""
+    """Notify the next few hospitals of later rings of what is to come; return whether there is more to do. For the job. Raises Unavailable."""
     plan = store.get(ctx.tx, plan_id)
     # Of one that goes back, or is over, nothing is to come.
     if plan.state is not RolloutState.RUNNING:

@@ -62,7 +62,7 @@ class Snapshots:
         return await self._with_card(create, actor=actor, trace=trace)
 
     async def reset(self, snapshot: TenantId, *, actor: Actor, trace: Trace) -> Snapshot:
-        """Give a snapshot the records of its template and new secrets. Raises NotFound, NotPermitted, Conflict, Unavailable."""
+        """Reset a snapshot to the records of its template, with new secrets. Raises NotFound, NotPermitted, Conflict, Unavailable."""
         templates = await asyncio.to_thread(self.furnisher.templates)
         begin = partial(service.begin_reset, snapshot_id=snapshot, templates=templates)
         begun = await self.uow.write(begin, actor=actor, trace=trace)

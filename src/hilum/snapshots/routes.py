@@ -124,7 +124,7 @@ def api(kit: Kit, furnisher: Furnisher) -> APIRouter:
 
     @router.post("/sandbox-snapshots/{snapshot}/reset", openapi_extra=MAKERS)
     async def reset_snapshot(request: Request, snapshot: Id) -> SnapshotShown:
-        """Give a snapshot the charts that it began with, end all that was issued there, and renew its secrets."""
+        """Reset a snapshot to the charts that it began with, end all that was issued there, and renew its secrets."""
         actor = await caller(kit, request)
         found = await live.reset(TenantId(snapshot), actor=actor, trace=trace_of(request))
         return SnapshotShown.model_validate(found)

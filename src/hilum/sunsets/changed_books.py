@@ -54,7 +54,7 @@ def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
 
 
 def tell_ahead(ctx: Context, ahead: Ahead) -> bool:
-    """Give notice to the next few hospitals of later rings of what a rollout will change there; return whether there is more to do (C180).
+    """Notify the next few hospitals of later rings of what a rollout will change there; return whether there is more to do (C180).
 
     Each once, when the rollout has begun: what is in force there is compared with the version as they are now.
     """

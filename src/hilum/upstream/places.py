@@ -36,7 +36,7 @@ class Places:
                 raise _refusal(refused)
 
     def leave(self, claim: Claim) -> None:
-        """Give a place back, and to whoever is next."""
+        """Return a place, and admit whoever is next."""
         self.held[claim.rank] -= 1
         if any(self.waiting):
             self._admit()

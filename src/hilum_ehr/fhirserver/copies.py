@@ -90,7 +90,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _renumber(work: Path, target: Path) -> None:
-    """Give the parameters of a copy the numbers that they have in the target: whoever has that open has read them."""
+    """Renumber the parameters of a copy as they are in the target: whoever has that open has read them."""
     with closing(_open(target)) as db:
         wanted = dict(_numbers(db))
     with closing(_open(work)) as db:

@@ -1,6 +1,6 @@
 """alert by the calls of apps
 
-The counts of the last hours begin anew, in an order in which each run goes over them once.
+The counts of the last hours begin again, in an order in which each run goes over them once.
 """
 
 import sqlalchemy as sa
