@@ -49,7 +49,7 @@ agreements = Table(
 
 
 def _agreement(row: Row[Any]) -> Agreement:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    found = dict(row._mapping)
     return Agreement(
         **found
         | {

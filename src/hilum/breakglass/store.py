@@ -73,7 +73,7 @@ settings = Table(
 
 
 def _use(row: Row[Any]) -> Use:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    found = dict(row._mapping)
     ids = {
         "tenant": TenantId(row.tenant),
         "person": PersonId(row.person),
@@ -90,7 +90,7 @@ def _values(record: Use | Settings) -> dict[str, Any]:
 
 
 def _settings(row: Row[Any]) -> Settings:
-    found = dict(row._mapping)  # noqa: SLF001 - as above
+    found = dict(row._mapping)
     given = {
         "tenant": TenantId(row.tenant),
         "categories": tuple(row.categories),

@@ -335,7 +335,7 @@ def add_transfer(tx: Connection, transfer: Transfer) -> bool:
 
 def find_transfer(tx: Connection, app: AppId, now: datetime) -> Transfer | None:
     row = tx.execute(select(transfers).where(transfers.c.app == app, transfers.c.expires_at > now)).first()
-    return None if row is None else Transfer(**row._mapping)  # noqa: SLF001 - as SQLAlchemy documents it
+    return None if row is None else Transfer(**row._mapping)
 
 
 def delete_transfer(tx: Connection, transfer: Transfer) -> bool:

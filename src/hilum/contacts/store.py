@@ -77,7 +77,7 @@ budgets = budget_table("contacts_budget")
 
 
 def _contact(row: Row[Any]) -> Contact:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    found = dict(row._mapping)
     return Contact(**found | {"vendor": VendorId(row.vendor), "kind": ContactKind(row.kind)})
 
 
@@ -193,7 +193,7 @@ def delete_budgets(tx: Connection, before: datetime) -> None:
 
 
 def _domain(row: Row[Any]) -> Domain:
-    return Domain(**dict(row._mapping) | {"vendor": VendorId(row.vendor)})  # noqa: SLF001 - as above
+    return Domain(**dict(row._mapping) | {"vendor": VendorId(row.vendor)})
 
 
 def add_domain(tx: Connection, domain: Domain) -> bool:

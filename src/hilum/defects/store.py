@@ -90,7 +90,7 @@ def _values(found: Defect) -> dict[str, Any]:
 
 
 def _defect(row: Row[Any]) -> Defect:
-    kept = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    kept = dict(row._mapping)
     typed = {
         "app": AppId(row.app),
         "vendor": VendorId(row.vendor),

@@ -110,7 +110,7 @@ def _values(found: Departure) -> dict[str, Any]:
 
 
 def _departure(row: Row[Any]) -> Departure:
-    kept = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    kept = dict(row._mapping)
     return Departure(**kept | {"tenant": TenantId(row.tenant), "state": State(row.state)})
 
 

@@ -68,6 +68,6 @@ def _values(drill: Drill) -> dict[str, Any]:
 
 
 def _drill(row: Row[Any]) -> Drill:
-    kept = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    kept = dict(row._mapping)
     ids = {"client": ClientId(row.client), "app": AppId(row.app), "tenant": TenantId(row.tenant)}
     return Drill(**kept | ids | {"state": DrillState(row.state)})

@@ -36,7 +36,7 @@ def add_link(tx: Connection, link: Link) -> None:
 
 
 def _link(row: Row[Any]) -> Link:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    found = dict(row._mapping)
     return Link(
         **found | {"tenant": TenantId(row.tenant) if row.tenant else None, "purpose": Purpose(row.purpose)}
     )

@@ -47,7 +47,7 @@ def list_after(tx: Connection, after: str, limit: int) -> list[RunContract]:
 
 
 def _contract(row: Row[Any]) -> RunContract:
-    values = dict(row._mapping)  # noqa: SLF001 - the public way to a row's names
+    values = dict(row._mapping)
     shapes: tuple[Shape, ...] = ()
     try:
         shapes = tuple(_shape(each) for each in row.shapes)

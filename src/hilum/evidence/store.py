@@ -152,7 +152,7 @@ def _values(run: Run) -> dict[str, Any]:
 
 
 def _run(row: Row[Any]) -> Run:
-    kept = {name: value for name, value in row._mapping.items() if name != "holding"}  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    kept = {name: value for name, value in row._mapping.items() if name != "holding"}
     ids = {
         "id": RunId(row.id),
         "app": AppId(row.app),

@@ -49,7 +49,7 @@ mandates = Table(
 
 
 def _mandate(row: Row[Any]) -> Mandate:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    found = dict(row._mapping)
     ids = {
         "tenant": TenantId(row.tenant),
         "client": ClientId(row.client),

@@ -192,7 +192,7 @@ def save_run(tx: Connection, run: Run) -> None:
 
 
 def _alert(row: Row[Any]) -> Alert:
-    values = dict(row._mapping)  # noqa: SLF001 - the public way to a row's names
+    values = dict(row._mapping)
     values |= {
         "app": AppId(row.app),
         "tenant": TenantId(row.tenant),

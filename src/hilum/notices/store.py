@@ -93,7 +93,7 @@ def _row(notice: Notice) -> dict[str, Any]:
 
 
 def _notice(row: Row[Any]) -> Notice:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    found = dict(row._mapping)
     del found["once"]
     return Notice(**found | {"channel": Channel(row.channel), "state": State(row.state)})
 
@@ -265,7 +265,7 @@ def _endpoint_row(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _endpoint(row: Row[Any]) -> Endpoint:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    found = dict(row._mapping)
     return Endpoint(**found | {"events": tuple(row.events.split())})
 
 

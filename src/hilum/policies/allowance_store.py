@@ -147,7 +147,7 @@ class Rows(Generic[W]):
 
     def _read(self, tx: Connection, query: Select[Any]) -> list[W]:
         rows: list[Row[Any]] = list(tx.execute(query))
-        made = (self.parse({**row._mapping, "tenant": row.tenant or None}) for row in rows)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+        made = (self.parse({**row._mapping, "tenant": row.tenant or None}) for row in rows)
         return [each for each in made if each is not None]
 
 

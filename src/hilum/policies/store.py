@@ -183,12 +183,12 @@ def was_everywhere(tx: Connection, version: int) -> bool:
 
 
 def _version(row: Row[Any]) -> Version:
-    return Version(**row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    return Version(**row._mapping)
 
 
 def _application(row: Row[Any]) -> Application:
     tenants = tuple(TenantId(tenant) for tenant in row.tenants.split())
-    return Application(**{**row._mapping, "tenants": tenants})  # noqa: SLF001 - as above
+    return Application(**{**row._mapping, "tenants": tenants})
 
 
 _UNFINISHED = (DryRunState.WAITING.value, DryRunState.RUNNING.value)
@@ -233,4 +233,4 @@ def find_finished_dry_run(tx: Connection, version: int) -> DryRun | None:
 
 
 def _dry_run(row: Row[Any]) -> DryRun:
-    return DryRun(**{**row._mapping, "state": DryRunState(row.state)})  # noqa: SLF001 - as above
+    return DryRun(**{**row._mapping, "state": DryRunState(row.state)})

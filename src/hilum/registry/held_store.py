@@ -78,7 +78,7 @@ class HeldRows:
 
 
 def _edit(row: Row[Any]) -> HeldEdit:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    found = dict(row._mapping)
     del found["waiting_for"]
     # Only edits of apps have it.
     resembles = tuple(found.get("resembles", ()))

@@ -594,4 +594,4 @@ def _review(row: Row[Any]) -> DeltaReview:
         for name in ("certified", "computed")
     }
     source = known(ReviewSource, row.source, "registry_delta_review.source") or ReviewSource.BOOK
-    return DeltaReview(**{**row._mapping, **tiers, "source": source})  # noqa: SLF001 - the public name of this attribute is a row's own namespace
+    return DeltaReview(**{**row._mapping, **tiers, "source": source})

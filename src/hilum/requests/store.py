@@ -133,7 +133,7 @@ def _group_row(group: Group) -> dict[str, Any]:
 
 
 def _group(row: Row[Any]) -> Group:
-    found = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    found = dict(row._mapping)
     return Group(**found | {"tenant": TenantId(row.tenant), "app": AppId(row.app), "state": State(row.state)})
 
 

@@ -236,7 +236,7 @@ def list_seen_at(tx: Connection, tenant: TenantId, page: PageQuery) -> list[Find
 
 
 def _finding(row: Row[Any]) -> Finding:
-    values = dict(row._mapping)  # noqa: SLF001 - the public way to a row's names
+    values = dict(row._mapping)
     values.pop("digest")
     values |= {"app": AppId(row.app), "vendor": VendorId(row.vendor)}
     return Finding(**values | {"severity": Severity(row.severity), "state": State(row.state)})

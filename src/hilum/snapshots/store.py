@@ -85,7 +85,7 @@ def _values(found: Snapshot) -> dict[str, Any]:
 
 
 def _snapshot(row: Row[Any]) -> Snapshot:
-    kept = dict(row._mapping)  # noqa: SLF001 - how SQLAlchemy documents a row as a mapping
+    kept = dict(row._mapping)
     typed = {
         "id": TenantId(row.id),
         "vendor": VendorId(row.vendor),
