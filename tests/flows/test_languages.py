@@ -21,7 +21,7 @@ ONE_RECORD = (
     "launch/patient openid offline_access patient/Patient.rs patient/Condition.rs patient/Observation.crs"
 )
 SAME_IN_ALL = re.compile(
-    r"[^a-zA-Z]*|.*Mercy.*|Hilum|web|CSV|JSON|Acme.*|[a-z]+\.example|.*:|Pat|Dora.*|Gus|To be tested"
+    r"[^a-zA-Z]*|.*Mercy.*|Hilum|(\d\. )?web|CSV|JSON|Acme.*|[a-z]+\.example|.*:|Pat|Dora.*|Gus|To be tested"
 )
 
 
