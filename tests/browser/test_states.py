@@ -257,13 +257,17 @@ def test_a_refused_registration_is_marked_field_by_field_and_keeps_what_was_writ
     judge(page)
 
 
+def launched(stage: Stage, tenant: str) -> str:
+    """Open a launch of Lumen Chart as the EHR does, and return where the browser is to go."""
+    who = {"person": stage.running.person("physician", tenant)["username"], "patient": stage.running.patient(tenant)["id"]}  # fmt: skip
+    asked = {"tenant": tenant, "client": "lumen-chart", **who}
+    return httpx2.get(f"{stage.running.sandbox}/sandbox/launch", params=asked).headers["location"]
+
+
 def test_a_way_into_an_app_works_once(stage: Stage) -> None:
     """contract, the EHR's launch API: open_url is for a single use."""
     page = stage.person()
-    address = httpx2.get(
-        f"{stage.running.sandbox}/sandbox/launch",
-        params={"tenant": "general", "client": "lumen-chart", "person": "dr.adeyemi", "patient": "gen-pat-osei-amara"},
-    ).headers["location"]  # fmt: skip
+    address = launched(stage, "general")
     other = stage.person()
     other.goto(address)
     other.wait_for_selector("button[value=allow], svg.chart")
@@ -295,6 +299,7 @@ def test_a_stop_is_seen_in_the_open_chart_over_the_app_and_where_it_would_open(s
         each.locator("button.patient").first.click()
     page.get_by_role("link", name="Open in chart").first.click()
     expect(page.locator(".app-stop")).to_be_empty()
+    on_the_way = launched(stage, "clinic")
     why = "It was stopped on purpose; nothing is wrong with your account."
 
     with stopped(stage):
@@ -312,6 +317,11 @@ def test_a_stop_is_seen_in_the_open_chart_over_the_app_and_where_it_would_open(s
         inside = page.locator("iframe").element_handle().content_frame()
         assert inside is not None
         judge(page, inside)
+
+        # A browser that was on its way when the stop came: the page of the launch itself stands in the frame then.
+        with page.expect_event("framenavigated", lambda each: each.url == on_the_way):
+            page.evaluate("(address) => { document.querySelector('iframe').src = address; }", on_the_way)
+        expect(frame.get_by_role("heading", level=1)).to_have_text("This app is stopped at the moment")
 
     expect(chart.get_by_role("link", name="Open in chart")).to_have_count(1)
 

@@ -222,10 +222,10 @@ def _keeper(uow: UnitOfWork, node: str) -> SnapshotKeeper:
 
 
 def _habits(keeper: SnapshotKeeper, tenant: str) -> Habits:
-    """Return the language and the zone of a hospital's pages."""
+    """Return the language and the zone of a hospital's pages, and who may frame them on an app's way into a chart."""
     snapshot = keeper.current()
     facts = snapshot.identity.tenants.get(TenantId(tenant)) if snapshot is not None else None
-    return NO_HABITS if facts is None else Habits(facts.language, facts.time_zone)
+    return NO_HABITS if facts is None else Habits(facts.language, facts.time_zone, facts.ehr_origins)
 
 
 def _own_origin(keeper: SnapshotKeeper, tenant: str) -> str:

@@ -289,6 +289,7 @@ class TenantFacts:
     language: str = ""
     time_zone: str = ""
     vendor: VendorId | None = None
+    ehr_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

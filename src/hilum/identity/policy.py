@@ -231,6 +231,7 @@ def facts_of(tenant: Tenant) -> TenantFacts:
         tenant.language,
         tenant.time_zone,
         tenant.vendor,
+        tenant.ehr_origins,
     )
 
 

@@ -189,7 +189,8 @@ def trouble_page(
     retry_after_s: int = 0,
     policy: Policy | None = None,
 ) -> Response:
-    """Render an error page; pass ``policy`` if it must be shown in a frame."""
+    """Render an error page. Without ``policy`` it is framed by nobody but the hospital's EHR, and only where that opens an app."""
+    policy = policy or pages.error_policy(request)
     trouble = in_language(trouble, pages.catalogue(request), status)
     request_id = str(request.scope.get("state", {}).get("request_id", ""))
     response = pages.render(

@@ -3,6 +3,7 @@
 Source: docs/adr/0014-pages.md; CSP Level 3.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,14 +25,20 @@ from hilum.web.static import Assets
 
 TEMPLATES = Path(__file__).parent / "templates"
 SOURCES_BOUND = 50
+_OPENS_AN_APP = re.compile(r"/t/[^/]+/(ehr/open/|oauth/authorize(/|\Z))")
+"""The addresses that an EHR's frame comes by when it opens an app: the launch's, and those of the authorization request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What a hospital's pages do where nobody states otherwise: their language, and the zone of their times. Empty: English, UTC."""
+    """What a hospital's pages do where nobody states otherwise: their language, and the zone of their times. Empty: English, UTC.
+
+    ``framed_by``: the origins of its EHR, which opens apps in a frame.
+    """
 
     language: str = ""
     zone: str = ""
+    framed_by: tuple[str, ...] = ()
 
 
 NO_HABITS = Habits()
@@ -141,6 +148,13 @@ class Pages:
         response = HTMLResponse(text, status, headers)
         languages.remember_chosen(request, response, secure=self.shell.secure)
         return response
+
+    def error_policy(self, request: Request) -> Policy:
+        """Return the policy of an error page: on an app's way into a chart it may stand in the EHR's frame, where the app would be."""
+        path = request.url.path
+        if not _OPENS_AN_APP.match(path):
+            return Policy()
+        return Policy(frame_ancestors=self.shell.habits(_hospital_of(path)).framed_by)
 
     def catalogue(self, request: Request) -> Catalogue:
         """Return the catalogue of the page that answers a request."""

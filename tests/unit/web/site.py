@@ -13,19 +13,24 @@ from starlette.routing import Route
 
 from hilum.kernel.errors import HilumError
 from hilum.web import errors, problems
-from hilum.web.pages import Pages, Shell
+from hilum.web.pages import NO_HABITS, Habits, Pages, Shell
 from hilum.web.static import Assets
 
 ORIGIN = "http://127.0.0.1:8000"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def pages(*, sandbox: bool = True) -> Pages:
-    return Pages(Assets(), Shell(sandbox=sandbox))
+def pages(*, sandbox: bool = True, habits: Callable[[str], Habits] = lambda _: NO_HABITS) -> Pages:
+    return Pages(Assets(), Shell(sandbox=sandbox, habits=habits))
 
 
 def request(
-    headers: dict[str, str] | None = None, *, body: bytes = b"", query: bytes = b"", method: str = "POST"
+    headers: dict[str, str] | None = None,
+    *,
+    body: bytes = b"",
+    query: bytes = b"",
+    method: str = "POST",
+    path: str = "/",
 ) -> Request:
     """Make a request as a server hands it over."""
     raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
@@ -36,7 +41,7 @@ def request(
     scope = {
         "type": "http",
         "method": method,
-        "path": "/",
+        "path": path,
         "query_string": query,
         "headers": raw,
         "state": {"request_id": "req_1"},

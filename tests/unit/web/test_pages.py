@@ -7,7 +7,7 @@ import pytest
 
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.web.errors import Trouble, trouble_page
-from hilum.web.pages import Policy, Shell, security_headers
+from hilum.web.pages import NO_HABITS, Habits, Policy, Shell, security_headers
 from hilum.web.static import Assets
 from tests.unit.web.site import ask, pages, refusing, request
 
@@ -75,6 +75,37 @@ def test_no_page_has_inline_script_or_style() -> None:
     page = shown()
 
     assert re.search(r"<script(?![^>]*\bsrc=)|\sstyle=|\son\w+=|<style", page) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "framed"),
+    [
+        ("/t/mercy/ehr/open/abc", True),
+        ("/t/mercy/oauth/authorize", True),
+        ("/t/mercy/oauth/authorize/consent", True),
+        ("/t/other/oauth/authorize", False),
+        ("/t/mercy/oauth/authorizes", False),
+        ("/t/mercy/oauth/manage", False),
+        ("/t/mercy/ehr/launches", False),
+        ("/t/mercy/signin", False),
+        ("/t/mercy/x/t/mercy/oauth/authorize", False),
+        ("/t//ehr/open/abc", False),
+        ("/signin", False),
+        ("/", False),
+    ],
+)
+def test_an_error_is_framed_by_the_hospitals_ehr_only_where_that_opens_an_app(
+    path: str, framed: bool
+) -> None:
+    """C30, C216: a launch that is refused in the EHR's frame can be read there; sign-in is framed by nobody."""
+    habits = {"mercy": Habits(framed_by=("https://ehr.example",))}
+    made = pages(habits=lambda tenant: habits.get(tenant, NO_HABITS))
+
+    page = trouble_page(made, request(method="GET", path=path), TROUBLE, status=403)
+
+    by = "https://ehr.example" if framed else "'none'"
+    assert f"frame-ancestors {by};" in page.headers["content-security-policy"]
+    assert ("x-frame-options" in page.headers) != framed
 
 
 def test_a_sandbox_says_so_on_every_page_and_production_does_not() -> None:
