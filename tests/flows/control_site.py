@@ -40,6 +40,7 @@ from hilum.revalidation import pages as revalidation_pages
 from hilum.signin import live
 from hilum.signin import routes as signin_routes
 from hilum.signin import service as signin
+from hilum.standing import service as standing
 from hilum.web import errors
 from hilum.web.kit import Kit
 from hilum.web.pages import Pages, Shell
@@ -170,7 +171,7 @@ def build(
             *revalidation_pages.pages(kit),
             *certificate_pages.pages(kit),
             *console.pages(kit, ports),
-            *pictures.pages(kit),
+            *pictures.pages(kit, standing.is_app_stopped),
             *kit.pages.assets.routes(),
         ]
     )

@@ -277,8 +277,17 @@ def test_the_networks_of_a_service_are_shown_and_changed_and_people_have_none(wa
     found = installed(ward)
     assert found is not None
     assert found.networks == ("192.0.2.0/24", "2001:db8::/48")
+    old = dict(form_with(browser.get(f"{page}/networks").text, "networks").fields)
     assert press(browser, f"{page}/networks", "networks", networks="").status_code == 303
     assert "anywhere" in browser.get(page).text
+    # Of two who had the page open the second does not undo what the first saved, before they saw it.
+    stale = browser.post(f"{page}/networks", data=old | {"networks": "198.51.100.0/24"})
+    assert (stale.status_code, "A colleague changed them meanwhile" in stale.text) == (409, True)
+    assert "198.51.100.0/24" in stale.text
+    assert installed(ward).networks == ()  # type: ignore[union-attr]
+    seen = dict(form_with(stale.text, "networks").fields) | {"networks": "198.51.100.0/24"}
+    assert browser.post(f"{page}/networks", data=seen).status_code == 303
+    assert installed(ward).networks == ("198.51.100.0/24",)  # type: ignore[union-attr]
 
 
 def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: Desk) -> None:

@@ -1,11 +1,12 @@
 """A hospital leaves: two people, everything ends at once, an export, and an erasure that is proved (C148)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -20,7 +21,7 @@ from hilum.cli.departures import verify
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType, NewPeer
 from hilum.controls.models import Mode, TargetKind
-from hilum.departures import policy, service, store
+from hilum.departures import jobs, policy, service, store
 from hilum.departures.fates import FATES
 from hilum.departures.models import Deed
 from hilum.disposals.models import DisposalQuery
@@ -47,6 +48,7 @@ from tests.sim.world import FakeClock
 GENERAL = TenantId("general")
 HOST = Actor(ActorKind.HOST, "operator", roles=frozenset({"platform_admin"}))
 MONTH = timedelta(days=30)
+T = TypeVar("T")
 WANTED = {"reason": "moves to another platform"}
 
 
@@ -61,21 +63,36 @@ def site_on(uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     return made
 
 
-def asked(site: ControlSite, by: str = "gina", **change: Any) -> str:
-    answer = site.api(by).post("/tenants/general/departure", json=WANTED | change)
+@dataclass
+class Running:
+    """The job's transactions, as the node that holds its lease has them."""
+
+    site: ControlSite
+
+    def read(self, verb: Callable[[Context], T]) -> T:
+        found: T = self.site.system(verb)
+        return found
+
+    write = read
+
+
+def asked(site: ControlSite, by: str = "gina", tenant: str = "general", **change: Any) -> str:
+    answer = site.api(by).post(f"/tenants/{tenant}/departure", json=WANTED | change)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["approval"]["id"])
 
 
-def left(site: ControlSite) -> str:
-    answer = site.api("root").post(f"/approvals/{asked(site)}/approve")
+def left(site: ControlSite, tenant: str = "general", by: str = "gina") -> str:
+    answer = site.api("root").post(f"/approvals/{asked(site, by, tenant)}/approve")
     assert answer.status_code == 200, answer.text
     return str(site.api("otto").get("/departures").json()["items"][0]["id"])
 
 
 def steps(site: ControlSite, most: int = 10_000) -> int:
     done = 0
-    while done < most and site.system(service.next_step):
+    while done < most and any(
+        site.system(service.next_step, departure_id=each) for each in site.system(service.due)
+    ):
         done += 1
     return done
 
@@ -406,7 +423,7 @@ def test_an_erasure_that_was_interrupted_goes_on_where_it_stopped(site: ControlS
     assert shown(site, departure)["state"] == "erasing"
 
     def dies(ctx: Context) -> None:
-        service.next_step(ctx)
+        service.next_step(ctx, departure)
         raise KeyboardInterrupt
 
     for _ in range(3):
@@ -420,6 +437,40 @@ def test_an_erasure_that_was_interrupted_goes_on_where_it_stopped(site: ControlS
     assert erased["identity_person"] == 2
     finished = site.system(audit.list_events, query=EventQuery(action="departures.departure.finish")).events
     assert len(finished) == 1
+
+
+def test_an_erasure_that_fails_keeps_no_other_waiting(site: ControlSite, tmp_path: Path) -> None:
+    """C148: it is tried again at each run, and the job says that it failed."""
+    broken, later = left(site), left(site, "mercy", "mary")
+    for each in (broken, later):
+        exported(site, each, tmp_path / each)
+    site.clock.advance(MONTH)
+    damaged = store.departures.update().where(store.departures.c.id == broken).values(progress={"step": "x"})
+    site.uow.db.write(lambda tx: tx.execute(damaged))
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        jobs.run(Running(site), lambda: True)
+
+    assert shown(site, later)["state"] == "erased"
+    assert shown(site, broken)["state"] == "left"
+    assert site.system(service.due) == [broken]
+
+
+def test_records_of_a_departure_are_kept_while_its_erasure_waits(site: ControlSite, tmp_path: Path) -> None:
+    """However short events are kept: without the record of its day a hospital would never be erased."""
+    long_ago = site.clock.now() - timedelta(days=365)
+    now = site.clock.now()
+    assert site.system(service.needed_before, before=now) == now
+    departure = left(site)
+    exported(site, departure, tmp_path / "x")
+
+    site.clock.advance(MONTH)
+    assert site.system(service.needed_before, before=site.clock.now()) == now
+    assert site.system(service.needed_before, before=long_ago) == long_ago
+    steps(site)
+
+    assert shown(site, departure)["state"] == "erased"
+    assert site.system(service.needed_before, before=site.clock.now()) == site.clock.now()
 
 
 def test_after_a_restore_an_erasure_waits_until_holds_can_be_placed_again(

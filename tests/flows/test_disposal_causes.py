@@ -8,7 +8,15 @@ from sqlalchemy import update
 
 from hilum.agreements.store import agreements as agreement_table
 from hilum.disposals import service, store
-from hilum.disposals.models import ESCALATE_AFTER, KEPT, LAPSE_GRACE, Cause, Disposal, DisposalQuery
+from hilum.disposals.models import (
+    ESCALATE_AFTER,
+    KEPT,
+    LAPSE_GRACE,
+    LOOKED_BACK,
+    Cause,
+    Disposal,
+    DisposalQuery,
+)
 from hilum.identity.store import people
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations import lapses
@@ -16,6 +24,7 @@ from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE
 from hilum.notices import service as notices
 from hilum.notices.models import MailKind, NoticeQuery
+from hilum.policies.models import GRACE_DAYS_BOUND
 from hilum.registry import service as registry
 from hilum.registry import store as registry_store
 from hilum.registry.models import CertifyOrder, Environment
@@ -105,9 +114,18 @@ def test_whoever_shortens_a_certification_in_the_database_makes_no_vendor_delete
 
 def test_certifications_that_expired_long_ago_ask_for_nothing(ground: Ground) -> None:
     """After an upgrade the vendors of years are not all asked at once."""
-    ground.site.clock.advance((400 + GRACE) * DAY)
+    ground.site.clock.advance(360 * DAY + LOOKED_BACK + (GRACE_DAYS_BOUND + 1) * DAY)
 
     assert follow(ground) == []
+
+
+def test_one_whose_grace_was_shortened_after_its_end_is_asked(ground: Ground) -> None:
+    """C95: it had up to three months when it ended, so that nobody was asked then; of the book of now its grace is long over."""
+    ground.site.clock.advance((360 + GRACE_DAYS_BOUND - 1) * DAY)
+
+    (asked,) = follow(ground)
+
+    assert (asked.cause, asked.app) == (Cause.CERTIFICATION, ground.app)
 
 
 # --- agreements with a hospital ------------------------------------------------------------------------------------------------

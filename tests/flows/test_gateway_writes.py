@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from hilum.audit import live as journals
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
-from tests.flows.gateway_ground import PLATFORM, Ground, Play, patient, player
+from tests.flows.gateway_ground import PLATFORM, Answer, Ground, Play, patient, player
 from tests.sim.world import FakeClock, SeededIds
 from tests.unit.gateway.facts import RESTRICTED, category, observation
 
@@ -307,5 +308,41 @@ def test_a_provenance_is_written_only_about_what_is_visible(play: Play) -> None:
         )
 
         assert (seen.status, withheld.status) == (201, 404)
+
+    play(story)
+
+
+def test_a_write_to_a_record_of_several_patients_names_each_of_them(play: Play) -> None:
+    """C94: it is in the history of whoever takes part; a record of one patient names that one, as before."""
+
+    async def story(made: Ground) -> None:
+        folder = Path(made.uow.db.url.removeprefix("sqlite:///")).parent / "journal"
+        reader = journals.open_reader(folder, made.uow.db.url)
+
+        def recorded(answer: Answer) -> tuple[str, str, str]:
+            done = [each for each in reader.find(answer.headers["x-request-id"]) if each.outcome == "done"]
+            (only,) = done
+            return only.patient, " ".join(sorted(only.found.split())), only.resource.partition("/_history")[0]
+
+        def together(*patients: str) -> dict[str, Any]:
+            taking = [{"actor": {"reference": f"Patient/{each}"}, "status": "accepted"} for each in patients]
+            return {"resourceType": "Appointment", "status": "booked", "participant": taking}
+
+        made.load(together("p1", "p2") | {"id": "a1"})
+        everybody = made.token("system/*.cruds", client="backend")
+
+        created = await made.send("POST", "Appointment", everybody, body=together("p1", "p2"))
+        assert created.status == 201, created.body
+        assert recorded(created)[:2] == ("", "p1:1 p2:1")
+        changed = await made.send(
+            "PUT", "Appointment/a1", everybody, body=together("p2", "p1") | {"id": "a1"}
+        )
+        assert changed.status == 200
+        assert recorded(changed) == ("", "p1:1 p2:1", "Appointment/a1")
+        left = await made.send("DELETE", "Appointment/a1", everybody)
+        assert left.status == 204
+        assert recorded(left) == ("", "p1:1 p2:1", "Appointment/a1")
+        own = await made.send("POST", "Observation", everybody, body=fresh())
+        assert recorded(own)[:2] == ("p1", "")
 
     play(story)

@@ -54,6 +54,20 @@ def test_a_logo_is_served_as_a_picture_and_nothing_else(site: ControlSite, app: 
     assert served(site, f"app/{app}", digest).status_code == 404
 
 
+@pytest.mark.parametrize("kind", ["app", "vendor"])
+def test_a_stop_on_an_app_or_its_vendor_hides_its_logo(site: ControlSite, app: str, kind: str) -> None:
+    """Nobody takes it for one that works; a stop elsewhere hides nothing."""
+    digest = made(edit(site, app, logo=LOGO), 200)["logo"]
+    of = {"app": app, "vendor": made(site.api("root").get(f"/apps/{app}"), 200)["vendor"]}
+    order = {"kind": "tenant", "key": "mercy", "reason": "It misbehaves."}
+    made(site.api("sam").post("/switches", json=order))
+    assert served(site, f"app/{app}", digest).status_code == 200
+
+    made(site.api("sam").post("/switches", json=order | {"kind": kind, "key": of[kind]}))
+
+    assert served(site, f"app/{app}", digest).status_code == 404
+
+
 def test_the_logo_of_a_certified_app_is_not_shown_before_a_reviewer_agrees(
     site: ControlSite, app: str
 ) -> None:

@@ -143,6 +143,30 @@ def test_a_suspension_that_somebody_takes_out_of_the_database_ends_nothing(
     assert certified(life) == [True, True, False], "what was issued before the suspension is not valid again"
 
 
+def test_a_suspension_by_a_release_before_counts_and_vouches_for_nothing_else(
+    life: Life, clock: FakeClock
+) -> None:
+    """C179: of an app that was resumed before, the suspension was signed; that release did not sign the next one."""
+    app = life.apps[-1]
+    life.do(service.suspend_app, app, "It misbehaves.")
+    clock.advance(timedelta(minutes=1))
+    life.do(service.resume_app, app, "It is mended.")
+    suspended = update(A).where(A.c.id == app).values(state="suspended")
+    run(life, suspended)
+    assert faults(life)
+
+    assert life.do(attestations.attest_stops) == 1
+
+    assert faults(life) == ""
+    assert certified(life) == [True, True, False]
+    clock.advance(timedelta(minutes=1))
+    life.do(service.resume_app, app, "It is mended.")
+    assert certified(life) == [True, True, True], "and it needs no other certification"
+    run(life, suspended, update(A).where(A.c.id == app).values(active_since=A.c.created_at))
+    assert life.do(attestations.attest_stops) == 0
+    assert faults(life)
+
+
 def test_a_suspension_waits_for_nothing_that_is_not_as_it_was_signed(life: Life) -> None:
     """It is a stop: also where all attestations were deleted, and of an app that nobody certified."""
     run(life, delete(T))

@@ -108,6 +108,7 @@ from hilum.signin import routes as signin
 from hilum.snapshots import routes as snapshots
 from hilum.snapshots.live import Snapshots, no_furnisher
 from hilum.snapshots.models import Furnisher
+from hilum.standing.service import is_app_stopped
 from hilum.switchboard import previews
 from hilum.switchboard import routes as switchboard
 from hilum.upstream import live as upstream
@@ -191,7 +192,7 @@ def pages(site: Site) -> list[BaseRoute]:
         *launches.routes(site.kit),
         *console.pages(site.kit, _consoles(site)),
         *guides_pages.routes(site.kit.pages),
-        *pictures.pages(site.kit),
+        *pictures.pages(site.kit, is_app_stopped),
     ]
 
 

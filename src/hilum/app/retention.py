@@ -9,6 +9,7 @@ from hilum.approvals import service as approvals
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.controls import service as controls
+from hilum.departures import service as departures
 from hilum.disposals import service as disposals
 from hilum.evidence import service as evidence
 from hilum.factors import service as factors
@@ -73,18 +74,22 @@ def retain(job_lease: JobLease, settings: Settings) -> None:
     _until_none(job_lease, monitoring.purge)
     _until_none(job_lease, disposals.purge)
     today = job_lease.uow.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    before = today - settings.keep.events
+    # What an erasure waits for is read from the records of the departure, however long it waits.
+    of_departures = job_lease.read(partial(departures.needed_before, before=before))
     for kind in EVENT_CLASSES:
-        _until_none(job_lease, partial(audit.purge_payloads, kind=kind, before=today - settings.keep.events))
-    before = job_lease.write(lambda ctx: audit.open_access_purge(ctx, today - settings.keep.accesses))
+        horizon = of_departures if kind == "departures" else before
+        _until_none(job_lease, partial(audit.purge_payloads, kind=kind, before=horizon))
+    accessed = job_lease.write(lambda ctx: audit.open_access_purge(ctx, today - settings.keep.accesses))
 
     def may_continue() -> bool:
         """Check before each batch: a purge may take hours, in which a hold may be placed or the lease lost."""
         return (
             not job_lease.stop.is_set()
-            and job_lease.write(lambda ctx: audit.purgeable_before(ctx, before)) == before
+            and job_lease.write(lambda ctx: audit.purgeable_before(ctx, accessed)) == accessed
         )
 
-    journals.open_reader(settings.data_dir / "journal", settings.database_url).purge(before, may_continue)
+    journals.open_reader(settings.data_dir / "journal", settings.database_url).purge(accessed, may_continue)
 
 
 def _until_none(job_lease: JobLease, delete: Callable[[Context], int]) -> None:

@@ -52,7 +52,8 @@ def encode(access: Access) -> tuple[bytes, bytes]:
     payload = [a.path, a.query, a.patient]
     # Only writes have them, and reads are most of the records.
     if a.digest or a.resource:
-        payload += (a.digest, a.resource)
+        # An id has no space, and so has no place of a record: what follows one is whose record it is.
+        payload += (a.digest, f"{a.resource} {a.found}" if a.found else a.resource)
     elif a.returned:
         payload += (_FOUND, f"{a.returned} {a.found}" if a.found else str(a.returned))
     try:
@@ -118,11 +119,12 @@ def _of_payload(payload: bytes | None) -> dict[str, Any]:
         if more and more[0] == _FOUND:
             returned, _, found = more[1].partition(" ")
             return values | {"returned": int(returned), "found": found}
-        digest, resource = more or ("", "")
+        digest, written = more or ("", "")
     # Somebody edited it, which verifying the chain finds; it must not stop the index, the counts and every search.
     except (ValueError, TypeError, IndexError):
         return empty
-    return values | {"digest": digest, "resource": resource}
+    resource, _, found = written.partition(" ")
+    return values | {"digest": digest, "resource": resource, "found": found}
 
 
 def at_of(header: bytes) -> datetime:

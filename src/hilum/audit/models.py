@@ -182,8 +182,8 @@ class Access:
     A write has several records under one request id: its intent (``INTENDED``) before it is sent, its outcome, and, if the outcome was
     unknown, a settlement. ``digest`` is that of the body the app sent, ``resource`` where it is stored (``Type/id``); both are PHI too.
 
-    ``returned`` is how many records the answer of a search had. ``found`` has the patients of an answer that showed several, as
-    ``policy.found_text`` writes them; PHI. ``patient`` is then empty, unless the request itself named one.
+    ``returned`` is how many records the answer of a search had. ``found`` has the patients of an answer that showed several, or of a record of
+    several that was written, as ``policy.found_text`` writes them; PHI. ``patient`` is then empty, unless the request itself named one.
     """
 
     request_id: str

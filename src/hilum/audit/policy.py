@@ -445,8 +445,11 @@ _ENDINGS: Mapping[str, Ending] = {
 }
 _NO_SERVICE = frozenset(
     {
-        # What people stopped says nothing of how an app works.
+        # What people stopped or ended says nothing of how an app works: whoever used it could have its hospital and its vendor mailed.
         Reason.SWITCH_ENGAGED,
+        Reason.TOKEN_REVOKED,
+        Reason.PERSON_INACTIVE,
+        Reason.APP_NOT_INSTALLED,
         # The tenant is the one of the address, where an app may write anything.
         Reason.TENANT_MISMATCH,
     }

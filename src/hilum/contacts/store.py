@@ -1,6 +1,6 @@
 """Tables of contacts and domains, and of how many mails and checks a mailbox or vendor caused."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from hilum.contacts.domain_models import DOMAINS_BOUND, Domain
 from hilum.contacts.models import CONTACTS_BOUND, DUE_BATCH, Contact, ContactKind
 from hilum.infra import budgets as budgets_of
 from hilum.infra.budgets import budget_table
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import VendorId
 from hilum.kernel.pages import PageQuery
@@ -143,6 +143,21 @@ def all_of(tx: Connection, vendor: VendorId) -> list[Contact]:
     return [_contact(row) for row in tx.execute(query.limit(CONTACTS_BOUND + 1))]
 
 
+def proving(tx: Connection, vendors: Collection[VendorId], now: datetime) -> list[Contact]:
+    """Read the contacts of some vendors whose proof has not ended."""
+    proved = (
+        contacts.c.removed_at.is_(None),
+        contacts.c.declined_at.is_(None),
+        contacts.c.proof_ends_at > now,
+    )
+    rows = [
+        row
+        for batch in in_batches(vendors)
+        for row in tx.execute(select(contacts).where(contacts.c.vendor.in_(batch), *proved))
+    ]
+    return [_contact(row) for row in rows]
+
+
 def save_contact(tx: Connection, contact: Contact) -> None:
     tx.execute(contacts.update().where(contacts.c.id == contact.id).values(_row(contact)))
 
@@ -223,6 +238,15 @@ def domains_of(tx: Connection, vendor: VendorId) -> list[Domain]:
     """List all of a vendor's domains; there are at most DOMAINS_BOUND."""
     query = select(domains).where(domains.c.vendor == vendor).limit(DOMAINS_BOUND + 1)
     return [_domain(row) for row in tx.execute(query)]
+
+
+def with_proved_domain(tx: Connection, vendors: Collection[VendorId], now: datetime) -> set[str]:
+    """Return those of some vendors that have a domain whose proof has not ended."""
+    found: set[str] = set()
+    for batch in in_batches(vendors):
+        proved = domains.c.vendor.in_(batch), domains.c.proof_ends_at > now
+        found |= set(tx.execute(select(domains.c.vendor).where(*proved).distinct()).scalars())
+    return found
 
 
 def save_domain(tx: Connection, domain: Domain) -> None:

@@ -33,16 +33,22 @@ from hilum.keys.models import Purpose
 _ERASED = tuple(each for each in FATES if each.deed is not Deed.KEEP)
 
 
-def next_step(ctx: Context, departure_id: str = "") -> bool:
-    """Do the next step of one departure, or of any that is open; return whether there was one. Call again while there is.
+def due(ctx: Context, after: str = "") -> list[str]:
+    """List the next departures by id of which something may be due, for ``next_step``."""
+    return store.list_due(ctx.tx, ctx.now, PageQuery(after))
+
+
+def needed_before(ctx: Context, before: datetime) -> datetime:
+    """Return the moment before which nothing of the audit's records of departures is needed: ``before``, or sooner while a hospital is not erased."""
+    oldest = store.oldest_open(ctx.tx)
+    return before if oldest is None else min(before, oldest)
+
+
+def next_step(ctx: Context, departure_id: str) -> bool:
+    """Do the next step of a departure; return whether there was one. Call again while there is.
 
     Nothing is erased before its day, without an export, or under a hold; that is judged before every batch.
     """
-    open_ = [departure_id] if departure_id else [each.id for each in store.list_open(ctx.tx)]
-    return any(_step(ctx, each) for each in open_)
-
-
-def _step(ctx: Context, departure_id: str) -> bool:
     # Locked before it is judged: a process that waited here for another one goes on where that one stopped.
     found = store.get(ctx.tx, departure_id, lock=True)
     if found.state is State.ERASED:

@@ -11,7 +11,7 @@ from hilum.audit.models import Event
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.departures import policy, store
-from hilum.departures.erasing import next_step, waits_for
+from hilum.departures.erasing import due, needed_before, next_step, waits_for
 from hilum.departures.fates import FATES
 from hilum.departures.models import (
     ERASE_AFTER_DEFAULT,
@@ -33,7 +33,7 @@ from hilum.keys.models import Purpose
 from hilum.pictures import service as pictures
 from hilum.pictures.models import Owners
 
-__all__ = ["next_step"]
+__all__ = ["due", "needed_before", "next_step"]
 ASK = "departures.departure.ask"
 _COUNTED: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
     "people": ("identity_person", (("active", True),)),

@@ -19,6 +19,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    or_,
     select,
     tuple_,
     update,
@@ -91,16 +92,27 @@ def list_departures(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Depart
     return [_departure(row) for row in tx.execute(query)]
 
 
-def list_open(tx: Connection) -> list[Departure]:
-    """List the departures whose rows are not erased yet, oldest first, at most a page."""
-    query = select(departures).where(departures.c.state.in_((State.LEFT.value, State.ERASING.value)))
-    return [_departure(row) for row in tx.execute(query.order_by(departures.c.id).limit(FIRST_PAGE.limit))]
+def list_due(tx: Connection, now: datetime, page: PageQuery) -> list[str]:
+    """List by id the departures of which something may be due: whose apps are not removed, or whose day of erasure has come."""
+    due = _open(), or_(departures.c.apps_ended_at.is_(None), departures.c.erase_at <= now)
+    query = select(departures.c.id).where(*due, departures.c.id > page.after)
+    return list(tx.execute(query.order_by(departures.c.id).limit(page.limit)).scalars())
+
+
+def oldest_open(tx: Connection) -> datetime | None:
+    """Return when the first of the hospitals left whose rows are not erased yet; None if there are none."""
+    found: datetime | None = tx.execute(select(func.min(departures.c.left_at)).where(_open())).scalar()
+    return found
+
+
+def _open() -> ColumnElement[bool]:
+    return departures.c.state.in_((State.LEFT.value, State.ERASING.value))
 
 
 def defer(tx: Connection, until: datetime) -> int:
     """Move the day of what is not erased yet to a later one, where it is earlier; return how many."""
-    open_ = departures.c.state.in_((State.LEFT.value, State.ERASING.value)), departures.c.erase_at < until
-    return tx.execute(departures.update().where(*open_).values(erase_at=until)).rowcount
+    sooner = _open(), departures.c.erase_at < until
+    return tx.execute(departures.update().where(*sooner).values(erase_at=until)).rowcount
 
 
 def _values(found: Departure) -> dict[str, Any]:

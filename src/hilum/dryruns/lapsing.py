@@ -34,6 +34,15 @@ def certificate_lapse(facts: ClientFacts, effect: Effect, hospitals: int, now: d
     return Lapse("", facts.app, facts.id, what, which, hospitals, effect.served_before, effect.served)
 
 
+def gap_lapse(facts: ClientFacts, effect: Effect, hospitals: int) -> Lapse | None:
+    """Return that a gap between two certifications would be bridged no more, so that what was issued before it ends; None if none would."""
+    before, after = effect.unbroken_before, effect.unbroken
+    if after is None or (before is not None and before >= after):
+        return None
+    which = (str(facts.version), after.isoformat())
+    return Lapse("", facts.app, facts.id, What.GAP, which, hospitals)
+
+
 # --- what two people allowed (C19, C23, C207) ----------------------------------------------------------------------------------
 
 

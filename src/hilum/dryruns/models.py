@@ -97,6 +97,9 @@ class Effect:
     served_before: datetime
     """Until when it acts where it is installed, now and under the version: with the grace of its cell."""
     served: datetime
+    unbroken_before: datetime | None = None
+    """Since when it has been certified or in a grace without interruption; None: always, or it is the same under both."""
+    unbroken: datetime | None = None
 
     @property
     def changes_scopes(self) -> bool:
@@ -254,6 +257,8 @@ class What(StrEnum):
     """It is older than the life that the version gives it."""
     GRACE = "grace_ends"
     """It has ended, and so would its grace."""
+    GAP = "gap_ends"
+    """A gap between two certifications, which its grace bridges now, would count: what was issued before ``which`` would end."""
     AGREEMENTS = "agreements_end"
     REFRESH = "refresh_tokens_end"
     MISSING = "agreements_missing"

@@ -18,6 +18,7 @@ from hilum.clients.policy import (
     admission,
     ends_in,
     serves_until,
+    unbroken_since,
     workflows_allowed,
 )
 from hilum.consent.models import Authorization
@@ -103,7 +104,9 @@ def effect_of(facts: ClientFacts, before: Book, after: Book, now: datetime) -> E
     served = serves_until(after, new, facts) or ends
     lost, gained = difference(old.scopes, new.scopes)
     limits = _limit_changes(old.cell, new.cell)
-    return Effect(old, new, lost, gained, limits, ends_before, ends, served_before, served)
+    # Only where there were gaps at all.
+    since = [unbroken_since(book, facts, now) for book in (before, after)] if facts.gaps else [None, None]
+    return Effect(old, new, lost, gained, limits, ends_before, ends, served_before, served, *since)
 
 
 @lru_cache(maxsize=CACHE_SIZE)

@@ -21,6 +21,7 @@ from hilum.dryruns.lapsing import (
     certificate_lapse,
     climbed,
     ended_allowances,
+    gap_lapse,
     kept,
     lapses_at,
     missing_proofs,
@@ -286,9 +287,10 @@ class Replay:
         if loss is not Loss.NONE:
             yield self._certification(facts, effect, loss, len(places))
         ended = certificate_lapse(facts, effect, len(places), self.start.now)
+        gap = gap_lapse(facts, effect, len(places))
         unproved = self.unproved.get(facts.app, ())
         wanting = missing_proofs(facts, effect, unproved, self.start.now) if unproved else None
-        yield from self._listed(each for each in (ended, wanting) if each is not None)
+        yield from self._listed(each for each in (ended, gap, wanting) if each is not None)
         if self.books.allowances(facts.app):
             yield from self._listed(kept(facts, self.books))
         yield from self._places(facts, places, _refused_of(flips), busy)

@@ -99,7 +99,7 @@ def read_unproved(ctx: Context, apps: Iterable[AppId]) -> dict[AppId, Collection
     """Read what the vendors of some apps have not proved of themselves and those apps."""
     found: dict[AppId, Collection[str]] = {}
     for some in _some_of(apps):
-        found |= {each.id: review.unproved_of(ctx, each) for each in registry.read_apps(ctx, some).values()}
+        found |= review.unproved_of_apps(ctx, registry.read_apps(ctx, some).values())
     return found
 
 

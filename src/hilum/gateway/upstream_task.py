@@ -126,7 +126,18 @@ class UpstreamTask:
         # The usual case, at no cost: nothing but the one patient in context is reached.
         if about and about == access.patient and self.reaches_one:
             return about, ""
-        counts = patients_among(resources, self.obligations.bases)
+        return self._whose(patients_among(resources, self.obligations.bases))
+
+    def written(self, resource: dict[str, Any]) -> tuple[str, str]:
+        """Return the patient whose record is written, and if it is several patients' whose it is, for the audit record (C94).
+
+        An update moves no record to others, so whose it is afterwards says whose it was.
+        """
+        # Not only the patient in context: who takes part in an appointment beside them is not withheld.
+        return self._whose(patients_among((resource,), self.obligations.bases))
+
+    def _whose(self, counts: dict[str, int]) -> tuple[str, str]:
+        about = self.obligations.patient
         if counts.keys() <= {about}:
             return about, ""
         if len(counts) == 1 and not about:

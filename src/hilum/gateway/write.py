@@ -119,7 +119,8 @@ class Writer:
             task, UpstreamRequest("DELETE", name, (*ACCEPT, *_unchanged(current)))
         )
         if response.status in {200, 202, 204}:
-            return Answer(204, patient=task.patient_of((current.resource,)))
+            patient, found = task.written(current.resource)
+            return Answer(204, patient=patient, found=found)
         return _not_written(task, response)
 
     async def _condition(self, task: UpstreamTask, current: FetchedResource) -> Answer | None:
@@ -180,14 +181,14 @@ class Writer:
         etag = etag_of(response.headers.get("etag", ""), resource) or _versioned(where)
         modified = response.headers.get("last-modified", "")
         headers = version_headers(etag, modified, f"{task.base}/{where}" if where else "")
-        patient = task.patient_of((asked.body or {},))
+        patient, found = task.written(asked.body or {})
         body = b""
         if "return=OperationOutcome" in asked.prefer:
             body = orjson.dumps(outcome(IssueCode.INFORMATIONAL, "Stored.", severity="information"))
         # Judged like every other answer: a server may label or change what it stores.
         elif resource and "return=minimal" not in asked.prefer and self._transport.reaches(task, resource):
             body = dump(resource, asked.shape)
-        return Answer(response.status, body, headers, patient=patient, resource=where)
+        return Answer(response.status, body, headers, patient=patient, resource=where, found=found)
 
 
 def _judge_mentions(task: UpstreamTask, before: dict[str, Any]) -> None:

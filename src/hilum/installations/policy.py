@@ -1,6 +1,6 @@
 """Permissions on installations, and validation of orders. Pure."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -25,20 +25,15 @@ from hilum.policies.models import Book, Expiry
 from hilum.registry.policy import may_suspend, scope_faults
 from hilum.standards.smart.scopes import (
     ANY_TYPE,
-    CREATE,
-    DELETE,
     LAUNCH_AND_IDENTITY,
-    READ,
-    SEARCH,
-    UPDATE,
     ClinicalScope,
     Scope,
     all_covered,
-    intersect,
     narrow,
     parse_stored,
     render,
     types_of,
+    wildcard_reaches,
 )
 
 Network = IPv4Network | IPv6Network
@@ -215,32 +210,51 @@ def needed_lost(
     Compared by type and letter, so that an optional part of a wildcard may go. Nothing for a client whose version does not say what is optional.
     """
     had, kept = parse_stored(tuple(before)), parse_stored(tuple(after))
+    alike = dict.fromkeys(
+        (each.scopes, each.optional_scopes) for each in clients if each.optional_scopes is not None
+    )
     lost: dict[ClinicalScope, int] = {}
-    for client in clients:
-        if client.optional_scopes is None:
-            continue
-        optional = parse_stored(client.optional_scopes)
-        for atom in _atoms(client.scopes):
-            if _covers(had, atom) and not _covers(kept, atom) and not _covers(optional, atom):
-                whole = replace(atom, letters=0)
-                lost[whole] = lost.get(whole, 0) | atom.letters
+    for scopes, optional in alike:
+        may_go = parse_stored(optional)
+        for scope in parse_stored(scopes):
+            if isinstance(scope, ClinicalScope):
+                for type_, letters in _lost_of(scope, had, kept, may_go):
+                    whole = replace(scope, type=type_, letters=0)
+                    lost[whole] = lost.get(whole, 0) | letters
     return tuple(render(replace(scope, letters=letters)) for scope, letters in lost.items())
 
 
-def _atoms(scopes: tuple[str, ...]) -> Iterator[ClinicalScope]:
-    for scope in parse_stored(scopes):
-        if isinstance(scope, ClinicalScope):
-            types = types_of(scope.prefix) if scope.type == ANY_TYPE else (scope.type,)
-            yield from (
-                replace(scope, type=type_, letters=bit)
-                for type_ in types
-                for bit in (CREATE, READ, UPDATE, DELETE, SEARCH)
-                if scope.letters & bit
-            )
+def _lost_of(
+    scope: ClinicalScope, had: tuple[Scope, ...], kept: tuple[Scope, ...], may_go: tuple[Scope, ...]
+) -> Iterator[tuple[str, int]]:
+    """Yield the types of which something of a scope is lost that it needs, with the letters.
+
+    The lists are gone over once, and not for each type and letter: a vendor chooses hundreds of scopes as easily as one.
+    """
+    before, after, optional = (_letters_by_type(scope, each) for each in (had, kept, may_go))
+    for type_ in types_of(scope.prefix) if scope.type == ANY_TYPE else (scope.type,):
+        if letters := scope.letters & before(type_) & ~after(type_) & ~optional(type_):
+            yield type_, letters
 
 
-def _covers(scopes: tuple[Scope, ...], atom: ClinicalScope) -> bool:
-    return intersect((atom,), scopes) == (atom,)
+def _letters_by_type(scope: ClinicalScope, allowed: tuple[Scope, ...]) -> Callable[[str], int]:
+    """Return what finds the letters that some scopes permit together, whole, of what a scope asks for of a type."""
+    constraints, by_type = set(scope.constraints), dict[str, int]()
+    for each in allowed:
+        # All constraints of a scope must hold, so one with fewer of them permits what has more.
+        if (
+            isinstance(each, ClinicalScope)
+            and each.prefix is scope.prefix
+            and constraints.issuperset(each.constraints)
+        ):
+            by_type[each.type] = by_type.get(each.type, 0) | each.letters
+    everywhere = by_type.get(ANY_TYPE, 0)
+
+    def letters(type_: str) -> int:
+        of_wildcard = everywhere if wildcard_reaches(scope.prefix, type_) else 0
+        return by_type.get(type_, 0) | of_wildcard
+
+    return letters
 
 
 def narrowed(order: NarrowOrder, before: Installation) -> Installation:

@@ -1,6 +1,7 @@
 """The addresses of pictures that are shown, and of the colours of hospitals. They are public, as the pages they stand on."""
 
 import re
+from collections.abc import Callable
 from functools import partial
 
 from starlette.exceptions import HTTPException
@@ -8,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hilum.infra.context import Context
+from hilum.kernel.ids import AppId
 from hilum.pictures import service
 from hilum.pictures.models import Owners
 from hilum.standards.colours import brand_rules
@@ -16,17 +19,25 @@ from hilum.web.static import image
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OWNER_BOUND = 100
-_CACHING = "public, max-age=86400"
+_CACHING = "public, max-age=300"
+"""So long a logo may still be seen after it was hidden by a stop."""
+IsStopped = Callable[[Context, AppId], bool]
+"""Returns whether a stop holds for an app: nobody takes it for one that works by its logo."""
 
 
-def pages(kit: Kit) -> list[Route]:
+def pages(kit: Kit, is_stopped: IsStopped) -> list[Route]:
     """Return the routes."""
+
+    def find(ctx: Context, kind: Owners, owner: str, digest: str) -> bytes | None:
+        content = service.find(ctx, kind, owner, digest, shown=True)
+        stopped = content is not None and kind is Owners.APP and is_stopped(ctx, AppId(owner))
+        return None if stopped else content
 
     async def picture(request: Request) -> Response:
         kind, owner, digest = (request.path_params[name] for name in ("kind", "owner", "digest"))
         if kind not in set(Owners) or len(owner) > _OWNER_BOUND or not _DIGEST.fullmatch(digest):
             raise HTTPException(404)
-        verb = partial(service.find, kind=Owners(kind), owner=owner, digest=digest, shown=True)
+        verb = partial(find, kind=Owners(kind), owner=owner, digest=digest)
         content = await kit.uow.read(verb, trace=trace_of(request))
         if content is None:
             raise HTTPException(404)

@@ -14,7 +14,7 @@ from hilum.kernel.ids import AppId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.registry import attestation_store, catalogue_store, chain, store
-from hilum.registry.models import App, Attestation, Attested, Certification, Certified
+from hilum.registry.models import App, AppState, Attestation, Attested, Certification, Certified
 
 ATTEST_ACTION = "registry.app.attest"
 NOTHING_SIGNED = (
@@ -170,9 +170,13 @@ def attest_stops(ctx: Context) -> int:
     found, signed = 0, attested(ctx)
     for app in catalogue_store.suspended_apps(ctx.tx):
         newest, stored = signed.apps.get(app), store.get_app(ctx.tx, app)
-        if newest is None or _certified(ctx, [app]).faults:
+        if newest is None:
             continue
-        of_app = store.read_certifications(ctx.tx, [app]), store.read_versions(ctx.tx, [app])
+        of_app = tuple(store.read_certifications(ctx.tx, [app])), store.read_versions(ctx.tx, [app])
+        # As it was signed but for the suspension, which takes away only: of one that was resumed before, that was signed too.
+        resumed = replace(stored, state=AppState.ACTIVE)
+        if chain.app_mismatch(stored, *of_app, newest) and chain.app_mismatch(resumed, *of_app, newest):
+            continue
         if newest.digest != chain.state_digest(stored, *of_app, newest.after):
             _attest(ctx, app, newest.after, gone=False)
             found += 1

@@ -9,8 +9,17 @@ from hilum.infra.db import in_batches
 from hilum.infra.sorting import paged
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.registry.models import COUNTED_BOUND, VENDOR_SORTS, App, AppOrder, AppsQuery, AppState, Vendor
-from hilum.registry.store import _app, _vendor, apps, vendors
+from hilum.registry.models import (
+    COUNTED_BOUND,
+    VENDOR_SORTS,
+    App,
+    AppOrder,
+    AppsQuery,
+    AppState,
+    Profile,
+    Vendor,
+)
+from hilum.registry.store import _app, _vendor, apps, profile_of, profiles, vendors
 
 
 def browse(
@@ -107,3 +116,13 @@ def apps_of_vendors(tx: Connection, vendors: Collection[VendorId]) -> list[AppId
     """List the apps of some vendors."""
     query = select(apps.c.id).where(apps.c.vendor.in_(vendors)).order_by(apps.c.id)
     return [AppId(each) for each in tx.execute(query).scalars()]
+
+
+def read_profiles(tx: Connection, of: Collection[AppId]) -> dict[AppId, Profile]:
+    """Read what is stated about some apps, of those about which anything is."""
+    rows = [
+        row
+        for batch in in_batches(of)
+        for row in tx.execute(select(profiles).where(profiles.c.app.in_(batch)))
+    ]
+    return {AppId(row.app): profile_of(row) for row in rows}

@@ -10,10 +10,3 @@ from hilum.policies.policy import longest_grace
 def grace_of(ctx: Context, category: str) -> timedelta:
     """Return the longest grace that any rule book in force gives apps of a category (C114)."""
     return longest_grace(policies.current(ctx).as_of(ctx.now).books(), category)
-
-
-def longest_grace_of_all(ctx: Context) -> timedelta:
-    """Return the longest grace that any rule book in force gives any app."""
-    books = policies.current(ctx).as_of(ctx.now).books()
-    of = {category for book in books for category in book.categories}
-    return max((longest_grace(books, each) for each in of), default=timedelta(0))

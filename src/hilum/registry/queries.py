@@ -64,6 +64,11 @@ def view_profile(ctx: Context, app_id: AppId) -> tuple[App, Profile]:
     return app, store.find_profile(ctx.tx, app.id)
 
 
+def read_profiles(ctx: Context, of: Collection[AppId]) -> dict[AppId, Profile]:
+    """Read what is stated about some apps, of those about which anything is; for the platform itself."""
+    return catalogue_store.read_profiles(ctx.tx, of)
+
+
 def list_versions(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
     """List an app's versions, newest first. Raises NotFound."""
     return store.list_versions(ctx.tx, view_app(ctx, app_id).id, page)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from hilum.approvals.models import Asked
@@ -15,7 +15,7 @@ from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import PROOFS, OverrideOrder
+from hilum.policies.models import GRACE_DAYS_BOUND, PROOFS, OverrideOrder
 from hilum.registry import attestations, creation, policy, store
 from hilum.registry.calls import read_calls, reading_of_calls
 from hilum.registry.creation import add_certification, add_single_tenant_app, announce_change
@@ -28,7 +28,7 @@ from hilum.registry.delta_reviews import (
     note_use_reviews,
     open_reviews_of,
 )
-from hilum.registry.grace import grace_of, longest_grace_of_all
+from hilum.registry.grace import grace_of
 from hilum.registry.held import (
     HeldKind,
     decide_applied,
@@ -68,6 +68,7 @@ from hilum.registry.queries import (
     list_certifications,
     list_vendors,
     list_versions,
+    read_profiles,
     vendor_names,
     view_app,
     view_profile,
@@ -119,6 +120,7 @@ __all__ = [
     "open_reviews_of",
     "raise_tier",
     "read_calls",
+    "read_profiles",
     "reading_of_calls",
     "record_applied",
     "refuse_held",
@@ -502,9 +504,10 @@ def list_owned_since(ctx: Context, vendor: VendorId, since: datetime) -> list[Ap
 def list_expired(ctx: Context, since: datetime, after: str) -> list[Certification]:
     """List certifications whose end, and grace, may have come since a moment, by id, at most a batch, for the platform itself.
 
-    They may not be as they were signed.
+    They may not be as they were signed. With the longest grace that a rule book may state: one that was in force may have been shortened since.
     """
-    return store.list_expired(ctx.tx, since - longest_grace_of_all(ctx), ctx.now, after, EXPIRED_BATCH)
+    longest = timedelta(days=GRACE_DAYS_BOUND)
+    return store.list_expired(ctx.tx, since - longest, ctx.now, after, EXPIRED_BATCH)
 
 
 def list_of_vendor(ctx: Context, vendor: VendorId, limit: int) -> list[App]:

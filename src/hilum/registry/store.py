@@ -224,8 +224,10 @@ def list_names(tx: Connection, forms: Collection[str], *, but: VendorId | None) 
 def find_profile(tx: Connection, app: AppId) -> Profile:
     """Return what is stated about an app; nothing of it, with revision 0, if nothing was."""
     row = tx.execute(select(profiles).where(profiles.c.app == app)).first()
-    if row is None:
-        return Profile()
+    return Profile() if row is None else profile_of(row)
+
+
+def profile_of(row: Row[Any]) -> Profile:
     stated = dict(row.stated)
     others = stated["subcontractors"]
     stated["subcontractors"] = None if others is None else tuple(Subcontractor(**each) for each in others)

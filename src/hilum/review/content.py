@@ -11,10 +11,11 @@ from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import AppId
 from hilum.kernel.pages import walk
 from hilum.policies.models import Book
 from hilum.registry import service as registry
-from hilum.registry.models import App, AppVersion, Environment
+from hilum.registry.models import App, AppVersion, Environment, Profile
 from hilum.registry.policy import applicant_of
 from hilum.review.models import CLIENTS_BOUND, SubmissionOrder
 from hilum.review.policy import Entry, described, stated
@@ -46,10 +47,21 @@ def clients_of(ctx: Context, app: App, environment: Environment) -> list[Client]
 
 def unproved_of(ctx: Context, app: App) -> list[str]:
     """Return what an app's vendor has not proved, or let lapse. Of support and security it is the addresses that the app states (C6, C7)."""
-    _, profile = registry.view_profile(ctx.as_actor(SYSTEM), app.id)
+    return unproved_of_apps(ctx, [app])[app.id]
+
+
+def unproved_of_apps(ctx: Context, apps: Collection[App]) -> dict[AppId, list[str]]:
+    """Return what ``unproved_of`` returns for each of some apps."""
+    profiles = registry.read_profiles(ctx, [each.id for each in apps])
+    return contacts.unproved_of(
+        ctx, {each.id: (each.vendor, _stated(profiles.get(each.id, Profile()))) for each in apps}
+    )
+
+
+def _stated(profile: Profile) -> dict[ContactKind, str]:
     stated = {ContactKind.SUPPORT: profile.support_contact, ContactKind.SECURITY: profile.security_contact}
     # What is not stated at all is missing in the profile.
-    return contacts.unproved(ctx, app.vendor, {kind: text for kind, text in stated.items() if text.strip()})
+    return {kind: text for kind, text in stated.items() if text.strip()}
 
 
 def read_entry(

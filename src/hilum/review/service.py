@@ -21,7 +21,7 @@ from hilum.review.again import addresses_of, judge_again
 from hilum.review.appeals import appeal, decide_appeal, list_appeals, set_known, view_appeal
 from hilum.review.automatic import view_draw
 from hilum.review.checking import replay, rerun, view_run
-from hilum.review.content import unproved_of
+from hilum.review.content import unproved_of, unproved_of_apps
 from hilum.review.decisions import decide, obstacle
 from hilum.review.documents import list_certified_documents
 from hilum.review.lane import ask_access, list_access, verify_access, view_access
@@ -108,6 +108,7 @@ __all__ = [
     "ties_to",
     "times_of",
     "unproved_of",
+    "unproved_of_apps",
     "verify_access",
     "view_access",
     "view_appeal",

@@ -45,7 +45,9 @@ def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetim
     try:
         if plan.state is not RolloutState.PAUSED:
             rings = measure(plan, stands, count_decisions(), now)
-            judged = [policy.judge(each, plan.limits, narrows=plan.narrows) for each in rings]
+            apps = {app for each in rings for app in each.now if plan.narrows}
+            owners = tx.read(partial(service.vendors_of, apps=apps))
+            judged = [policy.judge(each, plan.limits, narrows=plan.narrows, owners=owners) for each in rings]
             verdict = policy.next_step(plan, stands, judged, now)
             plan = tx.write(partial(service.carry_on, plan_id=plan.id, seen=stands, verdict=verdict))
         if plan.state is RolloutState.PAUSED:

@@ -13,8 +13,8 @@ from hilum.policies.models import CurrentVersions
 ROLLOUT_EVERY = timedelta(seconds=30)
 RINGS_LEAST, RINGS_BOUND = 2, 10
 DWELL_LEAST, DWELL_BOUND = timedelta(hours=1), timedelta(days=21)
-APPS_LEAST = 2
-"""For how many apps a version that allows nothing new must have regressed, each by its own decisions, before it goes back."""
+VENDORS_LEAST = 2
+"""Of how many vendors apps must have regressed under a version that allows nothing new, each by its own decisions, before it goes back."""
 REFUSED_POINTS = 5
 """By how many points of a hundred the share of refused decisions may rise, unless a plan says otherwise."""
 SLOW_POINTS = 10

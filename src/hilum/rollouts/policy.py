@@ -1,22 +1,23 @@
 """What a ring's traffic says, and what a rollout does next. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from itertools import pairwise
 from math import sqrt
+from types import MappingProxyType
 from typing import Any
 
 from hilum.audit.models import LATENCY_EDGES_MS, Traffic
 from hilum.kernel.ids import TenantId
 from hilum.policies.models import TENANTS_BOUND, Application, ApplyOrder
 from hilum.rollouts.models import (
-    APPS_LEAST,
     DWELL_BOUND,
     DWELL_LEAST,
     RINGS_BOUND,
     RINGS_LEAST,
     STANDARD_ERRORS,
+    VENDORS_LEAST,
     ByApp,
     Finding,
     Judged,
@@ -31,6 +32,7 @@ from hilum.rollouts.models import (
 from hilum.sunsets.models import Ahead
 
 _SLOW_PERCENTILE = 0.95
+EACH_ITS_OWN: Mapping[str, str] = MappingProxyType({})
 
 
 def rings_fault(rings: Sequence[Ring]) -> str:
@@ -112,12 +114,18 @@ def next_step(plan: Rollout, stands: Position, found: Sequence[Judged], now: dat
     return Verdict(Step.ADVANCE, f"Ring {current} dwelt for its time, and nothing regressed.", rings)
 
 
-def judge(traffic: RingTraffic, limits: Limits, *, narrows: bool = False) -> Judged:
+def judge(
+    traffic: RingTraffic,
+    limits: Limits,
+    *,
+    narrows: bool = False,
+    owners: Mapping[str, str] = EACH_ITS_OWN,
+) -> Judged:
     """Return what the traffic of a ring says: of all its apps together, and of each one of them alone.
 
     Each alone, since a busy app would hide that another one is refused everything. One whose traffic is little is judged with the others.
     ``narrows``: the version allows nothing new. Then whose app it refuses gains if it goes back, and can make itself refused: it counts
-    only what regressed for several apps, whichever one of them is left out.
+    only what regressed for the apps of several vendors, whichever one of them is left out. ``owners``: the vendor of each app.
     """
     known = _judge_one(_together(traffic), "", limits)
     if known.finding is Finding.UNKNOWN:
@@ -125,7 +133,8 @@ def judge(traffic: RingTraffic, limits: Limits, *, narrows: bool = False) -> Jud
     alone = {
         app: found for app in sorted(traffic.now) if _regressed(found := _judge_one(traffic, app, limits))
     }
-    if narrows and len(alone) < APPS_LEAST and not _without_any_one(traffic, limits):
+    several = len({owners.get(app, app) for app in alone}) >= VENDORS_LEAST
+    if narrows and not several and not _without_any_one(traffic, limits, owners):
         figures = {**known.figures, "one_app": {app: each.why for app, each in alone.items()}}
         return Judged(Finding.STEADY, "", figures if alone else known.figures)
     if _regressed(known) or not alone:
@@ -138,17 +147,20 @@ def _regressed(judged: Judged) -> bool:
     return judged.finding is Finding.REGRESSED
 
 
-def _without_any_one(traffic: RingTraffic, limits: Limits) -> bool:
-    """Check whether a ring regressed also without any single one of its apps."""
-    return bool(traffic.now) and all(
-        _regressed(_judge_one(_together(traffic, app), "", limits)) for app in traffic.now
+def _without_any_one(traffic: RingTraffic, limits: Limits, owners: Mapping[str, str]) -> bool:
+    """Check whether a ring regressed also without the apps of any single vendor."""
+    of: dict[str, set[str]] = {}
+    for app in traffic.now:
+        of.setdefault(owners.get(app, app), set()).add(app)
+    return bool(of) and all(
+        _regressed(_judge_one(_together(traffic, apps), "", limits)) for apps in of.values()
     )
 
 
-def _together(traffic: RingTraffic, but: str | None = None) -> RingTraffic:
-    """Return the traffic of all apps as that of one, without one of them."""
+def _together(traffic: RingTraffic, but: Collection[str] = ()) -> RingTraffic:
+    """Return the traffic of all apps as that of one, without some of them."""
     return RingTraffic(
-        *({"": _sum({app: each for app, each in part.items() if app != but})} for part in _parts(traffic))
+        *({"": _sum({app: each for app, each in part.items() if app not in but})} for part in _parts(traffic))
     )
 
 

@@ -1,6 +1,6 @@
 """Rollouts: asked for, begun by two people, carried on by a job, stopped by one person."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
@@ -14,11 +14,13 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotPermitted, Unavailable
+from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import service as policies
 from hilum.policies.models import ApplyOrder, CurrentVersions, DryRun, Widening
+from hilum.registry import service as registry
 from hilum.rollouts import policy, store
 from hilum.rollouts.models import (
     UNFINISHED,
@@ -34,6 +36,8 @@ from hilum.sunsets import service as sunsets
 
 ANNOUNCED_AT_ONCE = 500
 """Steps of one run of the job in which hospitals get notice of what is to come."""
+APPS_AT_ONCE = 500
+"""Apps whose vendors are read in one statement."""
 _RINGS = "The rings of this rollout are not valid."
 
 
@@ -315,6 +319,16 @@ def list_rollouts(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Rollout]:
     """List rollouts, newest first. Raises NotPermitted."""
     _require_reader(ctx)
     return store.list_plans(ctx.tx, page)
+
+
+def vendors_of(ctx: Context, apps: Collection[str]) -> dict[str, str]:
+    """Return the vendors of some apps, of those that there are."""
+    some = sorted(apps)
+    found: dict[str, str] = {}
+    for at in range(0, len(some), APPS_AT_ONCE):
+        part = [AppId(each) for each in some[at : at + APPS_AT_ONCE]]
+        found |= {app.id: app.vendor for app in registry.read_apps(ctx, part).values()}
+    return found
 
 
 def _require_reader(ctx: Context) -> None:

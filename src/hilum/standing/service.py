@@ -8,8 +8,8 @@ from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts
 from hilum.clients.policy import workflows_allowed
 from hilum.controls import service as controls
-from hilum.controls.models import Subject, SwitchIndex
-from hilum.controls.policy import targets_of
+from hilum.controls.models import Subject, SwitchIndex, Target, TargetKind
+from hilum.controls.policy import stop_among, targets_of
 from hilum.identity import service as identity
 from hilum.identity.models import Person, Tenant
 from hilum.infra.context import Context
@@ -18,6 +18,7 @@ from hilum.installations.models import InstallationFacts
 from hilum.kernel.ids import AppId, ClientId, FacilityId, TenantId, VendorId, VersionId
 from hilum.policies import service as policies
 from hilum.policies.policy import launch_workflow
+from hilum.registry import service as registry
 from hilum.standing.models import Acting, Party, Standing
 
 
@@ -142,3 +143,12 @@ def _switches(ctx: Context, acting: Acting, client: ClientFacts | None) -> Switc
         for target in targets_of(Subject(acting.tenant, acting.vendor, acting.app, version, acting.person))
     )
     return controls.stops_on(ctx, tuple(targets))
+
+
+def is_app_stopped(ctx: Context, app: AppId) -> bool:
+    """Check whether a full stop on an app, or on its vendor, is engaged now."""
+    found = registry.read_apps(ctx, [app]).get(app)
+    on = [Target(TargetKind.APP, app)]
+    if found is not None:
+        on.append(Target(TargetKind.VENDOR, found.vendor))
+    return stop_among(controls.stops_on(ctx, tuple(on)), on, now=ctx.now, issued_at=None) is not None

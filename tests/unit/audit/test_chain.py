@@ -95,6 +95,22 @@ def test_whom_an_answer_showed_comes_back_with_how_many_of_each(counts: dict[str
     assert len(orjson.loads(body)) == 5
 
 
+@pytest.mark.parametrize("digest", ["", "ab" * 32])
+@pytest.mark.parametrize("resource", ["", "Appointment/a1", "Appointment/a1/_history/2"])
+@pytest.mark.parametrize("found", ["", "p1:1 p2:1", "p1:1 +3"])
+def test_whose_record_was_written_comes_back_beside_where_it_is(
+    digest: str, resource: str, found: str
+) -> None:
+    """C94."""
+    made = replace(chain_sample(), digest=digest, resource=resource, found=found)
+
+    back = encoding.decode("req_1", *encoding.encode(made))
+
+    written = bool(digest or resource)
+    assert (back.digest, back.resource) == (digest, resource)
+    assert back.found == (found if written else "")
+
+
 def test_of_more_patients_than_a_record_lists_their_number_is_kept() -> None:
     counts = {f"p{n}": 1 for n in range(FOUND_BOUND + 3)}
 

@@ -24,7 +24,9 @@ from tests.flows.test_audit_journal import access
         (403, "a reason of a later release", "refused"),
         (404, "outside_launch_context", "refused"),
         (404, "label_withheld", "refused"),
-        (401, "token_revoked", "refused"),
+        (401, "token_revoked", None),
+        (403, "person_inactive", None),
+        (403, "app_not_installed", None),
         (404, "request_unsupported", "mistaken"),
         (403, "too_costly", "mistaken"),
         (413, "resource_too_large", "mistaken"),
@@ -43,10 +45,12 @@ def test_a_call_ended_in_one_way_by_whose_cause(status: int, reason: str, ending
     assert ending_of(access(1, status=status, reason=reason)) == (None if ending is None else Ending(ending))
 
 
-def test_every_reason_but_two_counts() -> None:
+def test_what_people_ended_and_what_an_app_writes_at_will_says_nothing_of_its_service() -> None:
+    """Every other reason counts. Whoever used an app could have mails sent about it, with a token that was revoked."""
     uncounted = {each for each in Reason if ending_of(access(1, status=403, reason=each.value)) is None}
 
-    assert uncounted == {Reason.SWITCH_ENGAGED, Reason.TENANT_MISMATCH}
+    ended = {Reason.TOKEN_REVOKED, Reason.PERSON_INACTIVE, Reason.APP_NOT_INSTALLED}
+    assert uncounted == {Reason.SWITCH_ENGAGED, Reason.TENANT_MISMATCH} | ended
 
 
 def served(**at: int) -> Served:

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from hilum.dryruns.books import EVERYWHERE, BooksAt
-from hilum.dryruns.lapsing import certificate_lapse, climbed, ended_allowances, kept, missing_proofs
+from hilum.dryruns.lapsing import (
+    certificate_lapse,
+    climbed,
+    ended_allowances,
+    gap_lapse,
+    kept,
+    missing_proofs,
+)
 from hilum.dryruns.models import What
 from hilum.dryruns.policy import as_judged, effect_of, judged_by, newly_old
 from hilum.kernel.ids import AppId, AuthorizationId, FamilyId, TenantId
@@ -201,6 +208,40 @@ def test_what_is_older_than_its_new_life_lapses_and_a_shorter_grace_is_over(
         assert (found.number, found.which) == (3, (certified.version,))
         assert found.until == NOW + until * DAY
         assert found.before == NOW + (365 - age + grace_before) * DAY
+
+
+@pytest.mark.parametrize(
+    ("gap", "grace_before", "grace", "lapses"),
+    [
+        (10, 14, 14, False),
+        (10, 14, 10, False),
+        (10, 14, 9, True),
+        (10, 14, 0, True),
+        (10, 9, 0, False),
+        (10, 5, 14, False),
+        (None, 14, 0, False),
+    ],
+)
+def test_a_gap_that_fewer_days_of_grace_bridge_no_more_is_listed(
+    gap: int | None, grace_before: int, grace: int, lapses: bool
+) -> None:
+    """What was issued before it ends then, although nothing else of the certification lapses."""
+    since, began = NOW - 20 * DAY, NOW - 100 * DAY
+    certified = replace(
+        facts.CLIENT,
+        certified_at=since,
+        certified_until=NOW + 300 * DAY,
+        since=since,
+        gaps=() if gap is None else ((gap * DAY, began),),
+    )
+    effect = effect_of(certified, everywhere(grace_days=grace_before), everywhere(grace_days=grace), NOW)
+
+    found = None if effect is None else gap_lapse(certified, effect, 3)
+
+    assert (found is not None) == lapses
+    if found is not None:
+        assert (found.what, found.number) == (What.GAP, 3)
+        assert found.which == (certified.version, since.isoformat())
 
 
 @pytest.mark.parametrize(

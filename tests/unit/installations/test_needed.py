@@ -42,6 +42,42 @@ def test_an_optional_part_of_a_wildcard_may_go_and_what_was_not_had_is_not_lost(
     assert needed_lost(before, ("patient/Goal.rs",), [client]) == ("patient/Patient.rs",)
 
 
+LAB, VITALS = (f"patient/Observation.rs?category={each}" for each in ("laboratory", "vital-signs"))
+NARROW = LAB + "&code=1234"
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "after", "lost"),
+    [
+        ((LAB,), (LAB, VITALS), (VITALS,), (LAB,)),
+        ((LAB,), ("patient/*.rs",), (LAB, "patient/Goal.rs"), ()),
+        ((NARROW,), (LAB,), (VITALS,), (NARROW,)),
+        ((NARROW,), (LAB,), (LAB,), ()),
+        # What was had in part was not had whole, and is not lost.
+        ((LAB,), (NARROW,), (), ()),
+        ((LAB,), (LAB,), ("patient/Observation.r?category=laboratory", "patient/*.s"), ()),
+        ((LAB,), (LAB,), ("user/*.cruds",), (LAB,)),
+        (("patient/*.rs",), ("patient/*.rs",), ("patient/*.r", "patient/*.s"), ()),
+    ],
+)
+def test_what_has_more_constraints_is_permitted_by_what_has_fewer(
+    asked: tuple[str, ...], before: tuple[str, ...], after: tuple[str, ...], lost: tuple[str, ...]
+) -> None:
+    client = replace(CLIENT, scopes=asked, optional_scopes=())
+
+    assert needed_lost(before, after, [client]) == lost
+
+
+def test_hundreds_of_scopes_with_constraints_are_gone_over_once() -> None:
+    """A vendor chooses them: each type and letter of one is not compared with all others anew."""
+    many = ("patient/*.cruds", *(f"patient/Observation.rs?category=c{n}" for n in range(200)))
+    clients = [replace(CLIENT, scopes=many[n:], optional_scopes=()) for n in range(3)]
+
+    assert needed_lost(many, many, clients) == ()
+    assert needed_lost(many, many[:1], clients) == ()
+    assert needed_lost(many[1:], many[2:], clients) == ("patient/Observation.rs?category=c0",)
+
+
 def test_a_permission_is_marked_only_by_what_covers_it_whole() -> None:
     offered = [
         Choice(value, (value,), PlainPermission(value, "", "", ()))

@@ -191,6 +191,20 @@ def test_one_app_alone_does_not_send_a_version_back_that_allows_nothing_new(
     assert ("one_app" in found.figures) is (narrows and len(spoiled) == 1), "a person sees it"
 
 
+@pytest.mark.parametrize(
+    ("theirs", "finding"), [(2, Finding.STEADY), (1, Finding.REGRESSED), (5, Finding.STEADY)]
+)
+def test_apps_of_one_vendor_together_do_not_send_it_back_either(theirs: int, finding: Finding) -> None:
+    """C218: two apps that are refused everything are two witnesses only if nobody owns both."""
+    owners = {app: "ven_1" if n < theirs else f"ven_of_{app}" for n, app in enumerate(APPS)}
+    traffic_now = CALM | dict.fromkeys(APPS[:2], REFUSED_ALL)
+
+    found = judge(ring(traffic_now, CALM), Limits(), narrows=True, owners=owners)
+
+    assert found.finding is finding
+    assert set(found.figures.get("one_app", ())) == (set(APPS[:2]) if finding is Finding.STEADY else set())
+
+
 def test_many_small_apps_that_are_refused_send_a_version_back() -> None:
     """None of them has decisions enough to be judged alone."""
     small = tuple(f"small_{n}" for n in range(50))

@@ -38,6 +38,7 @@ _VERDICTS = {
 _LAPSES = {
     "certificate_ends": ("the certificate is older than its new life", "bad"),
     "grace_ends": ("its grace would be over", "bad"),
+    "gap_ends": ("what was issued before an earlier gap ends", "bad"),
     "agreements_end": ("people's agreements end", "warn"),
     "refresh_tokens_end": ("apps must be opened again", "warn"),
     "agreements_missing": ("agreements with the vendor are missing", "bad"),

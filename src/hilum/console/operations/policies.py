@@ -20,6 +20,8 @@ from hilum.web.forms import Form
 
 SHOWN = 20
 CHANGES_SHOWN = 200
+WRITTEN_BOUND = 300
+"""Characters of a value that a difference shows; it says how many more there are."""
 _TONES: Mapping[RolloutState, str] = {
     RolloutState.RUNNING: "accent",
     RolloutState.PAUSED: "bad",
@@ -137,7 +139,9 @@ def number_of(text: str) -> int:
 
 
 def _written(value: object) -> str:
-    return "" if value is None else orjson.dumps(value, default=str).decode()[:300]
+    text = "" if value is None else orjson.dumps(value, default=str).decode()
+    more = len(text) - WRITTEN_BOUND
+    return text if more <= 0 else f"{text[:WRITTEN_BOUND]}… ({more:,} more characters)"
 
 
 async def show_rollout(visit: Visit) -> Response:

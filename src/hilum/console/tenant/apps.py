@@ -42,6 +42,8 @@ from hilum.web import faults
 from hilum.web.forms import Form
 
 HAPPENINGS = 20
+CHANGED = 409
+"""The status of a form that would save over what a colleague saved meanwhile."""
 LIST = List(
     columns=(Column("App", "name"), Column("State"), Column("For"), Column("Until"), Column("Vendor")),
     one="app",
@@ -426,25 +428,41 @@ async def show_networks(visit: Visit) -> Response:
     return await _networks(visit)
 
 
-async def _networks(visit: Visit, given: str | None = None, fault: str = "") -> Response:
+async def _networks(
+    visit: Visit, given: str | None = None, fault: str = "", *, status: int = 200
+) -> Response:
     facts = await visit.read(lambda ctx: shown(ctx, visit))
     installed = facts["installed"]
     if installed is None:
         raise NotFound("installation_not_found", "This app is not installed at your hospital.")
     written = " ".join(installed.networks) if given is None else given
+    before = " ".join(installed.networks)
+    if status == CHANGED:
+        fault = f"A colleague changed them meanwhile, to: {before or 'anywhere'}. Save again to put yours in their place."
     return visit.render(
-        "console/tenant/networks.html", status=422 if fault else 200, written=written, fault=fault, **facts
+        "console/tenant/networks.html", status=status, written=written, before=before, fault=fault, **facts
     )
 
 
 async def pin(visit: Visit, form: Form) -> Response:
     """Set the networks that the backend services of an app come from; none: from anywhere (C213)."""
     asked = form.one("networks").replace(",", " ").split()
+
+    def verb(ctx: Context) -> bool:
+        installed = _installed(ctx, visit)
+        # Of two people who had the page open the second would undo what the first saved, without seeing it.
+        if form.one("before") != " ".join(installed.networks):
+            return False
+        installations.pin_networks(ctx, installed.id, asked)
+        return True
+
     try:
-        await visit.write(lambda ctx: installations.pin_networks(ctx, _installed(ctx, visit).id, asked))
+        saved = await visit.write(verb)
     except Invalid as error:
         explained = faults.explained(error.fields or {}).get("networks", {"detail": error.detail})
-        return await _networks(visit, form.one("networks"), explained["detail"])
+        return await _networks(visit, form.one("networks"), explained["detail"], status=422)
+    if not saved:
+        return await _networks(visit, form.one("networks"), status=CHANGED)
     return to(address("tenant.app", visit.param()))
 
 
