@@ -95,7 +95,7 @@ PROMISES = {
     97: "An installation keeps who approved, what was asked, what was given and when it was last validated",
     98: "A submission's states follow one table, each change with actor, time and reason",
     99: "Automated checks store what they saw and what they concluded, with evidence, a reproduction and a fix, and run again",
-    110: "A run judged again from what was stored, under the rule book of then, gives the same checks, tier and route",
+    110: "A run judged again from what was stored, under the rule book of then, gives the same results, tier and route, however a later release words them; what was shown then stays",
     100: "Technical, legal and clinical lenses have scorecards, reviewers and verdicts of their own; none signs for another, in high tiers nobody signs two, and nothing is certified before all passed",
     101: "A reviewer with a tie to the vendor, declared or found from a mail address, judges nothing of it (in part: there are no billing routes yet)",
     102: "Scorecards cover authentication, tokens, API use, logging, failure modes; agreements, sharing, retention, subcontractors; workflow fit, shortcuts, misleading display",

@@ -286,6 +286,20 @@ def test_what_was_tampered_with_in_the_database_does_not_pass(world: World) -> N
     ground = in_order(world)
     sent = made(ground.submit())["id"]
     world.check()
+    # What was shown, what it came to, and the inputs that stand for a visit.
+    changes = (
+        ("checks", "The record is as", "Nothing is as"),
+        ("checks", "passed", "failed"),
+        ("route", "fast", "slow"),
+    )
+    for column, was, now in changes:
+        for old, new, same in ((was, now, False), (now, was, True)):
+            edit = text(f"UPDATE review_run SET {column} = replace({column}, :old, :new)")
+            values = {"old": old, "new": new}
+            world.uow.write_now(
+                lambda ctx, edit=edit, values=values: ctx.tx.execute(edit, values), actor=SYSTEM, trace=TRACE
+            )
+            assert replayed(ground, sent)["same"] is same, (column, new)
     broken = "UPDATE review_run SET inputs = replace(inputs, '200', '201')"
     world.uow.write_now(lambda ctx: ctx.tx.execute(text(broken)), actor=SYSTEM, trace=TRACE)
     assert replayed(ground, sent)["same"] is False

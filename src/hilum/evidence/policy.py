@@ -47,6 +47,8 @@ from hilum.standards.smart.scopes import (
 
 FORMAT = 1
 """Of results. Another form gets another number, and this one stays readable."""
+_SAID_BEFORE = "The app stores nothing, so nobody asks it to delete anything."
+"""As results of before have it: it stays when ``STORES_NOTHING`` is worded otherwise."""
 TOO_MANY = f"More than {ROWS_BOUND} records are of this run, so none of them was judged."
 KEPT_FACTS = (
     "scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault", "family", "workflow", "optional", "stored", "signed", "status",
@@ -251,6 +253,7 @@ def result_of(
         "scopes": list(used_scopes(rows, held)),
         # Whether it shows nothing about people and charts, because the app had backend services alone.
         "backend": any(bool(each.facts.get("backend")) for each in rows if each.name == BEGIN),
+        "stores_nothing": any(each.sentence == STORES_NOTHING for each in found),
     }
 
 
@@ -262,8 +265,11 @@ def shown_by(result: Mapping[str, Any]) -> tuple[str, ...]:
 
 def stores_nothing(result: Mapping[str, Any]) -> bool:
     """Check whether a result says of requests to delete that the app stores nothing."""
+    if "stores_nothing" in result:
+        return bool(result["stores_nothing"])
+    # A release before said so in this sentence alone.
     return any(
-        each["scenario"] == "deletion_asked" and each.get("sentence") == STORES_NOTHING
+        each["scenario"] == "deletion_asked" and each.get("sentence") == _SAID_BEFORE
         for each in result.get("scenarios", ())
     )
 

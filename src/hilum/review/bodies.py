@@ -217,7 +217,7 @@ class RunShown(BaseModel):
 
 
 class ReplayShown(RunShown):
-    """A run judged again from what was stored. ``same``: it came to the same checks, tier and route."""
+    """A run judged again from what was stored. ``same``: the same rules came to the same results, tier and route; sentences may be worded otherwise now."""
 
     same: bool
 

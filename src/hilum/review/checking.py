@@ -103,7 +103,13 @@ def _store(ctx: Context, found: Submission, inputs: str, rule_book: int, judgeme
     number = 1 if last is None else last.number + 1
     run = Run(found.id, number, ctx.now, inputs, policy.digest_of(inputs), rule_book, judgement)
     store.add_run(ctx.tx, run)
-    facts = {"submission": found.id, "run": run.number, "digest": run.digest, "rule_book": rule_book}
+    facts = {
+        "submission": found.id,
+        "run": run.number,
+        "digest": run.digest,
+        "rule_book": rule_book,
+        "shown": shown_digest(judgement),
+    }
     audit.record(ctx, Event("review.checks.finish", app=found.app, facts=facts))
     ends = evidence_ends(content_of(found), judgement, run_seen(run))
     passed_on = moves.move(
@@ -159,7 +165,10 @@ def view_run(ctx: Context, submission_id: str, number: int | None = None) -> Run
 
 
 def replay(ctx: Context, submission_id: str, number: int | None = None) -> Replay:
-    """Judge a run again from what was stored, under the rule book of then (C110). Nothing is looked at. Raises NotFound."""
+    """Judge a run again from what was stored, under the rule book of then (C110). Nothing is looked at. Raises NotFound.
+
+    It comes to the same with the same rules, results and route. What it said then stays as it was stored, and the audit has its digest.
+    """
     run = view_run(ctx, submission_id, number)
     found = store.get_submission(ctx.tx, submission_id)
     if not run.inputs or policy.digest_of(run.inputs) != run.digest:
@@ -169,7 +178,8 @@ def replay(ctx: Context, submission_id: str, number: int | None = None) -> Repla
     earlier = None if run.number == 1 else _first(ctx, found)
     book = _book(ctx, run.rule_book)
     again = checks.judge(found.content, found.digest, read_inputs(run.inputs), earlier, book)
-    return Replay(run, again, same=again == run.judgement)
+    same = checks.comes_to_same(again, run.judgement) and _is_as_shown(ctx, found, run)
+    return Replay(run, again, same=same)
 
 
 # --- inputs --------------------------------------------------------------------------------------------------------------------
@@ -233,8 +243,20 @@ def is_run_recorded(ctx: Context, found: Submission, run: Run) -> bool:
 
 
 def _is_recorded(ctx: Context, of: Submission, run: Run) -> bool:
-    wanted = (run.submission, run.number, run.digest, run.rule_book)
-    names = ("submission", "run", "digest", "rule_book")
+    return any(
+        (facts.get("digest"), facts.get("rule_book")) == (run.digest, run.rule_book)
+        for facts in _records_of(ctx, of, run)
+    )
+
+
+def _is_as_shown(ctx: Context, of: Submission, run: Run) -> bool:
+    """Check whether the conclusions of a run are stored as they were shown. The audit has no digest of those of a release before, or of what was purged."""
+    shown = [facts["shown"] for facts in _records_of(ctx, of, run) if "shown" in facts]
+    return not shown or shown_digest(run.judgement) in shown
+
+
+def _records_of(ctx: Context, of: Submission, run: Run) -> list[Mapping[str, Any]]:
+    """Return what the audit recorded of a run."""
     query = EventQuery(
         action="review.checks.finish",
         app=of.app,
@@ -242,8 +264,13 @@ def _is_recorded(ctx: Context, of: Submission, run: Run) -> bool:
         before=run.at + RECORDED_WITHIN,
         outcome="done",
     )
-    found = (each.event.facts for each in audit.list_events(ctx, query).events)
-    return any(tuple(facts.get(name) for name in names) == wanted for facts in found)
+    found = [each.event.facts for each in audit.list_events(ctx, query).events]
+    return [each for each in found if (each.get("submission"), each.get("run")) == (run.submission, run.number)]
+
+
+def shown_digest(judgement: Judgement) -> str:
+    """Return the digest of what a judgement says, each sentence of it."""
+    return policy.digest_of(policy.canonical(asdict(judgement)))
 
 
 def _recorded(ctx: Context, found: Submission) -> str:

@@ -121,6 +121,18 @@ def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: 
     return Judgement(tuple(checks), route_of(book, applicant))
 
 
+def comes_to_same(one: Judgement, other: Judgement) -> bool:
+    """Check whether two judgements conclude the same: the same rules about the same things with the same results, and the same route.
+
+    Their sentences are for people. A release may word them otherwise, and what was shown then stays stored.
+    """
+    return one.route == other.route and _conclusions(one) == _conclusions(other)
+
+
+def _conclusions(of: Judgement) -> list[tuple[str, str, Result]]:
+    return [(each.rule, each.about, each.result) for each in of.checks]
+
+
 def applicant_in(content: Content, inputs: Inputs) -> Applicant:
     """Return what the rule book must know of what was submitted."""
     version = content["version"]

@@ -356,7 +356,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A run that was judged again from what was stored. ``same``: it came to the same checks, tier and route."""
+    """A run that was judged again from what was stored. ``same``: it came to the same results, tier and route, and what was shown is as it was stored."""
 
     run: Run
     again: Judgement
