@@ -85,6 +85,7 @@ def test_a_run_goes_from_open_to_its_signed_result_by_pages_alone(ground: Ground
     assert shown.count("What to do.") == 4
     assert "Signed with the key" in shown
     assert "evidence.scenario.begin" in shown, "the records by which it was judged"
+    assert "This sandbox hospital is shared by all vendors." in shown
     assert all(dict(each.submits).get("act") is None for each in forms_of(shown)), "nothing is left to do"
     assert "4 of 4 scenarios not met" in read(browser, list_of(ground))
     done = [events(ground, f"evidence.{each}") for each in ("run.open", "scenario.begin", "scenario.end", "run.finish")]  # fmt: skip
@@ -244,6 +245,7 @@ def test_reviewers_see_the_runs_beside_what_was_submitted_and_a_forged_result_sa
     assert card is not None
     assert "The scenario was never begun." in card[0]
     assert "the one that is submitted" in card[0]
+    assert "shared by all vendors" in card[0]
     assert "not as it was signed" not in read(browser, page)
     ground.site.system(_forge)
     assert "The result is not as it was signed" in read(browser, page)

@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def furnisher(settings: Settings) -> Furnisher:
         find=lambda tenant: _card(book.find(tenant)),
         forget=book.forget,
         address=lambda card: f"{settings.sandbox_url}/sandbox/enter/{card.tenant}/{card.door}",
+        count_changed=partial(_count_changed, home),
     )
 
 
@@ -82,6 +84,18 @@ def _fill(home: Path, tenant: TenantId, name: str) -> None:
     except (OSError, sqlite3.Error) as error:
         detail = "The records of the snapshot cannot be written now. Try again."
         raise Unavailable("snapshot_not_furnished", detail) from error
+
+
+def _count_changed(home: Path, tenant: TenantId, name: str, reset_at: datetime) -> int | None:
+    """Return how many records of a snapshot are not those of its template any more; None if that cannot be read."""
+    try:
+        # Since the template was packed: what was written in the instant before the reset ended counts too. A template that was packed anew since
+        # is later than the snapshot.
+        packed = datetime.fromtimestamp(_packed(home, name).stat().st_mtime, UTC)
+        store = _store(home, tenant)
+        return copies.count_changed(store, min(packed, reset_at)) if store.is_file() else None
+    except (OSError, sqlite3.Error):
+        return None
 
 
 def _kept(home: Path, book: SnapshotBook, card: Card) -> OwnHospital:

@@ -106,6 +106,7 @@ from hilum.review.service import barred
 from hilum.rollouts import routes as rollouts
 from hilum.signin import routes as signin
 from hilum.snapshots import routes as snapshots
+from hilum.snapshots import service as own_hospitals
 from hilum.snapshots.live import Snapshots, no_furnisher
 from hilum.snapshots.models import Furnisher
 from hilum.standing.service import is_app_stopped
@@ -215,7 +216,7 @@ def consoles(
     furnisher: Furnisher | None = None,
 ) -> console_ports.Ports:
     """Return what the consoles read beside the rooms' services. ``journal``: the folder of the journals and the database."""
-    runs = evidence_ports(kit, reader, faults)
+    runs = evidence_ports(kit, reader, faults, furnisher)
     used = partial(installed.were_used, permits=partial(journals.read_permits, *journal))
     return console_ports.Ports(
         criteria=partial(revalidated.view_service, use=counted_calls(journal)),
@@ -263,7 +264,7 @@ def consoles(
             refuse=app_edits.refuse,
             logo=app_edits.read_logo,
         ),
-        runs=console_ports.Runs(runs.read, runs.set_fault, runs.clear_faults),
+        runs=console_ports.Runs(runs.read, runs.set_fault, runs.clear_faults, runs.ground),
         check_domain=lambda vendor, domain, actor, trace: checker.check(
             kit.uow, vendor, domain, actor=actor, trace=trace
         ),
@@ -359,7 +360,12 @@ def require_owner(ctx: Context, vendor: str, app: str) -> None:
         raise NotFound("app_not_found", "There is no such app.")
 
 
-def evidence_ports(kit: Kit, reader: Callable[[], AccessReader], faults: FaultBook | None) -> evidence.Ports:
+def evidence_ports(
+    kit: Kit,
+    reader: Callable[[], AccessReader],
+    faults: FaultBook | None,
+    furnisher: Furnisher | None = None,
+) -> evidence.Ports:
     """Return what certification runs need; ``faults``: of the FHIR servers of this machine's sandbox hospitals, if it has any."""
 
     # All return when every process of this machine has read the change: the app's next request meets it.
@@ -380,6 +386,7 @@ def evidence_ports(kit: Kit, reader: Callable[[], AccessReader], faults: FaultBo
         set_fault,
         clear_faults,
         _by_hand(faults),
+        partial(own_hospitals.ground_of, furnisher=furnisher or no_furnisher()),
     )
 
 
@@ -484,7 +491,7 @@ def control_plane(
         precedents.api(kit),
         lookups.api(kit),
         requests.api(kit),
-        *_reviewing(kit, unused, evidence_ports(kit, reader, faults), counted, furnisher),
+        *_reviewing(kit, unused, evidence_ports(kit, reader, faults, furnisher), counted, furnisher),
         switchboard.api(kit, lambda query: reader().window(query), ReaderSlots(REPORTS).held, count_open),
         signin.api(kit, at_stop=at_stop),
         enrolment.api(kit, by_mail, consent.set_charts),

@@ -166,6 +166,7 @@ def _show(found: dict[str, Any], *, json_: bool) -> None:
         return
     ended = f", ended {found['ended_at']}" if found["ended_at"] else f", until {found['expires_at']}"
     click.echo(f"{found['id']}  {found['state']}, tier {found['tier']}{ended}")
+    click.echo(f"made at {_ground(found['ground'])}")
     scopes = found["result"].get("scopes")
     if scopes:
         click.echo(f"used scopes: {plain(' '.join(scopes))}")
@@ -176,3 +177,17 @@ def _show(found: dict[str, Any], *, json_: bool) -> None:
         for line in (each["sentence"], each["fix"] or ("" if each["outcome"] else each["how"])):
             if line:
                 click.echo(f"  {plain(line)}")
+
+
+def _ground(found: dict[str, Any]) -> str:
+    if not found["own"]:
+        return "a hospital of which it is not known whose it is" if found["own"] is None else "a sandbox hospital that all vendors share"
+    said = ["a snapshot of the vendor's own"]
+    if found["reset_at"]:
+        said.append(f"reset {found['reset_at']}")
+    for name, when in (("changed_before", "before the run"), ("changed_at_end", "by its end")):
+        if found[name] is not None:
+            said.append(f"{found[name]} records changed {when}")
+    if found["reset_meanwhile"]:
+        said.append("reset again while the run was open")
+    return ", ".join(said)

@@ -12,7 +12,7 @@ from hilum.controls.models import Target
 from hilum.dryruns.models import NarrowingTrial, ObservedCount, Tried
 from hilum.enrolment.models import LinkMail
 from hilum.evidence.models import Upstream
-from hilum.evidence.service import ReadSealed
+from hilum.evidence.service import ReadGround, ReadSealed
 from hilum.federation.models import Provider, Trial
 from hilum.infra.context import Context, Trace
 from hilum.installations.models import ScopeComparison
@@ -79,6 +79,7 @@ class Runs:
     read: ReadSealed
     set_fault: Callable[[Upstream], None]
     clear_faults: Callable[[str], None]
+    ground: ReadGround
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,30 @@ def _scenario(name: str, title: str, found: Mapping[str, str], *, under_way: boo
     }
 
 
+def ground(run: Run) -> tuple[str, str]:
+    """Return where a run was made: in a few words, and in sentences."""
+    found = policy.ground_of(run)
+    if found.own is None:
+        return "not known whose", "Whether this hospital is the vendor's own is not known."
+    if not found.own:
+        return "shared by all vendors", "This sandbox hospital is shared by all vendors."
+    said = ["This hospital is a snapshot of the vendor's own: the vendor is its EHR, and can change its charts."]
+    if found.reset_at is not None:
+        said.append(f"It was reset on {found.reset_at:%Y-%m-%d} at {found.reset_at:%H:%M} UTC, before the run was opened.")
+        said.append(f"{_changed(found.changed_before)} between the two.")
+    if found.reset_meanwhile:
+        said.append("It was reset again while the run was open.")
+    if found.changed_at_end is not None:
+        said.append(f"{_changed(found.changed_at_end)} by the end of the run, counting what the app itself wrote.")
+    return "the vendor's own snapshot", " ".join(said)
+
+
+def _changed(number: int | None) -> str:
+    if number is None:
+        return "It is not known how many of its records were changed"
+    return f"{number or 'None'} of its records {'were' if number > 1 else 'was'} changed"
+
+
 def briefly(ctx: Context, found: Sequence[Run]) -> list[dict[str, Any]]:
     """Return runs as a list has them, each with its hospital's name and the scenarios that were not met or not shown."""
     hospitals = identity.tenant_names(ctx, [each.tenant for each in found])
@@ -68,6 +92,7 @@ def briefly(ctx: Context, found: Sequence[Run]) -> list[dict[str, Any]]:
             "run": each,
             "state": state(each, ctx.now),
             "hospital": hospitals.get(each.tenant, each.tenant),
+            "ground": ground(each),
             "lacking": [one for one in scenarios(each) if one["outcome"] and one["outcome"][1] != "good"],
         }
         for each in found

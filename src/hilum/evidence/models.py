@@ -148,6 +148,29 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """Where a run is made. ``own``: at a snapshot of the vendor's own, whose EHR it is and whose charts it may change; None: not known.
+
+    Of a snapshot: when it was reset last, and how many of its records were changed since then; None: not known.
+    """
+
+    own: bool | None = None
+    reset_at: datetime | None = None
+    changed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunGround:
+    """Where a run was made, as it was when the run began and, once it was judged, at its end."""
+
+    own: bool | None
+    reset_at: datetime | None = None
+    changed_before: int | None = None
+    changed_at_end: int | None = None
+    reset_meanwhile: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunOrder:
     """A run to open: the client of a version, at a sandbox hospital. ``further``: scenarios beyond those that its cells require."""
 
@@ -184,6 +207,8 @@ class Run:
     kid: str = ""
     signature: str = ""
     ended_at: datetime | None = None
+    ground: Mapping[str, Any] = field(default_factory=dict)
+    """Where it is made, as it was when it was opened (``Ground``)."""
 
     @property
     def sending(self) -> bool:
@@ -210,7 +235,8 @@ class Seen:
     """The last result of a version, for who certifies it: whether it is as it was signed, and which scenarios it shows.
 
     ``backend``: the app had backend services alone, so that it shows nothing of people and charts. ``stores_nothing``: nobody asked it to
-    delete anything, because its vendor stated then that it stores nothing (C227).
+    delete anything, because its vendor stated then that it stores nothing (C227). ``own``: it was made at a snapshot of the vendor's own; None:
+    that is not known.
     """
 
     run: str
@@ -222,6 +248,7 @@ class Seen:
     genuine: bool
     backend: bool = False
     stores_nothing: bool = False
+    own: bool | None = None
 
 
 # --- requests to delete that a run sends ---------------------------------------------------------------------------------------

@@ -18,11 +18,14 @@ from hilum.evidence.models import (
     SCOPES_BOUND,
     Fault,
     Finding,
+    Ground,
     Outcome,
     Proposal,
+    Records,
     Row,
     Run,
     RunContract,
+    RunGround,
     State,
 )
 from hilum.evidence.traces import calls_of, launch_scopes, propose
@@ -224,10 +227,35 @@ def judge(run: Run, rows: Sequence[Row], faults: Sequence[str]) -> tuple[State, 
 _ANEW = "Open another run, and tell the platform's security people."
 
 
+def written_ground(ground: Ground) -> dict[str, Any]:
+    """Return where a run is made as JSON-serializable values."""
+    at = None if ground.reset_at is None else ground.reset_at.isoformat()
+    return {"own": ground.own, "reset_at": at, "changed": ground.changed}
+
+
+def ground_of(run: Run) -> RunGround:
+    """Return where a run was made, as far as it is known; of a judged one as it was signed."""
+    signed: Mapping[str, Any] = run.result.get("ground", {})
+    began, ended = signed.get("began", run.ground), signed.get("ended", {})
+    at = began.get("reset_at")
+    return RunGround(
+        began.get("own"),
+        None if at is None else datetime.fromisoformat(at),
+        began.get("changed"),
+        ended.get("changed"),
+        reset_meanwhile=bool(ended) and ended.get("reset_at") != at,
+    )
+
+
 def result_of(
-    run: Run, rows: Sequence[Row], faults: Sequence[str], now: datetime, held: Iterable[str] = ()
+    run: Run,
+    records: Records,
+    now: datetime,
+    ground: Ground,
+    held: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Return what is signed of a run, as JSON-serializable values. ``held``: the scopes of its client."""
+    """Return what is signed of a run, as JSON-serializable values. ``held``: the scopes of its client; ``ground``: where it was made, as it is now."""
+    rows, faults = records.rows, records.faults
     state, found = judge(run, rows, faults)
     return {
         "format": FORMAT,
@@ -254,6 +282,7 @@ def result_of(
         # Whether it shows nothing about people and charts, because the app had backend services alone.
         "backend": any(bool(each.facts.get("backend")) for each in rows if each.name == BEGIN),
         "stores_nothing": any(each.sentence == STORES_NOTHING for each in found),
+        "ground": {"began": dict(run.ground), "ended": written_ground(ground)},
     }
 
 

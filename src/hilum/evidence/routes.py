@@ -56,6 +56,7 @@ class Ports:
     set_fault: Callable[[Upstream], None]
     clear_faults: Callable[[str], None]
     by_hand: by_hand.ByHand
+    ground: service.ReadGround = service.ground_at
 
 
 class RunAsked(Strict):
@@ -109,10 +110,25 @@ class RunListed(Shown):
     ended_at: datetime | None
 
 
+class GroundShown(Shown):
+    """Where a run was made. ``own``: at a snapshot of the vendor's own, whose EHR it is and whose charts it may change; else at a hospital that all share.
+
+    Of a snapshot: when it was reset last, and how many of its records were changed since then, when the run was opened and when it was judged;
+    null: not known. ``reset_meanwhile``: it was reset while the run was open.
+    """
+
+    own: bool | None
+    reset_at: datetime | None
+    changed_before: int | None
+    changed_at_end: int | None
+    reset_meanwhile: bool
+
+
 class RunShown(RunListed):
     """``result`` as it was signed by the key ``kid``, the platform's own for evidence; empty until the run was judged."""
 
     scenarios: list[ScenarioShown]
+    ground: GroundShown
     result: dict[str, Any]
     kid: str
     signature: str
@@ -168,7 +184,12 @@ def shown(run: Run) -> RunShown:
         )
     listed = RunListed.model_validate(run).model_dump()
     return RunShown(
-        **listed, scenarios=scenarios, result=dict(run.result), kid=run.kid, signature=run.signature
+        **listed,
+        scenarios=scenarios,
+        ground=GroundShown.model_validate(policy.ground_of(run)),
+        result=dict(run.result),
+        kid=run.kid,
+        signature=run.signature,
     )
 
 
@@ -186,7 +207,7 @@ def _runs(router: APIRouter, kit: Kit, ports: Ports) -> None:
     async def open_run(request: Request, body: RunAsked) -> RunShown:
         """Open a certification run of a client's version at a sandbox hospital. What the app does there is its evidence from now on."""
         order = RunOrder(ClientId(body.client), TenantId(body.tenant), tuple(body.scenarios))
-        return shown(await run_write(kit, request, partial(service.open_run, order=order)))
+        return shown(await run_write(kit, request, partial(service.open_run, order=order, ground=ports.ground)))
 
     @router.get("/evidence-runs", response_model=Page[RunListed], openapi_extra=READERS)
     async def list_runs(request: Request, query: Annotated[RunsQuery, Query()]) -> object:
@@ -219,7 +240,7 @@ def _runs(router: APIRouter, kit: Kit, ports: Ports) -> None:
         await run_write(kit, request, partial(service.end, run_id=run_id, late=True))
         await asyncio.to_thread(ports.clear_faults, run_id)
         records = await run_read(kit, request, partial(service.collect, run_id=run_id, read=ports.read))
-        verb = partial(service.finish, run_id=run_id, records=records)
+        verb = partial(service.finish, run_id=run_id, records=records, ground=ports.ground)
         return shown(await run_write(kit, request, verb))
 
     @router.post("/evidence-runs/{run_id}/abandon", openapi_extra=DEVELOPERS)

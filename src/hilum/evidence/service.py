@@ -37,6 +37,7 @@ from hilum.evidence.models import (
     SHORT_LIFE,
     WATCHED,
     Fault,
+    Ground,
     Records,
     Row,
     Run,
@@ -75,6 +76,8 @@ __all__ = [
 ]
 ReadSealed = Callable[[Context, SealedQuery], SealedRecords]
 """Reads records as evidence from the journals (``audit.service.read_sealed``)."""
+ReadGround = Callable[[Context, TenantId], Ground]
+"""Returns where a run at a hospital is made (``snapshots.service.ground_of``)."""
 DAY = timedelta(days=1)
 BEFORE = timedelta(minutes=1)
 """How long before a run the journals are followed: records are not quite in the order of their times."""
@@ -83,7 +86,13 @@ _OF_RUN = frozenset({TAKE, MINT, REDEEM, "launches.launch.open", "launches.launc
 _ABSENT = "There is no such run."
 
 
-def open_run(ctx: Context, order: RunOrder) -> Run:
+def ground_at(ctx: Context, tenant_id: TenantId) -> Ground:
+    """Return whether a hospital is a vendor's own, without anything about its records."""
+    tenant = identity.find_tenant(ctx, tenant_id)
+    return Ground(None if tenant is None else tenant.vendor is not None)
+
+
+def open_run(ctx: Context, order: RunOrder, ground: ReadGround = ground_at) -> Run:
     """Open a run of a client's version at a sandbox hospital. Raises NotFound, NotPermitted (right, too many), Invalid, Conflict (one is open)."""
     event = Event("evidence.run.open", tenant=order.tenant, client=order.client)
     if not ctx.actor.is_platform and ctx.actor.vendor is None:
@@ -118,6 +127,7 @@ def open_run(ctx: Context, order: RunOrder) -> Run:
         opened_by=str(ctx.actor),
         opened_at=ctx.now,
         expires_at=ctx.now + RUN_LIFE,
+        ground=policy.written_ground(ground(ctx, order.tenant)),
     )
     if not store.add(ctx.tx, run):
         detail = "A run of this client is open at this hospital. Go on with that, or abandon it."
@@ -187,7 +197,7 @@ def _is_of(run: Run, found: RecordedEvent) -> bool:
     return event.action in {WITHDRAW, "tokens.family.revoke"}
 
 
-def finish(ctx: Context, run_id: str, records: Records) -> Run:
+def finish(ctx: Context, run_id: str, records: Records, ground: ReadGround = ground_at) -> Run:
     """Judge a run by its records, and sign the result. Raises NotFound, NotPermitted, Conflict (over, or a scenario is under way)."""
     run = _running(ctx, run_id, "evidence.run.finish", late=True)
     if run.scenario:
@@ -196,7 +206,7 @@ def finish(ctx: Context, run_id: str, records: Records) -> Run:
         )
     client = clients.find_client(ctx, run.client)
     held = () if client is None else client.scopes
-    result = policy.result_of(run, records.rows, records.faults, ctx.now, held)
+    result = policy.result_of(run, records, ctx.now, ground(ctx, run.tenant), held)
     signed = policy.signed_bytes(result)
     kid, signature = keys.sign_bytes(ctx, Purpose.EVIDENCE, signed)
     ended = replace(
@@ -320,6 +330,7 @@ def latest_result(ctx: Context, version: VersionId) -> Seen | None:
         check_result(ctx, found),
         bool(found.result.get("backend")),
         policy.stores_nothing(found.result),
+        policy.ground_of(found).own,
     )
 
 

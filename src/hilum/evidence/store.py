@@ -48,6 +48,8 @@ runs = Table(
     Column("kid", String(64), nullable=False),
     Column("signature", String(120), nullable=False),
     Column("ended_at", Instant),
+    # Empty in runs that a release before opened while this one ran elsewhere.
+    Column("ground", JSON, nullable=False, server_default="{}"),
     # Of an open run only, so that a client has one at a hospital; the two databases let any number be NULL.
     Column("holding", String(100), unique=True),
     Index("ix_evidence_run_app", "app", "id"),
@@ -146,7 +148,7 @@ def _holding(client: str, tenant: str) -> str:
 
 def _values(run: Run) -> dict[str, Any]:
     found = {column.name: getattr(run, column.name) for column in runs.c if column.name != "holding"}
-    more = {name: dict(found[name]) for name in ("scenarios", "doing", "result")}
+    more = {name: dict(found[name]) for name in ("scenarios", "doing", "result", "ground")}
     holding = _holding(run.client, run.tenant) if run.state is State.OPEN else None
     return found | more | {"state": run.state.value, "holding": holding}
 

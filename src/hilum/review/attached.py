@@ -9,6 +9,12 @@ from hilum.evidence.models import RESULT_LIFE, Seen
 from hilum.review.models import DOCUMENT_LIFE, MADE_HERE, Check, Document, Judgement, Result, Visibility
 
 Content = Mapping[str, Any]
+_AT = {
+    None: "",
+    True: " at a snapshot of the vendor's own, whose EHR it is",
+    False: " at a sandbox hospital that all vendors share",
+}
+"""Where a run was made, in a sentence, by whether it is the vendor's own."""
 
 
 def dated(check: Check, document: Document, at: datetime) -> Check:
@@ -72,7 +78,7 @@ def sandbox_run(
         return check.but(Result.FAILED, "No certification run of this version was judged.")
     missing = sorted(needed - set(run.scenarios))
     said = (
-        f"Run {run.run} of {run.at:%Y-%m-%d}, under rule book {run.rule_book}, with the digest {run.digest}"
+        f"Run {run.run} of {run.at:%Y-%m-%d}{_AT[run.own]}, under rule book {run.rule_book}, with the digest {run.digest}"
     )
     if not run.genuine:
         return check.but(Result.FAILED, f"{said}, is not as it was signed.")
@@ -92,3 +98,18 @@ def sandbox_run(
     if missing:
         return check.but(Result.FAILED, f"{said}, does not show: {', '.join(missing)}.")
     return check.but(Result.PASSED, f"{said}, was passed.")
+
+
+def shared_run(check: Check, run: Seen | None) -> Check:
+    """Judge whether the last certification run of a version was made where its vendor is not the EHR and changes no charts."""
+    check = replace(
+        check,
+        reproduction="hilum evidence list" if run is None else f"hilum evidence show {run.run}",
+        fix="Make the run at a sandbox hospital that all vendors share: `hilum evidence open`.",
+    )
+    if run is None:
+        return check.but(Result.FAILED, "No certification run of this version was judged.")
+    if run.own is None:
+        return check.but(Result.UNKNOWN, f"Whose the hospital was at which run {run.run} was made is not known.")
+    said = f"Run {run.run} was made{_AT[run.own]}."
+    return check.but(Result.FAILED if run.own else Result.PASSED, said)

@@ -18,10 +18,11 @@ from hilum.evidence.models import RESULT_LIFE, Seen
 from hilum.policies.models import Applicant, Autonomy, Book, Cell, Lens, Population, Tier
 from hilum.policies.policy import binds, excess_scopes, set_aside, tiers_to_certify
 from hilum.registry.models import Environment
-from hilum.review.attached import dated, document_of, evidence_ends, sandbox_run
+from hilum.review.attached import dated, document_of, evidence_ends, sandbox_run, shared_run
 from hilum.review.models import (
     MADE_HERE,
     RUN_LIFE,
+    SHARED_SANDBOX,
     Check,
     Judgement,
     Kind,
@@ -461,6 +462,8 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
         check = Check("evidence.attached", kind, Result.PASSED, "", show, "Submit anew with this document.")
         if not production:
             yield check.but(Result.NOT_REQUIRED, "A sandbox takes no evidence.")
+        elif kind == SHARED_SANDBOX:
+            yield shared_run(check, inputs.run)
         elif kind in MADE_HERE:
             needed_now = {name for cell in of for name in cell.scenarios}
             people = any("authorization_code" in each["grant_types"] for each in content["clients"])

@@ -39,7 +39,9 @@ CLIENTS_BOUND = 100
 """Clients of the environment that one submission describes."""
 EVIDENCE_BOUND = 20
 """Documents of one submission."""
-MADE_HERE = frozenset({"automated_checks", "sandbox_run"})
+SHARED_SANDBOX = "shared_sandbox"
+"""The kind of evidence that a run was made at a sandbox hospital which is not the vendor's own."""
+MADE_HERE = frozenset({"automated_checks", "sandbox_run", SHARED_SANDBOX})
 """Kinds of evidence of the rule book that the platform makes itself, so that a vendor cannot attach them (C105)."""
 DRAFT_KEPT = timedelta(days=400)
 """How long a draft is kept that nobody touches."""

@@ -9,6 +9,8 @@ from hilum.audit.models import Event
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType, NewPeer
 from hilum.consent import service as consent
+from hilum.evidence import service as evidence
+from hilum.evidence.models import Ground
 from hilum.factors import service as factors
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Tenant, TenantChange, UpstreamKind, UpstreamRef
@@ -190,6 +192,18 @@ def put_apps(ctx: Context, snapshot_id: TenantId) -> tuple[Snapshot, tuple[Snaps
 def view(ctx: Context, snapshot_id: TenantId) -> Snapshot:
     """Get a snapshot that the actor may know of. Raises NotFound, also for another vendor's."""
     return _visible(ctx, snapshot_id)
+
+
+def ground_of(ctx: Context, tenant_id: TenantId, furnisher: Furnisher) -> Ground:
+    """Return where a certification run at a hospital is made: at a snapshot, with what its vendor has changed there, or at one that all share."""
+    found = store.find(ctx.tx, tenant_id)
+    if found is None:
+        return evidence.ground_at(ctx, tenant_id)
+    return Ground(
+        own=True,
+        reset_at=found.reset_at,
+        changed=furnisher.count_changed(found.id, found.template, found.reset_at),
+    )
 
 
 def list_snapshots(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Snapshot]:

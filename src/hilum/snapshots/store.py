@@ -50,6 +50,11 @@ def get(tx: Connection, snapshot: TenantId, *, lock: bool = False) -> Snapshot:
     return _snapshot(row)
 
 
+def find(tx: Connection, snapshot: TenantId) -> Snapshot | None:
+    row = tx.execute(select(snapshots).where(snapshots.c.id == snapshot)).first()
+    return None if row is None else _snapshot(row)
+
+
 def list_of(tx: Connection, vendor: VendorId) -> list[Snapshot]:
     """List the snapshots of a vendor by place, removed ones too; there are few."""
     query = select(snapshots).where(snapshots.c.vendor == vendor).order_by(snapshots.c.slot)

@@ -8,8 +8,11 @@ import os
 import sqlite3
 import zlib
 from contextlib import closing, suppress
+from datetime import datetime
 from pathlib import Path
 from threading import get_ident
+
+from hilum.standards.fhir.dates import to_microseconds
 
 BUSY_S = 10.0
 LEVEL = 1
@@ -78,6 +81,13 @@ def clear(target: Path) -> None:
         # The space is used again also without it.
         with suppress(sqlite3.OperationalError):
             db.execute("VACUUM")
+
+
+def count_changed(target: Path, since: datetime) -> int:
+    """Return how many records of a server were made, changed or deleted after a moment."""
+    asked = "SELECT count(*) FROM resource WHERE updated > ?"
+    with closing(_open(target)) as db:
+        return int(db.execute(asked, (to_microseconds(since),)).fetchone()[0])
 
 
 def _write_private(path: Path, content: bytes) -> None:

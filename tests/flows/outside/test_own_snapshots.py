@@ -160,11 +160,14 @@ async def story(outside: Outside, folder: Path) -> None:
         http = await two.entered()
         await nobody_else_finds_it(two)
         session = await open_chart(two, http)
+        assert (await ground_of_run(two))["changed_before"] == 0
         await loaded_data_is_its_own(two, http, folder)
+        assert (await ground_of_run(two))["changed_before"] > 0
         before = two.card
         await two.made("POST", f"/sandbox-snapshots/{two.tenant}/reset")
         two.card = await two.made("GET", f"/sandbox-snapshots/{made['id']}/card")
         await nothing_of_before_works(two, before, grant, http, session)
+        assert (await ground_of_run(two))["changed_before"] == 0
         assert (await outside.read(await two.grant())).status_code == 200
     finally:
         answer = await two.api("DELETE", f"/sandbox-snapshots/{made['id']}", by=two.lund)
@@ -174,6 +177,14 @@ async def story(outside: Outside, folder: Path) -> None:
     again = await two.made("POST", "/sandbox-snapshots", {"name": "other", "template": "clinic"})
     assert again["id"] == made["id"], "its address is the vendor's, and no further tenant is needed"
     assert (await two.api("DELETE", f"/sandbox-snapshots/{made['id']}", by=two.lund)).status_code == 200
+
+
+async def ground_of_run(two: Two) -> Any:
+    """Return what reviewers are shown of where a certification run is made that begins now (C126)."""
+    run = await two.made("POST", "/evidence-runs", {"client": "lumen-chart", "tenant": two.tenant})
+    await two.made("POST", f"/evidence-runs/{run['id']}/abandon")
+    assert run["ground"]["own"] is True
+    return run["ground"]
 
 
 async def open_chart(two: Two, http: httpx2.AsyncClient) -> str:

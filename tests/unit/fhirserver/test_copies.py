@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from tests.sim.world import FakeClock, SeededIds
 PATIENT = {"resourceType": "Patient", "name": [{"family": "Abara"}], "gender": "female"}
 
 
-def server(path: Path) -> FhirServer:
-    return FhirServer(FhirServerSettings(path, "http://127.0.0.1/fhir"), FakeClock(), SeededIds(path.stem))
+def server(path: Path, clock: FakeClock | None = None) -> FhirServer:
+    settings = FhirServerSettings(path, "http://127.0.0.1/fhir")
+    return FhirServer(settings, clock or FakeClock(), SeededIds(path.stem))
 
 
 def found(of: FhirServer, family: str) -> list[str]:
@@ -98,3 +100,22 @@ def test_a_template_of_another_release_keeps_the_numbers_that_are_in_use(
     assert found(again, "abara") == ["p1", "p2"]
     for each in (opened, again):
         each.close()
+
+
+def test_what_was_made_changed_or_deleted_since_a_moment_is_counted(packed: Path, tmp_path: Path) -> None:
+    """C126: reviewers see whether the charts of a vendor's own hospital are still those of its template."""
+    own, clock = tmp_path / "own.db", FakeClock()
+    copies.unpack_over(packed, own)
+    reset_at = clock.now()
+    clock.advance(timedelta(minutes=1))
+    changing = server(own, clock)
+    try:
+        assert copies.count_changed(own, reset_at) == 0
+        changing.load([PATIENT | {"id": "p1", "gender": "male"}, PATIENT | {"id": "p3"}])
+        changing.service.delete("Patient", "p2")
+        changing.load([PATIENT | {"id": "p3", "gender": "other"}])
+        assert copies.count_changed(own, reset_at) == 3, "each once"
+        copies.unpack_over(packed, own)
+        assert copies.count_changed(own, reset_at) == 0
+    finally:
+        changing.close()

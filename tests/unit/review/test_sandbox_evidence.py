@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hilum.evidence.models import RESULT_LIFE, Seen
-from hilum.policies.models import Applicant, Book
+from hilum.policies.models import Applicant, Book, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.review.checks import Inputs, evidence_of
 from hilum.review.models import Result
@@ -27,7 +27,12 @@ SEEN = Seen("run_1", NOW - timedelta(days=1), "passed", 1, tuple(NEEDED), "d" * 
 
 
 def judged(
-    seen: Seen | None, environment: str = "production", by: Book = BOOK, *, stores: bool = False
+    seen: Seen | None,
+    environment: str = "production",
+    by: Book = BOOK,
+    *,
+    stores: bool = False,
+    about: str = "sandbox_run",
 ) -> Result:
     content = {
         "environment": environment,
@@ -36,7 +41,7 @@ def judged(
         "clients": [{"grant_types": ["authorization_code"]}],
     }
     inputs = Inputs(NOW, (), {}, "", (), None, seen)
-    (found,) = (each for each in evidence_of(content, inputs, by, APPLICANT) if each.about == "sandbox_run")
+    (found,) = (each for each in evidence_of(content, inputs, by, APPLICANT) if each.about == about)
     assert found.evidence
     assert found.fix
     return found.result
@@ -82,3 +87,39 @@ def test_a_run_in_which_nobody_asked_to_delete_does_not_count_for_an_app_that_st
     assert judged(nothing, by=asking) is Result.PASSED
     assert judged(shown, by=asking, stores=True) is Result.PASSED
     assert judged(nothing, stores=True) is Result.PASSED, "where no rule asks for it"
+
+
+@pytest.mark.parametrize(
+    ("seen", "result"),
+    [
+        (replace(SEEN, own=False), Result.PASSED),
+        (replace(SEEN, own=True), Result.FAILED),
+        # A run of a release that did not keep it, which is of no use for it: unknown never passes.
+        (replace(SEEN, own=None), Result.UNKNOWN),
+        (None, Result.FAILED),
+    ],
+    ids=["shared", "own", "not known", "none"],
+)
+def test_where_the_rule_book_says_so_a_run_at_a_snapshot_of_the_vendors_own_is_no_evidence(
+    seen: Seen | None, result: Result
+) -> None:
+    """C126: a vendor is the EHR of its own snapshot, and changes its charts."""
+    cells = {
+        f"categories.scheduling.cells.{tier}.evidence": sorted(
+            {*cell.evidence, "sandbox_run", "shared_sandbox"}
+        )
+        for tier, cell in BOOK.categories["scheduling"].cells.items()
+    }
+    asking = book(cells)
+
+    assert judged(seen, by=asking, about="shared_sandbox") is result
+    assert judged(seen, "sandbox", asking, about="shared_sandbox") is Result.NOT_REQUIRED
+    if seen is not None:
+        assert judged(seen, by=asking) is Result.PASSED, "it is a run all the same"
+
+
+def test_the_shipped_book_asks_for_it_at_the_high_tier_alone() -> None:
+    asking = {
+        tier for each in BOOK.categories.values() for tier, cell in each.cells.items() if "shared_sandbox" in cell.evidence
+    }  # fmt: skip
+    assert asking == {Tier.HIGH}

@@ -95,7 +95,7 @@ async def open_run(visit: Visit, form: Form) -> Response:
         if client is None or client.app != app.id:
             # Whether another vendor has a client of this name is disclosed to nobody.
             raise Invalid("form_invalid", "Choose a client of this app.", fields={"client": "not_an_option"})
-        return evidence.open_run(ctx, order)
+        return evidence.open_run(ctx, order, visit.ports.runs.ground)
 
     try:
         run = await visit.write(verb)
@@ -177,7 +177,8 @@ async def _do(visit: Visit, form: Form) -> None:
             await asyncio.to_thread(ports.clear_faults, run_id)
             collect = partial(evidence.collect, run_id=run_id, read=ports.read)
             records = await visit.read_records(collect)
-            await visit.write(partial(evidence.finish, run_id=run_id, records=records))
+            finish = partial(evidence.finish, run_id=run_id, records=records, ground=ports.ground)
+            await visit.write(finish)
         case "abandon":
             await visit.write(partial(evidence.abandon, run_id=run_id))
             await asyncio.to_thread(ports.clear_faults, run_id)

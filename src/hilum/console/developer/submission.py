@@ -64,6 +64,7 @@ _CHECKED_AT = {
     "privacy_policy": "developer.statements",
     "terms": "developer.statements",
     "sandbox_run": "developer.runs",
+    "shared_sandbox": "developer.runs",
 }
 """Where an address that did not pass is changed, by what it is."""
 _OF_RULE = {"contacts.proved": "developer.contacts", "tier.allowed": "developer.app"}
