@@ -15,7 +15,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.review_ground import Ground, furnish
 from tests.flows.test_evidence_in_review import sandbox_client
-from tests.flows.test_vendor_apps import PROFILE
+from tests.flows.test_vendor_apps import PROFILE, client_body
 from tests.flows.vendor_ground import join, made
 from tests.sim.world import FakeClock
 
@@ -73,8 +73,6 @@ def test_it_is_sent_once_to_the_address_that_two_people_agreed_to(
     """C227: what it says is of the form of every request to delete, and about the sandbox's hospital."""
     ground, path = opened(sqlite_uow, clock, stores=True)
     developer = ground.site.api("acme.developer")
-    made(developer.post("/webhooks", json={"vendor": ground.vendor, "url": HOOK}))
-    problem(developer.post(f"{path}/scenarios/deletion_asked/begin"), 409, "receiver_missing")
     agree(ground)
 
     assert made(developer.post(f"{path}/scenarios/deletion_asked/begin"), 200)["sending"] is True
@@ -134,3 +132,40 @@ def test_an_app_that_stores_nothing_is_sent_nothing(sqlite_uow: UnitOfWork, cloc
     assert found.events[0].event.facts["stored"] == "nothing"
     run_id = path.rpartition("/")[2]
     assert not ground.site.system(partial(service.note_probe, run_id=run_id, probe="prb_1", answers={"right": 204}))  # fmt: skip
+
+
+def test_an_app_without_a_webhook_reads_both_and_answers_the_one_that_is_signed(
+    sqlite_uow: UnitOfWork, clock: FakeClock
+) -> None:
+    """C227: among the requests of its client at that hospital, while the scenario is under way and no longer."""
+    ground = furnish(build(sqlite_uow, clock), profile=PROFILE)
+    developer = ground.site.api("acme.developer")
+    order = client_body(ground.app, ground.version, scope="launch user/Slot.rs")
+    public = order | {"client_name": "Browser", "client_type": "public", "deployment": "browser"}
+    found = [made(ground.site.api("acme.owner").post("/clients", json=each))["id"] for each in (order, public)]
+    runs = [
+        made(developer.post("/evidence-runs", json={"client": each, "tenant": "general", "scenarios": ["deletion_asked"]}))["id"]
+        for each in found
+    ]  # fmt: skip
+    # It has a webhook to which nobody agreed, and a public client proves nothing.
+    made(developer.post("/webhooks", json={"vendor": ground.vendor, "url": HOOK}))
+    problem(developer.post(f"/evidence-runs/{runs[1]}/scenarios/deletion_asked/begin"), 409, "receiver_missing")  # fmt: skip
+    client, path = found[0], f"/evidence-runs/{runs[0]}"
+    polled = partial(ground.site.system, partial(service.list_polled, client=client, tenant="general", issuer="https://h.example"))  # fmt: skip
+    note = partial(ground.site.system, service.note_polled, client=client, tenant="general")
+    assert polled() == []
+    begun = made(developer.post(f"{path}/scenarios/deletion_asked/begin"), 200)
+    assert begun["sending"] is False
+
+    wrong, right = polled()
+
+    assert wrong.text.split(".")[0] == right.text.split(".")[0]
+    assert not note(probe="prb_other")
+    assert note(probe=right.disposal.id)
+    assert note(probe=right.disposal.id), "a repeated answer is answered alike"
+    assert sent(ground) == [("right", 200)]
+    assert note(probe=wrong.disposal.id)
+    assert sent(ground) == [("right", 200), ("wrong", 200)]
+    made(developer.post(f"{path}/scenarios/end"), 200)
+    assert polled() == []
+    assert not note(probe=right.disposal.id)

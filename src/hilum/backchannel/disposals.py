@@ -7,6 +7,7 @@ from hilum.backchannel.service import Caller
 from hilum.clients.models import ClientType
 from hilum.disposals import service as disposals
 from hilum.disposals.models import Answer, AnswerOrder
+from hilum.evidence import service as evidence
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.standards.oauth import Parameters, TokenError
@@ -27,6 +28,7 @@ def exchange(ctx: Context, site: Site, caller: Caller, form: Parameters, *, issu
     disposal, given = form.get("disposal"), form.get("answer")
     if not disposal and not given:
         found = disposals.open_of_client(ctx, client, site.tenant, issuer=issuer)
+        found += evidence.list_polled(ctx, client.id, site.tenant, issuer)
         return {
             "disposals": [
                 {
@@ -45,6 +47,8 @@ def exchange(ctx: Context, site: Site, caller: Caller, form: Parameters, *, issu
         raise Invalid(
             TokenError.INVALID_REQUEST, "disposal or legal_reason has a character that no text has."
         )
+    if evidence.note_polled(ctx, client.id, site.tenant, disposal):
+        return {"disposal": disposal, "answer": order.answer.value}
     try:
         after = disposals.answer_as_client(ctx, client, site.tenant, disposal, order)
     except Invalid as error:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from hilum.clients import service as clients
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
-from hilum.evidence import probing
+from hilum.evidence import policy, probing
 from hilum.evidence.judging import NOTHING
 from hilum.evidence.models import (
     QUOTA_BURST,
@@ -63,8 +64,10 @@ def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream
                 # Not of this person's rights: launch the app once, or wait.
                 raise Conflict(refusal.code, refusal.detail) from refusal
         case Fault.OPTIONAL:
-            optional = registry.get_version(ctx, run.version).optional_scopes
-            return {"optional": list(optional or ()) or NOTHING}, None
+            optional = registry.get_version(ctx, run.version).optional_scopes or ()
+            client = clients.find_client(ctx, run.client)
+            held = () if client is None else client.scopes
+            return {"optional": policy.declinable(held, optional) or NOTHING}, None
         case Fault.DELETION:
             return probing.ask(ctx, run), None
         case _ if fault in UPSTREAM:

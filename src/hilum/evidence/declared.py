@@ -1,11 +1,12 @@
 """Whether an app does as its version and its vendor declare: without optional scopes, and with requests to delete. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from hilum.evidence.windows import (
     DELETION,
     MINT,
     NOTHING,
+    POLLED,
     RETRIES,
     Verdict,
     Window,
@@ -20,11 +21,21 @@ from hilum.standards.smart.scopes import intersect, parse_stored
 STORES_NOTHING = "The app stores nothing, so nobody asks it to delete anything."
 
 
+def unasked(optional: Collection[str] | None, *, stores: bool | None, reachable: bool) -> tuple[str, ...]:
+    """Return the scenarios that nobody has to show because they are about what there is not, whatever the rule book requires.
+
+    ``optional``: the scopes that the version says it can do without. ``stores``: whether its vendor states that the app stores data; None: it does
+    not say. ``reachable``: the app has a webhook for requests to delete, or a client that can read them.
+    """
+    found = {"optional_declined": not optional, "deletion_asked": stores is False or not reachable}
+    return tuple(name for name, holds in found.items() if holds)
+
+
 def optional_declined(window: Window) -> Verdict:
     """Judge whether an app goes on without the scopes that its version says it can do without (C211)."""
     optional = window.rows[0].facts.get("optional", ())
     if optional == NOTHING:
-        return met("The version declares nothing that it can do without.")
+        return met("The version declares nothing that it can do without and that can be declined by itself.")
     minted = [each for each in window.events(MINT) if not _shared(each.facts.get("scopes", ()), optional)]
     if not minted:
         return incomplete("The app was not launched without what it can do without.")
@@ -47,6 +58,8 @@ def deletion_asked(window: Window) -> Verdict:
     answers = {
         str(each.facts.get("signed")): int(each.facts.get("status", 0)) for each in window.events(DELETION)
     }
+    if window.rows[0].facts.get("stored") == POLLED:
+        return _read_by_itself(answers)
     if answers.keys() != {"right", "wrong"}:
         return incomplete("The requests to delete were not sent while the scenario was under way.")
     if not all(answers.values()):
@@ -58,3 +71,11 @@ def deletion_asked(window: Window) -> Verdict:
     if not 200 <= answers["right"] < 300:
         return not_met(f"The webhook answered {answers['right']} to a request to delete that was signed.")
     return met("The webhook took the request that was signed, and refused the one with a wrong signature.")
+
+
+def _read_by_itself(answers: Collection[str]) -> Verdict:
+    if "wrong" in answers:
+        return not_met("The app answered a request to delete whose signature is wrong.")
+    if "right" not in answers:
+        return incomplete("The app did not read and answer the request to delete that was signed.")
+    return met("The app answered the request to delete that was signed, and not the one with a wrong signature.")

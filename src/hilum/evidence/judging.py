@@ -511,8 +511,8 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         ),
         "deletion_asked": Scenario(
             deletion_asked,
-            "Wait until the platform has sent both requests to the webhook that receives requests to delete.",
-            "Verify the signature before anything else: answer 401 if it is wrong, and 2xx if it is right.",
+            "Wait until the platform has sent both requests to the webhook that receives requests to delete; an app without one reads them, as at any hospital.",
+            "Verify the signature before anything else: a webhook answers 401 if it is wrong and 2xx if it is right, and an app that reads its requests answers the right one alone.",
             Fault.DELETION,
         ),
         "many_patients": Scenario(

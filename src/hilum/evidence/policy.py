@@ -98,9 +98,9 @@ def cells_of(book: Book, applicant: Applicant) -> dict[str, Cell]:
     return {each.tier.value: category.cells[each.tier] for each in tiers_to_certify(book, applicant).values()}
 
 
-def needed_of(book: Book, cells: Iterable[Cell]) -> dict[str, str]:
-    """Return the scenarios that some cells require, with their titles in the rule book, by name."""
-    names = sorted({name for cell in cells for name in cell.scenarios})
+def needed_of(book: Book, cells: Iterable[Cell], unasked: Collection[str] = ()) -> dict[str, str]:
+    """Return the scenarios that some cells require, with their titles in the rule book, by name; without those that are ``unasked``."""
+    names = sorted({name for cell in cells for name in cell.scenarios}.difference(unasked))
     return {name: book.scenarios[name] for name in names}
 
 
@@ -191,6 +191,18 @@ def without_optional(scopes: Sequence[str], optional: Iterable[str]) -> tuple[st
         elif scope.letters & ~gone:
             left.append(render(replace(scope, letters=scope.letters & ~gone)))
     return tuple(left)
+
+
+def declinable(held: Sequence[str], optional: Collection[str]) -> list[str]:
+    """Return which optional scopes a client that holds some scopes can be issued tokens without: not those within a wildcard."""
+    left = parse_stored(without_optional(held, optional))
+    return [each for each in optional if not intersect(parse_stored((each,)), left)]
+
+
+def forged(text: str) -> str:
+    """Return a signed text with a signature that is none of it."""
+    signed, _, signature = text.rpartition(".")
+    return f"{signed}.{'B' if signature.startswith('A') else 'A'}{signature[1:]}"
 
 
 def probe_body(probe: str, at: datetime, facts: Mapping[str, str]) -> bytes:

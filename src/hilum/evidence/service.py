@@ -46,7 +46,7 @@ from hilum.evidence.models import (
     State,
     Upstream,
 )
-from hilum.evidence.probing import next_probes, note_probe
+from hilum.evidence.probing import list_polled, next_probes, note_polled, note_probe, unasked_of
 from hilum.evidence.tracing import propose_of_client, propose_of_run, reading_of_trace
 from hilum.identity import service as identity
 from hilum.infra.context import Context
@@ -67,11 +67,14 @@ __all__ = [
     "evidence_of",
     "find_contracts",
     "keep_contract",
+    "list_polled",
     "next_probes",
+    "note_polled",
     "note_probe",
     "propose_of_client",
     "propose_of_run",
     "reading_of_trace",
+    "unasked_of",
     "view_contract",
 ]
 ReadSealed = Callable[[Context, SealedQuery], SealedRecords]
@@ -104,7 +107,7 @@ def open_run(ctx: Context, order: RunOrder, ground: ReadGround = ground_at) -> R
     version = registry.get_version(ctx, client.version)
     book = policies.asked_of(ctx, app.id)
     cells = policy.cells_of(book, applicant_of(app, version, client.scopes))
-    needed = policy.needed_of(book, cells.values())
+    needed = policy.needed_of(book, cells.values(), unasked_of(ctx, app, version))
     further = policy.further_of(book, order.further)
     if faults := policy.order_faults(
         client, identity.find_tenant(ctx, order.tenant), app.vendor, needed, further

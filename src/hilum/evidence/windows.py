@@ -12,6 +12,8 @@ TAKE, MOVE, MINT = "launches.launch.take", "launches.launch.move", "tokens.acces
 DELETION = "evidence.deletion.send"
 NOTHING = "nothing"
 """That there is nothing which the app can do without, or that it stores."""
+POLLED = "polled"
+"""That the app has no webhook, and reads its requests to delete by itself."""
 REDEEM, WITHDRAW = "tokens.refresh.redeem", "consent.authorization.withdraw"
 WINDOW_BOUND = 1_000
 """Records of one scenario that are judged: some judgements compare each with each."""

@@ -68,6 +68,7 @@ def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look
         None if raised is None else (raised.tier, raised.reason),
         evidence.latest_result(ctx, version.id) if over else None,
         aside,
+        evidence.unasked_of(ctx, app, version) if over else (),
     )
     number = policies.in_force(ctx.as_actor(SYSTEM)).everywhere
     book = policies.get_version(ctx.as_actor(SYSTEM), number)[1]

@@ -186,17 +186,18 @@ def replay(ctx: Context, submission_id: str, number: int | None = None) -> Repla
 
 
 def _inputs(ctx: Context, found: Submission, looks: tuple[Look, ...]) -> checks.Inputs:
-    version = registry.get_version(ctx, found.version)
+    app, version = registry.get_app(ctx, found.app), registry.get_version(ctx, found.version)
     raised = version.raised
     return checks.Inputs(
         ctx.now,
         looks,
         records_now(ctx, found),
         _recorded(ctx, found),
-        tuple(sorted(content.unproved_of(ctx, registry.get_app(ctx, found.app)))),
+        tuple(sorted(content.unproved_of(ctx, app))),
         None if raised is None else (raised.tier, raised.reason),
         evidence.latest_result(ctx, found.version),
         policies.set_aside(ctx, found.app),
+        evidence.unasked_of(ctx, app, version),
     )
 
 
@@ -349,6 +350,7 @@ def read_inputs(text: str) -> checks.Inputs:
         _seen(read.get("run")),
         # Nor has it anything that was set aside.
         tuple(read.get("set_aside", ())),
+        tuple(read.get("unasked", ())),
     )
 
 

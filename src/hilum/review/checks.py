@@ -57,7 +57,7 @@ class Inputs:
     ``records``: the digest of each part of the description as the records are then. ``recorded``: the digest of what was submitted that the
     audit has; empty if it has none. ``unproved``: contacts and domain that were not proved. ``raised``: to which tier a reviewer
     had raised the version, and why. ``run``: the version's last certification run in the sandbox. ``set_aside``: the requirements of the
-    rule book's cells that two people had set aside for the app (C207).
+    rule book's cells that two people had set aside for the app (C207). ``unasked``: scenarios about what the version has not, which it need not show.
     """
 
     at: datetime
@@ -68,6 +68,7 @@ class Inputs:
     raised: tuple[Tier, str] | None = None
     run: Seen | None = None
     set_aside: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
 
 def targets_of(content: Content) -> list[Target]:
@@ -465,7 +466,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
         elif kind == SHARED_SANDBOX:
             yield shared_run(check, inputs.run)
         elif kind in MADE_HERE:
-            needed_now = {name for cell in of for name in cell.scenarios}
+            needed_now = {name for cell in of for name in cell.scenarios}.difference(inputs.unasked)
             people = any("authorization_code" in each["grant_types"] for each in content["clients"])
             stores = bool(content.get("profile", {}).get("stores_data"))
             yield sandbox_run(check, inputs.run, needed_now, at=inputs.at, people=people, stores=stores)

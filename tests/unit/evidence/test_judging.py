@@ -22,7 +22,9 @@ from hilum.evidence.judging import (
     judge_run,
 )
 from hilum.evidence.models import Outcome, Row
-from hilum.evidence.policy import without_optional
+from hilum.evidence.declared import unasked
+from hilum.evidence.policy import declinable, forged, without_optional
+from hilum.evidence.windows import POLLED
 from tests.sim.world import START
 
 MET, NOT_MET, INCOMPLETE = Outcome.MET, Outcome.NOT_MET, Outcome.INCOMPLETE
@@ -298,6 +300,11 @@ def test_a_scenario_of_more_records_than_can_be_compared_is_not_judged() -> None
             (happened(1, MINT, scopes=["user/Patient.r"]), asked(2)),
             MET,
         ),
+        # Of an app that reads its requests by itself the answers are its own.
+        ("deletion_asked", {"stored": POLLED}, (answered("right", 200),), MET),
+        ("deletion_asked", {"stored": POLLED}, (answered("wrong", 200), answered("right", 200)), NOT_MET),
+        ("deletion_asked", {"stored": POLLED}, (answered("wrong", 200),), NOT_MET),
+        ("deletion_asked", {"stored": POLLED}, (), INCOMPLETE),
     ],
 )
 def test_what_a_version_declares_decides_what_is_to_be_shown(
@@ -322,3 +329,46 @@ def test_what_a_version_declares_decides_what_is_to_be_shown(
 def test_what_is_declined_goes_letter_by_letter(scopes: str, optional: str, left: str) -> None:
     """C211."""
     assert " ".join(without_optional(scopes.split(), optional.split())) == left
+
+
+@pytest.mark.parametrize(
+    ("optional", "stores", "reachable", "names"),
+    [
+        (("user/Slot.rs",), True, True, ()),
+        (("user/Slot.rs",), None, True, ()),
+        ((), True, True, ("optional_declined",)),
+        (None, True, True, ("optional_declined",)),
+        (("user/Slot.rs",), False, True, ("deletion_asked",)),
+        (("user/Slot.rs",), True, False, ("deletion_asked",)),
+        (None, False, False, ("optional_declined", "deletion_asked")),
+    ],
+    ids=["all", "not stated", "none optional", "says nothing", "stores nothing", "nobody to ask", "neither"],
+)
+def test_what_an_app_has_not_is_asked_of_nobody(
+    optional: tuple[str, ...] | None, stores: bool | None, reachable: bool, names: tuple[str, ...]
+) -> None:
+    """C211, C227: what is not known is asked for."""
+    assert unasked(optional, stores=stores, reachable=reachable) == names
+
+
+@pytest.mark.parametrize(
+    ("held", "optional", "found"),
+    [
+        ("user/Slot.rs user/Patient.r", "user/Patient.r", "user/Patient.r"),
+        ("user/Slot.rs user/Patient.rs", "user/Patient.s", "user/Patient.s"),
+        ("user/*.rs", "user/Patient.r", ""),
+        ("user/*.rs user/Slot.u", "user/Patient.r user/Slot.u", "user/Slot.u"),
+        ("user/*.rs", "user/*.rs", "user/*.rs"),
+        ("launch offline_access", "offline_access", "offline_access"),
+    ],
+)
+def test_what_lies_within_a_wildcard_is_not_asked_to_be_declined(held: str, optional: str, found: str) -> None:
+    """C211: no token without it could be issued, so no run could ever show it."""
+    assert " ".join(declinable(held.split(), optional.split())) == found
+
+
+@pytest.mark.parametrize("text", ["head.body.Asig", "head.body.sig"])
+def test_a_forged_text_differs_in_its_signature_alone(text: str) -> None:
+    assert forged(text) != text
+    assert forged(text).rpartition(".")[0] == "head.body"
+    assert len(forged(text)) == len(text)
