@@ -296,6 +296,39 @@ def test_a_newer_version_that_nobody_uses_hides_no_calls_of_the_one_before(
     assert made(ground.site.api("rita").get("/tenants/mercy/findings"), 200)["items"] == [found]
 
 
+def test_what_a_client_did_before_it_moved_is_not_measured_by_the_version_that_it_moved_to(
+    ground: Ground, world: World
+) -> None:
+    """C220: what some certified version showed is no drift of before; what none showed stays one, or moving there and back would hide it."""
+    passed(ground, sandbox_client(ground), *shown(ground))
+    made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
+    path, declared = (
+        f"/apps/{ground.app}/versions",
+        {"workflows": ["appointments"], "placements": ["sidebar"]},
+    )
+    added = made(ground.site.api("acme.developer").post(path, json={"label": "2"} | declared))
+    newer = replace(ground, version=added["id"])
+    passed(newer, sandbox_client(newer))
+    made(decide(newer, submitted(newer, world), expires_at=_ends(world)), 200)
+    place, certified = _place(ground), _looked_at(ground, world, _place(ground))
+    facts = {"app": ground.app, "client": ground.client, "tenant": "mercy", "resource_type": "Slot"}
+    search = facts | {"rule": "user/Slot.rs", "interaction": "search-type"}
+    world.clock.advance(LATER)
+    place.write(access(1, at=world.clock.now(), **search))
+    place.write(access(2, at=world.clock.now(), **facts | {"rule": "user/Slot.cu", "interaction": "create"}))
+    world.clock.advance(LATER)
+    made(ground.site.api("acme.owner").put(f"/clients/{ground.client}/version", json={"version": added["id"]}), 200)  # fmt: skip
+    journals.count_decisions(place.directory, place.url, world.clock.now())
+
+    certified.night()
+
+    assert [each["about"] for each in certified.findings()] == ["create Slot"]
+    place.write(access(3, at=world.clock.now() + LATER, **search))
+    journals.count_decisions(place.directory, place.url, world.clock.now() + LATER)
+    certified.night()
+    assert {each["about"] for each in certified.findings()} == {"create Slot", "search-type Slot"}
+
+
 def test_another_run_is_judged_anew_also_if_nothing_else_changed(ground: Ground, world: World) -> None:
     """C108: whoever passed with one run must not have it checked again with another one."""
     client = sandbox_client(ground)

@@ -12,6 +12,7 @@ from hilum.evidence import service
 from hilum.evidence.jobs import run
 from hilum.evidence.models import Probe
 from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.ids import TenantId
 from tests.flows.control_site import ControlSite, build, problem
 from tests.flows.review_ground import Ground, furnish
 from tests.flows.test_evidence_in_review import sandbox_client
@@ -142,7 +143,9 @@ def test_an_app_without_a_webhook_reads_both_and_answers_the_one_that_is_signed(
     developer = ground.site.api("acme.developer")
     order = client_body(ground.app, ground.version, scope="launch user/Slot.rs")
     public = order | {"client_name": "Browser", "client_type": "public", "deployment": "browser"}
-    found = [made(ground.site.api("acme.owner").post("/clients", json=each))["id"] for each in (order, public)]
+    found = [
+        made(ground.site.api("acme.owner").post("/clients", json=each))["id"] for each in (order, public)
+    ]
     runs = [
         made(developer.post("/evidence-runs", json={"client": each, "tenant": "general", "scenarios": ["deletion_asked"]}))["id"]
         for each in found
@@ -151,8 +154,9 @@ def test_an_app_without_a_webhook_reads_both_and_answers_the_one_that_is_signed(
     made(developer.post("/webhooks", json={"vendor": ground.vendor, "url": HOOK}))
     problem(developer.post(f"/evidence-runs/{runs[1]}/scenarios/deletion_asked/begin"), 409, "receiver_missing")  # fmt: skip
     client, path = found[0], f"/evidence-runs/{runs[0]}"
-    polled = partial(ground.site.system, partial(service.list_polled, client=client, tenant="general", issuer="https://h.example"))  # fmt: skip
-    note = partial(ground.site.system, service.note_polled, client=client, tenant="general")
+    general = TenantId("general")
+    polled = partial(ground.site.system, partial(service.list_polled, client=client, tenant=general, issuer="https://h.example"))  # fmt: skip
+    note = partial(ground.site.system, service.note_polled, client=client, tenant=general)
     assert polled() == []
     begun = made(developer.post(f"{path}/scenarios/deletion_asked/begin"), 200)
     assert begun["sending"] is False

@@ -181,7 +181,11 @@ def _show(found: dict[str, Any], *, json_: bool) -> None:
 
 def _ground(found: dict[str, Any]) -> str:
     if not found["own"]:
-        return "a hospital of which it is not known whose it is" if found["own"] is None else "a sandbox hospital that all vendors share"
+        return (
+            "a hospital of which it is not known whose it is"
+            if found["own"] is None
+            else "a sandbox hospital that all vendors share"
+        )
     said = ["a snapshot of the vendor's own"]
     if found["reset_at"]:
         said.append(f"reset {found['reset_at']}")

@@ -52,6 +52,7 @@ def join(
         gaps=_gaps(client, app, certifications, certified_since),
         graceless=last is not None and last.graceless,
         also=bases[1:],
+        adopted_at=client.adopted_at,
     )
 
 

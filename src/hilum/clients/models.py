@@ -325,6 +325,8 @@ class ClientFacts:
     """Something of what its version was certified for was withdrawn since, so that the end of its certification has no grace."""
     also: tuple[Basis, ...] = ()
     """What other certifications of its version give that the one that ends last does not."""
+    adopted_at: datetime | None = None
+    """When it moved to its version; None: it has been of it from its beginning."""
 
     @property
     def bases(self) -> tuple[Basis, ...]:

@@ -67,14 +67,20 @@ def ground(run: Run) -> tuple[str, str]:
         return "not known whose", "Whether this hospital is the vendor's own is not known."
     if not found.own:
         return "shared by all vendors", "This sandbox hospital is shared by all vendors."
-    said = ["This hospital is a snapshot of the vendor's own: the vendor is its EHR, and can change its charts."]
+    said = [
+        "This hospital is a snapshot of the vendor's own: the vendor is its EHR, and can change its charts."
+    ]
     if found.reset_at is not None:
-        said.append(f"It was reset on {found.reset_at:%Y-%m-%d} at {found.reset_at:%H:%M} UTC, before the run was opened.")
+        said.append(
+            f"It was reset on {found.reset_at:%Y-%m-%d} at {found.reset_at:%H:%M} UTC, before the run was opened."
+        )
         said.append(f"{_changed(found.changed_before)} between the two.")
     if found.reset_meanwhile:
         said.append("It was reset again while the run was open.")
     if found.changed_at_end is not None:
-        said.append(f"{_changed(found.changed_at_end)} by the end of the run, counting what the app itself wrote.")
+        said.append(
+            f"{_changed(found.changed_at_end)} by the end of the run, counting what the app itself wrote."
+        )
     return "the vendor's own snapshot", " ".join(said)
 
 

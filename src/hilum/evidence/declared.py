@@ -78,4 +78,6 @@ def _read_by_itself(answers: Collection[str]) -> Verdict:
         return not_met("The app answered a request to delete whose signature is wrong.")
     if "right" not in answers:
         return incomplete("The app did not read and answer the request to delete that was signed.")
-    return met("The app answered the request to delete that was signed, and not the one with a wrong signature.")
+    return met(
+        "The app answered the request to delete that was signed, and not the one with a wrong signature."
+    )

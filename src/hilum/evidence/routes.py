@@ -207,7 +207,9 @@ def _runs(router: APIRouter, kit: Kit, ports: Ports) -> None:
     async def open_run(request: Request, body: RunAsked) -> RunShown:
         """Open a certification run of a client's version at a sandbox hospital. What the app does there is its evidence from now on."""
         order = RunOrder(ClientId(body.client), TenantId(body.tenant), tuple(body.scenarios))
-        return shown(await run_write(kit, request, partial(service.open_run, order=order, ground=ports.ground)))
+        return shown(
+            await run_write(kit, request, partial(service.open_run, order=order, ground=ports.ground))
+        )
 
     @router.get("/evidence-runs", response_model=Page[RunListed], openapi_extra=READERS)
     async def list_runs(request: Request, query: Annotated[RunsQuery, Query()]) -> object:

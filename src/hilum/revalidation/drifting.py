@@ -69,7 +69,12 @@ def drift_of(ctx: Context, certifications: Iterable[Certification], use: Use) ->
     return drift.together(
         each
         for version, measure in measures.items()
-        for each in _of_version([one for one in facts if one.version == version], measure, use)
+        for each in _of_version(
+            [one for one in facts if one.version == version],
+            measure,
+            _of_any(version, of_versions, measures),
+            use,
+        )
     )
 
 
@@ -95,19 +100,57 @@ def _measure(ctx: Context, certifications: Sequence[Certification]) -> _Measure 
     return _Measure(held, tuple(free), max(ctx.now - timedelta(days=DRIFT_DAYS), began))
 
 
-def _of_version(facts: Iterable[ClientFacts], measure: _Measure, use: Use) -> Iterator[Drift]:
-    mine = [each for each in facts if each.environment is Environment.PRODUCTION]
-    for public in (False, True):
-        of = [each.id for each in mine if (each.type is ClientType.PUBLIC) is public]
-        found = _permitted(of, measure, use) if of else ()
+def _of_any(
+    version: VersionId,
+    of_versions: Mapping[VersionId, Sequence[Certification]],
+    measures: Mapping[VersionId, _Measure],
+) -> _Measure:
+    """Return what the calls are compared with that a client made before it moved to a version: whatever some certified version may do.
+
+    Of which version it was then is not counted. Nothing at all would let an app that moves there and back do what none of its versions showed.
+    """
+    others = [measures[each] for each in measures if each != version]
+    own = measures[version]
+    free = (
+        scope
+        for each, certifications in of_versions.items()
+        if each not in measures
+        for certification in certifications
+        for scope in certification.scopes
+    )
+    return _Measure(
+        (*own.contracts, *(contract for each in others for contract in each.contracts)),
+        (*own.unmeasured, *(scope for each in others for scope in each.unmeasured), *free),
+        own.since,
+    )
+
+
+def _of_version(
+    facts: Iterable[ClientFacts], measure: _Measure, before: _Measure, use: Use
+) -> Iterator[Drift]:
+    groups: dict[tuple[bool, datetime | None], list[str]] = {}
+    for each in facts:
+        if each.environment is Environment.PRODUCTION:
+            moved = each.adopted_at is not None and each.adopted_at > measure.since
+            key = each.type is ClientType.PUBLIC, each.adopted_at if moved else None
+            groups.setdefault(key, []).append(each.id)
+    for (public, moved_at), of in groups.items():
+        found = _permitted(of, moved_at, measure, before, use)
         yield from map(drift.by_public_client, found) if public else found
 
 
-def _permitted(of: Sequence[str], measure: _Measure, use: Use) -> tuple[Drift, ...]:
+def _permitted(
+    of: Sequence[str], moved_at: datetime | None, measure: _Measure, before: _Measure, use: Use
+) -> tuple[Drift, ...]:
     since = measure.since
     with lanes.using(Lane.OWN):
-        counted = (each for each in use.permits(of, since, "") if each.last >= since)
-        found = drift.outside(counted, *measure.contracts, unmeasured=measure.unmeasured)
+        counted = [each for each in use.permits(of, since, "") if each.last >= since]
+        now = (each for each in counted if moved_at is None or each.last >= moved_at)
+        found = drift.outside(now, *measure.contracts, unmeasured=measure.unmeasured)
+        if moved_at is not None:
+            then = (each for each in counted if each.last < moved_at)
+            earlier = drift.outside(then, *before.contracts, unmeasured=before.unmeasured)
+            found = drift.together((*found, *earlier))
         kinds = [(each.interaction, each.type, rule) for each in found for rule in each.rules]
         places = use.places(of, since, kinds) if kinds else ()
     seen: dict[tuple[str, str], list[str]] = {}

@@ -77,9 +77,7 @@ def sandbox_run(
     if run is None:
         return check.but(Result.FAILED, "No certification run of this version was judged.")
     missing = sorted(needed - set(run.scenarios))
-    said = (
-        f"Run {run.run} of {run.at:%Y-%m-%d}{_AT[run.own]}, under rule book {run.rule_book}, with the digest {run.digest}"
-    )
+    said = f"Run {run.run} of {run.at:%Y-%m-%d}{_AT[run.own]}, under rule book {run.rule_book}, with the digest {run.digest}"
     if not run.genuine:
         return check.but(Result.FAILED, f"{said}, is not as it was signed.")
     if run.state != "passed":
@@ -110,6 +108,8 @@ def shared_run(check: Check, run: Seen | None) -> Check:
     if run is None:
         return check.but(Result.FAILED, "No certification run of this version was judged.")
     if run.own is None:
-        return check.but(Result.UNKNOWN, f"Whose the hospital was at which run {run.run} was made is not known.")
+        return check.but(
+            Result.UNKNOWN, f"Whose the hospital was at which run {run.run} was made is not known."
+        )
     said = f"Run {run.run} was made{_AT[run.own]}."
     return check.but(Result.FAILED if run.own else Result.PASSED, said)

@@ -266,7 +266,9 @@ def _records_of(ctx: Context, of: Submission, run: Run) -> list[Mapping[str, Any
         outcome="done",
     )
     found = [each.event.facts for each in audit.list_events(ctx, query).events]
-    return [each for each in found if (each.get("submission"), each.get("run")) == (run.submission, run.number)]
+    return [
+        each for each in found if (each.get("submission"), each.get("run")) == (run.submission, run.number)
+    ]
 
 
 def shown_digest(judgement: Judgement) -> str:

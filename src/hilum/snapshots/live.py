@@ -32,7 +32,7 @@ def no_furnisher() -> Furnisher:
     def never(*_: object) -> None:
         raise NotFound("snapshot_not_found", "There is no such snapshot.")
 
-    return Furnisher(dict, never, never, never, lambda _: None, never, lambda _: "", lambda *_: None)
+    return Furnisher(dict, never, never, never, lambda _: None, never, lambda _: "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ class Furnisher:
     forget: Callable[[TenantId], None]
     address: Callable[[Card], str]
     """Where the simulator lets in whoever has the card."""
-    count_changed: Callable[[TenantId, str, datetime], int | None]
+    count_changed: Callable[[TenantId, str, datetime], int | None] = lambda *_: None
     """How many records of a snapshot are not as its template has them since a reset; None if that cannot be read."""
 
 

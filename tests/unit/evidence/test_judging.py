@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hilum.evidence.declared import unasked
 from hilum.evidence.judging import (
     BEGIN,
     DELETION,
@@ -22,7 +23,6 @@ from hilum.evidence.judging import (
     judge_run,
 )
 from hilum.evidence.models import Outcome, Row
-from hilum.evidence.declared import unasked
 from hilum.evidence.policy import declinable, forged, without_optional
 from hilum.evidence.windows import POLLED
 from tests.sim.world import START
@@ -362,7 +362,9 @@ def test_what_an_app_has_not_is_asked_of_nobody(
         ("launch offline_access", "offline_access", "offline_access"),
     ],
 )
-def test_what_lies_within_a_wildcard_is_not_asked_to_be_declined(held: str, optional: str, found: str) -> None:
+def test_what_lies_within_a_wildcard_is_not_asked_to_be_declined(
+    held: str, optional: str, found: str
+) -> None:
     """C211: no token without it could be issued, so no run could ever show it."""
     assert " ".join(declinable(held.split(), optional.split())) == found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hilum_ehr.fhirserver import copies
-from hilum_ehr.fhirserver.models import FhirServerSettings, Refused
+from hilum_ehr.fhirserver.models import FhirServerSettings, Precondition, Refused
 from hilum_ehr.fhirserver.routes import FhirServer
 from tests.sim.world import FakeClock, SeededIds
 
@@ -112,7 +112,7 @@ def test_what_was_made_changed_or_deleted_since_a_moment_is_counted(packed: Path
     try:
         assert copies.count_changed(own, reset_at) == 0
         changing.load([PATIENT | {"id": "p1", "gender": "male"}, PATIENT | {"id": "p3"}])
-        changing.service.delete("Patient", "p2")
+        changing.service.delete("Patient", "p2", Precondition())
         changing.load([PATIENT | {"id": "p3", "gender": "other"}])
         assert copies.count_changed(own, reset_at) == 3, "each once"
         copies.unpack_over(packed, own)

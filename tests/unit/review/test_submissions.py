@@ -144,7 +144,8 @@ def test_the_cell_of_the_tier_says_which_documents_and_proofs_it_takes() -> None
 
     assert "sandbox_run" in asked, "the platform makes it itself"
     assert found == {
-        f"documents.{kind}": "evidence_missing" for kind in asked - {"automated_checks", "sandbox_run", "shared_sandbox"}
+        f"documents.{kind}": "evidence_missing"
+        for kind in asked - {"automated_checks", "sandbox_run", "shared_sandbox"}
     }
     assert found, "the cell asks for some"
     attached = replace(order, documents=tuple(replace(DATA_FLOW, kind=key.split(".")[1]) for key in found))
