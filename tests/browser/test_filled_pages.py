@@ -25,6 +25,7 @@ PAGES_BOUND = 60
 LOWERED = "/operations/policy/exceptions?kind=versions"
 _ID = re.compile(
     r"(?<=/)(?:[a-z]{2,5}_[0-9a-z]{26}|[0-9a-f]{64}|req_[0-9a-z]+|[a-z_.]+:[^/]+)(?=/|$)"
+    r"|(?<=/rules/)[a-z-]+(?=/edit$)"
     r"|(?<=/scopes/)[a-z_]+$|(?<=/versions/)\d+|(?<=/developer/clients/)[^/]+(?=/)|(?<=/developer/snapshots/)[^/]+$"
 )
 _LEFT_OUT = re.compile(r"/(?:live|guide|signout)\b|[?&](?:format|after|sort|show)=|#")
@@ -48,11 +49,13 @@ UNFILLED = {
     "/tenant/backend-services/{id}": "no service was given to anybody",
     "/tenant/deletions/{id}": "nothing was asked to be deleted",
     "/tenant/emergencies/{id}": "no emergency was stated",
+    "/tenant/sign-in/links/{id}": "nobody is linked",
     "/tenant/sign-in/{id}": "walked in test_federation",
     "/tenant/sign-in/{id}/edit": "walked in test_federation",
     "/tenant/switches/{id}": "no switch of the hospital",
     "/tenant/switches/{id}/release": "no switch of the hospital",
     "/tenant/apps/{id}/approve": "walked in test_consoles: what is installed is not approved again",
+    "/developer/offers/{id}": "nobody offers an app",
     "/developer/changes/{id}": "nothing waits",
     "/developer/changes/{id}/logo": "a picture",
     "/developer/deletions/{id}": "nothing was asked to be deleted",
@@ -62,6 +65,8 @@ UNFILLED = {
     "/review/submissions/{id}": "walked in test_review_console",
     "/review/submissions/{id}/{lens}": "walked in test_review_console",
     "/review/runs/{id}": "walked in test_certification_runs",
+    "/review/changes/{id}": "nothing waits",
+    "/review/changes/{id}/logo": "a picture",
 }
 """Pages of the table that this module does not show, and why."""
 WIDER = """() => [...document.querySelectorAll("body *")]
@@ -159,6 +164,10 @@ def furnish(stage: Stage) -> str:
             "roles": ["nurse"],
         }
         sent(nurse.post("/requests", json=asked))
+        # Of a category that nobody asks for, so that nothing is decided by it.
+        rule = {"name": "counts", "action": "escalate", "categories": ["population_health"]}
+        base = sent(hospital.get("/request-rules", params={"tenant": "general"}))["version"]
+        sent(hospital.put("/request-rules", json={"tenant": "general", "rules": [rule], "base": base}))
         colleague = {
             "tenant": "general",
             "username": "second.admin",
@@ -266,6 +275,8 @@ def test_every_page_of_the_consoles_works_on_a_phone_without_script(filled: tupl
             f"/tenant/apps/{installed}",
             f"/tenant/apps/{installed}/networks",
             "/tenant/search?q=lumen",
+            "/tenant/sign-in/links",
+            "/tenant/sign-in/links/new",
         ],
         "/developer": ["/developer/team/waiting", f"/developer/clients/{with_secret(stage)}/secret"],
     }

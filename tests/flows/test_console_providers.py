@@ -187,3 +187,44 @@ def test_nobody_else_sees_or_changes_how_people_sign_in(ground: Ground) -> None:
     assert gina.post(provider, data=fields | {"csrf": "guessed"}).status_code == 403
     assert gina.post(provider, data=fields, headers={"sec-fetch-site": "cross-site"}).status_code == 403
     assert ground.provider().settings.active
+
+
+def test_an_account_is_linked_by_two_and_unlinked_by_one(ground: Ground) -> None:
+    """ADR 64: by its username and the subject; its sessions end when it is unlinked, and nobody links their own."""
+    links, new = "/tenant/sign-in/links", "/tenant/sign-in/links/new"
+    gina = ground.browser("gina")
+    assert "No provider yet" in gina.get(new).text
+    ground.agree(ground.ask())
+    ann = ground.site.people["ann"]
+    assert f'href="{new}?person=ann"' in gina.get(f"/tenant/people/{ann.id}").text
+    assert "Nobody is linked" in gina.get(links).text
+    assert 'value="ann"' in gina.get(f"{new}?person=ann").text
+    order = {"provider": ground.provider().id, "person": "ann", "subject": "sub-7"}
+    for wrong, status in (
+        ({"person": "nobody"}, 422),
+        ({"person": "carl"}, 422),
+        ({"subject": " "}, 422),
+        ({"subject": "Größe"}, 422),
+        ({"person": "gina"}, 403),
+        ({"provider": "idp_none"}, 404),
+        ({"csrf": "none"}, 403),
+    ):
+        assert ground.send(gina, new, "subject", **(order | wrong)).status_code == status, wrong
+
+    asked = ground.send(gina, new, "subject", **order)
+
+    assert "sub-7" not in gina.get(links).text
+    ground.agree(asked)
+    (link,) = ground.site.system(service.list_links, tenant=TenantId("general"))
+    page = f"{links}/{link.id}"
+    assert f'href="{page}"' in gina.get(links).text
+    again = ground.send(gina, new, "subject", **(order | {"subject": "sub-8"}))
+    assert (again.status_code, "linked already" in again.text) == (409, True)
+    working = ground.browser("ann")
+    assert ground.send(gina, page, "confirm", confirm="").status_code == 422
+    assert ground.browser("carl", "children").get(page).status_code == 404
+    assert working.get(page).status_code == 403
+    assert ground.send(gina, page, "confirm", confirm="yes").status_code == 303
+    assert ground.site.system(service.list_links, tenant=TenantId("general")) == []
+    assert working.get("/t/general/account").status_code == 303
+    assert gina.get(page).status_code == 404

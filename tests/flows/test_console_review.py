@@ -52,8 +52,8 @@ def page_of(submission: str) -> str:
 def test_every_page_opens_for_the_staff_and_for_nobody_else(ground: Ground) -> None:
     """C183: another console's people learn nothing of what is there; the staff find it from their own."""
     id_ = submitted(ground)
-    # Those of a run, a tie and a request are opened in test_console_reviewers.py.
-    others = {"review.run", "review.tie", "review.access"}
+    # Those of a run, a tie and a request are opened in test_console_reviewers.py, those of a change in test_console_changes.py.
+    others = {"review.run", "review.tie", "review.access", "review.change", "review.change_logo"}
     opened = [page for page in PAGES if page.key not in others]
     paths = [page.path.replace("{id}", id_).replace("{lens}", "technical") for page in opened]
     assert len(paths) >= 7

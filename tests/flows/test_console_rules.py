@@ -138,3 +138,54 @@ def test_nobody_else_sees_or_changes_the_rules_of_a_hospital(ward: Desk) -> None
     assert browser.post(PAGE, data=wanted | {"csrf": dict(other.fields)["csrf"]}).status_code == 403
     assert press(carl, NEW, "because", name="ours", action="approve").status_code == 200
     assert [each.action for each in in_force(ward)] == [Action.DISMISS]
+
+
+def change(browser: TestClient, rule: str, /, **values: Any) -> Any:
+    """Fill in the form of a rule that there is; with ``sure`` confirm what it shows."""
+    sure = values.pop("sure", True)
+    page = f"{PAGE}/{rule}/edit"
+    given: dict[str, Any] = {}
+    for name, value in form_with(browser.get(page).text, "place").fields:
+        given.setdefault(name, []).append(value)
+    answer = browser.post(page, data=given | values)
+    return confirm(browser, answer, page) if sure and answer.status_code == 200 else answer
+
+
+def test_a_rule_is_changed_in_place_with_its_order_after_what_it_would_have_decided(ward: Desk) -> None:
+    """C214: the form has the rule as it is, names in the place of ids, and nothing counts before it was confirmed."""
+    browser = ward.browser("gina")
+    for name in ("one", "two", "three"):
+        assert add(browser, name=name, action="escalate", to="gina", because="looks odd").status_code == 303
+    assert f'href="{PAGE}/two/edit"' in browser.get(PAGE).text
+    form = browser.get(f"{PAGE}/two/edit").text
+    assert 'value="gina"' in form
+    assert str(ward.site.people["gina"].id) not in form
+
+    shown = change(browser, "two", sure=False, because="ask me", place="3", requesters=["nurse"])
+
+    assert "“two” is changed, and is asked as number 3." in shown.text
+    assert names(ward) == ["one", "two", "three"]
+    assert confirm(browser, shown, f"{PAGE}/two/edit").status_code == 303
+    assert names(ward) == ["one", "three", "two"]
+    changed = in_force(ward)[2]
+    assert (changed.because, sorted(changed.requesters)) == ("ask me", ["nurse"])
+    assert in_force(ward)[2].to == ward.site.people["gina"].id
+    assert change(browser, "two", name="second").status_code == 303
+    assert names(ward) == ["one", "three", "second"]
+
+
+def test_a_change_of_a_rule_that_is_invalid_or_stale_changes_nothing(ward: Desk) -> None:
+    browser = ward.browser("gina")
+    for name in ("one", "two"):
+        assert add(browser, name=name, action="approve").status_code == 303
+    for wrong in ({"name": "two"}, {"place": "3"}, {"place": "x"}, {"action": "wait"}, {"to": "nobody"}):
+        answer = change(browser, "one", **wrong)
+        assert (answer.status_code, "Not changed yet" in answer.text) == (422, True), wrong
+    assert browser.get(f"{PAGE}/none/edit").status_code == 404
+    shown = change(browser, "one", sure=False, because="later")
+    assert move(browser, "remove", "two").status_code == 200
+    confirm(browser, move(browser, "remove", "two"), PAGE)
+    assert confirm(browser, shown, f"{PAGE}/one/edit").status_code == 409
+    assert (names(ward), in_force(ward)[0].because) == (["one"], "")
+    for username in ("ann", "mary"):
+        assert ward.browser(username).get(f"{PAGE}/one/edit").status_code in {403, 404}

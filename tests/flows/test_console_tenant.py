@@ -310,6 +310,9 @@ def test_only_administrators_open_a_hospitals_console_and_only_their_own(ward: D
             "approval",
             "provider",
             "provider_edit",
+            "rule",
+            "link",
+            "exception",
         )
     }
     everybodys = {"tenant.mandates": 200, "tenant.mandate": 404, "tenant.guide": 200}

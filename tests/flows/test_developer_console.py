@@ -41,6 +41,8 @@ MISSING = {
     "developer.submission",
     "developer.run",
     "developer.snapshot",
+    "developer.defect",
+    "developer.offer",
 }
 """Pages of things that are not there: who may open them learns so."""
 

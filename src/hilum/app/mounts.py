@@ -251,26 +251,30 @@ def consoles(
             ),
             seal=lambda secret, issuer: federation_live.seal_secret(vault(), secret, issuer, kit.ids),
         ),
-        app_edits=console_ports.AppEdits(
-            edit=lambda ctx, app, revision, texts, logo: app_edits.edit(
-                ctx,
-                app,
-                AppEditOrder(
-                    revision, texts.get("name"), texts.get("description"), texts.get("purpose"), logo
-                ),
-            ),
-            list=lambda ctx, page: held.list_held(ctx, app_edits.APP_EDIT, page),
-            view=lambda ctx, edit_id: held.view_held(ctx, app_edits.APP_EDIT, edit_id),
-            refuse=app_edits.refuse,
-            logo=app_edits.read_logo,
-        ),
+        app_edits=_app_edits(),
         runs=console_ports.Runs(runs.read, runs.set_fault, runs.clear_faults, runs.ground),
         check_domain=lambda vendor, domain, actor, trace: checker.check(
             kit.uow, vendor, domain, actor=actor, trace=trace
         ),
         held=ReaderSlots(REPORTS).held,
         snapshots=Snapshots(kit.uow, kit.ids, furnisher or no_furnisher()),
+        transferred=ask_of_former,
         at_stop=at_stop,
+    )
+
+
+def _app_edits() -> console_ports.AppEdits:
+    return console_ports.AppEdits(
+        edit=lambda ctx, app, revision, texts, logo: app_edits.edit(
+            ctx,
+            app,
+            AppEditOrder(revision, texts.get("name"), texts.get("description"), texts.get("purpose"), logo),
+        ),
+        list=lambda ctx, page: held.list_held(ctx, app_edits.APP_EDIT, page),
+        view=lambda ctx, edit_id: held.view_held(ctx, app_edits.APP_EDIT, edit_id),
+        approve=app_edits.approve,
+        refuse=app_edits.refuse,
+        logo=app_edits.read_logo,
     )
 
 

@@ -77,15 +77,19 @@ def app_edit_logo(edit_id: str, file: BinaryIO) -> None:
 
 @click.command("approve-edit")
 @click.argument("edit_id")
+@click.option(
+    "--reason", default="", help="Why, such as why nobody takes the logo for another's; the vendor sees it."
+)
 @json_option
-def app_approve_edit(edit_id: str, *, json_: bool) -> None:
-    r"""Agree, as a reviewer, to an edit of a name or purpose; it takes effect now.
+def app_approve_edit(edit_id: str, reason: str, *, json_: bool) -> None:
+    r"""Agree, as a reviewer, to an edit of a name, purpose or logo; it takes effect now.
 
     \b
     Example:
       hilum app approve-edit aed_01h...
     """
-    show_one(api.call("POST", f"/app-edits/{api.segment(edit_id)}/approve"), json_=json_)
+    body = {"reason": reason} if reason else None
+    show_one(api.call("POST", f"/app-edits/{api.segment(edit_id)}/approve", body), json_=json_)
 
 
 @click.command("refuse-edit")

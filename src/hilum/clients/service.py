@@ -21,7 +21,14 @@ from hilum.clients.models import (
 )
 from hilum.clients.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
 from hilum.clients.queries import view_client
-from hilum.clients.transfers import accept_app, decline_app, is_offered_to, offer_app, view_transfer
+from hilum.clients.transfers import (
+    accept_app,
+    decline_app,
+    is_offered_to,
+    list_offers,
+    offer_app,
+    view_transfer,
+)
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound, NotPermitted, Unavailable
@@ -44,6 +51,7 @@ __all__ = [
     "decline_app",
     "is_offered_to",
     "list_credentials",
+    "list_offers",
     "offer_app",
     "refuse",
     "rotate_secret",

@@ -38,7 +38,7 @@ from hilum.clients.models import (
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.words import known
 from hilum.kernel.errors import NotFound
-from hilum.kernel.ids import AppId, ClientId, VersionId
+from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry.models import Environment
 from hilum.registry.service import HeldRows, held_table
@@ -336,6 +336,12 @@ def add_transfer(tx: Connection, transfer: Transfer) -> bool:
 def find_transfer(tx: Connection, app: AppId, now: datetime) -> Transfer | None:
     row = tx.execute(select(transfers).where(transfers.c.app == app, transfers.c.expires_at > now)).first()
     return None if row is None else Transfer(**row._mapping)
+
+
+def list_transfers_to(tx: Connection, vendor: VendorId, now: datetime, limit: int) -> list[Transfer]:
+    """List the offers to a vendor that wait, the oldest first. No index: an offer is gone after two weeks."""
+    query = select(transfers).where(transfers.c.to == vendor, transfers.c.expires_at > now)
+    return [Transfer(**row._mapping) for row in tx.execute(query.order_by(transfers.c.asked_at).limit(limit))]
 
 
 def delete_transfer(tx: Connection, transfer: Transfer) -> bool:

@@ -37,6 +37,8 @@ def offer_app(ctx: Context, app_id: AppId, to: VendorId) -> Transfer:
     return transfer
 
 
+OFFERS_SHOWN = 50
+"""Offers to one vendor that are listed."""
 Transferred = Callable[[Context, AppId, VendorId], None]
 """Is told that an app has another vendor, and which it had before."""
 
@@ -82,6 +84,13 @@ def view_transfer(ctx: Context, app_id: AppId) -> Transfer:
     if found is None or not (ctx.actor.is_platform or involved):
         raise NotFound("transfer_not_found", "This app is not offered to a vendor now.")
     return found
+
+
+def list_offers(ctx: Context) -> list[Transfer]:
+    """List the apps that are offered now to the vendor of whom the actor is a member, the oldest offers first."""
+    if not ctx.actor.vendor:
+        return []
+    return store.list_transfers_to(ctx.tx, VendorId(ctx.actor.vendor), ctx.now, OFFERS_SHOWN)
 
 
 def is_offered_to(ctx: Context, app_id: AppId) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -201,18 +201,18 @@ def frame_of(visitor: Visitor, page: Page, kit: Kit, id_: str = "") -> dict[str,
     }
 
 
-async def _form_of(request: Request, multi: tuple[str, ...], pictures: tuple[str, ...]) -> Form:
-    """Read the form that somebody who may open the page sent. Raises Invalid."""
-    if not pictures:
+async def _form_of(request: Request, multi: tuple[str, ...], files: Mapping[str, str]) -> Form:
+    """Read the form that somebody who may open the page sent. ``files``: the fault of each file that is too large. Raises Invalid."""
+    if not files:
         return await forms.read_form(request, multi=multi)
     try:
-        return await forms.read_form_with_files(request, files=pictures, multi=multi)
+        return await forms.read_form_with_files(request, files=files.keys(), multi=multi)
     except Invalid as error:
         if error.code != TOO_LARGE:
             raise
         # The page says what is too large, and not how many bytes a form has.
         detail = "The file is too large, so it was not read."
-        raise Invalid(TOO_LARGE, detail, fields={pictures[0]: "picture_too_large"}) from error
+        raise Invalid(TOO_LARGE, detail, fields=dict([next(iter(files.items()))])) from error
 
 
 class Desk:
@@ -235,12 +235,14 @@ class Desk:
         *,
         multi: tuple[str, ...] = (),
         pictures: tuple[str, ...] = (),
+        documents: tuple[str, ...] = (),
     ) -> list[Route]:
         """Build the routes of a page: what shows it, and what its forms do.
 
-        ``multi``: fields with several values. ``pictures``: fields in which somebody chooses a file.
+        ``multi``: fields with several values. ``pictures``, ``documents``: fields in which somebody chooses a file.
         """
         page = policy.PAGES[key]
+        files = dict.fromkeys(pictures, "picture_too_large") | dict.fromkeys(documents, "document_too_large")
 
         async def get(request: Request) -> Response:
             return await self._answer(request, page, show)
@@ -249,7 +251,7 @@ class Desk:
             assert act is not None
 
             async def submitted(visit: Visit) -> Response:
-                form = await _form_of(request, multi, pictures)
+                form = await _form_of(request, multi, files)
                 self._check(visit, form)
                 if any("\x00" in text for values in form.values.values() for text in values):
                     raise Invalid("form_malformed", "The form holds characters that no text may hold.")

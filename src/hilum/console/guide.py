@@ -31,8 +31,8 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "hilum audit accesses",
         ),
         "operations.policy": (
-            "Which rule book is in force where. Open a version to compare it, to try it on the decisions of the last 90 days, and to put it in force; what allows something new takes a second of you.",
-            "hilum policy apply",
+            "Which rule book is in force where. Open a version to compare it, to try it on the decisions of the last 90 days, and to put it in force at once or in rings; add another one as a file. What allows something new takes a second of you.",
+            "hilum policy publish",
         ),
         "operations.scopes": (
             "Who answers for which scopes, and until when. Ending one with notice writes a version of the rule book.",
@@ -53,6 +53,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "review.queue": (
             "What vendors submitted, the oldest first. A submission's page has what the checks found, its scopes against the declared workflows, what differs from what was certified last, and the decision.",
             "hilum review list",
+        ),
+        "review.changes": (
+            "What vendors changed in certified apps and clients, and logos that look like another's, shown beside it. Agree, and it takes effect; refuse, and the vendor sees why.",
+            "hilum app edits",
         ),
         "review.reviewers": (
             "Who signs for which lens, how often verdicts agreed with known answers, and who is tied to which vendor. Two of you give a right; who is tied declares it, and somebody else ends it.",
@@ -106,6 +110,10 @@ TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "developer.changes": (
             "What you changed in an app or client that is certified for production waits here for a reviewer, and can be withdrawn.",
             "hilum app changes",
+        ),
+        "developer.defects": (
+            "What is wrong with versions of your apps, and where it was first seen. You report one; the platform's staff say whether the sandbox could have shown it, and close it.",
+            "hilum defect report",
         ),
         "developer.contacts": (
             "Addresses are proved by a link that is mailed there, domains by a line in a file. A proof ends, and mail comes before.",

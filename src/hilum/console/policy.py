@@ -82,6 +82,8 @@ def _evidence() -> tuple[Page, ...]:
             RULES,
             parent="version",
         ),
+        page("book_new", "/policy/new", "Add a rule book", "What shall hold?", RULES, parent="policy"),
+        page("roll_out", "/policy/versions/{id}/roll-out", "Roll out", "Who first?", RULES, parent="version"),
         page("exceptions", "/policy/exceptions", "Exceptions", "What is allowed?", STAFF, parent="policy"),
         page(
             "exception",
@@ -110,6 +112,9 @@ def _evidence() -> tuple[Page, ...]:
         page("defects", "/defects", "Defects", "What got past us?", STAFF, nav=True),
         page("defect", "/defects/{id}", "Defect", "Could we have seen it?", STAFF, parent="defects"),
         page("departures", "/departures", "Departures", "Who left, and what is erased?", STAFF, nav=True),
+        page(
+            "departure_new", "/departures/new", "Let a hospital leave", "Who?", SECONDS, parent="departures"
+        ),
         page("departure", "/departures/{id}", "Departure", "What became of it?", STAFF, parent="departures"),
         page("staff_new", "/staff/new", "Add a colleague", "Who is new?", RULES, parent="staff"),
     )
@@ -140,9 +145,12 @@ def _tenants() -> tuple[Page, ...]:
         page("networks", "/apps/{id}/networks", "Networks", "From where does it connect?", "app"),
         page("newer", "/apps/{id}/newer", "What is new", "What does the newer version need more?", "app"),
         page("remove", "/apps/{id}/remove", "Remove", "What would end?", "app"),
+        page("exceptions", "/exceptions", "Exceptions", "What is allowed for a time?", "apps"),
+        page("exception", "/exceptions/{id}", "Exception", "Shall it go on?", "exceptions"),
         page("requests", "/requests", "Requests", "Who asks for an app?", nav=True),
         page("rules", "/requests/rules", "Rules", "What is answered by itself?", "requests"),
         page("rule_new", "/requests/rules/new", "Add a rule", "What would you answer every time?", "rules"),
+        page("rule", "/requests/rules/{id}/edit", "Change a rule", "What shall it answer?", "rules"),
         page("ask", "/requests/{id}", "Request", "Shall they have it?", "requests"),
         page("people", "/people", "People", "Who has an account?", nav=True),
         page("person_new", "/people/new", "Add a person", "Who is new?", "people"),
@@ -177,11 +185,36 @@ def _tenants() -> tuple[Page, ...]:
         page("release", "/switches/{id}/release", "Release", "What will start again?", "switch"),
         *_emergencies(),
         page("settings", "/settings", "Settings", "How is your hospital set up?", nav=True),
-        page("providers", "/sign-in", "Sign-in", "How do your people sign in?", "settings"),
-        page("provider_new", "/sign-in/new", "Add a provider", "Who knows your people?", "providers"),
-        page("provider", "/sign-in/{id}", "Provider", "Does it work?", "providers"),
-        page("provider_edit", "/sign-in/{id}/edit", "Change", "What do its claims mean here?", "provider"),
+        *_sign_in(),
         page("search", "/search", "Search", "Where is it?"),
+    )
+
+
+def _sign_in() -> tuple[Page, ...]:
+    """Return the pages of how a hospital's people sign in."""
+    many = "tenant.providers"
+    return (
+        _page(
+            many,
+            "/sign-in",
+            "Sign-in",
+            "How do your people sign in?",
+            ADMINISTRATOR,
+            parent="tenant.settings",
+        ),
+        *(
+            _page(
+                f"tenant.{key}", f"/sign-in{path}", title, question, ADMINISTRATOR, parent=f"tenant.{parent}"
+            )
+            for key, path, title, question, parent in (
+                ("links", "/links", "Linked accounts", "Who comes in as whom?", "providers"),
+                ("link_new", "/links/new", "Link an account", "Who is who there?", "links"),
+                ("link", "/links/{id}", "Linked account", "Shall it stay linked?", "links"),
+                ("provider_new", "/new", "Add a provider", "Who knows your people?", "providers"),
+                ("provider", "/{id}", "Provider", "Does it work?", "providers"),
+                ("provider_edit", "/{id}/edit", "Change", "What do its claims mean here?", "provider"),
+            )
+        ),
     )
 
 
@@ -235,6 +268,8 @@ def _developers() -> tuple[Page, ...]:
             "scopes",
             roles=MEMBERS,
         ),
+        page("transfer", "/apps/{id}/transfer", "Give it away", "To whom?", "app", roles=MEMBERS),
+        page("offer", "/offers/{id}", "An app for us", "Do we take it?", "apps", roles=MEMBERS),
         page(
             "client_new",
             "/apps/{id}/clients/new",
@@ -281,6 +316,9 @@ def _vendors() -> tuple[Page, ...]:
         page("changes", "/changes", "Changes in review", "What waits?"),
         page("change", "/changes/{id}", "Change", "What changes?", "changes"),
         page("change_logo", "/changes/{id}/logo", "Logo", "What would be shown?", "changes"),
+        page("defects", "/defects", "Defects", "What is wrong with our apps?"),
+        page("defect_new", "/defects/new", "Report a defect", "What is it?", "defects", roles=DEVELOPERS),
+        page("defect", "/defects/{id}", "Defect", "What became of it?", "defects"),
         page("contacts", "/contacts", "Contacts & domains", "How are we reached?"),
         page("webhooks", "/webhooks", "Webhooks", "Where are we called?"),
         page("snapshots", "/snapshots", "Snapshots", "Where do we try things alone?"),
@@ -322,6 +360,9 @@ def _reviewers() -> tuple[Page, ...]:
             parent="review.submission",
         ),
         _page("review.run", "/runs/{id}", "Certification run", "What was shown?", STAFF, parent=queue),
+        _page("review.changes", "/changes", "Changes", "What did vendors change?", STAFF, nav=True),
+        _page("review.change", "/changes/{id}", "Change", "May it count?", STAFF, parent="review.changes"),
+        _page("review.change_logo", "/changes/{id}/logo", "Logo", "Which?", STAFF, parent="review.change"),
         _page("review.reviewers", "/reviewers", "Reviewers", "Who signs for what?", STAFF, nav=True),
         _page("review.ties", "/ties", "Ties", "Who is tied to whom?", STAFF, parent="review.reviewers"),
         _page("review.tie", "/ties/{id}", "Tie", "Does it bar?", STAFF, parent="review.ties"),

@@ -86,12 +86,13 @@ class Runs:
 class AppEdits:
     """Edits of what is said and shown of an app: ``edit`` takes the revision that was read, the texts and the logo, and returns what waits for a reviewer.
 
-    ``logo`` returns the one that an edit asks for.
+    ``logo`` returns the one that an edit asks for; ``approve`` and ``refuse`` decide.
     """
 
     edit: Callable[[Context, AppId, str, Mapping[str, str], Picture | None], tuple[App, HeldEdit | None]]
     list: Callable[[Context, PageQuery], list[HeldEdit]]
     view: Callable[[Context, str], HeldEdit]
+    approve: Callable[[Context, str, str], HeldEdit]
     refuse: Callable[[Context, str, str], HeldEdit]
     logo: Callable[[Context, str], bytes]
 
@@ -120,6 +121,7 @@ class Ports:
     check_domain: Callable[[VendorId, str, Actor, Trace], Awaitable[object]]
     held: Callable[[Actor], AbstractContextManager[None]]
     snapshots: Snapshots
+    transferred: Callable[[Context, AppId, VendorId], None]
     at_stop: Callable[[Callable[[], None]], None]
     criteria: Callable[[Context, AppId], Sequence[Measured]]
     used: Callable[[Context, frozenset[str], TenantId, datetime], bool]

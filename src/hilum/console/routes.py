@@ -8,7 +8,17 @@ from hilum.console.developer import apps as developer_apps
 from hilum.console.developer import changes as developer_changes
 from hilum.console.developer import clients as developer_clients
 from hilum.console.developer import contacts as developer_contacts
-from hilum.console.developer import proposals, reviews, runs, snapshots, statements, team, webhooks
+from hilum.console.developer import defects as developer_defects
+from hilum.console.developer import (
+    proposals,
+    reviews,
+    runs,
+    snapshots,
+    statements,
+    team,
+    transfers,
+    webhooks,
+)
 from hilum.console.developer import submission as developer_submission
 from hilum.console.developer import usage as developer_usage
 from hilum.console.models import Console
@@ -21,15 +31,29 @@ from hilum.console.operations import (
     exceptions,
     now,
     policies,
+    publishing,
+    rings,
     scopes,
     staff,
 )
 from hilum.console.ports import Ports
+from hilum.console.review import changes as review_changes
 from hilum.console.review import lane, lens, queue, reviewers
 from hilum.console.review import run as review_run
 from hilum.console.review import submission as review_submission
 from hilum.console.tenant import apps as tenant_apps
-from hilum.console.tenant import emergencies, mandates, people, providers, requests, rules, settings, sharing
+from hilum.console.tenant import (
+    emergencies,
+    links,
+    mandates,
+    people,
+    providers,
+    requests,
+    rules,
+    settings,
+    sharing,
+)
+from hilum.console.tenant import exceptions as tenant_exceptions
 from hilum.console.trust import Trust
 from hilum.web.kit import Kit
 
@@ -63,6 +87,8 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.version", policies.show_version),
         *desk.route("operations.rollout", policies.show_rollout, policies.stop_rollout),
         *desk.route("operations.apply", books.show, books.apply, multi=books.MULTI),
+        *desk.route("operations.book_new", publishing.show, publishing.add, documents=publishing.DOCUMENTS),
+        *desk.route("operations.roll_out", rings.show, rings.start),
         *desk.route("operations.exceptions", exceptions.show),
         *desk.route("operations.exception", exceptions.show_one, exceptions.end),
         *desk.route("operations.dry_run", books.show_run),
@@ -72,6 +98,7 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.defects", defects.show_list),
         *desk.route("operations.defect", defects.show, defects.act),
         *desk.route("operations.departures", departures.show_list),
+        *desk.route("operations.departure_new", departures.show_new, departures.ask),
         *desk.route("operations.departure", departures.show),
         *desk.route("operations.staff_new", staff.show_new, staff.add),
         *desk.route("operations.staff", staff.show),
@@ -90,9 +117,12 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.networks", tenant_apps.show_networks, tenant_apps.pin),
         *desk.route("tenant.newer", tenant_apps.show_newer, tenant_apps.accept),
         *desk.route("tenant.remove", tenant_apps.show_remove, tenant_apps.remove),
+        *desk.route("tenant.exceptions", tenant_exceptions.show_list),
+        *desk.route("tenant.exception", tenant_exceptions.show, tenant_exceptions.end),
         *desk.route("tenant.requests", requests.show_list),
         *desk.route("tenant.rule_new", rules.show_new, rules.add, multi=rules.MULTI),
         *desk.route("tenant.rules", rules.show, rules.change, multi=rules.MULTI),
+        *desk.route("tenant.rule", rules.show_edit, rules.edit, multi=rules.MULTI),
         *desk.route("tenant.ask", requests.show, requests.decide),
         *desk.route("tenant.people", people.show_list),
         *desk.route("tenant.person_new", people.show_new, people.add),
@@ -105,6 +135,9 @@ def _tenant(desk: Desk) -> list[Route]:
         *_with_others(desk, Console.TENANT),
         *desk.route("tenant.activity", activity.show_accesses),
         *desk.route("tenant.events", activity.show_events),
+        *desk.route("tenant.links", links.show_list),
+        *desk.route("tenant.link_new", links.show_new, links.ask),
+        *desk.route("tenant.link", links.show, links.remove),
         *desk.route("tenant.provider_new", providers.show_new, providers.add, multi=providers.MULTI),
         *desk.route("tenant.providers", providers.show_list),
         *desk.route("tenant.provider_edit", providers.show_edit, providers.edit, multi=providers.MULTI),
@@ -159,6 +192,9 @@ def _review(desk: Desk) -> list[Route]:
         ),
         *desk.route("review.lens", lens.show, lens.act, multi=lens.MULTI),
         *desk.route("review.run", review_run.show),
+        *desk.route("review.changes", review_changes.show_list),
+        *desk.route("review.change", review_changes.show, review_changes.decide),
+        *desk.route("review.change_logo", review_changes.show_logo),
         *desk.route("review.reviewers", reviewers.show, reviewers.act, multi=reviewers.MULTI),
         *desk.route("review.ties", reviewers.show_ties, reviewers.declare),
         *desk.route("review.tie", reviewers.show_tie, reviewers.end),
@@ -189,6 +225,11 @@ def _developer(desk: Desk) -> list[Route]:
         *desk.route("developer.proposal", proposals.show, proposals.put),
         *desk.route("developer.narrow", developer_changes.show_narrow, developer_changes.narrow),
         *desk.route("developer.client_edit", developer_changes.show_edit, developer_changes.edit),
+        *desk.route("developer.defects", developer_defects.show_list),
+        *desk.route("developer.defect_new", developer_defects.show_new, developer_defects.report),
+        *desk.route("developer.defect", developer_defects.show),
+        *desk.route("developer.transfer", transfers.show, transfers.act),
+        *desk.route("developer.offer", transfers.show_offer, transfers.answer),
         *desk.route("developer.changes", developer_changes.show_list),
         *desk.route("developer.change", developer_changes.show, developer_changes.withdraw),
         *desk.route("developer.change_logo", developer_changes.show_logo),

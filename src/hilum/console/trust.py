@@ -237,14 +237,15 @@ def _proofs(cell: Cell) -> list[str]:
 
 def _levels(book: Book, cell: Cell) -> list[str]:
     """Return what is only advised, and what of the documents two people may set aside for an app, as sentences (C207)."""
-
-    def titles(names: Iterable[str]) -> str:
-        kinds = (each.partition(".") for each in sorted(names))
-        return ", ".join(book.evidence.get(what, f"{kind} {_plain(what)}") for kind, _, what in kinds)
-
-    found = [f"Advised, not required: {titles(cell.advised)}"] if cell.advised else []
-    aside = f"Two people may set aside for an app: {titles(cell.overridable)}"
+    found = [f"Advised, not required: {', '.join(titles(book, cell.advised))}"] if cell.advised else []
+    aside = f"Two people may set aside for an app: {', '.join(titles(book, cell.overridable))}"
     return [*found, aside] if cell.overridable else found
+
+
+def titles(book: Book, names: Iterable[str]) -> list[str]:
+    """Return requirements of a cell in words, as ``evidence.data_flow`` names one."""
+    kinds = (each.partition(".") for each in sorted(names))
+    return [book.evidence.get(what, f"{kind} {_plain(what)}") for kind, _, what in kinds]
 
 
 def _cell(book: Book, tier: Tier, cell: Cell) -> dict[str, Any]:

@@ -386,6 +386,14 @@ def list_links(
     return store.list_links(ctx.tx, _place(ctx, tenant), page)
 
 
+def view_link(ctx: Context, link_id: str) -> LinkedPerson:
+    """Get a link. Raises NotFound, also for another hospital's."""
+    found = store.get_link(ctx.tx, link_id)
+    if not policy.may_see(ctx.actor, found.tenant):
+        raise NotFound("link_not_found", "There is no such link.")
+    return found
+
+
 def is_linked(ctx: Context, person: Person) -> bool:
     """Check whether somebody enters an account through a provider."""
     return store.is_linked(ctx.tx, person.id)

@@ -81,6 +81,7 @@ __all__ = [
     "begin_dry_run",
     "books_asked_of",
     "canonical",
+    "changes",
     "current",
     "end_exception",
     "end_override",
@@ -99,6 +100,7 @@ __all__ = [
     "set_aside",
     "signed_states",
     "succession",
+    "widenings",
 ]
 _FAULTS_SHOWN = 3
 UNREAD = "the whole book"

@@ -47,6 +47,10 @@ class AppEditAsked(Strict):
     logo: Annotated[str | None, Field(max_length=ENCODED_BOUND)] = None
 
 
+class AgreedAsked(Strict):
+    reason: Prose = ""
+
+
 class LogoShown(Shown):
     """A PNG in base64."""
 
@@ -116,9 +120,10 @@ def api(kit: Kit) -> APIRouter:
         return LogoShown(png=base64.b64encode(content).decode())
 
     @router.post("/app-edits/{edit}/approve", response_model=AppEditShown, openapi_extra=audience("reviewer"))
-    async def approve_edit(request: Request, edit: Id) -> object:
-        """Agree to an edit as a reviewer; it takes effect now. People are asked again if the purpose changed."""
-        return await run_write(kit, request, partial(app_edits.approve, edit_id=edit))
+    async def approve_edit(request: Request, edit: Id, body: AgreedAsked | None = None) -> object:
+        """Agree to an edit as a reviewer; it takes effect now. People are asked again if the purpose changed. The vendor sees the reason, if there is one."""
+        verb = partial(app_edits.approve, edit_id=edit, reason=body.reason if body else "")
+        return await run_write(kit, request, verb)
 
     @router.post(
         "/app-edits/{edit}/refuse",

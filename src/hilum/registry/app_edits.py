@@ -80,8 +80,8 @@ def _resembled(ctx: Context, app: App, logo: Picture | None) -> tuple[str, ...]:
     return tuple(words[:RESEMBLES_BOUND])
 
 
-def approve(ctx: Context, edit_id: str) -> HeldEdit:
-    """Agree to an edit as a reviewer: it is judged again, and takes effect exactly as it was asked for.
+def approve(ctx: Context, edit_id: str, reason: str = "") -> HeldEdit:
+    """Agree to an edit as a reviewer: it is judged again, and takes effect exactly as it was asked for. A reason is kept, and shown to the vendor.
 
     Raises NotFound, NotPermitted, Invalid (no longer valid), Conflict (decided already, or the texts were changed since).
     """
@@ -91,7 +91,7 @@ def approve(ctx: Context, edit_id: str) -> HeldEdit:
     same = app.vendor == found.vendor and all(
         getattr(app, name) == text for name, text in found.before.items()
     )
-    after = held.decide_applied(ctx, APP_EDIT, found, same=same)
+    after = held.decide_applied(ctx, APP_EDIT, found, same=same, reason=reason)
     _require_valid(ctx, app, found.order)
     _apply(ctx, app, dict(found.order))
     return held.record_applied(ctx, APP_EDIT, after)

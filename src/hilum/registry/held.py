@@ -43,15 +43,19 @@ def get_for_approval(ctx: Context, kind: HeldKind, edit_id: str) -> HeldEdit:
     return kind.rows.get(ctx.tx, edit_id, lock=True)
 
 
-def decide_applied(ctx: Context, kind: HeldKind, found: HeldEdit, *, same: bool) -> HeldEdit:
+def decide_applied(
+    ctx: Context, kind: HeldKind, found: HeldEdit, *, same: bool, reason: str = ""
+) -> HeldEdit:
     """Save that an edit is applied; ``same``: what it replaces is as it was asked for. The caller applies it in this transaction.
 
-    Raises Conflict (decided already, or the target was changed since).
+    Raises Invalid (the reason), Conflict (decided already, or the target was changed since).
     """
+    if reason and (fault := policy.reason_fault(reason)):
+        raise Invalid("reason_invalid", "The reason is not valid; see fields.", fields={"reason": fault})
     if not same and found.state is EditState.PENDING:
         detail = "What this would replace has changed since it was requested. Refuse it, and request it again if it is still needed."
         raise Conflict("target_changed", detail)
-    return _decide(ctx, kind, found, EditState.APPLIED, "")
+    return _decide(ctx, kind, found, EditState.APPLIED, reason)
 
 
 def record_applied(ctx: Context, kind: HeldKind, after: HeldEdit) -> HeldEdit:

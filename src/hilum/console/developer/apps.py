@@ -82,7 +82,10 @@ def _mine(ctx: Context, text: str, after: str) -> dict[str, Any]:
                 "next": next_step(steps),
             }
         )
-    return {"cards": cards, "next": page.next, "total": page.total}
+    offers = [each.app for each in clients.list_offers(ctx)]
+    names = registry.read_apps(ctx, offers) if offers else {}
+    offered = [(names[each].name, address("developer.offer", each)) for each in offers if each in names]
+    return {"cards": cards, "next": page.next, "total": page.total, "offered": offered}
 
 
 def known(ctx: Context, apps: list[App]) -> dict[str, Known]:

@@ -3,14 +3,16 @@
 from functools import partial
 from typing import Any
 
+import orjson
 from starlette.responses import Response
 
 from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
-from hilum.clients.models import Client, ClientEdit
+from hilum.clients.models import Client, ClientEdit, ClientType
 from hilum.console import fields, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
+from hilum.console.developer.clients import keys_of
 from hilum.console.developer.narrowing import Narrowed, narrowed
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
@@ -26,7 +28,7 @@ from hilum.web.branding import app_logo
 from hilum.web.forms import Form
 from hilum.web.static import image
 
-_STATES = {
+STATES = {
     EditState.PENDING: ("in review", "info"),
     EditState.APPLIED: ("approved", "good"),
     EditState.REFUSED: ("refused", "bad"),
@@ -51,6 +53,8 @@ LIST = List(
 )
 EDITED = ("redirect_uris", "launch_uri", "origins", "scopes", "jwks_uri")
 _LISTS = ("redirect_uris", "origins", "scopes")
+REFRESH = "refresh_token"
+WITH_KEYS = frozenset({ClientType.ASYMMETRIC, ClientType.BACKEND})
 
 
 async def show_list(visit: Visit) -> Response:
@@ -75,9 +79,9 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     known = fields.names(ctx, [id_ for each in found for id_ in (each.app, each.client or "")])
     rows = [
         (
-            Cell(_of(each, known), address("developer.change", each.id)),
+            Cell(of_what(each, known), address("developer.change", each.id)),
             Cell(", ".join(map(words.field, sorted(each.order)))),
-            Cell(_STATES[each.state][0], kind="pill", tone=_STATES[each.state][1], note=each.reason),
+            Cell(STATES[each.state][0], kind="pill", tone=STATES[each.state][1], note=each.reason),
             Cell("", at=each.asked_at),
             Cell("", at=each.decided_at) if each.decided_at else Cell(""),
         )
@@ -86,7 +90,8 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
 
 
-def _of(held: HeldEdit, known: dict[str, str]) -> str:
+def of_what(held: HeldEdit, known: dict[str, str]) -> str:
+    """Return the name of what a change is of."""
     return known.get(held.client, "a client") if held.client else known.get(held.app, "an app")
 
 
@@ -106,11 +111,11 @@ async def show(visit: Visit) -> Response:
         waits = found.state is EditState.PENDING
         return {
             "found": found,
-            "of": _of(found, known),
+            "of": of_what(found, known),
             "app": known.get(found.app, "an app"),
-            "state": _STATES[found.state],
+            "state": STATES[found.state],
             "rows": [
-                (words.field(name), _text(found.before.get(name)), _text(value))
+                (words.field(name), text_of(found.before.get(name)), text_of(value))
                 for name, value in sorted(found.order.items())
                 if name != "logo"
             ],
@@ -138,9 +143,14 @@ async def show_logo(visit: Visit) -> Response:
     return image(await visit.read(lambda ctx: visit.ports.app_edits.logo(ctx, visit.param())))
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return a value of a change as text; of a key set the names of its keys."""
     if value is None:
         return ""
+    if isinstance(value, dict) and isinstance(value.get("keys"), list):
+        return "keys " + ", ".join(
+            str(each.get("kid", "")) for each in value["keys"] if isinstance(each, dict)
+        )
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value))
     return str(value)
@@ -177,6 +187,7 @@ async def _form(visit: Visit, given: Form, wrong: dict[str, str]) -> Response:
         for name in EDITED
         for value in (getattr(client, name),)
     }
+    offline = given.one("offline") == "yes" if sent else REFRESH in client.grant_types
     return frame.show(
         visit,
         "console/developer/client_edit.html",
@@ -185,6 +196,10 @@ async def _form(visit: Visit, given: Form, wrong: dict[str, str]) -> Response:
         status=422 if wrong else 200,
         client=client,
         shown=shown,
+        delegated=client.type is not ClientType.BACKEND,
+        offline=offline,
+        keys=given.one("jwks") if sent else _written(client.jwks),
+        takes_keys=client.type in WITH_KEYS,
         revision=given.one("revision") if sent else client.revision,
         faults=fields.sentences(
             {("scopes" if name == "scope" else name): code for name, code in wrong.items()}
@@ -199,14 +214,29 @@ def _order(form: Form, client: Client) -> ClientEdit:
         name: tuple(form.one(name).split()) if name in _LISTS else form.one(name).strip() for name in EDITED
     }
     changed = {name: value for name, value in wanted.items() if value != getattr(client, name)}
+    keys = keys_of(form.one("jwks"))
+    if keys is not None and keys != client.jwks:
+        changed["jwks"] = keys
+        # Those that are pasted replace those at an address that stayed in its field.
+        changed["jwks_uri"] = wanted["jwks_uri"] if wanted["jwks_uri"] != client.jwks_uri else ""
+    if keys is None and client.jwks is not None and not wanted["jwks_uri"]:
+        raise Invalid("client_invalid", "A client of this kind has keys.", fields={"jwks": "keys_missing"})
+    # A backend service has one grant type, and who acts for people always asks for codes (C16).
+    grants = ("authorization_code", REFRESH) if form.one("offline") == "yes" else ("authorization_code",)
+    if client.type is not ClientType.BACKEND and set(grants) != set(client.grant_types):
+        changed["grant_types"] = grants
     return ClientEdit(form.one("revision"), **changed)
+
+
+def _written(keys: object) -> str:
+    return "" if keys is None else orjson.dumps(keys, option=orjson.OPT_INDENT_2).decode()
 
 
 async def edit(visit: Visit, form: Form) -> Response:
     """Show what a change of a client would change, and whether it waits for a reviewer; then ask for it."""
     client, app, standing = await visit.read(lambda ctx: _own_client(ctx, visit.param()))
-    order = _order(form, client)
     try:
+        order = _order(form, client)
         if form.one("sure") != "yes" or form.one("revision") != client.revision:
             metadata = clients_policy.edited(client, order)
             now = visit.kit.clock.now()
@@ -214,7 +244,7 @@ async def edit(visit: Visit, form: Form) -> Response:
                 raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=faults)
             names = clients_policy.changed_fields(client, metadata)
             rows = [
-                (words.field(each), _text(getattr(client, each)), _text(getattr(metadata, each)))
+                (words.field(each), text_of(getattr(client, each)), text_of(getattr(metadata, each)))
                 for each in names
             ]
             stale = form.one("revision") != client.revision
@@ -244,7 +274,7 @@ async def _sure(
         rows=rows,
         stale=stale,
         waits=certified,
-        kept=[(name, form.one(name)) for name in EDITED],
+        kept=[(name, form.one(name)) for name in (*EDITED, "jwks", "offline")],
         back=address("developer.clients", app.id),
     )
 

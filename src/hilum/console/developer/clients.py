@@ -220,7 +220,7 @@ def _metadata(form: Form) -> ClientMetadata:
         redirect_uris=tuple(form.one("redirect_uris").split()),
         launch_uri=form.one("launch_url").strip(),
         scopes=tuple(form.one("scope").split()),
-        jwks=_keys(form.one("jwks")),
+        jwks=keys_of(form.one("jwks")),
         jwks_uri=form.one("jwks_uri").strip(),
         expires_at=_day(form.one("expires_at")) if backend else None,
         backend_use=_use(form) if backend else None,
@@ -241,12 +241,13 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else -1
 
 
-def _keys(text: str) -> dict[str, Any] | None:
+def keys_of(text: str) -> dict[str, Any] | None:
+    """Return the key set that was pasted; None for nothing. Raises Invalid."""
     if not text.strip():
         return None
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise Invalid("client_invalid", "These are no keys.", fields={"jwks": "jwks_malformed"})

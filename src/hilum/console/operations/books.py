@@ -19,11 +19,12 @@ from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import ApplyOrder, DryRun, DryRunState
+from hilum.policies.models import TENANTS_BOUND, ApplyOrder, DryRun, DryRunState
 from hilum.web.forms import Form
 
 MULTI = ("tenants",)
 SHOWN = 100
+REASON_BOUND = 500
 _STATES = {
     DryRunState.WAITING: ("waits", "info"),
     DryRunState.RUNNING: ("runs", "info"),
@@ -68,12 +69,16 @@ FLIPS = List(
 
 
 async def show(visit: Visit) -> Response:
-    """Show what putting a version in force means, its dry runs, and the form that asks for it."""
-    return await _page(visit, fields.NO_FORM, None)
+    """Show what putting a version in force means, its dry runs, and the form that asks for it; an address may say where."""
+    asked = visit.query()
+    at = tuple(asked.one("tenants").split())[:TENANTS_BOUND]
+    where = "some" if at else asked.one("where")
+    chosen = Form({"where": (where,), "tenants": at}) if where in {"some", "everywhere"} else fields.NO_FORM
+    return await _page(visit, chosen, None)
 
 
 async def _page(visit: Visit, given: Form, error: Invalid | Conflict | None) -> Response:
-    facts = await visit.read(partial(_shown, number=number_of(visit.param())))
+    facts = await visit.read(partial(shown, number=number_of(visit.param())))
     return visit.render(
         "console/operations/apply.html",
         **fields.answered(given, error),
@@ -81,7 +86,8 @@ async def _page(visit: Visit, given: Form, error: Invalid | Conflict | None) -> 
     )
 
 
-def _shown(ctx: Context, number: int) -> dict[str, Any]:
+def shown(ctx: Context, number: int) -> dict[str, Any]:
+    """Return what putting a version in force means: what differs, its dry runs, and which version each hospital has."""
     now = policies.in_force(ctx)
     version = policies.get_signed(ctx, number)
     changed, wider = policies.compare(ctx, now.everywhere, number)
@@ -117,8 +123,12 @@ async def apply(visit: Visit, form: Form) -> Response:
     if form.one("where") not in {"everywhere", "some"} or (form.one("where") == "some") != bool(tenants):
         fault = Invalid("form_invalid", "Choose everywhere, or the hospitals.", fields={"where": "missing"})
         return await _page(visit, form, fault)
-    order = ApplyOrder(number, tenants, int(after), form.one("reason").strip())
+    reason, emergency = form.one("reason").strip(), form.one("emergency") == "yes"
+    order = ApplyOrder(number, tenants, int(after), reason, emergency)
     try:
+        if not reason or len(reason) > REASON_BOUND:
+            wrong = "too_long" if reason else "reason_missing"
+            raise Invalid("form_invalid", "Say why.", fields={"reason": wrong})
         # Two large books take a while to compare, which must not hold up other writers.
         await visit.read(partial(policies.prepare, order=order))
         done = await visit.write(partial(policies.apply, order=order, used=visit.ports.used))

@@ -33,34 +33,38 @@ LIST = List(
     ),
     one="defect",
     many="defects",
-    empty=Empty("No defect is recorded", "Staff and vendors record one: hilum defect report."),
+    empty=Empty(
+        "No defect is recorded", "Vendors report one on their own pages, and you with hilum defect report."
+    ),
 )
 
 
 async def show_list(visit: Visit) -> Response:
     """List defects, newest first."""
 
-    def look(ctx: Context, asked: Asked) -> Listed:
-        found = defects.list_defects(ctx, PageQuery(policy.word(asked.after, "after"), ROWS))
-        names = registry.read_apps(ctx, {each.app for each in found})
-        rows = [
-            (
-                Cell(each.summary[:80], address("operations.defect", each.id)),
-                Cell(f"{names[each.app].name} {each.label}" if each.app in names else each.label),
-                Cell(each.seen_in.value),
-                Cell(each.severity.value, kind="pill", tone=TONES[each.severity]),
-                Cell(shown_tag(each)),
-                Cell("closed" if each.closed_at else "open"),
-            )
-            for each in found
-        ]
-        return Listed(rows, None, next=found[-1].id if len(found) == ROWS else "")
-
     async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(look, asked=asked))
+        return await visit.read(partial(listed, asked=asked, page="operations.defect"))
 
     lead = "What is wrong with certified versions, where it was first seen, and whether the sandbox could have shown it."
     return await visit.listing(LIST, read, lead=lead)
+
+
+def listed(ctx: Context, asked: Asked, page: str) -> Listed:
+    """Return the defects that the visitor may see; ``page``: the key of the page of one."""
+    found = defects.list_defects(ctx, PageQuery(policy.word(asked.after, "after"), ROWS))
+    names = registry.read_apps(ctx, {each.app for each in found})
+    rows = [
+        (
+            Cell(each.summary[:80], address(page, each.id)),
+            Cell(f"{names[each.app].name} {each.label}" if each.app in names else each.label),
+            Cell(each.seen_in.value),
+            Cell(each.severity.value, kind="pill", tone=TONES[each.severity]),
+            Cell(shown_tag(each)),
+            Cell("closed" if each.closed_at else "open"),
+        )
+        for each in found
+    ]
+    return Listed(rows, None, next=found[-1].id if len(found) == ROWS else "")
 
 
 def shown_tag(found: Defect) -> str:
@@ -78,7 +82,7 @@ async def show(visit: Visit) -> Response:
 async def _page(
     visit: Visit, given: Form = fields.NO_FORM, trouble: Conflict | Invalid | NotPermitted | None = None
 ) -> Response:
-    facts = await visit.read(partial(_shown, visit=visit))
+    facts = await visit.read(partial(shown, id_=visit.param(), app_page="operations.app"))
     return visit.render(
         "console/operations/defect.html",
         status=status_of(trouble) if trouble is not None else 200,
@@ -89,15 +93,16 @@ async def _page(
     )
 
 
-def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
-    found = defects.view(ctx, visit.param())
+def shown(ctx: Context, id_: str, app_page: str) -> dict[str, Any]:
+    """Return what a page shows of a defect; ``app_page``: the key of the page of its app."""
+    found = defects.view(ctx, id_)
     app = registry.get_app(ctx, found.app)
     book = policies.current(ctx).everywhere
     return {
         "found": found,
         "tone": TONES[found.severity],
         "name": f"{app.name} {found.label}",
-        "app": address("operations.app", app.id),
+        "app": address(app_page, app.id),
         "tagged": shown_tag(found),
         "scenarios": sorted(book.scenarios.items()),
         "acts": may_judge(ctx.actor) and found.closed_at is None,

@@ -1,5 +1,6 @@
 """Hospitals that left: what each had, what its erasure waits for, what became of it, and the proof to hand over."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -8,14 +9,19 @@ from starlette.responses import Response
 
 from hilum.approvals import service as approvals
 from hilum.approvals.models import ApprovalKind
+from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy
-from hilum.console.desk import Visit, address, file
+from hilum.console.desk import Visit, address, file, to
 from hilum.console.lists import List
-from hilum.console.models import Asked, Cell, Column, Empty, Listed
+from hilum.console.models import FOUND_BOUND, Asked, Cell, Column, Empty, Listed
 from hilum.departures import service as departures
-from hilum.departures.models import Departure, State, Waits
+from hilum.departures.models import ERASE_AFTER_DEFAULT, Departure, State, Waits
+from hilum.identity import service as identity
 from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
+from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import PAGE_BOUND, PageQuery
+from hilum.web.forms import Form
 
 ROWS = 50
 TONES = {State.LEFT: "warn", State.ERASING: "warn", State.ERASED: "good"}
@@ -38,9 +44,19 @@ LIST = List(
     many="departures",
     empty=Empty(
         "No hospital has left",
-        "Two people let one leave: hilum tenant leave ask. What waits for a second person is under Staff.",
+        "Two of you let one leave. What waits for a second person is under Staff.",
     ),
 )
+DAYS = (
+    ("7", "a week"),
+    ("14", "two weeks"),
+    ("30", "30 days"),
+    ("60", "60 days"),
+    ("90", "90 days"),
+    ("180", "half a year"),
+    ("365", "a year"),
+)
+"""After how long what is a hospital's own is erased: from the least to the most that there may be."""
 
 
 async def show_list(visit: Visit) -> Response:
@@ -67,7 +83,70 @@ async def show_list(visit: Visit) -> Response:
     lead = "Hospitals that left the platform, what is erased of them and when, and the proof of it."
     if asking := await visit.read(_asking) if visit.may_open("operations.staff") else 0:
         lead += f" {asking} more {'waits' if asking == 1 else 'wait'} for a second person, under Staff."
-    return await visit.listing(LIST, read, lead=lead)
+    new = address("operations.departure_new") if visit.may_open("operations.departure_new") else ""
+    action = ("Let a hospital leave", new, "danger") if new else None
+    return await visit.listing(LIST, read, lead=lead, action=action)
+
+
+async def show_new(visit: Visit) -> Response:
+    """Choose the hospital that leaves; then show what it would lose, and ask why."""
+    query = visit.query()
+    if query.one("tenant"):
+        return await _confirm(visit, query)
+    text = " ".join(query.one("q").split())[:200]
+
+    def look(ctx: Context) -> list[tuple[str, str]]:
+        found = (
+            identity.search_tenants(ctx, text, FOUND_BOUND)
+            if text
+            else identity.view_tenants(ctx, PageQuery(limit=FOUND_BOUND))
+        )
+        return [
+            (each.name, address("operations.departure_new", tenant=each.id)) for each in found if each.active
+        ]
+
+    return visit.render(
+        "console/operations/departure_choose.html", text=text, found=await visit.read(look), path=visit.path
+    )
+
+
+async def _confirm(visit: Visit, given: Form, error: fields.Refused | None = None) -> Response:
+    def look(ctx: Context) -> dict[str, Any]:
+        tenant = identity.get_tenant(ctx, TenantId(policy.word(given.one("tenant"), "tenant")))
+        had = departures.preview(ctx, tenant.id)
+        return {"tenant": tenant, "had": _in_words(had)}
+
+    return visit.render(
+        "console/operations/departure_new.html",
+        **fields.answered(given, error),
+        days=DAYS,
+        usual=str(ERASE_AFTER_DEFAULT),
+        **await visit.read(look),
+    )
+
+
+async def ask(visit: Visit, form: Form) -> Response:
+    """Ask a second person to let a hospital leave, for good."""
+
+    def verb(ctx: Context) -> AskedTwo:
+        tenant = identity.get_tenant(ctx, TenantId(policy.word(form.one("tenant"), "tenant")))
+        if form.one("name").strip() != tenant.name:
+            raise Invalid(
+                "form_invalid", "Type its name as it is written here.", fields={"name": "name_differs"}
+            )
+        if form.one("days") not in {days for days, _ in DAYS}:
+            raise Invalid("form_invalid", "Choose when it is erased.", fields={"days": "not_an_option"})
+        return departures.ask(ctx, tenant.id, form.one("reason"), int(form.one("days")))
+
+    try:
+        done = await visit.write(verb)
+    except (Invalid, Conflict, Unavailable, NotPermitted) as error:
+        return await _confirm(visit, form, error)
+    return to(address("operations.approval", done.approval.id))
+
+
+def _in_words(had: Mapping[str, int]) -> list[tuple[str, int]]:
+    return [(name.replace("_", " ").capitalize(), number) for name, number in had.items()]
 
 
 def _asking(ctx: Context) -> int:
@@ -89,7 +168,7 @@ async def show(visit: Visit) -> Response:
         waits="" if found.state is State.ERASED else waits.value,
         asked_by=fields.who(known, found.asked_by, "somebody of the hospital"),
         agreed_by=fields.who(known, found.agreed_by, "a colleague"),
-        had=[(name.replace("_", " ").capitalize(), number) for name, number in found.preview.items()],
+        had=_in_words(found.preview),
         erased=_erased(found),
         stays=found.record.get("stays", ()),
         switch=address("operations.switch", found.switch),

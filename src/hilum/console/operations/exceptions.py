@@ -39,7 +39,7 @@ LIST = List(
     ),
     filters=(Filter("kind", "Kind", (Option("versions", "Of versions"),), unset="Rules set aside"),),
 )
-_WHY_NOT: Mapping[str, str] = MappingProxyType(
+WHY_NOT: Mapping[str, str] = MappingProxyType(
     {
         "": "open",
         "ended": "ended",
@@ -91,11 +91,11 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
 
 def _row(ctx: Context, each: Override | PolicyException, why: str, names: service.Names) -> tuple[Cell, ...]:
     place = names.tenant(each.tenant) if each.tenant else "every hospital"
-    what, instead = _what(ctx, each)
+    allowed, instead = what(ctx, each)
     return (
         Cell(names.app(each.app), address("operations.app", each.app)),
-        Cell(what, address("operations.exception", each.id), note=f"at {place}"),
-        Cell(_WHY_NOT.get(why, "does not count"), kind="pill", tone="plain" if why else "warn"),
+        Cell(allowed, address("operations.exception", each.id), note=f"at {place}"),
+        Cell(WHY_NOT.get(why, "does not count"), kind="pill", tone="plain" if why else "warn"),
         Cell(names.actor(each.asked_by), note=f"agreed by {names.actor(each.agreed_by)}"),
         Cell(_short(each.reason)),
         Cell(instead),
@@ -103,7 +103,8 @@ def _row(ctx: Context, each: Override | PolicyException, why: str, names: servic
     )
 
 
-def _what(ctx: Context, each: Override | PolicyException) -> tuple[str, str]:
+def what(ctx: Context, each: Override | PolicyException) -> tuple[str, str]:
+    """Return what is allowed, and what is done instead."""
     if isinstance(each, Override):
         return f"without the rule {each.rule}", _short(each.control)
     label, instead = f"version {service.version_label(ctx, each.version)}", _short(each.control) or NOT_STATED
@@ -122,15 +123,15 @@ def _one(ctx: Context, visit: Visit) -> dict[str, Any]:
     names = service.names(
         ctx, [found.app, found.asked_by, found.agreed_by, found.ended_by], tenants=[found.tenant or ""]
     )
-    what, _ = _what(ctx, found)
+    allowed, _ = what(ctx, found)
     over = found.ended_at is not None or ctx.now >= found.ends_at
     return {
         "found": found,
-        "what": f"{what[:1].upper()}{what[1:]}",
+        "what": f"{allowed[:1].upper()}{allowed[1:]}",
         "place": names.tenant(found.tenant) if found.tenant else "every hospital",
         "app": names.app(found.app),
         "app_page": address("operations.app", found.app),
-        "state": _WHY_NOT.get(why, "does not count"),
+        "state": WHY_NOT.get(why, "does not count"),
         "tone": "plain" if why else "warn",
         "control": found.control or NOT_STATED,
         "asked_by": names.actor(found.asked_by),

@@ -1,6 +1,6 @@
 """The rule book: its versions, where each is in force, what one changes, and rollouts in rings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,12 +8,13 @@ import orjson
 from starlette.responses import Response
 
 from hilum.console import service
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, file, to
 from hilum.console.words import pack_shown
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid, NotFound
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
+from hilum.policies.models import Application, CurrentVersions
 from hilum.rollouts import service as rollouts
 from hilum.rollouts.models import UNFINISHED, Rollout, RolloutState
 from hilum.web.forms import Form
@@ -22,6 +23,8 @@ SHOWN = 20
 CHANGES_SHOWN = 200
 WRITTEN_BOUND = 300
 """Characters of a value that a difference shows; it says how many more there are."""
+MADE_FROM = "made_from"
+"""The table of a document that says which version it was made from, and after which application. It is no part of the rule book."""
 _TONES: Mapping[RolloutState, str] = {
     RolloutState.RUNNING: "accent",
     RolloutState.PAUSED: "bad",
@@ -32,10 +35,10 @@ _TONES: Mapping[RolloutState, str] = {
 
 async def show(visit: Visit) -> Response:
     """Show which version is in force where, every version, and rollouts."""
-    return visit.render("console/operations/policy.html", **await visit.read(_shown))
+    return visit.render("console/operations/policy.html", **await visit.read(partial(_shown, visit=visit)))
 
 
-def _shown(ctx: Context) -> dict[str, Any]:
+def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     current, page = policies.in_force(ctx), PageQuery(limit=SHOWN)
     versions, applied = policies.list_versions(ctx, page), policies.list_applications(ctx, page)
     plans = rollouts.list_rollouts(ctx, page)
@@ -51,6 +54,8 @@ def _shown(ctx: Context) -> dict[str, Any]:
             for tenant, number in current.at.items()
             if number != current.everywhere
         ],
+        "back": _way_back(current.everywhere, applied) if visit.may_open("operations.apply") else "",
+        "new": address("operations.book_new") if visit.may_open("operations.book_new") else "",
         "fault": current.fault,
         "versions": [
             (
@@ -89,9 +94,19 @@ def _shown(ctx: Context) -> dict[str, Any]:
     }
 
 
+def _way_back(everywhere: int, applied: Sequence[Application]) -> str:
+    """Return where the version is put in force again that was everywhere before; empty if the newest applications name none."""
+    # The oldest application of a version says what it replaced, so that going back twice goes further back.
+    since = [each.version for each in reversed(applied) if not each.tenants]
+    at = since.index(everywhere) if everywhere in since else 0
+    return address("operations.apply", str(since[at - 1]), where="everywhere") if at else ""
+
+
 async def show_version(visit: Visit) -> Response:
-    """Show what a version changes, compared with the one in force everywhere or another."""
+    """Show what a version changes, compared with the one in force everywhere or another; or send it as a file, to be changed."""
     number, before = number_of(visit.param()), visit.query().one("before")
+    if visit.query().one("format") == "json":
+        return await visit.read(partial(_download, number=number))
 
     def verb(ctx: Context) -> dict[str, Any]:
         current = policies.in_force(ctx).everywhere
@@ -104,8 +119,11 @@ async def show_version(visit: Visit) -> Response:
             "other": other,
             "current": current,
             "apply": address("operations.apply", str(number)) if visit.may_open("operations.apply") else "",
+            "roll_out": address("operations.roll_out", str(number))
+            if visit.may_open("operations.roll_out")
+            else "",
             "changes": [
-                (each.path, _written(each.before), _written(each.after)) for each in changes[:CHANGES_SHOWN]
+                (each.path, written(each.before), written(each.after)) for each in changes[:CHANGES_SHOWN]
             ],
             "changed": len(changes),
             "wider": [each.sentence for each in wider[:CHANGES_SHOWN]],
@@ -113,6 +131,14 @@ async def show_version(visit: Visit) -> Response:
         }
 
     return visit.render("console/operations/version.html", **await visit.read(verb))
+
+
+def _download(ctx: Context, number: int) -> Response:
+    """Return a version as a file to be changed and added again: it says what it was made from."""
+    document = orjson.loads(policies.get_signed(ctx, number).document)
+    made_from = {"version": number, "after": policies.in_force(ctx).last}
+    body = orjson.dumps({MADE_FROM: made_from} | document, option=orjson.OPT_INDENT_2)
+    return file(body, f"rule-book-{number}.json", "application/json")
 
 
 async def show_jurisdictions(visit: Visit) -> Response:
@@ -138,7 +164,8 @@ def number_of(text: str) -> int:
     return int(text)
 
 
-def _written(value: object) -> str:
+def written(value: object) -> str:
+    """Return a value of a rule book as it is written."""
     text = "" if value is None else orjson.dumps(value, default=str).decode()
     more = len(text) - WRITTEN_BOUND
     return text if more <= 0 else f"{text[:WRITTEN_BOUND]}… ({more:,} more characters)"
@@ -146,13 +173,11 @@ def _written(value: object) -> str:
 
 async def show_rollout(visit: Visit) -> Response:
     """Show one rollout: its rings, what was measured, and whether it goes on."""
-    return visit.render(
-        "console/operations/rollout.html", **await visit.read(partial(_rollout, id_=visit.param()))
-    )
+    return visit.render("console/operations/rollout.html", **await visit.read(partial(_rollout, visit=visit)))
 
 
-def _rollout(ctx: Context, id_: str) -> dict[str, Any]:
-    found: Rollout = rollouts.view(ctx, id_)
+def _rollout(ctx: Context, visit: Visit) -> dict[str, Any]:
+    found: Rollout = rollouts.view(ctx, visit.param())
     at = [tenant for ring in found.rings for tenant in ring.tenants]
     names = service.names(ctx, [found.asked_by, found.agreed_by], tenants=at)
     return {
@@ -160,6 +185,8 @@ def _rollout(ctx: Context, id_: str) -> dict[str, Any]:
         "state": found.state.value.replace("_", " "),
         "tone": _TONES.get(found.state, "plain"),
         "open": found.state in UNFINISHED,
+        "stops": visit.may_open("operations.roll_out"),
+        "ways": _ways(ctx, found, names) if visit.may_open("operations.roll_out") else (),
         "asked_by": names.actor(found.asked_by),
         "agreed_by": names.actor(found.agreed_by) if found.agreed_by else "",
         "rings": [
@@ -171,6 +198,37 @@ def _rollout(ctx: Context, id_: str) -> dict[str, Any]:
         ),
         "at": ctx.now,
     }
+
+
+def _ways(ctx: Context, found: Rollout, names: service.Names) -> list[tuple[str, str]]:
+    """Return what can be done about a rollout that is over, and where: go on with the hospitals that it has not reached, or go back."""
+    now = policies.in_force(ctx)
+    if found.state in UNFINISHED:
+        return []
+    ways = []
+    if now.everywhere != found.version:
+        at = address("operations.roll_out", str(found.version), rollout=found.id)
+        ways.append((f"Go on with version {found.version} where it is not in force", at))
+    return ways + _backs(found, now, names)
+
+
+def _backs(found: Rollout, now: CurrentVersions, names: service.Names) -> list[tuple[str, str]]:
+    before = found.before
+    if now.everywhere == found.version != before.everywhere:
+        at = address("operations.apply", str(before.everywhere), where="everywhere")
+        return [(f"Go back to version {before.everywhere} everywhere", at)]
+    here: dict[int, list[str]] = {}
+    for tenant in (tenant for ring in found.rings for tenant in ring.tenants):
+        if now.at.get(tenant) == found.version:
+            here.setdefault(before.at.get(tenant, before.everywhere), []).append(tenant)
+    return [
+        (
+            f"Go back to version {number} at {', '.join(map(names.tenant, at))}",
+            address("operations.apply", str(number), tenants=" ".join(at)),
+        )
+        for number, at in here.items()
+        if number != found.version
+    ]
 
 
 def _days(seconds: float) -> str:

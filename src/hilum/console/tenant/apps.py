@@ -18,7 +18,9 @@ from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option, State
 from hilum.console.policy import ending
+from hilum.console.tenant import exceptions
 from hilum.console.tenant import forms as choices
+from hilum.console.trust import titles
 from hilum.controls import service as controls
 from hilum.controls.models import Mode, Switch, Target, TargetKind
 from hilum.dryruns.models import NarrowingTrial, Tried
@@ -239,12 +241,26 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "use": None,
         "documents": _documents(ctx, app),
         "criterion_words": words.CRITERIA,
+        "advised": _advised(ctx, tenant, app, of_app),
+        "exceptions": exceptions.live_at(ctx, tenant.id, app.id),
         "published": listings.is_published(ctx, app.id),
         "drifts": [each for each in revalidation.list_seen_at(ctx, tenant.id) if each.app == app.id],
         "alerts": alerts.of_app(ctx, app.id, tenant.id),
         "stop": address("tenant.stop", kind="app_tenant", key=f"{app.id}/{tenant.id}"),
         "activity": address("tenant.activity", app=app.id),
     }
+
+
+def _advised(ctx: Context, tenant: Tenant, app: App, of: Sequence[ClientFacts]) -> list[str]:
+    """Return what the rule book only advises of an app at a hospital: it binds nobody, and who installs it may ask for it (C207)."""
+    book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
+    found: dict[str, None] = {}
+    for each in of:
+        admission = clients_policy.admission(book, each, ctx.now)
+        if admission.cell is not None and fits(each.environment, tenant):
+            found |= dict.fromkeys(titles(book, admission.cell.advised))
+            found |= dict.fromkeys(one.sentence for one in admission.assessment.advice)
+    return list(found)
 
 
 def _documents(ctx: Context, app: App) -> list[tuple[str, CertifiedDocument]]:
@@ -280,8 +296,10 @@ def _approvable(ctx: Context, visit: Visit) -> dict[str, Any]:
             "This app is not certified for your hospital, so there is nothing to approve.",
         )
     shared = precedents.find(ctx, tenant.id, app.id)
+    of_app = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     return {
         "app": app,
+        "advised": _advised(ctx, tenant, app, of_app),
         "precedents": shared,
         "published": listings.is_published(ctx, app.id),
         "roles_of": {each.tenant: sorted(map(words.role, each.terms.roles or ())) for each in shared.items},

@@ -14,6 +14,7 @@ from hilum.console.tenant.apps import own
 from hilum.console.tenant.forms import ROLES
 from hilum.enrolment import service as enrolment
 from hilum.enrolment.models import Opened
+from hilum.federation import service as federation
 from hilum.identity import service as identity
 from hilum.identity.models import PEOPLE_SORTS, NewPerson
 from hilum.infra.context import Context
@@ -151,10 +152,15 @@ async def show(visit: Visit) -> Response:
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     person = identity.view_person(ctx, PersonId(visit.param()))
+    mine = person.id == visit.visitor.person.id
+    linkable = person.active and not mine and not federation.is_linked(ctx, person)
     return {
         "person": person,
         "role": words.role(person.role),
-        "own": person.id == visit.visitor.person.id,
+        "own": mine,
+        "link": address("tenant.link_new", person=person.username)
+        if linkable and federation.list_providers(ctx, own(ctx).id)
+        else "",
         "stop": address("tenant.stop", kind="person", key=person.id),
         "activity": address("tenant.activity", person=person.id),
     }

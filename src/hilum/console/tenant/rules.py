@@ -1,6 +1,7 @@
 """A hospital's rules for requests: in their order, each in words, and changed only after what it would have decided was seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,9 +12,12 @@ from hilum.console import fields, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.tenant.apps import own
 from hilum.console.tenant.forms import ROLES
+from hilum.identity import service as identity
 from hilum.identity.models import Role, VendorRole
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid
+from hilum.kernel.errors import Conflict, Invalid, NotFound
+from hilum.kernel.ids import PersonId
+from hilum.lookups import service as lookups
 from hilum.lookups.models import Kind
 from hilum.policies import service as policies
 from hilum.policies.models import Tier
@@ -60,6 +64,7 @@ def _shown(ctx: Context) -> dict[str, Any]:
     return {
         "base": found.version,
         "rules": [(each.name, *in_words(each, known)) for each in found.rules],
+        "edits": {each.name: address("tenant.rule", each.name) for each in found.rules},
         "found": found,
         "approver": known.get(found.approver, "nobody who is here"),
     }
@@ -156,19 +161,99 @@ async def add(visit: Visit, form: Form) -> Response:
     try:
         return await _changed(visit, form, added)
     except Invalid as error:
-        # Faults of the new rule, which is the last one, are shown beside its fields.
-        wrong = {name.rpartition(".")[2]: code for name, code in error.fields.items()}
-        return await _form(visit, form, Invalid(error.code, error.detail, fields=wrong))
+        return await _form(visit, form, _beside(error))
+
+
+def _beside(error: Invalid) -> Invalid:
+    """Return an error with the faults of the rule of the form by its fields."""
+    wrong = {name.rpartition(".")[2]: code for name, code in error.fields.items()}
+    return Invalid(error.code, error.detail, fields=wrong)
+
+
+async def show_edit(visit: Visit) -> Response:
+    """Show the form that changes a rule in place, as it is."""
+    return await _form(visit, await visit.read(partial(_as_form, name=visit.param())))
+
+
+async def edit(visit: Visit, form: Form) -> Response:
+    """Change a rule in place, or its place: show first what it would have decided, then put it in force."""
+    name, place = visit.param(), form.one("place")
+
+    def changed(rules: tuple[Rule, ...], ctx: Context) -> Change:
+        at = _place_of(rules, name)
+        if not place.isdecimal() or len(place) > 4 or not 1 <= int(place) <= len(rules):
+            detail = "Choose its place in the order."
+            raise Invalid("rules_invalid", detail, fields={"place": "not_an_option"})
+        rule, rest = _rule(ctx, form), [*rules[:at], *rules[at + 1 :]]
+        rest.insert(int(place) - 1, rule)
+        moved = "" if int(place) == at + 1 else f", and is asked as number {place}"
+        return Change(tuple(rest), f"“{name}” is changed{moved}.")
+
+    try:
+        return await _changed(visit, form, changed)
+    except Invalid as error:
+        return await _form(visit, form, _beside(error))
+
+
+def _place_of(rules: Sequence[Rule], name: str) -> int:
+    names = [each.name for each in rules]
+    if name not in names:
+        raise NotFound("rule_not_found", "There is no such rule any more.")
+    return names.index(name)
+
+
+def _as_form(ctx: Context, name: str) -> Form:
+    """Return a rule as the form has it, with names in the place of ids where they are clear. Raises NotFound."""
+    rules = requests.view_rules(ctx, own(ctx).id).rules
+    at = _place_of(rules, name)
+    rule = rules[at]
+    known = _names(ctx, (rule,))
+
+    def named(kind: Kind, ids: Iterable[str]) -> str:
+        clear = {each: known[each] for each in ids if each in known}
+        several = {each for each, text in clear.items() if len(lookups.find(ctx, kind, text)) != 1}
+        return "\n".join(sorted(each if each in several else clear.get(each, each) for each in ids))
+
+    values = {
+        "place": (str(at + 1),),
+        "name": (rule.name,),
+        "action": (rule.action.value,),
+        "because": (rule.because,),
+        "apps": (named(Kind.APP, rule.apps),),
+        "vendors": (named(Kind.VENDOR, rule.vendors),),
+        "categories": tuple(rule.categories),
+        "requesters": tuple(rule.requesters),
+        "only_roles": tuple(rule.only_roles),
+        "tier_at_most": (rule.tier_at_most.value if rule.tier_at_most else "",),
+        "tier_at_least": (rule.tier_at_least.value if rule.tier_at_least else "",),
+        "scopes_within": ("\n".join(rule.scopes_within),),
+        "only_scopes": ("\n".join(rule.only_scopes),),
+        "for_days": (str(rule.for_days) if rule.for_days else "",),
+        "to": (_username(ctx, rule.to),),
+    }
+    return Form(values)
+
+
+def _username(ctx: Context, person: str) -> str:
+    with suppress(NotFound):
+        return identity.view_person(ctx, PersonId(person)).username if person else ""
+    return person
 
 
 async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     def look(ctx: Context) -> dict[str, Any]:
         tenant = own(ctx)
-        book = policies.current(ctx).book_at(tenant.id, ctx.now)
+        book, found = policies.current(ctx).book_at(tenant.id, ctx.now), requests.view_rules(ctx, tenant.id)
         return {
             "categories": [(name, each.title) for name, each in book.categories.items()],
-            "base": requests.view_rules(ctx, tenant.id).version,
+            "base": found.version,
+            "places": [
+                (str(n), f"{n}: {'as it is now' if each.name == changes else f'where {each.name} is'}")
+                for n, each in enumerate(found.rules, 1)
+            ],
         }
+
+    changes = visit.param() if visit.page.key == "tenant.rule" else ""
 
     return visit.render(
         "console/tenant/rule_new.html",
@@ -177,6 +262,7 @@ async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | Non
         askers=[(each.value, words.asker(each.value).capitalize()) for each in ASKERS],
         roles=[(each.value, words.role(each.value).capitalize()) for each in ROLES],
         tiers=[("", "Any"), *((each.value, each.value.capitalize()) for each in Tier)],
+        changes=changes,
         **await visit.read(look),
     )
 

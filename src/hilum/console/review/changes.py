@@ -1,0 +1,194 @@
+"""What vendors changed and waits for a reviewer: names, purposes, logos beside what they look like, and clients (C12, C212)."""
+
+import re
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from hilum.clients import service as clients
+from hilum.console import fields, words
+from hilum.console.desk import Visit, address, to
+from hilum.console.developer.changes import STATES, of_what, text_of
+from hilum.console.lists import List
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.identity import service as identity
+from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted
+from hilum.kernel.ids import AppId
+from hilum.kernel.pages import PageQuery
+from hilum.registry import policy
+from hilum.registry import service as registry
+from hilum.registry.models import EditState, HeldEdit
+from hilum.web.branding import app_logo, brand_of
+from hilum.web.forms import Form
+from hilum.web.static import image
+
+LIST = List(
+    columns=(
+        Column("Of"),
+        Column("What"),
+        Column("Vendor"),
+        Column("Looks like"),
+        Column("Asked", number=True),
+    ),
+    one="change",
+    many="changes",
+    empty=Empty(
+        "Nothing waits",
+        "What a vendor changes of a certified app or client waits here, and so does a logo that looks like another's.",
+    ),
+    filters=(Filter("kind", "Of", (Option("clients", "Clients"),), unset="Names, purposes and logos"),),
+)
+_APP = re.compile(r"app .* \((app_[0-9a-z]{4,40})\)")
+_HOSPITAL = "hospital "
+
+
+async def show_list(visit: Visit) -> Response:
+    """List the changes that wait, the oldest first."""
+
+    async def read(asked: Asked) -> Listed:
+        return await visit.read(partial(_listed, visit=visit, asked=asked))
+
+    return await visit.listing(
+        LIST,
+        read,
+        lead="What vendors changed and a reviewer has not decided. Until then everything stays as it was.",
+    )
+
+
+def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
+    page = PageQuery(asked.after, ROWS)
+    if asked["kind"]:
+        found = registry.list_held(ctx, clients.CLIENT_CHANGE, page)
+    else:
+        found = visit.ports.app_edits.list(ctx, page)
+    known = fields.names(ctx, [id_ for each in found for id_ in (each.app, each.client or "", each.vendor)])
+    rows = [
+        (
+            Cell(of_what(each, known), address("review.change", each.id)),
+            Cell(", ".join(map(words.field, sorted(each.order)))),
+            Cell(known.get(each.vendor, "a vendor")),
+            Cell(", ".join(map(_resembled, each.resembles))),
+            Cell("", at=each.asked_at),
+        )
+        for each in found
+    ]
+    return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
+
+
+def _resembled(text: str) -> str:
+    """Return what a logo looks like, without the id."""
+    return text.rpartition(" (")[0] if _APP.fullmatch(text) else text
+
+
+def _held(ctx: Context, visit: Visit) -> HeldEdit:
+    id_ = visit.param()
+    if id_.startswith("aed_"):
+        return visit.ports.app_edits.view(ctx, id_)
+    return registry.view_held(ctx, clients.CLIENT_CHANGE, id_)
+
+
+async def show(visit: Visit) -> Response:
+    """Show a change: what it replaces, its logo beside those it looks like, and the form that decides."""
+    return await _page(visit)
+
+
+Refused = Invalid | Conflict | NotPermitted
+
+
+async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Refused | None = None) -> Response:
+    return visit.render(
+        "console/review/change.html",
+        **fields.answered(given, error),
+        **await visit.read(partial(_shown, visit=visit)),
+    )
+
+
+def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
+    found = _held(ctx, visit)
+    known = fields.names(ctx, [found.app, found.client or "", found.vendor, found.asked_by, found.decided_by])
+    waits = found.state is EditState.PENDING
+    certifies = policy.may_certify(ctx.actor)
+    return {
+        "found": found,
+        "of": of_what(found, known),
+        "app": known.get(found.app, "an app"),
+        "app_page": address("operations.app", found.app),
+        "vendor": known.get(found.vendor, "a vendor"),
+        "state": STATES[found.state],
+        "rows": [
+            (words.field(name), text_of(found.before.get(name)), text_of(value))
+            for name, value in sorted(found.order.items())
+            if name != "logo"
+        ],
+        "logos": _logos(ctx, visit, found) if "logo" in found.order and waits else (),
+        "asked_by": fields.who(known, found.asked_by, "a former member"),
+        "decided_by": fields.who(known, found.decided_by, "a colleague") if found.decided_by else "",
+        "waits": waits,
+        "approves": waits and certifies,
+        "refuses": waits and (certifies or policy.may_change(ctx.actor, found.vendor)),
+        "again": "purpose" in found.order,
+    }
+
+
+def _logos(ctx: Context, visit: Visit, held: HeldEdit) -> list[tuple[str, str, str]]:
+    """Return pictures to compare, each with what it is and where it is shown: the one before, the one that is asked for, and those it looks like."""
+    before, after = str(held.before.get("logo", "")), str(held.order["logo"])
+    urls = visit.kit.urls
+    found = [
+        ("Now", "its logo" if before else "no logo", app_logo(urls, held.app, before)),
+        (
+            "Asked for",
+            "the new logo" if after else "no logo",
+            address("review.change_logo", held.id) if after else "",
+        ),
+    ]
+    return found + [("Looks like", _resembled(each), _address(ctx, visit, each)) for each in held.resembles]
+
+
+def _address(ctx: Context, visit: Visit, resembled: str) -> str:
+    """Return where the logo is shown that another one looks like, as far as one can tell from its words."""
+    urls = visit.kit.urls
+    if found := _APP.fullmatch(resembled):
+        app = AppId(found[1])
+        logo = next((each.logo for each in registry.read_apps(ctx, {app}).values()), "")
+        return app_logo(urls, app, logo)
+    named = (
+        identity.find_tenants_named(ctx, resembled.removeprefix(_HOSPITAL))
+        if resembled.startswith(_HOSPITAL)
+        else []
+    )
+    if len(named) != 1:
+        return ""
+    (one,) = named
+    return brand_of(urls, one.id, name=one.name, colour=one.colour, logo=one.logo).logo
+
+
+async def show_logo(visit: Visit) -> Response:
+    """Send the logo that a change asks for: it has no public address until a reviewer agrees."""
+    return image(await visit.read(lambda ctx: visit.ports.app_edits.logo(ctx, visit.param())))
+
+
+async def decide(visit: Visit, form: Form) -> Response:
+    """Agree to a change, which takes effect now, or refuse it with a reason."""
+    reason = form.one("reason").strip()
+
+    def verb(ctx: Context) -> object:
+        found, edits = _held(ctx, visit), visit.ports.app_edits
+        match form.one("act"):
+            case "approve":
+                return (
+                    clients.approve(ctx, found.id) if found.client else edits.approve(ctx, found.id, reason)
+                )
+            case "refuse":
+                return (clients.refuse if found.client else edits.refuse)(ctx, found.id, reason)
+            case _:
+                detail = "Choose whether to agree or to refuse."
+                raise Invalid("act_missing", detail, fields={"act": "missing"})
+
+    try:
+        await visit.write(verb)
+    except (Invalid, Conflict, NotPermitted) as error:
+        return await _page(visit, form, error)
+    return to(address("review.change", visit.param()))

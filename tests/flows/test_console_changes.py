@@ -1,0 +1,99 @@
+"""What vendors changed waits on a page of review: a logo beside the one it looks like, and who decides gives the reason (C12, C212)."""
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.flows.control_site import ControlSite
+from tests.flows.test_app_edits import edit, shown
+from tests.flows.test_console_owner import enter
+from tests.flows.test_logos import app, logo, others, site
+from tests.flows.vendor_ground import made
+from tests.sim.browser import form_with
+
+__all__ = ["app", "others", "site"]
+
+
+@pytest.fixture
+def waits(site: ControlSite, others: str) -> str:
+    """An edit of a logo that looks like another vendor's."""
+    return str(made(edit(site, others, username="bolt.owner", logo=logo("ring", 97)), 202)["id"])
+
+
+def decide(browser: TestClient, edit_id: str, headers: dict[str, str] | None = None, /, **values: str) -> Any:
+    page = f"/review/changes/{edit_id}"
+    form = dict(form_with(browser.get(page).text, "reason").fields)
+    return browser.post(page, data=form | values, headers=headers or {})
+
+
+def test_a_logo_is_shown_beside_the_one_it_looks_like_and_agreed_to(
+    site: ControlSite, app: str, others: str, waits: str
+) -> None:
+    """C212: names and pictures, of all three; only the staff see whose it is."""
+    rita = enter(site, "rita")
+    listed = rita.get("/review/changes").text
+    assert "Ward Notes" in listed
+    assert f'href="/review/changes/{waits}"' in rita.get("/review/changes").text
+    page = rita.get(f"/review/changes/{waits}").text
+    before = shown(site, app)["logo"]
+    assert f"/logos/app/{app}/{before}.png" in page
+    assert f"/review/changes/{waits}/logo" in page
+    assert app not in page.replace(f"/logos/app/{app}", ""), "names, not ids"
+    picture = rita.get(f"/review/changes/{waits}/logo")
+    assert (picture.headers["content-type"], picture.content[:4]) == ("image/png", b"\x89PNG")
+    assert site.browser().get(f"/review/changes/{waits}/logo").status_code == 303
+
+    assert decide(rita, waits, act="approve", reason="A ring of its own").status_code == 303
+
+    assert shown(site, others)["logo"]
+    after = rita.get(f"/review/changes/{waits}").text
+    assert ("A ring of its own" in after, 'name="reason"' in after) == (True, False)
+    kept = made(site.api("bolt.owner").get(f"/app-edits/{waits}"), 200)
+    assert (kept["state"], kept["reason"]) == ("applied", "A ring of its own")
+    assert "Nothing waits" in rita.get("/review/changes").text
+
+
+def test_it_is_refused_with_a_reason_only(site: ControlSite, others: str, waits: str) -> None:
+    rita = enter(site, "rita")
+
+    for values in ({"act": "refuse"}, {"act": "refuse", "reason": " "}, {"reason": "x"}, {"act": "keep"}):
+        assert decide(rita, waits, None, **values).status_code == 422, values
+    too_long = decide(rita, waits, act="approve", reason="x" * 5_000)
+    assert too_long.status_code == 422
+    assert shown(site, others)["logo"] == ""
+    assert decide(rita, waits, act="refuse", reason="People take it for Ward Notes.").status_code == 303
+
+    form = {"csrf": "none", "act": "approve"}
+    assert rita.post(f"/review/changes/{waits}", data=form).status_code == 403
+    assert shown(site, others)["logo"] == ""
+
+
+def test_what_a_colleague_decided_meanwhile_is_not_decided_again(
+    site: ControlSite, others: str, waits: str
+) -> None:
+    rita = enter(site, "rita")
+    form = dict(form_with(rita.get(f"/review/changes/{waits}").text, "reason").fields)
+    made(site.api("rita").post(f"/app-edits/{waits}/refuse", json={"reason": "Too alike."}), 200)
+
+    late = rita.post(f"/review/changes/{waits}", data=form | {"act": "approve"})
+
+    assert (late.status_code, "decided already" in late.text) == (409, True)
+    assert shown(site, others)["logo"] == ""
+
+
+def test_who_may_not_decide_sees_no_form_and_is_refused(site: ControlSite, others: str, waits: str) -> None:
+    """As at the API: reviewers agree, platform administrators only refuse, and a form from elsewhere does nothing."""
+    for username in ("sam", "otto"):
+        browser = enter(site, username)
+        page = browser.get(f"/review/changes/{waits}").text
+        assert ("A reviewer decides." in page, 'name="act"' in page) == (True, False)
+    root = enter(site, "root")
+    assert 'value="approve"' not in root.get(f"/review/changes/{waits}").text
+    assert decide(root, waits, act="approve").status_code == 403
+    cross = decide(enter(site, "rita"), waits, {"sec-fetch-site": "cross-site"}, act="approve")
+    assert cross.status_code == 403
+    assert shown(site, others)["logo"] == ""
+    assert enter(site, "rita").get("/review/changes/aed_none").status_code == 404
+    assert enter(site, "rita").get("/review/changes/chg_none").status_code == 404
+    assert enter(site, "rita").get("/review/changes?kind=clients").status_code == 200

@@ -1,0 +1,50 @@
+"""A platform administrator lets a hospital leave by page: what it would lose first, its name typed, and two people (C148)."""
+
+from hilum.departures import service as departures
+from tests.flows.control_site import ControlSite
+from tests.flows.test_console_owner import agree, enter, send, site
+
+__all__ = ["site"]
+
+NEW = "/operations/departures/new"
+ASK = f"{NEW}?tenant=general"
+ORDER = {"reason": "moves <b>away</b>", "name": "General", "days": "14"}
+
+
+def test_what_it_would_lose_comes_first_and_two_let_it_leave(site: ControlSite) -> None:
+    root = enter(site, "root")
+    assert f'href="{NEW}"' in root.get("/operations/departures").text
+    assert "tenant=general" in root.get(NEW).text
+    assert "tenant=mercy" not in root.get(f"{NEW}?q=gene").text
+    assert "No hospital" in root.get(f"{NEW}?q=nowhere").text
+    page = root.get(ASK).text
+    assert ("People" in page, "hilum tenant leave export" in page) == (True, True)
+
+    asked = send(root, ASK, "name", **ORDER)
+
+    assert site.system(departures.list_departures) == []
+    assert "moves &lt;b&gt;away" in root.get(asked.headers["location"]).text
+    own = send(root, asked.headers["location"], "decision", decision="approve")
+    assert own.status_code == 403
+    assert agree(site, asked).status_code == 303
+    ((left, _),) = site.system(departures.list_departures)
+    assert (left.reason, (left.erase_at - left.left_at).days) == (ORDER["reason"], 14)
+    assert "moves &lt;b&gt;away" in root.get(f"/operations/departures/{left.id}").text
+    assert root.get(ASK).status_code == 404
+    assert "tenant=general" not in root.get(NEW).text
+
+
+def test_it_is_not_asked_for_by_a_slip_or_by_who_may_not(site: ControlSite) -> None:
+    root = enter(site, "root")
+    for wrong in ({"name": "general"}, {"name": ""}, {"reason": " "}, {"days": "1"}, {"days": "x"}):
+        answer = send(root, ASK, "name", **(ORDER | wrong))
+        assert (answer.status_code, "Nothing was asked for" in answer.text) == (422, True), wrong
+    assert root.get(f"{NEW}?tenant=nowhere").status_code == 404
+    assert root.get(f"{NEW}?tenant=%00").status_code == 422
+    assert root.post(NEW, data=ORDER | {"tenant": "general"}).status_code == 403
+    for username in ("rita", "otto"):
+        browser = enter(site, username)
+        assert browser.get(NEW).status_code == 403
+        assert NEW not in browser.get("/operations/departures").text
+    assert site.system(departures.list_departures) == []
+    assert "more waits for a second person" not in root.get("/operations/departures").text

@@ -1,0 +1,89 @@
+"""What is allowed an app at a hospital for a time, and what the rule book only advises of it, on the hospital's pages (C19, C23, C207)."""
+
+from datetime import timedelta
+from typing import Any
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.identity import service as identity
+from hilum.identity.models import NewPerson
+from hilum.kernel.ids import TenantId
+from hilum.policies import service as policies
+from tests.flows.control_site import PASSWORD, ControlSite
+from tests.flows.test_console_tenant import ward
+from tests.flows.test_consoles import Desk
+from tests.flows.test_proofs_before_certification import put_in_force
+from tests.flows.test_registry_api import made
+from tests.flows.test_set_tiers import ALONE, autonomy, declare, exceptions, site, versions_of
+from tests.sim.browser import form_with
+
+__all__ = ["site", "ward"]
+
+
+def test_an_ais_writes_are_ended_by_page_by_one_of_the_hospital(site: ControlSite) -> None:
+    """C23: with a reason, at once; another hospital sees nothing of it, and what is everywhere is the staff's to end."""
+    gary = NewPerson(TenantId("general"), "gary", "Gary", "administrator")
+    site.people["gary"] = site.system(identity.add_person, order=gary)
+    site.clock.advance(timedelta(days=8))
+    app, _ = versions_of(site)
+    version = made(declare(site, app, **ALONE))["id"]
+    waits = autonomy(site, version, ends_at=(site.clock.now() + timedelta(days=5)).isoformat())
+    made(site.api("gary").post(f"/approvals/{waits.json()['approval']['id']}/approve"), 200)
+    found = exceptions(site, "gina")[0]["id"]
+    page, gina = f"/tenant/exceptions/{found}", enter(site, "gina")
+    assert f'href="{page}"' in gina.get("/tenant/exceptions").text
+    listed = gina.get(f"/tenant/apps/{app}").text
+    assert (f'href="{page}"' in listed, "writes alone" in listed) == (True, True)
+    assert site.people["gary"].name in gina.get(page).text
+
+    for reason in ("", " ", "x" * 501):
+        assert send(gina, page, "reason", reason=reason).status_code == 422
+    assert gina.post(page, data={"reason": "No token"}).status_code == 403
+    assert enter(site, "mary", "mercy").get(page).status_code == 404
+    assert enter(site, "ann").get(page).status_code == 403
+    form = dict(form_with(gina.get(page).text, "reason").fields)
+    assert send(gina, page, "reason", reason="Enough of it.").status_code == 303
+
+    after = gina.get(page).text
+    assert ("Ended early" in after, 'name="reason"' in after) == (True, False)
+    assert gina.post(page, data=form | {"reason": "Again."}).status_code == 409
+    events = site.system(audit.list_events, query=EventQuery(action="policies.exception.end", limit=5)).events
+    assert [(each.actor, each.event.facts["reason"]) for each in events] == [
+        (f"person:{site.people['gina'].id}", "Enough of it.")
+    ]
+
+
+def enter(site: ControlSite, username: str, place: str = "general") -> Any:
+    browser = site.browser()
+    form = form_with(browser.get(f"/t/{place}/signin").text, "password")
+    values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
+    assert browser.post(form.action, data=values).status_code == 303
+    return browser
+
+
+def send(browser: Any, page: str, control: str, **values: str) -> Any:
+    form = form_with(browser.get(page).text, control)
+    return browser.post(page, data=dict(form.fields) | values)
+
+
+def test_what_the_rule_book_only_advises_stands_where_a_hospital_approves_and_uses_an_app(ward: Desk) -> None:
+    """C207: in words, with that nobody checked it; nothing stands there where nothing is advised."""
+    pages = [f"/tenant/apps/{ward.app.id}{more}" for more in ("", "/approve")]
+    gina = ward.browser("gina")
+    for page in pages:
+        assert "Advised, not required" not in gina.get(page).text
+    ward.site.system(policies.adopt_shipped)
+    cells = [f"categories.unclassified.cells.{tier}" for tier in ("low", "moderate", "high")]
+    asks: dict[str, Any] = {f"{each}.evidence": ["automated_checks", "data_flow"] for each in cells}
+    advised = {f"{each}.levels": {"advisory": ["evidence.data_flow"]} for each in cells}
+    put_in_force(ward.site, asks | advised)
+
+    for page in pages:
+        text = gina.get(page).text
+        assert "Advised, not required" in text
+        assert policies_title(ward) in text
+
+
+def policies_title(ward: Desk) -> str:
+    """Return what the rule book calls the document that it advises."""
+    return str(ward.site.system(policies.current).everywhere.evidence["data_flow"])

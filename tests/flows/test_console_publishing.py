@@ -1,0 +1,195 @@
+"""A rule book is added and rolled out by pages: checked with the place of each fault, compared, and put in force in rings (C208, C218)."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from hilum.audit import service as audit
+from hilum.audit.models import EventQuery
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.policies import service as policies
+from hilum.policies import shipped
+from hilum.rollouts import service as rollouts
+from hilum.rollouts.models import RolloutState
+from tests.flows.control_site import ControlSite
+from tests.flows.test_console_owner import agree, enter, send, site, wider
+from tests.sim.browser import form_with
+from tests.sim.dry_runs import rehearse
+from tests.sim.world import FakeClock
+
+__all__ = ["site"]
+
+NEW = "/operations/policy/new"
+TOML = (Path(shipped.__file__).parent / "data" / "book.toml").read_text()
+
+
+def versions(site: ControlSite) -> int:
+    return len(site.system(policies.list_versions))
+
+
+def test_a_rule_book_is_downloaded_changed_compared_and_added(site: ControlSite) -> None:
+    """It is in force nowhere by that; the audit names who added it."""
+    root = enter(site, "root")
+    assert f'href="{NEW}"' in root.get("/operations/policy").text
+    download = root.get("/operations/policy/versions/1?format=json")
+    made = download.json()
+    assert made["made_from"] == {"version": 1, "after": 1}
+    assert "attachment" in download.headers["content-disposition"]
+    text = orjson.dumps(wider(site) | {"made_from": made["made_from"]}).decode()
+
+    checked = send(root, NEW, "note", act="check", document=text)
+
+    assert (checked.status_code, "It allows something new" in checked.text) == (200, True)
+    assert "categories.scheduling.cells.low.quota.rate_per_s" in checked.text
+    assert versions(site) == 1
+    without = send(root, NEW, "note", act="add", document=text, note=" ")
+    assert (without.status_code, versions(site)) == (422, 1)
+    assert "rate_per_s" in without.text, "what was pasted is still there"
+    added = send(root, NEW, "note", act="add", document=text, note="More <b>calls</b>")
+    assert (added.status_code, added.headers["location"]) == (303, "/operations/policy/versions/2")
+    assert site.system(policies.in_force).everywhere == 1
+    assert "More &lt;b&gt;calls" in root.get("/operations/policy/versions/2").text
+    events = site.system(partial(audit.list_events, query=EventQuery(action="policies.version.add", limit=1)))
+    assert events.events[0].actor == f"staff:{site.people['root'].id}"
+
+
+def test_a_file_counts_before_what_was_pasted(site: ControlSite) -> None:
+    root = enter(site, "root")
+    form = dict(form_with(root.get(NEW).text, "note").fields) | {"act": "check", "document": "nonsense"}
+
+    same = root.post(NEW, data=form, files={"book": ("book.toml", TOML.encode())})
+
+    assert (same.status_code, "It is valid" in same.text) == (200, True)
+    latin = root.post(NEW, data=form, files={"book": ("book.toml", "title = 'Größe'".encode("latin-1"))})
+    assert (latin.status_code, "no text in UTF-8" in latin.text) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ("", "Choose a file"),
+        ('{"format": 2', "neither TOML nor JSON"),
+        ("format = 2\n= 3", "line 2"),
+        (f"a = {'[' * 20_000}", "without end"),
+        ('{"format": 99}', "<code>format</code>"),
+        (TOML.replace("rate_per_s = ", "rate_per_s = -"), "quota.rate_per_s</code>"),
+        ('{"made_from": {"version": "x", "after": 1}}', "It has numbers"),
+        ('{"made_from": {"version": 9, "after": 1}, "format": 2}', "<code>title</code>"),
+    ],
+    ids=["empty", "json", "toml", "nested", "format", "value", "made-from", "incomplete"],
+)
+def test_what_is_wrong_is_said_with_its_place_and_nothing_is_added(
+    site: ControlSite, document: str, said: str
+) -> None:
+    answer = send(enter(site, "root"), NEW, "note", act="add", document=document, note="a try")
+
+    assert (answer.status_code, versions(site)) == (422, 1)
+    assert said in answer.text
+
+
+def test_a_rule_book_made_before_others_were_put_in_force_waits_until_its_author_looked(
+    site: ControlSite,
+) -> None:
+    """As `hilum policy publish` refuses it, unless --after names what was looked at."""
+    root = enter(site, "root")
+    text = orjson.dumps(wider(site) | {"made_from": {"version": 1, "after": 0}}).decode()
+
+    stale = send(root, NEW, "note", act="add", document=text, note="late")
+
+    assert (stale.status_code, versions(site)) == (409, 1)
+    assert 'name="seen" value="1"' in stale.text
+    assert send(root, NEW, "note", act="add", document=text, note="late", seen="0").status_code == 409
+    done = send(root, NEW, "note", act="add", document=text, note="late", seen="1")
+    assert (done.status_code, versions(site)) == (303, 2)
+
+
+def test_only_a_platform_administrator_adds_or_rolls_out_and_only_from_the_page(site: ControlSite) -> None:
+    text = orjson.dumps(wider(site)).decode()
+    pages = (NEW, "/operations/policy/versions/1/roll-out")
+    for username in ("sam", "rita", "otto"):
+        browser = enter(site, username)
+        for page in pages:
+            assert browser.get(page).status_code == 403
+            assert browser.post(page, data={"act": "add", "document": text}).status_code == 403
+        assert f'href="{NEW}"' not in browser.get("/operations/policy").text
+        assert "roll-out" not in browser.get("/operations/policy/versions/1").text
+    root = enter(site, "root")
+    for page in pages:
+        form = dict(form_with(root.get(page).text, "after").fields) | {"act": "add", "document": text}
+        elsewhere = root.post(page, data=form, headers={"sec-fetch-site": "cross-site"})
+        assert elsewhere.status_code == 403
+        assert root.post(page, data=form | {"csrf": "none"}).status_code == 403
+    assert root.post(NEW, data={"act": "add"}).status_code == 403
+    assert versions(site) == 1
+
+
+def added(site: ControlSite, document: Any) -> int:
+    return int(site.system(policies.add_version, document=document, base=1, note="").number)
+
+
+def test_a_version_is_rolled_out_in_rings_by_two_stopped_by_one_and_gone_back_from(
+    sqlite_uow: UnitOfWork, clock: FakeClock, site: ControlSite
+) -> None:
+    """C218: the plan is agreed to once; after a stop the page leads to going on, and to going back."""
+    root, number = enter(site, "root"), added(site, wider(site))
+    page = f"/operations/policy/versions/{number}/roll-out"
+    plan = {"act": "start", "in-mercy": "1", "in-children": "3", "reason": "wards asked"}
+    for wrong in (
+        {"in-mercy": "", "in-children": ""},
+        {"in-mercy": "12"},
+        {"dwell-1": "1min"},
+        {"reason": " "},
+        {"reason": "x" * 501},
+        {"least_decisions": "0"},
+        {"refused_points": "many"},
+        {"after": ""},
+        {"act": "stop"},
+    ):
+        answer = send(root, page, "after", **(plan | wrong))
+        assert answer.status_code == 422, wrong
+    assert send(root, page, "after", **(plan | {"after": "0"})).status_code == 409
+    untried = send(root, page, "after", **plan)
+    assert (untried.status_code, "dry run" in untried.text) == (409, True)
+    assert 'value="1" selected' in untried.text, "the plan is still there"
+
+    rehearse(site.uow, number)
+    hasty = send(root, page, "after", **(plan | {"dwell-1": "1h", "dwell-3": "1h"}))
+    assert (hasty.status_code, "must be tried" in hasty.text) == (422, True)
+    assert agree(site, send(root, page, "after", **plan)).status_code == 303
+
+    found = site.system(rollouts.list_rollouts)[0]
+    assert [ring.tenants for ring in found.rings] == [("mercy",), ("children",), ()]
+    assert site.system(policies.in_force).at == {"mercy": number}
+    one = f"/operations/policy/rollouts/{found.id}"
+    assert 'name="reason"' not in enter(site, "otto").get(one).text
+    assert send(root, one, "reason", reason="").status_code == 422
+    assert send(root, one, "reason", reason="a ward called").status_code == 303
+    assert site.system(rollouts.view, plan_id=found.id).state is RolloutState.STOPPED
+    over = root.get(one).text
+    assert "Go back to version 1 at Mercy" in over
+    on = root.get(f"{page}?rollout={found.id}").text
+    assert 'id="f-in-children"' in on
+    assert on.count('value="1" selected') == 1, "only the hospital that was not reached has a ring"
+    back = root.get("/operations/policy/versions/1/apply?tenants=mercy").text
+    assert 'value="mercy" checked' in back
+    assert root.get(f"{page}?rollout=rol_none").status_code == 404
+    assert "Go back" not in enter(site, "otto").get(one).text
+
+
+def test_only_what_allows_nothing_new_skips_the_dry_run_in_an_emergency(site: ControlSite) -> None:
+    root = enter(site, "root")
+    narrower = wider(site)
+    narrower["categories"]["scheduling"]["cells"]["low"]["quota"]["rate_per_s"] = 0.5
+    order = {"act": "apply", "where": "everywhere", "reason": "an attack", "emergency": "yes"}
+    wide, narrow = added(site, wider(site)), added(site, narrower)
+
+    refused = send(root, f"/operations/policy/versions/{wide}/apply", "where", **order)
+    silent = send(root, f"/operations/policy/versions/{narrow}/apply", "where", **(order | {"reason": ""}))
+    done = send(root, f"/operations/policy/versions/{narrow}/apply", "where", **order)
+
+    assert (refused.status_code, silent.status_code, done.status_code) == (409, 422, 303)
+    assert site.system(policies.in_force).everywhere == narrow
+    assert "Go back to the version before" in root.get("/operations/policy").text
