@@ -17,13 +17,21 @@ from typing import Any
 
 import pytest
 
-from hilum.gateway import access_scope, policy, query_rewrite, resource_access, response_filter
+from hilum.gateway import (
+    access_scope,
+    entitlements,
+    policy,
+    query_rewrite,
+    resource_access,
+    response_filter,
+)
 from hilum.standards.fhir import labels, matching, queries, visibility
 from tests.unit.gateway import test_break_glass, test_decision, test_query_rewrite, test_response_filter
 from tests.unit.standards_fhir_requests import test_matching, test_visibility
 
 MUTATED: tuple[ModuleType, ...] = (
     policy,
+    entitlements,
     resource_access,
     response_filter,
     access_scope,
@@ -43,14 +51,8 @@ TABLES: tuple[ModuleType, ...] = (
 )
 
 EQUIVALENT = {
-    ("policy", "_switch_fault", "not index.kinds"),
     ("policy", "sunset_notice", "not book.notices"),
-    (
-        "access_scope",
-        "_access_at",
-        "kept is not None and kept[0] is token and (kept[1] is admitted) and (kept[2] is installation) and (kept[3] is limit)",
-    ),
-    ("access_scope", "stops_of", "index.kinds.isdisjoint({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})"),
+    ("policy", "size_fault", "not request.raw"),
     ("policy", "is_same_grant", "a.stopped is None and b.stopped is None"),
     ("response_filter", "without_orphans", "not plan.included"),
     ("queries", "_filter_fault", "code in _REACHING_OUT"),

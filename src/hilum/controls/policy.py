@@ -4,7 +4,7 @@ Source: docs/adr on kill switches; security decision 8.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -32,6 +32,8 @@ from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, ScopeError, covers, intersect, parse_scope
 
 V = TypeVar("V")
+ScopeStops = Callable[[str, str], bool]
+"""(scope, resource type) -> whether a switch took it out of a grant."""
 MAY_STOP_ANYTHING = frozenset({"platform_admin", "security"})
 TENANT_ADMINISTRATOR = "administrator"
 VENDOR_OWNER = "vendor_owner"
@@ -39,6 +41,7 @@ VENDOR_OWNER = "vendor_owner"
 WITHIN_A_TENANT = frozenset({TargetKind.APP_TENANT, TargetKind.PERSON, TargetKind.APP_PERSON})
 ALL_KINDS = frozenset(TargetKind)
 LAUNCHES_STOPPED = frozenset({Mode.FULL_STOP, Mode.NO_NEW_LAUNCHES})
+BY_TYPE = frozenset({TargetKind.SCOPE, TargetKind.RESOURCE_TYPE})
 WRITES_STOPPED = frozenset({Mode.FULL_STOP, Mode.READ_ONLY})
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
@@ -355,6 +358,23 @@ def launch_stops(index: SwitchIndex, subject: Subject, now: datetime) -> Iterato
 def read_only(index: SwitchIndex, subject: Subject, now: datetime) -> Switch | None:
     """Return the switch that stops writes of a subject; None if there is none."""
     return switch_among(index, _touched(index, subject), now, WRITES_STOPPED)
+
+
+def scope_stops(
+    index: SwitchIndex, now: datetime, *, issued_at: datetime | None, writes: bool
+) -> ScopeStops | None:
+    """Return the function that says whether a switch took a scope on a type out of a grant; None if no switch is on a scope or a type."""
+    if not index.kinds or index.kinds.isdisjoint(BY_TYPE):
+        return None
+
+    def stopped(text: str, type_: str) -> bool:
+        subject = Subject(resource_type=type_, scopes=(text,))
+        # Also what was issued before such a stop ended: the end of a full stop revives nothing (ADR 6).
+        if stopped_by(index, subject, now=now, issued_at=issued_at) is not None:
+            return True
+        return writes and read_only(index, subject, now) is not None
+
+    return stopped
 
 
 def switch_among(

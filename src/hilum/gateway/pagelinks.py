@@ -75,28 +75,21 @@ def unseal(vault: Vault, text: str, token: AccessToken, now: datetime) -> Page |
     return Page(type_, tuple((name, value) for name, value in params), target, skip)
 
 
-def page_of(
+def followed(
     vault: Vault, request: FhirRequest | Unsupported, token: AccessToken | Deny | None, now: datetime
-) -> Page | Unsupported | None:
-    """Return the page that the page link of a search stands for; None if the request has no page link.
+) -> tuple[FhirRequest | Unsupported, Page | None]:
+    """Return the search behind a page link, to be judged as if it were sent again, and where it continues; without a link, the request.
 
     Without a valid token the page is empty: such a request is refused for its token, whatever its link holds.
     """
     if isinstance(request, Unsupported) or request.interaction is not Interaction.SEARCH_TYPE:
-        return None
+        return request, None
     sealed = [value for name, value in request.params if name == PARAMETER]
     if not sealed or {name for name, _ in request.params} - {PARAMETER, *RESULT_PARAMETERS}:
-        return None
-    if not isinstance(token, AccessToken):
-        return Page(request.type, (), "")
-    page = unseal(vault, sealed[0], token, now) if len(sealed) == 1 else None
-    return page if page is not None and page.type == request.type else _STRANGE
-
-
-def search_behind(
-    request: FhirRequest | Unsupported, page: Page | Unsupported | None
-) -> FhirRequest | Unsupported:
-    """Return the search that a page continues, so that it is judged again as if it were sent again; without a page, the request."""
-    if page is None or isinstance(request, Unsupported):
-        return request
-    return page if isinstance(page, Unsupported) else replace(request, params=page.params)
+        return request, None
+    page: Page | None = Page(request.type, (), "")
+    if isinstance(token, AccessToken):
+        page = unseal(vault, sealed[0], token, now) if len(sealed) == 1 else None
+    if page is None or page.type != request.type:
+        return _STRANGE, None
+    return replace(request, params=page.params), page

@@ -5,23 +5,21 @@ Source: house rule 11; SMART App Launch 2.2; FHIR R4 http.html.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from hilum.breakglass.models import BrokenGlass
 from hilum.breakglass.policy import in_effect
-from hilum.clients.models import ClientFacts
-from hilum.clients.policy import admission
 from hilum.controls import policy as controls
-from hilum.controls.models import Quota, Subject
-from hilum.gateway.access_scope import (
-    ScopedRequest,
-    Stops,
-    access_of,
-    attaching_rules,
-    grant_rules,
-    holds,
-    scope_request,
-    stops_of,
+from hilum.controls.models import Subject
+from hilum.gateway.access_scope import attaching_rules, grant_rules, holds
+from hilum.gateway.entitlements import (
+    Entitlement,
+    Need,
+    entitlement_of,
+    quota_of,
+    standing_refusal,
+    traffic_of,
 )
 from hilum.gateway.models import (
     ATTACHED_BOUND,
@@ -36,24 +34,22 @@ from hilum.gateway.models import (
 )
 from hilum.gateway.query_rewrite import context_fault, cost_fault, includes_fault, plan_search
 from hilum.gateway.resource_access import judge_resource
-from hilum.identity.models import MovedReads, TenantFacts
+from hilum.identity.models import MovedReads
 from hilum.identity.policy import holds_lost_chart
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import TenantId
-from hilum.policies.models import NO_QUOTA, Book, Cell, TrafficClass
 from hilum.policies.policy import ended_sentence, notice_headers, notice_of
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
 from hilum.standards.fhir.visibility import Belonging, is_judged_by_targets, local_reference, rule_of
-from hilum.standards.refusals import meaning_of
 from hilum.standards.smart.interactions import LETTERS
-from hilum.standards.smart.scopes import CREATE, READ, ClinicalScope, Prefix, compile_scopes
-from hilum.standing.models import STANDING_REASONS, Standing
-from hilum.standing.policy import fault_without_app, standing_fault
+from hilum.standards.smart.scopes import CREATE, READ, ClinicalScope, CompiledScopes, Prefix, compile_scopes
+from hilum.standing.models import STANDING_REASONS
 from hilum.tokens import policy as tokens
 from hilum.tokens.models import AccessToken
 
+__all__ = ["quota_of", "traffic_of"]
 _NOT_YET = {
     Interaction.PATCH: "Patches are not supported; update the whole resource.",
     Interaction.BATCH: "Batches are not supported; send their entries one by one.",
@@ -70,7 +66,6 @@ _CONDITIONAL = (
 )
 _NO_TOKEN = Deny(Reason.TOKEN_MISSING, "Send an access token: Authorization: Bearer.")
 _STALE = Deny(Reason.SNAPSHOT_STALE, "Current permissions could not be confirmed. Try again in a moment.")
-_STANDING = {reason: Deny(reason, meaning_of(reason)) for reason in STANDING_REASONS}
 
 
 def decide(
@@ -97,26 +92,22 @@ def decide(
         return token
     if fault := _token_fault(token, asked, snapshot, now):
         return fault
-    standing, tenant = _standing(asked, token, snapshot, now), snapshot.identity.tenants.get(asked.tenant)
-    stopped = stops_of(token, standing.switches, now, writes=request.is_write)
-    if fault := _switch_fault(request, token, standing, stopped, now):
+    need = Need(
+        token.hash, asked.tenant, asked.purpose, asked.source, request.type, LETTERS[request.interaction]
+    )
+    entitled = entitlement_of(need, token, snapshot, now)
+    if isinstance(entitled, Deny):
+        return entitled
+    scoped = _scoped(asked, token, query, entitled, _glass(asked, token, snapshot, now))
+    if fault := _grant_fault(scoped):
         return fault
-    if fault := _standing_fault(asked, standing, now):
+    if fault := _context_fault(scoped, snapshot, now):
         return fault
-    assert tenant is not None, "standing refuses what is at no tenant"
-    access = _with_glass(access_of(asked, token, standing, stopped, now), asked, token, snapshot, now)
-    scoped = scope_request(asked, token, query, access)
-    if fault := _grant_fault(scoped, standing.book):
-        return fault
-    if fault := _context_fault(scoped, tenant, snapshot, now):
-        return fault
-    if query is not None and (fault := cost_fault(query, scoped.grants)):
+    if query is not None and (fault := cost_fault(query, entitled.grants)):
         return fault
     if fault := size_fault(request):
         return fault
-    cell = _cell(standing.client, standing.book, now)
-    quota, traffic = _quota(token, cell, snapshot), traffic_of(cell, with_person=bool(token.person))
-    return Permit(_obligations(scoped, standing.book, quota, traffic))
+    return Permit(_obligations(scoped))
 
 
 def unread_fault(
@@ -132,8 +123,9 @@ def unread_fault(
         return _STALE
     if isinstance(token, Deny):
         return token
-    fault = _token_fault(token, asked, snapshot, now)
-    return fault or _standing_fault(asked, _standing(asked, token, snapshot, now), now)
+    if fault := _token_fault(token, asked, snapshot, now):
+        return fault
+    return standing_refusal(Need(token.hash, asked.tenant, asked.purpose, asked.source), token, snapshot, now)
 
 
 def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -141,39 +133,6 @@ def statement_fault(tenant: TenantId, snapshot: Snapshot, now: datetime) -> Deny
     index = snapshot.controls.switches
     stop = controls.stopped_by(index, Subject(tenant=tenant), now=now, issued_at=None)
     return None if stop is None else Deny(Reason.SWITCH_ENGAGED, "A kill switch stops this FHIR server.")
-
-
-def quota_of(token: AccessToken, snapshot: Snapshot, now: datetime) -> Quota:
-    """Return the quota of an app at a tenant: that of its cell in the rule book, unless the platform or the tenant set another one.
-
-    Source: C129, C147, C179
-    """
-    client = snapshot.registry.clients.get(token.client)
-    book = snapshot.policies.book_at(token.tenant, now, token.app)
-    return _quota(token, _cell(client, book, now), snapshot)
-
-
-def traffic_of(cell: Cell | None, *, with_person: bool) -> TrafficClass:
-    """Return the traffic class of a request: that of the app's cell. Where no person waits for the answer it is that of backends at most.
-
-    Without a cell only the platform itself reads, for a person at a page: an app without one was refused.
-    Source: C133
-    """
-    found = TrafficClass.USER_APPS if cell is None else cell.traffic_class
-    if with_person or found.rank >= TrafficClass.BACKEND.rank:
-        return found
-    return TrafficClass.BACKEND
-
-
-def _cell(client: ClientFacts | None, book: Book, now: datetime) -> Cell | None:
-    return None if client is None else admission(book, client, now).cell
-
-
-def _quota(token: AccessToken, cell: Cell | None, snapshot: Snapshot) -> Quota:
-    default = NO_QUOTA if cell is None else cell.quota
-    return controls.effective_quota(
-        snapshot.controls.quotas.overrides.get((token.app, token.tenant)), default
-    )
 
 
 def sunset_notice(permitted: Obligations) -> Mapping[str, str]:
@@ -187,52 +146,25 @@ def sunset_notice(permitted: Obligations) -> Mapping[str, str]:
     return {} if ending is None else notice_headers(ending)
 
 
-def _standing(asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now: datetime) -> Standing:
-    return Standing(
-        token,
-        snapshot.identity.tenants.get(asked.tenant),
-        snapshot.registry.clients.get(token.client),
-        snapshot.registry.installations.get((token.tenant, token.app)),
-        snapshot.controls.switches,
-        snapshot.policies.book_at(token.tenant, now, token.app),
-        person_active=not token.person or token.person not in snapshot.identity.inactive_people,
-        facility_open=token.facility not in snapshot.identity.removed_facilities,
-        issued_at=token.issued_at,
-        source=asked.source,
-        for_records=True,
-    )
-
-
-def _standing_fault(asked: DecisionInput, standing: Standing, now: datetime) -> Deny | None:
-    """Judge whether the app may act here at all. A read that the platform makes for no app needs the person and the tenant only."""
-    alone = asked.purpose and not standing.acting.client
-    reason = fault_without_app(standing, now) if alone else standing_fault(standing, now)
-    return None if reason is None else _STANDING[reason]
-
-
-def _with_glass(
-    access: EffectiveAccess, asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now: datetime
-) -> EffectiveAccess:
-    """Add whose restricted records an app may read because its person broke the glass: it adds to no scope, role, context or write (C82)."""
+def _glass(asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now: datetime) -> BrokenGlass | None:
+    """Return whose restricted records an app may read because its person broke the glass: it adds to no scope, role, context or write (C82)."""
     facts = snapshot.break_glass
     # Nearly always none: this must cost the others nothing.
     if not facts.open or token.launch not in facts.open or asked.purpose:
-        return access
+        return None
     request, launches = asked.request, snapshot.launches
     over = token.launch_moved or token.launch in launches.moved or token.launch in launches.ended
     if over or not isinstance(request, FhirRequest) or request.is_write:
-        return access
+        return None
     glass = in_effect(facts, tenant=token.tenant, person=token.person, launch=token.launch, now=now)
     # The launch's patient is that of the token, or what was asked for is not what would be opened.
-    if glass is None or glass.patient != token.patient:
-        return access
-    return replace(access, glass=glass)
+    return None if glass is None or glass.patient != token.patient else glass
 
 
 def is_same_grant(before: Obligations, now: Obligations) -> bool:
     """Check whether a later permit of the same request reaches everything that was used of the earlier one."""
     a, b = before.access, now.access
-    if before.may_create != now.may_create or a.scopes != b.scopes:
+    if before.may_create != now.may_create or not _are_equal(a.scopes, b.scopes):
         return False
     if (a.patient, a.people, a.rights, a.own, a.glass) != (b.patient, b.people, b.rights, b.own, b.glass):
         return False
@@ -243,12 +175,19 @@ def is_same_grant(before: Obligations, now: Obligations) -> bool:
     return all(_texts(found) == _texts(grant_rules(b, *asked)) for asked, found in list(a.found.items()))
 
 
+def _are_equal(a: CompiledScopes, b: CompiledScopes) -> bool:
+    """Check whether two sets of scopes permit the same: what is kept and what was compiled again are two objects."""
+    return a is b or (a.by_type, a.any_type, a.special) == (b.by_type, b.any_type, b.special)
+
+
 def _texts(found: tuple[GrantRule, ...]) -> list[str]:
     return [rule.text for rule in found]
 
 
 def size_fault(request: FhirRequest) -> Deny | None:
     """Judge how much is written. What one app stores, every other must be able to read."""
+    if not request.raw:
+        return None
     bound = DOCUMENT_BOUND if request.type in referrer_types() else RESOURCE_BOUND
     if request.type == "Binary":
         bound = ATTACHED_BOUND
@@ -336,32 +275,47 @@ def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, n
     return None
 
 
-def _switch_fault(
-    request: FhirRequest, token: AccessToken, standing: Standing, stopped: Stops | None, now: datetime
-) -> Deny | None:
-    """Judge every switch that may concern a request: on the platform down to the type, on writing, and on the scopes that permit it."""
-    index, client = standing.switches, standing.client
-    if not index.kinds:
-        return None
-    subject = Subject(token.tenant, token.vendor, token.app, token.version, token.person, request.type)
-    # An app that was updated acts with tokens of its earlier version for an hour; a switch on the present
-    # version stops them too.
-    adopted = subject if client is None else replace(subject, version=client.version)
-    subjects = (subject,) if adopted == subject else (subject, adopted)
-    if any(controls.stopped_by(index, each, now=now, issued_at=token.issued_at) for each in subjects):
-        return _STANDING[Reason.SWITCH_ENGAGED]
-    if request.is_write and any(controls.read_only(index, each, now) for each in subjects):
-        return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write.")
-    if stopped is None:
-        return None
+@dataclass(slots=True)
+class _Scoped:
+    """A request with everything that its token reaches of its type. ``exempt``: the person's own ``fhirUser``, read by its owner."""
+
+    token: AccessToken
+    request: FhirRequest
+    query: SearchQuery | None
+    entitled: Entitlement
+    access: EffectiveAccess
+    grants: tuple[GrantRule, ...]
+    letter: int
+    exempt: bool
+    bases: tuple[str, ...]
+    purpose: str
+
+
+def _scoped(
+    asked: DecisionInput,
+    token: AccessToken,
+    query: SearchQuery | None,
+    entitled: Entitlement,
+    glass: BrokenGlass | None,
+) -> _Scoped:
+    """Gather what a request needs to be judged by what its token reaches of its type."""
+    request = asked.request
+    assert isinstance(request, FhirRequest), "an unsupported request reaches nothing"
+    access = entitled.access if glass is None else replace(entitled.access, glass=glass)
+    # openid fhirUser permits reading exactly this one resource, whatever the clinical scopes
+    # (security decision 11).
+    exempt = (
+        request.interaction is Interaction.READ
+        and token.fhir_user == f"{request.type}/{request.id}"
+        and holds(access, request.type, "openid", "fhirUser")
+    )
     letter = LETTERS[request.interaction]
-    granted = [g for g in compile_scopes(token.scopes).grants(request.type) if g.mask & letter]
-    if granted and all(stopped(g.text, request.type) for g in granted):
-        return Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every scope that would permit this.")
-    return None
+    return _Scoped(
+        token, request, query, entitled, access, entitled.grants, letter, exempt, asked.bases, asked.purpose
+    )
 
 
-def _grant_fault(scoped: ScopedRequest, book: Book) -> Deny | None:
+def _grant_fault(scoped: _Scoped) -> Deny | None:
     """Role, then scope. A grant that only lacks its context is not refused here."""
     request, access = scoped.request, scoped.access
     if scoped.exempt:
@@ -383,18 +337,18 @@ def _grant_fault(scoped: ScopedRequest, book: Book) -> Deny | None:
     # 404 for everybody (ADR 13).
     if not scoped.grants and not grant_rules(_in_some_context(access), request.type, scoped.letter):
         insufficient = Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {request.type}.")
-        return _retired(scoped, book) or insufficient
+        return _retired(scoped) or insufficient
     if scoped.query is not None:
         return includes_fault(scoped.query, access)
     return None
 
 
-def _retired(scoped: ScopedRequest, book: Book) -> Deny | None:
+def _retired(scoped: _Scoped) -> Deny | None:
     """Return the refusal if a granted scope would cover the request, had the rule book not retired it."""
     for grant in compile_scopes(scoped.token.scopes).grants(scoped.request.type):
         if grant.mask & scoped.letter:
             scope = ClinicalScope(grant.prefix, scoped.request.type, scoped.letter, grant.constraints)
-            if sentence := ended_sentence(book, scope):
+            if sentence := ended_sentence(scoped.entitled.book, scope):
                 return Deny(Reason.SCOPE_RETIRED, sentence)
     return None
 
@@ -403,17 +357,15 @@ def _in_some_context(access: EffectiveAccess) -> EffectiveAccess:
     return replace(access, patient=access.patient or "-", people=None)
 
 
-def _context_fault(
-    scoped: ScopedRequest, tenant: TenantFacts, snapshot: Snapshot, now: datetime
-) -> Deny | None:
+def _context_fault(scoped: _Scoped, snapshot: Snapshot, now: datetime) -> Deny | None:
     """Launch, context, authorization, labels."""
-    token, request = scoped.token, scoped.request
-    offline = holds(scoped.access, request.type, "offline_access")
+    token, request, launches = scoped.token, scoped.request, snapshot.launches
     # C36: whatever was not granted for offline use ends with the EHR's session.
-    if token.launch and token.launch in snapshot.launches.ended and not offline:
+    ended = bool(token.launch) and token.launch in launches.ended
+    if ended and not holds(scoped.access, request.type, "offline_access"):
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
-    moved = token.launch_moved or (bool(token.launch) and token.launch in snapshot.launches.moved)
-    if moved and (request.is_write or tenant.moved_reads is not MovedReads.ALLOW):
+    moved = token.launch_moved or (bool(token.launch) and token.launch in launches.moved)
+    if moved and (request.is_write or scoped.entitled.tenant.moved_reads is not MovedReads.ALLOW):
         return Deny(Reason.CONTEXT_MOVED, "The chart has moved to another patient since the launch.")
     body = _body_fault(scoped)
     if not scoped.exempt and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(scoped)):
@@ -426,7 +378,7 @@ def _context_fault(
     return None
 
 
-def _is_outside(scoped: ScopedRequest) -> bool:
+def _is_outside(scoped: _Scoped) -> bool:
     """Check whether the request is out of reach before anything is fetched: the grant has no context, or none of the patients named."""
     request = scoped.request
     if request.type == "Binary" and scoped.letter != CREATE:
@@ -446,7 +398,7 @@ def _is_outside(scoped: ScopedRequest) -> bool:
     return False
 
 
-def _body_fault(scoped: ScopedRequest) -> Reason | None:
+def _body_fault(scoped: _Scoped) -> Reason | None:
     """Judge the resource to be written without its targets. Types that are judged by their targets are judged once those were fetched."""
     body = scoped.request.body
     if body is None or not scoped.grants or is_judged_by_targets(scoped.request.type):
@@ -461,7 +413,7 @@ def _body_fault(scoped: ScopedRequest) -> Reason | None:
     return judge_resource(scoped.access, body, scoped.grants, bases=scoped.bases)
 
 
-def _patient(scoped: ScopedRequest) -> str:
+def _patient(scoped: _Scoped) -> str:
     """Return the patient whom the request is about, if that is known before anything is fetched."""
     if scoped.request.type == "Patient" and scoped.request.id:
         return scoped.request.id
@@ -474,8 +426,8 @@ def _patient(scoped: ScopedRequest) -> str:
     return next(iter(named)) if named is not None and len(named) == 1 else ""
 
 
-def _obligations(scoped: ScopedRequest, book: Book, quota: Quota, traffic: TrafficClass) -> Obligations:
-    request, access = scoped.request, scoped.access
+def _obligations(scoped: _Scoped) -> Obligations:
+    request, access, entitled = scoped.request, scoped.access, scoped.entitled
     plan = None
     if scoped.query is not None:
         own = all(grant.patients == frozenset((access.own,)) for grant in scoped.grants) and bool(access.own)
@@ -483,19 +435,17 @@ def _obligations(scoped: ScopedRequest, book: Book, quota: Quota, traffic: Traff
     creates = request.interaction is Interaction.UPDATE and any(
         grant.prefix is Prefix.SYSTEM for grant in grant_rules(access, request.type, CREATE)
     )
-    name = f"{request.type}/{request.id}"
     return Obligations(
         request,
         access,
         scoped.grants,
-        rule=scoped.purpose
-        or ("fhirUser" if scoped.exempt else ", ".join([grant.text for grant in scoped.grants])),
-        book=book,
-        quota=quota,
+        rule=scoped.purpose or ("fhirUser" if scoped.exempt else entitled.rule),
+        book=entitled.book,
+        quota=entitled.quota,
         bases=scoped.bases,
-        only=name if scoped.exempt else "",
+        only=scoped.token.fhir_user if scoped.exempt else "",
         plan=plan,
         patient=_patient(scoped),
         may_create=creates and all(grant.prefix is Prefix.SYSTEM for grant in scoped.grants),
-        traffic=traffic,
+        traffic=entitled.traffic,
     )

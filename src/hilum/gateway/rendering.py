@@ -15,7 +15,7 @@ import orjson
 from hilum.controls.models import QuotaResult
 from hilum.kernel.decision import Deny, Reason
 from hilum.standards.fhir.outcomes import IssueCode, outcome
-from hilum.standards.fhir.requests import Unsupported
+from hilum.standards.fhir.requests import FhirRequest, Unsupported
 
 FHIR_JSON = b"application/fhir+json"
 REASONS = "urn:hilum:refusal-reason"
@@ -141,13 +141,17 @@ UNSUPPORTED_STATUS: Mapping[str, int] = MappingProxyType(
 """Statuses of unsupported requests by their code, where HTTP has a better one than 400. Source: FHIR R4 http.html#Status-Codes."""
 
 
-def unsupported(answer: Answer, request: Unsupported) -> None:
-    """Set the status of the refusal of an unsupported request, and list the methods that its URL has."""
+def refusal_of(request: FhirRequest | Unsupported, deny: Deny, decision: str) -> Answer:
+    """Render the refusal of a request before it was permitted; of an unsupported one with its status and the methods that its URL has."""
+    answer = refusal(deny, decision)
+    if deny.reason is not Reason.REQUEST_UNSUPPORTED or not isinstance(request, Unsupported):
+        return answer
     answer.status = UNSUPPORTED_STATUS.get(request.code, answer.status)
     if request.allowed:
         # Every URL that can be read answers HEAD too (RFC 9110 sections 9.3.2, 10.2.1).
         allowed = [("GET, HEAD" if each == "GET" else each) for each in request.allowed if each != "HEAD"]
         answer.headers = (*answer.headers, (b"allow", ", ".join(allowed).encode()))
+    return answer
 
 
 def refusal(deny: Deny, decision: str, *, retry_after_s: float = 1.0) -> Answer:

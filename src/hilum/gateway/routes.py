@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from hilum.gateway.models import BEARER_BOUND, GatewayRequest
-from hilum.gateway.rendering import Answer, not_found, refusal, unsupported
+from hilum.gateway.rendering import Answer, not_found, refusal_of
 from hilum.gateway.service import Enforcer
 from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
@@ -183,8 +183,7 @@ class Gateway:
 
     async def _public(self, tenant: TenantId, request: FhirRequest | Unsupported, request_id: str) -> Answer:
         if isinstance(request, Unsupported):
-            answer = refusal(Deny(Reason.REQUEST_UNSUPPORTED, request.detail), request_id)
-            unsupported(answer, request)
+            answer = refusal_of(request, Deny(Reason.REQUEST_UNSUPPORTED, request.detail), request_id)
         elif request.interaction is not Interaction.CAPABILITIES:
             answer = not_found(request_id)
         else:

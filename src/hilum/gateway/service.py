@@ -33,7 +33,7 @@ from hilum.gateway.rendering import (
     not_found,
     rate_headers,
     refusal,
-    unsupported,
+    refusal_of,
 )
 from hilum.gateway.transport import refused_by
 from hilum.gateway.upstream_task import UNRECORDED, Effect, Refusal, UpstreamTask
@@ -42,7 +42,6 @@ from hilum.infra import metrics
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import Unavailable
 from hilum.kernel.ids import TenantId
-from hilum.standards.fhir.requests import Unsupported
 from hilum.standards.fhir.statements import Surface
 from hilum.tokens.models import AccessToken
 from hilum.upstream.live import Surfaces
@@ -75,11 +74,13 @@ class Enforcer:
         # One time and one snapshot for the whole decision: no two of its checks can disagree.
         incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
         snapshot = deps.snapshots.current()
-        token = await self._token_of(incoming)
+        purpose, token = "", self._token_at_hand(incoming)
+        if incoming.own is not None:
+            purpose = incoming.own.purpose
+        elif token is None and incoming.bearer is not None:
+            token = await self._looked_up(incoming.bearer)
         bases = self._bases(incoming.tenant, snapshot)
-        purpose = "" if incoming.own is None else incoming.own.purpose
-        page = pagelinks.page_of(deps.vault, incoming.request, token, incoming.at)
-        request = pagelinks.search_behind(incoming.request, page)
+        request, page = pagelinks.followed(deps.vault, incoming.request, token, incoming.at)
         asked = DecisionInput(incoming.tenant, request, bases, incoming.proof, purpose, incoming.source)
         decision = policy.decide(asked, token, snapshot, incoming.at)
         # The token's row is newer than the snapshot for some milliseconds after an app was
@@ -91,7 +92,6 @@ class Enforcer:
             return await self._refuse(incoming, decision, token, snapshot)
         assert isinstance(token, AccessToken), "nothing is permitted without a token"
         assert snapshot is not None, "nothing is permitted without a snapshot"
-        assert not isinstance(page, Unsupported), "a strange page link is not permitted"
         tenant = snapshot.identity.tenants[token.tenant]
         task = UpstreamTask(
             deps=deps,
@@ -240,9 +240,7 @@ class Enforcer:
         if isinstance(token, AccessToken) and snapshot is not None:
             quota = policy.quota_of(token, snapshot, incoming.at)
             is_known, rates = True, rate_headers(self._spend(incoming, token, quota))
-        answer = refusal(deny, incoming.request_id)
-        if deny.reason is Reason.REQUEST_UNSUPPORTED and isinstance(incoming.request, Unsupported):
-            unsupported(answer, incoming.request)
+        answer = refusal_of(incoming.request, deny, incoming.request_id)
         answer.status, answer.rates = status or answer.status, rates
         journal = self._deps.journal
         record = record_of(incoming, token, snapshot, answer, monotonic=self._deps.clock.monotonic())
@@ -290,13 +288,11 @@ class Enforcer:
         """Return the origins of all clients installed at a tenant."""
         return self._origins(tenant, None, self._deps.snapshots.current())
 
-    async def _token_of(self, incoming: GatewayRequest) -> AccessToken | Deny | None:
+    def _token_at_hand(self, incoming: GatewayRequest) -> AccessToken | Deny | None:
+        """Return the token of a request, as nearly always without awaiting anything; None if it must be looked up, or none was sent."""
         if incoming.own is not None:
             return incoming.own.token
-        if incoming.bearer is None:
-            return None
-        # Without awaiting anything on a hit, which is nearly every request.
-        return self._deps.tokens.get_cached(incoming.bearer) or await self._looked_up(incoming.bearer)
+        return None if incoming.bearer is None else self._deps.tokens.get_cached(incoming.bearer)
 
     async def _looked_up(self, bearer: str) -> AccessToken | Deny:
         try:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 
 from hilum.kernel.ids import AppId, TenantId
@@ -121,8 +121,19 @@ def as_of(book: Book, now: datetime) -> Book:
 
     INVARIANT: what is observed is enforced from its day on wherever a book is read for a moment, and needs no job to be (C209).
     """
-    rules, cells = still_observed(book, now.astimezone(UTC).date())
-    return observing(as_enforced(book, now), rules, cells)
+    enforced = as_enforced(book, now)
+    if not book.observed and not book.observed_cells:
+        return enforced
+    days = {rule.observe_until for rule in book.observed} | {each.until for _, each in book.observed_cells}
+    begun = [day for day in days if day is not None and _has_begun(day, now)]
+    # Between two of its days a book is the same one.
+    rules, cells = still_observed(book, max(begun, default=date.min))
+    return observing(enforced, rules, cells)
+
+
+def _has_begun(day: date, now: datetime) -> bool:
+    # As moments, so that whoever keeps what was judged by a book learns when its next day begins.
+    return datetime.combine(day, time(), UTC) <= now
 
 
 @lru_cache(maxsize=STAGES_BOUND)
@@ -136,8 +147,7 @@ def still_observed(book: Book, today: date) -> tuple[frozenset[str], frozenset[C
 
 def as_enforced(book: Book, now: datetime) -> Book:
     """Return a book as ``as_of``, but with the rules that are still observed as they will be enforced."""
-    today = now.astimezone(UTC).date()
-    past = [day for day in book.sunsets if day <= today]
+    past = [day for day in book.sunsets if _has_begun(day, now)]
     return _with_retired(book, past[-1]) if past else book
 
 

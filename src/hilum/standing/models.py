@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from hilum.clients.models import ClientFacts
@@ -73,6 +74,15 @@ class Party:
     facility: str | None = ""
 
 
+class Stopped(StrEnum):
+    """What a switch stops of that which an app is about to do."""
+
+    EVERYTHING = "everything"
+    WRITES = "writes"
+    SCOPES = "scopes"
+    """Every scope that would permit it."""
+
+
 # Not frozen, since one is built for each request and a frozen dataclass costs five times as much to build.
 @dataclass(slots=True)
 class Standing:
@@ -80,7 +90,8 @@ class Standing:
 
     ``person_active``: the person of ``acting``, if there is one, is active at the tenant. ``facility_open``: its facility is in use there. ``issued_at``: when the token, code or launch
     was issued; None if it is being issued now. ``launching``: switches against new launches apply.
-    ``for_records``: the app asks for records, which a tenant's own EHR or resource server has no access to.
+    ``for_records``: the app asks for records, which a tenant's own EHR or resource server has no access to; of ``resource_type``, to
+    write them if it ``writes``, by any of ``scopes``. Switches on these count too.
     """
 
     acting: Acting
@@ -102,5 +113,8 @@ class Standing:
     mandated_until: datetime | None = None
     """Until when a person of the hospital answers for a backend service; read only if something begins."""
     for_records: bool = False
+    resource_type: str = ""
+    writes: bool = False
+    scopes: tuple[str, ...] = ()
     source: str | None = None
     """The address that a request came from; None where nobody comes with it, as when a resource server asks about a token."""

@@ -15,7 +15,7 @@ from hilum.clients.policy import (
     workflows_allowed,
 )
 from hilum.controls.models import Subject, Switch
-from hilum.controls.policy import launch_stops, launches_stopped, stopped_by
+from hilum.controls.policy import launch_stops, launches_stopped, read_only, scope_stops, stopped_by
 from hilum.identity.models import Role
 from hilum.identity.policy import is_open_to
 from hilum.installations.models import InstallationFacts
@@ -25,7 +25,7 @@ from hilum.kernel.errors import Refused
 from hilum.kernel.sentences import Sentence, moment
 from hilum.policies.models import Book
 from hilum.registry.models import Environment
-from hilum.standing.models import Standing
+from hilum.standing.models import Standing, Stopped
 from hilum.standing.refusals import (
     CATEGORY,
     CERTIFIED_UNTIL,
@@ -87,7 +87,7 @@ def fault_without_app(standing: Standing, now: datetime) -> Reason | None:
 def _place_fault(standing: Standing, now: datetime) -> Reason | None:
     tenant = standing.tenant
     # Without any switch, as nearly always, the whole check is this one test.
-    if standing.switches.kinds and _is_stopped(standing, now):
+    if standing.switches.kinds and stopped_part(standing, now) is not None:
         return Reason.SWITCH_ENGAGED
     # The id is compared although the caller looked the tenant up: a token for another tenant must not pass
     # with this one's facts.
@@ -104,29 +104,37 @@ def _owner_fault(standing: Standing) -> Reason | None:
     return None if is_open_to(tenant, standing.acting.vendor) else Reason.TENANT_MISMATCH
 
 
-def _is_stopped(standing: Standing, now: datetime) -> bool:
-    """Check whether a switch stops the version a token was issued for, or the version that its client has adopted since."""
-    acting, client = standing.acting, standing.client
+def stopped_part(standing: Standing, now: datetime) -> Stopped | None:
+    """Return what a switch stops of that which an app is about to do; None if no switch stops anything of it."""
+    index, issued_at, subjects = standing.switches, standing.issued_at, _subjects(standing)
+    if any(stopped_by(index, each, now=now, issued_at=issued_at) is not None for each in subjects):
+        return Stopped.EVERYTHING
+    if standing.launching and any(launches_stopped(index, each, now) is not None for each in subjects):
+        return Stopped.EVERYTHING
+    if standing.writes and any(read_only(index, each, now) is not None for each in subjects):
+        return Stopped.WRITES
+    stops = scope_stops(index, now, issued_at=issued_at, writes=standing.writes)
+    if stops is None or not standing.scopes:
+        return None
+    return Stopped.SCOPES if all(stops(each, standing.resource_type) for each in standing.scopes) else None
+
+
+def _subjects(standing: Standing) -> list[Subject]:
+    """Return what switches may be on: the version that a token was issued for, and the version that its client has adopted since."""
+    acting, client, type_ = standing.acting, standing.client, standing.resource_type
     # A switch on a version also stops tokens of the version before it, once the client has moved on.
     versions = {acting.version, acting.version if client is None else client.version}
-    for version in versions:
-        subject = Subject(acting.tenant, acting.vendor, acting.app, version, acting.person)
-        if stopped_by(standing.switches, subject, now=now, issued_at=standing.issued_at) is not None:
-            return True
-        if standing.launching and launches_stopped(standing.switches, subject, now) is not None:
-            return True
-    return False
+    return [
+        Subject(acting.tenant, acting.vendor, acting.app, version, acting.person, type_)
+        for version in versions
+    ]
 
 
 def stops_of(standing: Standing, now: datetime) -> tuple[Switch, ...]:
     """Return the switches that stop a launch now; none if what stops it has ended since."""
-    acting, client, index = standing.acting, standing.client, standing.switches
     # issued_at is left out: the page words a stop that is in force now differently from one that has ended.
-    found: dict[str, Switch] = {}
-    for version in {acting.version, acting.version if client is None else client.version}:
-        subject = Subject(acting.tenant, acting.vendor, acting.app, version, acting.person)
-        for switch in launch_stops(index, subject, now):
-            found[switch.id] = switch
+    subjects = _subjects(standing)
+    found = {each.id: each for subject in subjects for each in launch_stops(standing.switches, subject, now)}
     return tuple(found.values())
 
 

@@ -1,0 +1,251 @@
+"""What a token is entitled to on one type of record: by the standing of its app, its scopes and its person's role. Pure, and kept.
+
+Of the request only its type and the scope letter that it needs count here. Which record, which search and which body it is, whether the
+token was revoked and whether its launch goes on, is judged at each request by ``policy``.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+from hilum.clients.policy import admission
+from hilum.controls import policy as controls
+from hilum.controls.models import Quota, QuotaFacts, SwitchIndex, TargetKind
+from hilum.gateway.access_scope import attaching_rules, effective_access, effective_scopes, grant_rules
+from hilum.gateway.models import EffectiveAccess, GrantRule, Snapshot
+from hilum.identity.models import IdentityFacts, TenantFacts
+from hilum.installations.models import RegistryFacts
+from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.ids import TenantId
+from hilum.kernel.moments import WatchedMoment
+from hilum.policies.models import NO_QUOTA, Book, Cell, TrafficClass
+from hilum.policies.policy import PolicyFacts, workflow_limit
+from hilum.standards.refusals import meaning_of
+from hilum.standards.smart.scopes import CREATE, DELETE, UPDATE, compile_scopes
+from hilum.standing.models import STANDING_REASONS, Standing, Stopped
+from hilum.standing.policy import fault_without_app, standing_fault, stopped_part
+from hilum.tokens.models import AccessToken
+
+ENTITLEMENTS_BOUND = 20_000
+_STANDING = {reason: Deny(reason, meaning_of(reason)) for reason in STANDING_REASONS}
+_STOPPED: dict[Stopped | None, Deny] = {
+    Stopped.WRITES: Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every write."),
+    Stopped.SCOPES: Deny(Reason.SWITCH_ENGAGED, "A kill switch stops every scope that would permit this."),
+}
+
+
+class Need(NamedTuple):
+    """What a request needs of its token. ``letter`` 0: whatever it needs, its app must be in good standing."""
+
+    token: bytes
+    tenant: TenantId
+    purpose: str
+    source: str | None
+    type: str = ""
+    letter: int = 0
+
+    @property
+    def writes(self) -> bool:
+        return bool(self.letter & (CREATE | UPDATE | DELETE))
+
+
+class Facts(NamedTuple):
+    """Everything that an entitlement follows from, beside the token and the time: what changes seldom."""
+
+    identity: IdentityFacts
+    registry: RegistryFacts
+    switches: SwitchIndex
+    quotas: QuotaFacts
+    policies: PolicyFacts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entitlement:
+    """What an app in good standing may do with a type of record by its token, and how much of it.
+
+    ``book``: the rule book by which it may. ``grants``: the rules of the asked letter on the asked type, and ``rule`` names their scopes.
+    """
+
+    book: Book
+    access: EffectiveAccess
+    grants: tuple[GrantRule, ...]
+    rule: str
+    quota: Quota
+    traffic: TrafficClass
+    tenant: TenantFacts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    entitlement: Entitlement
+    token: AccessToken
+    facts: Facts
+    since: datetime
+    until: datetime | None
+
+
+class _Entitlements(dict[Need, _Kept]):
+    """What each token was entitled to when it was used last, with all that this follows from."""
+
+    def find(self, need: Need, token: AccessToken, snapshot: Snapshot, now: datetime) -> Entitlement | None:
+        """Return what was judged before, if the same facts would be judged now and come out the same."""
+        kept = self.get(need)
+        if kept is None or now < kept.since or (kept.until is not None and now >= kept.until):
+            return None
+        facts, at = kept.facts, snapshot.controls
+        # By identity, since none of them ever changes; and another row with the same hash is another token.
+        if (
+            kept.token is token
+            and facts.identity is snapshot.identity
+            and facts.registry is snapshot.registry
+            and facts.switches is at.switches
+            and facts.quotas is at.quotas
+            and facts.policies is snapshot.policies
+        ):
+            return kept.entitlement
+        return None
+
+    def keep(self, need: Need, kept: _Kept) -> None:
+        """Keep what was judged. At the bound all of it is dropped: it is judged again when it is asked for."""
+        if len(self) >= ENTITLEMENTS_BOUND:
+            self.clear()
+        self[need] = kept
+
+    def cache_clear(self) -> None:
+        """Forget everything, as a cache of functools does."""
+        self.clear()
+
+
+_kept = _Entitlements()
+
+
+def entitlement_of(need: Need, token: AccessToken, snapshot: Snapshot, now: datetime) -> Entitlement | Deny:
+    """Return what a token is entitled to now, or why its app may not act.
+
+    INVARIANT: what is kept is what would be judged now: by the same facts, and before any moment with which the judgement compared the
+    time. Refusals are never kept.
+    """
+    found: Entitlement | Deny | None = _kept.find(need, token, snapshot, now)
+    if found is None:
+        facts, watched = facts_of(snapshot), WatchedMoment.of(now)
+        found = _judge(need, token, facts, watched)
+        if isinstance(found, Entitlement):
+            _kept.keep(need, _Kept(found, token, facts, now, watched.until))
+    # Nothing of this is kept: it is asked with the time of the request, for each type that an answer holds.
+    index = snapshot.controls.switches
+    stops = controls.scope_stops(index, now, issued_at=token.issued_at, writes=need.writes)
+    return found if stops is None or isinstance(found, Deny) else _without_stopped(found, need, stops)
+
+
+def standing_refusal(need: Need, token: AccessToken, snapshot: Snapshot, now: datetime) -> Deny | None:
+    """Return why the app of a token may not act here at all now, whatever it asks for; None if it may."""
+    return _refusal(need, _standing(need, token, facts_of(snapshot), now), now)
+
+
+def quota_of(token: AccessToken, snapshot: Snapshot, now: datetime) -> Quota:
+    """Return the quota of an app at a tenant: that of its cell in the rule book, unless the platform or the tenant set another one.
+
+    Source: C129, C147, C179
+    """
+    facts = facts_of(snapshot)
+    client, book = facts.registry.clients.get(token.client), _book(token, facts, now)
+    return _quota(token, None if client is None else admission(book, client, now).cell, facts)
+
+
+def traffic_of(cell: Cell | None, *, with_person: bool) -> TrafficClass:
+    """Return the traffic class of a request: that of the app's cell. Where no person waits for the answer it is that of backends at most.
+
+    Without a cell only the platform itself reads, for a person at a page: an app without one was refused.
+    Source: C133
+    """
+    found = TrafficClass.USER_APPS if cell is None else cell.traffic_class
+    if with_person or found.rank >= TrafficClass.BACKEND.rank:
+        return found
+    return TrafficClass.BACKEND
+
+
+def facts_of(snapshot: Snapshot) -> Facts:
+    """Return what an entitlement follows from of a snapshot."""
+    switches, quotas = snapshot.controls.switches, snapshot.controls.quotas
+    return Facts(snapshot.identity, snapshot.registry, switches, quotas, snapshot.policies)
+
+
+def _judge(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Entitlement | Deny:
+    standing = _standing(need, token, facts, now)
+    if refusal := _refusal(need, standing, now):
+        return refusal
+    book, client, installation = standing.book, standing.client, standing.installation
+    admitted = None if client is None else admission(book, client, now)
+    cell = None if admitted is None else admitted.cell
+    quota, traffic = _quota(token, cell, facts), traffic_of(cell, with_person=bool(token.person))
+    # A read of the platform's own has the scopes of its purpose. An app with patient/ scopes only has a picker
+    # too, and its scopes say nothing about choosing a patient (ADR 30).
+    allowed: tuple[tuple[str, ...], ...] = ()
+    if not need.purpose:
+        assert admitted is not None, "standing refuses a client that is not there"
+        assert installation is not None, "standing refuses what is not installed"
+        limit = workflow_limit(book, token.workflow)
+        allowed = (admitted.scopes, installation.scopes, *(() if limit is None else (limit,)))
+    access = effective_access(token, effective_scopes(token.scopes, *allowed))
+    grants = _grants(need, access)
+    return Entitlement(
+        book, access, grants, _rule(grants), quota, traffic, facts.identity.tenants[need.tenant]
+    )
+
+
+def _without_stopped(found: Entitlement, need: Need, stops: controls.ScopeStops) -> Entitlement:
+    access = replace(found.access, stopped=stops)
+    grants = _grants(need, access)
+    return replace(found, access=access, grants=grants, rule=_rule(grants))
+
+
+def _rule(grants: tuple[GrantRule, ...]) -> str:
+    return ", ".join(grant.text for grant in grants)
+
+
+def _grants(need: Need, access: EffectiveAccess) -> tuple[GrantRule, ...]:
+    if need.type == "Binary" and need.letter == CREATE:
+        return attaching_rules(access)
+    return grant_rules(access, need.type, need.letter)
+
+
+def _standing(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Standing:
+    scopes: tuple[str, ...] = ()
+    if TargetKind.SCOPE in facts.switches.kinds:
+        compiled = compile_scopes(token.scopes).grants(need.type)
+        scopes = tuple(scope.text for scope in compiled if scope.mask & need.letter)
+    return Standing(
+        token,
+        facts.identity.tenants.get(need.tenant),
+        facts.registry.clients.get(token.client),
+        facts.registry.installations.get((token.tenant, token.app)),
+        facts.switches,
+        _book(token, facts, now),
+        person_active=not token.person or token.person not in facts.identity.inactive_people,
+        facility_open=token.facility not in facts.identity.removed_facilities,
+        issued_at=token.issued_at,
+        source=need.source,
+        for_records=True,
+        resource_type=need.type,
+        writes=need.writes,
+        scopes=scopes,
+    )
+
+
+def _refusal(need: Need, standing: Standing, now: datetime) -> Deny | None:
+    """Return why an app may not act. A read that the platform makes for no app needs the person and the tenant only."""
+    alone = need.purpose and not standing.acting.client
+    reason = fault_without_app(standing, now) if alone else standing_fault(standing, now)
+    if reason is None:
+        return None
+    stopped = stopped_part(standing, now) if reason is Reason.SWITCH_ENGAGED else None
+    return _STOPPED.get(stopped) or _STANDING[reason]
+
+
+def _book(token: AccessToken, facts: Facts, now: datetime) -> Book:
+    return facts.policies.book_at(token.tenant, now, token.app)
+
+
+def _quota(token: AccessToken, cell: Cell | None, facts: Facts) -> Quota:
+    default = NO_QUOTA if cell is None else cell.quota
+    return controls.effective_quota(facts.quotas.overrides.get((token.app, token.tenant)), default)
