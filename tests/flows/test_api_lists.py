@@ -610,7 +610,17 @@ def test_each_order_of_a_list_has_every_row_once_by_an_index_and_the_other_way_i
                     there = [each["id"] for each in full.walk(client, where, sort=word[1:])]
                     assert found == there[::-1], (path, word)
         gina = full.site.api("gina")
-        for path in ("/people", "/agreements", "/mandates", "/disposals", "/switches", "/vendors", "/apps"):
+        own = (
+            "people",
+            "agreements",
+            "mandates",
+            "disposals",
+            "switches",
+            "vendors",
+            "apps",
+            "installations",
+        )
+        for path in (f"/{each}" for each in own):
             for word in lists[f"/api/v1{path}"]:
                 query = {} if path in {"/vendors", "/apps"} else {"tenant": "general"}
                 full.walk(gina, path, sort=word, **query)

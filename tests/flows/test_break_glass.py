@@ -22,7 +22,7 @@ from hilum.enrolment.models import LinkMail
 from hilum.histories import service as histories
 from hilum.histories.models import HistoryQuery
 from hilum.identity import service as identity
-from hilum.identity.models import NewPerson
+from hilum.identity.models import NewPerson, TenantChange
 from hilum.infra.context import Context
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import HilumError
@@ -31,6 +31,8 @@ from hilum.launches import store as launches_store
 from hilum.launches.models import Launch
 from hilum.notices import service as notices
 from hilum.notices.models import NoticeQuery
+from hilum.notices.policy import render
+from hilum.notices.templates import BREAK_GLASS
 from hilum.registry.store import apps
 from hilum.signin.policy import actor_of
 from tests.flows.gateway_ground import GENERAL, TRACE, Ground, Play, player
@@ -128,9 +130,13 @@ def test_it_is_mailed_recorded_and_told_to_the_patient(play: Play) -> None:
 
     async def story(made: Ground) -> None:
         ward = Ward(made)
+        abroad = TenantChange(time_zone="Europe/Madrid")
+        ward.do("gus", lambda ctx: identity.update_tenant(ctx, GENERAL, abroad))
         use = ward.open()
         await ward.reads()
 
+        mail = made.run(lambda ctx: notices.list_notices(ctx, NoticeQuery()))[0]
+        assert f"{use.ends_at + timedelta(hours=1):%H:%M} CET" in render(BREAK_GLASS, mail.facts)[0]
         assert sorted(ward.notices()) == [
             ("break_glass", "gina@general.example"),
             ("break_glass", "gus@general.example"),

@@ -16,6 +16,7 @@ from hilum.clients import service as clients
 from hilum.clients.models import BackendUse, ClientMetadata, ClientType, Deployment, NewClient
 from hilum.console import policy
 from hilum.console.models import Console
+from hilum.console.tenant import consents
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person
 from hilum.infra.unit_of_work import UnitOfWork
@@ -31,6 +32,7 @@ from hilum.web.pages import Habits
 from tests.flows.back_channel import JWKS
 from tests.flows.control_site import TRACE, build
 from tests.flows.test_audit_journal import Place, access
+from tests.flows.test_consent_export import add_agreements
 from tests.flows.test_consoles import Desk, press
 from tests.sim.browser import form_with
 from tests.sim.pictures import png
@@ -108,6 +110,8 @@ def test_an_app_is_approved_and_narrowed_in_one_form(ward: Desk) -> None:
     text = browser.get(answer.headers["location"]).text
     assert "Gina" in text
     assert "See health problems" not in unescape(text)
+    assert "It may be opened everywhere in your hospital." in text
+    assert re.findall(r"<th scope=\"col\">(Physician|Nurse)</th>", text) == ["Physician", "Nurse"]
 
 
 def test_an_approval_without_a_role_keeps_the_ticks_and_says_what_is_missing(ward: Desk) -> None:
@@ -453,6 +457,28 @@ def test_an_administrators_record_is_the_hospitals_whatever_the_address_says(war
 
     newest = ward.events("audit.event.list")[0]
     assert (newest.event.tenant, newest.actor) == ("general", f"person:{ward.site.people['gina'].id}")
+
+
+def test_a_hospital_reads_what_its_people_agreed_to_and_the_read_is_recorded(
+    ward: Desk, sqlite_uow: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C183, C149: page by page, of one person too, never another hospital's; what an address is about stays in each link."""
+    add_agreements(sqlite_uow)
+    monkeypatch.setattr(consents, "ROWS", 5)
+    browser, where = ward.browser("gina"), "/tenant/activity/consents"
+
+    first = browser.get(where).text
+    following = re.search(r'href="(/tenant/activity/consents\?after=[^"]*)"', first)
+
+    assert following is not None
+    assert first.count("data-row") + browser.get(unescape(following[1])).text.count("data-row") == 9
+    of_one = browser.get(f"{where}?person=per_1").text
+    assert re.findall(r"patient p\d+", of_one) == ["patient p1", "patient p5", "patient p9"]
+    assert "No agreements fit" in browser.get(f"{where}?person=per_0").text
+    assert browser.get(f"{where}?after=nothing").status_code in {200, 422}
+    newest = ward.events("consent.authorization.list")[0]
+    assert (newest.event.tenant, newest.actor) == ("general", f"person:{ward.site.people['gina'].id}")
+    assert "app=app_1&amp;outcome=refused" in browser.get("/tenant/activity?app=app_1").text
 
 
 def test_a_hospitals_colour_is_set_where_it_is_seen_and_a_wrong_one_changes_nothing(ward: Desk) -> None:

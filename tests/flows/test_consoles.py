@@ -174,6 +174,16 @@ def test_names_by_others_are_text_on_every_page(desk: Desk) -> None:
     assert "&lt;script&gt;alert" in found
 
 
+def test_a_patient_is_looked_for_where_the_look_is_recorded(desk: Desk) -> None:
+    """C145: the search says nothing of whether there is such a record; who may not read the audit is led nowhere."""
+    where = "/operations/search"
+    for number in ("gen-pat-7", "nobody"):
+        link = f'href="/operations/audit?patient={number}"'
+        assert link in desk.browser("root").get(where, params={"q": number}).text
+    assert "patient=" not in desk.browser("root").get(where, params={"q": "two words"}).text
+    assert "patient=" not in desk.browser("rita").get(where, params={"q": "gen-pat-7"}).text
+
+
 def test_a_stop_is_engaged_by_the_form_with_its_reason_and_recorded_under_the_persons_name(
     desk: Desk,
 ) -> None:

@@ -26,7 +26,7 @@ from hilum.signin import service as signin
 from hilum.switchboard import service as switchboard
 from hilum.web import errors
 from hilum.web.kit import Kit
-from hilum.web.pages import Pages, Shell
+from hilum.web.pages import Habits, Pages, Shell
 from hilum.web.static import Assets
 from tests.flows.back_channel import BASE, MERCY, OTHER, Platform, standing
 from tests.flows.test_rule_book_in_force import put_in_force
@@ -79,7 +79,8 @@ def ehr(sqlite_uow: UnitOfWork, clock: FakeClock) -> Iterator[Ehr]:
         async def nobody(_: object, __: object = None, /) -> Any:
             raise AssertionError("the launch API takes access tokens, not API tokens")
 
-        pages = Pages(Assets(), Shell(sandbox=True), folders=[signin_routes.TEMPLATES])
+        shell = Shell(sandbox=True, habits=lambda _: Habits("", "Europe/Madrid"))
+        pages = Pages(Assets(), shell, folders=[signin_routes.TEMPLATES])
         kit = Kit(sqlite_uow, clock, sqlite_uow.ids, platform.urls, SiteMode.SANDBOX, pages, nobody)
         app = Starlette(routes=routes.routes(kit))
         errors.install(app, pages)
@@ -441,8 +442,8 @@ def test_refusals_name_what_failed_and_whom_to_ask(ehr: Ehr) -> None:
 
 
 def test_a_stop_with_an_end_says_when_to_expect_the_app_back(ehr: Ehr, clock: FakeClock) -> None:
-    """C216: to the EHR, and on the page of a launch that was opened before."""
-    opened = ehr.open()
+    """C216, C87: to the EHR in UTC, and in the hospital's own zone on the page of a launch that was opened before."""
+    opened, other = ehr.open(), ehr.open()
     ends = clock.now() + timedelta(hours=2)
     target = Target(TargetKind.APP_TENANT, f"{ehr.platform.clients['public'].app}/{MERCY}")
     order = EngageOrder(target, Mode.FULL_STOP, "A test", ends)
@@ -453,8 +454,10 @@ def test_a_stop_with_an_end_says_when_to_expect_the_app_back(ehr: Ehr, clock: Fa
 
     assert told["expected_at"] == ends.isoformat()
     assert page.status_code == 403
-    assert "It ends by itself on 2 March 2026" in told["detail"]
-    assert "It ends by itself on 2 March 2026" in page.text
+    assert "It ends by itself on 2 March 2026, 11:00 UTC." in told["detail"]
+    assert "It ends by itself on 2 March 2026, 12:00 CET." in page.text
+    spanish = ehr.http.get(urlsplit(other["open_url"]).path, headers={"accept-language": "es"})
+    assert "2 de marzo de 2026, 12:00 CET" in spanish.text
     assert "Who decides: The administrator of Mercy." in page.text
     assert "switch_engaged" not in page.text
 

@@ -184,6 +184,21 @@ def test_a_time_is_that_of_a_zone_and_names_it(zone: str, expected: str) -> None
     assert moment(AT, found) == expected
 
 
+def test_a_time_within_a_sentence_is_in_the_zone_of_whoever_says_it_and_in_utc_as_a_text() -> None:
+    """However deep it stands, in any language, and in a copy; the API and files take it for a text."""
+    madrid = zone_of("Europe/Madrid")
+    ends = Sentence("It ends by itself on %(until)s.", until=moment(AT))
+    whole = pickle.loads(pickle.dumps(joined(("", ends, "Wait.")))).with_texts(lambda text: text)  # noqa: S301
+
+    assert whole == "It ends by itself on 2 March 2026, 09:05 UTC. Wait."
+    assert ENGLISH.say(whole) == whole
+    assert ENGLISH.say(whole, madrid) == "It ends by itself on 2 March 2026, 10:05 CET. Wait."
+    assert "2 de marzo de 2026, 10:05 CET" in SPANISH.say(whole, madrid)
+    exact = Sentence("On %(at)s.", at=moment(AT, seconds=True))
+    assert exact.with_texts(lambda text: text.replace("09", "x")) == "On 2 March 2026, 09:05:00 UTC."
+    assert ENGLISH.say(exact, madrid) == "On 2 March 2026, 10:05:00 CET."
+
+
 @pytest.mark.parametrize(
     "name",
     [

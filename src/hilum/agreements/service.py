@@ -343,8 +343,9 @@ def _mail_vendor(ctx: Context, found: Agreement, mail: MailKind, cause: str, fac
 
 def _mail_hospital(ctx: Context, found: Agreement, mail: MailKind, cause: str, facts: dict[str, str]) -> None:
     """Mail the administrators of the hospital who have an address. Not as the vendor's notice: its members would read the addresses."""
+    zone = identity.zone_of(ctx, found.tenant)
     for _, address in identity.list_reached(ctx, found.tenant, {Role.ADMINISTRATOR}):
-        notices.put_mail(ctx, Mail(mail, address, cause, facts))
+        notices.put_mail(ctx, Mail(mail, address, cause, facts, zone=zone))
 
 
 def _shown(name: str, otherwise: str) -> str:

@@ -18,6 +18,7 @@ from hilum.infra.context import Context
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, AuthorizationId, ClientId, TenantId, VersionId
+from hilum.kernel.sentences import in_english, moment
 from hilum.policies import history
 from hilum.policies.book_bounds import share_sentence
 from hilum.policies.exception_models import PolicyException
@@ -61,9 +62,14 @@ def _in_force(found: Then, decided: Access) -> str:
     applied = found.application
     where = "at some hospitals" if applied.tenants else "everywhere"
     unread = "" if found.book else " It cannot be read or trusted any more (`hilum doctor`)."
-    return (
-        f"The rule book in force at {decided.tenant} then was version {applied.version}, by application {applied.number} {where} "
-        f"on {applied.applied_at:%Y-%m-%d at %H:%M:%S} UTC.{unread}"
+    return in_english(
+        "The rule book in force at %(tenant)s then was version %(version)s, by application %(number)s %(where)s on %(at)s.%(unread)s",
+        tenant=decided.tenant,
+        version=applied.version,
+        number=applied.number,
+        where=where,
+        at=moment(applied.applied_at, seconds=True),
+        unread=unread,
     )
 
 
@@ -110,9 +116,14 @@ def _overrides(found: Then, facts: ClientFacts, decided: Access) -> Iterator[str
     allowed: tuple[Override | PolicyException, ...] = (*found.overrides, *found.exceptions)
     for each in allowed:
         if isinstance(each, Override) and each.rule in paths:
-            yield (
-                f"Override {each.id} was in force, agreed to by {each.agreed_by} until {each.ends_at:%Y-%m-%d %H:%M} UTC: "
-                f"version {version} asks for {each.rule}, and the app may act without it."
+            yield in_english(
+                "Override %(id)s was in force, agreed to by %(by)s until %(until)s: "
+                "version %(version)s asks for %(rule)s, and the app may act without it.",
+                id=each.id,
+                by=each.agreed_by,
+                until=moment(each.ends_at),
+                version=version,
+                rule=each.rule,
             )
             continue
         if _admits(found.without(each), facts, decided):
@@ -122,9 +133,14 @@ def _overrides(found: Then, facts: ClientFacts, decided: Access) -> Iterator[str
             if isinstance(each, Override)
             else f"Exception {each.id}"
         )
-        yield (
-            f"{rule} permitted it, agreed to by {each.agreed_by} until {each.ends_at:%Y-%m-%d %H:%M} UTC: "
-            f"without it version {version} would have withheld {decided.rule}."
+        yield in_english(
+            "%(what)s permitted it, agreed to by %(by)s until %(until)s: "
+            "without it version %(version)s would have withheld %(rule)s.",
+            what=rule,
+            by=each.agreed_by,
+            until=moment(each.ends_at),
+            version=version,
+            rule=decided.rule,
         )
 
 

@@ -1,6 +1,7 @@
 """Explanation of how a request was answered, in sentences. Pure."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from hilum.audit.models import (
     BREAK_GLASS,
@@ -15,6 +16,7 @@ from hilum.audit.models import (
 )
 from hilum.audit.policy import WRITES, found_in
 from hilum.kernel.decision import Reason
+from hilum.kernel.sentences import Sentence, in_english, moment
 from hilum.standards.refusals import meaning_of
 
 _BY_REASON = {
@@ -175,9 +177,7 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
     if not delivered:
         done = "carried out" if access.interaction in WRITES else "permitted"
         ended = f"{_PREPARED.get(access.outcome, done)}; an answer with {access.status} was prepared"
-    sentences = [
-        f"{named}On {access.at:%Y-%m-%d at %H:%M:%S} UTC, {what} at {access.tenant} was {ended}{many}."
-    ]
+    sentences: list[str] = [_on(access.at, f"{what} at {access.tenant} was {ended}{many}.", before=named)]
     if access.reason:
         meaning = meaning_of(Reason(access.reason)) if access.reason in _REASONS else ""
         sentences.append(f"Reason: {access.reason}. {meaning}".strip())
@@ -213,25 +213,35 @@ def _of_access(access: Access, *, delivered: bool) -> list[str]:
     return sentences
 
 
-def _of_step(access: Access) -> str:
+def _on(at: datetime, rest: str, *, before: str = "") -> Sentence:
+    """Return a sentence about a moment, which a page says in its own zone."""
+    return in_english("%(before)sOn %(at)s, %(rest)s", before=before, at=moment(at, seconds=True), rest=rest)
+
+
+def _of_step(access: Access) -> Sentence:
     """Return the sentence for one step of a write, or for a response that was not delivered."""
     what = _DOING.get(access.interaction, f"{access.interaction} of {{}}").format(access.resource_type)
-    when = f"On {access.at:%Y-%m-%d at %H:%M:%S} UTC"
     if access.outcome is Outcome.INTENDED:
-        return f"{when}, {what} at {access.tenant} was about to be sent to the FHIR server; the intent was recorded first."
+        return _on(
+            access.at,
+            f"{what} at {access.tenant} was about to be sent to the FHIR server; the intent was recorded first.",
+        )
     if access.rule == UNDELIVERED:
         done = (
             "The write itself was carried out. " if access.reason == Reason.WRITE_DONE_ANSWER_WITHHELD else ""
         )
         where = f"It is stored as {access.resource}. " if done and access.resource else ""
-        return (
-            f"{when}, before the answer was sent, the request was decided again: refused with {access.status}, reason {access.reason}. "
-            f"The prepared answer was not delivered. {done}{where}Detail sent to the app: {access.detail}"
+        return _on(
+            access.at,
+            f"before the answer was sent, the request was decided again: refused with {access.status}, reason {access.reason}. "
+            f"The prepared answer was not delivered. {done}{where}Detail sent to the app: {access.detail}",
         )
     where = (
         f" It is stored as {access.resource}." if access.outcome is Outcome.DONE and access.resource else ""
     )
-    return f"{when}, it was settled that {what} was {_SETTLED[access.outcome]}: {access.detail}{where}"
+    return _on(
+        access.at, f"it was settled that {what} was {_SETTLED[access.outcome]}: {access.detail}{where}"
+    )
 
 
 _ENDED = {
@@ -316,7 +326,7 @@ def _actor(written: str) -> str:
     return _ACTORS.get(kind, written).format(name)
 
 
-def _of_event(event: RecordedEvent, *, later: bool) -> str:
+def _of_event(event: RecordedEvent, *, later: bool) -> Sentence:
     recorded, actor = event.event, _actor(event.actor)
     facts = recorded.facts
     if recorded.outcome is Outcome.REFUSED:
@@ -328,5 +338,5 @@ def _of_event(event: RecordedEvent, *, later: bool) -> str:
     on = "".join(f", {facts[name]}" for name in ("target", "mode") if facts.get(name))
     why = "; ".join(str(each) for each in (recorded.reason, facts.get("reason"), facts.get("detail")) if each)
     because = f": {why.removesuffix('.')}" if why else ""
-    after = ", after this request" if later else ""
-    return f"On {event.at:%Y-%m-%d at %H:%M:%S} UTC{after}, {what}{on}{because}."
+    after = "after this request, " if later else ""
+    return _on(event.at, f"{after}{what}{on}{because}.")

@@ -121,9 +121,10 @@ def _notify(ctx: Context, use: Use, hospital: str, person: str) -> None:
         "ends": use.ends_at.isoformat(),
         "review": use.review_by.isoformat(),
     }
+    zone = identity.zone_of(ctx, use.tenant)
     for _, address in identity.list_reached(ctx, use.tenant, {Role.ADMINISTRATOR}):
         cause = f"break-glass/{use.id}"
-        notices.put_mail(ctx, Mail(MailKind.BREAK_GLASS, address, cause, facts))
+        notices.put_mail(ctx, Mail(MailKind.BREAK_GLASS, address, cause, facts, zone=zone))
 
 
 def end_use(ctx: Context, use_id: str) -> Use:

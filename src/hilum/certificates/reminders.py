@@ -79,6 +79,7 @@ def _announce(ctx: Context, found: Certificate, step: Step, once: str) -> None:
     if step is Step.SOON and found.expires_at - ctx.now > HOSPITALS_BEFORE:
         return
     for tenant in installations.hospitals_of(ctx, found.app):
+        zone = identity.zone_of(ctx, tenant)
         for _, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
-            mail = Mail(for_hospitals, address, f"{cause}/{tenant}", facts, app=found.app)
+            mail = Mail(for_hospitals, address, f"{cause}/{tenant}", facts, app=found.app, zone=zone)
             notices.put_mail(ctx, mail)

@@ -24,6 +24,10 @@ TOKEN_FILE = Path("~/.config/hilum/token")
 # A list cut short would be taken for the whole; beyond the bound the command refuses.
 ROWS_BOUND = 100_000
 """Records of one list that a command reads at most."""
+WHOSE = (
+    "Next: this signs in the platform's staff. For an account of a hospital add `--tenant HOSPITAL`, for one of a vendor "
+    "`--vendor ID`."
+)
 
 
 def base_url() -> str:
@@ -86,7 +90,7 @@ def sign_in(body: dict[str, Any], ask_code: Callable[[], str]) -> dict[str, Any]
     except urllib.error.HTTPError as error:
         problem = _problem_of(error)
         if not isinstance(problem, dict) or problem.get("code") != "factor_required":
-            _refused(error, problem)
+            _refused(error, problem, of_staff=not (body.get("tenant") or body.get("vendor")))
         created = call("POST", "/tokens", body | {"code": ask_code()}, open_=True)
     return created
 
@@ -201,7 +205,7 @@ def _problem_of(error: urllib.error.HTTPError) -> Any:
         return {}
 
 
-def _refused(error: urllib.error.HTTPError, problem: Any = None) -> NoReturn:
+def _refused(error: urllib.error.HTTPError, problem: Any = None, *, of_staff: bool = False) -> NoReturn:
     problem = _problem_of(error) if problem is None else problem
     # A proxy's page or another service at this address is no refusal of the platform.
     if not isinstance(problem, dict) or "status" not in problem:
@@ -211,6 +215,8 @@ def _refused(error: urllib.error.HTTPError, problem: Any = None) -> NoReturn:
     for name, fault in sorted((problem.get("fields") or {}).items()):
         click.echo(f"  {name}: {fault['detail']} ({fault['code']})", err=True)
     say_what_lists(problem.get("code", ""), reason)
+    if of_staff and problem.get("code") == "wrong_credentials":
+        click.echo(WHOSE, err=True)
     if problem.get("code") == "token_invalid":
         click.echo("Next: `hilum login`, or set HILUM_API_TOKEN to a token that has not expired.", err=True)
     raise SystemExit(REFUSED)

@@ -8,7 +8,7 @@ from hilum.cli import api
 from hilum.cli.named import APP, VERSION
 from hilum.cli.resources import json_option, show, show_one
 
-COLUMNS = ("id", "label", "seen_in", "severity", "reproducible", "scenario", "closed_at", "summary")
+COLUMNS = ("id", "app", "label", "seen_in", "severity", "reproducible", "scenario", "closed_at", "summary")
 named = click.argument("defect_id")
 
 

@@ -8,23 +8,26 @@ import click
 from hilum.cli import api, precedents
 from hilum.cli.named import TENANT, app_argument, ids_of, installation_argument, installation_of
 from hilum.cli.output import as_json, table
-from hilum.cli.resources import MOMENT, json_option, show, show_one, tenant_option
+from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option, tenant_option
+from hilum.installations.models import SORTS
 
 
 @click.command("installations")
 @click.option(
     "--tenant", type=TENANT, default="", help="At which hospital; leave out for all that you may see."
 )
+@sort_option(SORTS)
 @json_option
-def app_installations(tenant: str, *, json_: bool) -> None:
+def app_installations(tenant: str, sort: str, *, json_: bool) -> None:
     r"""List installations in force.
 
     \b
-    Example:
+    Examples:
       hilum app installations --tenant general
+      hilum app installations --sort until          # what ends next
     """
     columns = ("id", "tenant", "app", "roles", "scopes", "facilities", "denied", "expires_at")
-    found = api.every("/installations", tenant=tenant)
+    found = api.every("/installations", tenant=tenant, sort=sort)
     show(found, columns, json_=json_)
 
 

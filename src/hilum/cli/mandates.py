@@ -5,7 +5,7 @@ from datetime import datetime
 import click
 
 from hilum.cli import api
-from hilum.cli.named import CLIENT, TENANT, id_of
+from hilum.cli.named import TENANT, Named, id_of
 from hilum.cli.resources import MOMENT, json_option, show, show_one, sort_option
 from hilum.mandates.models import SORTS
 
@@ -18,14 +18,16 @@ def mandate() -> None:
 
     \b
     Examples:
-      hilum mandate ask cli_01h... --tenant mercy --approver per_01h...
+      hilum mandate ask "Risk Reports" --tenant mercy --approver m.berg
       hilum mandate agree mnd_01h...
       hilum mandate list --findings
     """
 
 
 @mandate.command("ask")
-@click.argument("client", type=CLIENT)
+@click.argument(
+    "client", metavar="SERVICE", type=Named("client", "hilum mandate unanswered --tenant HOSPITAL")
+)
 @click.option("--tenant", type=TENANT, required=True, help="The hospital.")
 @click.option("--approver", required=True, help="The person of the hospital who is to answer for it.")
 @click.option(

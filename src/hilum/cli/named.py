@@ -24,11 +24,11 @@ KINDS = {
 _TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{1,31}")
 
 
-def id_of(kind: str, named: str, *, tenant: str = "") -> str:
+def id_of(kind: str, named: str, *, tenant: str = "", listed_by: str = "") -> str:
     """Return the id of what is named. Exits 1 if nothing, or more than one thing, has this name.
 
     What looks like an id is not looked up: the platform answers for it. ``tenant``: of which hospital (or vendor) a person or facility
-    is; without one the caller's own.
+    is; without one the caller's own. ``listed_by``: the command that lists what is meant, if it is not the usual one.
     """
     prefix, word = KINDS[kind]
     looks_like_id = named.startswith(prefix) if prefix else _TENANT_ID.fullmatch(named)
@@ -47,7 +47,7 @@ def id_of(kind: str, named: str, *, tenant: str = "") -> str:
     where = f" at {plain(tenant)}" if tenant else ""
     code = f"{kind}_not_found"
     click.secho(f"refused: no {word} is named {plain(named)!r}{where} ({code})", fg="red", err=True)
-    click.echo(f"Next: `{LISTED_BY[code]}` lists those that there are.", err=True)
+    click.echo(f"Next: `{listed_by or LISTED_BY[code]}` lists those that there are.", err=True)
     raise SystemExit(REFUSED)
 
 
@@ -59,12 +59,12 @@ def ids_of(kind: str, named: Iterable[str], *, tenant: str = "") -> list[str]:
 class Named(click.ParamType[str]):
     """The type of an argument or option that names something by id or name; commands get the id."""
 
-    def __init__(self, kind: str) -> None:
-        self.name = kind
+    def __init__(self, kind: str, listed_by: str = "") -> None:
+        self.name, self._listed_by = kind, listed_by
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002 - the base class passes them
         """Resolve what was typed."""
-        return id_of(self.name, str(value))
+        return id_of(self.name, str(value), listed_by=self._listed_by)
 
 
 APP, VENDOR, TENANT, CLIENT, VERSION = map(Named, ("app", "vendor", "tenant", "client", "version"))

@@ -26,6 +26,8 @@ limit_option = click.option(
 all_option = click.option("--all", "all_", is_flag=True, help="All of them, however many pages they fill.")
 _AGO = re.compile(r"(\d{1,5})([mhd])")
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+PLATFORM = "system:system"
+"""Who did what nobody asked for, as records have it."""
 _NAMED_ID = re.compile(f"({'|'.join(prefix for prefix, _ in KINDS.values() if prefix)})[0-9a-z]+")
 Names = Callable[[Collection[str]], dict[str, str]]
 
@@ -119,6 +121,8 @@ def _by_name(value: Any, names: Mapping[str, str]) -> Any:
         return [_by_name(each, names) for each in value]
     if isinstance(value, dict):
         return {name: _by_name(each, names) for name, each in value.items()}
+    if value == PLATFORM:
+        return "the platform"
     if not _ids_in(value).intersection(names):
         return value
     return "/".join(names.get(part, part) for part in value.rpartition(":")[2].split("/"))

@@ -116,9 +116,8 @@ async def show_accesses(visit: Visit) -> Response:
         )
         return await visit.read(partial(_accesses, page=page, console=visit.page.console))
 
-    return await visit.listing(
-        ACCESSES, read, "console/activity.html", **await _frame(visit, ids, "accesses")
-    )
+    around = await frame(visit, ids, "accesses")
+    return await visit.listing(ACCESSES, read, "console/activity.html", within=around["kept"], **around)
 
 
 def _accesses(ctx: Context, page: AccessPage, console: Console) -> Listed:
@@ -175,7 +174,8 @@ async def show_events(visit: Visit) -> Response:
         )
         return await visit.read(partial(_events, page=page))
 
-    return await visit.listing(EVENTS, read, "console/activity.html", **await _frame(visit, ids, "events"))
+    around = await frame(visit, ids, "events")
+    return await visit.listing(EVENTS, read, "console/activity.html", within=around["kept"], **around)
 
 
 def _events(ctx: Context, page: EventPage) -> Listed:
@@ -202,8 +202,8 @@ def _events(ctx: Context, page: EventPage) -> Listed:
     return Listed(rows, None, next=page.next)
 
 
-async def _frame(visit: Visit, ids: dict[str, str], shown: str) -> dict[str, Any]:
-    """Return what is around the list: the two kinds of records, and what the address filters by, in names."""
+async def frame(visit: Visit, ids: dict[str, str], shown: str) -> dict[str, Any]:
+    """Return what is around the list: the kinds of records, and what the address filters by, in names."""
     console = visit.page.console
     names = await visit.read(
         lambda ctx: service.names(
@@ -215,7 +215,11 @@ async def _frame(visit: Visit, ids: dict[str, str], shown: str) -> dict[str, Any
     labels = {"app": names.app, "person": names.person, "tenant": names.tenant}
     first = "activity" if console is Console.TENANT else "audit"
     second = "events" if f"{console}.events" else ""
-    more = [("Evidence", address("operations.evidence"), False)] if console is Console.OPERATIONS else []
+    if console is Console.OPERATIONS:
+        more = [("Evidence", address("operations.evidence"), False)]
+    else:
+        person = {"person": kept["person"]} if "person" in kept else {}
+        more = [("What people agreed to", address("tenant.consents", **person), shown == "consents")]
     return {
         "tabs": [
             ("What apps did", address(f"{console}.{first}", **kept), shown == "accesses"),

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -135,12 +136,14 @@ class Visit:
         shown: List,
         read: Callable[[Asked], Awaitable[Listed]],
         template: str = "console/list.html",
+        *,
+        within: Mapping[str, str] = MappingProxyType({}),
         **facts: Any,
     ) -> Response:
-        """Show a list, or send it as a file."""
+        """Show a list, or send it as a file. ``within``: what else its address has, such as whose records it lists."""
         given = self.query()
         flat = {name: values[0] for name, values in given.values.items()}
-        asked = policy.asked(flat, shown.filters, shown.orders)
+        asked = replace(policy.asked(flat, shown.filters, shown.orders), within=within)
         if not asked.format:
             listed = await read(asked)
             return self.render(template, list=list_views.view(shown, asked, listed, self.path), **facts)

@@ -52,7 +52,7 @@ def view(shown: List, asked: Asked, listed: Listed, path: str) -> dict[str, Any]
         "searched": shown.searched,
         "columns": [_column(each, asked, path) for each in shown.columns],
         "filters": [_filter(each, asked, path) for each in shown.filters],
-        "narrowed": bool(asked.text or any(asked.filters.values())),
+        "narrowed": bool(asked.text or asked.within or any(asked.filters.values())),
         "all": path,
         "rows": listed.rows,
         "count": policy.counted(listed.total, listed.counted, shown.one, shown.many),
@@ -66,7 +66,7 @@ def view(shown: List, asked: Asked, listed: Listed, path: str) -> dict[str, Any]
 
 def address_of(asked: Asked, **changed: str) -> dict[str, str]:
     """Return the parameters of a list's address, without its page."""
-    kept = {"q": asked.text, **asked.filters, "sort": asked.order} | changed
+    kept = {"q": asked.text, **asked.within, **asked.filters, "sort": asked.order} | changed
     return {name: value for name, value in kept.items() if value}
 
 

@@ -154,13 +154,17 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the address of a list asks for: a text, filters by name, an order, a place to go on from, a format."""
+    """What the address of a list asks for: a text, filters by name, an order, a place to go on from, a format.
+
+    ``within``: what else stands in the address, such as whose records they are; each link of the list keeps it.
+    """
 
     text: str = ""
     filters: Mapping[str, str] = field(default_factory=dict)
     order: str = ""
     after: str = ""
     format: str = ""
+    within: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> str:
         return self.filters.get(name, "")

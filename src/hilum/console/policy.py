@@ -178,6 +178,7 @@ def _tenants() -> tuple[Page, ...]:
         page("approval", "/waiting/{id}", "Second person", "Do I agree?", "waiting"),
         page("activity", "/activity", "Activity", "What did apps do?", nav=True),
         page("events", "/activity/changes", "Changes", "Who changed what?", "activity"),
+        page("consents", "/activity/consents", "Consents", "Who agreed to what, until when?", "activity"),
         page("request", "/activity/{id}", "Why", "Why was it answered so?", "activity"),
         page("switches", "/switches", "Switches", "What is stopped here?", nav=True),
         page("stop", "/switches/new", "Stop something", "What would it stop?", "switches"),

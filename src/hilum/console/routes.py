@@ -43,6 +43,7 @@ from hilum.console.review import run as review_run
 from hilum.console.review import submission as review_submission
 from hilum.console.tenant import apps as tenant_apps
 from hilum.console.tenant import (
+    consents,
     emergencies,
     links,
     mandates,
@@ -135,6 +136,7 @@ def _tenant(desk: Desk) -> list[Route]:
         *_with_others(desk, Console.TENANT),
         *desk.route("tenant.activity", activity.show_accesses),
         *desk.route("tenant.events", activity.show_events),
+        *desk.route("tenant.consents", consents.show_list),
         *desk.route("tenant.links", links.show_list),
         *desk.route("tenant.link_new", links.show_new, links.ask),
         *desk.route("tenant.link", links.show, links.remove),

@@ -23,6 +23,8 @@ from hilum.registry import service as registry
 from hilum.registry.models import AppsQuery
 
 _REQUEST = re.compile(r"(req_[0-9a-z]{4,60})(?:\.[0-9]{1,6})?")
+_RECORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
+"""What can be the number of a patient's record (FHIR R4 datatypes.html#id)."""
 _SWITCH = re.compile(r"sw_[0-9a-z]{4,60}")
 
 
@@ -32,9 +34,18 @@ async def show(visit: Visit) -> Response:
     if (number := _REQUEST.fullmatch(text)) and visit.may_open(at(visit, "request")):
         return to(address(at(visit, "request"), number[1]))
     found = await visit.read(lambda ctx: _found(ctx, visit, text)) if text else []
+    # Whether there is such a patient is not said here: what apps did with a record is read where the read is recorded.
+    record = _record_of(visit)
+    patient = address(record, patient=text) if _RECORD.fullmatch(text) and visit.may_open(record) else ""
+    looked_in = _looked_in(visit)
     return visit.render(
-        "console/search.html", text=text, groups=found, looked_in=_looked_in(visit), path=visit.path
+        "console/search.html", text=text, groups=found, looked_in=looked_in, patient=patient, path=visit.path
     )
+
+
+def _record_of(visit: Visit) -> str:
+    """Return the page on which a reader sees what apps did."""
+    return "operations.audit" if visit.page.console is Console.OPERATIONS else "tenant.activity"
 
 
 def _looked_in(visit: Visit) -> str:
@@ -56,7 +67,7 @@ class Found:
 def _found(ctx: Context, visit: Visit, text: str) -> list[tuple[str, list[Found]]]:
     """Find by name, in groups."""
     stops, staff = visit.may_open(at(visit, "stop")), visit.page.console is Console.OPERATIONS
-    record = "operations.audit" if staff else "tenant.activity"
+    record = _record_of(visit)
     reads = visit.may_open(record)
 
     def stop(kind: TargetKind, key: str) -> str:

@@ -12,6 +12,7 @@ from hilum.identity.models import Bar
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, PersonId, TenantId, VendorId, VersionId
+from hilum.kernel.sentences import Sentence
 from hilum.registry import service as registry
 from hilum.signin import service as signin
 from hilum.signin.models import Stopped
@@ -127,6 +128,9 @@ class Names:
 
     def sentence(self, text: str) -> str:
         """Return a sentence with names in the place of ids."""
+        if isinstance(text, Sentence):
+            # By its parts, so that the page says its times in its own zone.
+            return text.with_texts(self.sentence)
         known = {**self.apps, **self.vendors, **self.people}
         return _ID.sub(lambda found: known.get(found[0], found[0]), text)
 

@@ -250,8 +250,10 @@ def _mail_hospital(ctx: Context, disposal: Disposal) -> int:
     }
     cause = f"disposals/late/{disposal.tenant}/{disposal.app}/{ctx.now:%Y-%m-%d}"
     reached = identity.list_reached(ctx, disposal.tenant, {Role.ADMINISTRATOR})
+    zone = identity.zone_of(ctx, disposal.tenant)
     orders = [
-        Mail(MailKind.DISPOSAL_LATE, address, cause, facts, disposal.vendor, app.id) for _, address in reached
+        Mail(MailKind.DISPOSAL_LATE, address, cause, facts, disposal.vendor, app.id, zone=zone)
+        for _, address in reached
     ]
     return sum(notices.put_mail(ctx, order) is not None for order in orders)
 

@@ -272,8 +272,8 @@ def _mail_link(ctx: Context, person: Person, link: Link, url: str) -> None:
     }
     cause = f"enrolment/{link.digest}"
     vendor = person.vendor or ""
-    order = Mail(MailKind.ENROLMENT, person.mail, cause, facts, vendor=vendor, until=link.expires_at)
-    notices.put_mail(ctx, order)
+    zone, until = identity.zone_of(ctx, person.tenant), link.expires_at
+    notices.put_mail(ctx, Mail(MailKind.ENROLMENT, person.mail, cause, facts, vendor, until=until, zone=zone))
 
 
 def _place_of(ctx: Context, person: Person) -> str:

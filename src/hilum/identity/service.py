@@ -31,7 +31,6 @@ from hilum.identity.models import (
     IDENTITY,
     NAMES_BOUND,
     NEGATIVE_WINDOW,
-    REACHED_BOUND,
     SECOND_PEOPLE_MIN,
     TENANTS_BOUND,
     Bar,
@@ -45,6 +44,7 @@ from hilum.identity.models import (
     UpstreamRef,
     VendorRole,
 )
+from hilum.identity.reached import list_reached, zone_of
 from hilum.identity.whose import list_sandboxes, list_shared
 from hilum.infra import nodes
 from hilum.infra.context import Context
@@ -64,11 +64,13 @@ __all__ = [
     "find_facility_named",
     "find_former_facilities",
     "list_facilities",
+    "list_reached",
     "list_sandboxes",
     "list_shared",
     "remove_facility",
     "set_branding",
     "unknown_facilities",
+    "zone_of",
 ]
 _TWO = "This takes a second person. Request it, and have a colleague approve it."
 
@@ -563,6 +565,7 @@ def _mail_seconds(ctx: Context, approval: Approval) -> None:
         "asker": get_person(ctx, approval.asked_by).name,
         "until": approval.expires_at.isoformat(),
     }
+    zone, until = zone_of(ctx, act.tenant), approval.expires_at
     for person, address in list_reached(ctx, act.tenant, policy.roles_with_power(act.tenant)):
         if person in {approval.asked_by, act.target}:
             continue
@@ -570,13 +573,8 @@ def _mail_seconds(ctx: Context, approval: Approval) -> None:
         if notices.spend(ctx, f"approval/{person}", APPROVAL_MAILS):
             cause = f"approval/{approval.id}"
             notices.put_mail(
-                ctx, Mail(MailKind.APPROVAL_WAITS, address, cause, facts, until=approval.expires_at)
+                ctx, Mail(MailKind.APPROVAL_WAITS, address, cause, facts, until=until, zone=zone)
             )
-
-
-def list_reached(ctx: Context, place: TenantId | None, roles: Collection[str]) -> list[tuple[PersonId, str]]:
-    """List active people of a place with one of some roles who have a mail address, with it; at most REACHED_BOUND."""
-    return store.list_reached(ctx.tx, place, roles, REACHED_BOUND)
 
 
 def require_unchanged(act: Act, now: Mapping[str, Any]) -> None:

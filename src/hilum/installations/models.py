@@ -8,10 +8,12 @@ from typing import Any
 
 from hilum.clients.models import ClientFacts
 from hilum.kernel.ids import AppId, ClientId, FacilityId, TenantId
+from hilum.kernel.pages import Sorts
 from hilum.registry.models import Environment
 
 APPS_ASKED = 200
 """Apps of one hospital whose workflows its discovery documents list; RFC 8414 section 2 lets a server leave scopes out."""
+SORTS = Sorts({"until": "expires_at", "approved": "approved_at"})
 COMPARED_BOUND = 500
 """Scopes that one comparison lists."""
 NETWORKS_BOUND = 20

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from hilum.identity.models import FACILITIES_BOUND
 from hilum.installations import service
-from hilum.installations.models import NETWORKS_BOUND, InstallOrder, NarrowOrder, Proposal
+from hilum.installations.models import NETWORKS_BOUND, SORTS, InstallOrder, NarrowOrder, Proposal
 from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.registry.models import SCOPES_BOUND, Environment
 from hilum.web.api import (
@@ -18,12 +18,13 @@ from hilum.web.api import (
     Line,
     Moment,
     Page,
-    Paging,
     Shown,
+    Sorted,
     Strict,
     Word,
     api_router,
     audience,
+    one_of,
     page_of,
     run_read,
     run_write,
@@ -117,8 +118,9 @@ class InstallationRecordShown(InstallationShown):
     record: RecordShown | None
 
 
-class InstallationsQuery(Paging):
+class InstallationsQuery(Sorted):
     tenant: Id | None = None
+    sort: Annotated[str, one_of(SORTS)] = ""
 
 
 class ScopesQuery(Strict):
@@ -219,12 +221,12 @@ def _installations(router: APIRouter, kit: Kit) -> None:
 
     @router.get("/installations", response_model=Page[InstallationShown], openapi_extra=READERS)
     async def list_installations(request: Request, query: Annotated[InstallationsQuery, Query()]) -> object:
-        """List current installations."""
+        """List current installations, by id or in the order that is asked for."""
         tenant = None if query.tenant is None else TenantId(query.tenant)
         found = await run_read(
             kit, request, partial(service.list_installations, tenant=tenant, page=query.page)
         )
-        return page_of(found, InstallationShown.model_validate, query)
+        return page_of(found, InstallationShown.model_validate, query, key=SORTS.cursor(query.sort))
 
     @router.get(
         "/installations/{installation}", response_model=InstallationRecordShown, openapi_extra=READERS

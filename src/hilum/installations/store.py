@@ -27,8 +27,9 @@ from sqlalchemy import (
 )
 
 from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.infra.sorting import NEVER, paged
 from hilum.infra.words import known
-from hilum.installations.models import ApprovalRecord, Installation, InstallationFacts
+from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -36,6 +37,8 @@ from hilum.registry.models import Environment
 
 PARSED_BOUND = 50_000
 ROWS_AT_ONCE = 2_000
+
+_ENDS = text(f"coalesce(expires_at, {NEVER})")
 
 installations = Table(
     "registry_installation",
@@ -76,6 +79,21 @@ installations = Table(
         "id",
         sqlite_where=text("removed_at IS NULL"),
         postgresql_where=text("removed_at IS NULL"),
+    ),
+    # For paging them by their end or by when they were approved, of a tenant or of all.
+    *(
+        Index(
+            f"ix_registry_installation_{name}",
+            *terms,
+            sqlite_where=text("removed_at IS NULL"),
+            postgresql_where=text("removed_at IS NULL"),
+        )
+        for name, terms in {
+            "tenant_ends": ("tenant", _ENDS, "id"),
+            "ends": (_ENDS, "id"),
+            "tenant_approved": ("tenant", "approved_at", "id"),
+            "approved": ("approved_at", "id"),
+        }.items()
     ),
     Index(None, "app"),
 )
@@ -196,11 +214,11 @@ def read_current(tx: Connection, tenant: TenantId, apps: Collection[AppId]) -> l
 def list_installations(
     tx: Connection, tenant: TenantId | None, page: PageQuery = FIRST_PAGE
 ) -> list[Installation]:
-    """List current installations by id, of one tenant or of all."""
-    query = select(installations).where(installations.c.removed_at.is_(None), installations.c.id > page.after)
+    """List current installations of one tenant or of all, by id or in the order that the page asks for. Raises Invalid (the cursor)."""
+    query = select(installations).where(installations.c.removed_at.is_(None))
     if tenant is not None:
         query = query.where(installations.c.tenant == tenant)
-    return [_installation(row) for row in tx.execute(query.order_by(installations.c.id).limit(page.limit))]
+    return [_installation(row) for row in tx.execute(paged(query, installations, SORTS, page))]
 
 
 def list_places(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[TenantId]:

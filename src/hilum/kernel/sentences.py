@@ -5,7 +5,7 @@ and pages in English know nothing of other languages.
 Source: docs/adr/0100-a-second-language.md
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Self
@@ -66,6 +66,31 @@ class Sentence(str):
         """Return it with a capital letter at its beginning, in any language."""
         return self._made(self.pattern, self.many, self.number, self.values, initial=True)
 
+    def with_texts(self, change: Callable[[str], str]) -> Self:
+        """Return it with each text that was put into it changed, also into sentences in it."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, Sentence):
+                return value.with_texts(change)
+            return change(value) if isinstance(value, str) else value
+
+        values = {name: changed(value) for name, value in self.values.items()}
+        return self._made(self.pattern, self.many, self.number, values, initial=self.initial)
+
+
+class Moment(Sentence):
+    """A date and time. A page says it in its own zone (``Catalogue.say``); whoever takes it for a text has it in the zone that it was made with."""
+
+    __slots__ = ()
+
+    def with_texts(self, _change: Callable[[str], str]) -> Self:
+        """Return it: nothing in it is a text of others."""
+        return self
+
+    def in_zone(self, zone: tzinfo) -> "Moment":
+        """Return the same moment in another zone."""
+        return moment(self.values["at"], zone, seconds=self.values["seconds"])
+
 
 def _again(
     cls: type[Sentence],
@@ -80,6 +105,11 @@ def _again(
 
 def _initial(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def in_english(text: str, /, **values: Any) -> Sentence:
+    """Return a sentence that no catalogue lists: its pages are in English. Its times are said in their zone."""
+    return Sentence(text, **values)
 
 
 def pattern(text: str) -> str:
@@ -111,16 +141,18 @@ def day(value: datetime) -> Sentence:
     )
 
 
-def moment(value: datetime, zone: tzinfo = UTC) -> Sentence:
+def moment(value: datetime, zone: tzinfo = UTC, *, seconds: bool = False) -> Moment:
     """Format a date and time with its zone: 3 March 2026, 09:05 UTC."""
     local = value.astimezone(zone)
     named = local.tzname() or "UTC"
-    return Sentence(
-        "%(day)s, %(time)s %(zone)s",
+    return Moment(
+        pattern("%(day)s, %(time)s %(zone)s"),
         day=day(local),
-        time=f"{local:%H:%M}",
+        time=f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}",
         # Zones without letters of their own are named by their distance.
         zone=f"UTC{named}" if named[0] in "+-" else named,
+        at=value,
+        seconds=seconds,
     )
 
 
@@ -145,20 +177,25 @@ class Catalogue:
         """Check whether there is a pattern for a text in English."""
         return english in self.messages
 
-    def say(self, text: str) -> str:
-        """Return a text in this language: a sentence by what it was made of, a plain text if it is listed as it stands."""
+    def say(self, text: str, zone: tzinfo | None = None) -> str:
+        """Return a text in this language: a sentence by what it was made of, a plain text if it is listed as it stands.
+
+        ``zone``: in which times in it are said; without one, in that of each.
+        """
         if not isinstance(text, Sentence):
             return self.pattern(text)
-        values = {name: self.said(value) for name, value in text.values.items()}
+        if zone is not None and isinstance(text, Moment):
+            text = text.in_zone(zone)
+        values = {name: self.said(value, zone) for name, value in text.values.items()}
         pattern = (
             self.plural(text.pattern, text.many, text.number) if text.many else self.pattern(text.pattern)
         )
         said = pattern % values
         return _initial(said) if text.initial else said
 
-    def said(self, value: Any) -> Any:
+    def said(self, value: Any, zone: tzinfo | None = None) -> Any:
         """Return a value as it is put into a sentence: another sentence in this language, anything else unchanged."""
-        return self.say(value) if isinstance(value, Sentence) else value
+        return self.say(value, zone) if isinstance(value, Sentence) else value
 
 
 ENGLISH = Catalogue("en", {}, {})

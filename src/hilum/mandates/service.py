@@ -264,8 +264,9 @@ def _mail(
         "mandate": found.id,
         "ends": ends.isoformat(),
     }
+    zone = identity.zone_of(ctx, found.tenant)
     for address in dict.fromkeys(to):
-        notices.put_mail(ctx, Mail(mail, address, f"mandates/{found.id}/{why}", facts))
+        notices.put_mail(ctx, Mail(mail, address, f"mandates/{found.id}/{why}", facts, zone=zone))
 
 
 def _save(ctx: Context, mandate: Mandate) -> None:

@@ -119,9 +119,9 @@ def _announce(ctx: Context, opened: Sequence[Alert], apps: Mapping[AppId, App]) 
     names = {each: identity.get_tenant(ctx, each).name for each in tenants}
     # A hospital's server that is down concerns each of its apps: nobody gets a mail for each.
     for (tenant, _), of in _grouped(fresh, lambda each: (each.tenant, each.kind)):
-        facts = _facts(of, apps, names)
+        facts, zone = _facts(of, apps, names), identity.zone_of(ctx, tenant)
         for _, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
-            notices.put_mail(ctx, Mail(MailKind.APP_ALERT, address, _cause(of, tenant), facts))
+            notices.put_mail(ctx, Mail(MailKind.APP_ALERT, address, _cause(of, tenant), facts, zone=zone))
     for (vendor, _), of in _grouped(fresh, lambda each: (each.vendor, each.kind)):
         facts = _facts(of, apps, names)
         for address in _reached(ctx, vendor):

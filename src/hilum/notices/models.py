@@ -14,6 +14,8 @@ VALUE_BOUND = 500
 SIGNED_BOUND = 8_000
 NAME_BOUND = 80
 """Letters of a name that a mail shows."""
+ZONE = "zone"
+"""The parameter that is stored with a mail and that no template has: the zone of its times."""
 CAUSE_BOUND = 300
 ADDRESS_BOUND = 254
 URL_BOUND = 1_000
@@ -213,7 +215,7 @@ class EventType:
 class Mail:
     """An order to send one mail. ``cause`` identifies why: the same cause yields one mail to an address, however often it is put.
 
-    ``until``: when the mail is of no more use, such as the end of its link.
+    ``until``: when the mail is of no more use, such as the end of its link. ``zone``: in which its times are, by its name; empty for UTC.
     """
 
     template: MailKind
@@ -223,6 +225,7 @@ class Mail:
     vendor: str = ""
     app: str = ""
     until: datetime | None = None
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

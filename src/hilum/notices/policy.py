@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -20,6 +20,7 @@ from typing import Any
 
 from hilum.attestations.policy import digest_of
 from hilum.kernel.actor import Actor, ActorKind
+from hilum.kernel.sentences import moment
 from hilum.notices.models import (
     ADDRESS_BOUND,
     ENDPOINT_PAUSE_MAX,
@@ -32,6 +33,7 @@ from hilum.notices.models import (
     TWO_PEOPLE,
     VALUE_BOUND,
     WEBHOOK_BACKOFF,
+    ZONE,
     Channel,
     Endpoint,
     Kind,
@@ -42,6 +44,7 @@ from hilum.notices.models import (
     Template,
 )
 from hilum.notices.templates import EVENTS
+from hilum.standards.zones import zone_of
 
 LINK_WITHHELD = "(one-time link)"
 SENDER_NAME = "Hilum"
@@ -174,13 +177,13 @@ def _moment(text: str) -> datetime | None:
     return found if found.tzinfo is not None else None
 
 
-def _shown(kind: Kind, value: str) -> str:
+def _shown(kind: Kind, value: str, zone: tzinfo) -> str:
     if kind is Kind.NAME:
         return plain_name(value)
     if kind is Kind.MOMENT:
-        moment = _moment(value)
-        assert moment is not None, "checked when the notice was put"
-        return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
+        at = _moment(value)
+        assert at is not None, "checked when the notice was put"
+        return moment(at, zone)
     return value
 
 
@@ -188,8 +191,11 @@ def _shown(kind: Kind, value: str) -> str:
 
 
 def render(template: Template, facts: Mapping[str, str]) -> tuple[str, str]:
-    """Return a mail's text and its HTML, in which every value is escaped."""
-    shown = {name: _shown(kind, facts.get(name, LINK_WITHHELD)) for name, kind in template.fields.items()}
+    """Return a mail's text and its HTML, in which every value is escaped; its times are in the zone that its facts name."""
+    zone = zone_of(facts.get(ZONE, "")) or UTC
+    shown = {
+        name: _shown(kind, facts.get(name, LINK_WITHHELD), zone) for name, kind in template.fields.items()
+    }
     escaped = {name: html.escape(value) for name, value in shown.items()}
     rows = [(label, name) for label, name in template.shown]
     # The templates' own texts are constants; values are filled in and never parsed as a template.

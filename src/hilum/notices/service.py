@@ -36,6 +36,7 @@ from hilum.notices.models import (
     SECRET_PREFIX,
     URL_BOUND,
     WEBHOOK_ENDS,
+    ZONE,
     Attempt,
     Channel,
     Endpoint,
@@ -75,6 +76,7 @@ def put_mail(ctx: Context, order: Mail) -> Notice | None:
         raise Invalid("notice_invalid", "The mail is invalid; see fields.", fields=faults)
     links = [value for name, value in order.facts.items() if template.fields[name] is Kind.LINK]
     assert len(links) <= 1, "a mail has at most one link"
+    kept = {name: value for name, value in order.facts.items() if template.fields[name] is not Kind.LINK}
     notice = Notice(
         id=ctx.ids.new("ntc"),
         channel=Channel.MAIL,
@@ -83,7 +85,8 @@ def put_mail(ctx: Context, order: Mail) -> Notice | None:
         vendor=order.vendor,
         app=order.app,
         cause=order.cause,
-        facts={name: value for name, value in order.facts.items() if template.fields[name] is not Kind.LINK},
+        # With the zone of that time: each attempt sends the same bytes, whatever the hospital states by then.
+        facts=kept | ({ZONE: order.zone} if order.zone else {}),
         created_at=ctx.now,
         next_at=ctx.now,
         ends_at=min(order.until or ctx.now + MAIL_ENDS, ctx.now + MAIL_ENDS),

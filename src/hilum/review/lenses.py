@@ -52,6 +52,9 @@ _NOT_TAKEN = {
     LensState.FAILED: "This lens has failed already. Reject the submission: `hilum review decide`.",
 }
 """What to do about a lens that is in no reviewer's hands."""
+_NOT_GIVEN_BACK = (
+    "Who has this lens gives it back, or an administrator. `hilum review lenses` lists who has which."
+)
 
 
 # --- opening -------------------------------------------------------------------------------------------------------------------
@@ -167,7 +170,7 @@ def release(ctx: Context, submission_id: str, lens: Lens, revision: int, reason:
     found, mine = _lens(ctx, submission_id, lens, revision)
     event = _event("review.lens.release", found, lens)
     if not (str(ctx.actor) == mine.reviewer or reviewers.may_assign(ctx.actor)):
-        raise audit.refusal(ctx, event)
+        raise audit.refusal(ctx, event, _NOT_GIVEN_BACK)
     if fault := reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
     if mine.state not in {LensState.TAKEN, LensState.NEEDS_CHANGES}:

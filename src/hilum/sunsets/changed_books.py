@@ -84,7 +84,8 @@ def _tell_before(
     said |= {effect.value: policy.names_in_words(names) for effect, names in effects.items()}
     cause = f"{ahead.rollout}/{tenant.id}"
     mailed = sum(
-        notices.put_mail(ctx, Mail(MailKind.BOOK_CHANGES, address, cause, said)) is not None
+        notices.put_mail(ctx, Mail(MailKind.BOOK_CHANGES, address, cause, said, zone=tenant.time_zone))
+        is not None
         for _, address in identity.list_reached(ctx, tenant.id, {Role.ADMINISTRATOR})
     )
     counts = {effect.value: len(names) for effect, names in effects.items()}
@@ -106,7 +107,8 @@ def _tell(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts)
     reached = identity.list_reached(ctx, tenant.id, {Role.ADMINISTRATOR})
     cause = policy.change_cause(number, tenant.id)
     mailed = sum(
-        notices.put_mail(ctx, Mail(MailKind.BOOK_CHANGED, address, cause, said)) is not None
+        notices.put_mail(ctx, Mail(MailKind.BOOK_CHANGED, address, cause, said, zone=tenant.time_zone))
+        is not None
         for _, address in reached
     )
     # Where nobody has an address, the staff find here whom to tell.

@@ -7,10 +7,10 @@ from itertools import chain
 
 from hilum.contacts import service as contacts
 from hilum.identity import service as identity
-from hilum.identity.models import Role
+from hilum.identity.models import Role, Tenant
 from hilum.infra.context import Context
 from hilum.installations import service as installations
-from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.kernel.ids import AppId, VendorId
 from hilum.kernel.pages import PageQuery
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
@@ -54,22 +54,21 @@ def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
         due = policy.endings(book, ctx.now.astimezone(UTC).date())
         reached = identity.list_reached(ctx, tenant.id, {Role.ADMINISTRATOR}) if due else []
         if reached and tenant.active:
-            _notify_hospital(ctx, tenant.id, tenant.name, due, [address for _, address in reached])
+            _notify_hospital(ctx, tenant, due, [address for _, address in reached])
     if len(found) < PLACES_AT_ONCE:
         return Walk(walk.key, Phase.VENDORS)
     return replace(walk, after=str(found[-1].id))
 
 
-def _notify_hospital(
-    ctx: Context, tenant: TenantId, name: str, due: Iterable[Ending], addresses: list[str]
-) -> None:
-    installed = list(installations.scopes_at(ctx, tenant))
+def _notify_hospital(ctx: Context, tenant: Tenant, due: Iterable[Ending], addresses: list[str]) -> None:
+    installed = list(installations.scopes_at(ctx, tenant.id))
     for ending in due:
         holders = [app for app, scopes in installed if policy.has(ending.product, scopes)]
         if holders:
             names = [each.name for each in registry.read_apps(ctx, holders[:APPS_READ]).values()]
             for address in addresses:
-                _mail(ctx, ending, place=(tenant, name), apps=names, address=address)
+                mail = _mail(ending, place=(tenant.id, tenant.name), apps=names, address=address)
+                notices.put_mail(ctx, replace(mail, zone=tenant.time_zone))
 
 
 def _vendors(ctx: Context, walk: Walk, due: list[Ending]) -> Walk:
@@ -95,11 +94,12 @@ def _notify_vendor(ctx: Context, vendor: Vendor, due: list[Ending]) -> None:
             continue
         # One mailbox may be several kinds of contact: the cause yields one mail to an address.
         for contact in proved:
-            _mail(ctx, ending, place=(vendor.id, vendor.name), apps=names, address=contact.address)
+            mail = _mail(ending, place=(vendor.id, vendor.name), apps=names, address=contact.address)
+            notices.put_mail(ctx, replace(mail, vendor=vendor.id))
         _call(ctx, ending, vendor.id)
 
 
-def _mail(ctx: Context, ending: Ending, *, place: tuple[str, str], apps: list[str], address: str) -> None:
+def _mail(ending: Ending, *, place: tuple[str, str], apps: list[str], address: str) -> Mail:
     product, ended = ending.product, ending.stage is Stage.ENDED
     facts = {
         "scope": product.name,
@@ -109,8 +109,7 @@ def _mail(ctx: Context, ending: Ending, *, place: tuple[str, str], apps: list[st
         "place": place[1],
     }
     kind = MailKind.SCOPE_ENDED if ended else MailKind.SCOPE_ENDS
-    vendor = place[0] if isinstance(place[0], str) and place[0].startswith("ven_") else ""
-    notices.put_mail(ctx, Mail(kind, address, policy.cause_of(ending, place[0]), facts, vendor=vendor))
+    return Mail(kind, address, policy.cause_of(ending, place[0]), facts)
 
 
 def _call(ctx: Context, ending: Ending, vendor: VendorId) -> None:

@@ -208,8 +208,9 @@ def in_language(trouble: Trouble, catalogue: Catalogue, status: int) -> Trouble:
     general = BY_STATUS.get(status, FAILED)
 
     def said(text: str, otherwise: str) -> str:
-        is_listed = isinstance(text, Sentence) or not text or catalogue.knows(text)
-        return catalogue.say(text if is_listed else otherwise)
+        if isinstance(text, Sentence):
+            return text  # said where the page prints it, with its times in the page's zone
+        return catalogue.say(text if not text or catalogue.knows(text) else otherwise)
 
     return Trouble(
         said(trouble.title, general.title),

@@ -94,7 +94,10 @@ class Pages:
 
     def _environment(self, language: Language, folders: list[Path]) -> Environment:
         catalogue = catalogue_of(language)
-        is_english = language is Language.ENGLISH
+
+        def said(value: Any) -> Any:
+            return catalogue.said(value, _ZONE.get())
+
         environment = Environment(
             loader=FileSystemLoader(folders),
             # Names on a page may have been written by an app, a FHIR server or another person.
@@ -105,13 +108,13 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
             extensions=["jinja2.ext.i18n"],
-            # A sentence that a room made is said in the page's language wherever a template prints it.
-            finalize=None if is_english else catalogue.said,
+            # A sentence that a room made is said in the page's language and zone wherever a template prints it.
+            finalize=said,
         )
         environment.newstyle_gettext = True  # type: ignore[attr-defined]  # of the extension
         environment.globals.update(asset=self.assets.path, shell=self.shell, language=language.value)
-        environment.globals.update(_said(catalogue))
-        environment.filters.update(day=day, moment=_moment, short=_short, said=catalogue.said)
+        environment.globals.update(_said(catalogue, said))
+        environment.filters.update(day=day, moment=_moment, short=_short, said=said)
         return environment
 
     def render(
@@ -219,13 +222,12 @@ def _sources(first: str, others: Iterable[str]) -> str:
     return " ".join(dict.fromkeys(found))
 
 
-def _said(catalogue: Catalogue) -> dict[str, Any]:
+def _said(catalogue: Catalogue, said: Callable[[Any], Any]) -> dict[str, Any]:
     """Return what templates say their own texts with: ``_`` and ``ngettext``. Their texts are markup, what is put into them is escaped."""
 
     def put_in(pattern: str, values: dict[str, Any]) -> Markup:
         # The texts are the templates' own and a catalogue's; values are escaped by Markup.
-        said = {name: catalogue.said(value) for name, value in values.items()}
-        return Markup(pattern) % said  # noqa: S704
+        return Markup(pattern) % {name: said(value) for name, value in values.items()}  # noqa: S704
 
     def gettext(text: str, /, **values: Any) -> Markup:
         return put_in(catalogue.pattern(text), values)

@@ -492,6 +492,9 @@ def administrator(running: Running, tmp: Path) -> Shell:
     who = ("login", "--tenant", "general", "--username", "admin.hall", "--password")
     wrong = shell.refuses(*who, "wrong password here", saying="wrong_credentials")
     assert "wrong password here" not in wrong.stdout + wrong.stderr
+    assert "--tenant HOSPITAL" not in wrong.stderr
+    nowhere = ("login", "--username", "admin.hall", "--password", "sandbox-admin.hall")
+    assert "--tenant HOSPITAL" in shell.refuses(*nowhere, saying="wrong_credentials").stderr
     assert shell.hilum(*who, "sandbox-admin.hall").returncode == DONE
     return shell
 

@@ -19,6 +19,7 @@ from hilum.notices.models import (
     MAIL_ENDS,
     NAME_BOUND,
     WEBHOOK_BACKOFF,
+    ZONE,
     Channel,
     Endpoint,
     Kind,
@@ -110,6 +111,26 @@ def test_a_mail_names_vendor_contact_and_link_in_text_and_html() -> None:
         assert LINK in body
         assert "security contact" in body
         assert "5 March 2026, 09:00 UTC" in body
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [
+        ("Europe/Madrid", "5 March 2026, 10:00 CET"),
+        ("America/Sao_Paulo", "5 March 2026, 06:00 UTC-03"),
+        ("Europe/Nowhere", "5 March 2026, 09:00 UTC"),
+        ("<b>", "5 March 2026, 09:00 UTC"),
+    ],
+)
+def test_a_mail_to_a_hospitals_people_has_its_times_in_the_hospitals_zone(zone: str, shown: str) -> None:
+    """C87: and names it; what is no zone is UTC, and is in no mail."""
+    for body in bodies(composed(replace(MAIL, facts=FACTS | {ZONE: zone}))):
+        assert shown in body
+        assert zone not in body
+
+
+def test_no_mail_has_a_parameter_of_that_name() -> None:
+    assert [each.id for each in TEMPLATES.values() if ZONE in each.fields] == []
 
 
 HOSTILE = (

@@ -1,7 +1,8 @@
 """Apps at a hospital: what may be installed, what is, and everything about one."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter
 from hilum.console.policy import ending
 from hilum.console.tenant import exceptions
 from hilum.console.tenant import forms as choices
+from hilum.console.tenant.matrix import matrix
 from hilum.console.trust import titles
 from hilum.controls import service as controls
 from hilum.controls.models import Mode, Switch, Target, TargetKind
@@ -28,9 +30,10 @@ from hilum.identity import service as identity
 from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.installations import service as installations
-from hilum.installations.models import Installation, InstallOrder, NarrowOrder
+from hilum.installations.models import SORTS, Installation, InstallOrder, NarrowOrder
 from hilum.kernel.errors import Invalid, NotFound
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import AppId, TenantId, VendorId
+from hilum.kernel.pages import PageQuery
 from hilum.listings import service as listings
 from hilum.policies import service as policies
 from hilum.policies.models import PEER
@@ -60,6 +63,20 @@ LIST = List(
 )
 
 
+INSTALLED = replace(
+    LIST,
+    columns=(
+        Column("App", "name"),
+        Column("State"),
+        Column("For"),
+        Column("Until", "until"),
+        Column("Approved", "approved"),
+        Column("Vendor"),
+    ),
+)
+"""The list of what is installed, which alone has an end and an approval to be sorted by."""
+
+
 def own(ctx: Context) -> Tenant:
     """Return the hospital of the administrator."""
     assert ctx.actor.tenant is not None, "the page is for people of a hospital"
@@ -68,15 +85,37 @@ def own(ctx: Context) -> Tenant:
 
 async def show_list(visit: Visit) -> Response:
     """List the apps that the hospital may use, with what it installed."""
+    given = visit.query()
+    if given.one("show") == "installed" and not given.one("q").strip():
+        shown, rows = INSTALLED, _standing
+    elif given.one("sort").removeprefix("-") in SORTS.columns:
+        # A filter or a search that widened the list keeps the rest of its address.
+        return to(visit.path, q=given.one("q"), show=given.one("show"))
+    else:
+        shown, rows = LIST, _listed
 
     async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_listed, asked=asked))
+        return await visit.read(partial(rows, asked=asked))
 
     waiting = await visit.read(choices.count_waiting)
-    return await visit.listing(LIST, read, "console/tenant/apps.html", waiting=waiting)
+    return await visit.listing(shown, read, "console/tenant/apps.html", waiting=waiting)
 
 
-def _listed(ctx: Context, asked: Asked) -> Listed:
+def _standing(ctx: Context, asked: Asked) -> Listed:
+    """List what is installed, by the apps' names or in an order of installations."""
+    if asked.order.removeprefix("-") not in SORTS.columns:
+        return _listed(ctx, asked, approved=True)
+    tenant, page = own(ctx), PageQuery(asked.after, ROWS, asked.order)
+    found = installations.list_installations(ctx, tenant.id, page)
+    named = registry.read_apps(ctx, [each.app for each in found]) if found else {}
+    vendors = registry.vendor_names(ctx, [each.vendor for each in named.values()]) if found else {}
+    # In the order of the installations; an app of which the row is gone is not shown.
+    apps = [named[each.app] for each in found if each.app in named]
+    rows = _rows(ctx, tenant, apps, vendors, approved=True)
+    return Listed(rows, next=SORTS.next(found, page))
+
+
+def _listed(ctx: Context, asked: Asked, *, approved: bool = False) -> Listed:
     tenant = own(ctx)
     query = AppsQuery(text=asked.text, order=AppOrder(asked.order), after=asked.after, limit=ROWS)
     if asked["show"]:
@@ -84,13 +123,20 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
         here = {"only": held} if asked["show"] == "installed" else {"without": held}
         query = AppsQuery(asked.text, order=query.order, after=asked.after, limit=ROWS, **here)  # type: ignore[arg-type]
     page = registry.browse_apps(ctx, query)
-    found = installations.installed_at(ctx, tenant.id, [each.id for each in page.apps])
-    certified = (
-        registry.read_certified(ctx, [each.id for each in page.apps]).certifications if page.apps else {}
-    )
-    stops = stops_here(ctx, tenant.id, page.apps)
+    rows = _rows(ctx, tenant, page.apps, page.vendors, approved=approved)
+    return Listed(rows, page.total, COUNTED_BOUND, page.next)
+
+
+def _rows(
+    ctx: Context, tenant: Tenant, apps: Sequence[App], vendors: Mapping[VendorId, str], *, approved: bool
+) -> list[tuple[Cell, ...]]:
+    """Return the rows of some apps; with ``approved`` when each was."""
+    ids = [each.id for each in apps]
+    found = installations.installed_at(ctx, tenant.id, ids)
+    certified = registry.read_certified(ctx, ids).certifications if ids else {}
+    stops = stops_here(ctx, tenant.id, apps)
     rows = []
-    for each in page.apps:
+    for each in apps:
         installed = found.get(each.id)
         valid = any(
             one.withdrawn_at is None and one.expires_at > ctx.now and fits(one.environment, tenant)
@@ -103,10 +149,11 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
                 Cell(state.value, kind="pill", tone=KINDS[state], note=why),
                 Cell(", ".join(sorted(map(words.role, installed.roles))) if installed else ""),
                 Cell(until(installed)),
-                Cell(page.vendors.get(each.vendor, "")),
+                *((Cell("", at=installed.approved_at if installed else None),) if approved else ()),
+                Cell(vendors.get(each.vendor, "")),
             )
         )
-    return Listed(rows, page.total, COUNTED_BOUND, page.next)
+    return rows
 
 
 def fits(environment: Environment, tenant: Tenant) -> bool:
@@ -228,6 +275,9 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "services": any(each.type is ClientType.BACKEND for each in of_app),
         "ended": _ended(ctx, tenant.id, of_app) if installed and not certified else None,
         "roles": sorted(map(words.role, installed.roles)) if installed else [],
+        "matrix": matrix(ctx, installed, choices.works(ctx, tenant.id, app, installed.scopes))
+        if installed and installed.roles
+        else None,
         "until": until(installed),
         "approved_by": names.actor(installed.approved_by) if installed else "",
         "certified": bool(certified),
