@@ -11,14 +11,16 @@ from sqlalchemy import text
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.evidence import by_hand, service
+from hilum.controls import service as controls
+from hilum.controls.models import Quota
+from hilum.evidence import by_hand, service, store
 from hilum.evidence.judging import SCENARIOS
 from hilum.evidence.models import State
 from hilum.identity import service as identity
 from hilum.identity.models import Tenant, UpstreamKind, UpstreamRef
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
-from hilum.kernel.ids import TenantId, VendorId
+from hilum.kernel.ids import ClientId, RunId, TenantId, VendorId
 from tests.flows.back_channel import MERCY
 from tests.flows.evidence_ground import App, Certifying, version_of
 from tests.flows.front_channel import Front, front
@@ -327,3 +329,21 @@ def test_a_run_ends_by_itself_and_leaves_nothing_behind(run: Certifying) -> None
     assert run.open().state is State.OPEN
     run.front.clock.advance(timedelta(days=200))
     assert run.front.run(service.purge) == 1
+
+
+def test_two_runs_of_one_app_never_lower_its_quota_for_good(run: Certifying) -> None:
+    """C126: each would put back what it found, the other's low one. What the platform sets meanwhile stays."""
+    opened = run.open(further=("quota_exceeded",))
+    other = replace(opened, id=RunId("run_other"), client=ClientId("other"))
+    run.does(lambda ctx: store.add(ctx.tx, other))
+    run.begin("quota_exceeded")
+    with pytest.raises(Conflict, match="scenario_elsewhere"):
+        run.does(service.begin, run_id=other.id, scenario="quota_exceeded")
+
+    ours = Quota(9, 90)
+    run.front.run(lambda ctx: controls.set_quota(ctx, opened.app, opened.tenant, ours))
+    run.end()
+    run.does(service.begin, run_id=other.id, scenario="quota_exceeded")
+    run.does(service.end, run_id=other.id)
+
+    assert run.front.run(lambda ctx: controls.quotas_of(ctx, opened.app, opened.tenant)).platform == ours

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,18 +20,56 @@ from hilum.infra.context import Context, Trace
 from hilum.infra.settings import read
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Unavailable
+from hilum.kernel.errors import Conflict, Unavailable
 from hilum.kernel.ids import ClientId, PersonId, TenantId, VendorId
-from hilum.snapshots import store
+from hilum.snapshots import service, store
 from hilum.snapshots.live import Snapshots, no_furnisher
-from hilum.snapshots.models import CastMember, Furnisher, NewSnapshot, Snapshot, State, Template
+from hilum.snapshots.models import (
+    CLAIMED_FOR,
+    CastMember,
+    Furnisher,
+    NewSnapshot,
+    Snapshot,
+    State,
+    Template,
+)
 from hilum_ehr.sandbox.snapshots import OwnHospital, SnapshotBook
 from tests.conftest import SECRET_KEY
-from tests.sim.world import SeededIds
+from tests.sim.world import FakeClock, SeededIds
 
 TRACE = Trace("req_test")
-OURS, ID = VendorId("ven_ours"), TenantId("own-" + "a" * 26)
+OURS, ID, NOWHERE = VendorId("ven_ours"), TenantId("own-" + "a" * 26), TenantId("own-" + "b" * 26)
 OWNER = Actor(ActorKind.MEMBER, "per_1", roles=frozenset({"vendor_owner"}), vendor=OURS)
+
+
+@dataclass
+class Files:
+    """Records that are only counted. ``meanwhile`` happens once, before the next time that something is written or taken away."""
+
+    template: Template = Template("Own", (), "http://127.0.0.1:9")
+    written: list[tuple[str, TenantId]] = field(default_factory=list)
+    meanwhile: Callable[[], object] | None = None
+
+    @property
+    def furnisher(self) -> Furnisher:
+        return Furnisher(
+            templates=lambda: {"clinic": self.template},
+            fill=lambda tenant, _, may: self._write("fill", tenant, may),
+            clear=lambda tenant, may: self._write("clear", tenant, may),
+            keep=lambda _: None,
+            find=lambda _: None,
+            kept=tuple,
+            address=lambda _: "",
+        )
+
+    def _write(self, what: str, tenant: TenantId, may: Callable[[], bool]) -> bool:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        if may():
+            self.written.append((what, tenant))
+            return True
+        return False
 
 
 def put(uow: UnitOfWork) -> None:
@@ -63,7 +102,9 @@ def test_a_snapshot_whose_template_is_missing_stays_open(sqlite_uow: UnitOfWork,
     assert state(sqlite_uow) == (State.READY, True)
 
 
-def test_one_that_nobody_uses_is_removed_with_its_key(sqlite_uow: UnitOfWork, tmp_path: Path) -> None:
+def test_one_that_nobody_uses_is_removed_with_its_key(
+    sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path
+) -> None:
     """C123: the simulator shows it to nobody any more, and its secrets are not on the disk; one in use stays."""
     settings = read(
         {
@@ -87,21 +128,28 @@ def test_one_that_nobody_uses_is_removed_with_its_key(sqlite_uow: UnitOfWork, tm
     remove_snapshots(lease, settings)
     assert (state(sqlite_uow), book.find(ID) is None) == ((State.REMOVED, False), True)
 
+    # What a process left that died while it made or removed one: a card without a row, and a place without a hospital.
+    book.save(OwnHospital(NOWHERE, OURS, "mine", "clinic", "password", "door", "cli_1", "secret"))
+
+    def dies(ctx: Context) -> None:
+        begun = replace(store.get(ctx.tx, ID), state=State.MAKING, claim="its", made_at=ctx.now)
+        store.save(ctx.tx, begun)
+
+    sqlite_uow.write_now(dies, actor=SYSTEM, trace=TRACE)
+    book.save(OwnHospital(ID, OURS, "mine", "clinic", "password", "door", "cli_1", "secret"))
+    remove_snapshots(lease, settings)
+    assert (state(sqlite_uow)[0], book.find(ID) is None) == (State.MAKING, False), "it may go on"
+    assert book.find(NOWHERE) is None
+    clock.advance(CLAIMED_FOR)
+    remove_snapshots(lease, settings)
+    assert (state(sqlite_uow)[0], book.find(ID) is None) == (State.REMOVED, True)
+
 
 def test_a_reset_takes_away_second_factors(sqlite_uow: UnitOfWork, ids: SeededIds) -> None:
     """C123: one that a colleague set up for a person of it, and took along, keeps nobody out."""
     member = CastMember("dr.own", "Dr Own", "physician", "Practitioner/p1", ())
     template = Template("Own", (member,), "http://127.0.0.1:9")
-    files = Furnisher(
-        templates=lambda: {"clinic": template},
-        fill=lambda *_: None,
-        empty=lambda _: None,
-        keep=lambda _: None,
-        find=lambda _: None,
-        forget=lambda _: None,
-        address=lambda _: "",
-    )
-    live = Snapshots(sqlite_uow, ids, files)
+    live = Snapshots(sqlite_uow, ids, Files(template).furnisher)
     made = asyncio.run(live.create(NewSnapshot("mine", "clinic"), actor=OWNER, trace=TRACE))
 
     def enrol(ctx: Context) -> PersonId:
@@ -114,3 +162,63 @@ def test_a_reset_takes_away_second_factors(sqlite_uow: UnitOfWork, ids: SeededId
     person = sqlite_uow.write_now(enrol, actor=SYSTEM, trace=TRACE)
     asyncio.run(live.reset(made.id, actor=OWNER, trace=TRACE))
     assert not sqlite_uow.read_now(lambda ctx: factors.held(ctx, person).any, actor=SYSTEM, trace=TRACE)
+
+
+def test_of_two_resets_at_once_only_one_writes_and_nothing_is_written_once_it_is_open(
+    sqlite_uow: UnitOfWork, ids: SeededIds
+) -> None:
+    """C123."""
+    put(sqlite_uow)
+    files = Files()
+    live = Snapshots(sqlite_uow, ids, files.furnisher)
+
+    def reset() -> Snapshot:
+        return asyncio.run(live.reset(ID, actor=OWNER, trace=TRACE))
+
+    files.meanwhile = reset
+    with pytest.raises(Conflict, match="snapshot_taken"):
+        reset()
+
+    assert (files.written, state(sqlite_uow)) == ([("fill", ID)], (State.READY, True))
+
+
+def test_what_is_made_while_another_one_is_made_or_taken_away_keeps_its_records(
+    sqlite_uow: UnitOfWork, ids: SeededIds
+) -> None:
+    """C123: each has a place of its own, and what is cleared is what was removed. What fails gives its place free at once."""
+    files = Files()
+    live = Snapshots(sqlite_uow, ids, files.furnisher)
+
+    def make(name: str) -> Snapshot:
+        return asyncio.run(live.create(NewSnapshot(name, "clinic"), actor=OWNER, trace=TRACE))
+
+    files.meanwhile = lambda: make("second")
+    first = make("first")
+    assert len({tenant for _, tenant in files.written}) == 2, "neither waits for the other"
+
+    files.meanwhile = lambda: make("third")
+    asyncio.run(live.remove(first.id, actor=OWNER, trace=TRACE))
+    assert files.written[-1] == ("fill", first.id), "its address is taken again, and nothing is cleared"
+
+    def fails() -> None:
+        raise Unavailable("snapshot_not_furnished", "The disk is full.")
+
+    files.meanwhile = fails
+    with pytest.raises(Unavailable, match="not_furnished"):
+        make("fourth")
+    assert make("fourth").slot == 2
+
+
+def test_a_service_that_is_never_launched_counts_as_use(sqlite_uow: UnitOfWork) -> None:
+    """C123: by the counted calls at it, until there are none for long."""
+    put(sqlite_uow)
+
+    def unused(ctx: Context) -> None:
+        store.note_use(ctx.tx, [ID], ctx.now - timedelta(days=40))
+        since = ctx.now - timedelta(days=30)
+        assert service.remove_unused(ctx, since, lambda tenants, _: tenants) == []
+        assert store.get(ctx.tx, ID).used_at == since + timedelta(days=1)
+        later = since + timedelta(days=1, seconds=1)
+        assert [each.id for each in service.remove_unused(ctx, later, lambda *_: ())] == [ID]
+
+    sqlite_uow.write_now(unused, actor=SYSTEM, trace=TRACE)

@@ -1,6 +1,11 @@
 """The records of vendors' snapshots on this machine: templates are packed once, and put over a snapshot's own file."""
 
+import fcntl
+import os
 import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -16,11 +21,14 @@ from hilum.snapshots.live import no_furnisher
 from hilum.snapshots.models import Card, CastMember, Furnisher, SnapshotApp, Template
 from hilum_ehr.fhirserver import copies
 from hilum_ehr.sandbox.faults import FHIR_FOLDER
-from hilum_ehr.sandbox.snapshots import OwnHospital, SnapshotBook
+from hilum_ehr.sandbox.snapshots import FOLDER, OwnHospital, SnapshotBook
 from hilum_ehr.synthesis.models import HospitalPlan
 from hilum_ehr.synthesis.policy import hospitals
 
 TEMPLATES = "templates"
+LOCK_TRIES, LOCK_EVERY_S = 200, 0.1
+"""How often, and how long apart, it is tried to be the only one who writes snapshots."""
+_LOCK = "writing.lock"
 
 
 def furnisher(settings: Settings) -> Furnisher:
@@ -30,11 +38,11 @@ def furnisher(settings: Settings) -> Furnisher:
     book, home = SnapshotBook(settings.data_dir), settings.data_dir
     return Furnisher(
         templates=partial(_templates, home, settings.sandbox_url),
-        fill=lambda tenant, name: _fill(home, tenant, name),
-        empty=lambda tenant: copies.clear(_store(home, tenant)),
+        fill=partial(_fill, home),
+        clear=partial(_clear, home, book),
         keep=lambda card: book.save(_kept(home, book, card)),
         find=lambda tenant: _card(book.find(tenant)),
-        forget=book.forget,
+        kept=lambda: [TenantId(each) for each in book.tenants()],
         address=lambda card: f"{settings.sandbox_url}/sandbox/enter/{card.tenant}/{card.door}",
         count_changed=partial(_count_changed, home),
     )
@@ -78,9 +86,45 @@ def _cast(plan: HospitalPlan) -> tuple[CastMember, ...]:
     )
 
 
-def _fill(home: Path, tenant: TenantId, name: str) -> None:
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Let one process and thread at a time change the records of snapshots. Raises Unavailable if another one does not end."""
+    folder = home / FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Of its own for each who waits: a lock belongs to what was opened.
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        copies.unpack_over(_packed(home, name), _store(home, tenant))
+        for _ in range(LOCK_TRIES):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(LOCK_EVERY_S)
+        else:
+            detail = "Another snapshot is being written for long. Try again."
+            raise Unavailable("snapshot_not_furnished", detail)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clear(home: Path, book: SnapshotBook, tenant: TenantId, may: Callable[[], bool]) -> bool:
+    with _alone(home):
+        if not may():
+            return False
+        # The card first: while it is there, the simulator goes on showing the hospital to whoever came in before.
+        book.forget(tenant)
+        copies.clear(_store(home, tenant))
+        return True
+
+
+def _fill(home: Path, tenant: TenantId, name: str, may: Callable[[], bool]) -> bool:
+    try:
+        with _alone(home):
+            if not may():
+                return False
+            copies.unpack_over(_packed(home, name), _store(home, tenant))
+            return True
     except (OSError, sqlite3.Error) as error:
         detail = "The records of the snapshot cannot be written now. Try again."
         raise Unavailable("snapshot_not_furnished", detail) from error

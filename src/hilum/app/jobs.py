@@ -2,8 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
 from functools import partial
 
 from hilum.app import anchoring, furnishing, rooms, sending  # noqa: F401 - rooms: so that every table is there to erase
@@ -35,6 +35,7 @@ from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
+from hilum.kernel.ids import TenantId
 from hilum.monitoring import jobs as monitoring
 from hilum.monitoring.models import ALERTS_EVERY
 from hilum.overuse import jobs as overuse
@@ -47,6 +48,7 @@ from hilum.review.looking import look_at
 from hilum.review.models import CHECK_EVERY, CLOCKS_EVERY, LOOK_BYTES, LOOK_WITHIN
 from hilum.rollouts import jobs as rollouts
 from hilum.rollouts.models import ROLLOUT_EVERY
+from hilum.snapshots import live as own_hospitals
 from hilum.snapshots import service as snapshots
 from hilum.web.urls import Urls
 
@@ -118,13 +120,20 @@ def jobs_of(uow: UnitOfWork, settings: Settings) -> tuple[Job, ...]:
 
 
 def remove_snapshots(job_lease: JobLease, settings: Settings) -> None:
-    """Remove vendors' snapshots that nobody uses any more, with their records."""
+    """Remove vendors' snapshots that nobody uses any more, with their records, and what is left of those whose making or removal broke off."""
     since, files = job_lease.uow.clock.now() - settings.keep.snapshots, furnishing.furnisher(settings)
-    while removed := job_lease.write(partial(snapshots.remove_unused, since=since)):
-        for each in removed:
-            # First: while its card is there, the simulator goes on showing it to whoever came in before.
-            files.forget(each.id)
-            files.empty(each.id)
+    journal = settings.data_dir / "journal", settings.database_url
+
+    def called(tenants: Collection[TenantId], since: datetime) -> list[TenantId]:
+        counted = journals.read_totals(*journal, tenants, since)
+        return [each for each in tenants if each in counted and counted[each].calls]
+
+    unused = partial(snapshots.remove_unused, since=since, called=called)
+    for gone in (unused, snapshots.end_broken_off):
+        while removed := job_lease.write(gone):
+            for each in removed:
+                own_hospitals.clear(files, each.id, job_lease.read)
+    own_hospitals.sweep(files, job_lease.read)
 
 
 def _checkpoint_notices(schedule: Schedule) -> Faults:

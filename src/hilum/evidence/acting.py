@@ -5,7 +5,7 @@ from typing import Any
 from hilum.clients import service as clients
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Quota, Target, TargetKind
-from hilum.evidence import policy, probing
+from hilum.evidence import policy, probing, store
 from hilum.evidence.judging import NOTHING
 from hilum.evidence.models import (
     QUOTA_BURST,
@@ -28,6 +28,7 @@ from hilum.registry import service as registry
 from hilum.tokens import service as tokens
 
 _BECAUSE = "certification_run"
+_LOW = Quota(QUOTA_RATE_PER_S, QUOTA_BURST)
 
 
 def require_sandbox(ctx: Context, tenant_id: TenantId, vendor: VendorId) -> None:
@@ -54,8 +55,12 @@ def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream
             )
             return {"switch": controls.engage(system, order).id}, None
         case Fault.QUOTA:
+            if store.is_under_way_elsewhere(ctx.tx, run, fault.value):
+                # Each would put back what it found, the other's low one.
+                detail = "Another run of this app is in the same scenario at this hospital. End the scenario there, or wait until it has ended."
+                raise Conflict("scenario_elsewhere", detail)
             earlier = controls.quotas_of(ctx, run.app, run.tenant).platform
-            controls.set_quota(system, run.app, run.tenant, Quota(QUOTA_RATE_PER_S, QUOTA_BURST))
+            controls.set_quota(system, run.app, run.tenant, _LOW)
             return {"quota": None if earlier is None else [earlier.rate_per_s, earlier.burst]}, None
         case Fault.KEYS:
             try:
@@ -82,7 +87,8 @@ def undo(ctx: Context, run: Run) -> None:
     if "switch" in kept and controls.get_switch(system, kept["switch"]).in_force(ctx.now):
         # A narrow one, which one alone releases.
         controls.release(system, kept["switch"], counts=lambda *_: False)
-    if "quota" in kept:
+    # What the platform set meanwhile stays.
+    if "quota" in kept and controls.quotas_of(ctx, run.app, run.tenant).platform == _LOW:
         earlier = kept["quota"]
         controls.set_quota(
             system, run.app, run.tenant, None if earlier is None else Quota(earlier[0], earlier[1])

@@ -114,6 +114,18 @@ def count_since(tx: Connection, app: AppId, since: datetime) -> int:
     return int(tx.execute(select(func.count()).where(wanted)).scalar_one())
 
 
+def is_under_way_elsewhere(tx: Connection, run: Run, fault: str) -> bool:
+    """Check whether another open run of the app at the hospital has made a fault that it has not undone."""
+    wanted = and_(
+        runs.c.app == run.app,
+        runs.c.tenant == run.tenant,
+        runs.c.state == State.OPEN.value,
+        runs.c.id != run.id,
+        runs.c.doing["fault"].as_string() == fault,
+    )
+    return tx.execute(select(runs.c.id).where(wanted).limit(1)).first() is not None
+
+
 def list_faulty(tx: Connection, fault: str, now: datetime, limit: int) -> list[Run]:
     """List open runs in which a fault is under way, the one that ends first first."""
     wanted = and_(

@@ -1,21 +1,24 @@
 """Makes, resets and removes snapshots: transactions, and between them what takes longer.
 
-Making one, in order: 1 choose its tenant; 2 hash the password and copy the records, with no transaction open; 3 one transaction adds all
-rows, and stores the card before it commits. What breaks off before that leaves records and a card of a tenant that there is not.
+Making one, in order: 1 take a place; 2 hash the password and copy the records, with no transaction open; 3 one transaction adds all rows, and
+stores the card before it commits. What breaks off before that leaves a place that is free again after some minutes, and what was copied is swept.
 Resetting one: 1 close the tenant, so that no process serves it; 2 copy the records over what is there, in one transaction of their store;
 3 open it again with new secrets. What breaks off in between leaves it closed, and a reset begins from the front.
+
+Of two at one moment each has a claim of its own, the later one replaces that of the other, and records are copied by one at a time that still has its
+claim: so nothing is copied over a hospital that is open.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from hilum.infra.context import Context, Trace
 from hilum.infra.unit_of_work import UnitOfWork
-from hilum.kernel.actor import Actor
-from hilum.kernel.errors import NotFound
+from hilum.kernel.actor import SYSTEM, Actor
+from hilum.kernel.errors import Conflict, HilumError, NotFound
 from hilum.kernel.ids import TenantId, VendorId
 from hilum.kernel.ports import Ids
 from hilum.signin import live as passwords
@@ -29,10 +32,10 @@ SECRET_BYTES = 18
 def no_furnisher() -> Furnisher:
     """Return the furnisher of a platform without a sandbox: it has no template, so no snapshot is ever made."""
 
-    def never(*_: object) -> None:
+    def never(*_: object) -> NoReturn:
         raise NotFound("snapshot_not_found", "There is no such snapshot.")
 
-    return Furnisher(dict, never, never, never, lambda _: None, never, lambda _: "")
+    return Furnisher(dict, never, never, never, lambda _: None, tuple, lambda _: "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,39 +49,44 @@ class Snapshots:
     async def create(self, order: NewSnapshot, *, actor: Actor, trace: Trace) -> Snapshot:
         """Make a snapshot for the actor's vendor. Raises NotPermitted, Invalid, Conflict, Unavailable."""
         templates = await asyncio.to_thread(self.furnisher.templates)
-        chosen = partial(service.choose, order=order, templates=templates, secret=self.ids.secret())
-        # A write, so that a refusal is recorded.
-        at = await self.uow.write(chosen, actor=actor, trace=trace)
-        fresh, digest = await self._fresh(at[0], order.name.strip(), order.template, actor)
-        await asyncio.to_thread(self.furnisher.fill, at[0], order.template)
-        create = partial(
-            service.create,
+        chosen = partial(
+            service.choose,
             order=order,
-            at=at,
-            template=templates[order.template],
-            fresh=fresh,
-            digest=digest,
+            templates=templates,
+            secret=self.ids.secret(),
+            claim=self.ids.secret(),
         )
-        return await self._with_card(create, actor=actor, trace=trace)
+        begun = await self.uow.write(chosen, actor=actor, trace=trace)
+        try:
+            fresh, digest = await self._fresh(begun, actor)
+            await self._fill(begun, trace)
+            template = templates[begun.template]
+            create = partial(service.create, begun=begun, template=template, fresh=fresh, digest=digest)
+            return await self._with_card(create, actor=actor, trace=trace)
+        except HilumError:
+            # At once, and not when its claim has ended: the vendor tries again.
+            await self.uow.write(partial(service.give_up, begun=begun), actor=SYSTEM, trace=trace)
+            raise
 
     async def reset(self, snapshot: TenantId, *, actor: Actor, trace: Trace) -> Snapshot:
         """Reset a snapshot to the records of its template, with new secrets. Raises NotFound, NotPermitted, Conflict, Unavailable."""
         templates = await asyncio.to_thread(self.furnisher.templates)
-        begin = partial(service.begin_reset, snapshot_id=snapshot, templates=templates)
+        begin = partial(
+            service.begin_reset, snapshot_id=snapshot, templates=templates, claim=self.ids.secret()
+        )
         begun = await self.uow.write(begin, actor=actor, trace=trace)
         template: Template = templates[begun.template]
-        fresh, digest = await self._fresh(begun.id, begun.name, begun.template, actor)
-        await asyncio.to_thread(self.furnisher.fill, begun.id, begun.template)
-        finish = partial(
-            service.finish_reset, snapshot_id=begun.id, template=template, fresh=fresh, digest=digest
-        )
+        fresh, digest = await self._fresh(begun, actor)
+        await self._fill(begun, trace)
+        finish = partial(service.finish_reset, begun=begun, template=template, fresh=fresh, digest=digest)
         return await self._with_card(finish, actor=actor, trace=trace)
 
     async def remove(self, snapshot: TenantId, *, actor: Actor, trace: Trace) -> Snapshot:
         """Remove a snapshot with its records. Raises NotFound, NotPermitted."""
         done = await self.uow.write(partial(service.remove, snapshot_id=snapshot), actor=actor, trace=trace)
-        # After the commit: what breaks off here leaves records that nobody reaches, and that the next one replaces.
-        await asyncio.to_thread(self._clear, done.id)
+        # After the commit: what breaks off here leaves records that nobody reaches, and that are swept.
+        read = partial(self.uow.read_now, actor=SYSTEM, trace=trace)
+        await asyncio.to_thread(clear, self.furnisher, done.id, read)
         return done
 
     async def put_apps(self, snapshot: TenantId, *, actor: Actor, trace: Trace) -> Snapshot:
@@ -93,14 +101,17 @@ class Snapshots:
 
         return await self.uow.write(verb, actor=actor, trace=trace)
 
-    def _clear(self, tenant: TenantId) -> None:
-        self.furnisher.forget(tenant)
-        self.furnisher.empty(tenant)
+    async def _fill(self, begun: Snapshot, trace: Trace) -> None:
+        def holds() -> bool:
+            return self.uow.read_now(partial(service.holds, begun=begun), actor=SYSTEM, trace=trace)
 
-    async def _fresh(self, tenant: TenantId, name: str, template: str, actor: Actor) -> tuple[Card, str]:
+        if not await asyncio.to_thread(self.furnisher.fill, begun.id, begun.template, holds):
+            raise Conflict("snapshot_taken", "A colleague made or reset a snapshot at this moment. Try again.")
+
+    async def _fresh(self, begun: Snapshot, actor: Actor) -> tuple[Card, str]:
         password, door = self.ids.secret(SECRET_BYTES), self.ids.secret(SECRET_BYTES)
         vendor = actor.vendor or VendorId("")
-        card = Card(tenant, vendor, name, template, password, door, "", "", ())
+        card = Card(begun.id, vendor, begun.name, begun.template, password, door, "", "", ())
         # One password for all of its people, so that one is hashed.
         return card, await passwords.hash_password(password, self.ids)
 
@@ -114,3 +125,19 @@ class Snapshots:
             return found
 
         return await self.uow.write(kept, actor=actor, trace=trace)
+
+
+Read = Callable[[Callable[[Context], bool]], bool]
+"""Answers a question in a read transaction of its own."""
+
+
+def clear(furnisher: Furnisher, tenant: TenantId, read: Read) -> bool:
+    """Take away the card and the records of a snapshot, unless somebody makes another one in its place; return whether that was done."""
+    return furnisher.clear(tenant, partial(read, partial(service.is_gone, snapshot_id=tenant)))
+
+
+def sweep(furnisher: Furnisher, read: Read) -> None:
+    """Take away what is left of snapshots that were removed, or whose making broke off: a card also where there is no row."""
+    for tenant in furnisher.kept():
+        if read(partial(service.is_gone, snapshot_id=tenant)):
+            clear(furnisher, tenant, read)

@@ -1,8 +1,8 @@
 """Snapshots and what they are made of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from hilum.kernel.ids import ClientId, TenantId, VendorId
@@ -15,9 +15,13 @@ APPS_BOUND = 100
 """Apps of the vendor that are put into a snapshot."""
 NAME_BOUND = 40
 UNUSED_BATCH = 20
+CLAIMED_FOR = timedelta(minutes=5)
+"""How long a place is kept for whoever began to make a snapshot in it; then it is free again."""
 
 
 class State(StrEnum):
+    MAKING = "making"
+    """Its place is taken, and nothing is there yet: its making is under way, or has broken off."""
     READY = "ready"
     RESETTING = "resetting"
     """Closed: a reset is under way, or has broken off."""
@@ -27,7 +31,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A hospital of a vendor's own. ``slot``: which of the vendor's places it has. ``client``: its EHR."""
+    """A hospital of a vendor's own. ``slot``: which of the vendor's places it has. ``client``: its EHR; empty before it was made for the first time.
+
+    ``claim``: of who makes or resets it now; whoever has another one has lost the place to a colleague.
+    """
 
     id: TenantId
     vendor: VendorId
@@ -40,6 +47,12 @@ class Snapshot:
     made_at: datetime
     reset_at: datetime
     used_at: datetime
+    claim: str = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its vendor finds it."""
+        return self.state in {State.READY, State.RESETTING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +112,18 @@ class Card:
 class Furnisher:
     """The records of snapshots, on the machine that has the sandbox's.
 
-    ``fill`` puts the records of a template in the place of all that a hospital has, ``empty`` takes them away; both are seen by every process
-    at once. ``keep`` stores a card before the commit that makes it true. ``people`` of a card: their usernames, names, roles and resources.
+    ``fill`` puts the records of a template in the place of all that a hospital has, ``clear`` takes them and the card away; both are seen by every
+    process at once. Of all that want to only one does so at a time, and only if its last argument says then that it may; else they return False.
+    ``keep`` stores a card before the commit that makes it true. ``people`` of a card: their usernames, names, roles and resources.
     """
 
     templates: Callable[[], Mapping[str, Template]]
-    fill: Callable[[TenantId, str], None]
-    empty: Callable[[TenantId], None]
+    fill: Callable[[TenantId, str, Callable[[], bool]], bool]
+    clear: Callable[[TenantId, Callable[[], bool]], bool]
     keep: Callable[[Card], None]
     find: Callable[[TenantId], Card | None]
-    forget: Callable[[TenantId], None]
+    kept: Callable[[], Collection[TenantId]]
+    """The hospitals that have a card."""
     address: Callable[[Card], str]
     """Where the simulator lets in whoever has the card."""
     count_changed: Callable[[TenantId, str, datetime], int | None] = lambda *_: None

@@ -28,7 +28,7 @@ from hilum.web.api import (
 from hilum.web.kit import Kit, trace_of
 
 READERS = audience("staff", "member")
-MEMBERS = audience("member")
+OPENERS = audience("vendor_owner", "vendor_developer", "vendor_security")
 MAKERS = audience("vendor_owner", "vendor_developer")
 
 
@@ -103,7 +103,7 @@ def api(kit: Kit, furnisher: Furnisher) -> APIRouter:
         verb = partial(service.view, snapshot_id=TenantId(snapshot))
         return SnapshotShown.model_validate(await run_read(kit, request, verb))
 
-    @router.get("/sandbox-snapshots/{snapshot}/card", openapi_extra=MEMBERS)
+    @router.get("/sandbox-snapshots/{snapshot}/card", openapi_extra=OPENERS)
     async def show_snapshot_card(request: Request, snapshot: Id) -> CardShown:
         """Show what opens a snapshot: addresses, the EHR's secret, people and their password. The read is recorded, and counts as use."""
         verb = partial(service.open_card, snapshot_id=TenantId(snapshot), furnisher=furnisher)

@@ -1,6 +1,6 @@
 """The steps by which snapshots are made, reset and removed, each one transaction; in which order they are taken is in ``live``."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -31,6 +31,7 @@ from hilum.signin import service as signin
 from hilum.snapshots import policy, store
 from hilum.snapshots.models import (
     APPS_BOUND,
+    CLAIMED_FOR,
     PLACES,
     SNAPSHOTS_BOUND,
     Card,
@@ -44,77 +45,109 @@ from hilum.snapshots.models import (
     Template,
 )
 
+ReadCalled = Callable[[Collection[TenantId], datetime], Collection[TenantId]]
+"""Returns at which of some hospitals an app was answered since a moment, by the counts of days."""
+_DAY = timedelta(days=1)
 WITHOUT_PASSWORD = frozenset({"administrator"})
 """Roles of which nobody gets a password: a snapshot is governed by its vendor's rights here, not by a hospital's."""
 
 
 def choose(
-    ctx: Context, order: NewSnapshot, templates: Mapping[str, Template], secret: str
-) -> tuple[TenantId, int]:
-    """Return the tenant that a new snapshot will be, and its place. Raises NotPermitted, Invalid, Unavailable (too many)."""
+    ctx: Context, order: NewSnapshot, templates: Mapping[str, Template], *, secret: str, claim: str
+) -> Snapshot:
+    """Take a place for a new snapshot, and return it: nobody else makes one there meanwhile. Raises NotPermitted, Invalid, Unavailable (too many)."""
     vendor = _maker(ctx, "snapshots.snapshot.create")
+    store.lock(ctx.tx)
     held = store.list_of(ctx.tx, vendor)
     if faults := policy.order_faults(order, templates, held):
         detail = "The snapshot cannot be made as described; see fields."
         if "template" in faults and not templates:
             detail = "This sandbox has no templates yet. Its operator makes them with `hilum sandbox seed`."
         raise Invalid("snapshot_invalid", detail, fields=faults)
-    place = policy.free_place(held)
+    place = policy.free_place(held, ctx.now)
     if place is None:
         detail = f"Your vendor has {PLACES} snapshots, as many as it may have. Remove one, or reset it."
         raise Unavailable("too_many_snapshots", detail)
-    if store.count_present(ctx.tx) >= SNAPSHOTS_BOUND:
+    slot, before = place
+    taken = 0 if before is not None and before.state is State.MAKING else 1
+    if store.count_present(ctx.tx) + taken > SNAPSHOTS_BOUND:
         detail = "This sandbox has as many snapshots as it may have. Remove one that you need no more, or ask its operator."
         raise Unavailable("too_many_snapshots", detail)
-    slot, before = place
-    return (policy.tenant_id_of(secret) if before is None else before.id), slot
-
-
-def create(
-    ctx: Context,
-    order: NewSnapshot,
-    at: tuple[TenantId, int],
-    template: Template,
-    *,
-    fresh: Card,
-    digest: str,
-) -> tuple[Snapshot, Card]:
-    """Add a snapshot whose records are in place, or put it where a removed one was; return it with its card.
-
-    Raises NotPermitted, Conflict (another took its place), Invalid.
-    """
-    vendor = _maker(ctx, "snapshots.snapshot.create")
-    tenant_id, slot = at
-    system = ctx.as_actor(SYSTEM)
-    before = next((each for each in store.list_of(ctx.tx, vendor) if each.id == tenant_id), None)
-    if before is None:
-        client, secret = _add_tenant(system, tenant_id, vendor, template)
-    else:
-        before = store.get(ctx.tx, tenant_id, lock=True)
-        if before.state is not State.REMOVED:
-            raise Conflict("snapshot_taken", "A colleague made a snapshot at this moment. Try again.")
-        client, secret = before.client, _renew_secret(system, before.client)
-        identity.update_tenant(system, tenant_id, TenantChange(name=template.name, active=True))
     made = Snapshot(
-        tenant_id,
+        policy.tenant_id_of(secret) if before is None else before.id,
         vendor,
         slot,
         order.name.strip(),
         order.template,
-        client,
-        State.READY,
+        ClientId("") if before is None else before.client,
+        State.MAKING,
         str(ctx.actor),
         ctx.now,
         ctx.now,
         ctx.now,
+        claim,
     )
     if before is not None:
         store.save(ctx.tx, made)
     elif not store.add(ctx.tx, made):
-        raise Conflict("snapshot_taken", "A colleague made a snapshot at this moment. Try again.")
+        # A release before takes places without the lock.
+        raise _taken()
+    return made
+
+
+def holds(ctx: Context, begun: Snapshot) -> bool:
+    """Check whether a snapshot is still being made or reset by whoever began with it."""
+    found = store.find(ctx.tx, begun.id)
+    return found is not None and (found.state, found.claim) == (begun.state, begun.claim)
+
+
+def give_up(ctx: Context, begun: Snapshot) -> None:
+    """Give the place free of a snapshot whose making failed."""
+    found = store.get(ctx.tx, begun.id, lock=True)
+    if holds(ctx, begun):
+        store.save(ctx.tx, replace(found, state=State.REMOVED, claim=""))
+
+
+def is_gone(ctx: Context, snapshot_id: TenantId) -> bool:
+    """Check whether nothing of a snapshot is to be there."""
+    found = store.find(ctx.tx, snapshot_id)
+    return found is None or found.state is State.REMOVED
+
+
+def create(
+    ctx: Context, begun: Snapshot, template: Template, *, fresh: Card, digest: str
+) -> tuple[Snapshot, Card]:
+    """Add a snapshot whose records are in place; return it with its card.
+
+    Raises NotPermitted, Conflict (it took too long, and the place is another's).
+    """
+    vendor = _maker(ctx, "snapshots.snapshot.create")
+    found = store.get(ctx.tx, begun.id, lock=True)
+    if found.vendor != vendor or not holds(ctx, begun):
+        raise _taken()
+    system = ctx.as_actor(SYSTEM)
+    if found.client:
+        client, secret = found.client, _renew_secret(system, found.client)
+        identity.update_tenant(system, found.id, TenantChange(name=template.name, active=True))
+    else:
+        client, secret = _add_tenant(system, found.id, vendor, template)
+    made = replace(
+        found,
+        client=client,
+        state=State.READY,
+        claim="",
+        made_at=ctx.now,
+        reset_at=ctx.now,
+        used_at=ctx.now,
+    )
+    store.save(ctx.tx, made)
     card = _furnish(system, made, template, replace(fresh, client_id=client, client_secret=secret), digest)
     audit.record(ctx, _event("snapshots.snapshot.create", made, template=made.template))
     return made, card
+
+
+def _taken() -> Conflict:
+    return Conflict("snapshot_taken", "A colleague made or reset a snapshot at this moment. Try again.")
 
 
 def _add_tenant(
@@ -133,34 +166,36 @@ def _add_tenant(
     return peer.id, secret
 
 
-def begin_reset(ctx: Context, snapshot_id: TenantId, templates: Mapping[str, Template]) -> Snapshot:
-    """Close a snapshot whose reset begins: what is under way there ends. Raises NotFound, NotPermitted, Unavailable (its template is missing)."""
+def begin_reset(
+    ctx: Context, snapshot_id: TenantId, templates: Mapping[str, Template], claim: str
+) -> Snapshot:
+    """Close a snapshot whose reset begins: what is under way there ends, also an earlier reset. Raises NotFound, NotPermitted, Unavailable (its template is missing)."""
     found = _changeable(ctx, snapshot_id, "snapshots.snapshot.reset")
     # Before it is closed: without a template nothing would open it again.
     if found.template not in templates:
         detail = "This sandbox has no template for it now. Its operator makes them with `hilum sandbox seed`."
         raise Unavailable("snapshot_template_missing", detail)
     _close(ctx.as_actor(SYSTEM), found)
-    begun = replace(found, state=State.RESETTING)
+    begun = replace(found, state=State.RESETTING, claim=claim)
     store.save(ctx.tx, begun)
     audit.record(ctx, _event("snapshots.snapshot.reset", begun, step="begin"))
     return begun
 
 
 def finish_reset(
-    ctx: Context, snapshot_id: TenantId, template: Template, fresh: Card, digest: str
+    ctx: Context, begun: Snapshot, template: Template, fresh: Card, digest: str
 ) -> tuple[Snapshot, Card]:
     """Open a snapshot whose records are again those of its template; nothing that was issued before is valid (ADR 23).
 
     Raises NotFound, NotPermitted, Conflict.
     """
-    found = _changeable(ctx, snapshot_id, "snapshots.snapshot.reset")
-    if found.state is not State.RESETTING:
+    found = _changeable(ctx, begun.id, "snapshots.snapshot.reset")
+    if not holds(ctx, begun):
         raise Conflict("snapshot_not_resetting", "A colleague reset this snapshot at this moment.")
     system = ctx.as_actor(SYSTEM)
     identity.update_tenant(system, found.id, TenantChange(active=True))
     secret = _renew_secret(system, found.client)
-    done = replace(found, state=State.READY, reset_at=ctx.now, used_at=ctx.now)
+    done = replace(found, state=State.READY, claim="", reset_at=ctx.now, used_at=ctx.now)
     store.save(ctx.tx, done)
     card = replace(fresh, client_id=found.client, client_secret=secret)
     card = _furnish(system, done, template, card, digest)
@@ -175,7 +210,7 @@ def remove(ctx: Context, snapshot_id: TenantId) -> Snapshot:
     if not policy.may_remove(ctx.actor, found.vendor):
         raise audit.refusal(ctx, event)
     _close(ctx.as_actor(SYSTEM), found)
-    done = replace(found, state=State.REMOVED)
+    done = replace(found, state=State.REMOVED, claim="")
     store.save(ctx.tx, done)
     audit.record(ctx, event)
     return done
@@ -228,13 +263,24 @@ def open_card(ctx: Context, snapshot_id: TenantId, furnisher: Furnisher) -> Open
     return Opened(found, card, template.cast, furnisher.address(card))
 
 
-def remove_unused(ctx: Context, since: datetime) -> list[Snapshot]:
-    """Remove a batch of snapshots that nobody opened, and at which no app was launched, since a moment; return them."""
+def remove_unused(ctx: Context, since: datetime, called: ReadCalled) -> list[Snapshot]:
+    """Remove a batch of snapshots that nobody opened, and at which no app was launched and none called, since a moment; return them."""
     found = store.list_unused(ctx.tx, since)
     used = launches.opened_since(ctx, [each.id for each in found], since)
+    left = [each.id for each in found if each.id not in used]
+    # A service that is never launched. On which day it called is not asked: a day later it is asked whether it still does.
+    used |= dict.fromkeys(called(left, since), since + _DAY)
     for tenant, at in used.items():
         store.note_use(ctx.tx, [tenant], at)
     return [remove(ctx, each.id) for each in found if each.id not in used]
+
+
+def end_broken_off(ctx: Context) -> list[Snapshot]:
+    """Give the places of a batch of snapshots free whose making broke off; return them."""
+    found = store.list_broken_off(ctx.tx, ctx.now - CLAIMED_FOR)
+    for each in found:
+        store.save(ctx.tx, replace(each, state=State.REMOVED, claim=""))
+    return found
 
 
 def _maker(ctx: Context, action: str) -> VendorId:
@@ -248,7 +294,7 @@ def _maker(ctx: Context, action: str) -> VendorId:
 
 def _visible(ctx: Context, snapshot_id: TenantId, *, lock: bool = False) -> Snapshot:
     found = store.get(ctx.tx, snapshot_id, lock=lock)
-    if not policy.may_see(ctx.actor, found.vendor) or found.state is State.REMOVED:
+    if not policy.may_see(ctx.actor, found.vendor) or not found.is_there:
         raise _no_snapshot()
     return found
 

@@ -4,7 +4,19 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, UniqueConstraint, func, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    UniqueConstraint,
+    func,
+    select,
+    text,
+)
 
 from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
@@ -26,10 +38,22 @@ snapshots = Table(
     Column("made_at", Instant, nullable=False),
     Column("reset_at", Instant, nullable=False),
     Column("used_at", Instant, nullable=False),
+    Column("claim", String(64), nullable=False, server_default=""),
     # Two that are made at one moment do not get one place.
     UniqueConstraint("vendor", "slot"),
     Index("ix_snapshots_snapshot_state", "state", "used_at"),
 )
+
+
+_LOCK = 0x534E4150
+"""The advisory lock under which places are given on PostgreSQL: the letters of SNAP. On SQLite there is one writer anyway."""
+_THERE = (State.READY.value, State.RESETTING.value)
+
+
+def lock(tx: Connection) -> None:
+    """Let no other transaction take a place until this one ends: those of a platform are counted."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def add(tx: Connection, found: Snapshot) -> bool:
@@ -62,23 +86,30 @@ def list_of(tx: Connection, vendor: VendorId) -> list[Snapshot]:
 
 
 def list_present(tx: Connection, vendor: VendorId | None, page: PageQuery = FIRST_PAGE) -> list[Snapshot]:
-    """List snapshots that were not removed, of a vendor or of all, by id."""
-    query = select(snapshots).where(snapshots.c.state != State.REMOVED.value, snapshots.c.id > page.after)
+    """List snapshots that are there, of a vendor or of all, by id."""
+    query = select(snapshots).where(snapshots.c.state.in_(_THERE), snapshots.c.id > page.after)
     if vendor is not None:
         query = query.where(snapshots.c.vendor == vendor)
     return [_snapshot(row) for row in tx.execute(query.order_by(snapshots.c.id).limit(page.limit))]
 
 
 def count_present(tx: Connection) -> int:
+    """Count the places that are taken, also those in which one is being made."""
     query = select(func.count()).select_from(snapshots).where(snapshots.c.state != State.REMOVED.value)
     return int(tx.execute(query).scalar_one())
 
 
 def list_unused(tx: Connection, before: datetime) -> list[Snapshot]:
     """List snapshots that were not removed and not used since, at most a batch."""
-    present = snapshots.c.state.in_([State.READY.value, State.RESETTING.value])
-    query = select(snapshots).where(present, snapshots.c.used_at < before)
+    query = select(snapshots).where(snapshots.c.state.in_(_THERE), snapshots.c.used_at < before)
     return [_snapshot(row) for row in tx.execute(query.order_by(snapshots.c.used_at).limit(UNUSED_BATCH))]
+
+
+def list_broken_off(tx: Connection, before: datetime) -> list[Snapshot]:
+    """List snapshots whose making began before a moment and did not end, at most a batch, locked."""
+    making = snapshots.c.state == State.MAKING.value, snapshots.c.made_at <= before
+    query = select(snapshots).where(*making).order_by(snapshots.c.id).limit(UNUSED_BATCH)
+    return [_snapshot(row) for row in tx.execute(query.with_for_update())]
 
 
 def note_use(tx: Connection, of: Collection[TenantId], at: datetime) -> None:

@@ -84,6 +84,11 @@ class SnapshotBook:
             file.write(orjson.dumps(asdict(card)))
         fresh.replace(path)
 
+    def tenants(self) -> list[str]:
+        """List the snapshots that have a file, for the platform; the site never lists them."""
+        found = (path.stem for path in self._folder.glob("own-*.json"))
+        return sorted(each for each in found if _TENANT.fullmatch(each))
+
     def forget(self, tenant: str) -> None:
         """Delete a file; nothing if there is none."""
         if _TENANT.fullmatch(tenant) is not None:

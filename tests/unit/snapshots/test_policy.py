@@ -7,7 +7,7 @@ import pytest
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import ClientId, TenantId, VendorId
 from hilum.snapshots import policy
-from hilum.snapshots.models import PLACES, NewSnapshot, Snapshot, State
+from hilum.snapshots.models import CLAIMED_FOR, PLACES, NewSnapshot, Snapshot, State
 from tests.sim.world import START
 
 OURS, THEIRS = VendorId("ven_ours"), VendorId("ven_theirs")
@@ -26,7 +26,9 @@ CLINICIAN = Actor(ActorKind.PERSON, "per_4", TenantId("general"), frozenset({"ad
 RIGHTS = [
     (member("vendor_owner"), "make open see remove"),
     (member("vendor_developer"), "make open see remove"),
-    (member("vendor_billing"), "open see"),
+    (member("vendor_security"), "open see"),
+    # It has the EHR's secret and everybody's password.
+    (member("vendor_billing"), "see"),
     (member("vendor_owner", THEIRS), ""),
     (replace(member("vendor_owner"), roles=frozenset()), ""),
     (STAFF, "see remove"),
@@ -73,12 +75,16 @@ def test_a_place_that_was_there_before_is_taken_first_and_none_beyond_the_bound(
     """So that removing and making again needs no further tenants."""
     held = [replace(HELD, id=TenantId(f"own-{n}"), slot=n) for n in range(PLACES)]
     gone = replace(held[1], state=State.REMOVED)
+    making = replace(held[1], state=State.MAKING)
 
-    assert policy.free_place([]) == (0, None)
-    assert policy.free_place(held[:1]) == (1, None)
-    assert policy.free_place([held[0], gone]) == (1, gone)
-    assert policy.free_place(held) is None
-    assert policy.free_place([replace(held[0], state=State.RESETTING), *held[1:]]) is None
+    assert policy.free_place([], START) == (0, None)
+    assert policy.free_place(held[:1], START) == (1, None)
+    assert policy.free_place([held[0], gone], START) == (1, gone)
+    assert policy.free_place(held, START) is None
+    assert policy.free_place([replace(held[0], state=State.RESETTING), *held[1:]], START) is None
+    # A colleague makes one there now; whoever broke off keeps nobody out for long.
+    assert policy.free_place([held[0], making, held[2]], START) is None
+    assert policy.free_place([held[0], making, held[2]], START + CLAIMED_FOR) == (1, making)
 
 
 def test_its_address_cannot_be_guessed_and_says_nothing() -> None:

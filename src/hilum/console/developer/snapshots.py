@@ -15,6 +15,7 @@ from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import PageQuery
 from hilum.snapshots import service as snapshots
 from hilum.snapshots.models import PLACES, NewSnapshot, Opened, Snapshot, State
+from hilum.snapshots.policy import may_open
 from hilum.web.forms import Form
 from hilum.web.problems import status_of
 
@@ -74,7 +75,8 @@ async def _one(visit: Visit, trouble: Trouble | None = None) -> Response:
     tenant, furnisher = TenantId(visit.param()), visit.ports.snapshots.furnisher
     found = await visit.read(partial(snapshots.view, snapshot_id=tenant))
     opened: Opened | None = None
-    if found.state is State.READY:
+    opens = may_open(visit.visitor.actor, found.vendor)
+    if found.state is State.READY and opens:
         try:
             opened = await visit.write(partial(snapshots.open_card, snapshot_id=tenant, furnisher=furnisher))
         except Unavailable as error:
@@ -86,6 +88,7 @@ async def _one(visit: Visit, trouble: Trouble | None = None) -> Response:
         snapshot=found,
         state=_STATES[found.state],
         opened=opened,
+        opens=opens,
         fhir=urls.fhir_base(tenant),
         launches=urls.launches(tenant),
         makes=frame.may(visit, VendorRight.APPS),
