@@ -42,11 +42,14 @@ OURS, ID, NOWHERE = VendorId("ven_ours"), TenantId("own-" + "a" * 26), TenantId(
 OWNER = Actor(ActorKind.MEMBER, "per_1", roles=frozenset({"vendor_owner"}), vendor=OURS)
 
 
+EMPTY = Template("Own", (), "http://127.0.0.1:9")
+
+
 @dataclass
 class Files:
     """Records that are only counted. ``meanwhile`` happens once, before the next time that something is written or taken away."""
 
-    template: Template = Template("Own", (), "http://127.0.0.1:9")
+    template: Template = EMPTY
     written: list[tuple[str, TenantId]] = field(default_factory=list)
     meanwhile: Callable[[], object] | None = None
 
@@ -86,9 +89,9 @@ def put(uow: UnitOfWork) -> None:
     uow.write_now(verb, actor=SYSTEM, trace=TRACE)
 
 
-def state(uow: UnitOfWork) -> tuple[State, bool]:
+def state(uow: UnitOfWork, tenant: TenantId = ID) -> tuple[State, bool]:
     def verb(ctx: Context) -> tuple[State, bool]:
-        return store.get(ctx.tx, ID).state, identity.get_tenant(ctx, ID).active
+        return store.get(ctx.tx, tenant).state, identity.get_tenant(ctx, tenant).active
 
     return uow.read_now(verb, actor=SYSTEM, trace=TRACE)
 
@@ -168,18 +171,19 @@ def test_of_two_resets_at_once_only_one_writes_and_nothing_is_written_once_it_is
     sqlite_uow: UnitOfWork, ids: SeededIds
 ) -> None:
     """C123."""
-    put(sqlite_uow)
     files = Files()
     live = Snapshots(sqlite_uow, ids, files.furnisher)
+    made = asyncio.run(live.create(NewSnapshot("mine", "clinic"), actor=OWNER, trace=TRACE))
 
     def reset() -> Snapshot:
-        return asyncio.run(live.reset(ID, actor=OWNER, trace=TRACE))
+        return asyncio.run(live.reset(made.id, actor=OWNER, trace=TRACE))
 
     files.meanwhile = reset
     with pytest.raises(Conflict, match="snapshot_taken"):
         reset()
 
-    assert (files.written, state(sqlite_uow)) == ([("fill", ID)], (State.READY, True))
+    assert files.written == [("fill", made.id)] * 2, "when it was made, and by the reset that won"
+    assert state(sqlite_uow, made.id) == (State.READY, True)
 
 
 def test_what_is_made_while_another_one_is_made_or_taken_away_keeps_its_records(

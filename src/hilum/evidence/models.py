@@ -16,6 +16,8 @@ RESULT_LIFE = timedelta(days=90)
 """How old a result may be when a version is certified by it (C232)."""
 RUNS_A_DAY = 20
 """Runs that may be opened for an app within a day."""
+FINISHES_A_DAY = 10
+"""How often it may be tried to have one run judged."""
 ROWS_BOUND = 5_000
 """Records of one run that are judged. Of a run with more, nothing is."""
 EVENTS_PAGES = 25

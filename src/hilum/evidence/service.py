@@ -30,6 +30,7 @@ from hilum.evidence.judging import MINT, NOTHING, REDEEM, TAKE, WITHDRAW
 from hilum.evidence.models import (
     EVENTS_PAGES,
     FAILED_KEPT,
+    FINISHES_A_DAY,
     KEPT,
     ROWS_BOUND,
     RUN_LIFE,
@@ -56,6 +57,7 @@ from hilum.kernel.ids import AppId, ClientId, RunId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
+from hilum.notices import service as notices
 from hilum.policies import service as policies
 from hilum.registry import service as registry
 from hilum.registry.policy import applicant_of
@@ -165,6 +167,10 @@ def begin(ctx: Context, run_id: str, scenario: str) -> tuple[Run, Upstream | Non
 def end(ctx: Context, run_id: str, *, late: bool = False) -> Run:
     """End the scenario that is under way, and undo its fault; with ``late`` also past the run's end. Raises NotFound, NotPermitted, Conflict."""
     run = _running(ctx, run_id, "evidence.scenario.end", late=late)
+    # Each try to have it judged follows up to hundreds of thousands of records.
+    if late and not notices.spend(ctx, f"finish/{run.id}", FINISHES_A_DAY):
+        detail = f"It was tried {FINISHES_A_DAY} times to have this run judged. Open another one."
+        raise audit.refusal(ctx, replace(_event(run, "evidence.run.finish"), reason="finish_bound"), detail)
     ended = _end(ctx, run)
     store.save(ctx.tx, ended)
     return ended
@@ -222,7 +228,12 @@ def finish(ctx: Context, run_id: str, records: Records, ground: ReadGround = gro
         ended_at=ctx.now,
     )
     store.save(ctx.tx, ended)
-    facts = {"state": ended.state.value, "records": len(records.rows), "digest": sha256(signed).hexdigest()}
+    facts = {
+        "state": ended.state.value,
+        "records": len(records.rows),
+        "digest": sha256(signed).hexdigest(),
+        "version": run.version,
+    }
     audit.record(ctx, _event(run, "evidence.run.finish", **facts))
     return ended
 
@@ -322,6 +333,7 @@ def latest_result(ctx: Context, version: VersionId) -> Seen | None:
     found = store.find_judged(ctx.tx, version)
     if found is None or found.ended_at is None:
         return None
+    genuine = check_result(ctx, found) and not _was_followed(ctx, found)
     return Seen(
         found.id,
         found.ended_at,
@@ -330,10 +342,21 @@ def latest_result(ctx: Context, version: VersionId) -> Seen | None:
         # As they were signed, and not as the row has them.
         policy.shown_by(found.result),
         sha256(policy.signed_bytes(found.result)).hexdigest(),
-        check_result(ctx, found),
+        genuine,
         bool(found.result.get("backend")),
         policy.stores_nothing(found.result),
         policy.ground_of(found).own,
+    )
+
+
+def _was_followed(ctx: Context, run: Run) -> bool:
+    """Check whether the audit has a later result of the version: somebody took its row away, and this is not the last one."""
+    query = EventQuery(action="evidence.run.finish", app=run.app, since=run.ended_at, outcome="done")
+    later = (each.event.facts for each in audit.list_events(ctx, query).events)
+    judged = {State.PASSED.value, State.FAILED.value}
+    return any(
+        each.get("version") == run.version and each.get("run") != run.id and each.get("state") in judged
+        for each in later
     )
 
 

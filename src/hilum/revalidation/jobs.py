@@ -37,13 +37,22 @@ def run(lease: Lease, look_at: LookAt, use: Use, may_continue: Callable[[], bool
     while may_continue():
         batch = _next(lease, use)
         if not batch:
-            lease.write(service.end_round)
+            _end(lease, may_continue)
             return
         looks = _look(batch, look_at, may_continue)
         if looks is None:
             return
         for subject in batch:
             _finish(lease, subject, [looks[each] for each in subject.targets])
+
+
+def _end(lease: Lease, may_continue: Callable[[], bool]) -> None:
+    """End the round, once nothing is open any more about apps that are certified no more."""
+    after = ""
+    while may_continue() and (after := lease.write(partial(service.close_gone, after=after))):
+        pass
+    if not after:
+        lease.write(service.end_round)
 
 
 def follow(lease: Lease, first_read: FirstRead, may_continue: Callable[[], bool]) -> None:

@@ -30,6 +30,8 @@ RULES_BOUND = 100
 """Ways in which one such kind was permitted that are remembered, to find out where; an app that asks for ever other scopes has any number."""
 LISTED_BOUND = 40
 """Scopes that a finding lists."""
+RECURS_WITHIN = timedelta(days=14)
+"""How long after a finding was closed the same one has the deadline that it had: who mends it for a night has no new one each time."""
 FINDINGS_BOUND = 500
 """Open findings of one app."""
 CLOSED_KEPT = timedelta(days=3 * 366)

@@ -5,8 +5,9 @@ from dataclasses import astuple, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
+from hilum.controls.models import Mode, Switch, TargetKind
 from hilum.controls.policy import administers
-from hilum.kernel.actor import Actor
+from hilum.kernel.actor import SYSTEM, Actor
 from hilum.kernel.ids import AppId, VendorId
 from hilum.policies.models import Automation, Book, Cell, Tier
 from hilum.policies.policy import cell_of
@@ -161,15 +162,18 @@ def follow(
     held: Iterable[Finding],
     concerns: Iterable[Concern],
     *,
+    recent: Iterable[Finding] = (),
     limits: Limits,
     now: datetime,
 ) -> Followed:
     """Return what a look changes: new findings, suspicions, what is still so, and what was mended.
 
-    What could not be seen keeps a finding open and opens none before the second time: a host may be away for a night.
+    ``held``: what is open. ``recent``: what was closed lately; the same again about the same certification is due when that was. What could not be
+    seen keeps a finding open and opens none before the second time: a host may be away for a night.
     """
     assert subject.certification is not None, "what is not certified has nothing to find"
-    by_key = {(each.rule, each.about): each for each in held}
+    mine = (each for each in recent if each.certification == subject.certification.id)
+    by_key, closed_before = ({(each.rule, each.about): each for each in some} for some in (held, mine))
     seen: set[tuple[str, str]] = set()
     opened: list[Finding] = []
     suspected: list[Finding] = []
@@ -177,17 +181,16 @@ def follow(
     for each in concerns:
         key = each.rule, each.about
         seen.add(key)
-        before = by_key.get(key)
+        found = by_key.get(key)
         after = _finding(subject.app, vendor, subject.certification, each, now)
-        if before is None:
-            (opened if each.certain else suspected).append(
-                _due(after, limits, now, is_open=each.certain, due_at=each.due_at)
-            )
-        elif before.state is State.SUSPECTED:
-            opened.append(_due(replace(after, id=before.id), limits, now, is_open=True))
+        due = replace(after, state=State.OPEN, due_at=_due(each, closed_before.get(key), limits, now))
+        if found is None:
+            (opened if each.certain else suspected).append(due if each.certain else after)
+        elif found.state is State.SUSPECTED:
+            opened.append(replace(due, id=found.id))
         else:
-            evidence = each.evidence if each.certain else before.evidence
-            kept.append(replace(before, seen_at=now, evidence=evidence))
+            evidence = each.evidence if each.certain else found.evidence
+            kept.append(replace(found, seen_at=now, evidence=evidence))
     gone = [each for key, each in by_key.items() if key not in seen]
     closed = tuple(replace(each, state=State.CLOSED, closed_at=now) for each in gone)
     return Followed(tuple(opened), tuple(suspected), tuple(kept), closed)
@@ -213,13 +216,9 @@ def _finding(
     )
 
 
-def _due(
-    found: Finding, limits: Limits, now: datetime, *, is_open: bool, due_at: datetime | None = None
-) -> Finding:
-    if not is_open:
-        return found
-    due = due_at or now + timedelta(days=limits.days[found.severity])
-    return replace(found, state=State.OPEN, due_at=due)
+def _due(concern: Concern, earlier: Finding | None, limits: Limits, now: datetime) -> datetime:
+    due = concern.due_at or now + timedelta(days=limits.days[concern.severity])
+    return due if earlier is None or earlier.due_at is None else min(due, earlier.due_at)
 
 
 _RUNGS: Mapping[Automation, Rung] = {
@@ -328,6 +327,16 @@ def rung_of(found: Finding, limits: Limits, now: datetime) -> Rung:
 def rung_due(findings: Iterable[Finding], limits: Limits, now: datetime) -> Rung:
     """Return how far the findings of an app say that it climbs: as far as the gravest."""
     return max((rung_of(each, limits, now) for each in findings), default=Rung.NONE)
+
+
+def is_of_ladder(switch: Switch, versions: Collection[str]) -> bool:
+    """Check whether the platform by itself stopped new launches of one of an app's versions, as the ladder does and nothing else."""
+    return (
+        switch.engaged_by == str(SYSTEM)
+        and switch.mode is Mode.NO_NEW_LAUNCHES
+        and switch.target.kind is TargetKind.VERSION
+        and switch.target.key in versions
+    )
 
 
 def rung_taken(due: Rung, limits: Limits) -> Rung:

@@ -9,7 +9,7 @@ from hilum.audit.models import Event, EventQuery
 from hilum.certificates import service as certificates
 from hilum.contacts import service as contacts
 from hilum.controls import service as controls
-from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
+from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.evidence import service as evidence
 from hilum.identity import service as identity
 from hilum.identity.models import Role
@@ -43,6 +43,7 @@ from hilum.revalidation.models import (
     ASK_AGAIN,
     BATCH,
     CLOSED_KEPT,
+    RECURS_WITHIN,
     UNUSED_DAYS,
     Bounced,
     Climb,
@@ -196,7 +197,10 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
         due_at = ctx.now + timedelta(days=limits.service.grace_days)
         concerns += map(policy.bounced_concern, subject.bounced)
         concerns += serving.concerns_of(subject.service, held, public=subject.public, due_at=due_at)
-        followed = policy.follow(subject, app.vendor, held, concerns, limits=limits, now=ctx.now)
+        recent = store.recently_closed(ctx.tx, app.id, ctx.now - RECURS_WITHIN)
+        followed = policy.follow(
+            subject, app.vendor, held, concerns, recent=recent, limits=limits, now=ctx.now
+        )
         _keep(ctx, followed)
         remember_places(ctx, store.open_findings(ctx.tx, app.id), subject.drift)
         if subject.units is not None:
@@ -232,14 +236,23 @@ def _is_turn(ctx: Context, subject: Subject) -> bool:
     return True
 
 
+def close_gone(ctx: Context, after: str) -> str:
+    """Close what is open about the next apps that are certified no more, once no app of the round is left; return the last one looked at, or nothing."""
+    held = store.find_round(ctx.tx)
+    if held.is_over or held.began_at is None or certificates.list_certified(ctx, held.after, 1):
+        return ""
+    found = store.apps_not_looked_at(ctx.tx, held.began_at, after, BATCH)
+    for app in found:
+        if _certification(ctx, app) is None:
+            _close_all(ctx, app)
+    return found[-1] if found else ""
+
+
 def end_round(ctx: Context) -> None:
-    """End the round once no app is left, and close what is open about apps that are certified no more."""
+    """End the round once no app is left."""
     held = store.get_round(ctx.tx)
     if held.is_over or held.began_at is None or certificates.list_certified(ctx, held.after, 1):
         return
-    for app in store.apps_not_looked_at(ctx.tx, held.began_at, BATCH):
-        if _certification(ctx, app) is None:
-            _close_all(ctx, app)
     store.save_round(ctx.tx, replace(held, ended_at=ctx.now))
     facts = {"day": str(held.day), "apps": held.done}
     audit.record(ctx, Event("revalidation.round.end", facts=facts))
@@ -345,10 +358,11 @@ def _moved(
     after = replace(standing, rung=to, due=due)
     if to >= Rung.STOP:
         assert certification is not None, "what is not certified is not launched"
-        after = replace(after, switches=_stopped(ctx, app, standing.switches))
+        after = replace(after, switches=_stopped(ctx, app, _own(ctx, app, standing.switches)))
         listings.hide(ctx, app.id)
     else:
-        _let_go(ctx, standing.switches)
+        for each in _own(ctx, app, standing.switches):
+            controls.release(ctx, each.id, counts=lambda *_: False)
         listings.unhide(ctx, app.id)
         after = replace(after, switches=())
     if to >= Rung.SUSPEND and app.state is AppState.ACTIVE:
@@ -370,9 +384,15 @@ def _suspended_it(ctx: Context, app: App) -> bool:
     return [each.actor for each in audit.list_events(ctx, query).events] == [str(SYSTEM)]
 
 
-def _stopped(ctx: Context, app: App, held: Iterable[str]) -> tuple[str, ...]:
+def _own(ctx: Context, app: App, named: Iterable[str]) -> list[Switch]:
+    """Return the switches that are in force and that the ladder engaged for an app. What else its row names, which is not signed, somebody wrote there."""
+    versions = {each.version for each in registry.certifications_of(ctx, app.id)}
+    found = (controls.get_switch(ctx, each) for each in named)
+    return [each for each in found if each.in_force(ctx.now) and policy.is_of_ladder(each, versions)]
+
+
+def _stopped(ctx: Context, app: App, switches: Sequence[Switch]) -> tuple[str, ...]:
     """Stop new launches of every certified version, also of those that were certified, or let go, since; return the switches."""
-    switches = [found for each in held if (found := controls.get_switch(ctx, each)).in_force(ctx.now)]
     stopped = {each.target.key for each in switches}
     every, graced = registry.certifications_of(ctx, app.id), certificates.in_grace(ctx, app.id)
     certified = [*registry.in_force(ctx, every), *(each for each in every if each.id in graced)]
@@ -382,12 +402,6 @@ def _stopped(ctx: Context, app: App, held: Iterable[str]) -> tuple[str, ...]:
         for version in sorted({each.version for each in certified} - stopped)
     ]
     return tuple(each.id for each in (*switches, *made))
-
-
-def _let_go(ctx: Context, held: Iterable[str]) -> None:
-    for each in held:
-        if controls.get_switch(ctx, each).in_force(ctx.now):
-            controls.release(ctx, each, counts=lambda *_: False)
 
 
 def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limits: Limits) -> None:

@@ -143,6 +143,12 @@ def open_findings(tx: Connection, app: AppId) -> list[Finding]:
     return [_finding(row) for row in tx.execute(query.order_by(findings.c.id))]
 
 
+def recently_closed(tx: Connection, app: AppId, since: datetime) -> list[Finding]:
+    """List an app's findings that were closed since a moment, the last one last."""
+    query = select(findings).where(findings.c.app == app, findings.c.closed_at >= since)
+    return [_finding(row) for row in tx.execute(query.order_by(findings.c.closed_at, findings.c.id))]
+
+
 def open_by_rule(tx: Connection, rule: str, limit: int) -> list[Finding]:
     """List the open findings of one rule."""
     query = select(findings).where(findings.c.rule == rule, findings.c.closed_at.is_(None))
@@ -194,12 +200,12 @@ def count_opened(tx: Connection, app: AppId, since: datetime) -> int:
     return int(tx.execute(select(func.count()).select_from(findings).where(*mine)).scalar_one())
 
 
-def apps_not_looked_at(tx: Connection, since: datetime, limit: int) -> list[AppId]:
-    """List apps that have something open and were not looked at since a moment."""
+def apps_not_looked_at(tx: Connection, since: datetime, after: str, limit: int) -> list[AppId]:
+    """List apps after one that have something open and were not looked at since a moment."""
     query = (
         select(findings.c.app)
         .join(standings, standings.c.app == findings.c.app)
-        .where(findings.c.closed_at.is_(None), standings.c.looked_at < since)
+        .where(findings.c.closed_at.is_(None), standings.c.looked_at < since, findings.c.app > after)
         .distinct()
     )
     return [AppId(row.app) for row in tx.execute(query.order_by(findings.c.app).limit(limit))]

@@ -106,7 +106,9 @@ class Snapshots:
             return self.uow.read_now(partial(service.holds, begun=begun), actor=SYSTEM, trace=trace)
 
         if not await asyncio.to_thread(self.furnisher.fill, begun.id, begun.template, holds):
-            raise Conflict("snapshot_taken", "A colleague made or reset a snapshot at this moment. Try again.")
+            raise Conflict(
+                "snapshot_taken", "A colleague made or reset a snapshot at this moment. Try again."
+            )
 
     async def _fresh(self, begun: Snapshot, actor: Actor) -> tuple[Card, str]:
         password, door = self.ids.secret(SECRET_BYTES), self.ids.secret(SECRET_BYTES)

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from hilum.controls.models import Mode, Switch, Target, TargetKind
+from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId, VendorId
 from hilum.revalidation import policy
 from hilum.revalidation.models import (
@@ -164,3 +166,50 @@ def test_the_platform_climbs_no_further_than_its_limit_and_withdraws_nothing(
     assert taken <= min(due, automatic)
     assert taken < Rung.WITHDRAW
     assert policy.rung_taken(Rung.WITHDRAW, LIMITS) is Rung.STOP
+
+
+@pytest.mark.parametrize(
+    ("due_in", "certification", "again_in"),
+    [(3 * DAY, CERTIFIED.id, 3 * DAY), (-DAY, CERTIFIED.id, -DAY), (99 * DAY, CERTIFIED.id, 7 * DAY), (3 * DAY, "cert_before", 7 * DAY)],
+    ids=["still to come", "over", "never later than a new one", "of what was certified before"],
+)  # fmt: skip
+def test_what_comes_again_is_due_when_it_was(
+    due_in: timedelta, certification: str, again_in: timedelta
+) -> None:
+    """C115: mending for one night gives no new deadline. Also where it could not be seen twice."""
+    earlier = finding(
+        state=State.CLOSED, due_at=NOW + due_in, closed_at=NOW - DAY, certification=certification
+    )
+
+    (seen,) = policy.follow(SUBJECT, VENDOR, (), [concern()], recent=[earlier], limits=LIMITS, now=NOW).opened
+    suspected = replace(earlier, state=State.SUSPECTED, due_at=None, closed_at=None)
+    unseen = concern(certain=False)
+    (again,) = policy.follow(
+        SUBJECT, VENDOR, [suspected], [unseen], recent=[earlier], limits=LIMITS, now=NOW
+    ).opened
+
+    assert (seen.due_at, again.due_at) == (NOW + again_in, NOW + again_in)
+    assert (seen.opened_at, again.opened_at) == (NOW, NOW), "it counts as found once more"
+
+
+LADDERS = Switch(
+    "swi_1", Target(TargetKind.VERSION, "ver_1"), Mode.NO_NEW_LAUNCHES, "Not mended.", str(SYSTEM), NOW
+)
+
+
+@pytest.mark.parametrize(
+    ("switch", "is_its"),
+    [
+        (LADDERS, True),
+        (replace(LADDERS, engaged_by="staff:per_1"), False),
+        # A release that words it otherwise still lets go of it.
+        (replace(LADDERS, reason="Found, and not mended."), True),
+        (replace(LADDERS, mode=Mode.FULL_STOP), False),
+        (replace(LADDERS, target=Target(TargetKind.VERSION, "ver_other")), False),
+        (replace(LADDERS, target=Target(TargetKind.APP, "ver_1")), False),
+    ],
+    ids=["its", "a person's", "reworded", "wider", "another app's", "another target"],
+)
+def test_the_ladder_lets_go_of_nothing_that_it_did_not_engage(switch: Switch, is_its: bool) -> None:
+    """C226: its row names switches and is not signed."""
+    assert policy.is_of_ladder(switch, {"ver_1"}) is is_its
