@@ -39,9 +39,9 @@ def rights_masks(role: str) -> Mapping[str, int]:
     return MappingProxyType({type_: mask_of(letters) or 0 for type_, letters in rights_of(role).items()})
 
 
-def effective_access(token: AccessToken, scopes: CompiledScopes) -> EffectiveAccess:
-    """Join a token's facts with the scopes that are in effect for it."""
-    role = token.role if token.person else None
+def effective_access(token: AccessToken, *allowed: tuple[str, ...]) -> EffectiveAccess:
+    """Join a token's facts with its scopes, narrowed to what each of the others still allows."""
+    role, scopes = token.role if token.person else None, effective_scopes(token.scopes, *allowed)
     return _effective_access(scopes, role, token.patient, token.person_patients, token.fhir_user)
 
 
@@ -77,6 +77,12 @@ def grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[Gran
         if rule_of(type_) is not None:
             access.found[type_, letters] = cached
     return cached
+
+
+def asked_rules(access: EffectiveAccess, type_: str, letter: int) -> tuple[GrantRule, ...]:
+    """Return the rules by which a request may be permitted that needs a letter on a type."""
+    attaches = type_ == "Binary" and letter == CREATE
+    return attaching_rules(access) if attaches else grant_rules(access, type_, letter)
 
 
 def attaching_rules(access: EffectiveAccess) -> tuple[GrantRule, ...]:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from hilum.clients.policy import admission
 from hilum.controls import policy as controls
-from hilum.controls.models import Quota, QuotaFacts, SwitchIndex, TargetKind
-from hilum.gateway.access_scope import attaching_rules, effective_access, effective_scopes, grant_rules
-from hilum.gateway.models import EffectiveAccess, GrantRule, Snapshot
-from hilum.identity.models import IdentityFacts, TenantFacts
+from hilum.controls.models import Quota, QuotaFacts, SwitchIndex
+from hilum.gateway.access_scope import asked_rules, effective_access
+from hilum.gateway.models import Entitlement, Snapshot
+from hilum.identity.models import IdentityFacts
 from hilum.installations.models import RegistryFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import TenantId
@@ -21,7 +21,7 @@ from hilum.kernel.moments import WatchedMoment
 from hilum.policies.models import NO_QUOTA, Book, Cell, TrafficClass
 from hilum.policies.policy import PolicyFacts, workflow_limit
 from hilum.standards.refusals import meaning_of
-from hilum.standards.smart.scopes import CREATE, DELETE, UPDATE, compile_scopes
+from hilum.standards.smart.scopes import WRITES
 from hilum.standing.models import STANDING_REASONS, Standing, Stopped
 from hilum.standing.policy import fault_without_app, standing_fault, stopped_part
 from hilum.tokens.models import AccessToken
@@ -44,10 +44,6 @@ class Need(NamedTuple):
     type: str = ""
     letter: int = 0
 
-    @property
-    def writes(self) -> bool:
-        return bool(self.letter & (CREATE | UPDATE | DELETE))
-
 
 class Facts(NamedTuple):
     """Everything that an entitlement follows from, beside the token and the time: what changes seldom."""
@@ -57,22 +53,6 @@ class Facts(NamedTuple):
     switches: SwitchIndex
     quotas: QuotaFacts
     policies: PolicyFacts
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Entitlement:
-    """What an app in good standing may do with a type of record by its token, and how much of it.
-
-    ``book``: the rule book by which it may. ``grants``: the rules of the asked letter on the asked type, and ``rule`` names their scopes.
-    """
-
-    book: Book
-    access: EffectiveAccess
-    grants: tuple[GrantRule, ...]
-    rule: str
-    quota: Quota
-    traffic: TrafficClass
-    tenant: TenantFacts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,10 +111,12 @@ def entitlement_of(need: Need, token: AccessToken, snapshot: Snapshot, now: date
         found = _judge(need, token, facts, watched)
         if isinstance(found, Entitlement):
             _kept.keep(need, _Kept(found, token, facts, now, watched.until))
-    # Nothing of this is kept: it is asked with the time of the request, for each type that an answer holds.
     index = snapshot.controls.switches
-    stops = controls.scope_stops(index, now, issued_at=token.issued_at, writes=need.writes)
-    return found if stops is None or isinstance(found, Deny) else _without_stopped(found, need, stops)
+    if isinstance(found, Deny) or not index.kinds:
+        return found
+    # Nothing of this is kept: it is asked with the time of the request, for each type that an answer holds.
+    stops = controls.scope_stops(index, now, issued_at=token.issued_at, writes=bool(need.letter & WRITES))
+    return found if stops is None else _without_stopped(found, need, stops)
 
 
 def standing_refusal(need: Need, token: AccessToken, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -186,34 +168,18 @@ def _judge(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Entit
         assert installation is not None, "standing refuses what is not installed"
         limit = workflow_limit(book, token.workflow)
         allowed = (admitted.scopes, installation.scopes, *(() if limit is None else (limit,)))
-    access = effective_access(token, effective_scopes(token.scopes, *allowed))
-    grants = _grants(need, access)
-    return Entitlement(
-        book, access, grants, _rule(grants), quota, traffic, facts.identity.tenants[need.tenant]
-    )
+    access = effective_access(token, *allowed)
+    tenant, grants = facts.identity.tenants[need.tenant], asked_rules(access, need.type, need.letter)
+    origins = frozenset(() if client is None else client.origins)
+    return Entitlement(tenant, book, need.letter, access, grants, quota, traffic, origins)
 
 
 def _without_stopped(found: Entitlement, need: Need, stops: controls.ScopeStops) -> Entitlement:
     access = replace(found.access, stopped=stops)
-    grants = _grants(need, access)
-    return replace(found, access=access, grants=grants, rule=_rule(grants))
-
-
-def _rule(grants: tuple[GrantRule, ...]) -> str:
-    return ", ".join(grant.text for grant in grants)
-
-
-def _grants(need: Need, access: EffectiveAccess) -> tuple[GrantRule, ...]:
-    if need.type == "Binary" and need.letter == CREATE:
-        return attaching_rules(access)
-    return grant_rules(access, need.type, need.letter)
+    return replace(found, access=access, grants=asked_rules(access, need.type, need.letter))
 
 
 def _standing(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Standing:
-    scopes: tuple[str, ...] = ()
-    if TargetKind.SCOPE in facts.switches.kinds:
-        compiled = compile_scopes(token.scopes).grants(need.type)
-        scopes = tuple(scope.text for scope in compiled if scope.mask & need.letter)
     return Standing(
         token,
         facts.identity.tenants.get(need.tenant),
@@ -227,8 +193,8 @@ def _standing(need: Need, token: AccessToken, facts: Facts, now: datetime) -> St
         source=need.source,
         for_records=True,
         resource_type=need.type,
-        writes=need.writes,
-        scopes=scopes,
+        letter=need.letter,
+        scopes=token.scopes,
     )
 
 

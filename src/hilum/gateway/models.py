@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hilum.breakglass.models import BreakGlassFacts, BrokenGlass
 from hilum.consent.models import ConsentFacts
 from hilum.controls.models import ControlFacts, Quota
-from hilum.identity.models import IdentityFacts
+from hilum.identity.models import IdentityFacts, TenantFacts
 from hilum.installations.models import RegistryFacts
 from hilum.kernel.decision import ReadPurpose
 from hilum.kernel.ids import TenantId
@@ -180,28 +180,67 @@ class SearchPlan:
     included: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Entitlement:
+    """What an app in good standing may do with a type of record at a tenant by its token, and how much of it.
+
+    ``book``: the rule book by which it may. ``origins``: the web origins of its client. ``letter``: that of the asked interaction. ``grants``: the rules of this letter on the type;
+    ``rule`` names their scopes, and ``is_of_one`` says that each of them reaches nobody but the patient in context.
+    """
+
+    tenant: TenantFacts
+    book: Book
+    letter: int
+    access: EffectiveAccess
+    grants: tuple[GrantRule, ...]
+    quota: Quota
+    traffic: TrafficClass
+    origins: frozenset[str]
+    rule: str = field(init=False)
+    is_of_one: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Once for all requests that rest on it.
+        only = frozenset((self.access.patient,))
+        object.__setattr__(self, "rule", ", ".join(grant.text for grant in self.grants))
+        object.__setattr__(self, "is_of_one", all(grant.patients == only for grant in self.grants))
+
+
 # Not frozen, for the same reason as DecisionInput.
 @dataclass(slots=True)
 class Obligations:
-    """What a permit asks of the gateway. ``grants`` are the rules of its letter on the asked type, ``rule`` names their scopes.
+    """What a permit asks of the gateway.
 
-    ``book``: the rule book by which it was permitted, and ``quota`` what the app may spend. ``only``: nothing but this one resource,
-    whatever the scopes (``fhirUser``). ``patient`` is for the audit record. ``traffic``: how urgent it is beside others at the FHIR server.
+    ``entitled``: what it rests on. ``access``: that of the entitlement, with what the person opened in an emergency. ``rule`` names the
+    scopes by which it was permitted. ``only``: nothing but this one resource, whatever the scopes (``fhirUser``). ``patient`` is for the
+    audit record.
     """
 
     request: FhirRequest
+    entitled: Entitlement
     access: EffectiveAccess
-    grants: tuple[GrantRule, ...]
     rule: str
-    book: Book
-    quota: Quota
     bases: tuple[str, ...] = ()
     only: str = ""
     plan: SearchPlan | None = None
     patient: str = ""
     may_create: bool = False
     """An update may create the resource it names (update-as-create)."""
-    traffic: TrafficClass = TrafficClass.BULK
+
+    @property
+    def grants(self) -> tuple[GrantRule, ...]:
+        """The rules of the asked letter on the asked type."""
+        return self.entitled.grants
+
+    @property
+    def book(self) -> Book:
+        """The rule book by which it was permitted."""
+        return self.entitled.book
+
+    @property
+    def traffic(self) -> TrafficClass:
+        """How urgent it is beside others at the FHIR server."""
+        return self.entitled.traffic
 
     @property
     def asks_surface(self) -> bool:

@@ -5,22 +5,16 @@ Source: house rule 11; SMART App Launch 2.2; FHIR R4 http.html.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from hilum.breakglass.models import BrokenGlass
 from hilum.breakglass.policy import in_effect
 from hilum.controls import policy as controls
 from hilum.controls.models import Subject
 from hilum.gateway.access_scope import attaching_rules, grant_rules, holds
-from hilum.gateway.entitlements import (
-    Entitlement,
-    Need,
-    entitlement_of,
-    quota_of,
-    standing_refusal,
-    traffic_of,
-)
+from hilum.gateway.entitlements import Need, entitlement_of, quota_of, standing_refusal, traffic_of
 from hilum.gateway.models import (
     ATTACHED_BOUND,
     DOCUMENT_BOUND,
@@ -28,8 +22,10 @@ from hilum.gateway.models import (
     STALENESS_BOUND,
     DecisionInput,
     EffectiveAccess,
+    Entitlement,
     GrantRule,
     Obligations,
+    SearchPlan,
     Snapshot,
 )
 from hilum.gateway.query_rewrite import context_fault, cost_fault, includes_fault, plan_search
@@ -98,16 +94,18 @@ def decide(
     entitled = entitlement_of(need, token, snapshot, now)
     if isinstance(entitled, Deny):
         return entitled
-    scoped = _scoped(asked, token, query, entitled, _glass(asked, token, snapshot, now))
-    if fault := _grant_fault(scoped):
+    found = _obligations(asked, token, entitled, _glass(asked, token, snapshot, now))
+    if fault := _grant_fault(found, token, query):
         return fault
-    if fault := _context_fault(scoped, snapshot, now):
+    if fault := _context_fault(found, token, query, snapshot, now):
         return fault
-    if query is not None and (fault := cost_fault(query, entitled.grants)):
+    if query is not None and (fault := cost_fault(query, found.grants)):
         return fault
     if fault := size_fault(request):
         return fault
-    return Permit(_obligations(scoped))
+    found.plan = None if query is None else _plan(found, query)
+    found.patient, found.may_create = _patient(found, query), _may_create(found)
+    return Permit(found)
 
 
 def unread_fault(
@@ -275,30 +273,10 @@ def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, n
     return None
 
 
-@dataclass(slots=True)
-class _Scoped:
-    """A request with everything that its token reaches of its type. ``exempt``: the person's own ``fhirUser``, read by its owner."""
-
-    token: AccessToken
-    request: FhirRequest
-    query: SearchQuery | None
-    entitled: Entitlement
-    access: EffectiveAccess
-    grants: tuple[GrantRule, ...]
-    letter: int
-    exempt: bool
-    bases: tuple[str, ...]
-    purpose: str
-
-
-def _scoped(
-    asked: DecisionInput,
-    token: AccessToken,
-    query: SearchQuery | None,
-    entitled: Entitlement,
-    glass: BrokenGlass | None,
-) -> _Scoped:
-    """Gather what a request needs to be judged by what its token reaches of its type."""
+def _obligations(
+    asked: DecisionInput, token: AccessToken, entitled: Entitlement, glass: BrokenGlass | None
+) -> Obligations:
+    """Return what a permit of the request rests on, for its faults to be found; what it is to do is added once there are none."""
     request = asked.request
     assert isinstance(request, FhirRequest), "an unsupported request reaches nothing"
     access = entitled.access if glass is None else replace(entitled.access, glass=glass)
@@ -309,46 +287,45 @@ def _scoped(
         and token.fhir_user == f"{request.type}/{request.id}"
         and holds(access, request.type, "openid", "fhirUser")
     )
-    letter = LETTERS[request.interaction]
-    return _Scoped(
-        token, request, query, entitled, access, entitled.grants, letter, exempt, asked.bases, asked.purpose
-    )
+    rule = asked.purpose or ("fhirUser" if exempt else entitled.rule)
+    return Obligations(request, entitled, access, rule, asked.bases, token.fhir_user if exempt else "")
 
 
-def _grant_fault(scoped: _Scoped) -> Deny | None:
+def _grant_fault(found: Obligations, token: AccessToken, query: SearchQuery | None) -> Deny | None:
     """Role, then scope. A grant that only lacks its context is not refused here."""
-    request, access = scoped.request, scoped.access
-    if scoped.exempt:
+    type_, letter, access = found.request.type, found.entitled.letter, found.access
+    if found.only:
         return None
     rights = access.rights
-    if rights is not None and not rights.get(request.type, 0) & scoped.letter:
-        return Deny(Reason.ROLE_NOT_ALLOWED, f"The person's role does not permit this on {request.type}.")
-    if request.type == "Binary" and scoped.letter == CREATE:
-        if not scoped.grants and not attaching_rules(_in_some_context(access)):
+    if rights is not None and not rights.get(type_, 0) & letter:
+        return Deny(Reason.ROLE_NOT_ALLOWED, f"The person's role does not permit this on {type_}.")
+    if type_ == "Binary" and letter == CREATE:
+        if not found.grants and not attaching_rules(_in_some_context(access)):
             return Deny(
                 Reason.SCOPE_INSUFFICIENT, "No scope covers writing a record that could refer to this."
             )
         return None
-    if request.type == "Binary":
-        if not any(grant_rules(access, type_, READ) for type_ in referrer_types()):
+    if type_ == "Binary":
+        if not any(grant_rules(access, each, READ) for each in referrer_types()):
             return Deny(Reason.SCOPE_INSUFFICIENT, "No scope covers a type that could refer to this.")
         return None
     # 403 only where no patient would help. A grant that lacks its context is out of reach, which is
     # 404 for everybody (ADR 13).
-    if not scoped.grants and not grant_rules(_in_some_context(access), request.type, scoped.letter):
-        insufficient = Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {request.type}.")
-        return _retired(scoped) or insufficient
-    if scoped.query is not None:
-        return includes_fault(scoped.query, access)
+    if not found.grants and not grant_rules(_in_some_context(access), type_, letter):
+        insufficient = Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {type_}.")
+        return _retired(found, token) or insufficient
+    if query is not None:
+        return includes_fault(query, access)
     return None
 
 
-def _retired(scoped: _Scoped) -> Deny | None:
+def _retired(found: Obligations, token: AccessToken) -> Deny | None:
     """Return the refusal if a granted scope would cover the request, had the rule book not retired it."""
-    for grant in compile_scopes(scoped.token.scopes).grants(scoped.request.type):
-        if grant.mask & scoped.letter:
-            scope = ClinicalScope(grant.prefix, scoped.request.type, scoped.letter, grant.constraints)
-            if sentence := ended_sentence(scoped.entitled.book, scope):
+    type_, letter = found.request.type, found.entitled.letter
+    for grant in compile_scopes(token.scopes).grants(type_):
+        if grant.mask & letter:
+            scope = ClinicalScope(grant.prefix, type_, letter, grant.constraints)
+            if sentence := ended_sentence(found.book, scope):
                 return Deny(Reason.SCOPE_RETIRED, sentence)
     return None
 
@@ -357,18 +334,20 @@ def _in_some_context(access: EffectiveAccess) -> EffectiveAccess:
     return replace(access, patient=access.patient or "-", people=None)
 
 
-def _context_fault(scoped: _Scoped, snapshot: Snapshot, now: datetime) -> Deny | None:
+def _context_fault(
+    found: Obligations, token: AccessToken, query: SearchQuery | None, snapshot: Snapshot, now: datetime
+) -> Deny | None:
     """Launch, context, authorization, labels."""
-    token, request, launches = scoped.token, scoped.request, snapshot.launches
+    request, launches = found.request, snapshot.launches
     # C36: whatever was not granted for offline use ends with the EHR's session.
     ended = bool(token.launch) and token.launch in launches.ended
-    if ended and not holds(scoped.access, request.type, "offline_access"):
+    if ended and not holds(found.access, request.type, "offline_access"):
         return Deny(Reason.LAUNCH_ENDED, "The session that opened the app has ended.")
     moved = token.launch_moved or (bool(token.launch) and token.launch in launches.moved)
-    if moved and (request.is_write or scoped.entitled.tenant.moved_reads is not MovedReads.ALLOW):
+    if moved and (request.is_write or found.entitled.tenant.moved_reads is not MovedReads.ALLOW):
         return Deny(Reason.CONTEXT_MOVED, "The chart has moved to another patient since the launch.")
-    body = _body_fault(scoped)
-    if not scoped.exempt and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(scoped)):
+    body = None if request.body is None else _body_fault(found, request.body)
+    if not found.only and (body is Reason.OUTSIDE_LAUNCH_CONTEXT or _is_outside(found, query)):
         return Deny(Reason.OUTSIDE_LAUNCH_CONTEXT, "The record is out of reach of this grant.")
     expires_at = token.authorization_expires_at
     if expires_at is not None and now >= expires_at:
@@ -378,74 +357,68 @@ def _context_fault(scoped: _Scoped, snapshot: Snapshot, now: datetime) -> Deny |
     return None
 
 
-def _is_outside(scoped: _Scoped) -> bool:
+def _is_outside(found: Obligations, query: SearchQuery | None) -> bool:
     """Check whether the request is out of reach before anything is fetched: the grant has no context, or none of the patients named."""
-    request = scoped.request
-    if request.type == "Binary" and scoped.letter != CREATE:
+    request, grants = found.request, found.grants
+    if request.type == "Binary" and found.entitled.letter != CREATE:
         return False
-    if not scoped.grants:
+    if not grants:
         return True
     if request.type == "Binary":
-        patient = attached_to(request, scoped.bases)
-        return not any(grant.patients is None or patient in grant.patients for grant in scoped.grants)
-    if scoped.query is not None:
-        return context_fault(scoped.query, scoped.grants) is not None
+        return not _reaches(grants, attached_to(request, found.bases))
+    if query is not None:
+        return context_fault(query, grants) is not None
     rule = rule_of(request.type)
     # Another patient by id is refused without asking the FHIR server: it looks the same whether or
     # not there is one.
     if rule is not None and rule.belonging is Belonging.SELF and request.id:
-        return not any(grant.patients is None or request.id in grant.patients for grant in scoped.grants)
+        return not _reaches(grants, request.id)
     return False
 
 
-def _body_fault(scoped: _Scoped) -> Reason | None:
+def _reaches(grants: tuple[GrantRule, ...], patient: str) -> bool:
+    return any(grant.patients is None or patient in grant.patients for grant in grants)
+
+
+def _body_fault(found: Obligations, body: dict[str, Any]) -> Reason | None:
     """Judge the resource to be written without its targets. Types that are judged by their targets are judged once those were fetched."""
-    body = scoped.request.body
-    if body is None or not scoped.grants or is_judged_by_targets(scoped.request.type):
+    request, grants = found.request, found.grants
+    if not grants or is_judged_by_targets(request.type):
         return None
     # It holds nothing but bytes and the patient whom _is_outside judges.
-    if scoped.request.type == "Binary":
+    if request.type == "Binary":
         return None
-    if scoped.request.interaction is Interaction.CREATE:
+    if request.interaction is Interaction.CREATE:
         # FHIR R4 http.html#create: the server assigns the id and ignores the body's. Judged by it, a grant on
         # the launched patient could create a chart under that patient's id.
         body = body | {"id": None}
-    return judge_resource(scoped.access, body, scoped.grants, bases=scoped.bases)
+    return judge_resource(found.access, body, grants, bases=found.bases)
 
 
-def _patient(scoped: _Scoped) -> str:
+def _patient(found: Obligations, query: SearchQuery | None) -> str:
     """Return the patient whom the request is about, if that is known before anything is fetched."""
-    if scoped.request.type == "Patient" and scoped.request.id:
-        return scoped.request.id
-    if scoped.request.type == "Binary" and scoped.request.body is not None:
-        return attached_to(scoped.request, scoped.bases)
-    only = frozenset((scoped.access.patient,))
-    if scoped.grants and all(grant.patients == only for grant in scoped.grants):
-        return scoped.access.patient
-    named = scoped.query.named if scoped.query is not None else None
+    request, entitled = found.request, found.entitled
+    if request.type == "Patient" and request.id:
+        return request.id
+    if request.type == "Binary" and request.body is not None:
+        return attached_to(request, found.bases)
+    if entitled.grants and entitled.is_of_one:
+        return found.access.patient
+    named = query.named if query is not None else None
     return next(iter(named)) if named is not None and len(named) == 1 else ""
 
 
-def _obligations(scoped: _Scoped) -> Obligations:
-    request, access, entitled = scoped.request, scoped.access, scoped.entitled
-    plan = None
-    if scoped.query is not None:
-        own = all(grant.patients == frozenset((access.own,)) for grant in scoped.grants) and bool(access.own)
-        plan = plan_search(scoped.query, access, scoped.grants, labels=not own)
-    creates = request.interaction is Interaction.UPDATE and any(
-        grant.prefix is Prefix.SYSTEM for grant in grant_rules(access, request.type, CREATE)
-    )
-    return Obligations(
-        request,
-        access,
-        scoped.grants,
-        rule=scoped.purpose or ("fhirUser" if scoped.exempt else entitled.rule),
-        book=entitled.book,
-        quota=entitled.quota,
-        bases=scoped.bases,
-        only=scoped.token.fhir_user if scoped.exempt else "",
-        plan=plan,
-        patient=_patient(scoped),
-        may_create=creates and all(grant.prefix is Prefix.SYSTEM for grant in scoped.grants),
-        traffic=entitled.traffic,
+def _plan(found: Obligations, query: SearchQuery) -> SearchPlan:
+    own, grants = found.access.own, found.grants
+    only_own = bool(own) and all(grant.patients == frozenset((own,)) for grant in grants)
+    return plan_search(query, found.access, grants, labels=not only_own)
+
+
+def _may_create(found: Obligations) -> bool:
+    """Check whether an update may create the resource it names: only services, by their own scopes."""
+    request = found.request
+    return (
+        request.interaction is Interaction.UPDATE
+        and all(grant.prefix is Prefix.SYSTEM for grant in found.grants)
+        and any(each.prefix is Prefix.SYSTEM for each in grant_rules(found.access, request.type, CREATE))
     )

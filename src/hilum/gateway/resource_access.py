@@ -59,7 +59,7 @@ def _is_reached(resource: dict[str, Any], grants: tuple[GrantRule, ...], bases: 
             # of every one of their charts.
             if not subjects or not subjects <= grant.patients:
                 continue
-        if all(matches(resource) for matches in grant.matchers):
+        if not grant.matchers or all(matches(resource) for matches in grant.matchers):
             return True
     return False
 

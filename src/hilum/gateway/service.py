@@ -36,7 +36,7 @@ from hilum.gateway.rendering import (
     refusal_of,
 )
 from hilum.gateway.transport import refused_by
-from hilum.gateway.upstream_task import UNRECORDED, Effect, Refusal, UpstreamTask
+from hilum.gateway.upstream_task import UNRECORDED, Effect, Place, Refusal, UpstreamTask
 from hilum.identity.models import TenantFacts
 from hilum.infra import metrics
 from hilum.kernel.decision import Deny, Reason
@@ -64,8 +64,7 @@ class Enforcer:
         self._surfaces = Surfaces(deps.upstreams, deps.clock)
         self._executor = Executor(deps.upstreams, deps.vault, deps.ids)
         self._statements: dict[TenantId, tuple[Surface, bytes]] = {}
-        self._bases_of: dict[TenantId, tuple[str, ...]] = {}
-        self._bases_as_of: object = None
+        self._places: dict[TenantId, Place] = {}
         self._writing: set[asyncio.Future[Answer]] = set()
 
     async def answer(self, incoming: GatewayRequest) -> Answer:
@@ -79,7 +78,8 @@ class Enforcer:
             purpose = incoming.own.purpose
         elif token is None and incoming.bearer is not None:
             token = await self._looked_up(incoming.bearer)
-        bases = self._bases(incoming.tenant, snapshot)
+        place = self._places.get(incoming.tenant)
+        bases = self._bases(incoming.tenant) if place is None else place.bases
         request, page = pagelinks.followed(deps.vault, incoming.request, token, incoming.at)
         asked = DecisionInput(incoming.tenant, request, bases, incoming.proof, purpose, incoming.source)
         decision = policy.decide(asked, token, snapshot, incoming.at)
@@ -92,20 +92,10 @@ class Enforcer:
             return await self._refuse(incoming, decision, token, snapshot)
         assert isinstance(token, AccessToken), "nothing is permitted without a token"
         assert snapshot is not None, "nothing is permitted without a snapshot"
-        tenant = snapshot.identity.tenants[token.tenant]
-        task = UpstreamTask(
-            deps=deps,
-            incoming=incoming,
-            asked=asked,
-            token=token,
-            snapshot=snapshot,
-            obligations=decision.obligations,
-            tenant=tenant,
-            base=bases[0][:-1],
-            upstream_base=deps.upstreams.base_of(tenant),
-            page=page,
-        )
-        if not decision.obligations.request.is_write:
+        permitted = decision.obligations
+        place = self._place(permitted.entitled.tenant)
+        task = UpstreamTask(deps, incoming, asked, token, snapshot, permitted, place, page)
+        if not permitted.request.is_write:
             return await self._carry_out(task)
         # A client that hangs up must not cancel a write between its intent and the record of its outcome.
         writing = asyncio.ensure_future(self._carry_out(task))
@@ -116,14 +106,14 @@ class Enforcer:
     async def _carry_out(self, task: UpstreamTask) -> Answer:
         """Execute a permitted request, record how it ended, and check that it is still permitted."""
         # Before the FHIR server is asked for anything, its CapabilityStatement included.
-        spent = self._spend(task.incoming, task.token, task.obligations.quota)
+        spent = self._spend(task.incoming, task.token, task.obligations.entitled.quota)
         try:
             if not spent.allowed:
                 raise Refusal(
                     _OVER_QUOTA if task.incoming.own is None else _PERSON_OVER_QUOTA, spent.retry_after_s
                 )
             if task.obligations.asks_surface:
-                task.surface = await self._surface(task.tenant)
+                task.surface = await self._surface(task.place.tenant)
             answer = await self._executor.execute(task)
         except Refusal as refused:
             answer = self._refusal_of(task, refused)
@@ -131,7 +121,7 @@ class Enforcer:
         if notice := policy.sunset_notice(task.obligations):
             answer.rates += as_headers(notice)
         answer = await self._recorded(task, answer)
-        answer.origins = _origins_of(task.token, task.snapshot)
+        answer.origins = task.obligations.entitled.origins
         if task.intended and answer.is_definite:
             answer.settles = task.incoming.request_id
         return answer
@@ -143,7 +133,7 @@ class Enforcer:
         deny = _though_done(refused.deny, request_id) if task.effect is Effect.DONE else refused.deny
         answer = refusal(deny, request_id, retry_after_s=refused.retry_after_s)
         if refused.resource:
-            answer.headers += ((b"location", f"{task.base}/{refused.resource}".encode()),)
+            answer.headers += ((b"location", f"{task.place.base}/{refused.resource}".encode()),)
         return answer
 
     def answered(self, request_id: str) -> None:
@@ -311,16 +301,17 @@ class Enforcer:
                 return spent
         return buckets.spend((token.app, token.tenant), quota)
 
-    def _bases(self, tenant: TenantId, snapshot: Snapshot | None) -> tuple[str, ...]:
-        """Return the addresses, each ending in a slash, that mean a tenant's base; cached until the tenants change."""
-        if snapshot is None or tenant not in snapshot.identity.tenants:
-            return (self._deps.urls.fhir_base(tenant) + "/",)
-        if self._bases_as_of is not snapshot.identity:
-            self._bases_as_of, self._bases_of = snapshot.identity, {}
-        bases = self._bases_of.get(tenant)
-        if bases is None:
-            bases = self._bases_of[tenant] = (self._deps.urls.fhir_base(tenant) + "/",)
-        return bases
+    def _bases(self, tenant: TenantId) -> tuple[str, ...]:
+        """Return the addresses, each ending in a slash, that mean a tenant's base."""
+        return (self._deps.urls.fhir_base(tenant) + "/",)
+
+    def _place(self, tenant: TenantFacts) -> Place:
+        """Return where the records of a tenant are; made once for each state of the tenant and of its server."""
+        upstream_base = self._deps.upstreams.base_of(tenant)
+        place = self._places.get(tenant.id)
+        if place is None or place.tenant is not tenant or place.upstream_base != upstream_base:
+            place = self._places[tenant.id] = Place(tenant, self._bases(tenant.id), upstream_base)
+        return place
 
     async def _surface(self, tenant: TenantFacts) -> Surface:
         try:
@@ -334,13 +325,9 @@ class Enforcer:
         if snapshot is None:
             return frozenset()
         if isinstance(token, AccessToken):
-            return _origins_of(token, snapshot)
+            client = snapshot.registry.clients.get(token.client)
+            return frozenset() if client is None else frozenset(client.origins)
         return snapshot.registry.origins.get(tenant, frozenset())
-
-
-def _origins_of(token: AccessToken, snapshot: Snapshot) -> frozenset[str]:
-    client = snapshot.registry.clients.get(token.client)
-    return frozenset(client.origins) if client is not None else frozenset()
 
 
 def _though_done(deny: Deny, request_id: str) -> Deny:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -62,12 +62,35 @@ class Effect(StrEnum):
     UNKNOWN = "unknown"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A tenant's FHIR server as requests reach it: the addresses before and behind the gateway. One for each state of both.
+
+    ``bases`` are those of the gateway's, each ending in a slash; ``base`` is the first and ``upstream_base`` the server's, without it.
+    ``upstream_bases``: those that the server may write; the first is the one that it is sent. ``grounds``: what addresses mean here.
+    """
+
+    tenant: TenantFacts
+    bases: tuple[str, ...]
+    upstream_base: str
+    base: str = field(init=False)
+    upstream_bases: tuple[str, ...] = field(init=False)
+    grounds: Grounds = field(init=False)
+
+    def __post_init__(self) -> None:
+        server = self.tenant.upstream
+        public = server.public_url.rstrip("/")
+        theirs = (public, self.upstream_base) if public else (self.upstream_base,)
+        object.__setattr__(self, "base", self.bases[0][:-1])
+        object.__setattr__(self, "upstream_bases", theirs)
+        object.__setattr__(self, "grounds", grounds_of(self.bases, theirs, server.attachment_hosts))
+
+
 @dataclass(slots=True)
 class UpstreamTask:
     """One permitted request from its decision to its answer.
 
-    ``snapshot`` is the one by which it was last found to be permitted. ``base`` is the gateway's own, ``upstream_base`` the server's,
-    neither with a slash at its end. ``page`` and ``surface``: the page link that it follows, and what the server says it can do, where
+    ``snapshot`` is the one by which it was last found to be permitted. ``page`` and ``surface``: the page link that it follows, and what the server says it can do, where
     that matters. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of a write: ``intended`` is True once an intent
     was to be put on record, whatever came of that.
     """
@@ -78,9 +101,7 @@ class UpstreamTask:
     token: AccessToken
     snapshot: Snapshot
     obligations: Obligations
-    tenant: TenantFacts
-    base: str
-    upstream_base: str
+    place: Place
     page: Page | None = None
     surface: Surface | None = None
     effect: Effect = Effect.NONE
@@ -89,9 +110,19 @@ class UpstreamTask:
     intended: bool = False
 
     @property
+    def tenant(self) -> TenantFacts:
+        """The tenant, as of the decision that it began with."""
+        return self.place.tenant
+
+    @property
+    def base(self) -> str:
+        """The base of the gateway's addresses, without a slash at its end."""
+        return self.place.base
+
+    @property
     def in_process(self) -> bool:
         """Whether the FHIR server is embedded: it writes no address but the gateway's, and its totals are exact."""
-        return self.upstream_base == self.base
+        return self.place.upstream_base == self.place.base
 
     @property
     def shows_what_is_stored(self) -> bool:
@@ -101,8 +132,7 @@ class UpstreamTask:
     @property
     def grounds(self) -> Grounds:
         """What addresses mean here."""
-        hosts = self.tenant.upstream.attachment_hosts
-        return grounds_of(self.obligations.bases, self.upstream_bases, hosts)
+        return self.place.grounds
 
     @property
     def shown_types(self) -> tuple[str, ...]:
@@ -113,8 +143,7 @@ class UpstreamTask:
     @property
     def upstream_bases(self) -> tuple[str, ...]:
         """The bases that the server may write; the first is the one that it is sent."""
-        public = self.tenant.upstream.public_url.rstrip("/")
-        return (public, self.upstream_base) if public else (self.upstream_base,)
+        return self.place.upstream_bases
 
     def patient_of(self, resources: Iterable[dict[str, Any]]) -> str:
         """Return the patient whose records these are, for the audit record."""
@@ -146,11 +175,9 @@ class UpstreamTask:
 
     @property
     def reaches_one(self) -> bool:
-        """Whether every rule of the grant that an answer is judged by is about one patient."""
-        plan, only = self.obligations.plan, frozenset((self.obligations.patient,))
-        if plan is not None and plan.included:
-            return False
-        return all(grant.patients == only for grant in self.obligations.grants)
+        """Whether every rule of the grant that an answer is judged by is about the one patient in context."""
+        plan = self.obligations.plan
+        return (plan is None or not plan.included) and self.obligations.entitled.is_of_one
 
     def record(self, answer: Answer) -> Access:
         """Return the audit record of this request with this answer."""

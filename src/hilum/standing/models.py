@@ -90,8 +90,8 @@ class Standing:
 
     ``person_active``: the person of ``acting``, if there is one, is active at the tenant. ``facility_open``: its facility is in use there. ``issued_at``: when the token, code or launch
     was issued; None if it is being issued now. ``launching``: switches against new launches apply.
-    ``for_records``: the app asks for records, which a tenant's own EHR or resource server has no access to; of ``resource_type``, to
-    write them if it ``writes``, by any of ``scopes``. Switches on these count too.
+    ``for_records``: the app asks for records, which a tenant's own EHR or resource server has no access to; of ``resource_type``, by those
+    of ``scopes`` that permit ``letter``. Switches on these and on writing count too.
     """
 
     acting: Acting
@@ -114,7 +114,7 @@ class Standing:
     """Until when a person of the hospital answers for a backend service; read only if something begins."""
     for_records: bool = False
     resource_type: str = ""
-    writes: bool = False
+    letter: int = 0
     scopes: tuple[str, ...] = ()
     source: str | None = None
     """The address that a request came from; None where nobody comes with it, as when a resource server asks about a token."""

@@ -25,6 +25,7 @@ from hilum.kernel.errors import Refused
 from hilum.kernel.sentences import Sentence, moment
 from hilum.policies.models import Book
 from hilum.registry.models import Environment
+from hilum.standards.smart.scopes import WRITES, compile_scopes
 from hilum.standing.models import Standing, Stopped
 from hilum.standing.refusals import (
     CATEGORY,
@@ -111,12 +112,15 @@ def stopped_part(standing: Standing, now: datetime) -> Stopped | None:
         return Stopped.EVERYTHING
     if standing.launching and any(launches_stopped(index, each, now) is not None for each in subjects):
         return Stopped.EVERYTHING
-    if standing.writes and any(read_only(index, each, now) is not None for each in subjects):
+    writes = bool(standing.letter & WRITES)
+    if writes and any(read_only(index, each, now) is not None for each in subjects):
         return Stopped.WRITES
-    stops = scope_stops(index, now, issued_at=issued_at, writes=standing.writes)
-    if stops is None or not standing.scopes:
+    stops = scope_stops(index, now, issued_at=issued_at, writes=writes)
+    if stops is None:
         return None
-    return Stopped.SCOPES if all(stops(each, standing.resource_type) for each in standing.scopes) else None
+    type_, letter = standing.resource_type, standing.letter
+    needed = [each.text for each in compile_scopes(standing.scopes).grants(type_) if each.mask & letter]
+    return Stopped.SCOPES if needed and all(stops(text, type_) for text in needed) else None
 
 
 def _subjects(standing: Standing) -> list[Subject]:

@@ -15,7 +15,7 @@ from hilum.consent import policy
 from hilum.consent.models import Authorization, Basis
 from hilum.consent.policy import By
 from hilum.frontchannel.policy import grantable
-from hilum.gateway.access_scope import effective_access, effective_scopes, grant_rules
+from hilum.gateway.access_scope import effective_access, grant_rules
 from hilum.gateway.resource_access import judge_resource
 from hilum.gateway.response_filter import judge_read
 from hilum.identity.policy import rights_of
@@ -126,8 +126,7 @@ def is_open(scopes: tuple[str, ...], type_: str, letter: int, category: str, *, 
         SNAPSHOT.registry.clients[token.client],
         next(iter(SNAPSHOT.registry.installations.values())),
     )
-    granted = effective_scopes(scopes, admission(shipped_book(), client, NOW).scopes, installed.scopes)
-    reach = effective_access(token, granted)
+    reach = effective_access(token, admission(shipped_book(), client, NOW).scopes, installed.scopes)
     grants = grant_rules(reach, type_, letter)
     return bool(grants) and judge_resource(reach, resource, grants, bases=BASES) is None
 

@@ -181,8 +181,9 @@ def shown(decision: Permit[Obligations] | Deny) -> Any:
     scopes = (access.scopes.by_type, access.scopes.any_type, access.scopes.special)
     people = (access.patient, access.people, access.rights, access.own, access.glass, access.stopped is None)
     grants = [(rule.text, rule.patients, rule.constraints) for rule in found.grants]
-    rest = (found.rule, found.quota, found.only, found.plan, found.patient, found.may_create, found.traffic)
-    return found.book, scopes, people, reach, grants, rest
+    rest = (found.rule, found.only, found.plan, found.patient, found.may_create, found.traffic)
+    entitled = (found.entitled.quota, found.entitled.tenant, found.entitled.origins, found.entitled.letter)
+    return found.book, scopes, people, reach, grants, rest, entitled
 
 
 @given(steps=STEPS)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.consent.permissions import parts_of
-from hilum.gateway.access_scope import effective_access, effective_scopes, grant_rules
+from hilum.gateway.access_scope import effective_access, grant_rules
 from hilum.kernel.ids import PersonId
 from hilum.policies.models import Applicant, Book, ClientAuthentication, Tier
 from hilum.policies.policy import admit
@@ -53,8 +53,9 @@ def reach(
     scopes: Iterable[str], role: str = "physician"
 ) -> frozenset[tuple[str, int, frozenset[str] | None]]:
     """Return what a token with these scopes reaches: type, letter, and whose records (None: everybody's)."""
-    token = replace(TOKEN, role=role, person=TOKEN.person if role else PersonId(""), person_patients=None)
-    access = effective_access(token, effective_scopes(tuple(scopes)))
+    person = TOKEN.person if role else PersonId("")
+    token = replace(TOKEN, scopes=tuple(scopes), role=role, person=person, person_patients=None)
+    access = effective_access(token)
     return frozenset(
         (type_, bit, rule.patients)
         for type_ in resource_types()

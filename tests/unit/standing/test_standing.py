@@ -22,8 +22,16 @@ from hilum.policies.models import UNCLASSIFIED, Book, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.refusals import CATALOGUE
-from hilum.standing.models import STANDING_REASONS, Party, Standing
-from hilum.standing.policy import EHR_STOPPED, fault_without_app, in_words, refusal_of, standing_fault
+from hilum.standards.smart.scopes import CREATE, READ
+from hilum.standing.models import STANDING_REASONS, Party, Standing, Stopped
+from hilum.standing.policy import (
+    EHR_STOPPED,
+    fault_without_app,
+    in_words,
+    refusal_of,
+    standing_fault,
+    stopped_part,
+)
 from hilum.standing.refusals import (
     ENDED,
     FOR_ROLE,
@@ -110,7 +118,38 @@ def changed(standing: Standing, change: Change) -> Standing:
     return replace(standing, **own)
 
 
+ASKED: Change = {"for_records": True, "resource_type": "Observation", "letter": READ, "scopes": SCOPES}
+WRITTEN: Change = ASKED | {"letter": CREATE}
+NOT_ASKED_FOR: list[Change] = [
+    {"switches": stopped(switch(TargetKind.RESOURCE_TYPE, "Observation"))},
+    ASKED | {"switches": stopped(switch(TargetKind.RESOURCE_TYPE, "Condition"))},
+    ASKED | {"switches": stopped(switch(TargetKind.RESOURCE_TYPE, "Observation", Mode.READ_ONLY))},
+    ASKED | {"switches": stopped(switch(TargetKind.APP, "app_1", Mode.READ_ONLY))},
+    WRITTEN | {"switches": stopped(switch(TargetKind.APP, "app_2", Mode.READ_ONLY))},
+    WRITTEN | {"switches": stopped(switch(TargetKind.APP, "app_1", Mode.READ_ONLY, expires_at=NOW))},
+    ASKED | {"switches": stopped(switch(TargetKind.SCOPE, "user/Condition.rs"))},
+    ASKED
+    | {
+        "scopes": ("patient/Observation.rs", "user/Observation.rs"),
+        "switches": stopped(switch(TargetKind.SCOPE, "user/Observation.rs")),
+    },
+]
+"""Switches on what is not asked for, or that leave a scope which permits it."""
 STOPS: list[Change] = [
+    ASKED | {"switches": stopped(switch(TargetKind.RESOURCE_TYPE, "Observation"))},
+    ASKED | {"switches": ended(TargetKind.RESOURCE_TYPE, "Observation")},
+    WRITTEN | {"switches": stopped(switch(TargetKind.RESOURCE_TYPE, "Observation", Mode.READ_ONLY))},
+    WRITTEN | {"switches": stopped(switch(TargetKind.APP, "app_1", Mode.READ_ONLY))},
+    WRITTEN
+    | {
+        "scopes": ("user/Observation.cruds",),
+        "switches": stopped(switch(TargetKind.SCOPE, "user/Observation.cruds", Mode.READ_ONLY)),
+    },
+    ASKED
+    | {
+        "scopes": ("user/Observation.rs", "user/Condition.rs"),
+        "switches": stopped(switch(TargetKind.SCOPE, "user/Observation.rs")),
+    },
     {"switches": stopped(switch(TargetKind.PLATFORM))},
     {"switches": stopped(switch(TargetKind.TENANT, "general"))},
     {"switches": stopped(switch(TargetKind.VENDOR, "ven_1"))},
@@ -172,6 +211,7 @@ FAULTS: dict[Reason, list[Change]] = {
     Reason.WORKFLOW_NOT_APPROVED: [{"acting.workflow": "surgery"}],
 }
 HARMLESS: list[Change] = [
+    *NOT_ASKED_FOR,
     {"switches": stopped(switch(TargetKind.TENANT, "other"))},
     {"switches": stopped(switch(TargetKind.APP, "app_2"))},
     {"switches": stopped(switch(TargetKind.PERSON, "per_2"))},
@@ -359,6 +399,23 @@ def test_no_role_is_judged_before_somebody_signed_in_and_all_else_is() -> None:
         for change in FAULTS[reason]:
             if not any(kind in str(change) for kind in ("PERSON", "per_1")):
                 assert standing_fault(changed(unknown, change), NOW) is reason
+
+
+@pytest.mark.parametrize(
+    ("asked", "engaged", "part"),
+    [
+        (WRITTEN, switch(TargetKind.APP, "app_1", Mode.READ_ONLY), Stopped.WRITES),
+        (WRITTEN, switch(TargetKind.VERSION, "ver_2", Mode.READ_ONLY), Stopped.WRITES),
+        (WRITTEN, switch(TargetKind.APP, "app_1"), Stopped.EVERYTHING),
+        (ASKED | {"scopes": ("user/Observation.r",)}, switch(TargetKind.SCOPE, "user/*.rs"), Stopped.SCOPES),
+        (ASKED | {"scopes": ("user/*.rs",)}, switch(TargetKind.SCOPE, "user/Observation.rs"), Stopped.SCOPES),
+        (ASKED, switch(TargetKind.APP, "app_1", Mode.OBSERVE), None),
+    ],
+)
+def test_it_is_known_what_a_switch_stops(asked: Change, engaged: Switch, part: Stopped | None) -> None:
+    standing = changed(GOOD, asked | {"switches": stopped(engaged), "client.version": VersionId("ver_2")})
+
+    assert stopped_part(standing, NOW) is part
 
 
 @pytest.mark.parametrize("version", ["ver_1", "ver_2"])
