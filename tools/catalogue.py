@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ class Text:
     places: list[str] = field(default_factory=list)
 
 
+@cache
 def texts() -> dict[str, Text]:
     """Return every text that the pages show, by its English."""
     found: dict[str, Text] = {}
@@ -137,10 +139,11 @@ def _of_tables() -> Iterator[tuple[str, str, str]]:
 def written(language: Language, before: str) -> str:
     """Return the file of a catalogue, with what ``before`` has translated."""
     known = {each["msgid"]: each for each in entries(before)}
-    lines = [HEAD.format(language=language.value)]
-    for text in sorted(texts().values(), key=lambda text: (text.places[0], text.english)):
-        lines.append(f"#: {' '.join(text.places[:3])}\n" + _entry(text, known.get(text.english, {})))
-    return "\n".join(lines)
+    ordered = sorted(texts().values(), key=lambda text: (text.places[0], text.english))
+    found = (
+        f"#: {' '.join(each.places[:3])}\n" + _entry(each, known.get(each.english, {})) for each in ordered
+    )
+    return "\n".join((HEAD.format(language=language.value), *found))
 
 
 def _entry(text: Text, known: dict[str, str]) -> str:

@@ -6,6 +6,7 @@
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -102,6 +103,7 @@ def targets() -> str:
     return "\n".join(lines) + "\n"
 
 
+@cache
 def recorded_actions() -> dict[str, list[str]]:
     """Return every audit action in the source with the rooms that record it: strings of the form room.noun.verb that are not log events."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -110,10 +112,13 @@ def recorded_actions() -> dict[str, list[str]]:
     # codes never change.
     rooms = {path.parent.name for path in source.glob("*/*/__init__.py")} | {"authserver"}
     for path in sorted(source.rglob("*.py")):
-        tree = ast.parse(path.read_text())
+        text = path.read_text()
+        if not ACTION.search(text):
+            continue
+        nodes = list(ast.walk(ast.parse(text)))
         # By identity of the node: the same text may be an action elsewhere.
-        logged = {id(node.args[0]) for node in ast.walk(tree) if _writes_a_log(node)}
-        for node in ast.walk(tree):
+        logged = {id(node.args[0]) for node in nodes if _writes_a_log(node)}
+        for node in nodes:
             if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in logged:
                 continue
             if ACTION.fullmatch(node.value) and node.value.partition(".")[0] in rooms:
@@ -134,13 +139,16 @@ def actions() -> str:
 
 
 def _writes_a_log(node: ast.AST) -> TypeGuard[ast.Call]:
-    return (
-        isinstance(node, ast.Call)
-        and bool(node.args)
-        and re.match(r"(self\.)?_log\.", ast.unparse(node.func)) is not None
+    """Return whether a node calls a method of ``_log`` or ``self._log`` with an event."""
+    if not isinstance(node, ast.Call) or not node.args or not isinstance(node.func, ast.Attribute):
+        return False
+    logger = node.func.value
+    return (isinstance(logger, ast.Name) and logger.id == "_log") or (
+        isinstance(logger, ast.Attribute) and logger.attr == "_log"
     )
 
 
+@cache
 def citations() -> dict[int, list[str]]:
     """Return the tests that cite each promise, by its number."""
     found: dict[int, list[str]] = defaultdict(list)

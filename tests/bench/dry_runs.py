@@ -18,12 +18,13 @@ from hilum.app.platform import COLLECT_EVERY
 from hilum.audit import decision_counts
 from hilum.clients.store import clients
 from hilum.consent.store import authorization
-from hilum.infra.db import EPOCH, Database
+from hilum.infra.db import Database
 from hilum.infra.migrations.run import migrate
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations.store import installations
 from hilum.kernel.actor import SYSTEM
+from hilum.kernel.times import EPOCH
 from hilum.keys import live as keys
 from hilum.policies import service as policies
 from hilum.policies.models import DryRun, Tier

@@ -59,11 +59,11 @@ def enter(
 ) -> Page:
     """Sign somebody in at a console."""
     page = page or stage.person(script=script)
-    page.goto(
-        stage.running.base + (f"/t/{place}/signin?then=/tenant" if place else "/signin?then=/operations")
-    )
+    site, console = stage.running.base, "/tenant" if place else "/operations"
+    page.goto(f"{site}{f'/t/{place}' if place else ''}/signin?then={console}")
     stage.sign_in(page, username)
-    page.wait_for_url("**/tenant" if place else "**/operations")
+    # Whole, since the address of the sign-in page ends with the console's too.
+    page.wait_for_url(f"{site}{console}")
     return page
 
 
@@ -75,7 +75,7 @@ def enter_vendor(stage: Stage, username: str, *, script: bool = True) -> Page:
     page.get_by_label("Your vendor's id").fill(member["vendor"])
     page.get_by_role("button", name="Go on").click()
     stage.sign_in(page, username)
-    page.wait_for_url("**/developer")
+    page.wait_for_url(f"{stage.running.base}/developer")
     return page
 
 

@@ -17,13 +17,13 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.revalidation import jobs
 from hilum.revalidation.service import Use
+from tests.flows.certified_app import Certified
 from tests.flows.control_site import TRACE, problem
 from tests.flows.review_ground import SCOPES, Ground, signs
 from tests.flows.test_audit_journal import access
 from tests.flows.test_console_review import enter
 from tests.flows.test_contracts import _place as place_of
 from tests.flows.test_evidence_in_review import sandbox_client
-from tests.flows.test_revalidation import Certified
 from tests.flows.test_review_checks import World, in_order
 from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import furnish_vendor, made

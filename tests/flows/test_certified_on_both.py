@@ -13,10 +13,10 @@ from hilum.kernel.ids import AppId
 from hilum.revalidation import service, store
 from hilum.revalidation.models import CLOSED_KEPT, State
 from hilum.review.models import Look, Target
+from tests.flows.certified_app import DAY, Certified
 from tests.flows.review_ground import signs
 from tests.flows.test_certificates import AT
 from tests.flows.test_listings import act, figure, follow, seen
-from tests.flows.test_revalidation import DAY, Certified
 from tests.flows.test_review_checks import OK, World, in_order
 from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import made

@@ -53,7 +53,7 @@ def made(ground: Ground) -> Ground:
 
 
 def run(made: Ground) -> None:
-    while made.do(SYSTEM, service.tell_next):
+    while made.do(SYSTEM, service.notify_next):
         pass
 
 
@@ -131,7 +131,7 @@ def ahead(made: Ground, **more: Any) -> None:
         "elsewhere": until,
         "now": frozenset(),
     }
-    while made.do(SYSTEM, service.tell_ahead, Ahead(**(plan | more))):
+    while made.do(SYSTEM, service.notify_ahead, Ahead(**(plan | more))):
         pass
 
 

@@ -116,7 +116,7 @@ def test_whoever_agrees_sees_the_last_row_of_a_long_table(ground: Ground) -> Non
         ({"value_0": "", "role_0": "", "value_1": "", "role_1": ""}, "required"),
         ({"role_0": "platform_admin"}, "no such role"),
         ({"client_secret": ""}, "The secret is missing"),
-        ({"client_auth": "private_key_jwt"}, "This is no private key"),
+        ({"client_auth": "private_key_jwt"}, "This is not a private key"),
         ({"session_life_m": "long"}, "minutes are a number"),
         ({"link_by": "guess"}, "Choose one of each"),
     ],

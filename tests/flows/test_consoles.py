@@ -145,6 +145,7 @@ def test_a_page_does_not_link_where_its_reader_may_not_go(desk: Desk) -> None:
             query = "?q=e" if page.key == "operations.search" else ""
             text = browser.get(desk.address(page) + query).text
             links |= dict.fromkeys(re.findall(r'href="(/operations[^"]*)"', text), page.key)
+        assert links, username
         for href, key in links.items():
             status = browser.get(unescape(href)).status_code
             assert status in {200, 303}, (username, key, href)

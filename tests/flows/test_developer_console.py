@@ -146,6 +146,7 @@ def test_a_page_does_not_link_where_its_reader_may_not_go(desk: Desk) -> None:
                 continue
             text = browser.get(desk.address(page.key)).text
             links |= dict.fromkeys(re.findall(r'href="(/developer[^"]*)"', text), page.key)
+        assert links, role
         for href, key in links.items():
             assert browser.get(unescape(href)).status_code == 200, (role, key, href)
 

@@ -11,10 +11,10 @@ import pytest
 
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.review.jobs import keep_time
+from tests.flows.certified_app import Certified
 from tests.flows.control_site import problem
 from tests.flows.review_ground import Ground, pass_lens, signs
 from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_revalidation import Certified
 from tests.flows.test_review_checks import World, checks_of, in_order, results
 from tests.flows.test_review_decisions import decide
 from tests.flows.vendor_ground import made

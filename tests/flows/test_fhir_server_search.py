@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hilum.standards.fhir.dates import element_range, parse_range, to_microseconds
+from hilum.kernel.times import to_micros
+from hilum.standards.fhir.dates import element_range, parse_range
 from hilum.standards.fhir.values import escape, fold
 from hilum_ehr.fhirserver.models import MAX_INCLUDED
 from tests.effort import effort
@@ -421,7 +422,7 @@ def test_date_searches_agree_with_the_table_of_prefixes(
     def fits(value: dict[str, Any]) -> bool:
         ((key, inner),) = value.items()
         found = element_range(key.removeprefix("effective").replace("DateTime", "dateTime"), inner)
-        return found is not None and matches(prefix or "eq", wanted, found, now=to_microseconds(START))
+        return found is not None and matches(prefix or "eq", wanted, found, now=to_micros(START))
 
     expected = [f"o{i}" for i, v in enumerate(values) if fits(v)]
     assert fhir.search("Observation", {"date": prefix + asked}) == expected

@@ -24,6 +24,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import TenantId
 from hilum.policies import service as policies
 from hilum.revalidation import service as revalidation
+from tests.flows.certified_app import Certified
 from tests.flows.control_site import ControlSite, build, codes, problem
 from tests.flows.review_ground import (
     Ground,
@@ -38,7 +39,6 @@ from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_evidence_in_review import passed
 from tests.flows.test_lenses import states
 from tests.flows.test_listings import follow
-from tests.flows.test_revalidation import Certified
 from tests.flows.test_review_checks import OK, World, key
 from tests.flows.test_review_decisions import decide
 from tests.flows.test_vendor_apps import PROFILE, client_body

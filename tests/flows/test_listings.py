@@ -21,11 +21,11 @@ from hilum.kernel.ids import AppId, TenantId
 from hilum.notices import service as notices
 from hilum.notices.models import Channel, NoticeQuery
 from hilum.registry import service as registry
+from tests.flows.certified_app import Certified
 from tests.flows.control_site import problem
 from tests.flows.review_ground import signs
 from tests.flows.test_certificates import AT
 from tests.flows.test_consoles import Desk
-from tests.flows.test_revalidation import Certified
 from tests.flows.test_review_checks import World, in_order
 from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import furnish_vendor, made

@@ -2,43 +2,32 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from hilum.app.schedule import JobLease
 from hilum.certificates.service import step
 from hilum.contacts.models import ContactKind
-from hilum.contacts.store import contacts as contact_table
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import TenantId
-from hilum.notices import service as notices
-from hilum.notices.models import Channel, NoticeQuery
 from hilum.revalidation import service
-from hilum.revalidation.jobs import run
 from hilum.review.models import LOOK_BYTES, Look, Target
+from tests.flows.certified_app import DAY, NO_USE, Certified, certified_in
 from tests.flows.control_site import codes, problem
-from tests.flows.review_ground import Ground, signs
 from tests.flows.test_certificates import AT
 from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_review_checks import OK, World, in_order
-from tests.flows.test_review_decisions import decide, submitted
+from tests.flows.test_review_checks import OK, World
 from tests.flows.vendor_ground import certified as record_certification
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page
 from tests.sim.proofs import prove
 from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock
-
-DAY = timedelta(days=1)
-NO_USE = service.Use(lambda *_: ())
 
 
 @pytest.fixture
@@ -47,74 +36,9 @@ def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[
         yield World(stack, Authority(tmp_path), sqlite_uow, clock)
 
 
-@dataclass
-class Certified:
-    """An app that a reviewer certified for production after its checks passed."""
-
-    world: World
-    ground: Ground
-    origin: str
-    use: service.Use = NO_USE
-
-    def night(self, looks: Any = None, holder: str = "one") -> None:
-        """The next day, and the round of it."""
-        self.world.clock.advance(DAY)
-        self.look(looks, holder)
-
-    def look(self, looks: Any = None, holder: str = "one") -> None:
-        while self.ground.site.system(step, at=AT):
-            pass
-        run(self.lease(holder), looks or self.world.look_at, self.use, lambda: True)
-
-    def lease(self, holder: str) -> JobLease:
-        lease = self.world.lease(holder)
-        lease.job = "revalidation"
-        return lease
-
-    def serve(self, path: str, page: Page) -> None:
-        self.world.page(self.origin, path, page)
-
-    def findings(self, **query: str) -> list[Any]:
-        found = made(self.ground.site.api("rita").get("/findings", params=query), 200)["items"]
-        return [each for each in found if each["state"] != "closed" or "state" in query]
-
-    def rules(self) -> list[str]:
-        return sorted(each["rule"] for each in self.findings())
-
-    def rung(self) -> tuple[str, str]:
-        found = made(self.ground.site.api("rita").get(f"/revalidation/apps/{self.ground.app}"), 200)
-        return found["rung"], found["due"]
-
-    def keep_proofs(self) -> None:
-        """Let every proof last longer than the story."""
-        far = self.ground.site.clock.now() + timedelta(days=2_000)
-        kept = contact_table.update().values(proof_ends_at=far)
-        self.ground.site.system(lambda ctx: ctx.tx.execute(kept))
-
-    def end_proofs(self, *kinds: ContactKind) -> None:
-        ended = contact_table.update().where(contact_table.c.kind.in_(kinds))
-        now = self.ground.site.clock.now()
-        self.ground.site.system(lambda ctx: ctx.tx.execute(ended.values(proof_ends_at=now)))
-
-    def mails(self) -> list[str]:
-        query = NoticeQuery(channel=Channel.MAIL)
-        found = self.ground.site.system(notices.list_notices, query=query)
-        about = [
-            each for each in reversed(found) if each.kind.startswith("findings") or each.kind == "app_held"
-        ]
-        # Each goes to every contact of the vendor.
-        return list(dict.fromkeys(each.kind for each in about))
-
-
 @pytest.fixture
 def certified(world: World) -> Certified:
-    ground = in_order(world)
-    signs(ground.site, "rita", "technical")
-    sent = submitted(ground, world)
-    ends = (world.clock.now() + 120 * DAY).isoformat()
-    made(decide(ground, sent, expires_at=ends), 200)
-    origin = f"https://acme.example:{world.hosts['acme.example'].port}"
-    return Certified(world, ground, origin)
+    return certified_in(world)
 
 
 def test_what_is_still_in_order_has_no_finding(certified: Certified) -> None:

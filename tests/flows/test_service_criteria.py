@@ -1,25 +1,33 @@
 """What a certified app causes itself is measured against its cell every night; a contact whose mail bounces is found (C115, C228)."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from hilum.audit import live as journals
 from hilum.audit.models import Outcome
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind
+from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import VendorId
 from hilum.notices import service as notices
 from hilum.notices.models import Channel, Mail, MailKind, Result
 from hilum.notices.models import Outcome as Ended
 from hilum.revalidation.service import Totals, Use
+from tests.flows.certified_app import DAY, Certified, certified_in
 from tests.flows.control_site import PASSWORD, problem
 from tests.flows.test_audit_journal import Place, access
 from tests.flows.test_proofs_before_certification import put_in_force
-from tests.flows.test_revalidation import DAY, Certified, certified, world  # noqa: F401 - fixtures
+from tests.flows.test_review_checks import World
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.browser import form_with
+from tests.sim.tls_host import Authority
+from tests.sim.world import FakeClock
 
 CELLS = "categories.scheduling.cells"
 ASKED: dict[str, Any] = {
@@ -29,7 +37,13 @@ ASKED: dict[str, Any] = {
 }
 
 
-def call(certified: Certified, number: int, *, tenant: str = "mercy", **more: Any) -> None:  # noqa: F811
+@pytest.fixture
+def certified(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Certified]:
+    with ExitStack() as stack:
+        yield certified_in(World(stack, Authority(tmp_path), sqlite_uow, clock))
+
+
+def call(certified: Certified, number: int, *, tenant: str = "mercy", **more: Any) -> None:
     """Record calls of the app at a production hospital, and count them."""
     uow = certified.world.uow
     folder = Path(uow.db.url.removeprefix("sqlite:///")).parent / "journal"
@@ -51,7 +65,7 @@ def call(certified: Certified, number: int, *, tenant: str = "mercy", **more: An
 MISTAKEN: dict[str, Any] = {"outcome": Outcome.REFUSED, "reason": "request_unsupported", "status": 400}
 
 
-def service(certified: Certified, who: str = "acme.developer") -> Any:  # noqa: F811
+def service(certified: Certified, who: str = "acme.developer") -> Any:
     path = f"/revalidation/apps/{certified.ground.app}/service"
     return {
         each["criterion"]: each for each in made(certified.ground.site.api(who).get(path), 200)["criteria"]
@@ -59,7 +73,7 @@ def service(certified: Certified, who: str = "acme.developer") -> Any:  # noqa: 
 
 
 def test_errors_that_an_app_causes_are_a_finding_with_the_grace_of_its_cell_until_they_are_mended(
-    certified: Certified,  # noqa: F811
+    certified: Certified,
 ) -> None:
     """C228: recomputed every night, over the calls of four weeks."""
     site = certified.ground.site
@@ -101,7 +115,7 @@ def test_errors_that_an_app_causes_are_a_finding_with_the_grace_of_its_cell_unti
     assert certified.findings() == []
 
 
-def test_calls_in_a_sandbox_and_failures_of_a_server_are_no_matter_of_it(certified: Certified) -> None:  # noqa: F811
+def test_calls_in_a_sandbox_and_failures_of_a_server_are_no_matter_of_it(certified: Certified) -> None:
     """C228: of what the app itself causes."""
     put_in_force(certified.ground.site, ASKED)
     certified.keep_proofs()
@@ -116,7 +130,7 @@ def test_calls_in_a_sandbox_and_failures_of_a_server_are_no_matter_of_it(certifi
     assert service(certified, "rita")["errors"]["hits"] == 0
 
 
-def mail_to(certified: Certified, address: str, outcome: Ended) -> None:  # noqa: F811
+def mail_to(certified: Certified, address: str, outcome: Ended) -> None:
     """Send a mail to an address, as the job that sends does, with what the mail server answered."""
     do = certified.ground.site.system
     certified.world.clock.advance(timedelta(minutes=1))
@@ -131,7 +145,7 @@ def mail_to(certified: Certified, address: str, outcome: Ended) -> None:  # noqa
         do(notices.end_attempt, notice=attempt.notice, outcome=answered, pause=timedelta(0))
 
 
-def test_a_contact_whose_mail_bounces_is_a_finding_until_mail_is_accepted_again(certified: Certified) -> None:  # noqa: F811
+def test_a_contact_whose_mail_bounces_is_a_finding_until_mail_is_accepted_again(certified: Certified) -> None:
     """C115: not at the first night, as whatever could only not be seen; and no other contact is meant."""
     certified.keep_proofs()
     do = certified.ground.site.system

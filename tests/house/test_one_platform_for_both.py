@@ -19,7 +19,7 @@ ASKED = frozenset(
 )
 """Names by which code asks where it runs, what a hospital is, or for which environment something was registered or certified."""
 DECIDING = (
-    "attestations", "audit", "breakglass", "consent", "controls", "departures", "disposals", "drills", "exports", "gateway", "histories",
+    "attestations", "audit", "breakglass", "consent", "controls", "departures", "disposals", "drills", "gateway", "histories",
     "keys", "kernel", "launches", "lookups", "notices", "overuse", "standards", "sunsets", "switchboard", "tokens", "upstream",
 )  # fmt: skip
 """Rooms that decide, limit, count and record: they do not know what a sandbox is."""
@@ -148,7 +148,7 @@ def test_every_place_where_a_sandbox_differs_is_listed_with_its_reason() -> None
 def test_the_rooms_that_decide_do_not_know_what_a_sandbox_is() -> None:
     """C121: nor is there a second gateway, rule book or limit to choose."""
     assert not DIFFERENCES.keys() & set(DECIDING)
-    assert all((SOURCE / room).is_dir() for room in DECIDING if room != "exports")
+    assert all((SOURCE / room).is_dir() for room in DECIDING)
     assert SITES["platform"] == "hilum.app.factories:platform", "both are one program"
 
 

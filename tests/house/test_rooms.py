@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -34,6 +35,7 @@ STORES = {
 """What holds SQL in a room; the audit's index of accesses, its counts of decisions and the attestations are stores in a file of their own."""
 MAY_OPEN_THE_DATABASE = {"infra", "app", "cli"}
 DRIVERS = {"sqlite3", "psycopg"}
+EXECUTES = {"execute", "executemany", "exec_driver_sql", "text"}
 MAX_FUNCTION_LINES, MAX_FILE_LINES, MAX_POSITIONAL = 70, 600, 5
 
 
@@ -70,21 +72,57 @@ def module_of(path: Path) -> str:
     return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
 
 
-def external_imports(path: Path) -> set[str]:
-    """Return the top-level names of what a file imports, inside functions too."""
+@dataclass(frozen=True)
+class Function:
+    where: str
+    lines: int
+    positional: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class File:
+    """What the rules look at in one file. ``imports``: top-level names; the rest are lines in it."""
+
+    path: Path
+    imports: frozenset[str]
+    functions: tuple[Function, ...]
+    reaches_a_server: tuple[int, ...]
+    made_up_sql: tuple[int, ...]
+
+
+@cache
+def parsed() -> tuple[File, ...]:
+    """Return every file of both packages. All of them are parsed once: it takes seconds, and their trees are not kept."""
+    return tuple(_looked_at(path) for path in files())
+
+
+def _looked_at(path: Path) -> File:
     nodes = list(ast.walk(ast.parse(path.read_text())))
+    return File(
+        path,
+        frozenset(_imported(nodes)),
+        tuple(
+            _function(path, node)
+            for node in nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ),
+        tuple(getattr(node, "lineno", 0) for node in nodes if _reaches_a_server(node)),
+        tuple(node.lineno for node in nodes if isinstance(node, ast.Call) and _is_made_up_sql(node)),
+    )
+
+
+def _imported(nodes: list[ast.AST]) -> set[str]:
+    """Return the top-level names of what a file imports, inside functions too."""
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     of = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
     return {name.split(".")[0] for name in plain | of}
 
 
-def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    tree = ast.parse(path.read_text())
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-
-
-def where(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    return f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}"
+def _function(path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Function:
+    names = [each.arg for each in node.args.posonlyargs + node.args.args]
+    where = f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}"
+    lines = (node.end_lineno or 0) - node.lineno + 1
+    return Function(where, lines, tuple(each for each in names if each not in {"self", "cls"}))
 
 
 def test_from_outside_a_room_is_entered_by_its_front_doors_only() -> None:
@@ -120,9 +158,9 @@ def test_the_database_driver_is_used_only_where_there_is_no_unit_of_work() -> No
     journal = {"files", "journal_health", "postgres", "store"}
     broken = [
         module
-        for path in files()
-        if (module := module_of(path))
-        and DRIVERS & set(external_imports(path))
+        for file in parsed()
+        if (module := module_of(file.path))
+        and DRIVERS & file.imports
         and room(module) not in {"infra", "app", "fhirserver"}
         and not (room(module) == "audit" and door(module) in journal)
     ]
@@ -133,10 +171,10 @@ def test_the_database_driver_is_used_only_where_there_is_no_unit_of_work() -> No
 def test_raw_asgi_is_for_fhir_requests_and_what_wraps_an_application() -> None:
     """House rule 17."""
     found = {
-        module_of(path)
-        for path in files()
-        for node in functions(path)
-        if [arg.arg for arg in node.args.args if arg.arg != "self"] == ["scope", "receive", "send"]
+        module_of(file.path)
+        for file in parsed()
+        for each in file.functions
+        if each.positional == ("scope", "receive", "send")
     }
 
     assert {each for each in found if room(each) != "app"} == {
@@ -195,17 +233,12 @@ WIRES_THEM = {"hilum/app/platform.py", "hilum/app/settling.py"}
 
 def test_records_are_read_through_the_decision_only() -> None:
     """Security decision 21: what can fetch from a FHIR server is for gateway and upstream; app only hands it over."""
-    others = [
-        path
-        for path in files()
-        if path.relative_to(SOURCE).parts[1] not in {"gateway", "upstream"}
-        and path.relative_to(SOURCE).as_posix() not in WIRES_THEM
-    ]
     broken = [
-        f"{path.relative_to(SOURCE)}:{getattr(node, 'lineno', 0)}"
-        for path in others
-        for node in ast.walk(ast.parse(path.read_text()))
-        if _reaches_a_server(node)
+        f"{name}:{line}"
+        for file in parsed()
+        if (name := file.path.relative_to(SOURCE)).parts[1] not in {"gateway", "upstream"}
+        and name.as_posix() not in WIRES_THEM
+        for line in file.reaches_a_server
     ]
 
     assert broken == []
@@ -253,18 +286,7 @@ def test_no_room_imports_a_room_that_imports_it() -> None:
 
 def test_files_and_functions_stay_short() -> None:
     """House rule 10."""
-    every = [(path, node) for path in files() for node in functions(path)]
-    too_long = [
-        where(path, node)
-        for path, node in every
-        if (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
-    ]
-    too_wide = [
-        where(path, node)
-        for path, node in every
-        if len([arg for arg in node.args.posonlyargs + node.args.args if arg.arg not in {"self", "cls"}])
-        > MAX_POSITIONAL
-    ]
+    every = [each for file in parsed() for each in file.functions]
     too_large = [
         str(path.relative_to(SOURCE))
         for path in files()
@@ -272,9 +294,31 @@ def test_files_and_functions_stay_short() -> None:
     ]
 
     assert len(every) > len(files())
-    assert too_long == []
-    assert too_wide == []
+    assert [each.where for each in every if each.lines > MAX_FUNCTION_LINES] == []
+    assert [each.where for each in every if len(each.positional) > MAX_POSITIONAL] == []
     assert too_large == []
+
+
+def test_the_architecture_shows_every_room_on_its_storey() -> None:
+    """A newcomer reads it first."""
+    contracts = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    # In parentheses: rooms that are planned.
+    layers = [
+        {room for room in re.split(r"\s*\|\s*", layer) if not room.startswith("(")}
+        for contract in contracts
+        if contract["type"] == "layers"
+        for layer in contract["layers"]
+    ]
+    page = (SOURCE.parent / "docs" / "architecture.md").read_text()
+    shown = [
+        {line.split()[0] for line in storey.splitlines()}
+        for block in page.split("```")[1:4:2]
+        for storey in block.strip().split("\n\n")
+    ]
+
+    assert shown == [layer for layer in layers if layer]
 
 
 def rooms() -> list[str]:
@@ -293,21 +337,52 @@ def test_a_room_has_a_card_and_nothing_else_at_its_door(folder: str) -> None:
     assert len(tree.body) == 1, "only the card"
 
 
+@pytest.mark.parametrize("folder", rooms())
+def test_what_a_card_names_is_in_its_room(folder: str) -> None:
+    card = ast.get_docstring(ast.parse((SOURCE / folder / "__init__.py").read_text())) or ""
+    verbs = re.search(r"^Public[^:]*:(.*?)(?=^Invariant|^Must not|\Z)", card, re.MULTILINE | re.DOTALL)
+    named = {
+        word.split(".")[-1]
+        for word in re.findall(r"[A-Za-z][A-Za-z_.]*\w", verbs[1] if verbs else "")
+        if "_" in word or "." in word
+    }
+
+    text = "\n".join(
+        path.read_text() for path in (SOURCE / folder).rglob("*.py") if path.name != "__init__.py"
+    )
+
+    assert sorted(name for name in named if not re.search(rf"\b{name}\b", text)) == []
+
+
 def test_no_sql_is_put_together_from_strings() -> None:
-    executes = {"execute", "executemany", "exec_driver_sql", "text"}
-    broken = [
-        f"{path.relative_to(SOURCE)}:{node.lineno}"
-        for path in files()
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute | ast.Name)
-        and (node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id) in executes
-        and node.args
-        and isinstance(node.args[0], ast.JoinedStr)
-        and not _only_constants(node.args[0])
-    ]
+    broken = [f"{file.path.relative_to(SOURCE)}:{line}" for file in parsed() for line in file.made_up_sql]
 
     assert broken == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('tx.execute(f"DELETE FROM {name}")', True),
+        ('text(f"{one} = {OTHER}")', True),
+        ('tx.execute(f"DELETE FROM {TABLE}")', False),
+        ('tx.execute("DELETE FROM t")', False),
+        ('print(f"{name}")', False),
+    ],
+)
+def test_the_lint_on_sql_finds_what_it_looks_for(source: str, *, found: bool) -> None:
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+
+    assert any(map(_is_made_up_sql, calls)) is found
+
+
+def _is_made_up_sql(call: ast.Call) -> bool:
+    """Return whether a statement is run that is put together from anything but constants."""
+    if not isinstance(call.func, ast.Attribute | ast.Name) or not call.args:
+        return False
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id
+    statement = call.args[0]
+    return name in EXECUTES and isinstance(statement, ast.JoinedStr) and not _only_constants(statement)
 
 
 def _only_constants(text: ast.JoinedStr) -> bool:

@@ -192,9 +192,12 @@ class OtherServer:
             {"fullUrl": f"{self.base}/{r['resourceType']}/{r['id']}", "resource": r} for r in found[:size]
         ]
         # Included without being asked for: the gateway must judge and remove them.
-        for name in sorted({self._subject(r).removeprefix(self.base + "/") for r in found[:size]}):
-            if name in self.resources:
-                entries.append({"resource": self.resources[name], "search": {"mode": "include"}})
+        subjects = {self._subject(r).removeprefix(self.base + "/") for r in found[:size]}
+        entries += [
+            {"resource": self.resources[name], "search": {"mode": "include"}}
+            for name in sorted(subjects)
+            if name in self.resources
+        ]
         bundle: dict[str, Any] = {
             "resourceType": "Bundle",
             "id": "searched",

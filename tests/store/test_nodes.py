@@ -14,7 +14,6 @@ from sqlalchemy import Connection, update
 from hilum.app.schedule import Job, JobLease, Schedule
 from hilum.infra import nodes, schema_gate
 from hilum.infra.context import Context, Trace
-from hilum.infra.db import EPOCH
 from hilum.infra.heartbeat import Heartbeat
 from hilum.infra.migrations.run import release
 from hilum.infra.nodes import LIVE_FOR, Node
@@ -23,6 +22,7 @@ from hilum.infra.system import SystemClock
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.errors import Conflict
+from hilum.kernel.times import EPOCH
 from tests.sim.world import FakeClock
 
 LIFE = timedelta(seconds=15)

@@ -4,7 +4,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -187,10 +187,8 @@ def live(life: Life, happenings: list[str], pick: Pick, *, every: int) -> None:
     followed = life.facts()
     for count, name in enumerate(happenings, 1):
         life.clock.advance(timedelta(seconds=1))
-        try:
+        with suppress(HilumError):
             getattr(life, name)(lambda found: pick(found) if found else _nothing())
-        except HilumError:
-            pass
         if count % every == 0 or count == len(happenings):
             followed = life.facts(followed)
             assert followed == life.facts(), name

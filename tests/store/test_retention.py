@@ -22,11 +22,11 @@ from hilum.audit.models import PURGE_BATCH, Event
 from hilum.audit.store import audit_payload
 from hilum.frontchannel.store import authorization_code
 from hilum.infra.context import Context, Trace
-from hilum.infra.db import EPOCH
 from hilum.infra.settings import Settings, read
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.times import EPOCH
 from hilum.launches.store import launch
 from hilum.signin.store import attempts, sessions
 from hilum.tokens.store import access_token, refresh_token, token_family

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -239,15 +240,6 @@ def test_a_family_revoked_before_its_first_token_stays_barred(uow: UnitOfWork) -
         mint(uow, code_family=family)
 
 
-def test_a_started_family_is_the_one_its_tokens_join(uow: UnitOfWork) -> None:
-    family = do(uow, lambda ctx: service.start_family(ctx, GRANT, offline=True))
-
-    minted = mint(uow, code_family=family)
-    do(uow, lambda ctx: service.revoke_family(ctx, family))
-
-    assert access(uow, minted.access_token) is None
-
-
 # --- refresh -------------------------------------------------------------------------------------------------------------------
 
 
@@ -453,14 +445,12 @@ OTHER = {
         (lambda ctx: service.revoke_authorization(ctx, GRANT.authorization), True, ["authorization"]),
         (lambda ctx: service.revoke_launch(ctx, GRANT.launch), False, ["launch"]),
         (
-            lambda ctx: service.revoke_person_app(ctx, TENANT, GRANT.person, GRANT.app),
+            partial(service.end_access_at, client=CLIENT, tenant=TENANT, families=True, because="ended"),
             True,
-            ["person", "app", "tenant"],
+            ["client", "tenant"],
         ),
-        (lambda ctx: service.revoke_person(ctx, GRANT.person), True, ["person"]),
-        (lambda ctx: service.revoke_client(ctx, CLIENT), True, ["client"]),
     ],
-    ids=["authorization", "launch", "person and app", "person", "client"],
+    ids=["authorization", "launch", "client at a tenant"],
 )
 def test_ending_a_whole_ends_access_and_refresh_and_nothing_beside(
     uow: UnitOfWork, verb: Any, offline: bool, spared: list[str]
@@ -496,7 +486,7 @@ def test_a_launchs_end_spares_offline_access(uow: UnitOfWork) -> None:
 def test_a_clients_own_tokens_end_with_it(uow: UnitOfWork) -> None:
     minted = mint(uow, BACKEND, offline=None)
 
-    assert do(uow, lambda ctx: service.revoke_client(ctx, CLIENT)) == 1
+    assert do(uow, partial(service.end_access_at, client=CLIENT, tenant=TENANT, because="ended")) == 1
 
     assert access(uow, minted.access_token) is None
     assert policy.fingerprint(minted.access_token) in facts(uow).revoked_tokens

@@ -138,7 +138,9 @@ def end(ctx: Context, agreement_id: str, reason: str, at: datetime | None = None
     elif found.ends_at is not None and ends > found.ends_at:
         faults["at"] = "too_late"
     if faults:
-        raise Invalid("agreement_invalid", "The agreement cannot be ended so; see fields.", fields=faults)
+        raise Invalid(
+            "agreement_invalid", "The agreement cannot be ended as asked; see fields.", fields=faults
+        )
     ended = replace(found, ends_at=ends, ended_by=str(ctx.actor), end_reason=reason.strip())
     if found.confirmed_at is not None:
         ended = replace(ended, due_at=policy.next_due(ended, ctx.now))

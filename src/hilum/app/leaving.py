@@ -191,10 +191,9 @@ def verify_export(
     folder: Path, document: dict[str, Any], *, progress: Progress = lambda _: None
 ) -> list[str]:
     """Compare the files of an export with its manifest, and every audit record with its hash; return what is wrong."""
-    faults = []
     listed = {str(each["name"]): each for each in document["files"]}
-    for name in sorted({path.name for path in folder.iterdir()} - set(listed) - {MANIFEST}):
-        faults.append(f"{name} is not in the manifest")
+    unlisted = {path.name for path in folder.iterdir()} - set(listed) - {MANIFEST}
+    faults = [f"{name} is not in the manifest" for name in sorted(unlisted)]
     for done, (name, stated) in enumerate(listed.items()):
         path = folder / Path(name).name
         if not path.is_file():

@@ -227,7 +227,7 @@ def _histogram(metric: metrics.Histogram, values: dict[tuple[str, ...], Any]) ->
     rendered = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
     for labels, held in values.items():
         counted, buckets = 0.0, []
-        for bound, count in zip((*map(str, metric.bounds), "+Inf"), held[:-1], strict=True):
+        for bound, count in zip((*map(str, metrics.SECONDS), "+Inf"), held[:-1], strict=True):
             counted += count
             buckets.append((bound, counted))
         rendered.add_metric(labels, buckets, sum_value=held[-1])

@@ -4,6 +4,7 @@ What goes over all tables by name finds only those whose rooms were imported, an
 the rooms that it calls. So whoever erases or exports a hospital imports this.
 """
 
+from hilum.audit import live as audit
 from hilum.breakglass import service as breakglass
 from hilum.consent import service as consent
 from hilum.drills import service as drills
@@ -24,6 +25,7 @@ from hilum.snapshots import service as snapshots
 from hilum.tokens import service as tokens
 
 ROOMS = (
+    audit,
     breakglass,
     consent,
     drills,

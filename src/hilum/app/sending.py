@@ -146,7 +146,7 @@ def follow_sunsets(job_lease: JobLease) -> None:
 def follow_changed_books(job_lease: JobLease) -> None:
     """Tell hospitals what another version of the rule book changes for their apps, a few in each transaction."""
     for _ in range(STEPS_BOUND):
-        if job_lease.stop.is_set() or not job_lease.write(sunsets.tell_next):
+        if job_lease.stop.is_set() or not job_lease.write(sunsets.notify_next):
             return
 
 

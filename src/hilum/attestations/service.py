@@ -21,7 +21,7 @@ Row = TypeVar("Row")
 State = tuple[str, str]
 """The subject of a row and the digest of its state."""
 Source = Callable[[Context], Iterable[State]]
-ANEW = (
+NOTHING_COUNTS = (
     "Nothing that is signed row by row counts (agreements, mandates, rules of requests, exceptions, overrides, rollouts) until the tables are "
     "restored from a backup, or the operator has looked at all of it and signs it again on the host (`hilum keys attest`)."
 )
@@ -138,7 +138,7 @@ def attest(ctx: Context, *states: State) -> None:
     store.lock(ctx.tx)
     head = trusted(ctx)
     if head.fault:
-        raise Conflict("attestations_not_as_signed", f"{head.fault} {ANEW}")
+        raise Conflict("attestations_not_as_signed", f"{head.fault} {NOTHING_COUNTS}")
     wanted = dict(states)
     if not wanted:
         return
@@ -146,7 +146,8 @@ def attest(ctx: Context, *states: State) -> None:
     # What cannot be trusted is not continued.
     if policy.ways(part)[""] != head.root:
         raise Conflict(
-            "attestations_not_as_signed", f"The tree of signed rows is not that of head {head.number}. {ANEW}"
+            "attestations_not_as_signed",
+            f"The tree of signed rows is not that of head {head.number}. {NOTHING_COUNTS}",
         )
     _sign(ctx, head.number + 1, head.digest, wanted, part)
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +42,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hilum.audit import decision_slots, service_counts
 from hilum.audit.access_index import has_all, open_beside
+from hilum.audit.counted_times import date_of, day_of
 from hilum.audit.journal_records import JournalReader, NewRecords, Positions
 from hilum.audit.models import (
     COUNT_BATCH,
@@ -62,9 +63,10 @@ from hilum.audit.models import (
 )
 from hilum.audit.policy import OWN_RECORD, WRITES
 from hilum.infra import lanes
-from hilum.infra.db import BATCH_SIZE, EPOCH, Database, Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import BATCH_SIZE, Database, Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.lanes import Lane
 from hilum.kernel.decision import ReadPurpose
+from hilum.kernel.times import from_micros
 
 shapes = Table(
     "decision_shape",
@@ -112,7 +114,6 @@ counted = Table(
 """The last counted record of each journal."""
 FILE = "decisions.db"
 TABLES = (shapes, counts, days, counted, decision_slots.slots, service_counts.slots, service_counts.days)
-_DAY = timedelta(days=1)
 _OWN_READS = frozenset(each.value for each in ReadPurpose)
 _REPEATS = frozenset({SETTLEMENT, UNDELIVERED})
 """Rules of records that say more about a decision which has a record of its own."""
@@ -145,10 +146,6 @@ def _shape_of(access: Access) -> DecisionShape | None:
     )
 
 
-def _day_of(at: datetime) -> int:
-    return (at - EPOCH) // _DAY
-
-
 def positions(tx: Connection) -> Positions:
     """Return the last counted record of each journal."""
     return {row.journal: int(row.number) for row in tx.execute(select(counted))}
@@ -174,7 +171,7 @@ def add(tx: Connection, found: NewRecords) -> None:
             if number > reached and (shape := _shape_of(access)) is not None:
                 # The tenant is from the address, where an app may write anything; PostgreSQL stores no NUL in a text.
                 tenant = access.tenant.replace("\0", "")
-                _count(new, (shape, tenant, _day_of(access.at)), access)
+                _count(new, (shape, tenant, day_of(access.at)), access)
                 if decision_slots.is_counted(access):
                     traffic[decision_slots.key_of(access, tenant)] += access.count
                 if (key := service_counts.key_of(access, tenant)) is not None:
@@ -270,23 +267,19 @@ def read(
             # Whole, and not row by row, which costs several times as much; a batch has few enough.
             for shape, tenant, number, first, last, example in tx.execute(_summed(some, since)).all():
                 yield DecisionCount._make(
-                    (tenant, *named[shape], int(number), _moment(first), _moment(last), example)
+                    (tenant, *named[shape], int(number), from_micros(first), from_micros(last), example)
                 )
 
 
 def _summed(some: list[bytes], since: datetime) -> Select[Any]:
-    # Moments as the integers that they are stored as: converted by ``_moment``, which costs less a row than the column's type.
+    # Moments as the integers that they are stored as: converted by ``from_micros``, which costs less a row than the column's type.
     first, last = (type_coerce(column, BigInteger) for column in (counts.c.first, counts.c.last))
     sums = func.sum(counts.c.number), func.min(first), func.max(last), func.max(counts.c.example)
     return (
         select(counts.c.shape, counts.c.tenant, *sums)
-        .where(counts.c.shape.in_(some), counts.c.day >= _day_of(since))
+        .where(counts.c.shape.in_(some), counts.c.day >= day_of(since))
         .group_by(counts.c.shape, counts.c.tenant)
     )
-
-
-def _moment(stored: int) -> datetime:
-    return EPOCH + timedelta(microseconds=stored)
 
 
 def read_permits(
@@ -298,7 +291,7 @@ def read_permits(
         query = (
             select(*kinds, func.sum(counts.c.number), func.max(counts.c.last, type_=Instant))
             .select_from(shapes.join(counts, counts.c.shape == shapes.c.id))
-            .where(shapes.c.client.in_(batch), shapes.c.reason == "", counts.c.day >= _day_of(since))
+            .where(shapes.c.client.in_(batch), shapes.c.reason == "", counts.c.day >= day_of(since))
             .group_by(*kinds)
         )
         for row in tx.execute(query.where(counts.c.tenant == tenant) if tenant else query):
@@ -316,17 +309,14 @@ def read_busy_days(
     query = (
         select(counts.c.tenant, counts.c.day, *sums)
         .select_from(shapes.join(counts, counts.c.shape == shapes.c.id))
-        .where(shapes.c.client == client, shapes.c.reason == "", counts.c.day > _day_of(since))
+        .where(shapes.c.client == client, shapes.c.reason == "", counts.c.day > day_of(since))
         .group_by(counts.c.tenant, counts.c.day)
         .having(or_(*limits))
         .order_by(counts.c.day.desc(), counts.c.tenant)
         .limit(PLACES_BOUND)
     )
     found = tx.execute(query) if limits else ()
-    return [
-        BusyDay(tenant, (EPOCH + _DAY * day).date(), int(all_), int(of_them))
-        for tenant, day, all_, of_them in found
-    ]
+    return [BusyDay(tenant, date_of(day), int(all_), int(of_them)) for tenant, day, all_, of_them in found]
 
 
 def read_places(
@@ -341,7 +331,7 @@ def read_places(
         query = (
             select(shapes.c.interaction, shapes.c.resource_type, counts.c.tenant)
             .select_from(shapes.join(counts, counts.c.shape == shapes.c.id))
-            .where(shapes.c.client.in_(batch), shapes.c.reason == "", counts.c.day >= _day_of(since))
+            .where(shapes.c.client.in_(batch), shapes.c.reason == "", counts.c.day >= day_of(since))
             .where(named.in_(list(kinds)))
             .distinct()
             .order_by(counts.c.tenant, shapes.c.interaction, shapes.c.resource_type)
@@ -361,7 +351,7 @@ def read_used(tx: Connection, clients: Collection[str], since: datetime) -> Iter
             select(shapes.c.interaction, shapes.c.resource_type, counts.c.tenant)
             .select_from(shapes.join(counts, counts.c.shape == shapes.c.id))
             .where(shapes.c.client.in_(batch), shapes.c.reason == "", shapes.c.rule != OWN_RECORD)
-            .where(counts.c.day >= _day_of(since))
+            .where(counts.c.day >= day_of(since))
             .distinct()
         )
         for row in tx.execute(query):
@@ -370,18 +360,18 @@ def read_used(tx: Connection, clients: Collection[str], since: datetime) -> Iter
 
 def total(tx: Connection, since: datetime) -> int:
     """Return how many decisions were counted since the day of a moment."""
-    asked = select(func.sum(days.c.number)).where(days.c.day >= _day_of(since))
+    asked = select(func.sum(days.c.number)).where(days.c.day >= day_of(since))
     return int(tx.execute(asked).scalar_one() or 0)
 
 
 def purge(tx: Connection, before: datetime) -> int:
     """Delete up to PURGE_BATCH counts of days before that of a moment, or else shapes without a count; return how many."""
     key = tuple_(counts.c.shape, counts.c.tenant, counts.c.day)
-    old = select(counts.c.shape, counts.c.tenant, counts.c.day).where(counts.c.day < _day_of(before))
+    old = select(counts.c.shape, counts.c.tenant, counts.c.day).where(counts.c.day < day_of(before))
     removed = tx.execute(delete(counts).where(key.in_(old.limit(PURGE_BATCH)))).rowcount
     if removed:
         return removed
-    tx.execute(delete(days).where(days.c.day < _day_of(before)))
+    tx.execute(delete(days).where(days.c.day < day_of(before)))
     unused = select(shapes.c.id).where(~exists().where(counts.c.shape == shapes.c.id)).limit(BATCH_SIZE)
     return tx.execute(delete(shapes).where(shapes.c.id.in_(unused))).rowcount
 
@@ -461,6 +451,11 @@ class DecisionCounts:
         verb = partial(service_counts.read_recent, since=since, after=after, limit=limit)
         with lanes.using(Lane.OWN):
             return self._database.read(verb)
+
+    def called_among(self, since: datetime, pairs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return at which of some tenants, and by which apps, there were calls from the ten minutes of a moment on."""
+        with lanes.using(Lane.OWN):
+            return self._database.read(partial(service_counts.called_among, since=since, pairs=pairs))
 
     def served_by_day(self, app: str, since: datetime, tenant: str) -> dict[date, Served]:
         """Return how the calls of an app ended on each day, at one tenant or (empty) at all together, in the caller's lane."""

@@ -25,8 +25,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hilum.audit.models import LATENCY_EDGES_MS, PURGE_BATCH, SLOT, SLOTS_KEPT, Access, Traffic
-from hilum.infra.db import EPOCH, in_batches, metadata
+from hilum.audit.counted_times import slot_of
+from hilum.audit.models import LATENCY_EDGES_MS, PURGE_BATCH, SLOTS_KEPT, Access, Traffic
+from hilum.infra.db import in_batches, metadata
 from hilum.kernel.decision import Reason
 
 slots = Table(
@@ -77,11 +78,6 @@ def key_of(access: Access, tenant: str) -> Key:
     """Return which count a decision belongs to."""
     bucket = REFUSED if access.reason else bisect_left(LATENCY_EDGES_MS, access.latency_us / 1_000)
     return tenant, access.app, slot_of(access.at), bucket
-
-
-def slot_of(at: datetime) -> int:
-    """Return the number of the ten minutes that a moment is in."""
-    return (at - EPOCH) // SLOT
 
 
 def save(tx: Connection, new: Counter[Key]) -> None:

@@ -417,13 +417,13 @@ class FileReader:
         return newest_of(pages, query)
 
     def at(self, places: Sequence[Place]) -> list[LocatedAccess]:
-        found: list[LocatedAccess] = []
         with _readable():
-            for slot, db in self._slots():
-                for place in places:
-                    if place.journal == slot and (row := db.execute(_AT, (place.number,)).fetchone()):
-                        found.append((place, encoding.decode(*row[1:])))
-        return found
+            return [
+                (place, encoding.decode(*row[1:]))
+                for slot, db in self._slots()
+                for place in places
+                if place.journal == slot and (row := db.execute(_AT, (place.number,)).fetchone())
+            ]
 
     def ends(self) -> Positions:
         with _readable():

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Protocol
 
@@ -21,10 +21,10 @@ from hilum.audit.models import (
 from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.kernel.ports import Ids
+from hilum.kernel.times import from_micros, to_micros
 
 _SALT_BYTES, _SALT_LETTERS = 17, 22
 """Random bytes drawn for each salt, and its letters of 6 bits each: 132 random bits."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEADER_WORDS = ("tenant", "app", "client", "person", "launch", "authorization", "run", "reason", "outcome")
 
 
@@ -39,7 +39,7 @@ class Place:
 
     def write(self) -> str:
         """Return it as the cursor of a page."""
-        return f"{(self.at - _EPOCH) // timedelta(microseconds=1)}.{self.journal}.{self.number}"
+        return f"{to_micros(self.at)}.{self.journal}.{self.number}"
 
     @staticmethod
     def read(cursor: str) -> "Place":
@@ -55,7 +55,7 @@ class Place:
                 fields={"after": "cursor_unknown"},
             )
         # Digits are bounded above: a longer number would overflow the database's 64 bits and answer 500.
-        return Place(_EPOCH + timedelta(microseconds=int(at)), journal[:10], int(number))
+        return Place(from_micros(int(at)), journal[:10], int(number))
 
 
 @dataclass(slots=True)

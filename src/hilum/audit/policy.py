@@ -30,6 +30,7 @@ from hilum.audit.models import (
 )
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.decision import Reason
+from hilum.kernel.lists import and_more
 from hilum.standards.smart.interactions import LETTERS
 from hilum.standards.smart.scopes import ANY_TYPE, ClinicalScope, Scope, parse_stored
 
@@ -133,7 +134,7 @@ class Faults:
             self.more += 1
 
     def sentences(self) -> tuple[str, ...]:
-        return (*self.found, f"and {self.more} more") if self.more else tuple(self.found)
+        return (*self.found, and_more(self.more)) if self.more else tuple(self.found)
 
 
 def fold_checkpoints(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -35,9 +35,9 @@ from hilum.audit.models import (
 from hilum.infra import lanes, postgres
 from hilum.infra.lanes import Lane
 from hilum.kernel.errors import Unavailable
+from hilum.kernel.times import to_micros
 
 STREAM_ROWS = 2_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORT = 10
 """Hex digits of a writer's short name, which keeps cursors and event ids short."""
 _TOO_LONG = frozenset({"57014", "55P03"})
@@ -374,7 +374,7 @@ def _claim(db: psycopg.Connection[Any], wanted: Mapping[str, bytes], at: datetim
     values = {
         "keys": [key for _, key in ordered],
         "ids": [request_id for request_id, _ in ordered],
-        "at": _microseconds(at),
+        "at": to_micros(at),
     }
     with db.pipeline():  # one round trip
         db.execute("BEGIN")
@@ -383,13 +383,9 @@ def _claim(db: psycopg.Connection[Any], wanted: Mapping[str, bytes], at: datetim
     if claimed.rowcount == len(wanted):
         return {}
     # Expired claims are deleted only on a conflict, so that the usual case costs one round trip.
-    db.execute(_EXPIRED, (_microseconds(at - CLAIM_LIFE),))
+    db.execute(_EXPIRED, (to_micros(at - CLAIM_LIFE),))
     db.execute(_CLAIM, values)
     return dict(db.execute(_HOLDERS, values).fetchall())
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def _unread(error: psycopg.Error) -> Unavailable:

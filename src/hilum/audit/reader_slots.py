@@ -18,9 +18,9 @@ RETRY_AFTER_S = 1
 class TooManyReads(HilumError):
     """The limit of concurrent reads is reached: of this reader, this tenant, all tenants, or this worker."""
 
-    def __init__(self, detail: str, retry_after_s: int = RETRY_AFTER_S) -> None:
+    def __init__(self, detail: str) -> None:
         super().__init__("too_many_reads", detail)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = RETRY_AFTER_S
 
 
 @dataclass(frozen=True, slots=True)

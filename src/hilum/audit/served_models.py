@@ -60,13 +60,15 @@ class Served:
             if edge >= ms
         )
 
-    def within_ms(self, percent: int = 95) -> int | None:
-        """Return the edge up to which this share of the answers took; None without answers, or if it is beyond the last edge."""
+    def within_ms(self) -> int | None:
+        """Return the edge up to which 95 of 100 answers took; None without answers, or if it is beyond the last edge."""
         if not self.answers:
             return None
         reached = accumulate(self.answered[:-1])
         found = zip(reached, SERVED_EDGES_MS, strict=True)
-        return next((edge for number, edge in found if 100 * number >= percent * self.answers), None)
+        return next(
+            (edge for number, edge in found if 100 * number >= (100 - SLOW_PERCENT) * self.answers), None
+        )
 
     def __add__(self, other: "Served") -> "Served":
         """Return both together."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from hilum.audit import explanation, partition, policy, sealed, store, verification
 from hilum.audit.journal_records import AccessReader
@@ -32,6 +32,7 @@ from hilum.audit.models import (
 from hilum.infra.context import Context
 from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.kernel.times import EPOCH
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 
@@ -40,7 +41,6 @@ RuleBook = Callable[[Context, Sequence[Access]], Sequence[str]]
 _SALT_BYTES = 16
 _NOBODY: Mapping[str, str] = {}
 _HOLD_STAFF_ONLY = "Only platform administrators and security staff may place and release holds."
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def record(ctx: Context, event: Event) -> None:
@@ -290,7 +290,7 @@ def place_hold(
         )
     placed = Hold(
         id=ctx.ids.new("hld"),
-        since=since or _BEGINNING,
+        since=since or EPOCH,
         reason=reason.strip(),
         placed_by=str(ctx.actor),
         placed_at=ctx.now,

@@ -7,7 +7,7 @@ by day for as long as decisions are.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import reduce
 from operator import add
 
@@ -28,13 +28,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from hilum.audit.decision_slots import slot_of
+from hilum.audit.counted_times import date_of, day_of, day_of_slot, slot_of
 from hilum.audit.models import COUNTED_FOR, PURGE_BATCH, SERVICE_SLOTS_KEPT, TENANTS_READ, Access
 from hilum.audit.policy import ending_of
 from hilum.audit.served_models import BUCKETS, SERVED_EDGES_MS, Ending, Served
-from hilum.infra.db import EPOCH, in_batches, metadata
+from hilum.infra.db import in_batches, metadata
 
-_DAY = timedelta(days=1)
 _ENDINGS = (Ending.REFUSED, Ending.MISTAKEN, Ending.THROTTLED, Ending.FAILED)
 _NAMES = (*(each.value for each in _ENDINGS), *(f"answered_{n}" for n in range(BUCKETS)))
 Key = tuple[str, str, int, str]
@@ -89,7 +88,7 @@ def save(tx: Connection, new: Counter[Key]) -> None:
     by_day: dict[tuple[str, str, int], Counter[str]] = {}
     for (tenant, app, slot, name), number in new.items():
         by_slot.setdefault((tenant, app, slot), Counter())[name] += number
-        by_day.setdefault((tenant, app, _day_of_slot(slot)), Counter())[name] += number
+        by_day.setdefault((tenant, app, day_of_slot(slot)), Counter())[name] += number
     _save(tx, slots, "slot", by_slot)
     _save(tx, days, "day", by_day)
 
@@ -103,14 +102,6 @@ def _save(tx: Connection, table: Table, when: str, new: dict[tuple[str, str, int
     insert = (postgresql if tx.dialect.name == "postgresql" else sqlite).insert(table)
     more = {name: table.c[name] + insert.excluded[name] for name in _NAMES}
     tx.execute(insert.on_conflict_do_update(index_elements=["tenant", "app", when], set_=more), rows)
-
-
-def _day_of_slot(slot: int) -> int:
-    return slot // slot_of(EPOCH + _DAY)
-
-
-def _day_of(at: datetime) -> int:
-    return (at - EPOCH) // _DAY
 
 
 def read_recent(
@@ -127,16 +118,29 @@ def read_recent(
     return {(tenant, app): _served(numbers) for tenant, app, *numbers in tx.execute(query)}
 
 
+def called_among(tx: Connection, since: datetime, pairs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return at which of some tenants, and by which apps, there were calls from the slot of a moment on."""
+    found: set[tuple[str, str]] = set()
+    for batch in in_batches(pairs):
+        query = (
+            select(slots.c.tenant, slots.c.app)
+            .where(slots.c.slot >= slot_of(since), tuple_(slots.c.tenant, slots.c.app).in_(batch))
+            .distinct()
+        )
+        found |= {(row.tenant, row.app) for row in tx.execute(query)}
+    return found
+
+
 def read_days(tx: Connection, app: str, since: datetime, tenant: str) -> dict[date, Served]:
     """Return how the calls of an app ended on each day since that of a moment, at one tenant or (empty) at all together."""
     query = (
         select(days.c.day, *_sums(days))
-        .where(days.c.app == app, days.c.day >= _day_of(since))
+        .where(days.c.app == app, days.c.day >= day_of(since))
         .group_by(days.c.day)
         .order_by(days.c.day)
     )
     found = tx.execute(query.where(days.c.tenant == tenant) if tenant else query)
-    return {(EPOCH + day * _DAY).date(): _served(numbers) for day, *numbers in found}
+    return {date_of(day): _served(numbers) for day, *numbers in found}
 
 
 def read_tenants(tx: Connection, app: str, since: datetime, tenant: str) -> dict[str, Served]:
@@ -144,7 +148,7 @@ def read_tenants(tx: Connection, app: str, since: datetime, tenant: str) -> dict
     numbers = _sums(days)
     query = (
         select(days.c.tenant, *numbers)
-        .where(days.c.app == app, days.c.day >= _day_of(since))
+        .where(days.c.app == app, days.c.day >= day_of(since))
         .group_by(days.c.tenant)
         .order_by(reduce(add, numbers).desc(), days.c.tenant)
         .limit(TENANTS_READ)
@@ -159,7 +163,7 @@ def read_totals(tx: Connection, tenants: Collection[str], since: datetime) -> di
     for batch in in_batches(tenants):
         query = (
             select(days.c.tenant, *_sums(days))
-            .where(days.c.tenant.in_(batch), days.c.day >= _day_of(since))
+            .where(days.c.tenant.in_(batch), days.c.day >= day_of(since))
             .group_by(days.c.tenant)
         )
         found |= {tenant: _served(numbers) for tenant, *numbers in tx.execute(query)}
@@ -179,7 +183,7 @@ def purge(tx: Connection, now: datetime) -> int:
     """Delete up to PURGE_BATCH counts that are older than they are kept; return how many."""
     for table, when, before in (
         (slots, "slot", slot_of(now - SERVICE_SLOTS_KEPT)),
-        (days, "day", _day_of(now - COUNTED_FOR)),
+        (days, "day", day_of(now - COUNTED_FOR)),
     ):
         key = tuple_(table.c.tenant, table.c.app, table.c[when])
         old = select(table.c.tenant, table.c.app, table.c[when]).where(table.c[when] < before)

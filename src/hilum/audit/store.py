@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import DBAPIError
 
-from hilum.audit import access_index, decision_counts, policy
+from hilum.audit import policy
 from hilum.audit.models import (
     PURGE_ACTION,
     PURGE_BATCH,
@@ -49,7 +49,6 @@ from hilum.audit.models import (
 )
 from hilum.infra.db import (
     BATCH_SIZE,
-    EPOCH,
     OWN_CHAIN,
     TIPS,
     Instant,
@@ -61,6 +60,7 @@ from hilum.infra.postgres import QUEUED
 from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
 from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
+from hilum.kernel.times import from_micros, to_micros
 
 STREAM_BATCH = 1_000
 
@@ -205,9 +205,6 @@ access_claim = Table(
 )
 """Creates whose app may not have received the answer yet, by ``policy.claim_key``: no two of them may share a key."""
 
-DERIVED_TABLES = (*access_index.TABLES, *decision_counts.TABLES)
-"""The tables of the index of accesses and of the counts of decisions, which have modules of their own."""
-_MICROSECOND = timedelta(microseconds=1)
 _NEXT = PreparedStatement(
     update(audit_chain)
     .where(audit_chain.c.writer == bindparam("of_writer"))
@@ -300,7 +297,7 @@ def append(tx: Connection, recorded: RecordedEvent, salt: bytes) -> None:
 def _append_later(tx: Connection, recorded: RecordedEvent, salt: bytes, tip: tuple[int, bytes]) -> None:
     event, writer, (before, previous) = recorded.event, recorded.writer, tip
     words = _words(recorded)
-    at = (recorded.at - EPOCH) // _MICROSECOND
+    at = to_micros(recorded.at)
     values: dict[str, Any] = dict(zip(_WORDS, words, strict=True))
     values |= {"writer": writer, "seq": before + 1, "before": before, "previous": previous, "at": at}
     values["digest"] = policy.NO_PAYLOAD
@@ -341,7 +338,7 @@ def header_of(row: RowMapping) -> bytes:
 
 
 def _header(at: datetime, words: list[str]) -> bytes:
-    return orjson.dumps([(at - EPOCH) // _MICROSECOND, *words])
+    return orjson.dumps([to_micros(at), *words])
 
 
 def list_events(tx: Connection, query: EventQuery) -> EventPage:
@@ -396,7 +393,7 @@ def with_payload() -> Select[Any]:
 
 
 def _cursor(last: RecordedEvent) -> str:
-    return f"{(last.at - EPOCH) // _MICROSECOND}.{last.seq}.{last.writer}"
+    return f"{to_micros(last.at)}.{last.seq}.{last.writer}"
 
 
 def _read_cursor(cursor: str) -> tuple[datetime, int, str]:
@@ -408,7 +405,7 @@ def _read_cursor(cursor: str) -> tuple[datetime, int, str]:
             "The cursor is not valid. Pass `next` of the previous page.",
             fields={"after": "cursor_unknown"},
         )
-    return EPOCH + timedelta(microseconds=int(at[:17])), int(seq[:17]), writer
+    return from_micros(int(at[:17])), int(seq[:17]), writer
 
 
 def _recorded(row: RowMapping) -> RecordedEvent:
@@ -509,7 +506,7 @@ def checkpoints(tx: Connection) -> Iterator[tuple[Checkpoint, bytes]]:
 
 
 def checkpoint_signed_bytes(number: int, at: datetime, heads: dict[str, Head], previous: str) -> bytes:
-    return policy.checkpoint_bytes(number, (at - EPOCH) // _MICROSECOND, heads, previous)
+    return policy.checkpoint_bytes(number, to_micros(at), heads, previous)
 
 
 def add_checkpoint(tx: Connection, checkpoint: Checkpoint) -> bool:
@@ -554,7 +551,7 @@ def may_lack_payload(header: bytes, purged: dict[str, datetime]) -> bool:
     """Check whether the payload of a control event with this header may have been purged."""
     at_us, _, action = orjson.loads(header)[:3]
     horizon = purged.get(action.partition(".")[0])
-    return horizon is not None and EPOCH + timedelta(microseconds=at_us) < horizon
+    return horizon is not None and from_micros(at_us) < horizon
 
 
 def add_hold(tx: Connection, hold: Hold) -> None:

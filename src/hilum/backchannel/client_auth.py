@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -23,6 +23,7 @@ from joserfc.jwk import ECKey, RSAKey
 from hilum.clients.models import Client, ClientType
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId
+from hilum.kernel.times import EPOCH
 from hilum.standards.oauth import Parameters, TokenError
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -45,7 +46,6 @@ ALGORITHMS: Mapping[str, tuple[str, str]] = {"RS384": ("RSA", ""), "ES384": ("EC
 NAMING = frozenset({"client_id", "client_secret", "client_assertion", "client_assertion_type"})
 """Form parameters that identify a client."""
 _PUBLIC_MEMBERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y")}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID = re.compile(r"[A-Za-z0-9_.~-]{1,128}")
 
 
@@ -219,7 +219,7 @@ def judge_claims(
         refuse_client(
             "aud of the client assertion must be the token URL of this server, and no other server's."
         )
-    now_s = (now - _EPOCH).total_seconds()
+    now_s = (now - EPOCH).total_seconds()
     furthest = now_s + (ASSERTION_LIFE + ASSERTION_SKEW).total_seconds()
     expires = _seconds(claims, "exp", required=True)
     if not now_s < expires:
@@ -238,7 +238,7 @@ def judge_claims(
     jti = claims.get("jti")
     if not isinstance(jti, str) or not 0 < len(jti) <= JTI_BOUND:
         refuse_client(f"jti of the client assertion must be a string of 1 to {JTI_BOUND} characters.")
-    return Assertion(client, jti, _EPOCH + timedelta(seconds=expires) + ASSERTION_SKEW)
+    return Assertion(client, jti, EPOCH + timedelta(seconds=expires) + ASSERTION_SKEW)
 
 
 def _is_for_this_server(audience: object, audiences: frozenset[str], issuer: str) -> bool:

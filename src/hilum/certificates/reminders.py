@@ -72,9 +72,9 @@ def _announce(ctx: Context, found: Certificate, step: Step, once: str) -> None:
         facts["grace"] = found.grace_until.isoformat()
     for address in dict.fromkeys(each.address for each in contacts.proved_contacts(ctx, found.vendor)):
         notices.put_mail(ctx, Mail(kind, address, cause, facts, vendor=found.vendor, app=found.app))
-    told = {"certificate_id": found.id, "app_id": found.app, "ends": ends}
+    event_facts = {"certificate_id": found.id, "app_id": found.app, "ends": ends}
     notices.put_event(
-        ctx, VendorEvent(EventKind.CERTIFICATE_ENDING, found.vendor, cause, told, app=found.app)
+        ctx, VendorEvent(EventKind.CERTIFICATE_ENDING, found.vendor, cause, event_facts, app=found.app)
     )
     if step is Step.SOON and found.expires_at - ctx.now > HOSPITALS_BEFORE:
         return

@@ -214,11 +214,11 @@ def verify(paths: tuple[Path, ...], *, key: str, json_: bool) -> None:
                 faults += leaving.verify_export(path, document, progress=progress)
     if len(documents) == 2:
         faults += leaving.mismatches(documents, digests)
-    _tell(documents, faults, json_=json_)
+    _print(documents, faults, json_=json_)
     sys.exit(REFUSED if faults else 0)
 
 
-def _tell(documents: dict[str, dict[str, Any]], faults: list[str], *, json_: bool) -> None:
+def _print(documents: dict[str, dict[str, Any]], faults: list[str], *, json_: bool) -> None:
     if json_:
         as_json({"valid": not faults, "faults": faults, "documents": documents})
         return

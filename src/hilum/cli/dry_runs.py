@@ -13,6 +13,7 @@ from hilum.cli.named import APP, TENANT, app_argument
 from hilum.cli.output import REFUSED, as_json, table
 from hilum.cli.resources import json_option, show
 from hilum.dryruns.models import Kind
+from hilum.kernel.lists import and_more
 from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies.models import DRY_RUN_VALID
 
@@ -75,7 +76,7 @@ def dry_run(version: int, *, last: bool, tenant: str, app: str, json_: bool) -> 
         click.echo(f"\n{kind.value}: {len(found)}")
         table([_in_words(row) for row in found[:SHOWN]], columns)
         if len(found) > SHOWN:
-            click.echo(f"... and {len(found) - SHOWN} more: --json prints all of them")
+            click.echo(f"{and_more(len(found) - SHOWN)}: --json prints all of them")
 
 
 def ensure(version: int, after: int, *, shown: bool) -> None:

@@ -66,8 +66,8 @@ def begin(run_id: str, scenario: str, *, json_: bool) -> None:
     if json_:
         as_json(found)
         return
-    (told,) = (each for each in found["scenarios"] if each["name"] == scenario)
-    click.echo(f"{plain(told['title'])}\n{plain(told['how'])}")
+    (scenario_shown,) = (each for each in found["scenarios"] if each["name"] == scenario)
+    click.echo(f"{plain(scenario_shown['title'])}\n{plain(scenario_shown['how'])}")
 
 
 @evidence.command("end")

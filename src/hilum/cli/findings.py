@@ -20,6 +20,7 @@ from hilum.infra.nodes import Node
 from hilum.infra.settings import Settings
 from hilum.infra.system import SystemClock
 from hilum.kernel.errors import HilumError
+from hilum.kernel.lists import listed
 from hilum.notices import service as notices
 from hilum.notices.models import Channel
 from hilum.policies import service as policies
@@ -133,7 +134,7 @@ def _embedded(ctx: Context, live: list[Node]) -> Finding:
     if len(live) < 2 or not embedded:
         return Finding("embedded FHIR servers", ok=True)
     advice = (
-        f"the data of {', '.join(embedded[:LISTED_BOUND])} lies on one node and {len(live)} serve, so their requests get 503: "
+        f"the data of {listed(embedded, LISTED_BOUND)} lies on one node and {len(live)} serve, so their requests get 503: "
         "serve from one node, or connect these tenants to a FHIR server over HTTP"
     )
     return Finding("embedded FHIR servers", ok=False, next=advice)

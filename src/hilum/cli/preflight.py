@@ -23,6 +23,7 @@ from hilum.infra.settings import Settings
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotPermitted
+from hilum.kernel.lists import listed
 from hilum.keys import service as keys
 from hilum.keys.live import vault
 from hilum.keys.models import Purpose
@@ -190,9 +191,7 @@ def key_fault(ctx: Context) -> str:
         shut = ["the value that was sealed when this database was set up"]
     if not shut:
         return ""
-    listed = ", ".join(shut[:LISTED_BOUND])
-    more = f" and {len(shut) - LISTED_BOUND} more" if len(shut) > LISTED_BOUND else ""
-    return f"HILUM_SECRET_KEY does not open {listed}{more}: {KEY_ADVICE}"
+    return f"HILUM_SECRET_KEY does not open {listed(shut, LISTED_BOUND)}: {KEY_ADVICE}"
 
 
 def store_key_check(ctx: Context) -> None:
@@ -236,7 +235,7 @@ def _require_alone(database: Database, me: Node, embedded: list[str]) -> None:
             database.write(lambda tx: nodes.leave(tx, me.name, me.boot))
             raise NotPermitted(
                 "embedded_needs_one_node",
-                f"The FHIR data of {', '.join(embedded[:LISTED_BOUND])} lies in the data directory of one node, and "
+                f"The FHIR data of {listed(embedded, LISTED_BOUND)} lies in the data directory of one node, and "
                 f"{', '.join(reported)} serves this database already. Serve it from that node alone, or connect these "
                 "tenants to a FHIR server over HTTP first.",
             )

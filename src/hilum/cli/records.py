@@ -27,6 +27,7 @@ from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.infra.settings import Settings
 from hilum.kernel.errors import HilumError
+from hilum.kernel.lists import listed
 
 NAMED_BOUND = 20
 """How many writes without an outcome are listed."""
@@ -112,10 +113,9 @@ def unsettled_lines(unsettled: Sequence[Unsettled], now: datetime) -> list[str]:
     young = len(unsettled) - len(old)
     lines = [f"writes in progress: {young}"] if young else []
     if old:
-        named = ", ".join(f"{each.request_id} ({_age(now - each.since)})" for each in old[:NAMED_BOUND])
-        more = f" and {len(old) - NAMED_BOUND} more" if len(old) > NAMED_BOUND else ""
+        named = listed([f"{each.request_id} ({_age(now - each.since)})" for each in old], NAMED_BOUND)
         lines.append(
-            f"writes without an outcome on record, waiting to be settled: {len(old)}, namely {named}{more}"
+            f"writes without an outcome on record, waiting to be settled: {len(old)}, namely {named}"
         )
     return lines
 

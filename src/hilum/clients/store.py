@@ -385,12 +385,12 @@ def count_dynamic(tx: Connection, of: Collection[AppId], now: datetime) -> int:
     return int(tx.execute(query).scalar_one())
 
 
-def delete_ended_dynamic(tx: Connection, now: datetime, *, limit: int = ENDED_BATCH) -> list[AppId]:
-    """Delete expired dynamic clients, at most ``limit``; return their apps."""
+def delete_ended_dynamic(tx: Connection, now: datetime) -> list[AppId]:
+    """Delete expired dynamic clients, at most ENDED_BATCH; return their apps."""
     ended = select(clients.c.id, clients.c.app).where(
         clients.c.dynamic.is_(True), clients.c.expires_at <= now
     )
-    rows = tx.execute(ended.limit(limit)).all()
+    rows = tx.execute(ended.limit(ENDED_BATCH)).all()
     if not rows:
         return []
     expired = [row.id for row in rows]

@@ -230,7 +230,7 @@ async def act(visit: Visit, form: Form) -> Response:
             case "end":
                 return service.end(ctx, id_, form.one("reason"), fields.day(form, "at"))
             case _:
-                raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+                raise fields.no_such_act()
 
     try:
         await visit.write(verb)

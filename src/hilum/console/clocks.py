@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from hilum.review import service as review
-from hilum.review.models import Appeal, AppealState, Breach, Clock, Figure, Measured, Stage
+from hilum.review.models import Appeal, AppealState, Breach, Clock, Figure, MeasureKind, Stage
 
 _STAGES = {
     Stage.FIRST_ANSWER: "First answer",
@@ -19,10 +19,10 @@ _APPEALS = {
     AppealState.OVERTURNED: ("the rejection was wrong", "good"),
 }
 _MEASURED = {
-    Measured.LEAD: "From submission to decision",
-    Measured.TURNAROUND: "From taking a lens to its verdict",
-    Measured.APPEAL: "Appeals: the rejection stood",
-    Measured.CALIBRATION: "Known answers that reviewers found",
+    MeasureKind.LEAD: "From submission to decision",
+    MeasureKind.TURNAROUND: "From taking a lens to its verdict",
+    MeasureKind.APPEAL: "Appeals: the rejection stood",
+    MeasureKind.CALIBRATION: "Known answers that reviewers found",
 }
 
 
@@ -73,7 +73,7 @@ def figures(found: Iterable[Figure]) -> list[dict[str, Any]]:
             ),
             "count": each.count,
             "good": 100 * each.good // each.count if each.count else None,
-            "timed": each.kind in {Measured.LEAD, Measured.TURNAROUND},
+            "timed": each.kind in {MeasureKind.LEAD, MeasureKind.TURNAROUND},
             "median": days(each.median_milli),
             "p90": days(each.p90_milli),
             "median_whole": days(each.median_whole_milli),

@@ -25,7 +25,7 @@ def day(form: Form, name: str) -> datetime | None:
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError as error:
-        raise Invalid("form_invalid", "This is no date.", fields={name: "malformed"}) from error
+        raise Invalid("form_invalid", "This is not a date.", fields={name: "malformed"}) from error
 
 
 def lines(form: Form, name: str) -> tuple[str, ...]:
@@ -38,6 +38,17 @@ def chosen(form: Form, name: str) -> bytes:
     if name not in form.files:
         raise Invalid("form_invalid", "Choose a file.", fields={name: "missing"})
     return form.files[name]
+
+
+def no_such_act(sentence: str = "Choose what to do.") -> Invalid:
+    """Return the refusal of a form whose button is none of its page's."""
+    return Invalid("act_missing", sentence, fields={"act": "missing"})
+
+
+def require_tick(form: Form, sentence: str) -> None:
+    """Check that the box beside a button was ticked. Raises Invalid with the sentence that says what to tick."""
+    if form.one("confirm") != "yes":
+        raise Invalid("confirmation_missing", sentence, fields={"confirm": "missing"})
 
 
 Refused = Invalid | Conflict | NotPermitted | Unavailable

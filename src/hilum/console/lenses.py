@@ -129,8 +129,3 @@ def _said(step: LensStep) -> str:
 
 def _tone(state: LensState) -> str:
     return "bad" if state is LensState.FAILED else "plain"
-
-
-def waits_for_vendor(lenses: Iterable[LensReview]) -> bool:
-    """Check whether some lens waits for an answer of the vendor."""
-    return any(each.state is LensState.NEEDS_CHANGES for each in lenses)

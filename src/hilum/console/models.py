@@ -182,12 +182,11 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One line of a timeline: who did what, when, and why. ``href`` shows the request."""
+    """One line of a timeline: who did what, when, and why."""
 
     at: datetime
     what: str
     who: str
     why: str = ""
     tone: str = "plain"
-    href: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from hilum.kernel.pages import PageQuery
 from hilum.pictures.models import Picture
 from hilum.registry.models import App, HeldEdit
 from hilum.requests.models import WiderVersion
-from hilum.revalidation.models import Measured
+from hilum.revalidation.models import CriterionResult
 from hilum.snapshots.live import Snapshots
 from hilum.switchboard.models import Preview
 
@@ -123,7 +123,7 @@ class Ports:
     snapshots: Snapshots
     transferred: Callable[[Context, AppId, VendorId], None]
     at_stop: Callable[[Callable[[], None]], None]
-    criteria: Callable[[Context, AppId], Sequence[Measured]]
+    criteria: Callable[[Context, AppId], Sequence[CriterionResult]]
     used: Callable[[Context, frozenset[str], TenantId, datetime], bool]
     anchored: Callable[[], Sequence[Anchored]] = tuple
     health: Callable[[], Health] = unknown_health

@@ -8,7 +8,6 @@ from typing import Any
 from hilum.console.models import SignInFirst, Visitor
 from hilum.controls.models import Target, TargetKind
 from hilum.identity import service as identity
-from hilum.identity.models import Bar
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, PersonId, TenantId, VendorId, VersionId
@@ -59,14 +58,6 @@ def require(ctx: Context, visitor: Visitor, cookie: str, *, writing: bool) -> Co
         if identity.bar_on(ctx, person, issued_at=again.created_at, writing=True) is not None:
             raise Stopped
     return ctx.as_actor(visitor.actor)
-
-
-def is_bound_to_read(ctx: Context, visitor: Visitor) -> bool:
-    """Check whether a switch permits the person to read only."""
-    return (
-        identity.bar_on(ctx, visitor.person, issued_at=visitor.session.created_at, writing=True)
-        is Bar.READ_ONLY
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from hilum.audit.models import EventQuery
 from hilum.audit.policy import may_read
 from hilum.console import service, words
 from hilum.console.desk import Visit, address, to
+from hilum.console.fields import require_tick
 from hilum.console.lists import List
 from hilum.console.models import (
     FOUND_BOUND,
@@ -296,9 +297,7 @@ async def show_release(visit: Visit) -> Response:
 
 async def release(visit: Visit, form: Form) -> Response:
     """Release a switch, or ask for it as the first of two people."""
-    if form.one("engaged_by") and form.one("confirm") != "yes":
-        raise Invalid(
-            "confirmation_missing", "Tick that you looked into the reason.", fields={"confirm": "missing"}
-        )
+    if form.one("engaged_by"):
+        require_tick(form, "Tick that you looked into the reason.")
     await visit.write(partial(switchboard.release, switch_id=visit.param()))
     return to(address(at(visit, "switch"), visit.param()))

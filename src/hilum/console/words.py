@@ -180,8 +180,8 @@ def action(name: str) -> str:
     return DEEDS.get(name, name.replace(".", " ").replace("_", " "))
 
 
-def happening(recorded: RecordedEvent, names: Names, *, explained: str = "") -> Happening:
-    """Return an event as a line of a timeline. ``explained``: where its request is explained."""
+def happening(recorded: RecordedEvent, names: Names) -> Happening:
+    """Return an event as a line of a timeline."""
     event = recorded.event
     what = action(event.action)
     if event.outcome is Outcome.REFUSED:
@@ -190,9 +190,7 @@ def happening(recorded: RecordedEvent, names: Names, *, explained: str = "") -> 
     if event.outcome is Outcome.REFUSED and event.reason:
         why = "; ".join(filter(None, (event.reason.replace("_", " "), why)))
     tone = "bad" if event.outcome is Outcome.REFUSED else "plain"
-    return Happening(
-        recorded.at, what, names.actor(recorded.actor), names.sentence(why), tone, explained, event.facts
-    )
+    return Happening(recorded.at, what, names.actor(recorded.actor), names.sentence(why), tone, event.facts)
 
 
 def reason(code: str) -> str:

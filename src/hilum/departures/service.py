@@ -24,7 +24,7 @@ from hilum.departures.models import (
 )
 from hilum.identity import service as identity
 from hilum.infra.context import Context
-from hilum.kernel.actor import SYSTEM, Actor
+from hilum.kernel.actor import SYSTEM, Actor, require_platform
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -151,8 +151,7 @@ def _with_waits(ctx: Context, found: Departure) -> tuple[Departure, Waits]:
 
 def _require_reader(ctx: Context) -> None:
     # A hospital that has left has nobody who could sign in; what waits is among its approvals.
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "Only the platform's staff may read departures.")
+    require_platform(ctx.actor)
 
 
 def defer(ctx: Context) -> int:

@@ -15,6 +15,7 @@ from hilum.drills.models import DRILL_LIFE, Drill, DrillState, Figures
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.installations import service as installations
+from hilum.kernel.actor import require_platform
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import ClientId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -131,5 +132,4 @@ def list_drills(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Drill]:
 
 
 def _require_reader(ctx: Context) -> None:
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not read drills.")
+    require_platform(ctx.actor)

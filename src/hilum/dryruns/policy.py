@@ -259,17 +259,11 @@ def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:
 # --- decisions -----------------------------------------------------------------------------------------------------------------
 
 
-def flip_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Flip | None:
+def turn_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Turn | None:
     """Return how equal decisions would turn out where ``after`` is allowed instead of ``before``; None if as now.
 
     Both are what the client may be granted at that hospital, as the facts are now; what was lost otherwise since then is no flip.
     """
-    turn = turn_of(decision, before, after)
-    return None if turn is None else flip_by(decision, turn)
-
-
-def turn_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Turn | None:
-    """Return what ``flip_of`` finds of a decision, which follows from its rule, type, interaction and reason alone."""
     if not decision.reason:
         kept, was = _kept(decision, after), _kept(decision, before)
         if kept >= was:

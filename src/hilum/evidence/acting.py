@@ -35,7 +35,7 @@ def require_sandbox(ctx: Context, tenant_id: TenantId, vendor: VendorId) -> None
     """Check that a hospital is a sandbox that the vendor may know of, before anything is made to fail there. Raises NotPermitted."""
     tenant = identity.find_tenant(ctx, tenant_id)
     if tenant is None or not tenant.sandbox or not tenant.active or not is_open_to(tenant, vendor):
-        detail = "Nothing is made to fail at a hospital that is no sandbox. Choose a sandbox hospital."
+        detail = "Only a sandbox hospital can be made to fail. Choose one."
         raise NotPermitted("tenant_not_sandbox", detail)
 
 

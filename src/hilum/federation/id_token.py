@@ -7,7 +7,7 @@ import base64
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 import orjson
@@ -29,13 +29,13 @@ from hilum.federation.models import (
     Logout,
     Settings,
 )
+from hilum.kernel.times import EPOCH
 
 RSA_BITS_MIN, RSA_BITS_MAX, RSA_EXPONENT_BITS_MAX = 2_048, 8_192, 64
 KEYS_TRIED = 4
 """Keys of one ``kid`` that are tried, since each costs a signature check."""
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 _PUBLIC_MEMBERS = {"RSA": ("kty", "n", "e"), "EC": ("kty", "crv", "x", "y")}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OF_THE_SIGN_IN = frozenset(
     {
         "iss",
@@ -263,7 +263,7 @@ def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
     # JSON true is an int in Python.
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e11:
         return None
-    return _EPOCH + timedelta(seconds=value)
+    return EPOCH + timedelta(seconds=value)
 
 
 def _json(part: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from hilum.standards import oauth
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import ClinicalScope, Prefix
 from hilum.web.branding import app_logo, brand_of
-from hilum.web.errors import Trouble, told_of, trouble_page
+from hilum.web.errors import Trouble, trouble_of, trouble_page
 from hilum.web.kit import Kit
 from hilum.web.pages import Brand, Policy
 from hilum.web.urls import path_of, with_query
@@ -147,8 +147,10 @@ def trouble(kit: Kit, request: Request, shown: DisplayedError) -> Response:
 
 def refused(kit: Kit, request: Request, ended: RefusedLaunch) -> Response:
     """Render why a launch is refused, with the way back to the app. It may stand in the EHR's frame, where the app would be."""
-    told = told_of(ended.refusal, back=ended.back.uri)
-    return trouble_page(kit.pages, request, told, status=403, policy=Policy(frame_ancestors=ended.framed_by))
+    trouble = trouble_of(ended.refusal, back=ended.back.uri)
+    return trouble_page(
+        kit.pages, request, trouble, status=403, policy=Policy(frame_ancestors=ended.framed_by)
+    )
 
 
 def groups(choices: Iterable[Choice]) -> tuple[Group, ...]:

@@ -21,9 +21,10 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 
 from hilum.frontchannel.models import AuthorizationRequest, Code
-from hilum.infra.db import EPOCH, Instant, metadata
+from hilum.infra.db import Instant, metadata
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.ids import ClientId, FamilyId, LaunchId, PersonId, SessionId, TenantId
+from hilum.kernel.times import EPOCH
 from hilum.tokens.models import Grant
 
 PURGE_BATCH = 100

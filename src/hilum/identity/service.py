@@ -48,7 +48,7 @@ from hilum.identity.reached import list_reached, zone_of
 from hilum.identity.whose import list_sandboxes, list_shared
 from hilum.infra import nodes
 from hilum.infra.context import Context
-from hilum.kernel.actor import Actor
+from hilum.kernel.actor import Actor, require_platform
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
@@ -369,8 +369,7 @@ def search_people(ctx: Context, text: str, limit: int) -> list[Person]:
 
 def search_tenants(ctx: Context, text: str, limit: int) -> list[Tenant]:
     """List hospitals by a part of their name or id; for the staff. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not see tenants.")
+    require_platform(ctx.actor)
     return store.search_tenants(ctx.tx, text, limit)
 
 

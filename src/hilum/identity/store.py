@@ -1,7 +1,7 @@
 """The tables of tenants, facilities, people and lost charts."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -33,15 +33,15 @@ from hilum.identity.models import (
     UpstreamKind,
     UpstreamRef,
 )
-from hilum.infra.db import EPOCH, Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import FacilityId, PersonId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
+from hilum.kernel.times import EPOCH, from_micros, to_micros
 
 OWNERS_BOUND = 5
-_MICROSECOND = timedelta(microseconds=1)
 
 tenants = Table(
     "identity_tenant",
@@ -265,7 +265,7 @@ def _person(row: Any) -> Person:
         created_at=row.created_at,
         deactivated_at=row.deactivated_at,
         age_counts_from=row.age_counts_from,
-        chart_ends=tuple((patient, EPOCH + timedelta(microseconds=at)) for patient, at in row.chart_ends),
+        chart_ends=tuple((patient, from_micros(at)) for patient, at in row.chart_ends),
         mail=row.mail,
     )
 
@@ -430,7 +430,7 @@ def lock_person(tx: Connection, person: PersonId) -> Person:
 
 
 def save_charts(tx: Connection, person: PersonId, charts: Sequence[Chart]) -> None:
-    ends = [[each.patient, (each.until - EPOCH) // _MICROSECOND] for each in charts if each.until is not None]
+    ends = [[each.patient, to_micros(each.until)] for each in charts if each.until is not None]
     values = {"patients": [each.patient for each in charts], "chart_ends": ends}
     tx.execute(people.update().where(people.c.id == person).values(values))
 

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from itertools import count, islice
 from pathlib import Path
@@ -37,6 +37,7 @@ from hilum.infra.database_faults import DatabaseUnavailable
 from hilum.infra.lanes import BOUNDS, Lane
 from hilum.infra.postgres import Link
 from hilum.kernel.errors import DECIDED, Conflict
+from hilum.kernel.times import EPOCH, from_micros, to_micros
 
 T = TypeVar("T")
 _log = logs.get("infra")
@@ -51,7 +52,6 @@ metadata = MetaData(
     }
 )
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BATCH_SIZE = 500
 """Values in one IN list: SQLite limits a statement's parameters."""
 BUSY_TIMEOUT_MS = 2_500
@@ -72,7 +72,6 @@ OWN_CHAIN = "own_chain"
 """Key in a connection's ``info`` of the audit chain that only this connection extends."""
 TIPS = "tips"
 """Key in a connection's ``info`` of the ends of its audit chains after its last commit."""
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class Instant(TypeDecorator[datetime]):
@@ -83,10 +82,10 @@ class Instant(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
         # The round trip raises OverflowError for a moment that a UTC datetime cannot represent: stored, it could never be read.
-        return None if value is None else (EPOCH + (value - EPOCH) - EPOCH) // _MICROSECOND
+        return None if value is None else to_micros(EPOCH + (value - EPOCH))
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        return None if value is None else EPOCH + timedelta(microseconds=value)
+        return None if value is None else from_micros(value)
 
 
 def insert_or_ignore(tx: Connection, table: Table) -> Insert:
@@ -225,12 +224,10 @@ class Database:
         Each task has its own savepoint, so one's failure rolls back nothing of another. If the commit fails, all tasks fail, and
         ``on_loss`` is called before the next writer begins: tasks may have cached values that were never committed.
         """
-        results: list[TaskResult] = []
         with self._writer_turn(until) as ends:
             try:
                 with self._transaction(None, ends) as tx:
-                    for task in tasks:
-                        results.append(self._run_in_savepoint(tx, task))
+                    results = [self._run_in_savepoint(tx, task) for task in tasks]
                     _commit(tx)
             except Exception as error:  # noqa: BLE001 - a transaction's edge: the error is every task's result
                 on_loss()

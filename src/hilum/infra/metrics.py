@@ -44,10 +44,8 @@ class Histogram:
 
     kind = "histogram"
 
-    def __init__(
-        self, name: str, meaning: str, labels: Labels = (), bounds: tuple[float, ...] = SECONDS
-    ) -> None:
-        self.name, self.meaning, self.labels, self.bounds = name, meaning, labels, bounds
+    def __init__(self, name: str, meaning: str, labels: Labels = ()) -> None:
+        self.name, self.meaning, self.labels = name, meaning, labels
         self._values: dict[Labels, list[float]] = {}
 
     def observe(self, seconds: float, *labels: str) -> None:
@@ -57,8 +55,8 @@ class Histogram:
             if len(self._values) >= LABELS_BOUND:
                 labels = (OTHER,) * len(self.labels)
             # One count for each bound, one above the last, and the sum.
-            buckets = self._values.setdefault(labels, [0.0] * (len(self.bounds) + 2))
-        buckets[bisect_left(self.bounds, seconds)] += 1
+            buckets = self._values.setdefault(labels, [0.0] * (len(SECONDS) + 2))
+        buckets[bisect_left(SECONDS, seconds)] += 1
         buckets[-1] += seconds
 
     def read(self) -> list[Any]:

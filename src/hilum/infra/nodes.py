@@ -25,8 +25,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.elements import ColumnElement
 
-from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.kernel.errors import Conflict
+from hilum.kernel.times import EPOCH, from_micros
 
 BEAT = timedelta(seconds=5)
 """How often a node reports itself."""
@@ -103,7 +104,7 @@ def name_of(data_dir: Path, configured: str = "") -> str:
 def database_now(tx: Connection) -> datetime:
     """Return the database's present time; unlike ``now()`` in SQL, it advances within a transaction."""
     micros: int = tx.execute(select(_now(tx))).scalar_one()
-    return EPOCH + timedelta(microseconds=micros)
+    return from_micros(micros)
 
 
 def _now(tx: Connection) -> ColumnElement[int]:

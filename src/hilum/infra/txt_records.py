@@ -12,10 +12,8 @@ RECORDS_BOUND = 50
 class TxtRecords:
     """Reads TXT records. ``nameserver``: address and port to ask, instead of the resolver that the host is configured with."""
 
-    def __init__(
-        self, nameserver: tuple[str, int] | None = None, deadline: timedelta = LOOKUP_DEADLINE
-    ) -> None:
-        self._nameserver, self._deadline = nameserver, deadline
+    def __init__(self, nameserver: tuple[str, int] | None = None) -> None:
+        self._nameserver = nameserver
 
     async def texts(self, name: str) -> list[str]:
         """Return the TXT records of a name, the strings of each joined; none if there is no such name. Raises Unavailable."""
@@ -27,7 +25,7 @@ class TxtRecords:
             if self._nameserver is not None:
                 asked.nameservers, asked.port = [self._nameserver[0]], self._nameserver[1]
             # With a dot at its end: the search list of the host must make no other name of it.
-            answer = await asked.resolve(f"{name}.", "TXT", lifetime=self._deadline.total_seconds())
+            answer = await asked.resolve(f"{name}.", "TXT", lifetime=LOOKUP_DEADLINE.total_seconds())
         except (resolver.NXDOMAIN, resolver.NoAnswer):
             return []
         except (exception.DNSException, OSError) as error:

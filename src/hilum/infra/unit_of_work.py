@@ -18,13 +18,14 @@ from sqlalchemy import Connection
 
 from hilum.infra import database_clock, epoch, lanes
 from hilum.infra.context import Context, Trace
-from hilum.infra.db import EPOCH, OWN_CHAIN, Database, TaskResult
+from hilum.infra.db import OWN_CHAIN, Database, TaskResult
 from hilum.infra.epoch import FactCache, Pending, View
 from hilum.infra.lanes import BOUNDS, Lane
 from hilum.infra.worker_pools import GROUP_BOUND, WorkerPool
 from hilum.kernel.actor import ANONYMOUS, SYSTEM, Actor
 from hilum.kernel.errors import DECIDED
 from hilum.kernel.ports import Clock, Ids
+from hilum.kernel.times import EPOCH
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ APPS_READ = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class UnansweredService:
     """A backend service for which nobody of a hospital answers. ``text``: whom its vendor wrote down, for which it goes on until ``ends_at``; empty: it gets no tokens."""
 
     client: ClientId
@@ -33,14 +33,14 @@ class Unanswered:
     ends_at: datetime | None
 
 
-def list_unanswered(ctx: Context, tenant_id: TenantId) -> list[Unanswered]:
+def list_unanswered(ctx: Context, tenant_id: TenantId) -> list[UnansweredService]:
     """List the backend services of the apps of a hospital for which nobody of it answers, by id. Raises NotFound, also for whom it does not concern."""
     if not policy.may_see_installations(ctx.actor, tenant_id):
         raise NotFound("tenant_not_found", "There is no such hospital.")
     tenant = identity.get_tenant(ctx, tenant_id)
     apps = store.list_apps_at(ctx.tx, tenant.id)[:APPS_READ]
     return [
-        Unanswered(each.id, each.name, each.app, _text(each), each.expires_at)
+        UnansweredService(each.id, each.name, each.app, _text(each), each.expires_at)
         for each in _unanswered(ctx, tenant, apps)
     ]
 

@@ -21,7 +21,7 @@ from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.installations import answering, policy, store
-from hilum.installations.answering import Unanswered, list_unanswered
+from hilum.installations.answering import UnansweredService, list_unanswered
 from hilum.installations.enforcement_facts import facts
 from hilum.installations.models import (
     APPS_ASKED,
@@ -40,7 +40,7 @@ from hilum.installations.places import hospitals_of
 from hilum.installations.scope_use import compare, propose
 from hilum.installations.unused import Permits, unused_scopes
 from hilum.kernel.decision import Reason
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import NOT_SHOWN, Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
@@ -50,7 +50,7 @@ from hilum.registry.models import App, Environment
 from hilum.registry.policy import beyond, is_in_force, may_see_app
 from hilum.standards.smart import launch as smart_launch
 
-__all__ = ["Permits", "Unanswered", "facts", "hospitals_of", "list_unanswered", "unused_scopes"]
+__all__ = ["Permits", "UnansweredService", "facts", "hospitals_of", "list_unanswered", "unused_scopes"]
 NEEDED_SHOWN = 5
 """Scopes that a refusal names."""
 
@@ -443,7 +443,7 @@ def list_installations(
     # Without a filter an administrator lists their own tenant, never all.
     of = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     if not policy.may_see_installations(ctx.actor, of):
-        raise NotPermitted("not_permitted", "You may not see this.")
+        raise NotPermitted("not_permitted", NOT_SHOWN)
     return store.list_installations(ctx.tx, of, page)
 
 

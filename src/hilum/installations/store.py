@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from itertools import chain
 from sys import intern
@@ -26,13 +26,14 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from hilum.infra.db import EPOCH, Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata
 from hilum.infra.sorting import NEVER, paged
 from hilum.infra.words import known
 from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, FacilityId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
+from hilum.kernel.times import from_micros
 from hilum.registry.models import Environment
 
 PARSED_BOUND = 50_000
@@ -298,8 +299,8 @@ def read_installation_facts(
             InstallationFacts(
                 _words(scopes),
                 _word_set(roles),
-                None if end is None else EPOCH + timedelta(microseconds=end),
-                EPOCH + timedelta(microseconds=since),
+                None if end is None else from_micros(end),
+                from_micros(since),
                 environment,
                 None if facilities is None else _facilities(facilities),
                 _facilities(denied),

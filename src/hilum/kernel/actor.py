@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hilum.kernel.errors import NOT_SHOWN, NotPermitted
 from hilum.kernel.ids import TenantId, VendorId
 
 
@@ -50,3 +51,9 @@ class Actor:
 
 ANONYMOUS = Actor(ActorKind.ANONYMOUS, "anonymous")
 SYSTEM = Actor(ActorKind.SYSTEM, "system", roles=frozenset({"platform_admin"}))
+
+
+def require_platform(actor: Actor) -> None:
+    """Check that an actor acts for the platform, and so may read what concerns everybody. Raises NotPermitted."""
+    if not actor.is_platform:
+        raise NotPermitted("not_permitted", NOT_SHOWN)

@@ -5,6 +5,9 @@ from datetime import datetime
 NO_RIGHT = "You do not have the right to do this. Ask an administrator who does."
 """The sentence of a refusal by role, the same in every room."""
 
+NOT_SHOWN = "You do not have the right to see this. Ask an administrator who does."
+"""The same for what is only read."""
+
 FACTOR_STALE = "This takes a second factor that was entered within the last 15 minutes. Enter it on your account's page, or with `hilum confirm`, and do this again."
 """The sentence of a refusal for want of a fresh second factor, the same in every room."""
 

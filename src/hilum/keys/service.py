@@ -90,18 +90,14 @@ def opens(ctx: Context, purpose: Purpose, ring: str) -> bool:
         return False
 
 
-def sign_jwt(
-    ctx: Context, ring: str, claims: Mapping[str, Any], header: Mapping[str, Any] | None = None
-) -> str:
+def sign_jwt(ctx: Context, ring: str, claims: Mapping[str, Any]) -> str:
     """Sign claims as an id_token of the ring (a tenant's id) with RS256; the header carries the kid.
 
     Source: OpenID Connect Core 1.0 section 2; SMART App Launch 2.2, scopes-and-launch-context#scopes-for-requesting-identity-data.
     """
     key = ensure(ctx, Purpose.ID_TOKEN, ring)
     private = _opened_rsa(key)
-    return jwt.encode(
-        {"typ": "JWT", **(header or {}), "alg": key.algorithm, "kid": key.kid}, dict(claims), private
-    )
+    return jwt.encode({"typ": "JWT", "alg": key.algorithm, "kid": key.kid}, dict(claims), private)
 
 
 def public_jwks(ctx: Context, purpose: Purpose, ring: str) -> dict[str, list[dict[str, str]]]:

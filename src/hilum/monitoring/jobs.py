@@ -4,7 +4,7 @@ A process that dies in between has judged some and not others: the next run judg
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import partial
 from typing import Protocol, TypeVar
@@ -13,6 +13,7 @@ from hilum.audit.models import Served
 from hilum.infra.context import Context
 from hilum.kernel.ids import AppId, TenantId
 from hilum.monitoring import judging
+from hilum.monitoring.judging import NOTHING
 from hilum.monitoring.models import BATCH, WINDOW
 from hilum.monitoring.store import AppAtTenant
 
@@ -32,22 +33,25 @@ class Counts(Protocol):
         self, since: datetime, after: tuple[str, str], limit: int
     ) -> dict[tuple[str, str], Served]: ...
 
+    def called_among(self, since: datetime, pairs: Collection[tuple[str, str]]) -> set[tuple[str, str]]: ...
+
 
 def run(lease: Lease, counts: Counts, now: datetime, may_continue: Callable[[], bool]) -> None:
     """Judge every app that was called in the last hour, and every other one with an open alert."""
     tally: Counter[str] = Counter()
-    judged: set[AppAtTenant] = set()
+    since = now - WINDOW
     after: tuple[str, str] = ("", "")
-    while may_continue() and (found := counts.served_recently(now - WINDOW, after, BATCH)):
+    while may_continue() and (found := counts.served_recently(since, after, BATCH)):
         pairs = {(TenantId(tenant), AppId(app)): served for (tenant, app), served in found.items()}
         tally += lease.write(partial(judging.judge, found=pairs))
-        judged |= pairs.keys()
-        after = max(found)
+        # The last by the order of the database, which compares texts in its own way.
+        *_, after = found
     rest: AppAtTenant | None = TenantId(""), AppId("")
     while rest is not None:
         if not may_continue():
             return
-        verb = partial(judging.judge_rest, after=rest, judged=judged, limit=BATCH)
-        rest, more = lease.write(verb)
-        tally += more
+        alerted, rest = lease.write(partial(judging.list_alerted, after=rest))
+        called = counts.called_among(since, alerted)
+        quiet = [each for each in alerted if each not in called]
+        tally += lease.write(partial(judging.judge, found=dict.fromkeys(quiet, NOTHING)))
     lease.write(partial(judging.finish, tally=tally))

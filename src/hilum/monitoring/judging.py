@@ -15,7 +15,7 @@ from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.monitoring import policy, store
-from hilum.monitoring.models import MAILED_AGAIN, NAMED, Alert, Followed, Run, Skip, Watched
+from hilum.monitoring.models import BATCH, MAILED_AGAIN, NAMED, Alert, Followed, Run, Skip, Watched
 from hilum.monitoring.store import AppAtTenant
 from hilum.notices import service as notices
 from hilum.notices.models import EventKind, Mail, MailKind, VendorEvent
@@ -26,6 +26,7 @@ from hilum.registry.models import App, Certified, Environment
 
 K = TypeVar("K")
 NOTHING = Served()
+"""Of an app that was not called."""
 
 
 def judge(ctx: Context, found: Mapping[AppAtTenant, Served]) -> Counter[str]:
@@ -162,13 +163,10 @@ def _reached(ctx: Context, vendor: VendorId) -> list[str]:
 # --- the run -------------------------------------------------------------------------------------------------------------------
 
 
-def judge_rest(
-    ctx: Context, after: AppAtTenant, judged: Collection[AppAtTenant], limit: int
-) -> tuple[AppAtTenant | None, Counter[str]]:
-    """Judge the next apps with an open alert that have no calls in the window; return where to go on, None at the end."""
-    pairs = store.open_pairs(ctx.tx, after, limit)
-    tally = judge(ctx, {each: NOTHING for each in pairs if each not in judged})
-    return (pairs[-1] if len(pairs) == limit else None), tally
+def list_alerted(ctx: Context, after: AppAtTenant) -> tuple[list[AppAtTenant], AppAtTenant | None]:
+    """List the next apps at hospitals that have an open alert, and where the list goes on; None at its end."""
+    found = store.open_pairs(ctx.tx, after, BATCH)
+    return found, found[-1] if len(found) == BATCH else None
 
 
 def finish(ctx: Context, tally: Mapping[str, int]) -> None:

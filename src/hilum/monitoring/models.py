@@ -56,10 +56,10 @@ class AlertKind(StrEnum):
     """``latency_ms_p95``: what 95 of 100 answers may take."""
 
 
-class Closed(StrEnum):
+class CloseReason(StrEnum):
     """Why an alert is over."""
 
-    OVER = "over"
+    WITHIN_LIMIT = "over"
     """The calls of the last hour are within the limit."""
     QUIET = "quiet"
     """Too few calls for a day."""
@@ -95,7 +95,7 @@ class Alert:
     seen_at: datetime
     mailed_at: datetime | None = None
     closed_at: datetime | None = None
-    why: Closed | None = None
+    why: CloseReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from hilum.audit.models import SLOW_PERCENT, Served
 from hilum.controls.policy import administers
 from hilum.identity.policy import is_member
 from hilum.kernel.actor import Actor
+from hilum.kernel.ids import TenantId
+from hilum.kernel.lists import listed
 from hilum.monitoring.models import (
     CALLS_LEAST,
     HITS_LEAST,
@@ -15,18 +17,42 @@ from hilum.monitoring.models import (
     QUIET,
     Alert,
     AlertKind,
-    Closed,
+    CloseReason,
     Followed,
     Skip,
     Watched,
 )
 from hilum.policies.models import AlertThresholds, Book, Tier
 from hilum.policies.policy import cell_of
+from hilum.registry.models import App
 
 
 def may_see(actor: Actor, alert: Alert) -> bool:
     """Check whether an actor may see an alert: the platform's staff, members of its vendor, administrators of its hospital."""
     return actor.is_platform or is_member(actor, alert.vendor) or administers(actor, alert.tenant)
+
+
+def alerts_shown(actor: Actor, tenant: str) -> tuple[str, str] | None:
+    """Return of which vendor and at which hospital an actor may list alerts, where it asks for those at ``tenant``; None if of none.
+
+    Empty: any. The platform's staff see all, a vendor's member those about its apps, an administrator those at their hospital.
+    """
+    if actor.is_platform:
+        return "", tenant
+    if actor.vendor and is_member(actor, actor.vendor):
+        return actor.vendor, tenant
+    own = actor.tenant
+    return ("", own) if own and administers(actor, own) and tenant in {"", own} else None
+
+
+def is_own_app(actor: Actor, app: App) -> bool:
+    """Check whether an app is one of the actor's vendor; a hospital's own system is nobody's."""
+    return app.tenant is None and is_member(actor, app.vendor)
+
+
+def may_see_service(actor: Actor, app: App, at: TenantId | None) -> bool:
+    """Check whether an actor may see how an app works, at one hospital or (None) at all."""
+    return actor.is_platform or is_own_app(actor, app) or (at is not None and administers(actor, at))
 
 
 def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier]) -> AlertThresholds | None:
@@ -93,7 +119,7 @@ def follow(watched: Watched, served: Served, held: Iterable[Alert], now: datetim
     for kind in AlertKind:
         before, limits = by_kind.get(kind), watched.limits
         if before is not None and (gone or before.vendor != watched.vendor):
-            closed.append(_closed(before, Closed.NOT_WATCHED, now))
+            closed.append(_closed(before, CloseReason.NOT_WATCHED, now))
             before = None
         verdict = None if limits is None else exceeds(kind, served, limits)
         verdicts.append(verdict)
@@ -107,22 +133,20 @@ def follow(watched: Watched, served: Served, held: Iterable[Alert], now: datetim
                 kept.append(replace(before, limit=limit, figures=numbers, seen_at=now))
         elif before is not None:
             if verdict is False:
-                closed.append(_closed(before, Closed.OVER, now))
+                closed.append(_closed(before, CloseReason.WITHIN_LIMIT, now))
             elif now - before.seen_at >= QUIET:
-                closed.append(_closed(before, Closed.QUIET, now))
+                closed.append(_closed(before, CloseReason.QUIET, now))
     nothing = None if any(each is not None for each in verdicts) else Skip.FEW_CALLS
     return Followed(tuple(opened), tuple(kept), tuple(closed), watched.skip or nothing)
 
 
-def _closed(alert: Alert, why: Closed, now: datetime) -> Alert:
+def _closed(alert: Alert, why: CloseReason, now: datetime) -> Alert:
     return replace(alert, closed_at=now, why=why)
 
 
 def in_words(names: Iterable[str], named: int) -> str:
     """Return some names as one line: the first of them, cut where they are long, and how many more there are."""
-    ordered = sorted(set(names))
-    more = f" and {len(ordered) - named} more" if len(ordered) > named else ""
-    return ", ".join(map(_cut, ordered[:named])) + more
+    return listed([_cut(each) for each in sorted(set(names))], named)
 
 
 def _cut(name: str) -> str:

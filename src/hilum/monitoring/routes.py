@@ -12,7 +12,7 @@ from starlette.requests import Request
 from hilum.audit.models import Served
 from hilum.kernel.ids import AppId, TenantId
 from hilum.monitoring import service
-from hilum.monitoring.models import DAYS_BOUND, Alert, AlertKind, Closed, Run, ServiceView
+from hilum.monitoring.models import DAYS_BOUND, Alert, AlertKind, CloseReason, Run, ServiceView
 from hilum.monitoring.service import ReadServed
 from hilum.web.api import Id, Page, Paging, Shown, Strict, api_router, audience, page_of, run_read
 from hilum.web.kit import Kit
@@ -95,7 +95,7 @@ class AlertShown(Shown):
     opened_at: datetime
     seen_at: datetime
     closed_at: datetime | None
-    why: Closed | None
+    why: CloseReason | None
 
 
 class RunShown(Shown):

@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from hilum.audit.models import Served, ServedApp
-from hilum.controls.policy import administers
-from hilum.identity.policy import is_member
 from hilum.infra.context import Context
+from hilum.kernel.actor import require_platform
 from hilum.kernel.errors import NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -29,13 +28,11 @@ def view_service(
     """
     app = registry.get_app(ctx, app_id)
     actor, at = ctx.actor, tenant or ctx.actor.tenant
-    # A hospital's own system is no vendor's app.
-    own = app.tenant is None and is_member(actor, app.vendor)
-    if not (actor.is_platform or own or (at is not None and administers(actor, at))):
+    if not policy.may_see_service(actor, app, at):
         raise NotFound("app_not_found", "There is no such app.")
     since = ctx.now - (days - 1) * _DAY
     # A day that the former vendor had a part of is nobody's.
-    if own and app.owner_since is not None:
+    if policy.is_own_app(actor, app) and app.owner_since is not None:
         since = max(since, app.owner_since + _DAY)
     if since > ctx.now:
         return ServiceView(app.id, days, at or "", Served())
@@ -54,17 +51,14 @@ def list_alerts(
     is_open: bool | None = None,
 ) -> list[Alert]:
     """List alerts by id: the platform's staff all, a vendor's member those about its apps, an administrator those at their hospital. Raises NotPermitted."""
-    actor = ctx.actor
-    vendor = actor.vendor or ""
-    if not actor.is_platform and not (vendor and is_member(actor, vendor)):
-        at = actor.tenant or ""
-        if not at or not administers(actor, at) or tenant not in {"", at}:
-            raise NotPermitted(
-                "not_permitted",
-                "Alerts are shown to the staff, to the app's vendor and to the hospital's administrators.",
-            )
-        tenant = at
-    return store.list_alerts(ctx.tx, page, tenant=tenant, vendor=vendor, app=app, is_open=is_open)
+    shown = policy.alerts_shown(ctx.actor, tenant)
+    if shown is None:
+        raise NotPermitted(
+            "not_permitted",
+            "Alerts are shown to the staff, to the app's vendor and to the hospital's administrators.",
+        )
+    vendor, at = shown
+    return store.list_alerts(ctx.tx, page, tenant=at, vendor=vendor, app=app, is_open=is_open)
 
 
 def view_alert(ctx: Context, alert_id: str) -> Alert:
@@ -77,15 +71,13 @@ def view_alert(ctx: Context, alert_id: str) -> Alert:
 
 def newest_open(ctx: Context, limit: int) -> list[Alert]:
     """List the newest open alerts, for the platform's staff. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not see this.")
+    require_platform(ctx.actor)
     return store.newest_open(ctx.tx, limit)
 
 
 def last_run(ctx: Context) -> Run:
     """Return when every app was judged last, and of how many nothing was known, for the platform's staff. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not see this.")
+    require_platform(ctx.actor)
     return store.find_run(ctx.tx)
 
 

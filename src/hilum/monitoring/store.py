@@ -26,7 +26,7 @@ from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
-from hilum.monitoring.models import PURGE_BATCH, Alert, AlertKind, Closed, Run
+from hilum.monitoring.models import PURGE_BATCH, Alert, AlertKind, CloseReason, Run
 
 ONLY = "alerts"
 _OPEN = text("closed_at IS NULL")
@@ -198,6 +198,6 @@ def _alert(row: Row[Any]) -> Alert:
         "tenant": TenantId(row.tenant),
         "vendor": VendorId(row.vendor),
         "kind": AlertKind(row.kind),
-        "why": Closed(row.why) if row.why else None,
+        "why": CloseReason(row.why) if row.why else None,
     }
     return Alert(**values)

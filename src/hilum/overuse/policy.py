@@ -6,6 +6,7 @@ from datetime import UTC, datetime, time
 
 from hilum.audit.models import PermitCount
 from hilum.audit.policy import OWN_RECORD, letter_of, permitting_scopes
+from hilum.kernel.lists import listed
 from hilum.overuse.models import SENTENCES_SHOWN, Excess, ExcessKind, Use, Volume
 from hilum.policies.models import ANY, Applicant, Assessment, Autonomy, Book, Tier
 from hilum.policies.policy import assess
@@ -148,9 +149,7 @@ def risen_to(certified: Tier, found: Sequence[Excess]) -> Tier:
 
 def sentence(found: Sequence[Excess]) -> str:
     """Return what exceeds a declaration in a sentence."""
-    shown = "; ".join(map(str, found[:SENTENCES_SHOWN]))
-    more = f"; and {len(found) - SENTENCES_SHOWN} more" if len(found) > SENTENCES_SHOWN else ""
-    return f"observed use: {shown}{more}"
+    return f"observed use: {listed([str(each) for each in found], SENTENCES_SHOWN, '; ')}"
 
 
 _IN_WORDS = {

@@ -32,7 +32,7 @@ def decoded(text: str, field: str) -> Picture:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise Invalid("picture_invalid", "This is no base64.", fields={field: TRUNCATED}) from None
+        raise Invalid("picture_invalid", "This is not base64.", fields={field: TRUNCATED}) from None
     return read(data, field)
 
 

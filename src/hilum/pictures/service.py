@@ -19,7 +19,7 @@ def show(ctx: Context, kind: Owners, owner: str, digest: str) -> None:
     """Show a picture that is kept, and forget the others of its owner; without a digest there is none then. Raises NotFound."""
     of = _of(kind, owner)
     if digest and not store.set_shown(ctx.tx, of, digest):
-        raise NotFound("picture_not_found", "This picture is not here any more. Give it again.")
+        raise NotFound("picture_not_found", "This picture is no longer here. Upload it again.")
     store.remove_others(ctx.tx, of, digest)
 
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from operator import attrgetter
 from typing import Any
 
+from hilum.policies.admission import listed
 from hilum.policies.book_bounds import shares_widened
 from hilum.policies.criteria_models import SERVICE
 from hilum.policies.document import book_faults, canonical, render
@@ -30,7 +31,6 @@ from hilum.policies.models import (
 )
 from hilum.policies.observed_cells import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
 from hilum.policies.override_models import Level
-from hilum.policies.policy import listed
 from hilum.policies.products import products_widened
 from hilum.policies.requirements import newly_overridable
 from hilum.policies.tables import duration_text

@@ -1,9 +1,10 @@
 """What a cell asks of the service of its apps, of what they cause themselves, in a document (C228). Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, fields
 from typing import Any
 
-from hilum.policies.criteria_models import LATENCY_BOUND_MS, SERVICE
+from hilum.policies.criteria_models import LATENCY_BOUND_MS, SERVICE, Criteria
 from hilum.policies.models import Cell
 from hilum.policies.tables import Table
 
@@ -27,6 +28,16 @@ def read_criteria(table: Table) -> dict[str, Any]:
 def rendered_criteria(cell: Cell) -> dict[str, Any]:
     """Return these fields as a document has them. What asks nothing is left out, so that books of before keep their digests."""
     return {name: getattr(cell, name) for name, nothing in SERVICE.items() if getattr(cell, name) != nothing}
+
+
+def criteria_of(cell: Cell) -> Criteria:
+    """Return what a cell asks of the service of its apps."""
+    return Criteria(**{each.name: getattr(cell, f"service_{each.name}") for each in fields(Criteria)})
+
+
+def strictest_criteria(found: Iterable[Criteria]) -> Criteria:
+    """Return limits such that none is looser than in any of some."""
+    return Criteria(*map(min, zip(*map(astuple, found), strict=True)))
 
 
 def stricter_criteria(one: Cell, other: Cell) -> dict[str, Any]:

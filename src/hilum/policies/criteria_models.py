@@ -1,16 +1,29 @@
-"""What a cell asks of the service of its apps where it says nothing: nothing."""
+"""What a cell asks of the service of its apps. Where it says nothing, it asks nothing."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 LATENCY_BOUND_MS = 60_000
 """The longest latency that a limit may name. Longer ones are not distinguished, so this one limits nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """The limits of a cell for an app's service; by default none (C228).
+
+    With fewer than ``least_calls`` nothing is known of an app. ``grace_days``: within how many days it mends what it does not keep to.
+    """
+
+    unavailable_percent: int = 100
+    errors_percent: int = 100
+    latency_ms_p95: int = LATENCY_BOUND_MS
+    least_calls: int = 1_000
+    grace_days: int = 60
+
+
+NO_CRITERIA = Criteria()
 SERVICE: Mapping[str, int] = MappingProxyType(
-    {
-        "service_unavailable_percent": 100,
-        "service_errors_percent": 100,
-        "service_latency_ms_p95": LATENCY_BOUND_MS,
-        "service_least_calls": 1_000,
-        "service_grace_days": 60,
-    }
+    {f"service_{name}": value for name, value in asdict(NO_CRITERIA).items()}
 )
+"""The fields of a cell that hold these limits, with what each is where a cell does not state it."""

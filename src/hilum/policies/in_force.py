@@ -85,7 +85,7 @@ class PolicyFacts:
 
     def asked_of(self, book: Book, app: AppId, now: datetime) -> Book:
         """Return a book as review asks for it of an app: without the requirements that are set aside for it everywhere."""
-        return requirements.set_aside(book, self.set_aside(book, app, now))
+        return requirements.without_requirements(book, self.set_aside(book, app, now))
 
     def as_of(self, now: datetime) -> "PolicyFacts":
         """Return the facts with each book as it is at a moment."""
@@ -256,7 +256,7 @@ def overridden(book: Book, rules: frozenset[str]) -> Book:
         return book
     kept = tuple(rule for rule in book.tier_rules if rule.name not in rules)
     # A name that is a tier rule's is nothing else.
-    book = requirements.set_aside(book, rules - {rule.name for rule in book.tier_rules})
+    book = requirements.without_requirements(book, rules - {rule.name for rule in book.tier_rules})
     if len(kept) == len(book.tier_rules):
         return book
     return replace(book, tier_rules=kept, without_overrides=book)

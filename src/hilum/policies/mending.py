@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from hilum.policies.models import FIX_DAYS, GRACE_DAYS_BOUND, LADDER_DAYS, Automation, Book, Cell
+from hilum.policies.mending_models import AUTOMATION, FIX_DAYS, GRACE_DAYS_BOUND, LADDER_DAYS, Automation
+from hilum.policies.models import Book, Cell
 from hilum.policies.tables import Table
 
 _DAYS_BOUND = 365
 DAYS = {**FIX_DAYS, **LADDER_DAYS, "grace_days": 0}
 """What each of these days is where a cell does not state it: as before there were any."""
 _BOUNDS = {"grace_days": GRACE_DAYS_BOUND}
-_AUTOMATION = Automation.NO_NEW_LAUNCHES
 
 
 def read_mending(table: Table) -> dict[str, Any]:
@@ -25,14 +25,14 @@ def read_mending(table: Table) -> dict[str, Any]:
     if found["withdraw_days"] < found["suspend_days"]:
         table.fault("withdraw_days", "contradictory", "Nothing is withdrawn before it is suspended.")
     stated = table.has("automation")
-    found["automation"] = Automation(table.word("automation", tuple(Automation))) if stated else _AUTOMATION
+    found["automation"] = Automation(table.word("automation", tuple(Automation))) if stated else AUTOMATION
     return found
 
 
 def rendered_mending(cell: Cell) -> dict[str, Any]:
     """Return these fields as a document has them. What is the default is left out, so that books of before keep their digests."""
     days = {name: getattr(cell, name) for name in DAYS if getattr(cell, name) != DAYS[name]}
-    return days if cell.automation is _AUTOMATION else days | {"automation": cell.automation.value}
+    return days if cell.automation is AUTOMATION else days | {"automation": cell.automation.value}
 
 
 def stricter_mending(one: Cell, other: Cell) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from hilum.controls.models import RATE_LEAST_PER_S, Quota
 from hilum.kernel.ids import Part, VersionId
+from hilum.policies.criteria_models import NO_CRITERIA, SERVICE, Criteria
 from hilum.policies.dry_run_models import DRY_RUN_VALID, DRY_RUNS_WAITING, DryRun, DryRunState
 from hilum.policies.exception_models import (
     NOT_STATED,
@@ -18,6 +19,7 @@ from hilum.policies.exception_models import (
     Population,
 )
 from hilum.policies.lifetime_models import DISPOSAL_DAYS, DORMANT_DAYS, Expiry, Lifetimes
+from hilum.policies.mending_models import AUTOMATION, FIX_DAYS, GRACE_DAYS_BOUND, LADDER_DAYS, Automation
 from hilum.policies.override_models import Level, Override, OverrideOrder
 from hilum.policies.product_models import NOTICE, WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
 from hilum.policies.version_models import (
@@ -36,20 +38,27 @@ from hilum.policies.version_models import (
 
 __all__ = [
     "APPLY_ACTION",
+    "AUTOMATION",
     "DISPOSAL_DAYS",
     "DORMANT_DAYS",
     "DRY_RUNS_WAITING",
     "DRY_RUN_VALID",
+    "FIX_DAYS",
+    "GRACE_DAYS_BOUND",
     "IN_FORCE_BOUND",
+    "LADDER_DAYS",
     "NOTICE",
     "NOT_STATED",
+    "NO_CRITERIA",
     "NUMBER_BOUND",
     "SHIPPED",
     "TENANTS_BOUND",
     "WORKFLOW_SCOPE",
     "Application",
     "ApplyOrder",
+    "Automation",
     "Autonomy",
+    "Criteria",
     "CurrentVersions",
     "DryRun",
     "DryRunState",
@@ -124,31 +133,6 @@ class ClientAuthentication(StrEnum):
     NONE = "none"
     SECRET = "client_secret_basic"
     KEY = "private_key_jwt"
-
-
-class Automation(StrEnum):
-    """How far the platform goes by itself about an app whose findings are not mended, from the gentlest to the hardest.
-
-    No word stands for a withdrawal: that is a person's decision.
-    """
-
-    NOTIFY = "notify"
-    WARN = "warn"
-    NO_NEW_LAUNCHES = "no_new_launches"
-    SUSPEND = "suspend"
-
-    @property
-    def rank(self) -> int:
-        """How much it limits, beside the others."""
-        return list(Automation).index(self)
-
-
-FIX_DAYS = {"fix_days_critical": 7, "fix_days_high": 14, "fix_days_medium": 30, "fix_days_low": 90}
-"""Days to mend a finding by its severity, where the rule book says nothing."""
-LADDER_DAYS = {"suspend_days": 30, "withdraw_days": 60}
-"""Days after the deadline of a finding until its app is to be suspended, and its certification withdrawn, where the rule book says nothing."""
-GRACE_DAYS_BOUND = 90
-"""No book may let an app go on for longer after its certification has ended."""
 
 
 class Lens(StrEnum):
@@ -265,23 +249,23 @@ class Cell:
     """Whether what was not used for ``dormant_days`` has ended, and cannot be refreshed any more (C194)."""
     proofs: frozenset[str] = frozenset()
     """What a vendor must have proved, and not let lapse, to have a version certified for production: of ``PROOFS`` (C6, C7)."""
-    fix_days_critical: int = 7
-    fix_days_high: int = 14
-    fix_days_medium: int = 30
-    fix_days_low: int = 90
+    fix_days_critical: int = FIX_DAYS["fix_days_critical"]
+    fix_days_high: int = FIX_DAYS["fix_days_high"]
+    fix_days_medium: int = FIX_DAYS["fix_days_medium"]
+    fix_days_low: int = FIX_DAYS["fix_days_low"]
     """Days within which a finding about an app is mended, by its severity (C115)."""
-    suspend_days: int = 30
-    withdraw_days: int = 60
+    suspend_days: int = LADDER_DAYS["suspend_days"]
+    withdraw_days: int = LADDER_DAYS["withdraw_days"]
     """Days after that deadline until the app is to be suspended, and its certification withdrawn (C226)."""
     grace_days: int = 0
     """Days after the end of a certification for which the app goes on at hospitals that have installed it (C114)."""
-    service_unavailable_percent: int = 100
-    service_errors_percent: int = 100
-    service_latency_ms_p95: int = 60_000
-    service_least_calls: int = 1_000
-    service_grace_days: int = 60
+    service_unavailable_percent: int = SERVICE["service_unavailable_percent"]
+    service_errors_percent: int = SERVICE["service_errors_percent"]
+    service_latency_ms_p95: int = SERVICE["service_latency_ms_p95"]
+    service_least_calls: int = SERVICE["service_least_calls"]
+    service_grace_days: int = SERVICE["service_grace_days"]
     """What is asked of an app's service, of what it causes itself, with how many calls, and within how many days it is mended (C228)."""
-    automation: Automation = Automation.NO_NEW_LAUNCHES
+    automation: Automation = AUTOMATION
     """How far the platform goes by itself about what is not mended; beyond it a person decides."""
     advised: frozenset[str] = frozenset()
     """What is asked for and blocks nothing, as ``kind.name``; it is in none of the lists above (C207)."""

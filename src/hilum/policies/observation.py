@@ -6,10 +6,10 @@ from datetime import UTC, date, datetime, time
 from hilum.infra.context import Context
 from hilum.kernel.ids import TenantId
 from hilum.policies import service, store
+from hilum.policies.admission import admit
 from hilum.policies.comparison import tightened
 from hilum.policies.in_force import as_of, still_observed
 from hilum.policies.models import Applicant, Book, CurrentVersions, Tier
-from hilum.policies.policy import admit
 from hilum.standards.smart.scopes import all_covered
 
 

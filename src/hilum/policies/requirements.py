@@ -225,7 +225,7 @@ def digest(requirement: Requirement) -> str:
     return hashlib.sha256(json.dumps(shown(requirement), sort_keys=True).encode()).hexdigest()
 
 
-def set_aside(book: Book, paths: Collection[str]) -> Book:
+def without_requirements(book: Book, paths: Collection[str]) -> Book:
     """Return a book for one app, without some requirements. Whatever is not overridable stays, whoever asks.
 
     INVARIANT: what is absolute, or not known, is never set aside.

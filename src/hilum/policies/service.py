@@ -15,10 +15,12 @@ from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
+from hilum.kernel.lists import and_more
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
 from hilum.policies import allowances, chain, jurisdictions, loading, overrides, rollout, store, verification
+from hilum.policies.admission import admit
 from hilum.policies.comparison import changes, digest_of, observe_faults, widenings
 from hilum.policies.current_books import asked_of, books_asked_of, current, facts, set_aside
 from hilum.policies.document import canonical, read_book, render
@@ -65,7 +67,6 @@ from hilum.policies.models import (
 )
 from hilum.policies.override_models import Override, OverrideOrder
 from hilum.policies.overrides import OVERRIDE, end_override, live_overrides, signed_states
-from hilum.policies.policy import admit
 from hilum.policies.product_models import ScopeProduct
 from hilum.policies.products import custom_finding, notice_faults
 from hilum.policies.rollout import may_change, may_read
@@ -164,7 +165,7 @@ def adopt_shipped(ctx: Context) -> None:
 def _in_words(faults: tuple[Fault, ...]) -> str:
     """Return the first faults in words."""
     sentences = " ".join(f"{fault.path}: {fault.sentence}" for fault in faults[:_FAULTS_SHOWN])
-    more = f" And {len(faults) - _FAULTS_SHOWN} more." if len(faults) > _FAULTS_SHOWN else ""
+    more = f" {and_more(len(faults) - _FAULTS_SHOWN).capitalize()}." if len(faults) > _FAULTS_SHOWN else ""
     return f"The rule book is not valid. {sentences}{more}"
 
 

@@ -23,8 +23,8 @@ from hilum.policies.models import (
     Tier,
 )
 from hilum.policies.override_models import Level
-from hilum.policies.policy import highest, tier_judge
 from hilum.policies.requirements import newly_overridable
+from hilum.policies.tiers import highest, tier_judge
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart.scopes import (
     CREATE,

@@ -155,9 +155,9 @@ class Table:
         value = self._take(name, optional=optional)
         return self.like(self._at(name), {} if value is None else value)
 
-    def named(self, name: str, *, optional: bool = False) -> Iterator[tuple[str, "Table"]]:
+    def named(self, name: str) -> Iterator[tuple[str, "Table"]]:
         """Yield the tables of a table by their names."""
-        group = self.table(name, optional=optional)
+        group = self.table(name)
         for key in group.names():
             yield key, group.table(key)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
+from hilum.policies.admission import listed
 from hilum.policies.exception_models import Population
 from hilum.policies.models import (
     ANY,
@@ -21,7 +22,7 @@ from hilum.policies.models import (
     TierRule,
 )
 from hilum.policies.override_models import Level
-from hilum.policies.policy import highest, listed, meets
+from hilum.policies.tiers import highest, meets
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import SPECIAL, ClinicalScope, Prefix, Scope, SpecialScope, intersect

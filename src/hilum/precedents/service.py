@@ -46,7 +46,7 @@ def set_sharing(ctx: Context, order: SharingOrder) -> Sharing | None:
     if identity.find_tenant(ctx, order.tenant) is None:
         raise NotFound("tenant_not_found", "There is no such hospital.")
     if faults := policy.order_faults(order):
-        raise Invalid("sharing_invalid", "This cannot be shared so; see fields.", fields=faults)
+        raise Invalid("sharing_invalid", "This cannot be shared as asked; see fields.", fields=faults)
     if order.app is not None:
         app = registry.view_app(ctx, order.app)
         if installations.current(ctx, order.tenant, app) is None:

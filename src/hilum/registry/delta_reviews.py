@@ -9,7 +9,7 @@ from dataclasses import replace
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
-from hilum.kernel.errors import NotPermitted
+from hilum.kernel.actor import require_platform
 from hilum.kernel.ids import AppId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.policies import service as policies
@@ -154,6 +154,5 @@ def note_next_reviews(ctx: Context, after: str) -> str:
 
 def list_delta_reviews(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[DeltaReview]:
     """List the delta reviews that are needed, newest first; for the platform's staff. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not list delta reviews.")
+    require_platform(ctx.actor)
     return store.list_open_reviews(ctx.tx, page)

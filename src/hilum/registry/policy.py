@@ -9,6 +9,7 @@ from hilum.identity.models import Role, StaffRole, VendorRight
 from hilum.identity.policy import is_member, may_as_member, name_fault
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import VendorId
+from hilum.kernel.lists import listed
 from hilum.policies.models import (
     NAMES_BOUND,
     NOT_DECLARED,
@@ -449,9 +450,4 @@ def beyond(asked: Iterable[str] | None, allowed: Iterable[str], *, allowed_as: s
     outside = [text for text in asked or () if not all_covered((text,), within)]
     if not outside:
         return ""
-    return f"Not {allowed_as}: {_listed(outside)}. {allowed_as.capitalize()}: {_listed(within)}."
-
-
-def _listed(scopes: Sequence[str]) -> str:
-    more = f" and {len(scopes) - LISTED_BOUND} more" if len(scopes) > LISTED_BOUND else ""
-    return f"{', '.join(scopes[:LISTED_BOUND])}{more}"
+    return f"Not {allowed_as}: {listed(outside, LISTED_BOUND)}. {allowed_as.capitalize()}: {listed(within, LISTED_BOUND)}."

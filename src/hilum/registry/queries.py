@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 import orjson
 
 from hilum.infra.context import Context
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.actor import require_platform
+from hilum.kernel.errors import NOT_SHOWN, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import catalogue_store, policy, store
@@ -28,7 +29,7 @@ def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
     if own is not None and policy.may_see_vendor(ctx.actor, own):
         return [store.get_vendor(ctx.tx, own)] if page.holds(own) else []
     if not policy.may_read_catalogue(ctx.actor):
-        raise NotPermitted("not_permitted", "You may not see this.")
+        raise NotPermitted("not_permitted", NOT_SHOWN)
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
     return catalogue_store.list_vendors(ctx.tx, seen_from=seen_from, page=page)
 
@@ -44,7 +45,7 @@ def list_apps(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[App]:
     if own is not None and policy.may_see_vendor(ctx.actor, own):
         return store.list_apps(ctx.tx, of=own, page=page)
     if not policy.may_read_catalogue(ctx.actor):
-        raise NotPermitted("not_permitted", "You may not see this.")
+        raise NotPermitted("not_permitted", NOT_SHOWN)
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
     return store.list_apps(ctx.tx, seen_from=seen_from, page=page)
 
@@ -83,7 +84,7 @@ def browse_apps(ctx: Context, query: AppsQuery) -> AppsPage:
     """List a page of the catalogue as far as the actor may see it: filtered, in the query's order. Raises NotPermitted, Invalid (the cursor)."""
     own, seen_from = ctx.actor.vendor, _seen_from(ctx)
     if own is not None and query.vendor != own:
-        raise NotPermitted("not_permitted", "You may not see this.")
+        raise NotPermitted("not_permitted", NOT_SHOWN)
     found = catalogue_store.browse(ctx.tx, query, _key_of(query.after), seen_from=seen_from)
     vendors = catalogue_store.vendor_names(ctx.tx, {each.vendor for each in found})
     total = catalogue_store.count(ctx.tx, query, seen_from=seen_from)
@@ -108,8 +109,7 @@ def vendor_names(ctx: Context, of: Collection[VendorId]) -> Mapping[VendorId, st
 
 def find_vendors(ctx: Context, text: str, limit: int) -> list[tuple[VendorId, str]]:
     """List vendors whose name contains a text; for the staff. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not see this.")
+    require_platform(ctx.actor)
     return catalogue_store.find_vendors(ctx.tx, text, limit)
 
 
@@ -119,7 +119,7 @@ def _seen_from(ctx: Context) -> TenantId | None:
     if own is not None and policy.may_see_vendor(ctx.actor, own):
         return None
     if not policy.may_read_catalogue(ctx.actor):
-        raise NotPermitted("not_permitted", "You may not see this.")
+        raise NotPermitted("not_permitted", NOT_SHOWN)
     return None if ctx.actor.is_platform else ctx.actor.tenant
 
 

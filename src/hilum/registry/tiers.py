@@ -10,7 +10,7 @@ from hilum.audit.models import Event
 from hilum.controls.policy import administers
 from hilum.identity import service as identity
 from hilum.infra.context import Context
-from hilum.kernel.actor import Actor
+from hilum.kernel.actor import Actor, require_platform
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, PersonId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -86,7 +86,7 @@ def raise_tier(ctx: Context, version_id: VersionId, tier: Tier, reason: str) -> 
     if tier.rank <= before.tier.rank:
         faults["tier"] = "tier_not_raised"
     if faults:
-        detail = f"The tier cannot be raised so; see fields. Each of its scopes is {before}."
+        detail = f"The tier cannot be raised as asked; see fields. Each of its scopes is {before}."
         raise Invalid("tier_invalid", detail, fields=faults)
     after = replace(version, raised=TierRaise(tier, reason.strip(), str(ctx.actor), ctx.now))
     _save(ctx, version, after)
@@ -138,8 +138,7 @@ def _save(ctx: Context, before: AppVersion, after: AppVersion) -> None:
 
 def list_raised(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
     """List the versions whose tier a reviewer raised, newest first; for the platform's staff. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not list raised tiers.")
+    require_platform(ctx.actor)
     return store.list_raised(ctx.tx, page)
 
 

@@ -5,8 +5,7 @@ from itertools import islice
 
 from hilum.certificates import service as certificates
 from hilum.infra.context import Context
-from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import NotPermitted
+from hilum.kernel.actor import SYSTEM, require_platform
 from hilum.kernel.pages import walk
 from hilum.listings import service as listings
 from hilum.policies import service as policies
@@ -20,8 +19,7 @@ EXCEPTIONS_READ = 5_000
 
 def view_beginnings(ctx: Context, days: int) -> tuple[OverRequests, FrictionFigure]:
     """Return K5 and K11 over the last days, for the platform's staff: what is asked for and granted too much, and how vendors begin. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not see this.")
+    require_platform(ctx.actor)
     since = ctx.now - timedelta(days=days)
     asked = figures.over_requests(
         review.asked_beyond(ctx, since),
@@ -33,8 +31,7 @@ def view_beginnings(ctx: Context, days: int) -> tuple[OverRequests, FrictionFigu
 
 def view_figures(ctx: Context, days: int) -> Figures:
     """Return K5, K11, K14 and K17 over the last days, for the platform's staff. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not see this.")
+    require_platform(ctx.actor)
     published = listings.published(ctx)
     tiers = {app: each.tier for app, each in certificates.current_of_all(ctx, published).items()}
     current = certificates.validly_certified(ctx) - store.apps_overdue(ctx.tx, ctx.now)

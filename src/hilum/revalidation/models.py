@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 
 from hilum.kernel.ids import AppId, VendorId
 from hilum.kernel.pages import Sorts
-from hilum.policies.models import LADDER_DAYS
+from hilum.policies.models import AUTOMATION, FIX_DAYS, LADDER_DAYS, NO_CRITERIA, Automation, Criteria
 from hilum.registry.models import Certification
 from hilum.revalidation.figure_models import Units
 from hilum.review.models import Target
@@ -53,17 +53,6 @@ class Criterion(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Criteria:
-    """The limits of a cell for an app's service; by default none. With fewer than ``least_calls`` nothing is known."""
-
-    unavailable_percent: int = 100
-    errors_percent: int = 100
-    latency_ms_p95: int = 60_000
-    least_calls: int = 1_000
-    grace_days: int = 60
-
-
-@dataclass(frozen=True, slots=True)
 class Bounced:
     """A proved contact to which the last mail was refused for good."""
 
@@ -73,7 +62,7 @@ class Bounced:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class CriterionResult:
     """How an app stands by a criterion: ``hits`` of ``of`` calls count against it, None for who may not see numbers. ``exceeded``: None if that is not known."""
 
     criterion: Criterion
@@ -118,14 +107,14 @@ class Rung(IntEnum):
     WITHDRAW = 5
 
 
-AUTOMATIC = Rung.STOP
-"""How far the platform climbs by itself where the cell of the rule book says nothing."""
-DAYS: Mapping[Severity, int] = {
-    Severity.CRITICAL: 7,
-    Severity.HIGH: 14,
-    Severity.MEDIUM: 30,
-    Severity.LOW: 90,
+RUNGS: Mapping[Automation, Rung] = {
+    Automation.NOTIFY: Rung.NOTIFY,
+    Automation.WARN: Rung.WARN,
+    Automation.NO_NEW_LAUNCHES: Rung.STOP,
+    Automation.SUSPEND: Rung.SUSPEND,
 }
+"""How far the platform climbs by itself, as a cell of the rule book says it."""
+DAYS: Mapping[Severity, int] = {each: FIX_DAYS[f"fix_days_{each.value}"] for each in Severity}
 """Days within which a finding is mended, where the cell of the rule book says nothing."""
 
 
@@ -248,7 +237,7 @@ class Subject:
     targets: tuple[Target, ...] = ()
     unused: tuple[str, ...] = ()
     drift: tuple[Drift, ...] = ()
-    service: tuple[Measured, ...] = ()
+    service: tuple[CriterionResult, ...] = ()
     public: bool = False
     bounced: tuple[Bounced, ...] = ()
     forged: Mapping[str, str] = field(default_factory=dict)
@@ -282,7 +271,7 @@ class Limits:
     """What a cell says of findings: days to mend by severity, how far the platform climbs by itself, and after which days what else is due."""
 
     days: Mapping[Severity, int] = field(default_factory=lambda: DAYS)
-    automatic: Rung = AUTOMATIC
+    automatic: Rung = RUNGS[AUTOMATION]
     suspend_days: int = LADDER_DAYS["suspend_days"]
     withdraw_days: int = LADDER_DAYS["withdraw_days"]
-    service: Criteria = Criteria()
+    service: Criteria = NO_CRITERIA

@@ -1,7 +1,7 @@
 """What of a look is a finding, when it is due, and how far that climbs the ladder. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import astuple, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -9,8 +9,9 @@ from hilum.controls.models import Mode, Switch, TargetKind
 from hilum.controls.policy import administers
 from hilum.kernel.actor import SYSTEM, Actor
 from hilum.kernel.ids import AppId, VendorId
-from hilum.policies.models import Automation, Book, Cell, Tier
-from hilum.policies.policy import cell_of
+from hilum.kernel.lists import listed
+from hilum.policies.models import Book, Cell, Tier
+from hilum.policies.policy import cell_of, criteria_of, strictest_criteria
 from hilum.registry.models import Certification
 from hilum.registry.policy import may_register, may_see_vendor
 from hilum.revalidation.drift import concern_of
@@ -18,10 +19,10 @@ from hilum.revalidation.early_models import FORMULA, MANY_FINDINGS, EarlyInputs,
 from hilum.revalidation.models import (
     FINDINGS_BOUND,
     LISTED_BOUND,
+    RUNGS,
     UNUSED_DAYS,
     Bounced,
     Concern,
-    Criteria,
     Finding,
     Followed,
     Limits,
@@ -126,13 +127,12 @@ def concerns_of(checks: Iterable[Check], subject: Subject) -> list[Concern]:
         if each.result in {Result.FAILED, Result.UNKNOWN}
     }
     if unused:
-        listed = ", ".join(unused[:LISTED_BOUND])
         found["scopes.used", ""] = Concern(
             "scopes.used",
             "",
             SEVERITIES["scopes.used"],
             certain=True,
-            evidence=f"Nothing was permitted by these scopes for {UNUSED_DAYS} days, at any hospital: {listed}.",
+            evidence=f"Nothing was permitted by these scopes for {UNUSED_DAYS} days, at any hospital: {listed(unused, LISTED_BOUND)}.",
             reproduction=f"hilum app scopes APP --days {UNUSED_DAYS}",
             fix="Have a version certified without them, or say in a submission what they are for.",
         )
@@ -221,14 +221,6 @@ def _due(concern: Concern, earlier: Finding | None, limits: Limits, now: datetim
     return due if earlier is None or earlier.due_at is None else min(due, earlier.due_at)
 
 
-_RUNGS: Mapping[Automation, Rung] = {
-    Automation.NOTIFY: Rung.NOTIFY,
-    Automation.WARN: Rung.WARN,
-    Automation.NO_NEW_LAUNCHES: Rung.STOP,
-    Automation.SUSPEND: Rung.SUSPEND,
-}
-
-
 def limits_in(cell: Cell) -> Limits:
     """Return what a cell of the rule book says of findings."""
     days = {
@@ -237,14 +229,7 @@ def limits_in(cell: Cell) -> Limits:
         Severity.MEDIUM: cell.fix_days_medium,
         Severity.LOW: cell.fix_days_low,
     }
-    service = Criteria(
-        cell.service_unavailable_percent,
-        cell.service_errors_percent,
-        cell.service_latency_ms_p95,
-        cell.service_least_calls,
-        cell.service_grace_days,
-    )
-    return Limits(days, _RUNGS[cell.automation], cell.suspend_days, cell.withdraw_days, service)
+    return Limits(days, RUNGS[cell.automation], cell.suspend_days, cell.withdraw_days, criteria_of(cell))
 
 
 def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier]) -> Limits:
@@ -260,7 +245,7 @@ def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier
         max(each.automatic for each in found),
         min(each.suspend_days for each in found),
         min(each.withdraw_days for each in found),
-        Criteria(*map(min, zip(*(astuple(each.service) for each in found), strict=True))),
+        strictest_criteria(each.service for each in found),
     )
 
 

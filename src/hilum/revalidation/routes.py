@@ -155,7 +155,7 @@ class FiguresShown(Shown):
     friction: FrictionShown
 
 
-class MeasuredShown(Shown):
+class CriterionShown(Shown):
     """How an app stands by a criterion: ``hits`` of ``of`` calls count against it; empty for hospitals. ``limit``: percent, or milliseconds of latency. ``exceeded``: empty if there are too few calls to say."""
 
     criterion: Criterion
@@ -170,7 +170,7 @@ class ServiceShown(Shown):
     """What the rule book asks of an app's service, of what it causes itself."""
 
     app: str
-    criteria: list[MeasuredShown]
+    criteria: list[CriterionShown]
 
 
 class RoundShown(Shown):
@@ -276,7 +276,7 @@ def _service(router: APIRouter, kit: Kit, use: Use) -> None:
     async def get_service(request: Request, app: Id) -> ServiceShown:
         """Show how a certified app stands by what the rule book asks of its service, within four weeks and of what it causes itself. Hospitals learn what is kept, without numbers."""
         found = await run_read(kit, request, partial(service.view_service, app_id=AppId(app), use=use))
-        return ServiceShown(app=app, criteria=[MeasuredShown.model_validate(each) for each in found])
+        return ServiceShown(app=app, criteria=[CriterionShown.model_validate(each) for each in found])
 
 
 def _standing(found: Standing) -> StandingShown:

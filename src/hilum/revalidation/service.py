@@ -17,7 +17,7 @@ from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.installations import service as installations
-from hilum.kernel.actor import SYSTEM
+from hilum.kernel.actor import SYSTEM, require_platform
 from hilum.kernel.errors import Conflict, NotFound, NotPermitted
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -47,11 +47,11 @@ from hilum.revalidation.models import (
     UNUSED_DAYS,
     Bounced,
     Climb,
+    CriterionResult,
     Currency,
     Finding,
     Followed,
     Limits,
-    Measured,
     Round,
     Rung,
     Standing,
@@ -412,8 +412,8 @@ def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limi
     facts = {"app": app.name, "rule": gravest.rule, "finding": gravest.id, "due": due}
     for address in contacts.reached(ctx, app.vendor):
         notices.put_mail(ctx, Mail(_MAILS[rung], address, cause, facts, vendor=app.vendor, app=app.id))
-    told = {"app_id": app.id, "finding_id": gravest.id, "stage": rung.name.lower(), "due": due}
-    notices.put_event(ctx, VendorEvent(EventKind.FINDINGS, app.vendor, cause, told, app=app.id))
+    event_facts = {"app_id": app.id, "finding_id": gravest.id, "stage": rung.name.lower(), "due": due}
+    notices.put_event(ctx, VendorEvent(EventKind.FINDINGS, app.vendor, cause, event_facts, app=app.id))
     if rung < Rung.STOP:
         return
     for tenant in installations.hospitals_of(ctx, app.id):
@@ -487,12 +487,11 @@ def view_standing(ctx: Context, app_id: AppId) -> Standing:
 
 def list_standings(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Standing]:
     """List by app those that climbed or are to climb, for the platform's staff. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not see this.")
+    require_platform(ctx.actor)
     return store.list_standings(ctx.tx, page)
 
 
-def view_service(ctx: Context, app_id: AppId, use: Use) -> tuple[Measured, ...]:
+def view_service(ctx: Context, app_id: AppId, use: Use) -> tuple[CriterionResult, ...]:
     """Return how a certified app stands by what the rule book asks of its service, by the calls until now. Raises NotFound.
 
     A hospital's administrators learn what is kept, and no numbers: those of other hospitals are in them.
@@ -510,8 +509,7 @@ def view_service(ctx: Context, app_id: AppId, use: Use) -> tuple[Measured, ...]:
 
 def progress(ctx: Context) -> Round:
     """Return how far the round is, for the platform's staff. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not see this.")
+    require_platform(ctx.actor)
     return store.find_round(ctx.tx)
 
 

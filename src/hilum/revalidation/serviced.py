@@ -9,10 +9,11 @@ from hilum.clients.models import ClientType
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.ids import AppId, TenantId
+from hilum.policies.models import Criteria
 from hilum.registry.models import Certification, Environment
 from hilum.revalidation import serving
 from hilum.revalidation.drifting import ReadTotals, Use
-from hilum.revalidation.models import Criteria, Measured
+from hilum.revalidation.models import CriterionResult
 
 _DAY = timedelta(days=1)
 
@@ -37,7 +38,7 @@ class Totals:
 
 def measured(
     ctx: Context, certification: Certification, criteria: Criteria, use: Use
-) -> tuple[Measured, ...]:
+) -> tuple[CriterionResult, ...]:
     """Return how an app stands by what its cell asks of its service: of its calls in production since it was certified, within SERVICE_DAYS."""
     since = max(serving.window(ctx.now), certification.certified_at + _DAY)
     if not serving.asks(criteria) or since > ctx.now:

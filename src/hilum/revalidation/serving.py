@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from hilum.audit.models import SLOW_PERCENT, Served
-from hilum.revalidation.models import Concern, Criteria, Criterion, Finding, Measured, Severity
+from hilum.policies.models import NO_CRITERIA, Criteria
+from hilum.revalidation.models import Concern, Criterion, CriterionResult, Finding, Severity
 
 RULE = "service.criteria"
 OTHERS_LEAST = 100
@@ -28,33 +29,32 @@ _FIXES = {
 
 def asks(criteria: Criteria) -> bool:
     """Check whether a cell asks anything of an app's service."""
-    nothing = Criteria()
     return (
-        criteria.unavailable_percent < nothing.unavailable_percent
-        or criteria.errors_percent < nothing.errors_percent
-        or criteria.latency_ms_p95 < nothing.latency_ms_p95
+        criteria.unavailable_percent < NO_CRITERIA.unavailable_percent
+        or criteria.errors_percent < NO_CRITERIA.errors_percent
+        or criteria.latency_ms_p95 < NO_CRITERIA.latency_ms_p95
     )
 
 
 def measure(
     by_tenant: Mapping[str, Served], totals: Mapping[str, Served], criteria: Criteria
-) -> tuple[Measured, ...]:
+) -> tuple[CriterionResult, ...]:
     """Return how an app stands by each criterion that is asked for.
 
     ``by_tenant``: its calls at each hospital. ``totals``: those of all apps there, its own among them.
     """
     total = sum(by_tenant.values(), Served())
-    found: list[Measured] = []
+    found: list[CriterionResult] = []
     least = criteria.least_calls
-    if criteria.unavailable_percent < 100:
+    if criteria.unavailable_percent < NO_CRITERIA.unavailable_percent:
         of = total.calls
         found.append(
             _measured(Criterion.AVAILABILITY, criteria.unavailable_percent, total.throttled, of, least)
         )
-    if criteria.errors_percent < 100:
+    if criteria.errors_percent < NO_CRITERIA.errors_percent:
         of = total.calls - total.throttled
         found.append(_measured(Criterion.ERRORS, criteria.errors_percent, total.mistaken, of, least))
-    if criteria.latency_ms_p95 < Criteria().latency_ms_p95:
+    if criteria.latency_ms_p95 < NO_CRITERIA.latency_ms_p95:
         quick = (
             own
             for tenant, own in by_tenant.items()
@@ -73,14 +73,14 @@ def _is_quick(own: Served, total: Served, limit_ms: int) -> bool:
     return others >= OTHERS_LEAST and 100 * slow <= SLOW_PERCENT * others
 
 
-def _measured(criterion: Criterion, limit: int, hits: int, of: int, least: int) -> Measured:
+def _measured(criterion: Criterion, limit: int, hits: int, of: int, least: int) -> CriterionResult:
     percent = SLOW_PERCENT if criterion is Criterion.LATENCY else limit
     exceeded = None if of < least else 100 * hits > percent * of
-    return Measured(criterion, limit, hits, of, exceeded)
+    return CriterionResult(criterion, limit, hits, of, exceeded)
 
 
 def concerns_of(
-    measured: Iterable[Measured], held: Collection[Finding], *, public: bool, due_at: datetime
+    measured: Iterable[CriterionResult], held: Collection[Finding], *, public: bool, due_at: datetime
 ) -> Iterator[Concern]:
     """Yield what an app does not keep to; what is not known any more keeps a finding open, and opens none.
 
@@ -102,7 +102,7 @@ def concerns_of(
             )
 
 
-def _evidence(each: Measured, *, public: bool) -> str:
+def _evidence(each: CriterionResult, *, public: bool) -> str:
     limit = f"{each.limit} ms for 95 of 100" if each.criterion is Criterion.LATENCY else f"{each.limit} %"
     whose = " It has a public client, so whoever uses it may have sent them with its token." if public else ""
     return (

@@ -12,7 +12,7 @@ from hilum.policies.models import Lens
 from hilum.registry import service as registry
 from hilum.registry.policy import reason_fault
 from hilum.review import clock_store, lens_store, lenses, moves, policy, store, timekeeping
-from hilum.review.clock_models import Appeal, AppealState, Measured
+from hilum.review.clock_models import Appeal, AppealState, MeasureKind
 from hilum.review.models import (
     APPEAL_WITHIN,
     Act,
@@ -77,7 +77,7 @@ def decide_appeal(ctx: Context, submission_id: str, reason: str, *, overturn: bo
     if not clock_store.save_appeal_decided(ctx.tx, after):
         raise Conflict("appeal_over", "This appeal was decided already.")
     audit.record(ctx, replace(event, facts=event.facts | {"reason": after.reason}))
-    timekeeping.measure_outcome(ctx, Measured.APPEAL, "", good=not overturn)
+    timekeeping.measure_outcome(ctx, MeasureKind.APPEAL, "", good=not overturn)
     if overturn:
         moves.move(ctx, replace(found, reasons=()), Act.OVERTURN, after.reason)
         for each in lens_store.lenses_of(ctx.tx, found.id):

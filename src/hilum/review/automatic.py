@@ -58,7 +58,7 @@ def _pass(ctx: Context, submission_id: str, run: Run) -> None:
         if each.state is LensState.OPEN:
             lenses.pass_by_checks(ctx, each, WITHOUT)
     moves.move(ctx, replace(found, certification=certification), Act.CERTIFY, WITHOUT)
-    news.tell_vendor(ctx, found, "certified", "decided")
+    news.notify_vendor(ctx, found, "certified", "decided")
 
 
 def _begun(ctx: Context, found: Submission) -> bool:

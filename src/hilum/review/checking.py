@@ -143,7 +143,7 @@ def reopen_next(ctx: Context) -> bool:
         return False
     ended = found.evidence_ends
     moves.move(ctx, replace(found, evidence_ends=None), Act.RERUN, "Evidence has expired.")
-    news.tell_vendor(ctx, found, "evidence_expired", f"evidence/{ended.isoformat()}")
+    news.notify_vendor(ctx, found, "evidence_expired", f"evidence/{ended.isoformat()}")
     return True
 
 

@@ -16,7 +16,7 @@ import orjson
 
 from hilum.evidence.models import RESULT_LIFE, Seen
 from hilum.policies.models import Applicant, Autonomy, Book, Cell, Lens, Population, Tier
-from hilum.policies.policy import binds, excess_scopes, set_aside, tiers_to_certify
+from hilum.policies.policy import binds, excess_scopes, tiers_to_certify, without_requirements
 from hilum.registry.models import Environment
 from hilum.review.attached import dated, document_of, evidence_ends, sandbox_run, shared_run
 from hilum.review.models import (
@@ -110,7 +110,7 @@ def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: 
     looks = {Target(each.kind, each.url): each for each in inputs.looks}
     before = {Target(each.kind, each.url): each for each in earlier.looks} if earlier else {}
     applicant = applicant_in(content, inputs)
-    book = set_aside(book, inputs.set_aside)
+    book = without_requirements(book, inputs.set_aside)
     checks = [_as_submitted(text, digest, inputs), *_records(content, inputs)]
     for target in targets_of(content):
         look = looks.get(target)

@@ -6,7 +6,17 @@ from typing import Any
 
 from hilum.policies.models import Lens, Tier
 from hilum.review import clocks
-from hilum.review.clock_models import Appeal, AppealState, Breach, Clock, Draw, Figure, Level, Measured, Stage
+from hilum.review.clock_models import (
+    Appeal,
+    AppealState,
+    Breach,
+    Clock,
+    Draw,
+    Figure,
+    Level,
+    MeasureKind,
+    Stage,
+)
 from hilum.review.models import (
     Verdict,
 )
@@ -82,7 +92,7 @@ class FigureShown(Shown):
     Of ``appeal`` ``good`` is how many rejections stood, of ``calibration`` how many verdicts were the known ones.
     """
 
-    kind: Measured
+    kind: MeasureKind
     tier: str
     lens: str
     count: int

@@ -109,7 +109,7 @@ class Breach:
     ended_at: datetime | None = None
 
 
-class Measured(StrEnum):
+class MeasureKind(StrEnum):
     """What is measured of reviews."""
 
     LEAD = "lead"
@@ -128,7 +128,7 @@ class Measure:
     """
 
     id: str
-    kind: Measured
+    kind: MeasureKind
     tier: str
     lens: str
     at: datetime
@@ -141,7 +141,7 @@ class Measure:
 class Figure:
     """Published figures of one kind of measurement in a tier or lens: how many, median and 90th percentile, and how many were good."""
 
-    kind: Measured
+    kind: MeasureKind
     tier: str
     lens: str
     count: int

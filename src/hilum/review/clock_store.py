@@ -37,7 +37,7 @@ from hilum.review.clock_models import (
     Figure,
     Level,
     Measure,
-    Measured,
+    MeasureKind,
     Stage,
 )
 from hilum.review.models import (
@@ -282,7 +282,14 @@ def read_measures(tx: Connection, since: datetime) -> list[Measure]:
     query = select(measures).where(measures.c.at >= since).order_by(measures.c.at.desc())
     return [
         Measure(
-            row.id, Measured(row.kind), row.tier, row.lens, row.at, row.milli, row.milli_whole, bool(row.good)
+            row.id,
+            MeasureKind(row.kind),
+            row.tier,
+            row.lens,
+            row.at,
+            row.milli,
+            row.milli_whole,
+            bool(row.good),
         )
         for row in tx.execute(query.limit(MEASURES_BOUND))
     ]
@@ -300,7 +307,7 @@ def find_figures(tx: Connection) -> tuple[datetime | None, list[Figure]]:
     row = tx.execute(select(figures).where(figures.c.name == "all")).first()
     if row is None:
         return None, []
-    return row.made_at, [Figure(**each | {"kind": Measured(each["kind"])}) for each in row.rows]
+    return row.made_at, [Figure(**each | {"kind": MeasureKind(each["kind"])}) for each in row.rows]
 
 
 # --- draws, appeals, known answers -----------------------------------------------------------------------------------------------

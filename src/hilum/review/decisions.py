@@ -63,7 +63,7 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
         raise Invalid("decision_invalid", "The decision is invalid; see fields.", fields=faults)
     if not order.certify:
         moves.move(ctx, replace(found, reasons=reasons), Act.REJECT, order.reason.strip())
-        news.tell_vendor(ctx, found, "rejected", "decided")
+        news.notify_vendor(ctx, found, "rejected", "decided")
         return moves.view_of(ctx, found.id)
     if why_not := _obstacle(ctx, found):
         raise audit.refusal(ctx, replace(event, reason=why_not), _OBSTACLES[why_not])
@@ -78,7 +78,7 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
     seen = checking.run_seen(store.find_run(ctx.tx, found.id))
     evidence.keep_contract(ctx, certification, found.digest, seen)
     moves.move(ctx, replace(found, certification=certification.id), Act.CERTIFY, order.reason.strip())
-    news.tell_vendor(ctx, found, "certified", "decided")
+    news.notify_vendor(ctx, found, "certified", "decided")
     return moves.view_of(ctx, found.id)
 
 

@@ -8,7 +8,7 @@ from hilum.registry import service as registry
 from hilum.review.models import Submission
 
 
-def tell_vendor(ctx: Context, found: Submission, outcome: str, cause: str, *, lens: str = "") -> None:
+def notify_vendor(ctx: Context, found: Submission, outcome: str, cause: str, *, lens: str = "") -> None:
     """Notify a vendor once of one cause; by mail if it has proved an address. ``outcome`` is a word: ``certified``, ``needs_changes``."""
     app = registry.get_app(ctx, found.app)
     cause = f"review/{found.id}/{cause}"

@@ -19,7 +19,7 @@ from hilum.policies import service as policies
 from hilum.policies.models import Tier
 from hilum.registry import service as registry
 from hilum.review import clock_store, clocks, lens_store, policy
-from hilum.review.clock_models import Breach, Clock, Figure, Level, Measure, Measured, Stage
+from hilum.review.clock_models import Breach, Clock, Figure, Level, Measure, MeasureKind, Stage
 from hilum.review.models import (
     FIGURES_EVERY,
     FIGURES_OVER,
@@ -104,7 +104,7 @@ def _stopped(ctx: Context, clock: Clock, found: Submission) -> None:
         used = clocks.elapsed(calendar, clock.started_at, ctx.now, clock.pauses)
         whole = clocks.elapsed(calendar, clock.started_at, ctx.now)
         tier = "" if clock.tier is None else clock.tier.value
-        _measure(ctx, Measured.LEAD, (tier, ""), (used, whole), good=used <= clock.allowed_days)
+        _measure(ctx, MeasureKind.LEAD, (tier, ""), (used, whole), good=used <= clock.allowed_days)
 
 
 def measure_lens(ctx: Context, judged: LensReview) -> None:
@@ -127,16 +127,16 @@ def measure_lens(ctx: Context, judged: LensReview) -> None:
     tier = found[0].tier if found else None
     good = not found or used <= found[0].allowed_days
     where = ("" if tier is None else tier.value, judged.lens.value)
-    _measure(ctx, Measured.TURNAROUND, where, (used, whole), good=good)
+    _measure(ctx, MeasureKind.TURNAROUND, where, (used, whole), good=good)
 
 
-def measure_outcome(ctx: Context, kind: Measured, lens: str, *, good: bool) -> None:
+def measure_outcome(ctx: Context, kind: MeasureKind, lens: str, *, good: bool) -> None:
     """Record whether a rejection stood on appeal, or a verdict was the known one."""
     _measure(ctx, kind, ("", lens), (Fraction(0), Fraction(0)), good=good)
 
 
 def _measure(
-    ctx: Context, kind: Measured, where: tuple[str, str], days: tuple[Fraction, Fraction], *, good: bool
+    ctx: Context, kind: MeasureKind, where: tuple[str, str], days: tuple[Fraction, Fraction], *, good: bool
 ) -> None:
     used, whole = map(clocks.in_milli, days)
     clock_store.add_measure(
@@ -182,7 +182,7 @@ def enter(
     climbs = clocks.due(calendar, due_at, CLIMBS_AFTER)
     breach = Breach(ctx.ids.new("brc"), stage, tier, days, due_at, ctx.now, Level.REVIEWERS, climbs)
     clock_store.put_breach(ctx.tx, breach)
-    _tell(ctx, breach)
+    _notify(ctx, breach)
     return breach
 
 
@@ -202,11 +202,11 @@ def climb(ctx: Context) -> int:
         audit.record(
             ctx, Event("review.clock.climb", facts={"breach": breach.id, "stage": breach.stage.value})
         )
-        _tell(ctx, after)
+        _notify(ctx, after)
     return len(found)
 
 
-def _tell(ctx: Context, breach: Breach) -> None:
+def _notify(ctx: Context, breach: Breach) -> None:
     facts = {
         "stage": breach.stage.value,
         "tier": "unknown" if breach.tier is None else breach.tier.value,
@@ -251,7 +251,7 @@ def newest_breaches(ctx: Context, limit: int) -> list[Breach]:
 
 def figures_of(found: Iterable[Measure]) -> list[Figure]:
     """Return the published figures of measurements, by kind, tier and lens. Pure."""
-    groups: defaultdict[tuple[Measured, str, str], list[Measure]] = defaultdict(list)
+    groups: defaultdict[tuple[MeasureKind, str, str], list[Measure]] = defaultdict(list)
     for each in found:
         groups[each.kind, each.tier, each.lens].append(each)
     made = []

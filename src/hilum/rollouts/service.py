@@ -186,7 +186,7 @@ def announce(ctx: Context, plan_id: str) -> bool:
     if plan.state is not RolloutState.RUNNING:
         return False
     _require_state(ctx, plan)
-    return sunsets.tell_ahead(ctx, policy.ahead_of(plan))
+    return sunsets.notify_ahead(ctx, policy.ahead_of(plan))
 
 
 def _require_state(ctx: Context, plan: Rollout) -> None:

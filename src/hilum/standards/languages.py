@@ -22,7 +22,7 @@ NAMES = {Language.ENGLISH: "English", Language.SPANISH: "Español"}
 
 
 def language_of(tag: str) -> Language | None:
-    """Return the language of a tag: ``es-MX`` is Spanish. None for any other, and for what is no tag."""
+    """Return the language of a tag: ``es-MX`` is Spanish. None for any other, and for what is not a tag."""
     primary = tag.strip().partition("-")[0].lower()
     return next((each for each in Language if each == primary), None)
 

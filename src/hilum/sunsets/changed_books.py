@@ -49,11 +49,11 @@ def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
     found = identity.view_tenants(ctx, PageQuery(walk.after, PLACES_AT_ONCE))
     for tenant in found:
         if tenant.active and changed.concerns(tenant.id):
-            _tell(ctx, tenant, changed, facts)
+            _notify(ctx, tenant, changed, facts)
     return done if len(found) < PLACES_AT_ONCE else replace(walk, after=str(found[-1].id))
 
 
-def tell_ahead(ctx: Context, ahead: Ahead) -> bool:
+def notify_ahead(ctx: Context, ahead: Ahead) -> bool:
     """Notify the next few hospitals of later rings of what a rollout will change there; return whether there is more to do (C180).
 
     Each once, when the rollout has begun: what is in force there is compared with the version as they are now.
@@ -68,14 +68,14 @@ def tell_ahead(ctx: Context, ahead: Ahead) -> bool:
             since = ahead.since(tenant.id)
             before = facts.at.get(tenant.id, facts.everywhere)
             if tenant.active and since is not None and before != book:
-                _tell_before(ctx, tenant, ahead, since, _effects(ctx, tenant, before, book, facts))
+                _notify_before(ctx, tenant, ahead, since, _effects(ctx, tenant, before, book, facts))
         done = len(found) < PLACES_AT_ONCE
         walk = Walk(walk.key, Phase.DONE) if done else replace(walk, after=str(found[-1].id))
     store.save_walk(ctx.tx, walk, store.AHEAD)
     return walk.phase is not Phase.DONE
 
 
-def _tell_before(
+def _notify_before(
     ctx: Context, tenant: Tenant, ahead: Ahead, since: datetime, effects: Mapping[Effect, list[str]]
 ) -> None:
     if not any(effects.values()):
@@ -93,7 +93,7 @@ def _tell_before(
     audit.record(ctx, Event("policies.rollout.announce", tenant=tenant.id, facts=told))
 
 
-def _tell(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts) -> None:
+def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts) -> None:
     effects = _effects(ctx, tenant, changed.before(tenant.id), changed.after, facts)
     # A hospital at which nothing changes gets no mail about a change elsewhere.
     if not any(effects.values()):

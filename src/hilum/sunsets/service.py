@@ -19,11 +19,11 @@ from hilum.policies.policy import PolicyFacts
 from hilum.registry import service as registry
 from hilum.registry.models import Vendor
 from hilum.sunsets import policy, store
-from hilum.sunsets.changed_books import step as tell_next
-from hilum.sunsets.changed_books import tell_ahead
+from hilum.sunsets.changed_books import notify_ahead
+from hilum.sunsets.changed_books import step as notify_next
 from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ending, Phase, Stage, Walk
 
-__all__ = ["tell_ahead", "tell_next"]
+__all__ = ["notify_ahead", "notify_next"]
 
 
 def step(ctx: Context) -> bool:

@@ -11,7 +11,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.errors import NotPermitted
-from hilum.kernel.ids import AppId, AuthorizationId, ClientId, FamilyId, LaunchId, PersonId, TenantId
+from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
 from hilum.kernel.persistent import RecentSet
 from hilum.policies.models import Lifetimes
 from hilum.standards.oauth import TokenError
@@ -38,13 +38,6 @@ _ACTIVE_FOR = timedelta(hours=1)
 """How long after its last token a person counts as at work with an app."""
 _REFRESH_KEPT = timedelta(days=1)
 """How long an expired refresh token is kept, so that its replay is recognized."""
-
-
-def start_family(ctx: Context, grant: Grant, *, offline: bool = False) -> FamilyId:
-    """Create a family: the tokens issued from one code, which are revoked together."""
-    family = FamilyId(ctx.ids.new("fam"))
-    store.touch_family(ctx.tx, family, grant, offline=offline, now=ctx.now)
-    return family
 
 
 def mint(
@@ -194,10 +187,10 @@ def revoke_family(ctx: Context, family: FamilyId, *, because: str = "revoked") -
     return bool(ended)
 
 
-def revoke_authorization(ctx: Context, authorization: AuthorizationId, *, because: str = "withdrawn") -> int:
+def revoke_authorization(ctx: Context, authorization: AuthorizationId) -> int:
     """Revoke every access and refresh token of an authorization; return how many families were active."""
-    ended = _revoke_families(ctx, store.of_authorization(authorization), because)
-    _record_revocation(ctx, ended, because, authorization=authorization)
+    ended = _revoke_families(ctx, store.of_authorization(authorization), "withdrawn")
+    _record_revocation(ctx, ended, "withdrawn", authorization=authorization)
     return len(ended)
 
 
@@ -215,38 +208,11 @@ def narrow_authorization(ctx: Context, authorization: AuthorizationId, scopes: I
     audit.record(ctx, event)
 
 
-def revoke_launch(ctx: Context, launch: LaunchId, *, because: str = "launch_ended") -> int:
+def revoke_launch(ctx: Context, launch: LaunchId) -> int:
     """Revoke the tokens that end with a launch; those with ``offline_access`` outlive it (C36). Return how many families were active."""
-    ended = _revoke_families(ctx, store.of_launch(launch), because)
-    _record_revocation(ctx, ended, because, launch=launch)
+    ended = _revoke_families(ctx, store.of_launch(launch), "launch_ended")
+    _record_revocation(ctx, ended, "launch_ended", launch=launch)
     return len(ended)
-
-
-def revoke_person_app(
-    ctx: Context, tenant: TenantId, person: PersonId, app: AppId, *, because: str = "revoked"
-) -> int:
-    """Revoke every token of a person for an app at a tenant; return how many families were active."""
-    ended = _revoke_families(ctx, store.of_person_app(tenant, person, app), because)
-    _record_revocation(ctx, ended, because, tenant=tenant, person=person, app=app)
-    return len(ended)
-
-
-def revoke_person(ctx: Context, person: PersonId, *, because: str = "revoked") -> int:
-    """Revoke every token of a person; return how many families were active."""
-    ended = _revoke_families(ctx, store.of_person(person), because)
-    _record_revocation(ctx, ended, because, person=person)
-    return len(ended)
-
-
-def revoke_client(ctx: Context, client: ClientId, *, because: str = "revoked") -> int:
-    """Revoke every token of a client, including those by client credentials; return how many families and such tokens were active."""
-    ended = _revoke_families(ctx, store.of_client(client), because)
-    # Tokens by client credentials belong to no family.
-    own = store.revoke_access(ctx.tx, store.access_of_client(client), ctx.now)
-    if own:
-        ctx.advance_epoch(TOKENS, *_keys(own))
-    _record_revocation(ctx, ended or own, because, client=client)
-    return len(ended) + len(own)
 
 
 def end_access_at(

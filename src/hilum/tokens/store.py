@@ -25,9 +25,10 @@ from sqlalchemy import (
     update,
 )
 
-from hilum.infra.db import EPOCH, Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 from hilum.infra.prepared_statements import PreparedStatement, prepare_insert, prepare_insert_or_ignore
 from hilum.kernel.ids import AuthorizationId, ClientId, FamilyId, LaunchId, TenantId
+from hilum.kernel.times import EPOCH
 from hilum.tokens.models import (
     FAMILIES_BOUND,
     PURGE_BATCH,
@@ -297,31 +298,15 @@ def of_launch(launch: LaunchId) -> ColumnElement[bool]:
     return and_(token_family.c.launch == launch, token_family.c.offline.is_(False))
 
 
-def of_person_app(tenant: TenantId, person: str, app: str) -> ColumnElement[bool]:
-    return and_(token_family.c.tenant == tenant, token_family.c.person == person, token_family.c.app == app)
-
-
-def of_person(person: str) -> ColumnElement[bool]:
-    return token_family.c.person == person
-
-
-def of_client(client: ClientId) -> ColumnElement[bool]:
-    return token_family.c.client == client
-
-
 def access_of(matching: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the condition for access tokens whose family matches."""
     # Tokens by client credentials have no family, so that nothing here reaches them;
-    # access_of_client does.
+    # access_of_client_at does.
     return access_token.c.family.in_(select(token_family.c.id).where(matching))
 
 
 def access_of_hash(fingerprint: bytes) -> ColumnElement[bool]:
     return access_token.c.hash == fingerprint
-
-
-def access_of_client(client: ClientId) -> ColumnElement[bool]:
-    return access_token.c.client == client
 
 
 def of_client_at(client: ClientId, tenant: TenantId) -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 POINTS_BOUND = 400
 SERIES_BOUND = 3
+SIZE = 340.0, 150.0
 LEFT, RIGHT, TOP, BOTTOM = 38.0, 8.0, 8.0, 20.0
 TICKS = 4
 SPREAD_MIN = 0.1
@@ -60,14 +61,13 @@ def line_chart(
     unit: str = "",
     usual: tuple[float, float] | None = None,
     usual_name: str = "Usual range",
-    size: tuple[float, float] = (340.0, 150.0),
 ) -> Chart | None:
     """Lay out lines over time; return None without a point. ``usual`` is the range shown as a band, in the values' unit."""
     kept = [Series(each.name, _newest(each.points)) for each in series[:SERIES_BOUND] if each.points]
     points = [point for each in kept for point in each.points]
     if not points:
         return None
-    width, height = size
+    width, height = SIZE
     low, high, step = _scale([value for _, value in points], usual)
     first, last = min(at for at, _ in points), max(at for at, _ in points)
     seconds = (last - first).total_seconds() or 1.0

@@ -221,7 +221,7 @@ def in_language(trouble: Trouble, catalogue: Catalogue, status: int) -> Trouble:
     )
 
 
-def told_of(error: Refused, *, back: str = "") -> Trouble:
+def trouble_of(error: Refused, *, back: str = "") -> Trouble:
     """Return the text of a page about a launch that is refused. ``back``: where the app takes the answer, if it waits for one."""
     title, _ = TITLE_AND_NEXT.get(error.code, (BY_STATUS[403].title, ""))
     happened = joined((error.rule, error.expected))
@@ -239,7 +239,7 @@ def error_page(
         title, then = TITLE_AND_NEXT.get(error.code, (trouble.title, trouble.next))
         trouble = Trouble(title, error.detail or trouble.happened, then)
     if isinstance(error, Refused):
-        trouble = told_of(error)
+        trouble = trouble_of(error)
     retry_after_s = retry_after_of(error)
     return trouble_page(pages, request, trouble, status=status, retry_after_s=retry_after_s, policy=policy)
 

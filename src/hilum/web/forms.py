@@ -37,7 +37,7 @@ class Form:
         return name in self.values
 
 
-def parse_form(text: str, *, multi: Iterable[str] = (), fields: int = FIELDS_BOUND) -> Form:
+def parse_form(text: str, *, multi: Iterable[str] = ()) -> Form:
     """Parse a query or a form body. Raises Invalid if it is malformed or repeats a field that is not in ``multi``.
 
     A repeated field is refused because two parsers may pick different ones (parameter pollution).
@@ -45,7 +45,11 @@ def parse_form(text: str, *, multi: Iterable[str] = (), fields: int = FIELDS_BOU
     try:
         pairs = (
             parse_qsl(
-                text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=fields
+                text,
+                keep_blank_values=True,
+                strict_parsing=True,
+                errors="strict",
+                max_num_fields=FIELDS_BOUND,
             )
             if text
             else []
@@ -108,12 +112,12 @@ async def read_form(request: Request, *, multi: Iterable[str] = (), bound: int =
 
 
 async def read_form_with_files(
-    request: Request, *, files: Collection[str], multi: Iterable[str] = (), bound: int = BODY_BOUND
+    request: Request, *, files: Collection[str], multi: Iterable[str] = ()
 ) -> Form:
     """Read a form that may have files, in either encoding. Raises Invalid as ``read_form``, and for a file in another field."""
     if _media_type(request) != multipart.MEDIA_TYPE:
-        return await read_form(request, multi=multi, bound=bound)
-    body = await read_body(request, bound)
+        return await read_form(request, multi=multi)
+    body = await read_body(request, BODY_BOUND)
     fields, chosen = multipart.split(request.headers["content-type"], body, files=files)
     return Form(_gathered(fields, multi), chosen)
 

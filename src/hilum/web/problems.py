@@ -105,13 +105,19 @@ def problem_response(error: HilumError, request_id: str) -> Response:
     if status == 401:
         # RFC 9110 section 15.5.2: a 401 names the scheme; RFC 6750 section 3.
         headers["www-authenticate"] = "Bearer"
-    told = _told(error) if isinstance(error, Refused) else {}
+    explanation = _explanation(error) if isinstance(error, Refused) else {}
     return _problem(
-        status, error.code, error.detail, request_id=request_id, fields=fields, headers=headers, told=told
+        status,
+        error.code,
+        error.detail,
+        request_id=request_id,
+        fields=fields,
+        headers=headers,
+        explanation=explanation,
     )
 
 
-def _told(error: Refused) -> dict[str, str]:
+def _explanation(error: Refused) -> dict[str, str]:
     """Return the members for whom the refusal concerns: the rule, its owner, the next step, and when to expect an end, if known (C216)."""
     expected = {"expected_at": error.expected_at.isoformat()} if error.expected_at else {}
     return {"rule": error.rule, "owner": error.owner, "next_step": error.next_step} | expected
@@ -178,7 +184,7 @@ def _problem(
     request_id: str,
     fields: Mapping[str, Mapping[str, str]] | None = None,
     headers: Mapping[str, str] | None = None,
-    told: Mapping[str, str] | None = None,
+    explanation: Mapping[str, str] | None = None,
 ) -> Response:
     problem: dict[str, Any] = {
         # RFC 9457 section 4.2.1: with this type the title is the status's phrase, and ``code`` says
@@ -191,7 +197,7 @@ def _problem(
     }
     if detail:
         problem["detail"] = detail
-    problem |= told or {}
+    problem |= explanation or {}
     if fields:
         problem["fields"] = dict(fields)
     sent = {"cache-control": "no-store", "x-content-type-options": "nosniff"} | dict(headers or {})

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from threading import get_ident
 
-from hilum.standards.fhir.dates import to_microseconds
+from hilum.kernel.times import to_micros
 
 BUSY_S = 10.0
 LEVEL = 1
@@ -87,7 +87,7 @@ def count_changed(target: Path, since: datetime) -> int:
     """Return how many records of a server were made, changed or deleted after a moment."""
     asked = "SELECT count(*) FROM resource WHERE updated > ?"
     with closing(_open(target)) as db:
-        return int(db.execute(asked, (to_microseconds(since),)).fetchone()[0])
+        return int(db.execute(asked, (to_micros(since),)).fetchone()[0])
 
 
 def _write_private(path: Path, content: bytes) -> None:

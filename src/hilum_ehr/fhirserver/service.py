@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 
 from hilum.kernel.ports import Clock, Ids
-from hilum.standards.fhir.dates import render_instant, to_microseconds
+from hilum.kernel.times import to_micros
+from hilum.standards.fhir.dates import render_instant
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.fhir.values import is_id
 from hilum_ehr.fhirserver import policy, validation
@@ -92,7 +93,7 @@ class FhirService:
 
     def list_superseded(self, resource_type: str, text: str, since: datetime) -> list[bytes]:
         """List the versions that are no longer current, were stored since a moment, and contain ``text``."""
-        moment = to_microseconds(since)
+        moment = to_micros(since)
         return [body for _, body in self._store.list_superseded(resource_type, text.encode(), moment)]
 
     def create(self, resource_type: str, body: bytes, *, unless: bytes | None = None) -> tuple[Version, bool]:
@@ -206,7 +207,7 @@ class FhirService:
 
     def _moment(self, current: Version | None) -> int:
         """Return the time of a write in whole milliseconds, later than the version before."""
-        now = to_microseconds(self._clock.now()) // MILLISECOND * MILLISECOND
+        now = to_micros(self._clock.now()) // MILLISECOND * MILLISECOND
         # _lastUpdated has milliseconds; two versions of one moment would have no order in a history.
         return max(now, current.updated + MILLISECOND) if current else now
 
@@ -214,7 +215,7 @@ class FhirService:
         return self._ids.new("r").partition("_")[2]
 
     def _plan(self, resource_type: str, pairs: Pairs) -> SearchPlan:
-        context = SearchContext(self.settings.base_url, self.types, to_microseconds(self._clock.now()))
+        context = SearchContext(self.settings.base_url, self.types, to_micros(self._clock.now()))
         return plan_search(resource_type, pairs, context)
 
     def _check_type(self, resource_type: str) -> None:

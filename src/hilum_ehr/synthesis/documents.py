@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from hilum_ehr.synthesis.chart import Chart, Labels, Visit
+from hilum_ehr.synthesis.chart import Chart, Visit
 from hilum_ehr.synthesis.codes import ACUTE, LOINC, NOTES, US_CORE_SYSTEM, coding, loinc, quantity, snomed
 from hilum_ehr.synthesis.models import Story
 from hilum_ehr.synthesis.people import full_name
@@ -101,9 +101,7 @@ def _words(chart: Chart, visit: Visit, key: str) -> str:
     return "\n".join(lines)
 
 
-def write_note(
-    chart: Chart, visit: Visit, key: str, when: datetime, *, url: str = "", labels: Labels = ()
-) -> Reference:
+def write_note(chart: Chart, visit: Visit, key: str, when: datetime, *, url: str = "") -> Reference:
     """Write a document; without ``url`` its text is embedded."""
     code, words = NOTES[key]
     attachment: dict[str, Any] = {"contentType": PLAIN, "language": "en"}
@@ -128,7 +126,7 @@ def write_note(
             "encounter": [visit.ref],
             "period": {"start": visit.start.isoformat(), "end": (visit.end or when).isoformat()},
         },
-    }, profile="us-core-documentreference", labels=labels or visit.labels)  # fmt: skip
+    }, profile="us-core-documentreference", labels=visit.labels)  # fmt: skip
 
 
 def write_study(chart: Chart, visit: Visit, study: Study, results: list[Reference]) -> Reference:

@@ -31,9 +31,9 @@ from hilum.revalidation import service as revalidation
 from hilum.review import jobs as checks
 from hilum.review.models import Look, Target
 from tests.conftest import SECRET_KEY
+from tests.flows.certified_app import DAY, Certified
 from tests.flows.review_ground import Ground, signs
 from tests.flows.test_certificates import AT
-from tests.flows.test_revalidation import DAY, Certified
 from tests.flows.test_review_checks import World, checks_of, in_order
 from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import certified as record_certification

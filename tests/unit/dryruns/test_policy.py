@@ -16,13 +16,14 @@ from hilum.dryruns.policy import (
     agreement_loss,
     as_judged,
     effect_of,
-    flip_of,
+    flip_by,
     is_judged,
     is_live,
     launch_fault,
     loss_of,
     may_turn,
     newly_missing,
+    turn_of,
 )
 from hilum.gateway import policy as gateway
 from hilum.gateway.models import DecisionInput
@@ -63,7 +64,12 @@ def shape_of(decision: DecisionCount) -> DecisionShape:
 
 
 def flip(decision: DecisionCount, before: str, after: str) -> Flip | None:
-    return flip_of(decision, tuple(before.split()), tuple(after.split()))
+    return flip_between(decision, tuple(before.split()), tuple(after.split()))
+
+
+def flip_between(decision: DecisionCount, before: tuple[str, ...], after: tuple[str, ...]) -> Flip | None:
+    turn = turn_of(decision, before, after)
+    return None if turn is None else flip_by(decision, turn)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +204,7 @@ def test_what_is_foretold_is_what_the_gateway_decides_under_the_other_book(
         then.reason.value if isinstance(then, Deny) else "",
     )
 
-    found = flip_of(
+    found = flip_between(
         on_record,
         allowed_scopes(client, facts.INSTALLATION, before, facts.NOW),
         allowed_scopes(client, facts.INSTALLATION, after, facts.NOW),

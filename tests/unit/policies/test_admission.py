@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.policies import policy
+from hilum.policies import admission
 from hilum.policies.models import (
     UNCLASSIFIED,
     Admission,
@@ -174,16 +174,16 @@ def test_a_question_about_an_app_that_does_not_exist_displaces_nothing_that_the_
     letters = ["".join(some) for n in range(1, 6) for some in combinations("cruds", n)]
     wildcards = tuple(f"{prefix}/*.{each}" for prefix in ("patient", "user") for each in letters)
     asked = Applicant("care_recommendations", wildcards, KEY, certified_tier=Tier.HIGH)
-    kept = policy._listed.cache_info().currsize
+    kept = admission._listed.cache_info().currsize
 
     found = admit(BOOK, asked)
 
     assert found is not admit(BOOK, asked)
     assert len(found.scopes) <= len(wildcards) + 2 * len(VISIBILITY), "parts are joined by type"
-    assert policy._listed.cache_info().currsize <= kept + 2
+    assert admission._listed.cache_info().currsize <= kept + 2
     for n in range(20):
         admit(BOOK, replace(asked, scopes=(), workflows=(f"w{n}",)))
-    assert policy._listed.cache_info().currsize <= kept + 2
+    assert admission._listed.cache_info().currsize <= kept + 2
 
 
 MOVED = replace(

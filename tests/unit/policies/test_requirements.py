@@ -118,7 +118,7 @@ def test_what_is_advised_is_required_by_nothing_and_stays_in_the_document() -> N
     assert cell(ADVISED).advised == {"evidence.security_test"}
     assert "security_test" in render(ADVISED)["categories"]["order_entry"]["cells"]["high"]["evidence"]
     assert levelled(ADVISED, EVIDENCE) is not None
-    assert requirements.set_aside(ADVISED, [EVIDENCE]) is ADVISED
+    assert requirements.without_requirements(ADVISED, [EVIDENCE]) is ADVISED
 
 
 @pytest.mark.parametrize("made", [NONE, BOTH, ADVISED])
@@ -162,7 +162,7 @@ def test_a_stored_level_of_what_this_release_does_not_know_is_absolute() -> None
     ],
 )
 def test_only_what_the_cell_calls_overridable_is_set_aside(path: str) -> None:
-    assert requirements.set_aside(BOTH, [path]) is BOTH
+    assert requirements.without_requirements(BOTH, [path]) is BOTH
 
 
 def test_what_is_set_aside_is_set_aside_in_its_cell_alone() -> None:
@@ -186,8 +186,10 @@ def test_a_workflow_beyond_the_cell_may_be_allowed_for_one_app() -> None:
     limited = levels(overridable=[f"workflows.{allowed[1]}"]) | {f"{CELL}.workflows": allowed[:1]}
     made = book(limited)
 
-    assert cell(requirements.set_aside(made, [f"{CELL}.workflows.{allowed[1]}"])).workflows == {*allowed[:2]}
-    assert requirements.set_aside(made, [f"{CELL}.workflows.{allowed[2]}"]) is made
+    assert cell(requirements.without_requirements(made, [f"{CELL}.workflows.{allowed[1]}"])).workflows == {
+        *allowed[:2]
+    }
+    assert requirements.without_requirements(made, [f"{CELL}.workflows.{allowed[2]}"]) is made
     advisory = limited | {f"{CELL}.levels": {"advisory": [f"workflows.{allowed[1]}"]}}
     assert (f"{CELL}.levels.advisory", "requirement_unknown") in faults_of(advisory)
     all_allowed = limited | {f"{CELL}.workflows": [ANY]}
@@ -196,7 +198,7 @@ def test_a_workflow_beyond_the_cell_may_be_allowed_for_one_app() -> None:
 
 def test_of_two_joined_cells_the_stricter_level_counts() -> None:
     loose, tight = cell(BOTH), cell(NONE)
-    aside = cell(requirements.set_aside(BOTH, [EVIDENCE]))
+    aside = cell(requirements.without_requirements(BOTH, [EVIDENCE]))
 
     for joined in (
         stricter(loose, tight),

@@ -9,9 +9,9 @@ import pytest
 from hilum.policies.comparison import widenings
 from hilum.policies.document import read_stored, render
 from hilum.policies.in_force import as_of
-from hilum.policies.models import Automation, Tier
+from hilum.policies.models import Automation, Criteria, Tier
 from hilum.policies.strictness import stricter
-from hilum.revalidation.models import DAYS, Criteria, Limits, Rung, Severity
+from hilum.revalidation.models import DAYS, Limits, Rung, Severity
 from hilum.revalidation.policy import limits_in, limits_under, rung_taken
 from tests.unit.policies.books import book, faults_of
 from tests.unit.policies.test_comparison import CELL as MODERATE

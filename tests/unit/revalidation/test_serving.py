@@ -10,10 +10,10 @@ from hilum.audit.models import SERVED_EDGES_MS, Served
 from hilum.kernel.ids import AppId, VendorId
 from hilum.policies.comparison import widenings
 from hilum.policies.document import read_stored, render
-from hilum.policies.models import Tier
+from hilum.policies.models import Criteria, Tier
 from hilum.policies.strictness import stricter
 from hilum.revalidation import serving
-from hilum.revalidation.models import Criteria, Criterion, Finding, Severity, State
+from hilum.revalidation.models import Criterion, Finding, Severity, State
 from hilum.revalidation.policy import limits_in, limits_under
 from tests.sim.world import START
 from tests.unit.policies.books import book, faults_of

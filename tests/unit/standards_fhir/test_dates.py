@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hilum.kernel.times import to_micros
 from hilum.standards.fhir.dates import (
     DAY,
     OPEN_HIGH,
@@ -15,7 +16,6 @@ from hilum.standards.fhir.dates import (
     element_range,
     parse_range,
     render_instant,
-    to_microseconds,
 )
 from tests.effort import effort
 from tests.unit.fhirserver.prefixes import matches
@@ -26,7 +26,7 @@ RANGES = st.tuples(st.integers(-(10**15), 10**15), st.integers(1, 10**14)).map(
 
 
 def at(*parts: int) -> int:
-    return to_microseconds(datetime(*parts, tzinfo=UTC))  # type: ignore[arg-type, misc]
+    return to_micros(datetime(*parts, tzinfo=UTC))  # type: ignore[arg-type, misc]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_instant_means_the_same_moment_in_every_zone(moment: datetime, hours:
 
     found = parse_range(moment.isoformat(timespec="seconds") + zone)
 
-    low = to_microseconds((moment - timedelta(hours=hours)).replace(tzinfo=UTC))
+    low = to_micros((moment - timedelta(hours=hours)).replace(tzinfo=UTC))
     assert found == Range(low, low + SECOND)
 
 

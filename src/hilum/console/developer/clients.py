@@ -250,7 +250,7 @@ def keys_of(text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Invalid("client_invalid", "These are no keys.", fields={"jwks": "jwks_malformed"})
+        raise Invalid("client_invalid", "This is not a JWK set.", fields={"jwks": "jwks_malformed"})
     return found
 
 
@@ -261,7 +261,7 @@ def _day(text: str) -> datetime | None:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError as error:
         raise Invalid(
-            "client_invalid", "This is no date.", fields={"expires_at": "date_malformed"}
+            "client_invalid", "This is not a date.", fields={"expires_at": "date_malformed"}
         ) from error
 
 

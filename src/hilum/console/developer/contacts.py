@@ -123,7 +123,7 @@ async def _act(visit: Visit, form: Form) -> None:
         case "drop":
             await visit.write(lambda ctx: contacts.remove_domain(ctx, frame.own_vendor(ctx), id_))
         case _:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()
 
 
 def _add(ctx: Context, form: Form, visit: Visit) -> Contact:

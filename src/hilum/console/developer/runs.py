@@ -183,4 +183,4 @@ async def _do(visit: Visit, form: Form) -> None:
             await visit.write(partial(evidence.abandon, run_id=run_id))
             await asyncio.to_thread(ports.clear_faults, run_id)
         case _:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()

@@ -102,7 +102,7 @@ async def act(visit: Visit, form: Form) -> Response:
     verbs = {"reset": live.reset, "apps": live.put_apps, "remove": live.remove}
     try:
         if form.one("act") not in verbs:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()
         await visit.write(frame.own_vendor)
         await verbs[form.one("act")](tenant, actor=visit.visitor.actor, trace=visit.trace)
     except (Conflict, Invalid, NotPermitted, Unavailable) as error:

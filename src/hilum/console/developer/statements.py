@@ -116,7 +116,7 @@ async def act(visit: Visit, form: Form) -> Response:
             case "profile":
                 await visit.write(partial(_save_profile, form=form, id_=visit.param()))
             case _:
-                raise Invalid("act_missing", "Choose what to change.", fields={"act": "missing"})
+                raise fields.no_such_act("Choose what to change.")
     except Invalid as error:
         return await _page(visit, form, error.fields or {"form": "invalid"})
     except Conflict as error:

@@ -441,7 +441,7 @@ async def act(visit: Visit, form: Form) -> Response:
             lens = _lens(form)
             verb = partial(_answer, lens=lens, text=form.one("text"))
         case _:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()
     try:
         revision = _revision(form)
         await visit.write(lambda ctx: verb(ctx, visit.param(), revision))

@@ -132,10 +132,8 @@ async def act(visit: Visit, form: Form) -> Response:
             )
             return opened(visit, found)
         case "remove":
-            if form.one("confirm") != "yes":
-                detail = "Tick that they shall be removed for good."
-                raise Invalid("confirmation_missing", detail, fields={"confirm": "missing"})
+            fields.require_tick(form, "Tick that they shall be removed for good.")
             await visit.write(lambda ctx: membership.remove(ctx, frame.own_vendor(ctx), person))
             return to(address("developer.team"))
         case _:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()

@@ -116,9 +116,7 @@ async def apply(visit: Visit, form: Form) -> Response:
         return to(address("operations.dry_run", run.id))
     after = form.one("after")
     if form.one("act") != "apply" or not after.isdecimal() or len(after) > 9:
-        return await _page(
-            visit, form, Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
-        )
+        return await _page(visit, form, fields.no_such_act())
     tenants = tuple(map(TenantId, form.many("tenants")))
     if form.one("where") not in {"everywhere", "some"} or (form.one("where") == "some") != bool(tenants):
         fault = Invalid("form_invalid", "Choose everywhere, or the hospitals.", fields={"where": "missing"})

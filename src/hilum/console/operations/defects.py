@@ -120,7 +120,7 @@ async def act(visit: Visit, form: Form) -> Response:
                 verb = partial(defects.close, defect_id=visit.param(), outcome=form.one("outcome"))
                 await visit.write(verb)
             case _:
-                raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+                raise fields.no_such_act()
     except (Conflict, Invalid, NotPermitted) as error:
         return await _page(visit, form, error)
     return to(visit.path)

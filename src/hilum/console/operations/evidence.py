@@ -78,7 +78,7 @@ async def act(visit: Visit, form: Form) -> Response:
             case "release":
                 await visit.write(partial(audit.release_hold, hold=form.one("hold")))
             case _:
-                raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+                raise fields.no_such_act()
     except Invalid as error:
         return await _page(visit, form, error)
     return to(address("operations.evidence"))

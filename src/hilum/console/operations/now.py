@@ -114,9 +114,9 @@ def _refusals(ctx: Context, visit: Visit) -> Refusals:
     return Refusals(rows, found.total(), whole=not page.next)
 
 
-def slow_at(traffic: Traffic, share: float = SHARE) -> int:
-    """Return the latency in milliseconds up to which a share of the answers took, as far as it was counted; -1 if it was longer than that."""
-    wanted, passed = share * traffic.answered, 0
+def slow_at(traffic: Traffic) -> int:
+    """Return the latency in milliseconds up to which SHARE of the answers took, as far as it was counted; -1 if it was longer than that."""
+    wanted, passed = SHARE * traffic.answered, 0
     for bucket, number in enumerate(traffic.permitted):
         passed += number
         if passed >= wanted:

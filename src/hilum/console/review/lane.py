@@ -127,7 +127,7 @@ async def verify(visit: Visit, form: Form) -> Response:
     try:
         answer = form.one("act")
         if answer not in {"authentic", "not_authentic"}:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()
         verb = partial(
             review.verify_access,
             request_id=visit.param(),

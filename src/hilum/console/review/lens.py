@@ -176,7 +176,7 @@ def _verb(form: Form, id_: str, lens: Lens) -> Any:
         case "judge":
             return partial(review.judge, order=_order(form, id_, lens, int(revision)))
         case _:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()
 
 
 def _order(form: Form, id_: str, lens: Lens, revision: int) -> JudgeOrder:

@@ -20,7 +20,7 @@ from hilum.lookups.models import Kind
 from hilum.policies.models import Lens
 from hilum.revalidation import service as revalidation
 from hilum.review import service as review
-from hilum.review.models import TIE_SORTS, LensRights, Measured, Tie
+from hilum.review.models import TIE_SORTS, LensRights, MeasureKind, Tie
 from hilum.review.policy import may_decide
 from hilum.web.forms import Form
 
@@ -124,7 +124,7 @@ def _beside(ctx: Context, visit: Visit, given: Form) -> dict[str, Any]:
         "who": who,
         "signs": given.many("lenses") if given.one("username") else tuple(each.value for each in signs),
         "lenses": [(each.value, review.shipped_scorecards().of[each].title) for each in Lens],
-        "agreement": clocks.figures(each for each in figures if each.kind is Measured.CALIBRATION),
+        "agreement": clocks.figures(each for each in figures if each.kind is MeasureKind.CALIBRATION),
         "made_at": made_at,
         "asked": asked.tiers,
         "begun": begun,

@@ -303,7 +303,7 @@ async def act(visit: Visit, form: Form) -> Response:
                 )
                 await visit.write(partial(review.decide, order=order))
             case _:
-                raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+                raise fields.no_such_act()
     except Invalid as error:
         return await _page(visit, form, error)
     except (Conflict, NotPermitted) as error:

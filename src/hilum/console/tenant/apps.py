@@ -541,10 +541,7 @@ async def show_remove(visit: Visit) -> Response:
 
 async def remove(visit: Visit, form: Form) -> Response:
     """Remove an app from the hospital."""
-    if form.one("confirm") != "yes":
-        raise Invalid(
-            "confirmation_missing", "Tick that you want to remove it.", fields={"confirm": "missing"}
-        )
+    fields.require_tick(form, "Tick that you want to remove it.")
 
     def verb(ctx: Context) -> Installation:
         return installations.uninstall(ctx, _installed(ctx, visit).id)

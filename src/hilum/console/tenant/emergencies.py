@@ -19,8 +19,8 @@ from hilum.breakglass.models import (
     UseQuery,
     UseState,
 )
+from hilum.console import fields, words
 from hilum.console import service as names_of
-from hilum.console import words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
@@ -122,7 +122,7 @@ async def act(visit: Visit, form: Form) -> Response:
             verdict, note = form.one("verdict"), form.one("note")
             await visit.write(partial(service.review, use_id=visit.param(), verdict=verdict, note=note))
         case _:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()
     return to(address("tenant.emergency", visit.param()))
 
 
@@ -147,7 +147,7 @@ async def change_settings(visit: Visit, form: Form) -> Response:
     """Change what is allowed, or ask a second administrator for what gives more."""
     numbers = {name: form.one(name) for name in ("minutes", "per_day", "review_hours")}
     if bad := {name: "wrong_type" for name, text in numbers.items() if not _is_number(text)}:
-        raise Invalid("form_invalid", "Write numbers.", fields=bad)
+        raise Invalid("form_invalid", "Enter whole numbers.", fields=bad)
     change = SettingsChange(
         enabled=form.one("enabled") == "yes",
         categories=form.many("category"),

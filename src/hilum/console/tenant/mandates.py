@@ -252,7 +252,7 @@ async def act(visit: Visit, form: Form) -> Response:
             case "end":
                 return service.end(ctx, id_, form.one("reason"))
             case _:
-                raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+                raise fields.no_such_act()
 
     try:
         await visit.write(verb)

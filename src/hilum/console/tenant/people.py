@@ -176,13 +176,8 @@ async def act(visit: Visit, form: Form) -> Response:
                 await visit.write(partial(enrolment.reset, person_id=person, by_mail=visit.ports.by_mail)),
             )
         case "deactivate":
-            if form.one("confirm") != "yes":
-                raise Invalid(
-                    "confirmation_missing",
-                    "Tick that the account shall end for good.",
-                    fields={"confirm": "missing"},
-                )
+            fields.require_tick(form, "Tick that the account shall end for good.")
             await visit.write(partial(identity.deactivate_person, person_id=person))
             return to(address("tenant.person", person))
         case _:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()

@@ -185,12 +185,10 @@ def _act(visit: Visit, form: Form, provider: Provider) -> Change:
         case "on":
             return Change(replace(provider.settings, active=True))
         case "off":
-            if form.one("confirm") != "yes":
-                detail = "Tick that it shall be switched off."
-                raise Invalid("confirmation_missing", detail, fields={"confirm": "missing"})
+            fields.require_tick(form, "Tick that it shall be switched off.")
             return Change(replace(provider.settings, active=False))
         case _:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()
 
 
 def _sealed(visit: Visit, form: Form, settings: Settings) -> str:
@@ -199,7 +197,7 @@ def _sealed(visit: Visit, form: Form, settings: Settings) -> str:
     if not secret or len(secret) > SECRET_LENGTH or not (secret.isascii() and secret.isprintable()):
         raise Invalid(
             "provider_invalid",
-            "The secret is missing, or no printable ASCII text.",
+            "The secret is missing, or is not printable ASCII text.",
             fields={"client_secret": "malformed" if secret else "missing"},
         )
     if not settings.issuer:
@@ -207,7 +205,7 @@ def _sealed(visit: Visit, form: Form, settings: Settings) -> str:
     if fault := policy.secret_fault(settings, secret):
         raise Invalid(
             "provider_invalid",
-            "This is no private key. Make one with hilum idp key.",
+            "This is not a private key. Make one with hilum idp key.",
             fields={"client_secret": fault},
         )
     return visit.ports.providers.seal(secret, settings.issuer)
@@ -322,7 +320,11 @@ async def edit(visit: Visit, form: Form) -> Response:
         number = _number(form)
         if form.one("sure") != "yes" or number != provider.number:
             if faults := policy.settings_faults(wanted):
-                raise Invalid("provider_invalid", "It cannot be set up so; see below.", fields=faults)
+                raise Invalid(
+                    "provider_invalid",
+                    "The provider cannot be set up as described; see below.",
+                    fields=faults,
+                )
             return _sure(visit, form, provider, wanted, stale=number != provider.number)
         verb = partial(
             federation.change_provider, provider_id=provider.id, change=Change(wanted), number=number

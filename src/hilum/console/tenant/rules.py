@@ -143,7 +143,7 @@ def _moved(rules: tuple[Rule, ...], form: Form) -> Change:
         case "remove":
             return Change(tuple(rest), f"“{rule.name}” decides nothing any more.")
         case _:
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise fields.no_such_act()
 
 
 async def show_new(visit: Visit) -> Response:

@@ -94,12 +94,10 @@ async def act(visit: Visit, form: Form) -> Response:
         case "add":
             await visit.write(partial(_add, form=form))
         case "remove":
-            if form.one("confirm") != "yes":
-                detail = "Tick that the facility shall be closed: what runs there stops."
-                raise Invalid("confirmation_missing", detail, fields={"confirm": "missing"})
+            fields.require_tick(form, "Tick that the facility shall be closed: what runs there stops.")
             await visit.write(partial(identity.remove_facility, facility_id=FacilityId(form.one("facility"))))
         case _:
-            raise Invalid("act_missing", "Choose what to change.", fields={"act": "missing"})
+            raise fields.no_such_act("Choose what to change.")
     return to(address("tenant.settings"))
 
 

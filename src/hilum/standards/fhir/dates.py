@@ -4,17 +4,17 @@ A date without a time zone is read in UTC. A range is ``[low, high)``; an open s
 """
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+from hilum.kernel.times import EPOCH
 
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 # Within 64 bits with room to add, since SQLite stores integers in 64 bits.
 OPEN_LOW, OPEN_HIGH = -(2**62), 2**62
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 # 24:00 is not allowed, second 60 is (FHIR R4 datatypes.html#dateTime). Zones run to +14:00.
 _PATTERN = re.compile(
     r"(?P<year>[0-9]{4})(?:-(?P<month>0[1-9]|1[0-2])(?:-(?P<day>0[1-9]|[12][0-9]|3[01])"
@@ -112,13 +112,9 @@ def element_range(type_name: str, value: Any) -> Range | None:
             return None
 
 
-def to_microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
-
-
 def render_instant(microseconds: int) -> str:
     """Format a moment as a FHIR instant in milliseconds, in UTC."""
-    moment = _EPOCH.replace(tzinfo=None) + timedelta(microseconds=microseconds)
+    moment = EPOCH.replace(tzinfo=None) + timedelta(microseconds=microseconds)
     return moment.isoformat(timespec="milliseconds") + "Z"
 
 

@@ -40,7 +40,7 @@ def load(body: bytes) -> Any:
 
 @lru_cache(maxsize=STORED_BOUND)
 def read_stored(raw: bytes) -> dict[str, Any] | None:
-    """Parse the bytes of a stored resource, which has no name twice; None for what is no resource. Kept for the bytes used last.
+    """Parse the bytes of a stored resource, in which no name occurs twice; None for what is not a resource. Kept for the bytes used last.
 
     Nobody changes it, since it is shared. Its numbers may have lost digits, which the bytes have.
     """
