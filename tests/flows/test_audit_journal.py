@@ -1,11 +1,7 @@
 """The access journal: durable before anybody is told, one chain a boot, and whatever is done to it later shows."""
 
 import asyncio
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -36,6 +32,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Unavailable
 from hilum.standards.strangers import AGGREGATES_BOUND, RECORDED_BOUND, SOURCES_BOUND
 from tests.effort import effort
+from tests.sim.launcher import heard
 from tests.sim.world import FakeClock, SeededIds
 
 TRACE = Trace("req_audit")
@@ -819,48 +816,14 @@ def test_a_clock_that_is_set_back_does_not_keep_counts_for_ever() -> None:
     assert folding.count_refusal(stranger(1))
 
 
-WRITER = """
-import asyncio, sys
-from datetime import UTC, datetime
-from pathlib import Path
-from hilum.audit import live
-from hilum.infra.system import SystemIds
-from tests.flows.test_audit_journal import access
-
-async def main():
-    journal = live.open_journal(sys.argv[1], Path(sys.argv[2]), sys.argv[3], SystemIds())
-    journal.start()
-    n = 0
-    async def one():
-        nonlocal n
-        while True:
-            n += 1
-            made = access(n, app=sys.argv[3])
-            await journal.record(made)
-            sys.stdout.write(made.request_id + "\\n")
-            sys.stdout.flush()
-    await asyncio.gather(*(one() for _ in range(32)))
-
-asyncio.run(main())
-"""
-
-
 @pytest.fixture
 def killed(place: Place) -> Callable[[str, int], list[str]]:
     def go(writer: str, after: int) -> list[str]:
-        child = subprocess.Popen(
-            [sys.executable, "-c", WRITER, place.url, str(place.directory), writer],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            env=os.environ | {"PYTHONPATH": "."},
-        )
-        assert child.stdout is not None
-        acknowledged = [child.stdout.readline().strip() for _ in range(after)]
-        child.send_signal(signal.SIGKILL)
-        acknowledged += [line.strip() for line in child.stdout if line.endswith("\n")]
-        child.stdout.close()
-        child.wait()
+        words = (place.url, str(place.directory), writer)
+        with heard("tests.sim.busy_journal:main", words) as (process, printed):
+            acknowledged = [printed.readline().strip() for _ in range(after)]
+            process.kill()
+            acknowledged += [line.strip() for line in printed if line.endswith("\n")]
         return acknowledged
 
     return go

@@ -1,11 +1,7 @@
 """A database that stands still, and processes that are killed: what is on record, and what is answered meanwhile."""
 
 import asyncio
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -35,6 +31,7 @@ from tests.conftest import SECRET_KEY
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, PLATFORM, ground
 from tests.flows.test_audit_journal import access
+from tests.sim.launcher import heard
 from tests.sim.tcp_proxy import TcpProxy
 from tests.sim.world import FakeClock, SeededIds
 
@@ -142,48 +139,6 @@ def test_a_batch_whose_answer_was_lost_is_not_written_twice(path: Reached) -> No
     assert (path.verdict().intact, path.verdict().records) == (True, 3)
 
 
-WRITER = """
-import asyncio, sys
-from pathlib import Path
-import tests.flows.gateway_ground as ground
-from hilum.infra.db import Database
-from hilum.infra.unit_of_work import UnitOfWork
-from hilum.infra.system import SystemClock, SystemIds
-from hilum.keys import live as keys
-from tests.conftest import SECRET_KEY
-from tests.unit.gateway.facts import observation
-
-async def main(url, folder, token, first, unanswered):
-    keys.install(keys.Vault(SECRET_KEY))
-    clock, ids = SystemClock(), SystemIds()
-    uow = UnitOfWork.create(Database(url), clock, ids, "killed-" + ids.new("b"))
-    ground.furnish = lambda *_: None
-    async with ground.ground(uow, clock, ids, Path(folder)) as made:
-        made.keeper.start()
-        made.count = int(first)
-
-        async def send(text):
-            body = observation("", code={"text": text})
-            del body["id"]
-            print("sent", text, flush=True)
-            answer = await made.send("POST", "Observation", token, body=body)
-            print("got", text, answer.status, flush=True)
-
-        for text in Path(unanswered).read_text().split():
-            await send(text)
-
-        async def lane(number):
-            n = 0
-            while True:
-                n += 1
-                await send(f"{first}/{number}/{n}")
-
-        await asyncio.gather(*(lane(number) for number in range(12)))
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
 class Killed:
     """A gateway in a process of its own, on files that outlive it."""
 
@@ -197,24 +152,15 @@ class Killed:
         self.boots += 1
         (self.folder / "unanswered").write_text("\n".join(self.unanswered))
         words = [self.uow.db.url, self.folder, self.token, self.boots * 10_000, self.folder / "unanswered"]
-        child = subprocess.Popen(
-            [sys.executable, "-c", WRITER, *map(str, words)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            env=os.environ | {"PYTHONPATH": "."},
-        )
-        assert child.stdout is not None
         sent: dict[str, int] = {}
-        for line in child.stdout:
-            if not line.endswith("\n"):
-                break
-            word, text, *status = line.split()
-            sent[text] = int(status[0]) if word == "got" else 0
-            if sum(map(bool, sent.values())) == after:
-                child.send_signal(signal.SIGKILL)
-        child.stdout.close()
-        child.wait()
+        with heard("tests.sim.busy_gateway:main", [str(each) for each in words]) as (process, printed):
+            for line in printed:
+                if not line.endswith("\n"):
+                    break
+                word, text, *status = line.split()
+                sent[text] = int(status[0]) if word == "got" else 0
+                if sum(map(bool, sent.values())) == after:
+                    process.kill()
         assert {status for status in sent.values() if status} <= {201, 409}
         assert sum(map(bool, sent.values())) >= after
         self.unanswered = [text for text, status in sent.items() if not status]

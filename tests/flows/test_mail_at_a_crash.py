@@ -5,11 +5,10 @@ The mail server kills the process that is talking to it, at the step in question
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -19,6 +18,7 @@ from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.notices.models import State
 from tests.conftest import SECRET_KEY
+from tests.sim.launcher import Process, launch_verb
 from tests.sim.mail_server import mail_server, silent_server
 from tests.sim.notice_ground import NoticeGround
 
@@ -39,25 +39,24 @@ def end_leases(ground: NoticeGround) -> None:
     ground.do(lambda ctx: ctx.tx.execute(text("UPDATE notices_notice SET leased_until = 1")))
 
 
-def start(url: str, port: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.sim.send_due", url, SECRET_KEY, str(port)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+def start(url: str, port: int, log: Path) -> Process:
+    return launch_verb("tests.sim.send_due:main", (url, SECRET_KEY, str(port)), log)
 
 
 @contextmanager
-def sending(url: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    process = start(url, port)
+def sending(url: str, port: int, log: Path) -> Iterator[Process]:
+    process = start(url, port, log)
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait(WITHIN_S)
 
 
-def killed_at(step: str, ground: NoticeGround) -> tuple[list[State], int, int]:
+def killed_at(step: str, ground: NoticeGround, log: Path) -> tuple[list[State], int, int]:
     """Kill a process at a step; return the mail's state after that and after another process went on, and how often it was accepted."""
     with mail_server() as server:
-        running: list[subprocess.Popen[bytes]] = []
+        running: list[Process] = []
         ready = threading.Event()
 
         def kill(at: str, _to: str) -> str | None:
@@ -68,10 +67,10 @@ def killed_at(step: str, ground: NoticeGround) -> tuple[list[State], int, int]:
             return None
 
         server.behave = kill
-        with sending(ground.uow.db.url, server.port) as process:
+        with sending(ground.uow.db.url, server.port, log) as process:
             running.append(process)
             ready.set()
-            assert process.wait(WITHIN_S) == -signal.SIGKILL, process.communicate()[1].decode()
+            assert process.wait(WITHIN_S) == -signal.SIGKILL, log.read_text()
         dead = ground.only()
         server.behave = lambda _at, _to: None
         end_leases(ground)
@@ -81,11 +80,11 @@ def killed_at(step: str, ground: NoticeGround) -> tuple[list[State], int, int]:
 
 @pytest.mark.parametrize("step", ["MAIL", "RCPT"])
 def test_a_mail_of_a_process_killed_before_the_content_is_sent_once_by_another(
-    ground: NoticeGround, step: str
+    ground: NoticeGround, tmp_path: Path, step: str
 ) -> None:
     ground.put()
 
-    states, accepted, attempts = killed_at(step, ground)
+    states, accepted, attempts = killed_at(step, ground, tmp_path / "log")
 
     assert states == [State.SENDING, State.SENT]
     assert (accepted, attempts) == (1, 1)
@@ -93,22 +92,22 @@ def test_a_mail_of_a_process_killed_before_the_content_is_sent_once_by_another(
 
 @pytest.mark.parametrize(("step", "accepted"), [("CONTENT", 0), ("ACCEPTED", 1)])
 def test_a_mail_of_a_process_killed_after_the_content_is_unknown_and_never_repeated(
-    ground: NoticeGround, step: str, accepted: int
+    ground: NoticeGround, tmp_path: Path, step: str, accepted: int
 ) -> None:
     """The two cannot be told apart from here, so neither is sent again."""
     ground.put()
 
-    states, found, _ = killed_at(step, ground)
+    states, found, _ = killed_at(step, ground, tmp_path / "log")
 
     assert states == [State.HANDING_OVER, State.UNKNOWN]
     assert found <= 1
     assert found >= accepted
 
 
-def test_a_process_killed_while_it_connects_loses_nothing(ground: NoticeGround) -> None:
+def test_a_process_killed_while_it_connects_loses_nothing(ground: NoticeGround, tmp_path: Path) -> None:
     ground.put()
 
-    with silent_server() as silent, sending(ground.uow.db.url, silent) as process:
+    with silent_server() as silent, sending(ground.uow.db.url, silent, tmp_path / "log") as process:
         for _ in range(WITHIN_S * 20):
             if ground.only().state is State.SENDING:
                 break
@@ -123,20 +122,17 @@ def test_a_process_killed_while_it_connects_loses_nothing(ground: NoticeGround) 
     assert ground.only().state is State.SENT
 
 
-def test_two_processes_on_postgresql_hand_each_mail_over_once(
-    postgres_url: str,
-) -> None:
+def test_two_processes_on_postgresql_hand_each_mail_over_once(postgres_url: str, tmp_path: Path) -> None:
     uow = UnitOfWork.create(Database(postgres_url), SystemClock(), SystemIds(), "test-writer")
     ground = NoticeGround(uow)
     for number in range(60):
         ground.put(f"a{number}@acme.example")
 
     with mail_server() as server:
-        first, second = (start(postgres_url, server.port) for _ in range(2))
+        first, second = (start(postgres_url, server.port, tmp_path / "log") for _ in range(2))
         ended = [each.wait(WITHIN_S) for each in (first, second)]
-        errors = [each.communicate()[1].decode() for each in (first, second)]
 
-    assert ended == [0, 0], errors
+    assert ended == [0, 0], (tmp_path / "log").read_text()
     assert len(server.accepted) == 60
     assert set(server.accepted.values()) == {1}
     uow.close()

@@ -5,21 +5,26 @@ What is started is the command itself, under its own environment. That it starts
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tests.sim import outsiders
 
 LOOK_EVERY_S = 0.01
+MAIN = "hilum.cli.main:main"
 
 
 class Started:
@@ -28,11 +33,14 @@ class Started:
     def __init__(self, server: "Server", pid: int) -> None:
         self._server, self.pid = server, pid
         self.returncode: int | None = None
+        self._asking = threading.Lock()
 
     def poll(self) -> int | None:
-        if self.returncode is None:
-            self.returncode = self._server.ask(pid=self.pid)["code"]
-        return self.returncode
+        # Threads of a test may wait for one process at the same time, and its code is given once.
+        with self._asking:
+            if self.returncode is None:
+                self.returncode = self._server.ask(pid=self.pid)["code"]
+            return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         end = None if timeout is None else time.monotonic() + timeout
@@ -60,6 +68,7 @@ class Server:
     """The process that has loaded everything. It answers one question at a time, and ends with this one."""
 
     def __init__(self) -> None:
+        self._asking = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.sim.launcher"],
             stdin=subprocess.PIPE,
@@ -72,9 +81,10 @@ class Server:
         given, taken = self._process.stdin, self._process.stdout
         assert given is not None
         assert taken is not None
-        given.write(json.dumps(question).encode() + b"\n")
-        given.flush()
-        return dict(json.loads(taken.readline()))
+        with self._asking:
+            given.write(json.dumps(question).encode() + b"\n")
+            given.flush()
+            return dict(json.loads(taken.readline()))
 
     def stop(self) -> None:
         assert self._process.stdin is not None
@@ -100,10 +110,38 @@ def launch(
         command = [sys.executable, "-m", "hilum.cli.main", *words]
         with log.open("ab") as written:
             return subprocess.Popen(command, env=dict(environment), stdout=written, stderr=written)
+    return _started(MAIN, words, environment, log, errors or log)
+
+
+def launch_verb(verb: str, words: Sequence[str], output: Path) -> Process:
+    """Run a function of the tests (``module:name``) with these words in a process of its own, under this process's environment."""
+    return _started(verb, words, os.environ, output, output)
+
+
+@contextmanager
+def heard(verb: str, words: Sequence[str]) -> Iterator[tuple[Process, TextIO]]:
+    """Run a function as ``launch_verb`` does, and yield what it prints as it prints it. It is killed at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        pipe = Path(folder) / "printed"
+        os.mkfifo(pipe)
+        process = launch_verb(verb, words, pipe)
+        # Opened once the process opens it too; it ends when the process does.
+        with pipe.open() as printed:
+            try:
+                yield process, printed
+            finally:
+                process.kill()
+                process.wait()
+
+
+def _started(
+    verb: str, words: Sequence[str], environment: Mapping[str, str], output: Path, errors: Path
+) -> Started:
     asked = {
+        "verb": verb,
         "words": list(words),
         "environment": dict(environment),
-        "outputs": [str(log), str(errors or log)],
+        "outputs": [str(output), str(errors)],
         "cwd": str(Path.cwd()),
     }
     return Started(_server(), _server().ask(**asked)["pid"])
@@ -147,9 +185,9 @@ def _fork(question: dict[str, Any], answers: int) -> int:
         os.environ.update(question["environment"])
         outsiders.install(os.environ)
         sys.argv = ["hilum", *question["words"]]
-        from hilum.cli.main import main
-
-        main()
+        module, _, name = question["verb"].partition(":")
+        getattr(importlib.import_module(module), name)()
+        code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except BaseException:
