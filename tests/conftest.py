@@ -17,7 +17,9 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys import live as keys
 from hilum.keys import service as keys_service
 from hilum.signin import live as passwords
-from tests.sim import described, outsiders, plain_logs, scratch, statements
+from tests.effort import FULL
+from tests.sim import described, opened_keys, outsiders, plain_logs, scratch, statements
+from tests.sim.backends import repeated_on_postgres
 from tests.sim.nodes import Nodes, two_nodes
 from tests.sim.postgres import Cluster
 from tests.sim.running import Running, start
@@ -35,11 +37,26 @@ scratch.use_memory()
 scratch.keep_compiled()
 statements.share_compiled()
 described.share_described()
+opened_keys.share_opened()
 plain_logs.use_plain()
 # A password costs as much as it must only where passwords are tested; elsewhere it is hashed as cheaply as argon2 allows.
 COSTLY = passwords._HASHER
 passwords._HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 SECRET_KEY = "test-key-encryption-key-0123456789abcdef"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "every_case_on_both: each case of the table is tried over both databases"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [] if FULL else repeated_on_postgres(items)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [each for each in items if each not in gone]
 
 
 def pytest_collection_finish() -> None:

@@ -38,6 +38,7 @@ from tests.flows.back_channel import (
     refused,
     standing,
 )
+from tests.sim.backends import every_case_on_both
 from tests.sim.world import FakeClock
 
 platform = back_channel.platform
@@ -114,6 +115,7 @@ def is_alive(platform: Platform, token: str) -> bool:
     )
 
 
+@every_case_on_both
 @pytest.mark.parametrize("hands", [2, 4])
 def test_codes_redeemed_at_one_instant_earn_one_token_that_is_then_dead(
     both: Platform, workers: Workers, hands: int

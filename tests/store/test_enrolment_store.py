@@ -26,6 +26,7 @@ from hilum.kernel.ids import TenantId
 from hilum.registry import service as registry
 from hilum.signin import policy as signin_policy
 from hilum.signin import service as signin
+from tests.sim.backends import every_case_on_both
 from tests.sim.world import FakeClock
 
 TRACE = Trace("req_test")
@@ -205,6 +206,7 @@ def test_of_two_who_are_to_become_one_who_left_one_does(ground: Ground) -> None:
     assert sum(each.active for each in people) == 1
 
 
+@every_case_on_both
 @pytest.mark.parametrize("kind", ["peer", "secret", "move"])
 def test_what_two_agree_to_at_once_is_done_once(ground: Ground, kind: str) -> None:
     if kind == "secret":

@@ -66,6 +66,7 @@ from hilum.signin.models import SESSIONS, Method
 from hilum.tokens import service as tokens
 from hilum.tokens.models import TOKENS, Grant
 from tests.effort import effort
+from tests.sim.backends import every_case_on_both
 from tests.sim.world import FakeClock
 from tests.unit.policies.books import LIFETIMES
 
@@ -305,6 +306,7 @@ def sets_of(part: Part, value: Any) -> list[Any]:
     return [set(value)] if part == SESSIONS else [set(getattr(value, name)) for name in fields]
 
 
+@every_case_on_both
 @pytest.mark.parametrize("seed", range(effort(3, 60)))
 def test_whatever_happens_what_followed_forbids_what_a_fresh_reading_forbids(
     uow: UnitOfWork, clock: FakeClock, seed: int

@@ -40,6 +40,7 @@ from hilum.registry import service
 from hilum.registry import store as registry_store
 from hilum.registry.models import REGISTRY, CertifyOrder, Environment, NewApp, NewVendor, NewVersion
 from tests.effort import effort
+from tests.sim.backends import every_case_on_both
 from tests.sim.proofs import certify
 from tests.sim.world import START, FakeClock, SeededIds
 
@@ -227,6 +228,7 @@ def test_whatever_happens_the_facts_that_followed_are_those_of_a_fresh_reading(
         live(life, happenings, chance.choice, every=every)
 
 
+@every_case_on_both
 @pytest.mark.parametrize("seed", range(effort(3, 30)))
 def test_on_each_database_a_long_life_is_followed_truly(uow: UnitOfWork, clock: FakeClock, seed: int) -> None:
     chance = random.Random(seed)
