@@ -1,6 +1,7 @@
 """Strangers cost little: bounds before anybody is authenticated, tried on the real site (C201, security decision 26)."""
 
 import asyncio
+import itertools
 import resource
 import socket
 import statistics
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,6 +44,25 @@ def ask(
 ) -> Received:
     with many(running, 1) as (one,):
         return one.ask(method, path, *headers, body=body).receive(within_s)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request whose body never comes, with this way to say how long it is, and this credential."""
+
+    method: str
+    path: str
+    kind: str
+    framing: str
+    token: str = ""
+
+
+def ask_at_once(running: Running, asked: list[Ask], within_s: float = 5) -> dict[Ask, Received]:
+    """Send each on a connection of its own, all before the first answer is read: a server that refuses lingers before it closes."""
+    with many(running, len(asked)) as made:
+        for one, each in zip(made, asked, strict=True):
+            one.ask(each.method, each.path, each.kind, each.framing, *filter(None, [each.token]))
+        return {each: one.receive(within_s) for one, each in zip(made, asked, strict=True)}
 
 
 def bearer(running: Running, role: str = "platform_admin") -> str:
@@ -92,27 +113,27 @@ def test_an_offer_of_another_protocol_is_not_taken(running: Running) -> None:
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     )
 
-    assert [ask(running, "GET", "/healthz", *offer, within_s=2).status for offer in (h2c, websocket)] == [
-        200,
-        200,
-    ]
+    with many(running, 2) as made:
+        for one, offer in zip(made, (h2c, websocket), strict=True):
+            one.ask("GET", "/healthz", *offer)
+        assert [one.receive(2).status for one in made] == [200, 200]
 
 
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [(VENDORS, 401), ("/api/v1/switches", 401), (LAUNCHES, 401), ("/api/v1/nothing-here", 404)],
-)
-@pytest.mark.parametrize("token", ["", API_GARBAGE, GARBAGE, "Authorization: Basic Zm9vOmJhcg=="])
-@pytest.mark.parametrize("framing", ["Content-Length: 200000000", "Transfer-Encoding: chunked"])
-def test_the_api_refuses_a_stranger_before_reading_a_body(
-    running: Running, path: str, status: int, token: str, framing: str
-) -> None:
+def test_the_api_refuses_a_stranger_before_reading_a_body(running: Running) -> None:
     """C201: 401 before 422 and 413; nothing of the body was sent, and the answer is there."""
-    said = ask(running, "POST", path, JSON, framing, *filter(None, [token]))
+    paths = {VENDORS: 401, "/api/v1/switches": 401, LAUNCHES: 401, "/api/v1/nothing-here": 404}
+    tokens = ("", API_GARBAGE, GARBAGE, "Authorization: Basic Zm9vOmJhcg==")
+    framings = ("Content-Length: 200000000", "Transfer-Encoding: chunked")
 
-    assert (said.status, said.closed) == (status, True)
-    assert said.took_s < 2
-    assert said.headers["content-type"] == "application/problem+json"
+    said = ask_at_once(
+        running, [Ask("POST", *case) for case in itertools.product(paths, [JSON], framings, tokens)]
+    )
+
+    assert len(said) == 32
+    for asked, each in said.items():
+        assert (each.status, each.closed) == (paths[asked.path], True), asked
+        assert each.took_s < 2, asked
+        assert each.headers["content-type"] == "application/problem+json", asked
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"a": 1}', b"[" * 100_000], ids=["broken", "wrong", "deep"])
@@ -122,32 +143,35 @@ def test_a_stranger_is_refused_whatever_the_body_says(running: Running, body: by
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT"])
-@pytest.mark.parametrize("token", ["", GARBAGE, "Authorization: Bearer x"])
-@pytest.mark.parametrize(
-    "framing", [f"Content-Length: {TWO_MB}", "Content-Length: 9000000000", "Transfer-Encoding: chunked"]
-)
-def test_the_gateway_refuses_a_token_that_is_none_before_reading_a_body(
-    running: Running, method: str, token: str, framing: str
-) -> None:
-    path = FHIR if method == "POST" else FHIR + "/x"
-    said = ask(running, method, path, "Content-Type: application/fhir+json", framing, *filter(None, [token]))
+def test_the_gateway_refuses_a_token_that_is_none_before_reading_a_body(running: Running) -> None:
+    ways = (("POST", FHIR), ("PUT", FHIR + "/x"))
+    framings = (f"Content-Length: {TWO_MB}", "Content-Length: 9000000000", "Transfer-Encoding: chunked")
+    tokens = ("", GARBAGE, "Authorization: Bearer x")
+    kind = "Content-Type: application/fhir+json"
 
-    assert (said.status, said.closed) == (401, True)
-    assert said.took_s < 2
-    assert b"OperationOutcome" in said.body
+    said = ask_at_once(
+        running,
+        [Ask(*way, kind, *case) for way in ways for case in itertools.product(framings, tokens)],
+    )
+
+    assert len(said) == 18
+    for asked, each in said.items():
+        assert (each.status, each.closed) == (401, True), asked
+        assert each.took_s < 2, asked
+        assert b"OperationOutcome" in each.body, asked
 
 
 def test_a_large_body_is_refused_in_the_form_that_the_address_answers_in(running: Running) -> None:
     """Declared too large: refused unread. Source: RFC 9110 section 15.5.14"""
     length = "Content-Length: 200000000"
-    said = {
-        VENDORS: ask(running, "POST", VENDORS, JSON, bearer(running), length),
-        TOKEN: ask(running, "POST", TOKEN, FORM, length),
-        REGISTER: ask(running, "POST", REGISTER, JSON, length),
-        SIGNIN: ask(running, "POST", SIGNIN, FORM, length),
-        "/api/v1/tokens": ask(running, "POST", "/api/v1/tokens", JSON, length),
-    }
+    asked = [
+        Ask("POST", VENDORS, JSON, length, bearer(running)),
+        Ask("POST", TOKEN, FORM, length),
+        Ask("POST", REGISTER, JSON, length),
+        Ask("POST", SIGNIN, FORM, length),
+        Ask("POST", "/api/v1/tokens", JSON, length),
+    ]
+    said = {each.path: received for each, received in ask_at_once(running, asked).items()}
 
     assert {path: (each.status, each.closed) for path, each in said.items()} == dict.fromkeys(
         said, (413, True)
@@ -303,30 +327,31 @@ def test_headers_are_bounded_in_size_and_number(running: Running, head: bytes) -
     assert (said.status, said.closed) == (431, True)
 
 
-@pytest.mark.parametrize("path", ["/healthz", FHIR, VENDORS, TOKEN])
-@pytest.mark.parametrize(
-    "hosts",
-    [
+def test_a_request_has_one_host(running: Running) -> None:
+    """RFC 9112 section 3.2: none or more than one is 400."""
+    hosts = (
         "Host: {own}\r\nHost: {own}",
         "Host: {own}\r\nHost: evil.example",
         "Host: evil.example\r\nHost: {own}",
         "",
         "Host: ",
-    ],
-    ids=["twice", "second", "first", "none", "empty"],
-)
-def test_a_request_has_one_host(running: Running, path: str, hosts: str) -> None:
-    """RFC 9112 section 3.2: none or more than one is 400."""
-    with many(running, 1) as (one,):
-        lines = [f"GET {path} HTTP/1.1", *filter(None, [hosts.format(own=one.host)]), "", ""]
-        said = one.send("\r\n".join(lines).encode()).receive(3)
+    )
+    cases = list(itertools.product(["/healthz", FHIR, VENDORS, TOKEN], hosts))
 
-    assert (said.status, said.closed) == (400, True)
+    with many(running, len(cases)) as made:
+        for one, (path, lines) in zip(made, cases, strict=True):
+            head = [f"GET {path} HTTP/1.1", *filter(None, [lines.format(own=one.host)]), "", ""]
+            one.send("\r\n".join(head).encode())
+        said = {case: one.receive(3) for one, case in zip(made, cases, strict=True)}
+
+    assert {case: (each.status, each.closed) for case, each in said.items()} == dict.fromkeys(
+        cases, (400, True)
+    )
 
 
-@pytest.mark.parametrize(
-    "framing",
-    [
+def test_a_body_ends_in_one_way_only(running: Running) -> None:
+    """RFC 9112 section 6.3: what two readers might cut differently is refused, and never keeps its connection."""
+    framings = (
         "Content-Length: 3\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 3",
         "Content-Length: 3\r\nContent-Length: 4",
@@ -334,19 +359,20 @@ def test_a_request_has_one_host(running: Running, path: str, hosts: str) -> None
         "Content-Length: +3",
         "Transfer-Encoding: gzip",
         "Transfer-Encoding: chunked, identity",
-    ],
-)
-def test_a_body_ends_in_one_way_only(running: Running, framing: str) -> None:
-    """RFC 9112 section 6.3: what two readers might cut differently is refused, and never keeps its connection."""
-    with many(running, 1) as (one,):
-        head = f"POST {TOKEN} HTTP/1.1\r\nHost: {one.host}\r\n{FORM}\r\n{framing}\r\n\r\n"
-        said = one.send(
-            head.encode() + b"3\r\na=b\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-        ).receive(3)
+    )
+    smuggled = b"3\r\na=b\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
-    assert said.status == 400
-    assert said.closed
-    assert said.raw.count(b"HTTP/1.1 ") == 1
+    with many(running, len(framings)) as made:
+        for one, framing in zip(made, framings, strict=True):
+            one.send(
+                f"POST {TOKEN} HTTP/1.1\r\nHost: {one.host}\r\n{FORM}\r\n{framing}\r\n\r\n".encode()
+                + smuggled
+            )
+        said = {framing: one.receive(3) for one, framing in zip(made, framings, strict=True)}
+
+    for framing, each in said.items():
+        assert (each.status, each.closed) == (400, True), framing
+        assert each.raw.count(b"HTTP/1.1 ") == 1, framing
 
 
 def test_one_source_that_fills_its_places_leaves_those_of_others(running: Running) -> None:

@@ -1,6 +1,7 @@
 """What the browser tests do over and over: open a chart, launch, sign in, judge a page."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,12 +22,15 @@ EXPECTED = (
 )
 Scheme = Literal["light", "dark"]
 PHONE, DESK = (360, 780), (1366, 900)
-LOOKS: tuple[tuple[tuple[int, int], Scheme], ...] = (
+Look = tuple[tuple[int, int], Scheme]
+LOOKS: tuple[Look, ...] = (
     ((DESK, "light"), (PHONE, "dark"), (DESK, "dark"), (PHONE, "light"))
     if FULL
     else ((DESK, "light"), (PHONE, "dark"))
 )
 """Colours hardly depend on the width: two looks see each scheme and each width."""
+AT_A_DESK: tuple[Look, ...] = LOOKS if FULL else LOOKS[:1]
+"""For pages of the consoles: tests/browser/test_filled_pages.py judges each of them on a phone, by night and by day."""
 SHOTS = os.environ.get("SHOTS", "")
 """The folder where pictures of pages are kept, for a person to look at; empty for none."""
 SAMPLE_PATIENT = "Rosalind Ngozi Okafor"
@@ -140,6 +144,8 @@ def violations(page: Page | Frame) -> list[str]:
         source = MODULES / "axe-core" / "axe.min.js"
         assert source.exists(), "axe-core is missing: run `npm ci` in tests/browser (make test does)"
         page.evaluate(source.read_text())
+        # Pages that this browser opens after it have it from the start: sending it again takes longer than judging most pages.
+        (page.page if isinstance(page, Frame) else page).context.add_init_script(source.read_text())
     options: dict[str, Any] = {"resultTypes": ["violations"], "iframes": False}
     if page.evaluate(SHOWN):
         options["runOnly"] = {"type": "rule", "values": list(RULES_OF_LOOKS)}
@@ -156,9 +162,9 @@ def overflow(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-def judge(page: Page, *frames: Frame) -> None:
+def judge(page: Page, *frames: Frame, looks: Sequence[Look] = LOOKS) -> None:
     """Check a page wide and narrow, light and dark."""
-    for size, scheme in LOOKS:
+    for size, scheme in looks:
         page.set_viewport_size({"width": size[0], "height": size[1]})
         page.emulate_media(color_scheme=scheme)
         assert overflow(page) <= 0, f"{page.url} is wider than its window"
@@ -181,9 +187,9 @@ def shoot(page: Page, name: str) -> None:
     page.emulate_media(color_scheme="light")
 
 
-def look(page: Page, name: str) -> None:
+def look(page: Page, name: str, looks: Sequence[Look] = LOOKS) -> None:
     """Judge a page, and keep what it looks like."""
-    judge(page)
+    judge(page, looks=looks)
     shoot(page, name)
 
 

@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from tests.browser.by_pages import enter, staff
 from tests.browser.hand import Hand
-from tests.browser.stage import Stage, judge, overflow
+from tests.browser.stage import AT_A_DESK, Stage, judge, overflow
 
 
 def release(stage: Stage, address: str) -> None:
@@ -104,7 +104,7 @@ def test_the_pages_of_the_staff_are_accessible_and_fit(stage: Stage) -> None:
     page = enter(stage, staff(stage, "security"))
     for path in PAGES:
         page.goto(stage.running.base + path)
-        judge(page)
+        judge(page, looks=AT_A_DESK)
 
 
 def test_a_stop_is_engaged_and_released_without_script(stage: Stage) -> None:
@@ -172,7 +172,7 @@ def test_the_pages_of_a_hospital_are_accessible_and_fit(stage: Stage) -> None:
     page = enter(stage, "admin.hall", place="general")
     for path in HOSPITAL:
         page.goto(stage.running.base + path)
-        judge(page)
+        judge(page, looks=AT_A_DESK)
     page.goto(f"{stage.running.base}/tenant")
     page.get_by_role("link", name="Lumen Chart").click()
     expect(page.locator("#permissions")).to_be_visible()

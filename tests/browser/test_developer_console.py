@@ -3,7 +3,7 @@
 from playwright.sync_api import Page, expect
 
 from tests.browser.by_pages import add_version, enter_vendor, fill_app
-from tests.browser.stage import Stage, look
+from tests.browser.stage import AT_A_DESK, Stage, look
 from tests.sim.pictures import png
 
 
@@ -56,12 +56,12 @@ def test_the_pages_of_a_vendors_own_affairs_are_accessible_and_fit(stage: Stage)
     )
     for path in (*paths, "clients/lumen-chart/edit"):
         page.goto(f"{stage.running.base}/developer/{path}")
-        look(page, path.replace("/", "-"))
+        look(page, path.replace("/", "-"), AT_A_DESK)
     page.goto(f"{stage.running.base}/developer")
     page.get_by_role("link", name="Lumen Chart").click()
     for tab in ("Statements", "Scopes"):
         page.get_by_role("link", name=tab, exact=True).click()
-        look(page, tab.lower())
+        look(page, tab.lower(), AT_A_DESK)
     page.get_by_role("link", name="Ask for less").click()
     look(page, "narrow")
 
@@ -72,7 +72,7 @@ def test_what_an_app_does_is_seen_and_tried(stage: Stage) -> None:
     page.get_by_role("link", name="Lumen Chart").click()
     for name in ("Scopes", "Traffic", "Sandbox"):
         page.get_by_role("link", name=name, exact=True).click()
-        look(page, name.lower())
+        look(page, name.lower(), AT_A_DESK)
     page.get_by_role("link", name="Open Lumen Chart at Meridian General Hospital").click()
     expect(page.get_by_label("Client id")).to_have_value("lumen-chart")
 

@@ -47,7 +47,10 @@ READERS = 4
 FIRST_BACKED_UP = "0008"
 """The newest migration of the first release that had ``hilum backup``."""
 OLDER = sorted(each for each in declared(configuration()) if FIRST_BACKED_UP <= each < release())
-TRIED = OLDER if FULL else [OLDER[0], OLDER[-1]]
+TRIED = OLDER if FULL else [OLDER[-10], OLDER[-1]]
+"""Releases whose SQLite backups are tried: what the newest migrations make of data, and under ``EFFORT=full`` each one. Over PostgreSQL,
+which changes tables in place and so takes a tenth of the time, it is always the oldest, and what was restored is served.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -532,12 +535,11 @@ def test_a_dump_of_an_older_release_is_brought_to_this_one_by_its_restore(
 
     assert (restored["migrated"], restored["manifest"]["revision"]) == (True, OLDER[0])
     fit_after(third)
-    if FULL:
-        third.start()
-        try:
-            asyncio.run(_serves(nodes, third))
-        finally:
-            third.stop()
+    third.start()
+    try:
+        asyncio.run(_serves(nodes, third))
+    finally:
+        third.stop()
 
 
 async def _serves(nodes: Nodes, third: Node) -> None:

@@ -445,7 +445,7 @@ own = st.lists(
 )
 
 
-@settings(max_examples=effort(50, 4_000), deadline=None)
+@settings(max_examples=effort(25, 4_000), deadline=None)
 @given(
     st.lists(st.sampled_from(EDITS), max_size=3),
     st.lists(st.sampled_from(EDITS), max_size=3),
