@@ -20,15 +20,13 @@ run: $(RUN_READY) ## set everything up, seed the sandbox and serve it (PORT=8000
 
 test: $(DEV_READY) $(NODE_READY) ## set everything up and run the whole suite (EFFORT=full for the promised counts, PACE=--within-budget)
 	@tools/ensure postgresql chromium nginx
-	@$(BIN)/python -m pytest -n $${JOBS:-2} --dist loadfile $(PACE) $(TESTS)
+	@$(BIN)/python -m pytest -n $${JOBS:-3} --dist loadfile $(PACE) $(TESTS)
 
 check: $(DEV_READY) ## format, lint, types and architecture
 	@$(BIN)/ruff format --check -q src tests tools examples && echo "format ok"
 	@$(BIN)/ruff check -q src tests tools examples && echo "lint ok"
 	@$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md SECURITY.md docs src tests tools examples && echo "spelling ok"
-	@$(BIN)/mypy && $(BIN)/mypy tools tests && echo "types ok"
-	@$(BIN)/lint-imports > $(VENV)/lint-imports.log 2>&1 && echo "architecture ok" || { cat $(VENV)/lint-imports.log; exit 1; }
-	@$(BIN)/python -m pytest -q tests/house
+	@$(MAKE) --no-print-directory -j2 --output-sync=target types house
 
 bench: $(DEV_READY) $(NODE_READY) ## measure, side by side with nginx, into .hilum/bench.json and a table
 	@tools/ensure nginx wrk chromium
@@ -44,10 +42,10 @@ lint: $(DEV_READY) ## ruff and codespell
 	@$(BIN)/ruff check src tests tools examples
 
 types: $(DEV_READY) ## mypy --strict, tests too
-	@$(BIN)/mypy && $(BIN)/mypy tools tests
+	@$(BIN)/mypy && $(BIN)/mypy tools tests && echo "types ok"
 
 house: $(DEV_READY) ## import rules and house lints
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports > $(VENV)/lint-imports.log 2>&1 && echo "architecture ok" || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q tests/house
 
 docs: $(DEV_READY) ## write docs/reference anew

@@ -107,15 +107,23 @@ def ground_of(file: str) -> str:
     return next((ground for prefix, ground in GROUNDS if file.startswith(prefix)), "")
 
 
-def next_file(waiting: list[str], mine: set[str], taken: set[str], took: dict[str, float]) -> str:
-    """Choose a worker's next file: one that needs the processes it has started, else one without such processes, else any.
+def next_file(
+    waiting: list[str], mine: set[str], taken: set[str], took: dict[str, float], *, first: bool = False
+) -> str:
+    """Choose a worker's next file: one that needs the processes it has started, else such that nobody has started, else one without them.
 
-    Of those it is the longest, so that no worker is left with a long file in the end.
+    Of those it is the longest, so that no worker is left with a long file in the end. The first file of a worker needs no processes if
+    another worker starts some: that one seeds the sandbox, for which this one would only wait.
     """
+    own, fresh, plain, others = range(4)
+    if first and taken:
+        fresh, plain = plain, fresh
 
     def rank(file: str) -> tuple[int, float]:
         ground = ground_of(file)
-        place = 0 if ground and ground in mine else 3 if ground in taken else 1 if ground else 2
+        place = (
+            own if ground and ground in mine else others if ground in taken else fresh if ground else plain
+        )
         return place, -took.get(file, UNKNOWN_S)
 
     return min(waiting, key=rank)
@@ -152,7 +160,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             mine = stood.get(node, set()) - {""}
             taken = set().union(*stood.values()) - {""} - mine
             # xdist takes from the front of the queue.
-            self.workqueue.move_to_end(next_file(list(self.workqueue), mine, taken, took), last=False)
+            chosen = next_file(list(self.workqueue), mine, taken, took, first=not self.assigned_work[node])
+            self.workqueue.move_to_end(chosen, last=False)
             super()._assign_work_unit(node)
 
     return Paced(config, log)
