@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hilum.clients.policy import admission
 from hilum.controls import policy as controls
 from hilum.controls.models import Quota, QuotaFacts, SwitchIndex
-from hilum.gateway.access_scope import asked_rules, effective_access
+from hilum.gateway.access_scope import asked_rules, effective_access, own_resource
 from hilum.gateway.models import Entitlement, Snapshot
 from hilum.identity.models import IdentityFacts
 from hilum.installations.models import RegistryFacts
@@ -116,7 +116,7 @@ def entitlement_of(need: Need, token: AccessToken, snapshot: Snapshot, now: date
         return found
     # Nothing of this is kept: it is asked with the time of the request, for each type that an answer holds.
     stops = controls.scope_stops(index, now, issued_at=token.issued_at, writes=bool(need.letter & WRITES))
-    return found if stops is None else _without_stopped(found, need, stops)
+    return found if stops is None else _without_stopped(found, need, token, stops)
 
 
 def standing_refusal(need: Need, token: AccessToken, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -158,8 +158,6 @@ def _judge(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Entit
         return refusal
     book, client, installation = standing.book, standing.client, standing.installation
     admitted = None if client is None else admission(book, client, now)
-    cell = None if admitted is None else admitted.cell
-    quota, traffic = _quota(token, cell, facts), traffic_of(cell, with_person=bool(token.person))
     # A read of the platform's own has the scopes of its purpose. An app with patient/ scopes only has a picker
     # too, and its scopes say nothing about choosing a patient (ADR 30).
     allowed: tuple[tuple[str, ...], ...] = ()
@@ -169,14 +167,27 @@ def _judge(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Entit
         limit = workflow_limit(book, token.workflow)
         allowed = (admitted.scopes, installation.scopes, *(() if limit is None else (limit,)))
     access = effective_access(token, *allowed)
-    tenant, grants = facts.identity.tenants[need.tenant], asked_rules(access, need.type, need.letter)
-    origins = frozenset(() if client is None else client.origins)
-    return Entitlement(tenant, book, need.letter, access, grants, quota, traffic, origins)
+    cell = None if admitted is None else admitted.cell
+    return Entitlement(
+        facts.identity.tenants[need.tenant],
+        book,
+        need.letter,
+        access,
+        asked_rules(access, need.type, need.letter),
+        own_resource=own_resource(access, token, need.type, need.letter),
+        origins=frozenset(() if client is None else client.origins),
+        traffic=traffic_of(cell, with_person=bool(token.person)),
+        quota=_quota(token, cell, facts),
+    )
 
 
-def _without_stopped(found: Entitlement, need: Need, stops: controls.ScopeStops) -> Entitlement:
+def _without_stopped(
+    found: Entitlement, need: Need, token: AccessToken, stops: controls.ScopeStops
+) -> Entitlement:
     access = replace(found.access, stopped=stops)
-    return replace(found, access=access, grants=asked_rules(access, need.type, need.letter))
+    grants = asked_rules(access, need.type, need.letter)
+    own = own_resource(access, token, need.type, need.letter)
+    return replace(found, access=access, grants=grants, own_resource=own)
 
 
 def _standing(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Standing:

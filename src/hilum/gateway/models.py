@@ -184,8 +184,9 @@ class SearchPlan:
 class Entitlement:
     """What an app in good standing may do with a type of record at a tenant by its token, and how much of it.
 
-    ``book``: the rule book by which it may. ``origins``: the web origins of its client. ``letter``: that of the asked interaction. ``grants``: the rules of this letter on the type;
-    ``rule`` names their scopes, and ``is_of_one`` says that each of them reaches nobody but the patient in context.
+    ``book``: the rule book by which it may. ``letter``: that of the asked interaction. ``grants``: the rules of this letter on the type;
+    ``rule`` names their scopes, and ``is_of_one`` says that each of them reaches nobody but the patient in context. ``own_resource``: the
+    person's ``fhirUser``, where they may read it whatever else is granted. ``origins``: the web origins of its client.
     """
 
     tenant: TenantFacts
@@ -196,6 +197,7 @@ class Entitlement:
     quota: Quota
     traffic: TrafficClass
     origins: frozenset[str]
+    own_resource: str
     rule: str = field(init=False)
     is_of_one: bool = field(init=False)
 

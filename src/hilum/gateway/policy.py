@@ -94,7 +94,7 @@ def decide(
     entitled = entitlement_of(need, token, snapshot, now)
     if isinstance(entitled, Deny):
         return entitled
-    found = _obligations(asked, token, entitled, _glass(asked, token, snapshot, now))
+    found = _obligations(asked, entitled, _glass(asked, token, snapshot, now))
     if fault := _grant_fault(found, token, query):
         return fault
     if fault := _context_fault(found, token, query, snapshot, now):
@@ -273,22 +273,15 @@ def _token_fault(token: AccessToken, asked: DecisionInput, snapshot: Snapshot, n
     return None
 
 
-def _obligations(
-    asked: DecisionInput, token: AccessToken, entitled: Entitlement, glass: BrokenGlass | None
-) -> Obligations:
+def _obligations(asked: DecisionInput, entitled: Entitlement, glass: BrokenGlass | None) -> Obligations:
     """Return what a permit of the request rests on, for its faults to be found; what it is to do is added once there are none."""
     request = asked.request
     assert isinstance(request, FhirRequest), "an unsupported request reaches nothing"
     access = entitled.access if glass is None else replace(entitled.access, glass=glass)
-    # openid fhirUser permits reading exactly this one resource, whatever the clinical scopes
-    # (security decision 11).
-    exempt = (
-        request.interaction is Interaction.READ
-        and token.fhir_user == f"{request.type}/{request.id}"
-        and holds(access, request.type, "openid", "fhirUser")
-    )
-    rule = asked.purpose or ("fhirUser" if exempt else entitled.rule)
-    return Obligations(request, entitled, access, rule, asked.bases, token.fhir_user if exempt else "")
+    reads, own = request.interaction is Interaction.READ, entitled.own_resource
+    only = own if reads and own == f"{request.type}/{request.id}" else ""
+    rule = asked.purpose or ("fhirUser" if only else entitled.rule)
+    return Obligations(request, entitled, access, rule, asked.bases, only)
 
 
 def _grant_fault(found: Obligations, token: AccessToken, query: SearchQuery | None) -> Deny | None:

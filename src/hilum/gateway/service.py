@@ -228,8 +228,8 @@ class Enforcer:
         is_known = False
         rates: Headers = ()
         if isinstance(token, AccessToken) and snapshot is not None:
-            quota = policy.quota_of(token, snapshot, incoming.at)
-            is_known, rates = True, rate_headers(self._spend(incoming, token, quota))
+            spent = self._spend(incoming, token, policy.quota_of(token, snapshot, incoming.at))
+            is_known, rates = True, rate_headers(spent)
         answer = refusal_of(incoming.request, deny, incoming.request_id)
         answer.status, answer.rates = status or answer.status, rates
         journal = self._deps.journal

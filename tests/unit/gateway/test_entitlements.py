@@ -85,6 +85,7 @@ TARGETS = st.sampled_from(
         Target(TargetKind.APP, "app_2"),
         Target(TargetKind.SCOPE, "patient/*.cruds"),
         Target(TargetKind.SCOPE, "patient/Observation.rs"),
+        Target(TargetKind.SCOPE, "fhirUser"),
         Target(TargetKind.RESOURCE_TYPE, "Observation"),
     ]
 )
@@ -148,6 +149,7 @@ REQUESTS = [
     ask("Observation?patient=p1"),
     ask("Observation", method="POST", body=BODY),
     ask("Binary/b1"),
+    ask("Practitioner/dr"),
     replace(ask("Patient/p1"), source="192.0.2.9"),
     replace(ask("Patient/p1"), source="198.51.100.1"),
     replace(ask("Patient/p1"), purpose="picker"),
@@ -159,6 +161,7 @@ TOKENS = [
     replace(HELD),
     # Another one with the same hash: what was kept for the first is none of its.
     replace(HELD, scopes=("patient/Observation.r",)),
+    replace(HELD, hash=b"o" * 32, scopes=("openid", "fhirUser", "patient/*.rs")),
     replace(HELD, hash=b"n" * 32, role="nurse", launch_moved=True),
     replace(HELD, hash=b"p" * 32, **PATIENT_USER),
     replace(HELD, hash=b"b" * 32, scopes=("system/*.rs",), **BACKEND),
