@@ -4,8 +4,10 @@ Of the request only its type and the scope letter that it needs count here. Whic
 token was revoked and whether its launch goes on, is judged at each request by ``policy``.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import is_
 from typing import NamedTuple
 
 from hilum.clients.policy import admission
@@ -57,25 +59,37 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
+    """``number``: that of the facts by which it was judged."""
+
     entitlement: Entitlement
     token: AccessToken
-    facts: Facts
     since: datetime
     until: datetime | None
+    number: int
 
 
-class _Entitlements(dict[Need, _Kept]):
-    """What each token was entitled to when it was used last, with all that this follows from."""
+class _Entitlements(OrderedDict[Need, _Kept]):
+    """What each token was entitled to when it was judged last; the one that was judged longest ago is dropped first.
+
+    Only the newest facts are held, and the others by their number: idle tokens would otherwise each hold those of another moment.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts: Facts | None = None
+        self.number = 0
 
     def find(self, need: Need, token: AccessToken, snapshot: Snapshot, now: datetime) -> Entitlement | None:
         """Return what was judged before, if the same facts would be judged now and come out the same."""
-        kept = self.get(need)
-        if kept is None or now < kept.since or (kept.until is not None and now >= kept.until):
-            return None
-        facts, at = kept.facts, snapshot.controls
-        # By identity, since none of them ever changes; and another row with the same hash is another token.
+        kept, facts, at = self.get(need), self.facts, snapshot.controls
+        # By identity, since nothing of it ever changes; and another row with the same hash is another token.
         if (
-            kept.token is token
+            kept is not None
+            and kept.token is token
+            and kept.number == self.number
+            and kept.since <= now
+            and (kept.until is None or now < kept.until)
+            and facts is not None
             and facts.identity is snapshot.identity
             and facts.registry is snapshot.registry
             and facts.switches is at.switches
@@ -85,15 +99,23 @@ class _Entitlements(dict[Need, _Kept]):
             return kept.entitlement
         return None
 
+    def number_of(self, facts: Facts) -> int:
+        """Return the number of the facts by which is judged now: another one if they are others than before."""
+        if self.facts is None or not all(map(is_, self.facts, facts)):
+            self.facts, self.number = facts, self.number + 1
+        return self.number
+
     def keep(self, need: Need, kept: _Kept) -> None:
-        """Keep what was judged. At the bound all of it is dropped: it is judged again when it is asked for."""
-        if len(self) >= ENTITLEMENTS_BOUND:
-            self.clear()
+        """Keep what was judged."""
         self[need] = kept
+        self.move_to_end(need)
+        if len(self) > ENTITLEMENTS_BOUND:
+            self.popitem(last=False)
 
     def cache_clear(self) -> None:
         """Forget everything, as a cache of functools does."""
         self.clear()
+        self.facts = None
 
 
 _kept = _Entitlements()
@@ -110,7 +132,7 @@ def entitlement_of(need: Need, token: AccessToken, snapshot: Snapshot, now: date
         facts, watched = facts_of(snapshot), WatchedMoment.of(now)
         found = _judge(need, token, facts, watched)
         if isinstance(found, Entitlement):
-            _kept.keep(need, _Kept(found, token, facts, now, watched.until))
+            _kept.keep(need, _Kept(found, token, now, watched.until, _kept.number_of(facts)))
     index = snapshot.controls.switches
     if isinstance(found, Deny) or not index.kinds:
         return found

@@ -1,5 +1,6 @@
 """What is kept of a judgement is what would be judged now, whatever changed since."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -193,7 +194,7 @@ def shown(decision: Permit[Obligations] | Deny) -> Any:
 @settings(max_examples=effort(150, 20_000), deadline=None)
 def test_a_decision_is_the_same_with_all_that_was_kept_and_with_nothing(steps: list[Any]) -> None:
     """C71: a change of any fact, of the time or of the token reaches the next request."""
-    entitlements._kept.clear()
+    entitlements._kept.cache_clear()
     snapshot, worlds = SNAPSHOT, []
     for change, now, asked, held in steps:
         snapshot = change(snapshot)
@@ -201,7 +202,7 @@ def test_a_decision_is_the_same_with_all_that_was_kept_and_with_nothing(steps: l
     with_what_was_kept = [shown(decide(*world)) for world in worlds]
 
     for world, found in zip(worlds, with_what_was_kept, strict=True):
-        entitlements._kept.clear()
+        entitlements._kept.cache_clear()
         assert shown(decide(*world)) == found
 
 
@@ -209,7 +210,7 @@ def test_a_decision_is_the_same_with_all_that_was_kept_and_with_nothing(steps: l
 def test_a_token_that_is_used_again_is_not_judged_again(policies: PolicyFacts) -> None:
     snapshot = replace(SNAPSHOT, policies=policies)
     asked = ask("Patient/p1")
-    entitlements._kept.clear()
+    entitlements._kept.cache_clear()
 
     decide(asked, TOKEN, snapshot)
 
@@ -229,7 +230,7 @@ def test_what_is_kept_ends_with_the_first_of_its_facts_that_ends() -> None:
 
 
 def test_a_refusal_is_not_kept() -> None:
-    entitlements._kept.clear()
+    entitlements._kept.cache_clear()
 
     assert reason(ask(), TOKEN, with_client(active=False)) is Reason.APP_NOT_CERTIFIED
     assert not entitlements._kept
@@ -237,8 +238,22 @@ def test_a_refusal_is_not_kept() -> None:
 
 def test_there_is_a_bound_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entitlements, "ENTITLEMENTS_BOUND", 3)
-    entitlements._kept.clear()
+    entitlements._kept.cache_clear()
 
     for n in range(20):
         assert reason(ask(), replace(TOKEN, hash=bytes([n]) * 32)) is None
         assert len(entitlements._kept) <= 3
+
+
+def test_nothing_holds_facts_that_are_no_longer_in_force() -> None:
+    """Each change of a million installations shares most of them with the one before; held for each idle token, they would fill the memory."""
+    entitlements._kept.cache_clear()
+    before = with_installation(scopes=("patient/*.rs",))
+    holders = [sys.getrefcount(before.registry)]
+
+    decide(ask(), TOKEN, before)
+    holders.append(sys.getrefcount(before.registry))
+    decide(ask(), replace(TOKEN, hash=b"o" * 32), SNAPSHOT)
+    holders.append(sys.getrefcount(before.registry))
+
+    assert holders[0] == holders[2] < holders[1]
