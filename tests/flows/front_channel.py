@@ -20,6 +20,7 @@ from hilum.audit import live as journals
 from hilum.audit.models import Access, AccessQuery
 from hilum.clients.models import ClientType
 from hilum.controls.live import Buckets
+from hilum.controls.models import Target, TargetKind
 from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.routes import Gateway
@@ -124,6 +125,21 @@ class Front(Platform):
     keeper: Any = None
     gateway: Any = None
     faults: Any = None
+
+    def target(self, kind: TargetKind) -> Target:
+        """Return the target of a kill switch of a kind that stops the app ``web`` for Dora at Mercy."""
+        web, dora = self.clients["web"], self.people["dora"]
+        keys = {
+            TargetKind.PLATFORM: "",
+            TargetKind.TENANT: MERCY,
+            TargetKind.VENDOR: self.vendor,
+            TargetKind.APP: web.app,
+            TargetKind.VERSION: web.version,
+            TargetKind.PERSON: dora.id,
+            TargetKind.APP_TENANT: f"{web.app}/{MERCY}",
+            TargetKind.APP_PERSON: f"{web.app}/{dora.id}",
+        }
+        return Target(kind, keys[kind])
 
     def read(self, target: str, token: str, tenant: str = MERCY) -> Answer:
         """Read below a tenant's FHIR base, through the gateway and a snapshot that has just been confirmed."""

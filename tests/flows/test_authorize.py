@@ -473,18 +473,7 @@ def _suspend(front: Front) -> None:
 
 def _stop(target: TargetKind, mode: Mode = Mode.FULL_STOP) -> Callable[[Front], None]:
     def engage(front: Front) -> None:
-        web, dora = front.clients["web"], front.people["dora"]
-        keys = {
-            TargetKind.PLATFORM: "",
-            TargetKind.TENANT: MERCY,
-            TargetKind.VENDOR: front.vendor,
-            TargetKind.APP: web.app,
-            TargetKind.VERSION: web.version,
-            TargetKind.PERSON: dora.id,
-            TargetKind.APP_TENANT: f"{web.app}/{MERCY}",
-            TargetKind.APP_PERSON: f"{web.app}/{dora.id}",
-        }
-        order = EngageOrder(Target(target, keys[target]), mode, "A test")
+        order = EngageOrder(front.target(target), mode, "A test")
         front.run(lambda ctx: controls.engage(ctx, order, person_tenant=MERCY))
 
     return engage

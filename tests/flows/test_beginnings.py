@@ -1,11 +1,9 @@
 """What vendors ask for and are granted too much, and how hard it is for them to begin (K5, K11)."""
 
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.revalidation import jobs
 from hilum.revalidation.service import Use
@@ -27,17 +24,9 @@ from tests.flows.test_evidence_in_review import sandbox_client
 from tests.flows.test_review_checks import World, in_order
 from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import furnish_vendor, made
-from tests.sim.tls_host import Authority
-from tests.sim.world import FakeClock
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
 
 
 @pytest.fixture

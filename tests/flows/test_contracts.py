@@ -1,7 +1,5 @@
 """One trace, three uses: it proposes the scopes, becomes the certified contract, and is what drift is measured against (C220)."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -20,7 +18,6 @@ from hilum.evidence import service
 from hilum.evidence.judging import MINT
 from hilum.evidence.models import Outcome as Judged
 from hilum.evidence.models import Records, Row
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.kernel.ids import AppId
 from hilum.revalidation.service import Use
@@ -33,18 +30,10 @@ from tests.flows.test_evidence_in_review import opened, passed, sandbox_client
 from tests.flows.test_review_checks import World, again, in_order
 from tests.flows.test_review_decisions import decide, submitted
 from tests.flows.vendor_ground import furnish_vendor, made
-from tests.sim.tls_host import Authority
-from tests.sim.world import FakeClock
 from tests.unit.evidence.test_judging import CASES, during
 
 LATER = timedelta(hours=1)
 BASE = {"request": True, "outcome": "done", "status": 200, "launch": "lch_9"}
-
-
-@pytest.fixture
-def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
 
 
 @pytest.fixture

@@ -22,20 +22,6 @@ OF_APPS = (*EVERYWHERE, TargetKind.VENDOR, TargetKind.APP, TargetKind.VERSION, T
 OF_PEOPLE = (*OF_APPS, TargetKind.PERSON, TargetKind.APP_PERSON)
 
 
-def key_of(front: Front, kind: TargetKind) -> str:
-    web, dora = front.clients["web"], front.people["dora"]
-    return {
-        TargetKind.PLATFORM: "",
-        TargetKind.TENANT: MERCY,
-        TargetKind.VENDOR: front.vendor,
-        TargetKind.APP: web.app,
-        TargetKind.VERSION: web.version,
-        TargetKind.PERSON: dora.id,
-        TargetKind.APP_TENANT: f"{web.app}/{MERCY}",
-        TargetKind.APP_PERSON: f"{web.app}/{dora.id}",
-    }[kind]
-
-
 def passes(verb: Callable[[], Any]) -> bool:
     try:
         verb()
@@ -163,7 +149,7 @@ def test_a_full_stop_closes_each_endpoint_and_its_end_revives_nothing(
     for kind in endpoint.kinds:
         go = endpoint.ready(front)
 
-        switch = front.engage(kind, key_of(front, kind))
+        switch = front.engage(kind, front.target(kind).key)
         assert not go(), kind
         front.clock.advance(timedelta(seconds=1))
         front.release(switch)
@@ -200,7 +186,7 @@ def test_no_new_launches_closes_what_would_begin_anew(front: Front, endpoint: Ca
 @pytest.mark.parametrize("kind", EVERYWHERE)
 def test_registration_under_a_stop_answers_503_in_the_words_of_oauth(front: Front, kind: TargetKind) -> None:
     """RFC 6749 section 5.2; C140: a client registered under a stop would be there when it ends."""
-    front.engage(kind, key_of(front, kind))
+    front.engage(kind, front.target(kind).key)
 
     answer = register(front)
 

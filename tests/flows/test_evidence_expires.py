@@ -1,15 +1,11 @@
 """Evidence is dated, says who reads it and until when it holds; when it expires its check reopens (C104)."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.review.jobs import keep_time
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import problem
@@ -19,18 +15,10 @@ from tests.flows.test_review_checks import World, checks_of, in_order, results
 from tests.flows.test_review_decisions import decide
 from tests.flows.vendor_ground import made
 from tests.sim.jwks_host import Page
-from tests.sim.tls_host import Authority
-from tests.sim.world import FakeClock
 
 DAY = timedelta(days=1)
 ABOUT = ("evidence.attached", "data_flow")
 FLOW = b"%PDF of a data flow"
-
-
-@pytest.fixture
-def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """A certification run is what production asks for: without one nothing that needs it is certified, and an old one counts no more (C105, C232)."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ from sqlalchemy import text
 from hilum.evidence import service
 from hilum.evidence.judging import SCENARIOS
 from hilum.evidence.models import RESULT_LIFE, Records, Row
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
@@ -24,17 +21,9 @@ from tests.flows.test_review_checks import World, again, checks_of, in_order, re
 from tests.flows.test_review_decisions import decide
 from tests.flows.test_vendor_apps import client_body
 from tests.flows.vendor_ground import made
-from tests.sim.tls_host import Authority
-from tests.sim.world import FakeClock
 from tests.unit.evidence.test_judging import CASES, MET, during
 
 ABOUT = ("evidence.attached", "sandbox_run")
-
-
-@pytest.fixture
-def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
 
 
 @pytest.fixture

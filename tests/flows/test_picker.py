@@ -164,22 +164,11 @@ def test_a_full_stop_on_whoever_looks_or_has_the_picker_shown_stops_it(
     front: Front, kind: TargetKind
 ) -> None:
     """C197: the app's, tenant's and person's switches are the picker's, too; what was begun before stays dead after."""
-    web, dora = front.clients["web"], front.people["dora"]
-    keys = {
-        TargetKind.PLATFORM: "",
-        TargetKind.TENANT: MERCY,
-        TargetKind.VENDOR: front.vendor,
-        TargetKind.APP: web.app,
-        TargetKind.VERSION: web.version,
-        TargetKind.PERSON: dora.id,
-        TargetKind.APP_TENANT: f"{web.app}/{MERCY}",
-        TargetKind.APP_PERSON: f"{web.app}/{dora.id}",
-    }
     browser = front.browser("dora")
     browser.authorize()
     before = len(front.accesses())
     form = browser.form("q")
-    engage(front, kind, keys[kind])
+    engage(front, kind, front.target(kind).key)
 
     fields = urlencode([pair for pair in form.fields if pair[0] != "q"])
     page = browser.follow(browser.http.get(f"{form.action}?{fields}&q=Shaw"))

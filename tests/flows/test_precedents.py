@@ -1,10 +1,7 @@
 """A hospital sees what another one decided about an app, where that one shares it, and decides only what differs (C221)."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +23,6 @@ from tests.flows.test_scope_use import Ground
 from tests.flows.test_vendor_apps import client_body
 from tests.flows.vendor_ground import made
 from tests.sim.browser import form_with
-from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock
 
 SHARED = "Tried on two wards for a month."
@@ -167,12 +163,6 @@ def _enter(site: ControlSite, username: str, tenant: str) -> Any:
     values = dict(form.fields) | {"username": username, "password": PASSWORD, "action": "login"}
     assert browser.post(f"/t/{tenant}/signin", data=values).status_code == 303
     return browser
-
-
-@pytest.fixture
-def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
 
 
 def test_the_signed_evidence_comes_with_what_is_shared(world: World) -> None:

@@ -1,7 +1,5 @@
 """Levels of what a cell requires, and what two people set aside for one app: at a hospital, in review, and in what is explained (C207)."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -29,7 +27,6 @@ from tests.flows.test_review_checks import World, again, checks_of, in_order, re
 from tests.flows.test_review_decisions import decide
 from tests.flows.test_rule_book import agree
 from tests.flows.vendor_ground import made
-from tests.sim.tls_host import Authority
 from tests.sim.world import FakeClock, SeededIds
 
 REASON, CONTROL = "The lawyers need two weeks.", "The contract of the vendor binds it meanwhile."
@@ -119,12 +116,6 @@ def test_the_levels_of_the_cell_are_in_an_assessment(ground: Ground) -> None:
 
 
 # --- in review -----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
 
 
 def test_review_lists_what_is_set_aside_for_an_app_and_certifies_nothing_once_that_is_over(

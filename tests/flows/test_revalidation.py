@@ -1,9 +1,7 @@
 """What is certified is looked at again against real servers; what drifted is found, warned of, and stopped by the ladder (C115, C226)."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -12,7 +10,6 @@ from hilum.certificates.service import step
 from hilum.contacts.models import ContactKind
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import TenantId
 from hilum.revalidation import service
@@ -26,14 +23,6 @@ from tests.flows.vendor_ground import certified as record_certification
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.jwks_host import Page
 from tests.sim.proofs import prove
-from tests.sim.tls_host import Authority
-from tests.sim.world import FakeClock
-
-
-@pytest.fixture
-def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
 
 
 @pytest.fixture

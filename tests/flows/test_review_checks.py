@@ -2,12 +2,11 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,12 +82,6 @@ class World:
 
     def check(self, looks: Callable[..., list[Look]] | None = None, holder: str = "one") -> bool:
         return run_next(self.lease(holder), looks or self.look_at)
-
-
-@pytest.fixture
-def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
 
 
 def key(kid: str) -> dict[str, Any]:

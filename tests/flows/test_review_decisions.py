@@ -1,18 +1,14 @@
 """A reviewer certifies what was submitted once its checks have passed, or rejects it; the certification names the submission (C99, C111)."""
 
 import base64
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from hilum.infra.context import Context
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM
 from hilum.review import service
 from hilum.review.models import KEPT, RUN_LIFE, Look
@@ -24,14 +20,6 @@ from tests.flows.test_review_checks import World, again, in_order
 from tests.flows.test_vendor_apps import PROFILE
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.pictures import png
-from tests.sim.tls_host import Authority
-from tests.sim.world import FakeClock
-
-
-@pytest.fixture
-def world(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[World]:
-    with ExitStack() as stack:
-        yield World(stack, Authority(tmp_path), sqlite_uow, clock)
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """What a certified app causes itself is measured against its cell every night; a contact whose mail bounces is found (C115, C228)."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,6 @@ from hilum.audit import live as journals
 from hilum.audit.models import Outcome
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind
-from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.ids import VendorId
 from hilum.notices import service as notices
 from hilum.notices.models import Channel, Mail, MailKind, Result
@@ -26,8 +23,6 @@ from tests.flows.test_proofs_before_certification import put_in_force
 from tests.flows.test_review_checks import World
 from tests.flows.vendor_ground import furnish_vendor, made
 from tests.sim.browser import form_with
-from tests.sim.tls_host import Authority
-from tests.sim.world import FakeClock
 
 CELLS = "categories.scheduling.cells"
 ASKED: dict[str, Any] = {
@@ -38,9 +33,8 @@ ASKED: dict[str, Any] = {
 
 
 @pytest.fixture
-def certified(sqlite_uow: UnitOfWork, clock: FakeClock, tmp_path: Path) -> Iterator[Certified]:
-    with ExitStack() as stack:
-        yield certified_in(World(stack, Authority(tmp_path), sqlite_uow, clock))
+def certified(world: World) -> Certified:
+    return certified_in(world)
 
 
 def call(certified: Certified, number: int, *, tenant: str = "mercy", **more: Any) -> None:

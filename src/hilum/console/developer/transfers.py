@@ -10,6 +10,7 @@ from hilum.clients.models import Transfer
 from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
+from hilum.console.fields import no_such_act, require_tick
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
@@ -64,15 +65,13 @@ async def act(visit: Visit, form: Form) -> Response:
         app = frame.own_app(ctx, visit.param())
         match form.one("act"):
             case "offer":
-                if form.one("confirm") != "yes":
-                    detail = "Tick that the other vendor shall have it."
-                    raise Invalid("confirmation_missing", detail, fields={"confirm": "missing"})
+                require_tick(form, "Tick that the other vendor shall have it.")
                 vendor = fields.named(ctx, Kind.VENDOR, form.one("to"), "to")
                 return clients.offer_app(ctx, app.id, VendorId(vendor))
             case "withdraw":
                 return clients.decline_app(ctx, app.id)
             case _:
-                raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+                raise no_such_act()
 
     try:
         await visit.write(verb)
@@ -120,14 +119,12 @@ async def answer(visit: Visit, form: Form) -> Response:
         found = _offered(ctx, visit.param())
         match form.one("act"):
             case "accept":
-                if form.one("confirm") != "yes":
-                    detail = "Tick that you know what ends."
-                    raise Invalid("confirmation_missing", detail, fields={"confirm": "missing"})
+                require_tick(form, "Tick that you know what ends.")
                 return clients.accept_app(ctx, found.app, transferred=visit.ports.transferred)
             case "decline":
                 return clients.decline_app(ctx, found.app)
             case _:
-                raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+                raise no_such_act()
 
     try:
         await visit.write(verb)

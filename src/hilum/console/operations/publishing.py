@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from hilum.console import fields
 from hilum.console.desk import Visit, address, to
+from hilum.console.fields import no_such_act
 from hilum.console.operations.policies import MADE_FROM, written
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, Unavailable
@@ -87,7 +88,7 @@ def _text(form: Form) -> str:
 def _checked(ctx: Context, form: Form, text: str) -> dict[str, Any]:
     """Return everything that is wrong with a document, each with its place; or how it differs from what is in force. Raises Invalid, Conflict."""
     if form.one("act") not in {"check", "add"}:
-        raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+        raise no_such_act()
     made, now = _made(form, text), policies.in_force(ctx)
     _require_known(form, made, now)
     book, faults = policies.validate(ctx, made.document)

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy
 from hilum.console.desk import Visit, address, to
+from hilum.console.fields import no_such_act
 from hilum.console.operations.books import REASON_BOUND, shown
 from hilum.console.operations.policies import number_of
 from hilum.infra.context import Context
@@ -100,7 +101,7 @@ async def start(visit: Visit, form: Form) -> Response:
         return to(address("operations.dry_run", run.id))
     try:
         if form.one("act") != "start":
-            raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+            raise no_such_act()
         facts = await visit.read(partial(shown, number=number))
         order = _order(form, number, [TenantId(id_) for id_, _, _ in facts["hospitals"]])
         # Two large books take a while to compare, which must not hold up other writers.

@@ -10,6 +10,7 @@ from hilum.clients import service as clients
 from hilum.console import fields, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer.changes import STATES, of_what, text_of
+from hilum.console.fields import no_such_act
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.identity import service as identity
@@ -185,7 +186,7 @@ async def decide(visit: Visit, form: Form) -> Response:
                 return (clients.refuse if found.client else edits.refuse)(ctx, found.id, reason)
             case _:
                 detail = "Choose whether to agree or to refuse."
-                raise Invalid("act_missing", detail, fields={"act": "missing"})
+                raise no_such_act(detail)
 
     try:
         await visit.write(verb)

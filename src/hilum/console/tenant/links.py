@@ -8,6 +8,7 @@ from starlette.responses import Response
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields
 from hilum.console.desk import Visit, address, to
+from hilum.console.fields import require_tick
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
 from hilum.console.tenant.apps import own
@@ -131,9 +132,7 @@ async def _page(visit: Visit, error: Refused | None = None) -> Response:
 async def remove(visit: Visit, form: Form) -> Response:
     """Unlink an account; its sessions and API tokens end."""
     try:
-        if form.one("confirm") != "yes":
-            detail = "Tick that the account shall not be entered so any more."
-            raise Invalid("confirmation_missing", detail, fields={"confirm": "missing"})
+        require_tick(form, "Tick that the account shall not be entered so any more.")
         await visit.write(partial(federation.unlink, link_id=visit.param()))
     except (Invalid, NotPermitted) as error:
         return await _page(visit, error)
