@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import subprocess
-import sys
 import time
 import urllib.request
 from contextlib import suppress
@@ -24,6 +23,7 @@ from tests.effort import FULL
 from tests.flows.outside.ground import Outside, tell, until_all
 from tests.sim.browser import form_with
 from tests.sim.command_line import run_hilum
+from tests.sim.launcher import launch
 from tests.sim.postgres import free_port
 from tests.sim.running import Running
 from tests.sim.seeded import KEY
@@ -300,13 +300,7 @@ class served:  # noqa: N801 - reads as a word
 
     def __enter__(self) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HILUM_")}
-        command = [sys.executable, "-m", "hilum.cli.main", "serve"]
-        self._process = subprocess.Popen(
-            command,
-            env=kept | self._shell.variables,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self._process = launch(("serve",), kept | self._shell.variables, Path(os.devnull))
         self._wait()
 
     def _wait(self) -> None:
@@ -488,15 +482,26 @@ def administrator(running: Running, tmp: Path) -> Shell:
     home = tmp / "administrator"
     home.mkdir()
     shell = Shell({"HILUM_API_URL": running.base, "HOME": str(home)})
+    done = shell.hilum(*LOGIN, "sandbox-admin.hall")
+    assert done.returncode == DONE, done.stderr
+    return shell
+
+
+LOGIN = ("login", "--tenant", "general", "--username", "admin.hall", "--password")
+
+
+def test_a_refused_login_does_not_show_the_password_and_says_what_was_left_out(
+    hospital: Running, tmp_path: Path
+) -> None:
+    """Once for all: after a few wrong passwords the platform makes everybody here wait."""
+    shell = Shell({"HILUM_API_URL": hospital.base, "HOME": str(tmp_path)})
     shell.refuses("tenant", "list", saying="no API token")
-    who = ("login", "--tenant", "general", "--username", "admin.hall", "--password")
-    wrong = shell.refuses(*who, "wrong password here", saying="wrong_credentials")
+
+    wrong = shell.refuses(*LOGIN, "wrong password here", saying="wrong_credentials")
     assert "wrong password here" not in wrong.stdout + wrong.stderr
     assert "--tenant HOSPITAL" not in wrong.stderr
     nowhere = ("login", "--username", "admin.hall", "--password", "sandbox-admin.hall")
     assert "--tenant HOSPITAL" in shell.refuses(*nowhere, saying="wrong_credentials").stderr
-    assert shell.hilum(*who, "sandbox-admin.hall").returncode == DONE
-    return shell
 
 
 def test_people_and_hospitals_are_looked_after_by_commands(hospital: Running, tmp_path: Path) -> None:
