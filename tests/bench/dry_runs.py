@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Table
 
+from hilum.app import signed_rows
 from hilum.app.platform import COLLECT_EVERY
 from hilum.audit import decision_counts
 from hilum.clients.store import clients
@@ -126,8 +127,9 @@ def _fill(uow: UnitOfWork, journal: Path) -> None:
     fill(installations, (_installation(n, tenant, made[n]) for n, tenant in places))
     # An agreement at a tenth of the places.
     fill(authorization, (_authorization(n, tenant, made[n]) for n, tenant in places[::10]))
-    # Certifications that nobody signed count for nothing.
+    # Certifications and clients that nobody signed count for nothing.
     uow.write_now(attestations.attest_existing, actor=SYSTEM, trace=TRACE)
+    uow.write_now(signed_rows.begin, actor=SYSTEM, trace=TRACE)
     counts = decision_counts.open_counts(uow.db.url, journal)
     into = partial(insert, counts._database)
     shapes = [shape for n in range(APPS) for shape in _shapes(n, made[n])]

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import delete, insert, select, update
 
+from hilum.attestations import service as attestations
+from hilum.clients import service as clients
 from hilum.clients.models import BackendUse, ClientType
 from hilum.clients.store import clients as client_table
 from hilum.identity import service as identity
@@ -307,12 +309,9 @@ def test_what_waited_too_long_or_changed_or_was_asked_by_who_left_is_not_agreed_
     late = north.ask()
     north.leave("amy")
     assert code_of(lambda: north.agree(left)) == "asker_no_longer_counts"
-    table = client_table.update().where(client_table.c.id == north.client.id)
-    document = ["Sell the data", "All patients", "Nightly", ""]
-    before = ["Quality reports", "All patients", "Nightly", ""]
-    north.platform.run(lambda ctx: ctx.tx.execute(table.values(backend_use=document)))
+    written_down(north, purpose="Sell the data", approver="")
     assert code_of(lambda: north.agree(changed)) == "mandate_stale"
-    north.platform.run(lambda ctx: ctx.tx.execute(table.values(backend_use=before)))
+    written_down(north, approver="")
     north.platform.clock.advance(WAITING_LIFE)
     assert code_of(lambda: north.agree(late)) == "mandate_decided"
     assert not north.has_token()
@@ -329,11 +328,8 @@ def test_a_production_client_is_registered_without_an_approver_as_a_text_and_old
         "backend_use": "approver_is_a_text"
     }
     assert not north.has_token()
-    old = ["Quality reports", "All patients", "Nightly", "Ada Admin"]
-    table = client_table.update().where(client_table.c.id == north.client.id).values(backend_use=old)
 
-    platform.run(lambda ctx: ctx.tx.execute(table))
-    platform.run(lambda ctx: registry.announce_change(ctx, north.client.app))
+    written_down(north)
 
     assert north.has_token()
     (unanswered,) = north.do("ada", lambda ctx: installations.list_unanswered(ctx, NORTH))
@@ -342,11 +338,13 @@ def test_a_production_client_is_registered_without_an_approver_as_a_text_and_old
     assert north.token().status_code == 401
 
 
-def written_down(north: North) -> None:
+def written_down(north: North, *, purpose: str = "Quality reports", approver: str = "Ada Admin") -> None:
     """Make the service one of before there were mandates, whose vendor wrote a name down."""
-    old = ["Quality reports", "All patients", "Nightly", "Ada Admin"]
+    old = [purpose, "All patients", "Nightly", approver]
     table = client_table.update().where(client_table.c.id == north.client.id).values(backend_use=old)
     north.platform.run(lambda ctx: ctx.tx.execute(table))
+    # As the first start of a release that signs clients does.
+    north.platform.run(lambda ctx: attestations.attest(ctx, *clients.signed_states(ctx)))
     north.platform.run(lambda ctx: registry.announce_change(ctx, north.client.app))
 
 

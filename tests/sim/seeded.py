@@ -13,7 +13,15 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Placeholder
 
+from hilum.attestations import service as attestations
+from hilum.clients import service as clients
+from hilum.infra.context import Context, Trace
+from hilum.infra.db import Database
 from hilum.infra.migrations.run import migrate
+from hilum.infra.system import SystemClock, SystemIds
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.kernel.actor import SYSTEM
+from hilum.keys import live as keys
 from tests.sim.furnished import TABLES
 
 KEY = {"HILUM_SECRET_KEY": "outside-key-encryption-key-0123456789abcdef"}
@@ -67,9 +75,26 @@ def copy_seeded(seeded: Path, home: Path, sandbox_url: str, database_url: str) -
                     (SANDBOX_URL, sandbox_url, SANDBOX_URL),
                 )
                 assert changed.rowcount, f"{table}.{column} holds no address of the sandbox"
+    _sign_clients(control)
     if database_url.startswith("postgresql"):
         _move_rows(control, database_url)
         control.unlink()
+
+
+def _sign_clients(control: Path) -> None:
+    """Sign the clients of a copy as they are there, with its own key: another address is another redirect URI."""
+    own = keys.vault()
+    uow = UnitOfWork.create(Database(f"sqlite:///{control}"), SystemClock(), SystemIds(), "copied")
+
+    def verb(ctx: Context) -> None:
+        attestations.attest(ctx, *clients.signed_states(ctx))
+
+    keys.install(keys.Vault(KEY["HILUM_SECRET_KEY"]))
+    try:
+        uow.write_now(verb, actor=SYSTEM, trace=Trace("req_copied"))
+    finally:
+        keys.install(own)
+        uow.close()
 
 
 def _move_rows(control: Path, url: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 
 from hilum.attestations import policy, service, store
-from hilum.attestations.models import ATTEST_ACTION
+from hilum.attestations.models import ATTEST_ACTION, WHOLE_FROM
 from hilum.audit import store as audit_store
 from hilum.infra.context import Context, Trace
 from hilum.infra.unit_of_work import UnitOfWork
@@ -231,6 +231,29 @@ def test_a_row_costs_as_much_to_check_among_thousands_as_among_few(sqlite_uow: U
 
     assert _read(rows) <= few + 70
     assert rows.do(lambda ctx: ctx.tx.execute(select(func.count()).select_from(L)).scalar()) == 5_002
+
+
+def test_thousands_of_rows_are_checked_together_by_reading_the_whole_tree_once(
+    sqlite_uow: UnitOfWork,
+) -> None:
+    """As a worker does with the clients of every app when it starts."""
+    rows = Rows(sqlite_uow)
+    many = [(f"more/{n}", policy.digest_of(n)) for n in range(3 * WHOLE_FROM // 2)]
+    rows.sign(*many)
+
+    assert rows.counting(*many, FORGED, ("thing/9", "x")) == many
+    rows.run(update(L).where(L.c.subject == "thing/2").values(digest=FORGED[1]))
+    assert rows.counting(*many) == [], "whatever is wrong anywhere, the root shows it"
+
+
+def test_a_row_that_was_removed_leaves_nothing_behind_and_does_not_come_back(rows: Rows) -> None:
+    rows.sign((ONE[0], policy.GONE))
+
+    assert rows.counting(ONE, TWO) == [TWO]
+    assert [each["subject"] for each in rows.all_of(L)] == [TWO[0]]
+    assert rows.faults(TWO) == ""
+    rows.sign(ONE)
+    assert rows.counting(ONE, TWO) == [ONE, TWO]
 
 
 def _read(rows: Rows) -> int:

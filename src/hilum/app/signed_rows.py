@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from hilum.agreements import service as agreements
 from hilum.attestations import service as attestations
 from hilum.attestations.service import Source
+from hilum.clients import service as clients
 from hilum.infra.context import Context
 from hilum.mandates import service as mandates
 from hilum.notices import service as notices
@@ -13,6 +14,7 @@ from hilum.requests import service as requests
 from hilum.rollouts import service as rollouts
 
 SOURCES: Mapping[str, Source] = {
+    "client": clients.signed_states,
     "agreement": agreements.signed_states,
     "mandate": mandates.signed_states,
     "rules": requests.signed_states,

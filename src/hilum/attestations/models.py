@@ -11,6 +11,8 @@ SUBJECT_BOUND = 200
 KIND = "kind"
 """Subjects ``kind/<name>`` say that the rows of a kind were signed: from then on one without a leaf does not count."""
 ATTEST_ACTION = "attestations.head.sign"
+WHOLE_FROM = 2_000
+"""From how many buckets on the whole tree is read instead of the ways of each."""
 SHOWN_BOUND = 20
 """How many faults of rows are listed."""
 

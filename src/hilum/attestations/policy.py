@@ -18,7 +18,7 @@ NOT_SIGNED = "It was never signed."
 NOT_AS_SIGNED = "It is not as it was signed."
 MISSING = "It was signed, and is missing."
 GONE = ""
-"""The leaf of a row that was removed as it should be."""
+"""The state of a row that was removed as it should be: it has no leaf any more. Releases before kept one with this digest."""
 EMPTY = ""
 """The digest of a bucket or node with nothing below it."""
 
@@ -84,7 +84,11 @@ def changed(part: Part, states: Mapping[str, str]) -> Part:
     """Return a part of the tree with other leaves."""
     buckets = {place: dict(leaves) for place, leaves in part.buckets.items()}
     for subject, digest in states.items():
-        buckets[place_of(subject)][subject] = digest
+        if digest == GONE:
+            # Without a leaf it counts as little as with one that nothing fits, and what comes and goes leaves nothing behind.
+            buckets[place_of(subject)].pop(subject, None)
+        else:
+            buckets[place_of(subject)][subject] = digest
     return Part(buckets, part.nodes)
 
 

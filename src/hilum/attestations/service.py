@@ -22,7 +22,7 @@ State = tuple[str, str]
 """The subject of a row and the digest of its state."""
 Source = Callable[[Context], Iterable[State]]
 NOTHING_COUNTS = (
-    "Nothing that is signed row by row counts (agreements, mandates, rules of requests, exceptions, overrides, rollouts) until the tables are "
+    "Nothing that is signed row by row counts (clients, agreements, mandates, rules of requests, exceptions, overrides, rollouts) until the tables are "
     "restored from a backup, or the operator has looked at all of it and signs it again on the host (`hilum keys attest`)."
 )
 _TRIES = 5
@@ -40,24 +40,42 @@ def intact(
     ctx: Context, read: Callable[[Context], Collection[Row]], state: Callable[[Row], State]
 ) -> list[Row]:
     """Read rows, and return those that are as they were signed. ``read`` may run again, since others change rows meanwhile."""
+    return wholly_intact(ctx, read, lambda row: (state(row),))
+
+
+def wholly_intact(
+    ctx: Context, read: Callable[[Context], Collection[Row]], states: Callable[[Row], Collection[State]]
+) -> list[Row]:
+    """Read rows of which several states are signed, and return those of which all are as they were signed; as ``intact``."""
     for _ in range(_TRIES):
         before = store.newest_number(ctx.tx)
-        rows = read(ctx)
+        rows = [(row, tuple(states(row))) for row in read(ctx)]
         if not rows:
             return []
-        states = {state(row) for row in rows}
-        found = _faults(ctx, states)
+        found = _faults(ctx, {each for _, of_row in rows for each in of_row})
         # A change that was committed between two of the reads has made a new head.
         if not found or store.newest_number(ctx.tx) == before:
             break
-    for subject, fault in sorted(found.items()):
+    _report(found)
+    return [row for row, of_row in rows if not any(subject in found for subject, _ in of_row)]
+
+
+def _report(found: Mapping[str, str]) -> None:
+    # Where the tree itself is damaged, every row is faulty for the same reason.
+    for subject, fault in sorted(found.items())[:SHOWN_BOUND]:
         _log.error("attestations.row.faulty", subject=subject, fault=fault)
-    return [row for row in rows if state(row)[0] not in found]
+    if len(found) > SHOWN_BOUND:
+        _log.error("attestations.rows.faulty", rows=len(found))
 
 
 def matches(ctx: Context, state: State) -> bool:
     """Check whether a row that this transaction has locked is as it was signed."""
     return not _settled_faults(ctx, state)
+
+
+def is_signed(ctx: Context, subject: str) -> bool:
+    """Check whether anything is signed of a subject; True also where nothing that is signed can be trusted."""
+    return _settled_faults(ctx, (subject, policy.GONE)).get(subject) != policy.NOT_SIGNED
 
 
 def require(ctx: Context, state: State) -> None:

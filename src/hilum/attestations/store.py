@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, func, select, text
 
-from hilum.attestations.models import DEPTH, SUBJECT_BOUND, Head, Part
-from hilum.attestations.policy import parents_of, place_of
+from hilum.attestations.models import DEPTH, SUBJECT_BOUND, WHOLE_FROM, Head, Part
+from hilum.attestations.policy import GONE, parents_of, place_of
 from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
 
 _LOCK = 0x415454455354
@@ -69,6 +69,11 @@ def add_head(tx: Connection, head: Head) -> bool:
 def read_part(tx: Connection, places: Collection[str]) -> Part:
     """Read the leaves of some buckets, and the nodes beside their ways to the root."""
     buckets: dict[str, dict[str, str]] = {place: {} for place in places}
+    if len(places) > WHOLE_FROM:
+        # All of it in one read: then nothing stands beside it.
+        for place, subject, digest in read_leaves(tx):
+            buckets.setdefault(place, {})[subject] = digest
+        return Part(buckets, {})
     for batch in in_batches(places):
         columns = select(leaves.c.place, leaves.c.subject, leaves.c.digest)
         for place, subject, digest in tx.execute(columns.where(leaves.c.place.in_(batch))):
@@ -82,7 +87,11 @@ def read_part(tx: Connection, places: Collection[str]) -> Part:
 
 def save(tx: Connection, states: Mapping[str, str], ways: Mapping[str, str]) -> None:
     """Save leaves, and the nodes on their ways to the root, which is in the head."""
-    rows = [{"subject": each, "place": place_of(each), "digest": digest} for each, digest in states.items()]
+    rows = [
+        {"subject": each, "place": place_of(each), "digest": digest}
+        for each, digest in states.items()
+        if digest != GONE
+    ]
     for batch in in_batches(states):
         tx.execute(leaves.delete().where(leaves.c.subject.in_(batch)))
     for some in in_batches(rows):

@@ -45,7 +45,7 @@ def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
     r"""Sign with a new key from now on. The previous key signs no more; what it signed stays verifiable.
 
     id_token is the key of one tenant, checkpoint that of the audit record, policy that of the rule book, disposal that of disposal requests,
-    registry that of certifications, attestation that of agreements, mandates and what else is signed row by row,
+    registry that of certifications, attestation that of clients, agreements and what else is signed row by row,
     certificate that of certificates. The platform may serve meanwhile: every node signs with
     the new key at once. HILUM_SECRET_KEY is a different key and does not change.
 
@@ -65,13 +65,13 @@ def rotate(purpose: str, *, tenant: str, json_: bool) -> None:
 @click.option(
     "--yes",
     is_flag=True,
-    help="I have looked at every certification, agreement, mandate, rule, exception, override and rollout.",
+    help="I have looked at every certification, client, agreement, mandate, rule, exception, override and rollout.",
 )
 @json_option
 def attest(*, yes: bool, json_: bool) -> None:
     r"""Sign again what is certified, and what is signed row by row, as the database has it, where what was signed is lost or damaged.
 
-    Every certification and the category of every app are signed from the database, and so are agreements, mandates, rules of requests, exceptions,
+    Every certification and the category of every app are signed from the database, and so are clients, agreements, mandates, rules of requests, exceptions,
     overrides and rollouts. When `hilum doctor` says that attestations are missing or not as
     they were signed, restore the rows from a backup first; this is what remains if that cannot be done. Whoever wrote to the database may have
     changed what is certified: look at each app (`hilum app show`), and at what `hilum doctor` lists, before you say --yes.

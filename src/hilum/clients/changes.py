@@ -4,7 +4,7 @@ from typing import Any
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import policy, store
+from hilum.clients import policy, signing, store
 from hilum.clients.models import Client, ClientEdit, ClientMetadata
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
@@ -88,10 +88,12 @@ def _validated(ctx: Context, client: Client, order: ClientEdit) -> ClientMetadat
 
 def _apply(ctx: Context, client: Client, values: dict[str, Any]) -> Client:
     if values:
+        signing.require(ctx, client)
         store.save_metadata(ctx.tx, client.id, values)
         registry.announce_change(ctx, client.app)
         event = Event(
             "registry.client.change", app=client.app, client=client.id, facts={"changed": sorted(values)}
         )
         audit.record(ctx, event)
+        signing.attest(ctx, client.id)
     return store.get_client(ctx.tx, client.id)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import changes, creation, credential_policy, policy, store
+from hilum.clients import changes, creation, credential_policy, policy, signing, store
 from hilum.clients.changes import CLIENT_CHANGE, approve, refuse
 from hilum.clients.credentials import list_credentials
 from hilum.clients.models import (
@@ -21,6 +21,7 @@ from hilum.clients.models import (
 )
 from hilum.clients.peers import CARRY_OUT, add_peer, ask_peer, ask_secret, rotate_secret
 from hilum.clients.queries import view_client
+from hilum.clients.signing import states as signed_states
 from hilum.clients.transfers import (
     accept_app,
     decline_app,
@@ -37,7 +38,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import SANDBOX_TRIAL, UNCLASSIFIED, Book
 from hilum.registry import service as registry
-from hilum.registry.models import NAMED_BOUND, App, Certified, CertifyOrder, Environment, HeldEdit
+from hilum.registry.models import NAMED_BOUND, REGISTRY, App, Certified, CertifyOrder, Environment, HeldEdit
 from hilum.registry.policy import is_in_force, text_fault
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "offer_app",
     "refuse",
     "rotate_secret",
+    "signed_states",
     "view_client",
     "view_transfer",
 ]
@@ -79,7 +81,9 @@ def add_client(ctx: Context, order: NewClient) -> tuple[Client, str]:
         _require_presentable(ctx, app, order.metadata)
         _require_unreviewed(ctx, version.id, order.metadata.environment)
     registry.announce_change(ctx, app.id)
-    return creation.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
+    client, secret = creation.add_client(ctx, app, version.id, order.metadata, client_id=order.client_id)
+    signing.attest_new(ctx, client)
+    return client, secret
 
 
 def _require_unreviewed(ctx: Context, version: VersionId, environment: Environment) -> None:
@@ -124,6 +128,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     """
     # Locked, since the unbroken time is computed from the row and written back to it.
     client = get_changeable(ctx, client_id, "registry.client.adopt_version")
+    signing.require(ctx, client)
     version = registry.get_version(ctx, version_id)
     if version.app != client.app:
         raise NotFound("version_not_found", "The app has no such version.")
@@ -151,6 +156,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     facts = {"version": version.id}
     registry.announce_change(ctx, client.app)
     audit.record(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id, facts=facts))
+    signing.attest(ctx, client.id)
     return after
 
 
@@ -194,17 +200,22 @@ def facts_of_apps(ctx: Context, of: Collection[AppId] | None) -> dict[AppId, tup
 def certified_facts(
     ctx: Context, of: Collection[AppId] | None
 ) -> tuple[dict[AppId, tuple[ClientFacts, ...]], Certified]:
-    """Read the facts of the clients of some apps (None: of all) by app, and the certifications that they depend on."""
+    """Read the facts of the clients of some apps (None: of all) by app, and the certifications that they depend on.
+
+    Clients that are not as they were signed are left out, and their apps are among the faults.
+    """
     # Several reads and a join in memory, since no room reads another's table (ADR 39).
     certified = registry.read_certified(ctx, of)
-    apps, versions = certified.apps, certified.versions
+    registered, faulty = signing.read(ctx, of)
     by_app: dict[AppId, list[ClientFacts]] = {}
-    for client in store.read_clients(ctx.tx, of):
-        # An app that is deleted between the reads takes its clients with it.
-        if client.app in apps and client.version in versions:
-            app, version = apps[client.app], versions[client.version]
-            facts = policy.join(client, app, version, certified.certifications.get(client.app, ()))
-            by_app.setdefault(client.app, []).append(facts)
+    for client, app in registered:
+        version = certified.versions.get(client.version)
+        if version is not None:
+            facts = policy.join(client, app, version, certified.certifications.get(app.id, ()))
+            by_app.setdefault(app.id, []).append(facts)
+    if faulty:
+        faults = dict.fromkeys(faulty, signing.FAULT) | dict(certified.faults)
+        certified = replace(certified, faults=faults)
     return {app: tuple(facts) for app, facts in by_app.items()}, certified
 
 
@@ -222,6 +233,8 @@ def add_dynamic(
     # certification.
     order = CertifyOrder(version.id, Environment.SANDBOX, client.scopes, ends)
     registry.add_certification(ctx, app, version, order, book)
+    # Last, as wherever both are signed: of two transactions none must wait for what the other holds.
+    signing.attest_new(ctx, client)
     return client, secret
 
 
@@ -245,7 +258,9 @@ def count_dynamic(ctx: Context, tenant: TenantId) -> int:
 def delete_ended_dynamic(ctx: Context) -> list[tuple[AppId, TenantId]]:
     """Delete expired dynamic clients with their apps, but not the installations; return the apps and their tenants."""
     ended = store.delete_ended_dynamic(ctx.tx, ctx.now)
-    return [(app.id, app.tenant) for app in registry.delete_apps(ctx, ended) if app.tenant is not None]
+    deleted = registry.delete_apps(ctx, [app for _, app in ended])
+    signing.attest_gone(ctx, ended)
+    return [(app.id, app.tenant) for app in deleted if app.tenant is not None]
 
 
 def get_client(ctx: Context, client_id: ClientId) -> Client:
@@ -257,17 +272,29 @@ def get_client(ctx: Context, client_id: ClientId) -> Client:
 
 
 def find_client(ctx: Context, client_id: ClientId) -> Client | None:
-    """Find a client, with the digests of its secrets, by an id that may be any text, as a request contains it."""
+    """Find a client, with the digests of its secrets, by an id that may be any text, as a request contains it.
+
+    None also if it is not as it was signed, or its app has another vendor than was signed.
+    """
+    found = _registered(ctx, client_id)
+    return None if found is None else found[0]
+
+
+def _registered(ctx: Context, client_id: ClientId) -> signing.Registered | None:
     # The id comes from a request before anybody is authenticated: what cannot be an id costs no query.
-    return store.find_client(ctx.tx, client_id) if policy.fits_id(client_id) else None
+    if not policy.fits_id(client_id):
+        return None
+    # What was verified is kept until anything of the registry changes: authorize and launches ask several times each.
+    return ctx.cached(REGISTRY, ("registered", client_id), lambda ctx: signing.find(ctx, client_id))
 
 
 def client_facts(ctx: Context, client_id: ClientId) -> ClientFacts | None:
-    """Return the facts of one client, or None if there is none."""
-    client = find_client(ctx, client_id)
-    if client is None:
+    """Return the facts of one client; None if there is none that counts."""
+    found = _registered(ctx, client_id)
+    if found is None:
         return None
-    app, version = registry.get_app(ctx, client.app), registry.get_version(ctx, client.version)
+    client, app = found
+    version = registry.get_version(ctx, client.version)
     return policy.join(client, app, version, registry.certifications_of(ctx, app.id))
 
 

@@ -358,10 +358,23 @@ def delete_credentials(tx: Connection, app: AppId) -> None:
 
 
 def read_clients(tx: Connection, of: Collection[AppId] | None) -> Iterator[Client]:
-    """Read the clients of some apps (None: of all) by id, without secrets; and without those of a kind that this release does not know."""
+    """Read the clients of some apps (None: of all) by id, and without those of a kind that this release does not know."""
     query = select(clients).order_by(clients.c.id)
     query = query if of is None else query.where(clients.c.app.in_(of))
-    return (_client(row) for row in tx.execute(query) if _is_known(row))
+    rows = tx.execute(query).all()
+    held = _secrets(tx, of) if rows else {}
+    return (_client(row, held.get(row.id, ())) for row in rows if _is_known(row))
+
+
+def _secrets(tx: Connection, of: Collection[AppId] | None) -> dict[str, list[ClientSecret]]:
+    """Read the secrets of the clients of some apps (None: of all) by client."""
+    query = select(secrets)
+    if of is not None:
+        query = query.where(secrets.c.client.in_(select(clients.c.id).where(clients.c.app.in_(of))))
+    found: dict[str, list[ClientSecret]] = {}
+    for row in tx.execute(query):
+        found.setdefault(row.client, []).append(ClientSecret(row.digest, row.expires_at, row.created_at))
+    return found
 
 
 def _is_known(row: Row[Any]) -> bool:
@@ -385,8 +398,8 @@ def count_dynamic(tx: Connection, of: Collection[AppId], now: datetime) -> int:
     return int(tx.execute(query).scalar_one())
 
 
-def delete_ended_dynamic(tx: Connection, now: datetime) -> list[AppId]:
-    """Delete expired dynamic clients, at most ENDED_BATCH; return their apps."""
+def delete_ended_dynamic(tx: Connection, now: datetime) -> list[tuple[ClientId, AppId]]:
+    """Delete expired dynamic clients, at most ENDED_BATCH; return them with their apps."""
     ended = select(clients.c.id, clients.c.app).where(
         clients.c.dynamic.is_(True), clients.c.expires_at <= now
     )
@@ -397,4 +410,4 @@ def delete_ended_dynamic(tx: Connection, now: datetime) -> list[AppId]:
     tx.execute(secrets.delete().where(secrets.c.client.in_(expired)))
     tx.execute(uses.delete().where(uses.c.client.in_(expired)))
     tx.execute(clients.delete().where(clients.c.id.in_(expired)))
-    return [AppId(row.app) for row in rows]
+    return [(ClientId(row.id), AppId(row.app)) for row in rows]

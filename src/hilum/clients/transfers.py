@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from hilum.audit import service as audit
 from hilum.audit.models import Event
-from hilum.clients import store
+from hilum.clients import signing, store
 from hilum.clients.models import TRANSFER_LIFE, Transfer
 from hilum.identity.models import VendorRight
 from hilum.identity.policy import may_as_member
@@ -56,12 +56,15 @@ def accept_app(ctx: Context, app_id: AppId, *, transferred: Transferred = ignore
     transfer = view_transfer(ctx, app_id)
     if not may_as_member(ctx.actor, transfer.to, VendorRight.TRANSFER):
         raise audit.refusal(ctx, Event("registry.transfer.accept", app=app_id))
+    app = registry.get_app(ctx, app_id)
+    counting = signing.begin_transfer(ctx, app)
     _end(ctx, transfer)
     # The former vendor knows its secrets and has its keys.
     store.delete_credentials(ctx.tx, app_id)
-    after = registry.change_owner(ctx, registry.get_app(ctx, app_id), transfer.to)
+    after = registry.change_owner(ctx, app, transfer.to)
     _record(ctx, "registry.transfer.accept", transfer)
     transferred(ctx, app_id, transfer.vendor)
+    signing.attest_transferred(ctx, after, counting)
     return after
 
 

@@ -130,6 +130,9 @@ def _sign_gone(ctx: Context, fate: Fate, rows: list[dict[str, Any]]) -> None:
     # Of rules one state is signed for a hospital, however many versions there were.
     named = "tenant" if fate.signed == "rules" else "id"
     subjects = {f"{fate.signed}/{row[named]}" for row in rows}
+    if fate.signed == "client":
+        # With a client it is signed whose its app is.
+        subjects |= {f"owner/{row['app']}" for row in rows}
     attestations.attest(ctx, *((subject, GONE) for subject in sorted(subjects)))
 
 

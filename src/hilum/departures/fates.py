@@ -41,7 +41,12 @@ FATES = (
     Fate("registry_credential_use", _CLIENT, _ERASE, "use of those secrets"),
     Fate("registry_client_change", _CLIENT, _ERASE, "edits of those clients"),
     Fate(
-        "registry_client", By.APP, _ERASE, "the hospital's own clients: its EHR, its servers", exported=True
+        "registry_client",
+        By.APP,
+        _ERASE,
+        "the hospital's own clients: its EHR, its servers",
+        exported=True,
+        signed="client",
     ),
     Fate("pictures_picture", By.OWNER, _ERASE, "its logo"),
     Fate("signing_key", By.RING, _ERASE, "keys that signed id_tokens"),

@@ -13,7 +13,7 @@ from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId
 from hilum.keys import service as keys
 from hilum.keys.models import Purpose
-from hilum.registry import attestation_store, catalogue_store, chain, store
+from hilum.registry import attestation_store, catalogue_store, chain, ownership, store
 from hilum.registry.models import App, AppState, Attestation, Attested, Certification, Certified
 
 ATTEST_ACTION = "registry.app.attest"
@@ -167,9 +167,10 @@ def begin_stop(ctx: Context, app: AppId) -> str | None:
 
 def attest_stops(ctx: Context) -> int:
     """Sign that apps are suspended of which a release before did not sign it; return how many. For the platform itself, at each start."""
-    found, signed = 0, attested(ctx)
-    for app in catalogue_store.suspended_apps(ctx.tx):
-        newest, stored = signed.apps.get(app), store.get_app(ctx.tx, app)
+    found, signed = set[AppId](), attested(ctx)
+    suspended = [store.get_app(ctx.tx, app) for app in catalogue_store.suspended_apps(ctx.tx)]
+    for stored in suspended:
+        app, newest = stored.id, signed.apps.get(stored.id)
         if newest is None:
             continue
         of_app = tuple(store.read_certifications(ctx.tx, [app])), store.read_versions(ctx.tx, [app])
@@ -179,8 +180,12 @@ def attest_stops(ctx: Context) -> int:
             continue
         if newest.digest != chain.state_digest(stored, *of_app, newest.after):
             _attest(ctx, app, newest.after, gone=False)
-            found += 1
-    return found
+            found.add(app)
+    # After all of those, as wherever both are signed.
+    for stored in suspended:
+        if ownership.sign_stop(ctx, replace(stored, state=AppState.ACTIVE), stored):
+            found.add(stored.id)
+    return len(found)
 
 
 def require_category(ctx: Context, app: App) -> None:

@@ -58,6 +58,7 @@ from hilum.registry.models import (
     Profile,
     Vendor,
 )
+from hilum.registry.ownership import owner_state, owner_subject, sign_stop
 from hilum.registry.profiles import missing_metadata, profile_faults
 from hilum.registry.queries import (
     app_names,
@@ -118,6 +119,8 @@ __all__ = [
     "note_next_reviews",
     "note_use_reviews",
     "open_reviews_of",
+    "owner_state",
+    "owner_subject",
     "raise_tier",
     "read_calls",
     "read_profiles",
@@ -588,4 +591,5 @@ def _set_state(ctx: Context, app_id: AppId, state: AppState, event: Event) -> Ap
     if signed_after is not None:
         attestations.attest(ctx, app.id, signed_after)
     audit.record(ctx, event)
+    sign_stop(ctx, app, after)
     return after

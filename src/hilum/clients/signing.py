@@ -1,0 +1,159 @@
+"""Which clients count: those that are as they were signed, of apps that have the vendor that was signed (ADR 141)."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import orjson
+
+from hilum.attestations import service as attestations
+from hilum.attestations.policy import GONE
+from hilum.attestations.service import State
+from hilum.clients import store
+from hilum.clients.models import BackendUse, Client
+from hilum.infra.context import Context
+from hilum.kernel.ids import AppId, ClientId
+from hilum.registry import service as registry
+from hilum.registry.models import App
+
+Registered = tuple[Client, App]
+SIGNED = (
+    "app",
+    "version",
+    "environment",
+    "type",
+    "deployment",
+    "name",
+    "redirect_uris",
+    "launch_uri",
+    "origins",
+    "scopes",
+    "jwks_uri",
+    "grant_types",
+    "dynamic",
+)
+SIGNED_MOMENTS = ("expires_at", "adopted_at", "certified_before")
+"""The fields of a client that are signed beside its keys, its secrets and the use of a backend service. One that is added here leaves no client as it was signed."""
+FAULT = "A client of it, or its vendor, is not as it was signed."
+
+
+def client_state(client: Client) -> State:
+    """Return subject and digest of a client with its secrets. Pure."""
+    held = [getattr(client, name) for name in SIGNED]
+    moments = [_utc(getattr(client, name)) for name in SIGNED_MOMENTS]
+    secrets = sorted((each.digest, _utc(each.expires_at)) for each in client.secrets)
+    # As text: keys may hold numbers of any size.
+    keys = "" if client.jwks is None else json.dumps(client.jwks, sort_keys=True)
+    return _client(client.id), _digest(held, moments, keys, _use(client.backend_use), secrets)
+
+
+def _digest(*state: object) -> str:
+    # Without ``attestations.digest_of``, which takes any value: a worker that starts digests every client there is.
+    return sha256(orjson.dumps(state)).hexdigest()
+
+
+def _utc(at: datetime | None) -> str:
+    # By its moment: a request may state it in another zone than the database returns.
+    return "" if at is None else at.astimezone(UTC).isoformat()
+
+
+def _use(use: BackendUse | None) -> list[object]:
+    if use is None:
+        return []
+    return [use.purpose, use.population, use.schedule, use.approver, use.calls_a_day, use.writes_a_day]
+
+
+def _client(client: ClientId) -> str:
+    return f"client/{client}"
+
+
+def _states(registered: Registered) -> tuple[State, State]:
+    client, app = registered
+    return client_state(client), registry.owner_state(app)
+
+
+# --- what counts ---------------------------------------------------------------------------------------------------------------
+
+
+def find(ctx: Context, client: ClientId) -> Registered | None:
+    """Find a client with its app; None if there is none, or if it does not count."""
+
+    def read(ctx: Context) -> list[Registered]:
+        found = store.find_client(ctx.tx, client)
+        app = None if found is None else registry.read_apps(ctx, [found.app]).get(found.app)
+        return [] if found is None or app is None else [(found, app)]
+
+    return next(iter(attestations.wholly_intact(ctx, read, _states)), None)
+
+
+def read(ctx: Context, of: Collection[AppId] | None) -> tuple[list[Registered], set[AppId]]:
+    """Read the clients of some apps (None: of all) that count, by id, with their apps; and of which apps one does not."""
+    every: list[Registered] = []
+
+    def again(ctx: Context) -> list[Registered]:
+        apps = registry.read_apps(ctx, of)
+        # An app that is deleted between the reads takes its clients with it.
+        every[:] = [
+            (client, apps[client.app]) for client in store.read_clients(ctx.tx, of) if client.app in apps
+        ]
+        return every
+
+    counting = attestations.wholly_intact(ctx, again, _states)
+    kept = {client.id for client, _ in counting}
+    return counting, {app.id for client, app in every if client.id not in kept}
+
+
+def states(ctx: Context) -> Iterator[State]:
+    """Return subject and digest of every client, and of whose each app with a client is."""
+    apps, owned = registry.read_apps(ctx, None), dict[AppId, App]()
+    for client in store.read_clients(ctx.tx, None):
+        if client.app in apps:
+            owned[client.app] = apps[client.app]
+            yield client_state(client)
+    yield from map(registry.owner_state, owned.values())
+
+
+# --- signing -------------------------------------------------------------------------------------------------------------------
+
+
+def require(ctx: Context, client: Client) -> None:
+    """Check that a client is as it was signed, before a change would vouch for it. Raises Conflict."""
+    attestations.require(ctx, client_state(client))
+
+
+def attest(ctx: Context, client: ClientId) -> None:
+    """Sign a client as this transaction leaves it; the last of a verb, since others wait for it. Raises Conflict."""
+    attestations.attest(ctx, client_state(store.get_client(ctx.tx, client)))
+
+
+def attest_new(ctx: Context, client: Client) -> None:
+    """Sign a client that was added just now, and with an app's first client whose the app is. Raises Conflict (its vendor was changed since)."""
+    owner = registry.owner_state(registry.get_app(ctx, client.app))
+    first = not attestations.is_signed(ctx, owner[0])
+    if not first:
+        attestations.require(ctx, owner)
+    attestations.attest(ctx, client_state(client), *([owner] if first else []))
+
+
+def begin_transfer(ctx: Context, app: App) -> list[ClientId]:
+    """Return the clients of an app that count, before it becomes another vendor's. Raises Conflict (its vendor is not the one that was signed)."""
+    if attestations.is_signed(ctx, registry.owner_subject(app.id)):
+        attestations.require(ctx, registry.owner_state(app))
+    return [client.id for client, _ in read(ctx, [app.id])[0]]
+
+
+def attest_transferred(ctx: Context, app: App, counting: Iterable[ClientId]) -> None:
+    """Sign whose an app is now, and the clients of it that counted before. Raises Conflict."""
+    if attestations.is_signed(ctx, registry.owner_subject(app.id)):
+        kept = [client_state(store.get_client(ctx.tx, each)) for each in counting]
+        attestations.attest(ctx, registry.owner_state(app), *kept)
+
+
+def attest_gone(ctx: Context, ended: Iterable[tuple[ClientId, AppId]]) -> None:
+    """Sign that clients are gone whose apps had no other. Raises Conflict."""
+    subjects = {
+        subject for client, app in ended for subject in (_client(client), registry.owner_subject(app))
+    }
+    if subjects:
+        attestations.attest(ctx, *((each, GONE) for each in sorted(subjects)))

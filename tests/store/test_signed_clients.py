@@ -1,0 +1,216 @@
+"""Clients, and whose their apps are, are signed: who can write to the database, and has no key, makes nothing count (ADR 141)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, insert, select, update
+
+from hilum.app import signed_rows
+from hilum.attestations import service as attestations
+from hilum.attestations import store as tree
+from hilum.clients import service as clients
+from hilum.clients import store
+from hilum.clients.models import ClientEdit, ClientType, Deployment, NewPeer
+from hilum.kernel.actor import SYSTEM
+from hilum.kernel.errors import Conflict
+from hilum.registry import service as registry
+from hilum.registry import store as registry_store
+from hilum.registry.models import NewVersion
+from tests.sim.world import FakeClock
+from tests.store.registry_ground import GENERAL, METADATA, ROOT, Ground, ground
+
+__all__ = ["ground"]
+C, S, A = store.clients, store.secrets, registry_store.apps
+SERVER = {"type": ClientType.SYMMETRIC, "deployment": Deployment.SERVER}
+OTHER = "0" * 64
+Edit = Callable[[Any, Any], list[Any]]
+
+
+def run(ground: Ground, *statements: Any) -> None:
+    """Write to the database as somebody does who has no key; then anything of the app changes, so that processes read it again."""
+    attestations._verified.clear()
+    ground.do(SYSTEM, lambda ctx: [ctx.tx.execute(each) for each in statements])
+    ground.do(SYSTEM, registry.announce_change, ground.app.id)
+
+
+def counts(ground: Ground, client: Any) -> bool:
+    """Return whether a client counts, which every way to it says alike."""
+    said = {
+        ground.do(SYSTEM, clients.find_client, client.id) is not None,
+        ground.do(SYSTEM, clients.client_facts, client.id) is not None,
+        client.id in ground.facts().clients,
+    }
+    (one,) = said
+    return one
+
+
+def of(client: Any, **values: Any) -> list[Any]:
+    return [update(C).where(C.c.id == client.id).values(values)]
+
+
+EDITS: dict[str, Edit] = {
+    "redirect": lambda client, _: of(client, redirect_uris=["https://evil.example/cb"]),
+    "origin": lambda client, _: of(client, origins=["https://evil.example"]),
+    "launch": lambda client, _: of(client, launch_uri="https://evil.example/launch"),
+    "scopes": lambda client, _: of(client, scopes="launch openid patient/*.cruds"),
+    "keys": lambda client, _: of(client, jwks={"keys": []}),
+    "keys elsewhere": lambda client, _: of(client, jwks_uri="https://evil.example/jwks"),
+    "end": lambda client, _: of(client, expires_at=client.created_at + timedelta(days=900)),
+    "type": lambda client, _: of(client, type="public"),
+    "environment": lambda client, _: of(client, environment="production"),
+    "since when": lambda client, _: of(client, certified_before=client.created_at - timedelta(days=900)),
+    "its secret": lambda client, _: [update(S).where(S.c.client == client.id).values(digest=OTHER)],
+    "one more secret": lambda client, _: [insert(S).values(client=client.id, digest=OTHER)],
+    "a secret's end": lambda client, _: [
+        update(S).where(S.c.client == client.id).values(expires_at=client.created_at)
+    ],
+    "no secret": lambda client, _: [delete(S).where(S.c.client == client.id)],
+    "vendor": lambda _, app: [update(A).where(A.c.id == app.id).values(vendor="ven_evil")],
+    "hospital": lambda _, app: [update(A).where(A.c.id == app.id).values(tenant="mercy")],
+    "owner since": lambda _, app: [update(A).where(A.c.id == app.id).values(owner_since=app.created_at)],
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=list(EDITS))
+def test_a_client_that_somebody_changed_in_the_database_is_unknown(ground: Ground, edit: Edit) -> None:
+    """It gets no token, no redirect and no scope, and nothing is signed on it; a hospital's EHR beside it goes on."""
+    client, _ = ground.client(**SERVER)
+    ehr, _ = ground.do(SYSTEM, clients.add_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
+    assert counts(ground, client)
+    assert counts(ground, ehr)
+
+    run(ground, *edit(client, ground.app))
+
+    assert not counts(ground, client)
+    assert counts(ground, ehr)
+    assert ground.facts().faults == {ground.app.id: "A client of it, or its vendor, is not as it was signed."}
+    (fault,) = ground.do(SYSTEM, signed_rows.faults)
+    assert fault in {
+        f"client/{client.id}: It is not as it was signed.",
+        f"owner/{ground.app.id}: It is not as it was signed.",
+    }
+
+
+def test_a_client_that_somebody_added_or_put_back_is_unknown(ground: Ground) -> None:
+    """C179: what was signed once is no better than what never was."""
+    client, _ = ground.client(**SERVER)
+    before = ground.do(SYSTEM, lambda ctx: dict(ctx.tx.execute(select(C)).mappings().one()))
+    found = ground.do(SYSTEM, clients.find_client, client.id)
+    run(ground, insert(C).values(before | {"id": "cli_evil"}))
+    assert ground.do(SYSTEM, clients.find_client, "cli_evil") is None
+    assert counts(ground, client)
+
+    ground.do(
+        ROOT, clients.edit, client.id, ClientEdit(found.revision, redirect_uris=("https://new.example/cb",))
+    )
+    assert counts(ground, client)
+    run(ground, *of(client, redirect_uris=before["redirect_uris"]))
+
+    assert not counts(ground, client)
+
+
+def test_a_suspension_that_somebody_takes_out_of_the_database_ends_nothing(
+    ground: Ground, clock: FakeClock
+) -> None:
+    """Of a hospital's own EHR, too, which needs no certification: nor is what was issued before valid again."""
+    ehr, _ = ground.do(SYSTEM, clients.add_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
+    resume = update(A).where(A.c.id == ehr.app).values(state="active", active_since=A.c.created_at)
+    clock.advance(timedelta(minutes=1))
+    vendor = ground.do(ROOT, registry.suspend_app, ehr.app, "It misbehaves.").vendor
+    assert counts(ground, ehr)
+    assert not ground.facts().clients[ehr.id].active
+
+    run(ground, resume)
+    ground.do(SYSTEM, registry.announce_change, ehr.app)
+    assert not counts(ground, ehr)
+    suspended = update(A).where(A.c.id == ehr.app)
+    run(ground, suspended.values(state="suspended", vendor="ven_evil"))
+    with pytest.raises(Conflict) as caught:
+        ground.do(ROOT, registry.resume_app, ehr.app, "It is mended.")
+    assert caught.value.code == "not_as_signed"
+
+    run(ground, suspended.values(vendor=vendor))
+    clock.advance(timedelta(minutes=1))
+    ground.do(ROOT, registry.resume_app, ehr.app, "It is mended.")
+    assert counts(ground, ehr)
+    run(ground, resume)
+    ground.do(SYSTEM, registry.announce_change, ehr.app)
+    assert not counts(ground, ehr), "what was issued before the suspension is not valid again"
+
+
+def test_every_change_that_people_make_is_signed(ground: Ground) -> None:
+    client, _ = ground.client(**SERVER)
+    ground.certify()
+    found = ground.do(SYSTEM, clients.find_client, client.id)
+
+    ground.do(
+        ROOT, clients.edit, client.id, ClientEdit(found.revision, redirect_uris=("https://new.example/cb",))
+    )
+    ground.do(ROOT, clients.rotate_secret, client.id)
+    later = ground.do(ROOT, registry.add_version, ground.app.id, NewVersion("2.0"))
+    ground.certify(version=later.id)
+    ground.do(ROOT, clients.adopt_version, client.id, later.id)
+
+    assert counts(ground, client)
+    assert ground.do(SYSTEM, signed_rows.faults) == ()
+
+
+def test_a_change_does_not_vouch_for_what_somebody_wrote(ground: Ground) -> None:
+    """Nor does another client vouch for the vendor that somebody gave an app."""
+    client, _ = ground.client(**SERVER)
+    ground.certify()
+    run(ground, *of(client, redirect_uris=["https://evil.example/cb"]))
+    stored = ground.do(ROOT, clients.view_client, client.id)
+    edit = ClientEdit(stored.revision, launch_uri="https://app.example/launch")
+
+    for verb, *args in (
+        (clients.edit, client.id, edit),
+        (clients.rotate_secret, client.id),
+        (clients.adopt_version, client.id, ground.version.id),
+    ):
+        with pytest.raises(Conflict) as caught:
+            ground.do(ROOT, verb, *args)
+        assert caught.value.code == "not_as_signed"
+
+    assert ground.client()[0], "another one of its vendor is registered"
+    run(ground, update(A).where(A.c.id == ground.app.id).values(vendor="ven_evil"))
+    with pytest.raises(Conflict) as caught:
+        ground.client()
+    assert caught.value.code == "not_as_signed"
+
+
+def test_clients_of_before_are_signed_once_and_what_is_written_afterwards_is_not(ground: Ground) -> None:
+    """The upgrade: a release before this one signed no client."""
+    client, _ = ground.client(**SERVER)
+    ehr, _ = ground.do(SYSTEM, clients.add_peer, NewPeer(GENERAL, ClientType.EHR, "EHR"))
+    subjects = [f"client/{each.id}" for each in (client, ehr)] + [
+        f"owner/{each.app}" for each in (client, ehr)
+    ]
+    ground.do(SYSTEM, attestations.attest, *((each, "") for each in subjects))
+    assert not counts(ground, client)
+
+    assert ground.do(SYSTEM, signed_rows.begin) == 4
+    assert counts(ground, client)
+    assert counts(ground, ehr)
+    run(ground, *of(client, scopes="launch openid patient/*.cruds"))
+    assert ground.do(SYSTEM, signed_rows.begin) == 0
+    assert not counts(ground, client)
+    assert counts(ground, ehr)
+
+
+def test_a_client_that_expired_by_itself_leaves_nothing_signed(ground: Ground, clock: FakeClock) -> None:
+    """Strangers may register by the hundred in a sandbox."""
+    ends = clock.now() + timedelta(hours=1)
+    metadata = replace(METADATA, name="Trial", expires_at=ends)
+    client, _ = ground.do(SYSTEM, clients.add_dynamic, GENERAL, metadata, ends=ends)
+    assert counts(ground, client)
+
+    clock.advance(timedelta(hours=2))
+    ground.do(SYSTEM, clients.delete_ended_dynamic)
+
+    left = ground.do(SYSTEM, lambda ctx: ctx.tx.execute(select(tree.leaves.c.subject)).scalars().all())
+    assert left == []
+    assert ground.do(SYSTEM, signed_rows.faults) == ()
