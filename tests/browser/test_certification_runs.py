@@ -4,7 +4,8 @@ import json
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.by_pages import enter_vendor
+from tests.browser.by_pages import enter, enter_vendor, staff
+from tests.browser.phone import on_a_phone_too
 from tests.browser.stage import Stage, look
 
 
@@ -49,6 +50,10 @@ def test_a_run_goes_from_open_to_result(stage: Stage) -> None:
     expect(page.get_by_role("region", name="Records of the run")).to_contain_text("Patient")
     expect(page.get_by_text("The scenario was never begun.").first).to_be_visible()
     look(page, "run-judged")
+    on_a_phone_too(page, "developer.run")
+    reviewer = enter(stage, staff(stage, "reviewer"))
+    reviewer.goto(here.replace("/developer/", "/review/"))
+    on_a_phone_too(reviewer, "review.run")
     page.get_by_role("link", name="See which scopes would have been enough").click()
     expect(page.get_by_role("region", name="Proposed scopes")).to_contain_text("read Patient")
     look(page, "proposal")

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.by_pages import enter
+from tests.browser.phone import on_a_phone_too
 from tests.browser.stage import MODULES, Stage, authorize_address, judge
 from tests.flows.outside.test_command_line import Shell, by
 from tests.sim.postgres import free_port
@@ -136,6 +138,15 @@ def test_a_clinician_opens_an_app_through_the_hospitals_own_sign_in(
     expect(other.get_by_role("heading", name="You are signed out of the hospital")).to_be_visible()
     other.goto(f"{site}/oauth/manage")
     assert "/signin" in other.url
+
+    # The hospital's administrator reads what was set up, and may change it.
+    hospital = enter(stage, "admin.hall", place="general")
+    for key, edited in (("tenant.provider", ""), ("tenant.provider_edit", "/edit")):
+        hospital.goto(f"{running.base}/tenant/sign-in/{provider['id']}{edited}")
+        on_a_phone_too(hospital, key)
+    hospital.goto(f"{running.base}/tenant/sign-in/links")
+    hospital.locator("[data-row] a").first.click()
+    on_a_phone_too(hospital, "tenant.link")
 
     stranger = stage.person()
     stranger.goto(f"{site}/signin")

@@ -4,6 +4,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.by_pages import STATED, begin, enter, enter_vendor, staff
 from tests.browser.hand import Hand
+from tests.browser.phone import on_a_phone_too
 from tests.browser.stage import Stage, look
 
 LONG = "A very long justification " * 8
@@ -48,6 +49,7 @@ def test_a_submission_is_found_seen_whole_and_rejected_by_keys(stage: Stage) -> 
     # Live: the jobs process has looked at addresses that nobody answers.
     expect(vendor.get_by_text("The address answers").first).to_be_visible(timeout=30_000)
     look(vendor, "submission-checked")
+    on_a_phone_too(vendor, "developer.submission")
 
     reviewer = enter(stage, staff(stage, "reviewer"))
     reviewer.get_by_role("navigation").get_by_role("link", name="Review", exact=True).first.click()
@@ -57,9 +59,11 @@ def test_a_submission_is_found_seen_whole_and_rejected_by_keys(stage: Stage) -> 
     hand.press("Enter")
     expect(reviewer.locator("h1")).to_contain_text("Lumen Chart, version 1.0")
     look(reviewer, "review")
+    on_a_phone_too(reviewer, "review.submission")
     reviewer.get_by_role("link", name="Technical", exact=True).click()
     reviewer.get_by_role("button", name="Take it").click()
     look(reviewer, "lens")
+    on_a_phone_too(reviewer, "review.lens")
     reviewer.get_by_label("It needs changes").check()
     reviewer.get_by_label("In your words").fill("See the finding.")
     reviewer.get_by_role("button", name="Give the verdict").click()

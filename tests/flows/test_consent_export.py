@@ -265,3 +265,5 @@ def test_a_hospital_exports_all_of_its_own_by_page_and_nothing_of_another(
     assert all(each["ends_by"] and each["families"] == [] for each in listed)
     problem(site.api("ann").get("/authorizations"), 403, "not_permitted")
     problem(site.api("gina").get("/authorizations?limit=0"), 422, "fields_invalid")
+    # As many to a page as of other lists: the command asks for that.
+    assert site.api("gina").get("/authorizations?limit=200").status_code == 200

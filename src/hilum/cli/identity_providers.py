@@ -10,6 +10,7 @@ from joserfc.jwk import ECKey
 
 from hilum.cli import api
 from hilum.cli.apps import read_object
+from hilum.cli.named import id_of, person_argument
 from hilum.cli.output import REFUSED
 from hilum.cli.resources import json_option, show, show_done, show_one, tenant_option
 
@@ -210,16 +211,18 @@ def try_(provider: str, *, json_: bool) -> None:
 
 @idp.command("link")
 @click.argument("provider")
-@click.argument("person")
+@person_argument
 @click.argument("subject")
 @json_option
-def link(provider: str, person: str, subject: str, *, json_: bool) -> None:
+def link(provider: str, person_id: str, subject: str, *, json_: bool) -> None:
     r"""Link an account with a subject of an identity provider, who then signs in to it; it waits for a second person.
 
     \b
     Example:
-      hilum idp link idp_01h... per_01h... 7f1c2e9a
+      hilum idp link idp_01h... n.okafor 7f1c2e9a
     """
+    at = api.call("GET", f"/identity-providers/{api.segment(provider)}")["tenant"]
+    person = id_of("person", person_id, tenant=at)
     body = {"provider": provider, "person": person, "subject": subject}
     show_done(api.call("POST", "/identity-links", body), json_=json_)
 

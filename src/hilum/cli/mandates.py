@@ -109,6 +109,7 @@ def unanswered(*, tenant: str, json_: bool) -> None:
     r"""List the backend services at a hospital for which nobody of it answers.
 
     Those with a text go on until their end, since their vendor wrote a name down before there were mandates; the others get no tokens.
+    At a synthetic hospital a service needs nobody, and none is listed.
 
     \b
     Example:

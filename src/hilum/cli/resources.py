@@ -193,7 +193,10 @@ def _plain(value: Any) -> str:
         return "  ".join(f"{name}={_plain(each)}" for name, each in _members(value)) or "-"
     if isinstance(value, list | tuple | set | frozenset):
         several = any(isinstance(each, dict) for each in value)
-        return ("\n" + " " * 19 if several else " ").join(_plain(each) for each in value) or "-"
+        lists = any(isinstance(each, list | tuple) for each in value)
+        return ("\n" + " " * 19 if several else "; " if lists else " ").join(
+            _plain(each) for each in value
+        ) or "-"
     # Each further line is set in, so that a text by somebody else looks like no other field.
     return "-" if value in (None, "") else ("\n" + " " * 19).join(map(plain, str(value).split("\n")))
 

@@ -22,10 +22,15 @@ READERS = audience("administrator", "patient")
 PEOPLE_BOUND = 100
 
 
-class ConsentsQuery(Paging):
+class AuthorizationsQuery(Paging):
     """``person``: of one person, by id; people without a right to administer ask for their own, which is the default."""
 
     person: Id | None = None
+
+
+class ConsentsQuery(AuthorizationsQuery):
+    """With all versions of each, so that a page has fewer."""
+
     limit: Annotated[int, Field(ge=1, le=PEOPLE_BOUND)] = PEOPLE_BOUND
 
 
@@ -117,7 +122,7 @@ def api(kit: Kit) -> APIRouter:
         return fhir_answer(await kit.uow.write(work, actor=actor, trace=trace_of(request)))
 
     @router.get("/authorizations", response_model=Page[AuthorizationShown], openapi_extra=READERS)
-    async def list_authorizations(request: Request, query: Annotated[ConsentsQuery, Query()]) -> object:
+    async def list_authorizations(request: Request, query: Annotated[AuthorizationsQuery, Query()]) -> object:
         """List agreements with their last use and end, by person, ended ones too, and the newest token families under each.
 
         A hospital's administrator gets everybody's at the hospital, of staff too, others their own. The read is recorded.

@@ -35,7 +35,7 @@ SENTENCES: Mapping[str, str] = MappingProxyType(
         "fhir_user_claim_missing": "To recognise people by fhirUser, name the claim that holds it.",
         "values_malformed": "A value is empty or too long, or there are too many.",
         "subject_malformed": "A subject has 1 to 255 printable ASCII characters.",
-        "category_unknown": "The rule book has no such category. `hilum policy show` lists them.",
+        "category_unknown": "The rule book has no such category. `/trust` shows them, and `hilum policy show` to the staff.",
         "workflow_unknown": "The rule book names no such workflow. `hilum policy show` lists them.",
         "rule_unknown": "The rule book in force there has no such rule. `hilum policy show --document` lists them.",
         "judged_by_review": "Review judges this once for every hospital, so it is not set aside at one. Leave the hospital out.",

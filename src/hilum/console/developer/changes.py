@@ -47,9 +47,7 @@ LIST = List(
         "Nothing waits",
         "A change of what review looked at, in an app or client that is certified for production, waits for a reviewer.",
     ),
-    filters=(
-        Filter("kind", "Of", (Option("clients", "Clients"), Option("apps", "Names, purposes and logos"))),
-    ),
+    filters=(Filter("kind", "Of", (Option("apps", "Names, purposes and logos"),), unset="Clients"),),
 )
 EDITED = ("redirect_uris", "launch_uri", "origins", "scopes", "jwks_uri")
 _LISTS = ("redirect_uris", "origins", "scopes")

@@ -117,7 +117,10 @@ def _names(ctx: Context, *found: Mandate) -> dict[str, str]:
     ids: list[str] = []
     for each in found:
         ids += [each.client, each.app, each.vendor, each.approver, each.asked_by, each.ended_by]
-    return fields.names(ctx, ids, [each.tenant for each in found])
+    of = clients.read_named(ctx, sorted({each.client for each in found})) if found else []
+    # A client's id need not look like one: those of the sandbox are words.
+    called = {str(each.id): each.name for each in of}
+    return fields.names(ctx, ids, [each.tenant for each in found]) | called
 
 
 def _approver(ctx: Context, found: Mandate, known: dict[str, str]) -> str:

@@ -1,0 +1,68 @@
+"""Judge a page as a phone shows it without script, by day and by night, for hands and for keys (house rule 13; C87)."""
+
+import re
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page, Route
+
+from hilum.console import policy
+from tests.browser.keys import faults_of_keys, walk_by_tab
+from tests.browser.stage import PHONE, Scheme, overflow, violations
+from tests.effort import FULL
+
+SCRIPTS = "**/*.js*"
+_ID = re.compile(
+    r"(?<=/)(?:[a-z]{2,5}_[0-9a-z]{26}|[0-9a-f]{64}|req_[0-9a-z]+|[a-z_.]+:[^/]+)(?=/|$)"
+    r"|(?<=/rules/)[a-z-]+(?=/edit$)"
+    r"|(?<=/scopes/)[a-z_]+$|(?<=/versions/)\d+|(?<=/developer/clients/)[^/]+(?=/)|(?<=/developer/snapshots/)[^/]+$"
+)
+WIDER = """() => [...document.querySelectorAll("body *")]
+    .filter((each) => each.getBoundingClientRect().right > document.documentElement.clientWidth)
+    .map((each) => each.outerHTML.slice(0, 100)).slice(0, 5)"""
+NIGHT_AND_DAY: tuple[Scheme, ...] = ("dark", "light")
+NEEDING_SCRIPT = """() => [...document.querySelectorAll("button, input[type=submit], input[type=button], [onclick]")]
+    .filter((each) => each.checkVisibility({visibilityProperty: true}) && !each.form)
+    .map((each) => each.outerHTML.slice(0, 100))"""
+"""What can be pressed and does nothing without script: it sends no form."""
+
+
+def kind(path: str) -> str:
+    """Return which page it is, whatever it is about."""
+    return _ID.sub("{id}", path.partition("?")[0])
+
+
+def without_script(page: Page) -> Page:
+    """Leave a browser without the platform's scripts. Those of the tests still run in it, which axe needs."""
+    page.context.route(SCRIPTS, _nothing)
+    return page
+
+
+def _nothing(route: Route) -> None:
+    route.fulfill(body="", content_type="text/javascript")
+
+
+def seen_on_a_phone(page: Page, address: str, *, status: int = 200) -> None:
+    """Open an address and judge what it shows."""
+    answer = page.goto(address)
+    assert answer is not None
+    assert answer.status == status, address
+    assert overflow(page) <= 0, f"{address} is wider than a phone: {page.evaluate(WIDER)}"
+    assert page.evaluate(NEEDING_SCRIPT) == [], address
+    for scheme in NIGHT_AND_DAY:
+        page.emulate_media(color_scheme=scheme)
+        assert violations(page) == [], (address, scheme)
+    assert faults_of_keys(page) == [], address
+    if FULL:
+        walk_by_tab(page)
+
+
+def on_a_phone_too(page: Page, key: str) -> None:
+    """Judge the page that somebody has open, which is ``key`` of the table of the consoles' pages, beside it."""
+    assert re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", policy.PAGES[key].path), urlsplit(page.url).path), (
+        page.url
+    )
+    beside = page.context.new_page()
+    beside.route(SCRIPTS, _nothing)
+    beside.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    seen_on_a_phone(beside, page.url)
+    beside.close()
