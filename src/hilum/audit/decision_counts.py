@@ -114,6 +114,8 @@ counted = Table(
 """The last counted record of each journal."""
 FILE = "decisions.db"
 TABLES = (shapes, counts, days, counted, decision_slots.slots, service_counts.slots, service_counts.days)
+_complete: set[str] = set()
+"""The databases of this process that have every table."""
 _OWN_READS = frozenset(each.value for each in ReadPurpose)
 _REPEATS = frozenset({SETTLEMENT, UNDELIVERED})
 """Rules of records that say more about a decision which has a record of its own."""
@@ -486,7 +488,12 @@ def find_counts(database_url: str, directory: Path) -> DecisionCounts | None:
     if not database_url.startswith("postgresql") and not (directory / FILE).exists():
         return None
     database = open_beside(database_url, directory / FILE, ())
-    return DecisionCounts(database) if has_all(database, TABLES) else None
+    # Asked until it has them, and no more: a night reads the counts several times for each app.
+    if database.url not in _complete:
+        if not has_all(database, TABLES):
+            return None
+        _complete.add(database.url)
+    return DecisionCounts(database)
 
 
 def open_counts(database_url: str, directory: Path) -> DecisionCounts:

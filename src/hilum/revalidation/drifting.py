@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hilum.audit.models import PermitCount, Served, ServedApp
-from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts, ClientType
 from hilum.evidence import service as evidence
 from hilum.evidence.models import RunContract
@@ -50,10 +49,12 @@ class Use:
     used: Used = lambda *_: ()
 
 
-def drift_of(ctx: Context, certifications: Iterable[Certification], use: Use) -> tuple[Drift, ...]:
+def drift_of(
+    ctx: Context, certifications: Iterable[Certification], facts: Collection[ClientFacts], use: Use
+) -> tuple[Drift, ...]:
     """Return what was permitted to an app beyond the contracts of its certified versions, to the clients of each since it was certified, within DRIFT_DAYS.
 
-    ``certifications``: those that are in force, that which counts most first. An app is looked at whole, or a version that nobody uses would hide
+    ``certifications``: those that are in force, that which counts most first; ``facts``: of the app's clients. An app is looked at whole, or a version that nobody uses would hide
     what the others do.
     """
     of_versions: dict[VersionId, list[Certification]] = {}
@@ -64,8 +65,6 @@ def drift_of(ctx: Context, certifications: Iterable[Certification], use: Use) ->
     }
     if not measures:
         return ()
-    app = next(each.app for of in of_versions.values() for each in of)
-    facts = clients.facts_of_apps(ctx, (app,)).get(app, ())
     return drift.together(
         each
         for version, measure in measures.items()
@@ -162,13 +161,12 @@ def _permitted(
     )
 
 
-def units_used(ctx: Context, app: AppId, use: Use) -> Units:
+def units_used(ctx: Context, app: AppId, facts: Collection[ClientFacts], use: Use) -> Units:
     """Count the units of scopes that hospitals grant an app, and those that nobody used for UNUSED_DAYS (K5)."""
     places = [(tenant, installed) for tenant, _, installed in installations.installations_of(ctx, [app])]
     if not places:
         return Units(0, 0)
     since = ctx.now - timedelta(days=UNUSED_DAYS)
-    facts = clients.facts_of_apps(ctx, (app,)).get(app, ())
     of = [each.id for each in facts if each.environment is Environment.PRODUCTION]
     with lanes.using(Lane.OWN):
         used = use.used(of, since) if of else ()

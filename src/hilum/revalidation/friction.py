@@ -27,7 +27,10 @@ FOLLOWED = timedelta(days=366)
 """How long after its sign-up a vendor is followed, and how far back the first step looks."""
 VENDORS_AT_ONCE = 50
 LOOKED_EVERY = timedelta(minutes=50)
-"""A vendor is looked at once in each run of the job."""
+"""A vendor that has signed up lately is looked at once in each run of the job."""
+LATELY = timedelta(days=14)
+OTHERS_EVERY = timedelta(hours=23)
+"""How often one is looked at that has signed up before. Nothing is lost by it: when it began is read from the records, whenever it is looked for."""
 COUNTED_BACK = timedelta(days=7)
 """How far back the first step counts refusals: what is older was never counted."""
 WINDOW = timedelta(hours=6)
@@ -54,7 +57,8 @@ def follow_signups(ctx: Context) -> bool:
 
 def follow_vendors(ctx: Context, first_read: FirstRead) -> bool:
     """Look at the vendors that were looked at longest ago and are still under way; return whether there may be more of this round."""
-    found = store.under_way(ctx.tx, ctx.now - FOLLOWED, ctx.now - LOOKED_EVERY, VENDORS_AT_ONCE)
+    lately, before = (ctx.now - LATELY, ctx.now - LOOKED_EVERY), ctx.now - OTHERS_EVERY
+    found = store.under_way(ctx.tx, ctx.now - FOLLOWED, lately, before, VENDORS_AT_ONCE)
     for each in found:
         store.save(ctx.tx, replace(_looked_at(ctx, each, first_read), looked_at=ctx.now))
     return len(found) == VENDORS_AT_ONCE

@@ -7,6 +7,7 @@ from datetime import timedelta
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
 from hilum.certificates import service as certificates
+from hilum.clients import service as clients
 from hilum.contacts import service as contacts
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
@@ -122,17 +123,18 @@ def _read(ctx: Context, named: Subject, use: Use) -> Subject:
     criteria = limits_of(ctx, certification).service
     with lanes.using(Lane.OWN):
         stands = measured(ctx, certification, criteria, use)
+    facts = clients.facts_of_apps(ctx, (app,)).get(app, ())
     return replace(
         named,
         certification=certification,
         targets=targets,
         unused=_unused(ctx, certification, use.permits),
-        drift=drift_of(ctx, certified, use),
+        drift=drift_of(ctx, certified, facts, use),
         service=stands,
-        public=has_public_client(ctx, app),
+        public=has_public_client(facts),
         bounced=_bounced(ctx, certification),
         forged=evidence.contract_faults(ctx, app, certified),
-        units=units_used(ctx, app, use),
+        units=units_used(ctx, app, facts, use),
     )
 
 
@@ -152,16 +154,17 @@ def _certified(ctx: Context, app: AppId) -> list[Certification]:
 
     The first is that by which the app is judged. One of the regulated lane, or by hand, names no submission, so that nothing could be compared with what was reviewed.
     """
-    graced = certificates.in_grace(ctx, app)
-    production = (
+    production = [
         each
         for each in registry.certifications_of(ctx, app)
-        if each.environment is Environment.PRODUCTION
-        and each.withdrawn_at is None
-        and (ctx.now < each.expires_at or each.id in graced)
-    )
+        if each.environment is Environment.PRODUCTION and each.withdrawn_at is None
+    ]
+    # Asked only if there is one that may be in its grace: a night looks at each app, and few have any.
+    ended = any(ctx.now >= each.expires_at for each in production)
+    graced = certificates.in_grace(ctx, app) if ended else {}
+    counting = (each for each in production if ctx.now < each.expires_at or each.id in graced)
     return sorted(
-        production, key=lambda each: (ctx.now < each.expires_at, bool(each.submission), each.id), reverse=True
+        counting, key=lambda each: (ctx.now < each.expires_at, bool(each.submission), each.id), reverse=True
     )
 
 
@@ -190,26 +193,29 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
         app = registry.get_app(ctx, subject.app)
         checks = review.judge_again(ctx, certification, looks)
         concerns = policy.concerns_of(checks, subject)
-        if (until := certificates.in_grace(ctx, app.id).get(certification.id)) is not None:
-            concerns.append(policy.ended_concern(certification, until))
+        if ctx.now >= certification.expires_at:
+            until = certificates.in_grace(ctx, app.id).get(certification.id)
+            concerns += [] if until is None else [policy.ended_concern(certification, until)]
         limits = limits_of(ctx, certification)
         held = store.open_findings(ctx.tx, app.id)
         due_at = ctx.now + timedelta(days=limits.service.grace_days)
         concerns += map(policy.bounced_concern, subject.bounced)
         concerns += serving.concerns_of(subject.service, held, public=subject.public, due_at=due_at)
-        recent = store.recently_closed(ctx.tx, app.id, ctx.now - RECURS_WITHIN)
+        recent = store.recently_closed(ctx.tx, app.id, ctx.now - RECURS_WITHIN) if concerns else []
         followed = policy.follow(
             subject, app.vendor, held, concerns, recent=recent, limits=limits, now=ctx.now
         )
         _keep(ctx, followed)
-        remember_places(ctx, store.open_findings(ctx.tx, app.id), subject.drift)
+        # Read once, now that all of it is stored.
+        found = store.open_findings(ctx.tx, app.id)
+        remember_places(ctx, found, subject.drift)
         if subject.units is not None:
             tier = certification.tier
             friction_store.save_use(
                 ctx.tx, app.id, "" if tier is None else tier.value, subject.units, ctx.now
             )
-        climb(ctx, app, certification, limits)
-        note_early(ctx, certification, store.open_findings(ctx.tx, app.id))
+        climb(ctx, app, certification, limits, found)
+        note_early(ctx, certification, found)
     standing = store.get_standing(ctx.tx, subject.app)
     store.save_standing(ctx.tx, replace(standing, looked_at=ctx.now))
     return True
@@ -333,9 +339,11 @@ def climbs_under(ctx: Context, book: Book) -> Iterator[Climb]:
 # --- the ladder --------------------------------------------------------------------------------------------------------------
 
 
-def climb(ctx: Context, app: App, certification: Certification, limits: Limits) -> Standing:
+def climb(
+    ctx: Context, app: App, certification: Certification, limits: Limits, findings: Sequence[Finding]
+) -> Standing:
     """Climb as far as the findings of an app say and the platform may by itself, or climb down; record and announce it."""
-    found = [each for each in store.open_findings(ctx.tx, app.id) if each.state is State.OPEN]
+    found = [each for each in findings if each.state is State.OPEN]
     due = policy.rung_due(found, limits, ctx.now)
     taken = policy.rung_taken(due, limits)
     standing = store.get_standing(ctx.tx, app.id)
@@ -386,6 +394,8 @@ def _suspended_it(ctx: Context, app: App) -> bool:
 
 def _own(ctx: Context, app: App, named: Iterable[str]) -> list[Switch]:
     """Return the switches that are in force and that the ladder engaged for an app. What else its row names, which is not signed, somebody wrote there."""
+    if not (named := tuple(named)):
+        return []
     versions = {each.version for each in registry.certifications_of(ctx, app.id)}
     found = (controls.get_switch(ctx, each) for each in named)
     return [each for each in found if each.in_force(ctx.now) and policy.is_of_ladder(each, versions)]

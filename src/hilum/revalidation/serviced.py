@@ -1,14 +1,13 @@
 """Measure the service of certified apps by their counted calls (C228)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from hilum.audit.models import Served
-from hilum.clients import service as clients
-from hilum.clients.models import ClientType
+from hilum.clients.models import ClientFacts, ClientType
 from hilum.identity import service as identity
 from hilum.infra.context import Context
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.ids import TenantId
 from hilum.policies.models import Criteria
 from hilum.registry.models import Certification, Environment
 from hilum.revalidation import serving
@@ -54,9 +53,8 @@ def _is_production(ctx: Context, tenant: str) -> bool:
     return found is not None and not found.sandbox
 
 
-def has_public_client(ctx: Context, app: AppId) -> bool:
+def has_public_client(facts: Iterable[ClientFacts]) -> bool:
     """Check whether an app has a public client for production, whose tokens whoever uses it holds."""
     return any(
-        each.type is ClientType.PUBLIC and each.environment is Environment.PRODUCTION
-        for each in clients.facts_of_apps(ctx, (app,)).get(app, ())
+        each.type is ClientType.PUBLIC and each.environment is Environment.PRODUCTION for each in facts
     )
