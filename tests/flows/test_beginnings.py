@@ -11,8 +11,8 @@ import pytest
 from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.models import Event, Outcome
+from hilum.beginnings import jobs
 from hilum.kernel.actor import SYSTEM
-from hilum.revalidation import jobs
 from hilum.revalidation.service import Use
 from tests.flows.certified_app import Certified
 from tests.flows.control_site import TRACE, problem

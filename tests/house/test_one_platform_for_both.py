@@ -50,6 +50,7 @@ DIFFERENCES = {
         "sandbox.py": _SYNTHETIC,
         "server.py": _SYNTHETIC,
     },
+    "beginnings": {"service.py": "how vendors begin is counted from the sandbox on"},
     "clients": {
         "peers.py": _APART,
         "policy.py": "addresses on this machine and keys sent inline are for clients of the sandbox",
@@ -104,7 +105,6 @@ DIFFERENCES = {
     "registry": {"calls.py": _APART, "policy.py": _APART, "store.py": _APART},
     "requests": {"facts.py": _APART},
     "revalidation": {
-        "friction.py": "how vendors begin is counted from the sandbox on",
         "service.py": _APART,
         "serviced.py": "service is asked of what people use",
     },

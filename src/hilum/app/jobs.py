@@ -18,6 +18,8 @@ from hilum.audit import live as journals
 from hilum.audit import service as audit
 from hilum.audit.decision_counts import DecisionCounts
 from hilum.audit.models import CHECKPOINT_EVERY, COUNT_EVERY, INDEX_EVERY, Anchored, AnchoredHead
+from hilum.beginnings import jobs as beginnings
+from hilum.beginnings.models import FOLLOW_EVERY
 from hilum.certificates import jobs as certificates
 from hilum.certificates.models import STEP_EVERY, Addresses
 from hilum.departures import jobs as departures
@@ -41,7 +43,7 @@ from hilum.monitoring.models import ALERTS_EVERY
 from hilum.overuse import jobs as overuse
 from hilum.registry import service as registry
 from hilum.revalidation import jobs as revalidation
-from hilum.revalidation.models import FOLLOW_EVERY, RUN_EVERY
+from hilum.revalidation.models import RUN_EVERY
 from hilum.revalidation.service import Totals, Use
 from hilum.review import jobs as review
 from hilum.review.looking import look_at
@@ -218,7 +220,7 @@ def check_submissions(job_lease: JobLease, settings: Settings) -> None:
 def follow_vendors(job_lease: JobLease, settings: Settings) -> None:
     """Follow how vendors begin, from their sign-up to what they read first (K11)."""
     first_read = partial(journals.first_permitted, settings.data_dir / "journal", settings.database_url)
-    revalidation.follow(job_lease, first_read, lambda: _may_continue(job_lease))
+    beginnings.follow(job_lease, first_read, lambda: _may_continue(job_lease))
 
 
 def look_again(job_lease: JobLease, settings: Settings) -> None:

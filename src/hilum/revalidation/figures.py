@@ -1,4 +1,4 @@
-"""Figures of what is certified and of how it comes about, with the rows behind them: K5, K11, K14 and K17. Pure."""
+"""Figures of what is certified and of what is asked for it, with the rows behind them: K5, K14 and K17. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -9,8 +9,6 @@ from hilum.policies.models import PolicyException, Tier
 from hilum.revalidation.figure_models import (
     ROWS_SHOWN,
     ExceptionsFigure,
-    Friction,
-    FrictionFigure,
     OverRequest,
     OverRequests,
     Share,
@@ -81,31 +79,3 @@ def over_requests(
     )
     rows = sorted((row for each in found for row in each.rows), reverse=True)
     return OverRequests(tiers, tuple(rows)[:ROWS_SHOWN], tuple(apps)[:ROWS_SHOWN])
-
-
-def friction_figure(vendors: Iterable[Friction]) -> FrictionFigure:
-    """Return K11 of the vendors that signed up in a period."""
-    found = list(vendors)
-    launched = [each for each in found if each.launched_at is not None]
-    read = [each for each in launched if each.read_at is not None]
-    stuck = sorted(
-        (each for each in found if each.read_at is None),
-        key=lambda each: (each.launched_at is not None, -each.signed_up_at.timestamp(), each.vendor),
-    )
-    return FrictionFigure(
-        len(found),
-        len(launched),
-        len(read),
-        _median_minutes((each.signed_up_at, each.launched_at) for each in launched),
-        _median_minutes((each.launched_at, each.read_at) for each in read),
-        sum(each.tries for each in launched),
-        int(median(each.tries for each in launched)) if launched else None,
-        tuple(each.vendor for each in stuck)[:ROWS_SHOWN],
-    )
-
-
-def _median_minutes(spans: Iterable[tuple[datetime | None, datetime | None]]) -> int | None:
-    minutes = [
-        (end - begin) // timedelta(minutes=1) for begin, end in spans if begin is not None and end is not None
-    ]
-    return int(median(minutes)) if minutes else None

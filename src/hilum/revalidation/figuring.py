@@ -3,14 +3,16 @@
 from datetime import timedelta
 from itertools import islice
 
+from hilum.beginnings import service as beginnings
+from hilum.beginnings.models import FrictionFigure
 from hilum.certificates import service as certificates
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM, require_platform
 from hilum.kernel.pages import walk
 from hilum.listings import service as listings
 from hilum.policies import service as policies
-from hilum.revalidation import figures, friction_store, store
-from hilum.revalidation.figure_models import ROWS_SHOWN, Figures, FrictionFigure, OverRequests
+from hilum.revalidation import figures, store, use_store
+from hilum.revalidation.figure_models import ROWS_SHOWN, Figures, OverRequests
 from hilum.review import service as review
 
 EXCEPTIONS_READ = 5_000
@@ -23,10 +25,10 @@ def view_beginnings(ctx: Context, days: int) -> tuple[OverRequests, FrictionFigu
     since = ctx.now - timedelta(days=days)
     asked = figures.over_requests(
         review.asked_beyond(ctx, since),
-        friction_store.read_uses(ctx.tx),
-        friction_store.most_unused(ctx.tx, ROWS_SHOWN),
+        use_store.read_uses(ctx.tx),
+        use_store.most_unused(ctx.tx, ROWS_SHOWN),
     )
-    return asked, figures.friction_figure(friction_store.signed_up(ctx.tx, since))
+    return asked, beginnings.view_figure(ctx, since)
 
 
 def view_figures(ctx: Context, days: int) -> Figures:

@@ -12,8 +12,7 @@ from typing import Protocol, TypeVar
 from hilum.infra import logs, nodes
 from hilum.infra.context import Context
 from hilum.kernel.errors import HilumError, Unavailable
-from hilum.revalidation import friction, service
-from hilum.revalidation.friction import FirstRead
+from hilum.revalidation import service
 from hilum.revalidation.models import AT_ONCE, Subject
 from hilum.revalidation.service import Use
 from hilum.review.models import Look, Target
@@ -53,17 +52,6 @@ def _end(lease: Lease, may_continue: Callable[[], bool]) -> None:
         pass
     if not after:
         lease.write(service.end_round)
-
-
-def follow(lease: Lease, first_read: FirstRead, may_continue: Callable[[], bool]) -> None:
-    """Follow how vendors begin, in short transactions (K11): who signed up, how far those came that are under way, and their refused tries."""
-    for verb in (
-        friction.follow_signups,
-        partial(friction.follow_vendors, first_read=first_read),
-        friction.follow_refusals,
-    ):
-        while may_continue() and lease.write(verb):
-            pass
 
 
 def _next(lease: Lease, use: Use) -> list[Subject]:

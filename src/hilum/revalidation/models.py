@@ -16,8 +16,6 @@ BATCH = 20
 """Apps that are looked at together."""
 AT_ONCE = 48
 """Addresses that are looked at together."""
-FOLLOW_EVERY = timedelta(hours=1)
-"""How often it is followed how vendors begin."""
 RUN_EVERY = timedelta(minutes=1)
 ASK_AGAIN = timedelta(minutes=10)
 """How long after one asked look at an app another one may be asked for: its addresses may be a stranger's."""

@@ -29,7 +29,7 @@ from hilum.policies import service as policies
 from hilum.policies.models import Book
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppState, Certification, Environment
-from hilum.revalidation import friction_store, policy, serving, store
+from hilum.revalidation import policy, serving, store, use_store
 from hilum.revalidation.drifting import (
     Permits,
     Use,
@@ -188,7 +188,7 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
     certification = _certification(ctx, subject.app)
     if certification is None:
         _close_all(ctx, subject.app)
-        friction_store.forget_use(ctx.tx, subject.app)
+        use_store.forget_use(ctx.tx, subject.app)
     elif subject.certification is not None:
         app = registry.get_app(ctx, subject.app)
         checks = review.judge_again(ctx, certification, looks)
@@ -211,9 +211,7 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
         remember_places(ctx, found, subject.drift)
         if subject.units is not None:
             tier = certification.tier
-            friction_store.save_use(
-                ctx.tx, app.id, "" if tier is None else tier.value, subject.units, ctx.now
-            )
+            use_store.save_use(ctx.tx, app.id, "" if tier is None else tier.value, subject.units, ctx.now)
         climb(ctx, app, certification, limits, found)
         note_early(ctx, certification, found)
     standing = store.get_standing(ctx.tx, subject.app)

@@ -1,24 +1,22 @@
-"""Figures of what is certified, from known rows (K5, K11, K14, K17)."""
+"""Figures of what is certified, from known rows (K5, K14, K17)."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hilum.installations.models import InstallationFacts
-from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
+from hilum.kernel.ids import AppId, TenantId, VersionId
 from hilum.policies.models import ExceptionKind, PolicyException, Tier
 from hilum.registry.models import Environment
 from hilum.revalidation import units
 from hilum.revalidation.figure_models import (
     ExceptionsFigure,
-    Friction,
-    FrictionFigure,
     OverRequest,
     OverRequests,
     Share,
     Units,
 )
-from hilum.revalidation.figures import currency_by_tier, exceptions_figure, friction_figure, over_requests
+from hilum.revalidation.figures import currency_by_tier, exceptions_figure, over_requests
 from hilum.review.models import AskedBeyond
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
@@ -115,36 +113,3 @@ def test_over_requests_are_counted_by_tier_with_the_rows_behind_them() -> None:
         ("app_a",),
     )
     assert over_requests([], {}, []) == OverRequests((), (), ())
-
-
-def begun(name: str, *steps: int | None, tries: int = 0) -> Friction:
-    """Signed up, had a token and read after so many minutes."""
-    signed, launched, read = (None if each is None else NOW + each * timedelta(minutes=1) for each in steps)
-    assert signed is not None
-    return Friction(VendorId(name), signed, launched, read, tries)
-
-
-def test_friction_is_counted_step_by_step() -> None:
-    """K11: the exact medians, tries before the first success, and who was lost at which step."""
-    found = friction_figure(
-        [
-            begun("a", 0, 10, 15, tries=4),
-            begun("b", 5, 35, 36, tries=1),
-            begun("c", 7, 107, None, tries=0),
-            begun("d", 9, None, None, tries=9),
-            begun("e", 8, None, None),
-        ]
-    )
-
-    assert found == FrictionFigure(
-        signed_up=5,
-        launched=3,
-        read=2,
-        minutes_to_launch=30,
-        minutes_to_read=3,
-        tries=5,
-        median_tries=1,
-        rows=("d", "e", "c"),
-    )
-    assert (found.lost_before_launch, found.lost_before_read) == (2, 1)
-    assert friction_figure([]) == FrictionFigure(0, 0, 0, None, None, 0, None, ())

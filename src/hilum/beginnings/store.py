@@ -1,14 +1,16 @@
-"""Tables of how vendors begin, of how far that was followed, and of the units of scopes that are granted."""
+"""Tables of how vendors begin, and of how far that was followed.
 
-from collections.abc import Mapping
+They have the names that they had in ``revalidation``: under others a release before would not find them.
+"""
+
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, func, select
+from sqlalchemy import Column, Connection, Index, Integer, Row, String, Table, select
 
+from hilum.beginnings.models import Friction
 from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.kernel.ids import AppId, VendorId
-from hilum.revalidation.figure_models import Friction, Units
+from hilum.kernel.ids import VendorId
 
 frictions = Table(
     "revalidation_friction",
@@ -26,15 +28,6 @@ followed_to = Table(
     "revalidation_followed",
     metadata,
     Column("name", String(60), primary_key=True),
-    Column("at", Instant, nullable=False),
-)
-uses = Table(
-    "revalidation_use",
-    metadata,
-    Column("app", String(64), primary_key=True),
-    Column("tier", String(20), nullable=False),
-    Column("granted", Integer, nullable=False),
-    Column("unused", Integer, nullable=False),
     Column("at", Instant, nullable=False),
 )
 
@@ -93,30 +86,6 @@ def set_followed(tx: Connection, name: str, at: datetime) -> None:
     changed = tx.execute(followed_to.update().where(followed_to.c.name == name).values(at=at)).rowcount
     if not changed:
         tx.execute(insert_or_ignore(tx, followed_to).values(name=name, at=at))
-
-
-def save_use(tx: Connection, app: AppId, tier: str, found: Units, at: datetime) -> None:
-    """Keep how many units of scopes an app is granted, and how many of them nobody used."""
-    values: dict[str, Any] = {"tier": tier, "granted": found.granted, "unused": found.unused, "at": at}
-    if not tx.execute(uses.update().where(uses.c.app == app).values(values)).rowcount:
-        tx.execute(insert_or_ignore(tx, uses).values(values | {"app": app}))
-
-
-def forget_use(tx: Connection, app: AppId) -> None:
-    """Forget an app that is certified no more."""
-    tx.execute(uses.delete().where(uses.c.app == app))
-
-
-def read_uses(tx: Connection) -> Mapping[str, Units]:
-    """Return the units of all apps by tier."""
-    query = select(uses.c.tier, func.sum(uses.c.granted), func.sum(uses.c.unused)).group_by(uses.c.tier)
-    return {tier: Units(int(granted), int(unused)) for tier, granted, unused in tx.execute(query)}
-
-
-def most_unused(tx: Connection, limit: int) -> list[str]:
-    """List the apps with the most units that nobody used."""
-    query = select(uses.c.app).where(uses.c.unused > 0)
-    return list(tx.execute(query.order_by(uses.c.unused.desc(), uses.c.app).limit(limit)).scalars())
 
 
 def _values(found: Friction) -> dict[str, Any]:

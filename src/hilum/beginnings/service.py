@@ -11,15 +11,16 @@ from datetime import datetime, timedelta
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery, RecordedEvent
+from hilum.beginnings import policy, store
+from hilum.beginnings.models import Friction, FrictionFigure
 from hilum.clients import service as clients
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
-from hilum.kernel.ids import AppId, VendorId
+from hilum.kernel.errors import NotPermitted
+from hilum.kernel.ids import AppId, ClientId, VendorId
 from hilum.registry import service as registry
 from hilum.registry.models import Environment
-from hilum.revalidation import friction_store as store
-from hilum.revalidation.figure_models import Friction
 
 FirstRead = Callable[[Collection[str], datetime], datetime | None]
 """Reads when something was first permitted to some clients since a moment (``audit.live.first_permitted``)."""
@@ -41,6 +42,13 @@ SIGNED_UP, MINTED = "registry.vendor.add", "tokens.access.mint"
 TOKENS_READ = 50
 """First tokens of an app that are looked at for one of a sandbox client."""
 REFUSED = ("authserver.request.refuse", "authserver.token.refuse")
+
+
+def view_figure(ctx: Context, since: datetime) -> FrictionFigure:
+    """Return K11 of the vendors that signed up since a moment, for the platform's staff. Raises NotPermitted."""
+    if not ctx.actor.is_platform:
+        raise NotPermitted("not_permitted", "You may not see this.")
+    return policy.friction_figure(store.signed_up(ctx.tx, since))
 
 
 def follow_signups(ctx: Context) -> bool:
@@ -70,15 +78,21 @@ def follow_refusals(ctx: Context) -> bool:
     until = max(since, min(since + WINDOW, ctx.now - LAG))
     trying = store.trying_since(ctx.tx, since)
     of = _vendors_of_clients(ctx, trying) if trying else {}
-    counted: Counter[VendorId | None] = Counter()
-    for action in REFUSED if of else ():
-        for event in _events(ctx, action, since, until):
-            vendor = of.get(event.event.client)
-            launched = None if vendor is None else trying[vendor].launched_at
-            counted[vendor] += vendor is not None and (launched is None or event.at < launched)
+    refused = [
+        (of[event.event.client], event.at)
+        for action in (REFUSED if of else ())
+        for event in _events(ctx, action, since, until)
+        if event.event.client in of
+    ]
+    for vendor in {vendor for vendor, _ in refused if trying[vendor].launched_at is None}:
+        # It may have got its token since it was looked at, and what is refused later is no friction.
+        found = trying[vendor]
+        trying[vendor] = replace(found, launched_at=_launched_at(ctx, found, *_tried(ctx, found)))
+    counted = Counter(
+        vendor for vendor, at in refused if (launched := trying[vendor].launched_at) is None or at < launched
+    )
     for vendor, number in counted.items():
-        if vendor is not None and number:
-            store.save(ctx.tx, replace(trying[vendor], tries=trying[vendor].tries + number))
+        store.save(ctx.tx, replace(trying[vendor], tries=trying[vendor].tries + number))
     store.set_followed(ctx.tx, REFUSED[0], until)
     return until < ctx.now - LAG
 
@@ -94,23 +108,34 @@ def _events(ctx: Context, action: str, since: datetime, until: datetime) -> Iter
 
 
 def _looked_at(ctx: Context, found: Friction, first_read: FirstRead) -> Friction:
-    apps = registry.apps_of_vendors(ctx, [found.vendor])
-    facts = clients.facts_of_apps(ctx, apps) if apps else {}
-    tried = {each.id for of in facts.values() for each in of if each.environment is Environment.SANDBOX}
+    apps, tried = _tried(ctx, found)
     if not tried:
         return found
     if found.launched_at is None:
-        times = [
-            each.at
-            for app in apps
-            for each in _first_tokens(ctx, app, found.signed_up_at)
-            if each.event.client in tried
-        ]
-        found = replace(found, launched_at=min(times, default=None))
+        found = replace(found, launched_at=_launched_at(ctx, found, apps, tried))
     if found.launched_at is not None:
         with lanes.using(Lane.OWN):
             found = replace(found, read_at=first_read(sorted(tried), found.launched_at))
     return found
+
+
+def _tried(ctx: Context, found: Friction) -> tuple[Collection[AppId], set[ClientId]]:
+    """Return the apps of a vendor, and their clients for the sandbox."""
+    apps = registry.apps_of_vendors(ctx, [found.vendor])
+    facts = clients.facts_of_apps(ctx, apps) if apps else {}
+    return apps, {each.id for of in facts.values() for each in of if each.environment is Environment.SANDBOX}
+
+
+def _launched_at(
+    ctx: Context, found: Friction, apps: Collection[AppId], tried: Collection[ClientId]
+) -> datetime | None:
+    times = (
+        each.at
+        for app in apps
+        for each in _first_tokens(ctx, app, found.signed_up_at)
+        if each.event.client in tried
+    )
+    return min(times, default=None)
 
 
 def _first_tokens(ctx: Context, app: AppId, since: datetime) -> Iterable[RecordedEvent]:
