@@ -301,8 +301,8 @@ def watching(run_id: str) -> Event:
 
 def run_of(ctx: Context, client: ClientId, tenant: TenantId) -> RunId | str:
     """Return the open run under which a client acts at a hospital; empty if there is none."""
-    found = store.find_open(ctx.tx, client, tenant)
-    return found.id if found is not None and ctx.now < found.expires_at else ""
+    found = store.find_open_id(ctx.tx, client, tenant)
+    return found[0] if found is not None and ctx.now < found[1] else ""
 
 
 def life_within(ctx: Context, run_id: str, life: timedelta) -> timedelta:

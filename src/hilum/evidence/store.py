@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     func,
     or_,
     select,
@@ -21,6 +22,7 @@ from sqlalchemy import (
 
 from hilum.evidence.models import PURGE_BATCH, Run, State
 from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.prepared_statements import PreparedStatement
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, RunId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -58,6 +60,11 @@ runs = Table(
 )
 _BRIEF = tuple(column for column in runs.c if column.name not in {"rows", "holding"})
 """Without the records, which a list does not show and which may be long."""
+_OPEN = PreparedStatement(
+    select(runs.c.id, runs.c.expires_at).where(runs.c.holding == bindparam("of")),
+    runs.c.id,
+    runs.c.expires_at,
+)
 
 
 def add(tx: Connection, run: Run) -> bool:
@@ -88,6 +95,12 @@ def find_open(tx: Connection, client: ClientId, tenant: TenantId) -> Run | None:
     """Find the open run of a client at a hospital, without its records."""
     row = tx.execute(select(*_BRIEF).where(runs.c.holding == _holding(client, tenant))).first()
     return None if row is None else _run(row)
+
+
+def find_open_id(tx: Connection, client: ClientId, tenant: TenantId) -> tuple[RunId, datetime] | None:
+    """Find the id and the end of the open run of a client at a hospital: for each token that is issued in a sandbox."""
+    row = _OPEN.first(tx, {"of": _holding(client, tenant)})
+    return None if row is None else (RunId(row["id"]), row["expires_at"])
 
 
 def find_judged(tx: Connection, version: VersionId) -> Run | None:
