@@ -151,7 +151,8 @@ class Killed:
         """Write until so many answers came, then kill it; note what was sent and not answered."""
         self.boots += 1
         (self.folder / "unanswered").write_text("\n".join(self.unanswered))
-        words = [self.uow.db.url, self.folder, self.token, self.boots * 10_000, self.folder / "unanswered"]
+        first, unanswered = self.boots * 10_000, self.folder / "unanswered"
+        words = [SECRET_KEY, self.uow.db.url, self.folder, self.token, first, unanswered]
         sent: dict[str, int] = {}
         with heard("tests.sim.busy_gateway:main", [str(each) for each in words]) as (process, printed):
             for line in printed:

@@ -9,16 +9,15 @@ from hilum.infra.db import Database
 from hilum.infra.system import SystemClock, SystemIds
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys import live as keys
-from tests.conftest import SECRET_KEY
 from tests.flows import gateway_ground
 from tests.unit.gateway.facts import observation
 
 LANES = 12
 
 
-async def serve(url: str, folder: str, token: str, first: str, unanswered: str) -> None:
+async def serve(key: str, url: str, folder: str, token: str, first: str, unanswered: str) -> None:
     """Send again what nobody answered, then write without end, at ids that begin with ``first``."""
-    keys.install(keys.Vault(SECRET_KEY))
+    keys.install(keys.Vault(key))
     clock: Any = SystemClock()
     ids: Any = SystemIds()
     uow = UnitOfWork.create(Database(url), clock, ids, "killed-" + ids.new("b"))
@@ -48,5 +47,4 @@ async def serve(url: str, folder: str, token: str, first: str, unanswered: str) 
 
 
 def main() -> None:
-    url, folder, token, first, unanswered = sys.argv[1:]
-    asyncio.run(serve(url, folder, token, first, unanswered))
+    asyncio.run(serve(*sys.argv[1:]))
