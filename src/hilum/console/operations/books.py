@@ -1,5 +1,6 @@
 """Trying a version of the rule book on past decisions, and putting it in force with what that means."""
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -93,6 +94,7 @@ def shown(ctx: Context, number: int) -> dict[str, Any]:
     changed, wider = policies.compare(ctx, now.everywhere, number)
     runs = [each for each in dryruns.list_runs(ctx, PageQuery(limit=SHOWN)) if each.version == number]
     hospitals = [each for each in identity.view_tenants(ctx, PageQuery(limit=PAGE_BOUND)) if each.active]
+    repeated = {name for name, number in Counter(each.name for each in hospitals).items() if number > 1}
     return {
         "version": version,
         "now": now,
@@ -100,7 +102,14 @@ def shown(ctx: Context, number: int) -> dict[str, Any]:
         "wider": [each.sentence for each in wider[:SHOWN]],
         "wider_count": len(wider),
         "runs": [_run(each) for each in runs[:5]],
-        "hospitals": [(each.id, each.name, now.at.get(each.id, now.everywhere)) for each in hospitals],
+        "hospitals": [
+            (
+                each.id,
+                f"{each.name} ({each.id})" if each.name in repeated else each.name,
+                now.at.get(each.id, now.everywhere),
+            )
+            for each in hospitals
+        ],
     }
 
 
