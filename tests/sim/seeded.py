@@ -83,18 +83,15 @@ def copy_seeded(seeded: Path, home: Path, sandbox_url: str, database_url: str) -
 
 def _sign_clients(control: Path) -> None:
     """Sign the clients of a copy as they are there, with its own key: another address is another redirect URI."""
-    own = keys.vault()
     uow = UnitOfWork.create(Database(f"sqlite:///{control}"), SystemClock(), SystemIds(), "copied")
 
     def verb(ctx: Context) -> None:
         attestations.attest(ctx, *clients.signed_states(ctx))
 
-    keys.install(keys.Vault(KEY["HILUM_SECRET_KEY"]))
-    try:
+    with pytest.MonkeyPatch.context() as patch, closing(uow):
+        # This process may have a vault of its own, or none yet.
+        patch.setattr(keys, "_installed", keys.Vault(KEY["HILUM_SECRET_KEY"]))
         uow.write_now(verb, actor=SYSTEM, trace=Trace("req_copied"))
-    finally:
-        keys.install(own)
-        uow.close()
 
 
 def _move_rows(control: Path, url: str) -> None:
