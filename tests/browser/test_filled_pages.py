@@ -192,6 +192,7 @@ def test_every_page_of_the_consoles_works_on_a_phone_without_script(
         "/tenant": [
             f"/tenant/apps/{installed}",
             f"/tenant/apps/{installed}/networks",
+            f"/tenant/apps/{installed}/write-alone",
             "/tenant/search?q=lumen",
             "/tenant/sign-in/links",
             "/tenant/sign-in/links/new",

@@ -2,6 +2,7 @@
 
 from hilum.departures import service as departures
 from tests.flows.control_site import ControlSite
+from tests.flows.test_console_exceptions import enter as enter_hospital
 from tests.flows.test_console_owner import agree, enter, send, site
 
 __all__ = ["site"]
@@ -48,3 +49,23 @@ def test_it_is_not_asked_for_by_a_slip_or_by_who_may_not(site: ControlSite) -> N
         assert NEW not in browser.get("/operations/departures").text
     assert site.system(departures.list_departures) == []
     assert "more waits for a second person" not in root.get("/operations/departures").text
+
+
+def test_a_hospitals_administrator_asks_for_its_own_only(site: ControlSite) -> None:
+    """C148: the staff agree as the second; whatever the form names, it is the administrator's own hospital."""
+    page = "/tenant/settings/leave"
+    gina = enter_hospital(site, "gina")
+    assert f'href="{page}"' in gina.get("/tenant/settings").text
+    assert "What it has, and would lose" in gina.get(page).text
+    elsewhere = send(gina, page, "name", **(ORDER | {"tenant": "mercy", "name": "Mercy"}))
+    assert (elsewhere.status_code, "This is not its name" in elsewhere.text) == (422, True)
+    assert enter_hospital(site, "ann").get(page).status_code == 403
+
+    asked = send(gina, page, "name", **ORDER)
+
+    assert asked.headers["location"].startswith("/tenant/waiting/apr_")
+    waits = asked.headers["location"].replace("/tenant/waiting", "/operations/staff")
+    assert send(enter(site, "sam"), waits, "decision", decision="approve").status_code == 303
+    ((left, _),) = site.system(departures.list_departures)
+    assert left.tenant == "general"
+    assert gina.get(page).status_code in {401, 403, 404}

@@ -259,6 +259,7 @@ def consoles(
         held=ReaderSlots(REPORTS).held,
         snapshots=Snapshots(kit.uow, kit.ids, furnisher or no_furnisher()),
         transferred=ask_of_former,
+        ended=ask_of_app,
         at_stop=at_stop,
     )
 

@@ -20,6 +20,7 @@ READS_AUDIT = frozenset(READERS) & STAFF
 STOPS = MAY_STOP_ANYTHING
 SECONDS = frozenset({StaffRole.PLATFORM_ADMIN.value, StaffRole.SECURITY.value})
 RULES = frozenset({StaffRole.PLATFORM_ADMIN.value})
+ACTS_ON_APPS = frozenset({*SECONDS, StaffRole.REVIEWER.value})
 ADMINISTRATOR = frozenset({Role.ADMINISTRATOR.value})
 MEMBERS = frozenset(role.value for role in VendorRole)
 OWNERS = frozenset({VendorRole.OWNER.value})
@@ -84,6 +85,7 @@ def _evidence() -> tuple[Page, ...]:
         ),
         page("book_new", "/policy/new", "Add a rule book", "What shall hold?", RULES, parent="policy"),
         page("roll_out", "/policy/versions/{id}/roll-out", "Roll out", "Who first?", RULES, parent="version"),
+        page("standing", "/apps/{id}/standing", "Standing", "What holds for it?", ACTS_ON_APPS, parent="app"),
         page("exceptions", "/policy/exceptions", "Exceptions", "What is allowed?", STAFF, parent="policy"),
         page(
             "exception",
@@ -145,6 +147,7 @@ def _tenants() -> tuple[Page, ...]:
         page("networks", "/apps/{id}/networks", "Networks", "From where does it connect?", "app"),
         page("newer", "/apps/{id}/newer", "What is new", "What does the newer version need more?", "app"),
         page("remove", "/apps/{id}/remove", "Remove", "What would end?", "app"),
+        page("alone", "/apps/{id}/write-alone", "Let its AI write alone", "Until when?", "app"),
         page("exceptions", "/exceptions", "Exceptions", "What is allowed for a time?", "apps"),
         page("exception", "/exceptions/{id}", "Exception", "Shall it go on?", "exceptions"),
         page("requests", "/requests", "Requests", "Who asks for an app?", nav=True),
@@ -192,9 +195,17 @@ def _tenants() -> tuple[Page, ...]:
 
 
 def _sign_in() -> tuple[Page, ...]:
-    """Return the pages of how a hospital's people sign in."""
-    many = "tenant.providers"
+    """Return the pages of how a hospital's people sign in, and of its leaving."""
+    many, leave = "tenant.providers", "Leave the platform"
     return (
+        _page(
+            "tenant.leave",
+            "/settings/leave",
+            leave,
+            "What would end?",
+            ADMINISTRATOR,
+            parent="tenant.settings",
+        ),
         _page(
             many,
             "/sign-in",

@@ -122,6 +122,7 @@ class Ports:
     held: Callable[[Actor], AbstractContextManager[None]]
     snapshots: Snapshots
     transferred: Callable[[Context, AppId, VendorId], None]
+    ended: Callable[[Context, AppId, str], None]
     at_stop: Callable[[Callable[[], None]], None]
     criteria: Callable[[Context, AppId], Sequence[CriterionResult]]
     used: Callable[[Context, frozenset[str], TenantId, datetime], bool]

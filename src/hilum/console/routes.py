@@ -35,6 +35,7 @@ from hilum.console.operations import (
     rings,
     scopes,
     staff,
+    standing,
 )
 from hilum.console.ports import Ports
 from hilum.console.review import changes as review_changes
@@ -81,6 +82,7 @@ def _operations(desk: Desk) -> list[Route]:
         *desk.route("operations.now", now.show),
         *desk.route("operations.apps", apps.show_list),
         *desk.route("operations.app", apps.show),
+        *desk.route("operations.standing", standing.show, standing.act),
         *desk.route("operations.audit", activity.show_accesses),
         *desk.route("operations.events", activity.show_events),
         *desk.route("operations.policy", policies.show),
@@ -119,6 +121,7 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.newer", tenant_apps.show_newer, tenant_apps.accept),
         *desk.route("tenant.remove", tenant_apps.show_remove, tenant_apps.remove),
         *desk.route("tenant.exceptions", tenant_exceptions.show_list),
+        *desk.route("tenant.alone", tenant_exceptions.show_alone, tenant_exceptions.ask_alone),
         *desk.route("tenant.exception", tenant_exceptions.show, tenant_exceptions.end),
         *desk.route("tenant.requests", requests.show_list),
         *desk.route("tenant.rule_new", rules.show_new, rules.add, multi=rules.MULTI),
@@ -145,6 +148,7 @@ def _tenant(desk: Desk) -> list[Route]:
         *desk.route("tenant.provider_edit", providers.show_edit, providers.edit, multi=providers.MULTI),
         *desk.route("tenant.provider", providers.show, providers.act),
         *desk.route("tenant.settings", settings.show, settings.act, pictures=("logo",)),
+        *desk.route("tenant.leave", departures.show_own, departures.ask),
         *desk.route("tenant.emergencies", emergencies.show_list),
         *desk.route(
             "tenant.emergency_settings",

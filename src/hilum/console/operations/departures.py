@@ -13,10 +13,11 @@ from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy
 from hilum.console.desk import Visit, address, file, to
 from hilum.console.lists import List
-from hilum.console.models import FOUND_BOUND, Asked, Cell, Column, Empty, Listed
+from hilum.console.models import FOUND_BOUND, Asked, Cell, Column, Console, Empty, Listed
 from hilum.departures import service as departures
 from hilum.departures.models import ERASE_AFTER_DEFAULT, Departure, State, Waits
 from hilum.identity import service as identity
+from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
 from hilum.kernel.ids import TenantId
@@ -110,16 +111,32 @@ async def show_new(visit: Visit) -> Response:
     )
 
 
+async def show_own(visit: Visit) -> Response:
+    """Show a hospital's administrator what the hospital would lose by leaving, and ask why."""
+    return await _confirm(visit, fields.NO_FORM)
+
+
+def _of(ctx: Context, form: Form) -> Tenant:
+    """Return the hospital that a form is about: an administrator's own, or the one that the staff chose. Raises NotFound."""
+    id_ = ctx.actor.tenant or policy.word(form.one("tenant"), "tenant")
+    return identity.get_tenant(ctx, TenantId(id_))
+
+
 async def _confirm(visit: Visit, given: Form, error: fields.Refused | None = None) -> Response:
     def look(ctx: Context) -> dict[str, Any]:
-        tenant = identity.get_tenant(ctx, TenantId(policy.word(given.one("tenant"), "tenant")))
+        tenant = _of(ctx, given)
         had = departures.preview(ctx, tenant.id)
         return {"tenant": tenant, "had": _in_words(had)}
 
+    own = visit.page.console is Console.TENANT
     return visit.render(
         "console/operations/departure_new.html",
         **fields.answered(given, error),
         days=DAYS,
+        second="Another administrator, or the platform's staff,"
+        if own
+        else "A second of you, or an administrator of the hospital,",
+        back=address("tenant.settings" if own else "operations.departures"),
         usual=str(ERASE_AFTER_DEFAULT),
         **await visit.read(look),
     )
@@ -129,7 +146,7 @@ async def ask(visit: Visit, form: Form) -> Response:
     """Ask a second person to let a hospital leave, for good."""
 
     def verb(ctx: Context) -> AskedTwo:
-        tenant = identity.get_tenant(ctx, TenantId(policy.word(form.one("tenant"), "tenant")))
+        tenant = _of(ctx, form)
         if form.one("name").strip() != tenant.name:
             raise Invalid(
                 "form_invalid", "Type its name as it is written here.", fields={"name": "name_differs"}
@@ -142,7 +159,7 @@ async def ask(visit: Visit, form: Form) -> Response:
         done = await visit.write(verb)
     except (Invalid, Conflict, Unavailable, NotPermitted) as error:
         return await _confirm(visit, form, error)
-    return to(address("operations.approval", done.approval.id))
+    return to(address(f"{visit.page.console}.approval", done.approval.id))
 
 
 def _in_words(had: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -35,7 +35,7 @@ LIST = List(
     many="exceptions",
     empty=Empty(
         "None of this kind",
-        "Two of you set an overridable rule aside with hilum policy override, or lower a version's tier with hilum app lower-tier, for a time.",
+        "Two of you set an overridable rule aside for an app, or lower a version's tier, on the page of the app, for a time.",
     ),
     filters=(Filter("kind", "Kind", (Option("versions", "Of versions"),), unset="Rules set aside"),),
 )

@@ -293,6 +293,7 @@ def shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "criterion_words": words.CRITERIA,
         "advised": _advised(ctx, tenant, app, of_app),
         "exceptions": exceptions.live_at(ctx, tenant.id, app.id),
+        "alone": address("tenant.alone", app.id) if installed and exceptions.alone_of(ctx, app.id) else "",
         "published": listings.is_published(ctx, app.id),
         "drifts": [each for each in revalidation.list_seen_at(ctx, tenant.id) if each.app == app.id],
         "alerts": alerts.of_app(ctx, app.id, tenant.id),

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
@@ -13,11 +14,12 @@ from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Liste
 from hilum.console.operations.exceptions import WHY_NOT, what
 from hilum.controls.policy import administers
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted
-from hilum.kernel.ids import AppId, TenantId
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
+from hilum.kernel.ids import AppId, TenantId, VersionId
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import NOT_STATED, Override, PolicyException
+from hilum.policies.models import NOT_STATED, Autonomy, Override, PolicyException
+from hilum.registry import service as registry
 from hilum.web.forms import Form
 
 REASON_BOUND = 500
@@ -33,7 +35,7 @@ LIST = List(
     many="exceptions",
     empty=Empty(
         "None of this kind",
-        "Two of you let an AI write alone with hilum app allow-autonomous, for a time. What the platform's staff allow everywhere is listed, too.",
+        "Two of you let an AI write alone on its app's page, for a time. What the platform's staff allow everywhere is listed, too.",
     ),
     filters=(Filter("kind", "Kind", (Option("rules", "Rules set aside"),), unset="AI and tiers"),),
 )
@@ -137,3 +139,56 @@ async def end(visit: Visit, form: Form) -> Response:
     except (Invalid, Conflict, NotPermitted) as error:
         return await _page(visit, form, error)
     return to(visit.path)
+
+
+def alone_of(ctx: Context, app: AppId) -> list[tuple[str, str]]:
+    """Return the versions of an app whose AI acts alone, those added last first."""
+    found = sorted(registry.read_versions(ctx, [app]).values(), key=lambda each: each.id, reverse=True)
+    return [
+        (each.id, f"version {each.label}: {each.ai_use.purpose}")
+        for each in found
+        if each.ai_use is not None and each.ai_use.autonomy is Autonomy.ACTS_ALONE
+    ]
+
+
+async def show_alone(visit: Visit) -> Response:
+    """Show the form that asks to let an app's AI write alone."""
+    return await _alone(visit)
+
+
+async def _alone(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refused | None = None) -> Response:
+    def look(ctx: Context) -> dict[str, Any]:
+        app = registry.view_app(ctx, AppId(visit.param()))
+        assert ctx.actor.tenant is not None, "the page is for people of a hospital"
+        book = policies.current(ctx).book_at(TenantId(ctx.actor.tenant), ctx.now, app.id)
+        return {"app": app, "versions": alone_of(ctx, app.id), "longest": book.longest_exception.days}
+
+    return visit.render(
+        "console/tenant/alone.html", **fields.answered(given, error), **await visit.read(look)
+    )
+
+
+async def ask_alone(visit: Visit, form: Form) -> Response:
+    """Ask a colleague to let a version's AI write here with no person in between, until a day."""
+
+    def verb(ctx: Context) -> AskedTwo:
+        app = AppId(visit.param())
+        if form.one("version") not in dict(alone_of(ctx, app)):
+            raise Invalid("form_invalid", "Choose a version.", fields={"version": "not_autonomous"})
+        until = fields.day(form, "ends_at")
+        if until is None:
+            raise Invalid("form_invalid", "Say until when.", fields={"ends_at": "missing"})
+        return registry.allow_autonomous_writes(
+            ctx,
+            TenantId(str(ctx.actor.tenant)),
+            VersionId(form.one("version")),
+            form.one("reason"),
+            until,
+            control=form.one("control"),
+        )
+
+    try:
+        done = await visit.write(verb)
+    except (Invalid, Conflict, NotPermitted, Unavailable) as error:
+        return await _alone(visit, form, error)
+    return to(address("tenant.approval", done.approval.id))
