@@ -1,7 +1,7 @@
 """Clients, and whose their apps are, are signed: who can write to the database, and has no key, makes nothing count (ADR 141)."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,12 +13,13 @@ from hilum.attestations import service as attestations
 from hilum.attestations import store as tree
 from hilum.clients import service as clients
 from hilum.clients import store
-from hilum.clients.models import ClientEdit, ClientType, Deployment, NewPeer
-from hilum.kernel.actor import SYSTEM
+from hilum.clients.models import ClientEdit, ClientType, Deployment, NewPeer, Transfer
+from hilum.controls.policy import VENDOR_OWNER
+from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.errors import Conflict
 from hilum.registry import service as registry
 from hilum.registry import store as registry_store
-from hilum.registry.models import NewVersion
+from hilum.registry.models import NewVendor, NewVersion
 from tests.sim.world import FakeClock
 from tests.store.registry_ground import GENERAL, METADATA, ROOT, Ground, ground
 
@@ -180,6 +181,98 @@ def test_a_change_does_not_vouch_for_what_somebody_wrote(ground: Ground) -> None
     with pytest.raises(Conflict) as caught:
         ground.client()
     assert caught.value.code == "not_as_signed"
+
+
+def test_a_vendor_that_somebody_wrote_changes_no_client(ground: Ground) -> None:
+    """Or it would have a secret that is signed, and counts once the vendor is put back."""
+    client, _ = ground.client(**SERVER)
+    ground.certify()
+    evil = ground.do(
+        ROOT, registry.add_vendor, NewVendor("Evil", "help@e.example", "sec@e.example", "https://e.example")
+    )
+    owner = Actor(ActorKind.MEMBER, "per_evil", roles=frozenset({VENDOR_OWNER}), vendor=evil.id)
+    run(ground, update(A).where(A.c.id == ground.app.id).values(vendor=evil.id))
+    edit = ClientEdit(
+        ground.do(owner, clients.view_client, client.id).revision, launch_uri="https://evil.example/launch"
+    )
+
+    for verb, *args in (
+        (clients.edit, client.id, edit),
+        (clients.rotate_secret, client.id),
+        (clients.adopt_version, client.id, ground.version.id),
+    ):
+        with pytest.raises(Conflict) as caught:
+            ground.do(owner, verb, *args)
+        assert caught.value.code == "not_as_signed"
+
+    run(ground, update(A).where(A.c.id == ground.app.id).values(vendor=ground.vendor.id))
+    assert counts(ground, client)
+
+
+def test_an_offer_that_somebody_wrote_or_changed_gives_nobody_an_app(ground: Ground) -> None:
+    """C14: or whoever writes to the database takes an app over with one press of a button."""
+    client, _ = ground.client(**SERVER)
+    evil, good = (
+        ground.do(
+            ROOT, registry.add_vendor, NewVendor(name, "help@e.example", "sec@e.example", "https://e.example")
+        )
+        for name in ("Evil", "Good")
+    )
+    owner, thief, friend = (
+        Actor(ActorKind.MEMBER, f"per_{each.id}", roles=frozenset({VENDOR_OWNER}), vendor=each.id)
+        for each in (ground.vendor, evil, good)
+    )
+    now = ground.uow.clock.now()
+    offer = Transfer(ground.app.id, ground.vendor.id, evil.id, str(owner), now, now + timedelta(days=1))
+    run(ground, insert(store.transfers).values(asdict(offer)))
+    with pytest.raises(Conflict) as caught:
+        ground.do(thief, clients.accept_app, ground.app.id)
+    assert caught.value.code == "not_as_signed"
+
+    ground.do(thief, clients.decline_app, ground.app.id)
+    ground.do(owner, clients.offer_app, ground.app.id, good.id)
+    run(ground, update(store.transfers).values(to=evil.id))
+    with pytest.raises(Conflict) as caught:
+        ground.do(thief, clients.accept_app, ground.app.id)
+    assert caught.value.code == "not_as_signed"
+
+    run(ground, update(store.transfers).values(to=good.id))
+    ground.do(friend, clients.accept_app, ground.app.id)
+    assert counts(ground, client)
+    assert ground.do(SYSTEM, signed_rows.faults) == ()
+
+
+VERBS: dict[str, Callable[[Ground, Any], Any]] = {
+    "edit": lambda ground, client: ground.do(
+        ROOT,
+        clients.edit,
+        client.id,
+        ClientEdit(client.revision, redirect_uris=("https://new.example/cb",)),
+    ),
+    "rotate": lambda ground, client: ground.do(ROOT, clients.rotate_secret, client.id),
+    "adopt": lambda ground, client: ground.do(ROOT, clients.adopt_version, client.id, client.version),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=list(VERBS))
+def test_what_somebody_writes_beside_a_change_is_not_signed_with_it(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, verb: Callable[[Ground, Any], Any]
+) -> None:
+    """Such as a trigger of the database, or who waits for the moment between the check and the signature."""
+    client, _ = ground.client(**SERVER)
+    ground.certify()
+    found = ground.do(SYSTEM, clients.find_client, client.id)
+    announce = registry.announce_change
+
+    def beside(ctx: Any, app: Any) -> None:
+        announce(ctx, app)
+        ctx.tx.execute(insert(S).values(client=client.id, digest=OTHER))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registry, "announce_change", beside)
+        verb(ground, found)
+
+    assert not counts(ground, client)
 
 
 def test_clients_of_before_are_signed_once_and_what_is_written_afterwards_is_not(ground: Ground) -> None:

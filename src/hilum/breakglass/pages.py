@@ -129,7 +129,10 @@ def _facts(ctx: Context, tenant: Tenant, person: Person) -> dict[str, Any]:
     own = service.list_uses(as_person, UseQuery(person=person.id, waiting=True))
     openable = service.list_openable(as_person)
     named = {each.client for each in openable} | {each.client for each in own}
-    names = {each: clients.get_client(ctx, each).name for each in named}
+    # In an emergency the page is there also where a client is unknown, as one that is not as it was signed.
+    names: dict[str, str] = {each: each for each in named} | {
+        each.id: each.name for each in clients.read_named(ctx, named)
+    }
     return facts | {
         "closed": "" if settings.enabled else policy.DETAILS["break_glass_off"],
         "minutes": settings.minutes,

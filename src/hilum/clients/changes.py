@@ -1,5 +1,6 @@
 """Edits of clients: at once in the sandbox, held until a reviewer decides for a certified production client (C12)."""
 
+from dataclasses import replace
 from typing import Any
 
 from hilum.audit import service as audit
@@ -95,5 +96,5 @@ def _apply(ctx: Context, client: Client, values: dict[str, Any]) -> Client:
             "registry.client.change", app=client.app, client=client.id, facts={"changed": sorted(values)}
         )
         audit.record(ctx, event)
-        signing.attest(ctx, client.id)
+        signing.attest(ctx, replace(client, **values))
     return store.get_client(ctx.tx, client.id)

@@ -178,12 +178,14 @@ def _rotate(ctx: Context, client: Client, overlap: timedelta, secret: str) -> Cl
     )
     # Never extended: an old secret that ends earlier keeps its end.
     store.save_secrets_ending(ctx.tx, client.id, keep=newest.digest if newest else "", at=ends)
-    store.add_secret(ctx.tx, client.id, ClientSecret(creation.digest(secret), client.expires_at), ctx.now)
+    kept = [] if newest is None else [replace(newest, expires_at=min(newest.expires_at or ends, ends))]
+    new = ClientSecret(creation.digest(secret), client.expires_at)
+    store.add_secret(ctx.tx, client.id, new, ctx.now)
     facts = {"overlap_ends_at": ends.isoformat()}
     # The facts contain no secrets, but processes cache the client with its secrets under the same count.
     registry.announce_change(ctx, client.app)
     audit.record(ctx, Event("registry.secret.rotate", app=client.app, client=client.id, facts=facts))
-    signing.attest(ctx, client.id)
+    signing.attest(ctx, replace(client, secrets=(*kept, new)))
     return store.get_client(ctx.tx, client.id)
 
 

@@ -156,7 +156,7 @@ def adopt_version(ctx: Context, client_id: ClientId, version_id: VersionId) -> C
     facts = {"version": version.id}
     registry.announce_change(ctx, client.app)
     audit.record(ctx, Event("registry.client.adopt_version", app=client.app, client=client.id, facts=facts))
-    signing.attest(ctx, client.id)
+    signing.attest(ctx, after)
     return after
 
 

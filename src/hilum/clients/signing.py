@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -11,8 +12,9 @@ from hilum.attestations import service as attestations
 from hilum.attestations.policy import GONE
 from hilum.attestations.service import State
 from hilum.clients import store
-from hilum.clients.models import BackendUse, Client
+from hilum.clients.models import BackendUse, Client, Transfer
 from hilum.infra.context import Context
+from hilum.kernel.errors import Conflict
 from hilum.kernel.ids import AppId, ClientId
 from hilum.registry import service as registry
 from hilum.registry.models import App
@@ -68,6 +70,14 @@ def _client(client: ClientId) -> str:
     return f"client/{client}"
 
 
+def _offer(app: AppId) -> str:
+    return f"offer/{app}"
+
+
+def _offer_state(offer: Transfer) -> State:
+    return _offer(offer.app), _digest(offer.vendor, offer.to, _utc(offer.expires_at))
+
+
 def _states(registered: Registered) -> tuple[State, State]:
     client, app = registered
     return client_state(client), registry.owner_state(app)
@@ -105,26 +115,32 @@ def read(ctx: Context, of: Collection[AppId] | None) -> tuple[list[Registered], 
 
 
 def states(ctx: Context) -> Iterator[State]:
-    """Return subject and digest of every client, and of whose each app with a client is."""
+    """Return subject and digest of every client, of whose each app with a client is, and of every offer of an app."""
     apps, owned = registry.read_apps(ctx, None), dict[AppId, App]()
     for client in store.read_clients(ctx.tx, None):
         if client.app in apps:
             owned[client.app] = apps[client.app]
             yield client_state(client)
     yield from map(registry.owner_state, owned.values())
+    yield from map(_offer_state, store.read_transfers(ctx.tx))
 
 
 # --- signing -------------------------------------------------------------------------------------------------------------------
 
 
 def require(ctx: Context, client: Client) -> None:
-    """Check that a client is as it was signed, before a change would vouch for it. Raises Conflict."""
+    """Check that a client is as it was signed, and that its app has the vendor that was signed, before a change would vouch for it. Raises Conflict."""
     attestations.require(ctx, client_state(client))
+    # Whose the app is decides who may change its clients: for a vendor that somebody wrote, a change would be signed for good.
+    attestations.require(ctx, registry.owner_state(registry.get_app(ctx, client.app)))
 
 
-def attest(ctx: Context, client: ClientId) -> None:
-    """Sign a client as this transaction leaves it; the last of a verb, since others wait for it. Raises Conflict."""
-    attestations.attest(ctx, client_state(store.get_client(ctx.tx, client)))
+def attest(ctx: Context, client: Client) -> None:
+    """Sign a client as the verb meant to leave it; the last of a verb, since others wait for it. Raises Conflict.
+
+    Not as the database has it: what somebody writes beside the verb is not signed with it.
+    """
+    attestations.attest(ctx, client_state(client))
 
 
 def attest_new(ctx: Context, client: Client) -> None:
@@ -136,18 +152,43 @@ def attest_new(ctx: Context, client: Client) -> None:
     attestations.attest(ctx, client_state(client), *([owner] if first else []))
 
 
-def begin_transfer(ctx: Context, app: App) -> list[ClientId]:
-    """Return the clients of an app that count, before it becomes another vendor's. Raises Conflict (its vendor is not the one that was signed)."""
+def require_owner(ctx: Context, app: App) -> None:
+    """Check that an app has the vendor that was signed, if it has clients. Raises Conflict."""
     if attestations.is_signed(ctx, registry.owner_subject(app.id)):
         attestations.require(ctx, registry.owner_state(app))
-    return [client.id for client, _ in read(ctx, [app.id])[0]]
 
 
-def attest_transferred(ctx: Context, app: App, counting: Iterable[ClientId]) -> None:
-    """Sign whose an app is now, and the clients of it that counted before. Raises Conflict."""
-    if attestations.is_signed(ctx, registry.owner_subject(app.id)):
-        kept = [client_state(store.get_client(ctx.tx, each)) for each in counting]
-        attestations.attest(ctx, registry.owner_state(app), *kept)
+def attest_offer(ctx: Context, offer: Transfer) -> None:
+    """Sign that an app is offered to a vendor. Raises Conflict."""
+    attestations.attest(ctx, _offer_state(offer))
+
+
+def attest_decided(ctx: Context, offer: Transfer) -> None:
+    """Sign that an offer is none any more. Raises Conflict."""
+    attestations.attest(ctx, (_offer(offer.app), GONE))
+
+
+def begin_transfer(ctx: Context, app: App, offer: Transfer) -> list[Client]:
+    """Return the clients of an app that count, before it becomes another vendor's. Raises Conflict (its vendor, or the offer, is not as it was signed)."""
+    require_owner(ctx, app)
+    attestations.require(ctx, _offer_state(offer))
+    return [client for client, _ in read(ctx, [app.id])[0]]
+
+
+def attest_transferred(ctx: Context, app: App, counting: Iterable[Client]) -> None:
+    """Sign whose an app is now, and the clients of it that counted before, without their credentials. Raises Conflict (one was changed meanwhile)."""
+    decided = (_offer(app.id), GONE)
+    if not attestations.is_signed(ctx, registry.owner_subject(app.id)):
+        attestations.attest(ctx, decided)
+        return
+    kept = [client_state(replace(each, secrets=(), jwks=None, jwks_uri="")) for each in counting]
+    # The rows are locked by now. A secret or an edit that came between the reading and the lock would be left, and not be signed.
+    if any(
+        client_state(store.get_client(ctx.tx, each.id)) != state
+        for each, state in zip(counting, kept, strict=True)
+    ):
+        raise Conflict("changed_since_read", "A client of this app was changed at this moment. Try again.")
+    attestations.attest(ctx, decided, registry.owner_state(app), *kept)
 
 
 def attest_gone(ctx: Context, ended: Iterable[tuple[ClientId, AppId]]) -> None:

@@ -338,6 +338,11 @@ def find_transfer(tx: Connection, app: AppId, now: datetime) -> Transfer | None:
     return None if row is None else Transfer(**row._mapping)
 
 
+def read_transfers(tx: Connection) -> list[Transfer]:
+    """Read every offer, also those that have expired."""
+    return [Transfer(**row._mapping) for row in tx.execute(select(transfers))]
+
+
 def list_transfers_to(tx: Connection, vendor: VendorId, now: datetime, limit: int) -> list[Transfer]:
     """List the offers to a vendor that wait, the oldest first. No index: an offer is gone after two weeks."""
     query = select(transfers).where(transfers.c.to == vendor, transfers.c.expires_at > now)

@@ -28,12 +28,14 @@ def offer_app(ctx: Context, app_id: AppId, to: VendorId) -> Transfer:
             "transfer_invalid", "The app is this vendor's already.", fields={"to": "vendor_unchanged"}
         )
     registry.get_vendor(ctx, to)
+    signing.require_owner(ctx, app)
     transfer = Transfer(app.id, app.vendor, to, str(ctx.actor), ctx.now, ctx.now + TRANSFER_LIFE)
     if not store.add_transfer(ctx.tx, transfer):
         raise Conflict(
             "transfer_waits", "This app is offered to a vendor already. Withdraw that offer first."
         )
     _record(ctx, "registry.transfer.offer", transfer)
+    signing.attest_offer(ctx, transfer)
     return transfer
 
 
@@ -57,7 +59,10 @@ def accept_app(ctx: Context, app_id: AppId, *, transferred: Transferred = ignore
     if not may_as_member(ctx.actor, transfer.to, VendorRight.TRANSFER):
         raise audit.refusal(ctx, Event("registry.transfer.accept", app=app_id))
     app = registry.get_app(ctx, app_id)
-    counting = signing.begin_transfer(ctx, app)
+    # One that somebody wrote into the database is no offer, and one of a vendor of before is none of this one's.
+    if transfer.vendor != app.vendor:
+        raise Conflict("transfer_decided", "This app has another vendor now. Ask its owner for a new offer.")
+    counting = signing.begin_transfer(ctx, app, transfer)
     _end(ctx, transfer)
     # The former vendor knows its secrets and has its keys.
     store.delete_credentials(ctx.tx, app_id)
@@ -77,6 +82,7 @@ def decline_app(ctx: Context, app_id: AppId) -> Transfer:
         raise audit.refusal(ctx, Event("registry.transfer.decline", app=app_id))
     _end(ctx, transfer)
     _record(ctx, "registry.transfer.decline", transfer)
+    signing.attest_decided(ctx, transfer)
     return transfer
 
 

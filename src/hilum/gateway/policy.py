@@ -162,14 +162,16 @@ def _glass(asked: DecisionInput, token: AccessToken, snapshot: Snapshot, now: da
 def is_same_grant(before: Obligations, now: Obligations) -> bool:
     """Check whether a later permit of the same request reaches everything that was used of the earlier one."""
     a, b = before.access, now.access
-    if before.may_create != now.may_create or not _are_equal(a.scopes, b.scopes):
+    if (before.may_create, before.only) != (now.may_create, now.only) or not _are_equal(a.scopes, b.scopes):
         return False
     if (a.patient, a.people, a.rights, a.own, a.glass) != (b.patient, b.people, b.rights, b.own, b.glass):
         return False
     if a.stopped is None and b.stopped is None:
         return True
     # With a switch on a scope or type, compare the rules that were looked up: nothing else decided
-    # anything.
+    # anything. Those of the asked type came with the entitlement, whose access may be another object.
+    if _texts(before.grants) != _texts(now.grants):
+        return False
     return all(_texts(found) == _texts(grant_rules(b, *asked)) for asked, found in list(a.found.items()))
 
 

@@ -226,6 +226,17 @@ def test_a_request_under_way_when_it_ends_is_decided_again_as_another_grant() ->
     assert policy.is_same_grant(before, permit(ask(), TOKEN, with_use()))
 
 
+def test_a_scope_that_is_stopped_meanwhile_is_another_grant_with_the_glass_broken_too() -> None:
+    """Security decision 23: what the other scope reached is not shown."""
+    held = replace(TOKEN, scopes=("patient/Observation.rs", "user/Observation.rs"))
+    stopped = with_switch(Target(TargetKind.SCOPE, "user/Observation.rs"))
+
+    before, after = permit(ask(), held, with_use()), permit(ask(), held, with_use(stopped))
+
+    assert [rule.text for rule in after.grants] == ["patient/Observation.rs"]
+    assert not policy.is_same_grant(before, after)
+
+
 @given(st.sampled_from(sorted((s, c) for s, codes in WITHHELD.items() for c in codes)), st.booleans())
 def test_each_code_that_withholds_is_of_one_category(label: tuple[str, str], lower: bool) -> None:
     """ADR 77: none is withheld that no category names, in whatever case."""
