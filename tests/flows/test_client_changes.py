@@ -82,6 +82,17 @@ def test_the_same_edit_of_a_sandbox_client_takes_effect_at_once(
     assert after[field] != it.shown()[field]
 
 
+def test_a_reviewer_who_is_tied_to_the_vendor_agrees_to_no_edit_of_its_clients(site: ControlSite) -> None:
+    """C101: where an app's codes go is no smaller matter than a certification by hand."""
+    it = Certified(site)
+    before, held = it.shown(), made(it.edit(EVIL), 202)
+    made(it.rita.post("/ties", json={"vendor": it.vendor, "reason": "I worked there."}))
+
+    problem(it.rita.post(f"/client-changes/{held['id']}/approve"), 403, "tied_to_vendor")
+
+    assert it.shown() == before
+
+
 def test_a_refused_or_withdrawn_edit_changes_nothing_and_is_decided_once(site: ControlSite) -> None:
     it = Certified(site)
     before = it.shown()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.flows.control_site import ControlSite
+from tests.flows.control_site import ControlSite, problem
 from tests.flows.test_app_edits import edit, shown
 from tests.flows.test_console_owner import enter
 from tests.flows.test_logos import app, logo, others, site
@@ -97,3 +97,20 @@ def test_who_may_not_decide_sees_no_form_and_is_refused(site: ControlSite, other
     assert enter(site, "rita").get("/review/changes/aed_none").status_code == 404
     assert enter(site, "rita").get("/review/changes/chg_none").status_code == 404
     assert enter(site, "rita").get("/review/changes?kind=clients").status_code == 200
+
+
+def test_who_is_tied_to_the_vendor_agrees_to_no_change_of_it(
+    site: ControlSite, others: str, waits: str
+) -> None:
+    """C101: neither on the page nor at the API; refusing takes nothing for the vendor."""
+    vendor = made(site.api("rita").get(f"/app-edits/{waits}"), 200)["vendor"]
+    made(site.api("rita").post("/ties", json={"vendor": vendor, "reason": "I worked there."}))
+    rita = enter(site, "rita")
+
+    page = rita.get(f"/review/changes/{waits}").text
+
+    assert ("a colleague agrees" in page, 'value="approve"' in page) == (True, False)
+    assert decide(rita, waits, act="approve").status_code == 403
+    problem(site.api("rita").post(f"/app-edits/{waits}/approve"), 403, "tied_to_vendor")
+    assert shown(site, others)["logo"] == ""
+    assert decide(rita, waits, act="refuse", reason="Not for me to judge.").status_code == 303

@@ -46,12 +46,12 @@ def edit(ctx: Context, client: Client, order: ClientEdit) -> Client | HeldEdit:
     return registry.hold(ctx, CLIENT_CHANGE, change)
 
 
-def approve(ctx: Context, change_id: str) -> HeldEdit:
+def approve(ctx: Context, change_id: str, *, barred: registry.Barred) -> HeldEdit:
     """Agree to a change as a reviewer: it is judged again, and takes effect exactly as it was asked for.
 
     Raises NotFound, NotPermitted, Invalid (no longer valid), Conflict (decided already, or the client was changed since).
     """
-    change = registry.get_for_approval(ctx, CLIENT_CHANGE, change_id)
+    change = registry.get_for_approval(ctx, CLIENT_CHANGE, change_id, barred)
     client = _client_of(ctx, change)
     # The vendor of today did not ask for what the one before did.
     same = client.revision == change.revision and registry.get_app(ctx, client.app).vendor == change.vendor

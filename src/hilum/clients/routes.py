@@ -186,11 +186,11 @@ ROTATORS = audience("platform_admin", "administrator", "vendor_owner", "vendor_d
 READERS = audience("staff", "administrator", "member")
 
 
-def api(kit: Kit, *, transferred: Transferred = ignored) -> APIRouter:
+def api(kit: Kit, *, barred: registry.Barred, transferred: Transferred = ignored) -> APIRouter:
     """Build the API routes of clients. ``transferred`` is told of each app that has another vendor."""
     router = api_router(kit, "registry")
     _clients(router, kit)
-    _changes(router, kit)
+    _changes(router, kit, barred)
     _transfers(router, kit, transferred)
     return router
 
@@ -224,7 +224,7 @@ def _transfers(router: APIRouter, kit: Kit, transferred: Transferred) -> None:
         return await run_write(kit, request, partial(service.decline_app, app_id=AppId(app)))
 
 
-def _changes(router: APIRouter, kit: Kit) -> None:
+def _changes(router: APIRouter, kit: Kit, barred: registry.Barred) -> None:
     held: dict[int | str, dict[str, Any]] = {
         202: {"model": ChangeShown, "description": "Waits for a reviewer."}
     }
@@ -265,7 +265,7 @@ def _changes(router: APIRouter, kit: Kit) -> None:
     )
     async def approve_change(request: Request, change: Id) -> object:
         """Agree to an edit as a reviewer; it takes effect now, exactly as it was asked for."""
-        return await run_write(kit, request, partial(service.approve, change_id=change))
+        return await run_write(kit, request, partial(service.approve, change_id=change, barred=barred))
 
     @router.post(
         "/client-changes/{change}/refuse",

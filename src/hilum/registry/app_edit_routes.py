@@ -77,7 +77,7 @@ class AppEditShown(Shown):
     resembles: tuple[str, ...]
 
 
-def api(kit: Kit) -> APIRouter:
+def api(kit: Kit, barred: held.Barred) -> APIRouter:
     """Build the API routes."""
     router = api_router(kit, "registry")
     responses: dict[int | str, dict[str, Any]] = {
@@ -122,7 +122,7 @@ def api(kit: Kit) -> APIRouter:
     @router.post("/app-edits/{edit}/approve", response_model=AppEditShown, openapi_extra=audience("reviewer"))
     async def approve_edit(request: Request, edit: Id, body: AgreedAsked | None = None) -> object:
         """Agree to an edit as a reviewer; it takes effect now. People are asked again if the purpose changed. The vendor sees the reason, if there is one."""
-        verb = partial(app_edits.approve, edit_id=edit, reason=body.reason if body else "")
+        verb = partial(app_edits.approve, edit_id=edit, reason=body.reason if body else "", barred=barred)
         return await run_write(kit, request, verb)
 
     @router.post(

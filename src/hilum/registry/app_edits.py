@@ -80,12 +80,12 @@ def _resembled(ctx: Context, app: App, logo: Picture | None) -> tuple[str, ...]:
     return tuple(words[:RESEMBLES_BOUND])
 
 
-def approve(ctx: Context, edit_id: str, reason: str = "") -> HeldEdit:
+def approve(ctx: Context, edit_id: str, reason: str = "", *, barred: held.Barred) -> HeldEdit:
     """Agree to an edit as a reviewer: it is judged again, and takes effect exactly as it was asked for. A reason is kept, and shown to the vendor.
 
     Raises NotFound, NotPermitted, Invalid (no longer valid), Conflict (decided already, or the texts were changed since).
     """
-    found = held.get_for_approval(ctx, APP_EDIT, edit_id)
+    found = held.get_for_approval(ctx, APP_EDIT, edit_id, barred)
     app = store.get_app(ctx.tx, found.app, lock=True)
     # The vendor of today did not ask for what the one before did. A description that was changed since is no obstacle.
     same = app.vendor == found.vendor and all(

@@ -8,12 +8,16 @@ from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
-from hilum.registry import policy
+from hilum.registry import policy, store
 from hilum.registry.held_models import EditState, HeldEdit
 from hilum.registry.held_store import HeldRows
+from hilum.registry.models import App
 
 ANOTHER = "a logo of another vendor or of a hospital"
 """What a vendor is shown of what its logo looks like."""
+
+Barred = Callable[[Context, App], bool]
+"""Checks whether a reviewer is tied to an app's vendor, and so certifies and agrees to nothing of it (C101)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,15 @@ def hold(ctx: Context, kind: HeldKind, waiting: HeldEdit) -> HeldEdit:
     return waiting
 
 
-def get_for_approval(ctx: Context, kind: HeldKind, edit_id: str) -> HeldEdit:
-    """Lock an edit that a reviewer agrees to. Raises NotPermitted, NotFound."""
+def get_for_approval(ctx: Context, kind: HeldKind, edit_id: str, barred: Barred) -> HeldEdit:
+    """Lock an edit that a reviewer agrees to who is not tied to the app's vendor. Raises NotPermitted, NotFound."""
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event(kind.approve_action))
-    return kind.rows.get(ctx.tx, edit_id, lock=True)
+    found = kind.rows.get(ctx.tx, edit_id, lock=True)
+    if barred(ctx, store.get_app(ctx.tx, found.app)):
+        detail = "You are tied to this vendor, so a colleague must judge what it changes."
+        raise audit.refusal(ctx, Event(kind.approve_action, app=found.app, reason="tied_to_vendor"), detail)
+    return found
 
 
 def decide_applied(

@@ -30,6 +30,7 @@ from hilum.registry.delta_reviews import (
 )
 from hilum.registry.grace import grace_of
 from hilum.registry.held import (
+    Barred,
     HeldKind,
     decide_applied,
     get_for_approval,
@@ -147,10 +148,6 @@ def all_unproved(_: Context, __: VendorId) -> Collection[str]:
 
 Justified = Callable[[Context, AppVersion, Environment], Collection[str]]
 """Returns the scopes of a version for which its vendor wrote a justification."""
-
-
-Barred = Callable[[Context, App], bool]
-"""Checks whether who certifies is tied to the app's vendor."""
 
 
 _LENSES_DECIDE = "By hand a version is certified for sandboxes only. For production its vendor submits it (`hilum review submit`), and once its lenses have passed a reviewer decides (`hilum review decide`)."

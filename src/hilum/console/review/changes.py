@@ -21,6 +21,7 @@ from hilum.kernel.pages import PageQuery
 from hilum.registry import policy
 from hilum.registry import service as registry
 from hilum.registry.models import EditState, HeldEdit
+from hilum.review.service import barred
 from hilum.web.branding import app_logo, brand_of
 from hilum.web.forms import Form
 from hilum.web.static import image
@@ -111,6 +112,7 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
     known = fields.names(ctx, [found.app, found.client or "", found.vendor, found.asked_by, found.decided_by])
     waits = found.state is EditState.PENDING
     certifies = policy.may_certify(ctx.actor)
+    tied = certifies and barred(ctx, registry.get_app(ctx, found.app))
     return {
         "found": found,
         "of": of_what(found, known),
@@ -127,7 +129,8 @@ def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
         "asked_by": fields.who(known, found.asked_by, "a former member"),
         "decided_by": fields.who(known, found.decided_by, "a colleague") if found.decided_by else "",
         "waits": waits,
-        "approves": waits and certifies,
+        "approves": waits and certifies and not tied,
+        "tied": waits and tied,
         "refuses": waits and (certifies or policy.may_change(ctx.actor, found.vendor)),
         "again": "purpose" in found.order,
     }
@@ -180,7 +183,9 @@ async def decide(visit: Visit, form: Form) -> Response:
         match form.one("act"):
             case "approve":
                 return (
-                    clients.approve(ctx, found.id) if found.client else edits.approve(ctx, found.id, reason)
+                    clients.approve(ctx, found.id, barred=barred)
+                    if found.client
+                    else edits.approve(ctx, found.id, reason)
                 )
             case "refuse":
                 return (clients.refuse if found.client else edits.refuse)(ctx, found.id, reason)
