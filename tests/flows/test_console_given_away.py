@@ -1,6 +1,7 @@
 """Vendors by pages: defects of their apps, an app that goes to another vendor, a client's keys and renewal (C14, C127, C12; ADR 72)."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -174,6 +175,10 @@ def test_a_clients_keys_and_its_renewal_change_after_the_difference_was_seen(des
         assert post(**wrong).status_code == 422, wrong
     asked = post(jwks=json.dumps(other), offline="")
     assert ("keys next" in asked.text, stored() == before) == (True, True)
+    alike = {"keys": [JWKS["keys"][1] | {"kid": JWKS["keys"][0]["kid"]}]}
+    named = re.findall(r"keys (\S+) \((\w+)\)", post(jwks=json.dumps(alike)).text)
+    assert [kid for kid, _ in named] == [JWKS["keys"][0]["kid"]] * 2
+    assert len(set(named)) == 2, "another key of the same name is seen to be another"
     done = post(jwks=json.dumps(other), offline="", sure="yes")
     assert done.status_code == 303
     changed = stored()

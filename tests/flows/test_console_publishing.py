@@ -74,12 +74,14 @@ def test_a_file_counts_before_what_was_pasted(site: ControlSite) -> None:
         ('{"format": 2', "neither TOML nor JSON"),
         ("format = 2\n= 3", "line 2"),
         (f"a = {'[' * 20_000}", "without end"),
+        (f"a = {'9' * 5_000}", "neither TOML nor JSON"),
+        (f"{'a.' * 20_000}a = 1", "more than 500 points"),
         ('{"format": 99}', "<code>format</code>"),
         (TOML.replace("rate_per_s = ", "rate_per_s = -"), "quota.rate_per_s</code>"),
         ('{"made_from": {"version": "x", "after": 1}}', "It has numbers"),
         ('{"made_from": {"version": 9, "after": 1}, "format": 2}', "<code>title</code>"),
     ],
-    ids=["empty", "json", "toml", "nested", "format", "value", "made-from", "incomplete"],
+    ids=["empty", "json", "toml", "nested", "digits", "parts", "format", "value", "made-from", "incomplete"],
 )
 def test_what_is_wrong_is_said_with_its_place_and_nothing_is_added(
     site: ControlSite, document: str, said: str

@@ -1,10 +1,14 @@
 """A hospital's rules for requests by pages: shown in words, tried before they count, and never changed unseen (C214; ADR 72)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from hilum.attestations import service as attestations
+from hilum.infra.context import Context
+from hilum.requests import rule_sets, store
 from hilum.requests import service as requests
 from hilum.requests.models import Action, Rule
 from tests.flows.test_console_tenant import GENERAL, ask, ward
@@ -189,3 +193,27 @@ def test_a_change_of_a_rule_that_is_invalid_or_stale_changes_nothing(ward: Desk)
     assert (names(ward), in_force(ward)[0].because) == (["one"], "")
     for username in ("ann", "mary"):
         assert ward.browser(username).get(f"{PAGE}/one/edit").status_code in {403, 404}
+
+
+def test_a_rule_whose_category_the_rule_book_lost_does_not_come_to_fit_any_by_another_change(
+    ward: Desk,
+) -> None:
+    """C214: a condition goes only if somebody unticks it."""
+    browser = ward.browser("gina")
+    assert add(browser, name="one", action="approve", categories=["scheduling"]).status_code == 303
+
+    def loses(ctx: Context) -> None:
+        held = store.rules_in_force(ctx.tx, GENERAL)
+        rule = replace(held.rules[0], categories=frozenset({"left_behind"}))
+        after = replace(held, version=2, rules=(rule,))
+        assert store.add_rules(ctx.tx, after)
+        attestations.attest(ctx, rule_sets.signed_state(after))
+
+    ward.site.system(loses)
+
+    kept = change(browser, "one", because="worded better")
+
+    assert (kept.status_code, "does not have any more" in kept.text) == (422, True)
+    assert in_force(ward)[0].categories == {"left_behind"}
+    assert change(browser, "one", categories=["scheduling"]).status_code == 303
+    assert in_force(ward)[0].categories == {"scheduling"}

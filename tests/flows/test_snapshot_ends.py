@@ -33,6 +33,10 @@ from hilum.snapshots.models import (
     State,
     Template,
 )
+from hilum_ehr.fhirserver import copies
+from hilum_ehr.fhirserver.models import FhirServerSettings
+from hilum_ehr.fhirserver.routes import FhirServer
+from hilum_ehr.sandbox.faults import FHIR_FOLDER
 from hilum_ehr.sandbox.snapshots import OwnHospital, SnapshotBook
 from tests.conftest import SECRET_KEY
 from tests.sim.world import FakeClock, SeededIds
@@ -146,6 +150,16 @@ def test_one_that_nobody_uses_is_removed_with_its_key(
     clock.advance(CLAIMED_FOR)
     remove_snapshots(lease, settings)
     assert (state(sqlite_uow)[0], book.find(ID) is None) == (State.REMOVED, True)
+
+    # Of one only the card could be taken away: its records are not on the disk for ever either.
+    records = tmp_path / FHIR_FOLDER / f"{ID}.db"
+    records.parent.mkdir(exist_ok=True)
+    left = FhirServer(FhirServerSettings(records, "http://127.0.0.1/fhir"), clock, SeededIds("left"))
+    left.load([{"resourceType": "Patient", "id": "p1", "name": [{"family": "Own"}]}])
+    left.close()
+    assert copies.holds_records(records)
+    remove_snapshots(lease, settings)
+    assert not copies.holds_records(records)
 
 
 def test_a_reset_takes_away_second_factors(sqlite_uow: UnitOfWork, ids: SeededIds) -> None:

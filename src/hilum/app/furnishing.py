@@ -42,7 +42,7 @@ def furnisher(settings: Settings) -> Furnisher:
         clear=partial(_clear, home, book),
         keep=lambda card: book.save(_kept(home, book, card)),
         find=lambda tenant: _card(book.find(tenant)),
-        kept=lambda: [TenantId(each) for each in book.tenants()],
+        kept=partial(_left, home, book),
         address=lambda card: f"{settings.sandbox_url}/sandbox/enter/{card.tenant}/{card.door}",
         count_changed=partial(_count_changed, home),
     )
@@ -106,6 +106,12 @@ def _alone(home: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _left(home: Path, book: SnapshotBook) -> list[TenantId]:
+    """List the snapshots of which a card or records are there, also of one of which only the card could be taken away."""
+    stores = (path.stem for path in (home / FHIR_FOLDER).glob("own-*.db") if copies.holds_records(path))
+    return [TenantId(each) for each in sorted({*book.tenants(), *stores})]
 
 
 def _clear(home: Path, book: SnapshotBook, tenant: TenantId, may: Callable[[], bool]) -> bool:

@@ -89,6 +89,7 @@ from hilum.standards import names
 
 __all__ = [
     "CARRY_OUT",
+    "Barred",
     "HeldKind",
     "HeldRows",
     "add_certification",

@@ -139,7 +139,7 @@ def clear(furnisher: Furnisher, tenant: TenantId, read: Read) -> bool:
 
 
 def sweep(furnisher: Furnisher, read: Read) -> None:
-    """Take away what is left of snapshots that were removed, or whose making broke off: a card also where there is no row."""
+    """Take away what is left of snapshots that were removed, or whose making broke off: a card or records also where there is no row."""
     for tenant in furnisher.kept():
         if read(partial(service.is_gone, snapshot_id=tenant)):
             clear(furnisher, tenant, read)

@@ -123,7 +123,7 @@ class Furnisher:
     keep: Callable[[Card], None]
     find: Callable[[TenantId], Card | None]
     kept: Callable[[], Collection[TenantId]]
-    """The hospitals that have a card."""
+    """The hospitals that have a card or records."""
     address: Callable[[Card], str]
     """Where the simulator lets in whoever has the card."""
     count_changed: Callable[[TenantId, str, datetime], int | None] = lambda *_: None

@@ -83,6 +83,16 @@ def clear(target: Path) -> None:
             db.execute("VACUUM")
 
 
+def holds_records(target: Path) -> bool:
+    """Check whether a server has any record, also one that was deleted there."""
+    try:
+        with closing(_open(target)) as db:
+            return db.execute("SELECT 1 FROM resource LIMIT 1").fetchone() is not None
+    except sqlite3.OperationalError:
+        # Nothing yet in a file that was made just now.
+        return False
+
+
 def count_changed(target: Path, since: datetime) -> int:
     """Return how many records of a server were made, changed or deleted after a moment."""
     asked = "SELECT count(*) FROM resource WHERE updated > ?"

@@ -1,6 +1,8 @@
 """Changes that wait for a reviewer, and changing a client: what differs is shown first, with whether it waits."""
 
+import json
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -142,16 +144,19 @@ async def show_logo(visit: Visit) -> Response:
 
 
 def text_of(value: object) -> str:
-    """Return a value of a change as text; of a key set the names of its keys."""
+    """Return a value of a change as text; of a key set the names of its keys, each with a digest: another key may have the same name."""
     if value is None:
         return ""
     if isinstance(value, dict) and isinstance(value.get("keys"), list):
-        return "keys " + ", ".join(
-            str(each.get("kid", "")) for each in value["keys"] if isinstance(each, dict)
-        )
+        keys = (each for each in value["keys"] if isinstance(each, dict))
+        return "keys " + ", ".join(f"{each.get('kid', 'without a name')} ({_digest(each)})" for each in keys)
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value))
     return str(value)
+
+
+def _digest(key: dict[str, Any]) -> str:
+    return sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
 
 
 async def withdraw(visit: Visit, form: Form) -> Response:

@@ -11,7 +11,7 @@ from hilum.console import fields, policy, service
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
-from hilum.console.operations.policies import number_of
+from hilum.console.operations.policies import REASON_BOUND, number_of
 from hilum.dryruns import service as dryruns
 from hilum.dryruns.models import Kind
 from hilum.identity import service as identity
@@ -25,7 +25,6 @@ from hilum.web.forms import Form
 
 MULTI = ("tenants",)
 SHOWN = 100
-REASON_BOUND = 500
 _STATES = {
     DryRunState.WAITING: ("waits", "info"),
     DryRunState.RUNNING: ("runs", "info"),

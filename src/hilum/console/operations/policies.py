@@ -21,6 +21,7 @@ from hilum.web.forms import Form
 
 SHOWN = 20
 CHANGES_SHOWN = 200
+REASON_BOUND = 500
 WRITTEN_BOUND = 300
 """Characters of a value that a difference shows; it says how many more there are."""
 MADE_FROM = "made_from"
@@ -238,7 +239,9 @@ def _days(seconds: float) -> str:
 
 async def stop_rollout(visit: Visit, form: Form) -> Response:
     """Stop a rollout where it is; one person does it."""
-    if not form.one("reason").strip():
-        raise Invalid("reason_missing", "Say why.", fields={"reason": "reason_missing"})
-    await visit.write(partial(rollouts.stop, plan_id=visit.param(), reason=form.one("reason")))
+    reason = form.one("reason").strip()
+    if not reason or len(reason) > REASON_BOUND:
+        fault = "too_long" if reason else "reason_missing"
+        raise Invalid("reason_missing", "Say why.", fields={"reason": fault})
+    await visit.write(partial(rollouts.stop, plan_id=visit.param(), reason=reason))
     return to(address("operations.rollout", visit.param()))

@@ -23,6 +23,8 @@ DOCUMENTS = ("book",)
 """Fields in which a file with a rule book is chosen."""
 SHOWN = 200
 TEXT_BOUND = 2_000
+POINTS_BOUND = 500
+"""Points in one line of TOML: what a key with ever more parts costs grows with their square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +152,16 @@ def _parsed(text: str) -> dict[str, Any]:
     """Return the document of a text: JSON if it begins with a brace, TOML otherwise. Raises Invalid, with the line where it stops."""
     if not text.strip():
         raise Invalid("form_invalid", "Choose a file, or paste a rule book.", fields={"document": "missing"})
+    is_json = text.lstrip().startswith("{")
+    if not is_json and any(line.count(".") > POINTS_BOUND for line in text.split("\n")):
+        raise _unreadable(f"A line has more than {POINTS_BOUND} points. Write it in several.")
     try:
-        found = orjson.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        found = orjson.loads(text) if is_json else tomllib.loads(text)
         again = orjson.loads(orjson.dumps(found))
     except RecursionError:
         raise _unreadable("It has lists within lists without end.") from None
-    except (tomllib.TOMLDecodeError, orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
+    # Of TOML also for a number with more digits than Python reads.
+    except (ValueError, orjson.JSONEncodeError) as error:
         raise _unreadable(f"It is neither TOML nor JSON: {error}.") from error
     assert isinstance(again, dict), "what begins with a brace is an object, and TOML is one"
     return again

@@ -10,8 +10,8 @@ from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy
 from hilum.console.desk import Visit, address, to
 from hilum.console.fields import no_such_act
-from hilum.console.operations.books import REASON_BOUND, shown
-from hilum.console.operations.policies import number_of
+from hilum.console.operations.books import shown
+from hilum.console.operations.policies import REASON_BOUND, number_of
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import TenantId

@@ -12,6 +12,7 @@ from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.operations.exceptions import WHY_NOT, what
+from hilum.console.operations.policies import REASON_BOUND
 from hilum.controls.policy import administers
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
@@ -22,7 +23,6 @@ from hilum.policies.models import NOT_STATED, Autonomy, Override, PolicyExceptio
 from hilum.registry import service as registry
 from hilum.web.forms import Form
 
-REASON_BOUND = 500
 LIST = List(
     columns=(
         Column("App"),

@@ -211,8 +211,13 @@ def _as_form(ctx: Context, name: str) -> Form:
 
     def named(kind: Kind, ids: Iterable[str]) -> str:
         clear = {each: known[each] for each in ids if each in known}
-        several = {each for each, text in clear.items() if len(lookups.find(ctx, kind, text)) != 1}
-        return "\n".join(sorted(each if each in several else clear.get(each, each) for each in ids))
+        # Where the name would be taken for something else, the id stays.
+        alone = {
+            each
+            for each, text in clear.items()
+            if [one.id for one in lookups.find(ctx, kind, text)] == [each]
+        }
+        return "\n".join(sorted(clear[each] if each in alone else each for each in ids))
 
     values = {
         "place": (str(at + 1),),
@@ -244,8 +249,13 @@ async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | Non
     def look(ctx: Context) -> dict[str, Any]:
         tenant = own(ctx)
         book, found = policies.current(ctx).book_at(tenant.id, ctx.now), requests.view_rules(ctx, tenant.id)
+        # One that the rule has and the book lost stays ticked: without it the rule would fit any category.
+        lost = sorted({*given.many("categories")} - {*book.categories})
         return {
-            "categories": [(name, each.title) for name, each in book.categories.items()],
+            "categories": [
+                *((name, each.title) for name, each in book.categories.items()),
+                *((name, f"{name}, which the rule book does not have any more") for name in lost),
+            ],
             "base": found.version,
             "places": [
                 (str(n), f"{n}: {'as it is now' if each.name == changes else f'where {each.name} is'}")
