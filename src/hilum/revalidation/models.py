@@ -29,7 +29,7 @@ RULES_BOUND = 100
 LISTED_BOUND = 40
 """Scopes that a finding lists."""
 RECURS_WITHIN = timedelta(days=14)
-"""How long after a finding was closed the same one has the deadline that it had: who mends it for a night has no new one each time."""
+"""How long after a finding was closed the same one has what was left of its time: who mends it for a night has no new deadline each time."""
 FINDINGS_BOUND = 500
 """Open findings of one app."""
 CLOSED_KEPT = timedelta(days=3 * 366)

@@ -168,8 +168,8 @@ def follow(
 ) -> Followed:
     """Return what a look changes: new findings, suspicions, what is still so, and what was mended.
 
-    ``held``: what is open. ``recent``: what was closed lately; the same again about the same certification is due when that was. What could not be
-    seen keeps a finding open and opens none before the second time: a host may be away for a night.
+    ``held``: what is open. ``recent``: what was closed lately; the same again about the same certification has the time that was left then. What could not
+    be seen keeps a finding open and opens none before the second time: a host may be away for a night.
     """
     assert subject.certification is not None, "what is not certified has nothing to find"
     mine = (each for each in recent if each.certification == subject.certification.id)
@@ -218,7 +218,10 @@ def _finding(
 
 def _due(concern: Concern, earlier: Finding | None, limits: Limits, now: datetime) -> datetime:
     due = concern.due_at or now + timedelta(days=limits.days[concern.severity])
-    return due if earlier is None or earlier.due_at is None else min(due, earlier.due_at)
+    if earlier is None or earlier.due_at is None or earlier.closed_at is None:
+        return due
+    # The days on which it was mended do not count: else whoever meets the same twice is stopped on the night on which they learn of it.
+    return min(due, now + (earlier.due_at - earlier.closed_at))
 
 
 def limits_in(cell: Cell) -> Limits:

@@ -169,16 +169,29 @@ def test_the_platform_climbs_no_further_than_its_limit_and_withdraws_nothing(
 
 
 @pytest.mark.parametrize(
-    ("due_in", "certification", "again_in"),
-    [(3 * DAY, CERTIFIED.id, 3 * DAY), (-DAY, CERTIFIED.id, -DAY), (99 * DAY, CERTIFIED.id, 7 * DAY), (3 * DAY, "cert_before", 7 * DAY)],
-    ids=["still to come", "over", "never later than a new one", "of what was certified before"],
-)  # fmt: skip
-def test_what_comes_again_is_due_when_it_was(
-    due_in: timedelta, certification: str, again_in: timedelta
+    ("left", "mended_for", "certification", "again_in"),
+    [
+        (4 * DAY, DAY, CERTIFIED.id, 4 * DAY),
+        (4 * DAY, 12 * DAY, CERTIFIED.id, 4 * DAY),
+        (-2 * DAY, DAY, CERTIFIED.id, -2 * DAY),
+        (99 * DAY, DAY, CERTIFIED.id, 7 * DAY),
+        (4 * DAY, DAY, "cert_before", 7 * DAY),
+    ],
+    ids=[
+        "one night",
+        "mended in time and past its day",
+        "overdue",
+        "no more than at first",
+        "certified before",
+    ],
+)
+def test_what_comes_again_has_the_time_that_was_left_when_it_was_mended(
+    left: timedelta, mended_for: timedelta, certification: str, again_in: timedelta
 ) -> None:
-    """C115: mending for one night gives no new deadline. Also where it could not be seen twice."""
+    """C115: mending for one night gives no new deadline, and whoever mended in time is not stopped at once. Also where it could not be seen twice."""
+    closed_at = NOW - mended_for
     earlier = finding(
-        state=State.CLOSED, due_at=NOW + due_in, closed_at=NOW - DAY, certification=certification
+        state=State.CLOSED, due_at=closed_at + left, closed_at=closed_at, certification=certification
     )
 
     (seen,) = policy.follow(SUBJECT, VENDOR, (), [concern()], recent=[earlier], limits=LIMITS, now=NOW).opened

@@ -31,7 +31,8 @@ def matrix(ctx: Context, installed: Installation, works: Sequence[Work]) -> Matr
     roles = [each.value for each in ROLES if each.value in installed.roles]
     scopes = [(each.title, each.scopes) for each in works] or [("What it can do", installed.scopes)]
     rows = tuple((title, tuple(how_much(of, role) for role in roles)) for title, of in scopes)
-    named = {each.id: each.name for each in identity.list_facilities(ctx, installed.tenant)}
+    found = (identity.find_facility(ctx, each) for each in {*(installed.facilities or ()), *installed.denied})
+    named = {each.id: each.name for each in found if each is not None and each.is_open}
 
     def names(of: Collection[FacilityId]) -> list[str]:
         return sorted(named.get(each, "a facility that was closed") for each in of)
