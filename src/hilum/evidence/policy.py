@@ -248,10 +248,12 @@ def written_ground(ground: Ground) -> dict[str, Any]:
 def ground_of(run: Run) -> RunGround:
     """Return where a run was made, as far as it is known; of a judged one as it was signed."""
     signed: Mapping[str, Any] = run.result.get("ground", {})
-    began, ended = signed.get("began", run.ground), signed.get("ended", {})
+    began = signed.get("began", {}) if run.result else run.ground
+    ended: Mapping[str, Any] = signed.get("ended", {})
     at = began.get("reset_at")
     return RunGround(
-        began.get("own"),
+        # The row of a run that is open is not signed: what was looked up at its end counts too.
+        True if ended.get("own") else began.get("own"),
         None if at is None else datetime.fromisoformat(at),
         began.get("changed"),
         ended.get("changed"),

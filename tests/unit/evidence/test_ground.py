@@ -42,8 +42,10 @@ def judged(before: Ground, after: Ground) -> Run:
         (judged(OWN, ANEW), RunGround(True, OWN.reset_at, 3, 0, reset_meanwhile=True), "reset again while"),
         (judged(Ground(own=False), Ground(own=False)), RunGround(own=False), "shared by all vendors"),
         (judged(Ground(), Ground(own=False)), RunGround(None), "is not known"),
+        (judged(Ground(own=False), AT_END), RunGround(True, changed_at_end=5, reset_meanwhile=True), "snapshot of the vendor's own"),
+        (replace(opened(Ground(own=False)), result={"state": "passed"}), RunGround(None), "is not known"),
     ],
-    ids=["before", "shared", "own", "unchanged", "unreadable", "judged", "reset", "judged shared", "judged before"],
+    ids=["before", "shared", "own", "unchanged", "unreadable", "judged", "reset", "judged shared", "judged before", "row changed", "of a release before"],
 )  # fmt: skip
 def test_where_a_run_was_made_is_what_was_signed(run: Run, found: RunGround, words: str) -> None:
     assert policy.ground_of(run) == found
