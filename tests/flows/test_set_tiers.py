@@ -40,6 +40,11 @@ ALONE = {"model": "Notes 4", "purpose": "Files notes", "autonomy": "acts_alone"}
 SCOPES = ["patient/Observation.rs"]
 
 
+def nobody(*_: object) -> bool:
+    """Say that whoever acts is tied to no vendor."""
+    return False
+
+
 @pytest.fixture
 def site(one_uow: UnitOfWork, clock: FakeClock) -> ControlSite:
     return build(one_uow, clock, then=with_rule_book)
@@ -81,7 +86,9 @@ def test_a_reviewer_raises_a_tier_at_once_and_another_one_ends_that(site: Contro
     ]
     problem(post(site, version, "end-raise"), 403, "raised_by_you")
     assert tier_of(site, version)["tier"] == "high"
-    again = site.system(registry.end_raise, version_id=VersionId(version), reason="The pages are gone.")
+    again = site.system(
+        registry.end_raise, version_id=VersionId(version), reason="The pages are gone.", barred=nobody
+    )
     assert again[1].tier is Tier.MODERATE
     assert made(site.api("otto").get("/raised-tiers"), 200)["items"] == []
     events = site.system(audit.list_events, query=EventQuery(action="registry.tier", app=app)).events
@@ -90,6 +97,18 @@ def test_a_reviewer_raises_a_tier_at_once_and_another_one_ends_that(site: Contro
         ("registry.tier.end_raise", "raised_by_you"),
         ("registry.tier.raise", REASON),
     ]
+
+
+def test_who_is_tied_to_the_vendor_ends_no_raise_of_its_version(site: ControlSite) -> None:
+    """C101: what it withholds comes back to an app of theirs."""
+    app, version = versions_of(site)
+    made(post(site, version, "raise-tier", tier="high"), 200)
+    vendor = made(site.api("rita").get(f"/apps/{app}"), 200)["vendor"]
+    made(site.api("rita").post("/ties", json={"vendor": vendor, "reason": "I worked there."}))
+
+    problem(post(site, version, "end-raise"), 403, "tied_to_vendor")
+
+    assert tier_of(site, version)["tier"] == "high"
 
 
 @pytest.mark.parametrize(
@@ -499,7 +518,9 @@ def test_a_rise_of_a_certified_tier_is_listed_for_review_until_it_is_over(site: 
     made(post(site, version, "raise-tier", tier="high"), 200)
 
     assert reviews(site) == [(version, "moderate", "high")]
-    site.system(registry.end_raise, version_id=VersionId(version), reason="The pages are gone.")
+    site.system(
+        registry.end_raise, version_id=VersionId(version), reason="The pages are gone.", barred=nobody
+    )
     assert reviews(site) == []
     events = site.system(audit.list_events, query=EventQuery(action="registry.delta_review", app=app)).events
     assert [each.event.action for each in events] == [

@@ -265,15 +265,15 @@ OWNERS = audience("platform_admin", "vendor_owner")
 def api(
     kit: Kit,
     *,
+    barred: service.Barred,
     ended: service.Ended = service.ignored,
-    barred: service.Barred | None = None,
 ) -> APIRouter:
     """Build the API routes of the registry."""
     router = api_router(kit, "registry")
     for part in (
         _vendors_and_apps,
         _states,
-        add_tiers,
+        partial(add_tiers, barred=barred),
         add_exceptions,
         _overrides,
         _profiles,
@@ -426,7 +426,7 @@ def _certifications(
     kit: Kit,
     *,
     ended: service.Ended,
-    barred: service.Barred | None,
+    barred: service.Barred,
 ) -> None:
     @router.post(
         "/certifications",

@@ -111,7 +111,7 @@ class DeltaReviewShown(Shown):
 REVIEWERS = audience("reviewer")
 
 
-def add_tiers(router: APIRouter, kit: Kit) -> None:
+def add_tiers(router: APIRouter, kit: Kit, *, barred: service.Barred) -> None:
     """Add the routes of raised and shown tiers."""
 
     @router.get("/raised-tiers", response_model=Page[RaisedShown], openapi_extra=audience("staff"))
@@ -146,7 +146,7 @@ def add_tiers(router: APIRouter, kit: Kit) -> None:
     @router.post("/app-versions/{version}/end-raise", openapi_extra=REVIEWERS)
     async def end_raise(request: Request, version: Id, body: RaiseEndAsked) -> TierShown:
         """End the raise of a version's tier. Another reviewer does it than the one who raised it."""
-        verb = partial(service.end_raise, version_id=VersionId(version), reason=body.reason)
+        verb = partial(service.end_raise, version_id=VersionId(version), reason=body.reason, barred=barred)
         return _tier(*await run_write(kit, request, verb))
 
 

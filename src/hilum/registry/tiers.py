@@ -29,6 +29,7 @@ from hilum.policies.service import add_exception, require_exception
 from hilum.registry import attestations, policy, store
 from hilum.registry.creation import announce_change
 from hilum.registry.delta_reviews import note_delta_reviews
+from hilum.registry.held import Barred
 from hilum.registry.models import App, AppVersion, TierRaise
 
 RAISE, END_RAISE, ASK = "registry.tier.raise", "registry.tier.end_raise", "policies.exception.ask"
@@ -95,14 +96,19 @@ def raise_tier(ctx: Context, version_id: VersionId, tier: Tier, reason: str) -> 
     return after, _assessed(ctx, app, after, _book(ctx))
 
 
-def end_raise(ctx: Context, version_id: VersionId, reason: str) -> tuple[AppVersion, Assessment]:
-    """End the raise of a version's tier, which is the computed one again. Another reviewer does it than the one who raised it.
+def end_raise(
+    ctx: Context, version_id: VersionId, reason: str, *, barred: Barred
+) -> tuple[AppVersion, Assessment]:
+    """End the raise of a version's tier, which is the computed one again. Another reviewer does it than the one who raised it, and none who is ``barred``.
 
     Raises NotFound, NotPermitted, Invalid, Conflict (it is not raised).
     """
     version = store.get_version(ctx.tx, version_id)
     if not policy.may_certify(ctx.actor):
         raise audit.refusal(ctx, Event(END_RAISE, app=version.app))
+    if barred(ctx, store.get_app(ctx.tx, version.app)):
+        event = Event(END_RAISE, app=version.app, reason="tied_to_vendor")
+        raise audit.refusal(ctx, event, "You are tied to this vendor, so a colleague must judge its tier.")
     if fault := policy.reason_fault(reason):
         raise Invalid("reason_invalid", "A reason is required; see fields.", fields={"reason": fault})
     if version.raised is None:

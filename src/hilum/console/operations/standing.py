@@ -20,6 +20,7 @@ from hilum.policies.models import Book, OverrideOrder, Tier
 from hilum.registry import policy as registry_policy
 from hilum.registry import service as registry
 from hilum.registry.models import App, AppState
+from hilum.review.service import barred
 from hilum.web.forms import Form
 
 VERSIONS_SHOWN = 10
@@ -145,7 +146,7 @@ def _raise(ctx: Context, app: AppId, form: Form) -> object:
 
 
 def _end_raise(ctx: Context, app: AppId, form: Form) -> object:
-    return registry.end_raise(ctx, _version(ctx, app, form), form.one("reason").strip())
+    return registry.end_raise(ctx, _version(ctx, app, form), form.one("reason").strip(), barred=barred)
 
 
 def _lower(ctx: Context, app: AppId, form: Form) -> object:
