@@ -48,10 +48,10 @@ house: $(DEV_READY) ## import rules and house lints
 	@$(BIN)/lint-imports > $(VENV)/lint-imports.log 2>&1 && echo "architecture ok" || { cat $(VENV)/lint-imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q tests/house
 
-docs: $(DEV_READY) ## write docs/reference anew
+docs: $(DEV_READY) ## write docs/reference again
 	@$(BIN)/python -m tools.reference
 
-lock: ## resolve dependencies anew into the hashed lock files
+lock: ## resolve dependencies again into the hashed lock files
 	@$(PYTHON) -m venv $(VENV) && $(BIN)/pip install -q uv
 	@for group in "requirements.lock --group build" "requirements-dev.lock --group build --group dev"; do \
 	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url pyproject.toml -o $$group; done
