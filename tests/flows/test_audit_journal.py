@@ -32,7 +32,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Unavailable
 from hilum.standards.strangers import AGGREGATES_BOUND, RECORDED_BOUND, SOURCES_BOUND
 from tests.effort import effort
-from tests.sim.launcher import heard
+from tests.sim.launcher import launch_read
 from tests.sim.world import FakeClock, SeededIds
 
 TRACE = Trace("req_audit")
@@ -820,7 +820,7 @@ def test_a_clock_that_is_set_back_does_not_keep_counts_for_ever() -> None:
 def killed(place: Place) -> Callable[[str, int], list[str]]:
     def go(writer: str, after: int) -> list[str]:
         words = (place.url, str(place.directory), writer)
-        with heard("tests.sim.busy_journal:main", words) as (process, printed):
+        with launch_read("tests.sim.busy_journal:main", words) as (process, printed):
             acknowledged = [printed.readline().strip() for _ in range(after)]
             process.kill()
             acknowledged += [line.strip() for line in printed if line.endswith("\n")]

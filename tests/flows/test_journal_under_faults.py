@@ -31,7 +31,7 @@ from tests.conftest import SECRET_KEY
 from tests.effort import effort
 from tests.flows.gateway_ground import GENERAL, PLATFORM, ground
 from tests.flows.test_audit_journal import access
-from tests.sim.launcher import heard
+from tests.sim.launcher import launch_read
 from tests.sim.tcp_proxy import TcpProxy
 from tests.sim.world import FakeClock, SeededIds
 
@@ -154,7 +154,7 @@ class Killed:
         first, unanswered = self.boots * 10_000, self.folder / "unanswered"
         words = [SECRET_KEY, self.uow.db.url, self.folder, self.token, first, unanswered]
         sent: dict[str, int] = {}
-        with heard("tests.sim.busy_gateway:main", [str(each) for each in words]) as (process, printed):
+        with launch_read("tests.sim.busy_gateway:main", [str(each) for each in words]) as (process, printed):
             for line in printed:
                 if not line.endswith("\n"):
                     break

@@ -119,7 +119,7 @@ def launch_verb(verb: str, words: Sequence[str], output: Path) -> Process:
 
 
 @contextmanager
-def heard(verb: str, words: Sequence[str]) -> Iterator[tuple[Process, TextIO]]:
+def launch_read(verb: str, words: Sequence[str]) -> Iterator[tuple[Process, TextIO]]:
     """Run a function as ``launch_verb`` does, and yield what it prints as it prints it. It is killed at the end."""
     with tempfile.TemporaryDirectory() as folder:
         pipe = Path(folder) / "printed"

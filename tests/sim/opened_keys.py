@@ -1,4 +1,4 @@
-"""Shares RSA keys that were read from the same JWK. Reading one checks its numbers for milliseconds, and every test opens a few keys anew."""
+"""Shares RSA keys that were read from the same JWK. Reading one checks its numbers for milliseconds, and every test opens a few."""
 
 from functools import lru_cache
 from typing import Any

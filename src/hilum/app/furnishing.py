@@ -101,7 +101,7 @@ def _alone(home: Path) -> Iterator[None]:
             except BlockingIOError:
                 time.sleep(LOCK_EVERY_S)
         else:
-            detail = "Another snapshot is being written for long. Try again."
+            detail = "Another snapshot is still being written. Try again in a moment."
             raise Unavailable("snapshot_not_furnished", detail)
         yield
     finally:
@@ -139,7 +139,7 @@ def _fill(home: Path, tenant: TenantId, name: str, may: Callable[[], bool]) -> b
 def _count_changed(home: Path, tenant: TenantId, name: str, reset_at: datetime) -> int | None:
     """Return how many records of a snapshot are not those of its template any more; None if that cannot be read."""
     try:
-        # Since the template was packed: what was written in the instant before the reset ended counts too. A template that was packed anew since
+        # Since the template was packed: what was written in the instant before the reset ended counts too. A template that was packed again since
         # is later than the snapshot.
         packed = datetime.fromtimestamp(_packed(home, name).stat().st_mtime, UTC)
         store = _store(home, tenant)

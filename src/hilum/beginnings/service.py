@@ -17,7 +17,7 @@ from hilum.clients import service as clients
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
-from hilum.kernel.errors import NotPermitted
+from hilum.kernel.actor import require_platform
 from hilum.kernel.ids import AppId, ClientId, VendorId
 from hilum.registry import service as registry
 from hilum.registry.models import Environment
@@ -46,8 +46,7 @@ REFUSED = ("authserver.request.refuse", "authserver.token.refuse")
 
 def view_figure(ctx: Context, since: datetime) -> FrictionFigure:
     """Return K11 of the vendors that signed up since a moment, for the platform's staff. Raises NotPermitted."""
-    if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not see this.")
+    require_platform(ctx.actor)
     return policy.friction_figure(store.signed_up(ctx.tx, since))
 
 
@@ -65,8 +64,14 @@ def follow_signups(ctx: Context) -> bool:
 
 def follow_vendors(ctx: Context, first_read: FirstRead) -> bool:
     """Look at the vendors that were looked at longest ago and are still under way; return whether there may be more of this round."""
-    lately, before = (ctx.now - LATELY, ctx.now - LOOKED_EVERY), ctx.now - OTHERS_EVERY
-    found = store.under_way(ctx.tx, ctx.now - FOLLOWED, lately, before, VENDORS_AT_ONCE)
+    found = store.under_way(
+        ctx.tx,
+        ctx.now - FOLLOWED,
+        lately=ctx.now - LATELY,
+        sooner=ctx.now - LOOKED_EVERY,
+        before=ctx.now - OTHERS_EVERY,
+        limit=VENDORS_AT_ONCE,
+    )
     for each in found:
         store.save(ctx.tx, replace(_looked_at(ctx, each, first_read), looked_at=ctx.now))
     return len(found) == VENDORS_AT_ONCE

@@ -44,19 +44,19 @@ def save(tx: Connection, found: Friction) -> None:
 
 
 def under_way(
-    tx: Connection, since: datetime, lately: tuple[datetime, datetime], before: datetime, limit: int
+    tx: Connection, since: datetime, *, lately: datetime, sooner: datetime, before: datetime, limit: int
 ) -> list[Friction]:
     """List vendors that signed up since a moment, read nothing yet and were not looked at since ``before``, locked.
 
-    ``lately``: from which sign-up on they are looked at more often, and since when those were not.
+    Those that signed up after ``lately`` are listed if they were not looked at since ``sooner``.
     """
-    looked_at, (signed_up_at, sooner) = frictions.c.looked_at, lately
+    looked_at = frictions.c.looked_at
     query = select(frictions).where(
         frictions.c.read_at.is_(None),
         frictions.c.signed_up_at >= since,
         looked_at.is_(None)
         | (looked_at < before)
-        | ((frictions.c.signed_up_at >= signed_up_at) & (looked_at < sooner)),
+        | ((frictions.c.signed_up_at >= lately) & (looked_at < sooner)),
     )
     rows = tx.execute(query.order_by(frictions.c.vendor).limit(limit).with_for_update())
     return [_friction(row) for row in rows]

@@ -36,7 +36,7 @@ SIGNED = (
     "dynamic",
 )
 SIGNED_MOMENTS = ("expires_at", "adopted_at", "certified_before")
-"""The fields of a client that are signed beside its keys, its secrets and the use of a backend service. One that is added here leaves no client as it was signed."""
+"""The fields of a client that are signed beside its keys, its secrets and the use of a backend service. Adding one changes the digest of every client, so all must be signed again."""
 FAULT = "A client of it, or its vendor, is not as it was signed."
 
 

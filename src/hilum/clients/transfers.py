@@ -14,6 +14,9 @@ from hilum.kernel.ids import AppId, VendorId
 from hilum.registry import service as registry
 from hilum.registry.models import App
 
+OFFERS_SHOWN = 50
+"""Offers to one vendor that are listed."""
+
 
 def offer_app(ctx: Context, app_id: AppId, to: VendorId) -> Transfer:
     """Offer an app to another vendor, as an owner of its own. Nothing changes before an owner of that one accepts.
@@ -39,10 +42,8 @@ def offer_app(ctx: Context, app_id: AppId, to: VendorId) -> Transfer:
     return transfer
 
 
-OFFERS_SHOWN = 50
-"""Offers to one vendor that are listed."""
 Transferred = Callable[[Context, AppId, VendorId], None]
-"""Is told that an app has another vendor, and which it had before."""
+"""Called with an app that went to another vendor, and the vendor that it had before."""
 
 
 def ignored(_: Context, __: AppId, ___: VendorId) -> None:

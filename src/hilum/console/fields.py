@@ -15,6 +15,7 @@ from hilum.web.forms import Form
 from hilum.web.problems import status_of
 
 NO_FORM = Form()
+REASON_BOUND = 500
 
 
 def day(form: Form, name: str) -> datetime | None:
@@ -49,6 +50,14 @@ def require_tick(form: Form, sentence: str) -> None:
     """Check that the box beside a button was ticked. Raises Invalid with the sentence that says what to tick."""
     if form.one("confirm") != "yes":
         raise Invalid("confirmation_missing", sentence, fields={"confirm": "missing"})
+
+
+def required(form: Form, name: str, bound: int = REASON_BOUND, sentence: str = "Say why.") -> str:
+    """Return a text that must be there, without spaces around it. Raises Invalid with the sentence that asks for it."""
+    text = form.one(name).strip()
+    if not text or len(text) > bound:
+        raise Invalid("form_invalid", sentence, fields={name: "too_long" if text else "reason_missing"})
+    return text
 
 
 Refused = Invalid | Conflict | NotPermitted | Unavailable

@@ -22,7 +22,7 @@ STORES_NOTHING = "The app stores nothing, so nobody asks it to delete anything."
 
 
 def unasked(optional: Collection[str] | None, *, stores: bool | None, reachable: bool) -> tuple[str, ...]:
-    """Return the scenarios that nobody has to show because they are about what there is not, whatever the rule book requires.
+    """Return the scenarios that a version need not show, whatever the rule book requires, since it lacks what they are about.
 
     ``optional``: the scopes that the version says it can do without. ``stores``: whether its vendor states that the app stores data; None: it does
     not say. ``reachable``: the app has a webhook for requests to delete, or a client that can read them.

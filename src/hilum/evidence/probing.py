@@ -60,7 +60,7 @@ def _proves_itself(of: ClientType) -> bool:
 
 
 def unasked_of(ctx: Context, app: App, version: AppVersion) -> tuple[str, ...]:
-    """Return the scenarios that a version need not show because they are about what it has not: optional scopes, stored data (C211, C227)."""
+    """Return the scenarios that a version need not show since it lacks what they are about: optional scopes, stored data (C211, C227)."""
     _, profile = registry.view_profile(ctx.as_actor(SYSTEM), app.id)
     held = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
     reads = any(_proves_itself(each.type) for each in held)

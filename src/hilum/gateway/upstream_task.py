@@ -90,9 +90,9 @@ class Place:
 class UpstreamTask:
     """One permitted request from its decision to its answer.
 
-    ``snapshot`` is the one by which it was last found to be permitted. ``page`` and ``surface``: the page link that it follows, and what the server says it can do, where
-    that matters. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of a write: ``intended`` is True once an intent
-    was to be put on record, whatever came of that.
+    ``snapshot`` is the one by which it was last found to be permitted. ``page`` and ``surface``, where they matter: the page link that it follows,
+    and what the server says it can do. ``effect``, ``resource``, ``recorded`` and ``intended`` say what became of a write: ``intended`` is True
+    once an intent was to be put on record, whatever came of that.
     """
 
     deps: GatewayDeps

@@ -210,11 +210,11 @@ def needed_lost(
     Compared by type and letter, so that an optional part of a wildcard may go. Nothing for a client whose version does not say what is optional.
     """
     had, kept = parse_stored(tuple(before)), parse_stored(tuple(after))
-    alike = dict.fromkeys(
+    asked = dict.fromkeys(
         (each.scopes, each.optional_scopes) for each in clients if each.optional_scopes is not None
     )
     lost: dict[ClinicalScope, int] = {}
-    for scopes, optional in alike:
+    for scopes, optional in asked:
         may_go = parse_stored(optional)
         for scope in parse_stored(scopes):
             if isinstance(scope, ClinicalScope):
@@ -238,7 +238,7 @@ def _lost_of(
 
 
 def _letters_by_type(scope: ClinicalScope, allowed: tuple[Scope, ...]) -> Callable[[str], int]:
-    """Return what finds the letters that some scopes permit together, whole, of what a scope asks for of a type."""
+    """Return a function from a type to the letters that some scopes permit together on it; those count that permit every record a scope asks for."""
     constraints, by_type = set(scope.constraints), dict[str, int]()
     for each in allowed:
         # All constraints of a scope must hold, so one with fewer of them permits what has more.

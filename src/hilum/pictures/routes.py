@@ -22,7 +22,7 @@ _OWNER_BOUND = 100
 _CACHING = "public, max-age=300"
 """So long a logo may still be seen after it was hidden by a stop."""
 IsStopped = Callable[[Context, AppId], bool]
-"""Returns whether a stop holds for an app: nobody takes it for one that works by its logo."""
+"""Returns whether a stop holds for an app, whose logo is not shown then: it would look as if it worked."""
 
 
 def pages(kit: Kit, is_stopped: IsStopped) -> list[Route]:

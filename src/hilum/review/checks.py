@@ -57,7 +57,7 @@ class Inputs:
     ``records``: the digest of each part of the description as the records are then. ``recorded``: the digest of what was submitted that the
     audit has; empty if it has none. ``unproved``: contacts and domain that were not proved. ``raised``: to which tier a reviewer
     had raised the version, and why. ``run``: the version's last certification run in the sandbox. ``set_aside``: the requirements of the
-    rule book's cells that two people had set aside for the app (C207). ``unasked``: scenarios about what the version has not, which it need not show.
+    rule book's cells that two people had set aside for the app (C207). ``unasked``: scenarios that the version need not show, since it lacks what they are about.
     """
 
     at: datetime
@@ -187,7 +187,7 @@ def _as_submitted(text: str, digest: str, inputs: Inputs) -> Check:
         Result.PASSED,
         f"What is stored has the digest {found}, as it was recorded.",
         "hilum audit events --action review.submission.submit",
-        "Withdraw the submission, and submit it anew; tell the platform's security people.",
+        "Withdraw the submission, and submit it again; tell the platform's security people.",
     )
     if found != digest or (inputs.recorded and inputs.recorded != found):
         recorded = inputs.recorded or digest
@@ -336,7 +336,7 @@ def _as_declared(content: Content, target: Target, look: Look | None) -> Check:
         Result.PASSED,
         "It is the document that was declared.",
         f"curl -sS {shlex.quote(target.url)} | sha256sum",
-        "Put the document that you declared back, or submit anew with the digest of the one that is there.",
+        "Put the document that you declared back, or submit again with the digest of the one that is there.",
     )
     ai_use = content["version"]["ai_use"]
     declared = {(Kind.DOCUMENT, each["url"]): each["sha256"] for each in content["documents"]}
@@ -460,7 +460,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
     production = content["environment"] == Environment.PRODUCTION.value
     show = "hilum policy show --document"
     for kind in needed:
-        check = Check("evidence.attached", kind, Result.PASSED, "", show, "Submit anew with this document.")
+        check = Check("evidence.attached", kind, Result.PASSED, "", show, "Submit again with this document.")
         if not production:
             yield check.but(Result.NOT_REQUIRED, "A sandbox takes no evidence.")
         elif kind == SHARED_SANDBOX:

@@ -18,7 +18,7 @@ from typing import NoReturn, TypeVar
 from hilum.infra.context import Context, Trace
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.actor import SYSTEM, Actor
-from hilum.kernel.errors import Conflict, HilumError, NotFound
+from hilum.kernel.errors import HilumError, NotFound
 from hilum.kernel.ids import TenantId, VendorId
 from hilum.kernel.ports import Ids
 from hilum.signin import live as passwords
@@ -106,9 +106,7 @@ class Snapshots:
             return self.uow.read_now(partial(service.holds, begun=begun), actor=SYSTEM, trace=trace)
 
         if not await asyncio.to_thread(self.furnisher.fill, begun.id, begun.template, holds):
-            raise Conflict(
-                "snapshot_taken", "A colleague made or reset a snapshot at this moment. Try again."
-            )
+            raise service.place_taken()
 
     async def _fresh(self, begun: Snapshot, actor: Actor) -> tuple[Card, str]:
         password, door = self.ids.secret(SECRET_BYTES), self.ids.secret(SECRET_BYTES)

@@ -91,7 +91,7 @@ def choose(
         store.save(ctx.tx, made)
     elif not store.add(ctx.tx, made):
         # A release before takes places without the lock.
-        raise _taken()
+        raise place_taken()
     return made
 
 
@@ -102,7 +102,7 @@ def holds(ctx: Context, begun: Snapshot) -> bool:
 
 
 def give_up(ctx: Context, begun: Snapshot) -> None:
-    """Give the place free of a snapshot whose making failed."""
+    """Free the place of a snapshot whose making failed."""
     found = store.get(ctx.tx, begun.id, lock=True)
     if holds(ctx, begun):
         store.save(ctx.tx, replace(found, state=State.REMOVED, claim=""))
@@ -124,7 +124,7 @@ def create(
     vendor = _maker(ctx, "snapshots.snapshot.create")
     found = store.get(ctx.tx, begun.id, lock=True)
     if found.vendor != vendor or not holds(ctx, begun):
-        raise _taken()
+        raise place_taken()
     system = ctx.as_actor(SYSTEM)
     if found.client:
         client, secret = found.client, _renew_secret(system, found.client)
@@ -146,7 +146,8 @@ def create(
     return made, card
 
 
-def _taken() -> Conflict:
+def place_taken() -> Conflict:
+    """Return the refusal of whoever lost the claim of a snapshot to somebody else."""
     return Conflict("snapshot_taken", "A colleague made or reset a snapshot at this moment. Try again.")
 
 
@@ -276,7 +277,7 @@ def remove_unused(ctx: Context, since: datetime, called: ReadCalled) -> list[Sna
 
 
 def end_broken_off(ctx: Context) -> list[Snapshot]:
-    """Give the places of a batch of snapshots free whose making broke off; return them."""
+    """Free the places of a batch of snapshots whose making broke off; return them."""
     found = store.list_broken_off(ctx.tx, ctx.now - CLAIMED_FOR)
     for each in found:
         store.save(ctx.tx, replace(each, state=State.REMOVED, claim=""))

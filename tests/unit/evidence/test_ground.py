@@ -17,7 +17,7 @@ RUN = Run(
 )  # fmt: skip
 OWN = Ground(own=True, reset_at=START - timedelta(days=1), changed=3)
 AT_END = replace(OWN, changed=5)
-ANEW = replace(OWN, reset_at=START + timedelta(minutes=1), changed=0)
+RESET_AGAIN = replace(OWN, reset_at=START + timedelta(minutes=1), changed=0)
 
 
 def opened(ground: Ground) -> Run:
@@ -39,7 +39,7 @@ def judged(before: Ground, after: Ground) -> Run:
         (opened(replace(OWN, changed=0)), RunGround(own=True, reset_at=OWN.reset_at, changed_before=0), "None of its records was"),
         (opened(replace(OWN, changed=None)), RunGround(own=True, reset_at=OWN.reset_at), "not known how many"),
         (judged(OWN, AT_END), RunGround(True, OWN.reset_at, 3, 5), "5 of its records were changed by the end"),
-        (judged(OWN, ANEW), RunGround(True, OWN.reset_at, 3, 0, reset_meanwhile=True), "reset again while"),
+        (judged(OWN, RESET_AGAIN), RunGround(True, OWN.reset_at, 3, 0, reset_meanwhile=True), "reset again while"),
         (judged(Ground(own=False), Ground(own=False)), RunGround(own=False), "shared by all vendors"),
         (judged(Ground(), Ground(own=False)), RunGround(None), "is not known"),
         (judged(Ground(own=False), AT_END), RunGround(True, changed_at_end=5, reset_meanwhile=True), "snapshot of the vendor's own"),

@@ -69,7 +69,7 @@ def test_what_has_more_constraints_is_permitted_by_what_has_fewer(
 
 
 def test_hundreds_of_scopes_with_constraints_are_gone_over_once() -> None:
-    """A vendor chooses them: each type and letter of one is not compared with all others anew."""
+    """A vendor chooses them: each type and letter of one is not compared with all others again."""
     many = ("patient/*.cruds", *(f"patient/Observation.rs?category=c{n}" for n in range(200)))
     clients = [replace(CLIENT, scopes=many[n:], optional_scopes=()) for n in range(3)]
 

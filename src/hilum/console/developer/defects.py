@@ -53,10 +53,7 @@ async def show_new(visit: Visit) -> Response:
     return await _form(visit)
 
 
-Refused = Invalid | NotPermitted | Unavailable
-
-
-async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Refused | None = None) -> Response:
+async def _form(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refused | None = None) -> Response:
     return visit.render(
         "console/developer/defect_new.html",
         **fields.answered(given, error),

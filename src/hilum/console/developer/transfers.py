@@ -19,15 +19,13 @@ from hilum.lookups.models import Kind
 from hilum.registry import service as registry
 from hilum.web.forms import Form
 
-Refused = Invalid | Conflict | NotPermitted
-
 
 async def show(visit: Visit) -> Response:
     """Show to whom an app is offered, or the form that offers it."""
     return await _page(visit)
 
 
-async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Refused | None = None) -> Response:
+async def _page(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refused | None = None) -> Response:
     def look(ctx: Context) -> Any:
         app = frame.own_app(ctx, visit.param())
         waiting = _waiting(ctx, app.id)
@@ -85,7 +83,7 @@ async def show_offer(visit: Visit) -> Response:
     return await _offer(visit)
 
 
-async def _offer(visit: Visit, given: Form = fields.NO_FORM, error: Refused | None = None) -> Response:
+async def _offer(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refused | None = None) -> Response:
     def look(ctx: Context) -> dict[str, Any]:
         found = _offered(ctx, visit.param())
         app = registry.get_app(ctx, found.app)

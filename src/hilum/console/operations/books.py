@@ -11,7 +11,7 @@ from hilum.console import fields, policy, service
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
-from hilum.console.operations.policies import REASON_BOUND, number_of
+from hilum.console.operations.policies import number_of
 from hilum.dryruns import service as dryruns
 from hilum.dryruns.models import Kind
 from hilum.identity import service as identity
@@ -93,7 +93,7 @@ def shown(ctx: Context, number: int) -> dict[str, Any]:
     changed, wider = policies.compare(ctx, now.everywhere, number)
     runs = [each for each in dryruns.list_runs(ctx, PageQuery(limit=SHOWN)) if each.version == number]
     hospitals = [each for each in identity.view_tenants(ctx, PageQuery(limit=PAGE_BOUND)) if each.active]
-    repeated = {name for name, number in Counter(each.name for each in hospitals).items() if number > 1}
+    repeated = {name for name, count in Counter(each.name for each in hospitals).items() if count > 1}
     return {
         "version": version,
         "now": now,
@@ -129,12 +129,9 @@ async def apply(visit: Visit, form: Form) -> Response:
     if form.one("where") not in {"everywhere", "some"} or (form.one("where") == "some") != bool(tenants):
         fault = Invalid("form_invalid", "Choose everywhere, or the hospitals.", fields={"where": "missing"})
         return await _page(visit, form, fault)
-    reason, emergency = form.one("reason").strip(), form.one("emergency") == "yes"
-    order = ApplyOrder(number, tenants, int(after), reason, emergency)
     try:
-        if not reason or len(reason) > REASON_BOUND:
-            wrong = "too_long" if reason else "reason_missing"
-            raise Invalid("form_invalid", "Say why.", fields={"reason": wrong})
+        reason = fields.required(form, "reason")
+        order = ApplyOrder(number, tenants, int(after), reason, form.one("emergency") == "yes")
         # Two large books take a while to compare, which must not hold up other writers.
         await visit.read(partial(policies.prepare, order=order))
         done = await visit.write(partial(policies.apply, order=order, used=visit.ports.used))

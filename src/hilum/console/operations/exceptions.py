@@ -10,13 +10,11 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.certificates import service as certificates
-from hilum.console import service
+from hilum.console import fields, service
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
-from hilum.console.operations.policies import REASON_BOUND
 from hilum.infra.context import Context
-from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import NOT_STATED, Override, PolicyException
@@ -144,10 +142,7 @@ def _one(ctx: Context, visit: Visit) -> dict[str, Any]:
 
 async def end(visit: Visit, form: Form) -> Response:
     """End an exception at once; one person does it."""
-    reason = form.one("reason").strip()
-    if not reason or len(reason) > REASON_BOUND:
-        fault = "too_long" if reason else "reason_missing"
-        raise Invalid("reason_missing", "Say why.", fields={"reason": fault})
+    reason = fields.required(form, "reason")
     verb = policies.end_override if visit.param().startswith("ovr_") else policies.end_exception
     await visit.write(lambda ctx: verb(ctx, visit.param(), reason))
     return to(address("operations.exception", visit.param()))

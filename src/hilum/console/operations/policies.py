@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from hilum.console import service
+from hilum.console import fields, service
 from hilum.console.desk import Visit, address, file, to
 from hilum.console.words import pack_shown
 from hilum.infra.context import Context
-from hilum.kernel.errors import Invalid, NotFound
+from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
 from hilum.policies.models import Application, CurrentVersions
@@ -21,7 +21,6 @@ from hilum.web.forms import Form
 
 SHOWN = 20
 CHANGES_SHOWN = 200
-REASON_BOUND = 500
 WRITTEN_BOUND = 300
 """Characters of a value that a difference shows; it says how many more there are."""
 MADE_FROM = "made_from"
@@ -239,9 +238,6 @@ def _days(seconds: float) -> str:
 
 async def stop_rollout(visit: Visit, form: Form) -> Response:
     """Stop a rollout where it is; one person does it."""
-    reason = form.one("reason").strip()
-    if not reason or len(reason) > REASON_BOUND:
-        fault = "too_long" if reason else "reason_missing"
-        raise Invalid("reason_missing", "Say why.", fields={"reason": fault})
+    reason = fields.required(form, "reason")
     await visit.write(partial(rollouts.stop, plan_id=visit.param(), reason=reason))
     return to(address("operations.rollout", visit.param()))

@@ -116,10 +116,7 @@ def _compared(ctx: Context, now: CurrentVersions, book: Book) -> dict[str, Any]:
 
 
 def _added(ctx: Context, form: Form, text: str) -> int:
-    note = form.one("note").strip()
-    if not note or len(note) > TEXT_BOUND:
-        fault = "too_long" if note else "reason_missing"
-        raise Invalid("form_invalid", "Say what it changes, and why.", fields={"note": fault})
+    note = fields.required(form, "note", TEXT_BOUND, "Say what it changes, and why.")
     made = _made(form, text)
     _require_known(form, made, policies.in_force(ctx))
     return policies.add_version(ctx, made.document, base=made.base, note=note).number

@@ -11,7 +11,7 @@ from hilum.console import fields, policy
 from hilum.console.desk import Visit, address, to
 from hilum.console.fields import no_such_act
 from hilum.console.operations.books import shown
-from hilum.console.operations.policies import REASON_BOUND, number_of
+from hilum.console.operations.policies import number_of
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid
 from hilum.kernel.ids import TenantId
@@ -116,10 +116,7 @@ async def start(visit: Visit, form: Form) -> Response:
 
 def _order(form: Form, number: int, hospitals: list[TenantId]) -> RolloutOrder:
     """Return the rollout that a form describes. Raises Invalid."""
-    reason, after = form.one("reason").strip(), form.one("after")
-    if not reason or len(reason) > REASON_BOUND:
-        fault = "too_long" if reason else "reason_missing"
-        raise Invalid("form_invalid", "Say why.", fields={"reason": fault})
+    reason, after = fields.required(form, "reason"), form.one("after")
     if not after.isdecimal() or len(after) > 9:
         raise Invalid("form_invalid", "Open the page again.", fields={"after": "malformed"})
     places: dict[str, list[TenantId]] = {}

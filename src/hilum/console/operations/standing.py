@@ -109,22 +109,15 @@ def _overridable(books: Iterable[Book], app: App) -> list[str]:
 async def act(visit: Visit, form: Form) -> Response:
     """Do what a form asks for; what takes two people waits for the second."""
     if form.one("act") not in {*_ACTS, "withdraw"}:
-        raise Invalid("act_missing", "Choose what to do.", fields={"act": "missing"})
+        raise fields.no_such_act()
     try:
         if form.one("act") != "withdraw":
-            _require_reason(form)
+            fields.required(form, "reason", REASON_BOUND)
         acts = {**_ACTS, "withdraw": partial(_withdraw, ended=visit.ports.ended)}
         done = await visit.write(lambda ctx: acts[form.one("act")](ctx, AppId(visit.param()), form))
     except (Invalid, Conflict, NotPermitted) as error:
         return await _page(visit, form, error)
     return to(address("operations.approval", done.approval.id) if isinstance(done, AskedTwo) else visit.path)
-
-
-def _require_reason(form: Form) -> None:
-    reason = form.one("reason").strip()
-    if not reason or len(reason) > REASON_BOUND:
-        fault = "too_long" if reason else "reason_missing"
-        raise Invalid("form_invalid", "Say why.", fields={"reason": fault})
 
 
 def _version(ctx: Context, app: AppId, form: Form) -> VersionId:
@@ -179,9 +172,7 @@ def _move(ctx: Context, app: AppId, form: Form) -> object:
 def _withdraw(ctx: Context, app: AppId, form: Form, ended: Any) -> object:
     if form.one("certification") not in {each.id for each in registry.certifications_of(ctx, app)}:
         raise NotFound("certification_not_found", "There is no such certification of this app.")
-    if form.one("confirm") != "yes":
-        detail = "Tick that the certification shall not count any more."
-        raise Invalid("confirmation_missing", detail, fields={"confirm": "missing"})
+    fields.require_tick(form, "Tick that the certification shall not count any more.")
     return registry.withdraw_certification(ctx, form.one("certification"), ended=ended)
 
 

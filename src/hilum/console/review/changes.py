@@ -96,10 +96,7 @@ async def show(visit: Visit) -> Response:
     return await _page(visit)
 
 
-Refused = Invalid | Conflict | NotPermitted
-
-
-async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Refused | None = None) -> Response:
+async def _page(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refused | None = None) -> Response:
     return visit.render(
         "console/review/change.html",
         **fields.answered(given, error),
@@ -190,8 +187,7 @@ async def decide(visit: Visit, form: Form) -> Response:
             case "refuse":
                 return (clients.refuse if found.client else edits.refuse)(ctx, found.id, reason)
             case _:
-                detail = "Choose whether to agree or to refuse."
-                raise no_such_act(detail)
+                raise no_such_act("Choose whether to agree or to refuse.")
 
     try:
         await visit.write(verb)

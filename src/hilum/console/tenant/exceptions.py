@@ -12,7 +12,6 @@ from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
 from hilum.console.operations.exceptions import WHY_NOT, what
-from hilum.console.operations.policies import REASON_BOUND
 from hilum.controls.policy import administers
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
@@ -129,12 +128,10 @@ def _one(ctx: Context, id_: str) -> dict[str, Any]:
 
 async def end(visit: Visit, form: Form) -> Response:
     """End an exception at once; one person does it."""
-    reason, id_ = form.one("reason").strip(), visit.param()
+    id_ = visit.param()
     verb = policies.end_override if id_.startswith("ovr_") else policies.end_exception
     try:
-        if not reason or len(reason) > REASON_BOUND:
-            fault = "too_long" if reason else "reason_missing"
-            raise Invalid("form_invalid", "Say why.", fields={"reason": fault})
+        reason = fields.required(form, "reason")
         await visit.write(lambda ctx: verb(ctx, id_, reason))
     except (Invalid, Conflict, NotPermitted) as error:
         return await _page(visit, form, error)

@@ -77,10 +77,7 @@ async def show_new(visit: Visit) -> Response:
     return await _form(visit, Form({"person": (person,)}) if person else fields.NO_FORM)
 
 
-Refused = Invalid | Conflict | NotPermitted
-
-
-async def _form(visit: Visit, given: Form, error: Refused | None = None) -> Response:
+async def _form(visit: Visit, given: Form, error: fields.Refused | None = None) -> Response:
     def look(ctx: Context) -> list[tuple[str, str]]:
         return [(each.id, each.settings.name) for each in federation.list_providers(ctx, own(ctx).id)]
 
@@ -114,7 +111,7 @@ async def show(visit: Visit) -> Response:
     return await _page(visit)
 
 
-async def _page(visit: Visit, error: Refused | None = None) -> Response:
+async def _page(visit: Visit, error: fields.Refused | None = None) -> Response:
     def look(ctx: Context) -> dict[str, Any]:
         found = federation.view_link(ctx, visit.param())
         known = fields.names(ctx, [found.person, found.linked_by])
@@ -132,7 +129,7 @@ async def _page(visit: Visit, error: Refused | None = None) -> Response:
 async def remove(visit: Visit, form: Form) -> Response:
     """Unlink an account; its sessions and API tokens end."""
     try:
-        require_tick(form, "Tick that the account shall not be entered so any more.")
+        require_tick(form, "Tick that the account shall be unlinked.")
         await visit.write(partial(federation.unlink, link_id=visit.param()))
     except (Invalid, NotPermitted) as error:
         return await _page(visit, error)

@@ -246,6 +246,8 @@ def _username(ctx: Context, person: str) -> str:
 
 
 async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
+    changes = visit.param() if visit.page.key == "tenant.rule" else ""
+
     def look(ctx: Context) -> dict[str, Any]:
         tenant = own(ctx)
         book, found = policies.current(ctx).book_at(tenant.id, ctx.now), requests.view_rules(ctx, tenant.id)
@@ -262,8 +264,6 @@ async def _form(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | Non
                 for n, each in enumerate(found.rules, 1)
             ],
         }
-
-    changes = visit.param() if visit.page.key == "tenant.rule" else ""
 
     return visit.render(
         "console/tenant/rule_new.html",
