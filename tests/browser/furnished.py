@@ -117,7 +117,7 @@ class Furniture:
         self.after(self.hospital, "POST", f"/mandates/{made}/end", reason="Seen.")
 
     def edit(self, app: str) -> None:
-        """Give an app the logo of a hospital, which a reviewer decides."""
+        """Put the logo of a hospital on an app, so that a reviewer has it to decide."""
         logo = base64.b64encode(png_of(drawn("ring"))).decode()
         sent(self.admin.put("/tenants/clinic/branding", json={"logo": logo}))
         self._left.callback(partial(self.admin.put, "/tenants/clinic/branding", json={"logo": ""}))

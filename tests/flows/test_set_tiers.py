@@ -41,7 +41,7 @@ SCOPES = ["patient/Observation.rs"]
 
 
 def nobody(*_: object) -> bool:
-    """Say that whoever acts is tied to no vendor."""
+    """Return that nobody is tied to the vendor."""
     return False
 
 

@@ -175,7 +175,7 @@ STEPS = st.lists(
 
 
 def shown(decision: Permit[Obligations] | Deny) -> Any:
-    """Return everything of a decision that can be told apart."""
+    """Return every part of a decision in which two may differ."""
     if isinstance(decision, Deny):
         return decision
     found = decision.obligations
