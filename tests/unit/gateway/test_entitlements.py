@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -217,6 +218,21 @@ def test_a_token_that_is_used_again_is_not_judged_again(policies: PolicyFacts) -
     (kept,) = entitlements._kept.values()
     decide(asked, TOKEN, snapshot, NOW + timedelta(seconds=1))
     assert list(entitlements._kept.values()) == [kept]
+
+
+@pytest.mark.parametrize("part", entitlements.Facts._fields)
+def test_what_is_kept_is_judged_again_when_any_of_its_facts_were_read_again(part: str) -> None:
+    holder = SNAPSHOT.controls if part in {"switches", "quotas"} else SNAPSHOT
+    read_again = replace(holder, **{part: copy(getattr(holder, part))})
+    after = read_again if isinstance(read_again, Snapshot) else replace(SNAPSHOT, controls=read_again)
+    entitlements._kept.cache_clear()
+    decide(ask(), TOKEN, SNAPSHOT)
+    (before,) = entitlements._kept.values()
+
+    decide(ask(), TOKEN, after)
+
+    (kept,) = entitlements._kept.values()
+    assert kept.number > before.number
 
 
 def test_what_is_kept_ends_with_the_first_of_its_facts_that_ends() -> None:
