@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 
 from hilum.clients import service as clients
 from hilum.clients.models import Client
-from hilum.console.charts import columns, round_up
 from hilum.console.developer.narrowing import narrowed
+from hilum.console.parts.charts import columns, round_up
 from hilum.contacts import service as contacts
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.installations.models import ScopeUse

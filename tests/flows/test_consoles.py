@@ -11,8 +11,9 @@ from starlette.testclient import TestClient
 
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
-from hilum.console import guide, policy
+from hilum.console import policy
 from hilum.console.models import Console, Page
+from hilum.console.shared import guide
 from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Target, TargetKind
 from hilum.infra.unit_of_work import UnitOfWork

@@ -131,6 +131,20 @@ class Visit:
         """Return the token of a form of a page."""
         return forms.csrf_token(self.visitor.session.csrf, f"console:{purpose}")
 
+    async def show_list(
+        self,
+        shown: List,
+        verb: Callable[[Context, Asked], Listed],
+        template: str = "console/list.html",
+        **facts: Any,
+    ) -> Response:
+        """Show a list whose rows a verb reads as the visitor, or send it as a file."""
+
+        async def read(asked: Asked) -> Listed:
+            return await self.read(lambda ctx: verb(ctx, asked))
+
+        return await self.listing(shown, read, template, **facts)
+
     async def listing(
         self,
         shown: List,
@@ -140,7 +154,7 @@ class Visit:
         within: Mapping[str, str] = MappingProxyType({}),
         **facts: Any,
     ) -> Response:
-        """Show a list, or send it as a file. ``within``: what else its address has, such as whose records it lists."""
+        """Show a list that is read in its own way, or send it as a file. ``within``: what else its address has, such as whose records it lists."""
         given = self.query()
         flat = {name: values[0] for name, values in given.values.items()}
         asked = replace(policy.asked(flat, shown.filters, shown.orders), within=within)
@@ -426,3 +440,8 @@ class Desk:
 def address(page: str, id_: str = "", /, **query: str) -> str:
     """Return the path of a page by its key, with a query."""
     return with_query(policy.PAGES[page].path.replace("{id}", segment(id_)), **query)
+
+
+def at(visit: Visit, name: str) -> str:
+    """Return the key of a page of the visitor's console."""
+    return f"{visit.page.console}.{name}"

@@ -2,7 +2,6 @@
 
 from starlette.routing import Route
 
-from hilum.console import activity, agreements, approvals, disposals, guide, search, switches
 from hilum.console.desk import STATIC, TEMPLATES, Desk
 from hilum.console.developer import apps as developer_apps
 from hilum.console.developer import changes as developer_changes
@@ -26,7 +25,6 @@ from hilum.console.operations import (
     apps,
     books,
     defects,
-    departures,
     evidence,
     exceptions,
     now,
@@ -42,6 +40,16 @@ from hilum.console.review import changes as review_changes
 from hilum.console.review import lane, lens, queue, reviewers
 from hilum.console.review import run as review_run
 from hilum.console.review import submission as review_submission
+from hilum.console.shared import (
+    activity,
+    agreements,
+    approvals,
+    departures,
+    disposals,
+    guide,
+    search,
+    switches,
+)
 from hilum.console.tenant import apps as tenant_apps
 from hilum.console.tenant import (
     consents,

@@ -5,7 +5,7 @@ The rule book is read once a minute at most, however many ask; a certificate is 
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,8 +16,9 @@ from starlette.routing import Route
 from hilum.certificates import policy as certificates
 from hilum.certificates.live import Published
 from hilum.consent.policy import type_name
-from hilum.console import clocks, words
-from hilum.console.submissions import RULES
+from hilum.console import words
+from hilum.console.parts import clocks
+from hilum.console.parts.submissions import RULES
 from hilum.defects import service as defects
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
@@ -237,15 +238,13 @@ def _proofs(cell: Cell) -> list[str]:
 
 def _levels(book: Book, cell: Cell) -> list[str]:
     """Return what is only advised, and what of the documents two people may set aside for an app, as sentences (C207)."""
-    found = [f"Advised, not required: {', '.join(titles(book, cell.advised))}"] if cell.advised else []
-    aside = f"Two people may set aside for an app: {', '.join(titles(book, cell.overridable))}"
+    found = (
+        [f"Advised, not required: {', '.join(words.requirements(book, cell.advised))}"]
+        if cell.advised
+        else []
+    )
+    aside = f"Two people may set aside for an app: {', '.join(words.requirements(book, cell.overridable))}"
     return [*found, aside] if cell.overridable else found
-
-
-def titles(book: Book, names: Iterable[str]) -> list[str]:
-    """Return requirements of a cell in words, as ``evidence.data_flow`` names one."""
-    kinds = (each.partition(".") for each in sorted(names))
-    return [book.evidence.get(what, f"{kind} {_plain(what)}") for kind, _, what in kinds]
 
 
 def _cell(book: Book, tier: Tier, cell: Cell) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hilum.controls.models import Mode, Switch, TargetKind
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.decision import Reason
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted
+from hilum.policies.models import Book
 from hilum.policies.service import PackStanding
 from hilum.standards.refusals import CATALOGUE, meaning_of
 from hilum.web.errors import Trouble
@@ -244,3 +245,11 @@ CRITERIA = {
     "latency": "Answered late where others are answered in time",
 }
 """Of which calls of an app its cell lets only so many be."""
+
+
+def requirements(book: Book, names: Iterable[str]) -> list[str]:
+    """Return requirements of a cell in words, as ``evidence.data_flow`` names one."""
+    kinds = (each.partition(".") for each in sorted(names))
+    return [
+        book.evidence.get(what, f"{kind} {what.replace('_', ' ').capitalize()}") for kind, _, what in kinds
+    ]

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from hilum.console import run_words
+from hilum.console.parts import run_words
 from hilum.evidence import policy
 from hilum.evidence.models import Ground, Records, Run, RunGround
 from hilum.kernel.ids import AppId, ClientId, RunId, TenantId, VendorId, VersionId

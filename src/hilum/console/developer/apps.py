@@ -12,12 +12,13 @@ from hilum.agreements import policy as agreements_policy
 from hilum.agreements import service as agreements
 from hilum.agreements.models import AgreementQuery
 from hilum.clients import service as clients
-from hilum.console import alerts, policy, words
+from hilum.console import policy, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.steps import Known, Step, asked_at_least, changes, checklist, next_step
 from hilum.console.fields import NO_FORM, answered
 from hilum.console.models import KINDS, Happening
+from hilum.console.parts import alerts
 from hilum.contacts import service as contacts
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context

@@ -1,8 +1,6 @@
 """Changes that wait for a reviewer, and changing a client: what differs is shown first, with whether it waits."""
 
-import json
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -18,6 +16,7 @@ from hilum.console.developer.clients import keys_of
 from hilum.console.developer.narrowing import Narrowed, narrowed
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.console.parts import held_changes as parts
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.installations.models import ScopeComparison
@@ -30,11 +29,6 @@ from hilum.web.branding import app_logo
 from hilum.web.forms import Form
 from hilum.web.static import image
 
-STATES = {
-    EditState.PENDING: ("in review", "info"),
-    EditState.APPLIED: ("approved", "good"),
-    EditState.REFUSED: ("refused", "bad"),
-}
 LIST = List(
     columns=(
         Column("Of"),
@@ -59,13 +53,9 @@ WITH_KEYS = frozenset({ClientType.ASYMMETRIC, ClientType.BACKEND})
 
 async def show_list(visit: Visit) -> Response:
     """List the vendor's changes that were held for review, decided or not."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(lambda ctx: _listed(ctx, visit, asked))
-
-    return await visit.listing(
+    return await visit.show_list(
         LIST,
-        read,
+        lambda ctx, asked: _listed(ctx, visit, asked),
         lead="What waits for a reviewer, and how it was decided. Until then everything stays as it is.",
     )
 
@@ -79,9 +69,11 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     known = fields.names(ctx, [id_ for each in found for id_ in (each.app, each.client or "")])
     rows = [
         (
-            Cell(of_what(each, known), address("developer.change", each.id)),
-            Cell(", ".join(map(words.field, sorted(each.order)))),
-            Cell(STATES[each.state][0], kind="pill", tone=STATES[each.state][1], note=each.reason),
+            Cell(parts.of_what(each, known), address("developer.change", each.id)),
+            Cell(parts.what(each)),
+            Cell(
+                parts.STATES[each.state][0], kind="pill", tone=parts.STATES[each.state][1], note=each.reason
+            ),
             Cell("", at=each.asked_at),
             Cell("", at=each.decided_at) if each.decided_at else Cell(""),
         )
@@ -90,35 +82,19 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
 
 
-def of_what(held: HeldEdit, known: dict[str, str]) -> str:
-    """Return the name of what a change is of."""
-    return known.get(held.client, "a client") if held.client else known.get(held.app, "an app")
-
-
-def _held(ctx: Context, visit: Visit) -> HeldEdit:
-    id_ = visit.param()
-    if id_.startswith("aed_"):
-        return visit.ports.app_edits.view(ctx, id_)
-    return registry.view_held(ctx, clients.CLIENT_CHANGE, id_)
-
-
 async def show(visit: Visit) -> Response:
     """Show one change: what it replaces, and who decided."""
 
     def look(ctx: Context) -> dict[str, Any]:
-        found = _held(ctx, visit)
+        found = parts.held(ctx, visit)
         known = fields.names(ctx, [found.app, found.client or "", found.asked_by, found.decided_by])
         waits = found.state is EditState.PENDING
         return {
             "found": found,
-            "of": of_what(found, known),
+            "of": parts.of_what(found, known),
             "app": known.get(found.app, "an app"),
-            "state": STATES[found.state],
-            "rows": [
-                (words.field(name), text_of(found.before.get(name)), text_of(value))
-                for name, value in sorted(found.order.items())
-                if name != "logo"
-            ],
+            "state": parts.STATES[found.state],
+            "rows": parts.rows_of(found),
             "logo": _logos(visit, found) if "logo" in found.order else (),
             "asked_by": fields.who(known, found.asked_by, "a former colleague"),
             "decided_by": fields.who(known, found.decided_by, "a reviewer") if found.decided_by else "",
@@ -143,27 +119,11 @@ async def show_logo(visit: Visit) -> Response:
     return image(await visit.read(lambda ctx: visit.ports.app_edits.logo(ctx, visit.param())))
 
 
-def text_of(value: object) -> str:
-    """Return a value of a change as text; of a key set the names of its keys, each with a digest: another key may have the same name."""
-    if value is None:
-        return ""
-    if isinstance(value, dict) and isinstance(value.get("keys"), list):
-        keys = (each for each in value["keys"] if isinstance(each, dict))
-        return "keys " + ", ".join(f"{each.get('kid', 'without a name')} ({_digest(each)})" for each in keys)
-    if isinstance(value, (list, tuple)):
-        return " ".join(map(str, value))
-    return str(value)
-
-
-def _digest(key: dict[str, Any]) -> str:
-    return sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-
-
 async def withdraw(visit: Visit, form: Form) -> Response:
     """Withdraw a change that waits."""
 
     def verb(ctx: Context) -> object:
-        found = _held(ctx, visit)
+        found = parts.held(ctx, visit)
         refuse = clients.refuse if found.client else visit.ports.app_edits.refuse
         return refuse(ctx, found.id, form.one("reason").strip())
 
@@ -247,7 +207,11 @@ async def edit(visit: Visit, form: Form) -> Response:
                 raise Invalid("client_invalid", "The client metadata is invalid; see fields.", fields=faults)
             names = clients_policy.changed_fields(client, metadata)
             rows = [
-                (words.field(each), text_of(getattr(client, each)), text_of(getattr(metadata, each)))
+                (
+                    words.field(each),
+                    parts.text_of(getattr(client, each)),
+                    parts.text_of(getattr(metadata, each)),
+                )
                 for each in names
             ]
             stale = form.one("revision") != client.revision

@@ -10,8 +10,8 @@ from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.lists import List
-from hilum.console.models import Asked, Empty, Listed
-from hilum.console.operations import defects as staff
+from hilum.console.models import Empty
+from hilum.console.parts import defects as parts
 from hilum.defects import service as defects
 from hilum.defects.models import Defect, NewDefect, Seen, Severity
 from hilum.infra.context import Context
@@ -27,25 +27,26 @@ _NONE = Empty(
     "No defect is recorded",
     "Report what is wrong with a version that is in use, so that review learns from it.",
 )
-LIST = List(columns=staff.LIST.columns, one="defect", many="defects", empty=_NONE)
+LIST = List(columns=parts.COLUMNS, one="defect", many="defects", empty=_NONE)
 SEEN = tuple(zip((each.value for each in Seen), ("In a sandbox", "In review", "At a hospital"), strict=True))
 
 
 async def show_list(visit: Visit) -> Response:
     """List the defects of the vendor's apps, newest first."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(staff.listed, asked=asked, page="developer.defect"))
-
     new = address("developer.defect_new") if visit.may_open("developer.defect_new") else ""
     lead = "What is wrong with versions of your apps, where it was first seen, and whether the sandbox could have shown it."
-    return await visit.listing(LIST, read, lead=lead, action=("Report a defect", new) if new else None)
+    return await visit.show_list(
+        LIST,
+        partial(parts.listed, page="developer.defect"),
+        lead=lead,
+        action=("Report a defect", new) if new else None,
+    )
 
 
 async def show(visit: Visit) -> Response:
     """Show a defect, and what the staff said of it."""
-    facts = await visit.read(partial(staff.shown, id_=visit.param(), app_page="developer.app"))
-    return visit.render("console/operations/defect.html", **fields.answered(), **facts)
+    facts = await visit.read(partial(parts.shown, id_=visit.param(), app_page="developer.app"))
+    return visit.render("console/defect.html", **fields.answered(), **facts)
 
 
 async def show_new(visit: Visit) -> Response:

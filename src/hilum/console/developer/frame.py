@@ -6,8 +6,8 @@ from starlette.responses import Response
 
 from hilum.console.desk import Visit, address, frame_of
 from hilum.console.models import KINDS, State
-from hilum.console.operations.apps import Standing
-from hilum.console.operations.apps import standings as staff_standings
+from hilum.console.parts import standings as parts
+from hilum.console.parts.standings import Standing
 from hilum.identity.models import VendorRight
 from hilum.identity.policy import may_as_member
 from hilum.infra.context import Context
@@ -59,7 +59,7 @@ def may(visit: Visit, right: VendorRight) -> bool:
 
 def standings(ctx: Context, apps: list[App]) -> dict[str, Standing]:
     """Return the state of each app, without the reasons that the staff wrote for each other."""
-    found = staff_standings(ctx, apps)
+    found = parts.standings(ctx, apps)
     return {id_: _for_the_vendor(each) for id_, each in found.items()}
 
 

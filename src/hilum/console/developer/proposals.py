@@ -6,10 +6,11 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.clients import service as clients
-from hilum.console import fields, run_words
+from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.reviews import open_submission, prefilled
+from hilum.console.parts import run_words
 from hilum.evidence import service as evidence
 from hilum.evidence.models import TRACE_DAYS, Proposal
 from hilum.evidence.models import State as RunState

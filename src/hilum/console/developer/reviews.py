@@ -8,10 +8,11 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.clients import service as clients
-from hilum.console import fields, policy, service, submissions
+from hilum.console import fields, policy, service
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.models import ROWS
+from hilum.console.parts import submissions
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound

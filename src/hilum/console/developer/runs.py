@@ -7,10 +7,11 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.clients import service as clients
-from hilum.console import fields, run_words
+from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.models import ROWS
+from hilum.console.parts import run_words
 from hilum.evidence import service as evidence
 from hilum.evidence.models import EVERY, Run, RunOrder, State
 from hilum.identity import service as identity

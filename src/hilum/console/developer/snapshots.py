@@ -1,7 +1,6 @@
 """Synthetic hospitals of the vendor's own: make one, see what opens it, reset it, remove it."""
 
 from functools import partial
-from typing import Any
 
 from starlette.responses import Response
 
@@ -17,9 +16,7 @@ from hilum.snapshots import service as snapshots
 from hilum.snapshots.models import PLACES, NewSnapshot, Opened, Snapshot, State
 from hilum.snapshots.policy import may_open
 from hilum.web.forms import Form
-from hilum.web.problems import status_of
 
-Trouble = Conflict | Invalid | NotPermitted | Unavailable
 _STATES = {State.READY: ("ready", "good"), State.RESETTING: ("closed: reset it", "bad")}
 
 
@@ -28,7 +25,7 @@ async def show_list(visit: Visit) -> Response:
     return await _list(visit)
 
 
-async def _list(visit: Visit, given: Form = fields.NO_FORM, trouble: Trouble | None = None) -> Response:
+async def _list(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refused | None = None) -> Response:
     def verb(ctx: Context) -> list[tuple[Snapshot, str, str, str]]:
         found = snapshots.list_snapshots(ctx, PageQuery(limit=PLACES))
         return [(each, *_STATES[each.state], address("developer.snapshot", each.id)) for each in found]
@@ -36,22 +33,13 @@ async def _list(visit: Visit, given: Form = fields.NO_FORM, trouble: Trouble | N
     templates = visit.ports.snapshots.furnisher.templates()
     return visit.render(
         "console/developer/snapshots.html",
-        status=status_of(trouble) if trouble is not None else 200,
+        **fields.answered(given, error),
         rows=await visit.read(verb),
         templates=[(name, each.name) for name, each in templates.items()],
         here=visit.kit.is_sandbox,
         makes=frame.may(visit, VendorRight.APPS),
         places=PLACES,
-        given=given,
-        **_told(trouble),
     )
-
-
-def _told(trouble: Trouble | None) -> dict[str, Any]:
-    return {
-        "detail": trouble.detail if trouble is not None else "",
-        "faults": fields.sentences(trouble.fields) if isinstance(trouble, Invalid) else {},
-    }
 
 
 async def create(visit: Visit, form: Form) -> Response:
@@ -71,7 +59,7 @@ async def show(visit: Visit) -> Response:
     return await _one(visit)
 
 
-async def _one(visit: Visit, trouble: Trouble | None = None) -> Response:
+async def _one(visit: Visit, error: fields.Refused | None = None) -> Response:
     tenant, furnisher = TenantId(visit.param()), visit.ports.snapshots.furnisher
     found = await visit.read(partial(snapshots.view, snapshot_id=tenant))
     opened: Opened | None = None
@@ -79,12 +67,12 @@ async def _one(visit: Visit, trouble: Trouble | None = None) -> Response:
     if found.state is State.READY and opens:
         try:
             opened = await visit.write(partial(snapshots.open_card, snapshot_id=tenant, furnisher=furnisher))
-        except Unavailable as error:
-            trouble = trouble or error
+        except Unavailable as unavailable:
+            error = error or unavailable
     urls = visit.kit.urls
     return visit.render(
         "console/developer/snapshot.html",
-        status=status_of(trouble) if trouble is not None else 200,
+        **fields.answered(error=error),
         snapshot=found,
         state=_STATES[found.state],
         opened=opened,
@@ -92,7 +80,6 @@ async def _one(visit: Visit, trouble: Trouble | None = None) -> Response:
         fhir=urls.fhir_base(tenant),
         launches=urls.launches(tenant),
         makes=frame.may(visit, VendorRight.APPS),
-        **_told(trouble),
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from hilum.console import clocks, fields, lenses, submissions
+from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.developer.reviews import asked_by_clients
+from hilum.console.parts import clocks, lenses, submissions
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted

@@ -1,17 +1,17 @@
 """A vendor's members: who they are, inviting one, a new link, and removing one."""
 
-from functools import partial
 from typing import Any
 
 from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
-from hilum.console import approvals, fields, words
+from hilum.console import fields, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.developer import frame
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
-from hilum.console.tenant.people import opened
+from hilum.console.parts.one_time_links import opened
+from hilum.console.shared import approvals
 from hilum.enrolment.models import Opened
 from hilum.identity import service as identity
 from hilum.identity.models import PEOPLE_SORTS, VendorRole
@@ -45,15 +45,11 @@ ROLES = (
 
 async def show_list(visit: Visit) -> Response:
     """List the members of the vendor."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_listed, asked=asked))
-
     waiting = await visit.read(lambda ctx: len(approvals.waiting(ctx, visit)))
-    return await visit.listing(
+    return await visit.show_list(
         LIST,
-        read,
-        "console/tenant/people.html",
+        _listed,
+        "console/people.html",
         title="Team",
         waiting=waiting,
         waits=address("developer.waiting"),

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from hilum.audit.models import Traffic
 from hilum.clients import service as clients
 from hilum.clients.models import ClientType
-from hilum.console import charts, policy, service, words
+from hilum.console import policy, service, words
 from hilum.console.desk import Visit, address
 from hilum.console.developer import frame
 from hilum.console.models import Asked, Filter, Option
+from hilum.console.parts import charts
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.installations import service as installations

@@ -146,9 +146,6 @@ async def apply(visit: Visit, form: Form) -> Response:
 async def show_run(visit: Visit) -> Response:
     """Show a dry run: its numbers, and the decisions that would turn out differently."""
 
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(lambda ctx: _flips(ctx, visit.param(), asked))
-
     def look(ctx: Context) -> dict[str, Any]:
         run = dryruns.view(ctx, visit.param())
         names = service.names(ctx, [run.asked_by])
@@ -165,7 +162,12 @@ async def show_run(visit: Visit) -> Response:
             else "",
         }
 
-    return await visit.listing(FLIPS, read, "console/operations/dry_run.html", **await visit.read(look))
+    return await visit.show_list(
+        FLIPS,
+        lambda ctx, asked: _flips(ctx, visit.param(), asked),
+        "console/operations/dry_run.html",
+        **await visit.read(look),
+    )
 
 
 def _flips(ctx: Context, run: str, asked: Asked) -> Listed:

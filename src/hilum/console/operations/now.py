@@ -10,9 +10,11 @@ from starlette.responses import Response
 from hilum.approvals import service as approvals
 from hilum.approvals.policy import may_decide
 from hilum.audit.models import LATENCY_EDGES_MS, SLOT, AccessQuery, Traffic
-from hilum.console import alerts, policy, service, words
+from hilum.console import service, words
+from hilum.console.catalogue.roles import READS_AUDIT
 from hilum.console.desk import Visit, address
 from hilum.console.models import REFUSALS_READ
+from hilum.console.parts import alerts
 from hilum.controls import service as controls
 from hilum.controls.models import Mode, Switch
 from hilum.infra.context import Context
@@ -38,7 +40,7 @@ class Refusals:
 async def show(visit: Visit) -> Response:
     """Show what is going on."""
     facts = await visit.read(lambda ctx: _facts(ctx, visit))
-    reads = not visit.visitor.actor.roles.isdisjoint(policy.READS_AUDIT)
+    reads = not visit.visitor.actor.roles.isdisjoint(READS_AUDIT)
     # Counted by reason only, with no person and no patient in it, so it is no read of the audit (C155).
     refused = await visit.read_records(lambda ctx: _refusals(ctx, visit)) if reads else None
     return visit.render("console/operations/now.html", refused=refused, meaning=words.reason, **facts)

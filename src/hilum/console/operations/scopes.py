@@ -1,6 +1,5 @@
 """Scope products: who answers for which scopes and until when, and ending one with notice."""
 
-from functools import partial
 from typing import Any
 
 import orjson
@@ -59,13 +58,10 @@ async def show_list(visit: Visit) -> Response:
         ]
         return Listed(rows, len(rows))
 
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(look, asked=asked))
-
     lead = (
         "A scope is granted only within a product that is in force, and each has somebody who answers for it."
     )
-    return await visit.listing(LIST, read, lead=lead)
+    return await visit.show_list(LIST, look, lead=lead)
 
 
 async def show(visit: Visit) -> Response:

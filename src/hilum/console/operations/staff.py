@@ -6,9 +6,10 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
-from hilum.console import approvals, fields, words
+from hilum.console import fields, words
 from hilum.console.desk import Visit
-from hilum.console.tenant.people import opened
+from hilum.console.parts.one_time_links import opened
+from hilum.console.shared import approvals
 from hilum.enrolment import service as enrolment
 from hilum.enrolment.models import Opened
 from hilum.identity import service as identity

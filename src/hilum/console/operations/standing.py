@@ -9,7 +9,7 @@ from starlette.responses import Response
 from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields, policy
 from hilum.console.desk import Visit, address, to
-from hilum.console.operations.apps import standings
+from hilum.console.parts.standings import standings
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.kernel.ids import AppId, TenantId, VersionId

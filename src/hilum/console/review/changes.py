@@ -7,12 +7,12 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.clients import service as clients
-from hilum.console import fields, words
+from hilum.console import fields
 from hilum.console.desk import Visit, address, to
-from hilum.console.developer.changes import STATES, of_what, text_of
 from hilum.console.fields import no_such_act
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.console.parts import held_changes as parts
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
@@ -48,13 +48,9 @@ _HOSPITAL = "hospital "
 
 async def show_list(visit: Visit) -> Response:
     """List the changes that wait, the oldest first."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_listed, visit=visit, asked=asked))
-
-    return await visit.listing(
+    return await visit.show_list(
         LIST,
-        read,
+        lambda ctx, asked: _listed(ctx, visit, asked),
         lead="What vendors changed and a reviewer has not decided. Until then everything stays as it was.",
     )
 
@@ -68,8 +64,8 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
     known = fields.names(ctx, [id_ for each in found for id_ in (each.app, each.client or "", each.vendor)])
     rows = [
         (
-            Cell(of_what(each, known), address("review.change", each.id)),
-            Cell(", ".join(map(words.field, sorted(each.order)))),
+            Cell(parts.of_what(each, known), address("review.change", each.id)),
+            Cell(parts.what(each)),
             Cell(known.get(each.vendor, "a vendor")),
             Cell(", ".join(map(_resembled, each.resembles))),
             Cell("", at=each.asked_at),
@@ -82,13 +78,6 @@ def _listed(ctx: Context, visit: Visit, asked: Asked) -> Listed:
 def _resembled(text: str) -> str:
     """Return what a logo looks like, without the id."""
     return text.rpartition(" (")[0] if _APP.fullmatch(text) else text
-
-
-def _held(ctx: Context, visit: Visit) -> HeldEdit:
-    id_ = visit.param()
-    if id_.startswith("aed_"):
-        return visit.ports.app_edits.view(ctx, id_)
-    return registry.view_held(ctx, clients.CLIENT_CHANGE, id_)
 
 
 async def show(visit: Visit) -> Response:
@@ -105,23 +94,19 @@ async def _page(visit: Visit, given: Form = fields.NO_FORM, error: fields.Refuse
 
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
-    found = _held(ctx, visit)
+    found = parts.held(ctx, visit)
     known = fields.names(ctx, [found.app, found.client or "", found.vendor, found.asked_by, found.decided_by])
     waits = found.state is EditState.PENDING
     certifies = policy.may_certify(ctx.actor)
     tied = certifies and barred(ctx, registry.get_app(ctx, found.app))
     return {
         "found": found,
-        "of": of_what(found, known),
+        "of": parts.of_what(found, known),
         "app": known.get(found.app, "an app"),
         "app_page": address("operations.app", found.app),
         "vendor": known.get(found.vendor, "a vendor"),
-        "state": STATES[found.state],
-        "rows": [
-            (words.field(name), text_of(found.before.get(name)), text_of(value))
-            for name, value in sorted(found.order.items())
-            if name != "logo"
-        ],
+        "state": parts.STATES[found.state],
+        "rows": parts.rows_of(found),
         "logos": _logos(ctx, visit, found) if "logo" in found.order and waits else (),
         "asked_by": fields.who(known, found.asked_by, "a former member"),
         "decided_by": fields.who(known, found.decided_by, "a colleague") if found.decided_by else "",
@@ -176,7 +161,7 @@ async def decide(visit: Visit, form: Form) -> Response:
     reason = form.one("reason").strip()
 
     def verb(ctx: Context) -> object:
-        found, edits = _held(ctx, visit), visit.ports.app_edits
+        found, edits = parts.held(ctx, visit), visit.ports.app_edits
         match form.one("act"):
             case "approve":
                 return (

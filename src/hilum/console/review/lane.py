@@ -55,12 +55,8 @@ _LACKS: Mapping[StepCondition, str] = MappingProxyType(
 
 async def show_list(visit: Visit) -> Response:
     """Show the requests, oldest first."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_listed, asked=asked))
-
     lead = "Access to a patient's own record. No lens, check, fee or certificate counts here."
-    return await visit.listing(LIST, read, lead=lead)
+    return await visit.show_list(LIST, _listed, lead=lead)
 
 
 def _listed(ctx: Context, asked: Asked) -> Listed:

@@ -6,8 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hilum.console import fields, lenses, service
+from hilum.console import fields, service
 from hilum.console.desk import Visit, address, to
+from hilum.console.parts import lenses
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
 from hilum.policies.models import Lens

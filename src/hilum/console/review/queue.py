@@ -1,15 +1,15 @@
 """The queue of submissions: what waits for people, oldest first, and what became of the others."""
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from types import MappingProxyType
 
 from starlette.responses import Response
 
-from hilum.console import clocks, lenses, service, submissions
+from hilum.console import service
 from hilum.console.desk import Visit, address
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.console.parts import clocks, lenses, submissions
 from hilum.infra.context import Context
 from hilum.policies.models import Lens, Tier
 from hilum.registry.models import Environment
@@ -75,12 +75,8 @@ LIST = List(
 
 async def show(visit: Visit) -> Response:
     """Show the queue."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_listed, asked=asked))
-
-    return await visit.listing(
-        LIST, read, lead="What vendors submitted. What waits longest is first.", title="Queue"
+    return await visit.show_list(
+        LIST, _listed, lead="What vendors submitted. What waits longest is first.", title="Queue"
     )
 
 

@@ -6,10 +6,11 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
-from hilum.console import clocks, fields, service
+from hilum.console import fields, service
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
+from hilum.console.parts import clocks
 from hilum.controls.policy import rules_the_platform
 from hilum.identity import service as identity
 from hilum.infra.context import Context
@@ -67,12 +68,9 @@ async def show(visit: Visit) -> Response:
 async def _page(
     visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
 ) -> Response:
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_signing, visit=visit, asked=asked))
-
-    return await visit.listing(
+    return await visit.show_list(
         LIST,
-        read,
+        lambda ctx, asked: _signing(ctx, visit, asked),
         "console/review/reviewers.html",
         **await visit.read(partial(_beside, visit=visit, given=given)),
         **fields.answered(given, trouble),
@@ -162,12 +160,9 @@ async def show_ties(visit: Visit) -> Response:
 async def _ties(
     visit: Visit, given: Form = fields.NO_FORM, trouble: fields.Refused | None = None
 ) -> Response:
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_declared, asked=asked))
-
     declares = may_decide(visit.visitor.actor)
-    return await visit.listing(
-        TIES, read, "console/review/ties.html", declares=declares, **fields.answered(given, trouble)
+    return await visit.show_list(
+        TIES, _declared, "console/review/ties.html", declares=declares, **fields.answered(given, trouble)
     )
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from hilum.console import run_words, service
+from hilum.console import service
 from hilum.console.desk import Visit, address
+from hilum.console.parts import run_words
 from hilum.evidence import service as evidence
 from hilum.infra.context import Context
 

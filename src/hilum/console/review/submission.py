@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from hilum.console import clocks, fields, lenses, run_words, service, submissions, words
+from hilum.console import fields, service, words
 from hilum.console.desk import Visit, address, to
+from hilum.console.parts import clocks, lenses, run_words, submissions
 from hilum.console.review.lens import path_of
 from hilum.controls.policy import rules_the_platform
 from hilum.evidence import service as evidence

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 from starlette.responses import Response
@@ -14,15 +13,15 @@ from hilum.audit.models import EventQuery
 from hilum.clients import policy as clients_policy
 from hilum.clients import service as clients
 from hilum.clients.models import ClientFacts, ClientType
-from hilum.console import alerts, fields, service, words
+from hilum.console import fields, service, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
 from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option, State
+from hilum.console.parts import alerts
 from hilum.console.policy import ending
 from hilum.console.tenant import exceptions
 from hilum.console.tenant import forms as choices
 from hilum.console.tenant.matrix import matrix
-from hilum.console.trust import titles
 from hilum.controls import service as controls
 from hilum.controls.models import Mode, Switch, Target, TargetKind
 from hilum.dryruns.models import NarrowingTrial, Tried
@@ -94,11 +93,8 @@ async def show_list(visit: Visit) -> Response:
     else:
         shown, rows = LIST, _listed
 
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(rows, asked=asked))
-
     waiting = await visit.read(choices.count_waiting)
-    return await visit.listing(shown, read, "console/tenant/apps.html", waiting=waiting)
+    return await visit.show_list(shown, rows, "console/tenant/apps.html", waiting=waiting)
 
 
 def _standing(ctx: Context, asked: Asked) -> Listed:
@@ -309,7 +305,7 @@ def _advised(ctx: Context, tenant: Tenant, app: App, of: Sequence[ClientFacts]) 
     for each in of:
         admission = clients_policy.admission(book, each, ctx.now)
         if admission.cell is not None and fits(each.environment, tenant):
-            found |= dict.fromkeys(titles(book, admission.cell.advised))
+            found |= dict.fromkeys(words.requirements(book, admission.cell.advised))
             found |= dict.fromkeys(one.sentence for one in admission.assessment.advice)
     return list(found)
 

@@ -6,11 +6,12 @@ from starlette.responses import Response
 
 from hilum.consent import service as consent
 from hilum.consent.models import AgreementLife
-from hilum.console import activity, service
+from hilum.console import service
 from hilum.console.desk import Visit, address
 from hilum.console.lists import List
 from hilum.console.models import KINDS, ROWS, Asked, Cell, Column, Empty, Listed, State
 from hilum.console.policy import ending
+from hilum.console.shared import activity
 from hilum.infra.context import Context
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import PageQuery

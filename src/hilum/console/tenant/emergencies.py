@@ -57,13 +57,9 @@ _TONES = {
 
 async def show_list(visit: Visit) -> Response:
     """List emergency accesses, those that wait for a review first."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_listed, asked=asked))
-
     action = ("What is allowed", address("tenant.emergency_settings"))
     lead = "Clinicians who opened restricted records. Nobody reviews their own."
-    return await visit.listing(LIST, read, lead=lead, action=action)
+    return await visit.show_list(LIST, _listed, lead=lead, action=action)
 
 
 def _listed(ctx: Context, asked: Asked) -> Listed:

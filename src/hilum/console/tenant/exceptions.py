@@ -10,15 +10,14 @@ from hilum.approvals.models import Asked as AskedTwo
 from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
-from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Filter, Listed, Option
-from hilum.console.operations.exceptions import WHY_NOT, what
+from hilum.console.models import Asked, Cell, Column, Empty, Filter, Listed, Option
+from hilum.console.parts import exceptions as parts
 from hilum.controls.policy import administers
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted, Unavailable
 from hilum.kernel.ids import AppId, TenantId, VersionId
-from hilum.kernel.pages import PageQuery
 from hilum.policies import service as policies
-from hilum.policies.models import NOT_STATED, Autonomy, Override, PolicyException
+from hilum.policies.models import Autonomy, Override
 from hilum.registry import service as registry
 from hilum.web.forms import Form
 
@@ -38,56 +37,51 @@ LIST = List(
     ),
     filters=(Filter("kind", "Kind", (Option("rules", "Rules set aside"),), unset="AI and tiers"),),
 )
-Allowance = Override | PolicyException
 
 
 def live_at(ctx: Context, tenant: TenantId, app: AppId) -> list[tuple[str, str, datetime, str]]:
     """Return what is allowed an app at a hospital now: what, what is done instead, until when, and its page."""
-    of: list[Allowance] = [
+    of: list[parts.Allowance] = [
         *policies.live_exceptions(ctx).get(app, ()),
         *policies.live_overrides(ctx).get(app, ()),
     ]
     return [
-        (*_said(ctx, each), each.ends_at, address("tenant.exception", each.id))
+        (
+            parts.titled(ctx, each),
+            parts.what(ctx, each)[1],
+            each.ends_at,
+            address("tenant.exception", each.id),
+        )
         for each in of
         if each.tenant in {None, tenant}
     ]
 
 
-def _said(ctx: Context, each: Allowance) -> tuple[str, str]:
-    allowed, instead = what(ctx, each)
-    return f"{allowed[:1].upper()}{allowed[1:]}", instead
-
-
 async def show_list(visit: Visit) -> Response:
     """List what is allowed at the hospital, newest first."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_listed, asked=asked))
-
     lead = "What apps may do here for a time although the rule book says otherwise. One of you ends what is for your hospital alone."
-    return await visit.listing(LIST, read, lead=lead)
+    return await visit.show_list(LIST, _listed, lead=lead)
 
 
 def _listed(ctx: Context, asked: Asked) -> Listed:
-    page = PageQuery(asked.after, ROWS + 1)
-    found: list[tuple[Allowance, str]]
-    found = [*(policies.shown_overrides if asked["kind"] else policies.shown_exceptions)(ctx, page)]
-    shown = found[:ROWS]
+    shown, following = parts.page(ctx, asked, rules=bool(asked["kind"]))
     known = fields.names(ctx, [each.app for each, _ in shown])
     rows = []
     for each, why in shown:
-        allowed, instead = _said(ctx, each)
         rows.append(
             (
                 Cell(known.get(each.app, "an app"), address("tenant.app", each.app)),
-                Cell(allowed, address("tenant.exception", each.id), note="" if each.tenant else "everywhere"),
-                Cell(WHY_NOT.get(why, "does not count"), kind="pill", tone="plain" if why else "warn"),
-                Cell(instead),
+                Cell(
+                    parts.titled(ctx, each),
+                    address("tenant.exception", each.id),
+                    note="" if each.tenant else "everywhere",
+                ),
+                parts.pill(why),
+                Cell(parts.what(ctx, each)[1]),
                 Cell("", at=each.ends_at),
             )
         )
-    return Listed(rows, next=shown[-1][0].id if len(found) > ROWS else "")
+    return Listed(rows, next=following)
 
 
 async def show(visit: Visit) -> Response:
@@ -106,33 +100,26 @@ async def _page(
 
 
 def _one(ctx: Context, id_: str) -> dict[str, Any]:
-    found, why = policies.shown_allowance(ctx, id_)
+    found, facts = parts.shown(ctx, id_)
     known = fields.names(ctx, [found.app, found.asked_by, found.agreed_by, found.ended_by])
-    over = found.ended_at is not None or ctx.now >= found.ends_at
-    return {
-        "found": found,
-        "what": _said(ctx, found)[0],
+    own = found.tenant is not None and administers(ctx.actor, found.tenant)
+    return facts | {
         "app": known.get(found.app, "an app"),
         "app_page": address("tenant.app", found.app),
-        "state": WHY_NOT.get(why, "does not count"),
-        "tone": "plain" if why else "warn",
-        "control": found.control or NOT_STATED,
         "asked_by": fields.who(known, found.asked_by, "the platform's staff"),
         "agreed_by": fields.who(known, found.agreed_by, "the platform's staff"),
         "ended_by": fields.who(known, found.ended_by, "the platform's staff") if found.ended_at else "",
         "writes": not isinstance(found, Override) and not found.tier,
-        "ends": not over and found.tenant is not None and administers(ctx.actor, found.tenant),
+        "ends": own and not parts.is_over(ctx, found),
         "everywhere": found.tenant is None,
     }
 
 
 async def end(visit: Visit, form: Form) -> Response:
     """End an exception at once; one person does it."""
-    id_ = visit.param()
-    verb = policies.end_override if id_.startswith("ovr_") else policies.end_exception
     try:
         reason = fields.required(form, "reason")
-        await visit.write(lambda ctx: verb(ctx, id_, reason))
+        await visit.write(partial(parts.end, id_=visit.param(), reason=reason))
     except (Invalid, Conflict, NotPermitted) as error:
         return await _page(visit, form, error)
     return to(visit.path)

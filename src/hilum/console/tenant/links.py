@@ -58,12 +58,9 @@ async def show_list(visit: Visit) -> Response:
         ]
         return Listed(rows, next=found[-1].id if len(found) == ROWS else "")
 
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(look, asked=asked))
-
     lead = "A person is the provider's subject, never a name or an address."
     action = ("Link an account", address("tenant.link_new"))
-    return await visit.listing(LIST, read, lead=lead, action=action)
+    return await visit.show_list(LIST, look, lead=lead, action=action)
 
 
 def _providers(ctx: Context) -> dict[str, str]:

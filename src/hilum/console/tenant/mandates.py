@@ -48,10 +48,6 @@ _STATES = {
 
 async def show_list(visit: Visit) -> Response:
     """List the mandates of the hospital, or those that name the visitor."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_listed, asked=asked))
-
     asks = visit.may_open("tenant.mandate_new")
     nobody = await visit.read(_unanswered) if asks else []
     shown = List(
@@ -74,9 +70,9 @@ async def show_list(visit: Visit) -> Response:
         ),
         filters=(Filter("show", "Show", (Option("findings", "Nobody answers for it"),)),),
     )
-    return await visit.listing(
+    return await visit.show_list(
         shown,
-        read,
+        _listed,
         "console/mandates/list.html",
         nobody=nobody[:UNANSWERED_SHOWN],
         more=len(nobody) - UNANSWERED_SHOWN,

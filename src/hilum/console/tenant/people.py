@@ -6,10 +6,12 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.approvals.models import Asked as AskedTwo
-from hilum.console import approvals, fields, policy, words
+from hilum.console import fields, words
 from hilum.console.desk import Visit, address, to
 from hilum.console.lists import List
-from hilum.console.models import ROWS, Asked, Cell, Column, Console, Empty, Listed
+from hilum.console.models import ROWS, Asked, Cell, Column, Empty, Listed
+from hilum.console.parts.one_time_links import opened
+from hilum.console.shared import approvals
 from hilum.console.tenant.apps import own
 from hilum.console.tenant.forms import ROLES
 from hilum.enrolment import service as enrolment
@@ -46,15 +48,11 @@ LIST = List(
 
 async def show_list(visit: Visit) -> Response:
     """List the people of the hospital."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_listed, asked=asked))
-
     waiting = await visit.read(lambda ctx: len(approvals.waiting(ctx, visit)))
-    return await visit.listing(
+    return await visit.show_list(
         LIST,
-        read,
-        "console/tenant/people.html",
+        _listed,
+        "console/people.html",
         waiting=waiting,
         waits=address("tenant.waiting"),
         lead="You never know another person's password: each sets it through a link.",
@@ -113,36 +111,6 @@ async def add(visit: Visit, form: Form) -> Response:
     except Invalid as error:
         return _form(visit, form, error)
     return opened(visit, found)
-
-
-def opened(visit: Visit, found: Opened | AskedTwo) -> Response:
-    """Show what is shown once: a link for its owner, or a setup code while a second person must agree."""
-    facts: dict[str, Any] = {"link": "", "code": "", "mailed": False, "waits": not isinstance(found, Opened)}
-    if isinstance(found, Opened):
-        link = found.link
-        facts |= {
-            "name": found.person.name,
-            "link": visit.kit.urls.enrol(link.tenant or "", link.secret) if link.secret else "",
-            "mailed": not link.secret,
-            "expires_at": link.expires_at,
-        }
-    else:
-        facts |= {
-            "name": str(found.approval.act.order.get("name", "")),
-            "code": found.setup_code,
-            "expires_at": found.approval.expires_at,
-        }
-    console = visit.page.console
-    back = {Console.TENANT: "tenant.people", Console.DEVELOPER: "developer.team"}.get(
-        console, "operations.staff"
-    )
-    waits = back if console is Console.OPERATIONS else f"{console}.waiting"
-    return visit.render(
-        "console/opened.html",
-        back=(policy.PAGES[back].title, address(back)),
-        seconds=(policy.PAGES[waits].title, address(waits)),
-        **facts,
-    )
 
 
 async def show(visit: Visit) -> Response:

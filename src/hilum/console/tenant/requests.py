@@ -46,13 +46,9 @@ _TONES = {State.OPEN: "accent", State.APPROVED: "good"}
 
 async def show_list(visit: Visit) -> Response:
     """List groups of requests, those that wait first."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(_listed, asked=asked))
-
-    return await visit.listing(
+    return await visit.show_list(
         LIST,
-        read,
+        _listed,
         lead="All who ask for one app are one request.",
         action=("Rules", address("tenant.rules"), "quiet"),
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from hilum.console import fields
 from hilum.console.desk import Visit, address, to
 from hilum.console.tenant.apps import own
 from hilum.infra.context import Context
@@ -13,7 +14,6 @@ from hilum.kernel.ids import AppId
 from hilum.precedents import service as precedents
 from hilum.precedents.models import SharingOrder
 from hilum.registry import service as registry
-from hilum.web import faults
 from hilum.web.forms import Form
 
 CHOICES = {"hospital": None, "yes": True, "no": False}
@@ -24,12 +24,11 @@ async def show(visit: Visit) -> Response:
     return await _page(visit)
 
 
-async def _page(visit: Visit, given: Form | None = None, fields: dict[str, str] | None = None) -> Response:
+async def _page(visit: Visit, given: Form = fields.NO_FORM, error: Invalid | None = None) -> Response:
     facts = await visit.read(lambda ctx: _shown(ctx, visit))
-    if given is not None:
+    if error is not None:
         facts |= {"choice": given.one("choice"), "reasons": given.one("reasons")}
-    wrong = {name: each["detail"] for name, each in faults.explained(fields or {}).items()}
-    return visit.render("console/tenant/share.html", status=422 if fields else 200, faults=wrong, **facts)
+    return visit.render("console/tenant/share.html", **fields.answered(given, error), **facts)
 
 
 def _shown(ctx: Context, visit: Visit) -> dict[str, Any]:
@@ -62,5 +61,5 @@ async def share(visit: Visit, form: Form) -> Response:
     try:
         await visit.write(verb)
     except Invalid as error:
-        return await _page(visit, form, error.fields or {"form": "invalid"})
+        return await _page(visit, form, error)
     return to(address("tenant.app", visit.param()))

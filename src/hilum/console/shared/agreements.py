@@ -17,10 +17,9 @@ from hilum.agreements.models import (
 )
 from hilum.agreements.policy import side_of, state_of
 from hilum.console import fields
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, at, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Console, Empty, Filter, Listed, Option
-from hilum.console.switches import at
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
@@ -68,14 +67,10 @@ def _list(visit: Visit) -> List:
 
 async def show_list(visit: Visit) -> Response:
     """List the agreements of the visitor's organisation."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(lambda ctx: _listed(ctx, visit, asked))
-
     new = at(visit, "agreement_new")
-    return await visit.listing(
+    return await visit.show_list(
         _list(visit),
-        read,
+        lambda ctx, asked: _listed(ctx, visit, asked),
         lead="What was signed between a vendor and a hospital. Without what an app needs, it is not installed.",
         action=("Record an agreement", address(new)) if visit.may_open(new) else None,
     )

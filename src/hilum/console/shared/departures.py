@@ -78,15 +78,12 @@ async def show_list(visit: Visit) -> Response:
         ]
         return Listed(rows, None, next=found[-1][0].id if len(found) == ROWS else "")
 
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(partial(look, asked=asked))
-
     lead = "Hospitals that left the platform, what is erased of them and when, and the proof of it."
     if asking := await visit.read(_asking) if visit.may_open("operations.staff") else 0:
         lead += f" {asking} more {'waits' if asking == 1 else 'wait'} for a second person, under Staff."
     new = address("operations.departure_new") if visit.may_open("operations.departure_new") else ""
     action = ("Let a hospital leave", new, "danger") if new else None
-    return await visit.listing(LIST, read, lead=lead, action=action)
+    return await visit.show_list(LIST, look, lead=lead, action=action)
 
 
 async def show_new(visit: Visit) -> Response:
@@ -107,7 +104,7 @@ async def show_new(visit: Visit) -> Response:
         ]
 
     return visit.render(
-        "console/operations/departure_choose.html", text=text, found=await visit.read(look), path=visit.path
+        "console/departures/choose.html", text=text, found=await visit.read(look), path=visit.path
     )
 
 
@@ -130,7 +127,7 @@ async def _confirm(visit: Visit, given: Form, error: fields.Refused | None = Non
 
     own = visit.page.console is Console.TENANT
     return visit.render(
-        "console/operations/departure_new.html",
+        "console/departures/new.html",
         **fields.answered(given, error),
         days=DAYS,
         second="Another administrator, or the platform's staff,"
@@ -179,7 +176,7 @@ async def show(visit: Visit) -> Response:
         body = orjson.dumps(signed, default=dict, option=orjson.OPT_INDENT_2)
         return file(body, f"erasure-proof-{found.id}.json", "application/json")
     return visit.render(
-        "console/operations/departure.html",
+        "console/departures/departure.html",
         found=found,
         tone=TONES[found.state],
         waits="" if found.state is State.ERASED else waits.value,

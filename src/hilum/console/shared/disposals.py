@@ -6,10 +6,9 @@ from typing import Any
 from starlette.responses import Response
 
 from hilum.console import fields
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, at, to
 from hilum.console.lists import List
 from hilum.console.models import ROWS, Asked, Cell, Column, Console, Empty, Filter, Listed, Option
-from hilum.console.switches import at
 from hilum.disposals import service
 from hilum.disposals.models import (
     LEGAL_REASON_BOUND,
@@ -69,14 +68,10 @@ LIST = List(
 
 async def show_list(visit: Visit) -> Response:
     """List the requests that the visitor's organisation may see."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(lambda ctx: _listed(ctx, visit, asked))
-
     vendors = visit.page.console is Console.DEVELOPER
-    return await visit.listing(
+    return await visit.show_list(
         LIST,
-        read,
+        lambda ctx, asked: _listed(ctx, visit, asked),
         lead="Delete what your app has, and say so here or by the app itself."
         if vendors
         else "What vendors were asked to delete, and what they answered. One without an answer in time is a finding.",

@@ -9,8 +9,7 @@ from starlette.responses import Response
 from hilum.approvals import service as approvals
 from hilum.approvals.models import Agreed, Approval, ApprovalState
 from hilum.console import service, words
-from hilum.console.desk import Visit, address, to
-from hilum.console.switches import at
+from hilum.console.desk import Visit, address, at, to
 from hilum.infra.context import Context
 from hilum.kernel.errors import Invalid
 from hilum.kernel.pages import PageQuery

@@ -9,9 +9,8 @@ from starlette.responses import Response
 from hilum.audit import service as audit
 from hilum.audit.models import EventQuery
 from hilum.audit.policy import may_read
-from hilum.console import service, words
-from hilum.console.desk import Visit, address, to
-from hilum.console.fields import require_tick
+from hilum.console import fields, service, words
+from hilum.console.desk import Visit, address, at, to
 from hilum.console.lists import List
 from hilum.console.models import (
     FOUND_BOUND,
@@ -38,7 +37,6 @@ from hilum.standards.fhir.definitions import resource_types
 from hilum.switchboard import policy as switchboard_policy
 from hilum.switchboard import service as switchboard
 from hilum.switchboard.models import Confirmations, Preview
-from hilum.web import faults
 from hilum.web.forms import Form
 
 ENDS: dict[str, tuple[str, timedelta | None]] = {
@@ -49,11 +47,6 @@ ENDS: dict[str, tuple[str, timedelta | None]] = {
     "7d": ("In seven days, by itself", timedelta(days=7)),
 }
 _STATES = Filter("state", "State", (Option("in_force", "In force"), Option("over", "Over")))
-
-
-def at(visit: Visit, name: str) -> str:
-    """Return the key of a page of the visitor's console."""
-    return f"{visit.page.console}.{name}"
 
 
 def _list(visit: Visit) -> List:
@@ -88,18 +81,14 @@ def _list(visit: Visit) -> List:
 
 async def show_list(visit: Visit) -> Response:
     """List switches, newest first."""
-
-    async def read(asked: Asked) -> Listed:
-        return await visit.read(lambda ctx: _listed(ctx, visit, asked))
-
     action = (
         ("Stop something", address(at(visit, "stop")), "danger")
         if visit.may_open(at(visit, "stop"))
         else None
     )
-    return await visit.listing(
+    return await visit.show_list(
         _list(visit),
-        read,
+        lambda ctx, asked: _listed(ctx, visit, asked),
         lead="A switch acts on every worker within a second, and stays until it is released.",
         action=action,
     )
@@ -168,13 +157,13 @@ def _found(ctx: Context, visit: Visit, text: str) -> list[dict[str, str]]:
     ]
 
 
-async def _confirm(visit: Visit, given: Form, fields: dict[str, str] | None = None) -> Response:
+async def _confirm(visit: Visit, given: Form, error: Invalid | None = None) -> Response:
     """Show the consequences of a stop, and the form that engages it."""
     target = _target(given)
     preview, names = await visit.read(lambda ctx: _preview(ctx, visit, target))
     return visit.render(
         "console/switches/stop.html",
-        status=422 if fields else 200,
+        **fields.answered(given, error),
         what=names.target(target),
         kind=words.KIND_WORDS[target.kind],
         target=target,
@@ -182,8 +171,6 @@ async def _confirm(visit: Visit, given: Form, fields: dict[str, str] | None = No
         preview=_consequences(preview, names),
         modes=[(mode.value, *words.MODES[mode]) for mode in words.MODES],
         ends=[(key, text) for key, (text, _) in ENDS.items()],
-        given=given,
-        faults={name: each["detail"] for name, each in faults.explained(fields or {}).items()},
         path=visit.path,
     )
 
@@ -236,7 +223,7 @@ async def engage(visit: Visit, form: Form) -> Response:
     try:
         engaged = await visit.write(partial(switchboard.engage, order=order))
     except Invalid as error:
-        return await _confirm(visit, form, error.fields)
+        return await _confirm(visit, form, error)
     return to(address(at(visit, "switch"), engaged.id))
 
 
@@ -298,6 +285,6 @@ async def show_release(visit: Visit) -> Response:
 async def release(visit: Visit, form: Form) -> Response:
     """Release a switch, or ask for it as the first of two people."""
     if form.one("engaged_by"):
-        require_tick(form, "Tick that you looked into the reason.")
+        fields.require_tick(form, "Tick that you looked into the reason.")
     await visit.write(partial(switchboard.release, switch_id=visit.param()))
     return to(address(at(visit, "switch"), visit.param()))

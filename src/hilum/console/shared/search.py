@@ -11,9 +11,8 @@ from starlette.responses import Response
 from hilum.audit import service as audit
 from hilum.audit.models import Access, Explanation
 from hilum.console import service, words
-from hilum.console.desk import Visit, address, to
+from hilum.console.desk import Visit, address, at, to
 from hilum.console.models import FOUND_BOUND, QUERY_BOUND, Console
-from hilum.console.switches import at
 from hilum.controls import service as controls
 from hilum.controls.models import TargetKind
 from hilum.identity import service as identity

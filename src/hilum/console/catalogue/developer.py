@@ -1,0 +1,65 @@
+"""The pages of a vendor's members: its apps, and the vendor itself."""
+
+from hilum.console.catalogue.roles import DEVELOPERS, MEMBERS, OWNERS, ROTATORS, SIGNERS, pages_of
+from hilum.console.models import Console
+
+page = pages_of(Console.DEVELOPER, MEMBERS)
+PAGES = (
+    page("apps", "", "My apps", "How far are my apps?", nav=True),
+    page("register", "/register", "Register an app", "What is it?", "apps", roles=DEVELOPERS),
+    page("app", "/apps/{id}", "App", "What does it lack?", "apps"),
+    page("versions", "/apps/{id}/versions", "Versions", "What does each version declare?", "app"),
+    page("clients", "/apps/{id}/clients", "Clients & keys", "With what does it authenticate?", "app"),
+    page("scopes", "/apps/{id}/scopes", "Scopes", "What does it ask for, and what does it use?", "app"),
+    page("traffic", "/apps/{id}/traffic", "Traffic", "How were its calls answered, and why?", "app"),
+    page("sandbox", "/apps/{id}/sandbox", "Sandbox", "Where can I try it?", "app"),
+    page("statements", "/apps/{id}/statements", "Statements", "What do hospitals know about it?", "app"),
+    page("runs", "/apps/{id}/runs", "Certification runs", "How does it behave when something fails?", "app"),
+    page("run", "/runs/{id}", "Certification run", "What was shown?", "runs"),
+    page("review", "/apps/{id}/review", "Review", "How far is its review?", "app"),
+    page("submission", "/submissions/{id}", "Submission", "What does it lack?", "review"),
+    page("narrow", "/apps/{id}/narrow", "Ask for less", "Who is affected?", "scopes", roles=DEVELOPERS),
+    page("proposal", "/apps/{id}/proposal", "Proposed scopes", "What would have been enough?", "scopes"),
+    page("transfer", "/apps/{id}/transfer", "Give it away", "To whom?", "app"),
+    page("offer", "/offers/{id}", "An app for us", "Do we take it?", "apps"),
+    page(
+        "client_new",
+        "/apps/{id}/clients/new",
+        "Register a client",
+        "What may it ask for?",
+        "clients",
+        roles=DEVELOPERS,
+    ),
+    page(
+        "client_edit", "/clients/{id}/edit", "Change a client", "What changes?", "clients", roles=DEVELOPERS
+    ),
+    page(
+        "secret",
+        "/clients/{id}/secret",
+        "Replace a secret",
+        "What ends, and when?",
+        "clients",
+        roles=ROTATORS,
+    ),
+    page("changes", "/changes", "Changes in review", "What waits?", nav=True),
+    page("change", "/changes/{id}", "Change", "What changes?", "changes"),
+    page("change_logo", "/changes/{id}/logo", "Logo", "What would be shown?", "changes"),
+    page("defects", "/defects", "Defects", "What is wrong with our apps?", nav=True),
+    page("defect_new", "/defects/new", "Report a defect", "What is it?", "defects", roles=DEVELOPERS),
+    page("defect", "/defects/{id}", "Defect", "What became of it?", "defects"),
+    page("contacts", "/contacts", "Contacts & domains", "How are we reached?", nav=True),
+    page("webhooks", "/webhooks", "Webhooks", "Where are we called?", nav=True),
+    page("snapshots", "/snapshots", "Snapshots", "Where do we try things alone?", nav=True),
+    page("snapshot", "/snapshots/{id}", "Snapshot", "How is it opened?", "snapshots"),
+    page("team", "/team", "Team", "Who acts for us?", roles=OWNERS, nav=True),
+    page("invite", "/team/new", "Invite", "Who is new?", "team", roles=OWNERS),
+    page("waiting", "/team/waiting", "For a second person", "What waits?", "team", roles=OWNERS),
+    page("approval", "/team/waiting/{id}", "Second person", "Do I agree?", "waiting", roles=OWNERS),
+    page("member", "/team/{id}", "Member", "Who is this?", "team", roles=OWNERS),
+    page("agreements", "/agreements", "Agreements", "What was signed?", nav=True),
+    page("agreement_new", "/agreements/new", "Record one", "What was signed?", "agreements", roles=SIGNERS),
+    page("agreement", "/agreements/{id}", "Agreement", "Does it count?", "agreements"),
+    page("disposals", "/deletions", "Deletions", "What are we to delete?", nav=True),
+    page("disposal", "/deletions/{id}", "Deletion", "What became of the data?", "disposals"),
+    page("guide", "/guide", "Guide", "What is each page for?"),
+)

@@ -1,0 +1,69 @@
+"""The state of an app in one word, with since when and why: stopped, certified and until when, or not yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hilum.console import policy, words
+from hilum.console.models import KINDS, Cell, State
+from hilum.controls import service as controls
+from hilum.controls.models import Mode, SwitchIndex, Target, TargetKind
+from hilum.infra.context import Context
+from hilum.policies.models import PEER
+from hilum.registry import service as registry
+from hilum.registry.models import App, AppState, Certification
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state of an app in one word, with since when, and why."""
+
+    state: State
+    why: str
+    since: datetime | None = None
+
+
+def pill(standing: Standing) -> Cell:
+    """Return the state of an app as a cell."""
+    return Cell(standing.state.value, kind="pill", tone=KINDS[standing.state], note=standing.why)
+
+
+def standings(ctx: Context, apps: Sequence[App]) -> dict[str, Standing]:
+    """Return the state of each app: stopped, certified and until when, or not yet."""
+    ids = [each.id for each in apps]
+    certified = registry.read_certified(ctx, ids).certifications if ids else {}
+    targets = [Target(TargetKind.PLATFORM)]
+    targets += [Target(TargetKind.APP, each) for each in ids]
+    targets += [Target(TargetKind.VENDOR, each) for each in sorted({app.vendor for app in apps})]
+    index = controls.stops_on(ctx, tuple(targets))
+    return {each.id: standing(each, certified.get(each.id, ()), index, ctx.now) for each in apps}
+
+
+def standing(app: App, certified: Sequence[Certification], index: SwitchIndex, now: datetime) -> Standing:
+    """Return the state of one app. A stop comes before what it is certified for."""
+    targets = (
+        Target(TargetKind.PLATFORM),
+        Target(TargetKind.VENDOR, app.vendor),
+        Target(TargetKind.APP, app.id),
+    )
+    for target in targets:
+        for switch in index.engaged.get(target, ()):
+            if switch.in_force(now) and switch.mode is not Mode.OBSERVE:
+                return Standing(
+                    State.STOPPED,
+                    f"{words.KIND_WORDS[target.kind].lower()}: {switch.reason}"[:200],
+                    switch.engaged_at,
+                )
+    if app.state is AppState.SUSPENDED:
+        return Standing(State.STOPPED, "suspended", None)
+    if app.category == PEER:
+        return Standing(State.APPROVED, "a hospital's own system, which is not certified")
+    valid = [each for each in certified if each.withdrawn_at is None and each.expires_at > now]
+    if not valid:
+        return Standing(State.IN_REVIEW if certified else State.DRAFT, "not certified")
+    ends = max(each.expires_at for each in valid)
+    return Standing(
+        policy.ending(ends, now),
+        f"certified until {ends:%-d %b %Y}",
+        min(each.certified_at for each in valid),
+    )
