@@ -1,9 +1,11 @@
-"""Agreements: what a vendor and a hospital's legal entity signed, before the vendor's apps may be used there.
+"""Agreements: what a vendor and a hospital's legal entity signed before the vendor's apps may be used there.
 
-Owns: agreements with their kind, parties, dates and the digest of the document; who recorded and who confirmed them; their lapse as a
-finding, and the notices before it; which kinds an app needs at a hospital, by the rule book's cells.
-Must not know: the documents themselves; where an app is installed, and how an entry point refuses it.
+Owns: agreements with their kind, parties, dates and document digest; who recorded and who confirmed each; lapses as findings, and the
+notices before them; which kinds the rule book's cell requires of an app at a hospital.
+Must not know: the documents themselves; where an app is installed; how an entry point refuses.
 Public verbs: add, confirm, end, get_agreement, list_agreements, kinds_in_force, missing_for_app, follow_due; policy.missing.
-Invariants: an agreement counts only once a person of each organisation has agreed to it, both about the same document; whether it is in
-force is judged when it is used, so that a lapse waits for no job; a lapse that no other agreement covers stays a finding until one does.
+Invariants:
+- An agreement counts once a person of each organisation has agreed to the same document.
+- Whether it is in force is decided at each use, so a lapse takes effect without a job.
+- A lapse stays a finding until another agreement covers it.
 """

@@ -1,9 +1,11 @@
-"""Attestations: what is signed of rows that give something, so that one that somebody else wrote, changed or put back counts for nothing.
+"""Attestations: signatures over rows that grant something, so that a row that was written, changed or restored behind the platform's back has no effect.
 
-Owns: the newest signed state of each row (a leaf), the hash tree over all of them, and the chain of signed heads with its root.
-Must not know: what the rows are; the rooms that have them name each by a subject and digest its state.
+Owns: the newest signed state of each row (a leaf), the hash tree over the leaves, and the chain of signed heads with its root.
+Must not know: what the rows mean; each owning room identifies a row by a subject and digests its state.
 Public verbs: attest, intact, wholly_intact, matches, is_signed, begin_kinds, faults, newest_head, heads; policy.digest_of.
-Invariants: a row counts only if its digest is the leaf of its subject and the tree leads from it to the root that the newest head signed;
-one without a leaf was never signed and does not count; the newest head is no older than the audit trail says; a change costs what changed:
-one leaf, its way to the root, one head, however many rows there are.
+Invariants:
+- A row counts only if its digest is its subject's leaf and the tree leads from that leaf to the root that the newest head signed.
+- A row without a leaf was never signed and has no effect.
+- The newest head is no older than the audit trail says.
+- A change costs one leaf, its path to the root and one head, however many rows exist.
 """

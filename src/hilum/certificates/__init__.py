@@ -1,9 +1,12 @@
-"""Certificates: what is certified of an app, signed so that anybody verifies it offline, and whether it still holds.
+"""Certificates: signed documents about certifications, which anybody can verify offline, and their current status.
 
-Owns: the certificate of each certification, the status lists, the badge, the public addresses of all three.
-Must not know: how review decides, where an app is installed, prices and plans.
+Owns: the certificate of each certification, the status lists, the badge, and the public addresses of all three.
+Must not know: how review decides; where an app is installed; prices and plans.
 Public verbs: service.step, list_certificates, view; live.Published; policy.verify, status_of, badge.
-Invariants: a certificate is made only of a certification that is as it was signed, and never changes; its place in a status list is never used
-again; its status is judged from the registry and the kill switches and never from its own row; what is not known to be valid now is not
-shown as valid; no stranger's request costs more than what a snapshot of five seconds has, and a certificate is read once.
+Invariants:
+- A certificate is made only from a certification whose signature is intact, and never changes.
+- A place in a status list is never reused.
+- The status comes from the registry and the kill switches, never from the certificate's own row.
+- A certificate is shown as valid only if it is known to be valid now.
+- A stranger's request costs no more than a look at a snapshot of five seconds; a certificate is read once.
 """

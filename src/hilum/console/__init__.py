@@ -1,13 +1,17 @@
-"""Console: the pages by which people run the platform: /operations for the staff, /review for reviewers, /tenant for a hospital's administrators, /developer for vendors.
+"""Console: the pages with which people run the platform: /operations for staff, /review for reviewers, /tenant for a hospital's administrators, /developer for vendors.
 
-Owns: the shell, the lists, the confirmations and the words of the consoles; which role opens which page (``policy.PAGES``); the stream that
-    says when a page is out of date; the public pages of how apps are certified and of a certificate (``trust``). ``catalogue`` lists the pages;
-    each console has a folder of its own, which knows no other: pages that several have are in ``shared``, what their pages are made of in ``parts``.
-Must not know: how anything is stored or decided. A page calls the verb of a room's service that the API's route calls, and nothing else.
+Owns: the shell, lists, confirmations and texts of the consoles; which role opens which page (``policy.PAGES``); the stream that reports
+when a page is out of date; the public pages about certification and certificates (``trust``).
+Must not know: how anything is stored or decided. A page calls the service verb that the API's route calls, and nothing else.
 Public: ``routes.pages``; ``policy.PAGES`` is the matrix of roles and pages.
-Invariants: a page opens for a signed-in person of its console with one of its roles, and for nobody whom only an EHR vouched for; whoever may
-    not open it learns nothing of what is there; an act is a POST with the token of its page, judged again in the transaction that does it, as
-    of then; a read of the audit is recorded before it is shown, as at the API; texts by others are escaped and never markup; every page works
-    without script; a list that grows has an order for each column that one would look for, and one of few rows, a journal and a column of few
-    values, which is a filter, have none; the public pages take no credential, and cost no more than what a minute keeps.
+Invariants:
+- A page opens for a signed-in person of its console with one of its roles, and never for somebody whom only an EHR vouched for.
+- Whoever may not open a page learns nothing about its content.
+- An act is a POST with the page's token, and is judged again in the transaction that does it.
+- A read of the audit is recorded before it is shown, as in the API.
+- Other people's texts are escaped, and never markup.
+- Every page works without script.
+- A list that grows can be ordered by each column that people search by. Short lists, journals and columns with few values, which are
+  filters, cannot.
+- Public pages take no credential, and cost no more than one computation a minute.
 """

@@ -1,8 +1,10 @@
 """Membership: who belongs to a vendor.
 
-Owns: inviting and removing a vendor's members, and their API.
-Must not know: apps and clients; how links and passwords are stored (enrolment, signin), what a role may do (identity).
+Owns: inviting and removing a vendor's members, and the API for it.
+Must not know: apps and clients; how links and passwords are stored (enrolment, signin); what a role may do (identity).
 Public verbs: invite, invite_again, list_members, remove.
-Invariants: an invitation is a one-time link into a new account; a vendor with an owner who can sign in keeps one; to members of another
-vendor, neither the vendor nor its members exist.
+Invariants:
+- An invitation is a one-time link into a new account.
+- The last owner who can sign in cannot be removed.
+- For another vendor's members, neither the vendor nor its members exist.
 """

@@ -1,10 +1,12 @@
-"""Monitoring: how well apps work at hospitals, as their counted calls say.
+"""Monitoring: how well apps work at hospitals, from the counts of their calls.
 
-Owns: the view of an app's service, how its calls ended by day and by hospital; alerts, that the calls of the last hour exceed a limit of
-the cell of the rule book, with their mail; the record of the last run over all apps.
-Must not know: how calls are counted (audit), what a finding is (revalidation), how mail is sent.
+Owns: the service of an app: how its calls ended, by day and hospital; alerts when the last hour exceeds a limit of the rule book's cell,
+and their mail; the record of the last run over all apps.
+Must not know: how calls are counted (audit); what a finding is (revalidation); how mail is sent.
 Public verbs: jobs.run; service.view_service, list_alerts, view_alert, newest_open, last_run, purge.
-Invariants: one alert is open for an app, hospital and kind; what is not known opens none, and is counted as skipped; an alert closes by
-itself and stops nothing; a vendor's member sees nothing of the time before the app was the vendor's, and nothing that the app was not
-answered itself; a hospital sees its own calls only.
+Invariants:
+- One alert is open for an app, hospital and kind. It closes by itself and stops nothing.
+- Missing figures open no alert, and are counted as skipped.
+- A vendor's member sees nothing from before the app was the vendor's, and only what the app itself was answered.
+- A hospital sees its own calls only.
 """

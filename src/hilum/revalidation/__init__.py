@@ -1,10 +1,13 @@
-"""Revalidation: whether what is certified is still as it was reviewed, and what follows if it is not.
+"""Revalidation: checks whether certified apps are still as they were reviewed, and acts on what it finds.
 
-Owns: the nightly round over all certified apps, findings with their deadlines, how far each app has climbed the ladder, how it stands
-by what its cell asks of its service, the figures of current certificates, exceptions and over-request (K5, K14, K17).
-Must not know: how vendors begin, how review decides, how mail is sent, prices and plans.
-Public verbs: service.next_batch, finish, ask, climb, list_findings, view_finding, view_early, view_figures, progress, currency, list_seen_at; policy.follow, rung_due; drift.outside; jobs.run.
-Invariants: only the jobs process looks at addresses, with no transaction open; an app's look is stored, with what follows, in one transaction
-that also moves the round on, so nothing happens twice; what could not be seen once is no finding, and what cannot be seen is not mended;
-the platform climbs by itself only as far as the app's cell says, and climbs down by itself once nothing asks for it.
+Owns: the nightly round over all certified apps; findings with their deadlines; how far each app has climbed the ladder; whether its service
+meets its cell's criteria; the figures of current certificates, exceptions and over-request (K5, K14, K17).
+Must not know: how vendors begin; how review decides; how mail is sent; prices and plans.
+Public verbs: service.next_batch, finish, ask, climb, list_findings, view_finding, view_early, view_figures, progress, currency,
+list_seen_at; policy.follow, rung_due; drift.outside; jobs.run.
+Invariants:
+- Only the jobs process fetches addresses, with no transaction open.
+- The results of one app are stored, with their consequences, in one transaction that also advances the round, so nothing happens twice.
+- An address that fails once is no finding. A finding stays until its address can be fetched again.
+- The platform climbs by itself only as far as the app's cell says, and climbs down by itself once no finding requires the rung.
 """
