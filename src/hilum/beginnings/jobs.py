@@ -18,7 +18,7 @@ class Lease(Protocol):
 
 
 def follow(lease: Lease, first_read: FirstRead, may_continue: Callable[[], bool]) -> None:
-    """Follow how vendors begin, in short transactions (K11): who signed up, how far those came that are under way, and their refused tries."""
+    """Update the progress of new vendors, in short transactions (K11): new sign-ups, first tokens and answers, and refused attempts."""
     for verb in (
         service.follow_signups,
         partial(service.follow_vendors, first_read=first_read),

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from hilum.kernel.ids import VendorId
 
 ROWS_SHOWN = 100
-"""Vendors that the figure names; it says how many there are."""
+"""How many vendors the figure lists; it also has the total."""
 FOLLOW_EVERY = timedelta(hours=1)
-"""How often it is followed how vendors begin."""
+"""How often the job runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Friction:
-    """How a vendor began: when it signed up, got its first token in a sandbox, and read something; and its refused tries before that token."""
+    """The first steps of a vendor: when it signed up, got its first token in a sandbox and first read data, and its refused attempts before that token."""
 
     vendor: VendorId
     signed_up_at: datetime
@@ -25,7 +25,7 @@ class Friction:
 
 @dataclass(frozen=True, slots=True)
 class FrictionFigure:
-    """K11 of the vendors that signed up in the period: how many came how far, and the medians of the times in between, in minutes.
+    """K11 for the vendors that signed up in the period: how many reached each step, and the median times between steps, in minutes.
 
     ``tries``: refused authorizations before the first success, of those that had one; ``median_tries``: their median. ``rows``: the vendors
     that came least far, the newest first.
@@ -42,10 +42,10 @@ class FrictionFigure:
 
     @property
     def lost_before_launch(self) -> int:
-        """How many have no token yet."""
+        """Return how many have no token yet."""
         return self.signed_up - self.launched
 
     @property
     def lost_before_read(self) -> int:
-        """How many have a token and read nothing yet."""
+        """Return how many have a token but have read nothing yet."""
         return self.launched - self.read

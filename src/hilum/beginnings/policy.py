@@ -1,4 +1,4 @@
-"""The figure of how vendors begin. Pure (K11)."""
+"""The figure K11: how hard it is for a vendor to begin. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from hilum.beginnings.models import ROWS_SHOWN, Friction, FrictionFigure
 
 
 def friction_figure(vendors: Iterable[Friction]) -> FrictionFigure:
-    """Return K11 of the vendors that signed up in a period."""
+    """Return K11 for the vendors that signed up in a period."""
     found = list(vendors)
     launched = [each for each in found if each.launched_at is not None]
     read = [each for each in launched if each.read_at is not None]

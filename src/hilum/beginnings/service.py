@@ -1,7 +1,6 @@
-"""How hard it is for a vendor to begin: from its sign-up to the first token in a sandbox, and to the first answer from FHIR (K11).
+"""Measure how hard it is for a vendor to begin: from sign-up to the first token in a sandbox and the first FHIR answer (K11).
 
-Followed by a job in steps that cost what happened since the last one: each looks at a few vendors that are still under way, and at the
-refusals of a short time.
+A job does this in steps whose cost depends on what is new: each step checks a few vendors that have not read data yet, and the refusals of a short period.
 """
 
 from collections import Counter
@@ -23,35 +22,35 @@ from hilum.registry import service as registry
 from hilum.registry.models import Environment
 
 FirstRead = Callable[[Collection[str], datetime], datetime | None]
-"""Reads when something was first permitted to some clients since a moment (``audit.live.first_permitted``)."""
+"""Returns when anything was first permitted to some clients since a moment (``audit.live.first_permitted``)."""
 FOLLOWED = timedelta(days=366)
-"""How long after its sign-up a vendor is followed, and how far back the first step looks."""
+"""How long after sign-up a vendor is followed, and how far back the first step looks."""
 VENDORS_AT_ONCE = 50
 LOOKED_EVERY = timedelta(minutes=50)
-"""A vendor that has signed up lately is looked at once in each run of the job."""
+"""A vendor that signed up recently is checked once in each run of the job."""
 LATELY = timedelta(days=14)
 OTHERS_EVERY = timedelta(hours=23)
-"""How often one is looked at that has signed up before. Nothing is lost by it: when it began is read from the records, whenever it is looked for."""
+"""How often an older vendor is checked. A late check loses nothing: the times come from the records."""
 COUNTED_BACK = timedelta(days=7)
-"""How far back the first step counts refusals: what is older was never counted."""
+"""How far back the first step counts refusals. Older ones are not counted."""
 WINDOW = timedelta(hours=6)
-"""Refusals of how long one step reads."""
+"""The period of refusals that one step reads."""
 LAG = timedelta(minutes=1)
-"""What is younger may not be committed yet."""
+"""Newer refusals may not be committed yet."""
 SIGNED_UP, MINTED = "registry.vendor.add", "tokens.access.mint"
 TOKENS_READ = 50
-"""First tokens of an app that are looked at for one of a sandbox client."""
+"""How many of an app's first tokens are searched for one of a sandbox client."""
 REFUSED = ("authserver.request.refuse", "authserver.token.refuse")
 
 
 def view_figure(ctx: Context, since: datetime) -> FrictionFigure:
-    """Return K11 of the vendors that signed up since a moment, for the platform's staff. Raises NotPermitted."""
+    """Return K11 for the vendors that signed up since a moment, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
     return policy.friction_figure(store.signed_up(ctx.tx, since))
 
 
 def follow_signups(ctx: Context) -> bool:
-    """Note the vendors that signed up since the last step; return False, since one step reads all of them."""
+    """Add the vendors that signed up since the last step. Always returns False, since one step reads all of them."""
     since = store.followed(ctx.tx, SIGNED_UP) or ctx.now - FOLLOWED
     until = max(since, ctx.now - LAG)
     for event in _events(ctx, SIGNED_UP, since, until):
@@ -63,7 +62,7 @@ def follow_signups(ctx: Context) -> bool:
 
 
 def follow_vendors(ctx: Context, first_read: FirstRead) -> bool:
-    """Look at the vendors that were looked at longest ago and are still under way; return whether there may be more of this round."""
+    """Check the vendors that were checked longest ago and have not read data yet; return whether this round may have more."""
     found = store.under_way(
         ctx.tx,
         ctx.now - FOLLOWED,
@@ -78,7 +77,7 @@ def follow_vendors(ctx: Context, first_read: FirstRead) -> bool:
 
 
 def follow_refusals(ctx: Context) -> bool:
-    """Count the refused tries of a short time to the vendors that had no token then; return whether there is more to count."""
+    """Count refused attempts of a short period for vendors that had no token then; return whether there is more to count."""
     since = store.followed(ctx.tx, REFUSED[0]) or ctx.now - COUNTED_BACK
     until = max(since, min(since + WINDOW, ctx.now - LAG))
     trying = store.trying_since(ctx.tx, since)
@@ -90,7 +89,7 @@ def follow_refusals(ctx: Context) -> bool:
         if event.event.client in of
     ]
     for vendor in {vendor for vendor, _ in refused if trying[vendor].launched_at is None}:
-        # It may have got its token since it was looked at, and what is refused later is no friction.
+        # The vendor may have got its token since the last check; later refusals are not friction.
         found = trying[vendor]
         trying[vendor] = replace(found, launched_at=_launched_at(ctx, found, *_tried(ctx, found)))
     counted = Counter(
@@ -125,7 +124,7 @@ def _looked_at(ctx: Context, found: Friction, first_read: FirstRead) -> Friction
 
 
 def _tried(ctx: Context, found: Friction) -> tuple[Collection[AppId], set[ClientId]]:
-    """Return the apps of a vendor, and their clients for the sandbox."""
+    """Return a vendor's apps and their sandbox clients."""
     apps = registry.apps_of_vendors(ctx, [found.vendor])
     facts = clients.facts_of_apps(ctx, apps) if apps else {}
     return apps, {each.id for of in facts.values() for each in of if each.environment is Environment.SANDBOX}

@@ -1,6 +1,6 @@
-"""Tables of how vendors begin, and of how far that was followed.
+"""The tables of vendors' first steps, and of how far the job has read.
 
-They have the names that they had in ``revalidation``: under others a release before would not find them.
+They keep the names that they had in ``revalidation``, so that the previous release finds them.
 """
 
 from datetime import datetime
@@ -33,7 +33,7 @@ followed_to = Table(
 
 
 def add(tx: Connection, found: Friction) -> None:
-    """Add a vendor that signed up; one that is there stays as it is."""
+    """Add a vendor that signed up, unless it was added before."""
     tx.execute(insert_or_ignore(tx, frictions).values(_values(found)))
 
 
@@ -46,9 +46,9 @@ def save(tx: Connection, found: Friction) -> None:
 def under_way(
     tx: Connection, since: datetime, *, lately: datetime, sooner: datetime, before: datetime, limit: int
 ) -> list[Friction]:
-    """List vendors that signed up since a moment, read nothing yet and were not looked at since ``before``, locked.
+    """List and lock vendors that signed up since a moment, have read nothing yet and were not checked since ``before``.
 
-    Those that signed up after ``lately`` are listed if they were not looked at since ``sooner``.
+    For those that signed up after ``lately``, ``sooner`` replaces ``before``.
     """
     looked_at = frictions.c.looked_at
     query = select(frictions).where(
@@ -63,7 +63,7 @@ def under_way(
 
 
 def trying_since(tx: Connection, since: datetime) -> dict[VendorId, Friction]:
-    """Return the vendors that had no token yet at a moment, locked."""
+    """Return and lock the vendors that had no token yet at a moment."""
     query = select(frictions).where((frictions.c.launched_at.is_(None)) | (frictions.c.launched_at >= since))
     return {VendorId(row.vendor): _friction(row) for row in tx.execute(query.with_for_update())}
 
@@ -76,13 +76,13 @@ def signed_up(tx: Connection, since: datetime) -> list[Friction]:
 
 
 def followed(tx: Connection, name: str) -> datetime | None:
-    """Return up to when something was followed; None: it was not begun."""
+    """Return up to when records were read; None if reading has not begun."""
     at: datetime | None = tx.execute(select(followed_to.c.at).where(followed_to.c.name == name)).scalar()
     return at
 
 
 def set_followed(tx: Connection, name: str, at: datetime) -> None:
-    """Keep up to when something was followed."""
+    """Store up to when records were read."""
     changed = tx.execute(followed_to.update().where(followed_to.c.name == name).values(at=at)).rowcount
     if not changed:
         tx.execute(insert_or_ignore(tx, followed_to).values(name=name, at=at))

@@ -117,7 +117,7 @@ def close(defect_id: str, *, outcome: str, json_: bool) -> None:
 
     \b
     Example:
-      hilum defect close def_01h... --outcome "Mended in 1.1, which is certified."
+      hilum defect close def_01h... --outcome "Fixed in 1.1, which is certified."
     """
     show_one(api.call("POST", f"/defects/{api.segment(defect_id)}/close", {"outcome": outcome}), json_=json_)
 

@@ -97,7 +97,7 @@ def rollouts(rollout_id: str, *, json_: bool) -> None:
 @click.option("--reason", required=True, help="Why; it is recorded.")
 @json_option
 def stop_rollout(rollout_id: str, *, reason: str, json_: bool) -> None:
-    r"""Stop a rollout where it is: it neither advances nor goes back any more. One person does it.
+    r"""Stop a rollout where it is: it no longer advances or goes back. This takes one person.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The public figure, made once an hour by each worker: it goes over many rows, and strangers may ask for it."""
+"""The public figure K2, computed once an hour by each worker: it reads many rows, and anybody may request it."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ MADE_EVERY = timedelta(hours=1)
 
 @dataclass(slots=True)
 class PublicFigures:
-    """K2 as it was last made."""
+    """K2 as last computed."""
 
     uow: UnitOfWork
     _made: tuple[datetime, Leakage] | None = None
     _making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def read(self, trace: Trace) -> tuple[datetime, Leakage]:
-        """Return the figure, and when it was made."""
-        # One at a time: however many ask, it is made once.
+        """Return the figure, and when it was computed."""
+        # One at a time: however many requests wait, it is computed once.
         async with self._making:
             now = self.uow.clock.now()
             if self._made is None or now - self._made[0] >= MADE_EVERY:

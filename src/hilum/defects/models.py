@@ -9,11 +9,11 @@ from hilum.kernel.ids import AppId, VendorId, VersionId
 
 TEXT_BOUND = 2_000
 ESCAPES_WITHIN = timedelta(days=90)
-"""How long after go-live a defect that is first seen in production counts as one that escaped."""
+"""How long after go-live a defect first seen in production counts as escaped."""
 OPEN_BOUND = 200
-"""Open defects of an app that its vendor may have on record: more would only crowd out what others' figures are made of."""
+"""How many defects of an app may be open: more would displace those of others from the figure."""
 COUNTED_BOUND = 5_000
-"""The newest defects that a figure is made of."""
+"""How many of the newest defects the figure counts."""
 
 
 class Seen(StrEnum):
@@ -42,7 +42,7 @@ class NewDefect:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """Whether the sandbox could have shown it: by which ``scenario``, or what it lacks (``gap``)."""
+    """Whether the sandbox could have shown a defect: in which ``scenario``, or what the sandbox lacks (``gap``)."""
 
     reproducible: bool
     scenario: str = ""
@@ -78,10 +78,7 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
-    """K2: of all defects of versions that went live those that escaped; of the escaped ones how many are tagged, and reproducible.
-
-    ``by_version``: escaped and all, by version.
-    """
+    """K2: how many defects of versions that went live escaped, and how many of those are tagged and reproducible. ``by_version``: escaped and all."""
 
     escaped: int
     all: int
@@ -91,10 +88,10 @@ class Leakage:
 
     @property
     def share(self) -> float | None:
-        """The share that escaped; None of no defects."""
+        """Return the share that escaped; None without defects."""
         return self.escaped / self.all if self.all else None
 
     @property
     def reproducible_share(self) -> float | None:
-        """The share of escaped ones that the sandbox could have shown, of those that are tagged."""
+        """Return the share of the tagged escaped defects that the sandbox could have shown."""
         return self.reproducible / self.tagged if self.tagged else None

@@ -1,4 +1,4 @@
-"""Who reports, tags and closes defects, what a tag must say, and how many defects escaped. Pure."""
+"""Who reports, tags and closes defects, what a tag must state, and how many defects escaped. Pure."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -30,7 +30,7 @@ def may_see(actor: Actor, vendor: VendorId) -> bool:
 
 
 def report_faults(order: NewDefect, went_live_at: datetime | None, now: datetime) -> dict[str, str]:
-    """Return the error code of each field of a report that cannot be."""
+    """Return the error code of each invalid field of a report."""
     faults = {}
     if not order.summary.strip():
         faults["summary"] = "missing"
@@ -38,7 +38,7 @@ def report_faults(order: NewDefect, went_live_at: datetime | None, now: datetime
         faults["summary"] = "too_long"
     if order.first_seen_at > now:
         faults["first_seen_at"] = "in_the_future"
-    # What was in nobody's hands escaped to nobody.
+    # A version that nobody could use let nothing escape.
     if order.seen_in is Seen.PRODUCTION and went_live_at is None:
         faults["seen_in"] = "version_not_live"
     elif order.seen_in is Seen.PRODUCTION and went_live_at is not None and order.first_seen_at < went_live_at:
@@ -47,7 +47,7 @@ def report_faults(order: NewDefect, went_live_at: datetime | None, now: datetime
 
 
 def tag_faults(tag: Tag) -> dict[str, str]:
-    """Return the error code of each field of a tag: yes takes a scenario and no gap, no takes a gap and no scenario."""
+    """Return the error code of each invalid field of a tag: *yes* needs a scenario and no gap, *no* a gap and no scenario."""
     scenario, gap = tag.scenario.strip(), tag.gap.strip()
     if tag.reproducible:
         faults = (
@@ -63,19 +63,19 @@ def tag_faults(tag: Tag) -> dict[str, str]:
 
 
 def may_close(defect: Defect) -> bool:
-    """Check whether a defect may be closed: of one that was first seen in production it was said whether the sandbox could have shown it."""
+    """Check whether a defect may be closed: one first seen in production must be tagged first."""
     return defect.seen_in is not Seen.PRODUCTION or defect.reproducible is not None
 
 
 def has_escaped(defect: Defect) -> bool:
-    """Check whether a defect was first seen in production, within 90 days of its version's going live (K2)."""
+    """Check whether a defect was first seen in production within 90 days of its version's go-live (K2)."""
     if defect.seen_in is not Seen.PRODUCTION or defect.went_live_at is None:
         return False
     return defect.first_seen_at - defect.went_live_at <= ESCAPES_WITHIN
 
 
 def leakage(defects: Iterable[Defect], live: Collection[VersionId]) -> Leakage:
-    """Return K2 of versions that went live: of all their defects those that escaped. A version that nobody used is not counted."""
+    """Return K2 for versions that went live. A version that nobody used is not counted."""
     by_version: dict[VersionId, tuple[int, int]] = {}
     tagged = reproducible = 0
     for each in defects:

@@ -37,7 +37,7 @@ Text = Annotated[Prose, Field(max_length=TEXT_BOUND)]
 
 
 class DefectAsked(Strict):
-    """``seen_in``: where it was seen first. ``production`` takes a version that is certified for it, and a time since then."""
+    """``seen_in``: where it was first seen. ``production`` needs a version certified for it, and a time after that."""
 
     version: Id
     seen_in: Seen
@@ -47,7 +47,7 @@ class DefectAsked(Strict):
 
 
 class TagAsked(Strict):
-    """Reproducible in the sandbox: by which ``scenario`` of the rule book, or one that you propose. If it is not: which ``gap`` that leaves."""
+    """``scenario``: the one of the rule book, or a new one, in which the sandbox shows the defect. ``gap``: what the sandbox lacks if it cannot."""
 
     reproducible: bool
     scenario: Word = ""
@@ -63,7 +63,7 @@ class DefectsQuery(Paging):
 
 
 class DefectShown(Shown):
-    """``reproducible`` null: nobody has said. ``proposed``: the rule book had no such scenario then."""
+    """``reproducible`` is null until it is tagged. ``proposed``: the rule book had no such scenario when it was tagged."""
 
     id: str
     app: str
@@ -89,9 +89,11 @@ class DefectShown(Shown):
 
 
 class LeakageShown(BaseModel):
-    """K2: ``escaped`` (first seen in production within 90 days of going live) of ``all`` defects of versions that went live.
+    """K2: of ``all`` defects of versions that went live, those that ``escaped`` (first seen in production within 90 days of go-live).
 
-    ``reproducible`` of the escaped ones that are ``tagged``. Made once an hour.
+    Of these, how many are ``tagged``, and ``reproducible``.
+
+    Computed once an hour.
     """
 
     made_at: datetime
@@ -117,7 +119,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/defects", response_model=Page[DefectShown], openapi_extra=READERS)
     async def list_defects(request: Request, query: Annotated[DefectsQuery, Query()]) -> object:
-        """List defects, newest first; a vendor's members those of their apps."""
+        """List defects, newest first; a vendor's members get those of their apps."""
         app = None if query.app is None else AppId(query.app)
         found = await run_read(kit, request, partial(service.list_defects, page=query.page, app=app))
         return page_of(found, DefectShown.model_validate, query)
@@ -152,7 +154,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.post("/defects/{defect}/close", openapi_extra=JUDGES)
     async def close_defect(request: Request, defect: Id, body: CloseAsked) -> DefectShown:
-        """Close it, with what was done. One that was first seen in production must be tagged first."""
+        """Close a defect, with what was done. One first seen in production must be tagged before."""
         verb = partial(service.close, defect_id=defect, outcome=body.outcome)
         return DefectShown.model_validate(await run_write(kit, request, verb))
 

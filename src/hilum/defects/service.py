@@ -26,9 +26,7 @@ def report(ctx: Context, order: NewDefect) -> Defect:
             raise NotFound("version_not_found", "There is no such version.")
         raise audit.refusal(ctx, Event("defects.defect.report", app=app.id))
     if not policy.may_judge(ctx.actor) and store.count_open(ctx.tx, app.id) >= OPEN_BOUND:
-        detail = (
-            f"{OPEN_BOUND} defects of this app are open. Ask the platform's staff to close what is mended."
-        )
+        detail = f"{OPEN_BOUND} defects of this app are open. Ask the platform's staff to close those that are fixed."
         raise Unavailable("too_many_defects", detail)
     live = _live_since(ctx, version)
     if faults := policy.report_faults(order, live, ctx.now):
@@ -56,7 +54,7 @@ def report(ctx: Context, order: NewDefect) -> Defect:
 
 
 def tag(ctx: Context, defect_id: str, order: Tag) -> Defect:
-    """State whether the sandbox could have shown a defect: by which scenario, or what it lacks (C127). May be corrected until it is closed.
+    """Tag a defect: whether the sandbox could have shown it, in which scenario, or what it lacks (C127). The tag can be corrected until the defect is closed.
 
     Raises NotFound, NotPermitted, Invalid, Conflict (closed).
     """
@@ -87,7 +85,7 @@ def close(ctx: Context, defect_id: str, outcome: str) -> Defect:
         fields = {"outcome": "too_long" if outcome.strip() else "missing"}
         raise Invalid("defect_invalid", "Say what was done.", fields=fields)
     if not policy.may_close(before):
-        detail = "It was first seen in production. Say first whether the sandbox could have shown it: `hilum defect tag`."
+        detail = "This defect was first seen in production. Tag it before you close it: `hilum defect tag`."
         raise Conflict("defect_untagged", detail)
     after = replace(before, closed_by=str(ctx.actor), closed_at=ctx.now, outcome=outcome.strip())
     store.save(ctx.tx, after)
@@ -101,7 +99,7 @@ def view(ctx: Context, defect_id: str) -> Defect:
 
 
 def list_defects(ctx: Context, page: PageQuery = FIRST_PAGE, *, app: AppId | None = None) -> list[Defect]:
-    """List defects, newest first: the staff's of every app, a member's of their vendor's. Raises NotPermitted."""
+    """List defects, newest first: staff get those of every app, a member those of their vendor's apps. Raises NotPermitted."""
     vendor = None if ctx.actor.is_platform else ctx.actor.vendor
     if not ctx.actor.is_platform and (vendor is None or not policy.may_see(ctx.actor, vendor)):
         raise NotPermitted("not_permitted", "You may not see defects.")
@@ -109,7 +107,7 @@ def list_defects(ctx: Context, page: PageQuery = FIRST_PAGE, *, app: AppId | Non
 
 
 def view_figures(ctx: Context) -> Leakage:
-    """Return how many defects escaped to production (K2), of the newest ones. It names no app; ``live`` keeps it for strangers."""
+    """Return how many of the newest defects escaped to production (K2). Names no app; ``live`` caches it for the public."""
     found = store.read_newest(ctx.tx)
     certified = registry.read_certified(ctx, {each.app for each in found}) if found else None
     by_app = {} if certified is None else certified.certifications

@@ -18,6 +18,6 @@ class Guide:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Every guide by its name, in the order of the index."""
+    """All guides by name, in the order of the index."""
 
     guides: Mapping[str, Guide]

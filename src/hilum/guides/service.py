@@ -26,7 +26,7 @@ ORDER = (
     "ehr",
     "fhir-server",
 )
-"""The first of the index: who comes most often first. Others follow by name."""
+"""The first guides of the index, those for the most frequent readers first. Others follow by name."""
 
 
 @cache

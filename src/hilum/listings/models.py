@@ -10,7 +10,7 @@ from hilum.kernel.ids import AppId, VendorId
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Whether an app is published. ``hidden``: for now, although it is; ``by`` and ``reason`` are of the last decision."""
+    """Whether an app is published. ``hidden``: temporarily not shown; ``by`` and ``reason`` belong to the last decision."""
 
     app: AppId
     vendor: VendorId
@@ -24,24 +24,24 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A listing with the certificate that stands for its app."""
+    """A listing with its app's certificate."""
 
     listing: Listing
     certificate: Certificate | None
 
 
 class Standing(StrEnum):
-    """Of something that a listing states about an app."""
+    """How far a statement in a listing can be relied on."""
 
     ATTESTED = "attested"
-    """The vendor says so, and nobody has checked it."""
+    """Stated by the vendor, and checked by nobody."""
     VERIFIED = "verified"
-    """The platform looked, or a reviewer judged it, and it was so."""
+    """Confirmed by a check of the platform or by a reviewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """Something stated about one version of an app, and since when: of what is verified when it was looked at. ``text``: what the vendor says."""
+    """A statement about one version of an app. ``at``: when it was made or, if it is verified, checked. ``text``: the vendor's words."""
 
     standing: Standing
     what: str

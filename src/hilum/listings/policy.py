@@ -1,4 +1,4 @@
-"""Who publishes, what hospitals see, and what of that is verified. Pure."""
+"""Who publishes, what hospitals see, and which statements are verified. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -15,12 +15,12 @@ from hilum.review.models import LensReview, LensState, Result, Run
 
 
 def may_publish(actor: Actor) -> bool:
-    """Check whether an actor may publish apps: platform administrators, who certify nothing."""
+    """Check whether an actor may publish apps: platform administrators, who cannot certify."""
     return actor.kind is ActorKind.STAFF and StaffRole.PLATFORM_ADMIN in actor.roles
 
 
 def may_unpublish(actor: Actor, vendor: VendorId) -> bool:
-    """Check whether an actor may end a listing: who publishes, security, and its vendor's owners and developers."""
+    """Check whether an actor may end a listing: those who publish, security, and the vendor's owners and developers."""
     if actor.kind is ActorKind.STAFF and StaffRole.SECURITY in actor.roles:
         return True
     return may_publish(actor) or may_as_member(actor, vendor, VendorRight.APPS)
@@ -44,7 +44,7 @@ VERIFIED: Mapping[str, str] = MappingProxyType(
         "tier.allowed": "Its risk tier is allowed",
     }
 )
-"""What the platform verified, by the rule of the check that passed. Other rules are about how it is reviewed."""
+"""What a passed check verified, by its rule. Other rules concern the review itself."""
 _PROFILE = {
     "owner": "Who owns it",
     "support_contact": "Whom to ask for support",
@@ -63,9 +63,9 @@ TEXT_SHOWN = 300
 def statements_of(
     content: Mapping[str, Any], run: Run | None, lenses: Iterable[LensReview], *, version: str, at: datetime
 ) -> tuple[Statement, ...]:
-    """Return what was submitted and reviewed of a version, what is verified first (C229). ``content``: the description of what was submitted ``at``.
+    """Return what a version's submission and review state, verified statements first (C229). ``content``: the description of what was submitted ``at``.
 
-    INVARIANT: nothing is verified but what a check or a lens passed; what a check could not see, or did not require, is not.
+    INVARIANT: only what a check or a lens passed is verified, never what a check could not see or did not require.
     """
     return (*_verified(run, lenses, version), *_attested(content, version, at))
 
@@ -78,7 +78,7 @@ def _verified(run: Run | None, lenses: Iterable[LensReview], version: str) -> It
             if rule in VERIFIED:
                 yield Statement(Standing.VERIFIED, VERIFIED[rule], version, run.at)
     for each in lenses:
-        # A lens that no person judged passed by the checks, which stand above.
+        # A lens that no person judged passed by the checks above.
         if each.state is LensState.PASSED and each.judged_at is not None and each.reviewer != str(SYSTEM):
             what = f"A reviewer passed the {each.lens.value} lens"
             yield Statement(Standing.VERIFIED, what, version, each.judged_at)

@@ -23,7 +23,7 @@ class Reasoned(Strict):
 
 
 class ListingShown(Shown):
-    """``visible``: hospitals see it now. ``certificate``: the id of the certificate that stands for the app, with its state and end."""
+    """``visible``: hospitals see it now. ``certificate``: the id of the app's certificate, with its state and end."""
 
     app: str
     name: str
@@ -41,7 +41,7 @@ class ListingShown(Shown):
 
 
 class StatementShown(Shown):
-    """``standing``: ``verified`` by a check of the platform or a reviewer ``at`` a moment, or ``attested``: the vendor says so (``text``)."""
+    """``standing``: ``verified`` by a check of the platform or a reviewer ``at`` a moment, or ``attested`` by the vendor (``text``)."""
 
     standing: Standing
     what: str
@@ -51,7 +51,7 @@ class StatementShown(Shown):
 
 
 class StatementsShown(Shown):
-    """What is stated about the certified version; empty where it was certified without a submission."""
+    """The statements about the certified version; empty if it was certified without a submission."""
 
     app: str
     statements: list[StatementShown]
@@ -63,7 +63,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/listings", response_model=Page[ListingShown], openapi_extra=READERS)
     async def list_listings(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List listings by app: an administrator of a hospital what is visible, the staff all, a vendor's member their own."""
+        """List listings by app. A hospital's administrator gets the visible ones, staff all, a vendor's member their own."""
         found: tuple[list[Listed], str] = await run_read(
             kit, request, partial(service.list_listings, page=query.page)
         )
@@ -76,7 +76,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/listings/{app}/statements", openapi_extra=READERS)
     async def get_statements(request: Request, app: Id) -> StatementsShown:
-        """Show what of an app is verified, with version and date, and what its vendor only says."""
+        """Show which statements about an app are verified, with version and date, and which only its vendor makes."""
         found = await run_read(kit, request, partial(service.statements, app_id=AppId(app)))
         return StatementsShown(app=app, statements=[StatementShown.model_validate(each) for each in found])
 
@@ -90,7 +90,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.post("/listings/{app}/unpublish", openapi_extra=enders)
     async def unpublish(request: Request, app: Id, body: Reasoned) -> ListingShown:
-        """End the listing of an app, with a reason; where it is installed it goes on."""
+        """End the listing of an app, with a reason. Existing installations keep working."""
         verb = partial(service.unpublish, app_id=AppId(app), reason=body.reason)
         return _shown(await run_write(kit, request, verb))
 

@@ -23,7 +23,7 @@ def publish(ctx: Context, app_id: AppId, reason: str) -> Listed:
     app = registry.get_app(ctx, app_id)
     event = Event("listings.listing.publish", app=app.id, facts={"reason": reason.strip()})
     if not policy.may_publish(ctx.actor):
-        raise audit.refusal(ctx, event, "Platform administrators publish; who certifies does not.")
+        raise audit.refusal(ctx, event, "Only platform administrators publish apps.")
     _require_reason(reason)
     held = store.find_listing(ctx.tx, app.id, lock=True)
     if held is not None and held.published:
@@ -49,7 +49,7 @@ def publish(ctx: Context, app_id: AppId, reason: str) -> Listed:
 
 
 def unpublish(ctx: Context, app_id: AppId, reason: str) -> Listed:
-    """End the listing of an app; where it is installed it goes on. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    """End the listing of an app; existing installations keep working. Raises NotFound, NotPermitted, Invalid, Conflict."""
     app = registry.get_app(ctx, app_id)
     event = Event("listings.listing.unpublish", app=app.id, facts={"reason": reason.strip()})
     if not policy.may_unpublish(ctx.actor, app.vendor):
@@ -89,9 +89,10 @@ def _set_hidden(ctx: Context, app: AppId, *, hidden: bool) -> None:
 
 
 def list_listings(ctx: Context, page: PageQuery = FIRST_PAGE) -> tuple[list[Listed], str]:
-    """List listings by app, and return where the next page begins: a hospital's administrator those that are visible, the staff all, a member their own.
+    """List listings by app: a hospital's administrator gets the visible ones, staff all, a member their own.
 
-    A page of a hospital may have fewer than ``page.limit`` rows although more follow. Raises NotPermitted.
+    Also returns where the next page begins: a hospital's page may have fewer than ``page.limit`` rows although more follow. Raises
+    NotPermitted.
     """
     own = ctx.actor.vendor
     is_member = own is not None and may_see_vendor(ctx.actor, own)
@@ -119,16 +120,13 @@ def view(ctx: Context, app_id: AppId) -> Listed:
 
 
 def statements(ctx: Context, app_id: AppId) -> tuple[Statement, ...]:
-    """Return what is stated about the version of an app for which its listing stands: attested by its vendor, or verified. Raises as ``view``.
-
-    None if it was certified without a submission.
-    """
+    """Return the statements about the listed version of an app. Raises as ``view``. None if it was certified without a submission."""
     certificate = view(ctx, app_id).certificate
     every = registry.certifications_of(ctx, app_id) if certificate is not None else ()
     found = next((each for each in every if certificate is not None and each.id == certificate.id), None)
     if certificate is None or found is None or not found.submission:
         return ()
-    # As the system: what a listing shows is for whoever sees the listing.
+    # As the system: everybody who sees the listing may see this.
     reading = ctx.as_actor(SYSTEM)
     try:
         submission = review.view(reading, found.submission).submission

@@ -8,7 +8,7 @@ from hilum.registry.policy import may_read_catalogue, may_see_app
 
 
 def may_look_up_app(actor: Actor, app: App) -> bool:
-    """Check whether an actor may resolve an app's name: who may read it, and who may ask for it at their hospital (C214)."""
+    """Check whether an actor may resolve an app's name: those who may read the app, or ask for it at their hospital (C214)."""
     if may_see_app(actor, app):
         return True
     asks = actor.kind is ActorKind.PERSON and bool(actor.roles & (set(Role) - {Role.PATIENT}))
@@ -16,7 +16,7 @@ def may_look_up_app(actor: Actor, app: App) -> bool:
 
 
 def may_look_up_vendors(actor: Actor) -> bool:
-    """Check whether an actor may resolve vendors' names: who may list them, and members, who offer apps to other vendors (C14)."""
+    """Check whether an actor may resolve vendors' names: those who may list vendors, and members, who may offer an app to another vendor (C14)."""
     return may_read_catalogue(actor) or (actor.kind is ActorKind.MEMBER and bool(actor.roles))
 
 

@@ -13,12 +13,12 @@ from hilum.lookups.models import Kind
 from hilum.web.api import Id, Line, Shown, Strict, api_router, audience, run_read
 from hilum.web.kit import Kit
 
-# Everybody but patients, who name nothing by the API.
+# Everybody but patients, who have no use for names in the API.
 NAMERS = audience("staff", "member", "physician", "nurse", "analyst", "administrator", "front_desk")
 
 
 class LookupQuery(Strict):
-    """``named``: an id or the exact name. ``tenant``: of which hospital a person or facility is; a vendor's id for its members."""
+    """``named``: an id or the exact name. ``tenant``: the hospital of a person or facility; for members, the vendor's id."""
 
     kind: Kind
     named: Annotated[Line, Field(min_length=1)]

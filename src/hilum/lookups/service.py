@@ -15,9 +15,9 @@ from hilum.registry.models import App
 
 
 def find(ctx: Context, kind: Kind, named: str, place: str = "") -> list[Match]:
-    """Find what has this id or exactly this name, as far as the actor may see it; an id alone, if it is one.
+    """Find what has this id or exactly this name and the actor may see. An id is never read as a name.
 
-    ``place``: of people and facilities the hospital (or vendor); without one the actor's own, for the staff themselves. A version is named
+    ``place``: the hospital or vendor of people and facilities; by default the actor's own, for staff the platform. A version is named
     ``APP@LABEL``, and a person of another place ``USERNAME@PLACE``.
     """
     if not named:
@@ -28,7 +28,7 @@ def find(ctx: Context, kind: Kind, named: str, place: str = "") -> list[Match]:
 
 
 def names(ctx: Context, ids: Collection[str]) -> dict[str, str]:
-    """Return the names behind ids of any kind, without those that the actor may not see. The ids' prefixes say of what they are."""
+    """Return the names for ids of any kind, except those that the actor may not see. The prefix of an id is its kind."""
     found: dict[str, str] = {}
     for prefix, read in _NAMES.items():
         if of := sorted(each for each in ids if each.startswith(prefix)):

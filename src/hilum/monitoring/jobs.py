@@ -1,6 +1,6 @@
-"""The job that judges the calls of the last hour of every app, some apps and hospitals in each transaction.
+"""The job that judges every app's calls of the last hour, a few apps and hospitals in each transaction.
 
-A process that dies in between has judged some and not others: the next run judges all again, which changes nothing of what was judged.
+If the process dies halfway, the next run judges everything again; judging is idempotent.
 """
 
 from collections import Counter
@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 
 class Lease(Protocol):
-    """Runs verbs as the system; ``write`` only while this process holds the job's lease."""
+    """Runs verbs as the system; ``write`` works only while this process holds the job's lease."""
 
     def write(self, verb: Callable[[Context], T]) -> T: ...
 
 
 class Counts(Protocol):
-    """The counted calls (``audit.live.count_decisions``)."""
+    """The counts of calls (``audit.live.count_decisions``)."""
 
     def served_recently(
         self, since: datetime, after: tuple[str, str], limit: int
@@ -44,7 +44,7 @@ def run(lease: Lease, counts: Counts, now: datetime, may_continue: Callable[[], 
     while may_continue() and (found := counts.served_recently(since, after, BATCH)):
         pairs = {(TenantId(tenant), AppId(app)): served for (tenant, app), served in found.items()}
         tally += lease.write(partial(judging.judge, found=pairs))
-        # The last by the order of the database, which compares texts in its own way.
+        # The last in the database's order, which may differ from Python's.
         *_, after = found
     rest: AppAtTenant | None = TenantId(""), AppId("")
     while rest is not None:

@@ -26,11 +26,11 @@ from hilum.registry.models import App, Certified, Environment
 
 K = TypeVar("K")
 NOTHING = Served()
-"""Of an app that was not called."""
+"""The figures of an app without calls."""
 
 
 def judge(ctx: Context, found: Mapping[AppAtTenant, Served]) -> Counter[str]:
-    """Judge some apps at some hospitals by their calls of the last hour; return how many were judged and skipped, by why."""
+    """Judge some apps at some hospitals by their calls of the last hour; return how many were judged, and how many skipped by reason."""
     watched, apps = _watched(ctx, found)
     held = store.open_at(ctx.tx, list(found))
     tally: Counter[str] = Counter()
@@ -58,7 +58,7 @@ def _watched(ctx: Context, pairs: Collection[AppAtTenant]) -> tuple[list[Watched
         book = books.book_at(tenant, ctx.now)
         for app_id in of:
             app = certified.apps.get(app_id)
-            # An app that is gone, or counted under a name of no hospital: nothing to watch.
+            # An app that no longer exists, or calls under a name that is no hospital's: nothing to watch.
             vendor = VendorId("") if app is None else app.vendor
             if app is None or found is None or app_id not in installed:
                 watched.append(Watched(app_id, tenant, vendor, None, Skip.NOT_INSTALLED))
@@ -74,7 +74,7 @@ def _watched(ctx: Context, pairs: Collection[AppAtTenant]) -> tuple[list[Watched
 def _cells(
     ctx: Context, certified: Certified, app: App, environment: Environment
 ) -> tuple[set[str], set[Tier]] | None:
-    """Return in which categories and tiers an app is certified now: after a move both count, and after a raise both tiers."""
+    """Return the categories and tiers in which an app is certified now: both after a move or a raise."""
     in_force = [
         each
         for each in certified.certifications.get(app.id, ())
@@ -88,7 +88,7 @@ def _cells(
 
 
 def _keep(ctx: Context, followed: Followed) -> list[Alert]:
-    # Closed first: of two that are open of one kind the second would be refused.
+    # Close first: a second open alert of a kind would be refused.
     for each in followed.closed:
         store.save(ctx.tx, each)
         _record(ctx, "monitoring.alert.close", each)
@@ -111,14 +111,14 @@ def _record(ctx: Context, action: str, alert: Alert) -> None:
 
 
 def _announce(ctx: Context, opened: Sequence[Alert], apps: Mapping[AppId, App]) -> None:
-    """Mail what was opened to vendors and hospitals: one mail for each kind, and nothing that was mailed within MAILED_AGAIN."""
+    """Mail opened alerts to vendors and hospitals: one mail for each kind, except what was mailed within MAILED_AGAIN."""
     if not opened:
         return
     tenants = {each.tenant for each in opened}
     recent = store.mailed_since(ctx.tx, ctx.now - MAILED_AGAIN, tenants)
     fresh = [each for each in opened if (each.tenant, each.app, each.kind.value) not in recent]
     names = {each: identity.get_tenant(ctx, each).name for each in tenants}
-    # A hospital's server that is down concerns each of its apps: nobody gets a mail for each.
+    # If a hospital's server is down, all of its apps are affected: nobody gets one mail for each.
     for (tenant, _), of in _grouped(fresh, lambda each: (each.tenant, each.kind)):
         facts, zone = _facts(of, apps, names), identity.zone_of(ctx, tenant)
         for _, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
@@ -154,7 +154,7 @@ def _cause(of: Sequence[Alert], recipient: str) -> str:
 
 
 def _reached(ctx: Context, vendor: VendorId) -> list[str]:
-    """Return the proved support and security contacts of a vendor; without any where it is mailed about other things."""
+    """Return a vendor's proved support and security contacts, or without any the addresses for its other mail."""
     proved = contacts.proved_contacts(ctx, vendor)
     found = [each.address for each in proved if each.kind is not ContactKind.OWNER]
     return list(dict.fromkeys(found)) or contacts.reached(ctx, vendor)
@@ -164,12 +164,12 @@ def _reached(ctx: Context, vendor: VendorId) -> list[str]:
 
 
 def list_alerted(ctx: Context, after: AppAtTenant) -> tuple[list[AppAtTenant], AppAtTenant | None]:
-    """List the next apps at hospitals that have an open alert, and where the list goes on; None at its end."""
+    """List the next apps at hospitals with an open alert, and where the list continues; None at its end."""
     found = store.open_pairs(ctx.tx, after, BATCH)
     return found, found[-1] if len(found) == BATCH else None
 
 
 def finish(ctx: Context, tally: Mapping[str, int]) -> None:
-    """Record that every app was judged, and of how many nothing was known."""
+    """Record that every app was judged, and how many had too few figures."""
     skipped = {each.value: tally[each.value] for each in Skip if tally.get(each.value)}
     store.save_run(ctx.tx, Run(ctx.now, tally.get("judged", 0), skipped))

@@ -11,31 +11,31 @@ from hilum.policies.models import AlertThresholds
 
 DAYS_BOUND = 90
 HOSPITALS_SHOWN = 100
-"""Hospitals that one view lists, the busiest first; its total has all."""
+"""How many hospitals a view lists, the busiest first; its total counts all."""
 ALERTS_EVERY = timedelta(minutes=5)
 WINDOW = timedelta(hours=1)
-"""The calls that are judged: those of the last hour."""
+"""The period of calls that is judged."""
 CALLS_LEAST = 50
-"""With fewer calls in the window nothing is known."""
+"""With fewer calls in the window an app is not judged."""
 HITS_LEAST = 10
-"""Fewer calls than this that went wrong are no breach, whatever their share."""
+"""Fewer bad calls than this exceed no limit, whatever their share."""
 QUIET = timedelta(hours=24)
-"""An alert about which nothing was known for so long has ended."""
+"""An alert closes after so long without enough calls."""
 MAILED_AGAIN = timedelta(hours=24)
-"""What was mailed so recently about an app at a hospital is not mailed again when it opens again."""
+"""An alert that opens again so soon after a mail about it is not mailed again."""
 BATCH = 200
-"""Apps at hospitals that are judged in one transaction."""
+"""How many pairs of app and hospital one transaction judges."""
 PURGE_BATCH = 500
 CLOSED_KEPT = timedelta(days=400)
 NAMED = 3
-"""Apps or hospitals that one mail names."""
+"""How many apps or hospitals a mail names."""
 NAME_SHOWN = 80
-"""Characters of a name that a mail shows which names several."""
+"""How many characters of each name a mail shows if it lists several."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """How the calls of an app ended over some days, at one hospital or at all (``tenant`` empty)."""
+    """How the calls of an app ended over some days, at one hospital or, with ``tenant`` empty, at all."""
 
     app: AppId
     days: int
@@ -62,13 +62,13 @@ class CloseReason(StrEnum):
     WITHIN_LIMIT = "over"
     """The calls of the last hour are within the limit."""
     QUIET = "quiet"
-    """Too few calls for a day."""
+    """There were too few calls for a day."""
     NOT_WATCHED = "not_watched"
-    """The app is not certified or not installed any more, or another vendor's."""
+    """The app is no longer certified or installed, or has another vendor."""
 
 
 class Skip(StrEnum):
-    """Why nothing is known of an app at a hospital. None of these opens or closes an alert at once."""
+    """Why an app at a hospital cannot be judged. None of these opens an alert, or closes one at once."""
 
     FEW_CALLS = "few_calls"
     NOT_INSTALLED = "not_installed"
@@ -79,9 +79,10 @@ class Skip(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """That the calls of an app at a hospital exceed a limit. ``figures``: those of the last hour in which they did.
+    """Calls of an app at a hospital exceed a limit.
 
-    ``vendor``: whose the app was when it was opened. ``seen_at``: when it was last so. ``why``: why it is over.
+    ``figures``: those of the last hour in which they did; ``seen_at``: when that was. ``vendor``: the app's vendor when the alert
+    opened. ``why``: why it closed.
     """
 
     id: str
@@ -111,7 +112,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What one judgement changes about the alerts of an app at a hospital. ``skip``: nothing is known of it now."""
+    """The changes of one judgement to the alerts of an app at a hospital. ``skip``: why it cannot be judged now."""
 
     opened: tuple[Alert, ...] = ()
     kept: tuple[Alert, ...] = ()
@@ -121,7 +122,7 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The last time that every app was judged. ``skipped``: of how many nothing was known, by why."""
+    """The last run over all apps. ``skipped``: how many could not be judged, by reason."""
 
     at: datetime | None = None
     judged: int = 0

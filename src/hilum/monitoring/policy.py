@@ -1,4 +1,4 @@
-"""Which limits of the rule book the calls of an app exceed, and what becomes of alerts. Pure."""
+"""Which limits of the rule book an app's calls exceed, and how alerts follow. Pure."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import fields, replace
@@ -33,9 +33,9 @@ def may_see(actor: Actor, alert: Alert) -> bool:
 
 
 def alerts_shown(actor: Actor, tenant: str) -> tuple[str, str] | None:
-    """Return of which vendor and at which hospital an actor may list alerts, where it asks for those at ``tenant``; None if of none.
+    """Return the vendor and hospital whose alerts an actor may list when asking for those at ``tenant``; empty for any, None if there are none.
 
-    Empty: any. The platform's staff see all, a vendor's member those about its apps, an administrator those at their hospital.
+    The platform's staff see all, a vendor's member those about its apps, an administrator those at their hospital.
     """
     if actor.is_platform:
         return "", tenant
@@ -46,7 +46,7 @@ def alerts_shown(actor: Actor, tenant: str) -> tuple[str, str] | None:
 
 
 def is_own_app(actor: Actor, app: App) -> bool:
-    """Check whether an app is one of the actor's vendor; a hospital's own system is nobody's."""
+    """Check whether an app belongs to the actor's vendor; a hospital's own system belongs to none."""
     return app.tenant is None and is_member(actor, app.vendor)
 
 
@@ -106,9 +106,9 @@ def figures(served: Served) -> dict[str, int]:
 
 
 def follow(watched: Watched, served: Served, held: Iterable[Alert], now: datetime) -> Followed:
-    """Return what the calls of the last hour change about the alerts of an app at a hospital.
+    """Return how the calls of the last hour change the alerts of an app at a hospital.
 
-    Unknown opens nothing, and closes only what nothing was known of for QUIET, or what is not watched any more.
+    Without enough calls nothing opens, and an alert closes only after QUIET, or if the app is no longer watched.
     """
     by_kind = {each.kind: each for each in held}
     opened: list[Alert] = []
@@ -145,10 +145,10 @@ def _closed(alert: Alert, why: CloseReason, now: datetime) -> Alert:
 
 
 def in_words(names: Iterable[str], named: int) -> str:
-    """Return some names as one line: the first of them, cut where they are long, and how many more there are."""
+    """Return names as one line: the first ones, shortened, and the number of others."""
     return listed([_cut(each) for each in sorted(set(names))], named)
 
 
 def _cut(name: str) -> str:
-    # Others choose names: a line that no mail takes would keep every alert of its batch from being opened.
+    # Vendors choose these names: a line that no mail accepts would keep every alert of its batch from opening.
     return name if len(name) <= NAME_SHOWN else f"{name[: NAME_SHOWN - 1].rstrip()}…"

@@ -21,7 +21,7 @@ READERS = audience("staff", "administrator", "member")
 
 
 class ServiceQuery(Strict):
-    """Over how many days, today among them, and at which hospital; an administrator's is their own."""
+    """``days`` includes today. An administrator's ``tenant`` is their own."""
 
     days: Annotated[int, Field(ge=1, le=DAYS_BOUND)] = 7
     tenant: Id | None = None
@@ -80,7 +80,10 @@ class AlertsQuery(Paging):
 
 
 class AlertShown(Shown):
-    """That the calls of an app at a hospital exceed a limit. ``figures``: the calls of the last hour in which they did; their ``within_ms`` is what 95 of 100 answers took at most, 0 if longer than ten seconds.
+    """Calls of an app at a hospital exceed a limit.
+
+    ``figures``: the calls of the last hour in which they did; their ``within_ms`` is what 95 of 100 answers took at most, 0 if longer
+    than ten seconds.
 
     ``limit``: percent, or milliseconds of a slow one. ``why``: why it is over.
     """
@@ -99,7 +102,7 @@ class AlertShown(Shown):
 
 
 class RunShown(Shown):
-    """When every app was judged last. ``skipped``: of how many apps at hospitals nothing was known, by why."""
+    """The last run over all apps. ``skipped``: how many pairs of app and hospital could not be judged, by reason."""
 
     at: datetime | None
     judged: int
@@ -113,7 +116,7 @@ def api(kit: Kit, served: ReadServed) -> APIRouter:
 
     @router.get("/apps/{app}/service", openapi_extra=READERS)
     async def get_service(request: Request, app: Id, query: Annotated[ServiceQuery, Query()]) -> ServiceShown:
-        """Show how the calls of an app ended, by day and by hospital: how many were answered and how fast, refused, mistaken, throttled, failed."""
+        """Show how an app's calls ended, by day and hospital: answered and how fast, refused, mistaken, throttled or failed."""
         tenant = None if query.tenant is None else TenantId(query.tenant)
         verb = partial(service.view_service, app_id=AppId(app), days=query.days, tenant=tenant, served=served)
         found: ServiceView = await run_read(kit, request, verb)
@@ -133,7 +136,7 @@ def api(kit: Kit, served: ReadServed) -> APIRouter:
 def _alerts(router: APIRouter, kit: Kit) -> None:
     @router.get("/alerts", response_model=Page[AlertShown], openapi_extra=READERS)
     async def list_alerts(request: Request, query: Annotated[AlertsQuery, Query()]) -> object:
-        """List alerts about calls by id: a vendor's member about its apps, an administrator at their hospital, the staff all."""
+        """List alerts by id: a vendor's member gets those about its apps, an administrator those at their hospital, staff all."""
         verb = partial(
             service.list_alerts,
             page=query.page,
@@ -145,13 +148,13 @@ def _alerts(router: APIRouter, kit: Kit) -> None:
 
     @router.get("/alerts/{alert}", openapi_extra=READERS)
     async def get_alert(request: Request, alert: Id) -> AlertShown:
-        """Show an alert: which limit, by which calls, since when."""
+        """Show an alert: the limit, the calls that exceed it, and since when."""
         found: Alert = await run_read(kit, request, partial(service.view_alert, alert_id=alert))
         return AlertShown.model_validate(found)
 
     @router.get("/monitoring", openapi_extra=audience("staff"))
     async def get_run(request: Request) -> RunShown:
-        """Show when every app was judged last, and of how many nothing was known, by why."""
+        """Show when all apps were last judged, and how many could not be, by reason."""
         found: Run = await run_read(kit, request, service.last_run)
         return RunShown.model_validate(found)
 

@@ -15,23 +15,23 @@ from hilum.monitoring.models import CLOSED_KEPT, HOSPITALS_SHOWN, Alert, Run, Se
 from hilum.registry import service as registry
 
 ReadServed = Callable[[str, datetime, str], ServedApp]
-"""Reads how the calls of an app ended since the day of a moment, at one tenant or (empty) at all (``audit.live.read_served``)."""
+"""Reads how an app's calls ended since the day of a moment, at one tenant or, if empty, at all (``audit.live.read_served``)."""
 _DAY = timedelta(days=1)
 
 
 def view_service(
     ctx: Context, app_id: AppId, days: int, tenant: TenantId | None, served: ReadServed
 ) -> ServiceView:
-    """Return how the calls of an app ended over some days, today among them.
+    """Return how an app's calls ended over some days, including today.
 
-    For the platform's staff, its vendor's members, and the administrators of a hospital about that hospital. Raises NotFound.
+    For the platform's staff, members of its vendor, and administrators about their hospital. Raises NotFound.
     """
     app = registry.get_app(ctx, app_id)
     actor, at = ctx.actor, tenant or ctx.actor.tenant
     if not policy.may_see_service(actor, app, at):
         raise NotFound("app_not_found", "There is no such app.")
     since = ctx.now - (days - 1) * _DAY
-    # A day that the former vendor had a part of is nobody's.
+    # A day that is partly the former vendor's is shown to neither.
     if policy.is_own_app(actor, app) and app.owner_since is not None:
         since = max(since, app.owner_since + _DAY)
     if since > ctx.now:
@@ -50,7 +50,7 @@ def list_alerts(
     app: str = "",
     is_open: bool | None = None,
 ) -> list[Alert]:
-    """List alerts by id: the platform's staff all, a vendor's member those about its apps, an administrator those at their hospital. Raises NotPermitted."""
+    """List alerts by id: staff get all, a vendor's member those about its apps, an administrator those at their hospital. Raises NotPermitted."""
     shown = policy.alerts_shown(ctx.actor, tenant)
     if shown is None:
         raise NotPermitted(
@@ -76,11 +76,11 @@ def newest_open(ctx: Context, limit: int) -> list[Alert]:
 
 
 def last_run(ctx: Context) -> Run:
-    """Return when every app was judged last, and of how many nothing was known, for the platform's staff. Raises NotPermitted."""
+    """Return the last run over all apps, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
     return store.find_run(ctx.tx)
 
 
 def purge(ctx: Context) -> int:
-    """Delete alerts that were closed long ago, at most a batch; return how many. Call again while it is not 0."""
+    """Delete a batch of alerts that closed long ago; return how many. Call again until it returns 0."""
     return store.purge(ctx.tx, ctx.now - CLOSED_KEPT)

@@ -120,7 +120,7 @@ def open_pairs(tx: Connection, after: AppAtTenant, limit: int) -> list[AppAtTena
 
 
 def mailed_since(tx: Connection, since: datetime, tenants: Collection[str]) -> set[tuple[str, str, str]]:
-    """Return about which hospitals, apps and kinds something was mailed since a moment, at some hospitals."""
+    """Return the hospitals, apps and kinds about which mail was sent since a moment, at some hospitals."""
     found: set[tuple[str, str, str]] = set()
     for batch in in_batches(tenants):
         query = select(alerts.c.tenant, alerts.c.app, alerts.c.kind).where(
@@ -147,7 +147,7 @@ def no_such_alert() -> NotFound:
 def list_alerts(
     tx: Connection, page: PageQuery, *, tenant: str, vendor: str, app: str, is_open: bool | None
 ) -> list[Alert]:
-    """List alerts by id; with ``is_open`` None both those that are open and those that are over."""
+    """List alerts by id; with ``is_open`` None both open and closed ones."""
     wanted: list[ColumnElement[bool]] = [alerts.c.id > page.after]
     wanted += [
         column == value
@@ -174,7 +174,7 @@ def count_open(tx: Connection) -> int:
 
 
 def purge(tx: Connection, closed_before: datetime) -> int:
-    """Delete alerts that were closed long ago, at most a batch; return how many."""
+    """Delete a batch of alerts that closed long ago; return how many."""
     old = select(alerts.c.id).where(alerts.c.closed_at < closed_before).limit(PURGE_BATCH)
     return tx.execute(delete(alerts).where(alerts.c.id.in_(old))).rowcount
 

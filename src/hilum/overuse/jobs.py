@@ -1,4 +1,4 @@
-"""The job that judges the use of all certified versions, some apps at a time."""
+"""The job that judges the use of all certified versions, a few apps at a time."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +32,7 @@ class Counts(Protocol):
 
 
 def run(lease: Lease, counts: Counts, may_continue: Callable[[], bool]) -> None:
-    """Judge every certified version once. ``may_continue`` is called before each batch; what a run leaves, the next one judges."""
+    """Judge every certified version once. ``may_continue`` is called before each batch; the next run judges the rest."""
     after: Any = ""
     while may_continue():
         apps, found = lease.read(partial(_judged, after=after, counts=counts))

@@ -1,4 +1,4 @@
-"""Use of an app that exceeds what its version declares."""
+"""Use of an app beyond what its version declares."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,27 +11,27 @@ from hilum.policies.models import Assessment
 from hilum.registry.models import App, AppVersion, Certification, UseExcess
 
 LOOKED_BACK = timedelta(days=30)
-"""Use that is longer ago opens no review, and keeps none open."""
+"""Older use neither opens a review nor keeps one open."""
 SENTENCES_SHOWN = 5
-"""Sentences of one review; it says how many more there are."""
+"""How many sentences a review shows; it states how many more exist."""
 
 
 class ExcessKind(StrEnum):
     WORKFLOW = "workflow"
-    """A scope is used that none of the declared workflows needs."""
+    """It used a scope that no declared workflow needs."""
     AI_WRITES = "ai_writes"
-    """An AI that is declared to inform only, in an app that writes."""
+    """Its AI is declared to inform only, but the app wrote."""
     AI_ACTS_ALONE = "ai_acts_alone"
-    """An AI that is declared to need a person, in a backend service that writes: no person is there."""
+    """Its AI is declared to need a person, but a backend service wrote, where no person is."""
     CALLS = "calls"
-    """More calls in a day at one hospital than a backend service declares."""
+    """A backend service made more calls in a day at one hospital than it declares."""
     WRITES = "writes"
-    """More writes, likewise."""
+    """The same for writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What was permitted to a client. ``backend``: no person is there."""
+    """What was permitted to a client. ``backend``: it is a backend service."""
 
     permit: PermitCount
     backend: bool = False
@@ -39,7 +39,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """What a backend service declares that it does in a day at one hospital at most, and the days on which it did more."""
+    """The most that a backend service declares for a day at one hospital, and the days on which it did more."""
 
     calls_a_day: int | None
     writes_a_day: int | None
@@ -48,7 +48,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A kind of use that is not declared: how often, when last, and of which tier the version would be if it had declared it."""
+    """A kind of undeclared use: how often, when last, and the tier that the version would have had if it had declared it."""
 
     kind: ExcessKind
     what: str
@@ -63,21 +63,21 @@ class Excess:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A certified version whose use is judged, with its clients; ``since``: from when its use counts."""
+    """A certified version whose use is judged. ``since``: from when its use counts."""
 
     app: App
     version: AppVersion
     certification: Certification
     clients: tuple[tuple[ClientId, bool], ...]
-    """Each with whether it is a backend service."""
+    """Each with a flag for backend services."""
     since: datetime
     volumes: Mapping[ClientId, Volume] = field(default_factory=dict)
-    """Of the backend services that declare any."""
+    """By backend service, if it declares a volume."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """That the use of a version exceeds its declaration. ``words``: how, as the vendor's mail says it, without scopes and counts."""
+    """Use of a version beyond its declaration. ``words``: the description in the vendor's mail, without scopes and counts."""
 
     needed: UseExcess
     words: str

@@ -27,7 +27,7 @@ _WITH_A_PERSON = frozenset({Autonomy.INFORMS, Autonomy.DRAFTS, Autonomy.ACTS_AFT
 
 
 def can_exceed(applicant: Applicant) -> bool:
-    """Check whether a version declares anything that use can exceed. One that declares no workflow is bound to none."""
+    """Check whether a version declares anything that use can exceed. A version without declared workflows is limited to none."""
     return _names_workflows(applicant) or applicant.autonomy in _WITH_A_PERSON
 
 
@@ -36,10 +36,9 @@ def _names_workflows(applicant: Applicant) -> bool:
 
 
 def excesses(book: Book, applicant: Applicant, uses: Iterable[Use]) -> tuple[Excess, ...]:
-    """Return what of the use of a version it does not declare, the highest tier first; the same whatever the order of ``uses``.
+    """Return a version's undeclared use, the highest tier first, independent of the order of ``uses``.
 
-    ``applicant``: what the version declares. Each excess is assessed as if the version had declared it, in the mildest reading: of several
-    workflows that need a scope, the one that makes the lowest tier.
+    ``applicant``: what the version declares. Each excess is assessed as if the version had declared it, in the mildest way: of several workflows that need a scope, the one with the lowest tier.
     Source: C18, C21, C23
     """
     found: dict[tuple[ExcessKind, str], Excess] = {}
@@ -55,9 +54,9 @@ def excesses(book: Book, applicant: Applicant, uses: Iterable[Use]) -> tuple[Exc
 
 
 def volume_excesses(book: Book, applicant: Applicant, volumes: Iterable[Volume]) -> tuple[Excess, ...]:
-    """Return which backend services did more in a day at one hospital than they declare (C21).
+    """Return the backend services that did more in a day at one hospital than they declare (C21).
 
-    A book has no rule about how much is done, so this alone raises no tier: it asks a reviewer to look again.
+    A book has no rule about volume, so this raises no tier; it only asks for a reviewer.
     """
     found = []
     for each in volumes:
@@ -88,7 +87,7 @@ def _of(book: Book, applicant: Applicant, use: Use) -> Iterator[Excess]:
         return
     pieces = permitting_scopes(permit.rule, permit.resource_type, permit.interaction)
     declared = _scopes_of(book, applicant.workflows)
-    # Whatever one of the scopes that permitted it is declared for, is declared.
+    # A use is declared if any of the scopes that permitted it is needed by a declared workflow.
     if declared is None or not pieces or any(_is_needed(piece, declared) for piece in pieces):
         return
     needed = sorted(
@@ -121,7 +120,7 @@ def _mildest(book: Book, applicant: Applicant, names: Sequence[str]) -> Assessme
 
 
 def _scopes_of(book: Book, workflows: Iterable[str]) -> tuple[Scope, ...] | None:
-    """Return the scopes of some workflows together; None if one of them limits nothing. One that the book does not have has none."""
+    """Return the scopes of some workflows together; None if one of them limits nothing. A workflow that the book lacks has no scopes."""
     found: list[Scope] = []
     for name in workflows:
         workflow = book.workflows.get(name)
@@ -133,7 +132,7 @@ def _scopes_of(book: Book, workflows: Iterable[str]) -> tuple[Scope, ...] | None
 
 
 def _is_needed(piece: Scope, scopes: Iterable[Scope]) -> bool:
-    """Check whether a workflow needs what a scope permitted. For a person it is the same in one chart and over many; without one it is not."""
+    """Check whether a workflow needs what a scope permitted. With a person, patient and user scopes count as the same."""
     return isinstance(piece, ClinicalScope) and any(
         isinstance(each, ClinicalScope)
         and (each.prefix is Prefix.SYSTEM) is (piece.prefix is Prefix.SYSTEM)
@@ -143,12 +142,12 @@ def _is_needed(piece: Scope, scopes: Iterable[Scope]) -> bool:
 
 
 def risen_to(certified: Tier, found: Sequence[Excess]) -> Tier:
-    """Return the tier of a version by its use: that of its certification, or the highest of what it did beyond its declaration."""
+    """Return the tier of a version by its use: that of its certification, or the highest of its excesses if that is higher."""
     return max((certified, *(each.assessment.tier for each in found)), key=lambda each: each.rank)
 
 
 def sentence(found: Sequence[Excess]) -> str:
-    """Return what exceeds a declaration in a sentence."""
+    """Describe excesses in a sentence."""
     return f"observed use: {listed([str(each) for each in found], SENTENCES_SHOWN, '; ')}"
 
 
@@ -162,5 +161,5 @@ _IN_WORDS = {
 
 
 def in_words(found: Sequence[Excess]) -> str:
-    """Return what exceeds a declaration by its kinds, each once."""
+    """Describe excesses by their kinds, each once."""
     return "; ".join(_IN_WORDS[kind] for kind in dict.fromkeys(each.kind for each in found))

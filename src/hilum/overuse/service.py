@@ -1,4 +1,4 @@
-"""Judge the use of certified versions, and record what exceeds their declarations for reviewers and vendors."""
+"""Judge the use of certified versions, and report undeclared use to reviewers and vendors."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -23,20 +23,20 @@ from hilum.registry.models import DeltaReview, UseExcess
 from hilum.registry.policy import applicant_of
 
 Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
-"""Reads what was permitted to some clients since a moment, at one tenant or (empty) at all (``audit.live.read_permits``)."""
+"""Reads what was permitted to some clients since a moment, at one tenant or, if empty, at all (``audit.live.read_permits``)."""
 
 
 BusyDays = Callable[[str, datetime, int | None, int | None], Sequence[BusyDay]]
-"""Reads the days since a moment on which a client did more at one tenant than so many calls or writes (``DecisionCounts.busy_days``)."""
+"""Reads the days since a moment on which a client exceeded a number of calls or writes at one tenant (``DecisionCounts.busy_days``)."""
 
 
 def book_for(ctx: Context) -> Book:
-    """Return the book by which use is judged: the one everywhere, with the rules that are still observed."""
+    """Return the book that judges use: the one in force everywhere, with rules that are only observed so far."""
     return as_enforced(policies.current(ctx).everywhere, ctx.now)
 
 
 def next_to_judge(ctx: Context, after: str) -> tuple[list[AppId], list[Judged]]:
-    """Read the next apps by id, and those of their certified versions whose declarations use can exceed."""
+    """Read the next apps by id, with their certified versions that declare anything that use can exceed."""
     apps = [each.id for each in registry.list_apps(ctx, PageQuery(after))]
     if not apps:
         return [], []
@@ -63,7 +63,7 @@ def _to_judge(ctx: Context, apps: Sequence[AppId]) -> list[Judged]:
 
 
 def _volumes(ctx: Context, backends: Collection[ClientId]) -> dict[ClientId, Volume]:
-    """Read what backend services declare that they do in a day; those that declare nothing are left out."""
+    """Read the daily volumes that backend services declare; those without are left out."""
     found = {}
     for each in clients.read_named(ctx, backends) if backends else ():
         use = each.backend_use
@@ -73,7 +73,7 @@ def _volumes(ctx: Context, backends: Collection[ClientId]) -> dict[ClientId, Vol
 
 
 def volumes_of(judged: Judged, busy_days: BusyDays) -> list[Volume]:
-    """Read on which days since its use counts each backend service of a version did more than it declares."""
+    """Read the days on which each backend service of a version did more than it declares."""
     found = []
     for client, each in judged.volumes.items():
         busy = busy_days(client, judged.since, each.calls_a_day, each.writes_a_day)
@@ -82,7 +82,7 @@ def volumes_of(judged: Judged, busy_days: BusyDays) -> list[Volume]:
 
 
 def uses_of(judged: Judged, permits: Permits) -> list[Use]:
-    """Read what was permitted to the clients of a version since its use counts."""
+    """Read what was permitted to the clients of a version since its use began to count."""
     found = []
     for backend in (False, True):
         of = [client for client, is_backend in judged.clients if is_backend is backend]
@@ -92,7 +92,7 @@ def uses_of(judged: Judged, permits: Permits) -> list[Use]:
 
 
 def judge(book: Book, judged: Judged, uses: Sequence[Use], volumes: Sequence[Volume] = ()) -> Finding | None:
-    """Return the finding that the use of a version asks for; None if it does nothing beyond its declaration. Pure."""
+    """Return the finding about a version's use; None if all of it is declared. Pure."""
     version, certification = judged.version, judged.certification
     applicant = applicant_of(judged.app, version, certification.scopes)
     found = (*policy.excesses(book, applicant, uses), *policy.volume_excesses(book, applicant, volumes))
@@ -105,7 +105,7 @@ def judge(book: Book, judged: Judged, uses: Sequence[Use], volumes: Sequence[Vol
 
 
 def note(ctx: Context, of: Collection[AppId], found: Sequence[Finding]) -> None:
-    """Record the delta reviews that the use of some apps asks for, close those that it does not any more, and notify the vendors of new ones."""
+    """Open the delta reviews that the use of some apps requires, close those that it no longer requires, and notify vendors of new ones."""
     words = {each.needed.certification: each.words for each in found}
     for review in registry.note_use_reviews(ctx, of, [each.needed for each in found]):
         _notify(ctx, review, words[review.certification])

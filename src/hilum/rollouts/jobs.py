@@ -1,7 +1,6 @@
-"""The job that carries rollouts on, in the jobs process of whichever node holds its lease: it measures, and advances or goes back.
+"""The job that runs rollouts, in the jobs process of the node that holds its lease: it measures, and advances or goes back.
 
-A run, in order: 1 read the rollout that is not over and where it stands; 2 count the newest decisions; 3 judge the traffic of every ring
-that was reached; 4 record what follows, in one transaction; 5 if it is to go back, do so in another; 6 tell hospitals of later rings what is to come. A run that breaks off between 4 and 5
+A run, in order: 1 read the open rollout and its position; 2 count the newest decisions; 3 judge the traffic of every ring that was reached; 4 record what follows, in one transaction; 5 if it is to go back, do so in another; 6 tell hospitals of later rings what is to come. A run that breaks off between 4 and 5
 leaves it paused, and the next one goes on there.
 """
 
@@ -21,7 +20,7 @@ T = TypeVar("T")
 
 
 class Transactions(Protocol):
-    """Runs verbs as the system; ``write`` only while this process holds the job's lease."""
+    """Runs verbs as the system; ``write`` works only while this process holds the job's lease."""
 
     def read(self, verb: Callable[[Context], T]) -> T: ...
 
@@ -37,7 +36,7 @@ class Decisions(Protocol):
 
 
 def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetime) -> Rollout | None:
-    """Advance the rollout that is not over, or take it back, and return it; None if there is none."""
+    """Advance the open rollout, or take it back, and return it; None if there is none."""
     found = tx.read(service.unfinished)
     if found is None:
         return None
@@ -56,7 +55,7 @@ def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetim
         with suppress(NotFound):
             tx.write(partial(service.note, plan_id=plan.id, why=f"It could not go on: {error.detail}"))
         raise
-    # After what the traffic says, which must not wait for it; a ring stays for an hour at least, so that it is early enough.
+    # Last, since the verdict on the traffic must not wait for it. A ring lasts at least an hour, so this is early enough.
     for _ in range(service.ANNOUNCED_AT_ONCE):
         if not tx.write(partial(service.announce, plan_id=plan.id)):
             break
@@ -64,7 +63,7 @@ def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetim
 
 
 def measure(plan: Rollout, stands: Position, decisions: Decisions, now: datetime) -> list[RingTraffic]:
-    """Return the traffic of each ring that was reached, from the ten minutes in which it was."""
+    """Return the traffic of each ring that was reached, from the ten minutes in which it was reached."""
     named = [tenant for ring in plan.rings for tenant in ring.tenants]
     reached = [tenant for ring in plan.rings[: len(stands.reached)] for tenant in ring.tenants]
     everywhere = len(stands.reached) == len(plan.rings)

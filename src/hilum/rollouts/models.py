@@ -14,20 +14,20 @@ ROLLOUT_EVERY = timedelta(seconds=30)
 RINGS_LEAST, RINGS_BOUND = 2, 10
 DWELL_LEAST, DWELL_BOUND = timedelta(hours=1), timedelta(days=21)
 VENDORS_LEAST = 2
-"""Of how many vendors apps must have regressed under a version that allows nothing new, each by its own decisions, before it goes back."""
+"""How many vendors must have an app that regressed by its own decisions before a version that allows nothing new goes back."""
 REFUSED_POINTS = 5
-"""By how many points of a hundred the share of refused decisions may rise, unless a plan says otherwise."""
+"""How many percentage points the share of refused decisions may rise by, unless a plan says otherwise."""
 SLOW_POINTS = 10
-"""By how many points the share of answers may rise that are slower than 95 of 100 were before."""
+"""How many percentage points the share of answers slower than the former p95 may rise by."""
 LEAST_DECISIONS = 100
-"""Below how many decisions nothing is known of a ring, or of an app in it."""
+"""With fewer decisions a ring, or an app in it, is not judged."""
 POINTS_BOUND, DECISIONS_BOUND = 50, 1_000_000
 BASELINE = timedelta(days=7)
-"""How long before a ring began its hospitals are compared with."""
+"""The period before a ring began with which its hospitals are compared."""
 RECENT = timedelta(hours=6)
-"""Besides all since a ring began, so much of it is judged alone: a regression is not diluted by good days before it."""
+"""The newest part of a ring's traffic is also judged alone, so that good days before do not dilute a regression."""
 STANDARD_ERRORS = 3
-"""How many standard errors a rise must exceed, so that chance alone sends hardly any rollout back."""
+"""How many standard errors a rise must exceed, so that chance alone hardly ever sends a rollout back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What counts as a regression, and how much must be decided before anything is known."""
+    """What counts as a regression, and how many decisions a judgement needs."""
 
     refused_points: int = REFUSED_POINTS
     slow_points: int = SLOW_POINTS
@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RolloutOrder:
-    """An order to roll a version out. ``after``: the number of the last application that whoever orders it knows of."""
+    """An order to roll a version out. ``after``: the number of the last application that the person who orders it has seen."""
 
     version: int
     rings: tuple[Ring, ...]
@@ -65,7 +65,7 @@ class RolloutState(StrEnum):
     DONE = "done"
     WENT_BACK = "went_back"
     STOPPED = "stopped"
-    """By a person. What it has reached stays."""
+    """Stopped by a person. The rings that it reached keep the version."""
     OVERTAKEN = "overtaken"
     """Something else was applied meanwhile."""
 
@@ -75,9 +75,9 @@ UNFINISHED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A rollout as it was agreed to, signed; its state, signed with each change; and, not signed, why, and what was measured last.
+    """A rollout: its signed plan, its state, signed with each change, and, unsigned, the reason and the last measurements.
 
-    ``before``: what was in force when it began, which alone it goes back to.
+    ``before``: the versions in force when it began, the only ones that it goes back to.
     """
 
     id: str
@@ -100,13 +100,13 @@ class Rollout:
 
     @property
     def narrows(self) -> bool:
-        """Whether its version allows nothing that was not allowed before: no second person had to agree."""
+        """Return whether its version allows nothing new, so that no second person had to agree."""
         return not self.agreed_by
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """When each ring that was reached so far was reached, and the number of the last application. ``overtaken``: by another one."""
+    """When each ring so far was reached, and the number of the last application. ``overtaken``: another version was applied."""
 
     reached: tuple[datetime, ...]
     last: int
@@ -118,7 +118,7 @@ ByApp = Mapping[str, Traffic]
 
 @dataclass(frozen=True, slots=True)
 class RingTraffic:
-    """The traffic by app of one ring: now and before, of its hospitals and of those that the rollout has not reached."""
+    """The traffic of one ring by app: now and before, at its hospitals and at those not reached yet."""
 
     now: ByApp
     recent: ByApp
@@ -128,7 +128,7 @@ class RingTraffic:
 
 
 class Finding(StrEnum):
-    """What the traffic of a ring says."""
+    """The verdict on the traffic of a ring."""
 
     UNKNOWN = "unknown"
     STEADY = "steady"
@@ -137,7 +137,7 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A finding, its reason in words, and the shares it follows from, in percent."""
+    """A finding, its reason in words, and the percentages behind it."""
 
     finding: Finding
     why: str
@@ -155,7 +155,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do with a rollout, why, and what was found of each ring it has reached."""
+    """What to do with a rollout, why, and the finding for each ring that it reached."""
 
     step: Step
     why: str

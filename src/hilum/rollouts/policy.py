@@ -1,4 +1,4 @@
-"""What a ring's traffic says, and what a rollout does next. Pure."""
+"""The verdict on a ring's traffic, and the next step of a rollout. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -50,12 +50,12 @@ def rings_fault(rings: Sequence[Ring]) -> str:
 
 
 def dwell_before_everywhere(rings: Sequence[Ring]) -> timedelta:
-    """Return how long the first ring has had a version when it reaches everybody."""
+    """Return how long the first ring has a version before it reaches everybody."""
     return sum((ring.dwell for ring in rings[:-1]), timedelta(0))
 
 
 def ahead_of(plan: Rollout) -> Ahead:
-    """Return from which day at the earliest a rollout reaches the hospitals of its later rings: each ring before stays as long as it must (C180)."""
+    """Return the earliest day on which a rollout reaches each hospital of its later rings, if every ring before takes its minimum time (C180)."""
     at: dict[TenantId, datetime] = {}
     day, elsewhere = plan.began_at, None
     for before, ring in pairwise(plan.rings):
@@ -66,7 +66,7 @@ def ahead_of(plan: Rollout) -> Ahead:
 
 
 def position(plan: Rollout, since: Iterable[Application]) -> Position:
-    """Return where a rollout stands, by the applications since it was agreed to, oldest first."""
+    """Return the position of a rollout, from the applications since it was agreed to, oldest first."""
     reached: list[datetime] = []
     last = plan.before.last
     for each in since:
@@ -79,7 +79,7 @@ def position(plan: Rollout, since: Iterable[Application]) -> Position:
 
 
 def way_back(plan: Rollout, stands: Position, reason: str) -> list[ApplyOrder]:
-    """Return the orders, each after the one before it, that put in force what was in force where the rollout began."""
+    """Return the orders, one after the other, that restore the versions in force before the rollout."""
     orders: list[tuple[int, tuple[TenantId, ...]]] = []
     if len(stands.reached) == len(plan.rings):
         orders.append((plan.before.everywhere, ()))
@@ -96,7 +96,7 @@ def way_back(plan: Rollout, stands: Position, reason: str) -> list[ApplyOrder]:
 
 
 def next_step(plan: Rollout, stands: Position, found: Sequence[Judged], now: datetime) -> Verdict:
-    """Return what a rollout does next. ``found``: what the traffic of each ring says that it has reached."""
+    """Return the next step of a rollout. ``found``: the verdict on each ring that it reached."""
     rings = tuple(found)
     if stands.overtaken or not rings:
         return Verdict(Step.STAY, "Something else was applied meanwhile.")
@@ -121,9 +121,9 @@ def judge(
     narrows: bool = False,
     owners: Mapping[str, str] = EACH_ITS_OWN,
 ) -> Judged:
-    """Return what the traffic of a ring says: of all its apps together, and of each one of them alone.
+    """Judge the traffic of a ring: of all its apps together, and of each alone, since a busy app would hide that another is refused everything.
 
-    Each alone, since a busy app would hide that another one is refused everything. One whose traffic is little is judged with the others.
+    An app with little traffic is judged only with the others.
     ``narrows``: the version allows nothing new. Then whose app it refuses gains if it goes back, and can make itself refused: it counts
     only what regressed for the apps of several vendors, whichever one of them is left out. ``owners``: the vendor of each app.
     """
@@ -148,7 +148,7 @@ def _regressed(judged: Judged) -> bool:
 
 
 def _without_any_one(traffic: RingTraffic, limits: Limits, owners: Mapping[str, str]) -> bool:
-    """Check whether a ring regressed also without the apps of any single vendor."""
+    """Check whether a ring regressed even without any single vendor's apps."""
     of: dict[str, set[str]] = {}
     for app in traffic.now:
         of.setdefault(owners.get(app, app), set()).add(app)
@@ -158,7 +158,7 @@ def _without_any_one(traffic: RingTraffic, limits: Limits, owners: Mapping[str, 
 
 
 def _together(traffic: RingTraffic, but: Collection[str] = ()) -> RingTraffic:
-    """Return the traffic of all apps as that of one, without some of them."""
+    """Return the combined traffic of all apps except some."""
     return RingTraffic(
         *({"": _sum({app: each for app, each in part.items() if app not in but})} for part in _parts(traffic))
     )
@@ -177,7 +177,7 @@ def _judge_one(traffic: RingTraffic, app: str, limits: Limits) -> Judged:
     least = limits.least_decisions
     if now.decided < least:
         return Judged(Finding.UNKNOWN, f"{now.decided} decisions, and {least} are needed.", _shown(now))
-    # What was not known of the hospitals before is taken from the others now; without either there is nothing to compare with.
+    # Without enough traffic before, compare with the other hospitals now; without either there is nothing to compare with.
     base = before if before.decided >= least else others_now
     if base.decided < least:
         why = f"Nothing to compare with: {before.decided} decisions before, {others_now.decided} elsewhere, and {least} are needed."
@@ -199,7 +199,7 @@ def _judge_one(traffic: RingTraffic, app: str, limits: Limits) -> Judged:
 
 
 def _slower(now: Traffic, base: Traffic, limits: Limits) -> str:
-    """Return that answers became slower; empty if they did not, or too few were given to say."""
+    """Return a sentence if answers became slower; empty if they did not, or if there are too few."""
     if min(now.answered, base.answered) < limits.least_decisions:
         return ""
     bucket = _percentile(base)
@@ -213,16 +213,15 @@ def _slower(now: Traffic, base: Traffic, limits: Limits) -> str:
 
 
 def _percentile(traffic: Traffic) -> int:
-    """Return the first bucket up to which at least 95 of 100 answers were given."""
+    """Return the bucket of the p95."""
     most = (1 - _SLOW_PERCENTILE) * traffic.answered
     return next(each for each in range(len(traffic.permitted)) if traffic.slower_than(each) <= most)
 
 
 def _risen(now: tuple[int, int], base: tuple[int, int], drift: float, points: int) -> bool:
-    """Check whether a share rose by more than so many points, and by more than chance would make it.
+    """Check whether a share rose by more than so many points, and by more than chance explains.
 
-    ``drift``: by how much it rose elsewhere meanwhile, which is nothing of the version's; bounded, or what goes wrong elsewhere would hide
-    what goes wrong here.
+    ``drift``: how much it rose elsewhere meanwhile, which the version did not cause; bounded, or trouble elsewhere would hide trouble here.
     """
     allowed = points / 100
     rise = now[0] / now[1] - base[0] / base[1] - min(max(drift, 0.0), allowed)
@@ -244,7 +243,7 @@ def _shown(now: Traffic) -> dict[str, Any]:
 
 
 def document(plan: Rollout) -> dict[str, Any]:
-    """Return all of a plan that is signed, as JSON-serializable values."""
+    """Return the signed part of a plan as JSON-serializable values."""
     return {
         "what": "rollout",
         "id": plan.id,
@@ -271,7 +270,7 @@ def rings_document(rings: Iterable[Ring]) -> list[dict[str, Any]]:
 
 
 def read_rings(values: Iterable[dict[str, Any]]) -> tuple[Ring, ...]:
-    """Return rings from what ``rings_document`` made of them."""
+    """Return rings from the result of ``rings_document``."""
     return tuple(
         Ring(tuple(map(TenantId, each["tenants"])), timedelta(seconds=each["dwell_s"])) for each in values
     )

@@ -48,14 +48,14 @@ Points = Annotated[int, Field(ge=1, le=POINTS_BOUND)]
 
 
 class RingAsked(Strict):
-    """``tenants`` empty: everywhere, for the last ring. ``dwell_s``: how long it has the version before the next one, in seconds."""
+    """``tenants`` is empty in the last ring, which is everywhere. ``dwell_s``: seconds before the next ring."""
 
     tenants: Annotated[tuple[Id, ...], Field(max_length=TENANTS_BOUND)] = ()
     dwell_s: Annotated[int, Field(ge=0, le=int(DWELL_BOUND.total_seconds()))]
 
 
 class LimitsAsked(Strict):
-    """By how many points the shares of refused decisions and of slow answers may rise; and how many decisions must be known."""
+    """How many percentage points the shares of refused decisions and of slow answers may rise by, and how many decisions a judgement needs."""
 
     refused_points: Points = REFUSED_POINTS
     slow_points: Points = SLOW_POINTS
@@ -63,7 +63,7 @@ class LimitsAsked(Strict):
 
 
 class RolloutAsked(Strict):
-    """``after``: ``last`` of what is in force, as whoever asks this has read it. The last ring is everywhere."""
+    """``after``: ``last`` of the versions in force, as the caller has read it. The last ring is everywhere."""
 
     version: Number
     rings: Annotated[tuple[RingAsked, ...], Field(max_length=RINGS_BOUND)]
@@ -77,7 +77,7 @@ class StopAsked(Strict):
 
 
 class RolloutShown(BaseModel):
-    """``before``: what was in force when it began. ``measured``: what was found of each ring it has reached, and when."""
+    """``before``: the versions in force when it began. ``measured``: the finding for each ring that it reached, and when."""
 
     id: str
     version: int
@@ -138,12 +138,12 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/policies/rollouts/{rollout}", openapi_extra=STAFF)
     async def get_rollout(request: Request, rollout: Id) -> RolloutShown:
-        """Show a rollout: its rings, where it stands and what was measured."""
+        """Show a rollout: its rings, its position and what was measured."""
         return RolloutShown.of(await run_read(kit, request, partial(service.view, plan_id=rollout)))
 
     @router.post("/policies/rollouts/{rollout}/stop", openapi_extra=OWNERS)
     async def stop(request: Request, rollout: Id, body: StopAsked) -> RolloutShown:
-        """Stop a rollout where it is: it neither advances nor goes back any more. One person does it."""
+        """Stop a rollout where it is: it no longer advances or goes back. This takes one person."""
         verb = partial(service.stop, plan_id=rollout, reason=body.reason)
         return RolloutShown.of(await run_write(kit, request, verb))
 

@@ -1,4 +1,4 @@
-"""Rollouts: asked for, begun by two people, carried on by a job, stopped by one person."""
+"""Rollouts: started by two people, run by a job, stopped by one person."""
 
 from collections.abc import Collection, Iterator
 from contextlib import suppress
@@ -35,19 +35,19 @@ from hilum.rollouts.models import (
 from hilum.sunsets import service as sunsets
 
 ANNOUNCED_AT_ONCE = 500
-"""Steps of one run of the job in which hospitals get notice of what is to come."""
+"""How many steps of one run notify hospitals of what comes."""
 APPS_AT_ONCE = 500
 """Apps whose vendors are read in one statement."""
 _RINGS = "The rings of this rollout are not valid."
 
 
 def prepare(ctx: Context, order: RolloutOrder) -> None:
-    """Compare the books of an order before the transaction that needs the comparison."""
+    """Compare the books of an order, before the transaction that needs the result."""
     policies.prepare(ctx, _everywhere(order))
 
 
 def start(ctx: Context, order: RolloutOrder) -> Rollout | Asked:
-    """Begin a rollout at its first ring, or ask for a second person if the version allows anything new.
+    """Start a rollout at its first ring, or ask a second person if the version allows anything new.
 
     Raises NotPermitted, NotFound, Invalid, Conflict (another rollout runs, or as for ``policies.apply``), Unavailable.
     """
@@ -70,7 +70,7 @@ def _judged(ctx: Context, order: RolloutOrder) -> tuple[tuple[Widening, ...], Dr
     for ring in order.rings:
         for tenant in ring.tenants:
             identity.get_tenant(ctx, tenant)
-    # There would be nothing to go back to, and whatever its apps do would be compared with itself.
+    # There would be nothing to go back to, and its traffic would be compared with itself.
     if {order.version} == _versions_in_force(ctx):
         raise Conflict("already_in_force", "This version is in force everywhere already.")
     new, run = policies.judge_in_rings(ctx, _everywhere(order))
@@ -93,7 +93,7 @@ def _everywhere(order: RolloutOrder) -> ApplyOrder:
 
 
 def _shown(order: RolloutOrder, new: tuple[Widening, ...], run: DryRun | None) -> dict[str, Any]:
-    """Return what the second person sees and agrees to: the whole plan, all that is newly allowed, and the dry run."""
+    """Return what the second person agrees to: the plan, everything newly allowed, and the dry run."""
     return {
         "version": order.version,
         "rings": policy.rings_document(order.rings),
@@ -171,7 +171,7 @@ def _reach(ctx: Context, plan: Rollout, stands: Position, run: DryRun | None = N
 
 
 def unfinished(ctx: Context) -> tuple[Rollout, Position] | None:
-    """Return the rollout that is not over, and where it stands; None if there is none. Raises Unavailable."""
+    """Return the open rollout and its position; None if there is none. Raises Unavailable."""
     plan = store.find_unfinished(ctx.tx)
     if plan is None:
         return None
@@ -180,9 +180,9 @@ def unfinished(ctx: Context) -> tuple[Rollout, Position] | None:
 
 
 def announce(ctx: Context, plan_id: str) -> bool:
-    """Notify the next few hospitals of later rings of what is to come; return whether there is more to do. For the job. Raises Unavailable."""
+    """Notify the next few hospitals of later rings of what comes; return whether there is more to do. For the job. Raises Unavailable."""
     plan = store.get(ctx.tx, plan_id)
-    # Of one that goes back, or is over, nothing is to come.
+    # Nothing follows from one that goes back or is over.
     if plan.state is not RolloutState.RUNNING:
         return False
     _require_state(ctx, plan)
@@ -190,9 +190,9 @@ def announce(ctx: Context, plan_id: str) -> bool:
 
 
 def _require_state(ctx: Context, plan: Rollout) -> None:
-    """Check that somebody who may has put a rollout in its state. Raises Unavailable."""
+    """Check the signature of a rollout's state. Raises Unavailable."""
     if not attestations.matches(ctx, signed_state(plan)):
-        # Read again: it may have been a change of this moment.
+        # Read again: it may have changed just now.
         plan = store.get(ctx.tx, plan.id)
         if not attestations.matches(ctx, signed_state(plan)):
             detail = f"The state of rollout {plan.id} is not as it was signed: it neither advances nor goes back. Stop it."
@@ -200,7 +200,7 @@ def _require_state(ctx: Context, plan: Rollout) -> None:
 
 
 def signed_state(plan: Rollout) -> tuple[str, str]:
-    """Return the subject of a rollout and the digest of its plan and state. Why, and what was measured, moves nothing."""
+    """Return the subject of a rollout and the digest of its plan and state. Reason and measurements are not signed: they change no step."""
     return f"rollout/{plan.id}", digest_of(
         policies.canonical(policy.document(plan)).hex(), plan.state, plan.ended_at
     )
@@ -212,7 +212,7 @@ def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
 
 
 def _stands(ctx: Context, plan: Rollout) -> Position:
-    """Return where a rollout stands. Raises Unavailable if its plan, or the rule book, is not as it was signed."""
+    """Return the position of a rollout. Raises Unavailable if the signature of its plan, or of the rule book, does not match."""
     signed = policies.canonical(policy.document(plan))
     if not keys.verify_bytes(ctx, Purpose.POLICY, plan.kid, signed, plan.signature):
         raise Unavailable("rollout_not_as_signed", f"Rollout {plan.id} is not as it was signed. Stop it.")
@@ -220,9 +220,9 @@ def _stands(ctx: Context, plan: Rollout) -> Position:
 
 
 def carry_on(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Rollout:
-    """Do what the traffic says, unless anything changed since it was read; for the job.
+    """Carry out a verdict, unless anything changed since it was read; for the job.
 
-    A regression is recorded first, and gone back from in the next transaction (``go_back``). Raises Conflict, Unavailable.
+    A regression is recorded first; the next transaction goes back (``go_back``). Raises Conflict, Unavailable.
     """
     plan = store.get(ctx.tx, plan_id, lock=True)
     _require_state(ctx, plan)
@@ -252,7 +252,7 @@ def carry_on(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Ro
 
 
 def go_back(ctx: Context, plan_id: str) -> Rollout:
-    """Put in force again what was in force where the rollout began, and only that; for the job. Raises Unavailable."""
+    """Restore the versions in force before the rollout, and only these; for the job. Raises Unavailable."""
     plan = store.get(ctx.tx, plan_id, lock=True)
     _require_state(ctx, plan)
     if plan.state is not RolloutState.PAUSED:
@@ -266,7 +266,7 @@ def go_back(ctx: Context, plan_id: str) -> Rollout:
 
 
 def note(ctx: Context, plan_id: str, why: str) -> None:
-    """Record why a rollout could not be carried on, for who looks at it."""
+    """Record why a rollout could not continue."""
     plan = store.get(ctx.tx, plan_id, lock=True)
     if plan.state in UNFINISHED:
         store.save_state(ctx.tx, replace(plan, why=why))
@@ -284,22 +284,22 @@ def _end(ctx: Context, plan: Rollout, state: RolloutState, why: str) -> Rollout:
 
 
 def stop(ctx: Context, plan_id: str, reason: str) -> Rollout:
-    """Stop a rollout where it is, so that it neither advances nor goes back. One person does it. Raises NotPermitted, NotFound, Conflict."""
+    """Stop a rollout where it is, so that it no longer advances or goes back. This takes one person. Raises NotPermitted, NotFound, Conflict."""
     if not policies.may_change(ctx.actor):
         raise _refusal(ctx, "not_permitted", "Only a platform administrator stops a rollout.")
     plan = store.get(ctx.tx, plan_id, lock=True)
     if plan.state not in UNFINISHED:
         raise Conflict("rollout_over", "This rollout is over.")
-    # Whatever the rule book is in, a rollout can be stopped: then its row alone says so.
+    # A rollout can be stopped in any state of the rule book; if the book cannot be applied, only the row says so.
     with suppress(HilumError):
         _apply_the_stop(ctx, plan, reason)
     return _end(ctx, plan, RolloutState.STOPPED, reason)
 
 
 def _apply_the_stop(ctx: Context, plan: Rollout, reason: str) -> None:
-    """Put the version in force once more where it is, which changes nothing there: a signed application that overtakes the rollout.
+    """Apply the version once more where it is in force already: a signed application that overtakes the rollout.
 
-    Without it the row alone would say that a person stopped it, and whoever set that row to running again would carry it on.
+    Without it only the row would say that a person stopped it, and whoever set the row back to running would resume it.
     """
     stands = _stands(ctx, plan)
     if stands.overtaken or not stands.reached:
@@ -322,7 +322,7 @@ def list_rollouts(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Rollout]:
 
 
 def vendors_of(ctx: Context, apps: Collection[str]) -> dict[str, str]:
-    """Return the vendors of some apps, of those that there are."""
+    """Return the vendors of those apps that exist."""
     some = sorted(apps)
     found: dict[str, str] = {}
     for at in range(0, len(some), APPS_AT_ONCE):
@@ -332,7 +332,7 @@ def vendors_of(ctx: Context, apps: Collection[str]) -> dict[str, str]:
 
 
 def _require_reader(ctx: Context) -> None:
-    # Other hospitals' names and figures are in it.
+    # It contains other hospitals' names and figures.
     if not (policies.may_read(ctx.actor) and ctx.actor.is_platform):
         raise NotPermitted("not_permitted", "You may not read rollouts.")
 

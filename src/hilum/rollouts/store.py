@@ -1,4 +1,4 @@
-"""The table of rollouts. What is signed of one is its document, and never changes."""
+"""The table of rollouts. The signed document of a rollout never changes."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -38,7 +38,7 @@ def add(tx: Connection, plan: Rollout) -> None:
 
 
 def save_state(tx: Connection, plan: Rollout) -> None:
-    """Save what changes of a rollout."""
+    """Save the changing part of a rollout."""
     tx.execute(plans.update().where(plans.c.id == plan.id).values(_state(plan)))
 
 
@@ -52,7 +52,7 @@ def get(tx: Connection, plan: str, *, lock: bool = False) -> Rollout:
 
 
 def find_unfinished(tx: Connection) -> Rollout | None:
-    """Find the rollout that is not over."""
+    """Find the open rollout."""
     states = [each.value for each in UNFINISHED]
     row = tx.execute(select(plans).where(plans.c.state.in_(states)).order_by(plans.c.id).limit(1)).first()
     return None if row is None else _plan(row)

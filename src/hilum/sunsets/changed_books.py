@@ -1,4 +1,4 @@
-"""Walk over hospitals after another version of the rule book was put in force, and before a rollout reaches them, and tell each what changes for its apps (C180)."""
+"""Notify hospitals of what changes for their apps, after another version of the rule book was put in force and before a rollout reaches them (C180)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,14 +23,14 @@ from hilum.sunsets.models import APPS_READ, PLACES_AT_ONCE, Ahead, Effect, Phase
 
 
 def step(ctx: Context) -> bool:
-    """Notify the next few hospitals; return whether there is more to do. What was done is recorded with it.
+    """Notify the next few hospitals; return whether there is more to do. Progress commits with the notices.
 
-    Every application is told by itself, in order. Those of before the first run are not.
+    Each application gets its own notices, in order; those from before the first run get none.
     """
     facts = policies.current(ctx)
     walk = store.get_walk(ctx.tx, store.BOOKS)
     told = int(walk.key) if walk.key else facts.last
-    # A number that is ahead is of a database that was replaced by a backup.
+    # A number that is ahead comes from a database that was replaced by a backup.
     if not walk.key or told > facts.last:
         walk = Walk(str(facts.last), Phase.DONE)
     elif walk.phase is Phase.DONE and told < facts.last:
@@ -56,7 +56,7 @@ def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
 def notify_ahead(ctx: Context, ahead: Ahead) -> bool:
     """Notify the next few hospitals of later rings of what a rollout will change there; return whether there is more to do (C180).
 
-    Each once, when the rollout has begun: what is in force there is compared with the version as they are now.
+    Each hospital gets one notice, when the rollout has begun. It compares the book in force there now with the version.
     """
     walk = store.get_walk(ctx.tx, store.AHEAD)
     if walk.key != ahead.rollout:
@@ -95,7 +95,7 @@ def _notify_before(
 
 def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts) -> None:
     effects = _effects(ctx, tenant, changed.before(tenant.id), changed.after, facts)
-    # A hospital at which nothing changes gets no mail about a change elsewhere.
+    # A hospital where nothing changes gets no mail.
     if not any(effects.values()):
         return
     number, version = changed.application.number, changed.application.version
@@ -111,7 +111,7 @@ def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFact
         is not None
         for _, address in reached
     )
-    # Where nobody has an address, the staff find here whom to tell.
+    # If nobody has an address, the staff find here whom to inform.
     counts = {effect.value: len(names) for effect, names in effects.items()}
     told = {"application": number, "version": version, "mailed": mailed, **counts}
     audit.record(ctx, Event("policies.application.announce", tenant=tenant.id, facts=told))
@@ -120,15 +120,15 @@ def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFact
 def _effects(
     ctx: Context, tenant: Tenant, old: Book, new: Book, facts: PolicyFacts
 ) -> Mapping[Effect, list[str]]:
-    """Return the names of the apps at a hospital by what the change does to them, of at most APPS_READ."""
-    # With the overrides and exceptions of each app, as decisions are made.
+    """Return the names of a hospital's apps, at most APPS_READ, by how the change affects them."""
+    # With each app's overrides and exceptions, as in decisions.
     before, after = replace(facts, everywhere=old, at={}), replace(facts, everywhere=new, at={})
     apps = installations.apps_at(ctx, tenant.id)[:APPS_READ]
     named, of = registry.read_apps(ctx, apps), clients.facts_of_apps(ctx, apps)
     effects: dict[Effect, list[str]] = {effect: [] for effect in Effect}
     for app in apps:
         installed = installations.installation(ctx, tenant.id, app)
-        # The hospital's own EHR and servers are judged by no cell.
+        # No cell applies to the hospital's own EHR and servers.
         if installed is None or app not in named or named[app].tenant is not None:
             continue
         was, is_now = (each.book_at(tenant.id, ctx.now, app) for each in (before, after))

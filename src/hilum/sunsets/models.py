@@ -1,4 +1,4 @@
-"""Stages before the end of a scope product, and the walk that sends their notices."""
+"""Stages before the end of a scope product, and the walks that send notices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ from hilum.kernel.pages import PAGE_BOUND
 from hilum.policies.models import ScopeProduct
 
 PLACES_AT_ONCE = 10
-"""Hospitals or vendors that one transaction of the walk looks at."""
+"""Hospitals or vendors in one transaction of a walk."""
 APPS_READ = PAGE_BOUND
-"""Apps of a hospital or vendor that a notice counts at most; a vendor's further ones are not looked at."""
+"""The most apps of a hospital or vendor that a notice counts; further ones are ignored."""
 APPS_NAMED = 3
 ENDED_FOR = timedelta(days=30)
-"""How long after an end its last notice is still sent, if nothing ran before."""
+"""How long after an end its last notice is still sent, if the job did not run."""
 STEPS_BOUND = 5_000
-"""Steps of one run of the job."""
+"""The most steps of one run of the job."""
 
 
 class Effect(StrEnum):
-    """What another rule book does to an app at a hospital, the gravest first."""
+    """How another rule book affects an app at a hospital, the worst effect first."""
 
     STOPPED = "stopped"
-    """Nothing is left that it may be granted there."""
+    """No scope may be granted to it there any longer."""
     LESS = "less"
     MORE = "more"
-    """More is admitted of what the hospital approved."""
+    """The book admits more of what the hospital approved."""
     LIMITS = "limits"
-    """The same scopes with other limits: lifetimes, quota, how it must authenticate."""
+    """The same scopes with other limits: lifetimes, quota or client authentication."""
 
 
 class Stage(StrEnum):
@@ -41,7 +41,7 @@ class Stage(StrEnum):
 
 
 BEFORE = ((Stage.IN_7_DAYS, 7), (Stage.IN_30_DAYS, 30), (Stage.IN_60_DAYS, 60))
-"""How many days before its sunset a stage begins, the last one first."""
+"""How many days before the sunset each stage begins, the last stage first."""
 
 
 class Phase(StrEnum):
@@ -54,7 +54,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A scope product that ends, and the stage of which notice is due today."""
+    """A scope product that ends, and the stage whose notice is due today."""
 
     product: ScopeProduct
     stage: Stage
@@ -62,9 +62,9 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """A version that goes from ring to ring: what it is called, and from which day at the earliest it is in force at a hospital of a later ring.
+    """A version in a rollout, and the earliest day on which it is in force at a hospital of a later ring.
 
-    ``at``: of the hospitals that a ring names; ``elsewhere``: of all others, None if it reaches no others. ``now``: those of the first ring.
+    ``at``: the days of hospitals named by a ring. ``elsewhere``: the day of all others, None if it does not reach them. ``now``: the hospitals of the first ring.
     """
 
     rollout: str
@@ -74,13 +74,13 @@ class Ahead:
     now: frozenset[TenantId]
 
     def since(self, tenant: TenantId) -> datetime | None:
-        """Return from which day at the earliest it is in force at a hospital; None where it is already, or never will be."""
+        """Return the earliest day on which it is in force at a hospital; None if it is already, or never will be."""
         return None if tenant in self.now else self.at.get(tenant, self.elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """How far notice was given. ``key`` is a digest of the rule books in force and of what is due: another one begins anew."""
+    """The progress of a walk. ``key`` is a digest of the rule books in force and the notices due; a walk with another key starts from the beginning."""
 
     key: str
     phase: Phase = Phase.HOSPITALS

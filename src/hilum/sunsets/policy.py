@@ -1,4 +1,4 @@
-"""Which notices of an end are due, and what they say. Pure."""
+"""Which notices are due, and their content. Pure."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -16,13 +16,13 @@ from hilum.sunsets.models import APPS_NAMED, BEFORE, ENDED_FOR, Effect, Ending, 
 
 
 def stage_of(product: ScopeProduct, today: date) -> Stage | None:
-    """Return the stage of a product's end that is due today: the latest one, so nothing old is made up for. None without an end."""
+    """Return the stage of a product's end that is due today: the latest one, since missed stages are not sent late. None without an end."""
     if product.sunset is None or product.status not in {ScopeStatus.DEPRECATED, ScopeStatus.RETIRED}:
         return None
     left = product.sunset - today
     if left <= timedelta(0):
         return Stage.ENDED if -left < ENDED_FOR else None
-    # Retired before its sunset: it ends with the rule book, not on a day, and was given notice by the one before.
+    # Retired before its sunset: it ends with the rule book, not on a day, and the previous book gave notice.
     if product.status is ScopeStatus.RETIRED:
         return None
     if product.deprecated_from is not None and today < product.deprecated_from:
@@ -31,14 +31,14 @@ def stage_of(product: ScopeProduct, today: date) -> Stage | None:
 
 
 def endings(book: Book, today: date) -> tuple[Ending, ...]:
-    """Return the products of a book of whose end notice is due, by name."""
+    """Return the products of a book whose end has a notice due, by name."""
     found = ((each, stage_of(each, today)) for each in (book.products or {}).values())
     due = (Ending(product, stage) for product, stage in found if stage is not None)
     return tuple(sorted(due, key=lambda each: each.product.name))
 
 
 def walk_key(applied: int, due: Iterable[Ending]) -> str:
-    """Return the key of a walk: the number of the last application, and what is due."""
+    """Return the key of a walk: the number of the last application, and the notices due."""
     words = sorted({f"{each.product.name} {each.product.sunset} {each.stage}" for each in due})
     return hashlib.sha256("\n".join((str(applied), *words)).encode()).hexdigest()
 
@@ -50,26 +50,26 @@ def has(product: ScopeProduct, scopes: Iterable[str]) -> bool:
 
 
 def cause_of(ending: Ending, place: str) -> str:
-    """Return the cause of the notices of an ending at a place: each stage of each end once."""
+    """Return the cause of the notices of an ending at a place, one for each stage of each end; one cause yields one mail."""
     return f"sunset/{ending.product.name}/{ending.product.sunset}/{ending.stage}/{place}"
 
 
 def apps_in_words(names: Sequence[str]) -> str:
-    """Return how many apps have a scope, and the first of their names, as one short line."""
+    """Return the number of apps that have a scope and their first names, as one short line."""
     count = "1 app" if len(names) == 1 else f"{len(names)} apps"
-    # Others choose these names: long ones must not hold up the mails of everybody.
+    # Vendors choose these names: long ones must not delay everybody's mail.
     return f"{count} ({', '.join(sorted(names)[:APPS_NAMED])})"[:VALUE_BOUND]
 
 
 def successor_in_words(product: ScopeProduct) -> str:
-    """Return what follows a product, or why nothing does."""
+    """Return a product's successor, or why it has none."""
     return (product.successor or product.no_successor or "none")[:NAME_BOUND]
 
 
 def effect_of(
     found: Iterable[ClientFacts], installed: InstallationFacts, before: Book, after: Book, now: datetime
 ) -> Effect | None:
-    """Return what another book does to an app that is installed at a hospital, the gravest over its clients; None if nothing."""
+    """Return how another book affects an app installed at a hospital: the worst effect over its clients; None if there is none."""
     effects = [_effect(each, installed, before, after, now) for each in found]
     return next((each for each in Effect if each in effects), None)
 
@@ -80,7 +80,7 @@ def _effect(
     had, has = (allowed_scopes(facts, installed, book, now) for book in (before, after))
     if had == has:
         old, new = admission(before, facts, now), admission(after, facts, now)
-        # Whatever its limits are, an app that may be granted nothing is not affected by them.
+        # Limits do not affect an app to which nothing may be granted.
         return Effect.LIMITS if has and (old.cell, old.tier) != (new.cell, new.tier) else None
     if not any(isinstance(each, ClinicalScope) for each in parse_stored(has)):
         return Effect.STOPPED
@@ -88,10 +88,10 @@ def _effect(
 
 
 def names_in_words(names: Sequence[str]) -> str:
-    """Return how many apps an effect has, and the first of their names, as one short line; "none" if it has none."""
+    """Return the number of affected apps and their first names, as one short line; "none" without any."""
     return apps_in_words(names) if names else "none"
 
 
 def change_cause(number: int, place: str) -> str:
-    """Return the cause of the notices of an application at a place: each once."""
+    """Return the cause of the notices of an application at a place; one cause yields one mail."""
     return f"rule-book/{number}/{place}"

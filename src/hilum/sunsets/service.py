@@ -1,4 +1,4 @@
-"""Walk over hospitals and vendors, and give notice of scopes that end to those who have them."""
+"""Notify hospitals and vendors of the end of scopes that their apps have."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -27,13 +27,13 @@ __all__ = ["notify_ahead", "notify_next"]
 
 
 def step(ctx: Context) -> bool:
-    """Notify the next few hospitals or vendors; return whether there is more to do. What was done is recorded with it."""
+    """Notify the next few hospitals or vendors; return whether there is more to do. Progress commits with the notices."""
     facts = policies.current(ctx)
     due = [each for book in facts.books() for each in policy.endings(book, ctx.now.astimezone(UTC).date())]
     key = policy.walk_key(facts.last, due)
     walk = store.get_walk(ctx.tx)
     if walk.key != key:
-        # Those who had their notice do not get it again: a cause yields one mail.
+        # Nobody gets a notice twice: a cause yields one mail.
         walk = Walk(key, Phase.HOSPITALS if due else Phase.DONE)
     match walk.phase:
         case Phase.HOSPITALS:
@@ -49,7 +49,7 @@ def step(ctx: Context) -> bool:
 def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
     found = identity.view_tenants(ctx, PageQuery(walk.after, PLACES_AT_ONCE))
     for tenant in found:
-        # By the book in force there: one on trial elsewhere ends nothing here.
+        # By the book in force there: a book on trial elsewhere ends nothing here.
         book = facts.at.get(tenant.id, facts.everywhere)
         due = policy.endings(book, ctx.now.astimezone(UTC).date())
         reached = identity.list_reached(ctx, tenant.id, {Role.ADMINISTRATOR}) if due else []
@@ -92,7 +92,7 @@ def _notify_vendor(ctx: Context, vendor: Vendor, due: list[Ending]) -> None:
         names = [app.name for app in apps if policy.has(ending.product, certified.get(app.id, ()))]
         if not names:
             continue
-        # One mailbox may be several kinds of contact: the cause yields one mail to an address.
+        # One mailbox may serve several kinds of contact: a cause yields one mail for each address.
         for contact in proved:
             mail = _mail(ending, place=(vendor.id, vendor.name), apps=names, address=contact.address)
             notices.put_mail(ctx, replace(mail, vendor=vendor.id))
