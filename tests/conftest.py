@@ -181,6 +181,6 @@ def served_by_two(postgres_cluster: Cluster, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def nodes(served_by_two: Nodes) -> Iterator[Nodes]:
-    """Two nodes on one PostgreSQL, shared by every story about several nodes. What a story breaks is mended after it."""
+    """Two nodes on one PostgreSQL, shared by every story about several nodes. What a story breaks is fixed after it."""
     yield served_by_two
     served_by_two.heal()

@@ -125,7 +125,7 @@ def _submit(site: ControlSite) -> None:
         "passed",
         "It answered 200.",
         "curl",
-        "Mend it.",
+        "Fix it.",
     ]
     rows, runs = [], []
     for n in range(APPS):

@@ -37,11 +37,11 @@ def test_a_run_goes_from_open_to_result(stage: Stage) -> None:
     plain.goto(here)
     away = plain.get_by_role("button", name="A FHIR server that answers 404 or 503")
     away.click()
-    expect(plain.get_by_text("under way", exact=True)).to_have_count(2)
+    expect(plain.get_by_text("in progress", exact=True)).to_have_count(2)
     (book,) = stage.running.home.rglob("fhir/faults.json")
     assert [each["kind"] for each in json.loads(book.read_bytes())] == ["unavailable"]
     away.click()
-    expect(plain.get_by_text("under way", exact=True)).to_have_count(1)
+    expect(plain.get_by_text("in progress", exact=True)).to_have_count(1)
     assert json.loads(book.read_bytes()) == []
     plain.get_by_role("button", name="Finish the run").click()
     expect(plain.get_by_role("button", name="Finish the run")).to_have_count(0)

@@ -239,7 +239,7 @@ def add_findings(ctx: Context, apps: list[str]) -> None:
             FindingState.OPEN,
             "Seen.",
             "curl",
-            "Mend.",
+            "Fix.",
         )
         found = Finding(
             f"fnd_{n}", app, VendorId("ven_1"), "cert_1", *said, ctx.now, ctx.now, ctx.now + MONTH

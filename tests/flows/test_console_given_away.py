@@ -59,8 +59,8 @@ def test_a_vendor_reports_a_defect_and_reads_what_became_of_it(desk: Desk) -> No
     shown = developer.get(page).text
     assert ("Wrong &lt;b&gt;day" in shown, 'name="gap"' in shown) == (True, False)
     assert "Wrong &lt;b&gt;day" in developer.get("/developer/defects").text
-    desk.site.system(defects.close, defect_id=found(desk)[0].id, outcome="Mended in 2.")
-    assert "Mended in 2." in desk.browser("acme.billing").get(page).text
+    desk.site.system(defects.close, defect_id=found(desk)[0].id, outcome="Fixed in 2.")
+    assert "Fixed in 2." in desk.browser("acme.billing").get(page).text
 
 
 def test_who_may_not_report_or_see_a_defect_does_not(desk: Desk) -> None:

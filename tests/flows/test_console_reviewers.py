@@ -232,7 +232,7 @@ def test_more_than_five_findings_are_given_at_once(ground: Ground) -> None:
     signs(ground.site, "rita", "technical")
     made(act_on(ground, id_, "technical", "take"), 200)
     rita, page = enter(ground, "rita"), f"{page_of(id_)}/technical"
-    found = {"rule": "technical.tokens", "severity": "low", "evidence": "Seen.", "reproduction": "Look.", "fix": "Mend."}  # fmt: skip
+    found = {"rule": "technical.tokens", "severity": "low", "evidence": "Seen.", "reproduction": "Look.", "fix": "Fix."}  # fmt: skip
     first = form_with(rita.get(page).text, "evidence_0")
     typed = dict(first.fields) | {f"{name}_4": text for name, text in found.items()}
     assert "evidence_5" not in dict(first.fields)

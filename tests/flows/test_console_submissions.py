@@ -62,7 +62,7 @@ WHY = {"why_0": "Opens from the chart.", "why_1": "Shows free slots to the front
 
 
 def test_a_version_is_submitted_by_pages_alone_and_its_checks_come_with_what_to_do(ground: Ground) -> None:
-    """C98: begin, see what is missing, add it, submit; then a check that failed links to where it is mended."""
+    """C98: begin, see what is missing, add it, submit; then a check that failed links to where it is fixed."""
     browser = enter(ground, "acme.developer")
     page = begin(ground, browser)
     draft = unescape(browser.get(page).text)

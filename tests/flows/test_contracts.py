@@ -217,7 +217,7 @@ def _place(ground: Ground) -> Place:
 def test_calls_beyond_the_contract_are_found_and_shown_where_they_were_seen(
     ground: Ground, world: World
 ) -> None:
-    """C220: to the vendor, reviewers and those hospitals; a week after the last one it is mended."""
+    """C220: to the vendor, reviewers and those hospitals; a week after the last one it is fixed."""
     passed(ground, sandbox_client(ground), *shown(ground))
     made(decide(ground, submitted(ground, world), expires_at=_ends(world)), 200)
     place = _place(ground)

@@ -51,7 +51,7 @@ class Ground:
         return self.site.api(who).put(f"/defects/{defect}/tag", json=body)
 
     def close(self, defect: str, who: str = "rita") -> Any:
-        return self.site.api(who).post(f"/defects/{defect}/close", json={"outcome": "Mended in 2."})
+        return self.site.api(who).post(f"/defects/{defect}/close", json={"outcome": "Fixed in 2."})
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_an_escaped_defect_is_closed_only_once_the_sandbox_was_judged(ground: Gr
     assert codes(wrong) == {"gap": "missing"}
     made(ground.tag(lacking, reproducible=False, gap="The sandbox has one time zone."), 200)
     for each in (known, unknown, lacking):
-        assert made(ground.close(each), 200)["outcome"] == "Mended in 2."
+        assert made(ground.close(each), 200)["outcome"] == "Fixed in 2."
     problem(ground.close(known), 409, "defect_closed")
     problem(ground.tag(known, reproducible=False, gap="x"), 409, "defect_closed")
     query = EventQuery(action="defects.defect.tag", limit=10)

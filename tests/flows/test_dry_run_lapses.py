@@ -1,4 +1,4 @@
-"""A dry run honours what two people allowed, and lists what would lapse: by age, by what is newly asked, by what nobody mended (C180, C207, C208)."""
+"""A dry run honours what two people allowed, and lists what would lapse: by age, by what is newly asked, by what nobody fixed (C180, C207, C208)."""
 
 from datetime import timedelta
 from functools import partial
@@ -122,7 +122,7 @@ def test_a_certificate_older_than_its_new_life_lapses_with_its_grace_only(play: 
 
 
 def overdue(ctx: Context, app: AppId, vendor: VendorId, days: int) -> None:
-    said = ("address.tls", "launch", Severity.HIGH, State.OPEN, "Seen.", "curl", "Mend.")
+    said = ("address.tls", "launch", Severity.HIGH, State.OPEN, "Seen.", "curl", "Fix.")
     opened = ctx.now - (days + 14) * DAY
     found = Finding(f"fnd_{app}", app, vendor, "cert_1", *said, opened, ctx.now, ctx.now - days * DAY)
     revalidation.add_finding(ctx.tx, found)

@@ -120,7 +120,7 @@ def test_what_is_not_validly_certified_is_neither_published_nor_seen(certified: 
 
 
 def test_the_public_figure_counts_what_is_valid_and_has_nothing_overdue(certified: Certified) -> None:
-    """K17, C226: a finding beyond its deadline hides the listing and lowers the figure; mended, both are as before."""
+    """K17, C226: a finding beyond its deadline hides the listing and lowers the figure; fixed, both are as before."""
     assert figure(certified) == (0, 0, None)
     made(act(certified, "root", "publish"), 200)
     assert figure(certified) == (1, 1, 100.0)

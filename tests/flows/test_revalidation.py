@@ -170,7 +170,7 @@ def test_a_rule_book_that_begins_to_ask_for_proofs_stops_nothing_that_is_certifi
 def test_an_overdue_finding_stops_launches_and_a_mended_one_climbs_down_by_itself(
     certified: Certified,
 ) -> None:
-    """C226: notice, warning, stop at the deadline; above that a person decides; once mended everything is let go."""
+    """C226: notice, warning, stop at the deadline; above that a person decides; once fixed everything is let go."""
     certified.keep_proofs()
     certified.serve("/cb", Page(302, headers={"location": "https://elsewhere.example/cb"}))
     certified.night()
@@ -215,7 +215,7 @@ def test_an_overdue_finding_stops_launches_and_a_mended_one_climbs_down_by_itsel
 
 
 def test_a_cell_says_when_findings_are_due_and_that_the_platform_suspends(certified: Certified) -> None:
-    """C115, C226: of findings from then on; what was suspended so stays it each night, and resumes by itself once it is mended."""
+    """C115, C226: of findings from then on; what was suspended so stays it each night, and resumes by itself once it is fixed."""
     certified.serve("/launch", Page(404))
     certified.night()
     (before,) = certified.findings()
@@ -251,7 +251,7 @@ def test_a_cell_says_when_findings_are_due_and_that_the_platform_suspends(certif
 
 
 def test_what_people_suspended_after_the_ladder_is_not_resumed_by_it(certified: Certified) -> None:
-    """C226: mending a finding says nothing about an incident."""
+    """C226: fixing a finding says nothing about an incident."""
     cells = "categories.scheduling.cells"
     put_in_force(
         certified.ground.site,
@@ -342,7 +342,7 @@ def test_what_is_certified_no_more_is_let_go(certified: Certified) -> None:
 def test_a_grave_finding_that_is_late_has_reviewers_look_early_by_the_published_formula(
     certified: Certified,
 ) -> None:
-    """C225: the vendor sees the figures of its app, everybody the formula, and once it is mended nobody need look."""
+    """C225: the vendor sees the figures of its app, everybody the formula, and once it is fixed nobody need look."""
     certified.keep_proofs()
     site, app = certified.ground.site, certified.ground.app
     path = f"/revalidation/apps/{app}/early-review"
@@ -361,7 +361,7 @@ def test_a_grave_finding_that_is_late_has_reviewers_look_early_by_the_published_
     (asked,) = made(site.api("rita").get("/delta-reviews"), 200)["items"]
     assert (asked["app"], asked["source"]) == (app, "findings")
     page = site.browser().get("/trust").text
-    assert "critical or high severity was not mended before its deadline" in page
+    assert "critical or high severity was not fixed before its deadline" in page
     furnish_vendor(site, "Rival", "rival")
     problem(site.api("rival.developer").get(path), 404, "app_not_found")
     certified.serve("/cb", OK)

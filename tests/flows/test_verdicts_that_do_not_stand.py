@@ -47,7 +47,7 @@ def test_what_a_person_began_with_passes_without_none(low: Ground) -> None:
     check(low, lambda targets: [Look(each.kind, each.url, fault="fetch_too_slow") for each in targets])
     made(act_on(low, sent, "technical", "take"), 200)
     found = FOUND | {"rule": "technical.tokens"}
-    asks: dict[str, Any] = {"verdict": "needs_changes", "text": "Mend it.", "reasons": ["technical.tokens"]}
+    asks: dict[str, Any] = {"verdict": "needs_changes", "text": "Fix it.", "reasons": ["technical.tokens"]}
     made(judge(low, sent, findings=[found], **asks), 200)
     made(act_on(low, sent, "technical", "release", reason="I am on leave."), 200)
 

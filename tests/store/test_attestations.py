@@ -137,7 +137,7 @@ def test_a_suspension_that_somebody_takes_out_of_the_database_ends_nothing(
     assert f"App {app}: Its suspension or its certifications are not as they were signed." in faults(life)
     run(life, update(A).where(A.c.id == app).values(state="suspended"))
     clock.advance(timedelta(minutes=1))
-    life.do(service.resume_app, app, "It is mended.")
+    life.do(service.resume_app, app, "It is fixed.")
     assert certified(life) == [True, True, True]
     run(life, resume)
     assert certified(life) == [True, True, False], "what was issued before the suspension is not valid again"
@@ -150,7 +150,7 @@ def test_a_suspension_by_a_release_before_counts_and_vouches_for_nothing_else(
     app = life.apps[-1]
     life.do(service.suspend_app, app, "It misbehaves.")
     clock.advance(timedelta(minutes=1))
-    life.do(service.resume_app, app, "It is mended.")
+    life.do(service.resume_app, app, "It is fixed.")
     suspended = update(A).where(A.c.id == app).values(state="suspended")
     run(life, suspended)
     assert faults(life)
@@ -160,7 +160,7 @@ def test_a_suspension_by_a_release_before_counts_and_vouches_for_nothing_else(
     assert faults(life) == ""
     assert certified(life) == [True, True, False]
     clock.advance(timedelta(minutes=1))
-    life.do(service.resume_app, app, "It is mended.")
+    life.do(service.resume_app, app, "It is fixed.")
     assert certified(life) == [True, True, True], "and it needs no other certification"
     run(life, suspended, update(A).where(A.c.id == app).values(active_since=A.c.created_at))
     assert life.do(attestations.attest_stops) == 0

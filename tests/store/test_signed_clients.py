@@ -130,12 +130,12 @@ def test_a_suspension_that_somebody_takes_out_of_the_database_ends_nothing(
     suspended = update(A).where(A.c.id == ehr.app)
     run(ground, suspended.values(state="suspended", vendor="ven_evil"))
     with pytest.raises(Conflict) as caught:
-        ground.do(ROOT, registry.resume_app, ehr.app, "It is mended.")
+        ground.do(ROOT, registry.resume_app, ehr.app, "It is fixed.")
     assert caught.value.code == "not_as_signed"
 
     run(ground, suspended.values(vendor=vendor))
     clock.advance(timedelta(minutes=1))
-    ground.do(ROOT, registry.resume_app, ehr.app, "It is mended.")
+    ground.do(ROOT, registry.resume_app, ehr.app, "It is fixed.")
     assert counts(ground, ehr)
     run(ground, resume)
     ground.do(SYSTEM, registry.announce_change, ehr.app)

@@ -101,7 +101,7 @@ def confirm(ctx: Context, agreement_id: str, document: str) -> Agreement:
     # Who recorded it is the other of the two people: a stop on them since then ends what they recorded.
     recorder = PersonId(found.recorded_by.partition(":")[2])
     if not identity.counts_as_one_of_two(ctx, recorder, since=found.recorded_at):
-        detail = "Who recorded it is not active any more, or was stopped since. End it, and have a colleague of theirs record it again."
+        detail = "Who recorded it is no longer active, or was stopped since. End it, and have a colleague of theirs record it again."
         raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
     if policy.state_of(found, ctx.now) is not AgreementState.WAITING:
         detail = "This agreement was confirmed or has ended already. Look at it again."
@@ -351,7 +351,7 @@ def _mail_hospital(ctx: Context, found: Agreement, mail: MailKind, cause: str, f
 
 
 def _shown(name: str, otherwise: str) -> str:
-    """Return a name as a mail may show it, and the id where nothing of it would be left: one mail must not hold up all others."""
+    """Return a name as a mail may show it, and the id where nothing of it would be left: one mail must not delay all others."""
     return name if plain_name(name) else otherwise
 
 

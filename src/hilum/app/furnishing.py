@@ -137,7 +137,7 @@ def _fill(home: Path, tenant: TenantId, name: str, may: Callable[[], bool]) -> b
 
 
 def _count_changed(home: Path, tenant: TenantId, name: str, reset_at: datetime) -> int | None:
-    """Return how many records of a snapshot are not those of its template any more; None if that cannot be read."""
+    """Return how many records of a snapshot are no longer those of its template; None if that cannot be read."""
     try:
         # Since the template was packed: what was written in the instant before the reset ended counts too. A template that was packed again since
         # is later than the snapshot.

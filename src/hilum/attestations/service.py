@@ -226,7 +226,7 @@ def newest_head(ctx: Context) -> tuple[int, str] | None:
 
 
 def heads(ctx: Context, numbers: Collection[int]) -> dict[int, str]:
-    """Return the digests of the heads with these numbers, of those that there are."""
+    """Return the digests of the heads with these numbers, as far as they exist."""
     return {each.number: policy.head_digest(each) for each in store.numbered_heads(ctx.tx, numbers)}
 
 

@@ -56,7 +56,7 @@ def newest_head(tx: Connection) -> Head | None:
 
 
 def numbered_heads(tx: Connection, numbers: Collection[int]) -> list[Head]:
-    """Read the heads with these numbers, of those that there are."""
+    """Read the heads with these numbers, as far as they exist."""
     return [_head(row) for row in tx.execute(select(tree_heads).where(tree_heads.c.number.in_(numbers)))]
 
 

@@ -83,7 +83,7 @@ TAIL_BOUND = 20_000
 WINDOW_BEFORE = timedelta(hours=1)
 """How far before its moment a window looks for the last request that was permitted."""
 UNDER_WAY_BEFORE = timedelta(seconds=60)
-"""How long before a moment a request may have arrived that was still under way then."""
+"""How long before a moment a request may have arrived that was still in progress then."""
 WINDOW_COUNT_BOUND = 1_000_000
 """Records of a window that are counted."""
 WINDOW_READ_BOUND = 50_000
@@ -143,7 +143,7 @@ class Recorded:
 
 
 class Claimed(Conflict):
-    """An identical create is under way, or its app may not have received the answer. ``holder`` is its request id."""
+    """An identical create is in progress, or its app may not have received the answer. ``holder`` is its request id."""
 
     def __init__(self, holder: str) -> None:
         super().__init__("write_repeated", "An identical create is not settled yet.")
@@ -383,7 +383,7 @@ class AccessPage:
 
 @dataclass(frozen=True, slots=True)
 class WindowQuery:
-    """What was decided about a target around a stop: on requests that arrived from ``moment`` until ``until``, or were under way at ``moment``.
+    """What was decided about a target around a stop: on requests that arrived from ``moment`` until ``until``, or were in progress at ``moment``.
 
     The filters are equalities, all of which must match; empty ones match everything.
     """

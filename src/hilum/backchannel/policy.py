@@ -234,7 +234,7 @@ def grant_fault(state: GrantState, grant: Grant | AccessToken, *, now: datetime)
 
 
 def _is_study_over(state: GrantState, reason: Reason, now: datetime) -> bool:
-    """Check whether an app is not installed any more because the study that it was installed for has ended."""
+    """Check whether an app is no longer installed because the study that it was installed for has ended."""
     cell, installation, agreed = _cell(state, now), state.standing.installation, state.authorization
     if reason is not Reason.APP_NOT_INSTALLED or cell is None or cell.lifetimes.expiry is not Expiry.STUDY:
         return False

@@ -121,7 +121,7 @@ def _in_turns(doing: _Step) -> list[AppId]:
 
 
 def _settle(doing: _Step, apps: Iterable[AppId]) -> None:
-    """Make the missing certificates of some apps, and judge the status of those that there are."""
+    """Make the missing certificates of some apps, and judge the status of the existing ones."""
     of = list(apps)
     if not of:
         return

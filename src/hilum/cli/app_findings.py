@@ -12,7 +12,7 @@ COLUMNS = ("id", "app", "severity", "rule", "about", "state", "due_at")
 
 @click.group()
 def finding() -> None:
-    r"""See what is not as it was reviewed any more about certified apps, and have one looked at again.
+    r"""See what is no longer as it was reviewed about certified apps, and have one looked at again.
 
     \b
     Examples:
@@ -68,7 +68,7 @@ def finding_show(finding_id: str, *, json_: bool) -> None:
 @app_argument
 @json_option
 def finding_recheck(app_id: str, *, json_: bool) -> None:
-    r"""Have an app looked at again within a minute or two, such as after you mended something. Once in ten minutes.
+    r"""Have an app looked at again within a minute or two, such as after you fixed something. Once in ten minutes.
 
     \b
     Example:

@@ -582,6 +582,6 @@ def app_resume(app_id: str, reason: str, *, json_: bool) -> None:
 
     \b
     Example:
-      hilum app resume app_01h... --reason "answered, and mended in 2.1"
+      hilum app resume app_01h... --reason "answered, and fixed in 2.1"
     """
     _state("resume", app_id, reason, json_=json_)

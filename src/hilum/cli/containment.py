@@ -37,7 +37,7 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"  {node}: {silent} of {report['nodes_expected'][node]} workers have NOT confirmed"
     yield f"passed after that: {report['passed_count']}"
     yield from (f"  {_request(each)}" for each in report["passed"])
-    yield f"under way and not answered: {report['kept_back_count']}"
+    yield f"in progress and not answered: {report['kept_back_count']}"
     yield from (f"  {_request(each)}: {each['kept_back']}" for each in report["kept_back"])
     yield (
         f"refused since: requests of {report['refused_launches']} launches, "

@@ -74,7 +74,7 @@ def begin(run_id: str, scenario: str, *, json_: bool) -> None:
 @run_argument
 @json_option
 def end(run_id: str, *, json_: bool) -> None:
-    r"""End the scenario that is under way, and undo its fault.
+    r"""End the scenario that is in progress, and undo its fault.
 
     \b
     Example:
@@ -171,7 +171,7 @@ def _show(found: dict[str, Any], *, json_: bool) -> None:
     if scopes:
         click.echo(f"used scopes: {plain(' '.join(scopes))}")
     for each in found["scenarios"]:
-        under_way = "under way" if found["scenario"] == each["name"] else ""
+        under_way = "in progress" if found["scenario"] == each["name"] else ""
         click.echo(f"\n{each['name']}: {plain(each['outcome'].replace('_', ' ') or under_way or 'to do')}")
         click.echo(f"  {plain(each['title'])}")
         for line in (each["sentence"], each["fix"] or ("" if each["outcome"] else each["how"])):

@@ -47,7 +47,7 @@ def id_of(kind: str, named: str, *, tenant: str = "", listed_by: str = "") -> st
     where = f" at {plain(tenant)}" if tenant else ""
     code = f"{kind}_not_found"
     click.secho(f"refused: no {word} is named {plain(named)!r}{where} ({code})", fg="red", err=True)
-    click.echo(f"Next: `{listed_by or LISTED_BY[code]}` lists those that there are.", err=True)
+    click.echo(f"Next: `{listed_by or LISTED_BY[code]}` lists them.", err=True)
     raise SystemExit(REFUSED)
 
 

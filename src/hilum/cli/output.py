@@ -119,4 +119,4 @@ def refuse(error: HilumError) -> NoReturn:
 def say_what_lists(code: str, said: str) -> None:
     """Print which command lists the records, after a refusal that one was not found, unless the refusal says so itself."""
     if code in LISTED_BY and LISTED_BY[code] not in said:
-        click.echo(f"Next: `{LISTED_BY[code]}` lists those that there are.", err=True)
+        click.echo(f"Next: `{LISTED_BY[code]}` lists them.", err=True)

@@ -76,7 +76,7 @@ def _adopt_rule_book(uow: UnitOfWork, actor: Actor, trace: Trace) -> None:
         uow.write_now(policies.adopt_shipped, actor=actor, trace=trace)
     except Conflict:
         uow.write_now(policies.adopt_shipped, actor=actor, trace=trace)
-    # The node starts all the same: it refuses what the book decides, and only over its API can the book be mended.
+    # The node starts all the same: it refuses what the book decides, and only over its API can the book be fixed.
     for fault in uow.read_now(policies.verify, actor=actor, trace=trace).faults:
         _log.error("policies.book.faulty", fault=fault)
 

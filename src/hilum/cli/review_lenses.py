@@ -210,10 +210,10 @@ def review_answer(submission_id: str, lens: str, *, text: str, revision: int | N
 
 @click.command("resolve")
 @click.argument("finding_id", metavar="FINDING")
-@click.option("--note", required=True, help="How it was mended, or why it is none.")
+@click.option("--note", required=True, help="How it was fixed, or why it is none.")
 @json_option
 def review_resolve(finding_id: str, *, note: str, json_: bool) -> None:
-    r"""Record that what you found is mended.
+    r"""Record that what you found is fixed.
 
     \b
     Example:

@@ -76,7 +76,7 @@ class Change(StrEnum):
     RECORDED = "recorded"
     NARROWED = "narrowed"
     WITHDRAWN = "withdrawn"
-    """Also where nothing was left of it, or the person may not act for the patient any more."""
+    """Also where nothing was left of it, or the person may no longer act for the patient."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def may_export(actor: Actor, tenant: TenantId, person: PersonId | None) -> bool:
 
 
 def chart_end(person: Person | None, patient: str) -> datetime | None:
-    """Return when a person may not act for a patient any more, such as the age of majority; None if nothing says so."""
+    """Return when a person may no longer act for a patient, such as the age of majority; None if nothing says so."""
     return None if person is None else dict(person.chart_ends).get(patient)
 
 
@@ -174,7 +174,7 @@ def plain_words(scope: str | Scope) -> PlainPermission:
     """Describe in plain words what a scope permits. One that does not parse is described as permitting nothing."""
     parsed = parse_scope(scope) if isinstance(scope, str) else scope
     text = scope if isinstance(scope, str) else ""
-    # Stored scopes of an older release may not parse any more. They grant nothing, and the page says so.
+    # Stored scopes of an older release may no longer parse. They grant nothing, and the page says so.
     if isinstance(parsed, ScopeError):
         invalid = Sentence("This scope is not valid and permits nothing.")
         return PlainPermission(text, Sentence("Nothing"), invalid, ())

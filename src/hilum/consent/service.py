@@ -269,7 +269,7 @@ def carry_out_charts(ctx: Context, approval: Approval, asker: Actor) -> CarriedO
 
 
 def _follow_charts(ctx: Context, person: Person) -> None:
-    """End a person's agreements about charts that they may not open any more, and shorten those about charts that end."""
+    """End a person's agreements about charts that they may no longer open, and shorten those about charts that end."""
     if person.tenant is None:
         return
     page = FIRST_PAGE

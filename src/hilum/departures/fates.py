@@ -12,7 +12,7 @@ _ERASE, _KEEP = Deed.ERASE, Deed.KEEP
 FATES = (
     # What opens something. Nothing of it works any more; it goes first.
     Fate("signin_session", _TENANT, _ERASE, "sessions"),
-    Fate("signin_pending", _TENANT, _ERASE, "sign-ins under way"),
+    Fate("signin_pending", _TENANT, _ERASE, "sign-ins in progress"),
     Fate("signin_api_token", _PERSON, _ERASE, "API tokens"),
     Fate("signin_password", _PERSON, _ERASE, "passwords"),
     Fate("signin_password_rule", _TENANT, _ERASE, "rules for passwords"),

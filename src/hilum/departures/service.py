@@ -95,7 +95,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     act = approval.act
     tenant_id, order = TenantId(act.target), act.order
     if not policy.may_ask(asker, tenant_id):
-        raise NotPermitted("not_permitted", "Whoever asked for this may not do so any more.")
+        raise NotPermitted("not_permitted", "Whoever asked for this may no longer do so.")
     tenant = identity.get_tenant(ctx, tenant_id, lock=True)
     if tenant.name != order["name"]:
         raise Conflict("target_changed", "The hospital has another name now. Refuse it, and ask again.")

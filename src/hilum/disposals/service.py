@@ -242,7 +242,7 @@ def _mail_hospital(ctx: Context, disposal: Disposal) -> int:
         return 0
     vendor = registry.get_vendor(ctx, disposal.vendor).name
     facts = {
-        # One name that no mail can show must not hold up all others.
+        # One name that no mail can show must not delay all others.
         "app": app.name if plain_name(app.name) else app.id,
         "vendor": vendor if plain_name(vendor) else disposal.vendor,
         "disposal": disposal.id,

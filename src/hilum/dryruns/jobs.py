@@ -28,7 +28,7 @@ from hilum.policies.models import DryRun
 
 T = TypeVar("T")
 _UNREADABLE = frozenset({"policy_not_as_signed", "policy_newer", "policy_unreadable"})
-"""Errors of a rule book that no further attempt mends."""
+"""Errors of a rule book that no further attempt fixes."""
 
 
 class Transactions(Protocol):

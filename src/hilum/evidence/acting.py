@@ -81,7 +81,7 @@ def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream
 
 
 def undo(ctx: Context, run: Run) -> None:
-    """Undo the fault of the scenario that is under way. What ends by itself may have ended."""
+    """Undo the fault of the scenario that is in progress. What ends by itself may have ended."""
     system = ctx.as_actor(SYSTEM)
     kept = run.doing.get("undo", {})
     if "switch" in kept and controls.get_switch(system, kept["switch"]).in_force(ctx.now):

@@ -1,4 +1,4 @@
-"""Whether the result of a run is as it was signed."""
+"""Check the signed result of a run."""
 
 from hilum.evidence import policy
 from hilum.evidence.models import Run
@@ -8,7 +8,7 @@ from hilum.keys.models import Purpose
 
 
 def check_result(ctx: Context, run: Run) -> bool:
-    """Check whether a result is of its run, as it was signed, and what its records are judged to today."""
+    """Check whether a result belongs to its run and records, and its signature matches."""
     result = run.result
     if not result or policy.digest_of(run.rows) != result.get("digest"):
         return False

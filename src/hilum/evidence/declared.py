@@ -61,7 +61,7 @@ def deletion_asked(window: Window) -> Verdict:
     if window.rows[0].facts.get("stored") == POLLED:
         return _read_by_itself(answers)
     if answers.keys() != {"right", "wrong"}:
-        return incomplete("The requests to delete were not sent while the scenario was under way.")
+        return incomplete("The requests to delete were not sent while the scenario was in progress.")
     if not all(answers.values()):
         return incomplete("The webhook gave no answer.")
     if answers["wrong"] != 401:

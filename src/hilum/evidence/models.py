@@ -185,7 +185,7 @@ class RunOrder:
 class Run:
     """One run. ``scenarios``: those that the rule book's cells require, with their titles.
 
-    ``doing``: the scenario that is under way, and what must be undone at its end. ``result``: what was signed, empty until then; ``rows``:
+    ``doing``: the scenario that is in progress, and what must be undone at its end. ``result``: what was signed, empty until then; ``rows``:
     the records that it was judged by, as canonical JSON.
     """
 
@@ -220,7 +220,7 @@ class Run:
 
     @property
     def scenario(self) -> str:
-        """The scenario that is under way; empty if none is."""
+        """The scenario that is in progress; empty if none is."""
         return str(self.doing.get("scenario", ""))
 
 

@@ -157,7 +157,7 @@ def _request(ctx: Context, run: Run, probe: str) -> Disposal:
 
 
 def note_probe(ctx: Context, run_id: str, probe: str, answers: Mapping[str, int]) -> bool:
-    """Record how a webhook answered to the right and to the wrong signature, 0 for no answer; return False if that is not asked any more."""
+    """Record how a webhook answered to the right and to the wrong signature, 0 for no answer; return False if that is no longer asked."""
     try:
         run = store.get(ctx.tx, run_id, lock=True)
     except NotFound:

@@ -87,7 +87,7 @@ class ScenarioShown(BaseModel):
 
 
 class RunListed(Shown):
-    """``scenario``: the one that is under way. ``state``: open, passed, failed, incomplete or abandoned.
+    """``scenario``: the one that is in progress. ``state``: open, passed, failed, incomplete or abandoned.
 
     ``sending``: the platform has still to send what the scenario is about.
     """
@@ -268,7 +268,7 @@ def _scenarios(router: APIRouter, kit: Kit, ports: Ports) -> None:
 
     @router.post("/evidence-runs/{run_id}/scenarios/end", openapi_extra=DEVELOPERS)
     async def end(request: Request, run_id: Id) -> RunShown:
-        """End the scenario that is under way, and undo its fault."""
+        """End the scenario that is in progress, and undo its fault."""
         ended = await run_write(kit, request, partial(service.end, run_id=run_id))
         await asyncio.to_thread(ports.clear_faults, run_id)
         return shown(ended)

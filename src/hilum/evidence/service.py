@@ -142,7 +142,7 @@ def open_run(ctx: Context, order: RunOrder, ground: ReadGround = ground_at) -> R
 
 
 def begin(ctx: Context, run_id: str, scenario: str) -> tuple[Run, Upstream | None]:
-    """Begin a scenario, and make its fault; one that is under way ends. Returns what the sandbox's FHIR server must be told, too.
+    """Begin a scenario, and make its fault; one that is in progress ends. Returns what the sandbox's FHIR server must be told, too.
 
     Raises NotFound, NotPermitted (right, no sandbox), Conflict (over; the fault cannot be made now).
     """
@@ -165,7 +165,7 @@ def begin(ctx: Context, run_id: str, scenario: str) -> tuple[Run, Upstream | Non
 
 
 def end(ctx: Context, run_id: str, *, late: bool = False) -> Run:
-    """End the scenario that is under way, and undo its fault; with ``late`` also past the run's end. Raises NotFound, NotPermitted, Conflict."""
+    """End the scenario that is in progress, and undo its fault; with ``late`` also past the run's end. Raises NotFound, NotPermitted, Conflict."""
     run = _running(ctx, run_id, "evidence.scenario.end", late=late)
     # Each try to have it judged follows up to hundreds of thousands of records.
     if late and not notices.spend(ctx, f"finish/{run.id}", FINISHES_A_DAY):
@@ -207,11 +207,11 @@ def _is_of(run: Run, found: RecordedEvent) -> bool:
 
 
 def finish(ctx: Context, run_id: str, records: Records, ground: ReadGround = ground_at) -> Run:
-    """Judge a run by its records, and sign the result. Raises NotFound, NotPermitted, Conflict (over, or a scenario is under way)."""
+    """Judge a run by its records, and sign the result. Raises NotFound, NotPermitted, Conflict (over, or a scenario is in progress)."""
     run = _running(ctx, run_id, "evidence.run.finish", late=True)
     if run.scenario:
         raise Conflict(
-            "scenario_under_way", "A scenario is under way again. End it, and finish the run then."
+            "scenario_under_way", "A scenario is in progress again. End it, and finish the run then."
         )
     client = clients.find_client(ctx, run.client)
     held = () if client is None else client.scopes

@@ -140,7 +140,7 @@ def is_under_way_elsewhere(tx: Connection, run: Run, fault: str) -> bool:
 
 
 def list_faulty(tx: Connection, fault: str, now: datetime, limit: int) -> list[Run]:
-    """List open runs in which a fault is under way, the one that ends first first."""
+    """List open runs in which a fault is in progress, the one that ends first first."""
     wanted = and_(
         runs.c.state == State.OPEN.value,
         runs.c.expires_at > now,

@@ -74,7 +74,7 @@ def incomplete(sentence: str) -> Verdict:
 
 
 def window_of(scenario: str, rows: Iterable[Row]) -> Window | None:
-    """Return what was recorded while a scenario was under way for the last time; None if it never was."""
+    """Return what was recorded while a scenario was in progress for the last time; None if it never was."""
     ordered = in_order(rows)
     begun = [n for n, each in enumerate(ordered) if each.name == BEGIN and _named(each) == scenario]
     if not begun:
@@ -89,7 +89,7 @@ def window_of(scenario: str, rows: Iterable[Row]) -> Window | None:
 
 
 def _ends_what_was_before(ordered: list[Row], first: int, end: int) -> bool:
-    """Check whether an end is that of the scenario which was under way when this one began: both are of one moment, in any order."""
+    """Check whether an end is that of the scenario which was in progress when this one began: both are of one moment, in any order."""
     before = next((each for each in reversed(ordered[:first]) if each.name in {BEGIN, END}), None)
     return (
         before is not None

@@ -94,7 +94,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The second factors of a person. ``locked``: too many wrong codes, so the authenticator app is not asked any more."""
+    """The second factors of a person. ``locked``: too many wrong codes, so the authenticator app is no longer asked."""
 
     totp: bool = False
     totp_since: datetime | None = None

@@ -171,7 +171,7 @@ class Providers:
         self, settings: Settings, allowed: frozenset[str], *, afresh: bool = False
     ) -> Metadata:
         """Return a provider's metadata. Raises Unreached, also if it leads to a host that is not allowed now."""
-        # Before the cache: a host that was taken off the list is not connected to any more.
+        # Before the cache: a host that was taken off the list is no longer connected to.
         if policy.origin_of(settings.issuer) not in allowed:
             raise unreached(Fault.HOST_NOT_ALLOWED)
         entry = self._entry(settings)

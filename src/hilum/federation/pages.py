@@ -132,7 +132,7 @@ class Federated:
             return await self._refused(request, provider, error)
         secure = self._kit.urls.is_secure(tenant)
         secret = cookies.read(request, cookies.DEPARTURE, secure=secure)
-        # Kept for another window in which a sign-in is under way.
+        # Kept for another window in which a sign-in is in progress.
         if not live.is_secret(secret):
             secret = self._kit.ids.secret()
         then = signin_policy.safe_return(query.one("then"), "")

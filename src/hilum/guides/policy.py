@@ -110,10 +110,10 @@ def _plain(inline: Token) -> str:
 
 
 def _mend_links(token: Token, known: frozenset[str]) -> None:
-    mended: list[Token] = []
+    fixed: list[Token] = []
     opened: list[tuple[Token, str]] = []
     for each in token.children or []:
-        mended.append(each)
+        fixed.append(each)
         if each.type == "link_open":
             target = str(each.attrGet("href") or "")
             found = address(target, known)
@@ -129,6 +129,6 @@ def _mend_links(token: Token, known: frozenset[str]) -> None:
             if missing:
                 # It is a file of the project that is not served: its place is named instead.
                 path = posixpath.normpath(posixpath.join(FOLDER, missing.partition("#")[0]))
-                mended.append(Token("text", "", 0, content=f" ({path})"))
+                fixed.append(Token("text", "", 0, content=f" ({path})"))
     if token.children:
-        token.children = mended
+        token.children = fixed

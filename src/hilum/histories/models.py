@@ -39,7 +39,7 @@ class Ground(StrEnum):
     SERVICE = "service"
     """The hospital approved the app, which acts without a person."""
     UNKNOWN = "unknown"
-    """The agreement of the time is not on record any more."""
+    """The agreement of the time is no longer on record."""
     NONE = "none"
     """Nothing: it was refused."""
 

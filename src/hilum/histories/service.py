@@ -51,7 +51,7 @@ def read_all(ctx: Context, query: HistoryQuery, reader: Reader) -> HistoryPage:
 
 
 def _reader(ctx: Context, patient: str) -> Person:
-    # Read in the transaction that reads the history: a chart that ended a moment ago counts.
+    # Read in the transaction that reads the history: a chart that ended just now counts.
     person = identity.find_person(ctx, PersonId(ctx.actor.id))
     if person is None or not policy.may_read(person, ctx.actor.tenant, patient):
         raise NotPermitted(

@@ -257,7 +257,7 @@ class SafeFetcher:
 
     async def _in_time(self, fetch: Callable[[], Awaitable[Fetched]]) -> Fetched:
         try:
-            # The deadline includes the wait for a slot: hosts that answer slowly must not hold up
+            # The deadline includes the wait for a slot: hosts that answer slowly must not delay
             # fetches for others for longer.
             async with asyncio.timeout(self._deadline.total_seconds()), self._slots:
                 return await fetch()

@@ -50,7 +50,7 @@ def facts(ctx: Context, since: Since) -> Delta[RegistryFacts]:
     attested = None
     for batch in _parts(changed):
         read, certified = client_registry.certified_facts(ctx, batch)
-        # Empty first: an app that is not found any more must be removed from the facts, not kept.
+        # Empty first: an app that is no longer found must be removed from the facts, not kept.
         apps |= dict.fromkeys(batch, ()) | read
         faults |= certified.faults
         attested = certified.last, certified.head

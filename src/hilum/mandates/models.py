@@ -30,7 +30,7 @@ class MandateState(StrEnum):
     """Its approver has not agreed yet."""
     IN_FORCE = "in_force"
     APPROVER_LOST = "approver_lost"
-    """Its approver is not active any more: within the grace it still counts, after it not."""
+    """Its approver is no longer active: within the grace it still counts, after it not."""
     OVER = "over"
     """It ended, was ended or replaced, or nobody agreed to it in time."""
 

@@ -96,7 +96,7 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
     # Who asked is the other of the two people: a stop on them since then ends what they asked.
     if not identity.counts_as_one_of_two(ctx, found.asked_by, since=found.asked_at):
         detail = (
-            "Who asked for it is not active any more, or was stopped since. Another administrator asks again."
+            "Who asked for it is no longer active, or was stopped since. Another administrator asks again."
         )
         raise audit.refusal(ctx, replace(event, reason="asker_no_longer_counts"), detail)
     if policy.state_of(found, ctx.now) is not MandateState.WAITING:
@@ -258,7 +258,7 @@ def _mail(
         return
     client, app = clients.find_client(ctx, found.client), registry.get_app(ctx, found.app)
     facts = {
-        # One name that no mail can show must not hold up all others.
+        # One name that no mail can show must not delay all others.
         "service": client.name if client is not None and plain_name(client.name) else found.client,
         "app": app.name if plain_name(app.name) else app.id,
         "mandate": found.id,

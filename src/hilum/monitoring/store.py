@@ -139,9 +139,7 @@ def get(tx: Connection, alert_id: str) -> Alert:
 
 
 def no_such_alert() -> NotFound:
-    return NotFound(
-        "alert_not_found", "There is no such alert; `hilum alert list` lists those that there are."
-    )
+    return NotFound("alert_not_found", "There is no such alert; `hilum alert list` lists them.")
 
 
 def list_alerts(

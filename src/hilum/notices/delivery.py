@@ -49,7 +49,7 @@ class Sender:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, may_continue: Callable[[], bool] = lambda: True) -> None:
-        """Send until nothing is due. ``may_continue`` is asked at least each second; attempts under way are not interrupted."""
+        """Send until nothing is due. ``may_continue`` is asked at least each second; attempts in progress are not interrupted."""
         # Looked at by reading: a write each second would keep others from writing on SQLite.
         if not self._read(partial(service.is_anything_due, channel=self.channel)):
             return
@@ -62,7 +62,7 @@ class Sender:
             self._wait()
 
     def wait_for_attempts(self, within_s: float) -> None:
-        """Wait until the attempts under way have ended, or for about this time."""
+        """Wait until the attempts in progress have ended, or for about this time."""
         for _ in range(self.lanes + ceil(within_s / LOOK_EVERY_S)):
             if self._running:
                 self._wait()
@@ -74,7 +74,7 @@ class Sender:
             if attempt is None:
                 return
             self._running.append(attempt.notice.recipient)
-            # Daemon threads: an attempt that waits for a slow server must not hold up the end of the process.
+            # Daemon threads: an attempt that waits for a slow server must not delay the end of the process.
             threading.Thread(target=self._attempt, args=(attempt,), name=self.channel, daemon=True).start()
 
     def _wait(self) -> None:

@@ -130,7 +130,7 @@ class State(StrEnum):
 
     WAITING = "waiting"
     SENDING = "sending"
-    """An attempt is under way, and nothing of it has left."""
+    """An attempt is in progress, and nothing of it has left."""
     HANDING_OVER = "handing_over"
     """It may have left."""
     SENT = "sent"
@@ -243,7 +243,7 @@ class VendorEvent:
 class Notice:
     """One notice to one recipient. ``recipient`` is a mail address or the id of an endpoint; ``kind`` a template or an event type.
 
-    ``attempt`` identifies the attempt under way: only its process may record how it ended.
+    ``attempt`` identifies the attempt in progress: only its process may record how it ended.
     """
 
     id: str
@@ -287,7 +287,7 @@ class Endpoint:
     failures: int = 0
     paused_until: datetime | None = None
     disabled: str = ""
-    """Why it is not called any more; empty while it is."""
+    """Why it is no longer called; empty while it is."""
     last_status: int = 0
     last_reason: str = ""
     last_at: datetime | None = None

@@ -203,7 +203,7 @@ def claim(ctx: Context, channel: Channel, *, busy: Collection[str]) -> Attempt |
             try:
                 return _opened(ctx, notice)
             except Invalid as error:
-                # Sealed under another key, or changed: it will never open, and must not hold up what waits behind it.
+                # Sealed under another key, or changed: it will never open, and must not delay what waits behind it.
                 reason = error.code
         ended = policy.given_up(notice, reason, ctx.now)
         store.save_ended(ctx.tx, ended, attempt)

@@ -299,17 +299,17 @@ _FINDINGS_ROWS = (
     ("App", "app"),
     ("Gravest finding", "rule"),
     ("Its id", "finding"),
-    ("Mend it before", "due"),
+    ("Fix it before", "due"),
 )
 _FINDINGS_NEXT = (
     "What was found, how to see it and what to do: hilum finding show {finding}. All of them: hilum finding list --state open. "
-    "Once it is mended, have it looked at again: hilum finding recheck"
+    "Once it is fixed, have it looked at again: hilum finding recheck"
 )
 FINDINGS_OPENED = Template(
     MailKind.FINDINGS_OPENED,
     "A certified app of yours is not as it was reviewed",
     (
-        "A scheduled check of a certified app of yours found something that must be mended before {due}.",
+        "A scheduled check of a certified app of yours found something that must be fixed before {due}.",
         _FINDINGS_NEXT,
     ),
     _FINDINGS,
@@ -317,9 +317,9 @@ FINDINGS_OPENED = Template(
 )
 FINDINGS_WARNED = Template(
     MailKind.FINDINGS_WARNED,
-    "Half of the time to mend an app of yours is over",
+    "Half of the time to fix an app of yours is over",
     (
-        "Something about a certified app of yours is still to be mended. From {due} on the app is not listed any more, and no new launch of it begins.",
+        "Something about a certified app of yours is still to be fixed. From {due} on the app is no longer listed, and no new launch of it begins.",
         _FINDINGS_NEXT,
     ),
     _FINDINGS,
@@ -329,8 +329,8 @@ FINDINGS_STOPPED = Template(
     MailKind.FINDINGS_STOPPED,
     "An app of yours cannot be opened any more",
     (
-        "Something about a certified app of yours was not mended before {due}. It is not listed any more, and no new launch of it begins; what is open goes on.",
-        "This ends by itself once the finding is mended. " + _FINDINGS_NEXT,
+        "Something about a certified app of yours was not fixed before {due}. It is no longer listed, and no new launch of it begins; what is open goes on.",
+        "This ends by itself once the finding is fixed. " + _FINDINGS_NEXT,
     ),
     _FINDINGS,
     _FINDINGS_ROWS,
@@ -339,8 +339,8 @@ APP_HELD = Template(
     MailKind.APP_HELD,
     "An app that your hospital uses cannot be opened any more",
     (
-        "Scheduled checks found something about an app that its vendor did not mend in time. Nothing new is launched; what is open goes on.",
-        "This ends by itself once the vendor has mended it. Ask the vendor when that will be, and what your people use meanwhile.",
+        "Scheduled checks found something about an app that its vendor did not fix in time. Nothing new is launched; what is open goes on.",
+        "This ends by itself once the vendor has fixed it. Ask the vendor when that will be, and what your people use meanwhile.",
     ),
     {"app": Kind.NAME, "rule": Kind.ID},
     (("App", "app"), ("What was found", "rule")),

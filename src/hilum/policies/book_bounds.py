@@ -51,7 +51,7 @@ def read_shares(top: Table) -> tuple[int, ...]:
 
 
 def rendered_bounds(book: Book) -> dict[str, Any]:
-    """Return these tables of a document. Left out where they say nothing, so that books of before keep their digests."""
+    """Return these tables of a document. Left out where they say nothing, so that older books keep their digests."""
     bounds = {"overrides": book.longest_override, "exceptions": book.longest_exception}
     found: dict[str, Any] = {
         name: {"longest": duration_text(bound)} for name, bound in bounds.items() if bound

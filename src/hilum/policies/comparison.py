@@ -13,7 +13,6 @@ from hilum.policies.criteria_models import SERVICE
 from hilum.policies.document import book_faults, canonical, render
 from hilum.policies.in_force import observing
 from hilum.policies.lifetimes import LONGEST
-from hilum.policies.mending import DAYS
 from hilum.policies.models import (
     ANY,
     TIERS,
@@ -32,6 +31,7 @@ from hilum.policies.models import (
 from hilum.policies.observed_cells import OBSERVE_BOUND, OBSERVED_DAYS_BOUND
 from hilum.policies.override_models import Level
 from hilum.policies.products import products_widened
+from hilum.policies.remediation import DAYS
 from hilum.policies.requirements import newly_overridable
 from hilum.policies.tables import duration_text
 from hilum.policies.tier_changes import Fall, Rise, TierChanges, index_of

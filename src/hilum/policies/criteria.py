@@ -26,7 +26,7 @@ def read_criteria(table: Table) -> dict[str, Any]:
 
 
 def rendered_criteria(cell: Cell) -> dict[str, Any]:
-    """Return these fields as a document has them. What asks nothing is left out, so that books of before keep their digests."""
+    """Return these fields as a document has them. What asks nothing is left out, so that older books keep their digests."""
     return {name: getattr(cell, name) for name, nothing in SERVICE.items() if getattr(cell, name) != nothing}
 
 

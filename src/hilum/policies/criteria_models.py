@@ -12,7 +12,7 @@ LATENCY_BOUND_MS = 60_000
 class Criteria:
     """The limits of a cell for an app's service; by default none (C228).
 
-    With fewer than ``least_calls`` nothing is known of an app. ``grace_days``: within how many days it mends what it does not keep to.
+    With fewer than ``least_calls`` nothing is known of an app. ``grace_days``: within how many days it fixes what it does not keep to.
     """
 
     unavailable_percent: int = 100

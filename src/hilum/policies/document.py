@@ -17,7 +17,6 @@ from hilum.policies.criteria import read_criteria
 from hilum.policies.criteria_models import LATENCY_BOUND_MS
 from hilum.policies.exception_models import Autonomy, Population
 from hilum.policies.lifetimes import lifetime_faults, read_lifetimes
-from hilum.policies.mending import read_mending
 from hilum.policies.models import (
     ANY,
     DISPOSAL_DAYS,
@@ -51,6 +50,7 @@ from hilum.policies.observed_cells import CELL_LIMITS, CurrentBook, completed
 from hilum.policies.override_models import Level
 from hilum.policies.product_models import DataClass, ScopeProduct, ScopeStatus, Workflow
 from hilum.policies.products import product_faults
+from hilum.policies.remediation import read_remediation
 from hilum.policies.rendering import canonical, render, render_rule
 from hilum.policies.requirements import read_levels
 from hilum.policies.soundness import soundness_faults
@@ -108,7 +108,7 @@ def read_stored(document: object, digest: str) -> tuple[Book | None, tuple[Fault
     """Parse a document that was valid for the release that stored it: the book, or None if this release cannot read it; and the faults.
 
     With a book the faults are warnings: it is in force whatever this release would refuse today. A limit above today's counts as
-    today's, and a scope that is not known any more permits nothing. Soundness is not judged. A field that a later release adds must be
+    today's, and a scope that is no longer known permits nothing. Soundness is not judged. A field that a later release adds must be
     optional here, with the value that means what its absence meant. A newer format is read where it states a ``compatible_from`` that this
     release reads; its other fields are ignored.
     """
@@ -230,7 +230,7 @@ def _cell(table: Table, book: Book) -> Cell:
         dormant_days=_days(table, "dormant_days", DORMANT_DAYS),
         disposal_days=_days(table, "disposal_days", DISPOSAL_DAYS),
         dormant_ends=table.flag("dormant_ends", optional=True),
-        **read_mending(table),
+        **read_remediation(table),
         **read_criteria(table),
     )
     cell = read_levels(table, cell, book)

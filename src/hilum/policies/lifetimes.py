@@ -46,7 +46,7 @@ def _limit(table: Table, name: str) -> timedelta | None:
 
 
 def rendered_lifetimes(lives: Lifetimes) -> dict[str, str]:
-    """Return lifetimes as a document has them. What is not limited is left out, so that books of before keep their digests."""
+    """Return lifetimes as a document has them. What is not limited is left out, so that older books keep their digests."""
     written = {name: duration_text(getattr(lives, name)) for name in _REQUIRED}
     for name, limit in (("idle", lives.idle), ("absolute", lives.absolute)):
         if limit is not None:

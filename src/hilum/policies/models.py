@@ -19,9 +19,9 @@ from hilum.policies.exception_models import (
     Population,
 )
 from hilum.policies.lifetime_models import DISPOSAL_DAYS, DORMANT_DAYS, Expiry, Lifetimes
-from hilum.policies.mending_models import AUTOMATION, FIX_DAYS, GRACE_DAYS_BOUND, LADDER_DAYS, Automation
 from hilum.policies.override_models import Level, Override, OverrideOrder
 from hilum.policies.product_models import NOTICE, WORKFLOW_SCOPE, ScopeProduct, ScopeStatus, Workflow
+from hilum.policies.remediation_models import AUTOMATION, FIX_DAYS, GRACE_DAYS_BOUND, LADDER_DAYS, Automation
 from hilum.policies.version_models import (
     APPLY_ACTION,
     IN_FORCE_BOUND,
@@ -253,7 +253,7 @@ class Cell:
     fix_days_high: int = FIX_DAYS["fix_days_high"]
     fix_days_medium: int = FIX_DAYS["fix_days_medium"]
     fix_days_low: int = FIX_DAYS["fix_days_low"]
-    """Days within which a finding about an app is mended, by its severity (C115)."""
+    """Days within which a finding about an app is fixed, by its severity (C115)."""
     suspend_days: int = LADDER_DAYS["suspend_days"]
     withdraw_days: int = LADDER_DAYS["withdraw_days"]
     """Days after that deadline until the app is to be suspended, and its certification withdrawn (C226)."""
@@ -264,9 +264,9 @@ class Cell:
     service_latency_ms_p95: int = SERVICE["service_latency_ms_p95"]
     service_least_calls: int = SERVICE["service_least_calls"]
     service_grace_days: int = SERVICE["service_grace_days"]
-    """What is asked of an app's service, of what it causes itself, with how many calls, and within how many days it is mended (C228)."""
+    """What is asked of an app's service, of what it causes itself, with how many calls, and within how many days it is fixed (C228)."""
     automation: Automation = AUTOMATION
-    """How far the platform goes by itself about what is not mended; beyond it a person decides."""
+    """How far the platform goes by itself about what is not fixed; beyond it a person decides."""
     advised: frozenset[str] = frozenset()
     """What is asked for and blocks nothing, as ``kind.name``; it is in none of the lists above (C207)."""
     overridable: frozenset[str] = frozenset()

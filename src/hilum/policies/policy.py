@@ -11,7 +11,6 @@ from functools import lru_cache
 from hilum.policies.admission import admit, raising_rules
 from hilum.policies.criteria import criteria_of, strictest_criteria
 from hilum.policies.in_force import PolicyFacts, Succession, as_enforced, as_of, still_observed
-from hilum.policies.mending import longest_grace
 from hilum.policies.models import (
     ANY,
     Applicant,
@@ -23,6 +22,7 @@ from hilum.policies.models import (
 )
 from hilum.policies.product_models import WORKFLOW_SCOPE, Expansion, ScopeProduct
 from hilum.policies.products import Coverage, ended_by, part_in_force
+from hilum.policies.remediation import longest_grace
 from hilum.policies.requirements import binds, stated, without_requirements
 from hilum.policies.strictness import writes
 from hilum.policies.tiers import POPULATIONS, assess, highest, tier_judge
@@ -94,14 +94,14 @@ def cell_of(book: Book, category: str, tier: Tier) -> Cell | None:
 
 
 def ended_sentence(book: Book, scope: Scope) -> str:
-    """Return the sentence that a scope is not granted any more, and what to ask for instead; empty if any of it still is."""
+    """Return the sentence that a scope is no longer granted, and what to ask for instead; empty if any of it still is."""
     if part_in_force(book, scope) or (product := ended_by(book, scope)) is None:
         return ""
     return f"{render(scope)} ended on {product.sunset}. {_instead(book, product)}"
 
 
 def first_ended(book: Book, scopes: Iterable[Scope]) -> str:
-    """Return the sentence of the first of some scopes that is not granted any more; empty if there is none."""
+    """Return the sentence of the first of some scopes that is no longer granted; empty if there is none."""
     return next(filter(None, (ended_sentence(book, scope) for scope in scopes)), "")
 
 

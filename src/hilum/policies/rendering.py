@@ -7,7 +7,6 @@ from typing import Any
 from hilum.policies.book_bounds import rendered_bounds
 from hilum.policies.criteria import rendered_criteria
 from hilum.policies.lifetimes import rendered_lifetimes
-from hilum.policies.mending import rendered_mending
 from hilum.policies.models import (
     DISPOSAL_DAYS,
     DORMANT_DAYS,
@@ -20,6 +19,7 @@ from hilum.policies.models import (
 )
 from hilum.policies.override_models import Level
 from hilum.policies.product_models import ScopeProduct, Workflow
+from hilum.policies.remediation import rendered_remediation
 from hilum.policies.requirements import rendered_levels, stated
 from hilum.policies.tables import duration_text
 
@@ -131,7 +131,7 @@ def render_rule(rule: TierRule) -> dict[str, Any]:
 
 
 def _rendered_cell(cell: Cell) -> dict[str, Any]:
-    # Left out where it is the default, so that books of before keep their digests.
+    # Left out where it is the default, so that older books keep their digests.
     days = {"dormant_days": DORMANT_DAYS, "disposal_days": DISPOSAL_DAYS}
     optional = {name: getattr(cell, name) for name in days if getattr(cell, name) != days[name]}
     return (
@@ -165,7 +165,7 @@ def _rendered_cell(cell: Cell) -> dict[str, Any]:
         }
         | optional
         | ({"dormant_ends": True} if cell.dormant_ends else {})
-        | rendered_mending(cell)
+        | rendered_remediation(cell)
         | rendered_criteria(cell)
         | {kind: sorted(stated(cell, kind)) for kind in ("agreements", "proofs") if stated(cell, kind)}
         | rendered_levels(cell)

@@ -121,7 +121,7 @@ def _without(cell: Cell, names: Collection[str]) -> Cell:
 
 
 def rendered_levels(cell: Cell) -> dict[str, Any]:
-    """Return the levels of a cell as a document has them. Where all is absolute they are left out, so that books of before keep their digests."""
+    """Return the levels of a cell as a document has them. Where all is absolute they are left out, so that older books keep their digests."""
     levels = {level: sorted(getattr(cell, name)) for level, name in _WRITTEN.items() if getattr(cell, name)}
     return {"levels": levels} if levels else {}
 

@@ -405,7 +405,7 @@ def _in_force(router: APIRouter, kit: Kit, used: Used) -> None:
         """
         tenants = tuple(map(TenantId, body.tenants))
         order = ApplyOrder(body.version, tenants, body.after, body.reason, body.emergency)
-        # Two large books take a while to compare, which must not hold up other writers.
+        # Two large books take a while to compare, which must not delay other writers.
         await run_read(kit, request, partial(service.prepare, order=order))
         done = await run_write(kit, request, partial(service.apply, order=order, used=used))
         return waits(done) if isinstance(done, Asked) else done

@@ -245,7 +245,7 @@ def _require_reader(ctx: Context) -> None:
 def in_force(ctx: Context) -> CurrentVersions:
     """Return which version is in force where; to a tenant's administrator, everywhere and at their own tenant. Raises NotPermitted.
 
-    Also where nothing is decided by it, since whoever mends that must know what there is: then ``fault`` says why.
+    Also where nothing is decided by it, since whoever fixes that must know what there is: then ``fault`` says why.
     """
     _require_reader(ctx)
     found = _with_fault(ctx, loading.applied(ctx))
@@ -270,7 +270,7 @@ def newest_head(ctx: Context) -> tuple[int, str] | None:
 
 
 def heads(ctx: Context, numbers: Collection[int]) -> dict[int, str]:
-    """Return the digests of the applications with these numbers, of those that there are."""
+    """Return the digests of the applications with these numbers, as far as they exist."""
     found = store.numbered_applications(ctx.tx, numbers)
     return {each.number: chain.application_digest(each) for each in found}
 

@@ -9,7 +9,6 @@ from itertools import pairwise, product
 from hilum.policies.criteria import looser_criteria
 from hilum.policies.jurisdictions import rules_of
 from hilum.policies.lifetimes import longer_fields
-from hilum.policies.mending import looser_mending
 from hilum.policies.models import (
     ANY,
     NEVER_BELOW_HIGH,
@@ -23,6 +22,7 @@ from hilum.policies.models import (
     Tier,
 )
 from hilum.policies.override_models import Level
+from hilum.policies.remediation import looser_remediation
 from hilum.policies.requirements import newly_overridable
 from hilum.policies.tiers import highest, tier_judge
 from hilum.standards.fhir.definitions import resource_types
@@ -200,7 +200,7 @@ def _looser_fields(below: Cell, above: Cell) -> Iterator[str]:
         yield "dormant_ends"
     elif below.dormant_ends and above.dormant_days > below.dormant_days:
         yield "dormant_days"
-    yield from looser_mending(below, above)
+    yield from looser_remediation(below, above)
     yield from looser_criteria(below, above)
     if above.certificate_life > below.certificate_life:
         yield "certificate_life"

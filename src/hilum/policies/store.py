@@ -143,7 +143,7 @@ def has_versions(tx: Connection) -> bool:
 
 
 def numbered_applications(tx: Connection, numbers: Collection[int]) -> list[Application]:
-    """Read the applications with these numbers, of those that there are."""
+    """Read the applications with these numbers, as far as they exist."""
     return [
         _application(row)
         for row in tx.execute(select(applications).where(applications.c.number.in_(numbers)))

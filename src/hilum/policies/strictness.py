@@ -10,7 +10,6 @@ from typing import Any
 from hilum.controls.models import Quota
 from hilum.policies.criteria import stricter_criteria
 from hilum.policies.lifetime_models import stricter_lifetimes
-from hilum.policies.mending import stricter_mending
 from hilum.policies.models import (
     ANY,
     Admission,
@@ -23,6 +22,7 @@ from hilum.policies.models import (
     Withheld,
     Withholding,
 )
+from hilum.policies.remediation import stricter_remediation
 from hilum.policies.requirements import stricter_levels
 from hilum.standards.smart.scopes import (
     CREATE,
@@ -66,7 +66,7 @@ def stricter(one: Cell, other: Cell) -> Cell:
         disposal_days=min(one.disposal_days, other.disposal_days),
         dormant_days=min(one.dormant_days, other.dormant_days),
         dormant_ends=one.dormant_ends or other.dormant_ends,
-        **stricter_mending(one, other),
+        **stricter_remediation(one, other),
         **stricter_criteria(one, other),
     )
     return stricter_levels(one, other, joined)

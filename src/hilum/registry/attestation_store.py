@@ -53,7 +53,7 @@ def read_attestations(tx: Connection, *, after: int = 0, until: int | None = Non
 
 
 def numbered_attestations(tx: Connection, numbers: Collection[int]) -> list[Attestation]:
-    """Read the attestations with these numbers, of those that there are."""
+    """Read the attestations with these numbers, as far as they exist."""
     query = select(attestations).where(attestations.c.number.in_(numbers))
     return [_attestation(row) for row in tx.execute(query)]
 

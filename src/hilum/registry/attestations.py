@@ -286,7 +286,7 @@ def newest_head(ctx: Context) -> tuple[int, str] | None:
 
 
 def heads(ctx: Context, numbers: Collection[int]) -> dict[int, str]:
-    """Return the digests of the attestations with these numbers, of those that there are."""
+    """Return the digests of the attestations with these numbers, as far as they exist."""
     found = attestation_store.numbered_attestations(ctx.tx, numbers)
     return {each.number: chain.attestation_digest(each) for each in found}
 

@@ -285,7 +285,7 @@ class ReviewSource(StrEnum):
     USE = "use"
     """The app does what its version does not declare."""
     FINDINGS = "findings"
-    """What was found about it was not mended in time, or much was found (C225)."""
+    """What was found about it was not fixed in time, or much was found (C225)."""
 
 
 @dataclass(frozen=True, slots=True)

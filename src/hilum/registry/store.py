@@ -570,7 +570,7 @@ def add_review(tx: Connection, review: DeltaReview) -> bool:
 
 
 def save_closed_review(tx: Connection, closed: DeltaReview) -> bool:
-    """Save that a delta review is not needed any more; False if it was saved already."""
+    """Save that a delta review is no longer needed; False if it was saved already."""
     mine = (delta_reviews.c.id == closed.id, delta_reviews.c.closed_at.is_(None))
     return tx.execute(delta_reviews.update().where(*mine).values(closed_at=closed.closed_at)).rowcount == 1
 

@@ -243,7 +243,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     )
     may = policy.may_register(asker) if order.tenant is None else administers(asker, order.tenant)
     if not may:
-        raise NotPermitted("not_permitted", "Whoever asked for this exception may not do so any more.")
+        raise NotPermitted("not_permitted", "Whoever asked for this exception may no longer do so.")
     before = _judged(ctx, order)
     identity.require_unchanged(approval.act, before)
     made = PolicyException(

@@ -187,7 +187,7 @@ OBSTACLES = {
     Obstacle.REMOVED: "Somebody removed the app from this hospital before.",
     Obstacle.DISMISSED: "An administrator dismissed a request for this app after these rules were put in force.",
     Obstacle.NO_AGREEMENT: "The vendor lacks an agreement that the app needs at this hospital.",
-    Obstacle.NO_APPROVER: "Who put the rules in force may not approve any more: put them in force again.",
+    Obstacle.NO_APPROVER: "Who put the rules in force may no longer approve: put them in force again.",
     Obstacle.OWN: "Who asks is who put the rules in force.",
     Obstacle.WIDER: "It asks for more than is certified and the rule book allows at this hospital.",
     Obstacle.NOTHING_LEFT: "The rule's limits leave nothing of what is asked for.",

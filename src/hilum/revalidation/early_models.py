@@ -25,7 +25,7 @@ class EarlyInputs:
 
     ``tier_risen``: the rule book in force puts what was certified in a higher tier. ``use_beyond``: it is used beyond what its version
     declares. ``grave_overdue``: open findings of critical or high severity whose deadline is over. ``recent``: findings that were opened
-    within MANY_WITHIN, also those that were mended since.
+    within MANY_WITHIN, also those that were fixed since.
     """
 
     tier_risen: bool
@@ -46,8 +46,8 @@ FORMULA: Mapping[Trigger, str] = MappingProxyType(
     {
         Trigger.TIER: "The rule book in force puts what was certified in a higher risk tier than it was certified in.",
         Trigger.USE: "The app is used beyond what its version declares: for another workflow, or by an AI that does more than declared.",
-        Trigger.OVERDUE: "A finding of critical or high severity was not mended before its deadline.",
-        Trigger.MANY: f"{MANY_FINDINGS} or more findings were opened about it within {MANY_WITHIN.days} days, mended or not.",
+        Trigger.OVERDUE: "A finding of critical or high severity was not fixed before its deadline.",
+        Trigger.MANY: f"{MANY_FINDINGS} or more findings were opened about it within {MANY_WITHIN.days} days, fixed or not.",
     }
 )
 """The formula in words, as it is published."""

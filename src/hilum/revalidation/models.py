@@ -21,7 +21,7 @@ ASK_AGAIN = timedelta(minutes=10)
 """How long after one asked look at an app another one may be asked for: its addresses may be a stranger's."""
 UNUSED_DAYS = 90
 DRIFT_DAYS = 7
-"""How far back calls are compared with the contract: a week after the last one, its finding is mended."""
+"""How far back calls are compared with the contract: a week after the last one, its finding is fixed."""
 DRIFTS_BOUND = 50
 """Kinds of calls beyond a contract that are found of one app."""
 RULES_BOUND = 100
@@ -29,7 +29,7 @@ RULES_BOUND = 100
 LISTED_BOUND = 40
 """Scopes that a finding lists."""
 RECURS_WITHIN = timedelta(days=14)
-"""How long after a finding was closed the same one has what was left of its time: who mends it for a night has no new deadline each time."""
+"""How long after a finding was closed the same one has what was left of its time: who fixes it for a night has no new deadline each time."""
 FINDINGS_BOUND = 500
 """Open findings of one app."""
 CLOSED_KEPT = timedelta(days=3 * 366)
@@ -113,14 +113,14 @@ RUNGS: Mapping[Automation, Rung] = {
 }
 """How far the platform climbs by itself, as a cell of the rule book says it."""
 DAYS: Mapping[Severity, int] = {each: FIX_DAYS[f"fix_days_{each.value}"] for each in Severity}
-"""Days within which a finding is mended, where the cell of the rule book says nothing."""
+"""Days within which a finding is fixed, where the cell of the rule book says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Concern:
     """What one look found wrong: by which rule, about what. ``certain``: it was seen to be wrong; else it could not be seen.
 
-    ``due_at``: before when it is to be mended, if not by its severity.
+    ``due_at``: before when it is to be fixed, if not by its severity.
     """
 
     rule: str
@@ -158,7 +158,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about a certified app that is to be mended before ``due_at`` (None while it is only suspected)."""
+    """Something about a certified app that is to be fixed before ``due_at`` (None while it is only suspected)."""
 
     id: str
     app: AppId
@@ -266,7 +266,7 @@ class Currency:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a cell says of findings: days to mend by severity, how far the platform climbs by itself, and after which days what else is due."""
+    """What a cell says of findings: days to fix by severity, how far the platform climbs by itself, and after which days what else is due."""
 
     days: Mapping[Severity, int] = field(default_factory=lambda: DAYS)
     automatic: Rung = RUNGS[AUTOMATION]

@@ -166,7 +166,7 @@ def follow(
     limits: Limits,
     now: datetime,
 ) -> Followed:
-    """Return what a look changes: new findings, suspicions, what is still so, and what was mended.
+    """Return what a look changes: new findings, suspicions, what is still so, and what was fixed.
 
     ``held``: what is open. ``recent``: what was closed lately; the same again about the same certification has the time that was left then. What could not
     be seen keeps a finding open and opens none before the second time: a host may be away for a night.
@@ -220,7 +220,7 @@ def _due(concern: Concern, earlier: Finding | None, limits: Limits, now: datetim
     due = concern.due_at or now + timedelta(days=limits.days[concern.severity])
     if earlier is None or earlier.due_at is None or earlier.closed_at is None:
         return due
-    # The days on which it was mended do not count: else whoever meets the same twice is stopped on the night on which they learn of it.
+    # The days on which it was fixed do not count: else whoever meets the same twice is stopped on the night on which they learn of it.
     return min(due, now + (earlier.due_at - earlier.closed_at))
 
 

@@ -43,7 +43,7 @@ class FindingsQuery(Sorted):
 
 
 class FindingShown(Shown):
-    """``due_at``: before when it is to be mended; ``seen_at``: when it was last so."""
+    """``due_at``: before when it is to be fixed; ``seen_at``: when it was last so."""
 
     id: str
     app: str
@@ -174,7 +174,7 @@ class ServiceShown(Shown):
 
 
 class RoundShown(Shown):
-    """Of how many apps the round has judged how many. ``ended_at`` is empty while it is under way."""
+    """Of how many apps the round has judged how many. ``ended_at`` is empty while it is in progress."""
 
     day: date | None
     done: int
@@ -243,7 +243,7 @@ def api(kit: Kit, use: Use) -> APIRouter:
 
     @router.post("/revalidation/apps/{app}", status_code=202, openapi_extra=askers)
     async def ask(request: Request, app: Id) -> StandingShown:
-        """Have a certified app looked at again within a minute or two, such as after something was mended."""
+        """Have a certified app looked at again within a minute or two, such as after something was fixed."""
         return _standing(await run_write(kit, request, partial(service.ask, app_id=AppId(app))))
 
     return router

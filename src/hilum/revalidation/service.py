@@ -64,7 +64,7 @@ from hilum.review import service as review
 from hilum.review.models import Look
 
 __all__ = ["Permits", "Totals", "Use", "list_seen_at", "view_beginnings", "view_early", "view_figures"]
-REASON = "Findings about this app were not mended in time: hilum finding list"
+REASON = "Findings about this app were not fixed in time: hilum finding list"
 _MAILS = {
     Rung.NOTIFY: MailKind.FINDINGS_OPENED,
     Rung.WARN: MailKind.FINDINGS_WARNED,
@@ -77,7 +77,7 @@ _MAILS = {
 
 
 def begin_round(ctx: Context) -> Round:
-    """Begin the round of this day, unless one is under way or it was made; return the round."""
+    """Begin the round of this day, unless one is in progress or it was made; return the round."""
     held = store.get_round(ctx.tx)
     today = ctx.now.date()
     if not held.is_over or (held.day is not None and held.day >= today):
@@ -90,7 +90,7 @@ def begin_round(ctx: Context) -> Round:
 
 
 def next_batch(ctx: Context, use: Use, limit: int = BATCH) -> list[Subject]:
-    """Read the next apps to look at: those that somebody asked for, then those of the round that is under way."""
+    """Read the next apps to look at: those that somebody asked for, then those of the round that is in progress."""
     return [_read(ctx, each, use) for each in _next(ctx, limit)]
 
 
@@ -118,7 +118,7 @@ def _read(ctx: Context, named: Subject, use: Use) -> Subject:
     try:
         targets = tuple(review.addresses_of(ctx, certification))
     except NotFound:
-        # A submission that is not there any more: `finish` says so of this app alone, and the others are looked at.
+        # A submission that is no longer there: `finish` says so of this app alone, and the others are looked at.
         return replace(named, certification=certification)
     criteria = limits_of(ctx, certification).service
     with lanes.using(Lane.OWN):
@@ -376,7 +376,7 @@ def _moved(
         after = replace(after, suspended=True)
     elif to < Rung.SUSPEND and standing.suspended:
         if app.state is AppState.SUSPENDED and _suspended_it(ctx, app):
-            registry.resume_app(ctx, app.id, "What was found about this app is mended.")
+            registry.resume_app(ctx, app.id, "What was found about this app is fixed.")
         after = replace(after, suspended=False)
     if (standing.rung, standing.due) != (to, due):
         facts = {"from": standing.rung.name.lower(), "to": to.name.lower(), "due": due.name.lower()}
@@ -405,7 +405,7 @@ def _stopped(ctx: Context, app: App, switches: Sequence[Switch]) -> tuple[str, .
     every, graced = registry.certifications_of(ctx, app.id), certificates.in_grace(ctx, app.id)
     certified = [*registry.in_force(ctx, every), *(each for each in every if each.id in graced)]
     made = [
-        # On versions and not on the app: that switch takes two people to release, and a mended app climbs down by itself.
+        # On versions and not on the app: that switch takes two people to release, and a fixed app climbs down by itself.
         controls.engage(ctx, EngageOrder(Target(TargetKind.VERSION, version), Mode.NO_NEW_LAUNCHES, REASON))
         for version in sorted({each.version for each in certified} - stopped)
     ]
@@ -434,7 +434,7 @@ def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limi
 
 
 def ask(ctx: Context, app_id: AppId) -> Standing:
-    """Have an app looked at again soon, for its vendor and for reviewers. Raises NotFound, NotPermitted (right, asked a moment ago)."""
+    """Have an app looked at again soon, for its vendor and for reviewers. Raises NotFound, NotPermitted (right, asked too recently)."""
     app = registry.get_app(ctx, app_id)
     event = Event("revalidation.app.ask", app=app.id)
     if not policy.may_see(ctx.actor, app.vendor):
@@ -445,7 +445,7 @@ def ask(ctx: Context, app_id: AppId) -> Standing:
         raise Conflict("not_certified", "The app is not certified for production, so nothing is looked at.")
     held = store.get_standing(ctx.tx, app.id)
     if held.asked_at is not None or (held.looked_at is not None and ctx.now < held.looked_at + ASK_AGAIN):
-        detail = "The app was looked at a moment ago, or is about to be. Ask again in ten minutes."
+        detail = "The app was checked just now, or will be in a moment. Try again in ten minutes."
         raise audit.refusal(ctx, replace(event, reason="asked_recently"), detail)
     after = replace(held, asked_at=ctx.now)
     store.save_standing(ctx.tx, after)

@@ -22,7 +22,7 @@ _WORDS = {
 }
 _FIXES = {
     Criterion.AVAILABILITY: "Send fewer requests, or spread them: follow Retry-After, and search instead of reading one by one.",
-    Criterion.ERRORS: "Find them with hilum app calls, and mend what sends them.",
+    Criterion.ERRORS: "Find them with hilum app calls, and fix what sends them.",
     Criterion.LATENCY: "Ask for less at once: narrower searches, _count, and fewer included records.",
 }
 
@@ -82,7 +82,7 @@ def _measured(criterion: Criterion, limit: int, hits: int, of: int, least: int) 
 def concerns_of(
     measured: Iterable[CriterionResult], held: Collection[Finding], *, public: bool, due_at: datetime
 ) -> Iterator[Concern]:
-    """Yield what an app does not keep to; what is not known any more keeps a finding open, and opens none.
+    """Yield what an app does not keep to; what is no longer known keeps a finding open, and opens none.
 
     ``public``: it has a public client, and whoever uses that holds its tokens: it weighs less, as other calls of such a client do.
     """

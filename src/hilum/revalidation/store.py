@@ -107,9 +107,7 @@ _OF_ROUND = [each.name for each in rounds.c if each.name != "id"]
 
 
 def no_such_finding() -> NotFound:
-    return NotFound(
-        "finding_not_found", "There is no such finding; `hilum finding list` lists those that there are."
-    )
+    return NotFound("finding_not_found", "There is no such finding; `hilum finding list` lists them.")
 
 
 # --- findings ----------------------------------------------------------------------------------------------------------------
@@ -195,7 +193,7 @@ def apps_overdue(tx: Connection, now: datetime) -> set[AppId]:
 
 
 def count_opened(tx: Connection, app: AppId, since: datetime) -> int:
-    """Count an app's findings that were opened since a moment, mended or not."""
+    """Count an app's findings that were opened since a moment, fixed or not."""
     mine = findings.c.app == app, findings.c.state != State.SUSPECTED.value, findings.c.opened_at >= since
     return int(tx.execute(select(func.count()).select_from(findings).where(*mine)).scalar_one())
 

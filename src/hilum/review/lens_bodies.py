@@ -129,7 +129,7 @@ class LensShown(LensListed):
 
 
 class FindingShown(Shown):
-    """``blocks``: nothing is certified while it is open. ``due_at``: until when it is to be mended."""
+    """``blocks``: nothing is certified while it is open. ``due_at``: until when it is to be fixed."""
 
     id: str
     submission: str

@@ -93,7 +93,7 @@ def add_lens_routes(router: APIRouter, kit: Kit) -> None:
 
     @router.post("/findings/{finding}/resolve", openapi_extra=REVIEWERS)
     async def resolve(request: Request, finding: Id, body: ResolveAsked) -> FindingShown:
-        """Record that what was found is mended."""
+        """Record that what was found is fixed."""
         verb = partial(service.resolve, finding_id=finding, note=body.note)
         return finding_shown(await run_write(kit, request, verb))
 

@@ -249,7 +249,7 @@ def answer(ctx: Context, submission_id: str, lens: Lens, revision: int, text: st
 
 
 def resolve(ctx: Context, finding_id: str, note: str) -> Finding:
-    """Record that what was found is mended, as the reviewer who has its lens. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    """Record that what was found is fixed, as the reviewer who has its lens. Raises NotFound, NotPermitted, Invalid, Conflict."""
     finding = lens_store.get_finding(ctx.tx, finding_id)
     try:
         found = moves.visible(ctx, finding.submission, lock=True)

@@ -424,7 +424,7 @@ class Severity(StrEnum):
 FIX_WITHIN: Mapping[Severity, timedelta] = MappingProxyType(
     {severity: timedelta(days=days) for severity, days in zip(Severity, (7, 14, 30, 90), strict=True)}
 )
-"""Within what time a vendor mends what was found."""
+"""Within what time a vendor fixes what was found."""
 
 
 class FindingState(StrEnum):
@@ -470,7 +470,7 @@ class Finding:
 
     @property
     def due_at(self) -> datetime:
-        """Until when it is to be mended."""
+        """Until when it is to be fixed."""
         return self.found_at + FIX_WITHIN[self.severity]
 
 

@@ -68,7 +68,7 @@ def measure(plan: Rollout, stands: Position, decisions: Decisions, now: datetime
     reached = [tenant for ring in plan.rings[: len(stands.reached)] for tenant in ring.tenants]
     everywhere = len(stands.reached) == len(plan.rings)
     found = []
-    # The ten minutes that are under way count too: a regression is not waited for.
+    # The ten minutes that are in progress count too: a regression is not waited for.
     until = now + SLOT
     for ring, began in zip(plan.rings, stands.reached, strict=False):
         own, beside = ring.tenants or tuple(named), not ring.tenants

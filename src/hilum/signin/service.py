@@ -479,7 +479,7 @@ def end_sessions_of(ctx: Context, person_id: PersonId) -> int:
 
 
 def end_access(ctx: Context, person: PersonId) -> None:
-    """End every session, API token and sign-in under way of a person who lost what they rest on. The caller records why."""
+    """End every session, API token and sign-in in progress of a person who lost what they rest on. The caller records why."""
     _end_sessions(ctx, person)
     store.save_api_tokens_revoked(ctx.tx, person, ctx.now)
     store.delete_pending_of(ctx.tx, person)

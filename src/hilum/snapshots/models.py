@@ -21,10 +21,10 @@ CLAIMED_FOR = timedelta(minutes=5)
 
 class State(StrEnum):
     MAKING = "making"
-    """Its place is taken, and nothing is there yet: its making is under way, or has broken off."""
+    """Its place is taken, and nothing is there yet: its making is in progress, or has broken off."""
     READY = "ready"
     RESETTING = "resetting"
-    """Closed: a reset is under way, or has broken off."""
+    """Closed: a reset is in progress, or has broken off."""
     REMOVED = "removed"
     """Closed and empty. The vendor's next snapshot takes its place and its address."""
 

@@ -170,7 +170,7 @@ def _add_tenant(
 def begin_reset(
     ctx: Context, snapshot_id: TenantId, templates: Mapping[str, Template], claim: str
 ) -> Snapshot:
-    """Close a snapshot whose reset begins: what is under way there ends, also an earlier reset. Raises NotFound, NotPermitted, Unavailable (its template is missing)."""
+    """Close a snapshot whose reset begins: what is in progress there ends, also an earlier reset. Raises NotFound, NotPermitted, Unavailable (its template is missing)."""
     found = _changeable(ctx, snapshot_id, "snapshots.snapshot.reset")
     # Before it is closed: without a template nothing would open it again.
     if found.template not in templates:

@@ -107,7 +107,7 @@ class Confirmations:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict. ``passed``: requests answered after the last confirmation; ``kept_back``: under way then, and not answered."""
+    """The verdict. ``passed``: requests answered after the last confirmation; ``kept_back``: in progress then, and not answered."""
 
     verdict: Containment
     gaps: tuple[Gap, ...] = ()

@@ -277,7 +277,7 @@ class Surfaces:
             return cached
 
     def _read_once(self, tenant: TenantFacts, base: str, at: float) -> "asyncio.Task[Surface]":
-        """Return the read that is under way; start one if there is none."""
+        """Return the read that is in progress; start one if there is none."""
         under_way = _of(tenant, self._reading.get(tenant.id))
         if under_way is not None and not under_way.cancelled():
             return under_way

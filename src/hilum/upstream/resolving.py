@@ -28,10 +28,10 @@ class Resolver:
         lookup = self._under_way.get(host)
         if lookup is None:
             if len(self._under_way) >= LOOKUPS_BOUND:
-                raise OSError("too many look-ups are under way")
+                raise OSError("too many look-ups are in progress")
             lookup = self._under_way[host] = asyncio.get_running_loop().create_future()
             lookup.add_done_callback(lambda done: self._ended(host, done))
-            # A daemon: a look-up cannot be ended, and must not hold up the end of the process.
+            # A daemon: a look-up cannot be ended, and must not delay the end of the process.
             Thread(target=_look_up, args=(host, lookup), name="resolver", daemon=True).start()
         return await asyncio.shield(lookup)
 

@@ -44,7 +44,7 @@ DEPARTURE = Cookie("hilum_departure")
 LANGUAGE = Cookie("hilum_language")
 """The language that somebody chose at this browser."""
 LANGUAGE_ASKED = Cookie("hilum_language_asked")
-"""The language that an app asked for in the authorization request under way."""
+"""The language that an app asked for in the authorization request in progress."""
 FRAME_LANGUAGE = Cookie("hilum_frame_language", framed=True)
 FRAME_LANGUAGE_ASKED = Cookie("hilum_frame_language_asked", framed=True)
 """The same inside a frame of an EHR."""

@@ -275,11 +275,11 @@ def test_a_place_that_the_platform_does_not_know_is_given_up_and_the_gap_read(qu
             feed.expect(launch)
             made = await calls_made(outside, grant, 1)
 
-            async def mended() -> bool:
+            async def fixed() -> bool:
                 found = await feed.calls("general", launch)
                 return not found.trouble and found.calls[0].request_id == made[0]
 
-            await until(mended)
+            await until(fixed)
 
     tell(quiet, story)
 

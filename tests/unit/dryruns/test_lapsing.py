@@ -326,7 +326,7 @@ def test_what_the_ladder_would_do_is_named_by_its_rung(now: Rung, then: Rung, wh
 
 
 def test_only_another_ladder_has_findings_read() -> None:
-    """A book that changes scopes, or days within which something new is mended, moves no app that is overdue."""
+    """A book that changes scopes, or days within which something new is fixed, moves no app that is overdue."""
     assert not ladder_differs(BEFORE, STRICTER)
     assert not ladder_differs(BEFORE, everywhere(fix_days_low=1))
     assert ladder_differs(BEFORE, everywhere(automation="suspend"))

@@ -18,7 +18,7 @@ LOOKED, JUDGED = AT + timedelta(hours=1), AT + timedelta(days=2)
 
 
 def run(*checks: tuple[str, Result]) -> Run:
-    made = tuple(Check(rule, "it", result, "Seen.", "curl", "Mend it.") for rule, result in checks)
+    made = tuple(Check(rule, "it", result, "Seen.", "curl", "Fix it.") for rule, result in checks)
     return Run("sub_1", 1, LOOKED, "", "", 1, Judgement(made, Route()))
 
 

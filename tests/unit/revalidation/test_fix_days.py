@@ -1,4 +1,4 @@
-"""What a cell says of findings about its apps: days to mend them, and how far the platform goes by itself (C115, C226)."""
+"""What a cell says of findings about its apps: days to fix them, and how far the platform goes by itself (C115, C226)."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -34,7 +34,7 @@ def concern(
     rule: str = "address.tls", about: str = "redirect: https://a.example/cb", **change: object
 ) -> Concern:
     severity = policy.SEVERITIES[rule]
-    made = Concern(rule, about, severity, certain=True, evidence="Seen.", reproduction="curl", fix="Mend it.")
+    made = Concern(rule, about, severity, certain=True, evidence="Seen.", reproduction="curl", fix="Fix it.")
     return replace(made, **change)  # type: ignore[arg-type]
 
 
@@ -48,7 +48,7 @@ def finding(**change: object) -> Finding:
     [(Result.FAILED, True), (Result.UNKNOWN, False), (Result.PASSED, None), (Result.NOT_REQUIRED, None)],
 )
 def test_only_what_is_wrong_or_cannot_be_seen_concerns(result: Result, certain: bool | None) -> None:
-    check = Check("address.stays", "launch: https://a.example", result, "It moved.", "curl", "Mend it.")
+    check = Check("address.stays", "launch: https://a.example", result, "It moved.", "curl", "Fix it.")
 
     found = policy.concerns_of([check, check], SUBJECT)
 
@@ -59,7 +59,7 @@ def test_only_what_is_wrong_or_cannot_be_seen_concerns(result: Result, certain: 
 
 def test_many_addresses_that_do_not_answer_push_out_nothing_graver() -> None:
     away = [Check("address.answers", f"{n}", Result.UNKNOWN, "", "", "") for n in range(FINDINGS_BOUND + 1)]
-    changed = Check("keys.kept", "keys", Result.FAILED, "Another key.", "curl", "Mend it.")
+    changed = Check("keys.kept", "keys", Result.FAILED, "Another key.", "curl", "Fix it.")
 
     found = policy.concerns_of([*away, changed], SUBJECT)
 
@@ -92,16 +92,16 @@ def test_what_could_not_be_seen_becomes_a_finding_the_second_time() -> None:
     (suspected,) = policy.follow(SUBJECT, VENDOR, (), [unseen], limits=LIMITS, now=NOW).suspected
     held = replace(suspected, id="fnd_1")
     second = policy.follow(SUBJECT, VENDOR, [held], [unseen], limits=LIMITS, now=NOW + DAY)
-    mended = policy.follow(SUBJECT, VENDOR, [held], [], limits=LIMITS, now=NOW + DAY)
+    fixed = policy.follow(SUBJECT, VENDOR, [held], [], limits=LIMITS, now=NOW + DAY)
 
     assert (suspected.state, suspected.due_at) == (State.SUSPECTED, None)
     (opened,) = second.opened
     assert (opened.id, opened.due_at) == ("fnd_1", NOW + 8 * DAY)
-    assert [each.id for each in mended.closed] == ["fnd_1"]
+    assert [each.id for each in fixed.closed] == ["fnd_1"]
 
 
 def test_a_finding_keeps_its_deadline_until_it_is_seen_to_be_mended() -> None:
-    """C115: what cannot be seen is not mended."""
+    """C115: what cannot be seen is not fixed."""
     held = finding()
 
     for seen in (concern(evidence="Again."), concern(certain=False)):
@@ -179,7 +179,7 @@ def test_the_platform_climbs_no_further_than_its_limit_and_withdraws_nothing(
     ],
     ids=[
         "one night",
-        "mended in time and past its day",
+        "fixed in time and past its day",
         "overdue",
         "no more than at first",
         "certified before",
@@ -188,7 +188,7 @@ def test_the_platform_climbs_no_further_than_its_limit_and_withdraws_nothing(
 def test_what_comes_again_has_the_time_that_was_left_when_it_was_mended(
     left: timedelta, mended_for: timedelta, certification: str, again_in: timedelta
 ) -> None:
-    """C115: mending for one night gives no new deadline, and whoever mended in time is not stopped at once. Also where it could not be seen twice."""
+    """C115: fixing for one night gives no new deadline, and whoever fixed in time is not stopped at once. Also where it could not be seen twice."""
     closed_at = NOW - mended_for
     earlier = finding(
         state=State.CLOSED, due_at=closed_at + left, closed_at=closed_at, certification=certification
@@ -206,7 +206,7 @@ def test_what_comes_again_has_the_time_that_was_left_when_it_was_mended(
 
 
 LADDERS = Switch(
-    "swi_1", Target(TargetKind.VERSION, "ver_1"), Mode.NO_NEW_LAUNCHES, "Not mended.", str(SYSTEM), NOW
+    "swi_1", Target(TargetKind.VERSION, "ver_1"), Mode.NO_NEW_LAUNCHES, "Not fixed.", str(SYSTEM), NOW
 )
 
 
@@ -216,7 +216,7 @@ LADDERS = Switch(
         (LADDERS, True),
         (replace(LADDERS, engaged_by="staff:per_1"), False),
         # A release that words it otherwise still lets go of it.
-        (replace(LADDERS, reason="Found, and not mended."), True),
+        (replace(LADDERS, reason="Found, and not fixed."), True),
         (replace(LADDERS, mode=Mode.FULL_STOP), False),
         (replace(LADDERS, target=Target(TargetKind.VERSION, "ver_other")), False),
         (replace(LADDERS, target=Target(TargetKind.APP, "ver_1")), False),

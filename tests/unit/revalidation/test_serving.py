@@ -140,7 +140,7 @@ def test_what_is_not_known_any_more_keeps_a_finding_open_and_opens_none() -> Non
     assert concerns(calls(10, mistaken=10)) == []
     (kept,) = concerns(calls(10, mistaken=10), "errors")
     assert (kept.about, kept.certain) == ("errors", False)
-    assert concerns(calls(2_000), "errors") == [], "mended"
+    assert concerns(calls(2_000), "errors") == [], "fixed"
 
 
 def test_of_an_app_with_a_public_client_it_weighs_least() -> None:

@@ -47,7 +47,7 @@ _PAGES = {
     "contacts": "developer.contacts",
     "environment": "developer.app",
 }
-"""Where what is missing is mended, by the first word of its field; everything else is on the form itself."""
+"""Where what is missing is fixed, by the first word of its field; everything else is on the form itself."""
 _LABELS = {
     "profile": "Statements",
     "version": "Version",
@@ -369,7 +369,7 @@ def _of_document(wrong: Mapping[str, str], form: Form | None, kind: str) -> dict
 
 
 def _missing(view: SubmissionView, app: App, book: Book) -> list[dict[str, Any]]:
-    """Return what keeps a draft from being submitted, together where one sentence says it of several: what, and where it is mended."""
+    """Return what keeps a draft from being submitted, together where one sentence says it of several: what, and where it is fixed."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for name, sentence in fields.sentences(view.missing).items():
         part, _, rest = name.partition(".")

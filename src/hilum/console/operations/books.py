@@ -132,7 +132,7 @@ async def apply(visit: Visit, form: Form) -> Response:
     try:
         reason = fields.required(form, "reason")
         order = ApplyOrder(number, tenants, int(after), reason, form.one("emergency") == "yes")
-        # Two large books take a while to compare, which must not hold up other writers.
+        # Two large books take a while to compare, which must not delay other writers.
         await visit.read(partial(policies.prepare, order=order))
         done = await visit.write(partial(policies.apply, order=order, used=visit.ports.used))
     # What it still lacks, such as a dry run or a trial, stands beside the form.

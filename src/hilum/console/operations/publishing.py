@@ -103,7 +103,7 @@ def _compared(ctx: Context, now: CurrentVersions, book: Book) -> dict[str, Any]:
     try:
         before = policies.get_version(ctx, now.everywhere)[1]
     except Unavailable as error:
-        # Whoever mends a damaged rule book adds one while nothing can be compared.
+        # Whoever fixes a damaged rule book adds one while nothing can be compared.
         return {"fault": error.detail}
     changed, wider = policies.changes(before, book), policies.widenings(before, book)
     return {

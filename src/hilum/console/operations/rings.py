@@ -104,7 +104,7 @@ async def start(visit: Visit, form: Form) -> Response:
             raise no_such_act()
         facts = await visit.read(partial(shown, number=number))
         order = _order(form, number, [TenantId(id_) for id_, _, _ in facts["hospitals"]])
-        # Two large books take a while to compare, which must not hold up other writers.
+        # Two large books take a while to compare, which must not delay other writers.
         await visit.read(partial(rollouts.prepare, order=order))
         done = await visit.write(partial(rollouts.start, order=order))
     except (Invalid, Conflict) as error:

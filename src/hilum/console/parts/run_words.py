@@ -15,7 +15,7 @@ from hilum.web.urls import with_query
 RECORDS = 100
 """Records of a judged run on one page."""
 _STATES = {
-    State.OPEN: ("under way", "accent"),
+    State.OPEN: ("in progress", "accent"),
     State.PASSED: ("passed", "good"),
     State.FAILED: ("failed", "bad"),
     State.INCOMPLETE: ("incomplete", "warn"),

@@ -75,14 +75,14 @@ VALUE_BOUND = 2_000
 def stands(
     found: Submission, run: Run | None, lenses: Iterable[LensReview] = (), *, reviews: bool
 ) -> tuple[str, str]:
-    """Return the state of a submission as a word and its colour, for who reviews it or for who mends it."""
+    """Return the state of a submission as a word and its colour, for who reviews it or for who fixes it."""
     if found.state in _CLOSED:
         return _CLOSED[found.state]
     if found.state is State.DRAFT:
         return ("draft", "plain")
-    mends = run is not None and any(each.blocks for each in run.judgement.checks)
-    mends = mends or any(each.state is LensState.NEEDS_CHANGES for each in lenses)
-    if found.state is State.IN_LENSES and mends != reviews:
+    fixes = run is not None and any(each.blocks for each in run.judgement.checks)
+    fixes = fixes or any(each.state is LensState.NEEDS_CHANGES for each in lenses)
+    if found.state is State.IN_LENSES and fixes != reviews:
         return ("waiting for you", "accent")
     return ("in review", "info")
 

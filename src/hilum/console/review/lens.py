@@ -144,7 +144,7 @@ def _unplaced(wrong: Mapping[str, str]) -> list[str]:
 
 
 async def act(visit: Visit, form: Form) -> Response:
-    """Take a lens, judge it, give it back, record that something it found is mended, or make room for more findings."""
+    """Take a lens, judge it, give it back, record that something it found is fixed, or make room for more findings."""
     id_, lens = visit.param(), _lens(visit)
     if form.one("act") == "more":
         return await _page(visit, form)

@@ -31,7 +31,7 @@ WAITS = {
     Waits.DATE: "its day",
     Waits.HOLD: "a hold to be released",
     Waits.RECORD: "somebody to look: it is not as the audit recorded it",
-    Waits.NOTHING: "nothing: the next step is under way",
+    Waits.NOTHING: "nothing: the next step is in progress",
 }
 LIST = List(
     columns=(

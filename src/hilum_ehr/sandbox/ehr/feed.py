@@ -164,7 +164,7 @@ class Feed:
         self._settled.set()
 
     def _lose(self, reason: HilumError) -> None:
-        # The id is not accepted any more: begin from now, and read what was missed from the list.
+        # The id is no longer accepted: begin from now, and read what was missed from the list.
         if isinstance(reason, Invalid):
             self._place = ""
         # Without an id the next connection cannot continue, so anything may have been missed.

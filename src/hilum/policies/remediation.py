@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from hilum.policies.mending_models import AUTOMATION, FIX_DAYS, GRACE_DAYS_BOUND, LADDER_DAYS, Automation
 from hilum.policies.models import Book, Cell
+from hilum.policies.remediation_models import AUTOMATION, FIX_DAYS, GRACE_DAYS_BOUND, LADDER_DAYS, Automation
 from hilum.policies.tables import Table
 
 _DAYS_BOUND = 365
@@ -14,7 +14,7 @@ DAYS = {**FIX_DAYS, **LADDER_DAYS, "grace_days": 0}
 _BOUNDS = {"grace_days": GRACE_DAYS_BOUND}
 
 
-def read_mending(table: Table) -> dict[str, Any]:
+def read_remediation(table: Table) -> dict[str, Any]:
     """Read these fields. Where one is not stated it is as it was before there were any."""
     found: dict[str, Any] = {
         name: table.integer(name, 1 if name in FIX_DAYS else 0, _BOUNDS.get(name, _DAYS_BOUND))
@@ -29,19 +29,19 @@ def read_mending(table: Table) -> dict[str, Any]:
     return found
 
 
-def rendered_mending(cell: Cell) -> dict[str, Any]:
-    """Return these fields as a document has them. What is the default is left out, so that books of before keep their digests."""
+def rendered_remediation(cell: Cell) -> dict[str, Any]:
+    """Return these fields as a document has them. What is the default is left out, so that older books keep their digests."""
     days = {name: getattr(cell, name) for name in DAYS if getattr(cell, name) != DAYS[name]}
     return days if cell.automation is AUTOMATION else days | {"automation": cell.automation.value}
 
 
-def stricter_mending(one: Cell, other: Cell) -> dict[str, Any]:
+def stricter_remediation(one: Cell, other: Cell) -> dict[str, Any]:
     """Return these fields such that none is looser than in either cell."""
     days = {name: min(getattr(one, name), getattr(other, name)) for name in DAYS}
     return {**days, "automation": max(one.automation, other.automation, key=lambda each: each.rank)}
 
 
-def looser_mending(below: Cell, above: Cell) -> Iterator[str]:
+def looser_remediation(below: Cell, above: Cell) -> Iterator[str]:
     """Yield those of these fields that are looser in ``above``."""
     for name in DAYS:
         if getattr(above, name) > getattr(below, name):
