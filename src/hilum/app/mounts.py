@@ -1,5 +1,6 @@
 """Which routes each room with pages, protocol endpoints or an API contributes, and in which order."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -120,6 +121,8 @@ from hilum.web.kit import Authenticate, Kit
 from hilum_ehr.sandbox.faults import BY_HAND, READ_EVERY_S, Fault, FaultBook
 
 API_TITLE = "Hilum control plane"
+_OPENS_AN_APP = re.compile(r"/t/[^/]+/(ehr/open/|oauth/authorize(/|\Z))")
+"""The addresses of a launch (``launches.routes``), and of an authorization request and its pages (``frontchannel.routes``)."""
 NOTHING_COUNTED = Use(lambda *_: ())
 
 
@@ -137,6 +140,11 @@ class Site:
     """How this worker is."""
     generation: Callable[[], object] = object
     """Another value whenever the facts of enforcement are."""
+
+
+def opens_an_app(path: str) -> bool:
+    """Check whether an EHR's frame comes by a path when it opens an app: errors there may stand in the frame."""
+    return _OPENS_AN_APP.match(path) is not None
 
 
 def template_folders() -> list[Path]:

@@ -192,6 +192,7 @@ def _shell(settings: Settings, urls: Urls, assets: Assets, keeper: SnapshotKeepe
         links=shown,
         secure=urls.is_secure(),
         habits=lambda tenant: _habits(keeper, tenant),
+        opens_an_app=mounts.opens_an_app,
     )
     return Pages(assets, shell, folders=[*mounts.template_folders(), HERE / "templates"])
 

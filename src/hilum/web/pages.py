@@ -3,7 +3,6 @@
 Source: docs/adr/0014-pages.md; CSP Level 3.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -26,8 +25,6 @@ from hilum.web.static import Assets
 
 TEMPLATES = Path(__file__).parent / "templates"
 SOURCES_BOUND = 50
-_OPENS_AN_APP = re.compile(r"/t/[^/]+/(ehr/open/|oauth/authorize(/|\Z))")
-"""The addresses that an EHR's frame comes by when it opens an app: the launch's, and those of the authorization request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +58,8 @@ class Shell:
     """Whether pages are served over https, so that their cookies are Secure."""
     habits: Callable[[str], Habits] = lambda _: NO_HABITS
     """Returns the habits of a hospital by its id."""
+    opens_an_app: Callable[[str], bool] = lambda _: False
+    """Checks whether an EHR's frame comes by a path when it opens an app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +155,7 @@ class Pages:
     def error_policy(self, request: Request) -> Policy:
         """Return the policy of an error page: on an app's way into a chart it may stand in the EHR's frame, where the app would be."""
         path = request.url.path
-        if not _OPENS_AN_APP.match(path):
+        if not self.shell.opens_an_app(path):
             return Policy()
         return Policy(frame_ancestors=self.shell.habits(_hospital_of(path)).framed_by)
 

@@ -20,8 +20,13 @@ ORIGIN = "http://127.0.0.1:8000"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def pages(*, sandbox: bool = True, habits: Callable[[str], Habits] = lambda _: NO_HABITS) -> Pages:
-    return Pages(Assets(), Shell(sandbox=sandbox, habits=habits))
+def pages(
+    *,
+    sandbox: bool = True,
+    habits: Callable[[str], Habits] = lambda _: NO_HABITS,
+    opens_an_app: Callable[[str], bool] = lambda _: False,
+) -> Pages:
+    return Pages(Assets(), Shell(sandbox=sandbox, habits=habits, opens_an_app=opens_an_app))
 
 
 def request(

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from hilum.app import mounts
 from hilum.kernel.errors import Conflict, HilumError, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.web.errors import Trouble, trouble_page
 from hilum.web.pages import NO_HABITS, Habits, Policy, Shell, security_headers
@@ -99,7 +100,7 @@ def test_an_error_is_framed_by_the_hospitals_ehr_only_where_that_opens_an_app(
 ) -> None:
     """C30, C216: a launch that is refused in the EHR's frame can be read there; sign-in is framed by nobody."""
     habits = {"mercy": Habits(framed_by=("https://ehr.example",))}
-    made = pages(habits=lambda tenant: habits.get(tenant, NO_HABITS))
+    made = pages(habits=lambda tenant: habits.get(tenant, NO_HABITS), opens_an_app=mounts.opens_an_app)
 
     page = trouble_page(made, request(method="GET", path=path), TROUBLE, status=403)
 
