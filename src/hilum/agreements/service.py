@@ -22,7 +22,7 @@ from hilum.clients import service as clients
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind
 from hilum.identity import service as identity
-from hilum.identity.models import Role, Tenant
+from hilum.identity.models import Tenant
 from hilum.identity.policy import is_open_to
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
@@ -344,10 +344,8 @@ def _mail_vendor(ctx: Context, found: Agreement, mail: MailKind, cause: str, fac
 
 
 def _mail_hospital(ctx: Context, found: Agreement, mail: MailKind, cause: str, facts: dict[str, str]) -> None:
-    """Mail the administrators of the hospital who have an address. Not as the vendor's notice: its members would read the addresses."""
-    zone = identity.zone_of(ctx, found.tenant)
-    for _, address in identity.list_reached(ctx, found.tenant, {Role.ADMINISTRATOR}):
-        notices.put_mail(ctx, Mail(mail, address, cause, facts, zone=zone))
+    """Mail the administrators of the hospital. Not as the vendor's notice: its members would read the addresses."""
+    identity.mail_administrators(ctx, found.tenant, mail, cause, facts)
 
 
 def _shown(name: str, otherwise: str) -> str:

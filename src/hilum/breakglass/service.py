@@ -27,7 +27,6 @@ from hilum.breakglass.models import (
 from hilum.clients import service as clients
 from hilum.controls.policy import administers
 from hilum.identity import service as identity
-from hilum.identity.models import Role
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
@@ -37,8 +36,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import PersistentMap
 from hilum.launches import service as launches
 from hilum.launches.models import Launch
-from hilum.notices import service as notices
-from hilum.notices.models import Mail, MailKind
+from hilum.notices.models import MailKind
 from hilum.registry import service as registry
 from hilum.standards.refusals import meaning_of
 from hilum.standing import service as standing
@@ -121,10 +119,7 @@ def _notify(ctx: Context, use: Use, hospital: str, person: str) -> None:
         "ends": use.ends_at.isoformat(),
         "review": use.review_by.isoformat(),
     }
-    zone = identity.zone_of(ctx, use.tenant)
-    for _, address in identity.list_reached(ctx, use.tenant, {Role.ADMINISTRATOR}):
-        cause = f"break-glass/{use.id}"
-        notices.put_mail(ctx, Mail(MailKind.BREAK_GLASS, address, cause, facts, zone=zone))
+    identity.mail_administrators(ctx, use.tenant, MailKind.BREAK_GLASS, f"break-glass/{use.id}", facts)
 
 
 def end_use(ctx: Context, use_id: str) -> Use:

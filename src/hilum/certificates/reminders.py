@@ -6,7 +6,6 @@ from hilum.certificates import policy, store
 from hilum.certificates.models import HOSPITALS_BEFORE, REMIND_BATCH, Certificate
 from hilum.contacts import service as contacts
 from hilum.identity import service as identity
-from hilum.identity.models import Role
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.notices import service as notices
@@ -79,7 +78,4 @@ def _announce(ctx: Context, found: Certificate, step: Step, once: str) -> None:
     if step is Step.SOON and found.expires_at - ctx.now > HOSPITALS_BEFORE:
         return
     for tenant in installations.hospitals_of(ctx, found.app):
-        zone = identity.zone_of(ctx, tenant)
-        for _, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
-            mail = Mail(for_hospitals, address, f"{cause}/{tenant}", facts, app=found.app, zone=zone)
-            notices.put_mail(ctx, mail)
+        identity.mail_administrators(ctx, tenant, for_hospitals, f"{cause}/{tenant}", facts, app=found.app)

@@ -25,7 +25,6 @@ from hilum.disposals.models import (
 )
 from hilum.disposals.receivers import ask as ask_receiver
 from hilum.identity import service as identity
-from hilum.identity.models import Role
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
@@ -249,13 +248,9 @@ def _mail_hospital(ctx: Context, disposal: Disposal) -> int:
         "due": disposal.due_at.isoformat(),
     }
     cause = f"disposals/late/{disposal.tenant}/{disposal.app}/{ctx.now:%Y-%m-%d}"
-    reached = identity.list_reached(ctx, disposal.tenant, {Role.ADMINISTRATOR})
-    zone = identity.zone_of(ctx, disposal.tenant)
-    orders = [
-        Mail(MailKind.DISPOSAL_LATE, address, cause, facts, disposal.vendor, app.id, zone=zone)
-        for _, address in reached
-    ]
-    return sum(notices.put_mail(ctx, order) is not None for order in orders)
+    return identity.mail_administrators(
+        ctx, disposal.tenant, MailKind.DISPOSAL_LATE, cause, facts, vendor=disposal.vendor, app=app.id
+    )
 
 
 def purge(ctx: Context) -> int:

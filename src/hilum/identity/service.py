@@ -44,7 +44,7 @@ from hilum.identity.models import (
     UpstreamRef,
     VendorRole,
 )
-from hilum.identity.reached import list_reached, zone_of
+from hilum.identity.reached import list_reached, mail_administrators, zone_of
 from hilum.identity.whose import list_sandboxes, list_shared
 from hilum.infra import nodes
 from hilum.infra.context import Context
@@ -67,6 +67,7 @@ __all__ = [
     "list_reached",
     "list_sandboxes",
     "list_shared",
+    "mail_administrators",
     "remove_facility",
     "set_branding",
     "unknown_facilities",

@@ -10,7 +10,7 @@ from hilum.audit.models import Event
 from hilum.clients import service as clients
 from hilum.clients.models import Client, ClientFacts
 from hilum.identity import service as identity
-from hilum.identity.models import IDENTITY, Person, Role
+from hilum.identity.models import IDENTITY
 from hilum.infra.context import Context
 from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
 from hilum.kernel.ids import PersonId, TenantId
@@ -76,7 +76,10 @@ def ask(ctx: Context, order: NewMandate) -> Mandate:
     store.add_mandate(ctx.tx, asked)
     audit.record(ctx, _event("mandates.mandate.ask", asked))
     attestations.attest(ctx, policy.signed_state(asked))
-    _mail(ctx, asked, MailKind.MANDATE_ASKED, "asked", asked.ends_at, to=_address_of(approver))
+    if approver is not None and approver.mail:
+        cause, zone = _cause(asked, "asked"), identity.zone_of(ctx, asked.tenant)
+        facts = _facts(ctx, asked, asked.ends_at)
+        notices.put_mail(ctx, Mail(MailKind.MANDATE_ASKED, approver.mail, cause, facts, zone=zone))
     return asked
 
 
@@ -228,45 +231,35 @@ def follow_approvers(ctx: Context, after: str) -> str:
             continue
         if since is None:
             assert due is not None, "one of the two"
-            to = (*_administrators(ctx, each), *_address_of(approver))
-            _mail(ctx, each, MailKind.MANDATE_ENDS, f"ends/{due.days}", each.ends_at, to=to)
+            facts, cause = _facts(ctx, each, each.ends_at), _cause(each, f"ends/{due.days}")
+            also = [approver.mail] if approver is not None and approver.mail else []
+            identity.mail_administrators(ctx, each.tenant, MailKind.MANDATE_ENDS, cause, facts, also=also)
         elif store.save_lost(ctx.tx, each.id, since):
             ctx.advance_epoch(MANDATES, f"mandate/{each.id}")
             lost.append(replace(each, lost_at=since))
             audit.record(ctx, _event("mandates.mandate.lose_approver", lost[-1]))
             ends = min(each.ends_at, since + GRACE)
-            _mail(ctx, each, MailKind.MANDATE_LOST, "lost", ends, to=_administrators(ctx, each))
+            facts, cause = _facts(ctx, each, ends), _cause(each, "lost")
+            identity.mail_administrators(ctx, each.tenant, MailKind.MANDATE_LOST, cause, facts)
     if lost:
         attestations.attest(ctx, *map(policy.signed_state, lost))
     return found[-1].id if found else ""
 
 
-def _administrators(ctx: Context, found: Mandate) -> tuple[str, ...]:
-    """Return the addresses of the administrators of a mandate's hospital, as far as they have one."""
-    return tuple(address for _, address in identity.list_reached(ctx, found.tenant, {Role.ADMINISTRATOR}))
+def _cause(found: Mandate, why: str) -> str:
+    return f"mandates/{found.id}/{why}"
 
 
-def _address_of(approver: Person | None) -> tuple[str, ...]:
-    return (approver.mail,) if approver is not None and approver.mail else ()
-
-
-def _mail(
-    ctx: Context, found: Mandate, mail: MailKind, why: str, ends: datetime, *, to: tuple[str, ...]
-) -> None:
-    """Mail people about a mandate, each once for each reason."""
-    if not to:
-        return
+def _facts(ctx: Context, found: Mandate, ends: datetime) -> dict[str, str]:
+    """Return what a mail says of a mandate."""
     client, app = clients.find_client(ctx, found.client), registry.get_app(ctx, found.app)
-    facts = {
+    return {
         # One name that no mail can show must not delay all others.
         "service": client.name if client is not None and plain_name(client.name) else found.client,
         "app": app.name if plain_name(app.name) else app.id,
         "mandate": found.id,
         "ends": ends.isoformat(),
     }
-    zone = identity.zone_of(ctx, found.tenant)
-    for address in dict.fromkeys(to):
-        notices.put_mail(ctx, Mail(mail, address, f"mandates/{found.id}/{why}", facts, zone=zone))
 
 
 def _save(ctx: Context, mandate: Mandate) -> None:

@@ -10,7 +10,6 @@ from hilum.audit.models import Event, Served
 from hilum.contacts import service as contacts
 from hilum.contacts.models import ContactKind
 from hilum.identity import service as identity
-from hilum.identity.models import Role
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.kernel.ids import AppId, TenantId, VendorId
@@ -120,9 +119,8 @@ def _announce(ctx: Context, opened: Sequence[Alert], apps: Mapping[AppId, App]) 
     names = {each: identity.get_tenant(ctx, each).name for each in tenants}
     # If a hospital's server is down, all of its apps are affected: nobody gets one mail for each.
     for (tenant, _), of in _grouped(fresh, lambda each: (each.tenant, each.kind)):
-        facts, zone = _facts(of, apps, names), identity.zone_of(ctx, tenant)
-        for _, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
-            notices.put_mail(ctx, Mail(MailKind.APP_ALERT, address, _cause(of, tenant), facts, zone=zone))
+        facts = _facts(of, apps, names)
+        identity.mail_administrators(ctx, tenant, MailKind.APP_ALERT, _cause(of, tenant), facts)
     for (vendor, _), of in _grouped(fresh, lambda each: (each.vendor, each.kind)):
         facts = _facts(of, apps, names)
         for address in _reached(ctx, vendor):

@@ -13,7 +13,6 @@ from hilum.controls import service as controls
 from hilum.controls.models import EngageOrder, Mode, Switch, Target, TargetKind
 from hilum.evidence import service as evidence
 from hilum.identity import service as identity
-from hilum.identity.models import Role
 from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
@@ -424,10 +423,9 @@ def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limi
     notices.put_event(ctx, VendorEvent(EventKind.FINDINGS, app.vendor, cause, event_facts, app=app.id))
     if rung < Rung.STOP:
         return
+    held = {"app": app.name, "rule": gravest.rule}
     for tenant in installations.hospitals_of(ctx, app.id):
-        for _, address in identity.list_reached(ctx, tenant, {Role.ADMINISTRATOR}):
-            held = {"app": app.name, "rule": gravest.rule}
-            notices.put_mail(ctx, Mail(MailKind.APP_HELD, address, f"{cause}/{tenant}", held, app=app.id))
+        identity.mail_administrators(ctx, tenant, MailKind.APP_HELD, f"{cause}/{tenant}", held, app=app.id)
 
 
 # --- for people --------------------------------------------------------------------------------------------------------------

@@ -8,12 +8,11 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.clients import service as clients
 from hilum.identity import service as identity
-from hilum.identity.models import Role, Tenant
+from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.kernel.pages import PageQuery
-from hilum.notices import service as notices
-from hilum.notices.models import Mail, MailKind
+from hilum.notices.models import MailKind
 from hilum.policies import service as policies
 from hilum.policies.models import Book
 from hilum.policies.policy import PolicyFacts, Succession
@@ -83,11 +82,7 @@ def _notify_before(
     said = {"place": tenant.name, "version": str(ahead.version), "since": since.isoformat()}
     said |= {effect.value: policy.names_in_words(names) for effect, names in effects.items()}
     cause = f"{ahead.rollout}/{tenant.id}"
-    mailed = sum(
-        notices.put_mail(ctx, Mail(MailKind.BOOK_CHANGES, address, cause, said, zone=tenant.time_zone))
-        is not None
-        for _, address in identity.list_reached(ctx, tenant.id, {Role.ADMINISTRATOR})
-    )
+    mailed = identity.mail_administrators(ctx, tenant.id, MailKind.BOOK_CHANGES, cause, said)
     counts = {effect.value: len(names) for effect, names in effects.items()}
     told = {"rollout": ahead.rollout, "version": ahead.version, "mailed": mailed, **counts}
     audit.record(ctx, Event("policies.rollout.announce", tenant=tenant.id, facts=told))
@@ -104,13 +99,8 @@ def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFact
         "version": str(version),
         "since": changed.application.applied_at.isoformat(),
     } | {effect.value: policy.names_in_words(names) for effect, names in effects.items()}
-    reached = identity.list_reached(ctx, tenant.id, {Role.ADMINISTRATOR})
     cause = policy.change_cause(number, tenant.id)
-    mailed = sum(
-        notices.put_mail(ctx, Mail(MailKind.BOOK_CHANGED, address, cause, said, zone=tenant.time_zone))
-        is not None
-        for _, address in reached
-    )
+    mailed = identity.mail_administrators(ctx, tenant.id, MailKind.BOOK_CHANGED, cause, said)
     # If nobody has an address, the staff find here whom to inform.
     counts = {effect.value: len(names) for effect, names in effects.items()}
     told = {"application": number, "version": version, "mailed": mailed, **counts}

@@ -7,7 +7,7 @@ from itertools import chain
 
 from hilum.contacts import service as contacts
 from hilum.identity import service as identity
-from hilum.identity.models import Role, Tenant
+from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.kernel.ids import AppId, VendorId
@@ -52,23 +52,21 @@ def _hospitals(ctx: Context, walk: Walk, facts: PolicyFacts) -> Walk:
         # By the book in force there: a book on trial elsewhere ends nothing here.
         book = facts.at.get(tenant.id, facts.everywhere)
         due = policy.endings(book, ctx.now.astimezone(UTC).date())
-        reached = identity.list_reached(ctx, tenant.id, {Role.ADMINISTRATOR}) if due else []
-        if reached and tenant.active:
-            _notify_hospital(ctx, tenant, due, [address for _, address in reached])
+        if due and tenant.active:
+            _notify_hospital(ctx, tenant, due)
     if len(found) < PLACES_AT_ONCE:
         return Walk(walk.key, Phase.VENDORS)
     return replace(walk, after=str(found[-1].id))
 
 
-def _notify_hospital(ctx: Context, tenant: Tenant, due: Iterable[Ending], addresses: list[str]) -> None:
+def _notify_hospital(ctx: Context, tenant: Tenant, due: Iterable[Ending]) -> None:
     installed = list(installations.scopes_at(ctx, tenant.id))
     for ending in due:
         holders = [app for app, scopes in installed if policy.has(ending.product, scopes)]
         if holders:
             names = [each.name for each in registry.read_apps(ctx, holders[:APPS_READ]).values()]
-            for address in addresses:
-                mail = _mail(ending, place=(tenant.id, tenant.name), apps=names, address=address)
-                notices.put_mail(ctx, replace(mail, zone=tenant.time_zone))
+            facts, cause = _facts(ending, tenant.name, names), policy.cause_of(ending, tenant.id)
+            identity.mail_administrators(ctx, tenant.id, _kind(ending), cause, facts)
 
 
 def _vendors(ctx: Context, walk: Walk, due: list[Ending]) -> Walk:
@@ -92,24 +90,27 @@ def _notify_vendor(ctx: Context, vendor: Vendor, due: list[Ending]) -> None:
         names = [app.name for app in apps if policy.has(ending.product, certified.get(app.id, ()))]
         if not names:
             continue
+        facts, cause = _facts(ending, vendor.name, names), policy.cause_of(ending, vendor.id)
         # One mailbox may serve several kinds of contact: a cause yields one mail for each address.
         for contact in proved:
-            mail = _mail(ending, place=(vendor.id, vendor.name), apps=names, address=contact.address)
-            notices.put_mail(ctx, replace(mail, vendor=vendor.id))
+            mail = Mail(_kind(ending), contact.address, cause, facts, vendor=vendor.id)
+            notices.put_mail(ctx, mail)
         _call(ctx, ending, vendor.id)
 
 
-def _mail(ending: Ending, *, place: tuple[str, str], apps: list[str], address: str) -> Mail:
-    product, ended = ending.product, ending.stage is Stage.ENDED
-    facts = {
-        "scope": product.name,
+def _kind(ending: Ending) -> MailKind:
+    return MailKind.SCOPE_ENDED if ending.stage is Stage.ENDED else MailKind.SCOPE_ENDS
+
+
+def _facts(ending: Ending, place: str, apps: list[str]) -> dict[str, str]:
+    """Return what a mail to a hospital or a vendor says of a scope that ends."""
+    return {
+        "scope": ending.product.name,
         "ends": _moment(ending),
-        "successor": policy.successor_in_words(product),
+        "successor": policy.successor_in_words(ending.product),
         "apps": policy.apps_in_words(apps),
-        "place": place[1],
+        "place": place,
     }
-    kind = MailKind.SCOPE_ENDED if ended else MailKind.SCOPE_ENDS
-    return Mail(kind, address, policy.cause_of(ending, place[0]), facts)
 
 
 def _call(ctx: Context, ending: Ending, vendor: VendorId) -> None:
