@@ -25,7 +25,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import Tenant
 from hilum.identity.policy import is_open_to
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, Unavailable, not_shown
 from hilum.kernel.ids import PersonId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.notices import service as notices
@@ -168,7 +168,7 @@ def list_agreements(ctx: Context, query: AgreementQuery, page: PageQuery = FIRST
             vendor=query.vendor or own_vendor or "",
         )
     if not policy.may_see(ctx.actor, query.vendor, query.tenant):
-        raise NotPermitted("not_permitted", "You may see the agreements of your own organisation only.")
+        raise not_shown("these agreements", Readers.BOTH)
     return store.list_agreements(ctx.tx, query, page)
 
 

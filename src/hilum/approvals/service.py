@@ -23,7 +23,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import DECIDED, FACTOR_STALE, NO_RIGHT, Conflict, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import DECIDED, FACTOR_STALE, NO_RIGHT, Conflict, NotFound, Unavailable, not_shown
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -138,7 +138,7 @@ def list_pending(
     own = ctx.actor.vendor
     tenant = tenant or ctx.actor.tenant or (TenantId(own) if own else None)
     if not policy.may_decide(ctx.actor, tenant):
-        raise NotPermitted("not_permitted", "You may not see the requests of this hospital or of the staff.")
+        raise not_shown("what waits for a second person", "those who may be that person")
     return store.list_pending(ctx.tx, ctx.now, tenant=tenant, page=page)
 
 

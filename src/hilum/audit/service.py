@@ -30,7 +30,7 @@ from hilum.audit.models import (
     Verdict,
 )
 from hilum.infra.context import Context
-from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted, Unavailable, not_shown
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.times import EPOCH
 from hilum.keys import service as keys
@@ -333,5 +333,5 @@ def list_holds(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Hold]:
     """List the holds in force. Raises NotPermitted."""
     # A refused look changes nothing and is not recorded; refused changes are, by `refusal`.
     if not policy.may_see_holds(ctx.actor):
-        raise NotPermitted("not_permitted", "Only staff who read the audit may list holds.")
+        raise not_shown("holds", "staff who read the audit")
     return store.list_holds(ctx.tx, page)

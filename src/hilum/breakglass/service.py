@@ -30,7 +30,7 @@ from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted, Readers, not_shown
 from hilum.kernel.ids import LaunchId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import PersistentMap
@@ -171,14 +171,16 @@ def list_uses(ctx: Context, query: UseQuery, page: PageQuery = FIRST_PAGE) -> li
     if not administers(ctx.actor, query.tenant):
         query = replace(query, person=query.person or ctx.actor.id)
     if not policy.may_list(ctx.actor, query):
-        raise NotPermitted("not_permitted", "You may see the emergency accesses of your own hospital only.")
+        raise not_shown("these emergency accesses", Readers.HOSPITAL)
     return store.list_uses(ctx.tx, query, ctx.now, page)
 
 
 def view_settings(ctx: Context, tenant: TenantId) -> Settings:
     """Return what a hospital allows. Raises NotFound, NotPermitted."""
     if ctx.actor.tenant != tenant and not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", NO_RIGHT)
+        raise not_shown(
+            "what a hospital allows in an emergency", "the hospital's people and the platform's staff"
+        )
     return _settings(ctx, identity.get_tenant(ctx, tenant).id)
 
 

@@ -33,7 +33,7 @@ from hilum.infra.context import Context
 from hilum.infra.epoch import Stamp
 from hilum.infra.facts import current_facts
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import NOT_SHOWN, NotFound, NotPermitted
+from hilum.kernel.errors import NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
@@ -317,14 +317,14 @@ def list_certificates(
 ) -> list[Certificate]:
     """List certificates by id: a vendor's member their own, who reads the catalogue all. Raises NotPermitted."""
     if not policy.may_list(ctx.actor):
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("certificates", Readers.CATALOGUE)
     return store.list_certificates(ctx.tx, page, vendor=policy.sees_only(ctx.actor), app=app, status=status)
 
 
 def view(ctx: Context, certificate_id: str) -> Certificate:
     """Get a certificate with its text; one of an app's is found by the app's id as well. Raises NotFound, NotPermitted."""
     if not policy.may_list(ctx.actor):
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("certificates", Readers.CATALOGUE)
     of_app = policy.current(store.of_apps(ctx.tx, [AppId(certificate_id)]))
     found = store.get_certificate(ctx.tx, certificate_id if of_app is None else of_app.id)
     own = policy.sees_only(ctx.actor)

@@ -6,7 +6,7 @@ from hilum.clients import credential_policy, policy, store
 from hilum.clients.models import KEYS, Credential, CredentialKind, UnusedClient
 from hilum.clients.queries import view_client
 from hilum.infra.context import Context
-from hilum.kernel.errors import NOT_SHOWN, NotPermitted
+from hilum.kernel.errors import Readers, not_shown
 from hilum.kernel.ids import ClientId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.registry import service as registry
@@ -47,7 +47,7 @@ def list_unused(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[UnusedClient
     """
     own = ctx.actor.vendor
     if own is None and not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("which secrets and keys nobody uses", Readers.VENDOR)
     since = store.recorded_since(ctx.tx)
     if not credential_policy.knows_unused(since, ctx.now):
         return []

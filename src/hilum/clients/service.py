@@ -32,7 +32,7 @@ from hilum.clients.transfers import (
 )
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
-from hilum.kernel.errors import NOT_SHOWN, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import Invalid, NotFound, Readers, Unavailable, not_shown
 from hilum.kernel.ids import AppId, ClientId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
@@ -314,7 +314,7 @@ def list_clients(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> l
     app = registry.view_app(ctx, app_id)
     # A refused read changes nothing and is not recorded.
     if not policy.may_see_clients(ctx.actor, app):
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("the clients of an app", Readers.VENDOR)
     return store.list_clients(ctx.tx, app.id, page)
 
 

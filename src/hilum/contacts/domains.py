@@ -19,7 +19,7 @@ from hilum.contacts.models import WINDOW, Contact, ContactKind, ContactState
 from hilum.contacts.policy import may_read
 from hilum.contacts.policy import state_of as contact_state
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.notices import service as notices
@@ -53,8 +53,7 @@ def list_domains(ctx: Context, vendor: VendorId, page: PageQuery = FIRST_PAGE) -
     """List a vendor's domains by id. Raises NotFound, NotPermitted."""
     _require_ours(ctx, vendor)
     if not may_read(ctx.actor, vendor):
-        detail = "Domains are shown to the vendor's members and the platform's staff."
-        raise NotPermitted("not_permitted", detail)
+        raise not_shown("domains", Readers.VENDOR)
     registry.get_vendor(ctx, vendor)
     return store.list_domains(ctx.tx, vendor, page)
 

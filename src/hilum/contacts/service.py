@@ -30,7 +30,7 @@ from hilum.contacts.models import (
 from hilum.identity import service as identity
 from hilum.identity.models import VendorRole
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.notices import policy as notices_policy
@@ -171,8 +171,7 @@ def list_contacts(ctx: Context, vendor: str, page: PageQuery = FIRST_PAGE) -> li
     if ctx.actor.vendor is not None and vendor != ctx.actor.vendor:
         raise NotFound("vendor_not_found", "There is no such vendor.")
     if not policy.may_read(ctx.actor, vendor):
-        detail = "Contacts are shown to the vendor's members and the platform's staff."
-        raise NotPermitted("not_permitted", detail)
+        raise not_shown("contacts", Readers.VENDOR)
     return store.list_contacts(ctx.tx, vendor, page)
 
 

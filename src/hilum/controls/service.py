@@ -29,7 +29,16 @@ from hilum.controls.models import (
 from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.infra.facts import Delta, Since, keyed
-from hilum.kernel.errors import FACTOR_STALE, Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import (
+    FACTOR_STALE,
+    Conflict,
+    Invalid,
+    NotFound,
+    NotPermitted,
+    Readers,
+    Unavailable,
+    not_shown,
+)
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.kernel.persistent import PersistentMap
 
@@ -285,7 +294,7 @@ def _visible_tenant(ctx: Context, tenant: str | None) -> str | None:
         return tenant
     asked = tenant or ctx.actor.tenant or ""
     if not policy.may_see(ctx.actor, asked):
-        raise NotPermitted("not_permitted", "You may not see the controls of this tenant.")
+        raise not_shown("the switches and quotas of a hospital", Readers.HOSPITAL)
     return asked
 
 

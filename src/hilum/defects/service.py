@@ -9,7 +9,7 @@ from hilum.defects import policy, store
 from hilum.defects.models import OPEN_BOUND, TEXT_BOUND, Defect, Leakage, NewDefect, Tag
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, Unavailable, not_shown
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
@@ -102,7 +102,7 @@ def list_defects(ctx: Context, page: PageQuery = FIRST_PAGE, *, app: AppId | Non
     """List defects, newest first: staff get those of every app, a member those of their vendor's apps. Raises NotPermitted."""
     vendor = None if ctx.actor.is_platform else ctx.actor.vendor
     if not ctx.actor.is_platform and (vendor is None or not policy.may_see(ctx.actor, vendor)):
-        raise NotPermitted("not_permitted", "You may not see defects.")
+        raise not_shown("defects", Readers.VENDOR)
     return store.list_defects(ctx.tx, page, vendor=vendor, app=app)
 
 

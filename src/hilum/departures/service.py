@@ -25,7 +25,7 @@ from hilum.departures.models import (
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM, Actor, require_platform
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotPermitted, not_shown
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
@@ -58,8 +58,8 @@ _OF = {fate.table: fate for fate in FATES}
 def preview(ctx: Context, tenant: TenantId) -> dict[str, int]:
     """Count what a hospital would lose by leaving, to who may ask for it. Raises NotPermitted, NotFound."""
     if not policy.may_ask(ctx.actor, tenant):
-        raise NotPermitted(
-            "not_permitted", "Only an administrator of the hospital or the platform sees this."
+        raise not_shown(
+            "what a hospital would lose by leaving", "administrators of the hospital and of the platform"
         )
     return _counts(ctx, identity.get_tenant(ctx, tenant).id)
 

@@ -27,7 +27,7 @@ from hilum.disposals.receivers import ask as ask_receiver
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
@@ -271,7 +271,7 @@ def list_requests(ctx: Context, query: DisposalQuery, page: PageQuery = FIRST_PA
     """List requests: a vendor's members their own, a hospital's administrator those about it, the staff all. Raises NotPermitted."""
     narrowed = policy.query_for(ctx.actor, query)
     if narrowed is None:
-        raise NotPermitted("not_permitted", "You may not see these disposal requests.")
+        raise not_shown("these requests to delete", Readers.BOTH)
     return store.list_requests(ctx.tx, narrowed, page, ctx.now)
 
 

@@ -52,7 +52,7 @@ from hilum.evidence.tracing import propose_of_client, propose_of_run, reading_of
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId, ClientId, RunId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
@@ -278,8 +278,7 @@ def list_runs(ctx: Context, page: PageQuery = FIRST_PAGE, *, app: AppId | None =
     """List runs, newest first: a member those of their vendor, the platform's staff all. Raises NotPermitted."""
     vendor = "" if ctx.actor.vendor is None else ctx.actor.vendor
     if not policy.may_see(ctx.actor, vendor):
-        detail = "Runs are shown to the vendor's members and the platform's staff."
-        raise NotPermitted("not_permitted", detail)
+        raise not_shown("certification runs", Readers.VENDOR)
     return store.list_runs(ctx.tx, page, vendor=vendor, app=app or "")
 
 

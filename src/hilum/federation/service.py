@@ -22,7 +22,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import Person, Role
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, Unavailable, not_shown
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys.live import vault
@@ -93,7 +93,7 @@ def remove_host(ctx: Context, host_id: str) -> None:
 def list_hosts(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Host]:
     """List the allowed hosts, which administrators of hospitals see too. Raises NotPermitted."""
     if not (ctx.actor.is_platform or policy.may_see(ctx.actor, ctx.actor.tenant or TenantId(""))):
-        raise NotPermitted("not_permitted", "You may not see the list of hosts.")
+        raise not_shown("the list of hosts", Readers.HOSPITALS)
     return store.list_hosts(ctx.tx, page)
 
 

@@ -49,7 +49,7 @@ from hilum.identity.whose import list_sandboxes, list_shared
 from hilum.infra import nodes
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor, require_platform
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, Unavailable, not_shown
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PAGE_BOUND, PageQuery
 from hilum.notices import service as notices
@@ -235,7 +235,7 @@ def view_tenants(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Tenant]:
         return store.page_of_tenants(ctx.tx, page)
     own = ctx.actor.tenant
     if own is None or not policy.may_see_tenant(ctx.actor, own):
-        raise NotPermitted("not_permitted", "You may not see tenants.")
+        raise not_shown("hospitals' settings", Readers.HOSPITAL)
     return [store.get_tenant(ctx.tx, own)] if page.holds(own) else []
 
 
@@ -363,7 +363,7 @@ def search_people(ctx: Context, text: str, limit: int) -> list[Person]:
     """List active people by a part of their name, as far as the actor may see names; an administrator's are the hospital's."""
     own = None if ctx.actor.is_platform else ctx.actor.tenant
     if own is None and not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "You may not see the people here.")
+        raise not_shown("the people of a hospital", "its people and the platform's staff")
     found = store.search_people(ctx.tx, text, limit, tenant=own)
     return [each for each in found if policy.may_see_name(ctx.actor, each)]
 
@@ -384,7 +384,7 @@ def list_people(
 ) -> list[Person]:
     """List people of a tenant (None: the staff) by username or in the page's order; ``named``: whose name contains it. Raises NotPermitted."""
     if not policy.may_administer(ctx.actor, tenant):
-        raise NotPermitted("not_permitted", "You may not see the people here.")
+        raise not_shown("the people here", "their administrators")
     return [policy.charts_at(each, ctx.now) for each in store.list_people(ctx.tx, tenant, page, named=named)]
 
 

@@ -40,7 +40,7 @@ from hilum.installations.places import hospitals_of
 from hilum.installations.scope_use import compare, propose
 from hilum.installations.unused import Permits, unused_scopes
 from hilum.kernel.decision import Reason
-from hilum.kernel.errors import NOT_SHOWN, Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
@@ -443,7 +443,7 @@ def list_installations(
     # Without a filter an administrator lists their own tenant, never all.
     of = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     if not policy.may_see_installations(ctx.actor, of):
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("the installations of a hospital", Readers.HOSPITAL)
     return store.list_installations(ctx.tx, of, page)
 
 

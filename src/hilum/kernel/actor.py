@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from hilum.kernel.errors import NOT_SHOWN, NotPermitted
+from hilum.kernel.errors import Readers, not_shown
 from hilum.kernel.ids import TenantId, VendorId
 
 
@@ -56,4 +56,4 @@ SYSTEM = Actor(ActorKind.SYSTEM, "system", roles=frozenset({"platform_admin"}))
 def require_platform(actor: Actor) -> None:
     """Check that an actor acts for the platform, and so may read what concerns everybody. Raises NotPermitted."""
     if not actor.is_platform:
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("this", Readers.STAFF)

@@ -1,12 +1,10 @@
 """Families of expected errors. They know nothing of HTTP; each edge has one table for them."""
 
 from datetime import datetime
+from enum import StrEnum
 
 NO_RIGHT = "You do not have the right to do this. Ask an administrator who does."
 """The sentence of a refusal by role, the same in every room."""
-
-NOT_SHOWN = "You do not have the right to see this. Ask an administrator who does."
-"""The same for what is only read."""
 
 FACTOR_STALE = "This takes a second factor that was entered within the last 15 minutes. Enter it on your account's page, or with `hilum confirm`, and do this again."
 """The sentence of a refusal for want of a fresh second factor, the same in every room."""
@@ -27,6 +25,22 @@ class NotFound(HilumError):
 
 class NotPermitted(HilumError):
     """A rule refuses the action. Commits its protective effects and its audit record."""
+
+
+class Readers(StrEnum):
+    """Who may see what is not public, as a refusal says it."""
+
+    STAFF = "the platform's staff"
+    VENDOR = "the vendor's members and the platform's staff"
+    HOSPITAL = "administrators of the hospital and the platform's staff"
+    BOTH = "the vendor's members, administrators of the hospital and the platform's staff"
+    HOSPITALS = "administrators of hospitals and the platform's staff"
+    CATALOGUE = "members of vendors, administrators of hospitals and the platform's staff"
+
+
+def not_shown(what: str, readers: str) -> NotPermitted:
+    """Return the refusal to show something: who may see it, in the same sentence in every room."""
+    return NotPermitted("not_permitted", f"Only {readers} may see {what}. Ask one of them.")
 
 
 class Refused(NotPermitted):

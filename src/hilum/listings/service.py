@@ -8,7 +8,7 @@ from hilum.audit.models import Event
 from hilum.certificates import service as certificates
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import NOT_SHOWN, Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.listings import policy, store
@@ -97,7 +97,7 @@ def list_listings(ctx: Context, page: PageQuery = FIRST_PAGE) -> tuple[list[List
     own = ctx.actor.vendor
     is_member = own is not None and may_see_vendor(ctx.actor, own)
     if not is_member and not may_read_catalogue(ctx.actor):
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("the catalogue", Readers.CATALOGUE)
     vendor = own if is_member else None
     published = None if is_member or ctx.actor.is_platform else True
     found = store.list_listings(ctx.tx, page, vendor=vendor, published=published)

@@ -12,7 +12,7 @@ from hilum.clients.models import Client, ClientFacts
 from hilum.identity import service as identity
 from hilum.identity.models import IDENTITY
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Unavailable, not_shown
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.mandates import policy, store
@@ -167,7 +167,10 @@ def list_mandates(ctx: Context, query: MandateQuery, page: PageQuery = FIRST_PAG
     elif not actor.is_platform:
         query = replace(query, approver=actor.id)
     if not policy.may_list(actor, query):
-        raise NotPermitted("not_permitted", "You may see the mandates of your own organisation only.")
+        raise not_shown(
+            "these mandates",
+            "the vendor's members, administrators and approvers of the hospital, and the platform's staff",
+        )
     return store.list_mandates(ctx.tx, query, page)
 
 

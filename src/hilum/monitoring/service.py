@@ -7,7 +7,7 @@ from itertools import islice
 from hilum.audit.models import Served, ServedApp
 from hilum.infra.context import Context
 from hilum.kernel.actor import require_platform
-from hilum.kernel.errors import NotFound, NotPermitted
+from hilum.kernel.errors import NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.monitoring import policy, store
@@ -53,10 +53,7 @@ def list_alerts(
     """List alerts by id: staff get all, a vendor's member those about its apps, an administrator those at their hospital. Raises NotPermitted."""
     shown = policy.alerts_shown(ctx.actor, tenant)
     if shown is None:
-        raise NotPermitted(
-            "not_permitted",
-            "Alerts are shown to the staff, to the app's vendor and to the hospital's administrators.",
-        )
+        raise not_shown("alerts", Readers.CATALOGUE)
     vendor, at = shown
     return store.list_alerts(ctx.tx, page, tenant=at, vendor=vendor, app=app, is_open=is_open)
 

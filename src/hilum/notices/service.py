@@ -17,7 +17,7 @@ from hilum.audit.models import Event
 from hilum.infra.context import Context
 from hilum.infra.fetch import FetchRefused, judge_url
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, not_shown
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys.live import vault
 from hilum.notices import models, policy, store
@@ -291,9 +291,7 @@ def get_notice(ctx: Context, notice_id: str) -> Notice:
 
 def _require_reader(ctx: Context) -> None:
     if not policy.may_read(ctx.actor):
-        raise NotPermitted(
-            "not_permitted", "Notices are shown to administrators, security and auditors of the platform."
-        )
+        raise not_shown("notices", "administrators, security and auditors of the platform")
 
 
 def refused_last(ctx: Context, addresses: Collection[str]) -> dict[str, datetime]:
@@ -417,8 +415,9 @@ def list_endpoints(ctx: Context, vendor: str, page: PageQuery = FIRST_PAGE) -> l
     if ctx.actor.vendor is not None and vendor != ctx.actor.vendor:
         raise NotFound("vendor_not_found", "There is no such vendor.")
     if not policy.may_read_endpoints(ctx.actor, vendor):
-        detail = "Webhooks are shown to the vendor's members, and to administrators, security and auditors of the platform."
-        raise NotPermitted("not_permitted", detail)
+        raise not_shown(
+            "webhooks", "the vendor's members, and administrators, security and auditors of the platform"
+        )
     return store.list_endpoints(ctx.tx, vendor, page)
 
 

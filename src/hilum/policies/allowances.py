@@ -18,7 +18,7 @@ from hilum.audit.models import Event
 from hilum.controls.policy import administers
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
@@ -83,7 +83,7 @@ def get(ctx: Context, kind: Kind[W], allowance_id: str) -> W:
 def list_page(ctx: Context, kind: Kind[W], page: PageQuery = FIRST_PAGE) -> list[W]:
     """List allowances, newest first; to a hospital's administrator those that reach the hospital. Raises NotPermitted."""
     if not rollout.may_read(ctx.actor):
-        raise NotPermitted("not_permitted", f"You may not read {kind.noun}s.")
+        raise not_shown(f"{kind.noun}s", Readers.HOSPITALS)
     return kind.rows.list_page(ctx.tx, page, tenant=None if ctx.actor.is_platform else ctx.actor.tenant)
 
 

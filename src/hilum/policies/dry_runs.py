@@ -11,7 +11,7 @@ from datetime import datetime
 from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, Readers, Unavailable, not_shown
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import rollout, store
 from hilum.policies.models import DRY_RUN_VALID, DRY_RUNS_WAITING, ApplyOrder, DryRun, DryRunState
@@ -61,7 +61,7 @@ def list_dry_runs(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[DryRun]:
 
 def _require_reader(ctx: Context) -> None:
     if not rollout.may_read(ctx.actor):
-        raise NotPermitted("not_permitted", "You may not read dry runs.")
+        raise not_shown("dry runs", Readers.HOSPITALS)
 
 
 def next_dry_run(ctx: Context) -> DryRun | None:

@@ -13,7 +13,7 @@ from hilum.audit.models import Event, Outcome
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Readers, Unavailable, not_shown
 from hilum.kernel.ids import TenantId
 from hilum.kernel.lists import and_more
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -236,7 +236,8 @@ def scope_products(ctx: Context, tenant: str | None) -> tuple[tuple[ScopeProduct
 
 def _require_reader(ctx: Context) -> None:
     if not may_read(ctx.actor):
-        raise _refusal(ctx, "policies.version.read", "not_permitted", "You may not read rule books.")
+        detail = not_shown("rule books", Readers.HOSPITALS).detail
+        raise _refusal(ctx, "policies.version.read", "not_permitted", detail)
 
 
 # --- what is in force ----------------------------------------------------------------------------------------------------------
@@ -257,9 +258,8 @@ def in_force(ctx: Context) -> CurrentVersions:
 def list_applications(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Application]:
     """List when which version was put in force where, newest first; for the platform's staff. Raises NotPermitted."""
     if not ctx.actor.is_platform:
-        raise _refusal(
-            ctx, "policies.version.read", "not_permitted", "You may not read where rule books are in force."
-        )
+        detail = not_shown("where rule books are in force", Readers.STAFF).detail
+        raise _refusal(ctx, "policies.version.read", "not_permitted", detail)
     return store.list_applications(ctx.tx, page)
 
 

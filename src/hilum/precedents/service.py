@@ -12,7 +12,7 @@ from hilum.identity.models import Tenant
 from hilum.infra.context import Context
 from hilum.installations import service as installations
 from hilum.installations.models import Installation
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.precedents import policy, store
@@ -66,14 +66,14 @@ def set_sharing(ctx: Context, order: SharingOrder) -> Sharing | None:
 def list_sharing(ctx: Context, tenant: TenantId, page: PageQuery = FIRST_PAGE) -> list[Sharing]:
     """List what a hospital shares and what not, by app; in general first. Raises NotPermitted."""
     if not policy.may_look(ctx.actor, tenant):
-        raise NotPermitted("not_permitted", _NOT_YOURS)
+        raise not_shown("what a hospital shares", Readers.HOSPITAL)
     return store.list_of(ctx.tx, tenant, page)
 
 
 def sharing_of(ctx: Context, tenant: TenantId, app: AppId) -> tuple[Sharing | None, bool]:
     """Return a hospital's own choice for an app, None if it has none, and whether it shares it. Raises NotPermitted."""
     if not policy.may_look(ctx.actor, tenant):
-        raise NotPermitted("not_permitted", _NOT_YOURS)
+        raise not_shown("what a hospital shares", Readers.HOSPITAL)
     own, installed = store.find(ctx.tx, tenant, app), None
     if own is not None:
         installed = installations.installed_at(ctx, tenant, [app]).get(app)
@@ -86,7 +86,7 @@ def sharing_of(ctx: Context, tenant: TenantId, app: AppId) -> tuple[Sharing | No
 def shares_in_general(ctx: Context, tenant: TenantId) -> bool:
     """Check whether a hospital shares its approvals of apps without a choice of their own. Raises NotPermitted."""
     if not policy.may_look(ctx.actor, tenant):
-        raise NotPermitted("not_permitted", _NOT_YOURS)
+        raise not_shown("what a hospital shares", Readers.HOSPITAL)
     whole = store.find(ctx.tx, tenant, WHOLE)
     return whole is not None and whole.shares
 
@@ -104,7 +104,7 @@ def find(
     ``scopes`` None: what it grants already, or else all that is certified. Raises NotPermitted, NotFound.
     """
     if not policy.may_look(ctx.actor, tenant_id):
-        raise NotPermitted("not_permitted", _NOT_YOURS)
+        raise not_shown("what hospitals share with this one", Readers.HOSPITAL)
     tenant, app = identity.find_tenant(ctx, tenant_id), registry.view_app(ctx, app_id)
     if tenant is None:
         raise NotFound("tenant_not_found", "There is no such hospital.")

@@ -7,7 +7,7 @@ import orjson
 
 from hilum.infra.context import Context
 from hilum.kernel.actor import require_platform
-from hilum.kernel.errors import NOT_SHOWN, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import catalogue_store, policy, store
@@ -29,7 +29,7 @@ def list_vendors(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Vendor]:
     if own is not None and policy.may_see_vendor(ctx.actor, own):
         return [store.get_vendor(ctx.tx, own)] if page.holds(own) else []
     if not policy.may_read_catalogue(ctx.actor):
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("the catalogue", Readers.CATALOGUE)
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
     return catalogue_store.list_vendors(ctx.tx, seen_from=seen_from, page=page)
 
@@ -45,7 +45,7 @@ def list_apps(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[App]:
     if own is not None and policy.may_see_vendor(ctx.actor, own):
         return store.list_apps(ctx.tx, of=own, page=page)
     if not policy.may_read_catalogue(ctx.actor):
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("the catalogue", Readers.CATALOGUE)
     seen_from = None if ctx.actor.is_platform else ctx.actor.tenant
     return store.list_apps(ctx.tx, seen_from=seen_from, page=page)
 
@@ -84,7 +84,7 @@ def browse_apps(ctx: Context, query: AppsQuery) -> AppsPage:
     """List a page of the catalogue as far as the actor may see it: filtered, in the query's order. Raises NotPermitted, Invalid (the cursor)."""
     own, seen_from = ctx.actor.vendor, _seen_from(ctx)
     if own is not None and query.vendor != own:
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("the apps of other vendors", Readers.HOSPITALS)
     found = catalogue_store.browse(ctx.tx, query, _key_of(query.after), seen_from=seen_from)
     vendors = catalogue_store.vendor_names(ctx.tx, {each.vendor for each in found})
     total = catalogue_store.count(ctx.tx, query, seen_from=seen_from)
@@ -119,7 +119,7 @@ def _seen_from(ctx: Context) -> TenantId | None:
     if own is not None and policy.may_see_vendor(ctx.actor, own):
         return None
     if not policy.may_read_catalogue(ctx.actor):
-        raise NotPermitted("not_permitted", NOT_SHOWN)
+        raise not_shown("the catalogue", Readers.CATALOGUE)
     return None if ctx.actor.is_platform else ctx.actor.tenant
 
 

@@ -12,7 +12,16 @@ from hilum.installations import service as installations
 from hilum.installations.models import Installation, InstallOrder, WidenOrder
 from hilum.installations.policy import may_install
 from hilum.kernel.actor import Actor, ActorKind
-from hilum.kernel.errors import DECIDED, NO_RIGHT, Conflict, Invalid, NotFound, NotPermitted, Unavailable
+from hilum.kernel.errors import (
+    DECIDED,
+    NO_RIGHT,
+    Conflict,
+    Invalid,
+    NotFound,
+    Readers,
+    Unavailable,
+    not_shown,
+)
 from hilum.kernel.ids import AppId, PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import service as registry
@@ -421,7 +430,7 @@ def list_groups(
     """List groups of requests in a state by id; an administrator sees their own hospital's. Raises NotPermitted."""
     at = tenant if ctx.actor.is_platform else tenant or ctx.actor.tenant
     if not (ctx.actor.is_platform or (at is not None and may_install(ctx.actor, at))):
-        raise NotPermitted("not_permitted", "You may not see the requests of this hospital.")
+        raise not_shown("the requests of a hospital", Readers.HOSPITAL)
     groups = store.list_groups(ctx.tx, at, state, page)
     by_group: dict[str, list[AppRequest]] = {each.id: [] for each in groups}
     for request in store.all_of(ctx.tx, list(by_group)):
@@ -450,7 +459,7 @@ def list_requests(
     if ctx.actor.is_platform or (at is not None and _sees_all(ctx.actor, at)):
         return store.list_requests(ctx.tx, page, tenant=at or "")
     if tenant is not None and tenant != ctx.actor.tenant:
-        raise NotPermitted("not_permitted", "You may not see the requests of this hospital.")
+        raise not_shown("the requests of a hospital", Readers.HOSPITAL)
     return [_shown(ctx.actor, each) for each in store.list_requests(ctx.tx, page, person=ctx.actor.id)]
 
 

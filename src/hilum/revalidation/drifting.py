@@ -13,7 +13,7 @@ from hilum.infra import lanes
 from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.installations import service as installations
-from hilum.kernel.errors import NotPermitted
+from hilum.kernel.errors import not_shown
 from hilum.kernel.ids import AppId, TenantId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry.models import Certification, Environment
@@ -184,5 +184,5 @@ def remember_places(ctx: Context, found: Collection[Finding], drifts: Collection
 def list_seen_at(ctx: Context, tenant: TenantId, page: PageQuery = FIRST_PAGE) -> list[Finding]:
     """List the open findings about calls that were seen at a hospital, for its administrators and the platform's staff. Raises NotPermitted."""
     if not (ctx.actor.is_platform or may_administer(ctx.actor, tenant)):
-        raise NotPermitted("not_permitted", "Findings are shown to the hospital's administrators.")
+        raise not_shown("findings about calls at a hospital", "its administrators and the platform's staff")
     return store.list_seen_at(ctx.tx, tenant, page)

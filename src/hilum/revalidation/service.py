@@ -18,7 +18,7 @@ from hilum.infra.context import Context
 from hilum.infra.lanes import Lane
 from hilum.installations import service as installations
 from hilum.kernel.actor import SYSTEM, require_platform
-from hilum.kernel.errors import Conflict, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.listings import service as listings
@@ -462,9 +462,7 @@ def list_findings(
     """List findings by id: a member those about their vendor's apps, the platform's staff all. Raises NotPermitted."""
     own = ctx.actor.vendor
     if not (ctx.actor.is_platform or (own is not None and policy.may_see(ctx.actor, own))):
-        raise NotPermitted(
-            "not_permitted", "Findings are shown to the vendor's members and the platform's staff."
-        )
+        raise not_shown("findings", Readers.VENDOR)
     return store.list_findings(
         ctx.tx, page, vendor=own or "", app=app, state=state, overdue_at=ctx.now if overdue else None
     )

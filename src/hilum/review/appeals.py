@@ -6,7 +6,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event
 from hilum.controls.policy import rules_the_platform
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, Readers, not_shown
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import Lens
 from hilum.registry import service as registry
@@ -108,7 +108,7 @@ def list_appeals(
 ) -> list[Appeal]:
     """List appeals, for the platform's staff. Raises NotPermitted."""
     if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "Appeals are shown to the platform's staff.")
+        raise not_shown("appeals", Readers.STAFF)
     return clock_store.list_appeals(ctx.tx, page, state)
 
 

@@ -8,7 +8,7 @@ from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
 from hilum.evidence import service as evidence
 from hilum.infra.context import Context
-from hilum.kernel.errors import Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Invalid, NotFound, Readers, not_shown
 from hilum.policies import service as policies
 from hilum.policies.models import Tier
 from hilum.registry import service as registry
@@ -125,7 +125,7 @@ def view_draw(ctx: Context, submission_id: str) -> tuple[Draw, bool]:
     """Return how a submission was drawn, and whether it comes to the same when it is drawn again (C110). Raises NotFound, NotPermitted."""
     found = moves.visible(ctx, submission_id)
     if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "What is examined at random is shown to the platform's staff.")
+        raise not_shown("what is examined at random", Readers.STAFF)
     made = clock_store.find_draw(ctx.tx, found.id)
     if made is None:
         raise NotFound("draw_not_found", "Nothing was drawn for this submission.")

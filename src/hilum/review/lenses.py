@@ -10,7 +10,7 @@ import orjson
 from hilum.audit import service as audit
 from hilum.audit.models import Event, EventQuery
 from hilum.infra.context import Context
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Readers, not_shown
 from hilum.kernel.ids import PersonId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies.models import Lens, Tier
@@ -491,5 +491,5 @@ def list_lenses(
 ) -> list[LensReview]:
     """List lenses in the order in which they were opened, for the platform's staff. Raises NotPermitted."""
     if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "What waits for reviewers is shown to the platform's staff.")
+        raise not_shown("what waits for reviewers", Readers.STAFF)
     return lens_store.list_lenses(ctx.tx, query or LensQuery(), page)

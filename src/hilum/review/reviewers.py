@@ -12,7 +12,7 @@ from hilum.identity import service as identity
 from hilum.identity.models import Person, StaffRole
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
-from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, NotFound, NotPermitted, Readers, not_shown
 from hilum.kernel.ids import PersonId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery, walk
 from hilum.policies.models import Lens
@@ -103,7 +103,7 @@ def list_rights(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[LensRights]:
 
 def _require_staff(ctx: Context) -> None:
     if not ctx.actor.is_platform:
-        raise NotPermitted("not_permitted", "Who reviews is shown to the platform's staff.")
+        raise not_shown("who reviews", Readers.STAFF)
 
 
 # --- ties ----------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hilum.audit.models import Event
 from hilum.identity.models import VendorRight
 from hilum.infra.context import Context
 from hilum.kernel.actor import SYSTEM
-from hilum.kernel.errors import Conflict, Invalid, NotPermitted
+from hilum.kernel.errors import Conflict, Invalid, Readers, not_shown
 from hilum.kernel.ids import AppId, PersonId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.policies import service as policies
@@ -273,9 +273,7 @@ def _scope_of_list(ctx: Context) -> str:
     """Return the vendor whose submissions the actor may list; empty for every vendor. Raises NotPermitted."""
     vendor = "" if ctx.actor.vendor is None else ctx.actor.vendor
     if not policy.may_see(ctx.actor, VendorId(vendor)):
-        raise NotPermitted(
-            "not_permitted", "Submissions are shown to the vendor's members and the platform's staff."
-        )
+        raise not_shown("submissions", Readers.VENDOR)
     return vendor
 
 

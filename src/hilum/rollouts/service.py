@@ -13,7 +13,7 @@ from hilum.audit.models import Event
 from hilum.identity import service as identity
 from hilum.infra.context import Context
 from hilum.kernel.actor import Actor
-from hilum.kernel.errors import Conflict, HilumError, Invalid, NotPermitted, Unavailable
+from hilum.kernel.errors import Conflict, HilumError, Invalid, NotPermitted, Readers, Unavailable, not_shown
 from hilum.kernel.ids import AppId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.keys import service as keys
@@ -334,7 +334,7 @@ def vendors_of(ctx: Context, apps: Collection[str]) -> dict[str, str]:
 def _require_reader(ctx: Context) -> None:
     # It contains other hospitals' names and figures.
     if not (policies.may_read(ctx.actor) and ctx.actor.is_platform):
-        raise NotPermitted("not_permitted", "You may not read rollouts.")
+        raise not_shown("rollouts", Readers.STAFF)
 
 
 def _refusal(ctx: Context, reason: str, detail: str) -> NotPermitted:
