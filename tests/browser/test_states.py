@@ -414,7 +414,7 @@ def test_a_finger_finds_everything_on_a_phone_and_nothing_moves_unasked(stage: S
 
 
 @pytest.mark.parametrize("address", LOOKED_AT)
-def test_a_page_flows_anew_when_it_is_magnified_four_times(stage: Stage, address: str) -> None:
+def test_a_page_flows_again_when_it_is_magnified_four_times(stage: Stage, address: str) -> None:
     """WCAG 2.2, 1.4.10: 1280 pixels at 400 % are 320."""
     page = stage.person(size=(320, 256))
 

@@ -506,7 +506,7 @@ def test_a_reader_who_may_read_no_more_is_let_go(one: Air, lose: Callable[[Air],
     tell(one, story)
 
 
-def test_a_right_is_judged_anew_while_records_pour_in(one: Air) -> None:
+def test_a_right_is_judged_again_while_records_pour_in(one: Air) -> None:
     async def story() -> None:
         (worker,) = one.workers(1)
         listener = await one.listen("tenant=general", by="gina").begun()
@@ -678,7 +678,7 @@ def test_a_follower_receives_nothing_that_was_on_record_before_it_began(one: Air
     tell(one, story)
 
 
-def test_journals_that_cannot_be_read_at_all_end_the_stream_and_a_new_one_begins_anew(one: Air) -> None:
+def test_journals_that_cannot_be_read_at_all_end_the_stream_and_a_new_one_begins_again(one: Air) -> None:
     async def story() -> None:
         (worker,) = one.workers(1)
         fails = iter([ValueError("no such record")])

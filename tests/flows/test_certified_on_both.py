@@ -44,7 +44,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 @both_backends
-def test_a_certified_app_is_published_stopped_and_mended(
+def test_a_certified_app_is_published_stopped_and_fixed(
     one_uow: UnitOfWork, clock: FakeClock, stack: ExitStack, tmp_path: Path
 ) -> None:
     """C111, C115, C226: the whole way, on each database."""

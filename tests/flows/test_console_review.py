@@ -139,7 +139,7 @@ FOUND = {
 }
 
 
-def test_a_lens_is_taken_found_wanting_answered_mended_and_passed_by_pages(ground: Ground) -> None:
+def test_a_lens_is_taken_found_wanting_answered_fixed_and_passed_by_pages(ground: Ground) -> None:
     """C100, C103, C107: by who signs for it; what is found goes to the vendor with its fix, and comes back answered."""
     id_ = submitted(ground)
     page, browser = f"{page_of(id_)}/technical", enter(ground, "rita")

@@ -318,7 +318,7 @@ def test_what_a_client_did_before_it_moved_is_not_measured_by_the_version_that_i
     assert {each["about"] for each in certified.findings()} == {"create Slot", "search-type Slot"}
 
 
-def test_another_run_is_judged_anew_also_if_nothing_else_changed(ground: Ground, world: World) -> None:
+def test_another_run_is_judged_again_also_if_nothing_else_changed(ground: Ground, world: World) -> None:
     """C108: whoever passed with one run must not have it checked again with another one."""
     client = sandbox_client(ground)
     passed(ground, client)

@@ -174,7 +174,9 @@ def test_each_endpoint_is_open_without_a_stop_and_under_one_elsewhere(
 @pytest.mark.parametrize(
     "endpoint", [a_new_request, the_last_step, opening, an_open_url, taking, registering]
 )
-def test_no_new_launches_closes_what_would_begin_anew(front: Front, endpoint: Callable[[Front], Try]) -> None:
+def test_no_new_launches_closes_what_would_begin_again(
+    front: Front, endpoint: Callable[[Front], Try]
+) -> None:
     """C140: the softer mode."""
     go = endpoint(front)
 

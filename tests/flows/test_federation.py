@@ -672,7 +672,7 @@ def test_who_is_refused_by_factor_or_stop_is_not_linked_by_the_attempt(productio
     assert (ground.reasons()[0], account(ground, "nia")) == ("switch_engaged", None)
 
 
-def test_an_account_that_is_recognised_starts_its_age_anew_and_once_unlinked_waits_for_two(
+def test_an_account_that_is_recognised_starts_its_age_again_and_once_unlinked_waits_for_two(
     ground: Ground,
 ) -> None:
     """Security decision 25: whoever got in by a claim is no second person at once, and who was put out does not come back so."""

@@ -262,7 +262,7 @@ def test_the_scheduling_app_is_certified_in_minutes_without_a_person(story: Stor
     assert made(story.install(ground, "physician"))["app"] == ground.app
 
 
-def test_the_note_writer_is_rejected_mends_one_thing_and_keeps_what_passed(story: Story) -> None:
+def test_the_note_writer_is_rejected_fixes_one_thing_and_keeps_what_passed(story: Story) -> None:
     """C100, C102, C105, C107, C108: three lenses of three people; submitted again, only the lens that the fix touches is judged again."""
     ground = story.register(NOTES)
     documents = story.documents(NOTES, "data_flow", "agreement", "security_test", "clinical_safety")

@@ -218,7 +218,7 @@ def test_a_right_takes_two_people_to_give_and_one_to_take_away(ground: Ground) -
     problem(act_on(ground, sent, "legal", "take", "lena"), 403, "lens_not_yours")
 
 
-def test_a_rejection_says_why_and_what_passed_is_kept_when_it_is_submitted_anew(ground: Ground) -> None:
+def test_a_rejection_says_why_and_what_passed_is_kept_when_it_is_submitted_again(ground: Ground) -> None:
     """C107, C108: only the lens whose inputs changed opens again, and a forged or old verdict is kept by none."""
     sent = submitted(ground)
     pass_lens(ground, sent, "technical", "rita")

@@ -204,7 +204,7 @@ def test_a_refresh_without_the_launch_scope_tells_nothing_of_the_launch(platform
 # --- life ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_an_unused_refresh_token_lasts_more_than_three_months_and_each_use_starts_anew(
+def test_an_unused_refresh_token_lasts_more_than_three_months_and_each_use_starts_again(
     platform: Platform,
 ) -> None:
     """C49: never under the regulatory minimum; conformance 3.7."""

@@ -167,7 +167,7 @@ def test_a_rule_book_that_begins_to_ask_for_proofs_stops_nothing_that_is_certifi
     assert certified.findings() == []
 
 
-def test_an_overdue_finding_stops_launches_and_a_mended_one_climbs_down_by_itself(
+def test_an_overdue_finding_stops_launches_and_a_fixed_one_climbs_down_by_itself(
     certified: Certified,
 ) -> None:
     """C226: notice, warning, stop at the deadline; above that a person decides; once fixed everything is let go."""

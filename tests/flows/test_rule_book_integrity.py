@@ -538,7 +538,7 @@ def test_one_person_alone_does_not_put_a_version_over_what_cannot_be_read(site: 
     assert refused(site)
 
 
-def test_a_damaged_chain_is_not_mended_at_some_hospitals(site: ControlSite) -> None:
+def test_a_damaged_chain_is_not_fixed_at_some_hospitals(site: ControlSite) -> None:
     _cut(site)
 
     answer = apply_after(site, 1, 1, "general")

@@ -66,7 +66,7 @@ def service(certified: Certified, who: str = "acme.developer") -> Any:
     }
 
 
-def test_errors_that_an_app_causes_are_a_finding_with_the_grace_of_its_cell_until_they_are_mended(
+def test_errors_that_an_app_causes_are_a_finding_with_the_grace_of_its_cell_until_they_are_fixed(
     certified: Certified,
 ) -> None:
     """C228: recomputed every night, over the calls of four weeks."""

@@ -150,9 +150,9 @@ def test_tokens_codes_and_launches_of_before_stay_dead_and_new_ones_live(
         Reason.APP_NOT_INSTALLED,
         Reason.SWITCH_ENGAGED,
     }
-    anew = platform.earn(launch=platform.open_launch())
-    assert platform.is_alive(anew["access_token"])
-    assert platform.refresh(anew["refresh_token"]).status_code == 200
+    second = platform.earn(launch=platform.open_launch())
+    assert platform.is_alive(second["access_token"])
+    assert platform.refresh(second["refresh_token"]).status_code == 200
 
 
 def taken(platform: Platform, handle: str) -> Any:
@@ -171,7 +171,7 @@ def test_what_was_issued_lives_on_while_the_standing_is_unbroken(platform: Platf
     assert platform.refresh(earned["refresh_token"]).status_code == 200
 
 
-def test_a_certification_that_ran_out_and_is_given_anew_revives_nothing(platform: Platform) -> None:
+def test_a_certification_that_ran_out_and_is_given_again_revives_nothing(platform: Platform) -> None:
     """C146."""
     step(platform, withdraw)
     platform.run(

@@ -159,7 +159,7 @@ def test_nobody_but_the_vendor_and_the_staff_sees_a_submission(ground: Ground) -
     assert site.api("gina").get("/submissions").status_code == 403
 
 
-def test_the_vendor_that_takes_an_app_over_submits_it_anew(ground: Ground) -> None:
+def test_the_vendor_that_takes_an_app_over_submits_it_again(ground: Ground) -> None:
     """C14: what the former vendor submitted says nothing about the new one."""
     site = ground.site
     sent = made(ground.submit())
@@ -181,9 +181,9 @@ def test_the_vendor_that_takes_an_app_over_submits_it_anew(ground: Ground) -> No
     own = {f"{kind}_contact": f"{kind}@{rival.replace('_', '-')}.example" for kind in ("support", "security")}
     stated = site.api("rival.owner").put(f"/apps/{ground.app}/profile", json=PROFILE | own | {"revision": 1})
     made(stated, 200)
-    anew = made(ground.submit("rival.developer"))
+    second = made(ground.submit("rival.developer"))
 
-    assert anew["vendor"] == rival
+    assert second["vendor"] == rival
     assert ground.see(sent["id"])["state"] == "withdrawn"
     assert ground.see(sent["id"])["history"][-1]["actor"] == "system:system"
 

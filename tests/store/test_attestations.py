@@ -345,11 +345,11 @@ def test_an_upgrade_signs_what_there_is_once(life: Life, cut: list[Any]) -> None
     assert certified(life) == [False, False, False]
 
 
-def test_the_host_signs_anew_what_cannot_be_trusted(life: Life) -> None:
+def test_the_host_signs_again_what_cannot_be_trusted(life: Life) -> None:
     run(life, update(T).values(signature="A" * 86))
     assert certified(life) == [False, False, False]
 
-    assert life.do(partial(attestations.attest_existing, anew=True)) == 3
+    assert life.do(partial(attestations.attest_existing, from_scratch=True)) == 3
 
     assert certified(life) == [True, True, True]
     life.certify(life.pick_first)

@@ -207,7 +207,7 @@ def test_somebody_else_who_writes_the_same_chain_forks_nothing(uow: UnitOfWork) 
     assert verify(uow).records == 8
 
 
-def test_an_end_that_the_database_lost_is_read_anew(uow: UnitOfWork) -> None:
+def test_an_end_that_the_database_lost_is_read_again(uow: UnitOfWork) -> None:
     """Commits that a failover lost: the chain goes on from what is stored, without a gap."""
     for _ in range(3):
         record(uow, EVENTS[0])

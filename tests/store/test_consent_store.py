@@ -233,9 +233,9 @@ def test_people_are_asked_again_when_the_app_changes_hands(ground: Platform, clo
 
     assert standing_of(ground) == made
     assert ground.run(found) is None
-    anew = ground.run(again)
-    assert anew.id != made.id
-    assert ground.run(found) == anew
+    second = ground.run(again)
+    assert second.id != made.id
+    assert ground.run(found) == second
 
 
 def test_nobody_finds_anothers_agreement(ground: Platform) -> None:

@@ -49,9 +49,9 @@ class Rows:
     def all_of(self, table: Any) -> list[dict[str, Any]]:
         return self.do(lambda ctx: [dict(each) for each in ctx.tx.execute(select(table)).mappings()])
 
-    def begin(self, *, anew: bool = False, **kinds: list[service.State]) -> int:
+    def begin(self, *, from_scratch: bool = False, **kinds: list[service.State]) -> int:
         sources = {kind: lambda _, found=found: found for kind, found in kinds.items()}
-        return int(self.do(lambda ctx: service.begin_kinds(ctx, sources, anew=anew)))
+        return int(self.do(lambda ctx: service.begin_kinds(ctx, sources, from_scratch=from_scratch)))
 
     def faults(self, *states: service.State) -> str:
         return " ".join(self.do(service.faults, {"thing": lambda _: states}))
@@ -210,11 +210,11 @@ def test_a_platform_that_never_signed_anything_signs_what_there_is(uow: UnitOfWo
     assert fresh.counting(ONE, TWO) == [ONE]
 
 
-def test_whoever_runs_the_host_signs_everything_anew_where_what_was_signed_is_lost(rows: Rows) -> None:
+def test_whoever_runs_the_host_signs_everything_again_where_what_was_signed_is_lost(rows: Rows) -> None:
     rows.run(delete(H), delete(L), update(N).values(digest="0" * 64))
     assert rows.begin(thing=[FORGED]) == 0
 
-    assert rows.begin(anew=True, thing=[ONE, TWO]) == 2
+    assert rows.begin(from_scratch=True, thing=[ONE, TWO]) == 2
 
     assert rows.counting(FORGED, TWO) == [TWO]
     assert rows.counting(ONE, TWO) == [ONE, TWO]

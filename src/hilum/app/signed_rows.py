@@ -30,11 +30,11 @@ def begin(ctx: Context) -> int:
     return attestations.begin_kinds(ctx, SOURCES)
 
 
-def begin_anew(ctx: Context) -> int:
-    """Sign every row as the database has it, after somebody has looked at all of them; return how many. Raises Conflict."""
-    return attestations.begin_kinds(ctx, SOURCES, anew=True)
+def sign_from_scratch(ctx: Context) -> int:
+    """Sign every row as it is in the database, after somebody has checked all of them; return how many. Raises Conflict."""
+    return attestations.begin_kinds(ctx, SOURCES, from_scratch=True)
 
 
 def faults(ctx: Context) -> tuple[str, ...]:
-    """Return what is not as it was signed, of every row."""
+    """Return the rows that do not match their signed states."""
     return attestations.faults(ctx, SOURCES)

@@ -1,7 +1,6 @@
-"""The hash tree over what is signed, and whether a row fits it. Pure.
+"""The hash tree over signed rows, and whether a row matches it. Pure.
 
-The digest of a node contains those of its children, down to the leaves. So the root covers every leaf, and one way from a leaf to the root,
-with what is beside it, shows that the leaf is part of it; a bucket without a leaf shows that there is none.
+The digest of a node contains those of its children, down to the leaves. So the root covers every leaf. The path from a leaf to the root, with its siblings, proves that the leaf is in the tree; a bucket without the leaf proves that it is not.
 """
 
 import hashlib
@@ -18,13 +17,13 @@ NOT_SIGNED = "It was never signed."
 NOT_AS_SIGNED = "It is not as it was signed."
 MISSING = "It was signed, and is missing."
 GONE = ""
-"""The state of a row that was removed as it should be: it has no leaf any more. Releases before kept one with this digest."""
+"""The state of a row that was removed properly: it has no leaf. Older releases kept a leaf with this digest."""
 EMPTY = ""
 """The digest of a bucket or node with nothing below it."""
 
 
 def digest_of(*state: object) -> str:
-    """Return the digest of the state of a row: of all fields that decide anything."""
+    """Return the digest of a row's state: of all fields that decide anything."""
     return hashlib.sha256(orjson.dumps([_plain(each) for each in state])).hexdigest()
 
 
@@ -32,7 +31,7 @@ def _plain(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return [_plain(each) for each in astuple(value)]
     if isinstance(value, datetime):
-        # By its moment: a request may state it in another zone than the database returns.
+        # By the instant: a request may state it in another zone than the database returns.
         return value.astimezone(UTC).isoformat()
     if isinstance(value, Mapping):
         return sorted([str(key), _plain(each)] for key, each in value.items())
@@ -49,7 +48,7 @@ def place_of(subject: str) -> str:
 
 
 def parents_of(places: Iterable[str]) -> set[str]:
-    """Return every node on the ways from some buckets to the root."""
+    """Return every node on the paths from some buckets to the root."""
     return {place[:depth] for place in places for depth in range(DEPTH)}
 
 
@@ -68,7 +67,7 @@ def _digest(what: str, found: list[tuple[str, str]]) -> str:
 
 
 def ways(part: Part) -> dict[str, str]:
-    """Return the digests of the buckets of a part and of every node on their ways to the root, which is the place of no digits."""
+    """Return the digests of a part's buckets and of every node on their paths to the root, whose place is the empty string."""
     found = {place: bucket_digest(leaves) for place, leaves in part.buckets.items()}
     level = set(part.buckets)
     for depth in range(DEPTH - 1, -1, -1):
@@ -85,7 +84,7 @@ def changed(part: Part, states: Mapping[str, str]) -> Part:
     buckets = {place: dict(leaves) for place, leaves in part.buckets.items()}
     for subject, digest in states.items():
         if digest == GONE:
-            # Without a leaf it counts as little as with one that nothing fits, and what comes and goes leaves nothing behind.
+            # A row without a leaf has no effect either, and rows that come and go leave nothing behind.
             buckets[place_of(subject)].pop(subject, None)
         else:
             buckets[place_of(subject)][subject] = digest
@@ -93,24 +92,24 @@ def changed(part: Part, states: Mapping[str, str]) -> Part:
 
 
 def mismatch(digest: str, leaf: str | None) -> str:
-    """Return why a row is not as it was signed; empty if it is."""
+    """Return why a row does not match its signed state; empty if it does."""
     if leaf is None:
         return NOT_SIGNED
     return "" if digest == leaf else NOT_AS_SIGNED
 
 
 def head_bytes(head: Head) -> bytes:
-    """Return what is signed of a head: every field, the digest of the one before it among them."""
+    """Return the bytes of a head that are signed: every field, including the digest of the head before it."""
     return orjson.dumps(["head", head.number, head.root, head.made_at.isoformat(), head.previous])
 
 
 def head_digest(head: Head) -> str:
-    """Return the digest that the next head contains, the audit trail, and the anchor."""
+    """Return the digest of a head, as the next head, the audit trail and the anchor contain it."""
     return hashlib.sha256(head_bytes(head) + f"\n{head.kid}\n{head.signature}".encode()).hexdigest()
 
 
 def trail_fault(number: int, digest: str, trail: Iterable[tuple[int, str]]) -> str:
-    """Return why the newest head is not the newest one in the audit trail; empty if it is, or if the trail has none."""
+    """Return why the newest head differs from the newest one in the audit trail; empty if it does not, or if the trail has none."""
     last, recorded = max(trail, default=(0, digest))
     if last > number:
         return f"The newest signed head of rows is number {number}, and the audit trail has number {last}."

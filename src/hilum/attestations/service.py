@@ -1,4 +1,4 @@
-"""Sign the state of rows, and leave out those that are not as they were signed."""
+"""Sign the state of rows, and ignore those that do not match their signed state."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
@@ -39,21 +39,21 @@ _lock = Lock()
 def intact(
     ctx: Context, read: Callable[[Context], Collection[Row]], state: Callable[[Row], State]
 ) -> list[Row]:
-    """Read rows, and return those that are as they were signed. ``read`` may run again, since others change rows meanwhile."""
+    """Read rows, and return those that match their signed state. ``read`` may run again, since others change rows meanwhile."""
     return wholly_intact(ctx, read, lambda row: (state(row),))
 
 
 def wholly_intact(
     ctx: Context, read: Callable[[Context], Collection[Row]], states: Callable[[Row], Collection[State]]
 ) -> list[Row]:
-    """Read rows of which several states are signed, and return those of which all are as they were signed; as ``intact``."""
+    """Read rows with several signed states each, and return those that match all of them; otherwise as ``intact``."""
     for _ in range(_TRIES):
         before = store.newest_number(ctx.tx)
         rows = [(row, tuple(states(row))) for row in read(ctx)]
         if not rows:
             return []
         found = _faults(ctx, {each for _, of_row in rows for each in of_row})
-        # A change that was committed between two of the reads has made a new head.
+        # A change that committed between two of the reads made a new head.
         if not found or store.newest_number(ctx.tx) == before:
             break
     _report(found)
@@ -61,7 +61,7 @@ def wholly_intact(
 
 
 def _report(found: Mapping[str, str]) -> None:
-    # Where the tree itself is damaged, every row is faulty for the same reason.
+    # If the tree itself is damaged, every row is faulty for the same reason.
     for subject, fault in sorted(found.items())[:SHOWN_BOUND]:
         _log.error("attestations.row.faulty", subject=subject, fault=fault)
     if len(found) > SHOWN_BOUND:
@@ -69,24 +69,24 @@ def _report(found: Mapping[str, str]) -> None:
 
 
 def matches(ctx: Context, state: State) -> bool:
-    """Check whether a row that this transaction has locked is as it was signed."""
+    """Check whether a row that this transaction has locked matches its signed state."""
     return not _settled_faults(ctx, state)
 
 
 def is_signed(ctx: Context, subject: str) -> bool:
-    """Check whether anything is signed of a subject; True also where nothing that is signed can be trusted."""
+    """Check whether a subject has a signed state; True also if no signed state can be trusted."""
     return _settled_faults(ctx, (subject, policy.GONE)).get(subject) != policy.NOT_SIGNED
 
 
 def require(ctx: Context, state: State) -> None:
-    """Check that a row is as it was signed, before a change would vouch for it. Raises Conflict."""
+    """Check that a row matches its signed state, before a change would sign it again. Raises Conflict."""
     if found := _settled_faults(ctx, state):
         detail = f"{state[0]}: {found[state[0]]} Somebody wrote to the database; it counts for nothing. Make a new one."
         raise Conflict("not_as_signed", detail)
 
 
 def _settled_faults(ctx: Context, state: State) -> dict[str, str]:
-    """Return why a locked row is not as it was signed. What others sign between two of the reads is no fault of it."""
+    """Return why a locked row does not match its signed state. What others sign between two of the reads is no fault of the row."""
     found: dict[str, str] = {}
     for _ in range(_TRIES):
         before = store.newest_number(ctx.tx)
@@ -97,7 +97,7 @@ def _settled_faults(ctx: Context, state: State) -> dict[str, str]:
 
 
 def _faults(ctx: Context, states: Collection[State]) -> dict[str, str]:
-    """Return why rows are not as they were signed, by subject."""
+    """Return why rows do not match their signed states, by subject."""
     head = trusted(ctx)
     if head.fault:
         return dict.fromkeys((subject for subject, _ in states), head.fault)
@@ -114,8 +114,8 @@ def _faults(ctx: Context, states: Collection[State]) -> dict[str, str]:
 
 
 def trusted(ctx: Context) -> Trusted:
-    """Return the newest head, with why it cannot be trusted."""
-    # The trail before the head: what another transaction commits between the two reads must be missing from the trail.
+    """Return the newest head, with the reason if it cannot be trusted."""
+    # Read the trail before the head: a head that commits between the two reads is then missing from the trail, which is no fault.
     trail = _recorded(ctx)
     head = store.newest_head(ctx.tx)
     if head is None:
@@ -152,7 +152,7 @@ def _recorded(ctx: Context) -> list[tuple[int, str]]:
 
 
 def attest(ctx: Context, *states: State) -> None:
-    """Sign the state of rows as this transaction leaves them; the last of a verb, since others wait for it. Raises Conflict."""
+    """Sign the state of rows as this transaction leaves them. Call it last in a verb, since others wait for it. Raises Conflict."""
     store.lock(ctx.tx)
     head = trusted(ctx)
     if head.fault:
@@ -161,7 +161,7 @@ def attest(ctx: Context, *states: State) -> None:
     if not wanted:
         return
     part = store.read_part(ctx.tx, {policy.place_of(subject) for subject in wanted})
-    # What cannot be trusted is not continued.
+    # A chain that cannot be trusted is not continued.
     if policy.ways(part)[""] != head.root:
         raise Conflict(
             "attestations_not_as_signed",
@@ -185,16 +185,16 @@ def _sign(ctx: Context, number: int, previous: str, states: Mapping[str, str], p
     audit.record(ctx, Event(ATTEST_ACTION, facts=facts))
 
 
-def begin_kinds(ctx: Context, sources: Mapping[str, Source], *, anew: bool = False) -> int:
-    """Sign the rows of kinds that were not signed before, as the database has them; return how many. For the platform itself.
+def begin_kinds(ctx: Context, sources: Mapping[str, Source], *, from_scratch: bool = False) -> int:
+    """Sign the rows of kinds that were not signed before, as they are in the database; return how many. For the platform itself.
 
-    Done at the first start of a release that signs a kind, and never again for it. With ``anew`` all of them begin again, after somebody who
-    runs the host has looked at everything, since what was signed before cannot be trusted or is lost. Raises Conflict.
+    Runs at the first start of a release that signs a kind, and never again for that kind. With ``from_scratch`` all kinds are signed again, after somebody who runs
+    the host has checked everything, because the signed states cannot be trusted or are lost. Raises Conflict.
     """
     assert ctx.actor.acts_alone, "people make these rows, and each is signed then"
     store.lock(ctx.tx)
     head = trusted(ctx)
-    if anew:
+    if from_scratch:
         trail = max((number for number, _ in _recorded(ctx)), default=0)
         store.clear(ctx.tx)
         head, kinds = Trusted(max(head.number, trail)), set(sources)
@@ -220,7 +220,7 @@ def begin_kinds(ctx: Context, sources: Mapping[str, Source], *, anew: bool = Fal
 
 
 def newest_head(ctx: Context) -> tuple[int, str] | None:
-    """Return number and digest of the newest head, for the anchor; None without any."""
+    """Return number and digest of the newest head for the anchor; None without one."""
     head = store.newest_head(ctx.tx)
     return None if head is None else (head.number, policy.head_digest(head))
 
@@ -231,7 +231,7 @@ def heads(ctx: Context, numbers: Collection[int]) -> dict[int, str]:
 
 
 def faults(ctx: Context, sources: Mapping[str, Source]) -> tuple[str, ...]:
-    """Compare every row, every leaf and the whole tree with what was signed; at most ``SHOWN_BOUND`` faults of rows."""
+    """Compare every row, every leaf and the whole tree with the signed states; returns at most ``SHOWN_BOUND`` faulty rows."""
     head = trusted(ctx)
     buckets: dict[str, dict[str, str]] = {}
     for place, subject, digest in store.read_leaves(ctx.tx):
@@ -259,5 +259,5 @@ def _row_faults(ctx: Context, sources: Mapping[str, Source], leaves: dict[str, s
 
 
 def record_faults(ctx: Context, found: tuple[str, ...]) -> None:
-    """Record what is not as it was signed, when a node starts."""
+    """Record which rows do not match their signed states, when a node starts."""
     audit.record(ctx, Event("attestations.row.not_as_signed", facts={"faults": list(found)}))

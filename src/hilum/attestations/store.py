@@ -41,7 +41,7 @@ tree_heads = Table(
 
 
 def lock(tx: Connection) -> None:
-    """Let no other transaction change the tree until this one ends."""
+    """Lock the tree against changes by other transactions until this one ends."""
     if tx.dialect.name == "postgresql":
         tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
@@ -61,16 +61,16 @@ def numbered_heads(tx: Connection, numbers: Collection[int]) -> list[Head]:
 
 
 def add_head(tx: Connection, head: Head) -> bool:
-    """Add a head; False if there is one of this number."""
+    """Add a head; return False if its number is taken."""
     row = {column.name: getattr(head, column.name) for column in tree_heads.c}
     return tx.execute(insert_or_ignore(tx, tree_heads).values(row)).rowcount == 1
 
 
 def read_part(tx: Connection, places: Collection[str]) -> Part:
-    """Read the leaves of some buckets, and the nodes beside their ways to the root."""
+    """Read the leaves of some buckets, and the sibling nodes on their paths to the root."""
     buckets: dict[str, dict[str, str]] = {place: {} for place in places}
     if len(places) > WHOLE_FROM:
-        # All of it in one read: then nothing stands beside it.
+        # The whole tree in one read: then there are no siblings.
         for place, subject, digest in read_leaves(tx):
             buckets.setdefault(place, {})[subject] = digest
         return Part(buckets, {})
@@ -86,7 +86,7 @@ def read_part(tx: Connection, places: Collection[str]) -> Part:
 
 
 def save(tx: Connection, states: Mapping[str, str], ways: Mapping[str, str]) -> None:
-    """Save leaves, and the nodes on their ways to the root, which is in the head."""
+    """Save leaves, and the nodes on their paths to the root; the root itself is in the head."""
     rows = [
         {"subject": each, "place": place_of(each), "digest": digest}
         for each, digest in states.items()
@@ -115,7 +115,7 @@ def read_nodes(tx: Connection) -> dict[str, str]:
 
 
 def clear(tx: Connection) -> None:
-    """Delete every leaf and node, before all of them are signed anew."""
+    """Delete every leaf and node, before all rows are signed again."""
     tx.execute(leaves.delete())
     tx.execute(nodes.delete())
 

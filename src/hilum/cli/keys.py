@@ -91,8 +91,8 @@ def attest(*, yes: bool, json_: bool) -> None:
     from hilum.registry import attestations
 
     host.read(preflight.require_readable)
-    count = host.write(lambda ctx: attestations.attest_existing(ctx, anew=True))
-    show_one({"apps": count, "rows": host.write(signed_rows.begin_anew)}, json_=json_)
+    count = host.write(lambda ctx: attestations.attest_existing(ctx, from_scratch=True))
+    show_one({"apps": count, "rows": host.write(signed_rows.sign_from_scratch)}, json_=json_)
 
 
 def _rotate(ctx: Context, purpose: Purpose, tenant: str) -> dict[str, Any]:

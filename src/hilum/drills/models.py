@@ -9,13 +9,13 @@ from typing import Any
 from hilum.kernel.ids import AppId, ClientId, TenantId
 
 CEILING_S = 5.0
-"""How long after a switch was engaged the last door may still be open (P9)."""
+"""How long after a switch was engaged the last endpoint may still answer (P9)."""
 DRILL_LIFE = timedelta(minutes=3)
-"""When a drill's switch ends by itself, and from when a drill that did not end counts as dead."""
+"""When a drill's switch expires, and an unfinished drill counts as dead."""
 DOORS = ("gateway", "token", "introspection")
-"""The doors that a backend service has. The others (authorize, launch, refresh) need a person or an EHR."""
+"""The endpoints that a backend service uses. The others (authorize, launch, refresh) need a person or an EHR."""
 TRIES_LEAST = 20
-"""How often each door must have been found closed."""
+"""How often each endpoint must have refused."""
 TRIES_BOUND = 1_000_000
 
 
@@ -24,23 +24,23 @@ class DrillState(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     ABANDONED = "abandoned"
-    """It died; the next one has cleaned up after it."""
+    """It died; the next drill has cleaned up after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the command saw at one door: how often it was found closed, and the milliseconds after which it was last found open."""
+    """What the command saw at one endpoint: how often it refused, and how many milliseconds after the stop it last answered."""
 
     name: str
     closed: int
     last_open_ms: float
     unclear: int = 0
-    """Answers that are neither: the quota, an error."""
+    """Answers that are neither, such as a spent quota or an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the command saw. ``revived``: what was issued before works after the release; ``works_again``: what is issued then works."""
+    """What the command saw. ``revived``: a token from before works after the release; ``works_again``: a new token works."""
 
     doors: tuple[Door, ...]
     revived: bool
@@ -49,7 +49,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """One drill. ``containment``: verdict, slowest worker and digest of the switch's report. ``record`` is what was signed at its end."""
+    """One drill. ``containment``: verdict, slowest worker and digest of the switch's report. ``record``: the signed record of its end."""
 
     id: str
     client: ClientId

@@ -16,9 +16,9 @@ _READS = frozenset("rs")
 
 
 def canary_fault(client: ClientFacts, of_the_app: int, tenants: Iterable[TenantId], tenant: TenantId) -> str:
-    """Return why a client may not be stopped by a drill; empty if it may.
+    """Return why a drill may not stop a client; empty if it may. A drill must not take anything from anybody.
 
-    ``of_the_app``: how many clients its app has, ``tenants``: where that is installed. Nobody may lose anything by a drill.
+    ``of_the_app``: how many clients its app has; ``tenants``: where that app is installed.
     """
     if client.type is not ClientType.BACKEND:
         return "canary_acts_for_people"
@@ -30,7 +30,7 @@ def canary_fault(client: ClientFacts, of_the_app: int, tenants: Iterable[TenantI
 
 
 def _reaches_no_patient(text: str) -> bool:
-    """Check whether a scope only reads records that belong to no patient: directories, catalogues, forms."""
+    """Check whether a scope only reads records without a patient: directories, catalogues, forms."""
     scope = parse_scope(text)
     if not isinstance(scope, ClinicalScope) or scope.prefix is not Prefix.SYSTEM:
         return False
@@ -41,7 +41,7 @@ def _reaches_no_patient(text: str) -> bool:
 
 
 def faults(figures: Figures, containment: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return why a drill failed; nothing if it passed. What was not seen counts as open."""
+    """Return why a drill failed; nothing if it passed. An endpoint that was not tried counts as open."""
     found = []
     seen = {door.name: door for door in figures.doors}
     for name in DOORS:
@@ -63,7 +63,7 @@ def faults(figures: Figures, containment: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def record(drill: Drill, figures: Figures, found: tuple[str, ...], ended_at: str) -> dict[str, Any]:
-    """Return what is signed of a drill, as JSON-serializable values."""
+    """Return the record of a drill that is signed, as JSON-serializable values."""
     return {
         "drill": drill.id,
         "client": drill.client,
@@ -84,6 +84,6 @@ def record(drill: Drill, figures: Figures, found: tuple[str, ...], ended_at: str
 
 
 def signed_bytes(found: Mapping[str, Any]) -> bytes:
-    """Return what is signed of a drill's record."""
+    """Return the signed bytes of a drill's record."""
     # The key signs checkpoints and containment reports too: the first line tells them apart.
     return b"hilum drill v1\n" + orjson.dumps(dict(found), option=orjson.OPT_SORT_KEYS)

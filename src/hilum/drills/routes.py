@@ -39,7 +39,7 @@ class DrillAsked(Strict):
 
 
 class DoorSeen(Strict):
-    """``closed``: how often a door was found closed; ``last_open_ms``: the milliseconds from the stop after which it was last found open."""
+    """``closed``: how often an endpoint refused; ``last_open_ms``: how many milliseconds after the stop it last answered."""
 
     name: Line
     closed: Times
@@ -48,7 +48,7 @@ class DoorSeen(Strict):
 
 
 class FiguresSeen(Strict):
-    """What was seen from outside. ``revived``: what was issued before worked after the release; ``works_again``: what was issued then did."""
+    """What was seen from outside. ``revived``: a token from before worked after the release; ``works_again``: a new token worked."""
 
     doors: Annotated[tuple[DoorSeen, ...], Field(max_length=len(DOORS))]
     revived: bool
@@ -84,7 +84,7 @@ def api(kit: Kit, read_window: switchboard.ReadWindow) -> APIRouter:
 
     @router.post("/drills", status_code=201, openapi_extra=OWNERS)
     async def begin(request: Request, body: DrillAsked) -> DrillShown:
-        """Begin a drill on a canary. What a drill that died has left stopped is released."""
+        """Begin a drill on a canary. Switches that a dead drill left engaged are released."""
         verb = partial(service.begin, client_id=ClientId(body.client), tenant=TenantId(body.tenant))
         return DrillShown.of(await run_write(kit, request, verb))
 
@@ -95,7 +95,7 @@ def api(kit: Kit, read_window: switchboard.ReadWindow) -> APIRouter:
 
     @router.post("/drills/{drill}/release", openapi_extra=OWNERS)
     async def release(request: Request, drill: Id) -> DrillShown:
-        """Release the canary of a drill, after its containment report was made and kept."""
+        """Release the canary of a drill, after its containment report was stored."""
         found = await run_read(kit, request, partial(service.view, drill_id=drill))
         verb = partial(switchboard.report, switch_id=found.switch, read_window=read_window)
         report = await run_read(kit, request, verb)

@@ -1,4 +1,4 @@
-"""Drills: begun on a canary, which is stopped and released again, and ended with a signed record."""
+"""Drills: stop and release a canary, and sign the result."""
 
 from dataclasses import replace
 from hashlib import sha256
@@ -27,7 +27,7 @@ _NO_CANARY = "This client is no canary: a drill stops only an app that acts for 
 
 
 def begin(ctx: Context, client_id: ClientId, tenant: TenantId) -> Drill:
-    """Begin a drill, after cleaning up what dead ones left. Raises NotPermitted, NotFound, Invalid (no canary), Conflict (one runs)."""
+    """Begin a drill, after cleaning up after dead ones. Raises NotPermitted, NotFound, Invalid (no canary), Conflict (one runs)."""
     _require(ctx, "drills.drill.begin")
     identity.get_tenant(ctx, tenant)
     client = clients.client_facts(ctx, client_id)
@@ -39,7 +39,9 @@ def begin(ctx: Context, client_id: ClientId, tenant: TenantId) -> Drill:
         raise Invalid("canary_invalid", _NO_CANARY, fields={"client": fault})
     for each in store.list_running(ctx.tx):
         if ctx.now < each.began_at + DRILL_LIFE:
-            raise Conflict("drill_running", "Another drill runs. Wait for its end, at most three minutes.")
+            raise Conflict(
+                "drill_running", "Another drill is running. Wait until it ends, at most three minutes."
+            )
         _release(ctx, each)
         _end(ctx, replace(each, state=DrillState.ABANDONED))
     drill = Drill(ctx.ids.new("drl"), client_id, client.app, tenant, str(ctx.actor), ctx.now)
@@ -61,7 +63,7 @@ def engage(ctx: Context, drill_id: str) -> Drill:
 
 
 def release(ctx: Context, drill_id: str, report: dict[str, Any]) -> Drill:
-    """Release the canary, and keep what its containment report says. Raises NotPermitted, NotFound, Conflict."""
+    """Release the canary, and store the result of its containment report. Raises NotPermitted, NotFound, Conflict."""
     drill = _running(ctx, drill_id)
     if not drill.switch or drill.containment:
         raise Conflict("drill_not_engaged", "The canary of this drill is not stopped.")
@@ -79,7 +81,7 @@ def release(ctx: Context, drill_id: str, report: dict[str, Any]) -> Drill:
 
 
 def finish(ctx: Context, drill_id: str, figures: Figures) -> Drill:
-    """End a drill with what was seen, signed. Whatever is still stopped is released. Raises NotPermitted, NotFound, Conflict."""
+    """End a drill, and sign what was seen. If its switch is still engaged, release it. Raises NotPermitted, NotFound, Conflict."""
     drill = _running(ctx, drill_id)
     _release(ctx, drill)
     found = policy.faults(figures, drill.containment)
@@ -90,7 +92,7 @@ def finish(ctx: Context, drill_id: str, figures: Figures) -> Drill:
 
 
 def _release(ctx: Context, drill: Drill) -> None:
-    """Release a drill's switch, if it is still in force. It is a narrow one, so this takes one person."""
+    """Release a drill's switch, if it is still in force. One person may, since the switch is narrow."""
     if drill.switch and controls.get_switch(ctx, drill.switch).in_force(ctx.now):
         switchboard.release(ctx, drill.switch)
 
@@ -109,13 +111,13 @@ def _running(ctx: Context, drill_id: str) -> Drill:
     if drill.state is not DrillState.RUNNING:
         raise Conflict("drill_over", "This drill is over.")
     if str(ctx.actor) != drill.began_by:
-        raise NotPermitted("not_permitted", "A colleague carries this drill out.")
+        raise NotPermitted("not_permitted", "A colleague runs this drill.")
     return drill
 
 
 def _require(ctx: Context, action: str) -> None:
     if not rules_the_platform(ctx.actor):
-        detail = "Only a platform administrator or the platform's security carries out drills."
+        detail = "Only platform administrators and security officers run drills."
         raise audit.refusal(ctx, Event(action, reason="not_permitted"), detail)
 
 

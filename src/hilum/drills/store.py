@@ -48,7 +48,7 @@ def get(tx: Connection, drill: str, *, lock: bool = False) -> Drill:
 
 
 def list_running(tx: Connection) -> list[Drill]:
-    """List the drills that have not ended: one, and those that died since the last one."""
+    """List unfinished drills: at most one that runs, and dead ones."""
     query = select(drills).where(drills.c.state == DrillState.RUNNING.value).order_by(drills.c.id)
     return [_drill(row) for row in tx.execute(query.with_for_update())]
 

@@ -301,13 +301,13 @@ def revives(order: WidenOrder, before: Installation) -> bool:
 def widened(
     order: WidenOrder, before: Installation, certified: tuple[str, ...], *, by: str, now: datetime
 ) -> Installation:
-    """Return the installation after a widening. It counts as approved anew if that would revive anything: then what was issued ends.
+    """Return the installation after a widening. It counts as a new approval if that would revive anything: then what was issued ends.
 
     Its record has all that was ever given since it was approved. INVARIANT: no grant from before has more than it had.
     """
     scopes, roles = _union(before.scopes, order.scopes), before.roles | order.roles
-    record, anew = before.record, revives(order, before)
-    if record is None or anew:
+    record, renewed = before.record, revives(order, before)
+    if record is None or renewed:
         given = ApprovalRecord(certified, scopes, tuple(sorted(roles)), expires_at=before.expires_at)
         places = None if before.facilities is None else tuple(sorted(before.facilities))
         record = replace(given, facilities=places, denied=tuple(sorted(before.denied)))
@@ -323,8 +323,8 @@ def widened(
         scopes=scopes,
         roles=roles,
         record=record,
-        approved_at=now if anew else before.approved_at,
-        approved_by=by if anew else before.approved_by,
+        approved_at=now if renewed else before.approved_at,
+        approved_by=by if renewed else before.approved_by,
         validated_at=now,
         validated_by=by,
     )

@@ -8,17 +8,17 @@ from hilum.evidence.models import CertifiedEvidence
 from hilum.kernel.ids import AppId, TenantId
 
 WHOLE = "*"
-"""Instead of an app: every app of the hospital that has no row of its own."""
+"""In place of an app id: every app of the hospital without its own row."""
 REASONS_BOUND = 2_000
 PRECEDENTS_BOUND = 20
-"""Hospitals that are shown for one app."""
+"""How many hospitals are shown for an app."""
 CANDIDATES_BOUND = 200
-"""Hospitals that share and are looked at for one app."""
+"""How many sharing hospitals are considered for an app."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """Whether a hospital shares its approval of an app, or (``WHOLE``) of each, and why it approved it."""
+    """Whether a hospital shares its approval of an app, or with ``WHOLE`` of each app, and its reasons."""
 
     tenant: TenantId
     app: str
@@ -30,7 +30,7 @@ class Sharing:
 
 @dataclass(frozen=True, slots=True)
 class SharingOrder:
-    """``app`` None: every app without a choice of its own. ``shares`` None: for an app, as the hospital says."""
+    """``app`` None: every app without its own choice. ``shares`` None: for an app, as the hospital chose in general."""
 
     tenant: TenantId
     app: AppId | None
@@ -39,7 +39,7 @@ class SharingOrder:
 
 
 class Kind(StrEnum):
-    """What a hospital decides about an app."""
+    """A term that a hospital decides about an app."""
 
     SCOPES = "scopes"
     ROLES = "roles"
@@ -49,14 +49,14 @@ class Kind(StrEnum):
     NETWORKS = "networks"
     END = "end"
     CERTIFIED = "certified"
-    """For which scopes the app is certified, which is what the hospital looked at."""
+    """The scopes that were certified when the hospital decided."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On which terms a hospital lets an app work, or would. ``roles`` None: not chosen yet. ``everywhere``: at all of its facilities.
+    """The terms on which a hospital lets an app work, or would. ``roles`` None: not chosen yet. ``everywhere``: at all of its facilities.
 
-    ``asked``: the scopes that were certified when it decided. ``pinned``: its backend services come from networks that it named.
+    ``asked``: the scopes certified when it decided. ``pinned``: its backend services are limited to networks.
     """
 
     scopes: tuple[str, ...]
@@ -71,7 +71,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What is left to decide: of which kind, what differs, and a sentence about it."""
+    """One term to decide: its kind, whether it differs, and a sentence about the difference."""
 
     kind: Kind
     what: tuple[str, ...]
@@ -80,7 +80,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Precedent:
-    """What a hospital that shares it decided about an app. ``open``: what differs from the terms of who looks; ``same``: what does not."""
+    """A sharing hospital's decision about an app. ``open``: terms that differ from one's own; ``same``: those that do not."""
 
     tenant: TenantId
     hospital: str
@@ -94,7 +94,7 @@ class Precedent:
 
 @dataclass(frozen=True, slots=True)
 class Precedents:
-    """What is shared of an app, the latest approvals first, with the evidence that it was certified by."""
+    """The shared decisions about an app, latest approvals first, with the evidence of its certification."""
 
     items: tuple[Precedent, ...] = ()
     evidence: CertifiedEvidence | None = None

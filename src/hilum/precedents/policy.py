@@ -1,4 +1,4 @@
-"""Who shares and who looks, and what of one hospital's terms differs from another's. Pure."""
+"""Who may share and read decisions, and how two hospitals' terms differ. Pure."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -11,22 +11,22 @@ from hilum.standards.smart.scopes import ClinicalScope, all_covered, parse_scope
 
 
 def may_share(actor: Actor, tenant: TenantId) -> bool:
-    """Check whether an actor decides what a hospital shares: its administrators, and none of the platform's staff, as with what it installs."""
+    """Check whether an actor may decide what a hospital shares: its administrators, not the platform's staff, as with installations."""
     return actor.acts_alone or administers(actor, tenant)
 
 
 def may_look(actor: Actor, tenant: TenantId) -> bool:
-    """Check whether an actor sees what others share with a hospital: its administrators, and the platform's staff."""
+    """Check whether an actor may read what others share with a hospital: its administrators, and the platform's staff."""
     return actor.is_platform or administers(actor, tenant)
 
 
 def order_faults(order: SharingOrder) -> dict[str, str]:
-    """Return the error code of each field of an order that cannot be carried out."""
+    """Return the error code of each invalid field of an order."""
     faults = {}
     if order.app is None and order.shares is None:
         faults["shares"] = "missing"
     if order.reasons and (order.app is None or not order.shares):
-        # Reasons are of one approval, and are shown with it.
+        # Reasons belong to one approval, and are shown with it.
         faults["reasons"] = "field_unknown"
     if len(order.reasons) > REASONS_BOUND:
         faults["reasons"] = "too_long"
@@ -39,14 +39,14 @@ def key_of(order: SharingOrder) -> str:
 
 
 def counts(choice: Sharing, approved_at: datetime) -> bool:
-    """Check whether a choice counts for an approval. To share one is no choice for the next, which others gave for other reasons."""
+    """Check whether a choice covers an approval. A choice does not cover a later approval, which may have other reasons."""
     return choice.app == WHOLE or not choice.shares or choice.changed_at >= approved_at
 
 
 def compare(given: Terms, mine: Terms, hospital: str) -> tuple[Control, ...]:
-    """Return what of one's own terms differs from what a hospital gave, by what is left to decide; nothing else is.
+    """Return one's own terms compared with a hospital's, by what is left to decide.
 
-    Less than the other gave is not left to decide: it looked at more.
+    Granting less than the other hospital did is not left to decide, since that hospital considered more.
     """
     found: list[Control] = []
 
@@ -75,13 +75,13 @@ def compare(given: Terms, mine: Terms, hospital: str) -> tuple[Control, ...]:
 
 
 def same(controls: Iterable[Control]) -> tuple[Kind, ...]:
-    """Return what does not differ."""
+    """Return the terms that do not differ."""
     differing = {each.kind for each in controls}
     return tuple(each for each in Kind if each not in differing)
 
 
 def _beyond(mine: Iterable[str], given: tuple[str, ...]) -> tuple[str, ...]:
-    """Return which scopes reach records that others do not cover."""
+    """Return the scopes that reach records which other scopes do not cover."""
     return tuple(
         sorted(
             {

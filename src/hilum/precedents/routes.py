@@ -28,7 +28,7 @@ from hilum.web.api import (
 from hilum.web.kit import Kit
 
 READERS = audience("staff", "administrator")
-# As many, and as long, as fit into the line and headers of a request (32 KiB) with every character escaped.
+# As many, and as long, as fit into a request's line and headers (32 KiB) with every character escaped.
 SCOPES_ASKED = 30
 ROLES_ASKED = 20
 Scope = Annotated[Word, StringConstraints(max_length=200)]
@@ -36,7 +36,7 @@ Role = Annotated[Line, StringConstraints(max_length=40)]
 
 
 class PrecedentsAsked(Strict):
-    """``scope`` (30 at most) and ``role``: what you would grant; without them what you grant already, or else all that is certified."""
+    """``scope`` (at most 30) and ``role``: what you would grant; by default what you grant already, or else everything certified."""
 
     app: Id
     scope: Annotated[tuple[Scope, ...], Field(max_length=SCOPES_ASKED)] = ()
@@ -44,9 +44,9 @@ class PrecedentsAsked(Strict):
 
 
 class SharingAsked(Strict):
-    """``app`` null: every app without a choice of its own. ``shares`` null: for an app, as the hospital says in general.
+    """``app`` null: every app without its own choice.
 
-    ``reasons``: why the app was approved, as other hospitals read it.
+    ``shares`` null: for an app, as the hospital chose in general. ``reasons``: why the app was approved, shown to other hospitals.
     """
 
     app: Id | None = None
@@ -55,7 +55,7 @@ class SharingAsked(Strict):
 
 
 class SharingShown(Shown):
-    """``app`` is ``*`` for the choice in general."""
+    """``app`` is ``*`` for the general choice."""
 
     app: str
     shares: bool
@@ -65,7 +65,7 @@ class SharingShown(Shown):
 
 
 class TermsShown(Shown):
-    """``asked``: the scopes that were certified then. ``everywhere``: at all facilities. ``pinned``: to networks that the hospital named."""
+    """``asked``: the scopes certified then. ``everywhere``: at all facilities. ``pinned``: limited to networks."""
 
     scopes: list[str]
     asked: list[str]
@@ -84,7 +84,7 @@ class ControlShown(Shown):
 
 
 class PrecedentShown(Shown):
-    """``open``: what differs from what you would grant, and is yours to decide; ``same``: what does not."""
+    """``open``: terms that differ from yours, for you to decide; ``same``: those that do not."""
 
     tenant: str
     hospital: str
@@ -102,7 +102,7 @@ class ScenarioOutcome(Shown):
 
 
 class EvidenceShown(Shown):
-    """The run that was certified: its signed result by digest, key and signature. ``genuine``: it is as it was signed."""
+    """The certified run: its signed result by digest, key and signature. ``genuine``: the signature matches."""
 
     certification: str
     run: str
@@ -127,7 +127,7 @@ def api(kit: Kit) -> APIRouter:
     async def list_precedents(
         request: Request, tenant: Id, query: Annotated[PrecedentsAsked, Query()]
     ) -> PrecedentsShown:
-        """Show what other hospitals share of their approvals of an app, and what of it differs from what this one would grant."""
+        """Show the approvals of an app that other hospitals share, and how their terms differ from this hospital's."""
         verb = partial(
             service.find,
             tenant_id=TenantId(tenant),
@@ -143,7 +143,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.get("/tenants/{tenant}/sharing", response_model=Page[SharingShown], openapi_extra=READERS)
     async def list_sharing(request: Request, tenant: Id, query: Annotated[Paging, Query()]) -> object:
-        """List what a hospital shares of its approvals and what not, by app."""
+        """List which of its approvals a hospital shares, by app."""
         verb = partial(service.list_sharing, tenant=TenantId(tenant), page=query.page)
         found = await run_read(kit, request, verb)
         return page_of(found, SharingShown.model_validate, query, key=lambda each: str(each.app))

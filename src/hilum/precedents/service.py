@@ -1,4 +1,4 @@
-"""Share what a hospital decided about an app, and look at what others share (C221)."""
+"""Share a hospital's decisions about apps, and read those that others share (C221)."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ _NOT_YOURS = "Only administrators of the hospital decide and see this."
 
 
 def set_sharing(ctx: Context, order: SharingOrder) -> Sharing | None:
-    """Set whether a hospital shares its approval of an app, or of every one; None if an app has no choice of its own any more.
+    """Set whether a hospital shares its approval of an app, or of every app. Returns None if an app's own choice was removed.
 
     Raises NotPermitted, NotFound (the app is not approved there), Invalid.
     """
@@ -64,27 +64,27 @@ def set_sharing(ctx: Context, order: SharingOrder) -> Sharing | None:
 
 
 def list_sharing(ctx: Context, tenant: TenantId, page: PageQuery = FIRST_PAGE) -> list[Sharing]:
-    """List what a hospital shares and what not, by app; in general first. Raises NotPermitted."""
+    """List a hospital's choices by app, the general one first. Raises NotPermitted."""
     if not policy.may_look(ctx.actor, tenant):
         raise not_shown("what a hospital shares", Readers.HOSPITAL)
     return store.list_of(ctx.tx, tenant, page)
 
 
 def sharing_of(ctx: Context, tenant: TenantId, app: AppId) -> tuple[Sharing | None, bool]:
-    """Return a hospital's own choice for an app, None if it has none, and whether it shares it. Raises NotPermitted."""
+    """Return a hospital's choice for an app, None without one, and whether it shares its approval. Raises NotPermitted."""
     if not policy.may_look(ctx.actor, tenant):
         raise not_shown("what a hospital shares", Readers.HOSPITAL)
     own, installed = store.find(ctx.tx, tenant, app), None
     if own is not None:
         installed = installations.installed_at(ctx, tenant, [app]).get(app)
     if own is not None and (installed is None or not policy.counts(own, installed.approved_at)):
-        # It shares nothing either until somebody chooses again.
+        # It shares nothing until somebody chooses again.
         return None, False
     return own, shares_in_general(ctx, tenant) if own is None else own.shares
 
 
 def shares_in_general(ctx: Context, tenant: TenantId) -> bool:
-    """Check whether a hospital shares its approvals of apps without a choice of their own. Raises NotPermitted."""
+    """Check whether a hospital shares its approvals in general. Raises NotPermitted."""
     if not policy.may_look(ctx.actor, tenant):
         raise not_shown("what a hospital shares", Readers.HOSPITAL)
     whole = store.find(ctx.tx, tenant, WHOLE)
@@ -99,9 +99,9 @@ def find(
     scopes: tuple[str, ...] | None = None,
     roles: frozenset[str] | None = None,
 ) -> Precedents:
-    """Return what other hospitals share of their approvals of an app, compared with what this one would grant.
+    """Return the approvals of an app that other hospitals share, compared with what this one would grant.
 
-    ``scopes`` None: what it grants already, or else all that is certified. Raises NotPermitted, NotFound.
+    ``scopes`` None: what it grants already, or else everything certified. Raises NotPermitted, NotFound.
     """
     if not policy.may_look(ctx.actor, tenant_id):
         raise not_shown("what hospitals share with this one", Readers.HOSPITAL)
@@ -117,7 +117,7 @@ def find(
     found = []
     for choice in store.list_sharing(ctx.tx, app.id, tenant.id, CANDIDATES_BOUND):
         other = identity.find_tenant(ctx, choice.tenant)
-        # What synthetic hospitals approve is no precedent for one where people are treated.
+        # An approval of a synthetic hospital is no precedent for a real one.
         if other is None or not other.active or other.sandbox is not tenant.sandbox:
             continue
         installed = installations.current(ctx, other.id, app)
@@ -158,7 +158,7 @@ def _terms(installed: Installation, held: frozenset[str]) -> Terms:
     record = installed.record
     return Terms(
         installed.scopes,
-        # What was looked at is not known of an installation of before such records.
+        # Older installations do not record which scopes were certified then.
         () if record is None else record.asked,
         installed.roles,
         held,
@@ -174,7 +174,7 @@ def _environment(tenant: Tenant) -> Environment:
 
 
 def _evidence(ctx: Context, app: App, tenant: Tenant) -> CertifiedEvidence | None:
-    """Return the evidence of the newest certification that it counts for."""
+    """Return the evidence of the newest certification that counts there."""
     environment = _environment(tenant)
     of = registry.in_force(ctx, registry.certifications_of(ctx, app.id))
     for each in sorted(of, key=lambda each: each.id, reverse=True):

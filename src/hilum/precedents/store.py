@@ -37,7 +37,7 @@ sharing = Table(
 
 
 def save(tx: Connection, found: Sharing) -> None:
-    """Add a choice, or replace the one that there is."""
+    """Add a choice, or replace the existing one."""
     values = {column.name: getattr(found, column.name) for column in sharing.c}
     mine = and_(sharing.c.tenant == found.tenant, sharing.c.app == found.app)
     if not tx.execute(sharing.update().where(mine).values(values)).rowcount:
@@ -49,19 +49,19 @@ def remove(tx: Connection, tenant: TenantId, app: str) -> None:
 
 
 def find(tx: Connection, tenant: TenantId, app: str) -> Sharing | None:
-    """Find the choice of a hospital for an app, or (``WHOLE``) in general."""
+    """Find a hospital's choice for an app, or with ``WHOLE`` the general one."""
     row = tx.execute(select(sharing).where(sharing.c.tenant == tenant, sharing.c.app == app)).first()
     return None if row is None else _sharing(row)
 
 
 def list_of(tx: Connection, tenant: TenantId, page: PageQuery = FIRST_PAGE) -> list[Sharing]:
-    """List the choices of a hospital by app, that in general first."""
+    """List a hospital's choices by app, the general one first."""
     query = select(sharing).where(sharing.c.tenant == tenant, sharing.c.app > page.after)
     return [_sharing(row) for row in tx.execute(query.order_by(sharing.c.app).limit(page.limit))]
 
 
 def list_sharing(tx: Connection, app: AppId, besides: TenantId, limit: int) -> list[Sharing]:
-    """List the choices by which hospitals share their approval of an app, if they have one: one for each, by id."""
+    """List the choices of hospitals that share their approval of an app, one for each hospital, by id."""
     own = sharing.alias()
     chosen = exists().where(own.c.tenant == sharing.c.tenant, own.c.app == app)
     wanted = or_(sharing.c.app == app, and_(sharing.c.app == WHOLE, ~chosen))

@@ -243,15 +243,15 @@ def _signed(made: Attestation, sign: Callable[[bytes], tuple[str, str]]) -> Atte
     return replace(made, kid=kid, signature=signature)
 
 
-def attest_existing(ctx: Context, *, anew: bool = False) -> int:
+def attest_existing(ctx: Context, *, from_scratch: bool = False) -> int:
     """Sign the certifications of all apps as the database has them, and return how many apps those are. For the platform itself.
 
-    Done once, at the first start of a release that signs them. With ``anew`` a new chain begins, after somebody who runs the host has
+    Done once, at the first start of a release that signs them. With ``from_scratch`` a new chain begins, after somebody who runs the host has
     looked at every certification, since what was signed before cannot be trusted or is lost. Raises Conflict.
     """
     assert ctx.actor.acts_alone, "people certify, and each certification is signed"
     found = attested(ctx)
-    if not anew and (found.last or found.fault):
+    if not from_scratch and (found.last or found.fault):
         return 0
     trail = max((number for number, _ in recorded(ctx)), default=0)
     last, head = max(found.last, trail), chain.BEGINS
@@ -271,7 +271,7 @@ def attest_existing(ctx: Context, *, anew: bool = False) -> int:
         head = chain.attestation_digest(made[-1])
     if not attestation_store.add_attestations(ctx.tx, made):
         raise Conflict("concurrent_change", "Another process certified an app at this moment. Try again.")
-    facts = {"attestation": last, "head": head, "apps": len(made), "anew": anew}
+    facts = {"attestation": last, "head": head, "apps": len(made), "anew": from_scratch}
     audit.record(ctx, Event(ATTEST_ACTION, facts=facts))
     return len(made)
 

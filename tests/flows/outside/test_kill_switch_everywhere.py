@@ -232,8 +232,8 @@ def test_a_full_stop_closes_every_endpoint_on_every_worker_and_its_release_reviv
             assert old.status_code == 403, old.text
         for endpoint in sorted({"authorize", "credentials", "launch"}):
             assert not await endpoints.refused(endpoint), (endpoint, endpoints.answers[endpoint])
-        anew = await outside.grant()
-        assert (await outside.read(anew)).status_code == 200
+        second = await outside.grant()
+        assert (await outside.read(second)).status_code == 200
 
     tell(hospital, story)
 
@@ -317,8 +317,8 @@ def test_a_stopped_scope_or_type_leaves_the_rest_and_never_comes_back_to_older_g
         late = Grant(grant.client, grant.browser, newest.json(), grant.patient)
         await until_all(lambda: outside.read(late, observation), lambda a: a.status_code == 403)
         await until_all(lambda: outside.read(late, patient), lambda a: a.status_code == 200, in_a_row=1)
-        anew = await outside.grant(scope=held)
-        await until_all(lambda: outside.read(anew, observation), lambda a: a.status_code == 200)
+        second = await outside.grant(scope=held)
+        await until_all(lambda: outside.read(second, observation), lambda a: a.status_code == 200)
 
     tell(hospital, story)
 
@@ -327,14 +327,14 @@ def reaches(scope: str, resource_type: str) -> bool:
     return any(f"/{each}." in f" {scope}" for each in (resource_type, "*"))
 
 
-def test_a_stopped_scope_is_not_granted_anew_and_not_given_to_services(hospital: Running) -> None:
+def test_a_stopped_scope_is_not_granted_again_and_not_given_to_services(hospital: Running) -> None:
     """C140: authorize and client credentials leave it out; asked alone, they refuse."""
 
     async def story(outside: Outside) -> None:
         switch = await outside.engage("resource_type", "Observation")
         try:
-            anew = await outside.grant()
-            assert not reaches(anew.token["scope"], "Observation"), anew.token["scope"]
+            second = await outside.grant()
+            assert not reaches(second.token["scope"], "Observation"), second.token["scope"]
             both = await outside.backend(scope="system/Observation.rs system/Patient.rs")
             assert not reaches(both.json()["scope"], "Observation"), both.text
             alone = await outside.backend(scope="system/Observation.rs")
@@ -398,8 +398,8 @@ def test_a_switch_that_runs_out_leaves_earlier_tokens_dead(hospital: Running) ->
             assert time.monotonic() - begun < CEILING_S
             await asyncio.sleep(0.05)
         await until_all(lambda: outside.read(held), lambda a: a.status_code in {401, 403})
-        anew = await outside.grant()
-        await until_all(lambda: outside.read(anew), lambda a: a.status_code == 200)
+        second = await outside.grant()
+        await until_all(lambda: outside.read(second), lambda a: a.status_code == 200)
 
     tell(hospital, story)
 

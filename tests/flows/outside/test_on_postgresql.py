@@ -56,8 +56,8 @@ def test_the_whole_story_holds_over_postgresql(on_postgresql: Running) -> None:
         await until_all(
             lambda: outside.open_launch("bench-symmetric"), lambda answer: answer.status_code == 201
         )
-        anew = await outside.grant()
-        return await reads_until_cut(outside, anew, lambda: cut_power(running), after=ANSWERS)
+        second = await outside.grant()
+        return await reads_until_cut(outside, second, lambda: cut_power(running), after=ANSWERS)
 
     answers = tell(running, story)
     reader = journals.open_reader(running.home / "journal", url)

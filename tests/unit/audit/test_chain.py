@@ -225,7 +225,7 @@ def test_any_removal_is_detected_below_a_head(made: list[Access], data: st.DataO
 
 
 @given(st.lists(accesses, min_size=2, max_size=6), st.data())
-def test_any_reorder_is_detected_even_when_numbered_anew(made: list[Access], data: st.DataObject) -> None:
+def test_any_reorder_is_detected_even_when_numbered_again(made: list[Access], data: st.DataObject) -> None:
     rows = chain(made)
     shuffled = data.draw(st.permutations(rows))
     numbered = [(n, *row[1:]) for n, row in enumerate(shuffled, 1)]
@@ -235,7 +235,7 @@ def test_any_reorder_is_detected_even_when_numbered_anew(made: list[Access], dat
 
 
 @given(st.lists(accesses, min_size=1, max_size=5), accesses)
-def test_a_chain_made_anew_misses_its_head(made: list[Access], other: Access) -> None:
+def test_a_chain_made_again_misses_its_head(made: list[Access], other: Access) -> None:
     rows = chain(made)
     forged = chain([other, *made[1:]])
 

@@ -156,7 +156,7 @@ def test_no_more_sets_are_kept_than_the_bound() -> None:
     assert host.asked == SETS_BOUND + 11
 
 
-def test_failures_count_for_one_pair_and_a_success_begins_anew() -> None:
+def test_failures_count_for_one_pair_and_a_success_begins_again() -> None:
     """C57."""
     clock = FakeClock()
     failures = Failures(clock)

@@ -100,7 +100,7 @@ def test_what_could_not_be_seen_becomes_a_finding_the_second_time() -> None:
     assert [each.id for each in fixed.closed] == ["fnd_1"]
 
 
-def test_a_finding_keeps_its_deadline_until_it_is_seen_to_be_mended() -> None:
+def test_a_finding_keeps_its_deadline_until_it_is_seen_to_be_fixed() -> None:
     """C115: what cannot be seen is not fixed."""
     held = finding()
 
@@ -132,7 +132,7 @@ def test_a_critical_finding_climbs_rung_by_rung(days: float, rung: Rung) -> None
     assert policy.rung_of(finding(), LIMITS, NOW + days * DAY) is rung
 
 
-def test_neither_a_suspicion_nor_what_was_mended_climbs() -> None:
+def test_neither_a_suspicion_nor_what_was_fixed_climbs() -> None:
     later = NOW + 400 * DAY
 
     assert policy.rung_of(finding(state=State.SUSPECTED, due_at=None), LIMITS, later) is Rung.NONE
@@ -185,7 +185,7 @@ def test_the_platform_climbs_no_further_than_its_limit_and_withdraws_nothing(
         "certified before",
     ],
 )
-def test_what_comes_again_has_the_time_that_was_left_when_it_was_mended(
+def test_what_comes_again_has_the_time_that_was_left_when_it_was_fixed(
     left: timedelta, mended_for: timedelta, certification: str, again_in: timedelta
 ) -> None:
     """C115: fixing for one night gives no new deadline, and whoever fixed in time is not stopped at once. Also where it could not be seen twice."""

@@ -304,7 +304,7 @@ def test_the_difference_between_two_submissions_selects_only_the_lenses_that_it_
     assert different == touched
 
 
-def test_a_defence_of_a_scope_is_judged_anew() -> None:
+def test_a_defence_of_a_scope_is_judged_again() -> None:
     """C66, C108; one without a defence has the digest that it had before there were any."""
     after = deepcopy(CONTENT)
     after["scopes"][0]["defence"] = ""

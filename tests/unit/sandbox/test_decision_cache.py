@@ -133,7 +133,7 @@ def test_the_launch_that_nobody_looked_at_for_longest_goes_first() -> None:
     assert cache.expect("second", whole=False) is not second
 
 
-def test_what_was_missed_is_missed_for_every_launch_and_forgotten_launches_begin_anew() -> None:
+def test_what_was_missed_is_missed_for_every_launch_and_forgotten_launches_begin_again() -> None:
     cache = DecisionCache()
     one, two = (cache.expect(name, whole=True) for name in ("lch_1", "lch_2"))
     cache.keep([decision(1)])
