@@ -1,4 +1,4 @@
-"""Make the situation of a scenario at a sandbox hospital, by what the platform can do anyway, and undo it."""
+"""Create the situation of a scenario at a sandbox hospital, with the platform's ordinary verbs, and undo it."""
 
 from typing import Any
 
@@ -32,15 +32,15 @@ _LOW = Quota(QUOTA_RATE_PER_S, QUOTA_BURST)
 
 
 def require_sandbox(ctx: Context, tenant_id: TenantId, vendor: VendorId) -> None:
-    """Check that a hospital is a sandbox that the vendor may know of, before anything is made to fail there. Raises NotPermitted."""
+    """Check that a hospital is a sandbox that the vendor may see, before a fault is made there. Raises NotPermitted."""
     tenant = identity.find_tenant(ctx, tenant_id)
     if tenant is None or not tenant.sandbox or not tenant.active or not is_open_to(tenant, vendor):
-        detail = "Only a sandbox hospital can be made to fail. Choose one."
+        detail = "Faults can be made at sandbox hospitals only. Choose one."
         raise NotPermitted("tenant_not_sandbox", detail)
 
 
 def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream | None]:
-    """Make a fault for the app of a run; return how to undo it, and what the FHIR server must be told. Raises NotPermitted, Conflict."""
+    """Make a fault for the app of a run; return how to undo it, and the fault that the FHIR server must show. Raises NotPermitted, Conflict."""
     require_sandbox(ctx, run.tenant, run.vendor)
     system = ctx.as_actor(SYSTEM)
     match fault:
@@ -56,7 +56,7 @@ def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream
             return {"switch": controls.engage(system, order).id}, None
         case Fault.QUOTA:
             if store.is_under_way_elsewhere(ctx.tx, run, fault.value):
-                # Each would put back what it found, the other's low one.
+                # Each run would restore the quota that it found: the other's low one.
                 detail = "Another run of this app is in the same scenario at this hospital. End the scenario there, or wait until it has ended."
                 raise Conflict("scenario_elsewhere", detail)
             earlier = controls.quotas_of(ctx, run.app, run.tenant).platform
@@ -66,7 +66,7 @@ def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream
             try:
                 keys.rotate(system, Purpose.ID_TOKEN, run.tenant)
             except NotPermitted as refusal:
-                # Not of this person's rights: launch the app once, or wait.
+                # The person's rights are no reason here: launch the app once, or wait.
                 raise Conflict(refusal.code, refusal.detail) from refusal
         case Fault.OPTIONAL:
             optional = registry.get_version(ctx, run.version).optional_scopes or ()
@@ -81,13 +81,13 @@ def make(ctx: Context, run: Run, fault: Fault) -> tuple[dict[str, Any], Upstream
 
 
 def undo(ctx: Context, run: Run) -> None:
-    """Undo the fault of the scenario that is in progress. What ends by itself may have ended."""
+    """Undo the fault of the scenario in progress. It may have ended by itself."""
     system = ctx.as_actor(SYSTEM)
     kept = run.doing.get("undo", {})
     if "switch" in kept and controls.get_switch(system, kept["switch"]).in_force(ctx.now):
-        # A narrow one, which one alone releases.
+        # A narrow switch, which one person may release.
         controls.release(system, kept["switch"], counts=lambda *_: False)
-    # What the platform set meanwhile stays.
+    # Keep what the platform set meanwhile.
     if "quota" in kept and controls.quotas_of(ctx, run.app, run.tenant).platform == _LOW:
         earlier = kept["quota"]
         controls.set_quota(

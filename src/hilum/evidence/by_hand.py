@@ -1,4 +1,4 @@
-"""Faults of a sandbox hospital's FHIR server that a developer makes for a client of their own, outside of any run."""
+"""Faults of a sandbox hospital's FHIR server that developers make for their own client, outside runs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _ABSENT = "client_not_found", "There is no such client."
 
 @dataclass(frozen=True, slots=True)
 class HandFault:
-    """A fault for what one client asks at one sandbox hospital, until a moment."""
+    """A fault for one client's requests at one sandbox hospital, until a moment."""
 
     client: ClientId
     tenant: TenantId
@@ -32,7 +32,7 @@ class HandFault:
 
 @dataclass(frozen=True, slots=True)
 class ByHand:
-    """The sandbox's own FHIR servers. ``make`` raises Conflict if too much fails already; ``find`` lists a client's faults, soonest end first."""
+    """The sandbox's own FHIR servers. ``make`` raises Conflict if too many faults exist; ``find`` lists a client's faults, earliest end first."""
 
     make: Callable[[HandFault], None]
     end: Callable[[ClientId, TenantId, Fault], None]
@@ -40,7 +40,7 @@ class ByHand:
 
 
 def make(ctx: Context, client_id: str, tenant: str, kind: str) -> HandFault:
-    """Judge and record a fault that somebody makes for their client. Raises NotFound, NotPermitted (right, no sandbox), Invalid (client)."""
+    """Check and record a fault for the actor's client. Raises NotFound, NotPermitted (no right, no sandbox), Invalid (client)."""
     client, fault = _changeable(ctx, client_id, tenant, kind, "evidence.fault.make")
     made = HandFault(client.id, TenantId(tenant), fault, ctx.now + SCENARIO_LIFE)
     audit.record(ctx, _event(client, made.tenant, fault, "evidence.fault.make"))
@@ -48,14 +48,14 @@ def make(ctx: Context, client_id: str, tenant: str, kind: str) -> HandFault:
 
 
 def end(ctx: Context, client_id: str, tenant: str, kind: str) -> HandFault:
-    """Judge and record the end of a fault. Raises NotFound, NotPermitted, Invalid."""
+    """Check and record the end of a fault. Raises NotFound, NotPermitted, Invalid."""
     client, fault = _changeable(ctx, client_id, tenant, kind, "evidence.fault.end")
     audit.record(ctx, _event(client, TenantId(tenant), fault, "evidence.fault.end"))
     return HandFault(client.id, TenantId(tenant), fault, ctx.now)
 
 
 def own(ctx: Context, client_id: str) -> ClientId:
-    """Return a client whose faults the actor may see: those of their vendor, and the platform's staff all. Raises NotFound."""
+    """Return a client whose faults the actor may see: one of their vendor, for staff any. Raises NotFound."""
     client = _found(ctx, client_id)
     if not policy.may_see(ctx.actor, registry.get_app(ctx, client.app).vendor):
         raise NotFound(*_ABSENT)
@@ -67,7 +67,7 @@ def _changeable(ctx: Context, client_id: str, tenant: str, kind: str, action: st
     app = registry.get_changeable(ctx, client.app, action)
     if client.environment is not Environment.SANDBOX:
         fields = {"client": "client_not_of_sandbox"}
-        raise Invalid("fault_invalid", "Nothing is made to fail for this client; see fields.", fields=fields)
+        raise Invalid("fault_invalid", "No fault can be made for this client; see fields.", fields=fields)
     require_sandbox(ctx, TenantId(tenant), app.vendor)
     if kind not in UPSTREAM:
         raise NotFound("fault_unknown", f"The FHIR server can fail by: {', '.join(sorted(UPSTREAM))}.")

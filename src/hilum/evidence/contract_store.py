@@ -1,4 +1,4 @@
-"""The table of contracts: the shapes of calls that were certified."""
+"""The table of contracts: the certified shapes of calls."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
@@ -28,7 +28,7 @@ contracts = Table(
 
 
 def add(tx: Connection, contract: RunContract) -> None:
-    """Add a contract. That of a certification never changes."""
+    """Add a contract. A certification's contract never changes."""
     values = asdict(contract)
     values.pop("genuine")
     tx.execute(insert_or_ignore(tx, contracts).values(values | {"shapes": list(values["shapes"])}))
@@ -52,7 +52,7 @@ def _contract(row: Row[Any]) -> RunContract:
     try:
         shapes = tuple(_shape(each) for each in row.shapes)
     except (KeyError, TypeError):
-        # What this release did not write is not what was signed: without a signature it counts as edited.
+        # This release cannot read it, so it cannot be what was signed: without a signature it counts as edited.
         values["signature"] = ""
     return RunContract(
         **values | {"app": AppId(row.app), "version": VersionId(row.version), "shapes": shapes}

@@ -1,4 +1,4 @@
-"""The contract of what is certified: the shapes of calls that its run showed, signed with the certification (C220)."""
+"""Contracts: the shapes of calls in a certified version's run, signed with the certification (C220)."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -21,20 +21,20 @@ from hilum.registry.models import Certification, Environment
 
 KEEP = "evidence.contract.keep"
 KEPT_WITHIN = timedelta(minutes=1)
-"""How long after the certification the record of its contract may be, which is made in the same transaction."""
+"""How much later than the certification its contract's record may be; both are made in one transaction."""
 CONTRACTS_READ = 500
 CONTRACTS_SHOWN = 20
-_EDITED = "The contract is not as it was signed: somebody edited it in the database."
-_GONE = "The contract is gone, although one was kept: somebody deleted it in the database."
+_EDITED = "The signature of the contract does not match: somebody edited it in the database."
+_GONE = "The contract is missing: somebody deleted it in the database."
 
 
 def keep_contract(
     ctx: Context, certification: Certification, submitted: str, seen: Seen | None
 ) -> RunContract | None:
-    """Keep what a run of a certified version showed, bound to the digest of what was submitted; None if no run counts for it.
+    """Store the contract of a certified version, bound to the digest of its submission; return None if no run counts for it.
 
-    ``seen``: the run that was there when the submission was checked. A later one, which nobody has looked at, must neither widen the contract
-    nor take it away. Call it in the transaction that certifies: the one is never without the other.
+    ``seen``: the run at the time of the submission's checks. A later run, which nobody has reviewed, must neither widen nor remove the contract. Call this in the
+    transaction that certifies, so that neither exists without the other.
     """
     run = None if seen is None else store.find(ctx.tx, seen.run, records=True)
     if seen is None or run is None or run.state is not State.PASSED or run.version != certification.version:
@@ -43,7 +43,7 @@ def keep_contract(
     if result != seen.digest or not check_result(ctx, run):
         return None
     client = clients.find_client(ctx, run.client)
-    # Of a client that is gone nobody knows what included records needed; what permitted each call is in its record.
+    # For a deleted client it is unknown what included records needed; each record has what permitted the call.
     held = () if client is None else client.scopes
     made = RunContract(
         certification.id,
@@ -70,7 +70,7 @@ def keep_contract(
 
 
 def find_contracts(ctx: Context, certifications: Collection[str]) -> dict[str, RunContract]:
-    """Find the contracts of some certifications, each with whether it is as it was signed; without those for which no run was shown."""
+    """Find the contracts of some certifications, each with whether its signature matches; certifications without a run have none."""
     found = contract_store.find_some(ctx.tx, certifications)
     return {each.certification: _judged(ctx, each) for each in found}
 
@@ -82,9 +82,9 @@ def _judged(ctx: Context, found: RunContract) -> RunContract:
 
 
 def contract_faults(ctx: Context, app: AppId, certifications: Iterable[Certification]) -> dict[str, str]:
-    """Return what is wrong with the contracts of some certifications of an app, by certification: edited, or taken away.
+    """Return the faults of the contracts of some certifications of an app, by certification: edited or deleted.
 
-    That there was one is in the audit, which says so in the transaction that certified.
+    The audit records a contract in the transaction that certifies, so a deleted one is noticed.
     """
     of = {each.id: each for each in certifications if each.submission}
     held = find_contracts(ctx, of)
@@ -99,7 +99,7 @@ def contract_faults(ctx: Context, app: AppId, certifications: Iterable[Certifica
 
 
 def edited_contracts(ctx: Context) -> list[str]:
-    """Return the certifications whose contracts are not as they were signed, of every contract; at most CONTRACTS_SHOWN."""
+    """Return all certifications whose contracts' signatures do not match; at most CONTRACTS_SHOWN."""
     found: list[str] = []
     after = ""
     while len(found) < CONTRACTS_SHOWN:
@@ -112,14 +112,14 @@ def edited_contracts(ctx: Context) -> list[str]:
 
 
 def evidence_of(ctx: Context, certification: Certification) -> CertifiedEvidence | None:
-    """Return the run that a certification rests on; None if there is none. The caller judges who may see it."""
+    """Return the run behind a certification; None without one. The caller checks who may see it."""
     contract = find_contracts(ctx, [certification.id]).get(certification.id)
     if contract is None:
         return None
     try:
         run = store.get(ctx.tx, contract.run)
     except NotFound:
-        # It was purged: its contract says what it showed.
+        # The run was purged: its contract has the scenarios.
         return None
     result = sha256(policy.signed_bytes(run.result)).hexdigest()
     return CertifiedEvidence(
@@ -135,7 +135,10 @@ def evidence_of(ctx: Context, certification: Certification) -> CertifiedEvidence
 
 
 def view_contract(ctx: Context, app_id: AppId, certification: str = "") -> RunContract:
-    """Return a contract of an app: of a certification, or of its newest one for production that is in force. Raises NotFound, also to who may not see it."""
+    """Return a contract of an app: that of a certification, by default of the newest one in force for production.
+
+    Raises NotFound, also for actors who may not see it.
+    """
     app = registry.get_app(ctx, app_id)
     if not policy.may_see(ctx.actor, app.vendor):
         raise NotFound("app_not_found", "There is no such app.")
@@ -152,7 +155,7 @@ def view_contract(ctx: Context, app_id: AppId, certification: str = "") -> RunCo
     found = next(iter(find_contracts(ctx, wanted).values()), None)
     if found is None:
         detail = (
-            "No run in the sandbox was certified for this app, so there is no contract. "
+            "This app has no contract, since no sandbox run was certified. "
             "Submit a version with a run that was passed."
         )
         raise NotFound("contract_not_found", detail)

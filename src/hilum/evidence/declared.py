@@ -1,4 +1,4 @@
-"""Whether an app does as its version and its vendor declare: without optional scopes, and with requests to delete. Pure."""
+"""Judge whether an app does what its version and vendor declare: without optional scopes, and on requests to delete. Pure."""
 
 from collections.abc import Collection, Iterable
 
@@ -22,17 +22,17 @@ STORES_NOTHING = "The app stores nothing, so nobody asks it to delete anything."
 
 
 def unasked(optional: Collection[str] | None, *, stores: bool | None, reachable: bool) -> tuple[str, ...]:
-    """Return the scenarios that a version need not show, whatever the rule book requires, since it lacks what they are about.
+    """Return the scenarios that do not apply to a version, whatever the rule book requires.
 
-    ``optional``: the scopes that the version says it can do without. ``stores``: whether its vendor states that the app stores data; None: it does
-    not say. ``reachable``: the app has a webhook for requests to delete, or a client that can read them.
+    ``optional``: the version's optional scopes. ``stores``: whether the vendor states that the app stores data, None if it does not say. ``reachable``: the app has a
+    webhook for requests to delete, or a client that can read them.
     """
     found = {"optional_declined": not optional, "deletion_asked": stores is False or not reachable}
     return tuple(name for name, holds in found.items() if holds)
 
 
 def optional_declined(window: Window) -> Verdict:
-    """Judge whether an app goes on without the scopes that its version says it can do without (C211)."""
+    """Judge whether an app works without its version's optional scopes (C211)."""
     optional = window.rows[0].facts.get("optional", ())
     if optional == NOTHING:
         return met("The version declares nothing that it can do without and that can be declined by itself.")
@@ -52,7 +52,7 @@ def _shared(scopes: Iterable[str], optional: Iterable[str]) -> bool:
 
 
 def deletion_asked(window: Window) -> Verdict:
-    """Judge how an app's webhook answered to requests to delete with a wrong and a right signature (C227)."""
+    """Judge how an app's webhook answered requests to delete with a wrong and a right signature (C227)."""
     if window.rows[0].facts.get("stored") == NOTHING:
         return met(STORES_NOTHING)
     answers = {

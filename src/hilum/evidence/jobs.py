@@ -1,4 +1,4 @@
-"""The job that sends what certification runs send, in the jobs process: with no transaction open, at least once, and noted once."""
+"""The job that sends the requests of certification runs, in the jobs process: at least once, with no transaction open, and recorded once."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from hilum.notices.policy import headers_of
 T = TypeVar("T")
 PROBE_EVERY = timedelta(seconds=2)
 PROBE_WITHIN = timedelta(seconds=5)
-"""How long a webhook has for one answer. Both together are within the job's lease, or another node would send the same again, and again."""
+"""The time limit for an answer of a webhook. Two of them fit into the job's lease, or another node would send the same again."""
 
 
 class Lease(Protocol):
@@ -30,7 +30,7 @@ class Lease(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Sends a request with one of two signatures. ``fetcher`` builds a safe fetcher for each, since each has an event loop of its own."""
+    """Sends a request with one of two signatures. ``fetcher`` builds a safe fetcher for each, since each has its own event loop."""
 
     clock: Clock
     fetcher: Callable[[], SafeFetcher]
@@ -50,11 +50,11 @@ def run(
     issuer: str,
     may_continue: Callable[[], bool],
 ) -> None:
-    """Send what runs wait for, and note the answers."""
+    """Send the requests that runs wait for, and record the answers."""
     probes = lease.write(partial(service.next_probes, issuer=issuer))
     if not probes or not may_continue():
         return
-    # At once, and each noted as soon as it has answered: neither a webhook that hangs nor a slow name server holds up those of other vendors.
+    # Concurrently, and each is recorded as soon as it answers: a hanging webhook or a slow name server delays no other vendor.
     with ThreadPoolExecutor(PROBES_BATCH, thread_name_prefix="probes") as pool:
         sent = {pool.submit(_answers, send, probe): probe for probe in probes}
         for done in as_completed(sent):
@@ -63,6 +63,6 @@ def run(
 
 
 def _answers(send: Callable[[Probe, tuple[str, ...]], int], probe: Probe) -> dict[str, int]:
-    # The wrong one first: a receiver that remembers ids would take the right one's repetition without looking.
+    # The wrong signature first: a receiver that remembers ids would accept a repetition of the right one unchecked.
     wrong = send(probe, (probe.wrong,))
     return {"wrong": wrong, "right": send(probe, probe.secrets)}

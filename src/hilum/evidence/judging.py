@@ -1,6 +1,6 @@
 """Whether an app behaved in a scenario, from the records of the audit alone. Pure.
 
-What the records do not show is not known, and what is not known is not met.
+What the records do not show counts as not met.
 """
 
 from collections import Counter
@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 AT_ONCE = timedelta(milliseconds=500)
-"""Requests within this time of a refusal may have left before the app read it."""
+"""Requests so soon after a refusal may have been sent before the app read it."""
 QUIET = timedelta(seconds=2)
 """How long a stop must be watched before an app counts as stopped."""
 _DONE, _REFUSED = "done", "refused"
@@ -64,31 +64,33 @@ _NO_RIGHT = frozenset({Reason.ROLE_NOT_ALLOWED, Reason.SCOPE_INSUFFICIENT, Reaso
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A situation that this release can make and judge. ``how``: what the developer does; ``good``: what a well-made app does."""
+    """A situation that this release can create and judge. ``how``: what the developer does; ``good``: how a well-made app behaves."""
 
     judge: Judge
     how: str
     good: str
     fault: Fault = Fault.NONE
     person: bool = False
-    """It is about a person, a chart or a launch, so a backend service is never in it."""
+    """It needs a person, a chart or a launch, so it never applies to a backend service."""
 
 
 def judge_run(scenario: str, rows: Sequence[Row]) -> Finding:
     """Judge whether an app met a scenario and behaved, from the records of its run."""
     known = SCENARIOS.get(scenario)
     if known is None:
-        sentence = "This release cannot judge the scenario, so nothing shows that it was met."
+        sentence = "This release cannot judge the scenario."
         return Finding(scenario, Outcome.INCOMPLETE, sentence, "Ask the platform's owner about it.")
     window = window_of(scenario, rows)
     if window is None:
         return Finding(scenario, Outcome.INCOMPLETE, "The scenario was never begun.", known.how)
     if len(window.rows) > WINDOW_BOUND:
-        sentence = f"More than {WINDOW_BOUND:,} records are of this scenario, so it was not judged."
+        sentence = f"This scenario has more than {WINDOW_BOUND:,} records, so it was not judged."
         return Finding(scenario, Outcome.INCOMPLETE, sentence, known.how)
     if window.backend and known.person:
         return Finding(
-            scenario, Outcome.MET, "A backend service has no person, no chart and no launch to show."
+            scenario,
+            Outcome.MET,
+            "The scenario needs a person, a chart or a launch, which a backend service does not have.",
         )
     outcome, sentence = known.judge(window)
     return Finding(
@@ -123,7 +125,7 @@ def _without(name: str) -> Judge:
         if not taken:
             return incomplete(f"The app took no launch without {_a(name)}.")
         later = window.after(taken[0])
-        # What is addressed by the id of nobody is not there: the usual mistake reads Patient/undefined.
+        # A request for a missing id finds nothing: the usual mistake reads Patient/undefined.
         failed = [each for each in later.requests if each.status >= 400]
         if len(failed) > RETRIES:
             return not_met(
@@ -233,7 +235,7 @@ def _waits(window: Window) -> Verdict:
 
 
 def _early(window: Window, limited: Sequence[Row]) -> int:
-    """Count the requests that an app sent although it had read that it must wait."""
+    """Count the requests that an app sent although it had been told to wait."""
     return sum(
         any(row.at + AT_ONCE < each.at < row.at + QUOTA_WAIT - AT_ONCE for row in limited)
         for each in window.requests
@@ -286,7 +288,7 @@ def _whole_hospital(window: Window) -> Verdict:
         if each.name == "search-type" and not {"patient", "subject"} & _parameters(each.asked)
     ]
     if not wide:
-        return incomplete("The app searched for nothing that is of more than one patient.")
+        return incomplete("The app made no search over more than one patient.")
     if (early := _early(window, window.refused(Reason.QUOTA_EXCEEDED))) > RETRIES:
         return not_met(f"The app sent {early} requests before the time that Retry-After named.")
     if not any("_page=" in each.asked and each.outcome == _DONE for each in window.requests):
@@ -404,7 +406,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         "clock_skew": Scenario(
             _comes_back,
             "Let the app, which is launched already, read again; its token has ended before the app expects it.",
-            "Believe the 401 and not the app's own clock: refresh once or launch again.",
+            "Trust the 401, not the app's own clock: refresh once or launch again.",
             Fault.ENDED_TOKENS,
         ),
         "refresh_replay": Scenario(
@@ -446,7 +448,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         ),
         "partial_page": Scenario(
             _pages,
-            "Let the app search a chart: its first page is short, and the rest comes on further ones.",
+            "Let the app search a chart: its first page is short, and the rest is on further pages.",
             "Follow the link `next` until there is none.",
             Fault.SHORT_PAGES,
         ),
@@ -522,4 +524,4 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         ),
     }
 )
-"""Every scenario that can be made and judged, by its name in the rule book."""
+"""Every scenario that this release can create and judge, by its name in the rule book."""

@@ -1,4 +1,4 @@
-"""Certification runs, their scenarios, and what is recorded of them."""
+"""Certification runs, their scenarios and records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,44 +11,44 @@ from hilum.kernel.ids import AppId, ClientId, RunId, TenantId, VendorId, Version
 RUN_LIFE = timedelta(hours=4)
 """How long a run stays open."""
 SCENARIO_LIFE = timedelta(minutes=3)
-"""How long a fault lasts that nobody ends."""
+"""How long a fault lasts unless somebody ends it."""
 RESULT_LIFE = timedelta(days=90)
-"""How old a result may be when a version is certified by it (C232)."""
+"""How old a result may be when a version is certified (C232)."""
 RUNS_A_DAY = 20
 """Runs that may be opened for an app within a day."""
 FINISHES_A_DAY = 10
-"""How often it may be tried to have one run judged."""
+"""The most attempts to finish one run."""
 ROWS_BOUND = 5_000
-"""Records of one run that are judged. Of a run with more, nothing is."""
+"""The most records of a run. A run with more is not judged."""
 EVENTS_PAGES = 25
 """Pages of events that are read of one run."""
 KEPT = timedelta(days=3 * 366)
-"""How long a run is kept that passed; one that did not is kept as long as a draft."""
+"""How long a passed run is kept; one that did not pass is kept as long as a draft."""
 FAILED_KEPT = timedelta(days=180)
 PURGE_BATCH = 50
 SCOPES_BOUND = 200
 SHORT_LIFE = timedelta(seconds=5)
-"""How long access tokens live that are issued in a scenario with short ones."""
+"""The life of access tokens in the scenario with short ones."""
 QUOTA_RATE_PER_S, QUOTA_BURST = 0.5, 2
-"""The quota in the scenario about it: with it, an app that is refused is asked to wait two seconds."""
+"""The quota in the quota scenario: a refused app is asked to wait two seconds."""
 QUOTA_WAIT = timedelta(seconds=2)
 SLOW = timedelta(seconds=2)
 """From which latency an answer counts as slow. The fault makes answers take three seconds."""
 EVERY = "*"
-"""Instead of names: every scenario of the rule book."""
+"""In place of names: every scenario of the rule book."""
 WATCHED = 100
-"""Records that are shown of a run while it goes on."""
+"""How many records of an open run are shown."""
 TRACE_DAYS = (1, 7, 30)
-"""How far back scopes are proposed from what an app does in the sandbox outside of runs."""
+"""How many days of calls outside runs a proposal of scopes may use."""
 TRACE_BOUND = 2_000
-"""Requests outside of runs that one proposal is made from, the newest."""
+"""The most requests outside runs in one proposal, the newest."""
 CATEGORIES_BOUND = 4
-"""Categories of one type that are proposed one by one; with more, the whole type is."""
+"""With more categories of a type the whole type is proposed."""
 PROBES_BATCH = 8
 PROBES_A_DAY = 50
-"""Requests to delete that runs send for a vendor within a day."""
+"""How many requests to delete a vendor's runs send in a day."""
 SHAPES_BOUND = 1_000
-"""Shapes of calls that a contract keeps."""
+"""The most shapes of a contract."""
 
 
 class State(StrEnum):
@@ -59,31 +59,31 @@ class State(StrEnum):
     FAILED = "failed"
     """The app did not behave in a scenario."""
     INCOMPLETE = "incomplete"
-    """Nothing went wrong, but not every scenario was shown."""
+    """Nothing failed, but not every scenario was shown."""
     ABANDONED = "abandoned"
     """Given up by its vendor, or never finished."""
 
 
 class Outcome(StrEnum):
-    """What was concluded about a scenario."""
+    """The conclusion about a scenario."""
 
     MET = "met"
     NOT_MET = "not_met"
     INCOMPLETE = "incomplete"
-    """The records do not show it. It never counts as met."""
+    """The records do not show it. Never counts as met."""
 
 
 class Fault(StrEnum):
-    """How the situation of a scenario is made."""
+    """How the situation of a scenario is created."""
 
     NONE = "none"
     """By the developer, in the EHR simulator or as the person; the scenario says how."""
     SHORT_TOKENS = "short_tokens"
-    """Access tokens that are issued from now on live five seconds."""
+    """New access tokens live five seconds."""
     ENDED_TOKENS = "ended_tokens"
     """The app's access tokens end now, before the app expects it."""
     ENDED_FAMILIES = "ended_families"
-    """Everything that was issued to the app here is revoked, as after a refresh token that was used twice."""
+    """Everything issued to the app here is revoked, as after the reuse of a refresh token."""
     SWITCH = "switch"
     QUOTA = "quota"
     KEYS = "keys"
@@ -92,11 +92,11 @@ class Fault(StrEnum):
     SLOW = "slow"
     SHORT_PAGES = "short_pages"
     CONFLICT = "conflict"
-    """The first change of each record finds that somebody else changed it."""
+    """The first update of each record finds that somebody else changed it."""
     OPTIONAL = "optional"
-    """What is issued from now on has no scope that the version says it can do without."""
+    """New tokens have none of the version's optional scopes."""
     DELETION = "deletion"
-    """The jobs process sends a request to delete to the app's webhook, and the same with a wrong signature."""
+    """The jobs process sends a request to delete to the app's webhook, once with a wrong signature."""
     LOST_ANSWER = "lost_answer"
     """The answer to the first write is lost, though it was carried out."""
 
@@ -107,7 +107,7 @@ UPSTREAM = frozenset({Fault.UNAVAILABLE, Fault.SLOW, Fault.SHORT_PAGES, Fault.CO
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A fault of a sandbox hospital's FHIR server, until a moment, for what is asked in a run and for nothing else."""
+    """A fault of a sandbox hospital's FHIR server, until a moment, only for the requests of a run."""
 
     run: str
     tenant: TenantId
@@ -117,9 +117,10 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the audit has of one moment of a run. ``name``: the interaction of a request, or the action of an event.
+    """One audit record of a run.
 
-    ``asked``: of a request, its path and query; ``facts``: of an event. ``place`` and ``hash``: which record it is, and its link in the chain.
+    ``name``: the interaction of a request, or the action of an event. ``asked``: a request's path and query; ``facts``: an event's.
+    ``place`` and ``hash``: the position of the record and its link in the chain.
     """
 
     at: datetime
@@ -141,7 +142,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was concluded about a scenario, in a sentence, and what to do about it; empty if it was met."""
+    """The conclusion about a scenario in a sentence, and what to do about it; empty if the scenario was met."""
 
     scenario: str
     outcome: Outcome
@@ -151,9 +152,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Where a run is made. ``own``: at a snapshot of the vendor's own, whose EHR it is and whose charts it may change; None: not known.
+    """Where a run is made. ``own``: at the vendor's own snapshot, where it runs the EHR and may change charts; None if unknown.
 
-    Of a snapshot: when it was reset last, and how many of its records were changed since then; None: not known.
+    For a snapshot also when it was last reset, and how many records were changed since; None if unknown.
     """
 
     own: bool | None = None
@@ -163,7 +164,7 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class RunGround:
-    """Where a run was made, as it was when the run began and, once it was judged, at its end."""
+    """Where a run was made: at its beginning and, once it is judged, at its end."""
 
     own: bool | None
     reset_at: datetime | None = None
@@ -174,7 +175,7 @@ class RunGround:
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:
-    """A run to open: the client of a version, at a sandbox hospital. ``further``: scenarios beyond those that its cells require."""
+    """A run to open: a version's client at a sandbox hospital. ``further``: scenarios beyond those that its cells require."""
 
     client: ClientId
     tenant: TenantId
@@ -183,10 +184,10 @@ class RunOrder:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run. ``scenarios``: those that the rule book's cells require, with their titles.
+    """One run.
 
-    ``doing``: the scenario that is in progress, and what must be undone at its end. ``result``: what was signed, empty until then; ``rows``:
-    the records that it was judged by, as canonical JSON.
+    ``scenarios``: those that the rule book's cells require, with their titles. ``doing``: the scenario in progress, and what must be
+    undone at its end. ``result``: the signed result, empty until then; ``rows``: the records behind it, as canonical JSON.
     """
 
     id: RunId
@@ -210,23 +211,23 @@ class Run:
     signature: str = ""
     ended_at: datetime | None = None
     ground: Mapping[str, Any] = field(default_factory=dict)
-    """Where it is made, as it was when it was opened (``Ground``)."""
+    """Where it is made, as of its opening (``Ground``)."""
 
     @property
     def sending(self) -> bool:
-        """Whether the platform has still to send what the scenario is about."""
+        """Return whether the platform still has to send the requests of the scenario."""
         kept = self.doing.get("undo", {})
         return bool(kept.get("probe")) and not kept.get("sent")
 
     @property
     def scenario(self) -> str:
-        """The scenario that is in progress; empty if none is."""
+        """Return the scenario in progress; empty if none is."""
         return str(self.doing.get("scenario", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """The records of a run as the audit has them. ``faults``: why they are no evidence, in sentences."""
+    """The audit records of a run. ``faults``: why they are no evidence, in sentences."""
 
     rows: tuple[Row, ...]
     faults: tuple[str, ...] = ()
@@ -234,11 +235,10 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last result of a version, for who certifies it: whether it is as it was signed, and which scenarios it shows.
+    """The last result of a version, for the reviewer: whether its signature matches, and the scenarios that it shows.
 
-    ``backend``: the app had backend services alone, so that it shows nothing of people and charts. ``stores_nothing``: nobody asked it to
-    delete anything, because its vendor stated then that it stores nothing (C227). ``own``: it was made at a snapshot of the vendor's own; None:
-    that is not known.
+    ``backend``: the app had only backend services, so people and charts were not tried. ``stores_nothing``: deletion was not tried, since the vendor stated that the app
+    stores nothing (C227). ``own``: made at the vendor's own snapshot; None if unknown.
     """
 
     run: str
@@ -258,7 +258,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A request to delete that is sent to an app's webhook in a run: as it is, and with a wrong signature. ``secrets``: the right ones, and a wrong one."""
+    """A request to delete that a run sends to an app's webhook, with the right and a wrong signature. ``secrets``: the right ones, and a wrong one."""
 
     id: str
     run: str
@@ -275,7 +275,7 @@ class Probe:
 class Call:
     """A kind of call in a trace, and how often it was made.
 
-    ``scopes``: what permitted it, cut to its type and letter. ``needs``: the least that would have permitted it and what it brought along.
+    ``scopes``: what permitted it, reduced to its type and letter. ``needs``: the least scopes for it and its included records.
     """
 
     interaction: str
@@ -289,7 +289,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """A scope that is proposed, with the kinds of calls that need it; one of launch, identity or session with the number of launches."""
+    """A proposed scope with the kinds of calls that need it; a launch, identity or session scope with the number of launches."""
 
     scope: str
     calls: tuple[Call, ...] = ()
@@ -298,7 +298,7 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """The least scopes that permit a trace. ``left_out``: what the client asks for and the trace does not need; ``whole``: all of it was read."""
+    """The least scopes that permit a trace. ``left_out``: scopes of the client that the trace does not need; ``whole``: the whole trace was read."""
 
     client: ClientId
     version: VersionId
@@ -314,7 +314,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A shape of calls that a certified version showed: the same for every patient and value. ``number``: how often, in the run."""
+    """A shape of calls of a certified version, the same for every patient and value. ``number``: how often in the run."""
 
     interaction: str
     type: str
@@ -326,7 +326,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioShown:
-    """A scenario of a run that was certified, and what was concluded."""
+    """A scenario of a certified run, and its conclusion."""
 
     title: str
     outcome: str
@@ -334,7 +334,7 @@ class ScenarioShown:
 
 @dataclass(frozen=True, slots=True)
 class CertifiedEvidence:
-    """The run that a certification rests on, for who verifies it. ``result``: the digest of what was signed. ``genuine``: it is as it was signed."""
+    """The run behind a certification, for verification. ``result``: the digest of the signed result. ``genuine``: its signature matches."""
 
     certification: str
     run: str
@@ -348,14 +348,14 @@ class CertifiedEvidence:
 
 @dataclass(frozen=True, slots=True)
 class RunContract:
-    """The shapes of calls that were certified: those of a run, bound to what was submitted. ``genuine``: it is as it was signed."""
+    """The certified shapes of calls: those of a run, bound to the submission. ``genuine``: the signature matches."""
 
     certification: str
     app: AppId
     version: VersionId
     submission: str
     submitted: str
-    """The digest of what was submitted."""
+    """The digest of the submission."""
     run: str
     result: str
     """The digest of the signed result of the run."""

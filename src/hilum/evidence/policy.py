@@ -1,4 +1,4 @@
-"""Rules of certification runs: where they may be opened, what a result says, and which records are one. Pure."""
+"""Rules of certification runs: where they may be opened, which records count, and what a result contains. Pure."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -51,16 +51,16 @@ from hilum.standards.smart.scopes import (
 FORMAT = 1
 """Of results. Another form gets another number, and this one stays readable."""
 _SAID_BEFORE = "The app stores nothing, so nobody asks it to delete anything."
-"""As results of before have it: it stays when ``STORES_NOTHING`` is worded otherwise."""
+"""The sentence in older results; it stays if ``STORES_NOTHING`` is reworded."""
 TOO_MANY = f"More than {ROWS_BOUND} records are of this run, so none of them was judged."
 KEPT_FACTS = (
     "scenario", "backend", "run", "context", "stale", "kinds", "scopes", "fault", "family", "workflow", "optional", "stored", "signed", "status",
 )  # fmt: skip
-"""Facts of events that are kept with a result: nothing of any patient."""
+"""Facts of events that a result keeps: nothing about patients."""
 
 
 def may_run(actor: Actor, vendor: str) -> bool:
-    """Check whether an actor may open and change runs of a vendor's apps: its owners and developers, and the platform for them."""
+    """Check whether an actor may open and change runs of a vendor's apps: its owners and developers, and the platform on their behalf."""
     return may_register(actor) or may_as_member(actor, vendor, VendorRight.APPS)
 
 
@@ -76,11 +76,11 @@ def order_faults(
     needed: Collection[str],
     further: Collection[str] | None,
 ) -> dict[str, str]:
-    """Return the error code of each field of an order that cannot be opened."""
+    """Return the error code of each invalid field of an order."""
     faults = {}
     if client.environment is not Environment.SANDBOX or client.dynamic:
         faults["client"] = "client_not_of_sandbox"
-    # Nothing is ever made to fail where people are treated.
+    # Faults are never made at real hospitals.
     if tenant is None or not tenant.sandbox or not tenant.active or not is_open_to(tenant, vendor):
         faults["tenant"] = "tenant_not_sandbox"
     if further is None:
@@ -99,13 +99,13 @@ def cells_of(book: Book, applicant: Applicant) -> dict[str, Cell]:
 
 
 def needed_of(book: Book, cells: Iterable[Cell], unasked: Collection[str] = ()) -> dict[str, str]:
-    """Return the scenarios that some cells require, with their titles in the rule book, by name; without those that are ``unasked``."""
+    """Return the scenarios that some cells require, by name, with their titles in the rule book, without those in ``unasked``."""
     names = sorted({name for cell in cells for name in cell.scenarios}.difference(unasked))
     return {name: book.scenarios[name] for name in names}
 
 
 def further_of(book: Book, names: Collection[str]) -> dict[str, str] | None:
-    """Return the scenarios that somebody chose, with their titles; None if the rule book has no such scenario."""
+    """Return chosen scenarios with their titles; None if the rule book lacks one."""
     chosen = set(book.scenarios) if EVERY in names else set(names)
     if not chosen <= book.scenarios.keys():
         return None
@@ -113,13 +113,13 @@ def further_of(book: Book, names: Collection[str]) -> dict[str, str] | None:
 
 
 def advice(scenario: str) -> tuple[str, str]:
-    """Return what a developer does in a scenario, and what a well-made app does; nothing of one that this release does not know."""
+    """Return what a developer does in a scenario, and how a well-made app behaves; empty for an unknown scenario."""
     known = SCENARIOS.get(scenario)
     return ("", "") if known is None else (known.how, known.good)
 
 
 def fault_of(scenario: str) -> Fault:
-    """Return how the situation of a scenario is made; by hand if this release does not know it."""
+    """Return how the situation of a scenario is created; by hand for an unknown one."""
     known = SCENARIOS.get(scenario)
     return Fault.NONE if known is None else known.fault
 
@@ -128,7 +128,7 @@ def fault_of(scenario: str) -> Fault:
 
 
 def row_of_access(access: Access, *, place: str, link: str) -> Row:
-    """Return what is judged of a request."""
+    """Return the row of an access record."""
     return Row(
         at=access.at,
         name=access.interaction,
@@ -148,7 +148,7 @@ def row_of_access(access: Access, *, place: str, link: str) -> Row:
 
 
 def row_of_event(found: RecordedEvent, *, link: str) -> Row:
-    """Return what is judged of an event."""
+    """Return the row of an event."""
     event = found.event
     return Row(
         at=found.at,
@@ -174,7 +174,7 @@ def read_rows(text: str) -> tuple[Row, ...]:
 
 
 def without_optional(scopes: Sequence[str], optional: Iterable[str]) -> tuple[str, ...]:
-    """Return scopes without what a version says that it can do without, letter by letter. Of a wildcard only a whole one goes."""
+    """Return scopes without optional ones, letter by letter. A wildcard is removed only as a whole."""
     declined = [each for each in parse_stored(optional) if isinstance(each, ClinicalScope)]
     special = {each for each in optional if each in SPECIAL}
     left = []
@@ -194,19 +194,19 @@ def without_optional(scopes: Sequence[str], optional: Iterable[str]) -> tuple[st
 
 
 def declinable(held: Sequence[str], optional: Collection[str]) -> list[str]:
-    """Return which optional scopes a client that holds some scopes can be issued tokens without: not those within a wildcard."""
+    """Return the optional scopes that can be declined for a client with these scopes: not those within a wildcard."""
     left = parse_stored(without_optional(held, optional))
     return [each for each in optional if not intersect(parse_stored((each,)), left)]
 
 
 def forged(text: str) -> str:
-    """Return a signed text with a signature that is none of it."""
+    """Return a signed text with a wrong signature."""
     signed, _, signature = text.rpartition(".")
     return f"{signed}.{'B' if signature.startswith('A') else 'A'}{signature[1:]}"
 
 
 def probe_body(probe: str, at: datetime, facts: Mapping[str, str]) -> bytes:
-    """Return the body of a request to delete, as webhooks have it."""
+    """Return the body of a request to delete, in the form of webhooks."""
     event = {
         "id": probe,
         "type": EventKind.DISPOSAL_REQUESTED.value,
@@ -224,7 +224,7 @@ def digest_of(text: str) -> str:
 
 
 def judge(run: Run, rows: Sequence[Row], faults: Sequence[str]) -> tuple[State, list[Finding]]:
-    """Judge every scenario of a run. Records that are no evidence show nothing."""
+    """Judge every scenario of a run. Faulty records show nothing."""
     told = [*faults, *([TOO_MANY] if len(rows) > ROWS_BOUND else [])]
     if told:
         found = [Finding(name, Outcome.INCOMPLETE, told[0], _ANEW) for name in run.scenarios]
@@ -246,13 +246,13 @@ def written_ground(ground: Ground) -> dict[str, Any]:
 
 
 def ground_of(run: Run) -> RunGround:
-    """Return where a run was made, as far as it is known; of a judged one as it was signed."""
+    """Return where a run was made, as far as known; for a judged run as signed."""
     signed: Mapping[str, Any] = run.result.get("ground", {})
     began = signed.get("began", {}) if run.result else run.ground
     ended: Mapping[str, Any] = signed.get("ended", {})
     at = began.get("reset_at")
     return RunGround(
-        # The row of a run that is open is not signed: what was looked up at its end counts too.
+        # The row of an open run is not signed: the look-up at its end counts too.
         True if ended.get("own") else began.get("own"),
         None if at is None else datetime.fromisoformat(at),
         began.get("changed"),
@@ -268,7 +268,7 @@ def result_of(
     ground: Ground,
     held: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Return what is signed of a run, as JSON-serializable values. ``held``: the scopes of its client; ``ground``: where it was made, as it is now."""
+    """Return the signed part of a run as JSON-serializable values. ``held``: its client's scopes; ``ground``: where it was made, as of now."""
     rows, faults = records.rows, records.faults
     state, found = judge(run, rows, faults)
     return {
@@ -293,7 +293,7 @@ def result_of(
         "digest": digest_of(write_rows(rows)),
         "faults": list(faults),
         "scopes": list(used_scopes(rows, held)),
-        # Whether it shows nothing about people and charts, because the app had backend services alone.
+        # True if people and charts were not tried, because the app had only backend services.
         "backend": any(bool(each.facts.get("backend")) for each in rows if each.name == BEGIN),
         "stores_nothing": any(each.sentence == STORES_NOTHING for each in found),
         "ground": {"began": dict(run.ground), "ended": written_ground(ground)},
@@ -301,16 +301,16 @@ def result_of(
 
 
 def shown_by(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the scenarios that a result says were met."""
+    """Return the scenarios that were met according to a result."""
     found = result.get("scenarios", ())
     return tuple(sorted(each["scenario"] for each in found if each["outcome"] == Outcome.MET.value))
 
 
 def stores_nothing(result: Mapping[str, Any]) -> bool:
-    """Check whether a result says of requests to delete that the app stores nothing."""
+    """Check whether a result skipped deletion because the app stores nothing."""
     if "stores_nothing" in result:
         return bool(result["stores_nothing"])
-    # A release before said so in this sentence alone.
+    # Older releases recorded this only by the sentence.
     return any(
         each["scenario"] == "deletion_asked" and each.get("sentence") == _SAID_BEFORE
         for each in result.get("scenarios", ())
@@ -318,17 +318,17 @@ def stores_nothing(result: Mapping[str, Any]) -> bool:
 
 
 def signed_bytes(result: Mapping[str, Any]) -> bytes:
-    """Return what is signed of a result."""
+    """Return the signed bytes of a result."""
     return b"hilum evidence v1\n" + orjson.dumps(dict(result), option=orjson.OPT_SORT_KEYS)
 
 
 def proposal_of(
     client: ClientId, version: VersionId, held: Sequence[str], rows: Sequence[Row], *, whole: bool = True
 ) -> Proposal:
-    """Return what is proposed from the records of a client that holds some scopes."""
+    """Return the proposal from the records of a client with some scopes."""
     scopes = propose(calls_of(rows, held), launch_scopes(rows))[:SCOPES_BOUND]
     needed = parse_stored(each.scope for each in scopes)
-    # A scope of which a part is needed is narrowed, not left out.
+    # A scope that is needed in part is narrowed, not left out.
     left_out = tuple(
         text for text, each in zip(held, parse_stored(held), strict=False) if not intersect((each,), needed)
     )
@@ -337,7 +337,7 @@ def proposal_of(
 
 
 def contract_bytes(contract: RunContract) -> bytes:
-    """Return what is signed of a contract."""
+    """Return the signed bytes of a contract."""
     found = asdict(contract)
     for name in ("kid", "signature", "genuine"):
         found.pop(name)
@@ -345,5 +345,5 @@ def contract_bytes(contract: RunContract) -> bytes:
 
 
 def used_scopes(rows: Sequence[Row], held: Iterable[str]) -> tuple[str, ...]:
-    """Return the least scopes that permit what an app did in a run (C220). ``held``: those of its client."""
+    """Return the least scopes that permit a run's calls (C220). ``held``: its client's scopes."""
     return tuple(sorted(each.scope for each in propose(calls_of(rows, held))))[:SCOPES_BOUND]

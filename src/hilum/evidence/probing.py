@@ -1,4 +1,4 @@
-"""Requests to delete that a certification run sends to an app's webhook: one as it is, one with a wrong signature (C227)."""
+"""Requests to delete that a certification run sends to an app's webhook: one signed, one with a wrong signature (C227)."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -31,14 +31,14 @@ _DUE = timedelta(days=30)
 def ask(ctx: Context, run: Run) -> dict[str, Any]:
     """Have the jobs process send the requests of a run; return what it needs. Raises Conflict (no webhook for them, too many today).
 
-    An app whose vendor states that it stores nothing is sent none.
+    An app that stores nothing, as its vendor states, gets none.
     """
     if registry.view_profile(ctx.as_actor(SYSTEM), run.app)[1].stores_data is False:
         return {"stored": NOTHING}
     found = notices.receivers_of_disposals(ctx, run.vendor, run.app)
     client = clients.find_client(ctx, run.client)
     if not found and client is not None and _proves_itself(client.type):
-        # An app may read its requests by itself: one that is signed rightly, and one that is not.
+        # An app may also poll its requests: one with the right signature, and one with a wrong one.
         return {"stored": POLLED, "polled": {"right": ctx.ids.new("prb"), "wrong": ctx.ids.new("prb")}}
     if not found:
         detail = (
