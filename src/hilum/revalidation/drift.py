@@ -1,7 +1,7 @@
-"""Which calls of a certified app its contract does not have. Pure (C220).
+"""Which calls of a certified app are not in its contract. Pure (C220).
 
-Daily counts have the interaction, the type and the scopes of what was permitted, so these are compared; parameters and workflows are in
-the contract for people. What reads the person's own record is no call of the app's.
+Daily counts have the interaction, type and scopes of permitted calls, so these are compared; parameters and workflows are in the contract for people to read.
+Reads of the signed-in person's own resource do not count.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,10 +21,10 @@ _ORDER = tuple(Severity)
 def outside(
     permits: Iterable[PermitCount], *contracts: RunContract, unmeasured: Iterable[str] = ()
 ) -> tuple[Drift, ...]:
-    """Return what was permitted of shapes that no contract has, the gravest first; the same whatever the order of ``permits``.
+    """Return the permitted calls whose shape no contract has, the most severe first, independent of the order of ``permits``.
 
-    ``contracts``: of the certifications of a version that are in force, that which counts most first (ADR 119). ``unmeasured``: the scopes of those
-    without a contract: they say nothing about calls.
+    ``contracts``: those of a version's certifications in force, the one that counts most first (ADR 119). ``unmeasured``: the scopes of certifications without a
+    contract, which cannot be compared.
     """
     shapes: dict[tuple[str, str], list[Shape]] = {}
     for shape in (each for contract in contracts for each in contract.shapes):
@@ -57,19 +57,19 @@ def outside(
 
 
 def by_public_client(found: Drift) -> Drift:
-    """Return what a public client did beyond a contract. Whoever uses it holds its tokens, and one person's calls must not stop an app for everybody."""
+    """Return what a public client did beyond a contract. Its users hold its tokens, and one person's calls must not stop an app for everybody."""
     return replace(found, severity=Severity.LOW, public=True)
 
 
 def together(of_versions: Iterable[Drift]) -> tuple[Drift, ...]:
-    """Return what several versions of an app did beyond their contracts, each kind of calls once, by the version where it weighs most."""
+    """Return what several versions of an app did beyond their contracts: each kind of call once, for the version where it is most severe."""
     found: dict[str, Drift] = {}
     for each in of_versions:
         held = found.get(each.about)
         if held is None:
             found[each.about] = each
             continue
-        # Of two that weigh the same the one that is the app's for certain.
+        # Of two equally severe ones the one that is certainly the app's.
         one, other = sorted((held, each), key=lambda each: (_ORDER.index(each.severity), each.public))
         tenants = tuple(sorted({*one.tenants, *other.tenants}))
         found[each.about] = replace(_joined(one, other), tenants=tenants)
@@ -88,7 +88,7 @@ def _covers(shape: Shape, piece: Scope) -> bool:
 def _severity(permit: PermitCount, *, known: bool, same: bool) -> Severity:
     if letter_of(permit.interaction) & WRITES:
         return Severity.HIGH
-    # Another type, or the same call with another reach, such as over all patients instead of one.
+    # Another type, or the same call with wider access, such as all patients instead of one.
     return Severity.LOW if known and not same else Severity.MEDIUM
 
 
@@ -102,7 +102,7 @@ def _joined(one: Drift, other: Drift) -> Drift:
 
 
 def concern_of(drift: Drift) -> Concern:
-    """Return what is wrong about calls that a contract does not have. It discloses neither how many there were nor where."""
+    """Return the finding about calls beyond a contract. It discloses neither their number nor the hospitals."""
     by = ", ".join(drift.scopes[:_SHOWN]) or "a scope of another type"
     whose = (
         " By a public client, so whoever uses it may have sent them with its token." if drift.public else ""

@@ -1,4 +1,4 @@
-"""Compare what a certified app was permitted with its contract, and remember at which hospitals (C220)."""
+"""Compare a certified app's permitted calls with its contract, and store at which hospitals they differ (C220)."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,20 +22,20 @@ from hilum.revalidation.figure_models import Units
 from hilum.revalidation.models import DRIFT_DAYS, UNUSED_DAYS, Drift, Finding
 
 Permits = Callable[[Collection[str], datetime, str], Sequence[PermitCount]]
-"""Reads what was permitted to some clients since a moment, at one tenant or (empty) at all (``audit.live.read_permits``)."""
+"""Reads what was permitted to some clients since a moment, at one tenant or, if empty, at all (``audit.live.read_permits``)."""
 Places = Callable[
     [Collection[str], datetime, Collection[tuple[str, str, str]]], Sequence[tuple[str, str, str]]
 ]
-"""Reads where some clients were permitted some kinds: interaction, type, tenant (``audit.live.read_places``)."""
+"""Reads at which tenants some clients were permitted some interactions and types (``audit.live.read_places``)."""
 
 ReadServed = Callable[[str, datetime, str], ServedApp]
-"""Reads how the calls of an app ended since the day of a moment, at one tenant or (empty) at all (``audit.live.read_served``)."""
+"""Reads how an app's calls ended since the day of a moment, at one tenant or, if empty, at all (``audit.live.read_served``)."""
 ReadTotals = Callable[[Collection[str], datetime], Mapping[str, Served]]
-"""Reads how the calls of all apps at some tenants ended since the day of a moment (``audit.live.read_totals``)."""
+"""Reads how all apps' calls at some tenants ended since the day of a moment (``audit.live.read_totals``)."""
 
 
 Used = Callable[[Collection[str], datetime], Sequence[tuple[str, str, str]]]
-"""Reads what was permitted to some clients since a moment, each once: interaction, type, tenant (``audit.live.read_used``)."""
+"""Reads the distinct interactions, types and tenants that some clients were permitted since a moment (``audit.live.read_used``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class Use:
 def drift_of(
     ctx: Context, certifications: Iterable[Certification], facts: Collection[ClientFacts], use: Use
 ) -> tuple[Drift, ...]:
-    """Return what was permitted to an app beyond the contracts of its certified versions, to the clients of each since it was certified, within DRIFT_DAYS.
+    """Return what was permitted to an app's clients beyond the contracts of its certified versions, since each was certified, within DRIFT_DAYS.
 
-    ``certifications``: those that are in force, that which counts most first; ``facts``: of the app's clients. An app is looked at whole, or a version that nobody uses would hide
-    what the others do.
+    ``certifications``: those in force, the one that counts most first; ``facts``: those of the app's clients. All versions are compared, or an unused one would hide what
+    the others do.
     """
     of_versions: dict[VersionId, list[Certification]] = {}
     for each in certifications:
@@ -79,19 +79,19 @@ def drift_of(
 
 @dataclass(frozen=True, slots=True)
 class _Measure:
-    """What the calls of a version are compared with."""
+    """What a version's calls are compared with."""
 
     contracts: tuple[RunContract, ...]
     unmeasured: tuple[str, ...]
-    """The scopes that are certified without a contract."""
+    """The scopes certified without a contract."""
     since: datetime
 
 
 def _measure(ctx: Context, certifications: Sequence[Certification]) -> _Measure | None:
-    """Return what the calls of a version are compared with; None without a contract of its own that nobody changed."""
+    """Return what a version's calls are compared with; None without an intact contract of its own."""
     contracts = evidence.find_contracts(ctx, [each.id for each in certifications])
     held = tuple(contracts[each.id] for each in certifications if each.id in contracts)
-    # What is not as it was signed measures nothing; that it is not is a finding of its own.
+    # A contract whose signature does not match is not used; that is a finding of its own.
     if not held or not all(each.genuine for each in held):
         return None
     began = max(each.certified_at for each in certifications if each.id in contracts)
@@ -104,9 +104,9 @@ def _of_any(
     of_versions: Mapping[VersionId, Sequence[Certification]],
     measures: Mapping[VersionId, _Measure],
 ) -> _Measure:
-    """Return what the calls are compared with that a client made before it moved to a version: whatever some certified version may do.
+    """Return what a client's calls from before it moved to a version are compared with: the contracts of all certified versions.
 
-    Of which version it was then is not counted. Nothing at all would let an app that moves there and back do what none of its versions showed.
+    The counts do not tell which version the client had then. Without any comparison an app that moves there and back could do what none of its versions showed.
     """
     others = [measures[each] for each in measures if each != version]
     own = measures[version]
@@ -174,7 +174,7 @@ def units_used(ctx: Context, app: AppId, facts: Collection[ClientFacts], use: Us
 
 
 def remember_places(ctx: Context, found: Collection[Finding], drifts: Collection[Drift]) -> None:
-    """Store at which hospitals the calls of open findings were seen."""
+    """Store the hospitals where the calls of open findings were seen."""
     tenants = {each.about: each.tenants for each in drifts}
     for each in found:
         if each.rule == drift.RULE and each.about in tenants:
@@ -182,7 +182,7 @@ def remember_places(ctx: Context, found: Collection[Finding], drifts: Collection
 
 
 def list_seen_at(ctx: Context, tenant: TenantId, page: PageQuery = FIRST_PAGE) -> list[Finding]:
-    """List the open findings about calls that were seen at a hospital, for its administrators and the platform's staff. Raises NotPermitted."""
+    """List the open findings about calls seen at a hospital, for its administrators and the platform's staff. Raises NotPermitted."""
     if not (ctx.actor.is_platform or may_administer(ctx.actor, tenant)):
         raise not_shown("findings about calls at a hospital", "its administrators and the platform's staff")
     return store.list_seen_at(ctx.tx, tenant, page)

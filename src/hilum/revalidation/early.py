@@ -1,4 +1,4 @@
-"""Whether a certified app is to be reviewed before its certificate ends, by a published formula (C225)."""
+"""Whether a certified app must be reviewed before its certificate ends, by a published formula (C225)."""
 
 from collections.abc import Collection, Sequence
 
@@ -13,7 +13,7 @@ from hilum.revalidation.models import Finding
 
 
 def view_early(ctx: Context, app_id: AppId) -> EarlyReview:
-    """Return whether an app is to be reviewed early and on what that rests, for its vendor's members and the staff. Raises NotFound."""
+    """Return whether an app must be reviewed early, and the inputs of that decision, for its vendor's members and the staff. Raises NotFound."""
     app = registry.get_app(ctx, app_id)
     if not policy.may_see(ctx.actor, app.vendor):
         raise NotFound("app_not_found", "There is no such app.")
@@ -21,9 +21,9 @@ def view_early(ctx: Context, app_id: AppId) -> EarlyReview:
 
 
 def note_early(ctx: Context, certification: Certification, findings: Sequence[Finding]) -> None:
-    """Have reviewers look at what was certified if its findings ask for it, and no longer once they do not."""
+    """Open a review of what was certified if its findings require one, and close it once they do not."""
     found = _judged(ctx, certification.app, findings)
-    # What the tier and the use ask for has reviews of its own, which know more.
+    # Tier and use have reviews of their own, with more details.
     triggers = [each for each in found.triggers if each in policy.BY_FINDINGS]
     needed = []
     if triggers and certification.tier is not None:
@@ -34,7 +34,7 @@ def note_early(ctx: Context, certification: Certification, findings: Sequence[Fi
 
 
 def close_early(ctx: Context, app: AppId) -> None:
-    """Close what findings asked for about an app that is certified no more."""
+    """Close the review that findings required of an app that is no longer certified."""
     registry.note_finding_reviews(ctx, [app], ())
 
 

@@ -1,4 +1,4 @@
-"""When a certified app is to be reviewed before its certificate ends (C225)."""
+"""When a certified app must be reviewed before its certificate ends (C225)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ MANY_WITHIN = timedelta(days=90)
 
 
 class Trigger(StrEnum):
-    """Why a certified app is to be reviewed early. One is enough."""
+    """Why a certified app must be reviewed early. One reason is enough."""
 
     TIER = "tier_risen"
     USE = "use_beyond_declaration"
@@ -21,11 +21,10 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EarlyInputs:
-    """Everything that decides whether an app is to be reviewed early, and nothing else does.
+    """All inputs of the decision whether an app must be reviewed early.
 
-    ``tier_risen``: the rule book in force puts what was certified in a higher tier. ``use_beyond``: it is used beyond what its version
-    declares. ``grave_overdue``: open findings of critical or high severity whose deadline is over. ``recent``: findings that were opened
-    within MANY_WITHIN, also those that were fixed since.
+    ``tier_risen``: the rule book in force puts what was certified in a higher tier. ``use_beyond``: it is used beyond what its version declares. ``grave_overdue``: open
+    findings of critical or high severity past their deadline. ``recent``: findings opened within MANY_WITHIN, fixed or not.
     """
 
     tier_risen: bool
@@ -36,7 +35,7 @@ class EarlyInputs:
 
 @dataclass(frozen=True, slots=True)
 class EarlyReview:
-    """Whether an app is to be reviewed early, and on what that rests. A review costs nothing."""
+    """Whether an app must be reviewed early, and the inputs of that decision. A review costs nothing."""
 
     inputs: EarlyInputs
     triggers: tuple[Trigger, ...]
@@ -50,4 +49,4 @@ FORMULA: Mapping[Trigger, str] = MappingProxyType(
         Trigger.MANY: f"{MANY_FINDINGS} or more findings were opened about it within {MANY_WITHIN.days} days, fixed or not.",
     }
 )
-"""The formula in words, as it is published."""
+"""The published formula in words."""

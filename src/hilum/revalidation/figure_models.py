@@ -1,4 +1,4 @@
-"""Figures of what is certified, with the rows behind them."""
+"""Figures about certified apps, with the rows behind them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,12 +6,12 @@ from datetime import datetime
 from hilum.beginnings.models import FrictionFigure
 
 ROWS_SHOWN = 100
-"""Rows that a figure names; it says how many there are."""
+"""How many rows a figure lists; it also has the total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of how many, in a tier. ``rows``: the ids of those that are not good (K17), at most ROWS_SHOWN."""
+    """A share in a tier. ``rows``: the ids of those that are not current (K17), at most ROWS_SHOWN."""
 
     tier: str
     of: int
@@ -21,7 +21,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionsFigure:
-    """K14: exceptions that are open, for how many active apps; granted and over within the period; the median age of open ones, in days."""
+    """K14: open exceptions and active apps; exceptions granted and ended within the period; the median age of open ones in days."""
 
     open: int
     active_apps: int
@@ -33,7 +33,7 @@ class ExceptionsFigure:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Units of scopes (a type and a letter) that hospitals grant, and those of them that nobody used for 90 days."""
+    """Units of scopes (a type and a letter) that hospitals grant, and those not used for 90 days."""
 
     granted: int
     unused: int
@@ -41,7 +41,7 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class OverRequest:
-    """K5 in a tier: of the submissions of the period those with a scope beyond the declared workflows, and units that are granted and unused now.
+    """K5 in a tier: submissions of the period, those with a scope beyond the declared workflows, and units granted and unused now.
 
     ``rows``: such submissions; ``apps``: those with the most unused units; at most ROWS_SHOWN each.
     """

@@ -1,4 +1,4 @@
-"""Figures of what is certified and of what is asked for it, with the rows behind them: K5, K14 and K17. Pure."""
+"""The figures K5, K14 and K17 about certified apps and their requests, with the rows behind them. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -22,9 +22,9 @@ UNTIERED = "none"
 def currency_by_tier(
     published: Collection[AppId], tiers: Mapping[AppId, Tier | None], current: Collection[AppId]
 ) -> list[Share]:
-    """Return K17 by tier: of the published apps those with a valid certificate and no overdue finding. ``rows``: the others.
+    """Return K17 by tier: the published apps with a valid certificate and no overdue finding. ``rows``: the others.
 
-    ``tiers``: of the certificate that stands for an app; one without any is of no tier.
+    ``tiers``: the tier of each app's certificate; an app without one has no tier.
     """
     by_tier: dict[str, list[AppId]] = {}
     for app in sorted(published):
@@ -44,7 +44,7 @@ def currency_by_tier(
 def exceptions_figure(
     exceptions: Iterable[PolicyException], active_apps: int, since: datetime, now: datetime
 ) -> ExceptionsFigure:
-    """Return K14 over the time from ``since`` to now. An exception that ended early is over from then on."""
+    """Return K14 from ``since`` to now. An exception that ended early counts as over from then on."""
     found = list(exceptions)
     ends = {
         each.id: each.ends_at if each.ended_at is None else min(each.ends_at, each.ended_at) for each in found
@@ -64,7 +64,7 @@ def exceptions_figure(
 def over_requests(
     asked: Iterable[AskedBeyond], units: Mapping[str, Units], apps: Iterable[str]
 ) -> OverRequests:
-    """Return K5 by tier, from what was submitted in the period and what is granted now."""
+    """Return K5 by tier, from the submissions of the period and the scopes granted now."""
     found = list(asked)
     of = {each.tier or UNTIERED: each for each in found}
     tiers = tuple(

@@ -1,4 +1,4 @@
-"""Read what the figures of what is certified are made of."""
+"""Read the inputs of the figures about certified apps."""
 
 from datetime import timedelta
 from itertools import islice
@@ -16,11 +16,11 @@ from hilum.revalidation.figure_models import ROWS_SHOWN, Figures, OverRequests
 from hilum.review import service as review
 
 EXCEPTIONS_READ = 5_000
-"""The newest exceptions that a figure is made of."""
+"""How many of the newest exceptions the figure counts."""
 
 
 def view_beginnings(ctx: Context, days: int) -> tuple[OverRequests, FrictionFigure]:
-    """Return K5 and K11 over the last days, for the platform's staff: what is asked for and granted too much, and how vendors begin. Raises NotPermitted."""
+    """Return K5 (over-request) and K11 (friction) over the last days, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
     since = ctx.now - timedelta(days=days)
     asked = figures.over_requests(

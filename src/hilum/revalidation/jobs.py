@@ -1,8 +1,7 @@
-"""The job that looks at certified apps again, a batch after the other, in the jobs process.
+"""The job that checks certified apps again, batch by batch, in the jobs process.
 
-A batch, in order: 1 its apps are read; 2 their addresses are looked at, AT_ONCE at a time, with no transaction open; 3 of each app, one
-transaction stores what was found and moves the round on. A process that dies in between has stored nothing of the apps that are left: the
-next holder of the lease looks at those again, and an app that was stored is not stored twice.
+A batch, in order: 1 read its apps; 2 fetch their addresses, AT_ONCE at a time, with no transaction open; 3 store the findings of each app and advance the round in
+one transaction. If the process dies in between, the next holder of the lease checks the remaining apps; no app is stored twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ class Lease(Protocol):
 
 
 def run(lease: Lease, look_at: LookAt, use: Use, may_continue: Callable[[], bool]) -> None:
-    """Look at what was asked for, and at what is left of the round of this day."""
+    """Check requested apps, and the rest of this day's round."""
     lease.write(service.begin_round)
     while may_continue():
         batch = _next(lease, use)
@@ -46,7 +45,7 @@ def run(lease: Lease, look_at: LookAt, use: Use, may_continue: Callable[[], bool
 
 
 def _end(lease: Lease, may_continue: Callable[[], bool]) -> None:
-    """End the round, once nothing is open any more about apps that are certified no more."""
+    """End the round, after closing what is open about apps that are no longer certified."""
     after = ""
     while may_continue() and (after := lease.write(partial(service.close_gone, after=after))):
         pass
@@ -55,7 +54,7 @@ def _end(lease: Lease, may_continue: Callable[[], bool]) -> None:
 
 
 def _next(lease: Lease, use: Use) -> list[Subject]:
-    """Read the next apps to look at: one by one where they cannot be read together, so that one of them keeps no other waiting."""
+    """Read the next apps to check; one by one if they cannot be read together, so that one of them does not block the others."""
     try:
         return lease.read(partial(service.next_batch, use=use))
     except Exception as error:
@@ -65,14 +64,14 @@ def _next(lease: Lease, use: Use) -> list[Subject]:
     try:
         return lease.read(partial(service.next_batch, use=use, limit=1))
     except Exception as error:
-        # A fault of this program, or a row that somebody changed: it would come back each night.
+        # A bug, or a row that somebody changed: it would fail again every night.
         if named is not None and not _passes(error):
             lease.write(partial(service.skip, subject=named))
         raise
 
 
 def _passes(error: Exception) -> bool:
-    """Check whether an error may be gone the next time: a database that is away, a lease that was lost."""
+    """Check whether an error is temporary: the database is away, or the lease was lost."""
     return isinstance(error, Unavailable) or (
         isinstance(error, HilumError) and error.code == nodes.LEASE_LOST
     )
@@ -81,7 +80,7 @@ def _passes(error: Exception) -> bool:
 def _look(
     batch: Sequence[Subject], look_at: LookAt, may_continue: Callable[[], bool]
 ) -> dict[Target, Look] | None:
-    """Look at each address of a batch once; None if the process is to stop."""
+    """Fetch each address of a batch once; return None if the process is to stop."""
     targets = list(dict.fromkeys(each for subject in batch for each in subject.targets))
     seen: dict[Target, Look] = {}
     for at in range(0, len(targets), AT_ONCE):
@@ -96,7 +95,7 @@ def _finish(lease: Lease, subject: Subject, looks: Sequence[Look]) -> None:
     try:
         lease.write(partial(service.finish, subject=subject, looks=looks))
     except Unavailable:
-        # A database that is away: the whole batch is tried again.
+        # The database is away: try the whole batch again.
         raise
     except HilumError as error:
         if error.code == nodes.LEASE_LOST:
@@ -104,6 +103,6 @@ def _finish(lease: Lease, subject: Subject, looks: Sequence[Look]) -> None:
         _log.warning("revalidation.app.skipped", code=error.code)
         lease.write(partial(service.skip, subject=subject))
     except Exception:
-        # A fault of this program would come back each night, and keep every later app waiting.
+        # A bug would fail again every night, and block every later app.
         lease.write(partial(service.skip, subject=subject))
         raise

@@ -1,4 +1,4 @@
-"""Findings about certified apps, the ladder, and the round in which they are found."""
+"""Findings about certified apps, the ladder, and the nightly round."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,25 +13,25 @@ from hilum.revalidation.figure_models import Units
 from hilum.review.models import Target
 
 BATCH = 20
-"""Apps that are looked at together."""
+"""How many apps a batch has."""
 AT_ONCE = 48
-"""Addresses that are looked at together."""
+"""How many addresses are fetched at once."""
 RUN_EVERY = timedelta(minutes=1)
 ASK_AGAIN = timedelta(minutes=10)
-"""How long after one asked look at an app another one may be asked for: its addresses may be a stranger's."""
+"""The pause between two requested checks of an app, since its addresses may belong to somebody else."""
 UNUSED_DAYS = 90
 DRIFT_DAYS = 7
-"""How far back calls are compared with the contract: a week after the last one, its finding is fixed."""
+"""How many days of calls are compared with the contract: a week after the last such call its finding closes."""
 DRIFTS_BOUND = 50
-"""Kinds of calls beyond a contract that are found of one app."""
+"""The most kinds of calls beyond a contract that are reported for an app."""
 RULES_BOUND = 100
-"""Ways in which one such kind was permitted that are remembered, to find out where; an app that asks for ever other scopes has any number."""
+"""How many rules that permitted such a kind are kept, to find the hospitals; an app that keeps changing its scopes has any number of them."""
 LISTED_BOUND = 40
-"""Scopes that a finding lists."""
+"""How many scopes a finding lists."""
 RECURS_WITHIN = timedelta(days=14)
-"""How long after a finding was closed the same one has what was left of its time: who fixes it for a night has no new deadline each time."""
+"""A finding that reappears so soon after it closed keeps its remaining time, so that a fix for one night brings no new deadline."""
 FINDINGS_BOUND = 500
-"""Open findings of one app."""
+"""The most open findings of an app."""
 CLOSED_KEPT = timedelta(days=3 * 366)
 SORTS = Sorts({"due": "due_at", "opened": "id"})
 """The orders of findings."""
@@ -40,19 +40,19 @@ FIGURE_FOR = timedelta(seconds=30)
 
 
 class Criterion(StrEnum):
-    """What a cell asks of an app's service, of what the app causes itself (C228)."""
+    """A cell's requirement on an app's service, counting only what the app itself causes (C228)."""
 
     AVAILABILITY = "availability"
-    """How many of its calls are not turned away because it used up its quota."""
+    """The share of its calls not refused for an exhausted quota."""
     ERRORS = "errors"
-    """How many of its calls nobody could have answered."""
+    """The share of its calls that nobody could have answered."""
     LATENCY = "latency"
-    """What 95 of 100 answers take, at hospitals that answer other apps fast enough."""
+    """The p95 of its latencies, at hospitals that answer other apps fast enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounced:
-    """A proved contact to which the last mail was refused for good."""
+    """A proved contact whose last mail was rejected permanently."""
 
     kind: str
     address: str
@@ -61,7 +61,7 @@ class Bounced:
 
 @dataclass(frozen=True, slots=True)
 class CriterionResult:
-    """How an app stands by a criterion: ``hits`` of ``of`` calls count against it, None for who may not see numbers. ``exceeded``: None if that is not known."""
+    """The result of a criterion: ``hits`` of ``of`` calls count against the app; None for readers who may not see numbers. ``exceeded``: None if unknown."""
 
     criterion: Criterion
     limit: int
@@ -71,7 +71,7 @@ class CriterionResult:
 
     @property
     def percent(self) -> float | None:
-        """The share of the calls that count against it."""
+        """Return the percentage of calls that count against the app."""
         if self.hits is None or self.of is None:
             return None
         return round(100 * self.hits / self.of, 1) if self.of else 0.0
@@ -88,19 +88,19 @@ class State(StrEnum):
     """Of a finding."""
 
     SUSPECTED = "suspected"
-    """It could not be seen once; it becomes a finding if the next look cannot see it either."""
+    """It could not be checked once; it becomes a finding if the next check fails too."""
     OPEN = "open"
     CLOSED = "closed"
 
 
 class Rung(IntEnum):
-    """Of the ladder, from nothing to the withdrawal of what is certified."""
+    """The rungs of the ladder, from none to the withdrawal of the certification."""
 
     NONE = 0
     NOTIFY = 1
     WARN = 2
     STOP = 3
-    """The listing is hidden and nothing new is launched; what is open goes on."""
+    """The listing is hidden and new launches stop; open ones continue."""
     SUSPEND = 4
     WITHDRAW = 5
 
@@ -111,16 +111,16 @@ RUNGS: Mapping[Automation, Rung] = {
     Automation.NO_NEW_LAUNCHES: Rung.STOP,
     Automation.SUSPEND: Rung.SUSPEND,
 }
-"""How far the platform climbs by itself, as a cell of the rule book says it."""
+"""How far the platform climbs by itself, by the cell's setting."""
 DAYS: Mapping[Severity, int] = {each: FIX_DAYS[f"fix_days_{each.value}"] for each in Severity}
-"""Days within which a finding is fixed, where the cell of the rule book says nothing."""
+"""Days to fix a finding if the rule book's cell does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """What one look found wrong: by which rule, about what. ``certain``: it was seen to be wrong; else it could not be seen.
+    """What a check found wrong: by which rule, about what.
 
-    ``due_at``: before when it is to be fixed, if not by its severity.
+    ``certain``: it is wrong; else it could not be checked. ``due_at``: the deadline, if it does not follow from the severity.
     """
 
     rule: str
@@ -135,9 +135,11 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Calls that were permitted and that the contract does not have, which is of the run ``run``. ``otherwise``: it has the call, but by other scopes. ``public``: only a public client made them.
+    """Permitted calls that are not in the contract of the run ``run``.
 
-    ``rules``: what permitted them, as counted; ``scopes``: the same, cut to type and letter. ``tenants``: where they were seen.
+    ``otherwise``: the contract has the call, but by other scopes. ``public``: only a public client made them.
+
+    ``rules``: what permitted them, as counted; ``scopes``: the same, reduced to type and letter. ``tenants``: where they were seen.
     """
 
     interaction: str
@@ -158,7 +160,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about a certified app that is to be fixed before ``due_at`` (None while it is only suspected)."""
+    """A fault of a certified app, to be fixed before ``due_at`` (None while it is only suspected)."""
 
     id: str
     app: AppId
@@ -182,9 +184,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far an app has climbed, and how far its findings say (``due``): what is beyond waits for a person.
+    """The rung of an app, and the rung that its findings require (``due``), which may wait for a person.
 
-    ``switches``: the kill switches that the ladder engaged. ``suspended``: it suspended the app. ``asked_at``: somebody asked for a look.
+    ``switches``: the kill switches that the ladder engaged. ``suspended``: the ladder suspended the app. ``asked_at``: when somebody requested a check.
     """
 
     app: AppId
@@ -198,7 +200,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Climb:
-    """How far the platform goes by itself with an app now, and how far it would under another rule book. ``findings``: how many are overdue."""
+    """How far the platform takes an app by itself now, and under another rule book. ``findings``: how many are overdue."""
 
     app: AppId
     now: Rung
@@ -208,7 +210,7 @@ class Climb:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One pass over all certified apps. ``after``: the last app that was judged; ``total``: how many there were when it began."""
+    """One pass over all certified apps. ``after``: the last app done; ``total``: how many existed when it began."""
 
     day: date | None = None
     after: str = ""
@@ -224,10 +226,10 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A certified app to look at. ``day``: of the round, or None if somebody asked at ``asked_at``. ``unused``: scopes without a use.
+    """A certified app to check. ``day``: that of the round, or None if somebody requested the check at ``asked_at``.
 
-    ``drift``: calls beyond the contract of the version that made them. ``service``: how it stands by what its cell asks of its service.
-    ``public``: it has a public client. ``bounced``: contacts of its vendor that mail does not reach. ``forged``: what is wrong with its contracts, by certification.
+    ``unused``: unused scopes. ``drift``: calls beyond the contract of the version that made them. ``service``: the results of its cell's criteria. ``public``: it has a
+    public client. ``bounced``: its vendor's contacts that mail does not reach. ``forged``: the faults of its contracts, by certification.
     """
 
     app: AppId
@@ -240,14 +242,14 @@ class Subject:
     bounced: tuple[Bounced, ...] = ()
     forged: Mapping[str, str] = field(default_factory=dict)
     units: Units | None = None
-    """Of scopes that hospitals grant it; None: not counted."""
+    """The scopes that hospitals grant it; None if not counted."""
     day: date | None = None
     asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What one look changes about the findings of an app."""
+    """The changes of one check to the findings of an app."""
 
     opened: tuple[Finding, ...] = ()
     suspected: tuple[Finding, ...] = ()
@@ -257,7 +259,7 @@ class Followed:
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """K17: of the published apps, how many have a valid certificate and no overdue finding."""
+    """K17: how many published apps have a valid certificate and no overdue finding."""
 
     published: int
     current: int
@@ -266,7 +268,7 @@ class Currency:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a cell says of findings: days to fix by severity, how far the platform climbs by itself, and after which days what else is due."""
+    """A cell's rules for findings: days to fix by severity, how far the platform climbs by itself, and the days between rungs."""
 
     days: Mapping[Severity, int] = field(default_factory=lambda: DAYS)
     automatic: Rung = RUNGS[AUTOMATION]

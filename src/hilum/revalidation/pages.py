@@ -36,7 +36,7 @@ class _Figure:
         self._held: Currency | None = None
 
     async def show(self, request: Request) -> Response:
-        """GET the figure; it is counted once in FIGURE_FOR, however many ask."""
+        """GET the figure; it is computed once in FIGURE_FOR, however many requests arrive."""
         del request
         async with self._lock:
             held = self._held
@@ -47,7 +47,7 @@ class _Figure:
                     body = {"status": 503, "code": "not_known", "detail": "Try again soon."}
                     headers = _HEADERS | {"Cache-Control": "no-store", "Retry-After": "5"}
                     return Response(orjson.dumps(body), 503, headers, "application/problem+json")
-        # Rounded down: not one app more than is current.
+        # Rounded down, so that it never claims more than is current.
         percent = held.current * 1000 // held.published / 10 if held.published else None
         shown = {
             "published": held.published,

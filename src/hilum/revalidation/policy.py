@@ -1,4 +1,4 @@
-"""What of a look is a finding, when it is due, and how far that climbs the ladder. Pure."""
+"""What is a finding, when it is due, and how far it climbs the ladder. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -49,13 +49,13 @@ SEVERITIES: Mapping[str, Severity] = MappingProxyType(
         # It stops by itself at the end of its grace.
         "certificate.in_force": Severity.HIGH,
         "address.answers": Severity.MEDIUM,
-        # What people were told has changed.
+        # What people were shown has changed.
         "policy_page.unchanged": Severity.MEDIUM,
         "document.as_declared": Severity.MEDIUM,
         "records.as_reviewed": Severity.LOW,
         "evidence.attached": Severity.LOW,
         "scopes.used": Severity.LOW,
-        # Somebody wrote to the platform's database, which the vendor answers for least.
+        # Somebody wrote to the platform's database; the vendor is least responsible for that.
         "contract.as_signed": Severity.LOW,
     }
 )
@@ -70,12 +70,12 @@ def may_see(actor: Actor, vendor: VendorId) -> bool:
 
 
 def may_compare(actor: Actor) -> bool:
-    """Check whether an actor may know which certified apps keep to their criteria: administrators of hospitals."""
+    """Check whether an actor may see which certified apps meet their criteria: administrators of hospitals."""
     return actor.tenant is not None and administers(actor, actor.tenant)
 
 
 def may_ask(actor: Actor, vendor: VendorId) -> bool:
-    """Check whether an actor may have an app looked at again: reviewers, and who submits its versions."""
+    """Check whether an actor may request a check of an app: reviewers, and those who submit its versions."""
     return may_decide(actor) or may_submit(actor, vendor) or may_register(actor)
 
 
@@ -83,7 +83,7 @@ def may_ask(actor: Actor, vendor: VendorId) -> bool:
 
 
 def ended_concern(certification: Certification, grace_until: datetime) -> Concern:
-    """Return that a certificate has ended and only its grace is left."""
+    """Return the finding that a certificate has ended and only its grace is left."""
     return Concern(
         "certificate.in_force",
         certification.id,
@@ -97,7 +97,7 @@ def ended_concern(certification: Certification, grace_until: datetime) -> Concer
 
 
 def bounced_concern(found: Bounced) -> Concern:
-    """Return that mail does not reach a contact. Not certain at once: it is a finding if it is still so at the next look, as an address that did not answer."""
+    """Return the concern that mail does not reach a contact. Uncertain at first: a finding only if the next check agrees, as for an address that did not answer."""
     return Concern(
         "contacts.reached",
         f"{found.kind}: {found.address}",
@@ -110,13 +110,13 @@ def bounced_concern(found: Bounced) -> Concern:
 
 
 def concerns_of(checks: Iterable[Check], subject: Subject) -> list[Concern]:
-    """Return what is wrong by the checks, and by the use of scopes and calls; each once."""
+    """Return what is wrong according to the checks and the use of scopes and calls, each once."""
     unused = subject.unused
     found = {
         (each.rule, each.about): Concern(
             each.rule,
             each.about,
-            # A rule that this release does not know is as grave as most.
+            # An unknown rule gets the most common severity.
             SEVERITIES.get(each.rule, Severity.MEDIUM),
             each.result is Result.FAILED,
             each.evidence,
@@ -149,7 +149,7 @@ def concerns_of(checks: Iterable[Check], subject: Subject) -> list[Concern]:
     for drift in subject.drift:
         each = concern_of(drift)
         found[each.rule, each.about] = each
-    # Cut off by weight: many addresses that do not answer must not push out a key that changed.
+    # Cut off by severity: many unreachable addresses must not displace a changed key.
     order = list(Severity)
     return sorted(found.values(), key=lambda each: (not each.certain, order.index(each.severity)))[
         :FINDINGS_BOUND
@@ -166,10 +166,10 @@ def follow(
     limits: Limits,
     now: datetime,
 ) -> Followed:
-    """Return what a look changes: new findings, suspicions, what is still so, and what was fixed.
+    """Return the changes of a check: new findings, suspicions, unchanged ones and fixed ones.
 
-    ``held``: what is open. ``recent``: what was closed lately; the same again about the same certification has the time that was left then. What could not
-    be seen keeps a finding open and opens none before the second time: a host may be away for a night.
+    ``held``: open findings. ``recent``: findings closed recently; the same finding about the same certification keeps the time that was left. A failed check keeps a
+    finding open, and opens one only the second time: a host may be away for a night.
     """
     assert subject.certification is not None, "what is not certified has nothing to find"
     mine = (each for each in recent if each.certification == subject.certification.id)
@@ -220,12 +220,12 @@ def _due(concern: Concern, earlier: Finding | None, limits: Limits, now: datetim
     due = concern.due_at or now + timedelta(days=limits.days[concern.severity])
     if earlier is None or earlier.due_at is None or earlier.closed_at is None:
         return due
-    # The days on which it was fixed do not count: else whoever meets the same twice is stopped on the night on which they learn of it.
+    # Days on which it was fixed do not count, or a recurring fault would stop the app on the night when the vendor learns of it.
     return min(due, now + (earlier.due_at - earlier.closed_at))
 
 
 def limits_in(cell: Cell) -> Limits:
-    """Return what a cell of the rule book says of findings."""
+    """Return a cell's rules for findings."""
     days = {
         Severity.CRITICAL: cell.fix_days_critical,
         Severity.HIGH: cell.fix_days_high,
@@ -236,9 +236,9 @@ def limits_in(cell: Cell) -> Limits:
 
 
 def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier]) -> Limits:
-    """Return the strictest of what a book says of findings in some categories and tiers.
+    """Return the strictest rules for findings of some categories and tiers.
 
-    INVARIANT: what the book does not know any more is limited as it is where a cell says nothing, and nothing beside it loosens that.
+    INVARIANT: a category or tier that the book no longer has gets the default rules, and no other cell loosens them.
     """
     cells = [cell_of(book, category, tier) for category in categories for tier in tiers]
     found = [Limits() if each is None else limits_in(each) for each in cells] or [Limits()]
@@ -253,7 +253,7 @@ def limits_under(book: Book, categories: Collection[str], tiers: Collection[Tier
 
 
 def ladder_differs(one: Book, other: Book) -> bool:
-    """Check whether two books send apps up the ladder at another time, or as far as another rung, for the same findings."""
+    """Check whether two books differ in when, or how far, apps climb the ladder for the same findings."""
     of = (
         _ladder(book, name, tier)
         for name in {*one.categories, *other.categories}
@@ -273,19 +273,19 @@ def _ladder(book: Book, category: str, tier: Tier) -> tuple[Rung, int, int]:
 
 GRAVE = frozenset({Severity.CRITICAL, Severity.HIGH})
 BY_FINDINGS = frozenset({Trigger.OVERDUE, Trigger.MANY})
-"""What the findings of an app alone ask for."""
+"""The triggers that depend on findings alone."""
 
 
 def early_inputs(
     findings: Iterable[Finding], *, recent: int, tier_risen: bool, use_beyond: bool, now: datetime
 ) -> EarlyInputs:
-    """Return what decides whether an app is to be reviewed early, from what is found about it."""
+    """Return the inputs of the decision about an early review."""
     overdue = sum(each.severity in GRAVE and each.is_overdue(now) for each in findings)
     return EarlyInputs(tier_risen, use_beyond, overdue, recent)
 
 
 def early_triggers(found: EarlyInputs) -> tuple[Trigger, ...]:
-    """Return why an app is to be reviewed before its certificate ends; empty if it is not. The published formula (C225)."""
+    """Return why an app must be reviewed before its certificate ends; empty if it need not. The published formula (C225)."""
     holds = {
         Trigger.TIER: found.tier_risen,
         Trigger.USE: found.use_beyond,
@@ -299,7 +299,7 @@ def early_triggers(found: EarlyInputs) -> tuple[Trigger, ...]:
 
 
 def rung_of(found: Finding, limits: Limits, now: datetime) -> Rung:
-    """Return how far one finding says that its app climbs."""
+    """Return the rung that one finding requires."""
     if found.state is not State.OPEN or found.due_at is None:
         return Rung.NONE
     if now >= found.due_at + timedelta(days=limits.withdraw_days):
@@ -313,12 +313,12 @@ def rung_of(found: Finding, limits: Limits, now: datetime) -> Rung:
 
 
 def rung_due(findings: Iterable[Finding], limits: Limits, now: datetime) -> Rung:
-    """Return how far the findings of an app say that it climbs: as far as the gravest."""
+    """Return the highest rung that an app's findings require."""
     return max((rung_of(each, limits, now) for each in findings), default=Rung.NONE)
 
 
 def is_of_ladder(switch: Switch, versions: Collection[str]) -> bool:
-    """Check whether the platform by itself stopped new launches of one of an app's versions, as the ladder does and nothing else."""
+    """Check whether a switch is one of the ladder's: engaged by the platform itself, against new launches of one of an app's versions."""
     return (
         switch.engaged_by == str(SYSTEM)
         and switch.mode is Mode.NO_NEW_LAUNCHES
@@ -328,5 +328,5 @@ def is_of_ladder(switch: Switch, versions: Collection[str]) -> bool:
 
 
 def rung_taken(due: Rung, limits: Limits) -> Rung:
-    """Return how far the platform climbs by itself. Nobody's certification is withdrawn by a program."""
+    """Return how far the platform climbs by itself. A program never withdraws a certification."""
     return min(due, limits.automatic, Rung.SUSPEND)

@@ -34,7 +34,7 @@ READERS = audience("staff", "member")
 
 
 class FindingsQuery(Sorted):
-    """``app``: only those about this app, by id. ``overdue``: only those whose deadline is over."""
+    """``app``: only those about this app, by id. ``overdue``: only those past their deadline."""
 
     app: Id | None = None
     state: State | None = None
@@ -43,7 +43,7 @@ class FindingsQuery(Sorted):
 
 
 class FindingShown(Shown):
-    """``due_at``: before when it is to be fixed; ``seen_at``: when it was last so."""
+    """``due_at``: the deadline to fix it; ``seen_at``: when it was last confirmed."""
 
     id: str
     app: str
@@ -63,7 +63,7 @@ class FindingShown(Shown):
 
 
 class StandingShown(Shown):
-    """``rung``: how far the app has climbed. ``due``: how far its findings say; what is beyond ``rung`` waits for a person."""
+    """``rung``: how far the app has climbed. ``due``: the rung that its findings require; beyond ``rung`` it waits for a person."""
 
     app: str
     rung: str
@@ -73,7 +73,7 @@ class StandingShown(Shown):
 
 
 class EarlyShown(Shown):
-    """``due``: a reviewer is to look before the certificate ends, since one of ``triggers`` holds. ``formula``: each trigger in words."""
+    """``due``: a reviewer must review the app before the certificate ends, since one of ``triggers`` applies. ``formula``: each trigger in words."""
 
     app: str
     due: bool
@@ -101,7 +101,7 @@ class ShareShown(Shown):
 
 
 class ExceptionsShown(Shown):
-    """K14: ``open`` exceptions for so many certified apps; granted and over within the days; ``rows``: those that are open, the oldest first."""
+    """K14: ``open`` exceptions and the number of certified apps; exceptions granted and ended within the days; ``rows``: open ones, the oldest first."""
 
     open: int
     active_apps: int
@@ -112,7 +112,7 @@ class ExceptionsShown(Shown):
 
 
 class OverRequestShown(Shown):
-    """K5 in a tier: of ``submissions`` so many asked for a scope ``beyond`` their declared workflows; of ``granted`` units of scopes so many are ``unused`` for 90 days."""
+    """K5 in a tier: how many ``submissions`` asked for a scope ``beyond`` their declared workflows, and how many ``granted`` units of scopes are ``unused`` for 90 days."""
 
     tier: str
     submissions: int
@@ -130,7 +130,7 @@ class OverRequestsShown(Shown):
 
 
 class FrictionShown(Shown):
-    """K11 of the vendors that signed up within the days: how many came how far, where they were lost, and the medians in between, in minutes."""
+    """K11 for the vendors that signed up within the days: how many reached each step, where they were lost, and the median times between steps in minutes."""
 
     signed_up: int
     launched: int
@@ -145,7 +145,7 @@ class FrictionShown(Shown):
 
 
 class FiguresShown(Shown):
-    """Figures of what is certified and how it comes about, with the rows behind them."""
+    """Figures about certified apps and the way to certification, with the rows behind them."""
 
     days: int
     at: datetime
@@ -156,7 +156,10 @@ class FiguresShown(Shown):
 
 
 class CriterionShown(Shown):
-    """How an app stands by a criterion: ``hits`` of ``of`` calls count against it; empty for hospitals. ``limit``: percent, or milliseconds of latency. ``exceeded``: empty if there are too few calls to say."""
+    """The result of a criterion: ``hits`` of ``of`` calls count against the app; empty for hospitals.
+
+    ``limit``: percent, or milliseconds of latency. ``exceeded``: empty if there are too few calls to say.
+    """
 
     criterion: Criterion
     limit: int
@@ -167,14 +170,14 @@ class CriterionShown(Shown):
 
 
 class ServiceShown(Shown):
-    """What the rule book asks of an app's service, of what it causes itself."""
+    """The rule book's criteria for an app's service, and their results."""
 
     app: str
     criteria: list[CriterionShown]
 
 
 class RoundShown(Shown):
-    """Of how many apps the round has judged how many. ``ended_at`` is empty while it is in progress."""
+    """The progress of the round. ``ended_at`` is empty while it runs."""
 
     day: date | None
     done: int
@@ -212,25 +215,25 @@ def api(kit: Kit, use: Use) -> APIRouter:
         openapi_extra=audience("staff", "administrator"),
     )
     async def list_seen_at(request: Request, tenant: Id, query: Annotated[Paging, Query()]) -> object:
-        """List by id the open findings about calls that apps made at a hospital and that were not certified."""
+        """List by id the open findings about uncertified calls that apps made at a hospital."""
         verb = partial(service.list_seen_at, tenant=TenantId(tenant), page=query.page)
         return page_of(await run_read(kit, request, verb), FindingShown.model_validate, query)
 
     @router.get("/findings/{finding}", openapi_extra=READERS)
     async def get_finding(request: Request, finding: Id) -> FindingShown:
-        """Show a finding: by which rule, on which evidence, how to see it, and what to do about it."""
+        """Show a finding: its rule, evidence, reproduction and fix."""
         found: Finding = await run_read(kit, request, partial(service.view_finding, finding_id=finding))
         return FindingShown.model_validate(found)
 
     @router.get("/revalidation", openapi_extra=audience("staff"))
     async def get_progress(request: Request) -> RoundShown:
-        """Show how far the round over all certified apps is."""
+        """Show the progress of the round over all certified apps."""
         found: Round = await run_read(kit, request, service.progress)
         return RoundShown.model_validate(found)
 
     @router.get("/revalidation/apps", response_model=Page[StandingShown], openapi_extra=audience("staff"))
     async def list_standings(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List by app those that climbed the ladder, or are to climb once a person decides."""
+        """List apps that climbed the ladder, or will once a person decides."""
         found = await run_read(kit, request, partial(service.list_standings, page=query.page))
         return page_of(found, _standing, query, key=lambda each: str(each.app))
 
@@ -243,7 +246,7 @@ def api(kit: Kit, use: Use) -> APIRouter:
 
     @router.post("/revalidation/apps/{app}", status_code=202, openapi_extra=askers)
     async def ask(request: Request, app: Id) -> StandingShown:
-        """Have a certified app looked at again within a minute or two, such as after something was fixed."""
+        """Request a check of a certified app within a minute or two, for example after a fix."""
         return _standing(await run_write(kit, request, partial(service.ask, app_id=AppId(app))))
 
     return router
@@ -252,13 +255,13 @@ def api(kit: Kit, use: Use) -> APIRouter:
 def _judgements(router: APIRouter, kit: Kit) -> None:
     @router.get("/revalidation/figures", openapi_extra=audience("staff"))
     async def get_figures(request: Request, query: Annotated[FiguresQuery, Query()]) -> FiguresShown:
-        """Show how many published apps are current, by tier (K17), how many exceptions are open (K14), what is asked for and granted too much (K5), and how hard it is to begin (K11), with the rows behind them."""
+        """Show how many published apps are current, by tier (K17), how many exceptions are open (K14), over-request (K5), and how hard it is to begin (K11), with the rows behind them."""
         found = await run_read(kit, request, partial(service.view_figures, days=query.days))
         return FiguresShown.model_validate(found)
 
     @router.get("/revalidation/apps/{app}/early-review", openapi_extra=READERS)
     async def get_early(request: Request, app: Id) -> EarlyShown:
-        """Show whether an app is to be reviewed before its certificate ends, by the published formula, and on what that rests."""
+        """Show whether an app must be reviewed before its certificate ends, by the published formula, with its inputs."""
         found: EarlyReview = await run_read(kit, request, partial(service.view_early, app_id=AppId(app)))
         return EarlyShown(
             app=app,
@@ -274,7 +277,7 @@ def _service(router: APIRouter, kit: Kit, use: Use) -> None:
 
     @router.get("/revalidation/apps/{app}/service", openapi_extra=who)
     async def get_service(request: Request, app: Id) -> ServiceShown:
-        """Show how a certified app stands by what the rule book asks of its service, within four weeks and of what it causes itself. Hospitals learn what is kept, without numbers."""
+        """Show whether a certified app meets the rule book's criteria for its service, over four weeks. Hospitals see the results without numbers."""
         found = await run_read(kit, request, partial(service.view_service, app_id=AppId(app), use=use))
         return ServiceShown(app=app, criteria=[CriterionShown.model_validate(each) for each in found])
 

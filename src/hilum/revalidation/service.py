@@ -1,4 +1,4 @@
-"""Look at certified apps again, keep findings about them, and climb the ladder, up and down."""
+"""Check certified apps again, keep their findings, and move them up and down the ladder."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -76,7 +76,7 @@ _MAILS = {
 
 
 def begin_round(ctx: Context) -> Round:
-    """Begin the round of this day, unless one is in progress or it was made; return the round."""
+    """Begin this day's round, unless one runs or it is done; return the round."""
     held = store.get_round(ctx.tx)
     today = ctx.now.date()
     if not held.is_over or (held.day is not None and held.day >= today):
@@ -89,12 +89,12 @@ def begin_round(ctx: Context) -> Round:
 
 
 def next_batch(ctx: Context, use: Use, limit: int = BATCH) -> list[Subject]:
-    """Read the next apps to look at: those that somebody asked for, then those of the round that is in progress."""
+    """Read the next apps to check: requested ones first, then those of the current round."""
     return [_read(ctx, each, use) for each in _next(ctx, limit)]
 
 
 def next_named(ctx: Context) -> Subject | None:
-    """Return the next app to look at without anything that is read of it; None if there is none."""
+    """Return the next app to check, without its data; None if there is none."""
     return next(iter(_next(ctx, 1)), None)
 
 
@@ -117,7 +117,7 @@ def _read(ctx: Context, named: Subject, use: Use) -> Subject:
     try:
         targets = tuple(review.addresses_of(ctx, certification))
     except NotFound:
-        # A submission that is no longer there: `finish` says so of this app alone, and the others are looked at.
+        # The submission no longer exists: `finish` reports it for this app alone, and the others are checked.
         return replace(named, certification=certification)
     criteria = limits_of(ctx, certification).service
     with lanes.using(Lane.OWN):
@@ -144,21 +144,21 @@ def _bounced(ctx: Context, certification: Certification) -> tuple[Bounced, ...]:
 
 
 def _certification(ctx: Context, app: AppId) -> Certification | None:
-    """Return the certification of an app by which it is judged; None if it has none."""
+    """Return the certification by which an app is judged; None without one."""
     return next(iter(_certified(ctx, app)), None)
 
 
 def _certified(ctx: Context, app: AppId) -> list[Certification]:
-    """Return an app's certifications for production that are in force, or else in their grace, and as they were signed, the newest first; before all, of those that were reviewed.
+    """Return an app's intact certifications for production that are in force, or else in grace: reviewed ones first, then the newest.
 
-    The first is that by which the app is judged. One of the regulated lane, or by hand, names no submission, so that nothing could be compared with what was reviewed.
+    The app is judged by the first. A certification of the regulated lane, or by hand, has no submission to compare with.
     """
     production = [
         each
         for each in registry.certifications_of(ctx, app)
         if each.environment is Environment.PRODUCTION and each.withdrawn_at is None
     ]
-    # Asked only if there is one that may be in its grace: a night looks at each app, and few have any.
+    # Read only if one may be in its grace: a night checks each app, and few have any.
     ended = any(ctx.now >= each.expires_at for each in production)
     graced = certificates.in_grace(ctx, app) if ended else {}
     counting = (each for each in production if ctx.now < each.expires_at or each.id in graced)
@@ -168,20 +168,20 @@ def _certified(ctx: Context, app: AppId) -> list[Certification]:
 
 
 def _unused(ctx: Context, certification: Certification, permits: Permits) -> tuple[str, ...]:
-    """Return the certified scopes by which nothing was permitted for UNUSED_DAYS, of an app that is in use."""
+    """Return the certified scopes that permitted nothing for UNUSED_DAYS, for an app in use."""
     if certification.certified_at > ctx.now - timedelta(days=UNUSED_DAYS):
         return ()
     with lanes.using(Lane.OWN):
         compared = installations.compare_scopes(ctx, certification.app, UNUSED_DAYS, None, permits)
     rows = [each for each in compared.rows if each.approved and each.unused]
-    # An app that nobody uses says nothing about its single scopes.
+    # An unused app tells nothing about single scopes.
     if not compared.whole or not any(each.used for each in compared.rows):
         return ()
     return tuple(each.scope for each in rows if not each.used)
 
 
 def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
-    """Store what a look at an app found, and climb; return False if another process has done that already."""
+    """Store the results of an app's check, and climb; return False if another process has done so."""
     if not _is_turn(ctx, subject):
         return False
     certification = _certification(ctx, subject.app)
@@ -205,7 +205,7 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
             subject, app.vendor, held, concerns, recent=recent, limits=limits, now=ctx.now
         )
         _keep(ctx, followed)
-        # Read once, now that all of it is stored.
+        # Read once, after everything is stored.
         found = store.open_findings(ctx.tx, app.id)
         remember_places(ctx, found, subject.drift)
         if subject.units is not None:
@@ -219,13 +219,13 @@ def finish(ctx: Context, subject: Subject, looks: Sequence[Look]) -> bool:
 
 
 def skip(ctx: Context, subject: Subject) -> None:
-    """Go on after an app that cannot be judged by a fault of this program, so that it keeps no other waiting."""
+    """Skip an app that cannot be judged because of a bug, so that it does not block the others."""
     if _is_turn(ctx, subject):
         audit.record(ctx, Event("revalidation.app.skip", app=subject.app))
 
 
 def _is_turn(ctx: Context, subject: Subject) -> bool:
-    """Move the round on, or end what was asked for; return False if that was done before."""
+    """Advance the round, or end a requested check; return False if that was done before."""
     if subject.day is None:
         standing = store.get_standing(ctx.tx, subject.app)
         if standing.asked_at != subject.asked_at:
@@ -240,7 +240,7 @@ def _is_turn(ctx: Context, subject: Subject) -> bool:
 
 
 def close_gone(ctx: Context, after: str) -> str:
-    """Close what is open about the next apps that are certified no more, once no app of the round is left; return the last one looked at, or nothing."""
+    """Close what is open about the next apps that are no longer certified, once the round has no apps left; return the last one, or nothing."""
     held = store.find_round(ctx.tx)
     if held.is_over or held.began_at is None or certificates.list_certified(ctx, held.after, 1):
         return ""
@@ -294,7 +294,7 @@ def _record(ctx: Context, action: str, found: Finding) -> None:
 
 
 def _close_all(ctx: Context, app: AppId) -> None:
-    """Close everything about an app that is certified no more, and let go what the ladder holds."""
+    """Close everything about an app that is no longer certified, and undo what the ladder did."""
     held = store.open_findings(ctx.tx, app)
     closed = (replace(each, state=State.CLOSED, closed_at=ctx.now) for each in held)
     _keep(ctx, Followed(closed=tuple(closed)))
@@ -306,9 +306,9 @@ def _close_all(ctx: Context, app: AppId) -> None:
 
 
 def limits_of(ctx: Context, certification: Certification) -> Limits:
-    """Return the deadlines and the limit of automation for what was certified: the strictest of what its cells say.
+    """Return the deadlines and the limit of automation for a certification: the strictest of its cells in the book in force everywhere.
 
-    Of the book in force everywhere, as it is today. After a move to another category both count, and after a raise both tiers.
+    After a move or a raise both categories or tiers count.
     """
     return _limits_under(ctx, policies.current(ctx).as_of(ctx.now).everywhere, certification)
 
@@ -321,7 +321,7 @@ def _limits_under(ctx: Context, book: Book, certification: Certification) -> Lim
 
 
 def climbs_under(ctx: Context, book: Book) -> Iterator[Climb]:
-    """Yield the apps that the platform would stop or suspend by itself under a book, and may not now: of those with overdue findings."""
+    """Yield the apps with overdue findings that the platform would stop or suspend by itself under a book, but may not now."""
     current = policies.current(ctx).as_of(ctx.now).everywhere
     for app in sorted(store.apps_overdue(ctx.tx, ctx.now)) if policy.ladder_differs(current, book) else ():
         if (certification := _certification(ctx, app)) is None:
@@ -339,7 +339,7 @@ def climbs_under(ctx: Context, book: Book) -> Iterator[Climb]:
 def climb(
     ctx: Context, app: App, certification: Certification, limits: Limits, findings: Sequence[Finding]
 ) -> Standing:
-    """Climb as far as the findings of an app say and the platform may by itself, or climb down; record and announce it."""
+    """Move an app to the rung that its findings require and the platform may take by itself, up or down; record and announce it."""
     found = [each for each in findings if each.state is State.OPEN]
     due = policy.rung_due(found, limits, ctx.now)
     taken = policy.rung_taken(due, limits)
@@ -384,13 +384,13 @@ def _moved(
 
 
 def _suspended_it(ctx: Context, app: App) -> bool:
-    """Check whether the ladder suspended an app last: what people suspended since then, for a reason of their own, only people resume."""
+    """Check whether the last suspension of an app is the ladder's. Only people resume what people suspended since."""
     query = EventQuery(action="registry.app.suspend", app=app.id, outcome="done", limit=1)
     return [each.actor for each in audit.list_events(ctx, query).events] == [str(SYSTEM)]
 
 
 def _own(ctx: Context, app: App, named: Iterable[str]) -> list[Switch]:
-    """Return the switches that are in force and that the ladder engaged for an app. What else its row names, which is not signed, somebody wrote there."""
+    """Return the switches in force that the ladder engaged for an app. The row is not signed, so other switches in it are ignored."""
     if not (named := tuple(named)):
         return []
     versions = {each.version for each in registry.certifications_of(ctx, app.id)}
@@ -399,12 +399,12 @@ def _own(ctx: Context, app: App, named: Iterable[str]) -> list[Switch]:
 
 
 def _stopped(ctx: Context, app: App, switches: Sequence[Switch]) -> tuple[str, ...]:
-    """Stop new launches of every certified version, also of those that were certified, or let go, since; return the switches."""
+    """Stop new launches of every certified version, including those certified or released since; return the switches."""
     stopped = {each.target.key for each in switches}
     every, graced = registry.certifications_of(ctx, app.id), certificates.in_grace(ctx, app.id)
     certified = [*registry.in_force(ctx, every), *(each for each in every if each.id in graced)]
     made = [
-        # On versions and not on the app: that switch takes two people to release, and a fixed app climbs down by itself.
+        # On versions, not on the app: a switch on an app takes two people to release, but a fixed app climbs down by itself.
         controls.engage(ctx, EngageOrder(Target(TargetKind.VERSION, version), Mode.NO_NEW_LAUNCHES, REASON))
         for version in sorted({each.version for each in certified} - stopped)
     ]
@@ -412,7 +412,7 @@ def _stopped(ctx: Context, app: App, switches: Sequence[Switch]) -> tuple[str, .
 
 
 def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limits: Limits) -> None:
-    """Tell the vendor how far its app has climbed, and from the stop on the hospitals that use it."""
+    """Notify the vendor of its app's rung, and from the stop on also the hospitals that use the app."""
     gravest = max(found, key=lambda each: policy.rung_of(each, limits, ctx.now))
     due = (gravest.due_at or ctx.now).isoformat()
     cause = f"findings/{gravest.id}/{rung.name.lower()}"
@@ -432,7 +432,7 @@ def _announce(ctx: Context, app: App, found: Sequence[Finding], rung: Rung, limi
 
 
 def ask(ctx: Context, app_id: AppId) -> Standing:
-    """Have an app looked at again soon, for its vendor and for reviewers. Raises NotFound, NotPermitted (right, asked too recently)."""
+    """Request a check of an app soon, for its vendor and for reviewers. Raises NotFound, NotPermitted (no right, or asked too recently)."""
     app = registry.get_app(ctx, app_id)
     event = Event("revalidation.app.ask", app=app.id)
     if not policy.may_see(ctx.actor, app.vendor):
@@ -440,7 +440,7 @@ def ask(ctx: Context, app_id: AppId) -> Standing:
     if not policy.may_ask(ctx.actor, app.vendor):
         raise audit.refusal(ctx, event)
     if _certification(ctx, app.id) is None:
-        raise Conflict("not_certified", "The app is not certified for production, so nothing is looked at.")
+        raise Conflict("not_certified", "The app is not certified for production, so it is not checked.")
     held = store.get_standing(ctx.tx, app.id)
     if held.asked_at is not None or (held.looked_at is not None and ctx.now < held.looked_at + ASK_AGAIN):
         detail = "The app was checked just now, or will be in a moment. Try again in ten minutes."
@@ -459,7 +459,7 @@ def list_findings(
     state: State | None = None,
     overdue: bool = False,
 ) -> list[Finding]:
-    """List findings by id: a member those about their vendor's apps, the platform's staff all. Raises NotPermitted."""
+    """List findings by id: a member gets those about their vendor's apps, staff all. Raises NotPermitted."""
     own = ctx.actor.vendor
     if not (ctx.actor.is_platform or (own is not None and policy.may_see(ctx.actor, own))):
         raise not_shown("findings", Readers.VENDOR)
@@ -482,7 +482,7 @@ def view_finding(ctx: Context, finding_id: str) -> Finding:
 
 
 def view_standing(ctx: Context, app_id: AppId) -> Standing:
-    """Get how far an app has climbed. Raises NotFound."""
+    """Get the rung of an app. Raises NotFound."""
     app = registry.get_app(ctx, app_id)
     if not policy.may_see(ctx.actor, app.vendor):
         raise NotFound("app_not_found", "There is no such app.")
@@ -490,15 +490,15 @@ def view_standing(ctx: Context, app_id: AppId) -> Standing:
 
 
 def list_standings(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Standing]:
-    """List by app those that climbed or are to climb, for the platform's staff. Raises NotPermitted."""
+    """List apps that climbed or will climb, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
     return store.list_standings(ctx.tx, page)
 
 
 def view_service(ctx: Context, app_id: AppId, use: Use) -> tuple[CriterionResult, ...]:
-    """Return how a certified app stands by what the rule book asks of its service, by the calls until now. Raises NotFound.
+    """Return whether a certified app meets the rule book's criteria for its service, by its calls until now. Raises NotFound.
 
-    A hospital's administrators learn what is kept, and no numbers: those of other hospitals are in them.
+    A hospital's administrators get no numbers, since these include other hospitals.
     """
     app = registry.get_app(ctx, app_id)
     whole = policy.may_see(ctx.actor, app.vendor)
@@ -512,7 +512,7 @@ def view_service(ctx: Context, app_id: AppId, use: Use) -> tuple[CriterionResult
 
 
 def progress(ctx: Context) -> Round:
-    """Return how far the round is, for the platform's staff. Raises NotPermitted."""
+    """Return the progress of the round, for the platform's staff. Raises NotPermitted."""
     require_platform(ctx.actor)
     return store.find_round(ctx.tx)
 
@@ -525,5 +525,5 @@ def currency(ctx: Context) -> Currency:
 
 
 def purge(ctx: Context) -> int:
-    """Delete findings that were closed long ago, at most a batch; return how many. Call again while it is not 0."""
+    """Delete a batch of findings that closed long ago; return how many. Call again until it returns 0."""
     return store.purge(ctx.tx, ctx.now - CLOSED_KEPT)
