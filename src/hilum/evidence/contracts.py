@@ -155,7 +155,7 @@ def view_contract(ctx: Context, app_id: AppId, certification: str = "") -> RunCo
     found = next(iter(find_contracts(ctx, wanted).values()), None)
     if found is None:
         detail = (
-            "This app has no contract, since no sandbox run was certified. "
+            "No sandbox run was certified for this app, so it has no contract. "
             "Submit a version with a run that was passed."
         )
         raise NotFound("contract_not_found", detail)

@@ -23,8 +23,8 @@ def outside(
 ) -> tuple[Drift, ...]:
     """Return the permitted calls whose shape no contract has, the most severe first, independent of the order of ``permits``.
 
-    ``contracts``: those of a version's certifications in force, the one that counts most first (ADR 119). ``unmeasured``: the scopes of certifications without a
-    contract, which cannot be compared.
+    ``contracts``: those of a version's certifications in force, the one that counts most first (ADR 119). ``unmeasured``: the scopes of certifications without a contract: these
+    cannot be compared.
     """
     shapes: dict[tuple[str, str], list[Shape]] = {}
     for shape in (each for contract in contracts for each in contract.shapes):
