@@ -17,7 +17,7 @@ from hilum.infra.unit_of_work import UnitOfWork
 from hilum.keys import live as keys
 from hilum.keys import service as keys_service
 from hilum.signin import live as passwords
-from tests.effort import FULL
+from tests.effort import FULL, effort
 from tests.sim import described, opened_keys, outsiders, plain_logs, scratch, statements
 from tests.sim.backends import repeated_on_postgres
 from tests.sim.nodes import Nodes, two_nodes
@@ -29,7 +29,9 @@ from tests.sim.world import FakeClock, SeededIds
 
 pytest_plugins = ["tests.pace"]
 # How long an example takes tells of the machine and what else it does, not of the code.
-settings.register_profile("hilum", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "hilum", max_examples=effort(50, 500), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("hilum")
 # What tests import and share stays: the collector walked it again and again, a tenth of a run.
 gc.set_threshold(100_000, 20, 50)

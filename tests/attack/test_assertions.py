@@ -373,7 +373,7 @@ def test_another_assertion_type_is_refused(kind: str | None) -> None:
         client_auth.read("", read_parameters(pairs))
 
 
-@settings(max_examples=effort(150, 3000), deadline=None)
+@settings(max_examples=effort(50, 3000), deadline=None)
 @given(position=st.integers(0, 10_000), flip=st.integers(1, 255))
 def test_any_edit_of_a_signed_assertion_is_refused(position: int, flip: int) -> None:
     good = signed(header(), claims(), EC)

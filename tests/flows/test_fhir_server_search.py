@@ -460,7 +460,7 @@ NAMES = st.text("abcdefghij_-:.", min_size=1, max_size=12)
 
 
 @given(pairs=st.lists(st.tuples(st.one_of(st.sampled_from(["code", "date", "patient", "_has:Observation:patient:code", "subject:Patient.name", "_include", "_sort", "_count", "value-quantity", "_page", "_elements"]), NAMES), st.text(max_size=20)), max_size=5))  # fmt: skip
-@settings(max_examples=effort(150, 5000), deadline=None, suppress_health_check=SLOW_FIXTURE)
+@settings(max_examples=effort(50, 5000), deadline=None, suppress_health_check=SLOW_FIXTURE)
 def test_no_query_makes_the_server_fail(fhir: Fhir, pairs: list[tuple[str, str]]) -> None:
     pairs = [(n, v.encode("utf-8", "replace").decode()) for n, v in pairs]
 
@@ -471,7 +471,7 @@ def test_no_query_makes_the_server_fail(fhir: Fhir, pairs: list[tuple[str, str]]
 
 
 @given(query=st.binary(max_size=60), path=st.text(max_size=30))
-@settings(max_examples=effort(150, 5000), deadline=None, suppress_health_check=SLOW_FIXTURE)
+@settings(max_examples=effort(50, 5000), deadline=None, suppress_health_check=SLOW_FIXTURE)
 def test_no_bytes_make_the_server_fail(fhir: Fhir, query: bytes, path: str) -> None:
     assert fhir.get("/Patient", query).status in {200, 400, 406}
     assert fhir.get("/" + path.encode("utf-8", "replace").decode(), query).status in {

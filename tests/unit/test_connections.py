@@ -17,7 +17,7 @@ PEERS = st.lists(
 
 
 @given(PEERS)
-@settings(max_examples=effort(200, 5_000), deadline=None)
+@settings(max_examples=effort(70, 5_000), deadline=None)
 def test_only_silent_connections_are_closed_and_only_when_most_places_are_taken(peers: list[Peer]) -> None:
     chosen = to_close(peers, BOUND)
 

@@ -85,7 +85,7 @@ STEPS = st.tuples(
 
 
 @given(st.lists(STEPS, max_size=40))
-@settings(max_examples=effort(100, 2_000), deadline=None)
+@settings(max_examples=effort(40, 2_000), deadline=None)
 def test_a_sum_over_processes_counts_all_once_and_never_falls(steps: list[Step]) -> None:
     """Processes die, hang up and connect again; sometimes the end of the old connection is seen after the new one began."""
     alive, counts, began = set(range(1, 5)), dict.fromkeys(range(1, 5), 0), dict.fromkeys(range(1, 5), 0)

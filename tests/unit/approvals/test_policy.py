@@ -91,7 +91,7 @@ ACTORS = st.builds(
 )
 
 
-@settings(max_examples=effort(150, 10_000), deadline=None)
+@settings(max_examples=effort(50, 10_000), deadline=None)
 @given(
     actor=ACTORS,
     asker=st.none() | ACTORS,

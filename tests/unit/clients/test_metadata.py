@@ -316,7 +316,7 @@ names = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=effort(200, 5_000), deadline=None)
+@settings(max_examples=effort(70, 5_000), deadline=None)
 @given(st.dictionaries(names, json))
 def test_no_registration_whatever_its_shape_is_an_accident(body: dict[str, Any]) -> None:
     """Never a 500 for input."""

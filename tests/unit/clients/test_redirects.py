@@ -268,7 +268,7 @@ near = st.builds(
 anything = st.text(max_size=40) | pieces
 
 
-@settings(max_examples=effort(200, 20_000), deadline=None)
+@settings(max_examples=effort(70, 20_000), deadline=None)
 @given(anything, st.sampled_from(Deployment), st.booleans())
 def test_whatever_is_registered_is_safe_to_send_a_browser_to(
     uri: str, deployment: Deployment, sandbox: bool
@@ -296,7 +296,7 @@ def test_whatever_is_registered_is_safe_to_send_a_browser_to(
         assert "." in scheme
 
 
-@settings(max_examples=effort(200, 20_000), deadline=None)
+@settings(max_examples=effort(70, 20_000), deadline=None)
 @given(st.sampled_from(REGISTERED), near, st.sampled_from(Deployment))
 def test_another_string_matches_only_by_its_loopback_port(
     one: str, other: str, deployment: Deployment

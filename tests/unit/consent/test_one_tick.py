@@ -15,7 +15,7 @@ from hilum.consent import policy
 from hilum.consent.models import Authorization, Basis
 from hilum.consent.policy import By
 from hilum.frontchannel.policy import grantable
-from hilum.gateway.access_scope import grant_rules
+from hilum.gateway.access_scope import effective_access, grant_rules
 from hilum.gateway.resource_access import judge_resource
 from hilum.gateway.response_filter import judge_read
 from hilum.identity.policy import rights_of
@@ -25,7 +25,7 @@ from hilum.policies.shipped import shipped_book
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.smart.scopes import READ, ClinicalScope, all_covered, parse_scope, parse_stored, render
 from tests.effort import effort
-from tests.unit.gateway.facts import BASES, NOW, PATIENT_USER, SNAPSHOT, TOKEN, access_of, ask, decide
+from tests.unit.gateway.facts import BASES, NOW, PATIENT_USER, SNAPSHOT, TOKEN, ask, decide
 
 OBSERVATION = "http://terminology.hl7.org/CodeSystem/observation-category"
 CONDITION = "http://terminology.hl7.org/CodeSystem/condition-category"
@@ -126,7 +126,7 @@ def is_open(scopes: tuple[str, ...], type_: str, letter: int, category: str, *, 
         SNAPSHOT.registry.clients[token.client],
         next(iter(SNAPSHOT.registry.installations.values())),
     )
-    reach = access_of(token, admission(shipped_book(), client, NOW).scopes, installed.scopes)
+    reach = effective_access(token, admission(shipped_book(), client, NOW).scopes, installed.scopes)
     grants = grant_rules(reach, type_, letter)
     return bool(grants) and judge_resource(reach, resource, grants, bases=BASES) is None
 
@@ -144,7 +144,7 @@ def offered_of(asked: list[str]) -> tuple[str, ...]:
     return tuple(render(scope) for scope in grantable(parse_stored(asked), EVERYTHING, RIGHTS))
 
 
-@settings(max_examples=effort(150, 3_000), deadline=None)
+@settings(max_examples=effort(50, 3_000), deadline=None)
 @given(ASKED, st.data())
 def test_nothing_unticked_is_readable_and_nothing_ticked_is_lost(
     asked: list[str], data: st.DataObject
@@ -168,7 +168,7 @@ def test_nothing_unticked_is_readable_and_nothing_ticked_is_lost(
             assert is_open(granted, *probe), probe
 
 
-@settings(max_examples=effort(100, 3_000), deadline=None)
+@settings(max_examples=effort(40, 3_000), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["p1", "p2"]), ASKED), min_size=2, max_size=4), st.data())
 def test_after_any_agreements_nothing_unticked_is_readable_through_any_of_them(
     steps: list[tuple[str, list[str]]], data: st.DataObject

@@ -87,7 +87,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=effort(150, 3_000), deadline=None)
+@settings(max_examples=effort(50, 3_000), deadline=None)
 @given(steps, st.integers(1, 12), st.sampled_from([0.3, 1.0, 5.0]), st.integers(1, 4))
 def test_no_key_ever_spends_more_than_burst_and_rate_times_time(
     taken: list[tuple[str, int, float]], burst: int, rate: float, bound: int

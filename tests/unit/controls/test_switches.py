@@ -193,7 +193,7 @@ Ends = list[tuple[Target, datetime]]
 ends = st.lists(st.tuples(targets, moments), max_size=4)
 
 
-@settings(max_examples=effort(200, 5_000), deadline=None)
+@settings(max_examples=effort(70, 5_000), deadline=None)
 @given(st.lists(switches, max_size=5), switches, ends, moments, st.none() | moments)
 def test_engaging_one_more_switch_never_frees_what_was_stopped(
     before: list[Switch], one_more: Switch, ended: Ends, now: datetime, issued: datetime | None
@@ -210,7 +210,7 @@ def test_engaging_one_more_switch_never_frees_what_was_stopped(
         assert judge(old) is None or judge(new) is not None
 
 
-@settings(max_examples=effort(200, 5_000), deadline=None)
+@settings(max_examples=effort(70, 5_000), deadline=None)
 @given(st.lists(switches, max_size=5), ends, moments, moments, st.integers(0, 300))
 def test_time_never_frees_a_token_that_a_full_stop_stopped(
     before: list[Switch], ended: Ends, now: datetime, issued: datetime, later: int

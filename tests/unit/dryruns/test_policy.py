@@ -178,7 +178,7 @@ def under(applied: Book, client: ClientFacts) -> Any:
     return replace(facts.SNAPSHOT, registry=registry, policies=PolicyFacts(applied))
 
 
-@settings(max_examples=effort(150, 20_000))
+@settings(max_examples=effort(50, 20_000))
 @given(
     requests(),
     st.lists(st.sampled_from(OFFERED), min_size=1, max_size=4, unique=True),

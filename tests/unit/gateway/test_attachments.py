@@ -86,7 +86,7 @@ def places(value: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-@settings(max_examples=effort(150, 5_000), deadline=None)
+@settings(max_examples=effort(50, 5_000), deadline=None)
 @given(record=RECORDS, planted=PLANTED, data=st.data())
 def test_a_planted_address_is_found_at_any_place(
     record: dict[str, Any], planted: str, data: st.DataObject
@@ -101,7 +101,7 @@ def test_a_planted_address_is_found_at_any_place(
     assert fresh
 
 
-@settings(max_examples=effort(200, 2_000), deadline=None)
+@settings(max_examples=effort(70, 2_000), deadline=None)
 @given(record=RECORDS)
 def test_nothing_is_found_where_nothing_was_planted(record: dict[str, Any]) -> None:
     assert {each.path[-1] for each in mentions(record, GROUNDS)} <= {"url"}

@@ -192,7 +192,7 @@ def shown(decision: Permit[Obligations] | Deny) -> Any:
 
 
 @given(steps=STEPS)
-@settings(max_examples=effort(150, 20_000), deadline=None)
+@settings(max_examples=effort(50, 20_000), deadline=None)
 def test_a_decision_is_the_same_with_all_that_was_kept_and_with_nothing(steps: list[Any]) -> None:
     """C71: a change of any fact, of the time or of the token reaches the next request."""
     entitlements._kept.cache_clear()

@@ -120,7 +120,7 @@ def reaches(decision: Permit[Obligations] | Deny) -> bool:
 @given(
     asked=ASKS, scopes=SCOPES, who=WHO, before=SWITCHES, more=st.tuples(TARGETS, st.sampled_from(list(Mode)))
 )
-@settings(max_examples=effort(250, 5_000), deadline=None)
+@settings(max_examples=effort(80, 5_000), deadline=None)
 def test_engaging_a_switch_never_turns_deny_into_permit(
     asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], before: Any, more: Any
 ) -> None:
@@ -134,7 +134,7 @@ def test_engaging_a_switch_never_turns_deny_into_permit(
 
 
 @given(asked=ASKS, scopes=SCOPES, who=WHO, data=st.data())
-@settings(max_examples=effort(250, 5_000), deadline=None)
+@settings(max_examples=effort(80, 5_000), deadline=None)
 def test_taking_a_scope_away_anywhere_never_turns_deny_into_permit(
     asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], data: st.DataObject
 ) -> None:
@@ -162,7 +162,7 @@ def test_taking_a_scope_away_anywhere_never_turns_deny_into_permit(
 
 
 @given(asked=ASKS, scopes=SCOPES, who=WHO, engaged=SWITCHES)
-@settings(max_examples=effort(150, 10_000), deadline=None)
+@settings(max_examples=effort(50, 10_000), deadline=None)
 def test_another_tenants_token_is_always_denied(
     asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], engaged: Any
 ) -> None:
@@ -174,7 +174,7 @@ def test_another_tenants_token_is_always_denied(
 
 
 @given(asked=ASKS, scopes=SCOPES, who=WHO, which=st.integers(0, 5))
-@settings(max_examples=effort(150, 10_000), deadline=None)
+@settings(max_examples=effort(50, 10_000), deadline=None)
 def test_revoking_anything_never_turns_deny_into_permit(
     asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any], which: int
 ) -> None:
@@ -192,7 +192,7 @@ def test_revoking_anything_never_turns_deny_into_permit(
 
 
 @given(asked=ASKS, scopes=SCOPES, who=WHO)
-@settings(max_examples=effort(150, 10_000), deadline=None)
+@settings(max_examples=effort(50, 10_000), deadline=None)
 def test_a_refusal_has_a_reason_and_a_sentence(
     asked: DecisionInput, scopes: tuple[str, ...], who: dict[str, Any]
 ) -> None:
@@ -273,7 +273,7 @@ SEARCHES = st.sampled_from(
 
 
 @given(bundle=st.one_of(BUNDLES, JSON), search=SEARCHES, scopes=SCOPES, who=WHO)
-@settings(max_examples=effort(250, 5_000), deadline=None)
+@settings(max_examples=effort(80, 5_000), deadline=None)
 def test_filtering_only_removes_and_is_idempotent(
     bundle: Any, search: str, scopes: tuple[str, ...], who: dict[str, Any]
 ) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.consent.permissions import parts_of
-from hilum.gateway.access_scope import grant_rules
+from hilum.gateway.access_scope import effective_access, grant_rules
 from hilum.kernel.ids import PersonId
 from hilum.policies.models import Applicant, Book, ClientAuthentication, Tier
 from hilum.policies.policy import admit
@@ -27,7 +27,7 @@ from hilum.standards.smart.scopes import (
     types_of,
 )
 from tests.effort import effort
-from tests.unit.gateway.facts import TOKEN, access_of
+from tests.unit.gateway.facts import TOKEN
 from tests.unit.policies.books import GONE, book
 
 BITS = (1, 2, 4, 8, 16)
@@ -55,7 +55,7 @@ def reach(
     """Return what a token with these scopes reaches: type, letter, and whose records (None: everybody's)."""
     person = TOKEN.person if role else PersonId("")
     token = replace(TOKEN, scopes=tuple(scopes), role=role, person=person, person_patients=None)
-    access = access_of(token)
+    access = effective_access(token)
     return frozenset(
         (type_, bit, rule.patients)
         for type_ in resource_types()
@@ -73,7 +73,7 @@ def test_a_rise_that_withholds_part_of_a_wildcard_opens_no_directory(scope: str,
     assert reach(admit(shipped_book(), app).scopes) <= reach((scope,))
 
 
-@settings(max_examples=effort(150, 3_000), deadline=None)
+@settings(max_examples=effort(50, 3_000), deadline=None)
 @given(
     wanted,
     st.sampled_from(BOOKS),
@@ -89,7 +89,7 @@ def test_what_a_book_admits_reaches_no_more_than_what_was_asked_for(
     assert reach(admit(rules, app).scopes, role) <= reach(asked, role)
 
 
-@settings(max_examples=effort(150, 3_000), deadline=None)
+@settings(max_examples=effort(50, 3_000), deadline=None)
 @given(wanted, wanted, st.sampled_from(["physician", "patient", ""]))
 def test_what_two_sides_share_reaches_no_more_than_either(
     asked: tuple[str, ...], allowed: tuple[str, ...], role: str
@@ -101,7 +101,7 @@ def test_what_two_sides_share_reaches_no_more_than_either(
     assert both <= reach(allowed, role)
 
 
-@settings(max_examples=effort(150, 3_000), deadline=None)
+@settings(max_examples=effort(50, 3_000), deadline=None)
 @given(wanted, wanted)
 def test_what_is_covered_reaches_no_more(asked: tuple[str, ...], allowed: tuple[str, ...]) -> None:
     """RFC 6749 section 6: a refresh never widens."""

@@ -99,7 +99,7 @@ def test_an_attachment_leads_here_or_where_the_organisation_allows(url: str, sho
     assert record == {"content": [{"attachment": expected}], "extension": [{"valueAttachment": expected}]}
 
 
-@settings(max_examples=effort(200, 3_000), deadline=None)
+@settings(max_examples=effort(70, 3_000), deadline=None)
 @given(record=RECORDS, planted=PLANTED)
 @pytest.mark.parametrize("grounds", [GROUNDS, SHARED])
 def test_nothing_internal_is_left_and_cleaning_twice_changes_nothing(

@@ -126,7 +126,7 @@ SWITCHES = st.lists(
 PEOPLE = st.sampled_from([ANN, *STAFF.values()])
 
 
-@settings(max_examples=effort(200, 10_000), deadline=None)
+@settings(max_examples=effort(70, 10_000), deadline=None)
 @given(
     person=PEOPLE,
     some=SWITCHES,

@@ -24,7 +24,7 @@ def judged(asked: list[Any], now: datetime) -> list[bool]:
 
 
 @given(asked=ASKED, later=st.integers(0, 4_000_000))
-@settings(max_examples=effort(300, 20_000), deadline=None)
+@settings(max_examples=effort(100, 20_000), deadline=None)
 def test_until_the_noted_moment_each_comparison_comes_out_the_same(asked: list[Any], later: int) -> None:
     now, then = WatchedMoment.of(NOW), NOW + timedelta(microseconds=later)
 
@@ -36,7 +36,7 @@ def test_until_the_noted_moment_each_comparison_comes_out_the_same(asked: list[A
 
 
 @given(asked=ASKED)
-@settings(max_examples=effort(100, 5_000), deadline=None)
+@settings(max_examples=effort(40, 5_000), deadline=None)
 def test_the_noted_moment_is_the_first_that_is_still_to_come(asked: list[Any]) -> None:
     now = WatchedMoment.of(NOW)
 

@@ -68,7 +68,7 @@ def test_what_is_not_there_is_not_found(missing: object) -> None:
 events = st.lists(st.tuples(st.lists(keys, max_size=4), st.integers(0, 200)), max_size=25)
 
 
-@settings(max_examples=effort(100, 2_000), deadline=None)
+@settings(max_examples=effort(40, 2_000), deadline=None)
 @given(happenings=events)
 def test_a_recent_set_forgets_nothing_too_early_and_nothing_much_too_late(
     happenings: list[tuple[list[str], int]],

@@ -70,7 +70,7 @@ def test_a_secret_is_cut_in_every_encoding(secret: str, encoding: str, around: s
 
 
 @given(st.sampled_from(SECRETS), st.lists(st.integers(0, 2), min_size=60, max_size=60), st.integers(0, 6))
-@settings(max_examples=effort(150, 5_000), deadline=None)
+@settings(max_examples=effort(50, 5_000), deadline=None)
 def test_a_secret_is_cut_with_any_of_its_characters_encoded_to_any_depth(
     secret: str, how: list[int], wraps: int
 ) -> None:
@@ -88,7 +88,7 @@ def test_a_secret_is_cut_with_any_of_its_characters_encoded_to_any_depth(
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=255), max_size=80))
-@settings(max_examples=effort(150, 5_000), deadline=None)
+@settings(max_examples=effort(50, 5_000), deadline=None)
 def test_a_text_without_secrets_is_kept_as_it_is_or_not_at_all(text: str) -> None:
     raw = text.encode("latin-1")
 

@@ -137,7 +137,7 @@ def test_changing_a_cell_changes_what_is_admitted() -> None:
     assert (cell.lifetimes.access_token.total_seconds(), cell.quota.rate_per_s) == (300, 1)
 
 
-@settings(max_examples=effort(300, 5_000), deadline=None)
+@settings(max_examples=effort(100, 5_000), deadline=None)
 @given(applicants)
 def test_what_is_admitted_is_within_what_was_asked_and_within_one_cell(applicant: Applicant) -> None:
     found = admit(BOOK, applicant)
@@ -151,7 +151,7 @@ def test_what_is_admitted_is_within_what_was_asked_and_within_one_cell(applicant
         assert all_covered(found.scopes, (*found.cell.scopes, *found.cell.session_scopes))
 
 
-@settings(max_examples=effort(200, 3_000), deadline=None)
+@settings(max_examples=effort(70, 3_000), deadline=None)
 @given(applicants, scopes)
 def test_asking_for_more_keeps_what_was_admitted(applicant: Applicant, more: tuple[str, ...]) -> None:
     """C21: each scope is judged as if it were the only one."""
@@ -160,7 +160,7 @@ def test_asking_for_more_keeps_what_was_admitted(applicant: Applicant, more: tup
     assert all_covered(admit(BOOK, applicant).scopes, wider.scopes)
 
 
-@settings(max_examples=effort(200, 3_000), deadline=None)
+@settings(max_examples=effort(70, 3_000), deadline=None)
 @given(applicants)
 def test_a_higher_certificate_never_admits_less(applicant: Applicant) -> None:
     for tier in Tier:
@@ -214,7 +214,7 @@ def test_a_move_out_of_a_category_that_the_rule_book_does_not_have_admits_nothin
     assert admit(BOOK, replace(MOVED, certified_category="games")).cell is None
 
 
-@settings(max_examples=effort(300, 5_000), deadline=None)
+@settings(max_examples=effort(100, 5_000), deadline=None)
 @given(applicants, st.sampled_from(sorted(BOOK.categories)))
 def test_a_move_to_another_category_adds_nothing(applicant: Applicant, category: str) -> None:
     """C21."""

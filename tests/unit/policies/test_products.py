@@ -289,7 +289,7 @@ def ending_book(name: str) -> Book:
     ending=st.sampled_from(sorted(BOOK.products or {})),
     days=st.integers(-2, 2),
 )
-@settings(max_examples=effort(150, 1_500), deadline=None)
+@settings(max_examples=effort(50, 1_500), deadline=None)
 def test_time_only_takes_away_and_nothing_is_granted_outside_the_products_in_force(
     asked: Applicant, ending: str, days: int
 ) -> None:

@@ -92,7 +92,7 @@ def test_what_is_no_scope_raises_nothing() -> None:
     assert of("scheduling", "user/MedicationRequest.uc", "profile", "").tier is Tier.LOW
 
 
-@settings(max_examples=effort(300, 5_000), deadline=None)
+@settings(max_examples=effort(100, 5_000), deadline=None)
 @given(applicants, scopes, names)
 def test_more_scopes_workflows_or_placements_never_lower_a_tier(
     applicant: Applicant, more: tuple[str, ...], also: tuple[str, ...]
@@ -111,7 +111,7 @@ def test_more_scopes_workflows_or_placements_never_lower_a_tier(
     assert assess(BOOK, wider).tier.rank >= before.rank
 
 
-@settings(max_examples=effort(200, 3_000), deadline=None)
+@settings(max_examples=effort(70, 3_000), deadline=None)
 @given(applicants)
 def test_a_tier_is_the_highest_of_its_reasons(applicant: Applicant) -> None:
     found = assess(BOOK, applicant)

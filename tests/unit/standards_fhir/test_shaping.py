@@ -69,7 +69,7 @@ def doubled(value: Any) -> bool:
     return isinstance(value, list) and any(map(doubled, value))
 
 
-@settings(max_examples=effort(200, 10_000), deadline=None)
+@settings(max_examples=effort(70, 10_000), deadline=None)
 @given(value=VALUES, gap=st.sampled_from(("", "", " ", "\n")), escaped=st.booleans())
 def test_a_name_that_stands_twice_is_always_found(value: Any, gap: str, escaped: bool) -> None:
     """C74: exactly, though it is only counted."""

@@ -33,7 +33,7 @@ def test_only_separators_without_escape_separate(text: str, parts: list[str]) ->
 
 
 @given(st.lists(st.text(alphabet="ab,|$\\ é", min_size=0, max_size=8), min_size=1, max_size=5))
-@settings(max_examples=effort(150, 10_000))
+@settings(max_examples=effort(50, 10_000))
 def test_escaped_values_come_back_whole(values: list[str]) -> None:
     for separator in ",|$":
         joined = separator.join(escape(v) for v in values)
@@ -118,7 +118,7 @@ def test_case_accents_and_runs_of_space_do_not_tell_texts_apart(one: str, other:
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=effort(150, 10_000))
+@settings(max_examples=effort(50, 10_000))
 def test_folding_twice_changes_nothing_more(text: str) -> None:
     assert fold(fold(text)) == fold(text)
 

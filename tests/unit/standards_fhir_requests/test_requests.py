@@ -344,14 +344,14 @@ NAMES = st.from_regex(r"[A-Za-z0-9_.:-]{1,20}", fullmatch=True).filter(lambda na
 
 
 @given(st.lists(st.tuples(NAMES, TEXT), max_size=10))
-@settings(max_examples=effort(200, 5_000), deadline=None)
+@settings(max_examples=effort(70, 5_000), deadline=None)
 def test_what_is_rendered_reads_back_the_same(params: list[tuple[str, str]]) -> None:
     """Parse and render round-trip (house rule 12)."""
     assert parse_query(render_query(tuple(params)).encode()) == tuple(params)
 
 
 @given(st.lists(st.tuples(NAMES, TEXT), max_size=10))
-@settings(max_examples=effort(200, 5_000), deadline=None)
+@settings(max_examples=effort(70, 5_000), deadline=None)
 def test_what_needs_no_quoting_is_written_as_if_it_were_quoted(params: list[tuple[str, str]]) -> None:
     """One spelling, however it is reached."""
     quoted = [f"{quote(name, safe=':')}={quote(value, safe=',:/')}" for name, value in params]
@@ -377,7 +377,7 @@ def test_what_needs_no_quoting_is_written_as_if_it_were_quoted(params: list[tupl
     ),
     body=st.one_of(st.binary(max_size=80), st.just(RESOURCE), st.just(b"name=x")),
 )
-@settings(max_examples=effort(400, 50_000), deadline=None)
+@settings(max_examples=effort(130, 50_000), deadline=None)
 def test_any_input_gives_a_value(
     method: str, path: bytes, query: bytes, headers: dict[str, str], body: bytes
 ) -> None:

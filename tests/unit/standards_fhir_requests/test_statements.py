@@ -111,7 +111,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-@settings(max_examples=effort(250, 20_000), deadline=None)
+@settings(max_examples=effort(80, 20_000), deadline=None)
 def test_nothing_that_a_server_says_breaks_the_reading(said: Any) -> None:
     surface = read_statement(
         {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": said}, 0.0

@@ -88,7 +88,7 @@ STRETCHES = st.lists(
 )
 
 
-@settings(max_examples=effort(200, 2_000), deadline=None)
+@settings(max_examples=effort(70, 2_000), deadline=None)
 @given(STRETCHES, st.integers(0, 20), st.integers(0, 40))
 def test_something_lives_only_if_the_app_was_certified_at_every_moment_since(
     stretches: list[tuple[int, int, int | None]], issued: int, now: int
@@ -174,7 +174,7 @@ def test_a_suspended_app_has_no_grace() -> None:
     assert not is_certified(suspended, GRACED[3], FUTURE + DAY)
 
 
-@settings(max_examples=effort(200, 2_000), deadline=None)
+@settings(max_examples=effort(70, 2_000), deadline=None)
 @given(STRETCHES, st.integers(0, 20), st.integers(0, 40), st.sampled_from(sorted(GRACED)))
 def test_with_a_grace_something_lives_only_if_the_app_was_served_at_every_moment_since(
     stretches: list[tuple[int, int, int | None]], issued: int, now: int, days: int

@@ -142,7 +142,7 @@ DRAWN = st.lists(
 )
 
 
-@settings(max_examples=effort(150, 2_000), deadline=None)
+@settings(max_examples=effort(50, 2_000), deadline=None)
 @given(DRAWN, st.integers(0, 24))
 def test_together_certifications_give_what_each_gives_and_nothing_more(
     drawn: list[tuple[tuple[str, ...], int, int, int | None, Tier]], day: int

@@ -493,7 +493,7 @@ def standings(draw: st.DrawFn) -> Standing:
     )
 
 
-@settings(max_examples=effort(150, 3_000), deadline=None)
+@settings(max_examples=effort(50, 3_000), deadline=None)
 @given(standings(), SWITCHES)
 def test_engaging_a_switch_never_turns_a_refusal_into_a_permit(standing: Standing, engaged: Switch) -> None:
     """C140; security decision 8."""
@@ -522,7 +522,7 @@ TAKEN: list[Change] = [
 ]
 
 
-@settings(max_examples=effort(150, 3_000), deadline=None)
+@settings(max_examples=effort(50, 3_000), deadline=None)
 @given(standings(), st.lists(st.sampled_from(TAKEN), min_size=1, max_size=3))
 def test_taking_anything_away_never_turns_a_refusal_into_a_permit(
     standing: Standing, taken: list[Change]

@@ -49,7 +49,7 @@ def pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:
 CUTS = st.lists(st.integers(1, 60), max_size=40)
 
 
-@settings(max_examples=effort(150, 10_000))
+@settings(max_examples=effort(50, 10_000))
 @given(body=BODIES, framing=st.sampled_from(["sized", "chunked", "until the end"]), chunks=CUTS, cuts=CUTS, interim=st.integers(0, INTERIM_BOUND))  # fmt: skip
 def test_an_answer_is_the_same_in_whatever_pieces_it_arrives(
     body: bytes, framing: str, chunks: list[int], cuts: list[int], interim: int
@@ -71,7 +71,7 @@ def test_an_answer_is_the_same_in_whatever_pieces_it_arrives(
     assert read.keep_alive == (framing != "until the end")
 
 
-@settings(max_examples=effort(150, 10_000))
+@settings(max_examples=effort(50, 10_000))
 @given(body=st.binary(min_size=1, max_size=200), sized=st.booleans(), left=st.integers(1, 400))
 def test_an_answer_that_ends_early_is_never_whole(body: bytes, sized: bool, left: int) -> None:
     """C196: what is lost on its way is not taken for an answer."""
@@ -83,7 +83,7 @@ def test_an_answer_that_ends_early_is_never_whole(body: bytes, sized: bool, left
     assert not read.end()
 
 
-@settings(max_examples=effort(250, 10_000))
+@settings(max_examples=effort(80, 10_000))
 @given(data=st.binary(max_size=300), cuts=CUTS, begins=st.sampled_from([b"", OK, OK + b"transfer-encoding: chunked\r\n\r\n"]))  # fmt: skip
 def test_whatever_arrives_is_an_answer_or_refused_by_name(
     data: bytes, cuts: list[int], begins: bytes

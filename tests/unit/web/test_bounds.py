@@ -169,7 +169,7 @@ def test_bodies_of_one_source_and_of_all_are_bounded_in_number_and_in_memory() -
 
 
 @given(st.lists(st.tuples(st.sampled_from(SOURCES), st.booleans()), max_size=60))
-@settings(max_examples=effort(200, 5_000), deadline=None)
+@settings(max_examples=effort(70, 5_000), deadline=None)
 def test_what_is_under_way_never_passes_its_bounds_and_is_counted_out_again(
     steps: list[tuple[str, bool]],
 ) -> None:
@@ -193,7 +193,7 @@ def test_what_is_under_way_never_passes_its_bounds_and_is_counted_out_again(
 
 
 @given(st.lists(st.floats(0, 0.2), min_size=1, max_size=120))
-@settings(max_examples=effort(100, 5_000), deadline=None)
+@settings(max_examples=effort(40, 5_000), deadline=None)
 def test_refusals_at_once_never_pass_burst_and_rate_and_nobody_waits_for_anothers(
     pauses: list[float],
 ) -> None:
