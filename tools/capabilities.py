@@ -78,7 +78,7 @@ PROMISES = {
     77: "An unknown search parameter is refused by name",
     78: "Page links are opaque and bound to the grant",
     79: "A write is judged before and after",
-    80: "A refused entry refuses the whole (in part: batch and transaction are refused whole)",
+    80: "Each entry of a batch is judged alone, as if it had come by itself (in part: transactions are refused)",
     81: "Encoded, doubled and split requests are refused",
     82: "user/ access is limited by the person's rights; restricted records open in an emergency with a reason, a limit and a review (in part: no panels, no consent to labels)",
     84: "The gateway enforces the same before a second, different FHIR server (in part: R4 only)",

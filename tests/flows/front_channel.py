@@ -21,6 +21,7 @@ from hilum.audit.models import Access, AccessQuery
 from hilum.clients.models import ClientType
 from hilum.controls.live import Buckets
 from hilum.controls.models import Target, TargetKind
+from hilum.gateway.batches import Batches
 from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.routes import Gateway
@@ -377,7 +378,7 @@ def standing(uow: UnitOfWork, clock: FakeClock, folder: Path) -> Iterator[Front]
             folder=folder / "journal",
             upstreams=upstreams,
             keeper=keeper,
-            gateway=Gateway(enforcer),
+            gateway=Gateway(enforcer, Batches(enforcer, clock, uow.ids)),
             faults=faults,
         )
         furnish("front channel", uow, made, REMEMBERED, lambda: furnish_front(made))

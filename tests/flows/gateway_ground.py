@@ -18,6 +18,7 @@ from hilum.clients.models import BackendUse, Client, ClientMetadata, ClientType,
 from hilum.consent import service as consent
 from hilum.consent.models import Basis
 from hilum.controls.live import Buckets
+from hilum.gateway.batches import Batches
 from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.routes import Gateway
 from hilum.gateway.service import Enforcer
@@ -270,7 +271,9 @@ async def ground(
         ids,
         journals.Intents(lambda: journals.open_reader(folder / "journal", uow.db.url)),
     )
-    made = Ground(uow, clock, ids, Gateway(Enforcer(deps)), keeper, journal, upstreams, servers)
+    enforcer = Enforcer(deps)
+    gateway = Gateway(enforcer, Batches(enforcer, clock, ids))
+    made = Ground(uow, clock, ids, gateway, keeper, journal, upstreams, servers)
     furnish(
         f"gateway {http_upstream}",
         uow,

@@ -43,6 +43,7 @@ from hilum.console.ports import Health
 from hilum.controls import policy as controls
 from hilum.controls.live import Buckets
 from hilum.controls.models import Subject, Switch
+from hilum.gateway.batches import Batches
 from hilum.gateway.deps import GatewayDeps
 from hilum.gateway.platform_reads import PlatformReads
 from hilum.gateway.routes import Gateway
@@ -146,7 +147,7 @@ def build(settings: Settings, clock: Clock, ids: Ids) -> Platform:
     site = mounts.Site(kit, fetcher, directory, settings, at_stop, health, partial(_generation, keeper))
     dispatcher = Dispatcher(
         in_lanes(_split(_pages(site, keeper, assets, readiness), mounts.api(site))),
-        gateway=Gateway(enforcer, patience),
+        gateway=Gateway(enforcer, Batches(enforcer, clock, ids), patience),
         patience=patience,
         hosts=_hosts(settings, keeper),
         ids=ids,

@@ -6,10 +6,12 @@ from hilum.audit.models import BREAK_GLASS, Access, Outcome
 from hilum.gateway.models import GatewayRequest, Obligations, Snapshot
 from hilum.gateway.rendering import Answer
 from hilum.kernel.decision import Deny
-from hilum.standards.fhir.requests import FhirRequest
+from hilum.kernel.redaction import redact
+from hilum.standards.fhir.requests import QUERY_BOUND, FhirRequest
 from hilum.tokens.live import Revoked
 from hilum.tokens.models import AccessToken
 
+RECORDED_BOUND = 2 * QUERY_BOUND
 _PATIENT_PARAMETERS = frozenset({"patient", "subject"})
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 """FHIR R4 datatypes.html#id."""
@@ -64,6 +66,13 @@ def record_of(
         # Whose token it was is known, although it gives nothing any more.
         _name_holder(record, token.token)
     return record
+
+
+def as_recorded(*parts: bytes) -> str:
+    """Return a path or query as the audit record keeps it: without secrets, which would still be valid there."""
+    if not any(parts):  # as most queries are
+        return ""
+    return redact(b"&".join([part for part in parts if part])[:RECORDED_BOUND]).decode("latin-1")
 
 
 def _asked_for(request: FhirRequest, token: AccessToken) -> str:

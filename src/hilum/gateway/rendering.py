@@ -32,8 +32,8 @@ class Answer:
 
     For the audit: ``removed`` counts what was filtered out, ``patient`` is whose record it holds, ``found`` whose it holds if those are
     several, ``returned`` how many records a search's answer has, ``resource`` is where a write stored what it was sent, relative to the base, and ``deny`` is why it is a refusal. ``rates`` and ``origins``: what is left of the app's
-    quota, with the end of a scope that is announced, and the web origins whose scripts may read the answer. ``settles``: the request id of a write whose outcome this answer says;
-    ``Enforcer.answered`` is called with it once the answer was sent.
+    quota, with the end of a scope that is announced, and the web origins whose scripts may read the answer. ``settles``: the request ids of the writes whose outcomes this answer says;
+    ``Enforcer.answered`` is called with each once the answer was sent.
     """
 
     status: int
@@ -48,7 +48,7 @@ class Answer:
     deny: Deny | None = None
     rates: Headers = ()
     origins: frozenset[str] = frozenset()
-    settles: str = ""
+    settles: tuple[str, ...] = ()
 
     @property
     def is_definite(self) -> bool:

@@ -2,28 +2,29 @@
 
 import asyncio
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import orjson
 
+from hilum.gateway.batches import Batches, entries_of
 from hilum.gateway.models import BEARER_BOUND, GatewayRequest
+from hilum.gateway.records import as_recorded
 from hilum.gateway.rendering import Answer, not_found, refusal_of
 from hilum.gateway.service import Enforcer
 from hilum.infra import logs, metrics
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.errors import HilumError, Invalid, Unavailable
 from hilum.kernel.ids import TenantId
-from hilum.kernel.redaction import redact
 from hilum.standards.fhir.outcomes import IssueCode, outcome
 from hilum.standards.fhir.requests import (
     BINARY_BODY_BOUND,
     BODY_BOUND,
     HEADERS,
-    QUERY_BOUND,
     FhirRequest,
     Interaction,
     Unsupported,
@@ -34,7 +35,7 @@ from hilum.web.asgi import Receive, Scope, Send
 from hilum.web.bounds import Patience
 from hilum.web.problems import status_of
 
-RECORDED_BOUND = 2 * QUERY_BOUND
+T = TypeVar("T")
 PATH_RECORDED_BOUND = 512
 _PATH = re.compile(rb"/t/([a-z0-9-]{1,32})/fhir(?:$|(?=/))")
 _NOWHERE = TenantId("")
@@ -85,9 +86,9 @@ class _Head:
 class Gateway:
     """Answers everything below ``/t/{tenant}/fhir`` but the public discovery document."""
 
-    def __init__(self, enforcer: Enforcer, patience: Patience | None = None) -> None:
+    def __init__(self, enforcer: Enforcer, batches: Batches, patience: Patience | None = None) -> None:
         """``patience`` is shared with the rest of the site: a source's refusals are counted together."""
-        self._enforcer = enforcer
+        self._enforcer, self._batches = enforcer, batches
         self._patience = patience or Patience()
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parser")
 
@@ -117,8 +118,8 @@ class Gateway:
             await _send(send, answer, headers, with_body=scope["method"] != "HEAD")
             # Only after the answer was sent. An app that lost its 201 must get 409 for an identical
             # create, and not a second one (ADR 40).
-            if answer.settles:
-                self._enforcer.answered(answer.settles)
+            for settled in answer.settles:
+                self._enforcer.answered(settled)
 
     async def _answer(
         self, scope: Scope, receive: Receive, state: MutableMapping[str, Any]
@@ -143,8 +144,8 @@ class Gateway:
             request=_DOUBLED,
             bearer=bearer,
             method=head.method,
-            path=_recorded(raw)[:PATH_RECORDED_BOUND],
-            query=_recorded(head.query),
+            path=as_recorded(raw)[:PATH_RECORDED_BOUND],
+            query=as_recorded(head.query),
             source=str(state.get("source", "")),
             correlation_id=str(state.get("correlation_id", "")),
             proof=head.proof,
@@ -173,13 +174,24 @@ class Gateway:
         # What a search by POST asks for stands in its body, and belongs into the record as a query
         # does.
         if head.path.endswith(b"/_search"):
-            incoming.query = _recorded(head.query, body)
-        if len(body) > PARSE_INLINE_BOUND:
-            loop = asyncio.get_running_loop()
-            incoming.request = await loop.run_in_executor(self._parser, head.parse, body)
-        else:
-            incoming.request = head.parse(body)
-        return await self._enforcer.answer(incoming)
+            incoming.query = as_recorded(head.query, body)
+        incoming.request = await self._parsed(len(body), partial(head.parse, body))
+        if (
+            not isinstance(incoming.request, FhirRequest)
+            or incoming.request.interaction is not Interaction.BATCH
+        ):
+            return await self._enforcer.answer(incoming)
+        entries = await self._parsed(len(body), partial(entries_of, incoming.request))
+        if isinstance(entries, Unsupported):
+            incoming.request = entries
+            return await self._enforcer.answer(incoming)
+        return await self._batches.answer(incoming, entries)
+
+    async def _parsed(self, size: int, read: Callable[[], T]) -> T:
+        """Parse a body of so many bytes: here, or in a thread if it may take long."""
+        if size <= PARSE_INLINE_BOUND:
+            return read()
+        return await asyncio.get_running_loop().run_in_executor(self._parser, read)
 
     async def _public(self, tenant: TenantId, request: FhirRequest | Unsupported, request_id: str) -> Answer:
         if isinstance(request, Unsupported):
@@ -207,13 +219,6 @@ def _read_head(head: _Head, raw: list[tuple[bytes, bytes]]) -> _Head:
         elif name == b"dpop":
             head.proof = value[: BEARER_BOUND * 8].decode("latin-1")
     return head
-
-
-def _recorded(*parts: bytes) -> str:
-    """Return a path or query as the audit record keeps it: without secrets, which would still be valid there."""
-    if not any(parts):  # as most queries are
-        return ""
-    return redact(b"&".join([part for part in parts if part])[:RECORDED_BOUND]).decode("latin-1")
 
 
 def _bearer(authorization: list[bytes]) -> str | None:

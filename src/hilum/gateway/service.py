@@ -69,6 +69,11 @@ class Enforcer:
 
     async def answer(self, incoming: GatewayRequest) -> Answer:
         """Judge, carry out and record one request. What it returns is durable in the journal."""
+        answer, _ = await self.conclude(incoming)
+        return answer
+
+    async def conclude(self, incoming: GatewayRequest) -> tuple[Answer, UpstreamTask | None]:
+        """Do what ``answer`` does; return what was done too, None for what was never permitted."""
         deps = self._deps
         # One time and one snapshot for the whole decision: no two of its checks can disagree.
         incoming.began, incoming.at = deps.clock.monotonic(), deps.clock.now()
@@ -89,19 +94,19 @@ class Enforcer:
             snapshot = await deps.snapshots.newer(incoming.began)
             decision = policy.decide(asked, token, snapshot, incoming.at)
         if isinstance(decision, Deny):
-            return await self._refuse(incoming, decision, token, snapshot)
+            return await self._refuse(incoming, decision, token, snapshot), None
         assert isinstance(token, AccessToken), "nothing is permitted without a token"
         assert snapshot is not None, "nothing is permitted without a snapshot"
         permitted = decision.obligations
         place = self._place(permitted.entitled.tenant)
         task = UpstreamTask(deps, incoming, asked, token, snapshot, permitted, place, page)
         if not permitted.request.is_write:
-            return await self._carry_out(task)
+            return await self._carry_out(task), task
         # A client that hangs up must not cancel a write between its intent and the record of its outcome.
         writing = asyncio.ensure_future(self._carry_out(task))
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
-        return await asyncio.shield(writing)
+        return await asyncio.shield(writing), task
 
     async def _carry_out(self, task: UpstreamTask) -> Answer:
         """Execute a permitted request, record how it ended, and check that it is still permitted."""
@@ -123,7 +128,7 @@ class Enforcer:
         answer = await self._recorded(task, answer)
         answer.origins = task.obligations.entitled.origins
         if task.intended and answer.is_definite:
-            answer.settles = task.incoming.request_id
+            answer.settles = (task.incoming.request_id,)
         return answer
 
     def _refusal_of(self, task: UpstreamTask, refused: Refusal) -> Answer:
@@ -159,6 +164,14 @@ class Enforcer:
         except Refusal as refused:
             return await self._withheld(task, record, answer, refused)
         return answer
+
+    async def withheld_since(self, task: UpstreamTask, answer: Answer) -> Answer | None:
+        """Decide once more, before an answer that had to wait leaves; None if it is still permitted, else what is answered in its place."""
+        try:
+            task.confirm()
+        except Refusal as refused:
+            return await self._withheld(task, task.record(answer), answer, refused)
+        return None
 
     async def _withheld(self, task: UpstreamTask, record: Access, answer: Answer, refused: Refusal) -> Answer:
         """Withhold an answer that is no longer permitted, and record that it was prepared and not delivered.

@@ -24,7 +24,7 @@ CATALOGUE: Mapping[Reason, Refusal] = MappingProxyType(
     {
         Reason.TOKEN_MISSING: Refusal("The request has no access token.", "Send `Authorization: Bearer`."),
         Reason.REQUEST_UNSUPPORTED: Refusal(
-            "The request is malformed, refers to something unknown, or is of an unsupported kind (batch, history, patch, operations).",
+            "The request is malformed, refers to something unknown, or is of an unsupported kind (transaction, history, patch, operations).",
             "The response says which part; send a simpler request.",
         ),
         Reason.SNAPSHOT_STALE: Refusal(

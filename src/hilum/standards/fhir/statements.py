@@ -113,7 +113,15 @@ def cut_statement(
         # A type without a visibility rule is refused, so announcing it would be false.
         if rule_of(str(each.get("type"))) is not None
     ]
-    statement["rest"] = [{"mode": "server", "security": _security(endpoints), "resource": resources}]
+    statement["rest"] = [
+        {
+            "mode": "server",
+            "security": _security(endpoints),
+            "resource": resources,
+            # The gateway's own: it sends the FHIR server the entries one by one.
+            "interaction": [{"code": "batch"}],
+        }
+    ]
     return statement
 
 

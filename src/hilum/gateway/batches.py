@@ -1,0 +1,207 @@
+"""Batches: every entry is a request of its own, decided, counted, executed and recorded as if it had come by itself.
+
+Source: FHIR R4 http.html#transaction
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from itertools import groupby
+from typing import Any
+
+import orjson
+
+from hilum.gateway.models import GatewayRequest
+from hilum.gateway.records import as_recorded
+from hilum.gateway.rendering import Answer, refusal
+from hilum.gateway.service import Enforcer
+from hilum.gateway.upstream_task import UpstreamTask
+from hilum.kernel.decision import Deny, Reason
+from hilum.kernel.ports import Clock, Ids
+from hilum.standards.fhir.requests import PLAIN, FhirRequest, Unsupported, parse
+from hilum.standards.fhir.shaping import dump, load
+
+ENTRIES_BOUND = 50
+READS_AT_ONCE = 4
+"""Entries of one batch that are under way together: a batch takes no more places at a hospital's FHIR server than a browser would."""
+ANSWER_BOUND = 16 * 1024 * 1024
+"""Bytes of all answers of a batch together, as many as a FHIR server's one answer may have."""
+BEGIN_WITHIN_S = 30.0
+"""An entry that has not begun by then is refused, so that a batch ends while its client still waits."""
+_JSON = "application/fhir+json"
+_CONDITIONS = {
+    "ifNoneMatch": "if-none-match",
+    "ifMatch": "if-match",
+    "ifNoneExist": "if-none-exist",
+    "ifModifiedSince": "if-modified-since",
+}
+_WITH_RESOURCE = frozenset({"POST", "PUT", "PATCH"})
+_NO_BATCH = Unsupported("body_malformed", "The body must be a Bundle of type batch.")
+_SIZE = Unsupported("batch_size", f"A batch has at least one entry and at most {ENTRIES_BOUND}.")
+_URL = Unsupported(
+    "path_unknown",
+    "The URL of an entry is relative to this FHIR base, such as Patient/123 or Condition?patient=123.",
+)
+_RESOURCE = Unsupported(
+    "body_malformed", "A resource belongs to an entry that creates or updates, and to no other."
+)
+_TOO_LARGE = Deny(
+    Reason.TOO_COSTLY,
+    "Nothing was done: the answers before this entry are as large as a batch may be. Send it again in another batch.",
+)
+_TOO_LATE = Deny(
+    Reason.TOO_COSTLY,
+    "Nothing was done: the entries before this one took too long. Send it again in another batch.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry as it would have come by itself. ``path`` is relative to the FHIR base."""
+
+    method: str
+    path: bytes
+    query: bytes
+    request: FhirRequest | Unsupported
+
+
+def entries_of(batch: FhirRequest) -> tuple[Entry, ...] | Unsupported:
+    """Parse the entries of a batch. What is wrong with one entry alone is its own ``request``."""
+    if batch.body is None or (batch.body["resourceType"], batch.body.get("type")) != ("Bundle", "batch"):
+        return _NO_BATCH
+    # Read again, since a resource must be stored with every digit that was sent.
+    listed = load(batch.raw).get("entry")
+    if not isinstance(listed, list) or not 1 <= len(listed) <= ENTRIES_BOUND:
+        return _SIZE
+    found = []
+    for number, each in enumerate(listed, 1):
+        asked = each.get("request") if isinstance(each, dict) else None
+        if not isinstance(asked, dict) or not _has_texts(asked):
+            return Unsupported("body_malformed", f"Entry {number} has no request with a method and a URL.")
+        found.append(_entry(asked, each.get("resource"), batch.prefer))
+    return tuple(found)
+
+
+def _has_texts(asked: dict[str, Any]) -> bool:
+    texts = [asked.get("method"), asked.get("url"), *(asked.get(name, "") for name in _CONDITIONS)]
+    return all(isinstance(each, str) for each in texts)
+
+
+def _entry(asked: dict[str, Any], resource: object, prefer: str) -> Entry:
+    path, _, query = asked["url"].partition("?")
+    sent = Entry(asked["method"], b"/" + path.encode(), query.encode(), _URL)
+    if not path.isascii() or path.startswith("/") or ":" in path:
+        return sent
+    if (resource is not None) != (sent.method in _WITH_RESOURCE):
+        return replace(sent, request=_RESOURCE)
+    headers = {name: asked[key] for key, name in _CONDITIONS.items() if key in asked}
+    headers |= {"accept": _JSON, "content-type": _JSON, "prefer": prefer}
+    body = dump(resource, PLAIN) if isinstance(resource, dict) else b""
+    return replace(sent, request=parse(sent.method, sent.path, sent.query, headers, body))
+
+
+class Batches:
+    """Answers the batches of one process."""
+
+    def __init__(self, enforcer: Enforcer, clock: Clock, ids: Ids) -> None:
+        self._enforcer, self._clock, self._ids = enforcer, clock, ids
+
+    async def answer(self, incoming: GatewayRequest, entries: Sequence[Entry]) -> Answer:
+        """Answer every entry, in order; no entry's refusal keeps another from being answered."""
+        asked = [self._as_request(incoming, each) for each in entries]
+        ended: list[tuple[Answer, UpstreamTask | None]] = []
+        began, size = self._clock.monotonic(), 0
+        for together in _groups(asked):
+            if size > ANSWER_BOUND:
+                ended += [(refusal(_TOO_LARGE, each.request_id), None) for each in together]
+            elif self._clock.monotonic() - began > BEGIN_WITHIN_S:
+                ended += [(refusal(_TOO_LATE, each.request_id), None) for each in together]
+            else:
+                ended += await asyncio.gather(*(self._enforcer.conclude(each) for each in together))
+                size += sum(len(answer.body) for answer, _ in ended[-len(together) :])
+        answers = await self._still_permitted(ended)
+        return Answer(
+            200,
+            _response(entries, answers),
+            rates=answers[-1].rates,
+            origins=frozenset().union(*(each.origins for each in answers)),
+            settles=tuple(settled for each in answers for settled in each.settles),
+        )
+
+    def _as_request(self, incoming: GatewayRequest, entry: Entry) -> GatewayRequest:
+        return replace(
+            incoming,
+            request_id=self._ids.new("req"),
+            request=entry.request,
+            method=entry.method[:10],
+            path=as_recorded(incoming.path.encode() + entry.path),
+            query=as_recorded(entry.query),
+            # By it the records of one batch are found.
+            correlation_id=incoming.correlation_id or incoming.request_id,
+        )
+
+    async def _still_permitted(self, ended: list[tuple[Answer, UpstreamTask | None]]) -> list[Answer]:
+        """Withhold what is no longer permitted: answers of first entries waited for the last ones.
+
+        Source: security decision 23
+        """
+        answers = [answer for answer, _ in ended]
+        lost = True
+        # Withholding waits for the journal, in which time more may be lost.
+        while lost:
+            lost = False
+            for number, (answer, task) in enumerate(ended):
+                if task is None or answers[number].deny is not None:
+                    continue
+                kept_back = await self._enforcer.withheld_since(task, answer)
+                if kept_back is not None:
+                    answers[number], lost = kept_back, True
+        return answers
+
+
+def _groups(asked: Sequence[GatewayRequest]) -> Iterator[list[GatewayRequest]]:
+    """Divide requests into those that are under way together: reads side by side, each write by itself."""
+    for is_write, run in groupby(
+        asked, key=lambda each: isinstance(each.request, FhirRequest) and each.request.is_write
+    ):
+        each = list(run)
+        at_once = 1 if is_write else READS_AT_ONCE
+        yield from (each[first : first + at_once] for first in range(0, len(each), at_once))
+
+
+def _response(entries: Sequence[Entry], answers: Sequence[Answer]) -> bytes:
+    """Serialize the answers. Source: FHIR R4 bundle.html#Bundle.entry.response."""
+    listed = [_answered(entry, answer) for entry, answer in zip(entries, answers, strict=True)]
+    return orjson.dumps({"resourceType": "Bundle", "type": "batch-response", "entry": listed})
+
+
+def _answered(entry: Entry, answer: Answer) -> dict[str, Any]:
+    headers = dict(answer.headers)
+    response: dict[str, Any] = {"status": f"{answer.status} {HTTPStatus(answer.status).phrase}"}
+    response |= {
+        name: headers[header].decode()
+        for name, header in (("location", b"location"), ("etag", b"etag"))
+        if header in headers
+    }
+    if b"last-modified" in headers:
+        response["lastModified"] = _instant(headers[b"last-modified"])
+    if not answer.body or entry.method == "HEAD":
+        return {"response": response}
+    # The bytes as they would have been sent: what was judged is what leaves.
+    shown = orjson.Fragment(answer.body)
+    if answer.status >= 400 or _is_asked_for_outcome(entry.request):
+        return {"response": response | {"outcome": shown}}
+    return {"resource": shown, "response": response}
+
+
+def _is_asked_for_outcome(request: FhirRequest | Unsupported) -> bool:
+    return (
+        isinstance(request, FhirRequest) and request.is_write and "return=OperationOutcome" in request.prefer
+    )
+
+
+def _instant(http_date: bytes) -> str:
+    """Return an HTTP date as FHIR writes a time. Source: RFC 9110 section 5.6.7; FHIR R4 datatypes.html#instant."""
+    return parsedate_to_datetime(http_date.decode()).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,307 @@
+"""A batch: what its entries may do is what each of them may do by itself, and nothing else."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from hilum.audit import live as journals
+from hilum.audit.models import UNDELIVERED, AccessQuery
+from hilum.controls import service as controls
+from hilum.controls.models import Quota
+from hilum.gateway.batches import ENTRIES_BOUND
+from hilum.infra.unit_of_work import UnitOfWork
+from hilum.tokens import service as tokens
+from tests.flows.gateway_ground import GENERAL, PLATFORM, Answer, Ground, Play, patient, player
+from tests.flows.test_gateway_under_way import Gate, held
+from tests.sim.world import FakeClock, SeededIds
+from tests.unit.gateway.facts import observation
+
+BASE = f"{PLATFORM}/t/general/fhir"
+SCOPES = ("patient/Observation.cruds", "patient/Patient.rs")
+
+
+@pytest.fixture
+def play(sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path) -> Play:
+    return player(sqlite_uow, clock, ids, tmp_path)
+
+
+@pytest.fixture
+def reader(sqlite_uow: UnitOfWork, tmp_path: Path) -> Callable[[], Any]:
+    return lambda: journals.open_reader(tmp_path / "journal", sqlite_uow.db.url)
+
+
+def entry(method: str, url: str, resource: Any = None, **conditions: str) -> dict[str, Any]:
+    made: dict[str, Any] = {"request": {"method": method, "url": url, **conditions}}
+    return made if resource is None else made | {"resource": resource}
+
+
+def batch(*entries: Any) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": "batch", "entry": list(entries)}
+
+
+def fresh(text: str = "new") -> dict[str, Any]:
+    return {k: v for k, v in observation("", "p1", code={"text": text}).items() if k != "id"}
+
+
+def statuses(answer: Answer) -> list[int]:
+    assert answer.status == 200, answer.body
+    assert (answer.json["resourceType"], answer.json["type"]) == ("Bundle", "batch-response")
+    return [int(each["response"]["status"].split(" ", 1)[0]) for each in answer.json["entry"]]
+
+
+ALONE = [
+    ("GET", "Observation/o1", None, {}),
+    ("GET", "Observation/nothing", None, {}),
+    ("GET", "Patient/p2", None, {}),
+    ("GET", "Observation/o3", None, {}),
+    ("GET", "Condition/c1", None, {}),
+    ("GET", "Observation?_count=2", None, {}),
+    ("GET", "Observation?subject=Patient/p2", None, {}),
+    ("GET", "Observation?unknown=1", None, {}),
+    ("GET", "Observation/o1/_history/1", None, {}),
+    ("GET", "Observation/o1/_history", None, {}),
+    ("GET", "patient/p1", None, {}),
+    ("GET", "Patient/../Observation/o1", None, {}),
+    ("GET", "Patient%2Fp1", None, {}),
+    ("BREW", "Patient/p1", None, {}),
+    ("GET", "Patient/p1/$everything", None, {}),
+    ("POST", "Observation", fresh(), {}),
+    ("POST", "Condition", {"resourceType": "Condition", "subject": {"reference": "Patient/p1"}}, {}),
+    ("POST", "Observation", {**fresh(), "subject": {"reference": "Patient/p2"}}, {}),
+    ("POST", "Observation", fresh(), {"ifNoneExist": "code=x"}),
+    ("PUT", "Observation/o1", observation("o1", "p2"), {}),
+    ("PUT", "Observation/o1", observation("o1"), {"ifMatch": 'W/"7"'}),
+    ("PUT", "Observation/o1", observation("o1"), {"ifNoneMatch": "*"}),
+    ("PATCH", "Observation/o1", [{"op": "remove", "path": "/subject"}], {}),
+    ("DELETE", "Observation?code=x", None, {}),
+    ("DELETE", "Patient/p1", None, {}),
+]
+HEADER_OF = {"ifMatch": "If-Match", "ifNoneMatch": "If-None-Match", "ifNoneExist": "If-None-Exist"}
+
+
+def without_numbers(outcome: dict[str, Any]) -> Any:
+    return [{k: v for k, v in issue.items() if k != "diagnostics"} for issue in outcome["issue"]]
+
+
+def test_each_entry_is_answered_as_the_same_request_alone(play: Play) -> None:
+    """C80, C72, C81: no path yields more or less than the one that was judged before; one entry's refusal changes no other."""
+
+    async def story(made: Ground) -> None:
+        bearer = made.token(*SCOPES)
+        alone = [
+            await made.send(
+                method, url, bearer, body=body, headers={HEADER_OF[k]: v for k, v in more.items()}
+            )
+            for method, url, body, more in ALONE
+        ]
+
+        together = await made.send(
+            "POST", "", bearer, body=batch(*(entry(m, u, b, **c) for m, u, b, c in ALONE))
+        )
+
+        found = together.json["entry"]
+        for (method, url, *_), by_itself, status, each in zip(
+            ALONE, alone, statuses(together), found, strict=True
+        ):
+            # The create of before is done, so an identical one is another's repetition or a second record.
+            assert status == by_itself.status, (method, url, each)
+            if by_itself.status >= 400:
+                assert without_numbers(each["response"]["outcome"]) == without_numbers(by_itself.json), url
+                assert "resource" not in each
+        assert found[0]["resource"] == alone[0].json
+        assert found[0]["response"]["etag"] == alone[0].headers["etag"]
+        assert found[0]["response"]["lastModified"] == "2026-03-02T09:00:00Z"
+        assert [e["resource"]["id"] for e in found[5]["resource"]["entry"]] == [
+            each.partition("/")[2] for each in alone[5].ids
+        ]
+
+    play(story)
+
+
+def test_what_an_entry_creates_is_stored_with_its_digits_and_says_where(play: Play) -> None:
+    """FHIR R4 datatypes.html#decimal, bundle.html#Bundle.entry.response."""
+
+    async def story(made: Ground) -> None:
+        bearer = made.token(*SCOPES)
+        sent = orjson.dumps(batch(entry("POST", "Observation", fresh() | {"valueQuantity": {"value": 1}})))
+
+        answer = await made.send("POST", "", bearer, body=sent.replace(b'"value":1', b'"value":5.40'))
+
+        assert statuses(answer) == [201]
+        where = answer.json["entry"][0]["response"]["location"]
+        assert where.startswith(f"{BASE}/Observation/")
+        stored = await made.get(where.partition("/_history")[0], bearer)
+        assert b'"value":5.40' in stored.body
+        minimal = await made.send(
+            "POST",
+            "",
+            bearer,
+            body=batch(entry("POST", "Observation", fresh("b"))),
+            headers={"Prefer": "return=minimal"},
+        )
+        assert set(minimal.json["entry"][0]) == {"response"}
+
+    play(story)
+
+
+def test_each_entry_costs_and_is_recorded_like_a_request(play: Play, reader: Callable[[], Any]) -> None:
+    """C129, C150: fifty reads in one request are fifty reads; beyond the quota entries are refused."""
+
+    async def story(made: Ground) -> None:
+        app = made.clients["app"].app
+        made.run(lambda ctx: controls.set_quota(ctx, app, GENERAL, Quota(rate_per_s=0.5, burst=3)))
+        bearer = made.token(*SCOPES)
+        asked = [entry("GET", f"Observation/{id_}") for id_ in ("o1", "nothing", "o1", "o1")]
+
+        answer = await made.send("POST", "", bearer, body=batch(*asked))
+
+        assert statuses(answer) == [200, 404, 200, 429]
+        assert answer.headers["ratelimit-remaining"] == "0"
+        found = reader().newest(AccessQuery(app=app))
+        assert sorted((each.interaction, each.status) for each in found) == [
+            ("read", 200), ("read", 200), ("read", 404), ("read", 429),
+        ]  # fmt: skip
+        assert len({each.request_id for each in found}) == 4
+        assert {each.correlation_id for each in found} == {answer.headers["x-request-id"]}
+        assert {(each.method, each.path) for each in found} == {
+            ("GET", "/t/general/fhir/Observation/o1"),
+            ("GET", "/t/general/fhir/Observation/nothing"),
+        }
+
+    play(story)
+
+
+WRONG = {
+    "no Bundle": {"resourceType": "Observation"},
+    "a searchset": {"resourceType": "Bundle", "type": "searchset", "entry": [entry("GET", "Patient/p1")]},
+    "a transaction": {"resourceType": "Bundle", "type": "transaction", "entry": [entry("GET", "Patient/p1")]},
+    "no entry": batch(),
+    "too many": batch(*[entry("GET", "Patient/p1")] * (ENTRIES_BOUND + 1)),
+    "no request": batch(entry("GET", "Patient/p1"), {"resource": fresh()}),
+    "no url": batch(entry("GET", "Patient/p1"), {"request": {"method": "GET"}}),
+    "an entry that is text": batch("GET Patient/p1"),
+    "a condition that is a number": batch({"request": {"method": "GET", "url": "Patient/p1", "ifMatch": 1}}),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_what_is_no_batch_is_refused_whole(play: Play, wrong: dict[str, Any]) -> None:
+    """C77, C80: with a sentence, and nothing is done."""
+
+    async def story(made: Ground) -> None:
+        answer = await made.send("POST", "", made.token(*SCOPES), body=wrong)
+
+        assert answer.status == 400
+        assert answer.json["issue"][0]["details"]["coding"][0]["code"] == "request_unsupported"
+
+    play(story)
+
+
+ELSEWHERE = (
+    f"{BASE}/Patient/p1", "https://evil.example/Patient/p1", "//evil.example/Patient/p1", "/Patient/p1", "/t/clinic/fhir/Patient/p1",
+    "../../clinic/fhir/Patient/p1", "Patient/p1#x", "Patient/é", "", "metadata", "urn:uuid:1", "Patient/p1?_method=DELETE",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_an_entry_leads_nowhere_but_below_its_own_base(play: Play, url: str) -> None:
+    """C81, C37: absolute entry URLs, other hospitals, batches in batches."""
+
+    async def story(made: Ground) -> None:
+        resource = batch(entry("GET", "Patient/p1")) if not url else None
+        one = entry("POST" if not url else "GET", url, resource)
+
+        answer = await made.send("POST", "", made.token(*SCOPES), body=batch(one, entry("GET", "Patient/p1")))
+
+        first, second = statuses(answer)
+        assert (first, second) == (first if first in {400, 404} else 0, 200)
+        assert "resource" not in answer.json["entry"][0]
+
+    play(story)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD"])
+def test_a_resource_beside_a_read_is_refused(play: Play, method: str) -> None:
+    """C81: servers differ in whether such a body means anything."""
+
+    async def story(made: Ground) -> None:
+        made.load(observation("o9", code={"text": "x"}))
+        bearer = made.token(*SCOPES)
+        answer = await made.send("POST", "", bearer, body=batch(entry(method, "Observation/o9", fresh())))
+
+        assert statuses(answer) == [400]
+        assert (await made.get("Observation/o9", bearer)).status == 200
+
+    play(story)
+
+
+def test_a_token_that_is_refused_opens_no_batch(play: Play, reader: Callable[[], Any]) -> None:
+    """Security decision 26: judged before the body is read, and refused once."""
+
+    async def story(made: Ground) -> None:
+        given, bearer = made.authorized(*SCOPES)
+        made.run(lambda ctx: tokens.revoke_authorization(ctx, given.id))
+        asked = batch(*[entry("GET", "Patient/p1")] * 10)
+
+        for token in (bearer, "hil_at_" + "x" * 43, None):
+            answer = await made.send("POST", "", token, body=asked)
+            assert (answer.status, answer.json["resourceType"]) == (401, "OperationOutcome")
+
+        assert len(reader().newest(AccessQuery(app=made.clients["app"].app))) == 1
+
+    play(story)
+
+
+def test_an_answer_that_waits_for_other_entries_is_kept_back_if_it_is_lost_meanwhile(
+    sqlite_uow: UnitOfWork, clock: FakeClock, ids: SeededIds, tmp_path: Path, reader: Callable[[], Any]
+) -> None:
+    """C198: the first entry was answered before the grant was withdrawn, the last one is held by the hospital's server."""
+    gate = Gate()
+    gate.other.load(patient("p1"), *(observation(f"o{n}", code={"text": "Familyp1"}) for n in range(1, 9)))
+
+    async def story(made: Ground) -> None:
+        given, bearer = made.authorized(*SCOPES)
+        asked = batch(
+            entry("GET", "Observation/o1"),
+            entry("POST", "Observation", fresh()),
+            entry("GET", "Observation/o2"),
+        )
+        task = await held(made, gate, made.send("POST", "", bearer, body=asked), at=3)
+        made.run(lambda ctx: tokens.revoke_authorization(ctx, given.id))
+        gate.go.set()
+        answer = await task
+
+        read, written, last = answer.json["entry"]
+        assert [each["response"]["status"][:3] for each in (read, last)] == ["401", "401"]
+        assert b"Familyp1" not in answer.body
+        # The write was done before: it is not said to be undone.
+        assert written["response"]["status"][:3] == "403"
+        code = written["response"]["outcome"]["issue"][0]["details"]["coding"][0]["code"]
+        assert code == "write_done_answer_withheld"
+        found = reader().newest(AccessQuery(app=made.clients["app"].app))
+        kept_back = sorted((each.interaction, each.reason) for each in found if each.rule == UNDELIVERED)
+        assert kept_back == [
+            ("create", "write_done_answer_withheld"),
+            ("read", "token_revoked"),
+            ("read", "token_revoked"),
+        ]
+
+    player(sqlite_uow, clock, ids, tmp_path)(story, embedded=lambda _: gate)
+
+
+def test_an_identical_create_of_the_next_batch_is_a_new_one(play: Play) -> None:
+    """C196: once its answer was sent, the claim of each write of a batch has ended."""
+
+    async def story(made: Ground) -> None:
+        bearer = made.token(*SCOPES)
+        twice = batch(entry("POST", "Observation", fresh()), entry("POST", "Observation", fresh()))
+
+        assert statuses(await made.send("POST", "", bearer, body=twice)) == [201, 409]
+        made.clock.advance(timedelta(seconds=1))
+        assert statuses(await made.send("POST", "", bearer, body=twice)) == [201, 409]
+
+    play(story)
