@@ -1,4 +1,4 @@
-"""Judge what is certified again, long after the decision: by the same checks, on what is there now (C115)."""
+"""Check a certified version again after the decision: the same checks on the present state (C115)."""
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,26 +38,26 @@ _KEPT = frozenset(
         "contacts.proved",
     }
 )
-"""Rules of the checks that can be broken after a decision. Scopes and tiers change by the rule book, which opens delta reviews."""
+"""Rules that can fail after a decision. Scopes and tiers change with the rule book, which opens delta reviews."""
 # Edits of an app and of its clients wait for a reviewer; these do not.
 _UNREVIEWED = ("vendor", "profile", "version")
 _PAGES = frozenset({Kind.PRIVACY, Kind.TERMS})
 
 
 def addresses_of(ctx: Context, certification: Certification) -> list[Target]:
-    """List the addresses to look at: those that the records of a certified version name now."""
+    """List the addresses to fetch: those in the present records of a certified version."""
     return checks.targets_of(_described(ctx, certification))[:TARGETS_BOUND]
 
 
 def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look]) -> tuple[Check, ...]:
-    """Judge what was looked at, and the records; against what was submitted, if the certification names a submission."""
+    """Judge fetched addresses and records, compared with the submission if the certification names one."""
     described = _described(ctx, certification)
     text = policy.canonical(described)
     submission = _submission(ctx, certification)
     earlier = None if submission is None else _earlier(ctx, submission)
     app, version = registry.get_app(ctx, certification.app), registry.get_version(ctx, certification.version)
     raised, aside = version.raised, policies.set_aside(ctx, app.id)
-    # What was certified because two people had set something aside is asked for it once that is over.
+    # A requirement that two people had set aside applies again once that has ended.
     over = earlier is not None and not {*earlier.set_aside} <= {*aside}
     inputs = checks.Inputs(
         ctx.now,
@@ -73,11 +73,11 @@ def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look
     number = policies.in_force(ctx.as_actor(SYSTEM)).everywhere
     book = policies.get_version(ctx.as_actor(SYSTEM), number)[1]
     judged = checks.judge(text, policy.digest_of(text), inputs, earlier, book).checks
-    # The regulated lane asks for no proof, so none that lapsed stops what it enabled (45 CFR 170.404(b)).
+    # The regulated lane requires no proof, so a lapsed one does not stop what the lane enabled (45 CFR 170.404(b)).
     kept = _KEPT if was_reviewed(certification) else _KEPT - {"contacts.proved"}
     found = [each for each in judged if each.rule in kept]
     if submission is not None:
-        # A document that has become too old, or was set aside. The run in the sandbox was of the review, and is not asked for each night.
+        # Documents may grow too old. The sandbox run belongs to the review and is not required again each night.
         aged = (
             each
             for each in judged
@@ -90,7 +90,7 @@ def judge_again(ctx: Context, certification: Certification, looks: Sequence[Look
 
 
 def _described(ctx: Context, certification: Certification) -> Mapping[str, Any]:
-    """Return what the records say of a certified version now, as it would be submitted."""
+    """Return the description of a certified version from its present records, as for a submission."""
     submission = _submission(ctx, certification)
     order = (
         SubmissionOrder(tuple(AskedScope(each, "") for each in certification.scopes))
@@ -110,13 +110,13 @@ def _submission(ctx: Context, certification: Certification) -> Submission | None
 
 
 def _earlier(ctx: Context, submission: Submission) -> checks.Inputs | None:
-    """Return what was seen in the last run of checks before the decision."""
+    """Return the inputs of the last run of checks before the decision."""
     run = store.find_run(ctx.tx, submission.id)
     return None if run is None or not run.inputs else checking.read_inputs(run.inputs)
 
 
 def _pages(looks: Iterable[Look], earlier: checks.Inputs | None) -> Iterable[Check]:
-    """Compare policy pages with those that were reviewed. One at another address is a change of the records."""
+    """Compare policy pages with the reviewed ones. Another address is a change of the records."""
     before = {(each.kind, each.url): each for each in earlier.looks} if earlier else {}
     for look in looks:
         old = before.get((look.kind, look.url))
@@ -140,10 +140,10 @@ def _pages(looks: Iterable[Look], earlier: checks.Inputs | None) -> Iterable[Che
 
 
 def _as_reviewed(submission: Submission, described: Mapping[str, Any]) -> Iterable[Check]:
-    """Compare the records that change without a review with what was submitted."""
+    """Compare records that can change without a review with the submission."""
     submitted: Mapping[str, Any] = orjson.loads(submission.content)
     for part in _UNREVIEWED:
-        # Only what that description had: a later release describes more.
+        # Only the parts that the submission described: a later release describes more.
         changed = [
             name for name, value in submitted[part].items() if described[part].get(name, value) != value
         ]

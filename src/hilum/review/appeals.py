@@ -121,7 +121,7 @@ def set_known(ctx: Context, submission_id: str, lens: Lens, verdict: Verdict) ->
     Such a submission is never certified. Raises NotFound, NotPermitted, Invalid, Conflict.
     """
     found = moves.visible(ctx, submission_id, lock=True)
-    # Its verdict is no part of the event, which reviewers may read.
+    # The event has no verdict, since reviewers may read it.
     event = Event("review.calibration.set", app=found.app, facts={"submission": found.id})
     if not (rules_the_platform(ctx.actor) or ctx.actor.acts_alone):
         raise audit.refusal(ctx, event)

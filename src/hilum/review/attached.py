@@ -1,4 +1,4 @@
-"""What checks conclude about the documents and runs that were attached, and until when that holds (C104, C232). Pure."""
+"""Check attached documents and runs, and until when they count (C104, C232). Pure."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ _AT = {
 
 
 def dated(check: Check, document: Document, at: datetime) -> Check:
-    """Judge whether a document still holds."""
+    """Judge whether a document still counts."""
     of = f"The document is of {document.dated}"
     if document.dated < (at - DOCUMENT_LIFE).date():
         return check.but(Result.FAILED, f"{of}, older than a year.")
@@ -43,7 +43,7 @@ def document_of(described: Mapping[str, Any]) -> Document:
 
 
 def evidence_ends(content: Content, judgement: Judgement, run: Seen | None) -> datetime | None:
-    """Return when the first of the evidence by which checks passed holds no more; None if none of it ends (C104, C232)."""
+    """Return when the first evidence behind passed checks expires; None if none does (C104, C232)."""
     passed = {
         each.about
         for each in judgement.checks
@@ -63,7 +63,7 @@ def evidence_ends(content: Content, judgement: Judgement, run: Seen | None) -> d
 def sandbox_run(
     check: Check, run: Seen | None, needed: set[str], *, at: datetime, people: bool, stores: bool
 ) -> Check:
-    """Judge the last certification run of a version by what the rule book requires of it now (C126, C232).
+    """Judge the last certification run of a version by the present requirements of the rule book (C126, C232).
 
     ``people``: some client serves people. ``stores``: the vendor states in the submission that the app stores data.
     """
@@ -99,7 +99,7 @@ def sandbox_run(
 
 
 def shared_run(check: Check, run: Seen | None) -> Check:
-    """Judge whether the last certification run of a version was made where its vendor is not the EHR and changes no charts."""
+    """Judge whether the last certification run of a version was made at a hospital where its vendor neither runs the EHR nor changes charts."""
     check = replace(
         check,
         reproduction="hilum evidence list" if run is None else f"hilum evidence show {run.run}",

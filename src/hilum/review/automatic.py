@@ -1,4 +1,4 @@
-"""What passes without a person: the low tier with clean checks, but for those that are drawn at random (C103)."""
+"""Certification without a person: the low tier with clean checks, except for random draws (C103)."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ WITHOUT = "Every check passed, and it was not drawn to be examined by a person."
 
 
 def finish(ctx: Context, submission_id: str, looks: tuple[Look, ...]) -> Run | None:
-    """Store and judge what was seen of a submission, and certify it if it passes without a person; None if it was withdrawn meanwhile."""
+    """Store and judge the results of a submission's checks, and certify it if it needs no person; None if it was withdrawn meanwhile."""
     run = checking.finish(ctx, submission_id, looks)
     if run is not None:
         _pass(ctx, submission_id, run)
@@ -52,7 +52,7 @@ def _pass(ctx: Context, submission_id: str, run: Run) -> None:
     try:
         certification = _certify(ctx, found, run)
     except (Invalid, NotFound):
-        # What review requires beyond its checks, such as a proof that has just lapsed: a person sees to it.
+        # A requirement beyond the checks, such as a proof that has just lapsed: a person handles it.
         return
     for each in of:
         if each.state is LensState.OPEN:
@@ -62,7 +62,7 @@ def _pass(ctx: Context, submission_id: str, run: Run) -> None:
 
 
 def _begun(ctx: Context, found: Submission) -> bool:
-    """Check whether a person has begun with a submission, by a lens or by a rejection: only people let it pass from then on."""
+    """Check whether a person has begun with a submission, by a lens or a rejection: then only people can pass it."""
     taken = any(each.after is LensState.TAKEN for each in lens_store.lens_steps_of(ctx.tx, found.id))
     return taken or any(each.after is State.REJECTED for each in store.list_steps(ctx.tx, found.id))
 
@@ -83,10 +83,10 @@ def _certify(ctx: Context, found: Submission, run: Run) -> str:
 
 
 def _draw(ctx: Context, found: Submission, percent: int) -> Draw:
-    """Draw once for each submission; see ``_carried`` for what is examined however it is drawn."""
+    """Draw once for each submission; ``_carried`` explains which ones are examined without a draw."""
     there = clock_store.find_draw(ctx.tx, found.id)
     if there is not None:
-        # One that the audit does not have was written by somebody who wants no person to look.
+        # A draw that is not in the audit was written by somebody who wants to avoid a person.
         return there if _is_recorded(ctx, there) else replace(there, drawn=True)
     seed = ctx.ids.secret(16)
     number = policy.draw(seed, found.digest)
@@ -107,10 +107,10 @@ def _is_recorded(ctx: Context, made: Draw) -> bool:
 
 
 def _carried(ctx: Context, found: Submission) -> str:
-    """Return the earlier submission of an app for which a person examines the next one, empty if there is none.
+    """Return the earlier submission of an app that makes a person examine the next one; empty if there is none.
 
-    It is the last that was drawn, unless people certified it, or withdrawing would escape the draw; and the last that was decided, if it was
-    rejected, or sending the same once more would escape the rejection.
+    That is the last drawn one, unless people certified it: withdrawing must not escape the draw. It is also the last decided one if it was rejected: submitting again
+    must not escape the rejection.
     """
     last = clock_store.last_draw(ctx.tx, found.app, found.environment)
     if last is not None and last.drawn:
@@ -122,7 +122,7 @@ def _carried(ctx: Context, found: Submission) -> str:
 
 
 def view_draw(ctx: Context, submission_id: str) -> tuple[Draw, bool]:
-    """Return how a submission was drawn, and whether it comes to the same when it is drawn again (C110). Raises NotFound, NotPermitted."""
+    """Return the draw of a submission, and whether a repetition gives the same result (C110). Raises NotFound, NotPermitted."""
     found = moves.visible(ctx, submission_id)
     if not ctx.actor.is_platform:
         raise not_shown("what is examined at random", Readers.STAFF)

@@ -50,9 +50,9 @@ class DocumentAsked(Strict):
     sha256: Word
     dated: date
     expires: date | None = None
-    """The last day on which it holds. It counts for a year from its day at most."""
+    """The last day on which it counts; at most a year after its date."""
     visibility: Visibility = Visibility.REVIEWERS
-    """Who reads it beside the vendor: the reviewers, hospitals too, or everybody."""
+    """Who may read it besides the vendor: reviewers, also hospitals, or everybody."""
 
     @property
     def document(self) -> Document:
@@ -75,7 +75,7 @@ class Written(Strict):
 
 
 class SubmissionAsked(Written):
-    """``draft``: it is kept without being submitted, also while something is missing."""
+    """``draft``: store it without submitting, even if something is missing."""
 
     version: Id
     environment: Environment
@@ -83,7 +83,7 @@ class SubmissionAsked(Written):
 
 
 class ChangeAsked(Written):
-    """``revision`` is the one that was read. What is left out is empty afterwards."""
+    """``revision``: the one that was read. Omitted fields become empty."""
 
     revision: Revision
 
@@ -120,7 +120,7 @@ class SubmissionsQuery(Sorted):
 
     @property
     def browsed(self) -> BrowseQuery:
-        """Return the list that is asked for."""
+        """Return the query."""
         page = self.page
         return BrowseQuery(
             () if self.state is None else (self.state,),
@@ -182,7 +182,7 @@ class RunQuery(Strict):
 
 
 class CheckShown(Shown):
-    """``reproduction``: how to see it oneself. ``fix``: what to do about it."""
+    """``reproduction``: how to see it yourself. ``fix``: what to do about it."""
 
     rule: str
     about: str
@@ -204,7 +204,7 @@ class RouteShown(Shown):
 
 
 class RunShown(BaseModel):
-    """``digest``: of what was seen. ``passes``: nothing keeps the submission from being certified."""
+    """``digest``: that of the inputs. ``passes``: nothing blocks certification."""
 
     submission: str
     number: int
@@ -217,7 +217,7 @@ class RunShown(BaseModel):
 
 
 class ReplayShown(RunShown):
-    """A run judged again from what was stored. ``same``: the same rules came to the same results, tier and route; sentences may be worded otherwise now."""
+    """A run judged again from its stored inputs. ``same``: results, tier and route are the same; sentences may be worded differently."""
 
     same: bool
 
@@ -257,7 +257,7 @@ def document_shown(found: Document) -> dict[str, str | None]:
 
 
 class CertifiedDocumentShown(BaseModel):
-    """A document of what is certified, as far as you may read it. ``expires``: the last day on which it counts."""
+    """A document of a certified version that you may read. ``expires``: the last day on which it counts."""
 
     certification: str
     version: str
@@ -271,7 +271,7 @@ class CertifiedDocumentShown(BaseModel):
 
 
 class CertifiedDocumentsShown(BaseModel):
-    """The documents of what is certified of one app, at most twenty of each of twenty certifications."""
+    """The documents of an app's certified versions, at most twenty for each of twenty certifications."""
 
     items: tuple[CertifiedDocumentShown, ...]
 

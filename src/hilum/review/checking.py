@@ -1,4 +1,4 @@
-"""Check submissions: begin, store what was seen and judge it, check again, and judge what was stored once more."""
+"""Check submissions: begin, store and judge the results, check again, and replay."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -41,7 +41,7 @@ from hilum.review.models import (
 
 DAY = timedelta(days=1)
 RECORDED_WITHIN = timedelta(minutes=1)
-"""How long after a run its event is looked for; it is of the same transaction."""
+"""How much later than a run its event may be; both are in one transaction."""
 _BROKEN = Check(
     "checks.completed",
     "",
@@ -53,12 +53,12 @@ _BROKEN = Check(
 
 
 def next_to_check(ctx: Context) -> str | None:
-    """Return the submission to check next; vendors take turns."""
+    """Return the next submission to check; vendors take turns."""
     return store.next_to_check(ctx.tx)
 
 
 def begin(ctx: Context, submission_id: str) -> list[Target] | None:
-    """Begin to check a submission, or begin again after a process died; return the addresses to look at, None if it is not to be checked."""
+    """Begin to check a submission, also again after a process died; return the addresses to fetch, None if it is not to be checked."""
     found = store.get_submission(ctx.tx, submission_id, lock=True)
     if found.state is State.SUBMITTED:
         found = moves.move(ctx, found, Act.CHECK)
@@ -68,7 +68,7 @@ def begin(ctx: Context, submission_id: str) -> list[Target] | None:
 
 
 def finish(ctx: Context, submission_id: str, looks: tuple[Look, ...]) -> Run | None:
-    """Store what was seen, judge it, and pass the submission on; None if it was withdrawn meanwhile."""
+    """Store and judge the results, and move the submission on; None if it was withdrawn meanwhile."""
     found = store.get_submission(ctx.tx, submission_id, lock=True)
     if found.state is not State.CHECKING:
         return None
@@ -80,7 +80,7 @@ def finish(ctx: Context, submission_id: str, looks: tuple[Look, ...]) -> Run | N
 
 
 def _counted(found: Submission, judgement: Judgement, book: Book) -> Submission:
-    """Keep of the first checks what was asked for beyond the declared workflows: a later rule book does not change what was asked."""
+    """Store from the first checks how many scopes exceed the declared workflows: a later rule book does not change that."""
     if found.beyond is not None:
         return found
     workflows = tuple(content_of(found)["version"]["workflows"])
@@ -90,7 +90,7 @@ def _counted(found: Submission, judgement: Judgement, book: Book) -> Submission:
 
 
 def give_up(ctx: Context, submission_id: str) -> Run | None:
-    """Record that checks broke off by a fault of this program, so that they keep no other submission waiting."""
+    """Record that checks failed because of a bug, so that they block no other submission."""
     found = store.get_submission(ctx.tx, submission_id, lock=True)
     if found.state is not State.CHECKING:
         return None
@@ -137,7 +137,7 @@ def rerun(ctx: Context, submission_id: str, revision: int) -> SubmissionView:
 
 
 def reopen_next(ctx: Context) -> bool:
-    """Have the next submission checked again by whose evidence its checks passed, and which has expired; return False if there is none (C104)."""
+    """Reopen the checks of the next submission whose evidence has expired; return False if there is none (C104)."""
     found = store.next_of_expired_evidence(ctx.tx, ctx.now)
     if found is None or found.evidence_ends is None:
         return False
@@ -165,14 +165,14 @@ def view_run(ctx: Context, submission_id: str, number: int | None = None) -> Run
 
 
 def replay(ctx: Context, submission_id: str, number: int | None = None) -> Replay:
-    """Judge a run again from what was stored, under the rule book of then (C110). Nothing is looked at. Raises NotFound.
+    """Judge a run again from its stored inputs, under the rule book of that time (C110). Fetches nothing. Raises NotFound.
 
-    It comes to the same with the same rules, results and route. What it said then stays as it was stored, and the audit has its digest.
+    It is the same if rules, results and route are. The sentences shown then stay stored, and the audit has their digest.
     """
     run = view_run(ctx, submission_id, number)
     found = store.get_submission(ctx.tx, submission_id)
     if not run.inputs or policy.digest_of(run.inputs) != run.digest:
-        # Nothing was stored, or it is not what was judged.
+        # No inputs are stored, or not those that were judged.
         again = Judgement((_BROKEN.but(Result.UNKNOWN, "What was seen is not as it was stored."),), Route())
         return Replay(run, again, same=False)
     earlier = None if run.number == 1 else _first(ctx, found)
@@ -202,7 +202,7 @@ def _inputs(ctx: Context, found: Submission, looks: tuple[Look, ...]) -> checks.
 
 
 def route_now(ctx: Context, found: Submission, run: Run) -> Route:
-    """Return the route of what was checked, with the tier to which a reviewer has raised the version by now."""
+    """Return the route of a checked submission, with the tier to which a reviewer has raised the version since."""
     raised = registry.get_version(ctx, found.version).raised
     now = None if raised is None else (raised.tier, raised.reason)
     inputs = replace(read_inputs(run.inputs), raised=now)
@@ -212,7 +212,7 @@ def route_now(ctx: Context, found: Submission, run: Run) -> Route:
 
 
 def records_now(ctx: Context, found: Submission) -> dict[str, str]:
-    """Return the digest of each part of a submission's description as the records are now."""
+    """Return the digest of each part of a submission's description from the present records."""
     app, version = registry.get_app(ctx, found.app), registry.get_version(ctx, found.version)
     described = content.describe(ctx, app, version, found.environment, found.order)
     now: Mapping[str, Any] = orjson.loads(policy.canonical(described))
@@ -220,7 +220,7 @@ def records_now(ctx: Context, found: Submission) -> dict[str, str]:
 
 
 def is_as_submitted(ctx: Context, found: Submission) -> bool:
-    """Check whether what is stored of a submission is what the audit recorded, also the scopes and documents that are kept beside it."""
+    """Check whether a stored submission is the one that the audit recorded, including the scopes and documents in other tables."""
     if policy.digest_of(found.content) != _recorded(ctx, found):
         return False
     kept: Mapping[str, Any] = orjson.loads(
@@ -236,7 +236,7 @@ def is_as_submitted(ctx: Context, found: Submission) -> bool:
 
 
 def is_run_recorded(ctx: Context, found: Submission, run: Run) -> bool:
-    """Check whether the audit recorded what was seen in a run, and in the first one with which it was compared."""
+    """Check whether the audit recorded the inputs of a run, and of the first run with which it was compared."""
     first = run if run.number == 1 else store.find_run(ctx.tx, found.id, 1)
     return first is not None and all(
         _is_recorded(ctx, found, each) for each in {first.number: first, run.number: run}.values()
@@ -251,7 +251,7 @@ def _is_recorded(ctx: Context, of: Submission, run: Run) -> bool:
 
 
 def _is_as_shown(ctx: Context, of: Submission, run: Run) -> bool:
-    """Check whether the conclusions of a run are stored as they were shown. The audit has no digest of those of a release before, or of what was purged."""
+    """Check whether the conclusions of a run are stored as they were shown. The audit has no digest for older releases, or after a purge."""
     shown = [facts["shown"] for facts in _records_of(ctx, of, run) if "shown" in facts]
     return not shown or shown_digest(run.judgement) in shown
 
@@ -272,12 +272,12 @@ def _records_of(ctx: Context, of: Submission, run: Run) -> list[Mapping[str, Any
 
 
 def shown_digest(judgement: Judgement) -> str:
-    """Return the digest of what a judgement says, each sentence of it."""
+    """Return the digest of a judgement with all of its sentences."""
     return policy.digest_of(policy.canonical(asdict(judgement)))
 
 
 def _recorded(ctx: Context, found: Submission) -> str:
-    """Return the digest that the audit has of what was submitted; empty if it has none."""
+    """Return the audit's digest of a submission; empty if it has none."""
     submitted = found.submitted_at
     if submitted is None:
         return ""
@@ -285,7 +285,7 @@ def _recorded(ctx: Context, found: Submission) -> str:
         action="review.submission.submit",
         app=found.app,
         since=submitted,
-        # Its own event, however many of the app's came after it.
+        # Its own event, however many of the app's events follow.
         before=submitted + RECORDED_WITHIN,
         outcome="done",
     )
@@ -295,7 +295,7 @@ def _recorded(ctx: Context, found: Submission) -> str:
 
 
 def _first(ctx: Context, found: Submission) -> checks.Inputs | None:
-    """Return what was seen in the first run, with which later ones are compared."""
+    """Return the inputs of the first run, with which later ones are compared."""
     run = store.find_run(ctx.tx, found.id, 1)
     return None if run is None or not run.inputs else read_inputs(run.inputs)
 
@@ -305,7 +305,7 @@ def _book(ctx: Context, number: int) -> Book:
 
 
 def evidence_at(run: Run | None) -> datetime | None:
-    """Return when the sandbox run was made by which a run of checks passed; None if it needed none."""
+    """Return when the sandbox run behind a run of checks was made; None if none was needed."""
     if run is None or not any(
         each.about == "sandbox_run" and each.result is Result.PASSED for each in run.judgement.checks
     ):
@@ -315,7 +315,7 @@ def evidence_at(run: Run | None) -> datetime | None:
 
 
 def run_seen(run: Run | None) -> Seen | None:
-    """Return the certification run that was there when a submission was checked; None if there was none."""
+    """Return the certification run that existed when a submission was checked; None if there was none."""
     return None if run is None or not run.inputs else read_inputs(run.inputs).run
 
 

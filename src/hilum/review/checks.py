@@ -1,4 +1,4 @@
-"""What automated checks conclude from what was submitted, what was looked at, and the rule book (C99). Pure.
+"""The automated checks: conclusions from the submission, the fetched addresses and the rule book (C99). Pure.
 
 The same inputs under the same version of the rule book give the same checks, tier and route, whenever and wherever they are judged (C110).
 """
@@ -40,11 +40,11 @@ TRACKS: Mapping[Tier, str] = MappingProxyType(
     {Tier.LOW: "fast", Tier.MODERATE: "standard", Tier.HIGH: "enhanced"}
 )
 PARTS = ("app", "vendor", "version", "profile", "clients")
-"""Parts of the description that come from records, which go on changing."""
+"""Parts of the description from records that can change later."""
 _GONE = frozenset({404, 410})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REFUSED = frozenset({"address_refused", "redirect_refused", "fetch_too_large"})
-"""Faults of a fetch that are certain; any other may be ours, or pass."""
+"""Faults of a fetch that are certain; any other may be ours, or temporary."""
 _AFTER_TLS = frozenset({"redirect_refused", "fetch_too_large"})
 _CALLED = frozenset({Kind.REDIRECT, Kind.LAUNCH})
 _READ = frozenset({Kind.PRIVACY, Kind.TERMS, Kind.DOCUMENT, Kind.MODEL_CARD})
@@ -52,7 +52,7 @@ _READ = frozenset({Kind.PRIVACY, Kind.TERMS, Kind.DOCUMENT, Kind.MODEL_CARD})
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Everything that checks are judged on beside what was submitted, as it was at one moment.
+    """The inputs of checks beside the submission, as of one moment.
 
     ``records``: the digest of each part of the description as the records are then. ``recorded``: the digest of what was submitted that the
     audit has; empty if it has none. ``unproved``: contacts and domain that were not proved. ``raised``: to which tier a reviewer
@@ -72,9 +72,9 @@ class Inputs:
 
 
 def targets_of(content: Content) -> list[Target]:
-    """List the addresses of what was submitted that are looked at, each once, in a fixed order.
+    """List the addresses of a submission to fetch, each once, in a fixed order.
 
-    Addresses of a native app lead to the device that it runs on, so nobody else can look at them.
+    A native app's addresses point to its own device, so they cannot be fetched.
     """
     found: list[Target] = []
     for client in content["clients"]:
@@ -105,7 +105,7 @@ def fingerprints(jwks: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: Book) -> Judgement:
-    """Judge what was submitted (canonical ``text`` with its ``digest``) on what was looked at, now and at an ``earlier`` run."""
+    """Judge a submission (canonical ``text`` with its ``digest``) by the addresses fetched now and in an ``earlier`` run."""
     content: Content = orjson.loads(text)
     looks = {Target(each.kind, each.url): each for each in inputs.looks}
     before = {Target(each.kind, each.url): each for each in earlier.looks} if earlier else {}
@@ -124,9 +124,9 @@ def judge(text: str, digest: str, inputs: Inputs, earlier: Inputs | None, book: 
 
 
 def comes_to_same(one: Judgement, other: Judgement) -> bool:
-    """Check whether two judgements conclude the same: the same rules about the same things with the same results, and the same route.
+    """Check whether two judgements agree: the same rules about the same things with the same results, and the same route.
 
-    Their sentences are for people. A release may word them otherwise, and what was shown then stays stored.
+    Sentences are for people. A release may word them differently; those that were shown stay stored.
     """
     return one.route == other.route and _conclusions(one) == _conclusions(other)
 
@@ -136,7 +136,7 @@ def _conclusions(of: Judgement) -> list[tuple[str, str, Result]]:
 
 
 def applicant_in(content: Content, inputs: Inputs) -> Applicant:
-    """Return what the rule book must know of what was submitted."""
+    """Return the rule book's inputs for a submission."""
     version = content["version"]
     ai_use, raised = version["ai_use"], inputs.raised
     return Applicant(
@@ -154,7 +154,7 @@ def applicant_in(content: Content, inputs: Inputs) -> Applicant:
 
 
 def route_of(book: Book, applicant: Applicant) -> Route:
-    """Return tier, track, lenses and clocks of what was submitted; the strictest of all ways to authenticate."""
+    """Return the tier, track, lenses and clocks of a submission: the strictest over all ways to authenticate."""
     found = tiers_to_certify(book, applicant)
     if not found:
         return Route()
@@ -173,7 +173,7 @@ def route_of(book: Book, applicant: Applicant) -> Route:
 
 
 def _sample(tier: Tier, cells: Iterable[Cell]) -> int | None:
-    """Return how many of a hundred a person examines; None if every one, as of any tier but the low one."""
+    """Return the percentage that a person examines; None for all, as in every tier but the low one."""
     shares = [each.review.sample_percent for each in cells]
     known = [each for each in shares if each is not None]
     return max(known) if tier is Tier.LOW and len(known) == len(shares) else None
@@ -254,7 +254,7 @@ def _answers(target: Target, look: Look | None) -> Check:
     if target.kind in _CALLED:
         wrong = look.status in _GONE or look.status >= 500
     else:
-        # What people and programs read must be there without a sign-in.
+        # Documents and key sets must be readable without a sign-in.
         wrong = look.status != 200 or not look.size
     said = f"It answered {look.status} with {look.size} bytes, SHA-256 {look.sha256}."
     return check.but(Result.FAILED if wrong else Result.PASSED, said)
@@ -301,8 +301,8 @@ def _stays(content: Content, target: Target, look: Look | None) -> Check:
 
 
 def goes_to(url: str, location: str) -> str:
-    """Return the origin to which an address sends a browser; empty if none can be read from it."""
-    # Browsers read a backslash as a slash and leave blanks out, so they would go elsewhere than what is parsed here says.
+    """Return the origin to which an address redirects a browser; empty if it cannot be parsed."""
+    # Browsers read a backslash as a slash and drop blanks, so they may go elsewhere than this parser says.
     if not location or "\\" in location or any(each.isspace() for each in location):
         return ""
     try:
@@ -497,7 +497,7 @@ def evidence_of(content: Content, inputs: Inputs, book: Book, applicant: Applica
 
 
 def _not_binding(cells: Iterable[Cell]) -> Iterable[Check]:
-    """List what the cells only advise, and what two people have set aside for the app: it blocks nothing (C207)."""
+    """List the cells' advisory requirements, and those that two people have set aside for the app: neither blocks (C207)."""
     of = list(cells)
     names = {name for cell in of for name in cell.advised | cell.aside}
     for name in sorted(each for each in names if not any(binds(cell, each) for cell in of)):
@@ -514,7 +514,7 @@ def _not_binding(cells: Iterable[Cell]) -> Iterable[Check]:
 
 
 def blocking(checks: Iterable[Check]) -> list[Check]:
-    """Return the checks that keep a submission from being certified."""
+    """Return the checks that block certification."""
     return [each for each in checks if each.blocks]
 
 
@@ -543,7 +543,7 @@ class Readiness:
 
 
 def obstacle(ready: Readiness, text: str, *, now: datetime) -> str:
-    """Return why what was submitted (canonical ``text``) cannot be certified now; empty if it can. Unknown means that it cannot."""
+    """Return why a submission (canonical ``text``) cannot be certified now; empty if it can. Unknown means that it cannot."""
     run = ready.run
     if not ready.is_owner:
         return "app_changed_hands"

@@ -26,7 +26,7 @@ from hilum.web.api import Paging, Prose, Shown, Strict
 class ClockShown(Shown):
     """``used_milli`` and ``vendor_milli``: thousandths of business days that the platform has used, and that the vendor took to answer.
 
-    ``due_at``: null while it stands still or once it is over. ``waits_for``: whose turn it is; empty once it is over.
+    ``due_at``: null while it is paused or over. ``waits_for``: whose turn it is; empty once it is over.
     """
 
     stage: Stage
@@ -69,7 +69,7 @@ def clock_shown(found: Clock, now: datetime) -> ClockShown:
 
 
 class BreachShown(Shown):
-    """A missed clock. ``level``: who was told: the reviewers, or a business day later the platform's administrators (``owner``)."""
+    """A missed clock. ``level``: who was notified: the reviewers, or a business day later the platform's administrators (``owner``)."""
 
     id: str
     stage: Stage
@@ -89,7 +89,7 @@ def breach_shown(found: Breach) -> BreachShown:
 class FigureShown(Shown):
     """Thousandths of business days, by nearest rank; ``whole`` with the time that vendors took to answer. ``good``: how many were in time.
 
-    Of ``appeal`` ``good`` is how many rejections stood, of ``calibration`` how many verdicts were the known ones.
+    For ``appeal``, ``good`` counts upheld rejections; for ``calibration``, verdicts that were the known ones.
     """
 
     kind: MeasureKind
@@ -104,7 +104,7 @@ class FigureShown(Shown):
 
 
 class FiguresShown(Shown):
-    """``made_at``: null before the first were made."""
+    """``made_at``: null before the first figures."""
 
     made_at: datetime | None
     figures: tuple[FigureShown, ...]
@@ -116,7 +116,7 @@ def figures_shown(made_at: datetime | None, found: list[Figure]) -> FiguresShown
 
 
 class DrawShown(Shown):
-    """``number`` of 10,000 is drawn if it is below ``percent`` of them. ``same``: it comes to the same when it is drawn again from its seed."""
+    """``number``, of 10,000, is drawn if it is below ``percent`` of them. ``same``: a repetition from the seed gives the same result."""
 
     submission: str
     seed: str

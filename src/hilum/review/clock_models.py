@@ -1,4 +1,4 @@
-"""What passes without a person, appeals, clocks, the ledger of missed ones, and measurements."""
+"""Draws, appeals, clocks, the ledger of missed clocks, and measurements."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,20 +57,20 @@ class Stage(StrEnum):
     """What a clock runs for."""
 
     FIRST_ANSWER = "first_answer"
-    """From what was submitted to the first verdict of a lens."""
+    """From submission to the first verdict on a lens."""
     DECISION = "decision"
-    """From what was submitted to the decision."""
+    """From submission to the decision."""
     VERIFY = "verify"
-    """In the regulated lane: whether who asks is who they say."""
+    """In the regulated lane: verifying the identity of the requester."""
     ENABLE = "enable"
-    """In the regulated lane: from then to the use of the app."""
+    """In the regulated lane: from verification to use of the app."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A clock of a submission, in business days of a calendar. ``due_at``: None while it stands still.
+    """A clock of a submission, in business days of a calendar.
 
-    ``pauses``: when the vendor owed an answer. ``breach``: the id in the ledger, once it was missed.
+    ``due_at``: None while it is paused. ``pauses``: when the vendor had to answer. ``breach``: its id in the ledger, once missed.
     """
 
     submission: str
@@ -87,7 +87,7 @@ class Clock:
 
 
 class Level(StrEnum):
-    """How far a missed clock has climbed."""
+    """To whom a missed clock has been escalated."""
 
     REVIEWERS = "reviewers"
     OWNER = "owner"
@@ -110,10 +110,10 @@ class Breach:
 
 
 class MeasureKind(StrEnum):
-    """What is measured of reviews."""
+    """The measurements of reviews."""
 
     LEAD = "lead"
-    """K1: from what was submitted to the decision."""
+    """K1: from submission to the decision."""
     TURNAROUND = "turnaround"
     """K12: from taking a lens to its verdict."""
     APPEAL = "appeal"
@@ -122,9 +122,9 @@ class MeasureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One measurement, in thousandths of business days: without and with the time in which the vendor owed an answer.
+    """One measurement in thousandths of business days, without and with the time in which the vendor had to answer.
 
-    ``good``: within its clock; of an appeal that the rejection stood, of a calibration that the verdict was the known one.
+    ``good``: within its clock; for an appeal, the rejection was upheld; for a calibration, the verdict was the known one.
     """
 
     id: str

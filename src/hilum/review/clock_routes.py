@@ -54,7 +54,7 @@ def add_clock_routes(router: APIRouter, kit: Kit) -> None:
 
     @router.get("/submissions/{submission}/draw", openapi_extra=STAFF)
     async def get_draw(request: Request, submission: Id) -> DrawShown:
-        """Show how a submission with clean checks was drawn, or not, to be examined by a person."""
+        """Show whether a submission with clean checks was drawn to be examined by a person."""
         found, same = await run_read(kit, request, partial(service.view_draw, submission_id=submission))
         return draw_shown(found, same=same)
 

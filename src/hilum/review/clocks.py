@@ -1,4 +1,4 @@
-"""Clocks in business days: how much of them has gone by, and when they end (C106). Pure but for reading the calendars.
+"""Clocks in business days: how much has elapsed, and when they end (C106). Pure, except for reading the calendars.
 
 A business day is a day of the calendar's time zone, from midnight to midnight, that is no weekend and no holiday. A clock that begins in the
 middle of one has used the part that is left of it; a day on which clocks are put forward or back is one day like any other. Time in which the
@@ -21,9 +21,9 @@ DAY = timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 WEEKEND = frozenset({5, 6})
 LONGEST = timedelta(days=3 * 366)
-"""A clock runs no longer: what is beyond is not counted."""
+"""The longest time that a clock counts."""
 Span = tuple[datetime, datetime | None]
-"""From a moment until another; None: still."""
+"""From a moment until another; None if still open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ class Calendar:
 
 
 WEEKDAYS = Calendar("weekdays", "", "", "UTC", date(2000, 1, 1), date(2000, 1, 1), frozenset())
-"""For rule books of no jurisdiction that has a calendar."""
+"""For rule books without a jurisdiction that has a calendar."""
 
 
 def read_calendars(raw: Mapping[str, Any]) -> tuple[Calendar, ...]:
-    """Read calendars; one whose time zone is unknown is refused."""
+    """Read calendars. Raises an error for an unknown time zone."""
     found = [Calendar(**each | {"holidays": frozenset(each["holidays"])}) for each in raw["calendars"]]
     for each in found:
         ZoneInfo(each.zone)
@@ -72,12 +72,12 @@ def calendar_of(book: Book, calendars: Iterable[Calendar]) -> Calendar:
 
 
 def named(name: str, calendars: Iterable[Calendar]) -> Calendar:
-    """Return the calendar with a name, the plain one if there is none any more."""
+    """Return the calendar with a name, or the plain one if it no longer exists."""
     return next((each for each in calendars if each.name == name), WEEKDAYS)
 
 
 def elapsed(calendar: Calendar, start: datetime, end: datetime, pauses: Sequence[Span] = ()) -> Fraction:
-    """Return how many business days went by between two moments, exactly, without the pauses."""
+    """Return the exact number of business days between two moments, without the pauses."""
     total = Fraction(0)
     stops = _merged(pauses, end)
     for begins, ends in _days(calendar, start, min(end, start + LONGEST)):
@@ -89,7 +89,7 @@ def elapsed(calendar: Calendar, start: datetime, end: datetime, pauses: Sequence
 
 
 def due(calendar: Calendar, start: datetime, days: Fraction) -> datetime:
-    """Return the moment at which so many business days have gone by since another one; that moment itself if none are left."""
+    """Return the moment so many business days after ``start``; ``start`` itself for none."""
     left = days
     if left <= 0:
         return start
@@ -98,7 +98,7 @@ def due(calendar: Calendar, start: datetime, days: Fraction) -> datetime:
         begun = max(begins, start)
         rest = Fraction((ends - begun) // MICROSECOND, length)
         if rest >= left:
-            # Rounded up: a clock never ends before its days are over.
+            # Rounded up: a clock never ends early.
             return begun + MICROSECOND * -(-(left * length) // 1)
         left -= rest
     return start + LONGEST

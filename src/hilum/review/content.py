@@ -1,4 +1,4 @@
-"""What the platform's records say of a version when it is submitted."""
+"""Describe a version at its submission from the platform's records."""
 
 from collections.abc import Collection
 from dataclasses import asdict
@@ -21,7 +21,7 @@ from hilum.review.models import CLIENTS_BOUND, SubmissionOrder
 from hilum.review.policy import Entry, described, stated
 
 FORMAT = 1
-"""Of the description. Another form gets another number, and this one stays readable."""
+"""The format of the description. A new format gets a new number, and this one stays readable."""
 CLIENT_FIELDS = (
     "id",
     "type",
@@ -46,7 +46,7 @@ def clients_of(ctx: Context, app: App, environment: Environment) -> list[Client]
 
 
 def unproved_of(ctx: Context, app: App) -> list[str]:
-    """Return what an app's vendor has not proved, or let lapse. Of support and security it is the addresses that the app states (C6, C7)."""
+    """Return the unproved or lapsed contacts and domains of an app's vendor; for support and security the addresses that the app states (C6, C7)."""
     return unproved_of_apps(ctx, [app])[app.id]
 
 
@@ -60,7 +60,7 @@ def unproved_of_apps(ctx: Context, apps: Collection[App]) -> dict[AppId, list[st
 
 def _stated(profile: Profile) -> dict[ContactKind, str]:
     stated = {ContactKind.SUPPORT: profile.support_contact, ContactKind.SECURITY: profile.security_contact}
-    # What is not stated at all is missing in the profile.
+    # An address that is not stated counts as missing in the profile.
     return {kind: text for kind, text in stated.items() if text.strip()}
 
 
@@ -74,7 +74,7 @@ def read_entry(
     book: Book,
     unused: Collection[str] = (),
 ) -> Entry:
-    """Read what decides whether a version can be submitted."""
+    """Read the inputs that decide whether a version can be submitted."""
     category = book.categories.get(app.category)
     return Entry(
         environment,
@@ -93,7 +93,7 @@ def read_entry(
 def describe(
     ctx: Context, app: App, version: AppVersion, environment: Environment, order: SubmissionOrder
 ) -> dict[str, Any]:
-    """Describe everything that a version is submitted with, by part: no secret, and nothing of any patient or hospital."""
+    """Describe everything in a submission, by part: no secret, and nothing about patients or hospitals."""
     _, profile = registry.view_profile(ctx.as_actor(SYSTEM), app.id)
     vendor = registry.get_vendor(ctx, app.vendor)
     profile_of = asdict(profile)
@@ -105,7 +105,7 @@ def describe(
             name: getattr(app, name)
             for name in ("id", "vendor", "name", "description", "purpose", "category")
         }
-        # Only where it has one, as with the population. Before it is certified a vendor changes it without asking anybody.
+        # Only if it has one, as with the population. Before certification a vendor may change it freely.
         | ({"logo": app.logo} if app.logo else {}),
         "vendor": asdict(vendor),
         "version": {

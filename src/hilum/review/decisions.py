@@ -1,4 +1,4 @@
-"""Decide on submissions: certify what was submitted, or reject it."""
+"""Decide on submissions: certify or reject."""
 
 from dataclasses import replace
 
@@ -21,16 +21,16 @@ _OBSTACLES = {
     "not_as_submitted": "What is stored is not what was submitted. The vendor submits it again; tell the platform's security people.",
     "calibration": "This was made to compare verdicts with the right ones, so it is never certified. Reject it.",
     "checks_missing": "The submission has not been checked. Have it checked: `hilum review rerun`.",
-    "checks_not_passed": "Some checks did not pass: `hilum review checks` lists them. The vendor fixes that, and they run again.",
+    "checks_not_passed": "Some checks did not pass: `hilum review checks` lists them. The vendor fixes them and has them run again.",
     "checks_old": "The checks are older than a week. Have them run again: `hilum review rerun`.",
-    "checks_not_as_stored": "What was checked comes to another result than is stored. Have it checked again, and tell the platform's security people.",
-    "rule_book_changed": "Another rule book is in force than when it was checked. Have it checked again: `hilum review rerun`.",
-    "override_over": "A requirement that was set aside for the app when it was checked is not any more. Have it checked again: `hilum review rerun`.",
-    "tier_changed": "A reviewer raised its tier, or ended that, since it was checked. Have it checked again: `hilum review rerun`.",
+    "checks_not_as_stored": "A replay of the checks gives another result than the stored one. Have it checked again, and inform the platform's security officers.",
+    "rule_book_changed": "The rule book in force has changed since the checks. Have it checked again: `hilum review rerun`.",
+    "override_over": "A requirement that was set aside for the app when it was checked applies again. Have it checked again: `hilum review rerun`.",
+    "tier_changed": "A reviewer raised its tier, or ended a raise, since it was checked. Have it checked again: `hilum review rerun`.",
     "lenses_not_passed": "Some lens has not passed: `hilum review lenses` lists them. Its reviewer judges it, or the submission is rejected.",
     "findings_open": "A critical or high finding is open: `hilum review lenses` lists them. The vendor fixes it, and its reviewer resolves it.",
     "verdicts_not_as_recorded": "A verdict is not as the audit recorded it. Have it checked again, which opens that lens: `hilum review rerun`; tell the platform's security people.",
-    "signer_not_apart": "Who let a lens pass is tied to the vendor since, or let another one pass at the high tier. Have it checked again, which opens that lens: `hilum review rerun`.",
+    "signer_not_apart": "The reviewer of a passed lens is tied to the vendor now, or passed another lens at the high tier. Have it checked again, which opens that lens: `hilum review rerun`.",
     "acted_before": "You rejected this before and an appeal was right, so a colleague must decide.",
     "evidence_old": "The run in the sandbox is older than 90 days. The vendor makes another one, and the checks run again.",
     "evidence_expired": "A document has expired. The vendor submits again with one that holds; the checks run again by themselves meanwhile.",
@@ -40,7 +40,7 @@ _OBSTACLES = {
 
 
 def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
-    """Certify what was submitted, or reject it, with a reason; for a reviewer, once its checks and lenses have passed.
+    """Certify or reject a submission, with a reason; for reviewers, once its checks and lenses have passed.
 
     Raises NotFound, NotPermitted (right, own submission, an obstacle), Invalid, Conflict.
     """
@@ -83,12 +83,12 @@ def decide(ctx: Context, order: DecideOrder) -> SubmissionView:
 
 
 def obstacle(ctx: Context, submission_id: str) -> str:
-    """Return in words why a submission cannot be certified now; empty if it can. Raises NotFound."""
+    """Return the sentence that explains why a submission cannot be certified now; empty if it can. Raises NotFound."""
     return _OBSTACLES.get(_obstacle(ctx, moves.visible(ctx, submission_id)), "")
 
 
 def checks_obstacle(ctx: Context, found: Submission) -> str:
-    """Return why its checks keep a submission from being certified now; empty if they do not."""
+    """Return why a submission's checks block certification now; empty if they do not."""
     run = store.find_run(ctx.tx, found.id)
     why_not = checks.obstacle(
         checks.Readiness(
@@ -113,7 +113,7 @@ def checks_obstacle(ctx: Context, found: Submission) -> str:
 
 
 def _obstacle(ctx: Context, found: Submission) -> str:
-    """Return why a submission cannot be certified now; empty if it can. That it calibrates is said last, when every lens was judged."""
+    """Return why a submission cannot be certified now; empty if it can. Calibration comes last, after every lens was judged."""
     why_not, run = checks_obstacle(ctx, found), store.find_run(ctx.tx, found.id)
     if why_not or run is None:
         return why_not

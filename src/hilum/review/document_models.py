@@ -1,4 +1,4 @@
-"""Documents that vendors attach as evidence, with who reads them and until when they hold."""
+"""Documents that vendors attach as evidence: who may read them, and until when they count."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -11,7 +11,7 @@ DOCUMENT_LIFE = timedelta(days=365)
 
 
 class Visibility(StrEnum):
-    """Who reads a document of a submission beside its vendor; each also those before it."""
+    """Who may read a submission's document besides its vendor; each level includes those before it."""
 
     REVIEWERS = "reviewers"
     HOSPITALS = "hospitals"
@@ -20,9 +20,9 @@ class Visibility(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document that a vendor attaches as evidence: its kind in the rule book, its address, and the SHA-256 of its content.
+    """A document that a vendor attaches as evidence: its kind in the rule book, its address, and its content's SHA-256.
 
-    ``expires``: the last day on which it holds, by itself; None: it says none. It holds for DOCUMENT_LIFE at most (C104).
+    ``expires``: the last day on which it counts; None if it has none. It counts for DOCUMENT_LIFE at most (C104).
     """
 
     kind: str
@@ -34,13 +34,13 @@ class Document:
 
     @property
     def last_day(self) -> date:
-        """The last day on which it counts."""
+        """Return the last day on which it counts."""
         return min(self.dated + DOCUMENT_LIFE, self.expires or date.max)
 
 
 @dataclass(frozen=True, slots=True)
 class CertifiedDocument:
-    """A document by which something of an app is certified, as far as the reader may see it. ``expired``: it holds no more."""
+    """A document behind an app's certification that the reader may see. ``expired``: it no longer counts."""
 
     certification: str
     version: VersionId

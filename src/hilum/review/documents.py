@@ -1,4 +1,4 @@
-"""The documents by which an app is certified, for whoever may read them (C104)."""
+"""The documents behind an app's certifications, for those who may read them (C104)."""
 
 from hilum.infra.context import Context
 from hilum.kernel.ids import AppId
@@ -8,14 +8,11 @@ from hilum.review import policy, store
 from hilum.review.models import CertifiedDocument
 
 CERTIFICATIONS_BOUND = 20
-"""Certifications in force of one app whose documents are listed, the newest first."""
+"""How many of an app's certifications in force are covered, the newest first."""
 
 
 def list_certified_documents(ctx: Context, app_id: AppId) -> tuple[CertifiedDocument, ...]:
-    """List the documents of what is certified of an app for production, as far as the actor may read them, the newest first.
-
-    Raises NotFound for who may not see the app.
-    """
+    """List the documents behind an app's certifications for production that the actor may read, newest first. Raises NotFound if the actor may not see the app."""
     app = registry.view_app(ctx, app_id)
     of = [
         each
@@ -26,7 +23,7 @@ def list_certified_documents(ctx: Context, app_id: AppId) -> tuple[CertifiedDocu
     found = []
     for each in of[:CERTIFICATIONS_BOUND]:
         submission = store.find_submission(ctx.tx, each.submission)
-        # One of the vendor of before says nothing of what the present one attached.
+        # A former vendor's submission does not tell what the present vendor attached.
         if submission is None or submission.vendor != app.vendor:
             continue
         found += [

@@ -1,6 +1,6 @@
-"""The job that checks what was submitted, in the jobs process: one submission after the other, and one vendor after the other.
+"""The job that checks submissions one by one, in the jobs process; vendors take turns.
 
-A run, in order: 1 the submission goes to ``checking``, committed; 2 its addresses are looked at, a few at a time, with no transaction open;
+A run, in order: 1 commit the state ``checking``; 2 fetch its addresses, a few at a time, with no transaction open;
 3 in one transaction everything else is read, all of it is stored and judged, and the submission goes on to ``in_lenses``. A process that dies
 in between has stored nothing: the next holder of the lease looks again, and one run is kept.
 """
@@ -29,7 +29,7 @@ LookAt = Callable[[Sequence[Target]], list[Look]]
 
 
 def run_next(tx: Transactions, look_at: LookAt, may_continue: Callable[[], bool] = lambda: True) -> bool:
-    """Check the submission whose turn it is; return False if none does, or it was stopped and begins again later."""
+    """Check the next submission; return False if there is none, or if the check was stopped and starts again later."""
     waiting = tx.read(checking.next_to_check)
     if waiting is None:
         return False
@@ -45,19 +45,19 @@ def run_next(tx: Transactions, look_at: LookAt, may_continue: Callable[[], bool]
             looks += look_at(targets[at : at + LOOKS_AT_ONCE])
         tx.write(partial(automatic.finish, submission_id=waiting, looks=tuple(looks)))
     except HilumError as error:
-        # A database that is away, a lease that was lost: it is tried again.
+        # The database is away, or the lease was lost: try again.
         if isinstance(error, NotFound | Invalid | NotPermitted):
             tx.write(partial(checking.give_up, submission_id=waiting))
         raise
     except Exception:
-        # A fault of this program would come back each time, and keep every later submission waiting.
+        # A bug would fail again each time, and block every later submission.
         tx.write(partial(checking.give_up, submission_id=waiting))
         raise
     return True
 
 
 def keep_time(tx: Transactions, may_continue: Callable[[], bool] = lambda: True) -> None:
-    """Enable what waits in the regulated lane, have checked again whose evidence has expired, enter missed clocks into the ledger, let them climb, and publish figures, in batches."""
+    """Enable waiting requests of the regulated lane, reopen checks with expired evidence, enter missed clocks into the ledger and escalate them, and publish figures, in batches."""
     after = ""
     while may_continue():
         after = tx.write(partial(lane.enable_next, after=after))

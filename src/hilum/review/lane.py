@@ -35,7 +35,7 @@ from hilum.standards.smart.scopes import WRITES, ClinicalScope, Prefix, ScopeErr
 
 
 def is_protected(scopes: Iterable[str]) -> bool:
-    """Check whether scopes are what regulation protects: a patient's own record, read and searched, with what signs them in."""
+    """Check whether scopes are those that regulation protects: reads and searches of a patient's own record, and sign-in."""
     parsed = [parse_scope(each) for each in scopes]
     clinical = [each for each in parsed if isinstance(each, ClinicalScope)]
     reads = all(each.prefix is Prefix.PATIENT and not each.letters & WRITES for each in clinical)
@@ -44,7 +44,7 @@ def is_protected(scopes: Iterable[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LaneFacts:
-    """All that a step may depend on."""
+    """Everything that a step may depend on."""
 
     identity_verified: bool
     metadata_complete: bool
@@ -62,7 +62,7 @@ def lacking(step: LaneStep, facts: LaneFacts) -> tuple[StepCondition, ...]:
 
 
 def step_named(book: Book, name: str) -> LaneStep:
-    """Return a step of the rule book's lane; one that it does not name takes no days and waits for who asks being who they say."""
+    """Return a step of the rule book's lane. A step that the book lacks takes no days and requires only a verified requester."""
     fallback = LaneStep(name, 1, frozenset({StepCondition.IDENTITY_VERIFIED}))
     return next((each for each in book.regulated_lane if each.name == name), fallback)
 
@@ -71,7 +71,7 @@ def step_named(book: Book, name: str) -> LaneStep:
 
 
 def ask_access(ctx: Context, version_id: VersionId, scopes: tuple[str, ...]) -> LaneRequest:
-    """Ask for access that regulation protects, for a version, as its vendor. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    """Request protected access for a version, as its vendor. Raises NotFound, NotPermitted, Invalid, Conflict."""
     event = Event("review.lane.ask", facts={"version": version_id, "scopes": list(scopes)})
     if not ctx.actor.is_platform and ctx.actor.vendor is None:
         raise audit.refusal(ctx, event)
@@ -103,7 +103,7 @@ def ask_access(ctx: Context, version_id: VersionId, scopes: tuple[str, ...]) -> 
 
 
 def verify_access(ctx: Context, request_id: str, reason: str, *, authentic: bool) -> LaneRequest:
-    """Record whether who asks is who they say, as a reviewer with no tie to them; enabled at once if nothing else is lacking.
+    """Record whether the requester's identity is verified, as a reviewer without a tie to them; enables access at once if nothing else is lacking.
 
     Raises NotFound, NotPermitted, Invalid, Conflict.
     """
@@ -137,7 +137,7 @@ def verify_access(ctx: Context, request_id: str, reason: str, *, authentic: bool
 
 
 def enable(ctx: Context, found: LaneRequest) -> LaneRequest:
-    """Enable a request whose step lacks nothing; return it as it is otherwise. Nobody decides anything here."""
+    """Enable a request whose step lacks nothing, otherwise return it unchanged. Nobody decides anything here."""
     book, _ = _book(ctx)
     if found.state is not LaneState.VERIFIED or lacking(step_named(book, ENABLE), facts_of(ctx, found)):
         return found
@@ -150,10 +150,10 @@ def enable(ctx: Context, found: LaneRequest) -> LaneRequest:
         return found
     order = CertifyOrder(found.version, Environment.PRODUCTION, found.scopes, ctx.now + life)
     try:
-        # What the other lane asks of a vendor's proofs and justifications is not asked here.
+        # The other lane's requirements for proofs and justifications do not apply here.
         made = registry.certify(system, order, unproved=lambda *_: [], justified=None)
     except (Invalid, Conflict):
-        # What cannot be certified now waits, becomes late in public, and keeps nobody else's request waiting.
+        # A request that cannot be certified now waits and becomes late in public, without blocking others.
         return found
     after = replace(found, state=LaneState.ENABLED, due_at=None, enabled_at=ctx.now, certification=made.id)
     timekeeping.leave(ctx, found.breach)
@@ -203,14 +203,14 @@ def view_access(ctx: Context, request_id: str) -> tuple[LaneRequest, tuple[StepC
 
 
 def list_access(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[LaneRequest]:
-    """List requests: a member those of their vendor, the staff all."""
+    """List requests: a member gets their vendor's, staff all."""
     if not ctx.actor.is_platform and ctx.actor.vendor is None:
         raise NotFound("not_found", "There are no such requests for you.")
     return lane_store.list_requests(ctx.tx, page, vendor=ctx.actor.vendor or "")
 
 
 def enable_next(ctx: Context, after: str) -> str:
-    """Enable those of the next requests that lack nothing by now; return the last that was looked at, empty once there are no more."""
+    """Enable those of the next requests that lack nothing now; return the last one checked, empty at the end."""
     found = lane_store.verified_after(ctx.tx, after)
     for each in found:
         enable(ctx, each)
@@ -218,7 +218,7 @@ def enable_next(ctx: Context, after: str) -> str:
 
 
 def note_late(ctx: Context) -> int:
-    """Enter requests whose step is late into the public ledger, and tell who can do something about it; at most a batch. Return how many."""
+    """Enter a batch of requests whose step is late into the public ledger, and notify those who can act; return how many."""
     found = lane_store.late(ctx.tx, ctx.now)
     for each in found:
         stage, days = (Stage.VERIFY, VERIFY) if each.state is LaneState.ASKED else (Stage.ENABLE, ENABLE)

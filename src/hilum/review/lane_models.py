@@ -17,15 +17,15 @@ LANE_BATCH = 50
 class LaneState(StrEnum):
     ASKED = "asked"
     VERIFIED = "verified"
-    """Who asks is who they say; it is enabled once nothing that the rule book names is lacking."""
+    """The requester is verified; access is enabled once none of the rule book's conditions is lacking."""
     REFUSED = "refused"
-    """Who asks is not who they say."""
+    """The requester is not who they claim to be."""
     ENABLED = "enabled"
 
 
 @dataclass(frozen=True, slots=True)
 class LaneRequest:
-    """A request for protected access of a version. ``due_at``: until when its present step is to be done; None once it is over."""
+    """A version's request for protected access. ``due_at``: the deadline of its present step; None once it is over."""
 
     id: str
     app: AppId

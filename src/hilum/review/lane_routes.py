@@ -41,14 +41,14 @@ class AccessAsked(Strict):
 
 
 class VerifyAsked(Strict):
-    """``authentic``: who asks is who they say."""
+    """``authentic``: the requester is who they claim to be."""
 
     authentic: bool
     reason: Prose
 
 
 class LaneListed(Shown):
-    """``due_at``: until when the present step is to be done; null once it is over."""
+    """``due_at``: the deadline of the present step; null once it is over."""
 
     id: str
     app: str
@@ -65,7 +65,7 @@ class LaneListed(Shown):
 
 
 class LaneShown(LaneListed):
-    """``lacking``: what it waits for before it is enabled, of the conditions that the rule book names."""
+    """``lacking``: the rule book's conditions that it still waits for."""
 
     lacking: tuple[StepCondition, ...]
 
@@ -83,7 +83,7 @@ def add_lane_routes(router: APIRouter, kit: Kit) -> None:
 
     @router.post("/regulated-access", status_code=201, openapi_extra=ASKERS)
     async def ask_access(request: Request, body: AccessAsked) -> LaneListed:
-        """Ask for access that regulation protects: answered in fixed business days, whatever else is reviewed or paid."""
+        """Request access that regulation protects: answered in fixed business days, whatever else is reviewed or paid."""
         verb = partial(service.ask_access, version_id=VersionId(body.version), scopes=body.scopes)
         return _listed(await run_write(kit, request, verb))
 
@@ -101,6 +101,6 @@ def add_lane_routes(router: APIRouter, kit: Kit) -> None:
 
     @router.post("/regulated-access/{access}/verify", openapi_extra=audience("reviewer"))
     async def verify(request: Request, access: Id, body: VerifyAsked) -> LaneListed:
-        """Record whether who asks is who they say. If nothing else is lacking the app is enabled at once."""
+        """Record whether the requester is who they claim to be. If nothing else is lacking, the app is enabled at once."""
         verb = partial(service.verify_access, request_id=access, reason=body.reason, authentic=body.authentic)
         return _listed(await run_write(kit, request, verb))

@@ -44,7 +44,7 @@ class FindingAsked(Strict):
 
 
 class VerdictAsked(RevisionAsked):
-    """``answers``: by the name of each point of the scorecard. ``flags``: the red flags that are raised. ``text``: the vendor sees it."""
+    """``answers``: by point of the scorecard. ``flags``: the raised red flags. ``text``: shown to the vendor."""
 
     verdict: Verdict
     text: Prose
@@ -129,7 +129,7 @@ class LensShown(LensListed):
 
 
 class FindingShown(Shown):
-    """``blocks``: nothing is certified while it is open. ``due_at``: until when it is to be fixed."""
+    """``blocks``: it blocks certification while it is open. ``due_at``: the deadline to fix it."""
 
     id: str
     submission: str
@@ -233,7 +233,7 @@ def scorecards_shown(cards: Scorecards) -> ScorecardsShown:
 
 
 class RightsAsked(Strict):
-    """The lenses for which the reviewer signs from then on; none takes the right away."""
+    """The lenses for which the reviewer signs from now on; an empty list removes the right."""
 
     lenses: Annotated[tuple[Lens, ...], Field(max_length=len(Lens))]
 

@@ -77,7 +77,7 @@ def add_lens_routes(router: APIRouter, kit: Kit) -> None:
 
     @router.post(f"{one}/judge", openapi_extra=REVIEWERS)
     async def judge(request: Request, submission: Id, lens: Lens, body: VerdictAsked) -> LensShown:
-        """Give the verdict on a lens that one has taken."""
+        """Give the verdict on a lens that you have taken."""
         verb = partial(service.judge, order=body.order(submission, lens))
         return lens_shown(await run_write(kit, request, verb))
 
@@ -85,7 +85,7 @@ def add_lens_routes(router: APIRouter, kit: Kit) -> None:
         f"{one}/answer", openapi_extra=audience("platform_admin", "vendor_owner", "vendor_developer")
     )
     async def answer(request: Request, submission: Id, lens: Lens, body: AnswerAsked) -> LensShown:
-        """Answer what a lens found: its reviewer looks again."""
+        """Answer a lens's findings; its reviewer looks again."""
         verb = partial(
             service.answer, submission_id=submission, lens=lens, revision=body.revision, text=body.text
         )
@@ -93,7 +93,7 @@ def add_lens_routes(router: APIRouter, kit: Kit) -> None:
 
     @router.post("/findings/{finding}/resolve", openapi_extra=REVIEWERS)
     async def resolve(request: Request, finding: Id, body: ResolveAsked) -> FindingShown:
-        """Record that what was found is fixed."""
+        """Record that a finding is fixed."""
         verb = partial(service.resolve, finding_id=finding, note=body.note)
         return finding_shown(await run_write(kit, request, verb))
 
@@ -129,7 +129,7 @@ def _reviewers(router: APIRouter, kit: Kit) -> None:
 
     @router.post("/ties", status_code=201, openapi_extra=REVIEWERS)
     async def declare_tie(request: Request, body: TieAsked) -> TieShown:
-        """Declare that one is tied to a vendor: one judges nothing of it from then on."""
+        """Declare a tie to a vendor; from then on you judge none of its submissions."""
         verb = partial(service.declare_tie, vendor=VendorId(body.vendor), reason=body.reason)
         return tie_shown(await run_write(kit, request, verb))
 

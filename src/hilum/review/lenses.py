@@ -1,4 +1,4 @@
-"""Lenses of a submission: open them when it was checked, take one, judge it, answer what was found, and see what is left (C100 to C107)."""
+"""Lenses of a submission: open them after its checks, take and judge one, answer and resolve findings (C100 to C107)."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
@@ -44,14 +44,14 @@ _DETAILS = {
     "signs_another_lens": "You have another lens of this submission, and at its tier nobody signs two. A colleague takes this one.",
     "not_taken_by_you": "Take this lens first: `hilum review take`. If a colleague has it, they give it back.",
 }
-"""Why somebody may not act on a lens, in words."""
+"""Sentences for why an actor may not act on a lens."""
 _NOT_TAKEN = {
     LensState.OPEN: "Nobody has this lens: it is open. `hilum review take` takes it.",
     LensState.NEEDS_CHANGES: "This lens waits for the vendor's answer (`hilum review answer`). Then it is yours again.",
     LensState.PASSED: "This lens has passed already. `hilum review show` says what is possible now.",
     LensState.FAILED: "This lens has failed already. Reject the submission: `hilum review decide`.",
 }
-"""What to do about a lens that is in no reviewer's hands."""
+"""What to do about a lens that no reviewer has."""
 _NOT_GIVEN_BACK = (
     "Who has this lens gives it back, or an administrator. `hilum review lenses` lists who has which."
 )
@@ -61,9 +61,9 @@ _NOT_GIVEN_BACK = (
 
 
 def open_lenses(ctx: Context, found: Submission, route: Route, seen: str) -> None:
-    """Open the lenses of a route that are not open yet, and again those whose verdict does not stand. A verdict on the same inputs is kept.
+    """Open the lenses of a route, also again those whose verdict is no longer valid. A verdict on the same inputs is kept.
 
-    ``seen``: the digest of the certification run that the checks saw, empty if there was none: a lens may judge that too.
+    ``seen``: the digest of the certification run that the checks used, empty without one: a lens may judge that too.
     """
     content, cards = orjson.loads(found.content), shipped_scorecards()
     there = {each.lens: each for each in lens_store.lenses_of(ctx.tx, found.id, lock=True)}
@@ -78,13 +78,13 @@ def open_lenses(ctx: Context, found: Submission, route: Route, seen: str) -> Non
             )
     for each in lens_store.lenses_of(ctx.tx, found.id):
         if _undone_by(ctx, found, each, route, seen):
-            open_again(ctx, each, "Its verdict does not stand any more.")
+            open_again(ctx, each, "Its verdict is no longer valid.")
 
 
 def _open(
     ctx: Context, found: Submission, lens: Lens, inputs: str, by: tuple[str, set[str], Tier | None]
 ) -> str:
-    """Open a lens, or keep a verdict on it; return who gave that. ``by``: scorecard, who has other lenses, tier."""
+    """Open a lens, or keep an earlier verdict; return who gave that. ``by``: scorecard, reviewers of other lenses, tier."""
     scorecard, signed, tier = by
     opened = LensReview(
         ctx.ids.new("len"), found.id, found.app, found.environment, lens, inputs, scorecard, ctx.now
@@ -114,7 +114,7 @@ def _open(
 
 
 def open_again(ctx: Context, before: LensReview, reason: str) -> None:
-    """Open a lens that was judged, as if nobody had."""
+    """Open a judged lens again."""
     again = replace(
         before,
         scorecard=shipped_scorecards().digest,
@@ -137,13 +137,13 @@ def mark_drawn(ctx: Context, before: LensReview) -> None:
 
 
 def pass_by_checks(ctx: Context, before: LensReview, reason: str) -> None:
-    """Let a lens pass because every check did."""
+    """Pass a lens because every check passed."""
     judged = replace(before, reviewer=str(ctx.actor), judged_at=ctx.now, text=reason)
     _move(ctx, judged, LensState.PASSED, JUDGE, reason)
 
 
 def _stands(ctx: Context, kept: LensReview, found: Submission, scorecard: str) -> bool:
-    """Check whether a verdict on the same inputs still says what it said: passed, lately, by the same scorecard, by somebody with no tie since."""
+    """Check whether an earlier verdict on the same inputs is still valid: passed, recent, by the same scorecard, and by a reviewer without a tie since."""
     if kept.state is not LensState.PASSED or kept.scorecard != scorecard or kept.judged_at is None:
         return False
     if ctx.now >= kept.judged_at + VERDICT_KEPT or not is_as_recorded(ctx, kept):
@@ -180,7 +180,7 @@ def release(ctx: Context, submission_id: str, lens: Lens, revision: int, reason:
 
 
 def judge(ctx: Context, order: JudgeOrder) -> LensReview:
-    """Give the verdict on a lens that one has taken, with the answers of its scorecard, reason codes and findings.
+    """Give the verdict on a lens that the actor has taken, with scorecard answers, reason codes and findings.
 
     Raises NotFound, NotPermitted (see ``policy.signing_bar``), Invalid, Conflict.
     """
@@ -232,7 +232,7 @@ def judge(ctx: Context, order: JudgeOrder) -> LensReview:
 
 
 def answer(ctx: Context, submission_id: str, lens: Lens, revision: int, text: str) -> LensReview:
-    """Answer what a lens found, as the vendor: the reviewer looks again. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    """Answer a lens's findings, as the vendor; the reviewer looks again. Raises NotFound, NotPermitted, Invalid, Conflict."""
     found, mine = _lens(ctx, submission_id, lens, revision)
     event = _event("review.lens.answer", found, lens)
     if not policy.may_submit(ctx.actor, found.vendor):
@@ -249,7 +249,7 @@ def answer(ctx: Context, submission_id: str, lens: Lens, revision: int, text: st
 
 
 def resolve(ctx: Context, finding_id: str, note: str) -> Finding:
-    """Record that what was found is fixed, as the reviewer who has its lens. Raises NotFound, NotPermitted, Invalid, Conflict."""
+    """Record that a finding is fixed, as the reviewer of its lens. Raises NotFound, NotPermitted, Invalid, Conflict."""
     finding = lens_store.get_finding(ctx.tx, finding_id)
     try:
         found = moves.visible(ctx, finding.submission, lock=True)
@@ -307,7 +307,7 @@ def _event(action: str, found: Submission, lens: Lens) -> Event:
 
 
 def signer_of(ctx: Context, found: Submission) -> policy.Signer:
-    """Return what decides whether the actor may judge a submission."""
+    """Return the inputs that decide whether the actor may judge a submission."""
     decides = policy.may_decide(ctx.actor)
     mine = reviewers.lenses_of(ctx, PersonId(ctx.actor.id)) if decides else ()
     steps = store.list_steps(ctx.tx, found.id)
@@ -340,7 +340,7 @@ def _bar(ctx: Context, found: Submission, mine: LensReview) -> str:
     tier = None if run is None else run.judgement.route.tier
     others = [each for each in lens_store.lenses_of(ctx.tx, found.id) if each.lens is not mine.lens]
     signer = signer_of(ctx, found)
-    # A rejection that was overturned is judged again by others.
+    # Others judge an overturned rejection.
     overturned = any(each.before is State.REJECTED for each in store.list_steps(ctx.tx, found.id))
     acted = overturned and signer.reviewer in who_acted(ctx, found, mine.lens)
     return policy.signing_bar(replace(signer, acted=acted), mine.lens, others, tier)
@@ -391,7 +391,7 @@ def _move(ctx: Context, after: LensReview, state: LensState, action: str, reason
 
 
 def verdict_digest(given: LensReview) -> str:
-    """Return the digest of a verdict, which the audit has too."""
+    """Return the digest of a verdict, as in the audit."""
     kept: Mapping[str, Any] = {
         "submission": given.kept_from or given.submission,
         "lens": given.lens,
@@ -407,7 +407,7 @@ def verdict_digest(given: LensReview) -> str:
 
 
 def is_as_recorded(ctx: Context, given: LensReview) -> bool:
-    """Check whether the last verdict on this lens that the audit recorded is just this one."""
+    """Check whether this is the last verdict on the lens that the audit recorded."""
     query = EventQuery(action=JUDGE, app=given.app, since=given.judged_at, outcome="done", limit=50)
     of = (given.kept_from or given.submission, given.lens.value)
     facts = [each.event.facts for each in audit.list_events(ctx, query).events]
@@ -416,7 +416,7 @@ def is_as_recorded(ctx: Context, given: LensReview) -> bool:
 
 
 def obstacle(ctx: Context, found: Submission, route: Route, seen: str) -> str:
-    """Return why lenses keep a submission from being certified; empty if they do not. ``seen``: as ``open_lenses``."""
+    """Return why lenses block certification; empty if they do not. ``seen``: as in ``open_lenses``."""
     lenses = lens_store.lenses_of(ctx.tx, found.id)
     if reason := policy.lenses_obstacle(route.lenses, lenses, lens_store.findings_of(ctx.tx, found.id)):
         return reason
@@ -424,10 +424,10 @@ def obstacle(ctx: Context, found: Submission, route: Route, seen: str) -> str:
 
 
 def _undone_by(ctx: Context, found: Submission, mine: LensReview, route: Route, seen: str) -> str:
-    """Return why a lens that passed does not count as passed any more; empty if it does, or has not passed."""
+    """Return why a passed lens no longer counts as passed; empty if it does, or has not passed."""
     if mine.lens not in route.lenses or mine.state is not LensState.PASSED:
         return ""
-    # Also against what the submission says now: a whole verdict may have been copied from another one.
+    # Also compared with the present submission: a verdict may have been copied from another one.
     card = shipped_scorecards().of[mine.lens]
     judged = inputs_digest(orjson.loads(found.content), card, route.tier, seen)
     if mine.inputs != judged or not is_as_recorded(ctx, mine):
@@ -473,7 +473,7 @@ def lenses_by_submission(ctx: Context, found: Iterable[Submission]) -> dict[str,
 
 
 def bars(ctx: Context, submission_id: str) -> dict[Lens, str]:
-    """Return in words why the acting reviewer may not judge each lens of a submission; empty where they may. Raises NotFound."""
+    """Return sentences for why the actor may not judge each lens of a submission; empty where they may. Raises NotFound."""
     found = moves.visible(ctx, submission_id)
     faults = {mine.lens: _bar(ctx, found, mine) for mine in lens_store.lenses_of(ctx.tx, found.id)}
     return {

@@ -1,4 +1,4 @@
-"""Look at the addresses of a submission, through the safe fetcher. Only the jobs process does."""
+"""Fetch the addresses of a submission through the safe fetcher. Only the jobs process does this."""
 
 import asyncio
 import hashlib
@@ -33,7 +33,7 @@ class Fetcher(Protocol):
 
 
 def look_at(make: Callable[[], Fetcher], targets: Sequence[Target]) -> list[Look]:
-    """Look at several addresses at once, from a thread without an event loop. A fetcher is made for each call."""
+    """Fetch several addresses concurrently, from a thread without an event loop. Each call makes a fetcher."""
 
     async def all_at_once() -> list[Look]:
         fetcher = make()
@@ -47,7 +47,7 @@ def look_at(make: Callable[[], Fetcher], targets: Sequence[Target]) -> list[Look
 
 async def _look(fetcher: Fetcher, target: Target) -> Look:
     try:
-        # Where an address sends a browser is what counts of one that browsers open; of the others it is what can be read.
+        # For an address that browsers open the redirect counts; for others the content.
         if target.kind in _CALLED:
             fetched = await fetcher.look(target.url, accept="text/html")
         else:
@@ -83,5 +83,5 @@ def _seen(target: Target, fetched: Fetched) -> Look:
 
 
 def _plain(text: str) -> str:
-    """Return a header as far as it can be stored and shown."""
+    """Return the part of a header that can be stored and shown."""
     return "".join(each for each in text[:LOCATION_BOUND] if each.isascii() and each.isprintable())

@@ -36,53 +36,53 @@ __all__ = [
     "Visibility",
 ]
 CLIENTS_BOUND = 100
-"""Clients of the environment that one submission describes."""
+"""The most clients that a submission describes."""
 EVIDENCE_BOUND = 20
-"""Documents of one submission."""
+"""The most documents of a submission."""
 SHARED_SANDBOX = "shared_sandbox"
-"""The kind of evidence that a run was made at a sandbox hospital which is not the vendor's own."""
+"""The kind of evidence: a run at a sandbox hospital that is not the vendor's own."""
 MADE_HERE = frozenset({"automated_checks", "sandbox_run", SHARED_SANDBOX})
-"""Kinds of evidence of the rule book that the platform makes itself, so that a vendor cannot attach them (C105)."""
+"""Kinds of evidence that the platform makes itself; a vendor cannot attach them (C105)."""
 DRAFT_KEPT = timedelta(days=400)
-"""How long a draft is kept that nobody touches."""
+"""How long an untouched draft is kept."""
 KEPT = timedelta(days=3 * 366)
-"""How long a submission is kept after it was withdrawn or rejected; as long as its certification, if it was certified."""
+"""How long a withdrawn or rejected submission is kept; a certified one is kept with its certification."""
 PURGE_BATCH = 200
 TARGETS_BOUND = 200
-"""Addresses that one run looks at. What is beyond was not looked at, and so does not pass."""
+"""The most addresses of a run. Further ones are not fetched, and so do not pass."""
 LOOKS_AT_ONCE = 16
 LOOK_WITHIN = timedelta(seconds=10)
 LOOK_BYTES = 4 * 1024 * 1024
 """The largest document that is read."""
 RUNS_A_DAY = 20
-"""Runs of checks of one submission within a day: its addresses may be a stranger's, whom Hilum must not be made to flood."""
+"""Runs of checks of a submission in a day: Hilum must not be used to flood other people's addresses."""
 RUN_LIFE = timedelta(days=7)
-"""How old the checks may be by which a submission is certified."""
+"""How old the checks behind a certification may be."""
 RUNS_BOUND = 200
 """Runs of checks of one submission."""
 CHECK_EVERY = timedelta(seconds=5)
 SUBMISSION_SORTS = Sorts({"submitted": "id", "due": "due_at"})
-"""The orders of submissions: as they were made, whose ids are in that order, and by when their decision is due."""
+"""The orders of submissions: by creation, which is the order of ids, and by the deadline of the decision."""
 TIE_SORTS = Sorts({"declared": "id"})
 """The orders of declared ties."""
 ROWS_COUNTED = 100
-"""Submissions that a figure names."""
+"""How many submissions a figure lists."""
 COUNTED_BOUND = 1_000
-"""Submissions of a list that are counted; beyond it there are more."""
+"""The highest count of a list of submissions."""
 VERDICT_KEPT = timedelta(days=90)
-"""How old a lens's verdict may be that is kept when the same inputs are submitted again."""
+"""How old a kept verdict on the same inputs may be."""
 FINDINGS_BOUND = 50
 """Findings of one verdict."""
 FINDINGS_OF_ONE = 500
 """Findings of one submission."""
 CLOCKS_EVERY = timedelta(seconds=30)
 CLOCKS_BATCH = 100
-"""Clocks that one transaction looks at."""
+"""Clocks in one transaction."""
 FIGURES_EVERY = timedelta(hours=1)
 FIGURES_OVER = timedelta(days=365)
-"""Over what time figures are published."""
+"""The period of published figures."""
 MEASURES_BOUND = 50_000
-"""The newest measurements that figures are made of."""
+"""How many of the newest measurements the figures count."""
 PERCENT_PARTS = 10_000
 APPEAL_WITHIN = timedelta(days=30)
 """How long after a rejection its vendor may appeal."""
@@ -98,7 +98,7 @@ class State(StrEnum):
     CHECKING = "checking"
     """The automated checks run."""
     IN_LENSES = "in_lenses"
-    """Checked; it waits for people."""
+    """Checked; people judge it."""
     CERTIFIED = "certified"
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
@@ -109,12 +109,12 @@ class Act(StrEnum):
     """What changes the state of a submission."""
 
     OVERTURN = "overturn"
-    """An appeal against its rejection was right."""
+    """An appeal overturned its rejection."""
     SUBMIT = "submit"
     CHECK = "check"
     """Begin with the automated checks."""
     PASS_ON = "pass_on"
-    """The checks were made, whatever they found."""
+    """The checks are done, whatever they found."""
     RERUN = "rerun"
     CERTIFY = "certify"
     REJECT = "reject"
@@ -123,7 +123,7 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AskedScope:
-    """A scope that a version is to be certified for, and why it needs it. ``defence``: why it is still needed although nobody used it."""
+    """A scope to certify, with its justification. ``defence``: why it is still needed although nobody used it."""
 
     scope: str
     justification: str
@@ -132,7 +132,7 @@ class AskedScope:
 
 @dataclass(frozen=True, slots=True)
 class SubmissionOrder:
-    """What a vendor writes in a submission. Everything else is taken from the records of the app when it is submitted."""
+    """The vendor's part of a submission. Everything else comes from the app's records at that time."""
 
     scopes: tuple[AskedScope, ...] = ()
     documents: tuple[Document, ...] = ()
@@ -140,9 +140,10 @@ class SubmissionOrder:
 
 @dataclass(frozen=True, slots=True)
 class DecideOrder:
-    """A reviewer's decision on a submission at a revision. ``expires_at``: of the certification, if it is certified.
+    """A reviewer's decision on a submission at a revision.
 
-    ``reasons``: the codes for which it is rejected; without any, those of the lenses that did not pass.
+    ``expires_at``: the end of the certification. ``reasons``: the codes of a rejection; by default those of the lenses that did not
+    pass.
     """
 
     submission: str
@@ -180,17 +181,17 @@ class Submission:
     submitted_at: datetime | None = None
     closed_at: datetime | None = None
     reasons: tuple[str, ...] = ()
-    """The codes for which it was rejected."""
+    """The codes of its rejection."""
     beyond: int | None = None
     """How many of its scopes no declared workflow needed when it was first checked, and of which tier it was then (K5); None: not checked yet."""
     checked_tier: str = ""
     evidence_ends: datetime | None = None
-    """When the first of the evidence by which its checks passed holds no more; None: none of it ends, or that was followed already."""
+    """When the first evidence behind its checks expires; None if none does, or if that was handled."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskedBeyond:
-    """Of the submissions of a tier in a time, how many asked for a scope beyond their declared workflows. ``rows``: the newest of those."""
+    """How many submissions of a tier and period asked for a scope beyond their declared workflows. ``rows``: the newest of those."""
 
     tier: str
     submissions: int
@@ -241,7 +242,7 @@ class BrowseQuery:
 
 @dataclass(frozen=True, slots=True)
 class BrowsedPage:
-    """Submissions without what was submitted. ``next``: where the list goes on; ``total`` counts up to COUNTED_BOUND and one more."""
+    """Submissions without their content. ``next``: where the list continues; ``total`` counts up to COUNTED_BOUND + 1."""
 
     submissions: tuple[Submission, ...]
     next: str
@@ -252,7 +253,7 @@ class BrowsedPage:
 
 
 class Kind(StrEnum):
-    """What an address of a submission is."""
+    """The kinds of addresses of a submission."""
 
     REDIRECT = "redirect"
     LAUNCH = "launch"
@@ -265,7 +266,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address that checks look at."""
+    """An address that checks fetch."""
 
     kind: Kind
     url: str
@@ -273,9 +274,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was seen at an address. ``fault``: why nothing was, with a sentence; ``tls_fault``: what is wrong with its certificate.
+    """The result of fetching an address.
 
-    ``location``: where it redirects. ``keys``: id and digest of each key of a key set; ``keys_fault``: why it is none.
+    ``fault``: why it failed, with a sentence; ``tls_fault``: what is wrong with its certificate. ``location``: where it redirects.
+    ``keys``: id and digest of each key of a key set; ``keys_fault``: why it is not one.
     """
 
     kind: Kind
@@ -292,7 +294,7 @@ class Look:
 
 
 class Result(StrEnum):
-    """Of a check. Only what passed, or what the rule book does not require, lets a submission go on."""
+    """The result of a check. Only passed and not-required checks let a submission continue."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -303,7 +305,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A conclusion: by which rule, about what, on which evidence, how to see it oneself, and what to do about it."""
+    """A conclusion: rule, subject, evidence, reproduction and fix."""
 
     rule: str
     about: str
@@ -314,7 +316,7 @@ class Check:
 
     @property
     def blocks(self) -> bool:
-        """Whether it keeps a submission from being certified: all do but what passed, or what the rule book does not require."""
+        """Return whether it blocks certification: every check that neither passed nor is not required."""
         return self.result not in {Result.PASSED, Result.NOT_REQUIRED}
 
     def but(self, result: Result, evidence: str) -> "Check":
@@ -324,9 +326,9 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which way a submission goes: its tier and track, the lenses that judge it, and within how many business days. No tier: none.
+    """The route of a submission: tier and track, lenses and business days.
 
-    ``sample_percent``: how many of those whose checks are clean a person examines; None: every one.
+    No tier: no route. ``sample_percent``: the percentage of clean submissions that a person examines; None for all.
     """
 
     tier: Tier | None = None
@@ -345,7 +347,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of the checks of a submission: what was seen as canonical JSON with its digest, by which rule book it was judged, and how."""
+    """One run of a submission's checks: the inputs as canonical JSON with their digest, the rule book, and the judgement."""
 
     submission: str
     number: int
@@ -358,7 +360,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A run that was judged again from what was stored. ``same``: it came to the same results, tier and route, and what was shown is as it was stored."""
+    """A run judged again from its stored inputs. ``same``: results, tier and route are the same, and the stored sentences are those that were shown."""
 
     run: Run
     again: Judgement
@@ -369,20 +371,20 @@ class Replay:
 
 
 class LensState(StrEnum):
-    """Of one lens of a submission."""
+    """The states of a lens."""
 
     OPEN = "open"
     """Nobody has taken it."""
     TAKEN = "taken"
-    """A reviewer is at it."""
+    """A reviewer judges it."""
     NEEDS_CHANGES = "needs_changes"
-    """It waits for an answer of the vendor."""
+    """The vendor must answer."""
     PASSED = "passed"
     FAILED = "failed"
 
 
 class Verdict(StrEnum):
-    """Of a reviewer on one lens."""
+    """A reviewer's verdict on a lens."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -399,7 +401,7 @@ AFTER: Mapping[Verdict, LensState] = MappingProxyType(
 
 
 class Answer(StrEnum):
-    """To one point of a scorecard."""
+    """An answer to one point of a scorecard."""
 
     MET = "met"
     PARTLY = "partly"
@@ -408,7 +410,7 @@ class Answer(StrEnum):
 
 
 class Severity(StrEnum):
-    """Of a finding, the gravest first."""
+    """The severity of a finding, the worst first."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -417,14 +419,14 @@ class Severity(StrEnum):
 
     @property
     def blocks(self) -> bool:
-        """Whether nothing is certified while such a finding is open."""
+        """Return whether an open finding of this severity blocks certification."""
         return self in {Severity.CRITICAL, Severity.HIGH}
 
 
 FIX_WITHIN: Mapping[Severity, timedelta] = MappingProxyType(
     {severity: timedelta(days=days) for severity, days in zip(Severity, (7, 14, 30, 90), strict=True)}
 )
-"""Within what time a vendor fixes what was found."""
+"""How long a vendor has to fix a finding."""
 
 
 class FindingState(StrEnum):
@@ -436,7 +438,7 @@ class FindingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewFinding:
-    """What a reviewer found: by which rule, how grave, on which evidence, how to see it oneself, and what to do about it."""
+    """A reviewer's finding: rule, severity, evidence, reproduction and fix."""
 
     rule: str
     severity: Severity
@@ -447,7 +449,7 @@ class NewFinding:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A finding of a lens, until it is resolved. ``note``: why it was."""
+    """A finding of a lens. ``note``: why it was resolved."""
 
     id: str
     submission: str
@@ -470,7 +472,7 @@ class Finding:
 
     @property
     def due_at(self) -> datetime:
-        """Until when it is to be fixed."""
+        """Return the deadline to fix it."""
         return self.found_at + FIX_WITHIN[self.severity]
 
 
@@ -552,7 +554,7 @@ class LensQuery:
 
 @dataclass(frozen=True, slots=True)
 class LensRights:
-    """For which lenses a reviewer may sign; given by two people."""
+    """The lenses for which a reviewer may sign; granted by two people."""
 
     person: PersonId
     lenses: tuple[Lens, ...]
@@ -561,7 +563,7 @@ class LensRights:
 
 
 class TieKind(StrEnum):
-    """How a reviewer's tie to a vendor is known."""
+    """How a reviewer's tie to a vendor was found."""
 
     DECLARED = "declared"
     MEMBER = "member"
@@ -572,7 +574,7 @@ class TieKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """A tie of a reviewer to a vendor, which they declared. It bars them from its submissions until a colleague ends it."""
+    """A tie that a reviewer declared to a vendor. It excludes them from its submissions until a colleague ends it."""
 
     id: str
     person: PersonId

@@ -1,4 +1,4 @@
-"""Steps that several verbs share: who sees a submission, and how its state changes."""
+"""Shared by several verbs: who sees a submission, and how its state changes."""
 
 from dataclasses import replace
 from typing import Any
@@ -32,7 +32,7 @@ def visible(ctx: Context, submission_id: str, *, lock: bool = False) -> Submissi
 
 
 def view_of(ctx: Context, submission_id: str) -> SubmissionView:
-    """Return a submission that is no draft, with its history."""
+    """Return a submission with its history; not for drafts."""
     found = store.get_submission(ctx.tx, submission_id)
     return SubmissionView(found, steps_of(ctx, found.id), {})
 

@@ -1,4 +1,4 @@
-"""Tell a vendor what happened to what it submitted, by mail and webhook."""
+"""Notify a vendor of changes to its submissions, by mail and webhook."""
 
 from hilum.contacts import service as contacts
 from hilum.infra.context import Context

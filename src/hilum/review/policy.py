@@ -1,4 +1,4 @@
-"""Who may submit and see, how states follow each other, and what a submission lacks. Pure."""
+"""Who may submit and see, the transitions of states, and what a submission lacks. Pure."""
 
 import hashlib
 import re
@@ -63,7 +63,7 @@ TRANSITIONS: Mapping[tuple[State, Act], State] = MappingProxyType(
         (State.REJECTED, Act.OVERTURN): State.IN_LENSES,
     }
 )
-"""Every change of state that there is; any other is refused (C98)."""
+"""Every allowed change of state; any other is refused (C98)."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -82,7 +82,7 @@ OPEN = tuple(state for state in State if not is_final(state))
 
 
 def may_appeal(state: State, closed_at: datetime | None, now: datetime) -> bool:
-    """Check whether a submission was rejected so lately that its vendor may appeal."""
+    """Check whether a submission was rejected recently enough for an appeal."""
     return state is State.REJECTED and closed_at is not None and now < closed_at + APPEAL_WITHIN
 
 
@@ -98,7 +98,7 @@ def may_decide(actor: Actor) -> bool:
 
 _STAFF = f"{ActorKind.STAFF}:"
 REVIEWER_SHOWN = "reviewer"
-"""What a vendor sees instead of who of the staff it was."""
+"""What a vendor sees instead of a staff member."""
 
 
 def may_see(actor: Actor, vendor: VendorId) -> bool:
@@ -107,7 +107,7 @@ def may_see(actor: Actor, vendor: VendorId) -> bool:
 
 
 def seen_by(actor: Actor, who: str) -> str:
-    """Return who did something in a review as an actor sees it: of the staff a vendor learns no name and no id, so that nobody is pressed."""
+    """Return who did something in a review, as an actor may see it: vendors see no names or ids of staff, so that nobody is put under pressure."""
     return who if actor.is_platform or not who.startswith(_STAFF) else REVIEWER_SHOWN
 
 
@@ -115,7 +115,7 @@ def seen_by(actor: Actor, who: str) -> str:
 
 
 def order_faults(order: SubmissionOrder, book: Book, *, now: datetime) -> dict[str, str]:
-    """Return the error code of each field that is invalid, also of a draft. What is still missing is no fault here."""
+    """Return the error code of each invalid field, also of a draft. Missing fields are no fault here."""
     faults = scope_faults(each.scope for each in order.scopes) if order.scopes else {}
     if not faults and _repeated(_same(each.scope) for each in order.scopes):
         faults["scopes"] = "named_twice"
@@ -198,7 +198,7 @@ class Entry:
 
 
 def cells_of(book: Book, applicant: Applicant) -> list[Cell]:
-    """Return the cells of the rule book in which a version would be certified, one for each way to authenticate."""
+    """Return the rule book's cells in which a version would be certified, one for each way to authenticate."""
     cells = book.categories[applicant.category].cells if applicant.category in book.categories else {}
     return [cells[each.tier] for each in tiers_to_certify(book, applicant).values()]
 
@@ -223,7 +223,7 @@ def entry_faults(order: SubmissionOrder, entry: Entry, book: Book, *, now: datet
     if not order.scopes:
         faults["scopes"] = "scopes_missing"
     if entry.applicant.workflows == NOT_DECLARED:
-        # Whether the scopes are more than the workflows need could not be judged.
+        # Without workflows it cannot be judged whether the scopes exceed them.
         faults["version.workflows"] = "workflows_not_declared"
     if entry.card_missing:
         faults["version.ai_use.model_card"] = "model_card_missing"
