@@ -26,6 +26,7 @@ from hilum.gateway import (
     response_filter,
 )
 from hilum.standards.fhir import labels, matching, queries, visibility
+from hilum.standards.smart import scopes
 from tests.unit.gateway import test_break_glass, test_decision, test_query_rewrite, test_response_filter
 from tests.unit.standards_fhir_requests import test_matching, test_visibility
 
@@ -117,7 +118,8 @@ def real(module: ModuleType, name: str) -> FunctionType:
 
 def forget() -> None:
     """Clear every cache that may hold what the real function said."""
-    for module in MUTATED:
+    # Compiled scopes hold the tests that `matching` builds.
+    for module in (*MUTATED, scopes):
         for value in vars(module).values():
             if hasattr(value, "cache_clear") and not isinstance(value, type):
                 value.cache_clear()

@@ -17,6 +17,7 @@ from hilum.controls.models import (
     EngageOrder,
     Mode,
     Quota,
+    QuotaFacts,
     QuotaLevel,
     QuotaLevels,
     Stop,
@@ -211,6 +212,11 @@ def quota_levels(
     for app, tenant, level, quota in overrides:
         found.setdefault((app, tenant), {})[level.value] = quota
     return {key: QuotaLevels(**levels) for key, levels in found.items()}
+
+
+def quota_at(facts: QuotaFacts, app: str, tenant: str, default: Quota) -> Quota:
+    """Return the quota of an app at a tenant: the default, unless one of the levels set another one."""
+    return effective_quota(facts.overrides.get((app, tenant)), default)
 
 
 def effective_quota(levels: QuotaLevels | None, default: Quota) -> Quota:

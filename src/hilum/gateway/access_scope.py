@@ -1,13 +1,10 @@
 """How far a scope reaches: scopes, the person's rights, the launch context and switches, joined type by type. Pure."""
 
-from collections.abc import Mapping
 from functools import cache, lru_cache
-from types import MappingProxyType
 
 from hilum.gateway.models import EffectiveAccess, GrantRule
-from hilum.identity.policy import rights_of
+from hilum.identity.models import RoleRights
 from hilum.standards.fhir.attachments import referrer_types
-from hilum.standards.fhir.matching import compile_all
 from hilum.standards.fhir.visibility import Belonging, rule_of
 from hilum.standards.smart.scopes import (
     CREATE,
@@ -16,34 +13,29 @@ from hilum.standards.smart.scopes import (
     CompiledScope,
     CompiledScopes,
     Prefix,
-    compile_scopes,
-    mask_of,
-    narrow,
 )
 from hilum.tokens.models import AccessToken
 
 EFFECTIVE_BOUND = 20_000
-REACHES_BOUND = 20_000
 
 
+# Shared by all tokens that differ in nothing of this, and by all types of one token.
 @lru_cache(maxsize=EFFECTIVE_BOUND)
-def effective_scopes(granted: tuple[str, ...], *allowed: tuple[str, ...]) -> CompiledScopes:
-    """Return the granted scopes, narrowed to what each of the others still allows: admitted by the rule book, approved by the tenant."""
-    for each in allowed:
-        granted = narrow(granted, each)
-    return compile_scopes(granted)
-
-
-@cache
-def rights_masks(role: str) -> Mapping[str, int]:
-    """Return a role's rights as masks of scope letters, by type. An unknown role has none."""
-    return MappingProxyType({type_: mask_of(letters) or 0 for type_, letters in rights_of(role).items()})
-
-
-def effective_access(token: AccessToken, *allowed: tuple[str, ...]) -> EffectiveAccess:
-    """Join a token's facts with its scopes, narrowed to what each of the others still allows."""
-    role, scopes = token.role if token.person else None, effective_scopes(token.scopes, *allowed)
-    return _effective_access(scopes, role, token.patient, token.person_patients, token.fhir_user)
+def effective_access(
+    scopes: CompiledScopes,
+    rights: RoleRights | None,
+    patient: str,
+    person_patients: tuple[str, ...] | None,
+    fhir_user: str,
+) -> EffectiveAccess:
+    """Join the scopes that are in force with the rights of the person's role (None without a person) and the context of a token."""
+    return EffectiveAccess(
+        scopes,
+        patient=patient,
+        people=None if person_patients is None else frozenset(person_patients),
+        rights=rights,
+        own=fhir_user.removeprefix("Patient/") if fhir_user.startswith("Patient/") else "",
+    )
 
 
 def holds(access: EffectiveAccess, type_: str, *special: str) -> bool:
@@ -57,23 +49,6 @@ def own_resource(access: EffectiveAccess, token: AccessToken, type_: str, letter
     # openid fhirUser permits reading exactly this one resource, whatever the clinical scopes
     # (security decision 11).
     return token.fhir_user if letter == READ and holds(access, type_, "openid", "fhirUser") else ""
-
-
-@lru_cache(maxsize=REACHES_BOUND)
-def _effective_access(
-    scopes: CompiledScopes,
-    role: str | None,
-    patient: str,
-    people: tuple[str, ...] | None,
-    fhir_user: str,
-) -> EffectiveAccess:
-    return EffectiveAccess(
-        scopes,
-        patient=patient,
-        people=None if people is None else frozenset(people),
-        rights=None if role is None else rights_masks(role),
-        own=fhir_user.removeprefix("Patient/") if fhir_user.startswith("Patient/") else "",
-    )
 
 
 def grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[GrantRule, ...]:
@@ -113,25 +88,22 @@ def _grant_rules(access: EffectiveAccess, type_: str, letters: int) -> tuple[Gra
     for scope in access.scopes.grants(type_):
         mask = scope.mask & letters
         if scope.prefix is not Prefix.SYSTEM and access.rights is not None:
-            mask &= access.rights.get(type_, 0)
+            mask &= access.rights.mask(type_)
         if not mask:
             continue
         # Per scope and type: a switch on patient/Observation leaves the rest of a wildcard in
         # force.
         if access.stopped is not None and access.stopped(scope.text, type_):
             continue
-        rule = _grant_rule(access, scope, type_, visibility.belonging)
+        rule = _grant_rule(access, scope, visibility.belonging)
         if rule is not None:
             found.append(rule)
     return tuple(found)
 
 
-def _grant_rule(
-    access: EffectiveAccess, scope: CompiledScope, type_: str, belonging: Belonging
-) -> GrantRule | None:
-    matchers = compile_all(type_, scope.constraints) if scope.constraints else ()
+def _grant_rule(access: EffectiveAccess, scope: CompiledScope, belonging: Belonging) -> GrantRule | None:
     # A constraint that cannot be held against a resource permits nothing.
-    if matchers is None:
+    if scope.matchers is None:
         return None
     patients: frozenset[str] | None
     # System scopes are for services, user and patient scopes for persons. A token that mixes them
@@ -157,7 +129,7 @@ def _grant_rule(
             patients = None
         else:
             patients = frozenset((access.patient,))
-    return GrantRule(scope.text, scope.prefix, patients, scope.constraints, matchers)
+    return GrantRule(scope.text, scope.prefix, patients, scope.constraints, scope.matchers)
 
 
 def _has_patient(access: EffectiveAccess) -> bool:

@@ -11,11 +11,12 @@ from operator import is_
 from typing import NamedTuple
 
 from hilum.clients.policy import admission
-from hilum.controls import policy as controls
 from hilum.controls.models import Quota, QuotaFacts, SwitchIndex
+from hilum.controls.policy import ScopeStops, quota_at
 from hilum.gateway.access_scope import asked_rules, effective_access, own_resource
 from hilum.gateway.models import Entitlement, Snapshot
 from hilum.identity.models import IdentityFacts
+from hilum.identity.policy import role_rights
 from hilum.installations.models import RegistryFacts
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ids import TenantId
@@ -23,7 +24,7 @@ from hilum.kernel.moments import WatchedMoment
 from hilum.policies.models import NO_QUOTA, Book, Cell, TrafficClass
 from hilum.policies.policy import PolicyFacts, workflow_limit
 from hilum.standards.refusals import meaning_of
-from hilum.standards.smart.scopes import WRITES
+from hilum.standards.smart.scopes import compile_narrowed
 from hilum.standing.models import STANDING_REASONS, Standing, Stopped
 from hilum.standing.policy import fault_without_app, standing_fault, stopped_part
 from hilum.tokens.models import AccessToken
@@ -121,8 +122,10 @@ class _Entitlements(OrderedDict[Need, _Kept]):
 _kept = _Entitlements()
 
 
-def entitlement_of(need: Need, token: AccessToken, snapshot: Snapshot, now: datetime) -> Entitlement | Deny:
-    """Return what a token is entitled to now, or why its app may not act.
+def entitlement_of(
+    need: Need, token: AccessToken, snapshot: Snapshot, now: datetime, stops: ScopeStops | None
+) -> Entitlement | Deny:
+    """Return what a token is entitled to now, or why its app may not act. ``stops``: the scopes that switches take out of every grant.
 
     INVARIANT: what is kept is what would be judged now: by the same facts, and before any moment with which the judgement compared the
     time. Refusals are never kept.
@@ -133,12 +136,10 @@ def entitlement_of(need: Need, token: AccessToken, snapshot: Snapshot, now: date
         found = _judge(need, token, facts, watched)
         if isinstance(found, Entitlement):
             _kept.keep(need, _Kept(found, token, now, watched.until, _kept.number_of(facts)))
-    index = snapshot.controls.switches
-    if isinstance(found, Deny) or not index.kinds:
+    if isinstance(found, Deny) or stops is None:
         return found
     # Nothing of this is kept: it is asked with the time of the request, for each type that an answer holds.
-    stops = controls.scope_stops(index, now, issued_at=token.issued_at, writes=bool(need.letter & WRITES))
-    return found if stops is None else _without_stopped(found, need, token, stops)
+    return _without_stopped(found, need, token, stops)
 
 
 def standing_refusal(need: Need, token: AccessToken, snapshot: Snapshot, now: datetime) -> Deny | None:
@@ -153,7 +154,8 @@ def quota_of(token: AccessToken, snapshot: Snapshot, now: datetime) -> Quota:
     """
     facts = facts_of(snapshot)
     client, book = facts.registry.clients.get(token.client), _book(token, facts, now)
-    return _quota(token, None if client is None else admission(book, client, now).cell, facts)
+    cell = None if client is None else admission(book, client, now).cell
+    return quota_at(facts.quotas, token.app, token.tenant, NO_QUOTA if cell is None else cell.quota)
 
 
 def traffic_of(cell: Cell | None, *, with_person: bool) -> TrafficClass:
@@ -188,8 +190,11 @@ def _judge(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Entit
         assert installation is not None, "standing refuses what is not installed"
         limit = workflow_limit(book, token.workflow)
         allowed = (admitted.scopes, installation.scopes, *(() if limit is None else (limit,)))
-    access = effective_access(token, *allowed)
+    rights = role_rights(token.role) if token.person else None
     cell = None if admitted is None else admitted.cell
+    quota = quota_at(facts.quotas, token.app, token.tenant, NO_QUOTA if cell is None else cell.quota)
+    scopes = compile_narrowed(token.scopes, *allowed)
+    access = effective_access(scopes, rights, token.patient, token.person_patients, token.fhir_user)
     return Entitlement(
         facts.identity.tenants[need.tenant],
         book,
@@ -199,13 +204,11 @@ def _judge(need: Need, token: AccessToken, facts: Facts, now: datetime) -> Entit
         own_resource=own_resource(access, token, need.type, need.letter),
         origins=frozenset(() if client is None else client.origins),
         traffic=traffic_of(cell, with_person=bool(token.person)),
-        quota=_quota(token, cell, facts),
+        quota=quota,
     )
 
 
-def _without_stopped(
-    found: Entitlement, need: Need, token: AccessToken, stops: controls.ScopeStops
-) -> Entitlement:
+def _without_stopped(found: Entitlement, need: Need, token: AccessToken, stops: ScopeStops) -> Entitlement:
     access = replace(found.access, stopped=stops)
     grants = asked_rules(access, need.type, need.letter)
     own = own_resource(access, token, need.type, need.letter)
@@ -243,8 +246,3 @@ def _refusal(need: Need, standing: Standing, now: datetime) -> Deny | None:
 
 def _book(token: AccessToken, facts: Facts, now: datetime) -> Book:
     return facts.policies.book_at(token.tenant, now, token.app)
-
-
-def _quota(token: AccessToken, cell: Cell | None, facts: Facts) -> Quota:
-    default = NO_QUOTA if cell is None else cell.quota
-    return controls.effective_quota(facts.quotas.overrides.get((token.app, token.tenant)), default)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hilum.breakglass.models import BreakGlassFacts, BrokenGlass
 from hilum.consent.models import ConsentFacts
 from hilum.controls.models import ControlFacts, Quota
-from hilum.identity.models import IdentityFacts, TenantFacts
+from hilum.identity.models import IdentityFacts, RoleRights, TenantFacts
 from hilum.installations.models import RegistryFacts
 from hilum.kernel.decision import ReadPurpose
 from hilum.kernel.ids import TenantId
@@ -148,15 +148,15 @@ class GrantRule:
 class EffectiveAccess:
     """What scopes, role and launch context together reach, before a type is named.
 
-    ``patient`` is the launch context. ``people`` are the charts a person may open, None for all of the tenant; ``rights`` is the
-    role's mask by type, None for a backend service. ``own`` is the person's own chart, where they are a patient.
+    ``patient`` is the launch context. ``people`` are the charts a person may open, None for all of the tenant; ``rights`` are
+    those of the person's role, None for a backend service. ``own`` is the person's own chart, where they are a patient.
     ``stopped`` names scopes and types that a switch took out of the grant. ``glass``: whose restricted records are open in an emergency.
     """
 
     scopes: CompiledScopes
     patient: str = ""
     people: frozenset[str] | None = None
-    rights: Mapping[str, int] | None = None
+    rights: RoleRights | None = None
     own: str = ""
     stopped: Callable[[str, str], bool] | None = None
     glass: BrokenGlass | None = None

@@ -34,13 +34,13 @@ from hilum.identity.models import MovedReads
 from hilum.identity.policy import holds_lost_chart
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import TenantId
-from hilum.policies.policy import ended_sentence, notice_headers, notice_of
+from hilum.policies.policy import notice_headers, notice_of, retirement
 from hilum.standards.fhir.attachments import referrer_types
 from hilum.standards.fhir.queries import SearchQuery, read_search
 from hilum.standards.fhir.requests import FhirRequest, Interaction, Unsupported
 from hilum.standards.fhir.visibility import Belonging, is_judged_by_targets, local_reference, rule_of
 from hilum.standards.smart.interactions import LETTERS
-from hilum.standards.smart.scopes import CREATE, READ, ClinicalScope, CompiledScopes, Prefix, compile_scopes
+from hilum.standards.smart.scopes import CREATE, READ, WRITES, CompiledScopes, Prefix
 from hilum.standing.models import STANDING_REASONS
 from hilum.tokens import policy as tokens
 from hilum.tokens.models import AccessToken
@@ -89,10 +89,10 @@ def decide(
         return token
     if fault := _token_fault(token, asked, snapshot, now):
         return fault
-    need = Need(
-        token.hash, asked.tenant, asked.purpose, asked.source, request.type, LETTERS[request.interaction]
-    )
-    entitled = entitlement_of(need, token, snapshot, now)
+    letter, switches = LETTERS[request.interaction], snapshot.controls.switches
+    stops = controls.scope_stops(switches, now, issued_at=token.issued_at, writes=bool(letter & WRITES))
+    need = Need(token.hash, asked.tenant, asked.purpose, asked.source, request.type, letter)
+    entitled = entitlement_of(need, token, snapshot, now, stops)
     if isinstance(entitled, Deny):
         return entitled
     found = _obligations(asked, entitled, _glass(asked, token, snapshot, now))
@@ -293,7 +293,7 @@ def _grant_fault(found: Obligations, token: AccessToken, query: SearchQuery | No
     if found.only:
         return None
     rights = access.rights
-    if rights is not None and not rights.get(type_, 0) & letter:
+    if rights is not None and not rights.mask(type_) & letter:
         return Deny(Reason.ROLE_NOT_ALLOWED, f"The person's role does not permit this on {type_}.")
     if type_ == "Binary" and letter == CREATE:
         if not found.grants and not attaching_rules(_in_some_context(access)):
@@ -308,21 +308,11 @@ def _grant_fault(found: Obligations, token: AccessToken, query: SearchQuery | No
     # 403 only where no patient would help. A grant that lacks its context is out of reach, which is
     # 404 for everybody (ADR 13).
     if not found.grants and not grant_rules(_in_some_context(access), type_, letter):
-        insufficient = Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {type_}.")
-        return _retired(found, token) or insufficient
+        if sentence := retirement(found.book, token.scopes, type_, letter):
+            return Deny(Reason.SCOPE_RETIRED, sentence)
+        return Deny(Reason.SCOPE_INSUFFICIENT, f"No scope covers this on {type_}.")
     if query is not None:
         return includes_fault(query, access)
-    return None
-
-
-def _retired(found: Obligations, token: AccessToken) -> Deny | None:
-    """Return the refusal if a granted scope would cover the request, had the rule book not retired it."""
-    type_, letter = found.request.type, found.entitled.letter
-    for grant in compile_scopes(token.scopes).grants(type_):
-        if grant.mask & letter:
-            scope = ClinicalScope(grant.prefix, type_, letter, grant.constraints)
-            if sentence := ended_sentence(found.book, scope):
-                return Deny(Reason.SCOPE_RETIRED, sentence)
     return None
 
 

@@ -52,6 +52,17 @@ class Role(StrEnum):
     PATIENT = "patient"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RoleRights:
+    """The rights of a role, as masks of scope letters by resource type. There is one object for each role."""
+
+    masks: Mapping[str, int]
+
+    def mask(self, resource_type: str) -> int:
+        """Return the letters that the role permits on a type."""
+        return self.masks.get(resource_type, 0)
+
+
 class StaffRole(StrEnum):
     """What a person is on the platform's staff."""
 

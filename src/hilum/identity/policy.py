@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from hilum.identity.models import (
     NewPerson,
     Person,
     Role,
+    RoleRights,
     StaffRole,
     Tenant,
     TenantFacts,
@@ -39,6 +41,7 @@ from hilum.identity.rights import RIGHTS, VENDOR_RIGHTS
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.standards.languages import Language
+from hilum.standards.smart.scopes import mask_of
 from hilum.standards.zones import zone_fault
 
 __all__ = ["RIGHTS", "VENDOR_RIGHTS"]
@@ -75,6 +78,12 @@ REACHES_ALL_PATIENTS = frozenset({Role.PHYSICIAN, Role.NURSE, Role.ANALYST, Role
 def rights_of(role: str) -> Mapping[str, str]:
     """Return the rights of a role, by resource type; empty for an unknown role."""
     return RIGHTS[Role(role)] if role in ROLES else _NOTHING
+
+
+@cache
+def role_rights(role: str) -> RoleRights:
+    """Return the rights of a role as masks; an unknown role has none."""
+    return RoleRights({type_: mask_of(letters) or 0 for type_, letters in rights_of(role).items()})
 
 
 def reaches_all_patients(role: str) -> bool:

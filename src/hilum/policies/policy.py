@@ -33,6 +33,7 @@ from hilum.standards.smart.scopes import (
     Prefix,
     Scope,
     all_covered,
+    compile_scopes,
     parse_stored,
     render,
 )
@@ -98,6 +99,18 @@ def ended_sentence(book: Book, scope: Scope) -> str:
     if part_in_force(book, scope) or (product := ended_by(book, scope)) is None:
         return ""
     return f"{render(scope)} ended on {product.sunset}. {_instead(book, product)}"
+
+
+def retirement(book: Book, scopes: tuple[str, ...], type_: str, letter: int) -> str:
+    """Return the sentence of the first of some scopes that would permit a letter on a type, had the book not retired it; empty if there is none."""
+    return first_ended(
+        book,
+        (
+            ClinicalScope(scope.prefix, type_, letter, scope.constraints)
+            for scope in compile_scopes(scopes).grants(type_)
+            if scope.mask & letter
+        ),
+    )
 
 
 def first_ended(book: Book, scopes: Iterable[Scope]) -> str:

@@ -15,7 +15,7 @@ from hilum.consent import policy
 from hilum.consent.models import Authorization, Basis
 from hilum.consent.policy import By
 from hilum.frontchannel.policy import grantable
-from hilum.gateway.access_scope import effective_access, grant_rules
+from hilum.gateway.access_scope import grant_rules
 from hilum.gateway.resource_access import judge_resource
 from hilum.gateway.response_filter import judge_read
 from hilum.identity.policy import rights_of
@@ -25,7 +25,7 @@ from hilum.policies.shipped import shipped_book
 from hilum.standards.fhir.matching import compile_all
 from hilum.standards.smart.scopes import READ, ClinicalScope, all_covered, parse_scope, parse_stored, render
 from tests.effort import effort
-from tests.unit.gateway.facts import BASES, NOW, PATIENT_USER, SNAPSHOT, TOKEN, ask, decide
+from tests.unit.gateway.facts import BASES, NOW, PATIENT_USER, SNAPSHOT, TOKEN, access_of, ask, decide
 
 OBSERVATION = "http://terminology.hl7.org/CodeSystem/observation-category"
 CONDITION = "http://terminology.hl7.org/CodeSystem/condition-category"
@@ -126,7 +126,7 @@ def is_open(scopes: tuple[str, ...], type_: str, letter: int, category: str, *, 
         SNAPSHOT.registry.clients[token.client],
         next(iter(SNAPSHOT.registry.installations.values())),
     )
-    reach = effective_access(token, admission(shipped_book(), client, NOW).scopes, installed.scopes)
+    reach = access_of(token, admission(shipped_book(), client, NOW).scopes, installed.scopes)
     grants = grant_rules(reach, type_, letter)
     return bool(grants) and judge_resource(reach, resource, grants, bases=BASES) is None
 

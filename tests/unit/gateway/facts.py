@@ -9,8 +9,10 @@ from hilum.consent.models import ConsentFacts
 from hilum.controls import policy as controls
 from hilum.controls.models import ControlFacts, Mode, Switch, Target, TargetKind
 from hilum.gateway import policy
-from hilum.gateway.models import DecisionInput, Obligations, Snapshot
+from hilum.gateway.access_scope import effective_access
+from hilum.gateway.models import DecisionInput, EffectiveAccess, Obligations, Snapshot
 from hilum.identity.models import IdentityFacts, MovedReads, TenantFacts, UpstreamKind, UpstreamRef
+from hilum.identity.policy import role_rights
 from hilum.installations.models import InstallationFacts, RegistryFacts
 from hilum.kernel.decision import Deny, Permit, Reason
 from hilum.kernel.ids import (
@@ -30,7 +32,7 @@ from hilum.policies.models import UNCLASSIFIED, Tier
 from hilum.policies.shipped import shipped_book
 from hilum.registry.models import Environment
 from hilum.standards.fhir.requests import FhirRequest, Unsupported, parse
-from hilum.standards.smart.scopes import Prefix, everything
+from hilum.standards.smart.scopes import Prefix, compile_narrowed, everything
 from hilum.tokens.models import AccessToken, TokenFacts
 from tests.sim.world import START
 
@@ -167,6 +169,15 @@ def permit(
 
 def token(*scopes: str, **changes: Any) -> AccessToken:
     return replace(TOKEN, scopes=scopes, **changes) if scopes else replace(TOKEN, **changes)
+
+
+def access_of(token: AccessToken, *allowed: tuple[str, ...]) -> EffectiveAccess:
+    """What a token reaches within what each of the others still allows."""
+    scopes, rights = (
+        compile_narrowed(token.scopes, *allowed),
+        role_rights(token.role) if token.person else None,
+    )
+    return effective_access(scopes, rights, token.patient, token.person_patients, token.fhir_user)
 
 
 BACKEND: dict[str, Any] = {

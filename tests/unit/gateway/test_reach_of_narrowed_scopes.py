@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.consent.permissions import parts_of
-from hilum.gateway.access_scope import effective_access, grant_rules
+from hilum.gateway.access_scope import grant_rules
 from hilum.kernel.ids import PersonId
 from hilum.policies.models import Applicant, Book, ClientAuthentication, Tier
 from hilum.policies.policy import admit
@@ -27,7 +27,7 @@ from hilum.standards.smart.scopes import (
     types_of,
 )
 from tests.effort import effort
-from tests.unit.gateway.facts import TOKEN
+from tests.unit.gateway.facts import TOKEN, access_of
 from tests.unit.policies.books import GONE, book
 
 BITS = (1, 2, 4, 8, 16)
@@ -55,7 +55,7 @@ def reach(
     """Return what a token with these scopes reaches: type, letter, and whose records (None: everybody's)."""
     person = TOKEN.person if role else PersonId("")
     token = replace(TOKEN, scopes=tuple(scopes), role=role, person=person, person_patients=None)
-    access = effective_access(token)
+    access = access_of(token)
     return frozenset(
         (type_, bit, rule.patients)
         for type_ in resource_types()

@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from types import MappingProxyType
 from urllib.parse import unquote
 
+from hilum.standards.fhir.matching import Matcher, compile_all
 from hilum.standards.fhir.visibility import VISIBILITY, Belonging
 
 # Scopes are parsed at authorize before the person is signed in, so number and length are bounded first.
@@ -18,6 +19,7 @@ SCOPES_BOUND = 200
 SCOPE_TEXT_BOUND = 500
 CONSTRAINTS_BOUND = 8
 COMPILED_BOUND = 10_000
+NARROWED_BOUND = 20_000
 PARSED_BOUND = 10_000
 
 LETTERS = "cruds"
@@ -413,12 +415,18 @@ def of_rights(rights: Mapping[str, str], prefix: Prefix) -> tuple[ClinicalScope,
 
 @dataclass(frozen=True, slots=True)
 class CompiledScope:
-    """One clinical scope as the gateway uses it. ``text`` identifies it in decisions."""
+    """One clinical scope as the gateway uses it. ``text`` identifies it in decisions.
+
+    ``matchers`` judge on a resource what ``constraints`` narrow in a search; None if a resource cannot be held against one of them: then
+    the scope permits nothing.
+    """
 
     prefix: Prefix
     mask: int
     constraints: tuple[tuple[str, str], ...]
     text: str
+    # Made of the constraints: two that were made of the same ones are two objects.
+    matchers: tuple[Matcher, ...] | None = field(compare=False)
 
 
 # Built once for each distinct set of scopes and shared by its tokens; a decision only looks up the type.
@@ -452,10 +460,24 @@ def compile_scopes(texts: tuple[str, ...]) -> CompiledScopes:
 
     def of_type(*wanted: str) -> tuple[CompiledScope, ...]:
         return tuple(
-            CompiledScope(scope.prefix, scope.letters, scope.constraints, render(scope))
+            CompiledScope(
+                scope.prefix,
+                scope.letters,
+                scope.constraints,
+                render(scope),
+                compile_all(scope.type, scope.constraints),
+            )
             for scope in clinical
             if scope.type in wanted
         )
 
     named = {scope.type for scope in clinical} - {ANY_TYPE}
     return CompiledScopes({name: of_type(name, ANY_TYPE) for name in named}, of_type(ANY_TYPE), special)
+
+
+@lru_cache(maxsize=NARROWED_BOUND)
+def compile_narrowed(texts: tuple[str, ...], *allowed: tuple[str, ...]) -> CompiledScopes:
+    """Compile scope texts, narrowed to what each of the others still allows."""
+    for each in allowed:
+        texts = narrow(texts, each)
+    return compile_scopes(texts)
