@@ -1,4 +1,4 @@
-"""Which book is in force for an app at a hospital and which would be, with what two people allow it there. Pure."""
+"""The book in force for an app at a hospital and the one that would be, with overrides and exceptions applied. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from hilum.policies.models import Book, Override, PolicyException
 from hilum.policies.policy import PolicyFacts
 
 EVERYWHERE = TenantId("")
-"""Stands for the hospitals of which nobody decided anything of their own."""
+"""Represents the hospitals without overrides or exceptions of their own."""
 
 
 @dataclass(slots=True, eq=False)
 class Books:
-    """The book in force somewhere and the one that would be, with what that alters for each client that was asked about."""
+    """The book in force somewhere and the one that would be, with the cached effect on each client."""
 
     before: Book
     after: Book
@@ -26,7 +26,7 @@ class Books:
     effects: dict[ClientId, Effect | None] = field(default_factory=dict)
 
     def effect(self, facts: ClientFacts) -> Effect | None:
-        """Return what would be altered for a client; None if nothing."""
+        """Return the effect on a client; None if there is none."""
         if facts.id not in self.effects:
             self.effects[facts.id] = effect_of(facts, self.before, self.after, self.now)
         return self.effects[facts.id]
@@ -34,14 +34,14 @@ class Books:
 
 @dataclass(slots=True)
 class BooksAt:
-    """The books by hospital and app. Overrides and exceptions count under each book as they do when it is in force (C19, C23, C207)."""
+    """The books by hospital and app. Overrides and exceptions count as they would with each book in force (C19, C23, C207)."""
 
     in_force: PolicyFacts
     candidate: Book
     now: datetime
     everywhere: Books = field(init=False)
     distinct: list[Books] = field(init=False)
-    """Those of apps to which nothing is allowed."""
+    """The pairs of books for apps without overrides and exceptions."""
     _at: dict[TenantId, Books] = field(init=False)
     _allowing: dict[tuple[AppId, TenantId], Books] = field(default_factory=dict)
     _made: dict[tuple[Book, Book], Books] = field(default_factory=dict)
@@ -52,15 +52,15 @@ class BooksAt:
         self.distinct = list(dict.fromkeys((self.everywhere, *self._at.values())))
 
     def _books(self, before: Book, after: Book) -> Books:
-        # One for each two, at however many hospitals they are in force.
+        # One for each pair of books, at however many hospitals they are in force.
         return self._made.setdefault((before, after), Books(before, after, self.now))
 
     def allowances(self, app: AppId) -> tuple[Override | PolicyException, ...]:
-        """Return the overrides and exceptions of an app that had not ended when they were read."""
+        """Return an app's overrides and exceptions that had not ended when they were read."""
         return (*self.in_force.overrides.get(app, ()), *self.in_force.exceptions.get(app, ()))
 
     def plain(self, tenant: TenantId) -> Books:
-        """Return the books at a hospital for an app to which nothing is allowed."""
+        """Return the books at a hospital for an app without overrides and exceptions."""
         return self._at.get(tenant, self.everywhere)
 
     def at(self, tenant: TenantId, app: AppId) -> Books:
@@ -68,7 +68,7 @@ class BooksAt:
         return self.finder(app)(tenant)
 
     def finder(self, app: AppId) -> Callable[[TenantId], Books]:
-        """Return what finds the books of an app at a hospital: once for an app with a thousand places."""
+        """Return a function that finds an app's books at a hospital; prepared once for an app with a thousand places."""
         return partial(self._allowed, app) if self.allowances(app) else self.plain
 
     def _allowed(self, app: AppId, tenant: TenantId) -> Books:
@@ -82,7 +82,7 @@ class BooksAt:
         return found
 
     def of(self, app: AppId) -> list[Books]:
-        """Return the books of an app wherever they differ."""
+        """Return the distinct books of an app."""
         if not self.allowances(app):
             return self.distinct
         return list(dict.fromkeys(self._allowed(app, tenant) for tenant in self._tenants(app)))
@@ -94,5 +94,5 @@ class BooksAt:
         return [EVERYWHERE, *own, *others.values()]
 
     def own_tenants(self, app: AppId) -> list[TenantId]:
-        """Return the hospitals of which something is allowed to an app."""
+        """Return the hospitals with an override or exception for an app."""
         return sorted({each.tenant for each in self.allowances(app) if each.tenant is not None})

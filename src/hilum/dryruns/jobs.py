@@ -1,4 +1,4 @@
-"""The job that carries dry runs out, in the jobs process: one run at a time, in bounded steps that another node can do again.
+"""The job that executes dry runs, in the jobs process: one at a time, in bounded steps that another node can repeat.
 
 A run, in order: 1 delete what an attempt left that broke off; 2 read the books and the live clients, and record against which application
 it compares; 3 find the clients that the version alters, each distinct one judged once; 4 read their agreements and launches, and count those that would end or be refused, and list what lapses of what two people allowed or by findings; 5 for every APPS_AT_ONCE
@@ -28,7 +28,7 @@ from hilum.policies.models import DryRun
 
 T = TypeVar("T")
 _UNREADABLE = frozenset({"policy_not_as_signed", "policy_newer", "policy_unreadable"})
-"""Errors of a rule book that no further attempt fixes."""
+"""Errors of a rule book that no retry fixes."""
 
 
 class Transactions(Protocol):
@@ -58,7 +58,7 @@ def run_next(
     count_decisions: Callable[[], Decisions],
     may_continue: Callable[[], bool] = lambda: True,
 ) -> DryRun | None:
-    """Carry out the oldest dry run that waits, and return it; None if none does, or it was stopped and begins again later."""
+    """Execute the oldest waiting dry run, and return it; None if there is none, or if it was stopped and starts again later."""
     run = tx.read(policies.next_dry_run)
     if run is None:
         return None
@@ -67,13 +67,13 @@ def run_next(
         with uncollected():
             done = _run(tx, run, decisions, may_continue)
     except HilumError as error:
-        # Whatever may pass by itself (a database that is away, a lease that was lost) is tried again.
+        # Retry temporary faults: the database is away, or the lease was lost.
         if not isinstance(error, NotFound | Invalid | NotPermitted) and error.code not in _UNREADABLE:
             raise
         tx.write(partial(policies.fail_dry_run, run=run, fault=error.code))
         return None
     except Exception:
-        # A fault of this program: it would come back each time, and keep every later run waiting.
+        # A bug would fail again each time, and block every later run.
         tx.write(partial(policies.fail_dry_run, run=run, fault="internal_error"))
         raise
     if done is not None:
@@ -82,7 +82,7 @@ def run_next(
 
 
 def _notify(tx: Transactions, done: DryRun, may_continue: Callable[[], bool]) -> None:
-    # Beside the run, which is done whatever becomes of its mails.
+    # Apart from the run, which is done whether or not its mails are.
     after = "0"
     while after and may_continue():
         after = tx.write(partial(observing.notify, run=done, after=after))
@@ -97,7 +97,7 @@ def _run(
     replay = Replay(start)
     replay.agreements = _read(tx, partial(service.read_agreements, of=replay.clients_with_other_scopes()))
     _read(tx, partial(service.count_ends, replay=replay))
-    # Each read once, and only where the version may refuse anything by it.
+    # Each is read once, and only if the version may refuse anything because of it.
     replay.launched = _read(tx, partial(service.read_launches, of=replay.clients_with_other_launches()))
     replay.between = _read(tx, partial(agreements.kinds_of_vendors, vendors=replay.vendors_asked_for_more()))
     replay.unproved = _read(tx, partial(service.read_unproved, apps=replay.asked_for_proofs()))
@@ -130,9 +130,9 @@ def _run(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Some of the apps that a version alters, with what is asked about them. ``quotas``: from how many requests on their quota counts.
+    """A batch of affected apps, and what to read about them.
 
-    ``matters``: of which shapes decisions are read.
+    ``quotas``: the number of requests beyond which their quota matters. ``matters``: which shapes of decisions are read.
     """
 
     apps: Sequence[AppId]
@@ -144,7 +144,7 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What was read of some apps. ``percent``: how many apps came before them."""
+    """What was read about a batch of apps. ``percent``: the progress before it."""
 
     apps: Sequence[AppId]
     percent: int
@@ -154,9 +154,9 @@ class _Found:
 
 
 def _read_ahead(pool: Executor, read: Callable[[_Asked], _Found], replay: Replay) -> Iterator[_Found]:
-    """Yield what was read of the apps, some at a time, while the next are read already: the database works while this process judges."""
+    """Yield what was read, batch by batch, and read the next batch meanwhile: the database works while this process judges."""
     ahead: Future[_Found] | None = None
-    # What is asked is worked out here, since the replay is not for two threads.
+    # Computed here, since the replay is not thread-safe.
     for asked in _asked(replay):
         ready, ahead = ahead, pool.submit(read, asked)
         if ready is not None:
@@ -185,7 +185,7 @@ def _read_some(tx: Transactions, decisions: Decisions, since: datetime, asked: _
 
 
 def ask_due(tx: Transactions) -> None:
-    """Ask for a dry run of what is in force and observes something, once a day: its result is what the observation counts."""
+    """Request a dry run of the versions in force that observe something, once a day: its result is the count of the observation."""
     for version in tx.read(observing.due):
         tx.write(partial(policies.ask_dry_run, version=version))
 

@@ -1,6 +1,6 @@
-"""What would lapse under another rule book beside scopes: certificates, graces, what two people allowed, missing proofs. Pure.
+"""What would lapse under another rule book besides scopes: certificates, graces, allowances, proofs. Pure.
 
-Whether something counts, and until when, is asked of the functions that enforce it; here is only what differs between two answers.
+The functions that enforce a rule decide whether something counts, and until when; this module only compares their results.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,7 +23,7 @@ Allowance = Override | PolicyException
 
 
 def certificate_lapse(facts: ClientFacts, effect: Effect, hospitals: int, now: datetime) -> Lapse | None:
-    """Return that a certificate is older than the life that the version gives it, or that its grace would be over; None if neither."""
+    """Return a lapse if a certificate is older than the version's life for it, or its grace would be over; else None."""
     if effect.ends <= now < effect.ends_before:
         what = What.CERTIFICATE
     elif effect.served <= now < effect.served_before:
@@ -35,7 +35,7 @@ def certificate_lapse(facts: ClientFacts, effect: Effect, hospitals: int, now: d
 
 
 def gap_lapse(facts: ClientFacts, effect: Effect, hospitals: int) -> Lapse | None:
-    """Return that a gap between two certifications would be bridged no more, so that what was issued before it ends; None if none would."""
+    """Return a lapse if a gap between two certifications would no longer be bridged, so that what was issued before it ends; else None."""
     before, after = effect.unbroken_before, effect.unbroken
     if after is None or (before is not None and before >= after):
         return None
@@ -47,7 +47,7 @@ def gap_lapse(facts: ClientFacts, effect: Effect, hospitals: int) -> Lapse | Non
 
 
 def ended_allowances(books: BooksAt) -> Iterator[Lapse]:
-    """Yield the overrides and exceptions that count now and would not, or not for so long, under the version."""
+    """Yield the overrides and exceptions that would not count under the version, or not for so long."""
     apps = sorted({*books.in_force.overrides, *books.in_force.exceptions})
     for app in apps:
         for each in books.allowances(app):
@@ -70,7 +70,7 @@ def _ended(each: Allowance, fault: str, before: datetime, ends: datetime) -> Lap
 
 
 def kept(facts: ClientFacts, books: BooksAt) -> Iterator[Lapse]:
-    """Yield what an override or an exception keeps of what the version takes from others, and until when: everywhere, and at hospitals of their own."""
+    """Yield what overrides and exceptions preserve although the version removes it, and until when: everywhere, and at single hospitals."""
     elsewhere = books.at(EVERYWHERE, facts.app)
     for tenant in (EVERYWHERE, *books.own_tenants(facts.app)):
         here = books.at(tenant, facts.app)
@@ -84,10 +84,10 @@ def kept(facts: ClientFacts, books: BooksAt) -> Iterator[Lapse]:
 
 
 def _saved(facts: ClientFacts, plain: Effect, here: Books) -> tuple[str, ...]:
-    """Return the scopes that a client has under the version, and would not have if nothing were allowed to it, of those that it has now anyway."""
+    """Return the present scopes that a client keeps under the version only because of an override or exception."""
     after = admission(here.after, judged_by(facts, here.before, here.after), here.now).scopes
     more, _ = difference(after, plain.after.scopes)
-    # What only the override or the exception gives is nothing that the version would take.
+    # Scopes that the override or exception itself grants are not removed by the version.
     return tuple(
         each for each in more if difference(narrow((each,), plain.before.scopes), plain.after.scopes)[0]
     )
@@ -107,7 +107,7 @@ def _kept_until(app: AppId, tenant: TenantId, books: BooksAt) -> datetime | None
 
 
 def proofs_asked(facts: ClientFacts, effect: Effect) -> frozenset[str]:
-    """Return what the vendor of a certified client must prove under the version and need not now. A sandbox takes no proofs."""
+    """Return the proofs that the version newly requires of a certified client's vendor. A sandbox requires none."""
     before, after = effect.before.cell, effect.after.cell
     if after is None or facts.environment is not Environment.PRODUCTION:
         return frozenset()
@@ -117,7 +117,7 @@ def proofs_asked(facts: ClientFacts, effect: Effect) -> frozenset[str]:
 def missing_proofs(
     facts: ClientFacts, effect: Effect, unproved: Collection[str], now: datetime
 ) -> Lapse | None:
-    """Return what its vendor has not proved of what is newly asked, and when the finding about that would be due; None if nothing."""
+    """Return the newly required proofs that the vendor lacks, and when the finding about them would be due; None if there are none."""
     lacking = tuple(sorted(proofs_asked(facts, effect) & {*unproved}))
     cell = effect.after.cell
     if not lacking or cell is None:
@@ -130,20 +130,20 @@ def missing_proofs(
 
 
 def climbed(climb: Climb) -> Lapse:
-    """Return how much further the platform would go by itself with an app whose findings are overdue."""
+    """Return how much further up the ladder the platform would take an app with overdue findings."""
     what = What.SUSPENDED if climb.then >= Rung.SUSPEND else What.STOPPED
     which = (climb.now.name.lower(), climb.then.name.lower())
     return Lapse("", climb.app, "", what, which, climb.findings, None, None)
 
 
 BY_COUNT: Mapping[str, What] = {Counted.AGREEMENTS: What.AGREEMENTS, Counted.FAMILIES: What.REFRESH}
-"""What is counted at a hospital and has lapsed there."""
+"""What each count at a hospital says has lapsed there."""
 
 
 def lapses_at(
     tenant: TenantId, facts: ClientFacts, counted: Iterable[Refused], lacking: Collection[str]
 ) -> Iterator[Lapse]:
-    """Yield what lapses of an app at a hospital when the version is applied there."""
+    """Yield an app's lapses at a hospital when the version is applied there."""
     for each in counted:
         if (what := BY_COUNT.get(each.of)) is not None:
             yield Lapse(tenant, facts.app, facts.id, what, (each.reason,), each.number)

@@ -1,4 +1,4 @@
-"""What a dry run finds: decisions that would turn out differently, and what the version would alter."""
+"""Results of a dry run: decisions that would turn out differently, and other effects of the version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ from hilum.policies.policy import PolicyFacts
 REPLAYED = timedelta(days=90)
 """How far back decisions are replayed (C208)."""
 APPS_AT_ONCE = 100
-"""Apps whose installations and decisions are read, judged and stored together, while those of the next are read."""
+"""How many apps are read, judged and stored together."""
 ROWS_BOUND = 200_000
-"""Rows that are stored of a run. Those beyond it are counted, and covered by the digest, but not stored; rows of hospitals always are."""
+"""How many rows of a run are stored. Further ones are counted and covered by the digest, but not stored; rows about hospitals always are."""
 PACKED_ROWS = 200
-"""Rows of one kind and hospital that are stored together at most: a row by itself costs the database more than its text does."""
+"""How many rows of one kind and hospital are stored together: a row costs the database more than its text does."""
 TRIED_ROWS_BOUND = 200
-"""Rows of a trial of a narrowing."""
+"""The most rows of a trial of a narrowing."""
 RUNS_KEPT = 20
-"""Runs whose rows are kept."""
+"""How many runs keep their rows."""
 DELETE_BATCH = 500
 DRY_RUN_EVERY = timedelta(seconds=1)
 BY_SCOPES = frozenset({Reason.SCOPE_INSUFFICIENT.value, Reason.OUTSIDE_LAUNCH_CONTEXT.value})
-"""The refusals that more scopes may turn into permits; every other reason holds whatever a rule book admits."""
+"""The reasons that more scopes may turn into permits; no rule book changes the others."""
 
 
 class Kind(StrEnum):
-    """What a row of a result is about."""
+    """The kinds of result rows."""
 
     FLIP = "flips"
     APP = "apps"
@@ -44,7 +44,7 @@ class Kind(StrEnum):
 
 
 FOR_HOSPITALS = frozenset({Kind.FLIP, Kind.LAPSE, Kind.INSTALLATION, Kind.HOSPITAL})
-"""Rows of one hospital, which it may see."""
+"""The kinds about one hospital, which it may see."""
 
 
 class Verdict(StrEnum):
@@ -54,28 +54,28 @@ class Verdict(StrEnum):
     LESS = "allow_to_less"
     """Still permitted, by fewer or narrower scopes: some records may be withheld."""
     ALLOWED = "refuse_to_allow"
-    """Refused for its scopes then; an app that holds what is new, or asks for it, would be permitted."""
+    """Refused for its scopes; an app that holds or requests the new ones would be permitted."""
 
 
 Turn = tuple[Verdict, str]
-"""How decisions of one shape would turn out differently, and by which scope."""
+"""How decisions of one shape would change, and because of which scope."""
 
 
 class Loss(StrEnum):
-    """What a certification or an installation loses when the version is applied."""
+    """The loss of a certification or installation when the version is applied."""
 
     LAPSES = "lapses"
-    """Nothing is admitted any more."""
+    """No scope is admitted any longer."""
     NARROWED = "narrowed"
     SOONER = "ends_sooner"
-    """It keeps its scopes, and ends before its date: the version gives its cell a shorter life."""
+    """It keeps its scopes but ends earlier: the version gives its cell a shorter life."""
     NONE = "none"
-    """It gains scopes, or other limits hold for it."""
+    """It gains scopes, or its limits change."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """A limit of a client's cell that differs: a quota, a lifetime, a way to authenticate. Empty: there is no cell."""
+    """A changed limit of a client's cell: a quota, a lifetime or client authentication. Empty if there is no cell."""
 
     path: str
     before: str
@@ -84,7 +84,7 @@ class LimitChange:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What a version alters for a client, before its installation is looked at."""
+    """The effect of a version on a client, before its installations are considered."""
 
     before: Admission
     after: Admission
@@ -95,7 +95,7 @@ class Effect:
     """When the client's certification ends now, and under the version."""
     ends: datetime
     served_before: datetime
-    """Until when it acts where it is installed, now and under the version: with the grace of its cell."""
+    """Until when it works where it is installed, with its cell's grace; now and under the version."""
     served: datetime
     unbroken_before: datetime | None = None
     """Since when it has been certified or in a grace without interruption; None: always, or it is the same under both."""
@@ -107,7 +107,7 @@ class Effect:
 
     @property
     def changes_lives(self) -> bool:
-        """Whether agreements with the client may end at another time."""
+        """Return whether agreements with the client may end at another time."""
         before, after = self.before.cell, self.after.cell
         if before is None or after is None:
             return False
@@ -116,7 +116,7 @@ class Effect:
 
     @property
     def changes_launches(self) -> bool:
-        """Whether launches may be refused for another workflow or place, or since no cell admits the client any more."""
+        """Return whether launches may be refused for another workflow or placement, or because no cell admits the client."""
         before, after = self.before.cell, self.after.cell
         if before is None or after is None:
             return before is not after
@@ -124,7 +124,7 @@ class Effect:
 
     @property
     def asks_agreements(self) -> bool:
-        """Whether agreements between vendor and hospital are needed that were not."""
+        """Return whether the version newly requires agreements between vendor and hospital."""
         before, after = self.before.cell, self.after.cell
         return after is not None and not after.agreements <= (before.agreements if before else frozenset())
 
@@ -150,7 +150,7 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class NarrowedUse:
-    """What was permitted by one scope, and would be refused, or permitted in part, by the scopes that are left. ``last``: when last."""
+    """Permits by one scope that the remaining scopes would refuse or reduce. ``last``: when last."""
 
     scope: str
     resource_type: str
@@ -162,7 +162,7 @@ class NarrowedUse:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What a hospital tries. ``quota``: requests a second and at once, which a quota of its own would let through; None: none is tried."""
+    """The narrowing that a hospital tries. ``quota``: its rate a second and burst; None if none is tried."""
 
     order: NarrowOrder
     quota: Quota | None = None
@@ -181,7 +181,7 @@ class RefusedLaunches:
 
 @dataclass(frozen=True, slots=True)
 class LaunchTrial:
-    """Launches since a moment, and those of them that would have been refused; ``rows`` are the most frequent."""
+    """Launches since a moment, and how many would have been refused; ``rows``: the most frequent."""
 
     since: datetime
     number: int = 0
@@ -207,17 +207,14 @@ class NarrowingTrial:
     rows: tuple[NarrowedUse, ...]
     whole: bool
     launches: LaunchTrial | None = None
-    """None: neither roles nor facilities are tried."""
+    """None if neither roles nor facilities are tried."""
     beyond_quota: int | None = None
-    """Requests of the last 30 days beyond the quota that is tried; None: none is."""
+    """Requests of the last 30 days beyond the tried quota; None if none is tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppChange:
-    """A client for which other scopes, another tier or other limits would hold. ``tenant`` is empty: it is about the app everywhere.
-
-    A tier is empty where nothing is admitted.
-    """
+    """A client whose scopes, tier or limits would change. ``tenant`` is empty: the row is about the app everywhere. A tier is empty if nothing is admitted."""
 
     tenant: str
     app: str
@@ -233,7 +230,7 @@ class AppChange:
 
 @dataclass(frozen=True, slots=True)
 class CertificationChange:
-    """A certification in force of which less would be admitted, from the moment the version is applied, or which would end sooner.
+    """A certification in force that would lose scopes when the version is applied, or end sooner.
 
     ``until``: when it would end. ``served_until``: until when hospitals that have the app go on with it, with the grace of its cell.
     """
@@ -254,25 +251,25 @@ class What(StrEnum):
     """What lapses."""
 
     CERTIFICATE = "certificate_ends"
-    """It is older than the life that the version gives it."""
+    """It is older than the version's life for it."""
     GRACE = "grace_ends"
-    """It has ended, and so would its grace."""
+    """It has ended, and its grace would end too."""
     GAP = "gap_ends"
-    """A gap between two certifications, which its grace bridges now, would count: what was issued before ``which`` would end."""
+    """A gap between two certifications would no longer be bridged by its grace: what was issued before ``which`` would end."""
     AGREEMENTS = "agreements_end"
     REFRESH = "refresh_tokens_end"
     MISSING = "agreements_missing"
-    """Agreements between vendor and hospital that are asked newly: nothing new begins there, and nobody else installs the app."""
+    """Newly required agreements between vendor and hospital: nothing new begins there, and nobody else can install the app."""
     PROOFS = "proofs_missing"
-    """Of contacts and domains, asked newly: a finding, which is due ``until``."""
+    """Newly required proofs of contacts and domains: a finding that is due at ``until``."""
     STOPPED = "app_stopped"
     SUSPENDED = "app_suspended"
-    """The ladder would go as far by itself, for findings that are overdue already (C226)."""
+    """The ladder would suspend the app by itself, for findings that are overdue already (C226)."""
     OVERRIDE = "override_ends"
     EXCEPTION = "exception_ends"
-    """What two people allowed does not count under the version, or not for so long."""
+    """An override or exception does not count under the version, or not for so long."""
     KEPT = "kept"
-    """Nothing lapses yet: an override or an exception keeps what the version takes from others, until it ends."""
+    """Nothing lapses yet: an override or exception preserves, until it ends, what the version removes."""
 
 
 @dataclass
@@ -294,12 +291,12 @@ class Lapse:
 
 
 class Counted(StrEnum):
-    """What is counted of what a version would refuse."""
+    """What is counted among the refusals of a version."""
 
     REQUESTS = "requests"
     AGREEMENTS = "agreements"
     FAMILIES = "refresh_tokens"
-    """What can still be refreshed under agreements that go on."""
+    """Refreshable tokens of agreements that continue."""
     LAUNCHES = "launches"
     MISSING = "missing_agreements"
     """Kinds of agreements between vendor and hospital, without which nothing new begins there."""
@@ -307,7 +304,7 @@ class Counted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """How many requests or launches of the last days would have been refused at a hospital, for one reason; or agreements in force would have ended, or would be missing."""
+    """How many recent requests or launches would have been refused at a hospital, or agreements would have ended or be missing, for one reason."""
 
     reason: str
     number: int
@@ -316,10 +313,7 @@ class Refused:
 
 @dataclass
 class InstallationChange:
-    """An app at a hospital for which other scopes or limits would hold. ``agreements`` in force lose scopes, ``ended`` of them all.
-
-    ``refused``: what would have been refused, by reason.
-    """
+    """An app at a hospital whose scopes or limits would change. ``agreements`` in force lose scopes, ``ended`` of them all. ``refused``: refusals by reason."""
 
     tenant: str
     app: str
@@ -361,10 +355,7 @@ KINDS: Mapping[type[Row], Kind] = {
 
 @dataclass(slots=True)
 class Tally:
-    """The numbers of a whole run.
-
-    ``unjudged``: decisions that might turn out differently, of apps that are installed there no longer, or without a scope on record.
-    """
+    """The numbers of a run. ``unjudged``: decisions that might change, but whose app is no longer installed there or whose scope is not on record."""
 
     flips: int = 0
     refused: int = 0
@@ -375,7 +366,7 @@ class Tally:
     certifications_narrowed: int = 0
     lapses: int = 0
     kept: int = 0
-    """Rows of what would lapse, and of what is kept from it for a time."""
+    """Rows of lapses, and of what overrides and exceptions preserve for a time."""
     agreements: int = 0
     agreements_ended: int = 0
     hospitals: int = 0
@@ -419,13 +410,13 @@ class ObservedCount:
 
     @property
     def key(self) -> str:
-        """Where a list of one app over all versions goes on."""
+        """Return where a list of one app over all versions continues."""
         return f"{self.version}-{self.row.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a dry run begins with: the candidate, what is in force, and every client that is live now, in the order of the apps."""
+    """The inputs of a dry run: the candidate, the books in force, and all live clients by app."""
 
     candidate: Book
     version_digest: str

@@ -1,4 +1,4 @@
-"""Try a narrowing of an installation on what the app was permitted there, before anything is taken away (C208)."""
+"""Try a narrowing of an installation on past permits, before anything is removed (C208)."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
@@ -35,7 +35,7 @@ from hilum.policies.models import Book
 
 
 class SlotCounts(Protocol):
-    """Returns how many decisions permitted something to an app at a tenant in each slot of ten minutes since a moment, with more than ``above``."""
+    """Returns the number of permits of an app at a tenant in each slot of ten minutes since a moment, for slots with more than ``above``."""
 
     def __call__(self, app: str, tenant: str, *, since: datetime, above: float) -> Collection[int]: ...
 
@@ -93,7 +93,7 @@ def _allowed(facts: ClientFacts, installation: Installation, book: Book, now: da
 
 
 def _place(installation: Installation) -> InstallationFacts:
-    """Return an installation as a launch is judged by it."""
+    """Return an installation in the form that judges launches."""
     return InstallationFacts(
         installation.scopes,
         installation.roles,
@@ -130,7 +130,7 @@ def _beyond(installation: Installation, quota: Quota, since: datetime, busy: Slo
 
 
 def _merged(found: list[NarrowedUse]) -> list[NarrowedUse]:
-    """Return the same use by several clients as one row, the most frequent first."""
+    """Merge the same use by several clients into one row, the most frequent first."""
     alike: defaultdict[tuple[str, str, str, Verdict], list[NarrowedUse]] = defaultdict(list)
     for each in found:
         alike[each.scope, each.resource_type, each.interaction, each.verdict].append(each)

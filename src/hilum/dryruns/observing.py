@@ -1,4 +1,4 @@
-"""What is observed in the rule book in force: counted once a day by a dry run, listed by app, hospital and reason, and told to owners (C209)."""
+"""Observed rules of the book in force: counted once a day by a dry run, listed by app, hospital and reason, and mailed to owners (C209)."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -22,11 +22,11 @@ from hilum.registry import service as registry
 
 COUNTED_EVERY = timedelta(days=1)
 APPS_AT_ONCE = 50
-"""Rows of apps at hospitals whose owners are told in one transaction."""
+"""How many rows of apps at hospitals one transaction mails."""
 
 
 def due(ctx: Context) -> list[int]:
-    """Return the versions in force that observe something and of which no dry run was done in the last day, or since another was applied."""
+    """Return the versions in force that observe something and have no dry run within the last day and since the last application."""
     today = ctx.now.astimezone(UTC).date()
     # The facts at hand first: this is asked every few seconds, and a version is verified each time that it is read.
     if not any(any(still_observed(book, today)) for book in policies.current(ctx).books()):
@@ -40,7 +40,7 @@ def _is_old(ctx: Context, version: int, last: int) -> bool:
     run = service.newest_run(ctx, version, failed=True)
     if run is None:
         return True
-    # One that failed is tried again a day later, and not each time that this is asked.
+    # A failed run is repeated a day later, not each time that this is called.
     return (run.after != last and not run.fault) or _age(ctx, run) >= COUNTED_EVERY
 
 
@@ -49,7 +49,7 @@ def _age(ctx: Context, run: DryRun) -> timedelta:
 
 
 def _until(ctx: Context, version: int) -> date | None:
-    """Return the next day on which something that a version observes is enforced; None if nothing is observed any more."""
+    """Return the next day on which an observed rule of a version is enforced; None if none is left."""
     book, today = policies.get_version(ctx, version)[1], ctx.now.astimezone(UTC).date()
     rules, cells = still_observed(book, today)
     days = [each.observe_until for each in book.observed if each.name in rules and each.observe_until]
@@ -87,7 +87,7 @@ def list_of_app(ctx: Context, app_id: AppId, page: PageQuery = FIRST_PAGE) -> li
     app = registry.get_app(ctx, app_id)
     if not ctx.actor.is_platform and not (is_member(ctx.actor, app.vendor) and app.tenant is None):
         raise NotFound("app_not_found", "There is no such app.")
-    # Members read no rule book; of what is observed in it they see their app's part.
+    # Members may not read rule books, but they see what is observed of their app.
     system = ctx.as_actor(SYSTEM)
     found = policies.in_force(system)
     last, _, number = page.after.partition("-")
@@ -111,7 +111,7 @@ def _rows(
     ctx: Context, run: DryRun, found: CurrentVersions, page: PageQuery, *, tenant: str = "", app: str = ""
 ) -> list[StoredRow]:
     """Return rows of apps at the hospitals where the version of a run is in force."""
-    # A version on trial is compared everywhere, and is observed only where it is in force.
+    # A version on trial is compared everywhere, but observed only where it is in force.
     at = [each for each, number in found.at.items() if number == run.version]
     elsewhere = [each for each, number in found.at.items() if number != run.version]
     only = [tenant] if tenant else None if run.version == found.everywhere else at

@@ -1,6 +1,6 @@
-"""How a client, an installation and a decision would fare under another rule book. Pure.
+"""How another rule book affects a client, an installation and a decision. Pure.
 
-What a book allows is asked of the functions that enforce it; here is only what differs between two answers.
+The functions that enforce a book decide what it allows; this module only compares their results.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,7 +53,7 @@ Scopes = tuple[str, ...]
 
 
 def is_live(facts: ClientFacts, in_force: PolicyFacts, now: datetime) -> bool:
-    """Check whether a client is an app's, not suspended, and certified now at any hospital: only such a client has anything to lose."""
+    """Check whether a client belongs to an app, is not suspended and is certified now at some hospital: only such a client can lose anything."""
     ended = facts.expires_at is not None and facts.expires_at <= now
     if not facts.active or ended or facts.type not in AUTHENTICATION:
         return False
@@ -63,8 +63,8 @@ def is_live(facts: ClientFacts, in_force: PolicyFacts, now: datetime) -> bool:
 
 
 def as_judged(facts: ClientFacts) -> ClientFacts:
-    """Return a client without what no book looks at, so that each distinct one is admitted once, however many clients are alike."""
-    # What is left out is named, and not what is kept: a fact that books learn to look at must not be forgotten here.
+    """Return a client without the facts that no book uses, so that equal clients are judged once."""
+    # List the facts to drop, not those to keep: a fact that books use later must not be forgotten here.
     return replace(
         facts,
         # Facts are hashed by their id: with one for all, each look-up would compare them with every distinct client.
@@ -73,7 +73,7 @@ def as_judged(facts: ClientFacts) -> ClientFacts:
         version=VersionId(""),
         vendor=VendorId(""),
         expires_at=None,
-        # Which of several certifications count is decided by their dates.
+        # The dates decide which of several certifications count.
         certified_until=facts.certified_until if facts.also else None,
         certified_at=facts.certified_at if facts.also else None,
         origins=(),
@@ -85,13 +85,13 @@ def as_judged(facts: ClientFacts) -> ClientFacts:
 
 
 def judged_by(facts: ClientFacts, *books: Book) -> ClientFacts:
-    """Return a client as some books judge it: as itself if one of them allows something to a single version."""
+    """Return a client as the books judge it: unchanged if one of them has an exception for a single version."""
     by_version = any(book.lowered or book.autonomous for book in books)
     return facts if by_version else as_judged(facts)
 
 
 def effect_of(facts: ClientFacts, before: Book, after: Book, now: datetime) -> Effect | None:
-    """Return what another book alters for a client; None if nothing."""
+    """Return the effect of another book on a client; None if there is none."""
     alike = judged_by(facts, before, after)
     old, new = admission(before, alike, now), admission(after, alike, now)
     # A certificate's life is of the cell, so equal cells end alike.
@@ -111,14 +111,14 @@ def effect_of(facts: ClientFacts, before: Book, after: Book, now: datetime) -> E
 
 @lru_cache(maxsize=CACHE_SIZE)
 def difference(before: Scopes, after: Scopes) -> tuple[Scopes, Scopes]:
-    """Return the scopes of which something is lost, and those of which something is new."""
+    """Return the scopes that lose anything, and those that gain anything."""
     lost = tuple(each for each in before if not all_covered((each,), after))
     return lost, tuple(each for each in after if not all_covered((each,), before))
 
 
 @lru_cache(maxsize=CACHE_SIZE)
 def loss_of(after: Scopes, lost: Scopes) -> Loss:
-    """Return what is lost of a certification or an installation. One that keeps scopes without a type only has lost everything."""
+    """Return the loss of a certification or installation. If only scopes without a type remain, everything is lost."""
     if not lost:
         return Loss.NONE
     clinical = any(isinstance(scope, ClinicalScope) for scope in parse_stored(after))
@@ -127,15 +127,15 @@ def loss_of(after: Scopes, lost: Scopes) -> Loss:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def agreement_loss(scopes: Scopes, before: Scopes, after: Scopes) -> Loss:
-    """Return what an agreement to ``scopes`` loses where ``after`` is allowed instead of ``before``."""
+    """Return the loss of an agreement to ``scopes`` when ``after`` is allowed instead of ``before``."""
     held, kept = narrow(scopes, before), narrow(scopes, after)
     return loss_of(kept, difference(held, kept)[0])
 
 
 def newly_ended(agreement: Authorization, effect: Effect, now: datetime) -> str:
-    """Return by what an agreement that is in force would have ended by now; empty if it would not.
+    """Return why an agreement in force would have ended by now; empty if it would not.
 
-    A client of which nothing is admitted any more loses its scopes, and its agreements do not end.
+    A client without admitted scopes loses its scopes, but its agreements do not end.
     """
     before, after = effect.before.cell, effect.after.cell
     if before is None or after is None or end_of(agreement, before).at <= now:
@@ -145,7 +145,7 @@ def newly_ended(agreement: Authorization, effect: Effect, now: datetime) -> str:
 
 
 def newly_old(family: TokenFamily, effect: Effect, now: datetime) -> str:
-    """Return by what tokens that can be refreshed now could not be under the version; empty if they could."""
+    """Return why tokens that can be refreshed now could not be under the version; empty if they could."""
     before, after = (
         min(family_ends(family, each.cell), key=lambda end: end.at, default=None)
         for each in (effect.before, effect.after)
@@ -156,7 +156,7 @@ def newly_old(family: TokenFamily, effect: Effect, now: datetime) -> str:
 
 
 def quota_bound(effect: Effect) -> float | None:
-    """Return how many requests in ten minutes a quota that shrinks lets through at most; None if it does not."""
+    """Return the most requests in ten minutes under a quota that shrinks; None if it does not shrink."""
     before, after = effect.before.cell, effect.after.cell
     if before is None or after is None:
         return None
@@ -167,17 +167,17 @@ def quota_bound(effect: Effect) -> float | None:
 
 
 def most_in_a_slot(quota: Quota) -> float:
-    """Return how many requests in ten minutes a quota lets through at most."""
+    """Return the most requests in ten minutes that a quota allows."""
     return quota.rate_per_s * SLOT.total_seconds() + quota.burst
 
 
 def beyond(slots: Iterable[int], bound: float) -> int:
-    """Return how many requests were beyond what a quota lets through, of those counted by ten minutes."""
+    """Return how many requests, counted by ten minutes, exceed a quota."""
     return sum(int(each - bound) for each in slots if each > bound)
 
 
 def launch_loss(before: InstallationFacts, after: InstallationFacts, role: str, facility: str) -> str:
-    """Return why a launch of somebody of a role from a facility would be refused after a narrowing, and is not now; empty if it would not.
+    """Return why a narrowing would newly refuse a launch by a role at a facility; empty if it would not.
 
     In the order in which a launch is judged: its facility, its person.
     """
@@ -192,16 +192,16 @@ def _launch_refusal(installation: InstallationFacts, role: str, facility: str) -
 
 
 def is_limited(effect: Effect) -> bool:
-    """Check whether launches or requests may be refused that no scope decides about, or agreements would be missing."""
+    """Check whether launches or requests may be refused for other reasons than scopes, or agreements would be missing."""
     return effect.changes_launches or effect.asks_agreements or quota_bound(effect) is not None
 
 
 def launch_fault(
     book: Book, facts: ClientFacts, task: tuple[str, str], default_workflow: str, now: datetime
 ) -> str:
-    """Return why a launch for an intent and from a place would be refused under a book; empty if for none of these.
+    """Return why a book would refuse a launch for an intent and placement; empty if it would not.
 
-    In the order in which a launch is judged: its cell, its workflow, its place.
+    In the order in which a launch is judged: its cell, its workflow, its placement.
     """
     intent, placement = task
     if admission(book, facts, now).cell is None:
@@ -222,7 +222,7 @@ def newly_missing(
     *,
     now: datetime,
 ) -> frozenset[str]:
-    """Return the kinds of agreements that an app would lack at a hospital, and does not lack now."""
+    """Return the kinds of agreements that an app would newly lack at a hospital."""
     lacking = (
         missing(book, (facts,), installation.environment, installation.roles, in_force, now=now)
         for book in (after, before)
@@ -260,9 +260,9 @@ def _flat(path: str, value: object) -> Iterator[tuple[str, str]]:
 
 
 def turn_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Turn | None:
-    """Return how equal decisions would turn out where ``after`` is allowed instead of ``before``; None if as now.
+    """Return how equal decisions would change when ``after`` is allowed instead of ``before``; None if they would not.
 
-    Both are what the client may be granted at that hospital, as the facts are now; what was lost otherwise since then is no flip.
+    Both are what the client may be granted at that hospital by the present facts; what was lost for other reasons is no flip.
     """
     if not decision.reason:
         kept, was = _kept(decision, after), _kept(decision, before)
@@ -276,9 +276,9 @@ def turn_of(decision: DecisionCount, before: Scopes, after: Scopes) -> Turn | No
 
 
 def may_turn(shape: DecisionShape, effect: Effect, *, lapses: bool) -> bool:
-    """Check whether decisions of a shape may turn out differently, or cannot be judged, at any hospital.
+    """Check whether decisions of a shape may change, or cannot be judged, at any hospital.
 
-    INVARIANT: of a shape for which this is false, no decision turns out differently wherever the client is installed.
+    INVARIANT: if this is false for a shape, none of its decisions changes, wherever the client is installed.
     """
     if not shape.reason:
         pieces = permitting_scopes(shape.rule, shape.resource_type, shape.interaction)
@@ -293,7 +293,7 @@ def _touched(pieces: tuple[Scope, ...], lost: Scopes) -> bool:
 
 
 def narrowed_use(use: PermitCount, after: Scopes) -> NarrowedUse | None:
-    """Return what becomes of equal permits where only ``after`` is allowed; None if nothing."""
+    """Return how equal permits change when only ``after`` is allowed; None if they do not."""
     if (kept := _kept(use, after)) == _WHOLE:
         return None
     verdict = Verdict.LESS if kept == _PART else Verdict.REFUSED
@@ -301,7 +301,7 @@ def narrowed_use(use: PermitCount, after: Scopes) -> NarrowedUse | None:
 
 
 def is_judged(decision: DecisionCount) -> bool:
-    """Check whether a decision can be judged again: a permit needs the scopes that gave it on record."""
+    """Check whether a decision can be judged again: for a permit its scopes must be on record."""
     return bool(decision.reason) or names_its_scopes(decision)
 
 
@@ -311,7 +311,7 @@ def names_its_scopes(permit: DecisionCount | PermitCount) -> bool:
 
 
 def flip_by(decision: DecisionCount, turn: Turn) -> Flip:
-    """Return the row of decisions that turn out differently."""
+    """Return the row of decisions that change."""
     d, (verdict, scope) = decision, turn
     return Flip(
         d.tenant,
@@ -332,7 +332,7 @@ _NOTHING, _PART, _WHOLE = range(3)
 
 
 def _kept(decision: DecisionCount | PermitCount, allowed: Scopes) -> int:
-    """Return how much is left of what permitted a decision: nothing, part of it, or the whole."""
+    """Return how much remains of the scope that permitted a decision: nothing, part of it, or all."""
     return _left(_pieces_of(decision), allowed, together=decision.rule == OWN_RECORD)
 
 
@@ -353,7 +353,7 @@ def _left(pieces: tuple[Scope, ...], allowed: Scopes, *, together: bool) -> int:
 
 @lru_cache(maxsize=CACHE_SIZE)
 def _new_grants(type_: str, interaction: str, before: Scopes, after: Scopes) -> Scopes:
-    """Return the scopes that allow an interaction with a type, or more records of it, and were not allowed before."""
+    """Return the new scopes that allow an interaction with a type, or more records of it."""
     letter, held = letter_of(interaction), parse_stored(before)
     new: list[str] = []
     for scope in parse_stored(after):

@@ -1,4 +1,4 @@
-"""One dry run in memory: what it has read, whom the version alters, and what it has found so far. Pure.
+"""One dry run in memory: its inputs, the affected clients, and the results so far. Pure.
 
 Its cost grows with distinct clients and distinct decisions, not with records: a book is asked once about each distinct client, a scope
 once about each distinct set of scopes, and clients that the version does not alter are not looked at again.
@@ -83,7 +83,7 @@ from hilum.tokens.models import TokenFamily
 Scopes = tuple[str, ...]
 NOT_BUSY: Busy = {}
 UNJUDGED: Turn = (Verdict.ALLOWED, "the scopes that gave it are not on record")
-"""Stands where a decision cannot be judged again; recognized by its identity."""
+"""Marks a decision that cannot be judged again; recognized by its identity."""
 REFUSED_KEPT = 10_000
 _NAMES = {kind: kind.value.encode() for kind in Kind}
 _PLACES = {
@@ -97,7 +97,7 @@ _PLACES = {
 
 @dataclass(frozen=True, slots=True)
 class _Here:
-    """What a client may be granted at a hospital: now, and under the version; and what it loses and gains."""
+    """What a client may be granted at a hospital, now and under the version; and what it loses and gains."""
 
     before: Scopes
     after: Scopes
@@ -108,7 +108,7 @@ class _Here:
 
 @dataclass(slots=True)
 class Replay:
-    """A dry run that goes on. ``judge`` is called once for each part of ``apps``, then ``hospitals``, then ``digest`` and ``counts``."""
+    """A running dry run. Call ``judge`` once for each batch of ``apps``, then ``hospitals``, then ``digest`` and ``counts``."""
 
     start: Start
     agreements: Agreements = field(default_factory=dict)
@@ -128,7 +128,7 @@ class Replay:
     _sum: Any = field(default_factory=sha256)
 
     def __post_init__(self) -> None:
-        """Find the clients that the version alters at any hospital."""
+        """Find the clients that the version affects at any hospital."""
         start = self.start
         self.books = BooksAt(start.now_in_force, start.candidate, start.now)
         for facts in self.start.clients:
@@ -137,11 +137,11 @@ class Replay:
         self._sum.update(orjson.dumps([self.start.version_digest, self.start.versions.last]))
 
     def apps(self) -> list[AppId]:
-        """Return the apps with a client that is altered."""
+        """Return the apps with an affected client."""
         return list(self._altered)
 
     def clients_with_other_scopes(self, apps: Collection[AppId] | None = None) -> list[ClientId]:
-        """Return the clients (of some apps) that would be admitted to other scopes: only their decisions can turn out differently."""
+        """Return the clients, of some apps, whose admitted scopes would change: only their decisions can change."""
         chosen = self._altered if apps is None else apps
         return [facts.id for app in chosen for facts in self._altered[app] if self._changes_scopes(facts)]
 
@@ -203,7 +203,7 @@ class Replay:
             yield facts, self._effects_of(facts)
 
     def altered(self) -> Iterator[ClientFacts]:
-        """Yield the clients that are altered."""
+        """Yield the affected clients."""
         return (facts for of in self._altered.values() for facts in of)
 
     def count_ends(self, agreements: Iterable[Authorization], families: Iterable[TokenFamily]) -> None:
@@ -244,7 +244,7 @@ class Replay:
     def judge(
         self, apps: Sequence[AppId], places: Places, decisions: Iterable[DecisionCount], busy: Busy = NOT_BUSY
     ) -> list[Row]:
-        """Return what the version alters for some apps, and the decisions about them that would turn out differently."""
+        """Return the version's effects on some apps, and the decisions about them that would change."""
         of: dict[str, list[DecisionCount]] = {}
         for each in decisions:
             of.setdefault(each.client, []).append(each)
@@ -296,7 +296,7 @@ class Replay:
         yield from self._places(facts, places, _refused_of(flips), busy)
 
     def _listed(self, lapses: Iterable[Lapse]) -> Iterator[Lapse]:
-        """Yield what lapses or is kept, counted."""
+        """Yield lapses and preserved scopes, and count them."""
         for each in lapses:
             self.tally.kept += each.what is What.KEPT
             self.tally.lapses += each.what is not What.KEPT
@@ -313,7 +313,7 @@ class Replay:
         refused: Mapping[str, int],
         busy: Busy,
     ) -> Iterator[Row]:
-        """Yield what is altered for a client hospital by hospital."""
+        """Yield the effects on a client, hospital by hospital."""
         find = self.books.finder(facts.app)
         last, limited = None, False
         for tenant, installation in places.items():
@@ -351,7 +351,7 @@ class Replay:
         effect: Effect,
         installation: InstallationFacts,
     ) -> frozenset[str]:
-        """Return the agreements that vendor and hospital would need, and need not now."""
+        """Return the agreements that vendor and hospital would newly need."""
         if not effect.asks_agreements:
             return frozenset()
         in_force = self.between.get((facts.vendor, tenant), frozenset())
@@ -360,7 +360,7 @@ class Replay:
     def _refused(
         self, facts: ClientFacts, tenant: TenantId, effect: Effect, by_scopes: int, busy: Busy
     ) -> Iterator[Refused]:
-        """Yield what would have been refused to a client at a hospital, by reason."""
+        """Yield a client's refusals at a hospital, by reason."""
         if by_scopes:
             lapses = self._lapses(effect)
             reason = Reason.APP_NOT_CERTIFIED if lapses else Reason.SCOPE_INSUFFICIENT
@@ -382,7 +382,7 @@ class Replay:
         effect: Effect,
         installation: InstallationFacts,
     ) -> Iterator[Refused]:
-        """Yield how many launches would have been refused to a client at a hospital, by reason."""
+        """Yield the number of a client's refused launches at a hospital, by reason."""
         if effect.changes_launches:
             faults: Counter[str] = Counter()
             for task, number in self.launched.get((tenant, facts.id), {}).items():
@@ -394,7 +394,7 @@ class Replay:
     def _launch_fault(
         self, facts: ClientFacts, books: Books, installation: InstallationFacts, task: tuple[str, str]
     ) -> str:
-        """Return why a launch would be refused and was not; empty if it would not, or was too."""
+        """Return why a launch would newly be refused; empty if it would not."""
         default = installation.default_workflow
         key = facts.id, id(books), task, default
         if key not in self._launch_faults:
@@ -494,7 +494,7 @@ class Replay:
         found: list[Flip] = []
         turned: Counter[tuple[str, Verdict]] = Counter()
         here_at: dict[str, _Here] = {}
-        # What becomes of a decision depends on its shape and on what is allowed there, of which there are a few.
+        # The outcome of a decision depends on its shape and on what is allowed there; both have few values.
         judged: dict[tuple[str, str, str, str, int], Turn | None] = {}
         unjudged = 0
         for decision in decisions:
@@ -568,7 +568,7 @@ class Replay:
         return str(self._sum.hexdigest())
 
     def counts(self) -> dict[str, int]:
-        """Return the numbers of the run."""
+        """Return the numbers of a run."""
         return asdict(self.tally)
 
 

@@ -1,4 +1,4 @@
-"""Reading what a dry run needs, storing what it finds, and showing it."""
+"""Read the inputs of a dry run, and store and show its results."""
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
@@ -46,7 +46,7 @@ PACKS_AT_ONCE = 2_000
 
 
 def read_start(ctx: Context, run: DryRun) -> Start:
-    """Read what a run begins with. Raises NotFound, Unavailable (a book is not as it was signed)."""
+    """Read the inputs of a run. Raises NotFound, Unavailable (a book's signature does not match)."""
     version, candidate = policies.get_version(ctx, run.version)
     # What is in force now is read as of now, and the version as it will be enforced: what a rule that it observes would refuse is
     # counted and listed like any other difference, also while the version is in force (C209).
@@ -75,7 +75,7 @@ def read_installations(ctx: Context, apps: Collection[AppId]) -> Places:
 
 
 def read_launches(ctx: Context, of: Collection[ClientId]) -> Launched:
-    """Read how often some clients were opened for what and where, as far back as launches are kept."""
+    """Read how often some clients were launched, by intent and placement, as far back as launches are kept."""
     found: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
     for tenant, client, task, number in launches.count_tasks(ctx, of):
         found.setdefault((tenant, client), {})[task] = number
@@ -83,7 +83,7 @@ def read_launches(ctx: Context, of: Collection[ClientId]) -> Launched:
 
 
 def count_ends(ctx: Context, replay: Replay) -> None:
-    """Count the agreements in force that the version would have ended, and what could be refreshed no more, into a run."""
+    """Count into a run the agreements that the version would have ended, and the tokens that could no longer be refreshed."""
     agreements = consent.read_in_force(ctx, replay.clients_with_other_lives())
     for some in _some_of(agreements):
         replay.count_ends(some, tokens.list_families(ctx, [each.id for each in some]))
@@ -96,7 +96,7 @@ def _some_of(every: Iterable[T]) -> Iterator[list[T]]:
 
 
 def read_unproved(ctx: Context, apps: Iterable[AppId]) -> dict[AppId, Collection[str]]:
-    """Read what the vendors of some apps have not proved of themselves and those apps."""
+    """Read which proofs the vendors of some apps lack."""
     found: dict[AppId, Collection[str]] = {}
     for some in _some_of(apps):
         found |= review.unproved_of_apps(ctx, registry.read_apps(ctx, some).values())
@@ -104,23 +104,23 @@ def read_unproved(ctx: Context, apps: Iterable[AppId]) -> dict[AppId, Collection
 
 
 def read_climbs(ctx: Context, book: Book) -> list[Climb]:
-    """Read with which apps the platform would go further by itself under a book."""
+    """Read which apps the platform would take further up the ladder by itself under a book."""
     return list(revalidation.climbs_under(ctx, book))
 
 
 def add_packs(ctx: Context, run: DryRun, packs: Iterable[Pack], percent: int) -> None:
-    """Store rows of a run, and how much of it is done."""
+    """Store rows of a run, and its progress."""
     store.add_packs(ctx.tx, run.id, packs)
     policies.save_progress(ctx, run, percent)
 
 
 def delete_rows_of(ctx: Context, run: DryRun) -> int:
-    """Delete a batch of the rows that an attempt left which broke off; return how many. Call again while it is not 0."""
+    """Delete a batch of rows from an interrupted attempt; return how many. Call again until it returns 0."""
     return store.delete_rows(ctx.tx, of=run.id)
 
 
 def delete_old_rows(ctx: Context) -> int:
-    """Delete a batch of rows of all but the newest runs; return how many. Call again while it is not 0."""
+    """Delete a batch of rows of all but the newest runs; return how many. Call again until it returns 0."""
     kept = _with_rows(ctx)
     return store.delete_rows(ctx.tx, beside=[each.id for each in kept]) if kept else 0
 
@@ -166,7 +166,7 @@ def list_rows(
         if kind not in FOR_HOSPITALS or tenant not in {"", own}:
             raise NotPermitted("not_permitted", NO_RIGHT)
         tenant = own
-    # An empty list would say that nothing changes, to whoever has to agree to the version.
+    # An empty list would mean "nothing changes" to a person who must approve the version.
     if run.id not in {each.id for each in _with_rows(ctx)}:
         detail = "The results of this dry run were deleted, since later ones have taken their place. Start another one of its version."
         raise NotFound("dry_run_rows_deleted", detail)

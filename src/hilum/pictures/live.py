@@ -1,4 +1,4 @@
-"""Reading a picture beside the event loop, which serves others meanwhile."""
+"""Decode pictures in a thread, so that the event loop is not blocked."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from hilum.pictures import policy
 from hilum.pictures.models import Picture
 
 _reader = ThreadPoolExecutor(1, thread_name_prefix="pictures")
-"""One for each process: what is made to be encoded slowly takes no more than that."""
+"""One thread for each process: pictures made to be slow cannot take more."""
 
 
 async def decoded(text: str, field: str) -> Picture:

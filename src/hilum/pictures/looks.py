@@ -1,7 +1,6 @@
-"""What a picture looks like, in few bits: two that people would take for each other have looks at a small distance (C212). Pure.
+"""The look of a picture, in few bits: pictures that people would mistake for each other have looks at a small distance (C212). Pure.
 
-A difference hash: the picture without its margin is averaged into a few cells, and each cell is compared with its neighbours. So size, margin,
-brightness, colours and a few pixels do not count, and neither does light on dark instead of dark on light.
+A difference hash: the picture without its margin is averaged into a few cells, and each cell is compared with its neighbours. So size, margin, brightness, colours, a few pixels and inverted brightness make no difference.
 """
 
 import struct
@@ -26,15 +25,15 @@ _OCTAVE = 16
 """Steps of the aspect for twice the width."""
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 FAR = _BITS * 2 + 1
-"""Further than any two looks are apart."""
+"""Greater than the distance of any two looks."""
 NEAR = 28
-"""At most so far apart are two that people would take for each other (ADR 128)."""
+"""The greatest distance of two pictures that people would mistake for each other (ADR 128)."""
 
 
 def look_of(png: bytes) -> str:
-    """Return the look of a picture that was stored by ``policy.read``; empty if there is nothing to see, as in one colour.
+    """Return the look of a picture from ``policy.read``; empty if there is nothing to see, as in a single colour.
 
-    It is two, of what is within the margin and of the whole on white: a logo that fills its picture has no margin, until somebody gives it one.
+    It has two parts, for the picture without its margin and for the whole on white: a logo without a margin may be given one.
     """
     rows = _pixels(png)
     # White on nothing is seen on a dark page only.
@@ -48,7 +47,7 @@ def look_of(png: bytes) -> str:
 
 
 def distance(one: str, other: str) -> int:
-    """Return how far apart two looks are at their nearest, light on dark or dark on light; FAR if nothing of them can be compared."""
+    """Return the smallest distance of two looks, also with one inverted; FAR if they cannot be compared."""
     (cut, whole), (other_cut, other_whole) = _parts(one), _parts(other)
     # Not the wholes with each other: small things on much white would all be near.
     return min(_apart(cut, other_cut), _apart(cut, other_whole), _apart(whole, other_cut))

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 BYTES_BOUND = 64 * 1024
-"""A logo, as it is given and as it is stored."""
+"""The largest logo, as uploaded and as stored."""
 SIDE_MIN, SIDE_MAX = 16, 512
 ENCODED_BOUND = BYTES_BOUND // 3 * 4 + 8
 """The same in base64."""
 
 
 class Owners(StrEnum):
-    """Whose a picture is."""
+    """The owners of pictures."""
 
     APP = "app"
     HOSPITAL = "hospital"
@@ -19,7 +19,7 @@ class Owners(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture, re-encoded, with its look (``looks``). Without content it stands for none."""
+    """A re-encoded picture with its look (``looks``). Without content it means "no picture"."""
 
     digest: str = ""
     content: bytes = b""
@@ -28,7 +28,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Whose shown pictures look like another one: kind and id. ``whole``: all were compared."""
+    """The owners, by kind and id, of shown pictures that look like another one. ``whole``: all pictures were compared."""
 
     owners: tuple[tuple[Owners, str], ...]
     whole: bool

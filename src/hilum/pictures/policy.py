@@ -1,4 +1,4 @@
-"""What a picture may be: a PNG that is decoded and encoded again, so that nothing else travels in it.
+"""Accept PNG pictures: decoded and encoded again, so that they carry nothing else.
 
 Source: Portable Network Graphics (third edition) sections 5, 9, 10 and 11; docs/adr/0093-what-pages-show-is-the-platforms-own.md.
 """
@@ -45,7 +45,7 @@ def read(data: bytes, field: str) -> Picture:
 
 
 def _encoded_again(data: bytes) -> bytes | str:
-    """Return a PNG of the same pixels; or the code of what is wrong with it."""
+    """Return a PNG of the same pixels, or the code of its fault."""
     chunks = list(_chunks(data))
     if len(chunks) < 3 or chunks[0][0] != b"IHDR" or chunks[-1] != (b"IEND", b"") or len(chunks[0][1]) != 13:
         return TRUNCATED
@@ -80,14 +80,14 @@ def _encoded_again(data: bytes) -> bytes | str:
 
 
 def _clear_lengths(colour: int, palette: list[bytes]) -> range:
-    """Return how long a list of transparent colours may be."""
+    """Return the allowed lengths of a list of transparent colours."""
     if colour == 3:
         return range(1, len(palette[0]) // 3 + 1)
     return {0: range(2, 3), 2: range(6, 7)}.get(colour, range(0))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Split a file into its chunks, up to its end or to the first one that is not as it says."""
+    """Split a file into its chunks, up to its end or the first malformed one."""
     at = len(SIGNATURE)
     if data[:at] != SIGNATURE:
         return

@@ -1,4 +1,4 @@
-"""The addresses of pictures that are shown, and of the colours of hospitals. They are public, as the pages they stand on."""
+"""The public addresses of shown pictures and of hospitals' colours."""
 
 import re
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from hilum.web.static import image
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OWNER_BOUND = 100
 _CACHING = "public, max-age=300"
-"""So long a logo may still be seen after it was hidden by a stop."""
+"""A logo may be visible for so long after a stop has hidden it."""
 IsStopped = Callable[[Context, AppId], bool]
-"""Returns whether a stop holds for an app, whose logo is not shown then: it would look as if it worked."""
+"""Returns whether an app is stopped. Its logo is hidden then, since it would look as if the app worked."""
 
 
 def pages(kit: Kit, is_stopped: IsStopped) -> list[Route]:

@@ -1,4 +1,4 @@
-"""Keeping and showing pictures. Who may is for the rooms above, and so is the audit."""
+"""Store and show pictures. The rooms above check permissions and write the audit."""
 
 from hilum.infra.context import Context
 from hilum.kernel.errors import NotFound
@@ -8,7 +8,7 @@ from hilum.pictures.models import Alike, Owners, Picture
 
 
 def keep(ctx: Context, kind: Owners, owner: str, picture: Picture) -> None:
-    """Keep a picture that is not shown yet, in place of what was kept so before: an owner has two at most."""
+    """Store a picture that is not shown yet, replacing an earlier one: an owner has at most two."""
     of = _of(kind, owner)
     store.remove_others(ctx.tx, of, picture.digest, shown=False)
     if picture.content:
@@ -16,7 +16,7 @@ def keep(ctx: Context, kind: Owners, owner: str, picture: Picture) -> None:
 
 
 def show(ctx: Context, kind: Owners, owner: str, digest: str) -> None:
-    """Show a picture that is kept, and forget the others of its owner; without a digest there is none then. Raises NotFound."""
+    """Show a stored picture and delete its owner's others; without a digest delete all. Raises NotFound."""
     of = _of(kind, owner)
     if digest and not store.set_shown(ctx.tx, of, digest):
         raise NotFound("picture_not_found", "This picture is no longer here. Upload it again.")
@@ -29,7 +29,7 @@ def find(ctx: Context, kind: Owners, owner: str, digest: str, *, shown: bool) ->
 
 
 def alike(ctx: Context, kind: Owners, owner: str, look: str) -> Alike:
-    """Return whose shown pictures look like one that its owner gives, nearest first (C212). In one colour there is nothing to see."""
+    """Return the owners of shown pictures that look like a new one, nearest first (C212). A picture in one colour has no look."""
     if not look:
         return Alike((), whole=True)
     shown = store.shown_looks(ctx.tx, _of(kind, owner))
@@ -40,7 +40,7 @@ def alike(ctx: Context, kind: Owners, owner: str, look: str) -> Alike:
 
 
 def note_looks(ctx: Context) -> int:
-    """Look at pictures that were kept before there were looks; return how many, at most a batch."""
+    """Compute the looks of a batch of older pictures; return how many."""
     found = store.without_look(ctx.tx)
     for owner, digest, content in found:
         store.save_look(ctx.tx, owner, digest, look_of(content))

@@ -13,17 +13,17 @@ pictures = Table(
     Column("digest", String(64), primary_key=True),
     Column("content", LargeBinary, nullable=False),
     Column("shown", Boolean, nullable=False),
-    # Empty where there is nothing to see; NULL until a job has looked at one of before there were looks.
+    # Empty if there is nothing to see; NULL for an older picture until a job computes its look.
     Column("look", String(240)),
 )
 LOOKS_BOUND = 20_000
 """Shown pictures that a new one is compared with."""
 LOOKS_BATCH = 3
-"""Pictures that are looked at in one transaction: each may take 0.3 seconds."""
+"""How many looks one transaction computes: each may take 0.3 seconds."""
 
 
 def add(tx: Connection, owner: str, picture: Picture) -> None:
-    """Add a picture that is not shown yet, unless it is there."""
+    """Add a picture that is not shown yet, unless it exists."""
     row = {
         "owner": owner,
         "digest": picture.digest,
@@ -41,13 +41,13 @@ def remove_others(tx: Connection, owner: str, kept: str, *, shown: bool | None =
 
 
 def set_shown(tx: Connection, owner: str, digest: str) -> bool:
-    """Mark a picture as shown; False if it is not there."""
+    """Mark a picture as shown; return False if it does not exist."""
     here = (pictures.c.owner == owner) & (pictures.c.digest == digest)
     return tx.execute(pictures.update().where(here).values(shown=True)).rowcount == 1
 
 
 def shown_looks(tx: Connection, but: str) -> list[tuple[str, str | None]]:
-    """Return owner and look of the pictures that are shown, but for those of one owner and those in which there is nothing to see."""
+    """Return owner and look of shown pictures, except those of one owner and those without a look."""
     c = pictures.c
     mine = (c.shown.is_(True), c.owner != but, (c.look != "") | c.look.is_(None))
     rows = tx.execute(select(c.owner, c.look).where(*mine).limit(LOOKS_BOUND + 1))
@@ -55,7 +55,7 @@ def shown_looks(tx: Connection, but: str) -> list[tuple[str, str | None]]:
 
 
 def without_look(tx: Connection) -> list[tuple[str, str, bytes]]:
-    """Return owner, digest and content of pictures that nobody looked at yet."""
+    """Return owner, digest and content of pictures whose look is not computed yet."""
     c = pictures.c
     rows = tx.execute(select(c.owner, c.digest, c.content).where(c.look.is_(None)).limit(LOOKS_BATCH))
     return [(row.owner, row.digest, bytes(row.content)) for row in rows]

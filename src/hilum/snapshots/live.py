@@ -1,4 +1,4 @@
-"""Makes, resets and removes snapshots: transactions, and between them what takes longer.
+"""Make, reset and remove snapshots: transactions, and the longer work between them.
 
 Making one, in order: 1 take a place; 2 hash the password and copy the records, with no transaction open; 3 one transaction adds all rows, and
 stores the card before it commits. What breaks off before that leaves a place that is free again after some minutes, and what was copied is swept.
@@ -30,7 +30,7 @@ SECRET_BYTES = 18
 
 
 def no_furnisher() -> Furnisher:
-    """Return the furnisher of a platform without a sandbox: it has no template, so no snapshot is ever made."""
+    """Return the furnisher of a platform without a sandbox: it has no template, so no snapshot can be made."""
 
     def never(*_: object) -> NoReturn:
         raise NotFound("snapshot_not_found", "There is no such snapshot.")
@@ -40,7 +40,7 @@ def no_furnisher() -> Furnisher:
 
 @dataclass(frozen=True, slots=True)
 class Snapshots:
-    """The verbs that take more than one transaction."""
+    """The verbs that need more than one transaction."""
 
     uow: UnitOfWork
     ids: Ids
@@ -64,7 +64,7 @@ class Snapshots:
             create = partial(service.create, begun=begun, template=template, fresh=fresh, digest=digest)
             return await self._with_card(create, actor=actor, trace=trace)
         except HilumError:
-            # At once, and not when its claim has ended: the vendor tries again.
+            # Now, not when its claim ends, so that the vendor can retry.
             await self.uow.write(partial(service.give_up, begun=begun), actor=SYSTEM, trace=trace)
             raise
 
@@ -84,13 +84,13 @@ class Snapshots:
     async def remove(self, snapshot: TenantId, *, actor: Actor, trace: Trace) -> Snapshot:
         """Remove a snapshot with its records. Raises NotFound, NotPermitted."""
         done = await self.uow.write(partial(service.remove, snapshot_id=snapshot), actor=actor, trace=trace)
-        # After the commit: what breaks off here leaves records that nobody reaches, and that are swept.
+        # After the commit: an interruption here leaves unreachable records, which are swept.
         read = partial(self.uow.read_now, actor=SYSTEM, trace=trace)
         await asyncio.to_thread(clear, self.furnisher, done.id, read)
         return done
 
     async def put_apps(self, snapshot: TenantId, *, actor: Actor, trace: Trace) -> Snapshot:
-        """Install the vendor's apps that are certified by now. Raises NotFound, NotPermitted."""
+        """Install the vendor's apps that have been certified since. Raises NotFound, NotPermitted."""
 
         def verb(ctx: Context) -> Snapshot:
             found, apps = service.put_apps(ctx, snapshot)
@@ -132,12 +132,12 @@ Read = Callable[[Callable[[Context], bool]], bool]
 
 
 def clear(furnisher: Furnisher, tenant: TenantId, read: Read) -> bool:
-    """Take away the card and the records of a snapshot, unless somebody makes another one in its place; return whether that was done."""
+    """Delete the card and records of a snapshot, unless somebody makes another one in its place; return whether they were deleted."""
     return furnisher.clear(tenant, partial(read, partial(service.is_gone, snapshot_id=tenant)))
 
 
 def sweep(furnisher: Furnisher, read: Read) -> None:
-    """Take away what is left of snapshots that were removed, or whose making broke off: a card or records also where there is no row."""
+    """Delete what is left of removed or unfinished snapshots, also a card or records without a row."""
     for tenant in furnisher.kept():
         if read(partial(service.is_gone, snapshot_id=tenant)):
             clear(furnisher, tenant, read)

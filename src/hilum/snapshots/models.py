@@ -8,32 +8,33 @@ from enum import StrEnum
 from hilum.kernel.ids import ClientId, TenantId, VendorId
 
 PLACES = 3
-"""Snapshots of one vendor at a time."""
+"""How many snapshots a vendor may have."""
 SNAPSHOTS_BOUND = 60
-"""Snapshots of a platform at a time: each is a file of its records."""
+"""How many snapshots a platform may have: each is a file of records."""
 APPS_BOUND = 100
-"""Apps of the vendor that are put into a snapshot."""
+"""The most apps of the vendor in a snapshot."""
 NAME_BOUND = 40
 UNUSED_BATCH = 20
 CLAIMED_FOR = timedelta(minutes=5)
-"""How long a place is kept for whoever began to make a snapshot in it; then it is free again."""
+"""How long a place stays reserved while a snapshot is made in it; then it is free again."""
 
 
 class State(StrEnum):
     MAKING = "making"
-    """Its place is taken, and nothing is there yet: its making is in progress, or has broken off."""
+    """Its place is taken, but it has no content: it is being made, or that was interrupted."""
     READY = "ready"
     RESETTING = "resetting"
-    """Closed: a reset is in progress, or has broken off."""
+    """Closed: a reset is running, or was interrupted."""
     REMOVED = "removed"
     """Closed and empty. The vendor's next snapshot takes its place and its address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A hospital of a vendor's own. ``slot``: which of the vendor's places it has. ``client``: its EHR; empty before it was made for the first time.
+    """A vendor's own hospital.
 
-    ``claim``: of who makes or resets it now; whoever has another one has lost the place to a colleague.
+    ``slot``: its place. ``client``: its EHR; empty until it was first made. ``claim``: the operation that makes or resets it now; one
+    with another claim has lost the place to a colleague.
     """
 
     id: TenantId
@@ -51,7 +52,7 @@ class Snapshot:
 
     @property
     def is_there(self) -> bool:
-        """Whether its vendor finds it."""
+        """Return whether its vendor can find it."""
         return self.state in {State.READY, State.RESETTING}
 
 
@@ -63,7 +64,7 @@ class NewSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class CastMember:
-    """Somebody who works at, or is a patient of, the template's hospital."""
+    """A member of staff or a patient of the template's hospital."""
 
     username: str
     name: str
@@ -74,7 +75,7 @@ class CastMember:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A hospital of which snapshots are made. ``origin``: of the EHR that may frame its pages."""
+    """A hospital from which snapshots are made. ``origin``: that of the EHR that may frame its pages."""
 
     name: str
     cast: tuple[CastMember, ...]
@@ -92,7 +93,7 @@ class SnapshotApp:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What opens a snapshot, for its vendor's members and for the simulator: new with each reset.
+    """The credentials of a snapshot, for its vendor's members and the simulator; new with each reset.
 
     ``door`` lets a browser into the simulator; ``password`` is that of its people.
     """
@@ -125,9 +126,9 @@ class Furnisher:
     kept: Callable[[], Collection[TenantId]]
     """The hospitals that have a card or records."""
     address: Callable[[Card], str]
-    """Where the simulator lets in whoever has the card."""
+    """The simulator's address for holders of the card."""
     count_changed: Callable[[TenantId, str, datetime], int | None] = lambda *_: None
-    """How many records of a snapshot are not as its template has them since a reset; None if that cannot be read."""
+    """How many records of a snapshot differ from its template since a reset; None if that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

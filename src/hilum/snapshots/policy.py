@@ -1,4 +1,4 @@
-"""Who may make and see snapshots, and what a new one must be. Pure."""
+"""Who may make and see snapshots, and the rules for a new one. Pure."""
 
 import hashlib
 from collections.abc import Collection, Iterable
@@ -14,7 +14,7 @@ _ID_LETTERS = 26
 
 
 def may_make(actor: Actor, vendor: VendorId) -> bool:
-    """Check whether an actor may make, reset and remove a vendor's snapshots: who may change its apps."""
+    """Check whether an actor may make, reset and remove a vendor's snapshots: those who may change its apps."""
     return may_as_member(actor, vendor, VendorRight.APPS)
 
 
@@ -26,15 +26,12 @@ def may_remove(actor: Actor, vendor: VendorId) -> bool:
 
 
 def may_see(actor: Actor, vendor: VendorId) -> bool:
-    """Check whether an actor may know of a vendor's snapshots: its members, and the platform's staff."""
+    """Check whether an actor may see a vendor's snapshots: its members, and the platform's staff."""
     return is_member(actor, vendor) or actor.is_platform
 
 
 def may_open(actor: Actor, vendor: VendorId) -> bool:
-    """Check whether an actor may read what opens a snapshot: members who work on apps or their security.
-
-    The staff see that it is there, and have no part in it; neither has who is a member for its bills.
-    """
+    """Check whether an actor may read a snapshot's credentials: members who work on apps or their security, not staff or members for billing."""
     return may_as_member(actor, vendor, VendorRight.APPS) or may_as_member(actor, vendor, VendorRight.SECRETS)
 
 
@@ -55,14 +52,14 @@ def order_faults(order: NewSnapshot, templates: Collection[str], held: Iterable[
 
 
 def is_broken_off(found: Snapshot, now: datetime) -> bool:
-    """Check whether the making of a snapshot has broken off, so that its place is free again."""
+    """Check whether the making of a snapshot was interrupted, so that its place is free again."""
     return found.state is State.MAKING and now >= found.made_at + CLAIMED_FOR
 
 
 def free_place(held: Iterable[Snapshot], now: datetime) -> tuple[int, Snapshot | None] | None:
     """Return a place of the vendor's that is free, with the snapshot whose address it has, if there was one; None if all are taken."""
     by_slot = {each.slot: each for each in held}
-    # One that was there before comes first: its address is known to the vendor's apps, and no further tenant is needed.
+    # Reuse an old place first: the vendor's apps know its address, and no new tenant is needed.
     removed = sorted(
         slot for slot, each in by_slot.items() if each.state is State.REMOVED or is_broken_off(each, now)
     )

@@ -33,7 +33,7 @@ MAKERS = audience("vendor_owner", "vendor_developer")
 
 
 class SnapshotAsked(Strict):
-    """``template``: the synthetic hospital that it begins as."""
+    """``template``: the synthetic hospital that it is copied from."""
 
     name: Line
     template: Id = "general"
@@ -66,7 +66,7 @@ class AppShown(Shown):
 
 
 class CardShown(Shown):
-    """What opens a snapshot; new with each reset. ``password`` is that of its people, but for administrators, who have none."""
+    """The credentials of a snapshot, new with each reset. ``password`` is that of its people; administrators have none."""
 
     tenant: str
     fhir: str
@@ -93,7 +93,7 @@ def api(kit: Kit, furnisher: Furnisher) -> APIRouter:
 
     @router.get("/sandbox-snapshots", response_model=Page[SnapshotShown], openapi_extra=READERS)
     async def list_snapshots(request: Request, query: Annotated[Paging, Query()]) -> object:
-        """List the snapshots of your vendor; for the staff of every one."""
+        """List the snapshots of your vendor; staff see those of every vendor."""
         found = await run_read(kit, request, partial(service.list_snapshots, page=query.page))
         return page_of(found, SnapshotShown.model_validate, query)
 
@@ -105,7 +105,7 @@ def api(kit: Kit, furnisher: Furnisher) -> APIRouter:
 
     @router.get("/sandbox-snapshots/{snapshot}/card", openapi_extra=OPENERS)
     async def show_snapshot_card(request: Request, snapshot: Id) -> CardShown:
-        """Show what opens a snapshot: addresses, the EHR's secret, people and their password. The read is recorded, and counts as use."""
+        """Show the credentials of a snapshot: addresses, the EHR's secret, people and their password. The read is recorded, and counts as use."""
         verb = partial(service.open_card, snapshot_id=TenantId(snapshot), furnisher=furnisher)
         found = await run_write(kit, request, verb)
         tenant, card = found.snapshot.id, found.card
@@ -124,14 +124,14 @@ def api(kit: Kit, furnisher: Furnisher) -> APIRouter:
 
     @router.post("/sandbox-snapshots/{snapshot}/reset", openapi_extra=MAKERS)
     async def reset_snapshot(request: Request, snapshot: Id) -> SnapshotShown:
-        """Reset a snapshot to the charts that it began with, end all that was issued there, and renew its secrets."""
+        """Reset a snapshot to its template's charts, end everything issued there, and renew its secrets."""
         actor = await caller(kit, request)
         found = await live.reset(TenantId(snapshot), actor=actor, trace=trace_of(request))
         return SnapshotShown.model_validate(found)
 
     @router.put("/sandbox-snapshots/{snapshot}/apps", openapi_extra=MAKERS)
     async def put_snapshot_apps(request: Request, snapshot: Id) -> SnapshotShown:
-        """Install your vendor's apps that are certified for the sandbox by now."""
+        """Install your vendor's apps that are certified for the sandbox now."""
         actor = await caller(kit, request)
         found = await live.put_apps(TenantId(snapshot), actor=actor, trace=trace_of(request))
         return SnapshotShown.model_validate(found)

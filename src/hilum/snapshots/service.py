@@ -1,4 +1,4 @@
-"""The steps by which snapshots are made, reset and removed, each one transaction; in which order they are taken is in ``live``."""
+"""The steps that make, reset and remove snapshots, one transaction each; ``live`` has their order."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -46,16 +46,16 @@ from hilum.snapshots.models import (
 )
 
 ReadCalled = Callable[[Collection[TenantId], datetime], Collection[TenantId]]
-"""Returns at which of some hospitals an app was answered since a moment, by the counts of days."""
+"""Returns the hospitals, of some, where an app was answered since a moment, from the daily counts."""
 _DAY = timedelta(days=1)
 WITHOUT_PASSWORD = frozenset({"administrator"})
-"""Roles of which nobody gets a password: a snapshot is governed by its vendor's rights here, not by a hospital's."""
+"""Roles without a password: a snapshot is governed by the rights of its vendor, not of a hospital."""
 
 
 def choose(
     ctx: Context, order: NewSnapshot, templates: Mapping[str, Template], *, secret: str, claim: str
 ) -> Snapshot:
-    """Take a place for a new snapshot, and return it: nobody else makes one there meanwhile. Raises NotPermitted, Invalid, Unavailable (too many)."""
+    """Reserve a place for a new snapshot, and return it: nobody else can use it meanwhile. Raises NotPermitted, Invalid, Unavailable (too many)."""
     vendor = _maker(ctx, "snapshots.snapshot.create")
     store.lock(ctx.tx)
     held = store.list_of(ctx.tx, vendor)
@@ -71,7 +71,7 @@ def choose(
     slot, before = place
     taken = 0 if before is not None and before.state is State.MAKING else 1
     if store.count_present(ctx.tx) + taken > SNAPSHOTS_BOUND:
-        detail = "This sandbox has as many snapshots as it may have. Remove one that you need no more, or ask its operator."
+        detail = "This sandbox has as many snapshots as it may have. Remove one that you no longer need, or ask its operator."
         raise Unavailable("too_many_snapshots", detail)
     made = Snapshot(
         policy.tenant_id_of(secret) if before is None else before.id,
@@ -96,7 +96,7 @@ def choose(
 
 
 def holds(ctx: Context, begun: Snapshot) -> bool:
-    """Check whether a snapshot is still being made or reset by whoever began with it."""
+    """Check whether the operation that began to make or reset a snapshot still holds it."""
     found = store.find(ctx.tx, begun.id)
     return found is not None and (found.state, found.claim) == (begun.state, begun.claim)
 
@@ -109,7 +109,7 @@ def give_up(ctx: Context, begun: Snapshot) -> None:
 
 
 def is_gone(ctx: Context, snapshot_id: TenantId) -> bool:
-    """Check whether nothing of a snapshot is to be there."""
+    """Check whether a snapshot should have no card and records."""
     found = store.find(ctx.tx, snapshot_id)
     return found is None or found.state is State.REMOVED
 
@@ -147,7 +147,7 @@ def create(
 
 
 def place_taken() -> Conflict:
-    """Return the refusal of whoever lost the claim of a snapshot to somebody else."""
+    """Return the refusal of an operation that lost its claim to another one."""
     return Conflict("snapshot_taken", "A colleague made or reset a snapshot at this moment. Try again.")
 
 
@@ -170,7 +170,10 @@ def _add_tenant(
 def begin_reset(
     ctx: Context, snapshot_id: TenantId, templates: Mapping[str, Template], claim: str
 ) -> Snapshot:
-    """Close a snapshot whose reset begins: what is in progress there ends, also an earlier reset. Raises NotFound, NotPermitted, Unavailable (its template is missing)."""
+    """Close a snapshot for a reset: everything in progress there ends, including an earlier reset.
+
+    Raises NotFound, NotPermitted, Unavailable (its template is missing).
+    """
     found = _changeable(ctx, snapshot_id, "snapshots.snapshot.reset")
     # Before it is closed: without a template nothing would open it again.
     if found.template not in templates:
@@ -186,7 +189,7 @@ def begin_reset(
 def finish_reset(
     ctx: Context, begun: Snapshot, template: Template, fresh: Card, digest: str
 ) -> tuple[Snapshot, Card]:
-    """Open a snapshot whose records are again those of its template; nothing that was issued before is valid (ADR 23).
+    """Open a snapshot whose records are those of its template again; nothing issued before is valid (ADR 23).
 
     Raises NotFound, NotPermitted, Conflict.
     """
@@ -205,7 +208,7 @@ def finish_reset(
 
 
 def remove(ctx: Context, snapshot_id: TenantId) -> Snapshot:
-    """Close a snapshot for good: nobody finds it any more. Its records are taken away next. Raises NotFound, NotPermitted."""
+    """Close a snapshot for good: nobody finds it afterwards. Its records are deleted next. Raises NotFound, NotPermitted."""
     found = _visible(ctx, snapshot_id, lock=True)
     event = _event("snapshots.snapshot.remove", found)
     if not policy.may_remove(ctx.actor, found.vendor):
@@ -218,7 +221,7 @@ def remove(ctx: Context, snapshot_id: TenantId) -> Snapshot:
 
 
 def put_apps(ctx: Context, snapshot_id: TenantId) -> tuple[Snapshot, tuple[SnapshotApp, ...]]:
-    """Install what of the vendor's apps is certified for the sandbox by now; return the snapshot and what it has. Raises NotFound, NotPermitted."""
+    """Install the vendor's apps that are certified for the sandbox now; return the snapshot and its apps. Raises NotFound, NotPermitted."""
     found = _changeable(ctx, snapshot_id, "snapshots.snapshot.put_apps")
     apps = _put_apps(ctx.as_actor(SYSTEM), found)
     audit.record(ctx, _event("snapshots.snapshot.put_apps", found, apps=len(apps)))
@@ -226,12 +229,12 @@ def put_apps(ctx: Context, snapshot_id: TenantId) -> tuple[Snapshot, tuple[Snaps
 
 
 def view(ctx: Context, snapshot_id: TenantId) -> Snapshot:
-    """Get a snapshot that the actor may know of. Raises NotFound, also for another vendor's."""
+    """Get a snapshot that the actor may see. Raises NotFound, also for another vendor's."""
     return _visible(ctx, snapshot_id)
 
 
 def ground_of(ctx: Context, tenant_id: TenantId, furnisher: Furnisher) -> Ground:
-    """Return where a certification run at a hospital is made: at a snapshot, with what its vendor has changed there, or at one that all share."""
+    """Return the ground of a certification run at a hospital: a snapshot, with the number of changed records, or a shared hospital."""
     found = store.find(ctx.tx, tenant_id)
     if found is None:
         return evidence.ground_at(ctx, tenant_id)
@@ -250,7 +253,7 @@ def list_snapshots(ctx: Context, page: PageQuery = FIRST_PAGE) -> list[Snapshot]
 
 
 def open_card(ctx: Context, snapshot_id: TenantId, furnisher: Furnisher) -> Opened:
-    """Return what opens a snapshot, and note that it is used. Raises NotFound, also for whoever is no member, Unavailable (not ready)."""
+    """Return the credentials of a snapshot, and record its use. Raises NotFound, also for non-members, Unavailable (not ready)."""
     found = _visible(ctx, snapshot_id)
     if not policy.may_open(ctx.actor, found.vendor):
         raise _no_snapshot()
@@ -265,7 +268,7 @@ def open_card(ctx: Context, snapshot_id: TenantId, furnisher: Furnisher) -> Open
 
 
 def remove_unused(ctx: Context, since: datetime, called: ReadCalled) -> list[Snapshot]:
-    """Remove a batch of snapshots that nobody opened, and at which no app was launched and none called, since a moment; return them."""
+    """Remove a batch of snapshots without use since a moment: no opened card, no launch, no call; return them."""
     found = store.list_unused(ctx.tx, since)
     used = launches.opened_since(ctx, [each.id for each in found], since)
     left = [each.id for each in found if each.id not in used]
@@ -277,7 +280,7 @@ def remove_unused(ctx: Context, since: datetime, called: ReadCalled) -> list[Sna
 
 
 def end_broken_off(ctx: Context) -> list[Snapshot]:
-    """Free the places of a batch of snapshots whose making broke off; return them."""
+    """Free the places of a batch of unfinished snapshots; return them."""
     found = store.list_broken_off(ctx.tx, ctx.now - CLAIMED_FOR)
     for each in found:
         store.save(ctx.tx, replace(each, state=State.REMOVED, claim=""))
@@ -288,7 +291,7 @@ def _maker(ctx: Context, action: str) -> VendorId:
     vendor = ctx.actor.vendor
     if vendor is None or not policy.may_make(ctx.actor, vendor):
         raise audit.refusal(
-            ctx, Event(action), "Owners and developers of a vendor make snapshots, for their vendor."
+            ctx, Event(action), "Only owners and developers of a vendor make snapshots, for their vendor."
         )
     return vendor
 
@@ -357,7 +360,7 @@ def _is_installed(system: Context, tenant: TenantId, app: App) -> bool:
         # For everybody: which of a hospital's people use an app is tried here, and narrowed where people are treated.
         installations.install(system, InstallOrder(tenant, app.id, frozenset(ROLES)))
     except Invalid:
-        # Not certified for the sandbox yet, or the rule book asks for what nobody can say here.
+        # Not certified for the sandbox yet, or the rule book requires something that nobody can state here.
         return False
     return True
 

@@ -39,7 +39,7 @@ snapshots = Table(
     Column("reset_at", Instant, nullable=False),
     Column("used_at", Instant, nullable=False),
     Column("claim", String(64), nullable=False, server_default=""),
-    # Two that are made at one moment do not get one place.
+    # Two concurrent creations must not get the same place.
     UniqueConstraint("vendor", "slot"),
     Index("ix_snapshots_snapshot_state", "state", "used_at"),
 )
@@ -51,13 +51,13 @@ _THERE = (State.READY.value, State.RESETTING.value)
 
 
 def lock(tx: Connection) -> None:
-    """Let no other transaction take a place until this one ends: those of a platform are counted."""
+    """Lock the places of the platform until this transaction ends, since they are counted."""
     if tx.dialect.name == "postgresql":
         tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def add(tx: Connection, found: Snapshot) -> bool:
-    """Add a snapshot; False if its place is taken."""
+    """Add a snapshot; return False if its place is taken."""
     return tx.execute(insert_or_ignore(tx, snapshots).values(_values(found))).rowcount == 1
 
 
