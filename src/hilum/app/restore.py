@@ -321,7 +321,7 @@ def _make_safe(settings: Settings, manifest: Manifest, actor: Actor) -> Restored
         epoch.renew(ctx.tx)
         if keys.is_same_key(ctx) is None:
             keys.store_key_check(ctx)
-        # A backup of before certifications were signed; the first start would ask the anchor, which may have those of after it.
+        # A backup from before certifications were signed: the first start would ask the anchor, which may have later ones.
         attestations.attest_existing(ctx)
         signed_rows.begin(ctx)
         facts = {

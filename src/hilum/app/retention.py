@@ -45,7 +45,7 @@ def delete_old_changes(ctx: Context) -> int:
 
 
 def purge(job_lease: JobLease, settings: Settings) -> None:
-    """Settle expired switches, look at pictures of before there were looks, and delete codes, requests, jtis, tokens, sessions and launches that have ended."""
+    """Settle expired switches, compute the looks of older pictures, and delete codes, requests, jtis, tokens, sessions and launches that have ended."""
     for delete in (
         controls.settle_expired,
         delete_old_changes,

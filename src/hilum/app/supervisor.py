@@ -104,7 +104,7 @@ class Supervisor:
         passed = {SOCKET_VARIABLE: operations.socket_path, BOOT_VARIABLE: SystemIds().new("boot")}
         try:
             self._start(names, passed)
-            # Operations have a thread, and no process with threads is forked. Children report again and again, so they are heard.
+            # Operations have a thread, and no process with threads is forked. Children repeat their reports, so none is lost.
             start_operations(operations)
             runs = self._watch(waited_for, on_ready)
         finally:

@@ -140,7 +140,7 @@ def api(kit: Kit) -> APIRouter:
 
     @router.post("/break-glass", status_code=201, response_model=UseShown, openapi_extra=CLINICIANS)
     async def open_use(request: Request, body: UseAsked) -> object:
-        """Open the restricted records of a launch's patient for a few minutes; your hospital's administrators are told at once."""
+        """Open the restricted records of a launch's patient for a few minutes; your hospital's administrators are notified at once."""
         order = NewUse(LaunchId(body.launch), body.reason)
         return shown(await run_write(kit, request, partial(service.open_use, order=order)))
 

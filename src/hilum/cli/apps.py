@@ -206,7 +206,7 @@ def app_version(
         --ai-human-step "the clinician edits and signs"
     """
     body: dict[str, Any] = {"label": label}
-    # Without either it does not say, and nobody is told what it needs.
+    # Without either it does not state its needs, and nobody is warned.
     if optional_scope or no_optional_scope:
         body["optional_scopes"] = list(optional_scope)
     # Whoever names one of them declares both: a backend service has workflows and no placement.

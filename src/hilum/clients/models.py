@@ -72,7 +72,7 @@ A_DAY_BOUND = 1_000_000_000
 class BackendUse:
     """Why a backend service may run: its purpose, population and schedule (C17).
 
-    ``approver``: a text, of a sandbox's client or of one of before there were mandates, for which it counts until the client's end.
+    ``approver``: a text, for a sandbox client or one from before mandates, for which it counts until the client's end.
     ``calls_a_day``, ``writes_a_day``: the most that it does in a day at one hospital; None: it declares none (C21).
     """
 
@@ -119,7 +119,7 @@ class ClientMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ClientSecret:
-    """``created_at`` is None for one of before it was kept."""
+    """``created_at`` is None for older clients."""
 
     digest: str
     expires_at: datetime | None = None
@@ -348,6 +348,6 @@ class ClientFacts:
 
     @property
     def consented_since(self) -> datetime | None:
-        """Since when people's agreements count: those of before were about another vendor, another purpose or other terms."""
+        """Since when people's agreements count: earlier ones were about another vendor, purpose or terms."""
         moments = (self.owner_since, self.purpose_since, self.ask_again_since)
         return max(filter(None, moments), default=None)

@@ -315,7 +315,7 @@ def _volume_fault(use: BackendUse) -> str:
 
 
 def new_client_faults(metadata: ClientMetadata) -> Faults:
-    """Check what only clients of before may state: an approver as a text, whom no hospital of a production client has named (C17)."""
+    """Check the approver as a text, which only older clients may have: no hospital of a production client has named such an approver (C17)."""
     use = metadata.backend_use
     named = use is not None and bool(use.approver.strip())
     in_production = metadata.environment is Environment.PRODUCTION

@@ -187,7 +187,7 @@ READERS = audience("staff", "administrator", "member")
 
 
 def api(kit: Kit, *, barred: registry.Barred, transferred: Transferred = ignored) -> APIRouter:
-    """Build the API routes of clients. ``transferred`` is told of each app that has another vendor."""
+    """Build the API routes of clients. ``transferred`` is called for each app that has another vendor."""
     router = api_router(kit, "registry")
     _clients(router, kit)
     _changes(router, kit, barred)

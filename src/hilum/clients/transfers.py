@@ -60,7 +60,7 @@ def accept_app(ctx: Context, app_id: AppId, *, transferred: Transferred = ignore
     if not may_as_member(ctx.actor, transfer.to, VendorRight.TRANSFER):
         raise audit.refusal(ctx, Event("registry.transfer.accept", app=app_id))
     app = registry.get_app(ctx, app_id)
-    # One that somebody wrote into the database is no offer, and one of a vendor of before is none of this one's.
+    # An offer that somebody wrote into the database does not count, nor does a former vendor's.
     if transfer.vendor != app.vendor:
         raise Conflict("transfer_decided", "This app has another vendor now. Ask its owner for a new offer.")
     counting = signing.begin_transfer(ctx, app, transfer)

@@ -74,7 +74,7 @@ _FIND = PreparedStatement(
 _HOLD = PreparedStatement(
     select(authorization)
     .where(authorization.c.id == bindparam("authorization_id"))
-    # Without it, a code redeemed at the instant of a narrowing would earn a token of before: on PostgreSQL
+    # Without it, a code redeemed at the instant of a narrowing would yield a token with the old scopes: on PostgreSQL
     # neither transaction sees the other.
     .with_for_update(read=True),
     *authorization.c,

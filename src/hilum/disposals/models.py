@@ -79,7 +79,7 @@ class Disposal:
     """When the vendor's webhooks and mail were put into the outbox."""
     overdue_at: datetime | None = None
     escalated_at: datetime | None = None
-    """When the hospital was told that no answer came, nor after the deadline."""
+    """When the hospital was notified that no answer came, even after the deadline."""
     answer: Answer | None = None
     legal_reason: str = ""
     answered_at: datetime | None = None

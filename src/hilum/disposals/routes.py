@@ -58,7 +58,9 @@ class AnswerAsked(Strict):
 
 
 class DisposalShown(BaseModel):
-    """``tenant`` is empty for every hospital. ``overdue_at`` is set once no answer came in time, ``escalated_at`` once the hospital was told so; both stay after a late one.
+    """``tenant`` is empty for every hospital.
+
+    ``overdue_at`` is set once no answer came in time, ``escalated_at`` once the hospital was notified; both stay after a late answer.
 
     The patient is in the signed text alone, which only the app receives.
     """

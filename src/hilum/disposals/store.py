@@ -166,7 +166,7 @@ def list_late(tx: Connection, due_before: datetime) -> list[Disposal]:
 
 
 def save_escalated(tx: Connection, disposal: str, now: datetime) -> None:
-    """Record that the hospital was told that no answer came."""
+    """Record that the hospital was notified of the missing answer."""
     tx.execute(disposals.update().where(disposals.c.id == disposal).values(escalated_at=now))
 
 

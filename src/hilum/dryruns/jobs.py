@@ -32,7 +32,7 @@ _UNREADABLE = frozenset({"policy_not_as_signed", "policy_newer", "policy_unreada
 
 
 class Transactions(Protocol):
-    """Runs verbs as the system; ``write`` only while this process holds the job's lease."""
+    """Runs verbs as the system; ``write`` works only while this process holds the job's lease."""
 
     def read(self, verb: Callable[[Context], T]) -> T: ...
 

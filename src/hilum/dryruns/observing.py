@@ -121,7 +121,7 @@ def _rows(
 def notify(ctx: Context, run: DryRun, after: str) -> str:
     """Tell the owners of the next apps that a finished run lists what will limit them, and from when; return where to go on, or nothing.
 
-    Only of a version that is in force and observes something. Of one app and one day its owner is told once, whatever comes after.
+    Only of a version that is in force and observes something. An owner is notified once about an app and a day.
     """
     found = policies.in_force(ctx)
     if found.fault or run.version not in {found.everywhere, *found.at.values()}:

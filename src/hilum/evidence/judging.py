@@ -235,7 +235,7 @@ def _waits(window: Window) -> Verdict:
 
 
 def _early(window: Window, limited: Sequence[Row]) -> int:
-    """Count the requests that an app sent although it had been told to wait."""
+    """Count the requests that an app sent before the time that it had to wait for."""
     return sum(
         any(row.at + AT_ONCE < each.at < row.at + QUOTA_WAIT - AT_ONCE for row in limited)
         for each in window.requests

@@ -225,9 +225,9 @@ def digest_of(text: str) -> str:
 
 def judge(run: Run, rows: Sequence[Row], faults: Sequence[str]) -> tuple[State, list[Finding]]:
     """Judge every scenario of a run. Faulty records show nothing."""
-    told = [*faults, *([TOO_MANY] if len(rows) > ROWS_BOUND else [])]
-    if told:
-        found = [Finding(name, Outcome.INCOMPLETE, told[0], _ANEW) for name in run.scenarios]
+    faulty = [*faults, *([TOO_MANY] if len(rows) > ROWS_BOUND else [])]
+    if faulty:
+        found = [Finding(name, Outcome.INCOMPLETE, faulty[0], _OPEN_ANOTHER) for name in run.scenarios]
     else:
         found = [judge_run(name, rows) for name in run.scenarios]
     outcomes = {each.outcome for each in found}
@@ -236,7 +236,7 @@ def judge(run: Run, rows: Sequence[Row], faults: Sequence[str]) -> tuple[State, 
     return (State.PASSED if outcomes == {Outcome.MET} else State.INCOMPLETE), found
 
 
-_ANEW = "Open another run, and tell the platform's security people."
+_OPEN_ANOTHER = "Open another run, and tell the platform's security people."
 
 
 def written_ground(ground: Ground) -> dict[str, Any]:

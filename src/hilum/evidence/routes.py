@@ -260,7 +260,7 @@ def _scenarios(router: APIRouter, kit: Kit, ports: Ports) -> None:
         begun, upstream = await run_write(
             kit, request, partial(service.begin, run_id=run_id, scenario=scenario)
         )
-        # After the commit: a fault that was not told shows in no record, so that nothing counts as met by it.
+        # After the commit: a fault that did not reach the FHIR server shows in no record, so nothing counts as met by it.
         await asyncio.to_thread(ports.clear_faults, run_id)
         if upstream is not None:
             await asyncio.to_thread(ports.set_fault, upstream)

@@ -142,7 +142,7 @@ def open_run(ctx: Context, order: RunOrder, ground: ReadGround = ground_at) -> R
 
 
 def begin(ctx: Context, run_id: str, scenario: str) -> tuple[Run, Upstream | None]:
-    """Begin a scenario, and make its fault; one that is in progress ends. Returns what the sandbox's FHIR server must be told, too.
+    """Begin a scenario, and make its fault; end the one in progress. Also returns the fault that the sandbox's FHIR server must show.
 
     Raises NotFound, NotPermitted (right, no sandbox), Conflict (over; the fault cannot be made now).
     """

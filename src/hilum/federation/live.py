@@ -45,11 +45,11 @@ REFETCHES = timedelta(seconds=30)
 WAIT = timedelta(seconds=8)
 """How long a person's browser waits for a token request, with its turn."""
 REST = timedelta(seconds=5)
-"""How long a provider is not asked again for what it did not give: whoever comes meanwhile is told at once."""
+"""How long a provider is not asked again after a failure; sign-ins meanwhile fail at once."""
 AT_ONCE = 4
-"""Token requests to one provider at a time: a slow one holds up its own hospital's people only."""
+"""Concurrent token requests to one provider: a slow provider delays only its own hospital's people."""
 QUEUE = 300
-"""Sign-ins that wait for one provider at a time; more are told at once that it does not answer."""
+"""How many sign-ins may wait for one provider; further ones fail at once."""
 PROVIDERS_KEPT = 1_000
 KEYS_BOUND = 50
 STATE = "federation-state"
@@ -146,7 +146,7 @@ def open_departure(vault: Vault, state: str, secret: str) -> Departure:
     try:
         found = orjson.loads(vault.open(STATE, state, _bound(secret)))
     except Invalid:
-        # A state of another browser does not open either, and cannot be told from one that is made up.
+        # A state of another browser does not open either, and cannot be distinguished from an invented one.
         id_token.refuse(Fault.STATE_OF_ANOTHER_BROWSER)
     return Departure(**{**found, "left_at": policy.moment_of(found["left_at"])})
 

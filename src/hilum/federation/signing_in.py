@@ -67,7 +67,7 @@ def begin_return(
     # The redirect URI is each provider's own, and the state is sealed for one: the answer of one cannot be sent to another's.
     if departure.provider != provider.id:
         refuse(ctx, provider, Fault.ISSUER_MIXED_UP)
-    # Whoever came back for the settings of before would be judged by those of now.
+    # A return for the old settings would be judged by the new ones.
     if departure.number != provider.number:
         refuse(ctx, provider, Fault.PROVIDER_CHANGED)
     if not store.use(ctx.tx, _digest(f"state/{state}"), departure.left_at + SIGN_IN_LIFE):

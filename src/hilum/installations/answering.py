@@ -1,6 +1,6 @@
 """Backend services at a hospital for which no person of it answers (C17).
 
-They get no tokens, but for those of before there were mandates: they go on until their end for whom their vendor wrote down.
+They get no tokens, except clients from before mandates, which continue until their end for the person whom their vendor named.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,10 @@ APPS_READ = 500
 
 @dataclass(frozen=True, slots=True)
 class UnansweredService:
-    """A backend service for which nobody of a hospital answers. ``text``: whom its vendor wrote down, for which it goes on until ``ends_at``; empty: it gets no tokens."""
+    """A backend service for which nobody of a hospital answers.
+
+    ``text``: whom its vendor wrote down, for which it goes on until ``ends_at``; empty: it gets no tokens.
+    """
 
     client: ClientId
     name: str

@@ -100,7 +100,7 @@ class Installation:
     facilities: frozenset[FacilityId] | None = None
     denied: frozenset[FacilityId] = frozenset()
     record: ApprovalRecord | None = None
-    """None for an installation of before such records."""
+    """None for older installations."""
     validated_at: datetime | None = None
     validated_by: str = ""
     default_workflow: str = ""

@@ -289,7 +289,7 @@ def revives(order: WidenOrder, before: Installation) -> bool:
 
     Grants of that time may still hold it, and would have it again without anybody being asked.
     """
-    # What an installation of before such records had is not known.
+    # Older installations have no record of it.
     if before.record is None:
         return True
     returning = narrow(order.scopes, before.record.scopes)
@@ -341,7 +341,7 @@ def install_scopes(order: InstallOrder, certified: tuple[str, ...]) -> tuple[str
 
 
 def _with_launch(scopes: tuple[str, ...], before: tuple[str, ...]) -> tuple[str, ...]:
-    """Return scopes with the launch and identity scopes of before."""
+    """Return scopes with the previous launch and identity scopes."""
     # They reach no records. Without them the app would no longer be launched, and nobody would see why.
     return tuple(dict.fromkeys((*(each for each in before if each in LAUNCH_AND_IDENTITY), *scopes)))
 

@@ -113,7 +113,7 @@ class InstallationShown(Shown):
 
 
 class InstallationRecordShown(InstallationShown):
-    """With the record of its approval; null for one of before there were records."""
+    """With the record of its approval; null for older installations."""
 
     record: RecordShown | None
 

@@ -270,7 +270,7 @@ def get_installation(ctx: Context, installation_id: str) -> Installation:
 def revalidate(ctx: Context, installation_id: str) -> Installation:
     """Record that the hospital looked at an installation again and leaves it as it is (C97).
 
-    Raises NotFound, NotPermitted, Conflict (removed, ended, or of before the app changed hands: that needs a new approval; or a service of it rests on a text).
+    Raises NotFound, NotPermitted, Conflict (removed, ended, or from before a transfer, which needs a new approval; or a service of it has only a text as approver).
     """
     found = store.get_installation(ctx.tx, installation_id, lock=True)
     if not policy.may_install(ctx.actor, found.tenant):

@@ -284,14 +284,14 @@ def _require_standing(ctx: Context, found: Launch, judged: Standing, action: str
         _require_placement(ctx, found, judged, action)
         return
     audit.record(ctx, replace(_event(found, action, by_ehr=by), outcome=Outcome.REFUSED, reason=reason))
-    told = _refusal(ctx, judged, EHR_STOPPED if by else reason)
+    refusal = _refusal(ctx, judged, EHR_STOPPED if by else reason)
     raise Refused(
         str(reason),
-        told.rule,
-        owner=told.owner,
-        next_step=told.next_step,
-        expected=told.expected,
-        expected_at=told.expected_at,
+        refusal.rule,
+        owner=refusal.owner,
+        next_step=refusal.next_step,
+        expected=refusal.expected,
+        expected_at=refusal.expected_at,
     )
 
 

@@ -126,7 +126,7 @@ def until(mandate: Mandate, approver: Person | None, now: datetime) -> datetime 
 def is_needed(client: Client, environment: Environment) -> bool:
     """Check whether a backend service needs a mandate at a hospital of an environment (C17).
 
-    Not at a sandbox. A client of before there were mandates states its approver as a text, which counts until its end date, or until somebody of the
+    Not at a sandbox. A client from before mandates states its approver as a text, which counts until its end date, or until somebody of the
     hospital has agreed to answer for it.
     """
     if client.type is not ClientType.BACKEND or environment is Environment.SANDBOX:
@@ -135,5 +135,5 @@ def is_needed(client: Client, environment: Environment) -> bool:
 
 
 def states_a_text(client: Client) -> bool:
-    """Check whether a client of before there were mandates names its approver as a text."""
+    """Check whether a client from before mandates has its approver as a text."""
     return client.backend_use is not None and bool(client.backend_use.approver.strip())

@@ -201,7 +201,7 @@ def is_answered_for(ctx: Context, tenant: TenantId, client: Client) -> bool:
 
 
 def _replaces_text(ctx: Context, tenant: TenantId, client: Client, environment: Environment) -> bool:
-    """Check whether somebody of a hospital ever agreed to answer for a client of before: what its vendor wrote down does not count there any more."""
+    """Check whether somebody at a hospital ever agreed to answer for a client from before mandates: then its vendor's text no longer counts there."""
     if environment is Environment.SANDBOX or not policy.states_a_text(client):
         return False
     key = ("ever", tenant, client.id)

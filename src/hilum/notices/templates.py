@@ -262,7 +262,7 @@ BOOK_CHANGED = Template(
     "The rules for apps of your hospital have changed",
     (
         "Since {since} another version of the platform's rule book is in force at your hospital. It changes what apps may do there.",
-        "What an app has now: hilum app scopes APP. Whoever opens an app that stopped is told why. If it must not be so, ask the platform's staff.",
+        "What an app has now: hilum app scopes APP. People who open a stopped app see the reason. If this is wrong, ask the platform's staff.",
         "This mail is sent once about a change.",
     ),
     {

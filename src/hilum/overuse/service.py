@@ -118,5 +118,5 @@ def _notify(ctx: Context, review: DeltaReview, words: str) -> None:
     facts = {"app": app.name, "version": label, "what": words, "tier": tier, "review": review.id}
     for address in dict.fromkeys(each.address for each in contacts.proved_contacts(ctx, app.vendor)):
         notices.put_mail(ctx, Mail(MailKind.USE_EXCEEDS, address, cause, facts, vendor=app.vendor))
-    told = {"app_id": app.id, "vendor_id": app.vendor, "review_id": review.id, "tier": tier}
-    notices.put_event(ctx, VendorEvent(EventKind.USE_EXCEEDS, app.vendor, cause, told))
+    facts = {"app_id": app.id, "vendor_id": app.vendor, "review_id": review.id, "tier": tier}
+    notices.put_event(ctx, VendorEvent(EventKind.USE_EXCEEDS, app.vendor, cause, facts))

@@ -37,9 +37,9 @@ from hilum.standards.smart.scopes import (
 )
 
 CELLS_BOUND = 500
-"""Cells whose lists are kept parsed: those of a few books; one has at most 150."""
+"""How many cells' parsed lists are cached: those of a few books, with at most 150 cells each."""
 DIVIDED_BOUND = 10_000
-"""Scopes of which it is kept of which tiers they are, and what of them a cell lists."""
+"""How many scopes have their tiers, and the part that a cell lists, cached."""
 _BITS = (1, 2, 4, 8, 16)
 
 
@@ -51,21 +51,21 @@ def admit(book: Book, applicant: Applicant) -> Admission:
     INVARIANT: what is admitted is within the app's scopes; each scope is judged as if it were the only one.
     Source: C20, C21, C179
     """
-    # Nothing is cached here: whoever asks about an app that does not exist must not displace what the gateway
-    # uses. It caches by client (`clients.policy.admission`).
+    # Nothing is cached here: questions about apps that do not exist must not displace what the gateway
+    # uses. The cache is by client (`clients.policy.admission`).
     found = _admit(book, applicant)
     if applicant.autonomy is Autonomy.ACTS_ALONE and applicant.version not in book.autonomous:
         found = without_writes(found)
     if applicant.raised is None:
         return found
-    # Last, so that it takes away from whatever was admitted: a raised tier never widens anything.
+    # Last, so that a raised tier only removes from what was admitted.
     category, tier_of = book.categories.get(applicant.category), tier_judge(book, applicant)
     divide = partial(_by_tier, book, tier_of)
     return under_raised_tier(found, applicant.raised, category, applicant.authentication, divide)
 
 
 def _admit(book: Book, applicant: Applicant) -> Admission:
-    """Admit an app by what was computed, and by the exceptions that lower it."""
+    """Admit an app by its computed tier and the exceptions that lower it."""
     if applicant.certified_category not in {"", applicant.category}:
         return _admit_moved(book, applicant)
     if book.without_overrides is not None:
@@ -100,7 +100,7 @@ def _admit(book: Book, applicant: Applicant) -> Admission:
 def _admit_moved(book: Book, applicant: Applicant) -> Admission:
     """Admit an app that has moved to another category since it was certified: only what both categories allow (C21).
 
-    So a move takes away at once what the new category does not allow, and adds nothing before review certified it there.
+    So a move removes at once what the new category does not allow, and adds nothing before review certifies it there.
     """
     certified = replace(applicant, category=applicant.certified_category, certified_category="")
     before = _admit(book, certified).scopes
@@ -134,7 +134,7 @@ def _both(before: Admission, found: Admission) -> Admission:
 
 
 def _lowered_to(book: Book, applicant: Applicant) -> Tier | None:
-    """Return the tier to which an exception lowers an app; None if none does, or if it is not about what makes its tier now (C19)."""
+    """Return the tier to which an exception lowers an app; None without one, or if other rules make its present tier (C19)."""
     found = None if applicant.version is None else book.lowered.get(applicant.version)
     if found is None or applicant.at_most is not None or applicant.category != found.category:
         return None
@@ -224,7 +224,7 @@ def _cell_fault(category: Category, tier: Tier, applicant: Applicant) -> Withhol
 
 
 def _about_tiers(applicant: Applicant) -> Applicant:
-    """Return an applicant with nothing but what the tier of one of its scopes depends on (``tier_judge``)."""
+    """Return an applicant with only the facts that a scope's tier depends on (``tier_judge``)."""
     return Applicant(
         applicant.category,
         (),
@@ -240,12 +240,12 @@ def _about_tiers(applicant: Applicant) -> Applicant:
 
 @lru_cache(maxsize=DIVIDED_BOUND)
 def _divided(book: Book, about: Applicant, scope: Scope) -> Mapping[Tier, list[Scope]]:
-    # Apps of one category ask for the same few scopes: a dry run asks of ten thousand apps, twice.
+    # Apps of a category request the same few scopes, and a dry run judges ten thousand apps twice.
     return _by_tier(book, tier_judge(book, about), scope)
 
 
 def _by_tier(book: Book, tier_of: Callable[[Scope], Tier], scope: Scope) -> dict[Tier, list[Scope]]:
-    """Divide a scope into parts, each of one tier; a scope that is of one tier throughout stays whole.
+    """Divide a scope into parts of one tier each; a scope with a single tier stays whole.
 
     INVARIANT: the parts reach no more than the scope: a wildcard is divided over the types that it reaches (`standards.smart`).
     """

@@ -17,7 +17,7 @@ from hilum.policies.override_models import Override
 
 
 class Allowance(Protocol):
-    """What two people allow an app until a moment: the fields that every kind has. Signed as a whole but for its early end."""
+    """The fields of every kind of allowance. Signed as a whole, except for its early end."""
 
     @property
     def id(self) -> str: ...
@@ -25,7 +25,7 @@ class Allowance(Protocol):
     def app(self) -> AppId: ...
     @property
     def tenant(self) -> TenantId | None:
-        """None for everywhere."""
+        """Return the tenant; None for everywhere."""
 
     @property
     def ends_at(self) -> datetime: ...
@@ -110,7 +110,7 @@ class Rows(Generic[W]):
         return next(iter(self._read(tx, select(self.table).where(self.table.c.id == allowance_id))), None)
 
     def save_ended(self, tx: Connection, ended: W) -> bool:
-        """Save that an allowance was ended early; False if it was already."""
+        """Save the early end of an allowance; return False if it had ended."""
         mine = (self.table.c.id == ended.id, self.table.c.ended_at.is_(None))
         values = {"ended_at": ended.ended_at, "ended_by": ended.ended_by}
         return tx.execute(self.table.update().where(*mine).values(values)).rowcount == 1

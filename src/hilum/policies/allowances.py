@@ -1,7 +1,6 @@
 """Allowances: what two people allow one app until a moment. Overrides set a rule aside (C207), exceptions lower a tier or permit an AI's writes (C19, C23).
 
-Whether one counts is judged when it is used (``in_force``), so it closes to deny by itself; one person ends it early. How each kind is
-asked for and agreed to is in ``overrides`` and in ``exceptions``.
+Whether one counts is decided at each use (``in_force``), so it expires to deny; one person may end it early. ``overrides`` and ``exceptions`` have the request and approval of each kind.
 """
 
 from collections import defaultdict
@@ -30,7 +29,7 @@ from hilum.policies.models import POLICIES
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[W]):
-    """A kind of allowance. ``signed`` returns the bytes that are signed, ``event`` what is recorded, ``bound`` the most that have not ended."""
+    """A kind of allowance. ``signed`` returns the signed bytes, ``event`` the audit event; ``bound``: the most that may be open."""
 
     noun: str
     rows: Rows[W]
@@ -44,7 +43,7 @@ class Kind(Generic[W]):
 
 
 def add(ctx: Context, kind: Kind[W], made: W) -> W:
-    """Sign and store an allowance to which two people agreed."""
+    """Sign and store an allowance that two people agreed to."""
     kid, signature = keys.sign_bytes(ctx, Purpose.POLICY, kind.signed(made))
     signed = replace(made, kid=kid, signature=signature)
     kind.rows.add(ctx.tx, signed)
@@ -88,7 +87,7 @@ def list_page(ctx: Context, kind: Kind[W], page: PageQuery = FIRST_PAGE) -> list
 
 
 def live(ctx: Context, kind: Kind[W]) -> Mapping[AppId, tuple[W, ...]]:
-    """Return the allowances that have not ended, by app. One that is not as it was signed allows nothing."""
+    """Return the open allowances by app. One whose signature does not match is ignored."""
     found: defaultdict[AppId, tuple[W, ...]] = defaultdict(tuple)
     for each in _intact(ctx, kind, lambda ctx: kind.rows.list_live(ctx.tx, ctx.now, kind.bound)):
         if _is_as_signed(ctx, kind, each):
@@ -97,7 +96,7 @@ def live(ctx: Context, kind: Kind[W]) -> Mapping[AppId, tuple[W, ...]]:
 
 
 def at_a_time(ctx: Context, kind: Kind[W], app: AppId, at: datetime) -> list[W]:
-    """Return the allowances of an app that had not been ended early at a time, as they were then. Only what is as it was signed."""
+    """Return an app's intact allowances that had not been ended early at a time, as they were then."""
     return [
         replace(each, ended_at=None, ended_by="")
         for each in _intact(ctx, kind, lambda ctx: kind.rows.list_of(ctx.tx, app, at))
@@ -115,7 +114,7 @@ def _intact(ctx: Context, kind: Kind[W], read: Callable[[Context], list[W]]) -> 
 
 
 def _state(kind: Kind[W], allowance: W) -> tuple[str, str]:
-    """Return the subject of an allowance and the digest of all of it, its early end too: a deleted end does not bring it back."""
+    """Return the subject of an allowance and the digest of all of it, including its early end: deleting the end does not revive it."""
     return f"{kind.noun}/{allowance.id}", kind.state(allowance)
 
 

@@ -1,4 +1,4 @@
-"""What a rule book states once for all apps: how it changes, how long exceptions to it last, how places are shared. Pure."""
+"""Settings of a rule book for all apps: how it changes, how long exceptions last, how places are shared. Pure."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,10 +9,10 @@ from hilum.policies.models import ALL_PLACES, Book, Gravity, Rollout, TrafficCla
 from hilum.policies.tables import Table, duration_text
 
 LONGEST_BOUND = timedelta(days=366)
-"""How long the overrides and exceptions of any book may last."""
+"""The longest that any book may let overrides and exceptions last."""
 SOAK_BOUND = timedelta(days=90)
 SHARE_LEAST, SHARE_MOST = 10, 100
-"""Below the least a class could not do its work at all; what may not act has no cell."""
+"""With less than the least share a class could not work at all; an app that may not act has no cell."""
 _CLASSES = tuple(TrafficClass)
 
 
@@ -24,7 +24,7 @@ def read_rollout(table: Table) -> Rollout:
 
 
 def read_longest(top: Table, name: str) -> timedelta:
-    """Read how long an override or an exception may last. Where nothing says so, there are none."""
+    """Read how long an override or an exception may last. By default there are none."""
     if not top.has(name):
         return timedelta(0)
     table = top.table(name)
@@ -51,7 +51,7 @@ def read_shares(top: Table) -> tuple[int, ...]:
 
 
 def rendered_bounds(book: Book) -> dict[str, Any]:
-    """Return these tables of a document. Left out where they say nothing, so that older books keep their digests."""
+    """Return these tables of a document, omitting defaults so that older books keep their digests."""
     bounds = {"overrides": book.longest_override, "exceptions": book.longest_exception}
     found: dict[str, Any] = {
         name: {"longest": duration_text(bound)} for name, bound in bounds.items() if bound
@@ -71,7 +71,7 @@ def shares_widened(before: Book, after: Book) -> Iterator[Widening]:
 
 
 def share_sentence(book: Book, traffic: TrafficClass) -> str:
-    """Return what share of the places a book gives to a traffic class, as a sentence."""
+    """Return the sentence about a traffic class's share of the places."""
     share = book.shares[traffic.rank]
     if share == SHARE_MOST:
         return (

@@ -1,4 +1,4 @@
-"""What is signed of versions and applications, and how applications form a chain. Pure.
+"""The signed bytes of versions and applications, and the chain of applications. Pure.
 
 Each application contains the digest of the one before it, so the newest signature covers all of them. A tail that is cut off is shown by
 the audit trail, which has the number and digest of each application (``trail_fault``).
@@ -23,7 +23,7 @@ def document_digest(document: str) -> str:
 
 
 def version_bytes(version: Version) -> bytes:
-    """Return what is signed of a version: every field; the document by its digest."""
+    """Return the signed bytes of a version: every field, with the document's digest."""
     return canonical(
         {
             "what": "version",
@@ -38,7 +38,7 @@ def version_bytes(version: Version) -> bytes:
 
 
 def application_bytes(application: Application) -> bytes:
-    """Return what is signed of an application: every field, the version's digest and that of the application before it among them."""
+    """Return the signed bytes of an application: every field, including the digests of its version and of the application before it."""
     return canonical(
         {
             "what": "application",
@@ -56,7 +56,7 @@ def application_bytes(application: Application) -> bytes:
 
 
 def override_bytes(override: Override) -> bytes:
-    """Return what is signed of an override: every field but its early end, which only takes away."""
+    """Return the signed bytes of an override: every field except its early end, which only removes."""
     return canonical(
         {
             "what": "override",
@@ -76,7 +76,7 @@ def override_bytes(override: Override) -> bytes:
 
 
 def exception_bytes(exception: PolicyException) -> bytes:
-    """Return what is signed of an exception: every field but its early end, which only takes away."""
+    """Return the signed bytes of an exception: every field except its early end, which only removes."""
     return canonical(
         {
             "what": "exception",
@@ -102,7 +102,7 @@ def exception_bytes(exception: PolicyException) -> bytes:
 
 
 def application_digest(application: Application) -> str:
-    """Return the digest that the next application contains, and the audit trail."""
+    """Return the digest of an application, as the next one and the audit trail contain it."""
     signed = application_bytes(application)
     return hashlib.sha256(signed + f"\n{application.kid}\n{application.signature}".encode()).hexdigest()
 
@@ -125,7 +125,7 @@ def start_fault(applications: Sequence[Application]) -> str:
 
 
 def trail_fault(last: Application | None, recorded: Iterable[Recorded]) -> str:
-    """Return why the newest application is not the newest one in the audit trail; empty if it is, or if the trail has none."""
+    """Return why the newest application differs from the newest one in the audit trail; empty if it does not, or if the trail has none."""
     newest = max(recorded, key=lambda each: each.number, default=None)
     if newest is None:
         return ""

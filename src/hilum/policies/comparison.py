@@ -1,4 +1,4 @@
-"""What differs between two rule books, and what the second allows that the first does not. Pure."""
+"""The differences between two rule books, and what the second newly allows. Pure."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,7 +39,7 @@ from hilum.standards.smart import scopes as smart
 from hilum.standards.smart.scopes import ClinicalScope, Prefix, Scope, intersect, parse_stored
 
 PAIRS_BOUND = 64
-"""Comparisons that are kept."""
+"""How many comparisons are cached."""
 _CLASSES = tuple(TrafficClass)
 
 
@@ -74,13 +74,13 @@ def widenings(before: Book, after: Book) -> tuple[Widening, ...]:
     limits of a lower tier; that is not listed.
     Source: C210
     """
-    # By digest and without the books, which would stay in memory for as long as the comparison.
+    # By digest, not by book: the cache would keep the books in memory.
     key = before.digest, after.digest
     found = _kept.get(key)
     if found is None:
         found = _widenings(before, after)
         if all(key):
-            # A copy of the keys: other threads compare meanwhile.
+            # A copy of the keys: other threads may compare concurrently.
             for oldest in list(_kept)[: max(0, len(_kept) - PAIRS_BOUND + 1)]:
                 _kept.pop(oldest, None)
             _kept[key] = found
@@ -91,7 +91,7 @@ _kept: dict[tuple[str, str], tuple[Widening, ...]] = {}
 
 
 def _widenings(before: Book, after: Book) -> tuple[Widening, ...]:
-    """Compare what is enforced in the end, and what is enforced before what ``after`` only observes is (C209)."""
+    """Compare what is enforced in the end, and what is enforced while ``after`` still observes (C209)."""
     found = _compared(before, after)
     rules, cells = begun_to_observe(before, after), _cells_begun(before, after)
     if not rules and not cells:
@@ -181,7 +181,7 @@ def tightened(book: Book, name: CellName) -> tuple[str, ...]:
 
 
 def _loosens(earlier: Cell, cell: Cell, tier: Tier) -> Fault | None:
-    """Return why what a cell changes is not observed; None if it tightens, and nothing else."""
+    """Return why a cell's changes cannot be observed; None if they only tighten."""
     looser, tighter = list(_allowed(earlier, cell, tier)), list(_allowed(cell, earlier, tier))
     if not looser:
         return (
@@ -224,14 +224,14 @@ def _compared(before: Book, after: Book) -> tuple[Widening, ...]:
 
 
 def gravest_first(found: Iterable[Widening]) -> tuple[Widening, ...]:
-    """Return widenings once each, the gravest first."""
+    """Return each widening once, the most severe first."""
     return tuple(
         sorted(dict.fromkeys(found), key=lambda each: (each.gravity, -each.weight, each.path, each.sentence))
     )
 
 
 def digest_of(found: Iterable[Widening]) -> str:
-    """Return the digest of a list of widenings: who agrees to one agrees to exactly these."""
+    """Return the digest of a list of widenings: an approval covers exactly these."""
     return hashlib.sha256(canonical({"allows": [[each.path, each.sentence] for each in found]})).hexdigest()
 
 
@@ -265,7 +265,7 @@ def _risen(rise: Rise, before: Book, after: Book, comparison: TierChanges) -> It
 
 
 def _texts(scopes: Iterable[Scope], comparison: TierChanges) -> str:
-    """Return the shortest list of scopes that says all of these; ``(others)`` stands for the types that neither book names."""
+    """Return the shortest list of scopes that covers all of these; ``(others)`` means the types that neither book names."""
     joined: dict[tuple[Prefix, str, tuple[tuple[str, str], ...]], int] = {}
     words: dict[str, None] = {}
     for scope in scopes:
@@ -289,7 +289,7 @@ def _texts(scopes: Iterable[Scope], comparison: TierChanges) -> str:
 
 
 def _weight(scopes: Iterable[Scope], tier: Tier) -> int:
-    """Return how grave it is to allow scopes: by tier, then without a person, then writing."""
+    """Return the severity of allowing scopes: by tier, then use without a person, then writing."""
     clinical = [scope for scope in scopes if isinstance(scope, ClinicalScope)]
     alone = any(scope.prefix is Prefix.SYSTEM for scope in clinical)
     writes = any(scope.letters & smart.WRITES for scope in clinical)
@@ -339,7 +339,7 @@ def _scopes_added(old: Cell, new: Cell, tier: Tier) -> Iterator[Widening]:
 
 
 def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
-    """Yield what a cell asks less of, or limits less, than another one, scopes apart."""
+    """Yield the requirements and limits, except scopes, that are looser in a cell than in another one."""
     for name in ("client_authentication", "workflows", "placements"):
         more = [] if ANY in getattr(old, name) else sorted(getattr(new, name) - getattr(old, name))
         if more:
@@ -362,7 +362,7 @@ def _loosened(old: Cell, new: Cell) -> Iterator[Widening]:
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """A limit of a cell. The greater its measure, the more it allows; ``show`` renders the value."""
+    """A limit of a cell. A greater measure allows more; ``show`` renders the value."""
 
     value: Callable[[Cell], Any]
     show: Callable[[Any], str] = str
@@ -416,7 +416,7 @@ _LIMITS: dict[str, _Limit] = {
 
 
 def _levels_loosened(before: Book, after: Book) -> Iterator[Widening]:
-    """Yield the rules that may be overridden and could not be, and more time for overrides. An advisory rule counts as removed (C207)."""
+    """Yield rules that newly may be overridden, and longer times for overrides. An advisory rule counts as removed (C207)."""
     if after.longest_override > before.longest_override:
         sentence = f"Overrides may last {duration_text(after.longest_override)}."
         yield Widening("overrides.longest", sentence, Gravity.TIER)
@@ -452,7 +452,7 @@ def _process_loosened(before: Book, after: Book) -> Iterator[Widening]:
 
 
 def _lane_loosened(old: LaneStep, new: LaneStep | None) -> Iterator[str]:
-    """Yield how a step of the regulated lane is slower, waits for more, or passes with less than before."""
+    """Yield how a step of the regulated lane becomes slower, or waits for more."""
     if new is None:
         yield "The step is removed."
         return

@@ -1,4 +1,4 @@
-"""What a cell asks of the service of its apps, of what they cause themselves, in a document (C228). Pure."""
+"""A cell's criteria for the service of its apps, in a document (C228). Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, fields
@@ -18,7 +18,7 @@ _BOUNDS = {
 
 
 def read_criteria(table: Table) -> dict[str, Any]:
-    """Read these fields. Where one is not stated nothing is asked, as before there were any."""
+    """Read the criteria. A missing one requires nothing."""
     return {
         name: table.integer(name, *_BOUNDS[name]) if table.has(name) else nothing
         for name, nothing in SERVICE.items()
@@ -26,25 +26,25 @@ def read_criteria(table: Table) -> dict[str, Any]:
 
 
 def rendered_criteria(cell: Cell) -> dict[str, Any]:
-    """Return these fields as a document has them. What asks nothing is left out, so that older books keep their digests."""
+    """Return the criteria for a document, omitting those that require nothing so that older books keep their digests."""
     return {name: getattr(cell, name) for name, nothing in SERVICE.items() if getattr(cell, name) != nothing}
 
 
 def criteria_of(cell: Cell) -> Criteria:
-    """Return what a cell asks of the service of its apps."""
+    """Return a cell's criteria."""
     return Criteria(**{each.name: getattr(cell, f"service_{each.name}") for each in fields(Criteria)})
 
 
 def strictest_criteria(found: Iterable[Criteria]) -> Criteria:
-    """Return limits such that none is looser than in any of some."""
+    """Return the strictest of several limits, field by field."""
     return Criteria(*map(min, zip(*map(astuple, found), strict=True)))
 
 
 def stricter_criteria(one: Cell, other: Cell) -> dict[str, Any]:
-    """Return these fields such that none is looser than in either cell."""
+    """Return the stricter criteria of two cells, field by field."""
     return {name: min(getattr(one, name), getattr(other, name)) for name in SERVICE}
 
 
 def looser_criteria(below: Cell, above: Cell) -> Iterator[str]:
-    """Yield those of these fields that are looser in ``above``."""
+    """Yield the criteria that are looser in ``above``."""
     return (name for name in SERVICE if getattr(above, name) > getattr(below, name))

@@ -1,18 +1,18 @@
-"""What a cell asks of the service of its apps. Where it says nothing, it asks nothing."""
+"""A cell's criteria for the service of its apps; by default none."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 LATENCY_BOUND_MS = 60_000
-"""The longest latency that a limit may name. Longer ones are not distinguished, so this one limits nothing."""
+"""The largest latency limit. Longer latencies are not distinguished, so this one limits nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
     """The limits of a cell for an app's service; by default none (C228).
 
-    With fewer than ``least_calls`` nothing is known of an app. ``grace_days``: within how many days it fixes what it does not keep to.
+    With fewer than ``least_calls`` an app is not judged. ``grace_days``: days to fix a criterion that it does not meet.
     """
 
     unavailable_percent: int = 100

@@ -1,4 +1,4 @@
-"""The rule books in force as facts, and what they ask of one app."""
+"""The rule books in force as facts, and their requirements for one app."""
 
 from functools import partial
 
@@ -33,7 +33,7 @@ def facts(ctx: Context, since: Since) -> Delta[PolicyFacts]:
 
 
 def _not_before(read: PolicyFacts, held: PolicyFacts) -> PolicyFacts:
-    """Return the facts that were read, unless the process held later ones. Raises Unavailable."""
+    """Return the facts that were read. Raises Unavailable if the process held later ones."""
     if read.last < held.last or (read.last == held.last and read.head != held.head):
         detail = (
             f"The rule book's last application is {read.last}, and this process has seen number {held.last}. After a failover that lost"
@@ -55,12 +55,12 @@ def set_aside(ctx: Context, app: AppId) -> tuple[str, ...]:
 
 
 def asked_of(ctx: Context, app: AppId) -> Book:
-    """Return the book in force everywhere as review asks for it of an app: without what is set aside for it."""
+    """Return the book in force everywhere as review applies it to an app: without what is set aside for it."""
     found = current(ctx)
     return found.asked_of(found.everywhere, app, ctx.now)
 
 
 def books_asked_of(ctx: Context, app: AppId) -> tuple[Book, ...]:
-    """Return every book in force anywhere, the one everywhere first, each as review asks for it of an app."""
+    """Return every book in force anywhere, the one everywhere first, each as review applies it to an app."""
     found = current(ctx)
     return tuple(found.asked_of(book, app, ctx.now) for book in found.books())

@@ -100,7 +100,7 @@ def read_book(document: object, against: CurrentBook | None = None) -> tuple[Boo
 
 
 def book_faults(book: Book) -> list[Fault]:
-    """Return what is wrong with a book whose every field is valid."""
+    """Return the faults of a book with valid fields."""
     return [*soundness_faults(book), *product_faults(book), *lifetime_faults(book)]
 
 
@@ -198,7 +198,7 @@ def _category(table: Table, name: str, book: Book, bases: Mapping[Tier, Mapping[
 
 
 def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a cell with what it leaves out taken from ``base``; also within its nested tables."""
+    """Return a cell with missing values taken from ``base``, also within nested tables."""
     merged = {**base, **own}
     for name in _NESTED:
         below, above = base.get(name), own.get(name)
@@ -255,7 +255,7 @@ def _observation(table: Table, base: Mapping[str, Any], book: Book) -> Observati
 
 
 def _agreements(table: Table) -> frozenset[str]:
-    """Read the kinds of agreements that a cell requires. Where nothing says so, none: so it was before there were any."""
+    """Read the kinds of agreements that a cell requires; by default none."""
     found = table.words("agreements", None, optional=True)
     for word in found:
         if not _AGREEMENT.fullmatch(word):

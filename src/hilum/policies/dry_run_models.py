@@ -1,4 +1,4 @@
-"""What a dry run of a version is."""
+"""Dry runs of versions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 DRY_RUN_VALID = timedelta(days=7)
-"""How old the dry run may be by which a version is put in force: as long as a request for a second person lives."""
+"""How old the dry run behind an application may be: as long as a request for a second person lives."""
 DRY_RUNS_WAITING = 10
-"""The most dry runs that wait at one time."""
+"""How many dry runs may wait at a time."""
 
 
 class DryRunState(StrEnum):
@@ -35,7 +35,7 @@ class DryRun:
     since: datetime | None = None
     finished_at: datetime | None = None
     progress: int = 0
-    """How much of it is done, in percent."""
+    """The progress in percent."""
     decisions: int = 0
     digest: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)

@@ -1,7 +1,6 @@
-"""Dry runs of versions: asked for, run by the room ``dryruns``, and required before a version is put in force (C208).
+"""Dry runs of versions: requested here, executed by the room ``dryruns``, and required before a version is put in force (C208).
 
-The states, each change in a transaction of its own: waiting, running, then done or failed. A run that broke off is still running, and
-begins again.
+The states, each change in a transaction of its own: waiting, running, then done or failed. An interrupted run stays in the state running, and starts again.
 """
 
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ _DETAILS = {
 
 
 def ask_dry_run(ctx: Context, version: int) -> DryRun:
-    """Ask for a dry run of a version; one that waits or runs already is returned instead.
+    """Request a dry run of a version; return the one that waits or runs, if any.
 
     Raises NotPermitted, NotFound (no such version), Unavailable (too many wait).
     """
@@ -65,7 +64,7 @@ def _require_reader(ctx: Context) -> None:
 
 
 def next_dry_run(ctx: Context) -> DryRun | None:
-    """Return the oldest dry run that waits, or that broke off; for the job that runs them."""
+    """Return the oldest waiting or interrupted dry run; for the job that executes them."""
     return next(iter(store.list_unfinished_dry_runs(ctx.tx, 1)), None)
 
 
@@ -77,7 +76,7 @@ def begin_dry_run(ctx: Context, run: DryRun, *, since: datetime, after: int) -> 
 
 
 def save_progress(ctx: Context, run: DryRun, percent: int) -> None:
-    """Record how much of a dry run is done."""
+    """Record the progress of a dry run."""
     store.save_dry_run(ctx.tx, replace(run, progress=percent))
 
 
@@ -101,17 +100,14 @@ def finish_dry_run(
 
 
 def fail_dry_run(ctx: Context, run: DryRun, fault: str) -> None:
-    """Record that a dry run cannot be done."""
+    """Record that a dry run failed."""
     store.save_dry_run(ctx.tx, replace(run, state=DryRunState.FAILED, finished_at=ctx.now, fault=fault))
     event = Event("policies.dry_run.fail", reason=fault, facts={"dry_run": run.id, "version": run.version})
     audit.record(ctx, event)
 
 
 def require_dry_run(ctx: Context, order: ApplyOrder, *, narrows: bool) -> DryRun | None:
-    """Return the dry run by which an order may be carried out; None for an emergency, which only what ``narrows`` may claim.
-
-    Raises Conflict.
-    """
+    """Return the dry run that permits an order; None for an emergency, which only an order that ``narrows`` may claim. Raises Conflict."""
     if order.emergency and narrows:
         return None
     run = None if order.emergency else store.find_finished_dry_run(ctx.tx, order.version)
@@ -126,7 +122,7 @@ def require_dry_run(ctx: Context, order: ApplyOrder, *, narrows: bool) -> DryRun
 def dry_run_fault(run: DryRun | None, order: ApplyOrder, digest: str, now: datetime) -> str:
     """Return why a dry run does not suffice for an order on the version with this digest; empty if it does. Pure.
 
-    It must be recent, and have compared with what is in force now: whatever is applied meanwhile changes what flips.
+    It must be recent, and have compared with the books in force now, since another application changes the result.
     """
     if run is None or run.finished_at is None:
         return "dry_run_missing"

@@ -1,4 +1,4 @@
-"""What an app's version declares of its use of AI, and exceptions: what two people allow one version for a time."""
+"""A version's declared use of AI, and exceptions, which two people allow one version for a time."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,7 @@ EXCEPTIONS_BOUND = 1_000
 """The most exceptions that have not ended: every process keeps them in memory."""
 REASON_LEAST, TEXT_MOST = 10, 2_000
 NOT_STATED = "none stated"
-"""Stands for the compensating control of an exception that was made before one was asked for."""
+"""The compensating control of an exception from before one was required."""
 
 
 class Autonomy(StrEnum):
@@ -21,16 +21,16 @@ class Autonomy(StrEnum):
     DRAFTS = "drafts"
     """A person edits and saves what it wrote."""
     ACTS_AFTER_HUMAN_STEP = "acts_after_human_step"
-    """It writes once a person has confirmed that."""
+    """It writes after a person has confirmed that."""
     ACTS_ALONE = "acts_alone"
-    """It writes with no person in between. Refused without an exception of the hospital."""
+    """It writes without a person. Refused without an exception of the hospital."""
 
 
 class Population(StrEnum):
     """How many patients of a hospital an app reaches, the least first (C18)."""
 
     ONE = "one"
-    """One at a time: whose chart is open, or who is signed in."""
+    """One at a time: the patient whose chart is open, or who is signed in."""
     UP_TO_1000 = "up_to_1000"
     UP_TO_100000 = "up_to_100000"
     ALL = "all"
@@ -38,7 +38,7 @@ class Population(StrEnum):
 
 class ExceptionKind(StrEnum):
     LOWERED_TIER = "lowered_tier"
-    """A version is of a lower tier than the one that was computed (C19)."""
+    """A version counts as of a lower tier than the computed one (C19)."""
     AUTONOMOUS_WRITES = "autonomous_writes"
     """At one hospital a version whose AI acts alone may write (C23)."""
 
@@ -49,7 +49,7 @@ class PolicyException:
 
     ``book_digest``, ``category`` and ``rules`` are what the tier was computed from, as they saw it: the rules that raise the version
     above ``tier``. Under another book, in another category, or for another rule nothing is lowered. Exceptions of autonomous writes are
-    of one ``tenant``, and have no tier and no rules. ``control``: what is done instead; empty for those of before it was asked for (C109).
+    of one ``tenant``, and have no tier and no rules. ``control``: the compensating control; empty for older exceptions (C109).
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Exceptions: a version's tier that is lowered, or the writes of an AI that acts alone, by two people and for a time (C19, C23).
+"""Exceptions by two people, for a time: a lowered tier of a version, or writes of an AI that acts alone (C19, C23).
 
 Who asks for one and what it is about is known to the room of apps (``registry.tiers``). ``in_force.exception_fault`` judges one when it is used.
 """
@@ -80,7 +80,7 @@ def _event(action: str, exception: PolicyException, reason: str) -> Event:
 
 
 def state_digest(exception: PolicyException) -> str:
-    """Return the digest of all of an exception; of one without a control as it was before there were any (C109)."""
+    """Return the digest of an exception; without a control in the form of older releases (C109)."""
     if exception.control:
         return digest_of(exception)
     # As a tuple, which has the digest of the dataclass that had no such field.

@@ -1,4 +1,4 @@
-"""What the rule book was at a tenant at an earlier time, for explanations: computed from when each version was put in force."""
+"""The rule book at a tenant at an earlier time, for explanations: computed from the applications."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Then:
 
 def then(ctx: Context, tenant: TenantId, app: AppId, at: datetime) -> Then | None:
     """Return what was in force at a tenant for an app at a time; None before the first rule book."""
-    # Newest first: the last one that was everywhere takes the place of every one before it.
+    # Newest first: the last application everywhere replaces every one before it.
     until = store.applications_until(ctx.tx, at)
     application = next((each for each in until if not each.tenants or tenant in each.tenants), None)
     if application is None:

@@ -1,4 +1,4 @@
-"""Which rule book decides about an app where and when: products that ended, rules overridden for it, and its exceptions. Pure."""
+"""The rule book that applies to an app at a place and time: with ended products, overrides and exceptions. Pure."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ from hilum.policies.override_models import Level, Override
 from hilum.policies.product_models import ScopeStatus
 
 OVERRIDDEN_BOUND = 1_000
-"""Books without the rules that are overridden for an app that are kept: one for each set of rules and book."""
+"""How many books without overridden rules are cached: one for each book and set of rules."""
 
 # --- what is in force where ----------------------------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ class PolicyFacts:
         return self.allowing(book, tenant, now, app) if app else book
 
     def allowing(self, book: Book, tenant: TenantId, now: datetime, app: AppId) -> Book:
-        """Return a book as it is for an app at a tenant: with what two people allow it that counts under this book now."""
+        """Return a book for an app at a tenant, with the allowances that count under this book now."""
         if exceptions := self.exceptions.get(app, ()):
             book = excepted(book, exceptions_in_force(book, exceptions, tenant, now))
         overrides = self.overrides.get(app, ())
@@ -68,27 +68,27 @@ class PolicyFacts:
     def fault_of(
         allowed: Override | PolicyException, book: Book, tenant: TenantId | None, now: datetime
     ) -> str:
-        """Return why what two people allowed does not count under a book at a tenant; empty if it does."""
+        """Return why an allowance does not count under a book at a tenant; empty if it does."""
         if isinstance(allowed, Override):
             return override_fault(allowed, book, tenant, now)
         return exception_fault(allowed, book, tenant, now)
 
     @staticmethod
     def end_of(allowed: Override | PolicyException, book: Book) -> datetime:
-        """Return until when what two people allowed counts under a book at most."""
+        """Return the latest moment until which an allowance counts under a book."""
         return override_end(allowed, book) if isinstance(allowed, Override) else exception_end(allowed, book)
 
     def set_aside(self, book: Book, app: AppId, now: datetime) -> frozenset[str]:
-        """Return the requirements of a book's cells that are set aside for an app everywhere: what review does not ask of it now."""
+        """Return the requirements of a book's cells that are set aside for an app everywhere: review does not apply them."""
         found = rules_overridden(book, self.overrides.get(app, ()), None, now)
         return frozenset(path for path in found if requirements.is_of_review(book, path))
 
     def asked_of(self, book: Book, app: AppId, now: datetime) -> Book:
-        """Return a book as review asks for it of an app: without the requirements that are set aside for it everywhere."""
+        """Return a book as review applies it to an app: without the requirements set aside for it everywhere."""
         return requirements.without_requirements(book, self.set_aside(book, app, now))
 
     def as_of(self, now: datetime) -> "PolicyFacts":
-        """Return the facts with each book as it is at a moment."""
+        """Return the facts with each book as of a moment."""
         at = {tenant: as_of(book, now) for tenant, book in self.at.items()}
         return replace(self, everywhere=as_of(self.everywhere, now), at=at)
 
@@ -126,13 +126,13 @@ def as_of(book: Book, now: datetime) -> Book:
         return enforced
     days = {rule.observe_until for rule in book.observed} | {each.until for _, each in book.observed_cells}
     begun = [day for day in days if day is not None and _has_begun(day, now)]
-    # Between two of its days a book is the same one.
+    # A book changes only on its days.
     rules, cells = still_observed(book, max(begun, default=date.min))
     return observing(enforced, rules, cells)
 
 
 def _has_begun(day: date, now: datetime) -> bool:
-    # As moments, so that whoever keeps what was judged by a book learns when its next day begins.
+    # As moments, so that caches of a book's results know when its next day begins.
     return datetime.combine(day, time(), UTC) <= now
 
 
@@ -287,7 +287,7 @@ def exception_fault(exception: PolicyException, book: Book, tenant: TenantId | N
         return "" if exception.tenant is not None else "elsewhere"
     if exception.tier not in set(Tier):
         return "tier_unknown"
-    # The tier was computed by one book; what another one computes nobody agreed to.
+    # Two people agreed to a tier computed by this book; nobody agreed to another book's result.
     return "" if exception.book_digest == book.digest else "book_changed"
 
 

@@ -11,14 +11,14 @@ from hilum.policies.models import Book, Fault, JurisdictionPack
 
 class PackState(StrEnum):
     TO_COME = "to_come"
-    """Its rules bind from a later day; a book that is published now must keep them already."""
+    """Its rules bind from a later day; a book published now must meet them already."""
     IN_FORCE = "in_force"
     OVER = "over"
 
 
 @dataclass(frozen=True, slots=True)
 class PackRule:
-    """One rule of a pack in words, what the book says about it, and where it breaks it; empty if it keeps it."""
+    """One rule of a pack in words, the book's value for it, and where the book breaks it; empty if it meets it."""
 
     sentence: str
     found: str
@@ -35,12 +35,12 @@ class PackStanding:
 
     @property
     def kept(self) -> bool:
-        """Whether the book keeps every rule."""
+        """Return whether the book meets every rule."""
         return not any(each.faults for each in self.rules)
 
 
 def standings(book: Book, on: date) -> tuple[PackStanding, ...]:
-    """Return how a book stands with each of its packs on a day."""
+    """Return whether a book meets each of its packs on a day."""
     return tuple(PackStanding(pack, _state(pack, on), tuple(rules_of(book, pack))) for pack in book.packs)
 
 
@@ -51,7 +51,7 @@ def _state(pack: JurisdictionPack, on: date) -> PackState:
 
 
 def rules_of(book: Book, pack: JurisdictionPack) -> Iterator[PackRule]:
-    """Yield each rule of a pack, with what a book says about it."""
+    """Yield each rule of a pack, with a book's value for it."""
     days = {step.name: step.within_business_days for step in book.regulated_lane}
     for step, most in pack.step_days.items():
         sentence = f"In the regulated lane “{step}” takes at most {_counted(most, 'business day')}."

@@ -1,4 +1,4 @@
-"""How long what is issued to an app lives, and by which class its agreements end."""
+"""Lifetimes of what is issued to an app, and the expiry class of its agreements."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,20 +8,20 @@ DISPOSAL_DAYS, DORMANT_DAYS = 30, 180  # of a cell that states none
 
 
 class Expiry(StrEnum):
-    """By what an agreement with an app ends, the shortest first (C89)."""
+    """When agreements with an app end, the shortest first (C89)."""
 
     ONE_TIME = "one_time"
-    """It is for one opening of the app: it ends with the life of an access token, and each launch asks again."""
+    """Ends with the life of an access token; each launch asks again."""
     STUDY = "study"
-    """As ``fixed``, and with the study: the end date of the hospital's installation, which must have one."""
+    """As ``fixed``, and at the end of the study, which is the required end date of the hospital's installation."""
     FIXED = "fixed"
-    """``authorization`` after its person agreed, however often the app is opened meanwhile."""
+    """Ends ``authorization`` after its person agreed, however often the app is opened."""
     ROLLING = "rolling"
-    """``authorization`` after the app was last opened."""
+    """Ends ``authorization`` after the app was last opened."""
 
     @property
     def rank(self) -> int:
-        """How much it allows, beside the others."""
+        """Return its place in the order."""
         return _RANKS[self.value]
 
 
@@ -30,7 +30,7 @@ _RANKS = {"one_time": 0, "study": 1, "fixed": 2, "rolling": 3}
 
 @dataclass(frozen=True, slots=True)
 class Lifetimes:
-    """How long what is issued lives. ``refresh_token`` restarts with each refresh; ``session_refresh_token`` is that of ``online_access``.
+    """Lifetimes of what is issued. ``refresh_token`` restarts with each refresh; ``session_refresh_token`` is that of ``online_access``.
 
     ``idle``: how long an agreement and what was issued under it last without a token; None: as long as its other limits. ``absolute``: how
     long tokens are refreshed after one authorization; None: as long as the agreement.
@@ -47,12 +47,12 @@ class Lifetimes:
 
 
 def within(one: timedelta | None, other: timedelta | None) -> timedelta | None:
-    """Return the shorter of two limits, of which None is none."""
+    """Return the shorter of two limits; None means no limit."""
     return min((each for each in (one, other) if each is not None), default=None)
 
 
 def stricter_lifetimes(one: Lifetimes, other: Lifetimes) -> Lifetimes:
-    """Return lifetimes of which none is longer than in either."""
+    """Return the shorter lifetimes of two, field by field."""
     return Lifetimes(
         access_token=min(one.access_token, other.access_token),
         backend_token=min(one.backend_token, other.backend_token),

@@ -1,4 +1,4 @@
-"""Lifetimes in a document: read, written, and what must be true of them. Pure."""
+"""Lifetimes in a document: read, write and check them. Pure."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -25,11 +25,11 @@ _REQUIRED = {
 }
 NONE = "none"
 LONGEST = timedelta.max
-"""Stands for a limit that is not set, where limits are compared."""
+"""Represents a missing limit in comparisons."""
 
 
 def read_lifetimes(table: Table) -> Lifetimes:
-    """Read lifetimes. Where a limit of a later release is not stated, there is none, and agreements are rolling: so it was before it."""
+    """Read lifetimes. By default newer limits do not apply, and agreements are rolling."""
     lives = {name: table.duration(name, bound) for name, bound in _REQUIRED.items()}
     idle, absolute = (_limit(table, name) for name in ("idle", "absolute"))
     expiry = Expiry(table.word("expiry", tuple(Expiry))) if table.has("expiry") else Expiry.ROLLING
@@ -38,7 +38,7 @@ def read_lifetimes(table: Table) -> Lifetimes:
 
 
 def _limit(table: Table, name: str) -> timedelta | None:
-    """Read a limit that a cell may be without: what states none, or says ``none`` where its base has one."""
+    """Read an optional limit: missing, or ``none`` to override the base."""
     if table.raw.get(name) == NONE:
         table.skip(name)
         return None
@@ -46,7 +46,7 @@ def _limit(table: Table, name: str) -> timedelta | None:
 
 
 def rendered_lifetimes(lives: Lifetimes) -> dict[str, str]:
-    """Return lifetimes as a document has them. What is not limited is left out, so that older books keep their digests."""
+    """Return lifetimes for a document, omitting missing limits so that older books keep their digests."""
     written = {name: duration_text(getattr(lives, name)) for name in _REQUIRED}
     for name, limit in (("idle", lives.idle), ("absolute", lives.absolute)):
         if limit is not None:
@@ -55,7 +55,7 @@ def rendered_lifetimes(lives: Lifetimes) -> dict[str, str]:
 
 
 def longer_fields(below: Lifetimes, above: Lifetimes) -> Iterator[str]:
-    """Yield the fields by which something lives longer than by other lifetimes."""
+    """Yield the fields that are longer than in other lifetimes."""
     for name in (*_REQUIRED, "idle", "absolute"):
         lower, higher = getattr(below, name), getattr(above, name)
         if (LONGEST if higher is None else higher) > (LONGEST if lower is None else lower):
@@ -65,7 +65,7 @@ def longer_fields(below: Lifetimes, above: Lifetimes) -> Iterator[str]:
 
 
 def lifetime_faults(book: Book) -> Iterator[Fault]:
-    """Find limits that would end what an access token still has, so that its app could not refresh in time."""
+    """Find limits shorter than an access token's life, under which an app could not refresh in time."""
     for category in book.categories.values():
         for tier, cell in category.cells.items():
             for name, limit in (("idle", cell.lifetimes.idle), ("absolute", cell.lifetimes.absolute)):
@@ -76,7 +76,7 @@ def lifetime_faults(book: Book) -> Iterator[Fault]:
 
 
 def refreshed_for(cell: Cell) -> timedelta:
-    """Return for how long an app that is away may at least refresh: the life of a refresh token, and the sooner limits beside it."""
+    """Return the time for which an idle app can certainly refresh: the life of a refresh token, or a shorter limit."""
     lives = cell.lifetimes
     shortest = within(within(lives.refresh_token, lives.idle), lives.absolute)
     if cell.dormant_ends:

@@ -1,7 +1,7 @@
 """Stored versions and applications, verified, and the books of stored versions.
 
-Everything in force is verified each time it is read. Soundness is not: what was valid when it was added stays in force under a release
-that would refuse it today.
+Everything in force is verified at each read. Soundness is not checked again: a book that was valid when it was added stays in force under a release that
+would refuse it today.
 """
 
 from collections.abc import Iterator
@@ -31,19 +31,19 @@ from hilum.policies.models import (
 from hilum.policies.shipped import shipped_book
 
 _TRAIL_READ = 20
-"""How many of the newest records of applications are compared. Several, since two nodes' clocks may order two of them otherwise."""
+"""How many of the newest records of applications are compared; several, since two nodes' clocks may order them differently."""
 NOT_AS_SIGNED, NEWER, UNREADABLE = "policy_not_as_signed", "policy_newer", "policy_unreadable"
 NOTHING_DECIDED = (
     "Nothing is decided by the rule book until a platform administrator puts a version that is intact in force everywhere, which takes "
-    "two people (`hilum policy apply`), or the database is restored from a backup of before. `hilum doctor` lists what is wrong."
+    "two people (`hilum policy apply`), or the database is restored from an earlier backup. `hilum doctor` lists what is wrong."
 )
 _books: WeakValueDictionary[str, Book] = WeakValueDictionary()
-"""Books by the digest of their document, for as long as anything uses them, such as the snapshot those in force."""
+"""Books by the digest of their document, for as long as anything, such as the snapshot, uses them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The applications that say what is in force, as the database has them. ``fault``: why they cannot be trusted; empty if they can."""
+    """The applications in the database that decide what is in force. ``fault``: why they cannot be trusted; empty if they can."""
 
     applications: tuple[Application, ...]
     current: CurrentVersions
@@ -59,9 +59,9 @@ class Applied:
 
 
 def applied(ctx: Context) -> Applied:
-    """Read the applications that say what is in force, and judge whether they can be trusted."""
-    # The trail first: what another transaction commits between the two reads must be missing from the trail, not from the applications,
-    # where it would count as deleted.
+    """Read the applications that decide what is in force, and whether they can be trusted."""
+    # The trail first: an application that commits between the two reads must be missing from the trail, not from the
+    # applications, where it would count as deleted.
     recorded = recorded_applications(ctx, limit=_TRAIL_READ)
     found = store.list_applications_in_force(ctx.tx)
     last = found[-1] if found else None
@@ -72,7 +72,7 @@ def applied(ctx: Context) -> Applied:
 
 
 def trusted(ctx: Context) -> Applied:
-    """Read the applications that say what is in force. Raises Unavailable if they cannot be trusted."""
+    """Read the applications that decide what is in force. Raises Unavailable if they cannot be trusted."""
     found = applied(ctx)
     if found.fault:
         raise not_as_signed(found.fault)
@@ -91,7 +91,7 @@ def _applications_fault(ctx: Context, found: list[Application]) -> str:
 
 
 def _deleted_fault(ctx: Context) -> str:
-    """Return that applications were deleted, if anything shows that there was one: a version, or the key that signs them."""
+    """Return the fault that applications were deleted, if a version or a signing key shows that one existed."""
     if store.has_versions(ctx.tx) or keys.public_jwks(ctx, Purpose.POLICY, "")["keys"]:
         return "No application of the rule book is left, although one was in force."
     return ""
@@ -125,7 +125,7 @@ def _recorded(events: tuple[RecordedEvent, ...]) -> Iterator[Recorded]:
 
 
 def version(ctx: Context, number: int) -> Version:
-    """Get a version as it was signed. Raises NotFound, Unavailable."""
+    """Get a version, if its signature matches. Raises NotFound, Unavailable."""
     found = store.get_version(ctx.tx, number)
     if fault := version_fault(ctx, found):
         raise not_as_signed(fault)
@@ -133,7 +133,7 @@ def version(ctx: Context, number: int) -> Version:
 
 
 def version_fault(ctx: Context, found: Version) -> str:
-    """Return why a version is not as it was signed; empty if it is."""
+    """Return why a version's signature does not match; empty if it does."""
     signed = chain.version_bytes(found)
     intact = chain.document_digest(found.document) == found.digest
     if intact and keys.verify_bytes(ctx, Purpose.POLICY, found.kid, signed, found.signature):
@@ -174,7 +174,7 @@ def book_of(of: Version) -> Book:
             f"Version {of.number} of the rule book cannot be read by this release. {first} {NOTHING_DECIDED}"
         )
         raise Unavailable(UNREADABLE, detail)
-    # If two threads parse it at once, the first book stays: what is cached by book is then cached once.
+    # If two threads parse it at once, the first book stays, so that caches by book have one entry.
     return _books.setdefault(of.digest, found)
 
 
@@ -187,5 +187,5 @@ def parse(of: Version) -> tuple[Book | None, tuple[Fault, ...]]:
 
 
 def not_as_signed(sentence: str) -> Unavailable:
-    """Return the error of what is not as it was signed, or missing."""
+    """Return the error for a missing item, or one whose signature does not match."""
     return Unavailable(NOT_AS_SIGNED, f"{sentence} {NOTHING_DECIDED}")

@@ -1,4 +1,4 @@
-"""The rule book: categories, tiers, cells and the rules of the risk tier; what an app asks for, and what a book admits of it."""
+"""The rule book: categories, tiers, cells and the rules of the risk tier; applicants, and what a book admits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -86,12 +86,12 @@ FAULTS_BOUND = 100
 """The most faults that one validation reports."""
 LIST_BOUND = 200
 STAGES_BOUND = 200
-"""Books with products past their sunset that are kept: those of the versions in force."""
+"""How many books with ended products are cached: those of the versions in force."""
 NAMES_BOUND = 50
 """The most categories, tier rules, workflows, scope products or other named entries."""
 TEXT_BOUND = 300
 DOCUMENT_BOUND = 512 * 1024
-"""The most bytes of a document that is written out in full, as it is stored."""
+"""The most bytes of a stored document, written out in full."""
 ACCESS_TOKEN_BOUND = timedelta(hours=1)
 """No book may let a person's access token live longer: revocations are kept in memory for that long (C47)."""
 BACKEND_TOKEN_BOUND = timedelta(minutes=5)
@@ -101,15 +101,15 @@ UNCLASSIFIED = "unclassified"
 SANDBOX_TRIAL = "sandbox_trial"
 """The category of apps that developers register themselves at a sandbox, and of test suites. Never certified for production."""
 PEER = "peer"
-"""Stands where an app has its category for a hospital's own EHR or resource server, which is no app and of no category of any book."""
+"""The category of a hospital's own EHR or resource server, which is no app and in no book."""
 ANY = "*"
-"""In a list of a cell: whatever is named. In a rule: every resource type. In what an app declares: every one."""
+"""In a cell's list: any name. In a rule: every resource type. In an app's declaration: all."""
 NOT_DECLARED = (ANY,)
 """The workflows or placements of a version that declares none: every one, so that each rule about any of them counts."""
 
 
 class Tier(StrEnum):
-    """How much harm an app could do."""
+    """Risk tiers: how much harm an app could do."""
 
     LOW = "low"
     MODERATE = "moderate"
@@ -117,7 +117,7 @@ class Tier(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Its place in the order of tiers."""
+        """Return its place in the order of tiers."""
         return _RANKS[self.value]
 
 
@@ -136,7 +136,7 @@ class ClientAuthentication(StrEnum):
 
 
 class Lens(StrEnum):
-    """A separate part of review, which no other can sign for (C100)."""
+    """A separate part of review with its own reviewer (C100)."""
 
     TECHNICAL = "technical"
     LEGAL = "legal"
@@ -144,7 +144,7 @@ class Lens(StrEnum):
 
 
 class TrafficClass(StrEnum):
-    """Which work is shed first in overload: the last one (C133)."""
+    """Traffic classes; in overload the last one is shed first (C133)."""
 
     CLINICAL_INTERACTIVE = "clinical_interactive"
     USER_APPS = "user_apps"
@@ -160,11 +160,11 @@ class TrafficClass(StrEnum):
 
 _URGENCY = {each: rank for rank, each in enumerate(TrafficClass)}
 ALL_PLACES = (100,) * len(TrafficClass)
-"""The shares of a book that keeps no places for anybody."""
+"""The shares of a book that reserves no places."""
 
 
 class StepCondition(StrEnum):
-    """What a step of the regulated lane may depend on. Nothing else can be written there."""
+    """The only conditions that a step of the regulated lane may have."""
 
     IDENTITY_VERIFIED = "identity_verified"
     METADATA_COMPLETE = "metadata_complete"
@@ -175,9 +175,9 @@ class StepCondition(StrEnum):
 PROOFS = ("owner", "support", "security", "domain")
 """What a vendor can prove: a contact of each kind, and a domain."""
 LANE_STEPS = ("verify", "enable")
-"""The steps of the regulated lane: who asks is who they say, and their app may be used. A book adds none, for a fee would be one."""
+"""The steps of the regulated lane: verify the requester, enable the app. A book cannot add steps, or a fee could be one."""
 NEVER_A_CONDITION = frozenset({"fee", "certificate", "exclusivity"})
-"""What access that regulation protects must never depend on. Source: 45 CFR 170.404(a)."""
+"""Conditions on which protected access must never depend. Source: 45 CFR 170.404(a)."""
 
 NEVER_BELOW_HIGH = frozenset({
     "MedicationRequest", "MedicationDispense", "MedicationAdministration", "MedicationStatement", "ServiceRequest", "NutritionOrder",
@@ -188,7 +188,7 @@ NEVER_BELOW_HIGH = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong at one place of a document: where, as a code, and as a sentence."""
+    """A fault at one place of a document: path, code and sentence."""
 
     path: str
     code: str
@@ -197,7 +197,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ReviewClocks:
-    """How long review may take. ``sample_percent``: of those whose checks are clean, how many a person examines; None: every one (C103)."""
+    """How long review may take. ``sample_percent``: how many clean submissions a person examines; None for all (C103)."""
 
     first_answer_business_days: int
     decision_business_days: int
@@ -206,7 +206,7 @@ class ReviewClocks:
 
 @dataclass(frozen=True, slots=True)
 class AlertThresholds:
-    """Above which share of refused or failed requests, and which latency, monitoring raises an alert."""
+    """The shares of refused and failed requests, and the latency, above which monitoring raises an alert."""
 
     refused_percent: int
     failed_percent: int
@@ -216,12 +216,12 @@ class AlertThresholds:
 PEER_LIFETIMES = Lifetimes(
     BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND, BACKEND_TOKEN_BOUND
 )
-"""Those of a hospital's EHR or resource server, which is no app and of no category: its tokens live five minutes."""
+"""The lifetimes of a hospital's EHR or resource server: tokens live five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What an app of one category and tier may do, and what it must show first.
+    """What apps of one category and tier may do, and their requirements.
 
     ``scopes`` are the clinical scopes, those of the lower tiers included; ``session_scopes`` those of identity, launch and session.
     """
@@ -246,42 +246,42 @@ class Cell:
     disposal_days: int = DISPOSAL_DAYS
     """Days without use after which people are asked again (C90); days within which the vendor answers a disposal request (C95)."""
     dormant_ends: bool = False
-    """Whether what was not used for ``dormant_days`` has ended, and cannot be refreshed any more (C194)."""
+    """Whether an agreement that was not used for ``dormant_days`` has ended and cannot be refreshed (C194)."""
     proofs: frozenset[str] = frozenset()
-    """What a vendor must have proved, and not let lapse, to have a version certified for production: of ``PROOFS`` (C6, C7)."""
+    """The current proofs, of ``PROOFS``, that a vendor needs to have a version certified for production (C6, C7)."""
     fix_days_critical: int = FIX_DAYS["fix_days_critical"]
     fix_days_high: int = FIX_DAYS["fix_days_high"]
     fix_days_medium: int = FIX_DAYS["fix_days_medium"]
     fix_days_low: int = FIX_DAYS["fix_days_low"]
-    """Days within which a finding about an app is fixed, by its severity (C115)."""
+    """Days to fix a finding about an app, by its severity (C115)."""
     suspend_days: int = LADDER_DAYS["suspend_days"]
     withdraw_days: int = LADDER_DAYS["withdraw_days"]
     """Days after that deadline until the app is to be suspended, and its certification withdrawn (C226)."""
     grace_days: int = 0
-    """Days after the end of a certification for which the app goes on at hospitals that have installed it (C114)."""
+    """Days after the end of a certification in which installed apps keep working (C114)."""
     service_unavailable_percent: int = SERVICE["service_unavailable_percent"]
     service_errors_percent: int = SERVICE["service_errors_percent"]
     service_latency_ms_p95: int = SERVICE["service_latency_ms_p95"]
     service_least_calls: int = SERVICE["service_least_calls"]
     service_grace_days: int = SERVICE["service_grace_days"]
-    """What is asked of an app's service, of what it causes itself, with how many calls, and within how many days it is fixed (C228)."""
+    """The criteria for an app's service, the least number of calls, and the days to fix it (C228)."""
     automation: Automation = AUTOMATION
-    """How far the platform goes by itself about what is not fixed; beyond it a person decides."""
+    """How far the platform climbs the ladder by itself; beyond it a person decides."""
     advised: frozenset[str] = frozenset()
-    """What is asked for and blocks nothing, as ``kind.name``; it is in none of the lists above (C207)."""
+    """Advisory requirements, as ``kind.name``, which block nothing and are in none of the lists above (C207)."""
     overridable: frozenset[str] = frozenset()
-    """What two people may set aside for one app; whatever else is required is absolute (``requirements``, C207)."""
+    """Requirements that two people may set aside for one app; all others are absolute (``requirements``, C207)."""
     aside: frozenset[str] = frozenset()
-    """Of the book for one app: what is set aside for it."""
+    """In the book for one app: requirements that are set aside for it."""
     observe: "Observation | None" = field(default=None, compare=False)
-    """Until when what it tightens is observed (C209)."""
+    """Until when its tightening is only observed (C209)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """That before a day a cell is as it was ``earlier``, and from that day on as it says itself. ``limits`` empty: in all that is tighter.
+    """Before a day the cell is as ``earlier``, and from that day on as it states itself.
 
-    ``earlier`` None: of a document that was not added yet. Adding it fills that in from the version in force.
+    ``limits`` empty: for everything that is tighter. ``earlier`` is None in a document that was not added yet; adding it fills in the cell of the version in force.
     """
 
     until: date
@@ -324,21 +324,21 @@ class TierRule:
     special: frozenset[str] = frozenset()
     level: Level = Level.ABSOLUTE
     autonomy: frozenset[str] = frozenset()
-    """How far the AI of an app acts by itself. A version that declares no AI use meets no such condition."""
+    """How far an app's AI acts by itself. A version without declared AI meets no such condition."""
     populations: frozenset[str] = frozenset()
-    """How many patients it reaches. A version that declares nothing of it meets every such condition."""
+    """How many patients it reaches. A version without a declaration meets every such condition."""
     observe_until: date | None = None
     """Before this day it counts as an advisory rule, and from then on it is enforced (C209)."""
 
     @property
     def names_scopes(self) -> bool:
-        """Whether it depends on a scope."""
+        """Return whether it depends on a scope."""
         return bool(self.prefixes or self.types or self.letters or self.special)
 
 
 @dataclass(frozen=True, slots=True)
 class LaneStep:
-    """A step of the regulated lane: within how many business days it is done, and what it may wait for."""
+    """A step of the regulated lane: its business days, and what it may wait for."""
 
     name: str
     within_business_days: int
@@ -402,33 +402,33 @@ class Book:
     digest: str = ""
     products: Mapping[str, ScopeProduct] | None = None
     custom_scopes_at_most: int = 0
-    """Above how many custom scope products there is a finding (C65)."""
+    """The number of custom scope products above which there is a finding (C65)."""
     longest_override: timedelta = timedelta(0)
     """How long an override may last (C207)."""
     longest_exception: timedelta = timedelta(0)
     """How long an exception may last: a lowered tier, or autonomous writes (C19, C23)."""
     shares: tuple[int, ...] = ALL_PLACES
-    """How many percent of the places at a FHIR server a traffic class may hold together with those below it, by rank (C133)."""
+    """The percentage of a FHIR server's places that a traffic class may hold together with those below it, by rank (C133)."""
     lowered: Mapping[VersionId, Lowering] = field(default_factory=dict)
-    """Of the book for one app: its versions whose tier two people lowered."""
+    """In the book for one app: its versions whose tier two people lowered."""
     autonomous: frozenset[VersionId] = frozenset()
-    """Of the book for one app at one hospital: its versions whose AI may write alone."""
+    """In the book for one app at one hospital: its versions whose AI may write alone."""
     without_overrides: "Book | None" = None
-    """Of a book from which tier rules are taken out that are overridden for one app: the book with these rules."""
+    """In a book without the tier rules overridden for one app: the book with these rules."""
 
     @cached_property
     def binding_rules(self) -> tuple[TierRule, ...]:
-        """The tier rules that count: all but the advisory ones."""
+        """Return the tier rules that count: all except advisory ones."""
         return tuple(rule for rule in self.tier_rules if rule.level is not Level.ADVISORY)
 
     @cached_property
     def observed(self) -> tuple[TierRule, ...]:
-        """The tier rules that are observed until a day, before or after it."""
+        """Return the tier rules with a day until which they are observed, also after it."""
         return tuple(rule for rule in self.binding_rules if rule.observe_until is not None)
 
     @cached_property
     def observed_cells(self) -> tuple[tuple[CellName, Observation], ...]:
-        """The cells that are observed until a day, before or after it."""
+        """Return the cells with a day until which they are observed, also after it."""
         cells = (
             (name, tier, cell) for name, of in self.categories.items() for tier, cell in of.cells.items()
         )
@@ -436,13 +436,13 @@ class Book:
 
     @cached_property
     def sunsets(self) -> tuple[date, ...]:
-        """The days on which scope products end, in order."""
+        """Return the days on which scope products end, in order."""
         products = () if self.products is None else self.products.values()
         return tuple(sorted({each.sunset for each in products if each.in_force and each.sunset is not None}))
 
     @cached_property
     def notices(self) -> tuple[ScopeProduct, ...]:
-        """The scope products that are deprecated."""
+        """Return the deprecated scope products."""
         products = () if self.products is None else self.products.values()
         return tuple(each for each in products if each.status is ScopeStatus.DEPRECATED)
 
@@ -462,22 +462,22 @@ class Applicant:
     placements: tuple[str, ...] = NOT_DECLARED
     certified_tier: Tier | None = field(kw_only=True)
     certified_category: str = ""
-    """The category in which review certified it, if the app has moved to another one since."""
+    """The category in which review certified it, if the app has moved since."""
     version: VersionId | None = None
     autonomy: Autonomy | None = None
-    """How far its AI acts by itself; None: it declares that it uses none."""
+    """How far its AI acts by itself; None if it declares none."""
     population: Population | None = field(default=None, kw_only=True)
-    """How many patients it reaches; None: not declared, which a rule about populations counts as the one it names."""
+    """How many patients it reaches; None if not declared, which meets every rule about populations."""
     raised: Tier | None = None
     """The tier to which a reviewer raised it, and why (C19)."""
     raised_because: str = ""
     at_most: Tier | None = field(default=None, kw_only=True)
-    """Above which tier nothing of it counts, but what a book never puts below the high tier."""
+    """The tier above which nothing counts, except what a book never puts below the high tier."""
 
 
 @dataclass(frozen=True, slots=True)
 class TierReason:
-    """Why an app is of a tier at least: the rule, and its sentence. ``scope`` is empty for a reason that no scope makes."""
+    """Why an app has at least a tier: the rule and its sentence. ``scope`` is empty if no scope is the reason."""
 
     rule: str
     tier: Tier
@@ -487,9 +487,9 @@ class TierReason:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The tier of an app with every reason, the highest first. ``advice``: what advisory rules say; it counts for nothing.
+    """The tier of an app with every reason, the highest first.
 
-    ``computed``: the tier that the rules make, if people set another one.
+    ``advice``: the results of advisory rules, without effect. ``computed``: the tier by the rules, if people set another.
     """
 
     tier: Tier
@@ -537,7 +537,7 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a book admits of an app: the tier it acts at, its cell, and the scopes it may have. No cell: it may not act at all."""
+    """What a book admits for an app: the tier it acts at, its cell and its scopes. No cell: it may not act at all."""
 
     assessment: Assessment
     tier: Tier | None
@@ -547,12 +547,12 @@ class Admission:
 
 
 class Gravity(IntEnum):
-    """In which order what a book newly allows is shown to who agrees to it, gravest first."""
+    """The order in which widenings are shown to approvers, most severe first."""
 
     ACCESS = 0
     """Scopes, cells and categories."""
     PROOF = 1
-    """What an app must show, how its client authenticates, and what regulation protects."""
+    """Evidence, client authentication, and protected access."""
     TIER = 2
     """Tiers that fall."""
     LIMIT = 3
@@ -561,7 +561,7 @@ class Gravity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Widening:
-    """Something that one book allows and another does not: where, and in a sentence. The greater the weight, the graver of its gravity."""
+    """Something that one book newly allows: its path and a sentence. A greater weight is more severe within its gravity."""
 
     path: str
     sentence: str
@@ -571,7 +571,7 @@ class Widening:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One value that differs between two books. None: it is not there."""
+    """One value that differs between two books. None if missing."""
 
     path: str
     before: object
@@ -579,6 +579,6 @@ class Change:
 
 
 NO_QUOTA = Quota(RATE_LEAST_PER_S, 1)
-"""That of an app which no cell admits: it gets nothing, and asking for it is bounded."""
+"""The quota of an app without a cell: it gets nothing, and its requests are limited."""
 NO_BOOK = Book("", "", {}, {}, {}, {}, {}, (), (), (), Rollout(timedelta(0)))
 """The book that allows nothing."""

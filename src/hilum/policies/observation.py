@@ -1,4 +1,4 @@
-"""What is observed in the rule books in force: which rules and cells, until when, and by which dry run it is counted (C209)."""
+"""Observed rules and cells of the books in force: until when, and the dry run that counts them (C209)."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -32,7 +32,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What an app loses from a day on, of what it is admitted to now: its scopes, and the tier that it acts at then."""
+    """The scopes that an app loses from a day on, and the tier at which it acts then."""
 
     day: date
     lost: tuple[str, ...]
@@ -42,7 +42,7 @@ class Foreseen:
 def foreseen(
     ctx: Context, applicant: Applicant, *, tenant: str | None, version: int | None
 ) -> tuple[Foreseen, ...]:
-    """Return what is observed of an app (``service.admission_of``), for each day on which it loses something. Raises as that does."""
+    """Return an app's losses by observed rules, for each day on which it loses something. Raises as ``service.admission_of``."""
     if version is None:
         found = service.current(ctx)
         book = found.everywhere if tenant is None else found.at.get(TenantId(tenant), found.everywhere)
@@ -62,7 +62,7 @@ def foreseen(
 
 
 def in_force(ctx: Context) -> tuple[CurrentVersions, tuple[Observed, ...]]:
-    """Return which version is in force where, as ``service.in_force``, and what is still observed. Raises NotPermitted."""
+    """Return the versions in force by place, as ``service.in_force``, and what is still observed. Raises NotPermitted."""
     found = service.in_force(ctx)
     if found.fault:
         return found, ()

@@ -1,4 +1,4 @@
-"""Cells whose tightening is observed until a day: what such a cell was before, taken from the version in force (C209). Pure."""
+"""Cells whose tightening is observed until a day: fill in the earlier cell from the version in force (C209). Pure."""
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -16,17 +16,17 @@ CELL_LIMITS = (
     "service_unavailable_percent", "service_errors_percent", "service_latency_ms_p95", "service_least_calls", "service_grace_days",
     "quota.rate_per_s", "quota.burst", "alerts.refused_percent", "alerts.failed_percent", "alerts.latency_ms_p95", "traffic_class",
 )  # fmt: skip
-"""Everything of a cell that can be tighter. Review clocks are what the platform owes, and limit no app."""
+"""The limits of a cell that can be tighter. Review clocks bind the platform, not apps."""
 OBSERVE_BOUND = timedelta(days=90)
 """How long a tier rule or a cell may be observed before it is enforced: as long as a dry run looks back (C209)."""
 CurrentBook = Callable[[], Book]
 """Returns the book that is in force."""
 OBSERVED_DAYS_BOUND = 3
-"""Different days on which cells of one book are enforced: before each of them the book must be sound."""
+"""How many different days a book may have on which cells are enforced: before each the book must be sound."""
 
 
 def completed(book: Book, in_force: CurrentBook, faults: list[Fault]) -> Book:
-    """Return a book in which each observed cell has what it was in the version in force. What is wrong is added to the faults."""
+    """Return a book in which each observed cell has its earlier state from the version in force. Appends to ``faults``."""
     if all(each.earlier is not None for _, each in book.observed_cells):
         return book
     against = in_force()
@@ -63,7 +63,7 @@ def _with(cell: Cell, was: Cell, limits: Collection[str]) -> Cell:
 
 
 def _known(cell: Cell, book: Book) -> Cell:
-    """Return a cell without names that a book does not have any more: nothing can be allowed or asked for by them."""
+    """Return a cell without names that a book no longer has, since they have no effect."""
     known = replace(
         cell,
         workflows=cell.workflows & {*book.workflows, ANY},

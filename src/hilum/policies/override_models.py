@@ -1,4 +1,4 @@
-"""How binding a rule is, and what sets one aside for one app."""
+"""How binding rules are, and overrides, which set one aside for one app."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ class Level(StrEnum):
     """How binding a tier rule is (C207)."""
 
     ADVISORY = "advisory"
-    """It is reported, and withholds nothing."""
+    """Reported only; withholds nothing."""
     OVERRIDABLE = "overridable"
     """Two people may set it aside for one app, for a time."""
     ABSOLUTE = "absolute"

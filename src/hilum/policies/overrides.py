@@ -117,7 +117,7 @@ def ask_override(ctx: Context, order: OverrideOrder, book: Book) -> Asked:
 
 
 def _judged(ctx: Context, order: OverrideOrder, book: Book) -> dict[str, Any]:
-    """Check an order, and return the rule that it sets aside, as the second person sees it."""
+    """Check an order, and return the overridden rule as the second person sees it."""
     if order.tenant is not None:
         identity.get_tenant(ctx, order.tenant)
     if faults := override_faults(order, book, ctx.now):
@@ -155,7 +155,7 @@ def carry_out_override(ctx: Context, approval: Approval, asker: Actor, book: Boo
 
 
 def order_of(act: Act) -> OverrideOrder:
-    """Return the order of an act that waits."""
+    """Return the order of a pending act."""
     asked = act.order
     return OverrideOrder(
         asked["rule"],

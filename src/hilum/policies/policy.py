@@ -1,4 +1,4 @@
-"""What other rooms ask a rule book: tiers to certify, the end of scopes, workflows. Pure.
+"""Questions of other rooms about a rule book: tiers to certify, the end of scopes, workflows. Pure.
 
 The door of this room's pure questions: the risk tier is in ``tiers``, what a book admits in ``admission``.
 """
@@ -61,9 +61,9 @@ __all__ = [
 ]
 
 WORKFLOWS_BOUND = 500
-"""Workflows whose limits are kept: those of a few books."""
+"""How many workflows' limits are cached: those of a few books."""
 NOTICES_BOUND = 10_000
-"""Sets of scopes whose notice is kept: those of the tokens in use."""
+"""How many sets of scopes have their notice cached: those of the tokens in use."""
 SHOWN = 3
 """How many scopes of a successor a sentence names."""
 
@@ -95,7 +95,7 @@ def cell_of(book: Book, category: str, tier: Tier) -> Cell | None:
 
 
 def ended_sentence(book: Book, scope: Scope) -> str:
-    """Return the sentence that a scope is no longer granted, and what to ask for instead; empty if any of it still is."""
+    """Return the sentence that a scope is no longer granted, with its successor; empty if any part still is."""
     if part_in_force(book, scope) or (product := ended_by(book, scope)) is None:
         return ""
     return f"{render(scope)} ended on {product.sunset}. {_instead(book, product)}"

@@ -1,20 +1,20 @@
-"""Scope products and workflows: what the rule book says of scopes beside which cell allows them."""
+"""Scope products and workflows."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 
 NOTICE = timedelta(days=90)
-"""How long before its sunset a scope product must have been deprecated at least (C62)."""
+"""The least time between the deprecation and the sunset of a scope product (C62)."""
 WORKFLOW_SCOPE = "hilum/workflow/"
 """What a workflow's scope begins with, before its name. No SMART scope and no scope of OpenID Connect has a prefix of this form."""
 
 
 class ScopeStatus(StrEnum):
-    """What may still be done with the scopes of a product."""
+    """The status of a scope product."""
 
     DRAFT = "draft"
-    """Written down, and not yet granted to anybody."""
+    """Not granted to anybody yet."""
     ACTIVE = "active"
     DEPRECATED = "deprecated"
     """Granted until its sunset, with notice."""
@@ -32,7 +32,7 @@ class DataClass(StrEnum):
     FINANCIAL = "financial"
     CLINICAL = "clinical"
     FREE_TEXT = "free_text"
-    """It may contain anything."""
+    """Text that may contain anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class ScopeProduct:
 
     @property
     def in_force(self) -> bool:
-        """Whether its scopes are granted."""
+        """Return whether its scopes are granted."""
         return self.status in {ScopeStatus.ACTIVE, ScopeStatus.DEPRECATED}
 
 

@@ -1,4 +1,4 @@
-"""Scope products: what of a scope they cover, what must be true of them, and what changes when they do. Pure.
+"""Scope products: the part of a scope that they cover, their checks, and the effect of changes. Pure.
 
 Source: C61, C62, C65
 """
@@ -29,7 +29,7 @@ SHOWN = 3
 
 
 PARTS_BOUND = 10_000
-"""Scopes of which it is kept what a book's products cover: those of a few hundred kinds of apps."""
+"""How many scopes have their covered part cached: those of a few hundred kinds of apps."""
 
 
 class Coverage:
@@ -45,7 +45,7 @@ class Coverage:
                 self._by_type.setdefault((scope.prefix, scope.type), []).append(scope)
 
     def part(self, scope: Scope) -> tuple[Scope, ...]:
-        """Return what is covered of a scope: the scope itself if all of it is; of a wildcard otherwise its parts by type."""
+        """Return the covered part of a scope: the scope itself if all of it is covered; for a wildcard otherwise its parts by type."""
         if isinstance(scope, SpecialScope):
             return (scope,) if scope in self._special else ()
         found = self._of_type(scope)
@@ -81,7 +81,7 @@ def in_force(book: Book) -> Coverage | None:
 
 @lru_cache(maxsize=PARTS_BOUND)
 def part_in_force(book: Book, scope: Scope) -> tuple[Scope, ...]:
-    """Return what of a scope products in force cover."""
+    """Return the part of a scope that products in force cover."""
     coverage = in_force(book)
     part = (scope,) if coverage is None else coverage.part(scope)
     # The scope itself, also where it was put together again: its constraints stay as they were written.
@@ -112,7 +112,7 @@ def product_of(book: Book, scope: str) -> ScopeProduct | None:
 
 
 def custom_finding(book: Book) -> str:
-    """Return that a book has more custom scope products than it allows itself; empty if it has not (C65)."""
+    """Return the finding that a book has more custom scope products than it allows; empty if it does not (C65)."""
     custom = [each.name for each in (book.products or {}).values() if each.custom and each.in_force]
     if len(custom) <= book.custom_scopes_at_most:
         return ""
@@ -126,7 +126,7 @@ def custom_finding(book: Book) -> str:
 
 
 def product_faults(book: Book) -> list[Fault]:
-    """Return what is wrong with the scope products and workflows of a book whose every field is valid."""
+    """Return the faults of the scope products and workflows of a book with valid fields."""
     assert book.products is not None, "only stored books of format 1 have none"
     return [
         *(fault for product in book.products.values() for fault in _own_faults(book, product)),
@@ -242,7 +242,7 @@ def _workflow_faults(book: Book, workflow: Workflow) -> Iterator[Fault]:
 
 
 def _lasting(book: Book, until: date) -> Coverage:
-    """Return what is in force up to a day at least."""
+    """Return what is in force at least until a day."""
     products = (book.products or {}).values()
     kept = (each for each in products if each.in_force and (each.sunset is None or each.sunset >= until))
     return Coverage(text for each in kept for text in each.covers)

@@ -214,7 +214,11 @@ class ApplicationShown(Shown):
 
 
 class AssessAsked(Strict):
-    """What an app would ask for. Workflows or placements that are left out count as not declared. ``tenant``: under the rule book in force there; ``version``: under that version instead."""
+    """What an app would ask for.
+
+    Workflows or placements that are left out count as not declared. ``tenant``: under the rule book in force there; ``version``: under
+    that version instead.
+    """
 
     category: Line
     scopes: Annotated[tuple[Word, ...], Field(max_length=LIST_BOUND)]
@@ -290,7 +294,7 @@ class OverrideShown(Shown):
 class ExceptionShown(Shown):
     """``state``: ``in_force``, or why it allows nothing: ended, expired, book_changed. ``tenant`` None: everywhere.
 
-    ``control``: what is done instead, empty for those of before it was asked for. A lowered ``tier`` counts as long as nothing but ``rules`` makes the version's tier higher. ``tier`` is empty for autonomous writes.
+    ``control``: the compensating control, empty for older exceptions. A lowered ``tier`` counts as long as nothing but ``rules`` makes the version's tier higher. ``tier`` is empty for autonomous writes.
     """
 
     id: str

@@ -38,7 +38,7 @@ class CallsAsked(Strict):
 
 
 class CallShown(Shown):
-    """One call. ``reason`` is what the app was told. ``path``, ``rule`` and ``detail`` are of a sandbox's hospital only."""
+    """One call. ``reason`` is the one in the app's answer. ``path``, ``rule`` and ``detail`` are of a sandbox's hospital only."""
 
     at: datetime
     request_id: str

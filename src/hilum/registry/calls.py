@@ -1,4 +1,4 @@
-"""The calls of an app as its own vendor may see them: what the app was told, and nobody's patients, paths and names."""
+"""The calls of an app as its vendor may see them: what the app was answered, without patients, paths and names."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ Accesses = Callable[[AccessQuery], AccessPage]
 
 def seen(access: Access, *, sandbox: bool) -> Call:
     """Return what the vendor of an app may see of one of its calls."""
-    told = Call(
+    call = Call(
         at=access.at,
         request_id=access.request_id,
         tenant=access.tenant,
@@ -27,15 +27,15 @@ def seen(access: Access, *, sandbox: bool) -> Call:
         interaction=access.interaction,
         resource_type=access.resource_type,
         status=access.status,
-        # The gateway answers absent, out of reach and withheld records alike, so nobody is told here which one it was.
+        # The gateway answers absent, out of reach and withheld records alike, so this does not disclose which one it was.
         reason="" if access.status == ABSENT else access.reason,
         latency_us=access.latency_us,
     )
     if not sandbox:
-        return told
+        return call
     path = f"{access.path}?{access.query}" if access.query else access.path
     return Call(
-        **{name: getattr(told, name) for name in _TOLD},
+        **{name: getattr(call, name) for name in _SHARED},
         reason=access.reason,
         sandbox=True,
         path=path,
@@ -44,7 +44,7 @@ def seen(access: Access, *, sandbox: bool) -> Call:
     )
 
 
-_TOLD = (
+_SHARED = (
     "at",
     "request_id",
     "tenant",
@@ -67,7 +67,7 @@ def read_calls(
 ) -> tuple[CallsPage, Event]:
     """Return a page of the calls of an app of the actor's own vendor, with the event to record before it is shown.
 
-    Calls of before the vendor took the app over are the former vendor's. Raises NotFound, also for another vendor's app.
+    Calls from before a transfer belong to the former vendor. Raises NotFound, also for another vendor's app.
     """
     app = store.get_app(ctx.tx, app_id)
     if not is_member(ctx.actor, app.vendor) or app.tenant is not None:

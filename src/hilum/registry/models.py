@@ -72,8 +72,10 @@ class App:
     active_since: datetime | None = None
     """When it was added, or last resumed."""
     owner_since: datetime | None = None
-    """When its vendor took it over from another (C14); None if it has had one. What people, hospitals and review agreed to before was
-    about the other vendor."""
+    """When its vendor took it over from another (C14); None if it has had one.
+
+    What people, hospitals and review agreed to before was about the other vendor.
+    """
     purpose_since: datetime | None = None
     """When its purpose was last changed; None if it has had one. What people agreed to before was another purpose."""
     ask_again_since: datetime | None = None
@@ -263,8 +265,10 @@ class Certification:
     expires_at: datetime
     environment: Environment
     tiers: Mapping[ClientAuthentication, Tier]
-    """The tier of its scopes when they were certified, for each way in which a client may authenticate. Of what rises above it later,
-    nothing is granted; clients that authenticate in another way get nothing."""
+    """The tier of its scopes when they were certified, for each way in which a client may authenticate.
+
+    Of what rises above it later, nothing is granted; clients that authenticate in another way get nothing.
+    """
     category: str
     """The category that the app had. After a move to another one, only what both allow is granted."""
     withdrawn_at: datetime | None = None
@@ -384,7 +388,7 @@ CALLS = 50
 class Call:
     """One call of an app. ``path``, ``rule`` and ``detail`` are of a sandbox's hospital only, where every record is synthetic.
 
-    ``reason`` is what the app was told, so it is empty for an answer that looks the same for absent and withheld records.
+    ``reason`` is the one in the app's answer, so it is empty for an answer that looks the same for absent and withheld records.
     """
 
     at: datetime

@@ -135,7 +135,7 @@ __all__ = [
     "view_profile",
 ]
 Ended = Callable[[Context, AppId, str], None]
-"""Is told that an app has no certification any more, and which was withdrawn last."""
+"""Called when an app has lost its last certification, with that certification."""
 
 
 Unproved = Callable[[Context, VendorId], Collection[str]]

@@ -22,7 +22,7 @@ _log = logs.get("revalidation")
 
 
 class Lease(Protocol):
-    """Runs verbs as the system; ``write`` only while this process holds the job's lease."""
+    """Runs verbs as the system; ``write`` works only while this process holds the job's lease."""
 
     def read(self, verb: Callable[[Context], T]) -> T: ...
 

@@ -52,7 +52,7 @@ def clock_shown(found: Clock, now: datetime) -> ClockShown:
     end = found.stopped_at or now
     used = clocks.elapsed(calendar, found.started_at, end, found.pauses)
     whole = clocks.elapsed(calendar, found.started_at, end)
-    stands = bool(found.pauses) and found.pauses[-1][1] is None
+    paused = bool(found.pauses) and found.pauses[-1][1] is None
     return ClockShown(
         stage=found.stage,
         tier=found.tier,
@@ -63,7 +63,7 @@ def clock_shown(found: Clock, now: datetime) -> ClockShown:
         stopped_at=found.stopped_at,
         used_milli=clocks.in_milli(used),
         vendor_milli=clocks.in_milli(whole - used),
-        waits_for="" if found.stopped_at else "vendor" if stands else "platform",
+        waits_for="" if found.stopped_at else "vendor" if paused else "platform",
         missed=bool(found.breach),
     )
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Transactions(Protocol):
-    """Runs verbs as the system; ``write`` only while this process holds the job's lease."""
+    """Runs verbs as the system; ``write`` works only while this process holds the job's lease."""
 
     def read(self, verb: Callable[[Context], T]) -> T: ...
 

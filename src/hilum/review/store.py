@@ -450,7 +450,7 @@ def _run(row: Row[Any]) -> Run:
         Check(rule, about, Result(result), evidence, reproduction, fix)
         for rule, about, result, evidence, reproduction, fix in row.checks
     )
-    # A run of before there were samples has none.
+    # Older runs have no sample.
     tier, track, lenses, *rest = row.route
     route = Route(tier and Tier(tier), track, tuple(map(Lens, lenses)), *rest)
     return Run(

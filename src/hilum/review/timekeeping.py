@@ -77,13 +77,13 @@ def _moved(ctx: Context, clock: Clock, *, over: bool, waits: bool) -> Clock:
         return (
             clock if over or clock.stage is Stage.FIRST_ANSWER else _due(replace(clock, stopped_at=None), ctx)
         )
-    stands = bool(clock.pauses) and clock.pauses[-1][1] is None
-    if stands and (over or not waits):
+    paused = bool(clock.pauses) and clock.pauses[-1][1] is None
+    if paused and (over or not waits):
         clock = replace(clock, pauses=(*clock.pauses[:-1], (clock.pauses[-1][0], ctx.now)))
     if over:
         return replace(clock, stopped_at=ctx.now, due_at=None)
     if waits:
-        pauses = clock.pauses if stands else (*clock.pauses, (ctx.now, None))
+        pauses = clock.pauses if paused else (*clock.pauses, (ctx.now, None))
         return replace(clock, pauses=pauses, due_at=None)
     return _due(clock, ctx)
 

@@ -40,15 +40,15 @@ def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetim
     found = tx.read(service.unfinished)
     if found is None:
         return None
-    plan, stands = found
+    plan, position = found
     try:
         if plan.state is not RolloutState.PAUSED:
-            rings = measure(plan, stands, count_decisions(), now)
+            rings = measure(plan, position, count_decisions(), now)
             apps = {app for each in rings for app in each.now if plan.narrows}
             owners = tx.read(partial(service.vendors_of, apps=apps))
             judged = [policy.judge(each, plan.limits, narrows=plan.narrows, owners=owners) for each in rings]
-            verdict = policy.next_step(plan, stands, judged, now)
-            plan = tx.write(partial(service.carry_on, plan_id=plan.id, seen=stands, verdict=verdict))
+            verdict = policy.next_step(plan, position, judged, now)
+            plan = tx.write(partial(service.carry_on, plan_id=plan.id, seen=position, verdict=verdict))
         if plan.state is RolloutState.PAUSED:
             plan = tx.write(partial(service.go_back, plan_id=plan.id))
     except HilumError as error:
@@ -62,15 +62,15 @@ def run(tx: Transactions, count_decisions: Callable[[], Decisions], now: datetim
     return plan
 
 
-def measure(plan: Rollout, stands: Position, decisions: Decisions, now: datetime) -> list[RingTraffic]:
+def measure(plan: Rollout, position: Position, decisions: Decisions, now: datetime) -> list[RingTraffic]:
     """Return the traffic of each ring that was reached, from the ten minutes in which it was reached."""
     named = [tenant for ring in plan.rings for tenant in ring.tenants]
-    reached = [tenant for ring in plan.rings[: len(stands.reached)] for tenant in ring.tenants]
-    everywhere = len(stands.reached) == len(plan.rings)
+    reached = [tenant for ring in plan.rings[: len(position.reached)] for tenant in ring.tenants]
+    everywhere = len(position.reached) == len(plan.rings)
     found = []
     # The ten minutes that are in progress count too: a regression is not waited for.
     until = now + SLOT
-    for ring, began in zip(plan.rings, stands.reached, strict=False):
+    for ring, began in zip(plan.rings, position.reached, strict=False):
         own, beside = ring.tenants or tuple(named), not ring.tenants
         at = partial(decisions.traffic, tenants=own, beside=beside)
         if everywhere:

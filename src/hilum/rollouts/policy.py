@@ -78,33 +78,33 @@ def position(plan: Rollout, since: Iterable[Application]) -> Position:
     return Position(tuple(reached), last)
 
 
-def way_back(plan: Rollout, stands: Position, reason: str) -> list[ApplyOrder]:
+def way_back(plan: Rollout, where: Position, reason: str) -> list[ApplyOrder]:
     """Return the orders, one after the other, that restore the versions in force before the rollout."""
     orders: list[tuple[int, tuple[TenantId, ...]]] = []
-    if len(stands.reached) == len(plan.rings):
+    if len(where.reached) == len(plan.rings):
         orders.append((plan.before.everywhere, ()))
         places = dict(plan.before.at)
     else:
-        names = [tenant for ring in plan.rings[: len(stands.reached)] for tenant in ring.tenants]
+        names = [tenant for ring in plan.rings[: len(where.reached)] for tenant in ring.tenants]
         places = {tenant: plan.before.version_at(tenant) for tenant in names}
     for version in sorted(set(places.values())):
         at = sorted(tenant for tenant, number in places.items() if number == version)
         orders += [(version, tuple(at[n : n + TENANTS_BOUND])) for n in range(0, len(at), TENANTS_BOUND)]
     return [
-        ApplyOrder(version, tenants, stands.last + n, reason) for n, (version, tenants) in enumerate(orders)
+        ApplyOrder(version, tenants, where.last + n, reason) for n, (version, tenants) in enumerate(orders)
     ]
 
 
-def next_step(plan: Rollout, stands: Position, found: Sequence[Judged], now: datetime) -> Verdict:
+def next_step(plan: Rollout, where: Position, found: Sequence[Judged], now: datetime) -> Verdict:
     """Return the next step of a rollout. ``found``: the verdict on each ring that it reached."""
     rings = tuple(found)
-    if stands.overtaken or not rings:
+    if where.overtaken or not rings:
         return Verdict(Step.STAY, "Something else was applied meanwhile.")
     for number, each in enumerate(found, 1):
         if each.finding is Finding.REGRESSED:
             return Verdict(Step.GO_BACK, f"Ring {number} regressed: {each.why}", rings)
-    current = len(stands.reached)
-    over = stands.reached[-1] + plan.rings[current - 1].dwell
+    current = len(where.reached)
+    over = where.reached[-1] + plan.rings[current - 1].dwell
     if found[-1].finding is not Finding.STEADY:
         return Verdict(Step.STAY, f"Not known yet at ring {current}: {found[-1].why}", rings)
     if now < over:

@@ -159,11 +159,11 @@ def _begin(ctx: Context, order: RolloutOrder, run: DryRun | None, *, agreed_by: 
     return plan
 
 
-def _reach(ctx: Context, plan: Rollout, stands: Position, run: DryRun | None = None) -> None:
+def _reach(ctx: Context, plan: Rollout, position: Position, run: DryRun | None = None) -> None:
     """Put the version in force at the next ring."""
-    number = len(stands.reached) + 1
+    number = len(position.reached) + 1
     reason = f"Ring {number} of {len(plan.rings)} of rollout {plan.id}: {plan.reason}"
-    order = ApplyOrder(plan.version, plan.rings[number - 1].tenants, stands.last, reason)
+    order = ApplyOrder(plan.version, plan.rings[number - 1].tenants, position.last, reason)
     policies.apply_step(ctx, order, agreed_by=plan.agreed_by, run=run)
 
 
@@ -176,7 +176,7 @@ def unfinished(ctx: Context) -> tuple[Rollout, Position] | None:
     if plan is None:
         return None
     _require_state(ctx, plan)
-    return plan, _stands(ctx, plan)
+    return plan, _position(ctx, plan)
 
 
 def announce(ctx: Context, plan_id: str) -> bool:
@@ -211,7 +211,7 @@ def signed_states(ctx: Context) -> Iterator[tuple[str, str]]:
     return map(signed_state, store.read_all(ctx.tx))
 
 
-def _stands(ctx: Context, plan: Rollout) -> Position:
+def _position(ctx: Context, plan: Rollout) -> Position:
     """Return the position of a rollout. Raises Unavailable if the signature of its plan, or of the rule book, does not match."""
     signed = policies.canonical(policy.document(plan))
     if not keys.verify_bytes(ctx, Purpose.POLICY, plan.kid, signed, plan.signature):
@@ -226,12 +226,12 @@ def carry_on(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Ro
     """
     plan = store.get(ctx.tx, plan_id, lock=True)
     _require_state(ctx, plan)
-    stands = _stands(ctx, plan)
+    position = _position(ctx, plan)
     if plan.state is not RolloutState.RUNNING:
         return plan
-    if stands.overtaken or not stands.reached:
+    if position.overtaken or not position.reached:
         return _end(ctx, plan, RolloutState.OVERTAKEN, "Something else was applied meanwhile.")
-    if stands != seen:
+    if position != seen:
         return plan
     measured = {"rings": [asdict(each) for each in verdict.rings], "at": ctx.now.isoformat()}
     plan = replace(plan, why=verdict.why, measured=measured)
@@ -245,8 +245,8 @@ def carry_on(ctx: Context, plan_id: str, seen: Position, verdict: Verdict) -> Ro
         case Step.FINISH:
             return _end(ctx, plan, RolloutState.DONE, verdict.why)
         case Step.ADVANCE:
-            _reach(ctx, plan, stands)
-            _record(ctx, "policies.rollout.advance", plan, ring=len(stands.reached) + 1)
+            _reach(ctx, plan, position)
+            _record(ctx, "policies.rollout.advance", plan, ring=len(position.reached) + 1)
     store.save_state(ctx.tx, plan)
     return plan
 
@@ -257,10 +257,10 @@ def go_back(ctx: Context, plan_id: str) -> Rollout:
     _require_state(ctx, plan)
     if plan.state is not RolloutState.PAUSED:
         return plan
-    stands = _stands(ctx, plan)
-    if stands.overtaken or not stands.reached:
+    position = _position(ctx, plan)
+    if position.overtaken or not position.reached:
         return _end(ctx, plan, RolloutState.OVERTAKEN, "Something else was applied before it went back.")
-    for order in policy.way_back(plan, stands, f"Rollout {plan.id} goes back by itself. {plan.why}"):
+    for order in policy.way_back(plan, position, f"Rollout {plan.id} goes back by itself. {plan.why}"):
         policies.go_back(ctx, order)
     return _end(ctx, plan, RolloutState.WENT_BACK, plan.why)
 
@@ -301,11 +301,11 @@ def _apply_the_stop(ctx: Context, plan: Rollout, reason: str) -> None:
 
     Without it only the row would say that a person stopped it, and whoever set the row back to running would resume it.
     """
-    stands = _stands(ctx, plan)
-    if stands.overtaken or not stands.reached:
+    position = _position(ctx, plan)
+    if position.overtaken or not position.reached:
         return
-    tenants = plan.rings[len(stands.reached) - 1].tenants
-    order = ApplyOrder(plan.version, tenants, stands.last, f"Rollout {plan.id} was stopped: {reason}")
+    tenants = plan.rings[len(position.reached) - 1].tenants
+    order = ApplyOrder(plan.version, tenants, position.last, f"Rollout {plan.id} was stopped: {reason}")
     policies.apply_step(ctx, order, agreed_by="", run=None)
 
 

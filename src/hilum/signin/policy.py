@@ -112,7 +112,7 @@ def limits_of(role: str) -> Limits:
 def is_usable(session: Session, now: datetime) -> bool:
     """Check whether a browser may use a session: alive and not idle for too long."""
     limits = limits_of(session.role)
-    # By the row and by the table: a limit that was shortened holds for sessions of before too.
+    # By the row and by the table: a shortened limit also applies to existing sessions.
     over = now >= session.created_at + limits.life or now >= session.last_seen_at + limits.idle
     return is_alive(session, now) and not over
 
@@ -153,7 +153,7 @@ def session_confirmed(session: Session, *, has_factor: bool, must_have: bool, no
 
 
 def lacks_factor(token: ApiToken, *, must_have: bool) -> bool:
-    """Check whether a token was made without the second factor that its person must have: such a one is of before, or of another role."""
+    """Check whether a token was made without the second factor that its person must have: such a token is older, or was made in another role."""
     return must_have and token.factor_at is None
 
 

@@ -405,7 +405,7 @@ def list_api_tokens(
 
 
 def save_api_token_revoked(tx: Connection, token: str, at: datetime) -> bool:
-    # Of two concurrent revocations one changes the row; the other is told that it came late.
+    # Of two concurrent revocations one changes the row; the other fails.
     query = api_tokens.update().where(api_tokens.c.id == token, api_tokens.c.revoked_at.is_(None))
     return tx.execute(query.values(revoked_at=at)).rowcount == 1
 

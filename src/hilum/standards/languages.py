@@ -28,7 +28,7 @@ def language_of(tag: str) -> Language | None:
 
 
 def asked(ui_locales: str) -> Language | None:
-    """Return the first language of ``ui_locales`` that there is. Languages that there are not are no error (OpenID Connect Core 1.0)."""
+    """Return the first supported language of ``ui_locales``. Unsupported languages are no error (OpenID Connect Core 1.0)."""
     if len(ui_locales) > TEXT_BOUND:
         return None
     found = (language_of(tag) for tag in ui_locales.split()[:TAGS_BOUND])

@@ -203,7 +203,7 @@ def _app_fault(standing: Standing, now: datetime) -> Reason | None:
     # A hospital's EHR and resource servers are registered by two of its people and are no apps.
     if client.type in PLATFORM_PEERS:
         return Reason.APP_NOT_INSTALLED if standing.for_records else None
-    # What a cell no longer admits is granted nothing; whoever opens it is told so, instead of finding that nothing is left to grant.
+    # An app that no cell admits is granted nothing; say so when it is opened, instead of "nothing is left to grant".
     if standing.launching and admission(standing.book, client, now).cell is None:
         return Reason.APP_NOT_CERTIFIED
     if not is_installed(client, standing.installation, now, issued_at=standing.issued_at):
@@ -246,7 +246,7 @@ def _facility_fault(standing: Standing) -> Reason | None:
     # None: no launch was taken yet. The page asks for standing again once one has been. A hospital's own EHR has no installation.
     if facility is None or installation is None:
         return None
-    # A hospital that limits nothing may leave facilities unnamed; one that does must be told where the app is.
+    # A hospital that limits nothing may leave facilities unnamed; one that does must know where the app is.
     if (facility and not standing.facility_open) or not is_allowed_at(installation, facility):
         return Reason.FACILITY_NOT_ALLOWED
     return None

@@ -28,12 +28,12 @@ def step(ctx: Context) -> bool:
     """
     facts = policies.current(ctx)
     walk = store.get_walk(ctx.tx, store.BOOKS)
-    told = int(walk.key) if walk.key else facts.last
+    done = int(walk.key) if walk.key else facts.last
     # A number that is ahead comes from a database that was replaced by a backup.
-    if not walk.key or told > facts.last:
+    if not walk.key or done > facts.last:
         walk = Walk(str(facts.last), Phase.DONE)
-    elif walk.phase is Phase.DONE and told < facts.last:
-        walk = Walk(str(told + 1))
+    elif walk.phase is Phase.DONE and done < facts.last:
+        walk = Walk(str(done + 1))
     if walk.phase is not Phase.DONE:
         walk = _hospitals(ctx, walk, facts)
     store.save_walk(ctx.tx, walk, store.BOOKS)
@@ -84,8 +84,8 @@ def _notify_before(
     cause = f"{ahead.rollout}/{tenant.id}"
     mailed = identity.mail_administrators(ctx, tenant.id, MailKind.BOOK_CHANGES, cause, said)
     counts = {effect.value: len(names) for effect, names in effects.items()}
-    told = {"rollout": ahead.rollout, "version": ahead.version, "mailed": mailed, **counts}
-    audit.record(ctx, Event("policies.rollout.announce", tenant=tenant.id, facts=told))
+    recorded = {"rollout": ahead.rollout, "version": ahead.version, "mailed": mailed, **counts}
+    audit.record(ctx, Event("policies.rollout.announce", tenant=tenant.id, facts=recorded))
 
 
 def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFacts) -> None:
@@ -103,8 +103,8 @@ def _notify(ctx: Context, tenant: Tenant, changed: Succession, facts: PolicyFact
     mailed = identity.mail_administrators(ctx, tenant.id, MailKind.BOOK_CHANGED, cause, said)
     # If nobody has an address, the staff find here whom to inform.
     counts = {effect.value: len(names) for effect, names in effects.items()}
-    told = {"application": number, "version": version, "mailed": mailed, **counts}
-    audit.record(ctx, Event("policies.application.announce", tenant=tenant.id, facts=told))
+    recorded = {"application": number, "version": version, "mailed": mailed, **counts}
+    audit.record(ctx, Event("policies.application.announce", tenant=tenant.id, facts=recorded))
 
 
 def _effects(

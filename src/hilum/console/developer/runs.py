@@ -166,7 +166,7 @@ async def _do(visit: Visit, form: Form) -> None:
         case "begin":
             begin = partial(evidence.begin, run_id=run_id, scenario=form.one("scenario")[:100])
             _, upstream = await visit.write(begin)
-            # After the commit: a fault that was not told shows in no record, so that nothing counts as met by it.
+            # After the commit: a fault that did not reach the FHIR server shows in no record, so nothing counts as met by it.
             await asyncio.to_thread(ports.clear_faults, run_id)
             if upstream is not None:
                 await asyncio.to_thread(ports.set_fault, upstream)

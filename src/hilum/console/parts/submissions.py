@@ -72,7 +72,7 @@ VALUE_BOUND = 2_000
 """Characters of one value that a page of differences shows."""
 
 
-def stands(
+def state_pill(
     found: Submission, run: Run | None, lenses: Iterable[LensReview] = (), *, reviews: bool
 ) -> tuple[str, str]:
     """Return the state of a submission as a word and its colour, for who reviews it or for who fixes it."""

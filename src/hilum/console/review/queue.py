@@ -99,7 +99,7 @@ def _listed(ctx: Context, asked: Asked) -> Listed:
     rows = []
     for each in page.submissions:
         run = runs.get(each.id)
-        state, tone = submissions.stands(each, run, lensed.get(each.id, ()), reviews=True)
+        state, tone = submissions.state_pill(each, run, lensed.get(each.id, ()), reviews=True)
         tier = run.judgement.route.tier if run else None
         title = f"{names.app(each.app)}, version {each.label}"
         rows.append(
