@@ -10,17 +10,18 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from itertools import groupby
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
 from hilum.gateway.models import GatewayRequest
-from hilum.gateway.records import as_recorded
+from hilum.gateway.records import PATH_RECORDED_BOUND, as_recorded
 from hilum.gateway.rendering import Answer, refusal
 from hilum.gateway.service import Enforcer
 from hilum.gateway.upstream_task import UpstreamTask
 from hilum.kernel.decision import Deny, Reason
 from hilum.kernel.ports import Clock, Ids
-from hilum.standards.fhir.requests import PLAIN, FhirRequest, Unsupported, parse
+from hilum.standards.fhir.requests import METHODS, PLAIN, FhirRequest, Unsupported, parse
 from hilum.standards.fhir.shaping import dump, load
 
 ENTRIES_BOUND = 50
@@ -31,6 +32,7 @@ ANSWER_BOUND = 16 * 1024 * 1024
 BEGIN_WITHIN_S = 30.0
 """An entry that has not begun by then is refused, so that a batch ends while its client still waits."""
 _JSON = "application/fhir+json"
+_AS_SENT = "%/?:@!$&'()*+,;=~|"
 _CONDITIONS = {
     "ifNoneMatch": "if-none-match",
     "ifMatch": "if-match",
@@ -91,8 +93,11 @@ def _has_texts(asked: dict[str, Any]) -> bool:
 
 def _entry(asked: dict[str, Any], resource: object, prefer: str) -> Entry:
     path, _, query = asked["url"].partition("?")
-    sent = Entry(asked["method"], b"/" + path.encode(), query.encode(), _URL)
-    if not path.isascii() or path.startswith("/") or ":" in path:
+    # As a client would have sent it: JSON holds characters that no request line does, and the record keeps what was asked for.
+    sent = Entry(
+        asked["method"], b"/" + quote(path, _AS_SENT).encode(), quote(query, _AS_SENT).encode(), _URL
+    )
+    if path.startswith("/") or ":" in path:
         return sent
     if (resource is not None) != (sent.method in _WITH_RESOURCE):
         return replace(sent, request=_RESOURCE)
@@ -124,7 +129,7 @@ class Batches:
         answers = await self._still_permitted(ended)
         return Answer(
             200,
-            _response(entries, answers),
+            _response(entries, asked, answers),
             rates=answers[-1].rates,
             origins=frozenset().union(*(each.origins for each in answers)),
             settles=tuple(settled for each in answers for settled in each.settles),
@@ -135,8 +140,8 @@ class Batches:
             incoming,
             request_id=self._ids.new("req"),
             request=entry.request,
-            method=entry.method[:10],
-            path=as_recorded(incoming.path.encode() + entry.path),
+            method=entry.method if entry.method in METHODS else "?",
+            path=as_recorded(incoming.path.encode() + entry.path)[:PATH_RECORDED_BOUND],
             query=as_recorded(entry.query),
             # By it the records of one batch are found.
             correlation_id=incoming.correlation_id or incoming.request_id,
@@ -171,9 +176,13 @@ def _groups(asked: Sequence[GatewayRequest]) -> Iterator[list[GatewayRequest]]:
         yield from (each[first : first + at_once] for first in range(0, len(each), at_once))
 
 
-def _response(entries: Sequence[Entry], answers: Sequence[Answer]) -> bytes:
+def _response(entries: Sequence[Entry], asked: Sequence[GatewayRequest], answers: Sequence[Answer]) -> bytes:
     """Serialize the answers. Source: FHIR R4 bundle.html#Bundle.entry.response."""
-    listed = [_answered(entry, answer) for entry, answer in zip(entries, answers, strict=True)]
+    # Each entry has its own number, under which it can be explained, as its element id (FHIR R4 element.html#id).
+    listed = [
+        {"id": request.request_id} | _answered(entry, answer)
+        for entry, request, answer in zip(entries, asked, answers, strict=True)
+    ]
     return orjson.dumps({"resourceType": "Bundle", "type": "batch-response", "entry": listed})
 
 

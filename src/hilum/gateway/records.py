@@ -12,6 +12,7 @@ from hilum.tokens.live import Revoked
 from hilum.tokens.models import AccessToken
 
 RECORDED_BOUND = 2 * QUERY_BOUND
+PATH_RECORDED_BOUND = 512
 _PATIENT_PARAMETERS = frozenset({"patient", "subject"})
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 """FHIR R4 datatypes.html#id."""

@@ -13,7 +13,7 @@ import orjson
 
 from hilum.gateway.batches import Batches, entries_of
 from hilum.gateway.models import BEARER_BOUND, GatewayRequest
-from hilum.gateway.records import as_recorded
+from hilum.gateway.records import PATH_RECORDED_BOUND, as_recorded
 from hilum.gateway.rendering import Answer, not_found, refusal_of
 from hilum.gateway.service import Enforcer
 from hilum.infra import logs, metrics
@@ -36,7 +36,6 @@ from hilum.web.bounds import Patience
 from hilum.web.problems import status_of
 
 T = TypeVar("T")
-PATH_RECORDED_BOUND = 512
 _PATH = re.compile(rb"/t/([a-z0-9-]{1,32})/fhir(?:$|(?=/))")
 _NOWHERE = TenantId("")
 _MEANT = {name.encode(): name for name in HEADERS}

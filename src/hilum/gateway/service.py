@@ -125,11 +125,7 @@ class Enforcer:
         answer.rates = rate_headers(spent)
         if notice := policy.sunset_notice(task.obligations):
             answer.rates += as_headers(notice)
-        answer = await self._recorded(task, answer)
-        answer.origins = task.obligations.entitled.origins
-        if task.intended and answer.is_definite:
-            answer.settles = (task.incoming.request_id,)
-        return answer
+        return _complete(task, await self._recorded(task, answer))
 
     def _refusal_of(self, task: UpstreamTask, refused: Refusal) -> Answer:
         request_id = task.incoming.request_id
@@ -170,7 +166,7 @@ class Enforcer:
         try:
             task.confirm()
         except Refusal as refused:
-            return await self._withheld(task, task.record(answer), answer, refused)
+            return _complete(task, await self._withheld(task, task.record(answer), answer, refused))
         return None
 
     async def _withheld(self, task: UpstreamTask, record: Access, answer: Answer, refused: Refusal) -> Answer:
@@ -341,6 +337,14 @@ class Enforcer:
             client = snapshot.registry.clients.get(token.client)
             return frozenset() if client is None else frozenset(client.origins)
         return snapshot.registry.origins.get(tenant, frozenset())
+
+
+def _complete(task: UpstreamTask, answer: Answer) -> Answer:
+    """Add who may read an answer, and which write it settles."""
+    answer.origins = task.obligations.entitled.origins
+    if task.intended and answer.is_definite:
+        answer.settles = (task.incoming.request_id,)
+    return answer
 
 
 def _though_done(deny: Deny, request_id: str) -> Deny:

@@ -162,7 +162,7 @@ ALWAYS_ACCEPTED = SHAPE_PARAMETERS | RESULT_PARAMETERS
 
 _MALFORMED = "The body must be well-formed JSON, without a name twice in an object."
 _BASE64 = "The body is base64, not JSON. Send the resource itself as JSON; base64 belongs into its element for data."
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JSON_TYPES = frozenset({"application/fhir+json", "application/json"})
 _FORMATS = JSON_TYPES | {"json", "application/fhir json"}
 _ANY_ACCEPT = frozenset({"", "*/*", "application/fhir+json", "application/json", "application/*"})
@@ -250,9 +250,9 @@ def _segments(path: bytes) -> list[str] | Unsupported:
 
 def _locate(method: str, segments: list[str], headers: Mapping[str, str]) -> FhirRequest | Unsupported:
     """Return the interaction. Source: FHIR R4 http.html#summary."""
-    if method not in _METHODS:
+    if method not in METHODS:
         detail = "The method must be GET, HEAD, POST, PUT, PATCH or DELETE."
-        return Unsupported("method_unknown", detail, _METHODS)
+        return Unsupported("method_unknown", detail, METHODS)
     if not segments:
         return _locate_system(method)
     first = segments[0]
