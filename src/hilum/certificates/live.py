@@ -1,4 +1,4 @@
-"""What a worker publishes: a snapshot that is read again every few seconds, however many strangers ask."""
+"""What a worker publishes: a snapshot that is refreshed every few seconds, however many requests arrive."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _TRACE = Trace("certificates")
 
 
 class Published:
-    """The certificates of a platform by id and by app, without their texts; status lists and keys. Of one event loop."""
+    """The platform's certificates by id and app, without their texts; status lists and keys. Used by one event loop."""
 
     def __init__(self, uow: UnitOfWork) -> None:
         self._uow = uow
@@ -33,11 +33,11 @@ class Published:
         self._texts: LRUCache[str, str] = LRUCache(TEXTS_KEPT)
 
     async def refresh(self) -> None:
-        """Read what changed, if the last time was a while ago. If the database is away, what is held stays, and is not known for long."""
+        """Read changes, if the last refresh was a while ago. If the database is away, the old state stays, and soon counts as unknown."""
         async with self._lock:
             if self._uow.clock.monotonic() - self._read_at < REFRESH_EVERY.total_seconds():
                 return
-            # Also before a failure: a database that is away is not asked by each request.
+            # Set before a failure, so that not every request asks a database that is away.
             self._read_at = self._uow.clock.monotonic()
             try:
                 found = await self._uow.read(partial(service.news, change=self._change), trace=_TRACE)
@@ -51,7 +51,7 @@ class Published:
             self._texts.clear()
         for each in found.certificates:
             self._certificates[each.id] = each
-            # What was certified for a sandbox stands for nobody's app.
+            # A certification for sandboxes represents no app.
             if each.environment is Environment.PRODUCTION:
                 self._of_app.setdefault(each.app, set()).add(each.id)
                 self._named.setdefault(each.app_name.casefold(), set()).add(each.app)
@@ -59,7 +59,7 @@ class Published:
 
     @property
     def is_known(self) -> bool:
-        """Whether what is held is at most KNOWN_FOR behind the registry and the switches."""
+        """Return whether the state is at most KNOWN_FOR behind the registry and the switches."""
         at = None if self._news is None else self._news.at
         return at is not None and self._uow.clock.now() - at < KNOWN_FOR
 
@@ -75,7 +75,7 @@ class Published:
         return self._certificates.get(certificate_id)
 
     def of_app(self, named: str) -> Certificate | None:
-        """Return the certificate that stands for an app, by its id or name; None also if two apps have this name."""
+        """Return an app's certificate, by its id or name; None also if two apps have this name."""
         found = self._of_app.get(AppId(named))
         if found is None:
             apps = self._named.get(named.casefold(), set())
@@ -83,7 +83,7 @@ class Published:
         return policy.current(self._certificates[each] for each in found)
 
     async def text(self, certificate: Certificate) -> str:
-        """Return the signed text of a certificate that there is. Raises Unavailable."""
+        """Return the signed text of an existing certificate. Raises Unavailable."""
         text = self._texts.get(certificate.id)
         if text is None:
             text = await self._uow.read(partial(service.text_of, certificate_id=certificate.id), trace=_TRACE)

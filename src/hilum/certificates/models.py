@@ -20,7 +20,7 @@ LIST_SIZE = 2**16
 """Certificates of one status list."""
 LIST_BOUND = LIST_SIZE * BITS // 8
 LIST_LIFE = timedelta(hours=1)
-"""After this time a status list says nothing any more, so that an old one cannot be shown in place of a newer one for long."""
+"""When a status list expires, so that an old one cannot be presented for long."""
 LIST_REMADE = timedelta(minutes=10)
 STEP_EVERY = timedelta(seconds=10)
 """How often the jobs process follows changes. With REFRESH_EVERY and MAX_AGE: everybody sees a change within a minute."""
@@ -28,24 +28,24 @@ REFRESH_EVERY = timedelta(seconds=5)
 MAX_AGE = timedelta(seconds=30)
 KEYS_MAX_AGE = timedelta(minutes=5)
 KNOWN_FOR = timedelta(seconds=60)
-"""How long after the last time that the jobs process followed changes a status counts as known."""
+"""How long after the jobs process last followed changes a status counts as known."""
 STEP_BOUND = 500
-"""Apps, and certificates of each kind of change, that one transaction takes."""
+"""How many apps, and certificates of each kind of change, one transaction handles."""
 LOOKED_AGAIN = 50
-"""Apps of which each step judges the status again although nothing changed, in turns."""
+"""How many unchanged apps each step judges again, in turns."""
 TEXTS_KEPT = 2_000
 """Certificates that a worker keeps in memory."""
 REMIND_BEFORE = tuple(timedelta(days=each) for each in (90, 60, 30, 7))
 """How long before its end the vendor is reminded (C114, C225)."""
 HOSPITALS_BEFORE = timedelta(days=30)
-"""From the reminder of this time on the hospitals that use the app get notice too."""
+"""From this reminder on the hospitals that use the app get notice too."""
 REMIND_BATCH = 50
 FILE_BOUND = 4 * 1024 * 1024
 """The largest certificate, key set or status list that is read to verify."""
 
 
 class Status(IntEnum):
-    """Of a certificate, as it stands in a status list. Source: draft-ietf-oauth-status-list-12 section 7.1."""
+    """The status of a certificate, as in a status list. Source: draft-ietf-oauth-status-list-12 section 7.1."""
 
     VALID = 0
     INVALID = 1
@@ -53,7 +53,7 @@ class Status(IntEnum):
     SUSPENDED = 2
     """For now."""
     GRACE = 3
-    """Expired, and in use where the app is installed for some days more. Of the application's own kind in the draft."""
+    """Expired, but still in use for some days where the app is installed. An application-specific value in the draft."""
 
 
 class Cause(StrEnum):
@@ -66,7 +66,7 @@ class Cause(StrEnum):
     STOPPED = "stopped"
     """By a kill switch on the platform, its vendor, the app or the version."""
     NOT_AS_SIGNED = "not_as_signed"
-    """The certification is not in the registry as it was signed, or not at all any more."""
+    """The registry's certification is missing, or its signature does not match."""
 
 
 SORTS = Sorts({"until": "expires_at", "made": "id"})
@@ -75,7 +75,7 @@ SORTS = Sorts({"until": "expires_at", "made": "id"})
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The certificate of a certification, whose id it has. ``number``: its place over all status lists. ``change``: of the last change of its status.
+    """The certificate of a certification, with the same id. ``number``: its place over all status lists. ``change``: of the last change of its status.
 
     ``text``: the signed document; empty where it was not read.
     """
@@ -97,22 +97,22 @@ class Certificate:
     changed_at: datetime
     change: int
     remind_at: datetime | None = None
-    """When the next mail about its end is due; None if none is."""
+    """When the next mail about its end is due; None without one."""
     grace_until: datetime | None = None
-    """Until when hospitals that have the app go on with it after its end; None before its end, and where there is no grace, or none any more."""
+    """Until when hospitals may keep using the app after its end; None before its end, and without or after a grace."""
     text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was reviewed: digests of the submission and of the inputs of its checks, and each document's. ``rule_book``: by which it was checked."""
+    """The reviewed evidence: digests of the submission, of its checks' inputs, and of each document. ``rule_book``: by which it was checked."""
 
     submission: str = ""
     submission_digest: str = ""
     run: int = 0
     run_digest: str = ""
     documents: tuple[tuple[str, str, str], ...] = ()
-    """Kind, digest, and the address of those that everybody may read, else empty."""
+    """Kind, digest, and the address if everybody may read it, else empty."""
     rule_book: int = 0
 
 
@@ -133,7 +133,7 @@ class StatusList:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """How far changes were followed: stamp of the registry, and the app after which a walk over all of them goes on (None: none does).
+    """The progress of following changes: the registry's stamp, and the app after which a walk over all apps continues (None: no walk).
 
     ``looked``: the last app that was judged again in turn. ``last``: the last number used. ``change`` counts the steps that changed a status.
     ``at``: when changes were last followed to their end.
@@ -150,7 +150,7 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """What kill switches in force stop, of what certificates name."""
+    """What kill switches in force stop, among the subjects of certificates."""
 
     everything: bool = False
     vendors: frozenset[str] = frozenset()
@@ -160,9 +160,9 @@ class Stops:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What was published since a change: the certificates that changed, all status lists and keys. ``at``: as of when.
+    """The publication since a change: changed certificates, and all status lists and keys.
 
-    ``whole``: these are all certificates, since the database counts from an earlier change than was held.
+    ``at``: as of when. ``whole``: all certificates, because the database is behind the held state.
     """
 
     change: int
@@ -175,7 +175,7 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What verifying a certificate came to. ``code`` is empty if it is valid; ``checked``: its status was looked up in a status list."""
+    """The result of verifying a certificate. ``code`` is empty if it is valid; ``checked``: its status was looked up in a status list."""
 
     code: str
     detail: str

@@ -1,4 +1,4 @@
-"""The public addresses: certificates, keys, status lists and badges. Anybody may ask; nothing here needs or takes a credential."""
+"""The public addresses: certificates, keys, status lists and badges. Nothing here takes a credential."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ JWS, STATUS_LIST, SVG, JSON = (
     "application/json",
 )
 ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
-# An SVG that is opened by itself is a document on this origin.
+# An SVG opened directly is a document of this origin.
 _SVG_HEADERS = {"content-security-policy": "default-src 'none'; sandbox", "x-content-type-options": "nosniff"}
 
 
@@ -59,7 +59,7 @@ class _Public:
         self._published = Published(kit.uow)
 
     async def keys(self, request: Request) -> Response:
-        """GET the keys that verify certificates and status lists, those that were replaced among them."""
+        """GET the keys that verify certificates and status lists, including replaced ones."""
         await self._published.refresh()
         return _answer(request, orjson.dumps(self._published.keys), JSON, KEYS_MAX_AGE)
 
@@ -69,7 +69,7 @@ class _Public:
         text = self._published.status_list(request.path_params["number"])
         if not text:
             return _problem(404, "status_list_not_found", "There is no such status list.")
-        # One that is not known to be of now would show what was withdrawn as valid.
+        # An outdated list would show withdrawn certificates as valid.
         if not self._published.is_known:
             return _unknown()
         return _answer(request, text.encode(), STATUS_LIST, MAX_AGE)

@@ -193,7 +193,7 @@ def newly_stopped(tx: Connection, stops: Stops, limit: int) -> list[Certificate]
 
 
 def no_longer_stopped(tx: Connection, stops: Stops, limit: int) -> list[Certificate]:
-    """List certificates that were suspended by kill switches which do not stop them any more."""
+    """List certificates suspended by kill switches that no longer stop them."""
     stopped = certificates.c.status == int(Status.SUSPENDED), certificates.c.cause == Cause.STOPPED.value
     return _read(tx, *stopped, ~_touched(stops), limit=limit)
 
@@ -286,7 +286,7 @@ def texts_of(tx: Connection, of: Collection[AppId]) -> dict[str, str]:
 def statuses(tx: Connection, number: int, last: int) -> dict[int, Status]:
     """Return the statuses of one list by place, of the certificates that are not valid. ``last``: the last number that was ever given.
 
-    A place that was given and that no row has any more is not valid: its certificate is still in somebody's hands.
+    A used place without a row is not valid: somebody may still have its certificate.
     """
     first = number * LIST_SIZE
     given = max(0, min(LIST_SIZE, last + 1 - first))

@@ -1,6 +1,6 @@
-"""The steps after a hospital has left: its apps are removed, and when the day has come its rows are erased, batch by batch.
+"""The steps after a hospital has left: remove its apps, then, from its day on, erase its rows batch by batch.
 
-Each step commits together with the note of how far it came, so whoever goes on after a crash, here or on another node, goes on there.
+Each step commits with its progress, so any node can resume after a crash.
 """
 
 from collections.abc import Mapping
@@ -34,27 +34,27 @@ _ERASED = tuple(each for each in FATES if each.deed is not Deed.KEEP)
 
 
 def due(ctx: Context, after: str = "") -> list[str]:
-    """List the next departures by id of which something may be due, for ``next_step``."""
+    """List the next departures, by id, that may have a step due."""
     return store.list_due(ctx.tx, ctx.now, PageQuery(after))
 
 
 def needed_before(ctx: Context, before: datetime) -> datetime:
-    """Return the moment before which nothing of the audit's records of departures is needed: ``before``, or sooner while a hospital is not erased."""
+    """Return the moment before which the audit's records of departures are not needed: ``before``, or earlier while an erasure is pending."""
     oldest = store.oldest_open(ctx.tx)
     return before if oldest is None else min(before, oldest)
 
 
 def next_step(ctx: Context, departure_id: str) -> bool:
-    """Do the next step of a departure; return whether there was one. Call again while there is.
+    """Do the next step of a departure; return whether there was one. Call again until it returns False.
 
-    Nothing is erased before its day, without an export, or under a hold; that is judged before every batch.
+    Nothing is erased before its day, without an export, or under a hold; this is checked before every batch.
     """
-    # Locked before it is judged: a process that waited here for another one goes on where that one stopped.
+    # Lock before judging: a process that waited here for another resumes where that one stopped.
     found = store.get(ctx.tx, departure_id, lock=True)
     if found.state is State.ERASED:
         return False
     if found.apps_ended_at is None:
-        # A row that somebody wrote would have vendors dispose of what they have from a hospital that goes on.
+        # A forged row would make vendors delete the data of a hospital that stays.
         if _recorded(ctx, found).erase_at is None:
             return False
         _end_apps(ctx, found)
@@ -71,10 +71,10 @@ def waits_for(ctx: Context, found: Departure) -> Waits:
 
 
 def _recorded(ctx: Context, found: Departure) -> Recorded:
-    """Return what the audit recorded of a departure when its row says that it began, and that it was exported."""
+    """Return the audit's records of a departure for the times of its beginning and export."""
     days = [each.get("erase_at") for each in _facts(ctx, found, "begin", found.left_at)]
     exports = _facts(ctx, found, "export", found.exported_at) if found.exported_at else []
-    # The first one: two people agreed to that.
+    # The first record: two people agreed to it.
     first = datetime.fromisoformat(str(days[-1])) if days and days[-1] else None
     return Recorded(first, frozenset(str(each.get("manifest")) for each in exports))
 
@@ -92,7 +92,7 @@ def _facts(ctx: Context, found: Departure, action: str, at: datetime) -> list[Ma
 
 
 def _end_apps(ctx: Context, found: Departure) -> None:
-    """Remove a batch of a hospital's apps; each asks its vendor to dispose of what it has from there."""
+    """Remove a batch of a hospital's apps; each removal asks the vendor to delete the hospital's data."""
     page = installations.list_installations(ctx, found.tenant, PageQuery(limit=APPS_AT_ONCE))
     for each in page:
         installations.uninstall(ctx, each.id)
@@ -124,7 +124,7 @@ def _erase(ctx: Context, found: Departure) -> None:
 
 
 def _sign_gone(ctx: Context, fate: Fate, rows: list[dict[str, Any]]) -> None:
-    """Sign that rows are gone which were signed one by one, else they would count as missing."""
+    """Sign the removal of rows that were signed one by one, or they would count as missing."""
     if not rows or not fate.signed:
         return
     # Of rules one state is signed for a hospital, however many versions there were.
@@ -137,7 +137,7 @@ def _sign_gone(ctx: Context, fate: Fate, rows: list[dict[str, Any]]) -> None:
 
 
 def _finish(ctx: Context, found: Departure) -> None:
-    """Sign what was erased and what stays."""
+    """Sign the list of what was erased and what stays."""
     newest = audit.newest_checkpoint(ctx)
     checkpoint = {} if newest is None else {"number": newest.number, "digest": newest.digest}
     kid = keys.ensure(ctx, Purpose.CHECKPOINT, "").kid

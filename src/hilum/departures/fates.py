@@ -1,7 +1,7 @@
-"""The list that says for each table what becomes of a hospital's rows when it has left. Pure data, in the order of erasure.
+"""What happens to a hospital's rows in each table when it has left. Pure data, in the order of erasure.
 
-One list, so that somebody can read all of it: a verb in each of thirty rooms would be thirty places in which to forget something (ADR 68).
-A table of people's or hospitals' rows that is missing here fails a test.
+One readable list: a verb in each of thirty rooms would be thirty places to forget something (ADR 68).
+A test fails for a table of people's or hospitals' rows that is missing here.
 """
 
 from hilum.departures.models import By, Deed, Fate
@@ -10,7 +10,7 @@ _TENANT, _PERSON, _CLIENT = By.TENANT, By.PERSON, By.CLIENT
 _ERASE, _KEEP = Deed.ERASE, Deed.KEEP
 
 FATES = (
-    # What opens something. Nothing of it works any more; it goes first.
+    # Credentials and sessions. None of them works; they go first.
     Fate("signin_session", _TENANT, _ERASE, "sessions"),
     Fate("signin_pending", _TENANT, _ERASE, "sign-ins in progress"),
     Fate("signin_api_token", _PERSON, _ERASE, "API tokens"),
@@ -50,7 +50,7 @@ FATES = (
     ),
     Fate("pictures_picture", By.OWNER, _ERASE, "its logo"),
     Fate("signing_key", By.RING, _ERASE, "keys that signed id_tokens"),
-    # What people and the hospital decided.
+    # Decisions of people and the hospital.
     Fate("authorization_version", By.AUTHORIZATION, _ERASE, "versions of consents", exported=True),
     Fate("authorization", _TENANT, _ERASE, "consents and agreements of people", exported=True),
     Fate("breakglass_use", _TENANT, _ERASE, "emergency accesses and their reviews", exported=True),
@@ -165,9 +165,11 @@ ELSEWHERE = (
     ),
     ("the hospital's FHIR server", "it is the hospital's; the platform keeps no record of a patient itself"),
 )
-"""What is in no table, or in one without a column that says whose it is."""
+"""Data in no table, or in one without a column for its owner."""
 HAVE_NO_HOSPITAL = frozenset(
     {"access_found", "factors_challenge", "lease", "notices_notice", "review_right", "review_tie"},
 )
-"""Tables with such a column that hold nothing of a hospital: rows of the platform's staff, and what goes by its own short retention; and
-``access_found``, whose keyed digests name nobody and go with those of ``access_index``."""
+"""Tables with such a column that hold nothing of a hospital: rows of the platform's staff, and what goes by its own short retention.
+
+And ``access_found``, whose keyed digests name nobody and go with those of ``access_index``.
+"""

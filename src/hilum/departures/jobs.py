@@ -1,4 +1,4 @@
-"""The job that goes on with departures, in the jobs process: one node at a time, in steps that each commit with how far they came."""
+"""The job that continues departures, in the jobs process of one node, in steps that commit with their progress."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +21,7 @@ class Transactions(Protocol):
 
 
 def run(tx: Transactions, may_continue: Callable[[], bool]) -> None:
-    """Do what is due of every departure. One that fails keeps no other waiting, and is tried again at the next run; the first fault is raised at the end."""
+    """Do the due steps of every departure. A failing one does not block the others and is retried in the next run; the first error is raised at the end."""
     failed: Exception | None = None
     found = tx.read(service.due)
     while found:
@@ -30,7 +30,7 @@ def run(tx: Transactions, may_continue: Callable[[], bool]) -> None:
                 while may_continue() and tx.write(partial(service.next_step, departure_id=each)):
                     pass
             except Exception as error:
-                # A lease that was lost, or a process that stops, is no fault of this departure.
+                # A lost lease or a stopping process is no failure of this departure.
                 if not may_continue():
                     raise
                 _log.exception("departures.step.failed", departure=each)

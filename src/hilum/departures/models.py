@@ -1,4 +1,4 @@
-"""Departures of hospitals, and what becomes of the rows of each table."""
+"""Departures of hospitals, and the fates of their rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,20 +9,20 @@ from typing import Any
 from hilum.kernel.ids import TenantId
 
 ERASE_AFTER_MIN, ERASE_AFTER_DEFAULT, ERASE_AFTER_MAX = 7, 30, 365
-"""Days between the leaving of a hospital and the erasure of what was its own."""
+"""Days between a hospital's departure and the erasure of its data."""
 REASON_BOUND = 500
 PREVIEW_BOUND = 100_000
-"""Up to what number a preview counts."""
+"""The highest count in a preview."""
 NEWEST = 200_000
-"""Of a table without an index by hospital a preview counts among the newest so many rows: it is read while somebody waits."""
+"""In a table without an index by hospital a preview counts among so many newest rows, since somebody waits for it."""
 APPS_AT_ONCE = 20
 """Installations that are ended in one transaction."""
 ROWS_AT_ONCE = 200
 """Rows that are erased in one transaction."""
 WALKED_AT_ONCE = 5_000
-"""Rows of all hospitals among which they are looked for in one transaction: a stop must not wait for a whole table."""
+"""Rows of all hospitals scanned in one transaction: a kill switch must not wait for a whole table."""
 RECORDED_WITHIN = timedelta(minutes=1)
-"""How much later than what it is about the audit's record of it may be: they are of one transaction."""
+"""How much later than its subject the audit's record may be; both are in one transaction."""
 DEPARTURES_EVERY = timedelta(seconds=10)
 SHOWN_ROWS = 1_000
 """Rows that the export reads at once."""
@@ -30,7 +30,7 @@ SHOWN_ROWS = 1_000
 
 class State(StrEnum):
     LEFT = "left"
-    """No door knows the hospital; everything is still there, for the export."""
+    """No entry point accepts the hospital; its data still exists, for the export."""
     ERASING = "erasing"
     ERASED = "erased"
 
@@ -42,14 +42,14 @@ class Waits(StrEnum):
     EXPORT = "export"
     HOLD = "hold"
     RECORD = "record"
-    """The departure, its day or its export is not as the audit recorded it: somebody has written to the database."""
+    """The departure, its day or its export differs from the audit: somebody has written to the database."""
     NOTHING = "nothing"
 
 
 class Deed(StrEnum):
     ERASE = "erase"
     BLANK = "blank"
-    """The row stays, without what says anything about a person or the hospital: others refer to its id."""
+    """The row stays without data about a person or the hospital, since others refer to its id."""
     KEEP = "keep"
 
 
@@ -74,10 +74,10 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a hospital's rows in one table. ``why``: what the rows are, or why they stay.
+    """What happens to a hospital's rows in one table.
 
-    ``hidden``: columns that are in no export, since they open something. ``blank``: what the columns are set to; a column named with
-    ``=`` takes the value of that column. ``signed``: the kind of subject under which each row is signed.
+    ``why``: what the rows are, or why they stay. ``hidden``: secret columns, in no export. ``blank``: the values that columns are set
+    to; ``=`` with a column's name copies that column. ``signed``: the kind of subject under which each row is signed.
     """
 
     table: str
@@ -92,7 +92,7 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What the audit recorded of a departure: its day, and digests of exports. ``erase_at`` None: it has no record of it."""
+    """The audit's record of a departure: its day, and digests of exports. ``erase_at`` None: there is no record."""
 
     erase_at: datetime | None
     exports: frozenset[str]

@@ -1,4 +1,4 @@
-"""Who may let a hospital leave, what its erasure waits for, and the documents that are signed. Pure."""
+"""Who may let a hospital leave, what its erasure waits for, and the signed documents. Pure."""
 
 import base64
 import binascii
@@ -32,13 +32,13 @@ NO_ROWS = sha256(b"").hexdigest()
 
 
 def may_ask(actor: Actor, tenant: TenantId) -> bool:
-    """Check whether an actor may be one of the two people: an administrator of the hospital, or staff who rule the platform."""
-    # The host is nobody's first person: with a shell one person could otherwise end a hospital.
+    """Check whether an actor may be one of the two people: an administrator of the hospital or of the platform."""
+    # The host never counts as the first person, or one person with a shell could end a hospital.
     return not actor.acts_alone and may_decide(actor, tenant)
 
 
 def ask_faults(reason: str, days: int) -> dict[str, str]:
-    """Return what is wrong with a departure to be asked for, by field."""
+    """Return the faults of a requested departure, by field."""
     faults = {}
     if not reason.strip() or len(reason) > REASON_BOUND:
         faults["reason"] = "reason_malformed"
@@ -50,7 +50,7 @@ def ask_faults(reason: str, days: int) -> dict[str, str]:
 def waits_for(found: Departure, recorded: Recorded, holds: Collection[str], now: datetime) -> Waits:
     """Return what the erasure waits for; a hold wins over a day that has come, and over an erasure that has begun.
 
-    The row alone erases nothing: whoever writes to the database could say that the day has come, or that there is an export.
+    The row alone is not trusted: whoever writes to the database could claim that the day has come, or that an export exists.
     """
     if found.state is State.ERASED:
         return Waits.NOTHING
@@ -109,14 +109,14 @@ def proof(found: Departure, *, now: datetime, checkpoint: Mapping[str, Any], key
 
 
 def signed_bytes(document: Mapping[str, Any]) -> bytes:
-    """Return what is signed of an export's manifest or of a proof."""
+    """Return the signed bytes of an export's manifest or a proof."""
     # The key signs checkpoints and reports too: the first line tells them apart.
     first = str(document.get("format", "")).encode()
     return first + b"\n" + orjson.dumps(dict(document), option=orjson.OPT_SORT_KEYS)
 
 
 def check_signed(signed: Mapping[str, Any], *, key: str = "") -> str:
-    """Return why a signed document is not one; empty if it is. ``key``: the public key that must have signed it; else the one in it."""
+    """Return why a signed document is not valid; empty if it is. ``key``: the public key that must have signed it; by default the one in it."""
     document, signature = signed.get("document"), signed.get("signature")
     if not isinstance(document, dict) or not isinstance(signature, str):
         return "it has no document or no signature"

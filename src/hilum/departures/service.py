@@ -1,4 +1,4 @@
-"""Ask that a hospital leaves, let it leave once two people agreed, and show what became of it. Steps afterwards are in ``erasing``."""
+"""Request a hospital's departure, carry it out once two people agreed, and show its progress. Steps afterwards are in ``erasing``."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -51,12 +51,12 @@ _COUNTED: Mapping[str, tuple[str, tuple[tuple[str, Any], ...]]] = {
     "emergency_accesses": ("breakglass_use", (("reviewed_at", None),)),
     "agreements": ("agreements_agreement", (("ended_by", ""),)),
 }
-"""What a preview counts: what is open or in force there, by the table and the values of its columns."""
+"""The tables and column values of what is open or in force at a hospital, for a preview."""
 _OF = {fate.table: fate for fate in FATES}
 
 
 def preview(ctx: Context, tenant: TenantId) -> dict[str, int]:
-    """Count what a hospital would lose by leaving, to who may ask for it. Raises NotPermitted, NotFound."""
+    """Count what a hospital would lose by leaving, for those who may request it. Raises NotPermitted, NotFound."""
     if not policy.may_ask(ctx.actor, tenant):
         raise not_shown(
             "what a hospital would lose by leaving", "administrators of the hospital and of the platform"
@@ -81,7 +81,7 @@ def ask(ctx: Context, tenant_id: TenantId, reason: str, days: int = ERASE_AFTER_
     tenant = identity.get_tenant(ctx, tenant_id)
     if faults := policy.ask_faults(reason, days):
         raise Invalid("departure_invalid", "The hospital cannot leave as asked; see fields.", fields=faults)
-    # What it had is shown to the second person and not compared: patients' launches come and go meanwhile.
+    # The second person sees the counts, but they are not compared: patients' launches come and go.
     order = {
         "name": tenant.name,
         "reason": reason.strip(),
@@ -99,7 +99,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     tenant = identity.get_tenant(ctx, tenant_id, lock=True)
     if tenant.name != order["name"]:
         raise Conflict("target_changed", "The hospital has another name now. Refuse it, and ask again.")
-    # As the second person saw it: counting goes over whole tables, and what ends a hospital must not time out for that.
+    # As the second person saw it: counting reads whole tables, and a departure must not time out because of that.
     had = dict(order["has"])
     departure_id = ctx.ids.new("dep")
     # The stop is what every worker confirms, so that what it closed can be measured; that the hospital has left keeps it closed if somebody
@@ -108,7 +108,7 @@ def _carry_out(ctx: Context, approval: Approval, asker: Actor) -> CarriedOut:
     stop = EngageOrder(target, Mode.FULL_STOP, f"The hospital leaves the platform ({departure_id}).")
     switch = controls.engage(ctx.as_actor(SYSTEM), stop)
     identity.end_tenant(ctx, tenant.id)
-    # Its address is a door, too.
+    # Its address is an entry point, too.
     pictures.show(ctx, Owners.HOSPITAL, tenant.id, "")
     found = Departure(
         id=departure_id,
@@ -155,7 +155,7 @@ def _require_reader(ctx: Context) -> None:
 
 
 def defer(ctx: Context) -> int:
-    """Put off every erasure by a week, also one that has begun; return how many. After a restore, which brings back no hold placed since."""
+    """Postpone every erasure by a week, also one that has begun; return how many. For a restore, which loses later holds."""
     return store.defer(ctx.tx, ctx.now + timedelta(days=ERASE_AFTER_MIN))
 
 
@@ -163,17 +163,17 @@ def defer(ctx: Context) -> int:
 
 
 def exported_tables() -> tuple[Fate, ...]:
-    """Return the tables of which an export has the hospital's rows, in its order."""
+    """Return the tables of an export, in its order."""
     return tuple(each for each in FATES if each.exported)
 
 
 def erased_tables() -> dict[str, str]:
-    """Return what the rows of each table are that is erased."""
+    """Return the descriptions of the erased tables."""
     return {fate.table: fate.why for fate in FATES if fate.deed is not Deed.KEEP}
 
 
 def begin_export(ctx: Context, departure_id: str) -> Departure:
-    """Record that an export begins, and so that the hospital's audit is read; return its departure. Raises NotFound, Conflict."""
+    """Record that an export, which reads the hospital's audit, begins; return its departure. Raises NotFound, Conflict."""
     found = store.get(ctx.tx, departure_id)
     _require_exporter(ctx, found)
     audit.record(ctx, _event("departures.departure.begin_export", found))
@@ -181,7 +181,7 @@ def begin_export(ctx: Context, departure_id: str) -> Departure:
 
 
 def read_export(ctx: Context, found: Departure, fate: Fate) -> Iterator[bytes]:
-    """Yield a hospital's rows of one table as lines of JSON, without what opens something. For the host, which hands them over."""
+    """Yield a hospital's rows of one table as lines of JSON, without secrets. For the host."""
     _require_exporter(ctx, found)
     return map(store.line, store.read_rows(ctx.tx, fate, found.tenant))
 
@@ -191,7 +191,7 @@ def _require_exporter(ctx: Context, found: Departure) -> None:
     if found.state is not State.LEFT:
         raise Conflict(
             "departure_erasing",
-            "What this hospital had is being erased, or was: it cannot be exported any more.",
+            "The hospital's data is being erased, or was: it cannot be exported any more.",
         )
 
 

@@ -93,14 +93,14 @@ def list_departures(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Depart
 
 
 def list_due(tx: Connection, now: datetime, page: PageQuery) -> list[str]:
-    """List by id the departures of which something may be due: whose apps are not removed, or whose day of erasure has come."""
+    """List by id the departures that may have a step due: whose apps are not removed, or whose day of erasure has come."""
     due = _open(), or_(departures.c.apps_ended_at.is_(None), departures.c.erase_at <= now)
     query = select(departures.c.id).where(*due, departures.c.id > page.after)
     return list(tx.execute(query.order_by(departures.c.id).limit(page.limit)).scalars())
 
 
 def oldest_open(tx: Connection) -> datetime | None:
-    """Return when the first of the hospitals left whose rows are not erased yet; None if there are none."""
+    """Return when the earliest hospital with a pending erasure left; None if there is none."""
     found: datetime | None = tx.execute(select(func.min(departures.c.left_at)).where(_open())).scalar()
     return found
 
@@ -110,7 +110,7 @@ def _open() -> ColumnElement[bool]:
 
 
 def defer(tx: Connection, until: datetime) -> int:
-    """Move the day of what is not erased yet to a later one, where it is earlier; return how many."""
+    """Postpone pending erasures that are due earlier; return how many."""
     sooner = _open(), departures.c.erase_at < until
     return tx.execute(departures.update().where(*sooner).values(erase_at=until)).rowcount
 
@@ -145,7 +145,7 @@ def count(tx: Connection, fate: Fate, tenant: TenantId, *where: tuple[str, Any])
 
 
 def read_rows(tx: Connection, fate: Fate, tenant: TenantId) -> Iterator[dict[str, Any]]:
-    """Yield a hospital's rows of a table for the export, by key, without what opens something."""
+    """Yield a hospital's rows of a table for the export, by key, without secrets."""
     table = metadata.tables[fate.table]
     keys = list(table.primary_key.columns)
     shown = [column for column in table.c if column.name not in fate.hidden]
@@ -158,7 +158,7 @@ def read_rows(tx: Connection, fate: Fate, tenant: TenantId) -> Iterator[dict[str
 def take_rows(
     tx: Connection, fate: Fate, tenant: TenantId, after: Sequence[Any]
 ) -> tuple[list[dict[str, Any]], list[Any]]:
-    """Return a batch of a hospital's rows ``after`` a key, and from which key to go on; no key at the end of the table."""
+    """Return a batch of a hospital's rows ``after`` a key, and the key to continue from; none at the end of the table."""
     table = metadata.tables[fate.table]
     keys = list(table.primary_key.columns)
     # From key to key, so that a table of any size is read once in all, whatever index it has; and so far only
@@ -207,7 +207,7 @@ def line(row: Mapping[str, Any]) -> bytes:
 
 
 def _of(table: Table, by: By, tenant: TenantId) -> ColumnElement[bool]:
-    """Return the condition that a row of a table is a hospital's."""
+    """Return the condition for a hospital's rows of a table."""
     of = metadata.tables
     people = select(of["identity_person"].c.id).where(of["identity_person"].c.tenant == tenant)
     apps = select(of["registry_app"].c.id).where(of["registry_app"].c.tenant == tenant)
@@ -233,7 +233,7 @@ def _of(table: Table, by: By, tenant: TenantId) -> ColumnElement[bool]:
 
 
 def _is_indexed(table: Table) -> bool:
-    """Check whether the rows of a hospital are found without reading all of them."""
+    """Check whether an index finds a hospital's rows."""
     return any(next(iter(each.columns)).name == "tenant" for each in table.indexes)
 
 

@@ -9,16 +9,16 @@ from hilum.kernel.pages import Sorts
 
 LEGAL_REASON_BOUND = 500
 OPEN_BOUND = 100
-"""Open requests that a client reads at once, the oldest first; it answers them to see more."""
+"""How many open requests a client reads at once, oldest first; it sees more after answering them."""
 DUE_BATCH = 100
 KEPT = timedelta(days=400)
 """How long a request stays on record after its answer, and one without an answer after its deadline."""
 ESCALATE_AFTER = timedelta(days=14)
-"""How long after its deadline a request without an answer is taken to the hospital."""
+"""How long after its deadline an unanswered request is escalated to the hospital."""
 LOOKED_BACK = timedelta(days=30)
 """How far back the job looks for certifications that expired: longer than it is ever down."""
 LAPSE_GRACE = timedelta(days=30)
-"""How long an agreement of a vendor with a hospital may be without another in its place before the vendor is asked to delete."""
+"""How long after an agreement ended without a replacement the vendor is asked to delete."""
 EVENT_URI = "urn:hilum:event:disposal-request"
 TEXT_TYPE = "secevent+jwt"
 """The type of the signed text: a security event token (RFC 8417), which no verifier of id_tokens accepts."""
@@ -28,15 +28,15 @@ class Cause(StrEnum):
     """What ended."""
 
     AGREEMENT = "agreement"
-    """A person's agreement was withdrawn, or nothing was left of it."""
+    """A person's agreement was withdrawn, or has no scope left."""
     INSTALLATION = "installation"
     """A hospital removed the app."""
     CERTIFICATION = "certification"
-    """No version of the app is certified any more: the last certification was withdrawn, or expired."""
+    """The app's last certification was withdrawn or expired."""
     LAPSE = "lapse"
-    """An agreement with the hospital that the app needs has been over for long, and none took its place."""
+    """A required agreement with the hospital ended long ago without a replacement."""
     TRANSFER = "transfer"
-    """The app is another vendor's now; the former one is asked."""
+    """The app has another vendor now; the former one is asked."""
 
 
 class State(StrEnum):
@@ -54,7 +54,7 @@ class Answer(StrEnum):
     RETAINED = "retained"
     """All of it is kept, for a legal reason."""
     PARTLY = "partly"
-    """What a legal reason demands is kept; the rest is deleted."""
+    """Data with a legal reason is kept; the rest is deleted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ FOLLOWS: Mapping[Answer | None, frozenset[Answer]] = MappingProxyType(
         Answer.DISPOSED: frozenset(),
     }
 )
-"""Which answer may follow which. What was deleted is never kept again."""
+"""Which answer may follow which. Deleted data cannot become retained."""
 
 
 def state_of(disposal: Disposal, now: datetime) -> State:
@@ -64,7 +64,7 @@ def ended_last(
 
 
 def answer_faults(order: AnswerOrder) -> dict[str, str]:
-    """Return what is wrong with an answer, by field. Whoever keeps something says by which law."""
+    """Return the faults of an answer, by field. Retaining data requires the legal reason."""
     reason = order.legal_reason.strip()
     if order.answer is Answer.DISPOSED:
         return {"legal_reason": "field_unknown"} if reason else {}

@@ -39,7 +39,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import App, Environment
 
 __all__ = ["ask_receiver"]
-# What ends something asks here, within its own transaction. It only writes a row: signing and sending are the job's.
+# Called within the transaction that ends something. These only write a row: the job signs and sends.
 
 
 def ask_of_person(ctx: Context, agreed: Agreed) -> None:
@@ -89,7 +89,7 @@ def ask_of_app(ctx: Context, app_id: AppId, certification: str) -> None:
 def ask_of_expired(ctx: Context, after: str) -> str:
     """Record a request for each app whose last certification expired lately, of a batch of certifications; return the id to go on ``after``.
 
-    What is not as it was signed asks for nothing: whoever writes to the database must not make vendors delete anything.
+    Certifications whose signature does not match are ignored: whoever writes to the database must not make vendors delete anything.
     """
     found = registry.list_expired(ctx, ctx.now - LOOKED_BACK, after)
     for each in found:
@@ -98,7 +98,7 @@ def ask_of_expired(ctx: Context, after: str) -> str:
             continue
         grace = registry.grace_of(ctx, app.category)
         last = policy.ended_last(registry.certifications_of(ctx, each.app), ctx.now, grace)
-        # Of several the one that ended last asks, whether it expired or was withdrawn.
+        # The certification that ended last is the cause, whether it expired or was withdrawn.
         if last is not None and last.id == each.id:
             ask_of_app(ctx, each.app, each.id)
     return found[-1].id if found else ""
@@ -115,7 +115,7 @@ def ask_of_lapse(ctx: Context, tenant: TenantId, app_id: AppId, agreement: str) 
 
 
 def ask_of_former(ctx: Context, app_id: AppId, former: VendorId) -> None:
-    """Record a request to the vendor that an app had until just now, about every hospital: what it has it has no use for any more."""
+    """Record a request to an app's former vendor, just after a transfer, about every hospital."""
     app = _app(ctx, app_id)
     certifications = registry.certifications_of(ctx, app_id)
     if app is None or not any(each.environment is Environment.PRODUCTION for each in certifications):
@@ -169,7 +169,7 @@ def _event(action: str, disposal: Disposal, **facts: object) -> Event:
 
 
 def announce(ctx: Context, *, issuer: str) -> int:
-    """Put a batch of new requests into the outbox of notices; return how many. Call again while it is not 0.
+    """Put a batch of new requests into the outbox of notices; return how many. Call again until it returns 0.
 
     The mark and the notices commit together, so that a request is never lost and never sent twice.
     """
@@ -224,7 +224,7 @@ def mark_overdue(ctx: Context) -> int:
 
 
 def escalate(ctx: Context) -> int:
-    """Take requests that are long overdue to the hospital's administrators, and remind the vendor; at most a batch. Return how many."""
+    """Escalate a batch of long overdue requests to the hospital's administrators, and remind the vendor; return how many."""
     late = store.list_late(ctx.tx, ctx.now - ESCALATE_AFTER)
     for disposal in late:
         store.save_escalated(ctx.tx, disposal.id, ctx.now)
@@ -318,7 +318,7 @@ def answer_as_client(
 def _answered(ctx: Context, found: Disposal, order: AnswerOrder) -> Disposal:
     if faults := policy.answer_faults(order):
         raise Invalid("answer_invalid", "The answer is invalid; see fields.", fields=faults)
-    # A repeated answer is answered alike: the client may not have received ours.
+    # A repeated answer gets the same response: the client may not have received ours.
     if found.answer is order.answer:
         return found
     after = replace(

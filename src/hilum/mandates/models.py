@@ -9,20 +9,20 @@ from hilum.kernel.ids import AppId, ClientId, Part, PersonId, TenantId, VendorId
 from hilum.kernel.pages import Sorts
 
 MANDATES = Part("mandates")
-"""The part of the facts with mandates that were agreed to. Only cached values depend on it; its keys are ``mandate/<id>``."""
+"""The part of the facts with agreed mandates. Only cached values depend on it; its keys are ``mandate/<id>``."""
 APPROVER_ROLES = frozenset(
     {Role.PHYSICIAN.value, Role.NURSE.value, Role.ANALYST.value, Role.ADMINISTRATOR.value}
 )
-"""Who may answer for a backend service: whoever knows what the hospital needs it for, so neither its patients nor its front desk."""
+"""Roles that may answer for a backend service: those who know what the hospital needs it for, so neither patients nor the front desk."""
 WAITING_LIFE = timedelta(days=30)
 """How long an approver may take to agree."""
 GRACE = timedelta(days=30)
 """How long a backend service goes on after its approver was lost, so that another can take over."""
 WAITING_BOUND = 100
-"""Mandates of one hospital that wait for their approvers."""
+"""How many mandates of a hospital may wait for their approvers."""
 FOLLOW_BATCH = 200
 REMIND_BEFORE = (timedelta(days=30), timedelta(days=7))
-"""How long before its end the hospital's administrators get mail about a mandate; the last ones due are sent."""
+"""How long before a mandate's end the hospital's administrators get mail; only the latest due reminder is sent."""
 
 
 class MandateState(StrEnum):
@@ -30,7 +30,7 @@ class MandateState(StrEnum):
     """Its approver has not agreed yet."""
     IN_FORCE = "in_force"
     APPROVER_LOST = "approver_lost"
-    """Its approver is no longer active: within the grace it still counts, after it not."""
+    """Its approver is no longer active: it counts within the grace, and not after it."""
     OVER = "over"
     """It ended, was ended or replaced, or nobody agreed to it in time."""
 
@@ -66,7 +66,7 @@ class Mandate:
     ended_by: str = ""
     end_reason: str = ""
     lost_at: datetime | None = None
-    """Since when its approver has not been active, once that is recorded: a finding, until the mandate is over."""
+    """When its approver's loss began, once recorded: a finding until the mandate is over."""
 
 
 SORTS = Sorts({"until": "ends_at", "asked": "id"})

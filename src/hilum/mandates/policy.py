@@ -1,4 +1,4 @@
-"""Who asks for a mandate, who may be its approver, and until when it counts. Pure."""
+"""Who may request a mandate or be its approver, and until when it counts. Pure."""
 
 from datetime import datetime, timedelta
 
@@ -77,7 +77,7 @@ def ask_faults(
 
 
 def state_of(mandate: Mandate, now: datetime) -> MandateState:
-    """Return the state of a mandate now. ``APPROVER_LOST`` as soon as the loss is recorded; ``until`` judges the person themselves."""
+    """Return the state of a mandate now: ``APPROVER_LOST`` once the loss is recorded; ``until`` checks the person."""
     if mandate.ended_at is not None or mandate.ends_at <= now:
         return MandateState.OVER
     if mandate.agreed_at is None:
@@ -96,7 +96,7 @@ def lost_since(approver: Person | None, mandate: Mandate, now: datetime) -> date
         return None
     if mandate.lost_at is not None:
         return mandate.lost_at
-    # Deactivation has its date. Whoever is gone without one, or has another role, is lost from when that is seen.
+    # Deactivation has a date. Any other loss, such as another role, counts from when it is noticed.
     return (approver.deactivated_at if approver is not None else None) or now
 
 
@@ -110,7 +110,7 @@ def reminder_due(mandate: Mandate, now: datetime) -> timedelta | None:
 
 
 def is_of_vendor(mandate: Mandate, facts: ClientFacts) -> bool:
-    """Check whether a mandate was agreed to for the vendor that the client has now (C14)."""
+    """Check whether a mandate was agreed to for the client's present vendor (C14)."""
     agreed, since = mandate.agreed_at, facts.owner_since
     return mandate.vendor == facts.vendor and agreed is not None and (since is None or agreed >= since)
 

@@ -28,7 +28,7 @@ from hilum.web.api import (
 )
 from hilum.web.kit import Kit
 
-# Every person of a hospital may be an approver; the verbs show each what concerns them.
+# Every person of a hospital may be an approver; the verbs show each their own mandates.
 EVERYBODY = audience(ONESELF)
 
 
@@ -46,7 +46,7 @@ class MandateEnded(Strict):
 
 
 class MandateShown(BaseModel):
-    """``lost_at``: since when its approver has not been active, which is a finding until another one agrees."""
+    """``lost_at``: when its approver's loss began, which is a finding until another one agrees."""
 
     id: str
     tenant: str

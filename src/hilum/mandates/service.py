@@ -96,7 +96,7 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
     if not policy.may_approve(identity.find_person(ctx, found.approver), found.tenant):
         raise audit.refusal(ctx, event)
     _require_counting(ctx, event)
-    # Who asked is the other of the two people: a stop on them since then ends what they asked.
+    # The requester is the other of the two people: a stop on them since then ends the request.
     if not identity.counts_as_one_of_two(ctx, found.asked_by, since=found.asked_at):
         detail = (
             "Who asked for it is no longer active, or was stopped since. Another administrator asks again."
@@ -119,7 +119,7 @@ def agree(ctx: Context, mandate_id: str) -> Mandate:
     by, why = str(ctx.actor), f"replaced by {found.id}"
     agreed = replace(found, agreed_at=ctx.now)
     before = store.list_agreed_at(ctx.tx, found.tenant, found.client, lock=True)
-    # One that was not signed is ended with them, so that signing it gives nothing.
+    # An unsigned mandate is ended with them, so that signing it grants nothing.
     ended = [replace(each, ended_at=ctx.now, ended_by=by, end_reason=why) for each in before]
     changed = [*ended, agreed]
     for each in changed:
@@ -180,9 +180,9 @@ def mandated_until(
     """Return until when a backend service may get tokens at a hospital, by its mandate or, where none is needed, by its own end; None: not now."""
     if not policy.is_needed(client, environment) and not _replaces_text(ctx, tenant, client, environment):
         return client.expires_at
-    # Asked for each token of a backend service, and so cached: the mandate and its approver until either changes.
+    # Called for each token of a backend service, so cached until the mandate or its approver changes.
     found = ctx.cached(MANDATES, ("agreed", tenant, client.id), lambda ctx: _agreed_at(ctx, tenant, client))
-    # The hospital's person agreed to the service of the vendor that it was then.
+    # The hospital's person agreed to the former vendor's service.
     if found is None or not policy.is_of_vendor(found, facts):
         return None
     approver = ctx.cached(
@@ -229,7 +229,7 @@ def follow_approvers(ctx: Context, after: str) -> str:
         approver = identity.find_person(ctx, each.approver)
         since = policy.lost_since(approver, each, ctx.now)
         due = policy.reminder_due(each, ctx.now)
-        # One that is not as it was signed counts for nothing, and no job vouches for it.
+        # A mandate whose signature does not match has no effect, and the job must not sign it again.
         if (since is None and due is None) or not attestations.matches(ctx, policy.signed_state(each)):
             continue
         if since is None:
@@ -266,7 +266,7 @@ def _facts(ctx: Context, found: Mandate, ends: datetime) -> dict[str, str]:
 
 
 def _save(ctx: Context, mandate: Mandate) -> None:
-    """Store a changed mandate, and announce the change. Nothing rests on one that waits, so asking for one announces nothing."""
+    """Store a changed mandate, and advance the facts. A waiting mandate has no effect, so requesting one does not."""
     store.save_mandate(ctx.tx, mandate)
     ctx.advance_epoch(MANDATES, f"mandate/{mandate.id}")
 

@@ -8,7 +8,7 @@ from hilum.policies.models import Tier
 from hilum.requests.models import Action, Grant, Holds, Obstacle, RequestFacts, Rule, Step, Verdict
 
 UNREADABLE = Rule("unreadable", Action.ESCALATE)
-"""Stands for rules that this release cannot read: everything escalates."""
+"""Replaces rules that this release cannot read: everything escalates."""
 
 
 def write_rule(rule: Rule) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def read_facts(found: Mapping[str, Any]) -> RequestFacts:
 
 
 def _obstacle(text: str) -> Obstacle:
-    # One of a newer release is an obstacle all the same.
+    # A newer release's obstacle is still an obstacle.
     return Obstacle(text) if text in set(Obstacle) else Obstacle.UNKNOWN
 
 

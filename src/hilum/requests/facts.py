@@ -25,7 +25,7 @@ from hilum.standards.smart.scopes import narrow
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An app at a hospital: what the rule book in force there admits of it, and its installation there."""
+    """An app at a hospital: its admission by the rule book in force there, and its installation."""
 
     tenant: Tenant
     app: App
@@ -39,7 +39,7 @@ class Place:
 
 
 def read_place(ctx: Context, tenant: Tenant, app: App) -> Place:
-    """Read what a request for an app at a hospital is judged on."""
+    """Read the inputs for judging a request for an app at a hospital."""
     environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
     book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
     found = clients.facts_of_apps(ctx, (app.id,)).get(app.id, ())
@@ -97,7 +97,7 @@ def _asked(place: Place, order: AskOrder) -> tuple[str, ...]:
 
 
 def _obstacles(ctx: Context, place: Place, roles: frozenset[str], rules: RuleSet) -> list[Obstacle]:
-    """List why no rule may approve a request for an app here, the gravest first."""
+    """List why no rule may approve a request for an app here, the most severe first."""
     tenant, app = place.tenant.id, place.app
     # Read from the database: the snapshot of this worker may not have the switch yet.
     subject = Subject(tenant=tenant, vendor=app.vendor, app=app.id)

@@ -24,7 +24,7 @@ from hilum.standards.smart.scopes import first_beyond
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 ASKERS = (ROLES | VENDOR_ROLES) - {"patient"}
-"""The roles of whom may ask."""
+"""The roles that may make requests."""
 
 
 def judge_rule(rule: Rule, facts: RequestFacts) -> Step:
@@ -41,7 +41,7 @@ def judge_rule(rule: Rule, facts: RequestFacts) -> Step:
 
 
 def _conditions(rule: Rule, facts: RequestFacts) -> Iterator[tuple[Holds, str]]:
-    # Whoever writes a rule about an app thinks of colleagues who ask for it, not of its vendor.
+    # The author of a rule about an app means requests from colleagues, not from its vendor.
     approves = rule.action in {Action.APPROVE, Action.RESTRICT}
     if approves and not rule.requesters and facts.requester_role in VENDOR_ROLES:
         yield Holds.NO, "A vendor asks, and the rule names no role of a vendor."

@@ -1,4 +1,4 @@
-"""Requests for apps, the groups they form, the rules that decide them, and what a wider version has more."""
+"""Requests for apps, their groups, the rules that decide them, and wider versions."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -51,10 +51,10 @@ class Action(StrEnum):
 
     APPROVE = "approve"
     RESTRICT = "restrict"
-    """Approve less: only some scopes or roles, or with an end."""
+    """Approve with limits: only some scopes or roles, or with an end."""
     DISMISS = "dismiss"
     ESCALATE = "escalate"
-    """Leave it to a person, and say why."""
+    """Leave it to a person, with a reason."""
     WAIT = "wait"
     """No rule matches: it waits for an administrator. Not written in a rule."""
 
@@ -82,7 +82,7 @@ class Obstacle(StrEnum):
     NOTHING_LEFT = "nothing_left"
     """The rule's limits leave no scope, or no role."""
     UNKNOWN = "unknown_fact"
-    """A rule depends on what is not known."""
+    """A rule depends on an unknown fact."""
     REFUSED = "installation_refused"
     """The installation was refused when the rule's approval was carried out."""
 
@@ -126,7 +126,7 @@ class RuleSet:
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """What rules are judged on, as it was when the request was made; kept, so that other rules can be tried on it.
+    """The inputs of rules, as of the request; stored, so that other rules can be tried on them.
 
     ``scopes``: all that is asked for, workflows expanded, without launch and identity scopes. ``admitted``: the most that may be approved
     here: registered, certified and allowed by the rule book. ``tier`` None and ``category`` empty: not known.
@@ -146,7 +146,7 @@ class RequestFacts:
 
 
 class Holds(StrEnum):
-    """Whether a rule's conditions hold."""
+    """The result of a rule's conditions."""
 
     YES = "yes"
     NO = "no"
@@ -155,7 +155,7 @@ class Holds(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rule that was judged, and in a sentence why it holds or not."""
+    """A judged rule, with a sentence why it holds or not."""
 
     rule: str
     holds: Holds
@@ -173,7 +173,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What rules decide on a request, and how they came to it.
+    """The rules' decision on a request, and its steps.
 
     ``rule``: the one that decided, or that could not be judged. ``obstacle``: why it escalates although the rule does not say so.
     ``steps``: each rule that was judged, in order.
@@ -222,7 +222,7 @@ class AppRequest:
 
     @property
     def from_vendor(self) -> bool:
-        """Whether a member of a vendor asks, and nobody of the hospital."""
+        """Return whether a vendor's member made the request, not somebody of the hospital."""
         return self.role in VENDOR_ROLES
 
 

@@ -139,7 +139,7 @@ def decide_request(facts: RequestFacts, rules: RuleSet) -> Verdict:
         if step.holds is Holds.YES:
             verdict = _carried_out(rule, facts, rules)
             return replace(verdict, rule=rule.name, because=rule.because, steps=tuple(steps))
-        # Passed over, a rule that dismisses could leave the request to a later one that approves.
+        # Skipping a rule that dismisses could leave the request to a later one that approves.
         if step.holds is Holds.UNKNOWN:
             return _escalated(Obstacle.UNKNOWN, rule=rule.name, steps=tuple(steps))
     return Verdict(Action.WAIT, steps=tuple(steps))
@@ -150,7 +150,7 @@ def _escalated(obstacle: Obstacle, *, rule: str = "", steps: tuple[Step, ...] = 
 
 
 def _carried_out(rule: Rule, facts: RequestFacts, rules: RuleSet) -> Verdict:
-    """Return what a rule that matches decides."""
+    """Return the decision of a matching rule."""
     if rule.action is Action.ESCALATE:
         return Verdict(Action.ESCALATE, to=rule.to)
     if rule.action is Action.DISMISS:

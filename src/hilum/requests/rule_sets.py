@@ -119,7 +119,7 @@ def try_rules(
     past = store.list_past(ctx.tx, tenant, after=after, limit=limit)
     since = ctx.now - TRIED_WITHIN
     differences: list[Difference] = []
-    # Everybody waits for this transaction: it is bounded by its work, and not only by the number of requests.
+    # Everybody waits for this transaction, so it is limited by its work, not only by the number of requests.
     named = sum(len(each.scopes_within) + len(each.only_scopes) for each in rules)
     judged, work, end = 0, 0, ""
     for each in past:
@@ -140,7 +140,7 @@ def try_rules(
 
 
 def _effect(verdict: Verdict) -> tuple[object, ...]:
-    # Which rule decided and in which words makes no difference.
+    # The deciding rule and its wording do not matter.
     return verdict.action, verdict.grant, verdict.to
 
 
@@ -171,7 +171,7 @@ def end_all(ctx: Context) -> list[RuleSet]:
     ]
     for rules in empty:
         store.add_rules(ctx.tx, rules)
-    # Where what was signed is damaged nothing is signed, and unsigned rules decide nothing either.
+    # If signed states are damaged, nothing can be signed, and unsigned rules decide nothing either.
     with suppress(Conflict):
         attestations.attest(ctx, *map(signed_state, empty))
     return empty

@@ -10,15 +10,15 @@ from hilum.controls.models import Switch, Target
 from hilum.kernel.ids import AppId, TenantId
 
 CONFIRMED_WITHIN = timedelta(minutes=2)
-"""How long after a switch its confirmations are looked for."""
+"""How long after a switch its confirmations count."""
 CONFIRMATIONS_BOUND = 2_000
-"""Confirmations, of all switches of that time, that are read."""
+"""The most confirmations that are read, of all switches of that time."""
 OFFENDERS_BOUND = 100
-"""Requests that a report names of a kind; further ones are counted."""
+"""How many requests of a kind a report lists; further ones are counted."""
 
 
 PREVIEWED_BOUND = 50
-"""Hospitals of which a preview names the apps that could stand in; the others are counted."""
+"""How many hospitals a preview lists with stand-ins; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class StandIn:
 
 @dataclass(frozen=True, slots=True)
 class HospitalPreview:
-    """What is open at one hospital that a stop would end, and which apps could stand in."""
+    """What a stop would end at one hospital, and the possible stand-ins."""
 
     tenant: TenantId
     launches: int = 0
@@ -46,7 +46,7 @@ class HospitalPreview:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a stop would hit, as of now. ``counted``: whether this kind of target can be counted at all."""
+    """The effect of a stop, as of now. ``counted``: whether this kind of target can be counted."""
 
     target: Target
     counted: bool
@@ -63,7 +63,7 @@ class Containment(StrEnum):
     NOT_CONTAINED = "not_contained"
     """At least one did."""
     NOT_PROVEN = "not_proven"
-    """None is known, but something is missing that would show one."""
+    """No such answer was found, but evidence is missing."""
 
 
 class Gap(StrEnum):

@@ -73,10 +73,10 @@ def judge(switch: Switch, confirmations: Confirmations, window: Window | None, u
     kept_back = tuple(each for each in stopped if each.kept_back)
     answered = [each for each in stopped if not each.kept_back and each.ended >= last]
     passed = tuple(each for each in answered if each.ended < until)
-    # It was decided at some time before its answer was prepared: before the switch ended, or after.
+    # It was decided before its answer was prepared, but maybe before or after the switch ended.
     if len(passed) < len(answered):
         gaps = (*gaps, Gap.UNDER_WAY_AT_END)
-    # A request that passed is proof of its own, whatever else is missing.
+    # A request that passed is proof by itself, whatever else is missing.
     if passed:
         return Judgement(Containment.NOT_CONTAINED, gaps, passed, kept_back)
     return Judgement(Containment.NOT_PROVEN if gaps else Containment.CONTAINED, gaps, (), kept_back)
@@ -96,7 +96,7 @@ def _gaps(
         found.append(Gap.TARGET_NOT_RECORDED)
     if not confirmations.all_read:
         found.append(Gap.CONFIRMATIONS_UNREAD)
-    # No node at all is no proof either: somebody served.
+    # Without any node there is no proof either: some node served.
     if not confirmations.expected:
         found.append(Gap.NODES_NOT_RECORDED)
     elif silent_nodes(confirmations):

@@ -1,4 +1,4 @@
-"""What a stop would hit, before it is engaged: what is open at which hospital, and which apps could stand in (C217)."""
+"""The effect of a stop before it is engaged: what is open at which hospital, and the possible stand-ins (C217)."""
 
 from collections.abc import Collection, Iterable
 from typing import Protocol
@@ -46,12 +46,12 @@ class OpenLaunches(Protocol):
 
 
 def preview(ctx: Context, target: Target, open_launches: OpenLaunches) -> Preview:
-    """Return what a full stop of a target would hit, to who may engage it. Raises NotPermitted, NotFound, Invalid."""
+    """Return the effect of a full stop on a target, for those who may engage it. Raises NotPermitted, NotFound, Invalid."""
     if fault := target_fault(target):
         raise Invalid("switch_invalid", "The target is not valid.", fields={"key": fault})
     if not may_engage(ctx.actor, target, person_tenant=require_target(ctx, target)):
         raise NotPermitted(
-            "not_permitted", "You may not engage this switch, and so not see what it would stop."
+            "not_permitted", "You may not engage this switch, so you may not see what it would stop."
         )
     if target.kind in _NOT_COUNTED:
         return Preview(target, counted=False)
