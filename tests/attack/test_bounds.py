@@ -58,7 +58,10 @@ class Ask:
 
 
 def ask_at_once(running: Running, asked: list[Ask], within_s: float = 5) -> dict[Ask, Received]:
-    """Send each on a connection of its own, all before the first answer is read: a server that refuses lingers before it closes."""
+    """Send each on a connection of its own, all before the first answer is read: a server that refuses lingers before it closes.
+
+    No body is ever sent: a server that waited for one would answer 408, and no other status.
+    """
     with many(running, len(asked)) as made:
         for one, each in zip(made, asked, strict=True):
             one.ask(each.method, each.path, each.kind, each.framing, *filter(None, [each.token]))
@@ -132,7 +135,6 @@ def test_the_api_refuses_a_stranger_before_reading_a_body(running: Running) -> N
     assert len(said) == 32
     for asked, each in said.items():
         assert (each.status, each.closed) == (paths[asked.path], True), asked
-        assert each.took_s < 2, asked
         assert each.headers["content-type"] == "application/problem+json", asked
 
 
@@ -157,7 +159,6 @@ def test_the_gateway_refuses_a_token_that_is_none_before_reading_a_body(running:
     assert len(said) == 18
     for asked, each in said.items():
         assert (each.status, each.closed) == (401, True), asked
-        assert each.took_s < 2, asked
         assert b"OperationOutcome" in each.body, asked
 
 

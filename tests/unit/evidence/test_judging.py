@@ -279,7 +279,7 @@ def test_a_scenario_of_more_records_than_can_be_compared_is_not_judged() -> None
     found = judge_run("quota_exceeded", during("quota_exceeded", many))
 
     assert found.outcome is INCOMPLETE
-    assert "records are of this scenario" in found.sentence
+    assert "records, so it was not judged" in found.sentence
 
 
 @pytest.mark.parametrize(

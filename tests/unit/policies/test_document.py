@@ -1,7 +1,6 @@
 """The rule book's document: what is refused, where and why, and that one book has one digest (C179, C181)."""
 
 import json
-import sys
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -24,7 +23,7 @@ from hilum.policies.models import (
 )
 from hilum.policies.shipped import shipped_book
 from hilum.policies.soundness import pack_faults, soundness_faults
-from tests.effort import effort
+from tests.effort import calls_of, effort
 from tests.unit.policies.books import GONE, book, document, faults_of
 
 LOW = "categories.scheduling.cells.low"
@@ -387,18 +386,7 @@ def _steps_of_soundness(scopes: int) -> int:
         )
     }
     wide = replace(made, categories={"scheduling": replace(category, cells=cells)})
-    calls = 0
-
-    def count(_frame: object, event: str, _argument: object) -> None:
-        nonlocal calls
-        calls += event == "call"
-
-    sys.setprofile(count)
-    try:
-        soundness_faults(wide)
-    finally:
-        sys.setprofile(None)
-    return calls
+    return calls_of(lambda: soundness_faults(wide))
 
 
 def test_judging_a_book_costs_in_proportion_to_its_scopes() -> None:
