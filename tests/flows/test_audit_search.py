@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from hilum.audit import access_index, live, search
 from hilum.audit.access_index import AccessIndex, _search, _to_forget, open_index
-from hilum.audit.journal_records import Place as Where
+from hilum.audit.journal_records import RecordPosition
 from hilum.audit.models import Access, AccessQuery, Outcome
 from hilum.infra.unit_of_work import UnitOfWork
 from hilum.kernel.errors import Invalid
@@ -141,8 +141,8 @@ def test_what_is_no_cursor_is_refused(place: Place, cursor: str) -> None:
 
 
 def test_a_cursor_comes_back_as_it_was() -> None:
-    where = Where(AT, "0", 12)
-    assert Where.read(where.write()) == where
+    where = RecordPosition(AT, "0", 12)
+    assert RecordPosition.read(where.write()) == where
 
 
 def test_words_whose_digests_meet_are_told_apart(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,12 @@ EMPTY = ""
 """The digest of a bucket or node with nothing below it."""
 
 
+def signed_moment(at: datetime | None) -> str:
+    """Return a moment as it is signed; empty for none."""
+    # By the instant: a request may state it in another zone than the database returns.
+    return "" if at is None else at.astimezone(UTC).isoformat()
+
+
 def digest_of(*state: object) -> str:
     """Return the digest of a row's state: of all fields that decide anything."""
     return hashlib.sha256(orjson.dumps([_plain(each) for each in state])).hexdigest()
@@ -31,8 +37,7 @@ def _plain(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return [_plain(each) for each in astuple(value)]
     if isinstance(value, datetime):
-        # By the instant: a request may state it in another zone than the database returns.
-        return value.astimezone(UTC).isoformat()
+        return signed_moment(value)
     if isinstance(value, Mapping):
         return sorted([str(key), _plain(each)] for key, each in value.items())
     if isinstance(value, (list, tuple)):

@@ -40,7 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnElement
 
 from hilum.audit import policy
-from hilum.audit.journal_records import NewRecords, Place, Positions
+from hilum.audit.journal_records import NewRecords, Positions, RecordPosition
 from hilum.audit.models import (
     INDEX_FOUND_BATCH,
     PURGE_BATCH,
@@ -191,12 +191,13 @@ def _row(journal: str, number: int, access: Access) -> dict[str, Any]:
     }
 
 
-def places(tx: Connection, query: AccessQuery, most: int) -> list[Place]:
+def places(tx: Connection, query: AccessQuery, most: int) -> list[RecordPosition]:
     """Return the positions of records that may match, newest first."""
-    found = {Place(row.at, row.journal, int(row.number)) for row in tx.execute(_search(query, most))}
+    found = {RecordPosition(row.at, row.journal, int(row.number)) for row in tx.execute(_search(query, most))}
     if query.patient:
         found |= {
-            Place(row.at, row.journal, int(row.number)) for row in tx.execute(_search_found(query, most))
+            RecordPosition(row.at, row.journal, int(row.number))
+            for row in tx.execute(_search_found(query, most))
         }
     return sorted(found, reverse=True)[:most]
 
@@ -232,7 +233,7 @@ def _page(query: AccessQuery, most: int, table: Table, wanted: list[ColumnElemen
     if query.before is not None:
         wanted.append(table.c.at < query.before)
     if query.after:
-        place = Place.read(query.after)
+        place = RecordPosition.read(query.after)
         # Redundant, but an index on `at` can serve it, whatever the planner makes of the row comparison.
         wanted.append(table.c.at <= place.at)
         here = tuple_(table.c.at, table.c.journal, table.c.number)
@@ -297,7 +298,7 @@ def _bounded(here: Sequence[ColumnElement[bool]], most: int) -> Subquery:
     return select(*columns).where(*here).limit(most + 1).subquery()
 
 
-def permitted_places(tx: Connection, query: WindowQuery, most: int) -> list[Place]:
+def permitted_places(tx: Connection, query: WindowQuery, most: int) -> list[RecordPosition]:
     """Return the positions of the records that are no refusals, of requests that arrived within UNDER_WAY_BEFORE of the moment or later."""
     table = access_index
     here = (
@@ -309,7 +310,7 @@ def permitted_places(tx: Connection, query: WindowQuery, most: int) -> list[Plac
     return _places_of(tx, here, table.c.at, most)
 
 
-def last_permitted(tx: Connection, query: WindowQuery) -> list[Place]:
+def last_permitted(tx: Connection, query: WindowQuery) -> list[RecordPosition]:
     """Return the position of the last record before the moment that is no refusal, within WINDOW_BEFORE; at most one."""
     table = access_index
     here = (
@@ -340,7 +341,7 @@ def first_permitted(tx: Connection, clients: Sequence[str], since: datetime) -> 
     return min(filter(None, firsts), default=None)
 
 
-def example_of(tx: Connection, query: WindowQuery, tenant: int) -> list[Place]:
+def example_of(tx: Connection, query: WindowQuery, tenant: int) -> list[RecordPosition]:
     """Return the position of one of the window's records at the tenant with this digest; its record has the tenant's name."""
     table = access_index
     here = (
@@ -354,13 +355,13 @@ def example_of(tx: Connection, query: WindowQuery, tenant: int) -> list[Place]:
 
 def _places_of(
     tx: Connection, here: Sequence[ColumnElement[bool]], order: ColumnElement[Any], most: int
-) -> list[Place]:
+) -> list[RecordPosition]:
     table = access_index
     found = select(table.c.at, table.c.journal, table.c.number).where(*here).order_by(order).limit(most)
-    return [Place(row.at, row.journal, int(row.number)) for row in tx.execute(found)]
+    return [RecordPosition(row.at, row.journal, int(row.number)) for row in tx.execute(found)]
 
 
-def _bound(place: Place) -> Iterator[Any]:
+def _bound(place: RecordPosition) -> Iterator[Any]:
     yield literal(place.at, Instant())
     yield literal(place.journal)
     yield literal(place.number, BigInteger())
@@ -406,7 +407,7 @@ class AccessIndex:
         """Return the last indexed record of each journal."""
         return self._database.read(positions)
 
-    def places(self, query: AccessQuery, most: int) -> list[Place]:
+    def places(self, query: AccessQuery, most: int) -> list[RecordPosition]:
         """Return the positions of records that may match, newest first."""
         return self._database.read(partial(places, query=query, most=most))
 

@@ -15,8 +15,8 @@ from hilum.audit.journal_records import (
     ChainRows,
     LocatedAccess,
     NewRecords,
-    Place,
     Positions,
+    RecordPosition,
     limit_of,
     matching,
     newest_of,
@@ -416,7 +416,7 @@ class FileReader:
             ]
         return newest_of(pages, query)
 
-    def at(self, places: Sequence[Place]) -> list[LocatedAccess]:
+    def at(self, places: Sequence[RecordPosition]) -> list[LocatedAccess]:
         with _readable():
             return [
                 (place, encoding.decode(*row[1:]))

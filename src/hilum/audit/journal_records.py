@@ -30,7 +30,7 @@ _HEADER_WORDS = ("tenant", "app", "client", "person", "launch", "authorization",
 
 # Order of fields is order of sorting: time first, then journal and number, which make the order total.
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class RecordPosition:
     """The position of a record: time, journal, number in the journal. Lists of accesses are sorted by it."""
 
     at: datetime
@@ -42,7 +42,7 @@ class Place:
         return f"{to_micros(self.at)}.{self.journal}.{self.number}"
 
     @staticmethod
-    def read(cursor: str) -> "Place":
+    def read(cursor: str) -> "RecordPosition":
         """Parse a cursor. Raises Invalid."""
         at, _, rest = cursor.partition(".")
         journal, _, number = rest.rpartition(".")
@@ -55,7 +55,7 @@ class Place:
                 fields={"after": "cursor_unknown"},
             )
         # Digits are bounded above: a longer number would overflow the database's 64 bits and answer 500.
-        return Place(from_micros(int(at)), journal[:10], int(number))
+        return RecordPosition(from_micros(int(at)), journal[:10], int(number))
 
 
 @dataclass(slots=True)
@@ -162,7 +162,7 @@ Positions = dict[str, int]
 """The number of a record in each journal, by the journal's short name; 0 for journals that are absent."""
 NewRecords = dict[str, list[tuple[int, Access]]]
 """Records of each journal with their numbers, in order."""
-LocatedAccess = tuple[Place, Access]
+LocatedAccess = tuple[RecordPosition, Access]
 Stored = tuple[str, int, str, bytes, bytes | None]
 """Journal, number, request id, header and payload of a record."""
 
@@ -177,7 +177,7 @@ class JournalReader(Protocol):
         """Find a page of records without the index, by reading the journals backwards."""
         ...
 
-    def at(self, places: Sequence[Place]) -> list[LocatedAccess]:
+    def at(self, places: Sequence[RecordPosition]) -> list[LocatedAccess]:
         """Read the records at these positions, in any order; positions without a record are skipped."""
         ...
 
@@ -257,7 +257,7 @@ def matching(rows: Iterable[Stored], query: AccessQuery) -> Iterator[LocatedAcce
             continue
         if all(needle in header for needle in needles):
             access = encoding.decode(request_id, header, body)
-            placed = Place(access.at, journal, number), access
+            placed = RecordPosition(access.at, journal, number), access
             if fits(placed, query):
                 yield placed
 
@@ -269,7 +269,7 @@ def fits(placed: LocatedAccess, query: AccessQuery) -> bool:
         return False
     if query.since is not None and access.at < query.since:
         return False
-    if query.after and place >= Place.read(query.after):
+    if query.after and place >= RecordPosition.read(query.after):
         return False
     if query.patient and not policy.is_about(access, query.patient):
         return False

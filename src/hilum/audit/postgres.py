@@ -16,8 +16,8 @@ from hilum.audit.journal_records import (
     ChainRows,
     LocatedAccess,
     NewRecords,
-    Place,
     Positions,
+    RecordPosition,
     limit_of,
     matching,
     newest_of,
@@ -304,7 +304,7 @@ class PostgresReader:
             rows = ((_short(writer), *row) for writer, *row in cursor.execute(_NEWEST))
             return newest_of([islice(matching(rows, query), limit_of(query))], query)
 
-    def at(self, places: Sequence[Place]) -> list[LocatedAccess]:
+    def at(self, places: Sequence[RecordPosition]) -> list[LocatedAccess]:
         with self._connected() as db:
             writers = {_short(writer): writer for writer in _writers(db)}
             known = [place for place in places if place.journal in writers]
@@ -315,7 +315,7 @@ class PostgresReader:
             }
             rows = db.execute(_AT, values).fetchall()
         found = ((journal, seq, encoding.decode(*row)) for journal, seq, *row in rows)
-        return [(Place(access.at, journal, seq), access) for journal, seq, access in found]
+        return [(RecordPosition(access.at, journal, seq), access) for journal, seq, access in found]
 
     @contextmanager
     def _following(self) -> Iterator[psycopg.Connection[Any]]:

@@ -12,8 +12,8 @@ from hilum.audit.journal_records import (
     JournalReader,
     LocatedAccess,
     NewRecords,
-    Place,
     Positions,
+    RecordPosition,
     fits,
     limit_of,
     newest_of,
@@ -56,7 +56,7 @@ class Indexed:
     def _found(self, query: AccessQuery) -> list[LocatedAccess]:
         # Validated first, so that a malformed cursor is refused whichever way the search takes.
         if query.after:
-            Place.read(query.after)
+            RecordPosition.read(query.after)
         index = self._index()
         # The positions are read first: a record that is indexed in between is found twice and merged, never
         # missed.
@@ -89,7 +89,7 @@ class Indexed:
             for journal, records in page.items():
                 positions[journal] = records[-1][0]
                 for number, access in records:
-                    placed = Place(access.at, journal, number), access
+                    placed = RecordPosition(access.at, journal, number), access
                     if fits(placed, query):
                         yield placed
 
@@ -119,7 +119,7 @@ class Indexed:
     def scan(self, query: AccessQuery) -> list[LocatedAccess]:
         return self._journals.scan(query)
 
-    def at(self, places: Sequence[Place]) -> list[LocatedAccess]:
+    def at(self, places: Sequence[RecordPosition]) -> list[LocatedAccess]:
         return self._journals.at(places)
 
     def open_intents(self) -> list[OpenIntent]:

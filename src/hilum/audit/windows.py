@@ -8,7 +8,7 @@ from threading import Event
 
 from hilum.audit import access_index, policy
 from hilum.audit.access_index import AccessIndex
-from hilum.audit.journal_records import JournalReader, Place, Positions
+from hilum.audit.journal_records import JournalReader, Positions, RecordPosition
 from hilum.audit.models import (
     SETTLEMENT,
     UNDELIVERED,
@@ -82,7 +82,7 @@ def _behind(reached: Positions, ends: Positions) -> bool:
     return any(reached.get(journal, 0) < end for journal, end in ends.items())
 
 
-def _read(journals: JournalReader, places: Sequence[Place]) -> Iterable[Access]:
+def _read(journals: JournalReader, places: Sequence[RecordPosition]) -> Iterable[Access]:
     for first in range(0, len(places), READ_AT_ONCE):
         for _, access in journals.at(places[first : first + READ_AT_ONCE]):
             yield access

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from hashlib import sha256
 
 import orjson
 
 from hilum.attestations import service as attestations
-from hilum.attestations.policy import GONE
+from hilum.attestations.policy import GONE, signed_moment
 from hilum.attestations.service import State
 from hilum.clients import store
 from hilum.clients.models import BackendUse, Client, Transfer
@@ -43,8 +42,8 @@ FAULT = "A client of it, or its vendor, is not as it was signed."
 def client_state(client: Client) -> State:
     """Return subject and digest of a client with its secrets. Pure."""
     held = [getattr(client, name) for name in SIGNED]
-    moments = [_utc(getattr(client, name)) for name in SIGNED_MOMENTS]
-    secrets = sorted((each.digest, _utc(each.expires_at)) for each in client.secrets)
+    moments = [signed_moment(getattr(client, name)) for name in SIGNED_MOMENTS]
+    secrets = sorted((each.digest, signed_moment(each.expires_at)) for each in client.secrets)
     # As text: keys may hold numbers of any size.
     keys = "" if client.jwks is None else json.dumps(client.jwks, sort_keys=True)
     return _client(client.id), _digest(held, moments, keys, _use(client.backend_use), secrets)
@@ -53,11 +52,6 @@ def client_state(client: Client) -> State:
 def _digest(*state: object) -> str:
     # Without ``attestations.digest_of``, which takes any value: a worker that starts digests every client there is.
     return sha256(orjson.dumps(state)).hexdigest()
-
-
-def _utc(at: datetime | None) -> str:
-    # By its moment: a request may state it in another zone than the database returns.
-    return "" if at is None else at.astimezone(UTC).isoformat()
 
 
 def _use(use: BackendUse | None) -> list[object]:
@@ -75,7 +69,7 @@ def _offer(app: AppId) -> str:
 
 
 def _offer_state(offer: Transfer) -> State:
-    return _offer(offer.app), _digest(offer.vendor, offer.to, _utc(offer.expires_at))
+    return _offer(offer.app), _digest(offer.vendor, offer.to, signed_moment(offer.expires_at))
 
 
 def _states(registered: Registered) -> tuple[State, State]:

@@ -189,7 +189,9 @@ class Searcher:
         whole = None if goes_on is None else without_summary(goes_on)
         if goes_on is not None and whole is None:
             raise Refusal(UNJUDGEABLE)  # behind it the server would go on with summaries
-        link = [] if whole is None else [{"relation": "next", "url": f"{task.place.upstream_base}/{whole}"}]
+        link = (
+            [] if whole is None else [{"relation": "next", "url": f"{task.addresses.upstream_base}/{whole}"}]
+        )
         bundle = fetched.bundle | {"entry": [], "link": link}
         return Fetched(bundle, alone, RESPONSE_BOUND // OVERSIZED_BOUND, left_out=seen)
 

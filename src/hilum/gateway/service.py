@@ -36,7 +36,7 @@ from hilum.gateway.rendering import (
     refusal_of,
 )
 from hilum.gateway.transport import refused_by
-from hilum.gateway.upstream_task import UNRECORDED, Effect, Place, Refusal, UpstreamTask
+from hilum.gateway.upstream_task import UNRECORDED, Effect, Refusal, ServerAddresses, UpstreamTask
 from hilum.identity.models import TenantFacts
 from hilum.infra import metrics
 from hilum.kernel.decision import Deny, Reason
@@ -64,7 +64,7 @@ class Enforcer:
         self._surfaces = Surfaces(deps.upstreams, deps.clock)
         self._executor = Executor(deps.upstreams, deps.vault, deps.ids)
         self._statements: dict[TenantId, tuple[Surface, bytes]] = {}
-        self._places: dict[TenantId, Place] = {}
+        self._addresses: dict[TenantId, ServerAddresses] = {}
         self._writing: set[asyncio.Future[Answer]] = set()
 
     async def answer(self, incoming: GatewayRequest) -> Answer:
@@ -83,8 +83,8 @@ class Enforcer:
             purpose = incoming.own.purpose
         elif token is None and incoming.bearer is not None:
             token = await self._looked_up(incoming.bearer)
-        place = self._places.get(incoming.tenant)
-        bases = self._bases(incoming.tenant) if place is None else place.bases
+        addresses = self._addresses.get(incoming.tenant)
+        bases = self._bases(incoming.tenant) if addresses is None else addresses.bases
         request, page = pagelinks.followed(deps.vault, incoming.request, token, incoming.at)
         asked = DecisionInput(incoming.tenant, request, bases, incoming.proof, purpose, incoming.source)
         decision = policy.decide(asked, token, snapshot, incoming.at)
@@ -98,8 +98,8 @@ class Enforcer:
         assert isinstance(token, AccessToken), "nothing is permitted without a token"
         assert snapshot is not None, "nothing is permitted without a snapshot"
         permitted = decision.obligations
-        place = self._place(permitted.entitled.tenant)
-        task = UpstreamTask(deps, incoming, asked, token, snapshot, permitted, place, page)
+        addresses = self._addresses_of(permitted.entitled.tenant)
+        task = UpstreamTask(deps, incoming, asked, token, snapshot, permitted, addresses, page)
         if not permitted.request.is_write:
             return await self._carry_out(task), task
         # A client that hangs up must not cancel a write between its intent and the record of its outcome.
@@ -118,7 +118,7 @@ class Enforcer:
                     _OVER_QUOTA if task.incoming.own is None else _PERSON_OVER_QUOTA, spent.retry_after_s
                 )
             if task.obligations.asks_surface:
-                task.surface = await self._surface(task.place.tenant)
+                task.surface = await self._surface(task.addresses.tenant)
             answer = await self._executor.execute(task)
         except Refusal as refused:
             answer = self._refusal_of(task, refused)
@@ -134,7 +134,7 @@ class Enforcer:
         deny = _though_done(refused.deny, request_id) if task.effect is Effect.DONE else refused.deny
         answer = refusal(deny, request_id, retry_after_s=refused.retry_after_s)
         if refused.resource:
-            answer.headers += ((b"location", f"{task.place.base}/{refused.resource}".encode()),)
+            answer.headers += ((b"location", f"{task.addresses.base}/{refused.resource}".encode()),)
         return answer
 
     def answered(self, request_id: str) -> None:
@@ -314,13 +314,15 @@ class Enforcer:
         """Return the addresses, each ending in a slash, that mean a tenant's base."""
         return (self._deps.urls.fhir_base(tenant) + "/",)
 
-    def _place(self, tenant: TenantFacts) -> Place:
+    def _addresses_of(self, tenant: TenantFacts) -> ServerAddresses:
         """Return where the records of a tenant are; made once for each state of the tenant and of its server."""
         upstream_base = self._deps.upstreams.base_of(tenant)
-        place = self._places.get(tenant.id)
-        if place is None or place.tenant is not tenant or place.upstream_base != upstream_base:
-            place = self._places[tenant.id] = Place(tenant, self._bases(tenant.id), upstream_base)
-        return place
+        addresses = self._addresses.get(tenant.id)
+        if addresses is None or addresses.tenant is not tenant or addresses.upstream_base != upstream_base:
+            addresses = self._addresses[tenant.id] = ServerAddresses(
+                tenant, self._bases(tenant.id), upstream_base
+            )
+        return addresses
 
     async def _surface(self, tenant: TenantFacts) -> Surface:
         try:

@@ -63,7 +63,7 @@ class Effect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerAddresses:
     """A tenant's FHIR server as requests reach it: the addresses before and behind the gateway. One for each state of both.
 
     ``bases`` are those of the gateway's, each ending in a slash; ``base`` is the first and ``upstream_base`` the server's, without it.
@@ -101,7 +101,7 @@ class UpstreamTask:
     token: AccessToken
     snapshot: Snapshot
     obligations: Obligations
-    place: Place
+    addresses: ServerAddresses
     page: Page | None = None
     surface: Surface | None = None
     effect: Effect = Effect.NONE
@@ -112,17 +112,17 @@ class UpstreamTask:
     @property
     def tenant(self) -> TenantFacts:
         """The tenant, as of the decision that it began with."""
-        return self.place.tenant
+        return self.addresses.tenant
 
     @property
     def base(self) -> str:
         """The base of the gateway's addresses, without a slash at its end."""
-        return self.place.base
+        return self.addresses.base
 
     @property
     def in_process(self) -> bool:
         """Whether the FHIR server is embedded: it writes no address but the gateway's, and its totals are exact."""
-        return self.place.upstream_base == self.place.base
+        return self.addresses.upstream_base == self.addresses.base
 
     @property
     def shows_what_is_stored(self) -> bool:
@@ -132,7 +132,7 @@ class UpstreamTask:
     @property
     def grounds(self) -> Grounds:
         """What addresses mean here."""
-        return self.place.grounds
+        return self.addresses.grounds
 
     @property
     def shown_types(self) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ class UpstreamTask:
     @property
     def upstream_bases(self) -> tuple[str, ...]:
         """The bases that the server may write; the first is the one that it is sent."""
-        return self.place.upstream_bases
+        return self.addresses.upstream_bases
 
     def patient_of(self, resources: Iterable[dict[str, Any]]) -> str:
         """Return the patient whose records these are, for the audit record."""

@@ -1,11 +1,11 @@
 """What is signed of every app with a client: whose it is, and whether it is suspended, also where nothing is certified (ADR 141)."""
 
-from datetime import UTC, datetime
 from hashlib import sha256
 
 import orjson
 
 from hilum.attestations import service as rows
+from hilum.attestations.policy import signed_moment
 from hilum.attestations.service import State
 from hilum.infra.context import Context
 from hilum.kernel.ids import AppId
@@ -20,17 +20,13 @@ def owner_subject(app: AppId) -> str:
 def owner_state(app: App) -> State:
     """Return subject and digest of whose an app is: its vendor, and the one hospital where it exists, if there is one; and of its suspension. Pure."""
     # Nothing of an app that never was suspended.
-    stop = [] if _never_stopped(app) else [app.state.value, _utc(app.active_since)]
-    state = [app.vendor, app.tenant, _utc(app.owner_since), *stop]
+    stop = [] if _never_stopped(app) else [app.state.value, signed_moment(app.active_since)]
+    state = [app.vendor, app.tenant, signed_moment(app.owner_since), *stop]
     return owner_subject(app.id), sha256(orjson.dumps(state)).hexdigest()
 
 
 def _never_stopped(app: App) -> bool:
     return app.state is AppState.ACTIVE and app.active_since == app.created_at
-
-
-def _utc(at: datetime | None) -> str:
-    return "" if at is None else at.astimezone(UTC).isoformat()
 
 
 def sign_stop(ctx: Context, before: App, after: App) -> bool:

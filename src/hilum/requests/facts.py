@@ -24,7 +24,7 @@ from hilum.standards.smart.scopes import narrow
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AppAtHospital:
     """An app at a hospital: its admission by the rule book in force there, and its installation."""
 
     tenant: Tenant
@@ -38,7 +38,7 @@ class Place:
     only_backend: bool
 
 
-def read_place(ctx: Context, tenant: Tenant, app: App) -> Place:
+def read_app_at(ctx: Context, tenant: Tenant, app: App) -> AppAtHospital:
     """Read the inputs for judging a request for an app at a hospital."""
     environment = Environment.SANDBOX if tenant.sandbox else Environment.PRODUCTION
     book = policies.current(ctx).book_at(tenant.id, ctx.now, app.id)
@@ -54,7 +54,7 @@ def read_place(ctx: Context, tenant: Tenant, app: App) -> Place:
     scopes = tuple(dict.fromkeys(scope for each in admissions for scope in each.scopes))
     # The highest, whatever is asked for: what a rule allows a harmless app is not for a part of another one.
     tiers = [each.assessment.tier for each in admissions if each.cell is not None]
-    return Place(
+    return AppAtHospital(
         tenant,
         app,
         book,
@@ -67,7 +67,7 @@ def read_place(ctx: Context, tenant: Tenant, app: App) -> Place:
     )
 
 
-def facts_of(ctx: Context, place: Place, order: AskOrder, role: str, rules: RuleSet) -> RequestFacts:
+def facts_of(ctx: Context, place: AppAtHospital, order: AskOrder, role: str, rules: RuleSet) -> RequestFacts:
     """Return the facts of an actor's request. Whether the rules' approver may still approve is added by the caller."""
     return RequestFacts(
         app=place.app.id,
@@ -84,7 +84,7 @@ def facts_of(ctx: Context, place: Place, order: AskOrder, role: str, rules: Rule
     )
 
 
-def _asked(place: Place, order: AskOrder) -> tuple[str, ...]:
+def _asked(place: AppAtHospital, order: AskOrder) -> tuple[str, ...]:
     """Return all the scopes that are asked for: those named, those that the workflows need, or all that the app may have."""
     if not order.scopes and not order.workflows:
         return without_launch(place.admitted)
@@ -96,7 +96,7 @@ def _asked(place: Place, order: AskOrder) -> tuple[str, ...]:
     return without_launch(found)
 
 
-def _obstacles(ctx: Context, place: Place, roles: frozenset[str], rules: RuleSet) -> list[Obstacle]:
+def _obstacles(ctx: Context, place: AppAtHospital, roles: frozenset[str], rules: RuleSet) -> list[Obstacle]:
     """List why no rule may approve a request for an app here, the most severe first."""
     tenant, app = place.tenant.id, place.app
     # Read from the database: the snapshot of this worker may not have the switch yet.

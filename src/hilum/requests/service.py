@@ -27,7 +27,7 @@ from hilum.kernel.pages import FIRST_PAGE, PageQuery
 from hilum.registry import service as registry
 from hilum.registry.models import App
 from hilum.requests import policy, rule_sets, store
-from hilum.requests.facts import Place, facts_of, read_place
+from hilum.requests.facts import AppAtHospital, facts_of, read_app_at
 from hilum.requests.models import (
     ASKED_BOUND,
     ASKED_WITHIN,
@@ -93,7 +93,7 @@ def ask(ctx: Context, order: AskOrder) -> AppRequest:
     Raises NotFound (app, hospital), NotPermitted (right, too many requests), Invalid, Conflict (asked or installed already), Unavailable.
     """
     tenant, app = _asked_for(ctx, order)
-    place = read_place(ctx, tenant, app)
+    place = read_app_at(ctx, tenant, app)
     if faults := policy.ask_faults(order, place.workflows, only_backend=place.only_backend):
         raise Invalid("request_invalid", "The request is invalid; see fields.", fields=faults)
     (role,) = sorted(ctx.actor.roles)[:1]
@@ -168,7 +168,7 @@ def _open_group(ctx: Context, tenant: TenantId, app: AppId) -> Group:
     return group
 
 
-def _judge(ctx: Context, place: Place, facts: RequestFacts, rules: RuleSet) -> _Judged:
+def _judge(ctx: Context, place: AppAtHospital, facts: RequestFacts, rules: RuleSet) -> _Judged:
     """Judge a request by the hospital's rules, and carry out what they approve, under the name of their approver."""
     approver = rule_sets.approver_of(ctx, rules)
     if rules.rules and approver is None:
@@ -185,7 +185,7 @@ def _judge(ctx: Context, place: Place, facts: RequestFacts, rules: RuleSet) -> _
     return _Judged(facts, verdict, rules, approver, installed)
 
 
-def _install(ctx: Context, place: Place, grant: Grant) -> Installation:
+def _install(ctx: Context, place: AppAtHospital, grant: Grant) -> Installation:
     order = InstallOrder(
         place.tenant.id, place.app.id, grant.roles, grant.scopes, policy.end_of(grant, ctx.now)
     )
@@ -294,7 +294,7 @@ def approve(ctx: Context, decision: Decision) -> GroupView:
 
 def _carry_out(ctx: Context, app: App, decision: Decision, tenant: TenantId) -> Installation:
     """Install an app, or widen its installation, for the roles and scopes of a decision."""
-    place = read_place(ctx, identity.get_tenant(ctx, tenant), app)
+    place = read_app_at(ctx, identity.get_tenant(ctx, tenant), app)
     roles = decision.roles or frozenset()
     scopes = policy.with_launch(decision.scopes or (), place.admitted)
     before = place.installed

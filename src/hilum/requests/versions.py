@@ -21,7 +21,7 @@ from hilum.registry import service as registry
 from hilum.registry.models import AppVersion, Certification, Environment
 from hilum.registry.policy import applicant_of, beyond, is_in_force, scope_faults
 from hilum.requests import store
-from hilum.requests.facts import Place, read_place
+from hilum.requests.facts import AppAtHospital, read_app_at
 from hilum.requests.models import Acceptance, AcceptOrder, NewScope, NewWork, WiderVersion
 from hilum.standards.smart.scopes import LAUNCH_AND_IDENTITY, all_covered, narrow
 
@@ -103,7 +103,7 @@ def _accepted(order: AcceptOrder, wider: WiderVersion) -> tuple[str, ...]:
 
 def _compared(ctx: Context, installation: Installation) -> WiderVersion:
     app = registry.get_app(ctx, installation.app)
-    place = read_place(ctx, identity.get_tenant(ctx, installation.tenant), app)
+    place = read_app_at(ctx, identity.get_tenant(ctx, installation.tenant), app)
     approved_at = max(
         filter(None, (installation.approved_at, store.last_accepted_at(ctx.tx, installation.id)))
     )
@@ -147,7 +147,7 @@ def _beyond(scopes: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for each in scopes if not all_covered((each,), within)))
 
 
-def _admitted(place: Place, newer: Sequence[_Certified]) -> tuple[str, ...]:
+def _admitted(place: AppAtHospital, newer: Sequence[_Certified]) -> tuple[str, ...]:
     """Return what the rule book allows of newer versions at the hospital, for clients that authenticate as the app's do."""
     # By the version and not by the client: its vendor adopts it for the client when hospitals have accepted it.
     ways = {AUTHENTICATION.get(each.type) for each in place.clients}
