@@ -21,6 +21,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from hilum.clients.models import Client, ClientType
+from hilum.kernel import base64url
 from hilum.kernel.errors import NotPermitted
 from hilum.kernel.ids import ClientId
 from hilum.kernel.times import EPOCH
@@ -163,16 +164,12 @@ def decode_unverified(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if len(assertion) > ASSERTION_BOUND or len(parts) != 3 or not all(parts):
         refuse_client("The client assertion is not a signed JWT in compact form, or is too long.")
     try:
-        header, claims = (orjson.loads(_decode(part)) for part in parts[:2])
+        header, claims = (orjson.loads(base64url.decode(part)) for part in parts[:2])
     except ValueError:
         refuse_client("The header or claims of the client assertion are not JSON.")
     if not isinstance(header, dict) or not isinstance(claims, dict):
         refuse_client("The header and claims of the client assertion must be JSON objects.")
     return header, claims
-
-
-def _decode(part: str) -> bytes:
-    return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
 
 
 def judge_header(header: Mapping[str, Any], client: Client) -> str:
@@ -334,7 +331,7 @@ def _imported(members: tuple[tuple[str, Any], ...]) -> RSAKey | ECKey:
 
 
 def _bits(number: str) -> int:
-    return int.from_bytes(_decode(number), "big").bit_length()
+    return int.from_bytes(base64url.decode(number), "big").bit_length()
 
 
 def thumbprint(key: Mapping[str, Any]) -> str:

@@ -1,7 +1,5 @@
 """What a certificate says, whether it holds, and how anybody verifies it. Pure."""
 
-import base64
-import binascii
 import zlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -34,6 +32,7 @@ from hilum.clients.models import ClientFacts
 from hilum.clients.policy import served_by
 from hilum.controls.models import SwitchIndex, TargetKind
 from hilum.controls.policy import LAUNCHES_STOPPED
+from hilum.kernel import base64url
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import VendorId
 from hilum.policies.models import Book
@@ -265,7 +264,7 @@ def packed(statuses: Mapping[int, Status]) -> str:
     each_byte = 8 // BITS
     for place, status in statuses.items():
         raw[place // each_byte] |= status << (place % each_byte * BITS)
-    return encoded(zlib.compress(bytes(raw), 9))
+    return base64url.encode(zlib.compress(bytes(raw), 9))
 
 
 def status_at(lst: str, bits: int, place: int) -> int | None:
@@ -275,7 +274,7 @@ def status_at(lst: str, bits: int, place: int) -> int | None:
     try:
         inflating = zlib.decompressobj()
         # Bounded: a few bytes may inflate to gigabytes.
-        raw = inflating.decompress(decoded(lst), LIST_BOUND)
+        raw = inflating.decompress(base64url.decode(lst), LIST_BOUND)
     except (ValueError, zlib.error):
         return None
     each_byte = 8 // bits
@@ -287,18 +286,6 @@ def status_at(lst: str, bits: int, place: int) -> int | None:
 def seconds(moment: datetime) -> int:
     """Return a moment as a NumericDate. Source: RFC 7519 section 2."""
     return int(moment.timestamp())
-
-
-def encoded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def decoded(text: str) -> bytes:
-    """Return the bytes of a base64url text. Raises ValueError."""
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError("not base64url") from error
 
 
 # --- verifying -----------------------------------------------------------------------------------------------------------------
@@ -386,7 +373,7 @@ def _opened(text: str, keys: Mapping[str, Any], typ: str, what: str) -> Verdict 
     malformed = Verdict(f"{what.replace(' ', '_')}_malformed", f"This is no {what}.")
     try:
         head, body, signature = text.strip().split(".")
-        header = orjson.loads(decoded(head))
+        header = orjson.loads(base64url.decode(head))
     except ValueError:
         return malformed
     if not isinstance(header, dict):
@@ -399,8 +386,8 @@ def _opened(text: str, keys: Mapping[str, Any], typ: str, what: str) -> Verdict 
         detail = "The keys do not have the one that signed this. Fetch them again from the issuer."
         return Verdict("key_unknown", detail)
     try:
-        key.verify(decoded(signature), f"{head}.{body}".encode())
-        claims = orjson.loads(decoded(body))
+        key.verify(base64url.decode(signature), f"{head}.{body}".encode())
+        claims = orjson.loads(base64url.decode(body))
     except (InvalidSignature, ValueError):
         return Verdict("signature_invalid", f"The {what} was changed, or not signed by this issuer.")
     return claims if isinstance(claims, dict) else malformed
@@ -413,7 +400,7 @@ def _key(keys: Mapping[str, Any], kid: object) -> Ed25519PublicKey | None:
             continue
         if each.get("kty") == "OKP" and each.get("crv") == "Ed25519" and isinstance(each.get("x"), str):
             try:
-                return Ed25519PublicKey.from_public_bytes(decoded(each["x"]))
+                return Ed25519PublicKey.from_public_bytes(base64url.decode(each["x"]))
             except ValueError:
                 return None
     return None
@@ -435,7 +422,7 @@ def current(certificates: Iterable[Certificate]) -> Certificate | None:
 def is_of_review(text: str) -> bool:
     """Check whether the text of a certificate, which is known to be this platform's, rests on a review."""
     try:
-        claims = orjson.loads(decoded(text.split(".")[1]))
+        claims = orjson.loads(base64url.decode(text.split(".")[1]))
     except (IndexError, ValueError):
         return False
     return isinstance(claims, dict) and claims.get("basis", REVIEW) == REVIEW

@@ -1,7 +1,5 @@
 """Who may let a hospital leave, what its erasure waits for, and the signed documents. Pure."""
 
-import base64
-import binascii
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
@@ -23,6 +21,7 @@ from hilum.departures.models import (
     State,
     Waits,
 )
+from hilum.kernel import base64url
 from hilum.kernel.actor import Actor
 from hilum.kernel.ids import TenantId
 
@@ -126,8 +125,10 @@ def check_signed(signed: Mapping[str, Any], *, key: str = "") -> str:
     if key and key != stated:
         return "it was signed by another key than the one that was named"
     try:
-        Ed25519PublicKey.from_public_bytes(_decode(stated)).verify(_decode(signature), signed_bytes(document))
-    except (InvalidSignature, ValueError, binascii.Error):
+        Ed25519PublicKey.from_public_bytes(base64url.decode(stated)).verify(
+            base64url.decode(signature), signed_bytes(document)
+        )
+    except (InvalidSignature, ValueError):
         return "its signature is not that of its key"
     return ""
 
@@ -135,7 +136,3 @@ def check_signed(signed: Mapping[str, Any], *, key: str = "") -> str:
 def fingerprint(key: str) -> str:
     """Return a short form of a public key, to compare by eye."""
     return sha256(key.encode()).hexdigest()[:16]
-
-
-def _decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -15,10 +15,6 @@ MAILS_TO_ONE = 10
 """Links into accounts that are mailed to one mailbox a day, over all accounts."""
 CODE_TRIES = 5
 """Attempts at a setup code before its link stops working."""
-CODE_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base32: no letters that are mistaken for digits."""
-CODE_GROUPS, CODE_GROUP = 3, 4
-"""Sixty bits, written XXXX-XXXX-XXXX."""
 
 
 class Purpose(StrEnum):

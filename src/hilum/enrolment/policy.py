@@ -11,18 +11,15 @@ from datetime import datetime
 from typing import Any
 
 from hilum.enrolment.models import (
-    CODE_GROUP,
-    CODE_GROUPS,
-    CODE_LETTERS,
     CODE_TRIES,
     LINK_PREFIX,
     Link,
 )
 from hilum.identity.models import NewPerson, Person
+from hilum.kernel import typed_codes
 from hilum.kernel.ids import TenantId
 
 _LINK = re.compile(re.escape(LINK_PREFIX) + r"[A-Za-z0-9_-]{43}")
-_MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
 
 
 def write_person(person: NewPerson | Person) -> dict[str, Any]:
@@ -71,18 +68,9 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def code_from(secret: str) -> str:
-    """Build a setup code from a random secret."""
-    raw = hashlib.sha256(secret.encode()).digest()
-    # 256 is a multiple of 32, so every letter is equally likely.
-    letters = "".join(CODE_LETTERS[byte & 31] for byte in raw[: CODE_GROUPS * CODE_GROUP])
-    return "-".join(letters[at : at + CODE_GROUP] for at in range(0, len(letters), CODE_GROUP))
-
-
 def code_digest(approval: str, code: str) -> str:
     """Return the digest of a setup code, bound to its approval. Case, spaces, dashes and letters mistaken for digits do not matter."""
-    plain = code.strip().upper().translate(_MISREAD)
-    return hashlib.sha256(f"{approval}\0{plain}".encode()).hexdigest()
+    return hashlib.sha256(f"{approval}\0{typed_codes.plain(code)}".encode()).hexdigest()
 
 
 def code_matches(stored: str, approval: str, code: str) -> bool:

@@ -29,6 +29,7 @@ from hilum.identity import policy as identity_policy
 from hilum.identity import service as identity
 from hilum.identity.models import NewPerson, Person
 from hilum.infra.context import Context
+from hilum.kernel import typed_codes
 from hilum.kernel.actor import Actor, ActorKind
 from hilum.kernel.errors import Conflict, NotFound, NotPermitted
 from hilum.kernel.ids import PersonId, TenantId
@@ -178,7 +179,7 @@ def _ask(
     # The asker gets the code and the second person the link: neither alone holds what opens the account. A link that
     # is mailed goes to an address that the asker stated, so then the second person gets the code.
     if not (who.mail and by_mail.works):
-        code = policy.code_from(ctx.ids.secret())
+        code = typed_codes.code_from(ctx.ids.secret())
         sealed = policy.code_digest(approval_id, code)
     act = Act(kind, who.tenant, target, policy.write_person(who), before, sealed)
     return Asked(identity.ask(ctx, act, approval_id), setup_code=code)
@@ -213,7 +214,7 @@ def _opened(ctx: Context, person: Person, approval: Approval, by_mail: LinkMail)
         link = _issue(ctx, person, None, approval=approval.id, code_digest=sealed)
         return CarriedOut(person.id, link.secret, link.expires_at)
     _count_mail(ctx, person)
-    code = policy.code_from(ctx.ids.secret())
+    code = typed_codes.code_from(ctx.ids.secret())
     digest = policy.code_digest(approval.id, code)
     link = _issue(ctx, person, by_mail, approval=approval.id, code_digest=digest)
     return CarriedOut(person.id, "", link.expires_at, setup_code=code)

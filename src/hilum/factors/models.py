@@ -17,10 +17,6 @@ LOCKED_AFTER = 20
 """Wrong codes in a row after which an authenticator app is locked. Until then each wrong code makes the next one wait."""
 OFFER_LIFE = timedelta(minutes=15)
 RECOVERY_CODES = 10
-RECOVERY_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base32: no letters that are mistaken for digits."""
-RECOVERY_GROUPS, RECOVERY_GROUP = 3, 4
-"""Sixty bits, written XXXX-XXXX-XXXX."""
 CODE_BOUND = 64
 """Characters of a code that are looked at."""
 FRESH_FOR = timedelta(minutes=15)

@@ -21,9 +21,6 @@ from hilum.factors.models import (
     FRESH_FOR,
     LOCKED_AFTER,
     PASSKEY_NAME_BOUND,
-    RECOVERY_GROUP,
-    RECOVERY_GROUPS,
-    RECOVERY_LETTERS,
     SKEW_STEPS,
     STEP_S,
     Held,
@@ -33,6 +30,7 @@ from hilum.factors.models import (
     Totp,
 )
 from hilum.identity.models import Role, StaffRole, VendorRole
+from hilum.kernel import base64url, typed_codes
 
 MUST: Mapping[str, bool] = MappingProxyType(
     {
@@ -57,8 +55,6 @@ MUST: Mapping[str, bool] = MappingProxyType(
 )
 """Which roles must have a second factor in production (C8). Any person of any role may have one."""
 _DIGITS = re.compile(rf"[0-9]{{{CODE_DIGITS}}}")
-_RECOVERY = re.compile(rf"[{RECOVERY_LETTERS}]{{{RECOVERY_GROUPS * RECOVERY_GROUP}}}")
-_MISREAD = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
 
 
 def must_have(role: str, *, production: bool) -> bool:
@@ -121,16 +117,8 @@ def read_digits(text: str) -> str:
 
 def read_recovery(text: str) -> str:
     """Return a recovery code in its stored spelling; empty if it is none. Case, spaces, dashes and misread letters do not matter."""
-    plain = text[:CODE_BOUND].strip().upper().translate(_MISREAD)
-    return plain if _RECOVERY.fullmatch(plain) else ""
-
-
-def recovery_code(secret: str) -> str:
-    """Build a recovery code from a random secret."""
-    raw = hashlib.sha256(secret.encode()).digest()
-    # 256 is a multiple of 32, so every letter is equally likely.
-    letters = "".join(RECOVERY_LETTERS[byte & 31] for byte in raw[: RECOVERY_GROUPS * RECOVERY_GROUP])
-    return "-".join(letters[at : at + RECOVERY_GROUP] for at in range(0, len(letters), RECOVERY_GROUP))
+    code = typed_codes.plain(text[:CODE_BOUND])
+    return code if typed_codes.is_code(code) else ""
 
 
 def base32(seed: bytes) -> str:
@@ -145,7 +133,7 @@ def from_base32(text: str) -> bytes:
 
 def seed_from(secret: str) -> bytes:
     """Return the random bytes of a secret in base64url as a seed."""
-    return base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
+    return base64url.decode(secret)
 
 
 def provisioning_uri(seed: bytes, *, site: str, account: str) -> str:

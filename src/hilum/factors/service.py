@@ -28,6 +28,7 @@ from hilum.factors.models import (
 from hilum.identity import service as identity
 from hilum.identity.models import Person
 from hilum.infra.context import Context
+from hilum.kernel import typed_codes
 from hilum.kernel.errors import Conflict, Invalid, NotFound
 from hilum.kernel.ids import PersonId
 from hilum.kernel.sentences import Sentence
@@ -106,7 +107,7 @@ def renew_recovery_codes(ctx: Context, person: Person) -> tuple[str, ...]:
     """Make new recovery codes in place of the earlier ones; they are shown once and stored as MACs."""
     # Of two at one moment each would delete only what was there before, and both sets would count.
     lock(ctx, person)
-    codes = tuple(policy.recovery_code(ctx.ids.secret()) for _ in range(RECOVERY_CODES))
+    codes = tuple(typed_codes.code_from(ctx.ids.secret()) for _ in range(RECOVERY_CODES))
     store.save_recovery_codes(ctx.tx, person.id, [_digest(person.id, each) for each in codes])
     _record(ctx, "factors.recovery.renew", person)
     return codes

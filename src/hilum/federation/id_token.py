@@ -3,7 +3,6 @@
 Source: OpenID Connect Core 1.0 section 3.1.3.7; OpenID Connect Back-Channel Logout 1.0 section 2.6; RFC 8725
 """
 
-import base64
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from hilum.federation.models import (
     Logout,
     Settings,
 )
+from hilum.kernel import base64url
 from hilum.kernel.times import EPOCH
 
 RSA_BITS_MIN, RSA_BITS_MAX, RSA_EXPONENT_BITS_MAX = 2_048, 8_192, 64
@@ -268,7 +268,7 @@ def _moment(claims: Mapping[str, Any], name: str) -> datetime | None:
 
 def _json(part: str) -> dict[str, Any]:
     try:
-        found = orjson.loads(base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True))
+        found = orjson.loads(base64url.decode(part))
     except ValueError:
         refuse(Fault.TOKEN_MALFORMED)
     if not isinstance(found, dict):
@@ -295,7 +295,7 @@ def _imported(key: Mapping[str, Any]) -> RSAKey | ECKey:
 
 
 def _bits(encoded: str) -> int:
-    raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
+    raw = base64url.decode(encoded)
     return int.from_bytes(raw).bit_length()
 
 

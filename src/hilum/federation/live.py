@@ -34,6 +34,7 @@ from hilum.federation.models import (
     Unreached,
 )
 from hilum.infra.fetch import Fetched
+from hilum.kernel import base64url
 from hilum.kernel.errors import Invalid, Unavailable
 from hilum.kernel.ports import Clock, Ids
 from hilum.keys.live import Vault
@@ -129,7 +130,7 @@ def verifier_of(secret: str, nonce: str) -> str:
     """Return the PKCE verifier of a sign-in: only the browser that holds ``secret`` can complete it. Source: RFC 7636 section 4.1."""
     # Derived and not stored: neither the database nor the address of the provider holds it.
     mac = hmac.digest(secret.encode(), b"hilum/federation/" + nonce.encode(), "sha256")
-    return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    return base64url.encode(mac)
 
 
 def seal_departure(vault: Vault, departure: Departure, secret: str, ids: Ids) -> str:
@@ -231,7 +232,7 @@ class Providers:
             "scope": " ".join(settings.scopes),
             "state": seal_departure(self._vault, departure, secret, ids),
             "nonce": nonce_of(departure),
-            "code_challenge": base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
+            "code_challenge": base64url.encode(challenge),
             "code_challenge_method": "S256",
         }
         if settings.acr_values:

@@ -1,11 +1,12 @@
 """The machine's clock and randomness. Imported by app and cli only; other rooms get them as parameters."""
 
-import base64
 import os
 import secrets
 import time
 from datetime import UTC, datetime
 from threading import Lock
+
+from hilum.kernel import base64url
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 _OF_BYTE = bytes(ord(_CROCKFORD[byte & 31]) for byte in range(256))
@@ -51,7 +52,7 @@ class SystemIds:
             return f"{prefix}_{self._time}{drawn}"
 
     def secret(self, size: int = 32) -> str:
-        return base64.urlsafe_b64encode(secrets.token_bytes(size)).rstrip(b"=").decode()
+        return base64url.encode(secrets.token_bytes(size))
 
     def _reset(self) -> None:
         self._lock = Lock()

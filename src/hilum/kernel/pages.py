@@ -1,12 +1,12 @@
 """Keyset pagination: lists have a stable order, by their key or by a column and the key, and a page starts after a row's place in it."""
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from hilum.kernel import base64url
 from hilum.kernel.errors import Invalid
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ class Sorts:
             at = value.isoformat() if isinstance(value, datetime) else value
             # The value and not the key alone: the row may be changed or deleted before the next page is read.
             text = json.dumps([sort, at, str(getattr(row, self.key))], ensure_ascii=False)
-            return urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+            return base64url.encode(text.encode())
 
         return place
 
@@ -90,7 +90,7 @@ class Sorts:
         if not page.after:
             return None
         try:
-            sort, value, key = json.loads(urlsafe_b64decode(page.after + "=" * (-len(page.after) % 4)))
+            sort, value, key = json.loads(base64url.decode(page.after))
             # Neither half a character nor a zero byte: no database takes them.
             odd = "\x00" in f"{value}{key}".encode().decode()
         # A thousand brackets within each other are too deep for the parser.

@@ -1,7 +1,5 @@
 """The vault: keys for each purpose, derived from HILUM_SECRET_KEY, in memory only."""
 
-import base64
-import binascii
 import hmac
 from threading import Lock
 from typing import Any
@@ -12,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from hilum.kernel import base64url
 from hilum.kernel.errors import Invalid
 from hilum.kernel.ports import Ids
 from hilum.keys.models import OPENED_KEYS_BOUND, PURPOSES_BOUND, SEALED_BOUND, SECRET_KEY_MIN
@@ -52,7 +51,7 @@ class Vault:
         # ring or step does not open there. A nonce must not repeat under one key, so it is always
         # fresh.
         sealed = AESGCM(self._key("seal", purpose)).encrypt(fresh, plaintext, bound_to.encode())
-        return _encode(fresh + sealed)
+        return base64url.encode(fresh + sealed)
 
     def open(self, purpose: str, sealed: str, bound_to: str) -> bytes:
         """Decrypt a value sealed for the same purpose and context. Raises Invalid for any other."""
@@ -70,7 +69,7 @@ class Vault:
 
     def mac(self, purpose: str, data: bytes, size: int = 6) -> str:
         """Return the first ``size`` bytes of the HMAC-SHA256 of ``data`` in base64url: 8 characters for 6 bytes."""
-        return _encode(hmac.digest(self._key("mac", purpose), data, "sha256")[:size])
+        return base64url.encode(hmac.digest(self._key("mac", purpose), data, "sha256")[:size])
 
     def opened(self, kid: str) -> Any:
         """Return a cached private key, or None."""
@@ -98,15 +97,8 @@ def vault() -> Vault:
     return _installed
 
 
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
 def _decode(text: str) -> bytes:
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError("not base64url") from error
-    if _encode(raw) != text:  # unused bits may differ: one sealed value must not have several texts
+    raw = base64url.decode(text)
+    if base64url.encode(raw) != text:  # unused bits may differ: one sealed value must not have several texts
         raise ValueError("not the canonical base64url of these bytes")
     return raw

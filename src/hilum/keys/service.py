@@ -1,7 +1,5 @@
 """Signing key rings: created at first use, rotated with overlap, opened once per process."""
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +10,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from hilum.infra.context import Context
+from hilum.kernel import base64url
 from hilum.kernel.errors import Conflict, Invalid, NotPermitted
 from hilum.kernel.ports import Ids
 from hilum.keys import policy, store
@@ -123,9 +122,9 @@ def signer(ctx: Context, purpose: Purpose) -> Callable[[bytes], tuple[str, str]]
     key = ensure(ctx, purpose, "")
     private = vault().opened(key.kid)
     if private is None:
-        private = Ed25519PrivateKey.from_private_bytes(_decode(_open(key)["d"]))
+        private = Ed25519PrivateKey.from_private_bytes(base64url.decode(_open(key)["d"]))
         vault().keep_opened(key.kid, private)
-    return lambda data: (key.kid, _encode(private.sign(data)))
+    return lambda data: (key.kid, base64url.encode(private.sign(data)))
 
 
 def sign_disposal(ctx: Context, claims: Mapping[str, Any], *, typ: str) -> str:
@@ -145,7 +144,7 @@ def sign_compact(ctx: Context, purpose: Purpose, claims: Mapping[str, Any], *, t
     """
     key = ensure(ctx, purpose, "")
     header = {"alg": key.algorithm, "kid": key.kid, "typ": typ}
-    signed = f"{_encode(orjson.dumps(header))}.{_encode(orjson.dumps(claims))}"
+    signed = f"{base64url.encode(orjson.dumps(header))}.{base64url.encode(orjson.dumps(claims))}"
     _, signature = signer(ctx, purpose)(signed.encode())
     return f"{signed}.{signature}"
 
@@ -165,7 +164,9 @@ def verify_bytes(ctx: Context, purpose: Purpose, kid: str, data: bytes, signatur
     if not _is_own(key):
         return False
     try:
-        Ed25519PublicKey.from_public_bytes(_decode(key.public["x"])).verify(_decode(signature), data)
+        Ed25519PublicKey.from_public_bytes(base64url.decode(key.public["x"])).verify(
+            base64url.decode(signature), data
+        )
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -189,9 +190,9 @@ def _rsa_pair() -> dict[str, str]:
 
 
 def _ed25519_pair(ids: Ids) -> dict[str, str]:
-    seed = _decode(ids.secret(32))
+    seed = base64url.decode(ids.secret(32))
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-    return {"kty": "OKP", "crv": "Ed25519", "x": _encode(public), "d": _encode(seed)}
+    return {"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(public), "d": base64url.encode(seed)}
 
 
 def _opened_rsa(key: SigningKey) -> RSAKey:
@@ -237,14 +238,3 @@ def _half(jwk: Mapping[str, str]) -> str:
 
 def _bound_to(purpose: Purpose, ring: str, kid: str) -> str:
     return f"{purpose}/{ring}/{kid}"
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _decode(text: str) -> bytes:
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error as error:
-        raise ValueError("not base64url") from error

@@ -1,11 +1,11 @@
 """Queries of the registry on behalf of an actor, each with its permission check."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Mapping
 
 import orjson
 
 from hilum.infra.context import Context
+from hilum.kernel import base64url
 from hilum.kernel.actor import require_platform
 from hilum.kernel.errors import Invalid, NotFound, Readers, not_shown
 from hilum.kernel.ids import AppId, TenantId, VendorId
@@ -126,14 +126,14 @@ def _seen_from(ctx: Context) -> TenantId | None:
 def _cursor_of(last: App, order: AppOrder) -> str:
     # The name as the database lowers it: SQLite lowers ASCII letters only, PostgreSQL all.
     by_name = order in {AppOrder.NAME, AppOrder.NAME_DOWN}
-    return urlsafe_b64encode(orjson.dumps([last.name if by_name else last.id, last.id])).rstrip(b"=").decode()
+    return base64url.encode(orjson.dumps([last.name if by_name else last.id, last.id]))
 
 
 def _key_of(cursor: str) -> tuple[str, str] | None:
     if not cursor:
         return None
     try:
-        key, app = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        key, app = orjson.loads(base64url.decode(cursor))
         return str(key), str(app)
     except (ValueError, TypeError) as error:
         fields = {"after": "cursor_unknown"}

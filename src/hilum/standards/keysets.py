@@ -3,10 +3,10 @@
 Source: RFC 7517 section 5; SMART App Launch 2.2, client-confidential-asymmetric#registering-a-client
 """
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
+
+from hilum.kernel import base64url
 
 # Bounds the work of an authentication, which looks for the assertion's key in the set.
 KEYS_BOUND = 20
@@ -67,6 +67,6 @@ def _decoded(text: object) -> bytes:
     if not isinstance(text, str) or len(text) > 2_000:
         return b""
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        return base64url.decode(text)
+    except ValueError:
         return b""

@@ -3,7 +3,6 @@
 Source: RFC 6749 (OAuth 2.0), RFC 7636 (PKCE), RFC 9207 (issuer identification), RFC 9700 (security BCP), OpenID Connect Core 1.0.
 """
 
-import base64
 import hashlib
 import hmac
 import re
@@ -12,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from hilum.kernel import base64url
 
 # The form holds the client's credentials, so it is read before the client is authenticated.
 BODY_BOUND = 64 * 1024
@@ -105,8 +106,8 @@ def challenge_well_formed(challenge: str) -> bool:
         return False
     # 43 characters hold 258 bits, so the last two bits must be zero. A challenge with others would equal no
     # hash, and the code could never be redeemed.
-    raw = base64.urlsafe_b64decode(challenge + "=")
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode() == challenge
+    raw = base64url.decode(challenge)
+    return base64url.encode(raw) == challenge
 
 
 def verifier_well_formed(verifier: str) -> bool:
@@ -116,7 +117,7 @@ def verifier_well_formed(verifier: str) -> bool:
 
 def s256(verifier: str) -> str:
     """Build the challenge of a verifier. Source: RFC 7636 section 4.2."""
-    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    return base64url.encode(hashlib.sha256(verifier.encode()).digest())
 
 
 def verifier_matches(verifier: str, challenge: str) -> bool:

@@ -1,13 +1,13 @@
 """Form bodies, and CSRF protection."""
 
 import hmac
-from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from hilum.kernel import base64url
 from hilum.kernel.errors import Invalid, NotPermitted
 from hilum.web import multipart
 
@@ -127,7 +127,7 @@ def csrf_token(secret: str, purpose: str = "") -> str:
     assert secret
     # Bound to a purpose, so that the token of one form does not press the button of another.
     mac = hmac.digest(secret.encode(), b"hilum/form/" + purpose.encode(), "sha256")
-    return urlsafe_b64encode(mac).rstrip(b"=").decode()
+    return base64url.encode(mac)
 
 
 def check_post(request: Request, form: Form, secret: str, *, origin: str, purpose: str = "") -> None:

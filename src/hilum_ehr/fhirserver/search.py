@@ -1,11 +1,10 @@
 """Parse searches into plans. Pure; whatever is not supported is refused by name, never ignored."""
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hilum.kernel import base64url
 from hilum.standards.fhir.dates import Range, parse_range, widen
 from hilum.standards.fhir.definitions import resource_types
 from hilum.standards.fhir.elements import split_reference
@@ -178,15 +177,15 @@ def parse_shape(results: dict[str, list[str]]) -> Shape:
 
 def render_page(after: int) -> str:
     """Encode the start of a page as an opaque word."""
-    return base64.urlsafe_b64encode(b"p%d" % after).rstrip(b"=").decode()
+    return base64url.encode(b"p%d" % after)
 
 
 def _after(word: str | None, *, sorted_rows: bool) -> int:
     if word is None:
         return 0
     try:
-        raw = base64.b64decode(word + "=" * (-len(word) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+        raw = base64url.decode(word)
+    except ValueError:
         raw = b""
     match = re.fullmatch(rb"p([0-9]{1,18})", raw)
     # A sorted page counts rows that are skipped, so its bound is a bound of work.

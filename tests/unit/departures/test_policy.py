@@ -11,9 +11,9 @@ from hilum.audit import policy as audit_policy
 from hilum.audit.models import PartRecord
 from hilum.departures import policy
 from hilum.departures.models import Departure, Recorded, State, Waits
+from hilum.kernel import base64url
 from hilum.kernel.actor import SYSTEM, Actor, ActorKind
 from hilum.kernel.ids import TenantId
-from hilum.keys.service import _encode
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 GENERAL = TenantId("general")
@@ -102,12 +102,12 @@ def test_what_is_wrong_is_named_by_field(reason: str, days: int, fields: set[str
 
 def signed(**change: Any) -> dict[str, Any]:
     private = Ed25519PrivateKey.from_private_bytes(bytes(32))
-    key = _encode(private.public_key().public_bytes_raw())
+    key = base64url.encode(private.public_key().public_bytes_raw())
     document = policy.proof(EXPORTED, now=DAY, checkpoint={"number": 1}, key=key) | change
     return {
         "document": document,
         "kid": "k",
-        "signature": _encode(private.sign(policy.signed_bytes(document))),
+        "signature": base64url.encode(private.sign(policy.signed_bytes(document))),
     }
 
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from hilum.enrolment import policy
 from hilum.enrolment.models import (
-    CODE_LETTERS,
     CODE_TRIES,
     Link,
     Purpose,
 )
+from hilum.kernel import typed_codes
 from hilum.kernel.ids import PersonId, TenantId
 from tests.effort import effort
 from tests.sim.world import START
@@ -32,11 +32,11 @@ def test_a_link_is_used_once_in_time_and_unless_replaced_or_guessed_at() -> None
 
 @given(secret=st.text(max_size=50))
 def test_a_setup_code_is_read_back_however_it_is_typed(secret: str) -> None:
-    code = policy.code_from(secret)
+    code = typed_codes.code_from(secret)
     stored = policy.code_digest("apr_1", code)
 
     assert len(code) == 14
-    assert set(code) <= set(CODE_LETTERS) | {"-"}
+    assert set(code) <= set(typed_codes.LETTERS) | {"-"}
     for typed in (
         code,
         code.lower(),
@@ -51,6 +51,6 @@ def test_a_setup_code_is_read_back_however_it_is_typed(secret: str) -> None:
 
 
 def test_codes_differ_as_their_randomness_does() -> None:
-    assert len({policy.code_from(str(number)) for number in range(effort(2_000, 100_000))}) == effort(
+    assert len({typed_codes.code_from(str(number)) for number in range(effort(2_000, 100_000))}) == effort(
         2_000, 100_000
     )
