@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, Text, func, or_, select, text
 
 from hilum.agreements.models import DUE_BATCH, SORTS, Agreement, AgreementQuery, Side
-from hilum.infra.db import Instant, in_batches, metadata
+from hilum.infra.db import Instant, in_batches, metadata, row_of
 from hilum.infra.sorting import NEVER, paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId, VendorId
@@ -78,8 +78,7 @@ def save_agreement(tx: Connection, agreement: Agreement) -> None:
 
 def find_agreement(tx: Connection, agreement: str, *, lock: bool = False) -> Agreement:
     """Get an agreement; ``lock``: until the transaction ends. Raises NotFound."""
-    query = select(agreements).where(agreements.c.id == agreement)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, agreements, agreement, lock=lock)
     if row is None:
         raise NotFound("agreement_not_found", "There is no such agreement.")
     return _agreement(row)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, delete, func, select, update
 
 from hilum.approvals.models import PURGE_BATCH, Act, Approval, ApprovalKind, ApprovalState
-from hilum.infra.db import Instant, metadata
+from hilum.infra.db import Instant, metadata, row_of
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -77,9 +77,8 @@ def _approval(row: Row[Any]) -> Approval:
 
 def get_approval(tx: Connection, approval: str, *, lock: bool = False) -> Approval:
     """Get an approval; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
-    query = select(approvals).where(approvals.c.id == approval)
     # On PostgreSQL the second colleague waits here until the first has decided.
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, approvals, approval, lock=lock)
     if row is None:
         raise NotFound("approval_not_found", "There is no such approval.")
     return _approval(row)

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from hilum.breakglass.models import DAY, MISUSE_BAR, SORTS, Recent, Settings, Use, UseQuery, Verdict
-from hilum.infra.db import Instant, metadata
+from hilum.infra.db import Instant, metadata, row_of
 from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, LaunchId, PersonId, TenantId
@@ -109,8 +109,7 @@ def save_use(tx: Connection, use: Use) -> None:
 
 def get_use(tx: Connection, use: str, *, lock: bool = False) -> Use:
     """Get a use; ``lock``: until the transaction ends. Raises NotFound."""
-    query = select(uses).where(uses.c.id == use)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, uses, use, lock=lock)
     if row is None:
         raise NotFound("break_glass_not_found", "There is no such emergency access.")
     return _use(row)

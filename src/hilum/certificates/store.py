@@ -37,7 +37,7 @@ from hilum.certificates.models import (
     Walk,
 )
 from hilum.infra import epoch
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.epoch import Change, Stamp
 from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
@@ -130,7 +130,7 @@ def get_walk(tx: Connection) -> Walk:
 
 def find_walk(tx: Connection) -> Walk:
     """Return how far changes were followed."""
-    row = tx.execute(select(walks).where(walks.c.id == ONLY)).first()
+    row = row_of(tx, walks, ONLY)
     return Walk() if row is None else _walk(row)
 
 
@@ -271,7 +271,7 @@ def list_certificates(
 
 def get_certificate(tx: Connection, certificate_id: str) -> Certificate:
     """Get a certificate with its text. Raises NotFound."""
-    row = tx.execute(select(certificates).where(certificates.c.id == certificate_id)).first()
+    row = row_of(tx, certificates, certificate_id)
     if row is None:
         raise NotFound("certificate_not_found", "There is no such certificate.")
     return replace(_certificate(row), text=row.text)

@@ -35,7 +35,7 @@ from hilum.clients.models import (
     Deployment,
     Transfer,
 )
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.words import known
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, VendorId, VersionId
@@ -270,8 +270,7 @@ def _client(row: Row[Any], held: Iterable[ClientSecret] = ()) -> Client:
 
 
 def find_client(tx: Connection, client: ClientId, *, lock: bool = False) -> Client | None:
-    query = select(clients).where(clients.c.id == client)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, clients, client, lock=lock)
     if row is None:
         return None
     # After the client's row was locked, so that no rotation changes them in between.

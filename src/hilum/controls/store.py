@@ -39,9 +39,9 @@ from hilum.controls.models import (
     Target,
     TargetKind,
 )
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.prepared_statements import PreparedStatement
-from hilum.infra.sorting import paged
+from hilum.infra.sorting import newest_first, paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
 
@@ -147,7 +147,7 @@ def append_switch(tx: Connection, switch: Switch) -> None:
 
 
 def get_switch(tx: Connection, switch_id: str) -> Switch:
-    row = tx.execute(select(switches).where(switches.c.id == switch_id)).first()
+    row = row_of(tx, switches, switch_id)
     if row is None:
         raise NotFound("switch_not_found", "There is no such switch.")
     return _switch(row)
@@ -177,8 +177,7 @@ def _in_order(query: Select[Any], page: PageQuery) -> Select[Any]:
     """Return a page of switches, newest first or in the order that it asks for."""
     if page.sort:
         return paged(query, switches, SWITCH_SORTS, page)
-    query = query.where(switches.c.id < page.after) if page.after else query
-    return query.order_by(switches.c.id.desc()).limit(page.limit)
+    return newest_first(query, switches, page)
 
 
 def _in_force(now: datetime) -> Any:

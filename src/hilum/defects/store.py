@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Connection, Index, Row, String, Table, Text, func, select
 
 from hilum.defects.models import COUNTED_BOUND, Defect, Seen, Severity
-from hilum.infra.db import Instant, metadata
+from hilum.infra.db import Instant, metadata, row_of
+from hilum.infra.sorting import newest_first
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -49,8 +50,7 @@ def save(tx: Connection, found: Defect) -> None:
 
 def get(tx: Connection, defect: str, *, lock: bool = False) -> Defect:
     """Get a defect; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    query = select(defects).where(defects.c.id == defect)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, defects, defect, lock=lock)
     if row is None:
         raise NotFound("defect_not_found", "There is no such defect.")
     return _defect(row)
@@ -60,13 +60,11 @@ def list_defects(
     tx: Connection, page: PageQuery = FIRST_PAGE, *, vendor: VendorId | None = None, app: AppId | None = None
 ) -> list[Defect]:
     """List defects of all, of a vendor or of an app, newest first."""
-    query = select(defects).order_by(defects.c.id.desc()).limit(page.limit)
+    query = newest_first(select(defects), defects, page)
     if vendor is not None:
         query = query.where(defects.c.vendor == vendor)
     if app is not None:
         query = query.where(defects.c.app == app)
-    if page.after:
-        query = query.where(defects.c.id < page.after)
     return [_defect(row) for row in tx.execute(query)]
 
 

@@ -36,7 +36,8 @@ from hilum.departures.models import (
     Fate,
     State,
 )
-from hilum.infra.db import Instant, metadata
+from hilum.infra.db import Instant, metadata, row_of
+from hilum.infra.sorting import newest_first
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -77,8 +78,7 @@ def save(tx: Connection, found: Departure) -> None:
 
 def get(tx: Connection, departure: str, *, lock: bool = False) -> Departure:
     """Get a departure; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    query = select(departures).where(departures.c.id == departure)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, departures, departure, lock=lock)
     if row is None:
         raise NotFound("departure_not_found", "There is no such departure.")
     return _departure(row)
@@ -86,10 +86,7 @@ def get(tx: Connection, departure: str, *, lock: bool = False) -> Departure:
 
 def list_departures(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Departure]:
     """List departures, newest first."""
-    query = select(departures).order_by(departures.c.id.desc()).limit(page.limit)
-    if page.after:
-        query = query.where(departures.c.id < page.after)
-    return [_departure(row) for row in tx.execute(query)]
+    return [_departure(row) for row in tx.execute(newest_first(select(departures), departures, page))]
 
 
 def list_due(tx: Connection, now: datetime, page: PageQuery) -> list[str]:

@@ -5,7 +5,8 @@ from typing import Any
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, select
 
 from hilum.drills.models import Drill, DrillState
-from hilum.infra.db import Instant, metadata
+from hilum.infra.db import Instant, metadata, row_of
+from hilum.infra.sorting import newest_first
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -40,8 +41,7 @@ def save(tx: Connection, drill: Drill) -> None:
 
 def get(tx: Connection, drill: str, *, lock: bool = False) -> Drill:
     """Get a drill; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    query = select(drills).where(drills.c.id == drill)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, drills, drill, lock=lock)
     if row is None:
         raise NotFound("drill_not_found", "There is no such drill.")
     return _drill(row)
@@ -55,10 +55,7 @@ def list_running(tx: Connection) -> list[Drill]:
 
 def list_drills(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Drill]:
     """List drills, newest first."""
-    query = select(drills).order_by(drills.c.id.desc()).limit(page.limit)
-    if page.after:
-        query = query.where(drills.c.id < page.after)
-    return [_drill(row) for row in tx.execute(query)]
+    return [_drill(row) for row in tx.execute(newest_first(select(drills), drills, page))]
 
 
 def _values(drill: Drill) -> dict[str, Any]:

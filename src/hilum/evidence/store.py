@@ -21,8 +21,9 @@ from sqlalchemy import (
 )
 
 from hilum.evidence.models import PURGE_BATCH, Run, State
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.prepared_statements import PreparedStatement
+from hilum.infra.sorting import newest_first
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, RunId, TenantId, VendorId, VersionId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -78,8 +79,7 @@ def save(tx: Connection, run: Run) -> None:
 
 def get(tx: Connection, run: str, *, lock: bool = False) -> Run:
     """Get a run; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    query = select(runs).where(runs.c.id == run)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, runs, run, lock=lock)
     if row is None:
         raise NotFound("evidence_run_not_found", "There is no such run.")
     return _run(row)
@@ -113,11 +113,9 @@ def find_judged(tx: Connection, version: VersionId) -> Run | None:
 
 def list_runs(tx: Connection, page: PageQuery = FIRST_PAGE, *, vendor: str = "", app: str = "") -> list[Run]:
     """List runs without their records, newest first; of one vendor or app if given."""
-    query = select(*_BRIEF).order_by(runs.c.id.desc()).limit(page.limit)
+    query = newest_first(select(*_BRIEF), runs, page)
     for column, wanted in ((runs.c.vendor, vendor), (runs.c.app, app)):
         query = query.where(column == wanted) if wanted else query
-    if page.after:
-        query = query.where(runs.c.id < page.after)
     return [_run(row) for row in tx.execute(query)]
 
 

@@ -34,7 +34,7 @@ from hilum.federation.models import (
     RoleRow,
     Settings,
 )
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -188,7 +188,7 @@ def save_provider(tx: Connection, provider: Provider) -> bool:
 
 
 def find_provider(tx: Connection, provider: str) -> Provider | None:
-    row = tx.execute(select(providers).where(providers.c.id == provider)).first()
+    row = row_of(tx, providers, provider)
     return None if row is None else _provider(row)
 
 
@@ -252,7 +252,7 @@ def is_linked(tx: Connection, person: PersonId) -> bool:
 
 
 def get_link(tx: Connection, link: str) -> LinkedPerson:
-    row = tx.execute(select(links).where(links.c.id == link)).first()
+    row = row_of(tx, links, link)
     if row is None:
         raise NotFound("link_not_found", "There is no such link.")
     return _link(row)

@@ -33,7 +33,7 @@ from hilum.identity.models import (
     UpstreamKind,
     UpstreamRef,
 )
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.prepared_statements import PreparedStatement
 from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
@@ -524,7 +524,7 @@ def _facility(row: Row[Any]) -> Facility:
 
 def find_facility(tx: Connection, facility: FacilityId) -> Facility | None:
     """Find a facility, removed or not."""
-    row = tx.execute(select(facilities).where(facilities.c.id == facility)).first()
+    row = row_of(tx, facilities, facility)
     return None if row is None else _facility(row)
 
 

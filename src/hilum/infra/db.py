@@ -20,6 +20,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     MetaData,
+    Row,
     Table,
     create_engine,
     event,
@@ -101,6 +102,12 @@ def insert_or_ignore_for(dialect: str, table: Table) -> Insert:
         # first.
         return postgresql.insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def row_of(tx: Connection, table: Table, id_: str, *, lock: bool = False) -> Row[Any] | None:
+    """Return the row of a table with an id; None if there is none. ``lock``: no other transaction changes it until this one ends."""
+    query = table.select().where(table.c.id == id_)
+    return tx.execute(query.with_for_update() if lock else query).first()
 
 
 def in_batches(values: Iterable[T]) -> Iterator[list[T]]:

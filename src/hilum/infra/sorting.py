@@ -30,6 +30,12 @@ def paged(chosen: Select[Any], table: Table, sorts: Sorts, page: PageQuery) -> S
     return chosen.order_by(*ordered).limit(page.limit)
 
 
+def newest_first(chosen: Select[Any], table: Table, page: PageQuery) -> Select[Any]:
+    """Return one page of what is chosen of a table, the newest first. Ids are ordered by time, so it is the key's index read backwards."""
+    chosen = chosen.order_by(table.c.id.desc()).limit(page.limit)
+    return chosen.where(table.c.id < page.after) if page.after else chosen
+
+
 def _term(column: Column[Any]) -> ColumnElement[Any]:
     if column.name == NAME:
         return func.lower(column)

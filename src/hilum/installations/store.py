@@ -26,7 +26,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import NEVER, paged
 from hilum.infra.words import known
 from hilum.installations.models import SORTS, ApprovalRecord, Installation, InstallationFacts
@@ -135,8 +135,7 @@ def _record(stored: dict[str, Any] | None) -> ApprovalRecord | None:
 
 def _get(tx: Connection, installation: str, *, lock: bool) -> Row[Any]:
     """Get a row by id; ``lock``: until the transaction ends, no other may change it. Raises NotFound."""
-    query = select(installations).where(installations.c.id == installation)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, installations, installation, lock=lock)
     if row is None:
         raise NotFound("installation_not_found", "There is no such installation.")
     return row

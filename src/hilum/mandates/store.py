@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Index, Row, String, Table, Text, func, select, text
 
-from hilum.infra.db import Instant, metadata
+from hilum.infra.db import Instant, metadata, row_of
 from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, ClientId, PersonId, TenantId, VendorId
@@ -71,8 +71,7 @@ def save_mandate(tx: Connection, mandate: Mandate) -> None:
 
 def get_mandate(tx: Connection, mandate: str, *, lock: bool = False) -> Mandate:
     """Get a mandate; ``lock``: until the transaction ends. Raises NotFound."""
-    query = select(mandates).where(mandates.c.id == mandate)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, mandates, mandate, lock=lock)
     if row is None:
         raise NotFound("mandate_not_found", "There is no such mandate.")
     return _mandate(row)

@@ -22,7 +22,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId
 from hilum.kernel.pages import PageQuery
@@ -132,7 +132,7 @@ def mailed_since(tx: Connection, since: datetime, tenants: Collection[str]) -> s
 
 def get(tx: Connection, alert_id: str) -> Alert:
     """Get an alert. Raises NotFound."""
-    row = tx.execute(select(alerts).where(alerts.c.id == alert_id)).first()
+    row = row_of(tx, alerts, alert_id)
     if row is None:
         raise no_such_alert()
     return _alert(row)
@@ -179,7 +179,7 @@ def purge(tx: Connection, closed_before: datetime) -> int:
 
 def find_run(tx: Connection) -> Run:
     """Return the last run over all apps."""
-    row = tx.execute(select(runs).where(runs.c.id == ONLY)).first()
+    row = row_of(tx, runs, ONLY)
     return Run(open=count_open(tx)) if row is None else Run(row.at, row.judged, row.skipped, count_open(tx))
 
 

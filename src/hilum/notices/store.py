@@ -10,7 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from hilum.infra import budgets as budgets_of
 from hilum.infra.budgets import budget_table
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.kernel.errors import NotFound
 from hilum.kernel.pages import PageQuery
 from hilum.notices.models import (
@@ -180,7 +180,7 @@ def save_notice(tx: Connection, notice: Notice, was: State) -> bool:
 
 
 def get_notice(tx: Connection, notice: str) -> Notice:
-    row = tx.execute(select(notices).where(notices.c.id == notice)).first()
+    row = row_of(tx, notices, notice)
     if row is None:
         raise NotFound("notice_not_found", "There is no such notice.")
     return _notice(row)
@@ -286,8 +286,7 @@ def no_such_endpoint() -> NotFound:
 
 
 def find_endpoint(tx: Connection, endpoint: str, *, lock: bool = False) -> Endpoint | None:
-    query = select(endpoints).where(endpoints.c.id == endpoint)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, endpoints, endpoint, lock=lock)
     return None if row is None else _endpoint(row)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import JSON, Column, Connection, Index, Row, Select, String, Table, Text, func, select
 
 from hilum.infra.db import Instant, metadata
+from hilum.infra.sorting import newest_first
 from hilum.infra.words import known
 from hilum.kernel.ids import AppId, TenantId
 from hilum.kernel.pages import PageQuery
@@ -117,9 +118,7 @@ class Rows(Generic[W]):
 
     def list_page(self, tx: Connection, page: PageQuery, *, tenant: TenantId | None) -> list[W]:
         """List allowances, newest first; with a tenant those that reach it."""
-        query = select(self.table).order_by(self.table.c.id.desc()).limit(page.limit)
-        if page.after:
-            query = query.where(self.table.c.id < page.after)
+        query = newest_first(select(self.table), self.table, page)
         if tenant is not None:
             query = query.where(self.table.c.tenant.in_(("", tenant)))
         return self._read(tx, query)

@@ -20,7 +20,8 @@ from sqlalchemy import (
     select,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.sorting import newest_first
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -205,7 +206,7 @@ def save_dry_run(tx: Connection, run: DryRun) -> None:
 
 def get_dry_run(tx: Connection, run_id: str) -> DryRun:
     """Get a dry run. Raises NotFound."""
-    row = tx.execute(select(dry_runs).where(dry_runs.c.id == run_id)).first()
+    row = row_of(tx, dry_runs, run_id)
     if row is None:
         raise NotFound("dry_run_not_found", "There is no such dry run.")
     return _dry_run(row)
@@ -213,10 +214,7 @@ def get_dry_run(tx: Connection, run_id: str) -> DryRun:
 
 def list_dry_runs(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[DryRun]:
     """List dry runs by id, newest first."""
-    query = select(dry_runs).order_by(dry_runs.c.id.desc()).limit(page.limit)
-    if page.after:
-        query = query.where(dry_runs.c.id < page.after)
-    return [_dry_run(row) for row in tx.execute(query)]
+    return [_dry_run(row) for row in tx.execute(newest_first(select(dry_runs), dry_runs, page))]
 
 
 def list_unfinished_dry_runs(tx: Connection, bound: int) -> list[DryRun]:

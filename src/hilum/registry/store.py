@@ -25,8 +25,8 @@ from sqlalchemy import (
     text,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
-from hilum.infra.sorting import paged
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
+from hilum.infra.sorting import newest_first, paged
 from hilum.infra.words import known
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId, VersionId
@@ -184,8 +184,7 @@ def _tiers(joined: str) -> Mapping[ClientAuthentication, Tier]:
 
 def _get(tx: Connection, table: Table, id_: str, kind: str, *, lock: bool = False) -> Row[Any]:
     """Get a row by id; ``lock``: until the transaction ends, no other may change it. Raises NotFound."""
-    query = select(table).where(table.c.id == id_)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, table, id_, lock=lock)
     if row is None:
         raise NotFound(f"{kind}_not_found", f"There is no such {kind}.")
     return row
@@ -401,9 +400,8 @@ def save_raise(tx: Connection, version: AppVersion, raised: TierRaise | None) ->
 
 def list_raised(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
     """List the versions whose tier is raised, by id, newest first."""
-    query = select(versions).where(versions.c.raised_at.is_not(None)).order_by(versions.c.id.desc())
-    query = query.where(versions.c.id < page.after) if page.after else query
-    return [_version(row) for row in tx.execute(query.limit(page.limit))]
+    raised = select(versions).where(versions.c.raised_at.is_not(None))
+    return [_version(row) for row in tx.execute(newest_first(raised, versions, page))]
 
 
 def get_version(tx: Connection, version: VersionId) -> AppVersion:
@@ -412,7 +410,10 @@ def get_version(tx: Connection, version: VersionId) -> AppVersion:
 
 def list_versions(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[AppVersion]:
     """List an app's versions, newest first."""
-    return [_version(row) for row in tx.execute(_newest_first(versions, app, page))]
+    return [
+        _version(row)
+        for row in tx.execute(newest_first(select(versions).where(versions.c.app == app), versions, page))
+    ]
 
 
 def read_versions(tx: Connection, of: Collection[AppId] | None) -> dict[VersionId, AppVersion]:
@@ -430,12 +431,6 @@ def find_versions_named(tx: Connection, of: Collection[AppId], label: str) -> li
     """Find the versions of some apps by their label."""
     query = select(versions).where(versions.c.app.in_(of), versions.c.label == label)
     return [_version(row) for row in tx.execute(query)]
-
-
-def _newest_first(table: Table, app: AppId, page: PageQuery) -> Select[Any]:
-    query = select(table).where(table.c.app == app).order_by(table.c.id.desc()).limit(page.limit)
-    # Ids are ordered by time, so newest first is the index read backwards.
-    return query.where(table.c.id < page.after) if page.after else query
 
 
 def add_certification(tx: Connection, certification: Certification) -> None:
@@ -475,7 +470,8 @@ def get_certification(tx: Connection, certification: str) -> Certification:
 
 def list_certifications(tx: Connection, app: AppId, page: PageQuery = FIRST_PAGE) -> list[Certification]:
     """List an app's certifications, newest first, including withdrawn ones."""
-    return [_certification(row) for row in tx.execute(_newest_first(certifications, app, page))]
+    of_app = select(certifications).where(certifications.c.app == app)
+    return [_certification(row) for row in tx.execute(newest_first(of_app, certifications, page))]
 
 
 def read_certifications(tx: Connection, of: Collection[AppId] | None) -> Iterator[Certification]:
@@ -583,11 +579,8 @@ def read_open_reviews(tx: Connection, of: Collection[AppId]) -> list[DeltaReview
 
 def list_open_reviews(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[DeltaReview]:
     """List the delta reviews that are needed, newest first."""
-    query = (
-        select(delta_reviews).where(delta_reviews.c.closed_at.is_(None)).order_by(delta_reviews.c.id.desc())
-    )
-    query = query.where(delta_reviews.c.id < page.after) if page.after else query
-    return [_review(row) for row in tx.execute(query.limit(page.limit))]
+    is_open = select(delta_reviews).where(delta_reviews.c.closed_at.is_(None))
+    return [_review(row) for row in tx.execute(newest_first(is_open, delta_reviews, page))]
 
 
 def _review(row: Row[Any]) -> DeltaReview:

@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, PersonId, TenantId
@@ -153,8 +153,7 @@ def find_open(tx: Connection, tenant: TenantId, app: AppId) -> Group | None:
 
 def get_group(tx: Connection, group: str, *, lock: bool = False) -> Group:
     """Get a group; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
-    query = select(groups).where(groups.c.id == group)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, groups, group, lock=lock)
     if row is None:
         raise NotFound("group_not_found", "There is no such group of requests.")
     return _group(row)
@@ -239,7 +238,7 @@ def _request(row: Row[Any]) -> AppRequest:
 
 
 def get_request(tx: Connection, request: str) -> AppRequest:
-    row = tx.execute(select(requests).where(requests.c.id == request)).first()
+    row = row_of(tx, requests, request)
     if row is None:
         raise NotFound("request_not_found", "There is no such request.")
     return _request(row)

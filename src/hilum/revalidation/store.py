@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import NEVER, paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, TenantId, VendorId
@@ -155,7 +155,7 @@ def open_by_rule(tx: Connection, rule: str, limit: int) -> list[Finding]:
 
 def get_finding(tx: Connection, finding_id: str) -> Finding:
     """Get a finding. Raises NotFound."""
-    row = tx.execute(select(findings).where(findings.c.id == finding_id)).first()
+    row = row_of(tx, findings, finding_id)
     if row is None:
         raise no_such_finding()
     return _finding(row)
@@ -308,7 +308,7 @@ def get_round(tx: Connection) -> Round:
 
 
 def find_round(tx: Connection) -> Round:
-    row = tx.execute(select(rounds).where(rounds.c.id == ONLY)).first()
+    row = row_of(tx, rounds, ONLY)
     return Round() if row is None else _round(row)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import JSON, Column, Connection, Index, Row, String, Table, Text, select, text
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import NEVER, paged
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
@@ -87,8 +87,7 @@ def save_request(tx: Connection, after: LaneRequest) -> None:
 
 def get_request(tx: Connection, request: str, *, lock: bool = False) -> LaneRequest:
     """Get a request; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
-    query = select(lane).where(lane.c.id == request)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, lane, request, lock=lock)
     if row is None:
         raise no_such_request()
     return _request(row)

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.infra.sorting import paged
 from hilum.kernel.actor import ActorKind
 from hilum.kernel.errors import NotFound
@@ -325,7 +325,7 @@ def save_finding(tx: Connection, after: Finding, *, before: FindingState) -> boo
 
 def get_finding(tx: Connection, finding: str) -> Finding:
     """Get a finding. Raises NotFound."""
-    row = tx.execute(select(findings).where(findings.c.id == finding)).first()
+    row = row_of(tx, findings, finding)
     if row is None:
         raise no_such_finding()
     return _finding(row)
@@ -402,7 +402,7 @@ def save_tie_ended(tx: Connection, after: Tie) -> bool:
 
 
 def find_tie(tx: Connection, tie: str) -> Tie | None:
-    row = tx.execute(select(ties).where(ties.c.id == tie)).first()
+    row = row_of(tx, ties, tie)
     return None if row is None else _tie(row)
 
 

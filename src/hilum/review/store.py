@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import AppId, VendorId, VersionId
 from hilum.kernel.pages import PageQuery
@@ -266,8 +266,7 @@ def add_submission(tx: Connection, added: Submission) -> bool:
 
 def get_submission(tx: Connection, submission: str, *, lock: bool = False) -> Submission:
     """Get a submission; with ``lock`` its row is locked until the transaction ends. Raises NotFound."""
-    query = select(submissions).where(submissions.c.id == submission)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, submissions, submission, lock=lock)
     if row is None:
         raise no_such_submission()
     return _submission(row)
@@ -275,7 +274,7 @@ def get_submission(tx: Connection, submission: str, *, lock: bool = False) -> Su
 
 def find_submission(tx: Connection, submission: str) -> Submission | None:
     """Find a submission; None if it was purged."""
-    row = tx.execute(select(submissions).where(submissions.c.id == submission)).first()
+    row = row_of(tx, submissions, submission)
     return None if row is None else _submission(row)
 
 

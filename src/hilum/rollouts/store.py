@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 from sqlalchemy import JSON, Column, Connection, Index, Integer, Row, String, Table, Text, select
 
-from hilum.infra.db import Instant, metadata
+from hilum.infra.db import Instant, metadata, row_of
+from hilum.infra.sorting import newest_first
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -44,8 +45,7 @@ def save_state(tx: Connection, plan: Rollout) -> None:
 
 def get(tx: Connection, plan: str, *, lock: bool = False) -> Rollout:
     """Get a rollout; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    query = select(plans).where(plans.c.id == plan)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, plans, plan, lock=lock)
     if row is None:
         raise NotFound("rollout_not_found", "There is no such rollout.")
     return _plan(row)
@@ -60,10 +60,7 @@ def find_unfinished(tx: Connection) -> Rollout | None:
 
 def list_plans(tx: Connection, page: PageQuery = FIRST_PAGE) -> list[Rollout]:
     """List rollouts, newest first."""
-    query = select(plans).order_by(plans.c.id.desc()).limit(page.limit)
-    if page.after:
-        query = query.where(plans.c.id < page.after)
-    return [_plan(row) for row in tx.execute(query)]
+    return [_plan(row) for row in tx.execute(newest_first(select(plans), plans, page))]
 
 
 def read_all(tx: Connection) -> Iterator[Rollout]:

@@ -20,8 +20,9 @@ from sqlalchemy import (
 )
 
 from hilum.factors.models import Step
-from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata
+from hilum.infra.db import Instant, in_batches, insert_or_ignore, metadata, row_of
 from hilum.infra.prepared_statements import PreparedStatement
+from hilum.infra.sorting import newest_first
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import PersonId, SessionId, TenantId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -214,7 +215,7 @@ def _session(row: Any) -> Session:
 
 
 def find_session(tx: Connection, session: SessionId) -> Session | None:
-    row = tx.execute(select(sessions).where(sessions.c.id == session)).first()
+    row = row_of(tx, sessions, session)
     return None if row is None else _session(row)
 
 
@@ -379,7 +380,7 @@ def find_api_token_by_digest(tx: Connection, digest: str) -> ApiToken | None:
 
 
 def get_api_token(tx: Connection, token: str) -> ApiToken:
-    row = tx.execute(select(api_tokens).where(api_tokens.c.id == token)).first()
+    row = row_of(tx, api_tokens, token)
     if row is None:
         raise NotFound("token_not_found", "There is no such token.")
     return _api_token(row)
@@ -396,12 +397,8 @@ def list_api_tokens(
 ) -> list[ApiToken]:
     """List a person's valid tokens, newest first."""
     query = select(api_tokens).where(api_tokens.c.person == person, api_tokens.c.revoked_at.is_(None))
-    # Ids begin with their time, so their order is that of creation, and the last id of a page is
-    # where the next one begins.
-    in_force = query.where(api_tokens.c.expires_at > now).order_by(api_tokens.c.id.desc())
-    if page.after:
-        in_force = in_force.where(api_tokens.c.id < page.after)
-    return [_api_token(row) for row in tx.execute(in_force.limit(page.limit))]
+    in_force = query.where(api_tokens.c.expires_at > now)
+    return [_api_token(row) for row in tx.execute(newest_first(in_force, api_tokens, page))]
 
 
 def save_api_token_revoked(tx: Connection, token: str, at: datetime) -> bool:

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from hilum.infra.db import Instant, insert_or_ignore, metadata
+from hilum.infra.db import Instant, insert_or_ignore, metadata, row_of
 from hilum.kernel.errors import NotFound
 from hilum.kernel.ids import ClientId, TenantId, VendorId
 from hilum.kernel.pages import FIRST_PAGE, PageQuery
@@ -67,15 +67,14 @@ def save(tx: Connection, found: Snapshot) -> None:
 
 def get(tx: Connection, snapshot: TenantId, *, lock: bool = False) -> Snapshot:
     """Get a snapshot; with ``lock`` no other transaction changes it meanwhile. Raises NotFound."""
-    query = select(snapshots).where(snapshots.c.id == snapshot)
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = row_of(tx, snapshots, snapshot, lock=lock)
     if row is None:
         raise NotFound("snapshot_not_found", "There is no such snapshot.")
     return _snapshot(row)
 
 
 def find(tx: Connection, snapshot: TenantId) -> Snapshot | None:
-    row = tx.execute(select(snapshots).where(snapshots.c.id == snapshot)).first()
+    row = row_of(tx, snapshots, snapshot)
     return None if row is None else _snapshot(row)
 
 
